@@ -1,0 +1,41 @@
+//! What sidecar and app both know: the files of the directory that they share, and nothing else.
+//!
+//! ```text
+//!   sidecar ──writes──▶ role.json    ──notify──▶ app        who leads, which term, who is wanted
+//!           ──writes──▶ role, leader            shells     the same in one word and in one address
+//!   app     ──writes──▶ status.json  ──notify──▶ sidecar    its promise, position, wish to lead
+//!           ──locks───▶ status.lock  ──flock───▶ sidecar    the kernel tells of the app's death
+//! ```
+//!
+//! Each file has one writer. It is replaced whole (write a temporary file beside it, rename), so a reader sees the old
+//! or the new content, never a mix. Unknown fields are ignored, so either side may be the newer one. A file that cannot
+//! be read is reported as an error value; the last good content stays in force.
+//!
+//! Not promised: that a reader sees every version. It sees the latest, soon.
+
+mod lock;
+mod replace;
+mod role;
+mod status;
+mod watch;
+
+pub use lock::{Release, StatusLock, is_locked, wait_for_release};
+pub use replace::{FILE_BYTES_MAX, ReadError, read_json, replace_file};
+pub use role::{Leader, LeaseInfo, Member, Role, RoleFile};
+pub use status::{ClaimInfo, HandOver, PositionInfo, PromiseInfo, State, StatusFile};
+pub use watch::{Watch, WatchEvent};
+
+/// The directory that sidecar and app share when nothing else is said (an emptyDir in Kubernetes).
+pub const DEFAULT_DIRECTORY: &str = "/var/run/leasehold";
+/// Who leads: written by the sidecar.
+pub const ROLE_FILE: &str = "role.json";
+/// The role in one word, for shells: `leader`, `follower` or `none`. Derived from [`ROLE_FILE`].
+pub const ROLE_WORD_FILE: &str = "role";
+/// The leader's address in one line, for shells; empty when nobody leads. Derived from [`ROLE_FILE`].
+pub const LEADER_WORD_FILE: &str = "leader";
+/// What the app says of itself: written by the app.
+pub const STATUS_FILE: &str = "status.json";
+/// Locked (`flock`, exclusive) by the app while it lives. Never unlinked, never replaced.
+pub const LOCK_FILE: &str = "status.lock";
+/// The `version` that this build writes into both files and the highest that it reads.
+pub const VERSION: u32 = 1;

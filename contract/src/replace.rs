@@ -1,0 +1,319 @@
+//! Whole-file replace and whole-file read: the reason why a reader never sees a mix of two versions.
+//!
+//! ```text
+//!   bytes ──▶ .role.json.<uuid>.tmp (0644) ──fsync──▶ rename over role.json ──▶ readers open the old or the new inode
+//! ```
+//!
+//! The directory is not fsynced: the files live in an emptyDir, they mean nothing after a power cut.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::VERSION;
+
+/// A file larger than this is not one of ours; it is refused before it can fill the memory.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Anybody in the pod may read the files, whatever user its container runs as; only the owner writes.
+const MODE: u32 = 0o644;
+
+/// Why a file of the shared directory could not be read. The caller keeps the last good content and reads again later.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such file (yet), or its directory is missing.
+    #[error("{path} is not there")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is there and cannot be read: rights, an IO error, not a regular file.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is larger than [`FILE_BYTES_MAX`].
+    #[error("{path} is larger than {FILE_BYTES_MAX} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no JSON, or not of the expected shape. The source says what, and in which line and column.
+    #[error("{path} is malformed: {source}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: serde_json::Error,
+    },
+    /// A newer build wrote it, in a format that this one does not know.
+    #[error("{path} has version {found}, this build reads up to {VERSION}")]
+    NewerVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version that stands in it.
+        found: u64,
+    },
+}
+
+impl ReadError {
+    /// True where there simply is no file, which is no mistake of anybody's while the other side starts.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, ReadError::Missing { .. })
+    }
+}
+
+/// Replaces the file `name` in `dir` by one with these bytes, mode 0644. A reader sees the old or the new content.
+///
+/// # Errors
+/// Whatever the system says; then the old file is untouched, and the temporary one is gone.
+pub fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    // A UUID and not the process id: sidecar and app run in different PID namespaces, where both may be number 1.
+    let temporary = dir.join(format!(".{name}.{}.tmp", Uuid::new_v4().simple()));
+    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, dir.join(name)));
+    if written.is_err() {
+        // Best effort: what matters to the caller is the first error.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
+    // The mode of `open` is cut by the process's umask; a container with umask 077 would lock the other one out.
+    file.set_permissions(fs::Permissions::from_mode(MODE))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Reads one of the shared files whole.
+///
+/// # Errors
+/// See [`ReadError`]; each says which file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ReadError> {
+    parse_json(path, &read_bytes(path)?)
+}
+
+/// Reads the bytes of a regular file of at most [`FILE_BYTES_MAX`].
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let unreadable = |source: io::Error| match source.kind() {
+        // NotADirectory: the shared directory itself is (still) something else; for a reader the file is missing.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Missing { path: path.to_owned() },
+        _ => ReadError::Unreadable { path: path.to_owned(), source },
+    };
+    let file = open_for_reading(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(ReadError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+/// Not blocking, so that a named pipe under one of our names cannot hang the reader.
+fn open_for_reading(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    OpenOptions::new().read(true).custom_flags(i32::from_ne_bytes(flags.to_ne_bytes())).open(path)
+}
+
+/// Understands the bytes of a shared file: first its version, then, if this build knows that, the rest.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
+    /// The one field that every version of every file has.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u64,
+    }
+    let malformed = |source| ReadError::Malformed { path: path.to_owned(), source };
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(malformed)?;
+    if version > u64::from(VERSION) {
+        return Err(ReadError::NewerVersion { path: path.to_owned(), found: version });
+    }
+    serde_json::from_slice(bytes).map_err(malformed)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{ClaimInfo, Leader, LeaseInfo, Member, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile};
+    use proptest::prelude::*;
+
+    pub(crate) fn role_file(generation: u64, padding: usize) -> RoleFile {
+        let leader = Leader {
+            name: "db-1".into(),
+            incarnation: Some(Uuid::from_u128(7)),
+            address: "10.0.0.1:8089".into(),
+            peer_address: "10.0.0.1:8090".into(),
+        };
+        let member = |n| Member { name: format!("db-{n}"), address: "a:1".into(), peer_address: "a:2".into() };
+        RoleFile {
+            version: VERSION,
+            generation,
+            role: Role::Leader,
+            term: generation,
+            cluster_id: None,
+            self_name: "db-1".into(),
+            leader: Some(leader),
+            members: (0..padding).map(member).collect(),
+            hand_over_to: None,
+            off_lease: false,
+            paused: false,
+            lease: LeaseInfo {
+                namespace: "n".into(),
+                name: "db".into(),
+                duration_ms: 15_000,
+                valid_until_boottime_ns: Some(5),
+                valid_until_unix_ms: None,
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_everybody_may_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = role_file(3, 2);
+        replace_file(dir.path(), "role.json", &serde_json::to_vec(&value).unwrap()).unwrap();
+        let path = dir.path().join("role.json");
+        assert_eq!(read_json::<RoleFile>(&path).unwrap(), value);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary file stayed");
+    }
+
+    #[test]
+    fn the_status_file_has_the_names_of_the_design() {
+        let status = StatusFile {
+            version: 1,
+            incarnation: Uuid::nil(),
+            replica: None,
+            cluster_id: None,
+            state: State::Leading,
+            voter: true,
+            promised: PromiseInfo { term: 4, incarnation: Some(Uuid::nil()) },
+            position: PositionInfo { term: 4, sequence: 9 },
+            following: Some(ClaimInfo {
+                term: 4,
+                incarnation: Uuid::nil(),
+                name: "a".into(),
+                peer_address: "b".into(),
+            }),
+            leader_heard: true,
+            campaign: None,
+            rank: 1,
+            need_term: Some(6),
+            hand_over: None,
+            eligible: true,
+            bootstrapping: false,
+            app_version: String::new(),
+        };
+        let json = serde_json::to_value(&status).unwrap();
+        for name in ["clusterId", "leaderHeard", "needTerm", "handOver", "promised", "position", "following", "rank"] {
+            assert!(json.get(name).is_some(), "{name} is missing in {json}");
+        }
+        assert_eq!(json["state"], "leading");
+        assert_eq!(json["following"]["peerAddress"], "b");
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut json = serde_json::to_value(role_file(1, 0)).unwrap();
+        json["fromTheFuture"] = serde_json::json!({"a": [1, 2]});
+        json["lease"]["alsoNew"] = serde_json::json!(true);
+        replace_file(dir.path(), "role.json", json.to_string().as_bytes()).unwrap();
+        assert_eq!(read_json::<RoleFile>(&dir.path().join("role.json")).unwrap(), role_file(1, 0));
+    }
+
+    #[test]
+    fn each_reason_to_refuse_a_file_has_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("role.json");
+        let read = || read_json::<RoleFile>(&path).unwrap_err();
+        assert!(read().is_missing());
+        assert!(read_json::<RoleFile>(&dir.path().join("no/such/role.json")).unwrap_err().is_missing());
+
+        fs::write(&path, b"{\"version\": 1,\n \"generation\": \"x\"}").unwrap();
+        let error = read();
+        assert!(matches!(error, ReadError::Malformed { .. }), "{error}");
+        assert!(error.to_string().contains("line 2 column"), "{error} does not say where");
+
+        fs::write(&path, b"{\"version\": 2, \"entirely\": \"different\"}").unwrap();
+        assert!(matches!(read(), ReadError::NewerVersion { found: 2, .. }));
+
+        fs::write(&path, vec![b' '; FILE_BYTES_MAX as usize + 1]).unwrap();
+        assert!(matches!(read(), ReadError::TooLarge { .. }));
+
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(read(), ReadError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn a_failed_replace_leaves_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        // A directory that is not empty cannot be replaced by a rename.
+        fs::create_dir_all(dir.path().join("role.json/full")).unwrap();
+        replace_file(dir.path(), "role.json", b"{}").unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        replace_file(&dir.path().join("absent"), "role.json", b"{}").unwrap_err();
+    }
+
+    #[test]
+    fn a_reader_that_races_two_writers_never_sees_a_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("role.json");
+        let contents: Vec<RoleFile> = (1..=4u32).map(|n| role_file(u64::from(n), n as usize * 300)).collect();
+        replace_file(dir.path(), "role.json", &serde_json::to_vec(&contents[0]).unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..2usize)
+                .map(|writer| {
+                    let (dir, contents) = (dir.path(), &contents);
+                    scope.spawn(move || {
+                        for round in 0..150usize {
+                            let value = &contents[(round + 2 * writer) % contents.len()];
+                            replace_file(dir, "role.json", &serde_json::to_vec(value).unwrap()).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            let mut seen = std::collections::BTreeSet::new();
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                let value: RoleFile = read_json(&path).unwrap();
+                assert_eq!(value, contents[value.generation as usize - 1], "a mix of two versions");
+                seen.insert(value.generation);
+            }
+            assert!(seen.len() > 1, "the reader raced nobody: {seen:?}");
+        });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn arbitrary_bytes_are_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let path = Path::new("role.json");
+            prop_assert!(parse_json::<RoleFile>(path, &bytes).is_err());
+            prop_assert!(parse_json::<StatusFile>(path, &bytes).is_err());
+        }
+
+        #[test]
+        fn a_damaged_file_never_panics(flip in any::<usize>(), byte in any::<u8>(), cut in any::<usize>()) {
+            let mut bytes = serde_json::to_vec(&role_file(3, 3)).unwrap();
+            let (flip, cut) = (flip % bytes.len(), cut % bytes.len());
+            bytes[flip] = byte;
+            let _ = parse_json::<RoleFile>(Path::new("role.json"), &bytes);
+            prop_assert!(parse_json::<RoleFile>(Path::new("role.json"), &bytes[..cut]).is_err());
+        }
+    }
+}

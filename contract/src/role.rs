@@ -1,0 +1,105 @@
+//! `role.json`: what the sidecar tells its app.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What this pod is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// This pod is claimed to lead: `leader` names its own incarnation.
+    Leader,
+    /// Somebody else is claimed to lead, or this pod must not.
+    Follower,
+    /// Nobody is known to lead.
+    None,
+}
+
+impl Role {
+    /// The word that stands in the file `role`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Leader => "leader",
+            Role::Follower => "follower",
+            Role::None => "none",
+        }
+    }
+}
+
+/// The whole of `role.json`. A claim to lead is a suggestion: a fencing app is bound by its promises, not by this file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleFile {
+    /// Format of this file, [`crate::VERSION`].
+    pub version: u32,
+    /// Counts the writes of this file by one sidecar process, from 1.
+    pub generation: u64,
+    /// What this pod is to do.
+    pub role: Role,
+    /// The term of `leader`; 0 when nobody leads and no term was ever seen.
+    pub term: u64,
+    /// The cluster-id that the Lease carries (an off-lease claim: the app's own); null when it carries none.
+    pub cluster_id: Option<Uuid>,
+    /// The name of this pod.
+    #[serde(rename = "self")]
+    pub self_name: String,
+    /// Who leads: the higher of the Lease's claim and what the app says that it follows. Null when nobody does.
+    pub leader: Option<Leader>,
+    /// The pods that are wanted (by `spec.replicas`), in the order of their ordinals. Empty: not known, change nothing.
+    #[serde(default)]
+    pub members: Vec<Member>,
+    /// The pod that the leadership shall go to: a switchover that was asked for. Only the leader acts on it.
+    #[serde(default)]
+    pub hand_over_to: Option<String>,
+    /// True: the claim stands in no Lease, because the API server does not answer.
+    #[serde(default)]
+    pub off_lease: bool,
+    /// True: somebody asked that nobody takes over by himself.
+    #[serde(default)]
+    pub paused: bool,
+    /// The Lease behind all this.
+    pub lease: LeaseInfo,
+}
+
+/// Who is said to lead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leader {
+    /// The name of its pod.
+    pub name: String,
+    /// The run of its app that the term was issued to. Null where a plain app leads by an old claim.
+    pub incarnation: Option<Uuid>,
+    /// Where clients reach it, `host:port`.
+    pub address: String,
+    /// Where other replicas reach it, `host:port`.
+    pub peer_address: String,
+}
+
+/// A pod that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// The name of the pod, which ends in its ordinal: `database-cluster-1`.
+    pub name: String,
+    /// Where clients reach it, `host:port`.
+    pub address: String,
+    /// Where other replicas reach it, `host:port`.
+    pub peer_address: String,
+}
+
+/// Which Lease, and until when the present claim was renewed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseInfo {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its duration in milliseconds.
+    pub duration_ms: u64,
+    /// Until when the holder's claim is good without another renewal: nanoseconds of `CLOCK_BOOTTIME`, counted from the
+    /// start of the request that renewed it. A plain app that reads only this file must compare it. Null: never renewed.
+    pub valid_until_boottime_ns: Option<u64>,
+    /// The same moment in Unix milliseconds, for people.
+    pub valid_until_unix_ms: Option<u64>,
+}

@@ -1,0 +1,36 @@
+//! The store's decisions, as one pure state machine: whom to promise, what is committed, who counts, when to let go.
+//!
+//! Start with [`Replica`]; what goes in and comes out is in [`Input`] and [`Effect`]. There is no clock, socket, file,
+//! task or random source in this crate: the store's shell and the simulator drive the same code.
+
+mod catchup;
+mod claim;
+mod entry;
+mod message;
+mod replica;
+mod role;
+mod status;
+mod step;
+mod voters;
+
+pub use claim::{Claim, ClusterId, Incarnation, Position, Promise, ReplicaId, Seq, Term};
+pub use entry::{
+    DurableState, Entry, Payload, RECORD_BODY_BYTES_MAX, RECORD_HEADER_BYTES, Record, RecordError, SnapshotMark,
+    record_length,
+};
+pub use message::{
+    Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, SNAPSHOT_PIECE_BYTES,
+    SnapshotPiece,
+};
+pub use replica::Replica;
+pub use status::{FollowerStatus, Phase, Status};
+pub use step::{
+    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, Recovered, Refusal, RequestId, RoleView,
+    SnapshotMeta, Ticket,
+};
+pub use voters::{Voter, Voters};
+
+/// The format of records, frames and snapshots that this version writes, and the highest that it reads.
+pub const FORMAT: u32 = 1;
+/// The lowest format that this version reads.
+pub const FORMAT_MIN: u32 = 1;

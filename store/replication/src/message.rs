@@ -1,0 +1,309 @@
+//! What replicas say to each other, and the bytes of it.
+//!
+//! A follower dials its leader's peer port and says [`Hello`] (JSON); the answer is [`Answer`] (JSON). After a welcome
+//! both sides send [`Frame`]s, binary and little-endian:
+//!
+//! ```text
+//!   frame     = kind u8 | term u64 | incarnation 16 | rest
+//!   append    = 1 | previous term u64, seq u64 | commit u64 | records          leader -> follower (a pull: the other way)
+//!   ack       = 2 | seq u64                                                    the other way of append, like mismatch
+//!   mismatch  = 3 | term u64, seq u64                                          "I have not your previous; look here"
+//!   heartbeat = 4 | round u64 | commit u64                                     leader -> follower
+//!   echo      = 5 | round u64 | flags u8 (1: eligible, 2: draining)            follower -> leader
+//!   snapshot  = 6 | term u64, seq u64 | length u64 | crc32 u32 | offset u64 | bytes
+//!   pull      = 7 | term u64, seq u64                                          a recovering leader -> a better follower
+//! ```
+//!
+//! Every frame carries the term and the leader's incarnation; one of any other is dropped [S4]. Records are the
+//! journal's own bytes with their checksums ([`crate::Record`]). Beside the connections there are two requests:
+//! an invitation ([`Claim`] -> [`InviteAnswer`]) and a question for the state ([`PeerState`]).
+
+#[cfg(doc)]
+use crate::Claim;
+use crate::entry::{get_position, get_uuid, put_position};
+use crate::{ClusterId, Entry, Incarnation, Position, Promise, Record, RecordError, ReplicaId, Seq, Term};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+/// The longest frame that is sent or taken.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most bytes of a snapshot in one frame.
+pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
+const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
+
+/// The first word of the one who dials. It is sent when everything up to the promise is durable: it is the vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello {
+    /// The lowest format that it reads.
+    pub format_min: u32,
+    /// The highest.
+    pub format_max: u32,
+    /// The cluster of its volume; null while that is empty.
+    pub cluster_id: Option<ClusterId>,
+    /// The name of its pod.
+    pub name: String,
+    /// Its volume.
+    pub replica: ReplicaId,
+    /// Its run.
+    pub incarnation: Incarnation,
+    /// The revision of its StatefulSet that its pod is of; empty where that is not known.
+    #[serde(default)]
+    pub revision: String,
+    /// It may lead.
+    pub eligible: bool,
+    /// What it is bound to, durably. Must be exactly this leader.
+    pub promise: Promise,
+    /// Its last entry. It does not change under this promise but by this leader [S3].
+    pub position: Position,
+}
+
+/// The answer to a [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    /// Frames may follow.
+    Welcome {
+        /// The format that both will use.
+        format: u32,
+    },
+    /// The connection is closed after this.
+    Refused {
+        /// Why, for people.
+        reason: String,
+        /// What the refuser is bound to.
+        promise: Promise,
+    },
+}
+
+/// The answer to an invitation, or the promise that stood in its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InviteAnswer {
+    /// The cluster of its volume; null while that is empty.
+    pub cluster_id: Option<ClusterId>,
+    /// Its volume. Another one than the voter's of that name: that voter is dead.
+    pub replica: ReplicaId,
+    /// What it is bound to now.
+    pub promise: Promise,
+}
+
+/// What a replica says of itself to another one that lost its leader, or that asks before a bootstrap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerState {
+    /// The name of its pod.
+    pub name: String,
+    /// Its volume.
+    pub replica: ReplicaId,
+    /// The cluster of its volume; null while that is empty.
+    pub cluster_id: Option<ClusterId>,
+    /// What it is bound to.
+    pub promise: Promise,
+    /// Its last entry.
+    pub position: Position,
+    /// The term of the leader that it hears (a leader: that hears a majority). Null: it hears none.
+    pub hears: Option<Term>,
+    /// It may lead.
+    pub eligible: bool,
+}
+
+/// One piece of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPiece {
+    /// Which snapshot: the position of its last entry.
+    pub position: Position,
+    /// Its whole length.
+    pub length_bytes: u64,
+    /// Its whole checksum.
+    pub crc32: u32,
+    /// Where this piece begins.
+    pub offset: u64,
+    /// The piece.
+    pub bytes: Bytes,
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Entries that follow `previous`.
+    Append {
+        /// The position before the first of `entries`.
+        previous: Position,
+        /// What the sender knows to be committed (a pull: nothing new, the receiver knows better).
+        commit: Seq,
+        /// A chain that begins after `previous`. May be empty: a probe.
+        entries: Vec<Entry>,
+    },
+    /// Durable up to here, and verified equal to the leader's log under this promise [S4].
+    Ack {
+        /// The highest such sequence.
+        seq: Seq,
+    },
+    /// The `previous` of an append is not in the log.
+    Mismatch {
+        /// The receiver's last entry that could be common.
+        hint: Position,
+    },
+    /// The leader lives.
+    Heartbeat {
+        /// Counts up within a term.
+        round: u64,
+        /// What is committed.
+        commit: Seq,
+    },
+    /// The answer to a heartbeat, sent only while the promise is this leader's.
+    Echo {
+        /// The round that it answers.
+        round: u64,
+        /// It may lead.
+        eligible: bool,
+        /// It is about to end.
+        draining: bool,
+    },
+    /// A piece of a snapshot.
+    Snapshot(SnapshotPiece),
+    /// "Send me what follows": from a recovering leader to a follower with a better position [L2].
+    Pull {
+        /// The leader's last entry.
+        position: Position,
+    },
+}
+
+/// One message on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The term of the leadership that the connection belongs to.
+    pub term: Term,
+    /// The leader's incarnation.
+    pub incarnation: Incarnation,
+    /// What it says.
+    pub body: Body,
+}
+
+/// Why bytes are no frame. The connection they came by is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Longer than [`FRAME_BYTES_MAX`].
+    #[error("a frame of {0} bytes is above the limit")]
+    TooLong(usize),
+    /// Too short, too long for its kind, or a kind that does not exist.
+    #[error("{0}")]
+    Content(&'static str),
+    /// A record in an append is damaged.
+    #[error("a record in an append: {0}")]
+    Record(#[from] RecordError),
+}
+
+impl Frame {
+    /// The bytes of this frame.
+    pub fn encode(&self) -> Bytes {
+        let room = match &self.body {
+            Body::Append { entries, .. } => entries.iter().map(|entry| entry.record().len()).sum(),
+            Body::Snapshot(piece) => piece.bytes.len(),
+            _ => 0,
+        };
+        let mut to = BytesMut::with_capacity(FRAME_HEAD_BYTES + 40 + room);
+        to.put_u8(match &self.body {
+            Body::Append { .. } => 1,
+            Body::Ack { .. } => 2,
+            Body::Mismatch { .. } => 3,
+            Body::Heartbeat { .. } => 4,
+            Body::Echo { .. } => 5,
+            Body::Snapshot(_) => 6,
+            Body::Pull { .. } => 7,
+        });
+        to.put_u64_le(self.term.0);
+        to.put_slice(self.incarnation.0.as_bytes());
+        match &self.body {
+            Body::Append { previous, commit, entries } => {
+                put_position(&mut to, *previous);
+                to.put_u64_le(commit.0);
+                for entry in entries {
+                    to.put_slice(entry.record());
+                }
+            }
+            Body::Ack { seq } => to.put_u64_le(seq.0),
+            Body::Mismatch { hint: position } | Body::Pull { position } => put_position(&mut to, *position),
+            Body::Heartbeat { round, commit } => {
+                to.put_u64_le(*round);
+                to.put_u64_le(commit.0);
+            }
+            Body::Echo { round, eligible, draining } => {
+                to.put_u64_le(*round);
+                to.put_u8(u8::from(*eligible) | u8::from(*draining) << 1);
+            }
+            Body::Snapshot(piece) => {
+                put_position(&mut to, piece.position);
+                to.put_u64_le(piece.length_bytes);
+                to.put_u32_le(piece.crc32);
+                to.put_u64_le(piece.offset);
+                to.put_slice(&piece.bytes);
+            }
+        }
+        to.freeze()
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`FrameError`]: a peer's bytes are never trusted.
+    pub fn decode(mut from: Bytes) -> Result<Frame, FrameError> {
+        if from.len() > FRAME_BYTES_MAX {
+            return Err(FrameError::TooLong(from.len()));
+        }
+        if from.len() < FRAME_HEAD_BYTES {
+            return Err(FrameError::Content("a frame shorter than its head"));
+        }
+        let kind = from.get_u8();
+        let term = Term(from.get_u64_le());
+        let incarnation = Incarnation(get_uuid(&mut from));
+        let body = match (kind, from.len()) {
+            (1, 24..) => {
+                let previous = get_position(&mut from);
+                let commit = Seq(from.get_u64_le());
+                Body::Append { previous, commit, entries: decode_chain(previous, from)? }
+            }
+            (2, 8) => Body::Ack { seq: Seq(from.get_u64_le()) },
+            (3, 16) => Body::Mismatch { hint: get_position(&mut from) },
+            (4, 16) => Body::Heartbeat { round: from.get_u64_le(), commit: Seq(from.get_u64_le()) },
+            (5, 9) => {
+                let round = from.get_u64_le();
+                let flags = from.get_u8();
+                Body::Echo { round, eligible: flags & 1 != 0, draining: flags & 2 != 0 }
+            }
+            (6, 36..) => {
+                let position = get_position(&mut from);
+                let length_bytes = from.get_u64_le();
+                let crc32 = from.get_u32_le();
+                let offset = from.get_u64_le();
+                if offset.checked_add(from.len() as u64).is_none_or(|end| end > length_bytes) {
+                    return Err(FrameError::Content("a snapshot piece beyond the snapshot's length"));
+                }
+                Body::Snapshot(SnapshotPiece { position, length_bytes, crc32, offset, bytes: from })
+            }
+            (7, 16) => Body::Pull { position: get_position(&mut from) },
+            _ => return Err(FrameError::Content("a frame of an unknown kind or length")),
+        };
+        Ok(Frame { term, incarnation, body })
+    }
+}
+
+/// The entries of an append: each must follow the one before it.
+fn decode_chain(previous: Position, mut from: Bytes) -> Result<Vec<Entry>, FrameError> {
+    let mut last = previous;
+    let mut entries = Vec::new();
+    while !from.is_empty() {
+        match Record::decode(&mut from)? {
+            Record::Entry(entry) if entry.previous == last => {
+                last = entry.position;
+                entries.push(entry);
+            }
+            Record::Entry(_) => return Err(FrameError::Content("an append whose entries do not follow each other")),
+            Record::State(_) | Record::Snapshot(_) => {
+                return Err(FrameError::Content("an append that holds something else than entries"));
+            }
+        }
+    }
+    Ok(entries)
+}

@@ -1,0 +1,367 @@
+//! What goes into the state machine and what comes out of it.
+//!
+//! ```text
+//!   role.json ───Role──────────▶            ──Persist─────▶ journal ──Persisted──▶ (back in)
+//!   clients ─────Propose───────▶  Replica   ──Apply───────▶ documents, and the clients that wait for them
+//!   peers ───────Hello, Frame──▶            ──Send, Dial──▶ peers
+//!   clock ───────Wake──────────▶            ──Invite, AskState, Answer…
+//! ```
+//!
+//! The shell carries effects out in order. `Persist` and `InstallSnapshot` are only *begun* in order: their completion
+//! comes back as an input, and the state machine says nothing to anybody that rests on them before that.
+
+use crate::{
+    Answer, Claim, ClusterId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, PeerState, Position,
+    Record, ReplicaId, SnapshotPiece, Voters,
+};
+use bytes::Bytes;
+
+/// Numbers what is to become durable. `Persisted { ticket }` means: this one and all before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A connection between two replicas, named by the end that we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConnId {
+    /// We dialled; the number is the state machine's.
+    Dialled(u64),
+    /// It was dialled by another; the number is the shell's and never used twice.
+    Accepted(u64),
+}
+
+/// A request of another replica that waits for its answer; the number is the shell's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A client's write that waits for its commit; the number is the shell's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProposalId(pub u64);
+
+/// A pod that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Where other replicas reach it, `host:port`.
+    pub peer_address: String,
+}
+
+/// What role.json says, as far as a replica cares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleView {
+    /// The cluster-id of the Lease; none when it has none.
+    pub cluster_id: Option<ClusterId>,
+    /// Who is said to lead; without an incarnation nobody is.
+    pub leader: Option<LeaderView>,
+    /// The wanted pods in the order of their ordinals. Empty: unknown, nothing is changed.
+    pub members: Vec<Member>,
+    /// A switchover that was asked for. Only the leader acts on it.
+    pub hand_over_to: Option<String>,
+    /// Nobody is to take over by himself.
+    pub paused: bool,
+}
+
+/// Who is said to lead by role.json.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderView {
+    /// Its term.
+    pub term: crate::Term,
+    /// The run of its store.
+    pub incarnation: Incarnation,
+    /// Its pod.
+    pub name: String,
+    /// Where replicas reach it.
+    pub peer_address: String,
+}
+
+/// A client's write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Names it in the effects.
+    pub id: ProposalId,
+    /// Opaque here; at most `RECORD_BODY_BYTES_MAX` less 64 bytes.
+    pub command: Bytes,
+}
+
+/// Why a write is refused. It was not done, and never will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// This replica does not lead.
+    NotLeader,
+    /// It is claimed to lead and finds out whether it may.
+    Recovering,
+    /// It leads, but has not heard a majority of the voters for the lost-time.
+    NoMajority,
+    /// Fewer voters than the floor [L7].
+    TooFewVoters {
+        /// Voters now.
+        have: usize,
+        /// Voters needed.
+        floor: u32,
+    },
+    /// The leadership is being handed over.
+    HandingOver,
+    /// No Lease was seen yet that carries the new cluster's id [L4].
+    Bootstrapping,
+    /// Too much waits for its commit already.
+    Overloaded,
+    /// The disk failed.
+    Failed,
+}
+
+/// What a snapshot is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotMeta {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// The last entry that it holds.
+    pub position: Position,
+    /// The voters at that position.
+    pub voters: Voters,
+}
+
+/// What the state machine is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// role.json was read, changed or not.
+    Role(RoleView),
+    /// Clients want to write. In this order.
+    Propose(Vec<Proposal>),
+    /// Everything up to this ticket is durable.
+    Persisted {
+        /// The last of them.
+        ticket: Ticket,
+    },
+    /// A write or an fsync failed. Final for this incarnation.
+    PersistFailed,
+    /// The leader that was dialled answered.
+    Answered {
+        /// The connection.
+        conn: ConnId,
+        /// Its answer.
+        answer: Answer,
+    },
+    /// Somebody dialled us and said hello.
+    Hello {
+        /// The connection.
+        conn: ConnId,
+        /// Its hello.
+        hello: Hello,
+    },
+    /// A frame came.
+    Frame {
+        /// By this connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A connection ended (refused, reset, closed, spoilt) that the state machine has not closed itself.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A leader invites us.
+    Invited {
+        /// Answer with this.
+        request: RequestId,
+        /// The leader's claim.
+        claim: Claim,
+    },
+    /// An invitation of ours was answered. One without an answer is not told.
+    InviteAnswered {
+        /// The pod that was invited.
+        name: String,
+        /// Its answer.
+        answer: InviteAnswer,
+    },
+    /// A question of ours was answered. One without an answer is not told.
+    StateAnswered {
+        /// The pod that was asked.
+        name: String,
+        /// Its answer.
+        state: PeerState,
+    },
+    /// A snapshot of our own at this position, which was applied, is durable and in place: the log before it may go.
+    SnapshotTaken {
+        /// The position.
+        position: Position,
+    },
+    /// All pieces of a snapshot came by this connection; length, checksum and content are verified.
+    SnapshotReceived {
+        /// The connection.
+        conn: ConnId,
+        /// What it is of.
+        meta: SnapshotMeta,
+    },
+    /// SIGTERM: hand over and end.
+    Drain,
+    /// The time that `deadline` named has come.
+    Wake,
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Append these records to the journal and make them durable.
+    Persist {
+        /// Comes back in `Persisted`.
+        ticket: Ticket,
+        /// In this order.
+        records: Vec<Record>,
+    },
+    /// Put the snapshot that was received by this connection in the place of the journal, durably: a segment with `state`,
+    /// the snapshot's mark and nothing else begins. Then the documents are those of the snapshot, before any later `Apply`.
+    InstallSnapshot {
+        /// Comes back in `Persisted`.
+        ticket: Ticket,
+        /// The connection that brought the pieces.
+        conn: ConnId,
+        /// What it is of.
+        meta: SnapshotMeta,
+        /// The durable state that the new segment begins with.
+        state: DurableState,
+    },
+    /// These entries are committed: apply them, in order. Each comes exactly once per incarnation.
+    Apply {
+        /// In order, without holes.
+        entries: Vec<Entry>,
+    },
+    /// This proposal stands in the log here. It is done when an entry of exactly this position is applied; it never will
+    /// be when another one of the same sequence is.
+    Accepted {
+        /// The proposal.
+        id: ProposalId,
+        /// Its entry.
+        position: Position,
+    },
+    /// This proposal is not done.
+    Rejected {
+        /// The proposal.
+        id: ProposalId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Connect to a leader's peer port and say hello. `Answered` or `Closed` follows.
+    Dial {
+        /// The name of the new connection.
+        conn: ConnId,
+        /// `host:port`.
+        peer_address: String,
+        /// What to say.
+        hello: Hello,
+    },
+    /// Answer a hello; close the connection after a refusal.
+    Answer {
+        /// The connection.
+        conn: ConnId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Send this frame, after those before it.
+    Send {
+        /// By this connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Send the newest snapshot of this volume, in pieces, in frames with this head, after the frames before it.
+    /// It is the one at `position`, or a later one.
+    SendSnapshot {
+        /// By this connection.
+        conn: ConnId,
+        /// The term for the frames.
+        term: crate::Term,
+        /// The leader's incarnation for the frames.
+        incarnation: Incarnation,
+        /// The position of the newest snapshot that the state machine was told of.
+        position: Position,
+    },
+    /// Keep this piece of a snapshot; `SnapshotReceived` follows when it was the last one.
+    KeepPiece {
+        /// The connection.
+        conn: ConnId,
+        /// The piece. One at offset 0 begins anew.
+        piece: SnapshotPiece,
+    },
+    /// Close this connection. No `Closed` is told.
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// `POST /v1/claim` to this pod, with a time-out of about the lost-time.
+    Invite {
+        /// The pod.
+        name: String,
+        /// `host:port`.
+        peer_address: String,
+        /// Our claim.
+        claim: Claim,
+    },
+    /// Answer an invitation.
+    AnswerInvite {
+        /// Which one.
+        request: RequestId,
+        /// The answer.
+        answer: InviteAnswer,
+    },
+    /// `GET /v1/state` from this pod, with a time-out of about the lost-time.
+    AskState {
+        /// The pod.
+        name: String,
+        /// `host:port`.
+        peer_address: String,
+    },
+    /// Empty this volume and end: its bootstrap lost against another one [L4]. Nothing was ever acknowledged from it.
+    WipeVolume {
+        /// The cluster that won.
+        winner: ClusterId,
+    },
+    /// This incarnation is over: say why, and end with exit code 1.
+    Fail {
+        /// For people.
+        reason: String,
+    },
+    /// A replica's log was found at odds with what was committed. Never happens; the simulator counts it.
+    Report {
+        /// For people.
+        what: String,
+    },
+}
+
+/// Who this replica is, for `Replica::new`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name of its pod, which ends in its ordinal.
+    pub name: String,
+    /// Its volume.
+    pub replica: ReplicaId,
+    /// Its run.
+    pub incarnation: Incarnation,
+    /// The StatefulSet revision of its pod; empty where unknown.
+    pub revision: String,
+    /// Time between two heartbeats of a leader.
+    pub heartbeat: std::time::Duration,
+    /// Silence after which a leader, or a majority, counts as lost.
+    pub lost_time: std::time::Duration,
+    /// How long new writes are refused for a hand-over before it is undone.
+    pub hand_over_max: std::time::Duration,
+    /// How long a draining replica stays at most (the pod's grace period less 5 s).
+    pub drain_max: std::time::Duration,
+    /// The id of the cluster that this replica makes if it is the one to bootstrap: a fresh UUID.
+    pub new_cluster_id: ClusterId,
+    /// The commands of the initial data, if it is the one to bootstrap.
+    pub initial_data: Vec<Bytes>,
+    /// A person said so (`store bootstrap --force`): an empty volume makes a new cluster without asking anybody.
+    pub force_bootstrap: bool,
+}
+
+/// What was found on the volume, all of it durable [S2], for `Replica::new`.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// The last durable state.
+    pub state: DurableState,
+    /// What `snapshot.json` is of; none without one.
+    pub snapshot: Option<SnapshotMeta>,
+    /// The chain of entries after the snapshot.
+    pub entries: Vec<Entry>,
+}
