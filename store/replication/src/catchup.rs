@@ -1,1 +1,139 @@
-//! (in the making)
+//! Bringing another replica's log to the state of ours: what to send next over one connection.
+//!
+//! A leader runs one [`Outbound`] for each follower; a follower that is pulled from [L2] runs one towards its leader.
+//!
+//! ```text
+//!   guess (from its hello) ──append──▶ ack       : from here on stream, at most WINDOW_BYTES ahead of its acks
+//!                          ──append──▶ mismatch  : guess lower, by its hint
+//!                          guess before our base : send the snapshot, then stream from behind it
+//! ```
+
+use crate::log::Log;
+use crate::{Body, Position, Seq};
+use std::collections::VecDeque;
+
+/// The most bytes of entries that are on their way to one replica. It bounds the memory of the connection's queue; a
+/// slow follower only falls behind.
+const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// The size at which an append is closed, well below the frame's limit. One entry alone may be larger.
+const APPEND_BYTES: usize = 512 * 1024;
+
+/// What is to be sent next.
+#[derive(Debug)]
+pub(crate) enum Sending {
+    /// This append.
+    Append(Body),
+    /// The newest snapshot, which is at this position.
+    Snapshot(Position),
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbound {
+    /// The last position that is believed to be common; entries after it are sent next.
+    sent: Position,
+    /// It has acked up to here: durable there, and equal to our log.
+    pub(crate) verified: Seq,
+    /// Nothing was acked on this connection yet: one append at a time.
+    probing: bool,
+    /// An append or snapshot is on its way while probing.
+    waiting: bool,
+    /// The guess lies before our base: a snapshot is needed.
+    needs_snapshot: bool,
+    /// What is on its way: last sequence and bytes of each append.
+    in_flight: VecDeque<(Seq, usize)>,
+    in_flight_bytes: usize,
+    /// The commit that was told last.
+    commit_told: Seq,
+}
+
+impl Outbound {
+    /// Towards a replica whose log ends at `hint`.
+    pub(crate) fn new(hint: Position, log: &Log) -> Outbound {
+        let mut outbound = Outbound {
+            sent: Position::ZERO,
+            verified: Seq(0),
+            probing: true,
+            waiting: false,
+            needs_snapshot: false,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            commit_told: Seq(0),
+        };
+        outbound.guess(hint, log);
+        outbound
+    }
+
+    /// The commit that the other one was told last on this connection.
+    pub(crate) fn commit_told(&self) -> Seq {
+        self.commit_told
+    }
+
+    /// What to send now, if anything. Call until it says nothing.
+    pub(crate) fn next(&mut self, log: &Log, commit: Seq) -> Option<Sending> {
+        if self.waiting || self.in_flight_bytes >= WINDOW_BYTES {
+            return None;
+        }
+        // Entries that were acked are common, so only a connection that lags behind two snapshots gets here later on.
+        if self.needs_snapshot || self.sent.seq < log.base().seq {
+            self.needs_snapshot = false;
+            self.probing = true;
+            self.waiting = true;
+            self.sent = log.snapshot();
+            return Some(Sending::Snapshot(log.snapshot()));
+        }
+        let entries = log.range(self.sent.seq.next(), APPEND_BYTES);
+        if entries.is_empty() && !self.probing {
+            return None;
+        }
+        let previous = self.sent;
+        let bytes: usize = entries.iter().map(|entry| entry.record().len()).sum();
+        if let Some(last) = entries.last() {
+            self.sent = last.position;
+            self.in_flight.push_back((last.position.seq, bytes));
+            self.in_flight_bytes += bytes;
+        }
+        self.waiting = self.probing;
+        self.commit_told = commit;
+        Some(Sending::Append(Body::Append { previous, commit, entries }))
+    }
+
+    /// An empty append that tells of a new commit, where nothing else does.
+    pub(crate) fn tell_commit(&mut self, commit: Seq) -> Option<Body> {
+        if self.probing || self.commit_told >= commit {
+            return None;
+        }
+        self.commit_told = commit;
+        Some(Body::Append { previous: self.sent, commit, entries: Vec::new() })
+    }
+
+    /// It has everything up to `seq`, as far as our log goes.
+    pub(crate) fn acked(&mut self, seq: Seq, log: &Log) {
+        self.verified = self.verified.max(seq.min(log.last().seq));
+        self.probing = false;
+        self.waiting = false;
+        while let Some((last, bytes)) = self.in_flight.front().copied() {
+            if last > self.verified {
+                break;
+            }
+            self.in_flight_bytes -= bytes;
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// It does not have what the last append built on; its log may be common up to `hint`.
+    pub(crate) fn mismatched(&mut self, hint: Position, log: &Log) {
+        self.probing = true;
+        self.waiting = false;
+        self.in_flight.clear();
+        self.in_flight_bytes = 0;
+        self.guess(hint, log);
+    }
+
+    fn guess(&mut self, hint: Position, log: &Log) {
+        match log.at_most(hint) {
+            Some(position) => self.sent = position,
+            None => self.needs_snapshot = true,
+        }
+    }
+}

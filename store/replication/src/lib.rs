@@ -3,9 +3,16 @@
 //! Start with [`Replica`]; what goes in and comes out is in [`Input`] and [`Effect`]. There is no clock, socket, file,
 //! task or random source in this crate: the store's shell and the simulator drive the same code.
 
+mod bootstrap;
 mod catchup;
 mod claim;
+mod draining;
 mod entry;
+mod following;
+mod leading;
+mod log;
+mod losing;
+mod membership;
 mod message;
 mod replica;
 mod role;

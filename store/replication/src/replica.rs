@@ -1,31 +1,525 @@
-//! The replica.
+//! The replica: one value that promises, follows and leads.
+//!
+//! ```text
+//!             claim above the promise, by role.json or an invitation
+//!   Idle ───────────────────────────────────▶ Following ── lost ──▶ asks the voters ──▶ campaign (status.json)
+//!     ▲ │                                       │   ▲
+//!     │ └── the claim names this incarnation ─▶ │   │ claim of somebody else with a higher term
+//!     │                                         ▼   │
+//!     └── a voter's higher promise ───────── Leading: Counting ─▶ (Pulling) ─▶ Opening ─▶ Open for writes
+//! ```
+//!
+//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `losing` (5.4), `draining` (5.5), `membership`
+//! and `bootstrap` (5.6).
+//!
+//! Invariants, asserted here: the promise never goes down, nor does its incarnation change within a term; nothing that is
+//! committed is cut; nothing is acked, promised or counted before it is durable (`Writes`).
+//!
+//! Not promised: that only one replica believes it leads. Promised: only one can commit in a term.
 
-use crate::{Config, Effect, Input, Recovered, Status};
+use crate::log::Log;
+use crate::losing::Lost;
+use crate::role::{Following, Leading, Link, Role, Stage};
+use crate::{
+    Claim, Config, ConnId, DurableState, Effect, Entry, Frame, Input, Payload, PeerState, Position, Record, Recovered,
+    RoleView, Seq, SnapshotMeta, Term, Ticket,
+};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// One replica of the log: promises, follows, leads.
+/// A Lease whose term is further above the promise than this is an edit by hand; nobody promises to it [L8].
+const TERM_JUMP_MAX: u64 = 1_000_000;
+
+/// One replica of the log. See the module for the way through its life.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    config: Config,
-    recovered: Recovered,
+    pub(crate) config: Config,
+    /// The time of the present step.
+    pub(crate) now: Duration,
+    /// Promise, cluster and mark: in force, and durable as soon as `writes` says so.
+    pub(crate) state: DurableState,
+    pub(crate) log: Log,
+    pub(crate) writes: Writes,
+    /// Committed, as far as this replica knows. Never goes down.
+    pub(crate) commit: Seq,
+    /// Given out for application. Never above `commit`.
+    pub(crate) applied: Seq,
+    /// What role.json said last.
+    pub(crate) view: Option<RoleView>,
+    pub(crate) role: Role,
+    /// Set while there is no leader to be heard (a leader: no majority).
+    pub(crate) lost: Option<Lost>,
+    /// What other replicas said when they were asked, and when.
+    pub(crate) answers: BTreeMap<String, (Duration, PeerState)>,
+    /// When the others are asked next, and the pause after that.
+    pub(crate) ask_at: Duration,
+    pub(crate) ask_pause: Duration,
+    /// Since when it was told to end.
+    pub(crate) draining: Option<Duration>,
+    /// Caught up once with a leader.
+    pub(crate) caught_up: bool,
+    /// The ticket of the write that cleared the mark `bootstrapping`, if this incarnation did.
+    pub(crate) mark_cleared_by: Ticket,
+    /// A hand-edited Lease that is not promised to, for people.
+    pub(crate) absurd_term: Option<Term>,
+    pub(crate) failed: bool,
+    next_conn: u64,
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// What was given to the journal and what of it is durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Writes {
+    issued: Ticket,
+    persisted: Ticket,
+    /// For each write that is under way: the log's end behind it (less what was cut since).
+    pending: VecDeque<(Ticket, Seq)>,
+    /// The log is durable up to here.
+    durable: Seq,
+}
+
+impl Writes {
+    fn issue(&mut self, log_end: Seq) -> Ticket {
+        self.issued.0 += 1;
+        self.pending.push_back((self.issued, log_end));
+        self.issued
+    }
+
+    fn persisted(&mut self, ticket: Ticket) {
+        self.persisted = self.persisted.max(ticket.min(self.issued));
+        while let Some((first, end)) = self.pending.front().copied() {
+            if first > self.persisted {
+                break;
+            }
+            self.durable = end;
+            self.pending.pop_front();
+        }
+    }
+
+    /// The log was cut: what was written after `keep` no longer counts, also when it becomes durable only now.
+    fn cut(&mut self, keep: Seq) {
+        self.durable = self.durable.min(keep);
+        for (_, end) in &mut self.pending {
+            *end = (*end).min(keep);
+        }
+    }
+
+    pub(crate) fn newest(&self) -> Ticket {
+        self.issued
+    }
+
+    pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
+        self.persisted >= ticket
+    }
+
+    pub(crate) fn all_durable(&self) -> bool {
+        self.persisted == self.issued
+    }
+
+    pub(crate) fn durable(&self) -> Seq {
+        self.durable
+    }
 }
 
 impl Replica {
-    /// A replica as it was found on its volume.
+    /// A replica as it was found on its volume, all of it durable [S2].
     pub fn new(config: Config, recovered: Recovered) -> Replica {
-        Replica { config, recovered }
+        let log = Log::new(&recovered);
+        let snapshot = log.snapshot().seq;
+        Replica {
+            now: Duration::ZERO,
+            state: recovered.state,
+            writes: Writes { durable: log.last().seq, ..Writes::default() },
+            log,
+            commit: snapshot,
+            applied: snapshot,
+            view: None,
+            role: Role::Idle,
+            lost: None,
+            answers: BTreeMap::new(),
+            ask_at: Duration::ZERO,
+            ask_pause: Duration::ZERO,
+            draining: None,
+            caught_up: false,
+            mark_cleared_by: Ticket(0),
+            absurd_term: None,
+            failed: false,
+            next_conn: 0,
+            effects: Vec::new(),
+            config,
+        }
     }
-    /// Takes one input at `now` (monotonic, since any fixed moment) and says what is to be done, in order.
-    pub fn step(&mut self, _now: Duration, _input: Input) -> Vec<Effect> {
-        let _ = (&self.config, &self.recovered);
-        Vec::new()
+
+    /// Takes one input at `now` (time since any fixed moment, never going back) and says what is to be done, in order.
+    pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
+        self.now = self.now.max(now);
+        if self.failed {
+            self.refuse_after_failure(input);
+            return std::mem::take(&mut self.effects);
+        }
+        match input {
+            Input::Role(view) => self.on_role(view),
+            Input::Propose(proposals) => self.on_propose(proposals),
+            Input::Persisted { ticket } => self.on_persisted(ticket),
+            Input::PersistFailed => self.fail("the journal could not be written; see the log for the error".to_owned()),
+            Input::Answered { conn, answer } => self.on_answered(conn, answer),
+            Input::Hello { conn, hello } => self.on_hello(conn, hello),
+            Input::Frame { conn, frame } => self.on_frame(conn, frame),
+            Input::Closed { conn } => self.on_closed(conn),
+            Input::Invited { request, claim } => self.on_invited(request, claim),
+            Input::InviteAnswered { name, answer } => self.on_invite_answered(name, answer),
+            Input::StateAnswered { name, state } => self.on_state_answered(name, state),
+            Input::SnapshotTaken { position } => self.log.snapshot_taken(position),
+            Input::SnapshotReceived { conn, meta } => self.on_snapshot_received(conn, meta),
+            Input::Drain => self.draining = self.draining.or(Some(self.now)),
+            Input::Wake => {}
+        }
+        // Everything that time, a durable write or a new view can bring about is looked at after every input: nothing
+        // can be forgotten by an input that did not think of it.
+        if !self.failed {
+            self.tend_bootstrap();
+            self.tend_following();
+            self.tend_leading();
+            self.tend_losing();
+            self.give_out_committed();
+        }
+        std::mem::take(&mut self.effects)
     }
-    /// When to step with [`Input::Wake`] if nothing else happens first.
+
+    /// When to step with [`Input::Wake`] if nothing else happens first. May lie in the past: then now.
     pub fn deadline(&self) -> Option<Duration> {
-        None
+        if self.failed {
+            return None;
+        }
+        let asking = (!self.whom_to_ask().is_empty()).then_some(self.ask_at);
+        [asking, self.following_deadline(), self.leading_deadline(), self.losing_deadline(), self.draining_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
-    /// What the replica says of itself.
-    pub fn status(&self) -> Status {
-        unimplemented!("being written")
+
+    // ---- claims and promises
+
+    fn on_role(&mut self, view: RoleView) {
+        let leader = view.leader.clone();
+        let lease_cluster = view.cluster_id;
+        self.view = Some(view);
+        if self.state.bootstrapping
+            && let (Some(own), Some(seen)) = (self.state.cluster_id, lease_cluster)
+        {
+            if own != seen {
+                // Our bootstrap lost against another one, and nothing was ever acknowledged from it [L4].
+                self.effects.push(Effect::WipeVolume { winner: seen });
+                self.fail(format!("the Lease carries cluster-id {seen}, this volume's bootstrap made {own}"));
+                return;
+            }
+            self.mark_cleared_by = self.write_state(DurableState { bootstrapping: false, ..self.state });
+        }
+        let Some(leader) = leader else { return };
+        if self.foreign_cluster().is_some() {
+            return;
+        }
+        let Some(cluster_id) = lease_cluster.or(self.state.cluster_id) else { return };
+        // A volume that knows nothing cannot tell an absurd term from a real one: it waits for a leader's invitation [L8].
+        if self.state.cluster_id.is_none() && self.state.promise.term == Term(0) {
+            return;
+        }
+        let absurd = leader.term.0 > self.state.promise.term.0 + TERM_JUMP_MAX;
+        self.absurd_term = absurd.then_some(leader.term);
+        if absurd {
+            return;
+        }
+        let claim = Claim {
+            cluster_id,
+            term: leader.term,
+            incarnation: leader.incarnation,
+            name: leader.name,
+            peer_address: leader.peer_address,
+        };
+        self.consider(claim);
     }
+
+    /// Takes the claim if it is above the promise; goes on with it if it is the one that was promised to.
+    pub(crate) fn consider(&mut self, claim: Claim) {
+        if claim.term > self.state.promise.term {
+            self.take(claim);
+        } else if claim.promise() == self.state.promise && claim.incarnation != self.config.incarnation {
+            match &mut self.role {
+                Role::Following(following) => {
+                    if following.claim != claim {
+                        following.claim = claim;
+                    }
+                }
+                // Restarted under this promise: nothing new is promised, the volume has it.
+                Role::Idle => self.follow(claim, self.writes.newest()),
+                Role::Leading(_) => {}
+            }
+        }
+    }
+
+    /// Promises to this claim, and from this moment on neither writes nor acks anything of a lower term [S3].
+    fn take(&mut self, claim: Claim) {
+        assert!(claim.term > self.state.promise.term, "a claim of term {} under {}", claim.term, self.state.promise);
+        self.end_role();
+        let ticket = self.write_state(DurableState { promise: claim.promise(), ..self.state });
+        if claim.incarnation == self.config.incarnation {
+            self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.now)));
+        } else {
+            self.follow(claim, ticket);
+        }
+    }
+
+    fn follow(&mut self, claim: Claim, promised_by: Ticket) {
+        self.role = Role::Following(Following {
+            claim,
+            promised_by,
+            heard_at: self.now,
+            heard: false,
+            link: Link::Down { redial_at: self.now },
+            verified: Seq(0),
+            acked: None,
+            owes_ack: false,
+            leader_commit: Seq(0),
+            pulled: None,
+            redial_pause: Duration::ZERO,
+        });
+    }
+
+    /// Closes what belongs to the present role. A connection belongs to one term [S4].
+    pub(crate) fn end_role(&mut self) {
+        self.lost = None;
+        match std::mem::replace(&mut self.role, Role::Idle) {
+            Role::Idle => {}
+            Role::Following(following) => match following.link {
+                Link::Down { .. } => {}
+                Link::Dialled(conn) | Link::Up(conn) => self.effects.push(Effect::Close { conn }),
+            },
+            Role::Leading(leading) => {
+                for conn in leading.followers.values().filter_map(|follower| follower.conn) {
+                    self.effects.push(Effect::Close { conn });
+                }
+            }
+        }
+    }
+
+    /// The cluster-id of the Lease where the volume has another one.
+    pub(crate) fn foreign_cluster(&self) -> Option<crate::ClusterId> {
+        let lease = self.view.as_ref()?.cluster_id?;
+        self.state.cluster_id.filter(|own| *own != lease).map(|_| lease)
+    }
+
+    // ---- writing
+
+    pub(crate) fn write_state(&mut self, state: DurableState) -> Ticket {
+        let old = self.state.promise;
+        assert!(
+            state.promise.term > old.term || state.promise == old,
+            "a promise of {} would replace {old}",
+            state.promise
+        );
+        self.state = state;
+        self.persist(vec![Record::State(state)])
+    }
+
+    pub(crate) fn persist(&mut self, records: Vec<Record>) -> Ticket {
+        let ticket = self.writes.issue(self.log.last().seq);
+        self.effects.push(Effect::Persist { ticket, records });
+        ticket
+    }
+
+    /// Appends entries of our own term and sends them to the journal. Followers get them by `tend_leading`.
+    pub(crate) fn append_own(&mut self, payloads: impl IntoIterator<Item = Payload>) -> Seq {
+        let term = self.state.promise.term;
+        let mut records = Vec::new();
+        for payload in payloads {
+            let entry = Entry::new(self.log.last(), term, payload);
+            records.push(Record::Entry(entry.clone()));
+            self.log.append(entry);
+        }
+        self.persist(records);
+        self.log.last().seq
+    }
+
+    /// Takes entries from the leader (or from the follower that is pulled from). They follow `previous`.
+    pub(crate) fn accept(&mut self, previous: Position, entries: Vec<Entry>) -> Accepted {
+        if !self.log.contains(previous) {
+            // Before our base everything is committed: the sender's log has it, too, and the base itself is common.
+            let hint =
+                if previous.seq < self.log.base().seq { Some(self.log.base()) } else { self.hint_below(previous) };
+            return Accepted::Mismatch(hint.unwrap_or(self.log.base()));
+        }
+        let end = entries.last().map_or(previous.seq, |entry| entry.position.seq);
+        let mut records = Vec::new();
+        for entry in entries {
+            match self.log.position_at(entry.position.seq) {
+                Some(own) if own == entry.position => continue,
+                Some(own) => {
+                    let keep = Seq(own.seq.0 - 1);
+                    if keep < self.commit {
+                        return Accepted::Violation(format!(
+                            "an append of {} would cut {own}, which is committed (up to {})",
+                            entry.position, self.commit
+                        ));
+                    }
+                    self.log.cut(keep);
+                    self.writes.cut(keep);
+                }
+                None => {}
+            }
+            if entry.previous != self.log.last() {
+                return Accepted::Violation(format!(
+                    "an append of {} names {} before it, where this log has {}",
+                    entry.position,
+                    entry.previous,
+                    self.log.last()
+                ));
+            }
+            self.log.append(entry.clone());
+            records.push(Record::Entry(entry));
+        }
+        if !records.is_empty() {
+            if self.state.cluster_id.is_none() {
+                // The first data of an empty volume: from here on it belongs to its leader's cluster.
+                self.state.cluster_id = self.claim().map(|claim| claim.cluster_id);
+                records.insert(0, Record::State(self.state));
+            }
+            self.persist(records);
+        }
+        Accepted::UpTo(end)
+    }
+
+    /// The best position below one that this log does not have.
+    fn hint_below(&self, missing: Position) -> Option<Position> {
+        let found = self.log.at_most(missing)?;
+        if found != missing { Some(found) } else { self.log.position_at(Seq(found.seq.0.checked_sub(1)?)) }
+    }
+
+    /// A snapshot that came whole: the log begins anew behind it, unless it is part of the log already.
+    /// Says how far the log is now known to be equal to the sender's.
+    pub(crate) fn install(&mut self, conn: ConnId, meta: SnapshotMeta) -> Accepted {
+        if self.state.cluster_id.is_some_and(|own| own != meta.cluster_id) {
+            return Accepted::Violation(format!("a snapshot of cluster {} was sent", meta.cluster_id));
+        }
+        if meta.position.seq <= self.log.base().seq || self.log.contains(meta.position) {
+            return Accepted::UpTo(meta.position.seq.max(self.log.base().seq));
+        }
+        if meta.position.seq < self.commit {
+            return Accepted::Violation(format!(
+                "a snapshot at {} does not fit the log, which is committed up to {}",
+                meta.position, self.commit
+            ));
+        }
+        self.state.cluster_id = Some(meta.cluster_id);
+        self.log.reset(&meta);
+        self.writes.cut(Seq(0));
+        self.commit = meta.position.seq;
+        self.applied = meta.position.seq;
+        let ticket = self.writes.issue(meta.position.seq);
+        let end = meta.position.seq;
+        self.effects.push(Effect::InstallSnapshot { ticket, conn, meta, state: self.state });
+        Accepted::UpTo(end)
+    }
+
+    fn on_persisted(&mut self, ticket: Ticket) {
+        self.writes.persisted(ticket);
+        self.ack();
+    }
+
+    fn give_out_committed(&mut self) {
+        let mut entries = Vec::new();
+        while self.applied < self.commit {
+            let Some(entry) = self.log.entry(self.applied.next()) else { break };
+            entries.push(entry.clone());
+            self.applied = self.applied.next();
+        }
+        if !entries.is_empty() {
+            self.effects.push(Effect::Apply { entries });
+        }
+    }
+
+    pub(crate) fn fail(&mut self, reason: String) {
+        self.end_role();
+        self.failed = true;
+        self.effects.push(Effect::Fail { reason });
+    }
+
+    fn refuse_after_failure(&mut self, input: Input) {
+        match input {
+            Input::Propose(proposals) => {
+                for proposal in proposals {
+                    self.effects.push(Effect::Rejected { id: proposal.id, reason: crate::Refusal::Failed });
+                }
+            }
+            Input::Hello { conn, .. } | Input::Frame { conn, .. } => self.effects.push(Effect::Close { conn }),
+            _ => {}
+        }
+    }
+
+    // ---- small questions
+
+    pub(crate) fn new_conn(&mut self) -> ConnId {
+        self.next_conn += 1;
+        ConnId::Dialled(self.next_conn)
+    }
+
+    pub(crate) fn send(&mut self, conn: ConnId, body: crate::Body) {
+        let crate::Promise { term, incarnation } = self.state.promise;
+        self.effects.push(Effect::Send { conn, frame: Frame { term, incarnation, body } });
+    }
+
+    /// The claim that is followed or led by.
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        match &self.role {
+            Role::Idle => None,
+            Role::Following(following) => Some(&following.claim),
+            Role::Leading(leading) => Some(&leading.claim),
+        }
+    }
+
+    pub(crate) fn is_voter(&self) -> bool {
+        self.log.voters().contains(self.config.replica)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(&self.role, Role::Leading(leading) if matches!(leading.stage, Stage::Open(_)))
+    }
+
+    /// The wanted pods. Empty: not known, or none.
+    pub(crate) fn members(&self) -> &[crate::Member] {
+        self.view.as_ref().map_or(&[], |view| &view.members)
+    }
+
+    pub(crate) fn is_wanted(&self, name: &str) -> bool {
+        self.members().is_empty() || self.members().iter().any(|member| member.name == name)
+    }
+
+    /// Where that pod's replica is reached: by the members, else by the voters.
+    pub(crate) fn address_of(&self, name: &str) -> Option<String> {
+        let member = self.members().iter().find(|member| member.name == name).map(|member| &member.peer_address);
+        member.or_else(|| self.log.voters().named(name).map(|voter| &voter.peer_address)).cloned()
+    }
+
+    pub(crate) fn is_eligible(&self) -> bool {
+        self.is_voter()
+            && self.foreign_cluster().is_none()
+            && self.is_wanted(&self.config.name)
+            && self.draining.is_none()
+            && !self.failed
+    }
+}
+
+/// What became of entries or a snapshot that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// The log equals the sender's up to here.
+    UpTo(Seq),
+    /// Not taken; the logs may be common up to here.
+    Mismatch(Position),
+    /// Would cut what is committed, or is no chain.
+    Violation(String),
+}
+
+/// The number at the end of a pod's name. A name without one comes last.
+pub(crate) fn ordinal(name: &str) -> u64 {
+    name.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
 }

@@ -1,1 +1,128 @@
-//! (in the making)
+//! What a replica is at a moment: state that exists only in one role lives in that role's type.
+
+use crate::catchup::Outbound;
+use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Term, Ticket};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Follows nobody, follows somebody, or leads.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    /// Knows of no leader: an empty volume, a start, or a leadership that it gave up.
+    Idle,
+    /// Bound to a leader by its promise.
+    Following(Following),
+    /// Bound to itself.
+    Leading(Box<Leading>),
+}
+
+/// A follower's view of its leader.
+#[derive(Clone, Debug)]
+pub(crate) struct Following {
+    pub(crate) claim: Claim,
+    /// When this durable the leader may be dialled: the promise and all before it.
+    pub(crate) promised_by: Ticket,
+    /// When the claim was taken, or the last time that the leader was heard.
+    pub(crate) heard_at: Duration,
+    /// The leader is heard: it welcomed us and was not lost since.
+    pub(crate) heard: bool,
+    pub(crate) link: Link,
+    /// Equal to the leader's log up to here, under this promise [S4].
+    pub(crate) verified: Seq,
+    /// What the leader was told last on this connection: nothing, or an ack of this sequence.
+    pub(crate) acked: Option<Seq>,
+    /// An append or snapshot was taken whose ack waits for the disk.
+    pub(crate) owes_ack: bool,
+    /// The leader's commit as last heard; may lie beyond `verified`.
+    pub(crate) leader_commit: Seq,
+    /// The leader pulls from us [L2].
+    pub(crate) pulled: Option<Outbound>,
+    /// The next pause before the leader is dialled again.
+    pub(crate) redial_pause: Duration,
+}
+
+/// The connection to the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Dial at this time, when the promise is durable.
+    Down {
+        /// Not before.
+        redial_at: Duration,
+    },
+    /// Dialled, hello said, no answer yet.
+    Dialled(ConnId),
+    /// Welcomed.
+    Up(ConnId),
+}
+
+/// A leader's own state.
+#[derive(Clone, Debug)]
+pub(crate) struct Leading {
+    pub(crate) claim: Claim,
+    /// When this is durable, its own promise counts.
+    pub(crate) promised_by: Ticket,
+    pub(crate) stage: Stage,
+    /// Every replica that said hello under this promise. It stays when its connection ends: what it acked is durable
+    /// there, under this promise.
+    pub(crate) followers: BTreeMap<ReplicaId, Follower>,
+    /// The volume that last answered for a pod name. Only this makes a voter dead.
+    pub(crate) seen: BTreeMap<String, ReplicaId>,
+    /// Counts heartbeats.
+    pub(crate) round: u64,
+    pub(crate) next_heartbeat: Duration,
+    pub(crate) next_invitations: Duration,
+    /// A commit that followers were not told of is told at this time, unless an append does it before.
+    pub(crate) tell_commit_at: Option<Duration>,
+    /// The last moment at which a majority had been heard within the lost-time, or the beginning.
+    pub(crate) majority_at: Duration,
+    /// A promise that stands in the way of a replica: the term that a new leadership must be above [L3].
+    pub(crate) need_term: Option<Term>,
+    pub(crate) hand_over: Option<HandingOver>,
+    /// No hand-over is begun before this.
+    pub(crate) hand_over_not_before: Duration,
+}
+
+/// How far a leadership has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Waits for hellos of a majority.
+    Counting,
+    /// Pulls from this replica, which has a better position.
+    Pulling(ReplicaId),
+    /// The term's first entry stands here in the log and is not committed.
+    Opening(Seq),
+    /// The term's first entry, which stands here, is committed.
+    Open(Seq),
+}
+
+/// A leader's view of a follower.
+#[derive(Clone, Debug)]
+pub(crate) struct Follower {
+    /// None: not connected now.
+    pub(crate) conn: Option<ConnId>,
+    pub(crate) name: String,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) revision: String,
+    pub(crate) eligible: bool,
+    pub(crate) draining: bool,
+    /// By its hello on the present connection. Its vote.
+    pub(crate) position: Position,
+    pub(crate) heard_at: Duration,
+    /// The newest heartbeat round that it echoed. Strong reads will wait for a majority of these [S6].
+    pub(crate) echoed: u64,
+    /// Durable there and equal to our log, under this promise; also from earlier connections.
+    pub(crate) verified: Seq,
+    pub(crate) outbound: Outbound,
+}
+
+/// A hand-over that was begun.
+#[derive(Clone, Debug)]
+pub(crate) struct HandingOver {
+    pub(crate) to: ReplicaId,
+    pub(crate) to_name: String,
+    pub(crate) to_incarnation: Incarnation,
+    /// New writes are refused since then.
+    pub(crate) since: Duration,
+    /// The successor has everything; the sidecar was told.
+    pub(crate) ready: bool,
+}

@@ -1,5 +1,7 @@
 //! What a replica says of itself to its shell: for status.json, `/api/status`, metrics and other replicas.
 
+use crate::replica::Replica;
+use crate::role::Role;
 use crate::{Claim, ClusterId, Incarnation, PeerState, Position, Promise, ReplicaId, Seq, Term, Voters};
 
 /// Where a replica is in its life.
@@ -97,5 +99,121 @@ impl Status {
             hears: self.following.as_ref().filter(|_| self.leader_heard).map(|claim| claim.term),
             eligible: self.eligible,
         }
+    }
+}
+
+impl Replica {
+    /// What the replica says of itself.
+    pub fn status(&self) -> Status {
+        let (leader_heard, followers) = match &self.role {
+            Role::Idle => (false, Vec::new()),
+            Role::Following(following) => (following.heard, Vec::new()),
+            Role::Leading(_) => (self.lost.is_none(), self.follower_status()),
+        };
+        Status {
+            phase: self.phase(),
+            cluster_id: self.state.cluster_id,
+            bootstrapping: self.state.bootstrapping,
+            foreign_cluster_id: self.foreign_cluster(),
+            voter: self.is_voter(),
+            eligible: self.is_eligible(),
+            promise: self.state.promise,
+            position: self.log.last(),
+            committed: self.commit,
+            following: self.claim().cloned(),
+            leader_heard,
+            campaign: self.campaign(),
+            rank: self.rank(),
+            need_term: self.need_term(),
+            hand_over: self.published_hand_over(),
+            voters: self.log.voters().clone(),
+            followers,
+            caught_up: self.caught_up,
+            drained: self.is_drained(),
+            waiting_for: self.waiting_for(),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        if self.failed {
+            return Phase::Failed;
+        }
+        if self.draining.is_some() {
+            return Phase::Draining;
+        }
+        match &self.role {
+            Role::Leading(_) if self.is_open() => Phase::Leading,
+            Role::Leading(_) => Phase::Recovering,
+            Role::Idle if self.foreign_cluster().is_some() => Phase::Failed,
+            Role::Idle if self.state.cluster_id.is_none() => Phase::Starting,
+            Role::Idle | Role::Following(_) if self.is_voter() => Phase::Follower,
+            Role::Idle | Role::Following(_) => Phase::Learner,
+        }
+    }
+
+    fn follower_status(&self) -> Vec<FollowerStatus> {
+        let Role::Leading(leading) = &self.role else { return Vec::new() };
+        let voters = self.log.voters();
+        let one = |(replica, follower): (&ReplicaId, &crate::role::Follower)| FollowerStatus {
+            name: follower.name.clone(),
+            replica: *replica,
+            incarnation: follower.incarnation,
+            voter: voters.contains(*replica),
+            connected: follower.conn.is_some(),
+            verified: follower.verified,
+            eligible: follower.eligible,
+        };
+        leading.followers.iter().map(one).collect()
+    }
+
+    /// What it waits for, for a person who wonders.
+    fn waiting_for(&self) -> Vec<String> {
+        let mut waits = Vec::new();
+        if let Some(theirs) = self.foreign_cluster() {
+            waits.push(format!(
+                "the Lease carries cluster-id {theirs}, this volume belongs to another cluster: a person must decide \
+                 (sidecar adopt --cluster-id makes the Lease this volume's; an emptied volume joins the Lease's cluster)"
+            ));
+        }
+        if let Some(term) = self.absurd_term {
+            waits.push(format!(
+                "the Lease's term {term} was edited by hand and is not promised to; it is replaced soon"
+            ));
+        }
+        if self.asked_for_bootstrap().is_some() {
+            for name in self.bootstrap_waits_for() {
+                waits.push(format!("the first start waits for {name} to answer that its volume is empty"));
+            }
+        } else if self.state.cluster_id.is_none() && matches!(self.role, Role::Idle) {
+            match self.view.as_ref() {
+                None => waits.push("the sidecar has not written role.json yet".to_owned()),
+                Some(view) if view.cluster_id.is_some() => waits.push(
+                    "this volume is empty and waits for its leader's invitation; if all volumes of the cluster are \
+                     lost, `store bootstrap --force` makes a new one"
+                        .to_owned(),
+                ),
+                Some(view) if view.paused => {
+                    waits.push("the cluster is paused; nobody makes its first start".to_owned())
+                }
+                Some(view) if view.members.is_empty() => {
+                    waits.push("the wanted pods are not known yet (role.json names no members)".to_owned());
+                }
+                Some(_) => waits.push("the pod of the lowest ordinal makes the cluster's first start".to_owned()),
+            }
+        }
+        if let Role::Leading(_) = &self.role {
+            let voters = self.log.voters();
+            if self.lost.is_some() {
+                waits.push("a majority of the voters is not heard: writes are refused".to_owned());
+            } else if !self.is_open() {
+                waits.push("promises of a majority of the voters".to_owned());
+            }
+            if voters.voters.len() < voters.floor as usize {
+                waits.push("a second voter that has caught up: until then writes are refused".to_owned());
+            }
+        } else if self.lost.is_some() && self.campaign().is_none() {
+            waits.push("the leader is lost, and no majority of the voters says so yet".to_owned());
+        }
+        waits
     }
 }

@@ -1,0 +1,74 @@
+//! The first start of a cluster (5.6 in docs/design.md): one empty volume becomes the first voter.
+//!
+//! ```text
+//!   empty volume of the lowest wanted ordinal, no Lease has a cluster-id
+//!     ──AskState──▶ every other wanted pod: "empty" from all [S9]
+//!     ──Persist──▶ cluster-id, mark, itself as the sole voter, initial data        (the volume first)
+//!     ──campaign {0}──▶ its sidecar writes the Lease with the id                    (then the Lease)
+//!     role.json shows the Lease with that id ──▶ the mark is cleared                [L4]
+//! ```
+
+use crate::losing::ANSWER_GOOD;
+use crate::replica::Replica;
+use crate::role::Role;
+use crate::{DurableState, Entry, FORMAT, Payload, Position, Record, Term, Voter, Voters};
+
+impl Replica {
+    fn is_empty_volume(&self) -> bool {
+        self.state.cluster_id.is_none() && self.log.last() == Position::ZERO
+    }
+
+    /// The pods that must say that they are empty; none where it is not for this replica to bootstrap.
+    pub(crate) fn asked_for_bootstrap(&self) -> Option<Vec<(String, String)>> {
+        let view = self.view.as_ref()?;
+        let lowest = view.members.first()?;
+        let fit = self.is_empty_volume()
+            && matches!(self.role, Role::Idle)
+            && self.state.promise.term == Term(0)
+            && view.cluster_id.is_none()
+            && !view.paused
+            && lowest.name == self.config.name
+            && self.draining.is_none();
+        let others = view.members.iter().filter(|member| member.name != self.config.name);
+        fit.then(|| others.map(|member| (member.name.clone(), member.peer_address.clone())).collect())
+    }
+
+    /// The wanted pods that have not said yet that they are empty.
+    pub(crate) fn bootstrap_waits_for(&self) -> Vec<String> {
+        let Some(asked) = self.asked_for_bootstrap() else { return Vec::new() };
+        let since = self.now.saturating_sub(ANSWER_GOOD);
+        let is_empty = |name: &String| {
+            self.answers.get(name).is_some_and(|(at, state)| {
+                *at >= since && state.cluster_id.is_none() && state.position == Position::ZERO && state.hears.is_none()
+            })
+        };
+        asked.into_iter().map(|(name, _)| name).filter(|name| !is_empty(name)).collect()
+    }
+
+    pub(crate) fn tend_bootstrap(&mut self) {
+        let wanted = self.members().len();
+        let forced = self.config.force_bootstrap && self.is_empty_volume() && self.view.is_some();
+        let agreed = self.asked_for_bootstrap().is_some() && self.bootstrap_waits_for().is_empty();
+        if !forced && !agreed {
+            return;
+        }
+        // A person's word stands above an invitation that an empty volume may have taken.
+        self.end_role();
+        let name = self.config.name.clone();
+        let peer_address = self.address_of(&name).unwrap_or_default();
+        let voter = Voter { replica: self.config.replica, name, peer_address };
+        let floor = if wanted > 1 { 2 } else { 1 };
+        self.state =
+            DurableState { cluster_id: Some(self.config.new_cluster_id), bootstrapping: !forced, ..self.state };
+        let mut records = vec![Record::State(self.state)];
+        let voters = Payload::Voters(Voters { format: FORMAT, floor, voters: vec![voter] });
+        let commands = self.config.initial_data.iter().cloned().map(Payload::Command);
+        for payload in std::iter::once(voters).chain(commands) {
+            let entry = Entry::new(self.log.last(), Term(0), payload);
+            self.log.append(entry.clone());
+            records.push(Record::Entry(entry));
+        }
+        self.persist(records);
+        self.lose();
+    }
+}

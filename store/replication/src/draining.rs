@@ -1,0 +1,156 @@
+//! Letting go: a hand-over to a successor, and when a replica that was told to end may do so (5.5 in docs/design.md).
+//!
+//! ```text
+//!   Drain, or handOverTo in role.json ─▶ a fit successor is chosen; new writes are refused
+//!     ─▶ all is committed and the successor has it ─▶ handOver in status.json ─▶ the sidecar transfers the Lease
+//!     ─▶ the claim of the successor comes ─▶ we follow it ─▶ it is open ─▶ drained
+//!   not done in time: undone, and tried again later
+//! ```
+
+use crate::membership::CAUGHT_UP_ENTRIES;
+use crate::replica::{Replica, ordinal};
+use crate::role::{Follower, HandingOver, Role, Stage};
+use crate::{Incarnation, ReplicaId};
+use std::time::Duration;
+
+/// After a hand-over that came to nothing, writes go on this long before the next one.
+const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
+/// A wanted replica whose going leaves no majority waits this long for what SIGTERM may have come before: a role.json
+/// in which it is not wanted any more [L6]. It does not wait longer, or a pod in a cluster of two could not be deleted.
+const LAST_VOTER_WAITS: Duration = Duration::from_secs(5);
+
+impl Replica {
+    /// The leader's part: begins, finishes and undoes a hand-over.
+    pub(crate) fn tend_draining(&mut self) {
+        let asked = self.view.as_ref().and_then(|view| view.hand_over_to.clone());
+        let asked = asked.filter(|name| *name != self.config.name);
+        let own_gone = !self.is_voter() || !self.is_wanted(&self.config.name);
+        let Role::Leading(leading) = &self.role else { return };
+        if !matches!(leading.stage, Stage::Open(_)) {
+            return;
+        }
+        let wish = self.draining.is_some() || own_gone || asked.is_some();
+        match &leading.hand_over {
+            Some(hand_over) => {
+                let fit = self.is_fit(hand_over.to);
+                let late = self.now >= hand_over.since + self.config.hand_over_max;
+                let other = self.draining.is_none() && asked.is_some_and(|name| name != hand_over.to_name);
+                let last = self.log.last().seq;
+                let has_all = self.commit == last
+                    && leading.followers.get(&hand_over.to).is_some_and(|one| one.outbound.verified == last);
+                let Role::Leading(leading) = &mut self.role else { return };
+                if !wish || !fit || late || other {
+                    leading.hand_over = None;
+                    leading.hand_over_not_before = if other { self.now } else { self.now + HAND_OVER_PAUSE };
+                } else if let Some(hand_over) = &mut leading.hand_over {
+                    hand_over.ready |= has_all;
+                }
+            }
+            None if wish && self.now >= leading.hand_over_not_before => {
+                let forced = self.draining.is_some() || own_gone;
+                let named = asked.as_deref().and_then(|name| self.successor(Some(name)));
+                let Some((to, follower)) = named.or_else(|| forced.then(|| self.successor(None)).flatten()) else {
+                    return;
+                };
+                let hand_over = HandingOver {
+                    to,
+                    to_name: follower.name.clone(),
+                    to_incarnation: follower.incarnation,
+                    since: self.now,
+                    ready: false,
+                };
+                let Role::Leading(leading) = &mut self.role else { return };
+                leading.hand_over = Some(hand_over);
+                self.tend_draining();
+            }
+            None => {}
+        }
+    }
+
+    /// The best successor (or that one, if it is fit): caught up, on the newest revision, of the lowest ordinal.
+    fn successor(&self, name: Option<&str>) -> Option<(ReplicaId, &Follower)> {
+        let Role::Leading(leading) = &self.role else { return None };
+        let fit = leading
+            .followers
+            .iter()
+            .filter(|(replica, follower)| name.is_none_or(|name| follower.name == name) && self.is_fit(**replica));
+        fit.min_by_key(|(_, follower)| {
+            let other_revision = follower.revision == self.config.revision && !self.config.revision.is_empty();
+            (other_revision, ordinal(&follower.name))
+        })
+        .map(|(replica, follower)| (*replica, follower))
+    }
+
+    /// Wanted, a voter, eligible, not draining itself, and not far behind [L10].
+    fn is_fit(&self, replica: ReplicaId) -> bool {
+        let Role::Leading(leading) = &self.role else { return false };
+        leading.followers.get(&replica).is_some_and(|one| {
+            self.log.voters().contains(replica)
+                && self.is_wanted(&one.name)
+                && one.eligible
+                && !one.draining
+                && leading.hears(replica, self.now, self.config.lost_time)
+                && one.outbound.verified.0 + CAUGHT_UP_ENTRIES >= self.log.last().seq.0
+        })
+    }
+
+    /// The hand-over as it is published: to this pod and incarnation, or (draining with nobody fit, at the end) to nobody.
+    pub(crate) fn published_hand_over(&self) -> Option<Option<(String, Incarnation)>> {
+        let Role::Leading(leading) = &self.role else { return None };
+        let hand_over = leading.hand_over.as_ref().filter(|hand_over| hand_over.ready)?;
+        Some(Some((hand_over.to_name.clone(), hand_over.to_incarnation)))
+    }
+
+    /// Told to end, and nothing keeps it any more.
+    pub(crate) fn is_drained(&self) -> bool {
+        let Some(since) = self.draining else { return false };
+        if self.failed || self.members().is_empty() || self.now >= since + self.config.drain_max {
+            return true;
+        }
+        let voters = self.log.voters_at(self.commit);
+        let counts = voters.contains(self.config.replica) || self.is_voter();
+        if !counts {
+            return true;
+        }
+        if !self.is_wanted(&self.config.name) {
+            return false;
+        }
+        let patient = self.now < since + LAST_VOTER_WAITS;
+        match &self.role {
+            // It leads on while a successor may still be found.
+            Role::Leading(_) => !patient && !self.others_are_a_majority(since) || self.is_alone(),
+            Role::Following(following) => {
+                let opened = self.log.position_at(self.commit).is_some_and(|at| at.term == following.claim.term);
+                let succeeded = following.heard && opened;
+                (succeeded && self.others_are_a_majority(since)) || !patient
+            }
+            Role::Idle => !patient,
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.log.voters().voters.iter().all(|voter| voter.replica == self.config.replica)
+    }
+
+    /// A majority is left without us: of voters that answered since then and do not end themselves.
+    fn others_are_a_majority(&self, since: Duration) -> bool {
+        let stays = |replica: ReplicaId| {
+            let answered = self.answers_since(since).any(|state| state.replica == replica && state.eligible);
+            let heard = match &self.role {
+                Role::Leading(leading) => leading
+                    .followers
+                    .get(&replica)
+                    .is_some_and(|one| !one.draining && leading.hears(replica, self.now, self.config.lost_time)),
+                Role::Idle | Role::Following(_) => false,
+            };
+            replica != self.config.replica && (answered || heard)
+        };
+        self.log.voters().is_majority(stays)
+    }
+
+    pub(crate) fn draining_deadline(&self) -> Option<Duration> {
+        let since = self.draining?;
+        let bounds = [since + LAST_VOTER_WAITS, since + self.config.drain_max];
+        bounds.into_iter().find(|bound| *bound > self.now)
+    }
+}

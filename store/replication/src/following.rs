@@ -1,0 +1,328 @@
+//! Following: "syncing from the leader" (5.2 in docs/design.md).
+//!
+//! ```text
+//!   promise durable ──Dial+hello──▶ leader ──welcome──▶ appends ──▶ journal ──durable──▶ ack
+//!                                          ──refused──▶ not yet leading: dial again; else lost
+//!   heartbeat ──▶ echo              silence for the lost-time, a refused or reset connection ──▶ lost
+//! ```
+//!
+//! The hello is the vote: it is said only when everything up to the promise is durable, and what it says of the log
+//! stays true under this promise, because nothing of a lower term is written after it [S3].
+
+use crate::catchup::{Outbound, Sending};
+use crate::replica::{Accepted, Replica};
+use crate::role::{Link, Role, Stage};
+use crate::{
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Frame, Hello, InviteAnswer, Promise, RequestId, Seq,
+    SnapshotMeta,
+};
+use std::time::Duration;
+
+/// Pauses before a leader is dialled again: it may not have read its own role yet (short), or be gone (longer).
+const REDIAL_SOON: Duration = Duration::from_millis(15);
+const REDIAL_FIRST: Duration = Duration::from_millis(50);
+const REDIAL_MOST: Duration = Duration::from_millis(500);
+
+impl Replica {
+    pub(crate) fn on_invited(&mut self, request: RequestId, claim: Claim) {
+        // Another cluster is refused before anything else is looked at; for an empty volume the Lease says which is ours.
+        let lease = self.view.as_ref().and_then(|view| view.cluster_id);
+        let ours = self.state.cluster_id.or(lease).is_none_or(|own| own == claim.cluster_id);
+        if ours && claim.incarnation != self.config.incarnation {
+            let again = claim.promise() == self.state.promise;
+            self.consider(claim);
+            if let Role::Following(following) = &mut self.role
+                && let Link::Down { redial_at } = &mut following.link
+                && again
+            {
+                *redial_at = self.now.min(*redial_at);
+            }
+        }
+        let answer = InviteAnswer {
+            cluster_id: self.state.cluster_id,
+            replica: self.config.replica,
+            promise: self.state.promise,
+        };
+        self.effects.push(Effect::AnswerInvite { request, answer });
+    }
+
+    /// Dials when it may, and finds out that the leader is silent.
+    pub(crate) fn tend_following(&mut self) {
+        let ours = self.config.name.clone();
+        let Role::Following(following) = &mut self.role else { return };
+        if following.heard && self.now >= following.heard_at + self.config.lost_time {
+            following.heard = false;
+            if let Link::Dialled(conn) | Link::Up(conn) = following.link {
+                following.link = Link::Down { redial_at: self.now };
+                self.effects.push(Effect::Close { conn });
+            }
+            self.lose();
+            return self.tend_following();
+        }
+        if !following.heard && self.lost.is_none() {
+            // The leader is an earlier run of this very pod: there is nobody to dial.
+            let own_past = following.claim.name == ours;
+            if own_past || self.now >= following.heard_at + self.config.lost_time {
+                return self.lose();
+            }
+        }
+        let Role::Following(following) = &mut self.role else { return };
+        if let Link::Down { redial_at } = following.link
+            && self.now >= redial_at
+            && following.claim.name != ours
+            && self.writes.is_durable(following.promised_by)
+        {
+            let peer_address = following.claim.peer_address.clone();
+            let conn = self.new_conn();
+            let hello = self.hello();
+            let Role::Following(following) = &mut self.role else { return };
+            following.link = Link::Dialled(conn);
+            self.effects.push(Effect::Dial { conn, peer_address, hello });
+        }
+    }
+
+    pub(crate) fn following_deadline(&self) -> Option<Duration> {
+        let Role::Following(following) = &self.role else { return None };
+        let silent = (following.heard || self.lost.is_none()).then_some(following.heard_at + self.config.lost_time);
+        let redial = match following.link {
+            Link::Down { redial_at }
+                if self.writes.is_durable(following.promised_by) && following.claim.name != self.config.name =>
+            {
+                Some(redial_at)
+            }
+            _ => None,
+        };
+        silent.into_iter().chain(redial).min()
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            format_min: FORMAT_MIN,
+            format_max: FORMAT,
+            cluster_id: self.state.cluster_id,
+            name: self.config.name.clone(),
+            replica: self.config.replica,
+            incarnation: self.config.incarnation,
+            revision: self.config.revision.clone(),
+            eligible: self.is_eligible(),
+            promise: self.state.promise,
+            position: self.log.last(),
+        }
+    }
+
+    pub(crate) fn on_answered(&mut self, conn: ConnId, answer: Answer) {
+        let Role::Following(following) = &mut self.role else { return };
+        if following.link != Link::Dialled(conn) {
+            return;
+        }
+        match answer {
+            Answer::Welcome { .. } => {
+                following.link = Link::Up(conn);
+                following.heard = true;
+                following.heard_at = self.now;
+                following.redial_pause = Duration::ZERO;
+                // A new connection verifies anew: the leader cannot know how far the last one had come.
+                following.verified = Seq(0);
+                following.acked = None;
+                following.owes_ack = false;
+                following.pulled = None;
+                self.lost = None;
+            }
+            Answer::Refused { promise, .. } => {
+                self.effects.push(Effect::Close { conn });
+                // It has not read yet that it leads. That is no loss; the lost-time is the limit.
+                let not_yet = promise.term < following.claim.term;
+                self.hang_up(not_yet);
+                if !not_yet {
+                    self.lose();
+                    self.told_of(promise);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn on_closed(&mut self, conn: ConnId) {
+        match &mut self.role {
+            Role::Idle => {}
+            Role::Following(following) => {
+                if following.link == Link::Dialled(conn) || following.link == Link::Up(conn) {
+                    // A refused or reset connection: lost at once.
+                    self.hang_up(false);
+                    self.lose();
+                }
+            }
+            Role::Leading(leading) => {
+                for follower in leading.followers.values_mut().filter(|follower| follower.conn == Some(conn)) {
+                    follower.conn = None;
+                }
+            }
+        }
+    }
+
+    fn hang_up(&mut self, soon: bool) {
+        let Role::Following(following) = &mut self.role else { return };
+        following.heard = false;
+        following.redial_pause =
+            if soon { REDIAL_SOON } else { (following.redial_pause * 2).clamp(REDIAL_FIRST, REDIAL_MOST) };
+        following.link = Link::Down { redial_at: self.now + following.redial_pause };
+    }
+
+    pub(crate) fn on_frame(&mut self, conn: ConnId, frame: Frame) {
+        // A frame of any other term or leader is dropped [S4].
+        if (Promise { term: frame.term, incarnation: frame.incarnation }) != self.state.promise {
+            return;
+        }
+        match &mut self.role {
+            Role::Idle => {}
+            Role::Following(following) => {
+                if following.link == Link::Up(conn) {
+                    following.heard_at = self.now;
+                    self.on_leader_says(conn, frame.body);
+                }
+            }
+            Role::Leading(leading) => {
+                let found = leading.followers.iter_mut().find(|(_, follower)| follower.conn == Some(conn));
+                if let Some((replica, follower)) = found {
+                    follower.heard_at = self.now;
+                    let replica = *replica;
+                    self.on_follower_says(conn, replica, frame.body);
+                }
+            }
+        }
+    }
+
+    fn on_leader_says(&mut self, conn: ConnId, body: Body) {
+        match body {
+            Body::Append { previous, commit, entries } => {
+                let accepted = self.accept(previous, entries);
+                self.after_accept(conn, accepted);
+                self.leader_commits(commit);
+            }
+            Body::Heartbeat { round, commit } => {
+                let (eligible, draining) = (self.is_eligible(), self.draining.is_some());
+                self.send(conn, Body::Echo { round, eligible, draining });
+                self.leader_commits(commit);
+            }
+            Body::Snapshot(piece) => self.effects.push(Effect::KeepPiece { conn, piece }),
+            Body::Pull { position } => {
+                let outbound = Outbound::new(position, &self.log);
+                let Role::Following(following) = &mut self.role else { return };
+                following.pulled = Some(outbound);
+                self.feed_leader();
+            }
+            Body::Ack { seq } => {
+                let Role::Following(following) = &mut self.role else { return };
+                if let Some(outbound) = &mut following.pulled {
+                    outbound.acked(seq, &self.log);
+                }
+                self.feed_leader();
+            }
+            Body::Mismatch { hint } => {
+                let Role::Following(following) = &mut self.role else { return };
+                if let Some(outbound) = &mut following.pulled {
+                    outbound.mismatched(hint, &self.log);
+                }
+                self.feed_leader();
+            }
+            // Only followers echo.
+            Body::Echo { .. } => {}
+        }
+    }
+
+    /// Sends the recovering leader what it pulls.
+    fn feed_leader(&mut self) {
+        loop {
+            let Role::Following(following) = &mut self.role else { return };
+            let (Link::Up(conn), Some(outbound)) = (following.link, &mut following.pulled) else { return };
+            match outbound.next(&self.log, self.commit) {
+                None => return,
+                Some(Sending::Append(body)) => self.send(conn, body),
+                Some(Sending::Snapshot(position)) => self.send_snapshot(conn, position),
+            }
+        }
+    }
+
+    pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: crate::Position) {
+        let Promise { term, incarnation } = self.state.promise;
+        self.effects.push(Effect::SendSnapshot { conn, term, incarnation, position });
+    }
+
+    pub(crate) fn on_snapshot_received(&mut self, conn: ConnId, meta: SnapshotMeta) {
+        let theirs = match &self.role {
+            Role::Idle => false,
+            Role::Following(following) => following.link == Link::Up(conn),
+            Role::Leading(leading) => match leading.stage {
+                Stage::Pulling(from) => leading.followers.get(&from).is_some_and(|one| one.conn == Some(conn)),
+                Stage::Counting | Stage::Opening(_) | Stage::Open(_) => false,
+            },
+        };
+        if theirs {
+            let accepted = self.install(conn, meta);
+            self.after_accept(conn, accepted);
+        }
+    }
+
+    /// Says what became of entries or a snapshot: at once where it does not fit, else by an ack when it is durable.
+    pub(crate) fn after_accept(&mut self, conn: ConnId, accepted: Accepted) {
+        match accepted {
+            Accepted::UpTo(end) => {
+                if let Role::Following(following) = &mut self.role {
+                    following.verified = following.verified.max(end);
+                    following.owes_ack = true;
+                }
+                self.ack();
+            }
+            Accepted::Mismatch(hint) => self.send(conn, Body::Mismatch { hint }),
+            Accepted::Violation(what) => {
+                self.effects.push(Effect::Report { what: what.clone() });
+                self.fail(what);
+            }
+        }
+    }
+
+    /// Acks what is durable and verified [S4], where that is news.
+    pub(crate) fn ack(&mut self) {
+        let durable = self.writes.durable();
+        match &mut self.role {
+            Role::Following(following) => {
+                let Link::Up(conn) = following.link else { return };
+                let seq = durable.min(following.verified);
+                // Every append is answered, also one that brought nothing new: the leader may have been probing. The
+                // first ack of a connection waits until all that was verified is durable.
+                let whole = seq == following.verified;
+                if (whole && following.owes_ack) || following.acked.is_some_and(|acked| seq > acked) {
+                    following.owes_ack &= !whole;
+                    following.acked = Some(seq);
+                    self.send(conn, Body::Ack { seq });
+                    self.follow_commit();
+                }
+            }
+            Role::Leading(leading) => {
+                // The one who is pulled from goes on when what it sent is durable here.
+                if let Stage::Pulling(from) = leading.stage
+                    && durable == self.log.last().seq
+                    && let Some(conn) = leading.followers.get(&from).and_then(|follower| follower.conn)
+                {
+                    self.send(conn, Body::Ack { seq: durable });
+                }
+            }
+            Role::Idle => {}
+        }
+    }
+
+    fn leader_commits(&mut self, commit: Seq) {
+        let Role::Following(following) = &mut self.role else { return };
+        following.leader_commit = following.leader_commit.max(commit);
+        self.follow_commit();
+    }
+
+    /// Commit = the leader's, as far as our log is verified to be equal to its log [S5].
+    fn follow_commit(&mut self) {
+        let Role::Following(following) = &self.role else { return };
+        let commit = following.leader_commit.min(following.verified);
+        self.commit = self.commit.max(commit);
+        if following.acked.is_some() && self.commit >= following.leader_commit && following.leader_commit > Seq(0) {
+            self.caught_up = true;
+        }
+    }
+}

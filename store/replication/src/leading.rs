@@ -1,0 +1,391 @@
+//! Leading (5.3 in docs/design.md).
+//!
+//! ```text
+//!   Counting   own promise durable, hellos of a majority of the voters (of the last set in the own log [S7])
+//!      │ a better position among them: Pulling from it, cutting the own tail where it conflicts [L2], then count again
+//!      ▼
+//!   Opening    one empty entry of the own term; appended and sent
+//!      │ committed: durable on a majority. Only entries of the own term are ever counted
+//!      ▼
+//!   Open       takes writes. Committed = acknowledged to the client
+//! ```
+//!
+//! It stops for a voter's higher promise or a claim with a higher term, never because the Lease is gone [L11]. Without a
+//! majority for the lost-time it refuses writes, says so, and keeps trying.
+
+use crate::catchup::{Outbound, Sending};
+use crate::losing::Lost;
+use crate::replica::Replica;
+use crate::role::{Follower, Leading, Role, Stage};
+use crate::{
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Hello, InviteAnswer, Payload, Promise, Proposal, Refusal,
+    ReplicaId, Seq, Term, Ticket,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Writes that may wait for their commit at once; more are refused, so memory stays bounded.
+const UNCOMMITTED_MAX: u64 = 16_384;
+/// A commit is told to idle followers after this, unless an append carries it before.
+const TELL_COMMIT_AFTER: Duration = Duration::from_millis(2);
+
+impl Leading {
+    pub(crate) fn new(claim: Claim, promised_by: Ticket, now: Duration) -> Leading {
+        Leading {
+            claim,
+            promised_by,
+            stage: Stage::Counting,
+            followers: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            round: 0,
+            next_heartbeat: now,
+            next_invitations: now,
+            tell_commit_at: None,
+            majority_at: now,
+            need_term: None,
+            hand_over: None,
+            hand_over_not_before: Duration::ZERO,
+        }
+    }
+
+    /// Connected now, and heard within the lost-time.
+    pub(crate) fn hears(&self, replica: ReplicaId, now: Duration, lost_time: Duration) -> bool {
+        self.followers.get(&replica).is_some_and(|one| one.conn.is_some() && now < one.heard_at + lost_time)
+    }
+}
+
+impl Replica {
+    // ---- what followers say
+
+    pub(crate) fn on_hello(&mut self, conn: ConnId, hello: Hello) {
+        if let Err(reason) = self.check_hello(&hello) {
+            let promise = self.state.promise;
+            let answer = Answer::Refused { reason: reason.to_owned(), promise };
+            self.effects.push(Effect::Answer { conn, answer });
+            if self.state.cluster_id.is_some() && hello.cluster_id == self.state.cluster_id {
+                self.is_in_the_way(hello.replica, hello.promise);
+            }
+            return;
+        }
+        let position = hello.position;
+        let outbound = Outbound::new(position, &self.log);
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.seen.insert(hello.name.clone(), hello.replica);
+        let before = leading.followers.remove(&hello.replica);
+        if let Some(old) = before.as_ref().and_then(|follower| follower.conn) {
+            self.effects.push(Effect::Close { conn: old });
+        }
+        let follower = Follower {
+            conn: Some(conn),
+            name: hello.name,
+            incarnation: hello.incarnation,
+            revision: hello.revision,
+            eligible: hello.eligible,
+            draining: false,
+            position,
+            heard_at: self.now,
+            echoed: 0,
+            verified: before.map_or(Seq(0), |follower| follower.verified),
+            outbound,
+        };
+        leading.followers.insert(hello.replica, follower);
+        let format = FORMAT.min(hello.format_max);
+        self.effects.push(Effect::Answer { conn, answer: Answer::Welcome { format } });
+    }
+
+    fn check_hello(&self, hello: &Hello) -> Result<(), &'static str> {
+        if hello.format_min > FORMAT || hello.format_max < FORMAT_MIN {
+            return Err("no format in common");
+        }
+        if self.state.cluster_id.is_none() || hello.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
+            return Err("another cluster");
+        }
+        if hello.replica == self.config.replica {
+            return Err("this is my own volume");
+        }
+        if !matches!(self.role, Role::Leading(_)) {
+            return Err("not leading");
+        }
+        if hello.promise != self.state.promise {
+            return Err("not promised to me");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_invite_answered(&mut self, name: String, answer: InviteAnswer) {
+        if answer.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
+            return;
+        }
+        if let Role::Leading(leading) = &mut self.role {
+            leading.seen.insert(name, answer.replica);
+        }
+        self.is_in_the_way(answer.replica, answer.promise);
+    }
+
+    /// A replica is bound to something else than to us. A voter's higher promise ends our leadership; anything else asks
+    /// for a new term and goes on [L3].
+    fn is_in_the_way(&mut self, replica: ReplicaId, promise: Promise) {
+        self.told_of(promise);
+        let own = self.state.promise;
+        let voter = self.log.voters().contains(replica);
+        let Role::Leading(leading) = &mut self.role else { return };
+        if promise.term > own.term && voter {
+            self.end_role();
+            self.lose();
+            self.told_of(promise);
+        } else if promise.term > own.term || (promise.term == own.term && promise.incarnation != own.incarnation) {
+            leading.need_term = leading.need_term.max(Some(promise.term));
+        }
+    }
+
+    pub(crate) fn on_follower_says(&mut self, conn: ConnId, replica: ReplicaId, body: Body) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        let Some(follower) = leading.followers.get_mut(&replica) else { return };
+        let pulling = leading.stage == Stage::Pulling(replica);
+        match body {
+            Body::Ack { seq } => {
+                follower.outbound.acked(seq, &self.log);
+                follower.verified = follower.verified.max(follower.outbound.verified);
+            }
+            Body::Mismatch { hint } => follower.outbound.mismatched(hint, &self.log),
+            Body::Echo { round, eligible, draining } => {
+                follower.echoed = follower.echoed.max(round);
+                follower.eligible = eligible;
+                follower.draining = draining;
+            }
+            Body::Append { previous, entries, .. } if pulling => {
+                let accepted = self.accept(previous, entries);
+                self.after_accept(conn, accepted);
+            }
+            Body::Snapshot(piece) if pulling => self.effects.push(Effect::KeepPiece { conn, piece }),
+            // Only a leader says these, and only one that pulls is told these.
+            Body::Append { .. } | Body::Snapshot(_) | Body::Heartbeat { .. } | Body::Pull { .. } => {}
+        }
+    }
+
+    // ---- what clients want
+
+    pub(crate) fn on_propose(&mut self, proposals: Vec<Proposal>) {
+        if let Some(reason) = self.refusal(proposals.len()) {
+            let rejected = proposals.into_iter().map(|proposal| Effect::Rejected { id: proposal.id, reason });
+            self.effects.extend(rejected);
+            return;
+        }
+        let ids: Vec<_> = proposals.iter().map(|proposal| proposal.id).collect();
+        let first = self.log.last().seq.next();
+        self.append_own(proposals.into_iter().map(|proposal| Payload::Command(proposal.command)));
+        let term = self.state.promise.term;
+        for (id, seq) in ids.into_iter().zip(first.0..) {
+            self.effects.push(Effect::Accepted { id, position: crate::Position { term, seq: Seq(seq) } });
+        }
+    }
+
+    /// Why `more` writes would be refused now.
+    fn refusal(&self, more: usize) -> Option<Refusal> {
+        let Role::Leading(leading) = &self.role else { return Some(Refusal::NotLeader) };
+        let voters = self.log.voters();
+        if !self.is_open() {
+            return Some(if self.state.bootstrapping { Refusal::Bootstrapping } else { Refusal::Recovering });
+        }
+        if leading.hand_over.is_some() {
+            return Some(Refusal::HandingOver);
+        }
+        if self.lost.is_some() {
+            return Some(Refusal::NoMajority);
+        }
+        if voters.voters.len() < voters.floor as usize {
+            return Some(Refusal::TooFewVoters { have: voters.voters.len(), floor: voters.floor });
+        }
+        let waiting = self.log.last().seq.0 - self.commit.0;
+        (waiting + more as u64 > UNCOMMITTED_MAX).then_some(Refusal::Overloaded)
+    }
+
+    // ---- what time and progress bring
+
+    pub(crate) fn tend_leading(&mut self) {
+        if !matches!(self.role, Role::Leading(_)) {
+            return;
+        }
+        self.listen_for_majority();
+        self.invite();
+        self.count();
+        self.advance_commit();
+        self.tend_draining();
+        self.reconcile_voters();
+        self.advance_commit();
+        self.feed_followers();
+        self.beat();
+    }
+
+    fn listen_for_majority(&mut self) {
+        let (now, lost_time, own) = (self.now, self.config.lost_time, self.config.replica);
+        let Role::Leading(leading) = &mut self.role else { return };
+        let heard = self.log.voters().is_majority(|replica| replica == own || leading.hears(replica, now, lost_time));
+        if heard {
+            leading.majority_at = now;
+            self.lost = None;
+        } else if now >= leading.majority_at + lost_time && self.lost.is_none() {
+            self.lost = Some(Lost { since: now, told: Promise::NONE });
+            self.ask_soon();
+        }
+    }
+
+    /// Invites every voter and every wanted member that has not said hello [L1].
+    fn invite(&mut self) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        if self.now < leading.next_invitations {
+            return;
+        }
+        leading.next_invitations = self.now + self.config.lost_time / 5;
+        let claim = leading.claim.clone();
+        let connected =
+            |name: &str| leading.followers.values().any(|follower| follower.name == name && follower.conn.is_some());
+        let voters = self.log.voters().voters.iter().map(|voter| voter.name.as_str());
+        let members = self.view.iter().flat_map(|view| &view.members).map(|member| member.name.as_str());
+        let mut absent: Vec<String> = voters
+            .chain(members)
+            .filter(|name| *name != self.config.name && !connected(name))
+            .map(str::to_owned)
+            .collect();
+        absent.sort_unstable();
+        absent.dedup();
+        for name in absent {
+            if let Some(peer_address) = self.address_of(&name) {
+                self.effects.push(Effect::Invite { name, peer_address, claim: claim.clone() });
+            }
+        }
+    }
+
+    /// Counts the promises, and opens the term or pulls first.
+    fn count(&mut self) {
+        let own = self.config.replica;
+        let own_counts = |promised_by| self.writes.is_durable(promised_by);
+        let Role::Leading(leading) = &self.role else { return };
+        let connected = |replica: &ReplicaId| leading.followers.get(replica).is_some_and(|one| one.conn.is_some());
+        let last = self.log.last();
+        match leading.stage {
+            Stage::Opening(_) | Stage::Open(_) => return,
+            Stage::Pulling(from) => {
+                // Done when nothing is left to pull; begun again when the connection is gone.
+                let done = leading.followers.get(&from).is_none_or(|one| one.conn.is_none() || one.position <= last);
+                if !done {
+                    return;
+                }
+            }
+            Stage::Counting => {}
+        }
+        let voters = self.log.voters();
+        let promised =
+            |replica: ReplicaId| if replica == own { own_counts(leading.promised_by) } else { connected(&replica) };
+        let enough = voters.is_majority(promised);
+        let best = voters
+            .voters
+            .iter()
+            .filter(|voter| voter.replica != own && connected(&voter.replica))
+            .map(|voter| (leading.followers[&voter.replica].position, voter.replica))
+            .max();
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.stage = Stage::Counting;
+        if !enough {
+            return;
+        }
+        match best {
+            Some((position, replica)) if position > last => {
+                leading.stage = Stage::Pulling(replica);
+                let conn = leading.followers[&replica].conn.expect("only connected ones were looked at");
+                self.send(conn, Body::Pull { position: last });
+            }
+            _ => {
+                let first = self.append_own([Payload::Empty]);
+                let Role::Leading(leading) = &mut self.role else { return };
+                leading.stage = Stage::Opening(first);
+                // What a follower lacks is known only now: its hello was compared with the log before the pull.
+                for follower in leading.followers.values_mut() {
+                    follower.outbound = Outbound::new(follower.position, &self.log);
+                }
+            }
+        }
+    }
+
+    /// Commits what a majority of the voters has durably, counting only entries of the own term.
+    pub(crate) fn advance_commit(&mut self) {
+        let own = self.config.replica;
+        let durable = self.writes.durable();
+        let Role::Leading(leading) = &mut self.role else { return };
+        let (Stage::Opening(first) | Stage::Open(first)) = leading.stage else { return };
+        let has = |replica: ReplicaId| {
+            if replica == own { durable } else { leading.followers.get(&replica).map_or(Seq(0), |one| one.verified) }
+        };
+        let committed = self.log.voters().committed(has);
+        if committed >= first && committed > self.commit {
+            self.commit = committed;
+            leading.tell_commit_at.get_or_insert(self.now + TELL_COMMIT_AFTER);
+        }
+        // A marked volume never opens; nor one whose cleared mark could come back after a crash [L4].
+        let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by);
+        if leading.stage == Stage::Opening(first) && self.commit >= first && unmarked {
+            leading.stage = Stage::Open(first);
+            self.caught_up = true;
+        }
+    }
+
+    fn feed_followers(&mut self) {
+        let commit = self.commit;
+        let Role::Leading(leading) = &mut self.role else { return };
+        if !matches!(leading.stage, Stage::Opening(_) | Stage::Open(_)) {
+            return;
+        }
+        let telling = leading.tell_commit_at.is_some_and(|at| self.now >= at);
+        let mut out = Vec::new();
+        for follower in leading.followers.values_mut() {
+            let Some(conn) = follower.conn else { continue };
+            while let Some(sending) = follower.outbound.next(&self.log, commit) {
+                out.push((conn, sending));
+            }
+            if telling && let Some(body) = follower.outbound.tell_commit(commit) {
+                out.push((conn, Sending::Append(body)));
+            }
+        }
+        let connected = |one: &&Follower| one.conn.is_some();
+        if telling || leading.followers.values().filter(connected).all(|one| one.outbound.commit_told() >= commit) {
+            leading.tell_commit_at = None;
+        }
+        for (conn, sending) in out {
+            match sending {
+                Sending::Append(body) => self.send(conn, body),
+                Sending::Snapshot(position) => self.send_snapshot(conn, position),
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let commit = self.commit;
+        let Role::Leading(leading) = &mut self.role else { return };
+        if self.now < leading.next_heartbeat {
+            return;
+        }
+        leading.next_heartbeat = self.now + self.config.heartbeat;
+        leading.round += 1;
+        let round = leading.round;
+        let conns: Vec<ConnId> = leading.followers.values().filter_map(|follower| follower.conn).collect();
+        for conn in conns {
+            self.send(conn, Body::Heartbeat { round, commit });
+        }
+    }
+
+    pub(crate) fn leading_deadline(&self) -> Option<Duration> {
+        let Role::Leading(leading) = &self.role else { return None };
+        // The heartbeat is the finest of the clocks that never stop; the majority is looked at with it.
+        let clocks = [Some(leading.next_heartbeat), Some(leading.next_invitations), leading.tell_commit_at];
+        clocks.into_iter().flatten().min()
+    }
+
+    /// A term that the next leadership must be above, as it is published.
+    pub(crate) fn need_term(&self) -> Option<Term> {
+        let told = self.lost.as_ref().map(|lost| lost.told.term).filter(|term| *term > self.state.promise.term);
+        match &self.role {
+            Role::Leading(leading) => leading.need_term.max(told),
+            Role::Idle | Role::Following(_) => told,
+        }
+    }
+}

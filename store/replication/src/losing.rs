@@ -1,0 +1,129 @@
+//! Losing the leader (5.4 in docs/design.md): ask every voter, and campaign when a majority has lost it, too.
+//!
+//! ```text
+//!   lost ──AskState──▶ every other voter ──▶ "do you hear a leader of t or above?"
+//!        a majority, itself included, does not  ──▶ campaign {t}, rank, needTerm   in status.json
+//!        heard again, or a claim was taken      ──▶ withdrawn
+//! ```
+//!
+//! It only asks for the Lease. Whoever gets it still has to find its majority of promises.
+
+use crate::replica::{Replica, ordinal};
+use crate::role::Role;
+use crate::{PeerState, Promise, ReplicaId, Term};
+use std::time::Duration;
+
+const ASK_FIRST: Duration = Duration::from_millis(20);
+const ASK_MOST: Duration = Duration::from_millis(200);
+/// An answer that others are empty is good for a bootstrap this long.
+pub(crate) const ANSWER_GOOD: Duration = Duration::from_secs(5);
+
+/// There is no leader to be heard.
+#[derive(Clone, Debug)]
+pub(crate) struct Lost {
+    /// Since when. Answers from before do not count.
+    pub(crate) since: Duration,
+    /// The highest promise that somebody told of.
+    pub(crate) told: Promise,
+}
+
+impl Replica {
+    /// The leader is lost (a leader: its majority). Nothing if that is known already.
+    pub(crate) fn lose(&mut self) {
+        if self.lost.is_none() {
+            self.lost = Some(Lost { since: self.now, told: Promise::NONE });
+            self.ask_soon();
+        }
+    }
+
+    pub(crate) fn ask_soon(&mut self) {
+        self.ask_at = self.now;
+        self.ask_pause = ASK_FIRST;
+    }
+
+    /// Somebody is bound to this promise.
+    pub(crate) fn told_of(&mut self, promise: Promise) {
+        if let Some(lost) = &mut self.lost {
+            lost.told = lost.told.max(promise);
+        }
+    }
+
+    pub(crate) fn on_state_answered(&mut self, name: String, state: PeerState) {
+        self.told_of(state.promise);
+        self.answers.insert(name, (self.now, state));
+    }
+
+    /// Begins to look for a leader where there is none to follow, and asks on while it is lost.
+    pub(crate) fn tend_losing(&mut self) {
+        let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter();
+        // Right after a start role.json is still to be read; its sidecar may also be dead for good.
+        if knows_of_none && (self.view.is_some() || self.now >= self.config.lost_time) {
+            self.lose();
+        }
+        if self.now < self.ask_at {
+            return;
+        }
+        let asked = self.whom_to_ask();
+        if asked.is_empty() {
+            return;
+        }
+        for (name, peer_address) in asked {
+            self.effects.push(crate::Effect::AskState { name, peer_address });
+        }
+        self.ask_pause = (self.ask_pause * 2).clamp(ASK_FIRST, ASK_MOST);
+        self.ask_at = self.now + self.ask_pause;
+    }
+
+    pub(crate) fn losing_deadline(&self) -> Option<Duration> {
+        let waits_for_view = matches!(self.role, Role::Idle) && self.is_voter() && self.lost.is_none();
+        waits_for_view.then_some(self.config.lost_time)
+    }
+
+    /// The pods that are to be asked for their state now, and where.
+    pub(crate) fn whom_to_ask(&self) -> Vec<(String, String)> {
+        if let Some(members) = self.asked_for_bootstrap() {
+            return members;
+        }
+        if !self.is_voter() || (self.lost.is_none() && self.draining.is_none()) {
+            return Vec::new();
+        }
+        let others = self.log.voters().voters.iter().filter(|voter| voter.replica != self.config.replica);
+        others
+            .map(|voter| {
+                let address = self.address_of(&voter.name).unwrap_or_else(|| voter.peer_address.clone());
+                (voter.name.clone(), address)
+            })
+            .collect()
+    }
+
+    /// The term that it campaigns after, if a majority of the voters has lost its leader.
+    pub(crate) fn campaign(&self) -> Option<Term> {
+        let lost = self.lost.as_ref()?;
+        let term = self.state.promise.term;
+        let deaf = |replica: ReplicaId| {
+            replica == self.config.replica
+                || self
+                    .answers_since(lost.since)
+                    .any(|state| state.replica == replica && state.hears.is_none_or(|heard| heard < term))
+        };
+        // A bootstrap must be durable before anybody is told of it [L4].
+        (self.is_voter() && self.writes.all_durable() && self.log.voters().is_majority(deaf)).then_some(term)
+    }
+
+    /// How many of the voters that could lead stand better: a better position, or the same and a lower ordinal.
+    pub(crate) fn rank(&self) -> u32 {
+        let Some(lost) = &self.lost else { return 0 };
+        let own = (self.log.last(), std::cmp::Reverse(ordinal(&self.config.name)));
+        let better = self.answers_since(lost.since).filter(|state| {
+            state.eligible
+                && state.replica != self.config.replica
+                && self.log.voters().contains(state.replica)
+                && (state.position, std::cmp::Reverse(ordinal(&state.name))) > own
+        });
+        better.count() as u32
+    }
+
+    pub(crate) fn answers_since(&self, since: Duration) -> impl Iterator<Item = &PeerState> {
+        self.answers.values().filter(move |(at, _)| *at >= since).map(|(_, state)| state)
+    }
+}

@@ -1,0 +1,74 @@
+//! Who counts: the leader brings the voters in line with the wanted members (5.6 in docs/design.md).
+//!
+//! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
+//! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
+//! Order: dead volumes go first, then who is not wanted, then who is wanted and has caught up comes in [S7, L6].
+
+use crate::replica::{Replica, ordinal};
+use crate::role::{Role, Stage};
+use crate::{FORMAT, Payload, ReplicaId, Voter, Voters};
+
+/// A replica this many entries behind the leader's end has caught up.
+pub(crate) const CAUGHT_UP_ENTRIES: u64 = 1_000;
+
+impl Replica {
+    pub(crate) fn reconcile_voters(&mut self) {
+        let Some(next) = self.next_voters() else { return };
+        self.append_own([Payload::Voters(next)]);
+    }
+
+    /// The next set of voters, if it should change and may change now.
+    fn next_voters(&self) -> Option<Voters> {
+        let Role::Leading(leading) = &self.role else { return None };
+        let settled = matches!(leading.stage, Stage::Open(_)) && self.log.voters_since() <= self.commit;
+        if !settled || leading.hand_over.is_some() || self.members().is_empty() {
+            return None;
+        }
+        let now = self.log.voters();
+        let wanted = self.members().len();
+        let dead = now.voters.iter().find(|voter| leading.seen.get(&voter.name).is_some_and(|id| *id != voter.replica));
+        let unwanted = now
+            .voters
+            .iter()
+            .filter(|voter| voter.replica != self.config.replica && !self.is_wanted(&voter.name))
+            .max_by_key(|voter| ordinal(&voter.name));
+        if let Some(gone) = dead.or(unwanted) {
+            let voters: Vec<Voter> = now.voters.iter().filter(|voter| *voter != gone).cloned().collect();
+            let floor = if wanted == 1 && voters.len() == 1 { 1 } else { now.floor };
+            return self.possible(Voters { format: FORMAT, floor, voters });
+        }
+        let comes = leading.followers.iter().filter(|(replica, follower)| {
+            self.is_wanted(&follower.name)
+                && !now.contains(**replica)
+                && now.named(&follower.name).is_none()
+                && leading.seen.get(&follower.name) == Some(*replica)
+                && self.has_caught_up(**replica)
+        });
+        if let Some((replica, follower)) = comes.min_by_key(|(_, follower)| ordinal(&follower.name)) {
+            let peer_address = self.address_of(&follower.name)?;
+            let mut voters = now.voters.clone();
+            voters.push(Voter { replica: *replica, name: follower.name.clone(), peer_address });
+            return self.possible(Voters { format: FORMAT, floor: now.floor.max(2), voters });
+        }
+        // Scaled to one before a second voter ever came: only the floor changes.
+        let alone = wanted == 1 && now.voters.len() == 1 && now.floor > 1;
+        alone.then(|| Voters { floor: 1, ..now.clone() })
+    }
+
+    /// The set, if a majority of it is connected and has caught up.
+    fn possible(&self, next: Voters) -> Option<Voters> {
+        let own = self.config.replica;
+        (!next.voters.is_empty() && next.is_majority(|replica| replica == own || self.has_caught_up(replica)))
+            .then_some(next)
+    }
+
+    /// Connected, heard, and close to our end.
+    pub(crate) fn has_caught_up(&self, replica: ReplicaId) -> bool {
+        let Role::Leading(leading) = &self.role else { return false };
+        let (Stage::Opening(first) | Stage::Open(first)) = leading.stage else { return false };
+        leading.hears(replica, self.now, self.config.lost_time)
+            && leading.followers.get(&replica).is_some_and(|one| {
+                one.outbound.verified >= first && one.outbound.verified.0 + CAUGHT_UP_ENTRIES >= self.log.last().seq.0
+            })
+    }
+}

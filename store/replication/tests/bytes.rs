@@ -1,0 +1,155 @@
+//! Records and frames, byte by byte: golden bytes, round trips, and any bytes at all.
+
+use bytes::{Bytes, BytesMut};
+use leasehold_replication::*;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+fn uuid() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    (0..9u64, 0..99u64).prop_map(|(term, seq)| Position::new(term, seq))
+}
+
+fn voters() -> impl Strategy<Value = Voters> {
+    let voter = (uuid(), "[a-z]{1,8}-[0-9]", "[a-z.]{1,20}:[0-9]{2,4}").prop_map(|(id, name, peer_address)| Voter {
+        replica: ReplicaId(id),
+        name,
+        peer_address,
+    });
+    (1..3u32, prop::collection::vec(voter, 0..5)).prop_map(|(floor, voters)| Voters { format: FORMAT, floor, voters })
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        Just(Payload::Empty),
+        voters().prop_map(Payload::Voters),
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| Payload::Command(bytes.into())),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    (position(), 0..9u64, payload())
+        .prop_map(|(previous, more, payload)| Entry::new(previous, Term(previous.term.0 + more), payload))
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        entry().prop_map(Record::Entry),
+        (any::<u64>(), uuid(), prop::option::of(uuid()), any::<bool>()).prop_map(|(term, leader, cluster, marked)| {
+            Record::State(DurableState {
+                promise: Promise { term: Term(term), incarnation: Incarnation(leader) },
+                cluster_id: cluster.map(ClusterId),
+                bootstrapping: marked,
+            })
+        }),
+        (position(), any::<u64>(), any::<u32>()).prop_map(|(position, length_bytes, crc32)| Record::Snapshot(
+            SnapshotMark { position, length_bytes, crc32 }
+        )),
+    ]
+}
+
+fn chain() -> impl Strategy<Value = (Position, Vec<Entry>)> {
+    (position(), prop::collection::vec((0..2u64, payload()), 0..6)).prop_map(|(previous, rest)| {
+        let mut last = previous;
+        let mut entries = Vec::new();
+        for (more, payload) in rest {
+            let entry = Entry::new(last, Term(last.term.0 + more), payload);
+            last = entry.position;
+            entries.push(entry);
+        }
+        (previous, entries)
+    })
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        (chain(), any::<u64>()).prop_map(|((previous, entries), commit)| Body::Append {
+            previous,
+            commit: Seq(commit),
+            entries
+        }),
+        any::<u64>().prop_map(|seq| Body::Ack { seq: Seq(seq) }),
+        position().prop_map(|hint| Body::Mismatch { hint }),
+        (any::<u64>(), any::<u64>()).prop_map(|(round, commit)| Body::Heartbeat { round, commit: Seq(commit) }),
+        (any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(round, eligible, draining)| Body::Echo {
+            round,
+            eligible,
+            draining
+        }),
+        (position(), any::<u32>(), 0..999u64, prop::collection::vec(any::<u8>(), 0..50)).prop_map(
+            |(position, crc32, offset, bytes)| Body::Snapshot(SnapshotPiece {
+                position,
+                length_bytes: offset + bytes.len() as u64,
+                crc32,
+                offset,
+                bytes: bytes.into()
+            })
+        ),
+        position().prop_map(|position| Body::Pull { position }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_record_comes_back_as_it_was_and_leaves_what_follows(record in record(), rest in prop::collection::vec(any::<u8>(), 0..20)) {
+        let mut bytes = BytesMut::from(&record.encode()[..]);
+        bytes.extend_from_slice(&rest);
+        let mut bytes = bytes.freeze();
+        prop_assert_eq!(Record::decode(&mut bytes).unwrap(), record);
+        prop_assert_eq!(&bytes[..], &rest[..]);
+    }
+
+    #[test]
+    fn a_frame_comes_back_as_it_was(term in any::<u64>(), leader in uuid(), body in body()) {
+        let frame = Frame { term: Term(term), incarnation: Incarnation(leader), body };
+        prop_assert_eq!(Frame::decode(frame.encode()).unwrap(), frame);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoders_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Frame::decode(bytes.clone().into());
+        let _ = Record::decode(&mut bytes.into());
+    }
+
+    #[test]
+    fn a_flipped_bit_in_a_record_is_never_taken_for_another_record(record in record(), at in any::<prop::sample::Index>()) {
+        let mut bytes = record.encode().to_vec();
+        let bit = at.index(bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(Record::decode(&mut Bytes::from(bytes)).is_err());
+    }
+
+    #[test]
+    fn spoilt_frames_are_refused_or_differ_but_never_panic(body in body(), at in any::<prop::sample::Index>(), with in any::<u8>()) {
+        let frame = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body };
+        let mut bytes = frame.encode().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = with;
+        let _ = Frame::decode(bytes.into());
+    }
+}
+
+#[test]
+fn the_bytes_of_a_record_are_the_documented_ones() {
+    let entry = Entry::new(Position::new(2, 3), Term(5), Payload::Command(Bytes::from_static(b"hi")));
+    let mut expected = vec![36, 0, 0, 0, 0, 0, 0, 0, 2];
+    for number in [2u64, 3, 5, 4] {
+        expected.extend_from_slice(&number.to_le_bytes());
+    }
+    expected.extend_from_slice(b"\x02hi");
+    let crc = crc32fast::hash(&expected[8..]).to_le_bytes();
+    expected[4..8].copy_from_slice(&crc);
+    assert_eq!(&entry.record()[..], &expected[..]);
+}
+
+#[test]
+fn an_append_whose_entries_do_not_follow_each_other_is_refused() {
+    let first = Entry::new(Position::ZERO, Term(1), Payload::Empty);
+    let stray = Entry::new(Position::new(1, 7), Term(1), Payload::Empty);
+    let body = Body::Append { previous: Position::ZERO, commit: Seq(0), entries: vec![first, stray] };
+    let frame = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body };
+    assert!(matches!(Frame::decode(frame.encode()), Err(FrameError::Content(_))));
+}

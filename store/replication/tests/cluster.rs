@@ -1,0 +1,514 @@
+//! Whole lives of small clusters of replicas, with a network that delivers at once and a disk that is durable at once:
+//! each rule once, by hand. What chance can do to them is the simulator's part.
+
+use bytes::Bytes;
+use leasehold_replication::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use uuid::Uuid;
+
+const MS: Duration = Duration::from_millis(1);
+
+struct Node {
+    replica: Replica,
+    id: ReplicaId,
+    incarnation: Incarnation,
+    state: DurableState,
+    entries: Vec<Entry>,
+    up: bool,
+    /// Persisted is told at once, or held back until released.
+    disk_stuck: Option<Ticket>,
+    applied: Vec<Entry>,
+    failed: Option<String>,
+}
+
+#[derive(Debug)]
+enum Event {
+    Input(usize, Input),
+    Dial { from: usize, conn: ConnId, to: usize, hello: Hello },
+}
+
+struct Cluster {
+    now: Duration,
+    nodes: Vec<Node>,
+    /// (node, its name of the connection) -> the other end.
+    ends: BTreeMap<(usize, ConnId), (usize, ConnId)>,
+    next_conn: u64,
+    queue: VecDeque<Event>,
+    view: RoleView,
+    cuts: Vec<(usize, usize)>,
+    rejected: Vec<(ProposalId, Refusal)>,
+    accepted: Vec<(ProposalId, Position)>,
+    fresh: u128,
+}
+
+fn name(node: usize) -> String {
+    format!("db-{node}")
+}
+
+fn member(node: usize) -> Member {
+    Member { name: name(node), peer_address: format!("{node}") }
+}
+
+impl Cluster {
+    fn new(nodes: usize) -> Cluster {
+        let mut cluster = Cluster {
+            now: Duration::ZERO,
+            nodes: Vec::new(),
+            ends: BTreeMap::new(),
+            next_conn: 0,
+            queue: VecDeque::new(),
+            view: RoleView { members: (0..nodes).map(member).collect(), ..RoleView::default() },
+            cuts: Vec::new(),
+            rejected: Vec::new(),
+            accepted: Vec::new(),
+            fresh: 1000,
+        };
+        for node in 0..nodes {
+            cluster.add(node);
+        }
+        cluster
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        self.fresh += 1;
+        Uuid::from_u128(self.fresh)
+    }
+
+    fn add(&mut self, node: usize) {
+        let (id, incarnation) = (ReplicaId(self.uuid()), Incarnation(self.uuid()));
+        let mut added = Node {
+            replica: Replica::new(config(node, id, incarnation), recovered(DurableState::EMPTY, &[])),
+            id,
+            incarnation,
+            state: DurableState::EMPTY,
+            entries: Vec::new(),
+            up: true,
+            disk_stuck: None,
+            applied: Vec::new(),
+            failed: None,
+        };
+        added.replica.step(self.now, Input::Wake);
+        self.nodes.insert(node, added);
+        self.queue.push_back(Event::Input(node, Input::Role(self.view.clone())));
+    }
+
+    /// A started cluster, led by node 0 in term 1, everybody a voter.
+    fn started(nodes: usize) -> Cluster {
+        let mut cluster = Cluster::new(nodes);
+        cluster.run_until("the bootstrap", |c| c.nodes[0].replica.status().campaign == Some(Term(0)));
+        cluster.lead(0, 1);
+        cluster.run_until("all are voters", |c| {
+            let status = c.nodes[0].replica.status();
+            status.phase == Phase::Leading
+                && status.voters.voters.len() == nodes
+                && status.committed == status.position.seq
+        });
+        cluster
+    }
+
+    /// The Lease names that node, and all role files say so.
+    fn lead(&mut self, node: usize, term: u64) {
+        let cluster_id = self.nodes.iter().find_map(|one| one.state.cluster_id);
+        self.view.cluster_id = self.view.cluster_id.or(cluster_id);
+        self.view.leader = Some(LeaderView {
+            term: Term(term),
+            incarnation: self.nodes[node].incarnation,
+            name: name(node),
+            peer_address: format!("{node}"),
+        });
+        self.tell_all();
+    }
+
+    fn tell_all(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.queue.push_back(Event::Input(node, Input::Role(self.view.clone())));
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        self.nodes[node].up = false;
+        let open: Vec<_> = self.ends.iter().filter(|((one, _), _)| *one == node).map(|(a, b)| (*a, *b)).collect();
+        for (near, far) in open {
+            self.ends.remove(&near);
+            self.ends.remove(&far);
+            self.queue.push_back(Event::Input(far.0, Input::Closed { conn: far.1 }));
+        }
+    }
+
+    fn restart(&mut self, node: usize) {
+        let incarnation = Incarnation(self.uuid());
+        let one = &mut self.nodes[node];
+        one.incarnation = incarnation;
+        one.up = true;
+        one.disk_stuck = None;
+        one.applied.clear();
+        one.replica = Replica::new(config(node, one.id, incarnation), recovered(one.state, &one.entries));
+        self.queue.push_back(Event::Input(node, Input::Role(self.view.clone())));
+    }
+
+    fn write(&mut self, node: usize, what: &'static str) -> ProposalId {
+        let id = ProposalId((self.accepted.len() + self.rejected.len()) as u64);
+        let proposal = Proposal { id, command: Bytes::from_static(what.as_bytes()) };
+        self.queue.push_back(Event::Input(node, Input::Propose(vec![proposal])));
+        self.drain_queue();
+        id
+    }
+
+    fn has(&self, node: usize, what: &str) -> bool {
+        self.nodes[node]
+            .applied
+            .iter()
+            .any(|entry| matches!(&entry.payload, Payload::Command(c) if c == what.as_bytes()))
+    }
+
+    fn run_until(&mut self, what: &str, done: impl Fn(&Cluster) -> bool) {
+        let limit = self.now + Duration::from_secs(30);
+        while !done(self) {
+            let statuses: Vec<_> = self.nodes.iter().map(|node| node.replica.status()).collect();
+            assert!(self.now < limit, "never came: {what}; {statuses:#?}");
+            self.now += MS;
+            for node in 0..self.nodes.len() {
+                if self.nodes[node].replica.deadline().is_some_and(|at| at <= self.now) {
+                    self.queue.push_back(Event::Input(node, Input::Wake));
+                }
+            }
+            self.drain_queue();
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run_until("the end of a pause", |c| c.now >= end);
+    }
+
+    fn drain_queue(&mut self) {
+        for turn in 0.. {
+            assert!(turn < 100_000, "the replicas never fall silent; next: {:?}", self.queue.front());
+            let Some(event) = self.queue.pop_front() else { return };
+            match event {
+                Event::Input(node, input) if self.nodes[node].up => {
+                    let effects = self.nodes[node].replica.step(self.now, input);
+                    for effect in effects {
+                        self.carry_out(node, effect);
+                    }
+                }
+                Event::Input(..) => {}
+                Event::Dial { from, conn, to, hello } => {
+                    if !self.nodes[to].up || self.is_cut(from, to) {
+                        self.queue.push_back(Event::Input(from, Input::Closed { conn }));
+                        continue;
+                    }
+                    self.next_conn += 1;
+                    let far = ConnId::Accepted(self.next_conn);
+                    self.ends.insert((from, conn), (to, far));
+                    self.ends.insert((to, far), (from, conn));
+                    self.queue.push_back(Event::Input(to, Input::Hello { conn: far, hello }));
+                }
+            }
+        }
+    }
+
+    fn is_cut(&self, a: usize, b: usize) -> bool {
+        self.cuts.iter().any(|cut| *cut == (a, b) || *cut == (b, a))
+    }
+
+    fn carry_out(&mut self, node: usize, effect: Effect) {
+        match effect {
+            Effect::Persist { ticket, records } => {
+                if self.nodes[node].disk_stuck.is_some() {
+                    self.nodes[node].disk_stuck = Some(ticket);
+                    return;
+                }
+                for record in records {
+                    // Through the bytes, as a journal would.
+                    match Record::decode(&mut record.encode()).unwrap() {
+                        Record::State(state) => self.nodes[node].state = state,
+                        Record::Entry(entry) => {
+                            let entries = &mut self.nodes[node].entries;
+                            entries.truncate(entry.previous.seq.0 as usize);
+                            assert_eq!(entries.last().map_or(Position::ZERO, |last| last.position), entry.previous);
+                            entries.push(entry);
+                        }
+                        Record::Snapshot(_) => unreachable!("the core marks no snapshots"),
+                    }
+                }
+                self.queue.push_back(Event::Input(node, Input::Persisted { ticket }));
+            }
+            Effect::Apply { entries } => self.nodes[node].applied.extend(entries),
+            Effect::Accepted { id, position } => self.accepted.push((id, position)),
+            Effect::Rejected { id, reason } => self.rejected.push((id, reason)),
+            Effect::Dial { conn, peer_address, hello } => {
+                let to = peer_address.parse().unwrap();
+                self.queue.push_back(Event::Dial { from: node, conn, to, hello });
+            }
+            Effect::Answer { conn, answer } => {
+                let Some((to, far)) = self.ends.get(&(node, conn)).copied() else { return };
+                self.queue.push_back(Event::Input(to, Input::Answered { conn: far, answer }));
+            }
+            Effect::Send { conn, frame } => {
+                let Some((to, far)) = self.ends.get(&(node, conn)).copied() else { return };
+                if !self.is_cut(node, to) {
+                    let frame = Frame::decode(frame.encode()).unwrap();
+                    self.queue.push_back(Event::Input(to, Input::Frame { conn: far, frame }));
+                }
+            }
+            Effect::Close { conn } => {
+                if let Some((to, far)) = self.ends.remove(&(node, conn)) {
+                    self.ends.remove(&(to, far));
+                    self.queue.push_back(Event::Input(to, Input::Closed { conn: far }));
+                }
+            }
+            Effect::Invite { peer_address, claim, .. } => {
+                let to: usize = peer_address.parse().unwrap();
+                if to < self.nodes.len() && self.nodes[to].up && !self.is_cut(node, to) {
+                    let effects = self.nodes[to]
+                        .replica
+                        .step(self.now, Input::Invited { request: RequestId(node as u64), claim });
+                    for effect in effects {
+                        self.carry_out(to, effect);
+                    }
+                }
+            }
+            Effect::AnswerInvite { request, answer } => {
+                let input = Input::InviteAnswered { name: name(node), answer };
+                self.queue.push_back(Event::Input(request.0 as usize, input));
+            }
+            Effect::AskState { peer_address, .. } => {
+                let to: usize = peer_address.parse().unwrap();
+                if to < self.nodes.len() && self.nodes[to].up && !self.is_cut(node, to) {
+                    let state = self.nodes[to].replica.status().peer_state(&name(to), self.nodes[to].id);
+                    self.queue.push_back(Event::Input(node, Input::StateAnswered { name: name(to), state }));
+                }
+            }
+            Effect::Fail { reason } => self.nodes[node].failed = Some(reason),
+            Effect::WipeVolume { .. } => self.nodes[node].failed = Some("wiped".to_owned()),
+            Effect::Report { what } => panic!("{what}"),
+            Effect::InstallSnapshot { .. } | Effect::SendSnapshot { .. } | Effect::KeepPiece { .. } => {
+                unreachable!("no snapshots here")
+            }
+        }
+    }
+
+    fn positions(&self) -> Vec<Position> {
+        self.nodes.iter().map(|node| node.replica.status().position).collect()
+    }
+}
+
+fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
+    Config {
+        name: name(node),
+        replica,
+        incarnation,
+        revision: String::new(),
+        heartbeat: 100 * MS,
+        lost_time: 1000 * MS,
+        hand_over_max: 2000 * MS,
+        drain_max: Duration::from_secs(55),
+        new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
+        initial_data: vec![Bytes::from_static(b"first")],
+        force_bootstrap: false,
+    }
+}
+
+fn recovered(state: DurableState, entries: &[Entry]) -> Recovered {
+    Recovered { state, snapshot: None, entries: entries.to_vec() }
+}
+
+#[test]
+fn the_first_start_waits_for_every_wanted_pod_and_then_all_become_voters() {
+    let mut cluster = Cluster::new(3);
+    cluster.nodes[2].up = false;
+    cluster.run(3000 * MS);
+    let status = cluster.nodes[0].replica.status();
+    assert_eq!(status.cluster_id, None);
+    assert!(status.waiting_for.iter().any(|wait| wait.contains("db-2")), "{:?}", status.waiting_for);
+    assert!(!status.waiting_for.iter().any(|wait| wait.contains("db-1")));
+    cluster.restart(2);
+    cluster.run_until("the bootstrap", |c| c.nodes[0].replica.status().campaign == Some(Term(0)));
+    assert!(cluster.nodes[0].replica.status().bootstrapping);
+    cluster.lead(0, 1);
+    cluster.run_until("everybody has the initial data", |c| (0..3).all(|node| c.has(node, "first")));
+    cluster.run_until("three voters", |c| c.nodes[2].replica.status().voters.voters.len() == 3);
+    assert_eq!(cluster.nodes[2].replica.status().voters.floor, 2);
+}
+
+#[test]
+fn a_write_is_applied_everywhere_and_only_the_leader_takes_it() {
+    let mut cluster = Cluster::started(3);
+    let refused = cluster.write(1, "at a follower");
+    assert_eq!(cluster.rejected, [(refused, Refusal::NotLeader)]);
+    cluster.write(0, "at the leader");
+    cluster.run_until("all have it", |c| (0..3).all(|node| c.has(node, "at the leader")));
+    assert!(!cluster.has(0, "at a follower"));
+}
+
+#[test]
+fn nothing_is_committed_before_a_majority_has_it_durably() {
+    let mut cluster = Cluster::started(3);
+    for node in [1, 2] {
+        cluster.nodes[node].disk_stuck = Some(Ticket(0));
+    }
+    cluster.write(0, "x");
+    cluster.run(500 * MS);
+    assert!(!cluster.has(0, "x"), "only the leader has it durably");
+    let ticket = cluster.nodes[1].disk_stuck.take().unwrap();
+    cluster.queue.push_back(Event::Input(1, Input::Persisted { ticket }));
+    cluster.run_until("committed with one follower", |c| c.has(0, "x"));
+}
+
+#[test]
+fn followers_of_a_dead_leader_campaign_and_the_new_leader_has_every_write() {
+    let mut cluster = Cluster::started(3);
+    cluster.write(0, "kept");
+    cluster.kill(0);
+    cluster.run_until("both campaign", |c| (1..3).all(|n| c.nodes[n].replica.status().campaign == Some(Term(1))));
+    let ranks: Vec<u32> = (1..3).map(|n| cluster.nodes[n].replica.status().rank).collect();
+    assert_eq!(ranks, [0, 1], "no two are alike; the lower ordinal first");
+    cluster.lead(2, 2);
+    cluster.run_until("a leader", |c| c.nodes[2].replica.status().phase == Phase::Leading);
+    assert!(cluster.has(2, "kept"));
+    cluster.restart(0);
+    cluster.write(2, "later");
+    cluster.run_until("the old leader follows", |c| c.has(0, "later") && c.has(0, "kept"));
+}
+
+#[test]
+fn a_restarted_leader_gets_a_new_term_and_the_others_do_not_campaign_while_it_is_heard() {
+    let mut cluster = Cluster::started(1);
+    cluster.kill(0);
+    cluster.restart(0);
+    cluster.run_until("it campaigns", |c| c.nodes[0].replica.status().campaign == Some(Term(1)));
+    cluster.lead(0, 2);
+    cluster.run_until("it leads again", |c| c.nodes[0].replica.status().phase == Phase::Leading);
+    let mut cluster = Cluster::started(3);
+    cluster.kill(1);
+    cluster.restart(1);
+    cluster.run_until("it follows again", |c| c.nodes[1].replica.status().leader_heard);
+    cluster.run(3000 * MS);
+    assert!(cluster.nodes.iter().all(|node| node.replica.status().campaign.is_none()));
+}
+
+#[test]
+fn a_leader_with_a_worse_log_pulls_what_a_majority_may_have_committed() {
+    let mut cluster = Cluster::started(3);
+    cluster.kill(2);
+    cluster.write(0, "without db-2");
+    cluster.run_until("committed", |c| c.has(0, "without db-2") && c.has(1, "without db-2"));
+    cluster.kill(0);
+    cluster.restart(2);
+    // A hand that edits the Lease names the worst one [L2].
+    cluster.lead(2, 5);
+    cluster.run_until("it leads", |c| c.nodes[2].replica.status().phase == Phase::Leading);
+    assert!(cluster.has(2, "without db-2"));
+}
+
+#[test]
+fn an_uncommitted_tail_of_a_cut_off_leader_is_replaced() {
+    let mut cluster = Cluster::started(3);
+    cluster.cuts = vec![(0, 1), (0, 2)];
+    let lost = cluster.write(0, "never committed");
+    cluster.run_until("the leader finds that it hears nobody", |c| !c.nodes[0].replica.status().leader_heard);
+    let refused = cluster.write(0, "refused");
+    assert_eq!(cluster.rejected, [(refused, Refusal::NoMajority)]);
+    assert_eq!(cluster.accepted.last().unwrap().0, lost);
+    let view = cluster.view.clone();
+    cluster.lead(1, 2);
+    // The old leader is deaf to the API, too.
+    cluster.queue.retain(|event| !matches!(event, Event::Input(0, Input::Role(_))));
+    cluster.queue.push_back(Event::Input(0, Input::Role(view)));
+    cluster.run_until("a new leader", |c| c.nodes[1].replica.status().phase == Phase::Leading);
+    cluster.write(1, "in its place");
+    cluster.cuts.clear();
+    cluster.run_until("the old leader is invited and converges", |c| c.has(0, "in its place"));
+    assert!(!cluster.has(0, "never committed"));
+    assert_eq!(cluster.positions()[0], cluster.positions()[1]);
+}
+
+#[test]
+fn a_wiped_volume_is_a_new_replica_and_takes_the_place_of_the_dead_one() {
+    let mut cluster = Cluster::started(3);
+    let old = cluster.nodes[2].id;
+    cluster.kill(2);
+    cluster.nodes.remove(2);
+    cluster.add(2);
+    let new = cluster.nodes[2].id;
+    cluster.run_until("the new volume votes", |c| c.nodes[0].replica.status().voters.contains(new));
+    assert!(!cluster.nodes[0].replica.status().voters.contains(old));
+    cluster.run_until("it has the data", |c| c.has(2, "first"));
+}
+
+#[test]
+fn scaling_adds_and_removes_one_voter_at_a_time_and_a_lone_one_writes_on() {
+    let mut cluster = Cluster::started(3);
+    cluster.view.members.truncate(1);
+    cluster.tell_all();
+    cluster.run_until("one voter", |c| c.nodes[0].replica.status().voters.voters.len() == 1);
+    assert_eq!(cluster.nodes[0].replica.status().voters.floor, 1);
+    cluster.kill(1);
+    cluster.kill(2);
+    cluster.write(0, "alone");
+    cluster.run_until("committed alone", |c| c.has(0, "alone"));
+    cluster.view.members = (0..3).map(member).collect();
+    cluster.tell_all();
+    cluster.restart(1);
+    cluster.restart(2);
+    cluster.run_until("three voters", |c| c.nodes[2].replica.status().voters.voters.len() == 3 && c.has(2, "alone"));
+    assert_eq!(cluster.nodes[0].replica.status().voters.floor, 2);
+}
+
+#[test]
+fn a_leader_that_drains_hands_over_to_a_caught_up_voter_and_ends_when_that_one_is_open() {
+    let mut cluster = Cluster::started(3);
+    cluster.write(0, "before");
+    cluster.queue.push_back(Event::Input(0, Input::Drain));
+    cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
+    let handed = cluster.nodes[0].replica.status().hand_over.unwrap().unwrap();
+    assert_eq!(handed, (name(1), cluster.nodes[1].incarnation));
+    assert!(!cluster.nodes[0].replica.status().drained);
+    let refused = cluster.write(0, "too late");
+    assert_eq!(cluster.rejected, [(refused, Refusal::HandingOver)]);
+    cluster.lead(1, 2);
+    cluster.run_until("it may end", |c| c.nodes[0].replica.status().drained);
+    assert_eq!(cluster.nodes[1].replica.status().phase, Phase::Leading);
+    assert!(cluster.has(1, "before"));
+}
+
+#[test]
+fn a_higher_promise_of_a_voter_stops_a_leader_and_one_of_a_learner_asks_for_a_new_term() {
+    let mut cluster = Cluster::started(3);
+    let claim = Claim {
+        cluster_id: cluster.nodes[0].state.cluster_id.unwrap(),
+        term: Term(9),
+        incarnation: Incarnation(Uuid::from_u128(99)),
+        name: "elsewhere-0".to_owned(),
+        peer_address: "77".to_owned(),
+    };
+    cluster.ends.clear();
+    let answer = InviteAnswer { cluster_id: None, replica: ReplicaId(Uuid::from_u128(5)), promise: claim.promise() };
+    cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: "db-9".to_owned(), answer: answer.clone() }));
+    cluster.drain_queue();
+    let status = cluster.nodes[0].replica.status();
+    assert_eq!((status.phase, status.need_term), (Phase::Leading, Some(Term(9))));
+    let answer = InviteAnswer { replica: cluster.nodes[1].id, ..answer };
+    cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(1), answer }));
+    cluster.drain_queue();
+    let status = cluster.nodes[0].replica.status();
+    assert_eq!((status.phase, status.following, status.need_term), (Phase::Follower, None, Some(Term(9))));
+}
+
+#[test]
+fn an_absurd_term_is_not_promised_to_and_a_foreign_cluster_never_syncs() {
+    let mut cluster = Cluster::started(2);
+    cluster.lead(1, 2_147_483_647);
+    cluster.run(100 * MS);
+    assert_eq!(cluster.nodes[1].replica.status().promise.term, Term(1));
+    let leader = LeaderView { term: Term(1), ..cluster.view.leader.clone().unwrap() };
+    cluster.view.leader = Some(leader);
+    cluster.view.cluster_id = Some(ClusterId(Uuid::from_u128(1)));
+    cluster.tell_all();
+    cluster.run(100 * MS);
+    let status = cluster.nodes[1].replica.status();
+    assert_eq!(status.foreign_cluster_id, cluster.view.cluster_id);
+    assert!(!status.eligible && status.waiting_for[0].contains("adopt"), "{:?}", status.waiting_for);
+}
