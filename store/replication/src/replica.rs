@@ -270,7 +270,7 @@ impl Replica {
     }
 
     fn follow(&mut self, claim: Claim, promised_by: Ticket) {
-        self.role = Role::Following(Following {
+        self.role = Role::Following(Box::new(Following {
             claim,
             promised_by,
             heard_at: self.now,
@@ -282,7 +282,7 @@ impl Replica {
             leader_commit: Seq(0),
             pulled: None,
             redial_pause: Duration::ZERO,
-        });
+        }));
     }
 
     /// Closes what belongs to the present role. A connection belongs to one term [S4].

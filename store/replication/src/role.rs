@@ -11,7 +11,7 @@ pub(crate) enum Role {
     /// Knows of no leader: an empty volume, a start, or a leadership that it gave up.
     Idle,
     /// Bound to a leader by its promise.
-    Following(Following),
+    Following(Box<Following>),
     /// Bound to itself.
     Leading(Box<Leading>),
 }

@@ -1,0 +1,39 @@
+# Two commands to begin with:
+#   make demo    builds, and runs three pods as processes on an embedded Lease API   (ARGS=--plain, ARGS="--data DIR")
+#   make test    everything that needs no cluster
+# The rest:
+#   make bench   fail-over and writes, release build                                  (ARGS="failover --runs 20")
+#   make clean   removes what Cargo built
+
+CARGO ?= cargo
+ARGS ?=
+
+.PHONY: demo test lint build unit bench clean
+
+demo:
+	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
+	@$(CARGO) run --locked --quiet --bin e2e -- demo $(ARGS)
+
+test: lint build unit
+
+# Names the step, and says how long it took: CI's log is read by people.
+STEP = @sh ./scripts/step.sh
+
+lint:
+	$(STEP) "one k8s-openapi" sh -c 'test "$$(grep -c "^name = \"k8s-openapi\"" Cargo.lock)" = 1'
+	$(STEP) "rustfmt" $(CARGO) fmt --all --check
+	$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+# The process clusters run the programs themselves: build them before the tests look for them.
+build:
+	$(STEP) "build" $(CARGO) build --locked --workspace --bins --quiet
+
+unit:
+	$(STEP) "tests" $(CARGO) test --locked --workspace
+
+bench:
+	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e
+	$(CARGO) run --locked --release --quiet --bin e2e -- bench $(ARGS)
+
+clean:
+	$(CARGO) clean
