@@ -57,7 +57,7 @@ impl Replica {
     pub(crate) fn tend_losing(&mut self) {
         let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter();
         // Right after a start role.json is still to be read; its sidecar may also be dead for good.
-        if knows_of_none && (self.view.is_some() || self.now >= self.config.lost_time) {
+        if knows_of_none && (self.view.is_some() || self.now >= self.waits_for_view_until()) {
             self.lose();
         }
         if self.now < self.ask_at {
@@ -76,7 +76,11 @@ impl Replica {
 
     pub(crate) fn losing_deadline(&self) -> Option<Duration> {
         let waits_for_view = matches!(self.role, Role::Idle) && self.is_voter() && self.lost.is_none();
-        waits_for_view.then_some(self.config.lost_time)
+        waits_for_view.then(|| self.waits_for_view_until())
+    }
+
+    fn waits_for_view_until(&self) -> Duration {
+        self.began.unwrap_or(self.now) + self.config.lost_time
     }
 
     /// The pods that are to be asked for their state now, and where.

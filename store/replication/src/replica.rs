@@ -34,8 +34,9 @@ const TERM_JUMP_MAX: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Replica {
     pub(crate) config: Config,
-    /// The time of the present step.
+    /// The time of the present step, and of the first one.
     pub(crate) now: Duration,
+    pub(crate) began: Option<Duration>,
     /// Promise, cluster and mark: in force, and durable as soon as `writes` says so.
     pub(crate) state: DurableState,
     pub(crate) log: Log,
@@ -128,6 +129,7 @@ impl Replica {
         let snapshot = log.snapshot().seq;
         Replica {
             now: Duration::ZERO,
+            began: None,
             state: recovered.state,
             writes: Writes { durable: log.last().seq, ..Writes::default() },
             log,
@@ -153,6 +155,7 @@ impl Replica {
     /// Takes one input at `now` (time since any fixed moment, never going back) and says what is to be done, in order.
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         self.now = self.now.max(now);
+        self.began.get_or_insert(self.now);
         if self.failed {
             self.refuse_after_failure(input);
             return std::mem::take(&mut self.effects);

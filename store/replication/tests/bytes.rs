@@ -1,5 +1,7 @@
 //! Records and frames, byte by byte: golden bytes, round trips, and any bytes at all.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::{Bytes, BytesMut};
 use leasehold_replication::*;
 use proptest::prelude::*;

@@ -1,6 +1,8 @@
 //! Whole lives of small clusters of replicas, with a network that delivers at once and a disk that is durable at once:
 //! each rule once, by hand. What chance can do to them is the simulator's part.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use leasehold_replication::*;
 use std::collections::{BTreeMap, VecDeque};
