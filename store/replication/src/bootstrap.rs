@@ -11,7 +11,20 @@
 use crate::losing::ANSWER_GOOD;
 use crate::replica::Replica;
 use crate::role::Role;
-use crate::{DurableState, Entry, FORMAT, Payload, Position, Record, Term, Voter, Voters};
+use crate::{Config, DurableState, Entry, FORMAT, Payload, Position, Record, Recovered, Term, Voter, Voters};
+
+/// A bootstrap that a power loss tore: the volume is as good as empty, only its promise stays. What is left of the entries
+/// is cut by the first ones that come.
+pub(crate) fn without_torn_bootstrap(recovered: Recovered, config: &Config) -> Recovered {
+    let has_voters = recovered.snapshot.is_some()
+        || recovered.entries.iter().any(|entry| matches!(entry.payload, Payload::Voters(_)));
+    let torn = !has_voters && (recovered.state.bootstrapping || config.force_bootstrap);
+    if torn || recovered.state.cluster_id.is_none() {
+        let state = DurableState { promise: recovered.state.promise, ..DurableState::EMPTY };
+        return Recovered { state, snapshot: None, entries: Vec::new() };
+    }
+    recovered
+}
 
 impl Replica {
     fn is_empty_volume(&self) -> bool {
@@ -62,8 +75,9 @@ impl Replica {
             DurableState { cluster_id: Some(self.config.new_cluster_id), bootstrapping: !forced, ..self.state };
         let mut records = vec![Record::State(self.state)];
         let voters = Payload::Voters(Voters { format: FORMAT, floor, voters: vec![voter] });
-        let commands = self.config.initial_data.iter().cloned().map(Payload::Command);
-        for payload in std::iter::once(voters).chain(commands) {
+        let commands: Vec<Payload> = self.config.initial_data.iter().cloned().map(Payload::Command).collect();
+        // The voters come last: a power loss may keep any prefix of this write, and without voters it never was.
+        for payload in commands.into_iter().chain([voters]) {
             let entry = Entry::new(self.log.last(), Term(0), payload);
             self.log.append(entry.clone());
             records.push(Record::Entry(entry));

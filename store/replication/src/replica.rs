@@ -17,6 +17,7 @@
 //!
 //! Not promised: that only one replica believes it leads. Promised: only one can commit in a term.
 
+use crate::bootstrap::without_torn_bootstrap;
 use crate::log::Log;
 use crate::losing::Lost;
 use crate::role::{Following, Leading, Link, Role, Stage};
@@ -125,6 +126,7 @@ impl Writes {
 impl Replica {
     /// A replica as it was found on its volume, all of it durable [S2].
     pub fn new(config: Config, recovered: Recovered) -> Replica {
+        let recovered = without_torn_bootstrap(recovered, &config);
         let log = Log::new(&recovered);
         let snapshot = log.snapshot().seq;
         Replica {

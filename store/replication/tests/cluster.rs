@@ -514,3 +514,18 @@ fn an_absurd_term_is_not_promised_to_and_a_foreign_cluster_never_syncs() {
     assert_eq!(status.foreign_cluster_id, cluster.view.cluster_id);
     assert!(!status.eligible && status.waiting_for[0].contains("adopt"), "{:?}", status.waiting_for);
 }
+
+#[test]
+fn a_bootstrap_that_a_power_loss_tore_is_made_again() {
+    for kept in 0..2 {
+        let mut cluster = Cluster::new(3);
+        cluster.run_until("the bootstrap", |c| c.nodes[0].replica.status().campaign == Some(Term(0)));
+        assert_eq!(cluster.nodes[0].entries.len(), 2);
+        cluster.kill(0);
+        cluster.nodes[0].entries.truncate(kept);
+        cluster.restart(0);
+        cluster.run_until("it is made again", |c| c.nodes[0].replica.status().campaign == Some(Term(0)));
+        cluster.lead(0, 1);
+        cluster.run_until("everybody has the initial data", |c| (0..3).all(|node| c.has(node, "first")));
+    }
+}
