@@ -89,6 +89,10 @@ impl Replica {
             outbound,
         };
         leading.followers.insert(hello.replica, follower);
+        if leading.stage == Stage::Pulling(hello.replica) {
+            // What was asked for on the old connection will never come: count, and ask, again.
+            leading.stage = Stage::Counting;
+        }
         let format = FORMAT.min(hello.format_max);
         self.effects.push(Effect::Answer { conn, answer: Answer::Welcome { format } });
     }

@@ -39,6 +39,8 @@ struct Cluster {
     queue: VecDeque<Event>,
     view: RoleView,
     cuts: Vec<(usize, usize)>,
+    /// Pulls get lost.
+    lose_pulls: bool,
     rejected: Vec<(ProposalId, Refusal)>,
     accepted: Vec<(ProposalId, Position)>,
     fresh: u128,
@@ -62,6 +64,7 @@ impl Cluster {
             queue: VecDeque::new(),
             view: RoleView { members: (0..nodes).map(member).collect(), ..RoleView::default() },
             cuts: Vec::new(),
+            lose_pulls: false,
             rejected: Vec::new(),
             accepted: Vec::new(),
             fresh: 1000,
@@ -250,7 +253,8 @@ impl Cluster {
             }
             Effect::Send { conn, frame } => {
                 let Some((to, far)) = self.ends.get(&(node, conn)).copied() else { return };
-                if !self.is_cut(node, to) {
+                let lost = self.lose_pulls && matches!(frame.body, Body::Pull { .. });
+                if !self.is_cut(node, to) && !lost {
                     let frame = Frame::decode(frame.encode()).unwrap();
                     self.queue.push_back(Event::Input(to, Input::Frame { conn: far, frame }));
                 }
@@ -401,6 +405,26 @@ fn a_leader_with_a_worse_log_pulls_what_a_majority_may_have_committed() {
     cluster.restart(2);
     // A hand that edits the Lease names the worst one [L2].
     cluster.lead(2, 5);
+    cluster.run_until("it leads", |c| c.nodes[2].replica.status().phase == Phase::Leading);
+    assert!(cluster.has(2, "without db-2"));
+}
+
+#[test]
+fn a_pull_begins_again_when_the_one_that_is_pulled_from_comes_back_before_its_end_was_told() {
+    let mut cluster = Cluster::started(3);
+    cluster.kill(2);
+    cluster.write(0, "without db-2");
+    cluster.run_until("committed", |c| c.has(1, "without db-2"));
+    cluster.kill(0);
+    cluster.restart(2);
+    cluster.lose_pulls = true;
+    cluster.lead(2, 5);
+    cluster.run(500 * MS);
+    assert_eq!(cluster.nodes[2].replica.status().phase, Phase::Recovering);
+    // db-1 restarts, and its new hello is there before the end of the old connection.
+    cluster.ends.retain(|near, far| near.0 != 1 && far.0 != 1);
+    cluster.lose_pulls = false;
+    cluster.restart(1);
     cluster.run_until("it leads", |c| c.nodes[2].replica.status().phase == Phase::Leading);
     assert!(cluster.has(2, "without db-2"));
 }
