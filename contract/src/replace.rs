@@ -1,10 +1,11 @@
 //! Whole-file replace and whole-file read: the reason why a reader never sees a mix of two versions.
 //!
 //! ```text
-//!   bytes ──▶ .role.json.<uuid>.tmp (0644) ──fsync──▶ rename over role.json ──▶ readers open the old or the new inode
+//!   bytes ──▶ .role.json.<uuid>.tmp (0644) ──▶ rename over role.json ──▶ readers open the old or the new inode
 //! ```
 //!
-//! The directory is not fsynced: the files live in an emptyDir, they mean nothing after a power cut.
+//! Nothing is fsynced: the files live in an emptyDir and mean nothing after a power cut, and both sides write them on
+//! threads that a slow disk must not hold up.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -90,8 +91,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
     // The mode of `open` is cut by the process's umask; a container with umask 077 would lock the other one out.
     file.set_permissions(fs::Permissions::from_mode(MODE))?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    file.write_all(bytes)
 }
 
 /// Reads one of the shared files whole.
