@@ -1,0 +1,148 @@
+//! Which Lease counts, before any rule.
+
+use uuid::Uuid;
+
+use crate::app::{Claim, Promise};
+use crate::event::Event;
+use crate::input::Member;
+use crate::lease::{ClusterId, Lease, Term};
+use crate::timing::TERM_LEAP_MAX;
+
+/// What the Lease amounts to, for this pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It was not read yet.
+    Unread,
+    /// It belongs to another cluster than the app's volume: never touched.
+    Foreign { lease: Option<Uuid>, volume: Uuid },
+    /// There is none, or none that counts.
+    NoLease(NoLease),
+    /// It counts, its term too, but nobody holds it.
+    NoHolder(NoHolder, Term),
+    /// Somebody holds it.
+    Held(Holder),
+}
+
+/// Why there is no Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoLease {
+    Gone,
+    /// Its term is below the app's promise.
+    BelowPromise,
+    /// It is of the promise's term, with another incarnation [L12].
+    OtherIncarnation,
+    /// Its term is absurd [L8].
+    EditedByHand(Term),
+}
+
+/// Why nobody holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoHolder {
+    Cleared,
+    NoMember(String),
+    /// It has no incarnation, or one that is known to be another pod's: somebody who knows nothing of ours wrote it.
+    NoIncarnation(String),
+}
+
+/// The holder: name **and** incarnation [S10].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) name: String,
+    pub(crate) incarnation: Uuid,
+    pub(crate) term: Term,
+}
+
+/// What the Lease is held against.
+pub(crate) struct Measure<'a> {
+    /// The app's promise. A plain app has none: only its term leaps are judged, by `known`.
+    pub(crate) promise: Option<Promise>,
+    /// Above this by more than a leap, a term is an edit by hand. None: nothing is known yet, so nothing is absurd.
+    pub(crate) known: Option<Term>,
+    /// The cluster of the app's volume.
+    pub(crate) cluster_id: Option<Uuid>,
+    pub(crate) members: Option<&'a [Member]>,
+    /// This pod with its present incarnation, and whom its app follows: whose incarnation is whose.
+    pub(crate) owners: &'a [(Uuid, &'a str)],
+}
+
+impl Measure<'_> {
+    /// Whether a term can be true.
+    pub(crate) fn is_plausible(&self, term: Term) -> bool {
+        self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
+    }
+
+    /// What the Lease amounts to.
+    pub(crate) fn judge(&self, lease: Option<Option<&Lease>>) -> Standing {
+        let body = match lease {
+            None => return Standing::Unread,
+            Some(None) => return Standing::NoLease(NoLease::Gone),
+            Some(Some(lease)) => &lease.body,
+        };
+        match (body.cluster(), self.cluster_id) {
+            (ClusterId::Known(lease), Some(volume)) if lease != volume => {
+                return Standing::Foreign { lease: Some(lease), volume };
+            }
+            (ClusterId::Unreadable, Some(volume)) => return Standing::Foreign { lease: None, volume },
+            (ClusterId::Known(_) | ClusterId::Unreadable | ClusterId::Absent, _) => {}
+        }
+        let term = body.term;
+        if !self.is_plausible(term) {
+            return Standing::NoLease(NoLease::EditedByHand(term));
+        }
+        let promise = self.promise.unwrap_or_default();
+        if term < promise.term {
+            return Standing::NoLease(NoLease::BelowPromise);
+        }
+        let Some(name) = body.holder.clone() else { return Standing::NoHolder(NoHolder::Cleared, term) };
+        if !is_member(self.members, &name) {
+            return Standing::NoHolder(NoHolder::NoMember(name), term);
+        }
+        let is_stolen = |incarnation| self.owners.iter().any(|(known, owner)| *known == incarnation && *owner != name);
+        let Some(incarnation) = body.incarnation().filter(|incarnation| !is_stolen(*incarnation)) else {
+            return Standing::NoHolder(NoHolder::NoIncarnation(name), term);
+        };
+        if term == promise.term && promise.incarnation.is_some_and(|promised| promised != incarnation) {
+            return Standing::NoLease(NoLease::OtherIncarnation);
+        }
+        Standing::Held(Holder { name, incarnation, term })
+    }
+}
+
+impl Standing {
+    /// The term in the Lease, where it counts.
+    pub(crate) fn term(&self) -> Option<Term> {
+        match self {
+            Standing::Unread | Standing::Foreign { .. } | Standing::NoLease(_) => None,
+            Standing::NoHolder(_, term) | Standing::Held(Holder { term, .. }) => Some(*term),
+        }
+    }
+
+    /// What a person should know of it.
+    pub(crate) fn remark(&self, promised: Term) -> Option<Event> {
+        match self {
+            Standing::Foreign { lease, volume } => Some(Event::ForeignCluster { lease: *lease, volume: *volume }),
+            Standing::NoLease(NoLease::EditedByHand(term)) => Some(Event::EditedByHand { term: *term, promised }),
+            Standing::NoHolder(NoHolder::NoMember(holder), _) => {
+                Some(Event::HolderIsNoMember { holder: holder.clone() })
+            }
+            Standing::NoHolder(NoHolder::NoIncarnation(holder), _) => {
+                Some(Event::HolderWithoutIncarnation { holder: holder.clone() })
+            }
+            Standing::Unread
+            | Standing::NoLease(NoLease::Gone | NoLease::BelowPromise | NoLease::OtherIncarnation)
+            | Standing::NoHolder(NoHolder::Cleared, _)
+            | Standing::Held(_) => None,
+        }
+    }
+}
+
+impl From<&Claim> for Holder {
+    fn from(claim: &Claim) -> Holder {
+        Holder { name: claim.name.clone(), incarnation: claim.incarnation, term: claim.term }
+    }
+}
+
+/// Whether the pod is wanted; where members are not known every pod is.
+pub(crate) fn is_member(members: Option<&[Member]>, name: &str) -> bool {
+    members.is_none_or(|members| members.iter().any(|member| member.name == name))
+}

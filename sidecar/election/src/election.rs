@@ -1,0 +1,487 @@
+//! The state machine: what is remembered, and the order of a step. The rules are in `take`, `release` and `off_lease`,
+//! what is published in `publish`.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::app::{AppSight, Promise};
+use crate::counts::{Measure, NoHolder, NoLease, Standing, is_member};
+use crate::effect::{Effect, RoleView};
+use crate::event::Event;
+use crate::input::{Input, Member, WriteOutcome};
+use crate::lease::{Lease, Term};
+use crate::off_lease::OffLease;
+use crate::sight::{Sight, Writing};
+use crate::take::Proposal;
+use crate::timing::Timing;
+use crate::{LeaseWrite, Why};
+
+/// Whom the sidecar serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum App {
+    /// Any app. It has no status.json, is always eligible, and dies with the sidecar.
+    Plain {
+        /// This run of the sidecar, a UUID made at its start.
+        incarnation: Uuid,
+    },
+    /// An app that fences by terms and tells its state in status.json.
+    Fencing,
+}
+
+/// What an election is told at its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The name of this pod.
+    pub name: String,
+    /// Where clients reach the leader on this pod, `ip:port`.
+    pub address: String,
+    /// Whom the sidecar serves.
+    pub app: App,
+    /// The Lease's duration, whole seconds, at least one.
+    pub duration: Duration,
+    /// The lost-time.
+    pub lost_time: Duration,
+    /// How long `Input::Stop` waits for the app to end and for the Lease to be let go.
+    pub stop_bound: Duration,
+    /// Seed of the jitter of pauses between failed requests. Different on each pod.
+    pub seed: u64,
+    /// What stood in role.json before this run.
+    pub old_role: Option<OldRole>,
+}
+
+/// What a new run needs of the role.json that it finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldRole {
+    /// Its term: it counts as seen.
+    pub term: Term,
+    /// Nobody takes over by himself, as last seen.
+    pub paused: bool,
+    /// The leader's incarnation, if the claim stood in no Lease (`offLease`).
+    pub off_lease: Option<Uuid>,
+}
+
+/// Decides who leads.
+///
+/// Invariant: the term of what it publishes never goes down, unless somebody lowered the Lease's term by hand, and then
+/// only after a whole duration of `none` in which everything that is known agreed on the lower one. Invariant: `Role::Leader` is published only for this pod with its app's
+/// present incarnation, and only by a Lease seen to say so, by the app's own claim, or off-lease.
+#[derive(Debug)]
+pub struct Election {
+    pub(crate) config: Config,
+    pub(crate) timing: Timing,
+    /// The time of this step.
+    pub(crate) now: Duration,
+    /// The time of the first step; none before it.
+    pub(crate) began: Option<Duration>,
+
+    // What was seen.
+    pub(crate) sight: Sight,
+    pub(crate) app: AppSight,
+    pub(crate) members: Option<Vec<Member>>,
+    /// The highest term seen in a Lease that counts, in role.json, or in what the app follows.
+    pub(crate) seen: Option<Term>,
+    /// What the Lease amounts to, and since when, for the waits of plain apps.
+    standing_since: (StandingKey, Duration),
+    /// Since when the Lease is of no account while the app hears this leader.
+    pub(crate) blind_since: Option<(Uuid, Term, Duration)>,
+    /// The switchover that this pod, leading, was asked for, and since when.
+    pub(crate) switchover: Option<(String, Duration)>,
+
+    // What was decided.
+    /// Our last successful write as holder.
+    pub(crate) hold: Option<Hold>,
+    /// Rule 5's claim.
+    pub(crate) off_lease: Option<OffLease>,
+    pub(crate) published: Option<RoleView>,
+    /// No leadership below this term is published: the highest that was (also by the run before).
+    pub(crate) floor: Term,
+    /// Since when all that is known names leaders below the floor.
+    pub(crate) below_floor_since: Option<Duration>,
+    pub(crate) endpoints: Option<Term>,
+    stop_asked: Option<Duration>,
+    stopped: bool,
+
+    // Of this step.
+    effects: Vec<Effect>,
+    alarm: Option<Duration>,
+    /// What is waited for or wrong now; what was not so before is told.
+    remarks: Vec<Event>,
+}
+
+/// Our last successful write as holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) incarnation: Uuid,
+    pub(crate) term: Term,
+    /// The start of the request: validity counts from here.
+    pub(crate) from: Duration,
+}
+
+/// What the waits of plain apps are counted by: a change of it begins them again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StandingKey {
+    Unread,
+    Gone,
+    Cleared,
+    /// There is one, but its holder (or all of it) counts as none. Who renews it does not matter.
+    OfNoAccount,
+    Held {
+        name: String,
+        incarnation: Uuid,
+        term: Term,
+        renewed: Option<String>,
+    },
+}
+
+impl Election {
+    /// Begins. The first `step` (a `Wake` will do) asks for the Lease.
+    pub fn new(config: Config) -> Election {
+        let timing = Timing {
+            duration: config.duration,
+            lost_time: config.lost_time,
+            seed: config.seed,
+            is_plain: matches!(config.app, App::Plain { .. }),
+        };
+        Election {
+            seen: config.old_role.as_ref().map(|old| old.term).filter(|term| *term > Term(0)),
+            floor: config.old_role.as_ref().map(|old| old.term).unwrap_or_default(),
+            off_lease: None,
+            timing,
+            now: Duration::ZERO,
+            began: None,
+            sight: Sight::new(Duration::ZERO),
+            app: AppSight::default(),
+            members: None,
+            standing_since: (StandingKey::Unread, Duration::ZERO),
+            blind_since: None,
+            switchover: None,
+            hold: None,
+            published: None,
+            below_floor_since: None,
+            endpoints: None,
+            stop_asked: None,
+            stopped: false,
+            effects: Vec::new(),
+            alarm: None,
+            remarks: Vec::new(),
+            config,
+        }
+    }
+
+    /// `now`: monotonic time, which also counts while the machine sleeps. Carry the effects out in order.
+    pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
+        self.now = self.now.max(now);
+        if self.began.is_none() {
+            self.began = Some(self.now);
+            self.sight = Sight::new(self.now);
+        }
+        if self.stopped {
+            return Vec::new();
+        }
+        self.absorb(input);
+        self.decide();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When to step with `Input::Wake` if nothing else happens first.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.alarm
+    }
+
+    /// What was last published.
+    pub fn role(&self) -> Option<&RoleView> {
+        self.published.as_ref()
+    }
+
+    /// The Lease as last seen; `Some(None)`: there is none; `None`: not read yet.
+    pub fn lease(&self) -> Option<Option<&Lease>> {
+        self.sight.lease()
+    }
+
+    /// What is waited for or wrong at this moment.
+    pub fn waits(&self) -> &[Event] {
+        &self.remarks
+    }
+
+    fn absorb(&mut self, input: Input) {
+        let now = self.now;
+        match input {
+            Input::LeaseRead(outcome) => {
+                let done = self.sight.read_ended(now, outcome, &self.timing);
+                self.write_done(done);
+            }
+            Input::LeaseWatched(watched) => {
+                let done = self.sight.watched(now, watched, &self.timing);
+                self.write_done(done);
+            }
+            Input::WatchLost => self.sight.watch_ended(now, false),
+            Input::WatchFailed => self.sight.watch_ended(now, true),
+            Input::LeaseWritten(WriteOutcome::Written(lease)) => {
+                let done = self.sight.written(now, lease, &self.timing);
+                self.write_done(done);
+            }
+            Input::LeaseWritten(WriteOutcome::Conflict) => self.sight.outrun(now, &self.timing),
+            Input::LeaseWritten(WriteOutcome::Unknown | WriteOutcome::Refused) => {
+                self.sight.write_unanswered(now, &self.timing);
+            }
+            // A plain app has no status.
+            Input::AppSeen(_) | Input::AppDied { .. } | Input::AppSilent if self.timing.is_plain => {}
+            Input::AppSeen(status) => {
+                if let Some(old) = &self.config.old_role
+                    && self.app.status.is_none()
+                    && old.off_lease == Some(status.incarnation)
+                {
+                    self.off_lease = Some(OffLease { term: old.term, incarnation: status.incarnation });
+                }
+                self.app.see(now, status);
+            }
+            Input::AppDied { incarnation } => self.app.end(incarnation),
+            Input::AppSilent => self.app.is_silent = true,
+            Input::MembersSeen(members) => self.members = members,
+            Input::Stop => {
+                self.stop_asked.get_or_insert(now);
+            }
+            Input::Wake => {}
+        }
+    }
+
+    /// A write of ours is in the Lease.
+    fn write_done(&mut self, done: Option<Writing>) {
+        let Some(Writing { began, body, why, tells, .. }) = done else { return };
+        if body.holder.as_deref() == Some(&self.config.name) && body.incarnation() == self.incarnation() {
+            self.hold = self.incarnation().map(|incarnation| Hold { incarnation, term: body.term, from: began });
+        }
+        if let (Why::ForLeader, Some(name)) = (why, body.holder) {
+            let address = self.member(&name).map(|member| member.address.clone());
+            self.effects.push(Effect::UpdateEndpoints { name, address, term: body.term });
+        }
+        self.effects.extend(tells.into_iter().map(Effect::Tell));
+    }
+
+    /// The order of a step: judge, claim, publish, write, read. What is published goes before what is written, so that
+    /// a plain app has read `follower` before the Lease is free.
+    fn decide(&mut self) {
+        self.alarm = None;
+        let before = std::mem::take(&mut self.remarks);
+        let standing = self.judge();
+        self.note(&standing);
+
+        self.settle_off_lease(&standing);
+        self.claim_off_lease(&standing);
+        self.publish(&standing);
+        if let Some(proposal) = self.choose_write(&standing) {
+            self.write(proposal);
+        }
+        if let Some(due) = self.sight.read_due(&self.timing)
+            && self.due(due)
+        {
+            self.sight.read(self.now);
+            self.effects.push(Effect::ReadLease);
+        }
+        self.stop(&standing);
+
+        self.remark_requests();
+        let new = self.remarks.iter().filter(|remark| !before.contains(remark));
+        self.effects.extend(new.cloned().map(Effect::Tell));
+        if before.contains(&Event::ApiSilent) && !self.remarks.contains(&Event::ApiSilent) {
+            self.effects.push(Effect::Tell(Event::ApiAnswers));
+        }
+    }
+
+    /// Judges the Lease by what is known now.
+    fn judge(&mut self) -> Standing {
+        if self.timing.is_plain
+            && let (Some(seen), Some(body)) = (self.seen, self.sight.body())
+            && seen.0 > body.term.0.saturating_add(crate::timing::TERM_LEAP_MAX)
+        {
+            // A plain app has no durable promise to judge by: when the others go on far below what this sidecar saw,
+            // then what it saw was the edit by hand.
+            self.remarks.push(Event::EditedByHand { term: seen, promised: body.term });
+            self.seen = Some(body.term);
+            self.floor = body.term;
+        }
+        self.measure(|measure, lease| measure.judge(lease))
+    }
+
+    /// Whether a term can be true.
+    pub(crate) fn is_plausible(&self, term: Term) -> bool {
+        self.measure(|measure, _| measure.is_plausible(term))
+    }
+
+    fn measure<T>(&self, judge: impl FnOnce(&Measure<'_>, Option<Option<&Lease>>) -> T) -> T {
+        let status = self.app.status.as_ref();
+        let mut owners: Vec<(Uuid, &str)> = Vec::with_capacity(2);
+        owners.extend(self.incarnation().map(|incarnation| (incarnation, self.config.name.as_str())));
+        owners.extend(status.and_then(|status| status.following.as_ref()).map(|c| (c.incarnation, c.name.as_str())));
+        let measure = Measure {
+            promise: status.map(|status| status.promised),
+            known: match (status, self.timing.is_plain) {
+                (Some(status), _) => Some(status.promised.term),
+                (None, true) => self.seen,
+                (None, false) => Some(self.seen.unwrap_or_default()),
+            },
+            cluster_id: status.and_then(|status| status.cluster_id),
+            members: self.members.as_deref(),
+            owners: &owners,
+        };
+        judge(&measure, self.sight.lease())
+    }
+
+    /// Remembers what later decisions need of this moment.
+    fn note(&mut self, standing: &Standing) {
+        let promised = self.promise().term;
+        let is_bootstrapping = self.app.status.as_ref().is_some_and(|status| status.bootstrapping);
+        // An empty volume cannot judge a term.
+        if self.timing.is_plain || promised > Term(0) || is_bootstrapping {
+            let known = if self.timing.is_plain { self.seen.unwrap_or_default() } else { promised };
+            self.remarks.extend(standing.remark(known));
+        } else if !matches!(standing, Standing::NoLease(NoLease::EditedByHand(_))) {
+            self.remarks.extend(standing.remark(promised));
+        }
+
+        let followed = self.app.alive().and_then(|status| status.following.as_ref()).map(|claim| claim.term);
+        self.seen = self.seen.max(standing.term()).max(followed);
+
+        let key = self.standing_key(standing);
+        if self.standing_since.0 != key {
+            self.standing_since = (key, self.now);
+        }
+        let is_of_others = |standing: &Standing| match standing {
+            Standing::Held(holder) => holder.name != self.config.name || Some(holder.incarnation) != self.incarnation(),
+            Standing::Unread | Standing::Foreign { .. } | Standing::NoLease(_) | Standing::NoHolder(..) => false,
+        };
+        let is_of_this_run = self.hold.is_none_or(|hold| Some(hold.incarnation) == self.incarnation());
+        if is_of_others(standing) || !is_of_this_run {
+            self.hold = None;
+        }
+
+        let heard = self.heard_leader().map(|claim| (claim.incarnation, claim.term));
+        self.blind_since = match (standing, heard) {
+            (Standing::NoLease(_), Some((incarnation, term))) => match self.blind_since {
+                Some(since) if (since.0, since.1) == (incarnation, term) => Some(since),
+                Some(_) | None => Some((incarnation, term, self.now)),
+            },
+            (Standing::NoLease(_), None)
+            | (Standing::Unread | Standing::Foreign { .. } | Standing::NoHolder(..) | Standing::Held(_), _) => None,
+        };
+    }
+
+    fn standing_key(&self, standing: &Standing) -> StandingKey {
+        match standing {
+            Standing::Unread => StandingKey::Unread,
+            Standing::NoLease(NoLease::Gone) => StandingKey::Gone,
+            Standing::NoHolder(NoHolder::Cleared, _) => StandingKey::Cleared,
+            Standing::Foreign { .. }
+            | Standing::NoLease(NoLease::BelowPromise | NoLease::OtherIncarnation | NoLease::EditedByHand(_))
+            | Standing::NoHolder(NoHolder::NoMember(_) | NoHolder::NoIncarnation(_), _) => StandingKey::OfNoAccount,
+            Standing::Held(holder) => StandingKey::Held {
+                name: holder.name.clone(),
+                incarnation: holder.incarnation,
+                term: holder.term,
+                renewed: self.sight.lease().flatten().and_then(|lease| lease.renewed.clone()),
+            },
+        }
+    }
+
+    /// Since when the Lease is seen, without a gap, to stand as it does.
+    pub(crate) fn unchanged_since(&self) -> Duration {
+        self.standing_since.1.max(self.sight.contact_since)
+    }
+
+    /// The run of the app that this pod would lead with.
+    pub(crate) fn incarnation(&self) -> Option<Uuid> {
+        match self.config.app {
+            App::Plain { incarnation } => Some(incarnation),
+            App::Fencing => self.app.status.as_ref().map(|status| status.incarnation),
+        }
+    }
+
+    /// The app's promise, as last told.
+    pub(crate) fn promise(&self) -> Promise {
+        self.app.status.as_ref().map(|status| status.promised).unwrap_or_default()
+    }
+
+    /// The other pod's leader that the app is bound to, and hears.
+    pub(crate) fn heard_leader(&self) -> Option<&crate::app::Claim> {
+        let status = self.app.alive().filter(|status| status.leader_heard)?;
+        let claim = status.following.as_ref()?;
+        let is_promised = status.promised.term == claim.term && status.promised.incarnation == Some(claim.incarnation);
+        (is_promised && claim.incarnation != status.incarnation && claim.name != self.config.name).then_some(claim)
+    }
+
+    /// Whether nobody takes over by himself: as the Lease says, or, unread, as it last did.
+    pub(crate) fn is_paused(&self) -> bool {
+        match self.sight.lease() {
+            Some(lease) => lease.is_some_and(|lease| lease.body.is_paused()),
+            None => self.config.old_role.as_ref().is_some_and(|old| old.paused),
+        }
+    }
+
+    pub(crate) fn is_wanted(&self, name: &str) -> bool {
+        is_member(self.members.as_deref(), name)
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<&Member> {
+        self.members.iter().flatten().find(|member| member.name == name)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop_asked.is_some()
+    }
+
+    /// Whether the time has come; if not, there will be a step when it does.
+    pub(crate) fn due(&mut self, at: Duration) -> bool {
+        if self.now < at {
+            self.alarm = Some(self.alarm.map_or(at, |alarm| alarm.min(at)));
+        }
+        self.now >= at
+    }
+
+    /// Something is waited for or wrong at this moment.
+    pub(crate) fn remark(&mut self, event: Event) {
+        if !self.remarks.contains(&event) {
+            self.remarks.push(event);
+        }
+    }
+
+    pub(crate) fn emit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn write(&mut self, proposal: Proposal) {
+        if self.sight.is_busy() || !self.due(self.sight.writes.not_before) {
+            return;
+        }
+        let expected = self.sight.lease().flatten().map(|lease| lease.version.clone());
+        let write = LeaseWrite { expected, body: proposal.body, why: proposal.why };
+        self.sight.write(self.now, &write, proposal.tells);
+        self.effects.push(Effect::WriteLease(write));
+    }
+
+    fn remark_requests(&mut self) {
+        if self.sight.failed_at.is_some() && self.due(self.sight.heard + self.timing.duration) {
+            self.remark(Event::ApiSilent);
+        }
+        if let Some(since) = self.sight.undecided.as_ref().map(|undecided| undecided.since)
+            && !self.remarks.contains(&Event::ApiSilent)
+            && self.due(since + self.timing.duration)
+        {
+            self.remark(Event::WritesUndecided);
+        }
+    }
+
+    /// After SIGTERM: a plain app's sidecar ends when the Lease is let go, a fencing one's when its app is dead and the
+    /// Lease let go; both at the bound.
+    fn stop(&mut self, standing: &Standing) {
+        let Some(asked) = self.stop_asked else { return };
+        let is_over = self.timing.is_plain || self.app.died || self.app.status.is_none();
+        let can_write = !matches!(standing, Standing::Unread | Standing::Foreign { .. });
+        let is_done = is_over && !self.sight.is_busy() && !(can_write && self.let_go(standing).is_some());
+        if is_done || self.due(asked + self.config.stop_bound) {
+            self.stopped = true;
+            self.alarm = None;
+            self.effects.push(Effect::Stopped);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The Lease as the core sees it, and the numbers that stand in it.
+//!
+//! A [`Lease`] is a faithful copy of what decides: version, holder, term, duration and **all** annotations, known or
+//! not. The stamps for people (`acquireTime`, `renewTime`), labels and owner references are the shell's: it keeps the
+//! raw object of the last version that it showed to the core, and puts a [`Body`] into it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// The names of the annotations that are ours.
+pub mod annotation {
+    /// The cluster that the Lease belongs to, a UUID, set once by the bootstrap.
+    pub const CLUSTER_ID: &str = "leasehold.dev/cluster-id";
+    /// The run of the app that the term was issued to, a UUID.
+    pub const INCARNATION: &str = "leasehold.dev/incarnation";
+    /// Where the holder is reached, `ip:port`.
+    pub const ADDRESS: &str = "leasehold.dev/address";
+    /// The pod that a person wants to lead.
+    pub const PREFERRED_HOLDER: &str = "leasehold.dev/preferred-holder";
+    /// `true`: nobody takes over by himself.
+    pub const PAUSED: &str = "leasehold.dev/paused";
+}
+
+/// The number of one leadership. It stands in `leaseTransitions`, an int32, so it ends at [`Term::MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub u64);
+
+impl Term {
+    /// The last one there is: 2^31 - 1.
+    pub const MAX: Term = Term(i32::MAX as u64);
+
+    /// The one after it; none at the top: an error, never a wrap.
+    pub fn next(self) -> Option<Term> {
+        (self < Term::MAX).then_some(Term(self.0 + 1))
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The `resourceVersion` of an object: what a compare-and-swap compares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Version(pub String);
+
+impl Version {
+    /// Whether it is older than the other, where that can be told: both are decimal numbers, as the API server makes
+    /// them. A watch that lags behind our own writes is recognised by this.
+    pub fn is_older_than(&self, other: &Version) -> bool {
+        match (self.0.parse::<u128>(), other.0.parse::<u128>()) {
+            (Ok(own), Ok(other)) => own < other,
+            _ => false,
+        }
+    }
+}
+
+/// The Lease as it was seen: one version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Its `resourceVersion`.
+    pub version: Version,
+    /// Its `renewTime`, as text. It is only ever compared for equality: expiry is judged by when *we* saw it change.
+    pub renewed: Option<String>,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What the Lease says, and what a write makes it say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// `holderIdentity`, a pod name; an empty one in the object is none here.
+    pub holder: Option<String>,
+    /// `leaseTransitions`; an absent one is 0.
+    pub term: Term,
+    /// `leaseDurationSeconds`.
+    pub duration_seconds: Option<u32>,
+    /// All annotations, ours ([`annotation`]) and others, which every write keeps.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What the annotation `cluster-id` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClusterId {
+    Absent,
+    Known(Uuid),
+    /// It is there and no UUID: somebody's edit. Nobody's cluster, so never touched.
+    Unreadable,
+}
+
+impl Body {
+    /// The run of the app that the term was issued to; none as well if the annotation is no UUID.
+    pub fn incarnation(&self) -> Option<Uuid> {
+        self.uuid(annotation::INCARNATION)
+    }
+
+    /// The cluster that the Lease belongs to; none as well if the annotation is no UUID.
+    pub fn cluster_id(&self) -> Option<Uuid> {
+        self.uuid(annotation::CLUSTER_ID)
+    }
+
+    /// Where the holder is reached.
+    pub fn address(&self) -> Option<&str> {
+        self.text(annotation::ADDRESS)
+    }
+
+    /// The pod that a person wants to lead.
+    pub fn preferred_holder(&self) -> Option<&str> {
+        self.text(annotation::PREFERRED_HOLDER)
+    }
+
+    /// Nobody takes over by himself.
+    pub fn is_paused(&self) -> bool {
+        self.text(annotation::PAUSED) == Some("true")
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterId {
+        match (self.text(annotation::CLUSTER_ID), self.cluster_id()) {
+            (None, _) => ClusterId::Absent,
+            (Some(_), Some(id)) => ClusterId::Known(id),
+            (Some(_), None) => ClusterId::Unreadable,
+        }
+    }
+
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        self.duration_seconds.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// Sets one annotation, or takes it away.
+    pub(crate) fn annotate(&mut self, name: &str, value: Option<String>) {
+        match value {
+            Some(value) => self.annotations.insert(name.to_owned(), value),
+            None => self.annotations.remove(name),
+        };
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.annotations.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    fn uuid(&self, name: &str) -> Option<Uuid> {
+        self.text(name).and_then(|text| Uuid::parse_str(text).ok())
+    }
+}

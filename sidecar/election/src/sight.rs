@@ -1,0 +1,276 @@
+//! What was seen of the Lease, when, and how the requests about it stand.
+//!
+//! Three things arrive in any order: answers to GETs, events of the watch, and answers to our own writes. The newest by
+//! version counts; a GET that was begun after everything else that was seen counts in any case (the API server may have
+//! been restored from a backup, and its versions with it).
+
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::input::Watched;
+use crate::lease::{Body, Lease, Version};
+use crate::timing::{Pacer, Timing};
+use crate::{LeaseWrite, ReadOutcome, Why};
+
+/// What was seen, and what is under way.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    /// The Lease; `Some(None)`: there is none; `None`: not read yet.
+    lease: Option<Option<Lease>>,
+    /// When `lease` was last shown.
+    seen_at: Duration,
+    /// When a request about the Lease last got an answer, or the watch last showed it; at first the beginning.
+    pub(crate) heard: Duration,
+    /// Since when answers came without a failure or a long gap between. No wait for an expiry begins before: the
+    /// holder could not renew while nobody could.
+    pub(crate) contact_since: Duration,
+    contact_broken: bool,
+    /// When the newest request that has ended failed; none if it got an answer.
+    pub(crate) failed_at: Option<Duration>,
+    /// The GET under way, and when it began.
+    reading: Option<Duration>,
+    read_began: Option<Duration>,
+    /// Since when a look is due before anything is written: an outcome was unknown or a race was lost.
+    look_since: Option<Duration>,
+    /// The watch ended: what it would have shown is asked for, once.
+    watch_lost: bool,
+    pub(crate) reads: Pacer,
+    /// The write under way.
+    pub(crate) writing: Option<Writing>,
+    pub(crate) writes: Pacer,
+    /// The last write, while it is not known whether it was done.
+    unsure: Option<Writing>,
+    /// Since when no write was decided (rule 5), and when the last of them failed.
+    pub(crate) undecided: Option<Undecided>,
+}
+
+/// A write under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Writing {
+    /// When it began. A renewal counts from here.
+    pub(crate) began: Duration,
+    pub(crate) expected: Option<Version>,
+    pub(crate) body: Body,
+    pub(crate) why: Why,
+    /// What to tell when it is done.
+    pub(crate) tells: Vec<Event>,
+}
+
+/// Writes that got no answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Undecided {
+    pub(crate) since: Duration,
+    pub(crate) failed_at: Duration,
+    expected: Option<Version>,
+}
+
+impl Sight {
+    pub(crate) fn new(now: Duration) -> Sight {
+        Sight {
+            lease: None,
+            seen_at: now,
+            heard: now,
+            contact_since: now,
+            contact_broken: false,
+            failed_at: None,
+            reading: None,
+            read_began: None,
+            look_since: None,
+            watch_lost: false,
+            reads: Pacer::default(),
+            writing: None,
+            writes: Pacer::default(),
+            unsure: None,
+            undecided: None,
+        }
+    }
+
+    /// The Lease as last seen; `Some(None)`: there is none; `None`: not read yet.
+    pub(crate) fn lease(&self) -> Option<Option<&Lease>> {
+        self.lease.as_ref().map(Option::as_ref)
+    }
+
+    /// What the Lease says, if there is one.
+    pub(crate) fn body(&self) -> Option<&Body> {
+        self.lease.as_ref().and_then(Option::as_ref).map(|lease| &lease.body)
+    }
+
+    /// A GET ended. Returns the write of ours that its answer shows to be done.
+    pub(crate) fn read_ended(&mut self, now: Duration, outcome: ReadOutcome, timing: &Timing) -> Option<Writing> {
+        let began = self.reading.take()?;
+        let lease = match outcome {
+            ReadOutcome::Found(lease) => Some(lease),
+            ReadOutcome::NotFound => None,
+            ReadOutcome::NoAnswer => {
+                self.reads.failed(now, timing);
+                self.unanswered(now);
+                self.contact_broken = true;
+                return None;
+            }
+        };
+        self.reads.succeeded();
+        self.answered(now, timing);
+        if self.look_since.is_some_and(|since| began >= since) {
+            self.look_since = None;
+        }
+        let is_newest = began > self.seen_at || self.lease.is_none();
+        if is_newest || !self.is_outdated(lease.as_ref()) {
+            return self.show(now, lease);
+        }
+        // Something newer was seen while it was under way. A 404 carries no version to tell: look again.
+        self.watch_lost |= lease.is_none();
+        None
+    }
+
+    /// The watch showed something. Returns the write of ours that it shows to be done.
+    pub(crate) fn watched(&mut self, now: Duration, watched: Watched, timing: &Timing) -> Option<Writing> {
+        let (lease, is_outdated) = match watched {
+            Watched::Present(lease) => {
+                let is_outdated = self.is_outdated(Some(&lease));
+                (Some(lease), is_outdated)
+            }
+            Watched::Absent { as_of } => {
+                let known = self.lease.as_ref().and_then(Option::as_ref);
+                let is_outdated =
+                    matches!((as_of, known), (Some(as_of), Some(known)) if as_of.is_older_than(&known.version));
+                (None, is_outdated)
+            }
+        };
+        if is_outdated {
+            // The watch lags behind our own writes. It is not counted as heard, so that a GET puts things right if it
+            // is our version that is wrong.
+            return None;
+        }
+        self.answered(now, timing);
+        if self.reads.not_before > now {
+            // GETs fail and pause; a watch that is back is look enough.
+            self.look_since = None;
+        }
+        self.show(now, lease)
+    }
+
+    /// The watch ended, or could not be opened.
+    pub(crate) fn watch_ended(&mut self, now: Duration, failed: bool) {
+        self.watch_lost = true;
+        if failed {
+            self.unanswered(now);
+        }
+    }
+
+    /// A write begins.
+    pub(crate) fn write(&mut self, now: Duration, write: &LeaseWrite, tells: Vec<Event>) {
+        self.writing = Some(Writing {
+            began: now,
+            expected: write.expected.clone(),
+            body: write.body.clone(),
+            why: write.why,
+            tells,
+        });
+    }
+
+    /// Our write is done, and this is the Lease.
+    pub(crate) fn written(&mut self, now: Duration, lease: Lease, timing: &Timing) -> Option<Writing> {
+        let writing = self.writing.take()?;
+        self.writes.succeeded();
+        self.undecided = None;
+        self.unsure = None;
+        self.answered(now, timing);
+        if !self.is_outdated(Some(&lease)) {
+            self.show(now, Some(lease));
+        }
+        Some(writing)
+    }
+
+    /// Somebody was faster. The 409 may also be about our own success before.
+    pub(crate) fn outrun(&mut self, now: Duration, timing: &Timing) {
+        self.writing = None;
+        self.writes.outrun(now, timing);
+        self.undecided = None;
+        self.answered(now, timing);
+        self.look_since = Some(now);
+    }
+
+    /// A write got no answer.
+    pub(crate) fn write_unanswered(&mut self, now: Duration, timing: &Timing) {
+        let Some(writing) = self.writing.take() else { return };
+        self.writes.failed(now, timing);
+        self.unanswered(now);
+        self.contact_broken = true;
+        self.look_since = Some(now);
+        match &mut self.undecided {
+            Some(undecided) => undecided.failed_at = now,
+            None => {
+                let expected = writing.expected.clone();
+                self.undecided = Some(Undecided { since: writing.began, failed_at: now, expected });
+            }
+        }
+        self.unsure = Some(writing);
+    }
+
+    /// Whether nothing may be written yet: something is under way, or a look is due first.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.writing.is_some() || self.look_since.is_some()
+    }
+
+    /// When a GET is due; none while one is under way.
+    pub(crate) fn read_due(&self, timing: &Timing) -> Option<Duration> {
+        if self.reading.is_some() {
+            return None;
+        }
+        let spaced = self.read_began.map_or(Duration::ZERO, |began| began + timing.lost_time);
+        let wanted = if self.lease.is_none() || self.look_since.is_some() {
+            Duration::ZERO
+        } else if self.watch_lost || self.failed_at.is_some() {
+            spaced
+        } else if self.writing.is_some() {
+            // Its answer is a sign, too.
+            return None;
+        } else {
+            spaced.max(self.heard + timing.silence())
+        };
+        Some(wanted.max(self.reads.not_before))
+    }
+
+    /// A GET begins.
+    pub(crate) fn read(&mut self, now: Duration) {
+        self.reading = Some(now);
+        self.read_began = Some(now);
+        self.watch_lost = false;
+    }
+
+    fn is_outdated(&self, lease: Option<&Lease>) -> bool {
+        match (self.lease.as_ref().and_then(Option::as_ref), lease) {
+            (Some(known), Some(lease)) => lease.version.is_older_than(&known.version),
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    fn answered(&mut self, now: Duration, timing: &Timing) {
+        if self.contact_broken || now > self.heard + timing.gap() {
+            self.contact_since = now;
+            self.contact_broken = false;
+        }
+        self.heard = now;
+        self.failed_at = None;
+    }
+
+    fn unanswered(&mut self, now: Duration) {
+        self.failed_at = Some(now);
+    }
+
+    fn show(&mut self, now: Duration, lease: Option<Lease>) -> Option<Writing> {
+        let version = lease.as_ref().map(|lease| &lease.version);
+        if self.undecided.as_ref().is_some_and(|undecided| undecided.expected.as_ref() != version) {
+            // Somebody's write was decided, so ours is moot or done.
+            self.undecided = None;
+        }
+        let body = lease.as_ref().map(|lease| &lease.body);
+        // Only a write that makes the Lease say something new can be recognised.
+        let is_ours = |unsure: &mut Writing| unsure.why != Why::Renew && Some(&unsure.body) == body;
+        let done = self.unsure.take_if(is_ours);
+        self.lease = Some(lease);
+        self.seen_at = now;
+        done
+    }
+}

@@ -1,0 +1,314 @@
+//! When this pod's sidecar writes the Lease: the rules 1 to 4, renewal, needTerm, and the Lease of a leader whose own
+//! sidecar is blind. The numbers are those of the chapter in `lib.rs`.
+
+use std::time::Duration;
+
+use crate::app::AppState;
+use crate::counts::{Holder, NoHolder, NoLease, Standing};
+use crate::effect::Why;
+use crate::election::Election;
+use crate::event::Event;
+use crate::lease::{Body, ClusterId, Term, annotation};
+
+/// A write that a rule wants.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) why: Why,
+    pub(crate) body: Body,
+    /// What to tell when it is done.
+    pub(crate) tells: Vec<Event>,
+}
+
+/// A rule looks at the Lease and wants a write, or not. It says by `due` when to look again.
+type Rule = fn(&mut Election, &Standing) -> Option<Proposal>;
+
+/// In the order in which they are asked; the first that wants a write has it.
+const RULES: [Rule; 10] = [
+    Election::take_back,
+    Election::let_go,
+    Election::raise,
+    Election::start_new_term,
+    Election::renew,
+    Election::rewrite_as_leader,
+    Election::take_free,
+    Election::take_expired,
+    Election::take_for_campaign,
+    Election::write_for_leader,
+];
+
+impl Election {
+    /// What is to be written now. A Lease that is unread or another cluster's is never touched.
+    pub(crate) fn choose_write(&mut self, standing: &Standing) -> Option<Proposal> {
+        match standing {
+            Standing::Unread | Standing::Foreign { .. } => None,
+            Standing::NoLease(_) | Standing::NoHolder(..) | Standing::Held(_) => {
+                RULES.iter().find_map(|rule| rule(self, standing))
+            }
+        }
+    }
+
+    /// Rule 1, second half: the Lease names this pod with another incarnation. `paused` does not stop it.
+    fn take_back(&mut self, standing: &Standing) -> Option<Proposal> {
+        let Standing::Held(holder) = standing else { return None };
+        let is_of_earlier_run = holder.name == self.config.name && Some(holder.incarnation) != self.incarnation();
+        let campaigns = self.timing.is_plain || self.app.alive().is_some_and(|status| status.campaign.is_some());
+        if !is_of_earlier_run || !campaigns || !self.may_take() {
+            return None;
+        }
+        self.lead(Why::TakeBack, self.next_term(standing))
+    }
+
+    /// (plain apps) A Lease below a term that was seen: somebody created it who had not seen that term. It is raised
+    /// for the same holder, who stays the only one to lead.
+    fn raise(&mut self, standing: &Standing) -> Option<Proposal> {
+        let Standing::Held(holder) = standing else { return None };
+        if !self.timing.is_plain || self.seen.is_none_or(|seen| holder.term >= seen) {
+            return None;
+        }
+        let mut body = self.sight.body()?.clone();
+        body.term = self.or_exhausted(self.next_term(standing))?;
+        Some(Proposal { why: Why::Raise, body, tells: Vec::new() })
+    }
+
+    /// `needTerm` [L3]: a new term for the present leader, while its app still leads by the present one.
+    fn start_new_term(&mut self, standing: &Standing) -> Option<Proposal> {
+        if !self.needs_term(standing) || !self.may_take() {
+            return None;
+        }
+        self.lead(Why::NewTerm, self.next_term(standing))
+    }
+
+    /// Whether the present leader (by the Lease, or off-lease) needs a new term: its own is held by another
+    /// incarnation, or a learner has promised a higher one. Where the app does not lead, `needTerm` starts nothing.
+    pub(crate) fn needs_term(&self, standing: &Standing) -> bool {
+        let Some(status) = self.app.alive() else { return false };
+        let leads = match status.state {
+            AppState::Recovering | AppState::Leading => status.own_claim(),
+            AppState::Starting | AppState::Learner | AppState::Follower | AppState::Draining | AppState::Failed => None,
+        };
+        let (Some(claim), Some(need)) = (leads, status.need_term) else { return false };
+        let is_present = match standing {
+            Standing::Held(holder) => self.held(standing).is_some() && holder.term == claim.term,
+            // No Lease counts: who leads now leads off the Lease.
+            Standing::Unread | Standing::NoLease(_) | Standing::NoHolder(..) => true,
+            Standing::Foreign { .. } => false,
+        };
+        // A claim off the Lease that the app has not taken yet has answered it.
+        let is_answered = self.off_lease.is_some_and(|off| off.term > claim.term);
+        is_present && !is_answered && need >= claim.term && self.is_plausible(need)
+    }
+
+    /// The holder renews, every third of the duration; at once, what a transfer or somebody's edit left undone.
+    fn renew(&mut self, standing: &Standing) -> Option<Proposal> {
+        let term = self.held(standing)?.term;
+        if self.app.is_ended() {
+            return None;
+        }
+        let proposal = self.lead(Why::Renew, Some(term))?;
+        let is_mending = self.sight.body().is_some_and(|body| *body != proposal.body);
+        let renewal = self.hold.map_or(Duration::ZERO, |hold| hold.from + self.timing.renew_after());
+        (is_mending || self.due(renewal)).then_some(proposal)
+    }
+
+    /// Rule 2, for the leader: no Lease, or no holder. It is written again at once, also while paused.
+    fn rewrite_as_leader(&mut self, standing: &Standing) -> Option<Proposal> {
+        let own = self.leading_term(standing)?;
+        if !self.may_take() {
+            return None;
+        }
+        match standing {
+            Standing::NoLease(NoLease::Gone | NoLease::BelowPromise | NoLease::OtherIncarnation) => {
+                self.lead(Why::Restore, Some(own))
+            }
+            Standing::NoHolder(_, term) if *term <= own => self.lead(Why::Restore, Some(own)),
+            Standing::NoHolder(..) | Standing::NoLease(NoLease::EditedByHand(_)) => {
+                self.lead(Why::Outbid, self.next_term(standing))
+            }
+            Standing::Unread | Standing::Foreign { .. } | Standing::Held(_) => None,
+        }
+    }
+
+    /// Rule 2, for plain apps: nobody holds it, for long enough.
+    fn take_free(&mut self, standing: &Standing) -> Option<Proposal> {
+        let wait = match standing {
+            Standing::NoHolder(NoHolder::Cleared, _) => {
+                // Who was asked for by a switchover goes first.
+                let is_for_other = self.preferred().is_some_and(|preferred| preferred != self.config.name);
+                self.timing.cleared_wait() * if is_for_other { 2 } else { 1 }
+            }
+            Standing::NoLease(_) | Standing::NoHolder(..) => self.timing.duration,
+            Standing::Unread | Standing::Foreign { .. } | Standing::Held(_) => return None,
+        };
+        self.take_after(Why::TakeFree, wait, standing)
+    }
+
+    /// Rule 3 (plain apps): the holder does not renew.
+    fn take_expired(&mut self, standing: &Standing) -> Option<Proposal> {
+        match standing {
+            Standing::Held(holder) if holder.name != self.config.name => {}
+            Standing::Held(_)
+            | Standing::Unread
+            | Standing::Foreign { .. }
+            | Standing::NoLease(_)
+            | Standing::NoHolder(..) => return None,
+        }
+        let wait = self.timing.expiry(self.sight.body().and_then(Body::duration));
+        self.take_after(Why::TakeExpired, wait, standing)
+    }
+
+    /// Takes when the Lease was seen to stand as it does for so long, without a gap. A gap that ends now is not known
+    /// as one yet: the last answer must be young.
+    fn take_after(&mut self, why: Why, wait: Duration, standing: &Standing) -> Option<Proposal> {
+        if !self.timing.is_plain || !self.may_take() {
+            return None;
+        }
+        let is_in_contact = self.now <= self.sight.heard + self.timing.gap() && self.sight.failed_at.is_none();
+        if !self.due(self.unchanged_since() + wait) || !is_in_contact {
+            return None;
+        }
+        // A switchover to this pod is a transfer, which a pause does not stop.
+        let is_asked =
+            self.preferred() == Some(&self.config.name) && matches!(standing, Standing::NoHolder(NoHolder::Cleared, _));
+        if self.is_paused() && !is_asked {
+            self.remark(Event::WaitsForResume);
+            return None;
+        }
+        self.lead(why, self.next_term(standing))
+    }
+
+    /// Rule 4 (fencing apps): the app campaigns. The bootstrap is the campaign of a volume that is marked for it.
+    fn take_for_campaign(&mut self, standing: &Standing) -> Option<Proposal> {
+        let due = self.campaign_due(standing)?;
+        if self.is_paused() {
+            self.remark(Event::WaitsForResume);
+            return None;
+        }
+        if !self.due(due) {
+            return None;
+        }
+        let is_bootstrapping = self.app.status.as_ref().is_some_and(|status| status.bootstrapping);
+        let has_id = self.sight.body().is_some_and(|body| body.cluster() != ClusterId::Absent);
+        let why = if is_bootstrapping && !has_id { Why::Bootstrap } else { Why::TakeCampaign };
+        self.lead(why, self.next_term(standing))
+    }
+
+    /// When rule 4 lets the app's campaign through; none where it does not apply. (Also the beginning of rule 5, which
+    /// alone applies to a Lease that was not read.)
+    pub(crate) fn campaign_due(&self, standing: &Standing) -> Option<Duration> {
+        let status = self.app.alive()?;
+        let campaign = status.campaign.filter(|_| status.hand_over.is_none() && self.may_take())?;
+        let is_open = match standing {
+            Standing::Held(holder) => campaign >= holder.term,
+            Standing::Unread | Standing::NoLease(_) | Standing::NoHolder(..) => true,
+            Standing::Foreign { .. } => false,
+        };
+        // A claim of ours that the app has not taken yet answers the campaign.
+        let is_answered = self.off_lease.is_some_and(|claim| campaign < claim.term);
+        (is_open && !is_answered).then(|| self.app.campaign_since + self.timing.rank_delay(status.rank))
+    }
+
+    /// A Lease that has been of no account for 10 s while the app hears its leader is written for that leader, with its
+    /// own term: its sidecar is blind.
+    fn write_for_leader(&mut self, standing: &Standing) -> Option<Proposal> {
+        let Standing::NoLease(_) = standing else { return None };
+        let (_, _, since) = self.blind_since?;
+        let leader = Holder::from(self.heard_leader()?);
+        if !self.is_wanted(&leader.name) || self.app.status.as_ref()?.cluster_id.is_none() {
+            return None;
+        }
+        if !self.due(since.max(self.sight.contact_since) + self.timing.for_leader_after()) {
+            return None;
+        }
+        let told = Event::WrittenForLeader { leader: leader.name.clone(), term: leader.term };
+        Some(self.propose(Why::ForLeader, &leader, vec![told]))
+    }
+
+    /// Whether this pod may become holder at all: its app is alive and eligible, and the pod wanted. (A Lease of
+    /// another cluster is refused before.)
+    pub(crate) fn may_take(&self) -> bool {
+        let app = match self.app.alive() {
+            Some(status) => status.eligible && status.cluster_id.is_some(),
+            None => self.timing.is_plain && !self.is_stopping(),
+        };
+        app && self.is_wanted(&self.config.name)
+    }
+
+    /// The holder, if it is this pod with its app's present incarnation.
+    pub(crate) fn held<'a>(&self, standing: &'a Standing) -> Option<&'a Holder> {
+        match standing {
+            Standing::Held(holder)
+                if holder.name == self.config.name && Some(holder.incarnation) == self.incarnation() =>
+            {
+                Some(holder)
+            }
+            Standing::Held(_)
+            | Standing::Unread
+            | Standing::Foreign { .. }
+            | Standing::NoLease(_)
+            | Standing::NoHolder(..) => None,
+        }
+    }
+
+    /// The term that the app is leading with (not recovering, not handing over).
+    fn leading_term(&self, standing: &Standing) -> Option<Term> {
+        if self.timing.is_plain {
+            return self.plain_term(standing);
+        }
+        let status = self.app.alive().filter(|status| status.state == AppState::Leading)?;
+        status.own_claim().filter(|_| status.hand_over.is_none()).map(|claim| claim.term)
+    }
+
+    /// The number of a new leadership: above everything that is known and can be true. None at the top.
+    pub(crate) fn next_term(&self, standing: &Standing) -> Option<Term> {
+        let need = self.app.status.as_ref().and_then(|status| status.need_term);
+        [standing.term(), Some(self.promise().term), self.seen, need]
+            .into_iter()
+            .flatten()
+            .filter(|term| self.is_plausible(*term))
+            .max()
+            .unwrap_or_default()
+            .next()
+    }
+
+    fn or_exhausted(&mut self, term: Option<Term>) -> Option<Term> {
+        if term.is_none() {
+            self.remark(Event::TermsExhausted);
+        }
+        term
+    }
+
+    /// Writes this pod as holder, with what a new holder owes: its address, and the end of a switchover.
+    fn lead(&mut self, why: Why, term: Option<Term>) -> Option<Proposal> {
+        let term = self.or_exhausted(term)?;
+        let holder = Holder { name: self.config.name.clone(), incarnation: self.incarnation()?, term };
+        let ended = self.ended_switchover(why);
+        let mut proposal = self.propose(why, &holder, ended.iter().cloned().collect());
+        proposal.body.annotate(annotation::ADDRESS, Some(self.config.address.clone()));
+        if ended.is_some() {
+            proposal.body.annotate(annotation::PREFERRED_HOLDER, None);
+        }
+        Some(proposal)
+    }
+
+    /// The Lease as it is, with another holder, and with what every write sets right.
+    pub(crate) fn propose(&self, why: Why, holder: &Holder, tells: Vec<Event>) -> Proposal {
+        let mut body = self.kept_body();
+        body.holder = Some(holder.name.clone());
+        body.term = holder.term;
+        body.annotate(annotation::INCARNATION, Some(holder.incarnation.to_string()));
+        body.annotate(annotation::ADDRESS, None);
+        Proposal { why, body, tells }
+    }
+
+    /// What stays of the Lease when it is written: everything, with the duration of this cluster and, where it has
+    /// none, the cluster-id of the volume.
+    pub(crate) fn kept_body(&self) -> Body {
+        let mut body = self.sight.body().cloned().unwrap_or_default();
+        body.duration_seconds = Some(u32::try_from(self.timing.duration.as_secs()).unwrap_or(u32::MAX).max(1));
+        let volume = self.app.status.as_ref().and_then(|status| status.cluster_id);
+        if let (ClusterId::Absent, Some(id)) = (body.cluster(), volume) {
+            body.annotate(annotation::CLUSTER_ID, Some(id.to_string()));
+        }
+        body
+    }
+}

@@ -1,0 +1,153 @@
+//! The durations that the rules name, derived from two (the Lease's duration, the lost-time), and the pauses between
+//! failed requests.
+
+use std::time::Duration;
+
+/// A Lease's term further than this above what is known is an edit by hand [L8].
+pub(crate) const TERM_LEAP_MAX: u64 = 1_000_000;
+
+/// How long a Lease must have been of no account before another sidecar writes it for the leader.
+const FOR_LEADER_AFTER: Duration = Duration::from_secs(10);
+/// How long a switchover may take before its request is removed: one that comes true hours later helps nobody.
+const SWITCHOVER_BOUND: Duration = Duration::from_secs(60);
+/// A Lease's own duration (somebody may have edited it) is believed up to here.
+const EXPIRY_MAX: Duration = Duration::from_secs(3600);
+const RANK_STEP: Duration = Duration::from_millis(100);
+const RANK_DELAY_MAX: Duration = Duration::from_secs(1);
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// All durations.
+#[derive(Clone, Debug)]
+pub(crate) struct Timing {
+    pub(crate) duration: Duration,
+    pub(crate) lost_time: Duration,
+    pub(crate) seed: u64,
+    /// Expiry matters: the app is a plain one.
+    pub(crate) is_plain: bool,
+}
+
+impl Timing {
+    /// The holder renews this long after the start of its last renewal.
+    pub(crate) fn renew_after(&self) -> Duration {
+        self.duration / 3
+    }
+
+    /// A plain app's sidecar writes `follower` this long after the start of its last renewal.
+    pub(crate) fn lapse_after(&self) -> Duration {
+        self.duration * 2 / 3
+    }
+
+    /// How long no sign of the Lease is no cause to ask [L13]. Where expiry matters it is half a duration: one answered
+    /// GET in the middle shows that the API server was there while the holder did not renew.
+    pub(crate) fn silence(&self) -> Duration {
+        if self.is_plain { self.duration / 2 } else { self.duration }
+    }
+
+    /// A longer time without any answer than this is as blind as a failed request: the process stood still, or the
+    /// answer took too long.
+    pub(crate) fn gap(&self) -> Duration {
+        self.silence() + self.duration / 3
+    }
+
+    /// When a holder that does not renew loses the Lease. Its sidecar may run with another duration than ours (a
+    /// rolling change), so the longer one counts.
+    pub(crate) fn expiry(&self, of_lease: Option<Duration>) -> Duration {
+        self.duration.max(of_lease.unwrap_or_default().min(EXPIRY_MAX))
+    }
+
+    /// How long a plain app's sidecar waits when the holder was cleared.
+    pub(crate) fn cleared_wait(&self) -> Duration {
+        self.lost_time * 2
+    }
+
+    pub(crate) fn rank_delay(&self, rank: u32) -> Duration {
+        RANK_STEP.saturating_mul(rank).min(RANK_DELAY_MAX)
+    }
+
+    pub(crate) fn for_leader_after(&self) -> Duration {
+        FOR_LEADER_AFTER
+    }
+
+    pub(crate) fn switchover_bound(&self) -> Duration {
+        SWITCHOVER_BOUND
+    }
+
+    /// The pause after that many failures in a row: doubling, bounded, and spread by a quarter to both sides, so that
+    /// a thousand sidecars do not come back to the API server in step.
+    fn pause(&self, failures: u32) -> Duration {
+        let doubled = PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(8));
+        let bounded = doubled.min(PAUSE_MAX).min(self.duration / 3);
+        bounded * 3 / 4 + bounded / 2 * (mix(self.seed ^ u64::from(failures)) % 1024) as u32 / 1024
+    }
+}
+
+/// The mixing step of splitmix64: enough for a spread.
+fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Keeps failed requests of one kind apart.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pacer {
+    failures: u32,
+    /// No request of the kind before.
+    pub(crate) not_before: Duration,
+}
+
+impl Pacer {
+    pub(crate) fn succeeded(&mut self) {
+        *self = Pacer::default();
+    }
+
+    pub(crate) fn failed(&mut self, now: Duration, timing: &Timing) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now + timing.pause(self.failures);
+    }
+
+    /// Somebody was faster: the first time that costs no pause, for the next look decides; a Lease that changes under
+    /// us again and again is not to be chased.
+    pub(crate) fn outrun(&mut self, now: Duration, timing: &Timing) {
+        if self.failures > 0 {
+            self.failed(now, timing);
+        } else {
+            self.failures = 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing() -> Timing {
+        Timing { duration: Duration::from_secs(15), lost_time: Duration::from_secs(1), seed: 7, is_plain: true }
+    }
+
+    #[test]
+    fn pauses_grow_and_stay_bounded() {
+        let pauses: Vec<_> = (1..=40).map(|n| timing().pause(n)).collect();
+        assert!(pauses[0] >= PAUSE_FIRST * 3 / 4 && pauses[0] <= PAUSE_FIRST * 5 / 4, "{:?}", pauses[0]);
+        assert!(pauses[39] >= PAUSE_MAX * 3 / 4 && pauses[39] <= PAUSE_MAX * 5 / 4, "{:?}", pauses[39]);
+    }
+
+    #[test]
+    fn the_first_lost_race_costs_no_pause_and_the_second_does() {
+        let mut pacer = Pacer::default();
+        pacer.outrun(Duration::from_secs(5), &timing());
+        assert_eq!(pacer.not_before, Duration::ZERO);
+        pacer.outrun(Duration::from_secs(5), &timing());
+        assert!(pacer.not_before > Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_longer_duration_decides_about_expiry_but_not_a_nonsense_one() {
+        assert_eq!(timing().expiry(None), Duration::from_secs(15));
+        assert_eq!(timing().expiry(Some(Duration::from_secs(1))), Duration::from_secs(15));
+        assert_eq!(timing().expiry(Some(Duration::from_secs(60))), Duration::from_secs(60));
+        assert_eq!(timing().expiry(Some(Duration::from_secs(u64::from(u32::MAX)))), EXPIRY_MAX);
+    }
+}

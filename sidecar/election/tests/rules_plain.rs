@@ -1,0 +1,321 @@
+//! The rules, for a plain app: each test is a sentence of docs/design.md.
+#![allow(clippy::unwrap_used)]
+
+mod desk;
+
+use desk::*;
+use leasehold_election::{Effect, Event, Input, Role, Term, Why, WriteOutcome, annotation};
+
+/// db-0 holds the Lease and leads.
+fn leader() -> Desk {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, None, 6)));
+    desk.pass(secs(2));
+    let write = desk.write();
+    desk.written(&write, 2);
+    desk.leads(7);
+    desk.effects.clear();
+    desk
+}
+
+/// Answers each GET with this Lease, for that time.
+fn pass_reading(desk: &mut Desk, time: std::time::Duration, seen: &Option<leasehold_election::Lease>) {
+    let end = desk.now + time;
+    loop {
+        while desk.reads() > 0 {
+            desk.read(seen.clone());
+        }
+        match desk.election.deadline().filter(|at| *at <= end) {
+            Some(at) => {
+                desk.now = at;
+                desk.give(Input::Wake);
+            }
+            None => break,
+        }
+    }
+    desk.now = end;
+}
+
+#[test]
+fn a_starting_sidecar_of_a_plain_app_writes_follower_first() {
+    let desk = Desk::plain();
+    assert_eq!(desk.role().role, Role::Follower);
+    let Some(Effect::PublishRole(first)) = desk.effects.iter().find(|e| matches!(e, Effect::PublishRole(_))) else {
+        panic!("nothing was published")
+    };
+    assert_eq!(first.role, Role::Follower);
+}
+
+#[test]
+fn a_cleared_holder_is_waited_for_two_lost_times() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, None, 6)));
+    desk.pass(ms(1_999));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
+    let began = desk.now;
+    desk.pass(ms(30));
+    desk.written(&write, 2);
+    desk.leads(7);
+    assert_eq!(desk.role().valid_until, Some(began + DURATION));
+    assert!(desk.effects.iter().any(|effect| matches!(effect, Effect::UpdateEndpoints { term: Term(7), .. })));
+}
+
+#[test]
+fn a_lease_that_is_gone_is_waited_for_a_whole_duration() {
+    let mut desk = Desk::plain();
+    desk.effects.clear();
+    desk.read(None);
+    pass_reading(&mut desk, ms(14_999), &None);
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 1));
+    assert_eq!(write.expected, None);
+}
+
+#[test]
+fn a_holder_that_counts_as_none_is_waited_for_a_whole_duration_though_it_renews() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, Some(("rival", 0xf)), 6)));
+    for version in 2..=7 {
+        desk.pass(ms(2_499));
+        desk.watch(Some(lease(version, Some(("rival", 0xf)), 6)));
+    }
+    desk.writes_nothing();
+    desk.pass(ms(6));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
+}
+
+#[test]
+fn a_lease_that_expired_by_our_own_observation_is_taken() {
+    let held = Some(lease(1, Some(("db-1", 0xb)), 6));
+    let mut desk = Desk::plain();
+    desk.effects.clear();
+    desk.read(held.clone());
+    desk.follows("db-1", 6);
+    pass_reading(&mut desk, ms(14_999), &held);
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeExpired, Some("db-0"), Some(id(0xa)), 7));
+}
+
+#[test]
+fn a_lease_that_changes_does_not_expire() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, Some(("db-1", 0xb)), 6)));
+    for version in 2..40 {
+        desk.pass(secs(5));
+        desk.watch(Some(lease(version, Some(("db-1", 0xb)), 6)));
+    }
+    desk.writes_nothing();
+    assert!(!desk.effects.contains(&Effect::ReadLease), "none but the watch");
+}
+
+#[test]
+fn an_edit_that_renews_nothing_does_not_put_off_the_expiry() {
+    let mut held = lease(1, Some(("db-1", 0xb)), 6);
+    let mut desk = Desk::plain();
+    desk.read(Some(held.clone()));
+    for version in 2..8 {
+        desk.pass(secs(2));
+        held.version.0 = version.to_string();
+        held = with(held, "example.com/note", &version.to_string());
+        desk.watch(Some(held.clone()));
+    }
+    desk.writes_nothing();
+    desk.pass(secs(3));
+    assert_eq!(desk.write().why, Why::TakeExpired);
+}
+
+#[test]
+fn after_an_api_outage_the_holder_gets_a_full_duration_to_renew() {
+    let held = Some(lease(1, Some(("db-1", 0xb)), 6));
+    let mut desk = Desk::plain();
+    desk.effects.clear();
+    desk.read(held.clone());
+    desk.pass_without_api(secs(600));
+    desk.watch(held.clone());
+    pass_reading(&mut desk, ms(14_999), &held);
+    desk.writes_nothing();
+    pass_reading(&mut desk, secs(8), &held);
+    assert_eq!(desk.write().why, Why::TakeExpired);
+}
+
+#[test]
+fn a_sidecar_that_stood_still_gives_the_holder_a_full_duration() {
+    let held = Some(lease(1, Some(("db-1", 0xb)), 6));
+    let mut desk = Desk::plain();
+    desk.effects.clear();
+    desk.read(held.clone());
+    desk.now += secs(3600);
+    desk.give(Input::Wake);
+    desk.writes_nothing_but_reads();
+    desk.read(held.clone());
+    pass_reading(&mut desk, ms(14_999), &held);
+    desk.writes_nothing();
+}
+
+#[test]
+fn a_plain_app_never_leads_off_the_lease() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, Some(("db-1", 0xb)), 6)));
+    desk.pass_without_api(secs(3600));
+    assert_ne!(desk.role().role, Role::Leader);
+}
+
+#[test]
+fn a_plain_app_is_follower_when_the_lease_could_not_be_renewed_for_two_thirds_of_the_duration() {
+    let mut desk = leader();
+    desk.pass_without_api(ms(9_999));
+    desk.leads(7);
+    desk.pass_without_api(ms(1));
+    assert_eq!((desk.role().role, &desk.role().leader), (Role::Follower, &None));
+    assert!(desk.told(&Event::Lapsed { term: Term(7) }));
+}
+
+#[test]
+fn a_holder_that_comes_back_after_an_outage_before_anybody_took_the_lease_leads_on() {
+    let mut desk = leader();
+    desk.pass_without_api(secs(60));
+    assert_eq!(desk.role().role, Role::Follower);
+    let seen = desk.election.lease().flatten().cloned();
+    desk.effects.clear();
+    pass_reading(&mut desk, secs(3), &seen);
+    desk.watch(seen.clone());
+    while desk.writes().is_empty() {
+        pass_reading(&mut desk, ms(100), &seen);
+    }
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::Renew, Some("db-0"), Some(id(0xa)), 7));
+    desk.written(&write, 3);
+    desk.leads(7);
+}
+
+#[test]
+fn the_leader_writes_a_deleted_lease_again_at_once_with_its_own_term() {
+    let mut desk = leader();
+    desk.watch(None);
+    desk.leads(7);
+    assert_eq!(said(&desk.write()), (Why::Restore, Some("db-0"), Some(id(0xa)), 7));
+}
+
+#[test]
+fn a_lease_that_names_this_pod_with_another_incarnation_is_taken_to_a_new_term() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, Some(("db-0", 0xdead)), 6)));
+    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(said(&desk.write()), (Why::TakeBack, Some("db-0"), Some(id(0xa)), 7));
+}
+
+#[test]
+fn paused_stops_the_take_over_of_an_expired_lease() {
+    let held = Some(with(lease(1, Some(("db-1", 0xb)), 6), annotation::PAUSED, "true"));
+    let mut desk = Desk::plain();
+    desk.effects.clear();
+    desk.read(held.clone());
+    pass_reading(&mut desk, secs(60), &held);
+    assert!(desk.told(&Event::WaitsForResume));
+    desk.writes_nothing();
+}
+
+#[test]
+fn sigterm_writes_follower_then_clears_the_holder_then_stops() {
+    let mut desk = leader();
+    desk.give(Input::Stop);
+    let follower = desk.effects.iter().position(|e| matches!(e, Effect::PublishRole(v) if v.role == Role::Follower));
+    let clear = desk.effects.iter().position(|e| matches!(e, Effect::WriteLease(w) if w.why == Why::Clear));
+    assert!(follower.unwrap() < clear.unwrap(), "{:#?}", desk.effects);
+    let write = desk.write();
+    desk.written(&write, 3);
+    assert!(desk.effects.contains(&Effect::Stopped));
+}
+
+#[test]
+fn sigterm_with_the_api_gone_stops_at_the_bound() {
+    let mut desk = leader();
+    desk.give(Input::Stop);
+    desk.pass_without_api(ms(49_000));
+    assert!(!desk.effects.contains(&Effect::Stopped));
+    desk.pass_without_api(ms(1_000));
+    assert!(desk.effects.contains(&Effect::Stopped));
+}
+
+#[test]
+fn a_switchover_clears_the_holder_and_the_asked_pod_goes_first() {
+    let mut desk = leader();
+    let asked = with(desk.election.lease().unwrap().unwrap().clone(), annotation::PREFERRED_HOLDER, "db-1");
+    let asked = leasehold_election::Lease { version: leasehold_election::Version("3".into()), ..asked };
+    desk.watch(Some(asked));
+    assert_eq!(desk.role().role, Role::Follower);
+    let write = desk.write();
+    assert_eq!((write.why, write.body.preferred_holder()), (Why::Clear, Some("db-1")));
+    desk.written(&write, 4);
+    desk.effects.clear();
+    desk.pass(ms(3_999));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    let write = desk.write();
+    assert_eq!((write.why, write.body.preferred_holder()), (Why::TakeFree, None));
+    desk.written(&write, 5);
+    assert!(desk.told(&Event::SwitchoverGivenUp { to: "db-1".into() }));
+
+    let mut other = Desk::plain();
+    other.read(Some(with(lease(4, None, 7), annotation::PREFERRED_HOLDER, "db-0")));
+    other.pass(secs(2));
+    let write = other.write();
+    assert_eq!((write.why, write.body.preferred_holder()), (Why::TakeFree, None));
+    other.written(&write, 5);
+    assert!(other.told(&Event::SwitchoverDone { to: "db-0".into() }));
+}
+
+#[test]
+fn a_leader_whose_pod_is_no_longer_wanted_steps_down_and_takes_nothing() {
+    let mut desk = leader();
+    desk.give(Input::MembersSeen(Some(members(3).unwrap().split_off(1))));
+    assert_eq!(desk.role().role, Role::Follower);
+    desk.pass(secs(60));
+    desk.writes_nothing();
+}
+
+#[test]
+fn a_lease_below_a_term_that_was_seen_is_raised_for_the_same_holder() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, Some(("db-1", 0xb)), 6)));
+    desk.watch(Some(lease(2, Some(("db-2", 0xc)), 1)));
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::Raise, Some("db-2"), Some(id(0xc)), 7));
+    desk.written(&write, 3);
+    desk.follows("db-2", 7);
+}
+
+#[test]
+fn a_term_that_turns_out_to_have_been_an_edit_by_hand_is_forgotten() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, Some(("db-1", 0xb)), 2_147_483_647)));
+    desk.watch(Some(lease(2, Some(("db-1", 0xb)), 8)));
+    desk.follows("db-1", 8);
+    desk.writes_nothing();
+}
+
+#[test]
+fn a_lost_renewal_race_with_a_new_holder_ends_the_leadership() {
+    let mut desk = leader();
+    desk.pass(secs(5));
+    assert_eq!(desk.write().why, Why::Renew);
+    desk.give(Input::LeaseWritten(WriteOutcome::Conflict));
+    desk.read(Some(lease(9, Some(("db-1", 0xb)), 8)));
+    desk.follows("db-1", 8);
+    desk.writes_nothing();
+}
+
+impl Desk {
+    #[track_caller]
+    fn writes_nothing_but_reads(&mut self) {
+        assert!(self.writes().is_empty(), "{:#?}", self.effects);
+        assert_eq!(self.reads(), 1);
+        self.effects.clear();
+    }
+}
