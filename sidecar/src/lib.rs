@@ -1,1 +1,63 @@
-//! (in the making)
+//! Gives any app on Kubernetes one leader: holds a `coordination.k8s.io` Lease for it and tells it its role.
+//!
+//! The binary `sidecar` is this library with flags. A Rust app can also embed it, see [`Elector`] and the example
+//! `embedded`:
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use leasehold_sidecar::{Config, Elector, connect};
+//!
+//! let config = Config::plain("default", "my-app", "my-app-7d9f", "10.0.0.7:8080")?;
+//! let client = connect(&config).await?;
+//! let elector = Elector::start(config, client).await?;
+//! let state = elector.state();
+//! // Ask before each thing that only a leader may do; it fails closed.
+//! if state.borrow().leads() { /* … */ }
+//! elector.stop();
+//! elector.ended().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The parts, and where an effect of the election goes:
+//!
+//! ```text
+//!                                  ┌────────────── driver ──────────────┐
+//!   observe ──(Lease, StatefulSet)─▶                                    ├─▶ lease      compare-and-swap
+//!   app ──(status.json, lock)──────▶   leasehold_election::Election     ├─▶ role       role.json
+//!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label, events
+//!                                  └────────────────────────────────────┴─▶ state ──▶ http
+//! ```
+
+mod address;
+mod app;
+mod args;
+mod clock;
+mod driver;
+mod elector;
+mod endpoints;
+mod events;
+mod http;
+mod label;
+mod lease;
+mod members;
+mod observe;
+mod person;
+mod request;
+mod role;
+mod state;
+mod table;
+mod telemetry;
+
+#[cfg(test)]
+#[path = "../tests/api/mod.rs"]
+mod fake_api;
+
+pub use address::Template;
+pub use args::{AppKind, Args, Command, Config, ConfigError, LogFormat};
+pub use clock::boottime_ns;
+pub use elector::{Elector, EndError, StartError};
+pub use person::{PersonError, obey};
+pub use request::{ConnectError, RequestError, connect};
+pub use state::{Change, LeaseState, State};
+pub use telemetry::start_log;

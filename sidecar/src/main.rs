@@ -1,2 +1,66 @@
-//! (in the making)
-fn main() {}
+//! The sidecar: `leasehold_sidecar` with flags. Exit codes: 0 let go in good order, 1 a fault, 2 flags.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use leasehold_sidecar::{Args, Command, Config, Elector, connect, obey, start_log};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let command = args.command.clone();
+    let (format, filter) = args.log();
+    if let Err(reason) = start_log(format, filter) {
+        eprintln!("sidecar: {reason}");
+        return ExitCode::from(2);
+    }
+    let config = match args.config() {
+        Ok(config) => config,
+        Err(reason) => {
+            eprintln!("sidecar: {reason}");
+            return ExitCode::from(2);
+        }
+    };
+    // One thread: the sidecar does little, and a pod's limit is not a node's number of cores.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(reason) => {
+            eprintln!("sidecar: no runtime: {reason}");
+            return ExitCode::from(1);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match command {
+            None | Some(Command::Run) => run(config).await,
+            Some(command) => obey(&command, &config).await.map(|text| print!("{text}")).map_err(anyhow::Error::from),
+        }
+    });
+    // A thread that waits for the app's lock, or a connection of HTTP, must not hold the process up.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            error!("{reason:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
+    info!(pod = config.name, lease = config.lease, namespace = config.namespace, app = ?config.app, "starting");
+    let client = connect(&config).await?;
+    let elector = Elector::start(config, client).await?;
+    let stopper = elector.stopper();
+    let mut ended = std::pin::pin!(elector.ended());
+    loop {
+        tokio::select! {
+            ended = &mut ended => return ended.map_err(anyhow::Error::from),
+            _ = terminate.recv() => stopper.cancel(),
+            _ = interrupt.recv() => stopper.cancel(),
+        }
+    }
+}

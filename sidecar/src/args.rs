@@ -1,0 +1,424 @@
+//! Flags and environment: [`Args`] as typed, [`Config`] as checked. Nothing else reads the environment.
+//!
+//! ```text
+//!   --lease-duration 15s │ LEASEHOLD_SIDECAR_LEASE_DURATION=15s ──clap──▶ Args ──config()──▶ Config, or one sentence
+//! ```
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
+
+use crate::address::Template;
+
+/// Holds a Lease for the app beside it, and writes who leads to a file that both share.
+#[derive(Debug, Parser)]
+#[command(name = "sidecar", version, about, max_term_width = 120)]
+pub struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// What to do; without it, the sidecar runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What a person can ask of the binary instead of running the sidecar.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run the sidecar (the default).
+    Run,
+    /// Print who leads, in which term and since when, as a table.
+    Status,
+    /// Ask that the leadership goes to another pod (needs the right to get and update the Lease).
+    Switchover {
+        /// The pod that shall lead.
+        #[arg(long, value_name = "POD")]
+        to: String,
+    },
+    /// No pod takes the Lease by itself until `resume`; transfers that are asked for still happen.
+    Pause,
+    /// Undo `pause`.
+    Resume,
+    /// Write a cluster-id into the Lease, after `store recover --force-new-cluster` on the volume that has it.
+    Adopt {
+        /// The cluster-id that the volume has.
+        #[arg(long, value_name = "UUID")]
+        cluster_id: Uuid,
+    },
+}
+
+/// How the app beside the sidecar fences itself. Set by flag, never guessed from a missing file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AppKind {
+    /// It is bound by promises to terms, writes status.json and holds status.lock (the store does).
+    Fencing,
+    /// Any other app. It reads the role and obeys it.
+    Plain,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+struct Options {
+    /// The directory that sidecar and app share
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_DIRECTORY", default_value = leasehold_contract::DEFAULT_DIRECTORY)]
+    directory: PathBuf,
+    /// The namespace of the Lease
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_NAMESPACE")]
+    namespace: Option<String>,
+    /// The name of the Lease
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEASE")]
+    lease: Option<String>,
+    /// The name of this pod
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_NAME", value_name = "POD")]
+    name: Option<String>,
+    /// How the app beside this sidecar fences itself
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_APP", value_enum, default_value = "plain")]
+    app: AppKind,
+    /// The StatefulSet whose pods are the members; without it every pod is one
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_STATEFUL_SET", value_name = "NAME")]
+    stateful_set: Option<String>,
+    /// The headless Service that gives the pods their names
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_SERVICE")]
+    service: Option<String>,
+    /// The domain of the cluster
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// The port on which the app serves clients
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_APP_PORT", default_value_t = 8089)]
+    app_port: u16,
+    /// The port on which the app serves its peers
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_PEER_PORT", default_value_t = 8090)]
+    peer_port: u16,
+    /// Where clients reach a pod: {name} {ordinal} {service} {namespace} {clusterDomain} {appPort} {peerPort}, and sums
+    /// like {8089+100*ordinal}
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_MEMBER_ADDRESS", value_name = "TEMPLATE")]
+    member_address: Option<String>,
+    /// Where other replicas reach a pod; as --member-address
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_MEMBER_PEER_ADDRESS", value_name = "TEMPLATE")]
+    member_peer_address: Option<String>,
+    /// The address that this pod advertises while it leads [default: its member address]
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_ADDRESS", value_name = "IP:PORT")]
+    address: Option<String>,
+    /// Where the sidecar serves HTTP; falls back to IPv4 where there is no IPv6
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LISTEN", default_value = "[::]:8088")]
+    listen: SocketAddr,
+    /// How long a claim is good without a renewal, in whole seconds; it is renewed three times as often
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEASE_DURATION", default_value = "15s", value_parser = parse_duration)]
+    lease_duration: Duration,
+    /// How long somebody may be silent before he counts as lost
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOST_TIME", default_value = "1s", value_parser = parse_duration)]
+    lost_time: Duration,
+    /// A Service without selector whose EndpointSlices shall name the leader
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEADER_SERVICE", value_name = "NAME")]
+    leader_service: Option<String>,
+    /// How to reach the API server [default: from inside the cluster, else the usual kubeconfig]
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The pod's terminationGracePeriodSeconds: how long the sidecar may wait for its app on SIGTERM
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_GRACE_PERIOD", default_value = "60s", value_parser = parse_duration)]
+    grace_period: Duration,
+    /// How log lines look
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged, in the syntax of tracing's EnvFilter
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+/// What the sidecar runs by: checked once, at the start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory that sidecar and app share. None, for a plain app that embeds the elector: no files are written.
+    pub directory: Option<PathBuf>,
+    /// The namespace of the Lease and of everything else that is touched.
+    pub namespace: String,
+    /// The name of the Lease.
+    pub lease: String,
+    /// The name of this pod.
+    pub name: String,
+    /// How the app fences itself.
+    pub app: AppKind,
+    /// The StatefulSet whose pods are the members; None: every pod is one.
+    pub stateful_set: Option<String>,
+    /// Where clients reach a pod.
+    pub member_address: Template,
+    /// Where other replicas reach a pod.
+    pub member_peer_address: Template,
+    /// What this pod advertises while it leads. None: its member address.
+    pub address: Option<String>,
+    /// Where the sidecar serves HTTP. None, for an app that embeds the elector: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// How long a claim is good without a renewal; whole seconds.
+    pub lease_duration: Duration,
+    /// How long somebody may be silent before he counts as lost.
+    pub lost_time: Duration,
+    /// A Service whose EndpointSlices are kept.
+    pub leader_service: Option<String>,
+    /// The port of those EndpointSlices where the leader's address names none.
+    pub app_port: u16,
+    /// How to reach the API server.
+    pub kubeconfig: Option<PathBuf>,
+    /// The pod's grace period.
+    pub grace_period: Duration,
+}
+
+impl Config {
+    /// The defaults of the flags, for a plain app that embeds the elector: no files, no HTTP, every pod is a member.
+    /// `address` is where clients reach this app while it leads. Change the fields as you like.
+    ///
+    /// # Errors
+    /// One sentence about what is not usable.
+    pub fn plain(namespace: &str, lease: &str, name: &str, address: &str) -> Result<Config, ConfigError> {
+        // Not by way of the flags: those would read this program's environment, which is another program's here.
+        for (value, what) in [(namespace, "the namespace"), (lease, "the name of the Lease"), (name, "the pod's name")]
+        {
+            check_name(value, what)?;
+        }
+        Ok(Config {
+            directory: None,
+            namespace: namespace.to_owned(),
+            lease: lease.to_owned(),
+            name: name.to_owned(),
+            app: AppKind::Plain,
+            stateful_set: None,
+            member_address: Template::unknown(),
+            member_peer_address: Template::unknown(),
+            address: Some(address.to_owned()),
+            listen: None,
+            lease_duration: Duration::from_secs(15),
+            lost_time: Duration::from_secs(1),
+            leader_service: None,
+            app_port: 8089,
+            kubeconfig: None,
+            grace_period: Duration::from_secs(60),
+        })
+    }
+
+    /// Where clients reach the pod of that name; None where the template cannot tell.
+    pub fn member_address_of(&self, pod: &str) -> Option<String> {
+        if pod == self.name
+            && let Some(address) = &self.address
+        {
+            return Some(address.clone());
+        }
+        self.member_address.render(pod)
+    }
+}
+
+/// Why the flags are not usable, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Args {
+    /// How log lines look, and which are written.
+    pub fn log(&self) -> (LogFormat, &str) {
+        (self.options.log_format, &self.options.log)
+    }
+
+    /// Checks everything and refuses nonsense.
+    ///
+    /// # Errors
+    /// One sentence that names the flag.
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let options = self.options;
+        let required = |value: Option<String>, flag: &str| {
+            let value = value.ok_or_else(|| ConfigError(format!("{flag} is missing")))?;
+            check_name(&value, flag)?;
+            Ok::<_, ConfigError>(value)
+        };
+        let namespace = required(options.namespace, "--namespace")?;
+        let lease = required(options.lease, "--lease")?;
+        let name = required(options.name, "--name")?;
+        for (value, flag) in [
+            (&options.stateful_set, "--stateful-set"),
+            (&options.service, "--service"),
+            (&options.leader_service, "--leader-service"),
+        ] {
+            if let Some(value) = value {
+                check_name(value, flag)?;
+            }
+        }
+        let (duration, lost_time) = (options.lease_duration, options.lost_time);
+        if duration.subsec_nanos() != 0 || duration.is_zero() || duration > Duration::from_secs(3600) {
+            return Err(ConfigError(format!("--lease-duration {duration:?}: whole seconds from 1 to 3600 are needed")));
+        }
+        if lost_time.is_zero() || lost_time >= duration {
+            return Err(ConfigError(format!(
+                "--lost-time {lost_time:?} must be above zero and below --lease-duration {duration:?}"
+            )));
+        }
+        let values = TemplateValues {
+            service: options.service,
+            namespace: namespace.clone(),
+            cluster_domain: options.cluster_domain,
+            app_port: options.app_port,
+            peer_port: options.peer_port,
+        };
+        let member_address = template(options.member_address, "--member-address", "appPort", &values)?;
+        let member_peer_address = template(options.member_peer_address, "--member-peer-address", "peerPort", &values)?;
+        if let Some(stateful_set) = &options.stateful_set {
+            let ordinal = name.strip_prefix(stateful_set).and_then(|rest| rest.strip_prefix('-'));
+            if ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_none() {
+                return Err(ConfigError(format!("--name {name} is no pod of --stateful-set {stateful_set}")));
+            }
+        }
+        if options.address.is_none() && member_address.render(&name).is_none() {
+            return Err(ConfigError(
+                "this pod has no address: --address, --service or --member-address is needed".into(),
+            ));
+        }
+        Ok(Config {
+            directory: Some(options.directory),
+            namespace,
+            lease,
+            name,
+            app: options.app,
+            stateful_set: options.stateful_set,
+            member_address,
+            member_peer_address,
+            address: options.address,
+            listen: Some(options.listen),
+            lease_duration: duration,
+            lost_time,
+            leader_service: options.leader_service,
+            app_port: options.app_port,
+            kubeconfig: options.kubeconfig,
+            grace_period: options.grace_period,
+        })
+    }
+}
+
+/// What the fixed placeholders of an address template stand for.
+#[derive(Debug)]
+pub(crate) struct TemplateValues {
+    pub(crate) service: Option<String>,
+    pub(crate) namespace: String,
+    pub(crate) cluster_domain: String,
+    pub(crate) app_port: u16,
+    pub(crate) peer_port: u16,
+}
+
+fn template(text: Option<String>, flag: &str, port: &str, values: &TemplateValues) -> Result<Template, ConfigError> {
+    let text = match text {
+        Some(text) => text,
+        None if values.service.is_none() => return Ok(Template::unknown()),
+        None => format!("{{name}}.{{service}}.{{namespace}}.svc.{{clusterDomain}}:{{{port}}}"),
+    };
+    Template::parse(&text, values).map_err(|reason| ConfigError(format!("{flag} {text}: {reason}")))
+}
+
+/// The API server would refuse such a name at every request; better once, here.
+fn check_name(value: &str, flag: &str) -> Result<(), ConfigError> {
+    let fits = !value.is_empty()
+        && value.len() <= 253
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        && value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && value.ends_with(|c: char| c.is_ascii_alphanumeric());
+    if fits {
+        return Ok(());
+    }
+    Err(ConfigError(format!("{flag} {value:?} is not a name of Kubernetes: lower case letters, digits, '-' and '.'")))
+}
+
+/// `15s`, `100ms`, `1m`, `2h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} does not begin with a whole number"))?;
+    let millis = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => return Err(format!("{text:?} needs a unit: ms, s, m or h")),
+    };
+    millis.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn config(extra: &[&str]) -> Result<Config, String> {
+        let base = ["sidecar", "--namespace", "database", "--lease", "db", "--name", "db-1", "--service", "db-service"];
+        let args = base.iter().chain(extra).copied();
+        Args::try_parse_from(args).map_err(|e| e.to_string())?.config().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documents() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.lease_duration, Duration::from_secs(15));
+        assert_eq!(config.lost_time, Duration::from_secs(1));
+        assert_eq!(config.app, AppKind::Plain);
+        assert_eq!(config.listen.unwrap().port(), 8088);
+        assert_eq!(config.member_address_of("db-2").unwrap(), "db-2.db-service.database.svc.cluster.local:8089");
+        assert_eq!(
+            config.member_peer_address.render("db-2").unwrap(),
+            "db-2.db-service.database.svc.cluster.local:8090"
+        );
+    }
+
+    #[test]
+    fn what_this_pod_advertises_can_be_said() {
+        let config = config(&["--address", "10.1.2.3:80"]).unwrap();
+        assert_eq!(config.member_address_of("db-1").unwrap(), "10.1.2.3:80");
+        assert!(config.member_address_of("db-0").unwrap().starts_with("db-0."));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_sentence_that_names_the_flag() {
+        let cases: &[(&[&str], &str)] = &[
+            (&["--lease-duration", "1500ms"], "--lease-duration"),
+            (&["--lease-duration", "0s"], "--lease-duration"),
+            (&["--lease-duration", "5"], "unit"),
+            (&["--lease-duration", "99999999999999999999s"], "whole number"),
+            (&["--lost-time", "15s"], "--lost-time"),
+            (&["--leader-service", "Upper"], "--leader-service"),
+            (&["--member-address", "{what}:1"], "{what}"),
+            (&["--member-address", "{name:1"], "--member-address"),
+            (&["--stateful-set", "other"], "--stateful-set"),
+            (&["--listen", "nowhere"], "--listen"),
+        ];
+        for (args, word) in cases {
+            let error = config(args).unwrap_err();
+            assert!(error.contains(word), "{args:?}: {error:?} does not say {word}");
+        }
+        let error =
+            Args::try_parse_from(["sidecar", "--namespace", "n", "--lease", "l"]).unwrap().config().unwrap_err();
+        assert_eq!(error.to_string(), "--name is missing");
+        let bare = ["sidecar", "--namespace", "n", "--lease", "l", "--name", "a"];
+        assert!(Args::try_parse_from(bare).unwrap().config().unwrap_err().to_string().contains("--address"));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("100ms").unwrap(), Duration::from_millis(100));
+        assert_eq!(parse_duration("15s").unwrap(), Duration::from_secs(15));
+        assert_eq!(parse_duration("1m").unwrap(), Duration::from_secs(60));
+        assert_eq!(parse_duration("2h").unwrap(), Duration::from_secs(7200));
+        for bad in ["", "s", "1", "-1s", "1.5s", "1d", "1 s", "18446744073709551615h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_may_stand_behind_the_sub_command() {
+        let args = ["sidecar", "status", "--namespace", "n", "--lease", "l", "--name", "a", "--address", "a:1"];
+        let args = Args::try_parse_from(args).unwrap();
+        assert!(matches!(args.command, Some(Command::Status)));
+        assert_eq!(args.config().unwrap().lease, "l");
+    }
+}

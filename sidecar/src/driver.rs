@@ -1,0 +1,283 @@
+//! The loop around the election: an input in, its effects out. It decides nothing.
+//!
+//! ```text
+//!   Lease watch ─┐                                ┌─▶ GET, PUT, POST of the Lease ──▶ (an input again)
+//!   answers     ─┤                                ├─▶ role.json
+//!   the app     ─┼─▶ Election::step(now, input) ──┼─▶ EndpointSlice, pod label, Events   (tasks of their own)
+//!   StatefulSet ─┤                                └─▶ State for HTTP
+//!   stop, time  ─┘
+//! ```
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease as RawLease;
+use leasehold_election::{AppStatus, Effect, Election, Event, Input, ReadOutcome, RoleView, Watched};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::app::AppWatch;
+use crate::args::{AppKind, Config};
+use crate::clock::{Clock, unix_ms};
+use crate::endpoints::Target;
+use crate::events::{self, Recorder};
+use crate::http::Heartbeat;
+use crate::lease::{Answer, LeaseClient};
+use crate::members;
+use crate::observe::Observed;
+use crate::request::Requester;
+use crate::role::{RoleWriter, role_file};
+use crate::state::{Change, HISTORY_MAX, LeaseState, State};
+use crate::telemetry::Metrics;
+
+/// The loop turns at least so often, for the heartbeat and for files that could not be written.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Where the inputs come from.
+pub(crate) struct Inlets {
+    pub(crate) lease: mpsc::Receiver<Observed<RawLease>>,
+    /// None: there is no StatefulSet, every pod is a member.
+    pub(crate) members: Option<mpsc::Receiver<Observed<StatefulSet>>>,
+    pub(crate) app: AppWatch,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Where the effects go.
+pub(crate) struct Outlets {
+    pub(crate) lease: LeaseClient,
+    pub(crate) role: RoleWriter,
+    pub(crate) endpoints: watch::Sender<Option<Target>>,
+    pub(crate) label: watch::Sender<Option<&'static str>>,
+    pub(crate) recorder: Recorder,
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) metrics: Metrics,
+    /// Asks the observers to begin again.
+    pub(crate) restart: watch::Sender<u64>,
+    pub(crate) requester: Requester,
+}
+
+/// Drives one election until it has let go.
+pub(crate) struct Driver {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Clock,
+    pub(crate) election: Election,
+    pub(crate) inlets: Inlets,
+    pub(crate) outlets: Outlets,
+    requests: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    history: VecDeque<Change>,
+    /// When the watch of the Lease last told something, and which version that was.
+    watched: (Duration, Option<String>),
+    /// The last sign of life of a leader: a renewal that was seen, or an app that hears it.
+    last_sign: Option<Duration>,
+    stopping: bool,
+    stopped: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        clock: Clock,
+        election: Election,
+        inlets: Inlets,
+        outlets: Outlets,
+    ) -> Driver {
+        Driver {
+            config,
+            clock,
+            election,
+            inlets,
+            outlets,
+            requests: FuturesUnordered::new(),
+            history: VecDeque::new(),
+            watched: (clock.now(), None),
+            last_sign: None,
+            stopping: false,
+            stopped: false,
+        }
+    }
+
+    /// Runs until the election says `Stopped`, which it does after [`Inlets::stop`] only.
+    pub(crate) async fn run(mut self) {
+        self.step(Input::Wake);
+        while !self.stopped {
+            self.outlets.heartbeat.beat();
+            let input = self.next().await;
+            if let Some(input) = input {
+                self.step(input);
+            }
+            self.outlets.role.tend();
+            self.show();
+        }
+        info!("the election is over: the Lease is let go of");
+    }
+
+    /// Waits for the next input; none: only time went by.
+    async fn next(&mut self) -> Option<Input> {
+        let now = self.clock.now();
+        let deadline = self.election.deadline();
+        let pause = deadline.map_or(TURN, |deadline| deadline.saturating_sub(now).min(TURN));
+        tokio::select! {
+            Some(answer) = self.requests.next() => Some(self.answered(answer)),
+            Some(observed) = self.inlets.lease.recv() => Some(self.lease_watched(observed)),
+            input = self.inlets.app.next() => Some(input),
+            Some(observed) = members(&mut self.inlets.members) => self.members_observed(observed),
+            () = self.inlets.stop.cancelled(), if !self.stopping => {
+                info!("asked to end: handing over");
+                self.stopping = true;
+                Some(Input::Stop)
+            }
+            () = tokio::time::sleep(pause) => {
+                deadline.is_some_and(|deadline| self.clock.now() >= deadline).then_some(Input::Wake)
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        debug!(?input, "input");
+        if let Input::AppSeen(AppStatus { leader_heard: true, .. }) = &input {
+            self.last_sign = Some(self.clock.now());
+        }
+        for effect in self.election.step(self.clock.now(), input) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::ReadLease => self.requests.push(Box::pin(self.outlets.lease.read())),
+            Effect::WriteLease(write) => {
+                debug!(why = ?write.why, term = %write.body.term, holder = write.body.holder, "writing the Lease");
+                self.requests.push(Box::pin(self.outlets.lease.write(write)));
+            }
+            Effect::PublishRole(view) => self.publish(&view),
+            Effect::UpdateEndpoints { name, address, term } => {
+                let address = address.or_else(|| self.config.member_address_of(&name)).unwrap_or_default();
+                let owner = self.outlets.lease.owner().cloned();
+                self.outlets.endpoints.send_replace(Some(Target { name, address, term: term.0, owner }));
+            }
+            Effect::Tell(event) => self.tell(&event),
+            Effect::Stopped => self.stopped = true,
+        }
+    }
+
+    fn publish(&mut self, view: &RoleView) {
+        let file = role_file(view, &self.config, &self.clock);
+        self.outlets.metrics.role(file.role.as_str(), file.term);
+        self.outlets.label.send_if_modified(|word| word.replace(file.role.as_str()) != Some(file.role.as_str()));
+        self.outlets.role.publish(file);
+    }
+
+    fn tell(&mut self, event: &Event) {
+        if let Event::LeaderChanged { leader, term, .. } = event {
+            if self.history.len() == HISTORY_MAX {
+                self.history.pop_front();
+            }
+            self.history.push_back(Change { at_unix_ms: unix_ms(), leader: leader.clone(), term: term.0 });
+            if leader.is_some() {
+                let since = self.last_sign.map(|sign| self.clock.now().saturating_sub(sign));
+                self.outlets.metrics.transition(since);
+            }
+        }
+        self.outlets.recorder.tell(events::told(event));
+    }
+
+    fn answered(&mut self, answer: Answer) -> Input {
+        let input = self.outlets.lease.input(answer);
+        if let Input::LeaseRead(outcome) = &input {
+            self.suspect_watch(outcome);
+        }
+        input
+    }
+
+    /// A watch that told nothing for a whole duration, while a read shows something else or gets no answer at all, has
+    /// most likely lost its connection without knowing.
+    fn suspect_watch(&self, outcome: &ReadOutcome) {
+        let (at, version) = &self.watched;
+        if self.clock.now().saturating_sub(*at) < self.config.lease_duration {
+            return;
+        }
+        let same = match outcome {
+            ReadOutcome::Found(lease) => version.as_ref() == Some(&lease.version.0),
+            ReadOutcome::NotFound => version.is_none(),
+            ReadOutcome::NoAnswer => false,
+        };
+        if !same {
+            debug!("the watch of the Lease is silent and not up to date, it is begun again");
+            self.outlets.restart.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    fn lease_watched(&mut self, observed: Observed<RawLease>) -> Input {
+        let input = self.outlets.lease.watched(observed);
+        if let Input::LeaseWatched(watched) = &input {
+            let version = match watched {
+                Watched::Present(lease) => Some(lease.version.0.clone()),
+                Watched::Absent { .. } => None,
+            };
+            let renewed = version.is_some() && version != self.watched.1;
+            self.watched = (self.clock.now(), version);
+            if renewed && self.config.app == AppKind::Plain {
+                self.last_sign = Some(self.clock.now());
+            }
+        }
+        input
+    }
+
+    fn members_observed(&mut self, observed: Observed<StatefulSet>) -> Option<Input> {
+        let wanted = members::wanted(observed, &self.config)?;
+        self.outlets.lease.set_owner(wanted.owner);
+        Some(Input::MembersSeen(wanted.members))
+    }
+
+    /// Shows what is known to HTTP and to an app that embeds the elector.
+    fn show(&self) {
+        let (app, app_alive) = self.inlets.app.status();
+        let lease = self.election.lease();
+        let state = State {
+            name: self.config.name.clone(),
+            sidecar_version: env!("CARGO_PKG_VERSION").to_owned(),
+            fencing: self.config.app == AppKind::Fencing,
+            role: self.outlets.role.latest().cloned(),
+            app: app.cloned(),
+            app_alive,
+            lease: lease.flatten().map(|lease| self.lease_state(lease)),
+            lease_read: lease.is_some() || self.outlets.state.borrow().lease_read,
+            waits: self.election.waits().iter().map(|event| events::told(event).note).collect(),
+            missing_rights: self.outlets.requester.missing_rights(),
+            history: self.history.iter().cloned().collect(),
+        };
+        self.outlets.state.send_if_modified(|shown| {
+            let modified = *shown != state;
+            *shown = state;
+            modified
+        });
+    }
+
+    fn lease_state(&self, lease: &leasehold_election::Lease) -> LeaseState {
+        let raw = self.outlets.lease.latest().and_then(|raw| raw.spec.as_ref());
+        LeaseState {
+            version: lease.version.0.clone(),
+            holder: lease.body.holder.clone(),
+            term: lease.body.term.0,
+            incarnation: lease.body.incarnation(),
+            renew_time: lease.renewed.clone(),
+            acquire_time: raw.and_then(|spec| spec.acquire_time.as_ref()).map(|time| time.0.to_string()),
+            duration_seconds: lease.body.duration_seconds,
+            annotations: lease.body.annotations.clone(),
+        }
+    }
+}
+
+async fn members(receiver: &mut Option<mpsc::Receiver<Observed<StatefulSet>>>) -> Option<Observed<StatefulSet>> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}

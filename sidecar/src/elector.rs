@@ -1,0 +1,240 @@
+//! A running elector: the tasks, and the handle of each.
+//!
+//! ```text
+//!   Elector::start ──spawns──▶ election (driver) ◀── Lease watch, StatefulSet watch
+//!                              HTTP, Events, pod label, EndpointSlices
+//!   Elector::ended ◀── the first of them that ends: the election after `stop`, or a fault
+//! ```
+//!
+//! A dead election task in a pod that looks ready is the worst failure there is, so no task is left to itself.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Api, Client};
+use leasehold_election::{App, Election};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::app::AppWatch;
+use crate::args::{AppKind, Config};
+use crate::clock::Clock;
+use crate::driver::{Driver, Inlets, Outlets};
+use crate::events::{self, Recorder};
+use crate::http::{self, Heartbeat, Sources};
+use crate::lease::LeaseClient;
+use crate::members::{self, STATEFUL_SETS};
+use crate::observe::Observer;
+use crate::request::{LEASES, Requester};
+use crate::role::{RoleWriter, old_role};
+use crate::state::State;
+use crate::telemetry::Metrics;
+use crate::{endpoints, label};
+
+/// How many observations may wait for the election. It takes them at once; at the bound the watch waits.
+const OBSERVED_MAX: usize = 16;
+/// How long the last Events may take after the Lease was let go of.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// A running elector. Dropping it ends it at once, as a crash would: the Lease is not let go of. Use [`Elector::stop`]
+/// and [`Elector::ended`] to end it well.
+#[derive(Debug)]
+pub struct Elector {
+    tasks: JoinSet<&'static str>,
+    stop: CancellationToken,
+    state: watch::Receiver<State>,
+}
+
+/// Why an elector did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is taken, or may not be had.
+    #[error("cannot serve HTTP on {address}")]
+    Listen {
+        /// What was asked for.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A fencing app tells its state in a directory; there must be one.
+    #[error("a fencing app needs a shared directory")]
+    NoDirectory,
+    /// The pod has no address to advertise.
+    #[error("this pod has no address to advertise")]
+    NoAddress,
+}
+
+/// Why an elector ended that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// A task that runs for ever ended.
+    #[error("the task {0} ended")]
+    TaskEnded(&'static str),
+    /// A task panicked.
+    #[error("a task panicked")]
+    TaskPanicked(#[source] JoinError),
+}
+
+impl Elector {
+    /// Starts to take part in the election. Call it on a tokio runtime with timers and IO; one thread is enough.
+    ///
+    /// # Errors
+    /// See [`StartError`]. That the API server does not answer is none: it is asked again and again.
+    pub async fn start(config: Config, client: Client) -> Result<Elector, StartError> {
+        let config = Arc::new(config);
+        let metrics = Metrics::new();
+        let heartbeat = Heartbeat::new();
+        let requester = Requester::new(client, &config, metrics.clone());
+        let (state_sender, state) = watch::channel(State::default());
+        let (restart_sender, restart) = watch::channel(0);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+
+        if let Some(address) = config.listen {
+            let listener = http::listen(address).await.map_err(|source| StartError::Listen { address, source })?;
+            let sources = Sources { state: state.clone(), heartbeat: heartbeat.clone(), metrics: metrics.clone() };
+            spawn(&mut tasks, "http", http::run(listener, sources));
+        }
+
+        let (lease_sender, lease_receiver) = mpsc::channel(OBSERVED_MAX);
+        let observer = Observer {
+            requester: requester.clone(),
+            api: Api::namespaced(requester.client.clone(), &config.namespace),
+            name: config.lease.clone(),
+            resource: LEASES,
+            // Never longer than a request may take: how soon an API server that came back is found again.
+            backoff_max: requester.timeout,
+            restart: restart.clone(),
+        };
+        spawn(&mut tasks, "lease watch", observer.run(lease_sender));
+
+        let members = config.stateful_set.clone().map(|name| {
+            let (sender, receiver) = mpsc::channel(OBSERVED_MAX);
+            let observer = Observer {
+                requester: requester.clone(),
+                api: members::api(requester.client.clone(), &config.namespace),
+                name,
+                resource: STATEFUL_SETS,
+                backoff_max: Duration::from_secs(15),
+                restart,
+            };
+            spawn(&mut tasks, "statefulset watch", observer.run(sender));
+            receiver
+        });
+
+        let (recorder, queue) = Recorder::new(metrics.clone());
+        let events = events::run(queue, requester.clone(), Arc::clone(&config), metrics.clone());
+        spawn(&mut tasks, EVENTS, events);
+        let (label, roles) = watch::channel(None);
+        spawn(&mut tasks, "label", label::run(roles, requester.clone(), config.name.clone()));
+        let (endpoints, targets) = watch::channel(None);
+        if let Some(service) = config.leader_service.clone() {
+            let slices = endpoints::run(targets, requester.clone(), Arc::clone(&config), service);
+            spawn(&mut tasks, "endpoints", slices);
+        }
+
+        let app = match (config.app, &config.directory) {
+            (AppKind::Plain, _) => AppWatch::plain(),
+            (AppKind::Fencing, Some(directory)) => AppWatch::fencing(directory, metrics.clone()),
+            (AppKind::Fencing, None) => return Err(StartError::NoDirectory),
+        };
+        let election = election(&config)?;
+        let inlets = Inlets { lease: lease_receiver, members, app, stop: stop.clone() };
+        let lease = LeaseClient::new(requester.clone(), &config.lease);
+        let role = RoleWriter::new(config.directory.clone());
+        let outlets = Outlets {
+            lease,
+            role,
+            endpoints,
+            label,
+            recorder,
+            state: state_sender,
+            heartbeat,
+            metrics,
+            restart: restart_sender,
+            requester,
+        };
+        let driver = Driver::new(config, Clock::start(), election, inlets, outlets);
+        spawn(&mut tasks, ELECTION, driver.run());
+        Ok(Elector { tasks, stop, state })
+    }
+
+    /// What the elector knows; the receiver is told of each change.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Asks it to hand the leadership on and to end. [`Elector::ended`] tells when that is done.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// As [`Elector::stop`], for whoever does not own the elector: cancel it.
+    pub fn stopper(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Waits until the elector ended.
+    ///
+    /// # Errors
+    /// It ended although nobody asked it to: a fault. The caller should end as well and be started again.
+    pub async fn ended(mut self) -> Result<(), EndError> {
+        match self.tasks.join_next().await {
+            Some(Ok(ELECTION)) => {
+                // What was said last goes out, if the API server takes it.
+                let events = async {
+                    while let Some(ended) = self.tasks.join_next().await {
+                        if matches!(ended, Ok(EVENTS)) {
+                            break;
+                        }
+                    }
+                };
+                let _ = tokio::time::timeout(LAST_EVENTS, events).await;
+                Ok(())
+            }
+            Some(Ok(name)) => Err(EndError::TaskEnded(name)),
+            Some(Err(error)) => Err(EndError::TaskPanicked(error)),
+            None => Err(EndError::TaskEnded(ELECTION)),
+        }
+    }
+}
+
+const ELECTION: &str = "election";
+const EVENTS: &str = "events";
+
+fn spawn(
+    tasks: &mut JoinSet<&'static str>,
+    name: &'static str,
+    task: impl std::future::Future<Output = ()> + Send + 'static,
+) {
+    tasks.spawn(async move {
+        task.await;
+        name
+    });
+}
+
+fn election(config: &Config) -> Result<Election, StartError> {
+    let (seed, _) = Uuid::new_v4().as_u64_pair();
+    Ok(Election::new(leasehold_election::Config {
+        name: config.name.clone(),
+        address: config.member_address_of(&config.name).ok_or(StartError::NoAddress)?,
+        app: match config.app {
+            AppKind::Plain => App::Plain { incarnation: Uuid::new_v4() },
+            AppKind::Fencing => App::Fencing,
+        },
+        duration: config.lease_duration,
+        lost_time: config.lost_time,
+        stop_bound: stop_bound(config.grace_period),
+        seed,
+        old_role: config.directory.as_deref().and_then(old_role),
+    }))
+}
+
+/// What of the grace period is for the app and the Lease; the rest is for the way out.
+fn stop_bound(grace_period: Duration) -> Duration {
+    let reserve = (grace_period / 4).min(Duration::from_secs(5));
+    grace_period - reserve
+}

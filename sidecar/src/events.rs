@@ -1,0 +1,217 @@
+//! What people want to know: a log line for each, and a Kubernetes Event (`events.k8s.io`) for what the namespace's
+//! readers should see.
+//!
+//! ```text
+//!   election Event ──▶ Told ──▶ log
+//!                            └─try_send─▶ bounded queue ──▶ POST, one at a time, one try each
+//! ```
+//!
+//! Events are best effort: when the queue is full, or the API server does not take one, it is dropped and counted.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event as RawEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Api;
+use kube::api::PostParams;
+use leasehold_election::Event;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::args::Config;
+use crate::request::{Requester, Right};
+use crate::telemetry::Metrics;
+
+/// More than this waiting means that the API server is not there; then old news are not worth keeping.
+const QUEUE_MAX: usize = 64;
+/// The longest note that the API server takes, in bytes.
+const NOTE_MAX: usize = 1024;
+
+/// An election's event in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// One word in camel case, as Events have it.
+    pub(crate) reason: &'static str,
+    /// A sentence.
+    pub(crate) note: String,
+    /// Somebody should look.
+    pub(crate) warning: bool,
+    /// It becomes a Kubernetes Event, too. Not where every pod of the cluster would write the same one, nor where the
+    /// news is that the API server does not answer.
+    pub(crate) published: bool,
+}
+
+/// Puts an event into words.
+pub(crate) fn told(event: &Event) -> Told {
+    let normal = |reason, note| Told { reason, note, warning: false, published: true };
+    let warning = |reason, note| Told { reason, note, warning: true, published: true };
+    let logged = |told: Told| Told { published: false, ..told };
+    match event {
+        Event::LeaderChanged { leader: Some(leader), term, is_self } => {
+            let told = normal("LeaderChanged", format!("{leader} leads in term {term}"));
+            Told { published: *is_self, ..told }
+        }
+        Event::LeaderChanged { leader: None, term, .. } => {
+            logged(normal("LeaderLost", format!("nobody is known to lead; the last term is {term}")))
+        }
+        Event::OffLease { term } => logged(warning(
+            "OffLease",
+            format!("the API server does not answer: this pod is named leader of term {term} without the Lease"),
+        )),
+        Event::HandedOver { to, term } => normal("HandedOver", format!("handed over to {to} with term {term}")),
+        Event::Cleared { term } => normal("LetGo", format!("let go of term {term}; no successor is known")),
+        Event::Lapsed { term } => warning(
+            "Lapsed",
+            format!("term {term} could not be renewed for two thirds of its duration: this pod stops leading"),
+        ),
+        Event::WrittenForLeader { leader, term } => normal(
+            "WrittenForLeader",
+            format!("wrote the Lease for {leader} (term {term}), whose own sidecar does not reach the API server"),
+        ),
+        Event::SwitchoverDone { to } => normal("SwitchoverDone", format!("the leadership went to {to}, as asked for")),
+        Event::SwitchoverRefused { to } => {
+            warning("SwitchoverRefused", format!("{to} is no member: the switchover that was asked for is removed"))
+        }
+        Event::SwitchoverGivenUp { to } => {
+            warning("SwitchoverGivenUp", format!("the switchover to {to} did not come about and is removed"))
+        }
+        Event::EditedByHand { term, promised } => warning(
+            "EditedByHand",
+            format!("the Lease says term {term}, the app's promise is {promised}: not believed, it will be replaced"),
+        ),
+        Event::HolderIsNoMember { holder } => {
+            warning("HolderIsNoMember", format!("the holder {holder} is no member, so it counts as none"))
+        }
+        Event::HolderWithoutIncarnation { holder } => warning(
+            "HolderWithoutIncarnation",
+            format!("the holder {holder} has no incarnation of its own, so it counts as none: who wrote this?"),
+        ),
+        Event::ForeignCluster { lease, volume } => warning(
+            "ForeignCluster",
+            format!(
+                "the Lease belongs to cluster {}, the volume to {volume}: nothing is touched, a person must look",
+                lease.map_or("(unreadable)".to_owned(), |id| id.to_string())
+            ),
+        ),
+        Event::TermsExhausted => warning(
+            "TermsExhausted",
+            "term 2147483647 is reached, there is none after it: a person must look".to_owned(),
+        ),
+        Event::WaitsForResume => {
+            warning("WaitsForResume", "a take-over is due and waits, because the Lease is paused".to_owned())
+        }
+        Event::ApiSilent => logged(warning("ApiSilent", "the API server gives no answer about the Lease".to_owned())),
+        Event::ApiAnswers => logged(normal("ApiAnswers", "the API server answers again".to_owned())),
+        Event::WritesUndecided => logged(warning(
+            "WritesUndecided",
+            "writes of the Lease stay undecided for its whole duration, while reads work".to_owned(),
+        )),
+    }
+}
+
+/// Where events go. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    sender: mpsc::Sender<Told>,
+    metrics: Metrics,
+}
+
+impl Recorder {
+    /// The recorder, and what [`run`] works off.
+    pub(crate) fn new(metrics: Metrics) -> (Recorder, mpsc::Receiver<Told>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        (Recorder { sender, metrics }, receiver)
+    }
+
+    /// Logs it at once, and queues it where it is to be published.
+    pub(crate) fn tell(&self, told: Told) {
+        let Told { reason, note, .. } = &told;
+        if told.warning {
+            warn!(reason, "{note}");
+        } else {
+            info!(reason, "{note}");
+        }
+        if told.published && self.sender.try_send(told).is_err() {
+            self.metrics.dropped("event");
+        }
+    }
+}
+
+/// Writes what is queued, until every [`Recorder`] is gone.
+pub(crate) async fn run(
+    mut queue: mpsc::Receiver<Told>,
+    requester: Requester,
+    config: std::sync::Arc<Config>,
+    metrics: Metrics,
+) {
+    let api: Api<RawEvent> = Api::namespaced(requester.client.clone(), &requester.namespace);
+    while let Some(told) = queue.recv().await {
+        let event = raw(&told, &config);
+        let right = Right::new("create", "events.events.k8s.io");
+        if let Err(error) = requester.call(right, api.create(&PostParams::default(), &event)).await {
+            debug!(%error, reason = told.reason, "an Event could not be written");
+            metrics.dropped("event");
+        }
+    }
+}
+
+fn raw(told: &Told, config: &Config) -> RawEvent {
+    let mut note = told.note.clone();
+    while note.len() > NOTE_MAX {
+        note.pop();
+    }
+    RawEvent {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{}", config.lease, Uuid::new_v4().simple())),
+            namespace: Some(config.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        action: Some("Elect".to_owned()),
+        event_time: Some(MicroTime(Timestamp::now())),
+        note: Some(note),
+        reason: Some(told.reason.to_owned()),
+        regarding: Some(ObjectReference {
+            api_version: Some("coordination.k8s.io/v1".to_owned()),
+            kind: Some("Lease".to_owned()),
+            name: Some(config.lease.clone()),
+            namespace: Some(config.namespace.clone()),
+            ..ObjectReference::default()
+        }),
+        related: Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(config.name.clone()),
+            namespace: Some(config.namespace.clone()),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some("leasehold.dev/sidecar".to_owned()),
+        reporting_instance: Some(config.name.chars().take(128).collect()),
+        type_: Some(if told.warning { "Warning" } else { "Normal" }.to_owned()),
+        ..RawEvent::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leasehold_election::Term;
+
+    #[test]
+    fn only_the_new_leader_publishes_that_it_leads() {
+        let changed = |is_self| Event::LeaderChanged { leader: Some("db-1".to_owned()), term: Term(3), is_self };
+        assert!(told(&changed(true)).published);
+        assert!(!told(&changed(false)).published);
+        assert_eq!(told(&changed(true)).note, "db-1 leads in term 3");
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let metrics = Metrics::new();
+        let (recorder, _queue) = Recorder::new(metrics.clone());
+        for _ in 0..QUEUE_MAX + 3 {
+            recorder.tell(told(&Event::TermsExhausted));
+        }
+        assert!(metrics.encode().contains("leasehold_sidecar_dropped_total{kind=\"event\"} 3"), "{}", metrics.encode());
+    }
+}

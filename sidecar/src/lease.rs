@@ -1,0 +1,394 @@
+//! The Lease at the API server: reads, compare-and-swap, and the way between its object and the election's view of it.
+//!
+//! ```text
+//!   Effect::ReadLease  ──▶ GET ───────────────────────────▶ Input::LeaseRead
+//!   Effect::WriteLease ──▶ raw object of that version, ──▶ PUT with its resourceVersion │ POST ──▶ Input::LeaseWritten
+//!                          with the new body put into it
+//! ```
+//!
+//! A PUT carries the version that it replaces, always: an unconditional one could undo what another sidecar wrote. It is
+//! never repeated here. After a time-out or a 5xx the outcome is unknown, and the election looks again.
+
+use std::collections::VecDeque;
+use std::future::Future;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease as RawLease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use kube::Api;
+use kube::api::PostParams;
+use leasehold_election::{Body, Input, Lease, LeaseWrite, ReadOutcome, Term, Version, Watched, WriteOutcome};
+use tracing::{debug, warn};
+
+use crate::observe::Observed;
+use crate::request::{LEASES, RequestError, Requester, Right};
+
+/// How many versions of the raw object are kept: the one that the election decided on is the last or the one before.
+const RAW_MAX: usize = 4;
+
+/// The Lease of this cluster at the API server.
+pub(crate) struct LeaseClient {
+    requester: Requester,
+    api: Api<RawLease>,
+    name: String,
+    /// The last raw objects that were shown to the election, the newest at the back.
+    raw: VecDeque<RawLease>,
+    /// The present StatefulSet; every write makes it the owner.
+    owner: Option<OwnerReference>,
+}
+
+impl LeaseClient {
+    pub(crate) fn new(requester: Requester, name: &str) -> LeaseClient {
+        let api = Api::namespaced(requester.client.clone(), &requester.namespace);
+        LeaseClient { requester, api, name: name.to_owned(), raw: VecDeque::new(), owner: None }
+    }
+
+    pub(crate) fn set_owner(&mut self, owner: Option<OwnerReference>) {
+        self.owner = owner;
+    }
+
+    /// What every write makes the owner.
+    pub(crate) fn owner(&self) -> Option<&OwnerReference> {
+        self.owner.as_ref()
+    }
+
+    /// The last raw object that was shown to the election.
+    pub(crate) fn latest(&self) -> Option<&RawLease> {
+        self.raw.back()
+    }
+
+    /// One GET.
+    pub(crate) fn read(&self) -> impl Future<Output = Answer> + Send + 'static {
+        let (requester, api, name) = (self.requester.clone(), self.api.clone(), self.name.clone());
+        async move {
+            match requester.call(Right::new("get", LEASES), api.get_opt(&name)).await {
+                Ok(found) => Answer::Read(Ok(found.map(Box::new))),
+                Err(error) => {
+                    debug!(%error, "the Lease could not be read");
+                    Answer::Read(Err(error))
+                }
+            }
+        }
+    }
+
+    /// One compare-and-swap.
+    pub(crate) fn write(&self, write: LeaseWrite) -> impl Future<Output = Answer> + Send + 'static {
+        let (requester, api, name) = (self.requester.clone(), self.api.clone(), self.name.clone());
+        let object = self.object(&write);
+        async move {
+            let params = PostParams::default();
+            let (why, create) = (write.why, write.expected.is_none());
+            let result = match object {
+                // The election decided on a version of which we have no object any more: it must look again.
+                None => Err(RequestError::Conflict),
+                Some(object) if create => {
+                    requester.call(Right::new("create", LEASES), api.create(&params, &object)).await
+                }
+                Some(object) => {
+                    requester.call(Right::new("update", LEASES), api.replace(&name, &params, &object)).await
+                }
+            };
+            match &result {
+                Ok(_) => debug!(?why, "the Lease is written"),
+                Err(RequestError::Conflict) => debug!(?why, "somebody else wrote the Lease first"),
+                Err(error) => warn!(?why, %error, "the Lease could not be written"),
+            }
+            Answer::Written { result: result.map(Box::new), create }
+        }
+    }
+
+    /// What the election is told of an answer. Keeps the raw object.
+    pub(crate) fn input(&mut self, answer: Answer) -> Input {
+        match answer {
+            Answer::Read(Ok(Some(raw))) => Input::LeaseRead(ReadOutcome::Found(self.show(*raw))),
+            Answer::Read(Ok(None)) => Input::LeaseRead(ReadOutcome::NotFound),
+            Answer::Read(Err(_)) => Input::LeaseRead(ReadOutcome::NoAnswer),
+            Answer::Written { result: Ok(raw), .. } => Input::LeaseWritten(WriteOutcome::Written(self.show(*raw))),
+            Answer::Written { result: Err(error), create } => Input::LeaseWritten(outcome(&error, create)),
+        }
+    }
+
+    /// What the election is told of the watch.
+    pub(crate) fn watched(&mut self, observed: Observed<RawLease>) -> Input {
+        match observed {
+            Observed::Listed(Some(raw), _) | Observed::Changed(raw) => {
+                Input::LeaseWatched(Watched::Present(self.show(raw)))
+            }
+            Observed::Listed(None, version) | Observed::Deleted(version) => {
+                Input::LeaseWatched(Watched::Absent { as_of: version.map(Version) })
+            }
+            Observed::Lost => Input::WatchLost,
+            Observed::Failed => Input::WatchFailed,
+        }
+    }
+
+    fn show(&mut self, mut raw: RawLease) -> Lease {
+        // Never looked at, and the largest part of the object.
+        raw.metadata.managed_fields = None;
+        let lease = view(&raw);
+        self.raw.retain(|kept| kept.metadata.resource_version != raw.metadata.resource_version);
+        self.raw.push_back(raw);
+        if self.raw.len() > RAW_MAX {
+            self.raw.pop_front();
+        }
+        lease
+    }
+
+    /// The object to send; none where the version that it replaces is not kept.
+    fn object(&self, write: &LeaseWrite) -> Option<RawLease> {
+        let mut object = match &write.expected {
+            None => RawLease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    namespace: Some(self.requester.namespace.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: None,
+            },
+            Some(version) => {
+                let kept = |raw: &&RawLease| raw.metadata.resource_version.as_deref() == Some(&version.0);
+                self.raw.iter().find(kept)?.clone()
+            }
+        };
+        object.metadata.annotations = Some(write.body.annotations.clone());
+        if let Some(owner) = &self.owner {
+            let owners = object.metadata.owner_references.get_or_insert_default();
+            owners.retain(|other| other.kind != owner.kind || other.name != owner.name);
+            owners.push(owner.clone());
+        }
+        let now = MicroTime(Timestamp::now());
+        let spec = object.spec.get_or_insert_with(LeaseSpec::default);
+        spec.holder_identity = write.body.holder.clone();
+        // A term fits an int32 by construction (Term::MAX); one that does not must not become another number.
+        spec.lease_transitions = Some(i32::try_from(write.body.term.0).ok()?);
+        spec.lease_duration_seconds = write.body.duration_seconds.and_then(|seconds| i32::try_from(seconds).ok());
+        spec.renew_time = Some(now.clone());
+        if write.why.is_new_leadership() {
+            spec.acquire_time = Some(now);
+        }
+        Some(object)
+    }
+}
+
+/// What came of a request, before the raw object is kept.
+pub(crate) enum Answer {
+    Read(Result<Option<Box<RawLease>>, RequestError>),
+    Written { result: Result<Box<RawLease>, RequestError>, create: bool },
+}
+
+fn outcome(error: &RequestError, create: bool) -> WriteOutcome {
+    match error {
+        RequestError::Conflict => WriteOutcome::Conflict,
+        // Of a PUT: the Lease was deleted. Of a POST: there is no such namespace, which nobody was faster to change.
+        RequestError::NotFound if !create => WriteOutcome::Conflict,
+        RequestError::NotFound | RequestError::Gone => WriteOutcome::Refused,
+        RequestError::Denied { .. } | RequestError::Invalid { .. } => WriteOutcome::Refused,
+        RequestError::Failed { code: 429, .. } => WriteOutcome::Refused,
+        RequestError::Failed { .. } | RequestError::TimedOut(_) => WriteOutcome::Unknown,
+        RequestError::Unreachable(error) if never_sent(error) => WriteOutcome::Refused,
+        RequestError::Unreachable(_) => WriteOutcome::Unknown,
+    }
+}
+
+/// Only where there was no connection is it sure that nothing was done.
+fn never_sent(error: &kube::Error) -> bool {
+    use std::io::ErrorKind;
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            let connecting = matches!(
+                io.kind(),
+                ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
+            );
+            if connecting {
+                return true;
+            }
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The election's view of the object.
+pub(crate) fn view(raw: &RawLease) -> Lease {
+    let empty = LeaseSpec::default();
+    let spec = raw.spec.as_ref().unwrap_or(&empty);
+    Lease {
+        version: Version(raw.metadata.resource_version.clone().unwrap_or_default()),
+        renewed: spec.renew_time.as_ref().map(|time| time.0.to_string()),
+        body: Body {
+            holder: spec.holder_identity.clone().filter(|holder| !holder.is_empty()),
+            // The API server refuses negative numbers; one that got in all the same is no term.
+            term: Term(spec.lease_transitions.and_then(|term| u64::try_from(term).ok()).unwrap_or(0)),
+            duration_seconds: spec.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+            annotations: raw.metadata.annotations.clone().unwrap_or_default(),
+        },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::args::Config;
+    use crate::fake_api::{Api as FakeApi, LEASE, Mode};
+    use crate::telemetry::Metrics;
+    use leasehold_election::Why;
+    use serde_json::json;
+    use std::time::Duration;
+
+    async fn client() -> (FakeApi, LeaseClient) {
+        let api = FakeApi::start().await;
+        let lease = client_of(&api, api.client());
+        (api, lease)
+    }
+
+    fn client_of(_: &FakeApi, client: kube::Client) -> LeaseClient {
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let config = Config { lease_duration: Duration::from_secs(1), ..config };
+        LeaseClient::new(Requester::new(client, &config, Metrics::new()), "db")
+    }
+
+    fn write(expected: Option<&str>, holder: Option<&str>, term: u64, why: Why) -> LeaseWrite {
+        let body = Body {
+            holder: holder.map(str::to_owned),
+            term: Term(term),
+            duration_seconds: Some(15),
+            annotations: [("leasehold.dev/address".to_owned(), "a:1".to_owned())].into(),
+        };
+        LeaseWrite { expected: expected.map(|version| Version(version.to_owned())), body, why }
+    }
+
+    async fn written(lease: &mut LeaseClient, write: LeaseWrite) -> WriteOutcome {
+        let answer = lease.write(write).await;
+        match lease.input(answer) {
+            Input::LeaseWritten(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn read(lease: &mut LeaseClient) -> ReadOutcome {
+        let answer = lease.read().await;
+        match lease.input(answer) {
+            Input::LeaseRead(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_made_renewed_and_let_go_of() {
+        let (api, mut lease) = client().await;
+        assert_eq!(read(&mut lease).await, ReadOutcome::NotFound);
+        lease.set_owner(Some(OwnerReference {
+            api_version: "apps/v1".into(),
+            kind: "StatefulSet".into(),
+            name: "db".into(),
+            uid: "u".into(),
+            ..OwnerReference::default()
+        }));
+        let made = written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await;
+        let WriteOutcome::Written(made) = made else { panic!("{made:?}") };
+        assert_eq!((made.body.holder.as_deref(), made.body.term), (Some("db-0"), Term(1)));
+        let raw = api.get(LEASE).unwrap();
+        let reference = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u"}]);
+        assert_eq!(raw["metadata"]["ownerReferences"], reference);
+        assert_eq!(raw["spec"]["leaseTransitions"], 1);
+        let acquired = raw["spec"]["acquireTime"].clone();
+
+        let renewed = written(&mut lease, write(Some(&made.version.0), Some("db-0"), 1, Why::Renew)).await;
+        let WriteOutcome::Written(renewed) = renewed else { panic!("{renewed:?}") };
+        assert_ne!(renewed.renewed, made.renewed);
+        let raw = api.get(LEASE).unwrap();
+        assert_eq!(raw["spec"]["acquireTime"], acquired, "a renewal is no new leadership");
+        assert_eq!(raw["metadata"]["ownerReferences"], reference, "owned twice");
+
+        let cleared = written(&mut lease, write(Some(&renewed.version.0), None, 1, Why::Clear)).await;
+        assert!(matches!(cleared, WriteOutcome::Written(lease) if lease.body.holder.is_none()));
+        assert!(api.get(LEASE).unwrap()["spec"].get("holderIdentity").is_none());
+        assert_eq!(api.requests("get"), 1, "a write needs no read");
+    }
+
+    #[tokio::test]
+    async fn what_we_do_not_know_of_the_object_is_kept() {
+        let (api, mut lease) = client().await;
+        api.put(
+            LEASE,
+            json!({"metadata": {"name": "db", "labels": {"team": "x"}, "ownerReferences":
+                    [{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "1"}]},
+                   "spec": {"holderIdentity": "", "preferredHolder": "p", "leaseTransitions": 7}}),
+        );
+        let ReadOutcome::Found(seen) = read(&mut lease).await else { panic!("not found") };
+        assert_eq!((seen.body.holder.clone(), seen.body.term), (None, Term(7)), "an empty holder is none");
+        let outcome = written(&mut lease, write(Some(&seen.version.0), Some("db-0"), 8, Why::TakeFree)).await;
+        assert!(matches!(outcome, WriteOutcome::Written(_)));
+        let raw = api.get(LEASE).unwrap();
+        assert_eq!(raw["metadata"]["labels"]["team"], "x");
+        assert_eq!(raw["metadata"]["ownerReferences"][0]["kind"], "ConfigMap");
+        assert_eq!(raw["spec"]["preferredHolder"], "p");
+    }
+
+    #[tokio::test]
+    async fn who_was_slower_is_told_so() {
+        let (api, mut lease) = client().await;
+        let made = written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await;
+        let WriteOutcome::Written(made) = made else { panic!("{made:?}") };
+        assert_eq!(written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await, WriteOutcome::Conflict);
+        api.put(LEASE, json!({"metadata": {"name": "db"}, "spec": {"holderIdentity": "foreign"}}));
+        let late = write(Some(&made.version.0), Some("db-0"), 1, Why::Renew);
+        assert_eq!(written(&mut lease, late.clone()).await, WriteOutcome::Conflict);
+        assert_eq!(api.get(LEASE).unwrap()["spec"]["holderIdentity"], "foreign");
+        api.delete(LEASE);
+        assert_eq!(written(&mut lease, late).await, WriteOutcome::Conflict, "404 of a PUT");
+        assert!(api.get(LEASE).is_none());
+        let unknown = write(Some("31"), Some("db-0"), 1, Why::Renew);
+        assert_eq!(written(&mut lease, unknown).await, WriteOutcome::Conflict, "a version that is not kept");
+    }
+
+    #[tokio::test]
+    async fn done_not_done_and_unknown_are_told_apart() {
+        let (api, mut lease) = client().await;
+        let take = || write(None, Some("db-0"), 1, Why::TakeFree);
+        for (mode, outcome) in [
+            (Mode::Fails(403), WriteOutcome::Refused),
+            (Mode::Fails(401), WriteOutcome::Refused),
+            (Mode::Fails(422), WriteOutcome::Refused),
+            (Mode::Fails(429), WriteOutcome::Refused),
+            (Mode::Fails(404), WriteOutcome::Refused),
+            (Mode::Fails(500), WriteOutcome::Unknown),
+            (Mode::Fails(503), WriteOutcome::Unknown),
+            (Mode::Hangs, WriteOutcome::Unknown),
+        ] {
+            api.set_mode(mode);
+            assert_eq!(written(&mut lease, take()).await, outcome, "{mode:?}");
+            if mode != Mode::Fails(404) {
+                assert_eq!(read(&mut lease).await, ReadOutcome::NoAnswer, "{mode:?}");
+            }
+        }
+        assert_eq!(api.requests("create"), 8, "a request was repeated");
+        api.set_mode(Mode::WritesHang);
+        assert_eq!(written(&mut lease, take()).await, WriteOutcome::Unknown);
+        assert!(api.get(LEASE).is_some(), "unknown may mean done");
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_known_not_to_have_done_anything() {
+        let api = FakeApi::start().await;
+        // A port that was free a moment ago: nobody listens there.
+        let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().unwrap());
+        let mut lease = client_of(&api, kube::Client::try_from(config).unwrap());
+        let outcome = written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await;
+        assert_eq!(outcome, WriteOutcome::Refused);
+        assert_eq!(read(&mut lease).await, ReadOutcome::NoAnswer);
+    }
+
+    #[test]
+    fn a_term_that_does_not_fit_is_never_another_number() {
+        let raw = RawLease {
+            spec: Some(LeaseSpec { lease_transitions: Some(-5), ..LeaseSpec::default() }),
+            ..RawLease::default()
+        };
+        assert_eq!(view(&raw).body.term, Term(0));
+        assert_eq!(view(&RawLease::default()).body, Body::default());
+    }
+}

@@ -1,0 +1,311 @@
+//! Every request to the API server goes through here: a time-out around it, its failure sorted by what the caller does
+//! next, and a right that is missing named once.
+//!
+//! ```text
+//!   future ──timeout──▶ Ok │ RequestError::{Conflict: look again │ NotFound │ Denied: a person must look │ Unanswered: ...}
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tracing::{error, info, warn};
+
+use crate::args::Config;
+use crate::telemetry::Metrics;
+
+/// A right at the API server, as a Role would grant it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Right {
+    pub(crate) verb: &'static str,
+    /// With its group: `leases.coordination.k8s.io`.
+    pub(crate) resource: &'static str,
+}
+
+impl Right {
+    pub(crate) const fn new(verb: &'static str, resource: &'static str) -> Right {
+        Right { verb, resource }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)
+    }
+}
+
+/// Why a request did not do what was asked, by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// 409: somebody was faster. Look again.
+    #[error("somebody else changed it first (409)")]
+    Conflict,
+    /// 404: it is not there.
+    #[error("it is not there (404)")]
+    NotFound,
+    /// 410: the version that a watch asks for is gone. List again.
+    #[error("that version is gone (410)")]
+    Gone,
+    /// 401 or 403: a person must grant something. No answer in the sense of the election.
+    #[error("refused ({code}): {message}")]
+    Denied {
+        /// 401 or 403.
+        code: u16,
+        /// What the API server said.
+        message: String,
+    },
+    /// Another 4xx: the request itself is wrong, and would be again. It was not done.
+    #[error("invalid ({code}): {message}")]
+    Invalid {
+        /// The status.
+        code: u16,
+        /// What the API server said.
+        message: String,
+    },
+    /// 429 or 5xx: the outcome is not known.
+    #[error("the API server failed ({code}): {message}")]
+    Failed {
+        /// The status.
+        code: u16,
+        /// What the API server said.
+        message: String,
+    },
+    /// No answer in time: the outcome is not known.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// No connection, or it broke: the outcome is not known.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(#[source] Box<kube::Error>),
+}
+
+impl From<kube::Error> for RequestError {
+    fn from(error: kube::Error) -> RequestError {
+        match error {
+            kube::Error::Api(status) => RequestError::from_status(&status),
+            other => RequestError::Unreachable(Box::new(other)),
+        }
+    }
+}
+
+impl RequestError {
+    /// Sorts a status that the API server sent, as an answer or in the middle of a watch.
+    pub(crate) fn from_status(status: &kube::core::Status) -> RequestError {
+        let (code, message) = (status.code, status.message.clone());
+        match code {
+            409 => RequestError::Conflict,
+            404 => RequestError::NotFound,
+            410 => RequestError::Gone,
+            401 | 403 => RequestError::Denied { code, message },
+            429 => RequestError::Failed { code, message },
+            400..=499 => RequestError::Invalid { code, message },
+            _ => RequestError::Failed { code, message },
+        }
+    }
+
+    /// The label of this failure in the metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            RequestError::Conflict => "conflict",
+            RequestError::NotFound => "not_found",
+            RequestError::Gone => "gone",
+            RequestError::Denied { .. } => "denied",
+            RequestError::Invalid { .. } => "invalid",
+            RequestError::Failed { .. } => "failed",
+            RequestError::TimedOut(_) => "timeout",
+            RequestError::Unreachable(_) => "unreachable",
+        }
+    }
+}
+
+/// Makes the requests of one sidecar. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Requester {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    /// The bound of every single request.
+    pub(crate) timeout: Duration,
+    metrics: Metrics,
+    /// The rights that were found missing, so that each is said once.
+    missing: Arc<Mutex<BTreeSet<Right>>>,
+}
+
+impl Requester {
+    pub(crate) fn new(client: Client, config: &Config, metrics: Metrics) -> Requester {
+        // Well below the deadline of a renewal: one that hangs must leave time for another.
+        let timeout = (config.lease_duration / 3).clamp(Duration::from_millis(250), Duration::from_secs(5));
+        Requester { client, namespace: config.namespace.clone(), timeout, metrics, missing: Arc::default() }
+    }
+
+    /// Waits for a request, at most for [`Requester::timeout`].
+    pub(crate) async fn call<T>(
+        &self,
+        right: Right,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, RequestError> {
+        let result = match tokio::time::timeout(self.timeout, request).await {
+            Ok(result) => result.map_err(RequestError::from),
+            Err(_) => Err(RequestError::TimedOut(self.timeout)),
+        };
+        match &result {
+            Ok(_) => self.granted(right),
+            Err(error) => self.note(right, error),
+        }
+        result
+    }
+
+    /// Counts a failure, and says which right is missing where that is the reason.
+    pub(crate) fn note(&self, right: Right, error: &RequestError) {
+        if right.resource == LEASES {
+            self.metrics.lease_request_failed(right.verb, error.reason());
+        }
+        match error {
+            RequestError::Denied { code, message } => {
+                let first = self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(right);
+                if first {
+                    error!(
+                        verb = right.verb,
+                        resource = right.resource,
+                        namespace = self.namespace,
+                        code,
+                        message,
+                        "a right is missing: grant it to the pod's service account (Role and RoleBinding)"
+                    );
+                }
+            }
+            RequestError::Invalid { code, message } => {
+                warn!(verb = right.verb, resource = right.resource, code, message, "the API server refuses a request");
+            }
+            _ => {}
+        }
+    }
+
+    fn granted(&self, right: Right) {
+        if self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(&right) {
+            info!(verb = right.verb, resource = right.resource, "the right that was missing is there");
+        }
+    }
+
+    /// The rights that are missing as far as is known, for people.
+    pub(crate) fn missing_rights(&self) -> Vec<String> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Right::to_string).collect()
+    }
+}
+
+/// The resource whose failures count in `leasehold_lease_request_errors_total`.
+pub(crate) const LEASES: &str = "leases.coordination.k8s.io";
+
+/// Connects by the kubeconfig that is named, else as a pod, else by the user's own kubeconfig.
+///
+/// # Errors
+/// No configuration was found, or it cannot be used.
+pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
+    let mut client_config = match &config.kubeconfig {
+        Some(file) => {
+            let kubeconfig = Kubeconfig::read_from(file).map_err(ConnectError::Kubeconfig)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .map_err(ConnectError::Kubeconfig)?
+        }
+        None => match kube::Config::incluster() {
+            Ok(config) => config,
+            Err(_) => kube::Config::infer().await.map_err(|error| ConnectError::Nowhere(Box::new(error)))?,
+        },
+    };
+    // kube would repeat a request up to 15 times by itself; a late repeat of a renewal is a hazard, and a silent one
+    // hides an outage from the election. Each call has its own time-out; these are for what is not a call.
+    client_config.default_retry = false;
+    client_config.connect_timeout = Some(Duration::from_secs(5));
+    client_config.write_timeout = Some(Duration::from_secs(30));
+    Client::try_from(client_config).map_err(|error| ConnectError::Client(Box::new(error)))
+}
+
+/// Why there is no client for the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig that was named cannot be used.
+    #[error("the kubeconfig cannot be used")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    /// Neither a pod's service account nor a kubeconfig is there.
+    #[error("neither a service account nor a kubeconfig was found")]
+    Nowhere(#[source] Box<kube::config::InferConfigError>),
+    /// The configuration makes no client.
+    #[error("the configuration makes no client")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// Waits between attempts: 200 ms at first, doubled up to `most`, each with a jitter of a half either way, so that the
+/// sidecars of a cluster do not return to an API server all at once.
+pub(crate) struct Backoff {
+    most: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(200);
+
+    pub(crate) fn new(most: Duration) -> Backoff {
+        Backoff { most, next: Backoff::FIRST.min(most) }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.next = Backoff::FIRST.min(self.most);
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        let pause = self.pause();
+        tokio::time::sleep(pause).await;
+    }
+
+    fn pause(&mut self) -> Duration {
+        let pause = jitter(self.next);
+        self.next = (self.next * 2).min(self.most);
+        pause
+    }
+}
+
+/// From a half to one and a half of it.
+fn jitter(duration: Duration) -> Duration {
+    // The random bits of a version 4 UUID; a random number crate for this one line would be another dependency.
+    let [.., a, b] = uuid::Uuid::new_v4().into_bytes();
+    duration.mul_f64(0.5 + f64::from(u16::from_be_bytes([a, b])) / 65_536.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_says_what_to_do_next() {
+        let of = |code| RequestError::from_status(&kube::core::Status::failure("m", "r").with_code(code)).reason();
+        assert_eq!(of(409), "conflict");
+        assert_eq!(of(404), "not_found");
+        assert_eq!(of(410), "gone");
+        assert_eq!((of(401), of(403)), ("denied", "denied"));
+        assert_eq!((of(400), of(422)), ("invalid", "invalid"));
+        assert_eq!((of(429), of(500), of(503), of(0)), ("failed", "failed", "failed", "failed"));
+    }
+
+    #[test]
+    fn the_jitter_stays_within_a_half_and_is_not_always_the_same() {
+        let base = Duration::from_secs(2);
+        let samples: BTreeSet<Duration> = (0..64).map(|_| jitter(base)).collect();
+        assert!(samples.len() > 8);
+        assert!(samples.iter().all(|s| *s >= base / 2 && *s <= base * 3 / 2));
+    }
+
+    #[test]
+    fn the_back_off_grows_to_its_bound_and_begins_again() {
+        let mut backoff = Backoff::new(Duration::from_secs(1));
+        assert!(backoff.pause() <= Backoff::FIRST * 3 / 2);
+        let pauses: Vec<Duration> = (0..10).map(|_| backoff.pause()).collect();
+        assert!(pauses.iter().all(|pause| *pause <= Duration::from_millis(1_500)), "{pauses:?}");
+        assert!(pauses[9] >= Duration::from_millis(500), "{pauses:?}");
+        backoff.reset();
+        assert!(backoff.pause() <= Backoff::FIRST * 3 / 2);
+    }
+}

@@ -1,0 +1,152 @@
+//! Writes role.json, and the words `role` and `leader` beside it.
+//!
+//! ```text
+//!   RoleView ──addresses, stamps──▶ RoleFile ──replace──▶ role.json ──▶ role, leader (one word each, derived)
+//! ```
+
+use std::path::PathBuf;
+
+use leasehold_contract as contract;
+use leasehold_contract::{LEADER_WORD_FILE, ROLE_FILE, ROLE_WORD_FILE, RoleFile, VERSION, replace_file};
+use leasehold_election::{Leader, Member, OldRole, Role, RoleView, Term};
+use tracing::{info, warn};
+
+use crate::args::Config;
+use crate::clock::Clock;
+
+/// The writer of role.json.
+pub(crate) struct RoleWriter {
+    /// None: an app that embeds the elector wants no files.
+    directory: Option<PathBuf>,
+    /// Counts the writes, from 1.
+    generation: u64,
+    /// What stands in the file, or shall.
+    latest: Option<RoleFile>,
+    /// The last write failed, or somebody took the file away.
+    pending: bool,
+    /// That it failed was said.
+    warned: bool,
+}
+
+impl RoleWriter {
+    pub(crate) fn new(directory: Option<PathBuf>) -> RoleWriter {
+        RoleWriter { directory, generation: 0, latest: None, pending: false, warned: false }
+    }
+
+    /// Makes the files say this. What could not be written is tried again by [`RoleWriter::tend`].
+    pub(crate) fn publish(&mut self, mut file: RoleFile) {
+        self.generation += 1;
+        file.generation = self.generation;
+        self.latest = Some(file);
+        self.pending = true;
+        self.write();
+    }
+
+    /// Writes again what could not be written or was taken away. Called about once a second.
+    pub(crate) fn tend(&mut self) {
+        if let (Some(directory), Some(_)) = (&self.directory, &self.latest)
+            && !directory.join(ROLE_FILE).exists()
+        {
+            self.pending = true;
+        }
+        self.write();
+    }
+
+    /// What was last published.
+    pub(crate) fn latest(&self) -> Option<&RoleFile> {
+        self.latest.as_ref()
+    }
+
+    fn write(&mut self) {
+        let (Some(directory), Some(file)) = (&self.directory, &self.latest) else { return };
+        if !self.pending {
+            return;
+        }
+        let word = format!("{}\n", file.role.as_str());
+        let leader = file.leader.as_ref().map(|leader| format!("{}\n", leader.address)).unwrap_or_default();
+        let json = serde_json::to_vec_pretty(file).map_err(std::io::Error::from);
+        // The words after the file that they are derived from: who waits for a word finds the file as new as it.
+        let written = std::fs::create_dir_all(directory)
+            .and_then(|()| replace_file(directory, ROLE_FILE, &json?))
+            .and_then(|()| replace_file(directory, ROLE_WORD_FILE, word.as_bytes()))
+            .and_then(|()| replace_file(directory, LEADER_WORD_FILE, leader.as_bytes()));
+        match written {
+            Ok(()) => {
+                if std::mem::take(&mut self.warned) {
+                    info!("role.json can be written again");
+                }
+                self.pending = false;
+            }
+            Err(error) if !self.warned => {
+                self.warned = true;
+                warn!(directory = %directory.display(), %error, "role.json cannot be written, it is tried again");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The content of role.json for what the election decided.
+pub(crate) fn role_file(view: &RoleView, config: &Config, clock: &Clock) -> RoleFile {
+    let stamps = view.valid_until.map(|moment| clock.stamps(moment));
+    RoleFile {
+        version: VERSION,
+        generation: 0,
+        role: match view.role {
+            Role::Leader => contract::Role::Leader,
+            Role::Follower => contract::Role::Follower,
+            Role::None => contract::Role::None,
+        },
+        term: view.term.0,
+        cluster_id: view.cluster_id,
+        self_name: config.name.clone(),
+        leader: view.leader.as_ref().map(|leader| leader_entry(leader, config)),
+        members: view.members.iter().flatten().map(member_entry).collect(),
+        hand_over_to: view.hand_over_to.clone(),
+        off_lease: view.off_lease,
+        paused: view.paused,
+        lease: contract::LeaseInfo {
+            namespace: config.namespace.clone(),
+            name: config.lease.clone(),
+            duration_ms: u64::try_from(config.lease_duration.as_millis()).unwrap_or(u64::MAX),
+            valid_until_boottime_ns: stamps.map(|(boottime, _)| boottime),
+            valid_until_unix_ms: stamps.map(|(_, unix)| unix),
+        },
+    }
+}
+
+/// Addresses that the election does not know come from the templates.
+fn leader_entry(leader: &Leader, config: &Config) -> contract::Leader {
+    let address = leader.address.clone().or_else(|| config.member_address_of(&leader.name));
+    let peer_address = leader.peer_address.clone().or_else(|| config.member_peer_address.render(&leader.name));
+    contract::Leader {
+        name: leader.name.clone(),
+        incarnation: Some(leader.incarnation),
+        address: address.unwrap_or_default(),
+        peer_address: peer_address.unwrap_or_default(),
+    }
+}
+
+fn member_entry(member: &Member) -> contract::Member {
+    contract::Member {
+        name: member.name.clone(),
+        address: member.address.clone(),
+        peer_address: member.peer_address.clone(),
+    }
+}
+
+/// What an earlier run of the sidecar left behind: its term counts as seen.
+pub(crate) fn old_role(directory: &std::path::Path) -> Option<OldRole> {
+    match contract::read_json::<RoleFile>(&directory.join(ROLE_FILE)) {
+        Ok(file) => Some(OldRole {
+            term: Term(file.term),
+            paused: file.paused,
+            off_lease: file.leader.filter(|_| file.off_lease).and_then(|leader| leader.incarnation),
+        }),
+        Err(error) if error.is_missing() => None,
+        Err(error) => {
+            warn!(%error, "the old role.json is of no use");
+            None
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Everything that the sidecar knows, as people and programs ask for it: `GET /v1/state`, and [`crate::Elector::state`].
+
+use std::collections::BTreeMap;
+
+use leasehold_contract::{Role, RoleFile, StatusFile};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock;
+
+/// How many changes of leadership are remembered.
+pub(crate) const HISTORY_MAX: usize = 32;
+
+/// What the sidecar knows at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// The name of this pod.
+    pub name: String,
+    /// The version of the sidecar.
+    pub sidecar_version: String,
+    /// The app fences itself by terms (`--app=fencing`).
+    pub fencing: bool,
+    /// What stands in role.json. Null before the first time.
+    pub role: Option<RoleFile>,
+    /// What stands in status.json. Null for a plain app, and where it cannot be read.
+    pub app: Option<StatusFile>,
+    /// The app holds its lock (a plain app: always).
+    pub app_alive: bool,
+    /// The Lease as it was last seen. Null where there is none, or it was not read yet.
+    pub lease: Option<LeaseState>,
+    /// The API server was asked for the Lease and answered, once. Never unset: see `/readyz`.
+    pub lease_read: bool,
+    /// What is waited for or wrong at this moment, in words.
+    pub waits: Vec<String>,
+    /// The rights at the API server that are missing.
+    pub missing_rights: Vec<String>,
+    /// The last changes of leadership, the newest last.
+    pub history: Vec<Change>,
+}
+
+/// The Lease as it was last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseState {
+    /// `resourceVersion`
+    pub version: String,
+    /// `holderIdentity`
+    pub holder: Option<String>,
+    /// `leaseTransitions`
+    pub term: u64,
+    /// The run of the app that the term was issued to.
+    pub incarnation: Option<Uuid>,
+    /// `renewTime`
+    pub renew_time: Option<String>,
+    /// `acquireTime`
+    pub acquire_time: Option<String>,
+    /// `leaseDurationSeconds`
+    pub duration_seconds: Option<u32>,
+    /// All annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A change of who is published as leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// When, in Unix milliseconds.
+    pub at_unix_ms: u64,
+    /// Who leads now. Null: nobody is known to.
+    pub leader: Option<String>,
+    /// The leader's term, or the highest seen.
+    pub term: u64,
+}
+
+impl State {
+    /// Does this pod lead at this moment, as far as a program may rely on it? It fails closed: a plain app's claim ends
+    /// by the clock when it is not renewed, and a fencing app counts only while it says that it is `leading`.
+    pub fn leads(&self) -> bool {
+        let Some(role) = &self.role else { return false };
+        if role.role != Role::Leader {
+            return false;
+        }
+        if self.fencing {
+            let leading = |app: &StatusFile| app.state == leasehold_contract::State::Leading;
+            self.app_alive && self.app.as_ref().is_some_and(leading)
+        } else {
+            role.lease.valid_until_boottime_ns.is_some_and(|until| until > clock::boottime_ns())
+        }
+    }
+
+    /// The role in one word. A plain app's leadership that ran out is none any more.
+    pub fn role_word(&self) -> &'static str {
+        match &self.role {
+            None => Role::None.as_str(),
+            Some(role) if role.role == Role::Leader && !self.fencing && !self.leads() => Role::Follower.as_str(),
+            Some(role) => role.role.as_str(),
+        }
+    }
+
+    /// The name of the leader, where one is known.
+    pub fn leader(&self) -> Option<&str> {
+        self.role.as_ref()?.leader.as_ref().map(|leader| leader.name.as_str())
+    }
+}

@@ -1,0 +1,163 @@
+//! Logs and metrics. The names of the metrics are public: see docs/design.md.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::LogFormat;
+
+/// The content type of [`Metrics::encode`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Starts the log. kube reports every failed request at level error from inside; we report them ourselves, once.
+///
+/// # Errors
+/// The filter is no filter.
+pub fn start_log(format: LogFormat, filter: &str) -> Result<(), String> {
+    let directives = format!("kube_client=off,{filter}");
+    let filter = EnvFilter::try_new(&directives).map_err(|error| format!("--log {filter}: {error}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RoleLabel {
+    role: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabel {
+    verb: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+/// The metrics of one sidecar. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    role: Family<RoleLabel, Gauge>,
+    term: Gauge,
+    failover: Histogram,
+    transitions: Counter,
+    request_errors: Family<RequestLabel, Counter>,
+    unreadable: Family<KindLabel, Counter>,
+    dropped: Family<KindLabel, Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("leasehold");
+        let metrics = Metrics {
+            role: Family::default(),
+            term: Gauge::default(),
+            failover: Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0]),
+            transitions: Counter::default(),
+            request_errors: Family::default(),
+            unreadable: Family::default(),
+            dropped: Family::default(),
+            registry: Arc::default(),
+        };
+        registry.register("role", "1 for the role that this pod has", metrics.role.clone());
+        registry.register("term", "Term of the leadership that is known", metrics.term.clone());
+        registry.register_with_unit(
+            "failover",
+            "Time from the last sign of a leader to the next leader",
+            Unit::Seconds,
+            metrics.failover.clone(),
+        );
+        registry.register("lease_transitions", "Changes of leadership that were seen", metrics.transitions.clone());
+        registry.register(
+            "lease_request_errors",
+            "Requests about the Lease that failed, by verb and reason",
+            metrics.request_errors.clone(),
+        );
+        registry.register(
+            "sidecar_unreadable_files",
+            "Reads of a file of the shared directory that found it unusable",
+            metrics.unreadable.clone(),
+        );
+        registry.register(
+            "sidecar_dropped",
+            "Best-effort work (Events, labels, EndpointSlices) that was given up",
+            metrics.dropped.clone(),
+        );
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
+    }
+
+    pub(crate) fn role(&self, role: &'static str, term: u64) {
+        for word in ["leader", "follower", "none"] {
+            self.role.get_or_create(&RoleLabel { role: word }).set(i64::from(word == role));
+        }
+        self.term.set(i64::try_from(term).unwrap_or(i64::MAX));
+    }
+
+    /// A new leader is known; `since` is the time since the last sign of the one before, where there was one.
+    pub(crate) fn transition(&self, since: Option<Duration>) {
+        self.transitions.inc();
+        if let Some(since) = since {
+            self.failover.observe(since.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn lease_request_failed(&self, verb: &'static str, reason: &'static str) {
+        self.request_errors.get_or_create(&RequestLabel { verb, reason }).inc();
+    }
+
+    pub(crate) fn unreadable_file(&self, kind: &'static str) {
+        self.unreadable.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    pub(crate) fn dropped(&self, kind: &'static str) {
+        self.dropped.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub(crate) fn encode(&self) -> String {
+        let mut out = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a String cannot fail; should an encoder, what is there is better than nothing.
+        let _ = text::encode(&mut out, &registry);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metrics_have_their_public_names() {
+        let metrics = Metrics::new();
+        metrics.role("leader", 7);
+        metrics.transition(Some(Duration::from_millis(80)));
+        metrics.lease_request_failed("update", "timeout");
+        let text = metrics.encode();
+        for line in [
+            "leasehold_role{role=\"leader\"} 1",
+            "leasehold_role{role=\"follower\"} 0",
+            "leasehold_term 7",
+            "leasehold_failover_seconds_count 1",
+            "leasehold_lease_transitions_total 1",
+            "leasehold_lease_request_errors_total{verb=\"update\",reason=\"timeout\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The built binary beside an app that this test plays: it holds the lock and writes status.json.
+
+#![allow(clippy::unwrap_used)]
+
+mod api;
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use api::{Api, LEASE};
+use leasehold_contract::{
+    ClaimInfo, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile, StatusLock, VERSION, read_json,
+    replace_file,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// One pod: the sidecar as a process, the app as this test.
+struct Pod {
+    dir: tempfile::TempDir,
+    name: &'static str,
+    sidecar: Option<Child>,
+    lock: Option<StatusLock>,
+    status: StatusFile,
+}
+
+impl Pod {
+    fn new(api: &Api, name: &'static str) -> Pod {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("kubeconfig"), api.kubeconfig(name)).unwrap();
+        let lock = Some(StatusLock::acquire(dir.path()).unwrap());
+        let status = StatusFile {
+            version: VERSION,
+            incarnation: Uuid::new_v4(),
+            replica: Some(Uuid::new_v4()),
+            cluster_id: Some(Uuid::from_u128(77)),
+            state: State::Follower,
+            voter: true,
+            promised: PromiseInfo { term: 4, incarnation: Some(Uuid::from_u128(5)) },
+            position: PositionInfo { term: 4, sequence: 9 },
+            following: None,
+            leader_heard: false,
+            campaign: None,
+            rank: 0,
+            need_term: None,
+            hand_over: None,
+            eligible: true,
+            bootstrapping: false,
+            app_version: "test".to_owned(),
+        };
+        Pod { dir, name, sidecar: None, lock, status }
+    }
+
+    fn write_status(&mut self, change: impl FnOnce(&mut StatusFile)) {
+        change(&mut self.status);
+        let bytes = serde_json::to_vec(&self.status).unwrap();
+        replace_file(self.dir.path(), "status.json", &bytes).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecar"));
+        command
+            .args([
+                "--namespace",
+                "n",
+                "--lease",
+                "db",
+                "--name",
+                self.name,
+                "--app",
+                "fencing",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .args(["--lease-duration", "2s", "--lost-time", "200ms", "--grace-period", "8s"])
+            .args(["--member-address", "127.0.0.1:{8089+100*ordinal}"])
+            .args(["--member-peer-address", "127.0.0.1:{8090+100*ordinal}"])
+            .arg("--directory")
+            .arg(self.dir.path())
+            .arg("--kubeconfig")
+            .arg(self.dir.path().join("kubeconfig"));
+        command
+    }
+
+    fn start_sidecar(&mut self) {
+        self.sidecar = Some(self.command().stderr(Stdio::null()).spawn().unwrap());
+    }
+
+    fn kill_sidecar(&mut self) {
+        if let Some(mut sidecar) = self.sidecar.take() {
+            let _ = sidecar.kill();
+            let _ = sidecar.wait();
+        }
+    }
+
+    fn terminate_sidecar(&self) {
+        let pid = self.sidecar.as_ref().unwrap().id();
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        let mut sidecar = self.sidecar.take().unwrap();
+        let deadline = Instant::now() + LONG;
+        loop {
+            if let Some(status) = sidecar.try_wait().unwrap() {
+                return status.code();
+            }
+            if Instant::now() > deadline {
+                let _ = sidecar.kill();
+                panic!("the sidecar does not end");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn role(&self, wanted: impl Fn(&RoleFile) -> bool) -> RoleFile {
+        let deadline = Instant::now() + LONG;
+        let mut last = None;
+        loop {
+            if let Ok(role) = read_json::<RoleFile>(&self.dir.path().join("role.json")) {
+                if wanted(&role) {
+                    return role;
+                }
+                last = Some(role);
+            }
+            assert!(Instant::now() < deadline, "role.json stays {last:#?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The app takes the claim that role.json shows, and leads.
+    async fn lead(&mut self) -> u64 {
+        let role = self.role(|role| role.role == Role::Leader).await;
+        let leader = role.leader.unwrap();
+        assert_eq!(leader.incarnation, Some(self.status.incarnation));
+        let (term, incarnation, name) = (role.term, self.status.incarnation, self.name.to_owned());
+        self.write_status(|status| {
+            status.promised = PromiseInfo { term, incarnation: Some(incarnation) };
+            status.following = Some(ClaimInfo { term, incarnation, name, peer_address: leader.peer_address });
+            status.state = State::Leading;
+            status.leader_heard = true;
+            status.campaign = None;
+        });
+        term
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.kill_sidecar();
+    }
+}
+
+fn holder(lease: Option<&Value>) -> Option<&str> {
+    lease?["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty())
+}
+
+async fn campaigning_leader(api: &Api) -> (Pod, u64) {
+    let mut pod = Pod::new(api, "db-0");
+    pod.write_status(|status| status.campaign = Some(4));
+    pod.start_sidecar();
+    let term = pod.lead().await;
+    assert!(term > 4, "a new leadership is above the promise");
+    api.until(LEASE, |lease| holder(lease) == Some("db-0")).await;
+    (pod, term)
+}
+
+#[tokio::test]
+async fn a_campaign_becomes_a_lease_and_a_role_and_a_restarted_sidecar_goes_on_with_the_term() {
+    let api = Api::start().await;
+    let (mut pod, term) = campaigning_leader(&api).await;
+    let lease = api.get(LEASE).unwrap();
+    assert_eq!(lease["spec"]["leaseTransitions"], term);
+    let annotations = &lease["metadata"]["annotations"];
+    assert_eq!(annotations["leasehold.dev/incarnation"], pod.status.incarnation.to_string());
+    assert_eq!(annotations["leasehold.dev/address"], "127.0.0.1:8089");
+    assert_eq!(annotations["leasehold.dev/cluster-id"], Uuid::from_u128(77).to_string());
+
+    pod.kill_sidecar();
+    let before = api.get(LEASE).unwrap()["spec"]["renewTime"].clone();
+    pod.start_sidecar();
+    let renewed =
+        api.until(LEASE, |lease| lease.is_some_and(|lease| lease["spec"]["renewTime"] != before)).await.unwrap();
+    assert_eq!(renewed["spec"]["leaseTransitions"], term, "the same incarnation goes on with its term");
+    let role = pod.role(|role| role.generation >= 1 && role.role == Role::Leader).await;
+    assert_eq!((role.term, role.off_lease), (term, false));
+}
+
+#[tokio::test]
+async fn the_death_of_the_app_clears_the_holder_and_a_new_incarnation_does_not_inherit() {
+    let api = Api::start().await;
+    let (mut pod, term) = campaigning_leader(&api).await;
+    pod.lock = None;
+    api.until(LEASE, |lease| lease.is_some() && holder(lease).is_none()).await;
+    pod.role(|role| role.role != Role::Leader).await;
+    pod.lock = Some(StatusLock::acquire(pod.dir.path()).unwrap());
+    pod.write_status(|status| {
+        status.incarnation = Uuid::new_v4();
+        status.state = State::Follower;
+        status.following = None;
+        status.leader_heard = false;
+        status.campaign = Some(term);
+    });
+    let role = pod.role(|role| role.role == Role::Leader).await;
+    assert!(role.term > term);
+}
+
+#[tokio::test]
+async fn sigterm_waits_for_the_app_then_lets_go_and_exits_with_0() {
+    let api = Api::start().await;
+    let (mut pod, _) = campaigning_leader(&api).await;
+    pod.terminate_sidecar();
+    // The app is still there: so is the claim.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(pod.sidecar.as_mut().unwrap().try_wait().unwrap().is_none(), "it left its app alone");
+    assert_eq!(holder(api.get(LEASE).as_ref()), Some("db-0"));
+    pod.lock = None;
+    assert_eq!(pod.exit_code().await, Some(0));
+    assert_eq!(holder(api.get(LEASE).as_ref()), None);
+}
+
+fn output(mut command: Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+async fn person(pod: &Pod, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = pod.command();
+    command.args(args);
+    tokio::task::spawn_blocking(move || output(command)).await.unwrap()
+}
+
+#[tokio::test]
+async fn people_can_look_pause_resume_switch_over_and_adopt() {
+    let api = Api::start().await;
+    let mut pod = Pod::new(&api, "db-0");
+    let (code, _, stderr) = person(&pod, &["status"]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("no Lease"), "{stderr}");
+
+    pod.write_status(|status| status.campaign = Some(4));
+    pod.start_sidecar();
+    let term = pod.lead().await;
+    let (code, stdout, stderr) = person(&pod, &["status"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("db-0") && stdout.contains(&term.to_string()), "{stdout}");
+
+    let annotation = |name: &str| api.get(LEASE).unwrap()["metadata"]["annotations"][name].as_str().map(str::to_owned);
+    assert_eq!(person(&pod, &["pause"]).await.0, Some(0));
+    assert_eq!(annotation("leasehold.dev/paused").as_deref(), Some("true"));
+    pod.role(|role| role.paused).await;
+    assert_eq!(person(&pod, &["resume"]).await.0, Some(0));
+    assert_eq!(annotation("leasehold.dev/paused"), None);
+
+    assert_eq!(person(&pod, &["switchover", "--to", "db-1"]).await.0, Some(0));
+    assert_eq!(pod.role(|role| role.hand_over_to.is_some()).await.hand_over_to.as_deref(), Some("db-1"));
+    let (_, stdout, _) = person(&pod, &["switchover", "--to", "db-0"]).await;
+    assert!(stdout.contains("leads already"), "{stdout}");
+
+    let other = Uuid::from_u128(99).to_string();
+    let (code, _, stderr) = person(&pod, &["adopt", "--cluster-id", &other]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("stop that cluster first"), "{stderr}");
+
+    api.deny("update", "leases");
+    let (code, _, stderr) = person(&pod, &["pause"]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("update leases.coordination.k8s.io \"db\" in namespace \"n\""), "{stderr}");
+}
+
+#[tokio::test]
+async fn adopt_writes_the_cluster_id_where_nobody_holds_the_lease() {
+    let api = Api::start().await;
+    let pod = Pod::new(&api, "db-0");
+    api.put(
+        LEASE,
+        json!({"metadata": {"name": "db", "annotations": {"leasehold.dev/cluster-id": "old"}}, "spec": {"leaseTransitions": 3}}),
+    );
+    let id = Uuid::from_u128(99).to_string();
+    let (code, _, stderr) = person(&pod, &["adopt", "--cluster-id", &id]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(api.get(LEASE).unwrap()["metadata"]["annotations"]["leasehold.dev/cluster-id"], id);
+}
+
+#[test]
+fn wrong_flags_end_with_2_and_say_why() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecar"));
+        command.args(args);
+        output(command)
+    };
+    for args in [&["--lease-duration", "5"][..], &["--what"], &[], &["--namespace", "n", "--lease", "l", "--log", "[["]]
+    {
+        let (code, _, stderr) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(!stderr.is_empty());
+    }
+    let missing = Path::new("/nonexistent/kubeconfig").to_str().unwrap();
+    let (code, _, stderr) = run(&[
+        "--namespace",
+        "n",
+        "--lease",
+        "l",
+        "--name",
+        "a",
+        "--address",
+        "a:1",
+        "--listen",
+        "127.0.0.1:0",
+        "--kubeconfig",
+        missing,
+    ]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("kubeconfig"), "{stderr}");
+}
