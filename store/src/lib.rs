@@ -1,1 +1,26 @@
-//! (in the making)
+//! A replicated JSON record store that follows the role which its sidecar tells it.
+//!
+//! ```text
+//!   role.json ──role──▶              ──▶ journal, snapshot   (the disk)
+//!   clients ────api───▶    driver    ──▶ documents           (what was committed)
+//!   peers ──────peer──▶ ([`Replica`])──▶ peer, status.json   (the others)
+//! ```
+//!
+//! [`Replica`]: leasehold_replication::Replica
+
+pub mod api;
+pub mod args;
+pub mod disk;
+pub mod documents;
+pub mod driver;
+pub mod handle;
+pub mod identity;
+pub mod journal;
+pub mod peer;
+pub mod recover;
+pub mod role;
+pub mod serve;
+pub mod snapshot;
+pub mod status;
+pub mod telemetry;
+pub mod volume;

@@ -1,2 +1,319 @@
-//! (in the making)
-fn main() {}
+//! `store`: reads its flags, puts the parts together, and ends when one of them does.
+//!
+//! ```text
+//!   bind both ports ▶ HTTP is up (alive, not ready) ▶ status.lock ▶ status.json `starting` ▶ the volume ▶ the driver
+//!   SIGTERM ▶ the driver drains ▶ its last status.json ▶ HTTP stops ▶ exit
+//! ```
+//!
+//! Exit codes: 0 drained, 1 fatal IO (or a part that ended unasked), 2 flags, config or initial data, 3 damage.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use leasehold_contract::{State, StatusFile};
+use leasehold_replication::{ClusterId, Incarnation};
+use leasehold_store::args::{Args, Config, Task};
+use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
+use leasehold_store::handle::{self, HandleServer};
+use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
+use leasehold_store::serve::{self, Limits};
+use leasehold_store::telemetry::{self, Metrics};
+use leasehold_store::volume::{self, Opened, Volume, VolumeError};
+use leasehold_store::{api, recover, role, status};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+/// Connections of other replicas and of those who ask them something.
+const PEER_CONNECTIONS_MAX: usize = 512;
+/// How long a hand-over may hold back new writes.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// How long the last status.json may take to be written.
+const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
+
+const FATAL: u8 = 1;
+const MISUSE: u8 = 2;
+
+/// Why the process ends, and with which code.
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse(); // a mistake ends with code 2 and clap's words
+    if let Err(error) = telemetry::init_logs(args.log_format, Some(&args.log)) {
+        eprintln!("store: {error}");
+        return ExitCode::from(MISUSE);
+    }
+    let config = match args.validate() {
+        Ok(config) => config,
+        Err(error) => {
+            error!("{error}");
+            return ExitCode::from(MISUSE);
+        }
+    };
+    let done = match config.task {
+        Task::Run => serve_until_the_end(config),
+        Task::Bootstrap => recover::force_bootstrap(&config.data)
+            .map(|done| println!("{done}"))
+            .map_err(|error| Failure { code: error.exit_code(), error: error.into() }),
+        Task::Recover => recover::force_new_cluster(&config.data, &config.name)
+            .map(|done| println!("{done}"))
+            .map_err(|error| Failure { code: error.exit_code(), error: error.into() }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, error }) => {
+            error!(code, "the store ends: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn serve_until_the_end(config: Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .thread_name("store")
+        .enable_all()
+        .build()
+        .context("no runtime is to be had")
+        .map_err(fatal)?;
+    let done = runtime.block_on(run(config));
+    // Blocking threads that wait for a lock, or a name server, do not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    let api_socket = serve::bind(config.listen).map_err(misuse)?;
+    let peer_socket = serve::bind(config.peer_listen).map_err(misuse)?;
+    let stop = on_signals().map_err(fatal)?;
+    let incarnation = Incarnation(Uuid::new_v4());
+    info!(
+        name = config.name,
+        %incarnation,
+        listen = %config.listen,
+        peer_listen = %config.peer_listen,
+        data = %config.data.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "store"
+    );
+
+    // HTTP first: alive for the probes, not ready, and honest about what is waited for.
+    let metrics = Metrics::new();
+    let (api_handle, handle_server) = handle::handle(&config.name, incarnation);
+    let api_config = api::Config {
+        body_limit_bytes: config.body_limit,
+        write_timeout: config.write_timeout,
+        ..api::Config::default()
+    };
+    let routes = api::routes(api_handle, api_config, metrics.clone());
+    let stop_http = CancellationToken::new();
+    let api_server = serve::serve(api_socket, routes, Limits::default(), None, stop_http.clone());
+    let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
+    let (peer_state, peer_state_receiver) = watch::channel(None);
+    let counted = metrics.clone();
+    let peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
+    let listener = Listener::new(peer_config.clone(), peer_events.clone(), peer_state_receiver);
+    let peer_limits = Limits { connections_max: PEER_CONNECTIONS_MAX, ..Limits::default() };
+    let peer_server =
+        serve::serve(peer_socket, listener.routes(), peer_limits, Some(listener.on_malformed()), stop_http.clone());
+    let mut tasks = LongLived {
+        api: Some(tokio::spawn(api_server)),
+        peer: Some(tokio::spawn(peer_server)),
+        role: None,
+        status: None,
+        driver: None,
+    };
+
+    let starting = async {
+        // The lock before the first status.json: who reads this incarnation there knows that it lives.
+        handle_server.set_starting("status.lock in the directory shared with the sidecar");
+        let lock = status::lock(&config.directory).await;
+        let (status_file, status_receiver) = watch::channel(status::starting(incarnation));
+        tasks.status = Some(tokio::spawn(status::write(config.directory.clone(), status_receiver)));
+        let (journal_events, journal_events_receiver) = mpsc::channel(JOURNAL_EVENTS_MAX);
+        let opened = open(&config, &metrics, journal_events, handle_server).await;
+        (lock, status_file, journal_events_receiver, opened)
+    };
+    let (lock, status_file, journal_events, opened) = tokio::select! {
+        started = starting => started,
+        () = stop.cancelled() => {
+            info!("told to end while starting");
+            return Ok(());
+        }
+    };
+    let ended = match opened.and_then(|(opened, handle)| Ok((initial_data(&config, &opened)?, opened, handle))) {
+        Err(failure) => {
+            status_file.send_replace(StatusFile { state: State::Failed, ..status::starting(incarnation) });
+            drop(status_file);
+            Err(failure)
+        }
+        Ok((initial_data, opened, handle)) => {
+            let (role_sender, role) = watch::channel(None);
+            let (directory, name) = (config.directory.clone(), config.name.clone());
+            tasks.role = Some(tokio::spawn(async move { role::watch(&directory, &name, role_sender).await }));
+            // Both ends of the driver's that other tasks watch: these tasks must not end in the moment in which it does.
+            let kept = (role.clone(), status_file.clone());
+            let driver = Driver::new(Parts {
+                config: leasehold_replication::Config {
+                    name: config.name.clone(),
+                    replica: opened.replica,
+                    incarnation,
+                    revision: config.revision.clone(),
+                    heartbeat: config.heartbeat,
+                    lost_time: config.lost_time,
+                    hand_over_max: HAND_OVER_MAX,
+                    drain_max: config.drain_max,
+                    new_cluster_id: ClusterId(Uuid::new_v4()),
+                    initial_data,
+                    force_bootstrap: opened.force_bootstrap,
+                },
+                recovered: opened.recovered,
+                documents: opened.documents,
+                journal: opened.journal,
+                journal_events,
+                peers: Peers::new(peer_config, peer_events),
+                peer_events: peer_events_receiver,
+                role,
+                handle,
+                status_file,
+                peer_state,
+                stop,
+            });
+            tasks.driver = Some(tokio::spawn(driver.run()));
+            let ended = tasks.first_to_end().await;
+            drop(kept);
+            ended
+        }
+    };
+
+    // The driver is gone, and with it who sends status.json: its writer writes the last word and ends.
+    stop_http.cancel();
+    if tokio::time::timeout(LAST_STATUS_MAX, wait_for(&mut tasks.status)).await.is_err() {
+        warn!("the last status.json could not be written in time");
+    }
+    for server in [&mut tasks.api, &mut tasks.peer] {
+        let _ = wait_for(server).await; // each has a bound of its own
+    }
+    drop(lock); // from here on the sidecar knows
+    ended
+}
+
+/// The tasks that live as long as the process. None of them may end unseen.
+struct LongLived {
+    api: Option<JoinHandle<()>>,
+    peer: Option<JoinHandle<()>>,
+    role: Option<JoinHandle<()>>,
+    status: Option<JoinHandle<()>>,
+    driver: Option<JoinHandle<End>>,
+}
+
+impl LongLived {
+    /// Waits for the driver's end, or for one that should not have ended.
+    async fn first_to_end(&mut self) -> Result<(), Failure> {
+        let unasked = |what: &str, ended: Option<Result<(), JoinError>>| {
+            let why = ended.and_then(Result::err).map_or("it returned".to_owned(), |error| error.to_string());
+            Err(fatal(anyhow!("{what} ended: {why}")))
+        };
+
+        tokio::select! {
+            Some(ended) = wait_for(&mut self.driver) => match ended {
+                Ok(End::Drained) => {
+                    info!("drained");
+                    Ok(())
+                }
+                Ok(End::Failed { reason }) => Err(fatal(anyhow!(reason))),
+                Ok(End::Wiped { winner }) => {
+                    Err(fatal(anyhow!("the volume was emptied; the next start joins cluster {winner}")))
+                }
+                Err(error) => Err(fatal(anyhow!("the driver ended: {error}"))),
+            },
+            ended = wait_for(&mut self.api) => unasked("the API's server", ended),
+            ended = wait_for(&mut self.peer) => unasked("the peers' server", ended),
+            ended = wait_for(&mut self.role) => unasked("the watch of role.json", ended),
+            ended = wait_for(&mut self.status) => unasked("the writer of status.json", ended),
+        }
+    }
+}
+
+/// How the task ended; nothing where there is none (any more).
+async fn wait_for<T>(task: &mut Option<JoinHandle<T>>) -> Option<Result<T, JoinError>> {
+    let ended = task.as_mut()?.await;
+    *task = None;
+    Some(ended)
+}
+
+/// Opens the volume on a thread that may block: another process may hold it, and a large one takes long to read.
+async fn open(
+    config: &Config,
+    metrics: &Metrics,
+    journal_events: mpsc::Sender<leasehold_store::journal::JournalEvent>,
+    handle: HandleServer,
+) -> Result<(Opened, HandleServer), Failure> {
+    handle.set_starting("the volume: its journal is read");
+    let handle = Arc::new(handle);
+    let (data, waiting, metrics) = (config.data.clone(), Arc::clone(&handle), metrics.clone());
+    let opening = move || {
+        let events = move |event| {
+            // Blocks the journal's thread while the driver is behind; a driver that is gone hears nothing.
+            let _ = journal_events.blocking_send(event);
+        };
+        let mut options = volume::Options::new(events);
+        options.on_fsync = Arc::new(move |took| metrics.journal_fsync(took));
+        options.on_wait = Box::new(move |_| waiting.set_starting("the volume: another process holds it"));
+        Volume::open(&data, options)
+    };
+    let opened = tokio::task::spawn_blocking(opening).await.map_err(|error| fatal(anyhow!(error)))?;
+    let opened = opened.map_err(|error: VolumeError| Failure { code: error.exit_code(), error: error.into() })?;
+    let handle = Arc::into_inner(handle).expect("the opening is over, and with it the one other owner");
+    Ok((opened, handle))
+}
+
+/// The commands of the initial data, where this volume may have to bootstrap; else nobody looks at the file.
+fn initial_data(config: &Config, opened: &Opened) -> Result<Vec<bytes::Bytes>, Failure> {
+    let Some(path) = config.initial_data.as_ref().filter(|_| opened.recovered.state.cluster_id.is_none()) else {
+        return Ok(Vec::new());
+    };
+    let about = || format!("--initial-data {}", path.display());
+    let json = std::fs::read(path).with_context(about).map_err(misuse)?;
+    api::person::initial_data(&json).with_context(about).map_err(misuse)
+}
+
+/// Cancelled by the first SIGTERM or SIGINT. A second one ends the process at once.
+fn on_signals() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if first {
+                told.cancel();
+            } else {
+                warn!("told to end a second time: ending without a hand-over");
+                std::process::exit(i32::from(FATAL));
+            }
+        }
+    });
+    Ok(stop)
+}
+
+fn fatal(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { code: FATAL, error: error.into() }
+}
+
+fn misuse(error: impl Into<anyhow::Error>) -> Failure {
+    Failure { code: MISUSE, error: error.into() }
+}

@@ -1,0 +1,162 @@
+//! Which request goes to which handler: the calls of clients first, pages for people last.
+
+use super::{Answer, Context, handlers, nothing_there, pages};
+use crate::api::problem::{Code, Problem};
+use std::future::Future;
+use std::sync::Arc;
+use warp::filters::BoxedFilter;
+use warp::http::HeaderMap;
+use warp::path::FullPath;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+/// The parameters of a query, decoded, in the order of the request.
+pub(super) type Query = Vec<(String, String)>;
+
+pub(super) fn all(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+    let persons = list(&context).or(create(&context)).unify().boxed();
+    let person = read(&context).or(replace(&context)).unify().or(delete(&context)).unify().boxed();
+    persons.or(person).unify().or(people(&context)).unify().or(rest(&context)).unify().boxed()
+}
+
+fn list(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons")
+        .and(get_or_head())
+        .and(query())
+        .and(with(context))
+        .map(|query: Query, context: Arc<Context>| context.finish(handlers::list(&context, query)))
+        .boxed()
+}
+
+fn create(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons")
+        .and(warp::post())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .and(with(context))
+        .then(|query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+            finish(&context, async {
+                no_query(&query)?;
+                handlers::create(&context, &headers, body).await
+            })
+            .await
+        })
+        .boxed()
+}
+
+fn read(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons" / String)
+        .and(get_or_head())
+        .and(query())
+        .and(with(context))
+        .map(|id: String, query: Query, context: Arc<Context>| {
+            context.finish(no_query(&query).and_then(|()| handlers::read(&context, &id)))
+        })
+        .boxed()
+}
+
+fn replace(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons" / String)
+        .and(warp::put())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .and(with(context))
+        .then(|id: String, query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+            finish(&context, async {
+                no_query(&query)?;
+                handlers::replace(&context, &id, &headers, body).await
+            })
+            .await
+        })
+        .boxed()
+}
+
+fn delete(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons" / String)
+        .and(warp::delete())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(with(context))
+        .then(|id: String, query: Query, headers: HeaderMap, context: Arc<Context>| async move {
+            finish(&context, async {
+                no_query(&query)?;
+                handlers::delete(&context, &id, &headers).await
+            })
+            .await
+        })
+        .boxed()
+}
+
+/// Probes, metrics and what is for people. A probe may carry any query: it is not worth a restart.
+fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    let page = |page: fn(&Context) -> Answer| {
+        get_or_head().and(with(context)).map(move |context: Arc<Context>| context.finish(page(&context)))
+    };
+    let strict = |page: fn(&Context) -> Answer| {
+        get_or_head().and(query()).and(with(context)).map(move |query: Query, context: Arc<Context>| {
+            context.finish(no_query(&query).and_then(|()| page(&context)))
+        })
+    };
+    let leader = warp::path!("api" / "leader")
+        .and(get_or_head())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(with(context))
+        .map(|query: Query, headers: HeaderMap, context: Arc<Context>| {
+            context.finish(no_query(&query).and_then(|()| pages::leader(&context, &headers)))
+        });
+    leader
+        .or(warp::path!("api" / "status").and(strict(pages::status)))
+        .unify()
+        .or(warp::path!("healthz").and(page(pages::healthz)))
+        .unify()
+        .or(warp::path!("readyz").and(page(pages::readyz)))
+        .unify()
+        .or(warp::path!("metrics").and(page(pages::metrics)))
+        .unify()
+        .or(warp::path::end().and(page(pages::index)))
+        .unify()
+        .boxed()
+}
+
+/// Everything that no call took: `OPTIONS`, other methods, other paths.
+fn rest(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path::full()
+        .and(warp::method())
+        .and(with(context))
+        .map(|path: FullPath, method, context: Arc<Context>| context.finish(nothing_there(path.as_str(), &method)))
+        .boxed()
+}
+
+async fn finish(context: &Context, answer: impl Future<Output = Answer>) -> Response {
+    let answer = answer.await;
+    context.finish(answer)
+}
+
+fn with(
+    context: &Arc<Context>,
+) -> impl Filter<Extract = (Arc<Context>,), Error = std::convert::Infallible> + Clone + use<> {
+    let context = context.clone();
+    warp::any().map(move || context.clone())
+}
+
+fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    warp::get().or(warp::head()).unify()
+}
+
+fn query() -> impl Filter<Extract = (Query,), Error = Rejection> + Copy {
+    warp::query::<Query>()
+}
+
+/// What a call does not know is an error: a misspelt parameter would else be a wrong answer.
+fn no_query(query: &Query) -> Result<(), Problem> {
+    match query.first() {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Problem::new(Code::InvalidQuery, format!("the parameter `{name}` is not known; this call takes none"))
+                .with("parameter", name.as_str()))
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What people, probes and Prometheus ask a replica about itself.
+
+use super::problem::{Code, Problem};
+use super::{Answer, Context, person};
+use crate::handle::Handle;
+use crate::telemetry::phase_word;
+use leasehold_replication::{Phase, Position, Status};
+use serde_json::{Value, json};
+use warp::http::header::{ACCEPT, CONTENT_TYPE};
+use warp::http::{HeaderMap, HeaderValue, StatusCode};
+use warp::reply::Response;
+
+/// Who leads, as far as this replica knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    /// Its pod.
+    pub(super) name: String,
+    /// Where clients reach it; none when no role.json said so.
+    pub(super) address: Option<String>,
+    /// Its term.
+    pub(super) term: u64,
+}
+
+/// The leader that this replica hears, or itself. A claim that was never heard is nobody.
+pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
+    let status = handle.status()?;
+    let claim = status.following.as_ref().filter(|_| status.leader_heard || status.phase == Phase::Leading)?;
+    let role = handle.role();
+    let address = role.as_ref().and_then(|role| {
+        let named = role.leader.as_ref().filter(|leader| {
+            leader.name == claim.name && leader.incarnation.is_none_or(|found| found == claim.incarnation.0)
+        });
+        let member = || role.members.iter().find(|member| member.name == claim.name);
+        named.map(|leader| &leader.address).or_else(|| member().map(|member| &member.address)).cloned()
+    });
+    Some(Leader { name: claim.name.clone(), address, term: claim.term.0 })
+}
+
+/// `GET /api/leader`
+pub(super) fn leader(context: &Context, headers: &HeaderMap) -> Answer {
+    let handle = &context.handle;
+    let status = handle.status();
+    let is_leader = status.as_ref().is_some_and(|status| status.phase == Phase::Leading);
+    if wants_text(headers) {
+        return Ok(text(StatusCode::OK, if is_leader { "true" } else { "false" }));
+    }
+    let seen = leader_seen(handle);
+    Ok(page(&json!({
+        "isLeader": is_leader,
+        "name": seen.as_ref().map(|leader| &leader.name),
+        "address": seen.as_ref().and_then(|leader| leader.address.as_ref()),
+        "term": seen.as_ref().map_or_else(|| status.as_ref().map_or(0, |s| s.promise.term.0), |leader| leader.term),
+        "self": handle.name(),
+        "state": state(status.as_deref()),
+        "leaderHeard": status.as_ref().is_some_and(|status| status.leader_heard),
+    })))
+}
+
+/// `GET /api/status`
+pub(super) fn status(context: &Context) -> Answer {
+    let handle = &context.handle;
+    let applied = handle.documents().applied();
+    let status = handle.status();
+    let mut body = json!({
+        "self": handle.name(),
+        "state": state(status.as_deref()),
+        "ready": handle.ready().is_ok(),
+        "notReadyBecause": handle.ready().err(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "incarnation": handle.incarnation().0,
+        "replica": handle.replica().map(|replica| replica.0),
+        "applied": position(applied),
+        "role": handle.role().as_deref(),
+        "waitingFor": handle.starting().map(|why| vec![why.to_string()]).unwrap_or_default(),
+    });
+    if let (Some(status), Value::Object(body)) = (status, &mut body) {
+        let seen = leader_seen(handle);
+        let more = json!({
+            "clusterId": status.cluster_id.map(|id| id.0),
+            "foreignClusterId": status.foreign_cluster_id.map(|id| id.0),
+            "bootstrapping": status.bootstrapping,
+            "voter": status.voter,
+            "eligible": status.eligible,
+            "promised": { "term": status.promise.term.0, "incarnation": status.promise.incarnation.0 },
+            "position": position(status.position),
+            "committed": status.committed.0,
+            "lagEntries": status.committed.0.saturating_sub(applied.seq.0),
+            "leader": seen.map(|leader| json!({
+                "name": leader.name, "address": leader.address, "term": leader.term,
+            })),
+            "leaderHeard": status.leader_heard,
+            "following": status.following,
+            "campaign": status.campaign.map(|term| term.0),
+            "rank": status.rank,
+            "needTerm": status.need_term.map(|term| term.0),
+            "handOver": status.hand_over.as_ref().map(|to| json!({
+                "to": to.as_ref().map(|(name, _)| name),
+                "incarnation": to.as_ref().map(|(_, incarnation)| incarnation.0),
+            })),
+            "voters": status.voters.voters,
+            "floor": status.voters.floor,
+            "format": status.voters.format,
+            "followers": status.followers.iter().map(|follower| json!({
+                "name": follower.name,
+                "replica": follower.replica.0,
+                "incarnation": follower.incarnation.0,
+                "voter": follower.voter,
+                "connected": follower.connected,
+                "eligible": follower.eligible,
+                "verified": follower.verified.0,
+                "lagEntries": status.position.seq.0.saturating_sub(follower.verified.0),
+            })).collect::<Vec<_>>(),
+            "caughtUp": status.caught_up,
+            "drained": status.drained,
+            "waitingFor": status.waiting_for,
+        });
+        if let Value::Object(more) = more {
+            body.extend(more);
+        }
+    }
+    Ok(page(&body))
+}
+
+/// `GET /healthz`: the process does its work. Neither the API server nor a leader is needed for that.
+pub(super) fn healthz(context: &Context) -> Answer {
+    if context.handle.is_alive() {
+        Ok(text(StatusCode::OK, "ok"))
+    } else {
+        Err(Problem::new(Code::Stopping, "the replica has ended"))
+    }
+}
+
+/// `GET /readyz`
+pub(super) fn readyz(context: &Context) -> Answer {
+    match context.handle.ready() {
+        Ok(()) => Ok(text(StatusCode::OK, "ok")),
+        Err(why) => Err(Problem::new(Code::NotReady, why)),
+    }
+}
+
+/// `GET /metrics`
+pub(super) fn metrics(context: &Context) -> Answer {
+    let metrics = context.metrics.encode(&context.handle).map_err(|error| {
+        tracing::error!(%error, "the metrics cannot be written");
+        Problem::new(Code::Internal, "the metrics cannot be written; see the log")
+    })?;
+    let mut response = Response::new(metrics.into());
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// `GET /`
+pub(super) fn index(context: &Context) -> Answer {
+    let one = format!("/{}/{{id}}", person::COLLECTION);
+    Ok(page(&json!({
+        "name": "leasehold-store",
+        "version": env!("CARGO_PKG_VERSION"),
+        "self": context.handle.name(),
+        "calls": {
+            "GET /persons": "all persons; filters: firstName, lastName, id",
+            "POST /persons": "add a person (at the leader)",
+            format!("GET {one}"): "one person",
+            format!("PUT {one}"): "add or replace a person (at the leader)",
+            format!("DELETE {one}"): "remove a person (at the leader)",
+            "GET /api/leader": "who leads; Accept: text/plain: true or false",
+            "GET /api/status": "all that this replica says of itself",
+            "GET /healthz": "is the process alive",
+            "GET /readyz": "may it be asked",
+            "GET /metrics": "for Prometheus",
+        },
+    })))
+}
+
+/// An answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+fn state(status: Option<&Status>) -> &'static str {
+    phase_word(status.map_or(Phase::Starting, |status| status.phase))
+}
+
+fn position(position: Position) -> Value {
+    json!({ "term": position.term.0, "sequence": position.seq.0 })
+}
+
+/// `text/plain` is named, and JSON is not: then a shell asks.
+fn wants_text(headers: &HeaderMap) -> bool {
+    let accepts = |kind: &str| {
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+            value.split(',').any(|each| each.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case(kind))
+        })
+    };
+    accepts("text/plain") && !accepts("application/json")
+}
+
+fn page(value: &Value) -> Response {
+    let mut response = Response::new(value.to_string().into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,205 @@
+//! What clients are told when something is not done: `application/problem+json` (RFC 9457).
+//!
+//! The `type` is `urn:leasehold:<code>`; all codes stand in the one list below, [`Code`]. A code is never reused for
+//! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves it open.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use warp::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use warp::http::{HeaderName, HeaderValue, StatusCode};
+use warp::reply::Response;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
+        /// Every reason for an answer that is not the one that was asked for: its word, its status, its title.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Code {
+            /// The one list.
+            pub const ALL: &[Code] = &[$(Code::$name,)+];
+
+            /// The word in `urn:leasehold:<code>`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $code,)+ }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Code::$name => StatusCode::$status,)+ }
+            }
+
+            /// The same for every problem of this code.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// 400: the body is not JSON; `line` and `column` say where.
+    MalformedJson = "malformed-json", BAD_REQUEST, "The body is not JSON";
+    /// 400: arrays and objects are nested more than 127 deep.
+    TooDeep = "too-deep", BAD_REQUEST, "The JSON is nested too deep";
+    /// 400: an object has the same key twice. Readers of JSON disagree on what that means, so it is never stored.
+    DuplicateKey = "duplicate-key", BAD_REQUEST, "A key stands twice in one object";
+    /// 400: a field is missing, unknown, of another type, empty or too long; `pointer`, `line` and `column` say which.
+    InvalidRecord = "invalid-record", BAD_REQUEST, "The record is not as it must be";
+    /// 400: the id in the path is not a UUID.
+    InvalidId = "invalid-id", BAD_REQUEST, "The id is not a UUID";
+    /// 400: the id in the body is another one than in the path.
+    IdMismatch = "id-mismatch", BAD_REQUEST, "Path and body name different records";
+    /// 400: a query parameter is not known here, is given twice, or has a value that cannot be.
+    InvalidQuery = "invalid-query", BAD_REQUEST, "The query cannot be answered";
+    /// 400: `If-Match` or `If-None-Match` is not one that this call understands.
+    InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition cannot be understood";
+    /// 400: the body ended early or its framing is broken.
+    BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body did not arrive whole";
+    /// 404: there is no such path.
+    UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
+    /// 404: there is no record with that id.
+    UnknownId = "unknown-id", NOT_FOUND, "There is no record with this id";
+    /// 405: the path exists, the method does not; `Allow` names those that do.
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
+    /// 408: the body did not arrive in time.
+    BodyTimeout = "body-timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
+    /// 409: a record with that id and other content exists.
+    Conflict = "conflict", CONFLICT, "Another record has this id";
+    /// 412: `If-Match` or `If-None-Match` does not hold.
+    PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "The condition does not hold";
+    /// 413: the body is longer than the limit, which `limitBytes` says.
+    BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
+    /// 415: the body is not declared as `application/json`, or is encoded.
+    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
+    /// 421: this replica follows; `leader` and `Location` say who leads. Not done.
+    NotLeader = "not-leader", MISDIRECTED_REQUEST, "This replica does not lead";
+    /// 500: a fault of ours; the log says more.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "The store has a fault";
+    /// 503: the replica has not opened its volume, or has not caught up since its start.
+    NotReady = "not-ready", SERVICE_UNAVAILABLE, "This replica is not ready";
+    /// 503: nobody is known to lead. Not done.
+    NoLeader = "no-leader", SERVICE_UNAVAILABLE, "Nobody is known to lead";
+    /// 503: this replica is about to lead and finds out whether it may. Not done.
+    Recovering = "recovering", SERVICE_UNAVAILABLE, "The leader is recovering";
+    /// 503: the leader does not hear a majority of the voters. Not done.
+    NoMajority = "no-majority", SERVICE_UNAVAILABLE, "The leader has no majority";
+    /// 503: there are fewer voters than the cluster needs to keep a write. Not done.
+    TooFewVoters = "too-few-voters", SERVICE_UNAVAILABLE, "Too few replicas count";
+    /// 503: the leadership is being handed over. Not done.
+    HandingOver = "handing-over", SERVICE_UNAVAILABLE, "The leadership is being handed over";
+    /// 503: the new cluster is not confirmed by its Lease yet. Not done.
+    Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being made";
+    /// 503: too many writes wait. Not done.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many writes wait";
+    /// 503: the disk failed or the volume is of another cluster. Not done.
+    Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
+    /// 503: the leadership was lost, and another entry took the place of this write. Not done.
+    Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leadership was lost before the write was committed";
+    /// 503: the process ends. Not done.
+    Stopping = "stopping", SERVICE_UNAVAILABLE, "This replica is ending";
+    /// 504: not committed in time; it may still be done. Ask, or send the same again: the same record is stored once.
+    OutcomeUnknown = "outcome-unknown", GATEWAY_TIMEOUT, "The outcome of the write is unknown";
+}
+
+/// One problem, about to be an answer.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    more: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The body, field by field as it is sent.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
+}
+
+impl Problem {
+    /// `detail`: what and where, for the person who sent the request.
+    pub fn new(code: Code, detail: impl Into<String>) -> Problem {
+        let problem = Problem { code, detail: detail.into(), more: Map::new(), headers: Vec::new() };
+        // Every 503 is over soon, or a person must look; either way a second is a good time to ask again.
+        if code.status() == StatusCode::SERVICE_UNAVAILABLE { problem.header(RETRY_AFTER, "1") } else { problem }
+    }
+
+    /// Adds a member to the body.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Problem {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Where in the body it is, both from 1; the column counts bytes.
+    pub fn at(self, line: usize, column: usize) -> Problem {
+        self.with("line", line).with("column", column)
+    }
+
+    /// Names the methods that the path takes.
+    pub fn allow(self, methods: &'static str) -> Problem {
+        self.header(ALLOW, methods)
+    }
+
+    /// Says where to ask instead. A URL that is no header value is left out.
+    pub fn location(self, url: &str) -> Problem {
+        self.header(LOCATION, url)
+    }
+
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What and where.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The answer.
+    pub fn into_response(self) -> Response {
+        let body = Body {
+            r#type: format!("urn:leasehold:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            more: &self.more,
+        };
+        let text = serde_json::to_string(&body).expect("strings and numbers have a JSON form");
+        let mut response = Response::new(text.into());
+        *response.status_mut() = self.code.status();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().extend(self.headers);
+        response
+    }
+
+    fn header(mut self, name: HeaderName, value: &str) -> Problem {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_code_has_a_word_of_its_own_and_an_error_status() {
+        let words: HashSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(words.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+            assert!(code.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{code:?}");
+        }
+    }
+}

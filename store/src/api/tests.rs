@@ -1,0 +1,266 @@
+//! Every call and every bad input, against a made-up replica that applies what it is sent.
+
+mod bad_input;
+mod calls;
+mod leading;
+
+use super::*;
+use crate::documents::Documents;
+use crate::handle::{HandleServer, WriteError, WriteRequest, Written, handle};
+use bytes::Bytes;
+use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile};
+use leasehold_replication::{
+    Claim, ClusterId, Incarnation, Phase, Position, Promise, Refusal, ReplicaId, Seq, Status, Term, Voter, Voters,
+};
+use serde_json::Value;
+use std::sync::Mutex;
+use uuid::Uuid;
+use warp::http::{Response, StatusCode};
+use warp::test::RequestBuilder;
+
+const JOHANNA: &str = r#"{"firstName": "Johanna","lastName": "Koester","id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
+const JOHANNA_STORED: &str =
+    r#"{"firstName":"Johanna","lastName":"Koester","id":"e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
+const JOHANNA_PATH: &str = "/persons/e956b5d0-fa0c-40e8-9da9-333c214dcaf7";
+const SEED: &str = r#"[
+  { "firstName": "Niklas", "lastName": "Heidloff",    "id": "e0a08c5b-62d5-4b20-a024-e1c270d901c2" },
+  { "firstName": "Adam",   "lastName": "Deleeuw",     "id": "93115462-543c-4149-9b75-2b1a84bd326c" },
+  { "firstName": "Thomas", "lastName": "Suedbroecker","id": "dd35e011-093b-4c63-9d54-040a5dc3d28f" },
+  { "firstName": "Alain",  "lastName": "Airom",       "id": "918b0da0-afda-4cbf-a370-0347a6ede98e" }
+]"#;
+
+/// What the made-up replica does with a write.
+#[derive(Clone, Copy, Debug)]
+enum Serving {
+    /// Commits and applies it.
+    Applies,
+    /// Answers this.
+    Says(WriteError),
+    /// Takes it and never answers.
+    Hangs,
+    /// Takes it and loses it.
+    Drops,
+}
+
+/// The API of the pod `pod-0`, over a made-up replica.
+struct Api {
+    routes: BoxedFilter<(super::Response,)>,
+    handle: Handle,
+    server: Arc<Mutex<HandleServerParts>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct HandleServerParts {
+    server: HandleServer,
+    documents: Documents,
+    serving: Serving,
+    /// Writes that reached the replica.
+    taken: usize,
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Api {
+    /// The leader, with the four persons.
+    fn leader() -> Api {
+        let api = Api::starting();
+        api.load(SEED);
+        api.set_status(status(Phase::Leading, "pod-0"));
+        api
+    }
+
+    /// A follower of pod-1, with the four persons.
+    fn follower() -> Api {
+        let api = Api::starting();
+        api.load(SEED);
+        api.set_status(status(Phase::Follower, "pod-1"));
+        api.serve(Serving::Says(WriteError::Refused(Refusal::NotLeader)));
+        api.lock().server.set_role(role("pod-1"));
+        api
+    }
+
+    /// A replica whose volume is not open.
+    fn starting() -> Api {
+        let (handle, mut server) = handle("pod-0", Incarnation(Uuid::from_u128(7)));
+        let (_, nobody) = tokio::sync::mpsc::channel(1);
+        let mut writes = std::mem::replace(&mut server.writes, nobody);
+        let parts = HandleServerParts { server, documents: Documents::new(), serving: Serving::Applies, taken: 0 };
+        let parts = Arc::new(Mutex::new(parts));
+        let served = parts.clone();
+        let task = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Some(request) = writes.recv().await {
+                kept.extend(served.lock().unwrap().serve(request));
+            }
+        });
+        let config = Config {
+            body_limit_bytes: 2_000,
+            write_timeout: Duration::from_millis(200),
+            body_timeout: Duration::from_millis(200),
+        };
+        let routes = routes(handle.clone(), config, Metrics::new());
+        Api { routes, handle, server: parts, task }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HandleServerParts> {
+        self.server.lock().unwrap()
+    }
+
+    fn load(&self, json: &str) {
+        let mut parts = self.lock();
+        for command in person::initial_data(json.as_bytes()).unwrap() {
+            parts.apply(&command);
+        }
+    }
+
+    fn set_status(&self, status: Status) {
+        self.lock().server.set_status(ReplicaId(Uuid::from_u128(1)), status);
+    }
+
+    fn serve(&self, serving: Serving) {
+        self.lock().serving = serving;
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Response<Bytes> {
+        let response = request.reply(&self.routes).await;
+        assert!(response.headers().contains_key(SEQUENCE), "every answer carries the sequence: {response:?}");
+        response
+    }
+
+    async fn get(&self, path: &str) -> Response<Bytes> {
+        self.send(warp::test::request().path(path)).await
+    }
+
+    async fn json(&self, method: &str, path: &str, body: impl AsRef<[u8]>) -> Response<Bytes> {
+        let request = warp::test::request().method(method).path(path).header("content-type", "application/json");
+        self.send(request.body(body)).await
+    }
+
+    async fn post(&self, body: impl AsRef<[u8]>) -> Response<Bytes> {
+        self.json("POST", "/persons", body).await
+    }
+
+    async fn count(&self) -> usize {
+        let list = self.get("/persons").await;
+        value(&list).as_array().unwrap().len()
+    }
+}
+
+impl HandleServerParts {
+    fn apply(&mut self, command: &[u8]) -> Written {
+        let position = Position::new(3, self.documents.applied().seq.0 + 1);
+        let outcome = self.documents.apply(position, command);
+        self.server.set_documents(&self.documents);
+        Written { position, outcome }
+    }
+
+    /// A request that is to hang comes back, to be kept.
+    fn serve(&mut self, request: WriteRequest) -> Option<WriteRequest> {
+        self.taken += 1;
+        let answer = match self.serving {
+            Serving::Applies => Ok(self.apply(&request.command)),
+            Serving::Says(error) => Err(error),
+            Serving::Hangs => return Some(request),
+            Serving::Drops => return None,
+        };
+        let _ = request.reply.send(answer);
+        None
+    }
+}
+
+fn status(phase: Phase, leader: &str) -> Status {
+    let incarnation = Incarnation(Uuid::from_u128(if leader == "pod-0" { 7 } else { 8 }));
+    let voters = (0..3)
+        .map(|ordinal| Voter {
+            replica: ReplicaId(Uuid::from_u128(1 + ordinal)),
+            name: format!("pod-{ordinal}"),
+            peer_address: format!("10.0.0.{ordinal}:8090"),
+        })
+        .collect();
+    Status {
+        phase,
+        cluster_id: Some(ClusterId(Uuid::from_u128(9))),
+        bootstrapping: false,
+        foreign_cluster_id: None,
+        voter: true,
+        eligible: true,
+        promise: Promise { term: Term(3), incarnation },
+        position: Position::new(3, 4),
+        committed: Seq(4),
+        following: Some(Claim {
+            cluster_id: ClusterId(Uuid::from_u128(9)),
+            term: Term(3),
+            incarnation,
+            name: leader.to_owned(),
+            peer_address: "10.0.0.1:8090".to_owned(),
+        }),
+        leader_heard: true,
+        campaign: None,
+        rank: 0,
+        need_term: None,
+        hand_over: None,
+        voters: Voters { format: 1, floor: 2, voters },
+        followers: Vec::new(),
+        caught_up: true,
+        drained: false,
+        waiting_for: Vec::new(),
+    }
+}
+
+fn role(leader: &str) -> RoleFile {
+    let address = |name: &str| format!("{name}.database-service.database.svc.cluster.local:8089");
+    RoleFile {
+        version: 1,
+        generation: 1,
+        role: if leader == "pod-0" { Role::Leader } else { Role::Follower },
+        term: 3,
+        cluster_id: Some(Uuid::from_u128(9)),
+        self_name: "pod-0".to_owned(),
+        leader: Some(Leader {
+            name: leader.to_owned(),
+            incarnation: Some(Uuid::from_u128(if leader == "pod-0" { 7 } else { 8 })),
+            address: address(leader),
+            peer_address: "10.0.0.1:8090".to_owned(),
+        }),
+        members: ["pod-0", "pod-1", "pod-2"]
+            .map(|name| Member { name: name.to_owned(), address: address(name), peer_address: String::new() })
+            .to_vec(),
+        hand_over_to: None,
+        off_lease: false,
+        paused: false,
+        lease: LeaseInfo {
+            namespace: "database".to_owned(),
+            name: "database-cluster".to_owned(),
+            duration_ms: 15_000,
+            valid_until_boottime_ns: None,
+            valid_until_unix_ms: None,
+        },
+    }
+}
+
+fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+fn value(response: &Response<Bytes>) -> Value {
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+/// The problem of a response: it has the code, the code's status, and reads as RFC 9457 says.
+#[track_caller]
+fn problem(response: &Response<Bytes>, code: Code) -> Value {
+    let body = value(response);
+    assert_eq!(body["type"], format!("urn:leasehold:{}", code.as_str()), "{body}");
+    assert_eq!(response.status(), code.status(), "{body}");
+    assert_eq!(body["status"], code.status().as_u16());
+    assert_eq!(body["title"], code.title());
+    assert!(!body["detail"].as_str().unwrap().is_empty());
+    assert_eq!(header(response, "content-type"), Some("application/problem+json"));
+    let is_unavailable = code.status() == StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!(header(response, "retry-after"), is_unavailable.then_some("1"));
+    body
+}

@@ -1,0 +1,230 @@
+use super::*;
+
+#[tokio::test]
+async fn a_starting_replica_answers_503_with_the_reason_and_no_empty_list() {
+    let api = Api::starting();
+    api.lock().server.set_starting("another process holds the lock of /data");
+    for path in ["/persons", JOHANNA_PATH, "/readyz"] {
+        let body = problem(&api.get(path).await, Code::NotReady);
+        assert!(body["detail"].as_str().unwrap().contains("another process holds the lock"), "{body}");
+    }
+    problem(&api.post(JOHANNA).await, Code::NotReady);
+    assert_eq!(api.lock().taken, 0);
+    assert_eq!(api.get("/healthz").await.status(), StatusCode::OK);
+    let leader = value(&api.get("/api/leader").await);
+    assert_eq!((&leader["isLeader"], &leader["name"]), (&false.into(), &Value::Null));
+    let status = value(&api.get("/api/status").await);
+    assert_eq!(status["state"], "starting");
+    assert_eq!(status["waitingFor"][0], "another process holds the lock of /data");
+    assert_eq!(api.get("/metrics").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_replica_is_ready_once_it_caught_up_and_stays_so_without_a_leader() {
+    let api = Api::follower();
+    let lost = Status { leader_heard: false, ..status(Phase::Follower, "pod-1") };
+    let waiting = vec!["database-cluster-2".to_owned()];
+    api.set_status(Status { caught_up: false, waiting_for: waiting, ..lost.clone() });
+    let body = problem(&api.get("/persons").await, Code::NotReady);
+    assert!(body["detail"].as_str().unwrap().contains("database-cluster-2"), "{body}");
+    problem(&api.get("/readyz").await, Code::NotReady);
+    api.set_status(lost);
+    assert_eq!(api.get("/readyz").await.status(), StatusCode::OK);
+    assert_eq!(api.count().await, 4);
+}
+
+#[tokio::test]
+async fn a_draining_replica_is_not_ready_and_still_reads() {
+    let api = Api::leader();
+    api.set_status(status(Phase::Draining, "pod-0"));
+    problem(&api.get("/readyz").await, Code::NotReady);
+    assert_eq!(api.count().await, 4);
+}
+
+#[tokio::test]
+async fn a_failed_or_foreign_replica_does_not_answer_for_the_data() {
+    let api = Api::leader();
+    api.set_status(status(Phase::Failed, "pod-0"));
+    problem(&api.get("/persons").await, Code::NotReady);
+    problem(&api.get("/readyz").await, Code::NotReady);
+    let foreign = Some(ClusterId(Uuid::from_u128(99)));
+    api.set_status(Status { foreign_cluster_id: foreign, ..status(Phase::Follower, "pod-1") });
+    let body = problem(&api.get("/persons").await, Code::NotReady);
+    assert!(body["detail"].as_str().unwrap().contains(&Uuid::from_u128(99).to_string()), "{body}");
+}
+
+#[tokio::test]
+async fn the_leader_says_that_it_leads() {
+    let api = Api::leader();
+    api.lock().server.set_role(role("pod-0"));
+    let body = value(&api.get("/api/leader").await);
+    assert_eq!(body["isLeader"], true);
+    assert_eq!(body["name"], "pod-0");
+    assert_eq!(body["address"], "pod-0.database-service.database.svc.cluster.local:8089");
+    assert_eq!(body["term"], 3);
+    assert_eq!(body["self"], "pod-0");
+    assert_eq!(body["state"], "leading");
+    let follower = Api::follower();
+    let body = value(&follower.get("/api/leader").await);
+    assert_eq!((&body["isLeader"], &body["name"], &body["self"]), (&false.into(), &"pod-1".into(), &"pod-0".into()));
+    for (api, word) in [(&api, "true"), (&follower, "false")] {
+        let text = api.send(warp::test::request().path("/api/leader").header("accept", "text/plain")).await;
+        assert_eq!(text.body(), word);
+        assert_eq!(header(&text, "content-type"), Some("text/plain; charset=utf-8"));
+        for accept in ["*/*", "application/json", "application/json, text/plain;q=0.5"] {
+            let json = api.send(warp::test::request().path("/api/leader").header("accept", accept)).await;
+            assert_eq!(header(&json, "content-type"), Some("application/json"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_leader_s_address_comes_from_the_members_where_the_lease_names_another() {
+    let api = Api::follower();
+    api.lock().server.set_role(role("pod-2"));
+    let body = value(&api.get("/api/leader").await);
+    assert_eq!(body["name"], "pod-1", "who is heard leads, whatever the Lease says");
+    assert_eq!(body["address"], "pod-1.database-service.database.svc.cluster.local:8089");
+    api.lock().server.set_role(RoleFile { members: Vec::new(), ..role("pod-2") });
+    let refused = api.post(JOHANNA).await;
+    let body = problem(&refused, Code::NotLeader);
+    assert_eq!((&body["leader"]["name"], &body["leader"]["address"]), (&"pod-1".into(), &Value::Null));
+    assert_eq!(header(&refused, "location"), None);
+}
+
+#[tokio::test]
+async fn without_a_leader_a_write_is_503() {
+    let api = Api::follower();
+    api.set_status(Status { leader_heard: false, ..status(Phase::Follower, "pod-1") });
+    problem(&api.post(JOHANNA).await, Code::NoLeader);
+    api.set_status(Status { following: None, ..status(Phase::Follower, "pod-1") });
+    problem(&api.post(JOHANNA).await, Code::NoLeader);
+    // It lost its leadership a moment ago, and its status does not say so yet.
+    api.set_status(status(Phase::Leading, "pod-0"));
+    problem(&api.post(JOHANNA).await, Code::NoLeader);
+    assert_eq!(value(&api.get("/api/leader").await)["leaderHeard"], true);
+}
+
+#[tokio::test]
+async fn every_reason_why_a_write_is_not_done_has_its_code() {
+    let api = Api::leader();
+    for (error, code) in [
+        (WriteError::Refused(Refusal::Recovering), Code::Recovering),
+        (WriteError::Refused(Refusal::NoMajority), Code::NoMajority),
+        (WriteError::Refused(Refusal::TooFewVoters { have: 1, floor: 2 }), Code::TooFewVoters),
+        (WriteError::Refused(Refusal::HandingOver), Code::HandingOver),
+        (WriteError::Refused(Refusal::Bootstrapping), Code::Bootstrapping),
+        (WriteError::Refused(Refusal::Overloaded), Code::Overloaded),
+        (WriteError::Refused(Refusal::Failed), Code::Failed),
+        (WriteError::Overwritten, Code::Overwritten),
+        (WriteError::Closed, Code::Stopping),
+        (WriteError::Unknown, Code::OutcomeUnknown),
+    ] {
+        api.serve(Serving::Says(error));
+        for (method, path) in [("POST", "/persons"), ("PUT", JOHANNA_PATH), ("DELETE", JOHANNA_PATH)] {
+            let body = problem(&api.json(method, path, JOHANNA).await, code);
+            let detail = body["detail"].as_str().unwrap();
+            assert_eq!(detail.contains("not done"), code != Code::OutcomeUnknown, "{detail}");
+        }
+    }
+    let scrape = api.get("/metrics").await;
+    let text = String::from_utf8(scrape.body().to_vec()).unwrap();
+    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 27"), "{text}");
+    assert!(text.contains("leasehold_store_writes_total{result=\"unknown\"} 3"), "{text}");
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_answers_has_an_unknown_outcome() {
+    let api = Api::leader();
+    for serving in [Serving::Hangs, Serving::Drops] {
+        api.serve(serving);
+        let body = problem(&api.post(JOHANNA).await, Code::OutcomeUnknown);
+        assert!(body["detail"].as_str().unwrap().contains("200 ms"), "{body}");
+    }
+    assert_eq!(api.lock().taken, 2);
+}
+
+#[tokio::test]
+async fn when_the_driver_is_gone_the_process_is_not_healthy() {
+    let api = Api::leader();
+    api.task.abort();
+    while api.handle.is_alive() {
+        tokio::task::yield_now().await;
+    }
+    problem(&api.get("/healthz").await, Code::Stopping);
+    problem(&api.get("/readyz").await, Code::NotReady);
+    problem(&api.post(JOHANNA).await, Code::Stopping);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_refused_at_once() {
+    let (handle, _server) = handle("pod-0", Incarnation(Uuid::nil()));
+    let waiting: Vec<_> = (0..crate::handle::WRITES_WAITING_MAX)
+        .map(|_| {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.write(Bytes::new(), Duration::from_secs(60)).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let refused = loop {
+        // Whoever comes before the queue is full waits, and is given up.
+        match handle.write(Bytes::new(), Duration::from_millis(1)).await {
+            Err(WriteError::Unknown) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(refused, Err(WriteError::Refused(Refusal::Overloaded)));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn the_status_says_everything() {
+    let api = Api::leader();
+    api.lock().server.set_role(role("pod-0"));
+    let follower = leasehold_replication::FollowerStatus {
+        name: "pod-1".to_owned(),
+        replica: ReplicaId(Uuid::from_u128(2)),
+        incarnation: Incarnation(Uuid::from_u128(8)),
+        voter: true,
+        connected: true,
+        verified: Seq(1),
+        eligible: true,
+    };
+    api.set_status(Status { followers: vec![follower], ..status(Phase::Leading, "pod-0") });
+    let body = value(&api.get("/api/status").await);
+    assert_eq!(body["state"], "leading");
+    assert_eq!(body["ready"], true);
+    assert_eq!(body["clusterId"], Uuid::from_u128(9).to_string());
+    assert_eq!(body["replica"], Uuid::from_u128(1).to_string());
+    assert_eq!(body["incarnation"], Uuid::from_u128(7).to_string());
+    assert_eq!(body["promised"]["term"], 3);
+    assert_eq!(body["position"], serde_json::json!({"term": 3, "sequence": 4}));
+    assert_eq!(body["applied"], serde_json::json!({"term": 3, "sequence": 4}));
+    assert_eq!(body["voters"][2]["name"], "pod-2");
+    assert_eq!(body["floor"], 2);
+    assert_eq!(body["followers"][0]["lagEntries"], 3);
+    assert_eq!(body["role"]["self"], "pod-0");
+    assert_eq!(body["leader"]["name"], "pod-0");
+    let text = String::from_utf8(api.get("/metrics").await.body().to_vec()).unwrap();
+    for line in [
+        "leasehold_store_state{state=\"leading\"} 1",
+        "leasehold_store_voters 3",
+        "leasehold_store_committed_sequence 4",
+        "leasehold_store_promised_term 3",
+        "leasehold_store_ready 1",
+        "leasehold_store_follower_lag_entries{follower=\"pod-1\"} 3",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_index_names_calls_that_exist() {
+    let api = Api::leader();
+    let index = value(&api.get("/").await);
+    for call in index["calls"].as_object().unwrap().keys() {
+        let (method, path) = call.split_once(' ').unwrap();
+        let path = path.replace("{id}", "e956b5d0-fa0c-40e8-9da9-333c214dcaf7");
+        assert!(methods_of(&path).unwrap().contains(method), "{call}");
+    }
+}

@@ -1,0 +1,316 @@
+//! Flags and environment: [`Args`] as they were given, [`Config`] as they make sense.
+//!
+//! Nothing else reads the environment. What makes no sense is refused with one sentence, before anything is touched.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use leasehold_replication::RECORD_BODY_BYTES_MAX;
+
+use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
+
+/// Room that an entry needs beside the record of a client: its head, collection, id, condition.
+const ENTRY_ROOM_BYTES: usize = 4096;
+
+/// A replicated JSON record store that follows its sidecar.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "store", version, about, long_about = None)]
+pub struct Args {
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<SubCommand>,
+
+    /// The data volume: the journal and snapshot.json. One store at a time uses it.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DATA", value_name = "DIR", default_value = "/data")]
+    pub data: PathBuf,
+
+    /// The directory that store and sidecar share (role.json, status.json, status.lock).
+    #[arg(
+        long,
+        global = true,
+        env = "LEASEHOLD_STORE_DIRECTORY",
+        value_name = "DIR",
+        default_value = leasehold_contract::DEFAULT_DIRECTORY
+    )]
+    pub directory: PathBuf,
+
+    /// The name of this pod, as the sidecar has it. It ends in the ordinal.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_NAME", value_name = "POD")]
+    pub name: Option<String>,
+
+    /// The revision of the StatefulSet that this pod is of (its label `controller-revision-hash`).
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_REVISION", value_name = "HASH", default_value = "")]
+    pub revision: String,
+
+    /// Where clients are served. `[::]` takes IPv4, too.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_LISTEN", value_name = "ADDR", default_value = "[::]:8089")]
+    pub listen: SocketAddr,
+
+    /// Where the other replicas are served.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_LISTEN", value_name = "ADDR", default_value = "[::]:8090")]
+    pub peer_listen: SocketAddr,
+
+    /// A JSON array of persons that the bootstrap of a new cluster begins with. Not looked at otherwise.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_INITIAL_DATA", value_name = "FILE")]
+    pub initial_data: Option<PathBuf>,
+
+    /// Silence after which a leader counts as lost (ms, s, m).
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_LOST_TIME", value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub lost_time: Duration,
+
+    /// Time between two heartbeats of a leader (ms, s, m). At most a third of the lost-time.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_HEARTBEAT", value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    pub heartbeat: Duration,
+
+    /// The pod's terminationGracePeriodSeconds: a drain ends 5 s before it is over (ms, s, m).
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub grace_period: Duration,
+
+    /// How long a client's write may wait for its commit before it is answered with 504, outcome unknown (ms, s, m).
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_WRITE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub write_timeout: Duration,
+
+    /// The longest body of a client's request, in bytes.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_BODY_LIMIT", value_name = "BYTES", default_value_t = 1024 * 1024)]
+    pub body_limit: usize,
+
+    /// Threads that run the store's tasks (disk and blocking calls have their own).
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 2)]
+    pub worker_threads: usize,
+
+    /// How log lines look.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written: a level, or a filter such as `info,leasehold_store=debug`.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_LOG", value_name = "FILTER", default_value = DEFAULT_LOG_FILTER)]
+    pub log: String,
+}
+
+/// What to do instead of running.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SubCommand {
+    /// Let an EMPTY volume begin a new cluster at the next start, without asking the Lease or the other members.
+    Bootstrap {
+        /// Say that you mean it: data that other volumes may have is not in the new cluster.
+        #[arg(long, required = true)]
+        force: bool,
+    },
+    /// Make a new cluster of the data on this volume alone, when the majority is lost for good. The store must not run.
+    Recover {
+        /// Say that you mean it: writes that only the lost volumes have are lost.
+        #[arg(long, required = true)]
+        force_new_cluster: bool,
+    },
+}
+
+/// What the store is to do, and with what. Everything in it makes sense by itself.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What to do.
+    pub task: Task,
+    /// The data volume.
+    pub data: PathBuf,
+    /// The directory shared with the sidecar.
+    pub directory: PathBuf,
+    /// The name of this pod; may be empty for `bootstrap --force`, which needs none.
+    pub name: String,
+    /// The StatefulSet's revision of this pod; empty where unknown.
+    pub revision: String,
+    /// Where clients are served.
+    pub listen: SocketAddr,
+    /// Where the other replicas are served.
+    pub peer_listen: SocketAddr,
+    /// What a bootstrap begins with.
+    pub initial_data: Option<PathBuf>,
+    /// Silence after which a leader counts as lost.
+    pub lost_time: Duration,
+    /// Time between two heartbeats.
+    pub heartbeat: Duration,
+    /// How long a drain may take: the grace period less 5 s.
+    pub drain_max: Duration,
+    /// How long a write may wait for its commit.
+    pub write_timeout: Duration,
+    /// The longest body of a request.
+    pub body_limit: usize,
+    /// Threads of the runtime.
+    pub worker_threads: usize,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Serve.
+    Run,
+    /// `bootstrap --force`.
+    Bootstrap,
+    /// `recover --force-new-cluster`.
+    Recover,
+}
+
+/// Flags that make no sense together, in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+const GRACE_LEFT: Duration = Duration::from_secs(5);
+
+impl Args {
+    /// What was given, if it makes sense.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the process ends with exit code 2.
+    pub fn validate(self) -> Result<Config, ConfigError> {
+        let task = match self.command {
+            None => Task::Run,
+            Some(SubCommand::Bootstrap { force }) => {
+                refuse(!force, || "bootstrap needs --force".to_owned())?;
+                Task::Bootstrap
+            }
+            Some(SubCommand::Recover { force_new_cluster }) => {
+                refuse(!force_new_cluster, || "recover needs --force-new-cluster".to_owned())?;
+                Task::Recover
+            }
+        };
+        let name = self.name.unwrap_or_default();
+        refuse(task != Task::Bootstrap && name.is_empty(), || {
+            "--name (LEASEHOLD_STORE_NAME) is missing: the name of this pod".to_owned()
+        })?;
+        let strange = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.');
+        refuse(name.len() > 253 || name.contains(strange), || {
+            format!("--name {name:?} is not the name of a pod: letters, digits, '-' and '.' only, at most 253")
+        })?;
+        refuse(self.listen == self.peer_listen && self.listen.port() != 0, || {
+            format!("--listen and --peer-listen are both {}; they must differ", self.listen)
+        })?;
+        refuse(self.heartbeat < Duration::from_millis(1), || "--heartbeat must be at least 1ms".to_owned())?;
+        refuse(self.lost_time < self.heartbeat * 3, || {
+            let (heartbeat, lost_time) = (self.heartbeat, self.lost_time);
+            format!("--heartbeat {heartbeat:?} must be at most a third of --lost-time {lost_time:?}")
+        })?;
+        refuse(self.lost_time > Duration::from_secs(60), || "--lost-time must be at most 1m".to_owned())?;
+        refuse(self.grace_period <= GRACE_LEFT, || {
+            format!("--grace-period {:?} must be above {GRACE_LEFT:?}", self.grace_period)
+        })?;
+        refuse(self.write_timeout.is_zero(), || "--write-timeout must be above 0".to_owned())?;
+        let body_max = RECORD_BODY_BYTES_MAX - ENTRY_ROOM_BYTES;
+        refuse(self.body_limit == 0 || self.body_limit > body_max, || {
+            format!("--body-limit {} must be from 1 to {body_max} bytes", self.body_limit)
+        })?;
+        refuse(self.worker_threads == 0 || self.worker_threads > 256, || {
+            format!("--worker-threads {} must be from 1 to 256", self.worker_threads)
+        })?;
+        Ok(Config {
+            task,
+            data: self.data,
+            directory: self.directory,
+            name,
+            revision: self.revision,
+            listen: self.listen,
+            peer_listen: self.peer_listen,
+            initial_data: self.initial_data,
+            lost_time: self.lost_time,
+            heartbeat: self.heartbeat,
+            drain_max: self.grace_period - GRACE_LEFT,
+            write_timeout: self.write_timeout,
+            body_limit: self.body_limit,
+            worker_threads: self.worker_threads,
+        })
+    }
+}
+
+fn refuse(wrong: bool, why: impl FnOnce() -> String) -> Result<(), ConfigError> {
+    if wrong { Err(ConfigError(why())) } else { Ok(()) }
+}
+
+/// `100ms`, `15s`, `1m`: a whole number and its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "a time is a whole number and a unit: 100ms, 15s, 1m".to_owned())?;
+    let milliseconds = match unit.trim() {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => return Err("a time needs a unit: ms, s, m or h".to_owned()),
+    };
+    match milliseconds {
+        Some(milliseconds) if milliseconds <= 24 * 3_600_000 => Ok(Duration::from_millis(milliseconds)),
+        _ => Err("a time is at most 24h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Config, String> {
+        let args = Args::try_parse_from(["store"].iter().chain(flags)).map_err(|error| error.to_string())?;
+        args.validate().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_the_documents_name() {
+        let config = parse(&["--name", "db-0"]).unwrap();
+        assert_eq!((config.lost_time, config.heartbeat), (Duration::from_secs(1), Duration::from_millis(100)));
+        assert_eq!((config.listen.port(), config.peer_listen.port()), (8089, 8090));
+        assert_eq!((config.drain_max, config.write_timeout), (Duration::from_secs(55), Duration::from_secs(5)));
+        assert_eq!((config.body_limit, config.worker_threads), (1_048_576, 2));
+        assert_eq!(config.data, PathBuf::from("/data"));
+        assert_eq!(config.task, Task::Run);
+    }
+
+    #[test]
+    fn flags_stand_before_or_behind_a_sub_command() {
+        for flags in [
+            &["--data", "/x", "bootstrap", "--force"][..],
+            &["bootstrap", "--force", "--data", "/x"],
+            &["recover", "--force-new-cluster", "--data", "/x", "--name", "db-0"],
+        ] {
+            let config = parse(flags).unwrap();
+            assert_eq!(config.data, PathBuf::from("/x"), "{flags:?}");
+            assert_ne!(config.task, Task::Run);
+        }
+        assert!(parse(&["bootstrap"]).unwrap_err().contains("--force"));
+        assert!(parse(&["recover"]).unwrap_err().contains("--force-new-cluster"));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_flag_that_is_meant() {
+        for (flags, word) in [
+            (&[][..], "--name"),
+            (&["--name", "a b"], "--name"),
+            (&["--name", "a", "--heartbeat", "400ms"], "--heartbeat"),
+            (&["--name", "a", "--heartbeat", "0s"], "--heartbeat"),
+            (&["--name", "a", "--lost-time", "2m"], "--lost-time"),
+            (&["--name", "a", "--lost-time", "soon"], "--lost-time"),
+            (&["--name", "a", "--lost-time", "99999999999999999999s"], "--lost-time"),
+            (&["--name", "a", "--grace-period", "5s"], "--grace-period"),
+            (&["--name", "a", "--write-timeout", "0ms"], "--write-timeout"),
+            (&["--name", "a", "--body-limit", "0"], "--body-limit"),
+            (&["--name", "a", "--body-limit", "99999999"], "--body-limit"),
+            (&["--name", "a", "--worker-threads", "0"], "--worker-threads"),
+            (&["--name", "a", "--listen", "nowhere"], "--listen"),
+            (&["--name", "a", "--listen", "[::]:8090"], "--listen"),
+            (&["--name", "a", "--log-format", "xml"], "--log-format"),
+        ] {
+            let error = parse(flags).unwrap_err();
+            assert!(error.contains(word), "{flags:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(duration("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "15", "s", "1.5s", "-1s", "1d", "25h", "18446744073709551615m"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

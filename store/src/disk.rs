@@ -1,0 +1,233 @@
+//! What the volume asks of a disk, and the real one.
+//!
+//! Everything durable goes through [`Disk`], so that a test can put one under it that fails, tears and forgets.
+//! Names are relative to the data directory and use `/`.
+//!
+//! What is relied on (docs/design.md, "assumptions on the disk"): after a successful [`DiskFile::sync`] the bytes that
+//! were written before are kept; after a successful [`Disk::sync_folder`] the names are; a rename happens whole or not at
+//! all. Nothing is relied on about bytes that were not synced: they may be kept, lost or torn, in any order, and after a
+//! failed sync they may still be *read*, though they will be lost [S2].
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The folder of a volume.
+pub trait Disk: Send + Sync + 'static {
+    /// Makes an empty file to read and write; one that is there is emptied.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a file that is there.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Puts one name in the place of another, at once.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a name.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// The names in a folder (`""`: the data directory itself).
+    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// Makes a folder (and those above it) unless it is there.
+    fn create_folder(&self, folder: &str) -> io::Result<()>;
+    /// Makes the names of a folder durable.
+    fn sync_folder(&self, folder: &str) -> io::Result<()>;
+    /// Locks the volume against a second process; `None` while another one holds it.
+    fn try_lock(&self) -> io::Result<Option<VolumeLock>>;
+    /// The full path of a name, for people.
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Its length.
+    fn length(&self) -> io::Result<u64>;
+    /// Reads at most `to.len()` bytes; 0 at the end.
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes at least one byte of `bytes`, and says how many.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Makes everything that was written durable (`fdatasync`).
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Holds the volume; dropping it lets another process in.
+#[derive(Debug)]
+pub struct VolumeLock(#[expect(dead_code, reason = "the open descriptor is the lock")] Option<File>);
+
+impl VolumeLock {
+    /// A lock on nothing, for disks that no other process can see.
+    pub fn none() -> VolumeLock {
+        VolumeLock(None)
+    }
+}
+
+const LOCK: &str = "lock";
+
+/// A folder of the file system.
+#[derive(Debug)]
+pub struct RealDisk {
+    folder: PathBuf,
+}
+
+impl RealDisk {
+    /// The volume at `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(folder: &Path) -> io::Result<RealDisk> {
+        std::fs::create_dir_all(folder)?;
+        Ok(RealDisk { folder: folder.to_owned() })
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        Ok(Box::new(file))
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OpenOptions::new().read(true).write(true).open(self.path(name))?))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
+    }
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.path(folder))? {
+            // A name that is not UTF-8 is none of ours.
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+    fn create_folder(&self, folder: &str) -> io::Result<()> {
+        std::fs::create_dir_all(self.path(folder))
+    }
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        File::open(self.path(folder))?.sync_all()
+    }
+    fn try_lock(&self) -> io::Result<Option<VolumeLock>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.path(LOCK))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(VolumeLock(Some(file)))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
+    }
+}
+
+impl DiskFile for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, to, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, offset)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Writes all of `bytes`.
+///
+/// # Errors
+/// As [`DiskFile::write_at`]; `WriteZero` when nothing more is taken. Some of the bytes may be written then.
+pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Fills `to` from `offset` on, as far as the file reaches, and says how far that was.
+///
+/// # Errors
+/// As [`DiskFile::read_at`].
+pub fn read_full_at(file: &dyn DiskFile, to: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < to.len() {
+        match file.read_at(&mut to[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// All of a file.
+///
+/// # Errors
+/// As [`DiskFile::read_at`].
+pub fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.length()?).map_err(|_| ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; length];
+    let read = read_full_at(file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Fills a new file with zeros from `offset` up to `end`. Written, not reserved: a `fdatasync` of later writes into it then has no
+/// metadata to write, and no later write can find the disk full.
+///
+/// # Errors
+/// As [`DiskFile::write_at`].
+pub fn write_zeros(file: &dyn DiskFile, mut offset: u64, end: u64) -> io::Result<()> {
+    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    while offset < end {
+        let part = (end - offset).min(ZEROS.len() as u64);
+        write_all_at(file, &ZEROS[..part as usize], offset)?;
+        offset += part;
+    }
+    Ok(())
+}
+
+/// Puts a small file in its place, whole and durably.
+///
+/// # Errors
+/// Any of the disk's. The old file is still there then, or the new one is.
+pub fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let aside = format!("{name}.tmp");
+    let file = disk.create(&aside)?;
+    write_all_at(&*file, bytes, 0)?;
+    file.sync()?;
+    disk.rename(&aside, name)?;
+    disk.sync_folder(name.rsplit_once('/').map_or("", |(folder, _)| folder))
+}
+
+/// All of a small file; `None` when there is none.
+///
+/// # Errors
+/// Any other of the disk's.
+pub fn read_if_there(disk: &dyn Disk, name: &str) -> io::Result<Option<Vec<u8>>> {
+    match disk.open(name) {
+        Ok(file) => read_all(&*file).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a name; that it is not there is fine.
+///
+/// # Errors
+/// Any other of the disk's.
+pub fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,195 @@
+//! The documents in `snapshot.json`: readable JSON for the records, and beside it what their order needs.
+//!
+//! ```text
+//!   "collections": {
+//!     "persons": [
+//!       {"firstName":"Niklas",…},        one record a line, as stored, in order of creation
+//!       …
+//!     ]
+//!   },
+//!   "order": {"persons":{"last":7,"runs":[[1,3],[6,2]]}}
+//! ```
+//!
+//! `last` is the highest creation number ever given; each run is (first number, how many): here the five records have
+//! the numbers 1, 2, 3, 6, 7. `snapshot.rs` writes and reads what stands around these two members.
+
+use super::command::record_id;
+use super::{Collection, Documents, Record};
+use leasehold_replication::Position;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use uuid::Uuid;
+
+/// The value of `"collections"`: by name, in the order of the file.
+#[derive(Debug, Default)]
+pub struct StoredCollections(Vec<(String, Vec<(Uuid, Record)>)>);
+
+/// The value of `"order"`: by the collection's name.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoredOrder(BTreeMap<String, Numbers>);
+
+/// The creation numbers of one collection.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Numbers {
+    last: u64,
+    runs: Vec<(u64, u64)>,
+}
+
+/// Why `"collections"` and `"order"` do not make documents: the file is damaged.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoredError {
+    /// A name or an id stands there twice.
+    #[error("{collection}: {what} stands there twice")]
+    Twice {
+        /// The collection.
+        collection: String,
+        /// What is there twice.
+        what: String,
+    },
+    /// The order does not belong to the records.
+    #[error("{collection}: {why}")]
+    Order {
+        /// The collection.
+        collection: String,
+        /// How it does not fit.
+        why: &'static str,
+    },
+}
+
+impl Documents {
+    /// Writes the members `"collections": …,\n"order": …` of a JSON object, without braces around and without a comma
+    /// or line end after them.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_collections(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(b"\"collections\": {")?;
+        let mut before_name = "\n  ";
+        for (name, collection) in self.collections.iter() {
+            write!(out, "{before_name}{}: [", serde_json::to_string(name)?)?;
+            before_name = ",\n  ";
+            let mut before_record = "\n    ";
+            for record in collection.by_number.values() {
+                out.write_all(before_record.as_bytes())?;
+                out.write_all(record.as_str().as_bytes())?;
+                before_record = ",\n    ";
+            }
+            out.write_all(if collection.is_empty() { b"]" } else { b"\n  ]" })?;
+        }
+        out.write_all(if self.collections.is_empty() { b"},\n" } else { b"\n},\n" })?;
+        let order = self.collections.iter().map(|(name, collection)| (name.clone(), collection.numbers())).collect();
+        write!(out, "\"order\": {}", serde_json::to_string(&StoredOrder(order))?)
+    }
+
+    /// The documents at `applied`, from what [`Documents::write_collections`] wrote.
+    ///
+    /// # Errors
+    /// [`StoredError`]: it was written by nobody like that.
+    pub fn restore(
+        applied: Position,
+        collections: StoredCollections,
+        mut order: StoredOrder,
+    ) -> Result<Documents, StoredError> {
+        let mut documents = Documents { applied, ..Documents::default() };
+        for (name, records) in collections.0 {
+            let wrong = |why| StoredError::Order { collection: name.clone(), why };
+            let numbers = order.0.remove(&name).ok_or_else(|| wrong("the order lacks this collection"))?;
+            let mut number_of = numbers.iter();
+            let mut collection = Collection { last_number: numbers.last, ..Collection::default() };
+            let mut last = 0;
+            for (id, record) in records {
+                let number = number_of.next().ok_or_else(|| wrong("the order has fewer numbers than records"))?;
+                if number <= last || number > numbers.last {
+                    return Err(wrong("the order's numbers do not grow up to the last one"));
+                }
+                last = number;
+                if collection.by_id.insert(id, number).is_some() {
+                    return Err(StoredError::Twice { collection: name, what: format!("the id {id}") });
+                }
+                collection.by_number.insert(number, record);
+            }
+            if number_of.next().is_some() {
+                return Err(wrong("the order has more numbers than records"));
+            }
+            if documents.collections.insert(name.clone(), collection).is_some() {
+                return Err(StoredError::Twice { collection: name, what: "the collection".to_owned() });
+            }
+        }
+        match order.0.into_keys().next() {
+            Some(collection) => Err(StoredError::Order { collection, why: "it stands in the order only" }),
+            None => Ok(documents),
+        }
+    }
+}
+
+impl Collection {
+    fn numbers(&self) -> Numbers {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for number in self.by_number.keys() {
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == *number => *count += 1,
+                _ => runs.push((*number, 1)),
+            }
+        }
+        Numbers { last: self.last_number, runs }
+    }
+}
+
+impl Numbers {
+    /// One by one. It stops before a number that does not fit, so a made-up run cannot overflow.
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        self.runs.iter().flat_map(|(first, count)| (0..*count).map_while(|offset| first.checked_add(offset)))
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredCollections {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StoredCollections, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = StoredCollections;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of arrays of records")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StoredCollections, A::Error> {
+                let mut all = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let Records(records) = map.next_value()?;
+                    all.push((name, records));
+                }
+                Ok(StoredCollections(all))
+            }
+        }
+        deserializer.deserialize_map(Names)
+    }
+}
+
+/// Streamed, so that a large collection is in memory once, not once as text and once as records.
+struct Records(Vec<(Uuid, Record)>);
+
+impl<'de> Deserialize<'de> for Records {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Records, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Records;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of records")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Records, A::Error> {
+                let mut all = Vec::new();
+                while let Some(raw) = array.next_element::<Box<RawValue>>()? {
+                    let id = record_id(raw.get())
+                        .ok_or_else(|| serde::de::Error::custom("a record is no JSON object with an id"))?;
+                    all.push((id, Record(raw.get().into())));
+                }
+                Ok(Records(all))
+            }
+        }
+        deserializer.deserialize_seq(Each)
+    }
+}

@@ -1,0 +1,533 @@
+//! The boring loop: takes an input, steps the state machine, carries out what it says.
+//!
+//! ```text
+//!   role.json ─────────┐                          ┌─▶ journal (Persist, InstallSnapshot, snapshots)
+//!   clients (many) ────┤                          ├─▶ peers (Dial, Send, Invite, …)
+//!   journal's events ──┼─▶ Replica::step ─effects─┼─▶ documents (Apply) ─▶ clients that wait for it
+//!   peers' events ─────┤                          ├─▶ status: handle, status.json, GET /v1/state
+//!   clock, SIGTERM ────┘                          └─▶ the end
+//! ```
+//!
+//! One task owns everything here, so nothing is locked. Effects are carried out in order. A turn takes what waits, up to
+//! a bound, so one `Propose` carries many writes and one fsync covers them. While the disk is behind
+//! ([`Journal::has_room`]), neither writes nor peers are listened to: they wait, and TCP and the handle's queue hold
+//! back who sends.
+//!
+//! Decisions live in the state machine. Here is only what it cannot know: who waits for which answer, and which of the
+//! volume's files belongs to which connection.
+
+mod intake;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use leasehold_contract::StatusFile;
+use leasehold_replication::{
+    ClusterId, Config, ConnId, Effect, Entry, Input, Payload, PeerState, Phase, Proposal, Recovered, Replica,
+    ReplicaId, SnapshotMeta, Status, Voters,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::documents::Documents;
+use crate::handle::{HandleServer, WriteRequest};
+use crate::journal::{Journal, JournalEvent};
+use crate::peer::{PeerEvent, Peers, SnapshotOut};
+use crate::role::{self, RoleReceiver};
+use crate::status;
+use intake::{Intake, Kept};
+use waiters::Waiters;
+
+/// Peer events that one turn takes.
+const PEER_EVENTS_MAX: usize = 64;
+/// Writes that one turn proposes together, and their bytes.
+const PROPOSALS_MAX: usize = 1024;
+const PROPOSAL_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Journal events that wait for the driver. The journal's thread waits at the bound.
+pub const JOURNAL_EVENTS_MAX: usize = 256;
+/// How long what is queued for other replicas may take to leave at the end.
+const FINISH_MAX: Duration = Duration::from_millis(500);
+/// How long the emptying of the volume may take.
+const WIPE_MAX: Duration = Duration::from_secs(30);
+
+/// How the driver ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to end, and nothing keeps it any more.
+    Drained,
+    /// This incarnation is over.
+    Failed {
+        /// For people.
+        reason: String,
+    },
+    /// The volume is empty now, because another bootstrap won.
+    Wiped {
+        /// The cluster that the next start will join.
+        winner: ClusterId,
+    },
+}
+
+/// What a driver is made of.
+pub struct Parts {
+    /// Who this replica is.
+    pub config: Config,
+    /// What was found on the volume.
+    pub recovered: Recovered,
+    /// The data of its snapshot.
+    pub documents: Documents,
+    /// Its journal.
+    pub journal: Journal,
+    /// What the journal tells; make it with [`JOURNAL_EVENTS_MAX`].
+    pub journal_events: mpsc::Receiver<JournalEvent>,
+    /// Other replicas.
+    pub peers: Peers,
+    /// What they tell.
+    pub peer_events: mpsc::Receiver<PeerEvent>,
+    /// The latest role.json.
+    pub role: RoleReceiver,
+    /// The API's other end.
+    pub handle: HandleServer,
+    /// Where status.json is written from.
+    pub status_file: watch::Sender<StatusFile>,
+    /// Where `GET /v1/state` is answered from.
+    pub peer_state: watch::Sender<Option<PeerState>>,
+    /// SIGTERM.
+    pub stop: CancellationToken,
+}
+
+/// See the module.
+pub struct Driver {
+    name: String,
+    id: ReplicaId,
+    begun: Instant,
+    replica: Replica,
+    journal: Journal,
+    journal_events: mpsc::Receiver<JournalEvent>,
+    peers: Peers,
+    peer_events: mpsc::Receiver<PeerEvent>,
+    role: RoleReceiver,
+    handle: HandleServer,
+    status_file: watch::Sender<StatusFile>,
+    peer_state: watch::Sender<Option<PeerState>>,
+    stop: CancellationToken,
+    draining: bool,
+    /// All that was applied.
+    documents: Documents,
+    /// The voters at the position of `documents`: for snapshots.
+    voters: Voters,
+    waiters: Waiters,
+    intake: Intake,
+    /// Inputs that carrying out an effect brought about: connections that took no more, a journal that took nothing.
+    brought_about: VecDeque<Input>,
+    /// What was shown last.
+    shown: Option<Status>,
+    wiping: Option<ClusterId>,
+    end: Option<End>,
+    incarnation: leasehold_replication::Incarnation,
+}
+
+/// What a wait ended with.
+enum Woke {
+    Journal(Option<JournalEvent>),
+    Peer(Option<PeerEvent>),
+    Write(Option<WriteRequest>),
+    Kept(Kept),
+    Role,
+    Stop,
+    Timer,
+}
+
+impl Driver {
+    /// A driver that has not begun.
+    pub fn new(parts: Parts) -> Driver {
+        let Parts { config, recovered, documents, journal, .. } = parts;
+        let voters = recovered.snapshot.as_ref().map_or_else(Voters::none, |snapshot| snapshot.voters.clone());
+        Driver {
+            name: config.name.clone(),
+            id: config.replica,
+            incarnation: config.incarnation,
+            begun: Instant::now(),
+            replica: Replica::new(config, recovered),
+            intake: Intake::new(journal.clone()),
+            journal,
+            journal_events: parts.journal_events,
+            peers: parts.peers,
+            peer_events: parts.peer_events,
+            role: parts.role,
+            handle: parts.handle,
+            status_file: parts.status_file,
+            peer_state: parts.peer_state,
+            stop: parts.stop,
+            draining: false,
+            documents,
+            voters,
+            waiters: Waiters::default(),
+            brought_about: VecDeque::new(),
+            shown: None,
+            wiping: None,
+            end: None,
+        }
+    }
+
+    /// Runs until this incarnation is over. `status_file` has the last word when this returns; the volume is let go.
+    pub async fn run(mut self) -> End {
+        self.handle.set_documents(&self.documents);
+        self.role.mark_changed();
+        self.show();
+        let end = loop {
+            let woke = self.wait().await;
+            self.turn(woke);
+            self.show();
+            if let Some(end) = self.end.take() {
+                break end;
+            }
+        };
+        self.finish(end).await
+    }
+
+    async fn wait(&mut self) -> Woke {
+        let deadline = self.replica.deadline().map(|deadline| self.begun + deadline);
+        let has_room = self.journal.has_room();
+        tokio::select! {
+            event = self.journal_events.recv() => Woke::Journal(event),
+            event = self.peer_events.recv(), if has_room => Woke::Peer(event),
+            write = self.handle.writes.recv(), if has_room => Woke::Write(write),
+            kept = self.intake.next() => Woke::Kept(kept),
+            Ok(()) = self.role.changed() => Woke::Role,
+            () = self.stop.cancelled(), if !self.draining => Woke::Stop,
+            () = tokio::time::sleep_until(deadline.unwrap_or(self.begun)), if deadline.is_some() => Woke::Timer,
+        }
+    }
+
+    /// Does what it was woken for, and what waits besides.
+    fn turn(&mut self, woke: Woke) {
+        match woke {
+            Woke::Journal(event) => {
+                self.on_journal(event);
+                while let Ok(event) = self.journal_events.try_recv() {
+                    self.on_journal(Some(event));
+                }
+            }
+            Woke::Peer(event) => {
+                let mut next = event;
+                for _ in 0..PEER_EVENTS_MAX {
+                    let Some(event) = next else { break };
+                    self.on_peer(event);
+                    next = self.peer_events.try_recv().ok();
+                }
+                if let Some(event) = next {
+                    self.on_peer(event);
+                }
+            }
+            Woke::Write(write) => self.propose(write),
+            Woke::Kept(kept) => self.on_kept(kept),
+            Woke::Role => self.on_role(),
+            Woke::Stop => {
+                info!("told to end: draining");
+                self.draining = true;
+                self.step(Input::Drain);
+            }
+            Woke::Timer => self.step(Input::Wake),
+        }
+    }
+
+    // ---- inputs
+
+    fn on_role(&mut self) {
+        let Some(role) = self.role.borrow_and_update().clone() else { return };
+        self.step(Input::Role(role::view(&role)));
+        self.handle.set_role((*role).clone());
+    }
+
+    fn on_journal(&mut self, event: Option<JournalEvent>) {
+        match event {
+            Some(JournalEvent::Persisted { ticket }) => self.step(Input::Persisted { ticket }),
+            Some(JournalEvent::SnapshotWanted) => self.take_snapshot(),
+            Some(JournalEvent::SnapshotTaken { position }) => {
+                info!(%position, "took a snapshot");
+                self.step(Input::SnapshotTaken { position });
+            }
+            Some(JournalEvent::SnapshotDropped { reason }) => warn!(reason, "a snapshot was not taken"),
+            Some(JournalEvent::Wiped) => {
+                if let Some(winner) = self.wiping {
+                    self.end = Some(End::Wiped { winner });
+                }
+            }
+            Some(JournalEvent::Failed { error }) => {
+                error!(%error, "the journal failed: this replica ends");
+                self.step(Input::PersistFailed);
+            }
+            // The thread ended and said nothing: nothing will ever be durable again.
+            None => self.step(Input::PersistFailed),
+        }
+    }
+
+    fn on_peer(&mut self, event: PeerEvent) {
+        let Some(input) = self.peers.admit(event) else { return };
+        if let Input::Closed { conn } = &input {
+            self.intake.forget(*conn);
+        }
+        self.step(input);
+    }
+
+    fn on_kept(&mut self, kept: Kept) {
+        match kept {
+            Kept::Whole { conn, run } => {
+                if let Some(meta) = self.intake.whole(conn, run) {
+                    self.step(Input::SnapshotReceived { conn, meta });
+                    // If it was not installed, the state machine had no use for it.
+                    self.intake.done(conn);
+                }
+            }
+            Kept::Spoilt { conn, run, error } => {
+                if self.intake.is_current(conn, run) {
+                    warn!(?conn, %error, "a snapshot that was sent is of no use");
+                    self.spoil(conn);
+                    self.step_all();
+                }
+            }
+        }
+    }
+
+    /// Proposes this write and those that wait behind it, together.
+    fn propose(&mut self, first: Option<WriteRequest>) {
+        let (mut proposals, mut bytes) = (Vec::new(), 0);
+        let mut next = first;
+        while let Some(WriteRequest { command, reply }) = next {
+            if !reply.is_closed() {
+                bytes += command.len();
+                proposals.push(Proposal { id: self.waiters.propose(reply), command });
+            }
+            if proposals.len() >= PROPOSALS_MAX || bytes >= PROPOSAL_BYTES_MAX {
+                break;
+            }
+            next = self.handle.writes.try_recv().ok();
+        }
+        if !proposals.is_empty() {
+            self.step(Input::Propose(proposals));
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        self.brought_about.push_back(input);
+        self.step_all();
+    }
+
+    fn step_all(&mut self) {
+        while let Some(input) = self.brought_about.pop_front() {
+            for effect in self.replica.step(self.begun.elapsed(), input) {
+                self.carry_out(effect);
+            }
+        }
+    }
+
+    // ---- effects
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist { ticket, records } => {
+                if let Err(error) = self.journal.append(ticket, records) {
+                    error!(%error, "the journal takes nothing: this replica ends");
+                    self.brought_about.push_back(Input::PersistFailed);
+                }
+            }
+            Effect::InstallSnapshot { ticket, conn, meta, state } => {
+                let snapshot = self.intake.take(conn).expect("only what was just received is installed");
+                info!(position = %meta.position, "installing a snapshot of the leader");
+                self.documents = snapshot.documents.clone();
+                self.voters = meta.voters;
+                self.waiters.skip_to(meta.position.seq);
+                if let Err(error) = self.journal.install(ticket, snapshot, state) {
+                    error!(%error, "the journal takes nothing: this replica ends");
+                    self.brought_about.push_back(Input::PersistFailed);
+                }
+                self.handle.set_documents(&self.documents);
+            }
+            Effect::Apply { entries } => self.apply(&entries),
+            Effect::Accepted { id, position } => self.waiters.accepted(id, position),
+            Effect::Rejected { id, reason } => self.waiters.rejected(id, reason),
+            Effect::Dial { conn, peer_address, hello } => self.peers.dial(conn, peer_address, hello),
+            Effect::Answer { conn, answer } => {
+                if !self.peers.answer(conn, answer) {
+                    self.spoil(conn);
+                }
+            }
+            Effect::Send { conn, frame } => {
+                if !self.peers.send(conn, frame) {
+                    self.spoil(conn);
+                }
+            }
+            Effect::SendSnapshot { conn, term, incarnation, position } => {
+                self.send_snapshot(conn, term, incarnation, position);
+            }
+            Effect::KeepPiece { conn, piece } => {
+                let room = self.peers.take_room();
+                if !self.intake.keep(conn, piece, room) {
+                    self.spoil(conn);
+                }
+            }
+            Effect::Close { conn } => {
+                self.peers.close(conn);
+                self.intake.forget(conn);
+            }
+            Effect::Invite { name, peer_address, claim } => self.peers.invite(name, peer_address, claim),
+            Effect::AnswerInvite { request, answer } => self.peers.answer_invite(request, answer),
+            Effect::AskState { name, peer_address } => self.peers.ask_state(name, peer_address),
+            Effect::WipeVolume { winner } => {
+                warn!(%winner, "another bootstrap won: this volume is emptied");
+                self.wiping = Some(winner);
+                if let Err(error) = self.journal.wipe() {
+                    self.wiping = None;
+                    error!(%error, "the volume cannot be emptied");
+                }
+            }
+            Effect::Fail { reason } => {
+                // The end waits until the volume is empty, if it is being emptied.
+                if self.wiping.is_none() {
+                    self.end.get_or_insert(End::Failed { reason });
+                }
+            }
+            Effect::Report { what } => error!(what, "the log of a replica is at odds with what was committed"),
+        }
+    }
+
+    /// Ends a connection that is of no more use, and tells the state machine.
+    fn spoil(&mut self, conn: ConnId) {
+        self.peers.close(conn);
+        self.intake.forget(conn);
+        self.brought_about.push_back(Input::Closed { conn });
+    }
+
+    fn apply(&mut self, entries: &[Entry]) {
+        let mut answers = Vec::new();
+        for entry in entries {
+            let outcome = match &entry.payload {
+                Payload::Command(command) => Some(self.documents.apply(entry.position, command)),
+                Payload::Voters(voters) => {
+                    self.voters = voters.clone();
+                    self.documents.skip(entry.position);
+                    None
+                }
+                Payload::Empty => {
+                    self.documents.skip(entry.position);
+                    None
+                }
+            };
+            self.waiters.applied(entry.position, outcome, &mut answers);
+        }
+        // Shown before anybody is answered: who was answered reads what he wrote.
+        self.handle.set_documents(&self.documents);
+        for (reply, answer) in answers {
+            let _ = reply.send(answer); // who gave up does not wait
+        }
+    }
+
+    fn take_snapshot(&mut self) {
+        let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };
+        let position = self.documents.applied();
+        let meta = SnapshotMeta { cluster_id, position, voters: self.voters.clone() };
+        if self.journal.take_snapshot(meta, self.documents.clone()) {
+            info!(%position, "taking a snapshot");
+        }
+    }
+
+    fn send_snapshot(
+        &mut self,
+        conn: ConnId,
+        term: leasehold_replication::Term,
+        incarnation: leasehold_replication::Incarnation,
+        position: leasehold_replication::Position,
+    ) {
+        match self.journal.open_snapshot() {
+            Ok(Some(file)) => {
+                info!(?conn, position = %file.position(), bytes = file.length_bytes(), "sending a snapshot");
+                let piece = std::sync::Arc::new(move |offset| file.piece(offset));
+                if !self.peers.send_snapshot(conn, SnapshotOut { piece, term, incarnation }) {
+                    self.spoil(conn);
+                }
+            }
+            Ok(None) => {
+                error!(%position, "there is no snapshot to send");
+                self.spoil(conn);
+            }
+            Err(error) => {
+                error!(%position, %error, "the snapshot cannot be opened");
+                self.spoil(conn);
+            }
+        }
+    }
+
+    // ---- what is shown
+
+    fn show(&mut self) {
+        if self.journal.wants_snapshot() {
+            self.take_snapshot();
+        }
+        let status = self.replica.status();
+        if status.drained && self.wiping.is_none() {
+            self.end.get_or_insert(End::Drained);
+        }
+        if self.shown.as_ref() == Some(&status) {
+            return;
+        }
+        log_changes(self.shown.as_ref(), &status);
+        let file = status::file(self.incarnation, self.id, &status);
+        self.status_file.send_if_modified(|last| {
+            let changed = *last != file;
+            *last = file;
+            changed
+        });
+        self.peer_state.send_replace(Some(status.peer_state(&self.name, self.id)));
+        self.handle.set_status(self.id, status.clone());
+        self.shown = Some(status);
+    }
+
+    /// Waits for the volume to be empty, if it is to be; lets go of the peers and of the volume.
+    async fn finish(self, end: End) -> End {
+        let Driver { peers, journal, handle, .. } = self;
+        peers.finish(FINISH_MAX).await;
+        let closed = tokio::task::spawn_blocking(move || journal.close());
+        if tokio::time::timeout(WIPE_MAX, closed).await.is_err() {
+            warn!("the journal did not end in time");
+        }
+        drop(handle);
+        end
+    }
+}
+
+fn log_changes(before: Option<&Status>, now: &Status) {
+    let (phase, promise) = (before.map(|status| status.phase), before.map(|status| status.promise));
+    if phase != Some(now.phase) || promise != Some(now.promise) {
+        let leader = now.following.as_ref().map(|claim| claim.name.as_str());
+        info!(phase = ?now.phase, term = %now.promise.term, leader, position = %now.position, "role changed");
+    }
+    let heard = before.map(|status| status.leader_heard);
+    if heard != Some(now.leader_heard) && matches!(now.phase, Phase::Follower | Phase::Learner | Phase::Leading) {
+        info!(leader_heard = now.leader_heard, term = %now.promise.term, "the leader is heard or lost");
+    }
+    let campaign = before.and_then(|status| status.campaign);
+    if campaign != now.campaign {
+        info!(campaign = now.campaign.map(|term| term.0), rank = now.rank, "campaign");
+    }
+    let voters = before.map(|status| &status.voters);
+    if voters != Some(&now.voters) {
+        let names: Vec<&str> = now.voters.voters.iter().map(|voter| voter.name.as_str()).collect();
+        info!(voters = ?names, floor = now.voters.floor, "voters");
+    }
+    let known = |what: &String| before.is_some_and(|status| status.waiting_for.contains(what));
+    for what in now.waiting_for.iter().filter(|what| !known(what)) {
+        info!(what, "waiting");
+    }
+    if let Some(foreign) = now.foreign_cluster_id
+        && before.and_then(|status| status.foreign_cluster_id) != Some(foreign)
+    {
+        error!(theirs = %foreign, ours = ?now.cluster_id, "the Lease belongs to another cluster than this volume");
+    }
+    debug!(position = %now.position, committed = %now.committed, "status");
+}

@@ -1,0 +1,425 @@
+//! Whole replicas in one process: driver, journal on a real disk, peers on real sockets. Only the sidecars are made up:
+//! [`Cluster::elect`] plays the Lease.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::documents::{Action, Command, Condition, Outcome};
+use crate::handle::{self, Handle, WriteError, Written};
+use crate::journal::fault_disk::{Fault, FaultDisk};
+use crate::peer::{EVENTS_MAX, Listener, PeerConfig};
+use crate::serve::{self, Limits};
+use crate::volume::{Options, Volume};
+use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, State, VERSION};
+use leasehold_replication::Incarnation;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// One run of one pod's store.
+struct Pod {
+    handle: Handle,
+    status: watch::Receiver<StatusFile>,
+    role: watch::Sender<Option<Arc<RoleFile>>>,
+    stop: CancellationToken,
+    stop_http: CancellationToken,
+    driver: JoinHandle<End>,
+}
+
+/// The Lease, as far as stores care.
+#[derive(Clone, Default)]
+struct Lease {
+    term: u64,
+    cluster: Option<Uuid>,
+    leader: Option<(usize, Uuid)>,
+}
+
+struct Cluster {
+    _folder: tempfile::TempDir,
+    folder: PathBuf,
+    ports: Vec<u16>,
+    pods: Vec<Option<Pod>>,
+    lease: Lease,
+    wanted: usize,
+    snapshot_after_bytes: u64,
+    /// In the place of the real ones, for pod 0.
+    disk: Option<FaultDisk>,
+}
+
+impl Cluster {
+    async fn start(pods: usize) -> Cluster {
+        Cluster::start_on(pods, None).await
+    }
+
+    async fn start_on(pods: usize, disk: Option<FaultDisk>) -> Cluster {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cluster = Cluster {
+            folder: folder.path().to_owned(),
+            _folder: folder,
+            ports: Vec::new(),
+            pods: Vec::new(),
+            lease: Lease::default(),
+            wanted: pods,
+            snapshot_after_bytes: 64 * 1024 * 1024,
+            disk,
+        };
+        for index in 0..pods {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            cluster.ports.push(free);
+            cluster.pods.push(None);
+            cluster.run(index).await;
+        }
+        cluster
+    }
+
+    fn data(&self, index: usize) -> PathBuf {
+        self.folder.join(index.to_string())
+    }
+
+    fn peer_address(&self, index: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[index])
+    }
+
+    async fn run(&mut self, index: usize) {
+        let name = format!("db-{index}");
+        let incarnation = Incarnation(Uuid::new_v4());
+        let (events, journal_events) = mpsc::channel(JOURNAL_EVENTS_MAX);
+        let mut options = Options::new(move |event| drop(events.blocking_send(event)));
+        options.snapshot_after_bytes = self.snapshot_after_bytes;
+        let (data, disk) = (self.data(index), self.disk.clone().filter(|_| index == 0));
+        let opened = tokio::task::spawn_blocking(move || match disk {
+            Some(disk) => Volume::open_on(Arc::new(disk), options),
+            None => Volume::open(&data, options),
+        });
+        let opened = opened.await.unwrap().unwrap();
+        let (handle, server) = handle::handle(&name, incarnation);
+        let (peer_sender, peer_events) = mpsc::channel(EVENTS_MAX);
+        let (peer_state, peer_states) = watch::channel(None);
+        let config = PeerConfig::new(Duration::from_millis(500), |_| {});
+        let listener = Listener::new(config.clone(), peer_sender.clone(), peer_states);
+        let socket = serve::bind(self.peer_address(index).parse().unwrap()).unwrap();
+        let stop_http = CancellationToken::new();
+        tokio::spawn(serve::serve(socket, listener.routes(), Limits::default(), None, stop_http.clone()));
+        let (role, role_receiver) = watch::channel(None);
+        let (status_file, status) = watch::channel(status::starting(incarnation));
+        let stop = CancellationToken::new();
+        let driver = Driver::new(Parts {
+            config: Config {
+                name,
+                replica: opened.replica,
+                incarnation,
+                revision: String::new(),
+                heartbeat: Duration::from_millis(50),
+                lost_time: Duration::from_millis(500),
+                hand_over_max: Duration::from_secs(2),
+                drain_max: Duration::from_secs(10),
+                new_cluster_id: ClusterId(Uuid::new_v4()),
+                initial_data: Vec::new(),
+                force_bootstrap: opened.force_bootstrap,
+            },
+            recovered: opened.recovered,
+            documents: opened.documents,
+            journal: opened.journal,
+            journal_events,
+            peers: Peers::new(config, peer_sender),
+            peer_events,
+            role: role_receiver,
+            handle: server,
+            status_file,
+            peer_state,
+            stop: stop.clone(),
+        });
+        let driver = tokio::spawn(driver.run());
+        self.pods[index] = Some(Pod { handle, status, role, stop, stop_http, driver });
+    }
+
+    /// As by `kill -9`: nothing is said to anybody. The volume is free when this returns.
+    async fn kill(&mut self, index: usize) {
+        let pod = self.pods[index].take().unwrap();
+        pod.stop_http.cancel();
+        pod.driver.abort();
+        let _ = pod.driver.await;
+    }
+
+    fn pod(&self, index: usize) -> &Pod {
+        self.pods[index].as_ref().unwrap()
+    }
+
+    fn status(&self, index: usize) -> StatusFile {
+        self.pod(index).status.borrow().clone()
+    }
+
+    /// What the sidecars would do with the Lease now: the best campaigner takes it, a hand-over is written.
+    fn elect(&mut self) {
+        let alive: Vec<usize> = (0..self.pods.len()).filter(|index| self.pods[*index].is_some()).collect();
+        let statuses: Vec<(usize, StatusFile)> = alive.iter().map(|index| (*index, self.status(*index))).collect();
+        let campaigner = statuses
+            .iter()
+            .filter(|(_, status)| status.campaign.is_some_and(|term| term >= self.lease.term) && status.eligible)
+            .min_by_key(|(_, status)| status.rank);
+        let handed = statuses.iter().find_map(|(index, status)| {
+            let is_holder = self.lease.leader == Some((*index, status.incarnation));
+            let to = status.hand_over.as_ref().filter(|_| is_holder)?;
+            let successor = to.to.as_ref()?.rsplit('-').next()?.parse().ok()?;
+            Some((successor, to.incarnation?, status.need_term))
+        });
+        let next = match (handed, campaigner) {
+            (Some((to, incarnation, need)), _) => Some((to, incarnation, need, None)),
+            (None, Some((index, status))) => Some((*index, status.incarnation, status.need_term, status.cluster_id)),
+            (None, None) => None,
+        };
+        if let Some((index, incarnation, need_term, cluster)) = next {
+            self.lease.term = self.lease.term.max(need_term.unwrap_or(0)) + 1;
+            self.lease.leader = Some((index, incarnation));
+            self.lease.cluster = self.lease.cluster.or(cluster);
+        }
+        for index in alive {
+            let role = self.role_file(index);
+            self.pod(index).role.send_if_modified(|last| {
+                let changed = last.as_deref() != Some(&role);
+                *last = Some(Arc::new(role));
+                changed
+            });
+        }
+    }
+
+    fn role_file(&self, index: usize) -> RoleFile {
+        let leader = self.lease.leader.map(|(leader, incarnation)| Leader {
+            name: format!("db-{leader}"),
+            incarnation: Some(incarnation),
+            address: String::new(),
+            peer_address: self.peer_address(leader),
+        });
+        let member = |index| Member {
+            name: format!("db-{index}"),
+            address: String::new(),
+            peer_address: self.peer_address(index),
+        };
+        let lease = LeaseInfo {
+            namespace: "n".into(),
+            name: "l".into(),
+            duration_ms: 15_000,
+            valid_until_boottime_ns: None,
+            valid_until_unix_ms: None,
+        };
+        RoleFile {
+            version: VERSION,
+            generation: 1,
+            role: Role::Follower,
+            term: self.lease.term,
+            cluster_id: self.lease.cluster,
+            self_name: format!("db-{index}"),
+            leader,
+            members: (0..self.wanted).map(member).collect(),
+            hand_over_to: None,
+            off_lease: false,
+            paused: false,
+            lease,
+        }
+    }
+
+    /// Plays the Lease until `what` holds.
+    async fn until(&mut self, what: &str, mut holds: impl FnMut(&Cluster) -> bool) {
+        let deadline = Instant::now() + LONG;
+        while !holds(self) {
+            self.elect();
+            let known: Vec<_> = self.pods.iter().flatten().map(|pod| pod.status.borrow().clone()).collect();
+            assert!(Instant::now() < deadline, "never: {what}\n{known:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn leader(&self) -> Option<usize> {
+        (0..self.pods.len()).find(|index| self.pods[*index].is_some() && self.status(*index).state == State::Leading)
+    }
+
+    /// All that run have a leader that hears a majority of `voters` voters.
+    async fn settle(&mut self, voters: usize) -> usize {
+        self.until("a leader and its followers", |cluster| {
+            let alive = cluster.pods.iter().flatten();
+            cluster.leader().is_some()
+                && alive.clone().all(|pod| {
+                    pod.handle.status().is_some_and(|status| {
+                        status.leader_heard && status.voter && status.voters.voters.len() == voters
+                    })
+                })
+                && alive
+                    .map(|pod| pod.status.borrow().promised)
+                    .collect::<Vec<_>>()
+                    .windows(2)
+                    .all(|two| two[0] == two[1])
+        })
+        .await;
+        self.leader().unwrap()
+    }
+
+    async fn write(&self, index: usize, n: u64) -> Result<Written, WriteError> {
+        let id = Uuid::from_u128(u128::from(n));
+        let record = format!("{{\"id\":\"{id}\",\"n\":{n},\"filling\":\"{}\"}}", "x".repeat(500));
+        let action = Action::Create { record: &record };
+        let command = Command { collection: "things", id, action, condition: Condition::None }.encode();
+        self.pod(index).handle.write(command, LONG).await
+    }
+
+    /// The numbers of all records that pod `index` has applied.
+    fn applied(&self, index: usize) -> Vec<u64> {
+        let documents = self.pod(index).handle.documents();
+        let Some(things) = documents.collection("things") else { return Vec::new() };
+        let number = |record: &crate::documents::Record| {
+            serde_json::from_str::<serde_json::Value>(record.as_str()).unwrap()["n"].as_u64().unwrap()
+        };
+        things.after(0).map(|(_, record)| number(record)).collect()
+    }
+
+    async fn converges(&mut self, wanted: &[u64]) {
+        self.until("the same data everywhere", |cluster| {
+            (0..cluster.pods.len())
+                .filter(|index| cluster.pods[*index].is_some())
+                .all(|index| cluster.applied(index) == wanted)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lonely_replica_begins_takes_writes_and_has_them_after_a_restart() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.settle(1).await;
+    for n in 1..=20 {
+        assert_eq!(cluster.write(0, n).await.unwrap().outcome, Outcome::Created);
+    }
+    assert_eq!(cluster.write(0, 7).await.unwrap().outcome, Outcome::Same);
+    cluster.kill(0).await;
+    cluster.run(0).await;
+    cluster.settle(1).await;
+    assert_eq!(cluster.applied(0), (1..=20).collect::<Vec<_>>());
+    assert!(cluster.lease.term >= 2, "a new run inherited a leadership");
+    cluster.pod(0).stop.cancel();
+    let driver = cluster.pods[0].take().unwrap().driver;
+    assert_eq!(tokio::time::timeout(LONG, driver).await.unwrap().unwrap(), End::Drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_the_death_of_each_leader() {
+    let mut cluster = Cluster::start(3).await;
+    let mut acknowledged = Vec::new();
+    let mut next = 1;
+    for _ in 0..3 {
+        let leader = cluster.settle(3).await;
+        for other in (0..3).filter(|other| *other != leader) {
+            let refused = cluster.write(other, 1_000_000).await;
+            assert!(matches!(refused, Err(WriteError::Refused(_))), "{refused:?}");
+        }
+        for _ in 0..20 {
+            cluster.write(leader, next).await.unwrap();
+            acknowledged.push(next);
+            next += 1;
+        }
+        cluster.kill(leader).await;
+        cluster.until("a leader after the death of one", |cluster| cluster.leader().is_some()).await;
+        let leader = cluster.leader().unwrap();
+        cluster.write(leader, next).await.unwrap();
+        acknowledged.push(next);
+        next += 1;
+        let dead = cluster.pods.iter().position(Option::is_none).unwrap();
+        cluster.run(dead).await;
+    }
+    cluster.settle(3).await;
+    cluster.converges(&acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_volume_comes_back_by_a_snapshot_and_becomes_a_voter_again() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.settle(3).await;
+    // From the next start on the journals are short.
+    cluster.snapshot_after_bytes = 20_000;
+    for index in 0..3 {
+        cluster.kill(index).await;
+    }
+    for index in 0..3 {
+        cluster.run(index).await;
+    }
+    let leader = cluster.settle(3).await;
+    let follower = (leader + 1) % 3;
+    cluster.kill(follower).await;
+    let wanted: Vec<u64> = (1..=400).collect();
+    for n in &wanted {
+        cluster.write(leader, *n).await.unwrap();
+    }
+    let snapshot = cluster.data(leader).join("snapshot.json");
+    cluster.until("a snapshot of the leader's own", |_| snapshot.exists()).await;
+    std::fs::remove_dir_all(cluster.data(follower)).unwrap();
+    cluster.run(follower).await;
+    cluster.converges(&wanted).await;
+    assert!(cluster.data(follower).join("snapshot.json").exists(), "it came without a snapshot");
+    let again = cluster.settle(3).await;
+    cluster.write(again, 1000).await.unwrap();
+    let wanted: Vec<u64> = wanted.into_iter().chain([1000]).collect();
+    cluster.converges(&wanted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_told_to_end_hands_over_and_ends_when_its_successor_leads() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.settle(3).await;
+    cluster.write(leader, 1).await.unwrap();
+    cluster.pod(leader).stop.cancel();
+    cluster.until("another leader", |cluster| cluster.leader().is_some_and(|now| now != leader)).await;
+    let pod = cluster.pods[leader].take().unwrap();
+    pod.stop_http.cancel();
+    let end = tokio::time::timeout(LONG, pod.driver).await.expect("it never ended").unwrap();
+    assert_eq!(end, End::Drained);
+    assert_eq!(pod.status.borrow().state, State::Draining);
+    let now = cluster.leader().unwrap();
+    cluster.write(now, 2).await.unwrap();
+    cluster.converges(&[1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writes_at_once_are_each_answered_once_and_in_the_order_of_the_log() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.settle(3).await;
+    let cluster = Arc::new(cluster);
+    let writes: Vec<_> = (1..=500)
+        .map(|n| {
+            let cluster = Arc::clone(&cluster);
+            tokio::spawn(async move { cluster.write(leader, n).await.unwrap() })
+        })
+        .collect();
+    let mut positions = Vec::new();
+    for write in writes {
+        positions.push(write.await.unwrap().position.seq);
+    }
+    positions.sort_unstable();
+    positions.dedup();
+    assert_eq!(positions.len(), 500);
+    let mut cluster = Arc::into_inner(cluster).unwrap();
+    let wanted = cluster.applied(leader);
+    assert_eq!(wanted.len(), 500);
+    cluster.converges(&wanted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_acknowledges_nothing_and_ends_the_replica_which_says_so() {
+    let disk = FaultDisk::new(7);
+    let mut cluster = Cluster::start_on(1, Some(disk.clone())).await;
+    cluster.settle(1).await;
+    cluster.write(0, 1).await.unwrap();
+    disk.fail_after(0, Fault::Full);
+    let failed = cluster.write(0, 2).await;
+    assert!(matches!(failed, Err(WriteError::Unknown | WriteError::Refused(_))), "{failed:?}");
+    let pod = cluster.pods[0].take().unwrap();
+    let end = tokio::time::timeout(LONG, pod.driver).await.expect("it goes on").unwrap();
+    assert!(matches!(end, End::Failed { .. }), "{end:?}");
+    assert_eq!(pod.status.borrow().state, State::Failed);
+    assert!(!pod.handle.is_alive());
+    disk.restart();
+    pod.stop_http.cancel();
+    cluster.run(0).await;
+    cluster.settle(1).await;
+    assert!(cluster.applied(0).starts_with(&[1]), "what was acknowledged is gone");
+}

@@ -1,0 +1,248 @@
+//! The running replica, as the API sees it; and the other end, which the driver serves.
+//!
+//! ```text
+//!   Handle::write ──WriteRequest (bounded mpsc)──▶ Propose ──▶ log ──▶ Apply ──Written (oneshot)──▶ back
+//!   Handle::documents ◀──watch── set_documents      after each batch that was applied
+//!   Handle::status    ◀──watch── set_status         when it changed
+//!   Handle::role      ◀──watch── set_role           when role.json was read
+//! ```
+//!
+//! Until the first `set_status` the volume is not open: the API answers 503 with the words of `set_starting`.
+//! Not promised: that the views are of the same moment. Promised: `documents` is all that `Written` was answered for, if
+//! the driver calls `set_documents` before it answers.
+
+use crate::documents::{Documents, Outcome};
+use bytes::Bytes;
+use leasehold_contract::RoleFile;
+use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Status};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+/// Writes that may wait for the driver. At the bound: `Refused(Overloaded)` at once, and the client tries again.
+pub const WRITES_WAITING_MAX: usize = 4096;
+
+/// What the API needs of the running replica. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    name: Arc<str>,
+    incarnation: Incarnation,
+    writes: mpsc::Sender<WriteRequest>,
+    documents: watch::Receiver<Documents>,
+    status: watch::Receiver<Life>,
+    role: watch::Receiver<Option<Arc<RoleFile>>>,
+}
+
+/// The driver's end. When it is dropped, the API knows that the driver is dead.
+#[derive(Debug)]
+pub struct HandleServer {
+    /// The writes of clients, to be answered each: see [`WriteRequest`].
+    pub writes: mpsc::Receiver<WriteRequest>,
+    documents: watch::Sender<Documents>,
+    status: watch::Sender<Life>,
+    role: watch::Sender<Option<Arc<RoleFile>>>,
+}
+
+/// A client's write on its way to the log.
+///
+/// The driver answers it once: `Refused` when the replica rejected it; `Written` when the entry at its accepted position
+/// was applied; `Overwritten` when another entry of that sequence was; `Unknown` when it can no more tell. Dropping
+/// `reply` counts as `Unknown`. A request whose `reply.is_closed()` before it was proposed may be left out.
+#[derive(Debug)]
+pub struct WriteRequest {
+    /// The encoded [`Command`](crate::documents::Command).
+    pub command: Bytes,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<Written, WriteError>>,
+}
+
+/// A write that was committed and applied here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its entry.
+    pub position: Position,
+    /// What became of it, the same on every replica.
+    pub outcome: Outcome,
+}
+
+/// Why a write got no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It was not done, and never will be.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// It stands in a log and may be done, or not: it was not committed in time, or the leadership was lost meanwhile.
+    #[error("the outcome is unknown")]
+    Unknown,
+    /// Another entry was committed in its place: it was not done, and never will be.
+    #[error("a later leader has put another entry in its place")]
+    Overwritten,
+    /// The replica ended before it took the write: it was not done.
+    #[error("the replica has ended")]
+    Closed,
+}
+
+/// Where the replica's life is.
+#[derive(Clone, Debug)]
+enum Life {
+    /// The volume is not open yet; why, for people.
+    Starting(Arc<str>),
+    Running {
+        replica: ReplicaId,
+        status: Arc<Status>,
+    },
+}
+
+/// The two ends, for the pod `name` and this run of the process.
+pub fn handle(name: &str, incarnation: Incarnation) -> (Handle, HandleServer) {
+    let (writes, writes_receiver) = mpsc::channel(WRITES_WAITING_MAX);
+    let (documents_sender, documents) = watch::channel(Documents::new());
+    let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
+    let (role_sender, role) = watch::channel(None);
+    let handle = Handle { name: name.into(), incarnation, writes, documents, status, role };
+    let server =
+        HandleServer { writes: writes_receiver, documents: documents_sender, status: status_sender, role: role_sender };
+    (handle, server)
+}
+
+impl Handle {
+    /// Sends an encoded command to the log and waits until it is committed and applied here.
+    ///
+    /// # Errors
+    /// [`WriteError`]. After `timeout` it is `Unknown`: the write may still be done.
+    pub async fn write(&self, command: Bytes, timeout: Duration) -> Result<Written, WriteError> {
+        let deadline = Instant::now() + timeout;
+        let (reply, answer) = oneshot::channel();
+        self.writes.try_send(WriteRequest { command, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => WriteError::Refused(Refusal::Overloaded),
+            mpsc::error::TrySendError::Closed(_) => WriteError::Closed,
+        })?;
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(result)) => result,
+            // The driver dropped it, or took too long: it may stand in the log.
+            Ok(Err(_)) | Err(_) => Err(WriteError::Unknown),
+        }
+    }
+
+    /// The data as they were applied last. The view does not change while it is held.
+    pub fn documents(&self) -> Documents {
+        self.documents.borrow().clone()
+    }
+
+    /// What the replica says of itself; none before its volume is open.
+    pub fn status(&self) -> Option<Arc<Status>> {
+        match &*self.status.borrow() {
+            Life::Running { status, .. } => Some(status.clone()),
+            Life::Starting(_) => None,
+        }
+    }
+
+    /// The volume; none before it is open.
+    pub fn replica(&self) -> Option<ReplicaId> {
+        match &*self.status.borrow() {
+            Life::Running { replica, .. } => Some(*replica),
+            Life::Starting(_) => None,
+        }
+    }
+
+    /// What role.json said last; none before it was read once.
+    pub fn role(&self) -> Option<Arc<RoleFile>> {
+        self.role.borrow().clone()
+    }
+
+    /// The name of this pod.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// This run of the process.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Is the driver there? When it is not, the process must end.
+    pub fn is_alive(&self) -> bool {
+        !self.writes.is_closed()
+    }
+
+    /// May this replica be asked for data? It has caught up once with a leader since its start, and is not failed.
+    ///
+    /// # Errors
+    /// Why not, in words for people.
+    pub fn readable(&self) -> Result<(), String> {
+        let life = self.status.borrow();
+        let status = match &*life {
+            Life::Starting(why) => return Err(format!("the replica is starting: {why}")),
+            Life::Running { status, .. } => status,
+        };
+        if let Some(foreign) = status.foreign_cluster_id {
+            return Err(format!(
+                "the volume belongs to cluster {}, the Lease to cluster {foreign}",
+                status.cluster_id.map_or("?".to_owned(), |id| id.to_string())
+            ));
+        }
+        match status.phase {
+            Phase::Failed => Err("the replica has failed; its log says why".to_owned()),
+            _ if !status.caught_up => {
+                let mut why = "the replica has not caught up with a leader since its start".to_owned();
+                for (index, what) in status.waiting_for.iter().enumerate() {
+                    why.push_str(if index == 0 { "; it waits for " } else { ", " });
+                    why.push_str(what);
+                }
+                Err(why)
+            }
+            Phase::Starting
+            | Phase::Learner
+            | Phase::Follower
+            | Phase::Recovering
+            | Phase::Leading
+            | Phase::Draining => Ok(()),
+        }
+    }
+
+    /// May traffic be sent here? As [`Handle::readable`], but not while it drains.
+    ///
+    /// # Errors
+    /// Why not, in words for people.
+    pub fn ready(&self) -> Result<(), String> {
+        if !self.is_alive() {
+            return Err("the replica has ended".to_owned());
+        }
+        match self.status() {
+            Some(status) if status.phase == Phase::Draining => Err("the replica is draining".to_owned()),
+            _ => self.readable(),
+        }
+    }
+
+    /// What a starting replica waits for; none once it runs.
+    pub fn starting(&self) -> Option<Arc<str>> {
+        match &*self.status.borrow() {
+            Life::Starting(why) => Some(why.clone()),
+            Life::Running { .. } => None,
+        }
+    }
+}
+
+impl HandleServer {
+    /// Shows the documents as they are now. Before the writes among them are answered, so that who was answered reads
+    /// what he wrote.
+    pub fn set_documents(&self, documents: &Documents) {
+        self.documents.send_replace(documents.clone());
+    }
+
+    /// Shows what the replica says of itself. From the first call on the volume counts as open.
+    pub fn set_status(&self, replica: ReplicaId, status: Status) {
+        self.status.send_replace(Life::Running { replica, status: Arc::new(status) });
+    }
+
+    /// Says what the start waits for (the lock of the data directory, the journal), for people.
+    pub fn set_starting(&self, why: &str) {
+        self.status.send_replace(Life::Starting(why.into()));
+    }
+
+    /// Shows role.json as it was read last.
+    pub fn set_role(&self, role: RoleFile) {
+        self.role.send_replace(Some(Arc::new(role)));
+    }
+}

@@ -1,0 +1,103 @@
+//! Who the volume is (`replica.json`), and the two marks that a person or a decision leaves on it.
+//!
+//! ```text
+//!   replica.json      {"format":1,"replica":"<uuid>"}   written last, when the first segment with promise 0 is durable
+//!   force-bootstrap   a person said so while the volume was empty; gone when it is not
+//!   wiping            the volume is being emptied; a start that finds it ends that first
+//! ```
+//!
+//! A volume with `replica.json` has had a promise record since before that file was there. If the journal is gone, so is
+//! the promise, and such a volume does not start [S1].
+
+use crate::disk::{Disk, read_if_there, remove_if_there, replace};
+use crate::volume::VolumeError;
+use leasehold_replication::{FORMAT, FORMAT_MIN, ReplicaId};
+use serde::{Deserialize, Serialize};
+use std::io;
+use uuid::Uuid;
+
+/// The file of the identity.
+pub(crate) const REPLICA: &str = "replica.json";
+const FORCE_BOOTSTRAP: &str = "force-bootstrap";
+const WIPING: &str = "wiping";
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    replica: ReplicaId,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Reads the identity; `None` on a volume that never had one.
+///
+/// # Errors
+/// `Damage`, `Format`, or `Io`.
+pub(crate) fn read(disk: &dyn Disk) -> Result<Option<ReplicaId>, VolumeError> {
+    let Some(bytes) = read_if_there(disk, REPLICA).map_err(|error| VolumeError::io(disk, REPLICA, error))? else {
+        return Ok(None);
+    };
+    let damage =
+        |error: serde_json::Error| VolumeError::Damage { file: disk.path(REPLICA), offset: 0, what: error.to_string() };
+    // The number alone first: the rest may look otherwise in a later format.
+    let Format { format } = serde_json::from_slice(&bytes).map_err(damage)?;
+    if !(FORMAT_MIN..=FORMAT).contains(&format) {
+        return Err(VolumeError::format(disk, REPLICA, format));
+    }
+    let stored: Stored = serde_json::from_slice(&bytes).map_err(damage)?;
+    Ok(Some(stored.replica))
+}
+
+/// Makes a new identity, durably.
+///
+/// # Errors
+/// Those of the disk.
+pub(crate) fn write(disk: &dyn Disk, replica: ReplicaId) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(&Stored { format: FORMAT, replica })?;
+    bytes.push(b'\n');
+    replace(disk, REPLICA, &bytes)
+}
+
+/// A new identity.
+pub(crate) fn fresh() -> ReplicaId {
+    ReplicaId(Uuid::new_v4())
+}
+
+pub(crate) fn is_bootstrap_forced(disk: &dyn Disk) -> io::Result<bool> {
+    Ok(read_if_there(disk, FORCE_BOOTSTRAP)?.is_some())
+}
+
+pub(crate) fn force_bootstrap(disk: &dyn Disk) -> io::Result<()> {
+    replace(disk, FORCE_BOOTSTRAP, b"this empty volume makes a new cluster when the store starts next\n")
+}
+
+pub(crate) fn forget_forced_bootstrap(disk: &dyn Disk) -> io::Result<()> {
+    remove_if_there(disk, FORCE_BOOTSTRAP)?;
+    disk.sync_folder("")
+}
+
+pub(crate) fn is_wiping(disk: &dyn Disk) -> io::Result<bool> {
+    Ok(read_if_there(disk, WIPING)?.is_some())
+}
+
+/// Empties the volume, whatever it holds. Interrupted, it goes on at the next start: what is half gone never starts.
+pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
+    replace(disk, WIPING, b"")?;
+    remove_if_there(disk, REPLICA)?;
+    remove_if_there(disk, FORCE_BOOTSTRAP)?;
+    for name in disk.list("")? {
+        if name == crate::snapshot::SNAPSHOT || crate::volume::is_leftover(&name) {
+            remove_if_there(disk, &name)?;
+        }
+    }
+    for name in disk.list(crate::journal::FOLDER)? {
+        remove_if_there(disk, &format!("{}/{name}", crate::journal::FOLDER))?;
+    }
+    disk.sync_folder(crate::journal::FOLDER)?;
+    disk.sync_folder("")?;
+    remove_if_there(disk, WIPING)?;
+    disk.sync_folder("")
+}

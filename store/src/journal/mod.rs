@@ -1,0 +1,238 @@
+//! The journal: what was promised and appended, durable before anybody is told of it.
+//!
+//! ```text
+//!   driver ──append──────▶          ┌──────── one OS thread owns the files ────────┐
+//!          ──install─────▶  queue ──┤ takes all that waits, one batch, one fdatasync ├──▶ events: Persisted{ticket}…
+//!   snapshot thread ─────▶          └───────────────────────────────────────────────┘
+//! ```
+//!
+//! [`Journal`] is the driver's end: calls never wait for the disk. What became of them comes back as [`JournalEvent`]s,
+//! in order. A failed write or fsync is final: one `Failed`, and everything after it is refused. The state of a file
+//! after a failed fsync is unknown to everybody but the next start [S2].
+//!
+//! - [`segment`]: the bytes. [`replay`]: what they say. [`writer`]: who writes them. [`queue`]: what waits.
+
+mod queue;
+mod replay;
+mod segment;
+mod thread;
+mod writer;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+pub(crate) mod fault_disk;
+#[cfg(test)]
+mod tests;
+
+use queue::Command;
+pub(crate) use replay::{Replay, numbers, replay};
+pub(crate) use segment::{file_name, number_of};
+pub(crate) use thread::{Shared, run};
+pub(crate) use writer::{OnFsync, Writer, name_snapshot, stage};
+
+use crate::disk::Disk;
+use crate::documents::Documents;
+use crate::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
+use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// The folder of the segments.
+pub(crate) const FOLDER: &str = "journal";
+/// A segment that is being made when it is needed.
+pub(crate) const NEXT_SEGMENT: &str = "journal/next.tmp";
+/// A segment that is made ahead.
+pub(crate) const SPARE_SEGMENT: &str = "journal/spare.tmp";
+
+/// What the journal tells, in order. Called on the journal's own thread: a callback must not wait for the driver to call
+/// the journal (every call of [`Journal`] returns at once, so a bounded channel is fine).
+#[derive(Debug)]
+pub enum JournalEvent {
+    /// Everything up to this ticket is durable.
+    Persisted {
+        /// The last of them.
+        ticket: Ticket,
+    },
+    /// The live journal is longer than max(limit, the snapshot's length): time for [`Journal::take_snapshot`]. Told once
+    /// until one was taken; [`Journal::wants_snapshot`] says it as long as it holds.
+    SnapshotWanted,
+    /// A snapshot of our own is durable and in place.
+    SnapshotTaken {
+        /// The last entry that it holds.
+        position: Position,
+    },
+    /// A snapshot of our own could not be written aside, or came too late. Nothing is lost; another one may follow.
+    SnapshotDropped {
+        /// Why.
+        reason: String,
+    },
+    /// The volume is empty ([`Journal::wipe`]). Nothing follows.
+    Wiped,
+    /// A write or fsync failed (the disk may be full). Final: nothing follows, everything is refused.
+    Failed {
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Why the journal takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// It failed or was closed. This incarnation is over.
+    #[error("the journal failed or was closed")]
+    Closed,
+    /// The disk does not keep up, and more waits than may ([`Journal::has_room`] was not asked). Nothing was taken.
+    #[error("too much waits for the disk")]
+    Full,
+}
+
+/// Figures for metrics and the status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalFigures {
+    /// Bytes of the entries that are not in a snapshot.
+    pub live_bytes: u64,
+    /// Segments that a start would read.
+    pub segments: u64,
+    /// Batches (so: fdatasyncs) since the start.
+    pub batches: u64,
+    /// Bytes of records since the start.
+    pub written_bytes: u64,
+    /// Bytes that wait.
+    pub queued_bytes: u64,
+    /// The length of the snapshot, 0 without one.
+    pub snapshot_bytes: u64,
+    /// The position of the snapshot.
+    pub snapshot_position: Position,
+}
+
+/// The driver's end of the journal. Clones share it; when the last one is dropped, what waits is still written.
+#[derive(Clone)]
+pub struct Journal {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+impl Journal {
+    pub(crate) fn new(disk: Arc<dyn Disk>, shared: Arc<Shared>, thread: JoinHandle<()>) -> Journal {
+        Journal { handle: Arc::new(Handle { disk, shared, thread: Mutex::new(Some(thread)) }) }
+    }
+
+    /// Makes these records durable, in this order, after all that was appended before. `Persisted` follows, of this
+    /// ticket or a later one.
+    ///
+    /// # Errors
+    /// `Full`, `Closed`: nothing was taken, so this incarnation's log would have a hole: end it.
+    pub fn append(&self, ticket: Ticket, records: Vec<Record>) -> Result<(), JournalError> {
+        self.push(Command::Append { ticket, records })
+    }
+
+    /// Puts a received snapshot in the place of the whole log: a segment with `state`, the snapshot's mark and nothing
+    /// else begins. `Persisted` follows.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn install(&self, ticket: Ticket, snapshot: ReceivedSnapshot, state: DurableState) -> Result<(), JournalError> {
+        let ReceivedSnapshot { mark, part, .. } = snapshot;
+        self.push(Command::Install { ticket, mark, part, state })
+    }
+
+    /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal goes on. `meta.position` is
+    /// the last entry that was applied to them. `SnapshotTaken` or `SnapshotDropped` follows. False: one is being taken
+    /// already, no thread is to be had, or the journal ended.
+    pub fn take_snapshot(&self, meta: SnapshotMeta, documents: Documents) -> bool {
+        let shared = self.handle.shared.clone();
+        if shared.taking.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let disk = self.handle.disk.clone();
+        let write = move || {
+            // A panic must not leave the journal waiting for a snapshot that never comes.
+            let written = AssertUnwindSafe(|| snapshot::write(&*disk, TAKEN, &meta, &documents));
+            let result = catch_unwind(written).unwrap_or_else(|_| Err(io::Error::other("writing it panicked")));
+            // Closed or full: the journal is over, or will be.
+            let _ = shared.queue.push(Command::SnapshotWritten { result });
+        };
+        let begun = self.handle.shared.help("snapshot", write);
+        if let Err(error) = &begun {
+            tracing::warn!(%error, "no thread for a snapshot");
+            self.handle.shared.taking.store(false, Ordering::Release);
+        }
+        begun.is_ok()
+    }
+
+    /// Is the live journal longer than max(limit, the snapshot's length), and no snapshot being taken?
+    pub fn wants_snapshot(&self) -> bool {
+        let shared = &self.handle.shared;
+        shared.wanted.load(Ordering::Acquire) && !shared.taking.load(Ordering::Acquire)
+    }
+
+    /// The newest snapshot, to be sent; `None` while there is none. Stays readable when a newer one takes its place.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn open_snapshot(&self) -> io::Result<Option<SnapshotFile>> {
+        // The lock is held while a new one takes the name, so file and mark belong together.
+        let newest = self.handle.shared.newest();
+        let Some(mark) = *newest else { return Ok(None) };
+        Ok(Some(SnapshotFile::new(self.handle.disk.open(SNAPSHOT)?, mark)))
+    }
+
+    /// A file for the pieces of a snapshot that a leader sends.
+    ///
+    /// # Errors
+    /// Those of the disk. Not final.
+    pub fn part_file(&self) -> io::Result<PartFile> {
+        let number = self.handle.shared.parts.fetch_add(1, Ordering::Relaxed);
+        PartFile::create(self.handle.disk.clone(), number)
+    }
+
+    /// Empties the volume after all that waits. `Wiped` follows, and nothing else is taken. A new replica then.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn wipe(&self) -> Result<(), JournalError> {
+        self.push(Command::Wipe)
+    }
+
+    /// May more be appended without fear of `Full`? While not, take no more proposals and read no more frames.
+    pub fn has_room(&self) -> bool {
+        self.handle.shared.queue.has_room()
+    }
+
+    /// Figures for metrics and the status.
+    pub fn figures(&self) -> JournalFigures {
+        let queued_bytes = self.handle.shared.queue.bytes();
+        JournalFigures { queued_bytes, ..*self.handle.shared.figures() }
+    }
+
+    /// Takes nothing more, and waits until all that waits is written and the volume is let go.
+    pub fn close(&self) {
+        self.handle.shared.queue.close();
+        let thread = self.handle.thread.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's thread ended by a panic");
+        }
+        self.handle.shared.join_helpers();
+    }
+
+    fn push(&self, command: Command) -> Result<(), JournalError> {
+        self.handle.shared.queue.push(command)
+    }
+}

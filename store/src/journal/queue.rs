@@ -1,0 +1,151 @@
+//! What waits for the journal's thread: bounded, first in, first out, taken in groups.
+//!
+//! At the bound nothing is taken any more ([`JournalError::Full`]): a disk that is so far behind does not come back by
+//! being given more. Half of it is where the driver is asked to slow down ([`Queue::has_room`]).
+
+use super::JournalError;
+use super::writer::{BATCH_BYTES, Spare};
+use crate::snapshot::PartFile;
+use leasehold_replication::{DurableState, Record, SnapshotMark, Ticket};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+const COMMANDS_MAX: usize = 64 * 1024;
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The records of one group.
+const GROUP_RECORDS: usize = 4096;
+
+/// Something for the journal's thread.
+pub(crate) enum Command {
+    Append { ticket: Ticket, records: Vec<Record> },
+    Install { ticket: Ticket, mark: SnapshotMark, part: PartFile, state: DurableState },
+    SnapshotWritten { result: io::Result<SnapshotMark> },
+    SpareMade { result: io::Result<Spare> },
+    Wipe,
+}
+
+/// What the thread does next.
+pub(crate) enum Work {
+    /// Make these durable together, then tell the ticket.
+    Group { ticket: Ticket, records: Vec<Record>, bytes: usize },
+    /// One of the other commands.
+    Single(Command),
+    /// Nothing will come any more.
+    End,
+}
+
+/// The queue.
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+    /// Told of a push and of the end.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    commands: VecDeque<(Command, usize)>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Queue {
+        Queue { inner: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Never waits.
+    pub(crate) fn push(&self, command: Command) -> Result<(), JournalError> {
+        let bytes = match &command {
+            Command::Append { records, .. } => records.iter().map(bytes_of).sum(),
+            _ => 0,
+        };
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(JournalError::Closed);
+        }
+        if inner.commands.len() >= COMMANDS_MAX || inner.bytes + bytes > BYTES_MAX {
+            return Err(JournalError::Full);
+        }
+        inner.bytes += bytes;
+        inner.commands.push_back((command, bytes));
+        drop(inner);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits for work: all appends that wait at the front, up to the bounds of a group, or one other command.
+    pub(crate) fn take(&self) -> Work {
+        let mut inner = self.lock();
+        loop {
+            match inner.commands.pop_front() {
+                Some((Command::Append { ticket, records }, bytes)) => return inner.group(ticket, records, bytes),
+                Some((command, bytes)) => {
+                    inner.bytes -= bytes;
+                    return Work::Single(command);
+                }
+                None if inner.closed => return Work::End,
+                None => inner = self.changed.wait(inner).unwrap_or_else(|poisoned| poisoned.into_inner()),
+            }
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        let inner = self.lock();
+        !inner.closed && inner.commands.len() < COMMANDS_MAX / 2 && inner.bytes < BYTES_MAX / 2
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().bytes as u64
+    }
+
+    /// Takes nothing more. What waits is still handed out.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Takes nothing more, and forgets what waits.
+    pub(crate) fn fail(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.bytes = 0;
+        let forgotten = std::mem::take(&mut inner.commands);
+        drop(inner);
+        // Outside of the lock: dropping a part of a snapshot removes a file.
+        drop(forgotten);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Inner {
+    fn group(&mut self, mut ticket: Ticket, mut records: Vec<Record>, mut bytes: usize) -> Work {
+        while bytes < BATCH_BYTES && records.len() < GROUP_RECORDS {
+            match self.commands.pop_front() {
+                Some((Command::Append { ticket: later, records: more }, length)) => {
+                    ticket = ticket.max(later);
+                    records.extend(more);
+                    bytes += length;
+                }
+                Some(other) => {
+                    self.commands.push_front(other);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.bytes -= bytes;
+        Work::Group { ticket, records, bytes }
+    }
+}
+
+fn bytes_of(record: &Record) -> usize {
+    match record {
+        Record::Entry(entry) => entry.record().len(),
+        Record::State(_) | Record::Snapshot(_) => 64,
+    }
+}

@@ -1,0 +1,293 @@
+//! The journal's thread: tickets, groups, snapshots, failures.
+
+#![allow(clippy::unwrap_used)]
+
+use super::fault_disk::{Fault, FaultDisk};
+use super::queue::{Command, Queue, Work};
+use super::{JournalError, JournalEvent};
+use crate::snapshot::PartError;
+use crate::volume::rig::{CLUSTER, Rig, folder, open, person, segments, state, voters};
+use bytes::Bytes;
+use leasehold_replication::{Entry, Payload, Position, RECORD_BODY_BYTES_MAX, Record, SnapshotMeta, Term, Ticket};
+use std::fs;
+use std::sync::Arc;
+
+impl Rig {
+    fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { cluster_id: CLUSTER, position: self.last, voters: voters(self.opened.replica) }
+    }
+
+    /// Takes a snapshot of everything, and waits until it is in place.
+    pub(crate) fn take_snapshot(&mut self) {
+        assert!(self.journal().take_snapshot(self.meta(), self.documents.clone()));
+        let position = self.last;
+        self.wait_for(|event| matches!(event, JournalEvent::SnapshotTaken { position: at } if *at == position));
+    }
+}
+
+#[test]
+fn all_appends_that_wait_become_one_group_with_the_last_ticket() {
+    let queue = Queue::new();
+    for ticket in 1..=10 {
+        queue.push(Command::Append { ticket: Ticket(ticket), records: vec![Record::State(state(ticket))] }).unwrap();
+    }
+    queue.push(Command::Wipe).unwrap();
+    queue.push(Command::Append { ticket: Ticket(11), records: vec![] }).unwrap();
+    let Work::Group { ticket, records, .. } = queue.take() else { panic!("no group") };
+    assert_eq!((ticket, records.len()), (Ticket(10), 10));
+    assert!(matches!(queue.take(), Work::Single(Command::Wipe)));
+    let Work::Group { ticket, .. } = queue.take() else { panic!("no group") };
+    assert_eq!(ticket, Ticket(11));
+    assert_eq!(queue.bytes(), 0);
+    queue.close();
+    assert!(matches!(queue.take(), Work::End));
+}
+
+#[test]
+fn a_queue_that_is_full_takes_nothing_and_says_before_that_it_has_no_room() {
+    let queue = Queue::new();
+    let command = Bytes::from(vec![7; RECORD_BODY_BYTES_MAX - 64]);
+    let entry = Entry::new(Position::ZERO, Term(1), Payload::Command(command));
+    let mut taken = 0;
+    let mut had_room = true;
+    loop {
+        let records = vec![Record::Entry(entry.clone())];
+        match queue.push(Command::Append { ticket: Ticket(1), records }) {
+            Ok(()) => taken += 1,
+            Err(error) => {
+                assert_eq!(error, JournalError::Full);
+                break;
+            }
+        }
+        had_room = queue.has_room();
+    }
+    assert!(!had_room && (10..30).contains(&taken), "{taken}");
+}
+
+#[test]
+fn entries_of_any_size_up_to_the_limit_are_recovered() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..2);
+    let mut records = Vec::new();
+    for length in [1, 8_000, 9_000, 100_000, RECORD_BODY_BYTES_MAX - 64, 1] {
+        let entry = Entry::new(rig.last, Term(1), Payload::Command(Bytes::from(vec![b'x'; length])));
+        rig.last = entry.position;
+        records.push(Record::Entry(entry));
+    }
+    rig.append(records.clone());
+    let rig = rig.reopen();
+    let found: Vec<Record> = rig.opened.recovered.entries[2..].iter().cloned().map(Record::Entry).collect();
+    assert!(found == records, "not the entries that were written");
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_what_it_holds_while_writes_go_on() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..150);
+    assert!(rig.journal().take_snapshot(rig.meta(), rig.documents.clone()));
+    assert!(!rig.journal().take_snapshot(rig.meta(), rig.documents.clone()), "one at a time");
+    let position = rig.last;
+    let mut records = Vec::new();
+    for number in 150..160 {
+        records.push(rig.entry(Payload::Command(person(number))));
+    }
+    let before = segments(folder.path()).len();
+    let ticket = rig.begin(records);
+    let (mut taken, mut persisted) = (false, false);
+    while !(taken && persisted) {
+        match rig.wait_for(|_| true) {
+            JournalEvent::SnapshotTaken { position: at } => taken = at == position,
+            JournalEvent::Persisted { ticket: told } => persisted = told == ticket,
+            JournalEvent::SnapshotWanted => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(segments(folder.path()).len() < before);
+    assert_eq!(rig.journal().figures().snapshot_position, position);
+    let persons = rig.persons();
+    let rig = rig.reopen();
+    let recovered = &rig.opened.recovered;
+    assert_eq!(recovered.snapshot.as_ref().unwrap(), &SnapshotMeta { position, ..rig.meta() });
+    assert_eq!(rig.opened.documents.applied(), position);
+    assert_eq!(recovered.entries.len(), 10);
+    assert_eq!(rig.persons(), persons);
+    let text = fs::read_to_string(folder.path().join("snapshot.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(text.starts_with(r#"{"format":1,"clusterId":""#), "{}", &text[..80]);
+    assert_eq!(json["position"], serde_json::json!({"term": 1, "sequence": 150}));
+    assert_eq!(json["collections"]["persons"].as_array().unwrap().len(), 149);
+}
+
+#[test]
+fn a_snapshot_is_wanted_when_the_journal_is_long_and_no_more_when_it_was_taken() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    assert!(!rig.journal().wants_snapshot());
+    rig.fill(1..300);
+    assert!(rig.journal().wants_snapshot());
+    rig.take_snapshot();
+    assert!(!rig.journal().wants_snapshot());
+    // The limit is the snapshot's length now, if that is more than the limit of the options.
+    let length = rig.journal().figures().snapshot_bytes;
+    assert!(length > 20_000, "{length}");
+    rig.fill(300..301);
+    assert!(!rig.journal().wants_snapshot());
+    let rig = rig.reopen();
+    assert_eq!(rig.persons().len(), 300);
+}
+
+#[test]
+fn a_snapshot_of_what_is_in_one_already_is_dropped() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..9);
+    rig.take_snapshot();
+    assert!(rig.journal().take_snapshot(rig.meta(), rig.documents.clone()));
+    rig.wait_for(|event| matches!(event, JournalEvent::SnapshotDropped { .. }));
+    rig.fill(9..12);
+    rig.take_snapshot();
+    assert_eq!(rig.reopen().persons().len(), 11);
+}
+
+#[test]
+fn a_snapshot_stays_readable_when_a_newer_one_takes_its_place() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    assert!(rig.journal().open_snapshot().unwrap().is_none());
+    rig.fill(1..2000);
+    rig.take_snapshot();
+    let old = rig.journal().open_snapshot().unwrap().unwrap();
+    rig.fill(2000..2010);
+    rig.take_snapshot();
+    let mut crc = crc32fast::Hasher::new();
+    let mut offset = 0;
+    while let Some(piece) = old.piece(offset).unwrap() {
+        crc.update(&piece.bytes);
+        offset += piece.bytes.len() as u64;
+    }
+    assert_eq!((offset, crc.finalize()), (old.length_bytes(), old.crc32()));
+    assert_eq!(old.position(), Position::new(1, 2000));
+    assert_eq!(rig.journal().open_snapshot().unwrap().unwrap().position(), rig.last);
+}
+
+#[test]
+fn a_received_snapshot_takes_the_place_of_the_whole_log() {
+    let (theirs, ours) = (folder(), folder());
+    let mut leader = open(theirs.path()).unwrap();
+    leader.fill(1..3000);
+    leader.take_snapshot();
+    let mut follower = open(ours.path()).unwrap();
+    follower.fill(5000..5050);
+
+    let sent = leader.journal().open_snapshot().unwrap().unwrap();
+    let mut part = follower.journal().part_file().unwrap();
+    let (mut offset, mut whole) = (0, false);
+    while let Some(piece) = sent.piece(offset).unwrap() {
+        assert!(!whole, "the last piece came before");
+        whole = part.push(&piece).unwrap();
+        offset += piece.bytes.len() as u64;
+    }
+    assert!(whole && offset > 256 * 1024, "{offset} bytes are one piece only");
+    let received = part.finish().unwrap();
+    assert_eq!(received.meta, leader.meta());
+    follower.documents = received.documents.clone();
+    let ticket = follower.next_ticket();
+    follower.journal().install(ticket, received, state(2)).unwrap();
+    follower.last = leader.last;
+    follower.wait_for(|event| matches!(event, JournalEvent::Persisted { ticket: told } if *told == ticket));
+    let record = follower.entry(Payload::Command(person(9000)));
+    follower.append(vec![record]);
+    assert_eq!(follower.journal().open_snapshot().unwrap().unwrap().crc32(), sent.crc32());
+
+    let follower = follower.reopen();
+    assert_eq!(follower.opened.recovered.state, state(2));
+    assert_eq!(follower.opened.recovered.entries.len(), 1);
+    assert_eq!(follower.persons()[..2999], leader.persons());
+    assert_eq!(follower.persons()[2999], "9000");
+}
+
+#[test]
+fn pieces_that_do_not_make_the_snapshot_are_refused_and_leave_nothing() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..3000);
+    rig.take_snapshot();
+    let sent = rig.journal().open_snapshot().unwrap().unwrap();
+    let first = sent.piece(0).unwrap().unwrap();
+    let second = sent.piece(first.bytes.len() as u64).unwrap().unwrap();
+
+    let mut part = rig.journal().part_file().unwrap();
+    assert!(matches!(part.push(&second), Err(PartError::Order { have: 0, .. })));
+    part.push(&first).unwrap();
+    let mut other = second.clone();
+    other.crc32 ^= 1;
+    assert!(matches!(part.push(&other), Err(PartError::Order { .. })));
+    assert!(matches!(part.finish(), Err(PartError::Order { .. })), "it is not whole");
+
+    let mut part = rig.journal().part_file().unwrap();
+    let mut spoilt = second.clone();
+    let mut bytes = spoilt.bytes.to_vec();
+    bytes[100] ^= 1;
+    spoilt.bytes = bytes.into();
+    part.push(&first).unwrap();
+    let mut whole = part.push(&spoilt).unwrap();
+    let mut offset = (first.bytes.len() + spoilt.bytes.len()) as u64;
+    while let Some(piece) = sent.piece(offset).unwrap() {
+        whole = part.push(&piece).unwrap();
+        offset += piece.bytes.len() as u64;
+    }
+    assert!(whole);
+    assert!(matches!(part.finish(), Err(PartError::Content(_))));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{left:?}");
+}
+
+#[test]
+fn a_full_disk_fails_the_write_cleanly_and_the_next_start_has_all_that_was_told() {
+    for fault in [Fault::Full, Fault::Eio] {
+        let disk = FaultDisk::new(5);
+        let mut rig = Rig::open_on(Arc::new(disk.clone())).unwrap();
+        rig.fill(1..20);
+        disk.fail_after(0, fault);
+        let record = rig.entry(Payload::Command(person(99)));
+        rig.begin(vec![record]);
+        let failed = rig.wait_for(|event| !matches!(event, JournalEvent::Persisted { ticket } if ticket.0 < 21));
+        assert!(matches!(failed, JournalEvent::Failed { .. }), "{failed:?}");
+        // Final, although the disk is well again.
+        let ticket = rig.next_ticket();
+        assert_eq!(rig.journal().append(ticket, Vec::new()), Err(JournalError::Closed));
+        assert!(!rig.journal().has_room());
+        rig.journal().close();
+        assert!(rig.events.try_recv().is_err(), "nothing follows a failure");
+
+        disk.power_loss();
+        let rig = Rig::open_on(Arc::new(disk)).unwrap();
+        assert_eq!(rig.persons()[..19], (1..20).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn an_entry_that_follows_nothing_ends_the_journal_before_it_is_written() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..5);
+    let stray = Entry::new(Position::new(1, 40), Term(1), Payload::Empty);
+    rig.begin(vec![Record::Entry(stray)]);
+    let event = rig.wait_for(|event| matches!(event, JournalEvent::Failed { .. }));
+    assert!(format!("{event:?}").contains("1/41 names 1/40"), "{event:?}");
+    assert_eq!(rig.reopen().persons().len(), 4);
+}
+
+#[test]
+fn a_promise_never_goes_down() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..2);
+    rig.append(vec![Record::State(state(7))]);
+    rig.begin(vec![Record::State(state(6))]);
+    rig.wait_for(|event| matches!(event, JournalEvent::Failed { .. }));
+    let rig = rig.reopen();
+    assert_eq!(rig.opened.recovered.state, state(7));
+}

@@ -1,0 +1,282 @@
+//! The thread that owns the journal's files.
+
+use super::queue::{Command, Queue, Work};
+use super::writer::{Spare, Writer};
+use super::{JournalEvent, JournalFigures};
+use crate::disk::{Disk, VolumeLock, remove_if_there};
+use crate::identity;
+use crate::snapshot::TAKEN;
+use leasehold_replication::SnapshotMark;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// After a spare segment could not be made (the disk may be full), the next try is not before this.
+const SPARE_RETRY: Duration = Duration::from_secs(10);
+
+/// What the thread and the handles share.
+pub(crate) struct Shared {
+    pub(crate) queue: Queue,
+    /// A snapshot is being taken.
+    pub(crate) taking: AtomicBool,
+    /// The live journal is too long.
+    pub(crate) wanted: AtomicBool,
+    /// Numbers the files for received pieces.
+    pub(crate) parts: AtomicU64,
+    newest: Mutex<Option<SnapshotMark>>,
+    figures: Mutex<JournalFigures>,
+    /// Held by the journal's thread and by every other one that writes for it; gone when the journal ended.
+    lock: Mutex<Option<Arc<VolumeLock>>>,
+    /// Those other ones.
+    helpers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(writer: &Writer, lock: VolumeLock) -> Shared {
+        let shared = Shared {
+            queue: Queue::new(),
+            taking: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            parts: AtomicU64::new(1),
+            newest: Mutex::new(writer.mark()),
+            figures: Mutex::default(),
+            lock: Mutex::new(Some(Arc::new(lock))),
+            helpers: Mutex::default(),
+        };
+        shared.show(writer);
+        shared
+    }
+
+    /// The mark of `snapshot.json`.
+    pub(crate) fn newest(&self) -> MutexGuard<'_, Option<SnapshotMark>> {
+        self.newest.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(crate) fn figures(&self) -> MutexGuard<'_, JournalFigures> {
+        self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The hold on the volume; `None` when the journal ended.
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<VolumeLock>>> {
+        self.lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Runs `work` on a thread of its own, which holds the volume as long. Refused when the journal ended.
+    pub(crate) fn help(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let lock = self.lock().clone().ok_or(io::ErrorKind::BrokenPipe)?;
+        let held = move || {
+            work();
+            drop(lock);
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(held)?;
+        let mut helpers = self.helpers();
+        helpers.retain(|helper| !helper.is_finished());
+        helpers.push(thread);
+        Ok(())
+    }
+
+    fn helpers(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.helpers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits until nobody else holds the volume for the journal.
+    pub(crate) fn join_helpers(&self) {
+        let helpers = std::mem::take(&mut *self.helpers());
+        for helper in helpers {
+            if helper.join().is_err() {
+                tracing::error!("a thread of the journal ended by a panic");
+            }
+        }
+    }
+
+    fn show(&self, writer: &Writer) {
+        let mut figures = self.figures();
+        figures.live_bytes = writer.live_bytes();
+        figures.segments = writer.segments().count() as u64;
+        figures.snapshot_bytes = writer.mark().map_or(0, |mark| mark.length_bytes);
+        figures.snapshot_position = writer.base();
+    }
+}
+
+/// What the thread owns.
+pub(crate) struct Thread<E> {
+    writer: Writer,
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    events: E,
+    /// A snapshot is wanted above this length of the live journal.
+    snapshot_after_bytes: u64,
+    /// As above, raised for a while after a snapshot that could not be taken.
+    snapshot_not_below: u64,
+    /// A person's word that an empty volume makes a cluster; to be removed when it is not empty any more.
+    bootstrap_forced: bool,
+    spare_in_making: bool,
+    spare_not_before: Option<Instant>,
+}
+
+/// Runs until the queue ends or something fails. Holds the volume as long.
+pub(crate) fn run<E: Fn(JournalEvent)>(
+    writer: Writer,
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    events: E,
+    snapshot_after_bytes: u64,
+    bootstrap_forced: bool,
+) {
+    let mut thread = Thread {
+        writer,
+        disk,
+        shared,
+        events,
+        snapshot_after_bytes,
+        snapshot_not_below: 0,
+        bootstrap_forced,
+        spare_in_making: false,
+        spare_not_before: None,
+    };
+    // A panic in here is a broken invariant. The driver must hear of it: nothing would ever be durable again.
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.work()));
+    let error = match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error),
+        Err(_) => Some(io::Error::other("the journal's thread panicked")),
+    };
+    thread.shared.queue.fail();
+    drop(thread.shared.lock().take());
+    if let Some(error) = error {
+        (thread.events)(JournalEvent::Failed { error });
+    }
+}
+
+impl<E: Fn(JournalEvent)> Thread<E> {
+    fn work(&mut self) -> io::Result<()> {
+        loop {
+            self.want_snapshot();
+            self.want_spare();
+            match self.shared.queue.take() {
+                Work::Group { ticket, records, bytes } => {
+                    self.writer.commit(&records)?;
+                    {
+                        let mut figures = self.shared.figures();
+                        figures.batches += 1;
+                        figures.written_bytes += bytes as u64;
+                    }
+                    self.shared.show(&self.writer);
+                    (self.events)(JournalEvent::Persisted { ticket });
+                    self.forget_forced_bootstrap();
+                }
+                Work::Single(Command::Install { ticket, mark, part, state }) => {
+                    {
+                        let mut newest = self.shared.newest();
+                        self.writer.install(&part.into_name(), mark, state)?;
+                        *newest = Some(mark);
+                    }
+                    self.shared.show(&self.writer);
+                    (self.events)(JournalEvent::Persisted { ticket });
+                    self.forget_forced_bootstrap();
+                }
+                Work::Single(Command::SnapshotWritten { result }) => self.put_snapshot(result)?,
+                Work::Single(Command::SpareMade { result }) => {
+                    self.spare_in_making = false;
+                    match result {
+                        Ok(spare) => self.writer.set_spare(spare),
+                        Err(error) => {
+                            tracing::warn!(%error, "no segment could be prepared; is the disk full?");
+                            self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
+                        }
+                    }
+                }
+                Work::Single(Command::Wipe) => {
+                    identity::wipe(&*self.disk)?;
+                    (self.events)(JournalEvent::Wiped);
+                    return Ok(());
+                }
+                // Appends come in groups.
+                Work::Single(Command::Append { .. }) => unreachable!("an append outside of a group"),
+                Work::End => return Ok(()),
+            }
+        }
+    }
+
+    /// A snapshot that cannot be written aside is no failure of the journal; one that cannot be put in place is.
+    fn put_snapshot(&mut self, result: io::Result<SnapshotMark>) -> io::Result<()> {
+        let mark = match result {
+            Ok(mark) => mark,
+            Err(error) => {
+                let _ = remove_if_there(&*self.disk, TAKEN);
+                self.snapshot_dropped(format!("it could not be written: {error}"));
+                return Ok(());
+            }
+        };
+        let taken = {
+            let mut newest = self.shared.newest();
+            let taken = self.writer.put_snapshot(TAKEN, mark)?;
+            if taken {
+                *newest = Some(mark);
+            }
+            taken
+        };
+        if taken {
+            self.shared.show(&self.writer);
+            self.snapshot_not_below = 0;
+            self.shared.wanted.store(false, Ordering::Release);
+            self.shared.taking.store(false, Ordering::Release);
+            (self.events)(JournalEvent::SnapshotTaken { position: mark.position });
+        } else {
+            self.snapshot_dropped(format!("{} is not after the snapshot in force", mark.position));
+        }
+        Ok(())
+    }
+
+    fn snapshot_dropped(&mut self, reason: String) {
+        tracing::warn!(reason, "a snapshot was dropped");
+        self.snapshot_not_below = self.writer.live_bytes() + self.snapshot_after_bytes / 4;
+        self.shared.wanted.store(false, Ordering::Release);
+        self.shared.taking.store(false, Ordering::Release);
+        (self.events)(JournalEvent::SnapshotDropped { reason });
+    }
+
+    fn want_snapshot(&self) {
+        let snapshot_bytes = self.writer.mark().map_or(0, |mark| mark.length_bytes);
+        let limit = self.snapshot_after_bytes.max(snapshot_bytes).max(self.snapshot_not_below);
+        let wants = self.writer.live_bytes() > limit;
+        let wanted = self.shared.wanted.swap(wants, Ordering::AcqRel);
+        if wants && !wanted {
+            (self.events)(JournalEvent::SnapshotWanted);
+        }
+    }
+
+    /// A new segment's zeros are written ahead by another thread, so that no write waits for 16 MiB.
+    fn want_spare(&mut self) {
+        let waits = self.spare_not_before.is_some_and(|until| Instant::now() < until);
+        if self.spare_in_making || waits || !self.writer.wants_spare() {
+            return;
+        }
+        let (disk, shared, bytes) = (self.disk.clone(), self.shared.clone(), self.writer.segment_bytes());
+        let make = move || {
+            let result = Spare::create(&*disk, bytes);
+            // Closed: nobody needs it any more, and the next start removes it.
+            let _ = shared.queue.push(Command::SpareMade { result });
+        };
+        match self.shared.help("spare-segment", make) {
+            Ok(()) => self.spare_in_making = true,
+            Err(error) => {
+                tracing::warn!(%error, "no thread for a spare segment");
+                self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
+            }
+        }
+    }
+
+    /// The word counts for an empty volume only, and it must never count again for this one.
+    fn forget_forced_bootstrap(&mut self) {
+        if self.bootstrap_forced && !self.writer.is_empty() {
+            match identity::forget_forced_bootstrap(&*self.disk) {
+                Ok(()) => self.bootstrap_forced = false,
+                // The next start removes it: a volume with data never obeys it.
+                Err(error) => tracing::warn!(%error, "the mark of a forced bootstrap stays"),
+            }
+        }
+    }
+}

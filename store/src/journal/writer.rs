@@ -1,0 +1,449 @@
+//! The one who writes the journal: one at a time, everything durable when a call returns.
+//!
+//! ```text
+//!   commit(records) ──▶ [ one batch | one fdatasync ]…        a full segment: a new one first
+//!   put_snapshot    ──▶ snapshot.next ▶ new segment that begins with its mark ▶ snapshot.json ▶ old segments go
+//! ```
+//!
+//! A new segment is prepared under another name, synced with all that it begins with, and only then gets its name; so a
+//! segment that has its name is complete. It is begun only when the one before is durable, and old ones go only when it
+//! is. After any error the writer is of no more use: what the disk holds is known only to the next start.
+
+use super::replay::{Live, Replay, follows};
+use super::segment::{BATCH_HEAD_BYTES, Head, file_name};
+use super::{FOLDER, NEXT_SEGMENT, SPARE_SEGMENT};
+use crate::disk::{Disk, DiskFile, remove_if_there, write_all_at, write_zeros};
+use crate::snapshot::{NEXT, SNAPSHOT};
+use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The records of one batch are at most this long (and one record more).
+pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
+/// A spare segment is synced after each this many bytes.
+const SPARE_STEP: u64 = 1024 * 1024;
+/// How many entries go into one batch where a segment begins with more.
+const ENTRIES_COPIED: usize = 512;
+
+/// Owns the segments of a volume.
+pub(crate) struct Writer {
+    disk: Arc<dyn Disk>,
+    /// The length of a segment's file, unless more has to go in at once.
+    segment_bytes: u64,
+    current: Current,
+    /// The segments before the current one that a replay needs, oldest first.
+    older: VecDeque<u64>,
+    /// All durable.
+    state: DurableState,
+    mark: Option<SnapshotMark>,
+    /// The chain of entries after the snapshot, all durable.
+    links: VecDeque<Link>,
+    /// Bytes of these entries.
+    live_bytes: u64,
+    /// Prepared ahead, if it was.
+    spare: Option<Spare>,
+    /// Told of the time of each fdatasync that a batch waited for.
+    on_fsync: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+struct Current {
+    file: Box<dyn DiskFile>,
+    head: Head,
+    /// Where the next batch goes.
+    end: u64,
+    /// Zeros are written up to here.
+    capacity: u64,
+    /// The number of the next batch.
+    batch: u64,
+}
+
+/// An entry that a replay would find.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    position: Position,
+    bytes: u64,
+    segment: u64,
+}
+
+/// A segment's file full of zeros, durable but for its name.
+pub(crate) struct Spare {
+    file: Box<dyn DiskFile>,
+    capacity: u64,
+}
+
+/// What records would change, found before anything is written.
+struct Plan {
+    state: DurableState,
+    /// How many of the links stay.
+    keep: usize,
+    /// What follows them.
+    new: Vec<(Position, u64)>,
+}
+
+impl Writer {
+    /// Begins the first segment of an empty volume, with promise 0.
+    pub(crate) fn begin(disk: Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsync) -> io::Result<Writer> {
+        let seed = Seed { state: DurableState::EMPTY, mark: None, links: VecDeque::new(), older: VecDeque::new() };
+        Writer::start(disk, segment_bytes, on_fsync, seed, Head::new(1, 1, 0, 0), &[])
+    }
+
+    /// Goes on where a journal ends: the live records of its newest segment are copied to a new one. When this returns,
+    /// all that `replay` says is durable [S2].
+    pub(crate) fn resume(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        on_fsync: OnFsync,
+        replay: &Replay,
+    ) -> io::Result<Writer> {
+        // They were durable before the newest one was begun. That is cheap to make sure of.
+        for number in &replay.older {
+            disk.open(&file_name(*number))?.sync()?;
+        }
+        let number = replay.newest.number + 1;
+        let entries: Vec<Entry> = in_segment(replay, replay.newest.number).map(|live| live.entry.clone()).collect();
+        let links = replay.chain.iter().map(|live| Link {
+            position: live.entry.position,
+            bytes: live.entry.record().len() as u64,
+            segment: if live.segment == replay.newest.number { number } else { live.segment },
+        });
+        let links: VecDeque<Link> = links.collect();
+        let first = links.front().map_or(number, |link| link.segment);
+        let older: VecDeque<u64> = replay.older.iter().copied().filter(|older| *older >= first).collect();
+        let head = match older.back() {
+            Some(_) => Head::new(number, first, replay.newest.previous, replay.newest.previous_bytes),
+            None => Head::new(number, number, 0, 0),
+        };
+        let seed = Seed { state: replay.state, mark: replay.mark, links, older };
+        Writer::start(disk, segment_bytes, on_fsync, seed, head, &entries)
+    }
+
+    /// Makes a journal of one segment that holds exactly this, behind all segments that are there (for `recover`).
+    pub(crate) fn replace_all(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        number: u64,
+        state: DurableState,
+        mark: Option<SnapshotMark>,
+        entries: &[Entry],
+    ) -> io::Result<Writer> {
+        assert!(state.cluster_id.is_some(), "only a volume with data is written anew");
+        let link =
+            |entry: &Entry| Link { position: entry.position, bytes: entry.record().len() as u64, segment: number };
+        let seed = Seed { state, mark, links: entries.iter().map(link).collect(), older: VecDeque::new() };
+        Writer::start(disk, segment_bytes, Arc::new(|_| {}), seed, Head::new(number, number, 0, 0), entries)
+    }
+
+    fn start(
+        disk: Arc<dyn Disk>,
+        segment_bytes: u64,
+        on_fsync: OnFsync,
+        seed: Seed,
+        head: Head,
+        entries: &[Entry],
+    ) -> io::Result<Writer> {
+        let Seed { state, mark, links, older } = seed;
+        let current = begin_segment(&*disk, segment_bytes, None, head, &state, mark.as_ref(), entries)?;
+        let live_bytes = links.iter().map(|link| link.bytes).sum();
+        Ok(Writer { disk, segment_bytes, current, older, state, mark, links, live_bytes, spare: None, on_fsync })
+    }
+
+    /// Makes records durable, in this order.
+    ///
+    /// # Errors
+    /// Those of the disk; `InvalidInput` when a record does not follow what stands there, before anything is written.
+    pub(crate) fn commit(&mut self, records: &[Record]) -> io::Result<()> {
+        let mut from = 0;
+        while from < records.len() {
+            let mut bytes = 0;
+            let mut to = from;
+            while to < records.len() && bytes < BATCH_BYTES {
+                bytes += record_bytes(&records[to]);
+                to += 1;
+            }
+            self.commit_batch(&records[from..to], bytes)?;
+            from = to;
+        }
+        Ok(())
+    }
+
+    fn commit_batch(&mut self, records: &[Record], bytes: usize) -> io::Result<()> {
+        let plan = self.plan(records)?;
+        let length = (BATCH_HEAD_BYTES + bytes) as u64;
+        if self.current.end + length > self.current.capacity {
+            self.roll(length)?;
+        }
+        let mut batch = Vec::with_capacity(length as usize);
+        self.current.head.batch(self.current.batch, &mut batch, |to| {
+            for record in records {
+                to.extend_from_slice(&record.encode());
+            }
+        });
+        assert!(
+            self.current.end + batch.len() as u64 <= self.current.capacity,
+            "a batch of {} bytes was announced as {length}",
+            batch.len()
+        );
+        write_all_at(&*self.current.file, &batch, self.current.end)?;
+        let begun = Instant::now();
+        self.current.file.sync()?;
+        (self.on_fsync)(begun.elapsed());
+        self.current.end += batch.len() as u64;
+        self.current.batch += 1;
+        self.adopt(plan);
+        Ok(())
+    }
+
+    /// Puts a snapshot of our own, durable in the file `name`, in the place of what it holds. False: it is not of this
+    /// log, or older than the one in force, and was removed.
+    pub(crate) fn put_snapshot(&mut self, name: &str, mark: SnapshotMark) -> io::Result<bool> {
+        let base = self.base();
+        if mark.position.seq <= base.seq || self.find(mark.position).is_none() {
+            remove_if_there(&*self.disk, name)?;
+            return Ok(false);
+        }
+        stage(&*self.disk, name)?;
+        while self.links.front().is_some_and(|link| link.position.seq <= mark.position.seq) {
+            self.live_bytes -= self.links.pop_front().map_or(0, |link| link.bytes);
+        }
+        self.mark = Some(mark);
+        self.roll(0)?;
+        name_snapshot(&*self.disk)?;
+        Ok(true)
+    }
+
+    /// Puts a received snapshot, durable in the file `name`, in the place of the whole log.
+    pub(crate) fn install(&mut self, name: &str, mark: SnapshotMark, state: DurableState) -> io::Result<()> {
+        follows(&self.state, &state).map_err(refused)?;
+        stage(&*self.disk, name)?;
+        self.links.clear();
+        self.live_bytes = 0;
+        self.mark = Some(mark);
+        self.state = state;
+        self.roll(0)?;
+        name_snapshot(&*self.disk)?;
+        Ok(())
+    }
+
+    /// Begins the next segment; `room` bytes must fit behind what it begins with.
+    fn roll(&mut self, room: u64) -> io::Result<()> {
+        let number = self.current.head.number + 1;
+        let first = self.links.front().map_or(number, |link| link.segment);
+        let head = if first == number {
+            Head::new(number, number, 0, 0)
+        } else {
+            Head::new(number, first, self.current.head.number, self.current.end)
+        };
+        let spare = self.spare.take();
+        let least = self.segment_bytes.max(room + 1024);
+        let spare = spare.filter(|spare| spare.capacity >= least);
+        let before = self.current.head.number;
+        self.current = begin_segment(&*self.disk, least, spare, head, &self.state, self.mark.as_ref(), &[])?;
+        self.older.push_back(before);
+        self.drop_before(first);
+        Ok(())
+    }
+
+    /// Removes what no replay reads any more. What cannot be removed stays until the next start.
+    fn drop_before(&mut self, first: u64) {
+        while self.older.front().is_some_and(|number| *number < first) {
+            if let Some(number) = self.older.pop_front()
+                && let Err(error) = remove_if_there(&*self.disk, &file_name(number))
+            {
+                tracing::warn!(segment = number, %error, "a segment that is not needed any more stays");
+            }
+        }
+    }
+
+    fn plan(&self, records: &[Record]) -> io::Result<Plan> {
+        let mut plan = Plan { state: self.state, keep: self.links.len(), new: Vec::with_capacity(records.len()) };
+        for record in records {
+            match record {
+                Record::State(state) => {
+                    follows(&plan.state, state).map_err(refused)?;
+                    plan.state = *state;
+                }
+                Record::Snapshot(_) => return Err(refused("the journal marks snapshots itself".to_owned())),
+                Record::Entry(entry) => {
+                    let bytes = entry.record().len() as u64;
+                    let found = self.place(&plan, entry.previous).ok_or_else(|| {
+                        refused(format!("entry {} names {}, which is not there", entry.position, entry.previous))
+                    })?;
+                    let (keep, new) = found;
+                    plan.keep = keep;
+                    plan.new.truncate(new);
+                    plan.new.push((entry.position, bytes));
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// How many links, and how many of those planned, stay when an entry names `previous`.
+    fn place(&self, plan: &Plan, previous: Position) -> Option<(usize, usize)> {
+        let at = usize::try_from(previous.seq.0.checked_sub(self.base().seq.0)?).ok()?;
+        if at == 0 {
+            return (previous == self.base()).then_some((0, 0));
+        }
+        if at <= plan.keep {
+            return (self.links[at - 1].position == previous).then_some((at, 0));
+        }
+        let planned = at - plan.keep;
+        (plan.new.get(planned - 1)?.0 == previous).then_some((plan.keep, planned))
+    }
+
+    fn adopt(&mut self, plan: Plan) {
+        self.state = plan.state;
+        for cut in self.links.drain(plan.keep..) {
+            self.live_bytes -= cut.bytes;
+        }
+        for (position, bytes) in plan.new {
+            self.live_bytes += bytes;
+            self.links.push_back(Link { position, bytes, segment: self.current.head.number });
+        }
+    }
+
+    fn find(&self, position: Position) -> Option<usize> {
+        let at = usize::try_from(position.seq.0.checked_sub(self.base().seq.0 + 1)?).ok()?;
+        (self.links.get(at)?.position == position).then_some(at)
+    }
+
+    /// The position of the snapshot.
+    pub(crate) fn base(&self) -> Position {
+        self.mark.map_or(Position::ZERO, |mark| mark.position)
+    }
+
+    pub(crate) fn mark(&self) -> Option<SnapshotMark> {
+        self.mark
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// The segments that a replay needs, oldest first.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = u64> {
+        self.older.iter().copied().chain([self.current.head.number])
+    }
+
+    /// Nothing but promises was ever written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.cluster_id.is_none() && self.mark.is_none() && self.links.is_empty()
+    }
+
+    /// The current segment is filling up and no other one is prepared.
+    pub(crate) fn wants_spare(&self) -> bool {
+        self.spare.is_none() && self.current.end > self.current.capacity / 4
+    }
+
+    pub(crate) fn set_spare(&mut self, spare: Spare) {
+        self.spare = Some(spare);
+    }
+
+    /// The length of a segment's file.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+}
+
+/// A durable file becomes `snapshot.next`, durably: a segment that wants it may be begun.
+pub(crate) fn stage(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    disk.rename(name, NEXT)?;
+    disk.sync_folder("")
+}
+
+/// `snapshot.next` becomes `snapshot.json`, now that a durable segment wants it.
+pub(crate) fn name_snapshot(disk: &dyn Disk) -> io::Result<()> {
+    disk.rename(NEXT, SNAPSHOT)?;
+    disk.sync_folder("")
+}
+
+/// Called with the time that an fdatasync took.
+pub(crate) type OnFsync = Arc<dyn Fn(Duration) + Send + Sync>;
+
+/// What a writer starts from.
+struct Seed {
+    state: DurableState,
+    mark: Option<SnapshotMark>,
+    links: VecDeque<Link>,
+    older: VecDeque<u64>,
+}
+
+impl Spare {
+    /// Makes one. Takes a moment: not for the thread that writes.
+    pub(crate) fn create(disk: &dyn Disk, capacity: u64) -> io::Result<Spare> {
+        let made = disk.create(SPARE_SEGMENT).and_then(|file| {
+            // Synced in steps, so that an fdatasync of the journal never waits behind all of it.
+            let mut end = 0;
+            while end < capacity {
+                let next = capacity.min(end + SPARE_STEP);
+                write_zeros(&*file, end, next)?;
+                file.sync()?;
+                end = next;
+            }
+            Ok(Spare { file, capacity })
+        });
+        if made.is_err() {
+            // Half of one only takes room.
+            let _ = remove_if_there(disk, SPARE_SEGMENT);
+        }
+        made
+    }
+}
+
+/// Makes a segment that begins with this, durable with its name.
+fn begin_segment(
+    disk: &dyn Disk,
+    least: u64,
+    spare: Option<Spare>,
+    head: Head,
+    state: &DurableState,
+    mark: Option<&SnapshotMark>,
+    entries: &[Entry],
+) -> io::Result<Current> {
+    let mut bytes = head.encode();
+    let mut batch = 1;
+    head.batch(batch, &mut bytes, |to| {
+        to.extend_from_slice(&Record::State(*state).encode());
+        if let Some(mark) = mark {
+            to.extend_from_slice(&Record::Snapshot(*mark).encode());
+        }
+    });
+    // All of it becomes durable before the segment has its name, so several batches at once are fine here.
+    for some in entries.chunks(ENTRIES_COPIED) {
+        batch += 1;
+        head.batch(batch, &mut bytes, |to| some.iter().for_each(|entry| to.extend_from_slice(entry.record())));
+    }
+    let end = bytes.len() as u64;
+    let (from, file, capacity) = match spare {
+        Some(Spare { file, capacity }) if capacity >= end => (SPARE_SEGMENT, file, capacity),
+        _ => {
+            let file = disk.create(NEXT_SEGMENT)?;
+            let capacity = least.max(end);
+            write_zeros(&*file, 0, capacity)?;
+            (NEXT_SEGMENT, file, capacity)
+        }
+    };
+    write_all_at(&*file, &bytes, 0)?;
+    file.sync()?;
+    disk.rename(from, &file_name(head.number))?;
+    disk.sync_folder(FOLDER)?;
+    Ok(Current { file, head, end, capacity, batch: batch + 1 })
+}
+
+fn in_segment(replay: &Replay, number: u64) -> impl Iterator<Item = &Live> {
+    replay.chain.iter().filter(move |live| live.segment == number)
+}
+
+/// The length of a record; those that are no entries are short and of few sizes.
+fn record_bytes(record: &Record) -> usize {
+    match record {
+        Record::Entry(entry) => entry.record().len(),
+        Record::State(_) | Record::Snapshot(_) => record.encode().len(),
+    }
+}
+
+fn refused(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}

@@ -1,0 +1,417 @@
+//! One connection between two replicas, from the welcome to the end.
+//!
+//! ```text
+//!   driver ──Link──▶ queue (bounded by count and bytes) ──writer──▶ encode, batch, flush ──▶ socket
+//!   driver ◀──PeerEvent::Frame── reader ◀── decode ◀── socket
+//! ```
+//!
+//! Both halves live in one task. The task ends when the other end closes, either half fails, or the [`Link`] is dropped;
+//! then what is queued has [`DRAIN_MAX`] to leave, and the task tells `Closed` (which the driver ignores if it was the
+//! one who dropped the link).
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use leasehold_replication::{
+    Answer, Body, ConnId, FRAME_BYTES_MAX, Frame, FrameError, Incarnation, SnapshotPiece, Term,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_tungstenite::tungstenite;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::debug;
+
+use super::{PeerConfig, PeerEvent, Remote};
+
+/// Frames that wait to be sent.
+const QUEUE_FRAMES_MAX: usize = 4096;
+/// Bytes that wait to be sent: more than the state machine has under way to one follower.
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Frames that are written with one flush.
+const BATCH_FRAMES_MAX: usize = 64;
+/// What a dropped connection still has for sending what is queued.
+const DRAIN_MAX: Duration = Duration::from_millis(250);
+/// Pieces of a snapshot that came by one connection and are not kept yet. Beyond them TCP holds the sender back.
+const PIECES_MAX: usize = 16;
+/// Room of a frame beside its records.
+const FRAME_ROOM_BYTES: usize = 96;
+
+/// A message of either WebSocket library (the server's is wrapped by warp).
+pub(super) trait Message: Sized + Send {
+    fn text(text: String) -> Self;
+    fn binary(bytes: Bytes) -> Self;
+    fn read(self) -> Word;
+}
+
+/// What a WebSocket message is for us.
+pub(super) enum Word {
+    Text(Bytes),
+    Binary(Bytes),
+    /// Ping and pong: the library sees to them.
+    Control,
+    Close,
+}
+
+impl Message for tungstenite::Message {
+    fn text(text: String) -> Self {
+        tungstenite::Message::Text(text.into())
+    }
+    fn binary(bytes: Bytes) -> Self {
+        tungstenite::Message::Binary(bytes)
+    }
+    fn read(self) -> Word {
+        match self {
+            tungstenite::Message::Text(text) => Word::Text(text.into()),
+            tungstenite::Message::Binary(bytes) => Word::Binary(bytes),
+            tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_) | tungstenite::Message::Frame(_) => {
+                Word::Control
+            }
+            tungstenite::Message::Close(_) => Word::Close,
+        }
+    }
+}
+
+impl Message for warp::ws::Message {
+    fn text(text: String) -> Self {
+        warp::ws::Message::text(text)
+    }
+    fn binary(bytes: Bytes) -> Self {
+        warp::ws::Message::binary(bytes)
+    }
+    fn read(self) -> Word {
+        if self.is_binary() {
+            Word::Binary(self.into_bytes())
+        } else if self.is_text() {
+            Word::Text(self.into_bytes())
+        } else if self.is_close() {
+            Word::Close
+        } else {
+            Word::Control
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerError {
+    /// The other end closed it, or it broke.
+    #[error("closed by the other end")]
+    Closed,
+    #[error("broken: {0}")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It did not say what it must in time.
+    #[error("silent for too long")]
+    Silent,
+    /// Not a word of this protocol: the reason for the metric, and what it was.
+    #[error("{0}: {1}")]
+    Hostile(&'static str, String),
+    /// Our own snapshot cannot be read.
+    #[error("the snapshot cannot be read: {0}")]
+    Snapshot(#[source] io::Error),
+    /// The driver is gone.
+    #[error("this replica ends")]
+    Ending,
+}
+
+impl PeerError {
+    /// Sorts what a WebSocket library says: bytes that are no WebSocket are hostile, the rest is the network.
+    pub(super) fn from_socket<E: std::error::Error + Send + Sync + 'static>(error: E) -> PeerError {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(inner) = source {
+            if let Some(known) = inner.downcast_ref::<tungstenite::Error>() {
+                use tungstenite::error::ProtocolError;
+                return match known {
+                    tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+                    | tungstenite::Error::ConnectionClosed
+                    | tungstenite::Error::AlreadyClosed => PeerError::Closed,
+                    tungstenite::Error::Protocol(_)
+                    | tungstenite::Error::Capacity(_)
+                    | tungstenite::Error::Utf8(_)
+                    | tungstenite::Error::AttackAttempt => PeerError::Hostile("websocket", known.to_string()),
+                    _ => PeerError::Broken(Box::new(error)),
+                };
+            }
+            source = inner.source();
+        }
+        PeerError::Broken(Box::new(error))
+    }
+}
+
+/// The driver's end of a connection. Dropping it ends the connection.
+#[derive(Debug)]
+pub struct Link {
+    queue: mpsc::Sender<Outgoing>,
+    queued_bytes: Arc<AtomicUsize>,
+    _ends_it: DropGuard,
+}
+
+/// The connection task's end of a [`Link`].
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: mpsc::Receiver<Outgoing>,
+    queued_bytes: Arc<AtomicUsize>,
+    dropped: CancellationToken,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    Answer(Answer),
+    Frame(Frame),
+    Snapshot(SnapshotOut),
+}
+
+/// A snapshot of our own that is to be sent.
+pub struct SnapshotOut {
+    /// Reads the piece that begins at an offset; none behind the last one. Called on a thread that may block.
+    pub piece: Arc<PieceReader>,
+    /// For the head of the frames.
+    pub term: Term,
+    /// For the head of the frames.
+    pub incarnation: Incarnation,
+}
+
+/// Reads one piece of a snapshot.
+pub type PieceReader = dyn Fn(u64) -> io::Result<Option<SnapshotPiece>> + Send + Sync;
+
+impl std::fmt::Debug for SnapshotOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotOut").field("term", &self.term).finish_non_exhaustive()
+    }
+}
+
+/// Both ends of a new connection's queue.
+pub(super) fn link() -> (Link, Outbox) {
+    let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
+    let (queued_bytes, dropped) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+    let link = Link { queue: sender, queued_bytes: Arc::clone(&queued_bytes), _ends_it: dropped.clone().drop_guard() };
+    (link, Outbox { queue: receiver, queued_bytes, dropped })
+}
+
+impl Link {
+    pub(super) fn answer(&self, answer: Answer) -> bool {
+        self.put(Outgoing::Answer(answer))
+    }
+
+    pub(super) fn send(&self, frame: Frame) -> bool {
+        self.put(Outgoing::Frame(frame))
+    }
+
+    pub(super) fn send_snapshot(&self, snapshot: SnapshotOut) -> bool {
+        self.put(Outgoing::Snapshot(snapshot))
+    }
+
+    /// False: there is no room.
+    fn put(&self, out: Outgoing) -> bool {
+        let bytes = out.room();
+        if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
+            return false;
+        }
+        match self.queue.try_send(out) {
+            // A task that has ended takes nothing more, and its `Closed` is on its way.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => false,
+        }
+    }
+}
+
+impl Outgoing {
+    /// About how many bytes it holds in memory.
+    fn room(&self) -> usize {
+        let held = match self {
+            Outgoing::Frame(Frame { body: Body::Append { entries, .. }, .. }) => {
+                entries.iter().map(|entry| entry.record().len()).sum()
+            }
+            Outgoing::Frame(Frame { body: Body::Snapshot(piece), .. }) => piece.bytes.len(),
+            Outgoing::Frame(_) | Outgoing::Answer(_) | Outgoing::Snapshot(_) => 0,
+        };
+        held + FRAME_ROOM_BYTES
+    }
+
+    /// May it pass the pieces of a snapshot?
+    fn may_pass(&self) -> bool {
+        matches!(self, Outgoing::Frame(Frame { body: Body::Heartbeat { .. } | Body::Echo { .. }, .. }))
+    }
+}
+
+impl Outbox {
+    /// The driver's answer to a hello. None: it dropped the link instead.
+    pub(super) async fn next_answer(&mut self) -> Option<Answer> {
+        match self.queue.recv().await? {
+            Outgoing::Answer(answer) => {
+                self.sent(FRAME_ROOM_BYTES);
+                Some(answer)
+            }
+            Outgoing::Frame(_) | Outgoing::Snapshot(_) => None,
+        }
+    }
+
+    /// Completes when the driver dropped the link.
+    pub(super) async fn dropped(&self) {
+        self.dropped.cancelled().await;
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Runs a welcomed connection to its end. Tells frames, not the end.
+pub(super) async fn run<S, M, E>(
+    socket: S,
+    conn: ConnId,
+    outbox: Outbox,
+    events: &mpsc::Sender<PeerEvent>,
+) -> Result<(), PeerError>
+where
+    S: Sink<M, Error = E> + Stream<Item = Result<M, E>> + Send,
+    M: Message,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let dropped = outbox.dropped.clone();
+    let (sink, stream) = socket.split();
+    let mut writer = std::pin::pin!(write(sink, outbox));
+    tokio::select! {
+        ended = read(stream, conn, events) => ended,
+        ended = &mut writer => ended,
+        () = dropped.cancelled() => drain(writer).await,
+    }
+}
+
+/// What is queued may still leave: a refusal, the last commit of one who hands over.
+async fn drain(writer: impl Future<Output = Result<(), PeerError>>) -> Result<(), PeerError> {
+    tokio::time::timeout(DRAIN_MAX, writer).await.unwrap_or(Ok(()))
+}
+
+async fn read<T, M, E>(mut stream: T, conn: ConnId, events: &mpsc::Sender<PeerEvent>) -> Result<(), PeerError>
+where
+    T: Stream<Item = Result<M, E>> + Unpin,
+    M: Message,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let pieces = Arc::new(Semaphore::new(PIECES_MAX));
+    while let Some(message) = stream.next().await {
+        match message.map_err(PeerError::from_socket)?.read() {
+            Word::Binary(bytes) => {
+                let frame =
+                    Frame::decode(bytes).map_err(|error: FrameError| PeerError::Hostile("frame", error.to_string()))?;
+                let room = match &frame.body {
+                    Body::Snapshot(_) => {
+                        let room = Arc::clone(&pieces).acquire_owned().await;
+                        Some(room.expect("the semaphore is never closed"))
+                    }
+                    _ => None,
+                };
+                events.send(PeerEvent::Frame { conn, frame, room }).await.map_err(|_| PeerError::Ending)?;
+            }
+            Word::Text(_) => return Err(PeerError::Hostile("frame", "text where a frame was due".into())),
+            Word::Control => {}
+            Word::Close => return Err(PeerError::Closed),
+        }
+    }
+    Err(PeerError::Closed)
+}
+
+async fn write<T, M, E>(sink: T, mut outbox: Outbox) -> Result<(), PeerError>
+where
+    T: Sink<M, Error = E> + Unpin,
+    M: Message,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut writer = Writer { sink, taken: VecDeque::new(), _message: std::marker::PhantomData };
+    let mut batch = Vec::with_capacity(BATCH_FRAMES_MAX);
+    while outbox.queue.recv_many(&mut batch, BATCH_FRAMES_MAX).await > 0 {
+        writer.taken.extend(batch.drain(..));
+        while let Some(out) = writer.taken.pop_front() {
+            writer.put(out, &mut outbox).await?;
+        }
+        writer.sink.flush().await.map_err(PeerError::from_socket)?;
+    }
+    // The driver dropped the link, and all that it queued is sent.
+    writer.sink.close().await.map_err(PeerError::from_socket)
+}
+
+struct Writer<T, M> {
+    sink: T,
+    /// Taken from the queue, not yet written. Bounded as the queue is: its bytes count until they are written.
+    taken: VecDeque<Outgoing>,
+    _message: std::marker::PhantomData<fn(M)>,
+}
+
+impl<T, M, E> Writer<T, M>
+where
+    T: Sink<M, Error = E> + Unpin,
+    M: Message,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    async fn put(&mut self, out: Outgoing, outbox: &mut Outbox) -> Result<(), PeerError> {
+        let room = out.room();
+        match out {
+            Outgoing::Frame(frame) => self.put_frame(&frame).await?,
+            Outgoing::Answer(answer) => self.put_text(&answer).await?,
+            Outgoing::Snapshot(snapshot) => self.put_snapshot(snapshot, outbox).await?,
+        }
+        outbox.sent(room);
+        Ok(())
+    }
+
+    async fn put_frame(&mut self, frame: &Frame) -> Result<(), PeerError> {
+        let bytes = frame.encode();
+        assert!(bytes.len() <= FRAME_BYTES_MAX, "a frame of {} bytes was made, at most {FRAME_BYTES_MAX}", bytes.len());
+        self.sink.feed(M::binary(bytes)).await.map_err(PeerError::from_socket)
+    }
+
+    async fn put_text(&mut self, answer: &Answer) -> Result<(), PeerError> {
+        let text = serde_json::to_string(answer).expect("plain data has a JSON form");
+        self.sink.feed(M::text(text)).await.map_err(PeerError::from_socket)
+    }
+
+    /// One piece after the other, each flushed: the socket's own back-pressure is the flow control. In between,
+    /// heartbeats and echoes pass; everything else waits behind the last piece.
+    async fn put_snapshot(&mut self, snapshot: SnapshotOut, outbox: &mut Outbox) -> Result<(), PeerError> {
+        let SnapshotOut { piece: read, term, incarnation } = snapshot;
+        let mut offset = 0;
+        loop {
+            let reader = Arc::clone(&read);
+            let read = tokio::task::spawn_blocking(move || reader(offset)).await.map_err(io::Error::other);
+            let Some(piece) = read.flatten().map_err(PeerError::Snapshot)? else { return Ok(()) };
+            offset = piece.offset + piece.bytes.len() as u64;
+            let is_last = offset == piece.length_bytes;
+            self.put_frame(&Frame { term, incarnation, body: Body::Snapshot(piece) }).await?;
+            if is_last {
+                debug!(length_bytes = offset, "sent a snapshot");
+                return Ok(());
+            }
+            while let Ok(out) = outbox.queue.try_recv() {
+                self.taken.push_back(out);
+            }
+            let mut index = 0;
+            while index < self.taken.len() {
+                if self.taken[index].may_pass() {
+                    let out = self.taken.remove(index).expect("the index is below the length");
+                    let room = out.room();
+                    if let Outgoing::Frame(frame) = out {
+                        self.put_frame(&frame).await?;
+                    }
+                    outbox.sent(room);
+                } else {
+                    index += 1;
+                }
+            }
+            self.sink.flush().await.map_err(PeerError::from_socket)?;
+        }
+    }
+}
+
+/// Says how a connection ended: hostile ones loudly, the others for those who look.
+pub(super) fn note_end(ended: Result<(), PeerError>, conn: ConnId, remote: &Remote, config: &PeerConfig) {
+    match ended {
+        Ok(()) | Err(PeerError::Ending) => debug!(?conn, %remote, "closed a peer connection"),
+        Err(PeerError::Hostile(reason, what)) => config.reject(remote, reason, what),
+        Err(error) => debug!(?conn, %remote, %error, "a peer connection ended"),
+    }
+}

@@ -1,0 +1,185 @@
+//! The peer port: what other replicas may ask of this one.
+//!
+//! ```text
+//!   GET  /v1/replicate   WebSocket: hello, then welcome or refused, then frames
+//!   POST /v1/claim       a leader's claim -> what we are bound to then
+//!   GET  /v1/state       what we are, from what was published last: it does not wait for the driver
+//! ```
+//!
+//! Before the volume is read there is no replica: everything answers 503, and whoever asked asks again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{SinkExt, StreamExt};
+use http::StatusCode;
+use leasehold_replication::{Answer, Claim, ConnId, FRAME_BYTES_MAX, Hello, PeerState, RequestId};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+use warp::ws::{WebSocket, Ws};
+use warp::{Filter, Reply};
+
+use super::connection::{self, Message, PeerError, Word, note_end};
+use super::{PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX};
+use crate::serve::{self, OnMalformed};
+
+/// What this replica says of itself; none while it is starting.
+pub type PeerStateReceiver = watch::Receiver<Option<PeerState>>;
+
+/// The peer port's side of this replica.
+#[derive(Clone)]
+pub struct Listener {
+    config: PeerConfig,
+    events: mpsc::Sender<PeerEvent>,
+    state: PeerStateReceiver,
+    /// Numbers accepted connections; never used twice.
+    next_conn: Arc<AtomicU64>,
+    /// Numbers invitations; never used twice.
+    next_request: Arc<AtomicU64>,
+}
+
+impl Listener {
+    /// Tells what comes to `events`, and answers questions from `state`.
+    pub fn new(config: PeerConfig, events: mpsc::Sender<PeerEvent>, state: PeerStateReceiver) -> Listener {
+        let (next_conn, next_request) = (Arc::default(), Arc::default());
+        Listener { config, events, state, next_conn, next_request }
+    }
+
+    /// What is to be served on the peer port.
+    pub fn routes(&self) -> BoxedFilter<(Response,)> {
+        let this = self.clone();
+        let me = warp::any().map(move || this.clone());
+        let replicate = warp::path!("v1" / "replicate")
+            .and(warp::ws())
+            .and(warp::ext::optional::<serve::Remote>())
+            .and(me.clone())
+            .map(|ws: Ws, remote: Option<serve::Remote>, me: Listener| me.replicate(ws, remote));
+        let claim = warp::path!("v1" / "claim")
+            .and(warp::post())
+            .and(warp::body::content_length_limit(TEXT_BYTES_MAX as u64))
+            .and(warp::body::bytes())
+            .and(warp::ext::optional::<serve::Remote>())
+            .and(me.clone())
+            .then(|body, remote, me: Listener| async move { me.claim(body, remote).await });
+        let state = warp::path!("v1" / "state").and(warp::get()).and(me).map(|me: Listener| me.state());
+        replicate.or(claim).unify().or(state).unify().boxed()
+    }
+
+    /// For [`serve::serve`]: counts and logs what was not even HTTP.
+    pub fn on_malformed(&self) -> OnMalformed {
+        let config = self.config.clone();
+        Arc::new(move |remote, why| config.reject(remote, "http", why))
+    }
+
+    fn replicate(self, ws: Ws, remote: Option<serve::Remote>) -> Response {
+        if self.state.borrow().is_none() {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
+        }
+        ws.max_message_size(FRAME_BYTES_MAX)
+            .max_frame_size(FRAME_BYTES_MAX)
+            .on_upgrade(move |socket| self.accept(socket, name(remote)))
+            .into_response()
+    }
+
+    async fn accept(self, mut socket: WebSocket, remote: Remote) {
+        let conn = ConnId::Accepted(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let heard = timeout(self.config.hello_max, hear_hello(&mut socket)).await;
+        let hello = match heard.unwrap_or(Err(PeerError::Silent)) {
+            Ok(hello) => hello,
+            // Whoever connects to this port and says nothing is no replica either.
+            Err(PeerError::Silent) => return self.config.reject(remote, "silent", "no hello in time"),
+            Err(error) => return note_end(Err(error), conn, &remote, &self.config),
+        };
+        let (link, mut outbox) = connection::link();
+        if self.events.send(PeerEvent::Hello { conn, hello, link }).await.is_err() {
+            return;
+        }
+        let ended = match outbox.next_answer().await {
+            None => Ok(()),
+            Some(answer) => {
+                let refused = matches!(answer, Answer::Refused { .. });
+                match timeout(self.config.lost_time, say(&mut socket, &answer)).await {
+                    Err(_) => Err(PeerError::Silent),
+                    Ok(Err(error)) => Err(error),
+                    Ok(Ok(())) if refused => {
+                        let _ = timeout(self.config.lost_time, socket.close()).await;
+                        Ok(())
+                    }
+                    Ok(Ok(())) => connection::run::<_, warp::ws::Message, _>(socket, conn, outbox, &self.events).await,
+                }
+            }
+        };
+        note_end(ended, conn, &remote, &self.config);
+        let _ = self.events.send(PeerEvent::Closed { conn }).await;
+    }
+
+    async fn claim(self, body: bytes::Bytes, remote: Option<serve::Remote>) -> Response {
+        let claim: Claim = match serde_json::from_slice(&body) {
+            Ok(claim) => claim,
+            Err(error) => {
+                self.config.reject(name(remote), "claim", format!("no claim: {error}"));
+                return refuse(StatusCode::BAD_REQUEST, &format!("no claim: {error}"));
+            }
+        };
+        if self.state.borrow().is_none() {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
+        }
+        let request = RequestId(self.next_request.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        // The asker waits for a lost-time; an answer that comes later is for nobody.
+        let answered = timeout(self.config.lost_time, async {
+            self.events.send(PeerEvent::Invited { request, claim, reply }).await.ok()?;
+            answer.await.ok()
+        });
+        match answered.await {
+            Ok(Some(answer)) => json(&answer),
+            Ok(None) | Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "no answer in time"),
+        }
+    }
+
+    fn state(self) -> Response {
+        match &*self.state.borrow() {
+            Some(state) => json(state),
+            None => refuse(StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        }
+    }
+}
+
+async fn hear_hello(socket: &mut WebSocket) -> Result<Hello, PeerError> {
+    loop {
+        let Some(message) = socket.next().await else { return Err(PeerError::Closed) };
+        match message.map_err(PeerError::from_socket)?.read() {
+            Word::Text(text) if text.len() <= TEXT_BYTES_MAX => {
+                return serde_json::from_slice(&text)
+                    .map_err(|error| PeerError::Hostile("hello", format!("no hello: {error}")));
+            }
+            Word::Text(_) => return Err(PeerError::Hostile("hello", "a hello that is too long".into())),
+            Word::Binary(_) => return Err(PeerError::Hostile("hello", "a frame before the hello".into())),
+            Word::Control => {}
+            Word::Close => return Err(PeerError::Closed),
+        }
+    }
+}
+
+async fn say(socket: &mut WebSocket, answer: &Answer) -> Result<(), PeerError> {
+    let text = serde_json::to_string(answer).expect("plain data has a JSON form");
+    socket.send(Message::text(text)).await.map_err(PeerError::from_socket)
+}
+
+fn name(remote: Option<serve::Remote>) -> Remote {
+    match remote {
+        Some(serve::Remote(address)) => Remote::Address(address),
+        None => Remote::Name("unknown".into()),
+    }
+}
+
+fn json(value: &impl Serialize) -> Response {
+    warp::reply::json(value).into_response()
+}
+
+fn refuse(status: StatusCode, why: &str) -> Response {
+    warp::reply::with_status(why.to_owned(), status).into_response()
+}

@@ -1,0 +1,369 @@
+//! Other replicas: who is connected, what is sent to them, what they ask.
+//!
+//! ```text
+//!   driver ──dial, send, answer, close──▶ Peers ──Link (bounded queue)──▶ connection task ──▶ socket
+//!   driver ◀──admit── PeerEvent (bounded) ◀────────────────────────────── connection task ◀── socket
+//!                          ▲
+//!   GET /v1/replicate ─────┤ (listener: hello, then a connection task)
+//!   POST /v1/claim ────────┘ (listener)      GET /v1/state (listener: from the last published state, no driver)
+//!   driver ──invite, ask_state──▶ request task ──▶ another pod's listener; its answer comes back as a PeerEvent
+//! ```
+//!
+//! Bounds: a connection whose queue is full is closed, and the state machine is told; the other end dials again and
+//! catches up from the journal. Where the driver is slow, the connection tasks wait for it and TCP holds the sender back.
+//!
+//! Order: within a connection nothing overtakes anything, but for heartbeats and their echoes, which may pass the pieces
+//! of a snapshot: a long snapshot must not look like a silent leader.
+//!
+//! A peer's bytes are never trusted: what is no hello, no frame or not of this protocol closes the connection, is counted
+//! (`leasehold_store_peer_rejected_total`) and logged with the address it came from.
+
+mod connection;
+mod dialer;
+mod listener;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use connection::{Link, PieceReader, SnapshotOut};
+pub use listener::{Listener, PeerStateReceiver};
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_replication::{Answer, Claim, ConnId, Frame, Hello, Input, InviteAnswer, PeerState, RequestId};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// Events that wait for the driver. Beyond them connections wait, and TCP holds their senders back.
+pub const EVENTS_MAX: usize = 128;
+/// Invitations that wait for the state machine's answer. Beyond them the oldest are given up (their askers ask again).
+const INVITATIONS_MAX: usize = 256;
+/// A hello, an answer, a claim: JSON of a few hundred bytes. Longer ones are refused.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Where replicas connect to.
+const REPLICATE_PATH: &str = "/v1/replicate";
+/// Where leaders invite.
+const CLAIM_PATH: &str = "/v1/claim";
+/// Where replicas ask each other.
+const STATE_PATH: &str = "/v1/state";
+
+/// What happens on the peer side, for the driver. Give each to [`Peers::admit`].
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// Somebody dialled us and said hello.
+    Hello {
+        /// The new connection.
+        conn: ConnId,
+        /// What it said.
+        hello: Hello,
+        /// The way to it.
+        link: Link,
+    },
+    /// The leader that we dialled answered.
+    Answered {
+        /// The connection.
+        conn: ConnId,
+        /// Its answer.
+        answer: Answer,
+    },
+    /// A frame came.
+    Frame {
+        /// By this connection.
+        conn: ConnId,
+        /// The frame.
+        frame: Frame,
+        /// Held by a piece of a snapshot until it is kept: see [`Peers::take_room`].
+        room: Option<OwnedSemaphorePermit>,
+    },
+    /// A connection ended. Nothing follows by it.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A leader invites us.
+    Invited {
+        /// The number of the request.
+        request: RequestId,
+        /// Its claim.
+        claim: Claim,
+        /// Where the answer goes.
+        reply: oneshot::Sender<InviteAnswer>,
+    },
+    /// A request of ours ended.
+    Asked {
+        /// Which pod was asked.
+        name: String,
+        /// Which run of this kind of request it was.
+        run: u64,
+        /// What it said; none when it could not be had.
+        said: Said,
+    },
+}
+
+/// The outcome of a request of ours.
+#[derive(Debug)]
+pub enum Said {
+    /// To an invitation.
+    Invite(Option<InviteAnswer>),
+    /// To the question for its state.
+    State(Option<PeerState>),
+}
+
+/// What the peer side is told once, at the start.
+#[derive(Clone)]
+pub struct PeerConfig {
+    /// The time-out of dialling and of requests.
+    pub lost_time: Duration,
+    /// How long a dialled leader, or one who dialled us, may take for its first word.
+    pub hello_max: Duration,
+    /// Counts what was no word of this protocol, by a reason from a short list.
+    pub rejected: Arc<dyn Fn(&'static str) + Send + Sync>,
+}
+
+impl PeerConfig {
+    /// With the usual time-outs.
+    pub fn new(lost_time: Duration, rejected: impl Fn(&'static str) + Send + Sync + 'static) -> PeerConfig {
+        PeerConfig { lost_time, hello_max: (lost_time * 2).max(Duration::from_secs(2)), rejected: Arc::new(rejected) }
+    }
+
+    fn reject(&self, remote: impl std::fmt::Display, reason: &'static str, what: impl std::fmt::Display) {
+        (self.rejected)(reason);
+        warn!(%remote, reason, %what, "closed a peer connection: not a word of this protocol");
+    }
+}
+
+impl std::fmt::Debug for PeerConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerConfig").field("lost_time", &self.lost_time).finish_non_exhaustive()
+    }
+}
+
+/// All connections and requests of this replica, as the driver has them.
+#[derive(Debug)]
+pub struct Peers {
+    config: PeerConfig,
+    events: mpsc::Sender<PeerEvent>,
+    tasks: TaskTracker,
+    links: HashMap<ConnId, Link>,
+    /// Requests under way: at most one for each pod and kind.
+    asking: HashMap<(Kind, String), Asking>,
+    runs: u64,
+    invitations: HashMap<RequestId, oneshot::Sender<InviteAnswer>>,
+    /// The room that the frame which was admitted last takes.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Invite,
+    State,
+}
+
+#[derive(Debug)]
+struct Asking {
+    run: u64,
+    claim: Option<Claim>,
+    task: AbortHandle,
+}
+
+impl Peers {
+    /// Nobody is connected. What happens is told to `events` (make it with [`EVENTS_MAX`]).
+    pub fn new(config: PeerConfig, events: mpsc::Sender<PeerEvent>) -> Peers {
+        Peers {
+            config,
+            events,
+            tasks: TaskTracker::new(),
+            links: HashMap::new(),
+            asking: HashMap::new(),
+            runs: 0,
+            invitations: HashMap::new(),
+            room: None,
+        }
+    }
+
+    /// Takes an event in and says what the state machine is to be told of it: nothing, where the connection was closed
+    /// by us in the meantime, or a request had no answer.
+    pub fn admit(&mut self, event: PeerEvent) -> Option<Input> {
+        match event {
+            PeerEvent::Hello { conn, hello, link } => {
+                self.links.insert(conn, link);
+                Some(Input::Hello { conn, hello })
+            }
+            PeerEvent::Answered { conn, answer } => {
+                if matches!(answer, Answer::Refused { .. }) {
+                    self.links.remove(&conn)?;
+                } else {
+                    self.links.get(&conn)?;
+                }
+                Some(Input::Answered { conn, answer })
+            }
+            PeerEvent::Frame { conn, frame, room } => {
+                self.room = room;
+                self.links.get(&conn).map(|_| Input::Frame { conn, frame })
+            }
+            PeerEvent::Closed { conn } => self.links.remove(&conn).map(|_| Input::Closed { conn }),
+            PeerEvent::Invited { request, claim, reply } => {
+                self.invitations.retain(|_, waiting| !waiting.is_closed());
+                if self.invitations.len() >= INVITATIONS_MAX {
+                    return None; // dropping `reply` tells the asker to try later
+                }
+                self.invitations.insert(request, reply);
+                Some(Input::Invited { request, claim })
+            }
+            PeerEvent::Asked { name, run, said } => {
+                let kind = match &said {
+                    Said::Invite(_) => Kind::Invite,
+                    Said::State(_) => Kind::State,
+                };
+                match self.asking.entry((kind, name.clone())) {
+                    MapEntry::Occupied(asking) if asking.get().run == run => drop(asking.remove()),
+                    // It was replaced by a newer one while this event waited.
+                    _ => return None,
+                }
+                match said {
+                    Said::Invite(answer) => answer.map(|answer| Input::InviteAnswered { name, answer }),
+                    Said::State(state) => state.map(|state| Input::StateAnswered { name, state }),
+                }
+            }
+        }
+    }
+
+    /// The room that the piece of a snapshot takes which was admitted last. While it is held, it counts against the few
+    /// pieces that a connection lets in before they are kept.
+    pub fn take_room(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.room.take()
+    }
+
+    /// Connects to a leader and says hello. `Answered` or `Closed` follows.
+    pub fn dial(&mut self, conn: ConnId, peer_address: String, hello: Hello) {
+        let (link, outbox) = connection::link();
+        self.links.insert(conn, link);
+        self.tasks.spawn(dialer::dial(conn, peer_address, hello, outbox, self.events.clone(), self.config.clone()));
+    }
+
+    /// Answers a hello. A refused connection ends when the refusal is sent. False: as of [`Peers::send`].
+    #[must_use]
+    pub fn answer(&mut self, conn: ConnId, answer: Answer) -> bool {
+        let refused = matches!(answer, Answer::Refused { .. });
+        let sent = self.put(conn, |link| link.answer(answer));
+        if refused {
+            self.links.remove(&conn);
+        }
+        sent
+    }
+
+    /// Queues a frame. False: the queue was full and the connection is closed now; the state machine is to be told.
+    /// A connection that is gone already takes everything: its `Closed` is on its way.
+    #[must_use]
+    pub fn send(&mut self, conn: ConnId, frame: Frame) -> bool {
+        self.put(conn, |link| link.send(frame))
+    }
+
+    /// Queues a whole snapshot, to be sent in pieces. False: as of [`Peers::send`].
+    #[must_use]
+    pub fn send_snapshot(&mut self, conn: ConnId, snapshot: SnapshotOut) -> bool {
+        self.put(conn, |link| link.send_snapshot(snapshot))
+    }
+
+    fn put(&mut self, conn: ConnId, put: impl FnOnce(&Link) -> bool) -> bool {
+        let Some(link) = self.links.get(&conn) else { return true };
+        if put(link) {
+            return true;
+        }
+        warn!(?conn, "closed a peer connection: it takes what it is sent too slowly");
+        self.links.remove(&conn);
+        false
+    }
+
+    /// Closes a connection once what is queued is sent, or soon. No `Closed` is told.
+    pub fn close(&mut self, conn: ConnId) {
+        self.links.remove(&conn);
+    }
+
+    /// Is this connection open, as far as is known here?
+    pub fn has(&self, conn: ConnId) -> bool {
+        self.links.contains_key(&conn)
+    }
+
+    /// Invites a pod. An older claim of ours that is under way to it is given up.
+    pub fn invite(&mut self, name: String, peer_address: String, claim: Claim) {
+        let key = (Kind::Invite, name.clone());
+        match self.asking.get(&key) {
+            Some(asking) if asking.claim.as_ref() == Some(&claim) => return,
+            Some(asking) => asking.task.abort(),
+            None => {}
+        }
+        let (time_max, asked) = (self.config.lost_time, claim.clone());
+        let task = self.ask(name, async move {
+            let answer = request::invite(&peer_address, &claim, time_max).await;
+            Said::Invite(told(answer, &peer_address))
+        });
+        self.asking.insert(key, Asking { run: self.runs, claim: Some(asked), task });
+    }
+
+    /// Asks a pod for its state, unless that question is under way.
+    pub fn ask_state(&mut self, name: String, peer_address: String) {
+        let key = (Kind::State, name.clone());
+        if self.asking.contains_key(&key) {
+            return;
+        }
+        let time_max = self.config.lost_time;
+        let task = self
+            .ask(name, async move { Said::State(told(request::state(&peer_address, time_max).await, &peer_address)) });
+        self.asking.insert(key, Asking { run: self.runs, claim: None, task });
+    }
+
+    fn ask(&mut self, name: String, request: impl Future<Output = Said> + Send + 'static) -> AbortHandle {
+        self.runs += 1;
+        let (run, events) = (self.runs, self.events.clone());
+        let task = self.tasks.spawn(async move {
+            let said = request.await;
+            // Only a driver that is gone takes no events any more.
+            let _ = events.send(PeerEvent::Asked { name, run, said }).await;
+        });
+        task.abort_handle()
+    }
+
+    /// Answers an invitation.
+    pub fn answer_invite(&mut self, request: RequestId, answer: InviteAnswer) {
+        if let Some(reply) = self.invitations.remove(&request) {
+            let _ = reply.send(answer); // who gave up asks again
+        }
+    }
+
+    /// Closes everything, and gives what is queued `time_max` to be sent.
+    pub async fn finish(mut self, time_max: Duration) {
+        for asking in self.asking.values() {
+            asking.task.abort();
+        }
+        self.links.clear();
+        self.tasks.close();
+        let _ = tokio::time::timeout(time_max, self.tasks.wait()).await;
+    }
+}
+
+fn told<T>(answer: Result<T, request::RequestError>, peer_address: &str) -> Option<T> {
+    answer.inspect_err(|error| debug!(peer_address, %error, "a peer gave no answer")).ok()
+}
+
+/// Who is at the other end, for logs.
+#[derive(Clone, Debug)]
+enum Remote {
+    Address(SocketAddr),
+    Name(String),
+}
+
+impl std::fmt::Display for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Remote::Address(address) => address.fmt(f),
+            Remote::Name(name) => name.fmt(f),
+        }
+    }
+}

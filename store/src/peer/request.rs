@@ -1,0 +1,88 @@
+//! Requests to other replicas' peer ports: an invitation, a question. One small HTTP/1 exchange each, on a connection of
+//! its own, within a time limit: who does not answer is asked again by the state machine.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use leasehold_replication::{Claim, InviteAnswer, PeerState};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+
+use super::{CLAIM_PATH, STATE_PATH, TEXT_BYTES_MAX};
+
+/// Why there is no answer. All the same to the state machine: it is not told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    #[error("not within {0:?}")]
+    TimedOut(Duration),
+    #[error("not reached: {0}")]
+    Unreached(#[from] std::io::Error),
+    #[error("spoilt: {0}")]
+    Spoilt(#[from] hyper::Error),
+    #[error("no address: {0}")]
+    Address(#[from] http::Error),
+    #[error("answered {0}")]
+    Refused(http::StatusCode),
+    #[error("an answer of more than {TEXT_BYTES_MAX} bytes, or a broken one: {0}")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("not an answer of this protocol: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// `POST /v1/claim`.
+pub(super) async fn invite(
+    peer_address: &str,
+    claim: &Claim,
+    time_max: Duration,
+) -> Result<InviteAnswer, RequestError> {
+    let body = serde_json::to_vec(claim).expect("plain data has a JSON form");
+    let request = hyper::Request::post(CLAIM_PATH)
+        .header(http::header::HOST, peer_address)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    exchange(peer_address, request, time_max).await
+}
+
+/// `GET /v1/state`.
+pub(super) async fn state(peer_address: &str, time_max: Duration) -> Result<PeerState, RequestError> {
+    let request =
+        hyper::Request::get(STATE_PATH).header(http::header::HOST, peer_address).body(Full::new(Bytes::new()))?;
+    exchange(peer_address, request, time_max).await
+}
+
+async fn exchange<T: DeserializeOwned>(
+    peer_address: &str,
+    request: hyper::Request<Full<Bytes>>,
+    time_max: Duration,
+) -> Result<T, RequestError> {
+    let exchanged = tokio::time::timeout(time_max, async {
+        let stream = TcpStream::connect(peer_address).await?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // Driven here, not in a task of its own: it ends with this request, also when that is given up.
+        let mut connection = std::pin::pin!(connection);
+        let answered = async {
+            let response = sender.send_request(request).await?;
+            if response.status() != http::StatusCode::OK {
+                return Err(RequestError::Refused(response.status()));
+            }
+            let body =
+                Limited::new(response.into_body(), TEXT_BYTES_MAX).collect().await.map_err(RequestError::Body)?;
+            Ok(serde_json::from_slice(&body.to_bytes())?)
+        };
+        let mut answered = std::pin::pin!(answered);
+        tokio::select! {
+            biased;
+            answer = &mut answered => answer,
+            ended = &mut connection => {
+                ended?;
+                // The connection is done, what it read is with the other half.
+                answered.await
+            }
+        }
+    });
+    exchanged.await.unwrap_or(Err(RequestError::TimedOut(time_max)))
+}

@@ -1,0 +1,347 @@
+//! Serves a tree of warp filters on a socket of ours: the API port and the peer port.
+//!
+//! ```text
+//!   bind ──▶ accept (at most `connections_max` open) ──▶ TCP_NODELAY ──▶ hyper (http/1, http/2, upgrades) ──▶ filters
+//!   stop ──▶ nothing more is accepted, open requests may end within `stop_max`, then everything is dropped
+//! ```
+//!
+//! Why not warp's own server: it sets no TCP_NODELAY (40 ms stalls on each pipelined WebSocket exchange), has neither a
+//! time-out for headers nor a limit of connections, and its graceful stop has no end.
+//!
+//! Not promised: that an upgraded connection (a WebSocket) ends with the server. Whoever upgraded it ends it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+/// Connections that wait in the kernel for us to accept them.
+const BACKLOG: i32 = 1024;
+/// Pause after an accept that failed for want of descriptors or memory; the next one would fail at once, too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote(pub SocketAddr);
+
+/// Told of each connection that spoke no HTTP: from where, and what was wrong.
+pub type OnMalformed = Arc<dyn Fn(SocketAddr, &str) + Send + Sync>;
+
+/// What a server lets happen.
+#[derive(Clone)]
+pub struct Limits {
+    /// Open connections at a time. More of them wait in the kernel's queue.
+    pub connections_max: usize,
+    /// For the head of a request, and so for an idle connection as well. Then it is closed.
+    pub header_read_max: Duration,
+    /// How long open requests may take to end once the server is told to stop.
+    pub stop_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { connections_max: 4096, header_read_max: Duration::from_secs(75), stop_max: Duration::from_secs(2) }
+    }
+}
+
+/// Why a port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else has the port.
+    #[error("{address} is taken by another process")]
+    Taken {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+    /// Anything else: no right to that port, no such address on this machine.
+    #[error("cannot listen on {address}: {source}")]
+    Failed {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Listens on `address`. `[::]` takes IPv4 connections as well; where the machine has no IPv6 it becomes `0.0.0.0`.
+/// Must be called within a runtime.
+///
+/// # Errors
+/// [`BindError`]: a mistake in the flags, or a second process.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bound = match bind_one(address) {
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && has_no_ipv6(&error) => {
+            let fallback = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+            warn!(%address, %fallback, "no IPv6 here, listening on IPv4 alone");
+            bind_one(fallback)
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken { address },
+        _ => BindError::Failed { address, source },
+    })
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restarted process must get its port although connections of the one before linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A kernel without IPv6 refuses the socket (EAFNOSUPPORT), one where it is switched off refuses the address.
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// Serves `filter` on `listener` until `stop` is cancelled and the open requests have ended, or `stop_max` later.
+pub async fn serve(
+    listener: TcpListener,
+    filter: BoxedFilter<(Response,)>,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    stop: CancellationToken,
+) {
+    let service = TowerToHyperService::new(warp::service(filter));
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let graceful = GracefulShutdown::new();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_read_max);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(limits.header_read_max));
+    let builder = Arc::new(builder);
+    // Dropped with everything behind it when the time for a graceful stop is over.
+    let cut = CancellationToken::new();
+    let _cut_at_the_end = cut.clone().drop_guard();
+
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        let Some((stream, remote, permit)) = accepted else { continue };
+        let service = WithRemote { service: service.clone(), remote };
+        let (builder, watcher, cut) = (Arc::clone(&builder), graceful.watcher(), cut.clone());
+        let on_malformed = on_malformed.clone();
+        tokio::spawn(async move {
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+            let ended = tokio::select! {
+                ended = watcher.watch(connection) => ended,
+                () = cut.cancelled() => Ok(()),
+            };
+            drop(permit);
+            if let Err(error) = ended {
+                debug!(%remote, error = %error, "a connection ended badly");
+                if let Some(tell) = on_malformed.filter(|_| is_malformed(error.as_ref())) {
+                    tell(remote, &error.to_string());
+                }
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.stop_max, graceful.shutdown()).await.is_err() {
+        debug!("connections were cut: their requests did not end in time");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
+    match listener.accept().await {
+        Ok((stream, remote)) => {
+            // Only a connection that is dead already refuses it.
+            let _ = stream.set_nodelay(true);
+            Some((stream, remote, permit))
+        }
+        Err(error) if is_about_one_connection(&error) => None,
+        Err(error) => {
+            warn!(%error, "cannot accept a connection, trying again");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Bytes that are no HTTP, as opposed to a connection that just went away.
+fn is_malformed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || error.is_timeout())
+}
+
+/// Gives each request the address that its connection came from; behind `warp::service` it is not known otherwise.
+#[derive(Clone)]
+struct WithRemote<S> {
+    service: S,
+    remote: SocketAddr,
+}
+
+impl<S: Service<hyper::Request<Incoming>>> Service<hyper::Request<Incoming>> for WithRemote<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(Remote(self.remote));
+        self.service.call(request)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+    use warp::{Filter, Reply};
+
+    const LONG: Duration = Duration::from_secs(10);
+    const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    fn hello() -> BoxedFilter<(Response,)> {
+        warp::path("hello")
+            .and(warp::ext::get::<Remote>())
+            .map(|remote: Remote| format!("you are {}", remote.0.ip()).into_response())
+            .boxed()
+    }
+
+    async fn ask(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_and_knows_where_it_came_from() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, hello(), Limits::default(), None, stop.clone()));
+        assert!(ask(address).await.ends_with("you are 127.0.0.1"));
+        stop.cancel();
+        timeout(LONG, server).await.unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "it still accepts");
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_address_takes_ipv4_too() {
+        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, hello(), Limits::default(), None, stop.clone()));
+        let answer = ask(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_said_plainly() {
+        let first = bind(ANY_PORT).unwrap();
+        let error = bind(first.local_addr().unwrap()).unwrap_err();
+        assert!(matches!(error, BindError::Taken { .. }), "{error:?}");
+        assert!(error.to_string().contains("is taken"));
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_ever_for_a_request_that_hangs() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (began, mut begun) = tokio::sync::mpsc::channel(1);
+        let hang = warp::any()
+            .then(move || {
+                let began = began.clone();
+                async move {
+                    began.send(()).await.unwrap();
+                    std::future::pending::<Response>().await
+                }
+            })
+            .boxed();
+        let stop = CancellationToken::new();
+        let limits = Limits { stop_max: Duration::from_millis(50), ..Limits::default() };
+        let server = tokio::spawn(serve(listener, hang, limits, None, stop.clone()));
+        let asked = tokio::spawn(ask(address));
+        begun.recv().await.unwrap();
+        stop.cancel();
+        timeout(LONG, server).await.expect("the stop waited for the request").unwrap();
+        assert_eq!(asked.await.unwrap(), "", "the connection was cut");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_speaks_no_http_is_told_and_closed() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&told);
+        let on_malformed: OnMalformed = Arc::new(move |remote, _| seen.lock().unwrap().push(remote));
+        let stop = CancellationToken::new();
+        tokio::spawn(serve(listener, hello(), Limits::default(), Some(on_malformed), stop.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"\x16\x03\x01\x02\x00 this is no http\r\n\r\n\0\0\0").await.unwrap();
+        let mut rest = Vec::new();
+        let _ = timeout(LONG, stream.read_to_end(&mut rest)).await.expect("it was not closed");
+        let deadline = tokio::time::Instant::now() + LONG;
+        while told.lock().unwrap().is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "nobody was told");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(told.lock().unwrap()[0], stream.local_addr().unwrap());
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_a_connection_waits_for_its_turn() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let limits = Limits { connections_max: 1, ..Limits::default() };
+        tokio::spawn(serve(listener, hello(), limits, None, stop.clone()));
+        let idle = TcpStream::connect(address).await.unwrap();
+        // Until the idle one is accepted it does not count.
+        let second = tokio::spawn(ask(address));
+        assert!(
+            timeout(Duration::from_millis(100), async {
+                while !second.is_finished() {
+                    tokio::task::yield_now().await
+                }
+            })
+            .await
+            .is_err()
+        );
+        drop(idle);
+        assert!(timeout(LONG, second).await.unwrap().unwrap().starts_with("HTTP/1.1 200"));
+        stop.cancel();
+    }
+}

@@ -1,0 +1,254 @@
+//! `snapshot.json`: all data at one position of the log, in one JSON file that people can read.
+//!
+//! ```text
+//!   {"format":1,"clusterId":"…","position":{"term":3,"sequence":812},"voters":{…},
+//!   "collections": {"persons": […]},
+//!   "order": {…}}
+//!
+//!   documents ──write──▶ snapshot.taken ──┐ (fsynced)         ┌─▶ a segment begins with its mark ──▶ snapshot.json
+//!   a leader's pieces ─▶ received-1.part ─┴─▶ snapshot.next ──┘
+//! ```
+//!
+//! The journal says which snapshot belongs to it: each segment begins with the mark (position, length, checksum). The
+//! file waits as `snapshot.next` until such a segment is durable, and only then takes its name. So whatever a crash
+//! leaves, the mark of the newest segment fits either `snapshot.json` or `snapshot.next`, and neither is damage.
+
+mod part;
+
+pub use part::{PartError, PartFile, ReceivedSnapshot};
+
+use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
+use crate::documents::{Documents, StoredCollections, StoredOrder};
+use crate::volume::VolumeError;
+use bytes::Bytes;
+use leasehold_replication::{
+    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, SnapshotMark, SnapshotMeta, SnapshotPiece, Voters,
+};
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+
+/// The snapshot in force.
+pub(crate) const SNAPSHOT: &str = "snapshot.json";
+/// Complete and durable, waits for the segment that begins with its mark.
+pub(crate) const NEXT: &str = "snapshot.next";
+/// Being written from the documents.
+pub(crate) const TAKEN: &str = "snapshot.taken";
+
+/// A snapshot that is written is synced after each this many bytes.
+const SYNC_STEP: u64 = 4 * 1024 * 1024;
+
+/// The newest snapshot of the volume, open to be sent. It stays readable when a newer one takes its place.
+pub struct SnapshotFile {
+    file: Box<dyn DiskFile>,
+    mark: SnapshotMark,
+}
+
+impl SnapshotFile {
+    pub(crate) fn new(file: Box<dyn DiskFile>, mark: SnapshotMark) -> SnapshotFile {
+        SnapshotFile { file, mark }
+    }
+
+    /// The position of the last entry that it holds.
+    pub fn position(&self) -> Position {
+        self.mark.position
+    }
+
+    /// Its length.
+    pub fn length_bytes(&self) -> u64 {
+        self.mark.length_bytes
+    }
+
+    /// Its checksum.
+    pub fn crc32(&self) -> u32 {
+        self.mark.crc32
+    }
+
+    /// The piece that begins at `offset`; `None` behind the last one. Blocks on the disk (256 KiB, mostly cached).
+    ///
+    /// # Errors
+    /// Those of the disk; `UnexpectedEof` when the file is shorter than it was.
+    pub fn piece(&self, offset: u64) -> io::Result<Option<SnapshotPiece>> {
+        let left = self.mark.length_bytes.saturating_sub(offset);
+        if left == 0 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; left.min(SNAPSHOT_PIECE_BYTES as u64) as usize];
+        if read_full_at(&*self.file, &mut bytes, offset)? < bytes.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Some(SnapshotPiece {
+            position: self.mark.position,
+            length_bytes: self.mark.length_bytes,
+            crc32: self.mark.crc32,
+            offset,
+            bytes: Bytes::from(bytes),
+        }))
+    }
+}
+
+/// What stands before the data.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    format: u32,
+    cluster_id: ClusterId,
+    position: Position,
+    voters: &'a Voters,
+}
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Whole {
+    format: u32,
+    cluster_id: ClusterId,
+    position: Position,
+    voters: Voters,
+    collections: StoredCollections,
+    order: StoredOrder,
+}
+
+/// Only what tells whether the rest can be read.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Writes a snapshot to `name`, durably, and says how it is to be marked. The name itself is not durable yet.
+///
+/// # Errors
+/// Those of the disk; the file is of no use then.
+pub(crate) fn write(
+    disk: &dyn Disk,
+    name: &str,
+    meta: &SnapshotMeta,
+    documents: &Documents,
+) -> io::Result<SnapshotMark> {
+    let file = disk.create(name)?;
+    let mut to = BufWriter::with_capacity(256 * 1024, Sum { file: &*file, length: 0, crc: crc32fast::Hasher::new() });
+    let head = Head { format: FORMAT, cluster_id: meta.cluster_id, position: meta.position, voters: &meta.voters };
+    let head = serde_json::to_vec(&head)?;
+    // The object stays open for the data.
+    to.write_all(&head[..head.len() - 1])?;
+    to.write_all(b",\n")?;
+    documents.write_collections(&mut to)?;
+    to.write_all(b"\n}\n")?;
+    let sum = to.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mark = SnapshotMark { position: meta.position, length_bytes: sum.length, crc32: sum.crc.finalize() };
+    file.sync()?;
+    Ok(mark)
+}
+
+/// Reads the snapshot in `name`.
+///
+/// # Errors
+/// `Damage` when it is none, or of another length or checksum than `expected`; `Format` when a newer version wrote it.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    name: &str,
+    expected: Option<&SnapshotMark>,
+) -> Result<(SnapshotMeta, Documents, SnapshotMark), VolumeError> {
+    let damage = |what: String| VolumeError::Damage { file: disk.path(name), offset: 0, what };
+    let io = |source| VolumeError::io(disk, name, source);
+    let file = disk.open(name).map_err(io)?;
+    let (length_bytes, crc32) = sum(&*file).map_err(io)?;
+    if let Some(mark) = expected
+        && (mark.length_bytes, mark.crc32) != (length_bytes, crc32)
+    {
+        let what = format!(
+            "the journal wants a snapshot of {} bytes with checksum {:08x}, this one has {length_bytes} and {crc32:08x}",
+            mark.length_bytes, mark.crc32
+        );
+        return Err(damage(what));
+    }
+    let whole = match serde_json::from_reader::<_, Whole>(Reader::buffered(&*file)) {
+        Ok(whole) if (FORMAT_MIN..=FORMAT).contains(&whole.format) => whole,
+        Ok(Whole { format: found, .. }) => return Err(VolumeError::format(disk, name, found)),
+        Err(error) if error.is_io() => return Err(io(error.into())),
+        // A later format may not fit our fields: then its number is what a person needs to know.
+        Err(error) => match serde_json::from_reader::<_, Format>(Reader::buffered(&*file)) {
+            Ok(Format { format: found }) if !(FORMAT_MIN..=FORMAT).contains(&found) => {
+                return Err(VolumeError::format(disk, name, found));
+            }
+            _ => return Err(damage(error.to_string())),
+        },
+    };
+    if let Some(mark) = expected
+        && mark.position != whole.position
+    {
+        return Err(damage(format!("it is of {}, the journal wants {}", whole.position, mark.position)));
+    }
+    let documents = Documents::restore(whole.position, whole.collections, whole.order)
+        .map_err(|error| damage(error.to_string()))?;
+    let meta = SnapshotMeta { cluster_id: whole.cluster_id, position: whole.position, voters: whole.voters };
+    Ok((meta, documents, SnapshotMark { position: whole.position, length_bytes, crc32 }))
+}
+
+/// Does a file of that name have this length and checksum?
+pub(crate) fn fits(disk: &dyn Disk, name: &str, mark: &SnapshotMark) -> io::Result<bool> {
+    match disk.open(name) {
+        Ok(file) if file.length()? == mark.length_bytes => Ok(sum(&*file)? == (mark.length_bytes, mark.crc32)),
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Length and checksum of a file.
+fn sum(file: &dyn DiskFile) -> io::Result<(u64, u32)> {
+    let mut crc = crc32fast::Hasher::new();
+    let mut bytes = vec![0; 256 * 1024];
+    let mut length = 0;
+    loop {
+        let read = read_full_at(file, &mut bytes, length)?;
+        crc.update(&bytes[..read]);
+        length += read as u64;
+        if read < bytes.len() {
+            return Ok((length, crc.finalize()));
+        }
+    }
+}
+
+/// Writes one after the other, and sums up.
+struct Sum<'a> {
+    file: &'a dyn DiskFile,
+    length: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl Write for Sum<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write_all_at(self.file, bytes, self.length)?;
+        let steps = self.length / SYNC_STEP;
+        self.length += bytes.len() as u64;
+        self.crc.update(bytes);
+        // In steps, so that an fdatasync of the journal never waits behind all of it.
+        if self.length / SYNC_STEP > steps {
+            self.file.sync()?;
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads one after the other.
+struct Reader<'a> {
+    file: &'a dyn DiskFile,
+    offset: u64,
+}
+
+impl Reader<'_> {
+    fn buffered(file: &dyn DiskFile) -> BufReader<Reader<'_>> {
+        BufReader::with_capacity(256 * 1024, Reader { file, offset: 0 })
+    }
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(to, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

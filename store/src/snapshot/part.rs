@@ -1,0 +1,125 @@
+//! A snapshot that comes in pieces from a leader, until it is whole and verified.
+
+use super::read;
+use crate::disk::{Disk, DiskFile, remove_if_there, write_all_at};
+use crate::documents::Documents;
+use crate::volume::VolumeError;
+use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPiece};
+use std::io;
+use std::sync::Arc;
+
+/// Why pieces make no snapshot. The connection they came by is closed.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// A piece of another snapshot, or one that does not follow the piece before.
+    #[error("a piece at {offset} of {length_bytes} bytes does not follow the {have} bytes that came")]
+    Order {
+        /// Where it begins.
+        offset: u64,
+        /// The length that it says the snapshot has.
+        length_bytes: u64,
+        /// What was taken so far.
+        have: u64,
+    },
+    /// The pieces do not make the snapshot that they said.
+    #[error("what came is not the snapshot that was announced: {0}")]
+    Content(#[source] VolumeError),
+    /// Our own disk did not take it (it may be full). Nothing is lost by that.
+    #[error("a snapshot could not be kept: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// Collects the pieces of one snapshot in a file of its own, which is gone when this is dropped.
+pub struct PartFile {
+    disk: Arc<dyn Disk>,
+    name: String,
+    file: Box<dyn DiskFile>,
+    /// What the first piece announced.
+    announced: Option<SnapshotMark>,
+    have: u64,
+    /// It is somebody else's now.
+    kept: bool,
+}
+
+/// A snapshot of a leader: whole, verified, durable under a name of its own. [`crate::journal::Journal::install`] puts it
+/// in place.
+pub struct ReceivedSnapshot {
+    /// What it is of.
+    pub meta: SnapshotMeta,
+    /// Its data.
+    pub documents: Documents,
+    pub(crate) mark: SnapshotMark,
+    pub(crate) part: PartFile,
+}
+
+impl PartFile {
+    pub(crate) fn create(disk: Arc<dyn Disk>, number: u64) -> io::Result<PartFile> {
+        let name = format!("received-{number}.part");
+        let file = disk.create(&name)?;
+        Ok(PartFile { disk, name, file, announced: None, have: 0, kept: false })
+    }
+
+    /// Is that a name of ours, left by a process that ended?
+    pub(crate) fn is_name(name: &str) -> bool {
+        name.starts_with("received-") && name.ends_with(".part")
+    }
+
+    /// Keeps a piece. True: it was the last one, and [`PartFile::finish`] may follow. One at offset 0 begins anew.
+    /// Blocks on the disk's cache.
+    ///
+    /// # Errors
+    /// `Order`, or `Disk`.
+    pub fn push(&mut self, piece: &SnapshotPiece) -> Result<bool, PartError> {
+        let mark = SnapshotMark { position: piece.position, length_bytes: piece.length_bytes, crc32: piece.crc32 };
+        if piece.offset == 0 {
+            self.file = self.disk.create(&self.name)?;
+            self.have = 0;
+            self.announced = Some(mark);
+        }
+        let length = piece.bytes.len() as u64;
+        let fits = piece.offset == self.have
+            && self.announced == Some(mark)
+            && self.have.checked_add(length).is_some_and(|end| end <= piece.length_bytes);
+        if !fits {
+            let (offset, length_bytes, have) = (piece.offset, piece.length_bytes, self.have);
+            return Err(PartError::Order { offset, length_bytes, have });
+        }
+        write_all_at(&*self.file, &piece.bytes, self.have)?;
+        self.have += length;
+        Ok(self.have == piece.length_bytes)
+    }
+
+    /// Makes the whole file durable and reads it. Takes as long as the data is large: never on an async worker.
+    ///
+    /// # Errors
+    /// `Content` when length, checksum or JSON do not fit what was announced, `Order` when pieces are missing, `Disk`.
+    pub fn finish(self) -> Result<ReceivedSnapshot, PartError> {
+        let length_bytes = self.announced.map_or(0, |mark| mark.length_bytes);
+        let Some(announced) = self.announced.filter(|_| self.have == length_bytes) else {
+            return Err(PartError::Order { offset: self.have, length_bytes, have: self.have });
+        };
+        self.file.sync()?;
+        match read(&*self.disk, &self.name, Some(&announced)) {
+            Ok((meta, documents, mark)) => Ok(ReceivedSnapshot { meta, documents, mark, part: self }),
+            Err(VolumeError::Io { source, .. }) => Err(PartError::Disk(source)),
+            Err(error) => Err(PartError::Content(error)),
+        }
+    }
+
+    /// The file's name; it stays from here on.
+    pub(crate) fn into_name(mut self) -> String {
+        self.kept = true;
+        std::mem::take(&mut self.name)
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        // If this fails the next start removes it.
+        if !self.kept
+            && let Err(error) = remove_if_there(&*self.disk, &self.name)
+        {
+            tracing::debug!(file = self.name, %error, "a part of a snapshot stays");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! status.json: what the state machine says of itself, written where the sidecar reads it.
+//!
+//! ```text
+//!   driver ──latest StatusFile (watch)──▶ writer task ──blocking thread──▶ replace_file(status.json)
+//! ```
+//!
+//! Written on every change; where only the position changed, at most once a second. The driver never waits for it. The
+//! lock (status.lock) is taken before the first write, so a sidecar that reads an incarnation knows that it lives.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_contract::{
+    ClaimInfo, HandOver, PositionInfo, PromiseInfo, STATUS_FILE, State, StatusFile, StatusLock, VERSION, replace_file,
+};
+use leasehold_replication::{Claim, Incarnation, Phase, Position, Promise, ReplicaId, Status};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+/// How often the position alone is written.
+const POSITION_PAUSE: Duration = Duration::from_secs(1);
+/// Pause after a write that failed (no directory, no room).
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often a wait for the lock is said.
+const WAIT_SAID: Duration = Duration::from_secs(10);
+
+/// What status.json says before there is a replica.
+pub fn starting(incarnation: Incarnation) -> StatusFile {
+    StatusFile {
+        version: VERSION,
+        incarnation: incarnation.0,
+        replica: None,
+        cluster_id: None,
+        state: State::Starting,
+        voter: false,
+        promised: PromiseInfo::default(),
+        position: PositionInfo::default(),
+        following: None,
+        leader_heard: false,
+        campaign: None,
+        rank: 0,
+        need_term: None,
+        hand_over: None,
+        eligible: false,
+        bootstrapping: false,
+        app_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What status.json says of a replica.
+pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> StatusFile {
+    StatusFile {
+        replica: Some(replica.0),
+        cluster_id: status.cluster_id.map(|id| id.0),
+        state: state(status.phase),
+        voter: status.voter,
+        promised: promise(status.promise),
+        position: position(status.position),
+        following: status.following.as_ref().map(claim),
+        leader_heard: status.leader_heard,
+        campaign: status.campaign.map(|term| term.0),
+        rank: status.rank,
+        need_term: status.need_term.map(|term| term.0),
+        hand_over: status.hand_over.as_ref().map(|to| match to {
+            Some((name, incarnation)) => HandOver { to: Some(name.clone()), incarnation: Some(incarnation.0) },
+            None => HandOver { to: None, incarnation: None },
+        }),
+        eligible: status.eligible,
+        bootstrapping: status.bootstrapping,
+        ..starting(incarnation)
+    }
+}
+
+fn state(phase: Phase) -> State {
+    match phase {
+        Phase::Starting => State::Starting,
+        Phase::Learner => State::Learner,
+        Phase::Follower => State::Follower,
+        Phase::Recovering => State::Recovering,
+        Phase::Leading => State::Leading,
+        Phase::Draining => State::Draining,
+        Phase::Failed => State::Failed,
+    }
+}
+
+fn promise(promise: Promise) -> PromiseInfo {
+    PromiseInfo { term: promise.term.0, incarnation: (promise != Promise::NONE).then_some(promise.incarnation.0) }
+}
+
+fn position(position: Position) -> PositionInfo {
+    PositionInfo { term: position.term.0, sequence: position.seq.0 }
+}
+
+fn claim(claim: &Claim) -> ClaimInfo {
+    ClaimInfo {
+        term: claim.term.0,
+        incarnation: claim.incarnation.0,
+        name: claim.name.clone(),
+        peer_address: claim.peer_address.clone(),
+    }
+}
+
+/// Takes status.lock, for as long as that takes: an earlier run of this store may still be ending, the directory may not
+/// be there yet. On a thread of its own, because a runtime would wait for a blocking task that may never end.
+pub async fn lock(dir: &Path) -> StatusLock {
+    let dir: Arc<Path> = dir.into();
+    loop {
+        let (sender, receiver) = oneshot::channel();
+        let locked = Arc::clone(&dir);
+        let thread = std::thread::Builder::new().name("status-lock".into());
+        let spawned = thread.spawn(move || {
+            // Nobody waits any more when the process ends; then the lock goes with it.
+            let _ = sender.send(StatusLock::acquire(&locked));
+        });
+        let mut taken = std::pin::pin!(async {
+            spawned?;
+            receiver.await.unwrap_or_else(|_| Err(std::io::Error::other("the thread that takes the lock ended")))
+        });
+        loop {
+            match tokio::time::timeout(WAIT_SAID, &mut taken).await {
+                Ok(Ok(lock)) => return lock,
+                Ok(Err(error)) => {
+                    warn!(dir = %dir.display(), %error, "cannot take status.lock, trying again");
+                    break tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(_) => info!(dir = %dir.display(), "waiting for status.lock: an earlier store still holds it"),
+            }
+        }
+    }
+}
+
+/// Writes the latest status.json again and again, until nobody sends any more; then writes the last one.
+pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
+    let dir: Arc<Path> = dir.into();
+    let mut written: Option<StatusFile> = None;
+    let mut written_at = Instant::now();
+    let mut failures = 0_u32;
+    loop {
+        let next = latest.borrow_and_update().clone();
+        let last_moment = latest.has_changed().is_err();
+        let due = match &written {
+            None => Some(Instant::now()),
+            Some(last) if *last == next => None,
+            Some(last) if is_position_alone(last, &next) && !last_moment => Some(written_at + POSITION_PAUSE),
+            Some(_) => Some(Instant::now()),
+        };
+        if due.is_some_and(|due| due <= Instant::now()) {
+            match replace(&dir, &next).await {
+                Ok(()) => {
+                    if failures > 0 {
+                        info!(failures, "status.json is written again");
+                    }
+                    (written, written_at, failures) = (Some(next), Instant::now(), 0);
+                    continue;
+                }
+                Err(_) if last_moment => return,
+                Err(error) => {
+                    if failures == 0 {
+                        error!(dir = %dir.display(), %error, "status.json cannot be written: the sidecar is not told");
+                    }
+                    failures += 1;
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    continue;
+                }
+            }
+        }
+        if last_moment {
+            return;
+        }
+        // An error means that nobody sends any more; the next round writes what is left and ends.
+        match due {
+            None => drop(latest.changed().await),
+            Some(due) => drop(tokio::time::timeout_at(due, latest.changed()).await),
+        }
+    }
+}
+
+fn is_position_alone(last: &StatusFile, next: &StatusFile) -> bool {
+    StatusFile { position: next.position, ..last.clone() } == *next
+}
+
+async fn replace(dir: &Arc<Path>, status: &StatusFile) -> std::io::Result<()> {
+    let bytes = serde_json::to_vec(status).expect("plain data has a JSON form");
+    let dir = Arc::clone(dir);
+    tokio::task::spawn_blocking(move || replace_file(&dir, STATUS_FILE, &bytes)).await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use leasehold_contract::read_json;
+    use uuid::Uuid;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn at(term: u64, sequence: u64) -> StatusFile {
+        StatusFile { position: PositionInfo { term, sequence }, ..starting(Incarnation(Uuid::from_u128(7))) }
+    }
+
+    async fn until(dir: &Path, wanted: impl Fn(&StatusFile) -> bool) -> StatusFile {
+        let deadline = Instant::now() + LONG;
+        loop {
+            match read_json::<StatusFile>(&dir.join(STATUS_FILE)) {
+                Ok(found) if wanted(&found) => return found,
+                found => assert!(Instant::now() < deadline, "last found: {found:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn changes_are_written_at_once_and_the_position_alone_at_leisure() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, latest) = watch::channel(at(0, 0));
+        let task = tokio::spawn(write(dir.path().to_owned(), latest));
+        assert_eq!(until(dir.path(), |_| true).await.state, State::Starting);
+        let began = Instant::now();
+        for sequence in 1..=3 {
+            sender.send_replace(at(1, sequence));
+        }
+        until(dir.path(), |found| found.position.sequence == 3).await;
+        assert!(began.elapsed() >= POSITION_PAUSE / 2, "the position was written at once");
+        let began = Instant::now();
+        sender.send_replace(StatusFile { campaign: Some(1), ..at(1, 4) });
+        until(dir.path(), |found| found.campaign == Some(1) && found.position.sequence == 4).await;
+        assert!(began.elapsed() < POSITION_PAUSE / 2, "a campaign waited for the position's turn");
+        sender.send_replace(StatusFile { campaign: Some(1), ..at(1, 5) });
+        drop(sender);
+        tokio::time::timeout(LONG, task).await.expect("it writes for nobody").unwrap();
+        assert_eq!(until(dir.path(), |_| true).await.position.sequence, 5, "the last word was not written");
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_not_there_yet_is_waited_for() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("later");
+        let (sender, latest) = watch::channel(at(1, 1));
+        let task = tokio::spawn(write(dir.clone(), latest));
+        let waiting = dir.clone();
+        let mut locked = tokio::spawn(async move { lock(&waiting).await });
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut locked).await.is_err());
+        std::fs::create_dir(&dir).unwrap();
+        until(&dir, |found| found.position.sequence == 1).await;
+        let held = tokio::time::timeout(LONG, locked).await.expect("the lock was never taken").unwrap();
+        assert!(leasehold_contract::is_locked(&dir).unwrap());
+        drop((held, sender));
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_earlier_store_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let earlier = lock(dir.path()).await;
+        let path = dir.path().to_owned();
+        let mut later = tokio::spawn(async move { lock(&path).await });
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut later).await.is_err(), "two hold it");
+        drop(earlier);
+        tokio::time::timeout(LONG, later).await.expect("the lock was never taken").unwrap();
+    }
+
+    #[test]
+    fn a_promise_to_nobody_names_nobody() {
+        assert_eq!(promise(Promise::NONE), PromiseInfo { term: 0, incarnation: None });
+        let id = Uuid::from_u128(4);
+        let bound = Promise { term: leasehold_replication::Term(3), incarnation: Incarnation(id) };
+        assert_eq!(promise(bound), PromiseInfo { term: 3, incarnation: Some(id) });
+    }
+}

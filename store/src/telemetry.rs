@@ -1,0 +1,285 @@
+//! Logs and metrics: set up once by `main`, handed to whoever has something to say.
+//!
+//! Metric names are public (a changed one is a line under Behaviour in the changelog):
+//! ```text
+//!   leasehold_store_state{state}                   1 for the state that the replica is in, 0 for the others
+//!   leasehold_store_promised_term                  the term that it is bound to
+//!   leasehold_store_committed_sequence             up to here the log is committed, as far as it knows
+//!   leasehold_store_applied_sequence               up to here the documents are
+//!   leasehold_store_voters                         voters by its own log
+//!   leasehold_store_ready                          1 when traffic may be sent to it
+//!   leasehold_store_foreign_cluster                1 when its volume belongs to another cluster than the Lease
+//!   leasehold_store_follower_lag_entries{follower} at the leader: entries that this follower does not have yet
+//!   leasehold_store_journal_fsync_seconds          histogram
+//!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503), unknown (504)
+//!   leasehold_store_peer_rejected_total{reason}    connections of the peer port that were closed for what they sent
+//! ```
+
+use crate::handle::Handle;
+use leasehold_replication::Phase;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::io::IsTerminal;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What is logged when nothing else is said: our own transitions, and of the libraries only what goes wrong.
+pub const DEFAULT_LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,warp=warn,tungstenite=warn,notify=warn";
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error("the log filter {filter:?} cannot be read")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// Why.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Somebody set it up before.
+    #[error("logging is set up already")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Sends what is logged to standard error. `filter` as in `RUST_LOG`; none: [`DEFAULT_LOG_FILTER`].
+///
+/// # Errors
+/// [`LogError`].
+pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), LogError> {
+    let filter = filter.unwrap_or(DEFAULT_LOG_FILTER);
+    let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).finish().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    }
+    .map_err(LogError::Twice)
+}
+
+/// All metrics of one process. A clone is the same metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    /// Held while a scrape fills the gauges and writes them, so that no two mix.
+    scrape: Mutex<()>,
+    state: Family<StateLabel, Gauge>,
+    promised_term: Gauge<u64, AtomicU64>,
+    committed: Gauge<u64, AtomicU64>,
+    applied: Gauge<u64, AtomicU64>,
+    voters: Gauge,
+    ready: Gauge,
+    foreign_cluster: Gauge,
+    follower_lag: Family<FollowerLabel, Gauge<u64, AtomicU64>>,
+    journal_fsync: Histogram,
+    writes: Family<ResultLabel, Counter>,
+    peer_rejected: Family<ReasonLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FollowerLabel {
+    follower: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: WriteResult,
+}
+
+/// How a client's write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the label's values")]
+pub enum WriteResult {
+    /// Done.
+    committed,
+    /// Committed, and decided as not to be done: a conflict, no such record, a condition that does not hold.
+    declined,
+    /// Not done, and never will be.
+    refused,
+    /// Perhaps done.
+    unknown,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    #[expect(clippy::new_without_default, reason = "a second set of metrics is nothing to make by default")]
+    pub fn new() -> Metrics {
+        // From 50 µs (a disk with a battery) to 1.6 s (one in trouble).
+        let journal_fsync = Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
+        let mut inner = Inner {
+            registry: Registry::with_prefix("leasehold_store"),
+            scrape: Mutex::new(()),
+            state: Family::default(),
+            promised_term: Gauge::default(),
+            committed: Gauge::default(),
+            applied: Gauge::default(),
+            voters: Gauge::default(),
+            ready: Gauge::default(),
+            foreign_cluster: Gauge::default(),
+            follower_lag: Family::default(),
+            journal_fsync,
+            writes: Family::default(),
+            peer_rejected: Family::default(),
+        };
+        let mut registry = std::mem::take(&mut inner.registry);
+        registry.register("state", "1 for the state that the replica is in", inner.state.clone());
+        registry.register("promised_term", "Term that the replica is bound to", inner.promised_term.clone());
+        registry.register("committed_sequence", "Last committed entry that is known", inner.committed.clone());
+        registry.register("applied_sequence", "Last entry in the documents", inner.applied.clone());
+        registry.register("voters", "Voters by the replica's own log", inner.voters.clone());
+        registry.register("ready", "1 when traffic may be sent to the replica", inner.ready.clone());
+        registry.register("foreign_cluster", "1 when the Lease names another cluster", inner.foreign_cluster.clone());
+        registry.register("follower_lag_entries", "Entries the follower does not have", inner.follower_lag.clone());
+        registry.register_with_unit(
+            "journal_fsync",
+            "Time of one fsync of the journal",
+            Unit::Seconds,
+            inner.journal_fsync.clone(),
+        );
+        registry.register("writes", "Clients' writes by how they ended", inner.writes.clone());
+        registry.register("peer_rejected", "Peer connections closed for what they sent", inner.peer_rejected.clone());
+        inner.registry = registry;
+        Metrics(Arc::new(inner))
+    }
+
+    /// Counts one fsync of the journal. `Metrics` is cheap to clone into a closure.
+    pub fn journal_fsync(&self, took: Duration) {
+        self.0.journal_fsync.observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection of the peer port that was closed for what it sent. `reason`: a word from a fixed list.
+    pub fn peer_rejected(&self, reason: &'static str) {
+        self.0.peer_rejected.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a client's write.
+    pub fn write_ended(&self, result: WriteResult) {
+        self.0.writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Everything in the OpenMetrics text format, as it is now.
+    ///
+    /// # Errors
+    /// None that our own metrics can cause.
+    pub fn encode(&self, handle: &Handle) -> Result<String, std::fmt::Error> {
+        let inner = &*self.0;
+        let _one_at_a_time = inner.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = handle.status();
+        let phase = status.as_ref().map_or(Phase::Starting, |status| status.phase);
+        for each in PHASES {
+            let label = StateLabel { state: phase_word(each) };
+            inner.state.get_or_create(&label).set(i64::from(each == phase));
+        }
+        inner.ready.set(i64::from(handle.ready().is_ok()));
+        inner.applied.set(handle.documents().applied().seq.0);
+        inner.follower_lag.clear();
+        if let Some(status) = status {
+            inner.promised_term.set(status.promise.term.0);
+            inner.committed.set(status.committed.0);
+            inner.voters.set(i64::try_from(status.voters.voters.len()).unwrap_or(i64::MAX));
+            inner.foreign_cluster.set(i64::from(status.foreign_cluster_id.is_some()));
+            for follower in &status.followers {
+                let label = FollowerLabel { follower: follower.name.clone() };
+                let lag = status.position.seq.0.saturating_sub(follower.verified.0);
+                inner.follower_lag.get_or_create(&label).set(lag);
+            }
+        }
+        let mut out = String::new();
+        text::encode(&mut out, &inner.registry)?;
+        Ok(out)
+    }
+}
+
+const PHASES: [Phase; 7] = [
+    Phase::Starting,
+    Phase::Learner,
+    Phase::Follower,
+    Phase::Recovering,
+    Phase::Leading,
+    Phase::Draining,
+    Phase::Failed,
+];
+
+/// The word for a phase in JSON and metrics; the same as in status.json.
+pub fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "starting",
+        Phase::Learner => "learner",
+        Phase::Follower => "follower",
+        Phase::Recovering => "recovering",
+        Phase::Leading => "leading",
+        Phase::Draining => "draining",
+        Phase::Failed => "failed",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use leasehold_replication::Incarnation;
+
+    #[test]
+    fn a_scrape_has_the_public_names_before_the_volume_is_open() {
+        let (handle, _server) = crate::handle::handle("pod-0", Incarnation(uuid::Uuid::nil()));
+        let metrics = Metrics::new();
+        metrics.journal_fsync(Duration::from_micros(700));
+        metrics.peer_rejected("checksum");
+        metrics.write_ended(WriteResult::committed);
+        let text = metrics.encode(&handle).unwrap();
+        for line in [
+            "leasehold_store_state{state=\"starting\"} 1",
+            "leasehold_store_state{state=\"leading\"} 0",
+            "leasehold_store_ready 0",
+            "leasehold_store_committed_sequence 0",
+            "leasehold_store_applied_sequence 0",
+            "leasehold_store_voters 0",
+            "leasehold_store_journal_fsync_seconds_count 1",
+            "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0008\"} 1",
+            "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0004\"} 0",
+            "leasehold_store_writes_total{result=\"committed\"} 1",
+            "leasehold_store_peer_rejected_total{reason=\"checksum\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_an_error_that_names_it() {
+        let error = init_logs(LogFormat::Text, Some("info,=nonsense=")).unwrap_err();
+        assert!(error.to_string().contains("=nonsense="), "{error}");
+        EnvFilter::try_new(DEFAULT_LOG_FILTER).unwrap();
+    }
+}

@@ -1,0 +1,351 @@
+//! The volume: opens it, makes all that was found on it durable, and hands it over.
+//!
+//! ```text
+//!   lock ▶ replica.json ▶ journal ▶ snapshot.json ▶ copy to a new segment, sync ▶ Opened
+//!
+//!   /data/lock                       held as long as the journal is open
+//!        /replica.json               who this volume is
+//!        /journal/<number>.segment   promises and entries
+//!        /snapshot.json              all data at one position
+//! ```
+//!
+//! For the driver:
+//!
+//! - [`Volume::open`] blocks (on the lock, then for as long as the data is large): call it on a thread of its own, with the
+//!   state `starting` meanwhile. [`Options::on_wait`] is called while another process holds the volume.
+//! - [`Opened`] holds what `Replica::new` needs ([`Opened::replica`], [`Opened::recovered`]), the [`Documents`] **of the
+//!   snapshot only** (the entries in `recovered` are applied when they are committed), and the [`Journal`].
+//! - `Persist` is [`Journal::append`]; `InstallSnapshot` is [`Journal::install`] with what [`PartFile::finish`] gave, whose
+//!   `documents` are those from then on; `KeepPiece` is [`PartFile::push`], with a file from [`Journal::part_file`];
+//!   `SendSnapshot` is [`Journal::open_snapshot`] and its pieces; `WipeVolume` is [`Journal::wipe`], then the end.
+//! - What became of it comes to [`Options::events`], as [`JournalEvent`]s. At `Failed` this incarnation is over.
+//!
+//! A volume with `replica.json` and without a promise record does not start [S1]: it once promised something, and nobody
+//! knows what.
+//!
+//! [`PartFile::finish`]: crate::snapshot::PartFile::finish
+//! [`PartFile::push`]: crate::snapshot::PartFile::push
+
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod tests;
+
+use crate::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
+use crate::documents::Documents;
+use crate::identity;
+use crate::journal::{self, FOLDER, Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of};
+use crate::snapshot::{self, NEXT, PartFile, SNAPSHOT, TAKEN};
+use leasehold_replication::{FORMAT, FORMAT_MIN, Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a start looks whether the volume is free.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+/// How often it says that it is not.
+const LOCK_SAY: Duration = Duration::from_secs(10);
+
+/// Why a volume does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The disk does not do what is asked. Exit code 1.
+    #[error("{path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk does not hold what was written. A person must look; a wiped volume joins again as a new replica. Exit
+    /// code 3.
+    #[error("{file} is damaged at byte {offset}: {what}")]
+    Damage {
+        /// Where.
+        file: PathBuf,
+        /// At which byte.
+        offset: u64,
+        /// How.
+        what: String,
+    },
+    /// Another version wrote it. Exit code 3.
+    #[error("{file} has format {found}, this version reads {min} to {max}")]
+    Format {
+        /// Where.
+        file: PathBuf,
+        /// What was found.
+        found: u32,
+        /// The lowest that is read.
+        min: u32,
+        /// The highest that is read.
+        max: u32,
+    },
+}
+
+impl VolumeError {
+    pub(crate) fn io(disk: &dyn Disk, name: &str, source: io::Error) -> VolumeError {
+        VolumeError::Io { path: disk.path(name), source }
+    }
+
+    pub(crate) fn format(disk: &dyn Disk, name: &str, found: u32) -> VolumeError {
+        VolumeError::Format { file: disk.path(name), found, min: FORMAT_MIN, max: FORMAT }
+    }
+
+    /// The exit code of a process that ends because of it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            VolumeError::Io { .. } => 1,
+            VolumeError::Damage { .. } | VolumeError::Format { .. } => 3,
+        }
+    }
+}
+
+/// How to open a volume.
+pub struct Options {
+    /// The length of a segment's file.
+    pub segment_bytes: u64,
+    /// A snapshot is wanted when the live journal is longer than this, and than the snapshot.
+    pub snapshot_after_bytes: u64,
+    /// Gets what the journal tells.
+    pub events: Box<dyn Fn(JournalEvent) + Send>,
+    /// Gets the time of each fdatasync that writes waited for.
+    pub on_fsync: Arc<dyn Fn(Duration) + Send + Sync>,
+    /// Called at once when another process holds the volume, and every 10 s after, with the time since the first call.
+    pub on_wait: Box<dyn FnMut(Duration) + Send>,
+}
+
+impl Options {
+    /// The usual figures (16 MiB, 64 MiB), and nobody who looks on.
+    pub fn new(events: impl Fn(JournalEvent) + Send + 'static) -> Options {
+        Options {
+            segment_bytes: 16 * 1024 * 1024,
+            snapshot_after_bytes: 64 * 1024 * 1024,
+            events: Box::new(events),
+            on_fsync: Arc::new(|_| {}),
+            on_wait: Box::new(|_| {}),
+        }
+    }
+}
+
+/// Opens volumes.
+#[derive(Debug)]
+pub struct Volume;
+
+/// A volume that is open, and what was found on it, all of it durable [S2].
+pub struct Opened {
+    /// Who the volume is.
+    pub replica: ReplicaId,
+    /// For `Replica::new`.
+    pub recovered: Recovered,
+    /// The data of the snapshot; empty without one. `recovered.entries` are not in there.
+    pub documents: Documents,
+    /// Takes what is to become durable.
+    pub journal: Journal,
+    /// A person said `bootstrap --force`, and the volume is empty.
+    pub force_bootstrap: bool,
+}
+
+impl Volume {
+    /// Opens the volume at `folder`, made if it is not there. Waits while another process holds it.
+    ///
+    /// # Errors
+    /// [`VolumeError`]; see there for the exit codes.
+    pub fn open(folder: &Path, options: Options) -> Result<Opened, VolumeError> {
+        let io = |source| VolumeError::Io { path: folder.to_owned(), source };
+        Volume::open_on(Arc::new(RealDisk::new(folder).map_err(io)?), options)
+    }
+
+    /// As [`Volume::open`], on any disk.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(disk: Arc<dyn Disk>, mut options: Options) -> Result<Opened, VolumeError> {
+        let lock = wait_for_lock(&*disk, &mut options.on_wait)?;
+        let on_fsync = options.on_fsync.clone();
+        let Found { replica, replay, snapshot, documents, writer } = recover(&disk, options.segment_bytes, on_fsync)?;
+        let io = |source| VolumeError::io(&*disk, "", source);
+
+        let mut force_bootstrap = identity::is_bootstrap_forced(&*disk).map_err(io)?;
+        if force_bootstrap && !writer.is_empty() {
+            identity::forget_forced_bootstrap(&*disk).map_err(io)?;
+            force_bootstrap = false;
+        }
+        let recovered = match replay {
+            Some(replay) => Recovered {
+                state: replay.state,
+                snapshot,
+                entries: replay.chain.into_iter().map(|live| live.entry).collect(),
+            },
+            None => {
+                Recovered { state: leasehold_replication::DurableState::EMPTY, snapshot: None, entries: Vec::new() }
+            }
+        };
+        let shared = Arc::new(Shared::new(&writer, lock));
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
+            let (disk, shared) = (disk.clone(), shared.clone());
+            let Options { events, snapshot_after_bytes, .. } = options;
+            move || journal::run(writer, disk, shared, events, snapshot_after_bytes, force_bootstrap)
+        });
+        let journal = Journal::new(disk.clone(), shared, thread.map_err(io)?);
+        Ok(Opened { replica, recovered, documents, journal, force_bootstrap })
+    }
+}
+
+/// What was found on a volume and made durable.
+pub(crate) struct Found {
+    pub(crate) replica: ReplicaId,
+    /// `None` on a volume that is new.
+    pub(crate) replay: Option<Replay>,
+    pub(crate) snapshot: Option<SnapshotMeta>,
+    pub(crate) documents: Documents,
+    pub(crate) writer: Writer,
+}
+
+/// Reads the volume, and makes what was read durable. The lock is held.
+pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsync) -> Result<Found, VolumeError> {
+    let io = |source| VolumeError::io(&**disk, "", source);
+    let folder_io = |source| VolumeError::io(&**disk, FOLDER, source);
+    disk.create_folder(FOLDER).map_err(folder_io)?;
+    // Names that can be seen are not durable yet: what follows rests on them, and removes others.
+    disk.sync_folder(FOLDER).map_err(folder_io)?;
+    disk.sync_folder("").map_err(io)?;
+    if identity::is_wiping(&**disk).map_err(io)? {
+        tracing::warn!("this volume was being emptied; going on with that");
+        identity::wipe(&**disk).map_err(io)?;
+    }
+    let replica = identity::read(&**disk)?;
+    let numbers = journal::numbers(&**disk)?;
+    let replay = journal::replay(&**disk, &numbers)?;
+    let (snapshot, documents) = match check(&**disk, replica, replay.as_ref())? {
+        Some(mark) => {
+            let (meta, documents) = read_snapshot(&**disk, &mark, replay.as_ref())?;
+            (Some(meta), documents)
+        }
+        None => (None, Documents::new()),
+    };
+
+    let writer = match &replay {
+        Some(replay) => {
+            if let Some(offset) = replay.torn {
+                let file = disk.path(&file_name(replay.newest.number));
+                tracing::warn!(file = %file.display(), offset, "the journal's torn tail is cut");
+            }
+            for name in [identity::REPLICA, SNAPSHOT] {
+                sync_if_there(&**disk, name)?;
+            }
+            Writer::resume(disk.clone(), segment_bytes, on_fsync, replay)
+        }
+        None => Writer::begin(disk.clone(), segment_bytes, on_fsync),
+    };
+    let writer = writer.map_err(folder_io)?;
+    let replica = match replica {
+        Some(replica) => replica,
+        None => {
+            let replica = identity::fresh();
+            identity::write(&**disk, replica).map_err(|error| VolumeError::io(&**disk, identity::REPLICA, error))?;
+            tracing::info!(%replica, "a new volume");
+            replica
+        }
+    };
+    clean(&**disk, &writer);
+    Ok(Found { replica, replay, snapshot, documents, writer })
+}
+
+/// Do the parts of the volume belong together? Gives the mark of the snapshot that has to be there.
+fn check(
+    disk: &dyn Disk,
+    replica: Option<ReplicaId>,
+    replay: Option<&Replay>,
+) -> Result<Option<SnapshotMark>, VolumeError> {
+    let damage =
+        |file: &str, what: &str| VolumeError::Damage { file: disk.path(file), offset: 0, what: what.to_owned() };
+    let stray = match disk.open(SNAPSHOT) {
+        Ok(_) => replay.is_none_or(|replay| replay.mark.is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(VolumeError::io(disk, SNAPSHOT, error)),
+    };
+    match (replica, replay) {
+        (Some(_), None) => Err(damage(
+            FOLDER,
+            "replica.json is there, but no promise record is: what this replica promised is lost [S1]",
+        )),
+        (None, Some(replay)) if !replay.is_empty() || replay.state != leasehold_replication::DurableState::EMPTY => {
+            Err(damage(identity::REPLICA, "it is missing, but the volume holds data: whose they are is lost"))
+        }
+        _ if stray => Err(damage(SNAPSHOT, "the journal knows of no snapshot")),
+        _ => Ok(replay.and_then(|replay| replay.mark)),
+    }
+}
+
+/// Reads the snapshot that the journal wants, after giving it its name if a crash came before that.
+fn read_snapshot(
+    disk: &dyn Disk,
+    mark: &SnapshotMark,
+    replay: Option<&Replay>,
+) -> Result<(SnapshotMeta, Documents), VolumeError> {
+    let io = |source| VolumeError::io(disk, SNAPSHOT, source);
+    if !snapshot::fits(disk, SNAPSHOT, mark).map_err(io)? && snapshot::fits(disk, NEXT, mark).map_err(io)? {
+        // The segment that wants it is durable under its name: it was synced before it got it, and the folder is now.
+        journal::name_snapshot(disk).map_err(io)?;
+    }
+    let (meta, documents, _) = match snapshot::read(disk, SNAPSHOT, Some(mark)) {
+        Err(VolumeError::Io { source, path }) if source.kind() == io::ErrorKind::NotFound => {
+            let what = "it is missing, but the journal begins after it".to_owned();
+            return Err(VolumeError::Damage { file: path, offset: 0, what });
+        }
+        other => other?,
+    };
+    let cluster = replay.and_then(|replay| replay.state.cluster_id);
+    if cluster != Some(meta.cluster_id) {
+        let what = format!("it is of cluster {}, the journal of another", meta.cluster_id);
+        return Err(VolumeError::Damage { file: disk.path(SNAPSHOT), offset: 0, what });
+    }
+    Ok((meta, documents))
+}
+
+/// Removes what no start needs any more. What cannot be removed does no harm.
+pub(crate) fn clean(disk: &dyn Disk, writer: &Writer) {
+    let needed: Vec<String> = writer.segments().map(|number| file_name(number)).collect();
+    let in_folder = |folder: &str| disk.list(folder).unwrap_or_default().into_iter();
+    let segments = in_folder(FOLDER)
+        .filter(|name| number_of(name).is_some() || name.ends_with(".tmp"))
+        .map(|name| format!("{FOLDER}/{name}"))
+        .filter(|name| !needed.contains(name));
+    for name in segments.chain(in_folder("").filter(|name| is_leftover(name))) {
+        if let Err(error) = remove_if_there(disk, &name) {
+            tracing::warn!(file = name, %error, "a file that is not needed any more stays");
+        }
+    }
+}
+
+/// Is that a file that only a process that ended needed?
+pub(crate) fn is_leftover(name: &str) -> bool {
+    [NEXT, TAKEN].contains(&name) || PartFile::is_name(name) || name.ends_with(".tmp")
+}
+
+fn sync_if_there(disk: &dyn Disk, name: &str) -> Result<(), VolumeError> {
+    match disk.open(name) {
+        Ok(file) => file.sync().map_err(|error| VolumeError::io(disk, name, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(VolumeError::io(disk, name, error)),
+    }
+}
+
+fn wait_for_lock(disk: &dyn Disk, on_wait: &mut dyn FnMut(Duration)) -> Result<VolumeLock, VolumeError> {
+    let begun = Instant::now();
+    let mut say_at = Duration::ZERO;
+    loop {
+        if let Some(lock) = disk.try_lock().map_err(|error| VolumeError::io(disk, "lock", error))? {
+            return Ok(lock);
+        }
+        let waited = begun.elapsed();
+        if waited >= say_at {
+            tracing::warn!(folder = %disk.path("").display(), seconds = waited.as_secs(), "another process holds the volume; waiting");
+            on_wait(waited);
+            say_at = waited + LOCK_SAY;
+        }
+        std::thread::sleep(LOCK_POLL);
+    }
+}

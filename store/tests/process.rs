@@ -1,0 +1,334 @@
+//! The built binary as a process: its start, its files, its exit codes. The sidecar is played by hand.
+
+#![allow(clippy::unwrap_used)]
+
+use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, STATUS_FILE, State, StatusFile, VERSION};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+const LONG: Duration = Duration::from_secs(20);
+const NIKLAS: &str = r#"{"firstName":"Niklas","lastName":"Heidloff","id":"e0a08c5b-62d5-4b20-a024-e1c270d901c2"}"#;
+const JOHANNA: &str = r#"{"firstName":"Johanna","lastName":"Koester","id":"e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
+
+/// A store that runs, or has run, with its folder. Dropping it kills it.
+struct Store {
+    folder: Rc<tempfile::TempDir>,
+    api: u16,
+    peer: u16,
+    child: Option<Child>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Store {
+    fn new() -> Store {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (api, peer) = (free(), free());
+        let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
+        let folder = Rc::new(tempfile::tempdir().unwrap());
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        Store { api: port(&api), peer: port(&peer), folder, child: None }
+    }
+
+    /// Another process for the same pod: its volume and directory, ports of its own.
+    fn twin(&self) -> Store {
+        Store { folder: Rc::clone(&self.folder), ..Store::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, extra: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_store"));
+        command
+            .env_clear()
+            .env("LEASEHOLD_STORE_NAME", "db-0")
+            .env("LEASEHOLD_STORE_LOST_TIME", "300ms")
+            .env("LEASEHOLD_STORE_HEARTBEAT", "50ms")
+            .env("LEASEHOLD_STORE_DATA", self.path("data"))
+            .env("LEASEHOLD_STORE_DIRECTORY", self.path("run"))
+            .env("LEASEHOLD_STORE_LISTEN", format!("127.0.0.1:{}", self.api))
+            .env("LEASEHOLD_STORE_PEER_LISTEN", format!("127.0.0.1:{}", self.peer))
+            .args(extra)
+            .stdout(Stdio::null())
+            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap());
+        command
+    }
+
+    fn run(&mut self, extra: &[&str]) {
+        self.child = Some(self.command(extra).spawn().unwrap());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn status(&self) -> Option<StatusFile> {
+        leasehold_contract::read_json(&self.path("run").join(STATUS_FILE)).ok()
+    }
+
+    fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + LONG;
+        loop {
+            if let Some(found) = found() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "never: {what}\n{:?}\n{}", self.status(), self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn until_status(&self, what: &str, holds: impl Fn(&StatusFile) -> bool) -> StatusFile {
+        self.until(what, || self.status().filter(&holds))
+    }
+
+    fn ends(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        self.until("the end of the process", || child.try_wait().unwrap())
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = self.child.as_ref().unwrap().id();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// role.json of a cluster of one, with this claim.
+    fn write_role(&self, term: u64, cluster_id: Option<Uuid>, incarnation: Option<Uuid>) {
+        let address = format!("127.0.0.1:{}", self.api);
+        let peer_address = format!("127.0.0.1:{}", self.peer);
+        let role = RoleFile {
+            version: VERSION,
+            generation: term + 1,
+            role: if incarnation.is_some() { Role::Leader } else { Role::None },
+            term,
+            cluster_id,
+            self_name: "db-0".into(),
+            leader: incarnation.map(|incarnation| Leader {
+                name: "db-0".into(),
+                incarnation: Some(incarnation),
+                address: address.clone(),
+                peer_address: peer_address.clone(),
+            }),
+            members: vec![Member { name: "db-0".into(), address, peer_address }],
+            hand_over_to: None,
+            off_lease: false,
+            paused: false,
+            lease: LeaseInfo {
+                namespace: "n".into(),
+                name: "l".into(),
+                duration_ms: 3000,
+                valid_until_boottime_ns: None,
+                valid_until_unix_ms: None,
+            },
+        };
+        let bytes = serde_json::to_vec(&role).unwrap();
+        leasehold_contract::replace_file(&self.path("run"), leasehold_contract::ROLE_FILE, &bytes).unwrap();
+    }
+
+    /// Waits for its campaign, as a sidecar does, and gives it the term after that.
+    fn make_it_lead(&self) -> StatusFile {
+        let wishes = self.until_status("a campaign", |status| status.campaign.is_some());
+        let term = wishes.promised.term + 1;
+        self.write_role(term, wishes.cluster_id, Some(wishes.incarnation));
+        self.until_status("leading", |status| status.state == State::Leading && status.promised.term == term)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        request(self.api, method, path, body)
+    }
+}
+
+/// Status and body; none when there is no connection.
+fn request(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let body = if head.contains("chunked") { dechunk(body) } else { body.to_owned() };
+    Some((head.split(' ').nth(1)?.parse().ok()?, body))
+}
+
+fn dechunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = body.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            break;
+        }
+        whole.push_str(&rest[..length]);
+        body = &rest[length + 2..];
+    }
+    whole
+}
+
+fn segments(data: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(data.join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "segment"))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_store_begins_a_cluster_serves_it_and_has_it_after_kill_9_and_after_a_drain() {
+    let mut store = Store::new();
+    let initial = store.path("initial.json");
+    std::fs::write(&initial, format!("[{NIKLAS}]")).unwrap();
+    store.run(&["--initial-data", initial.to_str().unwrap()]);
+    let starting = store.until_status("a first status.json", |_| true);
+    assert!(leasehold_contract::is_locked(&store.path("run")).unwrap(), "status.json before status.lock");
+    assert_eq!(store.until("HTTP", || store.ask("GET", "/healthz", "")).0, 200);
+    assert_eq!(store.ask("GET", "/readyz", "").unwrap().0, 503);
+    assert_eq!(store.ask("GET", "/persons", "").unwrap().0, 503, "not [] before it has caught up");
+    store.write_role(0, None, None);
+    let leading = store.make_it_lead();
+    assert_eq!(leading.incarnation, starting.incarnation);
+    assert_eq!(store.ask("GET", "/readyz", "").unwrap().0, 200);
+    assert_eq!(store.ask("GET", "/persons", "").unwrap().1, format!("[{NIKLAS}]"));
+    assert_eq!(store.ask("POST", "/persons", JOHANNA).unwrap().0, 201);
+    let (code, state) = request(store.peer, "GET", "/v1/state", "").unwrap();
+    assert_eq!(code, 200);
+    let state: leasehold_replication::PeerState = serde_json::from_str(&state).unwrap();
+    assert_eq!(state.hears.map(|term| term.0), Some(leading.promised.term));
+
+    store.signal(rustix::process::Signal::KILL);
+    store.ends();
+    assert!(!leasehold_contract::is_locked(&store.path("run")).unwrap(), "the kernel kept the lock of a dead process");
+    // The file of initial data is looked at by the bootstrap only.
+    std::fs::write(&initial, "no json").unwrap();
+    store.run(&["--initial-data", initial.to_str().unwrap()]);
+    store.until_status("a new incarnation", |status| status.incarnation != leading.incarnation);
+    let again = store.make_it_lead();
+    assert!(again.promised.term > leading.promised.term, "a new run inherited a leadership");
+    assert_eq!(again.replica, leading.replica);
+    assert_eq!(store.ask("GET", "/persons", "").unwrap().1, format!("[{NIKLAS},{JOHANNA}]"));
+
+    store.signal(rustix::process::Signal::TERM);
+    assert_eq!(store.ends().code(), Some(0), "{}", store.log());
+    assert_eq!(store.status().unwrap().state, State::Draining);
+    assert!(!leasehold_contract::is_locked(&store.path("run")).unwrap());
+}
+
+#[test]
+fn a_second_store_on_the_same_directory_waits_and_can_be_told_to_end() {
+    let mut first = Store::new();
+    first.run(&[]);
+    let held = first.until_status("a first status.json", |_| true);
+    let mut second = first.twin();
+    second.run(&[]);
+    let (code, body) = second.until("HTTP of the second", || second.ask("GET", "/readyz", ""));
+    assert_eq!(code, 503);
+    assert!(body.contains("status.lock"), "{body}");
+    assert_eq!(second.ask("GET", "/healthz", "").unwrap().0, 200, "alive for the probes while it waits");
+    assert_eq!(first.status().unwrap().incarnation, held.incarnation, "written without the lock");
+    second.signal(rustix::process::Signal::TERM);
+    assert_eq!(second.ends().code(), Some(0));
+}
+
+#[test]
+fn flags_and_config_that_make_no_sense_end_with_2_and_a_sentence() {
+    for (extra, word) in [
+        (&["--lost-time", "90s"][..], "--lost-time"),
+        (&["--worker-threads", "none"], "--worker-threads"),
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&["--log", "=="], "filter"),
+    ] {
+        let mut store = Store::new();
+        store.run(extra);
+        assert_eq!(store.ends().code(), Some(2), "{extra:?}: {}", store.log());
+        assert!(store.log().contains(word), "{extra:?}: {}", store.log());
+    }
+    let mut store = Store::new();
+    let taken = TcpListener::bind(("127.0.0.1", store.peer)).unwrap();
+    store.run(&[]);
+    assert_eq!(store.ends().code(), Some(2), "{}", store.log());
+    assert!(store.log().contains("is taken"), "{}", store.log());
+    drop(taken);
+    let mut store = Store::new();
+    let bad = store.path("bad.json");
+    std::fs::write(&bad, format!("[{NIKLAS},{{\"firstName\":\"A\"}}]")).unwrap();
+    store.run(&["--initial-data", bad.to_str().unwrap()]);
+    assert_eq!(store.ends().code(), Some(2), "{}", store.log());
+    assert!(store.log().contains("record 2") && store.log().contains("lastName"), "{}", store.log());
+    assert_eq!(store.status().unwrap().state, State::Failed);
+}
+
+#[test]
+fn a_damaged_journal_ends_with_3_and_names_the_file() {
+    let mut store = Store::new();
+    store.run(&[]);
+    store.write_role(0, None, None);
+    store.make_it_lead();
+    for n in 0..20 {
+        let person = format!("{{\"firstName\":\"A{n}\",\"lastName\":\"B\"}}");
+        assert_eq!(store.ask("POST", "/persons", &person).unwrap().0, 201);
+    }
+    store.signal(rustix::process::Signal::KILL);
+    store.ends();
+    let newest = segments(&store.path("data")).pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let at = bytes.windows(2).position(|two| two == b"A2").unwrap();
+    bytes[at] ^= 0x20;
+    std::fs::write(&newest, bytes).unwrap();
+    store.run(&[]);
+    assert_eq!(store.ends().code(), Some(3), "{}", store.log());
+    let name = newest.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(store.log().contains(&name), "{}", store.log());
+    assert_eq!(store.status().unwrap().state, State::Failed);
+}
+
+#[test]
+fn a_lost_cluster_is_begun_anew_by_force_only() {
+    let mut store = Store::new();
+    let run = |store: &Store, words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_store"));
+        command.env_clear().args(words).arg("--data").arg(store.path("data")).args(["--name", "db-0"]);
+        command.output().unwrap()
+    };
+    store.run(&[]);
+    store.write_role(0, None, None);
+    let before = store.make_it_lead();
+    assert_eq!(store.ask("POST", "/persons", JOHANNA).unwrap().0, 201);
+    assert_eq!(run(&store, &["recover", "--force-new-cluster"]).status.code(), Some(2), "while the store runs");
+    store.signal(rustix::process::Signal::KILL);
+    store.ends();
+    assert_eq!(run(&store, &["bootstrap", "--force"]).status.code(), Some(2), "on a volume with data");
+    let done = run(&store, &["recover", "--force-new-cluster"]);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    store.run(&[]);
+    let foreign = store.until_status("a cluster of its own", |status| {
+        status.cluster_id.is_some() && status.cluster_id != before.cluster_id
+    });
+    assert_ne!(foreign.replica, before.replica);
+    // The Lease still has the old id: the store stays up, says so, and does nothing.
+    store.write_role(9, before.cluster_id, None);
+    let failed = store.until_status("a foreign Lease", |status| status.state == State::Failed);
+    assert!(!failed.eligible);
+    assert!(store.ask("GET", "/readyz", "").unwrap().1.contains("belongs to cluster"));
+    // A person adopts the new one.
+    store.write_role(9, foreign.cluster_id, None);
+    store.make_it_lead();
+    assert_eq!(store.ask("GET", "/persons", "").unwrap().1, format!("[{JOHANNA}]"));
+}
