@@ -1,1 +1,175 @@
-//! (in the making)
+//! The whole cluster in one thread, from one seed: both real cores, a made-up network, disk, clock and Lease.
+//!
+//! ```text
+//!   seed ─▶ settings ─▶ chaos: faults, writes, invariants at every step ─▶ heal ─▶ liveness ─▶ Summary, or Failure
+//! ```
+//!
+//! A run is a function of its seed: a failing one is repeated with its trace switched on, and gives the seed, what is
+//! wrong and the last lines of what happened. `cargo run -p leasehold-sim -- --seed X --trace` shows it.
+//!
+//! Where to read: [`cluster`] is the queue and the pods, [`store`] and [`sidecar`] drive the cores as the production
+//! shells do, [`disk`], [`network`], [`lease`] and [`client`] are the made-up world, [`chaos`] breaks it, [`invariants`]
+//! and [`settle`] judge.
+
+mod chaos;
+mod client;
+mod cluster;
+mod disk;
+mod effects;
+mod invariants;
+mod lease;
+mod network;
+mod rng;
+mod settings;
+mod settle;
+mod sidecar;
+mod store;
+mod trace;
+
+use crate::cluster::Cluster;
+use crate::rng::Rng;
+use crate::settings::Settings;
+use crate::trace::Trace;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// A fault of the shells that is built in on purpose, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// The journal says that records are durable before they are.
+    ToldBeforeDurable,
+    /// A restarted process takes what it reads from the page cache for durable [S2].
+    PageCacheIsDurable,
+    /// The promise is lost when the journal is read again [S1].
+    PromiseLost,
+    /// An emptied volume keeps its UUID.
+    WipedKeepsIdentity,
+}
+
+/// What a run may be asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How long faults are made, in virtual time; by the seed if none.
+    pub chaos: Option<Duration>,
+    /// How many lines of trace a failure carries. 0: the run is not repeated for it.
+    pub trace_lines: usize,
+    /// Keep the trace in the first place: a run that does not fail has one, too.
+    pub always_trace: bool,
+    /// What is broken on purpose.
+    pub plant: Option<Plant>,
+}
+
+/// What happened in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Steps of both cores.
+    pub steps: u64,
+    /// Virtual time.
+    pub time: Duration,
+    /// Writes that were acknowledged.
+    pub acknowledged: u64,
+    /// Writes that were refused.
+    pub refused: u64,
+    /// Writes whose outcome nobody was told.
+    pub unknown: u64,
+    /// Entries that were committed.
+    pub committed: u64,
+    /// Terms that were opened for writes.
+    pub terms: u64,
+    /// How long it took to settle after everything was healed.
+    pub settled: Duration,
+    /// The lines of the trace, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+/// A run in which something was wrong.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The run.
+    pub seed: u64,
+    /// What was wrong.
+    pub what: String,
+    /// The last lines of what happened.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed)?;
+        for line in &self.trace {
+            writeln!(f, "{line}")?;
+        }
+        write!(f, "seed {}: {}", self.seed, self.what)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Runs the cluster of this seed.
+///
+/// # Errors
+/// A violated invariant, a cluster that does not come right, or a panic of a core.
+pub fn run(seed: u64, options: &Options) -> Result<Summary, Failure> {
+    let lines = if options.always_trace { options.trace_lines } else { 0 };
+    let first = run_traced(seed, options, lines);
+    match first {
+        Err(_) if lines == 0 && options.trace_lines > 0 => run_traced(seed, options, options.trace_lines),
+        result => result,
+    }
+}
+
+fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summary, Failure> {
+    let mut rng = Rng::new(seed);
+    let settings = Settings::new(&mut rng, options);
+    let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
+    let judged = catch_unwind(AssertUnwindSafe(|| play(&mut cluster)));
+    let violation = cluster.checker.take_violation();
+    let at = cluster.now;
+    let wrong = match (violation, judged) {
+        (Some(what), _) => Err(what),
+        (None, Ok(result)) => result,
+        (None, Err(panic)) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(format!("a core panicked: {}", text.unwrap_or("(no text)")))
+        }
+    };
+    match wrong {
+        Ok(settled) => Ok(Summary {
+            steps: cluster.steps,
+            time: cluster.now,
+            acknowledged: cluster.clients.acknowledged,
+            refused: cluster.clients.refused,
+            unknown: cluster.clients.unknown,
+            committed: cluster.checker.applied_seq().0,
+            terms: cluster.checker.terms_opened() as u64,
+            settled,
+            trace: cluster.trace.into_lines(),
+        }),
+        Err(what) => {
+            let what = format!("at {:.6} s: {}", at.as_secs_f64(), trace::shorten_ids(&what));
+            Err(Failure { seed, what, trace: cluster.trace.into_lines() })
+        }
+    }
+}
+
+/// Chaos, then order. Returns how long the first settling took.
+fn play(cluster: &mut Cluster) -> Result<Duration, String> {
+    cluster.run_until(cluster.settings.chaos);
+    cluster.heal();
+    // A majority may be among the pods that were scaled away: all of them come back first.
+    cluster.scale_to(cluster.pods.len());
+    let settled = cluster.settle("after healing")?;
+    cluster.stays_settled()?;
+    let other_size = 1 + cluster.rng.below(cluster.pods.len());
+    if other_size != cluster.pods.len() {
+        cluster.scale_to(other_size);
+        cluster.settle("after scaling")?;
+        cluster.stays_settled()?;
+    }
+    if let Some(leader) = cluster.leader() {
+        cluster.kill_store(leader, true);
+        cluster.settle("after the leader's death")?;
+    }
+    Ok(settled)
+}

@@ -1,0 +1,303 @@
+//! What goes wrong, and when: one random fault after another, each run with its own mix of them.
+//!
+//! Whatever is mended by time is stored as the moment until which it lasts, so healing everything is setting those
+//! moments to now. Only a minority of the voters ever loses its volumes: of more, nothing is promised.
+
+use crate::cluster::{Cluster, Event, Life};
+use crate::rng::Rng;
+use crate::settings::Settings;
+use leasehold_election::annotation;
+use leasehold_replication::{Input, Phase};
+use std::time::Duration;
+
+/// One kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    KillStore,
+    KillLeader,
+    KillSidecar,
+    KillPod,
+    PowerLoss,
+    KillAll,
+    PowerLossOfAll,
+    FreezeStore,
+    FreezeLeader,
+    FreezeSidecar,
+    FreezePod,
+    CutLink,
+    CutOneWay,
+    Isolate,
+    Halves,
+    Reset,
+    ApiGone,
+    ApiGoneForOne,
+    ApiMute,
+    CutWatch,
+    DeafWatch,
+    DeleteLease,
+    EditLease,
+    Switchover,
+    Pause,
+    Wipe,
+    Scale,
+    Restart,
+    DiskFails,
+}
+
+const FAULTS: [(Fault, u32); 29] = [
+    (Fault::KillStore, 8),
+    (Fault::KillLeader, 8),
+    (Fault::KillSidecar, 6),
+    (Fault::KillPod, 5),
+    (Fault::PowerLoss, 5),
+    (Fault::KillAll, 1),
+    (Fault::PowerLossOfAll, 2),
+    (Fault::FreezeStore, 5),
+    (Fault::FreezeLeader, 5),
+    (Fault::FreezeSidecar, 3),
+    (Fault::FreezePod, 2),
+    (Fault::CutLink, 6),
+    (Fault::CutOneWay, 5),
+    (Fault::Isolate, 4),
+    (Fault::Halves, 3),
+    (Fault::Reset, 6),
+    (Fault::ApiGone, 2),
+    (Fault::ApiGoneForOne, 4),
+    (Fault::ApiMute, 2),
+    (Fault::CutWatch, 3),
+    (Fault::DeafWatch, 2),
+    (Fault::DeleteLease, 1),
+    (Fault::EditLease, 2),
+    (Fault::Switchover, 2),
+    (Fault::Pause, 1),
+    (Fault::Wipe, 2),
+    (Fault::Scale, 2),
+    (Fault::Restart, 3),
+    (Fault::DiskFails, 2),
+];
+
+/// The mix of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Chaos {
+    on: bool,
+    /// Each fault as often as it weighs.
+    mix: Vec<Fault>,
+}
+
+impl Chaos {
+    /// A mix: each kind is left out of every third run.
+    pub(crate) fn new(rng: &mut Rng, settings: &Settings) -> Chaos {
+        let mut mix = Vec::new();
+        for (fault, weight) in FAULTS {
+            let factor = *rng.pick(&[0, 1, 1, 1, 1, 4]);
+            mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
+        }
+        let _ = settings;
+        Chaos { on: true, mix }
+    }
+
+    /// Are faults still made?
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+}
+
+impl Cluster {
+    /// The next fault, and when the one after it comes.
+    pub(crate) fn next_fault(&mut self) {
+        if !self.chaos.on {
+            return;
+        }
+        let usual = self.settings.fault_every.as_micros() as u64;
+        let at = self.now + self.rng.micros(1, usual * 2);
+        self.schedule(at, Event::Fault);
+        if !self.chaos.mix.is_empty() {
+            let fault = *self.rng.pick(&self.chaos.mix);
+            self.make(fault);
+        }
+    }
+
+    /// Some milliseconds mostly, seconds often, long now and then.
+    fn some_time(&mut self) -> Duration {
+        match self.rng.below(10) {
+            0..=3 => self.rng.millis(1, 300),
+            4..=8 => self.rng.millis(300, 3000),
+            _ => self.rng.millis(3000, 20_000),
+        }
+    }
+
+    fn some_pod(&mut self) -> usize {
+        self.rng.below(self.pods.len())
+    }
+
+    /// Whoever leads by its own word; the highest term of them.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let leads = |pod: &usize| self.pods[*pod].store.up().is_some_and(|up| up.status.phase == Phase::Leading);
+        (0..self.pods.len()).filter(leads).max_by_key(|pod| self.pods[*pod].store.status().promise.term)
+    }
+
+    fn make(&mut self, fault: Fault) {
+        let until = self.now + self.some_time();
+        let pod = self.some_pod();
+        let pod = match fault {
+            Fault::KillLeader | Fault::FreezeLeader | Fault::Isolate => self.leader().unwrap_or(pod),
+            _ => pod,
+        };
+        self.trace.add(self.now, || format!("fault       {fault:?} pod-{pod} until {:.3}", until.as_secs_f64()));
+        match fault {
+            Fault::KillStore | Fault::KillLeader => self.kill_running_store(pod, false),
+            Fault::KillSidecar => self.kill_running_sidecar(pod),
+            Fault::KillPod => {
+                self.kill_running_store(pod, false);
+                self.kill_running_sidecar(pod);
+            }
+            Fault::PowerLoss => self.lose_power(pod),
+            Fault::KillAll => (0..self.pods.len()).for_each(|pod| self.kill_running_store(pod, false)),
+            Fault::PowerLossOfAll => (0..self.pods.len()).for_each(|pod| self.lose_power(pod)),
+            Fault::FreezeStore | Fault::FreezeLeader => self.pods[pod].store.frozen_until = until,
+            Fault::FreezeSidecar => self.pods[pod].sidecar.frozen_until = until,
+            Fault::FreezePod => {
+                self.pods[pod].store.frozen_until = until;
+                self.pods[pod].sidecar.frozen_until = until;
+            }
+            Fault::CutLink | Fault::CutOneWay => {
+                let other = self.some_pod();
+                self.network.cut(pod, other, until);
+                if fault == Fault::CutLink {
+                    self.network.cut(other, pod, until);
+                }
+            }
+            Fault::Isolate => {
+                for other in 0..self.pods.len() {
+                    self.network.cut(pod, other, until);
+                    self.network.cut(other, pod, until);
+                }
+            }
+            Fault::Halves => {
+                let side = self.rng.bits();
+                for (a, b) in (0..self.pods.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
+                    if (side >> a) & 1 != (side >> b) & 1 {
+                        self.network.cut(a, b, until);
+                        self.network.cut(b, a, until);
+                    }
+                }
+            }
+            Fault::Reset => self.reset_some_connection(),
+            Fault::ApiGone => (0..self.pods.len()).for_each(|pod| self.lose_api(pod, until)),
+            Fault::ApiGoneForOne => self.lose_api(pod, until),
+            Fault::ApiMute => self.api.mute(pod, until),
+            Fault::CutWatch => self.cut_watch(pod),
+            Fault::DeafWatch => self.api.deafen(pod, until),
+            Fault::DeleteLease => self.delete_lease(),
+            Fault::EditLease => self.edit_lease(),
+            Fault::Switchover => {
+                let name = if self.rng.chance(50) { "nobody-7".to_owned() } else { self.pods[pod].name.clone() };
+                self.annotate_lease(annotation::PREFERRED_HOLDER, Some(name));
+            }
+            Fault::Pause => {
+                let value = self.rng.chance(300).then(|| "true".to_owned());
+                self.annotate_lease(annotation::PAUSED, value);
+            }
+            Fault::Wipe => {
+                if self.may_be_wiped(pod) && !self.is_a_first_start(self.api.wanted, Some(pod)) {
+                    self.kill_running_store(pod, false);
+                    self.wipe(pod);
+                }
+            }
+            Fault::Scale => {
+                let wanted = if self.rng.chance(100) { 0 } else { 1 + self.some_pod() };
+                if !self.is_a_first_start(wanted, None) {
+                    self.scale_to(wanted);
+                }
+            }
+            Fault::Restart => self.terminate_pod(pod),
+            Fault::DiskFails => self.fail_disk(pod),
+        }
+    }
+
+    fn kill_running_store(&mut self, pod: usize, power: bool) {
+        if self.pods[pod].store.is_running() {
+            self.kill_store(pod, power);
+        }
+    }
+
+    fn kill_running_sidecar(&mut self, pod: usize) {
+        if self.pods[pod].sidecar.is_up() {
+            self.kill_sidecar(pod);
+        }
+    }
+
+    fn lose_power(&mut self, pod: usize) {
+        self.kill_running_store(pod, true);
+        self.kill_running_sidecar(pod);
+    }
+
+    fn lose_api(&mut self, pod: usize, until: Duration) {
+        self.api.take_down(pod, until);
+        // A connection that is open may outlive the outage's beginning, silently.
+        if self.rng.chance(800) {
+            self.cut_watch(pod);
+        } else {
+            self.api.deafen(pod, until);
+        }
+    }
+
+    /// A person may delete the Lease, or scale, or empty a volume, but is not helped who does all three such that nothing
+    /// but empty volumes is wanted: that is a first start by every rule (5.6), beside the data that nobody wants.
+    fn is_a_first_start(&self, wanted: usize, emptied: Option<usize>) -> bool {
+        let has_data = |pod: usize| Some(pod) != emptied && self.pods[pod].volume.has_data();
+        wanted > 0 && !(0..wanted).any(has_data) && (0..self.pods.len()).any(has_data)
+    }
+
+    /// Would every majority still be there without this volume? Judged by all voters that stand on any volume, which is
+    /// more careful than need be.
+    fn may_be_wiped(&self, pod: usize) -> bool {
+        let present: Vec<_> =
+            (self.pods.iter()).enumerate().filter(|(other, _)| *other != pod).map(|(_, p)| p.volume.replica).collect();
+        self.pods
+            .iter()
+            .filter_map(|pod| pod.volume.voters())
+            .all(|voters| voters.voters.is_empty() || voters.is_majority(|replica| present.contains(&replica)))
+    }
+
+    /// The clients write a batch, mostly where somebody says to lead.
+    pub(crate) fn clients_write(&mut self) {
+        if !self.chaos.on {
+            return;
+        }
+        let at = self.now + self.rng.micros(1, self.settings.write_every_us * 2);
+        self.schedule(at, Event::ClientsWrite);
+        let pod = match self.leader() {
+            Some(leader) if self.rng.chance(900) => leader,
+            _ => self.some_pod(),
+        };
+        if self.pods[pod].store.is_up() && self.pods[pod].store.frozen_until <= self.now {
+            let count = 1 + self.rng.below(4);
+            let proposals = (0..count).map(|_| self.clients.write()).collect();
+            self.step_store(pod, Input::Propose(proposals));
+        }
+    }
+
+    /// All faults end: from here on everything must come right by itself.
+    pub(crate) fn heal(&mut self) {
+        self.trace.add(self.now, || "heal        everything".to_owned());
+        self.chaos.on = false;
+        self.network.mend();
+        self.network.weather.late = 0;
+        self.network.weather.lost = 0;
+        self.api.mend();
+        self.settings.api_lost = 0;
+        self.settings.fsync_late = 0;
+        for pod in &mut self.pods {
+            (pod.store.frozen_until, pod.sidecar.frozen_until) = Default::default();
+        }
+        self.bring_forward();
+        // Only a person ends a pause.
+        self.annotate_lease(annotation::PAUSED, None);
+    }
+
+    /// For a report: which run of each process is up.
+    pub(crate) fn lives(&self) -> Vec<(Life, Life)> {
+        self.pods.iter().map(|pod| (pod.store.life, pod.sidecar.life)).collect()
+    }
+}

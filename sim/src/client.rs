@@ -1,0 +1,105 @@
+//! Clients that write wherever they think the leader is, and remember what they were told.
+//!
+//! ```text
+//!   Propose ──▶ Accepted { position } ──▶ Apply of exactly that position ──▶ acknowledged
+//!           │                         └─▶ Apply of another one there     ──▶ refused: never done
+//!           └─▶ Rejected ──▶ refused          process gone, or a snapshot instead ──▶ unknown
+//! ```
+
+use crate::invariants::Checker;
+use bytes::Bytes;
+use leasehold_replication::{Entry, Payload, Position, Proposal, ProposalId};
+
+/// What a client was told about one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing yet.
+    Waiting,
+    /// Done, at this position.
+    Acknowledged(Position),
+    /// Not done, and never will be.
+    Refused,
+    /// Nobody knows.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    outcome: Outcome,
+    committed: Option<Position>,
+}
+
+/// All writes of a run. The number of a write is its proposal's id and its command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clients {
+    writes: Vec<Write>,
+    /// How many were acknowledged.
+    pub(crate) acknowledged: u64,
+    /// How many were refused.
+    pub(crate) refused: u64,
+    /// How many have an unknown outcome.
+    pub(crate) unknown: u64,
+}
+
+impl Clients {
+    /// A new write.
+    pub(crate) fn write(&mut self) -> Proposal {
+        let id = self.writes.len() as u64;
+        self.writes.push(Write { outcome: Outcome::Waiting, committed: None });
+        Proposal { id: ProposalId(id), command: Bytes::copy_from_slice(&id.to_le_bytes()) }
+    }
+
+    /// What is known of this write.
+    pub(crate) fn outcome(&self, id: ProposalId) -> Outcome {
+        self.writes.get(id.0 as usize).map_or(Outcome::Unknown, |write| write.outcome)
+    }
+
+    /// A client is told.
+    pub(crate) fn tell(&mut self, checker: &mut Checker, id: ProposalId, outcome: Outcome) {
+        let Some(write) = self.writes.get_mut(id.0 as usize) else {
+            return checker.violated(format!("an answer to write {}, which nobody sent", id.0));
+        };
+        if write.outcome != Outcome::Waiting {
+            return checker.violated(format!("write {} is answered twice: {:?}, {outcome:?}", id.0, write.outcome));
+        }
+        write.outcome = outcome;
+        match outcome {
+            Outcome::Waiting => {}
+            Outcome::Acknowledged(_) => self.acknowledged += 1,
+            Outcome::Refused => self.refused += 1,
+            Outcome::Unknown => self.unknown += 1,
+        }
+        check(checker, id.0, write);
+    }
+
+    /// An entry was applied for the first time.
+    pub(crate) fn committed(&mut self, checker: &mut Checker, entry: &Entry) {
+        let Payload::Command(command) = &entry.payload else { return };
+        let Some(id) = command.get(..8).map(|id| u64::from_le_bytes(id.try_into().expect("eight bytes"))) else {
+            return;
+        };
+        // Initial data is nobody's write.
+        let Some(write) = self.writes.get_mut(id as usize) else { return };
+        if let Some(before) = write.committed {
+            checker.violated(format!("write {id} is committed twice: at {before} and at {}", entry.position));
+        }
+        write.committed = Some(entry.position);
+        check(checker, id, write);
+    }
+}
+
+fn check(checker: &mut Checker, id: u64, write: &Write) {
+    match (write.outcome, write.committed) {
+        (Outcome::Acknowledged(position), committed) if committed != Some(position) => {
+            checker.violated(format!(
+                "invariant 1: write {id} was acknowledged at {position}, committed is {committed:?}"
+            ));
+        }
+        (Outcome::Refused, Some(position)) => {
+            checker.violated(format!(
+                "write {id} was refused, which means never done, but stands committed at {position}"
+            ));
+        }
+        _ => {}
+    }
+}

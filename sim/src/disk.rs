@@ -1,0 +1,392 @@
+//! A data volume: what was begun, what is durable, and what a crash leaves of it.
+//!
+//! ```text
+//!   Persist ──▶ begun: [ durable | page cache | still in the process ]       fdatasync moves the first mark, after a while
+//!   process crash: what reached the page cache stays, readable, but not durable [S2]
+//!   power loss:    a random part of what was not durable is gone
+//!   recovery:      reads all that is there, makes it durable, and only then begins the replica
+//! ```
+//!
+//! Records are kept whole: torn bytes are the journal's own business (its checksums turn them into missing records).
+//! A snapshot is one thing that is in place or not. Old records are dropped only from the front and only when a durable
+//! state stands before what stays [S1]; whatever is left in front of a snapshot is told apart by its chain [S8].
+
+use crate::rng::Rng;
+use leasehold_replication::{
+    DurableState, Entry, Payload, Position, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket, Voters,
+};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// One record of the simulated journal.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// The state from here on.
+    State(DurableState),
+    /// An entry; it may cut what stands before it.
+    Entry(Entry),
+    /// A snapshot that was received takes the place of all before it.
+    Install(Rc<SnapshotMeta>, DurableState),
+}
+
+/// A log as seen from outside: positions and checksums, without the entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// What the snapshot holds.
+    base: Position,
+    /// (term, checksum) of the entries after `base`.
+    entries: VecDeque<(Term, u32)>,
+}
+
+/// The records that fsync has to cover for a ticket.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    end: u64,
+}
+
+/// One volume.
+#[derive(Clone, Debug)]
+pub(crate) struct Volume {
+    /// Its identity.
+    pub(crate) replica: ReplicaId,
+    /// Its number among all volumes of the run, below 64.
+    pub(crate) number: usize,
+    /// The log with everything that was begun: what the running replica has.
+    pub(crate) log: Log,
+    /// The log that a power loss would leave.
+    pub(crate) durable_log: Log,
+    /// The last state that was begun.
+    pub(crate) begun_state: DurableState,
+    /// The state that a power loss would leave.
+    pub(crate) durable_state: DurableState,
+    journal: VecDeque<Item>,
+    /// How many records were dropped from the front; the marks below count from the first record ever.
+    dropped: u64,
+    durable: u64,
+    waiting: VecDeque<Waiting>,
+    snapshot: Option<Rc<SnapshotMeta>>,
+}
+
+impl Log {
+    fn new(base: Position) -> Log {
+        Log { base, entries: VecDeque::new() }
+    }
+
+    /// The last entry, or what the snapshot ends with.
+    pub(crate) fn last(&self) -> Position {
+        match self.entries.back() {
+            Some((term, _)) => Position { term: *term, seq: self.last_seq() },
+            None => self.base,
+        }
+    }
+
+    /// Its sequence.
+    pub(crate) fn last_seq(&self) -> Seq {
+        Seq(self.base.seq.0 + self.entries.len() as u64)
+    }
+
+    /// Where the snapshot ends.
+    pub(crate) fn base(&self) -> Position {
+        self.base
+    }
+
+    /// Term and checksum of this entry; none outside the log or within the snapshot.
+    pub(crate) fn entry(&self, seq: Seq) -> Option<(Term, u32)> {
+        let at = seq.0.checked_sub(self.base.seq.0 + 1)?;
+        self.entries.get(at as usize).copied()
+    }
+
+    /// Is this position in the log (the snapshot's last one counts)?
+    pub(crate) fn contains(&self, position: Position) -> bool {
+        position == self.base || self.entry(position.seq).is_some_and(|(term, _)| term == position.term)
+    }
+
+    /// Appends an entry, cutting what stands after the one that it names. False: it names none [S8].
+    fn push(&mut self, entry: &Entry) -> bool {
+        if !self.contains(entry.previous) {
+            return false;
+        }
+        self.entries.truncate((entry.previous.seq.0 - self.base.seq.0) as usize);
+        self.entries.push_back((entry.position.term, checksum(entry)));
+        true
+    }
+
+    /// A snapshot of this log's own begins at `position`.
+    fn trim(&mut self, position: Position) {
+        if self.contains(position) {
+            self.entries.drain(..(position.seq.0 - self.base.seq.0) as usize);
+            self.base = position;
+        } else if position.seq > self.base.seq {
+            *self = Log::new(position);
+        }
+    }
+}
+
+/// The checksum that stands in the entry's record.
+pub(crate) fn checksum(entry: &Entry) -> u32 {
+    u32::from_le_bytes(entry.record()[4..8].try_into().expect("a record has a header"))
+}
+
+impl Volume {
+    /// An empty volume, with its first segment and promise 0 in place.
+    pub(crate) fn new(replica: ReplicaId, number: usize) -> Volume {
+        Volume {
+            replica,
+            number,
+            log: Log::default(),
+            durable_log: Log::default(),
+            begun_state: DurableState::EMPTY,
+            durable_state: DurableState::EMPTY,
+            journal: VecDeque::from([Item::State(DurableState::EMPTY)]),
+            dropped: 0,
+            durable: 1,
+            waiting: VecDeque::new(),
+            snapshot: None,
+        }
+    }
+
+    /// Begins to write. False: an entry of it follows nothing in the log.
+    pub(crate) fn begin(&mut self, ticket: Ticket, items: impl Iterator<Item = Item>) -> bool {
+        let mut chained = true;
+        for item in items {
+            match &item {
+                Item::State(_) => {}
+                Item::Entry(entry) => chained &= self.log.push(entry),
+                Item::Install(meta, _) => self.log = Log::new(meta.position),
+            }
+            self.journal.push_back(item);
+        }
+        self.waiting.push_back(Waiting { ticket, end: self.begun() });
+        chained
+    }
+
+    /// Is there anything durable of a cluster?
+    pub(crate) fn has_data(&self) -> bool {
+        self.durable_state.cluster_id.is_some()
+    }
+
+    /// Where the snapshot ends that is in place.
+    pub(crate) fn snapshot_position(&self) -> Option<Position> {
+        self.snapshot.as_ref().map(|meta| meta.position)
+    }
+
+    /// The last voters that stand on this volume, if any.
+    pub(crate) fn voters(&self) -> Option<Voters> {
+        let recovered = self.clone().recover(true, |_| {});
+        let in_log = recovered.entries.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Voters(voters) => Some(voters.clone()),
+            Payload::Empty | Payload::Command(_) => None,
+        });
+        in_log.or(recovered.snapshot.map(|meta| meta.voters))
+    }
+
+    /// How many records were begun, ever.
+    pub(crate) fn begun(&self) -> u64 {
+        self.dropped + self.journal.len() as u64
+    }
+
+    /// Is anything begun that is not durable, or durable and not told?
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// An fsync ended that covers the first `covers` records. Returns the last ticket that is durable by it, and calls
+    /// `seen` with each entry that became durable.
+    pub(crate) fn synced(&mut self, covers: u64, mut seen: impl FnMut(&Item)) -> Option<Ticket> {
+        while self.durable < covers {
+            let item = &self.journal[(self.durable - self.dropped) as usize];
+            match item {
+                Item::State(state) => self.durable_state = *state,
+                Item::Entry(entry) => {
+                    self.durable_log.push(entry);
+                }
+                Item::Install(meta, state) => {
+                    self.durable_log = Log::new(meta.position);
+                    self.durable_state = *state;
+                    self.snapshot = Some(meta.clone());
+                }
+            }
+            seen(item);
+            self.durable += 1;
+        }
+        let mut ticket = None;
+        while self.waiting.front().is_some_and(|waiting| waiting.end <= covers) {
+            ticket = self.waiting.pop_front().map(|waiting| waiting.ticket);
+        }
+        ticket
+    }
+
+    /// The next ticket that waits and its mark (for a planted fault: telling it before it is durable).
+    pub(crate) fn take_unsynced(&mut self) -> Option<Ticket> {
+        self.waiting.drain(..).next_back().map(|waiting| waiting.ticket)
+    }
+
+    /// A snapshot of the replica's own is durable and in place. Drops what it holds from the front of the journal, as far
+    /// as that is durable, but a random part.
+    pub(crate) fn snapshot_taken(&mut self, meta: Rc<SnapshotMeta>, rng: &mut Rng) {
+        let position = meta.position;
+        self.snapshot = Some(meta);
+        self.log.trim(position);
+        self.durable_log.trim(position);
+        let mut state = None;
+        let mut count = 0;
+        for item in self.journal.iter().take((self.durable - self.dropped) as usize) {
+            match item {
+                Item::State(new) | Item::Install(_, new) => state = Some(*new),
+                Item::Entry(entry) if entry.position.seq <= position.seq => {}
+                Item::Entry(_) => break,
+            }
+            count += 1;
+        }
+        // A segment boundary seldom falls where one would like it.
+        let keep = if rng.chance(500) { rng.below(count + 1) } else { 0 };
+        if keep > 0 {
+            count -= keep;
+            state = self.journal.iter().take(count).rev().find_map(|item| match item {
+                Item::State(state) | Item::Install(_, state) => Some(*state),
+                Item::Entry(_) => None,
+            });
+        }
+        if let (Some(state), true) = (state, count > 1) {
+            self.journal.drain(..count);
+            self.journal.push_front(Item::State(state));
+            self.dropped += count as u64 - 1;
+        }
+    }
+
+    /// The process died. `power`: so did the machine; else the page cache stays.
+    pub(crate) fn crash(&mut self, power: bool, rng: &mut Rng) {
+        self.waiting.clear();
+        let open = (self.begun() - self.durable) as usize;
+        // What had left the process is in the page cache. It mostly all had; a power loss mostly takes it all.
+        let kept = match rng.below(4) {
+            0 => rng.below(open + 1),
+            _ if power => 0,
+            _ => open,
+        };
+        self.journal.truncate(self.journal.len() - (open - kept));
+    }
+
+    /// A new process reads the volume, and makes what it read durable before it says anything [S2]. `resync` is false
+    /// only where that very fault is planted. Returns what it found; `seen` is called with each record that became
+    /// durable by it.
+    pub(crate) fn recover(&mut self, resync: bool, seen: impl FnMut(&Item)) -> Recovered {
+        if resync {
+            let begun = self.begun();
+            self.synced(begun, seen);
+        }
+        let mut state = None;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut snapshot = self.snapshot.clone();
+        let mut base = snapshot.as_ref().map_or(Position::ZERO, |meta| meta.position);
+        for item in &self.journal {
+            match item {
+                Item::State(new) => state = Some(*new),
+                Item::Install(meta, new) => {
+                    state = Some(*new);
+                    if meta.position.seq >= base.seq {
+                        (base, snapshot) = (meta.position, Some(meta.clone()));
+                        entries.clear();
+                    }
+                }
+                Item::Entry(entry) => {
+                    let keep = match entry.previous.seq.0.checked_sub(base.seq.0) {
+                        Some(0) if entry.previous == base => 0,
+                        Some(at) if at > 0 => match entries.get(at as usize - 1) {
+                            Some(before) if before.position == entry.previous => at as usize,
+                            _ => continue,
+                        },
+                        _ => continue,
+                    };
+                    entries.truncate(keep);
+                    entries.push(entry.clone());
+                }
+            }
+        }
+        self.log = Log { base, entries: entries.iter().map(|e| (e.position.term, checksum(e))).collect() };
+        if resync {
+            self.durable_log = self.log.clone();
+        }
+        let state = state.expect("every segment begins with a state [S1]");
+        self.begun_state = state;
+        Recovered { state, snapshot: snapshot.map(|meta| (*meta).clone()), entries }
+    }
+
+    /// The replica takes the log for empty, which the next entries will make true in the journal as well.
+    pub(crate) fn forget_log(&mut self) {
+        (self.log, self.durable_log) = Default::default();
+    }
+
+    /// Takes the promise out of the journal (for a planted fault [S1]).
+    pub(crate) fn lose_promise(&mut self) {
+        for item in &mut self.journal {
+            if let Item::State(state) | Item::Install(_, state) = item {
+                state.promise = leasehold_replication::Promise::NONE;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leasehold_replication::Promise;
+
+    fn entries(from: Position, term: u64, count: usize) -> Vec<Entry> {
+        let mut previous = from;
+        (0..count)
+            .map(|_| {
+                let entry = Entry::new(previous, Term(term), Payload::Empty);
+                previous = entry.position;
+                entry
+            })
+            .collect()
+    }
+
+    fn write(volume: &mut Volume, ticket: u64, entries: Vec<Entry>) {
+        assert!(volume.begin(Ticket(ticket), entries.into_iter().map(Item::Entry)));
+    }
+
+    #[test]
+    fn a_cut_replaces_all_after_it_and_a_power_loss_may_undo_it() {
+        let mut volume = Volume::new(ReplicaId(uuid::Uuid::from_u128(1)), 0);
+        write(&mut volume, 1, entries(Position::ZERO, 1, 5));
+        assert_eq!(volume.synced(volume.begun(), |_| {}), Some(Ticket(1)));
+        write(&mut volume, 2, entries(Position::new(1, 3), 2, 1));
+        assert_eq!(volume.log.last(), Position::new(2, 4));
+        assert_eq!(volume.durable_log.last(), Position::new(1, 5));
+        let mut outcomes = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let mut volume = volume.clone();
+            volume.crash(true, &mut Rng::new(seed));
+            let recovered = volume.recover(true, |_| {});
+            assert_eq!(recovered.entries.last().map(|e| e.position), Some(volume.log.last()));
+            outcomes.insert(volume.log.last());
+        }
+        assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), [Position::new(1, 5), Position::new(2, 4)]);
+    }
+
+    #[test]
+    fn an_old_tail_is_not_replayed_over_a_newer_snapshot() {
+        let mut volume = Volume::new(ReplicaId(uuid::Uuid::from_u128(1)), 0);
+        write(&mut volume, 1, entries(Position::ZERO, 1, 9));
+        let state = DurableState {
+            promise: Promise { term: Term(3), ..Promise::NONE },
+            cluster_id: None,
+            bootstrapping: false,
+        };
+        assert!(volume.begin(Ticket(2), [Item::State(state)].into_iter()));
+        volume.synced(volume.begun(), |_| {});
+        let meta = SnapshotMeta {
+            cluster_id: leasehold_replication::ClusterId(uuid::Uuid::nil()),
+            position: Position::new(2, 6),
+            voters: leasehold_replication::Voters::none(),
+        };
+        volume.snapshot_taken(Rc::new(meta), &mut Rng::new(1));
+        let recovered = volume.recover(true, |_| {});
+        assert_eq!(recovered.state.promise.term, Term(3));
+        assert!(recovered.entries.is_empty(), "{:?}", recovered.entries);
+        assert_eq!(volume.log.last(), Position::new(2, 6));
+    }
+}

@@ -1,0 +1,280 @@
+//! What a store asks for, carried out in the made-up world: its disk, its connections, its clients.
+//!
+//! ```text
+//!   Persist, InstallSnapshot ─▶ journal ─▶ Synced ─▶ Input::Persisted        group commit: one fsync for all that waits
+//!   Apply ─▶ what is committed anywhere, clients that wait ─▶ now and then a snapshot ─▶ Input::SnapshotTaken
+//!   Send, Dial, Answer, Invite, AskState ─▶ network
+//! ```
+
+use crate::Plant;
+use crate::client::Outcome;
+use crate::cluster::{Cluster, Event, Life};
+use crate::disk::Item;
+use crate::network::{Message, Reply, Request};
+use crate::store::made_durable;
+use leasehold_replication::{
+    Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Phase, Record, Seq, SnapshotMeta,
+};
+use std::rc::Rc;
+
+impl Cluster {
+    pub(crate) fn carry_out(&mut self, life: Life, effect: Effect) {
+        let pod = life.pod;
+        match effect {
+            Effect::Persist { ticket, records } => {
+                let items = records.into_iter().filter_map(|record| match record {
+                    Record::State(state) => Some(Item::State(state)),
+                    Record::Entry(entry) => Some(Item::Entry(entry)),
+                    Record::Snapshot(_) => None,
+                });
+                self.begin(life, ticket, items.collect());
+            }
+            Effect::InstallSnapshot { ticket, conn: _, meta, state } => {
+                let name = self.pods[pod].name.clone();
+                self.checker.restored(&name, meta.position);
+                if let Some(up) = self.pods[pod].store.up_mut() {
+                    if meta.position.seq < up.applied.seq {
+                        let applied = up.applied;
+                        self.checker.violated(format!(
+                            "invariant 4: {name} goes back from {applied} to a snapshot of {}",
+                            meta.position
+                        ));
+                    }
+                    up.applied = meta.position;
+                    up.applied_voters = meta.voters.clone();
+                    up.since_snapshot = 0;
+                    up.snapshot_running = None;
+                    // What waits for an entry that is now inside the snapshot will never be told.
+                    let later = up.pending.split_off(&meta.position.seq.next());
+                    for (_, id) in std::mem::replace(&mut up.pending, later).into_values().flatten() {
+                        self.clients.tell(&mut self.checker, id, Outcome::Unknown);
+                    }
+                }
+                self.begin(life, ticket, vec![Item::Install(Rc::new(meta), state)]);
+            }
+            Effect::Apply { entries } => self.apply(pod, entries),
+            Effect::Accepted { id, position } => {
+                if let Some(up) = self.pods[pod].store.up_mut() {
+                    up.pending.entry(position.seq).or_default().push((position, id));
+                }
+            }
+            Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.checker, id, Outcome::Refused),
+            Effect::Dial { conn, peer_address, hello } => {
+                let found = &self.pods[pod];
+                self.checker.said_hello(&found.name, &found.volume, hello.promise, hello.position);
+                let to = self.find_pod(&peer_address);
+                self.dial(life, conn, to, hello);
+            }
+            Effect::Answer { conn, answer } => {
+                let is_refused = matches!(answer, Answer::Refused { .. });
+                self.send(life, conn, Message::Answer(answer));
+                if is_refused {
+                    self.close(life, conn);
+                }
+            }
+            Effect::Send { conn, frame } => {
+                if let Body::Ack { seq } = frame.body {
+                    self.check_ack(pod, &frame, seq);
+                }
+                self.send(life, conn, Message::Frame(frame));
+            }
+            Effect::SendSnapshot { conn, term, incarnation, position: _ } => {
+                let newest = self.pods[pod].volume.snapshot_position();
+                match self.snapshots.iter().rposition(|meta| Some(meta.position) == newest) {
+                    Some(number) => {
+                        let head = Frame { term, incarnation, body: Body::Ack { seq: Seq(0) } };
+                        self.send_snapshot(life, conn, head, number as u64);
+                    }
+                    None => self.violation(format!("pod-{pod} is to send a snapshot, and has none")),
+                }
+            }
+            Effect::KeepPiece { conn, piece } => self.keep_piece(life, conn, piece),
+            Effect::Close { conn } => self.close(life, conn),
+            Effect::Invite { name: _, peer_address, claim } => {
+                let to = self.find_pod(&peer_address);
+                self.request(life, to, Request::Invite(claim));
+            }
+            Effect::AnswerInvite { request, answer } => {
+                if let Some((asker, asked_at)) = self.pods[pod].store.questions.remove(&request.0) {
+                    self.reply(pod, asker, asked_at, Reply::Invite(answer));
+                }
+            }
+            Effect::AskState { name: _, peer_address } => {
+                let to = self.find_pod(&peer_address);
+                self.request(life, to, Request::State);
+            }
+            Effect::WipeVolume { winner } => {
+                if !self.pods[pod].volume.durable_state.bootstrapping {
+                    self.violation(format!(
+                        "pod-{pod} empties a volume that is not marked bootstrapping, for {winner}"
+                    ));
+                }
+                self.kill_store(pod, false);
+                self.wipe(pod);
+            }
+            Effect::Fail { reason } => {
+                if !self.pods[pod].store.up().is_some_and(|up| up.disk_failed) {
+                    self.violation(format!("pod-{pod} fails: {reason}"));
+                }
+                self.kill_store(pod, false);
+            }
+            Effect::Report { what } => self.violation(format!("pod-{pod} reports: {what}")),
+        }
+    }
+
+    fn begin(&mut self, life: Life, ticket: leasehold_replication::Ticket, items: Vec<Item>) {
+        let pod = &mut self.pods[life.pod];
+        for item in &items {
+            match item {
+                Item::State(state) | Item::Install(_, state) => pod.volume.begun_state = *state,
+                Item::Entry(entry) => {
+                    self.checker.begun(&pod.name, entry, pod.volume.begun_state.cluster_id);
+                    let status = pod.store.status();
+                    if status.phase == Phase::Leading && entry.position.term == status.promise.term {
+                        self.checker.voters_changed(&pod.name, status, entry);
+                    }
+                }
+            }
+        }
+        if !pod.volume.begin(ticket, items.into_iter()) {
+            let what = format!("{} writes an entry that follows nothing in its log [S8]", pod.name);
+            return self.violation(what);
+        }
+        self.sync(life);
+    }
+
+    /// Begins an fsync of all that is begun, unless one is running.
+    fn sync(&mut self, life: Life) {
+        let pod = &mut self.pods[life.pod];
+        let covers = pod.volume.begun();
+        let is_busy = pod.volume.is_busy();
+        let Some(up) = pod.store.up_mut() else { return };
+        if up.sync_running || !is_busy {
+            return;
+        }
+        up.sync_running = true;
+        let factor = if self.rng.chance(self.settings.fsync_late) { 300 } else { 1 };
+        let at = self.now + self.rng.micros(20, self.settings.fsync_us * factor);
+        self.schedule(at, Event::Synced { life, covers });
+        if self.settings.plant == Some(Plant::ToldBeforeDurable)
+            && let Some(ticket) = self.pods[life.pod].volume.take_unsynced()
+        {
+            let input = Box::new(Input::Persisted { ticket });
+            self.schedule(self.now, Event::Store { life, input });
+        }
+    }
+
+    pub(crate) fn synced(&mut self, life: Life, covers: u64) {
+        let pod = &mut self.pods[life.pod];
+        let Some(up) = pod.store.up_mut() else { return };
+        up.sync_running = false;
+        let (checker, name, number) = (&mut self.checker, &pod.name, pod.volume.number);
+        let ticket = pod.volume.synced(covers, |item| made_durable(checker, name, number, item));
+        if let Some(ticket) = ticket {
+            self.step_store(life.pod, Input::Persisted { ticket });
+        }
+        if self.pods[life.pod].store.life == life {
+            self.sync(life);
+        }
+    }
+
+    fn apply(&mut self, pod: usize, entries: Vec<Entry>) {
+        let found = &mut self.pods[pod];
+        let name = &found.name;
+        for entry in entries {
+            let Some(up) = found.store.up_mut() else { return };
+            let term = up.status.promise.term;
+            if entry.previous != up.applied {
+                let applied = up.applied;
+                self.checker.violated(format!("invariant 4: {name} applies {} after {applied}", entry.position));
+            }
+            up.applied = entry.position;
+            up.since_snapshot += 1;
+            if let Payload::Voters(voters) = &entry.payload {
+                up.applied_voters = voters.clone();
+            }
+            if self.checker.applied(name, term, &entry) {
+                self.clients.committed(&mut self.checker, &entry);
+            }
+            let Some(waiting) = up.pending.remove(&entry.position.seq) else { continue };
+            for (position, id) in waiting {
+                let is_it = position == entry.position;
+                let outcome = if is_it { Outcome::Acknowledged(position) } else { Outcome::Refused };
+                self.clients.tell(&mut self.checker, id, outcome);
+            }
+        }
+    }
+
+    fn keep_piece(&mut self, life: Life, conn: ConnId, piece: leasehold_replication::SnapshotPiece) {
+        let Some(up) = self.pods[life.pod].store.up_mut() else { return };
+        let bytes = up.pieces.entry(conn).or_default();
+        if piece.offset == 0 {
+            bytes.clear();
+        }
+        if bytes.len() as u64 != piece.offset {
+            return self.violation(format!("pod-{} keeps a piece at {} that does not fit", life.pod, piece.offset));
+        }
+        bytes.extend_from_slice(&piece.bytes);
+        if bytes.len() as u64 == piece.length_bytes {
+            let number = u64::from_le_bytes(bytes[..8].try_into().expect("a snapshot is longer than that"));
+            up.pieces.remove(&conn);
+            let meta = (*self.snapshots[number as usize]).clone();
+            let at = self.now + self.rng.micros(0, 3000);
+            let input = Box::new(Input::SnapshotReceived { conn, meta });
+            self.schedule(at, Event::Store { life, input });
+        }
+    }
+
+    /// Now and then the shell takes a snapshot of what is applied.
+    pub(crate) fn take_snapshot(&mut self, pod: usize) {
+        let found = &mut self.pods[pod];
+        let life = found.store.life;
+        let Some(up) = found.store.up_mut() else { return };
+        let Some(cluster_id) = up.status.cluster_id else { return };
+        let number = self.snapshots.len() as u64;
+        up.since_snapshot = 0;
+        up.snapshot_running = Some(number);
+        let meta = SnapshotMeta { cluster_id, position: up.applied, voters: up.applied_voters.clone() };
+        self.snapshots.push(Rc::new(meta));
+        let at = self.now + self.rng.micros(100, self.settings.fsync_us * 4);
+        self.schedule(at, Event::SnapshotDone { life, number });
+    }
+
+    pub(crate) fn snapshot_done(&mut self, life: Life, number: u64) {
+        let pod = &mut self.pods[life.pod];
+        let Some(up) = pod.store.up_mut() else { return };
+        if up.snapshot_running.take() != Some(number) {
+            return; // One that was received overtook it.
+        }
+        let meta = self.snapshots[number as usize].clone();
+        let position = meta.position;
+        pod.volume.snapshot_taken(meta, &mut self.rng);
+        self.checker.snapshot_durable(pod.volume.number, position);
+        self.step_store(life.pod, Input::SnapshotTaken { position });
+    }
+
+    fn check_ack(&mut self, pod: usize, frame: &Frame, seq: Seq) {
+        let found = &self.pods[pod];
+        let Some(up) = found.store.up() else { return };
+        if up.incarnation == frame.incarnation {
+            return; // A recovering leader that pulls.
+        }
+        let leader = self.pods.iter().find(|pod| {
+            pod.store.up().is_some_and(|up| up.incarnation == frame.incarnation && up.status.promise.term == frame.term)
+        });
+        self.checker.acknowledged(&found.name, &found.volume, seq, leader.map(|leader| &leader.volume.log));
+    }
+
+    /// A write or an fsync fails. What was not durable stays in the page cache, or not.
+    pub(crate) fn fail_disk(&mut self, pod: usize) {
+        if let Some(up) = self.pods[pod].store.up_mut() {
+            up.disk_failed = true;
+            // No fsync succeeds any more in this run of the process.
+            up.sync_running = true;
+            self.step_store(pod, Input::PersistFailed);
+            if self.pods[pod].store.is_up() {
+                self.violation(format!("pod-{pod} store goes on after a failed write"));
+            }
+        }
+    }
+}

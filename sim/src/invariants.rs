@@ -1,0 +1,292 @@
+//! What must never happen, checked from outside at every step (docs/design.md, "Invariants").
+//!
+//! The checker believes no replica. It keeps, from what was written to journals and applied to documents anywhere:
+//! every entry that ever existed by (term, sequence), which volumes ever had it durably, the one sequence of what was
+//! applied, who opened which term for writes, and what each volume promised. Each fact is compared when it is added, so
+//! a check costs a few look-ups, and the first violation is seen in the very step that makes it.
+//!
+//! ```text
+//!   1 acknowledged writes stand in every later leader's log     opened(), applied()
+//!   2 one incarnation opens a term                              opened()
+//!   3 logs that agree somewhere agree on all before             begun(): one entry per (term, sequence), with its previous
+//!   4 applied = committed, in one order                         applied(), committed(), restored()
+//!   5 promises never go down, nor change within a term          promised()
+//!   and: nothing is said before it is durable                   said_hello(), acknowledged() [S3, S4]
+//! ```
+
+use crate::disk::{Log, Volume, checksum};
+use leasehold_replication::{
+    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, ReplicaId, Seq, Status, Term,
+};
+use std::collections::BTreeMap;
+
+/// One entry that was written somewhere.
+#[derive(Clone, Debug)]
+struct Written {
+    position: Position,
+    previous: Position,
+    checksum: u32,
+    /// The cluster of an entry of term 0: a bootstrap that came to nothing is made again, as another cluster.
+    cluster: Option<ClusterId>,
+    /// The numbers of the volumes that had it durably at any time.
+    durable: u64,
+}
+
+/// One entry that was applied somewhere.
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    position: Position,
+    /// The lowest term in which somebody applied it.
+    by: Term,
+}
+
+/// Everything that is known to be true.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Checker {
+    /// By sequence, then the few variants of it.
+    written: Vec<Vec<Written>>,
+    applied: Vec<Applied>,
+    opened: BTreeMap<Term, Incarnation>,
+    /// The number of each volume.
+    volume_numbers: BTreeMap<ReplicaId, usize>,
+    /// By volume number: all of the committed log up to here is in a durable snapshot.
+    snapshots: Vec<Seq>,
+    /// By volume number: the last promise that became durable.
+    promises: Vec<Option<Promise>>,
+    /// What was applied for the first time in the present step, and by whose term.
+    fresh: Vec<(Position, Term)>,
+    /// The first violation.
+    violation: Option<String>,
+}
+
+impl Checker {
+    /// The first violation, if there was one.
+    pub(crate) fn take_violation(&mut self) -> Option<String> {
+        self.violation.take()
+    }
+
+    /// Has there been a violation?
+    pub(crate) fn is_violated(&self) -> bool {
+        self.violation.is_some()
+    }
+
+    /// Something is wrong. Only the first one is kept: the rest follows from it.
+    pub(crate) fn violated(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    /// What was applied for the first time since the last call: (position, term of who did).
+    pub(crate) fn take_fresh(&mut self) -> Vec<(Position, Term)> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// How far anybody has applied.
+    pub(crate) fn applied_seq(&self) -> Seq {
+        Seq(self.applied.len() as u64)
+    }
+
+    /// How many terms were opened for writes.
+    pub(crate) fn terms_opened(&self) -> usize {
+        self.opened.len()
+    }
+
+    /// A new volume. At most 64 of them in a run.
+    pub(crate) fn add_volume(&mut self, replica: ReplicaId) -> usize {
+        assert!(self.snapshots.len() < 64, "a run has at most 64 volumes");
+        self.volume_numbers.insert(replica, self.snapshots.len());
+        self.snapshots.push(Seq(0));
+        self.promises.push(None);
+        self.snapshots.len() - 1
+    }
+
+    /// A replica began to write this entry.
+    pub(crate) fn begun(&mut self, who: &str, entry: &Entry, cluster: Option<ClusterId>) {
+        let cluster = cluster.filter(|_| entry.position.term == Term(0));
+        let at = entry.position.seq.0 as usize - 1;
+        if self.written.len() <= at {
+            self.written.resize(at + 1, Vec::new());
+        }
+        let sum = checksum(entry);
+        match self.written[at].iter().find(|known| known.position == entry.position && known.cluster == cluster) {
+            Some(known) if known.checksum == sum && known.previous == entry.previous => {}
+            Some(known) => {
+                let (other, previous) = (known.previous, entry.previous);
+                self.violated(format!(
+                    "invariant 3: {who} writes another entry {} (after {previous}) than there is (after {other})",
+                    entry.position
+                ));
+            }
+            None => self.written[at].push(Written {
+                position: entry.position,
+                previous: entry.previous,
+                checksum: sum,
+                cluster,
+                durable: 0,
+            }),
+        }
+    }
+
+    /// This entry is durable on this volume.
+    pub(crate) fn durable(&mut self, volume: usize, entry: &Entry) {
+        let variants = self.written.get_mut(entry.position.seq.0 as usize - 1);
+        if let Some(known) = variants
+            .and_then(|all| all.iter_mut().find(|w| w.position == entry.position && w.checksum == checksum(entry)))
+        {
+            known.durable |= 1 << volume;
+        }
+    }
+
+    /// A snapshot is durable on this volume.
+    pub(crate) fn snapshot_durable(&mut self, volume: usize, position: Position) {
+        self.snapshots[volume] = self.snapshots[volume].max(position.seq);
+    }
+
+    fn was_durable(&self, volume: usize, position: Position) -> bool {
+        self.snapshots[volume] >= position.seq
+            || (self.written.get(position.seq.0 as usize - 1))
+                .is_some_and(|all| all.iter().any(|w| w.position == position && w.durable & (1 << volume) != 0))
+    }
+
+    /// This state is durable on this volume: promises only go up.
+    pub(crate) fn promised(&mut self, who: &str, volume: usize, state: &DurableState) {
+        let new = state.promise;
+        if let Some(old) = self.promises[volume]
+            && (new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation))
+        {
+            self.violated(format!("invariant 5: {who} promised {old}, and now {new}"));
+        }
+        self.promises[volume] = Some(new);
+    }
+
+    /// A replica applied this entry, as a leader or follower of `term`. True: it is the first one to do so.
+    pub(crate) fn applied(&mut self, who: &str, term: Term, entry: &Entry) -> bool {
+        let at = entry.position.seq.0 as usize - 1;
+        let last = self.applied.len();
+        match self.applied.get_mut(at) {
+            Some(known) if known.position == entry.position => {
+                known.by = known.by.min(term);
+                false
+            }
+            Some(known) => {
+                let known = known.position;
+                self.violated(format!("invariant 4: {who} applies {}, but {known} was applied there", entry.position));
+                false
+            }
+            None if at == last => {
+                self.applied.push(Applied { position: entry.position, by: term });
+                self.fresh.push((entry.position, term));
+                true
+            }
+            None => {
+                self.violated(format!("invariant 4: {who} applies {}, the last one was {last}", entry.position));
+                false
+            }
+        }
+    }
+
+    /// A replica has its documents from a snapshot of this position.
+    pub(crate) fn restored(&mut self, who: &str, position: Position) {
+        let known = position.seq.0.checked_sub(1).and_then(|at| self.applied.get(at as usize));
+        if known.is_none_or(|known| known.position != position) {
+            self.violated(format!("invariant 4: {who} has a snapshot of {position}, which was never applied"));
+        }
+    }
+
+    /// A leader of its own term says that all up to `committed` is committed. A majority of its voters, by what it knew
+    /// before or after the step, must have had it durably, and the entry must be of its own term.
+    pub(crate) fn committed(&mut self, who: &str, log: &Log, before: &Status, after: &Status) {
+        let seq = after.committed;
+        let Some((term, _)) = log.entry(seq) else { return };
+        let position = Position { term, seq };
+        if term != after.promise.term {
+            self.violated(format!("{who} leads {} and commits up to {position} by counting", after.promise.term));
+        }
+        let volumes = &self.volume_numbers;
+        let has = |status: &Status| {
+            status
+                .voters
+                .is_majority(|replica| volumes.get(&replica).is_some_and(|number| self.was_durable(*number, position)))
+        };
+        if !has(before) && !has(after) {
+            self.violated(format!(
+                "{who} says {position} is committed, but no majority of its voters ever had it durably"
+            ));
+        }
+    }
+
+    /// A replica opened its term for writes.
+    pub(crate) fn opened(&mut self, who: &str, incarnation: Incarnation, status: &Status, log: &Log) {
+        let term = status.promise.term;
+        if status.promise.incarnation != incarnation {
+            return self.violated(format!("{who} leads {term}, but its promise is {}", status.promise));
+        }
+        if status.bootstrapping {
+            return self.violated(format!("{who} opens for writes, but its volume is marked bootstrapping [L4]"));
+        }
+        let first = *self.opened.entry(term).or_insert(incarnation);
+        if first != incarnation {
+            return self.violated(format!("invariant 2: {who} opens term {term}, as {first} did before"));
+        }
+        let missing = (self.applied[(log.base().seq.0 as usize).min(self.applied.len())..].iter())
+            .find(|applied| applied.by < term && !log.contains(applied.position));
+        if let Some(missing) = missing {
+            let Applied { position, by } = *missing;
+            self.violated(format!(
+                "invariant 1: {who} leads {term} without {position}, committed in {by} (its log ends at {})",
+                log.last()
+            ));
+        }
+    }
+
+    /// `position` was applied for the first time, in `by`: a leader of a later term must have it already.
+    pub(crate) fn must_have(&mut self, who: &str, status: &Status, log: &Log, position: Position, by: Term) {
+        if status.phase == Phase::Leading
+            && status.promise.term > by
+            && position.seq > log.base().seq
+            && !log.contains(position)
+        {
+            let term = status.promise.term;
+            self.violated(format!("invariant 1: {position} is committed in {by}, but {who} leads {term} without it"));
+        }
+    }
+
+    /// A replica says hello: it is its vote, so it must be durable, and the position must be its last one [S3].
+    pub(crate) fn said_hello(&mut self, who: &str, volume: &Volume, promise: Promise, position: Position) {
+        if volume.durable_state.promise != promise {
+            let durable = volume.durable_state.promise;
+            self.violated(format!("{who} says hello with promise {promise}, durable is {durable}"));
+        }
+        if volume.log.last() != position {
+            let last = volume.log.last();
+            self.violated(format!("{who} says hello with position {position}, its log ends at {last} [S3]"));
+        }
+    }
+
+    /// A follower acknowledges: it must be durable there, and equal to the leader's log [S4].
+    pub(crate) fn acknowledged(&mut self, who: &str, volume: &Volume, seq: Seq, leader: Option<&Log>) {
+        let durable = volume.durable_log.last_seq();
+        if durable < seq {
+            return self.violated(format!("{who} acknowledges {seq}, durable is {durable}"));
+        }
+        let own = volume.durable_log.entry(seq);
+        if let (Some(own), Some(leaders)) = (own, leader.and_then(|log| log.entry(seq)))
+            && own != leaders
+        {
+            self.violated(format!(
+                "{who} acknowledges {seq}, but has {}/{seq} where its leader has {}/{seq} [S4]",
+                own.0, leaders.0
+            ));
+        }
+    }
+
+    /// A voters entry may add or remove exactly one voter, and nobody may be exchanged in it [S7].
+    pub(crate) fn voters_changed(&mut self, who: &str, before: &Status, entry: &Entry) {
+        let Payload::Voters(after) = &entry.payload else { return };
+        let before = &before.voters;
+        let added = after.voters.iter().filter(|voter| !before.contains(voter.replica)).count();
+        let removed = before.voters.iter().filter(|voter| !after.contains(voter.replica)).count();
+        if added + removed > 1 {
+            self.violated(format!("{who} adds {added} voters and removes {removed} in {} [S7]", entry.position));
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The API server, as far as a sidecar sees it: one Lease with compare-and-swap, its watch, and the StatefulSet's size.
+//!
+//! ```text
+//!   ReadLease, WriteLease ──delay──▶ register ──delay──▶ LeaseRead, LeaseWritten   exactly one answer each; it may be lost
+//!   every change ───────────delay──▶ LeaseWatched, in order                        a watch may be cut, or be deaf unnoticed
+//! ```
+//!
+//! Each sidecar is a client of its own: the API may be gone for one and there for the others.
+
+use crate::cluster::{Cluster, Event, Life};
+use leasehold_election::{
+    Body, Input, Lease, LeaseWrite, Member, ReadOutcome, Term, Version, Watched, WriteOutcome, annotation,
+};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What the API server stores, and what it is to each client.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    lease: Option<Rc<Lease>>,
+    version: u64,
+    clients: Vec<Client>,
+    /// `spec.replicas`.
+    pub(crate) wanted: usize,
+    /// The highest term that ever stood in the Lease by the hand of a sidecar, for the summary.
+    pub(crate) takes: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Client {
+    /// No request gets through before this moment.
+    down_until: Duration,
+    /// Requests are carried out, but not answered before this moment.
+    mute_until: Duration,
+    /// The open watch; it has another number each time.
+    watch: Option<u64>,
+    watches: u64,
+    /// Watch events arrive no earlier than this.
+    last_at: Duration,
+    /// Watch events are lost, unnoticed, before this moment.
+    deaf_until: Duration,
+}
+
+/// A request of one sidecar.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Read,
+    Write(LeaseWrite),
+}
+
+impl Api {
+    /// No Lease yet; `wanted` pods are.
+    pub(crate) fn new(pods: usize, wanted: usize) -> Api {
+        Api { lease: None, version: 0, clients: vec![Client::default(); pods], wanted, takes: 0 }
+    }
+
+    /// The Lease as it stands.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.lease.as_deref()
+    }
+
+    /// No request of this client gets through until then.
+    pub(crate) fn take_down(&mut self, pod: usize, until: Duration) {
+        self.clients[pod].down_until = self.clients[pod].down_until.max(until);
+    }
+
+    /// Requests of this client are carried out, but not answered until then.
+    pub(crate) fn mute(&mut self, pod: usize, until: Duration) {
+        self.clients[pod].mute_until = self.clients[pod].mute_until.max(until);
+    }
+
+    /// The watch of this client shows nothing until then, without being cut.
+    pub(crate) fn deafen(&mut self, pod: usize, until: Duration) {
+        self.clients[pod].deaf_until = self.clients[pod].deaf_until.max(until);
+    }
+
+    /// Everything works for everybody.
+    pub(crate) fn mend(&mut self) {
+        for client in &mut self.clients {
+            (client.down_until, client.mute_until, client.deaf_until) = Default::default();
+        }
+    }
+
+    /// Does the API answer this client?
+    pub(crate) fn is_up(&self, now: Duration, pod: usize) -> bool {
+        self.clients[pod].down_until <= now
+    }
+}
+
+impl Cluster {
+    /// A sidecar sends a request.
+    pub(crate) fn call(&mut self, life: Life, call: Call) {
+        let at = self.now + self.api_delay();
+        self.schedule(at, Event::Called { life, call: Box::new(call) });
+    }
+
+    fn api_delay(&mut self) -> Duration {
+        let slow = if self.rng.chance(20) { 20 } else { 1 };
+        self.rng.micros(500, 8_000 * slow)
+    }
+
+    /// The request arrives, or does not.
+    pub(crate) fn called(&mut self, life: Life, call: Call) {
+        let client = &self.api.clients[life.pod];
+        let is_lost = client.mute_until > self.now || self.rng.chance(self.settings.api_lost);
+        if !self.api.is_up(self.now, life.pod) {
+            // Refused at once, or silence until the shell's time-out.
+            let quick = self.rng.chance(500);
+            let at = self.now + if quick { self.rng.millis(1, 5) } else { self.settings.api_timeout };
+            let input = match call {
+                Call::Read => Input::LeaseRead(ReadOutcome::NoAnswer),
+                Call::Write(_) if quick => Input::LeaseWritten(WriteOutcome::Refused),
+                Call::Write(_) => Input::LeaseWritten(WriteOutcome::Unknown),
+            };
+            self.schedule(at, Event::Sidecar { life, input: Box::new(input) });
+            return;
+        }
+        let is_read = matches!(call, Call::Read);
+        let done = match call {
+            Call::Read => Input::LeaseRead(match &self.api.lease {
+                Some(lease) => ReadOutcome::Found((**lease).clone()),
+                None => ReadOutcome::NotFound,
+            }),
+            Call::Write(write) => {
+                let stands = self.api.lease.as_ref().map(|lease| lease.version.clone());
+                if stands == write.expected {
+                    self.api.takes += u64::from(write.why.is_new_leadership());
+                    let lease = self.store_lease(Some(write.body));
+                    Input::LeaseWritten(WriteOutcome::Written(lease.expect("it was just written")))
+                } else {
+                    Input::LeaseWritten(WriteOutcome::Conflict)
+                }
+            }
+        };
+        let (at, input) = match (is_lost, is_read) {
+            (false, _) => (self.now + self.api_delay(), done),
+            (true, true) => (self.now + self.settings.api_timeout, Input::LeaseRead(ReadOutcome::NoAnswer)),
+            (true, false) => (self.now + self.settings.api_timeout, Input::LeaseWritten(WriteOutcome::Unknown)),
+        };
+        self.schedule(at, Event::Sidecar { life, input: Box::new(input) });
+    }
+
+    /// The Lease becomes this (none: it is deleted), and every open watch is told.
+    fn store_lease(&mut self, body: Option<Body>) -> Option<Lease> {
+        self.api.version += 1;
+        let version = Version(self.api.version.to_string());
+        let renewed = Some(format!("at {}", self.now.as_micros()));
+        let lease = body.map(|body| Rc::new(Lease { version: version.clone(), renewed, body }));
+        self.trace.add(self.now, || format!("lease       {}", describe(lease.as_deref())));
+        self.api.lease = lease.clone();
+        for pod in 0..self.api.clients.len() {
+            if self.api.clients[pod].watch.is_some() && self.api.clients[pod].deaf_until <= self.now {
+                let watched = match &lease {
+                    Some(lease) => Watched::Present((**lease).clone()),
+                    None => Watched::Absent { as_of: Some(version.clone()) },
+                };
+                self.show(pod, watched);
+            }
+        }
+        lease.map(|lease| (*lease).clone())
+    }
+
+    fn show(&mut self, pod: usize, watched: Watched) {
+        let late = self.now + self.api_delay();
+        let client = &mut self.api.clients[pod];
+        let Some(watch) = client.watch else { return };
+        client.last_at = client.last_at.max(late);
+        let (at, life) = (client.last_at, self.pods[pod].sidecar.life);
+        self.schedule(at, Event::Watched { life, watch, watched: Box::new(watched) });
+    }
+
+    /// A watch event arrives, if that watch is still open.
+    pub(crate) fn watched(&mut self, life: Life, watch: u64, watched: Watched) {
+        if self.api.clients[life.pod].watch == Some(watch) {
+            self.step_sidecar(life.pod, Input::LeaseWatched(watched));
+        }
+    }
+
+    /// A sidecar opens its watches: of the Lease, and of the StatefulSet.
+    pub(crate) fn open_watch(&mut self, life: Life) {
+        if self.api.clients[life.pod].watch.is_some() {
+            return;
+        }
+        if !self.api.is_up(self.now, life.pod) {
+            self.step_sidecar(life.pod, Input::WatchFailed);
+            let at = self.now + self.rng.millis(200, 2000);
+            self.schedule(at, Event::WatchOpens { life });
+            return;
+        }
+        let client = &mut self.api.clients[life.pod];
+        client.watches += 1;
+        client.watch = Some(client.watches);
+        let watched = match &self.api.lease {
+            Some(lease) => Watched::Present((**lease).clone()),
+            None => Watched::Absent { as_of: Some(Version(self.api.version.to_string())) },
+        };
+        self.show(life.pod, watched);
+        self.show_members(life.pod);
+    }
+
+    /// The watch of this pod's sidecar ends. The process is told, and opens it again.
+    pub(crate) fn cut_watch(&mut self, pod: usize) {
+        if self.api.clients[pod].watch.take().is_some() {
+            let life = self.pods[pod].sidecar.life;
+            let at = self.now + self.rng.millis(0, 50);
+            self.schedule(at, Event::Sidecar { life, input: Box::new(Input::WatchLost) });
+            let at = at + self.rng.millis(1, 500);
+            self.schedule(at, Event::WatchOpens { life });
+        }
+    }
+
+    /// The process behind the watch is gone.
+    pub(crate) fn forget_watch(&mut self, pod: usize) {
+        self.api.clients[pod].watch = None;
+    }
+
+    fn show_members(&mut self, pod: usize) {
+        let at = self.now + self.api_delay();
+        let life = self.pods[pod].sidecar.life;
+        self.schedule(at, Event::MembersShown { life });
+    }
+
+    /// The sidecar learns how many pods are wanted, if the API answers it.
+    pub(crate) fn members_shown(&mut self, life: Life) {
+        if self.api.is_up(self.now, life.pod) {
+            let member = |pod: &crate::cluster::Pod| Member {
+                name: pod.name.clone(),
+                address: pod.address.clone(),
+                peer_address: pod.peer_address.clone(),
+            };
+            let members = self.pods[..self.api.wanted].iter().map(member).collect();
+            self.step_sidecar(life.pod, Input::MembersSeen(Some(members)));
+        }
+    }
+
+    /// `kubectl scale`.
+    pub(crate) fn scale(&mut self, wanted: usize) {
+        self.trace.add(self.now, || format!("scale       to {wanted}"));
+        self.api.wanted = wanted;
+        for pod in 0..self.pods.len() {
+            self.show_members(pod);
+        }
+    }
+
+    /// `kubectl delete lease`.
+    pub(crate) fn delete_lease(&mut self) {
+        if self.api.lease.is_some() {
+            self.store_lease(None);
+        }
+    }
+
+    /// Somebody edits the Lease by hand.
+    pub(crate) fn edit_lease(&mut self) {
+        let Some(mut body) = self.api.lease.as_ref().map(|lease| lease.body.clone()) else { return };
+        let some_pod = self.rng.below(self.pods.len());
+        match self.rng.below(9) {
+            0 => body.holder = None,
+            1 => body.holder = Some(self.pods[some_pod].name.clone()),
+            2 => body.holder = Some("somebody-else".to_owned()),
+            3 => body.term = Term(body.term.0.saturating_sub(self.rng.between(1, 3))),
+            4 => body.term = Term((body.term.0 + self.rng.between(1, 5)).min(Term::MAX.0)),
+            5 => body.term = Term(*self.rng.pick(&[0, 900_000, 3_000_000, Term::MAX.0])),
+            6 => {
+                body.annotations.remove(annotation::INCARNATION);
+            }
+            7 => {
+                body.annotations.insert(annotation::INCARNATION.to_owned(), self.rng.uuid().to_string());
+            }
+            _ => {
+                body.annotations.remove(annotation::CLUSTER_ID);
+            }
+        }
+        self.store_lease(Some(body));
+    }
+
+    /// Somebody asks for a switchover, or for no automatic take-over, or takes that back.
+    pub(crate) fn annotate_lease(&mut self, name: &str, value: Option<String>) {
+        let Some(mut body) = self.api.lease.as_ref().map(|lease| lease.body.clone()) else { return };
+        match value {
+            Some(value) => body.annotations.insert(name.to_owned(), value),
+            None => body.annotations.remove(name),
+        };
+        self.store_lease(Some(body));
+    }
+}
+
+/// A Lease in one line.
+pub(crate) fn describe(lease: Option<&Lease>) -> String {
+    let Some(lease) = lease else { return "is gone".to_owned() };
+    let body = &lease.body;
+    let mut text = format!("v{} term {} holder {}", lease.version.0, body.term, body.holder.as_deref().unwrap_or("-"));
+    for (name, value) in &body.annotations {
+        text += &format!(" {}={value}", name.trim_start_matches("leasehold.dev/"));
+    }
+    text
+}

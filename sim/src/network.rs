@@ -1,0 +1,404 @@
+//! The network between stores: connections that deliver in order, or late, or not, and end at any time; requests that may
+//! be lost.
+//!
+//! ```text
+//!   Dial ──hello──▶ inbox of the acceptor ──▶ Input::Hello      one event per message; the message stays in the inbox of
+//!   Send ──frame──▶ inbox of the other end ──▶ Input::Frame     the end that it goes to, so order never depends on events
+//! ```
+//!
+//! A cut link holds messages back (TCP sends them again) until it heals or the connection is given up. A killed process
+//! leaves what its kernel had taken, and then an end of file; a machine without power leaves silence for a while.
+
+use crate::cluster::{Cluster, Event, Life};
+use crate::rng::Rng;
+use leasehold_replication::{Answer, Body, ConnId, Frame, Hello, Input, InviteAnswer, PeerState, RequestId};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// The most messages that wait in one direction. At the bound the connection is reset, as the shell's queue would.
+const INBOX_MAX: usize = 4096;
+
+/// How slow and how lossy the network of a run is.
+#[derive(Clone, Debug)]
+pub(crate) struct Weather {
+    /// The usual longest delay of a message, in microseconds.
+    pub(crate) delay_us: u64,
+    /// How many of 1000 messages take up to 100 times as long.
+    pub(crate) late: u32,
+    /// How many of 1000 requests are lost.
+    pub(crate) lost: u32,
+}
+
+impl Weather {
+    /// How long one message takes.
+    pub(crate) fn delay(&self, rng: &mut Rng) -> Duration {
+        let factor = if self.late > 0 && rng.chance(self.late) { 100 } else { 1 };
+        rng.micros(50, self.delay_us * factor)
+    }
+}
+
+/// What goes through a connection.
+#[derive(Clone, Debug)]
+pub(crate) enum Message {
+    Hello(Box<Hello>),
+    Answer(Answer),
+    Frame(Frame),
+    /// The other end closed, or the connection was given up.
+    End,
+}
+
+#[derive(Clone, Debug)]
+struct End {
+    life: Life,
+    id: ConnId,
+    inbox: VecDeque<Message>,
+    /// Messages to this end arrive no earlier than this: order.
+    last_at: Duration,
+    /// The process behind this end knows the connection and was not told that it ended.
+    open: bool,
+}
+
+/// A connection: end 0 dialled, end 1 was dialled.
+#[derive(Clone, Debug)]
+pub(crate) struct Conn {
+    ends: [End; 2],
+    /// Since when messages are held back.
+    stalled_since: Option<Duration>,
+}
+
+/// All connections and links.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) weather: Weather,
+    conns: BTreeMap<u64, Conn>,
+    /// What a dialled connection is called by its dialler: (run of the dialler, its number) -> ours.
+    dialled: BTreeMap<(Life, u64), u64>,
+    next: u64,
+    /// `cut_until[from][to]`: nothing passes before this moment.
+    cut_until: Vec<Vec<Duration>>,
+}
+
+/// A request from one store to another, beside the connections.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// `POST /v1/claim`.
+    Invite(leasehold_replication::Claim),
+    /// `GET /v1/state`.
+    State,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Invite(InviteAnswer),
+    State(PeerState),
+}
+
+impl Network {
+    /// No connections, all links whole.
+    pub(crate) fn new(pods: usize, weather: Weather) -> Network {
+        Network {
+            weather,
+            conns: BTreeMap::new(),
+            dialled: BTreeMap::new(),
+            next: 0,
+            cut_until: vec![vec![Duration::ZERO; pods]; pods],
+        }
+    }
+
+    /// Does nothing pass from one pod to the other now?
+    pub(crate) fn is_cut(&self, now: Duration, from: usize, to: usize) -> bool {
+        self.cut_until[from][to] > now
+    }
+
+    /// Nothing passes from one pod to the other until then.
+    pub(crate) fn cut(&mut self, from: usize, to: usize, until: Duration) {
+        if from != to {
+            self.cut_until[from][to] = until;
+        }
+    }
+
+    /// All links are whole.
+    pub(crate) fn mend(&mut self) {
+        self.cut_until.iter_mut().flatten().for_each(|until| *until = Duration::ZERO);
+    }
+
+    /// The process that a message to this end goes to.
+    pub(crate) fn receiver(&self, conn: u64, end: usize) -> Option<usize> {
+        self.conns.get(&conn).map(|conn| conn.ends[end].life.pod)
+    }
+
+    /// A number that no connection and no request has yet.
+    pub(crate) fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn find(&self, life: Life, id: ConnId) -> Option<(u64, usize)> {
+        match id {
+            ConnId::Dialled(number) => self.dialled.get(&(life, number)).map(|conn| (*conn, 0)),
+            ConnId::Accepted(conn) => Some((conn, 1)),
+        }
+        .filter(|(conn, end)| self.conns.get(conn).is_some_and(|c| c.ends[*end].life == life && c.ends[*end].open))
+    }
+}
+
+impl Cluster {
+    /// A store connects to another one and says hello.
+    pub(crate) fn dial(&mut self, from: Life, id: ConnId, to: Option<usize>, hello: Hello) {
+        let ConnId::Dialled(number) = id else {
+            return self.violation(format!("{} dials with the id of an accepted connection", self.pods[from.pod].name));
+        };
+        let conn = self.network.fresh();
+        let to_pod = to.unwrap_or(from.pod);
+        let end = |life, id, open| End { life, id, inbox: VecDeque::new(), last_at: Duration::ZERO, open };
+        // The acceptor's run is not known before the hello arrives; until then its end counts as open.
+        let ends = [end(from, id, true), end(Life { pod: to_pod, run: 0 }, ConnId::Accepted(conn), true)];
+        self.network.conns.insert(conn, Conn { ends, stalled_since: None });
+        if self.network.dialled.insert((from, number), conn).is_some() {
+            self.violation(format!("{} dials twice with number {number}", self.pods[from.pod].name));
+        }
+        match to {
+            Some(_) => self.put(conn, 1, Message::Hello(Box::new(hello))),
+            None => self.put(conn, 0, Message::End),
+        }
+    }
+
+    /// A store sends by a connection. What is sent by one that has ended in the meantime is lost.
+    pub(crate) fn send(&mut self, life: Life, id: ConnId, message: Message) {
+        if let Some((conn, end)) = self.network.find(life, id) {
+            self.put(conn, 1 - end, message);
+        }
+    }
+
+    /// A store closes a connection: it hears no more of it, the other end is told in time.
+    pub(crate) fn close(&mut self, life: Life, id: ConnId) {
+        if let Some((conn, end)) = self.network.find(life, id) {
+            if let Some(conn) = self.network.conns.get_mut(&conn) {
+                conn.ends[end].open = false;
+                conn.ends[end].inbox.clear();
+            }
+            self.put(conn, 1 - end, Message::End);
+            self.forget_if_over(conn);
+        }
+    }
+
+    /// A random connection is reset: both ends are told, each in its time.
+    pub(crate) fn reset_some_connection(&mut self) {
+        let keys: Vec<u64> = self.network.conns.keys().copied().collect();
+        if !keys.is_empty() {
+            let conn = *self.rng.pick(&keys);
+            self.reset(conn);
+        }
+    }
+
+    fn reset(&mut self, conn: u64) {
+        for end in 0..2 {
+            if let Some(conn) = self.network.conns.get_mut(&conn) {
+                // What was under way is lost from some point on.
+                let keep = self.rng.below(conn.ends[end].inbox.len() + 1);
+                conn.ends[end].inbox.truncate(keep);
+            }
+            self.put(conn, end, Message::End);
+        }
+    }
+
+    fn put(&mut self, conn: u64, end: usize, message: Message) {
+        let Some(found) = self.network.conns.get_mut(&conn) else { return };
+        let to = &mut found.ends[end];
+        if !to.open {
+            return;
+        }
+        let over = to.inbox.len() >= INBOX_MAX && !matches!(message, Message::End);
+        to.inbox.push_back(message);
+        to.last_at = to.last_at.max(self.now + self.network.weather.delay(&mut self.rng));
+        let at = to.last_at;
+        self.schedule(at, Event::Deliver { conn, end });
+        if over {
+            self.reset(conn);
+        }
+    }
+
+    /// The next message of a connection arrives.
+    pub(crate) fn deliver(&mut self, conn: u64, end: usize) {
+        let Some(found) = self.network.conns.get_mut(&conn) else { return };
+        let (from, to) = (found.ends[1 - end].life.pod, found.ends[end].life.pod);
+        if !found.ends[end].open || found.ends[end].inbox.is_empty() {
+            return;
+        }
+        if self.network.cut_until[from][to] > self.now {
+            let since = *found.stalled_since.get_or_insert(self.now);
+            if self.now - since > Duration::from_secs(4) {
+                found.stalled_since = None;
+                // Given up: each end notices by itself, without a message from the other.
+                for end in 0..2 {
+                    self.end_silently(conn, end);
+                }
+            } else {
+                let at = self.now + self.rng.millis(10, 150);
+                self.schedule(at, Event::Deliver { conn, end });
+            }
+            return;
+        }
+        found.stalled_since = None;
+        let life = self.pods[to].store.life;
+        let is_up = self.pods[to].store.is_up();
+        let target = &mut found.ends[end];
+        let Some(message) = target.inbox.pop_front() else { return };
+        let id = target.id;
+        if let Message::Hello(_) = message {
+            if !is_up {
+                target.open = false;
+                self.put(conn, 0, Message::End);
+                return;
+            }
+            target.life = life;
+        }
+        if target.life != life || !is_up {
+            return;
+        }
+        let input = match message {
+            Message::Hello(hello) => Input::Hello { conn: id, hello: *hello },
+            Message::Answer(answer) => Input::Answered { conn: id, answer },
+            Message::Frame(frame) => Input::Frame { conn: id, frame: self.rewritten(frame) },
+            Message::End => {
+                target.open = false;
+                target.inbox.clear();
+                self.put(conn, 1 - end, Message::End);
+                self.forget_if_over(conn);
+                Input::Closed { conn: id }
+            }
+        };
+        self.step_store(to, input);
+    }
+
+    /// Some frames go through their bytes, so that the format is tried, too.
+    fn rewritten(&mut self, frame: Frame) -> Frame {
+        if !self.rng.chance(20) {
+            return frame;
+        }
+        match Frame::decode(frame.encode()) {
+            Ok(read) if read == frame => read,
+            other => {
+                self.violation(format!("a frame changes on its way: {frame:?} becomes {other:?}"));
+                frame
+            }
+        }
+    }
+
+    fn end_silently(&mut self, conn: u64, end: usize) {
+        let Some(found) = self.network.conns.get_mut(&conn) else { return };
+        found.ends[end].inbox.clear();
+        if found.ends[end].open {
+            found.ends[end].open = false;
+            let (life, id) = (found.ends[end].life, found.ends[end].id);
+            let at = self.now + self.rng.millis(0, 2000);
+            self.schedule(at, Event::Store { life, input: Box::new(Input::Closed { conn: id }) });
+        }
+        self.forget_if_over(conn);
+    }
+
+    /// A store died. `silent`: its machine did, so nobody is told for a while.
+    pub(crate) fn drop_connections(&mut self, pod: usize, silent: bool) {
+        let mine: Vec<(u64, usize)> = (self.network.conns.iter())
+            .flat_map(|(key, conn)| (0..2).filter(|end| conn.ends[*end].life.pod == pod).map(|end| (*key, end)))
+            .collect();
+        for (key, end) in mine {
+            let Some(conn) = self.network.conns.get_mut(&key) else { continue };
+            if end == 1 && conn.ends[1].life.run == 0 {
+                continue; // The hello is still under way: it finds nobody, or the next run.
+            }
+            conn.ends[end].open = false;
+            conn.ends[end].inbox.clear();
+            let other = &mut conn.ends[1 - end];
+            let keep = self.rng.below(other.inbox.len() + 1);
+            if silent {
+                other.inbox.truncate(keep);
+                if other.open {
+                    other.last_at = other.last_at.max(self.now + self.rng.millis(0, 10_000));
+                }
+            } else if self.rng.chance(500) {
+                other.inbox.truncate(keep);
+            }
+            self.put(key, 1 - end, Message::End);
+            self.forget_if_over(key);
+        }
+    }
+
+    fn forget_if_over(&mut self, conn: u64) {
+        if let Some(found) = self.network.conns.get(&conn)
+            && found.ends.iter().all(|end| !end.open)
+        {
+            if let ConnId::Dialled(number) = found.ends[0].id {
+                self.network.dialled.remove(&(found.ends[0].life, number));
+            }
+            self.network.conns.remove(&conn);
+        }
+    }
+
+    /// A store asks another one something over HTTP.
+    pub(crate) fn request(&mut self, from: Life, to: Option<usize>, request: Request) {
+        let Some(to) = to else { return };
+        if self.rng.chance(self.network.weather.lost) || self.network.is_cut(self.now, from.pod, to) {
+            return;
+        }
+        let at = self.now + self.network.weather.delay(&mut self.rng);
+        self.schedule(at, Event::Asked { from, to, asked_at: self.now, request: Box::new(request) });
+    }
+
+    /// The request arrives.
+    pub(crate) fn asked(&mut self, from: Life, to: usize, asked_at: Duration, request: Request) {
+        if self.network.is_cut(self.now, from.pod, to) || !self.pods[to].store.is_up() {
+            return;
+        }
+        match request {
+            Request::Invite(claim) => {
+                let number = self.network.fresh();
+                self.pods[to].store.questions.insert(number, (from, asked_at));
+                self.step_store(to, Input::Invited { request: RequestId(number), claim });
+            }
+            Request::State => {
+                let pod = &self.pods[to];
+                let state = pod.store.status().peer_state(&pod.name, pod.volume.replica);
+                self.reply(to, from, asked_at, Reply::State(state));
+            }
+        }
+    }
+
+    /// The answer goes back, if it still can, and if the asker still waits.
+    pub(crate) fn reply(&mut self, by: usize, to: Life, asked_at: Duration, reply: Reply) {
+        if self.network.is_cut(self.now, by, to.pod) || self.rng.chance(self.network.weather.lost) {
+            return;
+        }
+        let at = self.now + self.network.weather.delay(&mut self.rng);
+        if at - asked_at > self.settings.lost_time {
+            return; // The shell's time-out.
+        }
+        let name = self.pods[by].name.clone();
+        let input = match reply {
+            Reply::Invite(answer) => Input::InviteAnswered { name, answer },
+            Reply::State(state) => Input::StateAnswered { name, state },
+        };
+        self.schedule(at, Event::Store { life: to, input: Box::new(input) });
+    }
+
+    /// A snapshot goes over a connection in a few pieces. Its bytes are only its number in the run's list.
+    pub(crate) fn send_snapshot(&mut self, life: Life, conn: ConnId, head: Frame, number: u64) {
+        let meta = self.snapshots[number as usize].clone();
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let end = (offset + 1 + self.rng.below(bytes.len() - offset)).min(bytes.len());
+            let piece = leasehold_replication::SnapshotPiece {
+                position: meta.position,
+                length_bytes: bytes.len() as u64,
+                crc32: number as u32,
+                offset: offset as u64,
+                bytes: bytes[offset..end].to_vec().into(),
+            };
+            self.send(life, conn, Message::Frame(Frame { body: Body::Snapshot(piece), ..head.clone() }));
+            offset = end;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What one run is made of: sizes, times and how bad the weather is. All of it comes from the seed, and every run leaves
+//! some of it out: a fault that is never mixed with the others finds what the mix hides.
+
+use crate::Options;
+use crate::rng::Rng;
+use std::time::Duration;
+
+/// The settings of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Pods that there may be at most.
+    pub(crate) pods: usize,
+    /// Pods that are wanted at first.
+    pub(crate) wanted: usize,
+    pub(crate) lost_time: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) lease_duration: Duration,
+    /// The grace period of pods.
+    pub(crate) grace: Duration,
+    /// SIGTERM reaches the sidecar only when the store has ended.
+    pub(crate) native_sidecar: bool,
+    /// How far clocks are off, in millionths.
+    pub(crate) drift: u64,
+    /// The usual longest delay of a message, in microseconds.
+    pub(crate) delay_us: u64,
+    /// Of 1000 messages, those that are very late.
+    pub(crate) late: u32,
+    /// Of 1000 requests between stores, those that are lost.
+    pub(crate) lost: u32,
+    /// Of 1000 requests to the API, those without an answer.
+    pub(crate) api_lost: u32,
+    pub(crate) api_timeout: Duration,
+    /// The usual longest time of an fsync, in microseconds.
+    pub(crate) fsync_us: u64,
+    /// Of 1000 fsyncs, those that take up to 300 times as long.
+    pub(crate) fsync_late: u32,
+    /// Time between two batches of writes, in microseconds.
+    pub(crate) write_every_us: u64,
+    /// A snapshot is taken after about so many applied entries.
+    pub(crate) snapshot_every: u64,
+    /// Of 100,000 steps of a store, those in which it dies between two effects.
+    pub(crate) effect_crashes: u32,
+    /// How long faults are made.
+    pub(crate) chaos: Duration,
+    /// The usual time between two faults.
+    pub(crate) fault_every: Duration,
+    /// What is broken on purpose.
+    pub(crate) plant: Option<crate::Plant>,
+}
+
+impl Settings {
+    /// The settings that come from a seed.
+    pub(crate) fn new(rng: &mut Rng, options: &Options) -> Settings {
+        let pods = *rng.pick(&[1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 7]);
+        let wanted = if rng.chance(800) { pods } else { 1 + rng.below(pods) };
+        let grace = Duration::from_secs(rng.between(8, 30));
+        let lease_seconds = *rng.pick(&[2, 3, 3, 5, 15]);
+        Settings {
+            pods,
+            wanted,
+            lost_time: Duration::from_millis(*rng.pick(&[500, 1000, 1000, 1000, 2000])),
+            heartbeat: Duration::from_millis(100),
+            lease_duration: Duration::from_secs(lease_seconds),
+            grace,
+            native_sidecar: rng.chance(500),
+            drift: *rng.pick(&[0, 0, 100, 50_000, 200_000]),
+            delay_us: *rng.pick(&[200, 1000, 1000, 5000, 20_000]),
+            late: *rng.pick(&[0, 0, 5, 30]),
+            lost: *rng.pick(&[0, 0, 20, 200]),
+            api_lost: *rng.pick(&[0, 0, 20, 150]),
+            // Well below a third of the duration.
+            api_timeout: Duration::from_millis(if lease_seconds < 5 { 500 } else { 1000 }),
+            fsync_us: *rng.pick(&[200, 1000, 1000, 10_000, 50_000]),
+            fsync_late: *rng.pick(&[0, 0, 5, 30]),
+            write_every_us: *rng.pick(&[1000, 5000, 20_000, 100_000]),
+            snapshot_every: *rng.pick(&[10, 50, 500, 1_000_000]),
+            effect_crashes: *rng.pick(&[0, 0, 20, 200]),
+            chaos: options.chaos.unwrap_or(Duration::from_secs(rng.between(5, 40))),
+            fault_every: Duration::from_millis(*rng.pick(&[50, 300, 300, 1000, 3000])),
+            plant: options.plant,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Liveness: after everything is healed, the cluster must come right by itself within bounded virtual time, and stay so.
+//!
+//! ```text
+//!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
+//! ```
+//!
+//! Settled: one leader, every wanted pod a voter and nobody else, equal logs, a true Lease, a write acknowledged.
+
+use crate::client::Outcome;
+use crate::cluster::Cluster;
+use crate::trace;
+use leasehold_replication::{Input, Phase, Term};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+impl Cluster {
+    /// Runs until settled. Returns how long it took, or who waits for what.
+    pub(crate) fn settle(&mut self, what: &str) -> Result<Duration, String> {
+        let begin = self.now;
+        let bound = Duration::from_secs(40) + 4 * self.settings.lease_duration + 2 * self.settings.grace;
+        while !self.checker.is_violated() {
+            let why = match self.unsettled() {
+                None => match self.write_once() {
+                    true => return Ok(self.now - begin),
+                    false => "a write is not acknowledged".to_owned(),
+                },
+                Some(why) => why,
+            };
+            if self.now - begin > bound {
+                return Err(format!("liveness: {what}: not settled after {bound:?}: {why}\n{}", self.explain()));
+            }
+            self.run_until(self.now + Duration::from_millis(50));
+        }
+        Ok(self.now - begin)
+    }
+
+    /// Nothing may change while nothing happens.
+    pub(crate) fn stays_settled(&mut self) -> Result<(), String> {
+        let term = self.leader_term();
+        let wait = 2 * self.settings.lease_duration + 3 * self.settings.lost_time;
+        self.run_until(self.now + wait);
+        if self.checker.is_violated() {
+            return Ok(());
+        }
+        match self.unsettled() {
+            None if self.leader_term() == term => Ok(()),
+            None => {
+                let now = self.leader_term();
+                Err(format!(
+                    "liveness: the leader of {term:?} was replaced by one of {now:?} without a cause\n{}",
+                    self.explain()
+                ))
+            }
+            Some(why) => Err(format!("liveness: it was settled and does not stay so: {why}\n{}", self.explain())),
+        }
+    }
+
+    fn leader_term(&self) -> Option<Term> {
+        self.leader().map(|leader| self.pods[leader].store.status().promise.term)
+    }
+
+    /// What is not yet as it must be.
+    fn unsettled(&self) -> Option<String> {
+        let wanted = self.api.wanted;
+        for pod in &self.pods {
+            let is_wanted = pod.store.life.pod < wanted;
+            if pod.exists != is_wanted || pod.terminating {
+                return Some(format!("{}: exists {}, wanted {is_wanted}", pod.name, pod.exists));
+            }
+            if is_wanted && !(pod.store.is_up() && pod.sidecar.is_up()) {
+                return Some(format!("{}: not all of it runs", pod.name));
+            }
+        }
+        let leading = self.pods[..wanted].iter().filter(|pod| pod.store.status().phase == Phase::Leading).count();
+        if leading != 1 {
+            return Some(format!("{leading} leaders"));
+        }
+        let leader = &self.pods[self.leader()?];
+        let (up, status) = (leader.store.up()?, leader.store.status());
+        if !status.leader_heard {
+            return Some("the leader hears no majority".to_owned());
+        }
+        for pod in &self.pods[..wanted] {
+            let other = pod.store.status();
+            if !status.voters.contains(pod.volume.replica) {
+                return Some(format!("{} is no voter", pod.name));
+            }
+            if other.promise != status.promise {
+                return Some(format!("{} promised {}, the leader {}", pod.name, other.promise, status.promise));
+            }
+            if other.position != status.position || other.committed != status.committed {
+                return Some(format!("{} is at {}, the leader at {}", pod.name, other.position, status.position));
+            }
+            if status.committed != status.position.seq {
+                return Some(format!("committed is {}, the log ends at {}", status.committed, status.position));
+            }
+            if other.campaign.is_some() || !other.leader_heard || other.need_term.is_some() {
+                return Some(format!("{} campaigns, needs a term, or does not hear the leader", pod.name));
+            }
+            let role = pod.role_file.as_ref();
+            let named = role.and_then(|role| role.leader.as_ref().map(|named| (named.incarnation, role.term.0)));
+            if named != Some((up.incarnation.0, status.promise.term.0)) {
+                return Some(format!("role.json of {} names {named:?}", pod.name));
+            }
+        }
+        if status.voters.voters.len() != wanted {
+            return Some(format!("{} voters, {wanted} wanted", status.voters.voters.len()));
+        }
+        let lease = self.api.lease().map(|lease| &lease.body);
+        if let Some(to) = lease.and_then(|lease| lease.preferred_holder()) {
+            return Some(format!("a switchover to {to} is not done, nor given up"));
+        }
+        let is_true = lease.is_some_and(|lease| {
+            lease.holder.as_ref() == Some(&leader.name)
+                && lease.term.0 == status.promise.term.0
+                && lease.incarnation() == Some(up.incarnation.0)
+                && lease.cluster_id() == status.cluster_id.map(|id| id.0)
+        });
+        (!is_true).then(|| format!("the Lease is not true: {}", crate::lease::describe(self.api.lease())))
+    }
+
+    /// A client writes at the leader and waits for a second.
+    fn write_once(&mut self) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let proposal = self.clients.write();
+        let id = proposal.id;
+        self.step_store(leader, Input::Propose(vec![proposal]));
+        let until = self.now + Duration::from_secs(1);
+        while self.now < until && !self.checker.is_violated() {
+            match self.clients.outcome(id) {
+                Outcome::Waiting => self.run_until(self.now + Duration::from_millis(5)),
+                Outcome::Acknowledged(_) => return true,
+                Outcome::Refused | Outcome::Unknown => return false,
+            }
+        }
+        false
+    }
+
+    /// Who waits for what.
+    pub(crate) fn explain(&self) -> String {
+        let mut text = format!("  {} wanted; lease {}\n", self.api.wanted, crate::lease::describe(self.api.lease()));
+        for (pod, (store, sidecar)) in self.pods.iter().zip(self.lives()) {
+            let state = match pod.store.up() {
+                Some(up) => format!("{} ({})", trace::status(&up.status), up.incarnation),
+                None if pod.store.is_running() => "starting".to_owned(),
+                None => "down".to_owned(),
+            };
+            let _ = writeln!(text, "  {} store run {}: {state}", pod.name, store.run);
+            let _ = writeln!(text, "    sidecar run {}: {}", sidecar.run, pod.sidecar.waits());
+            if let Some(role) = &pod.role_file {
+                let leader = role.leader.as_ref().map(|leader| format!("{} {}", leader.name, leader.incarnation));
+                let _ = writeln!(
+                    text,
+                    "    role.json: {:?} term {} leader {leader:?} off-lease {} members {:?}",
+                    role.role,
+                    role.term,
+                    role.off_lease,
+                    role.members.as_ref().map(Vec::len)
+                );
+            }
+        }
+        trace::shorten_ids(&text)
+    }
+}

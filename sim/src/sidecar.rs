@@ -1,0 +1,266 @@
+//! The sidecar's process around the real core, and the two files that it shares with the store.
+//!
+//! ```text
+//!   Election ──PublishRole──▶ role.json ──a moment later──▶ Input::Role ──▶ Replica
+//!   Replica ───Status───────▶ status.json ──────────────▶ Input::AppSeen ─▶ Election      the latest content, not each one
+//!   store dies ──lock──▶ Input::AppDied
+//! ```
+
+use crate::cluster::{Cluster, Event, Life};
+use crate::lease::Call;
+use crate::trace;
+use leasehold_election::{
+    App, AppState, AppStatus, Claim, Config, Effect, Election, HandOver, Input, OldRole, Promise, RoleView, Term,
+};
+use leasehold_replication as store;
+use std::time::Duration;
+use uuid::Uuid;
+
+const STEPS_AT_ONCE_MAX: u32 = 20_000;
+
+/// The sidecar process of a pod.
+#[derive(Debug)]
+pub(crate) struct Sidecar {
+    pub(crate) life: Life,
+    /// It is not scheduled before this moment.
+    pub(crate) frozen_until: Duration,
+    up: Option<Box<Up>>,
+}
+
+/// A sidecar that runs.
+#[derive(Debug)]
+struct Up {
+    election: Election,
+    /// The run of the store whose lock it waits for.
+    waits_for: Option<Uuid>,
+    wake_at: Option<Duration>,
+    busy: (Duration, u32),
+}
+
+impl Sidecar {
+    /// Not started yet.
+    pub(crate) fn new(pod: usize) -> Sidecar {
+        Sidecar { life: Life { pod, run: 1 }, frozen_until: Duration::ZERO, up: None }
+    }
+
+    /// There is a process.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.is_some()
+    }
+
+    /// What it waits for, for a report.
+    pub(crate) fn waits(&self) -> String {
+        self.up.as_ref().map_or_else(|| "down".to_owned(), |up| format!("{:?}", up.election.waits()))
+    }
+}
+
+impl Cluster {
+    pub(crate) fn start_sidecar(&mut self, life: Life) {
+        let seed = self.rng.bits();
+        let pod = &mut self.pods[life.pod];
+        if pod.sidecar.is_up() {
+            return;
+        }
+        let old_role = pod.role_file.as_ref().map(|file| OldRole {
+            term: file.term,
+            paused: file.paused,
+            off_lease: file.leader.as_ref().filter(|_| file.off_lease).map(|leader| leader.incarnation),
+        });
+        let config = Config {
+            name: pod.name.clone(),
+            address: pod.address.clone(),
+            app: App::Fencing,
+            duration: self.settings.lease_duration,
+            lost_time: self.settings.lost_time,
+            stop_bound: self.settings.grace - Duration::from_secs(2),
+            seed,
+            old_role,
+        };
+        self.trace.add(self.now, || format!("pod-{} sidecar starts", life.pod));
+        let election = Election::new(config);
+        pod.sidecar.up = Some(Box::new(Up { election, waits_for: None, wake_at: None, busy: (Duration::ZERO, 0) }));
+        self.step_sidecar(life.pod, Input::Wake);
+        self.schedule(self.now + Duration::from_millis(1), Event::WatchOpens { life });
+        let at = self.now + self.rng.millis(0, 5);
+        self.schedule(at, Event::StatusRead { life, again: true });
+    }
+
+    /// The process ends.
+    pub(crate) fn kill_sidecar(&mut self, pod: usize) {
+        let found = &mut self.pods[pod];
+        found.sidecar.life.run += 1;
+        found.sidecar.up = None;
+        found.sidecar.frozen_until = Duration::ZERO;
+        let life = found.sidecar.life;
+        let (exists, terminating) = (found.exists, found.terminating);
+        self.forget_watch(pod);
+        if terminating {
+            self.pod_over(pod);
+        } else if exists {
+            let at = self.now + self.restart_delay();
+            self.schedule(at, Event::SidecarStarts { life });
+        }
+    }
+
+    pub(crate) fn wake_sidecar(&mut self, life: Life) {
+        let pod = &mut self.pods[life.pod];
+        let local = pod.local(self.now);
+        let Some(up) = &mut pod.sidecar.up else { return };
+        if up.wake_at.is_some_and(|at| at > self.now) {
+            return;
+        }
+        up.wake_at = None;
+        if up.election.deadline().is_some_and(|at| at <= local) {
+            self.step_sidecar(life.pod, Input::Wake);
+        } else {
+            self.plan_sidecar_wake(life.pod);
+        }
+    }
+
+    /// One input to the core, and everything that it asks for.
+    pub(crate) fn step_sidecar(&mut self, pod: usize, input: Input) {
+        let local = self.pods[pod].local(self.now);
+        let Some(up) = &mut self.pods[pod].sidecar.up else { return };
+        self.trace.add(self.now, || format!("pod-{pod} side   < {}", trace::shorten(&format!("{input:?}"))));
+        let effects = up.election.step(local, input);
+        up.busy = if up.busy.0 == self.now { (self.now, up.busy.1 + 1) } else { (self.now, 0) };
+        let spins = up.busy.1 > STEPS_AT_ONCE_MAX;
+        self.steps += 1;
+        if spins {
+            return self.violation(format!("pod-{pod} sidecar makes {STEPS_AT_ONCE_MAX} steps at one moment"));
+        }
+        let life = self.pods[pod].sidecar.life;
+        for effect in effects {
+            self.trace.add(self.now, || format!("pod-{pod} side   > {}", trace::shorten(&format!("{effect:?}"))));
+            match effect {
+                Effect::ReadLease => self.call(life, Call::Read),
+                Effect::WriteLease(write) => self.call(life, Call::Write(write)),
+                Effect::PublishRole(role) => {
+                    self.pods[pod].role_file = Some(role);
+                    let life = self.pods[pod].store.life;
+                    let at = self.now + self.notice_delay();
+                    self.schedule(at, Event::RoleRead { life, again: false });
+                }
+                Effect::UpdateEndpoints { .. } | Effect::Tell(_) => {}
+                Effect::Stopped => return self.kill_sidecar(pod),
+            }
+        }
+        self.plan_sidecar_wake(pod);
+    }
+
+    fn plan_sidecar_wake(&mut self, pod: usize) {
+        let found = &mut self.pods[pod];
+        let Some(deadline) = found.sidecar.up.as_ref().and_then(|up| up.election.deadline()) else { return };
+        let at = found.global(deadline).max(self.now);
+        let life = found.sidecar.life;
+        let Some(up) = &mut found.sidecar.up else { return };
+        if up.wake_at.is_none_or(|planned| at < planned) {
+            up.wake_at = Some(at);
+            self.schedule(at, Event::SidecarWakes { life });
+        }
+    }
+
+    /// How long it takes until the other side notices a changed file. Some notices are lost: then it is the second read.
+    fn notice_delay(&mut self) -> Duration {
+        if self.rng.chance(20) { self.rng.millis(10, 2000) } else { self.rng.micros(100, 4000) }
+    }
+
+    /// The store writes status.json.
+    pub(crate) fn write_status(&mut self, pod: usize) {
+        let found = &mut self.pods[pod];
+        let Some(up) = found.store.up() else { return };
+        found.status_file = Some(app_status(up.incarnation, &up.status));
+        let life = found.sidecar.life;
+        let at = self.now + self.notice_delay();
+        self.schedule(at, Event::StatusRead { life, again: false });
+    }
+
+    /// The sidecar reads status.json, because it changed or because two seconds went by.
+    pub(crate) fn read_status(&mut self, life: Life, again: bool) {
+        if again {
+            self.schedule(self.now + Duration::from_secs(2), Event::StatusRead { life, again });
+        }
+        let pod = &mut self.pods[life.pod];
+        let Some(up) = &mut pod.sidecar.up else { return };
+        let input = match pod.status_file.clone() {
+            None => Input::AppSilent,
+            Some(status) => {
+                up.waits_for = Some(status.incarnation);
+                if pod.store.is_running() {
+                    Input::AppSeen(status)
+                } else {
+                    Input::AppDied { incarnation: status.incarnation }
+                }
+            }
+        };
+        self.step_sidecar(life.pod, input);
+    }
+
+    /// The store's lock was let go of. If a new process has it already, its status.json will tell.
+    pub(crate) fn lock_free(&mut self, life: Life) {
+        let pod = &self.pods[life.pod];
+        let waits_for = pod.sidecar.up.as_ref().and_then(|up| up.waits_for);
+        if let (Some(incarnation), false) = (waits_for, pod.store.is_running()) {
+            self.step_sidecar(life.pod, Input::AppDied { incarnation });
+        }
+    }
+
+    /// What the store's shell makes of role.json.
+    pub(crate) fn role_view(&self, file: &RoleView) -> store::RoleView {
+        let member = |member: &leasehold_election::Member| store::Member {
+            name: member.name.clone(),
+            peer_address: member.peer_address.clone(),
+        };
+        let leader = |leader: &leasehold_election::Leader| store::LeaderView {
+            term: store::Term(file.term.0),
+            incarnation: store::Incarnation(leader.incarnation),
+            name: leader.name.clone(),
+            // The shell's template.
+            peer_address: leader.peer_address.clone().unwrap_or_else(|| format!("{}:8090", leader.name)),
+        };
+        store::RoleView {
+            cluster_id: file.cluster_id.map(store::ClusterId),
+            leader: file.leader.as_ref().map(leader),
+            members: file.members.iter().flatten().map(member).collect(),
+            hand_over_to: file.hand_over_to.clone(),
+            paused: file.paused,
+        }
+    }
+}
+
+/// What the sidecar's shell makes of status.json, as the store's shell writes it.
+fn app_status(incarnation: store::Incarnation, status: &store::Status) -> AppStatus {
+    AppStatus {
+        incarnation: incarnation.0,
+        cluster_id: status.cluster_id.map(|id| id.0),
+        state: match status.phase {
+            store::Phase::Starting => AppState::Starting,
+            store::Phase::Learner => AppState::Learner,
+            store::Phase::Follower => AppState::Follower,
+            store::Phase::Recovering => AppState::Recovering,
+            store::Phase::Leading => AppState::Leading,
+            store::Phase::Draining => AppState::Draining,
+            store::Phase::Failed => AppState::Failed,
+        },
+        promised: Promise {
+            term: Term(status.promise.term.0),
+            incarnation: (status.promise.term.0 > 0).then_some(status.promise.incarnation.0),
+        },
+        following: status.following.as_ref().map(|claim| Claim {
+            term: Term(claim.term.0),
+            incarnation: claim.incarnation.0,
+            name: claim.name.clone(),
+            peer_address: claim.peer_address.clone(),
+        }),
+        leader_heard: status.leader_heard,
+        campaign: status.campaign.map(|term| Term(term.0)),
+        rank: status.rank,
+        need_term: status.need_term.map(|term| Term(term.0)),
+        hand_over: status.hand_over.as_ref().map(|to| HandOver {
+            to: to.as_ref().map(|(name, _)| name.clone()),
+            incarnation: to.as_ref().map(|(_, incarnation)| incarnation.0),
+        }),
+        eligible: status.eligible,
+        bootstrapping: status.bootstrapping,
+    }
+}

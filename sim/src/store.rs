@@ -1,0 +1,386 @@
+//! The store's process around the real core: what the production shell does, with a made-up disk, network and clients.
+//!
+//! ```text
+//!   StoreStarts ─▶ lock held, journal read ─▶ StoreRecovered ─▶ Replica::new ─▶ step … step ─▶ drained, failed or killed
+//!   after every step: status() ─▶ invariants, status file, next Wake
+//! ```
+
+use crate::Plant;
+use crate::client::Outcome;
+use crate::cluster::{Cluster, Event, Life};
+use crate::disk::Item;
+use crate::trace;
+use leasehold_replication::{
+    ClusterId, Config, ConnId, Incarnation, Input, Phase, Position, ProposalId, Replica, ReplicaId, Seq, Status, Term,
+    Voters,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// More steps than this at one moment of virtual time: a core that never comes to rest.
+const STEPS_AT_ONCE_MAX: u32 = 20_000;
+
+/// The store process of a pod.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) life: Life,
+    /// It is not scheduled before this moment.
+    pub(crate) frozen_until: Duration,
+    /// Invitations that wait for an answer: who asked, and when.
+    pub(crate) questions: BTreeMap<u64, (Life, Duration)>,
+    process: Process,
+}
+
+#[derive(Debug)]
+enum Process {
+    Down,
+    /// It holds the lock and reads its journal.
+    Starting,
+    Up(Box<Up>),
+}
+
+/// A store that runs.
+#[derive(Debug)]
+pub(crate) struct Up {
+    pub(crate) replica: Replica,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) status: Status,
+    /// Accepted writes that wait for their entries.
+    pub(crate) pending: BTreeMap<Seq, Vec<(Position, ProposalId)>>,
+    pub(crate) applied: Position,
+    pub(crate) applied_voters: Voters,
+    /// Entries since the last snapshot.
+    pub(crate) since_snapshot: u64,
+    /// The snapshot that is being written.
+    pub(crate) snapshot_running: Option<u64>,
+    pub(crate) sync_running: bool,
+    /// It was told that a write failed.
+    pub(crate) disk_failed: bool,
+    /// Pieces of snapshots that come in, by connection.
+    pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
+    pub(crate) wake_at: Option<Duration>,
+    /// The last moment of a step, and how many there were in it.
+    pub(crate) busy: (Duration, u32),
+}
+
+impl Store {
+    /// Not started yet.
+    pub(crate) fn new(pod: usize) -> Store {
+        let life = Life { pod, run: 1 };
+        Store { life, frozen_until: Duration::ZERO, questions: BTreeMap::new(), process: Process::Down }
+    }
+
+    /// The running replica.
+    pub(crate) fn up(&self) -> Option<&Up> {
+        match &self.process {
+            Process::Up(up) => Some(up),
+            Process::Down | Process::Starting => None,
+        }
+    }
+
+    pub(crate) fn up_mut(&mut self) -> Option<&mut Up> {
+        match &mut self.process {
+            Process::Up(up) => Some(up),
+            Process::Down | Process::Starting => None,
+        }
+    }
+
+    /// It has recovered and talks to others.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.process, Process::Up(_))
+    }
+
+    /// There is a process; it holds the lock.
+    pub(crate) fn is_running(&self) -> bool {
+        !matches!(self.process, Process::Down)
+    }
+
+    /// What the replica says of itself; only while it is up.
+    pub(crate) fn status(&self) -> &Status {
+        &self.up().expect("only asked of a store that is up").status
+    }
+}
+
+impl Cluster {
+    pub(crate) fn start_store(&mut self, life: Life) {
+        if self.pods[life.pod].store.is_running() {
+            return;
+        }
+        self.trace.add(self.now, || format!("pod-{} store starts", life.pod));
+        self.pods[life.pod].store.process = Process::Starting;
+        let slow = if self.rng.chance(30) { 40 } else { 1 };
+        let at = self.now + self.rng.millis(1, 50 * slow);
+        self.schedule(at, Event::StoreRecovered { life });
+    }
+
+    /// The journal is read and durable; the replica begins.
+    pub(crate) fn recover_store(&mut self, life: Life) {
+        let incarnation = Incarnation(self.rng.uuid());
+        let new_cluster_id = ClusterId(self.rng.uuid());
+        let pod = &mut self.pods[life.pod];
+        let number = pod.volume.number;
+        if self.settings.plant == Some(Plant::PromiseLost) {
+            pod.volume.lose_promise();
+        }
+        let resync = self.settings.plant != Some(Plant::PageCacheIsDurable);
+        let (checker, name) = (&mut self.checker, &pod.name);
+        let recovered = pod.volume.recover(resync, |item| made_durable(checker, name, number, item));
+        let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
+        let (applied, applied_voters) = known.unwrap_or((Position::ZERO, Voters::none()));
+        if applied != Position::ZERO {
+            checker.restored(name, applied);
+            checker.snapshot_durable(number, applied);
+        }
+        self.trace.add(self.now, || {
+            let (promise, last) = (recovered.state.promise, pod.volume.log.last());
+            format!("{name} store recovers: {incarnation} on {}, promise {promise}, log {last}", pod.volume.replica)
+        });
+        let config = Config {
+            name: pod.name.clone(),
+            replica: pod.volume.replica,
+            incarnation,
+            revision: String::new(),
+            heartbeat: self.settings.heartbeat,
+            lost_time: self.settings.lost_time,
+            hand_over_max: Duration::from_secs(2),
+            drain_max: self.settings.grace - Duration::from_secs(5),
+            new_cluster_id,
+            initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
+            force_bootstrap: false,
+        };
+        // A bootstrap that was torn by a crash never was: what is left of its entries will be cut by the first ones.
+        let may_be_torn = recovered.snapshot.is_none() && recovered.entries.iter().all(|e| e.position.term == Term(0));
+        let replica = Replica::new(config, recovered);
+        let status = replica.status();
+        if may_be_torn && status.position == Position::ZERO && status.cluster_id.is_none() {
+            pod.volume.forget_log();
+        }
+        pod.store.process = Process::Up(Box::new(Up {
+            replica,
+            incarnation,
+            status,
+            pending: BTreeMap::new(),
+            applied,
+            applied_voters,
+            since_snapshot: 0,
+            snapshot_running: None,
+            sync_running: false,
+            disk_failed: false,
+            pieces: BTreeMap::new(),
+            wake_at: None,
+            busy: (Duration::ZERO, 0),
+        }));
+        self.write_status(life.pod);
+        self.read_role(life, true);
+        self.step_store(life.pod, Input::Wake);
+    }
+
+    /// role.json is read, because it changed or because two seconds went by.
+    pub(crate) fn read_role(&mut self, life: Life, again: bool) {
+        if again {
+            self.schedule(self.now + Duration::from_secs(2), Event::RoleRead { life, again });
+        }
+        if let Some(view) = self.pods[life.pod].role_file.as_ref().map(|file| self.role_view(file)) {
+            self.step_store(life.pod, Input::Role(view));
+        }
+    }
+
+    pub(crate) fn wake_store(&mut self, life: Life) {
+        let pod = &mut self.pods[life.pod];
+        let local = pod.local(self.now);
+        let Some(up) = pod.store.up_mut() else { return };
+        if up.wake_at.is_some_and(|at| at > self.now) {
+            return; // There is a later event for that.
+        }
+        up.wake_at = None;
+        if up.replica.deadline().is_some_and(|at| at <= local) {
+            self.step_store(life.pod, Input::Wake);
+        } else {
+            self.plan_store_wake(life.pod);
+        }
+    }
+
+    /// One input to the core, and everything that it asks for.
+    pub(crate) fn step_store(&mut self, pod: usize, input: Input) {
+        let local = self.pods[pod].local(self.now);
+        let Some(up) = self.pods[pod].store.up_mut() else { return };
+        if !matches!(input, Input::Wake) {
+            self.trace.add(self.now, || format!("pod-{pod} store  < {}", trace::input(&input)));
+        }
+        let effects = up.replica.step(local, input);
+        up.busy = if up.busy.0 == self.now { (self.now, up.busy.1 + 1) } else { (self.now, 0) };
+        let spins = up.busy.1 > STEPS_AT_ONCE_MAX;
+        self.steps += 1;
+        if spins {
+            return self.violation(format!("pod-{pod} store makes {STEPS_AT_ONCE_MAX} steps at one moment"));
+        }
+        let life = self.pods[pod].store.life;
+        let dies = self.settings.effect_crashes > 0
+            && self.chaos.is_on()
+            && self.rng.below(100_000) < self.settings.effect_crashes as usize;
+        let dies_at = if dies { self.rng.below(effects.len() + 1) } else { usize::MAX };
+        for (at, effect) in effects.into_iter().enumerate() {
+            if at == dies_at {
+                self.trace.add(self.now, || format!("pod-{pod} store dies between two effects"));
+                return self.kill_store(pod, false);
+            }
+            self.trace.add(self.now, || format!("pod-{pod} store  > {}", trace::effect(&effect)));
+            self.carry_out(life, effect);
+            if self.pods[pod].store.life != life {
+                return;
+            }
+        }
+        self.after_step(pod);
+    }
+
+    /// What is looked at after every step.
+    fn after_step(&mut self, pod: usize) {
+        let found = &mut self.pods[pod];
+        let (name, log) = (&found.name, &found.volume.log);
+        let Some(up) = (match &mut found.store.process {
+            Process::Up(up) => Some(up),
+            Process::Down | Process::Starting => None,
+        }) else {
+            return;
+        };
+        let before = std::mem::replace(&mut up.status, up.replica.status());
+        let after = &up.status;
+        let (old, new) = (before.promise, after.promise);
+        if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
+            self.checker.violated(format!("invariant 5: {name} promised {old}, and now {new}"));
+        }
+        if after.position != log.last() {
+            let last = log.last();
+            self.checker.violated(format!("{name} says its log ends at {}, it wrote up to {last}", after.position));
+        }
+        if up.applied.seq > after.committed {
+            let (applied, committed) = (up.applied, after.committed);
+            self.checker.violated(format!("invariant 4: {name} applied {applied}, committed is {committed}"));
+        }
+        let leads = matches!(after.phase, Phase::Leading | Phase::Recovering) && new.incarnation == up.incarnation;
+        if leads && after.committed > before.committed {
+            self.checker.committed(name, log, &before, after);
+        }
+        if after.phase == Phase::Leading && (before.phase != Phase::Leading || old != new) {
+            self.checker.opened(name, up.incarnation, after, log);
+        }
+        let takes_snapshot = up.since_snapshot >= self.settings.snapshot_every && up.snapshot_running.is_none();
+        let is_drained = after.drained;
+        let changed = is_news(&before, after);
+        if changed || before.voters != after.voters {
+            self.trace.add(self.now, || format!("{name} store  = {}", trace::status(after)));
+        }
+        for (position, by) in self.checker.take_fresh() {
+            for other in &self.pods {
+                if let Some(up) = other.store.up() {
+                    self.checker.must_have(&other.name, &up.status, &other.volume.log, position, by);
+                }
+            }
+        }
+        if changed {
+            self.write_status(pod);
+        }
+        if takes_snapshot && self.rng.chance(200) {
+            self.take_snapshot(pod);
+        }
+        if is_drained {
+            self.trace.add(self.now, || format!("pod-{pod} store is drained and ends"));
+            return self.kill_store(pod, false);
+        }
+        self.plan_store_wake(pod);
+    }
+
+    fn plan_store_wake(&mut self, pod: usize) {
+        let found = &mut self.pods[pod];
+        let Some(deadline) = found.store.up().and_then(|up| up.replica.deadline()) else { return };
+        let at = found.global(deadline).max(self.now);
+        let life = found.store.life;
+        let Some(up) = found.store.up_mut() else { return };
+        if up.wake_at.is_none_or(|planned| at < planned) {
+            up.wake_at = Some(at);
+            self.schedule(at, Event::StoreWakes { life });
+        }
+    }
+
+    /// The process ends: by a kill, by itself, or with its machine (`power`).
+    pub(crate) fn kill_store(&mut self, pod: usize, power: bool) {
+        let found = &mut self.pods[pod];
+        let process = std::mem::replace(&mut found.store.process, Process::Down);
+        found.store.life.run += 1;
+        found.store.frozen_until = Duration::ZERO;
+        found.store.questions.clear();
+        if let Process::Up(mut up) = process {
+            for (_, id) in std::mem::take(&mut up.pending).into_values().flatten() {
+                self.clients.tell(&mut self.checker, id, Outcome::Unknown);
+            }
+            if let Some(number) = up.snapshot_running
+                && self.rng.chance(500)
+            {
+                // It was just renamed into its place, and nobody had been told.
+                let meta = self.snapshots[number as usize].clone();
+                self.checker.snapshot_durable(found.volume.number, meta.position);
+                found.volume.snapshot_taken(meta, &mut self.rng);
+            }
+            found.volume.crash(power, &mut self.rng);
+            self.drop_connections(pod, power);
+        }
+        let found = &self.pods[pod];
+        let (life, sidecar) = (found.store.life, found.sidecar.life);
+        let (exists, terminating, sidecar_is_up) = (found.exists, found.terminating, found.sidecar.is_up());
+        // The kernel lets go of the lock.
+        let at = self.now + self.rng.micros(50, 3000);
+        self.schedule(at, Event::LockFree { life: sidecar });
+        if terminating {
+            if self.settings.native_sidecar && sidecar_is_up {
+                let input = Box::new(leasehold_election::Input::Stop);
+                self.schedule(at, Event::Sidecar { life: sidecar, input });
+            }
+            self.pod_over(pod);
+        } else if exists {
+            let at = self.now + self.restart_delay();
+            self.schedule(at, Event::StoreStarts { life });
+        }
+    }
+
+    /// How long the kubelet takes to start a process again.
+    pub(crate) fn restart_delay(&mut self) -> Duration {
+        if self.rng.chance(300) { self.rng.millis(1, 100) } else { self.rng.millis(100, 3000) }
+    }
+
+    /// The volume is replaced by an empty one: a new replica.
+    pub(crate) fn wipe(&mut self, pod: usize) {
+        let replica = ReplicaId(self.rng.uuid());
+        let keeps = self.settings.plant == Some(Plant::WipedKeepsIdentity);
+        let old = &self.pods[pod].volume;
+        let (replica, number) =
+            if keeps { (old.replica, old.number) } else { (replica, self.checker.add_volume(replica)) };
+        self.trace.add(self.now, || format!("pod-{pod} has an empty volume now: {replica}"));
+        self.pods[pod].volume = crate::disk::Volume::new(replica, number);
+    }
+}
+
+pub(crate) fn made_durable(checker: &mut crate::invariants::Checker, name: &str, number: usize, item: &Item) {
+    match item {
+        Item::State(state) => checker.promised(name, number, state),
+        Item::Entry(entry) => checker.durable(number, entry),
+        Item::Install(meta, state) => {
+            checker.snapshot_durable(number, meta.position);
+            checker.promised(name, number, state);
+        }
+    }
+}
+
+/// Would status.json change by this?
+fn is_news(before: &Status, after: &Status) -> bool {
+    before.phase != after.phase
+        || before.promise != after.promise
+        || before.leader_heard != after.leader_heard
+        || before.campaign != after.campaign
+        || before.rank != after.rank
+        || before.need_term != after.need_term
+        || before.eligible != after.eligible
+        || before.bootstrapping != after.bootstrapping
+        || before.cluster_id != after.cluster_id
+        || before.hand_over != after.hand_over
+        || before.following != after.following
+}
