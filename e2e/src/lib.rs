@@ -1,1 +1,15 @@
-//! (in the making)
+//! Process clusters on an embedded Lease API: what the end-to-end tests, the demo and the benches are made of.
+//!
+//! ```text
+//!   demo, bench, tests ──▶ cluster ──▶ store, sidecar (processes)
+//!                            │   └───▶ api (embedded, misbehaves on command)
+//!                            └──▶ load ──▶ client ──▶ stores;  history: what clients were told, against the data
+//! ```
+
+pub mod api;
+pub mod bench;
+pub mod client;
+pub mod cluster;
+pub mod demo;
+pub mod history;
+pub mod load;

@@ -1,2 +1,59 @@
-//! (in the making)
-fn main() {}
+//! `e2e`: the demo and the benches, on a cluster of processes.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use leasehold_e2e::{bench, cluster, demo};
+
+/// A Leasehold cluster of processes on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "e2e", version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Three pods on fixed loopback ports, with a live view.
+    Demo(demo::Demo),
+    /// Measure a cluster. Use a release build.
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
+    },
+    /// Wait for the harness's end, and clean up after it (started by the harness).
+    #[command(hide = true)]
+    Guard {
+        /// The cluster's folder.
+        root: PathBuf,
+        /// Remove the folder, too.
+        #[arg(long)]
+        remove: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    if let Command::Guard { root, remove } = command {
+        cluster::guard(&root, remove);
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Demo(demo) => demo::run(demo).await,
+            Command::Bench { bench } => bench::run(bench).await,
+            Command::Guard { .. } => Ok(()),
+        }
+    })
+}

@@ -1,0 +1,144 @@
+//! A small HTTP client with kept connections and a deadline for each request.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+
+/// The client. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Http(Client<HttpConnector, Full<Bytes>>);
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// Why nothing came back.
+#[derive(Clone, Debug)]
+pub enum NoAnswer {
+    /// No connection could be made: the request was not sent.
+    NotSent(String),
+    /// It may have been sent, and may have been done.
+    Lost(String),
+}
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoAnswer::NotSent(why) => write!(f, "not sent: {why}"),
+            NoAnswer::Lost(why) => write!(f, "no answer: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+impl Answer {
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// `Leasehold-Sequence`.
+    pub fn sequence(&self) -> Option<u64> {
+        self.headers.get("leasehold-sequence")?.to_str().ok()?.parse().ok()
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_secs(1)));
+        Http(Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(30)).build(connector))
+    }
+}
+
+impl Http {
+    /// One request, with a JSON body if there is one. The deadline is for all of it.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]; a status that is an error is an answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        address: SocketAddr,
+        path: &str,
+        body: Option<&Value>,
+        deadline: Duration,
+    ) -> Result<Answer, NoAnswer> {
+        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request.body(Full::new(body)).map_err(|error| NoAnswer::NotSent(error.to_string()))?;
+        self.send_as_is(request, deadline).await
+    }
+
+    /// One request as it is, for those that a well-behaved client would not send.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]
+    pub async fn send_as_is(&self, request: Request<Full<Bytes>>, deadline: Duration) -> Result<Answer, NoAnswer> {
+        let whole = async {
+            let response = self.0.request(request).await.map_err(|error| {
+                let why = error_chain(&error);
+                if error.is_connect() { NoAnswer::NotSent(why) } else { NoAnswer::Lost(why) }
+            })?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| NoAnswer::Lost(error.to_string()))?.to_bytes();
+            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        };
+        match tokio::time::timeout(deadline, whole).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(NoAnswer::Lost(format!("nothing within {deadline:?}"))),
+        }
+    }
+
+    /// A GET that must be answered with 200.
+    ///
+    /// # Errors
+    /// No answer, or another status.
+    pub async fn get(&self, address: SocketAddr, path: &str) -> anyhow::Result<Answer> {
+        let answer = self.send(Method::GET, address, path, None, Duration::from_secs(2)).await?;
+        anyhow::ensure!(answer.status == 200, "GET {path} at {address}: {} {}", answer.status, answer.text());
+        Ok(answer)
+    }
+
+    /// A GET that must be answered with 200 and JSON.
+    ///
+    /// # Errors
+    /// No answer, or another status.
+    pub async fn get_json(&self, address: SocketAddr, path: &str) -> anyhow::Result<Value> {
+        Ok(self.get(address, path).await?.json())
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,111 @@
+//! How a cluster is made, and where its programs are.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail};
+
+use super::Ports;
+
+/// What runs beside the sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum App {
+    /// Our store.
+    Store,
+    /// Nothing: the reader of role.json is the test.
+    Plain,
+}
+
+/// One of a pod's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The store.
+    Store,
+    /// The sidecar.
+    Sidecar,
+}
+
+impl Part {
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Part::Store => "store",
+            Part::Sidecar => "sidecar",
+        }
+    }
+}
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub(super) store: PathBuf,
+    pub(super) sidecar: PathBuf,
+    pub(super) e2e: PathBuf,
+}
+
+impl Programs {
+    /// Beside this executable, where Cargo puts all of a workspace's binaries of one profile.
+    ///
+    /// # Errors
+    /// One is missing; says how to make it.
+    pub fn find() -> anyhow::Result<Programs> {
+        let this = std::env::current_exe().context("this executable has no path")?;
+        let folder = this.parent().context("this executable lies in no folder")?;
+        // A test executable lies one folder deeper.
+        let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+        let find = |name: &str| -> anyhow::Result<PathBuf> {
+            let path = folder.join(name);
+            if !path.is_file() {
+                let release = if folder.ends_with("release") { " --release" } else { "" };
+                bail!("{} is missing: run `cargo build --locked --bins{release}` first", path.display());
+            }
+            Ok(path)
+        };
+        Ok(Programs { store: find("store")?, sidecar: find("sidecar")?, e2e: folder.join("e2e") })
+    }
+}
+
+/// How a cluster is made.
+#[derive(Debug)]
+pub struct Config {
+    /// How many pods at first.
+    pub replicas: u16,
+    /// What runs in them.
+    pub app: App,
+    /// The Lease's duration, as the sidecar's flag takes it.
+    pub lease_duration: String,
+    /// After which time a program that ended is started again.
+    pub restart_after: Duration,
+    /// The pods' grace period.
+    pub grace: Duration,
+    /// Which ports.
+    pub ports: Ports,
+    /// Where the folders go, and stay; none: a temporary place.
+    pub folder: Option<PathBuf>,
+    /// More flags for the stores.
+    pub store_args: Vec<String>,
+    /// More flags for the sidecars.
+    pub sidecar_args: Vec<String>,
+    /// Where the programs are.
+    pub programs: Programs,
+}
+
+impl Config {
+    /// A cluster as the tests want it: free ports, a Lease of 3 s.
+    ///
+    /// # Errors
+    /// No ports, or no programs.
+    pub fn for_tests(replicas: u16) -> anyhow::Result<Config> {
+        Ok(Config {
+            replicas,
+            app: App::Store,
+            lease_duration: "3s".into(),
+            restart_after: Duration::from_secs(1),
+            grace: Duration::from_secs(60),
+            ports: Ports::claim()?,
+            folder: None,
+            store_args: Vec::new(),
+            sidecar_args: Vec::new(),
+            programs: Programs::find()?,
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! The StatefulSet's controller: pods that are wanted are made, others end.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{Config, NAMESPACE, SERVICE, STATEFUL_SET, pod::Pod};
+use crate::api::{ApiServer, Kind, lock};
+
+/// What the cluster's handle and the controller's thread share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) api: ApiServer,
+    pub(super) root: PathBuf,
+    pub(super) pods: Mutex<BTreeMap<u16, Pod>>,
+    pub(super) over: AtomicBool,
+}
+
+impl Inner {
+    pub(super) fn wanted(&self) -> u16 {
+        let set = self.api.get(Kind::StatefulSet, NAMESPACE, STATEFUL_SET).unwrap_or(Value::Null);
+        set["spec"]["replicas"].as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0)
+    }
+
+    /// The StatefulSet's controller, with the Parallel policy.
+    pub(super) fn control(&self) {
+        while !self.over.load(Ordering::Relaxed) {
+            let wanted = self.wanted();
+            {
+                let mut pods = lock(&self.pods);
+                for pod in pods.values_mut() {
+                    let object = self.api.get(Kind::Pod, NAMESPACE, &pod.name).unwrap_or(Value::Null);
+                    if pod.ordinal >= wanted || !object["metadata"]["deletionTimestamp"].is_null() {
+                        pod.end(self.config.grace);
+                    }
+                }
+                let mut gone = Vec::new();
+                for (i, pod) in pods.iter_mut() {
+                    if pod.is_ending() && pod.step_end() {
+                        gone.push(*i);
+                    }
+                }
+                for i in gone {
+                    if let Some(pod) = pods.remove(&i) {
+                        pod.remove(&self.api);
+                    }
+                }
+                for i in 0..wanted {
+                    let Entry::Vacant(place) = pods.entry(i) else { continue };
+                    match Pod::create(&self.config, &self.root, &self.api, i) {
+                        Ok(pod) => {
+                            place.insert(pod);
+                        }
+                        Err(error) => eprintln!("e2e: pod {i} cannot be made: {error:#}"),
+                    }
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+pub(super) fn stateful_set(replicas: u16) -> Value {
+    let labels = json!({"app.kubernetes.io/name": "leasehold", "app.kubernetes.io/instance": "database"});
+    json!({
+        "metadata": {"name": STATEFUL_SET, "labels": labels},
+        "spec": {
+            "replicas": replicas, "serviceName": SERVICE, "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "store"}]}},
+        },
+        "status": {"replicas": replicas, "currentRevision": "e2e-1", "updateRevision": "e2e-1"},
+    })
+}

@@ -1,0 +1,418 @@
+//! A cluster of processes: n pods of sidecar and store on loopback, an embedded API, and what Kubernetes does around.
+//!
+//! ```text
+//!   ApiServer ◀── StatefulSet.spec.replicas ── tests: scale(5)
+//!       │ ▲
+//!       │ └─────── Leases, Events, slices ──── sidecar ◀──┐ role.json, status.json
+//!       ▼                                                 │ (a folder per pod)
+//!   controller thread ── creates, ends ──▶ Pod ─▶ store ──┘
+//!                                           └── Process: a kubelet's part, starts again what was killed
+//! ```
+//!
+//! Whatever way it ends, the processes and the folder go with it: by `Drop`, also in a panic; by the guardian where no
+//! destructor runs. Only processes that were started here are ever signalled.
+
+mod config;
+mod controller;
+mod guardian;
+mod pod;
+mod ports;
+mod process;
+
+use std::{
+    fmt::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+pub use config::{App, Config, Part, Programs};
+pub use guardian::guard;
+pub use ports::Ports;
+pub use rustix::process::Signal;
+
+use crate::{
+    api::{ApiServer, Failure, Kind, lock},
+    client::Http,
+    history::History,
+};
+use controller::{Inner, stateful_set};
+use guardian::Guardian;
+use pod::Pod;
+
+/// The namespace of everything.
+pub const NAMESPACE: &str = "database";
+/// The name of the StatefulSet, and the stem of the pods' names.
+pub const STATEFUL_SET: &str = "database-cluster";
+/// The name of the Lease.
+pub const LEASE: &str = "database-cluster";
+/// The name of the headless Service.
+pub const SERVICE: &str = "database-service";
+
+/// Waits in tests are this patient: they are about order, not about time.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+    http: Http,
+    controller: Option<std::thread::JoinHandle<()>>,
+    root: PathBuf,
+    temporary: bool,
+    guardian: Option<Guardian>,
+}
+
+impl Cluster {
+    /// Starts the embedded API and the pods. They are not ready yet: see [`Cluster::wait_for_leader`].
+    ///
+    /// # Errors
+    /// A folder or a port is not to be had.
+    pub fn start(config: Config) -> anyhow::Result<Cluster> {
+        let temporary = config.folder.is_none();
+        let root = match &config.folder {
+            Some(folder) => std::path::absolute(folder)?,
+            None => tempfile::Builder::new().prefix("leasehold-e2e-").tempdir()?.keep(),
+        };
+        std::fs::create_dir_all(root.join("pids")).with_context(|| format!("cannot make {}", root.display()))?;
+        std::fs::write(root.join("initial.json"), crate::history::initial_persons().to_string())?;
+        let guardian = Guardian::start(&config.programs.e2e, &root, temporary);
+        let api = ApiServer::start(config.ports.api)?;
+        let inner =
+            Arc::new(Inner { config, api, root: root.clone(), pods: Mutex::default(), over: AtomicBool::new(false) });
+        inner
+            .api
+            .create(Kind::StatefulSet, NAMESPACE, &stateful_set(inner.config.replicas))
+            .map_err(|failure| anyhow::anyhow!(failure.message))?;
+        let controller = std::thread::Builder::new().name("controller".into()).spawn({
+            let inner = inner.clone();
+            move || inner.control()
+        })?;
+        Ok(Cluster { inner, http: Http::default(), controller: Some(controller), root, temporary, guardian })
+    }
+
+    /// The embedded API.
+    pub fn api(&self) -> &ApiServer {
+        &self.inner.api
+    }
+
+    /// The client that the harness asks with.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Where everything lies.
+    pub fn folder(&self) -> &Path {
+        &self.root
+    }
+
+    /// Which ports.
+    pub fn ports(&self) -> &Ports {
+        &self.inner.config.ports
+    }
+
+    /// How many pods the StatefulSet wants.
+    pub fn wanted(&self) -> u16 {
+        self.inner.wanted()
+    }
+
+    /// HTTP of the store of pod `i`.
+    pub fn store(&self, i: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports().store(i)).into()
+    }
+
+    /// HTTP of the sidecar of pod `i`.
+    pub fn sidecar(&self, i: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports().sidecar(i)).into()
+    }
+
+    /// The directory that store and sidecar of pod `i` share.
+    pub fn shared_directory(&self, i: u16) -> PathBuf {
+        self.root.join(Pod::name_of(i)).join("shared")
+    }
+
+    /// The name of pod `i`.
+    pub fn pod_name(&self, i: u16) -> String {
+        Pod::name_of(i)
+    }
+
+    /// The ordinal of a pod's name.
+    pub fn ordinal(name: &str) -> Option<u16> {
+        name.strip_prefix(STATEFUL_SET)?.strip_prefix('-')?.parse().ok()
+    }
+
+    /// Sends a signal. The kubelet starts again what it ends. False: it did not run.
+    pub fn signal(&self, i: u16, part: Part, signal: Signal) -> bool {
+        let pods = lock(&self.inner.pods);
+        pods.get(&i).and_then(|pod| pod.process(part)).is_some_and(|process| process.signal(signal))
+    }
+
+    /// `kill -9`; it is started again after the delay.
+    pub fn kill(&self, i: u16, part: Part) -> bool {
+        self.signal(i, part, Signal::KILL)
+    }
+
+    /// `kill -9`, and it stays away until [`Cluster::start_again`]. Returns when it is gone.
+    ///
+    /// # Errors
+    /// There is no such pod.
+    pub fn kill_and_hold(&self, i: u16, part: Part) -> anyhow::Result<()> {
+        let pods = lock(&self.inner.pods);
+        let process = pods.get(&i).and_then(|pod| pod.process(part)).context("no such pod")?;
+        process.unwant();
+        process.signal(Signal::KILL);
+        process.wait_until_ended(PATIENCE)
+    }
+
+    /// Starts what was held.
+    pub fn start_again(&self, i: u16, part: Part) {
+        if let Some(process) = lock(&self.inner.pods).get(&i).and_then(|pod| pod.process(part)) {
+            process.start();
+        }
+    }
+
+    /// Every process of every pod at once, as a power cut does. They are started again after the delay.
+    pub fn kill_all(&self) {
+        for pod in lock(&self.inner.pods).values() {
+            for part in [Part::Store, Part::Sidecar] {
+                if let Some(process) = pod.process(part) {
+                    process.signal(Signal::KILL);
+                }
+            }
+        }
+    }
+
+    /// The pid of a program that runs.
+    pub fn pid(&self, i: u16, part: Part) -> Option<u32> {
+        lock(&self.inner.pods).get(&i)?.process(part)?.pid()
+    }
+
+    /// How often a program was started since its pod was made.
+    pub fn starts(&self, i: u16, part: Part) -> u32 {
+        lock(&self.inner.pods).get(&i).and_then(|pod| pod.process(part)).map_or(0, process::Process::starts)
+    }
+
+    /// `kubectl delete pod`: both programs end gracefully; the StatefulSet makes the pod again with the same volume.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn delete_pod(&self, i: u16) -> Result<(), Failure> {
+        self.api().delete(Kind::Pod, NAMESPACE, &Pod::name_of(i), &json!({})).map(drop)
+    }
+
+    /// The volume of pod `i` is lost; its store finds an empty one.
+    ///
+    /// # Errors
+    /// No such pod, or the folder cannot be emptied.
+    pub fn wipe_volume(&self, i: u16) -> anyhow::Result<()> {
+        self.kill_and_hold(i, Part::Store)?;
+        let data = lock(&self.inner.pods).get(&i).map(Pod::data).context("no such pod")?;
+        std::fs::remove_dir_all(&data)?;
+        std::fs::create_dir_all(&data)?;
+        self.start_again(i, Part::Store);
+        Ok(())
+    }
+
+    /// `kubectl scale`.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn scale(&self, replicas: u16) -> Result<(), Failure> {
+        let patch = json!({"spec": {"replicas": replicas}});
+        self.api().patch(Kind::StatefulSet, NAMESPACE, STATEFUL_SET, &patch).map(drop)
+    }
+
+    /// The Lease, if there is one.
+    pub fn lease(&self) -> Option<Value> {
+        self.api().get(Kind::Lease, NAMESPACE, LEASE).ok()
+    }
+
+    /// Changes the Lease by hand, without a condition, as `kubectl edit` does in the end.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn edit_lease(&self, patch: &Value) -> Result<Value, Failure> {
+        self.api().patch(Kind::Lease, NAMESPACE, LEASE, patch)
+    }
+
+    /// Deletes the Lease by hand.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn delete_lease(&self) -> Result<(), Failure> {
+        self.api().delete(Kind::Lease, NAMESPACE, LEASE, &json!({})).map(drop)
+    }
+
+    /// How many pods exist, ending ones included.
+    pub fn pods(&self) -> Vec<u16> {
+        lock(&self.inner.pods).keys().copied().collect()
+    }
+
+    /// The pod whose store says that it leads, and its term. If several say so, the one with the highest term.
+    pub async fn leader(&self) -> Option<(u16, u64)> {
+        let asked = self.pods().into_iter().map(|i| async move {
+            let state = self.http.get_json(self.store(i), "/api/leader").await.ok()?;
+            (state["isLeader"] == true).then(|| (i, state["term"].as_u64().unwrap_or(0)))
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().flatten().max_by_key(|(_, term)| *term)
+    }
+
+    /// Waits until a store says that it leads.
+    ///
+    /// # Errors
+    /// None did within [`PATIENCE`].
+    pub async fn wait_for_leader(&self) -> anyhow::Result<u16> {
+        self.wait_for_leader_other_than(None).await
+    }
+
+    /// Waits until a store of another pod says that it leads.
+    ///
+    /// # Errors
+    /// None did within [`PATIENCE`].
+    pub async fn wait_for_leader_other_than(&self, not: Option<u16>) -> anyhow::Result<u16> {
+        self.until("a pod leads", || async move {
+            self.leader().await.map(|(i, _)| i).filter(|i| Some(*i) != not).context("nobody leads")
+        })
+        .await
+    }
+
+    /// Asks until there is no error, or [`PATIENCE`] is over.
+    ///
+    /// # Errors
+    /// The last error.
+    pub async fn until<T, F>(&self, what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
+    where
+        F: Future<Output = anyhow::Result<T>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match ask().await {
+                Ok(value) => return Ok(value),
+                Err(error) if Instant::now() >= deadline => {
+                    return Err(error.context(format!("waited {PATIENCE:?} in vain until {what}")));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// What pod `i` gives as `GET /persons`.
+    ///
+    /// # Errors
+    /// No answer, not 200, or no list.
+    pub async fn persons(&self, i: u16) -> anyhow::Result<Vec<Value>> {
+        match self.http.get_json(self.store(i), "/persons").await? {
+            Value::Array(persons) => Ok(persons),
+            other => bail!("GET /persons of pod {i}: not a list: {other}"),
+        }
+    }
+
+    /// Waits until all wanted pods show the same data, and that agrees with what clients were told. The clients must
+    /// have stopped.
+    ///
+    /// # Errors
+    /// What does not agree, after [`PATIENCE`].
+    pub async fn converges(&self, history: &History) -> anyhow::Result<()> {
+        self.until("all replicas agree with the history", || async move {
+            let mut first: Option<(u16, Vec<Value>)> = None;
+            for i in 0..self.wanted() {
+                let persons = self.persons(i).await?;
+                match &first {
+                    None => first = Some((i, persons)),
+                    Some((other, same)) if *same != persons => bail!(
+                        "pods {other} and {i} differ: {} and {} persons{}",
+                        same.len(),
+                        persons.len(),
+                        first_difference(same, &persons)
+                    ),
+                    Some(_) => {}
+                }
+            }
+            let (_, persons) = first.context("no pods are wanted")?;
+            history.check(&persons)
+        })
+        .await
+    }
+
+    /// Everything that helps to understand a failure.
+    pub fn report(&self) -> String {
+        let mut out = format!("==== cluster in {}\n", self.root.display());
+        let lease = self.lease().map_or("no Lease".into(), |lease| lease.to_string());
+        let _ = writeln!(out, "==== Lease: {lease}");
+        for event in self.api().list(Kind::Event, NAMESPACE).iter().rev().take(20) {
+            let _ = writeln!(out, "==== Event: {} {} {}", event["eventTime"], event["reason"], event["note"]);
+        }
+        for pod in lock(&self.inner.pods).values() {
+            for file in ["role.json", "status.json"] {
+                let text = std::fs::read_to_string(pod.shared().join(file)).unwrap_or_else(|e| e.to_string());
+                let _ = writeln!(out, "==== {} {file}: {text}", pod.name);
+            }
+            for part in [Part::Store, Part::Sidecar] {
+                let Some(process) = pod.process(part) else { continue };
+                let exit = process.last_exit().map_or("never ended".into(), |exit| exit.to_string());
+                let _ = writeln!(
+                    out,
+                    "==== {} {}: pid {:?}, {} starts, {exit}\n{}",
+                    pod.name,
+                    part.word(),
+                    process.pid(),
+                    process.starts(),
+                    tail(process.log_path(), 30)
+                );
+            }
+        }
+        out
+    }
+
+    /// Scales to nothing, so that no store stays for the others' sake, and waits a little. What still runs then is
+    /// killed by `Drop`.
+    pub fn end_gracefully(&self, patience: Duration) {
+        let _ = self.scale(0);
+        let deadline = Instant::now() + patience;
+        while !self.pods().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.report());
+        }
+        self.inner.over.store(true, Ordering::Relaxed);
+        if let Some(controller) = self.controller.take() {
+            let _ = controller.join();
+        }
+        // Ends the processes: all are told first, then each is waited for.
+        self.kill_all();
+        lock(&self.inner.pods).clear();
+        if self.temporary {
+            let _ = std::fs::remove_dir_all(&self.root);
+        } else {
+            let _ = std::fs::remove_dir_all(self.root.join("pids"));
+        }
+        self.guardian = None;
+    }
+}
+
+fn first_difference(a: &[Value], b: &[Value]) -> String {
+    let at = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or_else(|| a.len().min(b.len()));
+    let show = |list: &[Value]| list.get(at).map_or("nothing".into(), Value::to_string);
+    format!("; at {at}: {} and {}", show(a), show(b))
+}
+
+/// The last lines of a file.
+fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,213 @@
+//! One pod: its folders, its two programs, and its life from creation to removal.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{
+    App, Config, LEASE, NAMESPACE, Part, SERVICE, STATEFUL_SET,
+    process::{Process, Spec},
+};
+use crate::api::{ApiServer, Kind};
+
+/// A pod that exists.
+#[derive(Debug)]
+pub(super) struct Pod {
+    pub(super) name: String,
+    pub(super) ordinal: u16,
+    folder: PathBuf,
+    sidecar: Process,
+    /// None for a plain app: there the test is the app.
+    store: Option<Process>,
+    life: Life,
+}
+
+#[derive(Debug)]
+enum Life {
+    Running,
+    /// The store was told to end; the sidecar, a native one, is told when it has.
+    StoreEnding {
+        deadline: Instant,
+    },
+    SidecarEnding {
+        deadline: Instant,
+    },
+}
+
+impl Pod {
+    /// The name of the pod with this ordinal.
+    pub(super) fn name_of(ordinal: u16) -> String {
+        format!("{STATEFUL_SET}-{ordinal}")
+    }
+
+    /// Makes the folders, the Pod object and the programs, and starts them. A volume that is there already is kept.
+    pub(super) fn create(config: &Config, root: &Path, api: &ApiServer, ordinal: u16) -> anyhow::Result<Pod> {
+        let name = Pod::name_of(ordinal);
+        let folder = root.join(&name);
+        // The shared directory is an emptyDir: a new pod never finds anything in it.
+        let _ = std::fs::remove_dir_all(folder.join("shared"));
+        for part in ["data", "shared"] {
+            std::fs::create_dir_all(folder.join(part)).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let kubeconfig = folder.join("kubeconfig");
+        std::fs::write(&kubeconfig, api.kubeconfig(&name, NAMESPACE).to_string())?;
+        // A name that is still there is one that is ending; the controller only comes here when it is gone.
+        let _ = api.create(Kind::Pod, NAMESPACE, &pod_object(&name, ordinal));
+
+        let process = |program: &Path, part: Part, args: Vec<String>| {
+            Process::new(Spec {
+                program: program.to_owned(),
+                args,
+                log: folder.join(format!("{}.log", part.word())),
+                pids: root.join("pids"),
+                restart_after: config.restart_after,
+            })
+        };
+        let sidecar = process(&config.programs.sidecar, Part::Sidecar, sidecar_args(config, &folder, &name, ordinal))?;
+        let store = match config.app {
+            App::Store => Some(process(&config.programs.store, Part::Store, store_args(config, root, &name, ordinal))?),
+            App::Plain => None,
+        };
+        sidecar.start();
+        if let Some(store) = &store {
+            store.start();
+        }
+        Ok(Pod { name, ordinal, folder, sidecar, store, life: Life::Running })
+    }
+
+    pub(super) fn process(&self, part: Part) -> Option<&Process> {
+        match part {
+            Part::Sidecar => Some(&self.sidecar),
+            Part::Store => self.store.as_ref(),
+        }
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub(super) fn shared(&self) -> PathBuf {
+        self.folder.join("shared")
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        !matches!(self.life, Life::Running)
+    }
+
+    /// Begins the graceful end, as a kubelet does for a pod with a native sidecar.
+    pub(super) fn end(&mut self, grace: Duration) {
+        if self.is_ending() {
+            return;
+        }
+        self.life = Life::StoreEnding { deadline: Instant::now() + grace };
+        if let Some(store) = &self.store {
+            store.unwant();
+            store.signal(Signal::TERM);
+        }
+    }
+
+    /// Takes the end one step on. True: both programs are gone.
+    pub(super) fn step_end(&mut self) -> bool {
+        match self.life {
+            Life::Running => false,
+            Life::StoreEnding { deadline } => {
+                if let Some(store) = self.store.as_ref().filter(|store| store.pid().is_some()) {
+                    if Instant::now() >= deadline {
+                        store.signal(Signal::KILL);
+                    }
+                    return false;
+                }
+                self.sidecar.unwant();
+                self.sidecar.signal(Signal::TERM);
+                // A kubelet gives sidecars what is left of the period, and never less than two seconds.
+                self.life = Life::SidecarEnding { deadline: deadline.max(Instant::now() + Duration::from_secs(2)) };
+                false
+            }
+            Life::SidecarEnding { deadline } => {
+                if self.sidecar.pid().is_some() {
+                    if Instant::now() >= deadline {
+                        self.sidecar.signal(Signal::KILL);
+                    }
+                    return false;
+                }
+                true
+            }
+        }
+    }
+
+    /// What a removed pod leaves behind: the volume, and here the logs. The shared directory goes with the pod.
+    pub(super) fn remove(self, api: &ApiServer) {
+        let _ = api.delete(Kind::Pod, NAMESPACE, &self.name, &json!({"gracePeriodSeconds": 0}));
+        let shared = self.shared();
+        drop(self.sidecar);
+        drop(self.store);
+        let _ = std::fs::remove_dir_all(shared);
+    }
+}
+
+fn pod_object(name: &str, ordinal: u16) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {
+            "app.kubernetes.io/name": "leasehold", "app.kubernetes.io/instance": "database",
+            "apps.kubernetes.io/pod-index": ordinal.to_string(),
+            "statefulset.kubernetes.io/pod-name": name, "controller-revision-hash": "e2e-1",
+        }},
+        "spec": {
+            "containers": [{"name": "store"}],
+            "initContainers": [{"name": "sidecar", "restartPolicy": "Always"}],
+        },
+        "status": {"phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]},
+    })
+}
+
+fn sidecar_args(config: &Config, folder: &Path, name: &str, ordinal: u16) -> Vec<String> {
+    let ports = &config.ports;
+    let mut args = Args::default()
+        .with("--directory", folder.join("shared").display())
+        .with("--namespace", NAMESPACE)
+        .with("--lease", LEASE)
+        .with("--name", name)
+        .with("--app", if config.app == App::Store { "fencing" } else { "plain" })
+        .with("--stateful-set", STATEFUL_SET)
+        .with("--service", SERVICE)
+        .with("--leader-service", "database-leader")
+        .with("--member-address", ports.member_address())
+        .with("--member-peer-address", ports.member_peer_address())
+        .with("--listen", format!("127.0.0.1:{}", ports.sidecar(ordinal)))
+        .with("--lease-duration", &config.lease_duration)
+        .with("--grace-period", format!("{}s", config.grace.as_secs()))
+        .with("--kubeconfig", folder.join("kubeconfig").display())
+        .0;
+    args.extend(config.sidecar_args.iter().cloned());
+    args
+}
+
+fn store_args(config: &Config, root: &Path, name: &str, ordinal: u16) -> Vec<String> {
+    let (ports, folder) = (&config.ports, root.join(name));
+    let mut args = Args::default()
+        .with("--data", folder.join("data").display())
+        .with("--directory", folder.join("shared").display())
+        .with("--name", name)
+        .with("--listen", format!("127.0.0.1:{}", ports.store(ordinal)))
+        .with("--peer-listen", format!("127.0.0.1:{}", ports.peer(ordinal)))
+        .with("--initial-data", root.join("initial.json").display())
+        .with("--grace-period", format!("{}s", config.grace.as_secs()))
+        .0;
+    args.extend(config.store_args.iter().cloned());
+    args
+}
+
+#[derive(Default)]
+struct Args(Vec<String>);
+
+impl Args {
+    fn with(mut self, flag: &str, value: impl ToString) -> Args {
+        self.0.extend([flag.to_owned(), value.to_string()]);
+        self
+    }
+}

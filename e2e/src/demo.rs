@@ -1,0 +1,276 @@
+//! `e2e demo`: three pods on fixed ports, and a view of them that is drawn again in place.
+//!
+//! The view is made of what anybody can see: role.json and status.json of each pod, the Lease, and the pids.
+
+use std::{
+    fmt::Write as _,
+    io::{IsTerminal, Write as _},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use leasehold_contract::{ROLE_FILE, RoleFile, STATUS_FILE, State, StatusFile};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster::{App, Cluster, Config, LEASE, Part, Ports, Programs};
+
+/// What the demo is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Demo {
+    /// Print a line for each change instead of drawing a table in place (the default without a terminal)
+    #[arg(long)]
+    pub plain: bool,
+    /// Keep the data in this folder, and go on with what is in it
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// How many pods to begin with
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=9))]
+    pub replicas: u16,
+    /// The Lease's duration, in whole seconds
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    pub lease_duration: String,
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// A port is taken, a program is missing, or a folder cannot be used.
+pub async fn run(demo: Demo) -> anyhow::Result<()> {
+    let config = Config {
+        replicas: demo.replicas,
+        app: App::Store,
+        lease_duration: demo.lease_duration.clone(),
+        restart_after: Duration::from_secs(1),
+        grace: Duration::from_secs(60),
+        ports: Ports::of_demo(demo.replicas.max(5))?,
+        folder: demo.data.clone(),
+        store_args: Vec::new(),
+        sidecar_args: Vec::new(),
+        programs: Programs::find()?,
+    };
+    // Before the first process is started, so that no signal finds us without a handler.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    let cluster = Cluster::start(config)?;
+    let in_place = !demo.plain && std::io::stdout().is_terminal();
+    print(&introduction(&cluster, demo.data.is_some()));
+    let started = Instant::now();
+    let mut shown = View::default();
+    let mut drawn_lines = 0;
+    loop {
+        let view = View::of(&cluster);
+        if in_place {
+            let text = view.table();
+            // Up to where the last one began, and over it; each line clears what is left of the older one.
+            let up = if drawn_lines > 0 { format!("\x1b[{drawn_lines}A") } else { String::new() };
+            print(&format!("{up}{}\x1b[J", text.replace('\n', "\x1b[K\n")));
+            drawn_lines = text.lines().count();
+        } else {
+            for line in view.changes_since(&shown) {
+                print(&format!("{:7.1}s  {line}\n", started.elapsed().as_secs_f64()));
+            }
+        }
+        shown = view;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            _ = terminated.recv() => break,
+            _ = interrupted.recv() => break,
+            _ = hung_up.recv() => break,
+        }
+    }
+    let kept = demo.data.is_some();
+    let folder = cluster.folder().display().to_string();
+    print(&format!("\nending the pods ({} {folder})\n", if kept { "keeping" } else { "removing" }));
+    tokio::task::block_in_place(|| {
+        cluster.end_gracefully(Duration::from_secs(8));
+        drop(cluster);
+    });
+    Ok(())
+}
+
+/// Nobody may be reading any more: that is no reason to leave the pods behind.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn introduction(cluster: &Cluster, kept: bool) -> String {
+    let ports = cluster.ports();
+    let person = r#"{"firstName": "Johanna","lastName": "Koester","id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
+    let mut out = format!(
+        "Leasehold: {} pods as processes, data and logs in {} ({})\n\n",
+        cluster.wanted(),
+        cluster.folder().display(),
+        if kept { "kept" } else { "removed at the end" }
+    );
+    let _ = writeln!(out, "  pod   store              sidecar            peers");
+    for i in 0..cluster.wanted() {
+        let (store, sidecar, peer) = (ports.store(i), ports.sidecar(i), ports.peer(i));
+        let _ = writeln!(out, "  {i}     127.0.0.1:{store}     127.0.0.1:{sidecar}     127.0.0.1:{peer}");
+    }
+    let api = format!("http://127.0.0.1:{}", ports.api);
+    let set = format!("{api}/apis/apps/v1/namespaces/database/statefulsets/database-cluster/scale");
+    let lease = format!("{api}/apis/coordination.k8s.io/v1/namespaces/database/leases/{LEASE}");
+    let pods = format!("{api}/api/v1/namespaces/database/pods");
+    let (one, two) = (ports.store(0), ports.store(1));
+    let post = "-H 'accept: application/json' -H 'Content-Type: application/json'";
+    let merge = "-H 'Content-Type: application/merge-patch+json'";
+    let commands = [
+        ("the persons, and who leads, on any pod", format!("curl -s http://localhost:{two}/persons")),
+        ("", format!("curl -s http://localhost:{two}/api/leader")),
+        (
+            "a follower refuses to write and names the leader; the leader writes",
+            format!("curl -s -X 'POST' 'http://localhost:{two}/persons' {post} -d '{person}'"),
+        ),
+        ("", format!("curl -s -X 'POST' 'http://localhost:{one}/persons' {post} -d '{person}'")),
+        ("any process of the table: it is started again after a second", "kill -9 PID".to_owned()),
+        ("delete a pod, and scale, as kubectl does", format!("curl -s -X DELETE {pods}/database-cluster-0")),
+        ("", format!("curl -s -X PATCH {merge} -d '{{\"spec\":{{\"replicas\":5}}}}' {set}")),
+        ("the Lease: read it, delete it", format!("curl -s {lease}")),
+        ("", format!("curl -s -X DELETE {lease}")),
+        ("all that a sidecar knows", format!("curl -s http://localhost:{}/v1/state", ports.sidecar(0))),
+    ];
+    let _ = writeln!(out, "\nTry, in another terminal:");
+    for (what, command) in commands {
+        if !what.is_empty() {
+            let _ = writeln!(out, "  # {what}");
+        }
+        let _ = writeln!(out, "  {command}");
+    }
+    let _ = writeln!(out, "Ctrl-C ends it.\n");
+    out
+}
+
+/// All that is shown, at one moment.
+#[derive(Debug, Default, PartialEq)]
+struct View {
+    lease: String,
+    pods: Vec<PodView>,
+}
+
+#[derive(Debug, PartialEq)]
+struct PodView {
+    name: String,
+    state: String,
+    leads: bool,
+    term: u64,
+    position: String,
+    sequence: u64,
+    follows: String,
+    store: Option<u32>,
+    sidecar: Option<u32>,
+}
+
+impl View {
+    fn of(cluster: &Cluster) -> View {
+        let lease = match cluster.lease() {
+            None => "no Lease".to_owned(),
+            Some(lease) => {
+                let spec = &lease["spec"];
+                let holder = spec["holderIdentity"].as_str().filter(|holder| !holder.is_empty()).unwrap_or("nobody");
+                format!("held by {holder}, term {}", spec["leaseTransitions"].as_i64().unwrap_or(0))
+            }
+        };
+        View { lease, pods: cluster.pods().into_iter().map(|i| PodView::of(cluster, i)).collect() }
+    }
+
+    fn table(&self) -> String {
+        let mut out = format!("Lease {LEASE}: {}\n\n", self.lease);
+        let _ = writeln!(
+            out,
+            "  {:<20} {:<11} {:>6}  {:>12}  {:<20} {:>8} {:>8}",
+            "pod", "state", "term", "position", "follows", "store", "sidecar"
+        );
+        for pod in &self.pods {
+            let pid = |pid: Option<u32>| pid.map_or("-".to_owned(), |pid| pid.to_string());
+            let (on, off) = if pod.leads { ("\x1b[1;32m", "\x1b[0m") } else { ("", "") };
+            let _ = writeln!(
+                out,
+                "{on}{} {:<20} {:<11} {:>6}  {:>12}  {:<20} {:>8} {:>8}{off}",
+                if pod.leads { '*' } else { ' ' },
+                pod.name,
+                pod.state,
+                pod.term,
+                pod.position,
+                pod.follows,
+                pid(pod.store),
+                pid(pod.sidecar)
+            );
+        }
+        out
+    }
+
+    /// A line for each thing that changed; positions alone are worth a line only when they rest.
+    fn changes_since(&self, before: &View) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.lease != before.lease {
+            lines.push(format!("Lease {LEASE}: {}", self.lease));
+        }
+        for pod in &self.pods {
+            let old = before.pods.iter().find(|old| old.name == pod.name);
+            if old.is_none_or(|old| !old.looks_like(pod)) {
+                let pid = |pid: Option<u32>| pid.map_or("down".to_owned(), |pid| pid.to_string());
+                lines.push(format!(
+                    "{}: {}{}, term {}, position {}, follows {}, store {}, sidecar {}",
+                    pod.name,
+                    pod.state,
+                    if pod.leads { " (leader)" } else { "" },
+                    pod.term,
+                    pod.position,
+                    pod.follows,
+                    pid(pod.store),
+                    pid(pod.sidecar)
+                ));
+            }
+        }
+        for old in &before.pods {
+            if !self.pods.iter().any(|pod| pod.name == old.name) {
+                lines.push(format!("{}: gone", old.name));
+            }
+        }
+        lines
+    }
+}
+
+impl PodView {
+    fn of(cluster: &Cluster, i: u16) -> PodView {
+        let directory = cluster.shared_directory(i);
+        let role: Option<RoleFile> = read(&directory.join(ROLE_FILE));
+        let status: Option<StatusFile> = read(&directory.join(STATUS_FILE));
+        let (store, sidecar) = (cluster.pid(i, Part::Store), cluster.pid(i, Part::Sidecar));
+        let state = status.as_ref().filter(|_| store.is_some()).map(|status| status.state);
+        PodView {
+            name: cluster.pod_name(i),
+            state: match state {
+                None if store.is_none() => "down".to_owned(),
+                None => "starting".to_owned(),
+                Some(state) => format!("{state:?}").to_lowercase(),
+            },
+            leads: state == Some(State::Leading),
+            term: status.as_ref().map_or(0, |status| status.promised.term),
+            sequence: status.as_ref().map_or(0, |status| status.position.sequence),
+            position: status
+                .as_ref()
+                .map_or("-".to_owned(), |status| format!("{}.{}", status.position.term, status.position.sequence)),
+            follows: status
+                .and_then(|status| status.following)
+                .map(|claim| claim.name)
+                .or_else(|| role.and_then(|role| role.leader).map(|leader| leader.name))
+                .filter(|leader| *leader != cluster.pod_name(i))
+                .unwrap_or_else(|| "-".to_owned()),
+            store,
+            sidecar,
+        }
+    }
+
+    fn looks_like(&self, other: &PodView) -> bool {
+        (&self.state, self.leads, self.term, &self.follows, self.store, self.sidecar)
+            == (&other.state, other.leads, other.term, &other.follows, other.store, other.sidecar)
+            && self.sequence == other.sequence
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
