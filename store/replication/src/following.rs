@@ -151,11 +151,7 @@ impl Replica {
                     self.lose();
                 }
             }
-            Role::Leading(leading) => {
-                for follower in leading.followers.values_mut().filter(|follower| follower.conn == Some(conn)) {
-                    follower.conn = None;
-                }
-            }
+            Role::Leading(leading) => leading.hung_up(conn),
         }
     }
 

@@ -37,6 +37,7 @@ impl Leading {
             stage: Stage::Counting,
             followers: BTreeMap::new(),
             seen: BTreeMap::new(),
+            hellos: 0,
             round: 0,
             next_heartbeat: now,
             next_invitations: now,
@@ -45,6 +46,22 @@ impl Leading {
             need_term: None,
             hand_over: None,
             hand_over_not_before: Duration::ZERO,
+        }
+    }
+
+    /// The replica that is connected under that pod name; of several the one that said hello last.
+    pub(crate) fn connected_as(&self, name: &str) -> Option<ReplicaId> {
+        let connected = self.followers.iter().filter(|(_, one)| one.conn.is_some() && one.name == name);
+        connected.max_by_key(|(_, one)| one.hello_number).map(|(replica, _)| *replica)
+    }
+
+    /// A connection ended. Who is left under the same name is who that pod is.
+    pub(crate) fn hung_up(&mut self, conn: ConnId) {
+        let Some(follower) = self.followers.values_mut().find(|follower| follower.conn == Some(conn)) else { return };
+        follower.conn = None;
+        let name = follower.name.clone();
+        if let Some(replica) = self.connected_as(&name) {
+            self.seen.insert(name, replica);
         }
     }
 
@@ -71,12 +88,14 @@ impl Replica {
         let outbound = Outbound::new(position, &self.log);
         let Role::Leading(leading) = &mut self.role else { return };
         leading.seen.insert(hello.name.clone(), hello.replica);
+        leading.hellos += 1;
         let before = leading.followers.remove(&hello.replica);
         if let Some(old) = before.as_ref().and_then(|follower| follower.conn) {
             self.effects.push(Effect::Close { conn: old });
         }
         let follower = Follower {
             conn: Some(conn),
+            hello_number: leading.hellos,
             name: hello.name,
             incarnation: hello.incarnation,
             revision: hello.revision,
@@ -120,7 +139,10 @@ impl Replica {
         if answer.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
             return;
         }
-        if let Role::Leading(leading) = &mut self.role {
+        if let Role::Leading(leading) = &mut self.role
+            // A late answer of a volume that is gone must not make the one dead that took its place.
+            && leading.connected_as(&name).is_none()
+        {
             leading.seen.insert(name, answer.replica);
         }
         self.is_in_the_way(answer.replica, answer.promise);

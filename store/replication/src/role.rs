@@ -67,6 +67,8 @@ pub(crate) struct Leading {
     pub(crate) followers: BTreeMap<ReplicaId, Follower>,
     /// The volume that last answered for a pod name. Only this makes a voter dead.
     pub(crate) seen: BTreeMap<String, ReplicaId>,
+    /// Counts hellos.
+    pub(crate) hellos: u64,
     /// Counts heartbeats.
     pub(crate) round: u64,
     pub(crate) next_heartbeat: Duration,
@@ -100,6 +102,8 @@ pub(crate) enum Stage {
 pub(crate) struct Follower {
     /// None: not connected now.
     pub(crate) conn: Option<ConnId>,
+    /// The number of its last hello: of two under one name the later one is the pod's present volume.
+    pub(crate) hello_number: u64,
     pub(crate) name: String,
     pub(crate) incarnation: Incarnation,
     pub(crate) revision: String,

@@ -465,6 +465,40 @@ fn a_wiped_volume_is_a_new_replica_and_takes_the_place_of_the_dead_one() {
 }
 
 #[test]
+fn a_late_word_of_a_volume_that_is_gone_does_not_make_the_new_one_dead() {
+    let mut cluster = Cluster::started(3);
+    let old = cluster.nodes[2].id;
+    cluster.kill(2);
+    cluster.nodes.remove(2);
+    cluster.add(2);
+    let new = cluster.nodes[2].id;
+    cluster.run_until("the new volume is connected", |c| {
+        c.nodes[0].replica.status().followers.iter().any(|one| one.replica == new && one.connected)
+    });
+    // What the old volume said before its end arrives only now, and its connection ends.
+    let status = cluster.nodes[0].replica.status();
+    let hello = Hello {
+        format_min: 1,
+        format_max: 1,
+        cluster_id: status.cluster_id,
+        name: name(2),
+        replica: old,
+        incarnation: Incarnation(Uuid::from_u128(1)),
+        revision: String::new(),
+        eligible: true,
+        promise: status.promise,
+        position: Position::ZERO,
+    };
+    let late = ConnId::Accepted(999);
+    cluster.queue.push_back(Event::Input(0, Input::Hello { conn: late, hello }));
+    cluster.queue.push_back(Event::Input(0, Input::Closed { conn: late }));
+    let answer = InviteAnswer { cluster_id: status.cluster_id, replica: old, promise: status.promise };
+    cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(2), answer }));
+    cluster.run_until("the new volume votes", |c| c.nodes[0].replica.status().voters.contains(new));
+    assert!(!cluster.nodes[0].replica.status().voters.contains(old));
+}
+
+#[test]
 fn scaling_adds_and_removes_one_voter_at_a_time_and_a_lone_one_writes_on() {
     let mut cluster = Cluster::started(3);
     cluster.view.members.truncate(1);
