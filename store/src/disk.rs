@@ -187,7 +187,7 @@ pub fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`DiskFile::write_at`].
 pub fn write_zeros(file: &dyn DiskFile, mut offset: u64, end: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     while offset < end {
         let part = (end - offset).min(ZEROS.len() as u64);
         write_all_at(file, &ZEROS[..part as usize], offset)?;

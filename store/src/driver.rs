@@ -17,23 +17,25 @@
 //! volume's files belongs to which connection.
 
 mod intake;
+mod transitions;
 mod waiters;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_contract::StatusFile;
 use leasehold_replication::{
-    ClusterId, Config, ConnId, Effect, Entry, Input, Payload, PeerState, Phase, Proposal, Recovered, Replica,
-    ReplicaId, SnapshotMeta, Status, Voters,
+    ClusterId, Config, ConnId, Effect, Entry, Incarnation, Input, Payload, PeerState, Position, Proposal, Recovered,
+    Replica, ReplicaId, SnapshotMeta, Status, Term, Voters,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::documents::Documents;
 use crate::handle::{HandleServer, WriteRequest};
@@ -53,8 +55,10 @@ const PROPOSAL_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const JOURNAL_EVENTS_MAX: usize = 256;
 /// How long what is queued for other replicas may take to leave at the end.
 const FINISH_MAX: Duration = Duration::from_millis(500);
-/// How long the emptying of the volume may take.
-const WIPE_MAX: Duration = Duration::from_secs(30);
+/// How long the journal may take to write what waits at the end.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How often the position alone is told to the writer of status.json.
+const POSITION_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the driver ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +109,8 @@ pub struct Parts {
 pub struct Driver {
     name: String,
     id: ReplicaId,
+    incarnation: Incarnation,
+    /// The state machine's time counts from here.
     begun: Instant,
     replica: Replica,
     journal: Journal,
@@ -127,9 +133,13 @@ pub struct Driver {
     brought_about: VecDeque<Input>,
     /// What was shown last.
     shown: Option<Status>,
+    /// When the writer of status.json was told last, and whether the position has changed since.
+    told_at: Instant,
+    position_untold: bool,
+    /// The cluster that won, while the volume is being emptied.
     wiping: Option<ClusterId>,
+    /// Set when this turn is the last one.
     end: Option<End>,
-    incarnation: leasehold_replication::Incarnation,
 }
 
 /// What a wait ended with.
@@ -170,6 +180,8 @@ impl Driver {
             waiters: Waiters::default(),
             brought_about: VecDeque::new(),
             shown: None,
+            told_at: Instant::now(),
+            position_untold: false,
             wiping: None,
             end: None,
         }
@@ -437,17 +449,11 @@ impl Driver {
         }
     }
 
-    fn send_snapshot(
-        &mut self,
-        conn: ConnId,
-        term: leasehold_replication::Term,
-        incarnation: leasehold_replication::Incarnation,
-        position: leasehold_replication::Position,
-    ) {
+    fn send_snapshot(&mut self, conn: ConnId, term: Term, incarnation: Incarnation, position: Position) {
         match self.journal.open_snapshot() {
             Ok(Some(file)) => {
                 info!(?conn, position = %file.position(), bytes = file.length_bytes(), "sending a snapshot");
-                let piece = std::sync::Arc::new(move |offset| file.piece(offset));
+                let piece = Arc::new(move |offset| file.piece(offset));
                 if !self.peers.send_snapshot(conn, SnapshotOut { piece, term, incarnation }) {
                     self.spoil(conn);
                 }
@@ -473,61 +479,36 @@ impl Driver {
         if status.drained && self.wiping.is_none() {
             self.end.get_or_insert(End::Drained);
         }
-        if self.shown.as_ref() == Some(&status) {
+        let position_is_due = self.position_untold && self.told_at.elapsed() >= POSITION_PAUSE;
+        if self.shown.as_ref() == Some(&status) && !position_is_due {
             return;
         }
-        log_changes(self.shown.as_ref(), &status);
+        transitions::log(self.shown.as_ref(), &status);
         let file = status::file(self.incarnation, self.id, &status);
-        self.status_file.send_if_modified(|last| {
-            let changed = *last != file;
+        // Its writer is not woken for each write of a client.
+        let told = self.status_file.send_if_modified(|last| {
+            let at_once = !status::is_position_alone(last, &file);
             *last = file;
-            changed
+            at_once || self.told_at.elapsed() >= POSITION_PAUSE
         });
+        self.position_untold = !told;
+        if told {
+            self.told_at = Instant::now();
+        }
         self.peer_state.send_replace(Some(status.peer_state(&self.name, self.id)));
         self.handle.set_status(self.id, status.clone());
         self.shown = Some(status);
     }
 
-    /// Waits for the volume to be empty, if it is to be; lets go of the peers and of the volume.
+    /// Lets go of the peers and of the volume. The handle goes last: until then a client's write is refused, not lost.
     async fn finish(self, end: End) -> End {
-        let Driver { peers, journal, handle, .. } = self;
+        let Driver { peers, journal, journal_events, intake, .. } = self;
         peers.finish(FINISH_MAX).await;
+        drop((journal_events, intake)); // the journal's thread must not wait for us to take an event
         let closed = tokio::task::spawn_blocking(move || journal.close());
-        if tokio::time::timeout(WIPE_MAX, closed).await.is_err() {
+        if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
             warn!("the journal did not end in time");
         }
-        drop(handle);
         end
     }
-}
-
-fn log_changes(before: Option<&Status>, now: &Status) {
-    let (phase, promise) = (before.map(|status| status.phase), before.map(|status| status.promise));
-    if phase != Some(now.phase) || promise != Some(now.promise) {
-        let leader = now.following.as_ref().map(|claim| claim.name.as_str());
-        info!(phase = ?now.phase, term = %now.promise.term, leader, position = %now.position, "role changed");
-    }
-    let heard = before.map(|status| status.leader_heard);
-    if heard != Some(now.leader_heard) && matches!(now.phase, Phase::Follower | Phase::Learner | Phase::Leading) {
-        info!(leader_heard = now.leader_heard, term = %now.promise.term, "the leader is heard or lost");
-    }
-    let campaign = before.and_then(|status| status.campaign);
-    if campaign != now.campaign {
-        info!(campaign = now.campaign.map(|term| term.0), rank = now.rank, "campaign");
-    }
-    let voters = before.map(|status| &status.voters);
-    if voters != Some(&now.voters) {
-        let names: Vec<&str> = now.voters.voters.iter().map(|voter| voter.name.as_str()).collect();
-        info!(voters = ?names, floor = now.voters.floor, "voters");
-    }
-    let known = |what: &String| before.is_some_and(|status| status.waiting_for.contains(what));
-    for what in now.waiting_for.iter().filter(|what| !known(what)) {
-        info!(what, "waiting");
-    }
-    if let Some(foreign) = now.foreign_cluster_id
-        && before.and_then(|status| status.foreign_cluster_id) != Some(foreign)
-    {
-        error!(theirs = %foreign, ours = ?now.cluster_id, "the Lease belongs to another cluster than this volume");
-    }
-    debug!(position = %now.position, committed = %now.committed, "status");
 }

@@ -177,7 +177,8 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
     }
 }
 
-fn is_position_alone(last: &StatusFile, next: &StatusFile) -> bool {
+/// Is the position all that changed, if anything did?
+pub fn is_position_alone(last: &StatusFile, next: &StatusFile) -> bool {
     StatusFile { position: next.position, ..last.clone() } == *next
 }
 

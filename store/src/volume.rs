@@ -226,6 +226,8 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
         None => (None, Documents::new()),
     };
 
+    // `snapshot.next` too: it has its name now, or no durable segment ever wanted it.
+    clean_leftovers(&**disk);
     let writer = match &replay {
         Some(replay) => {
             if let Some(offset) = replay.torn {
@@ -305,18 +307,28 @@ fn read_snapshot(
     Ok((meta, documents))
 }
 
-/// Removes what no start needs any more. What cannot be removed does no harm.
+/// Removes the segments that no start needs any more. What cannot be removed does no harm.
 pub(crate) fn clean(disk: &dyn Disk, writer: &Writer) {
-    let needed: Vec<String> = writer.segments().map(|number| file_name(number)).collect();
-    let in_folder = |folder: &str| disk.list(folder).unwrap_or_default().into_iter();
-    let segments = in_folder(FOLDER)
-        .filter(|name| number_of(name).is_some() || name.ends_with(".tmp"))
-        .map(|name| format!("{FOLDER}/{name}"))
-        .filter(|name| !needed.contains(name));
-    for name in segments.chain(in_folder("").filter(|name| is_leftover(name))) {
-        if let Err(error) = remove_if_there(disk, &name) {
-            tracing::warn!(file = name, %error, "a file that is not needed any more stays");
-        }
+    let needed: Vec<u64> = writer.segments().collect();
+    let there = disk.list(FOLDER).unwrap_or_default().into_iter().filter_map(|name| number_of(&name));
+    for number in there.filter(|number| !needed.contains(number)) {
+        remove(disk, &file_name(number));
+    }
+}
+
+/// Removes what only a process that ended needed. Before anything is written: it may be what fills the disk.
+fn clean_leftovers(disk: &dyn Disk) {
+    for name in disk.list(FOLDER).unwrap_or_default().iter().filter(|name| name.ends_with(".tmp")) {
+        remove(disk, &format!("{FOLDER}/{name}"));
+    }
+    for name in disk.list("").unwrap_or_default().iter().filter(|name| is_leftover(name)) {
+        remove(disk, name);
+    }
+}
+
+fn remove(disk: &dyn Disk, name: &str) {
+    if let Err(error) = remove_if_there(disk, name) {
+        tracing::warn!(file = name, %error, "a file that is not needed any more stays");
     }
 }
 

@@ -44,7 +44,9 @@ impl Store {
 
     /// Another process for the same pod: its volume and directory, ports of its own.
     fn twin(&self) -> Store {
-        Store { folder: Rc::clone(&self.folder), ..Store::new() }
+        let mut twin = Store::new();
+        twin.folder = Rc::clone(&self.folder);
+        twin
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -132,8 +132,10 @@ impl Run {
         for _ in 0..1 + self.random.below(6) {
             if self.random.below(8) == 0 {
                 let promise = model.state.promise;
-                model.state.promise =
-                    Promise { term: Term(promise.term.0 + 1), incarnation: Incarnation(Uuid::from_u128(promise.term.0 as u128 + 9)) };
+                model.state.promise = Promise {
+                    term: Term(promise.term.0 + 1),
+                    incarnation: Incarnation(Uuid::from_u128(promise.term.0 as u128 + 9)),
+                };
                 model.state.cluster_id = Some(CLUSTER);
                 records.push(Record::State(model.state));
                 continue;
@@ -180,7 +182,8 @@ impl Run {
         self.pool.retain(|entry| entry.previous.seq >= meta.position.seq);
         self.begun.push(model);
         let disk: &dyn Disk = &self.disk.clone();
-        let written = snapshot::write(disk, TAKEN, &meta, &documents(meta.position)).and_then(|mark| writer.put_snapshot(TAKEN, mark));
+        let written = snapshot::write(disk, TAKEN, &meta, &documents(meta.position))
+            .and_then(|mark| writer.put_snapshot(TAKEN, mark));
         matches!(written, Ok(true))
     }
 
@@ -197,7 +200,8 @@ impl Run {
         self.pool.clear();
         self.begun.push(model);
         let disk: &dyn Disk = &self.disk.clone();
-        let written = snapshot::write(disk, TAKEN, &meta, &documents(meta.position)).and_then(|mark| writer.install(TAKEN, mark, state));
+        let written = snapshot::write(disk, TAKEN, &meta, &documents(meta.position))
+            .and_then(|mark| writer.install(TAKEN, mark, state));
         written.is_ok()
     }
 }

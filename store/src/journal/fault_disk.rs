@@ -7,6 +7,8 @@
 //!   killed:       nothing is lost, nothing becomes durable
 //! ```
 
+#![allow(clippy::unwrap_used)]
+
 use crate::disk::{Disk, DiskFile, VolumeLock};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};

@@ -10,7 +10,7 @@
 //! in order. A failed write or fsync is final: one `Failed`, and everything after it is refused. The state of a file
 //! after a failed fsync is unknown to everybody but the next start [S2].
 //!
-//! - [`segment`]: the bytes. [`replay`]: what they say. [`writer`]: who writes them. [`queue`]: what waits.
+//! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits.
 
 mod queue;
 mod replay;

@@ -11,13 +11,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::{SinkExt, StreamExt};
+use bytes::Buf;
+use futures_util::{SinkExt, Stream, StreamExt};
 use http::StatusCode;
 use leasehold_replication::{Answer, Claim, ConnId, FRAME_BYTES_MAX, Hello, PeerState, RequestId};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use warp::filters::BoxedFilter;
+use warp::filters::path::FullPath;
 use warp::reply::Response;
 use warp::ws::{WebSocket, Ws};
 use warp::{Filter, Reply};
@@ -25,6 +27,9 @@ use warp::{Filter, Reply};
 use super::connection::{self, Message, PeerError, Word, note_end};
 use super::{PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX};
 use crate::serve::{self, OnMalformed};
+
+/// Connections that are not welcome yet. More of them are told to come later.
+const STRANGERS_MAX: usize = 64;
 
 /// What this replica says of itself; none while it is starting.
 pub type PeerStateReceiver = watch::Receiver<Option<PeerState>>;
@@ -39,13 +44,15 @@ pub struct Listener {
     next_conn: Arc<AtomicU64>,
     /// Numbers invitations; never used twice.
     next_request: Arc<AtomicU64>,
+    /// Places for connections that are not welcome yet. Each may hold a frame's worth of memory.
+    strangers: Arc<Semaphore>,
 }
 
 impl Listener {
     /// Tells what comes to `events`, and answers questions from `state`.
     pub fn new(config: PeerConfig, events: mpsc::Sender<PeerEvent>, state: PeerStateReceiver) -> Listener {
-        let (next_conn, next_request) = (Arc::default(), Arc::default());
-        Listener { config, events, state, next_conn, next_request }
+        let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+        Listener { config, events, state, next_conn: Arc::default(), next_request: Arc::default(), strangers }
     }
 
     /// What is to be served on the peer port.
@@ -59,13 +66,17 @@ impl Listener {
             .map(|ws: Ws, remote: Option<serve::Remote>, me: Listener| me.replicate(ws, remote));
         let claim = warp::path!("v1" / "claim")
             .and(warp::post())
-            .and(warp::body::content_length_limit(TEXT_BYTES_MAX as u64))
-            .and(warp::body::bytes())
             .and(warp::ext::optional::<serve::Remote>())
             .and(me.clone())
-            .then(|body, remote, me: Listener| async move { me.claim(body, remote).await });
-        let state = warp::path!("v1" / "state").and(warp::get()).and(me).map(|me: Listener| me.state());
-        replicate.or(claim).unify().or(state).unify().boxed()
+            .and(warp::body::stream())
+            .then(|remote, me: Listener, body| async move { me.claim(remote, body).await });
+        let state = warp::path!("v1" / "state").and(warp::get()).and(me.clone()).map(|me: Listener| me.state());
+        let anything_else = warp::ext::optional::<serve::Remote>()
+            .and(warp::method())
+            .and(warp::path::full())
+            .and(me)
+            .map(|remote, method, path: FullPath, me: Listener| me.refuse_request(remote, &method, path.as_str()));
+        replicate.or(claim).unify().or(state).unify().or(anything_else).unify().boxed()
     }
 
     /// For [`serve::serve`]: counts and logs what was not even HTTP.
@@ -74,17 +85,29 @@ impl Listener {
         Arc::new(move |remote, why| config.reject(remote, "http", why))
     }
 
+    /// Nothing of this protocol: whoever asks it is no replica.
+    fn refuse_request(self, remote: Option<serve::Remote>, method: &http::Method, path: &str) -> Response {
+        let path: String = path.chars().take(100).collect();
+        self.config.reject(name(remote), "http", format!("{method} {path}"));
+        let mut response = refuse(StatusCode::NOT_FOUND, "this port is for replicas");
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        response
+    }
+
     fn replicate(self, ws: Ws, remote: Option<serve::Remote>) -> Response {
         if self.state.borrow().is_none() {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
         }
+        let Ok(place) = Arc::clone(&self.strangers).try_acquire_owned() else {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections wait for a welcome");
+        };
         ws.max_message_size(FRAME_BYTES_MAX)
             .max_frame_size(FRAME_BYTES_MAX)
-            .on_upgrade(move |socket| self.accept(socket, name(remote)))
+            .on_upgrade(move |socket| self.accept(socket, name(remote), place))
             .into_response()
     }
 
-    async fn accept(self, mut socket: WebSocket, remote: Remote) {
+    async fn accept(self, mut socket: WebSocket, remote: Remote, place: OwnedSemaphorePermit) {
         let conn = ConnId::Accepted(self.next_conn.fetch_add(1, Ordering::Relaxed));
         let heard = timeout(self.config.hello_max, hear_hello(&mut socket)).await;
         let hello = match heard.unwrap_or(Err(PeerError::Silent)) {
@@ -108,7 +131,10 @@ impl Listener {
                         let _ = timeout(self.config.lost_time, socket.close()).await;
                         Ok(())
                     }
-                    Ok(Ok(())) => connection::run::<_, warp::ws::Message, _>(socket, conn, outbox, &self.events).await,
+                    Ok(Ok(())) => {
+                        drop(place);
+                        connection::run::<_, warp::ws::Message, _>(socket, conn, outbox, &self.events).await
+                    }
                 }
             }
         };
@@ -116,13 +142,23 @@ impl Listener {
         let _ = self.events.send(PeerEvent::Closed { conn }).await;
     }
 
-    async fn claim(self, body: bytes::Bytes, remote: Option<serve::Remote>) -> Response {
+    async fn claim(
+        self,
+        remote: Option<serve::Remote>,
+        body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+    ) -> Response {
+        let wrong = |what: String| {
+            self.config.reject(name(remote), "claim", &what);
+            refuse(StatusCode::BAD_REQUEST, &what)
+        };
+        let body = match timeout(self.config.hello_max, collect(body)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(what)) => return wrong(what),
+            Err(_) => return wrong("a claim that does not come to its end".to_owned()),
+        };
         let claim: Claim = match serde_json::from_slice(&body) {
             Ok(claim) => claim,
-            Err(error) => {
-                self.config.reject(name(remote), "claim", format!("no claim: {error}"));
-                return refuse(StatusCode::BAD_REQUEST, &format!("no claim: {error}"));
-            }
+            Err(error) => return wrong(format!("no claim: {error}")),
         };
         if self.state.borrow().is_none() {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
@@ -146,6 +182,24 @@ impl Listener {
             None => refuse(StatusCode::SERVICE_UNAVAILABLE, "starting"),
         }
     }
+}
+
+/// A body of at most [`TEXT_BYTES_MAX`], also where it does not say its length.
+async fn collect(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Result<Vec<u8>, String> {
+    let mut body = std::pin::pin!(body);
+    let mut whole = Vec::new();
+    while let Some(part) = body.next().await {
+        let mut part = part.map_err(|error| format!("a broken claim: {error}"))?;
+        if whole.len() + part.remaining() > TEXT_BYTES_MAX {
+            return Err("a claim that is too long".to_owned());
+        }
+        while part.has_remaining() {
+            let chunk = part.chunk();
+            whole.extend_from_slice(chunk);
+            part.advance(chunk.len());
+        }
+    }
+    Ok(whole)
 }
 
 async fn hear_hello(socket: &mut WebSocket) -> Result<Hello, PeerError> {

@@ -396,6 +396,31 @@ async fn a_claim_that_is_none_is_refused_and_counted() {
 }
 
 #[tokio::test]
+async fn a_request_that_no_replica_makes_is_refused_and_counted() {
+    let node = Node::start().await;
+    let too_long = format!(
+        "POST {CLAIM_PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n11000\r\n{}",
+        " ".repeat(0x11000)
+    );
+    let never_ends = format!("POST {CLAIM_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{{");
+    let requests = [
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "404"),
+        (format!("GET {CLAIM_PATH} HTTP/1.1\r\nhost: x\r\n\r\n"), "404"),
+        (format!("GET {REPLICATE_PATH} HTTP/1.1\r\nhost: x\r\n\r\n"), "404"),
+        (too_long, "400"),
+        (never_ends, "400"),
+    ];
+    for (n, (request, status)) in requests.into_iter().enumerate() {
+        let mut stream = TcpStream::connect(&node.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 12];
+        tokio::time::timeout(LONG, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+        node.is_rejected(n as u64 + 1).await;
+    }
+}
+
+#[tokio::test]
 async fn a_request_to_somebody_who_never_answers_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

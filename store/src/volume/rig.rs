@@ -43,7 +43,8 @@ pub(crate) fn state(term: u64) -> DurableState {
 }
 
 pub(crate) fn voters(replica: ReplicaId) -> Voters {
-    let one = |name: &str, replica| Voter { replica, name: name.to_owned(), peer_address: format!("{name}.local:8090") };
+    let one =
+        |name: &str, replica| Voter { replica, name: name.to_owned(), peer_address: format!("{name}.local:8090") };
     Voters { voters: vec![one("db-0", ReplicaId(Uuid::nil())), one("db-1", replica)], ..Voters::none() }
 }
 
@@ -75,10 +76,7 @@ impl Rig {
         Rig::open_with(|options| Volume::open_on(disk, options), Path::new("/none"))
     }
 
-    fn open_with(
-        open: impl FnOnce(Options) -> Result<Opened, VolumeError>,
-        folder: &Path,
-    ) -> Result<Rig, VolumeError> {
+    fn open_with(open: impl FnOnce(Options) -> Result<Opened, VolumeError>, folder: &Path) -> Result<Rig, VolumeError> {
         let (sender, events) = channel();
         let mut options = Options::new(move |event| {
             let _ = sender.send(event);

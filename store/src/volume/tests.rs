@@ -7,9 +7,9 @@ use super::{Options, Volume, VolumeError};
 use leasehold_replication::{DurableState, Entry, Payload, Position, Record, Term};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::Arc;
 
 /// A volume over several segments, closed.
 fn filled(folder: &Path) -> Vec<String> {

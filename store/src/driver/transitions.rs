@@ -1,0 +1,36 @@
+//! Log lines of a replica's transitions: each once, with the words of the glossary.
+
+use leasehold_replication::{Phase, Status};
+use tracing::{debug, error, info};
+
+/// Logs what is different now.
+pub(super) fn log(before: Option<&Status>, now: &Status) {
+    let (phase, promise) = (before.map(|status| status.phase), before.map(|status| status.promise));
+    if phase != Some(now.phase) || promise != Some(now.promise) {
+        let leader = now.following.as_ref().map(|claim| claim.name.as_str());
+        info!(phase = ?now.phase, term = %now.promise.term, leader, position = %now.position, "role changed");
+    }
+    let heard = before.map(|status| status.leader_heard);
+    if heard != Some(now.leader_heard) && matches!(now.phase, Phase::Follower | Phase::Learner | Phase::Leading) {
+        info!(leader_heard = now.leader_heard, term = %now.promise.term, "the leader is heard or lost");
+    }
+    let campaign = before.and_then(|status| status.campaign);
+    if campaign != now.campaign {
+        info!(campaign = now.campaign.map(|term| term.0), rank = now.rank, "campaign");
+    }
+    let voters = before.map(|status| &status.voters);
+    if voters != Some(&now.voters) {
+        let names: Vec<&str> = now.voters.voters.iter().map(|voter| voter.name.as_str()).collect();
+        info!(voters = ?names, floor = now.voters.floor, "voters");
+    }
+    let known = |what: &String| before.is_some_and(|status| status.waiting_for.contains(what));
+    for what in now.waiting_for.iter().filter(|what| !known(what)) {
+        info!(what, "waiting");
+    }
+    if let Some(foreign) = now.foreign_cluster_id
+        && before.and_then(|status| status.foreign_cluster_id) != Some(foreign)
+    {
+        error!(theirs = %foreign, ours = ?now.cluster_id, "the Lease belongs to another cluster than this volume");
+    }
+    debug!(position = %now.position, committed = %now.committed, "status");
+}
