@@ -349,6 +349,19 @@ fn the_newest_request_must_have_failed_too() {
 }
 
 #[test]
+fn a_failure_from_before_the_process_stood_still_proves_nothing() {
+    let mut desk = desk_without_api(following(7, 0xb, "db-1"));
+    desk.app(AppStatus { rank: 9, ..campaigning(7, 0xb, "db-1") });
+    desk.now += secs(3600);
+    desk.give(Input::Wake);
+    assert!(!desk.role().off_lease);
+    // It asks first, and is answered.
+    assert!(desk.effects.contains(&Effect::ReadLease));
+    desk.read(Some(lease(9, Some(("db-2", 0xc)), 8)));
+    desk.follows("db-2", 8);
+}
+
+#[test]
 fn the_off_lease_term_is_above_the_promise_every_term_seen_and_need_term() {
     let mut desk = desk_without_api(AppStatus { need_term: Some(Term(30)), ..campaigning(7, 0xb, "db-1") });
     desk.pass_without_api(secs(1));
@@ -773,6 +786,15 @@ fn a_lease_of_another_cluster_is_never_touched() {
         desk.pass(secs(14));
         desk.writes_nothing();
     }
+}
+
+#[test]
+fn a_lease_of_another_cluster_is_not_handed_over_either() {
+    let foreign = with(lease(1, Some(("db-0", 0xa)), 7), annotation::CLUSTER_ID, &id(0xf0).to_string());
+    let hand_over = Some(HandOver { to: Some("db-1".into()), incarnation: Some(id(0xb)) });
+    let mut desk = Desk::seeing(Some(foreign), AppStatus { hand_over, ..leading(7) });
+    desk.pass(secs(14));
+    desk.writes_nothing();
 }
 
 #[test]

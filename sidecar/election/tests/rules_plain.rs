@@ -301,6 +301,19 @@ fn a_term_that_turns_out_to_have_been_an_edit_by_hand_is_forgotten() {
 }
 
 #[test]
+fn a_leadership_that_was_lost_and_given_back_by_hand_is_valid_only_once_it_is_renewed() {
+    let mut desk = leader();
+    desk.watch(Some(lease(3, Some(("db-1", 0xb)), 8)));
+    desk.follows("db-1", 8);
+    desk.watch(Some(lease(4, Some(("db-0", 0xa)), 9)));
+    assert_eq!(desk.role().role, Role::Follower);
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::Renew, Some("db-0"), Some(id(0xa)), 9));
+    desk.written(&write, 5);
+    desk.leads(9);
+}
+
+#[test]
 fn a_lost_renewal_race_with_a_new_holder_ends_the_leadership() {
     let mut desk = leader();
     desk.pass(secs(5));

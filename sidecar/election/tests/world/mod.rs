@@ -105,7 +105,7 @@ enum Happening {
     Thaw(usize),
     AppTick(usize),
     AppStart(usize),
-    Resume,
+    Resume(u64),
 }
 
 struct Pod {
@@ -326,9 +326,10 @@ impl World {
             }
             Happening::AppTick(pod) => self.app_tick(pod),
             Happening::AppStart(pod) => self.app_start(pod),
-            Happening::Resume => self.edit(|body| {
+            Happening::Resume(healings) if self.healings == healings => self.edit(|body| {
                 body.annotations.remove(annotation::PAUSED);
             }),
+            Happening::Resume(_) => {}
         }
     }
 
@@ -449,7 +450,7 @@ impl World {
                 self.edit(|body| {
                     body.annotations.insert(annotation::PAUSED.into(), "true".into());
                 });
-                self.after(span, Happening::Resume);
+                self.after(span, Happening::Resume(self.healings));
             }
             Deed::Annotate => self.edit(|body| {
                 body.annotations.insert("example.com/note".into(), "x".into());
