@@ -138,6 +138,19 @@ impl Cluster {
         self.root.join(Pod::name_of(i)).join("shared")
     }
 
+    /// The volume of pod `i`.
+    pub fn volume(&self, i: u16) -> PathBuf {
+        self.root.join(Pod::name_of(i)).join("data")
+    }
+
+    /// Where a program lies.
+    pub fn program(&self, part: Part) -> &Path {
+        match part {
+            Part::Store => &self.inner.config.programs.store,
+            Part::Sidecar => &self.inner.config.programs.sidecar,
+        }
+    }
+
     /// The name of pod `i`.
     pub fn pod_name(&self, i: u16) -> String {
         Pod::name_of(i)
@@ -213,7 +226,7 @@ impl Cluster {
     /// No such pod, or the folder cannot be emptied.
     pub fn wipe_volume(&self, i: u16) -> anyhow::Result<()> {
         self.kill_and_hold(i, Part::Store)?;
-        let data = lock(&self.inner.pods).get(&i).map(Pod::data).context("no such pod")?;
+        let data = self.volume(i);
         std::fs::remove_dir_all(&data)?;
         std::fs::create_dir_all(&data)?;
         self.start_again(i, Part::Store);

@@ -87,10 +87,6 @@ impl Pod {
         }
     }
 
-    pub(super) fn data(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
     pub(super) fn shared(&self) -> PathBuf {
         self.folder.join("shared")
     }

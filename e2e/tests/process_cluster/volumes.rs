@@ -1,7 +1,7 @@
 //! Volumes that come, go and are lost: scaling, and a wiped disk.
 
 use anyhow::{Context, ensure};
-use leasehold_e2e::cluster::Cluster;
+use leasehold_e2e::cluster::{Cluster, Part};
 
 use super::{cluster_of, lease_is_true};
 
@@ -73,4 +73,43 @@ async fn a_replica_whose_volume_was_wiped_catches_up_and_votes_again() {
             .await;
     }
     lease_is_true(&setting.cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_volumes_are_lost_nobody_begins_anew_until_a_person_says_so() {
+    let setting = cluster_of(3).await;
+    let cluster = &setting.cluster;
+    for i in 0..3 {
+        cluster.kill_and_hold(i, Part::Store).unwrap();
+        std::fs::remove_dir_all(cluster.volume(i)).unwrap();
+        std::fs::create_dir_all(cluster.volume(i)).unwrap();
+    }
+    for i in 0..3 {
+        cluster.start_again(i, Part::Store);
+    }
+    cluster
+        .until("the first pod says what is wrong and names the command", || async move {
+            let status = cluster.http().get(cluster.store(0), "/api/status").await?.text();
+            ensure!(status.contains("store bootstrap --force"), "{status}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(cluster.leader().await, None);
+
+    // A person says so: the volume gets a new cluster, and the Lease of the lost one is put away.
+    cluster.kill_and_hold(0, Part::Store).unwrap();
+    let (initial, data) = (cluster.folder().join("initial.json"), cluster.volume(0));
+    let made = std::process::Command::new(cluster.program(Part::Store))
+        .args(["bootstrap", "--force", "--data"])
+        .arg(data)
+        .arg("--initial-data")
+        .arg(initial)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    cluster.start_again(0, Part::Store);
+    cluster.delete_lease().unwrap();
+    setting.under_load(async |_, _| {}).await;
+    lease_is_true(cluster).await;
 }
