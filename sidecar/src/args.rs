@@ -4,7 +4,7 @@
 //!   --lease-duration 15s │ LEASEHOLD_SIDECAR_LEASE_DURATION=15s ──clap──▶ Args ──config()──▶ Config, or one sentence
 //! ```
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -287,7 +287,7 @@ impl Args {
             stateful_set: options.stateful_set,
             member_address,
             member_peer_address,
-            address: options.address,
+            address: options.address.map(bracketed),
             listen: Some(options.listen),
             lease_duration: duration,
             lost_time,
@@ -316,6 +316,14 @@ fn template(text: Option<String>, flag: &str, port: &str, values: &TemplateValue
         None => format!("{{name}}.{{service}}.{{namespace}}.svc.{{clusterDomain}}:{{{port}}}"),
     };
     Template::parse(&text, values).map_err(|reason| ConfigError(format!("{flag} {text}: {reason}")))
+}
+
+/// Puts an IPv6 address into brackets: a manifest can only write `$(POD_IP):8089`, whatever family the pod has.
+fn bracketed(address: String) -> String {
+    match address.rsplit_once(':') {
+        Some((ip, port)) if ip.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok() => format!("[{ip}]:{port}"),
+        _ => address,
+    }
 }
 
 /// The API server would refuse such a name at every request; better once, here.
@@ -376,6 +384,15 @@ mod tests {
         let config = config(&["--address", "10.1.2.3:80"]).unwrap();
         assert_eq!(config.member_address_of("db-1").unwrap(), "10.1.2.3:80");
         assert!(config.member_address_of("db-0").unwrap().starts_with("db-0."));
+    }
+
+    #[test]
+    fn the_address_of_an_ipv6_pod_gets_its_brackets() {
+        let advertised = |address: &str| config(&["--address", address]).unwrap().address.unwrap();
+        assert_eq!(advertised("fd00::7:8089"), "[fd00::7]:8089");
+        assert_eq!(advertised("[fd00::7]:8089"), "[fd00::7]:8089");
+        assert_eq!(advertised("10.0.0.7:8089"), "10.0.0.7:8089");
+        assert_eq!(advertised("db-0.svc:8089"), "db-0.svc:8089");
     }
 
     #[test]

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use leasehold_election::{AppStatus, Effect, Election, Event, Input, ReadOutcome, RoleView, Watched};
 use tokio::sync::{mpsc, watch};
@@ -29,7 +28,7 @@ use crate::endpoints::Target;
 use crate::events::{self, Recorder};
 use crate::http::Heartbeat;
 use crate::lease::{Answer, LeaseClient};
-use crate::members;
+use crate::members::{self, StatefulSet};
 use crate::observe::Observed;
 use crate::request::Requester;
 use crate::role::{RoleWriter, role_file};

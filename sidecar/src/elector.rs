@@ -182,23 +182,25 @@ impl Elector {
     /// # Errors
     /// It ended although nobody asked it to: a fault. The caller should end as well and be started again.
     pub async fn ended(mut self) -> Result<(), EndError> {
-        match self.tasks.join_next().await {
-            Some(Ok(ELECTION)) => {
-                // What was said last goes out, if the API server takes it.
-                let events = async {
-                    while let Some(ended) = self.tasks.join_next().await {
-                        if matches!(ended, Ok(EVENTS)) {
-                            break;
-                        }
-                    }
-                };
-                let _ = tokio::time::timeout(LAST_EVENTS, events).await;
-                Ok(())
+        let mut events_ended = false;
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(ELECTION)) => break,
+                // The tasks that only serve the election may end a moment before it is seen to have ended.
+                Some(Ok(name)) if self.stop.is_cancelled() => events_ended |= name == EVENTS,
+                Some(Ok(name)) => return Err(EndError::TaskEnded(name)),
+                Some(Err(error)) => return Err(EndError::TaskPanicked(error)),
+                None => return Err(EndError::TaskEnded(ELECTION)),
             }
-            Some(Ok(name)) => Err(EndError::TaskEnded(name)),
-            Some(Err(error)) => Err(EndError::TaskPanicked(error)),
-            None => Err(EndError::TaskEnded(ELECTION)),
         }
+        // What was said last goes out, if the API server takes it.
+        let last_events = async {
+            while !events_ended && let Some(ended) = self.tasks.join_next().await {
+                events_ended = matches!(ended, Ok(EVENTS));
+            }
+        };
+        let _ = tokio::time::timeout(LAST_EVENTS, last_events).await;
+        if self.stop.is_cancelled() { Ok(()) } else { Err(EndError::TaskEnded(ELECTION)) }
     }
 }
 

@@ -33,18 +33,26 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match command {
-            None | Some(Command::Run) => run(config).await,
-            Some(command) => obey(&command, &config).await.map(|text| print!("{text}")).map_err(anyhow::Error::from),
+            None | Some(Command::Run) => run(config).await.inspect_err(|reason| error!("{reason:#}")),
+            Some(command) => match obey(&command, &config).await {
+                Ok(text) => {
+                    print!("{text}");
+                    Ok(())
+                }
+                // To the person, whatever the log's filter lets through.
+                Err(reason) => {
+                    let reason = anyhow::Error::from(reason);
+                    eprintln!("sidecar: {reason:#}");
+                    Err(reason)
+                }
+            },
         }
     });
     // A thread that waits for the app's lock, or a connection of HTTP, must not hold the process up.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            error!("{reason:#}");
-            ExitCode::from(1)
-        }
+        Err(_) => ExitCode::from(1),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Who is wanted: the pods of the StatefulSet, by its `spec.replicas` and `spec.ordinals.start`.
 
-use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::Api;
+use std::borrow::Cow;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Api, Resource};
 use leasehold_election::Member;
+use serde::Deserialize;
 use tracing::info;
 
 use crate::args::Config;
@@ -14,6 +17,54 @@ pub(crate) const STATEFUL_SETS: &str = "statefulsets.apps";
 
 /// More pods than this are an edit by hand, not a cluster; they would only fill role.json.
 const MEMBERS_MAX: u64 = 1000;
+
+/// The little of a StatefulSet that we read. The whole type would bring the code for every kind of volume with it: two
+/// megabytes of program.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StatefulSet {
+    metadata: ObjectMeta,
+    spec: Option<Spec>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Spec {
+    replicas: Option<i32>,
+    ordinals: Option<Ordinals>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Ordinals {
+    start: Option<i32>,
+}
+
+impl Resource for StatefulSet {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "StatefulSet".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "apps".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "statefulsets".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
 
 /// What the StatefulSet says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,4 +120,36 @@ fn owner(stateful_set: &StatefulSet) -> Option<OwnerReference> {
         controller: None,
         block_owner_deletion: None,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn of(spec: Value) -> Option<Vec<String>> {
+        let object = json!({"metadata": {"name": "db", "uid": "u", "resourceVersion": "1"}, "spec": spec});
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let wanted = wanted(Observed::Changed(serde_json::from_value(object).unwrap()), &config).unwrap();
+        assert_eq!(wanted.owner.unwrap().uid, "u");
+        wanted.members.map(|members| members.into_iter().map(|member| member.name).collect())
+    }
+
+    #[test]
+    fn the_wanted_are_counted_from_the_first_ordinal() {
+        assert_eq!(of(json!({"replicas": 2, "template": {"anything": [1]}})).unwrap(), ["db-0", "db-1"]);
+        assert_eq!(of(json!({"replicas": 2, "ordinals": {"start": 3}})).unwrap(), ["db-3", "db-4"]);
+        assert_eq!(of(json!({})).unwrap(), ["db-0"]);
+        assert_eq!(of(json!({"replicas": 2_000_000_000})).unwrap().len() as u64, MEMBERS_MAX);
+    }
+
+    #[test]
+    fn nobody_wanted_and_no_stateful_set_change_nothing_and_an_outage_is_no_news() {
+        assert_eq!(of(json!({"replicas": 0})), None);
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        assert_eq!(wanted(Observed::Deleted(None), &config), Some(Wanted::default()));
+        assert_eq!(wanted(Observed::Failed, &config), None);
+        assert_eq!(wanted(Observed::Lost, &config), None);
+    }
 }
