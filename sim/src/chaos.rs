@@ -5,7 +5,6 @@
 
 use crate::cluster::{Cluster, Event, Life};
 use crate::rng::Rng;
-use crate::settings::Settings;
 use leasehold_election::annotation;
 use leasehold_replication::{Input, Phase};
 use std::time::Duration;
@@ -86,13 +85,12 @@ pub(crate) struct Chaos {
 
 impl Chaos {
     /// A mix: each kind is left out of every third run.
-    pub(crate) fn new(rng: &mut Rng, settings: &Settings) -> Chaos {
+    pub(crate) fn new(rng: &mut Rng) -> Chaos {
         let mut mix = Vec::new();
         for (fault, weight) in FAULTS {
             let factor = *rng.pick(&[0, 1, 1, 1, 1, 4]);
             mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
         }
-        let _ = settings;
         Chaos { on: true, mix }
     }
 
@@ -232,7 +230,8 @@ impl Cluster {
         self.kill_running_sidecar(pod);
     }
 
-    fn lose_api(&mut self, pod: usize, until: Duration) {
+    /// The API is gone for one sidecar.
+    pub(crate) fn lose_api(&mut self, pod: usize, until: Duration) {
         self.api.take_down(pod, until);
         // A connection that is open may outlive the outage's beginning, silently.
         if self.rng.chance(800) {
@@ -249,15 +248,16 @@ impl Cluster {
         wanted > 0 && !(0..wanted).any(has_data) && (0..self.pods.len()).any(has_data)
     }
 
-    /// Would every majority still be there without this volume? Judged by all voters that stand on any volume, which is
-    /// more careful than need be.
+    /// Would every majority still be there without this volume? Judged by all voters that stand on any volume, with this
+    /// one counted among them even if it is none: it may become one by what is under way.
     fn may_be_wiped(&self, pod: usize) -> bool {
-        let present: Vec<_> =
-            (self.pods.iter()).enumerate().filter(|(other, _)| *other != pod).map(|(_, p)| p.volume.replica).collect();
-        self.pods
-            .iter()
-            .filter_map(|pod| pod.volume.voters())
-            .all(|voters| voters.voters.is_empty() || voters.is_majority(|replica| present.contains(&replica)))
+        let gone = self.pods[pod].volume.replica;
+        let present: Vec<_> = self.pods.iter().map(|p| p.volume.replica).filter(|replica| *replica != gone).collect();
+        self.pods.iter().filter_map(|pod| pod.volume.voters()).all(|now| {
+            let all = now.voters.len() + usize::from(!now.contains(gone));
+            let left = now.voters.iter().filter(|voter| present.contains(&voter.replica)).count();
+            now.voters.is_empty() || left > all / 2
+        })
     }
 
     /// The clients write a batch, mostly where somebody says to lead.

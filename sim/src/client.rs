@@ -33,6 +33,8 @@ struct Write {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clients {
     writes: Vec<Write>,
+    /// The length of a command. Long ones fill appends and windows, so that logs are sent in parts.
+    command_bytes: usize,
     /// How many were acknowledged.
     pub(crate) acknowledged: u64,
     /// How many were refused.
@@ -42,11 +44,18 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// No writes yet; their commands will be this long.
+    pub(crate) fn new(command_bytes: usize) -> Clients {
+        Clients { command_bytes, ..Clients::default() }
+    }
+
     /// A new write.
     pub(crate) fn write(&mut self) -> Proposal {
         let id = self.writes.len() as u64;
         self.writes.push(Write { outcome: Outcome::Waiting, committed: None });
-        Proposal { id: ProposalId(id), command: Bytes::copy_from_slice(&id.to_le_bytes()) }
+        let mut command = id.to_le_bytes().to_vec();
+        command.resize(self.command_bytes.max(command.len()), 0);
+        Proposal { id: ProposalId(id), command: Bytes::from(command) }
     }
 
     /// What is known of this write.

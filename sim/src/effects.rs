@@ -17,6 +17,9 @@ use leasehold_replication::{
 };
 use std::rc::Rc;
 
+/// No fsync takes longer: one that is under way when everything is healed must not look like a cluster that waits.
+const FSYNC_US_MAX: u64 = 2_000_000;
+
 impl Cluster {
     pub(crate) fn carry_out(&mut self, life: Life, effect: Effect) {
         let pod = life.pod;
@@ -154,7 +157,7 @@ impl Cluster {
         }
         up.sync_running = true;
         let factor = if self.rng.chance(self.settings.fsync_late) { 300 } else { 1 };
-        let at = self.now + self.rng.micros(20, self.settings.fsync_us * factor);
+        let at = self.now + self.rng.micros(20, (self.settings.fsync_us * factor).min(FSYNC_US_MAX));
         self.schedule(at, Event::Synced { life, covers });
         if self.settings.plant == Some(Plant::ToldBeforeDurable)
             && let Some(ticket) = self.pods[life.pod].volume.take_unsynced()

@@ -22,7 +22,7 @@ pub(crate) struct Api {
     clients: Vec<Client>,
     /// `spec.replicas`.
     pub(crate) wanted: usize,
-    /// The highest term that ever stood in the Lease by the hand of a sidecar, for the summary.
+    /// How many leaderships sidecars wrote into it, for the summary.
     pub(crate) takes: u64,
 }
 

@@ -77,6 +77,8 @@ pub struct Summary {
     pub committed: u64,
     /// Terms that were opened for writes.
     pub terms: u64,
+    /// Leaderships that sidecars wrote into the Lease.
+    pub takes: u64,
     /// How long it took to settle after everything was healed.
     pub settled: Duration,
     /// The lines of the trace, if it was asked for.
@@ -123,7 +125,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
     let mut rng = Rng::new(seed);
     let settings = Settings::new(&mut rng, options);
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
-    let judged = catch_unwind(AssertUnwindSafe(|| play(&mut cluster)));
+    let judged = catch_unwind(AssertUnwindSafe(|| cluster.play()));
     let violation = cluster.checker.take_violation();
     let at = cluster.now;
     let wrong = match (violation, judged) {
@@ -143,6 +145,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
             unknown: cluster.clients.unknown,
             committed: cluster.checker.applied_seq().0,
             terms: cluster.checker.terms_opened() as u64,
+            takes: cluster.api.takes,
             settled,
             trace: cluster.trace.into_lines(),
         }),
@@ -151,25 +154,4 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
             Err(Failure { seed, what, trace: cluster.trace.into_lines() })
         }
     }
-}
-
-/// Chaos, then order. Returns how long the first settling took.
-fn play(cluster: &mut Cluster) -> Result<Duration, String> {
-    cluster.run_until(cluster.settings.chaos);
-    cluster.heal();
-    // A majority may be among the pods that were scaled away: all of them come back first.
-    cluster.scale_to(cluster.pods.len());
-    let settled = cluster.settle("after healing")?;
-    cluster.stays_settled()?;
-    let other_size = 1 + cluster.rng.below(cluster.pods.len());
-    if other_size != cluster.pods.len() {
-        cluster.scale_to(other_size);
-        cluster.settle("after scaling")?;
-        cluster.stays_settled()?;
-    }
-    if let Some(leader) = cluster.leader() {
-        cluster.kill_store(leader, true);
-        cluster.settle("after the leader's death")?;
-    }
-    Ok(settled)
 }

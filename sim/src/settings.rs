@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) fsync_late: u32,
     /// Time between two batches of writes, in microseconds.
     pub(crate) write_every_us: u64,
+    /// The length of a command.
+    pub(crate) command_bytes: usize,
     /// A snapshot is taken after about so many applied entries.
     pub(crate) snapshot_every: u64,
     /// Of 100,000 steps of a store, those in which it dies between two effects.
@@ -55,6 +57,8 @@ impl Settings {
         let wanted = if rng.chance(800) { pods } else { 1 + rng.below(pods) };
         let grace = Duration::from_secs(rng.between(8, 30));
         let lease_seconds = *rng.pick(&[2, 3, 3, 5, 15]);
+        // By numbers of its own: what a seed meant before there were long commands, it means still.
+        let is_fat = Rng::new(rng.clone().bits()).chance(150);
         Settings {
             pods,
             wanted,
@@ -72,7 +76,8 @@ impl Settings {
             api_timeout: Duration::from_millis(if lease_seconds < 5 { 500 } else { 1000 }),
             fsync_us: *rng.pick(&[200, 1000, 1000, 10_000, 50_000]),
             fsync_late: *rng.pick(&[0, 0, 5, 30]),
-            write_every_us: *rng.pick(&[1000, 5000, 20_000, 100_000]),
+            write_every_us: if is_fat { 100_000 } else { *rng.pick(&[1000, 5000, 20_000, 100_000]) },
+            command_bytes: if is_fat { 60_000 } else { 8 },
             snapshot_every: *rng.pick(&[10, 50, 500, 1_000_000]),
             effect_crashes: *rng.pick(&[0, 0, 20, 200]),
             chaos: options.chaos.unwrap_or(Duration::from_secs(rng.between(5, 40))),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
+//!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled but for the Lease? ─▶ API back ─▶ same leader, true Lease?
 //! ```
 //!
 //! Settled: one leader, every wanted pod a voter and nobody else, equal logs, a true Lease, a write acknowledged.
@@ -14,6 +15,58 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 impl Cluster {
+    /// Chaos, then order, then a few single faults to a cluster that is well. Returns how long the first settling took,
+    /// or who waits for what.
+    pub(crate) fn play(&mut self) -> Result<Duration, String> {
+        self.run_until(self.settings.chaos);
+        self.heal();
+        // A majority may be among the pods that were scaled away: all of them come back first.
+        self.scale_to(self.pods.len());
+        let settled = self.settle("after healing")?;
+        self.stays_settled()?;
+        let other_size = 1 + self.rng.below(self.pods.len());
+        if other_size != self.pods.len() {
+            self.scale_to(other_size);
+            self.settle("after scaling")?;
+            self.stays_settled()?;
+        }
+        if self.rng.chance(500) {
+            self.kill_leader();
+            self.settle("after the leader's death")?;
+        } else {
+            self.outlive_the_api()?;
+        }
+        Ok(settled)
+    }
+
+    fn kill_leader(&mut self) {
+        if let Some(leader) = self.leader() {
+            self.trace.add(self.now, || format!("pod-{leader} loses power, as the leader"));
+            self.kill_store(leader, true);
+        }
+    }
+
+    /// The API is gone for longer than a Lease lasts, and then the leader dies: rule 5 of docs/design.md.
+    fn outlive_the_api(&mut self) -> Result<(), String> {
+        self.trace.add(self.now, || "the API is gone for all".to_owned());
+        let back = self.now + Duration::from_secs(100_000);
+        (0..self.pods.len()).for_each(|pod| self.lose_api(pod, back));
+        self.run_until(self.now + self.settings.lease_duration + 2 * self.settings.lost_time);
+        self.settle("while the API is gone")?;
+        self.kill_leader();
+        self.settle("after the leader's death while the API is gone")?;
+        let term = self.leader_term();
+        self.api.mend();
+        self.settle("after the API came back")?;
+        if self.leader_term() != term && !self.checker.is_violated() {
+            let now = self.leader_term();
+            return Err(format!(
+                "liveness: the API came back, and the leader of {term:?} was replaced by one of {now:?}"
+            ));
+        }
+        Ok(())
+    }
+
     /// Runs until settled. Returns how long it took, or who waits for what.
     pub(crate) fn settle(&mut self, what: &str) -> Result<Duration, String> {
         let begin = self.now;
@@ -105,6 +158,9 @@ impl Cluster {
         }
         if status.voters.voters.len() != wanted {
             return Some(format!("{} voters, {wanted} wanted", status.voters.voters.len()));
+        }
+        if !(0..wanted).all(|pod| self.api.is_up(self.now, pod)) {
+            return None; // Nobody can write the Lease.
         }
         let lease = self.api.lease().map(|lease| &lease.body);
         if let Some(to) = lease.and_then(|lease| lease.preferred_holder()) {

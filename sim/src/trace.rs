@@ -43,6 +43,9 @@ impl Trace {
 /// An input of a store in one line.
 pub(crate) fn input(input: &Input) -> String {
     match input {
+        Input::Propose(proposals) => {
+            format!("Propose {:?}", proposals.iter().map(|proposal| proposal.id.0).collect::<Vec<_>>())
+        }
         Input::Frame { conn, frame: body } => format!("{conn:?} {}", frame(body)),
         other => shorten(&format!("{other:?}")),
     }

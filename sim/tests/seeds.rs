@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const FOUND: &[(u64, &str)] = &[
     (1135, "a bootstrap torn by a power loss left a volume with the mark and without voters: no first start, for ever"),
     (5175, "a recovering leader pulled from a follower that said hello again, and waited for ever"),
+    (11633, "the late hello of an emptied volume hid the new one of the same pod from the leader"),
+    (8444, "what a torn bootstrap had left in the journal was no log (a finding in the simulator itself)"),
     (1381, "a term that was edited up and down by hand hid the true leader from role.json"),
 ];
 
@@ -21,7 +23,7 @@ fn options() -> Options {
 
 #[test]
 fn seeds_that_failed_once_do_not_fail_again() {
-    for (seed, story) in FOUND {
+    for &(seed, story) in FOUND {
         if let Err(failure) = run(seed, &options()) {
             panic!("{failure}\nseed {seed}, which once found: {story}");
         }
@@ -64,30 +66,30 @@ fn a_seed_gives_the_same_run_twice() {
     }
 }
 
-/// The first seed from 0 on that finds the fault, and what it says.
-fn found(plant: Plant, seeds: u64) -> String {
+/// The first seed from `start` on that finds the fault, and what it says.
+fn found(plant: Plant, start: u64) -> String {
     let options = Options { plant: Some(plant), ..Options::default() };
-    let failure = (0..seeds).find_map(|seed| run(seed, &options).err());
-    let failure = failure.unwrap_or_else(|| panic!("{plant:?} is not found by {seeds} seeds"));
+    let failure = (start..start + 200).find_map(|seed| run(seed, &options).err());
+    let failure = failure.unwrap_or_else(|| panic!("{plant:?} is not found by 200 seeds"));
     format!("{failure}")
 }
 
 #[test]
 fn records_that_are_told_before_they_are_durable_are_found() {
-    println!("{}", found(Plant::ToldBeforeDurable, 100));
+    println!("{}", found(Plant::ToldBeforeDurable, 0));
 }
 
 #[test]
 fn a_page_cache_that_is_taken_for_durable_is_found() {
-    println!("{}", found(Plant::PageCacheIsDurable, 100));
+    println!("{}", found(Plant::PageCacheIsDurable, 0));
 }
 
 #[test]
 fn a_promise_that_is_lost_with_the_journal_is_found() {
-    println!("{}", found(Plant::PromiseLost, 100));
+    println!("{}", found(Plant::PromiseLost, 0));
 }
 
 #[test]
 fn an_emptied_volume_that_keeps_its_identity_is_found() {
-    println!("{}", found(Plant::WipedKeepsIdentity, 200));
+    println!("{}", found(Plant::WipedKeepsIdentity, 110));
 }
