@@ -51,7 +51,8 @@ impl Election {
     fn take_back(&mut self, standing: &Standing) -> Option<Proposal> {
         let Standing::Held(holder) = standing else { return None };
         let is_of_earlier_run = holder.name == self.config.name && Some(holder.incarnation) != self.incarnation();
-        let campaigns = self.timing.is_plain || self.app.alive().is_some_and(|status| status.campaign.is_some());
+        let wants = self.app.alive().and_then(|status| status.campaign).is_some_and(|term| !self.is_answered(term));
+        let campaigns = self.timing.is_plain || wants;
         if !is_of_earlier_run || !campaigns || !self.may_take() {
             return None;
         }
@@ -202,9 +203,13 @@ impl Election {
             Standing::Unread | Standing::NoLease(_) | Standing::NoHolder(..) => true,
             Standing::Foreign { .. } => false,
         };
-        // A claim of ours that the app has not taken yet answers the campaign.
-        let is_answered = self.off_lease.is_some_and(|claim| campaign < claim.term);
-        (is_open && !is_answered).then(|| self.app.campaign_since + self.timing.rank_delay(status.rank))
+        (is_open && !self.is_answered(campaign)).then(|| self.app.campaign_since + self.timing.rank_delay(status.rank))
+    }
+
+    /// A claim of ours off the Lease answers a campaign that the app has not withdrawn yet: what it is to be named
+    /// leader of is that term, and no other.
+    fn is_answered(&self, campaign: Term) -> bool {
+        self.off_lease.is_some_and(|claim| campaign < claim.term)
     }
 
     /// A Lease that has been of no account for 10 s while the app hears its leader is written for that leader, with its

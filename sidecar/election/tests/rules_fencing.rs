@@ -441,6 +441,32 @@ fn when_the_api_answers_rule_2_writes_the_off_lease_term() {
 }
 
 #[test]
+fn an_off_lease_leader_is_not_deposed_by_its_own_sidecar_that_reads_its_status_late() {
+    // The holder's app is restarted (0xd becomes 0xa) while the API server is silent.
+    let before = AppStatus { incarnation: id(0xd), state: AppState::Leading, ..following(7, 0xd, "db-0") };
+    let mut desk = Desk::seeing(Some(lease(1, Some(("db-0", 0xd)), 7)), before);
+    desk.pass_without_api(secs(20));
+    desk.app(campaigning(7, 0xd, "db-0"));
+    desk.pass_without_api(secs(20));
+    desk.leads(8);
+    assert!(desk.role().off_lease);
+    // The API server is back before status.json says that the app leads by the claim.
+    desk.effects.clear();
+    desk.watch(Some(lease(1, Some(("db-0", 0xd)), 7)));
+    desk.pass(ms(1_500));
+    // What it may write is that the earlier run has let go; never a new term above its own claim.
+    assert!(
+        desk.writes().iter().all(|write| write.why != Why::TakeBack && write.body.term <= Term(8)),
+        "{:?}",
+        desk.writes()
+    );
+    desk.leads(8);
+    desk.app(AppStatus { campaign: None, ..leading(8) });
+    desk.pass(ms(1_500));
+    desk.leads(8);
+}
+
+#[test]
 fn a_lease_with_a_higher_term_wins_over_an_off_lease_claim() {
     let mut desk = desk_without_api(campaigning(7, 0xb, "db-1"));
     desk.pass_without_api(secs(1));
