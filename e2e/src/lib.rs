@@ -4,12 +4,14 @@
 //!   demo, bench, tests ──▶ cluster ──▶ store, sidecar (processes)
 //!                            │   └───▶ api (embedded, misbehaves on command)
 //!                            └──▶ load ──▶ client ──▶ stores;  history: what clients were told, against the data
+//!   conformance ──▶ api, or a real API server: the same checks for both
 //! ```
 
 pub mod api;
 pub mod bench;
 pub mod client;
 pub mod cluster;
+pub mod conformance;
 pub mod demo;
 pub mod history;
 pub mod load;

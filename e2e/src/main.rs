@@ -1,9 +1,9 @@
-//! `e2e`: the demo and the benches, on a cluster of processes.
+//! `e2e`: the demo and the benches, on a cluster of processes; and the embedded API compared with a real one.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use leasehold_e2e::{bench, cluster, demo};
+use leasehold_e2e::{bench, cluster, conformance, demo};
 
 /// A Leasehold cluster of processes on this machine.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
+    Conformance(conformance::Conformance),
     /// Wait for the harness's end, and clean up after it (started by the harness).
     #[command(hide = true)]
     Guard {
@@ -35,7 +37,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(Args::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("e2e: {error:#}");
             ExitCode::FAILURE
@@ -43,17 +45,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     if let Command::Guard { root, remove } = command {
         cluster::guard(&root, remove);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match command {
-            Command::Demo(demo) => demo::run(demo).await,
-            Command::Bench { bench } => bench::run(bench).await,
-            Command::Guard { .. } => Ok(()),
+            Command::Demo(demo) => demo::run(demo).await?,
+            Command::Bench { bench } => bench::run(bench).await?,
+            Command::Conformance(args) => return conformance::run(args).await,
+            Command::Guard { .. } => {}
         }
+        Ok(ExitCode::SUCCESS)
     })
 }

@@ -98,33 +98,62 @@ impl Failure {
         )
     }
 
-    /// 422 with the list of fields. `shown` is the kind in the message: the API server says `leases.coordination.k8s.io`
-    /// for a missing version, and `Lease.coordination.k8s.io` for everything else.
-    pub(super) fn invalid(kind: Kind, name: &str, causes: Vec<Cause>) -> Failure {
-        let group = kind.group();
-        let shown = if group.is_empty() { kind.name().to_owned() } else { format!("{}.{group}", kind.name()) };
-        Failure::invalid_as(&shown, kind, name, causes)
+    /// 409 for a delete with a precondition that does not hold: the API server names the kind there, not the resource.
+    pub(super) fn precondition(kind: Kind, name: &str, why: &str) -> Failure {
+        let (shown, mut details) = (kind.with_group(), Failure::about(kind, name));
+        if let Some(details) = &mut details {
+            details["kind"] = kind.name().into();
+        }
+        let message = format!("Operation cannot be fulfilled on {shown} {name:?}: {why}");
+        Failure { code: 409, reason: "Conflict", message, details }
     }
 
-    /// As [`Failure::invalid`], with the words for the kind.
-    pub(super) fn invalid_as(shown: &str, kind: Kind, name: &str, causes: Vec<Cause>) -> Failure {
+    /// 422 with the list of fields.
+    pub(super) fn invalid(kind: Kind, name: &str, causes: Vec<Cause>) -> Failure {
+        // Events are validated as what they are stored as, which is of the core group.
+        let group = if kind == Kind::Event { "" } else { kind.group() };
+        let shown = if group.is_empty() { kind.name().to_owned() } else { kind.with_group() };
+        Failure::invalid_as(&shown, name, group, kind.name(), &causes)
+    }
+
+    /// 422 for a write without the version that this kind must have: here the API server names the resource.
+    pub(super) fn no_version(kind: Kind, name: &str) -> Failure {
+        let cause = Cause::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
+        Failure::invalid_as(&kind.qualified(), name, kind.group(), kind.plural(), &[cause])
+    }
+
+    /// 422 for a patch after which the object is none any more.
+    pub(super) fn invalid_patch(object: &Value, why: &str) -> Failure {
+        let cause = Cause::invalid("patch", &object.to_string().into(), why);
+        Failure::invalid_as("", "", "", "", &[cause])
+    }
+
+    /// 422 for the parameters of a request.
+    pub(super) fn invalid_options(options: &str, cause: Cause) -> Failure {
+        Failure::invalid_as(&format!("{options}.meta.k8s.io"), "", "meta.k8s.io", options, &[cause])
+    }
+
+    fn invalid_as(shown: &str, name: &str, group: &str, kind: &str, causes: &[Cause]) -> Failure {
         let list: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
         let list = if list.len() == 1 { list.concat() } else { format!("[{}]", list.join(", ")) };
-        let mut details = json!({"name": name, "kind": kind.name()});
-        if !kind.group().is_empty() {
-            details["group"] = kind.group().into();
+        let mut details = json!({});
+        for (field, value) in [("name", name), ("group", group), ("kind", kind)] {
+            if !value.is_empty() {
+                details[field] = value.into();
+            }
         }
         details["causes"] = causes
             .iter()
             .map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field}))
             .collect::<Vec<_>>()
             .into();
-        Failure {
-            code: 422,
-            reason: "Invalid",
-            message: format!("{shown} {name:?} is invalid: {list}"),
-            details: Some(details),
-        }
+        let message = format!("{shown} {name:?} is invalid: {list}");
+        Failure { code: 422, reason: "Invalid", message, details: Some(details) }
+    }
+
+    /// 500 without a reason: what the API server says of a version that is none.
+    pub(super) fn internal(message: impl Into<String>) -> Failure {
+        Failure { code: 500, reason: "", message: message.into(), details: None }
     }
 
     /// 400.
@@ -148,7 +177,7 @@ impl Failure {
     pub(super) fn unsupported_media_type(known: &str) -> Failure {
         let message =
             format!("the body of the request was in an unknown format - accepted media types include: {known}");
-        Failure { code: 415, reason: "UnsupportedMediaType", message, details: Some(json!({})) }
+        Failure { code: 415, reason: "UnsupportedMediaType", message, details: None }
     }
 
     /// 413.

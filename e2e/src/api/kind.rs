@@ -68,6 +68,11 @@ impl Kind {
         if self.group().is_empty() { self.plural().to_owned() } else { format!("{}.{}", self.plural(), self.group()) }
     }
 
+    /// The kind with its group, as it stands in messages about the object itself.
+    pub fn with_group(self) -> String {
+        if self.group().is_empty() { self.name().to_owned() } else { format!("{}.{}", self.name(), self.group()) }
+    }
+
     /// The kind that a path names.
     pub fn find(group: &str, plural: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.group() == group && kind.plural() == plural)
@@ -76,6 +81,19 @@ impl Kind {
     /// A PUT of a missing object makes it (in the API server: `AllowCreateOnUpdate` of the kind's strategy).
     pub fn put_may_create(self) -> bool {
         matches!(self, Kind::Lease | Kind::Event)
+    }
+
+    /// Its objects have a `metadata.generation`, and it counts changes of what.
+    pub(super) fn generation_counts(self, before: &Value, after: &Value) -> bool {
+        match self {
+            Kind::StatefulSet => before["spec"] != after["spec"],
+            Kind::EndpointSlice => {
+                let fields = ["addressType", "endpoints", "ports"];
+                fields.iter().any(|field| before[field] != after[field])
+                    || before["metadata"]["labels"] != after["metadata"]["labels"]
+            }
+            Kind::Lease | Kind::Event | Kind::Pod => false,
+        }
     }
 
     /// A PUT without a resourceVersion overwrites (`AllowUnconditionalUpdate`). Not so for Leases.

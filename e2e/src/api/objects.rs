@@ -7,7 +7,8 @@
 //!
 //! Imitated, as the API server does it: an update that changes nothing keeps the version; a PUT of a missing Lease makes
 //! it, also with a resourceVersion, unless its `metadata.uid` says which Lease was meant (then 409); a PATCH with a
-//! resourceVersion is conditional.
+//! resourceVersion is conditional, and may not take the version away where a PUT must have one; versions are compared
+//! before values are looked at. Each of these is held against a real API server by `crate::conformance`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -80,9 +81,9 @@ impl Objects {
             meta["name"] = format!("{}{}", text(&meta["generateName"]), &suffix[..5]).into();
         }
         let name = text(&meta["name"]).to_owned();
-        if requested_version(&object)? != 0 {
-            let message = "resourceVersion should not be set on objects to be created".to_owned();
-            return Err(Failure { code: 500, reason: "", message, details: None });
+        // What is no number counts as none here; not so in an update.
+        if requested_version(&object).is_ok_and(|version| version != 0) {
+            return Err(Failure::internal("resourceVersion should not be set on objects to be created"));
         }
         if self.live.contains_key(&key(kind, namespace, &name)) {
             return Err(Failure::already_exists(kind, &name));
@@ -99,7 +100,10 @@ impl Objects {
         object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
         object["metadata"]["creationTimestamp"] =
             jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
-        if kind == Kind::StatefulSet {
+        for field in ["generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+            remove(&mut object["metadata"], field);
+        }
+        if matches!(kind, Kind::StatefulSet | Kind::EndpointSlice) {
             object["metadata"]["generation"] = 1.into();
         }
         self.commit(kind, namespace, &name, Some(object), false)
@@ -115,25 +119,14 @@ impl Objects {
     ) -> Result<(Value, bool), Failure> {
         let mut object = decode(kind, body)?;
         place(&mut object, namespace)?;
-        let named = text(&object["metadata"]["name"]);
-        if named != name {
-            return Err(Failure::bad_request(format!(
-                "the name of the object ({named}) does not match the name on the URL ({name})"
-            )));
-        }
-        let version = requested_version(&object)?;
+        same_name(&object, name)?;
         let Some(before) = self.live.get(&key(kind, namespace, name)).cloned() else {
             let uid = text(&object["metadata"]["uid"]);
             if !kind.put_may_create() {
                 return Err(Failure::not_found(kind, name));
             }
             if !uid.is_empty() {
-                let why = format!(
-                    "StorageError: invalid object, Code: 4, Key: /registry/{}/{namespace}/{name}, ResourceVersion: 0, \
-                     AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: ",
-                    kind.plural()
-                );
-                return Err(Failure::conflict(kind, name, &why));
+                return Err(wrong_uid(kind, namespace, name, uid, ""));
             }
             let causes = validate(kind, &object, None);
             if !causes.is_empty() {
@@ -143,23 +136,7 @@ impl Objects {
         };
         let uid = text(&object["metadata"]["uid"]);
         if !uid.is_empty() && uid != text(&before["metadata"]["uid"]) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                text(&before["metadata"]["uid"])
-            );
-            return Err(Failure::conflict(kind, name, &why));
-        }
-        if version == 0 && !kind.put_may_be_blind() {
-            let value = "must be specified for an update";
-            let cause = Cause {
-                reason: "FieldValueInvalid",
-                field: "metadata.resourceVersion".into(),
-                message: format!("Invalid value: 0x0: {value}"),
-            };
-            return Err(Failure::invalid_as(&kind.qualified(), kind, name, vec![cause]));
-        }
-        if version != 0 && version != stored_version(&before) {
-            return Err(Failure::stale(kind, name));
+            return Err(wrong_uid(kind, namespace, name, uid, text(&before["metadata"]["uid"])));
         }
         Ok((self.update(kind, namespace, name, &before, object)?, false))
     }
@@ -172,18 +149,11 @@ impl Objects {
         }
         let mut object = before.clone();
         merge(&mut object, patch);
-        let object = decode(kind, object)?;
-        for field in ["name", "namespace", "uid"] {
-            if object["metadata"][field] != before["metadata"][field] {
-                let cause =
-                    Cause::invalid(&format!("metadata.{field}"), &object["metadata"][field], "field is immutable");
-                return Err(Failure::invalid(kind, name, vec![cause]));
-            }
-        }
-        let version = requested_version(&object)?;
-        if version != 0 && version != stored_version(&before) {
-            return Err(Failure::stale(kind, name));
-        }
+        // What is wrong with the object is wrong with the patch: 422, where a PUT gets 400.
+        let mut object = decode(kind, object.clone())
+            .map_err(|failure| Failure::invalid_patch(&object, after_colon(&failure.message)))?;
+        place(&mut object, namespace)?;
+        same_name(&object, name)?;
         self.update(kind, namespace, name, &before, object)
     }
 
@@ -213,6 +183,19 @@ impl Objects {
         before: &Value,
         mut object: Value,
     ) -> Result<Value, Failure> {
+        match requested_version(&object)? {
+            0 if !kind.put_may_be_blind() => return Err(Failure::no_version(kind, name)),
+            0 => {}
+            version if version != stored_version(before) => return Err(Failure::stale(kind, name)),
+            _ => {}
+        }
+        let mut causes = Vec::new();
+        for field in ["uid", "deletionTimestamp"] {
+            let (sent, stored) = (&object["metadata"][field], &before["metadata"][field]);
+            if !(sent.is_null() || text(sent).is_empty() || sent == stored) {
+                causes.push(Cause::invalid(&format!("metadata.{field}"), sent, "field is immutable"));
+            }
+        }
         // What the server owns stays as it is, whatever the client sent.
         for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
             match before["metadata"].get(field) {
@@ -221,14 +204,14 @@ impl Objects {
             }
         }
         object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
-        let causes = validate(kind, &object, Some(before));
+        causes.extend(validate(kind, &object, Some(before)));
         if !causes.is_empty() {
             return Err(Failure::invalid(kind, name, causes));
         }
         if object == *before {
             return Ok(object);
         }
-        if kind == Kind::StatefulSet && object["spec"] != before["spec"] {
+        if kind.generation_counts(before, &object) {
             let generation = before["metadata"]["generation"].as_i64().unwrap_or(1);
             object["metadata"]["generation"] = (generation + 1).into();
         }
@@ -244,13 +227,16 @@ impl Objects {
         options: &Value,
     ) -> Result<Value, Failure> {
         let mut object = self.get(kind, namespace, name)?.clone();
-        let wanted = &options["preconditions"];
-        for field in ["uid", "resourceVersion"] {
-            let (want, have) = (text(&wanted[field]), text(&object["metadata"][field]));
+        for (field, title, may_be) in
+            [("uid", "UID", "deleted and then recreated"), ("resourceVersion", "ResourceVersion", "modified")]
+        {
+            let (want, have) = (text(&options["preconditions"][field]), text(&object["metadata"][field]));
             if !want.is_empty() && want != have {
-                let why =
-                    format!("Precondition failed: {field} in precondition: {want}, {field} in object meta: {have}");
-                return Err(Failure::conflict(kind, name, &why));
+                let why = format!(
+                    "the {title} in the precondition ({want}) does not match the {title} in record ({have}). The object \
+                     might have been {may_be}"
+                );
+                return Err(Failure::precondition(kind, name, &why));
             }
         }
         if kind == Kind::Pod && options["gracePeriodSeconds"] != 0 {
@@ -336,23 +322,50 @@ fn place(object: &mut Value, namespace: &str) -> Result<(), Failure> {
     match text(&object["metadata"]["namespace"]) {
         "" => object["metadata"]["namespace"] = namespace.into(),
         same if same == namespace => {}
-        other => {
-            return Err(Failure::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({other}, {namespace})"
-            )));
+        _ => {
+            return Err(Failure::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
     }
     Ok(())
+}
+
+/// The name in the body must be that of the path.
+fn same_name(object: &Value, name: &str) -> Result<(), Failure> {
+    match text(&object["metadata"]["name"]) {
+        same if same == name => Ok(()),
+        "" => Err(Failure::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        other => Err(Failure::bad_request(format!(
+            "the name of the object ({other}) does not match the name on the URL ({name})"
+        ))),
+    }
+}
+
+/// 409 for an update that means another object of this name.
+fn wrong_uid(kind: Kind, namespace: &str, name: &str, wanted: &str, had: &str) -> Failure {
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{}/{namespace}/{name}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {had}",
+        kind.plural()
+    );
+    Failure::conflict(kind, name, &why)
+}
+
+/// The words after "... cannot be handled as a Lease: ".
+fn after_colon(message: &str) -> &str {
+    message.split_once(": ").map_or(message, |(_, why)| why)
 }
 
 /// The version in a body, 0 for none.
 fn requested_version(object: &Value) -> Result<u64, Failure> {
     match text(&object["metadata"]["resourceVersion"]) {
         "" => Ok(0),
-        digits => digits.parse().map_err(|_| {
-            let cause = Cause::invalid("metadata.resourceVersion", &digits.into(), "must be an unsigned integer");
-            Failure::invalid(Kind::Lease, text(&object["metadata"]["name"]), vec![cause])
-        }),
+        digits => digits
+            .parse()
+            .map_err(|_| Failure::internal(format!("strconv.ParseUint: parsing {digits:?}: invalid syntax"))),
     }
 }
 
@@ -410,9 +423,7 @@ mod tests {
         remove(&mut next["metadata"], "resourceVersion");
         let blind = objects.replace(Kind::Lease, "ns", "a", next).unwrap_err();
         assert_eq!(blind.code, 422);
-        assert!(
-            blind.message.contains("metadata.resourceVersion: Invalid value: 0x0: must be specified for an update")
-        );
+        assert!(blind.message.contains("metadata.resourceVersion: Invalid value: 0: must be specified for an update"));
     }
 
     #[test]

@@ -27,10 +27,12 @@ impl Selector {
         let mut selector = Selector::default();
         for term in fields.split(',').filter(|term| !term.is_empty()) {
             let (field, value, equal) = equality(term).ok_or_else(|| {
-                Failure::bad_request(format!("invalid selector: {fields:?}; can't understand {term:?}"))
+                Failure::bad_request(format!("invalid selector: '{fields}'; can't understand '{term}'"))
             })?;
             if !["metadata.name", "metadata.namespace"].contains(&field) {
-                return Err(Failure::bad_request(format!("field label not supported: {field}")));
+                return Err(Failure::bad_request(format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )));
             }
             selector.fields.push((field.into(), value.into(), equal));
         }
@@ -78,6 +80,9 @@ fn label_rule(term: &str) -> Result<LabelRule, Failure> {
         return Ok(LabelRule::In(key.trim().into(), set(rest).ok_or_else(bad)?));
     }
     if let Some((key, value, equal)) = equality(term) {
+        if key.is_empty() || key.contains(' ') || value.contains(' ') {
+            return Err(bad());
+        }
         let values = vec![value.to_owned()];
         return Ok(if equal { LabelRule::In(key.into(), values) } else { LabelRule::NotIn(key.into(), values) });
     }

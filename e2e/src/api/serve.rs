@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    Failure, Faults, Kind, Logged, Shared, Verb, lock,
+    Cause, Failure, Faults, Kind, Logged, Shared, Verb, lock,
     request::{Query, Target},
     selector::Selector,
+    validation::unreadable,
     watch::{Stream, stream_changes},
 };
 
@@ -133,8 +134,12 @@ pub(super) fn carry_out(
 ) -> Result<(u16, Value), Failure> {
     let content_type = content_type.split(';').next().unwrap_or("").trim();
     let json_body = || -> Result<Value, Failure> {
-        serde_json::from_slice(body)
-            .map_err(|error| Failure::bad_request(format!("the object provided is unrecognized: {error}")))
+        serde_json::from_slice(body).map_err(|error| match target {
+            Target::Collection { kind, .. } | Target::Object { kind, .. } if *method != Method::PATCH => {
+                unreadable(*kind, &error.to_string())
+            }
+            _ => Failure::bad_request(format!("error decoding patch: {error}")),
+        })
     };
     let plain_body = || match content_type {
         "" | "application/json" => json_body(),
@@ -145,7 +150,12 @@ pub(super) fn carry_out(
         Target::Page(page) => Ok((200, page.clone())),
         Target::Collection { kind, namespace } if *method == Method::GET => {
             let selector = Selector::parse(query.get("fieldSelector"), query.get("labelSelector"))?;
-            let items = objects.list(*kind, namespace.as_deref(), &selector);
+            let mut items = objects.list(*kind, namespace.as_deref(), &selector);
+            // The list says it for all of them.
+            for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                item.remove("kind");
+                item.remove("apiVersion");
+            }
             Ok((
                 200,
                 json!({
@@ -176,6 +186,12 @@ pub(super) fn carry_out(
             }
             Method::DELETE => {
                 let options = if body.is_empty() { json!({}) } else { plain_body()? };
+                match options["kind"].as_str() {
+                    None | Some("" | "DeleteOptions") => {}
+                    Some(other) => {
+                        return Err(Failure::bad_request(format!("no kind {other:?} is registered for these options")));
+                    }
+                }
                 Ok((200, objects.delete(*kind, namespace, name, &options)?))
             }
             Method::PATCH => patch(&mut objects, *kind, namespace, name, query, content_type, &json_body()?),
@@ -202,9 +218,8 @@ fn patch(
         }
         "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
             if query.get("fieldManager").is_empty() {
-                return Err(Failure::bad_request(
-                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-                ));
+                let cause = Cause::required("fieldManager", "is required for apply patch");
+                return Err(Failure::invalid_options("PatchOptions", cause));
             }
             let (object, created) = objects.apply(kind, namespace, name, body.clone())?;
             Ok((if created { 201 } else { 200 }, object))

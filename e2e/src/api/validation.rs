@@ -1,7 +1,9 @@
 //! What the API server checks in an object before it stores it, for the kinds that this one serves.
 //!
-//! Types first (400, [`decode`]), then values (422, [`validate`]). Written from the API server's documented rules; not
-//! imitated: server-side field ownership, admission, quotas.
+//! Types first (400, [`decode`]), then values (422, [`validate`]). Held against a real API server by
+//! `crate::conformance`; what is not imitated is listed there.
+
+use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
@@ -10,17 +12,22 @@ use super::{Cause, Failure, Kind};
 /// Turns a body into an object of this kind, or says why it is none.
 pub(super) fn decode(kind: Kind, mut body: Value) -> Result<Value, Failure> {
     let version = kind.api_version();
-    let Some(object) = body.as_object_mut() else {
-        return Err(cannot_handle(kind, "the body is not a JSON object"));
-    };
+    if body.is_null() {
+        body = json!({});
+    }
+    let Some(object) = body.as_object_mut() else { return Err(unreadable(kind, "the body is not a JSON object")) };
     // A body that leaves them out is taken for what the path serves.
-    object.entry("kind").or_insert_with(|| kind.name().into());
-    object.entry("apiVersion").or_insert_with(|| version.as_str().into());
+    for (field, own) in [("kind", kind.name()), ("apiVersion", &version)] {
+        let value = object.entry(field).or_insert(Value::Null);
+        if value.is_null() || *value == "" {
+            *value = own.into();
+        }
+    }
     if object["kind"] != kind.name() || object["apiVersion"] != version.as_str() {
         let (k, v) = (text(&object["kind"]), text(&object["apiVersion"]));
+        let short = v.rsplit('/').next().unwrap_or(v);
         return Err(Failure::bad_request(format!(
-            "{} in version {v:?} cannot be handled as a {}: the object provided is unrecognized or of another kind",
-            if k.is_empty() { "no kind" } else { k },
+            "{k} in version {short:?} cannot be handled as a {}: no kind {k:?} is registered for version {v:?}",
             kind.name(),
         )));
     }
@@ -33,15 +40,68 @@ pub(super) fn decode(kind: Kind, mut body: Value) -> Result<Value, Failure> {
         match body.pointer(path) {
             None | Some(Value::Null) => {}
             Some(Value::String(time)) if is_micro_time(time) => {}
+            Some(Value::String(time)) => {
+                let why =
+                    format!("parsing time {time:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse (at {path})");
+                return Err(cannot_handle(kind, &why));
+            }
             Some(other) => {
-                return Err(cannot_handle(
-                    kind,
-                    &format!("parsing time {other} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse (at {path})"),
-                ));
+                let why = format!("json: cannot unmarshal {other} into Go struct field {path} of type string");
+                return Err(cannot_handle(kind, &why));
             }
         }
     }
-    kind.normalized(body).map_err(|error| cannot_handle(kind, &format!("json: cannot unmarshal: {error}")))
+    // The Rust type has no series without this time; the API server reads one, and finds fault with it then.
+    if kind == Kind::Event && body["series"].is_object() && body["series"]["lastObservedTime"].is_null() {
+        let cause = Cause::required("series.lastObservedTime", "");
+        return Err(Failure::invalid(kind, text(&body["metadata"]["name"]), vec![cause]));
+    }
+    let mut object =
+        kind.normalized(body).map_err(|error| cannot_handle(kind, &format!("json: cannot unmarshal {error}")))?;
+    set_defaults(kind, &mut object);
+    Ok(object)
+}
+
+/// What the API server adds to an object, or drops, before it looks at its values.
+fn set_defaults(kind: Kind, object: &mut Value) {
+    if let Some(meta) = object["metadata"].as_object_mut() {
+        let is_empty = |value: &Value| *value == json!({}) || *value == json!([]);
+        meta.retain(|_, value| !is_empty(value));
+    }
+    match kind {
+        Kind::Lease => {
+            if object["spec"].is_null() {
+                object["spec"] = json!({});
+            }
+            // Known only with the feature gate CoordinatedLeaderElection, which is off by default.
+            for field in ["strategy", "preferredHolder"] {
+                object["spec"].as_object_mut().map(|spec| spec.remove(field));
+            }
+        }
+        Kind::EndpointSlice => {
+            for endpoint in object["endpoints"].as_array_mut().into_iter().flatten() {
+                if endpoint["conditions"].is_null() {
+                    endpoint["conditions"] = json!({});
+                }
+            }
+            for port in object["ports"].as_array_mut().into_iter().flatten() {
+                for (field, value) in [("name", ""), ("protocol", "TCP")] {
+                    if port[field].is_null() {
+                        port[field] = value.into();
+                    }
+                }
+            }
+        }
+        Kind::Event | Kind::Pod | Kind::StatefulSet => {}
+    }
+}
+
+/// 400 for a body that is no JSON object.
+pub(super) fn unreadable(kind: Kind, why: &str) -> Failure {
+    Failure::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {why}",
+        kind.name()
+    ))
 }
 
 fn cannot_handle(kind: Kind, why: &str) -> Failure {
@@ -49,11 +109,24 @@ fn cannot_handle(kind: Kind, why: &str) -> Failure {
     Failure::bad_request(format!("{name} in version \"v1\" cannot be handled as a {name}: {why}"))
 }
 
-/// A MicroTime is RFC 3339 with exactly six decimals: the API server refuses fewer and more.
+/// A MicroTime is RFC 3339 with exactly six decimals, a `T`, and a `Z` or an offset with a colon; no leap second.
 fn is_micro_time(text: &str) -> bool {
-    let decimals = text.split_once('.').map_or("", |(_, rest)| rest);
-    let digits = decimals.bytes().take_while(u8::is_ascii_digit).count();
-    digits == 6 && text.contains('T') && text.parse::<jiff::Timestamp>().is_ok()
+    const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000";
+    let Some((time, zone)) = text.as_bytes().split_at_checked(SHAPE.len()) else { return false };
+    let is_like = |text: &[u8], shape: &[u8]| {
+        text.len() == shape.len()
+            && text
+                .iter()
+                .zip(shape)
+                .all(|(byte, like)| if *like == b'0' { byte.is_ascii_digit() } else { byte == like })
+    };
+    let is_zone = zone == b"Z" || is_like(zone, b"+00:00") || is_like(zone, b"-00:00");
+    let is_far = is_zone && zone.len() > 1 && &zone[1..3] > b"24".as_slice();
+    is_like(time, SHAPE)
+        && is_zone
+        && !is_far
+        && &time[17..19] < b"60".as_slice()
+        && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// Every field of the object that holds something that is not allowed. `before` is the stored object at an update.
@@ -75,23 +148,33 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with \
-    an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc')";
+    an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and \
-    must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345')";
+    must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
+    validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
+    start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
 fn metadata(object: &Value, causes: &mut Vec<Cause>) {
     let meta = &object["metadata"];
     let name = text(&meta["name"]);
+    // A dash at its end is none at the name's end.
+    let start = text(&meta["generateName"]);
+    if !start.is_empty() && !is_subdomain(start.strip_suffix('-').unwrap_or(start)) {
+        causes.push(Cause::invalid("metadata.generateName", &start.into(), SUBDOMAIN));
+    }
     if name.is_empty() {
         causes.push(Cause::required("metadata.name", "name or generateName is required"));
     } else if name.len() > 253 {
-        causes.push(Cause::invalid("metadata.name", &name.into(), "must be no more than 253 bytes"));
+        causes.push(Cause::invalid("metadata.name", &name.into(), "must be no more than 253 characters"));
     } else if !is_subdomain(name) {
         causes.push(Cause::invalid("metadata.name", &name.into(), SUBDOMAIN));
     }
     for (key, value) in entries(&meta["labels"]) {
-        if !is_qualified_name(key) {
-            causes.push(Cause::invalid("metadata.labels", &key.as_str().into(), QUALIFIED));
+        if let Some(why) = why_no_qualified_name(key) {
+            causes.push(Cause::invalid("metadata.labels", &key.as_str().into(), &why));
         }
         if !is_label_value(text(value)) {
             causes.push(Cause::invalid("metadata.labels", value, LABEL));
@@ -100,8 +183,8 @@ fn metadata(object: &Value, causes: &mut Vec<Cause>) {
     let mut size = 0;
     for (key, value) in entries(&meta["annotations"]) {
         size += key.len() + text(value).len();
-        if !is_qualified_name(&key.to_ascii_lowercase()) {
-            causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), QUALIFIED));
+        if let Some(why) = why_no_qualified_name(&key.to_ascii_lowercase()) {
+            causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), &why));
         }
     }
     if size > 256 * 1024 {
@@ -112,17 +195,18 @@ fn metadata(object: &Value, causes: &mut Vec<Cause>) {
         });
     }
     let owners = meta["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice);
-    for (i, owner) in owners.iter().enumerate() {
+    for owner in owners {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if text(&owner[field]).is_empty() {
-                let path = format!("metadata.ownerReferences[{i}].{field}");
-                causes.push(Cause::invalid(&path, &owner[field], "must not be empty"));
+                let path = format!("metadata.ownerReferences.{field}");
+                let why = if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
+                causes.push(Cause::invalid(&path, &"".into(), why));
             }
         }
     }
     if owners.iter().filter(|owner| owner["controller"] == true).count() > 1 {
         let why = "Only one reference can have Controller set to true";
-        causes.push(Cause::invalid("metadata.ownerReferences", &Value::Null, why));
+        causes.push(Cause::invalid("metadata.ownerReferences", &meta["ownerReferences"], why));
     }
 }
 
@@ -138,26 +222,31 @@ fn lease(spec: &Value, causes: &mut Vec<Cause>) {
         let why = "must be greater than or equal to 0";
         causes.push(Cause::invalid("spec.leaseTransitions", &transitions.into(), why));
     }
-    if !text(&spec["preferredHolder"]).is_empty() && text(&spec["strategy"]).is_empty() {
-        causes.push(Cause::forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined"));
-    }
 }
 
 fn event(event: &Value, before: Option<&Value>, causes: &mut Vec<Cause>) {
     let regarding = text(&event["regarding"]["namespace"]);
     let namespace = text(&event["metadata"]["namespace"]);
-    if !regarding.is_empty() && regarding != namespace {
-        let why = "does not match event.namespace";
-        causes.push(Cause::invalid("involvedObject.namespace", &regarding.into(), why));
+    if regarding.is_empty() && !["default", "kube-system"].contains(&namespace) {
+        causes.push(Cause::invalid("involvedObject.namespace", &"".into(), "does not match event.namespace"));
     }
     if event["series"].is_object() && event["series"]["count"].as_i64().unwrap_or(0) < 2 {
-        causes.push(Cause::invalid("series.count", &event["series"]["count"], "should be at least 2"));
+        causes.push(Cause::invalid("series.count", &"".into(), "should be at least 2"));
     }
+    // The fields are named as in the core group's Event, which is what is stored.
     if let Some(before) = before {
-        for field in ["regarding", "reason", "action", "reportingController", "reportingInstance", "type", "eventTime"]
-        {
+        for (field, shown) in [
+            ("regarding", "involvedObject"),
+            ("reason", "reason"),
+            ("note", "message"),
+            ("action", "action"),
+            ("reportingController", "reportingController"),
+            ("reportingInstance", "reportingInstance"),
+            ("type", "type"),
+            ("eventTime", "eventTime"),
+        ] {
             if event[field] != before[field] {
-                causes.push(Cause::invalid(field, &event[field], "field is immutable"));
+                causes.push(Cause::invalid(shown, &event[field], "field is immutable"));
             }
         }
         return;
@@ -165,17 +254,23 @@ fn event(event: &Value, before: Option<&Value>, causes: &mut Vec<Cause>) {
     if event["eventTime"].is_null() {
         causes.push(Cause::required("eventTime", ""));
     }
-    for field in ["deprecatedSource", "deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount"] {
+    for (field, shown) in [
+        ("deprecatedSource", "source"),
+        ("deprecatedFirstTimestamp", "firstTimestamp"),
+        ("deprecatedLastTimestamp", "lastTimestamp"),
+        ("deprecatedCount", "count"),
+    ] {
         let value = &event[field];
         if !(value.is_null() || *value == json!({})) {
-            causes.push(Cause::invalid(field, value, "needs to be unset"));
+            causes.push(Cause::invalid(shown, &"".into(), "needs to be unset"));
         }
     }
     let controller = text(&event["reportingController"]);
     if controller.is_empty() {
         causes.push(Cause::required("reportingController", ""));
-    } else if !is_qualified_name(controller) {
-        causes.push(Cause::invalid("reportingController", &controller.into(), QUALIFIED));
+    }
+    if let Some(why) = why_no_qualified_name(controller) {
+        causes.push(Cause::invalid("reportingController", &controller.into(), &why));
     }
     for field in ["reportingInstance", "action", "reason"] {
         match text(&event[field]) {
@@ -189,8 +284,9 @@ fn event(event: &Value, before: Option<&Value>, causes: &mut Vec<Cause>) {
     if text(&event["note"]).len() > 1024 {
         causes.push(Cause::invalid("message", &"".into(), "can have at most 1024 characters"));
     }
-    if !["Normal", "Warning"].contains(&text(&event["type"])) {
-        causes.push(Cause::invalid("type", &event["type"], "has invalid value: must be Normal or Warning"));
+    let severity = text(&event["type"]);
+    if !["Normal", "Warning"].contains(&severity) {
+        causes.push(Cause::invalid("type", &"".into(), &format!("has invalid value: {severity}")));
     }
 }
 
@@ -213,15 +309,14 @@ fn endpoint_slice(slice: &Value, before: Option<&Value>, causes: &mut Vec<Cause>
         }
         for (j, address) in addresses.iter().enumerate() {
             let path = format!("endpoints[{i}].addresses[{j}]");
-            let ip = text(address).parse::<std::net::IpAddr>().ok();
-            let fits = match family {
-                "IPv4" => ip.is_some_and(|ip| ip.is_ipv4()),
-                "IPv6" => ip.is_some_and(|ip| ip.is_ipv6()),
-                _ => true,
-            };
-            if !fits {
-                causes.push(Cause::invalid(&path, address, &format!("must be a valid {family} address")));
+            if let Some((whole, why)) = why_no_address(family, text(address)) {
+                // The wrong family is found fault with without an index.
+                let path = if whole { &path[..path.len() - format!("[{j}]").len()] } else { &path };
+                causes.push(Cause::invalid(path, address, why));
             }
+        }
+        if endpoint["hostname"].is_string() && !is_dns_label(text(&endpoint["hostname"])) {
+            causes.push(Cause::invalid(&format!("endpoints[{i}].hostname"), &endpoint["hostname"], DNS_LABEL));
         }
     }
     let mut names = std::collections::BTreeSet::new();
@@ -234,10 +329,43 @@ fn endpoint_slice(slice: &Value, before: Option<&Value>, causes: &mut Vec<Cause>
                 message: format!("Duplicate value: {:?}", text(&port["name"])),
             });
         }
-        if port["port"].as_i64().is_some_and(|port| !(1..=65535).contains(&port)) {
-            let path = format!("ports[{i}].port");
-            causes.push(Cause::invalid(&path, &port["port"], "must be between 1 and 65535, inclusive"));
+        let name = text(&port["name"]);
+        if !name.is_empty() && !is_dns_label(name) {
+            causes.push(Cause::invalid(&format!("ports[{i}].name"), &port["name"], DNS_LABEL));
         }
+        let protocol = text(&port["protocol"]);
+        if !["SCTP", "TCP", "UDP"].contains(&protocol) {
+            let path = format!("ports[{i}].protocol");
+            causes.push(Cause::not_supported(&path, protocol, &["SCTP", "TCP", "UDP"]));
+        }
+    }
+}
+
+/// True: it is an address, but of another family.
+fn why_no_address(family: &str, address: &str) -> Option<(bool, &'static str)> {
+    if family == "FQDN" {
+        return (!is_subdomain(address)).then_some((false, SUBDOMAIN));
+    }
+    let Ok(ip) = address.parse::<IpAddr>() else {
+        return Some((false, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+    };
+    match family {
+        "IPv4" if ip.is_ipv6() => return Some((true, "must be an IPv4 address")),
+        "IPv6" if ip.is_ipv4() => return Some((true, "must be an IPv6 address")),
+        _ => {}
+    }
+    let (is_near, is_near_group) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xffcf == 0xff02),
+    };
+    if ip.is_unspecified() {
+        Some((false, "may not be unspecified (0.0.0.0 or ::)"))
+    } else if is_near {
+        Some((false, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
+    } else if is_near_group {
+        Some((false, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"))
+    } else {
+        None
     }
 }
 
@@ -276,9 +404,19 @@ fn is_label_value(value: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
 }
 
-fn is_qualified_name(key: &str) -> bool {
+fn is_dns_label(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && is_subdomain(name)
+}
+
+fn why_no_qualified_name(key: &str) -> Option<String> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    !name.is_empty() && is_label_value(name) && prefix.is_none_or(|p| p.len() <= 253 && is_subdomain(p))
+    if prefix.is_some_and(|prefix| prefix.len() > 253 || !is_subdomain(prefix)) {
+        Some(format!("prefix part {SUBDOMAIN}"))
+    } else if name.is_empty() || !is_label_value(name) {
+        Some(QUALIFIED.to_owned())
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -295,7 +433,16 @@ mod tests {
         for good in ["2026-11-22T10:00:00.000000Z", "2026-11-22T10:00:00.123456+01:00"] {
             assert!(is_micro_time(good), "{good}");
         }
-        for bad in ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.1234567Z", "2026-11-22T10:00:00.123Z", "soon", ""] {
+        for bad in [
+            "2026-11-22T10:00:00Z",
+            "2026-11-22T10:00:00.1234567Z",
+            "2026-11-22T10:00:00.123Z",
+            "2026-11-22T10:00:60.123456Z",
+            "2026-11-22t10:00:00.123456z",
+            "2026-11-22T10:00:00.123456+25:00",
+            "soon",
+            "",
+        ] {
             assert!(!is_micro_time(bad), "{bad}");
             assert_eq!(refused(Kind::Lease, json!({"metadata": {}, "spec": {"renewTime": bad}})).code, 400);
         }
@@ -327,16 +474,15 @@ mod tests {
     fn values_that_are_not_allowed_are_listed_with_their_fields() {
         let lease = json!({
             "metadata": {"name": "Not_A_Name", "labels": {"a b": "x"}, "ownerReferences": [{"kind": "StatefulSet"}]},
-            "spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1, "preferredHolder": "a"},
+            "spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1},
         });
         let fields: Vec<String> = validate(Kind::Lease, &lease, None).into_iter().map(|c| c.field).collect();
         for field in [
             "metadata.name",
             "metadata.labels",
-            "metadata.ownerReferences[0].uid",
+            "metadata.ownerReferences.uid",
             "spec.leaseDurationSeconds",
             "spec.leaseTransitions",
-            "spec.preferredHolder",
         ] {
             assert!(fields.iter().any(|f| f == field), "{field} is missing in {fields:?}");
         }

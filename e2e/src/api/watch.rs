@@ -1,7 +1,8 @@
 //! A watch: the objects at its start, then each change, bookmarks between, and the end at its time-out.
 //!
 //! With `resourceVersion` it begins after that version (410 as an ERROR event when that is too old); without one, or
-//! with 0, it begins with what is there.
+//! with 0, or when initial events are asked for, it begins with what is there, and a bookmark says where that ends.
+//! Bookmarks come once a minute, and two seconds before the end: a watch that is shorter gets none.
 
 use std::{
     sync::Arc,
@@ -12,7 +13,9 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Failure, Kind, Shared, lock, objects::Change, request::Query, selector::Selector, serve::WATCH_DEFAULT};
+use super::{
+    Cause, Failure, Kind, Shared, lock, objects::Change, request::Query, selector::Selector, serve::WATCH_DEFAULT,
+};
 
 /// What one watch asked for.
 #[derive(Debug)]
@@ -23,13 +26,14 @@ pub(super) struct Stream {
     selector: Selector,
     /// Where to begin; `None`: with what is there.
     from: Option<u64>,
-    initial_events: bool,
     bookmarks: bool,
     lives: Duration,
 }
 
 /// How often an idle watch gets a bookmark; the API server does it about once a minute, too.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long before a watch's end its last bookmark comes.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 impl Stream {
     pub(super) fn new(kind: Kind, namespace: Option<String>, client: String, query: &Query) -> Result<Stream, Failure> {
@@ -37,22 +41,34 @@ impl Stream {
         let from = match query.get("resourceVersion") {
             "" | "0" => None,
             digits => Some(digits.parse().map_err(|_| {
-                Failure::bad_request(format!("resourceVersion: Invalid value: {digits:?}: must be an unsigned integer"))
+                let why = format!("strconv.ParseUint: parsing {digits:?}: invalid syntax");
+                Failure::internal(format!("resourceVersion: Invalid value: {digits:?}: {why}"))
             })?),
         };
-        let lives = match query.get("timeoutSeconds") {
-            "" | "0" => WATCH_DEFAULT,
-            digits => Duration::from_secs(
-                digits.parse().map_err(|_| Failure::bad_request(format!("timeoutSeconds: invalid: {digits:?}")))?,
-            ),
-        };
+        let matching =
+            |why: &str| Err(Failure::invalid_options("ListOptions", Cause::forbidden("resourceVersionMatch", why)));
+        let initial_events = query.flag("sendInitialEvents");
+        match (query.get("sendInitialEvents"), query.get("resourceVersionMatch")) {
+            ("", "") => {}
+            ("", _) => {
+                return matching("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+            }
+            (_, "NotOlderThan") => {}
+            _ => return matching("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+        }
+        let lives =
+            match query.get("timeoutSeconds") {
+                "" | "0" => WATCH_DEFAULT,
+                digits => Duration::from_secs(digits.parse().map_err(|_| {
+                    Failure::bad_request(format!("strconv.ParseInt: parsing {digits:?}: invalid syntax"))
+                })?),
+            };
         Ok(Stream {
             kind,
             namespace,
             client,
             selector,
-            from,
-            initial_events: query.flag("sendInitialEvents"),
+            from: from.filter(|_| !initial_events),
             bookmarks: query.flag("allowWatchBookmarks"),
             lives,
         })
@@ -71,7 +87,10 @@ impl Stream {
             (true, false) => "DELETED",
             (false, false) => return None,
         };
-        Some(json!({"type": kind, "object": change.object}))
+        // What leaves the selection is shown as it was when it last matched, with the version of the change.
+        let mut object = change.before.as_ref().filter(|_| kind == "DELETED").unwrap_or(&change.object).clone();
+        object["metadata"]["resourceVersion"] = change.version.to_string().into();
+        Some(json!({"type": kind, "object": object}))
     }
 
     fn bookmark(&self, version: u64) -> Value {
@@ -89,14 +108,14 @@ pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: 
     // Subscribed before the first look, so that no change falls between.
     let mut changed = shared.changed.subscribe();
     let mut seen = match stream.from {
-        Some(version) if !stream.initial_events => version,
-        _ => {
+        Some(version) => version,
+        None => {
             let (items, version) = {
                 let objects = lock(&shared.objects);
                 (objects.list(stream.kind, stream.namespace.as_deref(), &stream.selector), objects.version())
             };
             let mut events: Vec<Value> = items.into_iter().map(|o| json!({"type": "ADDED", "object": o})).collect();
-            if stream.initial_events {
+            if stream.bookmarks {
                 let mut bookmark = stream.bookmark(version);
                 bookmark["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
                 events.push(bookmark);
@@ -109,7 +128,14 @@ pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: 
             version
         }
     };
-    let mut bookmark_at = Instant::now() + BOOKMARK_EVERY;
+    // Also in the past, for a watch that is too short: then there is none.
+    let last_bookmark = ends.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(ends);
+    let next_bookmark = || {
+        let now = Instant::now();
+        let next = (now + BOOKMARK_EVERY).min(last_bookmark);
+        Some(next).filter(|next| stream.bookmarks && *next > now)
+    };
+    let mut bookmark_at = next_bookmark();
     loop {
         changed.borrow_and_update();
         let (dropped, silent) = {
@@ -141,9 +167,8 @@ pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: 
                     return;
                 }
             }
-            let over = Instant::now() >= ends;
-            if stream.bookmarks && (over || Instant::now() >= bookmark_at) {
-                bookmark_at = Instant::now() + BOOKMARK_EVERY;
+            if bookmark_at.is_some_and(|at| Instant::now() >= at) {
+                bookmark_at = next_bookmark();
                 if send(&sender, &stream.bookmark(seen)).await.is_err() {
                     return;
                 }
@@ -152,7 +177,8 @@ pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: 
         if Instant::now() >= ends && !silent {
             return;
         }
-        let wake = if silent { Instant::now() + Duration::from_secs(3600) } else { ends.min(bookmark_at) };
+        let wake =
+            if silent { Instant::now() + Duration::from_secs(3600) } else { ends.min(bookmark_at.unwrap_or(ends)) };
         tokio::select! {
             () = sender.closed() => return,
             () = tokio::time::sleep_until(wake.into()) => {}

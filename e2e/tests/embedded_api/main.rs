@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod conformance;
 mod double_leaders;
 
 use std::time::{Duration, Instant};

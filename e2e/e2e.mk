@@ -1,0 +1,30 @@
+# The tests on a real Kubernetes. Included by the Makefile.
+#   make images  builds both images                       (IMAGES=registry.example/prefix; default localhost)
+#   make e2e     installs the chart and breaks things     (ARGS="20-pods" or the name of a scenario; KEEP=1)
+#   make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix   on a cluster of yours: only what stays in one namespace
+
+IMAGES ?= localhost
+
+.PHONY: images e2e e2e-packages e2e-clean chart
+
+images:
+	$(STEP) "images" ./e2e/kubernetes/images.sh $(IMAGES)
+
+# An inherited KUBECONFIG is no permission to break things there: only one that stands on make's command line counts.
+e2e:
+	@REGISTRY="$(IMAGES)" USER_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \
+	  ./e2e/kubernetes/run.sh $(ARGS)
+
+# What the cluster of our own needs, on Debian. CI calls it.
+e2e-packages:
+	@missing=$$(./e2e/cluster/cluster packages | xargs); [ -z "$$missing" ] || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }
+
+# The chart without a cluster: only where there is a helm.
+chart:
+	$(STEP) "chart" ./helm/tests/run.sh
+
+e2e-clean:
+	./e2e/cluster/cluster down
+	./e2e/cluster/images.sh clean
+	rm -rf e2e/cluster/bin e2e/cluster/images e2e/kubernetes/results

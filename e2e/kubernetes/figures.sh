@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# figures.sh [RUNS]: how long nobody could write, for each of six faults, RUNS times (5); and what the sidecars ask of
+# the API server in a minute. On a cluster of our own that a run of the tests left up, with its release:
+#
+#   make e2e KEEP=1 ARGS=10-install && e2e/cluster/cluster exec e2e/kubernetes/figures.sh
+#
+# The gap is between two acknowledged writes of all writers, as writer.sh measures it: from outside, with a new
+# connection for each write. Each fault is undone, and the cluster settled, before the next.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+root=$(readlink -f "$here/../..")
+cluster=$root/e2e/cluster/cluster
+registry=${REGISTRY:-localhost}
+version=$(sed -n 's/^appVersion: //p' "$root/helm/Chart.yaml")
+results=${RESULTS:-$here/results/figures}
+# shellcheck disable=SC2034 # of lib.sh
+values=()
+mkdir -p "$results/home"
+export HOME=$results/home
+: >"$results/acknowledged"
+. "$here/lib.sh"
+runs=${1:-5}
+number() { echo "${1#node}"; }
+node_is_ready() { [ "$(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }
+
+# break_it FAULT LEADER NODE UID; mend_it: the same
+break_it() {
+  case $1 in
+  killed) "$cluster" signal "$NAMESPACE" "$2" store KILL ;;
+  frozen) "$cluster" signal "$NAMESPACE" "$2" store STOP ;;
+  deleted) k delete pod "$2" --wait=false >/dev/null ;;
+  deleted-by-force) k delete pod "$2" --force --grace-period=0 >/dev/null 2>&1 ;;
+  node-cut) "$cluster" fault cut "$(number "$3")" ;;
+  node-power-cut) "$cluster" fault crash "$(number "$3")" ;;
+  esac
+}
+mend_it() {
+  case $1 in
+  frozen) "$cluster" signal "$NAMESPACE" "$2" store CONT ;;
+  node-cut) "$cluster" fault heal "$(number "$3")" ;;
+  node-power-cut) "$cluster" fault boot "$(number "$3")" ;;
+  deleted*) wait_for "$2" 120 is_new "$2" "$4" ;;
+  esac
+  wait_for "$3" 120 node_is_ready "$3"
+}
+
+for fault in killed frozen deleted deleted-by-force node-cut node-power-cut; do
+  gaps=()
+  for _ in $(seq "$runs"); do
+    settle 240
+    leader=$(holder) node=$(node_of "$leader") uid=$(uid_of "$leader")
+    writer_start "$node" >/dev/null
+    writer_goes_on
+    break_it $fault "$leader" "$node" "$uid"
+    writer_goes_on >/dev/null
+    mend_it $fault "$leader" "$node" "$uid"
+    settle 240
+    writer_stop >/dev/null
+    read -r _ gap <"$results/gap"
+    gaps+=("$gap")
+  done
+  mapfile -t sorted < <(printf '%s\n' "${gaps[@]}" | sort -n)
+  printf '%-18s median %5d ms, worst %5d ms   (%s)\n' "$fault" "${sorted[$((runs / 2))]}" "${sorted[-1]}" "${gaps[*]}"
+done
+verify
+
+audit=${CLUSTER_STATE:-$root/e2e/cluster/run}/cp/audit.log
+if [ -r "$audit" ]; then
+  from=$(wc -l <"$audit")
+  sleep 60
+  echo "requests to the API server in 60 s, by pod and verb (a watch is told when it ends; the holder is $(holder)):"
+  tail -n "+$((from + 1))" "$audit" | grep -F "system:serviceaccount:$NAMESPACE:" |
+    sed -n 's/.*"verb":"\([a-z]*\)".*"authentication.kubernetes.io\/pod-name":\["\([^"]*\)"\].*/\2 \1/p' | sort | uniq -c
+fi

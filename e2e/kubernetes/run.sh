@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# run.sh [FILE|SCENARIO...]: what `make e2e` runs. On the first of these that there is:
+#   1. the cluster that USER_KUBECONFIG names, with images from REGISTRY: only what stays in its namespace
+#   2. kind, where a Docker engine runs: the same
+#   3. a cluster of our own (e2e/cluster), as root on Debian: machines and networks are broken, too
+#
+# KEEP=1 leaves the cluster up, for a look or for another run (`up` is quick then).
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+root=$(readlink -f "$here/../..")
+version=$(sed -n 's/^appVersion: //p' "$root/helm/Chart.yaml")
+export REGISTRY=${REGISTRY:-localhost}
+step() {
+  echo
+  bash "$root/scripts/step.sh" "$@"
+}
+needed() { command -v "$1" >/dev/null || { echo "make e2e: $1 is needed: $2" >&2; exit 1; }; }
+
+on_the_users() {
+  needed kubectl https://kubernetes.io/docs/tasks/tools/
+  needed helm https://helm.sh/docs/intro/install/
+  [ "$REGISTRY" != localhost ] || { echo "make e2e: with KUBECONFIG, say where that cluster finds the images: IMAGES=registry.example/prefix (make images IMAGES=... builds them; push them)" >&2; exit 2; }
+  KUBECONFIG=$(readlink -f "$USER_KUBECONFIG") CLUSTER="" "$here/tests.sh" "$@"
+}
+
+on_kind() {
+  needed kind https://kind.sigs.k8s.io/docs/user/quick-start/#installation
+  needed kubectl https://kubernetes.io/docs/tasks/tools/
+  needed helm https://helm.sh/docs/intro/install/
+  local name=leasehold-e2e scratch
+  scratch=$(mktemp -d)
+  # shellcheck disable=SC2064 # its value now
+  trap "[ -n '${KEEP:-}' ] || kind delete cluster --name $name; rm -rf '$scratch'" EXIT
+  export KUBECONFIG=$scratch/kubeconfig
+  step "images" "$here/images.sh" "$REGISTRY"
+  printf 'kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}, {role: worker}, {role: worker}, {role: worker}]\n' >"$scratch/kind.yaml"
+  kind get clusters | grep -qx $name || step "kind create cluster" kind create cluster --name $name --config "$scratch/kind.yaml" --wait 180s
+  kind export kubeconfig --name $name --kubeconfig "$KUBECONFIG"
+  step "kind load" kind load docker-image --name $name "$REGISTRY/leasehold/store:$version" "$REGISTRY/leasehold/sidecar:$version"
+  CLUSTER="" "$here/tests.sh" "$@"
+}
+
+on_our_own() {
+  local cluster=$root/e2e/cluster missing code=0
+  missing=$("$cluster/cluster" packages | xargs)
+  [ -z "$missing" ] || { echo "make e2e: first: apt-get update && apt-get install -y --no-install-recommends $missing" >&2; exit 1; }
+  needed go "Go $(sed -n 's/^go //p' "$cluster/go.mod") or newer builds Kubernetes and helm (https://go.dev/dl)"
+  step "go build" "$cluster/build.sh"
+  step "base image: pause" "$cluster/images.sh" pause
+  step "base image: debian" "$cluster/images.sh" debian
+  step "base image: rust" "$cluster/images.sh" rust
+  step "images" "$here/images.sh" "$REGISTRY"
+  # In every case: `down` also ends what an interrupted `up` began.
+  trap '[ -n "${KEEP:-}" ] || "$cluster/cluster" down' EXIT
+  step "cluster up" "$cluster/cluster" up
+  # shellcheck disable=SC2016
+  step "load images" bash -c 'for tar in "$1"/images/{store,sidecar}.tar; do "$1/cluster" load "$tar"; done' - "$cluster"
+  CLUSTER=$cluster/cluster "$cluster/cluster" exec "$here/tests.sh" "$@" || code=$?
+  return $code
+}
+
+if [ -n "${USER_KUBECONFIG:-}" ]; then
+  on_the_users "$@"
+elif docker info >/dev/null 2>&1; then
+  on_kind "$@"
+else
+  on_our_own "$@"
+fi

@@ -1,0 +1,190 @@
+# shellcheck shell=bash
+# Machines and networks that fail: only on the cluster of our own, which can be told to.
+
+number() { echo "${1#node}"; }
+node_is() { [ "$(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; } # node_is NODE True|Unknown
+nodes_are_ready() { ! kubectl get nodes --no-headers | grep -q NotReady; }
+# After an outage of the API server Kubernetes takes all nodes for lost, until they have told it otherwise.
+kubernetes_is_well() { wait_for "the API server" 60 api_answers && wait_for "the nodes to be Ready" 120 nodes_are_ready; }
+
+# spread: no two pods on one node. An eviction moves a pod to where room is, and nothing moves it back; to take a node
+# away would then be to take the majority.
+spread() {
+  local crowded node name uid
+  settle
+  while crowded=$(k get pods -l app.kubernetes.io/name=leasehold -o jsonpath='{range .items[*]}{.spec.nodeName} {.metadata.name}{"\n"}{end}' |
+    sort | awk '$1 == last {print $1, $2; exit} {last = $1}') && [ -n "$crowded" ]; do
+    read -r node name <<<"$crowded"
+    uid=$(uid_of "$name")
+    kubectl cordon "$node" >/dev/null
+    k delete pod "$name" --wait=false >/dev/null
+    wait_for "$name to move" 120 is_new "$name" "$uid" && settle
+    kubectl uncordon "$node" >/dev/null
+  done
+}
+api_answers() { kubectl --request-timeout=2s get --raw /readyz; }
+
+the_api_server_may_be_down_and_the_leader_die_meanwhile() {
+  local old node pid i
+  writer_start
+  old=$(holder)
+  read -r node pid <<<"$("$cluster" container "$NAMESPACE" "$old" store)"
+  "$cluster" fault stop cp kube-apiserver KILL
+  say "the API server is killed; waiting for longer than a Lease lasts, while the writer writes"
+  # Time must pass here: nothing can be asked without an API server. The Lease's duration is 15 s.
+  for i in 18 4; do
+    sleep "$i"
+    [ "$i" != 18 ] || { "$cluster" node "$node" kill -KILL "$pid" && say "$old, the leader, is killed, too"; }
+  done
+  "$cluster" fault start cp kube-apiserver
+  timed "the API server answers, the nodes are Ready" kubernetes_is_well
+  settle
+  say "$old led before, $(holder) leads now"
+  writer_goes_on
+  writer_stop
+  verify
+}
+
+etcd_may_die() {
+  writer_start
+  "$cluster" fault stop cp etcd KILL
+  "$cluster" fault start cp etcd
+  kubernetes_is_well
+  settle
+  writer_goes_on
+  writer_stop
+  verify
+}
+
+kill_container() { # kill_container CONTAINER
+  local old
+  writer_start
+  old=$(holder)
+  "$cluster" signal "$NAMESPACE" "$old" "$1" KILL
+  writer_goes_on
+  settle
+  say "$old led before, $(holder) leads now"
+  writer_stop
+  verify
+}
+the_leaders_store_may_be_killed() { kill_container store; }
+the_leaders_sidecar_may_be_killed() { kill_container sidecar; }
+
+the_leaders_store_may_freeze() {
+  local old
+  writer_start
+  old=$(holder)
+  "$cluster" signal "$NAMESPACE" "$old" store STOP
+  timed "another leads" wait_for "another leader" 60 another_leads "$old"
+  writer_goes_on
+  "$cluster" signal "$NAMESPACE" "$old" store CONT
+  settle
+  writer_goes_on
+  writer_stop
+  verify
+}
+
+the_leaders_sidecar_may_freeze() {
+  local old
+  writer_start
+  old=$(holder)
+  "$cluster" signal "$NAMESPACE" "$old" sidecar STOP
+  sleep 17 # longer than the Lease lasts
+  writer_goes_on
+  say "$old led before, $(holder) holds the Lease now"
+  "$cluster" signal "$NAMESPACE" "$old" sidecar CONT || true # its liveness probe may have been faster
+  settle
+  writer_stop
+  verify
+}
+
+the_leaders_node_may_be_cut_off_and_its_pod_replaced() {
+  local old node uid
+  spread
+  old=$(holder) node=$(node_of "$old") uid=$(uid_of "$old")
+  writer_start "$node"
+  "$cluster" fault cut "$(number "$node")"
+  timed "another leads" wait_for "another leader" 60 another_leads "$old"
+  wait_for "$node to be NotReady" 90 node_is "$node" Unknown
+  k delete pod "$old" --force --grace-period=0 >/dev/null 2>&1
+  # Now two pods of that name live, on one volume: the old one still runs on the node that nobody reaches.
+  wait_for "the twin" 60 is_new "$old" "$uid"
+  say "the twin of $old is on $(node_of "$old"); the old one still runs on $node"
+  writer_goes_on
+  "$cluster" fault heal "$(number "$node")"
+  wait_for "$node to be Ready" 90 node_is "$node" True
+  settle 180
+  writer_goes_on
+  writer_stop
+  verify
+}
+
+the_leaders_node_may_not_reach_the_api() {
+  local old node
+  spread
+  old=$(holder) node=$(node_of "$old")
+  writer_start "$node"
+  "$cluster" fault cut-api "$(number "$node")"
+  sleep 17 # longer than the Lease lasts
+  writer_goes_on
+  say "$old led before, $(holder) holds the Lease now"
+  "$cluster" fault heal "$(number "$node")"
+  wait_for "$node to be Ready" 90 node_is "$node" True
+  settle
+  writer_stop
+  verify
+}
+
+leader_and_follower_may_not_hear_each_other() {
+  local old other
+  spread
+  old=$(node_of "$(holder)") other=$(node_of "$(a_follower)")
+  writer_start
+  "$cluster" fault cut-peer "$(number "$old")" "$(number "$other")"
+  writer_goes_on
+  "$cluster" fault heal "$(number "$old")"
+  settle
+  writer_goes_on
+  writer_stop
+  verify
+}
+
+the_leaders_node_may_lose_power() {
+  local old node
+  spread
+  old=$(holder) node=$(node_of "$old")
+  writer_start "$node"
+  "$cluster" fault crash "$(number "$node")"
+  timed "another leads" wait_for "another leader" 60 another_leads "$old"
+  writer_goes_on
+  timed "the node boots" "$cluster" fault boot "$(number "$node")"
+  wait_for "$node to be Ready" 90 node_is "$node" True
+  settle 180
+  writer_stop
+  verify
+}
+
+the_leaders_node_can_be_drained() {
+  local node
+  settle
+  node=$(node_of "$(holder)")
+  writer_start "$node"
+  timed "kubectl drain" quietly drain kubectl drain "$node" --ignore-daemonsets --delete-emptydir-data --timeout=180s
+  settle
+  kubectl uncordon "$node" >/dev/null
+  writer_goes_on
+  writer_stop
+  verify
+}
+
+scenario_with_faults the_leaders_store_may_be_killed
+scenario_with_faults the_leaders_sidecar_may_be_killed
+scenario_with_faults the_leaders_store_may_freeze
+scenario_with_faults the_leaders_sidecar_may_freeze
+scenario_with_faults the_leaders_node_can_be_drained
+scenario_with_faults etcd_may_die
+scenario_with_faults the_api_server_may_be_down_and_the_leader_die_meanwhile
+scenario_with_faults the_leaders_node_may_not_reach_the_api
+scenario_with_faults leader_and_follower_may_not_hear_each_other
+scenario_with_faults the_leaders_node_may_be_cut_off_and_its_pod_replaced
+scenario_with_faults the_leaders_node_may_lose_power

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# The chart without a cluster: helm lint, the rendered output against golden files, and values that must be refused.
+#
+#   helm/tests/run.sh            compares
+#   helm/tests/run.sh --update   writes the golden files anew; look at the diff before you commit it
+#
+# HELM names the program; without it, the one on PATH or the one that e2e/cluster/build.sh built.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+chart=..
+helm=${HELM:-$(command -v helm || echo ../../e2e/cluster/bin/helm)}
+[ -x "$helm" ] || {
+  echo "no helm: the chart is not tested here (make e2e builds one)"
+  exit 0
+}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failed=0
+
+# --kube-version: the rendering must not depend on the Kubernetes that this helm was built for.
+render() { "$helm" template --kube-version 1.35.0 "$@" 2>&1; }
+
+golden() { # golden NAME RELEASE ARGS...
+  local name=$1
+  shift
+  render "$@" >"$scratch/$name.yaml" || { cat "$scratch/$name.yaml"; failed=1; return; }
+  if [ "${update:-}" = yes ]; then
+    cp "$scratch/$name.yaml" "golden/$name.yaml"
+  elif diff -u "golden/$name.yaml" "$scratch/$name.yaml"; then
+    echo "ok   $name is as in golden/$name.yaml"
+  else
+    echo "FAIL $name differs from golden/$name.yaml (--update, if it is meant)"
+    failed=1
+  fi
+}
+
+refused() { # refused WHY-PATTERN RELEASE ARGS...
+  local why=$1 output
+  shift
+  if output=$(render "$@"); then
+    echo "FAIL not refused: $*"
+    failed=1
+  elif grep -qE -- "$why" <<<"$output"; then
+    echo "ok   refused: $1 ${*:3}"
+  else
+    echo "FAIL refused for another reason than $why: $output"
+    failed=1
+  fi
+}
+
+accepted() { # accepted RELEASE ARGS...
+  local output
+  if output=$(render "$@"); then
+    echo "ok   accepted: $1 ${*:3}"
+  else
+    echo "FAIL not accepted: $* $output"
+    failed=1
+  fi
+}
+
+[ "${1:-}" != --update ] || update=yes
+
+"$helm" lint --quiet --strict $chart && echo "ok   helm lint" || failed=1
+golden default database $chart --namespace database
+golden all-values other $chart --namespace elsewhere --values all-values.yaml
+
+forty=a234567890123456789012345678901234567890
+accepted "${forty}1234" $chart
+refused 'has 53 characters' "${forty}12345" $chart
+refused 'has 53 characters' short $chart --set "fullnameOverride=${forty}12345"
+refused 'fullnameOverride' database $chart --set fullnameOverride=Upper
+refused 'replicas' database $chart --set replicas=5
+refused 'replicaCount' database $chart --set-string replicaCount=three
+refused 'replicaCount' database $chart --set replicaCount=-1
+refused 'accessModes' database $chart --set 'persistence.accessModes={ReadWriteMany}'
+refused 'durationSeconds' database $chart --set lease.durationSeconds=0
+refused 'initialData' database $chart --set 'initialData[0].name=Adam'
+refused 'store' database $chart --set store.resources.limits.cpu=1
+refused 'terminationGracePeriodSeconds' database $chart --set terminationGracePeriodSeconds=5
+refused '[kK]ube' database $chart --kube-version 1.28.0
+accepted database $chart --set global.anything.at.all=1
+accepted database $chart --set-json 'initialData=[]'
+accepted database $chart --set serviceAccount.create=false --set rbac.create=false
+
+# One selector for ever: what is immutable on a StatefulSet must be the same in every version of the chart.
+selector=$(render database $chart --show-only templates/statefulset.yaml | sed -n '/^  selector:/,/^  template:/p' | sed '$d')
+if [ "$selector" = "  selector:
+    matchLabels:
+      app.kubernetes.io/name: leasehold
+      app.kubernetes.io/instance: database" ]; then
+  echo "ok   the selector is as it ever was"
+else
+  echo "FAIL the selector changed: no release could be upgraded"
+  failed=1
+fi
+exit $failed
