@@ -132,20 +132,20 @@ impl Replica {
         self.log.voters().voters.iter().all(|voter| voter.replica == self.config.replica)
     }
 
-    /// A majority is left without us: of voters that answered since then and do not end themselves.
+    /// A majority is left without us: of voters that are heard, or answered within the lost-time, and do not end
+    /// themselves. An older answer proves nothing: all may have been told to end at once.
     fn others_are_a_majority(&self, since: Duration) -> bool {
-        let stays = |replica: ReplicaId| {
-            let answered = self.answers_since(since).any(|state| state.replica == replica && state.eligible);
-            let heard = match &self.role {
-                Role::Leading(leading) => leading
-                    .followers
-                    .get(&replica)
-                    .is_some_and(|one| !one.draining && leading.hears(replica, self.now, self.config.lost_time)),
-                Role::Idle | Role::Following(_) => false,
-            };
-            replica != self.config.replica && (answered || heard)
+        let fresh = since.max(self.now.saturating_sub(self.config.lost_time));
+        let stays = |replica: ReplicaId| match &self.role {
+            Role::Leading(leading) => {
+                leading.hears(replica, self.now, self.config.lost_time)
+                    && leading.followers.get(&replica).is_some_and(|one| !one.draining)
+            }
+            Role::Idle | Role::Following(_) => {
+                self.answers_since(fresh).any(|state| state.replica == replica && state.eligible)
+            }
         };
-        self.log.voters().is_majority(stays)
+        self.log.voters().is_majority(|replica| replica != self.config.replica && stays(replica))
     }
 
     pub(crate) fn draining_deadline(&self) -> Option<Duration> {

@@ -587,3 +587,15 @@ fn a_bootstrap_that_a_power_loss_tore_is_made_again() {
         cluster.run_until("everybody has the initial data", |c| (0..3).all(|node| c.has(node, "first")));
     }
 }
+
+#[test]
+fn who_is_told_to_end_does_not_wait_for_others_that_said_they_stay_and_are_gone() {
+    let mut cluster = Cluster::started(3);
+    cluster.queue.push_back(Event::Input(0, Input::Drain));
+    cluster.run(50 * MS);
+    cluster.kill(1);
+    cluster.kill(2);
+    let began = cluster.now;
+    cluster.run_until("it may end", |c| c.nodes[0].replica.status().drained);
+    assert!(cluster.now - began < Duration::from_secs(10), "it ended after {:?}", cluster.now - began);
+}
