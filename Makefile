@@ -2,6 +2,8 @@
 #   make demo    builds, and runs three pods as processes on an embedded Lease API   (ARGS=--plain, ARGS="--data DIR")
 #   make test    everything that needs no cluster
 # The rest:
+#   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
+#                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
 #   make bench   fail-over and writes, release build                                  (ARGS="failover --runs 20")
 #   make clean   removes what Cargo built
 
@@ -14,10 +16,12 @@ demo:
 	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
 	@$(CARGO) run --locked --quiet --bin e2e -- demo $(ARGS)
 
-test: lint build unit
+test: lint build unit chart
 
 # Names the step, and says how long it took: CI's log is read by people.
 STEP = @sh ./scripts/step.sh
+
+include e2e/e2e.mk
 
 lint:
 	$(STEP) "one k8s-openapi" sh -c 'test "$$(grep -c "^name = \"k8s-openapi\"" Cargo.lock)" = 1'

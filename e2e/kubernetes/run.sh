@@ -50,6 +50,9 @@ on_our_own() {
   step "base image: debian" "$cluster/images.sh" debian
   step "base image: rust" "$cluster/images.sh" rust
   step "images" "$here/images.sh" "$REGISTRY"
+  # The same rules are checked against this API server as against the embedded one.
+  step "build e2e" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --bin e2e
+  export E2E=${CARGO_TARGET_DIR:-$root/target}/debug/e2e
   # In every case: `down` also ends what an interrupted `up` began.
   trap '[ -n "${KEEP:-}" ] || "$cluster/cluster" down' EXIT
   step "cluster up" "$cluster/cluster" up

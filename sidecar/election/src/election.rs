@@ -100,6 +100,8 @@ pub struct Election {
     pub(crate) below_floor_since: Option<Duration>,
     pub(crate) endpoints: Option<Term>,
     stop_asked: Option<Duration>,
+    /// Since when a stop waits for nothing but the Lease.
+    over_since: Option<Duration>,
     stopped: bool,
 
     // Of this step.
@@ -161,6 +163,7 @@ impl Election {
             below_floor_since: None,
             endpoints: None,
             stop_asked: None,
+            over_since: None,
             stopped: false,
             effects: Vec::new(),
             alarm: None,
@@ -186,7 +189,7 @@ impl Election {
 
     /// When to step with `Input::Wake` if nothing else happens first.
     pub fn deadline(&self) -> Option<Duration> {
-        self.alarm
+        self.alarm.filter(|_| !self.stopped)
     }
 
     /// What was last published.
@@ -472,16 +475,27 @@ impl Election {
     }
 
     /// After SIGTERM: a plain app's sidecar ends when the Lease is let go, a fencing one's when its app is dead and the
-    /// Lease let go; both at the bound.
+    /// Lease let go; both at the bound. A Lease that cannot be written (the rights are gone with an uninstall, the API
+    /// server is down) holds nobody up longer than a few lost-times.
     fn stop(&mut self, standing: &Standing) {
         let Some(asked) = self.stop_asked else { return };
         let is_over = self.timing.is_plain || self.app.died || self.app.status.is_none();
+        if is_over {
+            let since = *self.over_since.get_or_insert(self.now);
+            if self.due(since + self.timing.let_go_max()) {
+                return self.end();
+            }
+        }
         let can_write = !matches!(standing, Standing::Unread | Standing::Foreign { .. });
         let is_done = is_over && !self.sight.is_busy() && !(can_write && self.let_go(standing).is_some());
         if is_done || self.due(asked + self.config.stop_bound) {
-            self.stopped = true;
-            self.alarm = None;
-            self.effects.push(Effect::Stopped);
+            self.end();
         }
+    }
+
+    fn end(&mut self) {
+        self.stopped = true;
+        self.alarm = None;
+        self.effects.push(Effect::Stopped);
     }
 }

@@ -61,6 +61,11 @@ impl Timing {
         self.lost_time * 2
     }
 
+    /// How long a sidecar that is to end, and whose app is no more, tries to let go of the Lease.
+    pub(crate) fn let_go_max(&self) -> Duration {
+        self.lost_time * 5
+    }
+
     pub(crate) fn rank_delay(&self, rank: u32) -> Duration {
         RANK_STEP.saturating_mul(rank).min(RANK_DELAY_MAX)
     }

@@ -652,6 +652,19 @@ fn after_sigterm_the_sidecar_waits_for_its_apps_death_then_lets_go_and_stops() {
 }
 
 #[test]
+fn after_sigterm_a_lease_that_cannot_be_written_holds_nobody_up() {
+    let mut desk = Desk::seeing(Some(lease(1, Some(("db-0", 0xa)), 7)), leading(7));
+    let write = desk.write();
+    desk.written(&write, 2);
+    desk.give(Input::Stop);
+    desk.give(Input::AppDied { incarnation: id(0xa) });
+    desk.pass_without_api(secs(2));
+    assert!(!desk.effects.contains(&Effect::Stopped));
+    desk.pass_without_api(secs(4));
+    assert!(desk.effects.contains(&Effect::Stopped));
+}
+
+#[test]
 fn after_sigterm_with_a_living_app_the_sidecar_stops_at_the_bound_and_leaves_the_leadership() {
     let mut desk = Desk::seeing(Some(lease(1, Some(("db-1", 0xb)), 7)), following(7, 0xb, "db-1"));
     desk.give(Input::Stop);
