@@ -21,6 +21,7 @@ pub struct Target {
     client: Client,
     namespace: String,
     prefix: String,
+    is_embedded: bool,
 }
 
 impl std::fmt::Debug for Target {
@@ -68,7 +69,7 @@ impl Target {
     /// The file cannot be read, or does not say enough.
     pub async fn of_kubeconfig(file: &Path, namespace: Option<String>) -> anyhow::Result<Target> {
         let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("reading {}", file.display()))?;
-        Target::of(kubeconfig, namespace).await
+        Target::of(kubeconfig, namespace, false).await
     }
 
     /// An embedded API.
@@ -77,22 +78,26 @@ impl Target {
     /// None that is to be expected.
     pub async fn of_embedded(api: &ApiServer, namespace: &str) -> anyhow::Result<Target> {
         let kubeconfig = serde_json::from_value(api.kubeconfig("conformance", namespace))?;
-        Target::of(kubeconfig, None).await
+        Target::of(kubeconfig, None, true).await
     }
 
-    async fn of(kubeconfig: Kubeconfig, namespace: Option<String>) -> anyhow::Result<Target> {
+    async fn of(kubeconfig: Kubeconfig, namespace: Option<String>, is_embedded: bool) -> anyhow::Result<Target> {
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         // A refusal is what is looked for.
         config.default_retry = false;
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let random = uuid::Uuid::new_v4().simple().to_string();
         let prefix = format!("conformance-{}", &random[..8]);
-        Ok(Target { client: Client::try_from(config)?, namespace, prefix })
+        Ok(Target { client: Client::try_from(config)?, namespace, prefix, is_embedded })
     }
 
     /// The same with a prefix of its own.
     pub(super) fn under(&self, number: usize) -> Target {
         Target { prefix: format!("{}-{number}", self.prefix), ..self.clone() }
+    }
+
+    pub(super) fn is_embedded(&self) -> bool {
+        self.is_embedded
     }
 
     pub(super) fn namespace(&self) -> &str {
