@@ -13,7 +13,7 @@ ARGS ?=
 .PHONY: demo test lint build unit bench clean
 
 demo:
-	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
+	@$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
 	@$(CARGO) run --locked --quiet --bin e2e -- demo $(ARGS)
 
 test: lint build unit chart
