@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
 use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
+use crate::trust::args::TrustArgs;
 
 /// Room that an entry needs beside the record of a client: its head, collection, id, condition.
 const ENTRY_ROOM_BYTES: usize = 4096;
@@ -80,6 +81,10 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 2)]
     pub worker_threads: usize,
 
+    /// What is demanded of peers and clients.
+    #[command(flatten)]
+    pub trust: TrustArgs,
+
     /// How log lines look.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -137,6 +142,8 @@ pub struct Config {
     pub body_limit: usize,
     /// Threads of the runtime.
     pub worker_threads: usize,
+    /// What is demanded of peers and clients.
+    pub trust: TrustArgs,
 }
 
 /// What to do.
@@ -217,6 +224,7 @@ impl Args {
             write_timeout: self.write_timeout,
             body_limit: self.body_limit,
             worker_threads: self.worker_threads,
+            trust: self.trust,
         })
     }
 }

@@ -19,8 +19,10 @@ use leasehold_store::args::{Args, Config, Task};
 use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle::{self, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
-use leasehold_store::serve::{self, Limits};
+use leasehold_store::serve::{self, Gates, Limits};
 use leasehold_store::telemetry::{self, Metrics};
+use leasehold_store::trust::args::Trust;
+use leasehold_store::trust::files;
 use leasehold_store::volume::{self, Opened, Volume, VolumeError};
 use leasehold_store::{api, recover, role, status};
 use tokio::signal::unix::{SignalKind, signal};
@@ -95,6 +97,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let api_socket = serve::bind(config.listen).map_err(misuse)?;
     let peer_socket = serve::bind(config.peer_listen).map_err(misuse)?;
     let stop = on_signals().map_err(fatal)?;
+    let trust = config.trust.open(&config.name).map_err(misuse)?;
     let incarnation = Incarnation(Uuid::new_v4());
     info!(
         name = config.name,
@@ -105,6 +108,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "store"
     );
+    say_trust(&trust);
 
     // HTTP first: alive for the probes, not ready, and honest about what is waited for.
     let metrics = Metrics::new();
@@ -112,22 +116,28 @@ async fn run(config: Config) -> Result<(), Failure> {
     let api_config = api::Config {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
+        trust: trust.peers.clone(),
         ..api::Config::default()
     };
     let routes = api::routes(api_handle, api_config, metrics.clone());
     let stop_http = CancellationToken::new();
-    let api_server = serve::serve(api_socket, routes, Limits::default(), None, stop_http.clone());
+    let api_server =
+        serve::serve_behind(trust.api_gates(), api_socket, routes, Limits::default(), None, stop_http.clone());
     let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
     let (peer_state, peer_state_receiver) = watch::channel(None);
     let counted = metrics.clone();
-    let peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
+    let mut peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
+    peer_config.trust = trust.peers.clone();
     let listener = Listener::new(peer_config.clone(), peer_events.clone(), peer_state_receiver);
     let peer_limits = Limits { connections_max: PEER_CONNECTIONS_MAX, ..Limits::default() };
+    let peer_gates = Gates { door: Some(listener.door()), guard: None };
+    let malformed = Some(listener.on_malformed());
     let peer_server =
-        serve::serve(peer_socket, listener.routes(), peer_limits, Some(listener.on_malformed()), stop_http.clone());
+        serve::serve_behind(peer_gates, peer_socket, listener.routes(), peer_limits, malformed, stop_http.clone());
     let mut tasks = LongLived {
         api: Some(tokio::spawn(api_server)),
         peer: Some(tokio::spawn(peer_server)),
+        trust: Some(tokio::spawn(files::keep_up_to_date(trust.looks()))),
         role: None,
         status: None,
         driver: None,
@@ -207,10 +217,24 @@ async fn run(config: Config) -> Result<(), Failure> {
     ended
 }
 
+/// Once, at the start: what is protected, and what is not.
+fn say_trust(trust: &Trust) {
+    if trust.peers.demands_something() {
+        info!(demanded = trust.peers.describe(), "trust between replicas");
+    } else {
+        warn!(demanded = trust.peers.describe(), "trust between replicas");
+    }
+    info!(tls = trust.api_tls.is_some(), tokens = trust.tokens.is_some(), "the clients' API");
+    if trust.tokens.is_some() && trust.api_tls.is_none() {
+        warn!("clients' tokens cross the network in the clear: --api-tls protects them");
+    }
+}
+
 /// The tasks that live as long as the process. None of them may end unseen.
 struct LongLived {
     api: Option<JoinHandle<()>>,
     peer: Option<JoinHandle<()>>,
+    trust: Option<JoinHandle<()>>,
     role: Option<JoinHandle<()>>,
     status: Option<JoinHandle<()>>,
     driver: Option<JoinHandle<End>>,
@@ -238,6 +262,7 @@ impl LongLived {
             },
             ended = wait_for(&mut self.api) => unasked("the API's server", ended),
             ended = wait_for(&mut self.peer) => unasked("the peers' server", ended),
+            ended = wait_for(&mut self.trust) => unasked("the look at keys and certificates", ended),
             ended = wait_for(&mut self.role) => unasked("the watch of role.json", ended),
             ended = wait_for(&mut self.status) => unasked("the writer of status.json", ended),
         }

@@ -10,24 +10,29 @@
 //!
 //! Not promised: that an upgraded connection (a WebSocket) ends with the server. Whoever upgraded it ends it.
 
+use std::future::{Ready, ready};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
+
+use crate::trust::stream::BoxedStream;
 
 /// Connections that wait in the kernel for us to accept them.
 const BACKLOG: i32 = 1024;
@@ -40,6 +45,22 @@ pub struct Remote(pub SocketAddr);
 
 /// Told of each connection that spoke no HTTP: from where, and what was wrong.
 pub type OnMalformed = Arc<dyn Fn(SocketAddr, &str) + Send + Sync>;
+
+/// What a connection must pass before HTTP: TLS, a proof. None: it was refused, and that was told.
+pub type Door = Arc<dyn Fn(TcpStream, SocketAddr) -> Passage + Send + Sync>;
+/// On its way through a [`Door`].
+pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
+/// Looks at the head of each request, and answers those that may not pass.
+pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
+
+/// Who is let in. Everybody, by default.
+#[derive(Clone, Default)]
+pub struct Gates {
+    /// For connections.
+    pub door: Option<Door>,
+    /// For requests.
+    pub guard: Option<Guard>,
+}
 
 /// What a server lets happen.
 #[derive(Clone)]
@@ -125,6 +146,19 @@ pub async fn serve(
     on_malformed: Option<OnMalformed>,
     stop: CancellationToken,
 ) {
+    serve_behind(Gates::default(), listener, filter, limits, on_malformed, stop).await;
+}
+
+/// As [`serve`], for those who pass the gates.
+pub async fn serve_behind(
+    gates: Gates,
+    listener: TcpListener,
+    filter: BoxedFilter<(Response,)>,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    stop: CancellationToken,
+) {
+    let Gates { door, guard } = gates;
     let service = TowerToHyperService::new(warp::service(filter));
     let permits = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
@@ -143,14 +177,21 @@ pub async fn serve(
             accepted = accept(&listener, &permits) => accepted,
         };
         let Some((stream, remote, permit)) = accepted else { continue };
-        let service = WithRemote { service: service.clone(), remote };
+        let service = WithRemote { service: service.clone(), remote, guard: guard.clone() };
         let (builder, watcher, cut) = (Arc::clone(&builder), graceful.watcher(), cut.clone());
         let on_malformed = on_malformed.clone();
+        let (door, stop) = (door.clone(), stop.clone());
         tokio::spawn(async move {
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            let ended = tokio::select! {
-                ended = watcher.watch(connection) => ended,
-                () = cut.cancelled() => Ok(()),
+            let ended = match door {
+                None => run(stream, &builder, service, watcher, cut).await,
+                Some(door) => {
+                    let passed = tokio::select! {
+                        passed = door(stream, remote) => passed,
+                        () = stop.cancelled() => None,
+                    };
+                    let Some(stream) = passed else { return };
+                    run(stream, &builder, service, watcher, cut).await
+                }
             };
             drop(permit);
             if let Err(error) = ended {
@@ -164,6 +205,30 @@ pub async fn serve(
     drop(listener);
     if tokio::time::timeout(limits.stop_max, graceful.shutdown()).await.is_err() {
         debug!("connections were cut: their requests did not end in time");
+    }
+}
+
+/// Serves one connection, to its end or until it is cut.
+async fn run<I>(
+    stream: I,
+    builder: &auto::Builder<TokioExecutor>,
+    service: impl Service<
+        hyper::Request<Incoming>,
+        Response = Response,
+        Error = std::convert::Infallible,
+        Future: Send + 'static,
+    > + Send
+    + 'static,
+    watcher: Watcher,
+    cut: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    tokio::select! {
+        ended = watcher.watch(connection) => ended,
+        () = cut.cancelled() => Ok(()),
     }
 }
 
@@ -204,16 +269,25 @@ fn is_malformed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool
 struct WithRemote<S> {
     service: S,
     remote: SocketAddr,
+    guard: Option<Guard>,
 }
 
-impl<S: Service<hyper::Request<Incoming>>> Service<hyper::Request<Incoming>> for WithRemote<S> {
-    type Response = S::Response;
+impl<S> Service<hyper::Request<Incoming>> for WithRemote<S>
+where
+    S: Service<hyper::Request<Incoming>, Response = Response>,
+{
+    type Response = Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Either<Ready<Result<Response, S::Error>>, S::Future>;
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> S::Future {
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        if let Some(guard) = &self.guard
+            && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
+        {
+            return Either::Left(ready(Ok(refusal)));
+        }
         request.extensions_mut().insert(Remote(self.remote));
-        self.service.call(request)
+        Either::Right(self.service.call(request))
     }
 }
 

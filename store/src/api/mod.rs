@@ -45,6 +45,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long a body may take to arrive. Then: 408.
     pub body_timeout: Duration,
+    /// Trust between replicas, for the status.
+    pub trust: crate::trust::peers::PeerTrust,
 }
 
 impl Default for Config {
@@ -53,6 +55,7 @@ impl Default for Config {
             body_limit_bytes: 1024 * 1024,
             write_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
+            trust: crate::trust::peers::PeerTrust::default(),
         }
     }
 }

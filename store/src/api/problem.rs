@@ -58,6 +58,10 @@ codes! {
     InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition cannot be understood";
     /// 400: the body ended early or its framing is broken.
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body did not arrive whole";
+    /// 401: no token, or one that is not known; `WWW-Authenticate` says what is expected. Not done.
+    Unauthorized = "unauthorized", UNAUTHORIZED, "A token is needed";
+    /// 403: the token may read, and this call writes. Not done.
+    Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
     /// 404: there is no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
     /// 404: there is no record with that id.

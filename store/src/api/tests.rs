@@ -101,6 +101,7 @@ impl Api {
             body_limit_bytes: 2_000,
             write_timeout: Duration::from_millis(200),
             body_timeout: Duration::from_millis(200),
+            ..Config::default()
         };
         let routes = routes(handle.clone(), config, Metrics::new());
         Api { routes, handle, server: parts, task }
