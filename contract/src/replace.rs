@@ -214,6 +214,7 @@ mod tests {
             hand_over: None,
             eligible: true,
             bootstrapping: false,
+            ready: None,
             app_version: String::new(),
         };
         let json = serde_json::to_value(&status).unwrap();

@@ -174,6 +174,7 @@ fn sidecar_args(config: &Config, folder: &Path, name: &str, ordinal: u16) -> Vec
         .with("--leader-service", "database-leader")
         .with("--member-address", ports.member_address())
         .with("--member-peer-address", ports.member_peer_address())
+        .with("--member-sidecar-address", ports.member_sidecar_address())
         .with("--listen", format!("127.0.0.1:{}", ports.sidecar(ordinal)))
         .with("--lease-duration", &config.lease_duration)
         .with("--grace-period", format!("{}s", config.grace.as_secs()))

@@ -10,6 +10,7 @@ mod guardian;
 mod kills;
 mod lease;
 mod outage;
+mod people;
 mod plain;
 mod seed;
 mod sizes;
