@@ -92,16 +92,14 @@ pub(crate) fn api(client: kube::Client, namespace: &str) -> Api<StatefulSet> {
 /// What an observation says about who is wanted. None: nothing new; what was known stays.
 pub(crate) fn wanted(observed: Observed<StatefulSet>, config: &Config) -> Option<Wanted> {
     match observed {
-        Observed::Listed(Some(stateful_set), _) | Observed::Changed(stateful_set) => {
-            Some(Wanted {
-                members: members(&stateful_set, config),
-                owner: owner(&stateful_set),
-                newest_revision: stateful_set
-                    .status
-                    .and_then(|status| status.update_revision)
-                    .filter(|revision| !revision.is_empty()),
-            })
-        }
+        Observed::Listed(Some(stateful_set), _) | Observed::Changed(stateful_set) => Some(Wanted {
+            members: members(&stateful_set, config),
+            owner: owner(&stateful_set),
+            newest_revision: stateful_set
+                .status
+                .and_then(|status| status.update_revision)
+                .filter(|revision| !revision.is_empty()),
+        }),
         Observed::Listed(None, _) | Observed::Deleted(_) => {
             info!(stateful_set = config.stateful_set, "the StatefulSet is not there");
             Some(Wanted::default())

@@ -10,21 +10,24 @@
 //!
 //! Not promised: that an upgraded connection (a WebSocket) ends with the server. Whoever upgraded it ends it.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -33,6 +36,8 @@ use warp::reply::Response;
 const BACKLOG: i32 = 1024;
 /// Pause after an accept that failed for want of descriptors or memory; the next one would fail at once, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// For the first request on a connection that was opened just before the end.
+const FIRST_REQUEST_MAX: Duration = Duration::from_millis(250);
 
 /// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +131,24 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let service = TowerToHyperService::new(warp::service(filter));
+    serve_service(listener, service, limits, on_malformed, CancellationToken::new(), stop).await;
+}
+
+/// As [`serve`], for any service. When `leaving` is cancelled, HTTP/2 clients are told to take new requests elsewhere; on
+/// HTTP/1 only an answer can say so, which is up to the service. New connections are served all the same, until `stop`.
+pub async fn serve_service<S>(
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    leaving: CancellationToken,
+    stop: CancellationToken,
+) where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_read_max);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(limits.header_read_max));
@@ -136,21 +157,48 @@ pub async fn serve(
     let cut = CancellationToken::new();
     let _cut_at_the_end = cut.clone().drop_guard();
 
+    // Who waits in the kernel's queue at the end has a connection already: these are still accepted.
+    let mut queued = BACKLOG;
     loop {
         let accepted = tokio::select! {
             biased;
+            accepted = accept(&listener, &permits), if queued > 0 => accepted,
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
         };
+        if stop.is_cancelled() {
+            queued -= 1;
+        }
         let Some((stream, remote, permit)) = accepted else { continue };
-        let service = WithRemote { service: service.clone(), remote };
-        let (builder, watcher, cut) = (Arc::clone(&builder), graceful.watcher(), cut.clone());
+        let asked = Asked::default();
+        let service = WithRemote { service: service.clone(), remote, asked: asked.clone() };
+        let (builder, cut) = (Arc::clone(&builder), cut.clone());
+        let (leaving, stop) = (leaving.clone(), stop.clone());
         let on_malformed = on_malformed.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            let ended = tokio::select! {
-                ended = watcher.watch(connection) => ended,
-                () = cut.cancelled() => Ok(()),
+            let mut connection = std::pin::pin!(connection);
+            let (mut left, mut stopped, mut close_at) = (false, false, None);
+            let ended = loop {
+                tokio::select! {
+                    ended = connection.as_mut() => break ended,
+                    () = leaving.cancelled(), if !left => {
+                        left = true;
+                        if asked.over_http2() {
+                            connection.as_mut().graceful_shutdown();
+                        }
+                    }
+                    () = stop.cancelled(), if !stopped => {
+                        stopped = true;
+                        // A new connection is about to ask something: closed now, its request would be lost.
+                        let patience = if asked.anything() { Duration::ZERO } else { FIRST_REQUEST_MAX };
+                        close_at = Some(Instant::now() + patience);
+                    }
+                    () = tokio::time::sleep_until(close_at.unwrap_or_else(Instant::now)), if close_at.is_some() => {
+                        close_at = None;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    () = cut.cancelled() => break Ok(()),
+                }
             };
             drop(permit);
             if let Err(error) = ended {
@@ -162,7 +210,8 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.stop_max, graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(limits.stop_max, connections.wait()).await.is_err() {
         debug!("connections were cut: their requests did not end in time");
     }
 }
@@ -204,6 +253,25 @@ fn is_malformed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool
 struct WithRemote<S> {
     service: S,
     remote: SocketAddr,
+    asked: Asked,
+}
+
+/// What was asked on a connection so far: nothing, something, something over HTTP/2.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<AtomicU8>);
+
+impl Asked {
+    fn note(&self, version: hyper::Version) {
+        self.0.store(if version == hyper::Version::HTTP_2 { 2 } else { 1 }, Ordering::Relaxed);
+    }
+
+    fn anything(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn over_http2(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 2
+    }
 }
 
 impl<S: Service<hyper::Request<Incoming>>> Service<hyper::Request<Incoming>> for WithRemote<S> {
@@ -212,6 +280,7 @@ impl<S: Service<hyper::Request<Incoming>>> Service<hyper::Request<Incoming>> for
     type Future = S::Future;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> S::Future {
+        self.asked.note(request.version());
         request.extensions_mut().insert(Remote(self.remote));
         self.service.call(request)
     }
@@ -297,6 +366,23 @@ mod tests {
         stop.cancel();
         timeout(LONG, server).await.expect("the stop waited for the request").unwrap();
         assert_eq!(asked.await.unwrap(), "", "the connection was cut");
+    }
+
+    #[tokio::test]
+    async fn who_connected_just_before_the_end_is_answered_and_nobody_after_it() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        // Nobody accepts yet: the connection waits in the kernel's queue.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stop.cancel();
+        let server = tokio::spawn(serve(listener, hello(), Limits::default(), None, stop));
+        stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        timeout(LONG, server).await.unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "it still accepts");
     }
 
     #[tokio::test]

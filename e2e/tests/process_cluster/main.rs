@@ -5,6 +5,7 @@
 //! The programs must be there: `cargo build --locked --bins`.
 #![allow(clippy::unwrap_used)]
 
+mod drains;
 mod freezes;
 mod guardian;
 mod kills;
@@ -41,8 +42,12 @@ struct Setting {
 
 /// A cluster that is ready: all pods have the initial data.
 async fn cluster_of(replicas: u16) -> Setting {
+    cluster_with(Config::for_tests(replicas).unwrap()).await
+}
+
+async fn cluster_with(config: Config) -> Setting {
     let permit = CLUSTERS.acquire().await.unwrap();
-    let cluster = Cluster::start(Config::for_tests(replicas).unwrap()).unwrap();
+    let cluster = Cluster::start(config).unwrap();
     let setting = Setting { cluster, history: History::default(), _permit: permit };
     setting.converges().await;
     setting.all_ready().await;

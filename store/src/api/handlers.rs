@@ -191,9 +191,6 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
         WriteError::Refused(Refusal::TooFewVoters { have, floor }) => {
             (Code::TooFewVoters, format!("{have} of at least {floor} replicas count for majorities; not done"))
         }
-        WriteError::Refused(Refusal::HandingOver) => {
-            (Code::HandingOver, "the leadership is being handed over; not done".to_owned())
-        }
         WriteError::Refused(Refusal::Bootstrapping) => {
             (Code::Bootstrapping, "the Lease does not carry the new cluster's id yet; not done".to_owned())
         }

@@ -22,6 +22,7 @@
 //! [`problem::Code`]. A handler returns a result; warp's rejections only mean "not this route" here.
 
 mod filters;
+pub mod forward;
 mod handlers;
 mod pages;
 pub mod person;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls;
+mod forwarding;
 mod leading;
 
 use super::*;

@@ -131,6 +131,7 @@ impl Cluster {
             handle: server,
             status_file,
             peer_state,
+            unserved: stop.clone(),
             stop: stop.clone(),
         });
         let driver = tokio::spawn(driver.run());
