@@ -31,7 +31,8 @@ impl Replica {
             .voters
             .iter()
             .filter(|voter| voter.replica != self.config.replica && !self.is_wanted(&voter.name))
-            .max_by_key(|voter| ordinal(&voter.name));
+            // Who is gone already first: with it among those that are left there may be no majority to remove another.
+            .max_by_key(|voter| (!self.has_caught_up(voter.replica), ordinal(&voter.name)));
         if let Some(gone) = dead.or(unwanted) {
             let voters: Vec<Voter> = now.voters.iter().filter(|voter| *voter != gone).cloned().collect();
             let floor = if wanted == 1 && voters.len() == 1 { 1 } else { now.floor };

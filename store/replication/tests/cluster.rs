@@ -712,6 +712,17 @@ fn a_hand_over_that_comes_to_nothing_holds_no_write_up_and_is_begun_again() {
     assert!(cluster.has(1, "during") && cluster.has(1, "after"));
 }
 
+#[test]
+fn of_the_pods_that_are_not_wanted_the_dead_one_is_removed_first() {
+    let mut cluster = Cluster::started(3);
+    cluster.kill(1);
+    cluster.view.members.truncate(1);
+    cluster.tell_all();
+    cluster.run_until("one voter", |c| c.nodes[0].replica.status().voters.voters.len() == 1);
+    cluster.write(0, "alone");
+    cluster.run_until("committed alone", |c| c.has(0, "alone"));
+}
+
 fn proposal(id: u64, what: &'static str) -> Proposal {
     Proposal { id: ProposalId(id), command: Bytes::from_static(what.as_bytes()) }
 }
