@@ -1,4 +1,4 @@
-//! Who counts: the leader brings the voters in line with the wanted members (5.6 in docs/design.md).
+//! Who counts: the leader brings the voters in line with the wanted members (5.5 in docs/design.md).
 //!
 //! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
 //! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.

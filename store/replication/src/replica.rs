@@ -9,8 +9,8 @@
 //!     └── a voter's higher promise ───────── Leading: Counting ─▶ (Pulling) ─▶ Opening ─▶ Open for writes
 //! ```
 //!
-//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `losing` (5.4), `draining` (5.5), `membership`
-//! and `bootstrap` (5.6).
+//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `losing` (5.4), `draining` (5.4), `membership`
+//! and `bootstrap` (5.5).
 //!
 //! Invariants, asserted here: the promise never goes down, nor does its incarnation change within a term; nothing that is
 //! committed is cut; nothing is acked, promised or counted before it is durable (`Writes`).
