@@ -80,6 +80,7 @@ refused 'durationSeconds' database $chart --set lease.durationSeconds=0
 refused 'initialData' database $chart --set 'initialData[0].name=Adam'
 refused 'store' database $chart --set store.resources.limits.cpu=1
 refused 'terminationGracePeriodSeconds' database $chart --set terminationGracePeriodSeconds=5
+refused 'followerWrites' database $chart --set followerWrites=perhaps
 refused '[kK]ube' database $chart --kube-version 1.28.0
 refused 'either existingSecret' database $chart --set peerTls.existingSecret=a,peerTls.certManager.issuerRef.name=b
 refused 'either existingSecret' database $chart --set apiTls.existingSecret=a,apiTls.certManager.issuerRef.name=b

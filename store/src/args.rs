@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
+use crate::api::forward::FollowerWrites;
 use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
 use crate::trust::args::TrustArgs;
 
@@ -68,6 +69,16 @@ pub struct Args {
     /// The pod's terminationGracePeriodSeconds: a drain ends 5 s before it is over (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub grace_period: Duration,
+
+    /// How long a draining pod goes on serving at least, also those that come only now: until its address is gone from
+    /// every Service and load balancer (ms, s, m). The grace period less 5 s is the bound.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DRAIN_MIN", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub drain_min: Duration,
+
+    /// What a pod that does not lead does with a write. `reject`: 421, which names the leader. `redirect`: 307 to the
+    /// leader's pod. `forward`: sends it on to the leader, and its answer back.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_FOLLOWER_WRITES", value_name = "WHAT", default_value = "reject")]
+    pub follower_writes: FollowerWrites,
 
     /// How long a client's write may wait for its commit before it is answered with 504, outcome unknown (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WRITE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
@@ -136,6 +147,10 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a drain may take: the grace period less 5 s.
     pub drain_max: Duration,
+    /// How long a drain takes at least.
+    pub drain_min: Duration,
+    /// What a follower does with a write.
+    pub follower_writes: FollowerWrites,
     /// How long a write may wait for its commit.
     pub write_timeout: Duration,
     /// The longest body of a request.
@@ -221,6 +236,8 @@ impl Args {
             lost_time: self.lost_time,
             heartbeat: self.heartbeat,
             drain_max: self.grace_period - GRACE_LEFT,
+            drain_min: self.drain_min,
+            follower_writes: self.follower_writes,
             write_timeout: self.write_timeout,
             body_limit: self.body_limit,
             worker_threads: self.worker_threads,
@@ -298,6 +315,7 @@ mod tests {
             (&["--name", "a", "--lost-time", "soon"], "--lost-time"),
             (&["--name", "a", "--lost-time", "99999999999999999999s"], "--lost-time"),
             (&["--name", "a", "--grace-period", "5s"], "--grace-period"),
+            (&["--name", "a", "--follower-writes", "perhaps"], "--follower-writes"),
             (&["--name", "a", "--write-timeout", "0ms"], "--write-timeout"),
             (&["--name", "a", "--body-limit", "0"], "--body-limit"),
             (&["--name", "a", "--body-limit", "99999999"], "--body-limit"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   bind both ports ▶ HTTP is up (alive, not ready) ▶ status.lock ▶ status.json `starting` ▶ the volume ▶ the driver
-//!   SIGTERM ▶ the driver drains ▶ its last status.json ▶ HTTP stops ▶ exit
+//!   SIGTERM ▶ the driver drains, clients are served ▶ drained ▶ the API closes ▶ the driver ends ▶ its last status.json ▶ exit
 //! ```
 //!
 //! Exit codes: 0 drained, 1 fatal IO (or a part that ended unasked), 2 flags, config or initial data, 3 damage.
@@ -15,9 +15,10 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use leasehold_contract::{State, StatusFile};
 use leasehold_replication::{ClusterId, Incarnation};
+use leasehold_store::api::forward::{self, Forwarding};
 use leasehold_store::args::{Args, Config, Task};
 use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
-use leasehold_store::handle::{self, HandleServer};
+use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
 use leasehold_store::serve::{self, Gates, Limits};
 use leasehold_store::telemetry::{self, Metrics};
@@ -25,6 +26,7 @@ use leasehold_store::trust::args::Trust;
 use leasehold_store::trust::files;
 use leasehold_store::volume::{self, Opened, Volume, VolumeError};
 use leasehold_store::{api, recover, role, status};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -34,7 +36,7 @@ use uuid::Uuid;
 
 /// Connections of other replicas and of those who ask them something.
 const PEER_CONNECTIONS_MAX: usize = 512;
-/// How long a hand-over may hold back new writes.
+/// How long the sidecar has for a transfer of the Lease, before the hand-over is undone.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// How long the last status.json may take to be written.
 const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
@@ -117,12 +119,20 @@ async fn run(config: Config) -> Result<(), Failure> {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
         trust: trust.peers.clone(),
+        scheme: trust.api_way().scheme(),
         ..api::Config::default()
     };
-    let routes = api::routes(api_handle, api_config, metrics.clone());
-    let stop_http = CancellationToken::new();
-    let api_server =
-        serve::serve_behind(trust.api_gates(), api_socket, routes, Limits::default(), None, stop_http.clone());
+    let routes = api::routes(api_handle.clone(), api_config, metrics.clone());
+    let forward_config = forward::Config {
+        follower_writes: config.follower_writes,
+        write_timeout: config.write_timeout,
+        body_limit_bytes: config.body_limit,
+        way: trust.api_way(),
+    };
+    let service = Forwarding::new(routes, api_handle.clone(), forward_config);
+    let (stop_http, unserved) = (CancellationToken::new(), CancellationToken::new());
+    let clients = (api_socket, trust.api_gates());
+    let api_server = serve_clients(clients, service, api_handle, stop.clone(), stop_http.clone(), unserved.clone());
     let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
     let (peer_state, peer_state_receiver) = watch::channel(None);
     let counted = metrics.clone();
@@ -181,6 +191,7 @@ async fn run(config: Config) -> Result<(), Failure> {
                     heartbeat: config.heartbeat,
                     lost_time: config.lost_time,
                     hand_over_max: HAND_OVER_MAX,
+                    drain_min: config.drain_min,
                     drain_max: config.drain_max,
                     new_cluster_id: ClusterId(Uuid::new_v4()),
                     initial_data,
@@ -197,6 +208,7 @@ async fn run(config: Config) -> Result<(), Failure> {
                 status_file,
                 peer_state,
                 stop,
+                unserved,
             });
             tasks.driver = Some(tokio::spawn(driver.run()));
             let ended = tasks.first_to_end().await;
@@ -228,6 +240,29 @@ fn say_trust(trust: &Trust) {
     if trust.tokens.is_some() && trust.api_tls.is_none() {
         warn!("clients' tokens cross the network in the clear: --api-tls protects them");
     }
+}
+
+/// Serves clients until `stop`, or until nothing keeps a draining replica any more: then no new ones, and when the last
+/// one is gone, `unserved` tells the driver. It returns at `stop` only.
+async fn serve_clients(
+    (socket, gates): (TcpListener, Gates),
+    service: Forwarding,
+    handle: Handle,
+    leaving: CancellationToken,
+    stop: CancellationToken,
+    unserved: CancellationToken,
+) {
+    let close = stop.child_token();
+    let server = serve::serve_service(gates, socket, service, Limits::default(), None, leaving, close.clone());
+    let closing = async {
+        tokio::select! {
+            () = handle.drained() => close.cancel(),
+            () = close.cancelled() => {}
+        }
+    };
+    tokio::join!(server, closing);
+    unserved.cancel();
+    stop.cancelled().await;
 }
 
 /// The tasks that live as long as the process. None of them may end unseen.

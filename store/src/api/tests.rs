@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls;
+mod forwarding;
 mod leading;
 
 use super::*;
@@ -233,6 +234,7 @@ fn role(leader: &str) -> RoleFile {
         hand_over_to: None,
         off_lease: false,
         paused: false,
+        newest_revision: None,
         lease: LeaseInfo {
             namespace: "database".to_owned(),
             name: "database-cluster".to_owned(),

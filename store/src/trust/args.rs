@@ -14,6 +14,7 @@ use super::peers::{PeerTrust, PeerTrustParts};
 use super::proof::Identity;
 use super::stream::BoxedStream;
 use super::tokens::{self, Tokens};
+use super::way::ApiWay;
 use crate::serve::{Door, Gates};
 use crate::tls::{ApiTls, PeerTls, host_name};
 
@@ -146,6 +147,11 @@ impl Trust {
         });
         let guard = self.tokens.clone().map(|tokens| tokens::guard(tokens, self.metrics_open));
         Gates { door, guard }
+    }
+
+    /// How one replica reaches another's API.
+    pub fn api_way(&self) -> ApiWay {
+        ApiWay { tls: self.api_tls.clone(), name: self.api_tls_name.clone() }
     }
 
     /// The files that are to be looked at.

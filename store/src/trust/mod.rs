@@ -22,6 +22,8 @@ pub mod peers;
 pub mod proof;
 pub mod sealed;
 pub mod stream;
+pub mod tokens;
+pub mod way;
+
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod tokens;

@@ -548,6 +548,19 @@ async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart()
         assert_eq!(answer.contains("urn:leasehold:"), status != 200, "{answer}");
     }
 
+    // Another replica, which sends a request on, gets through; by a bare address only with the name that it is told.
+    use hyper_util::client::legacy::{Client, connect::HttpConnector};
+    let mut way = trust.api_way();
+    assert_eq!(way.scheme(), "https");
+    for (name, gets_through) in [(Some(name()), true), (None, false)] {
+        way.name = name;
+        let client: Client<_, http_body_util::Full<bytes::Bytes>> =
+            Client::builder(hyper_util::rt::TokioExecutor::new()).build(way.connector(HttpConnector::new()));
+        let answer = client.get(format!("http://{address}/healthz").parse().unwrap()).await;
+        assert_eq!(answer.is_ok(), gets_through, "{answer:?}");
+        assert!(answer.is_ok_and(|answer| answer.status() == 200) == gets_through);
+    }
+
     // Plain HTTP gets no answer.
     let mut plain = TcpStream::connect(address).await.unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
