@@ -16,6 +16,7 @@ use crate::{
     cluster::{Cluster, Config, Part, Signal},
     history::History,
     load::{Told, tell},
+    service::Clients,
 };
 
 /// What is measured.
@@ -26,6 +27,18 @@ pub enum Bench {
         /// How many times each
         #[arg(long, default_value_t = 20)]
         times: u32,
+    },
+    /// Failed requests and the longest pause of writes when a pod leaves as planned, under load through every pod.
+    Handover {
+        /// How many graceful deletions of the leader's pod, and how many switchovers
+        #[arg(long, default_value_t = 20)]
+        times: u32,
+        /// How many rolling updates
+        #[arg(long, default_value_t = 3)]
+        updates: u32,
+        /// How many clients write meanwhile
+        #[arg(long, default_value_t = 6)]
+        clients: u16,
     },
     /// Durable writes a second with many clients, latency with one, memory and API requests when idle.
     Writes {
@@ -51,9 +64,13 @@ pub async fn run(bench: Bench) -> anyhow::Result<()> {
     }
     let mut config = Config::for_tests(3)?;
     config.lease_duration = "15s".into();
+    if let Bench::Handover { .. } = bench {
+        config.store_args = vec!["--follower-writes".into(), "forward".into()];
+    }
     let cluster = Cluster::start(config)?;
     let figures = match &bench {
         Bench::Failover { times } => failover(&cluster, *times).await,
+        Bench::Handover { times, updates, clients } => handover(&cluster, *times, *updates, *clients).await,
         Bench::Writes { clients, seconds, idle_seconds } => {
             writes(&cluster, *clients, Duration::from_secs(*seconds), Duration::from_secs(*idle_seconds)).await
         }
@@ -100,9 +117,92 @@ async fn failover(cluster: &Cluster, times: u32) -> anyhow::Result<Value> {
     Ok(figures)
 }
 
+async fn handover(cluster: &Cluster, times: u32, updates: u32, clients: u16) -> anyhow::Result<Value> {
+    let history = History::default();
+    let mut figures = json!({});
+    let mut report = None;
+    for (name, count) in [("deletion", times), ("switchover", times), ("update", updates)] {
+        agree(cluster).await?;
+        let load = Clients::start(cluster, &history, clients);
+        load.progress(cluster, 200).await?;
+        let (mut pauses, mut moves_most) = (Vec::new(), 0);
+        for turn in 0..count {
+            // The first leader of an update is another pod each time.
+            let leader = cluster.wait_for_leader().await?;
+            let (begin, term) = (Instant::now(), term_of(cluster));
+            match name {
+                "deletion" => delete_and_wait(cluster, leader).await?,
+                "switchover" => switch_and_wait(cluster, (leader + 1) % cluster.wanted()).await?,
+                _ => cluster.update(&format!("e2e-{}", turn + 2)).await?,
+            }
+            agree(cluster).await?;
+            load.progress(cluster, 50).await?;
+            pauses.push(load.longest_pause(begin));
+            moves_most = moves_most.max(term_of(cluster) - term);
+            if name == "update" && turn + 1 < count {
+                switch_and_wait(cluster, u16::try_from(turn % 3).unwrap_or(0)).await?;
+                agree(cluster).await?;
+            }
+        }
+        let seen = load.stop().await?;
+        cluster.converges(&history).await?;
+        pauses.sort();
+        let ms = |d: Duration| (d.as_secs_f64() * 10_000.0).round() / 10.0;
+        if let (Some(worst), Some(median)) = (pauses.last(), pauses.get(pauses.len() / 2)) {
+            figures[format!("{name}PauseMsMedian")] = ms(*median).into();
+            figures[format!("{name}PauseMsWorst")] = ms(*worst).into();
+        }
+        figures[format!("{name}SlowestRequestMs")] = ms(seen.slowest).into();
+        figures[format!("{name}Failed")] = seen.failures.len().into();
+        figures[format!("{name}Acknowledged")] = seen.acknowledged.into();
+        figures[format!("{name}MovesMost")] = moves_most.into();
+        for failure in &seen.failures {
+            eprintln!("{name}: {failure}");
+        }
+        report = Some(seen);
+    }
+    report.context("nothing was measured")?;
+    Ok(figures)
+}
+
+fn term_of(cluster: &Cluster) -> i64 {
+    cluster.lease().and_then(|lease| lease["spec"]["leaseTransitions"].as_i64()).unwrap_or(0)
+}
+
+async fn delete_and_wait(cluster: &Cluster, pod: u16) -> anyhow::Result<()> {
+    let store = cluster.pid(pod, Part::Store);
+    cluster.delete_pod(pod).map_err(|failure| anyhow::anyhow!(failure.message))?;
+    cluster
+        .until("the pod is there again", || async move {
+            ensure!(cluster.pid(pod, Part::Store).is_some_and(|pid| Some(pid) != store), "not yet");
+            Ok(())
+        })
+        .await
+}
+
+async fn switch_and_wait(cluster: &Cluster, to: u16) -> anyhow::Result<()> {
+    if cluster.leader().await.is_some_and(|(leader, _)| leader == to) {
+        return Ok(());
+    }
+    cluster.ask_switchover(to).map_err(|failure| anyhow::anyhow!(failure.message))?;
+    cluster
+        .until("the switchover is done", || async move {
+            let (leader, _) = cluster.leader().await.context("nobody leads")?;
+            ensure!(leader == to, "pod {leader} leads");
+            let lease = cluster.lease().context("no Lease")?;
+            ensure!(lease["metadata"]["annotations"]["leasehold.dev/preferred-holder"].is_null(), "still asked for");
+            Ok(())
+        })
+        .await
+}
+
 /// All three are there, caught up and agree on a leader, and it takes writes.
 async fn settle(cluster: &Cluster, history: &History) -> anyhow::Result<()> {
     cluster.converges(history).await?;
+    agree(cluster).await
+}
+
+async fn agree(cluster: &Cluster) -> anyhow::Result<()> {
     cluster
         .until("all pods follow one leader", || async move {
             let mut terms = Vec::new();

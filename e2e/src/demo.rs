@@ -42,6 +42,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         lease_duration: demo.lease_duration.clone(),
         restart_after: Duration::from_secs(1),
         grace: Duration::from_secs(60),
+        drain_min: Duration::from_secs(5),
         ports: Ports::of_demo(demo.replicas.max(5))?,
         folder: demo.data.clone(),
         store_args: Vec::new(),

@@ -3,6 +3,7 @@
 //! ```text
 //!   demo, bench, tests ──▶ cluster ──▶ store, sidecar (processes)
 //!                            │   └───▶ api (embedded, misbehaves on command)
+//!                            ├──▶ service: clients as behind a Service, with kept connections, through every pod
 //!                            └──▶ load ──▶ client ──▶ stores;  history: what clients were told, against the data
 //!   conformance ──▶ api, or a real API server: the same checks for both
 //! ```
@@ -15,3 +16,4 @@ pub mod conformance;
 pub mod demo;
 pub mod history;
 pub mod load;
+pub mod service;

@@ -18,6 +18,7 @@ mod disk;
 mod effects;
 mod invariants;
 mod lease;
+mod leave;
 mod network;
 mod rng;
 mod settings;

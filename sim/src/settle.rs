@@ -1,7 +1,7 @@
 //! Liveness: after everything is healed, the cluster must come right by itself within bounded virtual time, and stay so.
 //!
 //! ```text
-//!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
+//!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
 //!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled but for the Lease? ─▶ API back ─▶ same leader, true Lease?
 //! ```
 //!
@@ -24,6 +24,7 @@ impl Cluster {
         self.scale_to(self.pods.len());
         let settled = self.settle("after healing")?;
         self.stays_settled()?;
+        self.leave_as_planned()?;
         let other_size = 1 + self.rng.below(self.pods.len());
         if other_size != self.pods.len() {
             self.scale_to(other_size);

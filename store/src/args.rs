@@ -9,7 +9,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
+use crate::api::forward::FollowerWrites;
 use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
+use crate::trust::args::TrustArgs;
 
 /// Room that an entry needs beside the record of a client: its head, collection, id, condition.
 const ENTRY_ROOM_BYTES: usize = 4096;
@@ -68,6 +70,16 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub grace_period: Duration,
 
+    /// How long a draining pod goes on serving at least, also those that come only now: until its address is gone from
+    /// every Service and load balancer (ms, s, m). The grace period less 5 s is the bound.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DRAIN_MIN", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub drain_min: Duration,
+
+    /// What a pod that does not lead does with a write. `reject`: 421, which names the leader. `redirect`: 307 to the
+    /// leader's pod. `forward`: sends it on to the leader, and its answer back.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_FOLLOWER_WRITES", value_name = "WHAT", default_value = "reject")]
+    pub follower_writes: FollowerWrites,
+
     /// How long a client's write may wait for its commit before it is answered with 504, outcome unknown (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WRITE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub write_timeout: Duration,
@@ -79,6 +91,10 @@ pub struct Args {
     /// Threads that run the store's tasks (disk and blocking calls have their own).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 2)]
     pub worker_threads: usize,
+
+    /// What is demanded of peers and clients.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 
     /// How log lines look.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -131,12 +147,18 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a drain may take: the grace period less 5 s.
     pub drain_max: Duration,
+    /// How long a drain takes at least.
+    pub drain_min: Duration,
+    /// What a follower does with a write.
+    pub follower_writes: FollowerWrites,
     /// How long a write may wait for its commit.
     pub write_timeout: Duration,
     /// The longest body of a request.
     pub body_limit: usize,
     /// Threads of the runtime.
     pub worker_threads: usize,
+    /// What is demanded of peers and clients.
+    pub trust: TrustArgs,
 }
 
 /// What to do.
@@ -214,9 +236,12 @@ impl Args {
             lost_time: self.lost_time,
             heartbeat: self.heartbeat,
             drain_max: self.grace_period - GRACE_LEFT,
+            drain_min: self.drain_min,
+            follower_writes: self.follower_writes,
             write_timeout: self.write_timeout,
             body_limit: self.body_limit,
             worker_threads: self.worker_threads,
+            trust: self.trust,
         })
     }
 }
@@ -290,6 +315,7 @@ mod tests {
             (&["--name", "a", "--lost-time", "soon"], "--lost-time"),
             (&["--name", "a", "--lost-time", "99999999999999999999s"], "--lost-time"),
             (&["--name", "a", "--grace-period", "5s"], "--grace-period"),
+            (&["--name", "a", "--follower-writes", "perhaps"], "--follower-writes"),
             (&["--name", "a", "--write-timeout", "0ms"], "--write-timeout"),
             (&["--name", "a", "--body-limit", "0"], "--body-limit"),
             (&["--name", "a", "--body-limit", "99999999"], "--body-limit"),

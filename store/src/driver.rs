@@ -103,6 +103,8 @@ pub struct Parts {
     pub peer_state: watch::Sender<Option<PeerState>>,
     /// SIGTERM.
     pub stop: CancellationToken,
+    /// Cancelled when no client is served any more: only then a driver that is drained ends.
+    pub unserved: CancellationToken,
 }
 
 /// See the module.
@@ -122,7 +124,10 @@ pub struct Driver {
     status_file: watch::Sender<StatusFile>,
     peer_state: watch::Sender<Option<PeerState>>,
     stop: CancellationToken,
+    unserved: CancellationToken,
     draining: bool,
+    /// Nothing kept it any more at some time since; from there on there is no way back.
+    drained: bool,
     /// All that was applied.
     documents: Documents,
     /// The voters at the position of `documents`: for snapshots.
@@ -150,6 +155,7 @@ enum Woke {
     Kept(Kept),
     Role,
     Stop,
+    Unserved,
     Timer,
 }
 
@@ -174,7 +180,9 @@ impl Driver {
             status_file: parts.status_file,
             peer_state: parts.peer_state,
             stop: parts.stop,
+            unserved: parts.unserved,
             draining: false,
+            drained: false,
             documents,
             voters,
             waiters: Waiters::default(),
@@ -213,6 +221,7 @@ impl Driver {
             kept = self.intake.next() => Woke::Kept(kept),
             Ok(()) = self.role.changed() => Woke::Role,
             () = self.stop.cancelled(), if !self.draining => Woke::Stop,
+            () = self.unserved.cancelled(), if self.drained => Woke::Unserved,
             () = tokio::time::sleep_until(deadline.unwrap_or(self.begun)), if deadline.is_some() => Woke::Timer,
         }
     }
@@ -245,7 +254,7 @@ impl Driver {
                 self.draining = true;
                 self.step(Input::Drain);
             }
-            Woke::Timer => self.step(Input::Wake),
+            Woke::Unserved | Woke::Timer => self.step(Input::Wake),
         }
     }
 
@@ -476,7 +485,8 @@ impl Driver {
             self.take_snapshot();
         }
         let status = self.replica.status();
-        if status.drained && self.wiping.is_none() {
+        self.drained |= status.drained;
+        if self.drained && self.unserved.is_cancelled() && self.wiping.is_none() {
             self.end.get_or_insert(End::Drained);
         }
         let position_is_due = self.position_untold && self.told_at.elapsed() >= POSITION_PAUSE;

@@ -39,6 +39,7 @@ pub struct Handle {
 pub struct HandleServer {
     /// The writes of clients, to be answered each: see [`WriteRequest`].
     pub writes: mpsc::Receiver<WriteRequest>,
+    incarnation: Incarnation,
     documents: watch::Sender<Documents>,
     status: watch::Sender<Life>,
     role: watch::Sender<Option<Arc<RoleFile>>>,
@@ -91,7 +92,27 @@ enum Life {
     Running {
         replica: ReplicaId,
         status: Arc<Status>,
+        /// When it ceased to lead.
+        led_until: Option<Instant>,
     },
+}
+
+/// Tells when the replica has something new to say of itself.
+#[derive(Clone, Debug)]
+pub struct News(watch::Receiver<Life>);
+
+impl News {
+    /// What is said up to now is no news any more.
+    pub fn heard(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits for news; for ever where nobody is left to have any.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// The two ends, for the pod `name` and this run of the process.
@@ -101,8 +122,13 @@ pub fn handle(name: &str, incarnation: Incarnation) -> (Handle, HandleServer) {
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
     let handle = Handle { name: name.into(), incarnation, writes, documents, status, role };
-    let server =
-        HandleServer { writes: writes_receiver, documents: documents_sender, status: status_sender, role: role_sender };
+    let server = HandleServer {
+        writes: writes_receiver,
+        incarnation,
+        documents: documents_sender,
+        status: status_sender,
+        role: role_sender,
+    };
     (handle, server)
 }
 
@@ -215,6 +241,28 @@ impl Handle {
         }
     }
 
+    /// Tells of every change of [`Handle::status`].
+    pub fn news(&self) -> News {
+        News(self.status.clone())
+    }
+
+    /// It led until less than `span` ago, and does no more.
+    pub fn led_within(&self, span: Duration) -> bool {
+        match &*self.status.borrow() {
+            Life::Running { led_until, .. } => led_until.is_some_and(|until| until.elapsed() < span),
+            Life::Starting(_) => false,
+        }
+    }
+
+    /// Waits until nothing keeps a replica that was told to end. Where it ends otherwise: for ever.
+    pub async fn drained(&self) {
+        let mut status = self.status.clone();
+        let drained = status.wait_for(|life| matches!(life, Life::Running { status, .. } if status.drained));
+        if drained.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// What a starting replica waits for; none once it runs.
     pub fn starting(&self) -> Option<Arc<str>> {
         match &*self.status.borrow() {
@@ -233,7 +281,21 @@ impl HandleServer {
 
     /// Shows what the replica says of itself. From the first call on the volume counts as open.
     pub fn set_status(&self, replica: ReplicaId, status: Status) {
-        self.status.send_replace(Life::Running { replica, status: Arc::new(status) });
+        let leads = self.leads(&status);
+        self.status.send_modify(|life| {
+            let led_until = match life {
+                _ if leads => None,
+                Life::Running { status: before, .. } if self.leads(before) => Some(Instant::now()),
+                Life::Running { led_until, .. } => *led_until,
+                Life::Starting(_) => None,
+            };
+            *life = Life::Running { replica, status: Arc::new(status), led_until };
+        });
+    }
+
+    /// It is claimed to lead; also while it drains.
+    fn leads(&self, status: &Status) -> bool {
+        status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation)
     }
 
     /// Says what the start waits for (the lock of the data directory, the journal), for people.

@@ -23,4 +23,6 @@ pub mod serve;
 pub mod snapshot;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
+pub mod trust;
 pub mod volume;

@@ -64,6 +64,20 @@ pub struct ApiServer {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// Looks at the objects; see [`ApiServer::reader`].
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<Shared>);
+
+impl Reader {
+    /// One object.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Value, Failure> {
+        lock(&self.0.objects).get(kind, namespace, name).cloned()
+    }
+}
+
 /// What a test tells the server's thread; each is answered when it is done.
 enum Command {
     Down(std_mpsc::Sender<anyhow::Result<()>>),
@@ -183,6 +197,11 @@ impl ApiServer {
     /// As the API refuses.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Value, Failure> {
         lock(&self.shared.objects).get(kind, namespace, name).cloned()
+    }
+
+    /// For a task that outlives this borrow: the objects, as they are when it looks.
+    pub fn reader(&self) -> Reader {
+        Reader(self.shared.clone())
     }
 
     /// All objects of a kind in a namespace.

@@ -77,6 +77,8 @@ pub struct Config {
     pub restart_after: Duration,
     /// The pods' grace period.
     pub grace: Duration,
+    /// How long a store that drains serves on at least.
+    pub drain_min: Duration,
     /// Which ports.
     pub ports: Ports,
     /// Where the folders go, and stay; none: a temporary place.
@@ -101,6 +103,7 @@ impl Config {
             lease_duration: "3s".into(),
             restart_after: Duration::from_secs(1),
             grace: Duration::from_secs(60),
+            drain_min: Duration::from_secs(1),
             ports: Ports::claim()?,
             folder: None,
             store_args: Vec::new(),

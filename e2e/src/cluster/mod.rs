@@ -220,6 +220,46 @@ impl Cluster {
         self.api().delete(Kind::Pod, NAMESPACE, &Pod::name_of(i), &json!({})).map(drop)
     }
 
+    /// A new template: from now on pods are made of this revision. (The controller does not replace those that are
+    /// there: see [`Cluster::update`].)
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn set_revision(&self, revision: &str) -> Result<(), Failure> {
+        let patch = json!({"status": {"updateRevision": revision}});
+        self.api().patch(Kind::StatefulSet, NAMESPACE, STATEFUL_SET, &patch).map(drop)
+    }
+
+    /// A rolling update to this revision, as the StatefulSet's controller does it: from the highest ordinal down, each pod
+    /// when the one before is ready.
+    ///
+    /// # Errors
+    /// A pod does not come back within [`PATIENCE`].
+    pub async fn update(&self, revision: &str) -> anyhow::Result<()> {
+        self.set_revision(revision).map_err(|failure| anyhow::anyhow!(failure.message))?;
+        for i in (0..self.wanted()).rev() {
+            self.delete_pod(i).map_err(|failure| anyhow::anyhow!(failure.message))?;
+            self.until("the pod is there again", || async move {
+                let pod = self.api().get(Kind::Pod, NAMESPACE, &Pod::name_of(i));
+                let pod = pod.map_err(|failure| anyhow::anyhow!(failure.message))?;
+                let found = &pod["metadata"]["labels"]["controller-revision-hash"];
+                anyhow::ensure!(found == revision, "pod {i} is of revision {found}");
+                self.http.get(self.store(i), "/readyz").await.map(drop)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a switchover, as `kubectl annotate lease` does.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn ask_switchover(&self, to: u16) -> Result<(), Failure> {
+        let wish = json!({"metadata": {"annotations": {"leasehold.dev/preferred-holder": Pod::name_of(to)}}});
+        self.edit_lease(&wish).map(drop)
+    }
+
     /// The volume of pod `i` is lost; its store finds an empty one.
     ///
     /// # Errors

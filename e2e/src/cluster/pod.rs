@@ -57,7 +57,9 @@ impl Pod {
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig(&name, NAMESPACE).to_string())?;
         // A name that is still there is one that is ending; the controller only comes here when it is gone.
-        let _ = api.create(Kind::Pod, NAMESPACE, &pod_object(&name, ordinal));
+        let set = api.get(Kind::StatefulSet, NAMESPACE, STATEFUL_SET).unwrap_or(Value::Null);
+        let revision = set["status"]["updateRevision"].as_str().unwrap_or("").to_owned();
+        let _ = api.create(Kind::Pod, NAMESPACE, &pod_object(&name, ordinal, &revision));
 
         let process = |program: &Path, part: Part, args: Vec<String>| {
             Process::new(Spec {
@@ -70,7 +72,11 @@ impl Pod {
         };
         let sidecar = process(&config.programs.sidecar, Part::Sidecar, sidecar_args(config, &folder, &name, ordinal))?;
         let store = match config.app {
-            App::Store => Some(process(&config.programs.store, Part::Store, store_args(config, root, &name, ordinal))?),
+            App::Store => {
+                let mut args = store_args(config, root, &name, ordinal);
+                args.extend(["--revision".to_owned(), revision]);
+                Some(process(&config.programs.store, Part::Store, args)?)
+            }
             App::Plain => None,
         };
         sidecar.start();
@@ -146,12 +152,12 @@ impl Pod {
     }
 }
 
-fn pod_object(name: &str, ordinal: u16) -> Value {
+fn pod_object(name: &str, ordinal: u16, revision: &str) -> Value {
     json!({
         "metadata": {"name": name, "labels": {
             "app.kubernetes.io/name": "leasehold", "app.kubernetes.io/instance": "database",
             "apps.kubernetes.io/pod-index": ordinal.to_string(),
-            "statefulset.kubernetes.io/pod-name": name, "controller-revision-hash": "e2e-1",
+            "statefulset.kubernetes.io/pod-name": name, "controller-revision-hash": revision,
         }},
         "spec": {
             "containers": [{"name": "store"}],
@@ -174,6 +180,7 @@ fn sidecar_args(config: &Config, folder: &Path, name: &str, ordinal: u16) -> Vec
         .with("--leader-service", "database-leader")
         .with("--member-address", ports.member_address())
         .with("--member-peer-address", ports.member_peer_address())
+        .with("--member-sidecar-address", ports.member_sidecar_address())
         .with("--listen", format!("127.0.0.1:{}", ports.sidecar(ordinal)))
         .with("--lease-duration", &config.lease_duration)
         .with("--grace-period", format!("{}s", config.grace.as_secs()))
@@ -193,6 +200,7 @@ fn store_args(config: &Config, root: &Path, name: &str, ordinal: u16) -> Vec<Str
         .with("--peer-listen", format!("127.0.0.1:{}", ports.peer(ordinal)))
         .with("--initial-data", root.join("initial.json").display())
         .with("--grace-period", format!("{}s", config.grace.as_secs()))
+        .with("--drain-min", format!("{}ms", config.drain_min.as_millis()))
         .0;
     args.extend(config.store_args.iter().cloned());
     args

@@ -1,4 +1,4 @@
-//! The first start of a cluster (5.6 in docs/design.md): one empty volume becomes the first voter.
+//! The first start of a cluster (5.5 in docs/design.md): one empty volume becomes the first voter.
 //!
 //! ```text
 //!   empty volume of the lowest wanted ordinal, no Lease has a cluster-id

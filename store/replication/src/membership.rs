@@ -1,4 +1,4 @@
-//! Who counts: the leader brings the voters in line with the wanted members (5.6 in docs/design.md).
+//! Who counts: the leader brings the voters in line with the wanted members (5.5 in docs/design.md).
 //!
 //! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
 //! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
@@ -31,7 +31,8 @@ impl Replica {
             .voters
             .iter()
             .filter(|voter| voter.replica != self.config.replica && !self.is_wanted(&voter.name))
-            .max_by_key(|voter| ordinal(&voter.name));
+            // Who is gone already first: with it among those that are left there may be no majority to remove another.
+            .max_by_key(|voter| (!self.has_caught_up(voter.replica), ordinal(&voter.name)));
         if let Some(gone) = dead.or(unwanted) {
             let voters: Vec<Voter> = now.voters.iter().filter(|voter| *voter != gone).cloned().collect();
             let floor = if wanted == 1 && voters.len() == 1 { 1 } else { now.floor };

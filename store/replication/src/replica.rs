@@ -9,8 +9,8 @@
 //!     └── a voter's higher promise ───────── Leading: Counting ─▶ (Pulling) ─▶ Opening ─▶ Open for writes
 //! ```
 //!
-//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `losing` (5.4), `draining` (5.5), `membership`
-//! and `bootstrap` (5.6).
+//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `losing` (5.4), `draining` (5.4), `membership`
+//! and `bootstrap` (5.5).
 //!
 //! Invariants, asserted here: the promise never goes down, nor does its incarnation change within a term; nothing that is
 //! committed is cut; nothing is acked, promised or counted before it is durable (`Writes`).
@@ -265,8 +265,10 @@ impl Replica {
     /// Promises to this claim, and from this moment on neither writes nor acks anything of a lower term [S3].
     fn take(&mut self, claim: Claim) {
         assert!(claim.term > self.state.promise.term, "a claim of term {} under {}", claim.term, self.state.promise);
+        let word = self.word_to_successor(&claim);
         self.end_role();
         let ticket = self.write_state(DurableState { promise: claim.promise(), ..self.state });
+        self.effects.extend(word);
         if claim.incarnation == self.config.incarnation {
             self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.now)));
         } else {

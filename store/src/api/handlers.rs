@@ -191,9 +191,6 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
         WriteError::Refused(Refusal::TooFewVoters { have, floor }) => {
             (Code::TooFewVoters, format!("{have} of at least {floor} replicas count for majorities; not done"))
         }
-        WriteError::Refused(Refusal::HandingOver) => {
-            (Code::HandingOver, "the leadership is being handed over; not done".to_owned())
-        }
         WriteError::Refused(Refusal::Bootstrapping) => {
             (Code::Bootstrapping, "the Lease does not carry the new cluster's id yet; not done".to_owned())
         }
@@ -230,7 +227,7 @@ fn not_leader(context: &Context, path: &str) -> Problem {
     let named = serde_json::json!({ "name": leader.name, "address": leader.address, "term": leader.term });
     let problem = Problem::new(Code::NotLeader, what).with("leader", named);
     match leader.address {
-        Some(address) => problem.location(&format!("http://{address}{path}")),
+        Some(address) => problem.location(&format!("{}://{address}{path}", context.config.scheme)),
         None => problem,
     }
 }

@@ -22,6 +22,7 @@
 //! [`problem::Code`]. A handler returns a result; warp's rejections only mean "not this route" here.
 
 mod filters;
+pub mod forward;
 mod handlers;
 mod pages;
 pub mod person;
@@ -45,6 +46,10 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long a body may take to arrive. Then: 408.
     pub body_timeout: Duration,
+    /// `http` or `https`: how clients reach the replicas.
+    pub scheme: &'static str,
+    /// Trust between replicas, for the status.
+    pub trust: crate::trust::peers::PeerTrust,
 }
 
 impl Default for Config {
@@ -53,6 +58,8 @@ impl Default for Config {
             body_limit_bytes: 1024 * 1024,
             write_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
+            scheme: "http",
+            trust: crate::trust::peers::PeerTrust::default(),
         }
     }
 }

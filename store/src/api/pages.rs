@@ -71,6 +71,7 @@ pub(super) fn status(context: &Context) -> Answer {
         "replica": handle.replica().map(|replica| replica.0),
         "applied": position(applied),
         "role": handle.role().as_deref(),
+        "peerTrust": context.config.trust.status(),
         "waitingFor": handle.starting().map(|why| vec![why.to_string()]).unwrap_or_default(),
     });
     if let (Some(status), Value::Object(body)) = (status, &mut body) {

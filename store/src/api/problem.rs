@@ -31,6 +31,13 @@ macro_rules! codes {
                 match self { $(Code::$name => StatusCode::$status,)+ }
             }
 
+            /// The code of the problem that another pod answered with, if that is one.
+            pub fn of_body(body: &[u8]) -> Option<Code> {
+                let problem: Value = serde_json::from_slice(body).ok()?;
+                let word = problem["type"].as_str()?.strip_prefix("urn:leasehold:")?;
+                Code::ALL.iter().copied().find(|code| code.as_str() == word)
+            }
+
             /// The same for every problem of this code.
             pub fn title(self) -> &'static str {
                 match self { $(Code::$name => $title,)+ }
@@ -58,6 +65,10 @@ codes! {
     InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition cannot be understood";
     /// 400: the body ended early or its framing is broken.
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body did not arrive whole";
+    /// 401: no token, or one that is not known; `WWW-Authenticate` says what is expected. Not done.
+    Unauthorized = "unauthorized", UNAUTHORIZED, "A token is needed";
+    /// 403: the token may read, and this call writes. Not done.
+    Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
     /// 404: there is no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
     /// 404: there is no record with that id.
@@ -88,8 +99,6 @@ codes! {
     NoMajority = "no-majority", SERVICE_UNAVAILABLE, "The leader has no majority";
     /// 503: there are fewer voters than the cluster needs to keep a write. Not done.
     TooFewVoters = "too-few-voters", SERVICE_UNAVAILABLE, "Too few replicas count";
-    /// 503: the leadership is being handed over. Not done.
-    HandingOver = "handing-over", SERVICE_UNAVAILABLE, "The leadership is being handed over";
     /// 503: the new cluster is not confirmed by its Lease yet. Not done.
     Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being made";
     /// 503: too many writes wait. Not done.
@@ -177,6 +186,8 @@ impl Problem {
         *response.status_mut() = self.code.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.headers);
+        // For the layer around the calls (`forward`), which takes elsewhere what was not done here.
+        response.extensions_mut().insert(self.code);
         response
     }
 
@@ -192,6 +203,17 @@ impl Problem {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_problem_of_another_pod_is_known_again() {
+        for code in Code::ALL {
+            let body = serde_json::json!({ "type": format!("urn:leasehold:{}", code.as_str()) }).to_string();
+            assert_eq!(Code::of_body(body.as_bytes()), Some(*code));
+        }
+        for other in ["", "[]", r#"{"type": 1}"#, r#"{"type": "about:blank"}"#, r#"{"type": "urn:leasehold:x"}"#] {
+            assert_eq!(Code::of_body(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn every_code_has_a_word_of_its_own_and_an_error_status() {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls;
+mod forwarding;
 mod leading;
 
 use super::*;
@@ -101,6 +102,7 @@ impl Api {
             body_limit_bytes: 2_000,
             write_timeout: Duration::from_millis(200),
             body_timeout: Duration::from_millis(200),
+            ..Config::default()
         };
         let routes = routes(handle.clone(), config, Metrics::new());
         Api { routes, handle, server: parts, task }
@@ -232,6 +234,7 @@ fn role(leader: &str) -> RoleFile {
         hand_over_to: None,
         off_lease: false,
         paused: false,
+        newest_revision: None,
         lease: LeaseInfo {
             namespace: "database".to_owned(),
             name: "database-cluster".to_owned(),
