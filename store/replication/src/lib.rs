@@ -14,6 +14,7 @@ mod log;
 mod losing;
 mod membership;
 mod message;
+mod plants;
 mod replica;
 mod role;
 mod status;
@@ -29,6 +30,9 @@ pub use message::{
     Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, SNAPSHOT_PIECE_BYTES,
     SnapshotPiece,
 };
+pub use plants::Fault;
+#[cfg(feature = "plants")]
+pub use plants::plant;
 pub use replica::Replica;
 pub use status::{FollowerStatus, Phase, Status};
 pub use step::{

@@ -32,7 +32,7 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
 const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
 
 /// The first word of the one who dials. It is sent when everything up to the promise is durable: it is the vote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
     /// The lowest format that it reads.
@@ -59,7 +59,7 @@ pub struct Hello {
 }
 
 /// The answer to a [`Hello`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
     /// Frames may follow.
@@ -77,7 +77,7 @@ pub enum Answer {
 }
 
 /// The answer to an invitation, or the promise that stood in its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InviteAnswer {
     /// The cluster of its volume; null while that is empty.
@@ -89,7 +89,7 @@ pub struct InviteAnswer {
 }
 
 /// What a replica says of itself to another one that lost its leader, or that asks before a bootstrap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerState {
     /// The name of its pod.
@@ -109,7 +109,7 @@ pub struct PeerState {
 }
 
 /// One piece of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotPiece {
     /// Which snapshot: the position of its last entry.
     pub position: Position,
@@ -124,7 +124,7 @@ pub struct SnapshotPiece {
 }
 
 /// What a frame says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// Entries that follow `previous`.
     Append {
@@ -171,7 +171,7 @@ pub enum Body {
 }
 
 /// One message on a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Frame {
     /// The term of the leadership that the connection belongs to.
     pub term: Term,

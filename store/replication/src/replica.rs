@@ -20,9 +20,10 @@
 use crate::bootstrap::without_torn_bootstrap;
 use crate::log::Log;
 use crate::losing::Lost;
+use crate::plants::planted;
 use crate::role::{Following, Leading, Link, Role, Stage};
 use crate::{
-    Claim, Config, ConnId, DurableState, Effect, Entry, Frame, Input, Payload, PeerState, Position, Record, Recovered,
+    Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, Payload, PeerState, Position, Record, Recovered,
     RoleView, Seq, SnapshotMeta, Term, Ticket,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -32,7 +33,7 @@ use std::time::Duration;
 const TERM_JUMP_MAX: u64 = 1_000_000;
 
 /// One replica of the log. See the module for the way through its life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Replica {
     pub(crate) config: Config,
     /// The time of the present step, and of the first one.
@@ -67,10 +68,12 @@ pub struct Replica {
     pub(crate) failed: bool,
     next_conn: u64,
     pub(crate) effects: Vec<Effect>,
+    #[cfg(feature = "plants")]
+    pub(crate) memory: crate::plants::Memory,
 }
 
 /// What was given to the journal and what of it is durable.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Writes {
     issued: Ticket,
     persisted: Ticket,
@@ -150,6 +153,8 @@ impl Replica {
             failed: false,
             next_conn: 0,
             effects: Vec::new(),
+            #[cfg(feature = "plants")]
+            memory: crate::plants::Memory::default(),
             config,
         }
     }
@@ -188,6 +193,8 @@ impl Replica {
             self.tend_losing();
             self.give_out_committed();
         }
+        #[cfg(feature = "plants")]
+        self.log.told_committed(self.commit);
         std::mem::take(&mut self.effects)
     }
 
@@ -206,6 +213,14 @@ impl Replica {
     // ---- claims and promises
 
     fn on_role(&mut self, view: RoleView) {
+        #[cfg(feature = "plants")]
+        {
+            self.memory.position = self.log.last();
+        }
+        if planted(Fault::MissingLeaseStops) && view.leader.is_none() && matches!(self.role, Role::Leading(_)) {
+            self.end_role();
+            self.lose();
+        }
         let leader = view.leader.clone();
         let lease_cluster = view.cluster_id;
         self.view = Some(view);
@@ -248,12 +263,26 @@ impl Replica {
     pub(crate) fn consider(&mut self, claim: Claim) {
         if claim.term > self.state.promise.term {
             self.take(claim);
+        } else if planted(Fault::PromiseWithoutIncarnation)
+            && claim.term == self.state.promise.term
+            && self.claim().is_none_or(|own| own.incarnation != claim.incarnation)
+        {
+            self.end_role();
+            let ticket = self.writes.newest();
+            if claim.incarnation == self.config.incarnation {
+                self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.now)));
+            } else {
+                self.follow(claim, ticket);
+            }
         } else if claim.promise() == self.state.promise && claim.incarnation != self.config.incarnation {
             match &mut self.role {
                 Role::Following(following) => {
                     if following.claim != claim {
                         following.claim = claim;
                     }
+                }
+                Role::Idle if planted(Fault::SameTermAfterRestart) && claim.name == self.config.name => {
+                    self.role = Role::Leading(Box::new(Leading::new(claim, self.writes.newest(), self.now)));
                 }
                 // Restarted under this promise: nothing new is promised, the volume has it.
                 Role::Idle => self.follow(claim, self.writes.newest()),
@@ -265,6 +294,9 @@ impl Replica {
     /// Promises to this claim, and from this moment on neither writes nor acks anything of a lower term [S3].
     fn take(&mut self, claim: Claim) {
         assert!(claim.term > self.state.promise.term, "a claim of term {} under {}", claim.term, self.state.promise);
+        if planted(Fault::OldTermAppends) {
+            self.role = Role::Idle;
+        }
         self.end_role();
         let ticket = self.write_state(DurableState { promise: claim.promise(), ..self.state });
         if claim.incarnation == self.config.incarnation {
@@ -299,6 +331,11 @@ impl Replica {
                 Link::Down { .. } => {}
                 Link::Dialled(conn) | Link::Up(conn) => self.effects.push(Effect::Close { conn }),
             },
+            #[cfg(feature = "plants")]
+            Role::Leading(leading) if planted(Fault::LateAcks) => {
+                let open = leading.followers.iter().filter_map(|(replica, one)| Some((one.conn?, *replica)));
+                self.memory.connections.extend(open);
+            }
             Role::Leading(leading) => {
                 for conn in leading.followers.values().filter_map(|follower| follower.conn) {
                     self.effects.push(Effect::Close { conn });
@@ -357,7 +394,7 @@ impl Replica {
         let mut records = Vec::new();
         for entry in entries {
             match self.log.position_at(entry.position.seq) {
-                Some(own) if own == entry.position => continue,
+                Some(own) if own == entry.position && !planted(Fault::ShorterAppendCuts) => continue,
                 Some(own) => {
                     let keep = Seq(own.seq.0 - 1);
                     if keep < self.commit {
@@ -427,6 +464,13 @@ impl Replica {
 
     fn on_persisted(&mut self, ticket: Ticket) {
         self.writes.persisted(ticket);
+        #[cfg(feature = "plants")]
+        if let Some((conn, frame)) = self.memory.owed.take_if(|(_, frame)| match frame.body {
+            crate::Body::Ack { seq } => seq <= self.writes.durable(),
+            _ => true,
+        }) {
+            self.effects.push(Effect::Send { conn, frame });
+        }
         self.ack();
     }
 

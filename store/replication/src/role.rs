@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Follows nobody, follows somebody, or leads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Role {
     /// Knows of no leader: an empty volume, a start, or a leadership that it gave up.
     Idle,
@@ -17,7 +17,7 @@ pub(crate) enum Role {
 }
 
 /// A follower's view of its leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Following {
     pub(crate) claim: Claim,
     /// When this durable the leader may be dialled: the promise and all before it.
@@ -42,7 +42,7 @@ pub(crate) struct Following {
 }
 
 /// The connection to the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Link {
     /// Dial at this time, when the promise is durable.
     Down {
@@ -56,7 +56,7 @@ pub(crate) enum Link {
 }
 
 /// A leader's own state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Leading {
     pub(crate) claim: Claim,
     /// When this is durable, its own promise counts.
@@ -85,7 +85,7 @@ pub(crate) struct Leading {
 }
 
 /// How far a leadership has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     /// Waits for hellos of a majority.
     Counting,
@@ -98,7 +98,7 @@ pub(crate) enum Stage {
 }
 
 /// A leader's view of a follower.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Follower {
     /// None: not connected now.
     pub(crate) conn: Option<ConnId>,
@@ -120,7 +120,7 @@ pub(crate) struct Follower {
 }
 
 /// A hand-over that was begun.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct HandingOver {
     pub(crate) to: ReplicaId,
     pub(crate) to_name: String,

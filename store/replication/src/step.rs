@@ -38,7 +38,7 @@ pub struct RequestId(pub u64);
 pub struct ProposalId(pub u64);
 
 /// A pod that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -47,7 +47,7 @@ pub struct Member {
 }
 
 /// What role.json says, as far as a replica cares.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RoleView {
     /// The cluster-id of the Lease; none when it has none.
     pub cluster_id: Option<ClusterId>,
@@ -62,7 +62,7 @@ pub struct RoleView {
 }
 
 /// Who is said to lead by role.json.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaderView {
     /// Its term.
     pub term: crate::Term,
@@ -75,7 +75,7 @@ pub struct LeaderView {
 }
 
 /// A client's write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposal {
     /// Names it in the effects.
     pub id: ProposalId,
@@ -84,7 +84,7 @@ pub struct Proposal {
 }
 
 /// Why a write is refused. It was not done, and never will be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// This replica does not lead.
     NotLeader,
@@ -110,7 +110,7 @@ pub enum Refusal {
 }
 
 /// What a snapshot is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMeta {
     /// The cluster.
     pub cluster_id: ClusterId,
@@ -121,7 +121,7 @@ pub struct SnapshotMeta {
 }
 
 /// What the state machine is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Input {
     /// role.json was read, changed or not.
     Role(RoleView),
@@ -200,7 +200,7 @@ pub enum Input {
 }
 
 /// What the shell is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Effect {
     /// Append these records to the journal and make them durable.
     Persist {
@@ -329,7 +329,7 @@ pub enum Effect {
 }
 
 /// Who this replica is, for `Replica::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Config {
     /// The name of its pod, which ends in its ordinal.
     pub name: String,
@@ -356,7 +356,7 @@ pub struct Config {
 }
 
 /// What was found on the volume, all of it durable [S2], for `Replica::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Recovered {
     /// The last durable state.
     pub state: DurableState,
