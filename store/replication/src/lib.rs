@@ -14,6 +14,7 @@ mod log;
 mod losing;
 mod membership;
 mod message;
+mod reads;
 mod replica;
 mod role;
 mod status;
@@ -32,8 +33,8 @@ pub use message::{
 pub use replica::Replica;
 pub use status::{FollowerStatus, Phase, Status};
 pub use step::{
-    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, Recovered, Refusal, RequestId, RoleView,
-    SnapshotMeta, Ticket,
+    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, ReadId, Recovered, Refusal, RequestId,
+    RoleView, SnapshotMeta, Ticket,
 };
 pub use voters::{Voter, Voters};
 
