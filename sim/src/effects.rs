@@ -62,6 +62,8 @@ impl Cluster {
                 }
             }
             Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.checker, id, Outcome::Refused),
+            Effect::ReadReady { upto } => self.reads_answered(pod, upto, true),
+            Effect::ReadRefused { upto, reason: _ } => self.reads_answered(pod, upto, false),
             Effect::Dial { conn, peer_address, hello } => {
                 let found = &self.pods[pod];
                 self.checker.said_hello(&found.name, &found.volume, hello.promise, hello.position);

@@ -19,6 +19,7 @@ mod effects;
 mod invariants;
 mod lease;
 mod network;
+mod reads;
 mod rng;
 mod settings;
 mod settle;
@@ -73,6 +74,8 @@ pub struct Summary {
     pub refused: u64,
     /// Writes whose outcome nobody was told.
     pub unknown: u64,
+    /// Strong reads that were answered.
+    pub strong_reads: u64,
     /// Entries that were committed.
     pub committed: u64,
     /// Terms that were opened for writes.
@@ -143,6 +146,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
             acknowledged: cluster.clients.acknowledged,
             refused: cluster.clients.refused,
             unknown: cluster.clients.unknown,
+            strong_reads: cluster.clients.strong_reads,
             committed: cluster.checker.applied_seq().0,
             terms: cluster.checker.terms_opened() as u64,
             takes: cluster.api.takes,

@@ -58,6 +58,8 @@ pub(crate) struct Up {
     pub(crate) disk_failed: bool,
     /// Pieces of snapshots that come in, by connection.
     pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
+    /// Strong reads of its clients.
+    pub(crate) reads: crate::reads::Reads,
     pub(crate) wake_at: Option<Duration>,
     /// The last moment of a step, and how many there were in it.
     pub(crate) busy: (Duration, u32),
@@ -167,6 +169,7 @@ impl Cluster {
             sync_running: false,
             disk_failed: false,
             pieces: BTreeMap::new(),
+            reads: Default::default(),
             wake_at: None,
             busy: (Duration::ZERO, 0),
         }));

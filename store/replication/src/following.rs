@@ -233,8 +233,9 @@ impl Replica {
                 }
                 self.feed_leader();
             }
-            // Only followers echo.
-            Body::Echo { .. } => {}
+            Body::ReadAnswer { number, index } => self.on_read_answer(conn, number, index),
+            // Only followers say these.
+            Body::Echo { .. } | Body::ReadIndex { .. } => {}
         }
     }
 
@@ -322,7 +323,7 @@ impl Replica {
         }
     }
 
-    fn leader_commits(&mut self, commit: Seq) {
+    pub(crate) fn leader_commits(&mut self, commit: Seq) {
         let Role::Following(following) = &mut self.role else { return };
         following.leader_commit = following.leader_commit.max(commit);
         self.follow_commit();

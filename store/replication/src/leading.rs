@@ -40,6 +40,8 @@ impl Leading {
             seen: BTreeMap::new(),
             hellos: 0,
             round: 0,
+            read_round: 0,
+            asks: Vec::new(),
             next_heartbeat: now,
             next_invitations: now,
             tell_commit_at: None,
@@ -104,6 +106,7 @@ impl Replica {
             draining: false,
             position,
             heard_at: self.now,
+            begun: 0,
             echoed: 0,
             verified: before.map_or(Seq(0), |follower| follower.verified),
             outbound,
@@ -187,8 +190,13 @@ impl Replica {
                 self.after_accept(conn, accepted);
             }
             Body::Snapshot(piece) if pulling => self.effects.push(Effect::KeepPiece { conn, piece }),
+            Body::ReadIndex { number } => self.on_read_index(conn, number),
             // Only a leader says these, and only one that pulls is told these.
-            Body::Append { .. } | Body::Snapshot(_) | Body::Heartbeat { .. } | Body::Pull { .. } => {}
+            Body::Append { .. }
+            | Body::Snapshot(_)
+            | Body::Heartbeat { .. }
+            | Body::Pull { .. }
+            | Body::ReadAnswer { .. } => {}
         }
     }
 
@@ -400,17 +408,9 @@ impl Replica {
     }
 
     fn beat(&mut self) {
-        let commit = self.commit;
-        let Role::Leading(leading) = &mut self.role else { return };
-        if self.now < leading.next_heartbeat {
-            return;
-        }
-        leading.next_heartbeat = self.now + self.config.heartbeat;
-        leading.round += 1;
-        let round = leading.round;
-        let conns: Vec<ConnId> = leading.followers.values().filter_map(|follower| follower.conn).collect();
-        for conn in conns {
-            self.send(conn, Body::Heartbeat { round, commit });
+        let Role::Leading(leading) = &self.role else { return };
+        if self.now >= leading.next_heartbeat {
+            self.begin_round(false);
         }
     }
 

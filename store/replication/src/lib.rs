@@ -15,6 +15,7 @@ mod losing;
 mod membership;
 mod message;
 mod plants;
+mod reads;
 mod replica;
 mod role;
 mod status;
@@ -36,8 +37,8 @@ pub use plants::plant;
 pub use replica::Replica;
 pub use status::{FollowerStatus, Phase, Status};
 pub use step::{
-    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, Recovered, Refusal, RequestId, RoleView,
-    SnapshotMeta, Ticket,
+    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, ReadId, Recovered, Refusal, RequestId,
+    RoleView, SnapshotMeta, Ticket,
 };
 pub use voters::{Voter, Voters};
 

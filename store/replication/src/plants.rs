@@ -58,6 +58,8 @@ pub enum Fault {
     MissingLeaseStops,
     /// Who is told to end, ends at once [L6].
     LastVotersLeave,
+    /// A strong read is confirmed by heartbeats that began before it came [S6].
+    UnaskedHeartbeatsConfirm,
 }
 
 #[cfg(feature = "plants")]

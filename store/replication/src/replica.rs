@@ -9,8 +9,8 @@
 //!     └── a voter's higher promise ───────── Leading: Counting ─▶ (Pulling) ─▶ Opening ─▶ Open for writes
 //! ```
 //!
-//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `losing` (5.4), `draining` (5.5), `membership`
-//! and `bootstrap` (5.6).
+//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `reads`, `losing` (5.4), `draining` (5.5),
+//! `membership` and `bootstrap` (5.6).
 //!
 //! Invariants, asserted here: the promise never goes down, nor does its incarnation change within a term; nothing that is
 //! committed is cut; nothing is acked, promised or counted before it is durable (`Writes`).
@@ -21,6 +21,7 @@ use crate::bootstrap::without_torn_bootstrap;
 use crate::log::Log;
 use crate::losing::Lost;
 use crate::plants::planted;
+use crate::reads::Reads;
 use crate::role::{Following, Leading, Link, Role, Stage};
 use crate::{
     Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, Payload, PeerState, Position, Record, Recovered,
@@ -47,6 +48,8 @@ pub struct Replica {
     pub(crate) commit: Seq,
     /// Given out for application. Never above `commit`.
     pub(crate) applied: Seq,
+    /// Strong reads of our own clients.
+    pub(crate) reads: Reads,
     /// What role.json said last.
     pub(crate) view: Option<RoleView>,
     pub(crate) role: Role,
@@ -140,6 +143,7 @@ impl Replica {
             log,
             commit: snapshot,
             applied: snapshot,
+            reads: Reads::default(),
             view: None,
             role: Role::Idle,
             lost: None,
@@ -170,6 +174,7 @@ impl Replica {
         match input {
             Input::Role(view) => self.on_role(view),
             Input::Propose(proposals) => self.on_propose(proposals),
+            Input::Read { id } => self.on_read(id),
             Input::Persisted { ticket } => self.on_persisted(ticket),
             Input::PersistFailed => self.fail("the journal could not be written; see the log for the error".to_owned()),
             Input::Answered { conn, answer } => self.on_answered(conn, answer),
@@ -192,6 +197,7 @@ impl Replica {
             self.tend_leading();
             self.tend_losing();
             self.give_out_committed();
+            self.tend_reads();
         }
         #[cfg(feature = "plants")]
         self.log.told_committed(self.commit);
@@ -489,6 +495,7 @@ impl Replica {
     pub(crate) fn fail(&mut self, reason: String) {
         self.end_role();
         self.failed = true;
+        self.refuse_reads_after_failure();
         self.effects.push(Effect::Fail { reason });
     }
 
@@ -498,6 +505,10 @@ impl Replica {
                 for proposal in proposals {
                     self.effects.push(Effect::Rejected { id: proposal.id, reason: crate::Refusal::Failed });
                 }
+            }
+            Input::Read { id } => {
+                self.on_read(id);
+                self.refuse_reads_after_failure();
             }
             Input::Hello { conn, .. } | Input::Frame { conn, .. } => self.effects.push(Effect::Close { conn }),
             _ => {}

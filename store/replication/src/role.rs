@@ -1,6 +1,7 @@
 //! What a replica is at a moment: state that exists only in one role lives in that role's type.
 
 use crate::catchup::Outbound;
+use crate::reads::ReadAsk;
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Term, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,6 +72,10 @@ pub(crate) struct Leading {
     pub(crate) hellos: u64,
     /// Counts heartbeats.
     pub(crate) round: u64,
+    /// The newest round that was begun for strong reads.
+    pub(crate) read_round: u64,
+    /// Strong reads, of our own clients and of followers, that wait for an answer: one of each at most.
+    pub(crate) asks: Vec<ReadAsk>,
     pub(crate) next_heartbeat: Duration,
     pub(crate) next_invitations: Duration,
     /// A commit that followers were not told of is told at this time, unless an append does it before.
@@ -112,7 +117,9 @@ pub(crate) struct Follower {
     /// By its hello on the present connection. Its vote.
     pub(crate) position: Position,
     pub(crate) heard_at: Duration,
-    /// The newest heartbeat round that it echoed. Strong reads will wait for a majority of these [S6].
+    /// The newest heartbeat round that was sent to it, on the present connection.
+    pub(crate) begun: u64,
+    /// The newest heartbeat round that it echoed. Strong reads wait for a majority of these [S6].
     pub(crate) echoed: u64,
     /// Durable there and equal to our log, under this promise; also from earlier connections.
     pub(crate) verified: Seq,

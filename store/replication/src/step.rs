@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   role.json ───Role──────────▶            ──Persist─────▶ journal ──Persisted──▶ (back in)
-//!   clients ─────Propose───────▶  Replica   ──Apply───────▶ documents, and the clients that wait for them
+//!   clients ─────Propose, Read─▶  Replica   ──Apply───────▶ documents, and the clients that wait for them
 //!   peers ───────Hello, Frame──▶            ──Send, Dial──▶ peers
 //!   clock ───────Wake──────────▶            ──Invite, AskState, Answer…
 //! ```
@@ -36,6 +36,10 @@ pub struct RequestId(pub u64);
 /// A client's write that waits for its commit; the number is the shell's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProposalId(pub u64);
+
+/// A client's strong read that waits for its turn; the number is the shell's, from 1, and each later one is higher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadId(pub u64);
 
 /// A pod that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,7 +87,7 @@ pub struct Proposal {
     pub command: Bytes,
 }
 
-/// Why a write is refused. It was not done, and never will be.
+/// Why a write (or a strong read) is refused. It was not done, and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// This replica does not lead.
@@ -127,6 +131,11 @@ pub enum Input {
     Role(RoleView),
     /// Clients want to write. In this order.
     Propose(Vec<Proposal>),
+    /// A client wants to read what is committed anywhere by now. `ReadReady` or `ReadRefused` follows, sooner or later.
+    Read {
+        /// Names it in the effects, and all that came before it.
+        id: ReadId,
+    },
     /// Everything up to this ticket is durable.
     Persisted {
         /// The last of them.
@@ -238,6 +247,18 @@ pub enum Effect {
     Rejected {
         /// The proposal.
         id: ProposalId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Every read up to this one that was not answered yet may be answered from what is applied here now.
+    ReadReady {
+        /// The newest of them.
+        upto: ReadId,
+    },
+    /// No read up to this one that was not answered yet can be answered now.
+    ReadRefused {
+        /// The newest of them.
+        upto: ReadId,
         /// Why.
         reason: Refusal,
     },
