@@ -169,6 +169,7 @@ mod tests {
             hand_over_to: None,
             off_lease: false,
             paused: false,
+            newest_revision: None,
             lease: LeaseInfo {
                 namespace: "n".into(),
                 name: "db".into(),

@@ -232,6 +232,7 @@ impl Driver {
     fn members_observed(&mut self, observed: Observed<StatefulSet>) -> Option<Input> {
         let wanted = members::wanted(observed, &self.config)?;
         self.outlets.lease.set_owner(wanted.owner);
+        self.step(Input::RevisionSeen(wanted.newest_revision));
         Some(Input::MembersSeen(wanted.members))
     }
 

@@ -189,6 +189,7 @@ mod tests {
             hand_over_to: None,
             off_lease: false,
             paused: false,
+            newest_revision: None,
             lease,
         };
         State { name: "db-0".into(), role: Some(role), app_alive: true, lease_read: true, ..State::default() }

@@ -224,6 +224,7 @@ impl Cluster {
             members: file.members.iter().flatten().map(member).collect(),
             hand_over_to: file.hand_over_to.clone(),
             paused: file.paused,
+            newest_revision: file.newest_revision.clone(),
         }
     }
 }

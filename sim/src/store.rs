@@ -145,6 +145,7 @@ impl Cluster {
             heartbeat: self.settings.heartbeat,
             lost_time: self.settings.lost_time,
             hand_over_max: Duration::from_secs(2),
+            drain_min: Duration::from_millis(500),
             drain_max: self.settings.grace - Duration::from_secs(5),
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],

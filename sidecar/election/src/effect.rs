@@ -128,6 +128,8 @@ pub struct RoleView {
     pub off_lease: bool,
     /// Nobody takes over by himself.
     pub paused: bool,
+    /// The revision that the StatefulSet's pods are brought to; none: not known.
+    pub newest_revision: Option<String>,
     /// Until when this pod's own claim is good without another renewal, on the clock of `now`, counted from the start
     /// of the request. None where this pod does not hold the Lease.
     pub valid_until: Option<Duration>,

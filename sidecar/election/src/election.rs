@@ -79,6 +79,8 @@ pub struct Election {
     pub(crate) sight: Sight,
     pub(crate) app: AppSight,
     pub(crate) members: Option<Vec<Member>>,
+    /// The StatefulSet's newest revision.
+    pub(crate) newest_revision: Option<String>,
     /// The highest term seen in a Lease that counts, in role.json, or in what the app follows.
     pub(crate) seen: Option<Term>,
     /// What the Lease amounts to, and since when, for the waits of plain apps.
@@ -155,6 +157,7 @@ impl Election {
             sight: Sight::new(Duration::ZERO),
             app: AppSight::default(),
             members: None,
+            newest_revision: None,
             standing_since: (StandingKey::Unread, Duration::ZERO),
             blind_since: None,
             switchover: None,
@@ -242,6 +245,7 @@ impl Election {
             Input::AppDied { incarnation } => self.app.end(incarnation),
             Input::AppSilent => self.app.is_silent = true,
             Input::MembersSeen(members) => self.members = members,
+            Input::RevisionSeen(revision) => self.newest_revision = revision,
             Input::Stop => {
                 self.stop_asked.get_or_insert(now);
             }

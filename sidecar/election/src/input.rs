@@ -29,6 +29,8 @@ pub enum Input {
     AppSilent,
     /// The pods that are wanted, in the order of their ordinals, or `None`: every pod is a member, or not known.
     MembersSeen(Option<Vec<Member>>),
+    /// The revision that the StatefulSet's pods are brought to, or `None`: not known. It is only passed on to the app.
+    RevisionSeen(Option<String>),
     /// SIGTERM. Ends in `Effect::Stopped`.
     Stop,
     /// The `deadline` came.

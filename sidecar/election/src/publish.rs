@@ -102,6 +102,7 @@ impl Election {
                 .map(str::to_owned),
             off_lease: off_lease.is_some(),
             paused: self.is_paused(),
+            newest_revision: self.newest_revision.clone(),
             valid_until: self.hold.filter(|_| is_valid).map(|hold| hold.from + self.timing.duration),
         }
     }

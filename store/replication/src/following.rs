@@ -29,7 +29,9 @@ impl Replica {
         // Another cluster is refused before anything else is looked at; for an empty volume the Lease says which is ours.
         let lease = self.view.as_ref().and_then(|view| view.cluster_id);
         let ours = self.state.cluster_id.or(lease).is_none_or(|own| own == claim.cluster_id);
-        if ours && claim.incarnation != self.config.incarnation {
+        // Our own claim comes from the leader that hands over to us: what role.json will say in a moment.
+        let may_be_ours = self.is_eligible() || claim.incarnation != self.config.incarnation;
+        if ours && may_be_ours {
             let again = claim.promise() == self.state.promise;
             self.consider(claim);
             if let Role::Following(following) = &mut self.role

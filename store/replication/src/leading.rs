@@ -219,13 +219,12 @@ impl Replica {
 
     /// Why `more` writes would be refused now.
     fn refusal(&self, more: usize) -> Option<Refusal> {
-        let Role::Leading(leading) = &self.role else { return Some(Refusal::NotLeader) };
+        if !matches!(self.role, Role::Leading(_)) {
+            return Some(Refusal::NotLeader);
+        }
         let voters = self.log.voters();
         if !self.is_open() {
             return Some(if self.state.bootstrapping { Refusal::Bootstrapping } else { Refusal::Recovering });
-        }
-        if leading.hand_over.is_some() {
-            return Some(Refusal::HandingOver);
         }
         if self.lost.is_some() {
             return Some(Refusal::NoMajority);

@@ -300,11 +300,13 @@ impl Replica {
     /// Promises to this claim, and from this moment on neither writes nor acks anything of a lower term [S3].
     fn take(&mut self, claim: Claim) {
         assert!(claim.term > self.state.promise.term, "a claim of term {} under {}", claim.term, self.state.promise);
+        let word = self.word_to_successor(&claim);
         if planted(Fault::OldTermAppends) {
             self.role = Role::Idle;
         }
         self.end_role();
         let ticket = self.write_state(DurableState { promise: claim.promise(), ..self.state });
+        self.effects.extend(word);
         if claim.incarnation == self.config.incarnation {
             self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.now)));
         } else {

@@ -132,8 +132,8 @@ pub(crate) struct HandingOver {
     pub(crate) to: ReplicaId,
     pub(crate) to_name: String,
     pub(crate) to_incarnation: Incarnation,
-    /// New writes are refused since then.
+    /// When it was begun.
     pub(crate) since: Duration,
-    /// The successor has everything; the sidecar was told.
+    /// The successor has nearly everything; the sidecar was told.
     pub(crate) ready: bool,
 }

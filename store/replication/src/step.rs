@@ -63,6 +63,8 @@ pub struct RoleView {
     pub hand_over_to: Option<String>,
     /// Nobody is to take over by himself.
     pub paused: bool,
+    /// The revision that the StatefulSet's pods are brought to; none where unknown.
+    pub newest_revision: Option<String>,
 }
 
 /// Who is said to lead by role.json.
@@ -103,8 +105,6 @@ pub enum Refusal {
         /// Voters needed.
         floor: u32,
     },
-    /// The leadership is being handed over.
-    HandingOver,
     /// No Lease was seen yet that carries the new cluster's id [L4].
     Bootstrapping,
     /// Too much waits for its commit already.
@@ -364,8 +364,10 @@ pub struct Config {
     pub heartbeat: std::time::Duration,
     /// Silence after which a leader, or a majority, counts as lost.
     pub lost_time: std::time::Duration,
-    /// How long new writes are refused for a hand-over before it is undone.
+    /// How long a hand-over may take that the sidecar was told of, before it is undone.
     pub hand_over_max: std::time::Duration,
+    /// How long a draining replica stays at least: until no client comes to its address any more.
+    pub drain_min: std::time::Duration,
     /// How long a draining replica stays at most (the pod's grace period less 5 s).
     pub drain_max: std::time::Duration,
     /// The id of the cluster that this replica makes if it is the one to bootstrap: a fresh UUID.

@@ -232,6 +232,7 @@ fn role(leader: &str) -> RoleFile {
         hand_over_to: None,
         off_lease: false,
         paused: false,
+        newest_revision: None,
         lease: LeaseInfo {
             namespace: "database".to_owned(),
             name: "database-cluster".to_owned(),

@@ -115,6 +115,7 @@ impl Cluster {
                 heartbeat: Duration::from_millis(50),
                 lost_time: Duration::from_millis(500),
                 hand_over_max: Duration::from_secs(2),
+                drain_min: Duration::ZERO,
                 drain_max: Duration::from_secs(10),
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
@@ -217,6 +218,7 @@ impl Cluster {
             hand_over_to: None,
             off_lease: false,
             paused: false,
+            newest_revision: None,
             lease,
         }
     }
