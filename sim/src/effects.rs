@@ -6,7 +6,7 @@
 //!   Send, Dial, Answer, Invite, AskState ─▶ network
 //! ```
 
-use crate::Plant;
+use crate::{Plant, Shell};
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
@@ -161,7 +161,7 @@ impl Cluster {
         let factor = if self.rng.chance(self.settings.fsync_late) { 300 } else { 1 };
         let at = self.now + self.rng.micros(20, (self.settings.fsync_us * factor).min(FSYNC_US_MAX));
         self.schedule(at, Event::Synced { life, covers });
-        if self.settings.plant == Some(Plant::ToldBeforeDurable)
+        if self.settings.plant == Some(Plant::Shell(Shell::ToldBeforeDurable))
             && let Some(ticket) = self.pods[life.pod].volume.take_unsynced()
         {
             let input = Box::new(Input::Persisted { ticket });

@@ -19,34 +19,24 @@ mod effects;
 mod invariants;
 mod lease;
 mod network;
+mod plant;
 mod reads;
 mod rng;
 mod settings;
 mod settle;
 mod sidecar;
+pub mod small;
 mod store;
 mod trace;
 
 use crate::cluster::Cluster;
+pub use crate::plant::{Plant, Shell};
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::trace::Trace;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-
-/// A fault of the shells that is built in on purpose, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plant {
-    /// The journal says that records are durable before they are.
-    ToldBeforeDurable,
-    /// A restarted process takes what it reads from the page cache for durable [S2].
-    PageCacheIsDurable,
-    /// The promise is lost when the journal is read again [S1].
-    PromiseLost,
-    /// An emptied volume keeps its UUID.
-    WipedKeepsIdentity,
-}
 
 /// What a run may be asked for.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +115,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Summary, Failure> {
 }
 
 fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summary, Failure> {
+    let _planted = plant::Planted::new(options.plant);
     let mut rng = Rng::new(seed);
     let settings = Settings::new(&mut rng, options);
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
