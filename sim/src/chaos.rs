@@ -276,6 +276,10 @@ impl Cluster {
             let proposals = (0..count).map(|_| self.clients.write()).collect();
             self.step_store(pod, Input::Propose(proposals));
         }
+        let pod = self.some_pod();
+        if self.pods[pod].store.frozen_until <= self.now {
+            self.client_reads(pod);
+        }
     }
 
     /// All faults end: from here on everything must come right by itself.

@@ -41,6 +41,8 @@ pub(crate) struct Clients {
     pub(crate) refused: u64,
     /// How many have an unknown outcome.
     pub(crate) unknown: u64,
+    /// How many strong reads were answered.
+    pub(crate) strong_reads: u64,
 }
 
 impl Clients {

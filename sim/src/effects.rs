@@ -6,7 +6,7 @@
 //!   Send, Dial, Answer, Invite, AskState ─▶ network
 //! ```
 
-use crate::Plant;
+use crate::{Plant, Shell};
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
@@ -62,6 +62,8 @@ impl Cluster {
                 }
             }
             Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.checker, id, Outcome::Refused),
+            Effect::ReadReady { upto } => self.reads_answered(pod, upto, true),
+            Effect::ReadRefused { upto, reason: _ } => self.reads_answered(pod, upto, false),
             Effect::Dial { conn, peer_address, hello } => {
                 let found = &self.pods[pod];
                 self.checker.said_hello(&found.name, &found.volume, hello.promise, hello.position);
@@ -159,7 +161,7 @@ impl Cluster {
         let factor = if self.rng.chance(self.settings.fsync_late) { 300 } else { 1 };
         let at = self.now + self.rng.micros(20, (self.settings.fsync_us * factor).min(FSYNC_US_MAX));
         self.schedule(at, Event::Synced { life, covers });
-        if self.settings.plant == Some(Plant::ToldBeforeDurable)
+        if self.settings.plant == Some(Plant::Shell(Shell::ToldBeforeDurable))
             && let Some(ticket) = self.pods[life.pod].volume.take_unsynced()
         {
             let input = Box::new(Input::Persisted { ticket });

@@ -20,33 +20,24 @@ mod invariants;
 mod lease;
 mod leave;
 mod network;
+mod plant;
+mod reads;
 mod rng;
 mod settings;
 mod settle;
 mod sidecar;
+pub mod small;
 mod store;
 mod trace;
 
 use crate::cluster::Cluster;
+pub use crate::plant::{Plant, Shell};
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::trace::Trace;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-
-/// A fault of the shells that is built in on purpose, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plant {
-    /// The journal says that records are durable before they are.
-    ToldBeforeDurable,
-    /// A restarted process takes what it reads from the page cache for durable [S2].
-    PageCacheIsDurable,
-    /// The promise is lost when the journal is read again [S1].
-    PromiseLost,
-    /// An emptied volume keeps its UUID.
-    WipedKeepsIdentity,
-}
 
 /// What a run may be asked for.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +65,8 @@ pub struct Summary {
     pub refused: u64,
     /// Writes whose outcome nobody was told.
     pub unknown: u64,
+    /// Strong reads that were answered.
+    pub strong_reads: u64,
     /// Entries that were committed.
     pub committed: u64,
     /// Terms that were opened for writes.
@@ -123,6 +116,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Summary, Failure> {
 }
 
 fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summary, Failure> {
+    let _planted = plant::Planted::new(options.plant);
     let mut rng = Rng::new(seed);
     let settings = Settings::new(&mut rng, options);
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
@@ -144,6 +138,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
             acknowledged: cluster.clients.acknowledged,
             refused: cluster.clients.refused,
             unknown: cluster.clients.unknown,
+            strong_reads: cluster.clients.strong_reads,
             committed: cluster.checker.applied_seq().0,
             terms: cluster.checker.terms_opened() as u64,
             takes: cluster.api.takes,

@@ -75,7 +75,10 @@ impl Cluster {
         while !self.checker.is_violated() {
             let why = match self.unsettled() {
                 None => match self.write_once() {
-                    true => return Ok(self.now - begin),
+                    true => match self.read_everywhere() {
+                        None => return Ok(self.now - begin),
+                        Some(why) => why,
+                    },
                     false => "a write is not acknowledged".to_owned(),
                 },
                 Some(why) => why,

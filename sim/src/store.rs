@@ -5,7 +5,7 @@
 //!   after every step: status() ─▶ invariants, status file, next Wake
 //! ```
 
-use crate::Plant;
+use crate::{Plant, Shell};
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
@@ -58,6 +58,8 @@ pub(crate) struct Up {
     pub(crate) disk_failed: bool,
     /// Pieces of snapshots that come in, by connection.
     pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
+    /// Strong reads of its clients.
+    pub(crate) reads: crate::reads::Reads,
     pub(crate) wake_at: Option<Duration>,
     /// The last moment of a step, and how many there were in it.
     pub(crate) busy: (Duration, u32),
@@ -119,10 +121,10 @@ impl Cluster {
         let new_cluster_id = ClusterId(self.rng.uuid());
         let pod = &mut self.pods[life.pod];
         let number = pod.volume.number;
-        if self.settings.plant == Some(Plant::PromiseLost) {
+        if self.settings.plant == Some(Plant::Shell(Shell::PromiseLost)) {
             pod.volume.lose_promise();
         }
-        let resync = self.settings.plant != Some(Plant::PageCacheIsDurable);
+        let resync = self.settings.plant != Some(Plant::Shell(Shell::PageCacheIsDurable));
         let (checker, name) = (&mut self.checker, &pod.name);
         let recovered = pod.volume.recover(resync, |item| made_durable(checker, name, number, item));
         let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
@@ -168,6 +170,7 @@ impl Cluster {
             sync_running: false,
             disk_failed: false,
             pieces: BTreeMap::new(),
+            reads: Default::default(),
             wake_at: None,
             busy: (Duration::ZERO, 0),
         }));
@@ -351,7 +354,7 @@ impl Cluster {
     /// The volume is replaced by an empty one: a new replica.
     pub(crate) fn wipe(&mut self, pod: usize) {
         let replica = ReplicaId(self.rng.uuid());
-        let keeps = self.settings.plant == Some(Plant::WipedKeepsIdentity);
+        let keeps = self.settings.plant == Some(Plant::Shell(Shell::WipedKeepsIdentity));
         let old = &self.pods[pod].volume;
         let (replica, number) =
             if keeps { (old.replica, old.number) } else { (replica, self.checker.add_volume(replica)) };

@@ -6,6 +6,7 @@ use crate::effect::{Effect, Leader, Role, RoleView};
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::{Body, Term};
+use crate::plants::{Fault, planted};
 
 impl Election {
     /// Publishes what changed.
@@ -167,7 +168,7 @@ impl Election {
             | Standing::Foreign { .. }
             | Standing::NoLease(NoLease::BelowPromise | NoLease::OtherIncarnation) => return None,
         };
-        (self.now < until).then_some(term)
+        (self.now < until || planted(Fault::NeverLapses)).then_some(term)
     }
 
     /// (plain apps) The Lease names this pod, or this pod lets it go, but it does not lead.

@@ -15,10 +15,11 @@
 
 use crate::catchup::{Outbound, Sending};
 use crate::losing::Lost;
+use crate::plants::planted;
 use crate::replica::Replica;
 use crate::role::{Follower, Leading, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Hello, InviteAnswer, Payload, Promise, Proposal, Refusal,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Promise, Proposal, Refusal,
     ReplicaId, Seq, Term, Ticket,
 };
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ impl Leading {
             seen: BTreeMap::new(),
             hellos: 0,
             round: 0,
+            read_round: 0,
+            asks: Vec::new(),
             next_heartbeat: now,
             next_invitations: now,
             tell_commit_at: None,
@@ -103,6 +106,7 @@ impl Replica {
             draining: false,
             position,
             heard_at: self.now,
+            begun: 0,
             echoed: 0,
             verified: before.map_or(Seq(0), |follower| follower.verified),
             outbound,
@@ -129,7 +133,9 @@ impl Replica {
         if !matches!(self.role, Role::Leading(_)) {
             return Err("not leading");
         }
-        if hello.promise != self.state.promise {
+        let any_incarnation =
+            planted(Fault::PromiseWithoutIncarnation) && hello.promise.term == self.state.promise.term;
+        if hello.promise != self.state.promise && !any_incarnation {
             return Err("not promised to me");
         }
         Ok(())
@@ -184,8 +190,13 @@ impl Replica {
                 self.after_accept(conn, accepted);
             }
             Body::Snapshot(piece) if pulling => self.effects.push(Effect::KeepPiece { conn, piece }),
+            Body::ReadIndex { number } => self.on_read_index(conn, number),
             // Only a leader says these, and only one that pulls is told these.
-            Body::Append { .. } | Body::Snapshot(_) | Body::Heartbeat { .. } | Body::Pull { .. } => {}
+            Body::Append { .. }
+            | Body::Snapshot(_)
+            | Body::Heartbeat { .. }
+            | Body::Pull { .. }
+            | Body::ReadAnswer { .. } => {}
         }
     }
 
@@ -218,7 +229,7 @@ impl Replica {
         if self.lost.is_some() {
             return Some(Refusal::NoMajority);
         }
-        if voters.voters.len() < voters.floor as usize {
+        if voters.voters.len() < voters.floor as usize && !planted(Fault::NoFloor) {
             return Some(Refusal::TooFewVoters { have: voters.voters.len(), floor: voters.floor });
         }
         let waiting = self.log.last().seq.0 - self.commit.0;
@@ -258,7 +269,7 @@ impl Replica {
     /// Invites every voter and every wanted member that has not said hello [L1].
     fn invite(&mut self) {
         let Role::Leading(leading) = &mut self.role else { return };
-        if self.now < leading.next_invitations {
+        if self.now < leading.next_invitations || planted(Fault::NoInvitations) {
             return;
         }
         leading.next_invitations = self.now + self.config.lost_time / 5;
@@ -284,7 +295,8 @@ impl Replica {
     /// Counts the promises, and opens the term or pulls first.
     fn count(&mut self) {
         let own = self.config.replica;
-        let own_counts = |promised_by| self.writes.is_durable(promised_by);
+        let own_counts =
+            |promised_by| self.writes.is_durable(promised_by) || planted(Fault::OwnPromiseBeforeDurable);
         let Role::Leading(leading) = &self.role else { return };
         let connected = |replica: &ReplicaId| leading.followers.get(replica).is_some_and(|one| one.conn.is_some());
         let last = self.log.last();
@@ -314,7 +326,17 @@ impl Replica {
         if !enough {
             return;
         }
-        match best {
+        match best.filter(|_| !planted(Fault::BetterPositionIsVote)) {
+            Some((position, replica)) if position > last && planted(Fault::HandOverInsteadOfPull) => {
+                let better = &leading.followers[&replica];
+                leading.hand_over = Some(crate::role::HandingOver {
+                    to: replica,
+                    to_name: better.name.clone(),
+                    to_incarnation: better.incarnation,
+                    since: self.now,
+                    ready: true,
+                });
+            }
             Some((position, replica)) if position > last => {
                 leading.stage = Stage::Pulling(replica);
                 let conn = leading.followers[&replica].conn.expect("only connected ones were looked at");
@@ -342,12 +364,13 @@ impl Replica {
             if replica == own { durable } else { leading.followers.get(&replica).map_or(Seq(0), |one| one.verified) }
         };
         let committed = self.log.voters().committed(has);
-        if committed >= first && committed > self.commit {
+        if (committed >= first || planted(Fault::OldTermCommits)) && committed > self.commit {
             self.commit = committed;
             leading.tell_commit_at.get_or_insert(self.now + TELL_COMMIT_AFTER);
         }
         // A marked volume never opens; nor one whose cleared mark could come back after a crash [L4].
-        let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by);
+        let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by)
+            || planted(Fault::MarkedVolumeOpens);
         if leading.stage == Stage::Opening(first) && self.commit >= first && unmarked {
             leading.stage = Stage::Open(first);
             self.caught_up = true;
@@ -384,17 +407,9 @@ impl Replica {
     }
 
     fn beat(&mut self) {
-        let commit = self.commit;
-        let Role::Leading(leading) = &mut self.role else { return };
-        if self.now < leading.next_heartbeat {
-            return;
-        }
-        leading.next_heartbeat = self.now + self.config.heartbeat;
-        leading.round += 1;
-        let round = leading.round;
-        let conns: Vec<ConnId> = leading.followers.values().filter_map(|follower| follower.conn).collect();
-        for conn in conns {
-            self.send(conn, Body::Heartbeat { round, commit });
+        let Role::Leading(leading) = &self.role else { return };
+        if self.now >= leading.next_heartbeat {
+            self.begin_round(false);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   role.json ───Role──────────▶            ──Persist─────▶ journal ──Persisted──▶ (back in)
-//!   clients ─────Propose───────▶  Replica   ──Apply───────▶ documents, and the clients that wait for them
+//!   clients ─────Propose, Read─▶  Replica   ──Apply───────▶ documents, and the clients that wait for them
 //!   peers ───────Hello, Frame──▶            ──Send, Dial──▶ peers
 //!   clock ───────Wake──────────▶            ──Invite, AskState, Answer…
 //! ```
@@ -37,8 +37,12 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProposalId(pub u64);
 
+/// A client's strong read that waits for its turn; the number is the shell's, from 1, and each later one is higher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadId(pub u64);
+
 /// A pod that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -47,7 +51,7 @@ pub struct Member {
 }
 
 /// What role.json says, as far as a replica cares.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RoleView {
     /// The cluster-id of the Lease; none when it has none.
     pub cluster_id: Option<ClusterId>,
@@ -64,7 +68,7 @@ pub struct RoleView {
 }
 
 /// Who is said to lead by role.json.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaderView {
     /// Its term.
     pub term: crate::Term,
@@ -77,7 +81,7 @@ pub struct LeaderView {
 }
 
 /// A client's write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposal {
     /// Names it in the effects.
     pub id: ProposalId,
@@ -85,8 +89,8 @@ pub struct Proposal {
     pub command: Bytes,
 }
 
-/// Why a write is refused. It was not done, and never will be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a write (or a strong read) is refused. It was not done, and never will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// This replica does not lead.
     NotLeader,
@@ -110,7 +114,7 @@ pub enum Refusal {
 }
 
 /// What a snapshot is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMeta {
     /// The cluster.
     pub cluster_id: ClusterId,
@@ -121,12 +125,17 @@ pub struct SnapshotMeta {
 }
 
 /// What the state machine is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Input {
     /// role.json was read, changed or not.
     Role(RoleView),
     /// Clients want to write. In this order.
     Propose(Vec<Proposal>),
+    /// A client wants to read what is committed anywhere by now. `ReadReady` or `ReadRefused` follows, sooner or later.
+    Read {
+        /// Names it in the effects, and all that came before it.
+        id: ReadId,
+    },
     /// Everything up to this ticket is durable.
     Persisted {
         /// The last of them.
@@ -200,7 +209,7 @@ pub enum Input {
 }
 
 /// What the shell is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Effect {
     /// Append these records to the journal and make them durable.
     Persist {
@@ -238,6 +247,18 @@ pub enum Effect {
     Rejected {
         /// The proposal.
         id: ProposalId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Every read up to this one that was not answered yet may be answered from what is applied here now.
+    ReadReady {
+        /// The newest of them.
+        upto: ReadId,
+    },
+    /// No read up to this one that was not answered yet can be answered now.
+    ReadRefused {
+        /// The newest of them.
+        upto: ReadId,
         /// Why.
         reason: Refusal,
     },
@@ -329,7 +350,7 @@ pub enum Effect {
 }
 
 /// Who this replica is, for `Replica::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Config {
     /// The name of its pod, which ends in its ordinal.
     pub name: String,
@@ -358,7 +379,7 @@ pub struct Config {
 }
 
 /// What was found on the volume, all of it durable [S2], for `Replica::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Recovered {
     /// The last durable state.
     pub state: DurableState,

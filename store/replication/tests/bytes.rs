@@ -91,6 +91,9 @@ fn body() -> impl Strategy<Value = Body> {
             })
         ),
         position().prop_map(|position| Body::Pull { position }),
+        any::<u64>().prop_map(|number| Body::ReadIndex { number }),
+        (any::<u64>(), prop::option::of(any::<u64>()))
+            .prop_map(|(number, index)| Body::ReadAnswer { number, index: index.map(Seq) }),
     ]
 }
 

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "cluster/reads.rs"]
+mod reads;
+
 const MS: Duration = Duration::from_millis(1);
 
 struct Node {
@@ -43,6 +46,13 @@ struct Cluster {
     lose_pulls: bool,
     rejected: Vec<(ProposalId, Refusal)>,
     accepted: Vec<(ProposalId, Position)>,
+    /// Strong reads that were answered: (node, up to which, how far the node had applied, or why not).
+    reads: Vec<(usize, ReadId, Result<Seq, Refusal>)>,
+    /// Inputs that are kept back until released.
+    hold: Option<fn(usize, &Input) -> bool>,
+    held: Vec<Event>,
+    /// Frames that were sent, and by whom.
+    sent: Vec<(usize, Body)>,
     fresh: u128,
 }
 
@@ -67,6 +77,10 @@ impl Cluster {
             lose_pulls: false,
             rejected: Vec::new(),
             accepted: Vec::new(),
+            reads: Vec::new(),
+            hold: None,
+            held: Vec::new(),
+            sent: Vec::new(),
             fresh: 1000,
         };
         for node in 0..nodes {
@@ -192,6 +206,9 @@ impl Cluster {
             assert!(turn < 100_000, "the replicas never fall silent; next: {:?}", self.queue.front());
             let Some(event) = self.queue.pop_front() else { return };
             match event {
+                Event::Input(node, input) if self.hold.is_some_and(|held| held(node, &input)) => {
+                    self.held.push(Event::Input(node, input));
+                }
                 Event::Input(node, input) if self.nodes[node].up => {
                     let effects = self.nodes[node].replica.step(self.now, input);
                     for effect in effects {
@@ -243,6 +260,11 @@ impl Cluster {
             Effect::Apply { entries } => self.nodes[node].applied.extend(entries),
             Effect::Accepted { id, position } => self.accepted.push((id, position)),
             Effect::Rejected { id, reason } => self.rejected.push((id, reason)),
+            Effect::ReadReady { upto } => {
+                let applied = self.nodes[node].applied.last().map_or(Seq(0), |entry| entry.position.seq);
+                self.reads.push((node, upto, Ok(applied)));
+            }
+            Effect::ReadRefused { upto, reason } => self.reads.push((node, upto, Err(reason))),
             Effect::Dial { conn, peer_address, hello } => {
                 let to = peer_address.parse().unwrap();
                 self.queue.push_back(Event::Dial { from: node, conn, to, hello });
@@ -253,6 +275,7 @@ impl Cluster {
             }
             Effect::Send { conn, frame } => {
                 let Some((to, far)) = self.ends.get(&(node, conn)).copied() else { return };
+                self.sent.push((node, frame.body.clone()));
                 let lost = self.lose_pulls && matches!(frame.body, Body::Pull { .. });
                 if !self.is_cut(node, to) && !lost {
                     let frame = Frame::decode(frame.encode()).unwrap();

@@ -1,0 +1,567 @@
+//! What there is in the small world, and everything that may happen next.
+
+use super::journal::{Item, Journal};
+use super::judge::Judge;
+use bytes::Bytes;
+use leasehold_replication::{
+    Answer, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
+    InviteAnswer, LeaderView, Member, Payload, Phase, Position, Promise, Proposal, ProposalId, ReadId, Recovered,
+    Replica, ReplicaId, RequestId, RoleView, Seq, SnapshotMeta, Term, Voter, Voters,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
+
+/// How much may still go wrong, or be asked for. Each thing that happens takes one.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct Budget {
+    /// New leaderships.
+    pub claims: u32,
+    /// Of them, those of a term that somebody else was given, too.
+    pub same_term: u32,
+    /// Deaths of a process; another one begins at once.
+    pub crashes: u32,
+    /// Broken connections.
+    pub cuts: u32,
+    /// Writes of clients.
+    pub writes: u32,
+    /// Strong reads of clients.
+    pub reads: u32,
+    /// How often a replica's time goes on to what it waits for.
+    pub ticks: u32,
+    /// Snapshots.
+    pub snapshots: u32,
+    /// Changes of the pods that are wanted.
+    pub wishes: u32,
+}
+
+/// One thing that may happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// This replica is given a new leadership: of the next term, or of the newest one.
+    Claim { leader: usize, same_term: bool },
+    /// A replica's role file shows that claim.
+    Tell { node: usize, claim: usize },
+    /// A message arrives.
+    Deliver { conn: u64, end: usize },
+    /// An invitation or its answer arrives.
+    Letter { number: usize },
+    /// An fsync ends.
+    Sync { node: usize },
+    /// A process dies, and of what it had begun this many records are found.
+    Crash { node: usize, keep: usize },
+    /// A connection breaks, with what is under way.
+    Cut { conn: u64 },
+    Write { node: usize },
+    Read { node: usize },
+    Tick { node: usize },
+    Snapshot { node: usize },
+    /// All pods are wanted, but those of this set.
+    Wish { unwanted: u32 },
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Node {
+    replica: Replica,
+    incarnation: Incarnation,
+    runs: u32,
+    now: Duration,
+    journal: Journal,
+    applied: Position,
+    voters: Voters,
+    /// What its role file shows: the claim, and which pods are unwanted.
+    shown: Option<(usize, u32)>,
+    /// Strong reads that wait, and what each must see.
+    reads: Vec<(ReadId, Seq)>,
+}
+
+/// A node with its fingerprint: most of them stay as they are from one step to the next.
+#[derive(Clone, Debug)]
+struct Kept {
+    node: Node,
+    print: u64,
+}
+
+#[derive(Clone, Debug, Hash)]
+enum Message {
+    Hello(Hello),
+    Answer(Answer),
+    Frame(Frame),
+    Snapshot(SnapshotMeta),
+    End,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct End {
+    node: usize,
+    runs: u32,
+    id: ConnId,
+    open: bool,
+    inbox: VecDeque<Message>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Letter {
+    Invite { from: usize, runs: u32, to: usize, claim: Claim },
+    Answer { to: usize, runs: u32, from: usize, answer: InviteAnswer },
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    nodes: Vec<Rc<Kept>>,
+    conns: BTreeMap<u64, [End; 2]>,
+    letters: Vec<Letter>,
+    claims: Vec<(Term, usize, Incarnation)>,
+    unwanted: u32,
+    pub(crate) left: Budget,
+    pub(crate) judge: Judge,
+    writes: u64,
+}
+
+fn name(node: usize) -> String {
+    format!("n-{node}")
+}
+
+fn replica_id(node: usize) -> ReplicaId {
+    ReplicaId(Uuid::from_u128(100 + node as u128))
+}
+
+fn incarnation(node: usize, runs: u32) -> Incarnation {
+    Incarnation(Uuid::from_u128(1000 + 1000 * node as u128 + u128::from(runs)))
+}
+
+fn node_of(text: &str) -> usize {
+    text.trim_start_matches("n-").parse().expect("names end in the number of a node")
+}
+
+fn print_of(node: &Node) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    node.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Replica {
+    let ms = Duration::from_millis;
+    let config = Config {
+        name: name(node),
+        replica: replica_id(node),
+        incarnation: incarnation(node, runs),
+        revision: String::new(),
+        heartbeat: ms(100),
+        lost_time: ms(1000),
+        hand_over_max: ms(2000),
+        drain_min: ms(500),
+        drain_max: ms(25_000),
+        new_cluster_id: ClusterId(Uuid::from_u128(2)),
+        initial_data: Vec::new(),
+        force_bootstrap: false,
+    };
+    Replica::new(config, recovered)
+}
+
+impl World {
+    /// A cluster whose first `voters` nodes are its voters, with one entry, and nobody leads yet.
+    pub(crate) fn new(nodes: usize, voters: usize, left: Budget) -> World {
+        let voter = |node| Voter { replica: replica_id(node), name: name(node), peer_address: name(node) };
+        let voters = Voters { format: 1, floor: 1, voters: (0..voters).map(voter).collect() };
+        let first = Entry::new(Position::ZERO, Term(0), Payload::Voters(voters.clone()));
+        let kept = |node: usize| {
+            let is_voter = voters.contains(replica_id(node));
+            let (cluster_id, entries) = if is_voter { (Some(CLUSTER), vec![first.clone()]) } else { (None, Vec::new()) };
+            let state = DurableState { promise: Promise::NONE, cluster_id, bootstrapping: false };
+            let recovered = Recovered { state, snapshot: None, entries: entries.clone() };
+            let node = Node {
+                replica: new_replica(node, 1, recovered),
+                incarnation: incarnation(node, 1),
+                runs: 1,
+                now: Duration::ZERO,
+                journal: Journal::new(state, entries),
+                applied: Position::ZERO,
+                voters: Voters::none(),
+                shown: None,
+                reads: Vec::new(),
+            };
+            Rc::new(Kept { print: print_of(&node), node })
+        };
+        World {
+            nodes: (0..nodes).map(kept).collect(),
+            conns: BTreeMap::new(),
+            letters: Vec::new(),
+            claims: Vec::new(),
+            unwanted: 0,
+            left,
+            judge: Judge::default(),
+            writes: 0,
+        }
+    }
+
+    /// A fingerprint: two worlds with the same one are taken for the same.
+    pub(crate) fn print(&self) -> u128 {
+        let mut two = [std::hash::DefaultHasher::new(), std::hash::DefaultHasher::new()];
+        two[1].write_u8(1);
+        for hasher in &mut two {
+            for kept in &self.nodes {
+                hasher.write_u64(kept.print);
+            }
+            (&self.conns, &self.letters, &self.claims, self.unwanted, &self.left, &self.judge).hash(hasher);
+        }
+        (u128::from(two[0].finish()) << 64) | u128::from(two[1].finish())
+    }
+
+    /// Everything that may happen next, in a fixed order.
+    pub(crate) fn choices(&self, all: &mut Vec<Choice>) {
+        all.clear();
+        let newest = self.claims.last().map(|claim| claim.0);
+        for (number, kept) in self.nodes.iter().enumerate() {
+            let node = &kept.node;
+            if self.left.claims > 0 {
+                all.push(Choice::Claim { leader: number, same_term: false });
+                let is_new = !self.claims.iter().any(|claim| Some(claim.0) == newest && claim.2 == node.incarnation);
+                if self.left.same_term > 0 && newest.is_some() && is_new {
+                    all.push(Choice::Claim { leader: number, same_term: true });
+                }
+            }
+            for (claim, (term, ..)) in self.claims.iter().enumerate() {
+                let is_news = *term > node.journal.begun.state.promise.term && node.shown.is_none_or(|s| s.0 != claim);
+                let is_wish = node.shown.is_some_and(|shown| shown.0 == claim && shown.1 != self.unwanted);
+                let is_same_term = *term == node.journal.begun.state.promise.term && node.shown.is_none_or(|s| s.0 < claim);
+                if is_news || is_wish || is_same_term {
+                    all.push(Choice::Tell { node: number, claim });
+                }
+            }
+            if node.journal.is_busy() {
+                all.push(Choice::Sync { node: number });
+            }
+            if self.left.crashes > 0 {
+                all.push(Choice::Crash { node: number, keep: 0 });
+                let waiting = node.journal.waiting_records();
+                all.extend((waiting > 0).then_some(Choice::Crash { node: number, keep: waiting }));
+                all.extend((waiting > 1).then_some(Choice::Crash { node: number, keep: waiting / 2 }));
+            }
+            let leads = node.replica.phase() == Phase::Leading;
+            if self.left.writes > 0 && leads {
+                all.push(Choice::Write { node: number });
+            }
+            if self.left.reads > 0 {
+                all.push(Choice::Read { node: number });
+            }
+            if self.left.ticks > 0 && node.replica.deadline().is_some() {
+                all.push(Choice::Tick { node: number });
+            }
+            let snapshot = node.journal.snapshot().map_or(Seq(0), |meta| meta.position.seq);
+            if self.left.snapshots > 0 && node.applied.seq > snapshot {
+                all.push(Choice::Snapshot { node: number });
+            }
+        }
+        for (conn, ends) in &self.conns {
+            for (end, one) in ends.iter().enumerate() {
+                if one.open && !one.inbox.is_empty() {
+                    all.push(Choice::Deliver { conn: *conn, end });
+                }
+            }
+            if self.left.cuts > 0 {
+                all.push(Choice::Cut { conn: *conn });
+            }
+        }
+        all.extend((0..self.letters.len()).map(|number| Choice::Letter { number }));
+        if self.left.wishes > 0 {
+            let masks = (0..self.nodes.len()).map(|node| 1 << node).chain([0]);
+            all.extend(masks.filter(|mask| *mask != self.unwanted).map(|unwanted| Choice::Wish { unwanted }));
+        }
+    }
+
+    /// Lets it happen.
+    pub(crate) fn happen(&mut self, choice: Choice) -> Result<(), String> {
+        match choice {
+            Choice::Claim { leader, same_term } => {
+                let newest = self.claims.last().map_or(Term(0), |claim| claim.0);
+                let term = if same_term { newest } else { Term(newest.0 + 1) };
+                self.left.claims -= 1;
+                self.left.same_term -= u32::from(same_term);
+                let whom = self.nodes[leader].node.incarnation;
+                self.claims.push((term, leader, whom));
+                Ok(())
+            }
+            Choice::Tell { node, claim } => {
+                let (term, leader, incarnation) = self.claims[claim];
+                let unwanted = self.unwanted;
+                let members = (0..self.nodes.len()).filter(|node| unwanted & (1 << node) == 0);
+                let view = RoleView {
+                    cluster_id: Some(CLUSTER),
+                    leader: Some(LeaderView { term, incarnation, name: name(leader), peer_address: name(leader) }),
+                    members: members.map(|node| Member { name: name(node), peer_address: name(node) }).collect(),
+                    ..RoleView::default()
+                };
+                self.node(node).shown = Some((claim, unwanted));
+                self.step(node, Input::Role(view))
+            }
+            Choice::Deliver { conn, end } => self.deliver(conn, end),
+            Choice::Letter { number } => match self.letters.remove(number) {
+                Letter::Invite { from, runs, to, claim } => {
+                    let request = RequestId(u64::from(runs) * 100 + from as u64);
+                    self.step(to, Input::Invited { request, claim })
+                }
+                Letter::Answer { to, runs, from, answer } if self.nodes[to].node.runs == runs => {
+                    self.step(to, Input::InviteAnswered { name: name(from), answer })
+                }
+                Letter::Answer { .. } => Ok(()),
+            },
+            Choice::Sync { node } => match self.node(node).journal.sync() {
+                Some(ticket) => self.step(node, Input::Persisted { ticket }),
+                None => Ok(()),
+            },
+            Choice::Crash { node, keep } => {
+                self.left.crashes -= 1;
+                self.crash(node, keep)
+            }
+            Choice::Cut { conn } => {
+                self.left.cuts -= 1;
+                for end in self.conns.get_mut(&conn).into_iter().flatten() {
+                    end.inbox.clear();
+                    end.inbox.push_back(Message::End);
+                }
+                Ok(())
+            }
+            Choice::Write { node } => {
+                self.left.writes -= 1;
+                self.writes += 1;
+                let proposal =
+                    Proposal { id: ProposalId(self.writes), command: Bytes::from(self.writes.to_le_bytes().to_vec()) };
+                self.step(node, Input::Propose(vec![proposal]))
+            }
+            Choice::Read { node } => {
+                self.left.reads -= 1;
+                let must_see = self.judge.applied_seq();
+                let reads = &mut self.node(node).reads;
+                let id = ReadId(reads.last().map_or(0, |read| read.0.0) + 1);
+                reads.push((id, must_see));
+                self.step(node, Input::Read { id })
+            }
+            Choice::Tick { node } => {
+                self.left.ticks -= 1;
+                let found = self.node(node);
+                found.now = found.replica.deadline().map_or(found.now, |at| at.max(found.now));
+                self.step(node, Input::Wake)
+            }
+            Choice::Snapshot { node } => {
+                self.left.snapshots -= 1;
+                let found = self.node(node);
+                let position = found.applied;
+                let meta = SnapshotMeta { cluster_id: CLUSTER, position, voters: found.voters.clone() };
+                found.journal.take_snapshot(meta);
+                self.step(node, Input::SnapshotTaken { position })
+            }
+            Choice::Wish { unwanted } => {
+                self.left.wishes -= 1;
+                self.unwanted = unwanted;
+                Ok(())
+            }
+        }
+    }
+
+    /// The node that the messages of this end go to.
+    pub(crate) fn receiver(&self, conn: u64, end: usize) -> usize {
+        self.conns.get(&conn).map_or(0, |ends| ends[end].node)
+    }
+
+    fn node(&mut self, node: usize) -> &mut Node {
+        &mut Rc::make_mut(&mut self.nodes[node]).node
+    }
+
+    fn step(&mut self, number: usize, input: Input) -> Result<(), String> {
+        let node = self.node(number);
+        let (before, now) = (node.replica.promise(), node.now);
+        let effects = node.replica.step(now, input);
+        let after = node.replica.promise();
+        if after.term < before.term || after.term == before.term && after.incarnation != before.incarnation {
+            return Err(format!("invariant 5: n-{number} promised {before}, and now {after}"));
+        }
+        effects.into_iter().try_for_each(|effect| self.carry_out(number, effect))?;
+        let kept = Rc::make_mut(&mut self.nodes[number]);
+        let node = &kept.node;
+        if node.replica.position() != node.journal.begun.last() {
+            let (says, has) = (node.replica.position(), node.journal.begun.last());
+            return Err(format!("n-{number} says that its log ends at {says}, it wrote up to {has}"));
+        }
+        kept.print = print_of(node);
+        for kept in &self.nodes {
+            if kept.node.replica.phase() == Phase::Leading {
+                self.judge.leads(kept.node.replica.promise().term, kept.node.incarnation, &kept.node.journal.begun)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, number: usize, effect: Effect) -> Result<(), String> {
+        let runs = self.nodes[number].node.runs;
+        match effect {
+            Effect::Persist { ticket, records } => {
+                self.node(number).journal.begin(ticket, records.into_iter().map(Item::Record).collect());
+            }
+            Effect::InstallSnapshot { ticket, conn: _, meta, state } => {
+                self.judge.restored(meta.position)?;
+                let node = self.node(number);
+                node.applied = meta.position;
+                node.voters = meta.voters.clone();
+                node.journal.begin(ticket, vec![Item::Install(meta, state)]);
+            }
+            Effect::Apply { entries } => {
+                for entry in entries {
+                    let term = self.nodes[number].node.replica.promise().term;
+                    self.judge.apply(&entry, term)?;
+                    let node = self.node(number);
+                    if node.applied != entry.previous {
+                        let applied = node.applied;
+                        return Err(format!("invariant 4: n-{number} applies {} after {applied}", entry.position));
+                    }
+                    node.applied = entry.position;
+                    if let Payload::Voters(voters) = entry.payload {
+                        node.voters = voters;
+                    }
+                }
+            }
+            Effect::Accepted { .. } | Effect::Rejected { .. } | Effect::AskState { .. } => {}
+            Effect::ReadReady { upto } => {
+                let node = self.node(number);
+                let (answered, waiting) = node.reads.iter().copied().partition(|(id, _)| *id <= upto);
+                node.reads = waiting;
+                let answered: Vec<(ReadId, Seq)> = answered;
+                let applied = node.applied.seq;
+                if let Some((_, must)) = answered.into_iter().find(|(_, must)| applied < *must) {
+                    return Err(format!("invariant 6: n-{number} reads at {applied} what must show {must} [S6]"));
+                }
+            }
+            Effect::ReadRefused { upto, .. } => self.node(number).reads.retain(|(id, _)| *id > upto),
+            Effect::Dial { conn, peer_address, hello } => {
+                let ConnId::Dialled(dialled) = conn else { return Err("an accepted connection is dialled".to_owned()) };
+                let key = (number as u64 * 1000 + u64::from(runs)) * 1000 + dialled;
+                let to = node_of(&peer_address);
+                let end = |node, runs, id| End { node, runs, id, open: true, inbox: VecDeque::new() };
+                let mut ends = [end(number, runs, conn), end(to, self.nodes[to].node.runs, ConnId::Accepted(key))];
+                ends[1].inbox.push_back(Message::Hello(hello));
+                self.conns.insert(key, ends);
+            }
+            Effect::Answer { conn, answer } => {
+                let is_refused = matches!(answer, Answer::Refused { .. });
+                self.put(number, conn, Message::Answer(answer));
+                if is_refused {
+                    self.close(number, conn);
+                }
+            }
+            Effect::Send { conn, frame } => self.put(number, conn, Message::Frame(frame)),
+            Effect::SendSnapshot { conn, .. } => {
+                let Some(meta) = self.nodes[number].node.journal.snapshot().cloned() else {
+                    return Err(format!("n-{number} is to send a snapshot, and has none"));
+                };
+                self.put(number, conn, Message::Snapshot(meta));
+            }
+            Effect::Close { conn } => self.close(number, conn),
+            Effect::Invite { name: _, peer_address, claim } => {
+                let letter = Letter::Invite { from: number, runs, to: node_of(&peer_address), claim };
+                if !self.letters.contains(&letter) {
+                    self.letters.push(letter);
+                }
+            }
+            Effect::AnswerInvite { request, answer } => {
+                let (to, runs) = ((request.0 % 100) as usize, (request.0 / 100) as u32);
+                let letter = Letter::Answer { to, runs, from: number, answer };
+                if !self.letters.contains(&letter) {
+                    self.letters.push(letter);
+                }
+            }
+            Effect::KeepPiece { .. } => return Err("a piece of a snapshot that nobody sent".to_owned()),
+            Effect::WipeVolume { .. } => return Err(format!("n-{number} empties its volume")),
+            Effect::Fail { reason } => return Err(format!("n-{number} fails: {reason}")),
+            Effect::Report { what } => return Err(format!("n-{number} reports: {what}")),
+        }
+        Ok(())
+    }
+
+    fn find(&self, number: usize, id: ConnId) -> Option<(u64, usize)> {
+        let runs = self.nodes[number].node.runs;
+        self.conns.iter().find_map(|(key, ends)| {
+            let end = ends.iter().position(|e| e.node == number && e.runs == runs && e.id == id && e.open)?;
+            Some((*key, end))
+        })
+    }
+
+    fn put(&mut self, number: usize, id: ConnId, message: Message) {
+        if let Some((key, end)) = self.find(number, id)
+            && let Some(ends) = self.conns.get_mut(&key)
+            && ends[1 - end].open
+        {
+            ends[1 - end].inbox.push_back(message);
+        }
+    }
+
+    fn close(&mut self, number: usize, id: ConnId) {
+        self.put(number, id, Message::End);
+        if let Some((key, end)) = self.find(number, id)
+            && let Some(ends) = self.conns.get_mut(&key)
+        {
+            ends[end].open = false;
+            ends[end].inbox.clear();
+            self.forget(key);
+        }
+    }
+
+    fn forget(&mut self, key: u64) {
+        if self.conns.get(&key).is_some_and(|ends| ends.iter().all(|end| !end.open)) {
+            self.conns.remove(&key);
+        }
+    }
+
+    fn deliver(&mut self, key: u64, end: usize) -> Result<(), String> {
+        let Some(ends) = self.conns.get_mut(&key) else { return Ok(()) };
+        let to = &mut ends[end];
+        let Some(message) = to.inbox.pop_front() else { return Ok(()) };
+        let (number, conn) = (to.node, to.id);
+        let input = match message {
+            Message::Hello(hello) => Input::Hello { conn, hello },
+            Message::Answer(answer) => Input::Answered { conn, answer },
+            Message::Frame(frame) => Input::Frame { conn, frame },
+            Message::Snapshot(meta) => Input::SnapshotReceived { conn, meta },
+            Message::End => {
+                to.open = false;
+                to.inbox.clear();
+                if ends[1 - end].open {
+                    ends[1 - end].inbox.push_back(Message::End);
+                }
+                self.forget(key);
+                Input::Closed { conn }
+            }
+        };
+        self.step(number, input)
+    }
+
+    fn crash(&mut self, number: usize, keep: usize) -> Result<(), String> {
+        for ends in self.conns.values_mut() {
+            for end in 0..2 {
+                if ends[end].node == number && ends[end].open {
+                    ends[end].open = false;
+                    ends[end].inbox.clear();
+                    // What its kernel had taken still goes out, and then the end.
+                    if ends[1 - end].open {
+                        ends[1 - end].inbox.push_back(Message::End);
+                    }
+                }
+            }
+        }
+        self.conns.retain(|_, ends| ends.iter().any(|end| end.open));
+        let node = self.node(number);
+        node.runs += 1;
+        node.incarnation = incarnation(number, node.runs);
+        let recovered = node.journal.crash(keep);
+        let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
+        (node.applied, node.voters) = known.unwrap_or((Position::ZERO, Voters::none()));
+        node.shown = None;
+        node.reads.clear();
+        node.replica = new_replica(number, node.runs, recovered);
+        self.step(number, Input::Wake)
+    }
+}
