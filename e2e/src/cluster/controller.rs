@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,8 @@ pub(super) struct Inner {
     pub(super) root: PathBuf,
     pub(super) pods: Mutex<BTreeMap<u16, Pod>>,
     pub(super) over: AtomicBool,
+    /// The number of the StatefulSet's newest revision.
+    pub(super) revision: AtomicU32,
 }
 
 impl Inner {
@@ -56,7 +58,8 @@ impl Inner {
                 }
                 for i in 0..wanted {
                     let Entry::Vacant(place) = pods.entry(i) else { continue };
-                    match Pod::create(&self.config, &self.root, &self.api, i) {
+                    let revision = self.revision.load(Ordering::Relaxed);
+                    match Pod::create(&self.config, &self.root, &self.api, i, revision) {
                         Ok(pod) => {
                             place.insert(pod);
                         }
