@@ -4,11 +4,13 @@
 //!   demo, bench, tests ──▶ cluster ──▶ store, sidecar (processes)
 //!                            │   └───▶ api (embedded, misbehaves on command)
 //!                            └──▶ load ──▶ client ──▶ stores;  history: what clients were told, against the data
+//!   chaos ──▶ cluster, or a real Kubernetes: faults by a seed, clients, history (its own clients, judged afterwards)
 //!   conformance ──▶ api, or a real API server: the same checks for both
 //! ```
 
 pub mod api;
 pub mod bench;
+pub mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod conformance;
