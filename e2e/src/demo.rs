@@ -12,7 +12,7 @@ use std::{
 use leasehold_contract::{ROLE_FILE, RoleFile, STATUS_FILE, State, StatusFile};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cluster::{App, Cluster, Config, LEASE, Part, Ports, Programs};
+use crate::cluster::{App, Cluster, Config, LEASE, Machine, Part, Ports, Programs};
 
 /// What the demo is started with.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,6 +48,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         store_args: Vec::new(),
         sidecar_args: Vec::new(),
         programs: Programs::find()?,
+        machine: Machine::default(),
     };
     // Before the first process is started, so that no signal finds us without a handler.
     let mut terminated = signal(SignalKind::terminate())?;

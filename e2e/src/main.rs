@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use leasehold_e2e::{bench, cluster, conformance, demo};
+use leasehold_e2e::{bench, chaos, cluster, conformance, demo};
 
 /// A Leasehold cluster of processes on this machine.
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ enum Command {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Break everything while clients read and write, and check what they were told.
+    Chaos(chaos::Chaos),
     /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
     Conformance(conformance::Conformance),
     /// Wait for the harness's end, and clean up after it (started by the harness).
@@ -50,11 +52,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         cluster::guard(&root, remove);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Chaos(args) = &command {
+        chaos::prepare(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match command {
             Command::Demo(demo) => demo::run(demo).await?,
             Command::Bench { bench } => bench::run(bench).await?,
+            Command::Chaos(args) => return chaos::run(args).await,
             Command::Conformance(args) => return conformance::run(args).await,
             Command::Guard { .. } => {}
         }

@@ -6,12 +6,12 @@
 //!   Send, Dial, Answer, Invite, AskState ─▶ network
 //! ```
 
-use crate::{Plant, Shell};
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
 use crate::network::{Message, Reply, Request};
 use crate::store::made_durable;
+use crate::{Plant, Shell};
 use leasehold_replication::{
     Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Phase, Record, Seq, SnapshotMeta,
 };

@@ -91,8 +91,16 @@ impl ApiServer {
     /// # Errors
     /// The port is taken, or no thread is to be had.
     pub fn start(port: u16) -> anyhow::Result<ApiServer> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .with_context(|| format!("the embedded API cannot listen on 127.0.0.1:{port}"))?;
+        ApiServer::start_at((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// Starts the API at this address of this machine.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub fn start_at(address: SocketAddr) -> anyhow::Result<ApiServer> {
+        let listener = std::net::TcpListener::bind(address)
+            .with_context(|| format!("the embedded API cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {

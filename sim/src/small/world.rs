@@ -43,25 +43,53 @@ pub struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// This replica is given a new leadership: of the next term, or of the newest one.
-    Claim { leader: usize, same_term: bool },
+    Claim {
+        leader: usize,
+        same_term: bool,
+    },
     /// A replica's role file shows that claim.
-    Tell { node: usize, claim: usize },
+    Tell {
+        node: usize,
+        claim: usize,
+    },
     /// A message arrives.
-    Deliver { conn: u64, end: usize },
+    Deliver {
+        conn: u64,
+        end: usize,
+    },
     /// An invitation or its answer arrives.
-    Letter { number: usize },
+    Letter {
+        number: usize,
+    },
     /// An fsync ends.
-    Sync { node: usize },
+    Sync {
+        node: usize,
+    },
     /// A process dies, and of what it had begun this many records are found.
-    Crash { node: usize, keep: usize },
+    Crash {
+        node: usize,
+        keep: usize,
+    },
     /// A connection breaks, with what is under way.
-    Cut { conn: u64 },
-    Write { node: usize },
-    Read { node: usize },
-    Tick { node: usize },
-    Snapshot { node: usize },
+    Cut {
+        conn: u64,
+    },
+    Write {
+        node: usize,
+    },
+    Read {
+        node: usize,
+    },
+    Tick {
+        node: usize,
+    },
+    Snapshot {
+        node: usize,
+    },
     /// All pods are wanted, but those of this set.
-    Wish { unwanted: u32 },
+    Wish {
+        unwanted: u32,
+    },
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -172,7 +200,8 @@ impl World {
         let first = Entry::new(Position::ZERO, Term(0), Payload::Voters(voters.clone()));
         let kept = |node: usize| {
             let is_voter = voters.contains(replica_id(node));
-            let (cluster_id, entries) = if is_voter { (Some(CLUSTER), vec![first.clone()]) } else { (None, Vec::new()) };
+            let (cluster_id, entries) =
+                if is_voter { (Some(CLUSTER), vec![first.clone()]) } else { (None, Vec::new()) };
             let state = DurableState { promise: Promise::NONE, cluster_id, bootstrapping: false };
             let recovered = Recovered { state, snapshot: None, entries: entries.clone() };
             let node = Node {
@@ -229,7 +258,8 @@ impl World {
             for (claim, (term, ..)) in self.claims.iter().enumerate() {
                 let is_news = *term > node.journal.begun.state.promise.term && node.shown.is_none_or(|s| s.0 != claim);
                 let is_wish = node.shown.is_some_and(|shown| shown.0 == claim && shown.1 != self.unwanted);
-                let is_same_term = *term == node.journal.begun.state.promise.term && node.shown.is_none_or(|s| s.0 < claim);
+                let is_same_term =
+                    *term == node.journal.begun.state.promise.term && node.shown.is_none_or(|s| s.0 < claim);
                 if is_news || is_wish || is_same_term {
                     all.push(Choice::Tell { node: number, claim });
                 }
