@@ -4,13 +4,14 @@
 # The rest:
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
+#   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make bench   fail-over and writes, release build                                  (ARGS="failover --runs 20")
 #   make clean   removes what Cargo built
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint build unit bench clean
+.PHONY: demo test lint build unit chaos bench clean
 
 demo:
 	@$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
@@ -34,6 +35,10 @@ build:
 
 unit:
 	$(STEP) "tests" $(CARGO) test --locked --workspace
+
+chaos:
+	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
+	$(CARGO) run --locked --quiet --bin e2e -- chaos $(ARGS)
 
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e

@@ -88,7 +88,9 @@ impl Plan {
         faults.sort_by_key(|fault| !matches!(fault, Fault::Wipe { .. }));
         let milliseconds =
             |random: &mut Random, from: u64, to: u64| Duration::from_millis(from + random.below(to - from));
-        let lasts = milliseconds(&mut self.random, 1000, 6000) * self.stretch;
+        // Now and then longer than a Lease lasts, and than its holder may go without an API.
+        let longest = if self.random.chance(15) { 14_000 } else { 6000 };
+        let lasts = milliseconds(&mut self.random, 1000, longest) * self.stretch;
         let rest = milliseconds(&mut self.random, 0, 1500) * self.stretch;
         let settles = self.random.chance(50);
         self.dealt += 1;

@@ -55,8 +55,11 @@ pub(super) fn read(context: &Context, id: &str) -> Answer {
     context.handle.readable().map_err(not_ready)?;
     let id = id_of_path(id)?;
     let documents = context.handle.documents();
-    let record = documents.collection(COLLECTION).and_then(|persons| persons.get(id)).ok_or_else(|| unknown_id(id))?;
-    let mut response = record_response(StatusCode::OK, record.as_str().to_owned());
+    // The sequence is that of what was looked at, also when nothing was found there.
+    let mut response = match documents.collection(COLLECTION).and_then(|persons| persons.get(id)) {
+        Some(record) => record_response(StatusCode::OK, record.as_str().to_owned()),
+        None => unknown_id(id).into_response(),
+    };
     response.headers_mut().insert(SEQUENCE, HeaderValue::from(documents.applied().seq.0));
     Ok(response)
 }
