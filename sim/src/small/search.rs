@@ -149,13 +149,14 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
         snapshots: some(&mut rng, 4),
         wishes: if grows || rng.chance(200) { rng.between(1, 8) as u32 } else { 0 },
     };
-    let command_bytes = if rng.chance(150) { 300_000 } else { 8 };
+    // Such a long one fills an append, so that a log is sent in parts.
+    let command_bytes = if rng.chance(250) { 600_000 } else { 8 };
     let mut world = World::new(nodes, voters, budget, command_bytes, false);
-    let salt = rng.bits();
-    // How likely each kind is, and how slow each replica's disk and inbox are, for this whole way.
+    let mut salt = rng.bits();
+    // How likely each kind is for this whole way, and how slow disks, inboxes and connections are for a while.
     let kinds: Vec<usize> = (0..12).map(|_| *rng.pick(&[1, 2, 4, 8, 16])).collect();
-    let disks: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
-    let inboxes: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
+    let mut disks: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
+    let mut inboxes: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
     let steps_max = rng.between(60, 500) as usize;
     let (mut choices, mut weights, mut way) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..steps_max {
@@ -163,12 +164,18 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
         if choices.is_empty() {
             break;
         }
+        if rng.chance(30) {
+            salt = rng.bits();
+            disks.iter_mut().chain(&mut inboxes).for_each(|weight| *weight = *rng.pick(&[1, 4, 16, 16]));
+        }
         weights.clear();
         weights.extend(choices.iter().map(|choice| match *choice {
             Choice::Claim { same_term: false, .. } => kinds[0],
             Choice::Claim { same_term: true, .. } => kinds[1],
             Choice::Tell { node, .. } => kinds[2] * inboxes[node],
-            Choice::Deliver { conn, end } => 12 * inboxes[world.receiver(conn, end)] / slowness(salt, conn, end),
+            Choice::Deliver { conn, end } => {
+                (12 * inboxes[world.receiver(conn, end)] / slowness(salt, conn, end)).max(1)
+            }
             Choice::Letter { .. } => kinds[3] * 2,
             Choice::Sync { node } => 12 * disks[node],
             Choice::Crash { .. } => kinds[4],
