@@ -273,12 +273,14 @@ impl Cluster {
         };
         if self.pods[pod].store.is_up() && self.pods[pod].store.frozen_until <= self.now {
             let count = 1 + self.rng.below(4);
-            let proposals = (0..count).map(|_| self.clients.write()).collect();
+            let after = self.checker.applied_seq();
+            let proposals = (0..count).map(|_| self.clients.write(after)).collect();
             self.step_store(pod, Input::Propose(proposals));
         }
         let pod = self.some_pod();
         if self.pods[pod].store.frozen_until <= self.now {
             self.client_reads(pod);
+            self.session_reads(pod);
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) enum Event {
     StoreStarts { life: Life },
     StoreRecovered { life: Life },
     StoreWakes { life: Life },
+    /// In the middle of what it does.
+    StoreDies { life: Life },
     Store { life: Life, input: Box<leasehold_replication::Input> },
     Synced { life: Life, covers: u64 },
     SnapshotDone { life: Life, number: u64 },
@@ -268,6 +270,7 @@ impl Cluster {
             | Event::Watched { life, .. }
             | Event::MembersShown { life } => (life.pod, false),
             Event::StoreStarts { .. }
+            | Event::StoreDies { .. }
             | Event::SidecarStarts { .. }
             | Event::Called { .. }
             | Event::PodStarts { .. }
@@ -283,6 +286,10 @@ impl Cluster {
             Event::StoreStarts { life } if self.is_store(life) => self.start_store(life),
             Event::StoreRecovered { life } if self.is_store(life) => self.recover_store(life),
             Event::StoreWakes { life } if self.is_store(life) => self.wake_store(life),
+            Event::StoreDies { life } if self.is_store(life) && self.chaos.is_on() => {
+                let power = self.rng.chance(500);
+                self.kill_store(life.pod, power);
+            }
             Event::Store { life, input } if self.is_store(life) => self.step_store(life.pod, *input),
             Event::Synced { life, covers } if self.is_store(life) => self.synced(life, covers),
             Event::SnapshotDone { life, number } if self.is_store(life) => self.snapshot_done(life, number),
@@ -307,6 +314,7 @@ impl Cluster {
             Event::StoreStarts { .. }
             | Event::StoreRecovered { .. }
             | Event::StoreWakes { .. }
+            | Event::StoreDies { .. }
             | Event::Store { .. }
             | Event::Synced { .. }
             | Event::SnapshotDone { .. }

@@ -1,9 +1,13 @@
-//! Clients that read strongly, on any pod.
+//! Clients that read, on any pod: strongly, or what is there, or what is there after what they saw before.
 //!
 //! What has been applied anywhere was committed, and may have been seen. So whatever a strong read is answered from must
 //! hold all that anybody had applied when it came: that is the whole check, and it is exact.
+//!
+//! A session passes on what it saw last (`after`), to another pod mostly. What it is shown must be the documents of some
+//! prefix of what is committed, and never of an earlier one than before.
 
 use crate::cluster::Cluster;
+use crate::{Plant, Shell};
 use leasehold_replication::{Input, ReadId, Seq};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,5 +62,27 @@ impl Cluster {
             }
             self.run_until(self.now + Duration::from_millis(5));
         }
+    }
+
+    /// A session reads at this pod, as the shell does it: not before this much is applied here.
+    pub(crate) fn session_reads(&mut self, pod: usize) {
+        let session = self.rng.below(self.clients.sessions.len());
+        let after = self.clients.sessions[session];
+        let waits = self.settings.plant != Some(Plant::Shell(Shell::ReadsDoNotWait));
+        let found = &self.pods[pod];
+        let Some(up) = found.store.up() else { return };
+        let (seen, name) = (up.applied.seq, &found.name);
+        // Before it has caught up once it shows nothing; nor to who has seen more. (He waits, or is told to come again.)
+        if !up.status.caught_up || (waits && seen < after) {
+            return;
+        }
+        if self.checker.digest(seen) != Some(up.digest) {
+            self.checker.violated(format!("invariant 7: what {name} shows at {seen} is no prefix of what is committed"));
+        }
+        if seen < after {
+            self.checker.violated(format!("invariant 7: {name} shows {seen} to who has seen {after}"));
+        }
+        self.clients.sessions[session] = seen;
+        self.clients.local_reads += 1;
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// The settings that come from a seed.
     pub(crate) fn new(rng: &mut Rng, options: &Options) -> Settings {
-        let pods = *rng.pick(&[1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 7]);
+        let pods = *rng.pick(&[1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7]);
         let wanted = if rng.chance(800) { pods } else { 1 + rng.below(pods) };
         let grace = Duration::from_secs(rng.between(8, 30));
         let lease_seconds = *rng.pick(&[2, 3, 3, 5, 15]);

@@ -182,7 +182,7 @@ impl Cluster {
     /// A client writes at the leader and waits for a second.
     fn write_once(&mut self) -> bool {
         let Some(leader) = self.leader() else { return false };
-        let proposal = self.clients.write();
+        let proposal = self.clients.write(self.checker.applied_seq());
         let id = proposal.id;
         self.step_store(leader, Input::Propose(vec![proposal]));
         let until = self.now + Duration::from_secs(1);

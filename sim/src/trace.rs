@@ -23,6 +23,11 @@ impl Trace {
         Trace { lines_max, lines: VecDeque::new() }
     }
 
+    /// Are lines kept?
+    pub(crate) fn is_on(&self) -> bool {
+        self.lines_max > 0
+    }
+
     /// Adds the line that `text` makes.
     pub(crate) fn add(&mut self, now: Duration, text: impl FnOnce() -> String) {
         if self.lines_max == 0 {

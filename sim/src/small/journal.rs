@@ -14,7 +14,7 @@ pub(crate) enum Item {
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Disk {
     pub(crate) state: DurableState,
-    snapshot: Option<SnapshotMeta>,
+    pub(crate) snapshot: Option<SnapshotMeta>,
     entries: Vec<Entry>,
 }
 

@@ -68,7 +68,7 @@ pub struct Count {
 /// The way to the first state in which something is wrong.
 pub fn exhaust(bounds: &Bounds, plant: Option<Plant>) -> Result<Count, Failure> {
     let _planted = Planted::new(plant);
-    let first = World::new(bounds.nodes, bounds.voters, bounds.budget);
+    let first = World::new(bounds.nodes, bounds.voters, bounds.budget, 8, true);
     let mut seen: HashSet<u128> = HashSet::from([first.print()]);
     // (the one it came from, what happened): enough to tell a way.
     let mut ways: Vec<(usize, Option<Choice>)> = vec![(0, None)];
@@ -135,7 +135,7 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
     let _planted = Planted::new(plant);
     let mut rng = Rng::new(seed);
     let nodes = *rng.pick(&[3, 3, 3, 4, 5, 5]);
-    let grows = rng.chance(300);
+    let grows = rng.chance(350);
     let voters = if grows { (nodes - 1).max(2) } else { nodes };
     let some = |rng: &mut Rng, most: u64| if rng.chance(400) { 0 } else { rng.between(1, most) as u32 };
     let budget = Budget {
@@ -144,16 +144,19 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
         crashes: some(&mut rng, 5),
         cuts: some(&mut rng, 4),
         writes: rng.between(2, 14) as u32,
-        reads: some(&mut rng, 6),
+        reads: some(&mut rng, 30),
         ticks: rng.between(0, 60) as u32,
         snapshots: some(&mut rng, 4),
-        wishes: if grows || rng.chance(200) { rng.between(1, 5) as u32 } else { 0 },
+        wishes: if grows || rng.chance(200) { rng.between(1, 8) as u32 } else { 0 },
     };
-    let mut world = World::new(nodes, voters, budget);
-    // How likely each kind is, and how slow each replica's disk and inbox are, for this whole way.
+    // Such a long one fills an append, so that a log is sent in parts.
+    let command_bytes = if rng.chance(250) { 600_000 } else { 8 };
+    let mut world = World::new(nodes, voters, budget, command_bytes, false);
+    let mut salt = rng.bits();
+    // How likely each kind is for this whole way, and how slow disks, inboxes and connections are for a while.
     let kinds: Vec<usize> = (0..12).map(|_| *rng.pick(&[1, 2, 4, 8, 16])).collect();
-    let disks: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
-    let inboxes: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
+    let mut disks: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
+    let mut inboxes: Vec<usize> = (0..nodes).map(|_| *rng.pick(&[1, 4, 16, 16])).collect();
     let steps_max = rng.between(60, 500) as usize;
     let (mut choices, mut weights, mut way) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..steps_max {
@@ -161,12 +164,18 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
         if choices.is_empty() {
             break;
         }
+        if rng.chance(30) {
+            salt = rng.bits();
+            disks.iter_mut().chain(&mut inboxes).for_each(|weight| *weight = *rng.pick(&[1, 4, 16, 16]));
+        }
         weights.clear();
         weights.extend(choices.iter().map(|choice| match *choice {
             Choice::Claim { same_term: false, .. } => kinds[0],
             Choice::Claim { same_term: true, .. } => kinds[1],
             Choice::Tell { node, .. } => kinds[2] * inboxes[node],
-            Choice::Deliver { conn, end } => 12 * inboxes[world.receiver(conn, end)],
+            Choice::Deliver { conn, end } => {
+                (12 * inboxes[world.receiver(conn, end)] / slowness(salt, conn, end)).max(1)
+            }
             Choice::Letter { .. } => kinds[3] * 2,
             Choice::Sync { node } => 12 * disks[node],
             Choice::Crash { .. } => kinds[4],
@@ -175,7 +184,7 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
             Choice::Read { .. } => kinds[7] * 2,
             Choice::Tick { .. } => kinds[8] * 2,
             Choice::Snapshot { .. } => kinds[9],
-            Choice::Wish { .. } => kinds[10],
+            Choice::Wish { .. } => 1 + kinds[10] / nodes / 2,
         }));
         let mut at = rng.below(weights.iter().sum());
         let chosen = weights.iter().position(|weight| {
@@ -191,4 +200,13 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
         }
     }
     Ok(Walk { steps: way.len(), applied: world.judge.applied_seq().0, terms: world.judge.terms() })
+}
+
+/// Some connections are slow, all their life.
+fn slowness(salt: u64, conn: u64, end: usize) -> usize {
+    match Rng::new(salt ^ conn.wrapping_mul(2) ^ end as u64).below(8) {
+        0 => 40,
+        1 => 8,
+        _ => 1,
+    }
 }

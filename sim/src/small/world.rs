@@ -149,6 +149,10 @@ pub(crate) struct World {
     pub(crate) left: Budget,
     pub(crate) judge: Judge,
     writes: u64,
+    /// Long commands fill an append, so that a log is sent in parts.
+    command_bytes: usize,
+    /// Are fingerprints kept?
+    keeps_prints: bool,
 }
 
 fn name(node: usize) -> String {
@@ -194,7 +198,7 @@ fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Replica {
 
 impl World {
     /// A cluster whose first `voters` nodes are its voters, with one entry, and nobody leads yet.
-    pub(crate) fn new(nodes: usize, voters: usize, left: Budget) -> World {
+    pub(crate) fn new(nodes: usize, voters: usize, left: Budget, command_bytes: usize, keeps_prints: bool) -> World {
         let voter = |node| Voter { replica: replica_id(node), name: name(node), peer_address: name(node) };
         let voters = Voters { format: 1, floor: 1, voters: (0..voters).map(voter).collect() };
         let first = Entry::new(Position::ZERO, Term(0), Payload::Voters(voters.clone()));
@@ -226,6 +230,8 @@ impl World {
             left,
             judge: Judge::default(),
             writes: 0,
+            command_bytes,
+            keeps_prints,
         }
     }
 
@@ -300,7 +306,8 @@ impl World {
         }
         all.extend((0..self.letters.len()).map(|number| Choice::Letter { number }));
         if self.left.wishes > 0 {
-            let masks = (0..self.nodes.len()).map(|node| 1 << node).chain([0]);
+            let some = 0..1_u32 << self.nodes.len();
+            let masks = some.filter(|mask| mask.count_ones() * 2 < self.nodes.len() as u32);
             all.extend(masks.filter(|mask| *mask != self.unwanted).map(|unwanted| Choice::Wish { unwanted }));
         }
     }
@@ -360,8 +367,9 @@ impl World {
             Choice::Write { node } => {
                 self.left.writes -= 1;
                 self.writes += 1;
-                let proposal =
-                    Proposal { id: ProposalId(self.writes), command: Bytes::from(self.writes.to_le_bytes().to_vec()) };
+                let mut command = self.writes.to_le_bytes().to_vec();
+                command.resize(self.command_bytes.max(8), 0);
+                let proposal = Proposal { id: ProposalId(self.writes), command: Bytes::from(command) };
                 self.step(node, Input::Propose(vec![proposal]))
             }
             Choice::Read { node } => {
@@ -418,7 +426,9 @@ impl World {
             let (says, has) = (node.replica.position(), node.journal.begun.last());
             return Err(format!("n-{number} says that its log ends at {says}, it wrote up to {has}"));
         }
-        kept.print = print_of(node);
+        if self.keeps_prints {
+            kept.print = print_of(node);
+        }
         for kept in &self.nodes {
             if kept.node.replica.phase() == Phase::Leading {
                 self.judge.leads(kept.node.replica.promise().term, kept.node.incarnation, &kept.node.journal.begun)?;
@@ -485,7 +495,7 @@ impl World {
             }
             Effect::Send { conn, frame } => self.put(number, conn, Message::Frame(frame)),
             Effect::SendSnapshot { conn, .. } => {
-                let Some(meta) = self.nodes[number].node.journal.snapshot().cloned() else {
+                let Some(meta) = self.nodes[number].node.journal.begun.snapshot.clone() else {
                     return Err(format!("n-{number} is to send a snapshot, and has none"));
                 };
                 self.put(number, conn, Message::Snapshot(meta));
