@@ -11,9 +11,11 @@ mod kills;
 mod lease;
 mod outage;
 mod plain;
+mod reads;
 mod seed;
 mod sizes;
 mod volumes;
+mod watches;
 
 use std::time::{Duration, Instant};
 
