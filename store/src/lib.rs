@@ -14,6 +14,7 @@ pub mod disk;
 pub mod documents;
 pub mod driver;
 pub mod handle;
+pub mod history;
 pub mod identity;
 pub mod journal;
 pub mod peer;

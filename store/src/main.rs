@@ -114,12 +114,17 @@ async fn run(config: Config) -> Result<(), Failure> {
 
     // HTTP first: alive for the probes, not ready, and honest about what is waited for.
     let metrics = Metrics::new();
-    let (api_handle, handle_server) = handle::handle(&config.name, incarnation);
+    let (api_handle, handle_server) = handle::handle_with(&config.name, incarnation, config.watch_history);
     let api_config = api::Config {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
+<<<<<<< HEAD
         trust: trust.peers.clone(),
         scheme: trust.api_way().scheme(),
+=======
+        read_timeout: config.read_timeout,
+        watchers_max: config.watchers_max,
+>>>>>>> refs/heads/api
         ..api::Config::default()
     };
     let routes = api::routes(api_handle.clone(), api_config, metrics.clone());

@@ -13,10 +13,12 @@ mod lease;
 mod outage;
 mod people;
 mod plain;
+mod reads;
 mod seed;
 mod sizes;
 mod trust;
 mod volumes;
+mod watches;
 
 use std::time::{Duration, Instant};
 

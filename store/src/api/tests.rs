@@ -2,12 +2,19 @@
 
 mod bad_input;
 mod calls;
+<<<<<<< HEAD
 mod forwarding;
+=======
+mod documented;
+>>>>>>> refs/heads/api
 mod leading;
+mod many;
+mod reads;
+mod watches;
 
 use super::*;
 use crate::documents::Documents;
-use crate::handle::{HandleServer, WriteError, WriteRequest, Written, handle};
+use crate::handle::{HandleServer, ReadReply, WriteError, WriteRequest, Written, handle};
 use bytes::Bytes;
 use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile};
 use leasehold_replication::{
@@ -57,6 +64,10 @@ struct HandleServerParts {
     serving: Serving,
     /// Writes that reached the replica.
     taken: usize,
+    /// What strong reads are answered; none: nothing.
+    confirms: Option<Result<(), Refusal>>,
+    /// Strong reads that reached the replica.
+    asked: usize,
 }
 
 impl Drop for Api {
@@ -89,19 +100,31 @@ impl Api {
         let (handle, mut server) = handle("pod-0", Incarnation(Uuid::from_u128(7)));
         let (_, nobody) = tokio::sync::mpsc::channel(1);
         let mut writes = std::mem::replace(&mut server.writes, nobody);
-        let parts = HandleServerParts { server, documents: Documents::new(), serving: Serving::Applies, taken: 0 };
+        let mut reads = std::mem::replace(&mut server.reads, tokio::sync::mpsc::channel(1).1);
+        let (serving, confirms) = (Serving::Applies, Some(Ok(())));
+        let parts = HandleServerParts { server, documents: Documents::new(), serving, taken: 0, confirms, asked: 0 };
         let parts = Arc::new(Mutex::new(parts));
         let served = parts.clone();
         let task = tokio::spawn(async move {
-            let mut kept = Vec::new();
-            while let Some(request) = writes.recv().await {
-                kept.extend(served.lock().unwrap().serve(request));
+            let (mut kept, mut unanswered) = (Vec::new(), Vec::new());
+            loop {
+                tokio::select! {
+                    Some(request) = writes.recv() => kept.extend(served.lock().unwrap().serve(request)),
+                    Some(reply) = reads.recv() => unanswered.extend(served.lock().unwrap().confirm(reply)),
+                    else => return,
+                }
             }
         });
         let config = Config {
             body_limit_bytes: 2_000,
             write_timeout: Duration::from_millis(200),
             body_timeout: Duration::from_millis(200),
+<<<<<<< HEAD
+=======
+            read_timeout: Duration::from_millis(200),
+            watchers_max: 2,
+            watch_stall_max: Duration::from_millis(200),
+>>>>>>> refs/heads/api
             ..Config::default()
         };
         let routes = routes(handle.clone(), config, Metrics::new());
@@ -155,9 +178,21 @@ impl Api {
 impl HandleServerParts {
     fn apply(&mut self, command: &[u8]) -> Written {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
-        let outcome = self.documents.apply(position, command);
+        let mut changes = Vec::new();
+        let answer = self.documents.apply(position, command, &mut changes);
+        self.server.note(position, changes);
         self.server.set_documents(&self.documents);
-        Written { position, outcome }
+        self.server.tell();
+        Written { position, answer }
+    }
+
+    /// A read that is not to be answered comes back, to be kept.
+    fn confirm(&mut self, reply: ReadReply) -> Option<ReadReply> {
+        self.asked += 1;
+        match self.confirms {
+            Some(answer) => reply.send(answer).err().and(None),
+            None => Some(reply),
+        }
     }
 
     /// A request that is to hang comes back, to be kept.

@@ -263,7 +263,7 @@ impl Cluster {
         let id = Uuid::from_u128(u128::from(n));
         let record = format!("{{\"id\":\"{id}\",\"n\":{n},\"filling\":\"{}\"}}", "x".repeat(500));
         let action = Action::Create { record: &record };
-        let command = Command { collection: "things", id, action, condition: Condition::None }.encode();
+        let command = Command::one("things", id, action, Condition::None).encode();
         self.pod(index).handle.write(command, LONG).await
     }
 
@@ -292,9 +292,9 @@ async fn a_lonely_replica_begins_takes_writes_and_has_them_after_a_restart() {
     let mut cluster = Cluster::start(1).await;
     cluster.settle(1).await;
     for n in 1..=20 {
-        assert_eq!(cluster.write(0, n).await.unwrap().outcome, Outcome::Created);
+        assert_eq!(cluster.write(0, n).await.unwrap().answer.outcome, Outcome::Created);
     }
-    assert_eq!(cluster.write(0, 7).await.unwrap().outcome, Outcome::Same);
+    assert_eq!(cluster.write(0, 7).await.unwrap().answer.outcome, Outcome::Same);
     cluster.kill(0).await;
     cluster.run(0).await;
     cluster.settle(1).await;
