@@ -37,6 +37,9 @@ mod driver;
 mod elector;
 mod endpoints;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod label;
 mod lease;
