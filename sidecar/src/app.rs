@@ -183,7 +183,7 @@ async fn at(moment: Option<Instant>) {
 }
 
 /// The part of status.json that the election needs.
-fn app_status(status: &StatusFile) -> AppStatus {
+pub(crate) fn app_status(status: &StatusFile) -> AppStatus {
     AppStatus {
         incarnation: status.incarnation,
         cluster_id: status.cluster_id,

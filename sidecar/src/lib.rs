@@ -39,6 +39,9 @@ mod endpoints;
 mod events;
 mod failover;
 mod fleet;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod label;
 mod lease;

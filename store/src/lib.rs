@@ -13,6 +13,9 @@ pub mod args;
 pub mod disk;
 pub mod documents;
 pub mod driver;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handle;
 pub mod history;
 pub mod identity;

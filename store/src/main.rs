@@ -118,13 +118,10 @@ async fn run(config: Config) -> Result<(), Failure> {
     let api_config = api::Config {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
-<<<<<<< HEAD
         trust: trust.peers.clone(),
         scheme: trust.api_way().scheme(),
-=======
         read_timeout: config.read_timeout,
         watchers_max: config.watchers_max,
->>>>>>> refs/heads/api
         ..api::Config::default()
     };
     let routes = api::routes(api_handle.clone(), api_config, metrics.clone());

@@ -33,7 +33,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
+use warp::filters::path::FullPath;
 use warp::reply::Response;
+use warp::{Filter, Rejection};
 
 use crate::trust::stream::BoxedStream;
 
@@ -296,6 +298,13 @@ where
     }
 }
 
+/// The path of any request. A target without one (`CONNECT host:port`, or a slash that was forgotten) counts as `/`:
+/// `warp::path::full` alone panics at it.
+pub(crate) fn path() -> impl Filter<Extract = (String,), Error = Rejection> + Clone {
+    let whole = |path: FullPath| path.as_str().to_owned();
+    warp::path::end().map(|| "/".to_owned()).or(warp::path::full().map(whole)).unify().boxed()
+}
+
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
@@ -382,7 +391,7 @@ mod tests {
     use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::timeout;
-    use warp::{Filter, Reply};
+    use warp::Reply;
 
     const LONG: Duration = Duration::from_secs(10);
     const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -493,6 +502,26 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(told.lock().unwrap()[0], stream.local_addr().unwrap());
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_target_without_a_path_is_answered_as_the_root() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let routes = path().map(|path: String| format!("at {path}").into_response()).boxed();
+        tokio::spawn(serve(listener, routes, Limits::default(), None, stop.clone()));
+        for (line, path) in [("CONNECT db:80", "/"), ("GET persons", "/"), ("GET /", "/"), ("GET /a/b?c", "/a/b")] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+            // The answer to a CONNECT has no body.
+            let said = line.starts_with("CONNECT") || answer.ends_with(&format!("at {path}"));
+            assert!(answer.starts_with("HTTP/1.1 200") && said, "{line}: {answer}");
+        }
         stop.cancel();
     }
 

@@ -23,7 +23,8 @@ use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
 use crate::volume::VolumeError;
 use bytes::Bytes;
 use leasehold_replication::{
-    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, SnapshotMark, SnapshotMeta, SnapshotPiece, Voters,
+    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPiece,
+    Voters,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -180,6 +181,9 @@ pub(crate) fn read(
         && mark.position != whole.position
     {
         return Err(damage(format!("it is of {}, the journal wants {}", whole.position, mark.position)));
+    }
+    if whole.position.seq > Seq::MAX {
+        return Err(damage(format!("it is of {}, a sequence that no log reaches", whole.position)));
     }
     let documents = Documents::restore(whole.position, whole.collections, whole.order, whole.keys)
         .map_err(|error| damage(error.to_string()))?;

@@ -251,6 +251,9 @@ fn decode_body(record: Bytes, mut body: Bytes) -> Result<Record, RecordError> {
             if previous.seq.0.checked_add(1) != Some(position.seq.0) || position.term < previous.term {
                 return Err(RecordError::Content("an entry that does not follow the one it names"));
             }
+            if position.seq > Seq::MAX {
+                return Err(RecordError::Content("an entry with a sequence that no log reaches"));
+            }
             let payload = match body.get_u8() {
                 0 if body.is_empty() => Payload::Empty,
                 1 => Payload::Voters(

@@ -157,6 +157,10 @@ impl Replica {
     /// A replica is bound to something else than to us. A voter's higher promise ends our leadership; anything else asks
     /// for a new term and goes on [L3].
     fn is_in_the_way(&mut self, replica: ReplicaId, promise: Promise) {
+        if promise.term > Term::MAX {
+            // Nobody can have promised that.
+            return;
+        }
         self.told_of(promise);
         let own = self.state.promise;
         let voter = self.log.voters().contains(replica);

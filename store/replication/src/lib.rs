@@ -9,6 +9,9 @@ mod claim;
 mod draining;
 mod entry;
 mod following;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod leading;
 mod log;
 mod losing;

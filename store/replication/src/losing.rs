@@ -42,9 +42,11 @@ impl Replica {
         self.ask_pause = ASK_FIRST;
     }
 
-    /// Somebody is bound to this promise.
+    /// Somebody is bound to this promise. One of a term that cannot be would leave no term to campaign for.
     pub(crate) fn told_of(&mut self, promise: Promise) {
-        if let Some(lost) = &mut self.lost {
+        if promise.term <= Term::MAX
+            && let Some(lost) = &mut self.lost
+        {
             lost.told = lost.told.max(promise);
         }
     }

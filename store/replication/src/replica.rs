@@ -250,7 +250,7 @@ impl Replica {
         if self.state.cluster_id.is_none() && self.state.promise.term == Term(0) {
             return;
         }
-        let absurd = leader.term.0 > self.state.promise.term.0 + TERM_JUMP_MAX;
+        let absurd = leader.term.0 > self.state.promise.term.0.saturating_add(TERM_JUMP_MAX);
         self.absurd_term = absurd.then_some(leader.term);
         if absurd {
             return;
@@ -265,8 +265,12 @@ impl Replica {
         self.consider(claim);
     }
 
-    /// Takes the claim if it is above the promise; goes on with it if it is the one that was promised to.
+    /// Takes the claim if it is above the promise; goes on with it if it is the one that was promised to. A term that no
+    /// Lease can carry is nobody's, whoever says it.
     pub(crate) fn consider(&mut self, claim: Claim) {
+        if claim.term > Term::MAX {
+            return;
+        }
         if claim.term > self.state.promise.term {
             self.take(claim);
         } else if planted(Fault::PromiseWithoutIncarnation)
@@ -413,6 +417,7 @@ impl Replica {
                     }
                     self.log.cut(keep);
                     self.writes.cut(keep);
+                    self.unverify(keep);
                 }
                 None => {}
             }
@@ -462,12 +467,21 @@ impl Replica {
         self.state.cluster_id = Some(meta.cluster_id);
         self.log.reset(&meta);
         self.writes.cut(Seq(0));
+        self.unverify(meta.position.seq);
         self.commit = meta.position.seq;
         self.applied = meta.position.seq;
         let ticket = self.writes.issue(meta.position.seq);
         let end = meta.position.seq;
         self.effects.push(Effect::InstallSnapshot { ticket, conn, meta, state: self.state });
         Accepted::UpTo(end)
+    }
+
+    /// What was cut is not equal to the leader's log any more. (A leader never cuts what it sent; if one did, nothing that
+    /// is not there may count as committed.)
+    fn unverify(&mut self, keep: Seq) {
+        if let Role::Following(following) = &mut self.role {
+            following.verified = following.verified.min(keep);
+        }
     }
 
     fn on_persisted(&mut self, ticket: Ticket) {

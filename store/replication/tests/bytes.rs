@@ -158,3 +158,12 @@ fn an_append_whose_entries_do_not_follow_each_other_is_refused() {
     let frame = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body };
     assert!(matches!(Frame::decode(frame.encode()), Err(FrameError::Content(_))));
 }
+
+#[test]
+fn an_entry_with_a_sequence_that_no_log_reaches_is_none() {
+    let beyond = Entry::new(Position { term: Term(1), seq: Seq::MAX }, Term(1), Payload::Empty);
+    let refused = Record::decode(&mut beyond.record().clone());
+    assert!(matches!(refused, Err(RecordError::Content(_))), "{refused:?}");
+    let last = Entry::new(Position { term: Term(1), seq: Seq(Seq::MAX.0 - 1) }, Term(1), Payload::Empty);
+    assert_eq!(Record::decode(&mut last.record().clone()), Ok(Record::Entry(last)));
+}

@@ -599,6 +599,52 @@ fn an_absurd_term_is_not_promised_to_and_a_foreign_cluster_never_syncs() {
 }
 
 #[test]
+fn a_term_that_no_lease_can_carry_is_never_promised_to_and_stands_in_nobodys_way() {
+    let mut cluster = Cluster::started(3);
+    let leader = cluster.view.leader.clone().unwrap();
+    for term in [u64::MAX, Term::MAX.0 + 1] {
+        let claim = Claim {
+            cluster_id: cluster.nodes[1].state.cluster_id.unwrap(),
+            term: Term(term),
+            incarnation: Incarnation(Uuid::from_u128(77)),
+            name: "db-9".to_owned(),
+            peer_address: "77".to_owned(),
+        };
+        let promise = claim.promise();
+        cluster.queue.push_back(Event::Input(1, Input::Invited { request: RequestId(0), claim }));
+        let answer = InviteAnswer { cluster_id: None, replica: cluster.nodes[2].id, promise };
+        cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(2), answer }));
+        cluster.run(100 * MS);
+        let status = cluster.nodes[1].replica.status();
+        assert_eq!((status.promise.term, status.phase), (leader.term, Phase::Follower));
+        let status = cluster.nodes[0].replica.status();
+        assert_eq!((status.phase, status.need_term), (Phase::Leading, None));
+    }
+}
+
+#[test]
+fn what_a_follower_cut_does_not_count_as_verified_any_more() {
+    let mut cluster = Cluster::started(2);
+    let promise = cluster.nodes[1].replica.status().promise;
+    let conn = cluster.ends.keys().find(|(node, _)| *node == 1).unwrap().1;
+    let last = cluster.nodes[1].replica.status().position;
+    // A leader never cuts what it sent. This one does, and says that the longer log is committed.
+    let first = Entry::new(last, promise.term, Payload::Empty);
+    let second = Entry::new(first.position, promise.term, Payload::Empty);
+    let other = Entry::new(last, Term(promise.term.0 + 1), Payload::Empty);
+    let commit = second.position.seq;
+    for (entries, commit) in [(vec![first, second], Seq(0)), (vec![other], commit)] {
+        let body = Body::Append { previous: last, commit, entries };
+        let frame = Frame { term: promise.term, incarnation: promise.incarnation, body };
+        cluster.queue.push_back(Event::Input(1, Input::Frame { conn, frame }));
+        cluster.drain_queue();
+    }
+    let status = cluster.nodes[1].replica.status();
+    assert_eq!(status.position.seq, Seq(last.seq.0 + 1));
+    assert!(status.committed <= status.position.seq, "{} committed of {}", status.committed, status.position);
+}
+
+#[test]
 fn a_bootstrap_that_a_power_loss_tore_is_made_again() {
     for kept in 0..2 {
         let mut cluster = Cluster::new(3);

@@ -2,11 +2,11 @@
 
 use super::{Answer, Context, batch, handlers, nothing_there, openapi, pages, reading, watch};
 use crate::api::problem::{Code, Problem};
+use crate::serve;
 use std::future::Future;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
-use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
@@ -178,10 +178,10 @@ fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
 
 /// Everything that no call took: `OPTIONS`, other methods, other paths.
 fn rest(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
-    warp::path::full()
+    serve::path()
         .and(warp::method())
         .and(with(context))
-        .map(|path: FullPath, method, context: Arc<Context>| context.finish(nothing_there(path.as_str(), &method)))
+        .map(|path: String, method, context: Arc<Context>| context.finish(nothing_there(&path, &method)))
         .boxed()
 }
 

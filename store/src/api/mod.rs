@@ -61,19 +61,16 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long a body may take to arrive. Then: 408.
     pub body_timeout: Duration,
-<<<<<<< HEAD
     /// `http` or `https`: how clients reach the replicas.
     pub scheme: &'static str,
     /// Trust between replicas, for the status.
     pub trust: crate::trust::peers::PeerTrust,
-=======
     /// How long a strong read, or one with `after`, may wait if it does not say. Then: 503.
     pub read_timeout: Duration,
     /// Clients that may watch at a time.
     pub watchers_max: usize,
     /// A watcher that takes nothing for this long is cut.
     pub watch_stall_max: Duration,
->>>>>>> refs/heads/api
 }
 
 /// The longest `timeout` that a read may ask for, and the longest that may be configured.
@@ -85,14 +82,11 @@ impl Default for Config {
             body_limit_bytes: 1024 * 1024,
             write_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
-<<<<<<< HEAD
             scheme: "http",
             trust: crate::trust::peers::PeerTrust::default(),
-=======
             read_timeout: Duration::from_secs(5),
             watchers_max: 256,
             watch_stall_max: Duration::from_secs(30),
->>>>>>> refs/heads/api
         }
     }
 }

@@ -2,11 +2,8 @@
 
 mod bad_input;
 mod calls;
-<<<<<<< HEAD
 mod forwarding;
-=======
 mod documented;
->>>>>>> refs/heads/api
 mod leading;
 mod many;
 mod reads;
@@ -119,12 +116,9 @@ impl Api {
             body_limit_bytes: 2_000,
             write_timeout: Duration::from_millis(200),
             body_timeout: Duration::from_millis(200),
-<<<<<<< HEAD
-=======
             read_timeout: Duration::from_millis(200),
             watchers_max: 2,
             watch_stall_max: Duration::from_millis(200),
->>>>>>> refs/heads/api
             ..Config::default()
         };
         let routes = routes(handle.clone(), config, Metrics::new());

@@ -20,7 +20,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::debug;
 use warp::filters::BoxedFilter;
-use warp::filters::path::FullPath;
 use warp::reply::Response;
 use warp::ws::{WebSocket, Ws};
 use warp::{Filter, Reply};
@@ -75,9 +74,9 @@ impl Listener {
         let state = warp::path!("v1" / "state").and(warp::get()).and(me.clone()).map(|me: Listener| me.state());
         let anything_else = warp::ext::optional::<serve::Remote>()
             .and(warp::method())
-            .and(warp::path::full())
+            .and(serve::path())
             .and(me)
-            .map(|remote, method, path: FullPath, me: Listener| me.refuse_request(remote, &method, path.as_str()));
+            .map(|remote, method, path: String, me: Listener| me.refuse_request(remote, &method, &path));
         replicate.or(claim).unify().or(state).unify().or(anything_else).unify().boxed()
     }
 
