@@ -13,9 +13,7 @@ use crate::invariants::digest;
 use crate::network::{Message, Reply, Request};
 use crate::store::made_durable;
 use crate::{Plant, Shell};
-use leasehold_replication::{
-    Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta,
-};
+use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta};
 use std::rc::Rc;
 
 /// No fsync takes longer: one that is under way when everything is healed must not look like a cluster that waits.

@@ -141,7 +141,7 @@ impl Cluster {
                     up.status.following.as_ref().is_some_and(|claim| claim.incarnation == up.incarnation)
                 });
                 if leads {
-                    let proposal = self.clients.write();
+                    let proposal = self.clients.write(self.checker.applied_seq());
                     self.step_store(pod, Input::Propose(vec![proposal]));
                 }
             }

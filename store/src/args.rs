@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
-use crate::api::forward::FollowerWrites;
 use crate::api::READ_TIMEOUT_MAX;
+use crate::api::forward::FollowerWrites;
 use crate::history::HISTORY_BYTES;
 use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
 use crate::trust::args::TrustArgs;

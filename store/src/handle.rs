@@ -156,16 +156,8 @@ pub fn handle_with(name: &str, incarnation: Incarnation, history_bytes: usize) -
     let (documents_sender, documents) = watch::channel(Documents::new());
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
-    let handle = Handle {
-        name: name.into(),
-        incarnation,
-        writes,
-        reads,
-        history: history.clone(),
-        documents,
-        status,
-        role,
-    };
+    let handle =
+        Handle { name: name.into(), incarnation, writes, reads, history: history.clone(), documents, status, role };
     let server = HandleServer {
         writes: writes_receiver,
         reads: reads_receiver,

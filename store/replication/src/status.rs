@@ -49,6 +49,8 @@ pub struct Status {
     pub phase: Phase,
     /// Its volume's cluster.
     pub cluster_id: Option<ClusterId>,
+    /// It leads and takes writes, also while it drains.
+    pub open: bool,
     /// The bootstrap wrote this volume, and no Lease was seen with its id yet.
     pub bootstrapping: bool,
     /// The Lease carries another cluster-id than the volume: that one. A person must look.
@@ -183,6 +185,7 @@ impl Replica {
         };
         Status {
             phase: self.phase(),
+            open: self.is_open(),
             cluster_id: self.state.cluster_id,
             bootstrapping: self.state.bootstrapping,
             foreign_cluster_id: self.foreign_cluster(),

@@ -2,8 +2,8 @@
 
 mod bad_input;
 mod calls;
-mod forwarding;
 mod documented;
+mod forwarding;
 mod leading;
 mod many;
 mod reads;
