@@ -136,6 +136,9 @@ impl Cluster {
 
     fn make(&mut self, fault: Fault) {
         let until = self.now + self.some_time();
+        if self.settings.is_plain && matches!(fault, Fault::DeleteLease | Fault::EditLease) {
+            return;
+        }
         let pod = self.some_pod();
         let pod = match fault {
             Fault::KillLeader | Fault::FreezeLeader | Fault::Isolate => self.leader().unwrap_or(pod),
@@ -282,6 +285,23 @@ impl Cluster {
             self.client_reads(pod);
             self.session_reads(pod);
         }
+    }
+
+    /// Nothing goes wrong from the beginning, and nobody writes.
+    pub(crate) fn calm(&mut self) {
+        self.chaos.on = false;
+    }
+
+    /// That process ends, and is not started again.
+    pub(crate) fn end_store_for_good(&mut self, pod: usize) {
+        self.kill_running_store(pod, false);
+        self.pods[pod].store.life.run += 1;
+    }
+
+    /// That process ends, and is not started again.
+    pub(crate) fn end_sidecar_for_good(&mut self, pod: usize) {
+        self.kill_running_sidecar(pod);
+        self.pods[pod].sidecar.life.run += 1;
     }
 
     /// All faults end: from here on everything must come right by itself.

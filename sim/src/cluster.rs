@@ -35,7 +35,7 @@ pub(crate) struct Life {
 }
 
 /// A member of the StatefulSet: two processes, a volume, a directory that they share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pod {
     /// `pod-0`.
     pub(crate) name: String,
@@ -77,7 +77,7 @@ impl Pod {
 }
 
 /// What is going to happen. Large contents are boxed: the queue moves these about.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Event {
     StoreStarts {
         life: Life,
@@ -162,7 +162,7 @@ pub(crate) enum Event {
     Fault,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Scheduled {
     at: Duration,
     order: u64,
@@ -187,7 +187,7 @@ impl Ord for Scheduled {
 }
 
 /// The cluster of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) now: Duration,
     queue: BinaryHeap<Reverse<Scheduled>>,
@@ -414,8 +414,10 @@ impl Cluster {
         found.terminating = false;
         (found.role_file, found.status_file) = (None, None);
         let (store, sidecar) = (found.store.life, found.sidecar.life);
-        let at = self.now + self.rng.millis(0, 100);
-        self.schedule(at, Event::StoreStarts { life: store });
+        if !self.settings.is_plain {
+            let at = self.now + self.rng.millis(0, 100);
+            self.schedule(at, Event::StoreStarts { life: store });
+        }
         let at = self.now + self.rng.millis(0, 100);
         self.schedule(at, Event::SidecarStarts { life: sidecar });
     }

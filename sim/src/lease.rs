@@ -250,6 +250,11 @@ impl Cluster {
         }
     }
 
+    /// Somebody writes the Lease by hand.
+    pub(crate) fn put_lease(&mut self, body: Body) {
+        self.store_lease(Some(body));
+    }
+
     /// `kubectl delete lease`.
     pub(crate) fn delete_lease(&mut self) {
         if self.api.lease.is_some() {

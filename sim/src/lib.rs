@@ -20,7 +20,9 @@ mod invariants;
 mod lease;
 mod leave;
 mod network;
+mod plain;
 mod plant;
+mod products;
 mod reads;
 mod rng;
 mod settings;
@@ -32,6 +34,7 @@ mod trace;
 
 use crate::cluster::Cluster;
 pub use crate::plant::{Plant, Shell};
+pub use crate::products::{Base, PRODUCTS};
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::trace::Trace;
@@ -50,6 +53,8 @@ pub struct Options {
     pub always_trace: bool,
     /// What is broken on purpose.
     pub plant: Option<Plant>,
+    /// The apps are plain ones: sidecars alone.
+    pub plain: bool,
 }
 
 /// What happened in a run.
@@ -120,7 +125,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
     let mut rng = Rng::new(seed);
     let settings = Settings::new(&mut rng, options);
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
-    let judged = catch_unwind(AssertUnwindSafe(|| cluster.play()));
+    let judged = catch_unwind(AssertUnwindSafe(|| if options.plain { cluster.play_plain() } else { cluster.play() }));
     let violation = cluster.checker.take_violation();
     let at = cluster.now;
     let wrong = match (violation, judged) {

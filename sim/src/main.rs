@@ -5,15 +5,17 @@
 //!   --seed X       only this one                  --trace      show what happened in it
 //!   --lines N      how many lines of trace (default 200)       --go-on  do not stop at the first failure
 //!   --plant NAME   with this fault built in (feature `plants`) --chaos S  so many seconds of faults
+//!   --plain        plain apps                    --mixes      seeds are mixes of lasting troubles
 //!   --walks        seeds of the small world instead            --small MAX  all of the small world, up to MAX states
 //! ```
 
-use leasehold_sim::{Options, Plant, Summary, run, small};
+use leasehold_sim::{Base, Options, Plant, Summary, run, small};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: sim [--seeds N] [--start S] [--seed X] [--trace] [--lines N] [--go-on] [--plant NAME] \
-                     [--chaos SECONDS] [--walks] [--small STATES]";
+                     [--chaos SECONDS] [--plain] [--mixes] \
+                     [--walks] [--small STATES]";
 
 fn main() -> ExitCode {
     match arguments(std::env::args().skip(1)) {
@@ -36,6 +38,8 @@ struct Arguments {
     plant: Option<Plant>,
     chaos: Option<Duration>,
     walks: bool,
+    plain: bool,
+    mixes: bool,
     small: usize,
 }
 
@@ -52,6 +56,8 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--trace" => arguments.trace = true,
             "--go-on" => arguments.go_on = true,
             "--walks" => arguments.walks = true,
+            "--plain" => arguments.plain = true,
+            "--mixes" => arguments.mixes = true,
             "--small" => arguments.small = number(text()?)? as usize,
             "--chaos" => arguments.chaos = Some(Duration::from_secs(number(text()?)?)),
             "--plant" => {
@@ -80,7 +86,10 @@ fn exhaust(arguments: &Arguments) -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn one(seed: u64, arguments: &Arguments) -> Result<Summary, leasehold_sim::Failure> {
+fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary, leasehold_sim::Failure> {
+    if let Some(base) = base {
+        return base.mix(seed).map(|settled| Summary { terms: u64::from(settled), ..Summary::default() });
+    }
     if arguments.walks {
         let walk = small::walk(seed, arguments.plant)?;
         return Ok(Summary {
@@ -95,17 +104,25 @@ fn one(seed: u64, arguments: &Arguments) -> Result<Summary, leasehold_sim::Failu
         always_trace: arguments.trace,
         plant: arguments.plant,
         chaos: arguments.chaos,
+        plain: arguments.plain,
     };
     run(seed, &options)
 }
 
 fn play(arguments: &Arguments) -> ExitCode {
     let begin = Instant::now();
+    let base = match arguments.mixes.then(|| Base::new(arguments.plant, arguments.lines)).transpose() {
+        Ok(base) => base,
+        Err(failure) => {
+            println!("{failure}");
+            return ExitCode::FAILURE;
+        }
+    };
     let (mut sum, mut failures, mut ran) = (Summary::default(), 0u64, 0);
     let mut slowest = (Duration::ZERO, 0);
     for seed in arguments.start..arguments.start.saturating_add(arguments.seeds) {
         ran += 1;
-        match one(seed, arguments) {
+        match one(seed, arguments, base.as_ref()) {
             Ok(summary) => {
                 sum.steps += summary.steps;
                 sum.acknowledged += summary.acknowledged;

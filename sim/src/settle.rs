@@ -31,13 +31,45 @@ impl Cluster {
             self.settle("after scaling")?;
             self.stays_settled()?;
         }
-        if self.rng.chance(500) {
-            self.kill_leader();
-            self.settle("after the leader's death")?;
-        } else {
-            self.outlive_the_api()?;
+        match self.rng.below(6) {
+            0 | 1 => {
+                self.kill_leader();
+                self.settle("after the leader's death")?;
+            }
+            2 | 3 => self.outlive_the_api()?,
+            4 => self.lose_the_lease()?,
+            _ => self.to_zero_and_back()?,
         }
         Ok(settled)
+    }
+
+    /// The Lease is deleted: a healthy leader writes it again, and goes on [L11].
+    fn lose_the_lease(&mut self) -> Result<(), String> {
+        let term = self.leader_term();
+        self.delete_lease();
+        self.run_until(self.now + self.settings.lost_time);
+        self.settle("after the Lease was deleted")?;
+        self.is_still(term, "the Lease was deleted")
+    }
+
+    /// Nobody is wanted, and then everybody again.
+    fn to_zero_and_back(&mut self) -> Result<(), String> {
+        self.scale_to(0);
+        let until = self.now + self.settings.grace + Duration::from_secs(5);
+        self.run_until(until);
+        if let Some(pod) = self.pods.iter().find(|pod| pod.exists) {
+            return Err(format!("liveness: nobody is wanted, and {} is still there", pod.name));
+        }
+        self.scale_to(self.pods.len());
+        self.settle("after nobody was wanted for a while").map(|_| ())
+    }
+
+    fn is_still(&self, term: Option<Term>, what: &str) -> Result<(), String> {
+        let now = self.leader_term();
+        if now == term || self.checker.is_violated() {
+            return Ok(());
+        }
+        Err(format!("liveness: {what}, and the healthy leader of {term:?} was replaced by one of {now:?}"))
     }
 
     fn kill_leader(&mut self) {
@@ -54,18 +86,18 @@ impl Cluster {
         (0..self.pods.len()).for_each(|pod| self.lose_api(pod, back));
         self.run_until(self.now + self.settings.lease_duration + 2 * self.settings.lost_time);
         self.settle("while the API is gone")?;
+        if self.rng.chance(500) {
+            // The sidecars start again, too, and know the Lease no more.
+            (0..self.pods.len()).filter(|pod| self.pods[*pod].sidecar.is_up()).collect::<Vec<_>>().into_iter().for_each(
+                |pod| self.kill_sidecar(pod),
+            );
+        }
         self.kill_leader();
         self.settle("after the leader's death while the API is gone")?;
         let term = self.leader_term();
         self.api.mend();
         self.settle("after the API came back")?;
-        if self.leader_term() != term && !self.checker.is_violated() {
-            let now = self.leader_term();
-            return Err(format!(
-                "liveness: the API came back, and the leader of {term:?} was replaced by one of {now:?}"
-            ));
-        }
-        Ok(())
+        self.is_still(term, "the API came back")
     }
 
     /// Runs until settled. Returns how long it took, or who waits for what.
@@ -180,7 +212,7 @@ impl Cluster {
     }
 
     /// A client writes at the leader and waits for a second.
-    fn write_once(&mut self) -> bool {
+    pub(crate) fn write_once(&mut self) -> bool {
         let Some(leader) = self.leader() else { return false };
         let proposal = self.clients.write(self.checker.applied_seq());
         let id = proposal.id;

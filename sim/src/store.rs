@@ -21,7 +21,7 @@ use std::time::Duration;
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 
 /// The store process of a pod.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Store {
     pub(crate) life: Life,
     /// It is not scheduled before this moment.
@@ -31,7 +31,7 @@ pub(crate) struct Store {
     process: Process,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Process {
     Down,
     /// It holds the lock and reads its journal.
@@ -40,7 +40,7 @@ enum Process {
 }
 
 /// A store that runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Up {
     pub(crate) replica: Replica,
     pub(crate) incarnation: Incarnation,
@@ -355,7 +355,7 @@ impl Cluster {
                 self.schedule(at, Event::Sidecar { life: sidecar, input });
             }
             self.pod_over(pod);
-        } else if exists {
+        } else if exists && !self.settings.is_plain {
             let at = self.now + self.restart_delay();
             self.schedule(at, Event::StoreStarts { life });
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 const LINE_MAX: usize = 320;
 
 /// The last lines of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trace {
     /// How many lines are kept; 0: none, and none is formatted.
     lines_max: usize,
