@@ -88,9 +88,11 @@ impl Cluster {
         self.settle("while the API is gone")?;
         if self.rng.chance(500) {
             // The sidecars start again, too, and know the Lease no more.
-            (0..self.pods.len()).filter(|pod| self.pods[*pod].sidecar.is_up()).collect::<Vec<_>>().into_iter().for_each(
-                |pod| self.kill_sidecar(pod),
-            );
+            (0..self.pods.len())
+                .filter(|pod| self.pods[*pod].sidecar.is_up())
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|pod| self.kill_sidecar(pod));
         }
         self.kill_leader();
         self.settle("after the leader's death while the API is gone")?;

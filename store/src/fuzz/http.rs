@@ -65,6 +65,7 @@ async fn answer(handle: &Handle, leader: &mut Leader, request: Request<Full<Byte
         body_limit_bytes: BODY_LIMIT_BYTES,
         write_timeout: Duration::from_secs(60),
         body_timeout: Duration::from_secs(60),
+        ..Config::default()
     };
     let service = TowerToHyperService::new(warp::service(api::routes(handle.clone(), config, Metrics::new())));
     let mut answered = std::pin::pin!(service.call(request));
@@ -154,9 +155,12 @@ struct Leader {
 impl Leader {
     fn apply(&mut self, command: &[u8]) -> Written {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
-        let outcome = self.documents.apply(position, command);
+        let mut changes = Vec::new();
+        let answer = self.documents.apply(position, command, &mut changes);
+        self.server.note(position, changes);
         self.server.set_documents(&self.documents);
-        Written { position, outcome }
+        self.server.tell();
+        Written { position, answer }
     }
 }
 
@@ -164,6 +168,7 @@ fn status() -> Status {
     let incarnation = Incarnation(Uuid::from_u128(7));
     Status {
         phase: Phase::Leading,
+        open: true,
         cluster_id: Some(ClusterId(Uuid::from_u128(9))),
         bootstrapping: false,
         foreign_cluster_id: None,

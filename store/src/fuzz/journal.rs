@@ -98,7 +98,8 @@ pub fn journal(data: &[u8]) {
     let mark = (script.below(3) == 0).then(|| {
         let position = Position::new(1, u64::from(script.below(6)) + 1);
         let meta = SnapshotMeta { cluster_id: CLUSTER, position, voters: Voters::none() };
-        let documents = Documents::restore(position, StoredCollections::default(), StoredOrder::default()).unwrap();
+        let documents =
+            Documents::restore(position, StoredCollections::default(), StoredOrder::default(), Vec::new()).unwrap();
         let name = if script.below(4) == 0 { NEXT } else { SNAPSHOT };
         snapshot::write(&*disk, name, &meta, &documents).unwrap()
     });

@@ -40,7 +40,7 @@ fn initial(data: &[u8]) {
     let Ok(commands) = person::initial_data(data) else { return };
     let mut documents = Documents::new();
     for (seq, command) in (1..).zip(&commands) {
-        assert_eq!(documents.apply(Position::new(0, seq), command), Outcome::Created);
+        assert_eq!(documents.apply(Position::new(0, seq), command, &mut Vec::new()).outcome, Outcome::Created);
     }
     let stored = documents.collection(person::COLLECTION).map_or(0, |persons| persons.len());
     assert_eq!(stored, commands.len());
@@ -51,15 +51,18 @@ fn command(data: &[u8]) {
     match Command::decode(data) {
         Ok(command) => {
             assert_eq!(&command.encode()[..], data, "a command that was read is written otherwise");
-            let outcome = documents.apply(Position::new(1, 1), data);
-            assert!(!matches!(outcome, Outcome::Unreadable(_)));
+            let answer = documents.apply(Position::new(1, 1), data, &mut Vec::new());
+            assert!(!matches!(answer.outcome, Outcome::Unreadable(_)));
             let before = contents(&documents);
             // The same again, where nothing is in its way: the state of all replicas is decided by the log alone.
             let mut other = Documents::new();
-            assert_eq!(other.apply(Position::new(1, 1), data), outcome);
+            assert_eq!(other.apply(Position::new(1, 1), data, &mut Vec::new()), answer);
             assert_eq!(contents(&other), before);
         }
-        Err(error) => assert_eq!(documents.apply(Position::new(1, 1), data), Outcome::Unreadable(error)),
+        Err(error) => {
+            let answer = documents.apply(Position::new(1, 1), data, &mut Vec::new());
+            assert_eq!(answer.outcome, Outcome::Unreadable(error));
+        }
     }
     assert_eq!(documents.applied(), Position::new(1, 1));
 }

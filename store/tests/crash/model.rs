@@ -14,7 +14,7 @@ use super::trace::Event;
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, ReplicaId, Term, Ticket,
 };
-use leasehold_store::documents::{Action, Command, Condition, Documents};
+use leasehold_store::documents::{Action, Command, Condition, Documents, Operation, Work};
 use leasehold_store::volume::Opened;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -114,7 +114,7 @@ pub(crate) fn entry(previous: Position, term: u64, number: u128, length: usize) 
     let record = record(number, length);
     let action = Action::Create { record: &record };
     let id = Uuid::from_u128(number);
-    let command = Command { collection: "persons", id, action, condition: Condition::None }.encode();
+    let command = Command::one("persons", id, action, Condition::None).encode();
     Entry::new(previous, Term(term), Payload::Command(command))
 }
 
@@ -125,8 +125,10 @@ fn person(number: u128, record: &str) -> Person {
 fn person_of(entry: &Entry) -> Person {
     let Payload::Command(command) = &entry.payload else { panic!("the writer writes commands only") };
     let command = Command::decode(command).unwrap();
-    let Action::Create { record } = command.action else { panic!("the writer creates only") };
-    person(command.id.as_u128(), record)
+    let Work::One(Operation { id, action: Action::Create { record }, .. }) = command.work else {
+        panic!("the writer creates only, one by one")
+    };
+    person(id.as_u128(), record)
 }
 
 fn persons_of(documents: &Documents) -> Vec<Person> {

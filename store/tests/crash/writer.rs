@@ -183,7 +183,7 @@ impl Writer {
         let mut documents = self.documents.clone();
         for entry in self.model.entries.iter().take_while(|entry| entry.position.seq <= position.seq) {
             let leasehold_replication::Payload::Command(command) = &entry.payload else { unreachable!() };
-            documents.apply(entry.position, command);
+            documents.apply(entry.position, command, &mut Vec::new());
         }
         if self.journal.take_snapshot(meta, documents) {
             self.snapshot = position;
