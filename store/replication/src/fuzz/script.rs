@@ -132,6 +132,7 @@ impl Script<'_> {
             cluster_id: self.maybe_cluster(),
             hand_over_to: self.yes().then(|| self.name()),
             paused: self.yes(),
+            newest_revision: None,
         }
     }
 
@@ -170,6 +171,7 @@ pub fn replica(data: &[u8]) {
         heartbeat: Duration::from_millis(100),
         lost_time: Duration::from_secs(1),
         hand_over_max: Duration::from_secs(2),
+        drain_min: Duration::ZERO,
         drain_max: Duration::from_secs(10),
         new_cluster_id: ClusterId(Uuid::from_u128(200)),
         initial_data: vec![Bytes::from_static(b"x")],
@@ -362,7 +364,9 @@ impl Desk {
                 | Effect::AskState { .. }
                 | Effect::WipeVolume { .. }
                 | Effect::Fail { .. }
-                | Effect::Report { .. } => {}
+                | Effect::Report { .. }
+                | Effect::ReadReady { .. }
+                | Effect::ReadRefused { .. } => {}
             }
         }
     }
