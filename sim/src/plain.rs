@@ -24,7 +24,22 @@ impl Cluster {
         (0..self.pods.len()).for_each(|pod| self.api.deafen(pod, forever));
         self.kill_plain_leader();
         self.settle_plain("after the leader's death, with all watches dead")?;
+        self.outlive_the_api_plainly()?;
         Ok(settled)
+    }
+
+    /// The API is gone for longer than a Lease lasts. The holder could not renew, so it has a whole duration for that.
+    fn outlive_the_api_plainly(&mut self) -> Result<(), String> {
+        let holder = self.api.lease().map(|lease| (lease.body.holder.clone(), lease.body.term));
+        let back = self.now + 3 * self.settings.lease_duration;
+        (0..self.pods.len()).for_each(|pod| self.lose_api(pod, back));
+        self.run_until(back);
+        self.settle_plain("after the API came back")?;
+        let now = self.api.lease().map(|lease| (lease.body.holder.clone(), lease.body.term));
+        if now != holder && !self.checker.is_violated() {
+            return Err(format!("liveness: the API came back, and the healthy leader {holder:?} was replaced by {now:?}"));
+        }
+        Ok(())
     }
 
     fn kill_plain_leader(&mut self) {

@@ -190,7 +190,9 @@ impl Cluster {
             }
             let role = pod.role_file.as_ref();
             let named = role.and_then(|role| role.leader.as_ref().map(|named| (named.incarnation, role.term.0)));
-            if named != Some((up.incarnation.0, status.promise.term.0)) {
+            // A sidecar that began while the API is gone leaves the old file alone; its app follows by invitation.
+            let may_know = self.api.is_up(self.now, pod.store.life.pod);
+            if may_know && named != Some((up.incarnation.0, status.promise.term.0)) {
                 return Some(format!("role.json of {} names {named:?}", pod.name));
             }
         }

@@ -4,7 +4,7 @@
 //! faster machine sees more. `LEASEHOLD_SIM_START` and `LEASEHOLD_SIM_SECONDS` ask for others.
 #![allow(clippy::unwrap_used)]
 
-use leasehold_sim::{Options, Plant, run};
+use leasehold_sim::{Options, run};
 use std::time::{Duration, Instant};
 
 /// Seeds that failed once, each with what it found. A change of the simulator changes what a seed means; the list
@@ -64,32 +64,4 @@ fn a_seed_gives_the_same_run_twice() {
         let (first, second) = (run(seed, &options).unwrap(), run(seed, &options).unwrap());
         assert_eq!(first, second);
     }
-}
-
-/// The first seed from `start` on that finds the fault, and what it says.
-fn found(plant: Plant, start: u64) -> String {
-    let options = Options { plant: Some(plant), ..Options::default() };
-    let failure = (start..start + 200).find_map(|seed| run(seed, &options).err());
-    let failure = failure.unwrap_or_else(|| panic!("{plant:?} is not found by 200 seeds"));
-    format!("{failure}")
-}
-
-#[test]
-fn records_that_are_told_before_they_are_durable_are_found() {
-    println!("{}", found(Plant::ToldBeforeDurable, 0));
-}
-
-#[test]
-fn a_page_cache_that_is_taken_for_durable_is_found() {
-    println!("{}", found(Plant::PageCacheIsDurable, 0));
-}
-
-#[test]
-fn a_promise_that_is_lost_with_the_journal_is_found() {
-    println!("{}", found(Plant::PromiseLost, 0));
-}
-
-#[test]
-fn an_emptied_volume_that_keeps_its_identity_is_found() {
-    println!("{}", found(Plant::WipedKeepsIdentity, 110));
 }

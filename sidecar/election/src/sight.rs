@@ -218,7 +218,9 @@ impl Sight {
         if self.reading.is_some() {
             return None;
         }
-        let spaced = self.read_began.map_or(Duration::ZERO, |began| began + timing.lost_time);
+        // Closer together than a gap, or no wait for an expiry would ever end.
+        let spacing = timing.lost_time.min(timing.silence());
+        let spaced = self.read_began.map_or(Duration::ZERO, |began| began + spacing);
         let wanted = if self.lease.is_none() || self.look_since.is_some() {
             Duration::ZERO
         } else if self.watch_lost || self.failed_at.is_some() {

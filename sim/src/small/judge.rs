@@ -52,6 +52,9 @@ impl Judge {
 
     /// This incarnation leads this term, open for writes, with this log.
     pub(crate) fn leads(&mut self, term: Term, incarnation: Incarnation, log: &Disk) -> Result<(), String> {
+        if log.state.bootstrapping {
+            return Err(format!("{incarnation} opens term {term} on a volume that is marked bootstrapping [L4]"));
+        }
         match self.opened.iter().find(|(opened, _)| *opened == term) {
             Some((_, first)) if *first != incarnation => {
                 return Err(format!("invariant 2: {incarnation} opens term {term}, as {first} did"));

@@ -4,7 +4,8 @@
 //!   World ──choices()──▶ every thing that may happen next ──happen(choice)──▶ World
 //!     │                     a message arrives, an fsync ends, a claim is told, a process dies, a connection breaks, …
 //!     ├── [`exhaust`]: all of them, breadth first, with a set of what was seen      (within a budget of faults)
-//!     └── [`walk`]:    one of them, by a seed that also says what is likely         (thousands of walks a second)
+//!     ├── [`walk`]:    one of them, by a seed that also says what is likely         (thousands of walks a second)
+//!     └── [`Stage`]:   those that a trace names, by hand
 //! ```
 //!
 //! The large simulator has clocks, Leases and sidecars, and most of its steps are heartbeats. Here a claim to lead is what
@@ -17,7 +18,9 @@
 mod journal;
 mod judge;
 mod search;
+mod stage;
 mod world;
 
 pub use search::{Bounds, Count, Walk, exhaust, walk};
+pub use stage::Stage;
 pub use world::Budget;

@@ -153,6 +153,8 @@ pub(crate) struct World {
     command_bytes: usize,
     /// Are fingerprints kept?
     keeps_prints: bool,
+    /// The Lease carries the cluster's id.
+    pub(crate) lease_has_id: bool,
 }
 
 fn name(node: usize) -> String {
@@ -232,6 +234,7 @@ impl World {
             writes: 0,
             command_bytes,
             keeps_prints,
+            lease_has_id: true,
         }
     }
 
@@ -329,7 +332,7 @@ impl World {
                 let unwanted = self.unwanted;
                 let members = (0..self.nodes.len()).filter(|node| unwanted & (1 << node) == 0);
                 let view = RoleView {
-                    cluster_id: Some(CLUSTER),
+                    cluster_id: self.lease_has_id.then_some(CLUSTER),
                     leader: Some(LeaderView { term, incarnation, name: name(leader), peer_address: name(leader) }),
                     members: members.map(|node| Member { name: name(node), peer_address: name(node) }).collect(),
                     ..RoleView::default()
@@ -405,6 +408,64 @@ impl World {
     /// The node that the messages of this end go to.
     pub(crate) fn receiver(&self, conn: u64, end: usize) -> usize {
         self.conns.get(&conn).map_or(0, |ends| ends[end].node)
+    }
+
+    /// How many claims there are.
+    pub(crate) fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// A replica, to be asked.
+    pub(crate) fn replica(&self, node: usize) -> &Replica {
+        &self.nodes[node].node.replica
+    }
+
+    /// A role file shows nobody, and no cluster.
+    pub(crate) fn show_nobody(&mut self, node: usize) -> Result<(), String> {
+        let members = (0..self.nodes.len()).map(|node| Member { name: name(node), peer_address: name(node) }).collect();
+        self.step(node, Input::Role(RoleView { members, ..RoleView::default() }))
+    }
+
+    /// The connections between two nodes.
+    pub(crate) fn between(&self, a: usize, b: usize) -> Vec<u64> {
+        let is_it = |ends: &[End; 2]| (ends[0].node, ends[1].node) == (a, b) || (ends[0].node, ends[1].node) == (b, a);
+        self.conns.iter().filter(|(_, ends)| is_it(ends)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// What waits from one node to another: connection, end, how many messages. The oldest connection first.
+    pub(crate) fn waiting(&self, from: usize, to: usize) -> Vec<(u64, usize, usize)> {
+        let between = self.between(from, to).into_iter();
+        between
+            .flat_map(|conn| (0..2).map(move |end| (conn, end)))
+            .filter_map(|(conn, end)| {
+                let one = &self.conns.get(&conn)?[end];
+                (one.node == to && one.open && !one.inbox.is_empty()).then_some((conn, end, one.inbox.len()))
+            })
+            .collect()
+    }
+
+    /// The first append that waits comes again at the end.
+    pub(crate) fn repeat_append(&mut self, from: usize, to: usize) {
+        for (conn, end, _) in self.waiting(from, to) {
+            if let Some(ends) = self.conns.get_mut(&conn) {
+                let is_append = |message: &&Message| {
+                    matches!(message, Message::Frame(Frame { body: leasehold_replication::Body::Append { .. }, .. }))
+                };
+                let again = ends[end].inbox.iter().find(is_append).cloned();
+                ends[end].inbox.extend(again);
+            }
+        }
+    }
+
+    /// The last two messages that wait change places.
+    pub(crate) fn swap_last(&mut self, from: usize, to: usize) {
+        for (conn, end, count) in self.waiting(from, to) {
+            if let Some(ends) = self.conns.get_mut(&conn)
+                && count > 1
+            {
+                ends[end].inbox.swap(count - 1, count - 2);
+            }
+        }
     }
 
     fn node(&mut self, node: usize) -> &mut Node {

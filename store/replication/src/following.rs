@@ -133,9 +133,12 @@ impl Replica {
                 // A new connection verifies anew: the leader cannot know how far the last one had come.
                 following.verified = Seq(0);
                 following.acked = None;
-                following.owes_ack = false;
+                following.owes_ack = planted(Fault::AckOfTheLast);
                 following.pulled = None;
                 self.lost = None;
+                if planted(Fault::AckOfTheLast) {
+                    self.ack();
+                }
             }
             Answer::Refused { promise, .. } => {
                 self.effects.push(Effect::Close { conn });

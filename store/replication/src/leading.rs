@@ -273,10 +273,13 @@ impl Replica {
     /// Invites every voter and every wanted member that has not said hello [L1].
     fn invite(&mut self) {
         let Role::Leading(leading) = &mut self.role else { return };
-        if self.now < leading.next_invitations || planted(Fault::NoInvitations) {
+        if self.now < leading.next_invitations {
             return;
         }
         leading.next_invitations = self.now + self.config.lost_time / 5;
+        if planted(Fault::NoInvitations) {
+            return;
+        }
         let claim = leading.claim.clone();
         let connected =
             |name: &str| leading.followers.values().any(|follower| follower.name == name && follower.conn.is_some());
