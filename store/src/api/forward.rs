@@ -154,7 +154,9 @@ impl Forwarding {
         let is_http1 = request.version() < Version::HTTP_2;
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let mut response = if is_read { self.here(request).await } else { self.write(request).await };
-        if is_http1 && self.is_leaving() {
+        // A client of a Service that meant the leader finds the new one by a new connection, too.
+        let led = response.headers().contains_key(FORWARDED) && self.shared.handle.led_within(LED_LATELY);
+        if is_http1 && (led || self.is_leaving()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -332,10 +334,6 @@ impl Forwarding {
     fn answered(&self, mut response: Response) -> Response {
         if let Ok(name) = HeaderValue::from_str(self.shared.handle.name()) {
             response.headers_mut().insert(FORWARDED, name);
-        }
-        // A client of a Service that meant the leader finds the new one by a new connection.
-        if self.shared.handle.led_within(LED_LATELY) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
