@@ -83,12 +83,20 @@ fn exhaust(arguments: &Arguments) -> ExitCode {
             }
         }
     }
+    let bounds = small::LeaseBounds { sidecars: 3, ticks: 14, lost: 1, deaths: 1 };
+    match small::exhaust_leases(bounds, arguments.small, arguments.plant) {
+        Ok(count) => println!("{bounds:?}: {count:?}, {:.1} s in all", begin.elapsed().as_secs_f64()),
+        Err(failure) => {
+            println!("{bounds:?}: {failure}");
+            is_good = false;
+        }
+    }
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary, leasehold_sim::Failure> {
     if let Some(base) = base {
-        return base.mix(seed).map(|settled| Summary { terms: u64::from(settled), ..Summary::default() });
+        return base.mix(seed, arguments.plant).map(|settled| Summary { terms: u64::from(settled), ..Summary::default() });
     }
     if arguments.walks {
         let walk = small::walk(seed, arguments.plant)?;
@@ -111,7 +119,7 @@ fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary,
 
 fn play(arguments: &Arguments) -> ExitCode {
     let begin = Instant::now();
-    let base = match arguments.mixes.then(|| Base::new(arguments.plant, arguments.lines)).transpose() {
+    let base = match arguments.mixes.then(|| Base::new(arguments.lines)).transpose() {
         Ok(base) => base,
         Err(failure) => {
             println!("{failure}");

@@ -70,7 +70,6 @@ impl Mix {
 #[derive(Debug)]
 pub struct Base {
     cluster: Cluster,
-    plant: Option<Plant>,
 }
 
 impl Base {
@@ -78,16 +77,14 @@ impl Base {
     ///
     /// # Errors
     /// They do not settle.
-    pub fn new(plant: Option<Plant>, trace_lines: usize) -> Result<Base, Failure> {
-        let _planted = Planted::new(plant);
+    pub fn new(trace_lines: usize) -> Result<Base, Failure> {
         let mut rng = Rng::new(1);
-        let options = Options { plant, ..Options::default() };
-        let settings = Settings::calm(&mut rng, &options);
+        let settings = Settings::calm(&mut rng, &Options::default());
         let mut cluster = Cluster::new(1, settings, rng, Trace::new(trace_lines));
         cluster.calm();
         let settled = cluster.settle("at first").and_then(|_| cluster.stays_settled());
         match settled.err().or(cluster.checker.take_violation()) {
-            None => Ok(Base { cluster, plant }),
+            None => Ok(Base { cluster }),
             Some(what) => Err(Failure { seed: 0, what, trace: cluster.trace.into_lines() }),
         }
     }
@@ -96,10 +93,11 @@ impl Base {
     ///
     /// # Errors
     /// What was wrong.
-    pub fn mix(&self, number: u64) -> Result<bool, Failure> {
-        let _planted = Planted::new(self.plant);
+    pub fn mix(&self, number: u64, plant: Option<Plant>) -> Result<bool, Failure> {
+        let _planted = Planted::new(plant);
         let mix = Mix::new(number);
         let mut cluster = self.cluster.clone();
+        cluster.settings.plant = plant;
         let judged = catch_unwind(AssertUnwindSafe(|| cluster.endure(&mix)));
         let wrong = match (cluster.checker.take_violation(), judged) {
             (Some(what), _) | (None, Ok(Err(what))) => what,
@@ -142,22 +140,22 @@ impl Cluster {
             self.network.cut(b, a, forever);
         }
         self.spoil_lease(mix.lease);
+        let back = self.now + 3 * lease_duration + Duration::from_secs(3);
         if mix.api_gone {
-            let back = self.now + 3 * lease_duration;
             (0..3).for_each(|pod| self.lose_api(pod, back));
         }
         if !mix.must_settle() {
             self.run_until(self.now + 4 * lease_duration);
             return Ok(());
         }
+        // What was done has not been seen by anybody yet.
+        self.run_until(self.now + Duration::from_secs(3));
         let mut during = None;
         if mix.api_gone {
-            let back = self.now + 3 * lease_duration;
             self.run_until(back - Duration::from_millis(1));
             during = self.steady_leader(mix, false).ok();
         }
-        self.becomes_steady(mix)?;
-        let after = self.leader().map(|leader| (leader, self.highest_term()));
+        let after = self.becomes_steady(mix)?;
         if let (Some(during), Some(after)) = (during, after)
             && during != after
             && mix.lease == 0
@@ -166,8 +164,7 @@ impl Cluster {
             return Err(format!("liveness: the API came back, and leader {during:?} was replaced by {after:?}"));
         }
         self.run_until(self.now + 2 * lease_duration + Duration::from_secs(2));
-        self.becomes_steady(mix)?;
-        let later = self.leader().map(|leader| (leader, self.highest_term()));
+        let later = self.becomes_steady(mix)?;
         if later != after {
             return Err(format!("liveness: leader {after:?} was replaced by {later:?} without a cause"));
         }
@@ -178,16 +175,16 @@ impl Cluster {
         Ok(())
     }
 
-    fn becomes_steady(&mut self, mix: &Mix) -> Result<(), String> {
+    fn becomes_steady(&mut self, mix: &Mix) -> Result<Option<(usize, u64)>, String> {
         let until = self.now + 6 * self.settings.lease_duration + Duration::from_secs(25);
         loop {
             let why = match self.steady_leader(mix, true) {
-                Ok(_) if self.write_once() => return Ok(()),
+                Ok(steady) if self.write_once() => return Ok(Some(steady)),
                 Ok(_) => "a write is not acknowledged".to_owned(),
                 Err(why) => why,
             };
             if self.checker.is_violated() {
-                return Ok(());
+                return Ok(None);
             }
             if self.now > until {
                 return Err(format!("liveness: not settled: {why}\n{}", self.explain()));

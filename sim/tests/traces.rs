@@ -116,7 +116,8 @@ fn a_late_ack_of_an_older_term_counts_for_another_entry() {
         assert_eq!(stage.position(0), Position::new(3, 4));
         stage.tell(1, 2);
         stage.sync(1);
-        // Its hello of term 3, and what still waits of term 1.
+        // Its hello of term 3, and then what still waits of term 1.
+        stage.deliver_newest(1, 0);
         stage.deliver(1, 0);
         stage.among(&[0, 3]);
         stage.lead(2, &[1, 4]);

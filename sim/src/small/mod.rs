@@ -17,10 +17,13 @@
 
 mod journal;
 mod judge;
+mod lease;
+mod prints;
 mod search;
 mod stage;
 mod world;
 
+pub use lease::{LeaseBounds, exhaust_leases};
 pub use search::{Bounds, Count, Walk, exhaust, walk};
 pub use stage::Stage;
-pub use world::Budget;
+pub use world::{Budget, Reduced};

@@ -1,6 +1,6 @@
 //! Two ways through the small world: all of it within a budget, or one random way with a larger one.
 
-use super::world::{Budget, Choice, World};
+use super::world::{Budget, Choice, Reduced, World};
 use crate::plant::Planted;
 use crate::rng::Rng;
 use crate::{Failure, Plant};
@@ -16,6 +16,8 @@ pub struct Bounds {
     pub voters: usize,
     /// What may go wrong.
     pub budget: Budget,
+    /// What is left out.
+    pub reduced: Reduced,
     /// No more states than this are looked at.
     pub states_max: usize,
 }
@@ -35,14 +37,19 @@ impl Bounds {
             snapshots: 0,
             wishes: 0,
         };
-        let three = |budget| Bounds { nodes: 3, voters: 3, budget, states_max };
+        let of = |budget, instant_disks, letters| {
+            let reduced = Reduced { instant_disks, letters };
+            Bounds { nodes: 3, voters: 3, budget, reduced, states_max }
+        };
         vec![
-            ("two leaderships, a write", three(Budget { claims: 2, writes: 1, ..none })),
-            ("one term for two leaders", three(Budget { claims: 2, same_term: 1, writes: 1, ..none })),
-            ("a leadership, a crash, a write", three(Budget { claims: 1, crashes: 1, writes: 1, ..none })),
-            ("two leaderships, a crash", three(Budget { claims: 2, crashes: 1, ..none })),
-            ("two leaderships, a cut", three(Budget { claims: 2, cuts: 1, ..none })),
-            ("a leadership, a strong read", three(Budget { claims: 2, reads: 1, ticks: 1, ..none })),
+            ("a leadership, a write, slow disks", of(Budget { claims: 1, writes: 1, ..none }, false, false)),
+            ("a leadership, a crash, a write", of(Budget { claims: 1, crashes: 1, writes: 1, ..none }, false, false)),
+            ("two leaderships", of(Budget { claims: 2, ..none }, true, false)),
+            ("two leaderships, a write", of(Budget { claims: 2, writes: 1, ..none }, true, false)),
+            ("one term for two leaders", of(Budget { claims: 2, same_term: 1, writes: 1, ..none }, true, false)),
+            ("two leaderships, a cut", of(Budget { claims: 2, cuts: 1, ..none }, true, false)),
+            ("two leaderships, a strong read", of(Budget { claims: 2, reads: 1, ..none }, true, false)),
+            ("a leadership by invitation", of(Budget { claims: 1, writes: 1, ..none }, true, true)),
         ]
     }
 }
@@ -68,7 +75,8 @@ pub struct Count {
 /// The way to the first state in which something is wrong.
 pub fn exhaust(bounds: &Bounds, plant: Option<Plant>) -> Result<Count, Failure> {
     let _planted = Planted::new(plant);
-    let first = World::new(bounds.nodes, bounds.voters, bounds.budget, 8, true);
+    let mut first = World::new(bounds.nodes, bounds.voters, bounds.budget, 8, true);
+    first.reduced = Some(bounds.reduced);
     let mut seen: HashSet<u128> = HashSet::from([first.print()]);
     // (the one it came from, what happened): enough to tell a way.
     let mut ways: Vec<(usize, Option<Choice>)> = vec![(0, None)];

@@ -130,6 +130,15 @@ impl Stage {
         }
     }
 
+    /// As `deliver`, by the newest connection alone.
+    pub fn deliver_newest(&mut self, from: usize, to: usize) {
+        if let Some((conn, end, count)) = self.world.waiting(from, to).pop() {
+            for _ in 0..count {
+                self.happen(Choice::Deliver { conn, end });
+            }
+        }
+    }
+
     /// The first append that waits from one to the other will come again, after all that waits now.
     /// (No connection does that. The rule must stand without its help.)
     pub fn repeat_append(&mut self, from: usize, to: usize) {

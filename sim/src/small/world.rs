@@ -2,6 +2,7 @@
 
 use super::journal::{Item, Journal};
 use super::judge::Judge;
+use super::prints::Prints;
 use bytes::Bytes;
 use leasehold_replication::{
     Answer, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
@@ -9,7 +10,7 @@ use leasehold_replication::{
     Replica, ReplicaId, RequestId, RoleView, Seq, SnapshotMeta, Term, Voter, Voters,
 };
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -111,7 +112,7 @@ struct Node {
 #[derive(Clone, Debug)]
 struct Kept {
     node: Node,
-    print: u64,
+    print: u128,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -155,6 +156,17 @@ pub(crate) struct World {
     keeps_prints: bool,
     /// The Lease carries the cluster's id.
     pub(crate) lease_has_id: bool,
+    /// For a search of everything: how the world is smaller still.
+    pub(crate) reduced: Option<Reduced>,
+}
+
+/// What a search of everything leaves out, so that it can be complete.
+#[derive(Clone, Copy, Debug)]
+pub struct Reduced {
+    /// What is begun is durable at once. (Else any time later, or never.)
+    pub instant_disks: bool,
+    /// Invitations arrive, at any time. (Else never.)
+    pub letters: bool,
 }
 
 fn name(node: usize) -> String {
@@ -173,10 +185,10 @@ fn node_of(text: &str) -> usize {
     text.trim_start_matches("n-").parse().expect("names end in the number of a node")
 }
 
-fn print_of(node: &Node) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    node.hash(&mut hasher);
-    hasher.finish()
+fn print_of(node: &Node) -> u128 {
+    let mut prints = Prints::default();
+    node.hash(&mut prints);
+    prints.both()
 }
 
 fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Replica {
@@ -235,20 +247,18 @@ impl World {
             command_bytes,
             keeps_prints,
             lease_has_id: true,
+            reduced: None,
         }
     }
 
     /// A fingerprint: two worlds with the same one are taken for the same.
     pub(crate) fn print(&self) -> u128 {
-        let mut two = [std::hash::DefaultHasher::new(), std::hash::DefaultHasher::new()];
-        two[1].write_u8(1);
-        for hasher in &mut two {
-            for kept in &self.nodes {
-                hasher.write_u64(kept.print);
-            }
-            (&self.conns, &self.letters, &self.claims, self.unwanted, &self.left, &self.judge).hash(hasher);
+        let mut prints = Prints::default();
+        for kept in &self.nodes {
+            kept.print.hash(&mut prints);
         }
-        (u128::from(two[0].finish()) << 64) | u128::from(two[1].finish())
+        (&self.conns, &self.letters, &self.claims, self.unwanted, &self.left, &self.judge).hash(&mut prints);
+        prints.both()
     }
 
     /// Everything that may happen next, in a fixed order.
@@ -257,7 +267,10 @@ impl World {
         let newest = self.claims.last().map(|claim| claim.0);
         for (number, kept) in self.nodes.iter().enumerate() {
             let node = &kept.node;
-            if self.left.claims > 0 {
+            // One replica is like another until it led: the first leader is the first one, and so on.
+            let is_next = self.reduced.is_none() || number == self.claims.len() % self.nodes.len();
+            let is_next = is_next || (self.reduced.is_some() && self.claims.iter().any(|claim| claim.1 == number));
+            if self.left.claims > 0 && is_next {
                 all.push(Choice::Claim { leader: number, same_term: false });
                 let is_new = !self.claims.iter().any(|claim| Some(claim.0) == newest && claim.2 == node.incarnation);
                 if self.left.same_term > 0 && newest.is_some() && is_new {
@@ -481,6 +494,11 @@ impl World {
             return Err(format!("invariant 5: n-{number} promised {before}, and now {after}"));
         }
         effects.into_iter().try_for_each(|effect| self.carry_out(number, effect))?;
+        if self.reduced.is_some_and(|reduced| reduced.instant_disks)
+            && let Some(ticket) = self.node(number).journal.sync()
+        {
+            return self.step(number, Input::Persisted { ticket });
+        }
         let kept = Rc::make_mut(&mut self.nodes[number]);
         let node = &kept.node;
         if node.replica.position() != node.journal.begun.last() {
@@ -562,6 +580,7 @@ impl World {
                 self.put(number, conn, Message::Snapshot(meta));
             }
             Effect::Close { conn } => self.close(number, conn),
+            Effect::Invite { .. } if self.reduced.is_some_and(|reduced| !reduced.letters) => {}
             Effect::Invite { name: _, peer_address, claim } => {
                 let letter = Letter::Invite { from: number, runs, to: node_of(&peer_address), claim };
                 if !self.letters.contains(&letter) {
