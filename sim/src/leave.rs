@@ -94,6 +94,11 @@ impl Cluster {
         }
         self.write_on(Duration::from_secs(2));
         self.api.mend();
+        // A voter that dies while it goes for good may take the majority with it: then only its volume brings that back.
+        let dies_for_good = leave == Leave::ScaleToOne && matches!(breaks, Break::OwnStore | Break::SuccessorsStore);
+        if dies_for_good {
+            self.scale_to(wanted);
+        }
         let settled = self.settle("after a planned leave")?;
         let moves = self.term_now().0 - before.0;
         self.trace.add(self.now, || format!("leave       over: {moves} moves, settled after {settled:?}"));

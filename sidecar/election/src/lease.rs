@@ -34,7 +34,7 @@ impl Term {
 
     /// The one after it; none at the top: an error, never a wrap.
     pub fn next(self) -> Option<Term> {
-        (self < Term::MAX).then_some(Term(self.0 + 1))
+        (self < Term::MAX).then(|| Term(self.0 + 1))
     }
 }
 

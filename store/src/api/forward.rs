@@ -152,11 +152,15 @@ impl Forwarding {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let is_http1 = request.version() < Version::HTTP_2;
+        let has_body = !request.body().is_end_stream();
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let mut response = if is_read { self.here(request).await } else { self.write(request).await };
         // A client of a Service that meant the leader finds the new one by a new connection, too.
         let led = response.headers().contains_key(FORWARDED) && self.shared.handle.led_within(LED_LATELY);
-        if is_http1 && (led || self.is_leaving()) {
+        // Where the rest of a body is not read, the connection ends after the answer: the client must know, or its next
+        // request is lost.
+        let is_unread = has_body && response.extensions().get::<Code>().is_some_and(|code| code.leaves_the_body());
+        if is_http1 && (led || is_unread || self.is_leaving()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
