@@ -40,7 +40,7 @@ pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
 pub(super) fn leader(context: &Context, headers: &HeaderMap) -> Answer {
     let handle = &context.handle;
     let status = handle.status();
-    let is_leader = status.as_ref().is_some_and(|status| status.phase == Phase::Leading);
+    let is_leader = handle.leads();
     if wants_text(headers) {
         return Ok(text(StatusCode::OK, if is_leader { "true" } else { "false" }));
     }
