@@ -40,7 +40,7 @@ const ENDPOINTS_LATE: Duration = Duration::from_millis(300);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A write waits this long for its answer.
-const DEADLINE: Duration = Duration::from_secs(8);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Running clients. Dropping it ends them.
 #[derive(Debug)]
@@ -308,7 +308,7 @@ impl Client {
             tokio::spawn(connection); // it ends when the sender is dropped, or the server says so
             anyhow::Ok(sender)
         };
-        match tokio::time::timeout(Duration::from_secs(1), connected).await {
+        match tokio::time::timeout(Duration::from_secs(10), connected).await {
             Ok(Ok(sender)) => {
                 self.connection = Some((pod, address, sender));
                 Ok(())

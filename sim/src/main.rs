@@ -96,7 +96,9 @@ fn exhaust(arguments: &Arguments) -> ExitCode {
 
 fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary, leasehold_sim::Failure> {
     if let Some(base) = base {
-        return base.mix(seed, arguments.plant).map(|settled| Summary { terms: u64::from(settled), ..Summary::default() });
+        return base
+            .mix(seed, arguments.plant)
+            .map(|settled| Summary { terms: u64::from(settled), ..Summary::default() });
     }
     if arguments.walks {
         let walk = small::walk(seed, arguments.plant)?;

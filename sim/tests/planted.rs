@@ -68,6 +68,7 @@ fn every_planted_fault_is_found_by_its_seed_which_is_clean_without_it() {
 
 #[test]
 fn the_table_names_every_fault() {
-    let missing: Vec<_> = Plant::all().into_iter().filter(|plant| !TABLE.iter().any(|(known, _)| known == plant)).collect();
+    let missing: Vec<_> =
+        Plant::all().into_iter().filter(|plant| !TABLE.iter().any(|(known, _)| known == plant)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

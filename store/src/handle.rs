@@ -321,6 +321,18 @@ impl Handle {
         News(self.status.clone())
     }
 
+    /// It is open for writes; a leader that drains leads on until its successor does.
+    pub fn leads(&self) -> bool {
+        match &*self.status.borrow() {
+            Life::Running { status, .. } => match status.phase {
+                Phase::Leading => true,
+                Phase::Draining => status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation),
+                Phase::Starting | Phase::Learner | Phase::Follower | Phase::Recovering | Phase::Failed => false,
+            },
+            Life::Starting(_) => false,
+        }
+    }
+
     /// It led until less than `span` ago, and does no more.
     pub fn led_within(&self, span: Duration) -> bool {
         match &*self.status.borrow() {

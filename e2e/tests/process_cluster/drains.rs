@@ -13,7 +13,11 @@ const CLIENTS: u16 = 6;
 
 async fn forwarding_cluster() -> Setting {
     let mut config = Config::for_tests(3).unwrap();
-    config.store_args = vec!["--follower-writes".into(), "forward".into()];
+    // Nothing fails here, so nothing is to be taken for a failure: a busy machine may stand still for seconds.
+    config.lease_duration = "15s".into();
+    let patient = ["--follower-writes", "forward", "--lost-time", "10s", "--write-timeout", "20s"];
+    config.store_args = patient.map(str::to_owned).to_vec();
+    config.sidecar_args = ["--lost-time", "10s"].map(str::to_owned).to_vec();
     cluster_with(config).await
 }
 

@@ -245,8 +245,8 @@ impl Replica {
     }
 
     /// Sends the recovering leader what it pulls.
-    fn feed_leader(&mut self) {
-        loop {
+    pub(crate) fn feed_leader(&mut self) {
+        while self.has_its_snapshot() {
             let Role::Following(following) = &mut self.role else { return };
             let (Link::Up(conn), Some(outbound)) = (following.link, &mut following.pulled) else { return };
             match outbound.next(&self.log, self.commit) {
@@ -255,6 +255,11 @@ impl Replica {
                 Some(Sending::Snapshot(position)) => self.send_snapshot(conn, position),
             }
         }
+    }
+
+    /// A snapshot that was received and is not durable yet cannot be sent on.
+    pub(crate) fn has_its_snapshot(&self) -> bool {
+        self.writes.durable() >= self.log.base().seq
     }
 
     pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: crate::Position) {

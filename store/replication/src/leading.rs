@@ -384,6 +384,9 @@ impl Replica {
     }
 
     fn feed_followers(&mut self) {
+        if !self.has_its_snapshot() {
+            return;
+        }
         let commit = self.commit;
         let Role::Leading(leading) = &mut self.role else { return };
         if !matches!(leading.stage, Stage::Opening(_) | Stage::Open(_)) {

@@ -494,6 +494,7 @@ impl Replica {
             self.effects.push(Effect::Send { conn, frame });
         }
         self.ack();
+        self.feed_leader();
     }
 
     fn give_out_committed(&mut self) {

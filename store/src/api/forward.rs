@@ -13,7 +13,7 @@
 //! | pod | `reject` | `redirect` | `forward` |
 //! | --- | --- | --- | --- |
 //! | follows | 421 | 307 | sends on |
-//! | knows of no leader | 503 | 503 | waits, then sends on; 503 at the end of the write's time |
+//! | knows of no leader, or of one without a majority | 503 | 503 | waits, then sends on; 503 at the end of the write's time |
 //! | drains, or led a moment ago | sends on | sends on | sends on |
 //! | is about to lead | waits | waits | waits |
 //!
@@ -221,16 +221,16 @@ impl Forwarding {
         let deadline = began + self.shared.config.write_timeout;
         let is_marked = parts.headers.contains_key(FORWARDED);
         let mut news = self.shared.handle.news();
-        let (mut last, mut pause) = (first, PAUSE_FIRST);
+        let (mut last, mut last_code, mut pause) = (first, code, PAUSE_FIRST);
         loop {
             news.heard();
             match self.target() {
                 Target::Here => {
                     let request = Request::from_parts(parts.clone(), Full::new(body.clone()));
                     let response = self.here(request).await;
-                    let code = response.extensions().get::<Code>().copied();
-                    if !code.is_some_and(is_not_done) {
-                        return response;
+                    match response.extensions().get::<Code>().copied().filter(|code| is_not_done(*code)) {
+                        Some(code) => last_code = code,
+                        None => return response,
                     }
                     last = response;
                 }
@@ -238,7 +238,8 @@ impl Forwarding {
                 Target::There { .. } if is_marked => return last,
                 Target::There { name, address } => match self.send_on(&address, parts, body.clone(), deadline).await {
                     SentOn::Answered(response) => return self.answered(response),
-                    SentOn::NotDone(why) => {
+                    SentOn::NotDone(code, why) => {
+                        last_code = code;
                         debug!(leader = name, address, why, "a write was not done there; looking again for the leader");
                     }
                     SentOn::Unknown(why) => {
@@ -263,8 +264,13 @@ impl Forwarding {
             return last;
         }
         let waited = began.elapsed().as_millis();
-        let what = format!("no leader took this write within {waited} ms; not done");
-        self.problem(Problem::new(Code::NoLeader, what))
+        self.problem(match last_code {
+            Code::NoMajority => {
+                let what = format!("the leader did not hear a majority of the voters within {waited} ms; not done");
+                Problem::new(Code::NoMajority, what)
+            }
+            _ => Problem::new(Code::NoLeader, format!("no leader took this write within {waited} ms; not done")),
+        })
     }
 
     fn target(&self) -> Target {
@@ -272,7 +278,7 @@ impl Forwarding {
         let Some(status) = handle.status() else { return Target::Nowhere };
         let is_ours = status.following.as_ref().is_some_and(|claim| claim.incarnation == handle.incarnation());
         if is_ours {
-            let is_open = handle.is_alive() && matches!(status.phase, Phase::Leading | Phase::Draining);
+            let is_open = handle.is_alive() && handle.leads();
             return if is_open { Target::Here } else { Target::Nowhere };
         }
         match leader_seen(handle) {
@@ -305,7 +311,7 @@ impl Forwarding {
     async fn send_on(&self, address: &str, parts: &Parts, body: Bytes, deadline: Instant) -> SentOn {
         // The connector adds TLS, where it is spoken.
         let Ok(uri) = url("http", address, &parts.uri).parse::<Uri>() else {
-            return SentOn::NotDone(format!("{address} is no address"));
+            return SentOn::NotDone(Code::NoLeader, format!("{address} is no address"));
         };
         let answer_max = body.len() + ANSWER_ROOM_BYTES;
         let mut request = Request::new(Full::new(body));
@@ -320,7 +326,7 @@ impl Forwarding {
         let answer = async {
             let response = match self.shared.client.request(request).await {
                 Ok(response) => response,
-                Err(error) if error.is_connect() => return SentOn::NotDone(error.to_string()),
+                Err(error) if error.is_connect() => return SentOn::NotDone(Code::NoLeader, error.to_string()),
                 Err(error) => return SentOn::Unknown(error.to_string()),
             };
             let (head, body) = response.into_parts();
@@ -358,7 +364,7 @@ enum SentOn {
     /// This.
     Answered(Response),
     /// It was not done, and never will be.
-    NotDone(String),
+    NotDone(Code, String),
     /// Nobody knows.
     Unknown(String),
 }
@@ -366,7 +372,7 @@ enum SentOn {
 fn judge(head: warp::http::response::Parts, body: Bytes) -> SentOn {
     let refused = matches!(head.status, StatusCode::MISDIRECTED_REQUEST | StatusCode::SERVICE_UNAVAILABLE);
     if refused && let Some(code) = Code::of_body(&body).filter(|code| is_not_done(*code)) {
-        return SentOn::NotDone(code.as_str().to_owned());
+        return SentOn::NotDone(code, code.as_str().to_owned());
     }
     let mut response = Response::new(body.into());
     *response.status_mut() = head.status;
@@ -376,7 +382,10 @@ fn judge(head: warp::http::response::Parts, body: Bytes) -> SentOn {
 
 /// Not done here, and perhaps done elsewhere or a little later. What a leader refuses for its own reasons stays refused.
 fn is_not_done(code: Code) -> bool {
-    matches!(code, Code::NotLeader | Code::NoLeader | Code::Recovering | Code::Overwritten | Code::Stopping)
+    matches!(
+        code,
+        Code::NotLeader | Code::NoLeader | Code::Recovering | Code::NoMajority | Code::Overwritten | Code::Stopping
+    )
 }
 
 fn url(scheme: &str, address: &str, uri: &Uri) -> String {

@@ -47,6 +47,24 @@ macro_rules! codes {
     };
 }
 
+impl Code {
+    /// Told before the body was read to its end.
+    pub(super) fn leaves_the_body(self) -> bool {
+        use Code::*;
+        matches!(
+            self,
+            BodyIncomplete
+                | BodyTimeout
+                | BodyTooLarge
+                | UnsupportedMediaType
+                | UnknownPath
+                | MethodNotAllowed
+                | Unauthorized
+                | Forbidden
+        )
+    }
+}
+
 codes! {
     /// 400: the body is not JSON; `line` and `column` say where.
     MalformedJson = "malformed-json", BAD_REQUEST, "The body is not JSON";

@@ -198,7 +198,8 @@ async fn a_write_that_was_sent_on_and_got_no_answer_is_not_sent_again() {
 
 #[tokio::test]
 async fn what_was_not_done_there_is_sent_to_the_next_leader_and_what_was_refused_stays_refused() {
-    let old = Leader::answers(vec![Leader::refuses(Code::NotLeader), Leader::refuses(Code::NotLeader)]);
+    let refusals = [Code::NoMajority].into_iter().chain(std::iter::repeat_n(Code::NotLeader, 500));
+    let old = Leader::answers(refusals.map(Leader::refuses).collect());
     let new = Leader::answers(vec![(201, "done".into()), Leader::refuses(Code::TooFewVoters)]);
     let api = Arc::new(Api::follower());
     api.is_led_at(old.address);
@@ -260,8 +261,10 @@ async fn who_is_about_to_lead_keeps_a_write_until_it_does() {
 async fn a_pod_that_drains_serves_on_and_asks_its_clients_to_come_back_by_another_way() {
     let (api, leader) = (Api::leader(), Leader::answers(vec![(201, "done".into())]));
     let around = around(&api, FollowerWrites::Reject, LONG);
-    // It still leads.
+    // It still leads, and says so.
     api.set_status(status(Phase::Draining, "pod-0"));
+    let said = answer(&around, request("GET", "/api/leader", "")).await;
+    assert_eq!(value(&said)["isLeader"], true);
     let done = answer(&around, request("POST", "/persons", JOHANNA)).await;
     assert_eq!((done.status(), &done.headers()[CONNECTION]), (StatusCode::CREATED, &HeaderValue::from_static("close")));
     // Another one does.
