@@ -38,7 +38,7 @@ impl Cluster {
             }
             2 | 3 => self.outlive_the_api()?,
             4 => self.lose_the_lease()?,
-            _ => self.to_zero_and_back()?,
+            _ => self.down_to_zero_and_back()?,
         }
         Ok(settled)
     }
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// Nobody is wanted, and then everybody again.
-    fn to_zero_and_back(&mut self) -> Result<(), String> {
+    fn down_to_zero_and_back(&mut self) -> Result<(), String> {
         self.scale_to(0);
         let until = self.now + self.settings.grace + Duration::from_secs(5);
         self.run_until(until);

@@ -384,10 +384,8 @@ impl Replica {
     }
 
     fn feed_followers(&mut self) {
-        if !self.has_its_snapshot() {
-            return;
-        }
         let commit = self.commit;
+        let has_its_snapshot = self.has_its_snapshot();
         let Role::Leading(leading) = &mut self.role else { return };
         if !matches!(leading.stage, Stage::Opening(_) | Stage::Open(_)) {
             return;
@@ -395,7 +393,7 @@ impl Replica {
         let telling = leading.tell_commit_at.is_some_and(|at| self.now >= at);
         let mut out = Vec::new();
         for follower in leading.followers.values_mut() {
-            let Some(conn) = follower.conn else { continue };
+            let Some(conn) = follower.conn.filter(|_| has_its_snapshot) else { continue };
             while let Some(sending) = follower.outbound.next(&self.log, commit) {
                 out.push((conn, sending));
             }

@@ -209,7 +209,7 @@ impl<'a> Command<'a> {
             Work::Batch(decode_batch(from)?)
         } else {
             let id = take_id(from)?;
-            Work::One(Operation { id, action: Action::decode(kind, id, *from)?, condition })
+            Work::One(Operation { id, action: Action::decode(kind, id, from)?, condition })
         };
         Ok(Command { collection, key, work })
     }
