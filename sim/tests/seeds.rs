@@ -15,6 +15,12 @@ const FOUND: &[(u64, &str)] = &[
     (11633, "the late hello of an emptied volume hid the new one of the same pod from the leader"),
     (8444, "what a torn bootstrap had left in the journal was no log (a finding in the simulator itself)"),
     (1381, "a term that was edited up and down by hand hid the true leader from role.json"),
+    (100_760, "a leader sent a snapshot on that it had received and not yet written"),
+    (100_793, "a switchover to a pod that may not lead, during a scale-down, was begun and undone without end"),
+    (
+        100_326,
+        "a voter that died while it was scaled away took the majority with it (a finding in the simulator itself)",
+    ),
 ];
 
 fn options() -> Options {

@@ -41,7 +41,9 @@ impl Replica {
             Some(hand_over) => {
                 let fit = self.is_fit(hand_over.to);
                 let late = self.now >= hand_over.since + self.config.hand_over_max;
-                let other = self.draining.is_none() && asked.is_some_and(|name| name != hand_over.to_name);
+                // One that is asked for and not fit does not count: the next one chosen would be the same again.
+                let other = self.draining.is_none()
+                    && asked.is_some_and(|name| name != hand_over.to_name && self.successor(Some(&name)).is_some());
                 let last = self.log.last().seq.0;
                 let has_nearly_all = leading
                     .followers
