@@ -214,7 +214,7 @@ fn status(phase: Phase, leader: &str) -> Status {
         .collect();
     Status {
         phase,
-        open: phase == Phase::Leading,
+        open: phase == Phase::Leading || (phase == Phase::Draining && leader == "pod-0"),
         cluster_id: Some(ClusterId(Uuid::from_u128(9))),
         bootstrapping: false,
         foreign_cluster_id: None,
