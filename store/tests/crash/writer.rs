@@ -255,7 +255,7 @@ impl Writer {
             JournalEvent::Persisted { ticket } => {
                 say(&format!("A {}", ticket.0));
                 let done = self.under_way.iter().filter(|(waiting, _)| *waiting <= ticket).count();
-                if let Some((_, end)) = self.under_way.drain(..done).last() {
+                if let Some((_, end)) = self.under_way.drain(..done).next_back() {
                     self.durable = end;
                 }
             }
