@@ -170,7 +170,7 @@ async fn a_write_that_is_sent_again_under_its_key_over_a_change_of_leader_makes_
         let (_, ()) = tokio::join!(post_keyed(cluster, leader, &key, &body), kill);
         let done = until_done(cluster, &key, &body).await;
         let again = until_done(cluster, &key, &body).await;
-        assert_eq!((done.body.clone(), done.sequence()), (again.body, again.sequence()));
+        assert_eq!((done.body.clone(), done.sequence()), (again.body.clone(), again.sequence()));
         let person = done.json();
         setting.history.acknowledged(leader, person["id"].as_str().unwrap(), Some(person.clone()), None);
         answers.push((key, body, done));
@@ -181,7 +181,7 @@ async fn a_write_that_is_sent_again_under_its_key_over_a_change_of_leader_makes_
     let leader = cluster.wait_for_leader().await.unwrap();
     for (key, body, done) in answers {
         let again = until_done(cluster, &key, &body).await;
-        assert_eq!((again.body, again.sequence()), (done.body.clone(), done.sequence()), "{key}");
+        assert_eq!((again.body.clone(), again.sequence()), (done.body.clone(), done.sequence()), "{key}");
         let other = post_keyed(cluster, leader, &key, &json!({"firstName": "Other", "lastName": "One"})).await.unwrap();
         assert_eq!(other.status, 422, "{}", other.text());
         let last_name = body["lastName"].as_str().unwrap();
