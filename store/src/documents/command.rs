@@ -209,7 +209,8 @@ impl<'a> Command<'a> {
             Work::Batch(decode_batch(from)?)
         } else {
             let id = take_id(from)?;
-            Work::One(Operation { id, action: Action::decode(kind, id, from)?, condition })
+            let record = take(from, from.len())?;
+            Work::One(Operation { id, action: Action::decode(kind, id, record)?, condition })
         };
         Ok(Command { collection, key, work })
     }
