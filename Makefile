@@ -34,6 +34,7 @@ build:
 
 unit:
 	$(STEP) "tests" $(CARGO) test --locked --workspace
+	$(STEP) "planted faults" $(CARGO) test --locked -p leasehold-sim --features plants --test planted --test traces
 
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e

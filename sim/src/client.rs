@@ -103,7 +103,10 @@ impl Clients {
         write.committed = Some(entry.position);
         if entry.position.seq <= write.after {
             let after = write.after;
-            checker.violated(format!("invariant 6: write {id} takes effect at {}, before {after} which was seen when it was sent", entry.position));
+            checker.violated(format!(
+                "invariant 6: write {id} takes effect at {}, before {after} which was seen when it was sent",
+                entry.position
+            ));
         }
         check(checker, id, write);
     }

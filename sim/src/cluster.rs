@@ -79,28 +79,85 @@ impl Pod {
 /// What is going to happen. Large contents are boxed: the queue moves these about.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    StoreStarts { life: Life },
-    StoreRecovered { life: Life },
-    StoreWakes { life: Life },
+    StoreStarts {
+        life: Life,
+    },
+    StoreRecovered {
+        life: Life,
+    },
+    StoreWakes {
+        life: Life,
+    },
     /// In the middle of what it does.
-    StoreDies { life: Life },
-    Store { life: Life, input: Box<leasehold_replication::Input> },
-    Synced { life: Life, covers: u64 },
-    SnapshotDone { life: Life, number: u64 },
-    RoleRead { life: Life, again: bool },
-    Deliver { conn: u64, end: usize },
-    Asked { from: Life, to: usize, asked_at: Duration, request: Box<Request> },
-    SidecarStarts { life: Life },
-    SidecarWakes { life: Life },
-    Sidecar { life: Life, input: Box<leasehold_election::Input> },
-    StatusRead { life: Life, again: bool },
-    LockFree { life: Life },
-    Called { life: Life, call: Box<Call> },
-    WatchOpens { life: Life },
-    Watched { life: Life, watch: u64, watched: Box<leasehold_election::Watched> },
-    MembersShown { life: Life },
-    PodStarts { pod: usize, generation: u32 },
-    GraceEnds { pod: usize, generation: u32 },
+    StoreDies {
+        life: Life,
+    },
+    Store {
+        life: Life,
+        input: Box<leasehold_replication::Input>,
+    },
+    Synced {
+        life: Life,
+        covers: u64,
+    },
+    SnapshotDone {
+        life: Life,
+        number: u64,
+    },
+    RoleRead {
+        life: Life,
+        again: bool,
+    },
+    Deliver {
+        conn: u64,
+        end: usize,
+    },
+    Asked {
+        from: Life,
+        to: usize,
+        asked_at: Duration,
+        request: Box<Request>,
+    },
+    SidecarStarts {
+        life: Life,
+    },
+    SidecarWakes {
+        life: Life,
+    },
+    Sidecar {
+        life: Life,
+        input: Box<leasehold_election::Input>,
+    },
+    StatusRead {
+        life: Life,
+        again: bool,
+    },
+    LockFree {
+        life: Life,
+    },
+    Called {
+        life: Life,
+        call: Box<Call>,
+    },
+    WatchOpens {
+        life: Life,
+    },
+    Watched {
+        life: Life,
+        watch: u64,
+        watched: Box<leasehold_election::Watched>,
+    },
+    MembersShown {
+        life: Life,
+    },
+    PodStarts {
+        pod: usize,
+        generation: u32,
+    },
+    GraceEnds {
+        pod: usize,
+        generation: u32,
+    },
     ClientsWrite,
     Fault,
 }
@@ -148,6 +205,8 @@ pub(crate) struct Cluster {
     pub(crate) snapshots: Vec<Rc<SnapshotMeta>>,
     /// Steps of both cores.
     pub(crate) steps: u64,
+    /// The most leaderships that one settling took.
+    pub(crate) settling_takes: u64,
 }
 
 impl Cluster {
@@ -187,6 +246,7 @@ impl Cluster {
             pods,
             snapshots: Vec::new(),
             steps: 0,
+            settling_takes: 0,
             rng,
             settings,
             trace,

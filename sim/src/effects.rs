@@ -6,16 +6,14 @@
 //!   Send, Dial, Answer, Invite, AskState ─▶ network
 //! ```
 
-use crate::{Plant, Shell};
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
 use crate::invariants::digest;
 use crate::network::{Message, Reply, Request};
 use crate::store::made_durable;
-use leasehold_replication::{
-    Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta,
-};
+use crate::{Plant, Shell};
+use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta};
 use std::rc::Rc;
 
 /// No fsync takes longer: one that is under way when everything is healed must not look like a cluster that waits.

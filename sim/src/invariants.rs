@@ -20,8 +20,8 @@
 
 use crate::disk::{Log, Volume, checksum};
 use leasehold_replication::{
-    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, Pulse, ReplicaId, Seq, Status, Term,
-    Voters,
+    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, Pulse, ReplicaId, Seq, Status,
+    Term, Voters,
 };
 use std::collections::BTreeMap;
 
@@ -95,6 +95,12 @@ impl Checker {
     /// How many terms were opened for writes.
     pub(crate) fn terms_opened(&self) -> usize {
         self.opened.len()
+    }
+
+    /// May there be one more volume?
+    pub(crate) fn has_room_for_a_volume(&self) -> bool {
+        // Some are left for those that empty themselves.
+        self.snapshots.len() < 56
     }
 
     /// A new volume. At most 64 of them in a run.
@@ -209,8 +215,7 @@ impl Checker {
         if term != after.promise.term {
             self.violated(format!("{who} leads {} and commits up to {position} by counting", after.promise.term));
         }
-        let has =
-            |replica| self.volume_numbers.get(&replica).is_some_and(|number| self.was_durable(*number, position));
+        let has = |replica| self.volume_numbers.get(&replica).is_some_and(|number| self.was_durable(*number, position));
         // The voters are those of the log as it was written, not those that the replica says. It may have committed and
         // changed them in one step.
         if !log.last_voters().any(|voters| voters.is_majority(has)) {
@@ -303,7 +308,8 @@ impl Checker {
         if *since > committed {
             self.violated(format!("{who} changes the voters in {position}, those of {since} are not committed [S7]"));
         }
-        let term = if committed == log.base().seq { log.base().term } else { log.entry(committed).map_or(Term(0), |e| e.0) };
+        let term =
+            if committed == log.base().seq { log.base().term } else { log.entry(committed).map_or(Term(0), |e| e.0) };
         if term != position.term {
             self.violated(format!("{who} changes the voters in {position}, when {term}/{committed} is committed [S7]"));
         }

@@ -8,10 +8,10 @@
 //! Each sidecar is a client of its own: the API may be gone for one and there for the others.
 
 use crate::cluster::{Cluster, Event, Life};
+use crate::{Plant, Shell};
 use leasehold_election::{
     Body, Input, Lease, LeaseWrite, Member, ReadOutcome, Term, Version, Watched, WriteOutcome, annotation,
 };
-use crate::{Plant, Shell};
 use std::rc::Rc;
 use std::time::Duration;
 

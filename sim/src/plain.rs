@@ -37,7 +37,9 @@ impl Cluster {
         self.settle_plain("after the API came back")?;
         let now = self.api.lease().map(|lease| (lease.body.holder.clone(), lease.body.term));
         if now != holder && !self.checker.is_violated() {
-            return Err(format!("liveness: the API came back, and the healthy leader {holder:?} was replaced by {now:?}"));
+            return Err(format!(
+                "liveness: the API came back, and the healthy leader {holder:?} was replaced by {now:?}"
+            ));
         }
         Ok(())
     }

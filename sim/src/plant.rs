@@ -84,7 +84,12 @@ impl Plant {
             E::OutageCountsAsExpiry,
         ];
         let replication = replication.into_iter().map(Plant::Replication);
-        shell.into_iter().map(Plant::Shell).chain(replication).chain(election.into_iter().map(Plant::Election)).collect()
+        shell
+            .into_iter()
+            .map(Plant::Shell)
+            .chain(replication)
+            .chain(election.into_iter().map(Plant::Election))
+            .collect()
     }
 
     /// Its name, without where it is.

@@ -77,7 +77,8 @@ impl Cluster {
             return;
         }
         if self.checker.digest(seen) != Some(up.digest) {
-            self.checker.violated(format!("invariant 7: what {name} shows at {seen} is no prefix of what is committed"));
+            self.checker
+                .violated(format!("invariant 7: what {name} shows at {seen} is no prefix of what is committed"));
         }
         if seen < after {
             self.checker.violated(format!("invariant 7: {name} shows {seen} to who has seen {after}"));

@@ -57,8 +57,7 @@ impl Sidecar {
 impl Cluster {
     pub(crate) fn start_sidecar(&mut self, life: Life) {
         let seed = self.rng.bits();
-        let app =
-            if self.settings.is_plain { App::Plain { incarnation: self.rng.uuid() } } else { App::Fencing };
+        let app = if self.settings.is_plain { App::Plain { incarnation: self.rng.uuid() } } else { App::Fencing };
         let pod = &mut self.pods[life.pod];
         if pod.sidecar.is_up() {
             return;

@@ -5,11 +5,11 @@
 //!   after every step: status() ─▶ invariants, status file, next Wake
 //! ```
 
-use crate::{Plant, Shell};
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
 use crate::trace;
+use crate::{Plant, Shell};
 use leasehold_replication::{
     ClusterId, Config, ConnId, Incarnation, Input, Phase, Position, ProposalId, Pulse, Replica, ReplicaId, Seq, Status,
     Term, Voters,

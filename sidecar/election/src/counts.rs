@@ -69,7 +69,8 @@ pub(crate) struct Measure<'a> {
 impl Measure<'_> {
     /// Whether a term can be true.
     pub(crate) fn is_plausible(&self, term: Term) -> bool {
-        planted(Fault::AbsurdTermIsBelieved) || self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
+        planted(Fault::AbsurdTermIsBelieved)
+            || self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
     }
 
     /// What the Lease amounts to.

@@ -83,13 +83,8 @@ fn election(sidecar: usize, runs: u32) -> Election {
 
 impl Leases {
     fn new(left: LeaseBounds) -> Result<Leases, String> {
-        let fresh = |sidecar| Sidecar {
-            election: election(sidecar, 1),
-            runs: 1,
-            reads: false,
-            writes: None,
-            published: None,
-        };
+        let fresh =
+            |sidecar| Sidecar { election: election(sidecar, 1), runs: 1, reads: false, writes: None, published: None };
         let sidecars = (0..left.sidecars).map(|sidecar| Rc::new(fresh(sidecar))).collect();
         let mut world = Leases { now: Duration::ZERO, sidecars, lease: None, version: 0, left };
         for sidecar in 0..left.sidecars {
@@ -99,8 +94,7 @@ impl Leases {
     }
 
     fn begin(&mut self, sidecar: usize) -> Result<(), String> {
-        let member =
-            |number| Member { name: name(number), address: name(number), peer_address: name(number) };
+        let member = |number| Member { name: name(number), address: name(number), peer_address: name(number) };
         let members = (0..self.left.sidecars).map(member).collect();
         self.step(sidecar, Input::MembersSeen(Some(members)))
     }

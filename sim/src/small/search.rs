@@ -2,8 +2,8 @@
 
 use super::world::{Budget, Choice, Reduced, World};
 use crate::plant::Planted;
-use crate::{Failure, Plant};
 use crate::rng::Rng;
+use crate::{Failure, Plant};
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -165,7 +165,8 @@ impl Stage {
             let next = choices.into_iter().find(|choice| match *choice {
                 Choice::Sync { node } => nodes.contains(&node),
                 Choice::Deliver { conn, end } => {
-                    nodes.contains(&self.world.receiver(conn, end)) && nodes.contains(&self.world.receiver(conn, 1 - end))
+                    nodes.contains(&self.world.receiver(conn, end))
+                        && nodes.contains(&self.world.receiver(conn, 1 - end))
                 }
                 _ => false,
             });

@@ -14,8 +14,8 @@ use crate::plants::planted;
 use crate::replica::{Accepted, Replica};
 use crate::role::{Link, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, Promise, RequestId, Seq,
-    SnapshotMeta,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, Promise, RequestId,
+    Seq, SnapshotMeta,
 };
 use std::time::Duration;
 
@@ -297,13 +297,11 @@ impl Replica {
 
     /// Acks what is durable and verified [S4], where that is news.
     pub(crate) fn ack(&mut self) {
-        let durable =
-            if planted(Fault::AckBeforeDurable) { self.log.last().seq } else { self.writes.durable() };
+        let durable = if planted(Fault::AckBeforeDurable) { self.log.last().seq } else { self.writes.durable() };
         match &mut self.role {
             Role::Following(following) => {
                 let Link::Up(conn) = following.link else { return };
-                let verified =
-                    if planted(Fault::AckOfTheLast) { self.log.last().seq } else { following.verified };
+                let verified = if planted(Fault::AckOfTheLast) { self.log.last().seq } else { following.verified };
                 let seq = durable.min(verified);
                 // Every append is answered, also one that brought nothing new: the leader may have been probing. The
                 // first ack of a connection waits until all that was verified is durable.

@@ -19,8 +19,8 @@ use crate::plants::planted;
 use crate::replica::Replica;
 use crate::role::{Follower, Leading, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Promise, Proposal, Refusal,
-    ReplicaId, Seq, Term, Ticket,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Promise, Proposal,
+    Refusal, ReplicaId, Seq, Term, Ticket,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -298,8 +298,7 @@ impl Replica {
     /// Counts the promises, and opens the term or pulls first.
     fn count(&mut self) {
         let own = self.config.replica;
-        let own_counts =
-            |promised_by| self.writes.is_durable(promised_by) || planted(Fault::OwnPromiseBeforeDurable);
+        let own_counts = |promised_by| self.writes.is_durable(promised_by) || planted(Fault::OwnPromiseBeforeDurable);
         let Role::Leading(leading) = &self.role else { return };
         let connected = |replica: &ReplicaId| leading.followers.get(replica).is_some_and(|one| one.conn.is_some());
         let last = self.log.last();

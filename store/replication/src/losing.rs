@@ -105,8 +105,7 @@ impl Replica {
     pub(crate) fn campaign(&self) -> Option<Term> {
         let lost = self.lost.as_ref()?;
         let term = self.state.promise.term;
-        let is_none_of_ours =
-            |heard: Term| if planted(Fault::OnlyThatTerm) { heard != term } else { heard < term };
+        let is_none_of_ours = |heard: Term| if planted(Fault::OnlyThatTerm) { heard != term } else { heard < term };
         let deaf = |replica: ReplicaId| {
             replica == self.config.replica
                 || self

@@ -24,8 +24,8 @@ use crate::plants::planted;
 use crate::reads::Reads;
 use crate::role::{Following, Leading, Link, Role, Stage};
 use crate::{
-    Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, Payload, PeerState, Position, Record, Recovered,
-    RoleView, Seq, SnapshotMeta, Term, Ticket,
+    Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, Payload, PeerState, Position, Record,
+    Recovered, RoleView, Seq, SnapshotMeta, Term, Ticket,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
