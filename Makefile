@@ -35,6 +35,7 @@ build:
 
 unit:
 	$(STEP) "tests" $(CARGO) test --locked --workspace
+	$(STEP) "planted faults" $(CARGO) test --locked -p leasehold-sim --features plants --test planted --test traces
 
 chaos:
 	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e

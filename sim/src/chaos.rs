@@ -200,7 +200,10 @@ impl Cluster {
                 self.annotate_lease(annotation::PAUSED, value);
             }
             Fault::Wipe => {
-                if self.may_be_wiped(pod) && !self.is_a_first_start(self.api.wanted, Some(pod)) {
+                if self.checker.has_room_for_a_volume()
+                    && self.may_be_wiped(pod)
+                    && !self.is_a_first_start(self.api.wanted, Some(pod))
+                {
                     self.kill_running_store(pod, false);
                     self.wipe(pod);
                 }

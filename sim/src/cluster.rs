@@ -205,6 +205,8 @@ pub(crate) struct Cluster {
     pub(crate) snapshots: Vec<Rc<SnapshotMeta>>,
     /// Steps of both cores.
     pub(crate) steps: u64,
+    /// The most leaderships that one settling took.
+    pub(crate) settling_takes: u64,
 }
 
 impl Cluster {
@@ -244,6 +246,7 @@ impl Cluster {
             pods,
             snapshots: Vec::new(),
             steps: 0,
+            settling_takes: 0,
             rng,
             settings,
             trace,

@@ -327,15 +327,15 @@ impl Volume {
                 Item::Install(meta, new) => {
                     state = Some(*new);
                     if meta.position.seq >= base.seq {
-                        let has = base.seq.0 as usize + entries.len();
                         (base, snapshot) = (meta.position, Some(meta.clone()));
-                        if replays_tail && has > meta.position.seq.0 as usize {
-                            // What the old journal had behind the snapshot's sequence.
-                            entries.drain(..entries.len() - (has - meta.position.seq.0 as usize));
-                        } else {
+                        if !replays_tail {
                             entries.clear();
                         }
                     }
+                }
+                // The planted fault: what stands behind the snapshot's sequence, whether or not it follows from it.
+                Item::Entry(entry) if replays_tail && entry.position.seq.0 == base.seq.0 + entries.len() as u64 + 1 => {
+                    entries.push(entry.clone());
                 }
                 Item::Entry(entry) => {
                     let keep = match entry.previous.seq.0.checked_sub(base.seq.0) {
@@ -442,5 +442,24 @@ mod tests {
         assert_eq!(recovered.state.promise.term, Term(3));
         assert!(recovered.entries.is_empty(), "{:?}", recovered.entries);
         assert_eq!(volume.log.last(), Position::new(2, 6));
+    }
+
+    /// The fault that `OldTailIsReplayed` plants: a replica would begin with entries that nobody else has [S8].
+    #[test]
+    fn the_tail_of_an_older_journal_is_dropped_unless_that_fault_is_planted() {
+        let mut volume = Volume::new(ReplicaId(uuid::Uuid::from_u128(1)), 0);
+        write(&mut volume, 1, entries(Position::ZERO, 1, 9));
+        let meta = SnapshotMeta {
+            cluster_id: leasehold_replication::ClusterId(uuid::Uuid::nil()),
+            position: Position::new(2, 6),
+            voters: Voters::none(),
+        };
+        assert!(volume.begin(Ticket(2), [Item::Install(Rc::new(meta), DurableState::EMPTY)].into_iter()));
+        for (replays, last) in [(false, Position::new(2, 6)), (true, Position::new(1, 9))] {
+            let mut volume = volume.clone();
+            let recovered = volume.recover(true, replays, |_| {});
+            assert_eq!(volume.log.last(), last);
+            assert_eq!(recovered.entries.is_empty(), !replays);
+        }
     }
 }

@@ -97,6 +97,12 @@ impl Checker {
         self.opened.len()
     }
 
+    /// May there be one more volume?
+    pub(crate) fn has_room_for_a_volume(&self) -> bool {
+        // Some are left for those that empty themselves.
+        self.snapshots.len() < 56
+    }
+
     /// A new volume. At most 64 of them in a run.
     pub(crate) fn add_volume(&mut self, replica: ReplicaId) -> usize {
         assert!(self.snapshots.len() < 64, "a run has at most 64 volumes");

@@ -78,6 +78,8 @@ pub struct Summary {
     pub terms: u64,
     /// Leaderships that sidecars wrote into the Lease.
     pub takes: u64,
+    /// The most leaderships that one settling took.
+    pub settling_takes: u64,
     /// How long it took to settle after everything was healed.
     pub settled: Duration,
     /// The lines of the trace, if it was asked for.
@@ -147,6 +149,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
             committed: cluster.checker.applied_seq().0,
             terms: cluster.checker.terms_opened() as u64,
             takes: cluster.api.takes,
+            settling_takes: cluster.settling_takes,
             settled,
             trace: cluster.trace.into_lines(),
         }),

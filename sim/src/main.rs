@@ -96,9 +96,11 @@ fn exhaust(arguments: &Arguments) -> ExitCode {
 
 fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary, leasehold_sim::Failure> {
     if let Some(base) = base {
-        return base
-            .mix(seed, arguments.plant)
-            .map(|settled| Summary { terms: u64::from(settled), ..Summary::default() });
+        return base.mix(seed, arguments.plant).map(|burnt| Summary {
+            terms: u64::from(burnt.is_some()),
+            settling_takes: burnt.unwrap_or_default(),
+            ..Summary::default()
+        });
     }
     if arguments.walks {
         let walk = small::walk(seed, arguments.plant)?;
@@ -139,6 +141,7 @@ fn play(arguments: &Arguments) -> ExitCode {
                 sum.committed += summary.committed;
                 sum.strong_reads += summary.strong_reads;
                 sum.terms += summary.terms;
+                sum.settling_takes = sum.settling_takes.max(summary.settling_takes);
                 slowest = slowest.max((summary.settled, seed));
                 summary.trace.iter().for_each(|line| println!("{line}"));
                 if arguments.seeds == 1 {
@@ -161,7 +164,8 @@ fn play(arguments: &Arguments) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     println!(
         "{ran} seeds, {failures} failed; {} steps, {} writes acknowledged, {} strong reads, {} entries committed, {} terms; \
-         {:.0} steps/s, {:.1} seeds/s; slowest to settle: {:.1} s (seed {})",
+         {:.0} steps/s, {:.1} seeds/s; slowest to settle: {:.1} s (seed {}), \
+         at most {} terms for it",
         sum.steps,
         sum.acknowledged,
         sum.strong_reads,
@@ -170,7 +174,8 @@ fn play(arguments: &Arguments) -> ExitCode {
         sum.steps as f64 / seconds,
         ran as f64 / seconds,
         slowest.0.as_secs_f64(),
-        slowest.1
+        slowest.1,
+        sum.settling_takes
     );
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

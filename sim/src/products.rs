@@ -89,11 +89,11 @@ impl Base {
         }
     }
 
-    /// Tries the mix of this number. True: there had to be a leader, and there was.
+    /// Tries the mix of this number. How many terms it cost; none where there need not be a leader.
     ///
     /// # Errors
     /// What was wrong.
-    pub fn mix(&self, number: u64, plant: Option<Plant>) -> Result<bool, Failure> {
+    pub fn mix(&self, number: u64, plant: Option<Plant>) -> Result<Option<u64>, Failure> {
         let _planted = Planted::new(plant);
         let mix = Mix::new(number);
         let mut cluster = self.cluster.clone();
@@ -101,7 +101,7 @@ impl Base {
         let judged = catch_unwind(AssertUnwindSafe(|| cluster.endure(&mix)));
         let wrong = match (cluster.checker.take_violation(), judged) {
             (Some(what), _) | (None, Ok(Err(what))) => what,
-            (None, Ok(Ok(()))) => return Ok(mix.must_settle()),
+            (None, Ok(Ok(burnt))) => return Ok(burnt),
             (None, Err(_)) => "a core panicked".to_owned(),
         };
         let what = format!("mix {number}, {mix:?}: {wrong}");
@@ -110,7 +110,7 @@ impl Base {
 }
 
 impl Cluster {
-    fn endure(&mut self, mix: &Mix) -> Result<(), String> {
+    fn endure(&mut self, mix: &Mix) -> Result<Option<u64>, String> {
         // The leader is pod-0 in every mix: hand it over first where it is not.
         let forever = self.now + Duration::from_secs(1_000_000);
         let lease_duration = self.settings.lease_duration;
@@ -146,7 +146,7 @@ impl Cluster {
         }
         if !mix.must_settle() {
             self.run_until(self.now + 4 * lease_duration);
-            return Ok(());
+            return Ok(None);
         }
         // What was done has not been seen by anybody yet.
         self.run_until(self.now + Duration::from_secs(3));
@@ -154,6 +154,8 @@ impl Cluster {
         if mix.api_gone {
             self.run_until(back - Duration::from_millis(1));
             during = self.steady_leader(mix, false).ok();
+            // What was edited is seen only now.
+            self.run_until(back + Duration::from_secs(3));
         }
         let after = self.becomes_steady(mix)?;
         if let (Some(during), Some(after)) = (during, after)
@@ -172,7 +174,7 @@ impl Cluster {
         if burnt > TERMS_MAX {
             return Err(format!("liveness: {burnt} terms were burnt"));
         }
-        Ok(())
+        Ok(Some(burnt))
     }
 
     fn becomes_steady(&mut self, mix: &Mix) -> Result<Option<(usize, u64)>, String> {

@@ -14,6 +14,9 @@ use leasehold_replication::{Input, Phase, Term};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// So many leaderships may be written until everything is settled, however bad it was before.
+const TAKES_MAX: u64 = 40;
+
 impl Cluster {
     /// Chaos, then order, then a few single faults to a cluster that is well. Returns how long the first settling took,
     /// or who waits for what.
@@ -104,13 +107,16 @@ impl Cluster {
 
     /// Runs until settled. Returns how long it took, or who waits for what.
     pub(crate) fn settle(&mut self, what: &str) -> Result<Duration, String> {
-        let begin = self.now;
+        let (begin, takes) = (self.now, self.api.takes);
         let bound = Duration::from_secs(40) + 4 * self.settings.lease_duration + 2 * self.settings.grace;
         while !self.checker.is_violated() {
             let why = match self.unsettled() {
                 None => match self.write_once() {
                     true => match self.read_everywhere() {
-                        None => return Ok(self.now - begin),
+                        None => {
+                            self.settling_takes = self.settling_takes.max(self.api.takes - takes);
+                            return self.costs_few_terms(what).map(|()| self.now - begin);
+                        }
                         Some(why) => why,
                     },
                     false => "a write is not acknowledged".to_owned(),
@@ -123,6 +129,15 @@ impl Cluster {
             self.run_until(self.now + Duration::from_millis(50));
         }
         Ok(self.now - begin)
+    }
+
+    fn costs_few_terms(&self, what: &str) -> Result<(), String> {
+        let took = self.settling_takes;
+        if took > TAKES_MAX {
+            Err(format!("liveness: {what}: {took} leaderships until it was settled"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Nothing may change while nothing happens.

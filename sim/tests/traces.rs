@@ -158,3 +158,19 @@ fn a_volume_that_is_marked_bootstrapping_opens_for_writes() {
         stage
     });
 }
+
+/// The Lease is gone, or the API server, or the sidecar: role.json names nobody [L11].
+#[test]
+fn a_leader_that_stops_because_nobody_is_named_is_a_leader_less() {
+    let leads_on = |plant| {
+        let mut stage = Stage::new(3, 8, plant);
+        stage.lead(0, &[1, 2]);
+        stage.among(&[0, 1, 2]);
+        stage.tell_nobody(0);
+        let leads = stage.leads(0);
+        stage.verdict().unwrap();
+        leads
+    };
+    assert!(leads_on(None));
+    assert!(!leads_on(Some(Plant::Replication(Fault::MissingLeaseStops))), "the fault is not found");
+}

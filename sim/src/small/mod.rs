@@ -18,6 +18,7 @@
 mod journal;
 mod judge;
 mod lease;
+mod post;
 mod prints;
 mod search;
 mod stage;
