@@ -35,7 +35,7 @@ enum How {
 
 const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::ToldBeforeDurable), Large(0)),
-    (Plant::Shell(Shell::PageCacheIsDurable), Long(5)),
+    (Plant::Shell(Shell::PageCacheIsDurable), Long(1)),
     (Plant::Shell(Shell::PromiseLost), Large(1)),
     (Plant::Shell(Shell::WipedKeepsIdentity), Large(72)),
     (Plant::Shell(Shell::OldTailIsReplayed), Trace),
@@ -68,8 +68,8 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::MissingLeaseStops), Trace),
     (Plant::Replication(R::LastVotersLeave), Large(8)),
     (Plant::Replication(R::UnaskedHeartbeatsConfirm), Large(134)),
-    (Plant::Election(E::NeedTermByOthers), Mix(11241)),
-    (Plant::Election(E::NoOffLeaseBeforeRead), Large(0)),
+    (Plant::Election(E::NeedTermByOthers), Mix(11497)),
+    (Plant::Election(E::NoOffLeaseBeforeRead), Large(20)),
     (Plant::Election(E::SameTermOfAnotherCounts), Mix(3528)),
     (Plant::Election(E::DeafWatchIsBelieved), Plain(0)),
     (Plant::Election(E::AbsurdTermIsBelieved), Large(13)),

@@ -119,6 +119,7 @@ impl Api {
             read_timeout: Duration::from_millis(200),
             watchers_max: 2,
             watch_stall_max: Duration::from_millis(200),
+            ..Config::default()
         };
         let routes = routes(handle.clone(), config, Metrics::new());
         Api { routes, handle, server: parts, task }
