@@ -217,3 +217,28 @@ fn a_follower_that_is_stuck_is_not_flooded_with_rounds() {
     assert!(cluster.sent.len() - before > 5000, "each read was served by a round of its own");
     assert!(beats(&cluster) < 100, "db-2 was sent {} heartbeats", beats(&cluster));
 }
+
+#[test]
+fn a_new_leader_answers_no_strong_read_before_an_entry_of_its_own_term_is_committed() {
+    let mut cluster = Cluster::started(3);
+    cluster.run(500 * MS);
+    cluster.write(0, "acknowledged");
+    assert!(cluster.has(0, "acknowledged") && !cluster.has(1, "acknowledged"), "the followers know of no commit yet");
+    cluster.kill(0);
+    // The new leader's first entry is not acked, only its heartbeats are echoed.
+    cluster.hold = Some(|node, input| {
+        node == 1 && matches!(input, Input::Frame { frame: Frame { body: Body::Ack { .. }, .. }, .. })
+    });
+    cluster.lead(1, 2);
+    cluster.run_until("the first entry is on its way", |c| c.positions()[1].term == Term(2));
+    cluster.read(1, 1);
+    cluster.read(2, 1);
+    cluster.run(300 * MS);
+    assert_eq!((cluster.answer(1, 1), cluster.answer(2, 1)), (None, None), "what was acknowledged is not known here");
+    cluster.release();
+    cluster.run_until("answered", |c| c.answer(1, 1).is_some() && c.answer(2, 1).is_some());
+    for node in [1, 2] {
+        assert!(cluster.answer(node, 1).unwrap().unwrap() >= cluster.seq_of(0, "acknowledged"));
+        assert!(cluster.has(node, "acknowledged"));
+    }
+}
