@@ -155,11 +155,11 @@ impl Cluster {
             Fault::PowerLoss => self.lose_power(pod),
             Fault::KillAll => (0..self.pods.len()).for_each(|pod| self.kill_running_store(pod, false)),
             Fault::PowerLossOfAll => (0..self.pods.len()).for_each(|pod| self.lose_power(pod)),
-            Fault::FreezeStore | Fault::FreezeLeader => self.pods[pod].store.frozen_until = until,
-            Fault::FreezeSidecar => self.pods[pod].sidecar.frozen_until = until,
+            Fault::FreezeStore | Fault::FreezeLeader => self.freeze_store(pod, until),
+            Fault::FreezeSidecar => self.freeze_sidecar(pod, until),
             Fault::FreezePod => {
-                self.pods[pod].store.frozen_until = until;
-                self.pods[pod].sidecar.frozen_until = until;
+                self.freeze_store(pod, until);
+                self.freeze_sidecar(pod, until);
             }
             Fault::CutLink | Fault::CutOneWay => {
                 let other = self.some_pod();
@@ -293,6 +293,17 @@ impl Cluster {
     /// Nothing goes wrong from the beginning, and nobody writes.
     pub(crate) fn calm(&mut self) {
         self.chaos.on = false;
+    }
+
+    /// A shorter stop within a longer one does not end it: what came meanwhile waits for the longer one's end.
+    fn freeze_store(&mut self, pod: usize, until: Duration) {
+        let frozen = &mut self.pods[pod].store.frozen_until;
+        *frozen = until.max(*frozen);
+    }
+
+    fn freeze_sidecar(&mut self, pod: usize, until: Duration) {
+        let frozen = &mut self.pods[pod].sidecar.frozen_until;
+        *frozen = until.max(*frozen);
     }
 
     /// That process ends, and is not started again.
