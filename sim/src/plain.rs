@@ -97,6 +97,9 @@ impl Cluster {
     }
 
     fn unsettled_plain(&self) -> Option<String> {
+        if let Some(pod) = self.pods.iter().find(|pod| pod.terminating) {
+            return Some(format!("{} is still to end", pod.name));
+        }
         let leaders: Vec<usize> = (0..self.pods.len()).filter(|pod| self.publishes_leader(*pod)).collect();
         let [leader] = leaders[..] else { return Some(format!("leaders: {leaders:?}")) };
         let named = |pod: &crate::cluster::Pod| {
@@ -106,7 +109,11 @@ impl Cluster {
         if let Some(pod) = self.pods.iter().find(|pod| !pod.sidecar.is_up() || named(pod) != own) {
             return Some(format!("{} names {:?}, the leader says {own:?}", pod.name, named(pod)));
         }
-        let is_true = self.api.lease().is_some_and(|lease| lease.body.holder.as_ref() == Some(&self.pods[leader].name));
+        let lease = self.api.lease();
+        if lease.is_some_and(|lease| lease.body.preferred_holder().is_some()) {
+            return Some("a switchover that was asked for before the healing is not over".to_owned());
+        }
+        let is_true = lease.is_some_and(|lease| lease.body.holder.as_ref() == Some(&self.pods[leader].name));
         (!is_true).then(|| format!("the Lease is not true: {}", crate::lease::describe(self.api.lease())))
     }
 }
