@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use leasehold_e2e::{bench, chaos, cluster, conformance, demo};
+use leasehold_e2e::{bench, chaos, cluster, conformance, demo, service};
 
 /// A Leasehold cluster of processes on this machine.
 #[derive(Debug, Parser)]
@@ -26,6 +26,9 @@ enum Command {
     Chaos(chaos::Chaos),
     /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
     Conformance(conformance::Conformance),
+    /// Write through a Service of a real Kubernetes, as clients do that keep their connections (for the tests there).
+    #[command(hide = true)]
+    Writers(service::Writers),
     /// Wait for the harness's end, and clean up after it (started by the harness).
     #[command(hide = true)]
     Guard {
@@ -62,6 +65,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Bench { bench } => bench::run(bench).await?,
             Command::Chaos(args) => return chaos::run(args).await,
             Command::Conformance(args) => return conformance::run(args).await,
+            Command::Writers(args) => service::run(args).await?,
             Command::Guard { .. } => {}
         }
         Ok(ExitCode::SUCCESS)

@@ -8,15 +8,20 @@
 //!
 //! Everything else is a failed request: no connection where the endpoints say there is one, a connection that breaks with
 //! a request on it, an answer that is not 2xx.
+//!
+//! On a real Kubernetes the endpoints are one address, the Service's own, and kube-proxy does the rest: `e2e writers`.
 
 use std::{
     collections::VecDeque,
+    fs::File,
+    io::Write as _,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, ensure};
@@ -54,6 +59,69 @@ struct Shared {
     history: History,
     over: AtomicBool,
     seen: Mutex<Seen>,
+    /// Where each outcome is told as it comes.
+    log: Option<Mutex<File>>,
+}
+
+impl Shared {
+    fn new(history: &History, log: Option<File>) -> Arc<Shared> {
+        let (over, seen, log) = (AtomicBool::new(false), Mutex::default(), log.map(Mutex::new));
+        Arc::new(Shared { history: history.clone(), over, seen, log })
+    }
+
+    /// One line: a word, microseconds since 1970, what there is to say.
+    fn tell(&self, word: &str, what: &str) {
+        let Some(log) = &self.log else { return };
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+        if let Err(error) = writeln!(lock(log), "{word} {at} {}", what.replace('\n', " ")) {
+            eprintln!("e2e: the log of the writers: {error}");
+        }
+    }
+}
+
+/// Writes through a Service of a real Kubernetes until a file says that it is enough.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Writers {
+    /// The Service's address and port
+    #[arg(long, value_name = "ADDRESS")]
+    service: SocketAddr,
+    /// How many clients write, each with a connection that it keeps
+    #[arg(long, default_value_t = 6)]
+    clients: u16,
+    /// Gets a line for each write: `acknowledged MICROSECONDS ID`, `failed MICROSECONDS WHY`
+    #[arg(long, value_name = "FILE")]
+    log: PathBuf,
+    /// The end, once this file exists
+    #[arg(long, value_name = "FILE")]
+    until: PathBuf,
+}
+
+/// Runs them; each outcome is in the log, and the sums are printed at the end.
+///
+/// # Errors
+/// The log cannot be written, or a client died.
+pub async fn run(args: Writers) -> anyhow::Result<()> {
+    let log = File::create(&args.log).with_context(|| format!("{}", args.log.display()))?;
+    let shared = Shared::new(&History::default(), Some(log));
+    let (_keep, endpoints) = watch::channel(vec![(0, args.service)]);
+    let clients = Clients { tasks: spawn_clients(&shared, &endpoints, args.clients), shared };
+    while !args.until.exists() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let report = clients.stop().await?;
+    println!(
+        "{} writes acknowledged, {} failed, {} connections closed politely, the slowest request {} ms",
+        report.acknowledged,
+        report.failures.len(),
+        report.reconnected,
+        report.slowest.as_millis()
+    );
+    Ok(())
+}
+
+fn spawn_clients(shared: &Arc<Shared>, endpoints: &watch::Receiver<Vec<(u16, SocketAddr)>>, count: u16) -> JoinSet<()> {
+    let client = |number| Client { number, endpoints: endpoints.clone(), shared: shared.clone(), connection: None };
+    (0..count).map(|number| client(number).run()).collect()
 }
 
 #[derive(Debug, Default)]
@@ -81,10 +149,9 @@ pub struct Report {
 impl Clients {
     /// Starts `clients` clients, spread over the pods.
     pub fn start(cluster: &Cluster, history: &History, clients: u16) -> Clients {
-        let shared = Shared { history: history.clone(), over: AtomicBool::new(false), seen: Mutex::default() };
-        let shared = Arc::new(shared);
-        let mut tasks = JoinSet::new();
+        let shared = Shared::new(history, None);
         let (sender, endpoints) = watch::channel(Vec::new());
+        let mut tasks = spawn_clients(&shared, &endpoints, clients);
         let stores: Vec<_> = (0..16).map(|i| (i, cluster.pod_name(i), cluster.store(i))).collect();
         let api = cluster.api().reader();
         let looking = shared.clone();
@@ -113,10 +180,6 @@ impl Clients {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         });
-        for number in 0..clients {
-            let client = Client { number, endpoints: endpoints.clone(), shared: shared.clone(), connection: None };
-            tasks.spawn(client.run());
-        }
         Clients { shared, tasks }
     }
 
@@ -217,6 +280,7 @@ impl Client {
         let failure = match told {
             Told::Acknowledged { pod, sequence } => {
                 history.acknowledged(pod, id, Some(person.clone()), sequence);
+                self.shared.tell("acknowledged", id);
                 let mut seen = lock(&self.shared.seen);
                 seen.acknowledged.push(Instant::now());
                 seen.slowest = seen.slowest.max(took);
@@ -236,7 +300,9 @@ impl Client {
             }
         };
         self.connection = None;
-        lock(&self.shared.seen).failures.push(format!("after {took:?}: {failure}"));
+        let failure = format!("after {took:?}: {failure}");
+        self.shared.tell("failed", &failure);
+        lock(&self.shared.seen).failures.push(failure);
     }
 
     async fn write(&mut self, method: &Method, id: &str, person: &Value) -> Told {

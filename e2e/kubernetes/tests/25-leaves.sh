@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# Pods that leave as planned, as clients of the Services see it: each keeps its connection and sends one write after the
+# other, half of them through the leader's Service and half through the one of all ready pods. No write may fail.
+#   LEAVES=20 UPDATES=3 make e2e ARGS=25-leaves
+
+service_ip() { k get service "$RELEASE-$1" -o jsonpath='{.spec.clusterIP}'; }
+service_log() { cat "$results"/service-{leader,read}.log 2>/dev/null; }
+service_marks() { [ "$(service_log | grep -c '^acknowledged')" -gt "$1" ]; }
+service_goes_on() {
+  local have
+  have=$(service_log | grep -c '^acknowledged')
+  wait_for "writes through the Services to go on" 60 service_marks "$((have + 50))"
+}
+
+# The clients run in a node's network: kube-proxy is there.
+service_writers_start() {
+  local which
+  rm -f "$results"/service-*
+  for which in leader read; do
+    "$cluster" node 1 "$E2E" writers --service "$(service_ip $which):8089" --clients 3 --log "$results/service-$which.log" \
+      --until "$results/service-stop" >"$results/service-$which.txt" 2>&1 &
+  done
+  service_goes_on
+}
+service_writers_stop() {
+  local which
+  touch "$results/service-stop"
+  wait
+  service_log | awk '$1 == "acknowledged" {print $3}' >>"$results/acknowledged"
+  for which in leader read; do say "$RELEASE-$which: $(cat "$results/service-$which.txt")"; done
+}
+# pause_since MICROSECONDS: the longest time without an acknowledged write since then, in ms
+pause_since() {
+  service_log | awk -v from="$1" '$1 == "acknowledged" && $2 >= from {print $2}' | sort -n |
+    awk -v last="$1" '$1 - last > gap {gap = $1 - last} {last = $1} END {printf "%d", gap / 1000}'
+}
+
+# leave KIND: once
+leave() {
+  local old uid
+  old=$(holder)
+  case $1 in
+  deletion)
+    uid=$(uid_of "$old")
+    k delete pod "$old" --wait=false >/dev/null
+    wait_for "$old to come back" 120 replaced "$old" "$uid"
+    ;;
+  switchover) k exec "$old" -c sidecar -- sidecar switchover >"$results/switchover.txt" 2>&1 || { cat "$results/switchover.txt"; return 1; } ;;
+  update)
+    k rollout restart statefulset "$cluster_name" >/dev/null
+    k rollout status statefulset "$cluster_name" --timeout=300s >/dev/null
+    ;;
+  esac
+  settle
+}
+leaves() { # leaves KIND TIMES: pauses of writes, and moves of the leadership
+  local kind=$1 began before most=0 _ pauses=()
+  for _ in $(seq "$2"); do
+    began=${EPOCHREALTIME/[.,]/} before=$(term)
+    leave "$kind" || return 1
+    service_goes_on
+    pauses+=("$(pause_since "$began")")
+    [ $(($(term) - before)) -le "$most" ] || most=$(($(term) - before))
+  done
+  mapfile -t pauses < <(printf '%s\n' "${pauses[@]}" | sort -n)
+  say "$2 of $kind: longest pause of writes median ${pauses[$(($2 / 2))]} ms, worst ${pauses[-1]} ms; at most $most moves of the leadership"
+}
+
+no_write_fails_when_pods_leave_as_planned() {
+  local kind failed
+  helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --set followerWrites=forward --wait --timeout 300s >"$results/upgrade.txt" 2>&1
+  settle
+  service_writers_start
+  # Subshells: the clients are ended in every case.
+  (for kind in deletion switchover; do leaves $kind "${LEAVES:-3}"; done && leaves update "${UPDATES:-1}") || kind=broken
+  service_writers_stop
+  [ "$kind" != broken ]
+  failed=$(service_log | grep -c '^failed' || true)
+  service_log | sed -n 's/^failed [0-9]* /failed: /p' | head -n 20 | sed 's/^/     /'
+  say "$failed of $(service_log | wc -l) writes failed"
+  [ "$failed" = 0 ]
+  helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --wait --timeout 300s >"$results/upgrade.txt" 2>&1
+  verify
+}
+
+if [ -n "$cluster" ] && [ -x "${E2E:-}" ]; then scenario no_write_fails_when_pods_leave_as_planned; fi
