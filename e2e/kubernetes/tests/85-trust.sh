@@ -134,7 +134,7 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
   local token reader code expected url=https://localhost:8089
   certificates
   # --wait is the test that the kubelet's probes go on: the pods become ready.
-  timed "upgraded" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true
+  timed "upgraded" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect
   wait_for "the rollout" 240 k rollout status statefulset "$cluster_name" --timeout=5s
   token=$(k get secret "$RELEASE-api-tokens" -o jsonpath='{.data.write}' | base64 -d)
   reader=$(k get secret "$RELEASE-api-tokens" -o jsonpath='{.data.read}' | base64 -d)
@@ -146,6 +146,10 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
     shift
     [ "$(code_of "$@")" = "$code" ] || { say "not $code but $(code_of "$@"): ${*:1:1}"; return 1; }
   done
+  # A redirect names the leader's pod as its certificate does: curl follows it.
+  code=$(in_pod "$(a_follower)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert /etc/leasehold-trust/api-tls/ca.crt \
+    --location-trusted -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"firstName": "Redirected"}' $url/persons)
+  [ "$code" = 201 ] || { say "a redirected write: $code"; return 1; }
   [ "$(in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://localhost:8089/healthz)" = 000 ] ||
     { say "plain HTTP is answered"; return 1; }
   timed "helm test" quietly helm-test-tls helm test "$RELEASE" -n "$NAMESPACE" --timeout 60s --logs

@@ -300,7 +300,10 @@ impl Forwarding {
             return None;
         }
         let Target::There { address, .. } = self.target() else { return None };
-        let location = HeaderValue::from_str(&url(self.shared.config.way.scheme(), &address, &parts.uri)).ok()?;
+        let scheme = self.shared.config.way.scheme();
+        let claim = self.shared.handle.status()?.following.clone()?;
+        let host = if scheme == "https" { by_name(&address, &claim.peer_address) } else { address };
+        let location = HeaderValue::from_str(&url(scheme, &host, &parts.uri)).ok()?;
         let mut response = Response::new(Bytes::new().into());
         *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
         response.headers_mut().insert(LOCATION, location);
@@ -386,6 +389,15 @@ fn is_not_done(code: Code) -> bool {
         code,
         Code::NotLeader | Code::NoLeader | Code::Recovering | Code::NoMajority | Code::Overwritten | Code::Stopping
     )
+}
+
+/// A certificate has names, and a pod's address for clients may be its IP: the name by which replicas reach the pod, with
+/// the port for clients.
+pub(super) fn by_name(address: &str, peer_address: &str) -> String {
+    match (peer_address.rsplit_once(':'), address.rsplit_once(':')) {
+        (Some((host, _)), Some((_, port))) => format!("{host}:{port}"),
+        _ => address.to_owned(),
+    }
 }
 
 fn url(scheme: &str, address: &str, uri: &Uri) -> String {

@@ -164,6 +164,15 @@ async fn by_default_a_follower_refuses_and_by_redirect_it_says_where_to_go() {
     }
 }
 
+#[test]
+fn a_redirect_to_https_names_the_pod_as_its_certificate_does() {
+    let peer = "db-1.db-service.ns.svc.cluster.local:8090";
+    assert_eq!(forward::by_name("10.1.2.3:8089", peer), "db-1.db-service.ns.svc.cluster.local:8089");
+    assert_eq!(forward::by_name("[fd00::7]:8443", peer), "db-1.db-service.ns.svc.cluster.local:8443");
+    assert_eq!(forward::by_name("127.0.0.1:8089", "[::1]:8090"), "[::1]:8089");
+    assert_eq!(forward::by_name("db-1", peer), "db-1", "without a port there is nothing to join");
+}
+
 #[tokio::test]
 async fn a_request_that_was_sent_on_once_is_not_sent_on_again() {
     let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
