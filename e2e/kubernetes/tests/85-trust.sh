@@ -87,7 +87,7 @@ the_key_is_changed_while_clients_write() {
 an_upgrade_keeps_the_key() {
   local before
   before=$(key_file current)
-  upgrade --set podAnnotations.trust=1
+  upgrade --set-string podAnnotations.trust=1
   settle
   [ -n "$before" ] && [ "$(key_file current)" = "$before" ] || { say "the key changed"; return 1; }
   verify
