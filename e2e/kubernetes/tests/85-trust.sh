@@ -10,8 +10,8 @@ all_know() { # all_know COUNT: every pod has read its Secret and knows so many k
   for i in $(seq 0 $(($(members) - 1))); do [ "$(keys_of "$(pod "$i")")" = "$1" ] || return 1; done
 }
 key_file() { k get secret "$key_secret" -o jsonpath="{.data.$1}"; }
-upgrade() { # upgrade ARGS...: and every pod is of the new revision
-  helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" "$@" --wait --timeout 300s >"$results/upgrade.txt" 2>&1 ||
+upgrade() { # upgrade ARGS...: and every pod is of the new revision. They drain quickly: there are many of these
+  helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --set drainMinSeconds=1 "$@" --wait --timeout 300s >"$results/upgrade.txt" 2>&1 ||
     { cat "$results/upgrade.txt"; return 1; }
 }
 
