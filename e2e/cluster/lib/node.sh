@@ -87,6 +87,8 @@ seccompDefault: true
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}
 nodeStatusUpdateFrequency: 5s
+# How soon a pod sees that its Secret changed. The default, 1m, only makes the tests wait.
+syncFrequency: 15s
 maxPods: 40
 registerNode: true
 serializeImagePulls: false
