@@ -16,6 +16,7 @@
 //! Decisions live in the state machine. Here is only what it cannot know: who waits for which answer, and which of the
 //! volume's files belongs to which connection.
 
+mod effects;
 mod intake;
 mod readers;
 mod transitions;
@@ -25,13 +26,11 @@ mod waiters;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_contract::StatusFile;
 use leasehold_replication::{
-    ClusterId, Config, ConnId, Effect, Entry, Incarnation, Input, Payload, PeerState, Position, Proposal, Recovered,
-    Replica, ReplicaId, SnapshotMeta, Status, Term, Voters,
+    ClusterId, Config, Incarnation, Input, PeerState, Proposal, Recovered, Replica, ReplicaId, Status, Voters,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -41,7 +40,7 @@ use tracing::{error, info, warn};
 use crate::documents::Documents;
 use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::journal::{Journal, JournalEvent};
-use crate::peer::{PeerEvent, Peers, SnapshotOut};
+use crate::peer::{PeerEvent, Peers};
 use crate::role::{self, RoleReceiver};
 use crate::status;
 use intake::{Intake, Kept};
@@ -362,141 +361,6 @@ impl Driver {
         while let Some(input) = self.brought_about.pop_front() {
             for effect in self.replica.step(self.begun.elapsed(), input) {
                 self.carry_out(effect);
-            }
-        }
-    }
-
-    // ---- effects
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Persist { ticket, records } => {
-                if let Err(error) = self.journal.append(ticket, records) {
-                    error!(%error, "the journal takes nothing: this replica ends");
-                    self.brought_about.push_back(Input::PersistFailed);
-                }
-            }
-            Effect::InstallSnapshot { ticket, conn, meta, state } => {
-                let snapshot = self.intake.take(conn).expect("only what was just received is installed");
-                info!(position = %meta.position, "installing a snapshot of the leader");
-                self.documents = snapshot.documents.clone();
-                self.voters = meta.voters;
-                self.waiters.skip_to(meta.position.seq);
-                if let Err(error) = self.journal.install(ticket, snapshot, state) {
-                    error!(%error, "the journal takes nothing: this replica ends");
-                    self.brought_about.push_back(Input::PersistFailed);
-                }
-                self.handle.restore(&self.documents);
-            }
-            Effect::Apply { entries } => self.apply(&entries),
-            Effect::Accepted { id, position } => self.waiters.accepted(id, position),
-            Effect::Rejected { id, reason } => self.waiters.rejected(id, reason),
-            Effect::ReadReady { upto } => self.readers.answered(upto, Ok(())),
-            Effect::ReadRefused { upto, reason } => self.readers.answered(upto, Err(reason)),
-            Effect::Dial { conn, peer_address, hello } => self.peers.dial(conn, peer_address, hello),
-            Effect::Answer { conn, answer } => {
-                if !self.peers.answer(conn, answer) {
-                    self.spoil(conn);
-                }
-            }
-            Effect::Send { conn, frame } => {
-                if !self.peers.send(conn, frame) {
-                    self.spoil(conn);
-                }
-            }
-            Effect::SendSnapshot { conn, term, incarnation, position } => {
-                self.send_snapshot(conn, term, incarnation, position);
-            }
-            Effect::KeepPiece { conn, piece } => {
-                let room = self.peers.take_room();
-                if !self.intake.keep(conn, piece, room) {
-                    self.spoil(conn);
-                }
-            }
-            Effect::Close { conn } => {
-                self.peers.close(conn);
-                self.intake.forget(conn);
-            }
-            Effect::Invite { name, peer_address, claim } => self.peers.invite(name, peer_address, claim),
-            Effect::AnswerInvite { request, answer } => self.peers.answer_invite(request, answer),
-            Effect::AskState { name, peer_address } => self.peers.ask_state(name, peer_address),
-            Effect::WipeVolume { winner } => {
-                warn!(%winner, "another bootstrap won: this volume is emptied");
-                self.wiping = Some(winner);
-                if let Err(error) = self.journal.wipe() {
-                    self.wiping = None;
-                    error!(%error, "the volume cannot be emptied");
-                }
-            }
-            Effect::Fail { reason } => {
-                // The end waits until the volume is empty, if it is being emptied.
-                if self.wiping.is_none() {
-                    self.end.get_or_insert(End::Failed { reason });
-                }
-            }
-            Effect::Report { what } => error!(what, "the log of a replica is at odds with what was committed"),
-        }
-    }
-
-    /// Ends a connection that is of no more use, and tells the state machine.
-    fn spoil(&mut self, conn: ConnId) {
-        self.peers.close(conn);
-        self.intake.forget(conn);
-        self.brought_about.push_back(Input::Closed { conn });
-    }
-
-    fn apply(&mut self, entries: &[Entry]) {
-        let mut answers = Vec::new();
-        for entry in entries {
-            let mut changes = Vec::new();
-            let answer = match &entry.payload {
-                Payload::Command(command) => Some(self.documents.apply(entry.position, command, &mut changes)),
-                Payload::Voters(voters) => {
-                    self.voters = voters.clone();
-                    self.documents.skip(entry.position);
-                    None
-                }
-                Payload::Empty => {
-                    self.documents.skip(entry.position);
-                    None
-                }
-            };
-            self.handle.note(entry.position, changes);
-            self.waiters.applied(entry.position, answer, &mut answers);
-        }
-        // Shown before anybody is answered: who was answered reads what he wrote.
-        self.handle.set_documents(&self.documents);
-        self.handle.tell();
-        for (reply, answer) in answers {
-            let _ = reply.send(answer); // who gave up does not wait
-        }
-    }
-
-    fn take_snapshot(&mut self) {
-        let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };
-        let position = self.documents.applied();
-        let meta = SnapshotMeta { cluster_id, position, voters: self.voters.clone() };
-        if self.journal.take_snapshot(meta, self.documents.clone()) {
-            info!(%position, "taking a snapshot");
-        }
-    }
-
-    fn send_snapshot(&mut self, conn: ConnId, term: Term, incarnation: Incarnation, position: Position) {
-        match self.journal.open_snapshot() {
-            Ok(Some(file)) => {
-                info!(?conn, position = %file.position(), bytes = file.length_bytes(), "sending a snapshot");
-                let piece = Arc::new(move |offset| file.piece(offset));
-                if !self.peers.send_snapshot(conn, SnapshotOut { piece, term, incarnation }) {
-                    self.spoil(conn);
-                }
-            }
-            Ok(None) => {
-                error!(%position, "there is no snapshot to send");
-                self.spoil(conn);
-            }
-            Err(error) => {
-                error!(%position, %error, "the snapshot cannot be opened");
-                self.spoil(conn);
             }
         }
     }
