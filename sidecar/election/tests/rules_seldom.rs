@@ -166,8 +166,7 @@ fn versions_that_are_no_numbers_are_never_taken_for_old_ones() {
         assert!(!version(one).is_older_than(&version(other)), "{one} {other}");
     }
     let named = |lease: Lease, text: &str| Lease { version: version(text), ..lease };
-    let mut desk =
-        Desk::seeing(Some(named(lease(1, Some(("db-1", 0xb)), 7), "xyz")), following(7, 0xb, "db-1"));
+    let mut desk = Desk::seeing(Some(named(lease(1, Some(("db-1", 0xb)), 7), "xyz")), following(7, 0xb, "db-1"));
     desk.watch(Some(named(lease(1, Some(("db-2", 0xc)), 8), "abc")));
     desk.follows("db-2", 8);
 }
