@@ -82,6 +82,17 @@ fn an_edit_by_hand_that_stands_in_the_old_role_file_does_not_hide_the_leader() {
     desk.follows("db-1", 7);
 }
 
+#[test]
+fn an_app_that_says_it_hands_over_what_it_does_not_lead_moves_no_lease() {
+    let hand_over = Some(HandOver { to: Some("db-2".into()), incarnation: Some(id(0xc)) });
+    let app = AppStatus { hand_over, ..following(7, 0xb, "db-1") };
+    for seen in [None, Some(lease(1, None, 7)), Some(lease(1, Some(("db-1", 0xb)), 7))] {
+        let mut desk = Desk::seeing(seen, app.clone());
+        desk.pass(secs(9));
+        desk.writes_nothing();
+    }
+}
+
 // The last term.
 
 #[test]

@@ -223,6 +223,20 @@ fn a_replica_whose_disk_failed_refuses_everybody_and_wants_nothing_more() {
     assert!(matches!(effects[..], [Effect::ReadRefused { upto: ReadId(1), reason: Refusal::Failed }]), "{effects:#?}");
     let effects = follower.append(Position::new(1, 3), 3, Vec::new());
     assert!(matches!(effects[..], [Effect::Close { .. }]), "{effects:#?}");
+    let hello = Hello {
+        format_min: FORMAT_MIN,
+        format_max: FORMAT,
+        cluster_id: Some(CLUSTER),
+        name: "db-2".to_owned(),
+        replica: ReplicaId(Uuid::from_u128(0xc0)),
+        incarnation: Incarnation(Uuid::from_u128(0xc1)),
+        revision: String::new(),
+        eligible: true,
+        promise: Promise { term: Term(2), incarnation: LEADER },
+        position: Position::new(1, 3),
+    };
+    let effects = follower.replica.step(NOW, Input::Hello { conn: ConnId::Accepted(1), hello });
+    assert!(matches!(effects[..], [Effect::Close { conn: ConnId::Accepted(1) }]), "{effects:#?}");
     // Also a write that was told of late changes nothing: nothing is acked, nothing promised.
     for input in [Input::Persisted { ticket: Ticket(9) }, Input::Wake, Input::Role(view(CLUSTER, "db-1:8090"))] {
         let effects = follower.replica.step(NOW, input);
