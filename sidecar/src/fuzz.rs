@@ -230,9 +230,23 @@ fn member(ordinal: usize) -> Member {
 mod replay;
 
 #[cfg(test)]
+mod days;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn no_lease_and_no_status_of_the_corpus_upsets_the_election() {
         super::replay::all("lease", super::lease);
+    }
+
+    #[test]
+    fn no_day_that_chance_makes_upsets_the_election() {
+        // More of them: LEASEHOLD_DAYS=1000000.
+        let days = std::env::var("LEASEHOLD_DAYS").map_or(400, |days| days.parse().unwrap());
+        for seed in 1..=days {
+            let day = super::days::day(seed);
+            let lived = std::panic::catch_unwind(|| super::lease(day.as_bytes()));
+            assert!(lived.is_ok(), "day {seed}:\n{day}");
+        }
     }
 }

@@ -95,12 +95,7 @@ impl Replica {
             return Vec::new();
         }
         let others = self.log.voters().voters.iter().filter(|voter| voter.replica != self.config.replica);
-        others
-            .map(|voter| {
-                let address = self.address_of(&voter.name).unwrap_or_else(|| voter.peer_address.clone());
-                (voter.name.clone(), address)
-            })
-            .collect()
+        others.filter_map(|voter| Some((voter.name.clone(), self.address_of(&voter.name)?))).collect()
     }
 
     /// The term that it campaigns after, if a majority of the voters has lost its leader.

@@ -398,9 +398,7 @@ impl Replica {
     pub(crate) fn accept(&mut self, previous: Position, entries: Vec<Entry>) -> Accepted {
         if !self.log.contains(previous) {
             // Before our base everything is committed: the sender's log has it, too, and the base itself is common.
-            let hint =
-                if previous.seq < self.log.base().seq { Some(self.log.base()) } else { self.hint_below(previous) };
-            return Accepted::Mismatch(hint.unwrap_or(self.log.base()));
+            return Accepted::Mismatch(self.log.at_most(previous).unwrap_or(self.log.base()));
         }
         let end = entries.last().map_or(previous.seq, |entry| entry.position.seq);
         let mut records = Vec::new();
@@ -441,12 +439,6 @@ impl Replica {
             self.persist(records);
         }
         Accepted::UpTo(end)
-    }
-
-    /// The best position below one that this log does not have.
-    fn hint_below(&self, missing: Position) -> Option<Position> {
-        let found = self.log.at_most(missing)?;
-        if found != missing { Some(found) } else { self.log.position_at(Seq(found.seq.0.checked_sub(1)?)) }
     }
 
     /// A snapshot that came whole: the log begins anew behind it, unless it is part of the log already.

@@ -167,3 +167,58 @@ fn an_entry_with_a_sequence_that_no_log_reaches_is_none() {
     let last = Entry::new(Position { term: Term(1), seq: Seq(Seq::MAX.0 - 1) }, Term(1), Payload::Empty);
     assert_eq!(Record::decode(&mut last.record().clone()), Ok(Record::Entry(last)));
 }
+
+/// A record with this body, and a good checksum.
+fn sealed(body: &[u8]) -> Bytes {
+    let mut bytes = (body.len() as u32).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
+    bytes.extend_from_slice(body);
+    bytes.into()
+}
+
+#[test]
+fn what_a_later_version_might_write_is_refused_with_a_word_for_each() {
+    let entry = |previous: [u64; 2], own: [u64; 2], rest: &[u8]| {
+        let numbers = previous.into_iter().chain(own).flat_map(u64::to_le_bytes);
+        [2].into_iter().chain(numbers).chain(rest.iter().copied()).collect::<Vec<u8>>()
+    };
+    let state = DurableState { bootstrapping: true, ..DurableState::EMPTY };
+    let mut flags = Record::State(state).encode()[RECORD_HEADER_BYTES..].to_vec();
+    flags[25] |= 0x80;
+    for (body, word) in [
+        (flags, "flags"),
+        (entry([1, 3], [1, 5], &[0]), "does not follow"),
+        (entry([2, 3], [1, 4], &[0]), "does not follow"),
+        (entry([1, 3], [1, 4], b"\x01{\"format\":"), "JSON"),
+        (entry([1, 3], [1, 4], &[3]), "kind"),
+        (entry([1, 3], [1, 4], &[0, 0]), "kind"),
+        (vec![9], "kind or length"),
+        (vec![1, 0], "kind or length"),
+        (vec![3, 0], "kind or length"),
+    ] {
+        match Record::decode(&mut sealed(&body)) {
+            Err(RecordError::Content(what)) => assert!(what.contains(word), "{what:?} does not say {word:?}"),
+            other => panic!("{word}: {other:?}"),
+        }
+    }
+    assert_eq!(
+        Record::decode(&mut sealed(&Record::State(state).encode()[RECORD_HEADER_BYTES..])),
+        Ok(Record::State(state))
+    );
+}
+
+#[test]
+fn a_frame_that_is_too_long_or_holds_other_records_than_entries_is_refused() {
+    let long = Bytes::from(vec![0; FRAME_BYTES_MAX + 1]);
+    assert_eq!(Frame::decode(long), Err(FrameError::TooLong(FRAME_BYTES_MAX + 1)));
+    let body = Body::Append { previous: Position::ZERO, commit: Seq(0), entries: Vec::new() };
+    let frame = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body };
+    for record in [
+        Record::State(DurableState::EMPTY),
+        Record::Snapshot(SnapshotMark { position: Position::ZERO, length_bytes: 0, crc32: 0 }),
+    ] {
+        let bytes = [&frame.encode()[..], &record.encode()[..]].concat();
+        let refused = Frame::decode(bytes.into());
+        assert!(matches!(refused, Err(FrameError::Content(what)) if what.contains("entries")), "{record:?}");
+    }
+}

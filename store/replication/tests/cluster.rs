@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 #[path = "cluster/reads.rs"]
 mod reads;
+#[path = "cluster/seldom.rs"]
+mod seldom;
 
 const MS: Duration = Duration::from_millis(1);
 
