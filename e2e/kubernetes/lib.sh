@@ -15,7 +15,7 @@ wait_for() {
   shift 2
   until "$@" >/dev/null 2>&1; do
     [ "$SECONDS" -lt "$end" ] || { say "gave up waiting: $what"; return 1; }
-    sleep 0.1
+    sleep 0.25
   done
 }
 
