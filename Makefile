@@ -4,13 +4,14 @@
 # The rest:
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
-#   make bench   fail-over and writes, release build                                  (ARGS="failover --runs 20")
+#   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
+#   make peers   builds the peers that are Go modules, for make bench
 #   make clean   removes what Cargo built
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint build unit bench clean
+.PHONY: demo test lint build unit bench peers clean
 
 demo:
 	@$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
@@ -38,6 +39,9 @@ unit:
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e
 	$(CARGO) run --locked --release --quiet --bin e2e -- bench $(ARGS)
+
+peers:
+	./e2e/peers/build.sh
 
 clean:
 	$(CARGO) clean

@@ -14,10 +14,10 @@
 
 mod config;
 mod controller;
-mod guardian;
+pub(crate) mod guardian;
 mod pod;
 mod ports;
-mod process;
+pub(crate) mod process;
 
 use std::{
     fmt::Write as _,

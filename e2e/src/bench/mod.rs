@@ -1,0 +1,222 @@
+//! `e2e bench`: our store and sidecar beside their peers, in one run on one machine.
+//!
+//! ```text
+//!   for each round: for each system, in a new order: start 3 nodes ─▶ load ─▶ samples ─▶ remove
+//!
+//!   system ── ours (cluster), etcd, redis, floor: processes in folders of their own (place)
+//!   serve, failover, growth, election: the workloads        load, e2e/peers: the load generators, processes too
+//!   sample ─▶ report (table, JSON), plot (SVG)               machine: whose processor time it was
+//! ```
+//!
+//! Only ratios of one run mean anything, and only those that a run does not call too noisy. How each system is set up,
+//! and why that is fair, is in docs/bench.md.
+
+mod election;
+mod etcd;
+mod failover;
+mod floor;
+mod generator;
+mod growth;
+mod job;
+pub(crate) mod load;
+mod machine;
+mod ours;
+mod place;
+mod plot;
+mod record;
+mod redis;
+mod report;
+mod run;
+mod sample;
+mod serve;
+mod system;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+
+use anyhow::{Context, ensure};
+
+pub use election::{Contender, contend};
+pub use floor::run as floor;
+pub use load::run as load;
+use report::Report;
+use run::{Run, Settings};
+use system::{Kind, Peers};
+
+/// What is measured, and how thoroughly.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Bench {
+    /// Only these workloads: names or their beginnings, such as writes-64, failover, election (default: all)
+    workloads: Vec<String>,
+    /// A first look in some minutes, with little data; without it about an hour and a half
+    #[arg(long)]
+    quick: bool,
+    /// Only these systems
+    #[arg(long, value_enum, value_delimiter = ',')]
+    systems: Vec<Kind>,
+    /// How often everything is measured
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// For how many seconds a load is measured
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// The most records of the workloads about much data
+    #[arg(long)]
+    records: Option<u64>,
+    /// Over how many connections etcd's clients go: whichever is best for it on this machine
+    #[arg(long, default_value_t = 16)]
+    etcd_connections: usize,
+    /// All samples as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// SVG pictures for the README
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+    /// Where programs of peers are, before PATH (default: e2e/peers/bin, e2e/cluster/bin)
+    #[arg(long, value_name = "FOLDER")]
+    peers: Vec<PathBuf>,
+    /// Hold the elections on this API server instead of the embedded one. Makes Leases named leasehold-bench-*
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The namespace of those Leases
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// Measure nothing: the table and pictures of an earlier run's JSON
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Names the workloads, and measures nothing
+    #[arg(long)]
+    list: bool,
+}
+
+impl Bench {
+    fn settings(&self) -> Settings {
+        let mut settings = if self.quick {
+            Settings {
+                rounds: 2,
+                seconds: 1.0,
+                warm_up: 0.3,
+                etcd_connections: self.etcd_connections,
+                faults: 1,
+                growth_rounds: 1,
+                records: 10_000,
+                elections: 1,
+                idle_seconds: 15.0,
+                outage_seconds: 16.0,
+            }
+        } else {
+            Settings {
+                rounds: 5,
+                seconds: 5.0,
+                warm_up: 1.0,
+                etcd_connections: self.etcd_connections,
+                faults: 7,
+                growth_rounds: 2,
+                records: 1_000_000,
+                elections: 5,
+                idle_seconds: 60.0,
+                outage_seconds: 30.0,
+            }
+        };
+        if let Some(rounds) = self.rounds {
+            (settings.rounds, settings.faults) = (rounds, rounds);
+            (settings.growth_rounds, settings.elections) = (rounds, rounds);
+        }
+        settings.seconds = self.seconds.unwrap_or(settings.seconds);
+        settings.records = self.records.unwrap_or(settings.records).max(1_000);
+        settings
+    }
+}
+
+/// Measures what was asked for, and says what came of it.
+///
+/// # Errors
+/// A system does not work, or a file cannot be written.
+pub async fn run(args: Bench) -> anyhow::Result<()> {
+    let known: Vec<&str> = [serve::names(), failover::names(), growth::names(), election::names()].concat();
+    if args.list {
+        println!("{}", known.join("\n"));
+        return Ok(());
+    }
+    if let Some(file) = &args.from {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let report: Report = serde_json::from_str(&text).with_context(|| format!("{} is no report", file.display()))?;
+        return finish(&args, &report);
+    }
+    for name in &args.workloads {
+        ensure!(known.iter().any(|known| known.starts_with(name.as_str())), "no workload {name:?}: see --list");
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("note: this is a debug build; its figures say nothing");
+    }
+    let mut folders = args.peers.clone();
+    folders.extend([system::beside("peers/bin"), system::beside("cluster/bin")]);
+    let peers = Peers { folders };
+    let asked = if args.systems.is_empty() { Kind::ALL.to_vec() } else { args.systems.clone() };
+    let mut run = Run {
+        settings: args.settings(),
+        systems: Vec::new(),
+        peers,
+        only: args.workloads.clone(),
+        samples: Vec::new(),
+        skipped: Vec::new(),
+    };
+    for kind in asked {
+        match run.peers.missing(kind) {
+            Some(why) => run.skip("everything", kind.name(), why),
+            None => run.systems.push(kind),
+        }
+    }
+    let (began, begin) = (jiff::Timestamp::now().to_string(), Instant::now());
+    let versions = versions(&run);
+    let outcome = all(&mut run, &args).await;
+    let preset = if args.quick { "quick" } else { "full" };
+    let report = Report {
+        version: 1,
+        versions,
+        machine: machine::describe(),
+        began,
+        preset: format!("{preset} run, {} rounds of {} s", run.settings.rounds, run.settings.seconds),
+        record_bytes: record::BYTES,
+        samples: run.samples,
+        skipped: run.skipped,
+    };
+    // What was measured before something failed is not lost.
+    let finished = finish(&args, &report);
+    outcome?;
+    finished?;
+    eprintln!("took {:.0} s", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+async fn all(run: &mut Run, args: &Bench) -> anyhow::Result<()> {
+    serve::run(run).await?;
+    failover::run(run).await?;
+    growth::run(run).await?;
+    election::run(run, args.kubeconfig.as_deref(), &args.namespace).await
+}
+
+fn finish(args: &Bench, report: &Report) -> anyhow::Result<()> {
+    println!("{}", report.table());
+    if let Some(file) = &args.json {
+        std::fs::write(file, serde_json::to_string_pretty(report)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("all samples: {}", file.display());
+    }
+    if let Some(folder) = &args.plots {
+        println!("pictures: {}", plot::draw(report, folder)?.join(", "));
+    }
+    Ok(())
+}
+
+/// What the programs say that they are.
+fn versions(run: &Run) -> BTreeMap<String, String> {
+    let say = |program: Result<PathBuf, String>, word: usize| {
+        let output = std::process::Command::new(program.ok()?).arg("--version").output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Some(text.split_whitespace().nth(word)?.trim_start_matches("v=").to_owned())
+    };
+    let mut versions = BTreeMap::from([("Leasehold".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    let peers = [("etcd", say(run.peers.etcd(), 2)), ("Redis", say(run.peers.redis(), 2))];
+    versions.extend(peers.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?))));
+    versions
+}
