@@ -142,9 +142,7 @@ pub async fn run(args: Bench) -> anyhow::Result<()> {
         let report: Report = serde_json::from_str(&text).with_context(|| format!("{} is no report", file.display()))?;
         return finish(&args, &report);
     }
-    for name in &args.workloads {
-        ensure!(known.iter().any(|known| known.starts_with(name.as_str())), "no workload {name:?}: see --list");
-    }
+    let only = named(&args.workloads, &known)?;
     if cfg!(debug_assertions) {
         eprintln!("note: this is a debug build; its figures say nothing");
     }
@@ -152,14 +150,8 @@ pub async fn run(args: Bench) -> anyhow::Result<()> {
     folders.extend([system::beside("peers/bin"), system::beside("cluster/bin")]);
     let peers = Peers { folders };
     let asked = if args.systems.is_empty() { Kind::ALL.to_vec() } else { args.systems.clone() };
-    let mut run = Run {
-        settings: args.settings(),
-        systems: Vec::new(),
-        peers,
-        only: args.workloads.clone(),
-        samples: Vec::new(),
-        skipped: Vec::new(),
-    };
+    let mut run =
+        Run { settings: args.settings(), systems: Vec::new(), peers, only, samples: Vec::new(), skipped: Vec::new() };
     for kind in asked {
         match run.peers.missing(kind) {
             Some(why) => run.skip("everything", kind.name(), why),
@@ -208,6 +200,22 @@ fn finish(args: &Bench, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The workloads that these words name: a whole name is that one, a beginning all that begin so, no word all.
+fn named(words: &[String], known: &[&'static str]) -> anyhow::Result<Vec<&'static str>> {
+    let mut named = Vec::new();
+    for word in words {
+        let exact = known.iter().filter(|name| **name == word.as_str());
+        let begin = known.iter().filter(|name| name.starts_with(word.as_str()));
+        let found: Vec<&str> = if exact.clone().next().is_some() { exact.collect() } else { begin.collect() }
+            .into_iter()
+            .copied()
+            .collect();
+        ensure!(!found.is_empty(), "no workload {word:?}: see --list");
+        named.extend(found);
+    }
+    Ok(if words.is_empty() { known.to_vec() } else { named })
+}
+
 /// What the programs say that they are.
 fn versions(run: &Run) -> BTreeMap<String, String> {
     let say = |program: Result<PathBuf, String>, word: usize| {
@@ -219,4 +227,20 @@ fn versions(run: &Run) -> BTreeMap<String, String> {
     let peers = [("etcd", say(run.peers.etcd(), 2)), ("Redis", say(run.peers.redis(), 2))];
     versions.extend(peers.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?))));
     versions
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::named;
+
+    #[test]
+    fn a_whole_name_is_one_workload_and_a_beginning_is_many() {
+        let known = ["writes-1", "writes-16", "reads"];
+        let named = |words: &[&str]| named(&words.iter().map(ToString::to_string).collect::<Vec<_>>(), &known);
+        assert_eq!(named(&["writes-1"]).unwrap(), ["writes-1"]);
+        assert_eq!(named(&["writes"]).unwrap(), ["writes-1", "writes-16"]);
+        assert_eq!(named(&[]).unwrap(), known);
+        assert!(named(&["wirtes"]).is_err());
+    }
 }

@@ -267,3 +267,73 @@ fn text(x: f64, y: f64, anchor: &str, class: &str, what: &str) -> String {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{super::sample::Sample, *};
+
+    fn report() -> Report {
+        let mut samples = Vec::new();
+        let mut add = |workload: &str, system: &str, figure, value| {
+            let (workload, system) = (workload.to_owned(), system.to_owned());
+            samples.push(Sample {
+                workload,
+                system,
+                figure,
+                round: 0,
+                value,
+                steal: 0.0,
+                others: 0.0,
+                remark: "".into(),
+            });
+        };
+        for (system, factor) in [(OURS, 1.0), ("etcd", 0.4), ("a & b < c", 0.001)] {
+            add("writes-1", system, Figure::PerSecond, 900.0 * factor);
+            add("writes-64", system, Figure::PerSecond, 9_000.0 * factor);
+            add("failover-kill", system, Figure::Ms, 50.0 / factor);
+            add("growth-1000", system, Figure::P50Ms, 2.0);
+            add("growth-1000000", system, Figure::P50Ms, 2.0 / factor);
+        }
+        let words = |word: &str| word.to_owned();
+        Report {
+            version: 1,
+            versions: BTreeMap::new(),
+            machine: words("m"),
+            began: words("b"),
+            preset: words("p"),
+            record_bytes: 128,
+            samples,
+            skipped: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn pictures_are_drawn_of_what_there_is_and_of_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = draw(&report(), folder.path()).unwrap();
+        files.sort();
+        let names: Vec<&str> = files.iter().filter_map(|file| file.rsplit('/').next()).collect();
+        assert_eq!(names, ["failover.svg", "growth.svg", "writes.svg"]);
+        for file in files {
+            let svg = std::fs::read_to_string(file).unwrap();
+            assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"), "{svg}");
+            assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+            assert!(!svg.contains("NaN") && !svg.contains("inf") && !svg.contains("a & b"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn the_longest_bar_belongs_to_the_largest_value() {
+        let report = report();
+        let svg = BARS[0].draw(&report.rows(), &report).unwrap();
+        let widths: Vec<f64> = svg
+            .split("<rect x=\"170\"")
+            .skip(1)
+            .filter_map(|rect| rect.split("width=\"").nth(1)?.split('"').next()?.parse().ok())
+            .collect();
+        // 1 client: ours, the other two by name; then 64 clients.
+        assert_eq!(widths.len(), 6, "{svg}");
+        assert!(widths[3] > widths[0] && widths[3] > widths[5], "{widths:?}");
+    }
+}

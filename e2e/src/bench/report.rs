@@ -1,6 +1,6 @@
 //! What came of a run: a table for people, JSON for programs, and what was too noisy to judge.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,13 +112,6 @@ impl Report {
             lines.push(format!("  and {} more (the JSON file has all)", count - most));
         }
         lines
-    }
-
-    /// The generator took so much of the machine that it may be what was measured.
-    pub(super) fn generator_shares(&self) -> BTreeSet<(String, String, u64)> {
-        let samples = self.samples.iter().filter(|sample| sample.figure == Figure::GeneratorPercent);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        samples.map(|s| (s.workload.clone(), s.system.clone(), s.value.round() as u64)).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! One run: what is measured, of whom, and what was found so far.
 
-use anyhow::Context;
+use anyhow::ensure;
 
 use super::{
     generator,
@@ -38,8 +38,8 @@ pub(super) struct Run {
     pub(super) settings: Settings,
     pub(super) systems: Vec<Kind>,
     pub(super) peers: Peers,
-    /// The workloads that were named; empty: all.
-    pub(super) only: Vec<String>,
+    /// The workloads that are to be measured.
+    pub(super) only: Vec<&'static str>,
     pub(super) samples: Vec<Sample>,
     pub(super) skipped: Vec<Skipped>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Run {
 impl Run {
     /// This workload was asked for.
     pub(super) fn wants(&self, workload: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| workload.starts_with(name.as_str()))
+        self.only.contains(&workload)
     }
 
     /// The systems in this round's order, so that nobody always comes first.
@@ -75,8 +75,26 @@ impl Run {
         self.samples.push(sample);
     }
 
+    /// As [`Run::measure`]; a load that came to nothing is noted as not measured, and the run goes on.
+    pub(super) async fn try_measure(
+        &mut self,
+        system: &System,
+        workload: &str,
+        round: u32,
+        job: &Job,
+        figures: &[Figure],
+    ) -> Option<Outcome> {
+        match self.measure(system, workload, round, job, figures).await {
+            Ok(outcome) => Some(outcome),
+            Err(error) => {
+                self.skip(workload, system.kind.name(), format!("in round {round}: {error:#}"));
+                None
+            }
+        }
+    }
+
     /// Has the job done, and notes what it says about the system, the generator and the neighbours.
-    pub(super) async fn measure(
+    async fn measure(
         &mut self,
         system: &System,
         workload: &str,
@@ -85,7 +103,8 @@ impl Run {
         figures: &[Figure],
     ) -> anyhow::Result<Outcome> {
         let (look, servers, own) = (Look::now(), system.cpu_seconds(), machine::cpu_seconds(std::process::id()));
-        let outcome = generator::carry_out(&self.peers, job).await.with_context(|| format!("{workload}"))?;
+        let outcome = generator::carry_out(&self.peers, job).await?;
+        ensure!(outcome.operations > 0, "no operation began and ended in the measured {} s", outcome.seconds);
         let between = Look::now().since(look);
         let servers = (system.cpu_seconds() - servers).max(0.0);
         let own = (machine::cpu_seconds(std::process::id()) - own).max(0.0);

@@ -60,7 +60,7 @@ pub(super) async fn run(run: &mut Run) -> anyhow::Result<()> {
                     _ => Figure::PerSecond,
                 };
                 let figures = [rate, Figure::P50Ms, Figure::P99Ms, Figure::ServerCpuUs, Figure::GeneratorPercent];
-                run.measure(&system, name, round, &job, &figures).await?;
+                run.try_measure(&system, name, round, &job, &figures).await;
             }
         }
     }

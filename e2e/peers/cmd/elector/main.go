@@ -36,6 +36,8 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
+	// The embedded API speaks JSON only.
+	config.ContentType = "application/json"
 	clients, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		fail(err)

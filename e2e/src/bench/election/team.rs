@@ -106,6 +106,11 @@ impl Team {
         self.names.len()
     }
 
+    /// Of the contenders, which are those of their pods.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// What the application beside this contender was told last.
     pub(super) fn leads(&self, i: usize) -> bool {
         if self.place.pid(i).is_none() {

@@ -46,10 +46,7 @@ impl Link {
                 Ok(Link::Http { sender, host: node.to_string() })
             }
             Protocol::Redis | Protocol::RedisWait => {
-                let mut link = Link::Redis { stream, input: Vec::new(), wait: protocol == Protocol::RedisWait };
-                // A replica answers reads only to those who say that they know it is one; no error at the master.
-                let _ = link.talk(&[&["READONLY"]]).await;
-                Ok(link)
+                Ok(Link::Redis { stream, input: Vec::new(), wait: protocol == Protocol::RedisWait })
             }
             Protocol::Etcd => bail!("etcd has a load generator of its own: e2e/peers/build.sh"),
         }
