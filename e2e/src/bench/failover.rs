@@ -65,8 +65,14 @@ pub(super) async fn run(run: &mut Run) -> anyhow::Result<()> {
                     continue;
                 }
                 let look = Look::now();
-                let (before, gap) =
-                    one(run, &system, *fault).await.with_context(|| format!("{name} of {}", kind.name()))?;
+                let (before, gap) = match one(run, &system, *fault).await {
+                    Ok(measured) => measured,
+                    Err(error) => {
+                        run.skip(name, kind.name(), format!("in round {round}: {error:#}"));
+                        // Nobody knows what state it is in.
+                        break;
+                    }
+                };
                 let remark = if before > gap / 2.0 {
                     format!("noise: a gap of {before:.0} ms before the fault")
                 } else {
