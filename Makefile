@@ -4,6 +4,7 @@
 # The rest:
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
+#   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
 #   make clean   removes what Cargo built
@@ -11,7 +12,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint build unit bench peers clean
+.PHONY: demo test lint build unit chaos bench peers clean
 
 demo:
 	@$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
@@ -35,6 +36,11 @@ build:
 
 unit:
 	$(STEP) "tests" $(CARGO) test --locked --workspace
+	$(STEP) "planted faults" $(CARGO) test --locked -p leasehold-sim --features plants --test planted --test traces
+
+chaos:
+	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
+	$(CARGO) run --locked --quiet --bin e2e -- chaos $(ARGS)
 
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e

@@ -11,8 +11,9 @@ images:
 	$(STEP) "images" ./e2e/kubernetes/images.sh $(IMAGES)
 
 # An inherited KUBECONFIG is no permission to break things there: only one that stands on make's command line counts.
+# `exec`: a signal to make then reaches run.sh, which takes the cluster down.
 e2e:
-	@REGISTRY="$(IMAGES)" USER_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \
+	@exec env REGISTRY="$(IMAGES)" USER_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \
 	  ./e2e/kubernetes/run.sh $(ARGS)
 
 # What the cluster of our own needs, on Debian. CI calls it.

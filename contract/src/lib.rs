@@ -13,6 +13,9 @@
 //!
 //! Not promised: that a reader sees every version. It sees the latest, soon.
 
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod lock;
 mod replace;
 mod role;

@@ -169,6 +169,7 @@ mod tests {
             hand_over_to: None,
             off_lease: false,
             paused: false,
+            newest_revision: None,
             lease: LeaseInfo {
                 namespace: "n".into(),
                 name: "db".into(),
@@ -214,6 +215,7 @@ mod tests {
             hand_over: None,
             eligible: true,
             bootstrapping: false,
+            ready: None,
             app_version: String::new(),
         };
         let json = serde_json::to_value(&status).unwrap();

@@ -57,6 +57,10 @@ pub struct RoleFile {
     /// True: somebody asked that nobody takes over by himself.
     #[serde(default)]
     pub paused: bool,
+    /// The revision that the StatefulSet's pods are brought to (`status.updateRevision`): a leader that goes hands over to
+    /// a pod of it, if it can. Null: not known.
+    #[serde(default)]
+    pub newest_revision: Option<String>,
     /// The Lease behind all this.
     pub lease: LeaseInfo,
 }

@@ -64,6 +64,9 @@ pub struct StatusFile {
     /// The volume is marked `bootstrapping`: the cluster's first entry is written, the Lease does not carry its id yet.
     #[serde(default)]
     pub bootstrapping: bool,
+    /// Traffic may be sent to it, as its readiness probe says. Null: it does not say.
+    #[serde(default)]
+    pub ready: Option<bool>,
     /// The app's version, for people: `0.1.0`.
     #[serde(default)]
     pub app_version: String,

@@ -128,7 +128,7 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
         self.watcher.is_some()
     }
 
-    fn read(&mut self) -> Option<WatchEvent<T>> {
+    pub(crate) fn read(&mut self) -> Option<WatchEvent<T>> {
         let read = match read_bytes(&self.path) {
             Ok(bytes) => {
                 let parsed = parse_json::<T>(&self.path, &bytes);

@@ -53,8 +53,10 @@ on_our_own() {
   # The same rules are checked against this API server as against the embedded one.
   step "build e2e" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --bin e2e
   export E2E=${CARGO_TARGET_DIR:-$root/target}/debug/e2e
-  # In every case: `down` also ends what an interrupted `up` began.
-  trap '[ -n "${KEEP:-}" ] || "$cluster/cluster" down' EXIT
+  # In every case, also at once after a signal (with a trap for it, bash would first wait for the tests): `down` ends what
+  # an interrupted `up` began, and the tests, which run in the cluster's network.
+  # shellcheck disable=SC2064 # its value now
+  trap "[ -n '${KEEP:-}' ] || bash '$root/scripts/step.sh' 'cluster down' '$cluster/cluster' down" EXIT
   step "cluster up" "$cluster/cluster" up
   # shellcheck disable=SC2016
   step "load images" bash -c 'for tar in "$1"/images/{store,sidecar}.tar; do "$1/cluster" load "$tar"; done' - "$cluster"

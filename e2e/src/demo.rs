@@ -12,7 +12,7 @@ use std::{
 use leasehold_contract::{ROLE_FILE, RoleFile, STATUS_FILE, State, StatusFile};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cluster::{App, Cluster, Config, LEASE, Part, Ports, Programs};
+use crate::cluster::{App, Cluster, Config, LEASE, Machine, Part, Ports, Programs};
 
 /// What the demo is started with.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,11 +42,13 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         lease_duration: demo.lease_duration.clone(),
         restart_after: Duration::from_secs(1),
         grace: Duration::from_secs(60),
+        drain_min: Duration::from_secs(5),
         ports: Ports::of_demo(demo.replicas.max(5))?,
         folder: demo.data.clone(),
         store_args: Vec::new(),
         sidecar_args: Vec::new(),
         programs: Programs::find()?,
+        machine: Machine::default(),
     };
     // Before the first process is started, so that no signal finds us without a handler.
     let mut terminated = signal(SignalKind::terminate())?;

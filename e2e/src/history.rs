@@ -5,6 +5,26 @@
 //! - **acknowledged** (2xx): it is the id's value from then on;
 //! - **refused** (4xx, 503, or no connection): it must never show;
 //! - **unknown** (504, another 5xx, or no answer): it may show, or not; the id is left alone from then on.
+//!
+//! That is for tests that know who writes what. Where many clients share records, everything is recorded, and judged
+//! afterwards:
+//!
+//! ```text
+//!   clients ──Recorder──▶ Recorded ──▶ sequences: the numbers against time, local reads against the numbers
+//!                            │  └────▶ linear: an order for each record;  smallest: what a person must look at
+//!                            └─ a file, that can be judged again   ──▶ Verdict
+//! ```
+
+mod linear;
+mod operation;
+mod recorder;
+mod sequences;
+mod smallest;
+mod verdict;
+
+pub use operation::{Call, Condition, Content, Effect, Operation, Outcome, Value as Written};
+pub use recorder::{Recorded, Recorder, Ticket};
+pub use verdict::{Counts as Tally, LAST_LOOK, Verdict};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use leasehold_e2e::{bench, cluster, conformance, demo};
+use leasehold_e2e::{bench, chaos, cluster, conformance, demo};
 
 /// A Leasehold cluster of processes on this machine.
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ enum Command {
     /// Contend for a Lease by the crate kube-leader-election (started by the bench).
     #[command(hide = true)]
     Contender(bench::Contender),
+    /// Break everything while clients read and write, and check what they were told.
+    Chaos(chaos::Chaos),
     /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
     Conformance(conformance::Conformance),
     /// Wait for the harness's end, and clean up after it (started by the harness).
@@ -73,6 +75,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         bench::load(job)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Chaos(args) = &command {
+        chaos::prepare(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -80,6 +85,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Command::Bench(args) => bench::run(args).await?,
             Command::Floor { port, file, records } => bench::floor(port, &file, records).await?,
             Command::Contender(args) => bench::contend(args).await?,
+            Command::Chaos(args) => return chaos::run(args).await,
             Command::Conformance(args) => return conformance::run(args).await,
             Command::Guard { .. } | Command::Load { .. } => {}
         }

@@ -36,6 +36,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The names of Secrets; empty: there is none. */}}
+{{- define "leasehold.peerKey" -}}
+{{- if .Values.peerKey.enabled -}}
+{{- .Values.peerKey.existingSecret | default (printf "%s-peer-key" (include "leasehold.fullname" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- define "leasehold.peerTls" -}}
+{{- if and .Values.peerTls.existingSecret .Values.peerTls.certManager.issuerRef -}}
+{{- fail "peerTls: either existingSecret or certManager.issuerRef, not both" -}}
+{{- end -}}
+{{- .Values.peerTls.existingSecret | default (ternary (printf "%s-peer-tls" (include "leasehold.fullname" .)) "" (not (empty .Values.peerTls.certManager.issuerRef))) -}}
+{{- end -}}
+{{- define "leasehold.apiTls" -}}
+{{- if and .Values.apiTls.existingSecret .Values.apiTls.certManager.issuerRef -}}
+{{- fail "apiTls: either existingSecret or certManager.issuerRef, not both" -}}
+{{- end -}}
+{{- .Values.apiTls.existingSecret | default (ternary (printf "%s-api-tls" (include "leasehold.fullname" .)) "" (not (empty .Values.apiTls.certManager.issuerRef))) -}}
+{{- end -}}
+{{- define "leasehold.apiTokens" -}}
+{{- if and .Values.apiTokens.existingSecret .Values.apiTokens.create -}}
+{{- fail "apiTokens: either existingSecret or create, not both" -}}
+{{- end -}}
+{{- .Values.apiTokens.existingSecret | default (ternary (printf "%s-api-tokens" (include "leasehold.fullname" .)) "" .Values.apiTokens.create) -}}
+{{- end -}}
+
+{{/* <name>.<namespace>.svc.<domain>: include "leasehold.host" (list $ "name") */}}
+{{- define "leasehold.host" -}}
+{{- $root := index . 0 -}}
+{{ index . 1 }}.{{ $root.Release.Namespace }}.svc.{{ $root.Values.clusterDomain }}
+{{- end -}}
+{{- define "leasehold.scheme" -}}{{ if include "leasehold.apiTls" . }}https{{ else }}http{{ end }}{{- end -}}
+
 {{/* include "leasehold.image" (list $ .Values.store.image) */}}
 {{- define "leasehold.image" -}}
 {{- $root := index . 0 -}}

@@ -18,7 +18,10 @@ trap 'rm -rf "$scratch"' EXIT
 failed=0
 
 # --kube-version: the rendering must not depend on the Kubernetes that this helm was built for.
-render() { "$helm" template --kube-version 1.35.0 "$@" 2>&1; }
+# A random key is none in the golden file.
+render() {
+  "$helm" template --kube-version 1.35.0 "$@" 2>&1 | sed -E 's/^(  (current|read|write): )[A-Za-z0-9+=\/]{40,}$/\1RANDOM/'
+}
 
 golden() { # golden NAME RELEASE ARGS...
   local name=$1
@@ -77,10 +80,43 @@ refused 'durationSeconds' database $chart --set lease.durationSeconds=0
 refused 'initialData' database $chart --set 'initialData[0].name=Adam'
 refused 'store' database $chart --set store.resources.limits.cpu=1
 refused 'terminationGracePeriodSeconds' database $chart --set terminationGracePeriodSeconds=5
+refused 'followerWrites' database $chart --set followerWrites=perhaps
 refused '[kK]ube' database $chart --kube-version 1.28.0
+refused 'either existingSecret' database $chart --set peerTls.existingSecret=a,peerTls.certManager.issuerRef.name=b
+refused 'either existingSecret' database $chart --set apiTls.existingSecret=a,apiTls.certManager.issuerRef.name=b
+refused 'either existingSecret' database $chart --set apiTokens.existingSecret=a,apiTokens.create=true
+refused 'peerTrust' database $chart --set peerTrust=none
+refused 'issuerRef' database $chart --set peerTls.certManager.issuerRef.kind=Issuer
+refused 'networkPolicy' database $chart --set networkPolicy.from=x
 accepted database $chart --set global.anything.at.all=1
 accepted database $chart --set-json 'initialData=[]'
 accepted database $chart --set serviceAccount.create=false --set rbac.create=false
+
+has() { # has WHAT PATTERN ARGS...: the rendering has such a line
+  local what=$1 pattern=$2 output
+  output=$(render database $chart "${@:3}")
+  if grep -qE -- "$pattern" <<<"$output"; then echo "ok   $what"; else echo "FAIL $what: no $pattern"; failed=1; fi
+}
+hasnt() {
+  local what=$1 pattern=$2 output
+  output=$(render database $chart "${@:3}")
+  if grep -qE -- "$pattern" <<<"$output"; then echo "FAIL $what: $pattern"; failed=1; else echo "ok   $what"; fi
+}
+key() { "$helm" template --kube-version 1.35.0 database $chart | grep '^  current:'; }
+has 'a key is made, and is random' '^  current: RANDOM$'
+hasnt 'a given key is not made' '^kind: Secret$' --set peerKey.existingSecret=mine
+has 'a given key is mounted' 'secretName: "mine"' --set peerKey.existingSecret=mine
+hasnt 'without a key nothing of it is left' 'peer-key' --set peerKey.enabled=false
+hasnt 'without TLS the probes are plain' 'scheme: HTTPS'
+has 'with TLS they are not' 'scheme: HTTPS' --set apiTls.existingSecret=mine
+has 'tokens are made where that is asked for' '^  write: RANDOM$' --set apiTokens.create=true
+hasnt 'without a policy there is none' 'NetworkPolicy' --set networkPolicy.enabled=false
+if [ "$(key)" = "$(key)" ]; then
+  echo "FAIL two renderings have the same key"
+  failed=1
+else
+  echo "ok   two renderings have two keys"
+fi
 
 # One selector for ever: what is immutable on a StatefulSet must be the same in every version of the chart.
 selector=$(render database $chart --show-only templates/statefulset.yaml | sed -n '/^  selector:/,/^  template:/p' | sed '$d')

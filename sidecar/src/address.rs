@@ -79,6 +79,7 @@ fn placeholder(word: &str, values: &TemplateValues) -> Result<Piece, String> {
         "namespace" => Piece::Text(values.namespace.clone()),
         "clusterDomain" => Piece::Text(values.cluster_domain.clone()),
         "appPort" => Piece::Text(values.app_port.to_string()),
+        "sidecarPort" => Piece::Text(values.sidecar_port.to_string()),
         "peerPort" => Piece::Text(values.peer_port.to_string()),
         sum => arithmetic(sum).ok_or_else(|| format!("{{{sum}}} is no placeholder"))?,
     })
@@ -106,6 +107,7 @@ mod tests {
             cluster_domain: "cluster.local".into(),
             app_port: 8089,
             peer_port: 8090,
+            sidecar_port: 8088,
         }
     }
 

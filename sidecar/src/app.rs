@@ -183,7 +183,7 @@ async fn at(moment: Option<Instant>) {
 }
 
 /// The part of status.json that the election needs.
-fn app_status(status: &StatusFile) -> AppStatus {
+pub(crate) fn app_status(status: &StatusFile) -> AppStatus {
     AppStatus {
         incarnation: status.incarnation,
         cluster_id: status.cluster_id,
@@ -196,17 +196,17 @@ fn app_status(status: &StatusFile) -> AppStatus {
             contract::State::Draining => AppState::Draining,
             contract::State::Failed => AppState::Failed,
         },
-        promised: Promise { term: Term(status.promised.term), incarnation: status.promised.incarnation },
+        promised: Promise { term: term(status.promised.term), incarnation: status.promised.incarnation },
         following: status.following.as_ref().map(|claim| Claim {
-            term: Term(claim.term),
+            term: term(claim.term),
             incarnation: claim.incarnation,
             name: claim.name.clone(),
             peer_address: claim.peer_address.clone(),
         }),
         leader_heard: status.leader_heard,
-        campaign: status.campaign.map(Term),
+        campaign: status.campaign.map(term),
         rank: status.rank,
-        need_term: status.need_term.map(Term),
+        need_term: status.need_term.map(term),
         hand_over: status
             .hand_over
             .as_ref()
@@ -214,6 +214,11 @@ fn app_status(status: &StatusFile) -> AppStatus {
         eligible: status.eligible,
         bootstrapping: status.bootstrapping,
     }
+}
+
+/// A number beyond the last term counts as the last: above that nothing can be taken, and nothing is written.
+fn term(number: u64) -> Term {
+    Term(number).min(Term::MAX)
 }
 
 #[cfg(test)]

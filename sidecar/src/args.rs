@@ -29,13 +29,26 @@ pub struct Args {
 pub enum Command {
     /// Run the sidecar (the default).
     Run,
-    /// Print who leads, in which term and since when, as a table.
-    Status,
-    /// Ask that the leadership goes to another pod (needs the right to get and update the Lease).
+    /// Print who leads, and of every pod its role, term, position, lag, version and readiness.
+    Status {
+        /// A table, or everything as JSON.
+        #[arg(long, short, value_enum, default_value = "table")]
+        output: Output,
+        /// Again every second, until interrupted.
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Hand the leadership to another pod, and wait until it leads (needs the right to get and update the Lease).
     Switchover {
-        /// The pod that shall lead.
+        /// The pod that shall lead [default: the fittest follower].
         #[arg(long, value_name = "POD")]
-        to: String,
+        to: Option<String>,
+        /// How long to wait; then the request is taken back.
+        #[arg(long, default_value = "60s", value_parser = parse_duration)]
+        timeout: Duration,
+        /// Only ask.
+        #[arg(long, conflicts_with = "timeout")]
+        no_wait: bool,
     },
     /// No pod takes the Lease by itself until `resume`; transfers that are asked for still happen.
     Pause,
@@ -47,6 +60,15 @@ pub enum Command {
         #[arg(long, value_name = "UUID")]
         cluster_id: Uuid,
     },
+}
+
+/// How `status` looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
 }
 
 /// How the app beside the sidecar fences itself. Set by flag, never guessed from a missing file.
@@ -106,6 +128,9 @@ struct Options {
     /// Where other replicas reach a pod; as --member-address
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_MEMBER_PEER_ADDRESS", value_name = "TEMPLATE")]
     member_peer_address: Option<String>,
+    /// Where a pod's sidecar serves HTTP, for `status` and `switchover`; as --member-address, and {sidecarPort}
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_MEMBER_SIDECAR_ADDRESS", value_name = "TEMPLATE")]
+    member_sidecar_address: Option<String>,
     /// The address that this pod advertises while it leads [default: its member address]
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_ADDRESS", value_name = "IP:PORT")]
     address: Option<String>,
@@ -154,6 +179,8 @@ pub struct Config {
     pub member_address: Template,
     /// Where other replicas reach a pod.
     pub member_peer_address: Template,
+    /// Where a pod's sidecar serves HTTP.
+    pub member_sidecar_address: Template,
     /// What this pod advertises while it leads. None: its member address.
     pub address: Option<String>,
     /// Where the sidecar serves HTTP. None, for an app that embeds the elector: nowhere.
@@ -193,6 +220,7 @@ impl Config {
             stateful_set: None,
             member_address: Template::unknown(),
             member_peer_address: Template::unknown(),
+            member_sidecar_address: Template::unknown(),
             address: Some(address.to_owned()),
             listen: None,
             lease_duration: Duration::from_secs(15),
@@ -264,9 +292,12 @@ impl Args {
             cluster_domain: options.cluster_domain,
             app_port: options.app_port,
             peer_port: options.peer_port,
+            sidecar_port: options.listen.port(),
         };
         let member_address = template(options.member_address, "--member-address", "appPort", &values)?;
         let member_peer_address = template(options.member_peer_address, "--member-peer-address", "peerPort", &values)?;
+        let member_sidecar_address =
+            template(options.member_sidecar_address, "--member-sidecar-address", "sidecarPort", &values)?;
         if let Some(stateful_set) = &options.stateful_set {
             let ordinal = name.strip_prefix(stateful_set).and_then(|rest| rest.strip_prefix('-'));
             if ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_none() {
@@ -287,6 +318,7 @@ impl Args {
             stateful_set: options.stateful_set,
             member_address,
             member_peer_address,
+            member_sidecar_address,
             address: options.address.map(bracketed),
             listen: Some(options.listen),
             lease_duration: duration,
@@ -307,6 +339,7 @@ pub(crate) struct TemplateValues {
     pub(crate) cluster_domain: String,
     pub(crate) app_port: u16,
     pub(crate) peer_port: u16,
+    pub(crate) sidecar_port: u16,
 }
 
 fn template(text: Option<String>, flag: &str, port: &str, values: &TemplateValues) -> Result<Template, ConfigError> {
@@ -435,7 +468,7 @@ mod tests {
     fn options_may_stand_behind_the_sub_command() {
         let args = ["sidecar", "status", "--namespace", "n", "--lease", "l", "--name", "a", "--address", "a:1"];
         let args = Args::try_parse_from(args).unwrap();
-        assert!(matches!(args.command, Some(Command::Status)));
+        assert!(matches!(args.command, Some(Command::Status { watch: false, .. })));
         assert_eq!(args.config().unwrap().lease, "l");
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
-use leasehold_election::{AppStatus, Effect, Election, Event, Input, ReadOutcome, RoleView, Watched};
+use leasehold_election::{Effect, Election, Event, Input, ReadOutcome, RoleView, Watched};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -26,6 +26,7 @@ use crate::args::{AppKind, Config};
 use crate::clock::{Clock, unix_ms};
 use crate::endpoints::Target;
 use crate::events::{self, Recorder};
+use crate::failover::Failover;
 use crate::http::Heartbeat;
 use crate::lease::{Answer, LeaseClient};
 use crate::members::{self, StatefulSet};
@@ -73,8 +74,8 @@ pub(crate) struct Driver {
     history: VecDeque<Change>,
     /// When the watch of the Lease last told something, and which version that was.
     watched: (Duration, Option<String>),
-    /// The last sign of life of a leader: a renewal that was seen, or an app that hears it.
-    last_sign: Option<Duration>,
+    /// For how long there was no leader.
+    failover: Failover,
     stopping: bool,
     stopped: bool,
 }
@@ -96,7 +97,7 @@ impl Driver {
             requests: FuturesUnordered::new(),
             history: VecDeque::new(),
             watched: (clock.now(), None),
-            last_sign: None,
+            failover: Failover::default(),
             stopping: false,
             stopped: false,
         }
@@ -140,8 +141,10 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         debug!(?input, "input");
-        if let Input::AppSeen(AppStatus { leader_heard: true, .. }) = &input {
-            self.last_sign = Some(self.clock.now());
+        if let Input::AppSeen(app) = &input
+            && let Some(gap) = self.failover.app_seen(self.clock.now(), app)
+        {
+            self.outlets.metrics.failed_over(gap);
         }
         for effect in self.election.step(self.clock.now(), input) {
             self.carry_out(effect);
@@ -180,8 +183,12 @@ impl Driver {
             }
             self.history.push_back(Change { at_unix_ms: unix_ms(), leader: leader.clone(), term: term.0 });
             if leader.is_some() {
-                let since = self.last_sign.map(|sign| self.clock.now().saturating_sub(sign));
-                self.outlets.metrics.transition(since);
+                self.outlets.metrics.transition();
+                if self.config.app == AppKind::Plain
+                    && let Some(gap) = self.failover.leader_known(self.clock.now(), self.config.lease_duration, *term)
+                {
+                    self.outlets.metrics.failed_over(gap);
+                }
             }
         }
         self.outlets.recorder.tell(events::told(event));
@@ -220,11 +227,13 @@ impl Driver {
                 Watched::Present(lease) => Some(lease.version.0.clone()),
                 Watched::Absent { .. } => None,
             };
-            let renewed = version.is_some() && version != self.watched.1;
-            self.watched = (self.clock.now(), version);
-            if renewed && self.config.app == AppKind::Plain {
-                self.last_sign = Some(self.clock.now());
+            if let Watched::Present(lease) = watched
+                && version != self.watched.1
+                && self.config.app == AppKind::Plain
+            {
+                self.failover.lease_seen(self.clock.now(), self.config.lease_duration, &lease.body);
             }
+            self.watched = (self.clock.now(), version);
         }
         input
     }
@@ -232,6 +241,7 @@ impl Driver {
     fn members_observed(&mut self, observed: Observed<StatefulSet>) -> Option<Input> {
         let wanted = members::wanted(observed, &self.config)?;
         self.outlets.lease.set_owner(wanted.owner);
+        self.step(Input::RevisionSeen(wanted.newest_revision));
         Some(Input::MembersSeen(wanted.members))
     }
 

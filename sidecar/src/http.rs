@@ -22,6 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::filters::path::FullPath;
 
 use crate::clock;
 use crate::state::State;
@@ -85,10 +87,11 @@ pub(crate) async fn run(listener: TcpListener, sources: Sources) {
 
 type Reply = Response<String>;
 
-fn routes(sources: Sources) -> impl Filter<Extract = (Reply,), Error = std::convert::Infallible> + Clone {
-    warp::path::full()
-        .and(warp::method())
-        .map(move |path: warp::path::FullPath, method: Method| answer(&sources, &method, path.as_str()))
+fn routes(sources: Sources) -> BoxedFilter<(Reply,)> {
+    // A target without a path (`CONNECT host:port`) counts as `/`: `warp::path::full` alone panics at it.
+    let whole = |path: FullPath| path.as_str().to_owned();
+    let path = warp::path::end().map(|| "/".to_owned()).or(warp::path::full().map(whole)).unify();
+    path.and(warp::method()).map(move |path: String, method: Method| answer(&sources, &method, &path)).boxed()
 }
 
 fn answer(sources: &Sources, method: &Method, path: &str) -> Reply {
@@ -189,6 +192,7 @@ mod tests {
             hand_over_to: None,
             off_lease: false,
             paused: false,
+            newest_revision: None,
             lease,
         };
         State { name: "db-0".into(), role: Some(role), app_alive: true, lease_read: true, ..State::default() }
@@ -253,11 +257,16 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (_sender, sources) = sources(leading(u64::MAX));
         tokio::spawn(run(listener, sources));
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET /leader HTTP/1.0\r\n\r\n").await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
+        let ask = async |head: &str| {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            text
+        };
+        let text = ask("GET /leader HTTP/1.0\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.0 200 OK") && text.ends_with("db-0\n"), "{text}");
-        assert!(listen(address).await.is_err(), "a port that is taken is an error, no panic");
+        let text = ask("CONNECT db:80 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(text.starts_with("HTTP/1.1 405"), "a target without a path: {text:?}");
     }
 }

@@ -135,7 +135,7 @@ impl LeaseClient {
     }
 
     /// The object to send; none where the version that it replaces is not kept.
-    fn object(&self, write: &LeaseWrite) -> Option<RawLease> {
+    pub(crate) fn object(&self, write: &LeaseWrite) -> Option<RawLease> {
         let mut object = match &write.expected {
             None => RawLease {
                 metadata: ObjectMeta {

@@ -37,6 +37,11 @@ mod driver;
 mod elector;
 mod endpoints;
 mod events;
+mod failover;
+mod fleet;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod label;
 mod lease;
@@ -54,7 +59,7 @@ mod telemetry;
 mod fake_api;
 
 pub use address::Template;
-pub use args::{AppKind, Args, Command, Config, ConfigError, LogFormat};
+pub use args::{AppKind, Args, Command, Config, ConfigError, LogFormat, Output};
 pub use clock::boottime_ns;
 pub use elector::{Elector, EndError, StartError};
 pub use person::{PersonError, obey};

@@ -1,5 +1,6 @@
 //! The sidecar: `leasehold_sidecar` with flags. Exit codes: 0 let go in good order, 1 a fault, 2 flags.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -34,11 +35,8 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match command {
             None | Some(Command::Run) => run(config).await.inspect_err(|reason| error!("{reason:#}")),
-            Some(command) => match obey(&command, &config).await {
-                Ok(text) => {
-                    print!("{text}");
-                    Ok(())
-                }
+            Some(command) => match obey(&command, &config, &mut say).await {
+                Ok(()) => Ok(()),
                 // To the person, whatever the log's filter lets through.
                 Err(reason) => {
                     let reason = anyhow::Error::from(reason);
@@ -53,6 +51,14 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(1),
+    }
+}
+
+/// Ends quietly when nobody reads any more, as `status --watch | head` has it.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
     }
 }
 

@@ -24,6 +24,13 @@ const MEMBERS_MAX: u64 = 1000;
 pub(crate) struct StatefulSet {
     metadata: ObjectMeta,
     spec: Option<Spec>,
+    status: Option<Status>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    update_revision: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -74,6 +81,8 @@ pub(crate) struct Wanted {
     pub(crate) members: Option<Vec<Member>>,
     /// What owns the Lease and the EndpointSlices.
     pub(crate) owner: Option<OwnerReference>,
+    /// The revision that the pods are brought to: their label `controller-revision-hash`, once they are.
+    pub(crate) newest_revision: Option<String>,
 }
 
 pub(crate) fn api(client: kube::Client, namespace: &str) -> Api<StatefulSet> {
@@ -83,9 +92,14 @@ pub(crate) fn api(client: kube::Client, namespace: &str) -> Api<StatefulSet> {
 /// What an observation says about who is wanted. None: nothing new; what was known stays.
 pub(crate) fn wanted(observed: Observed<StatefulSet>, config: &Config) -> Option<Wanted> {
     match observed {
-        Observed::Listed(Some(stateful_set), _) | Observed::Changed(stateful_set) => {
-            Some(Wanted { members: members(&stateful_set, config), owner: owner(&stateful_set) })
-        }
+        Observed::Listed(Some(stateful_set), _) | Observed::Changed(stateful_set) => Some(Wanted {
+            members: members(&stateful_set, config),
+            owner: owner(&stateful_set),
+            newest_revision: stateful_set
+                .status
+                .and_then(|status| status.update_revision)
+                .filter(|revision| !revision.is_empty()),
+        }),
         Observed::Listed(None, _) | Observed::Deleted(_) => {
             info!(stateful_set = config.stateful_set, "the StatefulSet is not there");
             Some(Wanted::default())
@@ -142,6 +156,21 @@ mod tests {
         assert_eq!(of(json!({"replicas": 2, "ordinals": {"start": 3}})).unwrap(), ["db-3", "db-4"]);
         assert_eq!(of(json!({})).unwrap(), ["db-0"]);
         assert_eq!(of(json!({"replicas": 2_000_000_000})).unwrap().len() as u64, MEMBERS_MAX);
+    }
+
+    #[test]
+    fn the_revision_that_an_update_leads_to_is_seen() {
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        for (status, revision) in [
+            (json!({"currentRevision": "db-1", "updateRevision": "db-2"}), Some("db-2")),
+            (json!({"updateRevision": ""}), None),
+            (json!({}), None),
+            (Value::Null, None),
+        ] {
+            let object = json!({"metadata": {"name": "db"}, "spec": {"replicas": 1}, "status": status});
+            let wanted = wanted(Observed::Changed(serde_json::from_value(object).unwrap()), &config).unwrap();
+            assert_eq!(wanted.newest_revision.as_deref(), revision, "{status}");
+        }
     }
 
     #[test]

@@ -1,34 +1,33 @@
 //! What people ask of the binary: `status`, `switchover`, `pause`, `resume`, `adopt`.
 //!
 //! ```text
-//!   status ──▶ the sidecar of this pod, over HTTP ──(not there)──▶ the Lease itself ──▶ a table
-//!   others ──▶ GET the Lease, change one annotation, PUT with its version (409: again, a few times)
+//!   status     ──▶ the sidecars of all pods, over HTTP ──(none answers)──▶ the Lease itself ──▶ a table, or JSON
+//!   switchover ──▶ fit? ──▶ the Lease's annotation ──▶ wait until the pod says that it leads, or the wish is gone
+//!   others     ──▶ GET the Lease, change one annotation, PUT with its version (409: again, a few times)
 //! ```
 //!
-//! A wish is only written down; the sidecars read it from the Lease and act.
+//! A wish is only written down; the sidecars read it from the Lease and act. So `kubectl annotate lease` does the same.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use leasehold_election::annotation;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use crate::args::{Command, Config};
+use crate::args::{Command, Config, Output};
+use crate::fleet::{self, Fleet, Pod};
+use crate::lease::view;
 use crate::request::{ConnectError, LEASES, RequestError, Requester, Right, connect};
-use crate::state::State;
 use crate::table;
 use crate::telemetry::Metrics;
 
 /// How often a write is tried when somebody else (a renewal) was faster each time.
 const ATTEMPTS: usize = 8;
-/// How long the sidecar of this pod may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest answer of the sidecar.
-const STATE_MAX: u64 = 4 * 1024 * 1024;
+/// From one look at a switchover's progress to the next.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// From one picture of `status --watch` to the next.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a wish was not fulfilled.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +37,18 @@ pub enum PersonError {
     Connect(#[from] ConnectError),
     /// The right to do it is missing.
     #[error(
-        "not allowed: the right to {verb} {resource} {name:?} in namespace {namespace:?} is missing; grant it to yourself \
-         or to the service account that this runs as ({message})"
+        "not allowed: the right to {verb} leases.coordination.k8s.io {name:?} in namespace {namespace:?} is missing; grant it to yourself \
+         or to the service account that this runs as, or do it as somebody who has it: {instead} ({message})"
     )]
     Denied {
         /// What was tried.
         verb: &'static str,
-        /// On what kind of thing.
-        resource: &'static str,
         /// Its name.
         name: String,
         /// Its namespace.
         namespace: String,
+        /// The same with kubectl.
+        instead: String,
         /// What the API server said.
         message: String,
     },
@@ -72,6 +71,37 @@ pub enum PersonError {
         /// The StatefulSet.
         stateful_set: String,
     },
+    /// The pod that shall lead cannot.
+    #[error("{to} cannot lead: {why}. Nothing was changed")]
+    NotFit {
+        /// The pod.
+        to: String,
+        /// Why.
+        why: String,
+    },
+    /// No pod is known that could lead.
+    #[error(
+        "no follower is known that could lead: `sidecar status` shows why; name one with --to. Nothing was changed"
+    )]
+    NobodyFit,
+    /// Another one led, or it did not come about: the sidecars took the wish away.
+    #[error("the switchover to {to} was given up by the sidecars; {leader} holds the Lease (its Events say why)")]
+    GivenUp {
+        /// The pod that should have led.
+        to: String,
+        /// Who does.
+        leader: String,
+    },
+    /// It took too long.
+    #[error("{to} did not lead within {time_max:?}: the wish is taken back{waits}")]
+    NotInTime {
+        /// The pod that should have led.
+        to: String,
+        /// How long was waited.
+        time_max: Duration,
+        /// What the present leader waits for.
+        waits: String,
+    },
     /// The Lease has another cluster-id, which is not overwritten while somebody holds it.
     #[error("the Lease has cluster-id {present} and {holder} holds it: stop that cluster first")]
     OtherCluster {
@@ -82,20 +112,40 @@ pub enum PersonError {
     },
 }
 
-/// Does what a person asks, and returns what to print.
+/// Does what a person asks, and prints what there is to say.
 ///
 /// # Errors
 /// See [`PersonError`]; each is one sentence for the person.
-pub async fn obey(command: &Command, config: &Config) -> Result<String, PersonError> {
-    if let Command::Status = command {
-        if let Some(state) = ask_sidecar(config).await {
-            return Ok(table::of_state(&state));
+pub async fn obey(command: &Command, config: &Config, print: &mut (dyn FnMut(&str) + Send)) -> Result<(), PersonError> {
+    match command {
+        Command::Status { output, watch } => loop {
+            let text = status(*output, config).await?;
+            if !watch {
+                print(&text);
+                return Ok(());
+            }
+            // A table is drawn over the last one; JSON is one object a line for whoever reads it.
+            print(&if *output == Output::Table { format!("\x1b[H\x1b[2J{text}") } else { text });
+            tokio::time::sleep(WATCH_PAUSE).await;
+        },
+        other => {
+            let leases = Leases::open(config, connect(config).await?);
+            print(&leases.obey(other, config).await?);
+            Ok(())
         }
-        let lease = Leases::open(config, connect(config).await?).get().await?;
-        return Ok(table::of_lease(&lease, config));
     }
-    let leases = Leases::open(config, connect(config).await?);
-    leases.obey(command, config).await
+}
+
+async fn status(output: Output, config: &Config) -> Result<String, PersonError> {
+    let fleet = Fleet::ask(config).await;
+    match output {
+        Output::Json => Ok(format!("{}\n", serde_json::to_string(&fleet).expect("plain data has a JSON form"))),
+        Output::Table if fleet.is_silent() => {
+            let lease = Leases::open(config, connect(config).await?).get().await?;
+            Ok(format!("{}{}", table::of_lease(&lease, config), table::of_pods(&fleet)))
+        }
+        Output::Table => Ok(table::of_fleet(&fleet)),
+    }
 }
 
 /// The Lease as a person's command changes it.
@@ -115,14 +165,9 @@ impl Leases {
         let lease = &config.lease;
         match command {
             // Handled by the caller; running is not a person's wish.
-            Command::Run | Command::Status => Ok(String::new()),
-            Command::Switchover { to } => {
-                check_member(to, config)?;
-                if self.get().await?.spec.and_then(|spec| spec.holder_identity).as_deref() == Some(to) {
-                    return Ok(format!("{to} leads already\n"));
-                }
-                self.annotate(annotation::PREFERRED_HOLDER, Some(to)).await?;
-                Ok(format!("asked for: {to} shall lead. `sidecar status` shows when it does.\n"))
+            Command::Run | Command::Status { .. } => Ok(String::new()),
+            Command::Switchover { to, timeout, no_wait } => {
+                self.switch_over(to.as_deref(), (!no_wait).then_some(*timeout), config).await
             }
             Command::Pause => {
                 self.annotate(annotation::PAUSED, Some("true")).await?;
@@ -152,6 +197,78 @@ impl Leases {
         }
     }
 
+    /// Asks for it, and waits until it has come about: until the pod says of itself that it leads.
+    async fn switch_over(
+        &self,
+        to: Option<&str>,
+        time_max: Option<Duration>,
+        config: &Config,
+    ) -> Result<String, PersonError> {
+        let fleet = Fleet::ask(config).await;
+        let to = match to {
+            Some(to) => to.to_owned(),
+            None => fleet.fittest_follower().map(|pod| pod.name.clone()).ok_or(PersonError::NobodyFit)?,
+        };
+        check_member(&to, config)?;
+        let before = view(&self.get().await?).body;
+        if before.holder.as_ref() == Some(&to) && fleet.leader.as_ref().is_none_or(|leader| *leader == to) {
+            return Ok(format!("{to} leads already, in term {}\n", before.term));
+        }
+        if let Some(why) = fleet.pod(&to).and_then(Pod::why_not_fit) {
+            return Err(PersonError::NotFit { to, why });
+        }
+        let began = Instant::now();
+        self.annotate(annotation::PREFERRED_HOLDER, Some(&to)).await?;
+        let Some(time_max) = time_max else {
+            return Ok(format!("asked for: {to} shall lead. `sidecar status` shows when it does.\n"));
+        };
+        let led = before.holder.as_deref().unwrap_or("nobody");
+        let mut without_wish = 0;
+        while began.elapsed() < time_max {
+            tokio::time::sleep(LOOK_PAUSE).await;
+            let (told, lease) = tokio::join!(fleet::ask_pod(config, &to), self.get());
+            let took = began.elapsed().as_millis();
+            let done = |term: u64, note: &str| {
+                format!(
+                    "{to} leads in term {term}{note}, {took} ms after it was asked for; before, {led} led in term {}\n",
+                    before.term
+                )
+            };
+            match &told {
+                Ok(told) if told.leads => {
+                    let term = told.state.role.as_ref().map_or(0, |role| role.term);
+                    if term > before.term.0 {
+                        return Ok(done(term, ""));
+                    }
+                }
+                Ok(_) | Err(_) => {}
+            }
+            // The API server may be away for a moment; the pod itself can still tell.
+            let Ok(lease) = lease.map(|lease| view(&lease).body) else { continue };
+            let is_holder = lease.holder.as_ref() == Some(&to) && lease.term > before.term;
+            if is_holder && told.is_err() {
+                return Ok(done(lease.term.0, " by the Lease (its sidecar does not answer here)"));
+            }
+            if is_holder || lease.preferred_holder() == Some(&to) {
+                without_wish = 0;
+                continue;
+            }
+            // One look may fall between the end of the wish and the news of the new leader.
+            without_wish += 1;
+            if without_wish > 10 {
+                let leader = lease.holder.unwrap_or_else(|| "nobody".to_owned());
+                return Err(PersonError::GivenUp { to, leader });
+            }
+        }
+        let lease = view(&self.get().await?).body;
+        if lease.preferred_holder() == Some(&to) {
+            self.annotate(annotation::PREFERRED_HOLDER, None).await?;
+        }
+        let waits = fleet::ask_pod(config, led).await.map(|told| told.state.waits).unwrap_or_default();
+        let waits = if waits.is_empty() { String::new() } else { format!("; {led} says: {}", waits.join("; ")) };
+        Err(PersonError::NotInTime { to, time_max, waits })
+    }
+
     /// By the wall clock: good enough to keep a person from a mistake, no more.
     fn expired(&self, lease: &RawLease) -> bool {
         let Some(spec) = &lease.spec else { return true };
@@ -162,7 +279,7 @@ impl Leases {
 
     async fn get(&self) -> Result<RawLease, PersonError> {
         let got = self.requester.call(Right::new("get", LEASES), self.api.get_opt(&self.name)).await;
-        got.map_err(|error| self.explain("get", error))?.ok_or_else(|| self.no_lease())
+        got.map_err(|error| self.explain("get", "", error))?.ok_or_else(|| self.no_lease())
     }
 
     async fn annotate(&self, name: &str, value: Option<&str>) -> Result<(), PersonError> {
@@ -182,7 +299,11 @@ impl Leases {
                 Err(RequestError::Conflict) => {}
                 // The outcome is unknown; the same annotation written twice is the same annotation.
                 Err(error @ (RequestError::TimedOut(_) | RequestError::Failed { .. })) => last = error,
-                Err(error) => return Err(self.explain("update", error)),
+                Err(error) => {
+                    let change =
+                        value.map_or_else(|| format!(" {name}-"), |value| format!(" --overwrite {name}={value}"));
+                    return Err(self.explain("update", &change, error));
+                }
             }
         }
         Err(PersonError::Request(last))
@@ -192,15 +313,15 @@ impl Leases {
         PersonError::NoLease { name: self.name.clone(), namespace: self.requester.namespace.clone() }
     }
 
-    fn explain(&self, verb: &'static str, error: RequestError) -> PersonError {
+    /// `change`: what `kubectl annotate` would be told.
+    fn explain(&self, verb: &'static str, change: &str, error: RequestError) -> PersonError {
         match error {
-            RequestError::Denied { message, .. } => PersonError::Denied {
-                verb,
-                resource: LEASES,
-                name: self.name.clone(),
-                namespace: self.requester.namespace.clone(),
-                message,
-            },
+            RequestError::Denied { message, .. } => {
+                let kubectl = if change.is_empty() { "get" } else { "annotate" };
+                let namespace = self.requester.namespace.clone();
+                let instead = format!("kubectl {kubectl} lease -n {namespace} {}{change}", self.name);
+                PersonError::Denied { verb, name: self.name.clone(), namespace, instead, message }
+            }
             RequestError::NotFound => self.no_lease(),
             other => PersonError::Request(other),
         }
@@ -214,24 +335,4 @@ fn check_member(to: &str, config: &Config) -> Result<(), PersonError> {
         return Ok(());
     }
     Err(PersonError::NoMember { to: to.to_owned(), stateful_set: stateful_set.clone() })
-}
-
-/// What the sidecar of this pod knows; none where it does not answer.
-async fn ask_sidecar(config: &Config) -> Option<State> {
-    let listen = config.listen?;
-    let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
-    let asked = tokio::time::timeout(PATIENCE, get(SocketAddr::new(ip, listen.port()), "/v1/state")).await;
-    let state: State = serde_json::from_slice(&asked.ok()?.ok()?).ok()?;
-    // On a machine with several sidecars, another one may listen there.
-    (state.name == config.name).then_some(state)
-}
-
-/// One GET over HTTP/1.0, where the answer ends with the connection. A whole client is too much for one command.
-async fn get(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(STATE_MAX).read_to_end(&mut answer).await?;
-    let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    Ok(head.map(|head| answer.split_off(head + 4)).unwrap_or_default())
 }

@@ -105,6 +105,7 @@ pub(crate) fn role_file(view: &RoleView, config: &Config, clock: &Clock) -> Role
         hand_over_to: view.hand_over_to.clone(),
         off_lease: view.off_lease,
         paused: view.paused,
+        newest_revision: view.newest_revision.clone(),
         lease: contract::LeaseInfo {
             namespace: config.namespace.clone(),
             name: config.lease.clone(),

@@ -4,38 +4,39 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
+use leasehold_election::annotation;
 
 use crate::args::Config;
 use crate::clock::unix_ms;
+use crate::fleet::Fleet;
 use crate::lease::view;
-use crate::state::State;
 
-/// All that a sidecar knows.
-pub(crate) fn of_state(state: &State) -> String {
+/// All pods, and what the sidecar that was asked knows.
+pub(crate) fn of_fleet(fleet: &Fleet) -> String {
     let mut out = String::new();
     let none = || "-".to_owned();
-    let role = state.role.as_ref();
+    let state = fleet.state.as_ref();
+    let role = state.and_then(|state| state.role.as_ref());
     let leader = role.and_then(|role| role.leader.as_ref());
     let mut facts: Vec<(&str, String)> = vec![
-        ("pod", format!("{} ({})", state.name, state.role_word())),
         ("leader", leader.map_or_else(none, |leader| format!("{} at {}", leader.name, leader.address))),
         ("term", role.map_or_else(none, |role| role.term.to_string())),
     ];
-    if let Some(lease) = &state.lease {
-        let renewed = lease.renew_time.as_ref().and_then(|time| time.parse::<Timestamp>().ok());
-        let held = lease.holder.clone().unwrap_or_else(|| "nobody".to_owned());
-        let ago = renewed.map_or_else(none, |time| ago(u64::try_from(time.as_millisecond()).unwrap_or(0)));
-        facts.push(("Lease", format!("{held}, term {}, renewed {ago}", lease.term)));
-    } else {
-        facts.push(("Lease", if state.lease_read { "there is none" } else { "not read yet" }.to_owned()));
+    match state.and_then(|state| state.lease.as_ref()) {
+        Some(lease) => {
+            let renewed = lease.renew_time.as_ref().and_then(|time| time.parse::<Timestamp>().ok());
+            let held = lease.holder.clone().unwrap_or_else(|| "nobody".to_owned());
+            let ago = renewed.map_or_else(none, |time| ago(u64::try_from(time.as_millisecond()).unwrap_or(0)));
+            facts.push(("Lease", format!("{held}, term {}, renewed {ago}", lease.term)));
+            if let Some(to) = lease.annotations.get(annotation::PREFERRED_HOLDER) {
+                facts.push(("switchover", format!("to {to}, asked for and not done yet")));
+            }
+        }
+        None if state.is_some_and(|state| state.lease_read) => facts.push(("Lease", "there is none".to_owned())),
+        None => facts.push(("Lease", "not read yet".to_owned())),
     }
     if let Some(id) = role.and_then(|role| role.cluster_id) {
         facts.push(("cluster", id.to_string()));
-    }
-    if let Some(app) = &state.app {
-        let life = if state.app_alive { "" } else { " (dead)" };
-        let position = format!("({}, {})", app.position.term, app.position.sequence);
-        facts.push(("app", format!("{:?}{life}, promise {}, position {position}", app.state, app.promised.term)));
     }
     if role.is_some_and(|role| role.off_lease) {
         facts.push(("off-lease", "the claim stands in no Lease: the API server does not answer".to_owned()));
@@ -43,26 +44,47 @@ pub(crate) fn of_state(state: &State) -> String {
     if role.is_some_and(|role| role.paused) {
         facts.push(("paused", "nobody takes over by himself; `sidecar resume` ends it".to_owned()));
     }
-    facts.extend(state.waits.iter().map(|wait| ("waits", wait.clone())));
-    facts.extend(state.missing_rights.iter().map(|right| ("right missing", right.clone())));
+    let waits = state.map(|state| state.waits.as_slice()).unwrap_or_default();
+    facts.extend(waits.iter().map(|wait| ("waits", wait.clone())));
+    let missing = state.map(|state| state.missing_rights.as_slice()).unwrap_or_default();
+    facts.extend(missing.iter().map(|right| ("right missing", right.clone())));
     write_facts(&mut out, &facts);
+    out.push_str(&of_pods(fleet));
 
-    let members = role.map(|role| role.members.as_slice()).unwrap_or_default();
-    if !members.is_empty() {
-        let mut rows = vec![["MEMBER", "ROLE", "ADDRESS", "PEER ADDRESS"].map(str::to_owned)];
-        rows.extend(members.iter().map(|member| {
-            let role = if leader.is_some_and(|leader| leader.name == member.name) { "leader" } else { "follower" };
-            [member.name.clone(), role.to_owned(), member.address.clone(), member.peer_address.clone()]
+    let history = state.map(|state| state.history.as_slice()).unwrap_or_default();
+    if !history.is_empty() {
+        let mut rows = vec![["LEADER", "TERM", "SINCE"].map(str::to_owned)];
+        rows.extend(history.iter().rev().take(5).map(|change| {
+            let leader = change.leader.clone().unwrap_or_else(|| "(nobody)".to_owned());
+            [leader, change.term.to_string(), ago(change.at_unix_ms)]
         }));
         write_rows(&mut out, &rows);
     }
-    if !state.history.is_empty() {
-        let mut rows = vec![["LEADER", "TERM", "SINCE", ""].map(str::to_owned)];
-        rows.extend(state.history.iter().rev().take(5).map(|change| {
-            let leader = change.leader.clone().unwrap_or_else(|| "(nobody)".to_owned());
-            [leader, change.term.to_string(), ago(change.at_unix_ms), String::new()]
-        }));
-        write_rows(&mut out, &rows);
+    out
+}
+
+/// One row a pod. Whose sidecar does not answer is shown as unknown, with the reason below.
+pub(crate) fn of_pods(fleet: &Fleet) -> String {
+    let none = || "-".to_owned();
+    let mut rows = vec![["POD", "ROLE", "TERM", "POSITION", "LAG", "VERSION", "READY"].map(str::to_owned)];
+    rows.extend(fleet.pods.iter().map(|pod| {
+        [
+            pod.name.clone(),
+            pod.role_words(),
+            pod.term.map_or_else(none, |term| term.to_string()),
+            pod.position.map_or_else(none, |position| format!("({}, {})", position.term, position.sequence)),
+            pod.lag_entries.map_or_else(none, |lag| lag.to_string()),
+            pod.version.clone().unwrap_or_else(none),
+            pod.ready.map_or_else(none, |ready| if ready { "yes" } else { "no" }.to_owned()),
+        ]
+    }));
+    let mut out = String::new();
+    write_rows(&mut out, &rows);
+    for pod in &fleet.pods {
+        if let Some(why) = &pod.unknown_because {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{}: {why}", pod.name);
+        }
     }
     out
 }

@@ -77,7 +77,7 @@ impl Metrics {
         registry.register("term", "Term of the leadership that is known", metrics.term.clone());
         registry.register_with_unit(
             "failover",
-            "Time from the last sign of a leader to the next leader",
+            "Time without a leader, as this pod saw it, for each change of leadership",
             Unit::Seconds,
             metrics.failover.clone(),
         );
@@ -108,12 +108,14 @@ impl Metrics {
         self.term.set(i64::try_from(term).unwrap_or(i64::MAX));
     }
 
-    /// A new leader is known; `since` is the time since the last sign of the one before, where there was one.
-    pub(crate) fn transition(&self, since: Option<Duration>) {
+    /// A new leader is known.
+    pub(crate) fn transition(&self) {
         self.transitions.inc();
-        if let Some(since) = since {
-            self.failover.observe(since.as_secs_f64());
-        }
+    }
+
+    /// There was no leader for so long: see [`crate::failover`].
+    pub(crate) fn failed_over(&self, gap: Duration) {
+        self.failover.observe(gap.as_secs_f64());
     }
 
     pub(crate) fn lease_request_failed(&self, verb: &'static str, reason: &'static str) {
@@ -146,7 +148,8 @@ mod tests {
     fn the_metrics_have_their_public_names() {
         let metrics = Metrics::new();
         metrics.role("leader", 7);
-        metrics.transition(Some(Duration::from_millis(80)));
+        metrics.transition();
+        metrics.failed_over(Duration::from_millis(80));
         metrics.lease_request_failed("update", "timeout");
         let text = metrics.encode();
         for line in [

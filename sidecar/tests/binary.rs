@@ -49,6 +49,7 @@ impl Pod {
             hand_over: None,
             eligible: true,
             bootstrapping: false,
+            ready: Some(true),
             app_version: "test".to_owned(),
         };
         Pod { dir, name, sidecar: None, lock, status }
@@ -256,10 +257,19 @@ async fn people_can_look_pause_resume_switch_over_and_adopt() {
     assert_eq!(person(&pod, &["resume"]).await.0, Some(0));
     assert_eq!(annotation("leasehold.dev/paused"), None);
 
-    assert_eq!(person(&pod, &["switchover", "--to", "db-1"]).await.0, Some(0));
+    assert_eq!(person(&pod, &["switchover", "--to", "db-1", "--no-wait"]).await.0, Some(0));
     assert_eq!(pod.role(|role| role.hand_over_to.is_some()).await.hand_over_to.as_deref(), Some("db-1"));
     let (_, stdout, _) = person(&pod, &["switchover", "--to", "db-0"]).await;
     assert!(stdout.contains("leads already"), "{stdout}");
+
+    // db-1 is nowhere: the wish is taken back, and that is said.
+    let (code, _, stderr) = person(&pod, &["switchover", "--to", "db-1", "--timeout", "300ms"]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("db-1 did not lead within 300ms"), "{stderr}");
+    assert_eq!(annotation("leasehold.dev/preferred-holder"), None);
+    let (code, _, stderr) = person(&pod, &["switchover"]).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("--to"), "{stderr}");
 
     let other = Uuid::from_u128(99).to_string();
     let (code, _, stderr) = person(&pod, &["adopt", "--cluster-id", &other]).await;
@@ -270,6 +280,8 @@ async fn people_can_look_pause_resume_switch_over_and_adopt() {
     let (code, _, stderr) = person(&pod, &["pause"]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("update leases.coordination.k8s.io \"db\" in namespace \"n\""), "{stderr}");
+    let instead = "kubectl annotate lease -n n db --overwrite leasehold.dev/paused=true";
+    assert!(stderr.contains(instead), "it does not say what to do: {stderr}");
 }
 
 #[tokio::test]

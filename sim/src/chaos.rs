@@ -136,6 +136,9 @@ impl Cluster {
 
     fn make(&mut self, fault: Fault) {
         let until = self.now + self.some_time();
+        if self.settings.is_plain && matches!(fault, Fault::DeleteLease | Fault::EditLease) {
+            return;
+        }
         let pod = self.some_pod();
         let pod = match fault {
             Fault::KillLeader | Fault::FreezeLeader | Fault::Isolate => self.leader().unwrap_or(pod),
@@ -152,11 +155,11 @@ impl Cluster {
             Fault::PowerLoss => self.lose_power(pod),
             Fault::KillAll => (0..self.pods.len()).for_each(|pod| self.kill_running_store(pod, false)),
             Fault::PowerLossOfAll => (0..self.pods.len()).for_each(|pod| self.lose_power(pod)),
-            Fault::FreezeStore | Fault::FreezeLeader => self.pods[pod].store.frozen_until = until,
-            Fault::FreezeSidecar => self.pods[pod].sidecar.frozen_until = until,
+            Fault::FreezeStore | Fault::FreezeLeader => self.freeze_store(pod, until),
+            Fault::FreezeSidecar => self.freeze_sidecar(pod, until),
             Fault::FreezePod => {
-                self.pods[pod].store.frozen_until = until;
-                self.pods[pod].sidecar.frozen_until = until;
+                self.freeze_store(pod, until);
+                self.freeze_sidecar(pod, until);
             }
             Fault::CutLink | Fault::CutOneWay => {
                 let other = self.some_pod();
@@ -197,7 +200,10 @@ impl Cluster {
                 self.annotate_lease(annotation::PAUSED, value);
             }
             Fault::Wipe => {
-                if self.may_be_wiped(pod) && !self.is_a_first_start(self.api.wanted, Some(pod)) {
+                if self.checker.has_room_for_a_volume()
+                    && self.may_be_wiped(pod)
+                    && !self.is_a_first_start(self.api.wanted, Some(pod))
+                {
                     self.kill_running_store(pod, false);
                     self.wipe(pod);
                 }
@@ -273,9 +279,43 @@ impl Cluster {
         };
         if self.pods[pod].store.is_up() && self.pods[pod].store.frozen_until <= self.now {
             let count = 1 + self.rng.below(4);
-            let proposals = (0..count).map(|_| self.clients.write()).collect();
+            let after = self.checker.applied_seq();
+            let proposals = (0..count).map(|_| self.clients.write(after)).collect();
             self.step_store(pod, Input::Propose(proposals));
         }
+        let pod = self.some_pod();
+        if self.pods[pod].store.frozen_until <= self.now {
+            self.client_reads(pod);
+            self.session_reads(pod);
+        }
+    }
+
+    /// Nothing goes wrong from the beginning, and nobody writes.
+    pub(crate) fn calm(&mut self) {
+        self.chaos.on = false;
+    }
+
+    /// A shorter stop within a longer one does not end it: what came meanwhile waits for the longer one's end.
+    fn freeze_store(&mut self, pod: usize, until: Duration) {
+        let frozen = &mut self.pods[pod].store.frozen_until;
+        *frozen = until.max(*frozen);
+    }
+
+    fn freeze_sidecar(&mut self, pod: usize, until: Duration) {
+        let frozen = &mut self.pods[pod].sidecar.frozen_until;
+        *frozen = until.max(*frozen);
+    }
+
+    /// That process ends, and is not started again.
+    pub(crate) fn end_store_for_good(&mut self, pod: usize) {
+        self.kill_running_store(pod, false);
+        self.pods[pod].store.life.run += 1;
+    }
+
+    /// That process ends, and is not started again.
+    pub(crate) fn end_sidecar_for_good(&mut self, pod: usize) {
+        self.kill_running_sidecar(pod);
+        self.pods[pod].sidecar.life.run += 1;
     }
 
     /// All faults end: from here on everything must come right by itself.

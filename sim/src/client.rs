@@ -8,7 +8,7 @@
 
 use crate::invariants::Checker;
 use bytes::Bytes;
-use leasehold_replication::{Entry, Payload, Position, Proposal, ProposalId};
+use leasehold_replication::{Entry, Payload, Position, Proposal, ProposalId, Seq};
 
 /// What a client was told about one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum Outcome {
 struct Write {
     outcome: Outcome,
     committed: Option<Position>,
+    /// This much had been applied somewhere, and could be known, when it was sent.
+    after: Seq,
 }
 
 /// All writes of a run. The number of a write is its proposal's id and its command.
@@ -41,6 +43,12 @@ pub(crate) struct Clients {
     pub(crate) refused: u64,
     /// How many have an unknown outcome.
     pub(crate) unknown: u64,
+    /// How many strong reads were answered.
+    pub(crate) strong_reads: u64,
+    /// How many local reads of sessions were answered.
+    pub(crate) local_reads: u64,
+    /// What each session saw last.
+    pub(crate) sessions: [Seq; 4],
 }
 
 impl Clients {
@@ -50,9 +58,9 @@ impl Clients {
     }
 
     /// A new write.
-    pub(crate) fn write(&mut self) -> Proposal {
+    pub(crate) fn write(&mut self, after: Seq) -> Proposal {
         let id = self.writes.len() as u64;
-        self.writes.push(Write { outcome: Outcome::Waiting, committed: None });
+        self.writes.push(Write { outcome: Outcome::Waiting, committed: None, after });
         let mut command = id.to_le_bytes().to_vec();
         command.resize(self.command_bytes.max(command.len()), 0);
         Proposal { id: ProposalId(id), command: Bytes::from(command) }
@@ -93,6 +101,13 @@ impl Clients {
             checker.violated(format!("write {id} is committed twice: at {before} and at {}", entry.position));
         }
         write.committed = Some(entry.position);
+        if entry.position.seq <= write.after {
+            let after = write.after;
+            checker.violated(format!(
+                "invariant 6: write {id} takes effect at {}, before {after} which was seen when it was sent",
+                entry.position
+            ));
+        }
         check(checker, id, write);
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Life {
 }
 
 /// A member of the StatefulSet: two processes, a volume, a directory that they share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pod {
     /// `pod-0`.
     pub(crate) name: String,
@@ -77,33 +77,92 @@ impl Pod {
 }
 
 /// What is going to happen. Large contents are boxed: the queue moves these about.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Event {
-    StoreStarts { life: Life },
-    StoreRecovered { life: Life },
-    StoreWakes { life: Life },
-    Store { life: Life, input: Box<leasehold_replication::Input> },
-    Synced { life: Life, covers: u64 },
-    SnapshotDone { life: Life, number: u64 },
-    RoleRead { life: Life, again: bool },
-    Deliver { conn: u64, end: usize },
-    Asked { from: Life, to: usize, asked_at: Duration, request: Box<Request> },
-    SidecarStarts { life: Life },
-    SidecarWakes { life: Life },
-    Sidecar { life: Life, input: Box<leasehold_election::Input> },
-    StatusRead { life: Life, again: bool },
-    LockFree { life: Life },
-    Called { life: Life, call: Box<Call> },
-    WatchOpens { life: Life },
-    Watched { life: Life, watch: u64, watched: Box<leasehold_election::Watched> },
-    MembersShown { life: Life },
-    PodStarts { pod: usize, generation: u32 },
-    GraceEnds { pod: usize, generation: u32 },
+    StoreStarts {
+        life: Life,
+    },
+    StoreRecovered {
+        life: Life,
+    },
+    StoreWakes {
+        life: Life,
+    },
+    /// In the middle of what it does.
+    StoreDies {
+        life: Life,
+    },
+    Store {
+        life: Life,
+        input: Box<leasehold_replication::Input>,
+    },
+    Synced {
+        life: Life,
+        covers: u64,
+    },
+    SnapshotDone {
+        life: Life,
+        number: u64,
+    },
+    RoleRead {
+        life: Life,
+        again: bool,
+    },
+    Deliver {
+        conn: u64,
+        end: usize,
+    },
+    Asked {
+        from: Life,
+        to: usize,
+        asked_at: Duration,
+        request: Box<Request>,
+    },
+    SidecarStarts {
+        life: Life,
+    },
+    SidecarWakes {
+        life: Life,
+    },
+    Sidecar {
+        life: Life,
+        input: Box<leasehold_election::Input>,
+    },
+    StatusRead {
+        life: Life,
+        again: bool,
+    },
+    LockFree {
+        life: Life,
+    },
+    Called {
+        life: Life,
+        call: Box<Call>,
+    },
+    WatchOpens {
+        life: Life,
+    },
+    Watched {
+        life: Life,
+        watch: u64,
+        watched: Box<leasehold_election::Watched>,
+    },
+    MembersShown {
+        life: Life,
+    },
+    PodStarts {
+        pod: usize,
+        generation: u32,
+    },
+    GraceEnds {
+        pod: usize,
+        generation: u32,
+    },
     ClientsWrite,
     Fault,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Scheduled {
     at: Duration,
     order: u64,
@@ -128,7 +187,7 @@ impl Ord for Scheduled {
 }
 
 /// The cluster of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) now: Duration,
     queue: BinaryHeap<Reverse<Scheduled>>,
@@ -146,6 +205,8 @@ pub(crate) struct Cluster {
     pub(crate) snapshots: Vec<Rc<SnapshotMeta>>,
     /// Steps of both cores.
     pub(crate) steps: u64,
+    /// The most leaderships that one settling took.
+    pub(crate) settling_takes: u64,
 }
 
 impl Cluster {
@@ -185,6 +246,7 @@ impl Cluster {
             pods,
             snapshots: Vec::new(),
             steps: 0,
+            settling_takes: 0,
             rng,
             settings,
             trace,
@@ -268,6 +330,7 @@ impl Cluster {
             | Event::Watched { life, .. }
             | Event::MembersShown { life } => (life.pod, false),
             Event::StoreStarts { .. }
+            | Event::StoreDies { .. }
             | Event::SidecarStarts { .. }
             | Event::Called { .. }
             | Event::PodStarts { .. }
@@ -283,6 +346,10 @@ impl Cluster {
             Event::StoreStarts { life } if self.is_store(life) => self.start_store(life),
             Event::StoreRecovered { life } if self.is_store(life) => self.recover_store(life),
             Event::StoreWakes { life } if self.is_store(life) => self.wake_store(life),
+            Event::StoreDies { life } if self.is_store(life) && self.chaos.is_on() => {
+                let power = self.rng.chance(500);
+                self.kill_store(life.pod, power);
+            }
             Event::Store { life, input } if self.is_store(life) => self.step_store(life.pod, *input),
             Event::Synced { life, covers } if self.is_store(life) => self.synced(life, covers),
             Event::SnapshotDone { life, number } if self.is_store(life) => self.snapshot_done(life, number),
@@ -307,6 +374,7 @@ impl Cluster {
             Event::StoreStarts { .. }
             | Event::StoreRecovered { .. }
             | Event::StoreWakes { .. }
+            | Event::StoreDies { .. }
             | Event::Store { .. }
             | Event::Synced { .. }
             | Event::SnapshotDone { .. }
@@ -349,8 +417,10 @@ impl Cluster {
         found.terminating = false;
         (found.role_file, found.status_file) = (None, None);
         let (store, sidecar) = (found.store.life, found.sidecar.life);
-        let at = self.now + self.rng.millis(0, 100);
-        self.schedule(at, Event::StoreStarts { life: store });
+        if !self.settings.is_plain {
+            let at = self.now + self.rng.millis(0, 100);
+            self.schedule(at, Event::StoreStarts { life: store });
+        }
         let at = self.now + self.rng.millis(0, 100);
         self.schedule(at, Event::SidecarStarts { life: sidecar });
     }

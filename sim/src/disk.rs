@@ -13,7 +13,7 @@
 
 use crate::rng::Rng;
 use leasehold_replication::{
-    DurableState, Entry, Payload, Position, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket, Voters,
+    DurableState, Entry, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket, Voters,
 };
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -36,6 +36,8 @@ pub(crate) struct Log {
     base: Position,
     /// (term, checksum) of the entries after `base`.
     entries: VecDeque<(Term, u32)>,
+    /// Every set of voters in it, with the sequence from which on it counts. The first is the base's.
+    voters: Vec<(Seq, Rc<Voters>)>,
 }
 
 /// The records that fsync has to cover for a ticket.
@@ -69,8 +71,18 @@ pub(crate) struct Volume {
 }
 
 impl Log {
-    fn new(base: Position) -> Log {
-        Log { base, entries: VecDeque::new() }
+    fn new(base: Position, voters: Voters) -> Log {
+        Log { base, entries: VecDeque::new(), voters: vec![(base.seq, Rc::new(voters))] }
+    }
+
+    /// The last set of voters, and the sequence from which on it counts.
+    pub(crate) fn voters(&self) -> Option<&(Seq, Rc<Voters>)> {
+        self.voters.last()
+    }
+
+    /// The last two sets of voters.
+    pub(crate) fn last_voters(&self) -> impl Iterator<Item = &Voters> {
+        self.voters.iter().rev().take(2).map(|(_, voters)| &**voters)
     }
 
     /// The last entry, or what the snapshot ends with.
@@ -108,19 +120,44 @@ impl Log {
             return false;
         }
         self.entries.truncate((entry.previous.seq.0 - self.base.seq.0) as usize);
+        let base = self.base.seq;
+        while self.voters.last().is_some_and(|(seq, _)| *seq > entry.previous.seq && *seq > base) {
+            self.voters.pop();
+        }
+        if let Payload::Voters(voters) = &entry.payload {
+            self.voters.push((entry.position.seq, Rc::new(voters.clone())));
+        }
         self.entries.push_back((entry.position.term, checksum(entry)));
         true
     }
 
     /// A snapshot of this log's own begins at `position`.
-    fn trim(&mut self, position: Position) {
+    fn trim(&mut self, position: Position, voters: &Voters) {
         if self.contains(position) {
             self.entries.drain(..(position.seq.0 - self.base.seq.0) as usize);
             self.base = position;
+            let first = self.voters.iter().rposition(|(seq, _)| *seq <= position.seq).unwrap_or(0);
+            self.voters.drain(..first);
         } else if position.seq > self.base.seq {
-            *self = Log::new(position);
+            *self = Log::new(position, voters.clone());
         }
     }
+}
+
+/// The first record that a crash took may be there in part, with other bytes in its place behind that: it is never taken
+/// for whole.
+fn is_told_apart(entry: &Entry, rng: &mut Rng) {
+    let whole = entry.record();
+    let cut = rng.below(whole.len());
+    let mut torn = whole[..cut].to_vec();
+    match rng.below(3) {
+        0 => {}
+        1 => torn.resize(whole.len(), 0),
+        _ => torn.extend((cut..whole.len()).map(|_| rng.bits() as u8)),
+    }
+    let is_other = torn != whole[..];
+    let read = Record::decode(&mut bytes::Bytes::from(torn));
+    assert!(read.is_err() || !is_other, "a record torn at byte {cut} of {} is taken for {read:?}", whole.len());
 }
 
 /// The checksum that stands in the entry's record.
@@ -153,7 +190,7 @@ impl Volume {
             match &item {
                 Item::State(_) => {}
                 Item::Entry(entry) => chained &= self.log.push(entry),
-                Item::Install(meta, _) => self.log = Log::new(meta.position),
+                Item::Install(meta, _) => self.log = Log::new(meta.position, meta.voters.clone()),
             }
             self.journal.push_back(item);
         }
@@ -173,7 +210,7 @@ impl Volume {
 
     /// The last voters that stand on this volume, if any.
     pub(crate) fn voters(&self) -> Option<Voters> {
-        let recovered = self.clone().recover(true, |_| {});
+        let recovered = self.clone().recover(true, false, |_| {});
         let in_log = recovered.entries.iter().rev().find_map(|entry| match &entry.payload {
             Payload::Voters(voters) => Some(voters.clone()),
             Payload::Empty | Payload::Command(_) => None,
@@ -202,7 +239,7 @@ impl Volume {
                     self.durable_log.push(entry);
                 }
                 Item::Install(meta, state) => {
-                    self.durable_log = Log::new(meta.position);
+                    self.durable_log = Log::new(meta.position, meta.voters.clone());
                     self.durable_state = *state;
                     self.snapshot = Some(meta.clone());
                 }
@@ -226,9 +263,9 @@ impl Volume {
     /// as that is durable, but a random part.
     pub(crate) fn snapshot_taken(&mut self, meta: Rc<SnapshotMeta>, rng: &mut Rng) {
         let position = meta.position;
+        self.log.trim(position, &meta.voters);
+        self.durable_log.trim(position, &meta.voters);
         self.snapshot = Some(meta);
-        self.log.trim(position);
-        self.durable_log.trim(position);
         let mut state = None;
         let mut count = 0;
         for item in self.journal.iter().take((self.durable - self.dropped) as usize) {
@@ -265,13 +302,17 @@ impl Volume {
             _ if power => 0,
             _ => open,
         };
-        self.journal.truncate(self.journal.len() - (open - kept));
+        let lost = self.journal.len() - (open - kept);
+        if let Some(Item::Entry(entry)) = self.journal.get(lost) {
+            is_told_apart(entry, rng);
+        }
+        self.journal.truncate(lost);
     }
 
     /// A new process reads the volume, and makes what it read durable before it says anything [S2]. `resync` is false
     /// only where that very fault is planted. Returns what it found; `seen` is called with each record that became
     /// durable by it.
-    pub(crate) fn recover(&mut self, resync: bool, seen: impl FnMut(&Item)) -> Recovered {
+    pub(crate) fn recover(&mut self, resync: bool, replays_tail: bool, seen: impl FnMut(&Item)) -> Recovered {
         if resync {
             let begun = self.begun();
             self.synced(begun, seen);
@@ -287,8 +328,14 @@ impl Volume {
                     state = Some(*new);
                     if meta.position.seq >= base.seq {
                         (base, snapshot) = (meta.position, Some(meta.clone()));
-                        entries.clear();
+                        if !replays_tail {
+                            entries.clear();
+                        }
                     }
+                }
+                // The planted fault: what stands behind the snapshot's sequence, whether or not it follows from it.
+                Item::Entry(entry) if replays_tail && entry.position.seq.0 == base.seq.0 + entries.len() as u64 + 1 => {
+                    entries.push(entry.clone());
                 }
                 Item::Entry(entry) => {
                     let keep = match entry.previous.seq.0.checked_sub(base.seq.0) {
@@ -304,7 +351,14 @@ impl Volume {
                 }
             }
         }
-        self.log = Log { base, entries: entries.iter().map(|e| (e.position.term, checksum(e))).collect() };
+        let first = snapshot.as_ref().map_or_else(Voters::none, |meta| meta.voters.clone());
+        self.log = Log::new(base, first);
+        for entry in &entries {
+            self.log.entries.push_back((entry.position.term, checksum(entry)));
+            if let Payload::Voters(voters) = &entry.payload {
+                self.log.voters.push((entry.position.seq, Rc::new(voters.clone())));
+            }
+        }
         if resync {
             self.durable_log = self.log.clone();
         }
@@ -360,7 +414,7 @@ mod tests {
         for seed in 0..50 {
             let mut volume = volume.clone();
             volume.crash(true, &mut Rng::new(seed));
-            let recovered = volume.recover(true, |_| {});
+            let recovered = volume.recover(true, false, |_| {});
             assert_eq!(recovered.entries.last().map(|e| e.position), Some(volume.log.last()));
             outcomes.insert(volume.log.last());
         }
@@ -384,9 +438,28 @@ mod tests {
             voters: leasehold_replication::Voters::none(),
         };
         volume.snapshot_taken(Rc::new(meta), &mut Rng::new(1));
-        let recovered = volume.recover(true, |_| {});
+        let recovered = volume.recover(true, false, |_| {});
         assert_eq!(recovered.state.promise.term, Term(3));
         assert!(recovered.entries.is_empty(), "{:?}", recovered.entries);
         assert_eq!(volume.log.last(), Position::new(2, 6));
+    }
+
+    /// The fault that `OldTailIsReplayed` plants: a replica would begin with entries that nobody else has [S8].
+    #[test]
+    fn the_tail_of_an_older_journal_is_dropped_unless_that_fault_is_planted() {
+        let mut volume = Volume::new(ReplicaId(uuid::Uuid::from_u128(1)), 0);
+        write(&mut volume, 1, entries(Position::ZERO, 1, 9));
+        let meta = SnapshotMeta {
+            cluster_id: leasehold_replication::ClusterId(uuid::Uuid::nil()),
+            position: Position::new(2, 6),
+            voters: Voters::none(),
+        };
+        assert!(volume.begin(Ticket(2), [Item::Install(Rc::new(meta), DurableState::EMPTY)].into_iter()));
+        for (replays, last) in [(false, Position::new(2, 6)), (true, Position::new(1, 9))] {
+            let mut volume = volume.clone();
+            let recovered = volume.recover(true, replays, |_| {});
+            assert_eq!(volume.log.last(), last);
+            assert_eq!(recovered.entries.is_empty(), !replays);
+        }
     }
 }

@@ -6,15 +6,14 @@
 //!   Send, Dial, Answer, Invite, AskState ─▶ network
 //! ```
 
-use crate::Plant;
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
+use crate::invariants::digest;
 use crate::network::{Message, Reply, Request};
 use crate::store::made_durable;
-use leasehold_replication::{
-    Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Phase, Record, Seq, SnapshotMeta,
-};
+use crate::{Plant, Shell};
+use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta};
 use std::rc::Rc;
 
 /// No fsync takes longer: one that is under way when everything is healed must not look like a cluster that waits.
@@ -44,6 +43,7 @@ impl Cluster {
                         ));
                     }
                     up.applied = meta.position;
+                    up.digest = self.checker.digest(meta.position.seq).unwrap_or_default();
                     up.applied_voters = meta.voters.clone();
                     up.since_snapshot = 0;
                     up.snapshot_running = None;
@@ -54,14 +54,21 @@ impl Cluster {
                     }
                 }
                 self.begin(life, ticket, vec![Item::Install(Rc::new(meta), state)]);
+                if self.chaos.is_on() && self.rng.chance(50) {
+                    let at = self.now + self.rng.micros(0, 2 * self.settings.fsync_us);
+                    self.schedule(at, Event::StoreDies { life });
+                }
             }
             Effect::Apply { entries } => self.apply(pod, entries),
             Effect::Accepted { id, position } => {
+                self.checker.taken(&self.pods[pod].name, &self.pods[pod].volume.log);
                 if let Some(up) = self.pods[pod].store.up_mut() {
                     up.pending.entry(position.seq).or_default().push((position, id));
                 }
             }
             Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.checker, id, Outcome::Refused),
+            Effect::ReadReady { upto } => self.reads_answered(pod, upto, true),
+            Effect::ReadRefused { upto, reason: _ } => self.reads_answered(pod, upto, false),
             Effect::Dial { conn, peer_address, hello } => {
                 let found = &self.pods[pod];
                 self.checker.said_hello(&found.name, &found.volume, hello.promise, hello.position);
@@ -132,9 +139,16 @@ impl Cluster {
                 Item::State(state) | Item::Install(_, state) => pod.volume.begun_state = *state,
                 Item::Entry(entry) => {
                     self.checker.begun(&pod.name, entry, pod.volume.begun_state.cluster_id);
-                    let status = pod.store.status();
-                    if status.phase == Phase::Leading && entry.position.term == status.promise.term {
-                        self.checker.voters_changed(&pod.name, status, entry);
+                    if let Some(up) = pod.store.up()
+                        && up.pulse.promise.incarnation == up.incarnation
+                        && entry.position.term == up.pulse.promise.term
+                    {
+                        // What is committed in this very step is in the replica already.
+                        self.checker.begins_term(&pod.name, &pod.volume.log, up.pulse.promise, entry);
+                        let committed = up.replica.pulse().committed;
+                        self.checker.voters_changed(&pod.name, &pod.volume.log, committed, entry);
+                    } else {
+                        self.checker.entry_of(&pod.name, &pod.volume, entry);
                     }
                 }
             }
@@ -159,7 +173,7 @@ impl Cluster {
         let factor = if self.rng.chance(self.settings.fsync_late) { 300 } else { 1 };
         let at = self.now + self.rng.micros(20, (self.settings.fsync_us * factor).min(FSYNC_US_MAX));
         self.schedule(at, Event::Synced { life, covers });
-        if self.settings.plant == Some(Plant::ToldBeforeDurable)
+        if self.settings.plant == Some(Plant::Shell(Shell::ToldBeforeDurable))
             && let Some(ticket) = self.pods[life.pod].volume.take_unsynced()
         {
             let input = Box::new(Input::Persisted { ticket });
@@ -192,6 +206,7 @@ impl Cluster {
                 self.checker.violated(format!("invariant 4: {name} applies {} after {applied}", entry.position));
             }
             up.applied = entry.position;
+            up.digest = digest(up.digest, &entry);
             up.since_snapshot += 1;
             if let Payload::Voters(voters) = &entry.payload {
                 up.applied_voters = voters.clone();

@@ -11,12 +11,17 @@
 //!   3 logs that agree somewhere agree on all before             begun(): one entry per (term, sequence), with its previous
 //!   4 applied = committed, in one order                         applied(), committed(), restored()
 //!   5 promises never go down, nor change within a term          promised()
-//!   and: nothing is said before it is durable                   said_hello(), acknowledged() [S3, S4]
+//!   6 writes and strong reads are linearizable                  client, reads
+//!   7 a local read is of a prefix of what is committed, and
+//!     never goes back for a client that passes `after`          reads, digest()
+//!   and: nothing is said before it is durable                   said_hello(), acknowledged(), entry_of() [S3, S4]
+//!   and: the rules of changes to the voters, and the floor      voters_changed(), taken() [S7, L7]
 //! ```
 
 use crate::disk::{Log, Volume, checksum};
 use leasehold_replication::{
-    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, ReplicaId, Seq, Status, Term,
+    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, Pulse, ReplicaId, Seq, Status,
+    Term, Voters,
 };
 use std::collections::BTreeMap;
 
@@ -38,6 +43,8 @@ struct Applied {
     position: Position,
     /// The lowest term in which somebody applied it.
     by: Term,
+    /// What the documents are after it.
+    digest: u64,
 }
 
 /// Everything that is known to be true.
@@ -88,6 +95,12 @@ impl Checker {
     /// How many terms were opened for writes.
     pub(crate) fn terms_opened(&self) -> usize {
         self.opened.len()
+    }
+
+    /// May there be one more volume?
+    pub(crate) fn has_room_for_a_volume(&self) -> bool {
+        // Some are left for those that empty themselves.
+        self.snapshots.len() < 56
     }
 
     /// A new volume. At most 64 of them in a run.
@@ -173,7 +186,8 @@ impl Checker {
                 false
             }
             None if at == last => {
-                self.applied.push(Applied { position: entry.position, by: term });
+                let before = self.applied.last().map_or(0, |applied| applied.digest);
+                self.applied.push(Applied { position: entry.position, by: term, digest: digest(before, entry) });
                 self.fresh.push((entry.position, term));
                 true
             }
@@ -194,20 +208,17 @@ impl Checker {
 
     /// A leader of its own term says that all up to `committed` is committed. A majority of its voters, by what it knew
     /// before or after the step, must have had it durably, and the entry must be of its own term.
-    pub(crate) fn committed(&mut self, who: &str, log: &Log, before: &Status, after: &Status) {
+    pub(crate) fn committed(&mut self, who: &str, log: &Log, after: &Pulse) {
         let seq = after.committed;
         let Some((term, _)) = log.entry(seq) else { return };
         let position = Position { term, seq };
         if term != after.promise.term {
             self.violated(format!("{who} leads {} and commits up to {position} by counting", after.promise.term));
         }
-        let volumes = &self.volume_numbers;
-        let has = |status: &Status| {
-            status
-                .voters
-                .is_majority(|replica| volumes.get(&replica).is_some_and(|number| self.was_durable(*number, position)))
-        };
-        if !has(before) && !has(after) {
+        let has = |replica| self.volume_numbers.get(&replica).is_some_and(|number| self.was_durable(*number, position));
+        // The voters are those of the log as it was written, not those that the replica says. It may have committed and
+        // changed them in one step.
+        if !log.last_voters().any(|voters| voters.is_majority(has)) {
             self.violated(format!(
                 "{who} says {position} is committed, but no majority of its voters ever had it durably"
             ));
@@ -230,7 +241,7 @@ impl Checker {
         let missing = (self.applied[(log.base().seq.0 as usize).min(self.applied.len())..].iter())
             .find(|applied| applied.by < term && !log.contains(applied.position));
         if let Some(missing) = missing {
-            let Applied { position, by } = *missing;
+            let Applied { position, by, .. } = *missing;
             self.violated(format!(
                 "invariant 1: {who} leads {term} without {position}, committed in {by} (its log ends at {})",
                 log.last()
@@ -268,6 +279,9 @@ impl Checker {
         if durable < seq {
             return self.violated(format!("{who} acknowledges {seq}, durable is {durable}"));
         }
+        if let Some(last) = leader.map(Log::last_seq).filter(|last| *last < seq) {
+            return self.violated(format!("{who} acknowledges {seq}, its leader's log ends at {last} [S4]"));
+        }
         let own = volume.durable_log.entry(seq);
         if let (Some(own), Some(leaders)) = (own, leader.and_then(|log| log.entry(seq)))
             && own != leaders
@@ -279,14 +293,70 @@ impl Checker {
         }
     }
 
-    /// A voters entry may add or remove exactly one voter, and nobody may be exchanged in it [S7].
-    pub(crate) fn voters_changed(&mut self, who: &str, before: &Status, entry: &Entry) {
+    /// A leader appends this voters entry to this log. It may add or remove exactly one voter [S7], after the last change
+    /// and an entry of the own term are committed.
+    pub(crate) fn voters_changed(&mut self, who: &str, log: &Log, committed: Seq, entry: &Entry) {
         let Payload::Voters(after) = &entry.payload else { return };
-        let before = &before.voters;
+        let none = (Seq(0), std::rc::Rc::new(Voters::none()));
+        let (since, before) = log.voters().unwrap_or(&none);
         let added = after.voters.iter().filter(|voter| !before.contains(voter.replica)).count();
         let removed = before.voters.iter().filter(|voter| !after.contains(voter.replica)).count();
+        let position = entry.position;
         if added + removed > 1 {
-            self.violated(format!("{who} adds {added} voters and removes {removed} in {} [S7]", entry.position));
+            self.violated(format!("{who} adds {added} voters and removes {removed} in {position} [S7]"));
+        }
+        if *since > committed {
+            self.violated(format!("{who} changes the voters in {position}, those of {since} are not committed [S7]"));
+        }
+        let term =
+            if committed == log.base().seq { log.base().term } else { log.entry(committed).map_or(Term(0), |e| e.0) };
+        if term != position.term {
+            self.violated(format!("{who} changes the voters in {position}, when {term}/{committed} is committed [S7]"));
         }
     }
+
+    /// A leader writes an entry of its own term: a majority of its voters must have promised that term to it, durably. (One
+    /// that has gone on to a later term may have done so before.)
+    pub(crate) fn begins_term(&mut self, who: &str, log: &Log, own: Promise, entry: &Entry) {
+        if entry.previous.term == own.term || entry.position.term != own.term {
+            return;
+        }
+        let promised = |replica| {
+            let number = self.volume_numbers.get(&replica).copied().unwrap_or(usize::MAX);
+            let promise = self.promises.get(number).copied().flatten();
+            promise.is_some_and(|promise| promise == own || promise.term > own.term)
+        };
+        if log.voters().is_none_or(|(_, voters)| !voters.is_majority(promised)) {
+            let position = entry.position;
+            self.violated(format!("{who} writes {position}, but no majority of its voters has promised it durably"));
+        }
+    }
+
+    /// An entry of this term is written to this volume: its promise to that term (or a later one) must be durable.
+    pub(crate) fn entry_of(&mut self, who: &str, volume: &Volume, entry: &Entry) {
+        let durable = volume.durable_state.promise;
+        if entry.position.term > durable.term {
+            self.violated(format!("{who} writes {}, when its durable promise is {durable}", entry.position));
+        }
+    }
+
+    /// A leader takes a write: there must be as many voters as the floor asks for [L7].
+    pub(crate) fn taken(&mut self, who: &str, log: &Log) {
+        if let Some((_, voters)) = log.voters()
+            && voters.voters.len() < voters.floor as usize
+        {
+            let (have, floor) = (voters.voters.len(), voters.floor);
+            self.violated(format!("{who} takes a write with {have} voters, the floor is {floor} [L7]"));
+        }
+    }
+
+    /// What all documents together are when everything up to `seq` is applied.
+    pub(crate) fn digest(&self, seq: Seq) -> Option<u64> {
+        if seq == Seq(0) { Some(0) } else { self.applied.get(seq.0 as usize - 1).map(|applied| applied.digest) }
+    }
+}
+
+/// The documents after one more entry. (Any mixing function will do: a wrong, missing or exchanged entry changes it.)
+pub(crate) fn digest(before: u64, entry: &Entry) -> u64 {
+    (before.rotate_left(5) ^ u64::from(checksum(entry))).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -18,34 +18,29 @@ mod disk;
 mod effects;
 mod invariants;
 mod lease;
+mod leave;
 mod network;
+mod plain;
+mod plant;
+mod products;
+mod reads;
 mod rng;
 mod settings;
 mod settle;
 mod sidecar;
+pub mod small;
 mod store;
 mod trace;
 
 use crate::cluster::Cluster;
+pub use crate::plant::{Plant, Shell};
+pub use crate::products::{Base, PRODUCTS};
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::trace::Trace;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-
-/// A fault of the shells that is built in on purpose, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plant {
-    /// The journal says that records are durable before they are.
-    ToldBeforeDurable,
-    /// A restarted process takes what it reads from the page cache for durable [S2].
-    PageCacheIsDurable,
-    /// The promise is lost when the journal is read again [S1].
-    PromiseLost,
-    /// An emptied volume keeps its UUID.
-    WipedKeepsIdentity,
-}
 
 /// What a run may be asked for.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +53,8 @@ pub struct Options {
     pub always_trace: bool,
     /// What is broken on purpose.
     pub plant: Option<Plant>,
+    /// The apps are plain ones: sidecars alone.
+    pub plain: bool,
 }
 
 /// What happened in a run.
@@ -73,12 +70,16 @@ pub struct Summary {
     pub refused: u64,
     /// Writes whose outcome nobody was told.
     pub unknown: u64,
+    /// Strong reads that were answered.
+    pub strong_reads: u64,
     /// Entries that were committed.
     pub committed: u64,
     /// Terms that were opened for writes.
     pub terms: u64,
     /// Leaderships that sidecars wrote into the Lease.
     pub takes: u64,
+    /// The most leaderships that one settling took.
+    pub settling_takes: u64,
     /// How long it took to settle after everything was healed.
     pub settled: Duration,
     /// The lines of the trace, if it was asked for.
@@ -122,10 +123,11 @@ pub fn run(seed: u64, options: &Options) -> Result<Summary, Failure> {
 }
 
 fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summary, Failure> {
+    let _planted = plant::Planted::new(options.plant);
     let mut rng = Rng::new(seed);
     let settings = Settings::new(&mut rng, options);
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
-    let judged = catch_unwind(AssertUnwindSafe(|| cluster.play()));
+    let judged = catch_unwind(AssertUnwindSafe(|| if options.plain { cluster.play_plain() } else { cluster.play() }));
     let violation = cluster.checker.take_violation();
     let at = cluster.now;
     let wrong = match (violation, judged) {
@@ -143,9 +145,11 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
             acknowledged: cluster.clients.acknowledged,
             refused: cluster.clients.refused,
             unknown: cluster.clients.unknown,
+            strong_reads: cluster.clients.strong_reads,
             committed: cluster.checker.applied_seq().0,
             terms: cluster.checker.terms_opened() as u64,
             takes: cluster.api.takes,
+            settling_takes: cluster.settling_takes,
             settled,
             trace: cluster.trace.into_lines(),
         }),

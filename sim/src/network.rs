@@ -342,6 +342,12 @@ impl Cluster {
         if self.rng.chance(self.network.weather.lost) || self.network.is_cut(self.now, from.pod, to) {
             return;
         }
+        if self.rng.chance(self.network.weather.lost / 2) {
+            // It arrives twice, the second time late.
+            let at = self.now + 10 * self.network.weather.delay(&mut self.rng);
+            let request = Box::new(request.clone());
+            self.schedule(at, Event::Asked { from, to, asked_at: self.now, request });
+        }
         let at = self.now + self.network.weather.delay(&mut self.rng);
         self.schedule(at, Event::Asked { from, to, asked_at: self.now, request: Box::new(request) });
     }

@@ -1,7 +1,7 @@
 //! Liveness: after everything is healed, the cluster must come right by itself within bounded virtual time, and stay so.
 //!
 //! ```text
-//!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
+//!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
 //!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled but for the Lease? ─▶ API back ─▶ same leader, true Lease?
 //! ```
 //!
@@ -14,6 +14,9 @@ use leasehold_replication::{Input, Phase, Term};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// So many leaderships may be written until everything is settled, however bad it was before.
+const TAKES_MAX: u64 = 40;
+
 impl Cluster {
     /// Chaos, then order, then a few single faults to a cluster that is well. Returns how long the first settling took,
     /// or who waits for what.
@@ -24,19 +27,52 @@ impl Cluster {
         self.scale_to(self.pods.len());
         let settled = self.settle("after healing")?;
         self.stays_settled()?;
+        self.leave_as_planned()?;
         let other_size = 1 + self.rng.below(self.pods.len());
         if other_size != self.pods.len() {
             self.scale_to(other_size);
             self.settle("after scaling")?;
             self.stays_settled()?;
         }
-        if self.rng.chance(500) {
-            self.kill_leader();
-            self.settle("after the leader's death")?;
-        } else {
-            self.outlive_the_api()?;
+        match self.rng.below(6) {
+            0 | 1 => {
+                self.kill_leader();
+                self.settle("after the leader's death")?;
+            }
+            2 | 3 => self.outlive_the_api()?,
+            4 => self.lose_the_lease()?,
+            _ => self.down_to_zero_and_back()?,
         }
         Ok(settled)
+    }
+
+    /// The Lease is deleted: a healthy leader writes it again, and goes on [L11].
+    fn lose_the_lease(&mut self) -> Result<(), String> {
+        let term = self.leader_term();
+        self.delete_lease();
+        self.run_until(self.now + self.settings.lost_time);
+        self.settle("after the Lease was deleted")?;
+        self.is_still(term, "the Lease was deleted")
+    }
+
+    /// Nobody is wanted, and then everybody again.
+    fn down_to_zero_and_back(&mut self) -> Result<(), String> {
+        self.scale_to(0);
+        let until = self.now + self.settings.grace + Duration::from_secs(5);
+        self.run_until(until);
+        if let Some(pod) = self.pods.iter().find(|pod| pod.exists) {
+            return Err(format!("liveness: nobody is wanted, and {} is still there", pod.name));
+        }
+        self.scale_to(self.pods.len());
+        self.settle("after nobody was wanted for a while").map(|_| ())
+    }
+
+    fn is_still(&self, term: Option<Term>, what: &str) -> Result<(), String> {
+        let now = self.leader_term();
+        if now == term || self.checker.is_violated() {
+            return Ok(());
+        }
+        Err(format!("liveness: {what}, and the healthy leader of {term:?} was replaced by one of {now:?}"))
     }
 
     fn kill_leader(&mut self) {
@@ -53,28 +89,36 @@ impl Cluster {
         (0..self.pods.len()).for_each(|pod| self.lose_api(pod, back));
         self.run_until(self.now + self.settings.lease_duration + 2 * self.settings.lost_time);
         self.settle("while the API is gone")?;
+        if self.rng.chance(500) {
+            // The sidecars start again, too, and know the Lease no more.
+            (0..self.pods.len())
+                .filter(|pod| self.pods[*pod].sidecar.is_up())
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|pod| self.kill_sidecar(pod));
+        }
         self.kill_leader();
         self.settle("after the leader's death while the API is gone")?;
         let term = self.leader_term();
         self.api.mend();
         self.settle("after the API came back")?;
-        if self.leader_term() != term && !self.checker.is_violated() {
-            let now = self.leader_term();
-            return Err(format!(
-                "liveness: the API came back, and the leader of {term:?} was replaced by one of {now:?}"
-            ));
-        }
-        Ok(())
+        self.is_still(term, "the API came back")
     }
 
     /// Runs until settled. Returns how long it took, or who waits for what.
     pub(crate) fn settle(&mut self, what: &str) -> Result<Duration, String> {
-        let begin = self.now;
+        let (begin, takes) = (self.now, self.api.takes);
         let bound = Duration::from_secs(40) + 4 * self.settings.lease_duration + 2 * self.settings.grace;
         while !self.checker.is_violated() {
             let why = match self.unsettled() {
                 None => match self.write_once() {
-                    true => return Ok(self.now - begin),
+                    true => match self.read_everywhere() {
+                        None => {
+                            self.settling_takes = self.settling_takes.max(self.api.takes - takes);
+                            return self.costs_few_terms(what).map(|()| self.now - begin);
+                        }
+                        Some(why) => why,
+                    },
                     false => "a write is not acknowledged".to_owned(),
                 },
                 Some(why) => why,
@@ -85,6 +129,15 @@ impl Cluster {
             self.run_until(self.now + Duration::from_millis(50));
         }
         Ok(self.now - begin)
+    }
+
+    fn costs_few_terms(&self, what: &str) -> Result<(), String> {
+        let took = self.settling_takes;
+        if took > TAKES_MAX {
+            Err(format!("liveness: {what}: {took} leaderships until it was settled"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Nothing may change while nothing happens.
@@ -152,7 +205,9 @@ impl Cluster {
             }
             let role = pod.role_file.as_ref();
             let named = role.and_then(|role| role.leader.as_ref().map(|named| (named.incarnation, role.term.0)));
-            if named != Some((up.incarnation.0, status.promise.term.0)) {
+            // A sidecar that began while the API is gone leaves the old file alone; its app follows by invitation.
+            let may_know = self.api.is_up(self.now, pod.store.life.pod);
+            if may_know && named != Some((up.incarnation.0, status.promise.term.0)) {
                 return Some(format!("role.json of {} names {named:?}", pod.name));
             }
         }
@@ -176,9 +231,9 @@ impl Cluster {
     }
 
     /// A client writes at the leader and waits for a second.
-    fn write_once(&mut self) -> bool {
+    pub(crate) fn write_once(&mut self) -> bool {
         let Some(leader) = self.leader() else { return false };
-        let proposal = self.clients.write();
+        let proposal = self.clients.write(self.checker.applied_seq());
         let id = proposal.id;
         self.step_store(leader, Input::Propose(vec![proposal]));
         let until = self.now + Duration::from_secs(1);

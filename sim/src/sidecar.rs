@@ -19,7 +19,7 @@ use uuid::Uuid;
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 
 /// The sidecar process of a pod.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sidecar {
     pub(crate) life: Life,
     /// It is not scheduled before this moment.
@@ -28,7 +28,7 @@ pub(crate) struct Sidecar {
 }
 
 /// A sidecar that runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Up {
     election: Election,
     /// The run of the store whose lock it waits for.
@@ -57,6 +57,7 @@ impl Sidecar {
 impl Cluster {
     pub(crate) fn start_sidecar(&mut self, life: Life) {
         let seed = self.rng.bits();
+        let app = if self.settings.is_plain { App::Plain { incarnation: self.rng.uuid() } } else { App::Fencing };
         let pod = &mut self.pods[life.pod];
         if pod.sidecar.is_up() {
             return;
@@ -69,7 +70,7 @@ impl Cluster {
         let config = Config {
             name: pod.name.clone(),
             address: pod.address.clone(),
-            app: App::Fencing,
+            app,
             duration: self.settings.lease_duration,
             lost_time: self.settings.lost_time,
             stop_bound: self.settings.grace - Duration::from_secs(2),
@@ -82,7 +83,9 @@ impl Cluster {
         self.step_sidecar(life.pod, Input::Wake);
         self.schedule(self.now + Duration::from_millis(1), Event::WatchOpens { life });
         let at = self.now + self.rng.millis(0, 5);
-        self.schedule(at, Event::StatusRead { life, again: true });
+        if !self.settings.is_plain {
+            self.schedule(at, Event::StatusRead { life, again: true });
+        }
     }
 
     /// The process ends.
@@ -136,6 +139,9 @@ impl Cluster {
                 Effect::ReadLease => self.call(life, Call::Read),
                 Effect::WriteLease(write) => self.call(life, Call::Write(write)),
                 Effect::PublishRole(role) => {
+                    if self.settings.is_plain {
+                        self.check_plain(pod, &role);
+                    }
                     self.pods[pod].role_file = Some(role);
                     let life = self.pods[pod].store.life;
                     let at = self.now + self.notice_delay();
@@ -224,6 +230,7 @@ impl Cluster {
             members: file.members.iter().flatten().map(member).collect(),
             hand_over_to: file.hand_over_to.clone(),
             paused: file.paused,
+            newest_revision: file.newest_revision.clone(),
         }
     }
 }

@@ -5,14 +5,14 @@
 //!   after every step: status() ─▶ invariants, status file, next Wake
 //! ```
 
-use crate::Plant;
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
 use crate::trace;
+use crate::{Plant, Shell};
 use leasehold_replication::{
-    ClusterId, Config, ConnId, Incarnation, Input, Phase, Position, ProposalId, Replica, ReplicaId, Seq, Status, Term,
-    Voters,
+    ClusterId, Config, ConnId, Incarnation, Input, Phase, Position, ProposalId, Pulse, Replica, ReplicaId, Seq, Status,
+    Term, Voters,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use std::time::Duration;
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 
 /// The store process of a pod.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Store {
     pub(crate) life: Life,
     /// It is not scheduled before this moment.
@@ -31,7 +31,7 @@ pub(crate) struct Store {
     process: Process,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Process {
     Down,
     /// It holds the lock and reads its journal.
@@ -40,14 +40,18 @@ enum Process {
 }
 
 /// A store that runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Up {
     pub(crate) replica: Replica,
     pub(crate) incarnation: Incarnation,
+    /// As of the last step that changed it; position and commit as of the last step.
     pub(crate) status: Status,
+    pub(crate) pulse: Pulse,
     /// Accepted writes that wait for their entries.
     pub(crate) pending: BTreeMap<Seq, Vec<(Position, ProposalId)>>,
     pub(crate) applied: Position,
+    /// The documents: one number that says what was applied, in which order.
+    pub(crate) digest: u64,
     pub(crate) applied_voters: Voters,
     /// Entries since the last snapshot.
     pub(crate) since_snapshot: u64,
@@ -58,6 +62,8 @@ pub(crate) struct Up {
     pub(crate) disk_failed: bool,
     /// Pieces of snapshots that come in, by connection.
     pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
+    /// Strong reads of its clients.
+    pub(crate) reads: crate::reads::Reads,
     pub(crate) wake_at: Option<Duration>,
     /// The last moment of a step, and how many there were in it.
     pub(crate) busy: (Duration, u32),
@@ -119,12 +125,13 @@ impl Cluster {
         let new_cluster_id = ClusterId(self.rng.uuid());
         let pod = &mut self.pods[life.pod];
         let number = pod.volume.number;
-        if self.settings.plant == Some(Plant::PromiseLost) {
+        if self.settings.plant == Some(Plant::Shell(Shell::PromiseLost)) {
             pod.volume.lose_promise();
         }
-        let resync = self.settings.plant != Some(Plant::PageCacheIsDurable);
+        let resync = self.settings.plant != Some(Plant::Shell(Shell::PageCacheIsDurable));
+        let replays_tail = self.settings.plant == Some(Plant::Shell(Shell::OldTailIsReplayed));
         let (checker, name) = (&mut self.checker, &pod.name);
-        let recovered = pod.volume.recover(resync, |item| made_durable(checker, name, number, item));
+        let recovered = pod.volume.recover(resync, replays_tail, |item| made_durable(checker, name, number, item));
         let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
         let (applied, applied_voters) = known.unwrap_or((Position::ZERO, Voters::none()));
         if applied != Position::ZERO {
@@ -143,6 +150,7 @@ impl Cluster {
             heartbeat: self.settings.heartbeat,
             lost_time: self.settings.lost_time,
             hand_over_max: Duration::from_secs(2),
+            drain_min: Duration::from_millis(500),
             drain_max: self.settings.grace - Duration::from_secs(5),
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
@@ -152,6 +160,8 @@ impl Cluster {
         let may_be_torn = recovered.snapshot.is_none() && recovered.entries.iter().all(|e| e.position.term == Term(0));
         let replica = Replica::new(config, recovered);
         let status = replica.status();
+        let pulse = replica.pulse();
+        let digest = checker.digest(applied.seq).unwrap_or_default();
         if may_be_torn && status.position == Position::ZERO && status.cluster_id.is_none() {
             pod.volume.forget_log();
         }
@@ -159,14 +169,17 @@ impl Cluster {
             replica,
             incarnation,
             status,
+            pulse,
             pending: BTreeMap::new(),
             applied,
+            digest,
             applied_voters,
             since_snapshot: 0,
             snapshot_running: None,
             sync_running: false,
             disk_failed: false,
             pieces: BTreeMap::new(),
+            reads: Default::default(),
             wake_at: None,
             busy: (Duration::ZERO, 0),
         }));
@@ -243,8 +256,8 @@ impl Cluster {
         }) else {
             return;
         };
-        let before = std::mem::replace(&mut up.status, up.replica.status());
-        let after = &up.status;
+        let before = std::mem::replace(&mut up.pulse, up.replica.pulse());
+        let after = up.pulse;
         let (old, new) = (before.promise, after.promise);
         if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
             self.checker.violated(format!("invariant 5: {name} promised {old}, and now {new}"));
@@ -257,18 +270,24 @@ impl Cluster {
             let (applied, committed) = (up.applied, after.committed);
             self.checker.violated(format!("invariant 4: {name} applied {applied}, committed is {committed}"));
         }
+        let is_news = (before.phase, old, before.rest) != (after.phase, new, after.rest);
+        if is_news || before.voters_since != after.voters_since || self.trace.is_on() {
+            up.status = up.replica.status();
+        } else {
+            (up.status.position, up.status.committed, up.status.drained) =
+                (after.position, after.committed, after.drained);
+        }
         let leads = matches!(after.phase, Phase::Leading | Phase::Recovering) && new.incarnation == up.incarnation;
         if leads && after.committed > before.committed {
-            self.checker.committed(name, log, &before, after);
+            self.checker.committed(name, log, &after);
         }
         if after.phase == Phase::Leading && (before.phase != Phase::Leading || old != new) {
-            self.checker.opened(name, up.incarnation, after, log);
+            self.checker.opened(name, up.incarnation, &up.status, log);
         }
         let takes_snapshot = up.since_snapshot >= self.settings.snapshot_every && up.snapshot_running.is_none();
         let is_drained = after.drained;
-        let changed = is_news(&before, after);
-        if changed || before.voters != after.voters {
-            self.trace.add(self.now, || format!("{name} store  = {}", trace::status(after)));
+        if is_news || before.voters_since != after.voters_since {
+            self.trace.add(self.now, || format!("{name} store  = {}", trace::status(&up.status)));
         }
         for (position, by) in self.checker.take_fresh() {
             for other in &self.pods {
@@ -277,7 +296,7 @@ impl Cluster {
                 }
             }
         }
-        if changed {
+        if is_news {
             self.write_status(pod);
         }
         if takes_snapshot && self.rng.chance(200) {
@@ -336,7 +355,7 @@ impl Cluster {
                 self.schedule(at, Event::Sidecar { life: sidecar, input });
             }
             self.pod_over(pod);
-        } else if exists {
+        } else if exists && !self.settings.is_plain {
             let at = self.now + self.restart_delay();
             self.schedule(at, Event::StoreStarts { life });
         }
@@ -350,7 +369,7 @@ impl Cluster {
     /// The volume is replaced by an empty one: a new replica.
     pub(crate) fn wipe(&mut self, pod: usize) {
         let replica = ReplicaId(self.rng.uuid());
-        let keeps = self.settings.plant == Some(Plant::WipedKeepsIdentity);
+        let keeps = self.settings.plant == Some(Plant::Shell(Shell::WipedKeepsIdentity));
         let old = &self.pods[pod].volume;
         let (replica, number) =
             if keeps { (old.replica, old.number) } else { (replica, self.checker.add_volume(replica)) };
@@ -368,19 +387,4 @@ pub(crate) fn made_durable(checker: &mut crate::invariants::Checker, name: &str,
             checker.promised(name, number, state);
         }
     }
-}
-
-/// Would status.json change by this?
-fn is_news(before: &Status, after: &Status) -> bool {
-    before.phase != after.phase
-        || before.promise != after.promise
-        || before.leader_heard != after.leader_heard
-        || before.campaign != after.campaign
-        || before.rank != after.rank
-        || before.need_term != after.need_term
-        || before.eligible != after.eligible
-        || before.bootstrapping != after.bootstrapping
-        || before.cluster_id != after.cluster_id
-        || before.hand_over != after.hand_over
-        || before.following != after.following
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 const LINE_MAX: usize = 320;
 
 /// The last lines of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trace {
     /// How many lines are kept; 0: none, and none is formatted.
     lines_max: usize,
@@ -21,6 +21,11 @@ impl Trace {
     /// Keeps this many lines.
     pub(crate) fn new(lines_max: usize) -> Trace {
         Trace { lines_max, lines: VecDeque::new() }
+    }
+
+    /// Are lines kept?
+    pub(crate) fn is_on(&self) -> bool {
+        self.lines_max > 0
     }
 
     /// Adds the line that `text` makes.

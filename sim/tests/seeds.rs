@@ -1,60 +1,114 @@
-//! Seeds that once failed, and thirty seconds of new ones.
+//! Seeds that once failed, and some seconds of new ones.
 //!
 //! The new ones begin at a number that is fixed here, so a run of the tests says the same twice on one machine, and a
 //! faster machine sees more. `LEASEHOLD_SIM_START` and `LEASEHOLD_SIM_SECONDS` ask for others.
 #![allow(clippy::unwrap_used)]
 
-use leasehold_sim::{Options, Plant, run};
+use leasehold_sim::{Base, Options, PRODUCTS, run, small};
 use std::time::{Duration, Instant};
-
-/// Seeds that failed once, each with what it found. A change of the simulator changes what a seed means; the list
-/// keeps the stories and costs little.
-const FOUND: &[(u64, &str)] = &[
-    (1135, "a bootstrap torn by a power loss left a volume with the mark and without voters: no first start, for ever"),
-    (5175, "a recovering leader pulled from a follower that said hello again, and waited for ever"),
-    (11633, "the late hello of an emptied volume hid the new one of the same pod from the leader"),
-    (8444, "what a torn bootstrap had left in the journal was no log (a finding in the simulator itself)"),
-    (1381, "a term that was edited up and down by hand hid the true leader from role.json"),
-];
 
 fn options() -> Options {
     Options { trace_lines: 300, ..Options::default() }
 }
 
+fn plain() -> Options {
+    Options { plain: true, ..options() }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
+}
+
+/// Tries seeds for a part of the time, and says how many there were, how many steps, and what else they sum up to.
+fn for_a_while(share: f64, mut one: impl FnMut(u64) -> (u64, u64)) -> (u64, u64, u64, f64) {
+    let start = number("LEASEHOLD_SIM_START", 100_000);
+    let bound = Duration::from_secs(number("LEASEHOLD_SIM_SECONDS", 30)).mul_f64(share);
+    let begin = Instant::now();
+    let (mut seeds, mut steps, mut sum) = (0, 0, 0);
+    while begin.elapsed() < bound {
+        let (more_steps, more) = one(start + seeds);
+        (seeds, steps, sum) = (seeds + 1, steps + more_steps, sum + more);
+    }
+    (seeds, steps, sum, begin.elapsed().as_secs_f64())
+}
+
 #[test]
 fn seeds_that_failed_once_do_not_fail_again() {
-    for &(seed, story) in FOUND {
-        if let Err(failure) = run(seed, &options()) {
-            panic!("{failure}\nseed {seed}, which once found: {story}");
+    let base = Base::new(300).unwrap();
+    for line in include_str!("seeds.txt").lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.splitn(2, ' ');
+        let (kind, rest) = (words.next().unwrap(), words.next().unwrap().trim());
+        let (seed, story) = rest.split_once(' ').unwrap();
+        let seed: u64 = seed.parse().unwrap();
+        let result = match kind {
+            "large" => run(seed, &options()).map(|_| ()),
+            "plain" => run(seed, &plain()).map(|_| ()),
+            "walk" => small::walk(seed, None).map(|_| ()),
+            "mix" => base.mix(seed, None).map(|_| ()),
+            other => panic!("{other} is no kind of seed"),
+        };
+        if let Err(failure) = result {
+            panic!("{failure}\n{kind} {seed}, which once found: {}", story.trim());
         }
     }
 }
 
 #[test]
-fn thirty_seconds_of_seeds_hold_every_invariant_and_settle() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().map_or(default, |text| text.parse().unwrap());
-    let start = number("LEASEHOLD_SIM_START", 100_000);
-    let bound = Duration::from_secs(number("LEASEHOLD_SIM_SECONDS", 30));
-    let begin = Instant::now();
-    let (mut seeds, mut steps, mut acknowledged) = (0, 0, 0);
-    while begin.elapsed() < bound {
-        let seed = start + seeds;
-        match run(seed, &options()) {
-            Ok(summary) => {
-                steps += summary.steps;
-                acknowledged += summary.acknowledged;
-            }
-            Err(failure) => panic!("{failure}\nseed {seed}"),
-        }
-        seeds += 1;
+fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
+    let large = for_a_while(0.5, |seed| match run(seed, &options()) {
+        Ok(summary) => (summary.steps, summary.acknowledged + summary.strong_reads),
+        Err(failure) => panic!("{failure}\nseed {seed}"),
+    });
+    let plain = for_a_while(0.1, |seed| match run(seed, &plain()) {
+        Ok(summary) => (summary.steps, summary.takes),
+        Err(failure) => panic!("{failure}\nplain seed {seed}"),
+    });
+    for (what, (seeds, steps, sum, seconds)) in
+        [("large, writes and strong reads answered", large), ("plain, leaderships", plain)]
+    {
+        println!("{what}: {seeds} seeds, {steps} steps, {sum}: {:.0} steps/s", steps as f64 / seconds);
+        assert!(seeds > 0 && sum > 0, "nothing was tried");
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    println!(
-        "{seeds} seeds from {start}, {steps} steps, {acknowledged} writes acknowledged: {:.0} steps/s, {:.1} seeds/s",
-        steps as f64 / seconds,
-        seeds as f64 / seconds
-    );
-    assert!(seeds > 0 && acknowledged > 0, "nothing was tried");
+}
+
+#[test]
+fn walks_of_the_small_world_hold_every_invariant() {
+    let (seeds, steps, applied, seconds) = for_a_while(0.3, |seed| match small::walk(seed, None) {
+        Ok(walk) => (walk.steps as u64, walk.applied),
+        Err(failure) => panic!("{failure}\nwalk {seed}"),
+    });
+    println!("{seeds} walks, {steps} steps, {applied} entries applied: {:.0} steps/s", steps as f64 / seconds);
+    assert!(applied > 0, "nothing was tried");
+}
+
+/// Everything within small bounds. (`--small 3000000` goes further.)
+#[test]
+fn a_search_of_everything_finds_nothing() {
+    let states_max = number("LEASEHOLD_SIM_STATES", 30_000) as usize;
+    let mut terms = 0;
+    for (what, bounds) in small::Bounds::usual(states_max) {
+        let count = small::exhaust(&bounds, None).unwrap_or_else(|failure| panic!("{what}: {failure}"));
+        println!("{what}: {count:?}");
+        terms = terms.max(count.terms);
+    }
+    assert_eq!(terms, 2, "no second leadership was reached");
+    let bounds = small::LeaseBounds { sidecars: 3, ticks: 14, lost: 1, deaths: 1 };
+    let count = small::exhaust_leases(bounds, states_max, None).unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{bounds:?}: {count:?}");
+    assert!(count.terms > 0, "nobody ever led");
+}
+
+/// Every mix of lasting troubles: one in 29 here, all of them with `--mixes --seeds 13824`.
+#[test]
+fn three_voters_settle_after_every_mix_of_lasting_troubles() {
+    let base = Base::new(300).unwrap();
+    let (mut tried, mut settled) = (0, 0);
+    for mix in (0..PRODUCTS).step_by(number("LEASEHOLD_SIM_MIX_STEP", 29) as usize) {
+        tried += 1;
+        settled += u64::from(base.mix(mix, None).unwrap_or_else(|failure| panic!("{failure}")).is_some());
+    }
+    println!("{tried} mixes, {settled} of them with a leader");
+    assert!(settled * 2 > tried);
 }
 
 #[test]
@@ -64,32 +118,4 @@ fn a_seed_gives_the_same_run_twice() {
         let (first, second) = (run(seed, &options).unwrap(), run(seed, &options).unwrap());
         assert_eq!(first, second);
     }
-}
-
-/// The first seed from `start` on that finds the fault, and what it says.
-fn found(plant: Plant, start: u64) -> String {
-    let options = Options { plant: Some(plant), ..Options::default() };
-    let failure = (start..start + 200).find_map(|seed| run(seed, &options).err());
-    let failure = failure.unwrap_or_else(|| panic!("{plant:?} is not found by 200 seeds"));
-    format!("{failure}")
-}
-
-#[test]
-fn records_that_are_told_before_they_are_durable_are_found() {
-    println!("{}", found(Plant::ToldBeforeDurable, 0));
-}
-
-#[test]
-fn a_page_cache_that_is_taken_for_durable_is_found() {
-    println!("{}", found(Plant::PageCacheIsDurable, 0));
-}
-
-#[test]
-fn a_promise_that_is_lost_with_the_journal_is_found() {
-    println!("{}", found(Plant::PromiseLost, 0));
-}
-
-#[test]
-fn an_emptied_volume_that_keeps_its_identity_is_found() {
-    println!("{}", found(Plant::WipedKeepsIdentity, 110));
 }

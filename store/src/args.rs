@@ -9,7 +9,11 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
+use crate::api::READ_TIMEOUT_MAX;
+use crate::api::forward::FollowerWrites;
+use crate::history::HISTORY_BYTES;
 use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
+use crate::trust::args::TrustArgs;
 
 /// Room that an entry needs beside the record of a client: its head, collection, id, condition.
 const ENTRY_ROOM_BYTES: usize = 4096;
@@ -68,9 +72,31 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub grace_period: Duration,
 
+    /// How long a draining pod goes on serving at least, also those that come only now: until its address is gone from
+    /// every Service and load balancer (ms, s, m). The grace period less 5 s is the bound.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DRAIN_MIN", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub drain_min: Duration,
+
+    /// What a pod that does not lead does with a write. `reject`: 421, which names the leader. `redirect`: 307 to the
+    /// leader's pod. `forward`: sends it on to the leader, and its answer back.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_FOLLOWER_WRITES", value_name = "WHAT", default_value = "reject")]
+    pub follower_writes: FollowerWrites,
+
     /// How long a client's write may wait for its commit before it is answered with 504, outcome unknown (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WRITE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub write_timeout: Duration,
+
+    /// How long a strong read, or one with `after`, may wait if it does not say (ms, s, m). At most 30s. Then: 503.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_READ_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub read_timeout: Duration,
+
+    /// How many clients may watch this replica's changes at a time. More get 503.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_WATCHERS_MAX", value_name = "N", default_value_t = 256)]
+    pub watchers_max: usize,
+
+    /// Memory for the last changes, from which watches resume, in bytes. Who fell further behind gets 410.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_WATCH_HISTORY", value_name = "BYTES", default_value_t = HISTORY_BYTES)]
+    pub watch_history: usize,
 
     /// The longest body of a client's request, in bytes.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_BODY_LIMIT", value_name = "BYTES", default_value_t = 1024 * 1024)]
@@ -79,6 +105,10 @@ pub struct Args {
     /// Threads that run the store's tasks (disk and blocking calls have their own).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 2)]
     pub worker_threads: usize,
+
+    /// What is demanded of peers and clients.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 
     /// How log lines look.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -131,12 +161,24 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a drain may take: the grace period less 5 s.
     pub drain_max: Duration,
+    /// How long a drain takes at least.
+    pub drain_min: Duration,
+    /// What a follower does with a write.
+    pub follower_writes: FollowerWrites,
     /// How long a write may wait for its commit.
     pub write_timeout: Duration,
+    /// How long a strong read may wait.
+    pub read_timeout: Duration,
+    /// Clients that may watch.
+    pub watchers_max: usize,
+    /// Bytes of the last changes.
+    pub watch_history: usize,
     /// The longest body of a request.
     pub body_limit: usize,
     /// Threads of the runtime.
     pub worker_threads: usize,
+    /// What is demanded of peers and clients.
+    pub trust: TrustArgs,
 }
 
 /// What to do.
@@ -155,6 +197,8 @@ pub enum Task {
 #[error("{0}")]
 pub struct ConfigError(String);
 
+/// Half of the connections that the API takes: watchers stay.
+const WATCHERS_MOST: usize = 2048;
 const GRACE_LEFT: Duration = Duration::from_secs(5);
 
 impl Args {
@@ -195,6 +239,12 @@ impl Args {
             format!("--grace-period {:?} must be above {GRACE_LEFT:?}", self.grace_period)
         })?;
         refuse(self.write_timeout.is_zero(), || "--write-timeout must be above 0".to_owned())?;
+        refuse(self.read_timeout.is_zero() || self.read_timeout > READ_TIMEOUT_MAX, || {
+            format!("--read-timeout {:?} must be above 0 and at most {READ_TIMEOUT_MAX:?}", self.read_timeout)
+        })?;
+        refuse(self.watchers_max > WATCHERS_MOST, || {
+            format!("--watchers-max {} must be at most {WATCHERS_MOST}", self.watchers_max)
+        })?;
         let body_max = RECORD_BODY_BYTES_MAX - ENTRY_ROOM_BYTES;
         refuse(self.body_limit == 0 || self.body_limit > body_max, || {
             format!("--body-limit {} must be from 1 to {body_max} bytes", self.body_limit)
@@ -214,9 +264,15 @@ impl Args {
             lost_time: self.lost_time,
             heartbeat: self.heartbeat,
             drain_max: self.grace_period - GRACE_LEFT,
+            drain_min: self.drain_min,
+            follower_writes: self.follower_writes,
             write_timeout: self.write_timeout,
+            read_timeout: self.read_timeout,
+            watchers_max: self.watchers_max,
+            watch_history: self.watch_history,
             body_limit: self.body_limit,
             worker_threads: self.worker_threads,
+            trust: self.trust,
         })
     }
 }
@@ -226,7 +282,7 @@ fn refuse(wrong: bool, why: impl FnOnce() -> String) -> Result<(), ConfigError> 
 }
 
 /// `100ms`, `15s`, `1m`: a whole number and its unit.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| "a time is a whole number and a unit: 100ms, 15s, 1m".to_owned())?;
@@ -290,7 +346,11 @@ mod tests {
             (&["--name", "a", "--lost-time", "soon"], "--lost-time"),
             (&["--name", "a", "--lost-time", "99999999999999999999s"], "--lost-time"),
             (&["--name", "a", "--grace-period", "5s"], "--grace-period"),
+            (&["--name", "a", "--follower-writes", "perhaps"], "--follower-writes"),
             (&["--name", "a", "--write-timeout", "0ms"], "--write-timeout"),
+            (&["--name", "a", "--read-timeout", "0ms"], "--read-timeout"),
+            (&["--name", "a", "--read-timeout", "31s"], "--read-timeout"),
+            (&["--name", "a", "--watchers-max", "5000"], "--watchers-max"),
             (&["--name", "a", "--body-limit", "0"], "--body-limit"),
             (&["--name", "a", "--body-limit", "99999999"], "--body-limit"),
             (&["--name", "a", "--worker-threads", "0"], "--worker-threads"),

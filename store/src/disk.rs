@@ -10,7 +10,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The folder of a volume.
@@ -67,13 +67,36 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// The volume at `folder`, which is made if it is not there.
+    /// The volume at `folder`, which is made if it is not there. Its own name is durable then, unless it is a mount point
+    /// (that of a pod's claim): a volume that was made, written and synced would be gone after a power loss otherwise.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be made, or its name cannot be made durable.
     pub fn new(folder: &Path) -> io::Result<RealDisk> {
+        let made: Vec<&Path> = folder.ancestors().skip(1).take_while(|above| !above.exists()).collect();
         std::fs::create_dir_all(folder)?;
+        for name in std::iter::once(folder).chain(made) {
+            sync_name(name)?;
+        }
         Ok(RealDisk { folder: folder.to_owned() })
+    }
+}
+
+/// Makes the name of a folder durable, whoever made it: a process before this one may have ended in between.
+fn sync_name(folder: &Path) -> io::Result<()> {
+    let above = match folder.parent() {
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+        None => return Ok(()),
+    };
+    // The name of a mount point is none of its file system's.
+    if above.metadata()?.dev() != folder.metadata()?.dev() {
+        return Ok(());
+    }
+    match File::open(above) {
+        // Who may not even read it has not made the folder.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
     }
 }
 

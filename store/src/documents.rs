@@ -11,13 +11,18 @@
 //! shares what did not change), so a clone costs nothing and a write costs O(log n), whatever holds old clones.
 
 mod command;
+mod keys;
+mod merge;
 mod stored;
 
-pub use command::{Action, Command, CommandError, Condition};
-pub use stored::{StoredCollections, StoredError, StoredOrder};
+pub use command::{Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Key, Operation, Work};
+pub use keys::{KEY_BYTES_MAX, KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
+pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
 
+use command::record_id;
 use imbl::OrdMap;
-use leasehold_replication::Position;
+use keys::Keys;
+use leasehold_replication::{Position, Seq};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -27,6 +32,8 @@ pub struct Documents {
     /// The last entry that is in here.
     applied: Position,
     collections: OrdMap<String, Collection>,
+    /// The answers to writes with a key.
+    keys: Keys,
 }
 
 /// The records of one kind.
@@ -43,14 +50,14 @@ pub struct Collection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record(Arc<str>);
 
-/// What became of a command. The same on every replica.
+/// What became of a command, or of one operation of a batch. The same on every replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The record is new.
     Created,
     /// The record was there with the same content; nothing changed.
     Same,
-    /// Another record stood under that id and is replaced.
+    /// Another record stood under that id and is replaced or changed.
     Replaced,
     /// The record is gone.
     Deleted,
@@ -62,6 +69,66 @@ pub enum Outcome {
     PreconditionFailed,
     /// Not done: the bytes are no command that this version knows.
     Unreadable(CommandError),
+    /// All operations of the batch are done.
+    BatchDone,
+    /// Nothing of the batch is done, because of its last operation that was looked at.
+    BatchNotDone,
+    /// Not done: another command came under the same key.
+    KeyReused,
+}
+
+impl Outcome {
+    /// What was asked for is the case now.
+    pub fn is_done(self) -> bool {
+        match self {
+            Outcome::Created | Outcome::Same | Outcome::Replaced | Outcome::Deleted | Outcome::BatchDone => true,
+            Outcome::Conflict
+            | Outcome::Missing
+            | Outcome::PreconditionFailed
+            | Outcome::Unreadable(_)
+            | Outcome::BatchNotDone
+            | Outcome::KeyReused => false,
+        }
+    }
+}
+
+/// All that the client of a command is told. For a key that comes again it is the first one's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The entry that did it (or decided not to).
+    pub seq: Seq,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The record that was meant; nil for a batch.
+    pub id: Uuid,
+    /// The record as it was then; none where there is none, and for a batch.
+    pub record: Option<Record>,
+    /// The operations of a batch that were looked at: all that were done, or all up to the one that could not be.
+    pub operations: Vec<Operated>,
+}
+
+/// One operation of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operated {
+    /// What became of it; if the batch was not done: what would have.
+    pub outcome: Outcome,
+    /// The record.
+    pub id: Uuid,
+    /// Its tag then; none where there is no record.
+    pub tag: Option<u128>,
+}
+
+/// What an entry changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The collection.
+    pub collection: Box<str>,
+    /// The record.
+    pub id: Uuid,
+    /// `Created`, `Replaced` or `Deleted`.
+    pub outcome: Outcome,
+    /// The record as it is now; none if it is gone.
+    pub record: Option<Record>,
 }
 
 impl Documents {
@@ -80,15 +147,15 @@ impl Documents {
         self.collections.get(name)
     }
 
-    /// Applies the command of the entry at `position`, which follows the last one.
+    /// Applies the command of the entry at `position`, which follows the last one, and adds what it changed to `changes`.
     ///
     /// # Panics
     /// When an entry is left out or comes twice: the log is broken, and going on would make replicas differ.
-    pub fn apply(&mut self, position: Position, command: &[u8]) -> Outcome {
+    pub fn apply(&mut self, position: Position, command: &[u8], changes: &mut Vec<Change>) -> Answer {
         self.skip(position);
         match Command::decode(command) {
-            Ok(command) => self.decide(&command),
-            Err(error) => Outcome::Unreadable(error),
+            Ok(command) => self.decide(&command, changes),
+            Err(error) => self.answer(Outcome::Unreadable(error)),
         }
     }
 
@@ -105,40 +172,96 @@ impl Documents {
         self.applied = position;
     }
 
-    fn decide(&mut self, command: &Command<'_>) -> Outcome {
-        let found = self.collection(command.collection).and_then(|collection| collection.get(command.id));
-        let holds = match command.condition {
+    fn answer(&self, outcome: Outcome) -> Answer {
+        Answer { seq: self.applied.seq, outcome, id: Uuid::nil(), record: None, operations: Vec::new() }
+    }
+
+    fn decide(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Answer {
+        let Some(key) = command.key else { return self.work(command, changes) };
+        self.keys.forget_before(self.applied.seq);
+        match self.keys.get(key.name) {
+            Some(kept) if kept.request == key.request => return kept.answer.clone(),
+            Some(_) => return self.answer(Outcome::KeyReused),
+            None => {}
+        }
+        let answer = self.work(command, changes);
+        if !matches!(answer.outcome, Outcome::Unreadable(_)) {
+            self.keys.keep(key, answer.clone());
+        }
+        answer
+    }
+
+    fn work(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Answer {
+        match &command.work {
+            Work::One(operation) => {
+                let (outcome, record) = self.operate(command.collection, operation, changes);
+                Answer { id: operation.id, record, ..self.answer(outcome) }
+            }
+            Work::Batch(operations) => {
+                let (before, known) = (self.collections.clone(), changes.len());
+                let mut operated = Vec::with_capacity(operations.len());
+                let mut is_done = true;
+                for operation in operations {
+                    let (outcome, record) = self.operate(command.collection, operation, changes);
+                    operated.push(Operated { outcome, id: operation.id, tag: record.map(|record| record.tag()) });
+                    is_done = outcome.is_done();
+                    if !is_done {
+                        self.collections = before;
+                        changes.truncate(known);
+                        break;
+                    }
+                }
+                let outcome = if is_done { Outcome::BatchDone } else { Outcome::BatchNotDone };
+                Answer { operations: operated, ..self.answer(outcome) }
+            }
+        }
+    }
+
+    /// One operation, and the record as it is then.
+    fn operate(
+        &mut self,
+        collection: &str,
+        operation: &Operation<'_>,
+        changes: &mut Vec<Change>,
+    ) -> (Outcome, Option<Record>) {
+        let Operation { id, action, condition } = *operation;
+        let found = self.collection(collection).and_then(|collection| collection.get(id));
+        let holds = match condition {
             Condition::None => true,
             Condition::Exists => found.is_some(),
             Condition::Absent => found.is_none(),
             Condition::Tag(tag) => found.is_some_and(|record| record.tag() == tag),
         };
         if !holds {
-            return Outcome::PreconditionFailed;
+            return (Outcome::PreconditionFailed, found.cloned());
         }
-        let outcome = match (command.action, found) {
-            (Action::Create { .. } | Action::Put { .. }, None) => Outcome::Created,
+        let wanted = match (action, found) {
             (Action::Create { record } | Action::Put { record }, Some(found)) if found.as_str() == record => {
-                Outcome::Same
+                return (Outcome::Same, Some(found.clone()));
             }
-            (Action::Create { .. }, Some(_)) => Outcome::Conflict,
-            (Action::Put { .. }, Some(_)) => Outcome::Replaced,
-            (Action::Delete, Some(_)) => Outcome::Deleted,
-            (Action::Delete, None) => Outcome::Missing,
-        };
-        match (outcome, command.action) {
-            (Outcome::Created | Outcome::Replaced, Action::Create { record } | Action::Put { record }) => {
-                let collection = self.collections.entry(command.collection.to_owned()).or_default();
-                collection.put(command.id, Record(record.into()));
-            }
-            (Outcome::Deleted, _) => {
-                if let Some(collection) = self.collections.get_mut(command.collection) {
-                    collection.remove(command.id);
+            (Action::Create { .. }, Some(found)) => return (Outcome::Conflict, Some(found.clone())),
+            (Action::Create { record } | Action::Put { record }, _) => Record(record.into()),
+            (Action::Patch { .. } | Action::Delete, None) => return (Outcome::Missing, None),
+            (Action::Patch { patch }, Some(found)) => match merge::merge(found.as_str(), patch) {
+                Ok(merged) if merged == found.as_str() => return (Outcome::Same, Some(found.clone())),
+                Ok(merged) if record_id(&merged) == Some(id) => Record(merged.into()),
+                Ok(_) | Err(_) => {
+                    let error = CommandError::Content("the patch makes no record of the same id");
+                    return (Outcome::Unreadable(error), Some(found.clone()));
                 }
+            },
+            (Action::Delete, Some(_)) => {
+                if let Some(records) = self.collections.get_mut(collection) {
+                    records.remove(id);
+                }
+                changes.push(Change { collection: collection.into(), id, outcome: Outcome::Deleted, record: None });
+                return (Outcome::Deleted, None);
             }
-            _ => {}
-        }
-        outcome
+        };
+        let outcome = if found.is_some() { Outcome::Replaced } else { Outcome::Created };
+        self.collections.entry(collection.to_owned()).or_default().put(id, wanted.clone());
+        changes.push(Change { collection: collection.into(), id, outcome, record: Some(wanted.clone()) });
+        (outcome, Some(wanted))
     }
 }
 
@@ -192,6 +315,12 @@ impl Record {
     /// A hash of its bytes, for `ETag` and `If-Match`. Part of the log's format: every replica must find the same.
     pub fn tag(&self) -> u128 {
         tag_of(&self.0)
+    }
+}
+
+impl From<String> for Record {
+    fn from(json: String) -> Record {
+        Record(json.into())
     }
 }
 

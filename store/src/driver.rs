@@ -17,6 +17,7 @@
 //! volume's files belongs to which connection.
 
 mod intake;
+mod readers;
 mod transitions;
 mod waiters;
 
@@ -38,12 +39,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::documents::Documents;
-use crate::handle::{HandleServer, WriteRequest};
+use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::journal::{Journal, JournalEvent};
 use crate::peer::{PeerEvent, Peers, SnapshotOut};
 use crate::role::{self, RoleReceiver};
 use crate::status;
 use intake::{Intake, Kept};
+use readers::Readers;
 use waiters::Waiters;
 
 /// Peer events that one turn takes.
@@ -51,6 +53,8 @@ const PEER_EVENTS_MAX: usize = 64;
 /// Writes that one turn proposes together, and their bytes.
 const PROPOSALS_MAX: usize = 1024;
 const PROPOSAL_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Strong reads that one turn takes together.
+const READS_MAX: usize = 4096;
 /// Journal events that wait for the driver. The journal's thread waits at the bound.
 pub const JOURNAL_EVENTS_MAX: usize = 256;
 /// How long what is queued for other replicas may take to leave at the end.
@@ -103,6 +107,8 @@ pub struct Parts {
     pub peer_state: watch::Sender<Option<PeerState>>,
     /// SIGTERM.
     pub stop: CancellationToken,
+    /// Cancelled when no client is served any more: only then a driver that is drained ends.
+    pub unserved: CancellationToken,
 }
 
 /// See the module.
@@ -122,12 +128,16 @@ pub struct Driver {
     status_file: watch::Sender<StatusFile>,
     peer_state: watch::Sender<Option<PeerState>>,
     stop: CancellationToken,
+    unserved: CancellationToken,
     draining: bool,
+    /// Nothing kept it any more at some time since; from there on there is no way back.
+    drained: bool,
     /// All that was applied.
     documents: Documents,
     /// The voters at the position of `documents`: for snapshots.
     voters: Voters,
     waiters: Waiters,
+    readers: Readers,
     intake: Intake,
     /// Inputs that carrying out an effect brought about: connections that took no more, a journal that took nothing.
     brought_about: VecDeque<Input>,
@@ -147,9 +157,11 @@ enum Woke {
     Journal(Option<JournalEvent>),
     Peer(Option<PeerEvent>),
     Write(Option<WriteRequest>),
+    Read(ReadReply),
     Kept(Kept),
     Role,
     Stop,
+    Unserved,
     Timer,
 }
 
@@ -174,10 +186,13 @@ impl Driver {
             status_file: parts.status_file,
             peer_state: parts.peer_state,
             stop: parts.stop,
+            unserved: parts.unserved,
             draining: false,
+            drained: false,
             documents,
             voters,
             waiters: Waiters::default(),
+            readers: Readers::default(),
             brought_about: VecDeque::new(),
             shown: None,
             told_at: Instant::now(),
@@ -189,7 +204,7 @@ impl Driver {
 
     /// Runs until this incarnation is over. `status_file` has the last word when this returns; the volume is let go.
     pub async fn run(mut self) -> End {
-        self.handle.set_documents(&self.documents);
+        self.handle.restore(&self.documents);
         self.role.mark_changed();
         self.show();
         let end = loop {
@@ -210,9 +225,11 @@ impl Driver {
             event = self.journal_events.recv() => Woke::Journal(event),
             event = self.peer_events.recv(), if has_room => Woke::Peer(event),
             write = self.handle.writes.recv(), if has_room => Woke::Write(write),
+            Some(read) = self.handle.reads.recv() => Woke::Read(read),
             kept = self.intake.next() => Woke::Kept(kept),
             Ok(()) = self.role.changed() => Woke::Role,
             () = self.stop.cancelled(), if !self.draining => Woke::Stop,
+            () = self.unserved.cancelled(), if self.drained => Woke::Unserved,
             () = tokio::time::sleep_until(deadline.unwrap_or(self.begun)), if deadline.is_some() => Woke::Timer,
         }
     }
@@ -238,6 +255,7 @@ impl Driver {
                 }
             }
             Woke::Write(write) => self.propose(write),
+            Woke::Read(read) => self.read(read),
             Woke::Kept(kept) => self.on_kept(kept),
             Woke::Role => self.on_role(),
             Woke::Stop => {
@@ -245,7 +263,7 @@ impl Driver {
                 self.draining = true;
                 self.step(Input::Drain);
             }
-            Woke::Timer => self.step(Input::Wake),
+            Woke::Unserved | Woke::Timer => self.step(Input::Wake),
         }
     }
 
@@ -326,6 +344,15 @@ impl Driver {
         }
     }
 
+    /// Reads this one and those that wait behind it, together.
+    fn read(&mut self, first: ReadReply) {
+        let reads = &mut self.handle.reads;
+        let others = std::iter::from_fn(|| reads.try_recv().ok()).take(READS_MAX - 1);
+        if let Some(id) = self.readers.add(std::iter::once(first).chain(others)) {
+            self.step(Input::Read { id });
+        }
+    }
+
     fn step(&mut self, input: Input) {
         self.brought_about.push_back(input);
         self.step_all();
@@ -359,11 +386,13 @@ impl Driver {
                     error!(%error, "the journal takes nothing: this replica ends");
                     self.brought_about.push_back(Input::PersistFailed);
                 }
-                self.handle.set_documents(&self.documents);
+                self.handle.restore(&self.documents);
             }
             Effect::Apply { entries } => self.apply(&entries),
             Effect::Accepted { id, position } => self.waiters.accepted(id, position),
             Effect::Rejected { id, reason } => self.waiters.rejected(id, reason),
+            Effect::ReadReady { upto } => self.readers.answered(upto, Ok(())),
+            Effect::ReadRefused { upto, reason } => self.readers.answered(upto, Err(reason)),
             Effect::Dial { conn, peer_address, hello } => self.peers.dial(conn, peer_address, hello),
             Effect::Answer { conn, answer } => {
                 if !self.peers.answer(conn, answer) {
@@ -419,8 +448,9 @@ impl Driver {
     fn apply(&mut self, entries: &[Entry]) {
         let mut answers = Vec::new();
         for entry in entries {
-            let outcome = match &entry.payload {
-                Payload::Command(command) => Some(self.documents.apply(entry.position, command)),
+            let mut changes = Vec::new();
+            let answer = match &entry.payload {
+                Payload::Command(command) => Some(self.documents.apply(entry.position, command, &mut changes)),
                 Payload::Voters(voters) => {
                     self.voters = voters.clone();
                     self.documents.skip(entry.position);
@@ -431,10 +461,12 @@ impl Driver {
                     None
                 }
             };
-            self.waiters.applied(entry.position, outcome, &mut answers);
+            self.handle.note(entry.position, changes);
+            self.waiters.applied(entry.position, answer, &mut answers);
         }
         // Shown before anybody is answered: who was answered reads what he wrote.
         self.handle.set_documents(&self.documents);
+        self.handle.tell();
         for (reply, answer) in answers {
             let _ = reply.send(answer); // who gave up does not wait
         }
@@ -476,7 +508,8 @@ impl Driver {
             self.take_snapshot();
         }
         let status = self.replica.status();
-        if status.drained && self.wiping.is_none() {
+        self.drained |= status.drained;
+        if self.drained && self.unserved.is_cancelled() && self.wiping.is_none() {
             self.end.get_or_insert(End::Drained);
         }
         let position_is_due = self.position_untold && self.told_at.elapsed() >= POSITION_PAUSE;

@@ -2,19 +2,22 @@
 //!
 //! ```text
 //!   Handle::write ──WriteRequest (bounded mpsc)──▶ Propose ──▶ log ──▶ Apply ──Written (oneshot)──▶ back
+//!   Handle::read_index ─reply (bounded mpsc)─▶ Read ──▶ leader, a round of heartbeats ──▶ applied here ──▶ back
 //!   Handle::documents ◀──watch── set_documents      after each batch that was applied
 //!   Handle::status    ◀──watch── set_status         when it changed
 //!   Handle::role      ◀──watch── set_role           when role.json was read
+//!   Handle::history   ◀──────── note, tell          what each entry changed, for those who watch
 //! ```
 //!
 //! Until the first `set_status` the volume is not open: the API answers 503 with the words of `set_starting`.
 //! Not promised: that the views are of the same moment. Promised: `documents` is all that `Written` was answered for, if
 //! the driver calls `set_documents` before it answers.
 
-use crate::documents::{Documents, Outcome};
+use crate::documents::{Answer, Change, Documents};
+use crate::history::{HISTORY_BYTES, History};
 use bytes::Bytes;
 use leasehold_contract::RoleFile;
-use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Status};
+use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,12 +26,20 @@ use tokio::time::{Instant, timeout_at};
 /// Writes that may wait for the driver. At the bound: `Refused(Overloaded)` at once, and the client tries again.
 pub const WRITES_WAITING_MAX: usize = 4096;
 
+/// Strong reads that may wait for the driver. At the bound: refused at once, and the client tries again.
+pub const READS_WAITING_MAX: usize = 16_384;
+
+/// Where the answer to a strong read goes: all that it must see is applied here, or why it cannot be answered.
+pub type ReadReply = oneshot::Sender<Result<(), Refusal>>;
+
 /// What the API needs of the running replica. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
     name: Arc<str>,
     incarnation: Incarnation,
     writes: mpsc::Sender<WriteRequest>,
+    reads: mpsc::Sender<ReadReply>,
+    history: Arc<History>,
     documents: watch::Receiver<Documents>,
     status: watch::Receiver<Life>,
     role: watch::Receiver<Option<Arc<RoleFile>>>,
@@ -39,6 +50,10 @@ pub struct Handle {
 pub struct HandleServer {
     /// The writes of clients, to be answered each: see [`WriteRequest`].
     pub writes: mpsc::Receiver<WriteRequest>,
+    incarnation: Incarnation,
+    /// The strong reads of clients. Dropping one counts as not confirmed.
+    pub reads: mpsc::Receiver<ReadReply>,
+    history: Arc<History>,
     documents: watch::Sender<Documents>,
     status: watch::Sender<Life>,
     role: watch::Sender<Option<Arc<RoleFile>>>,
@@ -58,12 +73,12 @@ pub struct WriteRequest {
 }
 
 /// A write that was committed and applied here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Its entry.
     pub position: Position,
     /// What became of it, the same on every replica.
-    pub outcome: Outcome,
+    pub answer: Answer,
 }
 
 /// Why a write got no outcome.
@@ -83,6 +98,20 @@ pub enum WriteError {
     Closed,
 }
 
+/// Why a strong read was not confirmed. It may be asked again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The replica said no.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// Nobody confirmed it in time.
+    #[error("not confirmed in time")]
+    Late,
+    /// The replica has ended.
+    #[error("the replica has ended")]
+    Closed,
+}
+
 /// Where the replica's life is.
 #[derive(Clone, Debug)]
 enum Life {
@@ -91,18 +120,53 @@ enum Life {
     Running {
         replica: ReplicaId,
         status: Arc<Status>,
+        /// When it ceased to lead.
+        led_until: Option<Instant>,
     },
+}
+
+/// Tells when the replica has something new to say of itself.
+#[derive(Clone, Debug)]
+pub struct News(watch::Receiver<Life>);
+
+impl News {
+    /// What is said up to now is no news any more.
+    pub fn heard(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits for news; for ever where nobody is left to have any.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// The two ends, for the pod `name` and this run of the process.
 pub fn handle(name: &str, incarnation: Incarnation) -> (Handle, HandleServer) {
+    handle_with(name, incarnation, HISTORY_BYTES)
+}
+
+/// As [`handle`], with so many bytes of history for those who watch.
+pub fn handle_with(name: &str, incarnation: Incarnation, history_bytes: usize) -> (Handle, HandleServer) {
     let (writes, writes_receiver) = mpsc::channel(WRITES_WAITING_MAX);
+    let (reads, reads_receiver) = mpsc::channel(READS_WAITING_MAX);
+    let history = Arc::new(History::new(history_bytes));
     let (documents_sender, documents) = watch::channel(Documents::new());
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
-    let handle = Handle { name: name.into(), incarnation, writes, documents, status, role };
-    let server =
-        HandleServer { writes: writes_receiver, documents: documents_sender, status: status_sender, role: role_sender };
+    let handle =
+        Handle { name: name.into(), incarnation, writes, reads, history: history.clone(), documents, status, role };
+    let server = HandleServer {
+        writes: writes_receiver,
+        reads: reads_receiver,
+        history,
+        incarnation,
+        documents: documents_sender,
+        status: status_sender,
+        role: role_sender,
+    };
     (handle, server)
 }
 
@@ -123,6 +187,43 @@ impl Handle {
             // The driver dropped it, or took too long: it may stand in the log.
             Ok(Err(_)) | Err(_) => Err(WriteError::Unknown),
         }
+    }
+
+    /// Waits until all is applied here that was committed anywhere when this was called: then [`Handle::documents`] is
+    /// good for a strong read.
+    ///
+    /// # Errors
+    /// [`ReadError`]; `Late` at the deadline.
+    pub async fn read_index(&self, deadline: Instant) -> Result<(), ReadError> {
+        let (reply, answer) = oneshot::channel();
+        self.reads.try_send(reply).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReadError::Refused(Refusal::Overloaded),
+            mpsc::error::TrySendError::Closed(_) => ReadError::Closed,
+        })?;
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(result)) => result.map_err(ReadError::Refused),
+            Ok(Err(_)) => Err(ReadError::Closed),
+            Err(_) => Err(ReadError::Late),
+        }
+    }
+
+    /// Waits until the entry `seq` is applied here. False: it was not, at the deadline or when the replica ended.
+    pub async fn applied(&self, seq: Seq, deadline: Instant) -> bool {
+        let mut documents = self.documents.clone();
+        let applied = documents.wait_for(|documents| documents.applied().seq >= seq);
+        matches!(timeout_at(deadline, applied).await, Ok(Ok(_)))
+    }
+
+    /// The last changes.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// Waits until clients should go elsewhere: the replica drains, or has ended.
+    pub async fn leaving(&self) {
+        let mut status = self.status.clone();
+        let drains = |life: &Life| matches!(life, Life::Running { status, .. } if status.phase == Phase::Draining);
+        let _ = status.wait_for(drains).await; // an error: the driver is gone
     }
 
     /// The data as they were applied last. The view does not change while it is held.
@@ -215,6 +316,40 @@ impl Handle {
         }
     }
 
+    /// Tells of every change of [`Handle::status`].
+    pub fn news(&self) -> News {
+        News(self.status.clone())
+    }
+
+    /// It is open for writes; a leader that drains leads on until its successor does.
+    pub fn leads(&self) -> bool {
+        match &*self.status.borrow() {
+            Life::Running { status, .. } => match status.phase {
+                Phase::Leading => true,
+                Phase::Draining => status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation),
+                Phase::Starting | Phase::Learner | Phase::Follower | Phase::Recovering | Phase::Failed => false,
+            },
+            Life::Starting(_) => false,
+        }
+    }
+
+    /// It led until less than `span` ago, and does no more.
+    pub fn led_within(&self, span: Duration) -> bool {
+        match &*self.status.borrow() {
+            Life::Running { led_until, .. } => led_until.is_some_and(|until| until.elapsed() < span),
+            Life::Starting(_) => false,
+        }
+    }
+
+    /// Waits until nothing keeps a replica that was told to end. Where it ends otherwise: for ever.
+    pub async fn drained(&self) {
+        let mut status = self.status.clone();
+        let drained = status.wait_for(|life| matches!(life, Life::Running { status, .. } if status.drained));
+        if drained.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// What a starting replica waits for; none once it runs.
     pub fn starting(&self) -> Option<Arc<str>> {
         match &*self.status.borrow() {
@@ -231,9 +366,39 @@ impl HandleServer {
         self.documents.send_replace(documents.clone());
     }
 
+    /// What the next entry changed.
+    pub fn note(&self, position: Position, changes: Vec<Change>) {
+        self.history.note(position.seq, changes);
+    }
+
+    /// Wakes those who watch.
+    pub fn tell(&self) {
+        self.history.tell();
+    }
+
+    /// Shows documents that do not come from applying entries: of a snapshot.
+    pub fn restore(&self, documents: &Documents) {
+        self.history.restart(documents.applied().seq);
+        self.set_documents(documents);
+    }
+
     /// Shows what the replica says of itself. From the first call on the volume counts as open.
     pub fn set_status(&self, replica: ReplicaId, status: Status) {
-        self.status.send_replace(Life::Running { replica, status: Arc::new(status) });
+        let leads = self.leads(&status);
+        self.status.send_modify(|life| {
+            let led_until = match life {
+                _ if leads => None,
+                Life::Running { status: before, .. } if self.leads(before) => Some(Instant::now()),
+                Life::Running { led_until, .. } => *led_until,
+                Life::Starting(_) => None,
+            };
+            *life = Life::Running { replica, status: Arc::new(status), led_until };
+        });
+    }
+
+    /// It is claimed to lead; also while it drains.
+    fn leads(&self, status: &Status) -> bool {
+        status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation)
     }
 
     /// Says what the start waits for (the lock of the data directory, the journal), for people.

@@ -13,7 +13,11 @@ pub mod args;
 pub mod disk;
 pub mod documents;
 pub mod driver;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handle;
+pub mod history;
 pub mod identity;
 pub mod journal;
 pub mod peer;
@@ -23,4 +27,6 @@ pub mod serve;
 pub mod snapshot;
 pub mod status;
 pub mod telemetry;
+pub mod tls;
+pub mod trust;
 pub mod volume;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   bind both ports ▶ HTTP is up (alive, not ready) ▶ status.lock ▶ status.json `starting` ▶ the volume ▶ the driver
-//!   SIGTERM ▶ the driver drains ▶ its last status.json ▶ HTTP stops ▶ exit
+//!   SIGTERM ▶ the driver drains, clients are served ▶ drained ▶ the API closes ▶ the driver ends ▶ its last status.json ▶ exit
 //! ```
 //!
 //! Exit codes: 0 drained, 1 fatal IO (or a part that ended unasked), 2 flags, config or initial data, 3 damage.
@@ -15,14 +15,18 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use leasehold_contract::{State, StatusFile};
 use leasehold_replication::{ClusterId, Incarnation};
+use leasehold_store::api::forward::{self, Forwarding};
 use leasehold_store::args::{Args, Config, Task};
 use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
-use leasehold_store::handle::{self, HandleServer};
+use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
-use leasehold_store::serve::{self, Limits};
+use leasehold_store::serve::{self, Gates, Limits};
 use leasehold_store::telemetry::{self, Metrics};
+use leasehold_store::trust::args::Trust;
+use leasehold_store::trust::files;
 use leasehold_store::volume::{self, Opened, Volume, VolumeError};
 use leasehold_store::{api, recover, role, status};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -32,7 +36,7 @@ use uuid::Uuid;
 
 /// Connections of other replicas and of those who ask them something.
 const PEER_CONNECTIONS_MAX: usize = 512;
-/// How long a hand-over may hold back new writes.
+/// How long the sidecar has for a transfer of the Lease, before the hand-over is undone.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// How long the last status.json may take to be written.
 const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
@@ -95,6 +99,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let api_socket = serve::bind(config.listen).map_err(misuse)?;
     let peer_socket = serve::bind(config.peer_listen).map_err(misuse)?;
     let stop = on_signals().map_err(fatal)?;
+    let trust = config.trust.open(&config.name).map_err(misuse)?;
     let incarnation = Incarnation(Uuid::new_v4());
     info!(
         name = config.name,
@@ -105,29 +110,46 @@ async fn run(config: Config) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "store"
     );
+    say_trust(&trust);
 
     // HTTP first: alive for the probes, not ready, and honest about what is waited for.
     let metrics = Metrics::new();
-    let (api_handle, handle_server) = handle::handle(&config.name, incarnation);
+    let (api_handle, handle_server) = handle::handle_with(&config.name, incarnation, config.watch_history);
     let api_config = api::Config {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
+        trust: trust.peers.clone(),
+        scheme: trust.api_way().scheme(),
+        read_timeout: config.read_timeout,
+        watchers_max: config.watchers_max,
         ..api::Config::default()
     };
-    let routes = api::routes(api_handle, api_config, metrics.clone());
-    let stop_http = CancellationToken::new();
-    let api_server = serve::serve(api_socket, routes, Limits::default(), None, stop_http.clone());
+    let routes = api::routes(api_handle.clone(), api_config, metrics.clone());
+    let forward_config = forward::Config {
+        follower_writes: config.follower_writes,
+        write_timeout: config.write_timeout,
+        body_limit_bytes: config.body_limit,
+        way: trust.api_way(),
+    };
+    let service = Forwarding::new(routes, api_handle.clone(), forward_config);
+    let (stop_http, unserved) = (CancellationToken::new(), CancellationToken::new());
+    let clients = (api_socket, trust.api_gates());
+    let api_server = serve_clients(clients, service, api_handle, stop.clone(), stop_http.clone(), unserved.clone());
     let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
     let (peer_state, peer_state_receiver) = watch::channel(None);
     let counted = metrics.clone();
-    let peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
+    let mut peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
+    peer_config.trust = trust.peers.clone();
     let listener = Listener::new(peer_config.clone(), peer_events.clone(), peer_state_receiver);
     let peer_limits = Limits { connections_max: PEER_CONNECTIONS_MAX, ..Limits::default() };
+    let peer_gates = Gates { door: Some(listener.door()), guard: None };
+    let malformed = Some(listener.on_malformed());
     let peer_server =
-        serve::serve(peer_socket, listener.routes(), peer_limits, Some(listener.on_malformed()), stop_http.clone());
+        serve::serve_behind(peer_gates, peer_socket, listener.routes(), peer_limits, malformed, stop_http.clone());
     let mut tasks = LongLived {
         api: Some(tokio::spawn(api_server)),
         peer: Some(tokio::spawn(peer_server)),
+        trust: Some(tokio::spawn(files::keep_up_to_date(trust.looks()))),
         role: None,
         status: None,
         driver: None,
@@ -171,6 +193,7 @@ async fn run(config: Config) -> Result<(), Failure> {
                     heartbeat: config.heartbeat,
                     lost_time: config.lost_time,
                     hand_over_max: HAND_OVER_MAX,
+                    drain_min: config.drain_min,
                     drain_max: config.drain_max,
                     new_cluster_id: ClusterId(Uuid::new_v4()),
                     initial_data,
@@ -187,6 +210,7 @@ async fn run(config: Config) -> Result<(), Failure> {
                 status_file,
                 peer_state,
                 stop,
+                unserved,
             });
             tasks.driver = Some(tokio::spawn(driver.run()));
             let ended = tasks.first_to_end().await;
@@ -207,10 +231,47 @@ async fn run(config: Config) -> Result<(), Failure> {
     ended
 }
 
+/// Once, at the start: what is protected, and what is not.
+fn say_trust(trust: &Trust) {
+    if trust.peers.demands_something() {
+        info!(demanded = trust.peers.describe(), "trust between replicas");
+    } else {
+        warn!(demanded = trust.peers.describe(), "trust between replicas");
+    }
+    info!(tls = trust.api_tls.is_some(), tokens = trust.tokens.is_some(), "the clients' API");
+    if trust.tokens.is_some() && trust.api_tls.is_none() {
+        warn!("clients' tokens cross the network in the clear: --api-tls protects them");
+    }
+}
+
+/// Serves clients until `stop`, or until nothing keeps a draining replica any more: then no new ones, and when the last
+/// one is gone, `unserved` tells the driver. It returns at `stop` only.
+async fn serve_clients(
+    (socket, gates): (TcpListener, Gates),
+    service: Forwarding,
+    handle: Handle,
+    leaving: CancellationToken,
+    stop: CancellationToken,
+    unserved: CancellationToken,
+) {
+    let close = stop.child_token();
+    let server = serve::serve_service(gates, socket, service, Limits::default(), None, leaving, close.clone());
+    let closing = async {
+        tokio::select! {
+            () = handle.drained() => close.cancel(),
+            () = close.cancelled() => {}
+        }
+    };
+    tokio::join!(server, closing);
+    unserved.cancel();
+    stop.cancelled().await;
+}
+
 /// The tasks that live as long as the process. None of them may end unseen.
 struct LongLived {
     api: Option<JoinHandle<()>>,
     peer: Option<JoinHandle<()>>,
+    trust: Option<JoinHandle<()>>,
     role: Option<JoinHandle<()>>,
     status: Option<JoinHandle<()>>,
     driver: Option<JoinHandle<End>>,
@@ -238,6 +299,7 @@ impl LongLived {
             },
             ended = wait_for(&mut self.api) => unasked("the API's server", ended),
             ended = wait_for(&mut self.peer) => unasked("the peers' server", ended),
+            ended = wait_for(&mut self.trust) => unasked("the look at keys and certificates", ended),
             ended = wait_for(&mut self.role) => unasked("the watch of role.json", ended),
             ended = wait_for(&mut self.status) => unasked("the writer of status.json", ended),
         }

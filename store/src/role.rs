@@ -38,6 +38,7 @@ pub fn view(role: &RoleFile) -> RoleView {
         members: role.members.iter().map(member).collect(),
         hand_over_to: role.hand_over_to.clone(),
         paused: role.paused,
+        newest_revision: role.newest_revision.clone(),
     }
 }
 
@@ -101,6 +102,7 @@ mod tests {
             hand_over_to: Some("store-1".into()),
             off_lease: false,
             paused: true,
+            newest_revision: Some("r2".into()),
             lease: LeaseInfo {
                 namespace: "n".into(),
                 name: "l".into(),
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(found.cluster_id, Some(ClusterId(Uuid::from_u128(3))));
         assert_eq!(found.members[1], Member { name: "store-1".into(), peer_address: "10.0.0.1:8090".into() });
         assert_eq!((found.hand_over_to.as_deref(), found.paused), (Some("store-1"), true));
+        assert_eq!(found.newest_revision.as_deref(), Some("r2"));
         assert_eq!(view(&role(4, None)).leader, None);
     }
 

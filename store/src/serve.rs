@@ -10,29 +10,41 @@
 //!
 //! Not promised: that an upgraded connection (a WebSocket) ends with the server. Whoever upgraded it ends it.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
+use warp::filters::path::FullPath;
 use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use crate::trust::stream::BoxedStream;
 
 /// Connections that wait in the kernel for us to accept them.
 const BACKLOG: i32 = 1024;
 /// Pause after an accept that failed for want of descriptors or memory; the next one would fail at once, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// For the first request on a connection that was opened just before the end.
+const FIRST_REQUEST_MAX: Duration = Duration::from_millis(250);
 
 /// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +52,22 @@ pub struct Remote(pub SocketAddr);
 
 /// Told of each connection that spoke no HTTP: from where, and what was wrong.
 pub type OnMalformed = Arc<dyn Fn(SocketAddr, &str) + Send + Sync>;
+
+/// What a connection must pass before HTTP: TLS, a proof. None: it was refused, and that was told.
+pub type Door = Arc<dyn Fn(TcpStream, SocketAddr) -> Passage + Send + Sync>;
+/// On its way through a [`Door`].
+pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
+/// Looks at the head of each request, and answers those that may not pass.
+pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
+
+/// Who is let in. Everybody, by default.
+#[derive(Clone, Default)]
+pub struct Gates {
+    /// For connections.
+    pub door: Option<Door>,
+    /// For requests.
+    pub guard: Option<Guard>,
+}
 
 /// What a server lets happen.
 #[derive(Clone)]
@@ -125,9 +153,38 @@ pub async fn serve(
     on_malformed: Option<OnMalformed>,
     stop: CancellationToken,
 ) {
+    serve_behind(Gates::default(), listener, filter, limits, on_malformed, stop).await;
+}
+
+/// As [`serve`], for those who pass the gates.
+pub async fn serve_behind(
+    gates: Gates,
+    listener: TcpListener,
+    filter: BoxedFilter<(Response,)>,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    stop: CancellationToken,
+) {
     let service = TowerToHyperService::new(warp::service(filter));
+    serve_service(gates, listener, service, limits, on_malformed, CancellationToken::new(), stop).await;
+}
+
+/// As [`serve`], for any service. When `leaving` is cancelled, HTTP/2 clients are told to take new requests elsewhere; on
+/// HTTP/1 only an answer can say so, which is up to the service. New connections are served all the same, until `stop`.
+pub async fn serve_service<S>(
+    gates: Gates,
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    leaving: CancellationToken,
+    stop: CancellationToken,
+) where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_read_max);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(limits.header_read_max));
@@ -135,22 +192,35 @@ pub async fn serve(
     // Dropped with everything behind it when the time for a graceful stop is over.
     let cut = CancellationToken::new();
     let _cut_at_the_end = cut.clone().drop_guard();
+    let ends = Ends { leaving, stop: stop.clone(), cut };
 
+    // Who waits in the kernel's queue at the end has a connection already: these are still accepted.
+    let mut queued = BACKLOG;
     loop {
         let accepted = tokio::select! {
             biased;
+            accepted = accept(&listener, &permits), if queued > 0 => accepted,
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &permits) => accepted,
         };
+        if stop.is_cancelled() {
+            queued -= 1;
+        }
         let Some((stream, remote, permit)) = accepted else { continue };
-        let service = WithRemote { service: service.clone(), remote };
-        let (builder, watcher, cut) = (Arc::clone(&builder), graceful.watcher(), cut.clone());
-        let on_malformed = on_malformed.clone();
-        tokio::spawn(async move {
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            let ended = tokio::select! {
-                ended = watcher.watch(connection) => ended,
-                () = cut.cancelled() => Ok(()),
+        let asked = Asked::default();
+        let service = WithRemote { service: service.clone(), remote, guard: gates.guard.clone(), asked: asked.clone() };
+        let (builder, ends) = (Arc::clone(&builder), ends.clone());
+        let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
+        connections.spawn(async move {
+            let ended = match door {
+                None => run(stream, &builder, service, asked, ends).await,
+                Some(door) => {
+                    let passed = tokio::select! {
+                        passed = door(stream, remote) => passed,
+                        () = ends.too_late_to_begin() => None,
+                    };
+                    let Some(stream) = passed else { return };
+                    run(stream, &builder, service, asked, ends).await
+                }
             };
             drop(permit);
             if let Err(error) = ended {
@@ -162,9 +232,77 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.stop_max, graceful.shutdown()).await.is_err() {
+    connections.close();
+    if tokio::time::timeout(limits.stop_max, connections.wait()).await.is_err() {
         debug!("connections were cut: their requests did not end in time");
     }
+}
+
+/// What ends a connection, from politely to at once.
+#[derive(Clone)]
+struct Ends {
+    /// New requests shall go elsewhere.
+    leaving: CancellationToken,
+    /// No new requests.
+    stop: CancellationToken,
+    /// Nothing any more.
+    cut: CancellationToken,
+}
+
+impl Ends {
+    /// A connection that has not even begun to be served has no longer than one that is about to ask something.
+    async fn too_late_to_begin(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(FIRST_REQUEST_MAX).await;
+    }
+}
+
+/// Serves one connection, to its end.
+async fn run<I, S>(
+    stream: I,
+    builder: &auto::Builder<TokioExecutor>,
+    service: WithRemote<S>,
+    asked: Asked,
+    ends: Ends,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let Ends { leaving, stop, cut } = ends;
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    let mut connection = std::pin::pin!(connection);
+    let (mut left, mut stopped, mut close_at) = (false, false, None);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = leaving.cancelled(), if !left => {
+                left = true;
+                if asked.over_http2() {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = stop.cancelled(), if !stopped => {
+                stopped = true;
+                // A new connection is about to ask something: closed now, its request would be lost.
+                let patience = if asked.anything() { Duration::ZERO } else { FIRST_REQUEST_MAX };
+                close_at = Some(Instant::now() + patience);
+            }
+            () = tokio::time::sleep_until(close_at.unwrap_or_else(Instant::now)), if close_at.is_some() => {
+                close_at = None;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = cut.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// The path of any request. A target without one (`CONNECT host:port`, or a slash that was forgotten) counts as `/`:
+/// `warp::path::full` alone panics at it.
+pub(crate) fn path() -> impl Filter<Extract = (String,), Error = Rejection> + Clone {
+    let whole = |path: FullPath| path.as_str().to_owned();
+    warp::path::end().map(|| "/".to_owned()).or(warp::path::full().map(whole)).unify().boxed()
 }
 
 async fn accept(
@@ -204,16 +342,45 @@ fn is_malformed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool
 struct WithRemote<S> {
     service: S,
     remote: SocketAddr,
+    guard: Option<Guard>,
+    asked: Asked,
 }
 
-impl<S: Service<hyper::Request<Incoming>>> Service<hyper::Request<Incoming>> for WithRemote<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+/// What was asked on a connection so far: nothing, something, something over HTTP/2.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<AtomicU8>);
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> S::Future {
+impl Asked {
+    fn note(&self, version: hyper::Version) {
+        self.0.store(if version == hyper::Version::HTTP_2 { 2 } else { 1 }, Ordering::Relaxed);
+    }
+
+    fn anything(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn over_http2(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 2
+    }
+}
+
+impl<S> Service<hyper::Request<Incoming>> for WithRemote<S>
+where
+    S: Service<hyper::Request<Incoming>, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Response, S::Error>>, S::Future>;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        self.asked.note(request.version());
+        if let Some(guard) = &self.guard
+            && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
+        {
+            return Either::Left(ready(Ok(refusal)));
+        }
         request.extensions_mut().insert(Remote(self.remote));
-        self.service.call(request)
+        Either::Right(self.service.call(request))
     }
 }
 
@@ -224,7 +391,7 @@ mod tests {
     use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::timeout;
-    use warp::{Filter, Reply};
+    use warp::Reply;
 
     const LONG: Duration = Duration::from_secs(10);
     const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -300,6 +467,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_connected_just_before_the_end_is_answered_and_nobody_after_it() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        // Nobody accepts yet: the connection waits in the kernel's queue.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stop.cancel();
+        let server = tokio::spawn(serve(listener, hello(), Limits::default(), None, stop));
+        stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        timeout(LONG, server).await.unwrap().unwrap();
+        assert!(TcpStream::connect(address).await.is_err(), "it still accepts");
+    }
+
+    #[tokio::test]
     async fn a_connection_that_speaks_no_http_is_told_and_closed() {
         let listener = bind(ANY_PORT).unwrap();
         let address = listener.local_addr().unwrap();
@@ -318,6 +502,26 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(told.lock().unwrap()[0], stream.local_addr().unwrap());
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_target_without_a_path_is_answered_as_the_root() {
+        let listener = bind(ANY_PORT).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let routes = path().map(|path: String| format!("at {path}").into_response()).boxed();
+        tokio::spawn(serve(listener, routes, Limits::default(), None, stop.clone()));
+        for (line, path) in [("CONNECT db:80", "/"), ("GET persons", "/"), ("GET /", "/"), ("GET /a/b?c", "/a/b")] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+            // The answer to a CONNECT has no body.
+            let said = line.starts_with("CONNECT") || answer.ends_with(&format!("at {path}"));
+            assert!(answer.starts_with("HTTP/1.1 200") && said, "{line}: {answer}");
+        }
         stop.cancel();
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!   {"format":1,"clusterId":"…","position":{"term":3,"sequence":812},"voters":{…},
 //!   "collections": {"persons": […]},
-//!   "order": {…}}
+//!   "order": {…},
+//!   "keys": […]}                                             where there are any
 //!
 //!   documents ──write──▶ snapshot.taken ──┐ (fsynced)         ┌─▶ a segment begins with its mark ──▶ snapshot.json
 //!   a leader's pieces ─▶ received-1.part ─┴─▶ snapshot.next ──┘
@@ -18,11 +19,12 @@ mod part;
 pub use part::{PartError, PartFile, ReceivedSnapshot};
 
 use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
-use crate::documents::{Documents, StoredCollections, StoredOrder};
+use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
 use crate::volume::VolumeError;
 use bytes::Bytes;
 use leasehold_replication::{
-    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, SnapshotMark, SnapshotMeta, SnapshotPiece, Voters,
+    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPiece,
+    Voters,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -106,6 +108,8 @@ struct Whole {
     voters: Voters,
     collections: StoredCollections,
     order: StoredOrder,
+    #[serde(default)]
+    keys: Vec<StoredKey>,
 }
 
 /// Only what tells whether the rest can be read.
@@ -178,7 +182,10 @@ pub(crate) fn read(
     {
         return Err(damage(format!("it is of {}, the journal wants {}", whole.position, mark.position)));
     }
-    let documents = Documents::restore(whole.position, whole.collections, whole.order)
+    if whole.position.seq > Seq::MAX {
+        return Err(damage(format!("it is of {}, a sequence that no log reaches", whole.position)));
+    }
+    let documents = Documents::restore(whole.position, whole.collections, whole.order, whole.keys)
         .map_err(|error| damage(error.to_string()))?;
     let meta = SnapshotMeta { cluster_id: whole.cluster_id, position: whole.position, voters: whole.voters };
     Ok((meta, documents, SnapshotMark { position: whole.position, length_bytes, crc32 }))

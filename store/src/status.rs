@@ -45,6 +45,7 @@ pub fn starting(incarnation: Incarnation) -> StatusFile {
         hand_over: None,
         eligible: false,
         bootstrapping: false,
+        ready: Some(false),
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -69,8 +70,15 @@ pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> St
         }),
         eligible: status.eligible,
         bootstrapping: status.bootstrapping,
+        ready: Some(is_ready(status)),
         ..starting(incarnation)
     }
+}
+
+/// As `GET /readyz` says it.
+fn is_ready(status: &Status) -> bool {
+    let serves = !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed);
+    serves && status.caught_up && status.foreign_cluster_id.is_none()
 }
 
 fn state(phase: Phase) -> State {

@@ -129,6 +129,7 @@ impl Store {
             hand_over_to: None,
             off_lease: false,
             paused: false,
+            newest_revision: None,
             lease: LeaseInfo {
                 namespace: "n".into(),
                 name: "l".into(),

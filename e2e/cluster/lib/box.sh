@@ -75,8 +75,10 @@ init_box() {
   exec "$BIN/pause"
 }
 
-# daemon BOX NAME COMMAND...: starts it in the box, detached. Its PID (as the box sees it) and start time are recorded
-# before it becomes the program.
+# daemon BOX NAME COMMAND...: starts it in the box, detached, and again whenever it ends by itself, as systemd or a kubelet
+# would: a kube-scheduler ends of its own accord when it finds, after an outage of the API server, that it has missed too
+# much. The file holds the PID (as the box sees it) and start time of the present run; without the file, or with another
+# run in it, nothing is started again.
 daemon() {
   local b=$1 name=$2 folder=$STATE/$(box "$1")
   shift 2
@@ -85,31 +87,46 @@ daemon() {
   enter "$b" setsid -f sh -c '
     file=$1
     shift
-    echo "$$ $(sed "s/.*) //" /proc/$$/stat | cut -d" " -f20)" >"$file"
-    exec "$@"' sh "$folder/pid/$name" "$@" </dev/null >>"$folder/log/$name.log" 2>&1
+    while :; do
+      "$@" &
+      run="$! $(sed "s/.*) //" /proc/$!/stat | cut -d" " -f20)"
+      echo "$run" >"$file"
+      wait $!
+      code=$?
+      [ "$(cat "$file" 2>/dev/null)" = "$run" ] || exit 0
+      echo "$1 ended by itself with code $code: it is started again"
+      sleep 1
+    done' sh "$folder/pid/$name" "$@" </dev/null >>"$folder/log/$name.log" 2>&1
 }
 
 # is_running BOX NAME
 is_running() {
   local pid started
   read -r pid started 2>/dev/null <"$STATE/$(box "$1")/pid/$2" || return 1
+  runs "$1" "$pid" "$started"
+}
+
+# runs BOX PID STARTED: whether that process of the box lives
+runs() {
   is_up "$1" || return 1
   # shellcheck disable=SC2016
-  [ "$(enter "$1" sh -c 'sed "s/.*) //" "/proc/$1/stat" 2>/dev/null | cut -d" " -f20' sh "$pid")" = "$started" ]
+  [ "$(enter "$1" sh -c 'sed "s/.*) //" "/proc/$1/stat" 2>/dev/null | cut -d" " -f20' sh "$2")" = "$3" ]
 }
 
 # stop_daemon BOX NAME [SIGNAL]: waits for its end, but for STOP and CONT
 stop_daemon() {
-  local b=$1 name=$2 signal=${3:-TERM} pid end=$((SECONDS + 20))
+  local b=$1 name=$2 signal=${3:-TERM} file pid started end=$((SECONDS + 20))
+  file=$STATE/$(box "$b")/pid/$name
   is_running "$b" "$name" || { say "$name does not run on $(box "$b")"; return 1; }
-  read -r pid _ <"$STATE/$(box "$b")/pid/$name"
+  read -r pid started <"$file"
+  # First the file, so that it is not started again.
+  case $signal in STOP | CONT) ;; *) rm -f "$file" ;; esac
   enter "$b" kill "-$signal" "$pid"
   case $signal in STOP | CONT) return 0 ;; esac
-  while is_running "$b" "$name"; do
+  while runs "$b" "$pid" "$started"; do
     [ "$SECONDS" -lt "$end" ] || { say "$name does not end"; return 1; }
     sleep 0.05
   done
-  rm -f "$STATE/$(box "$b")/pid/$name"
 }
 
 # crash_box BOX: power cut

@@ -4,8 +4,26 @@
 number() { echo "${1#node}"; }
 node_is() { [ "$(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; } # node_is NODE True|Unknown
 nodes_are_ready() { ! kubectl get nodes --no-headers | grep -q NotReady; }
-# After an outage of the API server Kubernetes takes all nodes for lost, until they have told it otherwise.
-kubernetes_is_well() { wait_for "the API server" 60 api_answers && wait_for "the nodes to be Ready" 120 nodes_are_ready; }
+api_answers() { kubectl --request-timeout=2s get --raw /readyz; }
+
+# watches: how many watches the daemons have open, by resource. Not the pods' own, which name one object: but for nodes.
+watches() {
+  kubectl --request-timeout=5s get --raw /metrics |
+    sed -n 's/^apiserver_longrunning_requests{.*resource="\([^"]*\)",scope="\([^"]*\)".*verb="WATCH".*} \([0-9]*\)$/\1 \2 \3/p' |
+    awk '$1 == "nodes" || $2 == "cluster" {n[$1] += $3} END {for (name in n) print name, n[name]}'
+}
+# watches_are_back: none fewer than in the file. A lost watch is tried again after a pause that grows to a minute; until
+# then Kubernetes answers, but does nothing: nodes are Ready that are not, pods are not scheduled, names are not found.
+watches_are_back() {
+  watches >"$results/watches.now" && [ -s "$results/watches.now" ] &&
+    awk 'NR == FNR {now[$1] = $2; next} now[$1] < $2 {exit 1}' "$results/watches.now" "$results/watches"
+}
+
+# kubernetes_is_well: after an outage of the API server or etcd; `watches >"$results/watches"` before it
+kubernetes_is_well() {
+  wait_for "the API server" 60 api_answers && wait_for "the daemons to watch again" 180 watches_are_back &&
+    wait_for "the nodes to be Ready" 120 nodes_are_ready
+}
 
 # spread: no two pods on one node. An eviction moves a pod to where room is, and nothing moves it back; to take a node
 # away would then be to take the majority.
@@ -22,10 +40,10 @@ spread() {
     kubectl uncordon "$node" >/dev/null
   done
 }
-api_answers() { kubectl --request-timeout=2s get --raw /readyz; }
 
 the_api_server_may_be_down_and_the_leader_die_meanwhile() {
   local old node pid i
+  watches >"$results/watches"
   writer_start
   old=$(holder)
   read -r node pid <<<"$("$cluster" container "$NAMESPACE" "$old" store)"
@@ -37,7 +55,7 @@ the_api_server_may_be_down_and_the_leader_die_meanwhile() {
     [ "$i" != 18 ] || { "$cluster" node "$node" kill -KILL "$pid" && say "$old, the leader, is killed, too"; }
   done
   "$cluster" fault start cp kube-apiserver
-  timed "the API server answers, the nodes are Ready" kubernetes_is_well
+  timed "the API server answers, all daemons watch again, the nodes are Ready" kubernetes_is_well
   settle
   say "$old led before, $(holder) leads now"
   writer_goes_on
@@ -46,6 +64,7 @@ the_api_server_may_be_down_and_the_leader_die_meanwhile() {
 }
 
 etcd_may_die() {
+  watches >"$results/watches"
   writer_start
   "$cluster" fault stop cp etcd KILL
   "$cluster" fault start cp etcd
@@ -139,7 +158,7 @@ leader_and_follower_may_not_hear_each_other() {
   local old other
   spread
   old=$(node_of "$(holder)") other=$(node_of "$(a_follower)")
-  writer_start
+  writer_start "$old" "$other" # it must hear the leader itself
   "$cluster" fault cut-peer "$(number "$old")" "$(number "$other")"
   writer_goes_on
   "$cluster" fault heal "$(number "$old")"

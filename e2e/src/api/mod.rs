@@ -64,6 +64,20 @@ pub struct ApiServer {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// Looks at the objects; see [`ApiServer::reader`].
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<Shared>);
+
+impl Reader {
+    /// One object.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Value, Failure> {
+        lock(&self.0.objects).get(kind, namespace, name).cloned()
+    }
+}
+
 /// What a test tells the server's thread; each is answered when it is done.
 enum Command {
     Down(std_mpsc::Sender<anyhow::Result<()>>),
@@ -77,8 +91,16 @@ impl ApiServer {
     /// # Errors
     /// The port is taken, or no thread is to be had.
     pub fn start(port: u16) -> anyhow::Result<ApiServer> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .with_context(|| format!("the embedded API cannot listen on 127.0.0.1:{port}"))?;
+        ApiServer::start_at((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// Starts the API at this address of this machine.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub fn start_at(address: SocketAddr) -> anyhow::Result<ApiServer> {
+        let listener = std::net::TcpListener::bind(address)
+            .with_context(|| format!("the embedded API cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -183,6 +205,11 @@ impl ApiServer {
     /// As the API refuses.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Value, Failure> {
         lock(&self.shared.objects).get(kind, namespace, name).cloned()
+    }
+
+    /// For a task that outlives this borrow: the objects, as they are when it looks.
+    pub fn reader(&self) -> Reader {
+        Reader(self.shared.clone())
     }
 
     /// All objects of a kind in a namespace.

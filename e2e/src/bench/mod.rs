@@ -5,6 +5,7 @@
 //!
 //!   system ── ours (cluster), etcd, redis, floor: processes in folders of their own (place)
 //!   serve, failover, growth, election: the workloads        load, e2e/peers: the load generators, processes too
+//!   handover: what clients notice when a pod leaves as planned; ours alone, a subcommand of its own
 //!   sample ─▶ report (table, JSON), plot (SVG)               machine: whose processor time it was
 //! ```
 //!
@@ -17,6 +18,7 @@ mod failover;
 mod floor;
 mod generator;
 mod growth;
+mod handover;
 mod job;
 pub(crate) mod load;
 mod machine;
@@ -44,7 +46,10 @@ use system::{Kind, Peers};
 
 /// What is measured, and how thoroughly.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Bench {
+    #[command(subcommand)]
+    alone: Option<Alone>,
     /// Only these workloads: names or their beginnings, such as writes-64, failover, election (default: all)
     workloads: Vec<String>,
     /// A first look in some minutes, with little data; without it about an hour and a half
@@ -86,6 +91,13 @@ pub struct Bench {
     /// Names the workloads, and measures nothing
     #[arg(long)]
     list: bool,
+}
+
+/// What is measured without peers.
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Alone {
+    /// Failed requests and the longest pause of writes when a pod leaves as planned, under load through every pod.
+    Handover(handover::Handover),
 }
 
 impl Bench {
@@ -142,10 +154,13 @@ pub async fn run(args: Bench) -> anyhow::Result<()> {
         let report: Report = serde_json::from_str(&text).with_context(|| format!("{} is no report", file.display()))?;
         return finish(&args, &report);
     }
-    let only = named(&args.workloads, &known)?;
     if cfg!(debug_assertions) {
         eprintln!("note: this is a debug build; its figures say nothing");
     }
+    if let Some(Alone::Handover(handover)) = &args.alone {
+        return handover::run(handover).await;
+    }
+    let only = named(&args.workloads, &known)?;
     let mut folders = args.peers.clone();
     folders.extend([system::beside("peers/bin"), system::beside("cluster/bin")]);
     let peers = Peers { folders };
@@ -204,12 +219,12 @@ fn finish(args: &Bench, report: &Report) -> anyhow::Result<()> {
 fn named(words: &[String], known: &[&'static str]) -> anyhow::Result<Vec<&'static str>> {
     let mut named = Vec::new();
     for word in words {
-        let exact = known.iter().filter(|name| **name == word.as_str());
-        let begin = known.iter().filter(|name| name.starts_with(word.as_str()));
-        let found: Vec<&str> = if exact.clone().next().is_some() { exact.collect() } else { begin.collect() }
-            .into_iter()
-            .copied()
-            .collect();
+        let begins = |name: &&&'static str| name.starts_with(word.as_str());
+        let exact = known.iter().find(|name| **name == word.as_str());
+        let found: Vec<&'static str> = match exact {
+            Some(exact) => vec![exact],
+            None => known.iter().filter(begins).copied().collect(),
+        };
         ensure!(!found.is_empty(), "no workload {word:?}: see --list");
         named.extend(found);
     }

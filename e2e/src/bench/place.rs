@@ -62,6 +62,7 @@ impl Place {
         let process = Process::new(Spec {
             program: program.to_owned(),
             args,
+            environment: Vec::new(),
             log: self.folder().join(format!("node-{}.log", self.nodes.len())),
             pids: self.folder().join("pids"),
             restart_after: RESTART_AFTER,

@@ -178,7 +178,7 @@ mod tests {
         let mut report = report();
         report.samples.push(sample("etcd", Figure::P50Ms, 50.0, 3));
         let table = report.table();
-        assert!(table.contains("etcd: ~5.08") && table.contains("TOO NOISY TO JUDGE: 1 of 4"), "{table}");
+        assert!(table.contains("etcd: ~5.07") && table.contains("TOO NOISY TO JUDGE: 1 of 4"), "{table}");
         assert!(table.contains("writes-64, p50, ms, etcd: spread"), "{table}");
     }
 

@@ -161,7 +161,8 @@ impl System {
                         Kind::Etcd => etcd::settled(place).await.map(drop),
                         Kind::Redis | Kind::RedisWait => redis::settled(place).await,
                         Kind::Floor | Kind::Leasehold => {
-                            Ok(drop(tokio::net::TcpStream::connect(place.client(0)).await?))
+                            tokio::net::TcpStream::connect(place.client(0)).await?;
+                            Ok(())
                         }
                     }
                 })

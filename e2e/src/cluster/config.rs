@@ -1,10 +1,10 @@
 //! How a cluster is made, and where its programs are.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 
-use super::Ports;
+use super::{Disks, Network, Ports, network::HUB};
 
 /// What runs beside the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub struct Config {
     pub restart_after: Duration,
     /// The pods' grace period.
     pub grace: Duration,
+    /// How long a store that drains serves on at least.
+    pub drain_min: Duration,
     /// Which ports.
     pub ports: Ports,
     /// Where the folders go, and stay; none: a temporary place.
@@ -92,9 +94,38 @@ pub struct Config {
     pub sidecar_args: Vec<String>,
     /// Where the programs are.
     pub programs: Programs,
+    /// What stands between the pods and this machine, so that it can fail.
+    pub machine: Machine,
+}
+
+/// Networks and disks that fail on command. The default: those of this machine, which do not.
+#[derive(Debug, Default)]
+pub struct Machine {
+    /// A network of the pods' own; else all of them are on loopback.
+    pub network: Option<Network>,
+    /// Disks that are slow, full or failing.
+    pub disks: Option<Disks>,
 }
 
 impl Config {
+    /// Where pod `i` is reached.
+    pub(super) fn host(&self, i: u16) -> Ipv4Addr {
+        if self.machine.network.is_some() { Network::host(i) } else { Ipv4Addr::LOCALHOST }
+    }
+
+    /// Where the embedded API is reached.
+    pub(super) fn hub(&self) -> Ipv4Addr {
+        if self.machine.network.is_some() { HUB } else { Ipv4Addr::LOCALHOST }
+    }
+
+    /// A template of members' addresses on loopback, as it is on the pods' own network.
+    pub(super) fn member_address(&self, on_loopback: String) -> String {
+        match self.machine.network {
+            Some(_) => on_loopback.replacen("127.0.0.1", Network::HOSTS, 1),
+            None => on_loopback,
+        }
+    }
+
     /// A cluster as the tests want it: free ports, a Lease of 3 s.
     ///
     /// # Errors
@@ -106,11 +137,13 @@ impl Config {
             lease_duration: "3s".into(),
             restart_after: Duration::from_secs(1),
             grace: Duration::from_secs(60),
+            drain_min: Duration::from_secs(1),
             ports: Ports::claim()?,
             folder: None,
             store_args: Vec::new(),
             sidecar_args: Vec::new(),
             programs: Programs::find()?,
+            machine: Machine::default(),
         })
     }
 }

@@ -14,14 +14,16 @@
 
 mod config;
 mod controller;
+mod disk;
 pub(crate) mod guardian;
+mod network;
 mod pod;
 mod ports;
 pub(crate) mod process;
 
 use std::{
     fmt::Write as _,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -33,8 +35,10 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-pub use config::{App, Config, Part, Programs};
+pub use config::{App, Config, Machine, Part, Programs};
+pub use disk::{Disks, Trouble};
 pub use guardian::guard;
+pub use network::{Network, enter as enter_own_network, is_inside as is_in_own_network};
 pub use ports::Ports;
 pub use rustix::process::Signal;
 
@@ -84,7 +88,7 @@ impl Cluster {
         std::fs::create_dir_all(root.join("pids")).with_context(|| format!("cannot make {}", root.display()))?;
         std::fs::write(root.join("initial.json"), crate::history::initial_persons().to_string())?;
         let guardian = Guardian::start(&config.programs.e2e, &root, temporary);
-        let api = ApiServer::start(config.ports.api)?;
+        let api = ApiServer::start_at((config.hub(), config.ports.api).into())?;
         let inner =
             Arc::new(Inner { config, api, root: root.clone(), pods: Mutex::default(), over: AtomicBool::new(false) });
         inner
@@ -118,6 +122,11 @@ impl Cluster {
         &self.inner.config.ports
     }
 
+    /// The networks and disks that can fail.
+    pub fn machine(&self) -> &Machine {
+        &self.inner.config.machine
+    }
+
     /// How many pods the StatefulSet wants.
     pub fn wanted(&self) -> u16 {
         self.inner.wanted()
@@ -125,12 +134,12 @@ impl Cluster {
 
     /// HTTP of the store of pod `i`.
     pub fn store(&self, i: u16) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports().store(i)).into()
+        (self.inner.config.host(i), self.ports().store(i)).into()
     }
 
     /// HTTP of the sidecar of pod `i`.
     pub fn sidecar(&self, i: u16) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports().sidecar(i)).into()
+        (self.inner.config.host(i), self.ports().sidecar(i)).into()
     }
 
     /// The directory that store and sidecar of pod `i` share.
@@ -218,6 +227,46 @@ impl Cluster {
     /// As the API refuses.
     pub fn delete_pod(&self, i: u16) -> Result<(), Failure> {
         self.api().delete(Kind::Pod, NAMESPACE, &Pod::name_of(i), &json!({})).map(drop)
+    }
+
+    /// A new template: from now on pods are made of this revision. (The controller does not replace those that are
+    /// there: see [`Cluster::update`].)
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn set_revision(&self, revision: &str) -> Result<(), Failure> {
+        let patch = json!({"status": {"updateRevision": revision}});
+        self.api().patch(Kind::StatefulSet, NAMESPACE, STATEFUL_SET, &patch).map(drop)
+    }
+
+    /// A rolling update to this revision, as the StatefulSet's controller does it: from the highest ordinal down, each pod
+    /// when the one before is ready.
+    ///
+    /// # Errors
+    /// A pod does not come back within [`PATIENCE`].
+    pub async fn update(&self, revision: &str) -> anyhow::Result<()> {
+        self.set_revision(revision).map_err(|failure| anyhow::anyhow!(failure.message))?;
+        for i in (0..self.wanted()).rev() {
+            self.delete_pod(i).map_err(|failure| anyhow::anyhow!(failure.message))?;
+            self.until("the pod is there again", || async move {
+                let pod = self.api().get(Kind::Pod, NAMESPACE, &Pod::name_of(i));
+                let pod = pod.map_err(|failure| anyhow::anyhow!(failure.message))?;
+                let found = &pod["metadata"]["labels"]["controller-revision-hash"];
+                anyhow::ensure!(found == revision, "pod {i} is of revision {found}");
+                self.http.get(self.store(i), "/readyz").await.map(drop)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a switchover, as `kubectl annotate lease` does.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn ask_switchover(&self, to: u16) -> Result<(), Failure> {
+        let wish = json!({"metadata": {"annotations": {"leasehold.dev/preferred-holder": Pod::name_of(to)}}});
+        self.edit_lease(&wish).map(drop)
     }
 
     /// The volume of pod `i` is lost; its store finds an empty one.

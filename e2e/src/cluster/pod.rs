@@ -57,12 +57,25 @@ impl Pod {
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig(&name, NAMESPACE).to_string())?;
         // A name that is still there is one that is ending; the controller only comes here when it is gone.
-        let _ = api.create(Kind::Pod, NAMESPACE, &pod_object(&name, ordinal));
+        let set = api.get(Kind::StatefulSet, NAMESPACE, STATEFUL_SET).unwrap_or(Value::Null);
+        let revision = set["status"]["updateRevision"].as_str().unwrap_or("").to_owned();
+        let _ = api.create(Kind::Pod, NAMESPACE, &pod_object(config, &name, ordinal, &revision));
 
         let process = |program: &Path, part: Part, args: Vec<String>| {
+            let mut command = match &config.machine.network {
+                Some(network) => network.enter(ordinal)?,
+                None => Vec::new(),
+            };
+            command.push(program.display().to_string());
+            command.extend(args);
+            let environment = match &config.machine.disks {
+                Some(disks) if part == Part::Store => disks.environment(ordinal, &folder.join("data"))?,
+                _ => Vec::new(),
+            };
             Process::new(Spec {
-                program: program.to_owned(),
-                args,
+                program: command.remove(0).into(),
+                args: command,
+                environment,
                 log: folder.join(format!("{}.log", part.word())),
                 pids: root.join("pids"),
                 restart_after: config.restart_after,
@@ -70,7 +83,9 @@ impl Pod {
         };
         let sidecar = process(&config.programs.sidecar, Part::Sidecar, sidecar_args(config, &folder, &name, ordinal))?;
         let store = match config.app {
-            App::Store => Some(process(&config.programs.store, Part::Store, store_args(config, root, &name, ordinal))?),
+            App::Store => {
+                Some(process(&config.programs.store, Part::Store, store_args(config, root, &name, ordinal, &revision))?)
+            }
             App::Plain => None,
         };
         sidecar.start();
@@ -146,18 +161,19 @@ impl Pod {
     }
 }
 
-fn pod_object(name: &str, ordinal: u16) -> Value {
+fn pod_object(config: &Config, name: &str, ordinal: u16, revision: &str) -> Value {
+    let host = config.host(ordinal);
     json!({
         "metadata": {"name": name, "labels": {
             "app.kubernetes.io/name": "leasehold", "app.kubernetes.io/instance": "database",
             "apps.kubernetes.io/pod-index": ordinal.to_string(),
-            "statefulset.kubernetes.io/pod-name": name, "controller-revision-hash": "e2e-1",
+            "statefulset.kubernetes.io/pod-name": name, "controller-revision-hash": revision,
         }},
         "spec": {
             "containers": [{"name": "store"}],
             "initContainers": [{"name": "sidecar", "restartPolicy": "Always"}],
         },
-        "status": {"phase": "Running", "podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]},
+        "status": {"phase": "Running", "podIP": host, "podIPs": [{"ip": host}]},
     })
 }
 
@@ -172,9 +188,10 @@ fn sidecar_args(config: &Config, folder: &Path, name: &str, ordinal: u16) -> Vec
         .with("--stateful-set", STATEFUL_SET)
         .with("--service", SERVICE)
         .with("--leader-service", "database-leader")
-        .with("--member-address", ports.member_address())
-        .with("--member-peer-address", ports.member_peer_address())
-        .with("--listen", format!("127.0.0.1:{}", ports.sidecar(ordinal)))
+        .with("--member-address", config.member_address(ports.member_address()))
+        .with("--member-peer-address", config.member_address(ports.member_peer_address()))
+        .with("--member-sidecar-address", config.member_address(ports.member_sidecar_address()))
+        .with("--listen", format!("{}:{}", config.host(ordinal), ports.sidecar(ordinal)))
         .with("--lease-duration", &config.lease_duration)
         .with("--grace-period", format!("{}s", config.grace.as_secs()))
         .with("--kubeconfig", folder.join("kubeconfig").display())
@@ -183,16 +200,18 @@ fn sidecar_args(config: &Config, folder: &Path, name: &str, ordinal: u16) -> Vec
     args
 }
 
-fn store_args(config: &Config, root: &Path, name: &str, ordinal: u16) -> Vec<String> {
-    let (ports, folder) = (&config.ports, root.join(name));
+fn store_args(config: &Config, root: &Path, name: &str, ordinal: u16, revision: &str) -> Vec<String> {
+    let (ports, folder, host) = (&config.ports, root.join(name), config.host(ordinal));
     let mut args = Args::default()
         .with("--data", folder.join("data").display())
         .with("--directory", folder.join("shared").display())
         .with("--name", name)
-        .with("--listen", format!("127.0.0.1:{}", ports.store(ordinal)))
-        .with("--peer-listen", format!("127.0.0.1:{}", ports.peer(ordinal)))
+        .with("--revision", revision)
+        .with("--listen", format!("{host}:{}", ports.store(ordinal)))
+        .with("--peer-listen", format!("{host}:{}", ports.peer(ordinal)))
         .with("--initial-data", root.join("initial.json").display())
         .with("--grace-period", format!("{}s", config.grace.as_secs()))
+        .with("--drain-min", format!("{}ms", config.drain_min.as_millis()))
         .0;
     args.extend(config.store_args.iter().cloned());
     args

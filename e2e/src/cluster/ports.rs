@@ -87,6 +87,11 @@ impl Ports {
         format!("127.0.0.1:{{{}+{}*ordinal}}", self.first + 1, self.step)
     }
 
+    /// The sidecar's `--member-sidecar-address`.
+    pub fn member_sidecar_address(&self) -> String {
+        format!("127.0.0.1:{{{}+{}*ordinal}}", self.first, self.step)
+    }
+
     /// The sidecar's `--member-peer-address`.
     pub fn member_peer_address(&self) -> String {
         format!("127.0.0.1:{{{}+{}*ordinal}}", self.first + 2, self.step)

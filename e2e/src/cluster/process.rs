@@ -30,6 +30,8 @@ use crate::api::lock;
 pub(crate) struct Spec {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
+    /// More variables of its environment.
+    pub(crate) environment: Vec<(String, String)>,
     /// Where its output goes, appended from one run to the next.
     pub(crate) log: PathBuf,
     /// Where its pid is noted while it runs, for the guardian.
@@ -202,6 +204,7 @@ impl Shared {
         }
         let child = command
             .args(&self.spec.args)
+            .envs(self.spec.environment.iter().map(|(name, value)| (name, value)))
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -265,6 +268,7 @@ mod tests {
         let spec = Spec {
             program: "sleep".into(),
             args: vec![seconds.into()],
+            environment: Vec::new(),
             log: dir.join("log"),
             pids,
             restart_after: Duration::from_millis(10),

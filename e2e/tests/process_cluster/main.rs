@@ -5,15 +5,20 @@
 //! The programs must be there: `cargo build --locked --bins`.
 #![allow(clippy::unwrap_used)]
 
+mod drains;
 mod freezes;
 mod guardian;
 mod kills;
 mod lease;
 mod outage;
+mod people;
 mod plain;
+mod reads;
 mod seed;
 mod sizes;
+mod trust;
 mod volumes;
+mod watches;
 
 use std::time::{Duration, Instant};
 
@@ -41,8 +46,13 @@ struct Setting {
 
 /// A cluster that is ready: all pods have the initial data.
 async fn cluster_of(replicas: u16) -> Setting {
+    cluster_with(Config::for_tests(replicas).unwrap()).await
+}
+
+/// As [`cluster_of`], made as `config` says.
+async fn cluster_with(config: Config) -> Setting {
     let permit = CLUSTERS.acquire().await.unwrap();
-    let cluster = Cluster::start(Config::for_tests(replicas).unwrap()).unwrap();
+    let cluster = Cluster::start(config).unwrap();
     let setting = Setting { cluster, history: History::default(), _permit: permit };
     setting.converges().await;
     setting.all_ready().await;

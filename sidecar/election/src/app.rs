@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::lease::Term;
 
 /// The part of `status.json` that the election needs. The shell converts; an unreadable file is `Input::AppSilent`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppStatus {
     /// This run of the app.
     pub incarnation: Uuid,
@@ -36,7 +36,7 @@ pub struct AppStatus {
 }
 
 /// Where the app is in its life. See `status.json`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum AppState {
     Starting,
@@ -49,7 +49,7 @@ pub enum AppState {
 }
 
 /// (term, leader incarnation), durable on the app's volume. Term 0 and no incarnation: none yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Promise {
     /// Every lower term is refused.
     pub term: Term,
@@ -58,7 +58,7 @@ pub struct Promise {
 }
 
 /// Somebody is said to lead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The number of the leadership.
     pub term: Term,
@@ -71,7 +71,7 @@ pub struct Claim {
 }
 
 /// To whom the app wants to hand over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HandOver {
     /// The successor's pod; none: nobody is fit, the holder is cleared.
     pub to: Option<String>,
@@ -80,7 +80,7 @@ pub struct HandOver {
 }
 
 /// The app as the election knows it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct AppSight {
     /// Its last status; none for a plain app, or before the first.
     pub(crate) status: Option<AppStatus>,

@@ -6,6 +6,7 @@ use crate::app::{Claim, Promise};
 use crate::event::Event;
 use crate::input::Member;
 use crate::lease::{ClusterId, Lease, Term};
+use crate::plants::{Fault, planted};
 use crate::timing::TERM_LEAP_MAX;
 
 /// What the Lease amounts to, for this pod.
@@ -68,7 +69,8 @@ pub(crate) struct Measure<'a> {
 impl Measure<'_> {
     /// Whether a term can be true.
     pub(crate) fn is_plausible(&self, term: Term) -> bool {
-        self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
+        planted(Fault::AbsurdTermIsBelieved)
+            || self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
     }
 
     /// What the Lease amounts to.
@@ -101,7 +103,8 @@ impl Measure<'_> {
         let Some(incarnation) = body.incarnation().filter(|incarnation| !is_stolen(*incarnation)) else {
             return Standing::NoHolder(NoHolder::NoIncarnation(name), term);
         };
-        if term == promise.term && promise.incarnation.is_some_and(|promised| promised != incarnation) {
+        let is_of_another = promise.incarnation.is_some_and(|promised| promised != incarnation);
+        if term == promise.term && is_of_another && !planted(Fault::SameTermOfAnotherCounts) {
             return Standing::NoLease(NoLease::OtherIncarnation);
         }
         Standing::Held(Holder { name, incarnation, term })

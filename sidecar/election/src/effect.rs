@@ -9,7 +9,7 @@ use crate::input::Member;
 use crate::lease::{Body, Term, Version};
 
 /// One thing to do. Effects are carried out in their order; none waits for the end of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// One GET of the Lease, with a time-out well below a third of the duration. Ends in `Input::LeaseRead`. (If it
     /// shows what the watch should have shown, the watch is deaf: open it again.)
@@ -36,7 +36,7 @@ pub enum Effect {
 }
 
 /// A compare-and-swap of the Lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseWrite {
     /// Replace exactly this version; none: create.
     pub expected: Option<Version>,
@@ -48,7 +48,7 @@ pub struct LeaseWrite {
 }
 
 /// What a write is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
     /// The holder renews; nothing but the stamp changes (or a lost cluster-id, address or served annotation is mended).
     Renew,
@@ -99,7 +99,7 @@ impl Why {
 }
 
 /// What this pod is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// This pod is claimed to lead.
     Leader,
@@ -110,7 +110,7 @@ pub enum Role {
 }
 
 /// All of role.json that the core knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoleView {
     /// What this pod is to do.
     pub role: Role,
@@ -128,13 +128,15 @@ pub struct RoleView {
     pub off_lease: bool,
     /// Nobody takes over by himself.
     pub paused: bool,
+    /// The revision that the StatefulSet's pods are brought to; none: not known.
+    pub newest_revision: Option<String>,
     /// Until when this pod's own claim is good without another renewal, on the clock of `now`, counted from the start
     /// of the request. None where this pod does not hold the Lease.
     pub valid_until: Option<Duration>,
 }
 
 /// Who is said to lead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leader {
     /// The name of its pod.
     pub name: String,

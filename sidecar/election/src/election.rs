@@ -18,7 +18,7 @@ use crate::timing::Timing;
 use crate::{LeaseWrite, Why};
 
 /// Whom the sidecar serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum App {
     /// Any app. It has no status.json, is always eligible, and dies with the sidecar.
     Plain {
@@ -30,7 +30,7 @@ pub enum App {
 }
 
 /// What an election is told at its beginning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The name of this pod.
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Config {
 }
 
 /// What a new run needs of the role.json that it finds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OldRole {
     /// Its term: it counts as seen.
     pub term: Term,
@@ -66,7 +66,7 @@ pub struct OldRole {
 /// Invariant: the term of what it publishes never goes down, unless somebody lowered the Lease's term by hand, and then
 /// only after a whole duration of `none` in which everything that is known agreed on the lower one. Invariant: `Role::Leader` is published only for this pod with its app's
 /// present incarnation, and only by a Lease seen to say so, by the app's own claim, or off-lease.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Election {
     pub(crate) config: Config,
     pub(crate) timing: Timing,
@@ -79,6 +79,8 @@ pub struct Election {
     pub(crate) sight: Sight,
     pub(crate) app: AppSight,
     pub(crate) members: Option<Vec<Member>>,
+    /// The StatefulSet's newest revision.
+    pub(crate) newest_revision: Option<String>,
     /// The highest term seen in a Lease that counts, in role.json, or in what the app follows.
     pub(crate) seen: Option<Term>,
     /// What the Lease amounts to, and since when, for the waits of plain apps.
@@ -112,7 +114,7 @@ pub struct Election {
 }
 
 /// Our last successful write as holder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Hold {
     pub(crate) incarnation: Uuid,
     pub(crate) term: Term,
@@ -121,7 +123,7 @@ pub(crate) struct Hold {
 }
 
 /// What the waits of plain apps are counted by: a change of it begins them again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StandingKey {
     Unread,
     Gone,
@@ -155,6 +157,7 @@ impl Election {
             sight: Sight::new(Duration::ZERO),
             app: AppSight::default(),
             members: None,
+            newest_revision: None,
             standing_since: (StandingKey::Unread, Duration::ZERO),
             blind_since: None,
             switchover: None,
@@ -242,6 +245,7 @@ impl Election {
             Input::AppDied { incarnation } => self.app.end(incarnation),
             Input::AppSilent => self.app.is_silent = true,
             Input::MembersSeen(members) => self.members = members,
+            Input::RevisionSeen(revision) => self.newest_revision = revision,
             Input::Stop => {
                 self.stop_asked.get_or_insert(now);
             }
@@ -389,6 +393,9 @@ impl Election {
 
     /// Since when the Lease is seen, without a gap, to stand as it does.
     pub(crate) fn unchanged_since(&self) -> Duration {
+        if crate::plants::planted(crate::Fault::OutageCountsAsExpiry) {
+            return self.standing_since.1;
+        }
         self.standing_since.1.max(self.sight.contact_since)
     }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::lease::Term;
 
 /// Something to log, to count, and to write as a Kubernetes Event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Who is published as leader changed (none: nobody is known to lead).
     LeaderChanged {

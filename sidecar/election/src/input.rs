@@ -6,7 +6,7 @@ use crate::app::AppStatus;
 use crate::lease::{Lease, Version};
 
 /// One thing that happened. Each is handed over at once, in the order in which it happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// The one answer to the last `Effect::ReadLease`; every such effect gets exactly one.
     LeaseRead(ReadOutcome),
@@ -29,6 +29,8 @@ pub enum Input {
     AppSilent,
     /// The pods that are wanted, in the order of their ordinals, or `None`: every pod is a member, or not known.
     MembersSeen(Option<Vec<Member>>),
+    /// The revision that the StatefulSet's pods are brought to, or `None`: not known. It is only passed on to the app.
+    RevisionSeen(Option<String>),
     /// SIGTERM. Ends in `Effect::Stopped`.
     Stop,
     /// The `deadline` came.
@@ -36,7 +38,7 @@ pub enum Input {
 }
 
 /// What came of a GET. Only these are answers: 200 and 404.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReadOutcome {
     /// 200.
     Found(Lease),
@@ -47,7 +49,7 @@ pub enum ReadOutcome {
 }
 
 /// What a watch showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Watched {
     /// The Lease as it is.
     Present(Lease),
@@ -59,7 +61,7 @@ pub enum Watched {
 }
 
 /// What came of a create or replace. Only these are answers: success, 404 and 409.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WriteOutcome {
     /// 200 or 201: the Lease as it now stands.
     Written(Lease),
@@ -73,7 +75,7 @@ pub enum WriteOutcome {
 }
 
 /// A pod that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// The name of the pod.
     pub name: String,

@@ -34,7 +34,7 @@ impl Term {
 
     /// The one after it; none at the top: an error, never a wrap.
     pub fn next(self) -> Option<Term> {
-        (self < Term::MAX).then_some(Term(self.0 + 1))
+        (self < Term::MAX).then(|| Term(self.0 + 1))
     }
 }
 
@@ -60,7 +60,7 @@ impl Version {
 }
 
 /// The Lease as it was seen: one version of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// Its `resourceVersion`.
     pub version: Version,
@@ -71,7 +71,7 @@ pub struct Lease {
 }
 
 /// What the Lease says, and what a write makes it say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Body {
     /// `holderIdentity`, a pod name; an empty one in the object is none here.
     pub holder: Option<String>,
@@ -84,7 +84,7 @@ pub struct Body {
 }
 
 /// What the annotation `cluster-id` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ClusterId {
     Absent,
     Known(Uuid),

@@ -108,6 +108,7 @@ mod event;
 mod input;
 mod lease;
 mod off_lease;
+mod plants;
 mod publish;
 mod release;
 mod sight;
@@ -120,3 +121,6 @@ pub use election::{App, Config, Election, OldRole};
 pub use event::Event;
 pub use input::{Input, Member, ReadOutcome, Watched, WriteOutcome};
 pub use lease::{Body, Lease, Term, Version, annotation};
+pub use plants::Fault;
+#[cfg(feature = "plants")]
+pub use plants::plant;

@@ -8,9 +8,10 @@ use crate::counts::Standing;
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::Term;
+use crate::plants::{Fault, planted};
 
 /// A claim that stands in no Lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OffLease {
     pub(crate) term: Term,
     pub(crate) incarnation: Uuid,
@@ -39,6 +40,9 @@ impl Election {
 
     /// Rule 5: names the own app leader when rule 4 applies and the API server has been silent for a duration.
     pub(crate) fn claim_off_lease(&mut self, standing: &Standing) {
+        if planted(Fault::NoOffLeaseBeforeRead) && *standing == Standing::Unread {
+            return;
+        }
         let Some(silent_since) = self.silent_since() else { return };
         let is_new_term = self.off_lease.is_some() && self.needs_term(standing) && self.may_take();
         if !is_new_term {

@@ -6,6 +6,7 @@ use crate::effect::{Effect, Leader, Role, RoleView};
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::{Body, Term};
+use crate::plants::{Fault, planted};
 
 impl Election {
     /// Publishes what changed.
@@ -101,6 +102,7 @@ impl Election {
                 .map(str::to_owned),
             off_lease: off_lease.is_some(),
             paused: self.is_paused(),
+            newest_revision: self.newest_revision.clone(),
             valid_until: self.hold.filter(|_| is_valid).map(|hold| hold.from + self.timing.duration),
         }
     }
@@ -166,7 +168,7 @@ impl Election {
             | Standing::Foreign { .. }
             | Standing::NoLease(NoLease::BelowPromise | NoLease::OtherIncarnation) => return None,
         };
-        (self.now < until).then_some(term)
+        (self.now < until || planted(Fault::NeverLapses)).then_some(term)
     }
 
     /// (plain apps) The Lease names this pod, or this pod lets it go, but it does not lead.

@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::input::Watched;
 use crate::lease::{Body, Lease, Version};
+use crate::plants::{Fault, planted};
 use crate::timing::{Pacer, Timing};
 use crate::{LeaseWrite, ReadOutcome, Why};
 
 /// What was seen, and what is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Sight {
     /// The Lease; `Some(None)`: there is none; `None`: not read yet.
     lease: Option<Option<Lease>>,
@@ -45,7 +46,7 @@ pub(crate) struct Sight {
 }
 
 /// A write under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Writing {
     /// When it began. A renewal counts from here.
     pub(crate) began: Duration,
@@ -57,7 +58,7 @@ pub(crate) struct Writing {
 }
 
 /// Writes that got no answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Undecided {
     pub(crate) since: Duration,
     pub(crate) failed_at: Duration,
@@ -217,12 +218,14 @@ impl Sight {
         if self.reading.is_some() {
             return None;
         }
-        let spaced = self.read_began.map_or(Duration::ZERO, |began| began + timing.lost_time);
+        // Closer together than a gap, or no wait for an expiry would ever end.
+        let spacing = timing.lost_time.min(timing.silence());
+        let spaced = self.read_began.map_or(Duration::ZERO, |began| began + spacing);
         let wanted = if self.lease.is_none() || self.look_since.is_some() {
             Duration::ZERO
         } else if self.watch_lost || self.failed_at.is_some() {
             spaced
-        } else if self.writing.is_some() {
+        } else if self.writing.is_some() || planted(Fault::DeafWatchIsBelieved) {
             // Its answer is a sign, too.
             return None;
         } else {

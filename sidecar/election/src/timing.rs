@@ -18,7 +18,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// All durations.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Timing {
     pub(crate) duration: Duration,
     pub(crate) lost_time: Duration,
@@ -96,7 +96,7 @@ fn mix(seed: u64) -> u64 {
 }
 
 /// Keeps failed requests of one kind apart.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Pacer {
     failures: u32,
     /// No request of the kind before.

@@ -888,3 +888,11 @@ fn a_published_term_goes_down_only_after_a_duration_of_none_when_somebody_lowere
     desk.pass(ms(1));
     desk.follows("db-1", 7);
 }
+
+#[test]
+fn the_newest_revision_of_the_stateful_set_is_passed_on_to_the_app() {
+    let mut desk = Desk::seeing(Some(lease(1, Some(("db-1", 0xb)), 5)), following(5, 0xb, "db-1"));
+    assert_eq!(desk.role().newest_revision, None);
+    desk.give(Input::RevisionSeen(Some("db-2".to_owned())));
+    assert_eq!(desk.role().newest_revision.as_deref(), Some("db-2"));
+}

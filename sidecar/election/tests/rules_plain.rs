@@ -332,3 +332,24 @@ impl Desk {
         self.effects.clear();
     }
 }
+
+/// Found by the simulator: two answers were further apart than what counts as a gap, so no wait ever ended.
+#[test]
+fn a_free_lease_is_taken_also_where_the_lost_time_is_nearly_the_duration() {
+    use leasehold_election::{App, Config, Election, ReadOutcome};
+    let app = App::Plain { incarnation: id(0xa) };
+    let mut election = Election::new(Config { duration: secs(15), lost_time: secs(14), ..config(app) });
+    let (mut now, mut effects) = (secs(0), election.step(secs(0), Input::Wake));
+    while now < secs(120) {
+        for effect in std::mem::take(&mut effects) {
+            match effect {
+                Effect::ReadLease => effects.extend(election.step(now, Input::LeaseRead(ReadOutcome::NotFound))),
+                Effect::WriteLease(write) => return assert_eq!(write.why, Why::TakeFree),
+                _ => {}
+            }
+        }
+        now = election.deadline().expect("there is something to wait for").max(now + ms(1));
+        effects.extend(election.step(now, Input::Wake));
+    }
+    panic!("nobody takes the Lease");
+}

@@ -28,7 +28,7 @@ pub(crate) enum Sending {
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Outbound {
     /// The last position that is believed to be common; entries after it are sent next.
     sent: Position,

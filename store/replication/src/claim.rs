@@ -10,12 +10,20 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct Term(pub u64);
 
+impl Term {
+    /// The last one there is, 2^31 - 1. A higher one is nobody's: after a promise to it no term would be left.
+    pub const MAX: Term = Term(i32::MAX as u64);
+}
+
 /// The number of an entry in the replicated log, from 1, without holes. 0: before the first entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
+    /// No log gets there, so what names a higher one was written by nobody, and one more is always a number.
+    pub const MAX: Seq = Seq(u64::MAX >> 1);
+
     /// The sequence after this one.
     pub fn next(self) -> Seq {
         Seq(self.0 + 1)

@@ -1,16 +1,21 @@
-//! Letting go: a hand-over to a successor, and when a replica that was told to end may do so (5.5 in docs/design.md).
+//! Letting go: a hand-over to a successor, and when a replica that was told to end may do so (5.4 in docs/design.md).
 //!
 //! ```text
-//!   Drain, or handOverTo in role.json ─▶ a fit successor is chosen; new writes are refused
-//!     ─▶ all is committed and the successor has it ─▶ handOver in status.json ─▶ the sidecar transfers the Lease
-//!     ─▶ the claim of the successor comes ─▶ we follow it ─▶ it is open ─▶ drained
+//!   Drain, or handOverTo in role.json ─▶ a fit successor is chosen ─▶ it has (nearly) everything
+//!     ─▶ handOver in status.json; writes go on ─▶ the sidecar transfers the Lease
+//!     ─▶ the claim of the successor comes: told to the successor, and followed ─▶ it pulls what it lacks ─▶ it is open
+//!     ─▶ the time in which clients still come is over ─▶ drained
 //!   not done in time: undone, and tried again later
 //! ```
+//!
+//! The leader takes writes until it has the successor's claim: what the API server takes for the transfer is no pause.
+//! What is in flight then is not lost: it stands in this log, the successor pulls it with our hello if that is counted,
+//! and an entry that is cut was never acknowledged, is known not to be done, and can be proposed again.
 
 use crate::membership::CAUGHT_UP_ENTRIES;
 use crate::replica::{Replica, ordinal};
 use crate::role::{Follower, HandingOver, Role, Stage};
-use crate::{Incarnation, ReplicaId};
+use crate::{Claim, Effect, Incarnation, ReplicaId};
 use std::time::Duration;
 
 /// After a hand-over that came to nothing, writes go on this long before the next one.
@@ -18,6 +23,8 @@ const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
 /// A wanted replica whose going leaves no majority waits this long for what SIGTERM may have come before: a role.json
 /// in which it is not wanted any more [L6]. It does not wait longer, or a pod in a cluster of two could not be deleted.
 const LAST_VOTER_WAITS: Duration = Duration::from_secs(5);
+/// The sidecar is told of a successor that lacks no more than this: it pulls that much in one frame.
+const NEARLY_ALL_ENTRIES: u64 = 128;
 
 impl Replica {
     /// The leader's part: begins, finishes and undoes a hand-over.
@@ -34,16 +41,24 @@ impl Replica {
             Some(hand_over) => {
                 let fit = self.is_fit(hand_over.to);
                 let late = self.now >= hand_over.since + self.config.hand_over_max;
-                let other = self.draining.is_none() && asked.is_some_and(|name| name != hand_over.to_name);
-                let last = self.log.last().seq;
-                let has_all = self.commit == last
-                    && leading.followers.get(&hand_over.to).is_some_and(|one| one.outbound.verified == last);
+                // One that is asked for and not fit does not count: the next one chosen would be the same again.
+                let other = self.draining.is_none()
+                    && asked.is_some_and(|name| name != hand_over.to_name && self.successor(Some(&name)).is_some());
+                let last = self.log.last().seq.0;
+                let has_nearly_all = leading
+                    .followers
+                    .get(&hand_over.to)
+                    .is_some_and(|one| one.outbound.verified.0 + NEARLY_ALL_ENTRIES >= last);
                 let Role::Leading(leading) = &mut self.role else { return };
                 if !wish || !fit || late || other {
+                    // Undone, the sidecar renews the Lease again, and gives a switchover up that cannot be done.
                     leading.hand_over = None;
-                    leading.hand_over_not_before = if other { self.now } else { self.now + HAND_OVER_PAUSE };
+                    leading.hand_over_not_before = if late { self.now + HAND_OVER_PAUSE } else { self.now };
+                    if wish && !late {
+                        self.tend_draining();
+                    }
                 } else if let Some(hand_over) = &mut leading.hand_over {
-                    hand_over.ready |= has_all;
+                    hand_over.ready |= has_nearly_all;
                 }
             }
             None if wish && self.now >= leading.hand_over_not_before => {
@@ -67,16 +82,22 @@ impl Replica {
         }
     }
 
-    /// The best successor (or that one, if it is fit): caught up, on the newest revision, of the lowest ordinal.
+    /// The best successor (or that one, if it is fit): caught up, on the newest revision, of the lowest ordinal [L10].
+    /// An update begins at the highest ordinal, so the lowest of those that are not updated yet goes last.
     fn successor(&self, name: Option<&str>) -> Option<(ReplicaId, &Follower)> {
         let Role::Leading(leading) = &self.role else { return None };
         let fit = leading
             .followers
             .iter()
             .filter(|(replica, follower)| name.is_none_or(|name| follower.name == name) && self.is_fit(**replica));
+        let newest = self.view.as_ref().and_then(|view| view.newest_revision.as_deref());
         fit.min_by_key(|(_, follower)| {
-            let other_revision = follower.revision == self.config.revision && !self.config.revision.is_empty();
-            (other_revision, ordinal(&follower.name))
+            let is_newest = match newest {
+                Some(newest) => follower.revision == newest,
+                // Not known: during an update it is the one that is not ours.
+                None => follower.revision != self.config.revision || follower.revision.is_empty(),
+            };
+            (!is_newest, ordinal(&follower.name))
         })
         .map(|(replica, follower)| (*replica, follower))
     }
@@ -101,11 +122,32 @@ impl Replica {
         Some(Some((hand_over.to_name.clone(), hand_over.to_incarnation)))
     }
 
+    /// The claim of the successor that was chosen has come: what that one is to be told. It need not wait until the API
+    /// server has told its sidecar.
+    pub(crate) fn word_to_successor(&self, claim: &Claim) -> Option<Effect> {
+        let Role::Leading(leading) = &self.role else { return None };
+        let hand_over = leading.hand_over.as_ref()?;
+        let is_successor = hand_over.to_name == claim.name && hand_over.to_incarnation == claim.incarnation;
+        let invite = || Effect::Invite {
+            name: claim.name.clone(),
+            peer_address: claim.peer_address.clone(),
+            claim: claim.clone(),
+        };
+        is_successor.then(invite)
+    }
+
     /// Told to end, and nothing keeps it any more.
     pub(crate) fn is_drained(&self) -> bool {
         let Some(since) = self.draining else { return false };
+        if crate::plants::planted(crate::Fault::LastVotersLeave) {
+            return true;
+        }
         if self.failed || self.members().is_empty() || self.now >= since + self.config.drain_max {
             return true;
+        }
+        // Clients still come, until everybody knows that this pod's address is no good any more.
+        if self.now < since + self.config.drain_min {
+            return false;
         }
         let voters = self.log.voters_at(self.commit);
         let counts = voters.contains(self.config.replica) || self.is_voter();
@@ -150,7 +192,7 @@ impl Replica {
 
     pub(crate) fn draining_deadline(&self) -> Option<Duration> {
         let since = self.draining?;
-        let bounds = [since + LAST_VOTER_WAITS, since + self.config.drain_max];
-        bounds.into_iter().find(|bound| *bound > self.now)
+        let bounds = [since + self.config.drain_min, since + LAST_VOTER_WAITS, since + self.config.drain_max];
+        bounds.into_iter().filter(|bound| *bound > self.now).min()
     }
 }

@@ -55,7 +55,7 @@ pub enum RecordError {
 }
 
 /// What a volume knows beside its log, and what every segment begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DurableState {
     /// The promise in force.
     pub promise: Promise,
@@ -71,7 +71,7 @@ impl DurableState {
 }
 
 /// The first record after a snapshot: which one it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMark {
     /// The position of the snapshot.
     pub position: Position,
@@ -82,7 +82,7 @@ pub struct SnapshotMark {
 }
 
 /// What an entry carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// Nothing: the first entry of a term, whose commit opens it for writes.
     Empty,
@@ -110,6 +110,12 @@ impl PartialEq for Entry {
     }
 }
 impl Eq for Entry {}
+
+impl std::hash::Hash for Entry {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.record.hash(state);
+    }
+}
 
 impl Entry {
     /// The entry that follows `previous` in `term`.
@@ -141,7 +147,7 @@ impl Entry {
 }
 
 /// One record of the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Record {
     /// The durable state from here on.
     State(DurableState),
@@ -244,6 +250,9 @@ fn decode_body(record: Bytes, mut body: Bytes) -> Result<Record, RecordError> {
             let position = get_position(&mut body);
             if previous.seq.0.checked_add(1) != Some(position.seq.0) || position.term < previous.term {
                 return Err(RecordError::Content("an entry that does not follow the one it names"));
+            }
+            if position.seq > Seq::MAX {
+                return Err(RecordError::Content("an entry with a sequence that no log reaches"));
             }
             let payload = match body.get_u8() {
                 0 if body.is_empty() => Payload::Empty,

@@ -10,11 +10,12 @@
 //! stays true under this promise, because nothing of a lower term is written after it [S3].
 
 use crate::catchup::{Outbound, Sending};
+use crate::plants::planted;
 use crate::replica::{Accepted, Replica};
 use crate::role::{Link, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Frame, Hello, InviteAnswer, Promise, RequestId, Seq,
-    SnapshotMeta,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, Promise, RequestId,
+    Seq, SnapshotMeta,
 };
 use std::time::Duration;
 
@@ -28,7 +29,9 @@ impl Replica {
         // Another cluster is refused before anything else is looked at; for an empty volume the Lease says which is ours.
         let lease = self.view.as_ref().and_then(|view| view.cluster_id);
         let ours = self.state.cluster_id.or(lease).is_none_or(|own| own == claim.cluster_id);
-        if ours && claim.incarnation != self.config.incarnation {
+        // Our own claim comes from the leader that hands over to us: what role.json will say in a moment.
+        let may_be_ours = self.is_eligible() || claim.incarnation != self.config.incarnation;
+        if ours && may_be_ours {
             let again = claim.promise() == self.state.promise;
             self.consider(claim);
             if let Role::Following(following) = &mut self.role
@@ -70,7 +73,7 @@ impl Replica {
         if let Link::Down { redial_at } = following.link
             && self.now >= redial_at
             && following.claim.name != ours
-            && self.writes.is_durable(following.promised_by)
+            && (self.writes.is_durable(following.promised_by) || planted(Fault::HelloBeforeDurable))
         {
             let peer_address = following.claim.peer_address.clone();
             let conn = self.new_conn();
@@ -96,6 +99,12 @@ impl Replica {
     }
 
     fn hello(&self) -> Hello {
+        #[cfg_attr(not(feature = "plants"), allow(unused_mut))]
+        let mut position = self.log.last();
+        #[cfg(feature = "plants")]
+        if planted(Fault::PositionBeforePromise) {
+            position = self.memory.position;
+        }
         Hello {
             format_min: FORMAT_MIN,
             format_max: FORMAT,
@@ -106,7 +115,7 @@ impl Replica {
             revision: self.config.revision.clone(),
             eligible: self.is_eligible(),
             promise: self.state.promise,
-            position: self.log.last(),
+            position,
         }
     }
 
@@ -124,9 +133,12 @@ impl Replica {
                 // A new connection verifies anew: the leader cannot know how far the last one had come.
                 following.verified = Seq(0);
                 following.acked = None;
-                following.owes_ack = false;
+                following.owes_ack = planted(Fault::AckOfTheLast);
                 following.pulled = None;
                 self.lost = None;
+                if planted(Fault::AckOfTheLast) {
+                    self.ack();
+                }
             }
             Answer::Refused { promise, .. } => {
                 self.effects.push(Effect::Close { conn });
@@ -164,8 +176,14 @@ impl Replica {
     }
 
     pub(crate) fn on_frame(&mut self, conn: ConnId, frame: Frame) {
+        #[cfg(feature = "plants")]
+        if self.takes_it_anyway(conn, &frame) {
+            return;
+        }
         // A frame of any other term or leader is dropped [S4].
-        if (Promise { term: frame.term, incarnation: frame.incarnation }) != self.state.promise {
+        let promise = self.state.promise;
+        if planted(Fault::PromiseWithoutIncarnation) && frame.term == promise.term {
+        } else if (Promise { term: frame.term, incarnation: frame.incarnation }) != promise {
             return;
         }
         match &mut self.role {
@@ -220,14 +238,15 @@ impl Replica {
                 }
                 self.feed_leader();
             }
-            // Only followers echo.
-            Body::Echo { .. } => {}
+            Body::ReadAnswer { number, index } => self.on_read_answer(conn, number, index),
+            // Only followers say these.
+            Body::Echo { .. } | Body::ReadIndex { .. } => {}
         }
     }
 
     /// Sends the recovering leader what it pulls.
-    fn feed_leader(&mut self) {
-        loop {
+    pub(crate) fn feed_leader(&mut self) {
+        while self.has_its_snapshot() {
             let Role::Following(following) = &mut self.role else { return };
             let (Link::Up(conn), Some(outbound)) = (following.link, &mut following.pulled) else { return };
             match outbound.next(&self.log, self.commit) {
@@ -236,6 +255,11 @@ impl Replica {
                 Some(Sending::Snapshot(position)) => self.send_snapshot(conn, position),
             }
         }
+    }
+
+    /// A snapshot that was received and is not durable yet cannot be sent on.
+    pub(crate) fn has_its_snapshot(&self) -> bool {
+        self.writes.durable() >= self.log.base().seq
     }
 
     pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: crate::Position) {
@@ -278,14 +302,15 @@ impl Replica {
 
     /// Acks what is durable and verified [S4], where that is news.
     pub(crate) fn ack(&mut self) {
-        let durable = self.writes.durable();
+        let durable = if planted(Fault::AckBeforeDurable) { self.log.last().seq } else { self.writes.durable() };
         match &mut self.role {
             Role::Following(following) => {
                 let Link::Up(conn) = following.link else { return };
-                let seq = durable.min(following.verified);
+                let verified = if planted(Fault::AckOfTheLast) { self.log.last().seq } else { following.verified };
+                let seq = durable.min(verified);
                 // Every append is answered, also one that brought nothing new: the leader may have been probing. The
                 // first ack of a connection waits until all that was verified is durable.
-                let whole = seq == following.verified;
+                let whole = seq == verified;
                 if (whole && following.owes_ack) || following.acked.is_some_and(|acked| seq > acked) {
                     following.owes_ack &= !whole;
                     following.acked = Some(seq);
@@ -306,7 +331,7 @@ impl Replica {
         }
     }
 
-    fn leader_commits(&mut self, commit: Seq) {
+    pub(crate) fn leader_commits(&mut self, commit: Seq) {
         let Role::Following(following) = &mut self.role else { return };
         following.leader_commit = following.leader_commit.max(commit);
         self.follow_commit();
@@ -315,10 +340,35 @@ impl Replica {
     /// Commit = the leader's, as far as our log is verified to be equal to its log [S5].
     fn follow_commit(&mut self) {
         let Role::Following(following) = &self.role else { return };
-        let commit = following.leader_commit.min(following.verified);
+        let end = if planted(Fault::CommitToTheEnd) { self.log.last().seq } else { following.verified };
+        let commit = following.leader_commit.min(end);
         self.commit = self.commit.max(commit);
         if following.acked.is_some() && self.commit >= following.leader_commit && following.leader_commit > Seq(0) {
             self.caught_up = true;
         }
+    }
+
+    /// Planted faults: frames that come from an older leadership and are taken all the same.
+    #[cfg(feature = "plants")]
+    fn takes_it_anyway(&mut self, conn: ConnId, frame: &Frame) -> bool {
+        if planted(Fault::OldTermAppends)
+            && frame.term < self.state.promise.term
+            && let Body::Append { previous, entries, .. } = &frame.body
+        {
+            if let Accepted::UpTo(seq) = self.accept(*previous, entries.clone()) {
+                self.memory.owed = Some((conn, Frame { body: Body::Ack { seq }, ..frame.clone() }));
+            }
+            return true;
+        }
+        if planted(Fault::LateAcks)
+            && let (Body::Ack { seq }, Role::Leading(leading)) = (&frame.body, &mut self.role)
+            && let Some(replica) = self.memory.connections.get(&conn)
+            && let Some(follower) = leading.followers.get_mut(replica)
+        {
+            follower.outbound.acked(*seq, &self.log);
+            follower.verified = follower.verified.max(follower.outbound.verified);
+            return true;
+        }
+        false
     }
 }

@@ -15,11 +15,12 @@
 
 use crate::catchup::{Outbound, Sending};
 use crate::losing::Lost;
+use crate::plants::planted;
 use crate::replica::Replica;
 use crate::role::{Follower, Leading, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Hello, InviteAnswer, Payload, Promise, Proposal, Refusal,
-    ReplicaId, Seq, Term, Ticket,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Promise, Proposal,
+    Refusal, ReplicaId, Seq, Term, Ticket,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +40,8 @@ impl Leading {
             seen: BTreeMap::new(),
             hellos: 0,
             round: 0,
+            read_round: 0,
+            asks: Vec::new(),
             next_heartbeat: now,
             next_invitations: now,
             tell_commit_at: None,
@@ -103,6 +106,7 @@ impl Replica {
             draining: false,
             position,
             heard_at: self.now,
+            begun: 0,
             echoed: 0,
             verified: before.map_or(Seq(0), |follower| follower.verified),
             outbound,
@@ -129,7 +133,9 @@ impl Replica {
         if !matches!(self.role, Role::Leading(_)) {
             return Err("not leading");
         }
-        if hello.promise != self.state.promise {
+        let any_incarnation =
+            planted(Fault::PromiseWithoutIncarnation) && hello.promise.term == self.state.promise.term;
+        if hello.promise != self.state.promise && !any_incarnation {
             return Err("not promised to me");
         }
         Ok(())
@@ -151,6 +157,10 @@ impl Replica {
     /// A replica is bound to something else than to us. A voter's higher promise ends our leadership; anything else asks
     /// for a new term and goes on [L3].
     fn is_in_the_way(&mut self, replica: ReplicaId, promise: Promise) {
+        if promise.term > Term::MAX {
+            // Nobody can have promised that.
+            return;
+        }
         self.told_of(promise);
         let own = self.state.promise;
         let voter = self.log.voters().contains(replica);
@@ -184,8 +194,13 @@ impl Replica {
                 self.after_accept(conn, accepted);
             }
             Body::Snapshot(piece) if pulling => self.effects.push(Effect::KeepPiece { conn, piece }),
+            Body::ReadIndex { number } => self.on_read_index(conn, number),
             // Only a leader says these, and only one that pulls is told these.
-            Body::Append { .. } | Body::Snapshot(_) | Body::Heartbeat { .. } | Body::Pull { .. } => {}
+            Body::Append { .. }
+            | Body::Snapshot(_)
+            | Body::Heartbeat { .. }
+            | Body::Pull { .. }
+            | Body::ReadAnswer { .. } => {}
         }
     }
 
@@ -208,18 +223,17 @@ impl Replica {
 
     /// Why `more` writes would be refused now.
     fn refusal(&self, more: usize) -> Option<Refusal> {
-        let Role::Leading(leading) = &self.role else { return Some(Refusal::NotLeader) };
+        if !matches!(self.role, Role::Leading(_)) {
+            return Some(Refusal::NotLeader);
+        }
         let voters = self.log.voters();
         if !self.is_open() {
             return Some(if self.state.bootstrapping { Refusal::Bootstrapping } else { Refusal::Recovering });
         }
-        if leading.hand_over.is_some() {
-            return Some(Refusal::HandingOver);
-        }
         if self.lost.is_some() {
             return Some(Refusal::NoMajority);
         }
-        if voters.voters.len() < voters.floor as usize {
+        if voters.voters.len() < voters.floor as usize && !planted(Fault::NoFloor) {
             return Some(Refusal::TooFewVoters { have: voters.voters.len(), floor: voters.floor });
         }
         let waiting = self.log.last().seq.0 - self.commit.0;
@@ -263,6 +277,9 @@ impl Replica {
             return;
         }
         leading.next_invitations = self.now + self.config.lost_time / 5;
+        if planted(Fault::NoInvitations) {
+            return;
+        }
         let claim = leading.claim.clone();
         let connected =
             |name: &str| leading.followers.values().any(|follower| follower.name == name && follower.conn.is_some());
@@ -285,7 +302,7 @@ impl Replica {
     /// Counts the promises, and opens the term or pulls first.
     fn count(&mut self) {
         let own = self.config.replica;
-        let own_counts = |promised_by| self.writes.is_durable(promised_by);
+        let own_counts = |promised_by| self.writes.is_durable(promised_by) || planted(Fault::OwnPromiseBeforeDurable);
         let Role::Leading(leading) = &self.role else { return };
         let connected = |replica: &ReplicaId| leading.followers.get(replica).is_some_and(|one| one.conn.is_some());
         let last = self.log.last();
@@ -315,7 +332,17 @@ impl Replica {
         if !enough {
             return;
         }
-        match best {
+        match best.filter(|_| !planted(Fault::BetterPositionIsVote)) {
+            Some((position, replica)) if position > last && planted(Fault::HandOverInsteadOfPull) => {
+                let better = &leading.followers[&replica];
+                leading.hand_over = Some(crate::role::HandingOver {
+                    to: replica,
+                    to_name: better.name.clone(),
+                    to_incarnation: better.incarnation,
+                    since: self.now,
+                    ready: true,
+                });
+            }
             Some((position, replica)) if position > last => {
                 leading.stage = Stage::Pulling(replica);
                 let conn = leading.followers[&replica].conn.expect("only connected ones were looked at");
@@ -343,12 +370,13 @@ impl Replica {
             if replica == own { durable } else { leading.followers.get(&replica).map_or(Seq(0), |one| one.verified) }
         };
         let committed = self.log.voters().committed(has);
-        if committed >= first && committed > self.commit {
+        if (committed >= first || planted(Fault::OldTermCommits)) && committed > self.commit {
             self.commit = committed;
             leading.tell_commit_at.get_or_insert(self.now + TELL_COMMIT_AFTER);
         }
         // A marked volume never opens; nor one whose cleared mark could come back after a crash [L4].
-        let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by);
+        let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by)
+            || planted(Fault::MarkedVolumeOpens);
         if leading.stage == Stage::Opening(first) && self.commit >= first && unmarked {
             leading.stage = Stage::Open(first);
             self.caught_up = true;
@@ -357,6 +385,7 @@ impl Replica {
 
     fn feed_followers(&mut self) {
         let commit = self.commit;
+        let has_its_snapshot = self.has_its_snapshot();
         let Role::Leading(leading) = &mut self.role else { return };
         if !matches!(leading.stage, Stage::Opening(_) | Stage::Open(_)) {
             return;
@@ -364,7 +393,7 @@ impl Replica {
         let telling = leading.tell_commit_at.is_some_and(|at| self.now >= at);
         let mut out = Vec::new();
         for follower in leading.followers.values_mut() {
-            let Some(conn) = follower.conn else { continue };
+            let Some(conn) = follower.conn.filter(|_| has_its_snapshot) else { continue };
             while let Some(sending) = follower.outbound.next(&self.log, commit) {
                 out.push((conn, sending));
             }
@@ -385,17 +414,9 @@ impl Replica {
     }
 
     fn beat(&mut self) {
-        let commit = self.commit;
-        let Role::Leading(leading) = &mut self.role else { return };
-        if self.now < leading.next_heartbeat {
-            return;
-        }
-        leading.next_heartbeat = self.now + self.config.heartbeat;
-        leading.round += 1;
-        let round = leading.round;
-        let conns: Vec<ConnId> = leading.followers.values().filter_map(|follower| follower.conn).collect();
-        for conn in conns {
-            self.send(conn, Body::Heartbeat { round, commit });
+        let Role::Leading(leading) = &self.role else { return };
+        if self.now >= leading.next_heartbeat {
+            self.begin_round(false);
         }
     }
 

@@ -9,11 +9,16 @@ mod claim;
 mod draining;
 mod entry;
 mod following;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod leading;
 mod log;
 mod losing;
 mod membership;
 mod message;
+mod plants;
+mod reads;
 mod replica;
 mod role;
 mod status;
@@ -29,11 +34,14 @@ pub use message::{
     Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, SNAPSHOT_PIECE_BYTES,
     SnapshotPiece,
 };
+pub use plants::Fault;
+#[cfg(feature = "plants")]
+pub use plants::plant;
 pub use replica::Replica;
-pub use status::{FollowerStatus, Phase, Status};
+pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Status};
 pub use step::{
-    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, Recovered, Refusal, RequestId, RoleView,
-    SnapshotMeta, Ticket,
+    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, ReadId, Recovered, Refusal, RequestId,
+    RoleView, SnapshotMeta, Ticket,
 };
 pub use voters::{Voter, Voters};
 

@@ -12,7 +12,7 @@ use crate::{Entry, Payload, Position, Recovered, Seq, SnapshotMeta, Voters};
 use std::collections::VecDeque;
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
     /// The position before the first entry in memory.
     base: Position,
@@ -21,6 +21,9 @@ pub(crate) struct Log {
     voters: Vec<(Seq, Voters)>,
     /// The position of the newest snapshot on the volume: `ZERO` without one. Never before `base`.
     snapshot: Position,
+    /// For a planted fault: what is committed.
+    #[cfg(feature = "plants")]
+    committed: Seq,
 }
 
 impl Log {
@@ -30,7 +33,14 @@ impl Log {
             Some(meta) => (meta.position, meta.voters.clone()),
             None => (Position::ZERO, Voters::none()),
         };
-        let mut log = Log { base, entries: VecDeque::new(), voters: vec![(base.seq, voters)], snapshot: base };
+        let mut log = Log {
+            base,
+            entries: VecDeque::new(),
+            voters: vec![(base.seq, voters)],
+            snapshot: base,
+            #[cfg(feature = "plants")]
+            committed: base.seq,
+        };
         for entry in &recovered.entries {
             log.append(entry.clone());
         }
@@ -102,7 +112,21 @@ impl Log {
 
     /// The last set of voters in the log, committed or not [S7].
     pub(crate) fn voters(&self) -> &Voters {
+        #[cfg(feature = "plants")]
+        if crate::plants::planted(crate::Fault::OnlyCommittedVotersCount) {
+            let sets = self.voters.iter().filter(|(_, set)| !set.voters.is_empty());
+            let (committed, first) = (sets.clone().rev().find(|(seq, _)| *seq <= self.committed), sets.clone().next());
+            if let Some((_, set)) = committed.or(first) {
+                return set;
+            }
+        }
         &self.voters.last().expect("the base's set is always there").1
+    }
+
+    /// For a planted fault: this much is committed.
+    #[cfg(feature = "plants")]
+    pub(crate) fn told_committed(&mut self, commit: Seq) {
+        self.committed = commit;
     }
 
     /// The sequence from which on [`Log::voters`] counts.

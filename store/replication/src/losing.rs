@@ -8,9 +8,10 @@
 //!
 //! It only asks for the Lease. Whoever gets it still has to find its majority of promises.
 
+use crate::plants::planted;
 use crate::replica::{Replica, ordinal};
 use crate::role::Role;
-use crate::{PeerState, Promise, ReplicaId, Term};
+use crate::{Fault, PeerState, Promise, ReplicaId, Term};
 use std::time::Duration;
 
 const ASK_FIRST: Duration = Duration::from_millis(20);
@@ -19,7 +20,7 @@ const ASK_MOST: Duration = Duration::from_millis(200);
 pub(crate) const ANSWER_GOOD: Duration = Duration::from_secs(5);
 
 /// There is no leader to be heard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Lost {
     /// Since when. Answers from before do not count.
     pub(crate) since: Duration,
@@ -41,9 +42,11 @@ impl Replica {
         self.ask_pause = ASK_FIRST;
     }
 
-    /// Somebody is bound to this promise.
+    /// Somebody is bound to this promise. One of a term that cannot be would leave no term to campaign for.
     pub(crate) fn told_of(&mut self, promise: Promise) {
-        if let Some(lost) = &mut self.lost {
+        if promise.term <= Term::MAX
+            && let Some(lost) = &mut self.lost
+        {
             lost.told = lost.told.max(promise);
         }
     }
@@ -104,14 +107,16 @@ impl Replica {
     pub(crate) fn campaign(&self) -> Option<Term> {
         let lost = self.lost.as_ref()?;
         let term = self.state.promise.term;
+        let is_none_of_ours = |heard: Term| if planted(Fault::OnlyThatTerm) { heard != term } else { heard < term };
         let deaf = |replica: ReplicaId| {
             replica == self.config.replica
                 || self
                     .answers_since(lost.since)
-                    .any(|state| state.replica == replica && state.hears.is_none_or(|heard| heard < term))
+                    .any(|state| state.replica == replica && state.hears.is_none_or(is_none_of_ours))
         };
         // A bootstrap must be durable before anybody is told of it [L4].
-        (self.is_voter() && self.writes.all_durable() && self.log.voters().is_majority(deaf)).then_some(term)
+        let is_durable = self.writes.all_durable() || planted(Fault::LeaseBeforeVolume);
+        (self.is_voter() && is_durable && self.log.voters().is_majority(deaf)).then_some(term)
     }
 
     /// How many of the voters that could lead stand better: a better position, or the same and a lower ordinal.

@@ -1,12 +1,13 @@
-//! Who counts: the leader brings the voters in line with the wanted members (5.6 in docs/design.md).
+//! Who counts: the leader brings the voters in line with the wanted members (5.5 in docs/design.md).
 //!
 //! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
 //! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
 //! Order: dead volumes go first, then who is not wanted, then who is wanted and has caught up comes in [S7, L6].
 
+use crate::plants::planted;
 use crate::replica::{Replica, ordinal};
 use crate::role::{Role, Stage};
-use crate::{FORMAT, Payload, ReplicaId, Voter, Voters};
+use crate::{FORMAT, Fault, Payload, ReplicaId, Voter, Voters};
 
 /// A replica this many entries behind the leader's end has caught up.
 pub(crate) const CAUGHT_UP_ENTRIES: u64 = 1_000;
@@ -20,7 +21,12 @@ impl Replica {
     /// The next set of voters, if it should change and may change now.
     fn next_voters(&self) -> Option<Voters> {
         let Role::Leading(leading) = &self.role else { return None };
-        let settled = matches!(leading.stage, Stage::Open(_)) && self.log.voters_since() <= self.commit;
+        let is_open = matches!(leading.stage, Stage::Open(_))
+            || planted(Fault::VotersBeforeOwnEntry) && matches!(leading.stage, Stage::Opening(_));
+        let is_settled = self.log.voters_since() <= self.commit
+            || planted(Fault::SeveralVotersChanges)
+            || planted(Fault::VotersBeforeOwnEntry);
+        let settled = is_open && is_settled;
         if !settled || leading.hand_over.is_some() || self.members().is_empty() {
             return None;
         }
@@ -31,9 +37,15 @@ impl Replica {
             .voters
             .iter()
             .filter(|voter| voter.replica != self.config.replica && !self.is_wanted(&voter.name))
-            .max_by_key(|voter| ordinal(&voter.name));
+            // Who is gone already first: with it among those that are left there may be no majority to remove another.
+            .max_by_key(|voter| (!self.has_caught_up(voter.replica), ordinal(&voter.name)));
         if let Some(gone) = dead.or(unwanted) {
-            let voters: Vec<Voter> = now.voters.iter().filter(|voter| *voter != gone).cloned().collect();
+            let mut voters: Vec<Voter> = now.voters.iter().filter(|voter| *voter != gone).cloned().collect();
+            if planted(Fault::VoterSwapped)
+                && let Some(replica) = leading.connected_as(&gone.name)
+            {
+                voters.push(Voter { replica, ..gone.clone() });
+            }
             let floor = if wanted == 1 && voters.len() == 1 { 1 } else { now.floor };
             return self.possible(Voters { format: FORMAT, floor, voters });
         }

@@ -12,6 +12,8 @@
 //!   echo      = 5 | round u64 | flags u8 (1: eligible, 2: draining)            follower -> leader
 //!   snapshot  = 6 | term u64, seq u64 | length u64 | crc32 u32 | offset u64 | bytes
 //!   pull      = 7 | term u64, seq u64                                          a recovering leader -> a better follower
+//!   readIndex = 8 | number u64                                                 follower -> leader: a strong read
+//!   readAnswer = 9 | number u64 | given u8 (0, 1) | seq u64                    leader -> follower; not given: no majority
 //! ```
 //!
 //! Every frame carries the term and the leader's incarnation; one of any other is dropped [S4]. Records are the
@@ -32,7 +34,7 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
 const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
 
 /// The first word of the one who dials. It is sent when everything up to the promise is durable: it is the vote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
     /// The lowest format that it reads.
@@ -59,7 +61,7 @@ pub struct Hello {
 }
 
 /// The answer to a [`Hello`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
     /// Frames may follow.
@@ -77,7 +79,7 @@ pub enum Answer {
 }
 
 /// The answer to an invitation, or the promise that stood in its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InviteAnswer {
     /// The cluster of its volume; null while that is empty.
@@ -89,7 +91,7 @@ pub struct InviteAnswer {
 }
 
 /// What a replica says of itself to another one that lost its leader, or that asks before a bootstrap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerState {
     /// The name of its pod.
@@ -109,7 +111,7 @@ pub struct PeerState {
 }
 
 /// One piece of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotPiece {
     /// Which snapshot: the position of its last entry.
     pub position: Position,
@@ -124,7 +126,7 @@ pub struct SnapshotPiece {
 }
 
 /// What a frame says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// Entries that follow `previous`.
     Append {
@@ -168,10 +170,22 @@ pub enum Body {
         /// The leader's last entry.
         position: Position,
     },
+    /// "How far must I have applied for a strong read?" A later question takes the place of an earlier one.
+    ReadIndex {
+        /// The asker's number for it; it counts up on a connection.
+        number: u64,
+    },
+    /// The answer to a [`Body::ReadIndex`].
+    ReadAnswer {
+        /// The asker's number.
+        number: u64,
+        /// What was committed when the question came, or later; none: the leader hears no majority.
+        index: Option<Seq>,
+    },
 }
 
 /// One message on a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Frame {
     /// The term of the leadership that the connection belongs to.
     pub term: Term,
@@ -212,6 +226,8 @@ impl Frame {
             Body::Echo { .. } => 5,
             Body::Snapshot(_) => 6,
             Body::Pull { .. } => 7,
+            Body::ReadIndex { .. } => 8,
+            Body::ReadAnswer { .. } => 9,
         });
         to.put_u64_le(self.term.0);
         to.put_slice(self.incarnation.0.as_bytes());
@@ -239,6 +255,12 @@ impl Frame {
                 to.put_u32_le(piece.crc32);
                 to.put_u64_le(piece.offset);
                 to.put_slice(&piece.bytes);
+            }
+            Body::ReadIndex { number } => to.put_u64_le(*number),
+            Body::ReadAnswer { number, index } => {
+                to.put_u64_le(*number);
+                to.put_u8(u8::from(index.is_some()));
+                to.put_u64_le(index.map_or(0, |seq| seq.0));
             }
         }
         to.freeze()
@@ -283,6 +305,16 @@ impl Frame {
                 Body::Snapshot(SnapshotPiece { position, length_bytes, crc32, offset, bytes: from })
             }
             (7, 16) => Body::Pull { position: get_position(&mut from) },
+            (8, 8) => Body::ReadIndex { number: from.get_u64_le() },
+            (9, 17) => {
+                let (number, given, seq) = (from.get_u64_le(), from.get_u8(), Seq(from.get_u64_le()));
+                let index = match (given, seq) {
+                    (0, Seq(0)) => None,
+                    (1, seq) => Some(seq),
+                    _ => return Err(FrameError::Content("an answer to a read that says neither yes nor no")),
+                };
+                Body::ReadAnswer { number, index }
+            }
             _ => return Err(FrameError::Content("a frame of an unknown kind or length")),
         };
         Ok(Frame { term, incarnation, body })

@@ -9,8 +9,8 @@
 //!     └── a voter's higher promise ───────── Leading: Counting ─▶ (Pulling) ─▶ Opening ─▶ Open for writes
 //! ```
 //!
-//! Where to read on: `following` (5.2 in docs/design.md), `leading` (5.3), `losing` (5.4), `draining` (5.5), `membership`
-//! and `bootstrap` (5.6).
+//! Where to read on: `following` (5.1 in docs/design.md), `leading` (5.2), `reads`, `losing` (5.3), `draining` (5.4),
+//! `membership` and `bootstrap` (5.5).
 //!
 //! Invariants, asserted here: the promise never goes down, nor does its incarnation change within a term; nothing that is
 //! committed is cut; nothing is acked, promised or counted before it is durable (`Writes`).
@@ -20,10 +20,12 @@
 use crate::bootstrap::without_torn_bootstrap;
 use crate::log::Log;
 use crate::losing::Lost;
+use crate::plants::planted;
+use crate::reads::Reads;
 use crate::role::{Following, Leading, Link, Role, Stage};
 use crate::{
-    Claim, Config, ConnId, DurableState, Effect, Entry, Frame, Input, Payload, PeerState, Position, Record, Recovered,
-    RoleView, Seq, SnapshotMeta, Term, Ticket,
+    Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, Payload, PeerState, Position, Record,
+    Recovered, RoleView, Seq, SnapshotMeta, Term, Ticket,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -32,7 +34,7 @@ use std::time::Duration;
 const TERM_JUMP_MAX: u64 = 1_000_000;
 
 /// One replica of the log. See the module for the way through its life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Replica {
     pub(crate) config: Config,
     /// The time of the present step, and of the first one.
@@ -46,6 +48,8 @@ pub struct Replica {
     pub(crate) commit: Seq,
     /// Given out for application. Never above `commit`.
     pub(crate) applied: Seq,
+    /// Strong reads of our own clients.
+    pub(crate) reads: Reads,
     /// What role.json said last.
     pub(crate) view: Option<RoleView>,
     pub(crate) role: Role,
@@ -67,10 +71,12 @@ pub struct Replica {
     pub(crate) failed: bool,
     next_conn: u64,
     pub(crate) effects: Vec<Effect>,
+    #[cfg(feature = "plants")]
+    pub(crate) memory: crate::plants::Memory,
 }
 
 /// What was given to the journal and what of it is durable.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Writes {
     issued: Ticket,
     persisted: Ticket,
@@ -137,6 +143,7 @@ impl Replica {
             log,
             commit: snapshot,
             applied: snapshot,
+            reads: Reads::default(),
             view: None,
             role: Role::Idle,
             lost: None,
@@ -150,6 +157,8 @@ impl Replica {
             failed: false,
             next_conn: 0,
             effects: Vec::new(),
+            #[cfg(feature = "plants")]
+            memory: crate::plants::Memory::default(),
             config,
         }
     }
@@ -165,6 +174,7 @@ impl Replica {
         match input {
             Input::Role(view) => self.on_role(view),
             Input::Propose(proposals) => self.on_propose(proposals),
+            Input::Read { id } => self.on_read(id),
             Input::Persisted { ticket } => self.on_persisted(ticket),
             Input::PersistFailed => self.fail("the journal could not be written; see the log for the error".to_owned()),
             Input::Answered { conn, answer } => self.on_answered(conn, answer),
@@ -187,7 +197,10 @@ impl Replica {
             self.tend_leading();
             self.tend_losing();
             self.give_out_committed();
+            self.tend_reads();
         }
+        #[cfg(feature = "plants")]
+        self.log.told_committed(self.commit);
         std::mem::take(&mut self.effects)
     }
 
@@ -206,6 +219,14 @@ impl Replica {
     // ---- claims and promises
 
     fn on_role(&mut self, view: RoleView) {
+        #[cfg(feature = "plants")]
+        {
+            self.memory.position = self.log.last();
+        }
+        if planted(Fault::MissingLeaseStops) && view.leader.is_none() && matches!(self.role, Role::Leading(_)) {
+            self.end_role();
+            self.lose();
+        }
         let leader = view.leader.clone();
         let lease_cluster = view.cluster_id;
         self.view = Some(view);
@@ -229,7 +250,7 @@ impl Replica {
         if self.state.cluster_id.is_none() && self.state.promise.term == Term(0) {
             return;
         }
-        let absurd = leader.term.0 > self.state.promise.term.0 + TERM_JUMP_MAX;
+        let absurd = leader.term.0 > self.state.promise.term.0.saturating_add(TERM_JUMP_MAX);
         self.absurd_term = absurd.then_some(leader.term);
         if absurd {
             return;
@@ -244,16 +265,34 @@ impl Replica {
         self.consider(claim);
     }
 
-    /// Takes the claim if it is above the promise; goes on with it if it is the one that was promised to.
+    /// Takes the claim if it is above the promise; goes on with it if it is the one that was promised to. A term that no
+    /// Lease can carry is nobody's, whoever says it.
     pub(crate) fn consider(&mut self, claim: Claim) {
+        if claim.term > Term::MAX {
+            return;
+        }
         if claim.term > self.state.promise.term {
             self.take(claim);
+        } else if planted(Fault::PromiseWithoutIncarnation)
+            && claim.term == self.state.promise.term
+            && self.claim().is_none_or(|own| own.incarnation != claim.incarnation)
+        {
+            self.end_role();
+            let ticket = self.writes.newest();
+            if claim.incarnation == self.config.incarnation {
+                self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.now)));
+            } else {
+                self.follow(claim, ticket);
+            }
         } else if claim.promise() == self.state.promise && claim.incarnation != self.config.incarnation {
             match &mut self.role {
                 Role::Following(following) => {
                     if following.claim != claim {
                         following.claim = claim;
                     }
+                }
+                Role::Idle if planted(Fault::SameTermAfterRestart) && claim.name == self.config.name => {
+                    self.role = Role::Leading(Box::new(Leading::new(claim, self.writes.newest(), self.now)));
                 }
                 // Restarted under this promise: nothing new is promised, the volume has it.
                 Role::Idle => self.follow(claim, self.writes.newest()),
@@ -265,8 +304,13 @@ impl Replica {
     /// Promises to this claim, and from this moment on neither writes nor acks anything of a lower term [S3].
     fn take(&mut self, claim: Claim) {
         assert!(claim.term > self.state.promise.term, "a claim of term {} under {}", claim.term, self.state.promise);
+        let word = self.word_to_successor(&claim);
+        if planted(Fault::OldTermAppends) {
+            self.role = Role::Idle;
+        }
         self.end_role();
         let ticket = self.write_state(DurableState { promise: claim.promise(), ..self.state });
+        self.effects.extend(word);
         if claim.incarnation == self.config.incarnation {
             self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.now)));
         } else {
@@ -299,6 +343,11 @@ impl Replica {
                 Link::Down { .. } => {}
                 Link::Dialled(conn) | Link::Up(conn) => self.effects.push(Effect::Close { conn }),
             },
+            #[cfg(feature = "plants")]
+            Role::Leading(leading) if planted(Fault::LateAcks) => {
+                let open = leading.followers.iter().filter_map(|(replica, one)| Some((one.conn?, *replica)));
+                self.memory.connections.extend(open);
+            }
             Role::Leading(leading) => {
                 for conn in leading.followers.values().filter_map(|follower| follower.conn) {
                     self.effects.push(Effect::Close { conn });
@@ -357,7 +406,7 @@ impl Replica {
         let mut records = Vec::new();
         for entry in entries {
             match self.log.position_at(entry.position.seq) {
-                Some(own) if own == entry.position => continue,
+                Some(own) if own == entry.position && !planted(Fault::ShorterAppendCuts) => continue,
                 Some(own) => {
                     let keep = Seq(own.seq.0 - 1);
                     if keep < self.commit {
@@ -368,6 +417,7 @@ impl Replica {
                     }
                     self.log.cut(keep);
                     self.writes.cut(keep);
+                    self.unverify(keep);
                 }
                 None => {}
             }
@@ -417,6 +467,7 @@ impl Replica {
         self.state.cluster_id = Some(meta.cluster_id);
         self.log.reset(&meta);
         self.writes.cut(Seq(0));
+        self.unverify(meta.position.seq);
         self.commit = meta.position.seq;
         self.applied = meta.position.seq;
         let ticket = self.writes.issue(meta.position.seq);
@@ -425,9 +476,25 @@ impl Replica {
         Accepted::UpTo(end)
     }
 
+    /// What was cut is not equal to the leader's log any more. (A leader never cuts what it sent; if one did, nothing that
+    /// is not there may count as committed.)
+    fn unverify(&mut self, keep: Seq) {
+        if let Role::Following(following) = &mut self.role {
+            following.verified = following.verified.min(keep);
+        }
+    }
+
     fn on_persisted(&mut self, ticket: Ticket) {
         self.writes.persisted(ticket);
+        #[cfg(feature = "plants")]
+        if let Some((conn, frame)) = self.memory.owed.take_if(|(_, frame)| match frame.body {
+            crate::Body::Ack { seq } => seq <= self.writes.durable(),
+            _ => true,
+        }) {
+            self.effects.push(Effect::Send { conn, frame });
+        }
         self.ack();
+        self.feed_leader();
     }
 
     fn give_out_committed(&mut self) {
@@ -445,6 +512,7 @@ impl Replica {
     pub(crate) fn fail(&mut self, reason: String) {
         self.end_role();
         self.failed = true;
+        self.refuse_reads_after_failure();
         self.effects.push(Effect::Fail { reason });
     }
 
@@ -454,6 +522,10 @@ impl Replica {
                 for proposal in proposals {
                     self.effects.push(Effect::Rejected { id: proposal.id, reason: crate::Refusal::Failed });
                 }
+            }
+            Input::Read { id } => {
+                self.on_read(id);
+                self.refuse_reads_after_failure();
             }
             Input::Hello { conn, .. } | Input::Frame { conn, .. } => self.effects.push(Effect::Close { conn }),
             _ => {}

@@ -1,12 +1,13 @@
 //! What a replica is at a moment: state that exists only in one role lives in that role's type.
 
 use crate::catchup::Outbound;
+use crate::reads::ReadAsk;
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Term, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Follows nobody, follows somebody, or leads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) enum Role {
     /// Knows of no leader: an empty volume, a start, or a leadership that it gave up.
     Idle,
@@ -17,7 +18,7 @@ pub(crate) enum Role {
 }
 
 /// A follower's view of its leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Following {
     pub(crate) claim: Claim,
     /// When this durable the leader may be dialled: the promise and all before it.
@@ -42,7 +43,7 @@ pub(crate) struct Following {
 }
 
 /// The connection to the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Link {
     /// Dial at this time, when the promise is durable.
     Down {
@@ -56,7 +57,7 @@ pub(crate) enum Link {
 }
 
 /// A leader's own state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Leading {
     pub(crate) claim: Claim,
     /// When this is durable, its own promise counts.
@@ -71,6 +72,10 @@ pub(crate) struct Leading {
     pub(crate) hellos: u64,
     /// Counts heartbeats.
     pub(crate) round: u64,
+    /// The newest round that was begun for strong reads.
+    pub(crate) read_round: u64,
+    /// Strong reads, of our own clients and of followers, that wait for an answer: one of each at most.
+    pub(crate) asks: Vec<ReadAsk>,
     pub(crate) next_heartbeat: Duration,
     pub(crate) next_invitations: Duration,
     /// A commit that followers were not told of is told at this time, unless an append does it before.
@@ -85,7 +90,7 @@ pub(crate) struct Leading {
 }
 
 /// How far a leadership has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     /// Waits for hellos of a majority.
     Counting,
@@ -98,7 +103,7 @@ pub(crate) enum Stage {
 }
 
 /// A leader's view of a follower.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Follower {
     /// None: not connected now.
     pub(crate) conn: Option<ConnId>,
@@ -112,7 +117,9 @@ pub(crate) struct Follower {
     /// By its hello on the present connection. Its vote.
     pub(crate) position: Position,
     pub(crate) heard_at: Duration,
-    /// The newest heartbeat round that it echoed. Strong reads will wait for a majority of these [S6].
+    /// The newest heartbeat round that was sent to it, on the present connection.
+    pub(crate) begun: u64,
+    /// The newest heartbeat round that it echoed. Strong reads wait for a majority of these [S6].
     pub(crate) echoed: u64,
     /// Durable there and equal to our log, under this promise; also from earlier connections.
     pub(crate) verified: Seq,
@@ -120,13 +127,13 @@ pub(crate) struct Follower {
 }
 
 /// A hand-over that was begun.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct HandingOver {
     pub(crate) to: ReplicaId,
     pub(crate) to_name: String,
     pub(crate) to_incarnation: Incarnation,
-    /// New writes are refused since then.
+    /// When it was begun.
     pub(crate) since: Duration,
-    /// The successor has everything; the sidecar was told.
+    /// The successor has nearly everything; the sidecar was told.
     pub(crate) ready: bool,
 }

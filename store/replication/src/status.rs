@@ -49,6 +49,8 @@ pub struct Status {
     pub phase: Phase,
     /// Its volume's cluster.
     pub cluster_id: Option<ClusterId>,
+    /// It leads and takes writes, also while it drains.
+    pub open: bool,
     /// The bootstrap wrote this volume, and no Lease was seen with its id yet.
     pub bootstrapping: bool,
     /// The Lease carries another cluster-id than the volume: that one. A person must look.
@@ -102,7 +104,78 @@ impl Status {
     }
 }
 
+/// The part of a [`Status`] that can be had at every step: nothing in it is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The promise in force (durable or about to be).
+    pub promise: Promise,
+    /// Its last entry.
+    pub position: Position,
+    /// Up to here the log is committed, as far as it knows.
+    pub committed: Seq,
+    /// The sequence from which on its voters count.
+    pub voters_since: Seq,
+    /// Told to end, and nothing keeps it any more.
+    pub drained: bool,
+    /// What of status.json is not named above, and changes it.
+    pub rest: PulseRest,
+}
+
+/// See [`Pulse`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PulseRest {
+    cluster_id: Option<ClusterId>,
+    bootstrapping: bool,
+    eligible: bool,
+    following: Option<Promise>,
+    leader_heard: bool,
+    campaign: Option<Term>,
+    rank: u32,
+    need_term: Option<Term>,
+    hands_over: Option<Incarnation>,
+}
+
 impl Replica {
+    /// The promise in force (durable or about to be).
+    pub fn promise(&self) -> Promise {
+        self.state.promise
+    }
+
+    /// Its last entry.
+    pub fn position(&self) -> Position {
+        self.log.last()
+    }
+
+    /// What changes: as long as two of these are equal but for position and commit, so is what status.json says.
+    pub fn pulse(&self) -> Pulse {
+        let leader_heard = match &self.role {
+            Role::Idle => false,
+            Role::Following(following) => following.heard,
+            Role::Leading(_) => self.lost.is_none(),
+        };
+        Pulse {
+            phase: self.phase(),
+            promise: self.state.promise,
+            position: self.log.last(),
+            committed: self.commit,
+            voters_since: self.log.voters_since(),
+            drained: self.is_drained(),
+            rest: PulseRest {
+                cluster_id: self.state.cluster_id,
+                bootstrapping: self.state.bootstrapping,
+                eligible: self.is_eligible(),
+                following: self.claim().map(Claim::promise),
+                leader_heard,
+                campaign: self.campaign(),
+                rank: self.rank(),
+                need_term: self.need_term(),
+                hands_over: self.published_hand_over().flatten().map(|(_, incarnation)| incarnation),
+            },
+        }
+    }
+
     /// What the replica says of itself.
     pub fn status(&self) -> Status {
         let (leader_heard, followers) = match &self.role {
@@ -112,6 +185,7 @@ impl Replica {
         };
         Status {
             phase: self.phase(),
+            open: self.is_open(),
             cluster_id: self.state.cluster_id,
             bootstrapping: self.state.bootstrapping,
             foreign_cluster_id: self.foreign_cluster(),
@@ -134,7 +208,8 @@ impl Replica {
         }
     }
 
-    fn phase(&self) -> Phase {
+    /// Where it is in its life.
+    pub fn phase(&self) -> Phase {
         if self.failed {
             return Phase::Failed;
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   role.json ───Role──────────▶            ──Persist─────▶ journal ──Persisted──▶ (back in)
-//!   clients ─────Propose───────▶  Replica   ──Apply───────▶ documents, and the clients that wait for them
+//!   clients ─────Propose, Read─▶  Replica   ──Apply───────▶ documents, and the clients that wait for them
 //!   peers ───────Hello, Frame──▶            ──Send, Dial──▶ peers
 //!   clock ───────Wake──────────▶            ──Invite, AskState, Answer…
 //! ```
@@ -37,8 +37,12 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProposalId(pub u64);
 
+/// A client's strong read that waits for its turn; the number is the shell's, from 1, and each later one is higher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReadId(pub u64);
+
 /// A pod that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -47,7 +51,7 @@ pub struct Member {
 }
 
 /// What role.json says, as far as a replica cares.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RoleView {
     /// The cluster-id of the Lease; none when it has none.
     pub cluster_id: Option<ClusterId>,
@@ -59,10 +63,12 @@ pub struct RoleView {
     pub hand_over_to: Option<String>,
     /// Nobody is to take over by himself.
     pub paused: bool,
+    /// The revision that the StatefulSet's pods are brought to; none where unknown.
+    pub newest_revision: Option<String>,
 }
 
 /// Who is said to lead by role.json.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaderView {
     /// Its term.
     pub term: crate::Term,
@@ -75,7 +81,7 @@ pub struct LeaderView {
 }
 
 /// A client's write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposal {
     /// Names it in the effects.
     pub id: ProposalId,
@@ -83,8 +89,8 @@ pub struct Proposal {
     pub command: Bytes,
 }
 
-/// Why a write is refused. It was not done, and never will be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a write (or a strong read) is refused. It was not done, and never will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// This replica does not lead.
     NotLeader,
@@ -99,8 +105,6 @@ pub enum Refusal {
         /// Voters needed.
         floor: u32,
     },
-    /// The leadership is being handed over.
-    HandingOver,
     /// No Lease was seen yet that carries the new cluster's id [L4].
     Bootstrapping,
     /// Too much waits for its commit already.
@@ -110,7 +114,7 @@ pub enum Refusal {
 }
 
 /// What a snapshot is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMeta {
     /// The cluster.
     pub cluster_id: ClusterId,
@@ -121,12 +125,17 @@ pub struct SnapshotMeta {
 }
 
 /// What the state machine is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Input {
     /// role.json was read, changed or not.
     Role(RoleView),
     /// Clients want to write. In this order.
     Propose(Vec<Proposal>),
+    /// A client wants to read what is committed anywhere by now. `ReadReady` or `ReadRefused` follows, sooner or later.
+    Read {
+        /// Names it in the effects, and all that came before it.
+        id: ReadId,
+    },
     /// Everything up to this ticket is durable.
     Persisted {
         /// The last of them.
@@ -200,7 +209,7 @@ pub enum Input {
 }
 
 /// What the shell is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Effect {
     /// Append these records to the journal and make them durable.
     Persist {
@@ -238,6 +247,18 @@ pub enum Effect {
     Rejected {
         /// The proposal.
         id: ProposalId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Every read up to this one that was not answered yet may be answered from what is applied here now.
+    ReadReady {
+        /// The newest of them.
+        upto: ReadId,
+    },
+    /// No read up to this one that was not answered yet can be answered now.
+    ReadRefused {
+        /// The newest of them.
+        upto: ReadId,
         /// Why.
         reason: Refusal,
     },
@@ -329,7 +350,7 @@ pub enum Effect {
 }
 
 /// Who this replica is, for `Replica::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Config {
     /// The name of its pod, which ends in its ordinal.
     pub name: String,
@@ -343,8 +364,10 @@ pub struct Config {
     pub heartbeat: std::time::Duration,
     /// Silence after which a leader, or a majority, counts as lost.
     pub lost_time: std::time::Duration,
-    /// How long new writes are refused for a hand-over before it is undone.
+    /// How long a hand-over may take that the sidecar was told of, before it is undone.
     pub hand_over_max: std::time::Duration,
+    /// How long a draining replica stays at least: until no client comes to its address any more.
+    pub drain_min: std::time::Duration,
     /// How long a draining replica stays at most (the pod's grace period less 5 s).
     pub drain_max: std::time::Duration,
     /// The id of the cluster that this replica makes if it is the one to bootstrap: a fresh UUID.
@@ -356,7 +379,7 @@ pub struct Config {
 }
 
 /// What was found on the volume, all of it durable [S2], for `Replica::new`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Recovered {
     /// The last durable state.
     pub state: DurableState,

@@ -91,6 +91,9 @@ fn body() -> impl Strategy<Value = Body> {
             })
         ),
         position().prop_map(|position| Body::Pull { position }),
+        any::<u64>().prop_map(|number| Body::ReadIndex { number }),
+        (any::<u64>(), prop::option::of(any::<u64>()))
+            .prop_map(|(number, index)| Body::ReadAnswer { number, index: index.map(Seq) }),
     ]
 }
 
@@ -154,4 +157,13 @@ fn an_append_whose_entries_do_not_follow_each_other_is_refused() {
     let body = Body::Append { previous: Position::ZERO, commit: Seq(0), entries: vec![first, stray] };
     let frame = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body };
     assert!(matches!(Frame::decode(frame.encode()), Err(FrameError::Content(_))));
+}
+
+#[test]
+fn an_entry_with_a_sequence_that_no_log_reaches_is_none() {
+    let beyond = Entry::new(Position { term: Term(1), seq: Seq::MAX }, Term(1), Payload::Empty);
+    let refused = Record::decode(&mut beyond.record().clone());
+    assert!(matches!(refused, Err(RecordError::Content(_))), "{refused:?}");
+    let last = Entry::new(Position { term: Term(1), seq: Seq(Seq::MAX.0 - 1) }, Term(1), Payload::Empty);
+    assert_eq!(Record::decode(&mut last.record().clone()), Ok(Record::Entry(last)));
 }

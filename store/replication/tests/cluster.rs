@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "cluster/reads.rs"]
+mod reads;
+
 const MS: Duration = Duration::from_millis(1);
 
 struct Node {
@@ -43,6 +46,13 @@ struct Cluster {
     lose_pulls: bool,
     rejected: Vec<(ProposalId, Refusal)>,
     accepted: Vec<(ProposalId, Position)>,
+    /// Strong reads that were answered: (node, up to which, how far the node had applied, or why not).
+    reads: Vec<(usize, ReadId, Result<Seq, Refusal>)>,
+    /// Inputs that are kept back until released.
+    hold: Option<fn(usize, &Input) -> bool>,
+    held: Vec<Event>,
+    /// Frames that were sent, and by whom.
+    sent: Vec<(usize, Body)>,
     fresh: u128,
 }
 
@@ -67,6 +77,10 @@ impl Cluster {
             lose_pulls: false,
             rejected: Vec::new(),
             accepted: Vec::new(),
+            reads: Vec::new(),
+            hold: None,
+            held: Vec::new(),
+            sent: Vec::new(),
             fresh: 1000,
         };
         for node in 0..nodes {
@@ -192,6 +206,9 @@ impl Cluster {
             assert!(turn < 100_000, "the replicas never fall silent; next: {:?}", self.queue.front());
             let Some(event) = self.queue.pop_front() else { return };
             match event {
+                Event::Input(node, input) if self.hold.is_some_and(|held| held(node, &input)) => {
+                    self.held.push(Event::Input(node, input));
+                }
                 Event::Input(node, input) if self.nodes[node].up => {
                     let effects = self.nodes[node].replica.step(self.now, input);
                     for effect in effects {
@@ -243,6 +260,11 @@ impl Cluster {
             Effect::Apply { entries } => self.nodes[node].applied.extend(entries),
             Effect::Accepted { id, position } => self.accepted.push((id, position)),
             Effect::Rejected { id, reason } => self.rejected.push((id, reason)),
+            Effect::ReadReady { upto } => {
+                let applied = self.nodes[node].applied.last().map_or(Seq(0), |entry| entry.position.seq);
+                self.reads.push((node, upto, Ok(applied)));
+            }
+            Effect::ReadRefused { upto, reason } => self.reads.push((node, upto, Err(reason))),
             Effect::Dial { conn, peer_address, hello } => {
                 let to = peer_address.parse().unwrap();
                 self.queue.push_back(Event::Dial { from: node, conn, to, hello });
@@ -253,6 +275,7 @@ impl Cluster {
             }
             Effect::Send { conn, frame } => {
                 let Some((to, far)) = self.ends.get(&(node, conn)).copied() else { return };
+                self.sent.push((node, frame.body.clone()));
                 let lost = self.lose_pulls && matches!(frame.body, Body::Pull { .. });
                 if !self.is_cut(node, to) && !lost {
                     let frame = Frame::decode(frame.encode()).unwrap();
@@ -310,6 +333,7 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         heartbeat: 100 * MS,
         lost_time: 1000 * MS,
         hand_over_max: 2000 * MS,
+        drain_min: 20 * MS,
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
         initial_data: vec![Bytes::from_static(b"first")],
@@ -526,8 +550,9 @@ fn a_leader_that_drains_hands_over_to_a_caught_up_voter_and_ends_when_that_one_i
     let handed = cluster.nodes[0].replica.status().hand_over.unwrap().unwrap();
     assert_eq!(handed, (name(1), cluster.nodes[1].incarnation));
     assert!(!cluster.nodes[0].replica.status().drained);
-    let refused = cluster.write(0, "too late");
-    assert_eq!(cluster.rejected, [(refused, Refusal::HandingOver)]);
+    // Writes go on until the claim of the successor is there.
+    cluster.write(0, "meanwhile");
+    assert!(cluster.rejected.is_empty() && cluster.has(0, "meanwhile"));
     cluster.lead(1, 2);
     cluster.run_until("it may end", |c| c.nodes[0].replica.status().drained);
     assert_eq!(cluster.nodes[1].replica.status().phase, Phase::Leading);
@@ -574,6 +599,52 @@ fn an_absurd_term_is_not_promised_to_and_a_foreign_cluster_never_syncs() {
 }
 
 #[test]
+fn a_term_that_no_lease_can_carry_is_never_promised_to_and_stands_in_nobodys_way() {
+    let mut cluster = Cluster::started(3);
+    let leader = cluster.view.leader.clone().unwrap();
+    for term in [u64::MAX, Term::MAX.0 + 1] {
+        let claim = Claim {
+            cluster_id: cluster.nodes[1].state.cluster_id.unwrap(),
+            term: Term(term),
+            incarnation: Incarnation(Uuid::from_u128(77)),
+            name: "db-9".to_owned(),
+            peer_address: "77".to_owned(),
+        };
+        let promise = claim.promise();
+        cluster.queue.push_back(Event::Input(1, Input::Invited { request: RequestId(0), claim }));
+        let answer = InviteAnswer { cluster_id: None, replica: cluster.nodes[2].id, promise };
+        cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(2), answer }));
+        cluster.run(100 * MS);
+        let status = cluster.nodes[1].replica.status();
+        assert_eq!((status.promise.term, status.phase), (leader.term, Phase::Follower));
+        let status = cluster.nodes[0].replica.status();
+        assert_eq!((status.phase, status.need_term), (Phase::Leading, None));
+    }
+}
+
+#[test]
+fn what_a_follower_cut_does_not_count_as_verified_any_more() {
+    let mut cluster = Cluster::started(2);
+    let promise = cluster.nodes[1].replica.status().promise;
+    let conn = cluster.ends.keys().find(|(node, _)| *node == 1).unwrap().1;
+    let last = cluster.nodes[1].replica.status().position;
+    // A leader never cuts what it sent. This one does, and says that the longer log is committed.
+    let first = Entry::new(last, promise.term, Payload::Empty);
+    let second = Entry::new(first.position, promise.term, Payload::Empty);
+    let other = Entry::new(last, Term(promise.term.0 + 1), Payload::Empty);
+    let commit = second.position.seq;
+    for (entries, commit) in [(vec![first, second], Seq(0)), (vec![other], commit)] {
+        let body = Body::Append { previous: last, commit, entries };
+        let frame = Frame { term: promise.term, incarnation: promise.incarnation, body };
+        cluster.queue.push_back(Event::Input(1, Input::Frame { conn, frame }));
+        cluster.drain_queue();
+    }
+    let status = cluster.nodes[1].replica.status();
+    assert_eq!(status.position.seq, Seq(last.seq.0 + 1));
+    assert!(status.committed <= status.position.seq, "{} committed of {}", status.committed, status.position);
+}
+
+#[test]
 fn a_bootstrap_that_a_power_loss_tore_is_made_again() {
     for kept in 0..2 {
         let mut cluster = Cluster::new(3);
@@ -598,4 +669,129 @@ fn who_is_told_to_end_does_not_wait_for_others_that_said_they_stay_and_are_gone(
     let began = cluster.now;
     cluster.run_until("it may end", |c| c.nodes[0].replica.status().drained);
     assert!(cluster.now - began < Duration::from_secs(10), "it ended after {:?}", cluster.now - began);
+}
+
+#[test]
+fn a_successor_is_told_by_the_leader_that_goes_before_its_sidecar_knows() {
+    let mut cluster = Cluster::started(3);
+    cluster.queue.push_back(Event::Input(0, Input::Drain));
+    cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
+    // The Lease names the successor; only the sidecar that wrote it knows.
+    let leader = LeaderView {
+        term: Term(2),
+        incarnation: cluster.nodes[1].incarnation,
+        name: name(1),
+        peer_address: "1".to_owned(),
+    };
+    let view = RoleView { leader: Some(leader), ..cluster.view.clone() };
+    cluster.queue.push_back(Event::Input(0, Input::Propose(vec![proposal(70, "in flight")])));
+    cluster.queue.push_back(Event::Input(0, Input::Role(view)));
+    let began = cluster.now;
+    cluster.run_until("it leads", |c| c.nodes[1].replica.status().phase == Phase::Leading);
+    assert!(cluster.now - began < 20 * MS, "{:?}", cluster.now - began);
+    cluster.run_until("what was in flight is there", |c| (0..3).all(|node| c.has(node, "in flight")));
+    cluster.run_until("it may end", |c| c.nodes[0].replica.status().drained);
+}
+
+#[test]
+fn a_claim_of_another_run_or_of_a_pod_that_ends_itself_is_not_taken_from_a_leader_that_goes() {
+    let mut cluster = Cluster::started(3);
+    let claim = |incarnation| Claim {
+        cluster_id: ClusterId(Uuid::from_u128(7)),
+        term: Term(2),
+        incarnation,
+        name: name(1),
+        peer_address: "1".to_owned(),
+    };
+    let own = cluster.nodes[1].incarnation;
+    cluster.queue.push_back(Event::Input(1, Input::Drain));
+    cluster.queue.push_back(Event::Input(1, Input::Invited { request: RequestId(0), claim: claim(own) }));
+    cluster.drain_queue();
+    let status = cluster.nodes[1].replica.status();
+    assert_eq!((status.promise.term, status.phase), (Term(1), Phase::Draining));
+}
+
+#[test]
+fn the_successor_is_of_the_newest_revision_and_of_the_lowest_ordinal() {
+    // What the pods are of, what the newest is, who goes, and who is chosen.
+    for (revisions, newest, asked, chosen) in [
+        (["a", "a", "a"], None, None, 1),
+        (["a", "a", "b"], None, None, 2),
+        (["a", "b", "b"], None, None, 1),
+        (["", "", ""], None, None, 1),
+        (["a", "a", "b"], Some("b"), None, 2),
+        // Taken back in the middle of it: the one that is updated already goes first.
+        (["a", "a", "b"], Some("a"), None, 1),
+        (["a", "a", "a"], Some("b"), None, 1),
+        (["a", "b", "b"], Some("b"), Some(2), 2),
+    ] {
+        let mut cluster = Cluster::new(3);
+        for (node, revision) in revisions.iter().enumerate() {
+            cluster.nodes[node].replica = Replica::new(
+                Config {
+                    revision: (*revision).to_owned(),
+                    ..config(node, cluster.nodes[node].id, cluster.nodes[node].incarnation)
+                },
+                recovered(DurableState::EMPTY, &[]),
+            );
+        }
+        cluster.view.newest_revision = newest.map(str::to_owned);
+        cluster.tell_all();
+        cluster.run_until("the bootstrap", |c| c.nodes[0].replica.status().campaign == Some(Term(0)));
+        cluster.lead(0, 1);
+        cluster.run_until("all are voters", |c| {
+            let status = c.nodes[0].replica.status();
+            status.voters.voters.len() == 3 && status.committed == status.position.seq
+        });
+        // They say by heartbeats that they may lead.
+        cluster.run(300 * MS);
+        cluster.view.hand_over_to = asked.map(name);
+        cluster.tell_all();
+        cluster.queue.push_back(Event::Input(0, Input::Drain));
+        cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
+        let (to, _) = cluster.nodes[0].replica.status().hand_over.unwrap().unwrap();
+        assert_eq!(to, name(chosen), "{revisions:?} {newest:?}");
+    }
+}
+
+#[test]
+fn a_successor_that_begins_to_end_itself_is_given_up_for_another_one_at_once() {
+    let mut cluster = Cluster::started(3);
+    cluster.queue.push_back(Event::Input(0, Input::Drain));
+    cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
+    cluster.queue.push_back(Event::Input(1, Input::Drain));
+    let began = cluster.now;
+    let is_other = |c: &Cluster| matches!(c.nodes[0].replica.status().hand_over, Some(Some((to, _))) if to == name(2));
+    cluster.run_until("the other one", is_other);
+    assert!(cluster.now - began < 500 * MS, "{:?}", cluster.now - began);
+}
+
+#[test]
+fn a_hand_over_that_comes_to_nothing_holds_no_write_up_and_is_begun_again() {
+    let mut cluster = Cluster::started(3);
+    cluster.queue.push_back(Event::Input(0, Input::Drain));
+    let hands_over = |c: &Cluster| c.nodes[0].replica.status().hand_over.is_some();
+    for _ in 0..2 {
+        cluster.run_until("it hands over", hands_over);
+        cluster.write(0, "during");
+        cluster.run_until("undone: the API server does not answer", |c| !hands_over(c));
+        cluster.write(0, "after");
+    }
+    assert!(cluster.rejected.is_empty());
+    assert!(cluster.has(1, "during") && cluster.has(1, "after"));
+}
+
+#[test]
+fn of_the_pods_that_are_not_wanted_the_dead_one_is_removed_first() {
+    let mut cluster = Cluster::started(3);
+    cluster.kill(1);
+    cluster.view.members.truncate(1);
+    cluster.tell_all();
+    cluster.run_until("one voter", |c| c.nodes[0].replica.status().voters.voters.len() == 1);
+    cluster.write(0, "alone");
+    cluster.run_until("committed alone", |c| c.has(0, "alone"));
+}
+
+fn proposal(id: u64, what: &'static str) -> Proposal {
+    Proposal { id: ProposalId(id), command: Bytes::from_static(what.as_bytes()) }
 }

@@ -1,12 +1,12 @@
 //! Which request goes to which handler: the calls of clients first, pages for people last.
 
-use super::{Answer, Context, handlers, nothing_there, pages};
+use super::{Answer, Context, batch, handlers, nothing_there, openapi, pages, reading, watch};
 use crate::api::problem::{Code, Problem};
+use crate::serve;
 use std::future::Future;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
-use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
@@ -15,8 +15,10 @@ pub(super) type Query = Vec<(String, String)>;
 
 pub(super) fn all(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let persons = list(&context).or(create(&context)).unify().boxed();
-    let person = read(&context).or(replace(&context)).unify().or(delete(&context)).unify().boxed();
-    persons.or(person).unify().or(people(&context)).unify().or(rest(&context)).unify().boxed()
+    let many = batched(&context).or(watched(&context)).unify().boxed();
+    let change = replace(&context).or(patched(&context)).unify().or(delete(&context)).unify().boxed();
+    let person = read(&context).or(change).unify().boxed();
+    persons.or(person).unify().or(many).unify().or(people(&context)).unify().or(rest(&context)).unify().boxed()
 }
 
 fn list(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
@@ -24,7 +26,38 @@ fn list(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(get_or_head())
         .and(query())
         .and(with(context))
-        .map(|query: Query, context: Arc<Context>| context.finish(handlers::list(&context, query)))
+        .then(
+            |query: Query, context: Arc<Context>| async move { finish(&context, reading::list(&context, query)).await },
+        )
+        .boxed()
+}
+
+fn batched(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons:batch")
+        .and(warp::post())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .and(with(context))
+        .then(|query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+            finish(&context, async {
+                no_query(&query)?;
+                batch::batch(&context, &headers, body).await
+            })
+            .await
+        })
+        .boxed()
+}
+
+fn watched(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons:watch")
+        .and(warp::get())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(with(context))
+        .map(|query: Query, headers: HeaderMap, context: Arc<Context>| {
+            context.finish(watch::watch(&context, &headers, query))
+        })
         .boxed()
 }
 
@@ -49,9 +82,27 @@ fn read(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
     warp::path!("persons" / String)
         .and(get_or_head())
         .and(query())
+        .and(warp::header::headers_cloned())
         .and(with(context))
-        .map(|id: String, query: Query, context: Arc<Context>| {
-            context.finish(no_query(&query).and_then(|()| handlers::read(&context, &id)))
+        .then(|id: String, query: Query, headers: HeaderMap, context: Arc<Context>| async move {
+            finish(&context, reading::read(&context, &id, &headers, query)).await
+        })
+        .boxed()
+}
+
+fn patched(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    warp::path!("persons" / String)
+        .and(warp::patch())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .and(with(context))
+        .then(|id: String, query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+            finish(&context, async {
+                no_query(&query)?;
+                handlers::patch(&context, &id, &headers, body).await
+            })
+            .await
         })
         .boxed()
 }
@@ -116,6 +167,10 @@ fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(warp::path!("metrics").and(page(pages::metrics)))
         .unify()
+        .or(warp::path!("openapi.json").and(page(openapi::openapi)))
+        .unify()
+        .or(warp::path!("docs").and(page(openapi::docs)))
+        .unify()
         .or(warp::path::end().and(page(pages::index)))
         .unify()
         .boxed()
@@ -123,10 +178,10 @@ fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
 
 /// Everything that no call took: `OPTIONS`, other methods, other paths.
 fn rest(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
-    warp::path::full()
+    serve::path()
         .and(warp::method())
         .and(with(context))
-        .map(|path: FullPath, method, context: Arc<Context>| context.finish(nothing_there(path.as_str(), &method)))
+        .map(|path: String, method, context: Arc<Context>| context.finish(nothing_there(&path, &method)))
         .boxed()
 }
 

@@ -1,83 +1,42 @@
-//! The calls on `/persons`: each checks what it was sent, asks the log or the documents, and says what came of it.
+//! The writes of `/persons`: each checks what it was sent, asks the log, and says what came of it.
 
-use super::filters::Query;
-use super::person::{COLLECTION, Person, Stored, parse_id};
+use super::conditions::{self, etag};
+use super::person::{COLLECTION, Person, PersonPatch, parse_id};
 use super::problem::{Code, Problem};
-use super::{Answer, Context, SEQUENCE, pages};
-use crate::documents::{Action, Collection, Command, Condition, Documents, Outcome, tag_of};
-use crate::handle::{WriteError, Written};
+use super::{Context, SEQUENCE, body, key, pages};
+use crate::documents::{Action, Answer, Command, Condition, Operation, Outcome, Record, Work};
+use crate::handle::WriteError;
 use crate::telemetry::WriteResult;
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, stream};
-use leasehold_replication::Refusal;
-use std::convert::Infallible;
+use bytes::Buf;
+use futures_util::Stream;
+use leasehold_replication::{RECORD_BODY_BYTES_MAX, Refusal};
 use uuid::Uuid;
-use warp::Reply;
-use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use warp::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
 
-/// A list goes out in pieces of about this size, so a large one is never in memory twice.
-const PIECE_BYTES: usize = 64 * 1024;
-/// Records that are looked at for one piece at most, so a rare match does not keep a worker from other requests.
-const PIECE_RECORDS: usize = 2_000;
-
-/// `GET /persons`
-pub(super) fn list(context: &Context, query: Query) -> Answer {
-    context.handle.readable().map_err(not_ready)?;
-    let filter = PersonFilter::parse(query)?;
-    let documents = context.handle.documents();
-    let sequence = documents.applied().seq.0;
-    let mut listing = Listing { documents, filter, after: 0, begun: false, ended: false };
-    let first = listing.next_piece();
-    let mut response = if listing.ended {
-        Response::new(first.into())
-    } else {
-        let first = stream::iter([Ok::<Bytes, Infallible>(first)]);
-        let others = stream::unfold(listing, |mut listing| async move {
-            if listing.ended {
-                return None;
-            }
-            // Between two pieces other requests have their turn.
-            tokio::task::yield_now().await;
-            Some((Ok(listing.next_piece()), listing))
-        });
-        warp::reply::stream(first.chain(others)).into_response()
-    };
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(SEQUENCE, HeaderValue::from(sequence));
-    Ok(response)
-}
-
-/// `GET /persons/{id}`
-pub(super) fn read(context: &Context, id: &str) -> Answer {
-    context.handle.readable().map_err(not_ready)?;
-    let id = id_of_path(id)?;
-    let documents = context.handle.documents();
-    let record = documents.collection(COLLECTION).and_then(|persons| persons.get(id)).ok_or_else(|| unknown_id(id))?;
-    let mut response = record_response(StatusCode::OK, record.as_str().to_owned());
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(documents.applied().seq.0));
-    Ok(response)
-}
+/// Room that an entry needs beside its command.
+const ENTRY_ROOM_BYTES: usize = 1024;
 
 /// `POST /persons`
 pub(super) async fn create<B: Buf>(
     context: &Context,
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
-) -> Answer {
-    if condition(headers)? != Condition::None {
-        return Err(Problem::new(Code::InvalidCondition, "If-Match and If-None-Match belong to PUT and DELETE"));
+    sent: impl Stream<Item = Result<B, warp::Error>>,
+) -> super::Answer {
+    if conditions::of_write(headers)? != Condition::None {
+        return Err(Problem::new(Code::InvalidCondition, "If-Match and If-None-Match belong to PUT, PATCH and DELETE"));
     }
-    let person = Person::parse(&receive(context, headers, body).await?)?;
-    // Made before the write, so that the same write could be sent on under the same id.
+    let name = key::of(headers)?;
+    let person = Person::parse(&body::receive(context, headers, sent, body::JSON).await?)?;
+    // Made before the write, so that the same write could be sent on under the same id. The key is of what was sent: the
+    // same request again gets another id here, and the first one's answer.
     let id = person.id.unwrap_or_else(Uuid::now_v7);
     let record = person.to_json(id);
-    let location = format!("/{COLLECTION}/{id}");
-    let action = Action::Create { record: &record };
-    let written = write(context, &format!("/{COLLECTION}"), id, action, Condition::None).await?;
-    stored(written, id, record, &location)
+    let path = format!("/{COLLECTION}");
+    let request = format!("POST {path}\n{}", person.to_json(person.id.unwrap_or_default()));
+    let operation = Operation { id, action: Action::Create { record: &record }, condition: Condition::None };
+    one(context, &path, operation, key::for_log(&name, &request)).await
 }
 
 /// `PUT /persons/{id}`
@@ -85,54 +44,75 @@ pub(super) async fn replace<B: Buf>(
     context: &Context,
     id: &str,
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
-) -> Answer {
+    sent: impl Stream<Item = Result<B, warp::Error>>,
+) -> super::Answer {
     let id = id_of_path(id)?;
-    let condition = condition(headers)?;
-    let person = Person::parse(&receive(context, headers, body).await?)?;
-    if let Some(other) = person.id.filter(|other| *other != id) {
-        let what = format!("the path names {id}, the body {other}");
-        return Err(Problem::new(Code::IdMismatch, what).with("pointer", "/id"));
-    }
+    let (condition, name) = (conditions::of_write(headers)?, key::of(headers)?);
+    let person = Person::parse(&body::receive(context, headers, sent, body::JSON).await?)?;
+    same_id(id, person.id)?;
     let record = person.to_json(id);
-    let location = format!("/{COLLECTION}/{id}");
-    let written = write(context, &location, id, Action::Put { record: &record }, condition).await?;
-    stored(written, id, record, &location)
+    let path = format!("/{COLLECTION}/{id}");
+    let request = format!("PUT {path}\n{}\n{record}", conditions::word(condition));
+    let operation = Operation { id, action: Action::Put { record: &record }, condition };
+    one(context, &path, operation, key::for_log(&name, &request)).await
+}
+
+/// `PATCH /persons/{id}`
+pub(super) async fn patch<B: Buf>(
+    context: &Context,
+    id: &str,
+    headers: &HeaderMap,
+    sent: impl Stream<Item = Result<B, warp::Error>>,
+) -> super::Answer {
+    let id = id_of_path(id)?;
+    let (condition, name) = (conditions::of_write(headers)?, key::of(headers)?);
+    let patch = PersonPatch::parse(&body::receive(context, headers, sent, body::MERGE_PATCH).await?)?;
+    same_id(id, patch.id)?;
+    let patch = patch.to_json();
+    let path = format!("/{COLLECTION}/{id}");
+    let request = format!("PATCH {path}\n{}\n{patch}", conditions::word(condition));
+    let operation = Operation { id, action: Action::Patch { patch: &patch }, condition };
+    one(context, &path, operation, key::for_log(&name, &request)).await
 }
 
 /// `DELETE /persons/{id}`
-pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> Answer {
+pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> super::Answer {
     let id = id_of_path(id)?;
-    let condition = condition(headers)?;
-    let written = write(context, &format!("/{COLLECTION}/{id}"), id, Action::Delete, condition).await?;
-    let mut response = match written.outcome {
-        Outcome::Deleted => pages::empty(StatusCode::NO_CONTENT),
-        other => declined(other, id).into_response(),
-    };
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(written.position.seq.0));
-    Ok(response)
+    let (condition, name) = (conditions::of_write(headers)?, key::of(headers)?);
+    let path = format!("/{COLLECTION}/{id}");
+    let request = format!("DELETE {path}\n{}", conditions::word(condition));
+    let operation = Operation { id, action: Action::Delete, condition };
+    one(context, &path, operation, key::for_log(&name, &request)).await
 }
 
-/// The answer to a write that was committed and carries a record.
-fn stored(written: Written, id: Uuid, record: String, location: &str) -> Answer {
-    let mut response = match written.outcome {
-        Outcome::Created => {
-            let mut response = record_response(StatusCode::CREATED, record);
+/// One operation through the log, and its answer.
+async fn one(
+    context: &Context,
+    path: &str,
+    operation: Operation<'_>,
+    key: Option<crate::documents::Key<'_>>,
+) -> super::Answer {
+    let command = Command { collection: COLLECTION, key, work: Work::One(operation) };
+    let Answer { seq, outcome, id, record, .. } = write(context, path, &command).await?;
+    let mut response = match (outcome, record) {
+        (Outcome::Created, Some(record)) => {
+            let mut response = record_response(StatusCode::CREATED, &record);
             // A path of ASCII letters, digits and dashes.
-            if let Ok(location) = HeaderValue::from_str(location) {
+            if let Ok(location) = HeaderValue::from_str(&format!("/{COLLECTION}/{id}")) {
                 response.headers_mut().insert(LOCATION, location);
             }
             response
         }
-        Outcome::Same | Outcome::Replaced => record_response(StatusCode::OK, record),
-        other => declined(other, id).into_response(),
+        (Outcome::Same | Outcome::Replaced, Some(record)) => record_response(StatusCode::OK, &record),
+        (Outcome::Deleted, None) => pages::empty(StatusCode::NO_CONTENT),
+        (other, _) => declined(other, id).into_response(),
     };
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(written.position.seq.0));
+    response.headers_mut().insert(SEQUENCE, HeaderValue::from(seq.0));
     Ok(response)
 }
 
 /// What was committed and decided as not to be done.
-fn declined(outcome: Outcome, id: Uuid) -> Problem {
+pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
     match outcome {
         Outcome::Conflict => {
             let what =
@@ -143,8 +123,18 @@ fn declined(outcome: Outcome, id: Uuid) -> Problem {
         Outcome::PreconditionFailed => {
             Problem::new(Code::PreconditionFailed, format!("the record {id} is not as the condition says"))
         }
+        Outcome::KeyReused => Problem::new(
+            Code::KeyReused,
+            "another request was sent under this Idempotency-Key; a key is good for one request. Not done",
+        ),
         // Only commands that were made a few lines above come here; these would be faults of ours.
-        Outcome::Unreadable(_) | Outcome::Created | Outcome::Same | Outcome::Replaced | Outcome::Deleted => {
+        Outcome::Unreadable(_)
+        | Outcome::Created
+        | Outcome::Same
+        | Outcome::Replaced
+        | Outcome::Deleted
+        | Outcome::BatchDone
+        | Outcome::BatchNotDone => {
             tracing::error!(?outcome, %id, "a write came to an outcome that it cannot have");
             Problem::new(Code::Internal, "the write came to an outcome that it cannot have; see the log")
         }
@@ -152,31 +142,26 @@ fn declined(outcome: Outcome, id: Uuid) -> Problem {
 }
 
 /// Through the log, counted.
-async fn write(
-    context: &Context,
-    path: &str,
-    id: Uuid,
-    action: Action<'_>,
-    condition: Condition,
-) -> Result<Written, Problem> {
+pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) -> Result<Answer, Problem> {
     // Without a volume nobody takes requests from the queue.
     if let Some(why) = context.handle.starting() {
         context.metrics.write_ended(WriteResult::refused);
         return Err(not_ready(format!("the replica is starting: {why}")));
     }
-    let command = Command { collection: COLLECTION, id, action, condition }.encode();
+    let command = command.encode();
+    let limit = RECORD_BODY_BYTES_MAX - ENTRY_ROOM_BYTES;
+    if command.len() > limit {
+        let what = format!("it makes an entry of {} bytes, at most {limit} fit; send less at once", command.len());
+        return Err(Problem::new(Code::BodyTooLarge, what).with("limitBytes", limit));
+    }
     let result = context.handle.write(command, context.config.write_timeout).await;
     context.metrics.write_ended(match &result {
-        Ok(Written { outcome, .. }) => match outcome {
-            Outcome::Created | Outcome::Same | Outcome::Replaced | Outcome::Deleted => WriteResult::committed,
-            Outcome::Conflict | Outcome::Missing | Outcome::PreconditionFailed | Outcome::Unreadable(_) => {
-                WriteResult::declined
-            }
-        },
+        Ok(written) if written.answer.outcome.is_done() => WriteResult::committed,
+        Ok(_) => WriteResult::declined,
         Err(WriteError::Unknown) => WriteResult::unknown,
         Err(WriteError::Refused(_) | WriteError::Overwritten | WriteError::Closed) => WriteResult::refused,
     });
-    result.map_err(|error| not_written(context, error, path))
+    result.map(|written| written.answer).map_err(|error| not_written(context, error, path))
 }
 
 fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
@@ -190,9 +175,6 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
         }
         WriteError::Refused(Refusal::TooFewVoters { have, floor }) => {
             (Code::TooFewVoters, format!("{have} of at least {floor} replicas count for majorities; not done"))
-        }
-        WriteError::Refused(Refusal::HandingOver) => {
-            (Code::HandingOver, "the leadership is being handed over; not done".to_owned())
         }
         WriteError::Refused(Refusal::Bootstrapping) => {
             (Code::Bootstrapping, "the Lease does not carry the new cluster's id yet; not done".to_owned())
@@ -209,7 +191,7 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
             let waited_ms = context.config.write_timeout.as_millis();
             let what = format!(
                 "not known to be committed within {waited_ms} ms; it may still be done, or never. \
-                 Sending the same record under the same id again is safe"
+                 Sending the same record under the same id again is safe, and so is anything under the same Idempotency-Key"
             );
             (Code::OutcomeUnknown, what)
         }
@@ -230,20 +212,20 @@ fn not_leader(context: &Context, path: &str) -> Problem {
     let named = serde_json::json!({ "name": leader.name, "address": leader.address, "term": leader.term });
     let problem = Problem::new(Code::NotLeader, what).with("leader", named);
     match leader.address {
-        Some(address) => problem.location(&format!("http://{address}{path}")),
+        Some(address) => problem.location(&format!("{}://{address}{path}", context.config.scheme)),
         None => problem,
     }
 }
 
-fn not_ready(why: String) -> Problem {
+pub(super) fn not_ready(why: String) -> Problem {
     Problem::new(Code::NotReady, why)
 }
 
-fn unknown_id(id: Uuid) -> Problem {
+pub(super) fn unknown_id(id: Uuid) -> Problem {
     Problem::new(Code::UnknownId, format!("there is no record with the id {id}"))
 }
 
-fn id_of_path(text: &str) -> Result<Uuid, Problem> {
+pub(super) fn id_of_path(text: &str) -> Result<Uuid, Problem> {
     parse_id(text).ok_or_else(|| {
         Problem::new(
             Code::InvalidId,
@@ -252,173 +234,23 @@ fn id_of_path(text: &str) -> Result<Uuid, Problem> {
     })
 }
 
-fn record_response(status: StatusCode, record: String) -> Response {
-    let tag = format!("\"{:032x}\"", tag_of(&record));
-    let mut response = Response::new(record.into());
+fn same_id(path: Uuid, body: Option<Uuid>) -> Result<(), Problem> {
+    match body {
+        Some(other) if other != path => {
+            let what = format!("the path names {path}, the body {other}");
+            Err(Problem::new(Code::IdMismatch, what).with("pointer", "/id"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn record_response(status: StatusCode, record: &Record) -> Response {
+    let mut response = Response::new(record.as_str().to_owned().into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(&etag(record.tag())) {
         headers.insert(ETAG, tag);
     }
     response
-}
-
-/// `If-Match: *`, `If-Match: "<tag>"` or `If-None-Match: *`. It is decided where the command is applied.
-pub(super) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
-    let wrong = |what: &str| Err(Problem::new(Code::InvalidCondition, what));
-    let mut given = headers.get_all(IF_MATCH).iter().map(|value| (true, value.as_bytes()));
-    let mut given_none = headers.get_all(IF_NONE_MATCH).iter().map(|value| (false, value.as_bytes()));
-    let Some((is_match, value)) = given.next().or_else(|| given_none.next()) else { return Ok(Condition::None) };
-    if given.chain(given_none).next().is_some() {
-        return wrong("one of If-Match and If-None-Match, with one value");
-    }
-    match (is_match, value.trim_ascii()) {
-        (true, b"*") => Ok(Condition::Exists),
-        (false, b"*") => Ok(Condition::Absent),
-        (false, _) => wrong("If-None-Match takes only *"),
-        (true, tag) => match parse_tag(tag) {
-            Some(tag) => Ok(Condition::Tag(tag)),
-            None => wrong("If-Match takes * or one ETag as this store gives it, with its quotes"),
-        },
-    }
-}
-
-fn parse_tag(quoted: &[u8]) -> Option<u128> {
-    let tag = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let is_ours = tag.len() == 32 && tag.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if is_ours { u128::from_str_radix(std::str::from_utf8(tag).ok()?, 16).ok() } else { None }
-}
-
-/// The whole body, if it is declared as JSON and not too long. Chunked ones are counted as they come.
-async fn receive<B: Buf>(
-    context: &Context,
-    headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
-) -> Result<Bytes, Problem> {
-    let found = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let media = found.as_deref().unwrap_or("").split(';').next().unwrap_or("").trim();
-    if !media.eq_ignore_ascii_case("application/json") {
-        let found = found.as_deref().unwrap_or("none");
-        let what = format!("Content-Type must be application/json, found {found}");
-        return Err(Problem::new(Code::UnsupportedMediaType, what));
-    }
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "a Content-Encoding is not understood; send it plain"));
-    }
-    let limit = context.config.body_limit_bytes;
-    let too_large =
-        || Problem::new(Code::BodyTooLarge, format!("a body has at most {limit} bytes")).with("limitBytes", limit);
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let collect = async {
-        let mut body = std::pin::pin!(body);
-        let mut whole = BytesMut::new();
-        while let Some(piece) = body.next().await {
-            let mut piece = piece.map_err(|error| {
-                Problem::new(Code::BodyIncomplete, format!("the body ended after {} bytes: {error}", whole.len()))
-            })?;
-            while piece.has_remaining() {
-                let chunk = piece.chunk();
-                if whole.len() + chunk.len() > limit {
-                    return Err(too_large());
-                }
-                whole.extend_from_slice(chunk);
-                piece.advance(piece.chunk().len());
-            }
-        }
-        Ok(whole.freeze())
-    };
-    let timeout = context.config.body_timeout;
-    tokio::time::timeout(timeout, collect).await.unwrap_or_else(|_| {
-        let what = format!("the body did not arrive within {} ms", timeout.as_millis());
-        Err(Problem::new(Code::BodyTimeout, what))
-    })
-}
-
-/// What a listed person must be equal to.
-#[derive(Debug, Default)]
-struct PersonFilter {
-    first_name: Option<String>,
-    last_name: Option<String>,
-    id: Option<Uuid>,
-}
-
-impl PersonFilter {
-    fn parse(query: Query) -> Result<PersonFilter, Problem> {
-        let mut filter = PersonFilter::default();
-        for (name, value) in query {
-            let wrong = |what: String| Err(Problem::new(Code::InvalidQuery, what).with("parameter", name.as_str()));
-            let is_twice = match name.as_str() {
-                "firstName" => filter.first_name.replace(value).is_some(),
-                "lastName" => filter.last_name.replace(value).is_some(),
-                "id" => match parse_id(&value) {
-                    Some(id) => filter.id.replace(id).is_some(),
-                    None => return wrong(format!("`id` must be a UUID, not {value:?}")),
-                },
-                _ => {
-                    return wrong(format!(
-                        "the parameter `{name}` is not known; the list can be filtered by firstName, lastName and id"
-                    ));
-                }
-            };
-            if is_twice {
-                return wrong(format!("the parameter `{name}` is given twice"));
-            }
-        }
-        Ok(filter)
-    }
-
-    fn keeps(&self, record: &str) -> bool {
-        if self.first_name.is_none() && self.last_name.is_none() && self.id.is_none() {
-            return true;
-        }
-        // What is stored was checked; a record of another shape matches no filter.
-        let Ok(person) = serde_json::from_str::<Stored<'_>>(record) else { return false };
-        let is_equal = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        is_equal(&self.first_name, &person.first_name)
-            && is_equal(&self.last_name, &person.last_name)
-            && self.id.is_none_or(|id| id == person.id)
-    }
-}
-
-/// A list on its way out, always of the same moment.
-struct Listing {
-    documents: Documents,
-    filter: PersonFilter,
-    /// The creation number of the last record that was looked at.
-    after: u64,
-    /// A record was written, so the next one needs a comma.
-    begun: bool,
-    /// The closing bracket was written.
-    ended: bool,
-}
-
-impl Listing {
-    fn next_piece(&mut self) -> Bytes {
-        let mut piece = BytesMut::with_capacity(1024);
-        if self.after == 0 {
-            piece.extend_from_slice(b"[");
-        }
-        let after = self.after;
-        let persons = self.documents.collection(COLLECTION).into_iter();
-        let records = persons.flat_map(|persons: &Collection| persons.after(after));
-        for (looked_at, (number, record)) in records.enumerate() {
-            if piece.len() >= PIECE_BYTES || looked_at >= PIECE_RECORDS {
-                return piece.freeze();
-            }
-            self.after = number;
-            if self.filter.keeps(record.as_str()) {
-                if std::mem::replace(&mut self.begun, true) {
-                    piece.extend_from_slice(b",");
-                }
-                piece.extend_from_slice(record.as_str().as_bytes());
-            }
-        }
-        piece.extend_from_slice(b"]");
-        self.ended = true;
-        piece.freeze()
-    }
 }

@@ -1,37 +1,53 @@
 //! The HTTP API for clients and people: what is in the replica, and writes by way of the log.
 //!
 //! ```text
-//!   request ──filters──▶ path, method, query, body ──handlers──▶ Handle::write ──▶ log
-//!                                                  ──pages─────▶ Handle::{documents, status, role}
+//!   request ──filters──▶ path, method, query, body ──handlers, batch──▶ Handle::write ──▶ log
+//!                                                  ──reading, watch──▶ Handle::{read_index, applied, documents, history}
+//!                                                  ──pages, openapi──▶ Handle::{documents, status, role}
 //!           ◀─ one place (`finish`) ── answer or Problem: status, headers, Leasehold-Sequence
 //! ```
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `GET /persons` | a JSON array in order of creation; `?firstName=`, `?lastName=`, `?id=` keep what is equal |
+//! | `GET /persons` | a JSON array in order of creation; `?firstName=`, `?lastName=`, `?id=` keep what is equal; `?limit=` and the `next` link page |
 //! | `POST /persons` | 201, `Location` and the record; 200 if the same record is there; 409 if another one has its id |
-//! | `GET /persons/{id}` | 200 with `ETag`; 404 |
+//! | `GET /persons/{id}` | 200 with `ETag`; 404; `If-None-Match`: 304 |
 //! | `PUT /persons/{id}` | 201 if it is new, else 200; `If-Match`, `If-None-Match: *`: 412 |
+//! | `PATCH /persons/{id}` | 200; 404; JSON Merge Patch; `If-Match`: 412 |
 //! | `DELETE /persons/{id}` | 204; 404; `If-Match`: 412 |
+//! | `POST /persons:batch` | up to 1,000 operations, all or none |
+//! | `GET /persons:watch` | server-sent events: each committed change |
 //! | `GET /api/leader` | who leads; `Accept: text/plain`: `true` where this replica does, else `false` |
 //! | `GET /api/status` | all that the replica says of itself |
 //! | `GET /healthz`, `/readyz`, `/metrics`, `/` | alive; may be asked; Prometheus; these calls |
+//! | `GET /openapi.json`, `/docs` | the same for programs and people |
 //!
-//! Reads are local: they see what this replica has applied, which `Leasehold-Sequence` names. `HEAD` goes where `GET`
+//! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied, which `Leasehold-Sequence` names. `HEAD` goes where `GET`
 //! does, `OPTIONS` says what a path takes. Every error is a [`Problem`](problem::Problem) from the list in
 //! [`problem::Code`]. A handler returns a result; warp's rejections only mean "not this route" here.
 
+mod batch;
+mod body;
+mod conditions;
+mod cursor;
 mod filters;
+pub mod forward;
 mod handlers;
+mod key;
+mod openapi;
 mod pages;
 pub mod person;
 pub mod problem;
+mod query;
+mod reading;
+mod watch;
 
 use crate::handle::Handle;
 use crate::telemetry::Metrics;
 use problem::{Code, Problem};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderValue;
 use warp::reply::Response;
@@ -45,7 +61,20 @@ pub struct Config {
     pub write_timeout: Duration,
     /// How long a body may take to arrive. Then: 408.
     pub body_timeout: Duration,
+    /// `http` or `https`: how clients reach the replicas.
+    pub scheme: &'static str,
+    /// Trust between replicas, for the status.
+    pub trust: crate::trust::peers::PeerTrust,
+    /// How long a strong read, or one with `after`, may wait if it does not say. Then: 503.
+    pub read_timeout: Duration,
+    /// Clients that may watch at a time.
+    pub watchers_max: usize,
+    /// A watcher that takes nothing for this long is cut.
+    pub watch_stall_max: Duration,
 }
+
+/// The longest `timeout` that a read may ask for, and the longest that may be configured.
+pub const READ_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 impl Default for Config {
     fn default() -> Config {
@@ -53,6 +82,11 @@ impl Default for Config {
             body_limit_bytes: 1024 * 1024,
             write_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
+            scheme: "http",
+            trust: crate::trust::peers::PeerTrust::default(),
+            read_timeout: Duration::from_secs(5),
+            watchers_max: 256,
+            watch_stall_max: Duration::from_secs(30),
         }
     }
 }
@@ -62,6 +96,8 @@ struct Context {
     handle: Handle,
     config: Config,
     metrics: Metrics,
+    /// One permit for each client that may watch.
+    watchers: Arc<Semaphore>,
 }
 
 /// The answer, or why there is none.
@@ -69,7 +105,8 @@ type Answer = Result<Response, Problem>;
 
 /// All calls, for `warp::service` or `warp::serve`. It answers every request; nothing is left to a rejection.
 pub fn routes(handle: Handle, config: Config, metrics: Metrics) -> BoxedFilter<(Response,)> {
-    filters::all(Arc::new(Context { handle, config, metrics }))
+    let watchers = Arc::new(Semaphore::new(config.watchers_max));
+    filters::all(Arc::new(Context { handle, config, metrics, watchers }))
 }
 
 impl Context {
@@ -87,17 +124,30 @@ impl Context {
 /// The header that says which entry of the log an answer saw or made.
 pub const SEQUENCE: &str = "leasehold-sequence";
 
+/// Every path and the methods that it takes. `{id}` stands for one segment.
+const PATHS: &[(&str, &str)] = &[
+    ("/persons", "GET, HEAD, POST, OPTIONS"),
+    ("/persons/{id}", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+    ("/persons:batch", "POST, OPTIONS"),
+    ("/persons:watch", "GET, OPTIONS"),
+    ("/api/leader", "GET, HEAD, OPTIONS"),
+    ("/api/status", "GET, HEAD, OPTIONS"),
+    ("/healthz", "GET, HEAD, OPTIONS"),
+    ("/readyz", "GET, HEAD, OPTIONS"),
+    ("/metrics", "GET, HEAD, OPTIONS"),
+    ("/openapi.json", "GET, HEAD, OPTIONS"),
+    ("/docs", "GET, HEAD, OPTIONS"),
+    ("/", "GET, HEAD, OPTIONS"),
+];
+
 /// The methods that a path takes; none when there is no such path.
 fn methods_of(path: &str) -> Option<&'static str> {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    match path {
-        "/persons" => Some("GET, HEAD, POST, OPTIONS"),
-        "" | "/api/leader" | "/api/status" | "/healthz" | "/readyz" | "/metrics" => Some("GET, HEAD, OPTIONS"),
-        _ => match path.strip_prefix("/persons/") {
-            Some(id) if !id.is_empty() && !id.contains('/') => Some("GET, HEAD, PUT, DELETE, OPTIONS"),
-            _ => None,
-        },
-    }
+    let path = path.strip_suffix('/').filter(|shorter| !shorter.is_empty()).unwrap_or(path);
+    let is_it = |template: &str| match template.strip_suffix("{id}") {
+        Some(before) => path.strip_prefix(before).is_some_and(|id| !id.is_empty() && !id.contains('/')),
+        None => path == template,
+    };
+    PATHS.iter().find(|(template, _)| is_it(template)).map(|(_, methods)| *methods)
 }
 
 /// What a request gets that no route took.

@@ -40,7 +40,7 @@ pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
 pub(super) fn leader(context: &Context, headers: &HeaderMap) -> Answer {
     let handle = &context.handle;
     let status = handle.status();
-    let is_leader = status.as_ref().is_some_and(|status| status.phase == Phase::Leading);
+    let is_leader = status.as_ref().is_some_and(|status| status.open);
     if wants_text(headers) {
         return Ok(text(StatusCode::OK, if is_leader { "true" } else { "false" }));
     }
@@ -71,6 +71,7 @@ pub(super) fn status(context: &Context) -> Answer {
         "replica": handle.replica().map(|replica| replica.0),
         "applied": position(applied),
         "role": handle.role().as_deref(),
+        "peerTrust": context.config.trust.status(),
         "waitingFor": handle.starting().map(|why| vec![why.to_string()]).unwrap_or_default(),
     });
     if let (Some(status), Value::Object(body)) = (status, &mut body) {
@@ -158,16 +159,21 @@ pub(super) fn index(context: &Context) -> Answer {
         "version": env!("CARGO_PKG_VERSION"),
         "self": context.handle.name(),
         "calls": {
-            "GET /persons": "all persons; filters: firstName, lastName, id",
+            "GET /persons": "all persons; filters: firstName, lastName, id; pages: limit, cursor; consistency, after, timeout",
             "POST /persons": "add a person (at the leader)",
             format!("GET {one}"): "one person",
             format!("PUT {one}"): "add or replace a person (at the leader)",
+            format!("PATCH {one}"): "change a person (at the leader)",
             format!("DELETE {one}"): "remove a person (at the leader)",
+            "POST /persons:batch": "up to 1,000 operations, all or none (at the leader)",
+            "GET /persons:watch": "each committed change, as server-sent events; after",
             "GET /api/leader": "who leads; Accept: text/plain: true or false",
             "GET /api/status": "all that this replica says of itself",
             "GET /healthz": "is the process alive",
             "GET /readyz": "may it be asked",
             "GET /metrics": "for Prometheus",
+            "GET /openapi.json": "these calls for programs",
+            "GET /docs": "and for people",
         },
     })))
 }
@@ -197,7 +203,7 @@ fn wants_text(headers: &HeaderMap) -> bool {
     accepts("text/plain") && !accepts("application/json")
 }
 
-fn page(value: &Value) -> Response {
+pub(super) fn page(value: &Value) -> Response {
     let mut response = Response::new(value.to_string().into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -23,6 +23,8 @@ pub const COLLECTION: &str = "persons";
 /// The longest name, in characters (Unicode scalar values).
 pub const NAME_CHARACTERS_MAX: usize = 256;
 
+const FIELDS: [&str; 3] = ["firstName", "lastName", "id"];
+
 /// A person, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
@@ -62,6 +64,15 @@ pub enum InitialDataError {
     },
 }
 
+/// What is to be different in a person, checked: whatever person it is applied to stays one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonPatch {
+    first_name: Option<String>,
+    last_name: Option<String>,
+    /// As sent. It cannot be changed: it must be the one of the person.
+    pub id: Option<Uuid>,
+}
+
 impl Person {
     /// Reads a body. Every field is checked, none is ignored.
     ///
@@ -69,30 +80,54 @@ impl Person {
     /// A problem that says what and where.
     pub fn parse(body: &[u8]) -> Result<Person, Problem> {
         check_syntax(body)?;
-        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|_| {
-            Problem::new(Code::InvalidRecord, "the body must be one JSON object").with("pointer", "").at(1, 1)
-        })?;
-        let fields = Fields { body, fields };
-        if let Some((name, value)) =
-            fields.fields.iter().find(|(name, _)| !["firstName", "lastName", "id"].contains(&name.as_str()))
-        {
-            let what = format!("`{name}` is not known; the fields are `firstName`, `lastName` and `id`");
-            return Err(fields.problem(name, Some(value), what));
-        }
-        let id = match fields.text("id")? {
-            None => None,
-            Some(text) => Some(parse_id(&text).ok_or_else(|| {
-                let what = format!("`id` must be a UUID such as e956b5d0-fa0c-40e8-9da9-333c214dcaf7, not {text:?}");
-                fields.problem("id", fields.fields.get("id"), what)
-            })?),
-        };
-        Ok(Person { first_name: fields.name("firstName")?, last_name: fields.name("lastName")?, id })
+        Person::parse_part(body, body, String::new())
+    }
+
+    /// Reads the object `part`, which is a part of `body` and stands at `pointer` in it. Its syntax is checked already.
+    pub(super) fn parse_part(body: &[u8], part: &[u8], pointer: String) -> Result<Person, Problem> {
+        let object = Object::of(body, part, Code::InvalidRecord, pointer)?;
+        object.only(&FIELDS)?;
+        let id = object.id("id")?;
+        Ok(Person { first_name: object.needed_name("firstName")?, last_name: object.needed_name("lastName")?, id })
     }
 
     /// The record as it is stored, under this id.
     pub fn to_json(&self, id: Uuid) -> String {
         let stored = Stored { first_name: (&*self.first_name).into(), last_name: (&*self.last_name).into(), id };
         serde_json::to_string(&stored).expect("strings have a JSON form")
+    }
+}
+
+impl PersonPatch {
+    /// Reads a JSON Merge Patch (RFC 7396).
+    ///
+    /// # Errors
+    /// A problem that says what and where: no field of a person can be removed, and none added.
+    pub fn parse(body: &[u8]) -> Result<PersonPatch, Problem> {
+        check_syntax(body)?;
+        PersonPatch::parse_part(body, body, String::new())
+    }
+
+    /// As [`Person::parse_part`].
+    pub(super) fn parse_part(body: &[u8], part: &[u8], pointer: String) -> Result<PersonPatch, Problem> {
+        let object = Object::of(body, part, Code::InvalidRecord, pointer)?;
+        object.only(&FIELDS)?;
+        if let Some((name, _)) = object.fields.iter().find(|(_, value)| value.get() == "null") {
+            return Err(object.problem(name, format!("`{name}` cannot be removed: a person has one")));
+        }
+        let (first_name, last_name) = (object.name("firstName")?, object.name("lastName")?);
+        Ok(PersonPatch { first_name, last_name, id: object.id("id")? })
+    }
+
+    /// The patch in one form. The id is left out: it stays what it is.
+    pub fn to_json(&self) -> String {
+        let mut patch = serde_json::Map::new();
+        for (name, value) in [("firstName", &self.first_name), ("lastName", &self.last_name)] {
+            if let Some(value) = value {
+                patch.insert(name.to_owned(), value.as_str().into());
+            }
+        }
+        serde_json::Value::Object(patch).to_string()
     }
 }
 
@@ -118,53 +153,99 @@ pub fn initial_data(json: &[u8]) -> Result<Vec<Bytes>, InitialDataError> {
         }
         let record = person.to_json(id);
         let action = Action::Create { record: &record };
-        commands.push(Command { collection: COLLECTION, id, action, condition: Condition::None }.encode());
+        commands.push(Command::one(COLLECTION, id, action, Condition::None).encode());
     }
     Ok(commands)
 }
 
-/// The fields of one object, and where they stand in the body.
-struct Fields<'a> {
+/// One object of a body, and where its fields stand in that.
+pub(super) struct Object<'a> {
     body: &'a [u8],
-    fields: BTreeMap<String, &'a RawValue>,
+    /// Of all of the object.
+    part: &'a [u8],
+    code: Code,
+    /// Where the object is in the body.
+    pointer: String,
+    pub(super) fields: BTreeMap<String, &'a RawValue>,
 }
 
-impl Fields<'_> {
+impl<'a> Object<'a> {
+    /// The object `part`, which is a part of `body`.
+    pub(super) fn of(body: &'a [u8], part: &'a [u8], code: Code, pointer: String) -> Result<Object<'a>, Problem> {
+        let object = Object { body, part, code, pointer, fields: BTreeMap::new() };
+        match serde_json::from_slice(part) {
+            Ok(fields) => Ok(Object { fields, ..object }),
+            Err(_) if object.pointer.is_empty() => {
+                Err(Problem::new(code, "the body must be one JSON object").with("pointer", "").at(1, 1))
+            }
+            Err(_) => {
+                let (line, column) = object.place(None);
+                let what = format!("{} must be a JSON object (line {line}, column {column})", object.pointer);
+                Err(Problem::new(code, what).with("pointer", object.pointer.as_str()).at(line, column))
+            }
+        }
+    }
+
+    /// It has no other fields than these.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let Some(name) = self.fields.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+        let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        let known = match quoted.split_last() {
+            Some((last, [])) => format!("the field is {last}"),
+            Some((last, others)) => format!("the fields are {} and {last}", others.join(", ")),
+            None => "there are no fields".to_owned(),
+        };
+        Err(self.problem(name, format!("`{name}` is not known; {known}")))
+    }
+
     /// The string under that name; none when the field is not there.
-    fn text(&self, name: &str) -> Result<Option<String>, Problem> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
         let Some(value) = self.fields.get(name) else { return Ok(None) };
-        serde_json::from_str(value.get()).map(Some).map_err(|_| {
-            self.problem(name, Some(value), format!("`{name}` must be a string, not {}", kind_of(value.get())))
+        serde_json::from_str(value.get())
+            .map(Some)
+            .map_err(|_| self.problem(name, format!("`{name}` must be a string, not {}", kind_of(value.get()))))
+    }
+
+    /// The UUID under that name.
+    pub(super) fn id(&self, name: &str) -> Result<Option<Uuid>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        parse_id(&text).map(Some).ok_or_else(|| {
+            let what = format!("`{name}` must be a UUID such as e956b5d0-fa0c-40e8-9da9-333c214dcaf7, not {text:?}");
+            self.problem(name, what)
         })
     }
 
-    fn name(&self, name: &str) -> Result<String, Problem> {
-        let value = self.fields.get(name);
-        let text = self.text(name)?.ok_or_else(|| self.problem(name, None, format!("`{name}` is missing")))?;
+    fn needed_name(&self, name: &str) -> Result<String, Problem> {
+        self.name(name)?.ok_or_else(|| self.problem(name, format!("`{name}` is missing")))
+    }
+
+    fn name(&self, name: &str) -> Result<Option<String>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
         match text.chars().count() {
-            0 => Err(self.problem(name, value, format!("`{name}` must not be empty"))),
-            count if count > NAME_CHARACTERS_MAX => Err(self.problem(
-                name,
-                value,
-                format!("`{name}` has {count} characters, at most {NAME_CHARACTERS_MAX} are allowed"),
-            )),
-            _ => Ok(text),
+            0 => Err(self.problem(name, format!("`{name}` must not be empty"))),
+            count if count > NAME_CHARACTERS_MAX => Err(self
+                .problem(name, format!("`{name}` has {count} characters, at most {NAME_CHARACTERS_MAX} are allowed"))),
+            _ => Ok(Some(text)),
         }
     }
 
     /// A problem with one field: where its value begins, or where the object does if the field is missing.
-    fn problem(&self, name: &str, value: Option<&&RawValue>, what: String) -> Problem {
-        let offset = match value {
-            Some(value) => value.get().as_ptr().addr().saturating_sub(self.body.as_ptr().addr()),
-            None => self.body.iter().take_while(|byte| byte.is_ascii_whitespace()).count(),
-        };
+    pub(super) fn problem(&self, name: &str, what: String) -> Problem {
+        let (line, column) = self.place(self.fields.get(name).map(|value| value.get().as_bytes()));
+        let pointer = format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1"));
+        Problem::new(self.code, format!("{what} (line {line}, column {column})"))
+            .with("pointer", pointer)
+            .at(line, column)
+    }
+
+    /// Line and column in the body of a part of it, or of the object.
+    fn place(&self, part: Option<&[u8]>) -> (usize, usize) {
+        let part = part.unwrap_or_else(|| self.part.trim_ascii_start());
+        let offset = part.as_ptr().addr().saturating_sub(self.body.as_ptr().addr());
         let before = &self.body[..offset.min(self.body.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        Problem::new(Code::InvalidRecord, format!("{what} (line {line}, column {column})"))
-            .with("pointer", pointer)
-            .at(line, column)
+        (line, column)
     }
 }
 
@@ -180,7 +261,7 @@ fn kind_of(json: &str) -> &'static str {
 }
 
 /// Is it JSON at all, not too deep, and each key once in its object?
-fn check_syntax(body: &[u8]) -> Result<(), Problem> {
+pub(super) fn check_syntax(body: &[u8]) -> Result<(), Problem> {
     let Err(error) = serde_json::from_slice::<Sound>(body) else { return Ok(()) };
     let message = error.to_string();
     // `Sound` itself refuses nothing but a key that stands twice; the depth is serde_json's own limit.

@@ -1,7 +1,8 @@
 //! What clients are told when something is not done: `application/problem+json` (RFC 9457).
 //!
 //! The `type` is `urn:leasehold:<code>`; all codes stand in the one list below, [`Code`]. A code is never reused for
-//! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves it open.
+//! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves it open;
+//! a read is never answered so.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -31,12 +32,37 @@ macro_rules! codes {
                 match self { $(Code::$name => StatusCode::$status,)+ }
             }
 
+            /// The code of the problem that another pod answered with, if that is one.
+            pub fn of_body(body: &[u8]) -> Option<Code> {
+                let problem: Value = serde_json::from_slice(body).ok()?;
+                let word = problem["type"].as_str()?.strip_prefix("urn:leasehold:")?;
+                Code::ALL.iter().copied().find(|code| code.as_str() == word)
+            }
+
             /// The same for every problem of this code.
             pub fn title(self) -> &'static str {
                 match self { $(Code::$name => $title,)+ }
             }
         }
     };
+}
+
+impl Code {
+    /// Told before the body was read to its end.
+    pub(super) fn leaves_the_body(self) -> bool {
+        use Code::*;
+        matches!(
+            self,
+            BodyIncomplete
+                | BodyTimeout
+                | BodyTooLarge
+                | UnsupportedMediaType
+                | UnknownPath
+                | MethodNotAllowed
+                | Unauthorized
+                | Forbidden
+        )
+    }
 }
 
 codes! {
@@ -56,8 +82,16 @@ codes! {
     InvalidQuery = "invalid-query", BAD_REQUEST, "The query cannot be answered";
     /// 400: `If-Match` or `If-None-Match` is not one that this call understands.
     InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition cannot be understood";
+    /// 400: `Idempotency-Key` is not one.
+    InvalidKey = "invalid-idempotency-key", BAD_REQUEST, "The idempotency key cannot be understood";
+    /// 400: a batch is not as it must be; `pointer`, `line` and `column` say where. Nothing of it is done.
+    InvalidBatch = "invalid-batch", BAD_REQUEST, "The batch is not as it must be";
     /// 400: the body ended early or its framing is broken.
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body did not arrive whole";
+    /// 401: no token, or one that is not known; `WWW-Authenticate` says what is expected. Not done.
+    Unauthorized = "unauthorized", UNAUTHORIZED, "A token is needed";
+    /// 403: the token may read, and this call writes. Not done.
+    Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
     /// 404: there is no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
     /// 404: there is no record with that id.
@@ -68,14 +102,20 @@ codes! {
     BodyTimeout = "body-timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     /// 409: a record with that id and other content exists.
     Conflict = "conflict", CONFLICT, "Another record has this id";
+    /// 409: an operation of the batch could not be done (`operation`, `reason`), so nothing of it is.
+    BatchNotDone = "batch-not-done", CONFLICT, "Nothing of the batch is done";
+    /// 410: the changes after that sequence are not all known here any more; `oldest` says from where on they are.
+    HistoryGone = "history-gone", GONE, "The history does not reach back that far";
     /// 412: `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "The condition does not hold";
     /// 413: the body is longer than the limit, which `limitBytes` says.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
-    /// 415: the body is not declared as `application/json`, or is encoded.
-    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
+    /// 415: the body is not declared as `application/json` (a patch: `application/merge-patch+json`), or is encoded.
+    UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
     /// 421: this replica follows; `leader` and `Location` say who leads. Not done.
     NotLeader = "not-leader", MISDIRECTED_REQUEST, "This replica does not lead";
+    /// 422: another request was sent under the same `Idempotency-Key`. Not done.
+    KeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request";
     /// 500: a fault of ours; the log says more.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The store has a fault";
     /// 503: the replica has not opened its volume, or has not caught up since its start.
@@ -88,8 +128,6 @@ codes! {
     NoMajority = "no-majority", SERVICE_UNAVAILABLE, "The leader has no majority";
     /// 503: there are fewer voters than the cluster needs to keep a write. Not done.
     TooFewVoters = "too-few-voters", SERVICE_UNAVAILABLE, "Too few replicas count";
-    /// 503: the leadership is being handed over. Not done.
-    HandingOver = "handing-over", SERVICE_UNAVAILABLE, "The leadership is being handed over";
     /// 503: the new cluster is not confirmed by its Lease yet. Not done.
     Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being made";
     /// 503: too many writes wait. Not done.
@@ -98,6 +136,12 @@ codes! {
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
     /// 503: the leadership was lost, and another entry took the place of this write. Not done.
     Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leadership was lost before the write was committed";
+    /// 503: a strong read was not confirmed in time. Ask again.
+    NotConfirmed = "not-confirmed", SERVICE_UNAVAILABLE, "The read was not confirmed";
+    /// 503: this replica has not applied the entry of `after` in time. Ask again, or another replica.
+    NotApplied = "not-applied", SERVICE_UNAVAILABLE, "This replica is behind";
+    /// 503: too many clients watch this replica.
+    TooManyWatchers = "too-many-watchers", SERVICE_UNAVAILABLE, "Too many clients watch";
     /// 503: the process ends. Not done.
     Stopping = "stopping", SERVICE_UNAVAILABLE, "This replica is ending";
     /// 504: not committed in time; it may still be done. Ask, or send the same again: the same record is stored once.
@@ -163,6 +207,18 @@ impl Problem {
         &self.detail
     }
 
+    /// The body, as a value.
+    pub fn to_value(&self) -> Value {
+        let body = Body {
+            r#type: format!("urn:leasehold:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            more: &self.more,
+        };
+        serde_json::to_value(&body).unwrap_or_default()
+    }
+
     /// The answer.
     pub fn into_response(self) -> Response {
         let body = Body {
@@ -177,6 +233,8 @@ impl Problem {
         *response.status_mut() = self.code.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.headers);
+        // For the layer around the calls (`forward`), which takes elsewhere what was not done here.
+        response.extensions_mut().insert(self.code);
         response
     }
 
@@ -192,6 +250,17 @@ impl Problem {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn a_problem_of_another_pod_is_known_again() {
+        for code in Code::ALL {
+            let body = serde_json::json!({ "type": format!("urn:leasehold:{}", code.as_str()) }).to_string();
+            assert_eq!(Code::of_body(body.as_bytes()), Some(*code));
+        }
+        for other in ["", "[]", r#"{"type": 1}"#, r#"{"type": "about:blank"}"#, r#"{"type": "urn:leasehold:x"}"#] {
+            assert_eq!(Code::of_body(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn every_code_has_a_word_of_its_own_and_an_error_status() {

@@ -2,11 +2,16 @@
 
 mod bad_input;
 mod calls;
+mod documented;
+mod forwarding;
 mod leading;
+mod many;
+mod reads;
+mod watches;
 
 use super::*;
 use crate::documents::Documents;
-use crate::handle::{HandleServer, WriteError, WriteRequest, Written, handle};
+use crate::handle::{HandleServer, ReadReply, WriteError, WriteRequest, Written, handle};
 use bytes::Bytes;
 use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile};
 use leasehold_replication::{
@@ -56,6 +61,10 @@ struct HandleServerParts {
     serving: Serving,
     /// Writes that reached the replica.
     taken: usize,
+    /// What strong reads are answered; none: nothing.
+    confirms: Option<Result<(), Refusal>>,
+    /// Strong reads that reached the replica.
+    asked: usize,
 }
 
 impl Drop for Api {
@@ -88,19 +97,29 @@ impl Api {
         let (handle, mut server) = handle("pod-0", Incarnation(Uuid::from_u128(7)));
         let (_, nobody) = tokio::sync::mpsc::channel(1);
         let mut writes = std::mem::replace(&mut server.writes, nobody);
-        let parts = HandleServerParts { server, documents: Documents::new(), serving: Serving::Applies, taken: 0 };
+        let mut reads = std::mem::replace(&mut server.reads, tokio::sync::mpsc::channel(1).1);
+        let (serving, confirms) = (Serving::Applies, Some(Ok(())));
+        let parts = HandleServerParts { server, documents: Documents::new(), serving, taken: 0, confirms, asked: 0 };
         let parts = Arc::new(Mutex::new(parts));
         let served = parts.clone();
         let task = tokio::spawn(async move {
-            let mut kept = Vec::new();
-            while let Some(request) = writes.recv().await {
-                kept.extend(served.lock().unwrap().serve(request));
+            let (mut kept, mut unanswered) = (Vec::new(), Vec::new());
+            loop {
+                tokio::select! {
+                    Some(request) = writes.recv() => kept.extend(served.lock().unwrap().serve(request)),
+                    Some(reply) = reads.recv() => unanswered.extend(served.lock().unwrap().confirm(reply)),
+                    else => return,
+                }
             }
         });
         let config = Config {
             body_limit_bytes: 2_000,
             write_timeout: Duration::from_millis(200),
             body_timeout: Duration::from_millis(200),
+            read_timeout: Duration::from_millis(200),
+            watchers_max: 2,
+            watch_stall_max: Duration::from_millis(200),
+            ..Config::default()
         };
         let routes = routes(handle.clone(), config, Metrics::new());
         Api { routes, handle, server: parts, task }
@@ -153,9 +172,21 @@ impl Api {
 impl HandleServerParts {
     fn apply(&mut self, command: &[u8]) -> Written {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
-        let outcome = self.documents.apply(position, command);
+        let mut changes = Vec::new();
+        let answer = self.documents.apply(position, command, &mut changes);
+        self.server.note(position, changes);
         self.server.set_documents(&self.documents);
-        Written { position, outcome }
+        self.server.tell();
+        Written { position, answer }
+    }
+
+    /// A read that is not to be answered comes back, to be kept.
+    fn confirm(&mut self, reply: ReadReply) -> Option<ReadReply> {
+        self.asked += 1;
+        match self.confirms {
+            Some(answer) => reply.send(answer).err().and(None),
+            None => Some(reply),
+        }
     }
 
     /// A request that is to hang comes back, to be kept.
@@ -183,6 +214,7 @@ fn status(phase: Phase, leader: &str) -> Status {
         .collect();
     Status {
         phase,
+        open: phase == Phase::Leading || (phase == Phase::Draining && leader == "pod-0"),
         cluster_id: Some(ClusterId(Uuid::from_u128(9))),
         bootstrapping: false,
         foreign_cluster_id: None,
@@ -232,6 +264,7 @@ fn role(leader: &str) -> RoleFile {
         hand_over_to: None,
         off_lease: false,
         paused: false,
+        newest_revision: None,
         lease: LeaseInfo {
             namespace: "database".to_owned(),
             name: "database-cluster".to_owned(),

@@ -1,15 +1,21 @@
 //! What a write looks like in the replicated log.
 //!
 //! ```text
-//!   command   = version 1u8 | kind u8 | condition u8 [tag u128] | name length u8 | collection (UTF-8) | id 16 | record
-//!   kind      = 1 create | 2 put | 3 delete                              little-endian
-//!   condition = 0 none | 1 exists | 2 absent | 3 the record's tag is `tag` | 4 idempotency key (reserved)
-//!   record    = a JSON object in UTF-8 whose `id` is `id`; the rest of the command. None in a delete
+//!   command   = version 1u8 | kind u8 | condition | name length u8 | collection (UTF-8) | rest       little-endian
+//!   kind      = 1 create | 2 put | 3 delete | 4 patch | 5 batch
+//!   condition = 0u8 none | 1u8 exists | 2u8 absent | 3u8, tag u128: the record's tag is `tag`
+//!             | 4u8, key length u8, key (UTF-8), request u128, condition (0 to 3): with an idempotency key
+//!   rest      = id 16 | record                      kinds 1 to 4
+//!             | count u16 | operations              kind 5, whose own condition is 0, or 4 with 0
+//!   operation = kind u8 (1 to 4) | condition (0 to 3) | id 16 | length u32 | record
+//!   record    = a JSON object in UTF-8 whose `id` is `id`; none in a delete; in a patch a JSON Merge Patch
 //! ```
 //!
 //! Decoding is strict, so that every replica reads the same command or refuses the same bytes. A new kind or condition
 //! needs a higher format number in the voters entry before a leader may write it.
 
+use super::keys::KEY_BYTES_MAX;
+use super::merge;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -18,16 +24,49 @@ const VERSION: u8 = 1;
 const KIND_CREATE: u8 = 1;
 const KIND_PUT: u8 = 2;
 const KIND_DELETE: u8 = 3;
+const KIND_PATCH: u8 = 4;
+const KIND_BATCH: u8 = 5;
 const CONDITION_NONE: u8 = 0;
 const CONDITION_EXISTS: u8 = 1;
 const CONDITION_ABSENT: u8 = 2;
 const CONDITION_TAG: u8 = 3;
+const CONDITION_KEY: u8 = 4;
+
+/// The most operations in a batch.
+pub const BATCH_OPERATIONS_MAX: usize = 1_000;
 
 /// A client's write, as it stands in the log. What it does is decided where it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
     /// The collection, such as `persons`. At most 255 bytes.
     pub collection: &'a str,
+    /// Under this key it is done once, and answered the same every time.
+    pub key: Option<Key<'a>>,
+    /// What to do.
+    pub work: Work<'a>,
+}
+
+/// A client's name for one write of his.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// As he sent it: 1 to 255 bytes.
+    pub name: &'a str,
+    /// A hash of what he asked for: another request under the same key is a mistake of his.
+    pub request: u128,
+}
+
+/// One operation, or many of which all are done or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work<'a> {
+    /// One.
+    One(Operation<'a>),
+    /// At most [`BATCH_OPERATIONS_MAX`], done in this order.
+    Batch(Vec<Operation<'a>>),
+}
+
+/// What to do with one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation<'a> {
     /// The record that is meant.
     pub id: Uuid,
     /// What to do with it.
@@ -36,7 +75,7 @@ pub struct Command<'a> {
     pub condition: Condition,
 }
 
-/// What a command does. A `record` is a JSON object that carries the command's id.
+/// What an operation does. A `record` is a JSON object that carries the operation's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Add the record; one with other content under the same id is a conflict.
@@ -51,9 +90,14 @@ pub enum Action<'a> {
     },
     /// Remove the record.
     Delete,
+    /// Change the record that is there. What comes out must have the same id.
+    Patch {
+        /// A JSON object: what is to be different (RFC 7396).
+        patch: &'a str,
+    },
 }
 
-/// What must hold for a command to be done.
+/// What must hold for an operation to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Nothing.
@@ -87,34 +131,56 @@ pub enum CommandError {
 }
 
 impl<'a> Command<'a> {
+    /// One operation without a key.
+    pub fn one(collection: &'a str, id: Uuid, action: Action<'a>, condition: Condition) -> Command<'a> {
+        Command { collection, key: None, work: Work::One(Operation { id, action, condition }) }
+    }
+
     /// The bytes that go into the log.
     ///
     /// # Panics
-    /// When the name of the collection is longer than 255 bytes: names are ours, not a client's.
+    /// When the name of the collection or a key is longer than 255 bytes, or a batch has too many operations: the API
+    /// lets none of that in.
     pub fn encode(&self) -> Bytes {
-        let name_bytes = u8::try_from(self.collection.len()).expect("a collection's name has at most 255 bytes");
-        let (kind, record) = match self.action {
-            Action::Create { record } => (KIND_CREATE, record),
-            Action::Put { record } => (KIND_PUT, record),
-            Action::Delete => (KIND_DELETE, ""),
+        let room = match &self.work {
+            Work::One(operation) => operation.action.record().len(),
+            Work::Batch(operations) => operations.iter().map(|one| 40 + one.action.record().len()).sum(),
         };
-        let mut bytes = BytesMut::with_capacity(4 + 16 + 16 + self.collection.len() + record.len());
-        bytes.put_u8(VERSION);
-        bytes.put_u8(kind);
-        match self.condition {
-            Condition::None => bytes.put_u8(CONDITION_NONE),
-            Condition::Exists => bytes.put_u8(CONDITION_EXISTS),
-            Condition::Absent => bytes.put_u8(CONDITION_ABSENT),
-            Condition::Tag(tag) => {
-                bytes.put_u8(CONDITION_TAG);
-                bytes.put_u128_le(tag);
+        let mut to = BytesMut::with_capacity(64 + self.collection.len() + room);
+        to.put_u8(VERSION);
+        to.put_u8(match &self.work {
+            Work::One(operation) => operation.action.kind(),
+            Work::Batch(_) => KIND_BATCH,
+        });
+        if let Some(key) = self.key {
+            to.put_u8(CONDITION_KEY);
+            put_short(&mut to, key.name);
+            to.put_u128_le(key.request);
+        }
+        match &self.work {
+            Work::One(operation) => operation.condition.encode(&mut to),
+            Work::Batch(_) => Condition::None.encode(&mut to),
+        }
+        put_short(&mut to, self.collection);
+        match &self.work {
+            Work::One(operation) => {
+                to.put_slice(operation.id.as_bytes());
+                to.put_slice(operation.action.record().as_bytes());
+            }
+            Work::Batch(operations) => {
+                assert!(operations.len() <= BATCH_OPERATIONS_MAX, "a batch of {} was let in", operations.len());
+                to.put_u16_le(operations.len() as u16);
+                for operation in operations {
+                    let record = operation.action.record();
+                    to.put_u8(operation.action.kind());
+                    operation.condition.encode(&mut to);
+                    to.put_slice(operation.id.as_bytes());
+                    to.put_u32_le(u32::try_from(record.len()).expect("a record fits into an entry"));
+                    to.put_slice(record.as_bytes());
+                }
             }
         }
-        bytes.put_u8(name_bytes);
-        bytes.put_slice(self.collection.as_bytes());
-        bytes.put_slice(self.id.as_bytes());
-        bytes.put_slice(record.as_bytes());
-        bytes.freeze()
+        to.freeze()
     }
 
     /// Reads what [`Command::encode`] wrote.
@@ -122,36 +188,105 @@ impl<'a> Command<'a> {
     /// # Errors
     /// [`CommandError`] for anything else. The answer depends on the bytes alone, so it is the same on every replica.
     pub fn decode(mut bytes: &'a [u8]) -> Result<Command<'a>, CommandError> {
-        let version = take(&mut bytes, 1)?[0];
+        let from = &mut bytes;
+        let version = take_u8(from)?;
         if version != VERSION {
             return Err(CommandError::Version(version));
         }
-        let kind = take(&mut bytes, 1)?[0];
-        let condition = match take(&mut bytes, 1)?[0] {
-            CONDITION_NONE => Condition::None,
-            CONDITION_EXISTS => Condition::Exists,
-            CONDITION_ABSENT => Condition::Absent,
-            CONDITION_TAG => {
-                let tag = take(&mut bytes, 16)?;
-                Condition::Tag(u128::from_le_bytes(tag.try_into().expect("sixteen bytes were taken")))
-            }
-            other => return Err(CommandError::Condition(other)),
-        };
-        let name_bytes = take(&mut bytes, 1)?[0];
-        let collection = std::str::from_utf8(take(&mut bytes, usize::from(name_bytes))?)
-            .map_err(|_| CommandError::Content("the name of the collection is not UTF-8"))?;
-        if collection.is_empty() {
-            return Err(CommandError::Content("the name of the collection is empty"));
+        let kind = take_u8(from)?;
+        let (mut condition, mut key) = (take_u8(from)?, None);
+        if condition == CONDITION_KEY {
+            let name = take_short(from, "the key is empty or not UTF-8")?;
+            key = Some(Key { name, request: take_u128(from)? });
+            condition = take_u8(from)?;
         }
-        let id = Uuid::from_bytes(take(&mut bytes, 16)?.try_into().expect("sixteen bytes were taken"));
-        let action = match kind {
-            KIND_CREATE => Action::Create { record: record_of(bytes, id)? },
-            KIND_PUT => Action::Put { record: record_of(bytes, id)? },
-            KIND_DELETE if bytes.is_empty() => Action::Delete,
-            KIND_DELETE => return Err(CommandError::Content("a delete that carries a record")),
-            other => return Err(CommandError::Kind(other)),
+        let condition = Condition::decode(condition, from)?;
+        let collection = take_short(from, "the name of the collection is empty or not UTF-8")?;
+        let work = if kind == KIND_BATCH {
+            if condition != Condition::None {
+                return Err(CommandError::Content("a batch with a condition of its own"));
+            }
+            Work::Batch(decode_batch(from)?)
+        } else {
+            let id = take_id(from)?;
+            let record = take(from, from.len())?;
+            Work::One(Operation { id, action: Action::decode(kind, id, record)?, condition })
         };
-        Ok(Command { collection, id, action, condition })
+        Ok(Command { collection, key, work })
+    }
+}
+
+fn decode_batch<'a>(from: &mut &'a [u8]) -> Result<Vec<Operation<'a>>, CommandError> {
+    let count = usize::from(u16::from_le_bytes(take(from, 2)?.try_into().expect("two bytes were taken")));
+    if count > BATCH_OPERATIONS_MAX {
+        return Err(CommandError::Content("a batch of too many operations"));
+    }
+    let mut operations = Vec::with_capacity(count);
+    for _ in 0..count {
+        let kind = take_u8(from)?;
+        let condition = Condition::decode(take_u8(from)?, from)?;
+        let id = take_id(from)?;
+        let length = u32::from_le_bytes(take(from, 4)?.try_into().expect("four bytes were taken"));
+        let record = take(from, usize::try_from(length).map_err(|_| CommandError::Short)?)?;
+        operations.push(Operation { id, action: Action::decode(kind, id, record)?, condition });
+    }
+    if from.is_empty() { Ok(operations) } else { Err(CommandError::Content("bytes after the last operation")) }
+}
+
+impl<'a> Action<'a> {
+    fn kind(&self) -> u8 {
+        match self {
+            Action::Create { .. } => KIND_CREATE,
+            Action::Put { .. } => KIND_PUT,
+            Action::Delete => KIND_DELETE,
+            Action::Patch { .. } => KIND_PATCH,
+        }
+    }
+
+    fn record(&self) -> &'a str {
+        match self {
+            Action::Create { record } | Action::Put { record } => record,
+            Action::Patch { patch } => patch,
+            Action::Delete => "",
+        }
+    }
+
+    fn decode(kind: u8, id: Uuid, record: &'a [u8]) -> Result<Action<'a>, CommandError> {
+        match kind {
+            KIND_CREATE => Ok(Action::Create { record: record_of(record, id)? }),
+            KIND_PUT => Ok(Action::Put { record: record_of(record, id)? }),
+            KIND_DELETE if record.is_empty() => Ok(Action::Delete),
+            KIND_DELETE => Err(CommandError::Content("a delete that carries a record")),
+            KIND_PATCH => match std::str::from_utf8(record) {
+                Ok(patch) if merge::is_object(patch) => Ok(Action::Patch { patch }),
+                _ => Err(CommandError::Content("the patch is no JSON object")),
+            },
+            other => Err(CommandError::Kind(other)),
+        }
+    }
+}
+
+impl Condition {
+    fn encode(self, to: &mut BytesMut) {
+        match self {
+            Condition::None => to.put_u8(CONDITION_NONE),
+            Condition::Exists => to.put_u8(CONDITION_EXISTS),
+            Condition::Absent => to.put_u8(CONDITION_ABSENT),
+            Condition::Tag(tag) => {
+                to.put_u8(CONDITION_TAG);
+                to.put_u128_le(tag);
+            }
+        }
+    }
+
+    fn decode(condition: u8, from: &mut &[u8]) -> Result<Condition, CommandError> {
+        match condition {
+            CONDITION_NONE => Ok(Condition::None),
+            CONDITION_EXISTS => Ok(Condition::Exists),
+            CONDITION_ABSENT => Ok(Condition::Absent),
+            CONDITION_TAG => Ok(Condition::Tag(take_u128(from)?)),
+            other => Err(CommandError::Condition(other)),
+        }
     }
 }
 
@@ -178,6 +313,32 @@ fn record_of(bytes: &[u8], id: Uuid) -> Result<&str, CommandError> {
     }
 }
 
+fn put_short(to: &mut BytesMut, text: &str) {
+    const { assert!(KEY_BYTES_MAX == u8::MAX as usize) };
+    to.put_u8(u8::try_from(text.len()).expect("names and keys have at most 255 bytes"));
+    to.put_slice(text.as_bytes());
+}
+
+fn take_short<'a>(bytes: &mut &'a [u8], wrong: &'static str) -> Result<&'a str, CommandError> {
+    let length = usize::from(take_u8(bytes)?);
+    match std::str::from_utf8(take(bytes, length)?) {
+        Ok(text) if !text.is_empty() => Ok(text),
+        _ => Err(CommandError::Content(wrong)),
+    }
+}
+
+fn take_u8(bytes: &mut &[u8]) -> Result<u8, CommandError> {
+    Ok(take(bytes, 1)?[0])
+}
+
+fn take_u128(bytes: &mut &[u8]) -> Result<u128, CommandError> {
+    Ok(u128::from_le_bytes(take(bytes, 16)?.try_into().expect("sixteen bytes were taken")))
+}
+
+fn take_id(bytes: &mut &[u8]) -> Result<Uuid, CommandError> {
+    Ok(Uuid::from_bytes(take(bytes, 16)?.try_into().expect("sixteen bytes were taken")))
+}
+
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], CommandError> {
     let (taken, rest) = bytes.split_at_checked(count).ok_or(CommandError::Short)?;
     *bytes = rest;
@@ -186,85 +347,4 @@ fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], CommandError
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn id() -> Uuid {
-        "e956b5d0-fa0c-40e8-9da9-333c214dcaf7".parse().unwrap()
-    }
-
-    fn record(id: Uuid) -> String {
-        format!(r#"{{"firstName":"Johanna","lastName":"Köster","id":"{id}"}}"#)
-    }
-
-    #[test]
-    fn the_bytes_of_a_command_are_these_for_ever() {
-        let command =
-            Command { collection: "persons", id: id(), action: Action::Delete, condition: Condition::Tag(0x0102) };
-        let golden = b"\x01\x03\x03\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07persons\xe9\x56\xb5\xd0\xfa\x0c\x40\xe8\x9d\xa9\x33\x3c\x21\x4d\xca\xf7";
-        assert_eq!(command.encode(), &golden[..]);
-        let json = record(id());
-        let put =
-            Command { collection: "p", id: id(), action: Action::Put { record: &json }, condition: Condition::None };
-        assert_eq!(put.encode()[..5], *b"\x01\x02\x00\x01p");
-        assert!(put.encode().ends_with(json.as_bytes()));
-    }
-
-    #[test]
-    fn every_kind_and_condition_comes_back_as_it_went_in() {
-        let json = record(id());
-        for action in [Action::Create { record: &json }, Action::Put { record: &json }, Action::Delete] {
-            for condition in [Condition::None, Condition::Exists, Condition::Absent, Condition::Tag(u128::MAX)] {
-                let command = Command { collection: "persons", id: id(), action, condition };
-                assert_eq!(Command::decode(&command.encode()), Ok(command));
-            }
-        }
-    }
-
-    #[test]
-    fn what_no_version_of_ours_wrote_is_refused_with_its_reason() {
-        let json = record(id());
-        let command = Command {
-            collection: "persons",
-            id: id(),
-            action: Action::Create { record: &json },
-            condition: Condition::None,
-        };
-        let good = command.encode();
-        let spoilt = |at: usize, value: u8| {
-            let mut bytes = good.to_vec();
-            bytes[at] = value;
-            Command::decode(&bytes).map(|_| ()).unwrap_err()
-        };
-        assert_eq!(spoilt(0, 2), CommandError::Version(2));
-        assert_eq!(spoilt(1, 9), CommandError::Kind(9));
-        assert_eq!(spoilt(2, 4), CommandError::Condition(4));
-        assert!(matches!(spoilt(1, KIND_DELETE), CommandError::Content(_)));
-        assert!(matches!(spoilt(12, 0), CommandError::Content(_)), "another id than the record's");
-        assert!(matches!(spoilt(good.len() - 1, b' '), CommandError::Content(_)), "no JSON any more");
-        assert_eq!(Command::decode(&good[..20]), Err(CommandError::Short));
-        assert_eq!(Command::decode(&[]), Err(CommandError::Short));
-        assert_eq!(record_id(&format!(r#"["{}"]"#, id())), None, "an array is no record");
-        assert_eq!(record_id(&format!(r#"{{"id":"{0}","id":"{0}"}}"#, id())), None, "two ids");
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Command::decode(&bytes);
-        }
-
-        #[test]
-        fn spoilt_commands_never_panic_and_what_is_read_encodes_to_the_same(at in 0usize..90, value in any::<u8>()) {
-            let json = record(id());
-            let command = Command { collection: "persons", id: id(), action: Action::Put { record: &json }, condition: Condition::Tag(7) };
-            let mut bytes = command.encode().to_vec();
-            let at = at % bytes.len();
-            bytes[at] = value;
-            if let Ok(read) = Command::decode(&bytes) {
-                prop_assert_eq!(&read.encode()[..], &bytes[..]);
-            }
-        }
-    }
-}
+mod tests;

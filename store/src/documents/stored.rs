@@ -7,15 +7,22 @@
 //!       …
 //!     ]
 //!   },
-//!   "order": {"persons":{"last":7,"runs":[[1,3],[6,2]]}}
+//!   "order": {"persons":{"last":7,"runs":[[1,3],[6,2]]}},
+//!   "keys": [
+//!     {"key":"a1","request":"0…","sequence":9,"outcome":"created","id":"…","record":{…}},    the answers to writes with
+//!     {"key":"a2","request":"0…","sequence":12,"outcome":"batchDone",                         an idempotency key, the
+//!      "operations":[["created","…","<tag>"],["deleted","…",null]]}                           oldest first
+//!   ]
 //! ```
 //!
 //! `last` is the highest creation number ever given; each run is (first number, how many): here the five records have
-//! the numbers 1, 2, 3, 6, 7. `snapshot.rs` writes and reads what stands around these two members.
+//! the numbers 1, 2, 3, 6, 7. `"keys"` is left out where there are none. `snapshot.rs` writes and reads
+//! what stands around these members.
 
 use super::command::record_id;
-use super::{Collection, Documents, Record};
-use leasehold_replication::Position;
+use super::keys::Kept;
+use super::{Answer, Collection, Documents, Key, Operated, Outcome, Record};
+use leasehold_replication::{Position, Seq};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -41,6 +48,40 @@ struct Numbers {
     runs: Vec<(u64, u64)>,
 }
 
+/// One of the value of `"keys"`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StoredKey {
+    key: String,
+    /// A hash, in hexadecimal digits.
+    request: String,
+    sequence: u64,
+    outcome: StoredOutcome,
+    #[serde(default, skip_serializing_if = "Uuid::is_nil")]
+    id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    operations: Vec<(StoredOutcome, Uuid, Option<String>)>,
+}
+
+/// The outcomes that are remembered.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum StoredOutcome {
+    Created,
+    Same,
+    Replaced,
+    Deleted,
+    Conflict,
+    Missing,
+    PreconditionFailed,
+    BatchDone,
+    BatchNotDone,
+    /// Of an operation in a batch.
+    Unreadable,
+}
+
 /// Why `"collections"` and `"order"` do not make documents: the file is damaged.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoredError {
@@ -60,10 +101,18 @@ pub enum StoredError {
         /// How it does not fit.
         why: &'static str,
     },
+    /// A key is not as it was written.
+    #[error("the key {key:?}: {why}")]
+    Key {
+        /// The key.
+        key: String,
+        /// How it does not fit.
+        why: &'static str,
+    },
 }
 
 impl Documents {
-    /// Writes the members `"collections": …,\n"order": …` of a JSON object, without braces around and without a comma
+    /// Writes the members `"collections": …,\n"order": …` (and `"keys"`) of a JSON object, without braces around and without a comma
     /// or line end after them.
     ///
     /// # Errors
@@ -84,7 +133,17 @@ impl Documents {
         }
         out.write_all(if self.collections.is_empty() { b"},\n" } else { b"\n},\n" })?;
         let order = self.collections.iter().map(|(name, collection)| (name.clone(), collection.numbers())).collect();
-        write!(out, "\"order\": {}", serde_json::to_string(&StoredOrder(order))?)
+        write!(out, "\"order\": {}", serde_json::to_string(&StoredOrder(order))?)?;
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        out.write_all(b",\n\"keys\": [")?;
+        let mut before = "\n  ";
+        for (key, kept) in self.keys.iter() {
+            write!(out, "{before}{}", serde_json::to_string(&StoredKey::new(key, kept)?)?)?;
+            before = ",\n  ";
+        }
+        out.write_all(b"\n]")
     }
 
     /// The documents at `applied`, from what [`Documents::write_collections`] wrote.
@@ -95,6 +154,7 @@ impl Documents {
         applied: Position,
         collections: StoredCollections,
         mut order: StoredOrder,
+        keys: Vec<StoredKey>,
     ) -> Result<Documents, StoredError> {
         let mut documents = Documents { applied, ..Documents::default() };
         for (name, records) in collections.0 {
@@ -121,9 +181,91 @@ impl Documents {
                 return Err(StoredError::Twice { collection: name, what: "the collection".to_owned() });
             }
         }
+        let mut newest = Seq(0);
+        for stored in keys {
+            let wrong = |why| StoredError::Key { key: stored.key.clone(), why };
+            let (request, answer) = stored.answer().map_err(wrong)?;
+            if answer.seq <= newest || answer.seq > applied.seq {
+                return Err(wrong("its sequence does not lie between the one before and the snapshot's"));
+            }
+            newest = answer.seq;
+            if documents.keys.get(&stored.key).is_some() {
+                return Err(wrong("it stands there twice"));
+            }
+            documents.keys.keep(Key { name: &stored.key, request }, answer);
+        }
         match order.0.into_keys().next() {
             Some(collection) => Err(StoredError::Order { collection, why: "it stands in the order only" }),
             None => Ok(documents),
+        }
+    }
+}
+
+impl StoredKey {
+    fn new(key: &str, kept: &Kept) -> Result<StoredKey, serde_json::Error> {
+        let answer = &kept.answer;
+        let record = answer.record.as_ref().map(|record| RawValue::from_string(record.as_str().to_owned()));
+        let operation = |one: &Operated| (one.outcome.into(), one.id, one.tag.map(|tag| format!("{tag:032x}")));
+        Ok(StoredKey {
+            key: key.to_owned(),
+            request: format!("{:032x}", kept.request),
+            sequence: answer.seq.0,
+            outcome: answer.outcome.into(),
+            id: answer.id,
+            record: record.transpose()?,
+            operations: answer.operations.iter().map(operation).collect(),
+        })
+    }
+
+    fn answer(&self) -> Result<(u128, Answer), &'static str> {
+        let hash = |digits: &str| u128::from_str_radix(digits, 16).map_err(|_| "a hash in it is no number");
+        let mut operations = Vec::with_capacity(self.operations.len());
+        for (outcome, id, tag) in &self.operations {
+            let tag = tag.as_deref().map(hash).transpose()?;
+            operations.push(Operated { outcome: (*outcome).into(), id: *id, tag });
+        }
+        if self.key.is_empty() || self.key.len() > super::KEY_BYTES_MAX {
+            return Err("it is empty or too long");
+        }
+        let record = self.record.as_ref().map(|raw| Record(raw.get().into()));
+        let (seq, outcome) = (Seq(self.sequence), self.outcome.into());
+        Ok((hash(&self.request)?, Answer { seq, outcome, id: self.id, record, operations }))
+    }
+}
+
+impl From<Outcome> for StoredOutcome {
+    fn from(outcome: Outcome) -> StoredOutcome {
+        match outcome {
+            Outcome::Created => StoredOutcome::Created,
+            Outcome::Same => StoredOutcome::Same,
+            Outcome::Replaced => StoredOutcome::Replaced,
+            Outcome::Deleted => StoredOutcome::Deleted,
+            Outcome::Conflict => StoredOutcome::Conflict,
+            Outcome::Missing => StoredOutcome::Missing,
+            Outcome::PreconditionFailed => StoredOutcome::PreconditionFailed,
+            Outcome::BatchDone => StoredOutcome::BatchDone,
+            Outcome::BatchNotDone => StoredOutcome::BatchNotDone,
+            // The reason is not kept: the API lets no such operation in.
+            Outcome::Unreadable(_) | Outcome::KeyReused => StoredOutcome::Unreadable,
+        }
+    }
+}
+
+impl From<StoredOutcome> for Outcome {
+    fn from(outcome: StoredOutcome) -> Outcome {
+        match outcome {
+            StoredOutcome::Created => Outcome::Created,
+            StoredOutcome::Same => Outcome::Same,
+            StoredOutcome::Replaced => Outcome::Replaced,
+            StoredOutcome::Deleted => Outcome::Deleted,
+            StoredOutcome::Conflict => Outcome::Conflict,
+            StoredOutcome::Missing => Outcome::Missing,
+            StoredOutcome::PreconditionFailed => Outcome::PreconditionFailed,
+            StoredOutcome::BatchDone => Outcome::BatchDone,
+            StoredOutcome::BatchNotDone => Outcome::BatchNotDone,
+            StoredOutcome::Unreadable => {
+                Outcome::Unreadable(super::CommandError::Content("the patch makes no record of the same id"))
+            }
         }
     }
 }

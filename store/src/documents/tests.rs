@@ -8,6 +8,8 @@ use serde::Deserialize;
 struct File {
     collections: StoredCollections,
     order: StoredOrder,
+    #[serde(default)]
+    keys: Vec<StoredKey>,
 }
 
 fn write(documents: &Documents) -> String {
@@ -19,7 +21,7 @@ fn write(documents: &Documents) -> String {
 
 fn read(applied: Position, text: &str) -> Result<Documents, StoredError> {
     let file: File = serde_json::from_str(text).unwrap();
-    Documents::restore(applied, file.collections, file.order)
+    Documents::restore(applied, file.collections, file.order, file.keys)
 }
 
 fn id(number: u8) -> Uuid {
@@ -34,17 +36,32 @@ fn record(number: u8, last_name: &str) -> String {
 #[derive(Default)]
 struct Log {
     documents: Documents,
+    /// Of the last command.
+    changes: Vec<Change>,
 }
 
 impl Log {
     fn run(&mut self, id: Uuid, action: Action<'_>, condition: Condition) -> Outcome {
-        let command = Command { collection: "persons", id, action, condition };
-        self.raw(&command.encode())
+        self.raw(&Command::one("persons", id, action, condition).encode())
     }
 
     fn raw(&mut self, command: &[u8]) -> Outcome {
+        self.answer(command).outcome
+    }
+
+    fn answer(&mut self, command: &[u8]) -> Answer {
         let position = Position::new(1, self.documents.applied().seq.0 + 1);
-        self.documents.apply(position, command)
+        self.changes.clear();
+        self.documents.apply(position, command, &mut self.changes)
+    }
+
+    fn batch(&mut self, key: Option<Key<'_>>, operations: &[Operation<'_>]) -> Answer {
+        self.answer(&Command { collection: "persons", key, work: Work::Batch(operations.to_vec()) }.encode())
+    }
+
+    fn keyed(&mut self, name: &str, request: u128, action: Action<'_>) -> Answer {
+        let work = Work::One(Operation { id: id(1), action, condition: Condition::None });
+        self.answer(&Command { collection: "persons", key: Some(Key { name, request }), work }.encode())
     }
 
     fn create(&mut self, number: u8, name: &str) -> Outcome {
@@ -114,6 +131,109 @@ fn conditions_are_decided_when_the_entry_is_applied() {
     assert_eq!(log.delete(1, Condition::Tag(tag)), Outcome::PreconditionFailed);
     assert_eq!(log.delete(1, Condition::Exists), Outcome::Deleted);
     assert_eq!(log.delete(1, Condition::Exists), Outcome::PreconditionFailed);
+}
+
+#[test]
+fn a_patch_changes_what_it_names_and_nothing_else() {
+    let mut log = Log::default();
+    let patch = Action::Patch { patch: r#"{"lastName":"B"}"# };
+    assert_eq!(log.run(id(1), patch, Condition::None), Outcome::Missing);
+    log.create(1, "A");
+    assert_eq!(log.run(id(1), patch, Condition::Tag(7)), Outcome::PreconditionFailed);
+    assert_eq!(log.run(id(1), patch, Condition::Tag(tag_of(&record(1, "A")))), Outcome::Replaced);
+    assert_eq!(log.list(), [(1, record(1, "B"))]);
+    assert_eq!(log.changes[0].record.as_ref().unwrap().as_str(), record(1, "B"));
+    assert_eq!(log.run(id(1), patch, Condition::None), Outcome::Same);
+    assert!(log.changes.is_empty());
+    let other = format!(r#"{{"id":"{}"}}"#, id(2));
+    for bad in [&*other, r#"{"id":null}"#, r#"{"id":1}"#] {
+        assert!(matches!(log.run(id(1), Action::Patch { patch: bad }, Condition::None), Outcome::Unreadable(_)));
+    }
+    assert_eq!(log.list(), [(1, record(1, "B"))]);
+}
+
+#[test]
+fn a_batch_is_done_whole_or_not_at_all() {
+    let mut log = Log::default();
+    log.create(1, "A");
+    let (two, three, new) = (record(2, "B"), record(3, "C"), record(1, "Z"));
+    let operation = |number, action| Operation { id: id(number), action, condition: Condition::None };
+    let create_two = operation(2, Action::Create { record: &two });
+    let done = log.batch(
+        None,
+        &[create_two, operation(2, Action::Patch { patch: r#"{"lastName":"P"}"# }), operation(1, Action::Delete)],
+    );
+    assert_eq!(done.outcome, Outcome::BatchDone);
+    let outcomes: Vec<Outcome> = done.operations.iter().map(|one| one.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Created, Outcome::Replaced, Outcome::Deleted]);
+    assert_eq!(done.operations[1].tag, Some(tag_of(&record(2, "P"))));
+    assert_eq!(log.list(), [(2, record(2, "P"))]);
+    assert_eq!(log.changes.len(), 3);
+    let not_done = log.batch(
+        None,
+        &[
+            operation(3, Action::Create { record: &three }),
+            operation(2, Action::Delete),
+            operation(9, Action::Delete),
+            operation(1, Action::Put { record: &new }),
+        ],
+    );
+    assert_eq!((not_done.outcome, not_done.operations.len()), (Outcome::BatchNotDone, 3));
+    assert_eq!(not_done.operations[2].outcome, Outcome::Missing);
+    assert!(log.changes.is_empty());
+    assert_eq!(log.list(), [(2, record(2, "P"))]);
+    assert_eq!(log.create(4, "D"), Outcome::Created);
+    assert_eq!(log.list()[1].0, 3, "numbers of a batch that was not done are not used up");
+    assert_eq!(log.batch(None, &[]).outcome, Outcome::BatchDone);
+}
+
+#[test]
+fn a_key_that_comes_again_gets_the_first_answer_and_does_nothing() {
+    let mut log = Log::default();
+    let (first, second) = (record(1, "A"), record(1, "B"));
+    let created = log.keyed("k", 1, Action::Create { record: &first });
+    assert_eq!((created.outcome, created.seq.0), (Outcome::Created, 1));
+    log.put(1, "X", Condition::None);
+    assert_eq!(log.keyed("k", 1, Action::Create { record: &second }), created, "whatever the new attempt carries");
+    assert!(log.changes.is_empty());
+    assert_eq!(log.keyed("k", 2, Action::Create { record: &first }).outcome, Outcome::KeyReused);
+    assert_eq!(log.list(), [(1, record(1, "X"))]);
+    let conflict = log.keyed("l", 1, Action::Create { record: &second });
+    assert_eq!(conflict.outcome, Outcome::Conflict);
+    log.delete(1, Condition::None);
+    assert_eq!(log.keyed("l", 1, Action::Create { record: &second }), conflict, "what was decided stays decided");
+    let before = log.documents.clone();
+    log.documents = read(before.applied(), &write(&before)).unwrap();
+    assert_eq!(log.keyed("k", 1, Action::Delete), created, "a snapshot carries the keys");
+}
+
+#[test]
+fn keys_in_the_snapshot_read_like_this_and_spoilt_ones_are_refused() {
+    let mut log = Log::default();
+    log.keyed("a \"key\"", 10, Action::Create { record: &record(1, "A") });
+    let operation = Operation { id: id(1), action: Action::Delete, condition: Condition::None };
+    log.batch(Some(Key { name: "b", request: 1 }), &[operation]);
+    let text = write(&log.documents);
+    let keys = &text[text.find("\"keys\"").unwrap()..];
+    let one = format!(
+        r#"{{"key":"a \"key\"","request":"0000000000000000000000000000000a","sequence":1,"outcome":"created","id":"{}","record":{}}}"#,
+        id(1),
+        record(1, "A")
+    );
+    let two = format!(
+        r#"{{"key":"b","request":"00000000000000000000000000000001","sequence":2,"outcome":"batchDone","operations":[["deleted","{}",null]]}}"#,
+        id(1)
+    );
+    assert_eq!(keys, format!("\"keys\": [\n  {one},\n  {two}\n]}}"));
+    let applied = log.documents.applied();
+    for (from, to) in [
+        ("\"sequence\":2", "\"sequence\":1"),
+        ("\"sequence\":2", "\"sequence\":3"),
+        ("\"b\"", "\"\""),
+        ("000a\"", "000x\""),
+    ] {
+        assert!(matches!(read(applied, &text.replace(from, to)), Err(StoredError::Key { .. })), "{from} {to}");
+    }
 }
 
 #[test]
@@ -206,7 +326,7 @@ fn a_snapshot_that_nobody_wrote_is_refused() {
 
 /// A step of a random history: what, which id, which content, which condition.
 fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
-    proptest::collection::vec((0u8..4, 0u8..6, 0u8..3, 0u8..4), 0..80)
+    proptest::collection::vec((0u8..7, 0u8..6, 0u8..3, 0u8..4), 0..80)
 }
 
 fn run(log: &mut Log, (what, number, content, condition): (u8, u8, u8, u8)) -> Outcome {
@@ -218,6 +338,16 @@ fn run(log: &mut Log, (what, number, content, condition): (u8, u8, u8, u8)) -> O
         0 => log.create(number, name),
         1 => log.put(number, name, condition),
         2 => log.delete(number, condition),
+        4 => log.run(id(number), Action::Patch { patch: &format!(r#"{{"lastName":"{name}"}}"#) }, condition),
+        5 => log.keyed(name, u128::from(number), Action::Create { record: &record(1, name) }).outcome,
+        6 => {
+            let (one, two) = (record(number, name), record(number + 1, name));
+            let put = Operation { id: id(number), action: Action::Put { record: &one }, condition };
+            let create =
+                Operation { id: id(number + 1), action: Action::Create { record: &two }, condition: Condition::None };
+            log.batch(Some(Key { name: "batch", request: u128::from(number) }).filter(|_| content == 0), &[put, create])
+                .outcome
+        }
         _ => log.raw(&[what, number, content]),
     }
 }
@@ -243,6 +373,7 @@ proptest! {
         let mut log = Log::default();
         let mut plain: Vec<(u8, String)> = Vec::new();
         for (what, number, content, _) in steps {
+            let what = what % 4;
             run(&mut log, (what, number, content, 0));
             let new = record(number, ["A", "B", "C"][usize::from(content)]);
             let found = plain.iter().position(|(id, _)| *id == number);

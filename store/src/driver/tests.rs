@@ -115,6 +115,7 @@ impl Cluster {
                 heartbeat: Duration::from_millis(50),
                 lost_time: Duration::from_millis(500),
                 hand_over_max: Duration::from_secs(2),
+                drain_min: Duration::ZERO,
                 drain_max: Duration::from_secs(10),
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
@@ -130,6 +131,7 @@ impl Cluster {
             handle: server,
             status_file,
             peer_state,
+            unserved: stop.clone(),
             stop: stop.clone(),
         });
         let driver = tokio::spawn(driver.run());
@@ -217,6 +219,7 @@ impl Cluster {
             hand_over_to: None,
             off_lease: false,
             paused: false,
+            newest_revision: None,
             lease,
         }
     }
@@ -260,7 +263,7 @@ impl Cluster {
         let id = Uuid::from_u128(u128::from(n));
         let record = format!("{{\"id\":\"{id}\",\"n\":{n},\"filling\":\"{}\"}}", "x".repeat(500));
         let action = Action::Create { record: &record };
-        let command = Command { collection: "things", id, action, condition: Condition::None }.encode();
+        let command = Command::one("things", id, action, Condition::None).encode();
         self.pod(index).handle.write(command, LONG).await
     }
 
@@ -289,9 +292,9 @@ async fn a_lonely_replica_begins_takes_writes_and_has_them_after_a_restart() {
     let mut cluster = Cluster::start(1).await;
     cluster.settle(1).await;
     for n in 1..=20 {
-        assert_eq!(cluster.write(0, n).await.unwrap().outcome, Outcome::Created);
+        assert_eq!(cluster.write(0, n).await.unwrap().answer.outcome, Outcome::Created);
     }
-    assert_eq!(cluster.write(0, 7).await.unwrap().outcome, Outcome::Same);
+    assert_eq!(cluster.write(0, 7).await.unwrap().answer.outcome, Outcome::Same);
     cluster.kill(0).await;
     cluster.run(0).await;
     cluster.settle(1).await;

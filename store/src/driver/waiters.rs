@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use leasehold_replication::{Position, ProposalId, Refusal, Seq, Term};
 use tokio::sync::oneshot;
 
-use crate::documents::Outcome;
+use crate::documents::Answer;
 use crate::handle::{WriteError, Written};
 
 /// Where an answer goes.
@@ -67,17 +67,18 @@ impl Waiters {
     }
 
     /// This entry was applied; what became of it, if it is a command.
-    pub(super) fn applied(&mut self, position: Position, outcome: Option<Outcome>, answers: &mut Vec<Answered>) {
+    pub(super) fn applied(&mut self, position: Position, mut answer: Option<Answer>, answers: &mut Vec<Answered>) {
         while let Some(first) = self.accepted.first_entry() {
             let (seq, term) = *first.key();
             if seq > position.seq {
                 return;
             }
             let reply = first.remove();
-            let answer = match outcome {
-                Some(outcome) if (seq, term) == (position.seq, position.term) => Ok(Written { position, outcome }),
-                _ if seq == position.seq => Err(WriteError::Overwritten),
-                _ => Err(WriteError::Unknown),
+            let is_it = (seq, term) == (position.seq, position.term);
+            let answer = match answer.take_if(|_| is_it) {
+                Some(answer) => Ok(Written { position, answer }),
+                None if seq == position.seq => Err(WriteError::Overwritten),
+                None => Err(WriteError::Unknown),
             };
             answers.push((reply, answer));
         }
@@ -97,6 +98,11 @@ impl Waiters {
 mod tests {
     use super::*;
 
+    fn made(position: Position) -> Answer {
+        let (id, record, operations) = (uuid::Uuid::nil(), None, Vec::new());
+        Answer { seq: position.seq, outcome: crate::documents::Outcome::Created, id, record, operations }
+    }
+
     fn accepted(waiters: &mut Waiters, position: Position) -> oneshot::Receiver<Result<Written, WriteError>> {
         let (reply, answer) = oneshot::channel();
         let id = waiters.propose(reply);
@@ -106,7 +112,7 @@ mod tests {
 
     fn apply(waiters: &mut Waiters, position: Position) {
         let mut answers = Vec::new();
-        waiters.applied(position, Some(Outcome::Created), &mut answers);
+        waiters.applied(position, Some(made(position)), &mut answers);
         for (reply, answer) in answers {
             let _ = reply.send(answer);
         }
@@ -119,7 +125,7 @@ mod tests {
         let mut second = accepted(&mut waiters, Position::new(2, 6));
         apply(&mut waiters, Position::new(2, 5));
         let position = Position::new(2, 5);
-        assert_eq!(first.try_recv().unwrap(), Ok(Written { position, outcome: Outcome::Created }));
+        assert_eq!(first.try_recv().unwrap(), Ok(Written { position, answer: made(position) }));
         assert!(second.try_recv().is_err());
         apply(&mut waiters, Position::new(3, 6));
         assert_eq!(second.try_recv().unwrap(), Err(WriteError::Overwritten));

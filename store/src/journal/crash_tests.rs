@@ -211,7 +211,7 @@ fn meta(position: Position) -> SnapshotMeta {
 }
 
 fn documents(position: Position) -> Documents {
-    Documents::restore(position, StoredCollections::default(), StoredOrder::default()).unwrap()
+    Documents::restore(position, StoredCollections::default(), StoredOrder::default(), Vec::new()).unwrap()
 }
 
 fn run(seed: u64) -> Run {

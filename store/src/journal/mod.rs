@@ -14,13 +14,14 @@
 
 mod queue;
 mod replay;
-mod segment;
+pub(crate) mod segment;
 mod thread;
 mod writer;
 
 #[cfg(test)]
 mod crash_tests;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod fault_disk;
 #[cfg(test)]
 mod tests;

@@ -110,6 +110,9 @@ pub(super) enum PeerError {
     /// Not a word of this protocol: the reason for the metric, and what it was.
     #[error("{0}: {1}")]
     Hostile(&'static str, String),
+    /// Not one of us, or we are not one of them: the reason for the metric, and what it was.
+    #[error("{1}")]
+    Untrusted(&'static str, String),
     /// Our own snapshot cannot be read.
     #[error("the snapshot cannot be read: {0}")]
     Snapshot(#[source] io::Error),
@@ -133,6 +136,10 @@ impl PeerError {
                     | tungstenite::Error::Capacity(_)
                     | tungstenite::Error::Utf8(_)
                     | tungstenite::Error::AttackAttempt => PeerError::Hostile("websocket", known.to_string()),
+                    // A sealed record that does not fit: see `trust::sealed`.
+                    tungstenite::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
+                        PeerError::Hostile("mac", io.to_string())
+                    }
                     _ => PeerError::Broken(Box::new(error)),
                 };
             }
@@ -411,6 +418,7 @@ where
 pub(super) fn note_end(ended: Result<(), PeerError>, conn: ConnId, remote: &Remote, config: &PeerConfig) {
     match ended {
         Ok(()) | Err(PeerError::Ending) => debug!(?conn, %remote, "closed a peer connection"),
+        Err(PeerError::Untrusted(reason, what)) => config.refused(remote, reason, &what),
         Err(PeerError::Hostile(reason, what)) => config.reject(remote, reason, what),
         Err(error) => debug!(?conn, %remote, %error, "a peer connection ended"),
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use leasehold_replication::{Answer, ConnId, FRAME_BYTES_MAX, Hello};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -12,7 +11,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
 use super::connection::{self, Message, Outbox, PeerError, Word, note_end};
-use super::{PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX};
+use super::{DEMANDS_MORE, PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX};
+use crate::trust::peers::WayError;
+use crate::trust::stream::BoxedStream;
 
 /// Dials, and tells `Answered` and frames, or `Closed` when the connection ends by itself.
 pub(super) async fn dial(
@@ -47,27 +48,35 @@ async fn greet(
     peer_address: &str,
     hello: &Hello,
     config: &PeerConfig,
-) -> Result<(WebSocketStream<TcpStream>, Answer), PeerError> {
-    let mut socket = within(config.lost_time, connect(peer_address)).await?;
+) -> Result<(WebSocketStream<BoxedStream>, Answer), PeerError> {
+    let mut socket = within(config.lost_time, connect(peer_address, config)).await?;
     let text = serde_json::to_string(hello).expect("plain data has a JSON form");
     within(config.lost_time, async { socket.send(Message::text(text)).await.map_err(PeerError::from_socket) }).await?;
     let answer = within(config.hello_max, hear_answer(&mut socket)).await?;
     Ok((socket, answer))
 }
 
-async fn connect(peer_address: &str) -> Result<WebSocketStream<TcpStream>, PeerError> {
-    let broken = |error| PeerError::Broken(Box::new(error));
+async fn connect(peer_address: &str, config: &PeerConfig) -> Result<WebSocketStream<BoxedStream>, PeerError> {
     let request =
         format!("ws://{peer_address}{REPLICATE_PATH}").into_client_request().map_err(PeerError::from_socket)?;
-    let stream = TcpStream::connect(peer_address).await.map_err(broken)?;
-    stream.set_nodelay(true).map_err(broken)?;
+    // The leader is not named here: it takes a hello only with a promise to its own incarnation.
+    let stream = config.trust.connect(peer_address, None).await.map_err(|error| match error {
+        WayError::Broken(error) => PeerError::Broken(Box::new(error)),
+        WayError::Untrusted(reason, what) => PeerError::Untrusted(reason, what),
+    })?;
     let limits =
         WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
     let connected = tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await;
-    Ok(connected.map_err(PeerError::from_socket)?.0)
+    match connected {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(answer)) if answer.status() == http::StatusCode::UNAUTHORIZED => {
+            Err(PeerError::Untrusted("key", DEMANDS_MORE.to_owned()))
+        }
+        Err(error) => Err(PeerError::from_socket(error)),
+    }
 }
 
-async fn hear_answer(socket: &mut WebSocketStream<TcpStream>) -> Result<Answer, PeerError> {
+async fn hear_answer(socket: &mut WebSocketStream<BoxedStream>) -> Result<Answer, PeerError> {
     loop {
         let Some(message) = socket.next().await else { return Err(PeerError::Closed) };
         match message.map_err(PeerError::from_socket)?.read() {

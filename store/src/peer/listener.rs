@@ -18,15 +18,16 @@ use leasehold_replication::{Answer, Claim, ConnId, FRAME_BYTES_MAX, Hello, PeerS
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tracing::debug;
 use warp::filters::BoxedFilter;
-use warp::filters::path::FullPath;
 use warp::reply::Response;
 use warp::ws::{WebSocket, Ws};
 use warp::{Filter, Reply};
 
 use super::connection::{self, Message, PeerError, Word, note_end};
 use super::{PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX};
-use crate::serve::{self, OnMalformed};
+use crate::serve::{self, Door, OnMalformed};
+use crate::trust::peers::WayError;
 
 /// Connections that are not welcome yet. More of them are told to come later.
 const STRANGERS_MAX: usize = 64;
@@ -73,10 +74,31 @@ impl Listener {
         let state = warp::path!("v1" / "state").and(warp::get()).and(me.clone()).map(|me: Listener| me.state());
         let anything_else = warp::ext::optional::<serve::Remote>()
             .and(warp::method())
-            .and(warp::path::full())
+            .and(serve::path())
             .and(me)
-            .map(|remote, method, path: FullPath, me: Listener| me.refuse_request(remote, &method, path.as_str()));
+            .map(|remote, method, path: String, me: Listener| me.refuse_request(remote, &method, &path));
         replicate.or(claim).unify().or(state).unify().or(anything_else).unify().boxed()
+    }
+
+    /// What a connection passes before it is served: see [`crate::trust::peers`].
+    pub fn door(&self) -> Door {
+        let config = self.config.clone();
+        Arc::new(move |stream, remote| {
+            let config = config.clone();
+            Box::pin(async move {
+                match config.trust.accept(stream, config.hello_max).await {
+                    Ok(stream) => Some(stream),
+                    Err(WayError::Untrusted(reason, what)) => {
+                        config.refused(remote, reason, &what);
+                        None
+                    }
+                    Err(WayError::Broken(error)) => {
+                        debug!(%remote, %error, "a peer connection ended before it began");
+                        None
+                    }
+                }
+            })
+        })
     }
 
     /// For [`serve::serve`]: counts and logs what was not even HTTP.

@@ -15,6 +15,8 @@
 //! Order: within a connection nothing overtakes anything, but for heartbeats and their echoes, which may pass the pieces
 //! of a snapshot: a long snapshot must not look like a silent leader.
 //!
+//! Before any of that a connection passes what [`crate::trust`] demands of it.
+//!
 //! A peer's bytes are never trusted: what is no hello, no frame or not of this protocol closes the connection, is counted
 //! (`leasehold_store_peer_rejected_total`) and logged with the address it came from.
 
@@ -39,6 +41,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+
+use crate::trust::peers::PeerTrust;
 
 /// Events that wait for the driver. Beyond them connections wait, and TCP holds their senders back.
 pub const EVENTS_MAX: usize = 128;
@@ -122,6 +126,8 @@ pub struct PeerConfig {
     pub lost_time: Duration,
     /// How long a dialled leader, or one who dialled us, may take for its first word.
     pub hello_max: Duration,
+    /// What a connection must pass first, and is shown by us. Nothing, unless it is set.
+    pub trust: PeerTrust,
     /// Counts what was no word of this protocol, by a reason from a short list.
     pub rejected: Arc<dyn Fn(&'static str) + Send + Sync>,
 }
@@ -129,12 +135,25 @@ pub struct PeerConfig {
 impl PeerConfig {
     /// With the usual time-outs.
     pub fn new(lost_time: Duration, rejected: impl Fn(&'static str) + Send + Sync + 'static) -> PeerConfig {
-        PeerConfig { lost_time, hello_max: (lost_time * 2).max(Duration::from_secs(2)), rejected: Arc::new(rejected) }
+        PeerConfig {
+            lost_time,
+            hello_max: (lost_time * 2).max(Duration::from_secs(2)),
+            trust: PeerTrust::default(),
+            rejected: Arc::new(rejected),
+        }
     }
 
     fn reject(&self, remote: impl std::fmt::Display, reason: &'static str, what: impl std::fmt::Display) {
         (self.rejected)(reason);
         warn!(%remote, reason, %what, "closed a peer connection: not a word of this protocol");
+    }
+}
+
+impl PeerConfig {
+    /// A connection that did not come to be, for want of trust at either end.
+    fn refused(&self, remote: impl std::fmt::Display, reason: &'static str, what: &str) {
+        (self.rejected)(reason);
+        self.trust.note_refused(&remote, reason, what);
     }
 }
 
@@ -299,10 +318,10 @@ impl Peers {
             Some(asking) => asking.task.abort(),
             None => {}
         }
-        let (time_max, asked) = (self.config.lost_time, claim.clone());
+        let (config, asked, to) = (self.config.clone(), claim.clone(), name.clone());
         let task = self.ask(name, async move {
-            let answer = request::invite(&peer_address, &claim, time_max).await;
-            Said::Invite(told(answer, &peer_address))
+            let answer = request::invite(&peer_address, &to, &claim, &config).await;
+            Said::Invite(told(answer, &peer_address, &config))
         });
         self.asking.insert(key, Asking { run: self.runs, claim: Some(asked), task });
     }
@@ -313,9 +332,11 @@ impl Peers {
         if self.asking.contains_key(&key) {
             return;
         }
-        let time_max = self.config.lost_time;
-        let task = self
-            .ask(name, async move { Said::State(told(request::state(&peer_address, time_max).await, &peer_address)) });
+        let (config, to) = (self.config.clone(), name.clone());
+        let task = self.ask(name, async move {
+            let answer = request::state(&peer_address, &to, &config).await;
+            Said::State(told(answer, &peer_address, &config))
+        });
         self.asking.insert(key, Asking { run: self.runs, claim: None, task });
     }
 
@@ -348,9 +369,18 @@ impl Peers {
     }
 }
 
-fn told<T>(answer: Result<T, request::RequestError>, peer_address: &str) -> Option<T> {
-    answer.inspect_err(|error| debug!(peer_address, %error, "a peer gave no answer")).ok()
+fn told<T>(answer: Result<T, request::RequestError>, peer_address: &str, config: &PeerConfig) -> Option<T> {
+    match answer {
+        Ok(answer) => return Some(answer),
+        Err(request::RequestError::Untrusted(reason, what)) => config.refused(peer_address, reason, &what),
+        Err(error) => debug!(peer_address, %error, "a peer gave no answer"),
+    }
+    None
 }
+
+/// What a listener that demands more than we show says in HTTP, which is all that it knows of us.
+const DEMANDS_MORE: &str =
+    "the other end demands a proof of membership (or TLS), and this replica shows none (--peer-key, --peer-tls)";
 
 /// Who is at the other end, for logs.
 #[derive(Clone, Debug)]

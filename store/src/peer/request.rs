@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
+use super::{CLAIM_PATH, DEMANDS_MORE, PeerConfig, STATE_PATH, TEXT_BYTES_MAX};
+use crate::trust::peers::WayError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use leasehold_replication::{Claim, InviteAnswer, PeerState};
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
-
-use super::{CLAIM_PATH, STATE_PATH, TEXT_BYTES_MAX};
 
 /// Why there is no answer. All the same to the state machine: it is not told.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +19,9 @@ pub(super) enum RequestError {
     TimedOut(Duration),
     #[error("not reached: {0}")]
     Unreached(#[from] std::io::Error),
+    /// Not one of us, or we are not one of them: the reason for the metric, and what it was.
+    #[error("{1}")]
+    Untrusted(&'static str, String),
     #[error("spoilt: {0}")]
     Spoilt(#[from] hyper::Error),
     #[error("no address: {0}")]
@@ -32,40 +34,54 @@ pub(super) enum RequestError {
     Malformed(#[from] serde_json::Error),
 }
 
+impl From<WayError> for RequestError {
+    fn from(error: WayError) -> RequestError {
+        match error {
+            WayError::Broken(error) => RequestError::Unreached(error),
+            WayError::Untrusted(reason, what) => RequestError::Untrusted(reason, what),
+        }
+    }
+}
+
 /// `POST /v1/claim`.
 pub(super) async fn invite(
     peer_address: &str,
+    to: &str,
     claim: &Claim,
-    time_max: Duration,
+    config: &PeerConfig,
 ) -> Result<InviteAnswer, RequestError> {
     let body = serde_json::to_vec(claim).expect("plain data has a JSON form");
     let request = hyper::Request::post(CLAIM_PATH)
         .header(http::header::HOST, peer_address)
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))?;
-    exchange(peer_address, request, time_max).await
+    exchange(peer_address, to, request, config).await
 }
 
 /// `GET /v1/state`.
-pub(super) async fn state(peer_address: &str, time_max: Duration) -> Result<PeerState, RequestError> {
+pub(super) async fn state(peer_address: &str, to: &str, config: &PeerConfig) -> Result<PeerState, RequestError> {
     let request =
         hyper::Request::get(STATE_PATH).header(http::header::HOST, peer_address).body(Full::new(Bytes::new()))?;
-    exchange(peer_address, request, time_max).await
+    exchange(peer_address, to, request, config).await
 }
 
 async fn exchange<T: DeserializeOwned>(
     peer_address: &str,
+    to: &str,
     request: hyper::Request<Full<Bytes>>,
-    time_max: Duration,
+    config: &PeerConfig,
 ) -> Result<T, RequestError> {
+    let time_max = config.lost_time;
     let exchanged = tokio::time::timeout(time_max, async {
-        let stream = TcpStream::connect(peer_address).await?;
-        stream.set_nodelay(true)?;
+        let stream = config.trust.connect(peer_address, Some(to)).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Driven here, not in a task of its own: it ends with this request, also when that is given up.
         let mut connection = std::pin::pin!(connection);
         let answered = async {
             let response = sender.send_request(request).await?;
+            if response.status() == http::StatusCode::UNAUTHORIZED {
+                return Err(RequestError::Untrusted("key", DEMANDS_MORE.to_owned()));
+            }
             if response.status() != http::StatusCode::OK {
                 return Err(RequestError::Refused(response.status()));
             }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod trusted;
+
 use super::*;
 use crate::serve::{self, Limits};
 use bytes::Bytes;
@@ -37,12 +39,17 @@ impl Drop for Node {
 
 impl Node {
     async fn start() -> Node {
+        Node::trusting(PeerTrust::default()).await
+    }
+
+    async fn trusting(trust: PeerTrust) -> Node {
         let rejected = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&rejected);
         let mut config = PeerConfig::new(Duration::from_secs(5), move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
         config.hello_max = Duration::from_secs(1);
+        config.trust = trust;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (state, state_receiver) = watch::channel(Some(peer_state()));
         let listener = Listener::new(config.clone(), sender.clone(), state_receiver);
@@ -50,7 +57,9 @@ impl Node {
         let address = socket.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
         let malformed = Some(listener.on_malformed());
-        tokio::spawn(serve::serve(socket, listener.routes(), Limits::default(), malformed, stop.clone()));
+        let gates = serve::Gates { door: Some(listener.door()), guard: None };
+        let (routes, stopped) = (listener.routes(), stop.clone());
+        tokio::spawn(serve::serve_behind(gates, socket, routes, Limits::default(), malformed, stopped));
         Node { peers: Peers::new(config, sender), events, address, rejected, state, stop }
     }
 
@@ -369,11 +378,11 @@ async fn the_state_is_answered_without_the_driver() {
     }
     asked.state.send_replace(None);
     assert!(matches!(
-        request::state(&asked.address, LONG).await,
+        request::state(&asked.address, "store-0", &asked.peers.config).await,
         Err(request::RequestError::Refused(http::StatusCode::SERVICE_UNAVAILABLE))
     ));
     assert!(matches!(
-        request::invite(&asked.address, &claim(1), LONG).await,
+        request::invite(&asked.address, "store-0", &claim(1), &asked.peers.config).await,
         Err(request::RequestError::Refused(http::StatusCode::SERVICE_UNAVAILABLE))
     ));
 }
@@ -424,7 +433,8 @@ async fn a_request_that_no_replica_makes_is_refused_and_counted() {
 async fn a_request_to_somebody_who_never_answers_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let asked = request::state(&address, Duration::from_millis(50)).await;
+    let config = PeerConfig::new(Duration::from_millis(50), |_| {});
+    let asked = request::state(&address, "store-0", &config).await;
     assert!(matches!(asked, Err(request::RequestError::TimedOut(_))), "{asked:?}");
 }
 

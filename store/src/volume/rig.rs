@@ -53,7 +53,7 @@ pub(crate) fn person(number: u128) -> Bytes {
     let id = Uuid::from_u128(number);
     let record = format!(r#"{{"id":"{id}","firstName":"Person","lastName":"{number}"}}"#);
     let action = Action::Create { record: &record };
-    Command { collection: "persons", id, action, condition: Condition::None }.encode()
+    Command::one("persons", id, action, Condition::None).encode()
 }
 
 pub(crate) fn open(folder: &Path) -> Result<Rig, VolumeError> {
@@ -165,7 +165,7 @@ impl Rig {
 fn apply(documents: &mut Documents, entry: &Entry) {
     match &entry.payload {
         Payload::Command(command) => {
-            documents.apply(entry.position, command);
+            documents.apply(entry.position, command, &mut Vec::new());
         }
         Payload::Empty | Payload::Voters(_) => documents.skip(entry.position),
     }

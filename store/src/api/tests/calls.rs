@@ -189,7 +189,7 @@ async fn head_and_options_are_what_one_expects() {
     for (path, methods) in [
         ("/persons", "GET, HEAD, POST, OPTIONS"),
         ("/persons/", "GET, HEAD, POST, OPTIONS"),
-        (JOHANNA_PATH, "GET, HEAD, PUT, DELETE, OPTIONS"),
+        (JOHANNA_PATH, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
         ("/api/leader", "GET, HEAD, OPTIONS"),
         ("/", "GET, HEAD, OPTIONS"),
     ] {

@@ -112,7 +112,6 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
         (WriteError::Refused(Refusal::Recovering), Code::Recovering),
         (WriteError::Refused(Refusal::NoMajority), Code::NoMajority),
         (WriteError::Refused(Refusal::TooFewVoters { have: 1, floor: 2 }), Code::TooFewVoters),
-        (WriteError::Refused(Refusal::HandingOver), Code::HandingOver),
         (WriteError::Refused(Refusal::Bootstrapping), Code::Bootstrapping),
         (WriteError::Refused(Refusal::Overloaded), Code::Overloaded),
         (WriteError::Refused(Refusal::Failed), Code::Failed),
@@ -129,7 +128,7 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
     }
     let scrape = api.get("/metrics").await;
     let text = String::from_utf8(scrape.body().to_vec()).unwrap();
-    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 27"), "{text}");
+    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 24"), "{text}");
     assert!(text.contains("leasehold_store_writes_total{result=\"unknown\"} 3"), "{text}");
 }
 

@@ -1,0 +1,163 @@
+# shellcheck shell=bash
+# Trust: a pod that does not belong to the cluster, keys and certificates that change, TLS and tokens for clients. No
+# NetworkPolicy helps here (the cluster of our own does not enforce any): what refuses is the store.
+
+key_secret=$RELEASE-peer-key
+status_of() { ask "$1" /api/status; }
+keys_of() { status_of "$1" | grep -oE '"keys":\[[^]]*\]' | grep -oE '[0-9a-f]{16}' | wc -l; }
+all_know() { # all_know COUNT: every pod has read its Secret and knows so many keys
+  local i
+  for i in $(seq 0 $(($(members) - 1))); do [ "$(keys_of "$(pod "$i")")" = "$1" ] || return 1; done
+}
+key_file() { k get secret "$key_secret" -o jsonpath="{.data.$1}"; }
+upgrade() { # upgrade ARGS...: and every pod is of the new revision
+  helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" "$@" --wait --timeout 300s >"$results/upgrade.txt" 2>&1 ||
+    { cat "$results/upgrade.txt"; return 1; }
+}
+
+# outsider_start: a pod of the same namespace and image, without the key. It shows what it hears on its log.
+outsider_start() {
+  k delete pod outsider --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
+  k apply -f - >/dev/null <<Y
+apiVersion: v1
+kind: Pod
+metadata: {name: outsider, labels: {app: outsider}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  securityContext: {runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
+  containers:
+    - name: outsider
+      image: $registry/leasehold/store:$version
+      command: [bash, -c, "exec {never}<> <(:); read -r -u \$never"]
+      securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+Y
+  wait_for "the outsider to be started" 120 is_ready outsider
+}
+outsider_says() { # outsider_says POD PATH ARGS...: the status of the answer
+  local host=$1 path=$2
+  shift 2
+  k exec outsider -- curl -s -o /dev/null -w '%{http_code}' --max-time 5 "$@" "http://$host.$RELEASE-service:8090$path"
+}
+
+an_outsider_pod_cannot_read_write_vote_or_invite() {
+  local i before who claim code rejected
+  before=$(term) who=$(holder)
+  outsider_start
+  claim="{\"clusterId\": \"$(status_of "$who" | grep -oE '"clusterId":"[^"]*"' | head -n 1 | cut -d'"' -f4)\", \"term\": $((before + 100)),
+    \"incarnation\": \"11111111-1111-4111-8111-111111111111\", \"name\": \"outsider\", \"peerAddress\": \"outsider:8090\"}"
+  for i in 0 1 2; do
+    code=$(outsider_says "$(pod "$i")" /v1/state)
+    [ "$code" = 401 ] || { say "GET /v1/state of $(pod "$i"): $code"; return 1; }
+    code=$(outsider_says "$(pod "$i")" /v1/claim -H 'Content-Type: application/json' -d "$claim")
+    [ "$code" = 401 ] || { say "POST /v1/claim of $(pod "$i"): $code"; return 1; }
+    code=$(outsider_says "$(pod "$i")" /v1/replicate -H 'Connection: upgrade' -H 'Upgrade: websocket' \
+      -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==')
+    [ "$code" = 401 ] || { say "GET /v1/replicate of $(pod "$i"): $code"; return 1; }
+    rejected=$(ask "$(pod "$i")" /metrics | sed -n 's/^leasehold_store_peer_rejected_total{reason="key"} //p')
+    [ "${rejected:-0}" -ge 3 ] || { say "$(pod "$i") counted ${rejected:-none} of three"; return 1; }
+    status_of "$(pod "$i")" | grep -q '"reason":"key"' || { say "$(pod "$i") does not say so in its status"; return 1; }
+  done
+  [ "$(term) $(holder)" = "$before $who" ] || { say "the leadership moved: $before $who, now $(term) $(holder)"; return 1; }
+  k delete pod outsider --force --grace-period=0 >/dev/null 2>&1
+  verify
+}
+
+# As docs/kubernetes.md says.
+the_key_is_changed_while_clients_write() {
+  local old new
+  old=$(key_file current)
+  new=$(head -c 48 /dev/urandom | base64 -w0 | base64 -w0)
+  writer_start
+  k patch secret "$key_secret" -p "{\"data\": {\"next\": \"$new\"}}" >/dev/null
+  timed "every pod knows both keys" wait_for "both keys" 240 all_know 2
+  k patch secret "$key_secret" -p "{\"data\": {\"current\": \"$new\", \"next\": null}}" >/dev/null
+  timed "every pod knows the new key alone" wait_for "the new key" 240 all_know 1
+  # Connections made with the old key live on; a restart ends them.
+  k rollout restart statefulset "$cluster_name" >/dev/null
+  settle 240
+  writer_goes_on
+  writer_stop
+  [ "$(key_file current)" = "$new" ] && [ "$new" != "$old" ]
+  verify
+}
+
+an_upgrade_keeps_the_key() {
+  local before
+  before=$(key_file current)
+  upgrade --set podAnnotations.trust=1
+  settle
+  [ -n "$before" ] && [ "$(key_file current)" = "$before" ] || { say "the key changed"; return 1; }
+  verify
+}
+
+# certificates: one authority, one certificate for the pods, one for the Services
+certificates() {
+  local dir=$results/certificates host=$RELEASE-service.$NAMESPACE.svc.cluster.local name names
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=e2e -keyout "$dir/ca.key" -out "$dir/ca.crt" 2>/dev/null
+  for name in peer api; do
+    names="DNS:$host,DNS:*.$host"
+    [ $name = peer ] || names="$names,DNS:$RELEASE-leader,DNS:$RELEASE-read,DNS:$RELEASE-leader.$NAMESPACE.svc.cluster.local,DNS:localhost"
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$name -keyout "$dir/$name.key" -out "$dir/$name.csr" 2>/dev/null
+    openssl x509 -req -in "$dir/$name.csr" -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -days 2 \
+      -extfile <(echo "subjectAltName=$names") -out "$dir/$name.crt" 2>/dev/null
+    k delete secret "e2e-$name" --ignore-not-found >/dev/null
+    k create secret generic "e2e-$name" --from-file=tls.crt="$dir/$name.crt" --from-file=tls.key="$dir/$name.key" \
+      --from-file=ca.crt="$dir/ca.crt" >/dev/null
+  done
+}
+
+tls_between_the_pods_comes_and_goes_while_clients_write() {
+  local tls=(--set peerTls.existingSecret=e2e-peer)
+  certificates
+  writer_start
+  timed "TLS offered" upgrade "${tls[@]}" --set peerTrust=optional
+  settle
+  timed "TLS demanded" upgrade "${tls[@]}"
+  settle
+  status_of "$(pod 0)" | grep -qE '"certificates":\["[0-9a-f]{16}"' || { say "no certificate is in use"; return 1; }
+  timed "TLS no more demanded" upgrade "${tls[@]}" --set peerTrust=optional
+  settle
+  timed "TLS gone" upgrade
+  settle
+  writer_goes_on
+  writer_stop
+  verify
+}
+
+code_of() { in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert /etc/leasehold-trust/api-tls/ca.crt "$@"; }
+clients_need_tls_and_a_token_where_that_is_asked_for() {
+  local token reader code expected url=https://localhost:8089
+  certificates
+  # --wait is the test that the kubelet's probes go on: the pods become ready.
+  timed "upgraded" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true
+  wait_for "the rollout" 240 k rollout status statefulset "$cluster_name" --timeout=5s
+  token=$(k get secret "$RELEASE-api-tokens" -o jsonpath='{.data.write}' | base64 -d)
+  reader=$(k get secret "$RELEASE-api-tokens" -o jsonpath='{.data.read}' | base64 -d)
+  for expected in "401 $url/persons" "200 $url/healthz" "200 $url/readyz" "401 $url/metrics" \
+    "200 $url/persons -H Authorization:\ Bearer\ $reader" "403 $url/persons -X POST -H Authorization:\ Bearer\ $reader" \
+    "200 $url/metrics -H Authorization:\ Bearer\ $token"; do
+    eval "set -- $expected"
+    code=$1
+    shift
+    [ "$(code_of "$@")" = "$code" ] || { say "not $code but $(code_of "$@"): ${*:1:1}"; return 1; }
+  done
+  [ "$(in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://localhost:8089/healthz)" = 000 ] ||
+    { say "plain HTTP is answered"; return 1; }
+  timed "helm test" quietly helm-test-tls helm test "$RELEASE" -n "$NAMESPACE" --timeout 60s --logs
+  # The sidecars need neither: `status` shows every pod.
+  [ "$(k exec "$(pod 0)" -c sidecar -- sidecar status | grep -c "^$cluster_name-")" -ge "$(members)" ]
+  timed "back" upgrade
+  settle
+  verify
+}
+
+scenario an_outsider_pod_cannot_read_write_vote_or_invite
+scenario the_key_is_changed_while_clients_write
+scenario an_upgrade_keeps_the_key
+scenario tls_between_the_pods_comes_and_goes_while_clients_write
+scenario clients_need_tls_and_a_token_where_that_is_asked_for

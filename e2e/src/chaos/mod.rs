@@ -1,0 +1,399 @@
+//! `e2e chaos`: everything is broken that can be, while clients read and write; and in the end nothing may be wrong.
+//!
+//! ```text
+//!   seed ──▶ plan ──rounds of faults──▶ stage: processes | kubernetes
+//!                                          ▲
+//!              clients (one per pod, and some that follow the leader) ──▶ Recorder ──▶ Verdict
+//!                                                                   └──▶ time line: gaps, and their causes
+//! ```
+//!
+//! Two things are judged: what clients were told (`crate::history`), and that writes go on within a generous time after
+//! everything was healed. Never how fast anything was. The faults are decided by the seed alone; when exactly they meet a
+//! request is not, so the same seed finds a rare fault often, but not always.
+
+mod clients;
+mod convergence;
+mod fault;
+mod kubernetes;
+mod plan;
+mod processes;
+mod random;
+mod scene;
+mod stage;
+mod summary;
+mod timeline;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    cluster::{enter_own_network, is_in_own_network},
+    history::{Recorded, Recorder},
+};
+use clients::Clients;
+use convergence::Persons;
+use kubernetes::Kubernetes;
+use plan::{Plan, Round};
+use processes::Processes;
+use scene::Scene;
+use stage::{PODS, PODS_MAX, Stage};
+use timeline::TimeLine;
+
+/// What it is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Chaos {
+    /// How long faults go on
+    #[arg(long, value_name = "N", default_value_t = 3.0)]
+    pub minutes: f64,
+    /// Decides which faults come in which order (default: another one each time; it is printed)
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// On the Kubernetes cluster that KUBECONFIG names, and the release that is there, instead of processes
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// With --kubernetes: where the release is
+    #[arg(long, value_name = "NAME", default_value = "database")]
+    pub namespace: String,
+    /// With --kubernetes: the script of e2e/cluster, so that nodes and networks can be broken, too
+    #[arg(long, value_name = "FILE", env = "CLUSTER")]
+    pub cluster: Option<PathBuf>,
+    /// So many clients follow the leader, beside the one of each pod
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub clients: u16,
+    /// Ask for reads with consistency=strong
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub strong_reads: When,
+    /// Keep history, time line and logs in this folder (after a violation they are kept in any case)
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Break nothing, but judge a history that was kept
+    #[arg(long, value_name = "FILE")]
+    pub check: Option<PathBuf>,
+    /// Use the machine's loopback: no cuts between pods
+    #[arg(long)]
+    pub no_network: bool,
+}
+
+/// When something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// If the store can.
+    Auto,
+    /// In any case.
+    On,
+    /// Never.
+    Off,
+}
+
+/// After everything is healed: within this time writes are acknowledged again, and the cluster is whole again. Generous:
+/// a slow machine is no violation.
+const RECOVERY: Duration = Duration::from_secs(180);
+/// How often is said how it goes.
+const SUMMED_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// To be called before anything else, threads above all: goes into a network of our own, if that is wanted and can be.
+pub fn prepare(args: &Chaos) {
+    if !args.kubernetes && args.check.is_none() && !args.no_network && !is_in_own_network() {
+        eprintln!("e2e chaos: {:#}", enter_own_network());
+    }
+}
+
+/// Runs it. The code is 1 after a violation, 130 after Ctrl-C.
+///
+/// # Errors
+/// It could not be begun, or not be gone on with.
+pub async fn run(args: Chaos) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &args.check {
+        let verdict = Recorded::load(path)?.verdict();
+        println!("{verdict}");
+        return Ok(if verdict.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    // Two of them a moment apart differ.
+    let seed = args.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000);
+    let folder = args
+        .keep
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("leasehold-chaos-{seed}-{}", std::process::id())));
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let line = TimeLine::new(&folder.join("timeline.txt"))?;
+    line.print(&format!("e2e chaos: seed {seed}, {} minutes", args.minutes));
+    let scene = Scene::new(line, seed);
+    let show = Show { args, seed, folder, scene: scene.clone() };
+    if show.args.kubernetes {
+        let place = Kubernetes::find(&show.args, |text| scene.line.print(text)).await?;
+        show.run(place).await
+    } else {
+        let place = Processes::start(PODS, |text| scene.line.print(text))?;
+        show.run(place).await
+    }
+}
+
+struct Show {
+    args: Chaos,
+    seed: u64,
+    folder: PathBuf,
+    scene: Arc<Scene>,
+}
+
+/// Why it ended.
+enum Ended {
+    TimeIsUp,
+    Interrupted,
+    /// Nothing is broken any more, and still it does not work.
+    NoRecovery,
+}
+
+impl Show {
+    async fn run(&self, place: impl Stage) -> anyhow::Result<ExitCode> {
+        // Before the first client, so that no signal finds us without a handler.
+        let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
+            .into_iter()
+            .map(signal)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut signalled = std::pin::pin!(async {
+            futures_util::future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
+        });
+        let scene = &self.scene;
+        let refresh = async {
+            loop {
+                scene.set_roster(place.roster().await);
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        };
+        let mut rounds = 0;
+        let mut clients = None;
+        let mut before = Persons::new();
+        let whole = async {
+            until("the cluster is whole", async || place.is_whole().await).await?;
+            // Each pod's store is known then.
+            until("the stores are known", async || convergence::first_look(scene).await.map(|_| ())).await?;
+            before = convergence::first_look(scene).await?;
+            self.ask_for_strong_reads().await;
+            clients = Some(Clients::start(scene, self.seed, PODS_MAX, self.args.clients));
+            self.break_everything(&place, &mut rounds).await
+        };
+        let ended = tokio::select! {
+            ended = whole => ended,
+            () = &mut signalled => Ok(Ended::Interrupted),
+            _ = refresh => Ok(Ended::Interrupted),
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                place.end();
+                return Err(error);
+            }
+        };
+        scene.line.stop_measuring();
+        if let Some(clients) = clients {
+            clients.stop().await?;
+        }
+        if matches!(ended, Ended::TimeIsUp) {
+            self.look_for_the_last_time(&place, &before).await;
+        }
+        for misdeed in place.misdeeds().await {
+            scene.recorder.violation(misdeed);
+        }
+        self.judge(place, ended, rounds).await
+    }
+
+    /// Does the store know `consistency=strong`?
+    async fn ask_for_strong_reads(&self) {
+        let path = format!("/persons/{}?consistency=strong", uuid::Uuid::new_v4());
+        let mut knows = self.args.strong_reads == When::On;
+        if let (When::Auto, Some((_, address))) = (self.args.strong_reads, self.scene.stores().first()) {
+            let answer = self.scene.http.send(http::Method::GET, *address, &path, None, Duration::from_secs(10)).await;
+            // A store that does not know it says 400.
+            knows = answer.is_ok_and(|answer| answer.status == 404);
+        }
+        self.scene.strong_reads.store(knows, Ordering::Relaxed);
+        self.scene.line.print(if knows {
+            "clients: writes, compare-and-swap, strong reads, local reads"
+        } else {
+            "clients: writes, compare-and-swap, local reads; strong reads are LEFT OUT"
+        });
+    }
+
+    /// Round after round, until the time is up.
+    async fn break_everything(&self, place: &impl Stage, rounds: &mut u32) -> anyhow::Result<Ended> {
+        let line = &self.scene.line;
+        if !self.writes_go_on().await {
+            return Ok(Ended::NoRecovery);
+        }
+        let over = Instant::now() + Duration::from_secs_f64(self.args.minutes * 60.0);
+        let mut plan = Plan::new(self.seed, &place.kinds(), if self.args.kubernetes { 4 } else { 1 });
+        let tick = async {
+            loop {
+                tokio::time::sleep(SUMMED_UP_EVERY).await;
+                line.sum_up();
+            }
+        };
+        let all = async {
+            while Instant::now() < over {
+                let round = plan.next();
+                *rounds = round.number;
+                self.carry_out(place, &round).await?;
+                if !self.writes_go_on().await {
+                    return Ok(Ended::NoRecovery);
+                }
+                if (round.settles || Instant::now() >= over) && !self.is_whole_again(place).await {
+                    return Ok(Ended::NoRecovery);
+                }
+                tokio::time::sleep(round.rest).await;
+            }
+            let fine = self.writes_go_on().await && self.is_whole_again(place).await;
+            Ok(if fine { Ended::TimeIsUp } else { Ended::NoRecovery })
+        };
+        tokio::select! {
+            ended = all => ended,
+            _ = tick => Ok(Ended::TimeIsUp),
+        }
+    }
+
+    /// One round: break, wait, heal.
+    async fn carry_out(&self, place: &impl Stage, round: &Round) -> anyhow::Result<()> {
+        let line = &self.scene.line;
+        let leader = line.leader();
+        let mut procedure = None;
+        line.say(&format!("round {}, for {:.1?}", round.number, round.lasts));
+        for fault in &round.faults {
+            let words = fault.words(leader, PODS);
+            if fault.is_procedure() {
+                line.say(&format!("       begins: {words}"));
+                line.breaks(&words);
+                procedure = Some((fault, words));
+                continue;
+            }
+            match place.begin(fault, &self.scene).await {
+                Ok(()) => {
+                    line.say(&format!("       broken: {words}"));
+                    line.breaks(&words);
+                }
+                Err(error) => line.say(&format!("       left out: {words}: {error:#}")),
+            }
+        }
+        let healing = async {
+            tokio::time::sleep(round.lasts).await;
+            place.heal().await
+        };
+        let carrying_out = async {
+            if let Some((fault, words)) = &procedure
+                && let Err(error) = place.carry_out(fault, &self.scene).await
+            {
+                line.say(&format!("       given up: {words}: {error:#}"));
+            }
+        };
+        let (healed, ()) = tokio::join!(healing, carrying_out);
+        healed.context("what was broken cannot be healed")?;
+        line.healed();
+        line.say("       healed");
+        Ok(())
+    }
+
+    /// Clients are told of ten more writes.
+    async fn writes_go_on(&self) -> bool {
+        let line = &self.scene.line;
+        let goal = line.acknowledged_so_far() + 10;
+        let healed = Instant::now();
+        while line.acknowledged_so_far() < goal {
+            if healed.elapsed() > RECOVERY {
+                self.no_recovery(&format!("not 10 writes were acknowledged within {RECOVERY:?} after all was healed"));
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
+    async fn is_whole_again(&self, place: &impl Stage) -> bool {
+        let healed = Instant::now();
+        match until("the cluster is whole again", async || place.is_whole().await).await {
+            Ok(()) => {
+                self.scene.line.say(&format!("       whole again after {:.1?}", healed.elapsed()));
+                true
+            }
+            Err(error) => {
+                self.no_recovery(&format!("{error:#}"));
+                false
+            }
+        }
+    }
+
+    fn no_recovery(&self, what: &str) {
+        let what = format!("no recovery: {what}");
+        self.scene.line.say(&format!("VIOLATION {what}"));
+        self.scene.recorder.violation(what);
+    }
+
+    async fn look_for_the_last_time(&self, place: &impl Stage, before: &Persons) {
+        self.scene.set_roster(place.roster().await);
+        let mut now = None;
+        let agreed = until("all replicas agree and have every acknowledged write", async || {
+            now = Some(convergence::agreed(&self.scene, PODS).await?);
+            Ok(())
+        });
+        match agreed.await {
+            Ok(()) => convergence::last_look(&self.scene, before, &now.unwrap_or_default()),
+            Err(error) => self.no_recovery(&format!("{error:#}")),
+        }
+    }
+
+    async fn judge(&self, place: impl Stage, ended: Ended, rounds: u32) -> anyhow::Result<ExitCode> {
+        let (line, recorder): (&TimeLine, &Recorder) = (&self.scene.line, &self.scene.recorder);
+        let mut recorded = recorder.take();
+        recorded.violations.extend(summary::odd_answers(&recorded));
+        line.say(&format!("checking {} operations", recorded.operations.len()));
+        let (recorded, verdict) = tokio::task::spawn_blocking(move || {
+            let verdict = recorded.verdict();
+            (recorded, verdict)
+        })
+        .await?;
+        let kind = if self.args.kubernetes { " --kubernetes" } else { "" };
+        let again = format!("e2e chaos{kind} --minutes {} --seed {}", self.args.minutes, self.seed);
+        line.print(&summary::page(line, &recorded, &verdict, rounds, &again));
+        let is_fine = verdict.is_fine();
+        if !is_fine || self.args.keep.is_some() {
+            self.keep(&recorded, &place).await;
+        } else {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+        place.end();
+        Ok(match ended {
+            _ if !is_fine => ExitCode::FAILURE,
+            Ended::Interrupted => ExitCode::from(130),
+            Ended::TimeIsUp | Ended::NoRecovery => ExitCode::SUCCESS,
+        })
+    }
+
+    async fn keep(&self, recorded: &Recorded, place: &impl Stage) {
+        let history: &Path = &self.folder.join("history.jsonl");
+        if let Err(error) = recorded.save(history) {
+            eprintln!("e2e chaos: {error:#}");
+        }
+        place.keep(&self.folder).await;
+        let line = &self.scene.line;
+        line.print(&format!("history: {} (judge it again: e2e chaos --check FILE)", history.display()));
+        line.print(&format!("time line, logs and files of the pods: {}", self.folder.display()));
+    }
+}
+
+/// Asks until there is no error, or [`RECOVERY`] is over.
+async fn until(what: &str, mut ask: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + RECOVERY;
+    loop {
+        match ask().await {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error.context(format!("waited {RECOVERY:?} in vain until {what}")));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}

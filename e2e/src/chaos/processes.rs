@@ -1,0 +1,415 @@
+//! Chaos on a cluster of processes, on the embedded Lease API.
+//!
+//! | what | how |
+//! | --- | --- |
+//! | kill, freeze | SIGKILL, SIGSTOP and SIGCONT to the recorded processes |
+//! | cuts | network namespaces and `ip rule ... blackhole`: packets are dropped, silently, one way (`cluster::Network`) |
+//! | the API | the embedded one goes down, is slow, refuses, loses answers, is deaf; for one sidecar: never answers |
+//! | disks | a library in the stores makes writes and fsyncs fail or wait (`cluster::Disks`) |
+//! | volumes | the folder is emptied, if all voters are there and have caught up |
+
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+
+use super::fault::{ApiTrouble, DiskTrouble, Fault, LeaseEdit, Parts, Who};
+use super::plan::Kind;
+use super::scene::Scene;
+use super::stage::{PODS, PODS_MAX, Stage};
+use crate::{
+    api::{Faults, Verb, Who as Clients, lock},
+    cluster::{Cluster, Config, Disks, Machine, Network, Part, Signal, Trouble, is_in_own_network},
+};
+
+/// The place.
+#[derive(Debug)]
+pub(super) struct Processes {
+    cluster: Cluster,
+    undo: Mutex<Vec<Undo>>,
+    /// How many rolling updates there were.
+    updates: AtomicU32,
+}
+
+/// What is to be done at the end of a round.
+#[derive(Clone, Copy, Debug)]
+enum Undo {
+    Start(u16, Part),
+    Continue(u16, Part),
+    Network,
+    ApiUp,
+    ApiFaults,
+    Unpause,
+    Disk(u16),
+}
+
+/// How long a procedure waits for each of its steps, broken as things are; then it goes on with the next.
+const STEP: Duration = Duration::from_secs(40);
+
+impl Processes {
+    /// Starts the cluster, and says what will be left out.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(super) fn start(replicas: u16, say: impl Fn(&str)) -> anyhow::Result<Processes> {
+        let network = match is_in_own_network().then(|| Network::make(PODS_MAX)).transpose() {
+            Ok(network) => network,
+            Err(error) => {
+                say(&format!("no network of the pods' own ({error:#})"));
+                None
+            }
+        };
+        match network {
+            Some(_) => say("cuts: the pods are in network namespaces of their own"),
+            None => say("cuts between pods are LEFT OUT: that takes network namespaces"),
+        }
+        let disks = match Disks::build() {
+            Ok(disks) => {
+                say("disks: a library in the stores makes writes and fsyncs fail or wait");
+                Some(disks)
+            }
+            Err(error) => {
+                say(&format!("slow, full and failing disks are LEFT OUT: {error:#}"));
+                None
+            }
+        };
+        let config = Config {
+            machine: Machine { network, disks },
+            store_args: ["--write-timeout", "3s"].map(str::to_owned).to_vec(),
+            ..Config::for_tests(replicas)?
+        };
+        Ok(Processes { cluster: Cluster::start(config)?, undo: Mutex::default(), updates: AtomicU32::new(0) })
+    }
+
+    fn later(&self, undo: Undo) {
+        lock(&self.undo).push(undo);
+    }
+
+    fn pod(&self, who: Who, scene: &Scene) -> u16 {
+        who.of(scene.line.leader(), PODS)
+    }
+
+    fn wipe(&self, i: u16, status: &Value) -> anyhow::Result<()> {
+        let voters = status["voters"].as_array().map_or(0, Vec::len);
+        let wanted = usize::from(self.cluster.wanted());
+        ensure!(voters == wanted && wanted >= 3, "{voters} of {wanted} pods are voters");
+        let followers = status["followers"].as_array().context("the leader names no followers")?;
+        let fit = |follower: &&Value| {
+            follower["voter"] == true && follower["connected"] == true && follower["lagEntries"].as_u64() < Some(100)
+        };
+        let fit: Vec<&Value> = followers.iter().filter(fit).collect();
+        ensure!(fit.len() + 1 >= wanted, "not all others have caught up");
+        self.cluster.wipe_volume(i)
+    }
+
+    async fn leaders_status(&self) -> anyhow::Result<Value> {
+        let (leader, _) = self.cluster.leader().await.context("nobody leads")?;
+        self.cluster.http().get_json(self.cluster.store(leader), "/api/status").await
+    }
+
+    fn edit_lease(&self, edit: LeaseEdit, other: u16) -> anyhow::Result<()> {
+        let lease = self.cluster.lease().context("there is no Lease")?;
+        let term = lease["spec"]["leaseTransitions"].as_u64().unwrap_or(0);
+        match edit.patch(term, &self.cluster.pod_name(other)) {
+            None => self.cluster.delete_lease(),
+            Some(patch) => self.cluster.edit_lease(&patch).map(drop),
+        }
+        .map_err(|failure| anyhow::anyhow!(failure.message))
+    }
+
+    fn api(&self, trouble: ApiTrouble) -> anyhow::Result<()> {
+        let faults = match trouble {
+            ApiTrouble::Down => {
+                tokio::task::block_in_place(|| self.cluster.api().down())?;
+                self.later(Undo::ApiUp);
+                return Ok(());
+            }
+            ApiTrouble::Slow => Faults { delay: Duration::from_millis(700), ..Faults::default() },
+            ApiTrouble::Answers(status) => Faults { status: Some(status), ..Faults::default() },
+            ApiTrouble::LosesAnswers => {
+                Faults { lost_answers: true, verbs: vec![Verb::Create, Verb::Update, Verb::Patch], ..Faults::default() }
+            }
+            ApiTrouble::DeafWatches => Faults { silent_watches: true, ..Faults::default() },
+            ApiTrouble::HangsUp => Faults { hang_up: true, ..Faults::default() },
+        };
+        self.cluster.api().set_faults(&Clients::All, faults);
+        self.later(Undo::ApiFaults);
+        Ok(())
+    }
+
+    fn disk(&self, i: u16, trouble: DiskTrouble) -> anyhow::Result<()> {
+        let disks = self.cluster.machine().disks.as_ref().context("there are no such disks")?;
+        let wrong = match trouble {
+            DiskTrouble::Slow => Trouble { sync_delay: Duration::from_millis(100), ..Trouble::default() },
+            DiskTrouble::VerySlow => Trouble { sync_delay: Duration::from_secs(3), ..Trouble::default() },
+            DiskTrouble::Full => Trouble { full: true, ..Trouble::default() },
+            DiskTrouble::WritesFail => Trouble { writes_fail: true, ..Trouble::default() },
+            DiskTrouble::SyncsFail => Trouble { syncs_fail: true, ..Trouble::default() },
+            DiskTrouble::OneSyncFails => Trouble { syncs_fail_next: 1, ..Trouble::default() },
+        };
+        disks.set(i, wrong)?;
+        self.later(Undo::Disk(i));
+        Ok(())
+    }
+
+    /// Every other pod, as far as there are any.
+    fn others(&self, i: u16) -> Vec<u16> {
+        (0..PODS_MAX).filter(|other| *other != i).collect()
+    }
+
+    async fn until(&self, mut is_so: impl AsyncFnMut() -> bool) {
+        let deadline = Instant::now() + STEP;
+        while !is_so().await && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn delete(&self, i: u16) -> anyhow::Result<()> {
+        let (store, sidecar) = (self.cluster.pid(i, Part::Store), self.cluster.pid(i, Part::Sidecar));
+        self.cluster.delete_pod(i).map_err(|failure| anyhow::anyhow!(failure.message))?;
+        self.until(async || {
+            let is_new = self.cluster.pid(i, Part::Store).is_some_and(|pid| Some(pid) != store)
+                && self.cluster.pid(i, Part::Sidecar).is_some_and(|pid| Some(pid) != sidecar);
+            is_new && self.cluster.http().get(self.cluster.store(i), "/readyz").await.is_ok()
+        })
+        .await;
+        Ok(())
+    }
+}
+
+fn parts(parts: Parts) -> Vec<Part> {
+    match parts {
+        Parts::Store => vec![Part::Store],
+        Parts::Sidecar => vec![Part::Sidecar],
+        Parts::Both => vec![Part::Store, Part::Sidecar],
+    }
+}
+
+impl Stage for Processes {
+    fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = vec![
+            Kind::KillStore,
+            Kind::KillSidecar,
+            Kind::KillPod,
+            Kind::KillTwo,
+            Kind::KillAll,
+            Kind::FreezeStore,
+            Kind::FreezeSidecar,
+            Kind::FreezePod,
+            Kind::CutApi,
+            Kind::ApiDown,
+            Kind::ApiTrouble,
+            Kind::Lease,
+            Kind::Lease,
+            Kind::Wipe,
+            Kind::DeletePod,
+            Kind::Rolling,
+            Kind::Scale,
+        ];
+        if self.cluster.machine().network.is_some() {
+            kinds.extend([Kind::CutPair, Kind::CutPair, Kind::Isolate]);
+        }
+        if self.cluster.machine().disks.is_some() {
+            kinds.extend([Kind::DiskSlow, Kind::DiskFull, Kind::DiskFails]);
+        }
+        kinds
+    }
+
+    async fn roster(&self) -> Vec<Option<SocketAddr>> {
+        (0..PODS_MAX).map(|i| self.cluster.pods().contains(&i).then(|| self.cluster.store(i))).collect()
+    }
+
+    async fn begin(&self, fault: &Fault, scene: &Scene) -> anyhow::Result<()> {
+        let cluster = &self.cluster;
+        let network = || cluster.machine().network.as_ref().context("there is no such network");
+        match *fault {
+            Fault::Kill { who, parts: which, held } => {
+                let i = self.pod(who, scene);
+                for part in parts(which) {
+                    if held {
+                        self.later(Undo::Start(i, part));
+                        tokio::task::block_in_place(|| cluster.kill_and_hold(i, part))?;
+                    } else {
+                        cluster.kill(i, part);
+                    }
+                }
+            }
+            Fault::KillAll => cluster.kill_all(),
+            Fault::Freeze { who, parts: which } => {
+                let i = self.pod(who, scene);
+                for part in parts(which) {
+                    self.later(Undo::Continue(i, part));
+                    cluster.signal(i, part, Signal::STOP);
+                }
+            }
+            Fault::CutPair { from, to, one_way } => {
+                let (from, to) = (self.pod(from, scene), self.pod(to, scene));
+                self.later(Undo::Network);
+                network()?.cut(from, to)?;
+                if !one_way {
+                    network()?.cut(to, from)?;
+                }
+            }
+            Fault::Isolate { who } => {
+                let i = self.pod(who, scene);
+                self.later(Undo::Network);
+                for other in self.others(i) {
+                    network()?.cut(i, other)?;
+                    network()?.cut(other, i)?;
+                }
+            }
+            Fault::CutApi { who } => {
+                let client = Clients::client(cluster.pod_name(self.pod(who, scene)));
+                cluster.api().set_faults(&client, Faults { black_hole: true, ..Faults::default() });
+                self.later(Undo::ApiFaults);
+            }
+            Fault::Api(trouble) => self.api(trouble)?,
+            Fault::Lease(edit) => {
+                if edit == LeaseEdit::Paused {
+                    self.later(Undo::Unpause);
+                }
+                self.edit_lease(edit, self.pod(Who::Follower(1), scene))?;
+            }
+            Fault::Wipe { who } => {
+                let status = self.leaders_status().await?;
+                tokio::task::block_in_place(|| self.wipe(self.pod(who, scene), &status))?;
+            }
+            Fault::Disk { who, trouble } => self.disk(self.pod(who, scene), trouble)?,
+            Fault::DeletePod { .. } | Fault::Rolling | Fault::Scale { .. } | Fault::Node { .. } | Fault::Etcd => {
+                bail!("not a fault of processes")
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, fault: &Fault, scene: &Scene) -> anyhow::Result<()> {
+        match *fault {
+            Fault::DeletePod { who, .. } => self.delete(self.pod(who, scene)).await,
+            Fault::Rolling => {
+                // The first one is of the cluster's start.
+                let revision = format!("e2e-{}", self.updates.fetch_add(1, Ordering::Relaxed) + 2);
+                self.cluster.set_revision(&revision).map_err(|failure| anyhow::anyhow!(failure.message))?;
+                for i in (0..PODS).rev() {
+                    self.delete(i).await?;
+                }
+                scene.line.say(&format!("       all pods are of revision {revision}"));
+                Ok(())
+            }
+            Fault::Scale { to } => {
+                for replicas in [to, PODS] {
+                    self.cluster.scale(replicas).map_err(|failure| anyhow::anyhow!(failure.message))?;
+                    self.until(async || {
+                        let voters = self.leaders_status().await.ok().and_then(|s| Some(s["voters"].as_array()?.len()));
+                        self.cluster.pods().len() == usize::from(replicas) && voters == Some(usize::from(replicas))
+                    })
+                    .await;
+                }
+                Ok(())
+            }
+            _ => bail!("not a procedure"),
+        }
+    }
+
+    async fn heal(&self) -> anyhow::Result<()> {
+        let undo = std::mem::take(&mut *lock(&self.undo));
+        for undo in undo {
+            match undo {
+                Undo::Start(i, part) => self.cluster.start_again(i, part),
+                Undo::Continue(i, part) => {
+                    self.cluster.signal(i, part, Signal::CONT);
+                }
+                Undo::Network => self.cluster.machine().network.as_ref().map_or(Ok(()), Network::heal)?,
+                Undo::ApiUp => tokio::task::block_in_place(|| self.cluster.api().up())?,
+                Undo::ApiFaults => {
+                    self.cluster.api().clear_faults();
+                    // Watches that look alive and are not would be found out only later.
+                    self.cluster.api().drop_watches(&Clients::All);
+                }
+                Undo::Unpause => {
+                    let _ =
+                        self.cluster.edit_lease(&json!({"metadata": {"annotations": {"leasehold.dev/paused": null}}}));
+                }
+                Undo::Disk(i) => {
+                    if let Some(disks) = &self.cluster.machine().disks {
+                        disks.set(i, Trouble::default())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_whole(&self) -> anyhow::Result<()> {
+        let pods = self.cluster.pods();
+        ensure!(pods == (0..PODS).collect::<Vec<_>>(), "the pods are {pods:?}");
+        for i in pods {
+            self.cluster.http().get(self.cluster.store(i), "/readyz").await?;
+        }
+        let status = self.leaders_status().await?;
+        let names = |list: &Value| -> Vec<String> {
+            let mut names: Vec<String> =
+                list.as_array().into_iter().flatten().filter_map(|v| v["name"].as_str().map(str::to_owned)).collect();
+            names.sort_unstable();
+            names
+        };
+        let wanted: Vec<String> = (0..PODS).map(|i| self.cluster.pod_name(i)).collect();
+        let voters = names(&status["voters"]);
+        ensure!(voters == wanted, "the voters are {voters:?}");
+        let lease = self.cluster.lease().context("there is no Lease")?;
+        let (holder, leader) = (&lease["spec"]["holderIdentity"], &status["self"]);
+        ensure!(holder == leader, "the Lease names {holder}, and {leader} leads");
+        let (term, led) = (&lease["spec"]["leaseTransitions"], &status["leader"]["term"]);
+        ensure!(term == led, "the Lease says term {term}, the leader {led}");
+        Ok(())
+    }
+
+    async fn misdeeds(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for i in 0..PODS_MAX {
+            for part in [Part::Store, Part::Sidecar] {
+                let path = self.cluster.folder().join(self.cluster.pod_name(i)).join(format!("{}.log", part.word()));
+                let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                let lines: Vec<&str> = text.as_deref().unwrap_or("").lines().collect();
+                let is_bad = |line: &&str| {
+                    line.contains("panicked at")
+                        || line.contains("ended: exit status: 3")
+                        || line.contains("ended: exit status: 101")
+                        || line.contains("ended: signal: 6")
+                        || line.contains("ended: signal: 11")
+                };
+                for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_bad(line)) {
+                    let mut text = format!("{} of pod {i}: {line}", part.word());
+                    for before in &lines[at.saturating_sub(4)..lines.len().min(at + 3)] {
+                        let _ = write!(text, "\n    {before}");
+                    }
+                    found.push(text);
+                }
+            }
+        }
+        found
+    }
+
+    async fn keep(&self, folder: &Path) {
+        let _ = std::fs::write(folder.join("report.txt"), self.cluster.report());
+        for i in 0..PODS_MAX {
+            let name = self.cluster.pod_name(i);
+            for file in ["store.log", "sidecar.log", "shared/role.json", "shared/status.json"] {
+                let to = folder.join(format!("{name}.{}", file.replace("shared/", "")));
+                let _ = std::fs::copy(self.cluster.folder().join(&name).join(file), to);
+            }
+        }
+    }
+
+    fn end(self) {
+        tokio::task::block_in_place(|| drop(self.cluster));
+    }
+}

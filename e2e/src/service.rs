@@ -1,0 +1,320 @@
+//! Clients as they come through a Service: each keeps one connection to a pod, and changes the pod only when it must.
+//!
+//! ```text
+//!   Pod objects, /readyz ──every 20 ms──▶ endpoints ──some time later, as by kube-proxy──▶ clients
+//!   client ──a connection that is kept──▶ pod: writes, one after the other; it need not lead (--follower-writes=forward)
+//!          ◀──Connection: close, or closed between two requests── the next pod of the endpoints
+//! ```
+//!
+//! Everything else is a failed request: no connection where the endpoints say there is one, a connection that breaks with
+//! a request on it, an answer that is not 2xx.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+
+use crate::{
+    api::{Kind, lock},
+    client::Http,
+    cluster::{Cluster, NAMESPACE},
+    history::History,
+};
+
+/// A pod's address is still used so long after the pod was told to end, and not yet used so long after it is ready.
+const ENDPOINTS_LATE: Duration = Duration::from_millis(300);
+/// How often it is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A write waits this long for its answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Running clients. Dropping it ends them.
+#[derive(Debug)]
+pub struct Clients {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    history: History,
+    over: AtomicBool,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// When each write was acknowledged.
+    acknowledged: Vec<Instant>,
+    slowest: Duration,
+    failures: Vec<String>,
+    reconnected: u64,
+}
+
+/// What the clients saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Writes that were acknowledged.
+    pub acknowledged: usize,
+    /// Writes that failed, and how.
+    pub failures: Vec<String>,
+    /// The longest time of one request.
+    pub slowest: Duration,
+    /// How often a client was asked politely to come back by another connection.
+    pub reconnected: u64,
+}
+
+impl Clients {
+    /// Starts `clients` clients, spread over the pods.
+    pub fn start(cluster: &Cluster, history: &History, clients: u16) -> Clients {
+        let shared = Shared { history: history.clone(), over: AtomicBool::new(false), seen: Mutex::default() };
+        let shared = Arc::new(shared);
+        let mut tasks = JoinSet::new();
+        let (sender, endpoints) = watch::channel(Vec::new());
+        let stores: Vec<_> = (0..16).map(|i| (i, cluster.pod_name(i), cluster.store(i))).collect();
+        let api = cluster.api().reader();
+        let looking = shared.clone();
+        tasks.spawn(async move {
+            let http = Http::default();
+            let mut coming: VecDeque<(Instant, Vec<(u16, SocketAddr)>)> = VecDeque::new();
+            while !looking.over.load(Ordering::Relaxed) {
+                let mut ready = Vec::new();
+                for (i, name, address) in &stores {
+                    let Ok(pod) = api.get(Kind::Pod, NAMESPACE, name) else { continue };
+                    let ends = !pod["metadata"]["deletionTimestamp"].is_null();
+                    if !ends && http.get(*address, "/readyz").await.is_ok() {
+                        ready.push((*i, *address));
+                    }
+                }
+                if coming.is_empty() && sender.borrow().is_empty() {
+                    sender.send_replace(ready.clone());
+                }
+                coming.push_back((Instant::now() + ENDPOINTS_LATE, ready));
+                while let Some((at, _)) = coming.front()
+                    && *at <= Instant::now()
+                    && let Some((_, ready)) = coming.pop_front()
+                {
+                    sender.send_if_modified(|shown| std::mem::replace(shown, ready.clone()) != ready);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        });
+        for number in 0..clients {
+            let client = Client { number, endpoints: endpoints.clone(), shared: shared.clone(), connection: None };
+            tasks.spawn(client.run());
+        }
+        Clients { shared, tasks }
+    }
+
+    /// Waits until this many more writes were acknowledged from now on.
+    ///
+    /// # Errors
+    /// They were not within the cluster's patience.
+    pub async fn progress(&self, cluster: &Cluster, more: usize) -> anyhow::Result<()> {
+        let goal = lock(&self.shared.seen).acknowledged.len() + more;
+        cluster
+            .until("writes are acknowledged", || async move {
+                let seen = lock(&self.shared.seen);
+                let now = seen.acknowledged.len();
+                ensure!(now >= goal, "{now} of {goal}; failed: {:?}", seen.failures.last());
+                Ok(())
+            })
+            .await
+    }
+
+    /// The longest time without an acknowledged write since `since`.
+    pub fn longest_pause(&self, since: Instant) -> Duration {
+        let seen = lock(&self.shared.seen);
+        let first = seen.acknowledged.partition_point(|at| *at < since);
+        let moments = || seen.acknowledged[first..].iter().copied();
+        let pauses = std::iter::once(since).chain(moments()).zip(moments().chain([Instant::now()]));
+        pauses.map(|(from, to)| to.saturating_duration_since(from)).max().unwrap_or_default()
+    }
+
+    /// What was seen up to now.
+    pub fn report(&self) -> Report {
+        let seen = lock(&self.shared.seen);
+        Report {
+            acknowledged: seen.acknowledged.len(),
+            failures: seen.failures.clone(),
+            slowest: seen.slowest,
+            reconnected: seen.reconnected,
+        }
+    }
+
+    /// Lets the writes in flight finish, and ends.
+    ///
+    /// # Errors
+    /// A client panicked.
+    pub async fn stop(mut self) -> anyhow::Result<Report> {
+        self.shared.over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a client died")?;
+        }
+        Ok(self.report())
+    }
+}
+
+struct Client {
+    number: u16,
+    endpoints: watch::Receiver<Vec<(u16, SocketAddr)>>,
+    shared: Arc<Shared>,
+    connection: Option<(u16, SocketAddr, SendRequest<Full<Bytes>>)>,
+}
+
+/// What came of one write.
+enum Told {
+    Acknowledged {
+        pod: u16,
+        sequence: Option<u64>,
+    },
+    /// Not done: the connection ended before the request was sent.
+    NotSent,
+    Refused(String),
+    Unknown(String),
+}
+
+impl Client {
+    async fn run(mut self) {
+        let mut last: Option<String> = None;
+        for turn in 0_u64.. {
+            if self.shared.over.load(Ordering::Relaxed) {
+                return;
+            }
+            // Mostly new persons; now and then the last one is changed.
+            let (method, id) = match last.take().filter(|_| turn % 4 == 3) {
+                Some(id) => (Method::PUT, id),
+                None => (Method::POST, uuid::Uuid::new_v4().to_string()),
+            };
+            let person = json!({"firstName": format!("turn {turn}"), "lastName": "service", "id": id});
+            let begin = Instant::now();
+            let mut told = self.write(&method, &id, &person).await;
+            // What any client does that keeps connections: one that was closed between two requests is opened anew.
+            while matches!(told, Told::NotSent) && begin.elapsed() < DEADLINE {
+                told = self.write(&method, &id, &person).await;
+            }
+            self.note(told, begin.elapsed(), &id, &person);
+            last = Some(id);
+        }
+    }
+
+    fn note(&mut self, told: Told, took: Duration, id: &str, person: &Value) {
+        let history = &self.shared.history;
+        let failure = match told {
+            Told::Acknowledged { pod, sequence } => {
+                history.acknowledged(pod, id, Some(person.clone()), sequence);
+                let mut seen = lock(&self.shared.seen);
+                seen.acknowledged.push(Instant::now());
+                seen.slowest = seen.slowest.max(took);
+                return;
+            }
+            Told::NotSent => {
+                history.refused(id);
+                "it could not be sent in time".to_owned()
+            }
+            Told::Refused(why) => {
+                history.refused(id);
+                why
+            }
+            Told::Unknown(why) => {
+                history.unknown(id, Some(person.clone()));
+                why
+            }
+        };
+        self.connection = None;
+        lock(&self.shared.seen).failures.push(format!("after {took:?}: {failure}"));
+    }
+
+    async fn write(&mut self, method: &Method, id: &str, person: &Value) -> Told {
+        if self.connection.as_ref().is_none_or(|(_, _, connection)| connection.is_closed())
+            && let Err(told) = self.connect().await
+        {
+            return told;
+        }
+        let Some((pod, address, connection)) = &mut self.connection else { return Told::NotSent };
+        let (pod, address) = (*pod, *address);
+        let path = if *method == Method::POST { "/persons".to_owned() } else { format!("/persons/{id}") };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, address.to_string())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(person.to_string())));
+        let Ok(request) = request else { return Told::Refused("no request".to_owned()) };
+        if connection.ready().await.is_err() {
+            self.connection = None;
+            return Told::NotSent;
+        }
+        let asked = async {
+            let response = connection.send_request(request).await?;
+            let (head, body) = response.into_parts();
+            Ok::<_, hyper::Error>((head, body.collect().await?.to_bytes()))
+        };
+        let (head, body) = match tokio::time::timeout(DEADLINE, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_canceled() => {
+                self.connection = None;
+                return Told::NotSent;
+            }
+            Ok(Err(error)) => return Told::Unknown(format!("pod {pod} gave no answer: {error}")),
+            Err(_) => return Told::Unknown(format!("pod {pod} gave no answer in {DEADLINE:?}")),
+        };
+        let says_close = head.headers.get(header::CONNECTION).is_some_and(|value| value.as_bytes() == b"close");
+        if says_close {
+            self.connection = None;
+            lock(&self.shared.seen).reconnected += 1;
+        }
+        let by = head.headers.get("leasehold-forwarded").map_or(String::new(), |by| format!(", sent on by {by:?}"));
+        let text = || format!("pod {pod} answered {}{by}: {}", head.status, String::from_utf8_lossy(&body));
+        match head.status.as_u16() {
+            200..=299 => {
+                let sequence =
+                    head.headers.get("leasehold-sequence").and_then(|value| value.to_str().ok()?.parse().ok());
+                Told::Acknowledged { pod, sequence }
+            }
+            400..=499 | 503 => Told::Refused(text()),
+            _ => Told::Unknown(text()),
+        }
+    }
+
+    /// To its own pod, if that is among the endpoints; else to another one.
+    async fn connect(&mut self) -> Result<(), Told> {
+        let wait = self.endpoints.wait_for(|endpoints| !endpoints.is_empty());
+        let endpoints = match tokio::time::timeout(DEADLINE, wait).await {
+            Ok(Ok(endpoints)) => endpoints.clone(),
+            Ok(Err(_)) | Err(_) => return Err(Told::Refused("there are no endpoints".to_owned())),
+        };
+        let own = self.number % 3;
+        let fallback = endpoints[usize::from(self.number) % endpoints.len()];
+        let (pod, address) = endpoints.iter().copied().find(|(pod, _)| *pod == own).unwrap_or(fallback);
+        let connected = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection); // it ends when the sender is dropped, or the server says so
+            anyhow::Ok(sender)
+        };
+        match tokio::time::timeout(Duration::from_secs(10), connected).await {
+            Ok(Ok(sender)) => {
+                self.connection = Some((pod, address, sender));
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Told::Refused(format!("no connection to pod {pod}: {error}"))),
+            Err(_) => Err(Told::Refused(format!("no connection to pod {pod} in time"))),
+        }
+    }
+}

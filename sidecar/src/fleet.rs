@@ -1,0 +1,327 @@
+//! All pods at one moment, as their sidecars tell: for `status` and `switchover`.
+//!
+//! ```text
+//!   the own sidecar's state, or role.json ──▶ who the members are ──GET /v1/state of each, at once, briefly──▶ Fleet
+//! ```
+//!
+//! Only sidecars are asked, over plain HTTP, so neither a right at the API server nor the app's certificates or tokens
+//! are needed. Who does not answer in time is shown as such, never left out.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use leasehold_contract::{PositionInfo, ROLE_FILE, Role, RoleFile, State as AppState, read_json};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::args::Config;
+use crate::state::State;
+
+/// How long another pod's sidecar may take. One that takes longer is as good as gone, for a person who waits.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// The longest answer of a sidecar.
+const STATE_MAX: u64 = 4 * 1024 * 1024;
+/// A follower as far behind as this is not offered the leadership.
+const FIT_LAG_MAX: u64 = 1000;
+
+/// What a sidecar said.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Told {
+    /// Its pod leads at this moment. By its own clock: a plain app's claim ends by the clock of its node.
+    pub(crate) leads: bool,
+    /// All that it knows.
+    #[serde(flatten)]
+    pub(crate) state: State,
+}
+
+/// All pods.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Fleet {
+    /// Who leads, by the pod that says so of itself.
+    pub(crate) leader: Option<String>,
+    /// Its term.
+    pub(crate) term: Option<u64>,
+    /// Every member, and this pod.
+    pub(crate) pods: Vec<Pod>,
+    /// What the sidecar of this pod knows, or that of another one where it does not answer.
+    pub(crate) state: Option<State>,
+}
+
+/// One of them.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    /// The role in its role.json. None: it does not answer.
+    pub(crate) role: Option<String>,
+    /// It leads at this moment, and its app says so.
+    pub(crate) leads: bool,
+    pub(crate) term: Option<u64>,
+    /// Where its app is in its life. None: a plain app, or no status.json.
+    pub(crate) app_state: Option<AppState>,
+    /// Its app lives.
+    pub(crate) app_alive: Option<bool>,
+    /// Its app may lead.
+    pub(crate) eligible: Option<bool>,
+    /// The last entry of its app, at most a second old.
+    pub(crate) position: Option<PositionInfo>,
+    /// Entries that it does not have and the leader does.
+    pub(crate) lag_entries: Option<u64>,
+    /// Of its app; of its sidecar where the app tells none.
+    pub(crate) version: Option<String>,
+    pub(crate) ready: Option<bool>,
+    /// Why nothing is known of it.
+    pub(crate) unknown_because: Option<String>,
+}
+
+impl Fleet {
+    /// Asks everybody.
+    pub(crate) async fn ask(config: &Config) -> Fleet {
+        let own = ask_own(config).await;
+        let role = own.as_ref().and_then(|own| own.state.role.clone()).or_else(|| role_file(config));
+        let mut names: Vec<String> = role.iter().flat_map(|role| &role.members).map(|one| one.name.clone()).collect();
+        for name in [Some(&config.name), role.as_ref().and_then(|role| role.leader.as_ref()).map(|one| &one.name)] {
+            if let Some(name) = name.filter(|name| !names.contains(name)) {
+                names.push(name.clone());
+            }
+        }
+        names.sort_by_key(|name| (crate::address::ordinal(name), name.clone()));
+        let states = join_all(names.iter().map(|name| async {
+            if *name == config.name
+                && let Some(own) = &own
+            {
+                return Ok(own.clone());
+            }
+            ask_pod(config, name).await
+        }))
+        .await;
+        Fleet::of(names.into_iter().zip(states).collect(), own)
+    }
+
+    fn of(answers: Vec<(String, Result<Told, String>)>, own: Option<Told>) -> Fleet {
+        let mut pods: Vec<Pod> = answers.iter().map(|(name, answer)| Pod::of(name, answer)).collect();
+        // Two may say so for a moment, at a change; the higher term is right.
+        let leader = pods.iter().filter(|pod| pod.leads).max_by_key(|pod| pod.term);
+        let (name, term) = (leader.map(|pod| pod.name.clone()), leader.and_then(|pod| pod.term));
+        let last = leader.and_then(|pod| pod.position).map(|position| position.sequence);
+        for pod in &mut pods {
+            pod.lag_entries = last.zip(pod.position).map(|(last, has)| last.saturating_sub(has.sequence));
+        }
+        let state = own.or_else(|| answers.into_iter().find_map(|(_, answer)| answer.ok())).map(|told| told.state);
+        Fleet { leader: name, term, pods, state }
+    }
+
+    /// Nobody answered at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.state.is_none()
+    }
+
+    pub(crate) fn pod(&self, name: &str) -> Option<&Pod> {
+        self.pods.iter().find(|pod| pod.name == name)
+    }
+
+    /// The follower that has most, and of these the first; none where none is known to be fit.
+    pub(crate) fn fittest_follower(&self) -> Option<&Pod> {
+        let fit = self.pods.iter().filter(|pod| !pod.leads && pod.why_not_fit().is_none() && pod.role.is_some());
+        fit.min_by_key(|pod| pod.lag_entries.unwrap_or(0))
+    }
+}
+
+impl Pod {
+    fn of(name: &str, answer: &Result<Told, String>) -> Pod {
+        let Told { leads, state } = match answer {
+            Ok(told) => told,
+            Err(why) => return Pod { name: name.to_owned(), unknown_because: Some(why.clone()), ..Pod::default() },
+        };
+        let app = state.app.as_ref();
+        // A file outlives its process: what a dead app said of itself is no more so.
+        let alive = app.filter(|_| state.app_alive);
+        Pod {
+            name: name.to_owned(),
+            role: Some(role_word(state, *leads).to_owned()),
+            leads: *leads,
+            term: state.role.as_ref().map(|role| role.term),
+            app_state: app.map(|app| app.state),
+            app_alive: state.fencing.then_some(state.app_alive),
+            eligible: alive.map(|app| app.eligible),
+            position: app.map(|app| app.position),
+            lag_entries: None,
+            version: Some(app.map_or(&state.sidecar_version, |app| &app.app_version).clone()),
+            ready: if state.fencing { Some(alive.is_some_and(|app| app.ready.unwrap_or(false))) } else { None },
+            unknown_because: None,
+        }
+    }
+
+    /// Why it cannot lead, as far as is known; who does not answer is not known to be unfit.
+    pub(crate) fn why_not_fit(&self) -> Option<String> {
+        if self.app_alive == Some(false) {
+            return Some("its app does not run".to_owned());
+        }
+        match (self.eligible, self.app_state, self.lag_entries) {
+            (Some(false), Some(state), _) => Some(format!("its app may not lead (it is {})", state_word(state))),
+            (_, _, Some(lag)) if lag > FIT_LAG_MAX => Some(format!("it is {lag} entries behind the leader")),
+            _ => None,
+        }
+    }
+
+    /// Its role, and what its app says besides.
+    pub(crate) fn role_words(&self) -> String {
+        let Some(role) = &self.role else { return "unknown".to_owned() };
+        match self.app_state {
+            _ if self.app_alive == Some(false) => format!("{role} (app dead)"),
+            Some(AppState::Leading) if role == "leader" => role.clone(),
+            Some(AppState::Follower) if role == "follower" => role.clone(),
+            Some(state) => format!("{role} ({})", state_word(state)),
+            None => role.clone(),
+        }
+    }
+}
+
+/// As the pod itself would put it.
+fn role_word(state: &State, leads: bool) -> &'static str {
+    match state.role.as_ref().map_or(Role::None, |role| role.role) {
+        // A plain app's claim that ran out.
+        Role::Leader if !state.fencing && !leads => Role::Follower.as_str(),
+        role => role.as_str(),
+    }
+}
+
+fn state_word(state: AppState) -> &'static str {
+    match state {
+        AppState::Starting => "starting",
+        AppState::Learner => "learner",
+        AppState::Follower => "follower",
+        AppState::Recovering => "recovering",
+        AppState::Leading => "leading",
+        AppState::Draining => "draining",
+        AppState::Failed => "failed",
+    }
+}
+
+/// Of role.json, where the sidecar of this pod does not answer but its files are there.
+fn role_file(config: &Config) -> Option<RoleFile> {
+    read_json(&config.directory.as_ref()?.join(ROLE_FILE)).ok()
+}
+
+/// What the sidecar of this pod knows; none where it does not answer.
+async fn ask_own(config: &Config) -> Option<Told> {
+    let listen = config.listen?;
+    let address =
+        if listen.ip().is_unspecified() { format!("localhost:{}", listen.port()) } else { listen.to_string() };
+    let told = ask_state(&address).await.ok()?;
+    // On a machine with several sidecars, another one may listen there.
+    (told.state.name == config.name).then_some(told)
+}
+
+/// What another pod's sidecar knows.
+pub(crate) async fn ask_pod(config: &Config, name: &str) -> Result<Told, String> {
+    let address = config.member_sidecar_address.render(name);
+    let address = address.ok_or("its sidecar's address is not known (--service, or --member-sidecar-address)")?;
+    let told = ask_state(&address).await.map_err(|why| format!("{address}: {why}"))?;
+    if told.state.name == name { Ok(told) } else { Err(format!("{address}: {} answers there", told.state.name)) }
+}
+
+async fn ask_state(address: &str) -> Result<Told, String> {
+    let body = match tokio::time::timeout(PATIENCE, get(address, "/v1/state")).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err(format!("no answer within {PATIENCE:?}")),
+    };
+    serde_json::from_slice(&body).map_err(|error| format!("not a sidecar's answer: {error}"))
+}
+
+/// One GET over HTTP/1.0, where the answer ends with the connection. A whole client is too much for one command.
+async fn get(address: &str, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(STATE_MAX).read_to_end(&mut answer).await?;
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    Ok(head.map(|head| answer.split_off(head + 4)).unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A pod of a fencing app, as its sidecar tells.
+    pub(crate) fn told(name: &str, role: &str, state: &str, term: u64, sequence: u64) -> Told {
+        let app = json!({
+            "version": 1, "incarnation": uuid::Uuid::nil(), "replica": null, "clusterId": null, "state": state,
+            "voter": true, "promised": {"term": term, "incarnation": null},
+            "position": {"term": term, "sequence": sequence}, "following": null, "leaderHeard": true,
+            "eligible": state != "learner", "ready": true, "appVersion": "0.1.0",
+        });
+        let leader = json!({"name": "db-0", "incarnation": null, "address": "a:1", "peerAddress": "a:2"});
+        let members: Vec<_> = (0..3)
+            .map(|n| json!({"name": format!("db-{n}"), "address": format!("a{n}:1"), "peerAddress": format!("a{n}:2")}))
+            .collect();
+        let state_says_leading = state == "leading";
+        let json = json!({
+            "name": name, "sidecarVersion": "0.1.0", "fencing": true, "app": app, "appAlive": true,
+            "role": {"version": 1, "generation": 1, "role": role, "term": term, "clusterId": null, "self": name,
+                "leader": leader, "members": members, "handOverTo": null, "offLease": false, "paused": false,
+                "lease": {"namespace": "n", "name": "db", "durationMs": 1000, "validUntilBoottimeNs": null,
+                    "validUntilUnixMs": null}},
+            "lease": null, "leaseRead": true, "waits": [], "missingRights": [], "history": [],
+        });
+        Told { leads: state_says_leading, state: serde_json::from_value(json).unwrap() }
+    }
+
+    fn fleet() -> Fleet {
+        Fleet::of(
+            vec![
+                ("db-0".into(), Ok(told("db-0", "leader", "leading", 7, 5000))),
+                ("db-1".into(), Ok(told("db-1", "follower", "learner", 7, 5000))),
+                ("db-2".into(), Ok(told("db-2", "follower", "follower", 7, 4990))),
+                ("db-3".into(), Ok(told("db-3", "follower", "follower", 7, 3000))),
+                ("db-4".into(), Err("no answer".into())),
+            ],
+            None,
+        )
+    }
+
+    #[test]
+    fn who_leads_and_how_far_the_others_are_behind() {
+        let fleet = fleet();
+        assert_eq!((fleet.leader.as_deref(), fleet.term), (Some("db-0"), Some(7)));
+        let lags: Vec<_> = fleet.pods.iter().map(|pod| pod.lag_entries).collect();
+        assert_eq!(lags, [Some(0), Some(0), Some(10), Some(2000), None]);
+        assert_eq!(fleet.pods[4].role_words(), "unknown");
+        assert_eq!(fleet.pods[1].role_words(), "follower (learner)");
+    }
+
+    #[test]
+    fn the_fittest_is_a_voter_that_is_not_far_behind_and_answers() {
+        let fleet = fleet();
+        assert_eq!(fleet.fittest_follower().unwrap().name, "db-2");
+        assert!(fleet.pod("db-1").unwrap().why_not_fit().unwrap().contains("learner"));
+        assert!(fleet.pod("db-3").unwrap().why_not_fit().unwrap().contains("2000 entries"));
+        assert_eq!(fleet.pod("db-4").unwrap().why_not_fit(), None, "who does not answer may be fit");
+    }
+
+    #[test]
+    fn an_app_that_is_dead_is_neither_ready_nor_fit_whatever_its_file_says() {
+        let mut dead = told("db-1", "follower", "follower", 7, 1);
+        dead.state.app_alive = false;
+        let pod = Pod::of("db-1", &Ok(dead));
+        assert_eq!((pod.ready, pod.role_words().as_str()), (Some(false), "follower (app dead)"));
+        assert!(pod.why_not_fit().is_some());
+    }
+
+    #[test]
+    fn of_two_that_say_that_they_lead_the_higher_term_is_right() {
+        let fleet = Fleet::of(
+            vec![
+                ("db-0".into(), Ok(told("db-0", "leader", "leading", 7, 9))),
+                ("db-1".into(), Ok(told("db-1", "leader", "leading", 8, 9))),
+            ],
+            None,
+        );
+        assert_eq!((fleet.leader.as_deref(), fleet.term), (Some("db-1"), Some(8)));
+    }
+}

@@ -1,0 +1,238 @@
+//! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no program has it compiled in.
+
+#![allow(clippy::unwrap_used)]
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease as RawLease;
+use leasehold_contract::StatusFile;
+use leasehold_election::{
+    App, Effect, Election, Input, LeaseWrite, Member, ReadOutcome, Role, Term, Watched, WriteOutcome,
+};
+use uuid::Uuid;
+
+use crate::app::app_status;
+use crate::args::Config;
+use crate::lease::{Answer, LeaseClient};
+use crate::observe::Observed;
+use crate::request::Requester;
+use crate::telemetry::Metrics;
+
+const NAME: &str = "db-0";
+const OWN: Uuid = Uuid::from_u128(0xa);
+/// Effects of one step at most.
+const EFFECTS_MAX: usize = 64;
+/// Steps at one moment before time must go on.
+const WAKES_MAX: usize = 64;
+
+/// What an API server, an app and people could show one election, line by line:
+///
+/// ```text
+///   p | f            the first line: a plain or a fencing app
+///   l JSON           the watch shows this Lease         d   it was deleted
+///   r JSON           a GET shows it                     n   404      e   no answer
+///   w                our write is done                  W JSON   it is done, and the answer is this Lease
+///   c | u | x        our write: conflict, unknown, refused
+///   s JSON           status.json                        q   it is gone      k   the app died
+///   m 3              three members                      o   watch lost      z   SIGTERM
+///   t 1500           so many milliseconds later
+/// ```
+pub fn lease(data: &[u8]) {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        static CLIENT: RefCell<Option<kube::Client>> = const { RefCell::new(None) };
+    }
+    RUNTIME.with(|runtime| {
+        let _inside = runtime.enter();
+        let client = CLIENT.with(|client| client.borrow_mut().get_or_insert_with(nowhere).clone());
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        let mut lines = text.lines();
+        let app = match lines.next() {
+            Some("p") => App::Plain { incarnation: OWN },
+            _ => App::Fencing,
+        };
+        let mut desk = Desk::new(app, client);
+        desk.step(Input::Wake);
+        for line in lines.take(200) {
+            if let Some(input) = desk.input(line) {
+                desk.step(input);
+            }
+        }
+    });
+}
+
+/// A client that is never asked anything.
+fn nowhere() -> kube::Client {
+    let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+    kube::Client::try_from(config).unwrap()
+}
+
+struct Desk {
+    election: Election,
+    lease: LeaseClient,
+    is_plain: bool,
+    now: Duration,
+    /// The write that waits for its answer: the object that would be sent; none where the shell says "conflict" itself.
+    writing: Option<Option<RawLease>>,
+    reading: bool,
+    version: u64,
+}
+
+impl Desk {
+    fn new(app: App, client: kube::Client) -> Desk {
+        let config = Config::plain("n", "db", NAME, "10.0.0.1:8089").unwrap();
+        let requester = Requester::new(client, &config, Metrics::new());
+        let election = Election::new(leasehold_election::Config {
+            name: NAME.to_owned(),
+            address: "10.0.0.1:8089".to_owned(),
+            app,
+            duration: Duration::from_secs(15),
+            lost_time: Duration::from_secs(1),
+            stop_bound: Duration::from_secs(50),
+            seed: 1,
+            old_role: None,
+        });
+        Desk {
+            election,
+            lease: LeaseClient::new(requester, "db"),
+            is_plain: matches!(app, App::Plain { .. }),
+            now: Duration::ZERO,
+            writing: None,
+            reading: false,
+            version: 1 << 32,
+        }
+    }
+
+    fn input(&mut self, line: &str) -> Option<Input> {
+        let (word, rest) = line.split_at_checked(1)?;
+        let rest = rest.trim_start();
+        Some(match word {
+            "l" => self.lease.watched(Observed::Changed(raw(rest)?)),
+            "d" => Input::LeaseWatched(Watched::Absent { as_of: None }),
+            "r" if std::mem::take(&mut self.reading) => match raw(rest) {
+                Some(raw) => self.lease.input(Answer::Read(Ok(Some(Box::new(raw))))),
+                None => Input::LeaseRead(ReadOutcome::NoAnswer),
+            },
+            "n" if std::mem::take(&mut self.reading) => Input::LeaseRead(ReadOutcome::NotFound),
+            "e" if std::mem::take(&mut self.reading) => Input::LeaseRead(ReadOutcome::NoAnswer),
+            "w" => {
+                let Some(mut object) = self.writing.take()? else {
+                    return Some(Input::LeaseWritten(WriteOutcome::Conflict));
+                };
+                self.version += 1;
+                object.metadata.resource_version = Some(self.version.to_string());
+                self.written(object)
+            }
+            "W" => {
+                self.writing.take()?;
+                match raw(rest) {
+                    Some(raw) => self.written(raw),
+                    None => Input::LeaseWritten(WriteOutcome::Unknown),
+                }
+            }
+            "c" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Conflict))?,
+            "u" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Unknown))?,
+            "x" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Refused))?,
+            "s" => Input::AppSeen(app_status(&serde_json::from_str::<StatusFile>(rest).ok()?)),
+            "q" => Input::AppSilent,
+            "k" => Input::AppDied { incarnation: OWN },
+            "m" => {
+                let count: usize = rest.parse().ok().filter(|count| *count < 8)?;
+                Input::MembersSeen((count > 0).then(|| (0..count).map(member).collect()))
+            }
+            "o" => Input::WatchLost,
+            "z" => Input::Stop,
+            "t" => {
+                let ms: u32 = rest.parse().ok()?;
+                self.now += Duration::from_millis(u64::from(ms));
+                Input::Wake
+            }
+            _ => return None,
+        })
+    }
+
+    fn written(&mut self, raw: RawLease) -> Input {
+        self.lease.input(Answer::Written { result: Ok(Box::new(raw)), create: false })
+    }
+
+    /// A step, and all that its own alarm asks for at the same moment.
+    fn step(&mut self, input: Input) {
+        let effects = self.election.step(self.now, input);
+        self.take(effects);
+        for wakes in 0.. {
+            if self.election.deadline().is_none_or(|deadline| deadline > self.now) {
+                return;
+            }
+            assert!(wakes < WAKES_MAX, "it wakes for ever at {:?}", self.now);
+            let effects = self.election.step(self.now, Input::Wake);
+            self.take(effects);
+        }
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        assert!(effects.len() <= EFFECTS_MAX, "{} effects of one step", effects.len());
+        for effect in effects {
+            match effect {
+                Effect::ReadLease => {
+                    assert!(!std::mem::replace(&mut self.reading, true), "two reads under way");
+                }
+                Effect::WriteLease(write) => {
+                    assert!(self.writing.is_none(), "two writes under way");
+                    assert!(write.body.term <= Term::MAX, "term {} is written", write.body.term);
+                    let object = self.lease.object(&write);
+                    if let Some(object) = &object {
+                        check_object(&write, object);
+                    }
+                    self.writing = Some(object);
+                }
+                Effect::PublishRole(role) => {
+                    let own = role.leader.as_ref().is_some_and(|leader| leader.name == NAME);
+                    assert!(role.role != Role::Leader || own, "it leads, and another one is named");
+                    // A plain app's sidecar is its own app.
+                    let ours = role.leader.as_ref().is_some_and(|leader| leader.incarnation == OWN);
+                    assert!(!self.is_plain || role.role != Role::Leader || ours, "it leads with another's incarnation");
+                    assert!(role.valid_until.is_none_or(|until| until <= self.now + Duration::from_secs(15)));
+                }
+                Effect::UpdateEndpoints { .. } | Effect::Tell(_) | Effect::Stopped => {}
+            }
+        }
+    }
+}
+
+/// The object is what was decided, can be sent, and comes back as the same.
+fn check_object(write: &LeaseWrite, object: &RawLease) {
+    let text = serde_json::to_string(object).unwrap();
+    let again: RawLease = serde_json::from_str(&text).unwrap();
+    assert_eq!(crate::lease::view(&again).body, write.body, "{text}");
+    let version = write.expected.as_ref().map(|version| version.0.as_str());
+    let carried = object.metadata.resource_version.as_deref();
+    // A create carries none; a replace always does, or it would be unconditional.
+    assert_eq!(carried, version);
+    assert!(version.is_none_or(|version| !version.is_empty()), "an unconditional replace");
+}
+
+fn raw(json: &str) -> Option<RawLease> {
+    serde_json::from_str(json).ok()
+}
+
+fn member(ordinal: usize) -> Member {
+    Member {
+        name: format!("db-{ordinal}"),
+        address: format!("db-{ordinal}:8089"),
+        peer_address: format!("db-{ordinal}:8090"),
+    }
+}
+
+#[cfg(test)]
+#[path = "../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_lease_and_no_status_of_the_corpus_upsets_the_election() {
+        super::replay::all("lease", super::lease);
+    }
+}

@@ -1,0 +1,112 @@
+//! Plain apps: they have nothing but the Lease, so of the sidecars alone it is asked that two never lead at once.
+//!
+//! ```text
+//!   chaos without edits of the Lease ─▶ at every published `leader`: no other claim is valid, no other sidecar that runs
+//!     says so ─▶ heal ─▶ one leader, a true Lease ─▶ leader killed ─▶ one ─▶ all watches dead, leader killed ─▶ one
+//! ```
+//!
+//! Valid is a claim until its `validUntil`: a sidecar that stands still cannot take `leader` back from its file.
+
+use crate::cluster::Cluster;
+use leasehold_election::{Role, RoleView};
+use std::time::Duration;
+
+impl Cluster {
+    /// The run of a cluster of plain apps.
+    pub(crate) fn play_plain(&mut self) -> Result<Duration, String> {
+        self.run_until(self.settings.chaos);
+        self.heal();
+        self.scale_to(self.pods.len());
+        let settled = self.settle_plain("after healing")?;
+        self.kill_plain_leader();
+        self.settle_plain("after the leader's death")?;
+        let forever = self.now + Duration::from_secs(1_000_000);
+        (0..self.pods.len()).for_each(|pod| self.api.deafen(pod, forever));
+        self.kill_plain_leader();
+        self.settle_plain("after the leader's death, with all watches dead")?;
+        self.outlive_the_api_plainly()?;
+        Ok(settled)
+    }
+
+    /// The API is gone for longer than a Lease lasts. The holder could not renew, so it has a whole duration for that.
+    fn outlive_the_api_plainly(&mut self) -> Result<(), String> {
+        let holder = self.api.lease().map(|lease| (lease.body.holder.clone(), lease.body.term));
+        let back = self.now + 3 * self.settings.lease_duration;
+        (0..self.pods.len()).for_each(|pod| self.lose_api(pod, back));
+        self.run_until(back);
+        self.settle_plain("after the API came back")?;
+        let now = self.api.lease().map(|lease| (lease.body.holder.clone(), lease.body.term));
+        if now != holder && !self.checker.is_violated() {
+            return Err(format!(
+                "liveness: the API came back, and the healthy leader {holder:?} was replaced by {now:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn kill_plain_leader(&mut self) {
+        if let Some(leader) = (0..self.pods.len()).find(|pod| self.publishes_leader(*pod)) {
+            self.trace.add(self.now, || format!("pod-{leader} sidecar dies, as the leader"));
+            self.kill_sidecar(leader);
+        }
+    }
+
+    fn publishes_leader(&self, pod: usize) -> bool {
+        self.pods[pod].role_file.as_ref().is_some_and(|file| file.role == Role::Leader)
+    }
+
+    /// A plain app's sidecar publishes this.
+    pub(crate) fn check_plain(&mut self, pod: usize, role: &RoleView) {
+        if role.role != Role::Leader {
+            return;
+        }
+        for other in (0..self.pods.len()).filter(|other| *other != pod && self.publishes_leader(*other)) {
+            let found = &self.pods[other];
+            let valid = found.role_file.as_ref().and_then(|file| file.valid_until);
+            let is_valid = valid.is_some_and(|until| until > found.local(self.now));
+            let runs = found.sidecar.is_up() && found.sidecar.frozen_until <= self.now;
+            if is_valid || runs {
+                let term = role.term;
+                return self.violation(format!(
+                    "pod-{pod} leads plainly in {term}, while pod-{other} does (valid: {is_valid}, running: {runs})"
+                ));
+            }
+        }
+    }
+
+    fn settle_plain(&mut self, what: &str) -> Result<Duration, String> {
+        let begin = self.now;
+        let bound = 6 * self.settings.lease_duration + self.settings.grace + Duration::from_secs(20);
+        while let Some(why) = self.unsettled_plain() {
+            if self.checker.is_violated() {
+                break;
+            }
+            if self.now - begin > bound {
+                return Err(format!("liveness: {what}: not settled after {bound:?}: {why}\n{}", self.explain()));
+            }
+            self.run_until(self.now + Duration::from_millis(100));
+        }
+        let leader = (0..self.pods.len()).find(|pod| self.publishes_leader(*pod));
+        let took = self.now - begin;
+        self.run_until(self.now + 2 * self.settings.lease_duration);
+        let later = (0..self.pods.len()).find(|pod| self.publishes_leader(*pod));
+        if later != leader && !self.checker.is_violated() {
+            return Err(format!("liveness: {what}: leader {leader:?} was replaced by {later:?} without a cause"));
+        }
+        Ok(took)
+    }
+
+    fn unsettled_plain(&self) -> Option<String> {
+        let leaders: Vec<usize> = (0..self.pods.len()).filter(|pod| self.publishes_leader(*pod)).collect();
+        let [leader] = leaders[..] else { return Some(format!("leaders: {leaders:?}")) };
+        let named = |pod: &crate::cluster::Pod| {
+            pod.role_file.as_ref().map(|file| (file.leader.as_ref().map(|leader| leader.name.clone()), file.term))
+        };
+        let own = named(&self.pods[leader]);
+        if let Some(pod) = self.pods.iter().find(|pod| !pod.sidecar.is_up() || named(pod) != own) {
+            return Some(format!("{} names {:?}, the leader says {own:?}", pod.name, named(pod)));
+        }
+        let is_true = self.api.lease().is_some_and(|lease| lease.body.holder.as_ref() == Some(&self.pods[leader].name));
+        (!is_true).then(|| format!("the Lease is not true: {}", crate::lease::describe(self.api.lease())))
+    }
+}

@@ -1,0 +1,137 @@
+//! Faults that are built in on purpose, to see that they are found: README.md has the table.
+
+/// A rule that is left out, in one of the cores or in a shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// In what the simulator does as the production shells do.
+    Shell(Shell),
+    /// In the store's core. Only with the feature `plants`.
+    Replication(leasehold_replication::Fault),
+    /// In the sidecar's core. Only with the feature `plants`.
+    Election(leasehold_election::Fault),
+}
+
+/// A fault of the shells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// The journal says that records are durable before they are.
+    ToldBeforeDurable,
+    /// A restarted process takes what it reads from the page cache for durable [S2].
+    PageCacheIsDurable,
+    /// The promise is lost when the journal is read again [S1].
+    PromiseLost,
+    /// An emptied volume keeps its UUID.
+    WipedKeepsIdentity,
+    /// The tail of an older journal is replayed over a newer snapshot [S8].
+    OldTailIsReplayed,
+    /// The Lease is replaced without a look at its version, as a merge PATCH does.
+    LeaseWithoutCompare,
+    /// A read with `after` does not wait until that much is applied.
+    ReadsDoNotWait,
+}
+
+impl Plant {
+    /// Every fault.
+    pub fn all() -> Vec<Plant> {
+        use leasehold_election::Fault as E;
+        use leasehold_replication::Fault as R;
+        let shell = [
+            Shell::ToldBeforeDurable,
+            Shell::PageCacheIsDurable,
+            Shell::PromiseLost,
+            Shell::WipedKeepsIdentity,
+            Shell::OldTailIsReplayed,
+            Shell::LeaseWithoutCompare,
+            Shell::ReadsDoNotWait,
+        ];
+        let replication = [
+            R::BetterPositionIsVote,
+            R::OldTermCommits,
+            R::PromiseWithoutIncarnation,
+            R::SameTermAfterRestart,
+            R::VotersBeforeOwnEntry,
+            R::SeveralVotersChanges,
+            R::VoterSwapped,
+            R::OnlyCommittedVotersCount,
+            R::HelloBeforeDurable,
+            R::PositionBeforePromise,
+            R::OldTermAppends,
+            R::AckBeforeDurable,
+            R::AckOfTheLast,
+            R::CommitToTheEnd,
+            R::ShorterAppendCuts,
+            R::LateAcks,
+            R::OwnPromiseBeforeDurable,
+            R::BootstrapWithoutAsking,
+            R::MarkedVolumeOpens,
+            R::LeaseBeforeVolume,
+            R::NoInvitations,
+            R::HandOverInsteadOfPull,
+            R::OnlyThatTerm,
+            R::NoFloor,
+            R::MissingLeaseStops,
+            R::LastVotersLeave,
+            R::UnaskedHeartbeatsConfirm,
+        ];
+        let election = [
+            E::NeedTermByOthers,
+            E::NoOffLeaseBeforeRead,
+            E::SameTermOfAnotherCounts,
+            E::DeafWatchIsBelieved,
+            E::AbsurdTermIsBelieved,
+            E::LeaderLeavesLeaseGone,
+            E::NeverLapses,
+            E::OutageCountsAsExpiry,
+        ];
+        let replication = replication.into_iter().map(Plant::Replication);
+        shell
+            .into_iter()
+            .map(Plant::Shell)
+            .chain(replication)
+            .chain(election.into_iter().map(Plant::Election))
+            .collect()
+    }
+
+    /// Its name, without where it is.
+    pub fn name(&self) -> String {
+        match self {
+            Plant::Shell(fault) => format!("{fault:?}"),
+            Plant::Replication(fault) => format!("{fault:?}"),
+            Plant::Election(fault) => format!("{fault:?}"),
+        }
+    }
+}
+
+/// As long as this lives, the fault is built into the cores of this thread.
+pub(crate) struct Planted;
+
+impl Planted {
+    /// Builds it in. One of a core needs the feature `plants`.
+    pub(crate) fn new(fault: Option<Plant>) -> Planted {
+        set(fault);
+        Planted
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        set(None);
+    }
+}
+
+#[cfg(feature = "plants")]
+fn set(fault: Option<Plant>) {
+    let (replication, election) = match fault {
+        None | Some(Plant::Shell(_)) => (None, None),
+        Some(Plant::Replication(fault)) => (Some(fault), None),
+        Some(Plant::Election(fault)) => (None, Some(fault)),
+    };
+    leasehold_replication::plant(replication);
+    leasehold_election::plant(election);
+}
+
+#[cfg(not(feature = "plants"))]
+fn set(fault: Option<Plant>) {
+    let is_none = !matches!(fault, Some(Plant::Replication(_) | Plant::Election(_)));
+    assert!(is_none, "{fault:?} needs the feature `plants`");
+}

@@ -1,0 +1,250 @@
+//! The small world of the sidecar's core: a few elections for plain apps, a register with compare-and-swap, and time.
+//!
+//! ```text
+//!   time goes on to the next deadline │ an election wakes, in time or late │ a GET or a write is carried out and answered,
+//!   or carried out and not answered, or not at all │ a sidecar dies and begins anew
+//! ```
+//!
+//! A plain app has nothing but the Lease, so its exclusion is decided here: nobody publishes `leader` while another claim
+//! is valid. (What fencing apps lead by is in [`super::world`].)
+
+use super::prints::Prints;
+use super::search::Count;
+use crate::plant::Planted;
+use crate::{Failure, Plant};
+use leasehold_election::{
+    App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, ReadOutcome, Role, Term, Version, WriteOutcome,
+};
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
+use std::rc::Rc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How large an exhaustive search of the election is.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct LeaseBounds {
+    /// How many sidecars there are.
+    pub sidecars: usize,
+    /// How often time goes on.
+    pub ticks: u32,
+    /// How many requests get no answer.
+    pub lost: u32,
+    /// How many sidecars die; another run begins at once.
+    pub deaths: u32,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Sidecar {
+    election: Election,
+    runs: u32,
+    reads: bool,
+    writes: Option<LeaseWrite>,
+    /// What role.json says: leader, its term, until when.
+    published: Option<(bool, Term, Option<Duration>)>,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Leases {
+    now: Duration,
+    sidecars: Vec<Rc<Sidecar>>,
+    lease: Option<Lease>,
+    version: u64,
+    left: LeaseBounds,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    Tick,
+    Wake(usize),
+    Read(usize),
+    Write(usize),
+    /// Not answered: carried out, or not.
+    Lose(usize, bool),
+    Die(usize),
+}
+
+fn name(sidecar: usize) -> String {
+    format!("s-{sidecar}")
+}
+
+fn election(sidecar: usize, runs: u32) -> Election {
+    Election::new(Config {
+        name: name(sidecar),
+        address: name(sidecar),
+        app: App::Plain { incarnation: Uuid::from_u128(100 * sidecar as u128 + u128::from(runs)) },
+        duration: Duration::from_secs(3),
+        lost_time: Duration::from_secs(1),
+        stop_bound: Duration::from_secs(10),
+        seed: 1,
+        old_role: None,
+    })
+}
+
+impl Leases {
+    fn new(left: LeaseBounds) -> Result<Leases, String> {
+        let fresh =
+            |sidecar| Sidecar { election: election(sidecar, 1), runs: 1, reads: false, writes: None, published: None };
+        let sidecars = (0..left.sidecars).map(|sidecar| Rc::new(fresh(sidecar))).collect();
+        let mut world = Leases { now: Duration::ZERO, sidecars, lease: None, version: 0, left };
+        for sidecar in 0..left.sidecars {
+            world.begin(sidecar)?;
+        }
+        Ok(world)
+    }
+
+    fn begin(&mut self, sidecar: usize) -> Result<(), String> {
+        let member = |number| Member { name: name(number), address: name(number), peer_address: name(number) };
+        let members = (0..self.left.sidecars).map(member).collect();
+        self.step(sidecar, Input::MembersSeen(Some(members)))
+    }
+
+    fn print(&self) -> u128 {
+        let mut prints = Prints::default();
+        self.hash(&mut prints);
+        prints.both()
+    }
+
+    fn choices(&self, all: &mut Vec<Choice>) {
+        all.clear();
+        if self.left.ticks > 0 && self.next_deadline().is_some() {
+            all.push(Choice::Tick);
+        }
+        for (number, one) in self.sidecars.iter().enumerate() {
+            if one.election.deadline().is_some_and(|at| at <= self.now) {
+                all.push(Choice::Wake(number));
+            }
+            if one.reads {
+                all.push(Choice::Read(number));
+            }
+            if one.writes.is_some() {
+                all.push(Choice::Write(number));
+                if self.left.lost > 0 {
+                    all.extend([Choice::Lose(number, true), Choice::Lose(number, false)]);
+                }
+            }
+            if self.left.deaths > 0 {
+                all.push(Choice::Die(number));
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        self.sidecars.iter().filter_map(|one| one.election.deadline()).filter(|at| *at > self.now).min()
+    }
+
+    fn happen(&mut self, choice: Choice) -> Result<(), String> {
+        match choice {
+            Choice::Tick => {
+                self.left.ticks -= 1;
+                self.now = self.next_deadline().unwrap_or(self.now);
+                Ok(())
+            }
+            Choice::Wake(sidecar) => self.step(sidecar, Input::Wake),
+            Choice::Read(sidecar) => {
+                Rc::make_mut(&mut self.sidecars[sidecar]).reads = false;
+                let outcome = self.lease.clone().map_or(ReadOutcome::NotFound, ReadOutcome::Found);
+                self.step(sidecar, Input::LeaseRead(outcome))
+            }
+            Choice::Write(sidecar) => {
+                let done = self.write(sidecar);
+                self.step(sidecar, Input::LeaseWritten(done))
+            }
+            Choice::Lose(sidecar, is_done) => {
+                self.left.lost -= 1;
+                if is_done {
+                    self.write(sidecar);
+                } else {
+                    Rc::make_mut(&mut self.sidecars[sidecar]).writes = None;
+                }
+                self.step(sidecar, Input::LeaseWritten(WriteOutcome::Unknown))
+            }
+            Choice::Die(sidecar) => {
+                self.left.deaths -= 1;
+                let one = Rc::make_mut(&mut self.sidecars[sidecar]);
+                one.runs += 1;
+                one.election = election(sidecar, one.runs);
+                (one.reads, one.writes) = (false, None);
+                self.begin(sidecar)
+            }
+        }
+    }
+
+    fn write(&mut self, sidecar: usize) -> WriteOutcome {
+        let Some(write) = Rc::make_mut(&mut self.sidecars[sidecar]).writes.take() else { return WriteOutcome::Refused };
+        if self.lease.as_ref().map(|lease| &lease.version) != write.expected.as_ref() {
+            return WriteOutcome::Conflict;
+        }
+        self.version += 1;
+        let renewed = Some(self.version.to_string());
+        let lease = Lease { version: Version(self.version.to_string()), renewed, body: write.body };
+        self.lease = Some(lease.clone());
+        WriteOutcome::Written(lease)
+    }
+
+    fn step(&mut self, sidecar: usize, input: Input) -> Result<(), String> {
+        let now = self.now;
+        let effects = Rc::make_mut(&mut self.sidecars[sidecar]).election.step(now, input);
+        for effect in effects {
+            let one = Rc::make_mut(&mut self.sidecars[sidecar]);
+            match effect {
+                Effect::ReadLease => one.reads = true,
+                Effect::WriteLease(write) => one.writes = Some(write),
+                Effect::PublishRole(role) => {
+                    let leads = role.role == Role::Leader;
+                    one.published = Some((leads, role.term, role.valid_until));
+                    if leads {
+                        self.is_alone(sidecar, role.term)?;
+                    }
+                }
+                Effect::UpdateEndpoints { .. } | Effect::Tell(_) | Effect::Stopped => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is_alone(&self, sidecar: usize, term: Term) -> Result<(), String> {
+        let valid = |one: &Sidecar| matches!(one.published, Some((true, _, Some(until))) if until > self.now);
+        match (0..self.sidecars.len()).find(|other| *other != sidecar && valid(&self.sidecars[*other])) {
+            Some(other) => Err(format!("s-{sidecar} leads in {term}, while the claim of s-{other} is valid")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Looks at every state within the bounds, and at no more than `states_max`, nearest first.
+///
+/// # Errors
+/// The way to the first state in which something is wrong.
+pub fn exhaust_leases(bounds: LeaseBounds, states_max: usize, plant: Option<Plant>) -> Result<Count, Failure> {
+    let _planted = Planted::new(plant);
+    let first = Leases::new(bounds).map_err(|what| Failure { seed: 0, what, trace: Vec::new() })?;
+    let mut seen = HashSet::from([first.print()]);
+    let mut open = VecDeque::from([(first, Vec::new())]);
+    let mut count = Count { states: 1, complete: true, ..Count::default() };
+    let mut choices = Vec::new();
+    while let Some((world, way)) = open.pop_front() {
+        count.depth = count.depth.max(way.len());
+        count.terms = count.terms.max(world.lease.as_ref().map_or(0, |lease| lease.body.term.0 as usize));
+        world.choices(&mut choices);
+        for choice in &choices {
+            let mut next = world.clone();
+            count.steps += 1;
+            let mut way = way.clone();
+            way.push(*choice);
+            if let Err(what) = next.happen(*choice) {
+                let trace = way.iter().map(|choice| format!("{choice:?}")).collect();
+                return Err(Failure { seed: 0, what, trace });
+            }
+            if seen.insert(next.print()) {
+                count.states += 1;
+                if count.states >= states_max {
+                    count.complete = false;
+                    return Ok(count);
+                }
+                open.push_back((next, way));
+            }
+        }
+    }
+    Ok(count)
+}

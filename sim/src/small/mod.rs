@@ -1,0 +1,30 @@
+//! The small world: a few real replicas, and nothing between the steps that could go wrong that is not tried.
+//!
+//! ```text
+//!   World ──choices()──▶ every thing that may happen next ──happen(choice)──▶ World
+//!     │                     a message arrives, an fsync ends, a claim is told, a process dies, a connection breaks, …
+//!     ├── [`exhaust`]: all of them, breadth first, with a set of what was seen      (within a budget of faults)
+//!     ├── [`walk`]:    one of them, by a seed that also says what is likely         (thousands of walks a second)
+//!     └── [`Stage`]:   those that a trace names, by hand
+//! ```
+//!
+//! The large simulator has clocks, Leases and sidecars, and most of its steps are heartbeats. Here a claim to lead is what
+//! it is to a replica: a word that may come at any time, about anybody, twice, late, or never. So safety is judged where
+//! it is decided, and a fault that needs five messages in a certain order is found in a second.
+//!
+//! What is judged (by what replicas write and apply, not by what they say): what is applied is the same everywhere and
+//! stands in every later leader's log; one incarnation opens a term; a strong read sees all that was applied before it.
+
+mod journal;
+mod judge;
+mod lease;
+mod post;
+mod prints;
+mod search;
+mod stage;
+mod world;
+
+pub use lease::{LeaseBounds, exhaust_leases};
+pub use search::{Bounds, Count, Walk, exhaust, walk};
+pub use stage::Stage;
+pub use world::{Budget, Reduced};

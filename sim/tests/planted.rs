@@ -1,0 +1,124 @@
+//! Every fault that can be planted is found: by a seed that is named here. With the fault the run ends in what it says,
+//! without it the same run ends well. (`traces` has those that need messages in one certain order.)
+//!
+//! A change of the cores or of the simulator changes what a seed means. When a fault is not found any more, look for
+//! another seed: `cargo run --release -p leasehold-sim --features plants -- --plant NAME --lines 0` (`--walks`, `--mixes`,
+//! `--plain`, `--start`, `--chaos`). If there is none, the simulator has become worse.
+#![allow(clippy::unwrap_used)]
+
+use How::{Large, Long, Mix, Plain, PlainLong, Short, Trace, Walk};
+use leasehold_election::Fault as E;
+use leasehold_replication::Fault as R;
+use leasehold_sim::{Base, Failure, Options, Plant, Shell, run, small};
+use std::time::{Duration, Instant};
+
+/// Where it is looked for, and by which seed.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    /// In the whole cluster.
+    Large(u64),
+    /// The same, with two seconds of faults: most of them at the first start.
+    Short(u64),
+    /// The same, with forty.
+    Long(u64),
+    /// In the whole cluster, of plain apps.
+    Plain(u64),
+    /// The same, with forty seconds of faults.
+    PlainLong(u64),
+    /// In the small world.
+    Walk(u64),
+    /// In a mix of lasting troubles.
+    Mix(u64),
+    /// Not by chance: `tests/traces.rs`.
+    Trace,
+}
+
+const TABLE: &[(Plant, How)] = &[
+    (Plant::Shell(Shell::ToldBeforeDurable), Large(0)),
+    (Plant::Shell(Shell::PageCacheIsDurable), Long(1)),
+    (Plant::Shell(Shell::PromiseLost), Large(1)),
+    (Plant::Shell(Shell::WipedKeepsIdentity), Large(72)),
+    (Plant::Shell(Shell::OldTailIsReplayed), Trace),
+    (Plant::Shell(Shell::LeaseWithoutCompare), Plain(2)),
+    (Plant::Shell(Shell::ReadsDoNotWait), Large(1)),
+    (Plant::Replication(R::BetterPositionIsVote), Walk(3)),
+    (Plant::Replication(R::OldTermCommits), Trace),
+    (Plant::Replication(R::PromiseWithoutIncarnation), Walk(74)),
+    (Plant::Replication(R::SameTermAfterRestart), Walk(1)),
+    (Plant::Replication(R::VotersBeforeOwnEntry), Large(0)),
+    (Plant::Replication(R::SeveralVotersChanges), Large(0)),
+    (Plant::Replication(R::VoterSwapped), Large(2)),
+    (Plant::Replication(R::OnlyCommittedVotersCount), Large(0)),
+    (Plant::Replication(R::HelloBeforeDurable), Large(0)),
+    (Plant::Replication(R::PositionBeforePromise), Walk(167)),
+    (Plant::Replication(R::OldTermAppends), Walk(355)),
+    (Plant::Replication(R::AckBeforeDurable), Walk(2499)),
+    (Plant::Replication(R::AckOfTheLast), Trace),
+    (Plant::Replication(R::CommitToTheEnd), Walk(1377)),
+    (Plant::Replication(R::ShorterAppendCuts), Trace),
+    (Plant::Replication(R::LateAcks), Trace),
+    (Plant::Replication(R::OwnPromiseBeforeDurable), Large(0)),
+    (Plant::Replication(R::BootstrapWithoutAsking), Large(57)),
+    (Plant::Replication(R::MarkedVolumeOpens), Trace),
+    (Plant::Replication(R::LeaseBeforeVolume), Short(1811)),
+    (Plant::Replication(R::NoInvitations), Mix(26)),
+    (Plant::Replication(R::HandOverInsteadOfPull), Mix(187)),
+    (Plant::Replication(R::OnlyThatTerm), Mix(4552)),
+    (Plant::Replication(R::NoFloor), Large(3)),
+    (Plant::Replication(R::MissingLeaseStops), Trace),
+    (Plant::Replication(R::LastVotersLeave), Large(8)),
+    (Plant::Replication(R::UnaskedHeartbeatsConfirm), Large(134)),
+    (Plant::Election(E::NeedTermByOthers), Mix(11497)),
+    (Plant::Election(E::NoOffLeaseBeforeRead), Large(20)),
+    (Plant::Election(E::SameTermOfAnotherCounts), Mix(3528)),
+    (Plant::Election(E::DeafWatchIsBelieved), Plain(0)),
+    (Plant::Election(E::AbsurdTermIsBelieved), Large(13)),
+    (Plant::Election(E::LeaderLeavesLeaseGone), Mix(894)),
+    (Plant::Election(E::NeverLapses), PlainLong(5)),
+    (Plant::Election(E::OutageCountsAsExpiry), Plain(0)),
+];
+
+fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
+    let chaos = match how {
+        Short(_) => 2,
+        Long(_) | PlainLong(_) => 40,
+        Large(_) | Plain(_) | Walk(_) | Mix(_) | Trace => 12,
+    };
+    let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
+    match how {
+        Large(seed) | Short(seed) | Long(seed) => run(seed, &options).map(|_| ()),
+        Plain(seed) | PlainLong(seed) => run(seed, &Options { plain: true, ..options }).map(|_| ()),
+        Walk(seed) => small::walk(seed, plant).map(|_| ()),
+        Mix(number) => base.mix(number, plant).map(|_| ()),
+        Trace => Ok(()),
+    }
+}
+
+#[test]
+fn every_planted_fault_is_found_by_its_seed_which_is_clean_without_it() {
+    std::panic::set_hook(Box::new(|_| {})); // A fault may end in an assertion of a core.
+    let base = Base::new(0).unwrap();
+    let mut missed = Vec::new();
+    for (plant, how) in TABLE.iter().copied().filter(|(_, how)| !matches!(how, Trace)) {
+        let begin = Instant::now();
+        let clean = tried(how, None, &base).err();
+        let found = tried(how, Some(plant), &base).err();
+        let took = begin.elapsed().as_millis();
+        match (&clean, &found) {
+            (None, Some(found)) => {
+                let what = found.what.lines().next().unwrap_or_default();
+                println!("{:<28} {how:?}, {took} ms: {what}", plant.name());
+            }
+            (Some(clean), _) => missed.push(format!("{} {how:?}: not clean without it: {}", plant.name(), clean.what)),
+            (None, None) => missed.push(format!("{} {how:?}: not found", plant.name())),
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn the_table_names_every_fault() {
+    let missing: Vec<_> =
+        Plant::all().into_iter().filter(|plant| !TABLE.iter().any(|(known, _)| known == plant)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -1,0 +1,176 @@
+//! Faults that chance seldom finds, because they need messages in one certain order: each by a trace written by hand.
+//! With the fault the trace ends in a violation, without it in none.
+#![allow(clippy::unwrap_used)]
+
+use leasehold_replication::{Fault, Position};
+use leasehold_sim::Plant;
+use leasehold_sim::small::Stage;
+
+/// So long a write fills an append: what stands behind it comes in the next one.
+const FAT: usize = 600_000;
+
+fn finds(fault: Fault, trace: impl Fn(Option<Plant>) -> Stage) {
+    trace(None).verdict().unwrap();
+    let found = trace(Some(Plant::Replication(fault))).verdict();
+    println!("{fault:?}: {}", found.expect_err("the fault is not found"));
+}
+
+/// An entry of term 1 is on a majority, and is counted. A leader of term 2 that nobody heard has a better log without it.
+#[test]
+fn a_commit_that_counts_an_entry_of_an_older_term_is_undone_by_a_later_leader() {
+    finds(Fault::OldTermCommits, |plant| {
+        let mut stage = Stage::new(3, FAT, plant);
+        stage.lead(0, &[1, 2]);
+        stage.among(&[0, 1, 2]);
+        assert!(stage.leads(0));
+        stage.write(0);
+        stage.sync(0);
+        stage.lead(1, &[2]);
+        assert_eq!(stage.position(1), Position::new(2, 3));
+        stage.lead(0, &[2]);
+        assert_eq!(stage.position(0), Position::new(3, 4));
+        // The welcome and the entry of term 1 arrive, that of term 3 does not.
+        stage.deliver(0, 2);
+        stage.sync(2);
+        stage.deliver(2, 0);
+        assert_eq!(stage.position(2), Position::new(1, 3));
+        stage.lead(1, &[2]);
+        stage.among(&[1, 2]);
+        stage
+    });
+}
+
+/// The log of a follower ends where nobody has compared it with the leader's. What it acks counts.
+#[test]
+fn an_ack_of_the_last_instead_of_the_verified_sequence_commits_what_nobody_has() {
+    finds(Fault::AckOfTheLast, |plant| {
+        let mut stage = Stage::new(3, 8, plant);
+        stage.lead(0, &[1, 2]);
+        stage.among(&[0, 1, 2]);
+        // Two writes come to replica 2, their acks do not come back, and the leader loses them.
+        stage.write(0);
+        stage.write(0);
+        stage.deliver(0, 2);
+        stage.sync(2);
+        assert_eq!(stage.position(2), Position::new(1, 4));
+        stage.crash(0);
+        // A leadership that nobody else's log was pulled for: the hello of 0 is the one that makes the majority.
+        stage.lead(1, &[0]);
+        assert_eq!(stage.position(1), Position::new(2, 3));
+        let claim = 1;
+        stage.tell(2, claim);
+        stage.sync(2);
+        stage.deliver(2, 1);
+        // The welcome comes, and an ack goes back before anything was compared; the appends are still on their way.
+        stage.deliver_one(1, 2);
+        stage.deliver(2, 1);
+        stage.cut(1, 2);
+        stage.lead(2, &[0]);
+        stage.among(&[0, 2]);
+        stage
+    });
+}
+
+/// An append that came before comes again. It is shorter than the log, and equal.
+#[test]
+fn an_append_that_cuts_what_is_equal_takes_back_what_was_acked() {
+    finds(Fault::ShorterAppendCuts, |plant| {
+        let mut stage = Stage::new(3, 8, plant);
+        stage.lead(0, &[1, 2]);
+        stage.among(&[0, 1, 2]);
+        stage.write(0);
+        stage.sync(0);
+        stage.repeat_append(0, 1);
+        stage.write(0);
+        stage.sync(0);
+        stage.swap_last(0, 1);
+        stage.among(&[0, 1]);
+        stage.lead(1, &[2]);
+        stage.among(&[1, 2]);
+        stage
+    });
+}
+
+/// Five voters: 0 leads term 1 with the entries 3 and 4 on {0, 1}; 2 leads term 2 and they are cut; 0 leads term 3; the
+/// ack "4" of term 1 comes late [S4].
+#[test]
+fn a_late_ack_of_an_older_term_counts_for_another_entry() {
+    finds(Fault::LateAcks, |plant| {
+        let mut stage = Stage::new(5, 8, plant);
+        stage.lead(0, &[1, 2, 3, 4]);
+        stage.among(&[0, 1, 2, 3, 4]);
+        stage.write(0);
+        stage.write(0);
+        stage.sync(0);
+        stage.deliver(0, 1);
+        stage.sync(1);
+        assert_eq!(stage.position(1), Position::new(1, 4));
+        stage.lead(2, &[3, 4]);
+        stage.among(&[2, 3, 4]);
+        for node in [1, 0] {
+            stage.tell(node, 1);
+            stage.among(&[node, 2]);
+            assert_eq!(stage.position(node), Position::new(2, 3));
+        }
+        stage.lead(0, &[3, 4]);
+        assert_eq!(stage.position(0), Position::new(3, 4));
+        stage.tell(1, 2);
+        stage.sync(1);
+        // Its hello of term 3, and then what still waits of term 1.
+        stage.deliver_newest(1, 0);
+        stage.deliver(1, 0);
+        stage.among(&[0, 3]);
+        stage.lead(2, &[1, 4]);
+        stage.among(&[1, 2, 4]);
+        stage
+    });
+}
+
+/// A leader was replaced and does not know. Its last heartbeat was echoed, before the read came [S6].
+#[test]
+fn a_strong_read_that_is_confirmed_by_an_older_heartbeat_is_stale() {
+    finds(Fault::UnaskedHeartbeatsConfirm, |plant| {
+        let mut stage = Stage::new(3, 8, plant);
+        stage.lead(0, &[1, 2]);
+        stage.among(&[0, 1, 2]);
+        for _ in 0..3 {
+            stage.tick(0);
+        }
+        stage.among(&[0, 1, 2]);
+        stage.lead(1, &[2]);
+        stage.among(&[1, 2]);
+        assert!(stage.leads(0) && stage.leads(1));
+        stage.read(0);
+        stage
+    });
+}
+
+/// The Lease lost the cluster-id that the bootstrap wrote, before anybody saw it there [L4].
+#[test]
+fn a_volume_that_is_marked_bootstrapping_opens_for_writes() {
+    finds(Fault::MarkedVolumeOpens, |plant| {
+        let mut stage = Stage::empty(plant);
+        stage.tell_nobody(0);
+        stage.sync(0);
+        let claim = stage.claim(0);
+        stage.tell(0, claim);
+        stage.among(&[0]);
+        stage
+    });
+}
+
+/// The Lease is gone, or the API server, or the sidecar: role.json names nobody [L11].
+#[test]
+fn a_leader_that_stops_because_nobody_is_named_is_a_leader_less() {
+    let leads_on = |plant| {
+        let mut stage = Stage::new(3, 8, plant);
+        stage.lead(0, &[1, 2]);
+        stage.among(&[0, 1, 2]);
+        stage.tell_nobody(0);
+        let leads = stage.leads(0);
+        stage.verdict().unwrap();
+        leads
+    };
+    assert!(leads_on(None));
+    assert!(!leads_on(Some(Plant::Replication(Fault::MissingLeaseStops))), "the fault is not found");
+}

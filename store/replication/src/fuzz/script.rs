@@ -1,0 +1,373 @@
+//! A replica that hears anything at all, in any order, from peers and role.json that keep no rule.
+//!
+//! The bytes are a script: each step takes a few of them and makes an input of a small alphabet (few replicas, terms,
+//! positions, with the extremes among them), because random JSON would never get past the first check.
+
+use crate::{
+    Answer, Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
+    InviteAnswer, LeaderView, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId, Recovered, Replica,
+    ReplicaId, RequestId, RoleView, Seq, SnapshotMeta, SnapshotPiece, Term, Ticket, Voter, Voters,
+};
+use bytes::Bytes;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Effects of one step at most. A frame may bring a thousand entries, and each may be told to a few followers.
+const EFFECTS_MAX: usize = 20_000;
+
+/// Bytes, one after the other; zeros behind the end.
+struct Script<'a>(&'a [u8]);
+
+impl Script<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn below(&mut self, bound: u8) -> u8 {
+        self.byte() % bound
+    }
+
+    fn yes(&mut self) -> bool {
+        self.byte() & 1 == 1
+    }
+
+    /// Small numbers mostly, and those at the ends.
+    fn number(&mut self) -> u64 {
+        match self.byte() {
+            255 => u64::MAX,
+            254 => u64::MAX - 1,
+            253 => i32::MAX as u64,
+            252 => u64::MAX / 2,
+            251 => u64::MAX / 2 - 2,
+            byte => u64::from(byte % 12),
+        }
+    }
+
+    fn position(&mut self) -> Position {
+        Position { term: Term(self.number()), seq: Seq(self.number()) }
+    }
+
+    fn replica(&mut self) -> ReplicaId {
+        ReplicaId(Uuid::from_u128(u128::from(self.below(5)) + 1))
+    }
+
+    fn incarnation(&mut self) -> Incarnation {
+        Incarnation(Uuid::from_u128(u128::from(self.below(4)) + 100))
+    }
+
+    fn cluster(&mut self) -> ClusterId {
+        ClusterId(Uuid::from_u128(200 + u128::from(self.byte() > 240)))
+    }
+
+    fn maybe_cluster(&mut self) -> Option<ClusterId> {
+        (self.below(8) > 0).then(|| self.cluster())
+    }
+
+    fn promise(&mut self) -> Promise {
+        Promise { term: Term(self.number()), incarnation: self.incarnation() }
+    }
+
+    fn name(&mut self) -> String {
+        format!("db-{}", self.below(5))
+    }
+
+    fn voters(&mut self) -> Voters {
+        let voters = (0..self.below(5)).map(|_| {
+            let name = self.name();
+            Voter { replica: self.replica(), peer_address: format!("{name}:8090"), name }
+        });
+        let voters = voters.collect();
+        Voters { format: self.number() as u32, floor: u32::from(self.below(4)), voters }
+    }
+
+    fn payload(&mut self) -> Payload {
+        match self.below(4) {
+            0 => Payload::Empty,
+            1 => Payload::Voters(self.voters()),
+            _ => Payload::Command(Bytes::from(vec![7; usize::from(self.byte())])),
+        }
+    }
+
+    /// A chain that follows `previous`, as the decoder of frames makes sure of.
+    fn chain(&mut self, previous: Position) -> Vec<Entry> {
+        let mut last = previous;
+        let mut entries = Vec::new();
+        for _ in 0..self.below(5) {
+            let term = Term(last.term.0.saturating_add(u64::from(self.below(2))));
+            if last.seq >= Seq::MAX {
+                break;
+            }
+            let entry = Entry::new(last, term, self.payload());
+            last = entry.position;
+            entries.push(entry);
+        }
+        entries
+    }
+
+    fn claim(&mut self) -> Claim {
+        let name = self.name();
+        Claim {
+            cluster_id: self.cluster(),
+            term: Term(self.number()),
+            incarnation: self.incarnation(),
+            peer_address: format!("{name}:8090"),
+            name,
+        }
+    }
+
+    fn role(&mut self) -> RoleView {
+        let leader = (self.below(4) > 0).then(|| {
+            let Claim { term, incarnation, name, peer_address, .. } = self.claim();
+            LeaderView { term, incarnation, name, peer_address }
+        });
+        let members = (0..self.below(4)).map(|_| {
+            let name = self.name();
+            Member { peer_address: format!("{name}:8090"), name }
+        });
+        RoleView {
+            leader,
+            members: members.collect(),
+            cluster_id: self.maybe_cluster(),
+            hand_over_to: self.yes().then(|| self.name()),
+            paused: self.yes(),
+            newest_revision: None,
+        }
+    }
+
+    fn body(&mut self) -> Body {
+        match self.below(8) {
+            0 | 1 => {
+                let previous = self.position();
+                Body::Append { previous, commit: Seq(self.number()), entries: self.chain(previous) }
+            }
+            2 => Body::Ack { seq: Seq(self.number()) },
+            3 => Body::Mismatch { hint: self.position() },
+            4 => Body::Heartbeat { round: self.number(), commit: Seq(self.number()) },
+            5 => Body::Echo { round: self.number(), eligible: self.yes(), draining: self.yes() },
+            6 => Body::Snapshot(SnapshotPiece {
+                position: self.position(),
+                length_bytes: 9,
+                crc32: 9,
+                offset: 0,
+                bytes: Bytes::from_static(b"123456789"),
+            }),
+            _ => Body::Pull { position: self.position() },
+        }
+    }
+}
+
+/// Any inputs in any order: no panic, a promise that never goes down, effects without end never.
+pub fn replica(data: &[u8]) {
+    let mut script = Script(data);
+    let recovered = recovered(&mut script);
+    let own = ReplicaId(Uuid::from_u128(1));
+    let config = Config {
+        name: "db-0".to_owned(),
+        replica: own,
+        incarnation: Incarnation(Uuid::from_u128(100)),
+        revision: String::new(),
+        heartbeat: Duration::from_millis(100),
+        lost_time: Duration::from_secs(1),
+        hand_over_max: Duration::from_secs(2),
+        drain_min: Duration::ZERO,
+        drain_max: Duration::from_secs(10),
+        new_cluster_id: ClusterId(Uuid::from_u128(200)),
+        initial_data: vec![Bytes::from_static(b"x")],
+        force_bootstrap: script.yes(),
+    };
+    let mut promised = recovered.state.promise;
+    let mut desk = Desk { replica: Replica::new(config, recovered), conns: Vec::new(), tickets: Vec::new(), number: 0 };
+    let mut now = Duration::ZERO;
+    for _ in 0..300 {
+        if script.0.is_empty() {
+            break;
+        }
+        if script.yes() {
+            now += Duration::from_millis(u64::from(script.byte()) * 8);
+        }
+        let Some(input) = desk.input(&mut script) else { continue };
+        let effects = desk.replica.step(now, input);
+        assert!(effects.len() < EFFECTS_MAX, "{} effects of one step", effects.len());
+        let over = effects.iter().any(|effect| matches!(effect, Effect::Fail { .. } | Effect::WipeVolume { .. }));
+        desk.take(effects);
+        let status = desk.replica.status();
+        assert!(status.promise >= promised, "the promise went from {promised} to {}", status.promise);
+        let swapped = status.promise.term == promised.term && promised.term > Term(0);
+        assert!(!swapped || status.promise.incarnation == promised.incarnation, "a promise of one term to two");
+        promised = status.promise;
+        assert!(status.committed <= status.position.seq, "committed {} of {}", status.committed, status.position);
+        if over {
+            break;
+        }
+    }
+}
+
+/// A volume with a log that makes sense by itself: it was read from our own disk.
+fn recovered(script: &mut Script<'_>) -> Recovered {
+    if script.below(4) == 0 {
+        return Recovered { state: DurableState::EMPTY, snapshot: None, entries: Vec::new() };
+    }
+    let term = u64::from(script.below(4));
+    let cluster_id = ClusterId(Uuid::from_u128(200));
+    let state = DurableState {
+        promise: Promise { term: Term(term + 1), incarnation: script.incarnation() },
+        cluster_id: Some(cluster_id),
+        bootstrapping: script.below(8) == 0,
+    };
+    let voter = |number: u128| Voter {
+        replica: ReplicaId(Uuid::from_u128(number + 1)),
+        name: format!("db-{number}"),
+        peer_address: format!("db-{number}:8090"),
+    };
+    let count = u128::from(script.below(4));
+    let voters = Voters { voters: (0..count).map(voter).collect(), ..Voters::none() };
+    let base = if script.yes() { Position::new(term, 5) } else { Position::ZERO };
+    let snapshot = (base > Position::ZERO).then(|| SnapshotMeta { cluster_id, position: base, voters: voters.clone() });
+    let mut last = base;
+    let mut entries = Vec::new();
+    for at in 0..script.below(5) {
+        let payload =
+            if at == 0 { Payload::Voters(voters.clone()) } else { Payload::Command(Bytes::from_static(b"c")) };
+        let entry = Entry::new(last, Term(term), payload);
+        last = entry.position;
+        entries.push(entry);
+    }
+    Recovered { state, snapshot, entries }
+}
+
+/// The replica, and what its shell has under way.
+struct Desk {
+    replica: Replica,
+    conns: Vec<ConnId>,
+    tickets: Vec<Ticket>,
+    number: u64,
+}
+
+impl Desk {
+    /// What a shell could tell it next: of connections and tickets that are there.
+    fn input(&mut self, script: &mut Script<'_>) -> Option<Input> {
+        self.number += 1;
+        Some(match script.below(16) {
+            0 => Input::Role(script.role()),
+            1 | 2 => {
+                let proposals = (0..1 + script.below(3)).map(|_| Proposal {
+                    id: ProposalId(u64::from(script.byte())),
+                    command: Bytes::from_static(b"write"),
+                });
+                Input::Propose(proposals.collect())
+            }
+            3 | 4 => {
+                let kept = usize::from(script.byte()) % (self.tickets.len() + 1);
+                let ticket = *self.tickets[..kept].last()?;
+                self.tickets.drain(..kept);
+                Input::Persisted { ticket }
+            }
+            5 if script.below(16) == 0 => Input::PersistFailed,
+            5 | 6 => Input::Answered {
+                conn: self.conn(script)?,
+                answer: if script.below(4) > 0 {
+                    Answer::Welcome { format: script.number() as u32 }
+                } else {
+                    Answer::Refused { reason: String::new(), promise: script.promise() }
+                },
+            },
+            7 => {
+                let conn = ConnId::Accepted(self.number);
+                self.conns.push(conn);
+                Input::Hello {
+                    conn,
+                    hello: Hello {
+                        format_min: 1,
+                        format_max: script.number() as u32,
+                        cluster_id: script.maybe_cluster(),
+                        name: script.name(),
+                        replica: script.replica(),
+                        incarnation: script.incarnation(),
+                        revision: String::new(),
+                        eligible: script.yes(),
+                        promise: if script.yes() { self.replica.status().promise } else { script.promise() },
+                        position: script.position(),
+                    },
+                }
+            }
+            8..=10 => {
+                let conn = self.conn(script)?;
+                let promise = if script.below(4) > 0 { self.replica.status().promise } else { script.promise() };
+                let frame = Frame { term: promise.term, incarnation: promise.incarnation, body: script.body() };
+                // Only what the decoder lets through comes here.
+                let frame = Frame::decode(frame.encode()).ok()?;
+                Input::Frame { conn, frame }
+            }
+            11 => {
+                let conn = self.conn(script)?;
+                self.conns.retain(|other| *other != conn);
+                Input::Closed { conn }
+            }
+            12 => Input::Invited { request: RequestId(self.number), claim: script.claim() },
+            13 => Input::InviteAnswered {
+                name: script.name(),
+                answer: InviteAnswer {
+                    cluster_id: script.maybe_cluster(),
+                    replica: script.replica(),
+                    promise: script.promise(),
+                },
+            },
+            14 => match script.below(4) {
+                0 => Input::Drain,
+                1 => {
+                    let conn = self.conn(script)?;
+                    let (cluster_id, mut position) = (script.cluster(), script.position());
+                    // The shell has read it: a sequence that no log reaches is damage there.
+                    position.seq = position.seq.min(Seq::MAX);
+                    let voters = script.voters();
+                    Input::SnapshotReceived { conn, meta: SnapshotMeta { cluster_id, position, voters } }
+                }
+                _ => Input::StateAnswered {
+                    name: script.name(),
+                    state: PeerState {
+                        name: script.name(),
+                        replica: script.replica(),
+                        cluster_id: script.maybe_cluster(),
+                        promise: script.promise(),
+                        position: script.position(),
+                        hears: script.yes().then(|| Term(script.number())),
+                        eligible: script.yes(),
+                    },
+                },
+            },
+            _ => Input::Wake,
+        })
+    }
+
+    fn conn(&self, script: &mut Script<'_>) -> Option<ConnId> {
+        let at = usize::from(script.byte());
+        (!self.conns.is_empty()).then(|| self.conns[at % self.conns.len()])
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Persist { ticket, .. } | Effect::InstallSnapshot { ticket, .. } => self.tickets.push(ticket),
+                Effect::Dial { conn, .. } => self.conns.push(conn),
+                Effect::Close { conn } => self.conns.retain(|other| *other != conn),
+                Effect::Apply { .. }
+                | Effect::Accepted { .. }
+                | Effect::Rejected { .. }
+                | Effect::Answer { .. }
+                | Effect::Send { .. }
+                | Effect::SendSnapshot { .. }
+                | Effect::KeepPiece { .. }
+                | Effect::Invite { .. }
+                | Effect::AnswerInvite { .. }
+                | Effect::AskState { .. }
+                | Effect::WipeVolume { .. }
+                | Effect::Fail { .. }
+                | Effect::Report { .. }
+                | Effect::ReadReady { .. }
+                | Effect::ReadRefused { .. } => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Strong reads (5.3 in docs/design.md): what a client sees here is at least all that was acknowledged anywhere before it
+//! asked.
+//!
+//! ```text
+//!   client ──Read──▶ follower ──readIndex──▶ leader   its own clients' reads stand in the same queue
+//!                                              │ open: takes its commit, waits for a round that begins now or later [S6]
+//!                                              ▼
+//!                                            heartbeat ──▶ echoes of a majority of the voters
+//!   client ◀─ReadReady─ applied ◀─readAnswer───┘
+//! ```
+//!
+//! Why a round: a leader does not know that it was replaced. A voter that echoes has not promised to anybody else at that
+//! moment, so a majority of echoes to a round that began after the read says that no other leader had committed anything
+//! before the read came. An echo to an older round says nothing about the time since [S6].
+//!
+//! Batched twice. Each replica has at most one question on its way, for all reads that came before it was sent; those that
+//! come meanwhile go with the next. And the leader has at most one round on its way for reads: whoever asks meanwhile is
+//! served by the next one, or by the next heartbeat, if that begins earlier.
+//!
+//! Reads are numbered by the shell and only ever answered "all up to this one", so nothing here grows with their number.
+//! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client.
+
+use crate::plants::planted;
+use crate::replica::Replica;
+use crate::role::{Link, Role, Stage};
+use crate::{Body, ConnId, Effect, Fault, ReadId, Refusal, Seq, Term};
+
+/// A follower that owes more rounds than this is left out of those for reads: a slow one must not be flooded. (It still
+/// gets every heartbeat.)
+const ROUNDS_OWED_MAX: u64 = 64;
+
+/// The reads of our own clients.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Reads {
+    /// The newest that came.
+    newest: ReadId,
+    /// All up to here are answered.
+    answered: ReadId,
+    question: Question,
+}
+
+/// What is on its way for the reads up to `upto`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Question {
+    #[default]
+    None,
+    /// The leader was asked.
+    Asked { whom: Asked, upto: ReadId },
+    /// The leader answered: they may be answered when this is applied here. Good for ever, whoever leads.
+    Waiting { upto: ReadId, index: Seq },
+}
+
+/// Who was asked: a question to anybody else than the present leader will never be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Asked {
+    /// The leader, by this connection.
+    By(ConnId),
+    /// Ourselves, who lead in this term.
+    Ourselves(Term),
+}
+
+/// A question that a leader has to answer.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) struct ReadAsk {
+    /// Whom to answer; none: ourselves.
+    from: Option<ConnId>,
+    /// The asker's number for it.
+    number: u64,
+    /// Set as soon as the term is open: what was committed then, and the first round that began later.
+    at: Option<(Seq, u64)>,
+}
+
+impl Replica {
+    pub(crate) fn on_read(&mut self, id: ReadId) {
+        self.reads.newest = self.reads.newest.max(id);
+    }
+
+    /// A follower asks. Its next question takes the place of the one before: a follower waits for one at a time.
+    pub(crate) fn on_read_index(&mut self, conn: ConnId, number: u64) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.asks.retain(|ask| ask.from != Some(conn));
+        leading.asks.push(ReadAsk { from: Some(conn), number, at: None });
+    }
+
+    /// The leader answered: an index, or none where it hears no majority.
+    pub(crate) fn on_read_answer(&mut self, conn: ConnId, number: u64, index: Option<Seq>) {
+        let Question::Asked { whom: Asked::By(asked), upto } = self.reads.question else { return };
+        if asked != conn || upto.0 != number {
+            return;
+        }
+        match index {
+            Some(index) => {
+                self.reads.question = Question::Waiting { upto, index };
+                // It is part of what the leader has committed, and may be news.
+                self.leader_commits(index);
+            }
+            None => self.refuse_reads(upto, Refusal::NoMajority),
+        }
+    }
+
+    /// This incarnation is over: nobody is left waiting.
+    pub(crate) fn refuse_reads_after_failure(&mut self) {
+        if self.reads.newest > self.reads.answered {
+            self.refuse_reads(self.reads.newest, Refusal::Failed);
+        }
+    }
+
+    fn refuse_reads(&mut self, upto: ReadId, reason: Refusal) {
+        self.reads.question = Question::None;
+        self.reads.answered = upto;
+        self.effects.push(Effect::ReadRefused { upto, reason });
+    }
+
+    /// Asks, answers, and says which reads may go on. After all else of a step: what it commits and applies counts.
+    pub(crate) fn tend_reads(&mut self) {
+        loop {
+            if let Question::Waiting { upto, index } = self.reads.question
+                && self.applied >= index
+            {
+                self.reads.question = Question::None;
+                self.reads.answered = upto;
+                self.effects.push(Effect::ReadReady { upto });
+            }
+            self.ask_for_index();
+            if !self.answer_asks() {
+                return;
+            }
+        }
+    }
+
+    fn ask_for_index(&mut self) {
+        let whom = match &self.role {
+            Role::Idle => None,
+            Role::Following(following) => match following.link {
+                Link::Up(conn) => Some(Asked::By(conn)),
+                Link::Down { .. } | Link::Dialled(_) => None,
+            },
+            Role::Leading(_) => Some(Asked::Ourselves(self.state.promise.term)),
+        };
+        if let Question::Asked { whom: asked, .. } = self.reads.question
+            && Some(asked) != whom
+        {
+            self.reads.question = Question::None;
+        }
+        let upto = self.reads.newest;
+        if self.reads.question != Question::None || upto == self.reads.answered {
+            return;
+        }
+        let Some(whom) = whom else { return };
+        self.reads.question = Question::Asked { whom, upto };
+        match (whom, &mut self.role) {
+            (Asked::By(conn), _) => self.send(conn, Body::ReadIndex { number: upto.0 }),
+            (Asked::Ourselves(_), Role::Leading(leading)) => {
+                leading.asks.push(ReadAsk { from: None, number: upto.0, at: None });
+            }
+            (Asked::Ourselves(_), Role::Idle | Role::Following(_)) => {}
+        }
+    }
+
+    /// The leader's part. True: reads of our own got their index.
+    fn answer_asks(&mut self) -> bool {
+        let Role::Leading(leading) = &mut self.role else { return false };
+        if leading.asks.is_empty() {
+            return false;
+        }
+        let connected: Vec<ConnId> = leading.followers.values().filter_map(|follower| follower.conn).collect();
+        leading.asks.retain(|ask| ask.from.is_none_or(|conn| connected.contains(&conn)));
+        if self.lost.is_some() {
+            let asks = std::mem::take(&mut leading.asks);
+            asks.iter().for_each(|ask| self.answer_ask(ask, None));
+            return false;
+        }
+        // What earlier terms have committed is known only when an entry of this one is.
+        if !matches!(leading.stage, Stage::Open(_)) {
+            return false;
+        }
+        for ask in &mut leading.asks {
+            ask.at.get_or_insert((self.commit, leading.round + 1));
+        }
+        let wanted = leading.asks.iter().filter_map(|ask| ask.at).map(|(_, round)| round).max();
+        let (round, read_round) = (leading.round, leading.read_round);
+        if wanted > Some(round) && self.echoed_round() >= read_round {
+            self.begin_round(true);
+        }
+        let echoed = self.echoed_round();
+        let Role::Leading(leading) = &mut self.role else { return false };
+        let any = planted(Fault::UnaskedHeartbeatsConfirm);
+        let is_confirmed = |ask: &ReadAsk| ask.at.is_some_and(|(_, round)| round <= echoed || any && echoed > 0);
+        let confirmed: Vec<ReadAsk> = leading.asks.iter().copied().filter(is_confirmed).collect();
+        leading.asks.retain(|ask| !is_confirmed(ask));
+        for ask in &confirmed {
+            self.answer_ask(ask, ask.at.map(|(index, _)| index));
+        }
+        confirmed.iter().any(|ask| ask.from.is_none())
+    }
+
+    fn answer_ask(&mut self, ask: &ReadAsk, index: Option<Seq>) {
+        let upto = ReadId(ask.number);
+        match (ask.from, index) {
+            (Some(conn), index) => self.send(conn, Body::ReadAnswer { number: ask.number, index }),
+            (None, Some(index)) => self.reads.question = Question::Waiting { upto, index },
+            (None, None) => self.refuse_reads(upto, Refusal::NoMajority),
+        }
+    }
+
+    /// The newest round that a majority of the voters has echoed. Of the last set in the log, as everything [S7].
+    fn echoed_round(&self) -> u64 {
+        let Role::Leading(leading) = &self.role else { return 0 };
+        let own = self.config.replica;
+        let echoed = |replica| {
+            let round = if replica == own {
+                leading.round
+            } else {
+                leading.followers.get(&replica).map_or(0, |one| one.echoed)
+            };
+            Seq(round)
+        };
+        self.log.voters().committed(echoed).0
+    }
+
+    /// Begins a heartbeat round. One for reads leaves out who owes many.
+    pub(crate) fn begin_round(&mut self, for_reads: bool) {
+        let commit = self.commit;
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.next_heartbeat = self.now + self.config.heartbeat;
+        leading.round += 1;
+        let round = leading.round;
+        if for_reads {
+            leading.read_round = round;
+        }
+        let mut conns = Vec::with_capacity(leading.followers.len());
+        for follower in leading.followers.values_mut() {
+            let Some(conn) = follower.conn else { continue };
+            if for_reads && follower.begun.saturating_sub(follower.echoed) > ROUNDS_OWED_MAX {
+                continue;
+            }
+            follower.begun = round;
+            conns.push(conn);
+        }
+        for conn in conns {
+            self.send(conn, Body::Heartbeat { round, commit });
+        }
+    }
+}

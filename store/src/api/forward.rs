@@ -1,0 +1,438 @@
+//! Writes that reach a replica which does not lead: refused, redirected, or sent on to the leader.
+//!
+//! ```text
+//!   request ──▶ the calls of this replica ──done, or an error of the client's──▶ answer
+//!                 │ known not to be done: not leading, about to lead, ending
+//!                 ▼
+//!               who leads now? ── this replica ────▶ its calls again
+//!                 ▲    │       ── another one ─────▶ sent on, marked ──▶ its answer
+//!                 │    │       ── nobody ──────────▶ wait for news
+//!                 └────┴── known not to be done there either; at the end of the write's time: 503
+//! ```
+//!
+//! | pod | `reject` | `redirect` | `forward` |
+//! | --- | --- | --- | --- |
+//! | follows | 421 | 307 | sends on |
+//! | knows of no leader, or of one without a majority | 503 | 503 | waits, then sends on; 503 at the end of the write's time |
+//! | drains, or led a moment ago | sends on | sends on | sends on |
+//! | is about to lead | waits | waits | waits |
+//!
+//! Only what is known not to be done is tried again: a write that was sent on and got no answer is not (504). A request
+//! that was sent on once carries [`FORWARDED`] and is never sent on again, so there are no loops: who gets it and does not
+//! lead refuses it, and who sent it looks again for the leader.
+//!
+//! While the pod drains, answers on HTTP/1 say `Connection: close`, so that clients come back by another way.
+
+mod copy;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use leasehold_replication::Phase;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+use warp::filters::BoxedFilter;
+use warp::http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use warp::http::request::Parts;
+use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use warp::reply::Response;
+
+use super::SEQUENCE;
+use super::pages::{Leader, leader_seen};
+use super::problem::{Code, Problem};
+use crate::handle::Handle;
+use crate::trust::way::{ApiWay, Connector};
+use copy::Copying;
+
+/// The name of the pod that sent a request on; in the request and in its answer.
+pub const FORWARDED: &str = "leasehold-forwarded";
+
+/// Writes that are sent on, or wait for a leader, at once. More are refused (503): they would only fill the memory.
+const FORWARDS_MAX: usize = 1024;
+/// Connections to the leader that are kept.
+const IDLE_MAX: usize = 64;
+/// Below the time after which a server closes an idle connection, so that none is used in that moment.
+const IDLE_TIME: Duration = Duration::from_secs(20);
+/// For a connection to the leader. Nothing was sent before it is there.
+const CONNECT_MAX: Duration = Duration::from_millis(500);
+/// What is sent on at all has so much time at least: cut off while it connects, nobody would know whether it was sent.
+const SEND_MIN: Duration = Duration::from_secs(1);
+/// A pod that stopped leading takes writes so much longer: Services and clients need a moment to find the new leader.
+const LED_LATELY: Duration = Duration::from_secs(5);
+/// Pauses between two looks at who leads, if no news comes before.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
+const PAUSE_MOST: Duration = Duration::from_millis(50);
+/// Room in a leader's answer beside what the request brought.
+const ANSWER_ROOM_BYTES: usize = 1024 * 1024;
+
+/// What a follower does with a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FollowerWrites {
+    /// 421, and the body names the leader.
+    #[default]
+    Reject,
+    /// 307 to the leader.
+    Redirect,
+    /// Sends it on to the leader, and its answer back.
+    Forward,
+}
+
+/// What a person may set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What a follower does with a write.
+    pub follower_writes: FollowerWrites,
+    /// How long a write may take, from the moment in which this replica could not do it.
+    pub write_timeout: Duration,
+    /// The longest body of a request.
+    pub body_limit_bytes: usize,
+    /// How the leader's API is reached.
+    pub way: ApiWay,
+}
+
+/// The API of a replica, with writes taken to where the leader is. For [`serve_service`](crate::serve::serve_service).
+#[derive(Clone)]
+pub struct Forwarding {
+    calls: BoxedFilter<(Response,)>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    handle: Handle,
+    config: Config,
+    client: Client<Connector, Full<Bytes>>,
+    room: Semaphore,
+}
+
+/// Where a write belongs now.
+#[derive(Debug, PartialEq)]
+enum Target {
+    /// This replica is open for writes.
+    Here,
+    /// That one leads, and takes requests there.
+    There { name: String, address: String },
+    /// Nobody is known to lead, or this replica is about to.
+    Nowhere,
+}
+
+impl Forwarding {
+    /// Around these calls.
+    pub fn new(calls: BoxedFilter<(Response,)>, handle: Handle, config: Config) -> Forwarding {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_MAX));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(config.way.connector(connector));
+        let shared = Shared { handle, config, client, room: Semaphore::new(FORWARDS_MAX) };
+        Forwarding { calls, shared: Arc::new(shared) }
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response
+    where
+        B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let is_http1 = request.version() < Version::HTTP_2;
+        let has_body = !request.body().is_end_stream();
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let mut response = if is_read { self.here(request).await } else { self.write(request).await };
+        // A client of a Service that meant the leader finds the new one by a new connection, too.
+        let led = response.headers().contains_key(FORWARDED) && self.shared.handle.led_within(LED_LATELY);
+        // Where the rest of a body is not read, the connection ends after the answer: the client must know, or its next
+        // request is lost.
+        let is_unread = has_body && response.extensions().get::<Code>().is_some_and(|code| code.leaves_the_body());
+        if is_http1 && (led || is_unread || self.is_leaving()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn here<B>(&self, request: Request<B>) -> Response
+    where
+        B: Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match TowerToHyperService::new(warp::service(self.calls.clone())).call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    async fn write<B>(&self, request: Request<B>) -> Response
+    where
+        B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let (body, copy) = Copying::new(body, self.shared.config.body_limit_bytes);
+        let first = self.here(Request::from_parts(parts.clone(), body)).await;
+        // What the call did not read of the body is no part of the request: it did not want any.
+        match copy.take() {
+            Some(body) => self.take_on(first, parts, body).await,
+            None => first,
+        }
+    }
+
+    /// Goes on with a write that this replica answered so, as long as it is known not to be done.
+    async fn take_on(&self, first: Response, parts: Parts, body: Bytes) -> Response {
+        let Some(code) = first.extensions().get::<Code>().copied().filter(|code| is_not_done(*code)) else {
+            return first;
+        };
+        let is_ours = code == Code::Recovering;
+        if !is_ours {
+            if parts.headers.contains_key(FORWARDED) {
+                return first;
+            }
+            let sends_on = self.shared.config.follower_writes == FollowerWrites::Forward
+                || self.is_leaving()
+                || self.shared.handle.led_within(LED_LATELY);
+            if !sends_on {
+                return self.redirect(&parts).unwrap_or(first);
+            }
+        }
+        let Ok(_room) = self.shared.room.try_acquire() else {
+            let what = "too many writes wait for the leader here; not done";
+            return self.problem(Problem::new(Code::Overloaded, what));
+        };
+        self.find_leader(first, code, &parts, body).await
+    }
+
+    async fn find_leader(&self, first: Response, code: Code, parts: &Parts, body: Bytes) -> Response {
+        let began = Instant::now();
+        let deadline = began + self.shared.config.write_timeout;
+        let is_marked = parts.headers.contains_key(FORWARDED);
+        let mut news = self.shared.handle.news();
+        let (mut last, mut last_code, mut pause) = (first, code, PAUSE_FIRST);
+        loop {
+            news.heard();
+            match self.target() {
+                Target::Here => {
+                    let request = Request::from_parts(parts.clone(), Full::new(body.clone()));
+                    let response = self.here(request).await;
+                    match response.extensions().get::<Code>().copied().filter(|code| is_not_done(*code)) {
+                        Some(code) => last_code = code,
+                        None => return response,
+                    }
+                    last = response;
+                }
+                // Who was to lead here does not, and this request must not be sent on twice.
+                Target::There { .. } if is_marked => return last,
+                Target::There { name, address } => match self.send_on(&address, parts, body.clone(), deadline).await {
+                    SentOn::Answered(response) => return self.answered(response),
+                    SentOn::NotDone(code, why) => {
+                        last_code = code;
+                        debug!(leader = name, address, why, "a write was not done there; looking again for the leader");
+                    }
+                    SentOn::Unknown(why) => {
+                        let what = format!(
+                            "sent on to {name} at {address}, which gave no answer ({why}); it may have been done, or \
+                             never. Sending the same record under the same id again is safe"
+                        );
+                        return self.problem(Problem::new(Code::OutcomeUnknown, what));
+                    }
+                },
+                Target::Nowhere => {}
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            let until = deadline.min(Instant::now() + pause);
+            pause = (pause * 2).min(PAUSE_MOST);
+            // Silence is no news: then it is looked at again all the same, the other pod may know more by now.
+            let _ = timeout_at(until, news.next()).await;
+        }
+        if code == Code::Recovering {
+            return last;
+        }
+        let waited = began.elapsed().as_millis();
+        self.problem(match last_code {
+            Code::NoMajority => {
+                let what = format!("the leader did not hear a majority of the voters within {waited} ms; not done");
+                Problem::new(Code::NoMajority, what)
+            }
+            _ => Problem::new(Code::NoLeader, format!("no leader took this write within {waited} ms; not done")),
+        })
+    }
+
+    fn target(&self) -> Target {
+        let handle = &self.shared.handle;
+        let Some(status) = handle.status() else { return Target::Nowhere };
+        let is_ours = status.following.as_ref().is_some_and(|claim| claim.incarnation == handle.incarnation());
+        if is_ours {
+            let is_open = handle.is_alive() && handle.leads();
+            return if is_open { Target::Here } else { Target::Nowhere };
+        }
+        match leader_seen(handle) {
+            Some(Leader { name, address: Some(address), .. }) if name != handle.name() => {
+                Target::There { name, address }
+            }
+            _ => Target::Nowhere,
+        }
+    }
+
+    /// Told to end: who comes by this connection shall come by another way.
+    fn is_leaving(&self) -> bool {
+        let handle = &self.shared.handle;
+        handle.status().is_some_and(|status| status.phase == Phase::Draining) || !handle.is_alive()
+    }
+
+    fn redirect(&self, parts: &Parts) -> Option<Response> {
+        if self.shared.config.follower_writes != FollowerWrites::Redirect {
+            return None;
+        }
+        let Target::There { address, .. } = self.target() else { return None };
+        let location = HeaderValue::from_str(&url(self.shared.config.way.scheme(), &address, &parts.uri)).ok()?;
+        let mut response = Response::new(Bytes::new().into());
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        response.headers_mut().insert(LOCATION, location);
+        Some(self.with_sequence(response))
+    }
+
+    /// Once. Whether it was done is known only where there is an answer.
+    async fn send_on(&self, address: &str, parts: &Parts, body: Bytes, deadline: Instant) -> SentOn {
+        // The connector adds TLS, where it is spoken.
+        let Ok(uri) = url("http", address, &parts.uri).parse::<Uri>() else {
+            return SentOn::NotDone(Code::NoLeader, format!("{address} is no address"));
+        };
+        let answer_max = body.len() + ANSWER_ROOM_BYTES;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = end_to_end(&parts.headers);
+        request.headers_mut().remove(HOST);
+        // The name of a pod is a header value: DNS labels.
+        if let Ok(name) = HeaderValue::from_str(self.shared.handle.name()) {
+            request.headers_mut().insert(FORWARDED, name);
+        }
+        let answer = async {
+            let response = match self.shared.client.request(request).await {
+                Ok(response) => response,
+                Err(error) if error.is_connect() => return SentOn::NotDone(Code::NoLeader, error.to_string()),
+                Err(error) => return SentOn::Unknown(error.to_string()),
+            };
+            let (head, body) = response.into_parts();
+            match Limited::new(body, answer_max).collect().await {
+                Ok(body) => judge(head, body.to_bytes()),
+                Err(error) => SentOn::Unknown(format!("its answer broke off: {error}")),
+            }
+        };
+        timeout_at(deadline.max(Instant::now() + SEND_MIN), answer)
+            .await
+            .unwrap_or_else(|_| SentOn::Unknown("not in time".to_owned()))
+    }
+
+    /// The leader's answer on its way to our client.
+    fn answered(&self, mut response: Response) -> Response {
+        if let Ok(name) = HeaderValue::from_str(self.shared.handle.name()) {
+            response.headers_mut().insert(FORWARDED, name);
+        }
+        response
+    }
+
+    fn problem(&self, problem: Problem) -> Response {
+        self.with_sequence(problem.into_response())
+    }
+
+    fn with_sequence(&self, mut response: Response) -> Response {
+        let applied = self.shared.handle.documents().applied().seq.0;
+        response.headers_mut().insert(SEQUENCE, HeaderValue::from(applied));
+        response
+    }
+}
+
+/// What came of sending a write on.
+enum SentOn {
+    /// This.
+    Answered(Response),
+    /// It was not done, and never will be.
+    NotDone(Code, String),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+fn judge(head: warp::http::response::Parts, body: Bytes) -> SentOn {
+    let refused = matches!(head.status, StatusCode::MISDIRECTED_REQUEST | StatusCode::SERVICE_UNAVAILABLE);
+    if refused && let Some(code) = Code::of_body(&body).filter(|code| is_not_done(*code)) {
+        return SentOn::NotDone(code, code.as_str().to_owned());
+    }
+    let mut response = Response::new(body.into());
+    *response.status_mut() = head.status;
+    *response.headers_mut() = end_to_end(&head.headers);
+    SentOn::Answered(response)
+}
+
+/// Not done here, and perhaps done elsewhere or a little later. What a leader refuses for its own reasons stays refused.
+fn is_not_done(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotLeader | Code::NoLeader | Code::Recovering | Code::NoMajority | Code::Overwritten | Code::Stopping
+    )
+}
+
+fn url(scheme: &str, address: &str, uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    format!("{scheme}://{address}{path}")
+}
+
+/// The headers that are for the one who answers in the end, not for the next connection (RFC 9110, 7.6.1).
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    const HOP_BY_HOP: [HeaderName; 9] = [
+        CONNECTION,
+        CONTENT_LENGTH,
+        EXPECT,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    let named: Vec<String> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let is_for_the_hop = HOP_BY_HOP.contains(name)
+            || name.as_str() == "keep-alive"
+            || name.as_str() == "proxy-connection"
+            || named.iter().any(|named| named == name.as_str());
+        if !is_for_the_hop {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+impl Service<Request<Incoming>> for Forwarding {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.answer(request).await) })
+    }
+}

@@ -1,0 +1,211 @@
+//! The reads of `/persons`: of what this replica has applied, when that is fresh enough for the client.
+//!
+//! ```text
+//!   GET ──▶ caught up once? ──▶ ?consistency=strong: a read index of the leader, applied here
+//!                           ──▶ ?after=: that entry, applied here                ──▶ the documents as they are then
+//! ```
+//!
+//! Both wait, until the deadline. A read changes nothing: whatever it is answered, it is safe to ask again.
+
+use super::conditions::{self, ReadVerdict};
+use super::filters::Query;
+use super::handlers::{id_of_path, not_ready, record_response, unknown_id};
+use super::person::COLLECTION;
+use super::problem::{Code, Problem};
+use super::query::{Freshness, ListQuery, PersonFilter};
+use super::{Answer, Context, SEQUENCE, pages};
+use crate::documents::{Collection, Documents};
+use crate::handle::ReadError;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use leasehold_replication::Refusal;
+use std::convert::Infallible;
+use tokio::time::Instant;
+use warp::Reply;
+use warp::http::header::{CONTENT_TYPE, LINK};
+use warp::http::{HeaderMap, HeaderValue, StatusCode};
+use warp::reply::Response;
+
+/// A list goes out in pieces of about this size, so a large one is never in memory twice.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Records that are looked at for one piece at most, so a rare match does not keep a worker from other requests.
+const PIECE_RECORDS: usize = 2_000;
+
+/// The documents, as fresh as they were asked for.
+async fn view(context: &Context, freshness: &Freshness) -> Result<Documents, Problem> {
+    let handle = &context.handle;
+    handle.readable().map_err(not_ready)?;
+    let timeout = freshness.timeout.unwrap_or(context.config.read_timeout);
+    let deadline = Instant::now() + timeout;
+    if freshness.strong {
+        handle.read_index(deadline).await.map_err(|error| not_confirmed(context, error, timeout.as_millis()))?;
+    }
+    if let Some(after) = freshness.after
+        && !handle.applied(after, deadline).await
+    {
+        let applied = handle.documents().applied().seq;
+        let what = format!("entry {after} was not applied here within {} ms, only {applied}", timeout.as_millis());
+        return Err(Problem::new(Code::NotApplied, what).with("applied", applied.0));
+    }
+    Ok(handle.documents())
+}
+
+fn not_confirmed(context: &Context, error: ReadError, waited_ms: u128) -> Problem {
+    let safe = "a read is always safe to repeat";
+    match error {
+        ReadError::Refused(Refusal::NoMajority) => {
+            Problem::new(Code::NoMajority, format!("the leader does not hear a majority of the voters; {safe}"))
+        }
+        ReadError::Refused(Refusal::Overloaded) => {
+            Problem::new(Code::Overloaded, format!("too many strong reads wait; {safe}"))
+        }
+        ReadError::Refused(Refusal::Failed) => {
+            Problem::new(Code::Failed, "this replica has failed, its log says why; ask another one")
+        }
+        ReadError::Closed => Problem::new(Code::Stopping, "this replica is ending; ask another one"),
+        ReadError::Late | ReadError::Refused(_) => {
+            let who = match pages::leader_seen(&context.handle) {
+                Some(leader) => format!("the leader {} did not confirm it", leader.name),
+                None => "nobody is known to lead".to_owned(),
+            };
+            Problem::new(Code::NotConfirmed, format!("{who} within {waited_ms} ms; {safe}"))
+        }
+    }
+}
+
+/// `GET /persons/{id}`
+pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query: Query) -> Answer {
+    let freshness = Freshness::parse(query)?;
+    let documents = view(context, &freshness).await?;
+    let id = id_of_path(id)?;
+    let record = documents.collection(COLLECTION).and_then(|persons| persons.get(id)).ok_or_else(|| unknown_id(id));
+    let mut response = match record {
+        Err(unknown) => unknown.into_response(),
+        Ok(record) => match conditions::of_read(headers, record.tag()) {
+            ReadVerdict::Send => record_response(StatusCode::OK, record),
+            ReadVerdict::NotModified => {
+                let mut response = record_response(StatusCode::NOT_MODIFIED, record);
+                *response.body_mut() = Default::default();
+                response.headers_mut().remove(CONTENT_TYPE);
+                response
+            }
+            ReadVerdict::Failed => {
+                Problem::new(Code::PreconditionFailed, format!("the record {id} has another ETag")).into_response()
+            }
+        },
+    };
+    response.headers_mut().insert(SEQUENCE, HeaderValue::from(documents.applied().seq.0));
+    Ok(response)
+}
+
+/// `GET /persons`
+pub(super) async fn list(context: &Context, query: Query) -> Answer {
+    let query = ListQuery::parse(query)?;
+    let documents = view(context, &query.freshness).await?;
+    let seen = documents.applied().seq;
+    let mut response = match query.limit {
+        Some(limit) => page(&query, &documents, limit).await,
+        None => whole(documents, query.filter, query.after_number),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(SEQUENCE, HeaderValue::from(seen.0));
+    Ok(response)
+}
+
+/// At most `limit` records, and a link to those that follow, if any do.
+async fn page(query: &ListQuery, documents: &Documents, limit: usize) -> Response {
+    let (mut body, mut kept) = (BytesMut::from(&b"["[..]), 0);
+    let (mut last_kept, mut looked_at) = (query.after_number, query.after_number);
+    let mut next = None;
+    while let Some(persons) = documents.collection(COLLECTION) {
+        let mut more = false;
+        for (number, record) in persons.after(looked_at).take(PIECE_RECORDS) {
+            (looked_at, more) = (number, true);
+            if !query.filter.keeps(record.as_str()) {
+                continue;
+            }
+            if kept == limit {
+                next = Some(query.next_page(&format!("/{COLLECTION}"), last_kept, documents.applied().seq));
+                break;
+            }
+            if kept > 0 {
+                body.extend_from_slice(b",");
+            }
+            body.extend_from_slice(record.as_str().as_bytes());
+            (kept, last_kept) = (kept + 1, number);
+        }
+        if !more || next.is_some() {
+            break;
+        }
+        // Between two pieces other requests have their turn.
+        tokio::task::yield_now().await;
+    }
+    body.extend_from_slice(b"]");
+    let mut response = Response::new(body.freeze().into());
+    // Percent-encoded ASCII.
+    if let Some(link) = next.and_then(|url| HeaderValue::from_str(&format!("<{url}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    response
+}
+
+/// All of them, in pieces.
+fn whole(documents: Documents, filter: PersonFilter, after: u64) -> Response {
+    let mut listing = Listing { documents, filter, after, opened: false, begun: false, ended: false };
+    let first = listing.next_piece();
+    if listing.ended {
+        return Response::new(first.into());
+    }
+    let first = stream::iter([Ok::<Bytes, Infallible>(first)]);
+    let others = stream::unfold(listing, |mut listing| async move {
+        if listing.ended {
+            return None;
+        }
+        // Between two pieces other requests have their turn.
+        tokio::task::yield_now().await;
+        Some((Ok(listing.next_piece()), listing))
+    });
+    warp::reply::stream(first.chain(others)).into_response()
+}
+
+/// A list on its way out, always of the same moment.
+struct Listing {
+    documents: Documents,
+    filter: PersonFilter,
+    /// The creation number of the last record that was looked at.
+    after: u64,
+    /// The opening bracket was written.
+    opened: bool,
+    /// A record was written, so the next one needs a comma.
+    begun: bool,
+    /// The closing bracket was written.
+    ended: bool,
+}
+
+impl Listing {
+    fn next_piece(&mut self) -> Bytes {
+        let mut piece = BytesMut::with_capacity(1024);
+        if !std::mem::replace(&mut self.opened, true) {
+            piece.extend_from_slice(b"[");
+        }
+        let after = self.after;
+        let persons = self.documents.collection(COLLECTION).into_iter();
+        let records = persons.flat_map(|persons: &Collection| persons.after(after));
+        for (looked_at, (number, record)) in records.enumerate() {
+            if piece.len() >= PIECE_BYTES || looked_at >= PIECE_RECORDS {
+                return piece.freeze();
+            }
+            self.after = number;
+            if self.filter.keeps(record.as_str()) {
+                if std::mem::replace(&mut self.begun, true) {
+                    piece.extend_from_slice(b",");
+                }
+                piece.extend_from_slice(record.as_str().as_bytes());
+            }
+        }
+        piece.extend_from_slice(b"]");
+        self.ended = true;
+        piece.freeze()
+    }
+}

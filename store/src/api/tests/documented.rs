@@ -1,0 +1,93 @@
+//! The OpenAPI document says what the API does, and the API does what it says.
+use super::*;
+use std::collections::BTreeSet;
+
+/// (path, method) as the document has them.
+fn documented() -> BTreeSet<(String, String)> {
+    let paths = openapi::document()["paths"].as_object().unwrap();
+    let methods = |path: &String, calls: &Value| {
+        let calls = calls.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase()));
+        calls.collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(|(path, calls)| methods(path, calls)).collect()
+}
+
+#[test]
+fn every_path_and_method_is_documented_and_nothing_else() {
+    let taken: BTreeSet<(String, String)> = PATHS
+        .iter()
+        .flat_map(|(path, methods)| methods.split(", ").map(|method| ((*path).to_owned(), method.to_owned())))
+        .filter(|(_, method)| method != "OPTIONS" && method != "HEAD")
+        .collect();
+    assert_eq!(documented(), taken);
+}
+
+#[tokio::test]
+async fn every_documented_call_has_a_route_and_answers_with_a_documented_status() {
+    let api = Api::leader();
+    for (path, method) in documented() {
+        if path == "/persons:watch" {
+            continue; // It has no end; its own tests watch.
+        }
+        let asked = path.replace("{id}", Uuid::nil().to_string().as_str());
+        let answer = api.send(warp::test::request().method(&method).path(&asked)).await;
+        let status = answer.status().as_u16();
+        assert_ne!(status, 405, "{method} {path}");
+        assert!(status != 404 || path.contains("{id}"), "{method} {path}");
+        let responses = &openapi::document()["paths"][&path][method.to_lowercase()]["responses"];
+        assert!(responses[status.to_string()].is_object(), "{method} {path} answers {status}, which is not documented");
+    }
+}
+
+#[tokio::test]
+async fn every_path_refuses_the_methods_that_it_does_not_take_and_lists_those_that_it_does() {
+    let api = Api::leader();
+    for (path, methods) in PATHS {
+        let asked = path.replace("{id}", Uuid::nil().to_string().as_str());
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"]
+            .iter()
+            .filter(|method| !methods.split(", ").any(|one| one == **method))
+        {
+            let answer = api.send(warp::test::request().method(method).path(&asked)).await;
+            problem(&answer, Code::MethodNotAllowed);
+            assert_eq!(header(&answer, "allow"), Some(*methods));
+        }
+        let options = api.send(warp::test::request().method("OPTIONS").path(&asked)).await;
+        assert_eq!(header(&options, "allow"), Some(*methods), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_problem_is_in_the_document_and_every_reference_leads_somewhere() {
+    let api = Api::leader();
+    let answer = api.get("/openapi.json").await;
+    let document = value(&answer);
+    let listed = document["components"]["schemas"]["Problem"]["x-problems"].as_array().unwrap();
+    assert_eq!(listed.len(), Code::ALL.len());
+    for (listed, code) in listed.iter().zip(Code::ALL) {
+        assert_eq!(listed["type"], format!("urn:leasehold:{}", code.as_str()));
+        assert_eq!(listed["status"], code.status().as_u16());
+    }
+    let mut values = vec![&document];
+    while let Some(value) = values.pop() {
+        if let Some(to) = value.get("$ref").and_then(Value::as_str) {
+            assert!(document.pointer(to.strip_prefix('#').unwrap()).is_some(), "{to}");
+        }
+        match value {
+            Value::Object(members) => values.extend(members.values()),
+            Value::Array(items) => values.extend(items),
+            _ => {}
+        }
+    }
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn the_page_for_people_loads_nothing_from_elsewhere() {
+    let api = Api::leader();
+    let page = api.get("/docs").await;
+    assert_eq!(header(&page, "content-type"), Some("text/html; charset=utf-8"));
+    let text = std::str::from_utf8(page.body()).unwrap();
+    assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("//cdn"), "{text}");
+    assert!(text.contains("fetch(\"openapi.json\")"));
+}

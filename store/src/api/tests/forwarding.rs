@@ -1,0 +1,302 @@
+//! Writes at a replica that does not lead: refused, redirected, sent on; never twice, never in a circle.
+
+use super::*;
+use crate::api::forward::{FORWARDED, FollowerWrites, Forwarding};
+use crate::serve::{self, Limits};
+use crate::trust::way::ApiWay;
+use http_body_util::{BodyExt, Full};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
+use warp::Filter;
+use warp::http::header::{CONNECTION, LOCATION};
+use warp::http::{HeaderMap, Request};
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn around(api: &Api, follower_writes: FollowerWrites, write_timeout: Duration) -> Forwarding {
+    let config = forward::Config { follower_writes, write_timeout, body_limit_bytes: 2_000, way: ApiWay::default() };
+    Forwarding::new(api.routes.clone(), api.handle.clone(), config)
+}
+
+fn request(method: &str, path: &str, body: &str) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()
+}
+
+async fn answer(api: &Forwarding, request: Request<Full<Bytes>>) -> Response<Bytes> {
+    let (head, body) = tokio::time::timeout(LONG, api.answer(request)).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    assert!(head.headers.contains_key(SEQUENCE) || head.headers.contains_key(FORWARDED), "{head:?}");
+    Response::from_parts(head, body)
+}
+
+impl Api {
+    /// From now on pod-1 leads, and its clients are served there.
+    fn is_led_at(&self, address: SocketAddr) {
+        let mut file = role("pod-1");
+        file.leader.as_mut().unwrap().address = address.to_string();
+        self.lock().server.set_role(file);
+        self.set_status(status(Phase::Follower, "pod-1"));
+        self.serve(Serving::Says(WriteError::Refused(Refusal::NotLeader)));
+    }
+}
+
+/// A made-up leader: what it was sent, and what it answers.
+struct Leader {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<(String, HeaderMap, Bytes)>>>,
+    stop: CancellationToken,
+}
+
+impl Leader {
+    fn answers(answers: Vec<(u16, String)>) -> Leader {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (noted, answers) = (seen.clone(), Arc::new(Mutex::new(VecDeque::from(answers))));
+        let routes = warp::method()
+            .and(warp::path::full())
+            .and(warp::header::headers_cloned())
+            .and(warp::body::bytes())
+            .map(move |method, path: warp::path::FullPath, headers, body| {
+                noted.lock().unwrap().push((format!("{method} {}", path.as_str()), headers, body));
+                let (status, body) = answers.lock().unwrap().pop_front().expect("one request too many");
+                let response = warp::http::Response::builder().status(status).header("etag", "\"e\"");
+                response.header("connection", "keep-alive, x-own").header("x-own", "1").body(body.into()).unwrap()
+            })
+            .boxed();
+        let listener = serve::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        tokio::spawn(serve::serve(listener, routes, Limits::default(), None, stop.clone()));
+        Leader { address, seen, stop }
+    }
+
+    fn refuses(code: Code) -> (u16, String) {
+        let body = serde_json::json!({"type": format!("urn:leasehold:{}", code.as_str())});
+        (code.status().as_u16(), body.to_string())
+    }
+
+    fn requests(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_follower_sends_a_write_on_as_it_is_and_the_leaders_answer_back() {
+    let (api, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into()), (204, String::new())]));
+    api.is_led_at(leader.address);
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    let mut sent = request("POST", "/persons", JOHANNA);
+    for (name, value) in [
+        ("authorization", "Bearer x"),
+        ("idempotency-key", "k"),
+        ("accept", "application/json"),
+        ("connection", "close, x-hop"),
+        ("x-hop", "1"),
+        ("te", "trailers"),
+        ("expect", "100-continue"),
+        ("host", "database-service:8089"),
+    ] {
+        sent.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    let done = answer(&around, sent).await;
+    assert_eq!((done.status().as_u16(), done.body().as_ref()), (201, &b"done"[..]));
+    assert_eq!((header(&done, "etag"), header(&done, FORWARDED)), (Some("\"e\""), Some("pod-0")));
+    assert_eq!((header(&done, "x-own"), header(&done, "connection")), (None, None));
+    {
+        let seen = leader.seen.lock().unwrap();
+        let (what, headers, body) = &seen[0];
+        assert_eq!((what.as_str(), body.as_ref()), ("POST /persons", JOHANNA.as_bytes()));
+        for (name, value) in [
+            ("authorization", Some("Bearer x")),
+            ("idempotency-key", Some("k")),
+            ("accept", Some("application/json")),
+            ("content-type", Some("application/json")),
+            (FORWARDED, Some("pod-0")),
+            ("x-hop", None),
+            ("te", None),
+            ("expect", None),
+            ("host", Some(leader.address.to_string().as_str())),
+        ] {
+            assert_eq!(headers.get(name).map(|value| value.to_str().unwrap()), value, "{name}");
+        }
+    }
+    assert_eq!(answer(&around, request("DELETE", JOHANNA_PATH, "")).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(leader.seen.lock().unwrap()[1].0, format!("DELETE {JOHANNA_PATH}"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_here_and_reads_stay() {
+    let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
+    api.is_led_at(leader.address);
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    problem(&answer(&around, request("POST", "/persons", "{")).await, Code::MalformedJson);
+    let long = format!("{{\"firstName\": \"{}\"}}", "x".repeat(3_000));
+    problem(&answer(&around, request("POST", "/persons", &long)).await, Code::BodyTooLarge);
+    assert_eq!(answer(&around, request("GET", "/persons", "")).await.status(), StatusCode::OK);
+    assert_eq!(leader.requests(), 0);
+}
+
+#[tokio::test]
+async fn by_default_a_follower_refuses_and_by_redirect_it_says_where_to_go() {
+    let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
+    api.is_led_at(leader.address);
+    let refused = around(&api, FollowerWrites::Reject, LONG);
+    problem(&answer(&refused, request("POST", "/persons", JOHANNA)).await, Code::NotLeader);
+    let redirected = around(&api, FollowerWrites::Redirect, LONG);
+    let moved = answer(&redirected, request("DELETE", &format!("{JOHANNA_PATH}?"), "")).await;
+    assert_eq!(moved.status(), StatusCode::TEMPORARY_REDIRECT);
+    let wanted = format!("http://{}{JOHANNA_PATH}?", leader.address);
+    assert_eq!(moved.headers()[LOCATION], wanted.as_str());
+    api.set_status(Status { leader_heard: false, ..status(Phase::Follower, "pod-1") });
+    for around in [refused, redirected] {
+        problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NoLeader);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_sent_on_once_is_not_sent_on_again() {
+    let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
+    api.is_led_at(leader.address);
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    let mut sent = request("POST", "/persons", JOHANNA);
+    sent.headers_mut().insert(FORWARDED, HeaderValue::from_static("pod-2"));
+    problem(&answer(&around, sent).await, Code::NotLeader);
+    assert_eq!(leader.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_write_that_was_sent_on_and_got_no_answer_is_not_sent_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (api, address) = (Api::follower(), listener.local_addr().unwrap());
+    api.is_led_at(address);
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // It took the whole request, and died.
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"}") && stream.read_buf(&mut seen).await.unwrap() > 0 {}
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    let unknown = answer(&around, request("POST", "/persons", JOHANNA)).await;
+    problem(&unknown, Code::OutcomeUnknown);
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_was_not_done_there_is_sent_to_the_next_leader_and_what_was_refused_stays_refused() {
+    let refusals = [Code::NoMajority].into_iter().chain(std::iter::repeat_n(Code::NotLeader, 500));
+    let old = Leader::answers(refusals.map(Leader::refuses).collect());
+    let new = Leader::answers(vec![(201, "done".into()), Leader::refuses(Code::TooFewVoters)]);
+    let api = Arc::new(Api::follower());
+    api.is_led_at(old.address);
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    let sent = tokio::spawn({
+        let around = around.clone();
+        async move { answer(&around, request("POST", "/persons", JOHANNA)).await }
+    });
+    tokio::time::timeout(LONG, async {
+        while old.requests() == 0 {
+            tokio::task::yield_now().await;
+        }
+        api.is_led_at(new.address);
+    })
+    .await
+    .unwrap();
+    assert_eq!(sent.await.unwrap().body().as_ref(), b"done");
+    problem_word(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::TooFewVoters);
+    assert_eq!(new.requests(), 2);
+}
+
+fn problem_word(response: &Response<Bytes>, code: Code) {
+    assert_eq!((response.status(), Code::of_body(response.body())), (code.status(), Some(code)));
+}
+
+#[tokio::test]
+async fn without_a_leader_a_write_waits_its_time_and_is_not_done() {
+    let api = Api::follower();
+    let around = around(&api, FollowerWrites::Forward, Duration::from_millis(100));
+    api.is_led_at(nobody());
+    problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NoLeader);
+    api.set_status(Status { leader_heard: false, ..status(Phase::Follower, "pod-1") });
+    problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NoLeader);
+}
+
+#[tokio::test]
+async fn who_is_about_to_lead_keeps_a_write_until_it_does() {
+    let api = Arc::new(Api::leader());
+    api.set_status(status(Phase::Recovering, "pod-0"));
+    api.serve(Serving::Says(WriteError::Refused(Refusal::Recovering)));
+    let around = around(&api, FollowerWrites::Reject, LONG);
+    let mut sent = request("POST", "/persons", JOHANNA);
+    sent.headers_mut().insert(FORWARDED, HeaderValue::from_static("pod-2"));
+    let waiting = tokio::spawn(async move { answer(&around, sent).await });
+    tokio::time::timeout(LONG, async {
+        while api.lock().taken == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(!waiting.is_finished());
+    api.serve(Serving::Applies);
+    api.set_status(status(Phase::Leading, "pod-0"));
+    assert_eq!(waiting.await.unwrap().status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_pod_that_drains_serves_on_and_asks_its_clients_to_come_back_by_another_way() {
+    let (api, leader) = (Api::leader(), Leader::answers(vec![(201, "done".into())]));
+    let around = around(&api, FollowerWrites::Reject, LONG);
+    // It still leads, and says so.
+    api.set_status(status(Phase::Draining, "pod-0"));
+    let said = answer(&around, request("GET", "/api/leader", "")).await;
+    assert_eq!(value(&said)["isLeader"], true);
+    let done = answer(&around, request("POST", "/persons", JOHANNA)).await;
+    assert_eq!((done.status(), &done.headers()[CONNECTION]), (StatusCode::CREATED, &HeaderValue::from_static("close")));
+    // Another one does.
+    api.is_led_at(leader.address);
+    api.set_status(status(Phase::Draining, "pod-1"));
+    for sent in [request("POST", "/persons", JOHANNA), request("GET", "/persons", "")] {
+        let done = answer(&around, sent).await;
+        assert!(done.status().is_success(), "{done:?}");
+        assert_eq!(header(&done, "connection"), Some("close"));
+    }
+    assert_eq!(leader.requests(), 1);
+}
+
+#[tokio::test]
+async fn who_led_a_moment_ago_takes_writes_to_its_successor() {
+    let (api, leader) = (Api::leader(), Leader::answers(vec![(201, "done".into())]));
+    api.is_led_at(leader.address);
+    let around = around(&api, FollowerWrites::Reject, LONG);
+    let done = answer(&around, request("POST", "/persons", JOHANNA)).await;
+    assert_eq!((done.status().as_u16(), header(&done, "connection")), (201, Some("close")));
+    // One that followed all the time does not.
+    let api = Api::follower();
+    api.is_led_at(leader.address);
+    let around = self::around(&api, FollowerWrites::Reject, LONG);
+    problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NotLeader);
+}
+
+#[tokio::test]
+async fn an_entry_that_was_overwritten_was_not_done_and_is_sent_to_the_leader() {
+    let (api, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into())]));
+    api.is_led_at(leader.address);
+    api.serve(Serving::Says(WriteError::Overwritten));
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    assert_eq!(answer(&around, request("POST", "/persons", JOHANNA)).await.status(), StatusCode::CREATED);
+}

@@ -1,0 +1,154 @@
+//! How fresh a read is, conditions of reads, and pages.
+use super::*;
+
+fn with(path: &str, headers: &[(&'static str, &str)]) -> RequestBuilder {
+    headers.iter().fold(warp::test::request().path(path), |request, (name, value)| request.header(*name, *value))
+}
+
+#[tokio::test]
+async fn a_strong_read_is_confirmed_first_and_a_local_one_asks_nobody() {
+    for api in [Api::leader(), Api::follower()] {
+        for path in ["/persons", "/persons?consistency=local", "/persons/93115462-543c-4149-9b75-2b1a84bd326c"] {
+            assert_eq!(api.get(path).await.status(), StatusCode::OK);
+        }
+        assert_eq!(api.lock().asked, 0);
+        let one = "/persons/93115462-543c-4149-9b75-2b1a84bd326c?consistency=strong";
+        for path in ["/persons?consistency=strong", one, "/persons?consistency=strong&limit=1"] {
+            assert_eq!(api.get(path).await.status(), StatusCode::OK);
+        }
+        assert_eq!(api.lock().asked, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_strong_read_that_is_not_confirmed_says_why_and_is_never_answered_from_here() {
+    let api = Api::follower();
+    for (confirms, code) in [
+        (None, Code::NotConfirmed),
+        (Some(Err(Refusal::NoMajority)), Code::NoMajority),
+        (Some(Err(Refusal::Overloaded)), Code::Overloaded),
+        (Some(Err(Refusal::Failed)), Code::Failed),
+    ] {
+        api.lock().confirms = confirms;
+        problem(&api.get("/persons?consistency=strong&timeout=50ms").await, code);
+    }
+    api.lock().confirms = None;
+    let body = problem(&api.get("/persons?consistency=strong").await, Code::NotConfirmed);
+    assert!(body["detail"].as_str().unwrap().contains("pod-1"), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("200 ms"), "{body}");
+}
+
+#[tokio::test]
+async fn a_read_after_a_sequence_waits_until_it_is_applied() {
+    let api = Api::leader();
+    assert_eq!(header(&api.get("/persons?after=4").await, SEQUENCE), Some("4"));
+    let body = problem(&api.get("/persons?after=5&timeout=50ms").await, Code::NotApplied);
+    assert_eq!(body["applied"], 4);
+    let waiting = api.get("/persons?after=5&consistency=strong&timeout=10s");
+    let writing = async {
+        tokio::task::yield_now().await;
+        api.post(JOHANNA).await
+    };
+    let (read, written) = tokio::join!(waiting, writing);
+    assert_eq!(header(&read, SEQUENCE), header(&written, SEQUENCE));
+    assert_eq!(value(&read).as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_client_that_has_the_record_is_told_304() {
+    let api = Api::leader();
+    let path = "/persons/93115462-543c-4149-9b75-2b1a84bd326c";
+    let read = api.get(path).await;
+    let tag = header(&read, "etag").unwrap().to_owned();
+    let foreign = r#""x", W/"abc""#.to_owned();
+    for condition in [tag.clone(), "*".to_owned(), format!("W/{tag}"), format!("{foreign}, {tag}")] {
+        let answer = api.send(with(path, &[("if-none-match", &condition)])).await;
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "{condition}");
+        assert!(answer.body().is_empty());
+        assert_eq!((header(&answer, "etag"), header(&answer, SEQUENCE)), (Some(&*tag), Some("4")));
+    }
+    let other = format!("\"{:032x}\"", 7);
+    for condition in [&foreign, &other] {
+        assert_eq!(api.send(with(path, &[("if-none-match", condition)])).await.status(), StatusCode::OK);
+        problem(&api.send(with(path, &[("if-match", condition)])).await, Code::PreconditionFailed);
+    }
+    assert_eq!(api.send(with(path, &[("if-match", &tag)])).await.status(), StatusCode::OK);
+    api.json("PUT", path, r#"{"firstName":"A","lastName":"B"}"#).await;
+    assert_eq!(api.send(with(path, &[("if-none-match", &tag)])).await.status(), StatusCode::OK);
+    problem(&api.send(with(JOHANNA_PATH, &[("if-none-match", "*")])).await, Code::UnknownId);
+}
+
+/// All pages from this path on, and what was done between them.
+async fn pages(api: &Api, path: &str, mut between: impl AsyncFnMut(&Api)) -> Vec<Vec<Value>> {
+    let mut pages = Vec::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next {
+        let page = api.get(&path).await;
+        assert_eq!(page.status(), StatusCode::OK, "{path}: {page:?}");
+        pages.push(value(&page).as_array().unwrap().clone());
+        next = header(&page, "link").map(|link| {
+            link.strip_prefix('<')
+                .unwrap()
+                .strip_suffix(">; rel=\"next\"")
+                .expect("one link, to the next page")
+                .to_owned()
+        });
+        between(api).await;
+    }
+    pages
+}
+
+#[tokio::test]
+async fn pages_hold_each_record_once_in_order_and_the_last_one_has_no_link() {
+    let api = Api::leader();
+    let all = value(&api.get("/persons").await).as_array().unwrap().clone();
+    for (limit, sizes) in [(1, vec![1, 1, 1, 1]), (3, vec![3, 1]), (4, vec![4]), (1000, vec![4])] {
+        let pages = pages(&api, &format!("/persons?limit={limit}"), async |_| {}).await;
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), sizes, "limit {limit}");
+        assert_eq!(pages.concat(), all);
+    }
+    let filtered = pages(&api, "/persons?lastName=Airom&limit=1", async |_| {}).await;
+    assert_eq!(filtered, [[all[3].clone()]]);
+    assert_eq!(pages(&api, "/persons?lastName=Nobody&limit=1", async |_| {}).await, [Vec::<Value>::new()]);
+}
+
+#[tokio::test]
+async fn writes_between_two_pages_move_nothing() {
+    let api = Api::leader();
+    let before = value(&api.get("/persons").await).as_array().unwrap().clone();
+    let mut turn = 0;
+    let pages = pages(&api, "/persons?limit=1", async |api| {
+        turn += 1;
+        match turn {
+            // The one that the page ended with is gone, the next one is replaced, one comes last.
+            1 => drop(api.json("DELETE", &format!("/persons/{}", before[0]["id"].as_str().unwrap()), "").await),
+            2 => {
+                let path = format!("/persons/{}", before[3]["id"].as_str().unwrap());
+                api.json("PUT", &path, r#"{"firstName":"Alain","lastName":"Replaced"}"#).await;
+            }
+            3 => drop(api.post(JOHANNA).await),
+            _ => {}
+        }
+    })
+    .await
+    .concat();
+    assert_eq!(pages[..3], before[..3]);
+    assert_eq!(pages[3]["lastName"], "Replaced");
+    assert_eq!(pages[4]["firstName"], "Johanna");
+    assert_eq!(pages.len(), 5);
+}
+
+#[tokio::test]
+async fn a_cursor_without_a_limit_lists_the_rest_and_a_bad_one_is_said_to_be_one() {
+    let api = Api::leader();
+    let first = api.get("/persons?limit=2").await;
+    let link = header(&first, "link").unwrap();
+    let cursor = link.split("cursor=").nth(1).unwrap().split('>').next().unwrap();
+    let rest = value(&api.get(&format!("/persons?cursor={cursor}")).await);
+    assert_eq!(rest.as_array().unwrap().len(), 2);
+    for bad in ["x", "0", &cursor[1..], &format!("{cursor}0")] {
+        let body = problem(&api.get(&format!("/persons?cursor={bad}")).await, Code::InvalidQuery);
+        assert_eq!(body["parameter"], "cursor");
+        assert!(body["detail"].as_str().unwrap().contains("cursor"), "{body}");
+    }
+}

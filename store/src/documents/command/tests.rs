@@ -1,0 +1,104 @@
+use super::*;
+use proptest::prelude::*;
+
+fn id() -> Uuid {
+    "e956b5d0-fa0c-40e8-9da9-333c214dcaf7".parse().unwrap()
+}
+
+fn record(id: Uuid) -> String {
+    format!(r#"{{"firstName":"Johanna","lastName":"Köster","id":"{id}"}}"#)
+}
+
+#[test]
+fn the_bytes_of_a_command_are_these_for_ever() {
+    let command = Command::one("persons", id(), Action::Delete, Condition::Tag(0x0102));
+    let golden = b"\x01\x03\x03\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07persons\xe9\x56\xb5\xd0\xfa\x0c\x40\xe8\x9d\xa9\x33\x3c\x21\x4d\xca\xf7";
+    assert_eq!(command.encode(), &golden[..]);
+    let json = record(id());
+    let put = Command::one("p", id(), Action::Put { record: &json }, Condition::None);
+    assert_eq!(put.encode()[..5], *b"\x01\x02\x00\x01p");
+    assert!(put.encode().ends_with(json.as_bytes()));
+}
+
+#[test]
+fn the_bytes_of_a_key_and_of_a_batch_are_these_for_ever() {
+    let operation = Operation { id: id(), action: Action::Delete, condition: Condition::Exists };
+    let key = Some(Key { name: "k1", request: 0x03 });
+    let one = Command { collection: "p", key, work: Work::One(operation) };
+    let golden = b"\x01\x03\x04\x02k1\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01p";
+    assert_eq!(one.encode()[..golden.len()], golden[..]);
+    let patch = Operation { action: Action::Patch { patch: "{}" }, condition: Condition::None, ..operation };
+    let batch = Command { collection: "p", key: None, work: Work::Batch(vec![operation, patch]) };
+    let bytes = batch.encode();
+    assert_eq!(bytes[..9], *b"\x01\x05\x00\x01p\x02\x00\x03\x01");
+    assert_eq!(bytes[9..25], *id().as_bytes());
+    assert_eq!(bytes[25..31], *b"\0\0\0\0\x04\x00");
+    assert!(bytes.ends_with(b"\x02\0\0\0{}"));
+}
+
+#[test]
+fn every_kind_and_condition_comes_back_as_it_went_in() {
+    let json = record(id());
+    let mut operations = Vec::new();
+    let patch = Action::Patch { patch: r#"{"lastName":"K"}"# };
+    for action in [Action::Create { record: &json }, Action::Put { record: &json }, Action::Delete, patch] {
+        for condition in [Condition::None, Condition::Exists, Condition::Absent, Condition::Tag(u128::MAX)] {
+            operations.push(Operation { id: id(), action, condition });
+        }
+    }
+    let works =
+        operations.iter().map(|one| Work::One(*one)).chain([Work::Batch(operations.clone()), Work::Batch(vec![])]);
+    for work in works {
+        for key in [None, Some(Key { name: "ä key", request: 7 })] {
+            let command = Command { collection: "persons", key, work: work.clone() };
+            assert_eq!(Command::decode(&command.encode()), Ok(command));
+        }
+    }
+}
+
+#[test]
+fn what_no_version_of_ours_wrote_is_refused_with_its_reason() {
+    let json = record(id());
+    let command = Command::one("persons", id(), Action::Create { record: &json }, Condition::None);
+    let good = command.encode();
+    let spoilt = |at: usize, value: u8| {
+        let mut bytes = good.to_vec();
+        bytes[at] = value;
+        Command::decode(&bytes).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(spoilt(0, 2), CommandError::Version(2));
+    assert_eq!(spoilt(1, 9), CommandError::Kind(9));
+    assert_eq!(spoilt(2, 5), CommandError::Condition(5));
+    let batch = Command { collection: "p", key: None, work: Work::Batch(Vec::new()) }.encode();
+    assert!(matches!(Command::decode(&[&batch[..], b"x"].concat()), Err(CommandError::Content(_))));
+    let patch = Command::one("p", id(), Action::Patch { patch: "[]" }, Condition::None).encode();
+    assert!(matches!(Command::decode(&patch), Err(CommandError::Content(_))));
+    assert!(matches!(spoilt(1, KIND_DELETE), CommandError::Content(_)));
+    assert!(matches!(spoilt(12, 0), CommandError::Content(_)), "another id than the record's");
+    assert!(matches!(spoilt(good.len() - 1, b' '), CommandError::Content(_)), "no JSON any more");
+    assert_eq!(Command::decode(&good[..20]), Err(CommandError::Short));
+    assert_eq!(Command::decode(&[]), Err(CommandError::Short));
+    assert_eq!(record_id(&format!(r#"["{}"]"#, id())), None, "an array is no record");
+    assert_eq!(record_id(&format!(r#"{{"id":"{0}","id":"{0}"}}"#, id())), None, "two ids");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Command::decode(&bytes);
+    }
+
+    #[test]
+    fn spoilt_commands_never_panic_and_what_is_read_encodes_to_the_same(at in any::<prop::sample::Index>(), value in any::<u8>(), is_batch in any::<bool>()) {
+        let json = record(id());
+        let one = Operation { id: id(), action: Action::Put { record: &json }, condition: Condition::Tag(7) };
+        let work = if is_batch { Work::Batch(vec![one, one]) } else { Work::One(one) };
+        let command = Command { collection: "persons", key: Some(Key { name: "key", request: 9 }), work };
+        let mut bytes = command.encode().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        if let Ok(read) = Command::decode(&bytes) {
+            prop_assert_eq!(&read.encode()[..], &bytes[..]);
+        }
+    }
+}

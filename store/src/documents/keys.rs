@@ -1,0 +1,121 @@
+//! What became of writes that carried a key: the same write again gets the same answer, and is not done again.
+//!
+//! It is part of the data, so it is the same on every replica: a new leader knows every key that the old one knew, and a
+//! snapshot carries them. Bounded by count, by bytes and by age. Age is counted in entries of the log: replicas have no
+//! common clock. The bounds are part of what the log means; another bound is another format.
+
+use super::{Answer, Key};
+use imbl::OrdMap;
+use leasehold_replication::Seq;
+use std::sync::Arc;
+
+/// Keys that are remembered at most; the oldest goes first.
+pub const KEYS_MAX: usize = 10_000;
+/// A key is remembered for at most this many entries of the log.
+pub const KEY_ENTRIES_MAX: u64 = 1_000_000;
+/// What all of them hold together, about.
+pub const KEYS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The longest key.
+pub const KEY_BYTES_MAX: usize = 255;
+
+/// A key's command, and what became of it.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) request: u128,
+    pub(super) answer: Answer,
+}
+
+/// See the module. A clone is cheap.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    by_name: OrdMap<Arc<str>, Arc<Kept>>,
+    /// By the sequence of the command: the oldest first.
+    by_seq: OrdMap<u64, Arc<str>>,
+    bytes: usize,
+}
+
+impl Keys {
+    pub(super) fn get(&self, name: &str) -> Option<&Kept> {
+        self.by_name.get(name).map(|kept| &**kept)
+    }
+
+    /// Forgets what is too old for a command at `now`.
+    pub(super) fn forget_before(&mut self, now: Seq) {
+        while let Some((seq, _)) = self.by_seq.get_min() {
+            if seq.saturating_add(KEY_ENTRIES_MAX) >= now.0 {
+                return;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn keep(&mut self, key: Key<'_>, answer: Answer) {
+        let name: Arc<str> = key.name.into();
+        self.bytes += cost(&name, &answer);
+        self.by_seq.insert(answer.seq.0, name.clone());
+        self.by_name.insert(name, Arc::new(Kept { request: key.request, answer }));
+        while self.by_seq.len() > KEYS_MAX || self.bytes > KEYS_BYTES_MAX && self.by_seq.len() > 1 {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((seq, name)) = self.by_seq.get_min().map(|(seq, name)| (*seq, name.clone())) else { return };
+        self.by_seq.remove(&seq);
+        if let Some(kept) = self.by_name.remove(&name) {
+            self.bytes -= cost(&name, &kept.answer);
+        }
+    }
+
+    /// All of them, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Kept)> {
+        self.by_seq.values().filter_map(|name| Some((&**name, self.get(name)?)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_seq.is_empty()
+    }
+}
+
+/// About what it takes in memory. Part of what the log means, like the bounds.
+fn cost(name: &str, answer: &Answer) -> usize {
+    256 + name.len() + answer.record.as_ref().map_or(0, |record| record.as_str().len()) + answer.operations.len() * 48
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::documents::{Outcome, Record};
+    use uuid::Uuid;
+
+    fn answer(seq: u64, record_bytes: usize) -> Answer {
+        let record = (record_bytes > 0).then(|| Record::from("x".repeat(record_bytes)));
+        Answer { seq: Seq(seq), outcome: Outcome::Created, id: Uuid::nil(), record, operations: Vec::new() }
+    }
+
+    fn keep(keys: &mut Keys, seq: u64, record_bytes: usize) {
+        keys.keep(Key { name: &format!("key {seq}"), request: 1 }, answer(seq, record_bytes));
+    }
+
+    #[test]
+    fn beyond_each_bound_the_oldest_is_forgotten() {
+        let mut keys = Keys::default();
+        for seq in 1..=KEYS_MAX as u64 + 5 {
+            keep(&mut keys, seq, 0);
+        }
+        assert_eq!(keys.iter().count(), KEYS_MAX);
+        assert!(keys.get("key 5").is_none() && keys.get("key 6").is_some());
+        keys.forget_before(Seq(KEY_ENTRIES_MAX + 10));
+        assert!(keys.get("key 9").is_none() && keys.get("key 10").is_some());
+        for seq in 20_000..20_010 {
+            keep(&mut keys, seq, KEYS_BYTES_MAX / 4);
+        }
+        assert_eq!(keys.iter().count(), 3);
+        for seq in 0..3 {
+            assert!(keys.get(&format!("key {}", 20_007 + seq)).is_some());
+        }
+        keys.forget_before(Seq(u64::MAX));
+        assert!(keys.is_empty() && keys.bytes == 0, "{keys:?}");
+    }
+}

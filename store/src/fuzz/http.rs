@@ -1,0 +1,198 @@
+//! Whole requests, as text: paths, queries, conditions, bodies, one after the other on one replica.
+//!
+//! ```text
+//!   METHOD TARGET       each request is answered; every error is a problem from the one list, with its status;
+//!   name: value         what is refused was not given to the log; what was answered with 200 or 201 is there
+//!
+//!   body                and is a person by our own rules. `%%` in a line of its own: another request
+//! ```
+
+use crate::api::person::{self, Person};
+use crate::api::problem::Code;
+use crate::api::{self, Config, SEQUENCE};
+use crate::documents::Documents;
+use crate::handle::{Handle, HandleServer, Written, handle};
+use crate::telemetry::Metrics;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::service::TowerToHyperService;
+use leasehold_replication::{
+    Claim, ClusterId, Incarnation, Phase, Position, Promise, ReplicaId, Seq, Status, Term, Voters,
+};
+use serde_json::Value;
+use std::time::Duration;
+use uuid::Uuid;
+use warp::http::{Method, Request, StatusCode};
+use warp::reply::Response;
+
+const BODY_LIMIT_BYTES: usize = 2_000;
+const REQUESTS_MAX: usize = 8;
+const NIKLAS: &str = r#"[{"firstName":"Niklas","lastName":"Heidloff","id":"e0a08c5b-62d5-4b20-a024-e1c270d901c2"}]"#;
+
+/// Requests in a row, on a leader with one person.
+pub fn http(data: &[u8]) {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    }
+    RUNTIME.with(|runtime| runtime.block_on(requests(data)));
+}
+
+async fn requests(data: &[u8]) {
+    let (handle, server) = handle("pod-0", Incarnation(Uuid::from_u128(7)));
+    let mut leader = Leader { server, documents: Documents::new(), taken: 0 };
+    for command in person::initial_data(NIKLAS.as_bytes()).unwrap() {
+        leader.apply(&command);
+    }
+    leader.server.set_status(ReplicaId(Uuid::from_u128(1)), status());
+    for text in split(data, b"\n%%\n").take(REQUESTS_MAX) {
+        let Some(request) = parse(text) else { continue };
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let before = leader.taken;
+        let response = answer(&handle, &mut leader, request).await;
+        check(&leader, &method, &path, before, response).await;
+    }
+    for (_, record) in leader.documents.collection(person::COLLECTION).into_iter().flat_map(|all| all.after(0)) {
+        let person = Person::parse(record.as_str().as_bytes()).expect("what is stored is a person");
+        assert_eq!(person.to_json(person.id.unwrap()), record.as_str(), "stored in another form than ours");
+    }
+}
+
+/// Both at once: the call, and the replica that commits what it is sent.
+async fn answer(handle: &Handle, leader: &mut Leader, request: Request<Full<Bytes>>) -> Response {
+    use hyper::service::Service;
+    let config = Config {
+        body_limit_bytes: BODY_LIMIT_BYTES,
+        write_timeout: Duration::from_secs(60),
+        body_timeout: Duration::from_secs(60),
+        ..Config::default()
+    };
+    let service = TowerToHyperService::new(warp::service(api::routes(handle.clone(), config, Metrics::new())));
+    let mut answered = std::pin::pin!(service.call(request));
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answered => return answer.unwrap_or_else(|never| match never {}),
+            Some(write) = leader.server.writes.recv() => {
+                leader.taken += 1;
+                let written = leader.apply(&write.command);
+                let _ = write.reply.send(Ok(written));
+            }
+        }
+    }
+}
+
+async fn check(leader: &Leader, method: &Method, path: &str, before: usize, response: Response) {
+    let status = response.status();
+    let headers = response.headers().clone();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let sequence = headers.get(SEQUENCE).expect("every answer carries the sequence").to_str().unwrap();
+    assert!(sequence.parse::<u64>().unwrap() <= leader.documents.applied().seq.0);
+    let at = format!("{method} {path}: {status} {}", String::from_utf8_lossy(&body));
+    if status.is_success() {
+        let is_person = path.starts_with("/persons/") || *method == Method::POST;
+        if is_person && !body.is_empty() {
+            let person = Person::parse(&body).expect("what is answered is a person");
+            let persons = leader.documents.collection(person::COLLECTION).unwrap();
+            let stored = persons.get(person.id.unwrap()).map(|record| record.as_str().as_bytes());
+            assert_eq!(stored, Some(&body[..]), "{at}");
+        } else if path.trim_end_matches('/') == "/persons" && *method == Method::GET {
+            assert!(serde_json::from_slice::<Vec<Value>>(&body).is_ok(), "{at}");
+        }
+        return;
+    }
+    assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{at}");
+    // A condition, a conflict, a missing record are decided by the log; all else is refused before it.
+    if !["409", "404", "412"].contains(&status.as_str()) {
+        assert_eq!(leader.taken, before, "refused, and given to the log: {at}");
+    }
+    assert_eq!(headers.get("content-type").unwrap(), "application/problem+json", "{at}");
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    let word = problem["type"].as_str().unwrap().strip_prefix("urn:leasehold:").unwrap();
+    let code = Code::ALL.iter().find(|code| code.as_str() == word).expect("a code from the list");
+    assert_eq!((code.status(), problem["status"].as_u64()), (status, Some(u64::from(status.as_u16()))), "{at}");
+    assert!(!problem["detail"].as_str().unwrap().is_empty(), "{at}");
+    assert!(body.len() < 16 * BODY_LIMIT_BYTES, "much was made of little: {} bytes", body.len());
+}
+
+fn parse(text: &[u8]) -> Option<Request<Full<Bytes>>> {
+    let (head, body) = match text.windows(2).position(|two| two == b"\n\n") {
+        Some(at) => (&text[..at], &text[at + 2..]),
+        None => (text, &b""[..]),
+    };
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let mut words = lines.next()?.splitn(2, |byte| *byte == b' ');
+    let mut request = Request::builder().method(words.next()?).uri(words.next()?);
+    for line in lines.take(16) {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        request = request.header(&line[..at], line[at + 1..].trim_ascii());
+    }
+    request.body(Full::new(Bytes::copy_from_slice(body))).ok()
+}
+
+fn split<'a>(data: &'a [u8], by: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let whole = rest?;
+        match whole.windows(by.len()).position(|bytes| bytes == by) {
+            Some(at) => {
+                rest = Some(&whole[at + by.len()..]);
+                Some(&whole[..at])
+            }
+            None => rest.take(),
+        }
+    })
+}
+
+/// Commits and applies all that it is sent.
+struct Leader {
+    server: HandleServer,
+    documents: Documents,
+    /// Writes that came to the log.
+    taken: usize,
+}
+
+impl Leader {
+    fn apply(&mut self, command: &[u8]) -> Written {
+        let position = Position::new(3, self.documents.applied().seq.0 + 1);
+        let mut changes = Vec::new();
+        let answer = self.documents.apply(position, command, &mut changes);
+        self.server.note(position, changes);
+        self.server.set_documents(&self.documents);
+        self.server.tell();
+        Written { position, answer }
+    }
+}
+
+fn status() -> Status {
+    let incarnation = Incarnation(Uuid::from_u128(7));
+    Status {
+        phase: Phase::Leading,
+        open: true,
+        cluster_id: Some(ClusterId(Uuid::from_u128(9))),
+        bootstrapping: false,
+        foreign_cluster_id: None,
+        voter: true,
+        eligible: true,
+        promise: Promise { term: Term(3), incarnation },
+        position: Position::new(3, 4),
+        committed: Seq(4),
+        following: Some(Claim {
+            cluster_id: ClusterId(Uuid::from_u128(9)),
+            term: Term(3),
+            incarnation,
+            name: "pod-0".to_owned(),
+            peer_address: "10.0.0.1:8090".to_owned(),
+        }),
+        leader_heard: true,
+        campaign: None,
+        rank: 0,
+        need_term: None,
+        hand_over: None,
+        voters: Voters::none(),
+        followers: Vec::new(),
+        caught_up: true,
+        drained: false,
+        waiting_for: Vec::new(),
+    }
+}

@@ -1,0 +1,169 @@
+//! The flags of trust, and what they make: see [`super`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tracing::debug;
+
+use super::files::{FilesError, Look, Reloaded};
+use super::key::{self, Keys};
+use super::peers::{PeerTrust, PeerTrustParts};
+use super::proof::Identity;
+use super::stream::BoxedStream;
+use super::tokens::{self, Tokens};
+use super::way::ApiWay;
+use crate::serve::{Door, Gates};
+use crate::tls::{ApiTls, PeerTls, host_name};
+
+/// How long a client may take for its TLS handshake.
+const TLS_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What is demanded of peers and clients. All of it may be left away.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TrustArgs {
+    /// The key that all replicas share: files `current` and, while it is changed, `next`. Read again when they change.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_KEY", value_name = "DIR")]
+    pub peer_key: Option<PathBuf>,
+
+    /// Which cluster the key is for, the same at all its members [default: the pod's name without its ordinal].
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_CLUSTER", value_name = "NAME")]
+    pub peer_cluster: Option<String>,
+
+    /// Mutual TLS between replicas: files tls.crt, tls.key and ca.crt. Read again when they change.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TLS", value_name = "DIR")]
+    pub peer_tls: Option<PathBuf>,
+
+    /// A DNS name that every member's certificate is good for; without it any certificate of the CA is a member's.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TLS_NAME", value_name = "NAME")]
+    pub peer_tls_name: Option<String>,
+
+    /// Whether other replicas must have the key and TLS that this one has. `optional` is for the time of a change.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TRUST", value_name = "WHETHER", default_value = "required")]
+    pub peer_trust: Whether,
+
+    /// HTTPS for clients: files tls.crt and tls.key (and ca.crt, by which other replicas' are checked).
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TLS", value_name = "DIR")]
+    pub api_tls: Option<PathBuf>,
+
+    /// The name that every replica's API certificate is good for, for requests that one sends on to another.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TLS_NAME", value_name = "NAME")]
+    pub api_tls_name: Option<String>,
+
+    /// Bearer tokens of clients: files `read` and `write`, one token a line. Read again when they change.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TOKENS", value_name = "DIR")]
+    pub api_tokens: Option<PathBuf>,
+
+    /// /metrics needs no token, also where everything else does.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_METRICS_OPEN")]
+    pub metrics_open: bool,
+}
+
+/// See [`TrustArgs::peer_trust`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Whether {
+    /// Who has less is refused.
+    #[default]
+    Required,
+    /// Who has less is let in.
+    Optional,
+}
+
+/// What the flags made.
+#[derive(Debug)]
+pub struct Trust {
+    /// Of the peer port.
+    pub peers: PeerTrust,
+    /// Of the API port.
+    pub api_tls: Option<Reloaded<ApiTls>>,
+    /// The name in other replicas' API certificates.
+    pub api_tls_name: Option<ServerName<'static>>,
+    /// Of the API.
+    pub tokens: Option<Reloaded<Tokens>>,
+    /// `/metrics` needs no token.
+    pub metrics_open: bool,
+}
+
+/// Why they make nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A directory.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A name.
+    #[error("{flag} {name:?} is no name of a host")]
+    Name {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        name: String,
+    },
+}
+
+impl TrustArgs {
+    /// Reads the files, once.
+    ///
+    /// # Errors
+    /// [`TrustError`]: better no start than one without the protection that was asked for.
+    pub fn open(&self, name: &str) -> Result<Trust, TrustError> {
+        let stem = name.rsplit_once('-').map_or(name, |(stem, _)| stem);
+        let cluster = self.peer_cluster.clone().unwrap_or_else(|| stem.to_owned());
+        let keys = |dir: &PathBuf| Reloaded::open("the peer key", dir, key::NAMES, Keys::from_files);
+        let tokens = |dir: &PathBuf| Reloaded::open("the API's tokens", dir, tokens::NAMES, Tokens::from_files);
+        let peers = PeerTrust::new(PeerTrustParts {
+            me: Identity { cluster, name: name.to_owned() },
+            keys: self.peer_key.as_ref().map(keys).transpose()?,
+            tls: self.peer_tls.as_deref().map(PeerTls::open).transpose()?,
+            tls_name: server_name("--peer-tls-name", self.peer_tls_name.as_deref())?,
+            required: self.peer_trust == Whether::Required,
+        });
+        Ok(Trust {
+            peers,
+            api_tls: self.api_tls.as_deref().map(ApiTls::open).transpose()?,
+            api_tls_name: server_name("--api-tls-name", self.api_tls_name.as_deref())?,
+            tokens: self.api_tokens.as_ref().map(tokens).transpose()?,
+            metrics_open: self.metrics_open,
+        })
+    }
+}
+
+impl Trust {
+    /// What clients pass.
+    pub fn api_gates(&self) -> Gates {
+        let door = self.api_tls.clone().map(|tls| -> Door {
+            Arc::new(move |stream, remote| {
+                let tls = tls.get();
+                Box::pin(async move {
+                    match tokio::time::timeout(TLS_TIME_MAX, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => return Some(Box::new(stream) as BoxedStream),
+                        Ok(Err(error)) => debug!(%remote, %error, "no TLS handshake with a client"),
+                        Err(_) => debug!(%remote, "no TLS handshake with a client in time"),
+                    }
+                    None
+                })
+            })
+        });
+        let guard = self.tokens.clone().map(|tokens| tokens::guard(tokens, self.metrics_open));
+        Gates { door, guard }
+    }
+
+    /// How one replica reaches another's API.
+    pub fn api_way(&self) -> ApiWay {
+        ApiWay { tls: self.api_tls.clone(), name: self.api_tls_name.clone() }
+    }
+
+    /// The files that are to be looked at.
+    pub fn looks(&self) -> Vec<Arc<dyn Look>> {
+        let mut all = self.peers.looks();
+        all.extend(self.api_tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Look>));
+        all.extend(self.tokens.clone().map(|tokens| Arc::new(tokens) as Arc<dyn Look>));
+        all
+    }
+}
+
+fn server_name(flag: &'static str, name: Option<&str>) -> Result<Option<ServerName<'static>>, TrustError> {
+    let parsed = name.map(|name| host_name(name).map_err(|_| TrustError::Name { flag, name: name.to_owned() }));
+    parsed.transpose()
+}

@@ -1,0 +1,211 @@
+//! Files of mounted Secrets, and what was read from them: read again every second, and replaced when it makes sense.
+//!
+//! ```text
+//!   kubelet ──swaps a symbolic link──▶ DIR/… ──look (each second)──▶ changed? ──parse──▶ good: the value of new connections
+//!                                                                                    └─▶ bad: said once, the last good stays
+//! ```
+//!
+//! Looked at, not watched: the kubelet itself is up to a minute late, a few small files in memory cost nothing to read,
+//! and a watch can die unseen. Two files that belong together (a certificate and its key) may be read from two versions
+//! while they are swapped; then they do not fit, the last good ones stay, and the next look sees both.
+//!
+//! At the start bad files end the process: nobody shall believe that something is protected which is not.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+/// How often the files are looked at.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Certificates and keys are small; anything longer is a mistake.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The files that are there, by name.
+pub type Files = BTreeMap<&'static str, Vec<u8>>;
+
+/// Why the files of a directory are of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// One of them cannot be read.
+    #[error("{what}: {}: {source}", path.display())]
+    Unreadable {
+        /// What they are.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// They do not say what they must.
+    #[error("{what} in {}: {why}", dir.display())]
+    Senseless {
+        /// What they are.
+        what: &'static str,
+        /// Where.
+        dir: PathBuf,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// A value that was read from files, kept up to date. A clone is the same value.
+pub struct Reloaded<T>(Arc<Inner<T>>);
+
+impl<T> Clone for Reloaded<T> {
+    fn clone(&self) -> Self {
+        Reloaded(Arc::clone(&self.0))
+    }
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Reloaded<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reloaded").field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
+struct Inner<T> {
+    what: &'static str,
+    dir: PathBuf,
+    names: &'static [&'static str],
+    parse: fn(&Files) -> Result<T, String>,
+    value: RwLock<Arc<T>>,
+    /// What was looked at last, good or bad: said and parsed once.
+    seen: Mutex<Result<Files, String>>,
+}
+
+impl<T> Reloaded<T> {
+    /// Reads `names` in `dir`. `what` names it in errors and logs.
+    ///
+    /// # Errors
+    /// [`FilesError`]: the process shall not start.
+    pub fn open(
+        what: &'static str,
+        dir: &Path,
+        names: &'static [&'static str],
+        parse: fn(&Files) -> Result<T, String>,
+    ) -> Result<Reloaded<T>, FilesError> {
+        let files = read(dir, names).map_err(|(path, source)| FilesError::Unreadable { what, path, source })?;
+        let value = parse(&files).map_err(|why| FilesError::Senseless { what, dir: dir.to_owned(), why })?;
+        Ok(Reloaded(Arc::new(Inner {
+            what,
+            dir: dir.to_owned(),
+            names,
+            parse,
+            value: RwLock::new(Arc::new(value)),
+            seen: Mutex::new(Ok(files)),
+        })))
+    }
+
+    /// The last good value.
+    pub fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.value.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Something that looks at its files.
+pub trait Look: Send + Sync {
+    /// Reads them, and takes over what is new and good. Blocks for as long as the files do.
+    fn look(&self);
+}
+
+impl<T: Send + Sync> Look for Reloaded<T> {
+    fn look(&self) {
+        let Inner { what, dir, names, parse, value, seen } = &*self.0;
+        let found = read(dir, names).map_err(|(path, error)| format!("{}: {error}", path.display()));
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == found {
+            return;
+        }
+        let parsed = found.as_ref().map_err(Clone::clone).and_then(parse);
+        match parsed {
+            Ok(good) => {
+                *value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(good);
+                info!(dir = %dir.display(), "{what}: read again, in force for new connections");
+            }
+            Err(why) => {
+                warn!(dir = %dir.display(), why, "{what}: changed, and of no use: the last good stays in force")
+            }
+        }
+        *seen = found;
+    }
+}
+
+fn read(dir: &Path, names: &[&'static str]) -> Result<Files, (PathBuf, io::Error)> {
+    let mut files = Files::new();
+    for name in names {
+        let path = dir.join(name);
+        let read = std::fs::metadata(&path).and_then(|about| {
+            if about.len() > FILE_BYTES_MAX {
+                return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
+            }
+            std::fs::read(&path)
+        });
+        match read {
+            Ok(bytes) => drop(files.insert(name, bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err((path, error)),
+        }
+    }
+    Ok(files)
+}
+
+/// Looks at all of them every second, for ever.
+pub async fn keep_up_to_date(all: Vec<Arc<dyn Look>>) {
+    if all.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(LOOK_PAUSE).await;
+        let all = all.clone();
+        let looked = tokio::task::spawn_blocking(move || all.iter().for_each(|one| one.look())).await;
+        if let Err(error) = looked {
+            warn!(%error, "the files of keys and certificates could not be looked at");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const NAMES: &[&str] = &["a", "b"];
+
+    fn number(files: &Files) -> Result<i64, String> {
+        let text = files.get("a").ok_or("`a` is missing")?;
+        String::from_utf8_lossy(text).trim().parse().map_err(|_| "no number".to_owned())
+    }
+
+    #[test]
+    fn what_is_new_and_good_is_taken_and_what_is_bad_leaves_the_last_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = dir.path().join("a");
+        assert!(matches!(Reloaded::open("it", dir.path(), NAMES, number), Err(FilesError::Senseless { .. })));
+        std::fs::write(&a, "1").unwrap();
+        let value = Reloaded::open("it", dir.path(), NAMES, number).unwrap();
+        for (text, expected) in [("2", 2), ("nonsense", 2), ("3\n", 3)] {
+            std::fs::write(&a, text).unwrap();
+            value.look();
+            assert_eq!(*value.get(), expected, "{text}");
+        }
+        std::fs::remove_file(&a).unwrap();
+        value.look();
+        assert_eq!(*value.get(), 3, "a file that is gone for a moment takes nothing away");
+        std::fs::write(&a, "3").unwrap();
+        value.look();
+        assert_eq!(*value.get(), 3);
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_a_file_is_said_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        let error = Reloaded::open("the key", dir.path(), NAMES, number).unwrap_err();
+        assert!(matches!(&error, FilesError::Unreadable { .. }) && error.to_string().contains("/a"), "{error}");
+    }
+}

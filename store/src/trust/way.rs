@@ -1,0 +1,94 @@
+//! The way to another replica's API port, for requests that are sent on: TCP, and TLS where clients use it, too.
+//!
+//! The leader's address may be a bare IP, which no certificate names; so what is checked is one name that all replicas'
+//! certificates are good for (`--api-tls-name`), or else the host of the address.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tower_service::Service;
+
+use super::files::Reloaded;
+use super::stream::BoxedStream;
+use crate::tls::{ApiTls, host_name};
+
+/// Whether the replicas' API speaks TLS, and how it is checked. Plain by default.
+#[derive(Clone, Debug, Default)]
+pub struct ApiWay {
+    pub(super) tls: Option<Reloaded<ApiTls>>,
+    pub(super) name: Option<ServerName<'static>>,
+}
+
+impl ApiWay {
+    /// `http` or `https`, for URLs that clients are told.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// For a client of `hyper_util`, whose requests name `http://host:port/…` in either case.
+    pub fn connector(&self, mut tcp: HttpConnector) -> Connector {
+        tcp.enforce_http(false);
+        Connector { tcp, way: self.clone() }
+    }
+}
+
+/// Connects that way.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    tcp: HttpConnector,
+    way: ApiWay,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<ApiStream>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.tcp.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let authority = uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
+        let (connecting, way) = (self.tcp.call(uri), self.way.clone());
+        Box::pin(async move {
+            let stream = connecting.await?.into_inner();
+            let Some(tls) = way.tls else { return Ok(TokioIo::new(ApiStream(Box::new(stream)))) };
+            let name = way.name.map_or_else(|| host_name(&authority), Ok)?;
+            Ok(TokioIo::new(ApiStream(Box::new(tls.get().connect(stream, name).await?))))
+        })
+    }
+}
+
+/// A connection to another replica's API port.
+pub struct ApiStream(BoxedStream);
+
+impl Connection for ApiStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for ApiStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ApiStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
