@@ -29,8 +29,14 @@ pub(super) async fn run(run: &mut Run) -> anyhow::Result<()> {
             match kind {
                 // Its data is that of the one with WAIT.
                 Kind::Redis => {}
-                Kind::Floor => floor(run, round).await?,
-                _ => one(run, kind, round).await?,
+                Kind::Floor => {
+                    let outcome = floor(run, round).await;
+                    run.skip_rest("growth", kind, round, outcome);
+                }
+                _ => {
+                    let outcome = one(run, kind, round).await;
+                    run.skip_rest("growth, memory, restart, join", kind, round, outcome);
+                }
             }
         }
     }

@@ -65,10 +65,11 @@ pub(super) fn cpu_seconds(pid: u32) -> f64 {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| cpu_of_stat(&stat)).unwrap_or(0.0)
 }
 
-/// Resident memory of a process, in bytes; nothing if it is gone.
+/// Resident memory of a process that it cannot do without, in bytes; nothing if it is gone. Pages of files (programs,
+/// etcd's mapped database) are left out: the kernel takes them back when it needs them.
 pub(super) fn resident_bytes(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
 }
 

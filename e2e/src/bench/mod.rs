@@ -55,6 +55,9 @@ pub struct Bench {
     /// A first look in some minutes, with little data; without it about an hour and a half
     #[arg(long)]
     quick: bool,
+    /// Everything in less than half an hour: shorter, fewer rounds, 100,000 records
+    #[arg(long, conflicts_with = "quick")]
+    short: bool,
     /// Only these systems
     #[arg(long, value_enum, value_delimiter = ',')]
     systems: Vec<Kind>,
@@ -114,6 +117,19 @@ impl Bench {
                 elections: 1,
                 idle_seconds: 15.0,
                 outage_seconds: 16.0,
+            }
+        } else if self.short {
+            Settings {
+                rounds: 3,
+                seconds: 2.0,
+                warm_up: 0.5,
+                etcd_connections: self.etcd_connections,
+                faults: 3,
+                growth_rounds: 2,
+                records: 100_000,
+                elections: 3,
+                idle_seconds: 30.0,
+                outage_seconds: 20.0,
             }
         } else {
             Settings {
@@ -176,7 +192,11 @@ pub async fn run(args: Bench) -> anyhow::Result<()> {
     let (began, begin) = (jiff::Timestamp::now().to_string(), Instant::now());
     let versions = versions(&run);
     let outcome = all(&mut run, &args).await;
-    let preset = if args.quick { "quick" } else { "full" };
+    let preset = match (args.quick, args.short) {
+        (true, _) => "quick",
+        (_, true) => "short",
+        _ => "full",
+    };
     let report = Report {
         version: 1,
         versions,

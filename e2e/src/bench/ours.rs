@@ -16,15 +16,21 @@ use crate::{
     cluster::{Cluster, Config, Part, Signal},
 };
 
-/// Three pods, as the chart installs them: a Lease of 15 s, the store's flags as they are by default.
+/// Three pods, as the chart installs them: a Lease of 15 s, a key that the pods share, a drain of 5 s, the rest of the
+/// store's flags as they are by default.
 #[derive(Debug)]
-pub(super) struct Ours(Cluster);
+pub(super) struct Ours(Cluster, #[allow(dead_code)] tempfile::TempDir);
 
 impl Ours {
     pub(super) fn start() -> anyhow::Result<Ours> {
         let mut config = Config::for_tests(3)?;
         config.lease_duration = "15s".into();
-        Ok(Ours(Cluster::start(config)?))
+        config.drain_min = Duration::from_secs(5);
+        let key = tempfile::Builder::new().prefix("leasehold-bench-key-").tempdir()?;
+        let random = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        std::fs::write(key.path().join("current"), random)?;
+        config.store_args = vec!["--peer-key".into(), key.path().display().to_string()];
+        Ok(Ours(Cluster::start(config)?, key))
     }
 
     pub(super) async fn settle(&self) -> anyhow::Result<()> {

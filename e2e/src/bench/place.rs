@@ -23,6 +23,8 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Place {
     // In this order: the processes end before their folder goes, the guardian after both.
     nodes: Vec<Process>,
+    /// What runs beside the nodes and is asked nothing by clients.
+    helpers: Vec<Process>,
     folder: tempfile::TempDir,
     ports: Ports,
     _guardian: Option<Guardian>,
@@ -33,7 +35,7 @@ impl Place {
         let folder = tempfile::Builder::new().prefix("leasehold-bench-").tempdir()?;
         std::fs::create_dir_all(folder.path().join("pids"))?;
         let guardian = Guardian::start(&std::env::current_exe()?, folder.path(), true);
-        Ok(Place { nodes: Vec::new(), folder, ports: Ports::claim()?, _guardian: guardian })
+        Ok(Place { nodes: Vec::new(), helpers: Vec::new(), folder, ports: Ports::claim()?, _guardian: guardian })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -50,6 +52,11 @@ impl Place {
         (Ipv4Addr::LOCALHOST, self.ports.peer(u16::try_from(i).unwrap_or(u16::MAX))).into()
     }
 
+    /// Where helper `i` is asked: where a node's sidecar would be.
+    pub(super) fn helper(&self, i: usize) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.sidecar(u16::try_from(i).unwrap_or(u16::MAX))).into()
+    }
+
     /// A folder for the data of node `i`.
     pub(super) fn data(&self, i: usize) -> anyhow::Result<PathBuf> {
         let data = self.folder().join(format!("data-{i}"));
@@ -59,17 +66,29 @@ impl Place {
 
     /// Starts one more node.
     pub(super) fn start(&mut self, program: &Path, args: Vec<String>) -> anyhow::Result<()> {
+        let process = self.process(program, args, &format!("node-{}.log", self.nodes.len()))?;
+        self.nodes.push(process);
+        Ok(())
+    }
+
+    /// Starts something that is no node.
+    pub(super) fn start_helper(&mut self, program: &Path, args: Vec<String>) -> anyhow::Result<()> {
+        let process = self.process(program, args, &format!("helper-{}.log", self.helpers.len()))?;
+        self.helpers.push(process);
+        Ok(())
+    }
+
+    fn process(&self, program: &Path, args: Vec<String>, log: &str) -> anyhow::Result<Process> {
         let process = Process::new(Spec {
             program: program.to_owned(),
             args,
             environment: Vec::new(),
-            log: self.folder().join(format!("node-{}.log", self.nodes.len())),
+            log: self.folder().join(log),
             pids: self.folder().join("pids"),
             restart_after: RESTART_AFTER,
         })?;
         process.start();
-        self.nodes.push(process);
-        Ok(())
+        Ok(process)
     }
 
     pub(super) fn count(&self) -> usize {

@@ -45,6 +45,28 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// The same wishes, and nothing found yet: for what is measured beside something else.
+    pub(super) fn fork(&self) -> Run {
+        Run {
+            settings: self.settings.clone(),
+            systems: self.systems.clone(),
+            peers: self.peers.clone(),
+            only: self.only.clone(),
+            samples: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    /// Takes over what a fork has found.
+    pub(super) fn join(&mut self, fork: Run) {
+        self.samples.extend(fork.samples);
+        for skipped in fork.skipped {
+            if !self.skipped.contains(&skipped) {
+                self.skipped.push(skipped);
+            }
+        }
+    }
+
     /// This workload was asked for.
     pub(super) fn wants(&self, workload: &str) -> bool {
         self.only.contains(&workload)
@@ -63,6 +85,13 @@ impl Run {
         if !self.skipped.contains(&skipped) {
             eprintln!("  skipped: {workload} of {system}: {}", skipped.why);
             self.skipped.push(skipped);
+        }
+    }
+
+    /// A system that failed is noted, and the run goes on.
+    pub(super) fn skip_rest(&mut self, workloads: &str, kind: Kind, round: u32, outcome: anyhow::Result<()>) {
+        if let Err(error) = outcome {
+            self.skip(&format!("the rest of {workloads}"), kind.name(), format!("in round {round}: {error:#}"));
         }
     }
 

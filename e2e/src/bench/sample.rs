@@ -20,9 +20,9 @@ pub(super) enum Figure {
     GeneratorPercent,
     /// A time, in milliseconds.
     Ms,
-    /// Resident memory of one node, in bytes for each record.
+    /// Memory of one node without pages of files, in bytes for each record.
     BytesPerRecord,
-    /// Resident memory of the largest process, in MiB.
+    /// Memory of the largest process without pages of files, in MiB.
     Mib,
     /// Requests to the API server a minute.
     RequestsPerMinute,
@@ -90,7 +90,12 @@ pub(super) struct Summary {
     pub(super) count: usize,
     pub(super) steal: f64,
     pub(super) others: f64,
+    /// How many samples say of themselves that they were disturbed: their remark begins with [`NOISE`].
+    pub(super) disturbed: usize,
 }
+
+/// How the remark of a sample begins that was disturbed.
+pub(super) const NOISE: &str = "noise: ";
 
 /// From here on a figure is too noisy to judge.
 pub(super) const SPREAD_MAX: f64 = 0.25;
@@ -113,6 +118,7 @@ impl Summary {
             count: values.len(),
             steal: samples.iter().map(|sample| sample.steal).fold(0.0, f64::max),
             others: samples.iter().map(|sample| sample.others).fold(0.0, f64::max),
+            disturbed: samples.iter().filter(|sample| sample.remark.starts_with(NOISE)).count(),
         })
     }
 
@@ -124,6 +130,9 @@ impl Summary {
             why.push("measured once".to_owned());
         } else if self.spread > SPREAD_MAX {
             why.push(format!("spread {} %", percent(self.spread)));
+        }
+        if self.disturbed * 2 >= self.count {
+            why.push(format!("{} of {} disturbed", self.disturbed, self.count));
         }
         if self.steal > STEAL_MAX {
             why.push(format!("the host took {} %", percent(self.steal)));
@@ -167,6 +176,9 @@ mod tests {
             let said = Summary::of(&samples(values, others)).unwrap().too_noisy().join(", ");
             assert!(said.contains(why), "{said:?} should say {why:?}");
         }
+        let mut disturbed = samples(&[5.0, 5.0], 0.0);
+        disturbed[0].remark = format!("{NOISE}a neighbour");
+        assert_eq!(Summary::of(&disturbed).unwrap().too_noisy(), ["1 of 2 disturbed"]);
         assert_eq!(Summary::of(&samples(&[4.0, 2.0], 0.0)).unwrap().median, 3.0);
         assert!(Summary::of(&[]).is_none());
     }

@@ -32,37 +32,43 @@ pub(super) async fn run(run: &mut Run) -> anyhow::Result<()> {
     }
     for round in 0..run.settings.rounds {
         for kind in run.order(round) {
-            let system = System::start(kind, &run.peers, 1_000).await?;
-            let leader = system.leader().await?;
-            let mut fill = job(run, Operation::Fill, &system, leader);
-            (fill.clients, fill.records) = (16, 1_000);
-            if kind != Kind::Floor {
-                super::generator::carry_out(&run.peers, &fill).await?;
-                system.settle().await?;
-            }
-            for (name, operation, clients) in &wanted {
-                let capability = match operation {
-                    Operation::Strong => Some(Capability::Strong),
-                    Operation::Batch => Some(Capability::Batch),
-                    _ => None,
-                };
-                if let Some(capability) = capability
-                    && let Err(why) = system.has(capability).await
-                {
-                    run.skip(name, kind.name(), why);
-                    continue;
-                }
-                let mut job = job(run, *operation, &system, system.leader().await?);
-                job.clients = *clients;
-                (job.seconds, job.warm_up) = (run.settings.seconds, run.settings.warm_up);
-                let rate = match operation {
-                    Operation::Batch => Figure::RecordsPerSecond,
-                    _ => Figure::PerSecond,
-                };
-                let figures = [rate, Figure::P50Ms, Figure::P99Ms, Figure::ServerCpuUs, Figure::GeneratorPercent];
-                run.try_measure(&system, name, round, &job, &figures).await;
-            }
+            let outcome = one(run, kind, round, &wanted).await;
+            run.skip_rest("the loads", kind, round, outcome);
         }
+    }
+    Ok(())
+}
+
+async fn one(run: &mut Run, kind: Kind, round: u32, wanted: &[(&str, Operation, usize)]) -> anyhow::Result<()> {
+    let system = System::start(kind, &run.peers, 1_000).await?;
+    let leader = system.leader().await?;
+    let mut fill = job(run, Operation::Fill, &system, leader);
+    (fill.clients, fill.records) = (16, 1_000);
+    if kind != Kind::Floor {
+        super::generator::carry_out(&run.peers, &fill).await?;
+        system.settle().await?;
+    }
+    for (name, operation, clients) in wanted {
+        let capability = match operation {
+            Operation::Strong => Some(Capability::Strong),
+            Operation::Batch => Some(Capability::Batch),
+            _ => None,
+        };
+        if let Some(capability) = capability
+            && let Err(why) = system.has(capability).await
+        {
+            run.skip(name, kind.name(), why);
+            continue;
+        }
+        let mut job = job(run, *operation, &system, system.leader().await?);
+        job.clients = *clients;
+        (job.seconds, job.warm_up) = (run.settings.seconds, run.settings.warm_up);
+        let rate = match operation {
+            Operation::Batch => Figure::RecordsPerSecond,
+            _ => Figure::PerSecond,
+        };
+        let figures = [rate, Figure::P50Ms, Figure::P99Ms, Figure::ServerCpuUs, Figure::GeneratorPercent];
+        run.try_measure(&system, name, round, &job, &figures).await;
     }
     Ok(())
 }

@@ -103,6 +103,8 @@ impl Peers {
 pub(super) struct System {
     pub(super) kind: Kind,
     body: Body,
+    /// Redis: Sentinels are there.
+    watched: bool,
 }
 
 #[derive(Debug)]
@@ -146,9 +148,22 @@ impl System {
                 Body::Peers(place)
             }
         };
-        let system = System { kind, body };
+        let system = System { kind, body, watched: false };
         system.settle().await?;
         Ok(system)
+    }
+
+    /// Has somebody who makes another node the leader when this one is lost, where the system needs that: Sentinels.
+    pub(super) async fn watch_over(&mut self, peers: &Peers) -> anyhow::Result<()> {
+        if let (Body::Peers(place), Kind::Redis | Kind::RedisWait) = (&mut self.body, self.kind) {
+            let program = peers.redis().map_err(|why| anyhow::anyhow!(why))?;
+            for i in 0..redis::SENTINELS {
+                let args = redis::sentinel_args(place, i)?;
+                place.start_helper(&program, args)?;
+            }
+            self.watched = true;
+        }
+        self.settle().await
     }
 
     /// Waits until all nodes are there, agree on a leader and have caught up.
@@ -159,7 +174,8 @@ impl System {
                 until(PATIENCE, "all nodes work", || async {
                     match self.kind {
                         Kind::Etcd => etcd::settled(place).await.map(drop),
-                        Kind::Redis | Kind::RedisWait => redis::settled(place).await,
+                        Kind::Redis | Kind::RedisWait if self.watched => redis::watched(place).await,
+                        Kind::Redis | Kind::RedisWait => redis::settled(place).await.map(drop),
                         Kind::Floor | Kind::Leasehold => {
                             tokio::net::TcpStream::connect(place.client(0)).await?;
                             Ok(())
@@ -177,6 +193,7 @@ impl System {
         match (&self.body, self.kind) {
             (Body::Ours(ours), _) => ours.leader().await,
             (Body::Peers(place), Kind::Etcd) => etcd::settled(place).await,
+            (Body::Peers(place), Kind::Redis | Kind::RedisWait) => redis::settled(place).await,
             (Body::Peers(_), _) => Ok(0),
         }
     }
@@ -202,7 +219,7 @@ impl System {
         self.pids().into_iter().map(machine::cpu_seconds).sum()
     }
 
-    /// The resident memory of its largest process.
+    /// The memory of its largest process, without pages of files.
     pub(super) fn resident_bytes(&self) -> f64 {
         self.pids().into_iter().map(machine::resident_bytes).fold(0.0, f64::max)
     }
@@ -216,9 +233,13 @@ impl System {
     }
 
     /// Ends a node as its operator would.
-    pub(super) fn end_gracefully(&self, node: usize) -> anyhow::Result<()> {
+    pub(super) async fn end_gracefully(&self, node: usize) -> anyhow::Result<()> {
         match &self.body {
             Body::Ours(ours) => ours.delete_pod(node),
+            Body::Peers(place) if self.watched => {
+                redis::hand_over(place, node).await?;
+                place.signal(node, Signal::TERM)
+            }
             Body::Peers(place) => place.signal(node, Signal::TERM),
         }
     }
