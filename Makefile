@@ -5,13 +5,14 @@
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
-#   make bench   fail-over and writes, release build                                  (ARGS="failover --runs 20")
+#   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
+#   make peers   builds the peers that are Go modules, for make bench
 #   make clean   removes what Cargo built
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint build unit chaos bench clean
+.PHONY: demo test lint build unit chaos bench peers clean
 
 demo:
 	@$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
@@ -44,6 +45,9 @@ chaos:
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e
 	$(CARGO) run --locked --release --quiet --bin e2e -- bench $(ARGS)
+
+peers:
+	./e2e/peers/build.sh
 
 clean:
 	$(CARGO) clean

@@ -17,11 +17,30 @@ struct Args {
 enum Command {
     /// Three pods on fixed loopback ports, with a live view.
     Demo(demo::Demo),
-    /// Measure a cluster. Use a release build.
-    Bench {
-        #[command(subcommand)]
-        bench: bench::Bench,
+    /// Measure our store and sidecar beside their peers. Use a release build.
+    Bench(bench::Bench),
+    /// Put load on one system (started by the bench).
+    #[command(hide = true)]
+    Load {
+        /// What is to be done, as JSON.
+        job: String,
     },
+    /// Serve one JSON file that is rewritten for each write (started by the bench).
+    #[command(hide = true)]
+    Floor {
+        /// Where on loopback.
+        #[arg(long)]
+        port: u16,
+        /// The file.
+        #[arg(long)]
+        file: PathBuf,
+        /// How many records it begins with.
+        #[arg(long)]
+        records: u64,
+    },
+    /// Contend for a Lease by the crate kube-leader-election (started by the bench).
+    #[command(hide = true)]
+    Contender(bench::Contender),
     /// Break everything while clients read and write, and check what they were told.
     Chaos(chaos::Chaos),
     /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
@@ -55,6 +74,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         cluster::guard(&root, remove);
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Load { job } = &command {
+        bench::load(job)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Command::Chaos(args) = &command {
         chaos::prepare(args);
     }
@@ -62,11 +85,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Demo(demo) => demo::run(demo).await?,
-            Command::Bench { bench } => bench::run(bench).await?,
+            Command::Bench(args) => bench::run(args).await?,
+            Command::Floor { port, file, records } => bench::floor(port, &file, records).await?,
+            Command::Contender(args) => bench::contend(args).await?,
             Command::Chaos(args) => return chaos::run(args).await,
             Command::Conformance(args) => return conformance::run(args).await,
             Command::Writers(args) => service::run(args).await?,
-            Command::Guard { .. } => {}
+            Command::Guard { .. } | Command::Load { .. } => {}
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -43,6 +43,11 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// The sidecar.
+    pub(crate) fn sidecar(&self) -> &std::path::Path {
+        &self.sidecar
+    }
+
     /// Beside this executable, where Cargo puts all of a workspace's binaries of one profile.
     ///
     /// # Errors

@@ -15,11 +15,11 @@
 mod config;
 mod controller;
 mod disk;
-mod guardian;
+pub(crate) mod guardian;
 mod network;
 mod pod;
 mod ports;
-mod process;
+pub(crate) mod process;
 
 use std::{
     fmt::Write as _,

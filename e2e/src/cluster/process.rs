@@ -27,21 +27,21 @@ use crate::api::lock;
 
 /// How a program is started.
 #[derive(Clone, Debug)]
-pub(super) struct Spec {
-    pub(super) program: PathBuf,
-    pub(super) args: Vec<String>,
+pub(crate) struct Spec {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
     /// More variables of its environment.
-    pub(super) environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Where its output goes, appended from one run to the next.
-    pub(super) log: PathBuf,
+    pub(crate) log: PathBuf,
     /// Where its pid is noted while it runs, for the guardian.
-    pub(super) pids: PathBuf,
-    pub(super) restart_after: Duration,
+    pub(crate) pids: PathBuf,
+    pub(crate) restart_after: Duration,
 }
 
 /// A supervised program.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     shared: Arc<Shared>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -68,7 +68,7 @@ struct State {
 
 impl Process {
     /// Supervises the program; it is not started yet.
-    pub(super) fn new(spec: Spec) -> anyhow::Result<Process> {
+    pub(crate) fn new(spec: Spec) -> anyhow::Result<Process> {
         let shared = Arc::new(Shared { spec, state: Mutex::default(), changed: Condvar::new() });
         let thread = std::thread::Builder::new().name("kubelet".into()).spawn({
             let shared = shared.clone();
@@ -78,37 +78,37 @@ impl Process {
     }
 
     /// Starts it now, without the delay, and again whenever it ends.
-    pub(super) fn start(&self) {
+    pub(crate) fn start(&self) {
         self.shared.lock().wanted = true;
         self.shared.changed.notify_all();
     }
 
     /// Does not start it again when it ends.
-    pub(super) fn unwant(&self) {
+    pub(crate) fn unwant(&self) {
         self.shared.lock().wanted = false;
         self.shared.changed.notify_all();
     }
 
     /// Sends the signal. False: it does not run at the moment.
-    pub(super) fn signal(&self, signal: Signal) -> bool {
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
         self.shared.lock().running.is_some_and(|pid| kill_process(pid, signal).is_ok())
     }
 
-    pub(super) fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.shared.lock().running.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
     }
 
     /// How often it was started.
-    pub(super) fn starts(&self) -> u32 {
+    pub(crate) fn starts(&self) -> u32 {
         self.shared.lock().starts
     }
 
-    pub(super) fn last_exit(&self) -> Option<ExitStatus> {
+    pub(crate) fn last_exit(&self) -> Option<ExitStatus> {
         self.shared.lock().last_exit
     }
 
     /// Waits until this run of it is over.
-    pub(super) fn wait_until_ended(&self, timeout: Duration) -> anyhow::Result<()> {
+    pub(crate) fn wait_until_ended(&self, timeout: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.lock();
         let before = state.running;
@@ -122,7 +122,7 @@ impl Process {
         Ok(())
     }
 
-    pub(super) fn log_path(&self) -> &Path {
+    pub(crate) fn log_path(&self) -> &Path {
         &self.shared.spec.log
     }
 }
@@ -234,7 +234,7 @@ fn open_log(path: &Path) -> anyhow::Result<File> {
 }
 
 /// When the process was started, in clock ticks since boot: with its number it names a process for good.
-pub(super) fn start_time(pid: u32) -> Option<u64> {
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in brackets, and may hold anything.
     let (_, rest) = stat.rsplit_once(") ")?;
@@ -242,7 +242,7 @@ pub(super) fn start_time(pid: u32) -> Option<u64> {
 }
 
 /// Kills every process that is noted in this folder and still is the one that was noted.
-pub(super) fn kill_noted(pids: &Path) {
+pub(crate) fn kill_noted(pids: &Path) {
     let Ok(entries) = std::fs::read_dir(pids) else { return };
     for entry in entries.flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());

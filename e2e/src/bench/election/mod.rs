@@ -1,0 +1,251 @@
+//! Elections without a store: time to a new leader, and requests to the API server, of three ways to hold a Lease.
+//!
+//! ```text
+//!   3 x sidecar (plain app) ──┐                       ┌─▶ the embedded API
+//!   3 x client-go's elector ──┼─▶ Api (counts, fails)─┤
+//!   3 x kube-leader-election ─┘                       └─▶ a real API server (--kubeconfig), through a relay
+//! ```
+//!
+//! All with a Lease of 15 s, which is what Kubernetes' own components use; else as each proposes. Measured is when the
+//! application is told: the role file, or the elector's call-back. All teams contend at the same time, each on an API of
+//! its own: they wait for seconds and compute for milliseconds, so nobody is in anybody's way.
+
+mod contender;
+mod fencing;
+mod relay;
+mod team;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use super::{machine::Look, run::Run, sample::Figure};
+use crate::api::{ApiServer, Kind, Verb};
+pub use contender::{Contender, contend};
+use relay::Relay;
+use team::{Elector, Team};
+
+const WORKLOADS: [&str; 5] =
+    ["election-requests", "election-graceful", "election-kill", "election-api-outage", "election-memory"];
+
+pub(super) fn names() -> Vec<&'static str> {
+    WORKLOADS.to_vec()
+}
+
+/// From one look at the contenders to the next.
+const LOOK: Duration = Duration::from_millis(2);
+/// Three Lease durations: every elector has made up its mind by then.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the Leases are: an API that can be counted and taken away.
+enum Api {
+    Embedded(ApiServer),
+    Real(Relay),
+}
+
+impl Api {
+    fn kubeconfig(&self, client: &str, namespace: &str) -> Value {
+        match self {
+            Api::Embedded(api) => api.kubeconfig(client, namespace),
+            Api::Real(relay) => relay.kubeconfig(client, namespace),
+        }
+    }
+
+    /// The requests that a client has made, watches left out: one is open all the time.
+    fn requests(&self, client: &str) -> usize {
+        match self {
+            Api::Embedded(api) => {
+                api.log().iter().filter(|logged| logged.client == client && logged.verb != Verb::Watch).count()
+            }
+            Api::Real(relay) => relay.requests(client),
+        }
+    }
+
+    async fn down(&self) -> anyhow::Result<()> {
+        match self {
+            Api::Embedded(api) => api.down(),
+            Api::Real(relay) => {
+                relay.down();
+                Ok(())
+            }
+        }
+    }
+
+    async fn up(&self) -> anyhow::Result<()> {
+        match self {
+            Api::Embedded(api) => api.up(),
+            Api::Real(relay) => {
+                relay.up();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Holds all elections.
+pub(super) async fn run(run: &mut Run, kubeconfig: Option<&Path>, namespace: &str) -> anyhow::Result<()> {
+    if !WORKLOADS.iter().any(|name| run.wants(name)) {
+        return Ok(());
+    }
+    for round in 0..run.settings.elections {
+        let mut forks = [run.fork(), run.fork(), run.fork(), run.fork()];
+        let [sidecar, go, kube, fenced] = &mut forks;
+        let [first, second, third] = Elector::ALL;
+        let outcomes = tokio::join!(
+            contest(sidecar, first, round, kubeconfig, namespace),
+            contest(go, second, round, kubeconfig, namespace),
+            contest(kube, third, round, kubeconfig, namespace),
+            async {
+                if kubeconfig.is_some() {
+                    fenced.skip("election", fencing::NAME, "on a real API server it is measured by make e2e");
+                } else if let Err(error) = fencing::run(fenced, round).await {
+                    fenced.skip("election", fencing::NAME, format!("in round {round}: {error:#}"));
+                }
+            }
+        );
+        forks.into_iter().for_each(|fork| run.join(fork));
+        outcomes.0.and(outcomes.1).and(outcomes.2)?;
+    }
+    Ok(())
+}
+
+/// One team, from its start to its end.
+async fn contest(
+    run: &mut Run,
+    elector: Elector,
+    round: u32,
+    kubeconfig: Option<&Path>,
+    namespace: &str,
+) -> anyhow::Result<()> {
+    if let Some(why) = elector.missing(&run.peers) {
+        run.skip("election", elector.name(), why);
+        return Ok(());
+    }
+    // A fresh API for each: the requests of one must not slow another one down.
+    let api = match kubeconfig {
+        Some(file) => Api::Real(Relay::start(file).await?),
+        None => Api::Embedded(ApiServer::start(0)?),
+    };
+    let lease = format!("leasehold-bench-{}-{round}-{}", std::process::id(), elector.word());
+    let outcome = one(run, &api, elector, round, namespace, &lease).await;
+    if let Api::Real(relay) = &api {
+        relay.delete_lease(namespace, &lease).await?;
+    }
+    if let Err(error) = outcome {
+        run.skip("election", elector.name(), format!("in round {round}: {error:#}"));
+    }
+    Ok(())
+}
+
+async fn one(
+    run: &mut Run,
+    api: &Api,
+    elector: Elector,
+    round: u32,
+    namespace: &str,
+    lease: &str,
+) -> anyhow::Result<()> {
+    let kubeconfig = |name: &str| api.kubeconfig(name, namespace);
+    let team = Team::start(elector, &run.peers, kubeconfig, namespace, lease)?;
+    if let Api::Embedded(api) = api {
+        // A contender that labels its pod finds one.
+        for name in team.names() {
+            let pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "app"}]}});
+            api.create(Kind::Pod, namespace, &pod).map_err(|failure| anyhow::anyhow!(failure.message))?;
+        }
+    }
+    let name = elector.name();
+    let mut leader = team.settle(PATIENCE).await?;
+    if run.wants("election-requests") {
+        // What the start asked for is not what the years after it ask for.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let look = Look::now();
+        let (before, begin) = (team.requests(api), Instant::now());
+        tokio::time::sleep(Duration::from_secs_f64(run.settings.idle_seconds)).await;
+        let minutes = begin.elapsed().as_secs_f64() / 60.0;
+        let after = team.requests(api);
+        #[allow(clippy::cast_precision_loss)]
+        let rate = |i: usize| (after[i] - before[i]) as f64 / minutes;
+        let others = (0..after.len()).filter(|i| *i != leader).map(rate).fold(0.0, f64::max);
+        let requests = Figure::RequestsPerMinute;
+        run.note_value("election-requests-holder", name, requests, round, rate(leader), look);
+        run.note_value("election-requests-others", name, requests, round, others, look);
+    }
+    if run.wants("election-memory") {
+        let mib = team.resident_bytes() / 1024.0 / 1024.0;
+        run.note_value("election-memory", name, Figure::Mib, round, mib, Look::now());
+    }
+    if run.wants("election-graceful") {
+        let (look, begin) = (Look::now(), Instant::now());
+        team.end_gracefully(leader)?;
+        let (next, at) = team.wait_for_leader(Some(leader), PATIENCE).await?;
+        team.start_again(leader);
+        leader = team.settle(PATIENCE).await?;
+        let remark = if leader == next { "" } else { "then the leadership moved on by itself" };
+        let ms = (at - begin).as_secs_f64() * 1e3;
+        run.note_remark("election-graceful", name, Figure::Ms, round, ms, look, remark.to_owned());
+    }
+    if run.wants("election-kill") {
+        // The node is gone: it does not come back by itself, nor lets anybody know.
+        let (look, begin) = (Look::now(), Instant::now());
+        team.kill_and_hold(leader)?;
+        let (_, at) = team.wait_for_leader(Some(leader), PATIENCE).await?;
+        run.note_value("election-kill", name, Figure::Ms, round, (at - begin).as_secs_f64() * 1e3, look);
+        team.start_again(leader);
+    }
+    if run.wants("election-api-outage") {
+        team.settle(PATIENCE).await?;
+        let look = Look::now();
+        let (leaderless, several) = outage(api, &team, run.settings.outage_seconds).await?;
+        let remark = if several > Duration::ZERO {
+            format!("two were told at once that they lead, for {} ms", several.as_millis())
+        } else {
+            String::new()
+        };
+        let ms = leaderless.as_secs_f64() * 1e3;
+        run.note_remark("election-api-outage", name, Figure::Ms, round, ms, look, remark);
+    }
+    Ok(())
+}
+
+/// The API is away for a while: for how long nobody leads, and for how long more than one.
+async fn outage(api: &Api, team: &Team, seconds: f64) -> anyhow::Result<(Duration, Duration)> {
+    let begin = Instant::now();
+    api.down().await?;
+    let outage = Duration::from_secs_f64(seconds);
+    let (mut leaderless, mut several) = (Duration::ZERO, Duration::ZERO);
+    let (mut is_up, mut last) = (false, begin);
+    let mut led_since = None;
+    loop {
+        let leaders = (0..team.count()).filter(|i| team.leads(*i)).count();
+        let now = Instant::now();
+        match leaders {
+            0 => leaderless += now - last,
+            1 => {}
+            _ => several += now - last,
+        }
+        last = now;
+        if !is_up && now - begin >= outage {
+            api.up().await?;
+            is_up = true;
+        }
+        led_since = if is_up && leaders == 1 { led_since.or(Some(now)) } else { None };
+        // Somebody leads again, and has for long enough that it stays so.
+        if led_since.is_some_and(|since| now - since > Duration::from_secs(3)) {
+            return Ok((leaderless, several));
+        }
+        ensure!(now - begin < outage + PATIENCE, "nobody leads after the outage:\n{}", team.last_words());
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What a contender's configuration is written to.
+fn write_kubeconfig(folder: &Path, name: &str, kubeconfig: &Value) -> anyhow::Result<PathBuf> {
+    let file = folder.join(format!("{name}.kubeconfig"));
+    std::fs::write(&file, kubeconfig.to_string())?;
+    Ok(file)
+}

@@ -1,0 +1,81 @@
+//! Throughput and latency: writes, reads, lists, strong reads, a mix, batches.
+
+use super::{
+    job::{Job, Operation},
+    run::Run,
+    sample::Figure,
+    system::{Capability, Kind, System},
+};
+
+/// A workload, what is asked, and by how many clients. In this order: the list wants 1,000 records and no more.
+const WORKLOADS: [(&str, Operation, usize); 9] = [
+    ("list-1000", Operation::List, 16),
+    ("reads", Operation::Read, 64),
+    ("reads-strong", Operation::Strong, 64),
+    ("mixed-95-5", Operation::Mixed, 64),
+    ("writes-1", Operation::Write, 1),
+    ("writes-16", Operation::Write, 16),
+    ("writes-64", Operation::Write, 64),
+    ("writes-256", Operation::Write, 256),
+    ("batches-of-100", Operation::Batch, 16),
+];
+
+pub(super) fn names() -> Vec<&'static str> {
+    WORKLOADS.iter().map(|(name, _, _)| *name).collect()
+}
+
+/// Round by round, system by system, each fresh.
+pub(super) async fn run(run: &mut Run) -> anyhow::Result<()> {
+    let wanted: Vec<_> = WORKLOADS.into_iter().filter(|(name, _, _)| run.wants(name)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for round in 0..run.settings.rounds {
+        for kind in run.order(round) {
+            let outcome = one(run, kind, round, &wanted).await;
+            run.skip_rest("the loads", kind, round, outcome);
+        }
+    }
+    Ok(())
+}
+
+async fn one(run: &mut Run, kind: Kind, round: u32, wanted: &[(&str, Operation, usize)]) -> anyhow::Result<()> {
+    let system = System::start(kind, &run.peers, 1_000).await?;
+    let leader = system.leader().await?;
+    let mut fill = job(run, Operation::Fill, &system, leader);
+    (fill.clients, fill.records) = (16, 1_000);
+    if kind != Kind::Floor {
+        super::generator::carry_out(&run.peers, &fill).await?;
+        system.settle().await?;
+    }
+    for (name, operation, clients) in wanted {
+        let capability = match operation {
+            Operation::Strong => Some(Capability::Strong),
+            Operation::Batch => Some(Capability::Batch),
+            _ => None,
+        };
+        if let Some(capability) = capability
+            && let Err(why) = system.has(capability).await
+        {
+            run.skip(name, kind.name(), why);
+            continue;
+        }
+        let mut job = job(run, *operation, &system, system.leader().await?);
+        job.clients = *clients;
+        (job.seconds, job.warm_up) = (run.settings.seconds, run.settings.warm_up);
+        let rate = match operation {
+            Operation::Batch => Figure::RecordsPerSecond,
+            _ => Figure::PerSecond,
+        };
+        let figures = [rate, Figure::P50Ms, Figure::P99Ms, Figure::ServerCpuUs, Figure::GeneratorPercent];
+        run.try_measure(&system, name, round, &job, &figures).await;
+    }
+    Ok(())
+}
+
+/// A job for this system, with what does not differ from one workload to the next.
+pub(super) fn job(run: &Run, operation: Operation, system: &System, leader: usize) -> Job {
+    let mut job = Job::new(system.kind.protocol(), operation, system.nodes(), leader);
+    job.connections = run.settings.etcd_connections;
+    job
+}

@@ -1,0 +1,294 @@
+//! What one request costs, without a clock: allocations and their bytes, on the way from the HTTP API through the driver
+//! and the journal to the answer, in a single-voter replica in this process.
+//!
+//! ```text
+//!   warp::test ──▶ api ──▶ driver ──▶ journal's thread ──▶ driver ──▶ api     every allocation in between is counted
+//! ```
+//!
+//! Timing on a shared machine says nothing, but these counts hardly change from run to run. A bound that is exceeded is
+//! not to be raised before somebody knows why: `valgrind --tool=dhat target/release/store …` names the lines.
+//! A bound far above the count is a prize: lower it in the change that earned it.
+
+#![allow(clippy::unwrap_used, unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, State, StatusFile, VERSION};
+use leasehold_replication::{ClusterId, Config, Incarnation};
+use leasehold_store::api;
+use leasehold_store::driver::{Driver, JOURNAL_EVENTS_MAX, Parts};
+use leasehold_store::handle;
+use leasehold_store::peer::{EVENTS_MAX, PeerConfig, Peers};
+use leasehold_store::status;
+use leasehold_store::telemetry::Metrics;
+use leasehold_store::volume::{Options, Volume};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+/// Counts, and passes on.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(size.saturating_sub(layout.size()) as u64, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// What one operation may cost: what it was measured at, and 15 % more.
+struct Bound {
+    what: &'static str,
+    allocations: f64,
+    bytes: f64,
+}
+
+/// As measured; the margin is added where they are compared. Lower them when the code got better.
+const BOUNDS: [Bound; 7] = [
+    Bound { what: "write by one client", allocations: 129.0, bytes: 16600.0 },
+    Bound { what: "write, 64 at once", allocations: 72.8, bytes: 11150.0 },
+    Bound { what: "record of a batch", allocations: 55.0, bytes: 6800.0 },
+    Bound { what: "read by id", allocations: 21.0, bytes: 6120.0 },
+    Bound { what: "read of an unknown id", allocations: 25.0, bytes: 6520.0 },
+    Bound { what: "strong read by id", allocations: 37.0, bytes: 7510.0 },
+    Bound { what: "record of a list", allocations: 0.033, bytes: 348.0 },
+];
+const MARGIN: f64 = 1.15;
+
+/// A replica that leads alone, and its API.
+struct Replica {
+    routes: BoxedFilter<(Response,)>,
+    _role: watch::Sender<Option<Arc<RoleFile>>>,
+    _status: watch::Receiver<StatusFile>,
+    _folder: tempfile::TempDir,
+    stop: CancellationToken,
+}
+
+impl Replica {
+    async fn start() -> Replica {
+        let folder = tempfile::tempdir().unwrap();
+        let (incarnation, name) = (Incarnation(Uuid::new_v4()), "db-0");
+        let (events, journal_events) = mpsc::channel(JOURNAL_EVENTS_MAX);
+        let options = Options::new(move |event| drop(events.blocking_send(event)));
+        let data = folder.path().to_owned();
+        let opened = tokio::task::spawn_blocking(move || Volume::open(&data, options)).await.unwrap().unwrap();
+        let (handle, server) = handle::handle(name, incarnation);
+        let (peer_sender, peer_events) = mpsc::channel(EVENTS_MAX);
+        let (peer_state, _) = watch::channel(None);
+        let (role, role_receiver) = watch::channel(None);
+        let (status_file, status) = watch::channel(status::starting(incarnation));
+        let stop = CancellationToken::new();
+        let driver = Driver::new(Parts {
+            config: Config {
+                name: name.to_owned(),
+                replica: opened.replica,
+                incarnation,
+                revision: String::new(),
+                // Rare, so that it hardly counts.
+                heartbeat: Duration::from_millis(500),
+                lost_time: Duration::from_secs(5),
+                hand_over_max: Duration::from_secs(2),
+                drain_min: Duration::ZERO,
+                drain_max: Duration::from_secs(10),
+                new_cluster_id: ClusterId(Uuid::new_v4()),
+                initial_data: Vec::new(),
+                force_bootstrap: opened.force_bootstrap,
+            },
+            recovered: opened.recovered,
+            documents: opened.documents,
+            journal: opened.journal,
+            journal_events,
+            peers: Peers::new(PeerConfig::new(Duration::from_secs(5), |_| {}), peer_sender),
+            peer_events,
+            role: role_receiver,
+            handle: server,
+            status_file,
+            peer_state,
+            unserved: stop.clone(),
+            stop: stop.clone(),
+        });
+        tokio::spawn(driver.run());
+        let routes = api::routes(handle, api::Config::default(), Metrics::new());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut leads = false;
+        while status.borrow().state != State::Leading {
+            let seen = status.borrow().clone();
+            assert!(Instant::now() < deadline, "it does not lead: {seen:#?}");
+            // The sidecar's part: who campaigned is named the leader of the first term.
+            leads |= seen.campaign.is_some();
+            role.send_replace(Some(Arc::new(role_file(&seen, incarnation, leads))));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Replica { routes, _role: role, _status: status, _folder: folder, stop }
+    }
+
+    async fn get(&self, path: &str) -> warp::http::Response<bytes::Bytes> {
+        warp::test::request().path(path).reply(&self.routes).await
+    }
+
+    async fn post(&self, n: u128) {
+        self.send("/persons", person(n), 201).await;
+    }
+
+    async fn batch(&self, ids: std::ops::Range<u128>) {
+        let creates: Vec<String> = ids.map(|n| format!(r#"{{"op":"create","record":{}}}"#, person(n))).collect();
+        self.send("/persons:batch", format!(r#"{{"operations":[{}]}}"#, creates.join(",")), 200).await;
+    }
+
+    async fn send(&self, path: &str, body: String, status: u16) {
+        let request = warp::test::request().method("POST").path(path).header("content-type", "application/json");
+        let answer = request.body(body).reply(&self.routes).await;
+        assert_eq!(answer.status(), status, "{:?}", answer.body());
+    }
+}
+
+fn person(n: u128) -> String {
+    let id = Uuid::from_u128(n);
+    format!(r#"{{"firstName":"Cost","lastName":"{}","id":"{id}"}}"#, "x".repeat(40))
+}
+
+fn role_file(seen: &StatusFile, incarnation: Incarnation, leads: bool) -> RoleFile {
+    let leader = leads.then(|| Leader {
+        name: "db-0".into(),
+        incarnation: Some(incarnation.0),
+        address: String::new(),
+        peer_address: "127.0.0.1:1".into(),
+    });
+    RoleFile {
+        version: VERSION,
+        generation: 1,
+        role: if leads { Role::Leader } else { Role::None },
+        term: u64::from(leads),
+        cluster_id: seen.cluster_id,
+        self_name: "db-0".into(),
+        leader,
+        members: vec![Member { name: "db-0".into(), address: String::new(), peer_address: "127.0.0.1:1".into() }],
+        hand_over_to: None,
+        off_lease: false,
+        newest_revision: None,
+        paused: false,
+        lease: LeaseInfo {
+            namespace: "n".into(),
+            name: "l".into(),
+            duration_ms: 15_000,
+            valid_until_boottime_ns: None,
+            valid_until_unix_ms: None,
+        },
+    }
+}
+
+/// What was allocated since, for one of `count` operations.
+fn each(since: (u64, u64), count: u64) -> (f64, f64) {
+    let now = counts();
+    #[allow(clippy::cast_precision_loss)]
+    let share = |now: u64, then: u64| (now - then) as f64 / count as f64;
+    (share(now.0, since.0), share(now.1, since.1))
+}
+
+fn counts() -> (u64, u64) {
+    (ALLOCATIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
+}
+
+// One test, in a program of its own: nothing else may allocate meanwhile. One thread, so that 64 writes are queued
+// before the driver has its turn, and go into one batch.
+#[tokio::test]
+async fn a_request_allocates_no_more_than_it_did() {
+    let replica = Replica::start().await;
+    let mut next = 1_u128;
+    let mut ids = |count: u128| {
+        next += count;
+        next - count..next
+    };
+    let mut measured = Vec::new();
+
+    // Warm: pools, tables, the first segment.
+    for n in ids(50) {
+        replica.post(n).await;
+    }
+    const WRITES: u64 = 200;
+    let since = counts();
+    for n in ids(u128::from(WRITES)) {
+        replica.post(n).await;
+    }
+    measured.push(each(since, WRITES));
+
+    const ROUNDS: u64 = 12;
+    let since = counts();
+    for _ in 0..ROUNDS {
+        futures_util::future::join_all(ids(64).map(|n| replica.post(n))).await;
+    }
+    measured.push(each(since, ROUNDS * 64));
+
+    const BATCHES: u64 = 10;
+    let since = counts();
+    for _ in 0..BATCHES {
+        replica.batch(ids(100)).await;
+    }
+    measured.push(each(since, BATCHES * 100));
+
+    const READS: u64 = 1_000;
+    let (known, unknown) = (Uuid::from_u128(17), Uuid::from_u128(u128::MAX));
+    for (path, status) in
+        [(known.to_string(), 200), (unknown.to_string(), 404), (format!("{known}?consistency=strong"), 200)]
+    {
+        let path = format!("/persons/{path}");
+        assert_eq!(replica.get(&path).await.status(), status);
+        let since = counts();
+        for _ in 0..READS {
+            replica.get(&path).await;
+        }
+        measured.push(each(since, READS));
+    }
+
+    const LISTS: u64 = 20;
+    let records = 50 + WRITES + ROUNDS * 64 + BATCHES * 100;
+    let whole = replica.get("/persons").await;
+    assert_eq!(whole.body().windows(4).filter(|four| four == b"\"id\"").count() as u64, records);
+    let since = counts();
+    for _ in 0..LISTS {
+        replica.get("/persons").await;
+    }
+    measured.push(each(since, LISTS * records));
+    replica.stop.cancel();
+
+    let mut exceeded = Vec::new();
+    for (bound, (allocations, bytes)) in BOUNDS.iter().zip(measured) {
+        let line = format!(
+            "{:<24} {allocations:>7.2} allocations (was {:.2}), {bytes:>8.0} bytes (was {:.0})",
+            bound.what, bound.allocations, bound.bytes
+        );
+        println!("{line}");
+        if allocations > bound.allocations * MARGIN || bytes > bound.bytes * MARGIN {
+            exceeded.push(line);
+        }
+    }
+    assert!(
+        exceeded.is_empty(),
+        "dearer than before, by more than 15 %:\n{}\nFind what allocates (valgrind --tool=dhat on the store under a \
+         short load) and take it out; if it is worth its price, say so in the commit and raise the number in BOUNDS.",
+        exceeded.join("\n")
+    );
+}
