@@ -125,11 +125,13 @@ impl Follower {
 }
 
 fn bodies(effects: &[Effect]) -> Vec<&Body> {
-    let body = |effect| match effect {
-        &Effect::Send { ref frame, .. } => Some(&frame.body),
-        _ => None,
-    };
-    effects.iter().filter_map(body).collect()
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { frame, .. } => Some(&frame.body),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]
