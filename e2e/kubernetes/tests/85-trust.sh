@@ -148,7 +148,7 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
   done
   # A redirect names the leader's pod as its certificate does: curl follows it.
   code=$(in_pod "$(a_follower)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert /etc/leasehold-trust/api-tls/ca.crt \
-    --location-trusted -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"firstName": "Redirected"}' $url/persons)
+    --location-trusted -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"firstName": "Johanna", "lastName": "Redirected"}' $url/persons)
   [ "$code" = 201 ] || { say "a redirected write: $code"; return 1; }
   [ "$(in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://localhost:8089/healthz)" = 000 ] ||
     { say "plain HTTP is answered"; return 1; }
