@@ -24,23 +24,25 @@ enter() {
 }
 
 boot_box() {
-  local b=$1 folder=$STATE/$(box "$1") parent child="" end=$((SECONDS + 30))
+  local b=$1 folder=$STATE/$(box "$1") network parent child end=$((SECONDS + 30))
   is_up "$b" && return 0
   mkdir -p "$folder/log" "$folder/pid" "$STATE/disks"
   rm -f "$folder"/pid/* "$folder/init.pid"
-  nsenter --net="/run/netns/$NAME-$(box "$b")" -- setsid \
+  network=$(network_of "$b")
+  nsenter --net="$network" -- setsid \
     unshare --mount --propagation private --pid --fork --mount-proc --uts \
     "$SELF" __init "$b" </dev/null >>"$folder/log/init.log" 2>&1 &
   parent=$! # nsenter, setsid and unshare replace each other; only unshare forks
-  while [ -z "$child" ] || [ ! -e "$folder/pid/ready" ]; do
+  until [ -e "$folder/pid/ready" ]; do
     if [ "$SECONDS" -ge "$end" ] || [ ! -d "/proc/$parent" ]; then
       say "$(box "$b") did not start:"
       tail -n 5 "$folder/log/init.log" >&2
       return 1
     fi
-    child=$(tr -d ' ' <"/proc/$parent/task/$parent/children" 2>/dev/null || true)
     sleep 0.03
   done
+  # Not before: until all of them have replaced each other, the only child may be another one, and soon gone.
+  child=$(tr -d ' ' <"/proc/$parent/task/$parent/children")
   disown "$parent" 2>/dev/null || true
   echo "$child $(start_time "$child")" >"$folder/init.pid"
 }
