@@ -125,11 +125,13 @@ impl Follower {
 }
 
 fn bodies(effects: &[Effect]) -> Vec<&Body> {
-    let body = |effect| match effect {
-        &Effect::Send { ref frame, .. } => Some(&frame.body),
-        _ => None,
-    };
-    effects.iter().filter_map(body).collect()
+    let mut bodies = Vec::new();
+    for effect in effects {
+        if let Effect::Send { frame, .. } = effect {
+            bodies.push(&frame.body);
+        }
+    }
+    bodies
 }
 
 #[test]
