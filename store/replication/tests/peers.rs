@@ -125,13 +125,13 @@ impl Follower {
 }
 
 fn bodies(effects: &[Effect]) -> Vec<&Body> {
-    effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Send { frame, .. } => Some(&frame.body),
-            _ => None,
-        })
-        .collect()
+    let mut bodies = Vec::new();
+    for effect in effects {
+        if let Effect::Send { frame, .. } = effect {
+            bodies.push(&frame.body);
+        }
+    }
+    bodies
 }
 
 #[test]

@@ -202,9 +202,14 @@ fn a_key_that_comes_again_gets_the_first_answer_and_does_nothing() {
     assert_eq!(conflict.outcome, Outcome::Conflict);
     log.delete(1, Condition::None);
     assert_eq!(log.keyed("l", 1, Action::Create { record: &second }), conflict, "what was decided stays decided");
+    let missing = log.keyed("m", 1, Action::Delete);
+    assert_eq!(missing.outcome, Outcome::Missing);
     let before = log.documents.clone();
     log.documents = read(before.applied(), &write(&before)).unwrap();
     assert_eq!(log.keyed("k", 1, Action::Delete), created, "a snapshot carries the keys");
+    log.put(1, "X", Condition::None);
+    assert_eq!(log.keyed("m", 1, Action::Delete), missing, "also of what was not there then and is there now");
+    assert_eq!(log.list().len(), 1);
 }
 
 #[test]

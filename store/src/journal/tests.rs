@@ -13,7 +13,7 @@ use std::fs;
 use std::sync::Arc;
 
 impl Rig {
-    fn meta(&self) -> SnapshotMeta {
+    pub(crate) fn meta(&self) -> SnapshotMeta {
         SnapshotMeta { cluster_id: CLUSTER, position: self.last, voters: voters(self.opened.replica) }
     }
 
@@ -147,6 +147,25 @@ fn a_snapshot_of_what_is_in_one_already_is_dropped() {
     assert!(rig.journal().take_snapshot(rig.meta(), rig.documents.clone()));
     rig.wait_for(|event| matches!(event, JournalEvent::SnapshotDropped { .. }));
     rig.fill(9..12);
+    rig.take_snapshot();
+    assert_eq!(rig.reopen().persons().len(), 11);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_is_dropped_and_writes_go_on() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..9);
+    let in_the_way = folder.path().join("snapshot.taken");
+    fs::create_dir(&in_the_way).unwrap();
+    assert!(rig.journal().take_snapshot(rig.meta(), rig.documents.clone()));
+    let told = rig.wait_for(|event| !matches!(event, JournalEvent::Persisted { .. }));
+    assert!(
+        matches!(&told, JournalEvent::SnapshotDropped { reason } if reason.contains("could not be written")),
+        "{told:?}"
+    );
+    rig.fill(9..12);
+    fs::remove_dir(&in_the_way).unwrap();
     rig.take_snapshot();
     assert_eq!(rig.reopen().persons().len(), 11);
 }

@@ -43,12 +43,17 @@ impl Node {
     }
 
     async fn trusting(trust: PeerTrust) -> Node {
+        Node::patient(trust, Duration::from_secs(1)).await
+    }
+
+    /// Waits so long for a hello.
+    async fn patient(trust: PeerTrust, hello_max: Duration) -> Node {
         let rejected = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&rejected);
         let mut config = PeerConfig::new(Duration::from_secs(5), move |_| {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        config.hello_max = Duration::from_secs(1);
+        config.hello_max = hello_max;
         config.trust = trust;
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (state, state_receiver) = watch::channel(Some(peer_state()));
@@ -385,6 +390,58 @@ async fn the_state_is_answered_without_the_driver() {
         request::invite(&asked.address, "store-0", &claim(1), &asked.peers.config).await,
         Err(request::RequestError::Refused(http::StatusCode::SERVICE_UNAVAILABLE))
     ));
+}
+
+#[tokio::test]
+async fn a_replica_that_starts_takes_no_hello() {
+    let (mut follower, leader) = (Node::start().await, Node::start().await);
+    leader.state.send_replace(None);
+    follower.peers.dial(ConnId::Dialled(1), leader.address.clone(), hello());
+    assert!(matches!(follower.next().await, Input::Closed { conn: ConnId::Dialled(1) }));
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_are_bounded_and_make_room_again() {
+    let (mut follower, mut leader) = (Node::start().await, Node::patient(PeerTrust::default(), 6 * LONG).await);
+    let mut strangers = Vec::new();
+    for _ in 0..64 {
+        strangers.push(dial_by_hand(&leader.address).await);
+    }
+    let stream = TcpStream::connect(&leader.address).await.unwrap();
+    let address = &leader.address;
+    match tokio_tungstenite::client_async(format!("ws://{address}{REPLICATE_PATH}"), stream).await {
+        Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
+            assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+        }
+        other => panic!("{:?}", other.map(|_| "a place")),
+    }
+    strangers.clear();
+    // It is noticed some time later that they are gone; a follower dials again until then.
+    let deadline = tokio::time::Instant::now() + LONG;
+    for number in 1.. {
+        follower.peers.dial(ConnId::Dialled(number), leader.address.clone(), hello());
+        tokio::select! {
+            input = leader.next() => {
+                assert!(matches!(input, Input::Hello { .. }), "{input:?}");
+                break;
+            }
+            input = follower.next() => assert!(matches!(input, Input::Closed { .. }), "{input:?}"),
+        }
+        assert!(tokio::time::Instant::now() < deadline, "there is no room again");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_the_driver_does_not_answer_is_told_to_come_later() {
+    let mut node = Node::start().await;
+    let config = PeerConfig { lost_time: LONG, ..node.peers.config.clone() };
+    let (address, asked) = (node.address.clone(), claim(8));
+    let (answer, ()) = tokio::join!(request::invite(&address, "store-0", &asked, &config), async {
+        // The driver ends, and with it what it would have answered by.
+        let event = node.events.recv().await;
+        assert!(matches!(event, Some(PeerEvent::Invited { .. })));
+    });
+    assert!(matches!(answer, Err(request::RequestError::Refused(http::StatusCode::SERVICE_UNAVAILABLE))), "{answer:?}");
 }
 
 #[tokio::test]

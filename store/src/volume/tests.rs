@@ -4,12 +4,13 @@
 
 use super::rig::{CLUSTER, LONG, Rig, damage, folder, open, person, segments, state};
 use super::{Options, Volume, VolumeError};
-use leasehold_replication::{DurableState, Entry, Payload, Position, Record, Term};
+use leasehold_replication::{ClusterId, DurableState, Entry, Payload, Position, Record, SnapshotMeta, Term};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use uuid::Uuid;
 
 /// A volume over several segments, closed.
 fn filled(folder: &Path) -> Vec<String> {
@@ -282,6 +283,27 @@ fn the_cluster_of_the_snapshot_must_be_that_of_the_volume() {
     rig.fill(1..3);
     assert_eq!(rig.opened.recovered.snapshot, None);
     rig.take_snapshot();
-    let rig = rig.reopen();
+    let mut rig = rig.reopen();
     assert_eq!(rig.opened.recovered.snapshot.as_ref().unwrap().cluster_id, CLUSTER);
+    // Another one, whose mark fits.
+    rig.fill(3..5);
+    let other = SnapshotMeta { cluster_id: ClusterId(Uuid::from_u128(0xc2)), ..rig.meta() };
+    assert!(rig.journal().take_snapshot(other, rig.documents.clone()));
+    rig.wait_for(|event| matches!(event, crate::journal::JournalEvent::SnapshotTaken { .. }));
+    let (file, _, what) = damage(&rig.close());
+    assert!(file.ends_with("snapshot.json") && what.contains("it is of cluster"), "{what}");
+}
+
+#[test]
+fn a_segment_under_another_ones_name_is_damage() {
+    let folder = folder();
+    filled(folder.path());
+    let newest = segments(folder.path()).pop().unwrap();
+    let renamed = newest.with_file_name("00000000000000ff.segment");
+    fs::rename(&newest, &renamed).unwrap();
+    let (file, _, what) = damage(folder.path());
+    assert_eq!(file, renamed);
+    assert!(what.contains("it says that it is segment"), "{what}");
+    fs::rename(&renamed, &newest).unwrap();
+    open(folder.path()).unwrap();
 }

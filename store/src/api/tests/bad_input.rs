@@ -247,6 +247,9 @@ async fn an_unknown_or_doubled_query_parameter_is_refused() {
         let body = problem(&api.get(path).await, Code::InvalidQuery);
         assert!(body["parameter"].is_string(), "{body}");
     }
+    let many: Vec<String> = (0..40).map(|number| format!("p{number}=1")).collect();
+    let body = problem(&api.get(&format!("/persons?{}", many.join("&"))).await, Code::InvalidQuery);
+    assert!(body["detail"].as_str().unwrap().contains("40 parameters"), "{body}");
     problem(&api.json("POST", "/persons?x=1", JOHANNA).await, Code::InvalidQuery);
     problem(&api.json("PUT", &format!("{JOHANNA_PATH}?x=1"), JOHANNA).await, Code::InvalidQuery);
     problem(&api.json("DELETE", &format!("{JOHANNA_PATH}?x=1"), "").await, Code::InvalidQuery);

@@ -7,7 +7,7 @@ use crate::trust::way::ApiWay;
 use http_body_util::{BodyExt, Full};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use warp::http::header::{CONNECTION, LOCATION};
@@ -203,6 +203,46 @@ async fn a_write_that_was_sent_on_and_got_no_answer_is_not_sent_again() {
     let unknown = answer(&around, request("POST", "/persons", JOHANNA)).await;
     problem(&unknown, Code::OutcomeUnknown);
     assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_breaks_off_or_does_not_come_in_time_has_an_unknown_outcome_and_is_not_sent_again() {
+    for (said, why) in [("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{", "broke off"), ("", "not in time")] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (api, address) = (Api::follower(), listener.local_addr().unwrap());
+        api.is_led_at(address);
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = asked.clone();
+        let leader = tokio::spawn(async move {
+            let mut silent = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut seen = Vec::new();
+                while !seen.ends_with(b"}") && stream.read_buf(&mut seen).await.unwrap() > 0 {}
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                stream.write_all(said.as_bytes()).await.unwrap();
+                if said.is_empty() {
+                    silent.push(stream);
+                }
+            }
+        });
+        let around = around(&api, FollowerWrites::Forward, Duration::from_millis(100));
+        let unknown = answer(&around, request("POST", "/persons", JOHANNA)).await;
+        let body = problem(&unknown, Code::OutcomeUnknown);
+        assert!(body["detail"].as_str().unwrap().contains(why), "{body}");
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+        leader.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_write_for_a_leader_whose_address_is_none_is_not_done() {
+    let api = Api::follower();
+    api.is_led_at(nobody());
+    let mut file = role("pod-1");
+    file.leader.as_mut().unwrap().address = "no address".to_owned();
+    api.lock().server.set_role(file);
+    let around = around(&api, FollowerWrites::Forward, Duration::from_millis(100));
+    problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NoLeader);
 }
 
 #[tokio::test]

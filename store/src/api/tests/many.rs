@@ -135,6 +135,10 @@ async fn a_batch_that_is_not_as_it_must_be_is_refused_with_the_place() {
         (json!({"operations": [{"op": "delete", "id": "x"}]}), "/operations/0/id"),
         (json!({"operations": [{"op": "delete", "id": ADAM, "record": {}}]}), "/operations/0/record"),
         (json!({"operations": [{"op": "delete", "id": ADAM, "ifMatch": "x"}]}), "/operations/0/ifMatch"),
+        (
+            json!({"operations": [{"op": "delete", "id": ADAM, "ifMatch": "*", "ifNoneMatch": "*"}]}),
+            "/operations/0/ifMatch",
+        ),
         (json!({"operations": [{"op": "create", "id": ADAM, "record": {}}]}), "/operations/0/id"),
         (json!({"operations": [{"op": "put", "id": ADAM}]}), "/operations/0/record"),
     ] {
@@ -147,6 +151,10 @@ async fn a_batch_that_is_not_as_it_must_be_is_refused_with_the_place() {
     assert_eq!((&body["line"], &body["column"]), (&4.into(), &19.into()), "{body}");
     let other = json!({"operations": [{"op": "put", "id": ADAM, "record": {"firstName": "X", "lastName": "Y", "id": Uuid::nil()}}]});
     problem(&api.json("POST", "/persons:batch", other.to_string()).await, Code::InvalidBatch);
+    let conditional = warp::test::request().method("POST").path("/persons:batch").header("if-match", "*");
+    let body = r#"{"operations": []}"#;
+    let refused = api.send(conditional.header("content-type", "application/json").body(body)).await;
+    problem(&refused, Code::InvalidCondition);
     assert_eq!(api.lock().taken, 0);
 }
 
