@@ -121,7 +121,7 @@ impl Bench {
         } else if self.short {
             Settings {
                 rounds: 3,
-                seconds: 2.0,
+                seconds: 3.0,
                 warm_up: 0.5,
                 etcd_connections: self.etcd_connections,
                 faults: 3,

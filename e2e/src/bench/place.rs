@@ -113,6 +113,12 @@ impl Place {
         node.wait_until_ended(PATIENCE)
     }
 
+    /// Ends it as its operator would, and it stays away until [`Place::start_again`].
+    pub(super) fn end_and_hold(&self, i: usize) -> anyhow::Result<()> {
+        self.nodes.get(i).context("no such node")?.unwant();
+        self.signal(i, Signal::TERM)
+    }
+
     pub(super) fn start_again(&self, i: usize) {
         if let Some(node) = self.nodes.get(i) {
             node.start();

@@ -181,7 +181,7 @@ async fn one(
     }
     if run.wants("election-graceful") {
         let (look, begin) = (Look::now(), Instant::now());
-        team.end_gracefully(leader)?;
+        team.end_and_hold(leader)?;
         let (next, at) = team.wait_for_leader(Some(leader), PATIENCE).await?;
         team.start_again(leader);
         leader = team.settle(PATIENCE).await?;

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::bail;
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Api, LOOK, write_kubeconfig};
@@ -167,8 +166,9 @@ impl Team {
         bail!("none of {} led alone for a second within {patience:?}:\n{}", self.elector.name(), self.last_words())
     }
 
-    pub(super) fn end_gracefully(&self, i: usize) -> anyhow::Result<()> {
-        self.place.signal(i, Signal::TERM)
+    /// It stays away: back after a second, it would hold the Lease again before others have looked.
+    pub(super) fn end_and_hold(&self, i: usize) -> anyhow::Result<()> {
+        self.place.end_and_hold(i)
     }
 
     pub(super) fn kill_and_hold(&self, i: usize) -> anyhow::Result<()> {
