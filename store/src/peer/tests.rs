@@ -394,10 +394,11 @@ async fn the_state_is_answered_without_the_driver() {
 
 #[tokio::test]
 async fn a_replica_that_starts_takes_no_hello() {
-    let (mut follower, leader) = (Node::start().await, Node::start().await);
+    let (mut follower, mut leader) = (Node::start().await, Node::start().await);
     leader.state.send_replace(None);
     follower.peers.dial(ConnId::Dialled(1), leader.address.clone(), hello());
     assert!(matches!(follower.next().await, Input::Closed { conn: ConnId::Dialled(1) }));
+    assert!(leader.events.try_recv().is_err(), "nobody is there yet to hear it");
 }
 
 #[tokio::test]
