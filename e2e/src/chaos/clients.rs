@@ -19,6 +19,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::keyed::{Keyed, Lesson};
 use super::random::Random;
 use super::scene::Scene;
 use crate::{
@@ -47,6 +48,7 @@ impl Clients {
                 random: Random::new(seed, 100 + u64::from(id)),
                 seen: HashMap::new(),
                 again: None,
+                keyed: Vec::new(),
             };
             all.spawn(client.go_on_until(over.clone()));
         }
@@ -78,7 +80,24 @@ struct Client {
     seen: HashMap<u32, (Written, String)>,
     /// A POST of unknown outcome, which is sent again: the same record is stored once.
     again: Option<(u32, String, Written)>,
+    /// Writes that are sent again under their keys.
+    keyed: Vec<Keyed>,
 }
+
+/// A request, so that the very same can be sent again.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) key: u32,
+    pub(super) id: String,
+    pub(super) call: Call,
+    /// The ETag that a condition names.
+    pub(super) tag: Option<String>,
+    /// `Idempotency-Key`.
+    pub(super) idempotency: Option<String>,
+}
+
+/// So many writes at most wait to be sent again.
+const KEYED: usize = 4;
 
 impl Client {
     async fn go_on_until(mut self, over: Arc<AtomicBool>) {
@@ -106,6 +125,9 @@ impl Client {
 
     /// One request. Was there an answer that it can go on with?
     async fn ask(&mut self, pod: u16, reads: bool) -> bool {
+        if !reads && !self.keyed.is_empty() && self.random.chance(40) {
+            return self.ask_again(pod).await;
+        }
         let (key, id, call) = match self.again.take() {
             Some((key, id, value)) if !reads => (key, id, Call::Create(value)),
             again => {
@@ -114,25 +136,70 @@ impl Client {
                 (key, id, self.choose(key, reads))
             }
         };
-        let Some(request) = self.request(pod, key, &id, call) else { return false };
-        let deadline = match (call, self.home) {
-            (Call::LocalRead, _) => Duration::from_secs(1),
-            (_, Some(_)) => Duration::from_millis(2500),
-            (_, None) => Duration::from_secs(5),
-        };
+        let Some(asked) = self.asked(key, id, call) else { return false };
+        let Some(request) = self.request(pod, &asked) else { return false };
         let ticket = self.scene.recorder.call(self.id, pod, key, call);
-        let answer = self.http.send_as_is(request, deadline).await;
+        let answer = self.http.send_as_is(request, self.deadline(call)).await;
         let outcome = tell(call, &answer);
         let sequence = answer.as_ref().ok().and_then(Answer::sequence);
         self.scene.recorder.returned(&ticket, outcome.clone(), sequence);
-        self.learn(pod, key, &id, call, &outcome, answer.as_ref().ok());
+        self.learn(pod, &asked, &outcome, answer.as_ref().ok());
         match outcome {
             Outcome::Done(_) if call.is_write() => self.scene.line.acknowledged(),
             Outcome::Refused(_) if call.is_write() => self.scene.line.refused(),
             Outcome::Unknown(_) if call.is_write() => self.scene.line.unknown(),
             _ => {}
         }
+        if asked.idempotency.is_some() && self.keyed.len() < KEYED {
+            let repeat = self.random.chance(20);
+            self.keyed.extend(Keyed::after(asked, ticket, &outcome, sequence, repeat));
+        }
         matches!(outcome, Outcome::Done(_))
+    }
+
+    /// A write once more, under the key that it had: the same operation.
+    async fn ask_again(&mut self, pod: u16) -> bool {
+        let place = usize::try_from(self.random.below(self.keyed.len() as u64)).unwrap_or(0);
+        let mut keyed = self.keyed.swap_remove(place);
+        let Some(request) = self.request(pod, &keyed.asked) else {
+            self.keyed.push(keyed);
+            return false;
+        };
+        let call = keyed.asked.call;
+        let answer = self.http.send_as_is(request, self.deadline(call)).await;
+        let outcome = tell(call, &answer);
+        let sequence = answer.as_ref().ok().and_then(Answer::sequence);
+        let lesson = keyed.learn(&outcome, sequence);
+        self.scene.keyed.count(&lesson);
+        match &lesson {
+            Lesson::Known => {
+                self.scene.recorder.returned(&keyed.ticket, outcome.clone(), sequence);
+                self.scene.line.acknowledged();
+            }
+            Lesson::Wrong(what) => {
+                let Asked { id, call, idempotency, .. } = &keyed.asked;
+                let key = idempotency.as_deref().unwrap_or_default();
+                let what = format!("record {id}: {call}, sent again to pod {pod} under Idempotency-Key {key}: {what}");
+                self.scene.line.say(&format!("VIOLATION {what}"));
+                self.scene.recorder.violation(what);
+            }
+            Lesson::Nothing | Lesson::Same => {}
+        }
+        if !matches!(outcome, Outcome::Done(_)) {
+            self.look_elsewhere(pod, answer.as_ref().ok());
+        }
+        if !keyed.is_over() && !matches!(lesson, Lesson::Wrong(_)) {
+            self.keyed.push(keyed);
+        }
+        matches!(outcome, Outcome::Done(_))
+    }
+
+    fn deadline(&self, call: Call) -> Duration {
+        match (call, self.home) {
+            (Call::LocalRead, _) => Duration::from_secs(1),
+            (_, Some(_)) => Duration::from_millis(2500),
+            (_, None) => Duration::from_secs(5),
+        }
     }
 
     fn choose(&mut self, key: u32, reads: bool) -> Call {
@@ -155,9 +222,22 @@ impl Client {
         }
     }
 
-    fn request(&self, pod: u16, key: u32, id: &str, call: Call) -> Option<Request<Full<Bytes>>> {
-        let one = format!("/persons/{id}");
-        let (method, path, value, condition) = match call {
+    /// All that there is to say about a request; none, if the ETag that it takes is not known.
+    fn asked(&mut self, key: u32, id: String, call: Call) -> Option<Asked> {
+        let tag = match call {
+            Call::Put(_, Condition::Is(value)) | Call::Delete(Condition::Is(value)) => {
+                Some(self.seen.get(&key).filter(|(seen, _)| *seen == value)?.1.clone())
+            }
+            _ => None,
+        };
+        let is_keyed = call.is_write() && self.random.chance(40);
+        let idempotency = is_keyed.then(|| format!("chaos-{}-{:016x}", self.id, self.random.next()));
+        Some(Asked { key, id, call, tag, idempotency })
+    }
+
+    fn request(&self, pod: u16, asked: &Asked) -> Option<Request<Full<Bytes>>> {
+        let one = format!("/persons/{}", asked.id);
+        let (method, path, value, condition) = match asked.call {
             Call::Create(value) => (Method::POST, "/persons".to_owned(), Some(value), Condition::Always),
             Call::Put(value, condition) => (Method::PUT, one, Some(value), condition),
             Call::Delete(condition) => (Method::DELETE, one, None, condition),
@@ -170,15 +250,15 @@ impl Client {
             Condition::Always => request,
             Condition::Exists => request.header(header::IF_MATCH, "*"),
             Condition::Absent => request.header(header::IF_NONE_MATCH, "*"),
-            Condition::Is(value) => {
-                let (_, tag) = self.seen.get(&key).filter(|(seen, _)| *seen == value)?;
-                request.header(header::IF_MATCH, tag)
-            }
+            Condition::Is(_) => request.header(header::IF_MATCH, asked.tag.as_deref()?),
         };
+        if let Some(key) = &asked.idempotency {
+            request = request.header("idempotency-key", format!("\"{key}\""));
+        }
         let body = match value {
             Some(value) => {
                 request = request.header(header::CONTENT_TYPE, "application/json");
-                Bytes::from(person(id, value).to_string())
+                Bytes::from(person(&asked.id, value).to_string())
             }
             None => Bytes::new(),
         };
@@ -186,7 +266,8 @@ impl Client {
     }
 
     /// Remembers ETags, where the leader is, and what to send again.
-    fn learn(&mut self, pod: u16, key: u32, id: &str, call: Call, outcome: &Outcome, answer: Option<&Answer>) {
+    fn learn(&mut self, pod: u16, asked: &Asked, outcome: &Outcome, answer: Option<&Answer>) {
+        let (key, call) = (asked.key, asked.call);
         let content = match (outcome, call) {
             (Outcome::Done(Effect::Found(Some(value))), _) => Some(*value),
             (Outcome::Done(Effect::Created | Effect::Stored | Effect::Same), _) => call.leaves().flatten(),
@@ -201,12 +282,19 @@ impl Client {
             }
         }
         if let (Outcome::Unknown(_), Call::Create(value)) = (outcome, call)
+            && asked.idempotency.is_none()
             && self.random.chance(50)
         {
-            self.again = Some((key, id.to_owned(), value));
+            self.again = Some((key, asked.id.clone(), value));
         }
-        let is_away = !matches!(outcome, Outcome::Done(_)) && call.is_write();
-        if is_away && self.home.is_none() {
+        if !matches!(outcome, Outcome::Done(_)) && call.is_write() {
+            self.look_elsewhere(pod, answer);
+        }
+    }
+
+    /// The next write goes to another pod, if this client is not at home at one.
+    fn look_elsewhere(&self, pod: u16, answer: Option<&Answer>) {
+        if self.home.is_none() {
             let body = answer.filter(|answer| answer.status == 421).map(Answer::text);
             self.scene.guess_other(pod, body.as_deref());
         }

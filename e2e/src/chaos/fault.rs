@@ -58,6 +58,8 @@ pub(super) enum Fault {
     Rolling,
     /// From three to so many and back.
     Scale { to: u16 },
+    /// Somebody asks that this pod lead.
+    Switchover { to: Who },
     /// The pod's machine.
     Node { who: Who, trouble: NodeTrouble },
     /// etcd dies and comes back.
@@ -200,6 +202,7 @@ impl Fault {
             Fault::DeletePod { who, by_force: true } => format!("{} deleted by force", pod(who)),
             Fault::Rolling => "rolling restart with a new version".to_owned(),
             Fault::Scale { to } => format!("scaled to {to} and back to {pods}"),
+            Fault::Switchover { to } => format!("{} asked to lead", pod(to)),
             Fault::Node { who, trouble: NodeTrouble::Cut } => format!("node of {} cut off", pod(who)),
             Fault::Node { who, trouble: NodeTrouble::PowerCut } => format!("node of {} without power", pod(who)),
             Fault::Etcd => "etcd killed".to_owned(),

@@ -26,7 +26,7 @@ use super::Chaos;
 use super::fault::{ApiTrouble, Fault, LeaseEdit, NodeTrouble, Parts, Who};
 use super::plan::Kind;
 use super::scene::Scene;
-use super::stage::{PODS, PODS_MAX, Stage};
+use super::stage::{PODS, PODS_MAX, PREFERRED, Stage};
 use crate::{
     api::lock,
     client::Http,
@@ -216,6 +216,8 @@ impl Kubernetes {
         ensure!(status["observedGeneration"] == set["metadata"]["generation"], "the StatefulSet is not observed yet");
         let lease = self.get(&self.lease()).await?;
         let holder = lease["spec"]["holderIdentity"].as_str().context("nobody holds the Lease")?;
+        let wish = &lease["metadata"]["annotations"][PREFERRED];
+        ensure!(wish.is_null(), "it is still asked for that {wish} lead");
         let leader = Cluster::ordinal(holder).with_context(|| format!("{holder} holds the Lease"))?;
         let address = lock(&self.roster).get(usize::from(leader)).copied().flatten().context("the leader has no IP")?;
         let said = self.http.get_json(address, "/api/status").await?;
@@ -232,8 +234,16 @@ impl Kubernetes {
 
 impl Stage for Kubernetes {
     fn kinds(&self) -> Vec<Kind> {
-        let mut kinds =
-            vec![Kind::Lease, Kind::Lease, Kind::DeletePod, Kind::DeletePodByForce, Kind::Rolling, Kind::Scale];
+        let mut kinds = vec![
+            Kind::Lease,
+            Kind::Lease,
+            Kind::DeletePod,
+            Kind::DeletePodByForce,
+            Kind::Rolling,
+            Kind::Scale,
+            Kind::Switchover,
+            Kind::Switchover,
+        ];
         if self.cluster.is_some() {
             kinds.extend([
                 Kind::KillStore,
@@ -313,6 +323,11 @@ impl Stage for Kubernetes {
                 self.break_with(&stop, &start).await
             }
             Fault::Lease(edit) => self.edit_lease(edit, self.pod(Who::Follower(1), scene)).await,
+            Fault::Switchover { to } => {
+                let wanted = format!("{STATEFUL_SET}-{}", self.pod(to, scene));
+                let wish = json!({"metadata": {"annotations": {PREFERRED: wanted}}});
+                self.request("PATCH", &self.lease(), Some(&wish)).await.map(drop)
+            }
             _ => bail!("not a fault of Kubernetes"),
         }
     }

@@ -14,6 +14,7 @@
 mod clients;
 mod convergence;
 mod fault;
+mod keyed;
 mod kubernetes;
 mod plan;
 mod processes;
@@ -215,9 +216,9 @@ impl Show {
         }
         self.scene.strong_reads.store(knows, Ordering::Relaxed);
         self.scene.line.print(if knows {
-            "clients: writes, compare-and-swap, strong reads, local reads"
+            "clients: writes, compare-and-swap, retries under a key, strong reads, local reads"
         } else {
-            "clients: writes, compare-and-swap, local reads; strong reads are LEFT OUT"
+            "clients: writes, compare-and-swap, retries under a key, local reads; strong reads are LEFT OUT"
         });
     }
 
@@ -357,7 +358,7 @@ impl Show {
         .await?;
         let kind = if self.args.kubernetes { " --kubernetes" } else { "" };
         let again = format!("e2e chaos{kind} --minutes {} --seed {}", self.args.minutes, self.seed);
-        line.print(&summary::page(line, &recorded, &verdict, rounds, &again));
+        line.print(&summary::page(&self.scene, &recorded, &verdict, rounds, &again));
         let is_fine = verdict.is_fine();
         if !is_fine || self.args.keep.is_some() {
             self.keep(&recorded, &place).await;

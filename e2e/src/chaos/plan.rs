@@ -33,6 +33,7 @@ pub(super) enum Kind {
     DeletePodByForce,
     Rolling,
     Scale,
+    Switchover,
     NodeCut,
     NodePowerCut,
     Etcd,
@@ -164,6 +165,11 @@ impl Plan {
             Kind::DeletePodByForce => Fault::DeletePod { who, by_force: true },
             Kind::Rolling => Fault::Rolling,
             Kind::Scale => Fault::Scale { to: *self.random.pick(&[5, 1]) },
+            // The leader itself, too: a wish that is fulfilled already.
+            Kind::Switchover => {
+                let all = [Who::Follower(1), Who::Follower(2), Who::Follower(1), Who::Follower(2), Who::Leader];
+                Fault::Switchover { to: *self.random.pick(&all) }
+            }
             Kind::NodeCut => Fault::Node { who, trouble: NodeTrouble::Cut },
             Kind::NodePowerCut => Fault::Node { who, trouble: NodeTrouble::PowerCut },
             Kind::Etcd => Fault::Etcd,

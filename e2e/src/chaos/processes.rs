@@ -6,6 +6,7 @@
 //! | cuts | network namespaces and `ip rule ... blackhole`: packets are dropped, silently, one way (`cluster::Network`) |
 //! | the API | the embedded one goes down, is slow, refuses, loses answers, is deaf; for one sidecar: never answers |
 //! | disks | a library in the stores makes writes and fsyncs fail or wait (`cluster::Disks`) |
+//! | switchovers | the annotation of the Lease |
 //! | volumes | the folder is emptied, if all voters are there and have caught up |
 
 use std::{
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use super::fault::{ApiTrouble, DiskTrouble, Fault, LeaseEdit, Parts, Who};
 use super::plan::Kind;
 use super::scene::Scene;
-use super::stage::{PODS, PODS_MAX, Stage};
+use super::stage::{PODS, PODS_MAX, PREFERRED, Stage};
 use crate::{
     api::{Faults, Verb, Who as Clients, lock},
     cluster::{Cluster, Config, Disks, Machine, Network, Part, Signal, Trouble, is_in_own_network},
@@ -214,6 +215,8 @@ impl Stage for Processes {
             Kind::DeletePod,
             Kind::Rolling,
             Kind::Scale,
+            Kind::Switchover,
+            Kind::Switchover,
         ];
         if self.cluster.machine().network.is_some() {
             kinds.extend([Kind::CutPair, Kind::CutPair, Kind::Isolate]);
@@ -284,6 +287,10 @@ impl Stage for Processes {
                 tokio::task::block_in_place(|| self.wipe(self.pod(who, scene), &status))?;
             }
             Fault::Disk { who, trouble } => self.disk(self.pod(who, scene), trouble)?,
+            Fault::Switchover { to } => {
+                let asked = cluster.ask_switchover(self.pod(to, scene));
+                asked.map_err(|failure| anyhow::anyhow!(failure.message))?;
+            }
             Fault::DeletePod { .. } | Fault::Rolling | Fault::Scale { .. } | Fault::Node { .. } | Fault::Etcd => {
                 bail!("not a fault of processes")
             }
@@ -369,6 +376,8 @@ impl Stage for Processes {
         ensure!(holder == leader, "the Lease names {holder}, and {leader} leads");
         let (term, led) = (&lease["spec"]["leaseTransitions"], &status["leader"]["term"]);
         ensure!(term == led, "the Lease says term {term}, the leader {led}");
+        let wish = &lease["metadata"]["annotations"][PREFERRED];
+        ensure!(wish.is_null(), "it is still asked for that {wish} lead");
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::future::join_all;
 
+use super::keyed::Counts;
 use super::random::Random;
 use super::timeline::TimeLine;
 use crate::{api::lock, client::Http, cluster::Cluster, history::Recorder};
@@ -23,6 +24,8 @@ pub(super) struct Scene {
     pub(super) http: Http,
     /// Strong reads are to be had.
     pub(super) strong_reads: AtomicBool,
+    /// Writes that were sent again.
+    pub(super) keyed: Counts,
     /// The stores, by ordinal, as far as they are known.
     roster: Mutex<Vec<Option<SocketAddr>>>,
     /// Where clients believe the leader to be.
@@ -49,6 +52,7 @@ impl Scene {
             line,
             http: Http::default(),
             strong_reads: AtomicBool::new(false),
+            keyed: Counts::default(),
             roster: Mutex::default(),
             guess: AtomicU16::new(0),
             board: Mutex::new(Board { random: Random::new(seed, 1), keys: Vec::new() }),

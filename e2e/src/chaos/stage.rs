@@ -52,3 +52,5 @@ pub(super) trait Stage {
 pub(super) const PODS: u16 = 3;
 /// How many there are at most.
 pub(super) const PODS_MAX: u16 = 5;
+/// The annotation of the Lease that asks for a switchover.
+pub(super) const PREFERRED: &str = "leasehold.dev/preferred-holder";

@@ -1,8 +1,8 @@
 //! What came of it, on one page.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering, time::Duration};
 
-use super::timeline::TimeLine;
+use super::scene::Scene;
 use crate::history::{Outcome, Recorded, Verdict};
 
 /// Answers that a client which asks for nothing strange never gets.
@@ -38,12 +38,21 @@ fn reasons(recorded: &Recorded) -> String {
 }
 
 /// The page.
-pub(super) fn page(line: &TimeLine, recorded: &Recorded, verdict: &Verdict, rounds: u32, again: &str) -> String {
+pub(super) fn page(scene: &Scene, recorded: &Recorded, verdict: &Verdict, rounds: u32, again: &str) -> String {
     let mut out = format!("{}\n{verdict}\n", "-".repeat(100));
     let _ = writeln!(out, "not done or not known: {}", reasons(recorded));
+    let count = |counter: &std::sync::atomic::AtomicU32| counter.load(Ordering::Relaxed);
+    let (sent, known, same) = (&scene.keyed.sent_again, &scene.keyed.known, &scene.keyed.same);
+    let _ = writeln!(
+        out,
+        "sent again under their Idempotency-Key: {}; {} of them were told what had been unknown, {} the same once more",
+        count(sent),
+        count(known),
+        count(same)
+    );
     let terms = recorded.terms.len();
     let _ = writeln!(out, "{rounds} rounds of faults, {terms} terms; the longest times without an acknowledged write:");
-    for gap in line.longest_gaps(8) {
+    for gap in scene.line.longest_gaps(8) {
         let at = Duration::as_secs_f64(&gap.from);
         let _ = writeln!(out, "    {:7.2} s  at {at:8.2} s  {}", gap.length.as_secs_f64(), gap.cause);
     }
