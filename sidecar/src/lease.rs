@@ -127,7 +127,10 @@ impl LeaseClient {
         raw.metadata.managed_fields = None;
         let lease = view(&raw);
         self.raw.retain(|kept| kept.metadata.resource_version != raw.metadata.resource_version);
-        self.raw.push_back(raw);
+        // Without a version it cannot be replaced: the API server takes an empty one for "whatever is there".
+        if raw.metadata.resource_version.as_deref().is_some_and(|version| !version.is_empty()) {
+            self.raw.push_back(raw);
+        }
         if self.raw.len() > RAW_MAX {
             self.raw.pop_front();
         }
@@ -325,6 +328,18 @@ mod tests {
         assert_eq!(raw["metadata"]["labels"]["team"], "x");
         assert_eq!(raw["metadata"]["ownerReferences"][0]["kind"], "ConfigMap");
         assert_eq!(raw["spec"]["preferredHolder"], "p");
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_came_without_a_version_is_never_replaced() {
+        let (_api, mut lease) = client().await;
+        for metadata in [json!({"name": "db", "resourceVersion": ""}), json!({"name": "db"})] {
+            let raw = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            let Input::LeaseWatched(Watched::Present(seen)) = lease.watched(Observed::Changed(raw)) else { panic!() };
+            let write = write(Some(&seen.version.0), Some("db-0"), 1, Why::TakeFree);
+            assert!(lease.object(&write).is_none(), "an empty version is no condition for the API server");
+            assert_eq!(written(&mut lease, write).await, WriteOutcome::Conflict);
+        }
     }
 
     #[tokio::test]
