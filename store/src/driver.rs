@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use leasehold_contract::StatusFile;
 use leasehold_replication::{
-    ClusterId, Config, Incarnation, Input, PeerState, Proposal, Recovered, Replica, ReplicaId, Status, Voters,
+    ClusterId, Config, Incarnation, Input, PeerState, Proposal, Recovered, Replica, ReplicaId, Since, Status, Voters,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -371,30 +371,57 @@ impl Driver {
         if self.journal.wants_snapshot() {
             self.take_snapshot();
         }
-        let status = self.replica.status();
-        self.drained |= status.drained;
+        match self.shown.as_mut().map_or(Since::Changed, |shown| self.replica.recount(shown)) {
+            Since::Same => {}
+            Since::Moved => self.show_position(),
+            Since::Changed => self.show_all(),
+        }
+        let shown = self.shown.as_ref();
+        self.drained |= shown.is_some_and(|status| status.drained);
         if self.drained && self.unserved.is_cancelled() && self.wiping.is_none() {
             self.end.get_or_insert(End::Drained);
         }
-        let position_is_due = self.position_untold && self.told_at.elapsed() >= POSITION_PAUSE;
-        if self.shown.as_ref() == Some(&status) && !position_is_due {
-            return;
+        if self.position_untold && self.told_at.elapsed() >= POSITION_PAUSE {
+            self.status_file.send_modify(|_| {});
+            (self.position_untold, self.told_at) = (false, Instant::now());
         }
+    }
+
+    fn show_all(&mut self) {
+        let status = self.replica.status();
         transitions::log(self.shown.as_ref(), &status);
         let file = status::file(self.incarnation, self.id, &status);
         // Its writer is not woken for each write of a client.
         let told = self.status_file.send_if_modified(|last| {
             let at_once = !status::is_position_alone(last, &file);
             *last = file;
-            at_once || self.told_at.elapsed() >= POSITION_PAUSE
+            at_once
         });
-        self.position_untold = !told;
+        self.position_untold |= !told;
         if told {
-            self.told_at = Instant::now();
+            (self.position_untold, self.told_at) = (false, Instant::now());
         }
         self.peer_state.send_replace(Some(status.peer_state(&self.name, self.id)));
         self.handle.set_status(self.id, status.clone());
         self.shown = Some(status);
+    }
+
+    /// The log has moved on, as it does with each write: nobody is woken for that, and nothing is made anew.
+    fn show_position(&mut self) {
+        let Some(status) = &self.shown else { return };
+        let position = status.position;
+        self.status_file.send_if_modified(|file| {
+            let last = std::mem::replace(&mut file.position, status::position(position));
+            self.position_untold |= last != file.position;
+            false
+        });
+        self.peer_state.send_if_modified(|state| {
+            if let Some(state) = state {
+                state.position = position;
+            }
+            false
+        });
+        self.handle.move_status(status);
     }
 
     /// Lets go of the peers and of the volume. The handle goes last: until then a client's write is refused, not lost.

@@ -396,6 +396,16 @@ impl HandleServer {
         });
     }
 
+    /// Shows that the log has moved on. Nobody is woken: who waits for an entry waits for the documents.
+    pub fn move_status(&self, newer: &Status) {
+        self.status.send_if_modified(|life| {
+            if let Life::Running { status, .. } = life {
+                Arc::make_mut(status).move_to(newer);
+            }
+            false
+        });
+    }
+
     /// It is claimed to lead; also while it drains.
     fn leads(&self, status: &Status) -> bool {
         status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation)

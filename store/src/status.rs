@@ -97,7 +97,8 @@ fn promise(promise: Promise) -> PromiseInfo {
     PromiseInfo { term: promise.term.0, incarnation: (promise != Promise::NONE).then_some(promise.incarnation.0) }
 }
 
-fn position(position: Position) -> PositionInfo {
+/// A position, as status.json says it.
+pub fn position(position: Position) -> PositionInfo {
     PositionInfo { term: position.term.0, sequence: position.seq.0 }
 }
 

@@ -38,7 +38,7 @@ pub use plants::Fault;
 #[cfg(feature = "plants")]
 pub use plants::plant;
 pub use replica::Replica;
-pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Status};
+pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
 pub use step::{
     Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, ReadId, Recovered, Refusal, RequestId,
     RoleView, SnapshotMeta, Ticket,

@@ -104,6 +104,27 @@ impl Status {
     }
 }
 
+/// What has become of a [`Status`] since it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// It is as it was.
+    Same,
+    /// The log has moved on: only `position`, `committed` and the followers' `verified` are others.
+    Moved,
+    /// Something else is different, too.
+    Changed,
+}
+
+impl Status {
+    /// Takes over what [`Since::Moved`] names, of the same replica.
+    pub fn move_to(&mut self, newer: &Status) {
+        (self.position, self.committed) = (newer.position, newer.committed);
+        for (follower, newer) in self.followers.iter_mut().zip(&newer.followers) {
+            follower.verified = newer.verified;
+        }
+    }
+}
+
 /// The part of a [`Status`] that can be had at every step: nothing in it is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pulse {
@@ -150,11 +171,6 @@ impl Replica {
 
     /// What changes: as long as two of these are equal but for position and commit, so is what status.json says.
     pub fn pulse(&self) -> Pulse {
-        let leader_heard = match &self.role {
-            Role::Idle => false,
-            Role::Following(following) => following.heard,
-            Role::Leading(_) => self.lost.is_none(),
-        };
         Pulse {
             phase: self.phase(),
             promise: self.state.promise,
@@ -167,7 +183,7 @@ impl Replica {
                 bootstrapping: self.state.bootstrapping,
                 eligible: self.is_eligible(),
                 following: self.claim().map(Claim::promise),
-                leader_heard,
+                leader_heard: self.leader_heard(),
                 campaign: self.campaign(),
                 rank: self.rank(),
                 need_term: self.need_term(),
@@ -178,11 +194,6 @@ impl Replica {
 
     /// What the replica says of itself.
     pub fn status(&self) -> Status {
-        let (leader_heard, followers) = match &self.role {
-            Role::Idle => (false, Vec::new()),
-            Role::Following(following) => (following.heard, Vec::new()),
-            Role::Leading(_) => (self.lost.is_none(), self.follower_status()),
-        };
         Status {
             phase: self.phase(),
             open: self.is_open(),
@@ -195,16 +206,102 @@ impl Replica {
             position: self.log.last(),
             committed: self.commit,
             following: self.claim().cloned(),
-            leader_heard,
+            leader_heard: self.leader_heard(),
             campaign: self.campaign(),
             rank: self.rank(),
             need_term: self.need_term(),
             hand_over: self.published_hand_over(),
             voters: self.log.voters().clone(),
-            followers,
+            followers: self.follower_status(),
             caught_up: self.caught_up,
             drained: self.is_drained(),
             waiting_for: self.waiting_for(),
+        }
+    }
+
+    /// Brings an earlier status up to date if that takes nothing but new numbers, so that nothing is allocated at every
+    /// step; else leaves it as it was.
+    pub fn recount(&self, said: &mut Status) -> Since {
+        if !self.is_but_for_numbers(said) {
+            return Since::Changed;
+        }
+        let mut moved = said.position != self.log.last() || said.committed != self.commit;
+        (said.position, said.committed) = (self.log.last(), self.commit);
+        if let Role::Leading(leading) = &self.role {
+            for (said, follower) in said.followers.iter_mut().zip(leading.followers.values()) {
+                moved |= said.verified != follower.verified;
+                said.verified = follower.verified;
+            }
+        }
+        if moved { Since::Moved } else { Since::Same }
+    }
+
+    fn is_but_for_numbers(&self, said: &Status) -> bool {
+        // All names, so that a new one cannot be forgotten.
+        let Status {
+            phase,
+            cluster_id,
+            open,
+            bootstrapping,
+            foreign_cluster_id,
+            voter,
+            eligible,
+            promise,
+            position: _,
+            committed: _,
+            following,
+            leader_heard,
+            campaign,
+            rank,
+            need_term,
+            hand_over,
+            voters,
+            followers,
+            caught_up,
+            drained,
+            waiting_for,
+        } = said;
+        *phase == self.phase()
+            && *cluster_id == self.state.cluster_id
+            && *open == self.is_open()
+            && *bootstrapping == self.state.bootstrapping
+            && *foreign_cluster_id == self.foreign_cluster()
+            && *voter == self.is_voter()
+            && *eligible == self.is_eligible()
+            && *promise == self.state.promise
+            && following.as_ref() == self.claim()
+            && *leader_heard == self.leader_heard()
+            && *campaign == self.campaign()
+            && *rank == self.rank()
+            && *need_term == self.need_term()
+            && *hand_over == self.published_hand_over()
+            && voters == self.log.voters()
+            && *caught_up == self.caught_up
+            && *drained == self.is_drained()
+            && self.are_my_followers(followers)
+            && *waiting_for == self.waiting_for()
+    }
+
+    fn are_my_followers(&self, said: &[FollowerStatus]) -> bool {
+        let Role::Leading(leading) = &self.role else { return said.is_empty() };
+        let voters = self.log.voters();
+        let is_same = |(said, (replica, follower)): (&FollowerStatus, (&ReplicaId, &crate::role::Follower))| {
+            let FollowerStatus { name, replica: id, incarnation, voter, connected, verified: _, eligible } = said;
+            id == replica
+                && *name == follower.name
+                && *incarnation == follower.incarnation
+                && *voter == voters.contains(*replica)
+                && *connected == follower.conn.is_some()
+                && *eligible == follower.eligible
+        };
+        said.len() == leading.followers.len() && said.iter().zip(&leading.followers).all(is_same)
+    }
+
+    fn leader_heard(&self) -> bool {
+        match &self.role {
+            Role::Idle => false,
+            Role::Following(following) => following.heard,
+            Role::Leading(_) => self.lost.is_none(),
         }
     }
 

@@ -212,7 +212,11 @@ impl Cluster {
                     self.held.push(Event::Input(node, input));
                 }
                 Event::Input(node, input) if self.nodes[node].up => {
-                    let effects = self.nodes[node].replica.step(self.now, input);
+                    let replica = &mut self.nodes[node].replica;
+                    let mut said = replica.status();
+                    let effects = replica.step(self.now, input);
+                    let (since, status) = (replica.recount(&mut said), replica.status());
+                    assert_eq!(said == status, since != Since::Changed, "{since:?}: {said:?} and {status:?}");
                     for effect in effects {
                         self.carry_out(node, effect);
                     }

@@ -9,6 +9,7 @@ use crate::handle::{self, Handle, WriteError, Written};
 use crate::journal::fault_disk::{Fault, FaultDisk};
 use crate::peer::{EVENTS_MAX, Listener, PeerConfig};
 use crate::serve::{self, Limits};
+use crate::volume::rig::{Folder, folder};
 use crate::volume::{Options, Volume};
 use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, State, VERSION};
 use leasehold_replication::{Incarnation, Refusal};
@@ -38,7 +39,7 @@ struct Lease {
 }
 
 struct Cluster {
-    _folder: tempfile::TempDir,
+    _folder: Folder,
     folder: PathBuf,
     ports: Vec<u16>,
     pods: Vec<Option<Pod>>,
@@ -55,7 +56,7 @@ impl Cluster {
     }
 
     async fn start_on(pods: usize, disk: Option<FaultDisk>) -> Cluster {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let mut cluster = Cluster {
             folder: folder.path().to_owned(),
             _folder: folder,

@@ -14,7 +14,7 @@ use leasehold_replication::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -33,8 +33,26 @@ pub(crate) struct Rig {
     ticket: Ticket,
 }
 
-pub(crate) fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
+/// A temporary folder. It goes with the test, also while the thread of a journal that was let go still makes a file there.
+pub(crate) struct Folder(TempDir);
+
+pub(crate) fn folder() -> Folder {
+    Folder(tempfile::tempdir().unwrap())
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + LONG;
+        while std::fs::remove_dir_all(self.path()).is_err() && self.path().exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 pub(crate) fn state(term: u64) -> DurableState {

@@ -6,7 +6,7 @@
 use crate::{
     Answer, Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
     InviteAnswer, LeaderView, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId, Recovered, Replica,
-    ReplicaId, RequestId, RoleView, Seq, SnapshotMeta, SnapshotPiece, Term, Ticket, Voter, Voters,
+    ReplicaId, RequestId, RoleView, Seq, Since, SnapshotMeta, SnapshotPiece, Term, Ticket, Voter, Voters,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -179,7 +179,7 @@ pub fn replica(data: &[u8]) {
     };
     let mut promised = recovered.state.promise;
     let mut desk = Desk { replica: Replica::new(config, recovered), conns: Vec::new(), tickets: Vec::new(), number: 0 };
-    let mut now = Duration::ZERO;
+    let (mut now, mut said) = (Duration::ZERO, desk.replica.status());
     for _ in 0..300 {
         if script.0.is_empty() {
             break;
@@ -192,7 +192,9 @@ pub fn replica(data: &[u8]) {
         assert!(effects.len() < EFFECTS_MAX, "{} effects of one step", effects.len());
         let over = effects.iter().any(|effect| matches!(effect, Effect::Fail { .. } | Effect::WipeVolume { .. }));
         desk.take(effects);
-        let status = desk.replica.status();
+        let (since, status) = (desk.replica.recount(&mut said), desk.replica.status());
+        assert_eq!(said == status, since != Since::Changed, "{since:?}: {said:?} and {status:?}");
+        said.clone_from(&status);
         assert!(status.promise >= promised, "the promise went from {promised} to {}", status.promise);
         let swapped = status.promise.term == promised.term && promised.term > Term(0);
         assert!(!swapped || status.promise.incarnation == promised.incarnation, "a promise of one term to two");
