@@ -114,6 +114,9 @@ async fn check(leader: &Leader, (method, path, keyed): (&Method, &str, bool), be
         }
         return;
     }
+    if status == StatusCode::NOT_MODIFIED {
+        return assert!(body.is_empty(), "{at}");
+    }
     assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{at}");
     // A condition, a conflict, a missing record, a key that was used are decided by the log; all else is refused before.
     if !["409", "404", "412", "422"].contains(&status.as_str()) {
