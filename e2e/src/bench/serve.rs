@@ -7,26 +7,51 @@ use super::{
     system::{Capability, Kind, System},
 };
 
-/// A workload, what is asked, and by how many clients. In this order: the list wants 1,000 records and no more.
-const WORKLOADS: [(&str, Operation, usize); 9] = [
-    ("list-1000", Operation::List, 16),
-    ("reads", Operation::Read, 64),
-    ("reads-strong", Operation::Strong, 64),
-    ("mixed-95-5", Operation::Mixed, 64),
-    ("writes-1", Operation::Write, 1),
-    ("writes-16", Operation::Write, 16),
-    ("writes-64", Operation::Write, 64),
-    ("writes-256", Operation::Write, 256),
-    ("batches-of-100", Operation::Batch, 16),
+/// A workload.
+#[derive(Clone, Copy)]
+struct Load {
+    name: &'static str,
+    /// What is asked, and by how many clients.
+    operation: Operation,
+    clients: usize,
+    /// Writes go to the leader in any case.
+    readers_at: At,
+}
+
+/// Where clients read.
+#[derive(Clone, Copy)]
+enum At {
+    AllNodes,
+    Leader,
+    OneFollower,
+}
+
+/// In this order: the list wants 1,000 records and no more.
+const WORKLOADS: [Load; 11] = [
+    load("list-1000", Operation::List, 16),
+    load("reads", Operation::Read, 64),
+    load("reads-strong", Operation::Strong, 64),
+    Load { readers_at: At::Leader, ..load("reads-strong-leader", Operation::Strong, 64) },
+    Load { readers_at: At::OneFollower, ..load("reads-strong-follower", Operation::Strong, 64) },
+    load("mixed-95-5", Operation::Mixed, 64),
+    load("writes-1", Operation::Write, 1),
+    load("writes-16", Operation::Write, 16),
+    load("writes-64", Operation::Write, 64),
+    load("writes-256", Operation::Write, 256),
+    load("batches-of-100", Operation::Batch, 16),
 ];
 
+const fn load(name: &'static str, operation: Operation, clients: usize) -> Load {
+    Load { name, operation, clients, readers_at: At::AllNodes }
+}
+
 pub(super) fn names() -> Vec<&'static str> {
-    WORKLOADS.iter().map(|(name, _, _)| *name).collect()
+    WORKLOADS.iter().map(|load| load.name).collect()
 }
 
 /// Round by round, system by system, each fresh.
 pub(super) async fn run(run: &mut Run) -> anyhow::Result<()> {
-    let wanted: Vec<_> = WORKLOADS.into_iter().filter(|(name, _, _)| run.wants(name)).collect();
+    let wanted: Vec<_> = WORKLOADS.into_iter().filter(|load| run.wants(load.name)).collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -39,7 +64,7 @@ pub(super) async fn run(run: &mut Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn one(run: &mut Run, kind: Kind, round: u32, wanted: &[(&str, Operation, usize)]) -> anyhow::Result<()> {
+async fn one(run: &mut Run, kind: Kind, round: u32, wanted: &[Load]) -> anyhow::Result<()> {
     let system = System::start(kind, &run.peers, 1_000).await?;
     let leader = system.leader().await?;
     let mut fill = job(run, Operation::Fill, &system, leader);
@@ -48,7 +73,7 @@ async fn one(run: &mut Run, kind: Kind, round: u32, wanted: &[(&str, Operation, 
         super::generator::carry_out(&run.peers, &fill).await?;
         system.settle().await?;
     }
-    for (name, operation, clients) in wanted {
+    for Load { name, operation, clients, readers_at } in wanted {
         let capability = match operation {
             Operation::Strong => Some(Capability::Strong),
             Operation::Batch => Some(Capability::Batch),
@@ -61,6 +86,14 @@ async fn one(run: &mut Run, kind: Kind, round: u32, wanted: &[(&str, Operation, 
             continue;
         }
         let mut job = job(run, *operation, &system, system.leader().await?);
+        let one = match readers_at {
+            At::AllNodes => None,
+            At::Leader => Some(job.leader),
+            At::OneFollower => Some((job.leader + 1) % job.nodes.len()),
+        };
+        if let Some(one) = one {
+            (job.nodes, job.leader) = (vec![job.nodes[one]], 0);
+        }
         job.clients = *clients;
         (job.seconds, job.warm_up) = (run.settings.seconds, run.settings.warm_up);
         let rate = match operation {
