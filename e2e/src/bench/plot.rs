@@ -70,8 +70,9 @@ const BARS: [Bars; 4] = [
     },
 ];
 
-/// Told apart also by those who see colours otherwise.
-const COLOURS: [&str; 6] = ["#0b6bcb", "#e08a00", "#c2352b", "#8a5fb5", "#7a7f87", "#2b8a57"];
+/// One for each system that a run may have, stores and electors together. Told apart also by those who see colours
+/// otherwise.
+const COLOURS: [&str; 8] = ["#0b6bcb", "#e08a00", "#c2352b", "#8a5fb5", "#7a7f87", "#2b8a57", "#6b3e1d", "#23b5c9"];
 
 /// Draws what the report has data for. Which files.
 ///
@@ -321,6 +322,20 @@ mod tests {
             assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
             assert!(!svg.contains("NaN") && !svg.contains("inf") && !svg.contains("a & b"), "{svg}");
         }
+    }
+
+    #[test]
+    fn no_two_systems_of_a_run_have_one_colour() {
+        use super::super::{election::ELECTORS, system::Kind};
+        let mut report = report();
+        let one = report.samples.swap_remove(0);
+        let systems = Kind::ALL.map(Kind::name).into_iter().chain(ELECTORS);
+        report.samples = systems.map(|system| Sample { system: system.to_owned(), ..one.clone() }).collect();
+        let systems = report.systems();
+        let mut colours: Vec<&str> = systems.iter().map(|system| colour(&report, system)).collect();
+        colours.sort_unstable();
+        colours.dedup();
+        assert_eq!(colours.len(), systems.len(), "{systems:?}");
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub(super) fn names() -> Vec<&'static str> {
     WORKLOADS.to_vec()
 }
 
+/// Every system that has elections, by name.
+#[cfg(test)]
+pub(super) const ELECTORS: [&str; 4] = ["Leasehold", fencing::NAME, "client-go", "kube-leader-election"];
+
 /// From one look at the contenders to the next.
 const LOOK: Duration = Duration::from_millis(2);
 /// Three Lease durations: every elector has made up its mind by then.
