@@ -10,6 +10,8 @@
 //! a request on it, an answer that is not 2xx.
 //!
 //! On a real Kubernetes the endpoints are one address, the Service's own, and kube-proxy does the rest: `e2e writers`.
+//! There a connection that is refused is tried again for a second, and counted: kube-proxy's own rules refuse one now and
+//! then in the moment in which they change (docs/kubernetes.md, "Services").
 
 use std::{
     collections::VecDeque,
@@ -44,6 +46,10 @@ use crate::{
 const ENDPOINTS_LATE: Duration = Duration::from_millis(300);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A Service of a real Kubernetes may refuse connections for so long.
+const REFUSED_MAX: Duration = Duration::from_secs(1);
+/// From one try to connect to the next.
+const CONNECT_AGAIN: Duration = Duration::from_millis(5);
 /// A write waits this long for its answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -88,7 +94,7 @@ pub struct Writers {
     /// How many clients write, each with a connection that it keeps
     #[arg(long, default_value_t = 6)]
     clients: u16,
-    /// Gets a line for each write: `acknowledged MICROSECONDS ID`, `failed MICROSECONDS WHY`
+    /// Gets a line for each write: `acknowledged MICROSECONDS ID`, `failed MICROSECONDS WHY`; and `refused MICROSECONDS`
     #[arg(long, value_name = "FILE")]
     log: PathBuf,
     /// The end, once this file exists
@@ -104,23 +110,31 @@ pub async fn run(args: Writers) -> anyhow::Result<()> {
     let log = File::create(&args.log).with_context(|| format!("{}", args.log.display()))?;
     let shared = Shared::new(&History::default(), Some(log));
     let (_keep, endpoints) = watch::channel(vec![(0, args.service)]);
-    let clients = Clients { tasks: spawn_clients(&shared, &endpoints, args.clients), shared };
+    let clients = Clients { tasks: spawn_clients(&shared, &endpoints, args.clients, REFUSED_MAX), shared };
     while !args.until.exists() {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let report = clients.stop().await?;
     println!(
-        "{} writes acknowledged, {} failed, {} connections closed politely, the slowest request {} ms",
+        "{} writes acknowledged, {} failed, {} connections closed politely, {} refused and tried again, \
+         the slowest request {} ms",
         report.acknowledged,
         report.failures.len(),
         report.reconnected,
+        report.refused,
         report.slowest.as_millis()
     );
     Ok(())
 }
 
-fn spawn_clients(shared: &Arc<Shared>, endpoints: &watch::Receiver<Vec<(u16, SocketAddr)>>, count: u16) -> JoinSet<()> {
-    let client = |number| Client { number, endpoints: endpoints.clone(), shared: shared.clone(), connection: None };
+fn spawn_clients(
+    shared: &Arc<Shared>,
+    endpoints: &watch::Receiver<Vec<(u16, SocketAddr)>>,
+    count: u16,
+    refused_max: Duration,
+) -> JoinSet<()> {
+    let client =
+        |number| Client { number, endpoints: endpoints.clone(), shared: shared.clone(), connection: None, refused_max };
     (0..count).map(|number| client(number).run()).collect()
 }
 
@@ -131,6 +145,7 @@ struct Seen {
     slowest: Duration,
     failures: Vec<String>,
     reconnected: u64,
+    refused: u64,
 }
 
 /// What the clients saw.
@@ -144,6 +159,8 @@ pub struct Report {
     pub slowest: Duration,
     /// How often a client was asked politely to come back by another connection.
     pub reconnected: u64,
+    /// How often a connection was refused and tried again. Only through a Service of a real Kubernetes.
+    pub refused: u64,
 }
 
 impl Clients {
@@ -151,7 +168,7 @@ impl Clients {
     pub fn start(cluster: &Cluster, history: &History, clients: u16) -> Clients {
         let shared = Shared::new(history, None);
         let (sender, endpoints) = watch::channel(Vec::new());
-        let mut tasks = spawn_clients(&shared, &endpoints, clients);
+        let mut tasks = spawn_clients(&shared, &endpoints, clients, Duration::ZERO);
         let stores: Vec<_> = (0..16).map(|i| (i, cluster.pod_name(i), cluster.store(i))).collect();
         let api = cluster.api().reader();
         let looking = shared.clone();
@@ -216,6 +233,7 @@ impl Clients {
             failures: seen.failures.clone(),
             slowest: seen.slowest,
             reconnected: seen.reconnected,
+            refused: seen.refused,
         }
     }
 
@@ -237,6 +255,8 @@ struct Client {
     endpoints: watch::Receiver<Vec<(u16, SocketAddr)>>,
     shared: Arc<Shared>,
     connection: Option<(u16, SocketAddr, SendRequest<Full<Bytes>>)>,
+    /// For so long a refused connection is tried again.
+    refused_max: Duration,
 }
 
 /// What came of one write.
@@ -247,6 +267,8 @@ enum Told {
     },
     /// Not done: the connection ended before the request was sent.
     NotSent,
+    /// Not done: there was no connection.
+    NotConnected(String),
     Refused(String),
     Unknown(String),
 }
@@ -290,7 +312,7 @@ impl Client {
                 history.refused(id);
                 "it could not be sent in time".to_owned()
             }
-            Told::Refused(why) => {
+            Told::NotConnected(why) | Told::Refused(why) => {
                 history.refused(id);
                 why
             }
@@ -357,8 +379,23 @@ impl Client {
         }
     }
 
-    /// To its own pod, if that is among the endpoints; else to another one.
     async fn connect(&mut self) -> Result<(), Told> {
+        let begin = Instant::now();
+        loop {
+            match self.connect_once().await {
+                Err(Told::NotConnected(_)) if begin.elapsed() < self.refused_max => {
+                    lock(&self.shared.seen).refused += 1;
+                    self.shared.tell("refused", "a connection");
+                    tokio::time::sleep(CONNECT_AGAIN).await;
+                }
+                Err(Told::NotConnected(why)) => return Err(Told::Refused(why)),
+                told => return told,
+            }
+        }
+    }
+
+    /// To its own pod, if that is among the endpoints; else to another one.
+    async fn connect_once(&mut self) -> Result<(), Told> {
         let wait = self.endpoints.wait_for(|endpoints| !endpoints.is_empty());
         let endpoints = match tokio::time::timeout(DEADLINE, wait).await {
             Ok(Ok(endpoints)) => endpoints.clone(),
@@ -379,7 +416,7 @@ impl Client {
                 self.connection = Some((pod, address, sender));
                 Ok(())
             }
-            Ok(Err(error)) => Err(Told::Refused(format!("no connection to pod {pod}: {error}"))),
+            Ok(Err(error)) => Err(Told::NotConnected(format!("no connection to pod {pod}: {error}"))),
             Err(_) => Err(Told::Refused(format!("no connection to pod {pod} in time"))),
         }
     }
