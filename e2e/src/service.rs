@@ -16,7 +16,7 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::Write as _,
+    io::{self, Write as _},
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -94,7 +94,8 @@ pub struct Writers {
     /// How many clients write, each with a connection that it keeps
     #[arg(long, default_value_t = 6)]
     clients: u16,
-    /// Gets a line for each write: `acknowledged MICROSECONDS ID`, `failed MICROSECONDS WHY`; and `refused MICROSECONDS`
+    /// Gets a line for each write: `acknowledged MICROSECONDS ID`, `failed MICROSECONDS WHY`; and for each connection that
+    /// was tried again: `refused MICROSECONDS ADDRESS`
     #[arg(long, value_name = "FILE")]
     log: PathBuf,
     /// The end, once this file exists
@@ -267,8 +268,6 @@ enum Told {
     },
     /// Not done: the connection ended before the request was sent.
     NotSent,
-    /// Not done: there was no connection.
-    NotConnected(String),
     Refused(String),
     Unknown(String),
 }
@@ -312,7 +311,7 @@ impl Client {
                 history.refused(id);
                 "it could not be sent in time".to_owned()
             }
-            Told::NotConnected(why) | Told::Refused(why) => {
+            Told::Refused(why) => {
                 history.refused(id);
                 why
             }
@@ -379,23 +378,8 @@ impl Client {
         }
     }
 
-    async fn connect(&mut self) -> Result<(), Told> {
-        let begin = Instant::now();
-        loop {
-            match self.connect_once().await {
-                Err(Told::NotConnected(_)) if begin.elapsed() < self.refused_max => {
-                    lock(&self.shared.seen).refused += 1;
-                    self.shared.tell("refused", "a connection");
-                    tokio::time::sleep(CONNECT_AGAIN).await;
-                }
-                Err(Told::NotConnected(why)) => return Err(Told::Refused(why)),
-                told => return told,
-            }
-        }
-    }
-
     /// To its own pod, if that is among the endpoints; else to another one.
-    async fn connect_once(&mut self) -> Result<(), Told> {
+    async fn connect(&mut self) -> Result<(), Told> {
         let wait = self.endpoints.wait_for(|endpoints| !endpoints.is_empty());
         let endpoints = match tokio::time::timeout(DEADLINE, wait).await {
             Ok(Ok(endpoints)) => endpoints.clone(),
@@ -405,7 +389,7 @@ impl Client {
         let fallback = endpoints[usize::from(self.number) % endpoints.len()];
         let (pod, address) = endpoints.iter().copied().find(|(pod, _)| *pod == own).unwrap_or(fallback);
         let connected = async {
-            let stream = TcpStream::connect(address).await?;
+            let stream = self.reach(address).await?;
             stream.set_nodelay(true)?;
             let (sender, connection) = handshake(TokioIo::new(stream)).await?;
             tokio::spawn(connection); // it ends when the sender is dropped, or the server says so
@@ -416,8 +400,63 @@ impl Client {
                 self.connection = Some((pod, address, sender));
                 Ok(())
             }
-            Ok(Err(error)) => Err(Told::NotConnected(format!("no connection to pod {pod}: {error}"))),
+            Ok(Err(error)) => Err(Told::Refused(format!("no connection to pod {pod}: {error}"))),
             Err(_) => Err(Told::Refused(format!("no connection to pod {pod} in time"))),
         }
+    }
+
+    /// Only a refusal is tried again, and only where a real Service may be its reason: `refused_max` says.
+    async fn reach(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let begin = Instant::now();
+        loop {
+            match TcpStream::connect(address).await {
+                Err(error)
+                    if error.kind() == io::ErrorKind::ConnectionRefused && begin.elapsed() < self.refused_max =>
+                {
+                    lock(&self.shared.seen).refused += 1;
+                    self.shared.tell("refused", &address.to_string());
+                    tokio::time::sleep(CONNECT_AGAIN).await;
+                }
+                told => return told,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    fn client(refused_max: Duration) -> Client {
+        let shared = Shared::new(&History::default(), None);
+        let (_, endpoints) = watch::channel(Vec::new());
+        Client { number: 0, endpoints, shared, connection: None, refused_max }
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_tried_again_and_counted_only_where_that_is_allowed() {
+        // Bound, so nobody else has the port; not listening, so it refuses.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let refused = |client: &Client| lock(&client.shared.seen).refused;
+
+        let strict = client(Duration::ZERO);
+        assert_eq!(strict.reach(address).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(refused(&strict), 0);
+
+        let patient = client(DEADLINE);
+        let listen = async {
+            while refused(&patient) == 0 {
+                tokio::task::yield_now().await;
+            }
+            socket.listen(1).unwrap()
+        };
+        let both = async { tokio::join!(patient.reach(address), listen) };
+        let (reached, _listener) = tokio::time::timeout(DEADLINE, both).await.expect("it was not tried again");
+        reached.unwrap();
     }
 }
