@@ -34,6 +34,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+/// A write's bytes are allocated on one thread and freed on another: mimalloc does that without a lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Connections of other replicas and of those who ask them something.
 const PEER_CONNECTIONS_MAX: usize = 512;
 /// How long the sidecar has for a transfer of the Lease, before the hand-over is undone.
