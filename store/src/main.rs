@@ -5,6 +5,10 @@
 //!   SIGTERM ▶ the driver drains, clients are served ▶ drained ▶ the API closes ▶ the driver ends ▶ its last status.json ▶ exit
 //! ```
 //!
+//! Two runtimes. The core (driver, peers, files) has this process' first thread: what goes round between driver,
+//! connections and journal wakes no other thread on the way, and no long list of a client keeps a heartbeat waiting.
+//! Clients have `--worker-threads` threads.
+//!
 //! Exit codes: 0 drained, 1 fatal IO (or a part that ended unasked), 2 flags, config or initial data, 3 damage.
 
 use std::process::ExitCode;
@@ -86,21 +90,23 @@ fn main() -> ExitCode {
 }
 
 fn serve_until_the_end(config: Config) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.worker_threads)
-        .thread_name("store")
-        .enable_all()
-        .build()
-        .context("no runtime is to be had")
-        .map_err(fatal)?;
-    let done = runtime.block_on(run(config));
+    let about = "no runtime is to be had";
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(config.worker_threads).thread_name("clients").enable_all();
+    let clients = builder.build().context(about).map_err(fatal)?;
+    let core = tokio::runtime::Builder::new_current_thread().enable_all().build().context(about).map_err(fatal)?;
+    let done = core.block_on(run(config, clients.handle()));
     // Blocking threads that wait for a lock, or a name server, do not keep the process.
-    runtime.shutdown_background();
+    clients.shutdown_background();
+    core.shutdown_background();
     done
 }
 
-async fn run(config: Config) -> Result<(), Failure> {
-    let api_socket = serve::bind(config.listen).map_err(misuse)?;
+async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Failure> {
+    let api_socket = {
+        let _its_events_go_there = clients.enter();
+        serve::bind(config.listen).map_err(misuse)?
+    };
     let peer_socket = serve::bind(config.peer_listen).map_err(misuse)?;
     let stop = on_signals().map_err(fatal)?;
     let trust = config.trust.open(&config.name).map_err(misuse)?;
@@ -137,8 +143,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     };
     let service = Forwarding::new(routes, api_handle.clone(), forward_config);
     let (stop_http, unserved) = (CancellationToken::new(), CancellationToken::new());
-    let clients = (api_socket, trust.api_gates());
-    let api_server = serve_clients(clients, service, api_handle, stop.clone(), stop_http.clone(), unserved.clone());
+    let entry = (api_socket, trust.api_gates());
+    let api_server = serve_clients(entry, service, api_handle, stop.clone(), stop_http.clone(), unserved.clone());
     let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
     let (peer_state, peer_state_receiver) = watch::channel(None);
     let counted = metrics.clone();
@@ -151,7 +157,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let peer_server =
         serve::serve_behind(peer_gates, peer_socket, listener.routes(), peer_limits, malformed, stop_http.clone());
     let mut tasks = LongLived {
-        api: Some(tokio::spawn(api_server)),
+        api: Some(clients.spawn(api_server)),
         peer: Some(tokio::spawn(peer_server)),
         trust: Some(tokio::spawn(files::keep_up_to_date(trust.looks()))),
         role: None,
