@@ -102,8 +102,9 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_BODY_LIMIT", value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub body_limit: usize,
 
-    /// Threads that run the store's tasks (disk and blocking calls have their own).
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 2)]
+    /// Threads that serve clients (replication, disk and blocking calls have their own). More than one pays only where
+    /// processors are free.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 1)]
     pub worker_threads: usize,
 
     /// What is demanded of peers and clients.
@@ -175,7 +176,7 @@ pub struct Config {
     pub watch_history: usize,
     /// The longest body of a request.
     pub body_limit: usize,
-    /// Threads of the runtime.
+    /// Threads that serve clients.
     pub worker_threads: usize,
     /// What is demanded of peers and clients.
     pub trust: TrustArgs,
@@ -315,7 +316,7 @@ mod tests {
         assert_eq!((config.lost_time, config.heartbeat), (Duration::from_secs(1), Duration::from_millis(100)));
         assert_eq!((config.listen.port(), config.peer_listen.port()), (8089, 8090));
         assert_eq!((config.drain_max, config.write_timeout), (Duration::from_secs(55), Duration::from_secs(5)));
-        assert_eq!((config.body_limit, config.worker_threads), (1_048_576, 2));
+        assert_eq!((config.body_limit, config.worker_threads), (1_048_576, 1));
         assert_eq!(config.data, PathBuf::from("/data"));
         assert_eq!(config.task, Task::Run);
     }
