@@ -9,7 +9,8 @@
 //! ```
 //!
 //! One task owns everything here, so nothing is locked. Effects are carried out in order. A turn takes what waits, up to
-//! a bound, so one `Propose` carries many writes and one fsync covers them. While the disk is behind
+//! a bound, so one `Propose` carries many writes and one fsync covers them; what comes during that fsync waits for its
+//! end, or for the commit by others, and makes the next group ([`Replica::is_writing_a_group`]). While the disk is behind
 //! ([`Journal::has_room`]), neither writes nor peers are listened to: they wait, and TCP and the handle's queue hold
 //! back who sends.
 //!
@@ -26,6 +27,7 @@ mod waiters;
 mod tests;
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use leasehold_contract::StatusFile;
@@ -33,7 +35,7 @@ use leasehold_replication::{
     ClusterId, Config, Incarnation, Input, PeerState, Proposal, Recovered, Replica, ReplicaId, Since, Status, Voters,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -118,6 +120,9 @@ pub struct Driver {
     /// The state machine's time counts from here.
     begun: Instant,
     replica: Replica,
+    /// Rings at the state machine's deadline or before it, if it runs.
+    timer: Pin<Box<Sleep>>,
+    timer_runs: bool,
     journal: Journal,
     journal_events: mpsc::Receiver<JournalEvent>,
     peers: Peers,
@@ -175,6 +180,8 @@ impl Driver {
             incarnation: config.incarnation,
             begun: Instant::now(),
             replica: Replica::new(config, recovered),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_runs: false,
             intake: Intake::new(journal.clone()),
             journal,
             journal_events: parts.journal_events,
@@ -218,18 +225,30 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Woke {
-        let deadline = self.replica.deadline().map(|deadline| self.begun + deadline);
+        self.set_timer();
         let has_room = self.journal.has_room();
+        let takes_writes = has_room && !self.replica.is_writing_a_group();
         tokio::select! {
             event = self.journal_events.recv() => Woke::Journal(event),
             event = self.peer_events.recv(), if has_room => Woke::Peer(event),
-            write = self.handle.writes.recv(), if has_room => Woke::Write(write),
+            write = self.handle.writes.recv(), if takes_writes => Woke::Write(write),
             Some(read) = self.handle.reads.recv() => Woke::Read(read),
             kept = self.intake.next() => Woke::Kept(kept),
             Ok(()) = self.role.changed() => Woke::Role,
             () = self.stop.cancelled(), if !self.draining => Woke::Stop,
             () = self.unserved.cancelled(), if self.drained => Woke::Unserved,
-            () = tokio::time::sleep_until(deadline.unwrap_or(self.begun)), if deadline.is_some() => Woke::Timer,
+            () = self.timer.as_mut(), if self.timer_runs => Woke::Timer,
+        }
+    }
+
+    /// A deadline comes nearer with nearly every write and is gone with the next one; each time that the clock is told of
+    /// a nearer one costs a wake-up of this very thread. So one that moves away is not taken back: it rings for nothing.
+    fn set_timer(&mut self) {
+        let Some(deadline) = self.replica.deadline() else { return };
+        let deadline = self.begun + deadline;
+        if !self.timer_runs || deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+            self.timer_runs = true;
         }
     }
 
@@ -262,7 +281,13 @@ impl Driver {
                 self.draining = true;
                 self.step(Input::Drain);
             }
-            Woke::Unserved | Woke::Timer => self.step(Input::Wake),
+            Woke::Unserved => self.step(Input::Wake),
+            Woke::Timer => {
+                self.timer_runs = false;
+                if self.replica.deadline().is_some_and(|deadline| deadline <= self.begun.elapsed()) {
+                    self.step(Input::Wake);
+                }
+            }
         }
     }
 
