@@ -23,8 +23,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-/// Writes that may wait for the driver. At the bound: `Refused(Overloaded)` at once, and the client tries again.
-pub const WRITES_WAITING_MAX: usize = 4096;
+/// Writes that may wait for the driver, and with it for the group before theirs. At the bound: `Refused(Overloaded)` at
+/// once, and the client tries again.
+pub const WRITES_WAITING_MAX: usize = 16_384;
 
 /// Strong reads that may wait for the driver. At the bound: refused at once, and the client tries again.
 pub const READS_WAITING_MAX: usize = 16_384;

@@ -441,3 +441,59 @@ async fn a_full_disk_acknowledges_nothing_and_ends_the_replica_which_says_so() {
     cluster.settle(1).await;
     assert!(cluster.applied(0).starts_with(&[1]), "what was acknowledged is gone");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_the_disk_writes_is_proposed_together_when_it_has_written() {
+    let disk = FaultDisk::new(8);
+    let mut cluster = Cluster::start_on(1, Some(disk.clone())).await;
+    cluster.settle(1).await;
+    let cluster = Arc::new(cluster);
+    let write = |n| {
+        let cluster = Arc::clone(&cluster);
+        tokio::spawn(async move { cluster.write(0, n).await.unwrap().position.seq })
+    };
+    let log = || cluster.pod(0).handle.status().unwrap().position.seq;
+    let before = log();
+    disk.stall();
+    let first = write(1);
+    let deadline = Instant::now() + LONG;
+    while log() == before {
+        assert!(Instant::now() < deadline, "the first write never came to the log");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let others: Vec<_> = (2..=50).map(write).collect();
+    // A turn takes what it is told of in no particular order: after so many reads it would have taken a write.
+    for _ in 0..64 {
+        cluster.pod(0).handle.read_index(Instant::now() + LONG).await.unwrap();
+    }
+    assert_eq!(log(), before.next(), "a write was proposed into the fsync of another one");
+    disk.go_on();
+    assert_eq!(first.await.unwrap(), before.next());
+    let mut positions = Vec::new();
+    for write in others {
+        positions.push(write.await.unwrap().0);
+    }
+    positions.sort_unstable();
+    assert_eq!(positions, (before.0 + 2..before.0 + 51).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_with_the_followers_disks_while_the_leaders_own_one_stalls() {
+    let disk = FaultDisk::new(9);
+    let mut cluster = Cluster::start_on(3, Some(disk.clone())).await;
+    // The first leader is pod 0, which has the stalling disk, unless the machine is too busy for heartbeats in time.
+    loop {
+        let leader = cluster.settle(3).await;
+        if leader == 0 {
+            break;
+        }
+        cluster.kill(leader).await;
+        cluster.run(leader).await;
+    }
+    disk.stall();
+    for n in 1..=20 {
+        cluster.write_surely(0, n).await;
+    }
+    disk.go_on();
+    cluster.converges(&(1..=20).collect::<Vec<_>>()).await;
+}

@@ -5,6 +5,7 @@
 //!   power loss:   each write since the last sync is kept, lost or torn by sectors; each change of a name is kept or lost
 //!   failed sync:  what was written may be lost, yet it is still read, and the next sync says that all is well [S2]
 //!   killed:       nothing is lost, nothing becomes durable
+//!   stalled:      a sync does not return before the disk goes on
 //! ```
 
 #![allow(clippy::unwrap_used)]
@@ -13,7 +14,7 @@ use crate::disk::{Disk, DiskFile, VolumeLock};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// What goes wrong, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(crate) enum Fault {
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone)]
-pub(crate) struct FaultDisk(Arc<Mutex<Inner>>);
+pub(crate) struct FaultDisk(Arc<Mutex<Inner>>, Arc<Condvar>);
 
 struct Inner {
     random: u64,
@@ -43,6 +44,7 @@ struct Inner {
     calls: u64,
     fault: Option<(u64, Fault)>,
     power_off: bool,
+    stalled: bool,
 }
 
 /// One file's content.
@@ -69,7 +71,7 @@ struct Renaming {
 
 impl FaultDisk {
     pub(crate) fn new(seed: u64) -> FaultDisk {
-        FaultDisk(Arc::new(Mutex::new(Inner {
+        let inner = Arc::new(Mutex::new(Inner {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             files: Vec::new(),
             names: BTreeMap::new(),
@@ -78,7 +80,19 @@ impl FaultDisk {
             calls: 0,
             fault: None,
             power_off: false,
-        })))
+            stalled: false,
+        }));
+        FaultDisk(inner, Arc::new(Condvar::new()))
+    }
+
+    /// Syncs wait until [`FaultDisk::go_on`].
+    pub(crate) fn stall(&self) {
+        self.lock().stalled = true;
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.lock().stalled = false;
+        self.1.notify_all();
     }
 
     /// This goes wrong in the call after `calls` more ones.
@@ -329,7 +343,7 @@ impl DiskFile for FaultFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut inner = self.disk.lock();
+        let mut inner = self.disk.1.wait_while(self.disk.lock(), |inner| inner.stalled).unwrap();
         let fault = inner.call()?;
         if fault == Some(Fault::Power) {
             return Err(ErrorKind::Other.into());
