@@ -112,9 +112,11 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             });
             let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             tokio::select! {
+                // First, so that nothing that is asked while the server is away reaches it.
+                biased;
+                _ = is_down.wait_for(|is_down| *is_down) => {}
                 // An error here is a client that left.
                 _ = connection => {}
-                _ = is_down.wait_for(|is_down| *is_down) => {}
             }
         });
     }
