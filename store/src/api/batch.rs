@@ -52,8 +52,6 @@ pub(super) async fn batch<B: Buf>(
     }
     let name = key::of(headers)?;
     let wanted = parse(&body::receive(context, headers, sent, body::JSON).await?)?;
-    // Ids that are made here are not part of what the key stands for: the same request again makes others.
-    let request: String = wanted.iter().map(|one| one.json(one.id.unwrap_or_default())).collect();
     let ids: Vec<Uuid> = wanted.iter().map(|one| one.id.unwrap_or_else(Uuid::now_v7)).collect();
     let records: Vec<String> = wanted.iter().zip(&ids).map(|(one, id)| one.record(*id)).collect();
     let operations = wanted.iter().zip(&ids).zip(&records).map(|((one, id), record)| Operation {
@@ -62,9 +60,11 @@ pub(super) async fn batch<B: Buf>(
         condition: one.condition,
     });
     let path = format!("/{COLLECTION}:batch");
-    let request = format!("POST {path}\n{request}");
+    // Ids that are made here are not part of what the key stands for: the same request again makes others.
+    let operation = |one: &Wanted| one.json(one.id.unwrap_or_default());
+    let request = || format!("POST {path}\n{}", wanted.iter().map(operation).collect::<String>());
     let work = Work::Batch(operations.collect());
-    let command = Command { collection: COLLECTION, key: key::for_log(&name, &request), work };
+    let command = Command { collection: COLLECTION, key: key::for_log(&name, request), work };
     let answer = write(context, &path, &command).await?;
     let mut response = match (answer.outcome, answer.operations.last()) {
         (Outcome::BatchDone, _) => {

@@ -34,9 +34,9 @@ pub(super) async fn create<B: Buf>(
     let id = person.id.unwrap_or_else(Uuid::now_v7);
     let record = person.to_json(id);
     let path = format!("/{COLLECTION}");
-    let request = format!("POST {path}\n{}", person.to_json(person.id.unwrap_or_default()));
+    let request = || format!("POST {path}\n{}", person.to_json(person.id.unwrap_or_default()));
     let operation = Operation { id, action: Action::Create { record: &record }, condition: Condition::None };
-    one(context, &path, operation, key::for_log(&name, &request)).await
+    one(context, &path, operation, key::for_log(&name, request)).await
 }
 
 /// `PUT /persons/{id}`
@@ -52,9 +52,9 @@ pub(super) async fn replace<B: Buf>(
     same_id(id, person.id)?;
     let record = person.to_json(id);
     let path = format!("/{COLLECTION}/{id}");
-    let request = format!("PUT {path}\n{}\n{record}", conditions::word(condition));
+    let request = || format!("PUT {path}\n{}\n{record}", conditions::word(condition));
     let operation = Operation { id, action: Action::Put { record: &record }, condition };
-    one(context, &path, operation, key::for_log(&name, &request)).await
+    one(context, &path, operation, key::for_log(&name, request)).await
 }
 
 /// `PATCH /persons/{id}`
@@ -70,9 +70,9 @@ pub(super) async fn patch<B: Buf>(
     same_id(id, patch.id)?;
     let patch = patch.to_json();
     let path = format!("/{COLLECTION}/{id}");
-    let request = format!("PATCH {path}\n{}\n{patch}", conditions::word(condition));
+    let request = || format!("PATCH {path}\n{}\n{patch}", conditions::word(condition));
     let operation = Operation { id, action: Action::Patch { patch: &patch }, condition };
-    one(context, &path, operation, key::for_log(&name, &request)).await
+    one(context, &path, operation, key::for_log(&name, request)).await
 }
 
 /// `DELETE /persons/{id}`
@@ -80,9 +80,9 @@ pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> 
     let id = id_of_path(id)?;
     let (condition, name) = (conditions::of_write(headers)?, key::of(headers)?);
     let path = format!("/{COLLECTION}/{id}");
-    let request = format!("DELETE {path}\n{}", conditions::word(condition));
+    let request = || format!("DELETE {path}\n{}", conditions::word(condition));
     let operation = Operation { id, action: Action::Delete, condition };
-    one(context, &path, operation, key::for_log(&name, &request)).await
+    one(context, &path, operation, key::for_log(&name, request)).await
 }
 
 /// One operation through the log, and its answer.

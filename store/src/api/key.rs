@@ -26,9 +26,10 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The key for the log. `request` is all that makes this request another one than others, in one form.
-pub(super) fn for_log<'a>(key: &'a Option<String>, request: &str) -> Option<Key<'a>> {
-    key.as_deref().map(|name| Key { name, request: tag_of(request) })
+/// The key for the log. `request` is all that makes this request another one than others, in one form; most requests
+/// have no key, and need it not.
+pub(super) fn for_log(key: &Option<String>, request: impl FnOnce() -> String) -> Option<Key<'_>> {
+    key.as_deref().map(|name| Key { name, request: tag_of(&request()) })
 }
 
 /// A structured string with its quotes, or plain.
