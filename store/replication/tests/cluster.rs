@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "cluster/groups.rs"]
+mod groups;
 #[path = "cluster/reads.rs"]
 mod reads;
 #[path = "cluster/seldom.rs"]
@@ -391,40 +393,6 @@ fn nothing_is_committed_before_a_majority_has_it_durably() {
     let ticket = cluster.nodes[1].disk_stuck.take().unwrap();
     cluster.queue.push_back(Event::Input(1, Input::Persisted { ticket }));
     cluster.run_until("committed with one follower", |c| c.has(0, "x"));
-}
-
-#[test]
-fn a_group_is_being_written_until_the_own_disk_or_the_followers_disks_have_it() {
-    for released in [0, 1] {
-        let mut cluster = Cluster::started(3);
-        assert!(!cluster.nodes[0].replica.is_writing_a_group(), "nothing was proposed");
-        for node in 0..3 {
-            cluster.nodes[node].disk_stuck = Some(Ticket(0));
-        }
-        cluster.write(0, "x");
-        cluster.run(300 * MS);
-        assert!(cluster.nodes[0].replica.is_writing_a_group());
-        for node in [released, 2] {
-            let ticket = cluster.nodes[node].disk_stuck.take().unwrap();
-            cluster.queue.push_back(Event::Input(node, Input::Persisted { ticket }));
-            assert!(cluster.nodes[0].replica.is_writing_a_group());
-        }
-        cluster.run_until("room for the next group", |c| !c.nodes[0].replica.is_writing_a_group());
-        cluster.run_until("committed by two disks", |c| c.has(0, "x"));
-    }
-}
-
-#[test]
-fn who_refuses_writes_keeps_none_waiting_for_a_disk() {
-    let mut cluster = Cluster::started(3);
-    cluster.nodes[0].disk_stuck = Some(Ticket(0));
-    cluster.cuts = vec![(0, 1), (0, 2)];
-    cluster.write(0, "x");
-    assert!(cluster.nodes[0].replica.is_writing_a_group());
-    assert!(!cluster.nodes[1].replica.is_writing_a_group(), "it follows");
-    cluster.run_until("without a majority", |c| !c.nodes[0].replica.is_writing_a_group());
-    let refused = cluster.write(0, "y");
-    assert_eq!(cluster.rejected, [(refused, Refusal::NoMajority)]);
 }
 
 #[test]

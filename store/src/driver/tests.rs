@@ -11,6 +11,7 @@ use crate::peer::{EVENTS_MAX, Listener, PeerConfig};
 use crate::serve::{self, Limits};
 use crate::volume::rig::{Folder, folder};
 use crate::volume::{Options, Volume};
+use futures_util::FutureExt as _;
 use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, State, VERSION};
 use leasehold_replication::{Incarnation, Refusal};
 use std::path::PathBuf;
@@ -447,34 +448,33 @@ async fn what_comes_while_the_disk_writes_is_proposed_together_when_it_has_writt
     let disk = FaultDisk::new(8);
     let mut cluster = Cluster::start_on(1, Some(disk.clone())).await;
     cluster.settle(1).await;
-    let cluster = Arc::new(cluster);
-    let write = |n| {
-        let cluster = Arc::clone(&cluster);
-        tokio::spawn(async move { cluster.write(0, n).await.unwrap().position.seq })
-    };
     let log = || cluster.pod(0).handle.status().unwrap().position.seq;
-    let before = log();
+    // Polled once: it waits in the queue then.
+    let sent = |n| {
+        let mut write = Box::pin(cluster.write(0, n));
+        assert!(write.as_mut().now_or_never().is_none());
+        write
+    };
+    let (before, calls) = (log(), disk.calls());
     disk.stall();
-    let first = write(1);
+    let first = sent(1);
     let deadline = Instant::now() + LONG;
     while log() == before {
         assert!(Instant::now() < deadline, "the first write never came to the log");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let others: Vec<_> = (2..=50).map(write).collect();
+    let others: Vec<_> = (2..=50).map(sent).collect();
     // A turn takes what it is told of in no particular order: after so many reads it would have taken a write.
     for _ in 0..64 {
         cluster.pod(0).handle.read_index(Instant::now() + LONG).await.unwrap();
     }
     assert_eq!(log(), before.next(), "a write was proposed into the fsync of another one");
     disk.go_on();
-    assert_eq!(first.await.unwrap(), before.next());
-    let mut positions = Vec::new();
-    for write in others {
-        positions.push(write.await.unwrap().0);
+    assert_eq!(first.await.unwrap().position.seq, before.next());
+    for (write, seq) in others.into_iter().zip(before.0 + 2..) {
+        assert_eq!(write.await.unwrap().position.seq.0, seq);
     }
-    positions.sort_unstable();
-    assert_eq!(positions, (before.0 + 2..before.0 + 51).collect::<Vec<_>>());
+    assert_eq!(disk.calls() - calls, 4, "a write and a sync for the first one, and for all others together");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

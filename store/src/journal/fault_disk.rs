@@ -31,7 +31,10 @@ pub(crate) enum Fault {
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone)]
-pub(crate) struct FaultDisk(Arc<Mutex<Inner>>, Arc<Condvar>);
+pub(crate) struct FaultDisk {
+    inner: Arc<Mutex<Inner>>,
+    goes_on: Arc<Condvar>,
+}
 
 struct Inner {
     random: u64,
@@ -82,7 +85,7 @@ impl FaultDisk {
             power_off: false,
             stalled: false,
         }));
-        FaultDisk(inner, Arc::new(Condvar::new()))
+        FaultDisk { inner, goes_on: Arc::new(Condvar::new()) }
     }
 
     /// Syncs wait until [`FaultDisk::go_on`].
@@ -90,9 +93,15 @@ impl FaultDisk {
         self.lock().stalled = true;
     }
 
+    /// Ends a stall.
     pub(crate) fn go_on(&self) {
         self.lock().stalled = false;
-        self.1.notify_all();
+        self.goes_on.notify_all();
+    }
+
+    /// Calls so far that change something: writes, syncs, names.
+    pub(crate) fn calls(&self) -> u64 {
+        self.lock().calls
     }
 
     /// This goes wrong in the call after `calls` more ones.
@@ -135,7 +144,7 @@ impl FaultDisk {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.inner.lock().unwrap()
     }
 }
 
@@ -343,7 +352,7 @@ impl DiskFile for FaultFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut inner = self.disk.1.wait_while(self.disk.lock(), |inner| inner.stalled).unwrap();
+        let mut inner = self.disk.goes_on.wait_while(self.disk.lock(), |inner| inner.stalled).unwrap();
         let fault = inner.call()?;
         if fault == Some(Fault::Power) {
             return Err(ErrorKind::Other.into());
