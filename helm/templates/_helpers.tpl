@@ -75,17 +75,97 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ $root.Values.image.registry }}/{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
 {{- end -}}
 
-{{/* As the "restricted" Pod Security Standard asks, and a root file system that cannot be written to. */}}
-{{- define "leasehold.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{/*
+A Secret of random words that is made once and never touched again: include "leasehold.madeOnce" (list $ NAME VALUE LENGTHS).
+It is a hook, so it belongs to no revision: `helm rollback` cannot bring an old key back, and `helm uninstall` leaves it, as
+it leaves the volumes. One that an older chart made belongs to the release, and must be rendered or Helm would delete it.
+*/}}
+{{- define "leasehold.madeOnce" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $value := index . 2 -}}
+{{- $lengths := index . 3 -}}
+{{- $there := lookup "v1" "Secret" $root.Release.Namespace $name -}}
+{{- $releases := hasKey ((($there | default dict).metadata | default dict).annotations | default dict) "meta.helm.sh/release-name" -}}
+{{- if and (not $there) (not (include "leasehold.seesCluster" $root)) -}}
+{{- $literals := list -}}
+{{- range $key, $length := $lengths }}{{ $literals = append $literals (printf "--from-literal=%s=\"$(openssl rand -base64 48)\"" $key) }}{{ end -}}
+{{- fail (printf "this rendering sees no cluster (helm template, GitOps, a dry run), so Secret %s would get other random values each time. Make it once: kubectl create secret generic %s -n %s %s; then set %s=%s. To look at what a cluster would get: --dry-run=server" $name $name $root.Release.Namespace (join " " $literals) $value $name) -}}
 {{- end -}}
-{{- define "leasehold.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
+{{- if or (not $there) $releases -}}
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {{ $name }}
+  labels:
+    {{- include "leasehold.labels" $root | nindent 4 }}
+  {{- if not $there }}
+  annotations:
+    helm.sh/hook: pre-install,pre-upgrade
+  {{- end }}
+type: Opaque
+data:
+  {{- if $there }}
+  {{- toYaml $there.data | nindent 2 }}
+  {{- else }}
+  {{- range $key, $length := $lengths }}
+  {{ $key }}: {{ randAlphaNum $length | b64enc }}
+  {{- end }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+"yes" where lookups are answered. Every namespace has this ConfigMap, and Helm itself must be allowed to get ConfigMaps; in
+a namespace that Helm is about to make (--create-namespace) there is nothing yet.
+*/}}
+{{- define "leasehold.seesCluster" -}}
+{{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" -}}yes
+{{- else if lookup "v1" "Namespace" "" "default" -}}yes
+{{- end -}}
+{{- end -}}
+
+{{/* A time such as 100ms, 1s or 2m, as milliseconds. */}}
+{{- define "leasehold.milliseconds" -}}
+{{- if hasSuffix "ms" . -}}{{ trimSuffix "ms" . }}
+{{- else if hasSuffix "s" . -}}{{ mul (trimSuffix "s" . | int64) 1000 }}
+{{- else -}}{{ mul (trimSuffix "m" . | int64) 60000 }}{{- end -}}
+{{- end -}}
+
+{{/* The programs refuse these at their start; better here, before a pod ends again and again. */}}
+{{- define "leasehold.checkTimes" -}}
+{{- $lost := include "leasehold.milliseconds" .Values.store.lostTime | int64 -}}
+{{- $heartbeat := include "leasehold.milliseconds" .Values.store.heartbeat | int64 -}}
+{{- if lt $lost (mul $heartbeat 3) -}}
+{{- fail (printf "store.heartbeat %s must be at most a third of store.lostTime %s" .Values.store.heartbeat .Values.store.lostTime) -}}
+{{- end -}}
+{{- if gt $lost 60000 -}}
+{{- fail (printf "store.lostTime %s must be at most 1m" .Values.store.lostTime) -}}
+{{- end -}}
+{{- if ge $lost (mul .Values.lease.durationSeconds 1000) -}}
+{{- fail (printf "store.lostTime %s must be below lease.durationSeconds %v" .Values.store.lostTime .Values.lease.durationSeconds) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The type, annotations and families of a Service: include "leasehold.serviceSpec" (list $ .Values.services.read) */}}
+{{- define "leasehold.serviceSpec" -}}
+{{- $root := index . 0 -}}
+{{- $service := index . 1 | default dict -}}
+{{- with $service.type }}
+type: {{ . }}
+{{- end }}
+{{- with $service.loadBalancerClass }}
+loadBalancerClass: {{ . | quote }}
+{{- end }}
+{{- with $service.loadBalancerSourceRanges }}
+loadBalancerSourceRanges:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.services.ipFamilyPolicy }}
+ipFamilyPolicy: {{ . }}
+{{- end }}
+{{- with $root.Values.services.ipFamilies }}
+ipFamilies:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

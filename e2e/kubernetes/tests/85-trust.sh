@@ -84,12 +84,20 @@ the_key_is_changed_while_clients_write() {
   verify
 }
 
-an_upgrade_keeps_the_key() {
+# The revision that is rolled back to was made before the key was changed.
+an_upgrade_and_a_rollback_keep_the_key() {
   local before
   before=$(key_file current)
+  [ -n "$before" ] || return 1
   upgrade --set-string podAnnotations.trust=1
   settle
-  [ -n "$before" ] && [ "$(key_file current)" = "$before" ] || { say "the key changed"; return 1; }
+  [ "$(key_file current)" = "$before" ] || { say "the upgrade changed the key"; return 1; }
+  writer_start
+  timed "helm rollback" quietly rollback helm rollback "$RELEASE" -n "$NAMESPACE" --wait --timeout 300s
+  settle
+  writer_goes_on
+  writer_stop
+  [ "$(key_file current)" = "$before" ] || { say "the rollback changed the key"; return 1; }
   verify
 }
 
@@ -163,6 +171,6 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
 
 scenario an_outsider_pod_cannot_read_write_vote_or_invite
 scenario the_key_is_changed_while_clients_write
-scenario an_upgrade_keeps_the_key
+scenario an_upgrade_and_a_rollback_keep_the_key
 scenario tls_between_the_pods_comes_and_goes_while_clients_write
 scenario clients_need_tls_and_a_token_where_that_is_asked_for
