@@ -4,6 +4,7 @@
 # The rest:
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
+#   make nightly what is too long for each change: more seeds, half an hour of chaos, and make e2e with 20 leaves of each kind
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
@@ -12,7 +13,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint build unit chaos bench peers clean
+.PHONY: demo test lint build unit nightly chaos bench peers clean
 
 demo:
 	@$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
@@ -37,6 +38,13 @@ build:
 unit:
 	$(STEP) "tests" $(CARGO) test --locked --workspace
 	$(STEP) "planted faults" $(CARGO) test --locked -p leasehold-sim --features plants --test planted --test traces
+
+# LEASEHOLD_SIM_START takes other seeds, SEED other faults: give both the date, say, to see something new each night.
+SEED ?= 1
+nightly:
+	$(STEP) "ten minutes of seeds" env LEASEHOLD_SIM_SECONDS=600 $(CARGO) test --locked -p leasehold-sim --test seeds
+	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
+	LEAVES=20 UPDATES=3 $(MAKE) e2e
 
 chaos:
 	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
