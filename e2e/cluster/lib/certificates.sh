@@ -57,7 +57,7 @@ make_certificates() {
     openssl ec -in service-accounts.key -pubout -out service-accounts.pub 2>/dev/null
   fi
   local dns=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local
-  certificate ca apiserver kube-apiserver "" serverAuth "$dns,DNS:localhost,IP:10.96.0.1,IP:$CP,IP:127.0.0.1"
+  certificate ca apiserver kube-apiserver "" serverAuth "$dns,DNS:localhost,IP:$API_SERVICE,IP:$CP,IP:127.0.0.1"
   certificate ca apiserver-kubelet kube-apiserver-kubelet-client system:masters clientAuth
   certificate front-ca front-proxy front-proxy-client "" clientAuth
   certificate ca admin "$NAME-admin" system:masters clientAuth

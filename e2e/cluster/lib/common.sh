@@ -8,7 +8,11 @@ nodes() { seq 1 "$NODES"; }
 # box N: the name of a box. The control plane's is cp, node 2's is node2.
 box() { [ "$1" = cp ] && echo cp || echo "node$1"; }
 
-ip_of() { [ "$1" = cp ] && echo "$CP" || echo "$NET.$((10 + $1))"; }
+ip_of() { [ "$1" = cp ] && echo "$CP" || ip_of_node "$1"; }
+
+# address IP PORT, url IP PORT: an IPv6 address has brackets where a port follows
+address() { case $1 in *:*) echo "[$1]:$2" ;; *) echo "$1:$2" ;; esac; }
+url() { echo "http://$(address "$1" "$2")"; }
 
 # until_ok WHAT SECONDS COMMAND...
 until_ok() {

@@ -19,7 +19,7 @@ start_control_plane() {
     audit_policy >"$folder/audit-policy.yaml"
     # shellcheck disable=SC2086
     daemon cp kube-apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 \
-      --advertise-address="$CP" --bind-address=0.0.0.0 --secure-port=6443 \
+      --advertise-address="$CP" --bind-address="$ANY" --secure-port=6443 \
       --client-ca-file="$keys/ca.crt" --tls-cert-file="$keys/apiserver.crt" --tls-private-key-file="$keys/apiserver.key" \
       --kubelet-client-certificate="$keys/apiserver-kubelet.crt" --kubelet-client-key="$keys/apiserver-kubelet.key" \
       --kubelet-certificate-authority="$keys/ca.crt" --kubelet-preferred-address-types=InternalIP \
@@ -85,8 +85,8 @@ corefile() {
   cat <<Y
 .:53 {
   errors
-  health $CP:8080
-  ready $CP:8181
+  health $(address "$CP" 8080)
+  ready $(address "$CP" 8181)
   kubernetes cluster.local in-addr.arpa ip6.arpa {
     kubeconfig $STATE/certificates/coredns.kubeconfig $NAME
     pods insecure
@@ -116,12 +116,12 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: system:coredn
 apiVersion: v1
 kind: Service
 metadata: {name: kube-dns, namespace: kube-system}
-spec: {clusterIP: $DNS, ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]}
+spec: {clusterIP: "$DNS", ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: kube-dns-cp, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}
-addressType: IPv4
+addressType: $([ "$FAMILY" = ipv4 ] && echo IPv4 || echo IPv6)
 ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
 endpoints: [{addresses: ["$CP"], conditions: {ready: true}}]
 ---

@@ -14,15 +14,15 @@ fault() {
   cut-api)
     in_network "$b" nft -f - <<Y
 table inet fault {
-  chain post { type filter hook postrouting priority 0; ip daddr $CP tcp dport 6443 drop; }
+  chain post { type filter hook postrouting priority 0; $IP daddr $CP tcp dport 6443 drop; }
 }
 Y
     ;;
   cut-peer)
     in_network "$b" nft -f - <<Y
 table inet fault {
-  chain pre { type filter hook prerouting priority -300; ip saddr { $(ip_of "$other"), $PODS.$other.0/24 } drop; }
-  chain post { type filter hook postrouting priority 0; ip daddr { $(ip_of "$other"), $PODS.$other.0/24 } drop; }
+  chain pre { type filter hook prerouting priority -300; $IP saddr { $(ip_of "$other"), $(pods_of "$other") } drop; }
+  chain post { type filter hook postrouting priority 0; $IP daddr { $(ip_of "$other"), $(pods_of "$other") } drop; }
 }
 Y
     ;;

@@ -6,7 +6,7 @@
 #   NAME-cp:          eth0  node1: eth0    eth0           the host's own network never sees a link
 #
 # No box has a default route and none is linked to the host: no packet can leave. The pods of a node are reached
-# through it (10.244.N.0/24 via 10.66.0.1N), never masqueraded.
+# through it (10.244.N.0/24 via 10.66.0.1N, or its like in IPv6), never masqueraded.
 
 # Exactly ours: another cluster may be called NAME-2.
 networks() { ip netns list 2>/dev/null | awk '{print $1}' | grep -E "^$NAME-(net|cp|node[0-9]+)\$" || true; }
@@ -33,7 +33,7 @@ make_network() {
     ip -n "$NAME-net" link set lo up
     ip -n "$NAME-net" link add br0 type bridge
     ip -n "$NAME-net" link set br0 up
-    nsenter --net="/run/netns/$NAME-net" sysctl -qw net.bridge.bridge-nf-call-iptables=0
+    nsenter --net="/run/netns/$NAME-net" sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0
   fi
   for b in cp $(nodes); do make_port "$b"; done
 }
@@ -45,16 +45,19 @@ make_port() {
   ip -n "$NAME-net" link add "p-$(box "$b")" type veth peer name eth0 netns "$name"
   ip -n "$NAME-net" link set "p-$(box "$b")" master br0 up
   ip -n "$name" link set lo up
-  ip -n "$name" addr add "$(ip_of "$b")/24" dev eth0
+  # nodad: an IPv6 address would be unusable for a second, while it is looked for elsewhere.
+  # shellcheck disable=SC2046 # one word or none
+  ip -n "$name" addr add "$(ip_of "$b")/$LENGTH" dev eth0 $([ "$FAMILY" = ipv4 ] || echo nodad)
   ip -n "$name" link set eth0 up
   for other in $(nodes); do
-    [ "$other" = "$b" ] || ip -n "$name" route add "$PODS.$other.0/24" via "$(ip_of "$other")"
+    [ "$other" = "$b" ] || ip -n "$name" route add "$(pods_of "$other")" via "$(ip_of "$other")"
   done
   [ "$b" != cp ] || return 0
   # Without any route to it a connection to a service's address fails before kube-proxy's rules can rewrite it.
   ip -n "$name" route add "$SERVICES" dev eth0
   nsenter --net="/run/netns/$name" sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 \
     net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0
+  [ "$FAMILY" = ipv4 ] || nsenter --net="/run/netns/$name" sysctl -qw net.ipv6.conf.all.forwarding=1 net.bridge.bridge-nf-call-ip6tables=1
 }
 
 # processes_in_networks: the PIDs in the networks of this cluster, except this script and its ancestors.

@@ -35,7 +35,7 @@ configure_node() {
   cat >"$folder/cni/10-bridge.conflist" <<Y
 {"cniVersion": "0.4.0", "name": "pods", "plugins": [
  {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true, "forceAddress": true,
-  "ipam": {"type": "host-local", "ranges": [[{"subnet": "$PODS.$i.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+  "ipam": {"type": "host-local", "ranges": [[{"subnet": "$(pods_of "$i")"}]], "routes": [{"dst": "$ANY/0"}]}}]}
 Y
   # restrict_oom_score_adj: sandboxes want -998, which needs CAP_SYS_RESOURCE.
   cat >"$folder/containerd.toml" <<Y
@@ -65,7 +65,7 @@ Y
   cat >"$folder/kubelet.yaml" <<Y
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-address: $(ip_of "$i")
+address: "$(ip_of "$i")"
 healthzBindAddress: 127.0.0.1
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $STATE/certificates/ca.crt}}
 authorization: {mode: Webhook}
@@ -100,9 +100,9 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: $STATE/certificates/kube-proxy.kubeconfig}
 mode: nftables
-clusterCIDR: $PODS.0.0/16
+clusterCIDR: $PODS
 hostnameOverride: node$i
-bindAddress: $(ip_of "$i")
+bindAddress: "$(ip_of "$i")"
 healthzBindAddress: 127.0.0.1:10256
 metricsBindAddress: 127.0.0.1:10249
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
