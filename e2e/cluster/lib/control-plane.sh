@@ -132,6 +132,7 @@ metadata: {name: standard, annotations: {storageclass.kubernetes.io/is-default-c
 provisioner: kubebox.local/disk
 volumeBindingMode: WaitForFirstConsumer
 reclaimPolicy: Delete
+allowVolumeExpansion: true
 parameters: {attach: any}
 ---
 apiVersion: storage.k8s.io/v1

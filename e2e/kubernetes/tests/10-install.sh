@@ -54,8 +54,36 @@ the_sidecar_may_do_what_it_does_and_nothing_else() {
   ! k logs -l app.kubernetes.io/name=leasehold -c sidecar --tail=-1 | grep -i forbidden
 }
 
+# As the README says.
+a_port_is_forwarded_to_the_leaders_pod_and_not_to_its_service() {
+  local forward code=1
+  # No kubectl can: it looks for pods by a Service's selector.
+  if timeout 10 kubectl port-forward -n database svc/database-leader 18089:8089 >"$results/forward.txt" 2>&1; then return 1; fi
+  grep -q 'selector' "$results/forward.txt" || { cat "$results/forward.txt"; return 1; }
+  # shellcheck disable=SC2046 # as the README has it
+  kubectl port-forward -n database $(kubectl get lease -n database database-cluster -o jsonpath='pod/{.spec.holderIdentity}') 18089:8089 \
+    >"$results/forward.txt" 2>&1 &
+  forward=$!
+  wait_for "an answer of the leader" 30 forwarded && code=0
+  kill "$forward"
+  wait "$forward" || true
+  return $code
+}
+forwarded() { [ "$(curl -s --max-time 2 -H 'Accept: text/plain' http://localhost:18089/api/leader)" = true ]; }
+
+# Without a cluster in sight no key is made; with one, only once.
+a_rendering_without_a_cluster_is_refused() {
+  if helm template database "$chart" -n database --kube-version 1.35.0 >"$results/template.txt" 2>&1; then return 1; fi
+  grep -q 'kubectl create secret generic database-peer-key -n database' "$results/template.txt" || { cat "$results/template.txt"; return 1; }
+  # What a cluster would get, of a release that is there: no other key.
+  helm upgrade database "$chart" -n database "${values[@]}" --dry-run=server >"$results/template.txt"
+  grep -q 'kind: StatefulSet' "$results/template.txt" && ! grep -q 'kind: Secret' "$results/template.txt"
+}
+
 scenario the_chart_is_as_its_golden_files
 scenario helm_install_waits_until_all_pods_serve
 scenario the_walk_through_works_word_for_word
 scenario helm_test_writes_and_reads_through_the_services
 scenario the_sidecar_may_do_what_it_does_and_nothing_else
+scenario a_port_is_forwarded_to_the_leaders_pod_and_not_to_its_service
+scenario a_rendering_without_a_cluster_is_refused

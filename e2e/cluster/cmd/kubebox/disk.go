@@ -7,6 +7,8 @@ package main
 // A StorageClass says by its parameter `attach` who may mount a disk:
 //   any    every node, like a network disk that follows its pod
 //   node   only the node that the scheduler chose first
+// A claim that asks for more gets it at once, where its class has allowVolumeExpansion (else the API server refuses that):
+// a folder has no size, so only the numbers grow.
 // Nothing fences a disk: two pods on two nodes can write to one at the same time, as with a network disk whose
 // detachment was forced. The tests want exactly that.
 
@@ -45,7 +47,7 @@ func provisionDisks(args []string) {
 	client := kubernetes.NewForConfigOrDie(config)
 	for ; ; time.Sleep(*every) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		for _, round := range []func(context.Context, kubernetes.Interface, string) error{deleteReleased, createWanted} {
+		for _, round := range []func(context.Context, kubernetes.Interface, string) error{deleteReleased, createWanted, growWanted} {
 			if err := round(ctx, client, *root); err != nil {
 				fmt.Fprintln(os.Stderr, time.Now().Format(time.RFC3339), err)
 			}
@@ -130,6 +132,44 @@ func createWanted(ctx context.Context, client kubernetes.Interface, root string)
 			return err
 		}
 		fmt.Println("created", name, "for", claim.Namespace+"/"+claim.Name)
+	}
+	return nil
+}
+
+// growWanted does what a CSI driver's resizer does: the volume first, then what the claim says that it has.
+func growWanted(ctx context.Context, client kubernetes.Interface, root string) error {
+	claims, err := client.CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return err
+	}
+	for i := range claims.Items {
+		claim := claims.Items[i].DeepCopy()
+		wanted, has := claim.Spec.Resources.Requests[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage]
+		if claim.Status.Phase != corev1.ClaimBound || wanted.Cmp(has) <= 0 {
+			continue
+		}
+		volume, err := client.CoreV1().PersistentVolumes().Get(ctx, claim.Spec.VolumeName, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if volume.Annotations[provisionedBy] != provisionerName {
+			continue
+		}
+		volume.Spec.Capacity[corev1.ResourceStorage] = wanted
+		if _, err := client.CoreV1().PersistentVolumes().Update(ctx, volume, metav1.UpdateOptions{}); apierrors.IsConflict(err) {
+			continue // the next look
+		} else if err != nil {
+			return err
+		}
+		claim.Status.Capacity[corev1.ResourceStorage] = wanted
+		if _, err := client.CoreV1().PersistentVolumeClaims(claim.Namespace).UpdateStatus(ctx, claim, metav1.UpdateOptions{}); apierrors.IsConflict(err) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		fmt.Println("grown", volume.Name, "to", wanted.String())
 	}
 	return nil
 }
