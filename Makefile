@@ -15,8 +15,9 @@ ARGS ?=
 
 .PHONY: demo test lint build unit nightly chaos bench peers clean
 
+# Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
-	@$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
+	@$(CARGO) build --locked --bin store --bin sidecar --bin e2e
 	@$(CARGO) run --locked --quiet --bin e2e -- demo $(ARGS)
 
 test: lint build unit chart

@@ -3,6 +3,7 @@
 //! The view is made of what anybody can see: role.json and status.json of each pod, the Lease, and the pids.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::{IsTerminal, Write as _},
     path::PathBuf,
@@ -11,13 +12,15 @@ use std::{
 
 use leasehold_contract::{ROLE_FILE, RoleFile, STATUS_FILE, State, StatusFile};
 use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
 
 use crate::cluster::{App, Cluster, Config, LEASE, Machine, Part, Ports, Programs};
 
 /// What the demo is started with.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Demo {
-    /// Print a line for each change instead of drawing a table in place (the default without a terminal)
+    /// Print a line for each change of state, role, term or process instead of drawing a table in place (the default
+    /// without a terminal)
     #[arg(long)]
     pub plain: bool,
     /// Keep the data in this folder, and go on with what is in it
@@ -59,9 +62,10 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     print(&introduction(&cluster, demo.data.is_some()));
     let started = Instant::now();
     let mut shown = View::default();
+    let mut runs = Runs::default();
     let mut drawn_lines = 0;
     loop {
-        let view = View::of(&cluster);
+        let view = View::of(&cluster, &mut runs);
         if in_place {
             let text = view.table();
             // Up to where the last one began, and over it; each line clears what is left of the older one.
@@ -158,14 +162,13 @@ struct PodView {
     leads: bool,
     term: u64,
     position: String,
-    sequence: u64,
     follows: String,
     store: Option<u32>,
     sidecar: Option<u32>,
 }
 
 impl View {
-    fn of(cluster: &Cluster) -> View {
+    fn of(cluster: &Cluster, runs: &mut Runs) -> View {
         let lease = match cluster.lease() {
             None => "no Lease".to_owned(),
             Some(lease) => {
@@ -174,7 +177,7 @@ impl View {
                 format!("held by {holder}, term {}", spec["leaseTransitions"].as_i64().unwrap_or(0))
             }
         };
-        View { lease, pods: cluster.pods().into_iter().map(|i| PodView::of(cluster, i)).collect() }
+        View { lease, pods: cluster.pods().into_iter().map(|i| PodView::of(cluster, i, runs)).collect() }
     }
 
     fn table(&self) -> String {
@@ -203,7 +206,7 @@ impl View {
         out
     }
 
-    /// A line for each thing that changed; positions alone are worth a line only when they rest.
+    /// A line for each pod that changed. Positions change with every write: the table has them.
     fn changes_since(&self, before: &View) -> Vec<String> {
         let mut lines = Vec::new();
         if self.lease != before.lease {
@@ -214,12 +217,11 @@ impl View {
             if old.is_none_or(|old| !old.looks_like(pod)) {
                 let pid = |pid: Option<u32>| pid.map_or("down".to_owned(), |pid| pid.to_string());
                 lines.push(format!(
-                    "{}: {}{}, term {}, position {}, follows {}, store {}, sidecar {}",
+                    "{}: {}{}, term {}, follows {}, store {}, sidecar {}",
                     pod.name,
                     pod.state,
                     if pod.leads { " (leader)" } else { "" },
                     pod.term,
-                    pod.position,
                     pod.follows,
                     pid(pod.store),
                     pid(pod.sidecar)
@@ -236,12 +238,14 @@ impl View {
 }
 
 impl PodView {
-    fn of(cluster: &Cluster, i: u16) -> PodView {
+    fn of(cluster: &Cluster, i: u16, runs: &mut Runs) -> PodView {
         let directory = cluster.shared_directory(i);
         let role: Option<RoleFile> = read(&directory.join(ROLE_FILE));
-        let status: Option<StatusFile> = read(&directory.join(STATUS_FILE));
+        // The pid first: a status that is read after it is of that process, or of an earlier one.
         let (store, sidecar) = (cluster.pid(i, Part::Store), cluster.pid(i, Part::Sidecar));
-        let state = status.as_ref().filter(|_| store.is_some()).map(|status| status.state);
+        let status: Option<StatusFile> = read(&directory.join(STATUS_FILE));
+        let status = status.filter(|status| runs.is_present(i, store, status.incarnation));
+        let state = status.as_ref().map(|status| status.state);
         PodView {
             name: cluster.pod_name(i),
             state: match state {
@@ -251,7 +255,6 @@ impl PodView {
             },
             leads: state == Some(State::Leading),
             term: status.as_ref().map_or(0, |status| status.promised.term),
-            sequence: status.as_ref().map_or(0, |status| status.position.sequence),
             position: status
                 .as_ref()
                 .map_or("-".to_owned(), |status| format!("{}.{}", status.position.term, status.position.sequence)),
@@ -266,13 +269,90 @@ impl PodView {
         }
     }
 
+    /// All but the position.
     fn looks_like(&self, other: &PodView) -> bool {
         (&self.state, self.leads, self.term, &self.follows, self.store, self.sidecar)
             == (&other.state, other.leads, other.term, &other.follows, other.store, other.sidecar)
-            && self.sequence == other.sequence
+    }
+}
+
+/// Whose status.json it is. The file outlives its process: a store that was killed as the leader would still be shown as
+/// leading while the next one starts.
+#[derive(Debug, Default)]
+struct Runs(BTreeMap<u16, Run>);
+
+#[derive(Debug, Default)]
+struct Run {
+    pid: Option<u32>,
+    /// What the present process wrote.
+    present: Option<Uuid>,
+    /// What an earlier one did.
+    earlier: Option<Uuid>,
+}
+
+impl Runs {
+    /// Whether the store of pod `i`, which has this pid now, is the one that wrote a status of this incarnation.
+    fn is_present(&mut self, i: u16, pid: Option<u32>, incarnation: Uuid) -> bool {
+        let run = self.0.entry(i).or_default();
+        if run.pid != pid {
+            run.pid = pid;
+            run.earlier = run.present.take().or(run.earlier);
+        }
+        if pid.is_none() || run.earlier == Some(incarnation) {
+            return false;
+        }
+        run.present = Some(incarnation);
+        true
     }
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(state: &str, term: u64, position: &str) -> PodView {
+        PodView {
+            name: "database-cluster-0".to_owned(),
+            state: state.to_owned(),
+            leads: state == "leading",
+            term,
+            position: position.to_owned(),
+            follows: "-".to_owned(),
+            store: Some(1),
+            sidecar: Some(2),
+        }
+    }
+
+    fn view(pod: PodView) -> View {
+        View { lease: "held by database-cluster-0, term 1".to_owned(), pods: vec![pod] }
+    }
+
+    #[test]
+    fn a_line_is_a_change_and_a_position_is_none() {
+        let before = view(pod("leading", 1, "1.5"));
+        assert_eq!(view(pod("leading", 1, "1.900")).changes_since(&before), Vec::<String>::new());
+        let lines = view(pod("leading", 2, "2.6")).changes_since(&before);
+        assert_eq!(lines, ["database-cluster-0: leading (leader), term 2, follows -, store 1, sidecar 2"]);
+        assert_eq!(view(pod("follower", 1, "1.5")).changes_since(&before).len(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_store_wrote_is_not_shown_as_the_next_ones() {
+        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut runs = Runs::default();
+        assert!(runs.is_present(0, Some(10), first));
+        // Killed; down; started again, and nothing written yet; then it has.
+        assert!(!runs.is_present(0, None, first));
+        assert!(!runs.is_present(0, Some(11), first));
+        assert!(!runs.is_present(0, Some(11), first));
+        assert!(runs.is_present(0, Some(11), second));
+        // Between two looks it was killed and started again.
+        assert!(!runs.is_present(0, Some(12), second));
+        assert!(!runs.is_present(0, Some(13), second), "the one in between wrote nothing");
+        assert!(runs.is_present(1, Some(14), second), "another pod");
+    }
 }
