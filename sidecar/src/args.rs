@@ -169,7 +169,7 @@ pub struct Config {
     pub namespace: String,
     /// The name of the Lease.
     pub lease: String,
-    /// The name of this pod.
+    /// The name of this pod. Empty: a person asks, on a machine that is no pod.
     pub name: String,
     /// How the app fences itself.
     pub app: AppKind,
@@ -259,15 +259,18 @@ impl Args {
     /// # Errors
     /// One sentence that names the flag.
     pub fn config(self) -> Result<Config, ConfigError> {
+        let runs = matches!(self.command, None | Some(Command::Run));
         let options = self.options;
-        let required = |value: Option<String>, flag: &str| {
-            let value = value.ok_or_else(|| ConfigError(format!("{flag} is missing")))?;
-            check_name(&value, flag)?;
-            Ok::<_, ConfigError>(value)
-        };
-        let namespace = required(options.namespace, "--namespace")?;
-        let lease = required(options.lease, "--lease")?;
-        let name = required(options.name, "--name")?;
+        options.check_complete(runs)?;
+        let namespace = options.namespace.unwrap_or_default();
+        let lease = options.lease.unwrap_or_default();
+        let name = options.name.unwrap_or_default();
+        for (value, flag) in [(&namespace, "--namespace"), (&lease, "--lease"), (&name, "--name")] {
+            // Only a person needs no name: see `check_complete`.
+            if runs || !(flag == "--name" && value.is_empty()) {
+                check_name(value, flag)?;
+            }
+        }
         for (value, flag) in [
             (&options.stateful_set, "--stateful-set"),
             (&options.service, "--service"),
@@ -298,13 +301,13 @@ impl Args {
         let member_peer_address = template(options.member_peer_address, "--member-peer-address", "peerPort", &values)?;
         let member_sidecar_address =
             template(options.member_sidecar_address, "--member-sidecar-address", "sidecarPort", &values)?;
-        if let Some(stateful_set) = &options.stateful_set {
+        if let Some(stateful_set) = options.stateful_set.as_ref().filter(|_| !name.is_empty()) {
             let ordinal = name.strip_prefix(stateful_set).and_then(|rest| rest.strip_prefix('-'));
             if ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_none() {
                 return Err(ConfigError(format!("--name {name} is no pod of --stateful-set {stateful_set}")));
             }
         }
-        if options.address.is_none() && member_address.render(&name).is_none() {
+        if runs && options.address.is_none() && member_address.render(&name).is_none() {
             return Err(ConfigError(
                 "this pod has no address: --address, --service or --member-address is needed".into(),
             ));
@@ -328,6 +331,40 @@ impl Args {
             kubeconfig: options.kubeconfig,
             grace_period: options.grace_period,
         })
+    }
+}
+
+impl Options {
+    /// Says everything that is missing at once, with an example: whoever types the flags should not have to find them one
+    /// by one. A person's machine is no pod, so a command of a person needs neither a name nor an address.
+    fn check_complete(&self, runs: bool) -> Result<(), ConfigError> {
+        let mut missing: Vec<&str> = [
+            (self.namespace.is_none(), "--namespace"),
+            (self.lease.is_none(), "--lease"),
+            (runs && self.name.is_none(), "--name"),
+        ]
+        .into_iter()
+        .filter_map(|(is_missing, flag)| is_missing.then_some(flag))
+        .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if runs && self.address.is_none() && self.service.is_none() && self.member_address.is_none() {
+            missing.push("one of --address, --service and --member-address");
+        }
+        let are = if missing.len() == 1 { "is" } else { "are" };
+        let last = missing.pop().unwrap_or_default();
+        let missing = if missing.is_empty() { last.to_owned() } else { format!("{} and {last}", missing.join(", ")) };
+        let example = if runs {
+            "sidecar --namespace default --lease my-app --name my-app-0 --address 10.0.0.7:8080"
+        } else {
+            "sidecar status --namespace database --lease database-cluster --stateful-set database-cluster \
+             --service database-service; in a pod the flags are set already: \
+             kubectl exec -n database database-cluster-0 -c sidecar -- sidecar status"
+        };
+        Err(ConfigError(format!(
+            "{missing} {are} missing (each can also be an environment variable: --help). For example: {example}"
+        )))
     }
 }
 
@@ -446,11 +483,36 @@ mod tests {
             let error = config(args).unwrap_err();
             assert!(error.contains(word), "{args:?}: {error:?} does not say {word}");
         }
-        let error =
-            Args::try_parse_from(["sidecar", "--namespace", "n", "--lease", "l"]).unwrap().config().unwrap_err();
-        assert_eq!(error.to_string(), "--name is missing");
         let bare = ["sidecar", "--namespace", "n", "--lease", "l", "--name", "a"];
         assert!(Args::try_parse_from(bare).unwrap().config().unwrap_err().to_string().contains("--address"));
+    }
+
+    #[test]
+    fn all_that_is_missing_is_said_at_once_with_an_example() {
+        let error = |args: &[&str]| {
+            let all = ["sidecar"].iter().chain(args).copied();
+            Args::try_parse_from(all).unwrap().config().unwrap_err().to_string()
+        };
+        let run = error(&[]);
+        let all = "--namespace, --lease, --name and one of --address, --service and --member-address are missing";
+        assert!(run.starts_with(all) && run.contains("For example: sidecar --namespace"), "{run}");
+        let run = error(&["--namespace", "n", "--lease", "l", "--service", "s"]);
+        assert!(run.starts_with("--name is missing"), "{run}");
+        let status = error(&["status"]);
+        assert!(status.starts_with("--namespace and --lease are missing"), "{status}");
+        assert!(status.contains("sidecar status --namespace") && status.contains("kubectl exec"), "{status}");
+    }
+
+    #[test]
+    fn a_person_needs_no_name_and_no_address() {
+        let config = |args: &[&str]| {
+            let all = ["sidecar", "status", "--namespace", "n", "--lease", "l"].iter().chain(args).copied();
+            Args::try_parse_from(all).unwrap().config()
+        };
+        assert_eq!(config(&[]).unwrap().name, "");
+        assert_eq!(config(&["--stateful-set", "db", "--service", "s"]).unwrap().name, "");
+        assert!(config(&["--name", "Upper"]).is_err());
+        assert!(config(&["--name", "other-0", "--stateful-set", "db"]).is_err());
     }
 
     #[test]

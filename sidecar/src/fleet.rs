@@ -83,7 +83,7 @@ impl Fleet {
         let role = own.as_ref().and_then(|own| own.state.role.clone()).or_else(|| role_file(config));
         let mut names: Vec<String> = role.iter().flat_map(|role| &role.members).map(|one| one.name.clone()).collect();
         for name in [Some(&config.name), role.as_ref().and_then(|role| role.leader.as_ref()).map(|one| &one.name)] {
-            if let Some(name) = name.filter(|name| !names.contains(name)) {
+            if let Some(name) = name.filter(|name| !name.is_empty() && !names.contains(name)) {
                 names.push(name.clone());
             }
         }

@@ -142,7 +142,9 @@ async fn status(output: Output, config: &Config) -> Result<String, PersonError> 
         Output::Json => Ok(format!("{}\n", serde_json::to_string(&fleet).expect("plain data has a JSON form"))),
         Output::Table if fleet.is_silent() => {
             let lease = Leases::open(config, connect(config).await?).get().await?;
-            Ok(format!("{}{}", table::of_lease(&lease, config), table::of_pods(&fleet)))
+            // On a person's machine no pod is known by name.
+            let pods = if fleet.pods.is_empty() { String::new() } else { table::of_pods(&fleet) };
+            Ok(format!("{}{pods}", table::of_lease(&lease, config)))
         }
         Output::Table => Ok(table::of_fleet(&fleet)),
     }

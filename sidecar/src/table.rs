@@ -96,14 +96,23 @@ pub(crate) fn of_lease(lease: &RawLease, config: &Config) -> String {
         time.map_or("-".to_owned(), |time| ago(u64::try_from(time.0.as_millisecond()).unwrap_or(0)))
     };
     let spec = lease.spec.as_ref();
+    let because = match config.name.as_str() {
+        // A person's machine: there is no sidecar to ask first.
+        "" => "read from the API server; no sidecar was asked".to_owned(),
+        name => format!("the sidecar of {name} does not answer"),
+    };
     let mut facts = vec![
-        ("Lease", format!("{}/{} (the sidecar of {} does not answer)", config.namespace, config.lease, config.name)),
+        ("Lease", format!("{}/{} ({because})", config.namespace, config.lease)),
         ("holder", seen.body.holder.clone().unwrap_or_else(|| "nobody".to_owned())),
         ("term", seen.body.term.to_string()),
         ("renewed", ago(spec.and_then(|spec| spec.renew_time.as_ref()))),
         ("leads since", ago(spec.and_then(|spec| spec.acquire_time.as_ref()))),
     ];
     facts.extend(seen.body.annotations.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    if let Some(holder) = seen.body.holder.as_ref().filter(|_| config.name.is_empty()) {
+        let command = format!("kubectl exec -n {} {holder} -c sidecar -- sidecar status", config.namespace);
+        facts.push(("every pod", command));
+    }
     let mut out = String::new();
     write_facts(&mut out, &facts);
     out
