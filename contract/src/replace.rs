@@ -214,6 +214,7 @@ mod tests {
             need_term: Some(6),
             hand_over: None,
             eligible: true,
+            stalled: false,
             bootstrapping: false,
             ready: None,
             app_version: String::new(),

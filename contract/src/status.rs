@@ -61,6 +61,9 @@ pub struct StatusFile {
     pub hand_over: Option<HandOver>,
     /// It may lead.
     pub eligible: bool,
+    /// Its disk hangs, or did so a moment ago.
+    #[serde(default)]
+    pub stalled: bool,
     /// The volume is marked `bootstrapping`: the cluster's first entry is written, the Lease does not carry its id yet.
     #[serde(default)]
     pub bootstrapping: bool,

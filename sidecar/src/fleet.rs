@@ -65,6 +65,8 @@ pub(crate) struct Pod {
     pub(crate) app_alive: Option<bool>,
     /// Its app may lead.
     pub(crate) eligible: Option<bool>,
+    /// Its app's disk hangs, or did so a moment ago.
+    pub(crate) disk_stalled: Option<bool>,
     /// The last entry of its app, at most a second old.
     pub(crate) position: Option<PositionInfo>,
     /// Entries that it does not have and the leader does.
@@ -146,6 +148,7 @@ impl Pod {
             app_state: app.map(|app| app.state),
             app_alive: state.fencing.then_some(state.app_alive),
             eligible: alive.map(|app| app.eligible),
+            disk_stalled: alive.map(|app| app.stalled),
             position: app.map(|app| app.position),
             lag_entries: None,
             version: Some(app.map_or(&state.sidecar_version, |app| &app.app_version).clone()),
@@ -159,6 +162,9 @@ impl Pod {
         if self.app_alive == Some(false) {
             return Some("its app does not run".to_owned());
         }
+        if self.disk_stalled == Some(true) {
+            return Some("its disk hangs, or did so a moment ago".to_owned());
+        }
         match (self.eligible, self.app_state, self.lag_entries) {
             (Some(false), Some(state), _) => Some(format!("its app may not lead (it is {})", state_word(state))),
             (_, _, Some(lag)) if lag > FIT_LAG_MAX => Some(format!("it is {lag} entries behind the leader")),
@@ -169,8 +175,11 @@ impl Pod {
     /// Its role, and what its app says besides.
     pub(crate) fn role_words(&self) -> String {
         let Some(role) = &self.role else { return "unknown".to_owned() };
+        let is_stalled = self.disk_stalled == Some(true);
         match self.app_state {
             _ if self.app_alive == Some(false) => format!("{role} (app dead)"),
+            Some(AppState::Leading | AppState::Follower) | None if is_stalled => format!("{role} (disk stalled)"),
+            Some(state) if is_stalled => format!("{role} ({}, disk stalled)", state_word(state)),
             Some(AppState::Leading) if role == "leader" => role.clone(),
             Some(AppState::Follower) if role == "follower" => role.clone(),
             Some(state) => format!("{role} ({})", state_word(state)),

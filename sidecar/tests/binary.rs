@@ -48,6 +48,7 @@ impl Pod {
             need_term: None,
             hand_over: None,
             eligible: true,
+            stalled: false,
             bootstrapping: false,
             ready: Some(true),
             app_version: "test".to_owned(),

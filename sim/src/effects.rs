@@ -66,6 +66,12 @@ impl Cluster {
                     up.pending.entry(position.seq).or_default().push((position, id));
                 }
             }
+            Effect::GiveUp => {
+                let pending = self.pods[pod].store.up_mut().map(|up| std::mem::take(&mut up.pending));
+                for (_, id) in pending.unwrap_or_default().into_values().flatten() {
+                    self.clients.tell(&mut self.checker, id, Outcome::Unknown);
+                }
+            }
             Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.checker, id, Outcome::Refused),
             Effect::ReadReady { upto } => self.reads_answered(pod, upto, true),
             Effect::ReadRefused { upto, reason: _ } => self.reads_answered(pod, upto, false),

@@ -149,6 +149,7 @@ impl Cluster {
             revision: String::new(),
             heartbeat: self.settings.heartbeat,
             lost_time: self.settings.lost_time,
+            disk_stall: Duration::from_secs(2),
             hand_over_max: Duration::from_secs(2),
             drain_min: Duration::from_millis(500),
             drain_max: self.settings.grace - Duration::from_secs(5),

@@ -68,6 +68,11 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_HEARTBEAT", value_name = "TIME", default_value = "100ms", value_parser = duration)]
     pub heartbeat: Duration,
 
+    /// How long one write or fsync of the journal may take until the disk counts as hanging (ms, s, m): a leader then
+    /// hands over, and a follower does not become leader.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DISK_STALL", value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub disk_stall: Duration,
+
     /// The pod's terminationGracePeriodSeconds: a drain ends 5 s before it is over (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub grace_period: Duration,
@@ -160,6 +165,8 @@ pub struct Config {
     pub lost_time: Duration,
     /// Time between two heartbeats.
     pub heartbeat: Duration,
+    /// How long a write or fsync may take until the disk hangs.
+    pub disk_stall: Duration,
     /// How long a drain may take: the grace period less 5 s.
     pub drain_max: Duration,
     /// How long a drain takes at least.
@@ -236,6 +243,9 @@ impl Args {
             format!("--heartbeat {heartbeat:?} must be at most a third of --lost-time {lost_time:?}")
         })?;
         refuse(self.lost_time > Duration::from_secs(60), || "--lost-time must be at most 1m".to_owned())?;
+        refuse(self.disk_stall < Duration::from_millis(100) || self.disk_stall > Duration::from_secs(60), || {
+            format!("--disk-stall {:?} must be from 100ms to 1m", self.disk_stall)
+        })?;
         refuse(self.grace_period <= GRACE_LEFT, || {
             format!("--grace-period {:?} must be above {GRACE_LEFT:?}", self.grace_period)
         })?;
@@ -264,6 +274,7 @@ impl Args {
             initial_data: self.initial_data,
             lost_time: self.lost_time,
             heartbeat: self.heartbeat,
+            disk_stall: self.disk_stall,
             drain_max: self.grace_period - GRACE_LEFT,
             drain_min: self.drain_min,
             follower_writes: self.follower_writes,
@@ -314,6 +325,7 @@ mod tests {
     fn the_defaults_are_those_that_the_documents_name() {
         let config = parse(&["--name", "db-0"]).unwrap();
         assert_eq!((config.lost_time, config.heartbeat), (Duration::from_secs(1), Duration::from_millis(100)));
+        assert_eq!(config.disk_stall, crate::disk::watch::DISK_STALL);
         assert_eq!((config.listen.port(), config.peer_listen.port()), (8089, 8090));
         assert_eq!((config.drain_max, config.write_timeout), (Duration::from_secs(55), Duration::from_secs(5)));
         assert_eq!((config.body_limit, config.worker_threads), (1_048_576, 1));
@@ -346,6 +358,8 @@ mod tests {
             (&["--name", "a", "--lost-time", "2m"], "--lost-time"),
             (&["--name", "a", "--lost-time", "soon"], "--lost-time"),
             (&["--name", "a", "--lost-time", "99999999999999999999s"], "--lost-time"),
+            (&["--name", "a", "--disk-stall", "50ms"], "--disk-stall"),
+            (&["--name", "a", "--disk-stall", "2m"], "--disk-stall"),
             (&["--name", "a", "--grace-period", "5s"], "--grace-period"),
             (&["--name", "a", "--follower-writes", "perhaps"], "--follower-writes"),
             (&["--name", "a", "--write-timeout", "0ms"], "--write-timeout"),

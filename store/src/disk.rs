@@ -8,6 +8,8 @@
 //! all. Nothing is relied on about bytes that were not synced: they may be kept, lost or torn, in any order, and after a
 //! failed sync they may still be *read*, though they will be lost [S2].
 
+pub mod watch;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};

@@ -12,7 +12,7 @@
 //! a bound, so one `Propose` carries many writes and one fsync covers them; what comes during that fsync waits for its
 //! end, or for the commit by others, and makes the next group ([`Replica::is_writing_a_group`]). While the disk is behind
 //! ([`Journal::has_room`]), neither writes nor peers are listened to: they wait, and TCP and the handle's queue hold
-//! back who sends.
+//! back who sends. While it hangs, all are listened to, and the state machine refuses what needs it (`stall`).
 //!
 //! Decisions live in the state machine. Here is only what it cannot know: who waits for which answer, and which of the
 //! volume's files belongs to which connection.
@@ -20,6 +20,7 @@
 mod effects;
 mod intake;
 mod readers;
+mod stall;
 mod transitions;
 mod waiters;
 
@@ -35,7 +36,7 @@ use leasehold_replication::{
     ClusterId, Config, Incarnation, Input, PeerState, Proposal, Recovered, Replica, ReplicaId, Since, Status, Voters,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -47,6 +48,7 @@ use crate::role::{self, RoleReceiver};
 use crate::status;
 use intake::{Intake, Kept};
 use readers::Readers;
+use stall::{Look, Stall};
 use waiters::Waiters;
 
 /// Peer events that one turn takes.
@@ -147,6 +149,11 @@ pub struct Driver {
     brought_about: VecDeque<Input>,
     /// What was shown last.
     shown: Option<Status>,
+    /// Whether the disk hangs, and whether more may be appended all the same, as the state machine was told.
+    stall: Stall,
+    is_full: bool,
+    /// When that is looked at.
+    looks: Interval,
     /// When the writer of status.json was told last, and whether the position has changed since.
     told_at: Instant,
     position_untold: bool,
@@ -167,12 +174,15 @@ enum Woke {
     Stop,
     Unserved,
     Timer,
+    Disk,
 }
 
 impl Driver {
     /// A driver that has not begun.
     pub fn new(parts: Parts) -> Driver {
         let Parts { config, recovered, documents, journal, .. } = parts;
+        let mut looks = tokio::time::interval(Stall::pause(journal.disk_watch().bound()));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let voters = recovered.snapshot.as_ref().map_or_else(Voters::none, |snapshot| snapshot.voters.clone());
         Driver {
             name: config.name.clone(),
@@ -183,6 +193,9 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_runs: false,
             intake: Intake::new(journal.clone()),
+            stall: Stall::new(journal.disk_watch().clone()),
+            is_full: false,
+            looks,
             journal,
             journal_events: parts.journal_events,
             peers: parts.peers,
@@ -226,7 +239,7 @@ impl Driver {
 
     async fn wait(&mut self) -> Woke {
         self.set_timer();
-        let has_room = self.journal.has_room();
+        let has_room = self.journal.has_room() || self.stall.is_stalled();
         let takes_writes = has_room && !self.replica.is_writing_a_group();
         tokio::select! {
             event = self.journal_events.recv() => Woke::Journal(event),
@@ -238,6 +251,7 @@ impl Driver {
             () = self.stop.cancelled(), if !self.draining => Woke::Stop,
             () = self.unserved.cancelled(), if self.drained => Woke::Unserved,
             () = self.timer.as_mut(), if self.timer_runs => Woke::Timer,
+            _ = self.looks.tick() => Woke::Disk,
         }
     }
 
@@ -254,13 +268,15 @@ impl Driver {
 
     /// Does what it was woken for, and what waits besides.
     fn turn(&mut self, woke: Woke) {
+        if self.stall.is_stalled() {
+            self.tell_whether_full();
+        }
         match woke {
             Woke::Journal(event) => {
                 self.on_journal(event);
-                while let Ok(event) = self.journal_events.try_recv() {
-                    self.on_journal(Some(event));
-                }
+                self.on_journal_events();
             }
+            Woke::Disk => self.look_at_disk(),
             Woke::Peer(event) => {
                 let mut next = event;
                 for _ in 0..PEER_EVENTS_MAX {
@@ -288,6 +304,43 @@ impl Driver {
                     self.step(Input::Wake);
                 }
             }
+        }
+    }
+
+    // ---- the disk
+
+    /// What came back counts before what did not.
+    fn look_at_disk(&mut self) {
+        self.on_journal_events();
+        match self.stall.look(std::time::Instant::now()) {
+            Look::Same => {}
+            Look::Begun(call) => {
+                self.is_full = !self.journal.has_room();
+                self.step(Input::Disk { stalled: true, full: self.is_full });
+                let next = self.replica.waits_for_disk().unwrap_or_default();
+                let seconds = call.since.elapsed().as_secs_f64();
+                warn!(call = call.call, file = &*call.file, seconds, next, "the disk hangs");
+            }
+            Look::Over(call) => {
+                let seconds = call.since.elapsed().as_secs_f64();
+                info!(call = call.call, file = &*call.file, seconds, "the disk answers again");
+                self.is_full = false;
+                self.step(Input::Disk { stalled: false, full: false });
+            }
+        }
+    }
+
+    fn tell_whether_full(&mut self) {
+        let is_full = !self.journal.has_room();
+        if is_full != self.is_full {
+            self.is_full = is_full;
+            self.step(Input::Disk { stalled: true, full: is_full });
+        }
+    }
+
+    fn on_journal_events(&mut self) {
+        while let Ok(event) = self.journal_events.try_recv() {
+            self.on_journal(Some(event));
         }
     }
 

@@ -13,6 +13,7 @@
 //! Not promised: that the views are of the same moment. Promised: `documents` is all that `Written` was answered for, if
 //! the driver calls `set_documents` before it answers.
 
+use crate::disk::watch::DiskWatch;
 use crate::documents::{Answer, Change, Documents};
 use crate::history::{HISTORY_BYTES, History};
 use bytes::Bytes;
@@ -44,6 +45,7 @@ pub struct Handle {
     documents: watch::Receiver<Documents>,
     status: watch::Receiver<Life>,
     role: watch::Receiver<Option<Arc<RoleFile>>>,
+    disk: Arc<DiskWatch>,
 }
 
 /// The driver's end. When it is dropped, the API knows that the driver is dead.
@@ -146,19 +148,33 @@ impl News {
 
 /// The two ends, for the pod `name` and this run of the process.
 pub fn handle(name: &str, incarnation: Incarnation) -> (Handle, HandleServer) {
-    handle_with(name, incarnation, HISTORY_BYTES)
+    handle_with(name, incarnation, HISTORY_BYTES, Arc::default())
 }
 
-/// As [`handle`], with so many bytes of history for those who watch.
-pub fn handle_with(name: &str, incarnation: Incarnation, history_bytes: usize) -> (Handle, HandleServer) {
+/// As [`handle`], with so many bytes of history for those who watch, and what knows of a disk that hangs.
+pub fn handle_with(
+    name: &str,
+    incarnation: Incarnation,
+    history_bytes: usize,
+    disk: Arc<DiskWatch>,
+) -> (Handle, HandleServer) {
     let (writes, writes_receiver) = mpsc::channel(WRITES_WAITING_MAX);
     let (reads, reads_receiver) = mpsc::channel(READS_WAITING_MAX);
     let history = Arc::new(History::new(history_bytes));
     let (documents_sender, documents) = watch::channel(Documents::new());
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
-    let handle =
-        Handle { name: name.into(), incarnation, writes, reads, history: history.clone(), documents, status, role };
+    let handle = Handle {
+        name: name.into(),
+        incarnation,
+        writes,
+        reads,
+        history: history.clone(),
+        documents,
+        status,
+        role,
+        disk,
+    };
     let server = HandleServer {
         writes: writes_receiver,
         reads: reads_receiver,
@@ -251,6 +267,11 @@ impl Handle {
     /// What role.json said last; none before it was read once.
     pub fn role(&self) -> Option<Arc<RoleFile>> {
         self.role.borrow().clone()
+    }
+
+    /// The volume's disk, as far as it is waited for.
+    pub fn disk(&self) -> &DiskWatch {
+        &self.disk
     }
 
     /// The name of this pod.

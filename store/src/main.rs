@@ -21,6 +21,7 @@ use leasehold_contract::{State, StatusFile};
 use leasehold_replication::{ClusterId, Incarnation};
 use leasehold_store::api::forward::{self, Forwarding};
 use leasehold_store::args::{Args, Config, Task};
+use leasehold_store::disk::watch::DiskWatch;
 use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
@@ -48,6 +49,9 @@ const PEER_CONNECTIONS_MAX: usize = 512;
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// How long the last status.json may take to be written.
 const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
+
+/// How often a start looks whether its disk hangs.
+const START_SAID: Duration = Duration::from_secs(3);
 
 const FATAL: u8 = 1;
 const MISUSE: u8 = 2;
@@ -124,7 +128,9 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
 
     // HTTP first: alive for the probes, not ready, and honest about what is waited for.
     let metrics = Metrics::new();
-    let (api_handle, handle_server) = handle::handle_with(&config.name, incarnation, config.watch_history);
+    let disk = Arc::new(DiskWatch::new(config.disk_stall));
+    let (api_handle, handle_server) =
+        handle::handle_with(&config.name, incarnation, config.watch_history, disk.clone());
     let api_config = api::Config {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
@@ -172,7 +178,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
         let (status_file, status_receiver) = watch::channel(status::starting(incarnation));
         tasks.status = Some(tokio::spawn(status::write(config.directory.clone(), status_receiver)));
         let (journal_events, journal_events_receiver) = mpsc::channel(JOURNAL_EVENTS_MAX);
-        let opened = open(&config, &metrics, journal_events, handle_server).await;
+        let opened = open(&config, &metrics, (disk, &status_file), journal_events, handle_server).await;
         (lock, status_file, journal_events_receiver, opened)
     };
     let (lock, status_file, journal_events, opened) = tokio::select! {
@@ -202,6 +208,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
                     revision: config.revision.clone(),
                     heartbeat: config.heartbeat,
                     lost_time: config.lost_time,
+                    disk_stall: config.disk_stall,
                     hand_over_max: HAND_OVER_MAX,
                     drain_min: config.drain_min,
                     drain_max: config.drain_max,
@@ -327,12 +334,14 @@ async fn wait_for<T>(task: &mut Option<JoinHandle<T>>) -> Option<Result<T, JoinE
 async fn open(
     config: &Config,
     metrics: &Metrics,
+    (disk, status_file): (Arc<DiskWatch>, &watch::Sender<StatusFile>),
     journal_events: mpsc::Sender<leasehold_store::journal::JournalEvent>,
     handle: HandleServer,
 ) -> Result<(Opened, HandleServer), Failure> {
     handle.set_starting("the volume: its journal is read");
     let handle = Arc::new(handle);
     let (data, waiting, metrics) = (config.data.clone(), Arc::clone(&handle), metrics.clone());
+    let watch = disk.clone();
     let opening = move || {
         let events = move |event| {
             // Blocks the journal's thread while the driver is behind; a driver that is gone hears nothing.
@@ -340,13 +349,31 @@ async fn open(
         };
         let mut options = volume::Options::new(events);
         options.on_fsync = Arc::new(move |took| metrics.journal_fsync(took));
+        options.watch = watch;
         options.on_wait = Box::new(move |_| waiting.set_starting("the volume: another process holds it"));
         Volume::open(&data, options)
     };
-    let opened = tokio::task::spawn_blocking(opening).await.map_err(|error| fatal(anyhow!(error)))?;
+    let mut opening = tokio::task::spawn_blocking(opening);
+    let opened = loop {
+        match tokio::time::timeout(START_SAID, &mut opening).await {
+            Ok(opened) => break opened.map_err(|error| fatal(anyhow!(error)))?,
+            Err(_) => say_disk(&disk, &handle, status_file),
+        }
+    };
     let opened = opened.map_err(|error: VolumeError| Failure { code: error.exit_code(), error: error.into() })?;
     let handle = Arc::into_inner(handle).expect("the opening is over, and with it the one other owner");
     Ok((opened, handle))
+}
+
+/// A start that waits for its disk says so: the process is alive, and to start it again would not help.
+fn say_disk(disk: &DiskWatch, handle: &HandleServer, status_file: &watch::Sender<StatusFile>) {
+    let hangs = disk.hangs();
+    status_file.send_if_modified(|file| std::mem::replace(&mut file.stalled, hangs.is_some()) != hangs.is_some());
+    if let Some((call, age)) = hangs {
+        let seconds = age.as_secs();
+        warn!(call = call.call, file = &*call.file, seconds, "the disk hangs: the start waits for it");
+        handle.set_starting(&format!("the disk, which hangs: {call} since {seconds} s"));
+    }
 }
 
 /// The commands of the initial data, where this volume may have to bootstrap; else nobody looks at the file.

@@ -44,6 +44,7 @@ pub fn starting(incarnation: Incarnation) -> StatusFile {
         need_term: None,
         hand_over: None,
         eligible: false,
+        stalled: false,
         bootstrapping: false,
         ready: Some(false),
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,6 +70,7 @@ pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> St
             None => HandOver { to: None, incarnation: None },
         }),
         eligible: status.eligible,
+        stalled: status.stalled,
         bootstrapping: status.bootstrapping,
         ready: Some(is_ready(status)),
         ..starting(incarnation)

@@ -11,6 +11,7 @@
 //!   leasehold_store_foreign_cluster                1 when its volume belongs to another cluster than the Lease
 //!   leasehold_store_follower_lag_entries{follower} at the leader: entries that this follower does not have yet
 //!   leasehold_store_journal_fsync_seconds          histogram
+//!   leasehold_store_disk_stalled_seconds           how long the write or fsync lasts that hangs; 0 while none does
 //!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503), unknown (504)
 //!   leasehold_store_peer_rejected_total{reason}    connections of the peer port that were closed for what they sent
 //! ```
@@ -93,6 +94,7 @@ struct Inner {
     foreign_cluster: Gauge,
     follower_lag: Family<FollowerLabel, Gauge<u64, AtomicU64>>,
     journal_fsync: Histogram,
+    disk_stalled: Gauge<f64, AtomicU64>,
     writes: Family<ResultLabel, Counter>,
     peer_rejected: Family<ReasonLabel, Counter>,
 }
@@ -149,6 +151,7 @@ impl Metrics {
             foreign_cluster: Gauge::default(),
             follower_lag: Family::default(),
             journal_fsync,
+            disk_stalled: Gauge::default(),
             writes: Family::default(),
             peer_rejected: Family::default(),
         };
@@ -166,6 +169,12 @@ impl Metrics {
             "Time of one fsync of the journal",
             Unit::Seconds,
             inner.journal_fsync.clone(),
+        );
+        registry.register_with_unit(
+            "disk_stalled",
+            "How long the write or fsync of the journal lasts that hangs, 0 while none does",
+            Unit::Seconds,
+            inner.disk_stalled.clone(),
         );
         registry.register("writes", "Clients' writes by how they ended", inner.writes.clone());
         registry.register("peer_rejected", "Peer connections closed for what they sent", inner.peer_rejected.clone());
@@ -202,6 +211,7 @@ impl Metrics {
             inner.state.get_or_create(&label).set(i64::from(each == phase));
         }
         inner.ready.set(i64::from(handle.ready().is_ok()));
+        inner.disk_stalled.set(handle.disk().hangs().map_or(0.0, |(_, age)| age.as_secs_f64()));
         inner.applied.set(handle.documents().applied().seq.0);
         inner.follower_lag.clear();
         if let Some(status) = status {
@@ -265,6 +275,7 @@ mod tests {
             "leasehold_store_committed_sequence 0",
             "leasehold_store_applied_sequence 0",
             "leasehold_store_voters 0",
+            "leasehold_store_disk_stalled_seconds 0.0",
             "leasehold_store_journal_fsync_seconds_count 1",
             "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0008\"} 1",
             "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0004\"} 0",

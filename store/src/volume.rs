@@ -31,6 +31,7 @@ pub(crate) mod rig;
 #[cfg(test)]
 mod tests;
 
+use crate::disk::watch::{DiskWatch, Watched};
 use crate::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
 use crate::documents::Documents;
 use crate::identity;
@@ -114,6 +115,8 @@ pub struct Options {
     pub on_fsync: Arc<dyn Fn(Duration) + Send + Sync>,
     /// Called at once when another process holds the volume, and every 10 s after, with the time since the first call.
     pub on_wait: Box<dyn FnMut(Duration) + Send>,
+    /// Watches the calls of the thread that opens the volume, and then of the journal's.
+    pub watch: Arc<DiskWatch>,
 }
 
 impl Options {
@@ -125,6 +128,7 @@ impl Options {
             events: Box::new(events),
             on_fsync: Arc::new(|_| {}),
             on_wait: Box::new(|_| {}),
+            watch: Arc::default(),
         }
     }
 }
@@ -154,7 +158,10 @@ impl Volume {
     /// [`VolumeError`]; see there for the exit codes.
     pub fn open(folder: &Path, options: Options) -> Result<Opened, VolumeError> {
         let io = |source| VolumeError::Io { path: folder.to_owned(), source };
-        Volume::open_on(Arc::new(RealDisk::new(folder).map_err(io)?), options)
+        options.watch.watch_this_thread();
+        let shown = || folder.display().to_string().into();
+        let disk = options.watch.during("creation", shown, || RealDisk::new(folder)).map_err(io)?;
+        Volume::open_on(Arc::new(disk), options)
     }
 
     /// As [`Volume::open`], on any disk.
@@ -162,6 +169,9 @@ impl Volume {
     /// # Errors
     /// As there.
     pub fn open_on(disk: Arc<dyn Disk>, mut options: Options) -> Result<Opened, VolumeError> {
+        let watch = options.watch.clone();
+        watch.watch_this_thread();
+        let disk: Arc<dyn Disk> = Arc::new(Watched::new(disk, watch.clone()));
         let lock = wait_for_lock(&*disk, &mut options.on_wait)?;
         let on_fsync = options.on_fsync.clone();
         let Found { replica, replay, snapshot, documents, writer } = recover(&disk, options.segment_bytes, on_fsync)?;
@@ -184,11 +194,14 @@ impl Volume {
         };
         let shared = Arc::new(Shared::new(&writer, lock));
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
-            let (disk, shared) = (disk.clone(), shared.clone());
+            let (disk, shared, watch) = (disk.clone(), shared.clone(), watch.clone());
             let Options { events, snapshot_after_bytes, .. } = options;
-            move || journal::run(writer, disk, shared, events, snapshot_after_bytes, force_bootstrap)
+            move || {
+                watch.watch_this_thread();
+                journal::run(writer, disk, shared, events, snapshot_after_bytes, force_bootstrap);
+            }
         });
-        let journal = Journal::new(disk.clone(), shared, thread.map_err(io)?);
+        let journal = Journal::new(disk.clone(), shared, thread.map_err(io)?, watch);
         Ok(Opened { replica, recovered, documents, journal, force_bootstrap })
     }
 }

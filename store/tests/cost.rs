@@ -111,6 +111,7 @@ impl Replica {
                 // Rare, so that it hardly counts.
                 heartbeat: Duration::from_millis(500),
                 lost_time: Duration::from_secs(5),
+                disk_stall: Duration::from_secs(2),
                 hand_over_max: Duration::from_secs(2),
                 drain_min: Duration::ZERO,
                 drain_max: Duration::from_secs(10),

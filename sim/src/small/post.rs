@@ -80,7 +80,7 @@ impl World {
                     }
                 }
             }
-            Effect::Accepted { .. } | Effect::Rejected { .. } | Effect::AskState { .. } => {}
+            Effect::Accepted { .. } | Effect::Rejected { .. } | Effect::GiveUp | Effect::AskState { .. } => {}
             Effect::ReadReady { upto } => {
                 let node = self.node(number);
                 let (answered, waiting) = node.reads.iter().copied().partition(|(id, _)| *id <= upto);

@@ -200,6 +200,7 @@ pub(super) fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Repli
         revision: String::new(),
         heartbeat: ms(100),
         lost_time: ms(1000),
+        disk_stall: ms(2000),
         hand_over_max: ms(2000),
         drain_min: ms(500),
         drain_max: ms(25_000),

@@ -36,7 +36,8 @@ impl Replica {
         if !matches!(leading.stage, Stage::Open(_)) {
             return;
         }
-        let wish = self.draining.is_some() || own_gone || asked.is_some();
+        let hangs = self.lets_go_for_its_disk();
+        let wish = self.draining.is_some() || own_gone || hangs || asked.is_some();
         match &leading.hand_over {
             Some(hand_over) => {
                 let fit = self.is_fit(hand_over.to);
@@ -62,7 +63,7 @@ impl Replica {
                 }
             }
             None if wish && self.now >= leading.hand_over_not_before => {
-                let forced = self.draining.is_some() || own_gone;
+                let forced = self.draining.is_some() || own_gone || hangs;
                 let named = asked.as_deref().and_then(|name| self.successor(Some(name)));
                 let Some((to, follower)) = named.or_else(|| forced.then(|| self.successor(None)).flatten()) else {
                     return;
@@ -102,7 +103,7 @@ impl Replica {
         .map(|(replica, follower)| (*replica, follower))
     }
 
-    /// Wanted, a voter, eligible, not draining itself, and not far behind [L10].
+    /// Wanted, a voter, eligible, neither draining nor stalled itself, and not far behind [L10].
     fn is_fit(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         leading.followers.get(&replica).is_some_and(|one| {
@@ -110,6 +111,7 @@ impl Replica {
                 && self.is_wanted(&one.name)
                 && one.eligible
                 && !one.draining
+                && !self.is_known_stalled(replica)
                 && leading.hears(replica, self.now, self.config.lost_time)
                 && one.outbound.verified.0 + CAUGHT_UP_ENTRIES >= self.log.last().seq.0
         })
@@ -174,14 +176,15 @@ impl Replica {
         self.log.voters().voters.iter().all(|voter| voter.replica == self.config.replica)
     }
 
-    /// A majority is left without us: of voters that are heard, or answered within the lost-time, and do not end
-    /// themselves. An older answer proves nothing: all may have been told to end at once.
+    /// A majority is left without us: of voters that are heard, or answered within the lost-time, and neither end
+    /// themselves nor wait for a disk that hangs. An older answer proves nothing: all may have been told to end at once.
     fn others_are_a_majority(&self, since: Duration) -> bool {
         let fresh = since.max(self.now.saturating_sub(self.config.lost_time));
         let stays = |replica: ReplicaId| match &self.role {
             Role::Leading(leading) => {
                 leading.hears(replica, self.now, self.config.lost_time)
                     && leading.followers.get(&replica).is_some_and(|one| !one.draining)
+                    && !self.is_known_stalled(replica)
             }
             Role::Idle | Role::Following(_) => {
                 self.answers_since(fresh).any(|state| state.replica == replica && state.eligible)

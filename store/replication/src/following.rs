@@ -207,6 +207,7 @@ impl Replica {
 
     fn on_leader_says(&mut self, conn: ConnId, body: Body) {
         match body {
+            Body::Append { .. } if self.disk.is_full() => self.disk.missed(),
             Body::Append { previous, commit, entries } => {
                 let accepted = self.accept(previous, entries);
                 self.after_accept(conn, accepted);
@@ -214,9 +215,12 @@ impl Replica {
             }
             Body::Heartbeat { round, commit } => {
                 let (eligible, draining) = (self.is_eligible(), self.draining.is_some());
-                self.send(conn, Body::Echo { round, eligible, draining });
+                let stalled = self.is_stalled();
+                self.send(conn, Body::Echo { round, eligible, draining, stalled });
                 self.leader_commits(commit);
             }
+            // Its pieces go to the same disk, by threads of their own.
+            Body::Snapshot(_) if self.disk.hangs() => self.disk.missed(),
             Body::Snapshot(piece) => self.effects.push(Effect::KeepPiece { conn, piece }),
             Body::Pull { position } => {
                 let outbound = Outbound::new(position, &self.log);

@@ -18,6 +18,7 @@ use crate::losing::Lost;
 use crate::plants::planted;
 use crate::replica::Replica;
 use crate::role::{Follower, Leading, Role, Stage};
+use crate::stall::Stall;
 use crate::{
     Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Promise, Proposal,
     Refusal, ReplicaId, Seq, Term, Ticket,
@@ -49,6 +50,7 @@ impl Leading {
             need_term: None,
             hand_over: None,
             hand_over_not_before: Duration::ZERO,
+            stall: Stall::default(),
         }
     }
 
@@ -104,6 +106,8 @@ impl Replica {
             revision: hello.revision,
             eligible: hello.eligible,
             draining: false,
+            // Until its first echo says what is so now.
+            stalled: before.as_ref().is_some_and(|follower| follower.stalled),
             position,
             heard_at: self.now,
             begun: 0,
@@ -130,8 +134,9 @@ impl Replica {
         if hello.replica == self.config.replica {
             return Err("this is my own volume");
         }
-        if !matches!(self.role, Role::Leading(_)) {
-            return Err("not leading");
+        let Role::Leading(leading) = &self.role else { return Err("not leading") };
+        if leading.stall.silent {
+            return Err("my disk hangs, and the others can do without me");
         }
         let any_incarnation =
             planted(Fault::PromiseWithoutIncarnation) && hello.promise.term == self.state.promise.term;
@@ -184,11 +189,14 @@ impl Replica {
                 follower.verified = follower.verified.max(follower.outbound.verified);
             }
             Body::Mismatch { hint } => follower.outbound.mismatched(hint, &self.log),
-            Body::Echo { round, eligible, draining } => {
+            Body::Echo { round, eligible, draining, stalled } => {
                 follower.echoed = follower.echoed.max(round);
                 follower.eligible = eligible;
                 follower.draining = draining;
+                follower.stalled = stalled;
             }
+            // What its disk does not take is pulled again, or by another leader.
+            Body::Append { .. } if pulling && self.disk.is_full() => {}
             Body::Append { previous, entries, .. } if pulling => {
                 let accepted = self.accept(previous, entries);
                 self.after_accept(conn, accepted);
@@ -234,6 +242,9 @@ impl Replica {
         if !matches!(self.role, Role::Leading(_)) {
             return Some(Refusal::NotLeader);
         }
+        if self.write_needs_hung_disk() {
+            return Some(Refusal::DiskStalled);
+        }
         let voters = self.log.voters();
         if !self.is_open() {
             return Some(if self.state.bootstrapping { Refusal::Bootstrapping } else { Refusal::Recovering });
@@ -255,6 +266,7 @@ impl Replica {
             return;
         }
         self.listen_for_majority();
+        self.tend_stall();
         self.invite();
         self.count();
         self.advance_commit();
@@ -285,7 +297,7 @@ impl Replica {
             return;
         }
         leading.next_invitations = self.now + self.config.lost_time / 5;
-        if planted(Fault::NoInvitations) {
+        if planted(Fault::NoInvitations) || leading.stall.silent {
             return;
         }
         let claim = leading.claim.clone();

@@ -21,6 +21,7 @@ mod plants;
 mod reads;
 mod replica;
 mod role;
+mod stall;
 mod status;
 mod step;
 mod voters;

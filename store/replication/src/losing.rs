@@ -111,20 +111,23 @@ impl Replica {
         };
         // A bootstrap must be durable before anybody is told of it [L4].
         let is_durable = self.writes.all_durable() || planted(Fault::LeaseBeforeVolume);
-        (self.is_voter() && is_durable && self.log.voters().is_majority(deaf)).then_some(term)
+        let is_fit = !self.disk.hangs();
+        (self.is_voter() && is_fit && is_durable && self.log.voters().is_majority(deaf)).then_some(term)
     }
 
     /// How many of the voters that could lead stand better: a better position, or the same and a lower ordinal.
     pub(crate) fn rank(&self) -> u32 {
         let Some(lost) = &self.lost else { return 0 };
         let own = (self.log.last(), std::cmp::Reverse(ordinal(&self.config.name)));
+        let is_doubted = self.is_stalled();
         let better = self.answers_since(lost.since).filter(|state| {
             state.eligible
                 && state.replica != self.config.replica
                 && self.log.voters().contains(state.replica)
-                && (state.position, std::cmp::Reverse(ordinal(&state.name))) > own
+                && (is_doubted || (state.position, std::cmp::Reverse(ordinal(&state.name))) > own)
         });
-        better.count() as u32
+        // One whose disk hung a moment ago comes after all others, also after those that have not answered yet.
+        better.count() as u32 + u32::from(is_doubted)
     }
 
     pub(crate) fn answers_since(&self, since: Duration) -> impl Iterator<Item = &PeerState> {

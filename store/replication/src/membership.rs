@@ -74,11 +74,12 @@ impl Replica {
             .then_some(next)
     }
 
-    /// Connected, heard, and close to our end.
+    /// Connected, heard, close to our end, and with a disk that answers.
     pub(crate) fn has_caught_up(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         let (Stage::Opening(first) | Stage::Open(first)) = leading.stage else { return false };
         leading.hears(replica, self.now, self.config.lost_time)
+            && !self.is_known_stalled(replica)
             && leading.followers.get(&replica).is_some_and(|one| {
                 one.outbound.verified >= first && one.outbound.verified.0 + CAUGHT_UP_ENTRIES >= self.log.last().seq.0
             })

@@ -9,7 +9,7 @@
 //!   ack       = 2 | seq u64                                                    the other way of append, like mismatch
 //!   mismatch  = 3 | term u64, seq u64                                          "I have not your previous; look here"
 //!   heartbeat = 4 | round u64 | commit u64                                     leader -> follower
-//!   echo      = 5 | round u64 | flags u8 (1: eligible, 2: draining)            follower -> leader
+//!   echo      = 5 | round u64 | flags u8 (1: eligible, 2: draining, 4: stalled) follower -> leader
 //!   snapshot  = 6 | term u64, seq u64 | length u64 | crc32 u32 | offset u64 | bytes
 //!   pull      = 7 | term u64, seq u64                                          a recovering leader -> a better follower
 //!   readIndex = 8 | number u64                                                 follower -> leader: a strong read
@@ -108,6 +108,9 @@ pub struct PeerState {
     pub hears: Option<Term>,
     /// It may lead.
     pub eligible: bool,
+    /// Its disk hangs, or did so a moment ago. A build that knows nothing of that does not say it.
+    #[serde(default)]
+    pub stalled: bool,
 }
 
 /// One piece of a snapshot.
@@ -162,6 +165,8 @@ pub enum Body {
         eligible: bool,
         /// It is about to end.
         draining: bool,
+        /// Its disk hangs, or did so a moment ago.
+        stalled: bool,
     },
     /// A piece of a snapshot.
     Snapshot(SnapshotPiece),
@@ -245,9 +250,9 @@ impl Frame {
                 to.put_u64_le(*round);
                 to.put_u64_le(commit.0);
             }
-            Body::Echo { round, eligible, draining } => {
+            Body::Echo { round, eligible, draining, stalled } => {
                 to.put_u64_le(*round);
-                to.put_u8(u8::from(*eligible) | u8::from(*draining) << 1);
+                to.put_u8(u8::from(*eligible) | u8::from(*draining) << 1 | u8::from(*stalled) << 2);
             }
             Body::Snapshot(piece) => {
                 put_position(&mut to, piece.position);
@@ -292,7 +297,7 @@ impl Frame {
             (5, 9) => {
                 let round = from.get_u64_le();
                 let flags = from.get_u8();
-                Body::Echo { round, eligible: flags & 1 != 0, draining: flags & 2 != 0 }
+                Body::Echo { round, eligible: flags & 1 != 0, draining: flags & 2 != 0, stalled: flags & 4 != 0 }
             }
             (6, 36..) => {
                 let position = get_position(&mut from);

@@ -60,6 +60,12 @@ pub enum Fault {
     LastVotersLeave,
     /// A strong read is confirmed by heartbeats that began before it came [S6].
     UnaskedHeartbeatsConfirm,
+    /// A leader whose disk hangs, and that nobody takes over from, stays in touch with its followers [B1].
+    HungLeaderTalksOn,
+    /// A replica whose disk hangs counts as caught up [B3].
+    HungReplicaHasCaughtUp,
+    /// A leader whose disk hangs lets go although the others cannot do without it [B4].
+    HungLeaderLetsGoAnyhow,
 }
 
 #[cfg(feature = "plants")]

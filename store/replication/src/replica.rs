@@ -23,6 +23,7 @@ use crate::losing::Lost;
 use crate::plants::planted;
 use crate::reads::Reads;
 use crate::role::{Following, Leading, Link, Role, Stage};
+use crate::stall::Disk;
 use crate::{
     Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, Payload, PeerState, Position, Record,
     Recovered, RoleView, Seq, SnapshotMeta, Term, Ticket,
@@ -69,6 +70,8 @@ pub struct Replica {
     /// A hand-edited Lease that is not promised to, for people.
     pub(crate) absurd_term: Option<Term>,
     pub(crate) failed: bool,
+    /// What the shell says of the disk.
+    pub(crate) disk: Disk,
     next_conn: u64,
     pub(crate) effects: Vec<Effect>,
     #[cfg(feature = "plants")]
@@ -155,6 +158,7 @@ impl Replica {
             mark_cleared_by: Ticket(0),
             absurd_term: None,
             failed: false,
+            disk: Disk::default(),
             next_conn: 0,
             effects: Vec::new(),
             #[cfg(feature = "plants")]
@@ -177,6 +181,7 @@ impl Replica {
             Input::Read { id } => self.on_read(id),
             Input::Persisted { ticket } => self.on_persisted(ticket),
             Input::PersistFailed => self.fail("the journal could not be written; see the log for the error".to_owned()),
+            Input::Disk { stalled, full } => self.on_disk(stalled, full),
             Input::Answered { conn, answer } => self.on_answered(conn, answer),
             Input::Hello { conn, hello } => self.on_hello(conn, hello),
             Input::Frame { conn, frame } => self.on_frame(conn, frame),
@@ -210,10 +215,15 @@ impl Replica {
             return None;
         }
         let asking = (!self.whom_to_ask().is_empty()).then_some(self.ask_at);
-        [asking, self.following_deadline(), self.leading_deadline(), self.losing_deadline(), self.draining_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let clocks = [
+            asking,
+            self.following_deadline(),
+            self.leading_deadline(),
+            self.losing_deadline(),
+            self.draining_deadline(),
+            self.stall_deadline(),
+        ];
+        clocks.into_iter().flatten().min()
     }
 
     // ---- claims and promises
@@ -305,6 +315,9 @@ impl Replica {
     fn take(&mut self, claim: Claim) {
         assert!(claim.term > self.state.promise.term, "a claim of term {} under {}", claim.term, self.state.promise);
         let word = self.word_to_successor(&claim);
+        if self.disk.hangs() && matches!(self.role, Role::Leading(_)) {
+            self.effects.push(Effect::GiveUp);
+        }
         if planted(Fault::OldTermAppends) {
             self.role = Role::Idle;
         }
@@ -569,6 +582,10 @@ impl Replica {
     }
 
     pub(crate) fn is_eligible(&self) -> bool {
+        self.is_eligible_but_for_its_disk() && !self.is_stalled()
+    }
+
+    pub(crate) fn is_eligible_but_for_its_disk(&self) -> bool {
         self.is_voter()
             && self.foreign_cluster().is_none()
             && self.is_wanted(&self.config.name)

@@ -87,6 +87,8 @@ pub(crate) struct Leading {
     pub(crate) hand_over: Option<HandingOver>,
     /// No hand-over is begun before this.
     pub(crate) hand_over_not_before: Duration,
+    /// What its own disk's hanging has led to.
+    pub(crate) stall: crate::stall::Stall,
 }
 
 /// How far a leadership has come.
@@ -114,6 +116,8 @@ pub(crate) struct Follower {
     pub(crate) revision: String,
     pub(crate) eligible: bool,
     pub(crate) draining: bool,
+    /// Its disk hangs, or did so a moment ago.
+    pub(crate) stalled: bool,
     /// By its hello on the present connection. Its vote.
     pub(crate) position: Position,
     pub(crate) heard_at: Duration,

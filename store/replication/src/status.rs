@@ -40,6 +40,8 @@ pub struct FollowerStatus {
     pub verified: Seq,
     /// It may lead.
     pub eligible: bool,
+    /// Its disk hangs, or did so a moment ago.
+    pub stalled: bool,
 }
 
 /// Everything that a replica says of itself.
@@ -57,8 +59,10 @@ pub struct Status {
     pub foreign_cluster_id: Option<ClusterId>,
     /// It counts for majorities, by its own log.
     pub voter: bool,
-    /// It may lead.
+    /// It may lead. (One whose disk hung a moment ago says so only where nobody else can.)
     pub eligible: bool,
+    /// Its disk hangs, or did so a moment ago.
+    pub stalled: bool,
     /// The promise in force (durable or about to be).
     pub promise: Promise,
     /// Its last entry.
@@ -99,7 +103,8 @@ impl Status {
             promise: self.promise,
             position: self.position,
             hears: self.following.as_ref().filter(|_| self.leader_heard).map(|claim| claim.term),
-            eligible: self.eligible,
+            eligible: self.eligible && !self.stalled,
+            stalled: self.stalled,
         }
     }
 }
@@ -150,6 +155,7 @@ pub struct PulseRest {
     cluster_id: Option<ClusterId>,
     bootstrapping: bool,
     eligible: bool,
+    stalled: bool,
     following: Option<Promise>,
     leader_heard: bool,
     campaign: Option<Term>,
@@ -181,7 +187,8 @@ impl Replica {
             rest: PulseRest {
                 cluster_id: self.state.cluster_id,
                 bootstrapping: self.state.bootstrapping,
-                eligible: self.is_eligible(),
+                eligible: self.may_contend(),
+                stalled: self.is_stalled(),
                 following: self.claim().map(Claim::promise),
                 leader_heard: self.leader_heard(),
                 campaign: self.campaign(),
@@ -201,7 +208,8 @@ impl Replica {
             bootstrapping: self.state.bootstrapping,
             foreign_cluster_id: self.foreign_cluster(),
             voter: self.is_voter(),
-            eligible: self.is_eligible(),
+            eligible: self.may_contend(),
+            stalled: self.is_stalled(),
             promise: self.state.promise,
             position: self.log.last(),
             committed: self.commit,
@@ -246,6 +254,7 @@ impl Replica {
             foreign_cluster_id,
             voter,
             eligible,
+            stalled,
             promise,
             position: _,
             committed: _,
@@ -267,7 +276,8 @@ impl Replica {
             && *bootstrapping == self.state.bootstrapping
             && *foreign_cluster_id == self.foreign_cluster()
             && *voter == self.is_voter()
-            && *eligible == self.is_eligible()
+            && *eligible == self.may_contend()
+            && *stalled == self.is_stalled()
             && *promise == self.state.promise
             && following.as_ref() == self.claim()
             && *leader_heard == self.leader_heard()
@@ -286,13 +296,15 @@ impl Replica {
         let Role::Leading(leading) = &self.role else { return said.is_empty() };
         let voters = self.log.voters();
         let is_same = |(said, (replica, follower)): (&FollowerStatus, (&ReplicaId, &crate::role::Follower))| {
-            let FollowerStatus { name, replica: id, incarnation, voter, connected, verified: _, eligible } = said;
+            let FollowerStatus { name, replica: id, incarnation, voter, connected, verified: _, eligible, stalled } =
+                said;
             id == replica
                 && *name == follower.name
                 && *incarnation == follower.incarnation
                 && *voter == voters.contains(*replica)
                 && *connected == follower.conn.is_some()
                 && *eligible == follower.eligible
+                && *stalled == follower.stalled
         };
         said.len() == leading.followers.len() && said.iter().zip(&leading.followers).all(is_same)
     }
@@ -334,6 +346,7 @@ impl Replica {
             connected: follower.conn.is_some(),
             verified: follower.verified,
             eligible: follower.eligible,
+            stalled: follower.stalled,
         };
         leading.followers.iter().map(one).collect()
     }
@@ -352,6 +365,7 @@ impl Replica {
                 "the Lease's term {term} was edited by hand and is not promised to; it is replaced soon"
             ));
         }
+        waits.extend(self.waits_for_disk());
         if self.asked_for_bootstrap().is_some() {
             for name in self.bootstrap_waits_for() {
                 waits.push(format!("the first start waits for {name} to answer that its volume is empty"));

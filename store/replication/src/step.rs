@@ -109,6 +109,8 @@ pub enum Refusal {
     Bootstrapping,
     /// Too much waits for its commit already.
     Overloaded,
+    /// The write needs this replica's own disk, and that hangs.
+    DiskStalled,
     /// The disk failed.
     Failed,
 }
@@ -143,6 +145,13 @@ pub enum Input {
     },
     /// A write or an fsync failed. Final for this incarnation.
     PersistFailed,
+    /// What the disk does, where that is news.
+    Disk {
+        /// The oldest write or fsync under way is older than [`Config::disk_stall`].
+        stalled: bool,
+        /// And so much waits for it that the journal takes nothing more but promises.
+        full: bool,
+    },
     /// The leader that was dialled answered.
     Answered {
         /// The connection.
@@ -250,6 +259,9 @@ pub enum Effect {
         /// Why.
         reason: Refusal,
     },
+    /// What became of all that was accepted and is not applied yet will not be known here for long: this replica's disk
+    /// hangs, and it does not lead on. It may be done.
+    GiveUp,
     /// Every read up to this one that was not answered yet may be answered from what is applied here now.
     ReadReady {
         /// The newest of them.
@@ -364,6 +376,8 @@ pub struct Config {
     pub heartbeat: std::time::Duration,
     /// Silence after which a leader, or a majority, counts as lost.
     pub lost_time: std::time::Duration,
+    /// A write or fsync that takes longer than this has stalled. The shell measures it.
+    pub disk_stall: std::time::Duration,
     /// How long a hand-over may take that the sidecar was told of, before it is undone.
     pub hand_over_max: std::time::Duration,
     /// How long a draining replica stays at least: until no client comes to its address any more.

@@ -76,10 +76,11 @@ fn body() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|seq| Body::Ack { seq: Seq(seq) }),
         position().prop_map(|hint| Body::Mismatch { hint }),
         (any::<u64>(), any::<u64>()).prop_map(|(round, commit)| Body::Heartbeat { round, commit: Seq(commit) }),
-        (any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(round, eligible, draining)| Body::Echo {
+        (any::<u64>(), any::<[bool; 3]>()).prop_map(|(round, [eligible, draining, stalled])| Body::Echo {
             round,
             eligible,
-            draining
+            draining,
+            stalled
         }),
         (position(), any::<u32>(), 0..999u64, prop::collection::vec(any::<u8>(), 0..50)).prop_map(
             |(position, crc32, offset, bytes)| Body::Snapshot(SnapshotPiece {

@@ -15,6 +15,8 @@ mod groups;
 mod reads;
 #[path = "cluster/seldom.rs"]
 mod seldom;
+#[path = "cluster/stall.rs"]
+mod stall;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -58,6 +60,10 @@ struct Cluster {
     /// Frames that were sent, and by whom.
     sent: Vec<(usize, Body)>,
     fresh: u128,
+    /// Who gave up writes that were in flight.
+    given_up: Vec<usize>,
+    /// What disks that are stuck were given.
+    unwritten: Vec<(usize, Vec<Record>)>,
 }
 
 fn name(node: usize) -> String {
@@ -86,6 +92,8 @@ impl Cluster {
             held: Vec::new(),
             sent: Vec::new(),
             fresh: 1000,
+            given_up: Vec::new(),
+            unwritten: Vec::new(),
         };
         for node in 0..nodes {
             cluster.add(node);
@@ -248,26 +256,16 @@ impl Cluster {
             Effect::Persist { ticket, records } => {
                 if self.nodes[node].disk_stuck.is_some() {
                     self.nodes[node].disk_stuck = Some(ticket);
+                    self.unwritten.push((node, records));
                     return;
                 }
-                for record in records {
-                    // Through the bytes, as a journal would.
-                    match Record::decode(&mut record.encode()).unwrap() {
-                        Record::State(state) => self.nodes[node].state = state,
-                        Record::Entry(entry) => {
-                            let entries = &mut self.nodes[node].entries;
-                            entries.truncate(entry.previous.seq.0 as usize);
-                            assert_eq!(entries.last().map_or(Position::ZERO, |last| last.position), entry.previous);
-                            entries.push(entry);
-                        }
-                        Record::Snapshot(_) => unreachable!("the core marks no snapshots"),
-                    }
-                }
+                self.write_down(node, records);
                 self.queue.push_back(Event::Input(node, Input::Persisted { ticket }));
             }
             Effect::Apply { entries } => self.nodes[node].applied.extend(entries),
             Effect::Accepted { id, position } => self.accepted.push((id, position)),
             Effect::Rejected { id, reason } => self.rejected.push((id, reason)),
+            Effect::GiveUp => self.given_up.push(node),
             Effect::ReadReady { upto } => {
                 let applied = self.nodes[node].applied.last().map_or(Seq(0), |entry| entry.position.seq);
                 self.reads.push((node, upto, Ok(applied)));
@@ -327,6 +325,22 @@ impl Cluster {
         }
     }
 
+    fn write_down(&mut self, node: usize, records: Vec<Record>) {
+        for record in records {
+            // Through the bytes, as a journal would.
+            match Record::decode(&mut record.encode()).unwrap() {
+                Record::State(state) => self.nodes[node].state = state,
+                Record::Entry(entry) => {
+                    let entries = &mut self.nodes[node].entries;
+                    entries.truncate(entry.previous.seq.0 as usize);
+                    assert_eq!(entries.last().map_or(Position::ZERO, |last| last.position), entry.previous);
+                    entries.push(entry);
+                }
+                Record::Snapshot(_) => unreachable!("the core marks no snapshots"),
+            }
+        }
+    }
+
     fn positions(&self) -> Vec<Position> {
         self.nodes.iter().map(|node| node.replica.status().position).collect()
     }
@@ -340,6 +354,7 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         revision: String::new(),
         heartbeat: 100 * MS,
         lost_time: 1000 * MS,
+        disk_stall: 2000 * MS,
         hand_over_max: 2000 * MS,
         drain_min: 20 * MS,
         drain_max: Duration::from_secs(55),

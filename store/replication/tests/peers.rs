@@ -45,6 +45,7 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         revision: String::new(),
         heartbeat: Duration::from_millis(100),
         lost_time: Duration::from_secs(1),
+        disk_stall: Duration::from_secs(2),
         hand_over_max: Duration::from_secs(2),
         drain_min: Duration::ZERO,
         drain_max: Duration::from_secs(55),

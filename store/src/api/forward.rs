@@ -269,6 +269,10 @@ impl Forwarding {
                 let what = format!("the leader did not hear a majority of the voters within {waited} ms; not done");
                 Problem::new(Code::NoMajority, what)
             }
+            Code::DiskStalled => {
+                let what = format!("the leader's disk hung for all of {waited} ms, and nobody took over; not done");
+                Problem::new(Code::DiskStalled, what)
+            }
             _ => Problem::new(Code::NoLeader, format!("no leader took this write within {waited} ms; not done")),
         })
     }
@@ -387,7 +391,13 @@ fn judge(head: warp::http::response::Parts, body: Bytes) -> SentOn {
 fn is_not_done(code: Code) -> bool {
     matches!(
         code,
-        Code::NotLeader | Code::NoLeader | Code::Recovering | Code::NoMajority | Code::Overwritten | Code::Stopping
+        Code::NotLeader
+            | Code::NoLeader
+            | Code::Recovering
+            | Code::NoMajority
+            | Code::DiskStalled
+            | Code::Overwritten
+            | Code::Stopping
     )
 }
 

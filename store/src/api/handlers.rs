@@ -180,6 +180,9 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
             (Code::Bootstrapping, "the Lease does not carry the new cluster's id yet; not done".to_owned())
         }
         WriteError::Refused(Refusal::Overloaded) => (Code::Overloaded, "too many writes wait; not done".to_owned()),
+        WriteError::Refused(Refusal::DiskStalled) => {
+            (Code::DiskStalled, "the leader's disk hangs, and this write would wait for it; not done".to_owned())
+        }
         WriteError::Refused(Refusal::Failed) => {
             (Code::Failed, "this replica has failed, its log says why; not done".to_owned())
         }

@@ -21,10 +21,14 @@ pub(super) struct Leader {
     pub(super) term: u64,
 }
 
-/// The leader that this replica hears, or itself. A claim that was never heard is nobody.
+/// The leader that this replica hears, or itself. A claim that was never heard is nobody, unless the own disk hangs: then
+/// this replica cannot dial whom it handed over to.
 pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
     let status = handle.status()?;
-    let claim = status.following.as_ref().filter(|_| status.leader_heard || status.phase == Phase::Leading)?;
+    let claim = status
+        .following
+        .as_ref()
+        .filter(|_| status.leader_heard || status.phase == Phase::Leading || status.stalled)?;
     let role = handle.role();
     let address = role.as_ref().and_then(|role| {
         let named = role.leader.as_ref().filter(|leader| {
@@ -72,6 +76,7 @@ pub(super) fn status(context: &Context) -> Answer {
         "applied": position(applied),
         "role": handle.role().as_deref(),
         "peerTrust": context.config.trust.status(),
+        "disk": disk(handle),
         "waitingFor": handle.starting().map(|why| vec![why.to_string()]).unwrap_or_default(),
     });
     if let (Some(status), Value::Object(body)) = (status, &mut body) {
@@ -82,6 +87,7 @@ pub(super) fn status(context: &Context) -> Answer {
             "bootstrapping": status.bootstrapping,
             "voter": status.voter,
             "eligible": status.eligible,
+            "stalled": status.stalled,
             "promised": { "term": status.promise.term.0, "incarnation": status.promise.incarnation.0 },
             "position": position(status.position),
             "committed": status.committed.0,
@@ -108,6 +114,7 @@ pub(super) fn status(context: &Context) -> Answer {
                 "voter": follower.voter,
                 "connected": follower.connected,
                 "eligible": follower.eligible,
+                "stalled": follower.stalled,
                 "verified": follower.verified.0,
                 "lagEntries": status.position.seq.0.saturating_sub(follower.verified.0),
             })).collect::<Vec<_>>(),
@@ -183,6 +190,15 @@ pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::default();
     *response.status_mut() = status;
     response
+}
+
+/// What the volume's disk does.
+fn disk(handle: &Handle) -> Value {
+    let hangs = handle.disk().hangs();
+    json!({
+        "stalledSeconds": hangs.as_ref().map(|(_, age)| age.as_secs_f64()),
+        "waitsFor": hangs.as_ref().map(|(call, _)| call.to_string()),
+    })
 }
 
 fn state(status: Option<&Status>) -> &'static str {

@@ -220,6 +220,7 @@ fn status(phase: Phase, leader: &str) -> Status {
         foreign_cluster_id: None,
         voter: true,
         eligible: true,
+        stalled: false,
         promise: Promise { term: Term(3), incarnation },
         position: Position::new(3, 4),
         committed: Seq(4),

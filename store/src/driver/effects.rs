@@ -32,6 +32,7 @@ impl Driver {
             Effect::Apply { entries } => self.apply(&entries),
             Effect::Accepted { id, position } => self.waiters.accepted(id, position),
             Effect::Rejected { id, reason } => self.waiters.rejected(id, reason),
+            Effect::GiveUp => self.waiters.give_up(),
             Effect::ReadReady { upto } => self.readers.answered(upto, Ok(())),
             Effect::ReadRefused { upto, reason } => self.readers.answered(upto, Err(reason)),
             Effect::Dial { conn, peer_address, hello } => self.peers.dial(conn, peer_address, hello),

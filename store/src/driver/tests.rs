@@ -116,6 +116,7 @@ impl Cluster {
                 revision: String::new(),
                 heartbeat: Duration::from_millis(50),
                 lost_time: Duration::from_millis(500),
+                disk_stall: Duration::from_secs(2),
                 hand_over_max: Duration::from_secs(2),
                 drain_min: Duration::ZERO,
                 drain_max: Duration::from_secs(10),

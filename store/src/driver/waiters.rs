@@ -84,6 +84,13 @@ impl Waiters {
         }
     }
 
+    /// What became of these writes will not be known here in time.
+    pub(super) fn give_up(&mut self) {
+        for (_, reply) in std::mem::take(&mut self.accepted) {
+            let _ = reply.send(Err(WriteError::Unknown)); // who gave up does not wait
+        }
+    }
+
     /// A snapshot takes the place of everything up to `seq`: what became of these writes is not to be known here.
     pub(super) fn skip_to(&mut self, seq: Seq) {
         let later = self.accepted.split_off(&(seq.next(), Term(0)));
@@ -116,6 +123,15 @@ mod tests {
         for (reply, answer) in answers {
             let _ = reply.send(answer);
         }
+    }
+
+    #[test]
+    fn writes_that_are_given_up_have_an_unknown_outcome() {
+        let mut waiters = Waiters::default();
+        let mut answer = accepted(&mut waiters, Position::new(2, 5));
+        waiters.give_up();
+        assert_eq!(answer.try_recv().unwrap(), Err(WriteError::Unknown));
+        apply(&mut waiters, Position::new(2, 5));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) use thread::{Shared, run};
 pub(crate) use writer::{OnFsync, Writer, name_snapshot, stage};
 
 use crate::disk::Disk;
+use crate::disk::watch::DiskWatch;
 use crate::documents::Documents;
 use crate::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
 use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket};
@@ -120,6 +121,7 @@ struct Handle {
     disk: Arc<dyn Disk>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    watch: Arc<DiskWatch>,
 }
 
 impl Drop for Handle {
@@ -129,8 +131,18 @@ impl Drop for Handle {
 }
 
 impl Journal {
-    pub(crate) fn new(disk: Arc<dyn Disk>, shared: Arc<Shared>, thread: JoinHandle<()>) -> Journal {
-        Journal { handle: Arc::new(Handle { disk, shared, thread: Mutex::new(Some(thread)) }) }
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        shared: Arc<Shared>,
+        thread: JoinHandle<()>,
+        watch: Arc<DiskWatch>,
+    ) -> Journal {
+        Journal { handle: Arc::new(Handle { disk, shared, thread: Mutex::new(Some(thread)), watch }) }
+    }
+
+    /// Knows which write or fsync of the journal's thread is under way.
+    pub fn disk_watch(&self) -> &Arc<DiskWatch> {
+        &self.handle.watch
     }
 
     /// Makes these records durable, in this order, after all that was appended before. `Persisted` follows, of this

@@ -151,6 +151,7 @@ fn peer_state() -> PeerState {
         position: Position::new(1, 2),
         hears: None,
         eligible: true,
+        stalled: false,
     }
 }
 

@@ -145,7 +145,7 @@ impl Script<'_> {
             2 => Body::Ack { seq: Seq(self.number()) },
             3 => Body::Mismatch { hint: self.position() },
             4 => Body::Heartbeat { round: self.number(), commit: Seq(self.number()) },
-            5 => Body::Echo { round: self.number(), eligible: self.yes(), draining: self.yes() },
+            5 => Body::Echo { round: self.number(), eligible: self.yes(), draining: self.yes(), stalled: self.yes() },
             6 => Body::Snapshot(SnapshotPiece {
                 position: self.position(),
                 length_bytes: 9,
@@ -170,6 +170,7 @@ pub fn replica(data: &[u8]) {
         revision: String::new(),
         heartbeat: Duration::from_millis(100),
         lost_time: Duration::from_secs(1),
+        disk_stall: Duration::from_secs(2),
         hand_over_max: Duration::from_secs(2),
         drain_min: Duration::ZERO,
         drain_max: Duration::from_secs(10),
@@ -316,8 +317,9 @@ impl Desk {
                     promise: script.promise(),
                 },
             },
-            14 => match script.below(4) {
+            14 => match script.below(5) {
                 0 => Input::Drain,
+                4 => Input::Disk { stalled: script.yes(), full: script.yes() },
                 1 => {
                     let conn = self.conn(script)?;
                     let (cluster_id, mut position) = (script.cluster(), script.position());
@@ -336,6 +338,7 @@ impl Desk {
                         position: script.position(),
                         hears: script.yes().then(|| Term(script.number())),
                         eligible: script.yes(),
+                        stalled: script.yes(),
                     },
                 },
             },
@@ -367,6 +370,7 @@ impl Desk {
                 | Effect::WipeVolume { .. }
                 | Effect::Fail { .. }
                 | Effect::Report { .. }
+                | Effect::GiveUp
                 | Effect::ReadReady { .. }
                 | Effect::ReadRefused { .. } => {}
             }

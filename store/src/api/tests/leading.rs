@@ -99,6 +99,12 @@ async fn without_a_leader_a_write_is_503() {
     problem(&api.post(JOHANNA).await, Code::NoLeader);
     api.set_status(Status { following: None, ..status(Phase::Follower, "pod-1") });
     problem(&api.post(JOHANNA).await, Code::NoLeader);
+    // Handed over because of its disk, which is why it cannot hear the new leader.
+    let unheard = Status { leader_heard: false, ..status(Phase::Follower, "pod-1") };
+    api.set_status(unheard.clone());
+    problem(&api.post(JOHANNA).await, Code::NoLeader);
+    api.set_status(Status { stalled: true, ..unheard });
+    problem(&api.post(JOHANNA).await, Code::NotLeader);
     // It lost its leadership a moment ago, and its status does not say so yet.
     api.set_status(status(Phase::Leading, "pod-0"));
     problem(&api.post(JOHANNA).await, Code::NoLeader);
@@ -114,6 +120,7 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
         (WriteError::Refused(Refusal::TooFewVoters { have: 1, floor: 2 }), Code::TooFewVoters),
         (WriteError::Refused(Refusal::Bootstrapping), Code::Bootstrapping),
         (WriteError::Refused(Refusal::Overloaded), Code::Overloaded),
+        (WriteError::Refused(Refusal::DiskStalled), Code::DiskStalled),
         (WriteError::Refused(Refusal::Failed), Code::Failed),
         (WriteError::Overwritten, Code::Overwritten),
         (WriteError::Closed, Code::Stopping),
@@ -128,7 +135,7 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
     }
     let scrape = api.get("/metrics").await;
     let text = String::from_utf8(scrape.body().to_vec()).unwrap();
-    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 24"), "{text}");
+    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 27"), "{text}");
     assert!(text.contains("leasehold_store_writes_total{result=\"unknown\"} 3"), "{text}");
 }
 
@@ -188,6 +195,7 @@ async fn the_status_says_everything() {
         connected: true,
         verified: Seq(1),
         eligible: true,
+        stalled: false,
     };
     api.set_status(Status { followers: vec![follower], ..status(Phase::Leading, "pod-0") });
     let body = value(&api.get("/api/status").await);

@@ -1,0 +1,188 @@
+//! A disk that hangs (5.7 in docs/design.md): a write or an fsync that neither succeeds nor fails.
+//!
+//! ```text
+//!   Disk { stalled } ─▶ not eligible, not caught up, by a flag in each echo and in `GET /v1/state` [B3]
+//!     a leader, while the others are a majority without it, connected and not stalled themselves [B4]:
+//!        ─▶ hands over to the best of them, as in a drain (`draining`), but without ending
+//!        ─▶ nobody took over within the lost-time: falls silent [B1]
+//!   Disk { not stalled } ─▶ speaks again; counts as stalled for ten bounds longer
+//! ```
+//!
+//! Silent is: all connections closed, hellos refused, nobody invited, and "I hear no majority". Who stops only its
+//! heartbeats is not lost: any frame counts as heard, and whoever lost it is welcomed when it dials again. A closed
+//! connection is lost at once, so the others campaign, and the promises do the rest.
+//!
+//! A promise of this replica cannot become durable meanwhile, so it says no hello and does not count; that takes no rule
+//! of its own. Peers are listened to all the time: only what needs the disk is refused.
+
+use crate::plants::planted;
+use crate::replica::Replica;
+use crate::role::{Link, Role};
+use crate::{Body, Effect, Fault, ReplicaId};
+use std::time::Duration;
+
+/// After the end a replica counts as stalled for so many bounds: a disk that hangs, answers and hangs again would be
+/// handed the leadership again and again.
+const DOUBTED_BOUNDS: u32 = 10;
+/// A leader lets go so many heartbeats after it was told: where one storage hangs for all, the others say so by then.
+const HEARTBEATS_BEFORE: u32 = 3;
+
+/// What the shell says of the disk.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(crate) struct Disk {
+    hangs: bool,
+    /// Nothing more is taken by the journal.
+    full: bool,
+    /// When it counts as sound again, after it hung.
+    doubted_until: Option<Duration>,
+    /// Something that the leader sent was not taken.
+    missed: bool,
+}
+
+impl Disk {
+    pub(crate) fn hangs(&self) -> bool {
+        self.hangs
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    pub(crate) fn missed(&mut self) {
+        self.missed = true;
+    }
+}
+
+/// What a leader's hung disk has led to.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(crate) struct Stall {
+    /// Since when it hangs while the others can do without this leader.
+    dispensable_since: Option<Duration>,
+    /// See the module.
+    pub(crate) silent: bool,
+}
+
+impl Replica {
+    pub(crate) fn on_disk(&mut self, stalled: bool, full: bool) {
+        let hung = self.disk.hangs;
+        (self.disk.hangs, self.disk.full) = (stalled, stalled && full);
+        if stalled {
+            self.disk.doubted_until = None;
+        } else if hung {
+            self.disk.doubted_until = Some(self.now + self.config.disk_stall * DOUBTED_BOUNDS);
+            self.ask_for_what_was_missed();
+            if let Role::Leading(leading) = &mut self.role {
+                leading.next_invitations = self.now;
+            }
+        }
+    }
+
+    /// What was not taken is sent again to who says that it lacks it.
+    fn ask_for_what_was_missed(&mut self) {
+        if std::mem::take(&mut self.disk.missed)
+            && let Role::Following(following) = &self.role
+            && let Link::Up(conn) = following.link
+        {
+            self.send(conn, Body::Mismatch { hint: self.log.last() });
+        }
+    }
+
+    /// Its disk hangs, or did so a moment ago.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.disk.hangs || self.disk.doubted_until.is_some_and(|until| self.now < until)
+    }
+
+    /// It may become leader, as its sidecar is told: one that is doubted only where nobody that is not would.
+    pub(crate) fn may_contend(&self) -> bool {
+        let Some(lost) = self.lost.as_ref().filter(|_| self.is_stalled() && !self.disk.hangs) else {
+            return self.is_eligible();
+        };
+        let is_sound = |replica: ReplicaId| replica != self.config.replica && self.log.voters().contains(replica);
+        self.is_eligible_but_for_its_disk()
+            && !self.answers_since(lost.since).any(|state| state.eligible && is_sound(state.replica))
+    }
+
+    /// (a leader) That follower says that its disk hangs.
+    pub(crate) fn is_known_stalled(&self, replica: ReplicaId) -> bool {
+        let Role::Leading(leading) = &self.role else { return false };
+        leading.followers.get(&replica).is_some_and(|one| one.stalled) && !planted(Fault::HungReplicaHasCaughtUp)
+    }
+
+    /// (a leader) The other voters are a majority without it, connected and not stalled.
+    fn is_dispensable(&self) -> bool {
+        let Role::Leading(leading) = &self.role else { return false };
+        let own = self.config.replica;
+        let goes_on = |replica: ReplicaId| {
+            leading.hears(replica, self.now, self.config.lost_time)
+                && leading.followers.get(&replica).is_some_and(|one| !one.stalled)
+        };
+        self.log.voters().is_majority(|replica| replica != own && goes_on(replica))
+            || planted(Fault::HungLeaderLetsGoAnyhow)
+    }
+
+    /// A write that is taken now would wait for a disk that hangs.
+    pub(crate) fn write_needs_hung_disk(&self) -> bool {
+        self.disk.hangs && (self.disk.full || !self.is_dispensable())
+    }
+
+    /// (a leader) It hands over because its disk hangs.
+    pub(crate) fn lets_go_for_its_disk(&self) -> bool {
+        let Role::Leading(leading) = &self.role else { return false };
+        leading.stall.dispensable_since.is_some_and(|since| self.now >= since + self.patience())
+    }
+
+    fn patience(&self) -> Duration {
+        (self.config.heartbeat * HEARTBEATS_BEFORE).min(self.config.lost_time / 2)
+    }
+
+    /// The leader's part: falls silent, and speaks again.
+    pub(crate) fn tend_stall(&mut self) {
+        let is_dispensable = self.disk.hangs && self.is_dispensable();
+        let late = self.patience() + self.config.lost_time;
+        let Role::Leading(leading) = &mut self.role else { return };
+        let stall = &mut leading.stall;
+        if !self.disk.hangs {
+            *stall = Stall::default();
+        } else if stall.silent {
+        } else if !is_dispensable {
+            stall.dispensable_since = None;
+        } else if self.now >= *stall.dispensable_since.get_or_insert(self.now) + late
+            && !planted(Fault::HungLeaderTalksOn)
+        {
+            self.fall_silent();
+        }
+    }
+
+    fn fall_silent(&mut self) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.stall = Stall { dispensable_since: None, silent: true };
+        leading.hand_over = None;
+        for conn in leading.followers.values_mut().filter_map(|follower| follower.conn.take()) {
+            self.effects.push(Effect::Close { conn });
+        }
+        self.effects.push(Effect::GiveUp);
+        self.lose();
+    }
+
+    /// What is waited for, for people.
+    pub fn waits_for_disk(&self) -> Option<String> {
+        let what = match &self.role {
+            Role::Leading(leading) if leading.stall.silent => "it keeps silent, so that another replica can lead",
+            Role::Leading(_) if self.is_dispensable() => "it hands over to another replica, or else keeps silent",
+            Role::Leading(_) => "it leads on, because the others are no majority without it",
+            Role::Following(_) | Role::Idle => "it will not lead, and acknowledges nothing",
+        };
+        self.disk.hangs.then(|| format!("the disk, which hangs: until it answers, {what}"))
+    }
+
+    pub(crate) fn stall_deadline(&self) -> Option<Duration> {
+        let sound = self.disk.doubted_until.filter(|until| *until > self.now);
+        let since = match &self.role {
+            Role::Leading(leading) => leading.stall.dispensable_since,
+            Role::Idle | Role::Following(_) => None,
+        };
+        let patient = since.map(|since| since + self.patience());
+        let silent = since.map(|since| since + self.patience() + self.config.lost_time);
+        [sound, patient, silent].into_iter().flatten().filter(|at| *at > self.now).min()
+    }
+}

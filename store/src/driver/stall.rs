@@ -1,0 +1,139 @@
+//! Whether the disk hangs, as the state machine is told: measured on the journal's own writes.
+//!
+//! A look that comes late proves nothing: this process was stopped, or had no processor, and so had the journal's thread,
+//! which may have its answer and cannot say so. After such a gap a call has all of its time once more.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::disk::watch::{DiskWatch, UnderWay};
+
+/// So many looks in the time that a call may take.
+const LOOKS: u32 = 20;
+const LOOK_LEAST: Duration = Duration::from_millis(10);
+const LOOK_MOST: Duration = Duration::from_millis(250);
+
+/// See the module.
+pub(super) struct Stall {
+    watch: Arc<DiskWatch>,
+    looked_at: Instant,
+    /// No call counts as begun before this.
+    awake_since: Instant,
+    /// The call that hangs.
+    hangs: Option<UnderWay>,
+}
+
+/// What a look has brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Same,
+    Begun(UnderWay),
+    Over(UnderWay),
+}
+
+impl Stall {
+    pub(super) fn new(watch: Arc<DiskWatch>) -> Stall {
+        let now = Instant::now();
+        Stall { watch, looked_at: now, awake_since: now, hangs: None }
+    }
+
+    /// The time between two looks.
+    pub(super) fn pause(bound: Duration) -> Duration {
+        (bound / LOOKS).clamp(LOOK_LEAST, LOOK_MOST)
+    }
+
+    pub(super) fn is_stalled(&self) -> bool {
+        self.hangs.is_some()
+    }
+
+    /// Looks. What the journal has told must have been taken in before.
+    pub(super) fn look(&mut self, now: Instant) -> Look {
+        let gap = now.saturating_duration_since(self.looked_at);
+        self.looked_at = now;
+        if gap > self.watch.bound() / 2 {
+            self.awake_since = now;
+        }
+        let under_way = self.watch.under_way();
+        match (&self.hangs, under_way) {
+            (Some(hung), Some(call)) if call.number == hung.number => Look::Same,
+            (Some(_), _) => self.hangs.take().map_or(Look::Same, Look::Over),
+            (None, Some(call)) => {
+                let since = call.since.max(self.awake_since);
+                if now.saturating_duration_since(since) < self.watch.bound() {
+                    return Look::Same;
+                }
+                self.hangs = Some(call.clone());
+                Look::Begun(call)
+            }
+            (None, None) => Look::Same,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A watch with a call under way on a thread that waits, and what ends it.
+    fn hung(bound: Duration) -> (Arc<DiskWatch>, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+        let watch = Arc::new(DiskWatch::new(bound));
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (begun, is_under_way) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn({
+            let watch = watch.clone();
+            move || {
+                watch.watch_this_thread();
+                watch.during(
+                    "fdatasync",
+                    || "/data/x".into(),
+                    || {
+                        drop(begun);
+                        let _ = ended.recv();
+                    },
+                );
+            }
+        });
+        let _ = is_under_way.recv(); // fails when it is dropped, which is what is waited for
+        (watch, end, thread)
+    }
+
+    #[test]
+    fn a_call_hangs_after_the_bound_and_until_it_comes_back() {
+        let bound = Duration::from_secs(2);
+        let (watch, end, thread) = hung(bound);
+        let mut stall = Stall::new(watch);
+        let mut now = stall.looked_at;
+        let since = stall.watch.under_way().map(|call| call.since);
+        loop {
+            now += Stall::pause(bound);
+            match stall.look(now) {
+                Look::Same => assert!(Some(now) < since.map(|since| since + bound + Stall::pause(bound))),
+                Look::Begun(call) => break assert_eq!(call.to_string(), "fdatasync of /data/x"),
+                Look::Over(call) => unreachable!("{call} came back"),
+            }
+        }
+        assert!(Some(now) >= since.map(|since| since + bound) && stall.is_stalled());
+        assert_eq!(stall.look(now + Stall::pause(bound)), Look::Same);
+        drop(end);
+        thread.join().expect("it ends");
+        assert!(matches!(stall.look(now + Stall::pause(bound) * 2), Look::Over(_)));
+        assert!(!stall.is_stalled());
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_gives_the_disk_its_time_once_more() {
+        let bound = Duration::from_secs(2);
+        let (watch, end, thread) = hung(bound);
+        let mut stall = Stall::new(watch);
+        let mut now = stall.looked_at + Duration::from_secs(60);
+        assert_eq!(stall.look(now), Look::Same, "after a minute without a look");
+        let until = now + bound;
+        while now + Stall::pause(bound) < until {
+            now += Stall::pause(bound);
+            assert_eq!(stall.look(now), Look::Same);
+        }
+        assert!(matches!(stall.look(until), Look::Begun(_)));
+        drop(end);
+        thread.join().expect("it ends");
+    }
+}
