@@ -1,4 +1,4 @@
-//! Disks that are slow, full or failing: a library of a page of C, loaded into the stores (LD_PRELOAD).
+//! Disks that are slow, full, failing or hung: a library of a page of C, loaded into the stores (LD_PRELOAD).
 //!
 //! ```text
 //!   Disks::set(pod, Trouble) ──▶ pod's control file (mapped by both) ──▶ write, fdatasync, open of that store
@@ -36,6 +36,8 @@ pub struct Trouble {
     pub syncs_fail: bool,
     /// So many of the next fsyncs fail (EIO); then the disk is well again.
     pub syncs_fail_next: u32,
+    /// No fsync and no fdatasync comes back while this is so.
+    pub syncs_hang: bool,
 }
 
 /// The disks of a cluster's stores.
@@ -47,6 +49,8 @@ pub struct Disks {
 const EIO: u32 = 5;
 /// Where the count of what was done to calls stands in the control file, behind six words.
 const HITS_AT: u64 = 24;
+/// And behind that, whether syncs hang.
+const HUNG_AT: u64 = 28;
 const CONTROL_BYTES: u64 = 4096;
 
 impl Disks {
@@ -106,7 +110,8 @@ impl Disks {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let path = self.control(i);
         let file = std::fs::OpenOptions::new().write(true).open(&path).context(format!("pod {i} has no disk"))?;
-        Ok(file.write_all_at(&bytes, 0)?)
+        file.write_all_at(&bytes, 0)?;
+        Ok(file.write_all_at(&u32::from(trouble.syncs_hang).to_ne_bytes(), HUNG_AT)?)
     }
 
     /// How many calls of pod `i` were delayed or failed so far.
@@ -170,5 +175,17 @@ mod tests {
         let begin = std::time::Instant::now();
         assert!(run(sync).0);
         assert!(begin.elapsed() >= delay);
+
+        disks.set(0, Trouble { syncs_hang: true, ..Trouble::default() }).unwrap();
+        let hits = disks.hits(0);
+        std::thread::scope(|scope| {
+            let synced = scope.spawn(|| run(sync).0);
+            while disks.hits(0) == hits {
+                std::thread::yield_now();
+            }
+            assert!(!synced.is_finished(), "a sync of a disk that hangs came back");
+            disks.set(0, Trouble::default()).unwrap();
+            assert!(synced.join().unwrap(), "the disk answers, and the sync fails");
+        });
     }
 }

@@ -8,6 +8,7 @@
 mod drains;
 mod freezes;
 mod guardian;
+mod hangs;
 mod kills;
 mod lease;
 mod outage;
