@@ -81,6 +81,8 @@ pub(crate) struct Chaos {
     on: bool,
     /// Each fault as often as it weighs.
     mix: Vec<Fault>,
+    /// Which disks hang, and when.
+    pub(crate) hangs: Rng,
 }
 
 impl Chaos {
@@ -91,7 +93,8 @@ impl Chaos {
             let factor = *rng.pick(&[0, 1, 1, 1, 1, 4]);
             mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
         }
-        Chaos { on: true, mix }
+        let hangs = Rng::new(rng.clone().bits());
+        Chaos { on: true, mix, hangs }
     }
 
     /// Are faults still made?
@@ -331,7 +334,7 @@ impl Cluster {
         for pod in &mut self.pods {
             (pod.store.frozen_until, pod.sidecar.frozen_until) = Default::default();
         }
-        self.bring_forward();
+        self.disks_answer();
         // Only a person ends a pause.
         self.annotate_lease(annotation::PAUSED, None);
     }

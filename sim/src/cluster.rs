@@ -53,6 +53,8 @@ pub(crate) struct Pod {
     pub(crate) generation: u32,
     /// The data volume, which outlives the pod.
     pub(crate) volume: Volume,
+    /// Its disk answers nothing until then.
+    pub(crate) disk_hangs_until: Duration,
     /// role.json.
     pub(crate) role_file: Option<leasehold_election::RoleView>,
     /// status.json.
@@ -158,8 +160,14 @@ pub(crate) enum Event {
         pod: usize,
         generation: u32,
     },
+    /// An fsync, by its number, may be under way for too long.
+    DiskStall {
+        life: Life,
+        syncs: u64,
+    },
     ClientsWrite,
     Fault,
+    DiskHangs,
 }
 
 #[derive(Clone, Debug)]
@@ -227,6 +235,7 @@ impl Cluster {
                     terminating: false,
                     generation: 0,
                     volume: Volume::new(replica, number),
+                    disk_hangs_until: Duration::ZERO,
                     role_file: None,
                     status_file: None,
                     store: Store::new(pod),
@@ -258,6 +267,9 @@ impl Cluster {
         }
         cluster.schedule(Duration::from_millis(1), Event::ClientsWrite);
         cluster.schedule(Duration::from_millis(1), Event::Fault);
+        if cluster.settings.disks_hang {
+            cluster.schedule(Duration::from_millis(1), Event::DiskHangs);
+        }
         cluster
     }
 
@@ -289,16 +301,21 @@ impl Cluster {
             match self.frozen_until(&event) {
                 // A frozen process finds it all when it goes on, in the old order: before anything of a later moment.
                 Some(until) if until >= at => {
-                    let at = until + Duration::from_nanos(500);
-                    self.order += 1;
-                    self.queue.push(Reverse(Scheduled { at, order: self.order, event }));
+                    self.put_off(until, event);
                 }
                 _ => self.dispatch(event),
             }
         }
     }
 
-    /// What was put off for frozen processes comes now: they are frozen no more.
+    /// It happens when what holds it up is over, or is brought forward.
+    pub(crate) fn put_off(&mut self, until: Duration, event: Event) {
+        let at = Duration::from_micros(until.as_nanos().div_ceil(1000) as u64) + Duration::from_nanos(500);
+        self.order += 1;
+        self.queue.push(Reverse(Scheduled { at, order: self.order, event }));
+    }
+
+    /// What was put off for frozen processes and hung disks comes now: nothing holds them up any more.
     pub(crate) fn bring_forward(&mut self) {
         let mut events: Vec<Scheduled> =
             std::mem::take(&mut self.queue).into_iter().map(|Reverse(event)| event).collect();
@@ -319,6 +336,7 @@ impl Cluster {
             | Event::Store { life, .. }
             | Event::Synced { life, .. }
             | Event::SnapshotDone { life, .. }
+            | Event::DiskStall { life, .. }
             | Event::RoleRead { life, .. } => (life.pod, true),
             Event::Asked { to, .. } => (*to, true),
             Event::Deliver { conn, end } => (self.network.receiver(*conn, *end)?, true),
@@ -336,7 +354,8 @@ impl Cluster {
             | Event::PodStarts { .. }
             | Event::GraceEnds { .. }
             | Event::ClientsWrite
-            | Event::Fault => return None,
+            | Event::Fault
+            | Event::DiskHangs => return None,
         };
         Some(if is_store { self.pods[pod].store.frozen_until } else { self.pods[pod].sidecar.frozen_until })
     }
@@ -370,6 +389,8 @@ impl Cluster {
             Event::GraceEnds { pod, generation } if self.pods[pod].generation == generation => self.end_pod(pod),
             Event::ClientsWrite => self.clients_write(),
             Event::Fault => self.next_fault(),
+            Event::DiskHangs => self.next_hang(),
+            Event::DiskStall { life, syncs } if self.is_store(life) => self.disk_stalled(life, syncs),
             // Meant for a process or a pod that is no more.
             Event::StoreStarts { .. }
             | Event::StoreRecovered { .. }
@@ -378,6 +399,7 @@ impl Cluster {
             | Event::Store { .. }
             | Event::Synced { .. }
             | Event::SnapshotDone { .. }
+            | Event::DiskStall { .. }
             | Event::RoleRead { .. }
             | Event::SidecarStarts { .. }
             | Event::SidecarWakes { .. }

@@ -223,6 +223,11 @@ impl Volume {
         self.dropped + self.journal.len() as u64
     }
 
+    /// Are more records begun than these, and not durable?
+    pub(crate) fn is_behind_by(&self, records: u64) -> bool {
+        self.begun() - self.durable > records
+    }
+
     /// Is anything begun that is not durable, or durable and not told?
     pub(crate) fn is_busy(&self) -> bool {
         !self.waiting.is_empty()

@@ -163,6 +163,7 @@ impl Cluster {
             let what = format!("{} writes an entry that follows nothing in its log [S8]", pod.name);
             return self.violation(what);
         }
+        self.fills_up(life);
         self.sync(life);
     }
 
@@ -176,6 +177,7 @@ impl Cluster {
             return;
         }
         up.sync_running = true;
+        (up.sync_since, up.syncs) = (self.now, up.syncs + 1);
         let factor = if self.rng.chance(self.settings.fsync_late) { 300 } else { 1 };
         let at = self.now + self.rng.micros(20, (self.settings.fsync_us * factor).min(FSYNC_US_MAX));
         self.schedule(at, Event::Synced { life, covers });
@@ -188,6 +190,9 @@ impl Cluster {
     }
 
     pub(crate) fn synced(&mut self, life: Life, covers: u64) {
+        if self.waits_for_disk(life, Event::Synced { life, covers }) {
+            return;
+        }
         let pod = &mut self.pods[life.pod];
         let Some(up) = pod.store.up_mut() else { return };
         up.sync_running = false;
@@ -195,6 +200,9 @@ impl Cluster {
         let ticket = pod.volume.synced(covers, |item| made_durable(checker, name, number, item));
         if let Some(ticket) = ticket {
             self.step_store(life.pod, Input::Persisted { ticket });
+        }
+        if self.pods[life.pod].store.life == life {
+            self.disk_answered(life);
         }
         if self.pods[life.pod].store.life == life {
             self.sync(life);
@@ -265,6 +273,9 @@ impl Cluster {
     }
 
     pub(crate) fn snapshot_done(&mut self, life: Life, number: u64) {
+        if self.waits_for_disk(life, Event::SnapshotDone { life, number }) {
+            return;
+        }
         let pod = &mut self.pods[life.pod];
         let Some(up) = pod.store.up_mut() else { return };
         if up.snapshot_running.take() != Some(number) {

@@ -72,6 +72,9 @@ impl Plant {
             R::MissingLeaseStops,
             R::LastVotersLeave,
             R::UnaskedHeartbeatsConfirm,
+            R::HungLeaderTalksOn,
+            R::HungReplicaHasCaughtUp,
+            R::HungLeaderLetsGoAnyhow,
         ];
         let election = [
             E::NeedTermByOthers,

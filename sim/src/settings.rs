@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) command_bytes: usize,
     /// A snapshot is taken after about so many applied entries.
     pub(crate) snapshot_every: u64,
+    /// Disks hang now and then.
+    pub(crate) disks_hang: bool,
     /// Of 100,000 steps of a store, those in which it dies between two effects.
     pub(crate) effect_crashes: u32,
     /// How long faults are made.
@@ -61,7 +63,9 @@ impl Settings {
         let lease_seconds = *rng.pick(&[2, 3, 3, 5, 15]);
         // By numbers of its own: what a seed meant before there were long commands, it means still.
         let is_fat = Rng::new(rng.clone().bits()).chance(150);
+        let disks_hang = !options.plain && Rng::new(rng.clone().bits() ^ 0xd15c).chance(300);
         Settings {
+            disks_hang,
             pods,
             wanted,
             lost_time: Duration::from_millis(*rng.pick(&[500, 1000, 1000, 1000, 2000])),
@@ -110,6 +114,7 @@ impl Settings {
             command_bytes: 8,
             snapshot_every: 1_000_000,
             effect_crashes: 0,
+            disks_hang: false,
             ..Settings::new(rng, options)
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
 //!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled but for the Lease? ─▶ API back ─▶ same leader, true Lease?
+//!         ─▶ disks hang (`hang`) ─▶ settled?
 //! ```
 //!
 //! Settled: one leader, every wanted pod a voter and nobody else, equal logs, a true Lease, a write acknowledged.
@@ -43,6 +44,7 @@ impl Cluster {
             4 => self.lose_the_lease()?,
             _ => self.down_to_zero_and_back()?,
         }
+        self.outlive_hung_disks()?;
         Ok(settled)
     }
 
@@ -188,6 +190,9 @@ impl Cluster {
         }
         for pod in &self.pods[..wanted] {
             let other = pod.store.status();
+            if other.stalled {
+                return Some(format!("{} counts as stalled", pod.name));
+            }
             if !status.voters.contains(pod.volume.replica) {
                 return Some(format!("{} is no voter", pod.name));
             }

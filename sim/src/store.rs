@@ -58,6 +58,12 @@ pub(crate) struct Up {
     /// The snapshot that is being written.
     pub(crate) snapshot_running: Option<u64>,
     pub(crate) sync_running: bool,
+    /// When it began, and how many did.
+    pub(crate) sync_since: Duration,
+    pub(crate) syncs: u64,
+    /// It was told that its disk hangs, and that the journal takes no more.
+    pub(crate) stalled: bool,
+    pub(crate) is_full: bool,
     /// It was told that a write failed.
     pub(crate) disk_failed: bool,
     /// Pieces of snapshots that come in, by connection.
@@ -121,6 +127,9 @@ impl Cluster {
 
     /// The journal is read and durable; the replica begins.
     pub(crate) fn recover_store(&mut self, life: Life) {
+        if self.waits_for_disk(life, Event::StoreRecovered { life }) {
+            return;
+        }
         let incarnation = Incarnation(self.rng.uuid());
         let new_cluster_id = ClusterId(self.rng.uuid());
         let pod = &mut self.pods[life.pod];
@@ -149,7 +158,7 @@ impl Cluster {
             revision: String::new(),
             heartbeat: self.settings.heartbeat,
             lost_time: self.settings.lost_time,
-            disk_stall: Duration::from_secs(2),
+            disk_stall: crate::hang::DISK_STALL,
             hand_over_max: Duration::from_secs(2),
             drain_min: Duration::from_millis(500),
             drain_max: self.settings.grace - Duration::from_secs(5),
@@ -178,6 +187,10 @@ impl Cluster {
             since_snapshot: 0,
             snapshot_running: None,
             sync_running: false,
+            sync_since: Duration::ZERO,
+            syncs: 0,
+            stalled: false,
+            is_full: false,
             disk_failed: false,
             pieces: BTreeMap::new(),
             reads: Default::default(),
