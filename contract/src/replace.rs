@@ -155,8 +155,15 @@ mod tests {
             incarnation: Some(Uuid::from_u128(7)),
             address: "10.0.0.1:8089".into(),
             peer_address: "10.0.0.1:8090".into(),
+            addresses: vec!["10.0.0.1".parse().unwrap()],
         };
-        let member = |n| Member { name: format!("db-{n}"), address: "a:1".into(), peer_address: "a:2".into() };
+        let member = |n| Member {
+            name: format!("db-{n}"),
+            address: "a:1".into(),
+            peer_address: "a:2".into(),
+            addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            remembered: false,
+        };
         RoleFile {
             version: VERSION,
             generation,
@@ -164,6 +171,7 @@ mod tests {
             term: generation,
             cluster_id: None,
             self_name: "db-1".into(),
+            self_addresses: Vec::new(),
             leader: Some(leader),
             members: (0..padding).map(member).collect(),
             hand_over_to: None,

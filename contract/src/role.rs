@@ -1,5 +1,7 @@
 //! `role.json`: what the sidecar tells its app.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -43,6 +45,9 @@ pub struct RoleFile {
     /// The name of this pod.
     #[serde(rename = "self")]
     pub self_name: String,
+    /// The IPs of this pod, as far as they are known. With them an app can tell others where it is.
+    #[serde(default)]
+    pub self_addresses: Vec<IpAddr>,
     /// Who leads: the higher of the Lease's claim and what the app says that it follows. Null when nobody does.
     pub leader: Option<Leader>,
     /// The pods that are wanted (by `spec.replicas`), in the order of their ordinals. Empty: not known, change nothing.
@@ -77,6 +82,10 @@ pub struct Leader {
     pub address: String,
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
+    /// Its IPs, the newest knowledge first; none are known where it is empty. The ports are those of the two addresses
+    /// above. An IP may belong to another pod by now: whoever dials one must see who answers.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A pod that is wanted.
@@ -89,6 +98,13 @@ pub struct Member {
     pub address: String,
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
+    /// Its IPs, as those of [`Leader::addresses`].
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+    /// True: the API server does not vouch for `addresses` now. They stood in an earlier role.json, or the pod has left
+    /// its Service since. Good enough to dial, not to conclude anything from who does not answer there.
+    #[serde(default)]
+    pub remembered: bool,
 }
 
 /// Which Lease, and until when the present claim was renewed.

@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn leading(until: u64) -> State {
-        let leader = Leader { name: "db-0".into(), incarnation: None, address: "a:1".into(), peer_address: "".into() };
+        let leader = Leader { name: "db-0".into(), incarnation: None, address: "a:1".into(), peer_address: "".into(), addresses: Vec::new() };
         let lease = LeaseInfo {
             namespace: "n".into(),
             name: "db".into(),
@@ -187,6 +187,7 @@ mod tests {
             term: 2,
             cluster_id: None,
             self_name: "db-0".into(),
+            self_addresses: Vec::new(),
             leader: Some(leader),
             members: Vec::new(),
             hand_over_to: None,

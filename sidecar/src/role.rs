@@ -100,6 +100,7 @@ pub(crate) fn role_file(view: &RoleView, config: &Config, clock: &Clock) -> Role
         term: view.term.0,
         cluster_id: view.cluster_id,
         self_name: config.name.clone(),
+        self_addresses: Vec::new(),
         leader: view.leader.as_ref().map(|leader| leader_entry(leader, config)),
         members: view.members.iter().flatten().map(member_entry).collect(),
         hand_over_to: view.hand_over_to.clone(),
@@ -125,6 +126,7 @@ fn leader_entry(leader: &Leader, config: &Config) -> contract::Leader {
         incarnation: Some(leader.incarnation),
         address: address.unwrap_or_default(),
         peer_address: peer_address.unwrap_or_default(),
+        addresses: Vec::new(),
     }
 }
 
@@ -133,6 +135,8 @@ fn member_entry(member: &Member) -> contract::Member {
         name: member.name.clone(),
         address: member.address.clone(),
         peer_address: member.peer_address.clone(),
+        addresses: Vec::new(),
+        remembered: false,
     }
 }
 

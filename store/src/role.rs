@@ -84,6 +84,8 @@ mod tests {
             name: format!("store-{n}"),
             address: format!("10.0.0.{n}:8089"),
             peer_address: format!("10.0.0.{n}:8090"),
+            addresses: Vec::new(),
+            remembered: false,
         };
         RoleFile {
             version: VERSION,
@@ -92,11 +94,13 @@ mod tests {
             term,
             cluster_id: Some(Uuid::from_u128(3)),
             self_name: "store-1".into(),
+            self_addresses: Vec::new(),
             leader: Some(Leader {
                 name: "store-0".into(),
                 incarnation,
                 address: "10.0.0.0:8089".into(),
                 peer_address: "10.0.0.0:8090".into(),
+                addresses: Vec::new(),
             }),
             members: vec![member(0), member(1)],
             hand_over_to: Some("store-1".into()),

@@ -178,6 +178,7 @@ fn role_file(seen: &StatusFile, incarnation: Incarnation, leads: bool) -> RoleFi
         incarnation: Some(incarnation.0),
         address: String::new(),
         peer_address: "127.0.0.1:1".into(),
+        addresses: Vec::new(),
     });
     RoleFile {
         version: VERSION,
@@ -186,8 +187,9 @@ fn role_file(seen: &StatusFile, incarnation: Incarnation, leads: bool) -> RoleFi
         term: u64::from(leads),
         cluster_id: seen.cluster_id,
         self_name: "db-0".into(),
+        self_addresses: Vec::new(),
         leader,
-        members: vec![Member { name: "db-0".into(), address: String::new(), peer_address: "127.0.0.1:1".into() }],
+        members: vec![Member { name: "db-0".into(), address: String::new(), peer_address: "127.0.0.1:1".into(), addresses: Vec::new(), remembered: false }],
         hand_over_to: None,
         off_lease: false,
         newest_revision: None,

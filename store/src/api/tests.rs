@@ -253,14 +253,22 @@ fn role(leader: &str) -> RoleFile {
         term: 3,
         cluster_id: Some(Uuid::from_u128(9)),
         self_name: "pod-0".to_owned(),
+        self_addresses: Vec::new(),
         leader: Some(Leader {
             name: leader.to_owned(),
             incarnation: Some(Uuid::from_u128(if leader == "pod-0" { 7 } else { 8 })),
             address: address(leader),
             peer_address: "10.0.0.1:8090".to_owned(),
+            addresses: Vec::new(),
         }),
         members: ["pod-0", "pod-1", "pod-2"]
-            .map(|name| Member { name: name.to_owned(), address: address(name), peer_address: String::new() })
+            .map(|name| Member {
+                name: name.to_owned(),
+                address: address(name),
+                peer_address: String::new(),
+                addresses: Vec::new(),
+                remembered: false,
+            })
             .to_vec(),
         hand_over_to: None,
         off_lease: false,

@@ -197,11 +197,14 @@ impl Cluster {
             incarnation: Some(incarnation),
             address: String::new(),
             peer_address: self.peer_address(leader),
+            addresses: Vec::new(),
         });
         let member = |index| Member {
             name: format!("db-{index}"),
             address: String::new(),
             peer_address: self.peer_address(index),
+            addresses: Vec::new(),
+            remembered: false,
         };
         let lease = LeaseInfo {
             namespace: "n".into(),
@@ -217,6 +220,7 @@ impl Cluster {
             term: self.lease.term,
             cluster_id: self.lease.cluster,
             self_name: format!("db-{index}"),
+            self_addresses: Vec::new(),
             leader,
             members: (0..self.wanted).map(member).collect(),
             hand_over_to: None,

@@ -131,6 +131,7 @@ impl Store {
             incarnation: Some(incarnation),
             address: address.clone(),
             peer_address: peer_address.clone(),
+            addresses: Vec::new(),
         };
         let role = RoleFile {
             version: VERSION,
@@ -139,8 +140,9 @@ impl Store {
             term,
             cluster_id,
             self_name: "db-0".into(),
+            self_addresses: Vec::new(),
             leader: incarnation.map(leader),
-            members: vec![Member { name: "db-0".into(), address: address.clone(), peer_address: peer_address.clone() }],
+            members: vec![Member { name: "db-0".into(), address: address.clone(), peer_address: peer_address.clone(), addresses: Vec::new(), remembered: false }],
             hand_over_to: None,
             off_lease: false,
             paused: false,
