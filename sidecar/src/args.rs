@@ -175,6 +175,8 @@ pub struct Config {
     pub app: AppKind,
     /// The StatefulSet whose pods are the members; None: every pod is one.
     pub stateful_set: Option<String>,
+    /// The headless Service of the pods, whose EndpointSlices say where they are. None: only names say it.
+    pub service: Option<String>,
     /// Where clients reach a pod.
     pub member_address: Template,
     /// Where other replicas reach a pod.
@@ -218,6 +220,7 @@ impl Config {
             name: name.to_owned(),
             app: AppKind::Plain,
             stateful_set: None,
+            service: None,
             member_address: Template::unknown(),
             member_peer_address: Template::unknown(),
             member_sidecar_address: Template::unknown(),
@@ -290,7 +293,7 @@ impl Args {
             )));
         }
         let values = TemplateValues {
-            service: options.service,
+            service: options.service.clone(),
             namespace: namespace.clone(),
             cluster_domain: options.cluster_domain,
             app_port: options.app_port,
@@ -319,6 +322,7 @@ impl Args {
             name,
             app: options.app,
             stateful_set: options.stateful_set,
+            service: options.service,
             member_address,
             member_peer_address,
             member_sidecar_address,

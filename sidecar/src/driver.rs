@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::addresses::{Book, Seen};
 use crate::app::AppWatch;
 use crate::args::{AppKind, Config};
 use crate::clock::{Clock, unix_ms};
@@ -44,6 +45,8 @@ pub(crate) struct Inlets {
     pub(crate) lease: mpsc::Receiver<Observed<RawLease>>,
     /// None: there is no StatefulSet, every pod is a member.
     pub(crate) members: Option<mpsc::Receiver<Observed<StatefulSet>>>,
+    /// Where the pods are; none before the first look, or for ever where nobody looks.
+    pub(crate) addresses: watch::Receiver<Option<Seen>>,
     pub(crate) app: AppWatch,
     pub(crate) stop: CancellationToken,
 }
@@ -74,6 +77,9 @@ pub(crate) struct Driver {
     history: VecDeque<Change>,
     /// When the watch of the Lease last told something, and which version that was.
     watched: (Duration, Option<String>),
+    /// Where the pods are, and what was decided last: role.json has both.
+    book: Book,
+    published: Option<RoleView>,
     /// For how long there was no leader.
     failover: Failover,
     stopping: bool,
@@ -88,6 +94,7 @@ impl Driver {
         inlets: Inlets,
         outlets: Outlets,
     ) -> Driver {
+        let book = Book::open(&config);
         Driver {
             config,
             clock,
@@ -97,6 +104,8 @@ impl Driver {
             requests: FuturesUnordered::new(),
             history: VecDeque::new(),
             watched: (clock.now(), None),
+            book,
+            published: None,
             failover: Failover::default(),
             stopping: false,
             stopped: false,
@@ -128,6 +137,10 @@ impl Driver {
             Some(observed) = self.inlets.lease.recv() => Some(self.lease_watched(observed)),
             input = self.inlets.app.next() => Some(input),
             Some(observed) = members(&mut self.inlets.members) => self.members_observed(observed),
+            Ok(()) = self.inlets.addresses.changed() => {
+                self.addresses_seen();
+                None
+            }
             () = self.inlets.stop.cancelled(), if !self.stopping => {
                 info!("asked to end: handing over");
                 self.stopping = true;
@@ -158,7 +171,10 @@ impl Driver {
                 debug!(why = ?write.why, term = %write.body.term, holder = write.body.holder, "writing the Lease");
                 self.requests.push(Box::pin(self.outlets.lease.write(write)));
             }
-            Effect::PublishRole(view) => self.publish(&view),
+            Effect::PublishRole(view) => {
+                self.publish(&view);
+                self.published = Some(view);
+            }
             Effect::UpdateEndpoints { name, address, term } => {
                 let address = address.or_else(|| self.config.member_address_of(&name)).unwrap_or_default();
                 let owner = self.outlets.lease.owner().cloned();
@@ -169,8 +185,19 @@ impl Driver {
         }
     }
 
+    /// Before anything is decided the old role.json stays, with what it knows.
+    fn addresses_seen(&mut self) {
+        let Some(seen) = self.inlets.addresses.borrow_and_update().clone() else { return };
+        if self.book.see(seen)
+            && let Some(view) = self.published.take()
+        {
+            self.publish(&view);
+            self.published = Some(view);
+        }
+    }
+
     fn publish(&mut self, view: &RoleView) {
-        let file = role_file(view, &self.config, &self.clock);
+        let file = role_file(view, &self.book, &self.config, &self.clock);
         self.outlets.metrics.role(file.role.as_str(), file.term);
         self.outlets.label.send_if_modified(|word| word.replace(file.role.as_str()) != Some(file.role.as_str()));
         self.outlets.role.publish(file);

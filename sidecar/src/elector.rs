@@ -32,7 +32,7 @@ use crate::request::{LEASES, Requester};
 use crate::role::{RoleWriter, old_role};
 use crate::state::State;
 use crate::telemetry::Metrics;
-use crate::{endpoints, label};
+use crate::{addresses, endpoints, label};
 
 /// How many observations may wait for the election. It takes them at once; at the bound the watch waits.
 const OBSERVED_MAX: usize = 16;
@@ -119,11 +119,16 @@ impl Elector {
                 name,
                 resource: STATEFUL_SETS,
                 backoff_max: Duration::from_secs(15),
-                restart,
+                restart: restart.clone(),
             };
             spawn(&mut tasks, "statefulset watch", observer.run(sender));
             receiver
         });
+
+        let (address_sender, addresses) = watch::channel(None);
+        if let Some(service) = config.service.clone() {
+            spawn(&mut tasks, "addresses", addresses::run(requester.clone(), service, address_sender, restart));
+        }
 
         let (recorder, queue) = Recorder::new(metrics.clone());
         let events = events::run(queue, requester.clone(), Arc::clone(&config), metrics.clone());
@@ -142,7 +147,7 @@ impl Elector {
             (AppKind::Fencing, None) => return Err(StartError::NoDirectory),
         };
         let election = election(&config)?;
-        let inlets = Inlets { lease: lease_receiver, members, app, stop: stop.clone() };
+        let inlets = Inlets { lease: lease_receiver, members, addresses, app, stop: stop.clone() };
         let lease = LeaseClient::new(requester.clone(), &config.lease);
         let role = RoleWriter::new(config.directory.clone());
         let outlets = Outlets {

@@ -1,15 +1,18 @@
 //! All pods at one moment, as their sidecars tell: for `status` and `switchover`.
 //!
 //! ```text
-//!   the own sidecar's state, or role.json ──▶ who the members are ──GET /v1/state of each, at once, briefly──▶ Fleet
+//!   the own sidecar's state, or role.json ──▶ who and where the members are ──GET /v1/state of each, briefly──▶ Fleet
 //! ```
 //!
 //! Only sidecars are asked, over plain HTTP, so neither a right at the API server nor the app's certificates or tokens
 //! are needed. Who does not answer in time is shown as such, never left out.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use leasehold_contract::{PositionInfo, ROLE_FILE, Role, RoleFile, State as AppState, read_json};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,6 +23,8 @@ use crate::state::State;
 
 /// How long another pod's sidecar may take. One that takes longer is as good as gone, for a person who waits.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// From one address of a pod to the next, while none has answered.
+const START_PAUSE: Duration = Duration::from_millis(50);
 /// The longest answer of a sidecar.
 const STATE_MAX: u64 = 4 * 1024 * 1024;
 /// A follower as far behind as this is not offered the leadership.
@@ -47,6 +52,9 @@ pub(crate) struct Fleet {
     pub(crate) pods: Vec<Pod>,
     /// What the sidecar of this pod knows, or that of another one where it does not answer.
     pub(crate) state: Option<State>,
+    /// The IPs of each pod, as role.json has them.
+    #[serde(skip)]
+    pub(crate) addresses: BTreeMap<String, Vec<IpAddr>>,
 }
 
 /// One of them.
@@ -89,6 +97,9 @@ impl Fleet {
                 names.push(name.clone());
             }
         }
+        let members = role.iter().flat_map(|role| &role.members).map(|one| (one.name.clone(), one.addresses.clone()));
+        let leader = role.iter().flat_map(|role| &role.leader).map(|one| (one.name.clone(), one.addresses.clone()));
+        let addresses: BTreeMap<String, Vec<IpAddr>> = members.chain(leader).collect();
         names.sort_by_key(|name| (crate::address::ordinal(name), name.clone()));
         let states = join_all(names.iter().map(|name| async {
             if *name == config.name
@@ -96,10 +107,10 @@ impl Fleet {
             {
                 return Ok(own.clone());
             }
-            ask_pod(config, name).await
+            ask_pod(config, name, addresses.get(name).map_or(&[], Vec::as_slice)).await
         }))
         .await;
-        Fleet::of(names.into_iter().zip(states).collect(), own)
+        Fleet { addresses: addresses.clone(), ..Fleet::of(names.into_iter().zip(states).collect(), own) }
     }
 
     fn of(answers: Vec<(String, Result<Told, String>)>, own: Option<Told>) -> Fleet {
@@ -112,12 +123,17 @@ impl Fleet {
             pod.lag_entries = last.zip(pod.position).map(|(last, has)| last.saturating_sub(has.sequence));
         }
         let state = own.or_else(|| answers.into_iter().find_map(|(_, answer)| answer.ok())).map(|told| told.state);
-        Fleet { leader: name, term, pods, state }
+        Fleet { leader: name, term, pods, state, addresses: BTreeMap::new() }
     }
 
     /// Nobody answered at all.
     pub(crate) fn is_silent(&self) -> bool {
         self.state.is_none()
+    }
+
+    /// The IPs of that pod, as far as they are known.
+    pub(crate) fn addresses_of(&self, name: &str) -> &[IpAddr] {
+        self.addresses.get(name).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn pod(&self, name: &str) -> Option<&Pod> {
@@ -224,12 +240,27 @@ async fn ask_own(config: &Config) -> Option<Told> {
     (told.state.name == config.name).then_some(told)
 }
 
-/// What another pod's sidecar knows.
-pub(crate) async fn ask_pod(config: &Config, name: &str) -> Result<Told, String> {
-    let address = config.member_sidecar_address.render(name);
-    let address = address.ok_or("its sidecar's address is not known (--service, or --member-sidecar-address)")?;
-    let told = ask_state(&address).await.map_err(|why| format!("{address}: {why}"))?;
-    if told.state.name == name { Ok(told) } else { Err(format!("{address}: {} answers there", told.state.name)) }
+/// What another pod's sidecar knows. Its IPs and its name race, 50 ms apart: DNS knows a pod that was made anew by its old
+/// IP for half a minute. An IP may be another pod's by now, so only that very pod's answer counts.
+pub(crate) async fn ask_pod(config: &Config, name: &str, ips: &[IpAddr]) -> Result<Told, String> {
+    let by_name = config.member_sidecar_address.render(name);
+    let by_name = by_name.ok_or("its sidecar's address is not known (--service, or --member-sidecar-address)")?;
+    let port = by_name.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let by_ip = ips.iter().filter_map(|ip| Some(SocketAddr::new(*ip, port?).to_string()));
+    let ask = |(number, address): (u32, String)| async move {
+        tokio::time::sleep(START_PAUSE * number).await;
+        let told = ask_state(&address).await.map_err(|why| format!("{address}: {why}"))?;
+        if told.state.name == name { Ok(told) } else { Err(format!("{address}: {} answers there", told.state.name)) }
+    };
+    let mut asked: FuturesUnordered<_> = (0..).zip(by_ip.chain([by_name])).map(ask).collect();
+    let mut failed = Vec::new();
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Ok(told) => return Ok(told),
+            Err(why) => failed.push(why),
+        }
+    }
+    Err(failed.join("; "))
 }
 
 async fn ask_state(address: &str) -> Result<Told, String> {

@@ -172,7 +172,13 @@ mod tests {
     }
 
     fn leading(until: u64) -> State {
-        let leader = Leader { name: "db-0".into(), incarnation: None, address: "a:1".into(), peer_address: "".into(), addresses: Vec::new() };
+        let leader = Leader {
+            name: "db-0".into(),
+            incarnation: None,
+            address: "a:1".into(),
+            peer_address: "".into(),
+            addresses: Vec::new(),
+        };
         let lease = LeaseInfo {
             namespace: "n".into(),
             name: "db".into(),

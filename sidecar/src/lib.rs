@@ -30,6 +30,7 @@
 //! ```
 
 mod address;
+mod addresses;
 mod app;
 mod args;
 mod clock;

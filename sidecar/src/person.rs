@@ -228,7 +228,7 @@ impl Leases {
         let mut without_wish = 0;
         while began.elapsed() < time_max {
             tokio::time::sleep(LOOK_PAUSE).await;
-            let (told, lease) = tokio::join!(fleet::ask_pod(config, &to), self.get());
+            let (told, lease) = tokio::join!(fleet::ask_pod(config, &to, fleet.addresses_of(&to)), self.get());
             let took = began.elapsed().as_millis();
             let done = |term: u64, note: &str| {
                 format!(
@@ -266,7 +266,8 @@ impl Leases {
         if lease.preferred_holder() == Some(&to) {
             self.annotate(annotation::PREFERRED_HOLDER, None).await?;
         }
-        let waits = fleet::ask_pod(config, led).await.map(|told| told.state.waits).unwrap_or_default();
+        let waits =
+            fleet::ask_pod(config, led, fleet.addresses_of(led)).await.map(|told| told.state.waits).unwrap_or_default();
         let waits = if waits.is_empty() { String::new() } else { format!("; {led} says: {}", waits.join("; ")) };
         Err(PersonError::NotInTime { to, time_max, waits })
     }

@@ -11,6 +11,7 @@ use leasehold_contract::{LEADER_WORD_FILE, ROLE_FILE, ROLE_WORD_FILE, RoleFile, 
 use leasehold_election::{Leader, Member, OldRole, Role, RoleView, Term};
 use tracing::{info, warn};
 
+use crate::addresses::Book;
 use crate::args::Config;
 use crate::clock::Clock;
 
@@ -87,7 +88,7 @@ impl RoleWriter {
 }
 
 /// The content of role.json for what the election decided.
-pub(crate) fn role_file(view: &RoleView, config: &Config, clock: &Clock) -> RoleFile {
+pub(crate) fn role_file(view: &RoleView, book: &Book, config: &Config, clock: &Clock) -> RoleFile {
     let stamps = view.valid_until.map(|moment| clock.stamps(moment));
     RoleFile {
         version: VERSION,
@@ -100,9 +101,9 @@ pub(crate) fn role_file(view: &RoleView, config: &Config, clock: &Clock) -> Role
         term: view.term.0,
         cluster_id: view.cluster_id,
         self_name: config.name.clone(),
-        self_addresses: Vec::new(),
-        leader: view.leader.as_ref().map(|leader| leader_entry(leader, config)),
-        members: view.members.iter().flatten().map(member_entry).collect(),
+        self_addresses: book.of_advertised(&config.name, config.address.as_deref()),
+        leader: view.leader.as_ref().map(|leader| leader_entry(leader, book, config)),
+        members: view.members.iter().flatten().map(|member| member_entry(member, book)).collect(),
         hand_over_to: view.hand_over_to.clone(),
         off_lease: view.off_lease,
         paused: view.paused,
@@ -118,25 +119,26 @@ pub(crate) fn role_file(view: &RoleView, config: &Config, clock: &Clock) -> Role
 }
 
 /// Addresses that the election does not know come from the templates.
-fn leader_entry(leader: &Leader, config: &Config) -> contract::Leader {
+fn leader_entry(leader: &Leader, book: &Book, config: &Config) -> contract::Leader {
     let address = leader.address.clone().or_else(|| config.member_address_of(&leader.name));
     let peer_address = leader.peer_address.clone().or_else(|| config.member_peer_address.render(&leader.name));
     contract::Leader {
         name: leader.name.clone(),
         incarnation: Some(leader.incarnation),
+        addresses: book.of_advertised(&leader.name, address.as_deref()),
         address: address.unwrap_or_default(),
         peer_address: peer_address.unwrap_or_default(),
-        addresses: Vec::new(),
     }
 }
 
-fn member_entry(member: &Member) -> contract::Member {
+fn member_entry(member: &Member, book: &Book) -> contract::Member {
+    let (addresses, remembered) = book.of(&member.name);
     contract::Member {
         name: member.name.clone(),
         address: member.address.clone(),
         peer_address: member.peer_address.clone(),
-        addresses: Vec::new(),
-        remembered: false,
+        addresses,
+        remembered,
     }
 }
 

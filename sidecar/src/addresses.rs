@@ -1,0 +1,357 @@
+//! Where the pods are, by IP: from the EndpointSlices of the headless Service, so that nobody needs DNS to find them.
+//!
+//! ```text
+//!   list, watch of the slices ──▶ pod ▶ IPs, as of now ──▶ Book ──▶ role.json: members, leader, this pod
+//!   the last role.json        ──▶ IPs from before      ──▶ │
+//! ```
+//!
+//! DNS answers from caches: a pod that was made anew is known by its old IP for half a minute, and with DNS down nobody is
+//! found. What was known stays known while the API server does not answer, and over a restart of the sidecar: it stands
+//! in role.json. Without the right to list and watch slices, names are all there is, as before.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt as _};
+use leasehold_contract::{ROLE_FILE, RoleFile, read_json};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info};
+
+use crate::args::Config;
+use crate::request::{Backoff, RequestError, Requester, Right};
+
+const SLICES: &str = "endpointslices.discovery.k8s.io";
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// Who makes the slices of a Service with a selector. Anybody else's say what somebody wrote by hand.
+const CONTROLLER: &str = "endpointslice-controller.k8s.io";
+/// As for the other watches: the API server ends one itself, and a longer silence is a lost connection.
+const WATCH_SECONDS: u32 = 290;
+const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
+/// Pods that are remembered, and IPs of one: more are no cluster's.
+const PODS_MAX: usize = 1000;
+const IPS_MAX: usize = 8;
+
+/// The IPs of each pod, the best first.
+pub(crate) type Seen = BTreeMap<String, Vec<IpAddr>>;
+
+/// What is known of where the pods are.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    /// As of the newest look at the slices.
+    seen: Seen,
+    /// From the role.json of an earlier run, or of a pod that has left the slices since.
+    remembered: Seen,
+}
+
+impl Book {
+    /// What an earlier run of this pod's sidecar knew.
+    pub(crate) fn open(config: &Config) -> Book {
+        let old = config.directory.as_deref().and_then(|directory| old_file(directory, config));
+        let Some(old) = old else { return Book::default() };
+        let members = old.members.into_iter().map(|member| (member.name, member.addresses));
+        let leader = old.leader.into_iter().map(|leader| (leader.name, leader.addresses));
+        let remembered = leader.chain(members).filter(|(_, ips)| !ips.is_empty()).take(PODS_MAX).collect();
+        Book { seen: Seen::new(), remembered }
+    }
+
+    /// Takes in what the slices say now. Says whether that is news.
+    pub(crate) fn see(&mut self, seen: Seen) -> bool {
+        if self.seen == seen {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.seen, seen);
+        self.remembered.extend(before);
+        self.remembered.retain(|pod, _| !self.seen.contains_key(pod));
+        while self.remembered.len() > PODS_MAX {
+            self.remembered.pop_first();
+        }
+        true
+    }
+
+    /// Where that pod is, and whether that is only remembered.
+    pub(crate) fn of(&self, pod: &str) -> (Vec<IpAddr>, bool) {
+        match self.seen.get(pod) {
+            Some(ips) => (ips.clone(), false),
+            None => {
+                let ips = self.remembered.get(pod).cloned().unwrap_or_default();
+                let is_remembered = !ips.is_empty();
+                (ips, is_remembered)
+            }
+        }
+    }
+
+    /// Where that pod is, where it said itself that it is at `advertised`: nobody knows better.
+    pub(crate) fn of_advertised(&self, pod: &str, advertised: Option<&str>) -> Vec<IpAddr> {
+        let own = advertised.and_then(|address| address.parse::<SocketAddr>().ok()).map(|address| address.ip());
+        let mut ips = self.of(pod).0;
+        if let Some(own) = own {
+            ips.retain(|ip| *ip != own);
+            ips.insert(0, own);
+        }
+        ips
+    }
+}
+
+fn old_file(directory: &Path, config: &Config) -> Option<RoleFile> {
+    let old: RoleFile = read_json(&directory.join(ROLE_FILE)).ok()?;
+    let is_ours =
+        old.self_name == config.name && old.lease.namespace == config.namespace && old.lease.name == config.lease;
+    is_ours.then_some(old)
+}
+
+/// Looks at the slices for ever, and says what they are together after each change. A watch that ended is begun again with
+/// a list; meanwhile the last word stays.
+pub(crate) async fn run(
+    requester: Requester,
+    service: String,
+    sender: watch::Sender<Option<Seen>>,
+    mut restart: watch::Receiver<u64>,
+) {
+    let api: Api<EndpointSlice> = Api::namespaced(requester.client.clone(), &requester.namespace);
+    let selector = format!("{SERVICE_NAME}={service},{MANAGED_BY}={CONTROLLER}");
+    let mut backoff = Backoff::new(Duration::from_secs(15));
+    let mut is_known = false;
+    while !sender.is_closed() {
+        restart.mark_unchanged();
+        let began = Instant::now();
+        let looked = look(&requester, &api, &selector, &service, &sender, &mut restart).await;
+        if let Err(error) = &looked {
+            debug!(service, %error, "the EndpointSlices of the headless Service cannot be watched");
+        }
+        if !is_known && sender.borrow().is_some() {
+            is_known = true;
+            info!(service, "the pods are found by the EndpointSlices of the headless Service");
+        }
+        if looked.is_ok() && began.elapsed() > Duration::from_secs(1) {
+            backoff.reset();
+        } else {
+            backoff.wait().await;
+        }
+    }
+}
+
+/// One list, and the watch that follows.
+async fn look(
+    requester: &Requester,
+    api: &Api<EndpointSlice>,
+    selector: &str,
+    service: &str,
+    sender: &watch::Sender<Option<Seen>>,
+    restart: &mut watch::Receiver<u64>,
+) -> Result<(), RequestError> {
+    let list = requester.call(Right::new("list", SLICES), api.list(&ListParams::default().labels(selector))).await?;
+    let version = list.metadata.resource_version.clone().filter(|version| !version.is_empty());
+    let mut version = version.unwrap_or_else(|| "0".to_owned());
+    let named = |slice: EndpointSlice| (slice.name_any(), slice);
+    let mut slices: BTreeMap<String, EndpointSlice> = list.items.into_iter().map(named).collect();
+    tell(&slices, service, &requester.namespace, sender);
+    loop {
+        let params = WatchParams::default().labels(selector).timeout(WATCH_SECONDS);
+        let right = Right::new("watch", SLICES);
+        let stream = match requester.call(right, api.watch(&params, &version)).await {
+            Ok(stream) => stream,
+            Err(RequestError::Gone) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut stream = pin!(stream);
+        let began = Instant::now();
+        loop {
+            let next = tokio::select! {
+                next = timeout(WATCH_SILENCE, stream.next()) => next,
+                // Somebody found that the connection is dead; or the sidecar ends, and with it this task.
+                _ = restart.changed() => return Ok(()),
+            };
+            match next {
+                Ok(Some(Ok(WatchEvent::Added(slice) | WatchEvent::Modified(slice)))) => {
+                    version = slice.resource_version().unwrap_or(version);
+                    slices.insert(slice.name_any(), slice);
+                }
+                Ok(Some(Ok(WatchEvent::Deleted(slice)))) => {
+                    version = slice.resource_version().unwrap_or(version);
+                    slices.remove(&slice.name_any());
+                }
+                Ok(Some(Ok(WatchEvent::Bookmark(bookmark)))) => {
+                    version = bookmark.metadata.resource_version;
+                    continue;
+                }
+                Ok(Some(Ok(WatchEvent::Error(status)))) => {
+                    return match RequestError::from_status(&status) {
+                        RequestError::Gone => Ok(()),
+                        error => Err(error),
+                    };
+                }
+                Ok(Some(Err(error))) => return Err(error.into()),
+                Ok(None) => break,
+                Err(_) => return Ok(()),
+            }
+            tell(&slices, service, &requester.namespace, sender);
+        }
+        // Ended in good order: on from here. A server that ends every watch at once must not be asked without a pause.
+        if began.elapsed() < Duration::from_secs(1) {
+            return Ok(());
+        }
+    }
+}
+
+fn tell(
+    slices: &BTreeMap<String, EndpointSlice>,
+    service: &str,
+    namespace: &str,
+    sender: &watch::Sender<Option<Seen>>,
+) {
+    let found = Some(pods(slices.values(), service, namespace));
+    sender.send_if_modified(|seen| {
+        let is_news = *seen != found;
+        *seen = found;
+        is_news
+    });
+}
+
+/// Pod by pod: of pods that go only where nothing better is known, so their IPs come last.
+fn pods<'a>(slices: impl Iterator<Item = &'a EndpointSlice>, service: &str, namespace: &str) -> Seen {
+    let mut found: BTreeMap<String, Vec<(bool, IpAddr)>> = BTreeMap::new();
+    for slice in slices {
+        let label = |name: &str| slice.metadata.labels.as_ref()?.get(name).map(String::as_str);
+        if label(SERVICE_NAME) != Some(service) || label(MANAGED_BY) != Some(CONTROLLER) {
+            continue;
+        }
+        for endpoint in &slice.endpoints {
+            let Some(pod) = endpoint.target_ref.as_ref().filter(|target| {
+                target.kind.as_deref() == Some("Pod") && target.namespace.as_deref() == Some(namespace)
+            }) else {
+                continue;
+            };
+            let Some(name) = &pod.name else { continue };
+            let is_going = endpoint.conditions.as_ref().and_then(|found| found.terminating).unwrap_or(false);
+            let ips = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
+            found.entry(name.clone()).or_default().extend(ips.map(|ip| (is_going, ip)));
+        }
+    }
+    let in_order = |(pod, mut ips): (String, Vec<(bool, IpAddr)>)| {
+        ips.sort_unstable();
+        let mut best: Vec<IpAddr> = Vec::new();
+        for (_, ip) in ips {
+            if !best.contains(&ip) && best.len() < IPS_MAX {
+                best.push(ip);
+            }
+        }
+        (pod, best)
+    };
+    found.into_iter().map(in_order).filter(|(_, ips)| !ips.is_empty()).take(PODS_MAX).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fake_api::{Api as FakeApi, Mode, SLICES as SLICES_PATH};
+    use crate::telemetry::Metrics;
+    use serde_json::{Value, json};
+
+    fn endpoint(pod: &str, ip: &str, terminating: bool) -> Value {
+        json!({"addresses": [ip], "conditions": {"ready": !terminating, "terminating": terminating},
+            "targetRef": {"kind": "Pod", "name": pod, "namespace": "n"}})
+    }
+
+    fn slice(name: &str, family: &str, endpoints: &[Value]) -> Value {
+        json!({"metadata": {"name": name, "labels": {SERVICE_NAME: "db-peers", MANAGED_BY: CONTROLLER}},
+            "addressType": family, "endpoints": endpoints})
+    }
+
+    fn of(slices: &[Value]) -> Seen {
+        let slices: Vec<EndpointSlice> =
+            slices.iter().map(|slice| serde_json::from_value(slice.clone()).unwrap()).collect();
+        pods(slices.iter(), "db-peers", "n")
+    }
+
+    fn ips(all: &[&str]) -> Vec<IpAddr> {
+        all.iter().map(|ip| ip.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_pod_has_the_ips_of_both_families_and_those_that_go_come_last() {
+        let found = of(&[
+            slice("a", "IPv4", &[endpoint("db-0", "10.0.0.9", true), endpoint("db-1", "10.0.0.2", false)]),
+            slice("b", "IPv4", &[endpoint("db-0", "10.0.0.10", false)]),
+            slice("c", "IPv6", &[endpoint("db-0", "fd00::10", false)]),
+        ]);
+        assert_eq!(found["db-0"], ips(&["10.0.0.10", "fd00::10", "10.0.0.9"]));
+        assert_eq!(found["db-1"], ips(&["10.0.0.2"]));
+    }
+
+    #[test]
+    fn what_the_controller_did_not_say_of_a_pod_of_this_namespace_is_nothing() {
+        let mut by_hand = slice("a", "IPv4", &[endpoint("db-0", "10.0.0.1", false)]);
+        by_hand["metadata"]["labels"][MANAGED_BY] = json!("somebody");
+        let mut other_service = slice("b", "IPv4", &[endpoint("db-0", "10.0.0.2", false)]);
+        other_service["metadata"]["labels"][SERVICE_NAME] = json!("other");
+        let mut elsewhere = endpoint("db-0", "10.0.0.3", false);
+        elsewhere["targetRef"]["namespace"] = json!("other");
+        let mut no_pod = endpoint("db-0", "10.0.0.4", false);
+        no_pod["targetRef"]["kind"] = json!("Node");
+        let mut nobody = endpoint("db-0", "10.0.0.5", false);
+        nobody.as_object_mut().unwrap().remove("targetRef");
+        let name = endpoint("db-0", "host.example", false);
+        assert_eq!(of(&[by_hand, other_service, slice("c", "IPv4", &[elsewhere, no_pod, nobody, name])]), Seen::new());
+    }
+
+    #[test]
+    fn a_pod_that_left_is_remembered_until_it_is_seen_again() {
+        let mut book = Book::default();
+        let seen = |pod: &str, ip: &str| Seen::from([(pod.to_owned(), ips(&[ip]))]);
+        assert!(book.see(seen("db-0", "10.0.0.1")));
+        assert!(!book.see(seen("db-0", "10.0.0.1")), "no news");
+        assert_eq!(book.of("db-0"), (ips(&["10.0.0.1"]), false));
+        assert!(book.see(Seen::new()));
+        assert_eq!(book.of("db-0"), (ips(&["10.0.0.1"]), true));
+        assert!(book.see(seen("db-0", "10.0.0.7")));
+        assert_eq!(book.of("db-0"), (ips(&["10.0.0.7"]), false));
+        assert_eq!(book.of("db-1"), (Vec::new(), false));
+    }
+
+    #[test]
+    fn what_a_pod_says_of_itself_comes_first() {
+        let mut book = Book::default();
+        book.see(Seen::from([("db-0".to_owned(), ips(&["10.0.0.1", "fd00::1"]))]));
+        assert_eq!(book.of_advertised("db-0", Some("[fd00::1]:8089")), ips(&["fd00::1", "10.0.0.1"]));
+        assert_eq!(book.of_advertised("db-0", Some("db-0.peers:8089")), ips(&["10.0.0.1", "fd00::1"]));
+        assert_eq!(book.of_advertised("db-1", Some("10.0.0.9:1")), ips(&["10.0.0.9"]));
+    }
+
+    #[tokio::test]
+    async fn the_slices_are_watched_and_an_outage_forgets_nothing() {
+        let api = FakeApi::start().await;
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let requester = Requester::new(api.client(), &config, Metrics::new());
+        let (sender, mut seen) = watch::channel(None);
+        let (_restart, restarted) = watch::channel(0);
+        tokio::spawn(run(requester, "db-peers".to_owned(), sender, restarted));
+        let until = async |seen: &mut watch::Receiver<Option<Seen>>, wanted: &[&str]| {
+            let has = |seen: &Option<Seen>| seen.as_ref().and_then(|seen| seen.get("db-1")) == Some(&ips(wanted));
+            timeout(Duration::from_secs(10), seen.wait_for(has)).await.expect("never seen").unwrap();
+        };
+        let path = format!("{SLICES_PATH}db-peers-x");
+        api.put(&path, slice("db-peers-x", "IPv4", &[endpoint("db-1", "10.0.0.1", false)]));
+        until(&mut seen, &["10.0.0.1"]).await;
+        api.put(&path, slice("db-peers-x", "IPv4", &[endpoint("db-1", "10.0.0.2", false)]));
+        until(&mut seen, &["10.0.0.2"]).await;
+        api.set_mode(Mode::Fails(503));
+        api.cut_watches();
+        let lists = api.requests("list");
+        while api.requests("list") < lists + 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        until(&mut seen, &["10.0.0.2"]).await;
+        api.put(&path, slice("db-peers-x", "IPv4", &[endpoint("db-1", "10.0.0.3", false)]));
+        api.set_mode(Mode::Up);
+        until(&mut seen, &["10.0.0.3"]).await;
+    }
+}
