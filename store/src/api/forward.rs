@@ -62,6 +62,10 @@ use copy::Copying;
 /// The name of the pod that sent a request on; in the request and in its answer.
 pub const FORWARDED: &str = "leasehold-forwarded";
 
+/// The cluster-id of the cluster that a request is meant for. An IP may be a stranger's by now, whose leader would take the
+/// write, and the client's token with it, into another database [F1].
+pub const CLUSTER: &str = "leasehold-cluster";
+
 /// Writes that are sent on, or wait for a leader, at once. More are refused (503): they would only fill the memory.
 const FORWARDS_MAX: usize = 1024;
 /// Connections to the leader that are kept.
@@ -154,7 +158,11 @@ impl Forwarding {
         let is_http1 = request.version() < Version::HTTP_2;
         let has_body = !request.body().is_end_stream();
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let mut response = if is_read { self.here(request).await } else { self.write(request).await };
+        let mut response = match self.other_cluster(request.headers()) {
+            Some(refusal) => refusal,
+            None if is_read => self.here(request).await,
+            None => self.write(request).await,
+        };
         // A client of a Service that meant the leader finds the new one by a new connection, too.
         let led = response.headers().contains_key(FORWARDED) && self.shared.handle.led_within(LED_LATELY);
         // Where the rest of a body is not read, the connection ends after the answer: the client must know, or its next
@@ -164,6 +172,16 @@ impl Forwarding {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// The refusal of a request that names another cluster.
+    fn other_cluster(&self, headers: &HeaderMap) -> Option<Response> {
+        let named = headers.get(CLUSTER)?;
+        let own = self.shared.handle.status()?.cluster_id?.to_string();
+        (named != own.as_str()).then(|| {
+            let what = format!("this pod belongs to cluster {own}, and the request names another; not done");
+            self.problem(Problem::new(Code::OtherCluster, what))
+        })
     }
 
     async fn here<B>(&self, request: Request<B>) -> Response
@@ -326,6 +344,10 @@ impl Forwarding {
         *request.uri_mut() = uri;
         *request.headers_mut() = end_to_end(&parts.headers);
         request.headers_mut().remove(HOST);
+        let cluster = self.shared.handle.status().and_then(|status| status.cluster_id);
+        if let Some(cluster) = cluster.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+            request.headers_mut().insert(CLUSTER, cluster);
+        }
         // The name of a pod is a header value: DNS labels.
         if let Ok(name) = HeaderValue::from_str(self.shared.handle.name()) {
             request.headers_mut().insert(FORWARDED, name);
@@ -398,6 +420,7 @@ fn is_not_done(code: Code) -> bool {
             | Code::DiskStalled
             | Code::Overwritten
             | Code::Stopping
+            | Code::OtherCluster
     )
 }
 

@@ -61,6 +61,7 @@ impl Code {
                 | MethodNotAllowed
                 | Unauthorized
                 | Forbidden
+                | OtherCluster
         )
     }
 }
@@ -114,6 +115,8 @@ codes! {
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
     /// 421: this replica follows; `leader` and `Location` say who leads. Not done.
     NotLeader = "not-leader", MISDIRECTED_REQUEST, "This replica does not lead";
+    /// 421: the request is for another cluster (`Leasehold-Cluster`); its address was that cluster's before. Not done.
+    OtherCluster = "other-cluster", MISDIRECTED_REQUEST, "This is another cluster";
     /// 422: another request was sent under the same `Idempotency-Key`. Not done.
     KeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request";
     /// 500: a fault of ours; the log says more.

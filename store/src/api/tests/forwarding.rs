@@ -349,3 +349,28 @@ async fn an_entry_that_was_overwritten_was_not_done_and_is_sent_to_the_leader() 
     let around = around(&api, FollowerWrites::Forward, LONG);
     assert_eq!(answer(&around, request("POST", "/persons", JOHANNA)).await.status(), StatusCode::CREATED);
 }
+
+#[tokio::test]
+async fn a_request_that_names_another_cluster_is_refused_and_one_that_was_sent_on_names_its_own() {
+    let api = Api::leader();
+    let around_leader = around(&api, FollowerWrites::Reject, LONG);
+    let own = api.handle.status().unwrap().cluster_id.unwrap().to_string();
+    for (named, code) in [("00000000-0000-0000-0000-000000000057", Some(Code::OtherCluster)), (own.as_str(), None)] {
+        for method in ["POST", "GET"] {
+            let body = if method == "POST" { JOHANNA } else { "" };
+            let mut sent = request(method, "/persons", body);
+            sent.headers_mut().insert(forward::CLUSTER, HeaderValue::from_str(named).unwrap());
+            let said = answer(&around_leader, sent).await;
+            assert_eq!(said.status().is_success(), code.is_none(), "{method} {named}: {said:?}");
+            if let Some(code) = code {
+                problem(&said, code);
+            }
+        }
+    }
+    let (follower, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into())]));
+    follower.is_led_at(leader.address);
+    let around_follower = around(&follower, FollowerWrites::Forward, LONG);
+    assert_eq!(answer(&around_follower, request("POST", "/persons", JOHANNA)).await.status(), StatusCode::CREATED);
+    let seen = leader.seen.lock().unwrap();
+    assert_eq!(seen[0].1.get(forward::CLUSTER).unwrap(), own.as_str());
+}
