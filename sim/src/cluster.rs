@@ -116,6 +116,7 @@ pub(crate) enum Event {
     },
     Asked {
         from: Life,
+        meant: usize,
         to: usize,
         asked_at: Duration,
         request: Box<Request>,
@@ -374,7 +375,7 @@ impl Cluster {
             Event::SnapshotDone { life, number } if self.is_store(life) => self.snapshot_done(life, number),
             Event::RoleRead { life, again } if self.is_store(life) => self.read_role(life, again),
             Event::Deliver { conn, end } => self.deliver(conn, end),
-            Event::Asked { from, to, asked_at, request } => self.asked(from, to, asked_at, *request),
+            Event::Asked { from, meant, to, asked_at, request } => self.asked(from, meant, to, asked_at, *request),
             Event::SidecarStarts { life } if self.is_sidecar(life) => self.start_sidecar(life),
             Event::SidecarWakes { life } if self.is_sidecar(life) => self.wake_sidecar(life),
             Event::Sidecar { life, input } if self.is_sidecar(life) => self.step_sidecar(life.pod, *input),

@@ -75,10 +75,14 @@ impl Cluster {
             Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.checker, id, Outcome::Refused),
             Effect::ReadReady { upto } => self.reads_answered(pod, upto, true),
             Effect::ReadRefused { upto, reason: _ } => self.reads_answered(pod, upto, false),
-            Effect::Dial { conn, peer_address, hello } => {
+            Effect::Dial { conn, to, hello } => {
                 let found = &self.pods[pod];
                 self.checker.said_hello(&found.name, &found.volume, hello.promise, hello.position);
-                let to = self.find_pod(&peer_address);
+                let to = self.find_pod(&to.peer_address);
+                if self.settings.plant == Some(Plant::Shell(Shell::HelloByEveryAddress)) {
+                    // The race's other connection says hello, too. Nobody listens to it.
+                    self.say_hello_twice(to, hello.clone());
+                }
                 self.dial(life, conn, to, hello);
             }
             Effect::Answer { conn, answer } => {
@@ -106,17 +110,17 @@ impl Cluster {
             }
             Effect::KeepPiece { conn, piece } => self.keep_piece(life, conn, piece),
             Effect::Close { conn } => self.close(life, conn),
-            Effect::Invite { name: _, peer_address, claim } => {
-                let to = self.find_pod(&peer_address);
+            Effect::Invite { to, claim } => {
+                let to = self.find_pod(&to.peer_address);
                 self.request(life, to, Request::Invite(claim));
             }
             Effect::AnswerInvite { request, answer } => {
-                if let Some((asker, asked_at)) = self.pods[pod].store.questions.remove(&request.0) {
-                    self.reply(pod, asker, asked_at, Reply::Invite(answer));
+                if let Some((asker, meant, asked_at)) = self.pods[pod].store.questions.remove(&request.0) {
+                    self.reply(pod, meant, asker, asked_at, Reply::Invite(answer));
                 }
             }
-            Effect::AskState { name: _, peer_address } => {
-                let to = self.find_pod(&peer_address);
+            Effect::AskState { to } => {
+                let to = self.find_pod(&to.peer_address);
                 self.request(life, to, Request::State);
             }
             Effect::WipeVolume { winner } => {

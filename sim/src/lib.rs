@@ -56,6 +56,8 @@ pub struct Options {
     pub plant: Option<Plant>,
     /// The apps are plain ones: sidecars alone.
     pub plain: bool,
+    /// Addresses lead to other pods at times, and to those of another cluster.
+    pub strangers: bool,
 }
 
 /// What happened in a run.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: sim [--seeds N] [--start S] [--seed X] [--trace] [--lines N] [--go-on] [--plant NAME] \
-                     [--chaos SECONDS] [--plain] [--mixes] \
+                     [--chaos SECONDS] [--plain] [--strangers] [--mixes] \
                      [--walks] [--small STATES]";
 
 fn main() -> ExitCode {
@@ -39,6 +39,7 @@ struct Arguments {
     chaos: Option<Duration>,
     walks: bool,
     plain: bool,
+    strangers: bool,
     mixes: bool,
     small: usize,
 }
@@ -57,6 +58,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--go-on" => arguments.go_on = true,
             "--walks" => arguments.walks = true,
             "--plain" => arguments.plain = true,
+            "--strangers" => arguments.strangers = true,
             "--mixes" => arguments.mixes = true,
             "--small" => arguments.small = number(text()?)? as usize,
             "--chaos" => arguments.chaos = Some(Duration::from_secs(number(text()?)?)),
@@ -117,6 +119,7 @@ fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary,
         plant: arguments.plant,
         chaos: arguments.chaos,
         plain: arguments.plain,
+        strangers: arguments.strangers,
     };
     run(seed, &options)
 }

@@ -164,6 +164,17 @@ impl Cluster {
         }
     }
 
+    /// One more hello of a dial, by a connection that nobody is at the near end of.
+    pub(crate) fn say_hello_twice(&mut self, to: Option<usize>, hello: Hello) {
+        let Some(to) = to else { return };
+        let conn = self.network.fresh();
+        let end = |life, id, open| End { life, id, inbox: VecDeque::new(), last_at: Duration::ZERO, open };
+        let nobody = end(Life { pod: to, run: u32::MAX }, ConnId::Dialled(conn), false);
+        let ends = [nobody, end(Life { pod: to, run: 0 }, ConnId::Accepted(conn), true)];
+        self.network.conns.insert(conn, Conn { ends, stalled_since: None });
+        self.put(conn, 1, Message::Hello(Box::new(hello)));
+    }
+
     /// A store sends by a connection. What is sent by one that has ended in the meantime is lost.
     pub(crate) fn send(&mut self, life: Life, id: ConnId, message: Message) {
         if let Some((conn, end)) = self.network.find(life, id) {
@@ -338,7 +349,8 @@ impl Cluster {
 
     /// A store asks another one something over HTTP.
     pub(crate) fn request(&mut self, from: Life, to: Option<usize>, request: Request) {
-        let Some(to) = to else { return };
+        let Some(meant) = to else { return };
+        let to = self.led_astray(meant);
         if self.rng.chance(self.network.weather.lost) || self.network.is_cut(self.now, from.pod, to) {
             return;
         }
@@ -346,33 +358,49 @@ impl Cluster {
             // It arrives twice, the second time late.
             let at = self.now + 10 * self.network.weather.delay(&mut self.rng);
             let request = Box::new(request.clone());
-            self.schedule(at, Event::Asked { from, to, asked_at: self.now, request });
+            self.schedule(at, Event::Asked { from, meant, to, asked_at: self.now, request });
         }
         let at = self.now + self.network.weather.delay(&mut self.rng);
-        self.schedule(at, Event::Asked { from, to, asked_at: self.now, request: Box::new(request) });
+        self.schedule(at, Event::Asked { from, meant, to, asked_at: self.now, request: Box::new(request) });
+    }
+
+    /// The pod that an address leads to: another one where it was its own before. And a stranger's leader, whose pods have
+    /// our names, has an address of ours at times, and invites.
+    fn led_astray(&mut self, meant: usize) -> usize {
+        if !self.settings.strangers || !self.chaos.is_on() {
+            return meant;
+        }
+        if self.rng.chance(50) {
+            let to = self.rng.below(self.pods.len());
+            let (life, number) = (self.pods[to].store.life, self.network.fresh());
+            let at = self.now + self.network.weather.delay(&mut self.rng);
+            let input = Box::new(Input::Invited { request: RequestId(number), claim: stranger() });
+            self.schedule(at, Event::Store { life, input });
+        }
+        if self.rng.chance(200) { self.rng.below(self.pods.len()) } else { meant }
     }
 
     /// The request arrives.
-    pub(crate) fn asked(&mut self, from: Life, to: usize, asked_at: Duration, request: Request) {
+    pub(crate) fn asked(&mut self, from: Life, meant: usize, to: usize, asked_at: Duration, request: Request) {
         if self.network.is_cut(self.now, from.pod, to) || !self.pods[to].store.is_up() {
             return;
         }
         match request {
             Request::Invite(claim) => {
                 let number = self.network.fresh();
-                self.pods[to].store.questions.insert(number, (from, asked_at));
+                self.pods[to].store.questions.insert(number, (from, meant, asked_at));
                 self.step_store(to, Input::Invited { request: RequestId(number), claim });
             }
             Request::State => {
                 let pod = &self.pods[to];
                 let state = pod.store.status().peer_state(&pod.name, pod.volume.replica);
-                self.reply(to, from, asked_at, Reply::State(state));
+                self.reply(to, meant, from, asked_at, Reply::State(state));
             }
         }
     }
 
     /// The answer goes back, if it still can, and if the asker still waits.
-    pub(crate) fn reply(&mut self, by: usize, to: Life, asked_at: Duration, reply: Reply) {
+    pub(crate) fn reply(&mut self, by: usize, meant: usize, to: Life, asked_at: Duration, reply: Reply) {
         if self.network.is_cut(self.now, by, to.pod) || self.rng.chance(self.network.weather.lost) {
             return;
         }
@@ -380,7 +408,7 @@ impl Cluster {
         if at - asked_at > self.settings.lost_time {
             return; // The shell's time-out.
         }
-        let name = self.pods[by].name.clone();
+        let name = self.pods[meant].name.clone();
         let input = match reply {
             Reply::Invite(answer) => Input::InviteAnswered { name, answer },
             Reply::State(state) => Input::StateAnswered { name, state },
@@ -406,5 +434,17 @@ impl Cluster {
             self.send(life, conn, Message::Frame(Frame { body: Body::Snapshot(piece), ..head.clone() }));
             offset = end;
         }
+    }
+}
+
+/// The claim of a leader of another cluster, whose pods have the names of ours.
+pub(crate) fn stranger() -> leasehold_replication::Claim {
+    leasehold_replication::Claim {
+        cluster_id: leasehold_replication::ClusterId(uuid::Uuid::from_u128(0x57)),
+        term: leasehold_replication::Term(7),
+        incarnation: leasehold_replication::Incarnation(uuid::Uuid::from_u128(0x58)),
+        name: "pod-0".to_owned(),
+        peer_address: "elsewhere:8090".to_owned(),
+        addresses: Vec::new(),
     }
 }

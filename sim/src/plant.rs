@@ -28,6 +28,8 @@ pub enum Shell {
     LeaseWithoutCompare,
     /// A read with `after` does not wait until that much is applied.
     ReadsDoNotWait,
+    /// Every connection of a race says hello, not the winner alone [F4].
+    HelloByEveryAddress,
 }
 
 impl Plant {
@@ -43,6 +45,7 @@ impl Plant {
             Shell::OldTailIsReplayed,
             Shell::LeaseWithoutCompare,
             Shell::ReadsDoNotWait,
+            Shell::HelloByEveryAddress,
         ];
         let replication = [
             R::BetterPositionIsVote,
@@ -75,6 +78,8 @@ impl Plant {
             R::HungLeaderTalksOn,
             R::HungReplicaHasCaughtUp,
             R::HungLeaderLetsGoAnyhow,
+            R::AnyNameAnswers,
+            R::StrangersInvite,
         ];
         let election = [
             E::NeedTermByOthers,

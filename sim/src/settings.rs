@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) plant: Option<crate::Plant>,
     /// The apps are plain ones: there are sidecars alone, and nobody edits the Lease.
     pub(crate) is_plain: bool,
+    /// Addresses lead to other pods at times, and to those of another cluster.
+    pub(crate) strangers: bool,
 }
 
 impl Settings {
@@ -91,6 +93,7 @@ impl Settings {
             fault_every: Duration::from_millis(*rng.pick(&[50, 300, 300, 1000, 3000])),
             plant: options.plant,
             is_plain: options.plain,
+            strangers: options.strangers,
         }
     }
 

@@ -216,6 +216,8 @@ impl Cluster {
         let member = |member: &leasehold_election::Member| store::Member {
             name: member.name.clone(),
             peer_address: member.peer_address.clone(),
+            addresses: Vec::new(),
+            remembered: false,
         };
         let leader = |leader: &leasehold_election::Leader| store::LeaderView {
             term: store::Term(file.term.0),
@@ -223,6 +225,7 @@ impl Cluster {
             name: leader.name.clone(),
             // The shell's template.
             peer_address: leader.peer_address.clone().unwrap_or_else(|| format!("{}:8090", leader.name)),
+            addresses: Vec::new(),
         };
         store::RoleView {
             cluster_id: file.cluster_id.map(store::ClusterId),
@@ -231,6 +234,7 @@ impl Cluster {
             hand_over_to: file.hand_over_to.clone(),
             paused: file.paused,
             newest_revision: file.newest_revision.clone(),
+            self_addresses: Vec::new(),
         }
     }
 }

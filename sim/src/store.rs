@@ -8,6 +8,7 @@
 use crate::client::Outcome;
 use crate::cluster::{Cluster, Event, Life};
 use crate::disk::Item;
+use crate::network::stranger;
 use crate::trace;
 use crate::{Plant, Shell};
 use leasehold_replication::{
@@ -27,7 +28,7 @@ pub(crate) struct Store {
     /// It is not scheduled before this moment.
     pub(crate) frozen_until: Duration,
     /// Invitations that wait for an answer: who asked, and when.
-    pub(crate) questions: BTreeMap<u64, (Life, Duration)>,
+    pub(crate) questions: BTreeMap<u64, (Life, usize, Duration)>,
     process: Process,
 }
 
@@ -275,6 +276,9 @@ impl Cluster {
         let (old, new) = (before.promise, after.promise);
         if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
             self.checker.violated(format!("invariant 5: {name} promised {old}, and now {new}"));
+        }
+        if new.incarnation == stranger().incarnation {
+            self.checker.violated(format!("{name} promises to the leader of another cluster [F3]"));
         }
         if after.position != log.last() {
             let last = log.last();

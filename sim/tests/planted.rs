@@ -6,7 +6,7 @@
 //! `--mixes`, `--plain`, `--start`). If there is none, the simulator has become worse.
 #![allow(clippy::unwrap_used)]
 
-use How::{Large, Long, Mix, Plain, PlainLong, Short, Trace, Walk};
+use How::{Large, Long, Mix, Plain, PlainLong, Short, Strange, Trace, Walk};
 use leasehold_election::Fault as E;
 use leasehold_replication::Fault as R;
 use leasehold_sim::{Base, Failure, Options, Plant, Shell, run, small};
@@ -25,6 +25,8 @@ enum How {
     Plain(u64),
     /// The same, with forty seconds of faults.
     PlainLong(u64),
+    /// In the whole cluster, where addresses lead to other pods and to strangers.
+    Strange(u64),
     /// In the small world.
     Walk(u64),
     /// In a mix of lasting troubles.
@@ -41,6 +43,7 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::OldTailIsReplayed), Trace),
     (Plant::Shell(Shell::LeaseWithoutCompare), Plain(2)),
     (Plant::Shell(Shell::ReadsDoNotWait), Large(1)),
+    (Plant::Shell(Shell::HelloByEveryAddress), Large(0)),
     (Plant::Replication(R::BetterPositionIsVote), Walk(3)),
     (Plant::Replication(R::OldTermCommits), Trace),
     (Plant::Replication(R::PromiseWithoutIncarnation), Walk(74)),
@@ -71,6 +74,8 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::HungLeaderTalksOn), Large(0)),
     (Plant::Replication(R::HungReplicaHasCaughtUp), Large(0)),
     (Plant::Replication(R::HungLeaderLetsGoAnyhow), Large(0)),
+    (Plant::Replication(R::AnyNameAnswers), Strange(0)),
+    (Plant::Replication(R::StrangersInvite), Strange(0)),
     (Plant::Election(E::NeedTermByOthers), Mix(11497)),
     (Plant::Election(E::NoOffLeaseBeforeRead), Large(20)),
     (Plant::Election(E::SameTermOfAnotherCounts), Mix(3528)),
@@ -85,12 +90,13 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
     let chaos = match how {
         Short(_) => 2,
         Long(_) | PlainLong(_) => 40,
-        Large(_) | Plain(_) | Walk(_) | Mix(_) | Trace => 12,
+        Large(_) | Plain(_) | Strange(_) | Walk(_) | Mix(_) | Trace => 12,
     };
     let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
     match how {
         Large(seed) | Short(seed) | Long(seed) => run(seed, &options).map(|_| ()),
         Plain(seed) | PlainLong(seed) => run(seed, &Options { plain: true, ..options }).map(|_| ()),
+        Strange(seed) => run(seed, &Options { strangers: true, ..options }).map(|_| ()),
         Walk(seed) => small::walk(seed, plant).map(|_| ()),
         Mix(number) => base.mix(number, plant).map(|_| ()),
         Trace => Ok(()),

@@ -15,6 +15,10 @@ fn plain() -> Options {
     Options { plain: true, ..options() }
 }
 
+fn strangers() -> Options {
+    Options { strangers: true, ..options() }
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
@@ -42,6 +46,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
         let seed: u64 = seed.parse().unwrap();
         let result = match kind {
             "large" => run(seed, &options()).map(|_| ()),
+            "strange" => run(seed, &strangers()).map(|_| ()),
             "plain" => run(seed, &plain()).map(|_| ()),
             "walk" => small::walk(seed, None).map(|_| ()),
             "mix" => base.mix(seed, None).map(|_| ()),
@@ -55,7 +60,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
 
 #[test]
 fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
-    let large = for_a_while(0.5, |seed| match run(seed, &options()) {
+    let large = for_a_while(0.4, |seed| match run(seed, &options()) {
         Ok(summary) => (summary.steps, summary.acknowledged + summary.strong_reads),
         Err(failure) => panic!("{failure}\nseed {seed}"),
     });
@@ -63,9 +68,15 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         Ok(summary) => (summary.steps, summary.takes),
         Err(failure) => panic!("{failure}\nplain seed {seed}"),
     });
-    for (what, (seeds, steps, sum, seconds)) in
-        [("large, writes and strong reads answered", large), ("plain, leaderships", plain)]
-    {
+    let strange = for_a_while(0.1, |seed| match run(seed, &strangers()) {
+        Ok(summary) => (summary.steps, summary.acknowledged),
+        Err(failure) => panic!("{failure}\nseed {seed} with strangers"),
+    });
+    for (what, (seeds, steps, sum, seconds)) in [
+        ("large, writes and strong reads answered", large),
+        ("plain, leaderships", plain),
+        ("with strangers, writes", strange),
+    ] {
         println!("{what}: {seeds} seeds, {steps} steps, {sum}: {:.0} steps/s", steps as f64 / seconds);
         assert!(seeds > 0 && sum > 0, "nothing was tried");
     }

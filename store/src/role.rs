@@ -26,11 +26,14 @@ pub fn view(role: &RoleFile) -> RoleView {
             incarnation: Incarnation(leader.incarnation?),
             name: leader.name.clone(),
             peer_address: leader.peer_address.clone(),
+            addresses: leader.addresses.clone(),
         })
     });
     let member = |member: &leasehold_contract::Member| Member {
         name: member.name.clone(),
         peer_address: member.peer_address.clone(),
+        addresses: member.addresses.clone(),
+        remembered: member.remembered,
     };
     RoleView {
         cluster_id: role.cluster_id.map(ClusterId),
@@ -39,6 +42,7 @@ pub fn view(role: &RoleFile) -> RoleView {
         hand_over_to: role.hand_over_to.clone(),
         paused: role.paused,
         newest_revision: role.newest_revision.clone(),
+        self_addresses: role.self_addresses.clone(),
     }
 }
 
@@ -76,6 +80,7 @@ pub async fn watch(dir: &Path, name: &str, latest: watch::Sender<Option<Arc<Role
 mod tests {
     use super::*;
     use leasehold_contract::{Leader, LeaseInfo, Role, VERSION, replace_file};
+    use std::net::IpAddr;
     use std::time::Duration;
     use uuid::Uuid;
 
@@ -83,9 +88,9 @@ mod tests {
         let member = |n: u32| leasehold_contract::Member {
             name: format!("store-{n}"),
             address: format!("10.0.0.{n}:8089"),
-            peer_address: format!("10.0.0.{n}:8090"),
-            addresses: Vec::new(),
-            remembered: false,
+            peer_address: format!("store-{n}.peers:8090"),
+            addresses: vec![format!("10.0.0.{n}").parse().unwrap(), format!("fd00::{n}").parse().unwrap()],
+            remembered: true,
         };
         RoleFile {
             version: VERSION,
@@ -94,13 +99,13 @@ mod tests {
             term,
             cluster_id: Some(Uuid::from_u128(3)),
             self_name: "store-1".into(),
-            self_addresses: Vec::new(),
+            self_addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
             leader: Some(Leader {
                 name: "store-0".into(),
                 incarnation,
                 address: "10.0.0.0:8089".into(),
                 peer_address: "10.0.0.0:8090".into(),
-                addresses: Vec::new(),
+                addresses: vec!["10.0.0.0".parse().unwrap()],
             }),
             members: vec![member(0), member(1)],
             hand_over_to: Some("store-1".into()),
@@ -124,7 +129,15 @@ mod tests {
         assert_eq!((leader.term, leader.incarnation), (Term(4), Incarnation(Uuid::from_u128(9))));
         assert_eq!((leader.name.as_str(), leader.peer_address.as_str()), ("store-0", "10.0.0.0:8090"));
         assert_eq!(found.cluster_id, Some(ClusterId(Uuid::from_u128(3))));
-        assert_eq!(found.members[1], Member { name: "store-1".into(), peer_address: "10.0.0.1:8090".into() });
+        let member = Member {
+            name: "store-1".into(),
+            peer_address: "store-1.peers:8090".into(),
+            addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            remembered: true,
+        };
+        assert_eq!(found.members[1], member);
+        assert_eq!(leader.addresses, ["10.0.0.0".parse::<IpAddr>().unwrap()]);
+        assert_eq!(found.self_addresses, member.addresses);
         assert_eq!((found.hand_over_to.as_deref(), found.paused), (Some("store-1"), true));
         assert_eq!(found.newest_revision.as_deref(), Some("r2"));
         assert_eq!(view(&role(4, None)).leader, None);

@@ -92,10 +92,10 @@ impl World {
                 }
             }
             Effect::ReadRefused { upto, .. } => self.node(number).reads.retain(|(id, _)| *id > upto),
-            Effect::Dial { conn, peer_address, hello } => {
+            Effect::Dial { conn, to, hello } => {
                 let ConnId::Dialled(dialled) = conn else { return Err("an accepted connection is dialled".to_owned()) };
                 let key = (number as u64 * 1000 + u64::from(runs)) * 1000 + dialled;
-                let to = node_of(&peer_address);
+                let to = node_of(&to.peer_address);
                 let end = |node, runs, id| End { node, runs, id, open: true, inbox: VecDeque::new() };
                 let mut ends = [end(number, runs, conn), end(to, self.nodes[to].node.runs, ConnId::Accepted(key))];
                 ends[1].inbox.push_back(Message::Hello(hello));
@@ -117,8 +117,8 @@ impl World {
             }
             Effect::Close { conn } => self.close(number, conn),
             Effect::Invite { .. } if self.reduced.is_some_and(|reduced| !reduced.letters) => {}
-            Effect::Invite { name: _, peer_address, claim } => {
-                let letter = Letter::Invite { from: number, runs, to: node_of(&peer_address), claim };
+            Effect::Invite { to, claim } => {
+                let letter = Letter::Invite { from: number, runs, to: node_of(&to.peer_address), claim };
                 if !self.letters.contains(&letter) {
                     self.letters.push(letter);
                 }

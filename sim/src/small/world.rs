@@ -173,6 +173,10 @@ fn name(node: usize) -> String {
     format!("n-{node}")
 }
 
+fn member(node: usize) -> Member {
+    Member { name: name(node), peer_address: name(node), addresses: Vec::new(), remembered: false }
+}
+
 fn replica_id(node: usize) -> ReplicaId {
     ReplicaId(Uuid::from_u128(100 + node as u128))
 }
@@ -347,8 +351,14 @@ impl World {
                 let members = (0..self.nodes.len()).filter(|node| unwanted & (1 << node) == 0);
                 let view = RoleView {
                     cluster_id: self.lease_has_id.then_some(CLUSTER),
-                    leader: Some(LeaderView { term, incarnation, name: name(leader), peer_address: name(leader) }),
-                    members: members.map(|node| Member { name: name(node), peer_address: name(node) }).collect(),
+                    leader: Some(LeaderView {
+                        term,
+                        incarnation,
+                        name: name(leader),
+                        peer_address: name(leader),
+                        addresses: Vec::new(),
+                    }),
+                    members: members.map(member).collect(),
                     ..RoleView::default()
                 };
                 self.node(node).shown = Some((claim, unwanted));
@@ -431,7 +441,7 @@ impl World {
 
     /// A role file shows nobody, and no cluster.
     pub(crate) fn show_nobody(&mut self, node: usize) -> Result<(), String> {
-        let members = (0..self.nodes.len()).map(|node| Member { name: name(node), peer_address: name(node) }).collect();
+        let members = (0..self.nodes.len()).map(member).collect();
         self.step(node, Input::Role(RoleView { members, ..RoleView::default() }))
     }
 

@@ -33,7 +33,7 @@ impl Replica {
     }
 
     /// The pods that must say that they are empty; none where it is not for this replica to bootstrap.
-    pub(crate) fn asked_for_bootstrap(&self) -> Option<Vec<(String, String)>> {
+    pub(crate) fn asked_for_bootstrap(&self) -> Option<Vec<crate::Target>> {
         let view = self.view.as_ref()?;
         let lowest = view.members.first()?;
         let fit = self.is_empty_volume()
@@ -44,7 +44,13 @@ impl Replica {
             && lowest.name == self.config.name
             && self.draining.is_none();
         let others = view.members.iter().filter(|member| member.name != self.config.name);
-        fit.then(|| others.map(|member| (member.name.clone(), member.peer_address.clone())).collect())
+        // "Empty" decides over kept data: it is not asked for at an address that only an earlier run of the sidecar saw, and
+        // that may be a stranger's of the same name by now [F2].
+        let seen_now = |member: &crate::Member| crate::Target {
+            addresses: if member.remembered { Vec::new() } else { member.addresses.clone() },
+            ..member.target()
+        };
+        fit.then(|| others.map(seen_now).collect())
     }
 
     /// The wanted pods that have not said yet that they are empty.
@@ -59,7 +65,7 @@ impl Replica {
                 *at >= since && state.cluster_id.is_none() && state.position == Position::ZERO && state.hears.is_none()
             })
         };
-        asked.into_iter().map(|(name, _)| name).filter(|name| !is_empty(name)).collect()
+        asked.into_iter().map(|to| to.name).filter(|name| !is_empty(name)).collect()
     }
 
     pub(crate) fn tend_bootstrap(&mut self) {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// The number of one leadership, 1 to 2^31-1 (the Lease's `leaseTransitions` is an int32). 0: before the first one;
@@ -94,12 +95,21 @@ pub struct Claim {
     pub name: String,
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
+    /// Its IPs, the newest knowledge first; the port is that of `peer_address`. Empty: none are known.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Claim {
     /// The promise that following this claim takes.
     pub fn promise(&self) -> Promise {
         Promise { term: self.term, incarnation: self.incarnation }
+    }
+
+    /// Where that leader is reached.
+    pub(crate) fn target(&self) -> crate::Target {
+        let (name, peer_address) = (self.name.clone(), self.peer_address.clone());
+        crate::Target { name, peer_address, addresses: self.addresses.clone() }
     }
 }
 

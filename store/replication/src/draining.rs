@@ -130,11 +130,7 @@ impl Replica {
         let Role::Leading(leading) = &self.role else { return None };
         let hand_over = leading.hand_over.as_ref()?;
         let is_successor = hand_over.to_name == claim.name && hand_over.to_incarnation == claim.incarnation;
-        let invite = || Effect::Invite {
-            name: claim.name.clone(),
-            peer_address: claim.peer_address.clone(),
-            claim: claim.clone(),
-        };
+        let invite = || Effect::Invite { to: claim.target(), claim: claim.clone() };
         is_successor.then(invite)
     }
 

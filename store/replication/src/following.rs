@@ -27,8 +27,10 @@ const REDIAL_MOST: Duration = Duration::from_millis(500);
 impl Replica {
     pub(crate) fn on_invited(&mut self, request: RequestId, claim: Claim) {
         // Another cluster is refused before anything else is looked at; for an empty volume the Lease says which is ours.
+        // Before role.json says so it is nobody's: a stranger's pods may have our name and be on our network [F3].
         let lease = self.view.as_ref().and_then(|view| view.cluster_id);
-        let ours = self.state.cluster_id.or(lease).is_none_or(|own| own == claim.cluster_id);
+        let own = self.state.cluster_id.or(lease);
+        let ours = own == Some(claim.cluster_id) || own.is_none() && planted(Fault::StrangersInvite);
         // Our own claim comes from the leader that hands over to us: what role.json will say in a moment.
         let may_be_ours = self.is_eligible() || claim.incarnation != self.config.incarnation;
         if ours && may_be_ours {
@@ -42,11 +44,26 @@ impl Replica {
             }
         }
         let answer = InviteAnswer {
+            name: Some(self.config.name.clone()),
             cluster_id: self.state.cluster_id,
             replica: self.config.replica,
             promise: self.state.promise,
         };
         self.effects.push(Effect::AnswerInvite { request, answer });
+    }
+
+    /// The leader that is followed, told of again, perhaps with other addresses. Who says none knows less, not better.
+    pub(crate) fn learn_addresses(&mut self, claim: Claim) {
+        let Role::Following(following) = &mut self.role else { return };
+        let known = &following.claim.addresses;
+        let addresses = if claim.addresses.is_empty() { known.clone() } else { claim.addresses };
+        let has_new = addresses.iter().any(|address| !known.contains(address));
+        following.claim = Claim { addresses, ..claim };
+        // What is being dialled is where it was; an address that has no pod any more says nothing, not even no.
+        if let (Link::Dialled(conn), true) = (following.link, has_new) {
+            following.link = Link::Down { redial_at: self.now };
+            self.effects.push(Effect::Close { conn });
+        }
     }
 
     /// Dials when it may, and finds out that the leader is silent.
@@ -75,12 +92,12 @@ impl Replica {
             && following.claim.name != ours
             && (self.writes.is_durable(following.promised_by) || planted(Fault::HelloBeforeDurable))
         {
-            let peer_address = following.claim.peer_address.clone();
+            let to = following.claim.target();
             let conn = self.new_conn();
             let hello = self.hello();
             let Role::Following(following) = &mut self.role else { return };
             following.link = Link::Dialled(conn);
-            self.effects.push(Effect::Dial { conn, peer_address, hello });
+            self.effects.push(Effect::Dial { conn, to, hello });
         }
     }
 

@@ -150,7 +150,15 @@ impl Replica {
         if answer.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
             return;
         }
+        let is_another = answer.name.as_ref().is_some_and(|said| *said != name);
+        if is_another && !planted(Fault::AnyNameAnswers) {
+            // An address of that pod is another one's by now. What it said is no answer [F2].
+            return;
+        }
+        // Only who says its name shows that a volume is gone: the voter of that name with another one is dead.
+        let is_named = answer.name.is_some();
         if let Role::Leading(leading) = &mut self.role
+            && is_named
             // A late answer of a volume that is gone must not make the one dead that took its place.
             && leading.connected_as(&name).is_none()
         {
@@ -300,7 +308,11 @@ impl Replica {
         if planted(Fault::NoInvitations) || leading.stall.silent {
             return;
         }
-        let claim = leading.claim.clone();
+        let mut claim = leading.claim.clone();
+        // As they are known now: with them nobody needs DNS to dial back.
+        if let Some(view) = self.view.as_ref().filter(|view| !view.self_addresses.is_empty()) {
+            claim.addresses.clone_from(&view.self_addresses);
+        }
         let connected =
             |name: &str| leading.followers.values().any(|follower| follower.name == name && follower.conn.is_some());
         let voters = self.log.voters().voters.iter().map(|voter| voter.name.as_str());
@@ -313,8 +325,8 @@ impl Replica {
         absent.sort_unstable();
         absent.dedup();
         for name in absent {
-            if let Some(peer_address) = self.address_of(&name) {
-                self.effects.push(Effect::Invite { name, peer_address, claim: claim.clone() });
+            if let Some(to) = self.target_of(&name) {
+                self.effects.push(Effect::Invite { to, claim: claim.clone() });
             }
         }
     }

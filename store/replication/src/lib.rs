@@ -42,7 +42,7 @@ pub use replica::Replica;
 pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
 pub use step::{
     Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, ReadId, Recovered, Refusal, RequestId,
-    RoleView, SnapshotMeta, Ticket,
+    RoleView, SnapshotMeta, Target, Ticket,
 };
 pub use voters::{Voter, Voters};
 

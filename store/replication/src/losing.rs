@@ -11,7 +11,7 @@
 use crate::plants::planted;
 use crate::replica::{Replica, ordinal};
 use crate::role::Role;
-use crate::{Fault, PeerState, Promise, ReplicaId, Term};
+use crate::{Fault, PeerState, Promise, ReplicaId, Target, Term};
 use std::time::Duration;
 
 const ASK_FIRST: Duration = Duration::from_millis(20);
@@ -52,6 +52,10 @@ impl Replica {
     }
 
     pub(crate) fn on_state_answered(&mut self, name: String, state: PeerState) {
+        if state.name != name && !planted(Fault::AnyNameAnswers) {
+            // An address of that pod is another one's by now. What it said is no answer [F2].
+            return;
+        }
         self.told_of(state.promise);
         self.answers.insert(name, (self.now, state));
     }
@@ -70,8 +74,8 @@ impl Replica {
         if asked.is_empty() {
             return;
         }
-        for (name, peer_address) in asked {
-            self.effects.push(crate::Effect::AskState { name, peer_address });
+        for to in asked {
+            self.effects.push(crate::Effect::AskState { to });
         }
         self.ask_pause = (self.ask_pause * 2).clamp(ASK_FIRST, ASK_MOST);
         self.ask_at = self.now + self.ask_pause;
@@ -87,7 +91,7 @@ impl Replica {
     }
 
     /// The pods that are to be asked for their state now, and where.
-    pub(crate) fn whom_to_ask(&self) -> Vec<(String, String)> {
+    pub(crate) fn whom_to_ask(&self) -> Vec<Target> {
         if let Some(members) = self.asked_for_bootstrap() {
             return members;
         }
@@ -95,7 +99,7 @@ impl Replica {
             return Vec::new();
         }
         let others = self.log.voters().voters.iter().filter(|voter| voter.replica != self.config.replica);
-        others.filter_map(|voter| Some((voter.name.clone(), self.address_of(&voter.name)?))).collect()
+        others.filter_map(|voter| self.target_of(&voter.name)).collect()
     }
 
     /// The term that it campaigns after, if a majority of the voters has lost its leader.

@@ -82,6 +82,10 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InviteAnswer {
+    /// The name of the pod that answers. None: it is of a build that does not say it, and is not believed in what would
+    /// need a name.
+    #[serde(default)]
+    pub name: Option<String>,
     /// The cluster of its volume; null while that is empty.
     pub cluster_id: Option<ClusterId>,
     /// Its volume. Another one than the voter's of that name: that voter is dead.

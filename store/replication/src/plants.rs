@@ -66,6 +66,10 @@ pub enum Fault {
     HungReplicaHasCaughtUp,
     /// A leader whose disk hangs lets go although the others cannot do without it [B4].
     HungLeaderLetsGoAnyhow,
+    /// An answer counts for the pod that was asked, whoever gave it [F2].
+    AnyNameAnswers,
+    /// An empty volume takes an invitation before it knows which cluster is its own [F3].
+    StrangersInvite,
 }
 
 #[cfg(feature = "plants")]

@@ -271,6 +271,7 @@ impl Replica {
             incarnation: leader.incarnation,
             name: leader.name,
             peer_address: leader.peer_address,
+            addresses: leader.addresses,
         };
         self.consider(claim);
     }
@@ -296,11 +297,7 @@ impl Replica {
             }
         } else if claim.promise() == self.state.promise && claim.incarnation != self.config.incarnation {
             match &mut self.role {
-                Role::Following(following) => {
-                    if following.claim != claim {
-                        following.claim = claim;
-                    }
-                }
+                Role::Following(_) => self.learn_addresses(claim),
                 Role::Idle if planted(Fault::SameTermAfterRestart) && claim.name == self.config.name => {
                     self.role = Role::Leading(Box::new(Leading::new(claim, self.writes.newest(), self.now)));
                 }
@@ -573,6 +570,17 @@ impl Replica {
 
     pub(crate) fn is_wanted(&self, name: &str) -> bool {
         self.members().is_empty() || self.members().iter().any(|member| member.name == name)
+    }
+
+    /// How that pod's replica is reached.
+    pub(crate) fn target_of(&self, name: &str) -> Option<crate::Target> {
+        let member = self.members().iter().find(|member| member.name == name).map(crate::Member::target);
+        let voter = || {
+            let voter = self.log.voters().named(name)?;
+            let (name, peer_address) = (voter.name.clone(), voter.peer_address.clone());
+            Some(crate::Target { name, peer_address, addresses: Vec::new() })
+        };
+        member.or_else(voter)
     }
 
     /// Where that pod's replica is reached: by the members, else by the voters.

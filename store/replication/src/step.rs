@@ -15,6 +15,7 @@ use crate::{
     Record, ReplicaId, SnapshotPiece, Voters,
 };
 use bytes::Bytes;
+use std::net::IpAddr;
 
 /// Numbers what is to become durable. `Persisted { ticket }` means: this one and all before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +49,29 @@ pub struct Member {
     pub name: String,
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
+    /// Its IPs, the newest knowledge first; the port is that of `peer_address`.
+    pub addresses: Vec<IpAddr>,
+    /// Nobody vouches for `addresses` now: another pod may be there.
+    pub remembered: bool,
+}
+
+impl Member {
+    /// How its replica is reached.
+    pub(crate) fn target(&self) -> Target {
+        let (name, peer_address) = (self.name.clone(), self.peer_address.clone());
+        Target { name, peer_address, addresses: self.addresses.clone() }
+    }
+}
+
+/// A pod that is to be reached: by any of its IPs, or by the name. Only what this very pod says counts as an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// The name of the pod.
+    pub name: String,
+    /// `host:port`; the host is a DNS name as a rule.
+    pub peer_address: String,
+    /// Its IPs, the newest knowledge first; the port is that of `peer_address`.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What role.json says, as far as a replica cares.
@@ -65,6 +89,8 @@ pub struct RoleView {
     pub paused: bool,
     /// The revision that the StatefulSet's pods are brought to; none where unknown.
     pub newest_revision: Option<String>,
+    /// The IPs of this pod, for its invitations.
+    pub self_addresses: Vec<IpAddr>,
 }
 
 /// Who is said to lead by role.json.
@@ -78,6 +104,8 @@ pub struct LeaderView {
     pub name: String,
     /// Where replicas reach it.
     pub peer_address: String,
+    /// Its IPs, the newest knowledge first.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A client's write.
@@ -274,12 +302,13 @@ pub enum Effect {
         /// Why.
         reason: Refusal,
     },
-    /// Connect to a leader's peer port and say hello. `Answered` or `Closed` follows.
+    /// Connect to a leader's peer port and say hello, by one connection. `Answered` or `Closed` follows; `Closed` at once
+    /// only if every one of its addresses refused.
     Dial {
         /// The name of the new connection.
         conn: ConnId,
-        /// `host:port`.
-        peer_address: String,
+        /// The leader.
+        to: Target,
         /// What to say.
         hello: Hello,
     },
@@ -324,9 +353,7 @@ pub enum Effect {
     /// `POST /v1/claim` to this pod, with a time-out of about the lost-time.
     Invite {
         /// The pod.
-        name: String,
-        /// `host:port`.
-        peer_address: String,
+        to: Target,
         /// Our claim.
         claim: Claim,
     },
@@ -340,9 +367,7 @@ pub enum Effect {
     /// `GET /v1/state` from this pod, with a time-out of about the lost-time.
     AskState {
         /// The pod.
-        name: String,
-        /// `host:port`.
-        peer_address: String,
+        to: Target,
     },
     /// Empty this volume and end: its bootstrap lost against another one [L4]. Nothing was ever acknowledged from it.
     WipeVolume {

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
 
+#[path = "cluster/addresses.rs"]
+mod addresses;
 #[path = "cluster/groups.rs"]
 mod groups;
 #[path = "cluster/reads.rs"]
@@ -54,6 +56,8 @@ struct Cluster {
     accepted: Vec<(ProposalId, Position)>,
     /// Strong reads that were answered: (node, up to which, how far the node had applied, or why not).
     reads: Vec<(usize, ReadId, Result<Seq, Refusal>)>,
+    /// Addresses of one pod at which another one answers by now.
+    misled: Vec<(usize, usize)>,
     /// Inputs that are kept back until released.
     hold: Option<fn(usize, &Input) -> bool>,
     held: Vec<Event>,
@@ -71,7 +75,7 @@ fn name(node: usize) -> String {
 }
 
 fn member(node: usize) -> Member {
-    Member { name: name(node), peer_address: format!("{node}") }
+    Member { name: name(node), peer_address: format!("{node}"), addresses: Vec::new(), remembered: false }
 }
 
 impl Cluster {
@@ -84,6 +88,7 @@ impl Cluster {
             queue: VecDeque::new(),
             view: RoleView { members: (0..nodes).map(member).collect(), ..RoleView::default() },
             cuts: Vec::new(),
+            misled: Vec::new(),
             lose_pulls: false,
             rejected: Vec::new(),
             accepted: Vec::new(),
@@ -147,6 +152,7 @@ impl Cluster {
             incarnation: self.nodes[node].incarnation,
             name: name(node),
             peer_address: format!("{node}"),
+            addresses: Vec::new(),
         });
         self.tell_all();
     }
@@ -247,6 +253,12 @@ impl Cluster {
         }
     }
 
+    /// Who answers at that address: as a rule the pod whose it is.
+    fn reached(&self, peer_address: &str) -> usize {
+        let meant = peer_address.parse().unwrap();
+        self.misled.iter().find(|(one, _)| *one == meant).map_or(meant, |(_, other)| *other)
+    }
+
     fn is_cut(&self, a: usize, b: usize) -> bool {
         self.cuts.iter().any(|cut| *cut == (a, b) || *cut == (b, a))
     }
@@ -271,8 +283,8 @@ impl Cluster {
                 self.reads.push((node, upto, Ok(applied)));
             }
             Effect::ReadRefused { upto, reason } => self.reads.push((node, upto, Err(reason))),
-            Effect::Dial { conn, peer_address, hello } => {
-                let to = peer_address.parse().unwrap();
+            Effect::Dial { conn, to, hello } => {
+                let to = to.peer_address.parse().unwrap();
                 self.queue.push_back(Event::Dial { from: node, conn, to, hello });
             }
             Effect::Answer { conn, answer } => {
@@ -294,26 +306,35 @@ impl Cluster {
                     self.queue.push_back(Event::Input(to, Input::Closed { conn: far }));
                 }
             }
-            Effect::Invite { peer_address, claim, .. } => {
-                let to: usize = peer_address.parse().unwrap();
+            Effect::Invite { to, claim } => {
+                let asked = to.name;
+                let to = self.reached(&to.peer_address);
                 if to < self.nodes.len() && self.nodes[to].up && !self.is_cut(node, to) {
                     let effects = self.nodes[to]
                         .replica
                         .step(self.now, Input::Invited { request: RequestId(node as u64), claim });
                     for effect in effects {
-                        self.carry_out(to, effect);
+                        match effect {
+                            Effect::AnswerInvite { answer, .. } => {
+                                let input = Input::InviteAnswered { name: asked.clone(), answer };
+                                self.queue.push_back(Event::Input(node, input));
+                            }
+                            effect => self.carry_out(to, effect),
+                        }
                     }
                 }
             }
+            // To an invitation that a test made.
             Effect::AnswerInvite { request, answer } => {
                 let input = Input::InviteAnswered { name: name(node), answer };
                 self.queue.push_back(Event::Input(request.0 as usize, input));
             }
-            Effect::AskState { peer_address, .. } => {
-                let to: usize = peer_address.parse().unwrap();
+            Effect::AskState { to } => {
+                let asked = to.name;
+                let to = self.reached(&to.peer_address);
                 if to < self.nodes.len() && self.nodes[to].up && !self.is_cut(node, to) {
                     let state = self.nodes[to].replica.status().peer_state(&name(to), self.nodes[to].id);
-                    self.queue.push_back(Event::Input(node, Input::StateAnswered { name: name(to), state }));
+                    self.queue.push_back(Event::Input(node, Input::StateAnswered { name: asked, state }));
                 }
             }
             Effect::Fail { reason } => self.nodes[node].failed = Some(reason),
@@ -539,7 +560,8 @@ fn a_late_word_of_a_volume_that_is_gone_does_not_make_the_new_one_dead() {
     let late = ConnId::Accepted(999);
     cluster.queue.push_back(Event::Input(0, Input::Hello { conn: late, hello }));
     cluster.queue.push_back(Event::Input(0, Input::Closed { conn: late }));
-    let answer = InviteAnswer { cluster_id: status.cluster_id, replica: old, promise: status.promise };
+    let (name_said, cluster_id) = (Some(name(2)), status.cluster_id);
+    let answer = InviteAnswer { name: name_said, cluster_id, replica: old, promise: status.promise };
     cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(2), answer }));
     cluster.run_until("the new volume votes", |c| c.nodes[0].replica.status().voters.contains(new));
     assert!(!cluster.nodes[0].replica.status().voters.contains(old));
@@ -591,14 +613,17 @@ fn a_higher_promise_of_a_voter_stops_a_leader_and_one_of_a_learner_asks_for_a_ne
         incarnation: Incarnation(Uuid::from_u128(99)),
         name: "elsewhere-0".to_owned(),
         peer_address: "77".to_owned(),
+        addresses: Vec::new(),
     };
     cluster.ends.clear();
-    let answer = InviteAnswer { cluster_id: None, replica: ReplicaId(Uuid::from_u128(5)), promise: claim.promise() };
+    let learner = ReplicaId(Uuid::from_u128(5));
+    let answer =
+        InviteAnswer { name: Some("db-9".to_owned()), cluster_id: None, replica: learner, promise: claim.promise() };
     cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: "db-9".to_owned(), answer: answer.clone() }));
     cluster.drain_queue();
     let status = cluster.nodes[0].replica.status();
     assert_eq!((status.phase, status.need_term), (Phase::Leading, Some(Term(9))));
-    let answer = InviteAnswer { replica: cluster.nodes[1].id, ..answer };
+    let answer = InviteAnswer { name: Some(name(1)), replica: cluster.nodes[1].id, ..answer };
     cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(1), answer }));
     cluster.drain_queue();
     let status = cluster.nodes[0].replica.status();
@@ -632,10 +657,11 @@ fn a_term_that_no_lease_can_carry_is_never_promised_to_and_stands_in_nobodys_way
             incarnation: Incarnation(Uuid::from_u128(77)),
             name: "db-9".to_owned(),
             peer_address: "77".to_owned(),
+            addresses: Vec::new(),
         };
         let promise = claim.promise();
         cluster.queue.push_back(Event::Input(1, Input::Invited { request: RequestId(0), claim }));
-        let answer = InviteAnswer { cluster_id: None, replica: cluster.nodes[2].id, promise };
+        let answer = InviteAnswer { name: Some(name(2)), cluster_id: None, replica: cluster.nodes[2].id, promise };
         cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(2), answer }));
         cluster.run(100 * MS);
         let status = cluster.nodes[1].replica.status();
@@ -705,6 +731,7 @@ fn a_successor_is_told_by_the_leader_that_goes_before_its_sidecar_knows() {
         incarnation: cluster.nodes[1].incarnation,
         name: name(1),
         peer_address: "1".to_owned(),
+        addresses: Vec::new(),
     };
     let view = RoleView { leader: Some(leader), ..cluster.view.clone() };
     cluster.queue.push_back(Event::Input(0, Input::Propose(vec![proposal(70, "in flight")])));
@@ -725,6 +752,7 @@ fn a_claim_of_another_run_or_of_a_pod_that_ends_itself_is_not_taken_from_a_leade
         incarnation,
         name: name(1),
         peer_address: "1".to_owned(),
+        addresses: Vec::new(),
     };
     let own = cluster.nodes[1].incarnation;
     cluster.queue.push_back(Event::Input(1, Input::Drain));

@@ -62,13 +62,14 @@ fn view(cluster_id: ClusterId, peer_address: &str) -> RoleView {
         incarnation: LEADER,
         name: "db-1".to_owned(),
         peer_address: peer_address.to_owned(),
+        addresses: Vec::new(),
     };
     RoleView { cluster_id: Some(cluster_id), leader: Some(leader), ..RoleView::default() }
 }
 
 fn dialled(effects: &[Effect]) -> Option<(ConnId, &str)> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Dial { conn, peer_address, .. } => Some((*conn, peer_address.as_str())),
+        Effect::Dial { conn, to, .. } => Some((*conn, to.peer_address.as_str())),
         _ => None,
     })
 }

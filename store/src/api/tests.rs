@@ -230,6 +230,7 @@ fn status(phase: Phase, leader: &str) -> Status {
             incarnation,
             name: leader.to_owned(),
             peer_address: "10.0.0.1:8090".to_owned(),
+            addresses: Vec::new(),
         }),
         leader_heard: true,
         campaign: None,

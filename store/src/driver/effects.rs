@@ -35,7 +35,7 @@ impl Driver {
             Effect::GiveUp => self.waiters.give_up(),
             Effect::ReadReady { upto } => self.readers.answered(upto, Ok(())),
             Effect::ReadRefused { upto, reason } => self.readers.answered(upto, Err(reason)),
-            Effect::Dial { conn, peer_address, hello } => self.peers.dial(conn, peer_address, hello),
+            Effect::Dial { conn, to, hello } => self.peers.dial(conn, to, hello),
             Effect::Answer { conn, answer } => {
                 if !self.peers.answer(conn, answer) {
                     self.spoil(conn);
@@ -59,9 +59,9 @@ impl Driver {
                 self.peers.close(conn);
                 self.intake.forget(conn);
             }
-            Effect::Invite { name, peer_address, claim } => self.peers.invite(name, peer_address, claim),
+            Effect::Invite { to, claim } => self.peers.invite(to, claim),
             Effect::AnswerInvite { request, answer } => self.peers.answer_invite(request, answer),
-            Effect::AskState { name, peer_address } => self.peers.ask_state(name, peer_address),
+            Effect::AskState { to } => self.peers.ask_state(to),
             Effect::WipeVolume { winner } => {
                 warn!(%winner, "another bootstrap won: this volume is emptied");
                 self.wiping = Some(winner);

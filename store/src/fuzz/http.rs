@@ -200,6 +200,7 @@ fn status() -> Status {
             incarnation,
             name: "pod-0".to_owned(),
             peer_address: "10.0.0.1:8090".to_owned(),
+            addresses: Vec::new(),
         }),
         leader_heard: true,
         campaign: None,

@@ -121,6 +121,12 @@ pub(super) enum PeerError {
     Ending,
 }
 
+impl From<io::Error> for PeerError {
+    fn from(error: io::Error) -> PeerError {
+        PeerError::Broken(Box::new(error))
+    }
+}
+
 impl PeerError {
     /// Sorts what a WebSocket library says: bytes that are no WebSocket are hostile, the rest is the network.
     pub(super) fn from_socket<E: std::error::Error + Send + Sync + 'static>(error: E) -> PeerError {

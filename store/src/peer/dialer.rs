@@ -1,9 +1,10 @@
 //! We dial a leader: connect, say hello, hear its answer, and run the connection.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use leasehold_replication::{Answer, ConnId, FRAME_BYTES_MAX, Hello};
+use leasehold_replication::{Answer, ConnId, FRAME_BYTES_MAX, Hello, Target};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -11,22 +12,23 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
 use super::connection::{self, Message, Outbox, PeerError, Word, note_end};
-use super::{DEMANDS_MORE, PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX};
-use crate::trust::peers::WayError;
+use super::reach::reach;
+use super::{DEMANDS_MORE, PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX, worst};
+use crate::trust::peers::{ANOTHER_POD, WayError};
 use crate::trust::stream::BoxedStream;
 
 /// Dials, and tells `Answered` and frames, or `Closed` when the connection ends by itself.
 pub(super) async fn dial(
     conn: ConnId,
-    peer_address: String,
+    to: Target,
     hello: Hello,
     outbox: Outbox,
     events: mpsc::Sender<PeerEvent>,
     config: PeerConfig,
 ) {
-    let remote = Remote::Name(peer_address.clone());
+    let remote = Remote::Name(format!("{} at {}", to.name, to.peer_address));
     let greeted = tokio::select! {
-        greeted = greet(&peer_address, &hello, &config) => greeted,
+        greeted = greet(&to, &hello, &config) => greeted,
         () = outbox.dropped() => return,
     };
     let ended = match greeted {
@@ -43,24 +45,41 @@ pub(super) async fn dial(
     let _ = events.send(PeerEvent::Closed { conn }).await;
 }
 
-/// A refused or reset connection is an error at once; a silent one is when its time is over.
+/// Refused by every address, or reset, is an error at once; silence is when its time is over. Of the connections that race
+/// the winner alone gets the hello: after a second one the leader would close the first [F4].
 async fn greet(
-    peer_address: &str,
+    to: &Target,
     hello: &Hello,
     config: &PeerConfig,
 ) -> Result<(WebSocketStream<BoxedStream>, Answer), PeerError> {
-    let mut socket = within(config.lost_time, connect(peer_address, config)).await?;
+    let mut socket = within(config.lost_time, connect(to, config)).await?;
     let text = serde_json::to_string(hello).expect("plain data has a JSON form");
     within(config.lost_time, async { socket.send(Message::text(text)).await.map_err(PeerError::from_socket) }).await?;
     let answer = within(config.hello_max, hear_answer(&mut socket)).await?;
     Ok((socket, answer))
 }
 
-async fn connect(peer_address: &str, config: &PeerConfig) -> Result<WebSocketStream<BoxedStream>, PeerError> {
-    let request =
-        format!("ws://{peer_address}{REPLICATE_PATH}").into_client_request().map_err(PeerError::from_socket)?;
-    // The leader is not named here: it takes a hello only with a promise to its own incarnation.
-    let stream = config.trust.connect(peer_address, None).await.map_err(|error| match error {
+async fn connect(to: &Target, config: &PeerConfig) -> Result<WebSocketStream<BoxedStream>, PeerError> {
+    let connected = reach(to, &config.names, |socket| connect_at(socket, to, config)).await;
+    connected.map_err(|errors| {
+        let reason = |error: &PeerError| match error {
+            PeerError::Untrusted(reason, _) => Some(*reason),
+            _ => None,
+        };
+        worst(errors, reason).unwrap_or(PeerError::Closed)
+    })
+}
+
+/// By one address, up to where the other end has shown that it is that pod.
+async fn connect_at(
+    socket: SocketAddr,
+    to: &Target,
+    config: &PeerConfig,
+) -> Result<WebSocketStream<BoxedStream>, PeerError> {
+    let url = format!("ws://{}{REPLICATE_PATH}", to.peer_address);
+    let mut request = url.into_client_request().map_err(PeerError::from_socket)?;
+    config.address_to(&to.name, request.headers_mut());
+    let stream = config.trust.connect(socket, &to.peer_address, Some(&to.name)).await.map_err(|error| match error {
         WayError::Broken(error) => PeerError::Broken(Box::new(error)),
         WayError::Untrusted(reason, what) => PeerError::Untrusted(reason, what),
     })?;
@@ -68,9 +87,15 @@ async fn connect(peer_address: &str, config: &PeerConfig) -> Result<WebSocketStr
         WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
     let connected = tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await;
     match connected {
-        Ok((socket, _)) => Ok(socket),
+        Ok((socket, answer)) => match config.is_answer_of(&to.name, answer.headers()) {
+            Ok(()) => Ok(socket),
+            Err(what) => Err(PeerError::Untrusted(ANOTHER_POD, what)),
+        },
         Err(tungstenite::Error::Http(answer)) if answer.status() == http::StatusCode::UNAUTHORIZED => {
             Err(PeerError::Untrusted("key", DEMANDS_MORE.to_owned()))
+        }
+        Err(tungstenite::Error::Http(answer)) if answer.status() == http::StatusCode::MISDIRECTED_REQUEST => {
+            Err(PeerError::Untrusted(ANOTHER_POD, format!("another pod answers where {} is expected", to.name)))
         }
         Err(error) => Err(PeerError::from_socket(error)),
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Buf;
 use futures_util::{SinkExt, Stream, StreamExt};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use leasehold_replication::{Answer, Claim, ConnId, FRAME_BYTES_MAX, Hello, PeerState, RequestId};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ use warp::ws::{WebSocket, Ws};
 use warp::{Filter, Reply};
 
 use super::connection::{self, Message, PeerError, Word, note_end};
-use super::{PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX};
+use super::{NAME, PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX, TO};
 use crate::serve::{self, Door, OnMalformed};
 use crate::trust::peers::WayError;
 
@@ -75,9 +75,21 @@ impl Listener {
         let anything_else = warp::ext::optional::<serve::Remote>()
             .and(warp::method())
             .and(serve::path())
-            .and(me)
+            .and(me.clone())
             .map(|remote, method, path: String, me: Listener| me.refuse_request(remote, &method, &path));
-        replicate.or(claim).unify().or(state).unify().or(anything_else).unify().boxed()
+        let misled = warp::header::value(TO).and(me.clone()).and_then(|to: HeaderValue, me: Listener| {
+            let misled = me.misled(&to).ok_or_else(warp::reject::not_found);
+            async move { misled }
+        });
+        let name = self.config.name_of(&self.config.trust.me().name);
+        let signed = move |mut answer: Response| {
+            if let Some(name) = &name {
+                answer.headers_mut().insert(NAME, name.clone());
+            }
+            answer
+        };
+        let answered = misled.or(replicate).unify().or(claim).unify().or(state).unify().or(anything_else).unify();
+        answered.map(signed).boxed()
     }
 
     /// What a connection passes before it is served: see [`crate::trust::peers`].
@@ -105,6 +117,15 @@ impl Listener {
     pub fn on_malformed(&self) -> OnMalformed {
         let config = self.config.clone();
         Arc::new(move |remote, why| config.reject(remote, "http", why))
+    }
+
+    /// A request for another pod, at an address that is ours by now: neither its "yes" nor our "no" is ours to say [F2].
+    fn misled(&self, to: &HeaderValue) -> Option<Response> {
+        let me = self.config.name_of(&self.config.trust.me().name)?;
+        (me != to).then(|| {
+            debug!(?to, "a request for another pod: this address was its own before");
+            refuse(StatusCode::MISDIRECTED_REQUEST, "this is another pod")
+        })
     }
 
     /// Nothing of this protocol: whoever asks it is no replica.

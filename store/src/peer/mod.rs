@@ -23,6 +23,7 @@
 mod connection;
 mod dialer;
 mod listener;
+mod reach;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -32,17 +33,19 @@ pub use listener::{Listener, PeerStateReceiver};
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_replication::{Answer, Claim, ConnId, Frame, Hello, Input, InviteAnswer, PeerState, RequestId};
+use http::{HeaderMap, HeaderValue};
+use leasehold_replication::{Answer, Claim, ConnId, Frame, Hello, Input, InviteAnswer, PeerState, RequestId, Target};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::trust::peers::PeerTrust;
+use crate::trust::peers::{ANOTHER_POD, PeerTrust};
+use reach::Names;
 
 /// Events that wait for the driver. Beyond them connections wait, and TCP holds their senders back.
 pub const EVENTS_MAX: usize = 128;
@@ -56,6 +59,9 @@ const REPLICATE_PATH: &str = "/v1/replicate";
 const CLAIM_PATH: &str = "/v1/claim";
 /// Where replicas ask each other.
 const STATE_PATH: &str = "/v1/state";
+/// Whom a request is for, and who answers it: `cluster/pod`. What another one answers is no answer [F2].
+const TO: &str = "leasehold-to";
+const NAME: &str = "leasehold-name";
 
 /// What happens on the peer side, for the driver. Give each to [`Peers::admit`].
 #[derive(Debug)]
@@ -130,6 +136,8 @@ pub struct PeerConfig {
     pub trust: PeerTrust,
     /// Counts what was no word of this protocol, by a reason from a short list.
     pub rejected: Arc<dyn Fn(&'static str) + Send + Sync>,
+    /// Names that are being looked up.
+    names: Names,
 }
 
 impl PeerConfig {
@@ -140,6 +148,7 @@ impl PeerConfig {
             hello_max: (lost_time * 2).max(Duration::from_secs(2)),
             trust: PeerTrust::default(),
             rejected: Arc::new(rejected),
+            names: Names::default(),
         }
     }
 
@@ -150,9 +159,34 @@ impl PeerConfig {
 }
 
 impl PeerConfig {
+    /// What [`TO`] and [`NAME`] say for a pod of our cluster; none where we do not know who we are, as in tests.
+    fn name_of(&self, pod: &str) -> Option<HeaderValue> {
+        let me = self.trust.me();
+        (!me.name.is_empty()).then(|| HeaderValue::from_str(&format!("{}/{pod}", me.cluster)).ok()).flatten()
+    }
+
+    /// Says whom a request is for.
+    fn address_to(&self, pod: &str, headers: &mut HeaderMap) {
+        if let Some(name) = self.name_of(pod) {
+            headers.insert(TO, name);
+        }
+    }
+
+    /// Is an answer with these headers the answer of that pod? One that says no name is of an earlier build.
+    fn is_answer_of(&self, pod: &str, answer: &HeaderMap) -> Result<(), String> {
+        match (answer.get(NAME), self.name_of(pod)) {
+            (Some(said), Some(meant)) if said != meant => {
+                Err(format!("{} answers where {pod} is expected", String::from_utf8_lossy(said.as_bytes())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A connection that did not come to be, for want of trust at either end.
     fn refused(&self, remote: impl std::fmt::Display, reason: &'static str, what: &str) {
-        (self.rejected)(reason);
+        if reason != ANOTHER_POD {
+            (self.rejected)(reason);
+        }
         self.trust.note_refused(&remote, reason, what);
     }
 }
@@ -188,7 +222,16 @@ enum Kind {
 struct Asking {
     run: u64,
     claim: Option<Claim>,
+    /// Where it asks. One that has become known since deserves another attempt.
+    addresses: Vec<IpAddr>,
     task: AbortHandle,
+}
+
+impl Asking {
+    /// Does it ask at every address that is known now?
+    fn knows(&self, to: &Target) -> bool {
+        to.addresses.iter().all(|address| self.addresses.contains(address))
+    }
 }
 
 impl Peers {
@@ -260,10 +303,10 @@ impl Peers {
     }
 
     /// Connects to a leader and says hello. `Answered` or `Closed` follows.
-    pub fn dial(&mut self, conn: ConnId, peer_address: String, hello: Hello) {
+    pub fn dial(&mut self, conn: ConnId, to: Target, hello: Hello) {
         let (link, outbox) = connection::link();
         self.links.insert(conn, link);
-        self.tasks.spawn(dialer::dial(conn, peer_address, hello, outbox, self.events.clone(), self.config.clone()));
+        self.tasks.spawn(dialer::dial(conn, to, hello, outbox, self.events.clone(), self.config.clone()));
     }
 
     /// Answers a hello. A refused connection ends when the refusal is sent. False: as of [`Peers::send`].
@@ -311,33 +354,35 @@ impl Peers {
     }
 
     /// Invites a pod. An older claim of ours that is under way to it is given up.
-    pub fn invite(&mut self, name: String, peer_address: String, claim: Claim) {
-        let key = (Kind::Invite, name.clone());
+    pub fn invite(&mut self, to: Target, claim: Claim) {
+        let key = (Kind::Invite, to.name.clone());
         match self.asking.get(&key) {
-            Some(asking) if asking.claim.as_ref() == Some(&claim) => return,
+            Some(asking) if asking.claim.as_ref() == Some(&claim) && asking.knows(&to) => return,
             Some(asking) => asking.task.abort(),
             None => {}
         }
-        let (config, asked, to) = (self.config.clone(), claim.clone(), name.clone());
-        let task = self.ask(name, async move {
-            let answer = request::invite(&peer_address, &to, &claim, &config).await;
-            Said::Invite(told(answer, &peer_address, &config))
+        let (config, asked, addresses) = (self.config.clone(), claim.clone(), to.addresses.clone());
+        let task = self.ask(to.name.clone(), async move {
+            let answer = request::invite(&to, &claim, &config).await;
+            Said::Invite(told(answer, &to, &config))
         });
-        self.asking.insert(key, Asking { run: self.runs, claim: Some(asked), task });
+        self.asking.insert(key, Asking { run: self.runs, claim: Some(asked), addresses, task });
     }
 
     /// Asks a pod for its state, unless that question is under way.
-    pub fn ask_state(&mut self, name: String, peer_address: String) {
-        let key = (Kind::State, name.clone());
-        if self.asking.contains_key(&key) {
-            return;
+    pub fn ask_state(&mut self, to: Target) {
+        let key = (Kind::State, to.name.clone());
+        match self.asking.get(&key) {
+            Some(asking) if asking.knows(&to) => return,
+            Some(asking) => asking.task.abort(),
+            None => {}
         }
-        let (config, to) = (self.config.clone(), name.clone());
-        let task = self.ask(name, async move {
-            let answer = request::state(&peer_address, &to, &config).await;
-            Said::State(told(answer, &peer_address, &config))
+        let (config, addresses) = (self.config.clone(), to.addresses.clone());
+        let task = self.ask(to.name.clone(), async move {
+            let answer = request::state(&to, &config).await;
+            Said::State(told(answer, &to, &config))
         });
-        self.asking.insert(key, Asking { run: self.runs, claim: None, task });
+        self.asking.insert(key, Asking { run: self.runs, claim: None, addresses, task });
     }
 
     fn ask(&mut self, name: String, request: impl Future<Output = Said> + Send + 'static) -> AbortHandle {
@@ -369,11 +414,11 @@ impl Peers {
     }
 }
 
-fn told<T>(answer: Result<T, request::RequestError>, peer_address: &str, config: &PeerConfig) -> Option<T> {
+fn told<T>(answer: Result<T, request::RequestError>, to: &Target, config: &PeerConfig) -> Option<T> {
     match answer {
         Ok(answer) => return Some(answer),
-        Err(request::RequestError::Untrusted(reason, what)) => config.refused(peer_address, reason, &what),
-        Err(error) => debug!(peer_address, %error, "a peer gave no answer"),
+        Err(request::RequestError::Untrusted(reason, what)) => config.refused(&to.peer_address, reason, &what),
+        Err(error) => debug!(pod = to.name, addresses = ?to.addresses, %error, "a peer gave no answer"),
     }
     None
 }
@@ -381,6 +426,16 @@ fn told<T>(answer: Result<T, request::RequestError>, peer_address: &str, config:
 /// What a listener that demands more than we show says in HTTP, which is all that it knows of us.
 const DEMANDS_MORE: &str =
     "the other end demands a proof of membership (or TLS), and this replica shows none (--peer-key, --peer-tls)";
+
+/// Of the failures at all addresses of a pod the one to go by: lack of trust says most, silence less, and that an old
+/// address is another pod's least.
+fn worst<E>(errors: Vec<E>, reason: impl Fn(&E) -> Option<&'static str>) -> Option<E> {
+    errors.into_iter().max_by_key(|error| match reason(error) {
+        Some(ANOTHER_POD) => 0,
+        None => 1,
+        Some(_) => 2,
+    })
+}
 
 /// Who is at the other end, for logs.
 #[derive(Clone, Debug)]

@@ -1,15 +1,17 @@
 //! Requests to other replicas' peer ports: an invitation, a question. One small HTTP/1 exchange each, on a connection of
 //! its own, within a time limit: who does not answer is asked again by the state machine.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{CLAIM_PATH, DEMANDS_MORE, PeerConfig, STATE_PATH, TEXT_BYTES_MAX};
-use crate::trust::peers::WayError;
+use super::reach::reach;
+use super::{CLAIM_PATH, DEMANDS_MORE, PeerConfig, STATE_PATH, TEXT_BYTES_MAX, worst};
+use crate::trust::peers::{ANOTHER_POD, WayError};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use leasehold_replication::{Claim, InviteAnswer, PeerState};
+use leasehold_replication::{Claim, InviteAnswer, PeerState, Target};
 use serde::de::DeserializeOwned;
 
 /// Why there is no answer. All the same to the state machine: it is not told.
@@ -44,61 +46,77 @@ impl From<WayError> for RequestError {
 }
 
 /// `POST /v1/claim`.
-pub(super) async fn invite(
-    peer_address: &str,
-    to: &str,
-    claim: &Claim,
-    config: &PeerConfig,
-) -> Result<InviteAnswer, RequestError> {
+pub(super) async fn invite(to: &Target, claim: &Claim, config: &PeerConfig) -> Result<InviteAnswer, RequestError> {
     let body = serde_json::to_vec(claim).expect("plain data has a JSON form");
     let request = hyper::Request::post(CLAIM_PATH)
-        .header(http::header::HOST, peer_address)
+        .header(http::header::HOST, &to.peer_address)
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))?;
-    exchange(peer_address, to, request, config).await
+    exchange(to, request, config).await
 }
 
 /// `GET /v1/state`.
-pub(super) async fn state(peer_address: &str, to: &str, config: &PeerConfig) -> Result<PeerState, RequestError> {
+pub(super) async fn state(to: &Target, config: &PeerConfig) -> Result<PeerState, RequestError> {
     let request =
-        hyper::Request::get(STATE_PATH).header(http::header::HOST, peer_address).body(Full::new(Bytes::new()))?;
-    exchange(peer_address, to, request, config).await
+        hyper::Request::get(STATE_PATH).header(http::header::HOST, &to.peer_address).body(Full::new(Bytes::new()))?;
+    exchange(to, request, config).await
 }
 
-async fn exchange<T: DeserializeOwned>(
-    peer_address: &str,
-    to: &str,
+/// Whole exchanges race. A pod that is slow may get the same request twice, as it may from a network that repeats it: a
+/// question changes nothing, and a claim that was taken is only taken again.
+async fn exchange<T: DeserializeOwned + Send>(
+    to: &Target,
+    mut request: hyper::Request<Full<Bytes>>,
+    config: &PeerConfig,
+) -> Result<T, RequestError> {
+    config.address_to(&to.name, request.headers_mut());
+    let request = &request;
+    let exchanged = reach(to, &config.names, |socket| exchange_at(socket, to, request.clone(), config));
+    let Ok(exchanged) = tokio::time::timeout(config.lost_time, exchanged).await else {
+        return Err(RequestError::TimedOut(config.lost_time));
+    };
+    exchanged.map_err(|errors| {
+        let reason = |error: &RequestError| match error {
+            RequestError::Untrusted(reason, _) => Some(*reason),
+            _ => None,
+        };
+        worst(errors, reason).unwrap_or(RequestError::TimedOut(config.lost_time))
+    })
+}
+
+/// By one address. It has no time limit of its own.
+async fn exchange_at<T: DeserializeOwned>(
+    socket: SocketAddr,
+    to: &Target,
     request: hyper::Request<Full<Bytes>>,
     config: &PeerConfig,
 ) -> Result<T, RequestError> {
-    let time_max = config.lost_time;
-    let exchanged = tokio::time::timeout(time_max, async {
-        let stream = config.trust.connect(peer_address, Some(to)).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Driven here, not in a task of its own: it ends with this request, also when that is given up.
-        let mut connection = std::pin::pin!(connection);
-        let answered = async {
-            let response = sender.send_request(request).await?;
-            if response.status() == http::StatusCode::UNAUTHORIZED {
-                return Err(RequestError::Untrusted("key", DEMANDS_MORE.to_owned()));
-            }
-            if response.status() != http::StatusCode::OK {
-                return Err(RequestError::Refused(response.status()));
-            }
-            let body =
-                Limited::new(response.into_body(), TEXT_BYTES_MAX).collect().await.map_err(RequestError::Body)?;
-            Ok(serde_json::from_slice(&body.to_bytes())?)
-        };
-        let mut answered = std::pin::pin!(answered);
-        tokio::select! {
-            biased;
-            answer = &mut answered => answer,
-            ended = &mut connection => {
-                ended?;
-                // The connection is done, what it read is with the other half.
-                answered.await
-            }
+    let stream = config.trust.connect(socket, &to.peer_address, Some(&to.name)).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Driven here, not in a task of its own: it ends with this request, also when that is given up.
+    let mut connection = std::pin::pin!(connection);
+    let answered = async {
+        let response = sender.send_request(request).await?;
+        if response.status() == http::StatusCode::UNAUTHORIZED {
+            return Err(RequestError::Untrusted("key", DEMANDS_MORE.to_owned()));
         }
-    });
-    exchanged.await.unwrap_or(Err(RequestError::TimedOut(time_max)))
+        if let Err(what) = config.is_answer_of(&to.name, response.headers()) {
+            return Err(RequestError::Untrusted(ANOTHER_POD, what));
+        }
+        if response.status() != http::StatusCode::OK {
+            return Err(RequestError::Refused(response.status()));
+        }
+        let body = Limited::new(response.into_body(), TEXT_BYTES_MAX).collect().await.map_err(RequestError::Body)?;
+        Ok(serde_json::from_slice(&body.to_bytes())?)
+    };
+    let mut answered = std::pin::pin!(answered);
+    tokio::select! {
+        biased;
+        answer = &mut answered => answer,
+        ended = &mut connection => {
+            ended?;
+            // The connection is done, what it read is with the other half.
+            answered.await
+        }
+    }
 }

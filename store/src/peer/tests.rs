@@ -48,6 +48,11 @@ impl Node {
 
     /// Waits so long for a hello.
     async fn patient(trust: PeerTrust, hello_max: Duration) -> Node {
+        Node::at(trust, hello_max, "127.0.0.1:0").await
+    }
+
+    /// Listens there.
+    async fn at(trust: PeerTrust, hello_max: Duration, address: &str) -> Node {
         let rejected = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&rejected);
         let mut config = PeerConfig::new(Duration::from_secs(5), move |_| {
@@ -58,7 +63,7 @@ impl Node {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (state, state_receiver) = watch::channel(Some(peer_state()));
         let listener = Listener::new(config.clone(), sender.clone(), state_receiver);
-        let socket = serve::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = serve::bind(address.parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
         let malformed = Some(listener.on_malformed());
@@ -98,11 +103,15 @@ impl Node {
     }
 }
 
+fn at(name: &str, address: &str) -> Target {
+    Target { name: name.to_owned(), peer_address: address.to_owned(), addresses: Vec::new() }
+}
+
 /// A follower that is welcome at a leader: (leader, its connection, follower, its connection).
 async fn connected() -> (Node, ConnId, Node, ConnId) {
     let (mut leader, mut follower) = (Node::start().await, Node::start().await);
     let dialled = ConnId::Dialled(1);
-    follower.peers.dial(dialled, leader.address.clone(), hello());
+    follower.peers.dial(dialled, at("store-0", &leader.address), hello());
     let Input::Hello { conn: accepted, hello: said } = leader.next().await else { panic!("no hello") };
     assert_eq!(said, hello());
     assert!(leader.peers.answer(accepted, Answer::Welcome { format: 1 }));
@@ -139,6 +148,7 @@ fn claim(term: u64) -> Claim {
         incarnation: Incarnation(uuid(9)),
         name: "store-0".into(),
         peer_address: "127.0.0.1:1".into(),
+        addresses: vec!["127.0.0.2".parse().unwrap()],
     }
 }
 
@@ -207,7 +217,7 @@ async fn frames_arrive_in_order_both_ways() {
 #[tokio::test]
 async fn a_refusal_is_told_and_nothing_after_it() {
     let (mut leader, mut follower) = (Node::start().await, Node::start().await);
-    follower.peers.dial(ConnId::Dialled(1), leader.address.clone(), hello());
+    follower.peers.dial(ConnId::Dialled(1), at("store-0", &leader.address), hello());
     let Input::Hello { conn, .. } = leader.next().await else { panic!("no hello") };
     let refusal = Answer::Refused { reason: "another cluster".into(), promise: Promise::NONE };
     assert!(leader.peers.answer(conn, refusal.clone()));
@@ -217,7 +227,7 @@ async fn a_refusal_is_told_and_nothing_after_it() {
     }
     assert!(!follower.peers.has(ConnId::Dialled(1)) && !leader.peers.has(conn));
     // The next thing that either hears is of the next connection, not an end of the first.
-    follower.peers.dial(ConnId::Dialled(2), leader.address.clone(), hello());
+    follower.peers.dial(ConnId::Dialled(2), at("store-0", &leader.address), hello());
     assert!(matches!(leader.next().await, Input::Hello { conn: second, .. } if second != conn));
 }
 
@@ -225,7 +235,7 @@ async fn a_refusal_is_told_and_nothing_after_it() {
 async fn a_leader_that_is_not_there_is_told_long_before_the_time_out() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut follower = Node::start().await;
-    follower.peers.dial(ConnId::Dialled(4), free.to_string(), hello());
+    follower.peers.dial(ConnId::Dialled(4), at("store-0", &free.to_string()), hello());
     let told = tokio::time::timeout(Duration::from_secs(2), follower.next()).await.expect("it waited for the time-out");
     assert!(matches!(told, Input::Closed { conn: ConnId::Dialled(4) }), "{told:?}");
 }
@@ -235,7 +245,7 @@ async fn a_leader_with_a_nonsense_address_is_closed() {
     let mut follower = Node::start().await;
     for (n, address) in ["", "no port", "127.0.0.1:99999", "[::1", "\0:1"].into_iter().enumerate() {
         let conn = ConnId::Dialled(n as u64);
-        follower.peers.dial(conn, address.into(), hello());
+        follower.peers.dial(conn, at("store-0", address), hello());
         assert!(matches!(follower.next().await, Input::Closed { conn: told } if told == conn), "{address:?}");
     }
 }
@@ -328,7 +338,7 @@ async fn a_dialled_leader_that_talks_nonsense_is_closed_and_counted() {
         while let Some(Ok(_)) = socket.next().await {}
     });
     let mut follower = Node::start().await;
-    follower.peers.dial(ConnId::Dialled(1), address, hello());
+    follower.peers.dial(ConnId::Dialled(1), at("store-0", &address), hello());
     assert!(matches!(follower.next().await, Input::Closed { conn: ConnId::Dialled(1) }));
     follower.is_rejected(1).await;
 }
@@ -343,7 +353,7 @@ async fn a_dialled_leader_that_is_silent_is_given_up() {
         while let Some(Ok(_)) = socket.next().await {}
     });
     let mut follower = Node::start().await;
-    follower.peers.dial(ConnId::Dialled(1), address, hello());
+    follower.peers.dial(ConnId::Dialled(1), at("store-0", &address), hello());
     assert!(matches!(follower.next().await, Input::Closed { conn: ConnId::Dialled(1) }));
     tokio::time::timeout(LONG, silent).await.expect("its socket was kept").unwrap();
 }
@@ -352,23 +362,33 @@ async fn a_dialled_leader_that_is_silent_is_given_up() {
 async fn an_invitation_is_answered_and_the_answer_comes_back() {
     let (mut leader, mut follower) = (Node::start().await, Node::start().await);
     let address = follower.address.clone();
-    leader.peers.invite("store-1".into(), address.clone(), claim(7));
+    leader.peers.invite(at("store-1", &address), claim(7));
     let Input::Invited { request, claim: invited } = follower.next().await else { panic!("no invitation") };
     assert_eq!(invited, claim(7));
-    let said = InviteAnswer { cluster_id: None, replica: ReplicaId(uuid(1)), promise: claim(7).promise() };
+    let said = InviteAnswer {
+        name: Some("store-1".into()),
+        cluster_id: None,
+        replica: ReplicaId(uuid(1)),
+        promise: claim(7).promise(),
+    };
     follower.peers.answer_invite(request, said.clone());
     match leader.next().await {
         Input::InviteAnswered { name, answer } => assert_eq!((name.as_str(), answer), ("store-1", said)),
         other => panic!("{other:?}"),
     }
     // A newer claim takes the place of one that hangs; the same one does not go out twice.
-    leader.peers.invite("store-1".into(), address.clone(), claim(8));
-    leader.peers.invite("store-1".into(), address.clone(), claim(8));
+    leader.peers.invite(at("store-1", &address), claim(8));
+    leader.peers.invite(at("store-1", &address), claim(8));
     let Input::Invited { claim: first, .. } = follower.next().await else { panic!("no invitation") };
-    leader.peers.invite("store-1".into(), address, claim(9));
+    leader.peers.invite(at("store-1", &address), claim(9));
     let Input::Invited { claim: second, request } = follower.next().await else { panic!("no invitation") };
     assert_eq!((first.term, second.term), (Term(8), Term(9)));
-    let said = InviteAnswer { cluster_id: None, replica: ReplicaId(uuid(1)), promise: claim(9).promise() };
+    let said = InviteAnswer {
+        name: Some("store-1".into()),
+        cluster_id: None,
+        replica: ReplicaId(uuid(1)),
+        promise: claim(9).promise(),
+    };
     follower.peers.answer_invite(request, said.clone());
     assert!(matches!(leader.next().await, Input::InviteAnswered { answer, .. } if answer == said));
 }
@@ -377,18 +397,18 @@ async fn an_invitation_is_answered_and_the_answer_comes_back() {
 async fn the_state_is_answered_without_the_driver() {
     let (mut asker, asked) = (Node::start().await, Node::start().await);
     // Nobody takes events from `asked` here: the answer comes from what was published.
-    asker.peers.ask_state("store-0".into(), asked.address.clone());
+    asker.peers.ask_state(at("store-0", &asked.address));
     match asker.next().await {
         Input::StateAnswered { name, state } => assert_eq!((name.as_str(), state), ("store-0", peer_state())),
         other => panic!("{other:?}"),
     }
     asked.state.send_replace(None);
     assert!(matches!(
-        request::state(&asked.address, "store-0", &asked.peers.config).await,
+        request::state(&at("store-0", &asked.address), &asked.peers.config).await,
         Err(request::RequestError::Refused(http::StatusCode::SERVICE_UNAVAILABLE))
     ));
     assert!(matches!(
-        request::invite(&asked.address, "store-0", &claim(1), &asked.peers.config).await,
+        request::invite(&at("store-0", &asked.address), &claim(1), &asked.peers.config).await,
         Err(request::RequestError::Refused(http::StatusCode::SERVICE_UNAVAILABLE))
     ));
 }
@@ -397,7 +417,7 @@ async fn the_state_is_answered_without_the_driver() {
 async fn a_replica_that_starts_takes_no_hello() {
     let (mut follower, mut leader) = (Node::start().await, Node::start().await);
     leader.state.send_replace(None);
-    follower.peers.dial(ConnId::Dialled(1), leader.address.clone(), hello());
+    follower.peers.dial(ConnId::Dialled(1), at("store-0", &leader.address), hello());
     assert!(matches!(follower.next().await, Input::Closed { conn: ConnId::Dialled(1) }));
     assert!(leader.events.try_recv().is_err(), "nobody is there yet to hear it");
 }
@@ -421,7 +441,7 @@ async fn connections_that_say_nothing_are_bounded_and_make_room_again() {
     // It is noticed some time later that they are gone; a follower dials again until then.
     let deadline = tokio::time::Instant::now() + LONG;
     for number in 1.. {
-        follower.peers.dial(ConnId::Dialled(number), leader.address.clone(), hello());
+        follower.peers.dial(ConnId::Dialled(number), at("store-0", &leader.address), hello());
         tokio::select! {
             input = leader.next() => {
                 assert!(matches!(input, Input::Hello { .. }), "{input:?}");
@@ -437,8 +457,8 @@ async fn connections_that_say_nothing_are_bounded_and_make_room_again() {
 async fn a_claim_that_the_driver_does_not_answer_is_told_to_come_later() {
     let mut node = Node::start().await;
     let config = PeerConfig { lost_time: LONG, ..node.peers.config.clone() };
-    let (address, asked) = (node.address.clone(), claim(8));
-    let (answer, ()) = tokio::join!(request::invite(&address, "store-0", &asked, &config), async {
+    let (to, asked) = (at("store-0", &node.address), claim(8));
+    let (answer, ()) = tokio::join!(request::invite(&to, &asked, &config), async {
         // The driver ends, and with it what it would have answered by.
         let event = node.events.recv().await;
         assert!(matches!(event, Some(PeerEvent::Invited { .. })));
@@ -493,7 +513,7 @@ async fn a_request_to_somebody_who_never_answers_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let config = PeerConfig::new(Duration::from_millis(50), |_| {});
-    let asked = request::state(&address, "store-0", &config).await;
+    let asked = request::state(&at("store-0", &address), &config).await;
     assert!(matches!(asked, Err(request::RequestError::TimedOut(_))), "{asked:?}");
 }
 

@@ -11,6 +11,7 @@
 //! nothing, and is said in the log.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::files::{Look, Reloaded};
 use super::key::Keys;
@@ -32,6 +33,8 @@ use crate::tls::PeerTls;
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Connections that have proven nothing yet. More of them wait for their turn.
 const STRANGERS_MAX: usize = 128;
+/// Why an address that a pod had before is of no use: the pod there has another name. That is nobody's fault.
+pub(crate) const ANOTHER_POD: &str = "name";
 /// How often refusals for the same reason are said.
 const SAID_PAUSE: Duration = Duration::from_secs(10);
 
@@ -190,11 +193,17 @@ impl PeerTrust {
         }
     }
 
-    /// Connects to another replica's peer port. `to`: its name, where it is known.
+    /// Who we are.
+    pub fn me(&self) -> &Identity {
+        &self.0.me
+    }
+
+    /// Connects to another replica's peer port at `socket`. `address`: `host:port`, whose host its certificate must name,
+    /// whatever was dialled. `to`: the replica's name, where it is known.
     ///
     /// # Errors
     /// [`WayError`].
-    pub async fn connect(&self, address: &str, to: Option<&str>) -> Result<BoxedStream, WayError> {
+    pub async fn connect(&self, socket: SocketAddr, address: &str, to: Option<&str>) -> Result<BoxedStream, WayError> {
         let (tls, keys) = (self.0.tls.as_ref(), self.0.keys.as_ref());
         let mut ways = vec![(tls, keys)];
         if !self.0.required {
@@ -203,7 +212,7 @@ impl PeerTrust {
         }
         let mut connected = Err(untrusted("tls", "there is no way"));
         for (tls, keys) in ways {
-            connected = self.connect_by(address, to, tls, keys).await;
+            connected = self.connect_by(socket, address, to, tls, keys).await;
             if !matches!(connected, Err(WayError::Untrusted(..))) {
                 break;
             }
@@ -213,12 +222,13 @@ impl PeerTrust {
 
     async fn connect_by(
         &self,
+        socket: SocketAddr,
         address: &str,
         to: Option<&str>,
         tls: Option<&Reloaded<PeerTls>>,
         keys: Option<&Reloaded<Keys>>,
     ) -> Result<BoxedStream, WayError> {
-        let stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(socket).await?;
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return self.prove(stream, to, keys).await };
         let stream = tls.get().connect(stream, address).await;
@@ -240,6 +250,9 @@ impl PeerTrust {
 
     /// Notes a refusal, by either end, and says it: not more often than every ten seconds for one reason.
     pub fn note_refused(&self, remote: &dyn std::fmt::Display, reason: &'static str, what: &str) {
+        if reason == ANOTHER_POD {
+            return debug!(%remote, what, "an address is another pod's by now");
+        }
         let now = Instant::now();
         let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let known = refused.iter_mut().find(|known| known.reason == reason);

@@ -6,6 +6,7 @@
 //!     call   = MAGIC | length u16 | nonce 32 | n u8, n key ids of 8 | cluster | from | to        ──▶
 //!     ◀──      answer = MAGIC | length u16 | 0u8 | nonce 32 | key id 8 | name | proof 32
 //!              or       MAGIC | length u16 | 1u8 | why, for people                    (refused; the connection ends)
+//!              or       MAGIC | length u16 | 2u8 | why                                (this is another pod; likewise)
 //!     proof  = 32 bytes                                                                          ──▶
 //!     sealed records, both ways (see `sealed`)
 //!
@@ -38,6 +39,9 @@ use super::sealed::Sealed;
 pub const MAGIC: [u8; 8] = *b"LEASEPR1";
 const NONCE_BYTES: usize = 32;
 const PROOF_BYTES: usize = 32;
+/// Kinds of answers that prove nothing.
+const REFUSED: u8 = 1;
+const NOT_ME: u8 = 2;
 /// The longest call or answer behind MAGIC and length.
 const WORD_BYTES_MAX: usize = 1024;
 /// The most keys that a call offers.
@@ -64,9 +68,12 @@ pub enum ProofError {
     /// The other end does not know the key that it names: a forgery, or a recording.
     #[error("{0}")]
     WrongProof(&'static str),
-    /// A member, but not the one that was meant, or of another cluster.
+    /// A member of another cluster.
     #[error("{0}")]
     WrongMember(String),
+    /// A member of this cluster, but not the one that was meant: an address that has passed from one to the other.
+    #[error("{0}")]
+    AnotherPod(String),
     /// The other end refused; its words.
     #[error("refused by the other end: {0}")]
     Refused(String),
@@ -81,6 +88,7 @@ impl ProofError {
             ProofError::NoKey(_) => "key",
             ProofError::WrongProof(_) => "proof",
             ProofError::WrongMember(_) => "member",
+            ProofError::AnotherPod(_) => super::peers::ANOTHER_POD,
             ProofError::Refused(_) => "refused",
         }
     }
@@ -134,14 +142,15 @@ where
                 key.ok_or_else(|| ProofError::NoProtocol("the answer names a key that was not offered".into()))?;
             (name, key, digest_of(&call, &answer[..answer.len() - PROOF_BYTES]), proof)
         }
-        1 => return Err(ProofError::Refused(for_people(rest.0))),
+        REFUSED => return Err(ProofError::Refused(for_people(rest.0))),
+        NOT_ME => return Err(ProofError::AnotherPod(for_people(rest.0))),
         _ => return Err(ProofError::NoProtocol("an answer of an unknown kind".into())),
     };
     if !bool::from(key.sign(&[LISTENER_PROVES, said.as_ref()]).as_ref().ct_eq(&proof)) {
         return Err(ProofError::WrongProof("the other end names our key, but does not know it"));
     }
     if let Some(to) = to.filter(|to| *to != name) {
-        return Err(ProofError::WrongMember(format!("{name} answers where {to} is expected")));
+        return Err(ProofError::AnotherPod(format!("{name} answers where {to} is expected")));
     }
     stream.write_all(key.sign(&[DIALER_PROVES, said.as_ref()]).as_ref()).await?;
     stream.flush().await?;
@@ -177,14 +186,15 @@ where
         return Err(ProofError::NoKey(why));
     };
     // Not secret, and not proven yet; said now because it helps a person.
-    let wrong = if cluster != me.cluster {
-        Some(format!("{} belongs to cluster {}, {from} to {cluster}", me.name, me.cluster))
-    } else {
-        (!to.is_empty() && to != me.name).then(|| format!("{from} looks for {to}, and this is {}", me.name))
-    };
-    if let Some(why) = wrong {
+    if cluster != me.cluster {
+        let why = format!("{} belongs to cluster {}, {from} to {cluster}", me.name, me.cluster);
         refuse(&mut stream, &why).await;
         return Err(ProofError::WrongMember(why));
+    }
+    if !to.is_empty() && to != me.name {
+        let why = format!("{from} looks for {to}, and this is {}", me.name);
+        refuse_by(NOT_ME, &mut stream, &why).await;
+        return Err(ProofError::AnotherPod(why));
     }
 
     let mut answer = vec![0];
@@ -206,7 +216,11 @@ where
 
 /// Refuses a caller who offers a proof where no key is known.
 pub async fn refuse(stream: &mut (impl AsyncWrite + Unpin), why: &str) {
-    let mut answer = vec![1];
+    refuse_by(REFUSED, stream, why).await;
+}
+
+async fn refuse_by(kind: u8, stream: &mut (impl AsyncWrite + Unpin), why: &str) {
+    let mut answer = vec![kind];
     answer.extend_from_slice(&why.as_bytes()[..why.len().min(WORD_BYTES_MAX - 1)]);
     // Who is gone does not need it.
     let _ = write_word(stream, &answer).await;

@@ -106,7 +106,7 @@ async fn meet(
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap().to_string();
     let dial = async {
-        let mut stream = dialer.connect(&address, to).await?;
+        let mut stream = dialer.connect(address.parse().unwrap(), &address, to).await?;
         // As a request of HTTP does: without it a listener that looks at the first byte waits.
         stream.write_all(b"GET ").await?;
         stream.flush().await?;
@@ -173,7 +173,7 @@ async fn who_has_no_key_another_key_or_another_cluster_is_told_so_at_both_ends()
     let (dialer, _a) = with(KEY).trust();
     let (listener, _b) = Member::new("db-1").key(KEY).trust();
     let (at_dialer, at_listener) = meet(&dialer, &listener, Some("db-2")).await;
-    assert_eq!((reason(at_dialer).0, reason(at_listener).0), ("refused", "member"), "led to another member");
+    assert_eq!((reason(at_dialer).0, reason(at_listener).0), ("name", "name"), "led to another member");
 }
 
 /// Without a key nothing but a refusal is to be had: not even the HTTP parser.
@@ -229,7 +229,7 @@ async fn record(dialer: &PeerTrust, listener: &PeerTrust) -> (Vec<u8>, Vec<u8>) 
         (up, down)
     };
     let dial = async {
-        let mut stream = dialer.connect(&front_address, Some("db-1")).await.unwrap();
+        let mut stream = dialer.connect(front_address.parse().unwrap(), &front_address, Some("db-1")).await.unwrap();
         stream.write_all(b"POST /v1/claim").await.unwrap();
         stream.flush().await.unwrap();
         stream.read_exact(&mut [0; 2]).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_recorded_connection_that_is_played_again_is_worth_nothing() {
         stream.write_all(&down).await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
     };
-    let (refused, ()) = tokio::join!(dialer.connect(&address, Some("db-1")), replay);
+    let (refused, ()) = tokio::join!(dialer.connect(address.parse().unwrap(), &address, Some("db-1")), replay);
     assert_eq!(reason(refused).0, "proof");
 }
 
@@ -282,7 +282,7 @@ async fn a_member_is_not_its_own_reflection() {
         stream.write_all(&call[..n]).await.unwrap();
         let _ = stream.read_to_end(&mut Vec::new()).await;
     };
-    let (refused, ()) = tokio::join!(dialer.connect(&address, None), mirror);
+    let (refused, ()) = tokio::join!(dialer.connect(address.parse().unwrap(), &address, None), mirror);
     assert_eq!(reason(refused).0, "protocol");
 }
 
@@ -324,7 +324,7 @@ async fn a_connection_that_is_tampered_with_ends() {
             }
         };
         let dial = async {
-            let mut stream = dialer.connect(&front_address, None).await.unwrap();
+            let mut stream = dialer.connect(front_address.parse().unwrap(), &front_address, None).await.unwrap();
             for words in [&b"first."[..], b"second"] {
                 stream.write_all(words).await.unwrap();
                 stream.flush().await.unwrap();

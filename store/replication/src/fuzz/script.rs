@@ -113,18 +113,25 @@ impl Script<'_> {
             term: Term(self.number()),
             incarnation: self.incarnation(),
             peer_address: format!("{name}:8090"),
+            addresses: self.addresses(),
             name,
         }
     }
 
+    fn addresses(&mut self) -> Vec<std::net::IpAddr> {
+        let one = |number: u8| std::net::IpAddr::from([10, 0, 0, number]);
+        (0..self.below(3)).map(one).collect()
+    }
+
     fn role(&mut self) -> RoleView {
         let leader = (self.below(4) > 0).then(|| {
-            let Claim { term, incarnation, name, peer_address, .. } = self.claim();
-            LeaderView { term, incarnation, name, peer_address }
+            let Claim { term, incarnation, name, peer_address, addresses, .. } = self.claim();
+            LeaderView { term, incarnation, name, peer_address, addresses }
         });
         let members = (0..self.below(4)).map(|_| {
             let name = self.name();
-            Member { peer_address: format!("{name}:8090"), name }
+            let (addresses, remembered) = (self.addresses(), self.yes());
+            Member { peer_address: format!("{name}:8090"), name, addresses, remembered }
         });
         RoleView {
             leader,
@@ -133,6 +140,7 @@ impl Script<'_> {
             hand_over_to: self.yes().then(|| self.name()),
             paused: self.yes(),
             newest_revision: None,
+            self_addresses: self.addresses(),
         }
     }
 
@@ -312,6 +320,7 @@ impl Desk {
             13 => Input::InviteAnswered {
                 name: script.name(),
                 answer: InviteAnswer {
+                    name: script.yes().then(|| script.name()),
                     cluster_id: script.maybe_cluster(),
                     replica: script.replica(),
                     promise: script.promise(),
