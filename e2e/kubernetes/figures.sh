@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# figures.sh [RUNS]: how long nobody could write, for each of six faults, RUNS times (5); and what the sidecars ask of
-# the API server in a minute. On a cluster of our own that a run of the tests left up, with its release:
+# figures.sh [RUNS] [FAULT...]: how long nobody could write, and how many requests failed, for each fault (all of them), RUNS times
+# (5); and what the sidecars ask of the API server in a minute. On a cluster of our own that a run of the tests left up, with its release:
 #
 #   make e2e KEEP=1 ARGS=10-install && e2e/cluster/cluster exec e2e/kubernetes/figures.sh
 #
 # The gap is between two acknowledged writes of all writers, as writer.sh measures it: from outside, with a new
-# connection for each write. Each fault is undone, and the cluster settled, before the next.
+# connection for each write. Each fault is undone, and the cluster settled, before the next. Where a fault is planned, or takes
+# all pods, four loops write by the -leader Service, as clients do; else one loop a member.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
@@ -20,6 +21,9 @@ export HOME=$results/home
 : >"$results/acknowledged"
 . "$here/lib.sh"
 runs=${1:-5}
+shift $(($# > 0 ? 1 : 0))
+faults=(killed killed-without-dns frozen deleted deleted-by-force switchover rolling-restart all-deleted node-cut node-power-cut)
+[ $# = 0 ] || faults=("$@")
 number() { echo "${1#node}"; }
 node_is_ready() { [ "$(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }
 
@@ -27,6 +31,17 @@ node_is_ready() { [ "$(kubectl get node "$1" -o jsonpath='{.status.conditions[?(
 break_it() {
   case $1 in
   killed) "$cluster" signal "$NAMESPACE" "$2" store KILL ;;
+  killed-without-dns)
+    "$cluster" fault stop cp coredns KILL
+    sleep 35 # longer than its answers are kept
+    "$cluster" signal "$NAMESPACE" "$2" store KILL
+    ;;
+  switchover) k exec "$2" -c sidecar -- sidecar switchover ;;
+  rolling-restart)
+    k rollout restart statefulset "$cluster_name" >/dev/null
+    k rollout status statefulset "$cluster_name" --timeout=300s >/dev/null
+    ;;
+  all-deleted) k delete pods -l app.kubernetes.io/name=leasehold --wait=false >/dev/null ;;
   frozen) "$cluster" signal "$NAMESPACE" "$2" store STOP ;;
   deleted) k delete pod "$2" --wait=false >/dev/null ;;
   deleted-by-force) k delete pod "$2" --force --grace-period=0 >/dev/null 2>&1 ;;
@@ -37,6 +52,7 @@ break_it() {
 mend_it() {
   case $1 in
   frozen) "$cluster" signal "$NAMESPACE" "$2" store CONT ;;
+  killed-without-dns) "$cluster" fault start cp coredns ;;
   node-cut) "$cluster" fault heal "$(number "$3")" ;;
   node-power-cut) "$cluster" fault boot "$(number "$3")" ;;
   deleted*) wait_for "$2" 120 is_new "$2" "$4" ;;
@@ -44,12 +60,17 @@ mend_it() {
   wait_for "$3" 120 node_is_ready "$3"
 }
 
-for fault in killed frozen deleted deleted-by-force node-cut node-power-cut; do
-  gaps=()
+for fault in "${faults[@]}"; do
+  gaps=() failures=()
   for _ in $(seq "$runs"); do
     settle 240
     leader=$(holder) node=$(node_of "$leader") uid=$(uid_of "$leader")
-    writer_start "$node" >/dev/null
+    case $fault in
+    switchover | rolling-restart | all-deleted) leader_service=$RELEASE-leader avoided=() ;;
+    *) leader_service="" avoided=("$node") ;;
+    esac
+    WRITE_TO=${leader_service:+$leader_service $leader_service $leader_service $leader_service} \
+      BY_IP=$([ "$fault" != killed-without-dns ] || echo 1) writer_start "${avoided[@]}" >/dev/null
     writer_goes_on
     break_it $fault "$leader" "$node" "$uid"
     writer_goes_on >/dev/null
@@ -58,9 +79,10 @@ for fault in killed frozen deleted deleted-by-force node-cut node-power-cut; do
     writer_stop >/dev/null
     read -r _ gap <"$results/gap"
     gaps+=("$gap")
+    failures+=("$(cat "$results/failed")")
   done
   mapfile -t sorted < <(printf '%s\n' "${gaps[@]}" | sort -n)
-  printf '%-18s median %5d ms, worst %5d ms   (%s)\n' "$fault" "${sorted[$((runs / 2))]}" "${sorted[-1]}" "${gaps[*]}"
+  printf '%-18s median %5d ms, worst %5d ms   (%s), failed requests %s\n' "$fault" "${sorted[$((runs / 2))]}" "${sorted[-1]}" "${gaps[*]}" "${failures[*]}"
 done
 verify
 

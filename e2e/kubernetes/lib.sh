@@ -67,9 +67,11 @@ another_leads() { local now; now=$(holder) && [ -n "$now" ] && [ "$now" != "$1" 
 
 # ---- writes that go on while something is broken
 
-# writer_start [AVOIDED-NODE...]: a pod that writes to every member all the time, on a node that will not be broken
+# writer_start [AVOIDED-NODE...]: a pod that writes to every member all the time, on a node that will not be broken.
+# WRITE_TO="HOST..." writes there instead, BY_IP=1 looks the hosts up only once.
 writer_start() {
-  local avoid="" node
+  local avoid="" node hosts="" i
+  for i in $(seq 0 $(($(members) - 1))); do hosts="$hosts $cluster_name-$i.$RELEASE-service"; done
   for node in "$@"; do avoid="$avoid,\"$node\""; done
   k delete pod writer --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
   {
@@ -93,7 +95,7 @@ Y
   containers:
     - name: writer
       image: $registry/leasehold/store:$version
-      env: [{name: MEMBERS, value: "$(members)"}, {name: HOST, value: $cluster_name}, {name: SERVICE, value: $RELEASE-service}]
+      env: [{name: HOSTS, value: "${WRITE_TO:-$hosts}"}, {name: BY_IP, value: "${BY_IP:-}"}]
       command: [bash, -c]
       args:
         - |
@@ -123,6 +125,7 @@ writer_stop() {
   awk '$1 == "acknowledged" {print $2}' "$results/writer.log" | sort -n | awk '
     NR > 1 && $1 - last > gap {gap = $1 - last} {last = $1} END {printf "%d %d\n", NR, gap / 1000}' >"$results/gap"
   read -r count gap <"$results/gap"
+  awk '$1 == "answered" && $3 != 421 {n++} END {print n + 0}' "$results/writer.log" >"$results/failed"
   say "$count writes acknowledged, the longest gap between two of them $gap ms"
   awk '$1 == "answered" && $3 != 421 {n[$3]++} END {for (code in n) printf "     %d requests: %s\n", n[code], code == "000" ? "no answer" : code}' "$results/writer.log"
   k delete pod writer --force --grace-period=0 >/dev/null 2>&1

@@ -1,14 +1,20 @@
-# Runs in a pod, beside the cluster. One loop a member, each of which writes to its own member only: a member that hangs
+# Runs in a pod, beside the cluster. One loop for each host in HOSTS, each of which writes there only: a member that hangs
 # does not delay what another acknowledges. Followers answer 421 at once, so the leader's loop is the one that writes.
+# With BY_IP the hosts are looked up once, at the start: DNS may be down later.
 #   acknowledged MICROSECONDS ID      answered MICROSECONDS CODE
 exec {never}<> <(:)
 pause() { read -rt "$1" -u "$never" _; } # without a process
 write() {
-  local id code url=http://$HOST-$1.$SERVICE:8089/persons
+  local id code ip host=$1 url
+  if [ -n "${BY_IP:-}" ]; then
+    read -r ip _ < <(getent ahostsv4 "$host")
+    host=$ip
+  fi
+  url=http://$host:8089/persons
   while [ ! -e /tmp/stop ]; do
     read -r id </proc/sys/kernel/random/uuid
     code=$(curl -s -o /dev/null -w '%{http_code}' --connect-timeout 1 --max-time 2 -H 'Content-Type: application/json' \
-      -d "{\"firstName\": \"Writer\", \"lastName\": \"$1\", \"id\": \"$id\"}" "$url")
+      -d "{\"firstName\": \"Writer\", \"lastName\": \"${1%%.*}\", \"id\": \"$id\"}" "$url")
     case $code in
     200 | 201) echo "acknowledged ${EPOCHREALTIME/./} $id" ;;
     *)
@@ -18,5 +24,5 @@ write() {
     esac
   done
 }
-for member in $(seq 0 $((MEMBERS - 1))); do write "$member" & done
+for host in $HOSTS; do write "$host" & done
 wait

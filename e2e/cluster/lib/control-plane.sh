@@ -90,9 +90,9 @@ corefile() {
   kubernetes cluster.local in-addr.arpa ip6.arpa {
     kubeconfig $STATE/certificates/coredns.kubeconfig $NAME
     pods insecure
-    ttl 1
+    ttl 30
   }
-  cache 1
+  cache 30
 }
 Y
 }

@@ -37,7 +37,7 @@ helm_test_writes_and_reads_through_the_services() {
 the_sidecar_may_do_what_it_does_and_nothing_else() {
   local as="system:serviceaccount:$NAMESPACE:$cluster_name" allowed denied what
   allowed=("create leases" "get leases/$cluster_name" "update leases/$cluster_name" "watch leases/$cluster_name"
-    "watch statefulsets/$cluster_name" "create endpointslices" "update endpointslices/$RELEASE-leader-ipv4"
+    "watch statefulsets/$cluster_name" "watch endpointslices" "create endpointslices" "update endpointslices/$RELEASE-leader-ipv4"
     "create events.events.k8s.io" "patch pods/$cluster_name-0")
   denied=("delete leases/$cluster_name" "update leases/other" "list leases" "get secrets" "get pods/$cluster_name-0"
     "delete pods/$cluster_name-0" "patch pods/other" "update statefulsets/$cluster_name" "update endpointslices/other" "create pods")

@@ -63,6 +63,25 @@ the_api_server_may_be_down_and_the_leader_die_meanwhile() {
   verify
 }
 
+# Pods find each other by IP: DNS is down for longer than anybody keeps its answers, and the leader dies meanwhile.
+dns_may_be_down_and_the_leader_die_meanwhile() {
+  local old gap
+  BY_IP=1 writer_start
+  old=$(holder)
+  "$cluster" fault stop cp coredns KILL
+  sleep 35 # `ttl 30` and `cache 30`: time must pass
+  "$cluster" signal "$NAMESPACE" "$old" store KILL
+  timed "another leads" wait_for "another leader" 30 another_leads "$old"
+  writer_goes_on
+  "$cluster" fault start cp coredns
+  settle
+  say "$old led before, $(holder) leads now"
+  writer_stop
+  read -r _ gap <"$results/gap"
+  [ "$gap" -le 2000 ] || { say "nobody could write for $gap ms"; return 1; }
+  verify
+}
+
 etcd_may_die() {
   watches >"$results/watches"
   writer_start
@@ -197,10 +216,12 @@ the_leaders_node_can_be_drained() {
 }
 
 scenario_with_faults the_leaders_store_may_be_killed
+scenario_with_faults dns_may_be_down_and_the_leader_die_meanwhile
 scenario_with_faults the_leaders_sidecar_may_be_killed
 scenario_with_faults the_leaders_store_may_freeze
 scenario_with_faults the_leaders_sidecar_may_freeze
 scenario_with_faults the_leaders_node_can_be_drained
+scenario_with_faults dns_may_be_down_and_the_leader_die_meanwhile
 scenario_with_faults etcd_may_die
 scenario_with_faults the_api_server_may_be_down_and_the_leader_die_meanwhile
 scenario_with_faults the_leaders_node_may_not_reach_the_api
