@@ -52,6 +52,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         sidecar_args: Vec::new(),
         programs: Programs::find()?,
         machine: Machine::default(),
+        dns: true,
     };
     // Before the first process is started, so that no signal finds us without a handler.
     let mut terminated = signal(SignalKind::terminate())?;

@@ -96,6 +96,8 @@ pub struct Config {
     pub programs: Programs,
     /// What stands between the pods and this machine, so that it can fail.
     pub machine: Machine,
+    /// False: the names by which pods reach each other lead nowhere. Where the pods are stands in an EndpointSlice.
+    pub dns: bool,
 }
 
 /// Networks and disks that fail on command. The default: those of this machine, which do not.
@@ -116,6 +118,12 @@ impl Config {
     /// Where the embedded API is reached.
     pub(super) fn hub(&self) -> Ipv4Addr {
         if self.machine.network.is_some() { HUB } else { Ipv4Addr::LOCALHOST }
+    }
+
+    /// Where replicas reach each other: on loopback by number, or by a name that nobody knows.
+    pub(super) fn peer_address(&self) -> String {
+        let by_number = self.ports.member_peer_address();
+        if self.dns { self.member_address(by_number) } else { by_number.replacen("127.0.0.1", "{name}.invalid", 1) }
     }
 
     /// A template of members' addresses on loopback, as it is on the pods' own network.
@@ -144,6 +152,7 @@ impl Config {
             sidecar_args: Vec::new(),
             programs: Programs::find()?,
             machine: Machine::default(),
+            dns: true,
         })
     }
 }

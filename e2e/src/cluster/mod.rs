@@ -74,6 +74,25 @@ pub struct Cluster {
     guardian: Option<Guardian>,
 }
 
+/// What the EndpointSlice controller says of the headless Service: where each pod is, ready or not.
+fn slice_of_pods(config: &Config) -> Value {
+    let endpoint = |ordinal: u16| {
+        json!({
+            "addresses": [config.host(ordinal)], "conditions": {"ready": true, "serving": true, "terminating": false},
+            "targetRef": {"kind": "Pod", "name": format!("{STATEFUL_SET}-{ordinal}"), "namespace": NAMESPACE},
+        })
+    };
+    json!({
+        "metadata": {"name": format!("{SERVICE}-x"), "labels": {
+            "kubernetes.io/service-name": SERVICE,
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+        }},
+        "addressType": "IPv4",
+        "endpoints": (0..config.replicas).map(endpoint).collect::<Vec<_>>(),
+        "ports": [],
+    })
+}
+
 impl Cluster {
     /// Starts the embedded API and the pods. They are not ready yet: see [`Cluster::wait_for_leader`].
     ///
@@ -95,6 +114,11 @@ impl Cluster {
             .api
             .create(Kind::StatefulSet, NAMESPACE, &stateful_set(inner.config.replicas))
             .map_err(|failure| anyhow::anyhow!(failure.message))?;
+        if !inner.config.dns {
+            let slice = slice_of_pods(&inner.config);
+            let made = inner.api.create(Kind::EndpointSlice, NAMESPACE, &slice);
+            made.map_err(|failure| anyhow::anyhow!(failure.message))?;
+        }
         let controller = std::thread::Builder::new().name("controller".into()).spawn({
             let inner = inner.clone();
             move || inner.control()

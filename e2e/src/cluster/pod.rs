@@ -189,7 +189,7 @@ fn sidecar_args(config: &Config, folder: &Path, name: &str, ordinal: u16) -> Vec
         .with("--service", SERVICE)
         .with("--leader-service", "database-leader")
         .with("--member-address", config.member_address(ports.member_address()))
-        .with("--member-peer-address", config.member_address(ports.member_peer_address()))
+        .with("--member-peer-address", config.peer_address())
         .with("--member-sidecar-address", config.member_address(ports.member_sidecar_address()))
         .with("--listen", format!("{}:{}", config.host(ordinal), ports.sidecar(ordinal)))
         .with("--lease-duration", &config.lease_duration)

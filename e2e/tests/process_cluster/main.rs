@@ -5,6 +5,7 @@
 //! The programs must be there: `cargo build --locked --bins`.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod drains;
 mod freezes;
 mod guardian;
