@@ -55,8 +55,8 @@ fn watched(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(query())
         .and(warp::header::headers_cloned())
         .and(with(context))
-        .map(|query: Query, headers: HeaderMap, context: Arc<Context>| {
-            context.finish(watch::watch(&context, &headers, query))
+        .then(|query: Query, headers: HeaderMap, context: Arc<Context>| async move {
+            finish(&context, watch::watch(&context, &headers, query)).await
         })
         .boxed()
 }

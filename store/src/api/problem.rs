@@ -105,6 +105,9 @@ codes! {
     Conflict = "conflict", CONFLICT, "Another record has this id";
     /// 409: an operation of the batch could not be done (`operation`, `reason`), so nothing of it is.
     BatchNotDone = "batch-not-done", CONFLICT, "Nothing of the batch is done";
+    /// 409: nothing with so high a sequence was ever committed here; `committed` says how far it goes. The data went back in
+    /// time (a restored cluster, a wiped one), or the sequence is of another cluster.
+    Ahead = "ahead", CONFLICT, "The sequence lies beyond what is committed";
     /// 410: the changes after that sequence are not all known here any more; `oldest` says from where on they are.
     HistoryGone = "history-gone", GONE, "The history does not reach back that far";
     /// 412: `If-Match` or `If-None-Match` does not hold.

@@ -15,11 +15,12 @@ use super::problem::{Code, Problem};
 use super::query::{Freshness, ListQuery, PersonFilter};
 use super::{Answer, Context, SEQUENCE, pages};
 use crate::documents::{Collection, Documents};
-use crate::handle::ReadError;
+use crate::handle::{Handle, ReadError};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use leasehold_replication::Refusal;
+use leasehold_replication::{Refusal, Seq};
 use std::convert::Infallible;
+use std::time::Duration;
 use tokio::time::Instant;
 use warp::Reply;
 use warp::http::header::{CONTENT_TYPE, LINK};
@@ -40,14 +41,47 @@ async fn view(context: &Context, freshness: &Freshness) -> Result<Documents, Pro
     if freshness.strong {
         handle.read_index(deadline).await.map_err(|error| not_confirmed(context, error, timeout.as_millis()))?;
     }
-    if let Some(after) = freshness.after
-        && !handle.applied(after, deadline).await
-    {
-        let applied = handle.documents().applied().seq;
-        let what = format!("entry {after} was not applied here within {} ms, only {applied}", timeout.as_millis());
-        return Err(Problem::new(Code::NotApplied, what).with("applied", applied.0));
+    if let Some(after) = freshness.after {
+        reach(handle, after, deadline, timeout).await?;
     }
     Ok(handle.documents())
+}
+
+/// Waits until this entry is applied here. What was never committed is told from what is only late here by a read index of
+/// the leader: all that was committed when it was asked is applied when it answers.
+pub(super) async fn reach(handle: &Handle, after: Seq, deadline: Instant, timeout: Duration) -> Result<(), Problem> {
+    if handle.documents().applied().seq >= after {
+        return Ok(());
+    }
+    let is_applied = tokio::select! {
+        biased;
+        is_applied = handle.applied(after, deadline) => is_applied,
+        confirmed = handle.read_index(deadline) => match confirmed {
+            Ok(()) => {
+                let committed = handle.documents().applied().seq;
+                if committed < after {
+                    return Err(ahead(after, committed));
+                }
+                true
+            }
+            // Nobody can say now. The entry may still come.
+            Err(_) => handle.applied(after, deadline).await,
+        },
+    };
+    if is_applied {
+        return Ok(());
+    }
+    let applied = handle.documents().applied().seq;
+    let what = format!("entry {after} was not applied here within {} ms, only {applied}", timeout.as_millis());
+    Err(Problem::new(Code::NotApplied, what).with("applied", applied.0))
+}
+
+fn ahead(after: Seq, committed: Seq) -> Problem {
+    let what = format!(
+        "{after} was never committed: this cluster has committed up to {committed}. The sequence is of another cluster, or \
+         the data went back in time. Forget what you know, read GET /{COLLECTION}, and go on after its Leasehold-Sequence"
+    );
+    Problem::new(Code::Ahead, what).with("committed", committed.0)
 }
 
 fn not_confirmed(context: &Context, error: ReadError, waited_ms: u128) -> Problem {

@@ -18,7 +18,7 @@ use super::filters::Query;
 use super::handlers::not_ready;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
-use super::{Answer, Context, SEQUENCE, query};
+use super::{Answer, Context, SEQUENCE, query, reading};
 use crate::documents::Outcome;
 use crate::handle::Handle;
 use crate::history::Commit;
@@ -31,6 +31,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 use warp::Reply;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use warp::http::{HeaderMap, HeaderValue};
@@ -51,13 +52,16 @@ enum End {
 }
 
 /// `GET /persons:watch`
-pub(super) fn watch(context: &Context, headers: &HeaderMap, query: Query) -> Answer {
+pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) -> Answer {
     let asked = query::watch_after(query)?;
     // A browser that comes back sends the old URL and, newer than that, this.
     let after = last_event_id(headers)?.or(asked);
     let handle = &context.handle;
     handle.ready().map_err(not_ready)?;
     let after = after.unwrap_or_else(|| handle.documents().applied().seq);
+    // Another replica may be ahead of this one; whoever has seen what was never committed must hear of it.
+    let timeout = context.config.read_timeout;
+    reading::reach(handle, after, Instant::now() + timeout, timeout).await?;
     handle.history().after(after, 1).map_err(|gone| {
         let what = format!(
             "the changes after {after} are not all known here any more, those after {} are. Read GET /{COLLECTION}, \
@@ -116,7 +120,7 @@ async fn tell(
         // What is there is told before the end is.
         biased;
         end = tell_on(&handle, &mut told, &events, stall_max) => end,
-        () = handle.leaving() => Some(End::Draining),
+        () = handle.leaving() => Some(if handle.readable().is_ok() { End::Draining } else { End::Gone }),
         () = events.closed() => None,
     };
     // Said before the sender is dropped: who finds the queue empty and closed finds this.

@@ -42,9 +42,11 @@ async fn a_strong_read_that_is_not_confirmed_says_why_and_is_never_answered_from
 async fn a_read_after_a_sequence_waits_until_it_is_applied() {
     let api = Api::leader();
     assert_eq!(header(&api.get("/persons?after=4").await, SEQUENCE), Some("4"));
+    // Nobody says how far the others are: it waits.
+    api.lock().confirms = None;
     let body = problem(&api.get("/persons?after=5&timeout=50ms").await, Code::NotApplied);
     assert_eq!(body["applied"], 4);
-    let waiting = api.get("/persons?after=5&consistency=strong&timeout=10s");
+    let waiting = api.get("/persons?after=5&timeout=10s");
     let writing = async {
         tokio::task::yield_now().await;
         api.post(JOHANNA).await
@@ -52,6 +54,27 @@ async fn a_read_after_a_sequence_waits_until_it_is_applied() {
     let (read, written) = tokio::join!(waiting, writing);
     assert_eq!(header(&read, SEQUENCE), header(&written, SEQUENCE));
     assert_eq!(value(&read).as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_sequence_that_was_never_committed_is_refused_and_one_that_is_late_here_is_waited_for() {
+    for api in [Api::leader(), Api::follower()] {
+        for path in ["/persons?after=5", JOHANNA_PATH] {
+            let path = if path == JOHANNA_PATH { format!("{path}?after=5") } else { path.to_owned() };
+            let body = problem(&api.get(&path).await, Code::Ahead);
+            assert_eq!(body["committed"], 4);
+            assert!(body["detail"].as_str().unwrap().contains("committed up to 4"), "{body}");
+        }
+        // The leader cannot say; what is missing arrives meanwhile.
+        api.lock().confirms = Some(Err(Refusal::NoMajority));
+        let waiting = api.get("/persons?after=5&timeout=10s");
+        let arriving = async {
+            tokio::task::yield_now().await;
+            api.load(r#"[{"firstName":"A","lastName":"B"}]"#);
+        };
+        let (read, ()) = tokio::join!(waiting, arriving);
+        assert_eq!((read.status(), header(&read, SEQUENCE)), (StatusCode::OK, Some("5")));
+    }
 }
 
 #[tokio::test]

@@ -101,6 +101,18 @@ async fn what_is_not_known_any_more_is_410_with_the_way_to_go_on() {
     problem(&api.send(bad).await, Code::InvalidQuery);
 }
 
+#[tokio::test]
+async fn a_watcher_that_has_seen_what_was_never_committed_is_told_so() {
+    let api = Api::leader();
+    let body = problem(&api.get("/persons:watch?after=5").await, Code::Ahead);
+    assert_eq!(body["committed"], 4);
+    let again = warp::test::request().path("/persons:watch").header("last-event-id", "104");
+    problem(&api.send(again).await, Code::Ahead);
+    // Nobody can say whether it was.
+    api.lock().confirms = None;
+    problem(&api.get("/persons:watch?after=5").await, Code::NotApplied);
+}
+
 /// A watcher on a socket of its own, which it does not read unless asked to.
 async fn connect(address: std::net::SocketAddr, path: &str) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
