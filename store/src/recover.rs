@@ -198,8 +198,9 @@ impl fmt::Display for NewCluster {
         writeln!(f)?;
         writeln!(f, "Now:")?;
         writeln!(f, "  1. sidecar adopt --cluster-id {cluster_id}")?;
-        writeln!(f, "  2. empty the volumes of the old cluster (delete their claims): with data of {old_cluster_id}")?;
-        writeln!(f, "     they never sync with this one. Emptied, they join by themselves.")?;
+        writeln!(f, "     (where this release has a Lease; one that is only now installed has none yet)")?;
+        writeln!(f, "  2. empty the other volumes of this release (delete their claims): with data of")?;
+        writeln!(f, "     {old_cluster_id} they never sync with this one. Emptied, they join by themselves.")?;
         write!(f, "  3. start the store on this volume.")
     }
 }

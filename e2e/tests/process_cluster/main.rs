@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod addresses;
+mod backups;
 mod drains;
 mod freezes;
 mod guardian;
