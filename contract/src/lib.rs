@@ -17,12 +17,14 @@
 #[doc(hidden)]
 pub mod fuzz;
 mod lock;
+mod moment;
 mod replace;
 mod role;
 mod status;
 mod watch;
 
 pub use lock::{Release, StatusLock, is_locked, wait_for_release};
+pub use moment::Moment;
 pub use replace::{FILE_BYTES_MAX, ReadError, read_json, replace_file};
 pub use role::{Leader, LeaseInfo, Member, Role, RoleFile};
 pub use status::{ClaimInfo, HandOver, PositionInfo, PromiseInfo, State, StatusFile};

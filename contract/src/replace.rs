@@ -144,7 +144,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Resu
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{ClaimInfo, Leader, LeaseInfo, Member, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile};
     use proptest::prelude::*;
@@ -170,6 +170,7 @@ mod tests {
             role: Role::Leader,
             term: generation,
             cluster_id: None,
+            boot_id: None,
             self_name: "db-1".into(),
             self_addresses: Vec::new(),
             leader: Some(leader),

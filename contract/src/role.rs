@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::Moment;
+
 /// What this pod is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,6 +44,9 @@ pub struct RoleFile {
     pub term: u64,
     /// The cluster-id that the Lease carries (an off-lease claim: the app's own); null when it carries none.
     pub cluster_id: Option<Uuid>,
+    /// The boot of the machine that the stamps in `lease` are of; null: the system does not say. See [`RoleFile::leads`].
+    #[serde(default)]
+    pub boot_id: Option<Uuid>,
     /// The name of this pod.
     #[serde(rename = "self")]
     pub self_name: String,
@@ -68,6 +73,28 @@ pub struct RoleFile {
     pub newest_revision: Option<String>,
     /// The Lease behind all this.
     pub lease: LeaseInfo,
+}
+
+impl RoleFile {
+    /// Does this pod lead at that moment, as far as a **plain** app may rely on this file? True only if
+    ///
+    /// - `role` is `leader`,
+    /// - `bootId` is there and is the present boot's: the file may be older than the machine's last start,
+    /// - now < `validUntilBoottimeNs` <= now + `durationMs`: nobody can have taken the Lease yet.
+    ///
+    /// ```
+    /// # fn example(role: &leasehold_contract::RoleFile) {
+    /// if role.leads(leasehold_contract::Moment::now()) { /* what only a leader may do */ }
+    /// # }
+    /// ```
+    pub fn leads(&self, now: Moment) -> bool {
+        let longest = now.boottime_ns.saturating_add(self.lease.duration_ms.saturating_mul(1_000_000));
+        let is_valid = |until: u64| now.boottime_ns < until && until <= longest;
+        self.role == Role::Leader
+            && self.boot_id.is_some()
+            && self.boot_id == now.boot_id
+            && self.lease.valid_until_boottime_ns.is_some_and(is_valid)
+    }
 }
 
 /// Who is said to lead.
@@ -118,8 +145,61 @@ pub struct LeaseInfo {
     /// Its duration in milliseconds.
     pub duration_ms: u64,
     /// Until when the holder's claim is good without another renewal: nanoseconds of `CLOCK_BOOTTIME`, counted from the
-    /// start of the request that renewed it. A plain app that reads only this file must compare it. Null: never renewed.
+    /// start of the request that renewed it. A plain app that reads only this file must compare it, and `bootId` as well:
+    /// see [`RoleFile::leads`]. Null: never renewed.
     pub valid_until_boottime_ns: Option<u64>,
     /// The same moment in Unix milliseconds, for people.
     pub valid_until_unix_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replace::tests::role_file;
+
+    const NOW: u64 = 900_000_000_000;
+    const BOOT: Option<Uuid> = Some(Uuid::from_u128(1));
+
+    /// Leads until `ahead` nanoseconds after [`NOW`], for 15 s at most.
+    fn leading(ahead: i64) -> RoleFile {
+        let mut role = RoleFile { boot_id: BOOT, ..role_file(3, 0) };
+        role.lease.valid_until_boottime_ns = Some(NOW.saturating_add_signed(ahead));
+        role
+    }
+
+    fn leads(role: &RoleFile) -> bool {
+        role.leads(Moment { boot_id: BOOT, boottime_ns: NOW })
+    }
+
+    #[test]
+    fn a_claim_is_valid_from_the_request_that_renewed_it_for_one_duration() {
+        assert!(leads(&leading(1)));
+        assert!(leads(&leading(15_000_000_000)));
+        assert!(!leads(&leading(0)));
+        assert!(!leads(&leading(-1)));
+        assert!(!leads(&leading(15_000_000_001)), "no request can have made it");
+        let mut never = leading(1);
+        never.lease.valid_until_boottime_ns = None;
+        assert!(!leads(&never));
+        assert!(!leads(&RoleFile { role: Role::Follower, ..leading(1) }));
+    }
+
+    /// A8: the emptyDir survived a restart of the machine, and its clock began anew.
+    #[test]
+    fn a_claim_of_another_boot_is_no_claim() {
+        let role = leading(1);
+        assert!(!role.leads(Moment { boot_id: Some(Uuid::from_u128(2)), boottime_ns: NOW }));
+        assert!(!role.leads(Moment { boot_id: Some(Uuid::from_u128(2)), boottime_ns: 30_000_000_000 }));
+        assert!(!role.leads(Moment { boot_id: None, boottime_ns: NOW }));
+        let unknown = RoleFile { boot_id: None, ..leading(1) };
+        assert!(!leads(&unknown) && !unknown.leads(Moment { boot_id: None, boottime_ns: NOW }), "nothing is proven");
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_build_has_no_boot_and_is_read() {
+        let mut text = serde_json::to_value(leading(1)).expect("plain data");
+        assert!(text.as_object_mut().is_some_and(|fields| fields.remove("bootId").is_some()));
+        let read: RoleFile = serde_json::from_value(text).expect("it is read");
+        assert_eq!(read.boot_id, None);
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
+use leasehold_contract::Moment;
 
 /// Time since the process began to look at it.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl Clock {
 
 /// Nanoseconds of `CLOCK_BOOTTIME`, as they stand in role.json.
 pub fn boottime_ns() -> u64 {
-    nanos(boottime())
+    Moment::now().boottime_ns
 }
 
 pub(crate) fn unix_ms() -> u64 {
@@ -41,9 +41,7 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 fn boottime() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
-    // The kernel never gives negative numbers for this clock.
-    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+    Duration::from_nanos(boottime_ns())
 }
 
 fn nanos(duration: Duration) -> u64 {

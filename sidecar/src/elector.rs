@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Api, Client};
+use leasehold_contract::Moment;
 use leasehold_election::{App, Election};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::app::AppWatch;
@@ -146,6 +148,13 @@ impl Elector {
             (AppKind::Fencing, Some(directory)) => AppWatch::fencing(directory, metrics.clone()),
             (AppKind::Fencing, None) => return Err(StartError::NoDirectory),
         };
+        if config.app == AppKind::Plain && config.directory.is_some() && Moment::now().boot_id.is_none() {
+            warn!(
+                file = "/proc/sys/kernel/random/boot_id",
+                "the boot id cannot be read, so role.json carries none: a program that reads role.json must not lead by it; \
+                 let it ask GET /leader"
+            );
+        }
         let election = election(&config)?;
         let inlets = Inlets { lease: lease_receiver, members, addresses, app, stop: stop.clone() };
         let lease = LeaseClient::new(requester.clone(), &config.lease);
@@ -236,7 +245,7 @@ fn election(config: &Config) -> Result<Election, StartError> {
         lost_time: config.lost_time,
         stop_bound: stop_bound(config.grace_period),
         seed,
-        old_role: config.directory.as_deref().and_then(old_role),
+        old_role: config.directory.as_deref().and_then(|directory| old_role(directory, &config.name)),
     }))
 }
 

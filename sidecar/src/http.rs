@@ -192,6 +192,7 @@ mod tests {
             role: Role::Leader,
             term: 2,
             cluster_id: None,
+            boot_id: None,
             self_name: "db-0".into(),
             self_addresses: Vec::new(),
             leader: Some(leader),

@@ -100,6 +100,7 @@ pub(crate) fn role_file(view: &RoleView, book: &Book, config: &Config, clock: &C
         },
         term: view.term.0,
         cluster_id: view.cluster_id,
+        boot_id: contract::Moment::now().boot_id,
         self_name: config.name.clone(),
         self_addresses: book.of_advertised(&config.name, config.address.as_deref()),
         leader: view.leader.as_ref().map(|leader| leader_entry(leader, book, config)),
@@ -143,12 +144,17 @@ fn member_entry(member: &Member, book: &Book) -> contract::Member {
 }
 
 /// What an earlier run of the sidecar left behind: its term counts as seen.
-pub(crate) fn old_role(directory: &std::path::Path) -> Option<OldRole> {
+pub(crate) fn old_role(directory: &std::path::Path, name: &str) -> Option<OldRole> {
     match contract::read_json::<RoleFile>(&directory.join(ROLE_FILE)) {
         Ok(file) => Some(OldRole {
             term: Term(file.term),
             paused: file.paused,
-            off_lease: file.leader.filter(|_| file.off_lease).and_then(|leader| leader.incarnation),
+            off_lease: file.leader.as_ref().filter(|_| file.off_lease).and_then(|leader| leader.incarnation),
+            own_claim: (file.leader.as_ref())
+                .filter(|leader| {
+                    file.role == contract::Role::Leader && file.self_name == name && leader.name == file.self_name
+                })
+                .and_then(|leader| leader.incarnation),
         }),
         Err(error) if error.is_missing() => None,
         Err(error) => {

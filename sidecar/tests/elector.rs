@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{Api, EVENTS, LEASE, Mode, SLICES, STATEFUL_SET};
-use leasehold_contract::{Role, RoleFile, read_json};
+use leasehold_contract::{Moment, Role, RoleFile, read_json};
 use leasehold_sidecar::{Config, Elector, State};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -151,7 +151,7 @@ async fn the_files_the_label_the_service_and_the_event_tell_of_the_leader() {
     let run = dir.path().join("run");
     let role: RoleFile = read_json(&run.join("role.json")).unwrap();
     assert_eq!((role.role, role.self_name.as_str()), (Role::Leader, "db-0"));
-    assert!(role.lease.valid_until_boottime_ns.unwrap() > leasehold_sidecar::boottime_ns());
+    assert!(role.leads(Moment::now()), "a reader of the file may rely on it: {role:?}");
     assert_eq!(role.members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["db-0", "db-1"]);
     let word = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
     assert_eq!((word("role").as_str(), word("leader").as_str()), ("leader\n", "10.0.0.4:80\n"));

@@ -4,6 +4,7 @@
 //! moments to now. Only a minority of the voters ever loses its volumes: of more, nothing is promised.
 
 use crate::cluster::{Cluster, Event, Life};
+use crate::plain_chaos;
 use crate::rng::Rng;
 use leasehold_election::annotation;
 use leasehold_replication::{Input, Phase};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     KillStore,
     KillLeader,
     KillSidecar,
@@ -41,6 +42,11 @@ enum Fault {
     Scale,
     Restart,
     DiskFails,
+    /// Of plain apps alone, as the three after it: see [`crate::plain_chaos`].
+    DeleteByForce,
+    RestartMachine,
+    LateRequests,
+    TakeBackSwitchover,
 }
 
 const FAULTS: [(Fault, u32); 29] = [
@@ -87,9 +93,10 @@ pub(crate) struct Chaos {
 
 impl Chaos {
     /// A mix: each kind is left out of every third run.
-    pub(crate) fn new(rng: &mut Rng) -> Chaos {
+    pub(crate) fn new(rng: &mut Rng, is_plain: bool) -> Chaos {
         let mut mix = Vec::new();
-        for (fault, weight) in FAULTS {
+        let of_plain_apps = plain_chaos::FAULTS.into_iter().filter(|_| is_plain);
+        for (fault, weight) in FAULTS.into_iter().chain(of_plain_apps) {
             let factor = *rng.pick(&[0, 1, 1, 1, 1, 4]);
             mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
         }
@@ -212,13 +219,16 @@ impl Cluster {
                 }
             }
             Fault::Scale => {
-                let wanted = if self.rng.chance(100) { 0 } else { 1 + self.some_pod() };
+                let wanted = if self.rng.chance(100) { 0 } else { 1 + self.rng.below(self.settings.pods) };
                 if !self.is_a_first_start(wanted, None) {
                     self.scale_to(wanted);
                 }
             }
             Fault::Restart => self.terminate_pod(pod),
             Fault::DiskFails => self.fail_disk(pod),
+            Fault::DeleteByForce | Fault::RestartMachine | Fault::LateRequests | Fault::TakeBackSwitchover => {
+                self.make_plain(fault, pod, until);
+            }
         }
     }
 

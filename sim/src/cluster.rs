@@ -14,6 +14,7 @@ use crate::disk::Volume;
 use crate::invariants::Checker;
 use crate::lease::{Api, Call};
 use crate::network::{Network, Request, Weather};
+use crate::plain_chaos::{Answer, SPARE_PODS};
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::sidecar::Sidecar;
@@ -51,6 +52,14 @@ pub(crate) struct Pod {
     pub(crate) terminating: bool,
     /// Counts the pods of this name.
     pub(crate) generation: u32,
+    /// Its place in the StatefulSet. None: no pod, or one that was deleted by force (plain apps only).
+    pub(crate) ordinal: Option<usize>,
+    /// Counts the starts of its machine.
+    pub(crate) boot: u32,
+    /// The boot that role.json was written in.
+    pub(crate) role_boot: u32,
+    /// When the machine last started: its clocks count from here.
+    pub(crate) booted_at: Duration,
     /// The data volume, which outlives the pod.
     pub(crate) volume: Volume,
     /// Its disk answers nothing until then.
@@ -68,13 +77,14 @@ pub(crate) struct Pod {
 impl Pod {
     /// What the clocks of this pod show.
     pub(crate) fn local(&self, now: Duration) -> Duration {
-        Duration::from_nanos((now.as_nanos() * u128::from(self.rate) / 1_000_000) as u64)
+        let since = now.saturating_sub(self.booted_at);
+        Duration::from_nanos((since.as_nanos() * u128::from(self.rate) / 1_000_000) as u64)
     }
 
     /// When its clocks show this, or a little later.
     pub(crate) fn global(&self, local: Duration) -> Duration {
         let nanos = (local.as_nanos() * 1_000_000).div_ceil(u128::from(self.rate)) + 1;
-        Duration::from_nanos(nanos.min(u128::from(u64::MAX)) as u64)
+        self.booted_at.saturating_add(Duration::from_nanos(nanos.min(u128::from(u64::MAX)) as u64))
     }
 }
 
@@ -141,6 +151,7 @@ pub(crate) enum Event {
     Called {
         life: Life,
         call: Box<Call>,
+        answer: Answer,
     },
     WatchOpens {
         life: Life,
@@ -223,7 +234,8 @@ impl Cluster {
     pub(crate) fn new(seed: u64, settings: Settings, mut rng: Rng, trace: Trace) -> Cluster {
         let mut checker = Checker::default();
         let weather = Weather { delay_us: settings.delay_us, late: settings.late, lost: settings.lost };
-        let pods: Vec<Pod> = (0..settings.pods)
+        let places = if settings.is_plain { settings.pods + SPARE_PODS } else { settings.pods };
+        let pods: Vec<Pod> = (0..places)
             .map(|pod| {
                 let replica = ReplicaId(rng.uuid());
                 let number = checker.add_volume(replica);
@@ -235,6 +247,10 @@ impl Cluster {
                     exists: false,
                     terminating: false,
                     generation: 0,
+                    ordinal: (pod < settings.pods).then_some(pod),
+                    boot: 0,
+                    role_boot: 0,
+                    booted_at: Duration::ZERO,
                     volume: Volume::new(replica, number),
                     disk_hangs_until: Duration::ZERO,
                     role_file: None,
@@ -252,7 +268,7 @@ impl Cluster {
             clients: Clients::new(settings.command_bytes),
             network: Network::new(pods.len(), weather),
             api: Api::new(pods.len(), settings.wanted),
-            chaos: Chaos::new(&mut rng),
+            chaos: Chaos::new(&mut rng, settings.is_plain),
             pods,
             snapshots: Vec::new(),
             steps: 0,
@@ -382,7 +398,7 @@ impl Cluster {
             Event::StatusRead { life, again } if self.is_sidecar(life) => self.read_status(life, again),
             Event::LockFree { life } if self.is_sidecar(life) => self.lock_free(life),
             // A request of a process that died meanwhile is still on its way.
-            Event::Called { life, call } => self.called(life, *call),
+            Event::Called { life, call, answer } => self.called(life, *call, answer),
             Event::WatchOpens { life } if self.is_sidecar(life) => self.open_watch(life),
             Event::Watched { life, watch, watched } if self.is_sidecar(life) => self.watched(life, watch, *watched),
             Event::MembersShown { life } if self.is_sidecar(life) => self.members_shown(life),
@@ -431,7 +447,7 @@ impl Cluster {
 
     /// The kubelet starts a pod that is wanted: an empty shared directory, both processes.
     fn start_pod(&mut self, pod: usize) {
-        if self.pods[pod].exists || pod >= self.api.wanted {
+        if self.pods[pod].exists || self.pods[pod].ordinal.is_none_or(|ordinal| ordinal >= self.api.wanted) {
             return;
         }
         self.trace.add(self.now, || format!("pod-{pod} begins"));
@@ -486,6 +502,10 @@ impl Cluster {
         self.trace.add(self.now, || format!("pod-{pod} is gone"));
         found.exists = false;
         found.terminating = false;
+        if self.settings.is_plain {
+            // Its directory goes with it, and so does its app.
+            found.role_file = None;
+        }
         found.generation += 1;
         let generation = found.generation;
         let at = self.now + self.rng.millis(10, 1500);
@@ -504,7 +524,8 @@ impl Cluster {
     pub(crate) fn scale_to(&mut self, wanted: usize) {
         self.scale(wanted);
         for pod in 0..self.pods.len() {
-            if pod >= wanted {
+            let Some(ordinal) = self.pods[pod].ordinal else { continue };
+            if ordinal >= wanted {
                 self.terminate_pod(pod);
             } else if !self.pods[pod].exists {
                 let generation = self.pods[pod].generation;

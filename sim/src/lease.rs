@@ -8,9 +8,10 @@
 //! Each sidecar is a client of its own: the API may be gone for one and there for the others.
 
 use crate::cluster::{Cluster, Event, Life};
+use crate::plain_chaos::Answer;
 use crate::{Plant, Shell};
 use leasehold_election::{
-    Body, Input, Lease, LeaseWrite, Member, ReadOutcome, Term, Version, Watched, WriteOutcome, annotation,
+    Body, Input, Lease, LeaseWrite, Member, ReadOutcome, Term, Version, Watched, Why, WriteOutcome, annotation,
 };
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(crate) struct Api {
     pub(crate) wanted: usize,
     /// How many leaderships sidecars wrote into it, for the summary.
     pub(crate) takes: u64,
+    /// When a sidecar last cleared the holder.
+    cleared_at: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,6 +43,8 @@ struct Client {
     last_at: Duration,
     /// Watch events are lost, unnoticed, before this moment.
     deaf_until: Duration,
+    /// Requests are lost or late before this moment.
+    late_until: Duration,
 }
 
 /// A request of one sidecar.
@@ -52,7 +57,14 @@ pub(crate) enum Call {
 impl Api {
     /// No Lease yet; `wanted` pods are.
     pub(crate) fn new(pods: usize, wanted: usize) -> Api {
-        Api { lease: None, version: 0, clients: vec![Client::default(); pods], wanted, takes: 0 }
+        Api {
+            lease: None,
+            version: 0,
+            clients: vec![Client::default(); pods],
+            wanted,
+            takes: 0,
+            cleared_at: Duration::ZERO,
+        }
     }
 
     /// The Lease as it stands.
@@ -75,11 +87,21 @@ impl Api {
         self.clients[pod].deaf_until = self.clients[pod].deaf_until.max(until);
     }
 
+    /// Requests of this client are lost or late until then.
+    pub(crate) fn delay(&mut self, pod: usize, until: Duration) {
+        self.clients[pod].late_until = self.clients[pod].late_until.max(until);
+    }
+
+    /// Are requests of this client lost or late?
+    pub(crate) fn is_late(&self, now: Duration, pod: usize) -> bool {
+        self.clients[pod].late_until > now
+    }
+
     /// Everything works for everybody.
     pub(crate) fn mend(&mut self) {
         for client in &mut self.clients {
             // A watch that is dead stays so: nobody but its own end can mend that.
-            (client.down_until, client.mute_until) = Default::default();
+            (client.down_until, client.mute_until, client.late_until) = Default::default();
         }
     }
 
@@ -92,8 +114,9 @@ impl Api {
 impl Cluster {
     /// A sidecar sends a request.
     pub(crate) fn call(&mut self, life: Life, call: Call) {
+        let Some(call) = self.call_late(life, call) else { return };
         let at = self.now + self.api_delay();
-        self.schedule(at, Event::Called { life, call: Box::new(call) });
+        self.schedule(at, Event::Called { life, call: Box::new(call), answer: Answer::Soon });
     }
 
     fn api_delay(&mut self) -> Duration {
@@ -102,7 +125,10 @@ impl Cluster {
     }
 
     /// The request arrives, or does not.
-    pub(crate) fn called(&mut self, life: Life, call: Call) {
+    pub(crate) fn called(&mut self, life: Life, call: Call, answer: Answer) {
+        if answer == Answer::Never && !self.api.is_up(self.now, life.pod) {
+            return;
+        }
         let client = &self.api.clients[life.pod];
         let is_lost = client.mute_until > self.now || self.rng.chance(self.settings.api_lost);
         if !self.api.is_up(self.now, life.pod) {
@@ -127,6 +153,7 @@ impl Cluster {
                 let stands = self.api.lease.as_ref().map(|lease| lease.version.clone());
                 let blind = self.settings.plant == Some(Plant::Shell(Shell::LeaseWithoutCompare));
                 if stands == write.expected || blind {
+                    self.check_take(&write);
                     self.api.takes += u64::from(write.why.is_new_leadership());
                     let lease = self.store_lease(Some(write.body));
                     Input::LeaseWritten(WriteOutcome::Written(lease.expect("it was just written")))
@@ -135,7 +162,11 @@ impl Cluster {
                 }
             }
         };
+        if answer == Answer::Never {
+            return;
+        }
         let (at, input) = match (is_lost, is_read) {
+            (false, _) if let Answer::At(at) = answer => (at.max(self.now), done),
             (false, _) => (self.now + self.api_delay(), done),
             (true, true) => (self.now + self.settings.api_timeout, Input::LeaseRead(ReadOutcome::NoAnswer)),
             (true, false) => (self.now + self.settings.api_timeout, Input::LeaseWritten(WriteOutcome::Unknown)),
@@ -145,6 +176,22 @@ impl Cluster {
             // The answer shows what the watch should have shown: the shell opens it again.
             self.api.clients[life.pod].deaf_until = Duration::ZERO;
             self.cut_watch(life.pod);
+        }
+    }
+
+    /// (plain apps) Whoever let go may still be read as leader for a moment, so nobody takes the Lease sooner than two
+    /// lost-times after the last clear (A3).
+    fn check_take(&mut self, write: &LeaseWrite) {
+        if !self.settings.is_plain {
+            return;
+        }
+        let since = self.now - self.api.cleared_at;
+        if write.why == Why::TakeFree && self.api.lease.is_some() && since < 2 * self.settings.lost_time {
+            let holder = write.body.holder.clone().unwrap_or_default();
+            self.violation(format!("{holder} takes the Lease {since:?} after it was cleared [A3]"));
+        }
+        if write.why == Why::Clear {
+            self.api.cleared_at = self.now;
         }
     }
 
@@ -231,12 +278,12 @@ impl Cluster {
     /// The sidecar learns how many pods are wanted, if the API answers it.
     pub(crate) fn members_shown(&mut self, life: Life) {
         if self.api.is_up(self.now, life.pod) {
-            let member = |pod: &crate::cluster::Pod| Member {
-                name: pod.name.clone(),
-                address: pod.address.clone(),
-                peer_address: pod.peer_address.clone(),
+            let member = |ordinal: usize| Member {
+                name: format!("pod-{ordinal}"),
+                address: format!("pod-{ordinal}:8089"),
+                peer_address: format!("pod-{ordinal}:8090"),
             };
-            let members = self.pods[..self.api.wanted].iter().map(member).collect();
+            let members = (0..self.api.wanted).map(member).collect();
             self.step_sidecar(life.pod, Input::MembersSeen(Some(members)));
         }
     }

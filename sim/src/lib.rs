@@ -22,6 +22,7 @@ mod lease;
 mod leave;
 mod network;
 mod plain;
+mod plain_chaos;
 mod plant;
 mod products;
 mod reads;

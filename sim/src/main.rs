@@ -85,7 +85,7 @@ fn exhaust(arguments: &Arguments) -> ExitCode {
             }
         }
     }
-    let bounds = small::LeaseBounds { sidecars: 3, ticks: 14, lost: 1, deaths: 1 };
+    let bounds = small::LeaseBounds { sidecars: 3, ticks: 14, lost: 1, deaths: 1, namesakes: 1 };
     match small::exhaust_leases(bounds, arguments.small, arguments.plant) {
         Ok(count) => println!("{bounds:?}: {count:?}, {:.1} s in all", begin.elapsed().as_secs_f64()),
         Err(failure) => {

@@ -5,9 +5,11 @@
 //!     says so ─▶ heal ─▶ one leader, a true Lease ─▶ leader killed ─▶ one ─▶ all watches dead, leader killed ─▶ one
 //! ```
 //!
-//! Valid is a claim until its `validUntil`: a sidecar that stands still cannot take `leader` back from its file.
+//! Valid is a claim until its `validUntil`, in the boot that it was written in: a sidecar that stands still cannot take
+//! `leader` back from its file, and an app reads that file also when its sidecar is dead.
 
 use crate::cluster::Cluster;
+use crate::{Plant, Shell};
 use leasehold_election::{Role, RoleView};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ impl Cluster {
     pub(crate) fn play_plain(&mut self) -> Result<Duration, String> {
         self.run_until(self.settings.chaos);
         self.heal();
-        self.scale_to(self.pods.len());
+        self.scale_to(self.settings.pods);
         let settled = self.settle_plain("after healing")?;
         self.kill_plain_leader();
         self.settle_plain("after the leader's death")?;
@@ -62,8 +64,7 @@ impl Cluster {
         }
         for other in (0..self.pods.len()).filter(|other| *other != pod && self.publishes_leader(*other)) {
             let found = &self.pods[other];
-            let valid = found.role_file.as_ref().and_then(|file| file.valid_until);
-            let is_valid = valid.is_some_and(|until| until > found.local(self.now));
+            let is_valid = self.claim_is_valid(other);
             let runs = found.sidecar.is_up() && found.sidecar.frozen_until <= self.now;
             if is_valid || runs {
                 let term = role.term;
@@ -71,6 +72,24 @@ impl Cluster {
                     "pod-{pod} leads plainly in {term}, while pod-{other} does (valid: {is_valid}, running: {runs})"
                 ));
             }
+        }
+    }
+
+    /// What an app on this pod makes of its role.json: as `RoleFile::leads` in `leasehold-contract`.
+    fn claim_is_valid(&self, pod: usize) -> bool {
+        let found = &self.pods[pod];
+        let Some(until) = found.role_file.as_ref().and_then(|file| file.valid_until) else { return false };
+        let now = found.local(self.now);
+        let believes_all = self.settings.plant == Some(Plant::Shell(Shell::OldBootCounts));
+        let is_of_this_boot = found.role_boot == found.boot && until <= now + self.settings.lease_duration;
+        self.publishes_leader(pod) && now < until && (is_of_this_boot || believes_all)
+    }
+
+    /// The clock of a machine began anew: no claim may have come to life again.
+    pub(crate) fn check_claims(&mut self) {
+        let valid: Vec<usize> = (0..self.pods.len()).filter(|pod| self.claim_is_valid(*pod)).collect();
+        if valid.len() > 1 {
+            self.violation(format!("the claims of the pods {valid:?} are valid at once"));
         }
     }
 
@@ -106,7 +125,8 @@ impl Cluster {
             pod.role_file.as_ref().map(|file| (file.leader.as_ref().map(|leader| leader.name.clone()), file.term))
         };
         let own = named(&self.pods[leader]);
-        if let Some(pod) = self.pods.iter().find(|pod| !pod.sidecar.is_up() || named(pod) != own) {
+        let mut wanted = self.pods.iter().filter(|pod| pod.ordinal.is_some());
+        if let Some(pod) = wanted.find(|pod| !pod.sidecar.is_up() || named(pod) != own) {
             return Some(format!("{} names {:?}, the leader says {own:?}", pod.name, named(pod)));
         }
         let lease = self.api.lease();

@@ -30,6 +30,8 @@ pub enum Shell {
     ReadsDoNotWait,
     /// Every connection of a race says hello, not the winner alone [F4].
     HelloByEveryAddress,
+    /// A plain app believes a role.json of an earlier boot of its machine (A8).
+    OldBootCounts,
 }
 
 impl Plant {
@@ -46,6 +48,7 @@ impl Plant {
             Shell::LeaseWithoutCompare,
             Shell::ReadsDoNotWait,
             Shell::HelloByEveryAddress,
+            Shell::OldBootCounts,
         ];
         let replication = [
             R::BetterPositionIsVote,
@@ -90,6 +93,9 @@ impl Plant {
             E::LeaderLeavesLeaseGone,
             E::NeverLapses,
             E::OutageCountsAsExpiry,
+            E::ClearedLeadsOn,
+            E::ClearsAreAlike,
+            E::NamesakeIsOwnRun,
         ];
         let replication = replication.into_iter().map(Plant::Replication);
         shell

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Event, Life};
 use crate::lease::Call;
 use crate::trace;
 use leasehold_election::{
-    App, AppState, AppStatus, Claim, Config, Effect, Election, HandOver, Input, OldRole, Promise, RoleView, Term,
+    App, AppState, AppStatus, Claim, Config, Effect, Election, HandOver, Input, OldRole, Promise, Role, RoleView, Term,
 };
 use leasehold_replication as store;
 use std::time::Duration;
@@ -66,6 +66,7 @@ impl Cluster {
             term: file.term,
             paused: file.paused,
             off_lease: file.leader.as_ref().filter(|_| file.off_lease).map(|leader| leader.incarnation),
+            own_claim: file.leader.as_ref().filter(|_| file.role == Role::Leader).map(|leader| leader.incarnation),
         });
         let config = Config {
             name: pod.name.clone(),
@@ -143,6 +144,7 @@ impl Cluster {
                         self.check_plain(pod, &role);
                     }
                     self.pods[pod].role_file = Some(role);
+                    self.pods[pod].role_boot = self.pods[pod].boot;
                     let life = self.pods[pod].store.life;
                     let at = self.now + self.notice_delay();
                     self.schedule(at, Event::RoleRead { life, again: false });

@@ -41,9 +41,10 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::PromiseLost), Large(1)),
     (Plant::Shell(Shell::WipedKeepsIdentity), Large(72)),
     (Plant::Shell(Shell::OldTailIsReplayed), Trace),
-    (Plant::Shell(Shell::LeaseWithoutCompare), Plain(2)),
+    (Plant::Shell(Shell::LeaseWithoutCompare), Plain(1)),
     (Plant::Shell(Shell::ReadsDoNotWait), Large(1)),
     (Plant::Shell(Shell::HelloByEveryAddress), Large(0)),
+    (Plant::Shell(Shell::OldBootCounts), Plain(230)),
     (Plant::Replication(R::BetterPositionIsVote), Walk(3)),
     (Plant::Replication(R::OldTermCommits), Trace),
     (Plant::Replication(R::PromiseWithoutIncarnation), Walk(74)),
@@ -82,8 +83,11 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Election(E::DeafWatchIsBelieved), Plain(0)),
     (Plant::Election(E::AbsurdTermIsBelieved), Large(20)),
     (Plant::Election(E::LeaderLeavesLeaseGone), Mix(894)),
-    (Plant::Election(E::NeverLapses), PlainLong(5)),
-    (Plant::Election(E::OutageCountsAsExpiry), Plain(1)),
+    (Plant::Election(E::NeverLapses), PlainLong(2)),
+    (Plant::Election(E::OutageCountsAsExpiry), Plain(0)),
+    (Plant::Election(E::ClearedLeadsOn), Trace),
+    (Plant::Election(E::ClearsAreAlike), Trace),
+    (Plant::Election(E::NamesakeIsOwnRun), Plain(3)),
 ];
 
 fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {

@@ -103,7 +103,7 @@ fn a_search_of_everything_finds_nothing() {
         terms = terms.max(count.terms);
     }
     assert_eq!(terms, 2, "no second leadership was reached");
-    let bounds = small::LeaseBounds { sidecars: 3, ticks: 14, lost: 1, deaths: 1 };
+    let bounds = small::LeaseBounds { sidecars: 3, ticks: 14, lost: 1, deaths: 1, namesakes: 1 };
     let count = small::exhaust_leases(bounds, states_max, None).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{bounds:?}: {count:?}");
     assert!(count.terms > 0, "nobody ever led");

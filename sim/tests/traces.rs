@@ -4,7 +4,8 @@
 
 use leasehold_replication::{Fault, Position};
 use leasehold_sim::Plant;
-use leasehold_sim::small::Stage;
+use leasehold_sim::small::{LeaseStage, Stage};
+use std::time::Duration;
 
 /// So long a write fills an append: what stands behind it comes in the next one.
 const FAT: usize = 600_000;
@@ -13,6 +14,66 @@ fn finds(fault: Fault, trace: impl Fn(Option<Plant>) -> Stage) {
     trace(None).verdict().unwrap();
     let found = trace(Some(Plant::Replication(fault))).verdict();
     println!("{fault:?}: {}", found.expect_err("the fault is not found"));
+}
+
+fn finds_in_the_lease(fault: leasehold_election::Fault, trace: impl Fn(Option<Plant>) -> LeaseStage) {
+    trace(None).verdict().unwrap();
+    let found = trace(Some(Plant::Election(fault))).verdict();
+    println!("{fault:?}: {}", found.expect_err("the fault is not found"));
+}
+
+/// A switchover is asked for and taken back. The leader sees its own clear late, when nobody is asked for any more.
+#[test]
+fn a_leader_that_sent_its_clear_does_not_lead_on_by_an_older_renewal() {
+    finds_in_the_lease(leasehold_election::Fault::ClearedLeadsOn, |plant| {
+        let mut stage = LeaseStage::new(2, plant);
+        assert!(stage.leads(0));
+        stage.ask_for(Some(1));
+        stage.watch(0);
+        assert!(!stage.leads(0));
+        stage.carry_out(0);
+        stage.watch(1);
+        stage.ask_for(None);
+        stage.watch(1);
+        stage.pass(Duration::from_millis(1_900));
+        stage.watch(0);
+        // The other one waits two lost-times from the clear, which is less than the old claim is good for.
+        stage.freeze(0);
+        stage.pass(Duration::from_millis(100));
+        stage.carry_out(1);
+        stage.answer();
+        if plant.is_none() {
+            assert!(stage.leads(1));
+        }
+        stage
+    });
+}
+
+/// One saw the first clear late, and then nothing of the leadership that came between it and the second one.
+#[test]
+fn a_wait_that_counts_from_the_first_of_two_clears_takes_the_lease_too_soon() {
+    finds_in_the_lease(leasehold_election::Fault::ClearsAreAlike, |plant| {
+        let mut stage = LeaseStage::new(3, plant);
+        let hands_on = |stage: &mut LeaseStage, from, to| {
+            stage.ask_for(Some(to));
+            stage.watch(from);
+            stage.carry_out(from);
+            stage.answer();
+            stage.ask_for(None);
+            stage.watch(to);
+        };
+        hands_on(&mut stage, 0, 1);
+        stage.pass(Duration::from_millis(300));
+        stage.watch(2);
+        stage.pass(Duration::from_millis(1_700));
+        stage.carry_out(1);
+        stage.answer();
+        assert!(stage.leads(1));
+        hands_on(&mut stage, 1, 2);
+        stage.pass(Duration::from_millis(300));
+        stage.carry_out(2);
+        stage
+    });
 }
 
 /// An entry of term 1 is on a majority, and is counted. A leader of term 2 that nobody heard has a better log without it.

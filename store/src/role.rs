@@ -98,6 +98,7 @@ mod tests {
             role: Role::Follower,
             term,
             cluster_id: Some(Uuid::from_u128(3)),
+            boot_id: None,
             self_name: "store-1".into(),
             self_addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
             leader: Some(Leader {

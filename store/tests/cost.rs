@@ -186,6 +186,7 @@ fn role_file(seen: &StatusFile, incarnation: Incarnation, leads: bool) -> RoleFi
         role: if leads { Role::Leader } else { Role::None },
         term: u64::from(leads),
         cluster_id: seen.cluster_id,
+        boot_id: None,
         self_name: "db-0".into(),
         self_addresses: Vec::new(),
         leader,

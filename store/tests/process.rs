@@ -118,6 +118,7 @@ impl Store {
             role: if incarnation.is_some() { Role::Leader } else { Role::None },
             term,
             cluster_id,
+            boot_id: None,
             self_name: "db-0".into(),
             self_addresses: Vec::new(),
             leader: incarnation.map(|incarnation| Leader {

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::input::{Input, Member, WriteOutcome};
 use crate::lease::{Lease, Term};
 use crate::off_lease::OffLease;
+use crate::plants::{Fault, planted};
 use crate::sight::{Sight, Writing};
 use crate::take::Proposal;
 use crate::timing::Timing;
@@ -59,6 +60,9 @@ pub struct OldRole {
     pub paused: bool,
     /// The leader's incarnation, if the claim stood in no Lease (`offLease`).
     pub off_lease: Option<Uuid>,
+    /// The incarnation that it named as leader, if that was this pod. The directory belongs to one pod, so a run of a plain
+    /// app's sidecar that finds its own name there knows that this incarnation is an earlier run of itself, and over.
+    pub own_claim: Option<Uuid>,
 }
 
 /// Decides who leads.
@@ -127,9 +131,15 @@ pub(crate) struct Hold {
 pub(crate) enum StandingKey {
     Unread,
     Gone,
-    Cleared,
-    /// There is one, but its holder (or all of it) counts as none. Who renews it does not matter.
-    OfNoAccount,
+    /// Each clear begins a wait of its own: between two that were seen there may have been a leadership that was not (A3).
+    Cleared {
+        term: Term,
+        renewed: Option<String>,
+    },
+    /// There is one, but its holder (or all of it) counts as none. Who renews it does not matter, its term does.
+    OfNoAccount {
+        term: Option<Term>,
+    },
     Held {
         name: String,
         incarnation: Uuid,
@@ -378,22 +388,34 @@ impl Election {
         match standing {
             Standing::Unread => StandingKey::Unread,
             Standing::NoLease(NoLease::Gone) => StandingKey::Gone,
-            Standing::NoHolder(NoHolder::Cleared, _) => StandingKey::Cleared,
+            Standing::NoHolder(NoHolder::Cleared, _) if planted(Fault::ClearsAreAlike) => {
+                StandingKey::Cleared { term: Term(0), renewed: None }
+            }
+            Standing::NoHolder(NoHolder::Cleared, term) => {
+                StandingKey::Cleared { term: *term, renewed: self.renewed() }
+            }
             Standing::Foreign { .. }
             | Standing::NoLease(NoLease::BelowPromise | NoLease::OtherIncarnation | NoLease::EditedByHand(_))
-            | Standing::NoHolder(NoHolder::NoMember(_) | NoHolder::NoIncarnation(_), _) => StandingKey::OfNoAccount,
+            | Standing::NoHolder(NoHolder::NoMember(_) | NoHolder::NoIncarnation(_), _) => {
+                StandingKey::OfNoAccount { term: self.sight.body().map(|body| body.term) }
+            }
             Standing::Held(holder) => StandingKey::Held {
                 name: holder.name.clone(),
                 incarnation: holder.incarnation,
                 term: holder.term,
-                renewed: self.sight.lease().flatten().and_then(|lease| lease.renewed.clone()),
+                renewed: self.renewed(),
             },
         }
     }
 
+    /// `renewTime` of the Lease: every write of a sidecar changes it, an edit by hand does not.
+    fn renewed(&self) -> Option<String> {
+        self.sight.lease().flatten().and_then(|lease| lease.renewed.clone())
+    }
+
     /// Since when the Lease is seen, without a gap, to stand as it does.
     pub(crate) fn unchanged_since(&self) -> Duration {
-        if crate::plants::planted(crate::Fault::OutageCountsAsExpiry) {
+        if planted(Fault::OutageCountsAsExpiry) {
             return self.standing_since.1;
         }
         self.standing_since.1.max(self.sight.contact_since)
@@ -465,6 +487,11 @@ impl Election {
         }
         let expected = self.sight.lease().flatten().map(|lease| lease.version.clone());
         let write = LeaseWrite { expected, body: proposal.body, why: proposal.why };
+        if self.timing.is_plain && write.why == Why::Clear && !planted(Fault::ClearedLeadsOn) {
+            // The leadership is over, whatever becomes of the request: somebody may see it done, and lead, before this pod
+            // hears of it. Only an own write that was confirmed begins another (A2).
+            self.hold = None;
+        }
         self.sight.write(self.now, &write, proposal.tells);
         self.effects.push(Effect::WriteLease(write));
     }

@@ -32,9 +32,11 @@
 //!
 //! **Taking** (`take`, `off_lease`), only with an app that is alive and eligible, on a pod that is wanted:
 //! 1. The Lease names this pod and incarnation, for a term above the promise: lead. Another incarnation of this pod: a new
-//!    term with the own one (fencing: while it campaigns).
+//!    term with the own one (fencing: while it campaigns; plain: if the role.json found at the start names that incarnation
+//!    as this pod's. Another pod of this name may run on, so any other is left to rules 2 and 3).
 //! 2. No Lease, or no holder: the leader writes it again at once, with its own term, or a new one where the Lease's is
-//!    above \[L11\]. Plain apps otherwise wait: two lost-times if it was cleared, else a duration.
+//!    above \[L11\]. Plain apps otherwise wait: two lost-times if it was cleared, else a duration; each clear begins a wait of
+//!    its own.
 //! 3. (plain) It was not renewed for a duration, seen without a gap: take it.
 //! 4. (fencing) The app says `campaign` for the Lease's term or above, or nobody holds it; after the rank delay: take it.
 //!    The bootstrap is the campaign of a volume marked for it.
@@ -48,7 +50,8 @@
 //! No sign of the Lease for a duration: one GET \[L13\].
 //!
 //! **Letting go** (`release`): never by letting it run out. A transfer to the successor in one compare-and-swap, or the
-//! holder is cleared: when the app hands over, when it died, when a plain app's sidecar ends or is asked to.
+//! holder is cleared: when the app hands over, when it died, when a plain app's sidecar ends or is asked to. A plain app's
+//! leadership is over when the clear is sent, whatever becomes of it; another begins with an own write that was confirmed.
 //!
 //! **A new term** is always above the Lease's, the promise, `needTerm` and every term that was seen, and at most
 //! 2^31 - 1: then it is an error, never a wrap.

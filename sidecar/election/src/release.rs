@@ -7,6 +7,7 @@ use crate::effect::Why;
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::annotation;
+use crate::plants::{Fault, planted};
 use crate::take::Proposal;
 
 impl Election {
@@ -19,7 +20,8 @@ impl Election {
             Standing::Unread | Standing::Foreign { .. } | Standing::NoLease(_) | Standing::NoHolder(..) => None,
         };
         if self.timing.is_plain {
-            let held = held.filter(|_| self.is_plain_letting_go())?;
+            // Only what is this run's, or an earlier one's of this very pod: a namesake may lead (A4).
+            let held = held.filter(|held| self.is_of_this_pod(held.incarnation) && self.is_plain_letting_go())?;
             return Some(self.clear(held));
         }
         if let Some(held) = held.filter(|held| self.is_dead(held.incarnation)) {
@@ -52,6 +54,13 @@ impl Election {
     pub(crate) fn is_plain_letting_go(&self) -> bool {
         let is_asked = self.preferred().is_some_and(|preferred| preferred != self.config.name);
         self.is_stopping() || !self.is_wanted(&self.config.name) || is_asked
+    }
+
+    /// (plain apps) Whether that incarnation is this run, or one that is over: the role.json that this run found names it.
+    pub(crate) fn is_of_this_pod(&self, incarnation: Uuid) -> bool {
+        planted(Fault::NamesakeIsOwnRun)
+            || self.incarnation() == Some(incarnation)
+            || self.config.old_role.as_ref().is_some_and(|old| old.own_claim == Some(incarnation))
     }
 
     /// Whether that run of this pod's app is known to be over: the kernel said so, a newer one has spoken, or it failed.

@@ -51,10 +51,12 @@ impl Election {
     /// Rule 1, second half: the Lease names this pod with another incarnation. `paused` does not stop it.
     fn take_back(&mut self, standing: &Standing) -> Option<Proposal> {
         let Standing::Held(holder) = standing else { return None };
-        let is_of_earlier_run = holder.name == self.config.name && Some(holder.incarnation) != self.incarnation();
+        let is_namesake = holder.name == self.config.name && Some(holder.incarnation) != self.incarnation();
         let wants = self.app.alive().and_then(|status| status.campaign).is_some_and(|term| !self.is_answered(term));
-        let campaigns = self.timing.is_plain || wants;
-        if !is_of_earlier_run || !campaigns || !self.may_take() {
+        // A fencing app's promise decides between two of one name. A plain app has nothing but what its own directory says:
+        // a pod that was deleted by force may run on, and lead, beside the new one of its name (A4).
+        let may = if self.timing.is_plain { self.is_of_this_pod(holder.incarnation) } else { wants };
+        if !is_namesake || !may || !self.may_take() {
             return None;
         }
         self.lead(Why::TakeBack, self.next_term(standing))
@@ -147,10 +149,10 @@ impl Election {
         self.take_after(Why::TakeFree, wait, standing)
     }
 
-    /// Rule 3 (plain apps): the holder does not renew.
+    /// Rule 3 (plain apps): the holder does not renew. It may be a namesake of this pod.
     fn take_expired(&mut self, standing: &Standing) -> Option<Proposal> {
         match standing {
-            Standing::Held(holder) if holder.name != self.config.name => {}
+            Standing::Held(_) if self.held(standing).is_none() => {}
             Standing::Held(_)
             | Standing::Unread
             | Standing::Foreign { .. }

@@ -4,7 +4,9 @@
 mod desk;
 
 use desk::*;
-use leasehold_election::{Effect, Event, Input, Role, Term, Why, WriteOutcome, annotation};
+use leasehold_election::{
+    App, Config, Effect, Event, Input, Lease, OldRole, Role, Term, Version, Why, WriteOutcome, annotation,
+};
 
 /// db-0 holds the Lease and leads.
 fn leader() -> Desk {
@@ -202,12 +204,142 @@ fn the_leader_writes_a_deleted_lease_again_at_once_with_its_own_term() {
     assert_eq!(said(&desk.write()), (Why::Restore, Some("db-0"), Some(id(0xa)), 7));
 }
 
+/// db-0's sidecar, started again in a pod where role.json names 0xdead as the leader on this pod.
+fn restarted() -> Desk {
+    let old_role = OldRole { own_claim: Some(id(0xdead)), ..Desk::old_role(6, false).unwrap() };
+    let mut desk =
+        Desk::with_config(Config { old_role: Some(old_role), ..config(App::Plain { incarnation: id(0xa) }) });
+    desk.give(Input::MembersSeen(members(3)));
+    desk
+}
+
 #[test]
-fn a_lease_that_names_this_pod_with_another_incarnation_is_taken_to_a_new_term() {
-    let mut desk = Desk::plain();
+fn a_lease_of_an_earlier_run_that_role_json_names_is_taken_back_at_once() {
+    let mut desk = restarted();
     desk.read(Some(lease(1, Some(("db-0", 0xdead)), 6)));
     assert_eq!(desk.role().role, Role::Follower);
     assert_eq!(said(&desk.write()), (Why::TakeBack, Some("db-0"), Some(id(0xa)), 7));
+}
+
+/// A4: the pod of this name before was deleted by force, runs on, and leads.
+#[test]
+fn a_lease_of_a_namesake_is_left_to_it_while_it_renews() {
+    for mut desk in [Desk::plain(), restarted()] {
+        desk.read(Some(lease(1, Some(("db-0", 0xf)), 6)));
+        for version in 2..20 {
+            desk.pass(secs(5));
+            desk.watch(Some(lease(version, Some(("db-0", 0xf)), 6)));
+            assert_eq!((desk.role().role, &desk.role().leader), (Role::Follower, &None));
+        }
+        desk.writes_nothing();
+    }
+}
+
+#[test]
+fn a_lease_of_a_namesake_is_taken_when_it_expired_or_was_cleared() {
+    let held = Some(lease(1, Some(("db-0", 0xf)), 6));
+    let mut desk = Desk::plain();
+    desk.effects.clear();
+    desk.read(held.clone());
+    pass_reading(&mut desk, ms(14_999), &held);
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeExpired, Some("db-0"), Some(id(0xa)), 7));
+
+    let mut desk = Desk::plain();
+    desk.read(held);
+    desk.watch(Some(lease(2, None, 6)));
+    desk.pass(ms(1_999));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
+}
+
+/// A4, the other way round: whoever ends does not clear what a namesake holds.
+#[test]
+fn a_sidecar_that_ends_does_not_let_go_of_what_a_namesake_holds() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, Some(("db-0", 0xf)), 6)));
+    desk.give(Input::Stop);
+    assert!(desk.writes().is_empty(), "{:#?}", desk.effects);
+    assert!(desk.effects.contains(&Effect::Stopped));
+
+    let mut desk = restarted();
+    desk.read(Some(lease(1, Some(("db-0", 0xdead)), 6)));
+    desk.effects.clear();
+    desk.give(Input::LeaseWritten(WriteOutcome::Refused));
+    desk.give(Input::Stop);
+    desk.read(Some(lease(1, Some(("db-0", 0xdead)), 6)));
+    desk.pass(secs(1));
+    assert_eq!(desk.write().why, Why::Clear, "the run that role.json names is over");
+}
+
+/// A3: the first clear was seen; a whole leadership after it was not.
+#[test]
+fn each_clear_is_waited_for_anew() {
+    for second in [lease(9, None, 7), Lease { renewed: Some("stamp 9".into()), ..lease(9, None, 6) }] {
+        let mut desk = Desk::plain();
+        desk.read(Some(lease(1, None, 6)));
+        desk.pass(ms(1_900));
+        desk.watch(Some(second.clone()));
+        desk.pass(ms(1_999));
+        desk.writes_nothing();
+        desk.pass(ms(1));
+        assert_eq!(desk.write().why, Why::TakeFree);
+    }
+}
+
+#[test]
+fn an_edit_of_a_cleared_lease_that_renews_nothing_does_not_put_off_the_take() {
+    let mut desk = Desk::plain();
+    let cleared = lease(1, None, 6);
+    desk.read(Some(cleared.clone()));
+    desk.pass(ms(1_900));
+    desk.watch(Some(Lease { version: Version("2".into()), ..with(cleared, "example.com/note", "x") }));
+    desk.pass(ms(100));
+    assert_eq!(desk.write().why, Why::TakeFree);
+}
+
+/// db-0 led, was asked to hand over to db-1, and has sent the clear; now nobody is asked for any more.
+fn cleared_and_no_longer_asked(outcome: Option<WriteOutcome>, seen: leasehold_election::Lease) -> Desk {
+    let mut desk = leader();
+    let held = desk.election.lease().unwrap().unwrap().clone();
+    desk.watch(Some(Lease { version: Version("3".into()), ..with(held, annotation::PREFERRED_HOLDER, "db-1") }));
+    let clear = desk.write();
+    assert_eq!(clear.why, Why::Clear);
+    match outcome {
+        None => drop(desk.written(&clear, 4)),
+        Some(outcome) => {
+            desk.give(Input::LeaseWritten(outcome));
+            assert_eq!(desk.reads(), 1);
+            desk.read(Some(seen.clone()));
+        }
+    }
+    desk.watch(Some(seen));
+    desk
+}
+
+/// A2: the watch is deaf, and somebody else leads by now.
+#[test]
+fn a_leadership_ends_when_its_clear_is_sent_whatever_becomes_of_that() {
+    let cleared = || lease(5, None, 7);
+    for outcome in [None, Some(WriteOutcome::Unknown), Some(WriteOutcome::Conflict), Some(WriteOutcome::Refused)] {
+        let desk = cleared_and_no_longer_asked(outcome.clone(), cleared());
+        assert_eq!((desk.role().role, &desk.role().leader), (Role::None, &None), "{outcome:?}");
+    }
+}
+
+#[test]
+fn after_a_clear_that_was_lost_a_confirmed_renewal_begins_the_leadership_again() {
+    let held = Lease { renewed: Some("stamp 2".into()), ..lease(5, Some(("db-0", 0xa)), 7) };
+    let mut desk = cleared_and_no_longer_asked(Some(WriteOutcome::Unknown), held);
+    assert_eq!(desk.role().role, Role::Follower);
+    desk.pass(secs(1));
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::Renew, Some("db-0"), Some(id(0xa)), 7));
+    assert_eq!(desk.role().role, Role::Follower);
+    desk.written(&write, 6);
+    desk.leads(7);
 }
 
 #[test]

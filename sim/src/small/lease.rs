@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   time goes on to the next deadline │ an election wakes, in time or late │ a GET or a write is carried out and answered,
-//!   or carried out and not answered, or not at all │ a sidecar dies and begins anew
+//!   or carried out and not answered, or not at all │ a sidecar dies and begins anew │ a pod is deleted by force, runs on,
+//!   and another of its name begins
 //! ```
 //!
 //! A plain app has nothing but the Lease, so its exclusion is decided here: nobody publishes `leader` while another claim
@@ -13,7 +14,8 @@ use super::search::Count;
 use crate::plant::Planted;
 use crate::{Failure, Plant};
 use leasehold_election::{
-    App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, ReadOutcome, Role, Term, Version, WriteOutcome,
+    App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole, ReadOutcome, Role, Term, Version, Why,
+    WriteOutcome,
 };
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
@@ -30,26 +32,32 @@ pub struct LeaseBounds {
     pub ticks: u32,
     /// How many requests get no answer.
     pub lost: u32,
-    /// How many sidecars die; another run begins at once.
+    /// How many sidecars die; another run begins at once, and finds the role.json of the one before.
     pub deaths: u32,
+    /// How many pods are deleted by force: they run on, and one of the same name begins.
+    pub namesakes: u32,
 }
 
 #[derive(Clone, Debug, Hash)]
-struct Sidecar {
-    election: Election,
+pub(super) struct Sidecar {
+    /// The number in its name.
+    number: usize,
+    pub(super) election: Election,
     runs: u32,
-    reads: bool,
-    writes: Option<LeaseWrite>,
+    pub(super) reads: bool,
+    pub(super) writes: Option<LeaseWrite>,
     /// What role.json says: leader, its term, until when.
     published: Option<(bool, Term, Option<Duration>)>,
 }
 
 #[derive(Clone, Debug, Hash)]
-struct Leases {
-    now: Duration,
-    sidecars: Vec<Rc<Sidecar>>,
-    lease: Option<Lease>,
+pub(super) struct Leases {
+    pub(super) now: Duration,
+    pub(super) sidecars: Vec<Rc<Sidecar>>,
+    pub(super) lease: Option<Lease>,
     version: u64,
+    /// When the holder was last cleared.
+    cleared_at: Option<Duration>,
     left: LeaseBounds,
 }
 
@@ -62,39 +70,59 @@ enum Choice {
     /// Not answered: carried out, or not.
     Lose(usize, bool),
     Die(usize),
+    Replace(usize),
 }
 
-fn name(sidecar: usize) -> String {
+const LOST_TIME: Duration = Duration::from_secs(1);
+
+pub(super) fn name(sidecar: usize) -> String {
     format!("s-{sidecar}")
 }
 
-fn election(sidecar: usize, runs: u32) -> Election {
+fn member(number: usize) -> Member {
+    Member { name: name(number), address: name(number), peer_address: name(number) }
+}
+
+/// The sidecar in this place, with its number, its run, and what it finds in role.json: the term, and whether it led.
+fn election(place: usize, number: usize, runs: u32, found: Option<(bool, Term)>) -> Election {
+    let incarnation = |runs: u32| Uuid::from_u128(100 * place as u128 + u128::from(runs));
+    let old_role = found.map(|(led, term)| OldRole {
+        term,
+        paused: false,
+        off_lease: None,
+        own_claim: led.then(|| incarnation(runs - 1)),
+    });
     Election::new(Config {
-        name: name(sidecar),
-        address: name(sidecar),
-        app: App::Plain { incarnation: Uuid::from_u128(100 * sidecar as u128 + u128::from(runs)) },
+        name: name(number),
+        address: name(number),
+        app: App::Plain { incarnation: incarnation(runs) },
         duration: Duration::from_secs(3),
-        lost_time: Duration::from_secs(1),
+        lost_time: LOST_TIME,
         stop_bound: Duration::from_secs(10),
         seed: 1,
-        old_role: None,
+        old_role,
     })
 }
 
 impl Leases {
-    fn new(left: LeaseBounds) -> Result<Leases, String> {
-        let fresh =
-            |sidecar| Sidecar { election: election(sidecar, 1), runs: 1, reads: false, writes: None, published: None };
-        let sidecars = (0..left.sidecars).map(|sidecar| Rc::new(fresh(sidecar))).collect();
-        let mut world = Leases { now: Duration::ZERO, sidecars, lease: None, version: 0, left };
-        for sidecar in 0..left.sidecars {
-            world.begin(sidecar)?;
+    pub(super) fn new(left: LeaseBounds) -> Result<Leases, String> {
+        let mut world =
+            Leases { now: Duration::ZERO, sidecars: Vec::new(), lease: None, version: 0, cleared_at: None, left };
+        for number in 0..left.sidecars {
+            world.add(number)?;
         }
         Ok(world)
     }
 
+    fn add(&mut self, number: usize) -> Result<(), String> {
+        let place = self.sidecars.len();
+        let election = election(place, number, 1, None);
+        let fresh = Sidecar { number, election, runs: 1, reads: false, writes: None, published: None };
+        self.sidecars.push(Rc::new(fresh));
+        self.begin(place)
+    }
+
     fn begin(&mut self, sidecar: usize) -> Result<(), String> {
-        let member = |number| Member { name: name(number), address: name(number), peer_address: name(number) };
         let members = (0..self.left.sidecars).map(member).collect();
         self.step(sidecar, Input::MembersSeen(Some(members)))
     }
@@ -126,10 +154,13 @@ impl Leases {
             if self.left.deaths > 0 {
                 all.push(Choice::Die(number));
             }
+            if self.left.namesakes > 0 {
+                all.push(Choice::Replace(number));
+            }
         }
     }
 
-    fn next_deadline(&self) -> Option<Duration> {
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.sidecars.iter().filter_map(|one| one.election.deadline()).filter(|at| *at > self.now).min()
     }
 
@@ -147,13 +178,13 @@ impl Leases {
                 self.step(sidecar, Input::LeaseRead(outcome))
             }
             Choice::Write(sidecar) => {
-                let done = self.write(sidecar);
+                let done = self.write(sidecar)?;
                 self.step(sidecar, Input::LeaseWritten(done))
             }
             Choice::Lose(sidecar, is_done) => {
                 self.left.lost -= 1;
                 if is_done {
-                    self.write(sidecar);
+                    self.write(sidecar)?;
                 } else {
                     Rc::make_mut(&mut self.sidecars[sidecar]).writes = None;
                 }
@@ -163,26 +194,49 @@ impl Leases {
                 self.left.deaths -= 1;
                 let one = Rc::make_mut(&mut self.sidecars[sidecar]);
                 one.runs += 1;
-                one.election = election(sidecar, one.runs);
+                let found = one.published.map(|(led, term, _)| (led, term));
+                one.election = election(sidecar, one.number, one.runs, found);
                 (one.reads, one.writes) = (false, None);
                 self.begin(sidecar)
+            }
+            Choice::Replace(sidecar) => {
+                self.left.namesakes -= 1;
+                let number = self.sidecars[sidecar].number;
+                self.add(number)
             }
         }
     }
 
-    fn write(&mut self, sidecar: usize) -> WriteOutcome {
-        let Some(write) = Rc::make_mut(&mut self.sidecars[sidecar]).writes.take() else { return WriteOutcome::Refused };
+    pub(super) fn write(&mut self, sidecar: usize) -> Result<WriteOutcome, String> {
+        let writes = Rc::make_mut(&mut self.sidecars[sidecar]).writes.take();
+        let Some(write) = writes else { return Ok(WriteOutcome::Refused) };
         if self.lease.as_ref().map(|lease| &lease.version) != write.expected.as_ref() {
-            return WriteOutcome::Conflict;
+            return Ok(WriteOutcome::Conflict);
         }
+        let since = self.cleared_at.map(|at| self.now - at);
+        if write.why == Why::TakeFree && since.is_some_and(|since| since < 2 * LOST_TIME) {
+            return Err(format!("s-{sidecar} takes the Lease {since:?} after it was cleared [A3]"));
+        }
+        self.cleared_at = (write.why == Why::Clear).then_some(self.now);
         self.version += 1;
         let renewed = Some(self.version.to_string());
         let lease = Lease { version: Version(self.version.to_string()), renewed, body: write.body };
         self.lease = Some(lease.clone());
-        WriteOutcome::Written(lease)
+        Ok(WriteOutcome::Written(lease))
     }
 
-    fn step(&mut self, sidecar: usize, input: Input) -> Result<(), String> {
+    /// Somebody edits the Lease: `renewTime` stays.
+    pub(super) fn annotate(&mut self, annotation: &str, value: Option<String>) {
+        let Some(lease) = &mut self.lease else { return };
+        self.version += 1;
+        lease.version = Version(self.version.to_string());
+        match value {
+            Some(value) => lease.body.annotations.insert(annotation.to_owned(), value),
+            None => lease.body.annotations.remove(annotation),
+        };
+    }
+
+    pub(super) fn step(&mut self, sidecar: usize, input: Input) -> Result<(), String> {
         let now = self.now;
         let effects = Rc::make_mut(&mut self.sidecars[sidecar]).election.step(now, input);
         for effect in effects {

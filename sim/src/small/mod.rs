@@ -18,6 +18,7 @@
 mod journal;
 mod judge;
 mod lease;
+mod lease_stage;
 mod post;
 mod prints;
 mod search;
@@ -25,6 +26,7 @@ mod stage;
 mod world;
 
 pub use lease::{LeaseBounds, exhaust_leases};
+pub use lease_stage::LeaseStage;
 pub use search::{Bounds, Count, Walk, exhaust, walk};
 pub use stage::Stage;
 pub use world::{Budget, Reduced};

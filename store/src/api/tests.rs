@@ -253,6 +253,7 @@ fn role(leader: &str) -> RoleFile {
         role: if leader == "pod-0" { Role::Leader } else { Role::Follower },
         term: 3,
         cluster_id: Some(Uuid::from_u128(9)),
+        boot_id: None,
         self_name: "pod-0".to_owned(),
         self_addresses: Vec::new(),
         leader: Some(Leader {

@@ -219,6 +219,7 @@ impl Cluster {
             role: Role::Follower,
             term: self.lease.term,
             cluster_id: self.lease.cluster,
+            boot_id: None,
             self_name: format!("db-{index}"),
             self_addresses: Vec::new(),
             leader,

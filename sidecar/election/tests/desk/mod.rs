@@ -156,7 +156,7 @@ impl Desk {
     }
 
     pub fn old_role(term: u64, paused: bool) -> Option<OldRole> {
-        Some(OldRole { term: Term(term), paused, off_lease: None })
+        Some(OldRole { term: Term(term), paused, off_lease: None, own_claim: None })
     }
 
     pub fn give(&mut self, input: Input) {

@@ -483,6 +483,7 @@ impl World {
             term: role.term,
             paused: role.paused,
             off_lease: role.leader.as_ref().filter(|_| role.off_lease).map(|leader| leader.incarnation),
+            own_claim: role.leader.as_ref().filter(|_| role.role == Role::Leader).map(|leader| leader.incarnation),
         });
         let election = Election::new(self.config(pod, &name, old_role));
         let world = &mut self.pods[pod];

@@ -1,0 +1,107 @@
+//! What goes wrong with plain apps alone: these faults take numbers only in runs of plain apps, so what a seed of a fencing
+//! cluster meant before, it means still.
+//!
+//! ```text
+//!   deleted by force ─▶ the pod runs on, alone, for up to a grace period; a new pod takes its name, on another machine
+//!   the machine restarts ─▶ the clock begins anew, the shared directory and its role.json are still there
+//!   requests are late ─▶ the shell gives up, the API server carries them out then, or never
+//! ```
+
+use crate::chaos::Fault;
+use crate::cluster::{Cluster, Event, Life};
+use crate::lease::Call;
+use leasehold_election::{Input, ReadOutcome, WriteOutcome, annotation};
+use std::time::Duration;
+
+/// Each fault, and how much it weighs.
+pub(crate) const FAULTS: [(Fault, u32); 4] =
+    [(Fault::DeleteByForce, 6), (Fault::RestartMachine, 6), (Fault::LateRequests, 6), (Fault::TakeBackSwitchover, 3)];
+
+/// How many more pods there may be than are wanted: those that were deleted by force and run on.
+pub(crate) const SPARE_PODS: usize = 2;
+
+impl Cluster {
+    /// Makes one of [`FAULTS`].
+    pub(crate) fn make_plain(&mut self, fault: Fault, pod: usize, until: Duration) {
+        match fault {
+            Fault::DeleteByForce => self.delete_by_force(pod),
+            Fault::RestartMachine => self.restart_machine(pod),
+            Fault::LateRequests => self.api.delay(pod, until),
+            Fault::TakeBackSwitchover => self.annotate_lease(annotation::PREFERRED_HOLDER, None),
+            other => unreachable!("{other:?} is not a fault of plain apps alone"),
+        }
+    }
+
+    /// `kubectl delete pod --force --grace-period=0` of a pod whose node is cut off from the control plane: the object is
+    /// gone, the processes are not.
+    fn delete_by_force(&mut self, pod: usize) {
+        let is_free = |pod: &crate::cluster::Pod| pod.ordinal.is_none() && !pod.exists;
+        let Some(heir) = self.pods.iter().position(is_free) else { return };
+        if !self.pods[pod].exists || self.pods[pod].terminating {
+            return;
+        }
+        self.trace.add(self.now, || format!("pod-{pod} is deleted by force and runs on; pod-{heir} takes its name"));
+        let left = &mut self.pods[pod];
+        left.terminating = true;
+        let (ordinal, name, address) = (left.ordinal.take(), left.name.clone(), left.address.clone());
+        let (peer_address, generation) = (left.peer_address.clone(), left.generation);
+        let at = self.now + self.rng.millis(1000, self.settings.grace.as_millis() as u64);
+        self.schedule(at, Event::GraceEnds { pod, generation });
+        let found = &mut self.pods[heir];
+        (found.ordinal, found.name, found.address, found.peer_address) = (ordinal, name, address, peer_address);
+        let generation = found.generation;
+        let at = self.now + self.rng.millis(10, 1500);
+        self.schedule(at, Event::PodStarts { pod: heir, generation });
+    }
+
+    /// The pod's processes start again where they were. Its emptyDir is on disk.
+    fn restart_machine(&mut self, pod: usize) {
+        if !self.pods[pod].exists {
+            return;
+        }
+        self.trace.add(self.now, || format!("pod-{pod} its machine restarts"));
+        self.kill_sidecar(pod);
+        let found = &mut self.pods[pod];
+        found.boot += 1;
+        found.booted_at = self.now;
+        self.check_claims();
+    }
+
+    /// A request while they are late. Of three, one is lost, one is carried out when nobody waits for it any more, and one
+    /// is answered at the last moment. (None: it is not this time.)
+    pub(crate) fn call_late(&mut self, life: Life, call: Call) -> Option<Call> {
+        if !self.settings.is_plain || !self.api.is_late(self.now, life.pod) {
+            return Some(call);
+        }
+        let given_up_at = self.now + self.settings.api_timeout;
+        let timeout = self.settings.api_timeout.as_micros() as u64;
+        let given_up = Box::new(match call {
+            Call::Read => Input::LeaseRead(ReadOutcome::NoAnswer),
+            Call::Write(_) => Input::LeaseWritten(WriteOutcome::Unknown),
+        });
+        match self.rng.below(3) {
+            0 => self.schedule(given_up_at, Event::Sidecar { life, input: given_up }),
+            1 => {
+                let at = self.now + self.rng.micros(0, timeout * 4);
+                self.schedule(at, Event::Called { life, call: Box::new(call), answer: Answer::Never });
+                self.schedule(given_up_at, Event::Sidecar { life, input: given_up });
+            }
+            _ => {
+                let at = self.now + self.rng.micros(500, timeout / 2);
+                let answer = Answer::At(self.now + self.rng.micros(timeout / 2, timeout));
+                self.schedule(at, Event::Called { life, call: Box::new(call), answer });
+            }
+        }
+        None
+    }
+}
+
+/// When a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Some milliseconds after it arrived.
+    Soon,
+    At(Duration),
+    /// It was given up before.
+    Never,
+}
