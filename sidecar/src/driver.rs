@@ -36,6 +36,7 @@ use crate::request::Requester;
 use crate::role::{RoleWriter, role_file};
 use crate::state::{Change, HISTORY_MAX, LeaseState, State};
 use crate::telemetry::Metrics;
+use crate::upkeep::Upkeep;
 
 /// The loop turns at least so often, for the heartbeat and for files that could not be written.
 const TURN: Duration = Duration::from_secs(1);
@@ -64,6 +65,7 @@ pub(crate) struct Outlets {
     /// Asks the observers to begin again.
     pub(crate) restart: watch::Sender<u64>,
     pub(crate) requester: Requester,
+    pub(crate) upkeep: Upkeep,
 }
 
 /// Drives one election until it has let go.
@@ -180,6 +182,9 @@ impl Driver {
                 let owner = self.outlets.lease.owner().cloned();
                 self.outlets.endpoints.send_replace(Some(Target { name, address, term: term.0, owner }));
             }
+            Effect::LeaveEndpoints => {
+                self.outlets.endpoints.send_replace(None);
+            }
             Effect::Tell(event) => self.tell(&event),
             Effect::Stopped => self.stopped = true,
         }
@@ -267,6 +272,13 @@ impl Driver {
 
     fn members_observed(&mut self, observed: Observed<StatefulSet>) -> Option<Input> {
         let wanted = members::wanted(observed, &self.config)?;
+        self.outlets.endpoints.send_if_modified(|target| match target {
+            Some(target) if wanted.owner.is_some() && target.owner != wanted.owner => {
+                target.owner.clone_from(&wanted.owner);
+                true
+            }
+            Some(_) | None => false,
+        });
         self.outlets.lease.set_owner(wanted.owner);
         self.step(Input::RevisionSeen(wanted.newest_revision));
         Some(Input::MembersSeen(wanted.members))
@@ -287,6 +299,7 @@ impl Driver {
             lease_read: lease.is_some() || self.outlets.state.borrow().lease_read,
             waits: self.election.waits().iter().map(|event| events::told(event).note).collect(),
             missing_rights: self.outlets.requester.missing_rights(),
+            failing_objects: self.outlets.upkeep.failing(),
             history: self.history.iter().cloned().collect(),
         };
         self.outlets.state.send_if_modified(|shown| {

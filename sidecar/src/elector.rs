@@ -34,6 +34,7 @@ use crate::request::{LEASES, Requester};
 use crate::role::{RoleWriter, old_role};
 use crate::state::State;
 use crate::telemetry::Metrics;
+use crate::upkeep::Upkeep;
 use crate::{addresses, endpoints, label};
 
 /// How many observations may wait for the election. It takes them at once; at the bound the watch waits.
@@ -129,18 +130,31 @@ impl Elector {
 
         let (address_sender, addresses) = watch::channel(None);
         if let Some(service) = config.service.clone() {
-            spawn(&mut tasks, "addresses", addresses::run(requester.clone(), service, address_sender, restart));
+            spawn(&mut tasks, "addresses", addresses::run(requester.clone(), service, address_sender, restart.clone()));
         }
 
         let (recorder, queue) = Recorder::new(metrics.clone());
         let events = events::run(queue, requester.clone(), Arc::clone(&config), metrics.clone());
         spawn(&mut tasks, EVENTS, events);
+        let upkeep = Upkeep::new(metrics.clone());
         let (label, roles) = watch::channel(None);
-        spawn(&mut tasks, "label", label::run(roles, requester.clone(), config.name.clone()));
+        let keeper = label::Keeper {
+            requester: requester.clone(),
+            pod: config.name.clone(),
+            upkeep: upkeep.clone(),
+            restart: restart.clone(),
+        };
+        spawn(&mut tasks, "label", keeper.run(roles));
         let (endpoints, targets) = watch::channel(None);
         if let Some(service) = config.leader_service.clone() {
-            let slices = endpoints::run(targets, requester.clone(), Arc::clone(&config), service);
-            spawn(&mut tasks, "endpoints", slices);
+            let keeper = endpoints::Keeper {
+                requester: requester.clone(),
+                config: Arc::clone(&config),
+                service,
+                upkeep: upkeep.clone(),
+                restart,
+            };
+            spawn(&mut tasks, "endpoints", keeper.run(targets));
         }
 
         let app = match (config.app, &config.directory) {
@@ -170,6 +184,7 @@ impl Elector {
             metrics,
             restart: restart_sender,
             requester,
+            upkeep,
         };
         let driver = Driver::new(config, Clock::start(), election, inlets, outlets);
         spawn(&mut tasks, ELECTION, driver.run());

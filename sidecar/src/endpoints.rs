@@ -3,27 +3,37 @@
 //!
 //! ```text
 //!   UpdateEndpoints{name, address, term} ──▶ slice of the address's family: GET, higher term there? done
-//!                                            else PUT or POST          │ 409: look again │ no answer: later
+//!                                            else PUT or POST          │ any failure: again, with pauses that grow
 //!                                        ──▶ slice of the other family: emptied, where there is one
+//!   the leader's sidecar, from then on:  ──▶ watches both; edited or deleted: made right again
+//!   LeaveEndpoints                       ──▶ neither watched nor written any more
 //! ```
 //!
 //! A slice carries its term in an annotation and is replaced only by a higher or equal one, so a late writer cannot point
-//! clients back to an old leader.
+//! clients back to an old leader. A higher term that the Lease does not know (the slice was restored from a backup, or is
+//! another cluster's, or somebody's edit) does not bind: whoever made a slice of that term held the Lease with it before, so
+//! it is enough to look at the Lease **after** the slice was seen.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
 use kube::api::PostParams;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::args::Config;
-use crate::request::{Backoff, RequestError, Requester, Right};
+use crate::lease::view;
+use crate::observe::{Observed, Observer};
+use crate::request::{Backoff, LEASES, RequestError, Requester, Right};
+use crate::upkeep::{Object, SLICE, Upkeep};
 
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -32,6 +42,16 @@ const MANAGER: &str = "leasehold.dev";
 const TERM: &str = "leasehold.dev/term";
 /// The name that the Service's port must have.
 const PORT_NAME: &str = "http";
+/// The longest pause between attempts: a Service that names a pod which does not lead is an outage for its clients.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How often the slices are looked at although no watch told of them: a watch may be deaf.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// The same, while they cannot be watched, or another one's higher term stands there.
+const LOOK_OFTEN: Duration = Duration::from_secs(5);
+/// The longest pause between attempts to watch.
+const WATCH_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Somebody who changes a slice again within this time is answered with pauses that grow.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// To whom the Service shall lead.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,136 +64,331 @@ pub(crate) struct Target {
     pub(crate) owner: Option<OwnerReference>,
 }
 
-/// Keeps the slices right, until nobody tells a target any more. Only the newest target is written.
-pub(crate) async fn run(
-    mut target: watch::Receiver<Option<Target>>,
-    requester: Requester,
-    config: Arc<Config>,
-    service: String,
-) {
-    let api: Api<EndpointSlice> = Api::namespaced(requester.client.clone(), &requester.namespace);
-    let mut backoff = Backoff::new(Duration::from_secs(30));
-    let mut warned = false;
-    while target.changed().await.is_ok() {
-        backoff.reset();
-        loop {
-            let Some(wanted) = target.borrow_and_update().clone() else { break };
-            let Ok(address) = wanted.address.parse::<SocketAddr>() else {
-                if !std::mem::replace(&mut warned, true) {
-                    warn!(
-                        address = wanted.address,
-                        "the leader's address is no IP:PORT (see --address): the EndpointSlices are left alone"
-                    );
-                }
-                break;
-            };
-            let slices = Slices { requester: &requester, api: &api, config: &config, service: &service };
-            match slices.point_to(&wanted, address).await {
-                Ok(()) => break,
-                // A right that is missing was said, and a wrong request stays wrong; a later leader tries again.
-                Err(RequestError::Denied { .. } | RequestError::Invalid { .. }) => break,
-                Err(error) => debug!(%error, "the EndpointSlices could not be written"),
-            }
-            tokio::select! {
-                () = backoff.wait() => {}
-                changed = target.changed() => if changed.is_err() { return },
-            }
+/// What keeps the slices right.
+pub(crate) struct Keeper {
+    pub(crate) requester: Requester,
+    pub(crate) config: Arc<Config>,
+    pub(crate) service: String,
+    pub(crate) upkeep: Upkeep,
+    /// Asks the watches to begin again.
+    pub(crate) restart: watch::Receiver<u64>,
+}
+
+/// One of the slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    const BOTH: [Family; 2] = [Family::V4, Family::V6];
+
+    fn other(self) -> Family {
+        match self {
+            Family::V4 => Family::V6,
+            Family::V6 => Family::V4,
+        }
+    }
+
+    /// As it stands in `addressType`.
+    fn word(self) -> &'static str {
+        match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
         }
     }
 }
 
-struct Slices<'a> {
-    requester: &'a Requester,
-    api: &'a Api<EndpointSlice>,
+/// How a slice was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It was right.
+    Alone,
+    Written,
+    /// It carries the higher term of a leader that this pod does not know of yet.
+    Bound,
+}
+
+impl Keeper {
+    /// Keeps the slices right while there is a target, until nobody can tell one any more. Only the newest one is written.
+    pub(crate) async fn run(self, mut target: watch::Receiver<Option<Target>>) {
+        loop {
+            let wanted = target.borrow_and_update().clone();
+            let changed = tokio::select! {
+                () = self.keep(wanted) => target.changed().await,
+                changed = target.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Writes the slices, and mends them for as long as it is let (returns only where there is nothing to mend).
+    async fn keep(&self, target: Option<Target>) {
+        let Some(target) = target else {
+            return Family::BOTH.iter().for_each(|family| self.upkeep.forget(&self.object(*family)));
+        };
+        let Ok(address) = target.address.parse::<SocketAddr>() else {
+            warn!(
+                address = target.address,
+                "the leader's address is no IP:PORT, so the EndpointSlices of its Service are left alone: set --address"
+            );
+            return;
+        };
+        let wanted = Wanted { target: &target, address, config: &self.config, service: &self.service };
+        self.write_both(&wanted).await;
+        // What was written for another pod, whose sidecar is blind, is that pod's from here on.
+        if target.name == self.config.name {
+            self.mend(&wanted).await;
+        }
+    }
+
+    /// Until both are right: first the one that clients are to follow.
+    async fn write_both(&self, wanted: &Wanted<'_>) {
+        let mut pauses = Backoff::new(PAUSE_MAX);
+        for family in [wanted.family(), wanted.family().other()] {
+            self.make_right(wanted, family, &mut pauses).await;
+        }
+    }
+
+    /// Watches both, for ever.
+    async fn mend(&self, wanted: &Wanted<'_>) {
+        let mut watches = JoinSet::new();
+        let mut watch = |family: Family| {
+            let (sender, receiver) = mpsc::channel(4);
+            let observer = Observer {
+                requester: self.requester.clone(),
+                api: self.api(),
+                name: self.name(family),
+                resource: SLICES,
+                backoff_max: WATCH_PAUSE_MAX,
+                restart: self.restart.clone(),
+            };
+            watches.spawn(observer.run(sender));
+            receiver
+        };
+        let (first, second) = (watch(Family::V4), watch(Family::V6));
+        tokio::join!(self.mend_one(wanted, Family::V4, first), self.mend_one(wanted, Family::V6, second));
+    }
+
+    /// Makes one slice right whenever it is seen not to be.
+    async fn mend_one(&self, wanted: &Wanted<'_>, family: Family, mut seen: mpsc::Receiver<Observed<EndpointSlice>>) {
+        let mut pauses = Backoff::new(PAUSE_MAX);
+        let mut mended_at: Option<Instant> = None;
+        let (mut is_watching, mut left) = (false, Left::Alone);
+        loop {
+            let pause = if is_watching && left != Left::Bound { LOOK_EVERY } else { LOOK_OFTEN };
+            let is_right = tokio::select! {
+                () = tokio::time::sleep(pause) => false,
+                seen = seen.recv() => match seen {
+                    Some(Observed::Listed(slice, _)) => {
+                        is_watching = true;
+                        wanted.is_met(family, slice.as_ref())
+                    }
+                    Some(Observed::Changed(slice)) => wanted.is_met(family, Some(&slice)),
+                    Some(Observed::Deleted(_)) => wanted.is_met(family, None),
+                    Some(Observed::Lost | Observed::Failed) => {
+                        is_watching = false;
+                        continue;
+                    }
+                    None => return,
+                },
+            };
+            if is_right {
+                left = Left::Alone;
+                continue;
+            }
+            if mended_at.is_some_and(|at| at.elapsed() < QUIET) {
+                pauses.wait().await;
+            } else {
+                pauses.reset();
+            }
+            left = self.make_right(wanted, family, &mut pauses).await;
+            if left == Left::Written {
+                mended_at = Some(Instant::now());
+                self.upkeep.mended(&self.object(family));
+            }
+        }
+    }
+
+    /// Tries until it is done.
+    async fn make_right(&self, wanted: &Wanted<'_>, family: Family, pauses: &mut Backoff) -> Left {
+        loop {
+            match self.put(wanted, family).await {
+                Ok(left) => {
+                    self.upkeep.right(&self.object(family));
+                    return left;
+                }
+                // Somebody was faster: look again.
+                Err(RequestError::Conflict) => {}
+                Err(error) => self.upkeep.failed(&self.object(family), &error),
+            }
+            pauses.wait().await;
+        }
+    }
+
+    /// One attempt.
+    async fn put(&self, wanted: &Wanted<'_>, family: Family) -> Result<Left, RequestError> {
+        let (api, name, target) = (self.api(), self.name(family), wanted.target);
+        let present = self.requester.call(Right::new("get", SLICES), api.get_opt(&name)).await?;
+        if wanted.is_met(family, present.as_ref()) {
+            return Ok(Left::Alone);
+        }
+        let Some(mut slice) = present else {
+            let mut slice = EndpointSlice { address_type: family.word().to_owned(), ..EndpointSlice::default() };
+            slice.metadata.name = Some(name.clone());
+            slice.metadata.namespace = Some(self.config.namespace.clone());
+            wanted.write_into(&mut slice, family);
+            let create = Right::new("create", SLICES);
+            self.requester.call(create, api.create(&PostParams::default(), &slice)).await?;
+            info!(slice = name, leader = target.name, term = target.term, "the Service of the leader is made");
+            return Ok(Left::Written);
+        };
+        let term = term_of(&slice);
+        if term > target.term && !self.is_unknown_to_the_lease(&name, term, target).await? {
+            return Ok(Left::Bound);
+        }
+        wanted.write_into(&mut slice, family);
+        let update = Right::new("update", SLICES);
+        self.requester.call(update, api.replace(&name, &PostParams::default(), &slice)).await?;
+        debug!(slice = name, leader = target.name, term = target.term, "the Service of the leader is moved");
+        Ok(Left::Written)
+    }
+
+    /// The slice was seen to carry a higher term than this leader's. Does the Lease, read after that, still name this
+    /// leader and its term? Then nobody led with the higher one.
+    async fn is_unknown_to_the_lease(&self, name: &str, term: u64, target: &Target) -> Result<bool, RequestError> {
+        let leases: Api<Lease> = Api::namespaced(self.requester.client.clone(), &self.requester.namespace);
+        let lease = self.requester.call(Right::new("get", LEASES), leases.get_opt(&self.config.lease)).await?;
+        let body = lease.as_ref().map(|lease| view(lease).body);
+        let is_unknown =
+            body.is_some_and(|body| body.holder.as_deref() == Some(target.name.as_str()) && body.term.0 == target.term);
+        if is_unknown {
+            warn!(
+                slice = name,
+                term,
+                leader = target.name,
+                lease_term = target.term,
+                "the EndpointSlice carries a higher term than the Lease: it was restored, edited, or is another cluster's; \
+                 it is replaced"
+            );
+        }
+        Ok(is_unknown)
+    }
+
+    fn api(&self) -> Api<EndpointSlice> {
+        Api::namespaced(self.requester.client.clone(), &self.requester.namespace)
+    }
+
+    fn name(&self, family: Family) -> String {
+        format!("{}-{}", self.service, family.word().to_ascii_lowercase())
+    }
+
+    fn object(&self, family: Family) -> Object {
+        (SLICE, self.name(family))
+    }
+}
+
+/// What the slices are to say.
+struct Wanted<'a> {
+    target: &'a Target,
+    address: SocketAddr,
     config: &'a Config,
     service: &'a str,
 }
 
-impl Slices<'_> {
-    async fn point_to(&self, target: &Target, address: SocketAddr) -> Result<(), RequestError> {
-        let (family, other) = if address.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-        self.put(target, family, Some(address)).await?;
-        self.put(target, other, None).await
+impl Wanted<'_> {
+    /// The slice that clients are to follow.
+    fn family(&self) -> Family {
+        if self.address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
-    async fn put(&self, target: &Target, family: &str, address: Option<SocketAddr>) -> Result<(), RequestError> {
-        let name = format!("{}-{}", self.service, family.to_ascii_lowercase());
-        let get = Right::new("get", SLICES);
-        let present = self.requester.call(get, self.api.get_opt(&name)).await?;
-        let Some(present) = present else {
-            if address.is_none() {
-                return Ok(());
-            }
-            let slice = self.slice(&name, family, target, address);
-            let create = Right::new("create", SLICES);
-            self.requester.call(create, self.api.create(&PostParams::default(), &slice)).await?;
-            info!(slice = name, leader = target.name, term = target.term, "the Service of the leader is made");
-            return Ok(());
+    /// Whether the slice (none: there is none) says what it is to say. Only what we write is compared.
+    fn is_met(&self, family: Family, present: Option<&EndpointSlice>) -> bool {
+        let Some(slice) = present else { return family != self.family() };
+        let mut written = slice.clone();
+        self.write_into(&mut written, family);
+        let endpoints = |slice: &EndpointSlice| -> Vec<_> {
+            let said = |endpoint: &Endpoint| {
+                let pod = endpoint.target_ref.as_ref().and_then(|pod| pod.name.clone());
+                (endpoint.addresses.clone(), endpoint.conditions.clone(), pod)
+            };
+            slice.endpoints.iter().map(said).collect()
         };
-        let annotation = present.metadata.annotations.as_ref().and_then(|all| all.get(TERM));
-        let term = annotation.and_then(|term| term.parse::<u64>().ok()).unwrap_or(0);
-        if term > target.term {
-            return Ok(());
-        }
-        let mut slice = self.slice(&name, family, target, address);
-        if present.endpoints == slice.endpoints && present.ports == slice.ports && term == target.term {
-            return Ok(());
-        }
-        slice.metadata.resource_version = present.metadata.resource_version;
-        let update = Right::new("update", SLICES);
-        self.requester.call(update, self.api.replace(&name, &PostParams::default(), &slice)).await?;
-        debug!(slice = name, leader = target.name, term = target.term, "the Service of the leader is moved");
-        Ok(())
+        let ports = |slice: &EndpointSlice| -> Vec<_> {
+            let said = |port: &EndpointPort| (port.name.clone(), port.port, port.protocol.clone());
+            slice.ports.iter().flatten().map(said).collect()
+        };
+        endpoints(slice) == endpoints(&written)
+            && ports(slice) == ports(&written)
+            && slice.metadata.labels == written.metadata.labels
+            && slice.metadata.annotations == written.metadata.annotations
+            && slice.metadata.owner_references == written.metadata.owner_references
     }
 
-    fn slice(&self, name: &str, family: &str, target: &Target, address: Option<SocketAddr>) -> EndpointSlice {
-        let endpoint = |address: SocketAddr| Endpoint {
-            addresses: vec![address.ip().to_string()],
+    /// Puts into a slice what it is to say. Labels, annotations and owners of others stay.
+    fn write_into(&self, slice: &mut EndpointSlice, family: Family) {
+        let metadata = &mut slice.metadata;
+        let labels = metadata.labels.get_or_insert_default();
+        for (name, value) in [(SERVICE_NAME, self.service), (MANAGED_BY, MANAGER)] {
+            labels.insert(name.to_owned(), value.to_owned());
+        }
+        metadata.annotations.get_or_insert_default().insert(TERM.to_owned(), self.target.term.to_string());
+        if let Some(owner) = &self.target.owner {
+            let owners = metadata.owner_references.get_or_insert_default();
+            let is_it = |other: &OwnerReference| other.kind == owner.kind && other.name == owner.name;
+            if !owners.iter().any(|other| is_it(other) && other.uid == owner.uid) {
+                owners.retain(|other| !is_it(other));
+                owners.push(owner.clone());
+            }
+        }
+        let is_ours = family == self.family();
+        slice.endpoints = Some(self.endpoint()).filter(|_| is_ours).into_iter().collect();
+        slice.ports = Some(vec![EndpointPort {
+            name: Some(PORT_NAME.to_owned()),
+            port: Some(i32::from(if is_ours { self.address.port() } else { self.config.app_port })),
+            protocol: Some("TCP".to_owned()),
+            app_protocol: None,
+        }]);
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            addresses: vec![self.address.ip().to_string()],
             conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
             target_ref: Some(ObjectReference {
                 kind: Some("Pod".to_owned()),
-                name: Some(target.name.clone()),
+                name: Some(self.target.name.clone()),
                 namespace: Some(self.config.namespace.clone()),
                 ..ObjectReference::default()
             }),
             ..Endpoint::default()
-        };
-        let port = address.map_or(self.config.app_port, |address| address.port());
-        EndpointSlice {
-            address_type: family.to_owned(),
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some(self.config.namespace.clone()),
-                labels: Some(
-                    [(SERVICE_NAME, self.service), (MANAGED_BY, MANAGER)]
-                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                        .into(),
-                ),
-                annotations: Some([(TERM.to_owned(), target.term.to_string())].into()),
-                owner_references: target.owner.clone().map(|owner| vec![owner]),
-                ..ObjectMeta::default()
-            },
-            endpoints: address.map(endpoint).into_iter().collect(),
-            ports: Some(vec![EndpointPort {
-                name: Some(PORT_NAME.to_owned()),
-                port: Some(i32::from(port)),
-                protocol: Some("TCP".to_owned()),
-                app_protocol: None,
-            }]),
         }
     }
+}
+
+/// The term in the annotation; 0 where there is none that can be read.
+fn term_of(slice: &EndpointSlice) -> u64 {
+    let annotation = slice.metadata.annotations.as_ref().and_then(|all| all.get(TERM));
+    annotation.and_then(|term| term.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fake_api::{Api as FakeApi, Mode, SLICES};
+    use crate::fake_api::{Api as FakeApi, LEASE, Mode, SLICES};
     use crate::telemetry::Metrics;
+
+    const V4: &str = "/apis/discovery.k8s.io/v1/namespaces/n/endpointslices/db-leader-ipv4";
 
     struct Kept {
         api: FakeApi,
         target: watch::Sender<Option<Target>>,
+        upkeep: Upkeep,
+        _restart: watch::Sender<u64>,
     }
 
     impl Kept {
@@ -182,8 +397,37 @@ mod tests {
             let config = Arc::new(Config::plain("n", "db", "db-0", "a:1").unwrap());
             let requester = Requester::new(api.client(), &config, Metrics::new());
             let (target, targets) = watch::channel(None);
-            tokio::spawn(run(targets, requester, config, "db-leader".to_owned()));
-            Kept { api, target }
+            let upkeep = Upkeep::new(Metrics::new());
+            let (restart, restarted) = watch::channel(0);
+            let service = "db-leader".to_owned();
+            let keeper = Keeper { requester, config, service, upkeep: upkeep.clone(), restart: restarted };
+            tokio::spawn(keeper.run(targets));
+            Kept { api, target, upkeep, _restart: restart }
+        }
+
+        /// The leader, on this pod: its slices are watched.
+        async fn leading(term: u64) -> Kept {
+            let kept = Kept::start().await;
+            kept.point_to("db-0", "10.0.0.1:80", term);
+            kept.until("ipv4", &["10.0.0.1"], term).await;
+            kept.watched(2).await;
+            kept
+        }
+
+        async fn watched(&self, count: usize) {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while self.api.requests("watch endpointslices") < count {
+                assert!(Instant::now() < deadline, "the slices are not watched");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+
+        async fn until_upkeep(&self, wanted: impl Fn(&[crate::upkeep::FailingObject]) -> bool) {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !wanted(&self.upkeep.failing()) {
+                assert!(Instant::now() < deadline, "it stays {:?}", self.upkeep.failing());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
 
         fn point_to(&self, name: &str, address: &str, term: u64) {
@@ -223,20 +467,92 @@ mod tests {
     #[tokio::test]
     async fn a_higher_term_stays_and_a_lower_one_is_replaced_also_after_an_outage() {
         let kept = Kept::start().await;
-        kept.point_to("db-0", "10.0.0.1:80", 9);
+        kept.point_to("db-1", "10.0.0.1:80", 9);
         kept.until("ipv4", &["10.0.0.1"], 9).await;
-        kept.point_to("db-1", "10.0.0.2:80", 8);
-        // The late writer looked (a second GET) and left it alone.
-        while kept.api.requests("get") < 4 {
+        // The late writer looks at the slice, and at the Lease, which does not name it.
+        kept.point_to("db-2", "10.0.0.2:80", 8);
+        while kept.api.requests("get leases") < 1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         kept.until("ipv4", &["10.0.0.1"], 9).await;
         kept.api.set_mode(Mode::Fails(503));
         kept.point_to("db-2", "10.0.0.3:80", 10);
-        while kept.api.requests("get") < 6 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        kept.until_upkeep(|failing| failing.len() == 1 && failing[0].reason == "failed").await;
         kept.api.set_mode(Mode::Up);
         kept.until("ipv4", &["10.0.0.3"], 10).await;
+        kept.until_upkeep(<[_]>::is_empty).await;
+    }
+
+    /// Restored from a backup, or left by another cluster of that name.
+    #[tokio::test]
+    async fn a_higher_term_that_the_lease_does_not_know_does_not_bind() {
+        let kept = Kept::start().await;
+        kept.api.put(
+            LEASE,
+            serde_json::json!({"metadata": {"name": "db"}, "spec": {"holderIdentity": "db-0", "leaseTransitions": 3}}),
+        );
+        kept.point_to("db-1", "10.9.9.9:80", 57);
+        kept.until("ipv4", &["10.9.9.9"], 57).await;
+        kept.point_to("db-0", "10.0.0.1:80", 3);
+        kept.until("ipv4", &["10.0.0.1"], 3).await;
+    }
+
+    #[tokio::test]
+    async fn slices_that_are_deleted_or_edited_are_made_right_again_and_what_is_others_stays() {
+        let kept = Kept::leading(3).await;
+        kept.api.delete(V4);
+        kept.until("ipv4", &["10.0.0.1"], 3).await;
+
+        let mut edited = kept.api.get(V4).unwrap();
+        edited["endpoints"] = serde_json::json!([{"addresses": ["10.6.6.6"]}]);
+        edited["metadata"]["labels"] = serde_json::json!({"example.com/own": "x"});
+        edited["metadata"]["annotations"]["example.com/note"] = serde_json::json!("y");
+        edited["metadata"]["annotations"][TERM] = serde_json::json!("no number");
+        kept.api.put(V4, edited);
+        kept.until("ipv4", &["10.0.0.1"], 3).await;
+        let slice = kept.api.get(V4).unwrap();
+        assert_eq!(slice["metadata"]["labels"]["example.com/own"], "x");
+        assert_eq!(slice["metadata"]["annotations"]["example.com/note"], "y");
+
+        // The other family's must stay empty.
+        let path = V4.replace("ipv4", "ipv6");
+        let mut other = slice;
+        other["metadata"]["name"] = serde_json::json!("db-leader-ipv6");
+        other["addressType"] = serde_json::json!("IPv6");
+        kept.api.put(&path, other);
+        kept.until("ipv6", &[], 3).await;
+    }
+
+    #[tokio::test]
+    async fn whoever_no_longer_leads_mends_nothing() {
+        let kept = Kept::leading(3).await;
+        kept.target.send_replace(None);
+        let before = kept.api.requests("watch endpointslices");
+        kept.api.delete(V4);
+        // Somebody else's target is written once, and not watched.
+        kept.point_to("db-1", "10.0.0.2:80", 4);
+        kept.until("ipv4", &["10.0.0.2"], 4).await;
+        kept.api.delete(V4);
+        kept.point_to("db-1", "[fd00::1]:80", 5);
+        kept.until("ipv6", &["fd00::1"], 5).await;
+        assert_eq!(kept.api.get(V4), None);
+        assert_eq!(kept.api.requests("watch endpointslices"), before);
+    }
+
+    #[tokio::test]
+    async fn a_right_that_is_refused_is_shown_and_asked_for_again_until_it_is_granted() {
+        let kept = Kept::start().await;
+        kept.point_to("db-1", "10.0.0.1:80", 3);
+        kept.until("ipv4", &["10.0.0.1"], 3).await;
+        for verb in ["update", "list", "watch"] {
+            kept.api.deny(verb, "endpointslices");
+        }
+        kept.point_to("db-0", "10.0.0.2:80", 4);
+        kept.until_upkeep(|failing| failing.len() == 1 && failing[0].reason == "denied" && failing[0].attempts > 1)
+            .await;
+        kept.until("ipv4", &["10.0.0.1"], 3).await;
+        kept.api.allow_all();
+        kept.until("ipv4", &["10.0.0.2"], 4).await;
+        kept.until_upkeep(<[_]>::is_empty).await;
     }
 }

@@ -195,7 +195,7 @@ impl Desk {
                     assert!(!self.is_plain || role.role != Role::Leader || ours, "it leads with another's incarnation");
                     assert!(role.valid_until.is_none_or(|until| until <= self.now + Duration::from_secs(15)));
                 }
-                Effect::UpdateEndpoints { .. } | Effect::Tell(_) | Effect::Stopped => {}
+                Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) | Effect::Stopped => {}
             }
         }
     }

@@ -7,7 +7,7 @@
 //! | `GET /leader` | 200 where this pod leads (a fencing app: and is `leading`), 503 elsewhere |
 //! | `GET /v1/state` | everything, as JSON |
 //! | `GET /healthz` | 200; 503 when the election is dead or stuck |
-//! | `GET /readyz` | 200 when the Lease was read once |
+//! | `GET /readyz` | 200 when the Lease was read once; names the objects that cannot be kept right |
 //! | `GET /metrics` | OpenMetrics text |
 
 use std::io;
@@ -123,12 +123,19 @@ fn answer(sources: &Sources, method: &Method, path: &str) -> Reply {
                 text(StatusCode::SERVICE_UNAVAILABLE, &format!("the election did not turn for {} s", age.as_secs()))
             }
         }
-        "/readyz" if state.lease_read => text(StatusCode::OK, "ok"),
+        "/readyz" if state.lease_read => ready(&state),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "the Lease was not read yet"),
         "/metrics" => with_type(StatusCode::OK, telemetry::CONTENT_TYPE, sources.metrics.encode()),
         // "/": what users of the old leader-elector read.
         _ => json_reply(&json!({ "name": state.leader().unwrap_or_default() })),
     }
+}
+
+/// Ready, whatever is wrong with the objects around it: to take the pod out of all other Services as well would help
+/// nobody. The body says so for people.
+fn ready(state: &State) -> Reply {
+    let lines = state.failing_objects.iter().map(|object| format!("\nnot kept right: {}", object.line()));
+    text(StatusCode::OK, &format!("ok{}", lines.collect::<String>()))
 }
 
 fn leader(state: &State) -> Reply {
@@ -229,6 +236,20 @@ mod tests {
         sender.send_replace(leading(clock::boottime_ns()));
         assert_eq!(get(&sources, "/role"), (200, "follower".to_owned()));
         assert_eq!(get(&sources, "/leader").0, 503, "it must fail closed");
+    }
+
+    #[test]
+    fn readiness_names_what_is_not_kept_right_and_does_not_fail_for_it() {
+        let object = crate::FailingObject {
+            kind: "endpointslice".to_owned(),
+            name: "db-leader-ipv4".to_owned(),
+            message: "refused (403): no".to_owned(),
+            ..crate::FailingObject::default()
+        };
+        let (_sender, sources) = sources(State { failing_objects: vec![object], ..leading(u64::MAX) });
+        let (code, body) = get(&sources, "/readyz");
+        assert_eq!(code, 200);
+        assert!(body.starts_with("ok\nnot kept right: endpointslice db-leader-ipv4: refused (403): no"), "{body}");
     }
 
     #[test]

@@ -25,7 +25,7 @@
 //!                                  ┌────────────── driver ──────────────┐
 //!   observe ──(Lease, StatefulSet)─▶                                    ├─▶ lease      compare-and-swap
 //!   app ──(status.json, lock)──────▶   leasehold_election::Election     ├─▶ role       role.json
-//!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label, events
+//!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label (watched, mended), events
 //!                                  └────────────────────────────────────┴─▶ state ──▶ http
 //! ```
 
@@ -54,6 +54,7 @@ mod role;
 mod state;
 mod table;
 mod telemetry;
+mod upkeep;
 
 #[cfg(test)]
 #[path = "../tests/api/mod.rs"]
@@ -67,3 +68,4 @@ pub use person::{PersonError, obey};
 pub use request::{ConnectError, RequestError, connect};
 pub use state::{Change, LeaseState, State};
 pub use telemetry::start_log;
+pub use upkeep::FailingObject;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::upkeep::FailingObject;
 
 /// How many changes of leadership are remembered.
 pub(crate) const HISTORY_MAX: usize = 32;
@@ -35,6 +36,9 @@ pub struct State {
     pub waits: Vec<String>,
     /// The rights at the API server that are missing.
     pub missing_rights: Vec<String>,
+    /// The objects that this sidecar keeps right and cannot write at this moment: EndpointSlices, the pod's label.
+    #[serde(default)]
+    pub failing_objects: Vec<FailingObject>,
     /// The last changes of leadership, the newest last.
     pub history: Vec<Change>,
 }

@@ -48,6 +48,8 @@ pub(crate) fn of_fleet(fleet: &Fleet) -> String {
     facts.extend(waits.iter().map(|wait| ("waits", wait.clone())));
     let missing = state.map(|state| state.missing_rights.as_slice()).unwrap_or_default();
     facts.extend(missing.iter().map(|right| ("right missing", right.clone())));
+    let failing = state.map(|state| state.failing_objects.as_slice()).unwrap_or_default();
+    facts.extend(failing.iter().map(|object| ("not kept right", object.line())));
     write_facts(&mut out, &facts);
     out.push_str(&of_pods(fleet));
 

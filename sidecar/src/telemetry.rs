@@ -43,6 +43,12 @@ struct RequestLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ObjectLabel {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -58,6 +64,9 @@ pub(crate) struct Metrics {
     request_errors: Family<RequestLabel, Counter>,
     unreadable: Family<KindLabel, Counter>,
     dropped: Family<KindLabel, Counter>,
+    objects_failing: Family<KindLabel, Gauge>,
+    object_errors: Family<ObjectLabel, Counter>,
+    objects_mended: Family<KindLabel, Counter>,
 }
 
 impl Metrics {
@@ -71,6 +80,9 @@ impl Metrics {
             request_errors: Family::default(),
             unreadable: Family::default(),
             dropped: Family::default(),
+            objects_failing: Family::default(),
+            object_errors: Family::default(),
+            objects_mended: Family::default(),
             registry: Arc::default(),
         };
         registry.register("role", "1 for the role that this pod has", metrics.role.clone());
@@ -92,10 +104,21 @@ impl Metrics {
             "Reads of a file of the shared directory that found it unusable",
             metrics.unreadable.clone(),
         );
+        registry.register("sidecar_dropped", "Events that were given up", metrics.dropped.clone());
         registry.register(
-            "sidecar_dropped",
-            "Best-effort work (Events, labels, EndpointSlices) that was given up",
-            metrics.dropped.clone(),
+            "sidecar_objects_failing",
+            "Objects that this sidecar keeps right (EndpointSlices, its pod's label) and cannot write at this moment",
+            metrics.objects_failing.clone(),
+        );
+        registry.register(
+            "sidecar_object_errors",
+            "Attempts to write such an object that failed, by kind and reason",
+            metrics.object_errors.clone(),
+        );
+        registry.register(
+            "sidecar_objects_mended",
+            "Such objects that somebody edited or deleted and that were made right again",
+            metrics.objects_mended.clone(),
         );
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
@@ -128,6 +151,18 @@ impl Metrics {
 
     pub(crate) fn dropped(&self, kind: &'static str) {
         self.dropped.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    pub(crate) fn objects_failing(&self, kind: &'static str, count: usize) {
+        self.objects_failing.get_or_create(&KindLabel { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn object_failed(&self, kind: &'static str, reason: &'static str) {
+        self.object_errors.get_or_create(&ObjectLabel { kind, reason }).inc();
+    }
+
+    pub(crate) fn object_mended(&self, kind: &'static str) {
+        self.objects_mended.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// All metrics as OpenMetrics text.

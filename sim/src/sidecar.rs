@@ -149,7 +149,7 @@ impl Cluster {
                     let at = self.now + self.notice_delay();
                     self.schedule(at, Event::RoleRead { life, again: false });
                 }
-                Effect::UpdateEndpoints { .. } | Effect::Tell(_) => {}
+                Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) => {}
                 Effect::Stopped => return self.kill_sidecar(pod),
             }
         }

@@ -67,6 +67,32 @@ the_lease_can_be_deleted() {
   verify
 }
 
+leader_slice=$RELEASE-leader-ipv4
+slice_names() { [ "$(k get endpointslice "$leader_slice" -o jsonpath='{.endpoints[0].targetRef.name}' 2>/dev/null)" = "$1" ]; } # slice_names POD
+role_label() { [ "$(k get pod "$1" -o jsonpath='{.metadata.labels.leasehold\.dev/role}')" = "$2" ]; } # role_label POD WORD
+
+the_leaders_slice_and_the_role_labels_are_mended() {
+  local leader follower
+  leader=$(holder) follower=$(a_follower)
+  wait_for "$leader_slice to name $leader" 30 slice_names "$leader"
+  writer_start
+  k delete endpointslice "$leader_slice" >/dev/null
+  timed "$leader_slice deleted, and there again" wait_for "$leader_slice" 10 slice_names "$leader"
+  k patch endpointslice "$leader_slice" --type merge -p '{"endpoints": [{"addresses": ["192.0.2.1"]}]}' >/dev/null
+  timed "$leader_slice edited, and right again" wait_for "$leader_slice to name $leader" 10 slice_names "$leader"
+  # A restored object: no leader of this cluster ever had that term.
+  k annotate endpointslice "$leader_slice" --overwrite leasehold.dev/term=1000 >/dev/null
+  k patch endpointslice "$leader_slice" --type merge -p '{"endpoints": []}' >/dev/null
+  timed "$leader_slice of another term, and right again" wait_for "$leader_slice to name $leader" 10 slice_names "$leader"
+  k label pod "$follower" --overwrite leasehold.dev/role=leader >/dev/null
+  timed "the role label of $follower edited, and right again" wait_for "the label of $follower" 10 role_label "$follower" follower
+  k label pod "$leader" leasehold.dev/role- >/dev/null
+  timed "the role label of $leader removed, and right again" wait_for "the label of $leader" 10 role_label "$leader" leader
+  writer_goes_on
+  writer_stop
+  verify
+}
+
 all_pods_can_die_at_once() {
   writer_start
   k delete pods -l app.kubernetes.io/name=leasehold --force --grace-period=0 >/dev/null 2>&1
@@ -81,4 +107,5 @@ scenario the_leader_can_be_deleted_again_and_again
 scenario the_leader_can_be_deleted_by_force
 scenario a_pod_can_lose_its_volume
 scenario the_lease_can_be_deleted
+scenario the_leaders_slice_and_the_role_labels_are_mended
 scenario all_pods_can_die_at_once

@@ -20,7 +20,7 @@ pub enum Effect {
     /// Replace role.json.
     PublishRole(RoleView),
     /// Point the Service of the leader at this pod, unless it stands there with a higher term. The shell repeats it
-    /// until it is done or replaced by the next one.
+    /// until it is done or replaced by the next one, and, if it is this pod, keeps it so until `LeaveEndpoints`.
     UpdateEndpoints {
         /// The leader's pod.
         name: String,
@@ -29,6 +29,9 @@ pub enum Effect {
         /// Its term.
         term: Term,
     },
+    /// This pod no longer leads by what it pointed the Service at: the shell neither keeps nor writes that any more. What
+    /// stands there stays, until the next leader writes.
+    LeaveEndpoints,
     /// Something that people want to know: log, Kubernetes Event, counter.
     Tell(Event),
     /// All is let go of: the sidecar may exit.

@@ -217,7 +217,12 @@ impl Election {
             || self.app.alive().is_some_and(|status| {
                 status.state == AppState::Leading && status.own_claim().is_some_and(|claim| claim.term == view.term)
             });
-        if view.role == Role::Leader && leads && self.endpoints != Some(view.term) {
+        let is_current = view.role == Role::Leader && self.endpoints == Some(view.term);
+        if self.endpoints.is_some() && !is_current {
+            self.endpoints = None;
+            self.emit(Effect::LeaveEndpoints);
+        }
+        if view.role == Role::Leader && leads && !is_current {
             self.endpoints = Some(view.term);
             self.emit(Effect::UpdateEndpoints {
                 name: self.config.name.clone(),

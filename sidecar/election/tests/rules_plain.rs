@@ -446,6 +446,22 @@ fn a_leadership_that_was_lost_and_given_back_by_hand_is_valid_only_once_it_is_re
 }
 
 #[test]
+fn whoever_no_longer_leads_leaves_the_service_of_the_leader_alone() {
+    let mut desk = leader();
+    desk.watch(Some(lease(3, Some(("db-1", 0xb)), 8)));
+    assert!(desk.effects.contains(&Effect::LeaveEndpoints));
+    desk.effects.clear();
+    desk.watch(Some(lease(4, Some(("db-0", 0xa)), 9)));
+    let write = desk.write();
+    desk.written(&write, 5);
+    assert!(!desk.effects.contains(&Effect::LeaveEndpoints));
+    assert!(desk.effects.iter().any(|effect| matches!(effect, Effect::UpdateEndpoints { term: Term(9), .. })));
+    desk.effects.clear();
+    desk.give(Input::Stop);
+    assert!(desk.effects.contains(&Effect::LeaveEndpoints));
+}
+
+#[test]
 fn a_lost_renewal_race_with_a_new_holder_ends_the_leadership() {
     let mut desk = leader();
     desk.pass(secs(5));

@@ -251,7 +251,7 @@ impl Leases {
                         self.is_alone(sidecar, role.term)?;
                     }
                 }
-                Effect::UpdateEndpoints { .. } | Effect::Tell(_) | Effect::Stopped => {}
+                Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) | Effect::Stopped => {}
             }
         }
         Ok(())

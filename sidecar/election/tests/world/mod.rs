@@ -371,7 +371,7 @@ impl World {
                 self.after(latency, Happening::Write(pod, run, write));
             }
             Effect::PublishRole(view) => self.published(pod, view),
-            Effect::Tell(_) | Effect::UpdateEndpoints { .. } => return,
+            Effect::Tell(_) | Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints => return,
             Effect::Stopped => panic!("nobody asked it to stop"),
         }
         let now = self.now;
