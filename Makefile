@@ -4,7 +4,8 @@
 # The rest:
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
-#   make nightly what is too long for each change: more seeds, half an hour of chaos, and make e2e with 20 leaves of each kind
+#   make nightly what is too long for each change: more seeds, half an hour of chaos, make e2e with 20 leaves of each kind, and
+#                on IPv6 alone
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
@@ -46,6 +47,7 @@ nightly:
 	$(STEP) "ten minutes of seeds" env LEASEHOLD_SIM_SECONDS=600 $(CARGO) test --locked -p leasehold-sim --test seeds
 	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
 	LEAVES=20 UPDATES=3 $(MAKE) e2e
+	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
 
 chaos:
 	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e

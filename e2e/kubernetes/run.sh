@@ -4,8 +4,8 @@
 #   2. kind, where a Docker engine runs: the same
 #   3. a cluster of our own (e2e/cluster), as root on Debian: machines and networks are broken, too
 #
-# CLUSTER_FAMILY=ipv6 gives the third nodes, pods and Services with IPv6 addresses alone; without scenarios named, it is run
-# for some of them after all others. KEEP=1 leaves the cluster up, for a look or for another run (`up` is quick then).
+# CLUSTER_FAMILY=ipv6 gives the third nodes, pods and Services with IPv6 addresses alone (`make nightly` runs an installation,
+# the walk-through and pods that go there). KEEP=1 leaves the cluster up, for a look or for another run (`up` is quick then).
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
@@ -62,13 +62,6 @@ on_our_own() {
   # shellcheck disable=SC2016
   step "load images" bash -c 'for tar in "$1"/images/{store,sidecar}.tar; do "$1/cluster" load "$tar"; done' - "$cluster"
   CLUSTER=$cluster/cluster "$cluster/cluster" exec "$here/tests.sh" "$@" || code=$?
-  # Once more with IPv6 alone, of nodes, pods and Services: an installation, the walk-through, and pods that go.
-  if [ $code = 0 ] && [ $# = 0 ] && [ -z "${KEEP:-}" ] && [ -z "${CLUSTER_FAMILY:-}" ] && [ -e /proc/net/if_inet6 ]; then
-    step "cluster down" "$cluster/cluster" down
-    export CLUSTER_FAMILY=ipv6 RESULTS=$here/results/ipv6
-    step "cluster up, IPv6 alone" "$cluster/cluster" up
-    CLUSTER=$cluster/cluster "$cluster/cluster" exec "$here/tests.sh" 10-install 20-pods || code=$?
-  fi
   return $code
 }
 
