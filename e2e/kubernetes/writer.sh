@@ -7,8 +7,11 @@ pause() { read -rt "$1" -u "$never" _; } # without a process
 write() {
   local id code ip host=$1 url
   if [ -n "${BY_IP:-}" ]; then
-    read -r ip _ < <(getent ahostsv4 "$host")
-    host=$ip
+    read -r ip _ < <(getent ahosts "$host")
+    case $ip in
+    *:*) host="[$ip]" ;;
+    *) host=$ip ;;
+    esac
   fi
   url=http://$host:8089/persons
   while [ ! -e /tmp/stop ]; do
