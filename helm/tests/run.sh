@@ -105,8 +105,7 @@ hasnt() {
 hasnt 'a given key is not made' '^kind: Secret$' --set peerKey.existingSecret=mine
 has 'a given key is mounted' 'secretName: "mine"' --set peerKey.existingSecret=mine
 hasnt 'without a key nothing of it is left' 'peer-key' --set peerKey.enabled=false
-hasnt 'without TLS the probes are plain' 'scheme: HTTPS'
-has 'with TLS they are not' 'scheme: HTTPS' --set apiTls.existingSecret=mine
+hasnt 'the probes are plain, also with TLS: they have a port of their own' 'scheme: HTTPS' --set apiTls.existingSecret=mine
 hasnt 'without a policy there is none' 'NetworkPolicy' --set networkPolicy.enabled=false
 
 # A cluster is what remembers a key: e2e/kubernetes/tests/85-trust.sh has what happens there.

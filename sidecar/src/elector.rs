@@ -8,7 +8,6 @@
 //!
 //! A dead election task in a pod that looks ready is the worst failure there is, so no task is left to itself.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,13 +54,8 @@ pub struct Elector {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port is taken, or may not be had.
-    #[error("cannot serve HTTP on {address}")]
-    Listen {
-        /// What was asked for.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error("cannot serve HTTP: {0}; choose another port with --listen")]
+    Listen(#[from] leasehold_serve::BindError),
     /// A fencing app tells its state in a directory; there must be one.
     #[error("a fencing app needs a shared directory")]
     NoDirectory,
@@ -97,7 +91,7 @@ impl Elector {
         let mut tasks = JoinSet::new();
 
         if let Some(address) = config.listen {
-            let listener = http::listen(address).await.map_err(|source| StartError::Listen { address, source })?;
+            let listener = http::listen(address).await?;
             let sources = Sources { state: state.clone(), heartbeat: heartbeat.clone(), metrics: metrics.clone() };
             spawn(&mut tasks, "http", http::run(listener, sources));
         }

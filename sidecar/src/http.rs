@@ -10,20 +10,20 @@
 //! | `GET /readyz` | 200 when the Lease was read once; names the objects that cannot be kept right |
 //! | `GET /metrics` | OpenMetrics text |
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode, header};
+use leasehold_serve::{BindError, Limits, bind, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 use warp::Filter;
 use warp::filters::BoxedFilter;
-use warp::filters::path::FullPath;
 
 use crate::clock;
 use crate::state::State;
@@ -59,39 +59,34 @@ pub(crate) struct Sources {
     pub(crate) metrics: Metrics,
 }
 
+/// Probes, a few load balancers and people. More than that, and who is silent longest makes room.
+const CONNECTIONS_MAX: usize = 256;
+
 /// Opens the port. A node without IPv6 gets the IPv4 port of the same number instead of `[::]`.
 ///
 /// # Errors
 /// The port is taken, or may not be had.
-pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = match TcpListener::bind(address).await {
-        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && no_ipv6(&error) => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?
-        }
-        other => other?,
-    };
-    info!(address = %listener.local_addr()?, "serving HTTP");
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let listener = bind(address)?;
+    info!(address = %address, "serving HTTP");
     Ok(listener)
-}
-
-fn no_ipv6(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, Unsupported};
-    // EAFNOSUPPORT has no kind of its own.
-    matches!(error.kind(), AddrNotAvailable | Unsupported) || error.raw_os_error() == Some(97)
 }
 
 /// Serves for ever.
 pub(crate) async fn run(listener: TcpListener, sources: Sources) {
-    warp::serve(routes(sources)).incoming(listener).run().await;
+    let counts = sources.metrics.connections();
+    let limits = Limits { port: "sidecar", connections_max: CONNECTIONS_MAX, counts, ..Limits::default() };
+    let routes = routes(sources).map(warp::Reply::into_response).boxed();
+    serve(listener, routes, limits, None, CancellationToken::new()).await;
 }
 
 type Reply = Response<String>;
 
 fn routes(sources: Sources) -> BoxedFilter<(Reply,)> {
-    // A target without a path (`CONNECT host:port`) counts as `/`: `warp::path::full` alone panics at it.
-    let whole = |path: FullPath| path.as_str().to_owned();
-    let path = warp::path::end().map(|| "/".to_owned()).or(warp::path::full().map(whole)).unify();
-    path.and(warp::method()).map(move |path: String, method: Method| answer(&sources, &method, &path)).boxed()
+    leasehold_serve::path()
+        .and(warp::method())
+        .map(move |path: String, method: Method| answer(&sources, &method, &path))
+        .boxed()
 }
 
 fn answer(sources: &Sources, method: &Method, path: &str) -> Reply {

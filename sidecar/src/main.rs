@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use leasehold_sidecar::{Args, Command, Config, Elector, connect, obey, start_log};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -65,6 +65,9 @@ fn say(text: &str) {
 async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
+    if let Err(error) = leasehold_serve::descriptors::raise() {
+        warn!(%error, "the limit of open files stays as it is: it cannot be raised");
+    }
     info!(pod = config.name, lease = config.lease, namespace = config.namespace, app = ?config.app, "starting");
     let client = connect(&config).await?;
     let elector = Elector::start(config, client).await?;

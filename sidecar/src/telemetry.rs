@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
+use leasehold_serve::{Counts, Ports};
 
 /// The content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -67,6 +68,7 @@ pub(crate) struct Metrics {
     objects_failing: Family<KindLabel, Gauge>,
     object_errors: Family<ObjectLabel, Counter>,
     objects_mended: Family<KindLabel, Counter>,
+    connections: Arc<Counts>,
 }
 
 impl Metrics {
@@ -83,6 +85,7 @@ impl Metrics {
             objects_failing: Family::default(),
             object_errors: Family::default(),
             objects_mended: Family::default(),
+            connections: Arc::default(),
             registry: Arc::default(),
         };
         registry.register("role", "1 for the role that this pod has", metrics.role.clone());
@@ -120,6 +123,8 @@ impl Metrics {
             "Such objects that somebody edited or deleted and that were made right again",
             metrics.objects_mended.clone(),
         );
+        let ports = Ports::new("sidecar_", vec![("sidecar", Arc::clone(&metrics.connections))]);
+        registry.register_collector(Box::new(ports));
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }
@@ -165,6 +170,11 @@ impl Metrics {
         self.objects_mended.get_or_create(&KindLabel { kind }).inc();
     }
 
+    /// Where the connections of our port are counted.
+    pub(crate) fn connections(&self) -> Arc<Counts> {
+        Arc::clone(&self.connections)
+    }
+
     /// All metrics as OpenMetrics text.
     pub(crate) fn encode(&self) -> String {
         let mut out = String::new();
@@ -194,6 +204,8 @@ mod tests {
             "leasehold_failover_seconds_count 1",
             "leasehold_lease_transitions_total 1",
             "leasehold_lease_request_errors_total{verb=\"update\",reason=\"timeout\"} 1",
+            "leasehold_sidecar_connections{port=\"sidecar\"} 0",
+            "leasehold_sidecar_connections_closed_total{port=\"sidecar\",reason=\"room\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

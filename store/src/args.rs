@@ -56,6 +56,26 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_LISTEN", value_name = "ADDR", default_value = "[::]:8090")]
     pub peer_listen: SocketAddr,
 
+    /// Serves /healthz, /readyz and /metrics on a port of their own as well, over plain HTTP at the address of --listen: no
+    /// number of clients can take the probes' places there [default: only at --listen].
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_PROBE_PORT", value_name = "PORT")]
+    pub probe_port: Option<u16>,
+
+    /// Clients' connections at a time, as far as the limit of open files allows. For one more, the connection that has been
+    /// idle for the longest time is closed; while requests are under way on all of them, it waits.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_CONNECTIONS_MAX", value_name = "N", default_value_t = 4096)]
+    pub connections_max: usize,
+
+    /// How long a client's new connection may take until the head of its first request is there, and each later head from
+    /// its first byte on; likewise a TLS handshake (ms, s, m). Then it is closed.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_HEADER_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub header_timeout: Duration,
+
+    /// How long a client's connection may be idle between two requests (ms, s, m). Then it is closed. Longer than what
+    /// clients and load balancers keep (Go: 90s, some cloud balancers: 600s), so that it is they who close it.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_IDLE_TIMEOUT", value_name = "TIME", default_value = "620s", value_parser = duration)]
+    pub idle_timeout: Duration,
+
     /// A JSON array of persons that the bootstrap of a new cluster begins with. Not looked at otherwise.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_INITIAL_DATA", value_name = "FILE")]
     pub initial_data: Option<PathBuf>,
@@ -106,6 +126,11 @@ pub struct Args {
     /// The longest body of a client's request, in bytes.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_BODY_LIMIT", value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub body_limit: usize,
+
+    /// Whether an ETag of this store that a proxy weakened (`W/"…"`, when it compresses) matches in If-Match. By the letter
+    /// of RFC 9110 it does not.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_MATCH_WEAKENED_ETAGS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub match_weakened_etags: bool,
 
     /// Threads that serve clients (replication, disk and blocking calls have their own). More than one pays only where
     /// processors are free.
@@ -159,6 +184,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the other replicas are served.
     pub peer_listen: SocketAddr,
+    /// Where probes are served, beside `listen`.
+    pub probe_listen: Option<SocketAddr>,
+    /// Connections of clients.
+    pub connections_max: usize,
+    /// For the head of a request.
+    pub header_timeout: Duration,
+    /// For a connection without a request.
+    pub idle_timeout: Duration,
     /// What a bootstrap begins with.
     pub initial_data: Option<PathBuf>,
     /// Silence after which a leader counts as lost.
@@ -183,6 +216,8 @@ pub struct Config {
     pub watch_history: usize,
     /// The longest body of a request.
     pub body_limit: usize,
+    /// A weakened ETag of ours matches in If-Match.
+    pub match_weakened_etags: bool,
     /// Threads that serve clients.
     pub worker_threads: usize,
     /// What is demanded of peers and clients.
@@ -205,8 +240,12 @@ pub enum Task {
 #[error("{0}")]
 pub struct ConfigError(String);
 
+/// Fewer connections of clients than this are of no use.
+pub const CONNECTIONS_LEAST: usize = 16;
 /// Half of the connections that the API takes: watchers stay.
 const WATCHERS_MOST: usize = 2048;
+/// Other replicas keep connections for 20 s, on which they send writes on: they must be the ones that close them.
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 const GRACE_LEFT: Duration = Duration::from_secs(5);
 
 impl Args {
@@ -236,6 +275,23 @@ impl Args {
         })?;
         refuse(self.listen == self.peer_listen && self.listen.port() != 0, || {
             format!("--listen and --peer-listen are both {}; they must differ", self.listen)
+        })?;
+        let probe_listen = self.probe_port.map(|port| SocketAddr::new(self.listen.ip(), port));
+        refuse(
+            probe_listen.is_some_and(|probes| [self.listen.port(), self.peer_listen.port()].contains(&probes.port())),
+            || {
+                format!(
+                    "--probe-port {} is the port of --listen or --peer-listen; they must differ",
+                    self.probe_port.unwrap_or(0)
+                )
+            },
+        )?;
+        refuse(self.connections_max < CONNECTIONS_LEAST, || {
+            format!("--connections-max {} must be at least {CONNECTIONS_LEAST}", self.connections_max)
+        })?;
+        refuse(self.header_timeout.is_zero(), || "--header-timeout must be above 0".to_owned())?;
+        refuse(self.idle_timeout < IDLE_TIMEOUT_MIN, || {
+            format!("--idle-timeout {:?} must be at least {IDLE_TIMEOUT_MIN:?}", self.idle_timeout)
         })?;
         refuse(self.heartbeat < Duration::from_millis(1), || "--heartbeat must be at least 1ms".to_owned())?;
         refuse(self.lost_time < self.heartbeat * 3, || {
@@ -271,6 +327,10 @@ impl Args {
             revision: self.revision,
             listen: self.listen,
             peer_listen: self.peer_listen,
+            probe_listen,
+            connections_max: self.connections_max,
+            header_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
             initial_data: self.initial_data,
             lost_time: self.lost_time,
             heartbeat: self.heartbeat,
@@ -283,6 +343,7 @@ impl Args {
             watchers_max: self.watchers_max,
             watch_history: self.watch_history,
             body_limit: self.body_limit,
+            match_weakened_etags: self.match_weakened_etags,
             worker_threads: self.worker_threads,
             trust: self.trust,
         })
@@ -329,6 +390,8 @@ mod tests {
         assert_eq!((config.listen.port(), config.peer_listen.port()), (8089, 8090));
         assert_eq!((config.drain_max, config.write_timeout), (Duration::from_secs(55), Duration::from_secs(5)));
         assert_eq!((config.body_limit, config.worker_threads), (1_048_576, 1));
+        assert_eq!((config.probe_listen, config.connections_max), (None, 4096));
+        assert_eq!((config.header_timeout, config.idle_timeout), (Duration::from_secs(15), Duration::from_secs(620)));
         assert_eq!(config.data, PathBuf::from("/data"));
         assert_eq!(config.task, Task::Run);
     }
@@ -366,6 +429,11 @@ mod tests {
             (&["--name", "a", "--read-timeout", "0ms"], "--read-timeout"),
             (&["--name", "a", "--read-timeout", "31s"], "--read-timeout"),
             (&["--name", "a", "--watchers-max", "5000"], "--watchers-max"),
+            (&["--name", "a", "--probe-port", "8089"], "--probe-port"),
+            (&["--name", "a", "--probe-port", "8090"], "--probe-port"),
+            (&["--name", "a", "--connections-max", "3"], "--connections-max"),
+            (&["--name", "a", "--header-timeout", "0s"], "--header-timeout"),
+            (&["--name", "a", "--idle-timeout", "10s"], "--idle-timeout"),
             (&["--name", "a", "--body-limit", "0"], "--body-limit"),
             (&["--name", "a", "--body-limit", "99999999"], "--body-limit"),
             (&["--name", "a", "--worker-threads", "0"], "--worker-threads"),

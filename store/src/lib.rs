@@ -13,6 +13,7 @@ pub mod args;
 pub mod disk;
 pub mod documents;
 pub mod driver;
+pub mod farewells;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
@@ -23,10 +24,12 @@ pub mod journal;
 pub mod peer;
 pub mod recover;
 pub mod role;
-pub mod serve;
+pub mod shares;
 pub mod snapshot;
 pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod trust;
 pub mod volume;
+
+pub use leasehold_serve as serve;

@@ -25,12 +25,13 @@ use leasehold_store::disk::watch::DiskWatch;
 use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
-use leasehold_store::serve::{self, Gates, Limits};
-use leasehold_store::telemetry::{self, Metrics};
+use leasehold_store::serve::{self, Farewell, Gates, Leaving, Limits, descriptors};
+use leasehold_store::shares::Shares;
+use leasehold_store::telemetry::{self, Metrics, Port};
 use leasehold_store::trust::args::Trust;
 use leasehold_store::trust::files;
 use leasehold_store::volume::{self, Opened, Volume, VolumeError};
-use leasehold_store::{api, recover, role, status};
+use leasehold_store::{api, farewells, recover, role, status};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -43,8 +44,8 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Connections of other replicas and of those who ask them something.
-const PEER_CONNECTIONS_MAX: usize = 512;
+/// How long a connection of the peer port may ask nothing. Replication asks once, and leaves HTTP then.
+const PEER_IDLE_MAX: Duration = Duration::from_secs(75);
 /// How long the sidecar has for a transfer of the Lease, before the hand-over is undone.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// How long the last status.json may take to be written.
@@ -107,10 +108,13 @@ fn serve_until_the_end(config: Config) -> Result<(), Failure> {
 }
 
 async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Failure> {
+    let limit = descriptors::raise().context("the limit of open files cannot be raised").map_err(fatal)?;
+    let shares = Shares::of(limit, config.connections_max).map_err(misuse)?;
     let api_socket = {
         let _its_events_go_there = clients.enter();
         serve::bind(config.listen).map_err(misuse)?
     };
+    let probe_socket = config.probe_listen.map(serve::bind).transpose().map_err(misuse)?;
     let peer_socket = serve::bind(config.peer_listen).map_err(misuse)?;
     let stop = on_signals().map_err(fatal)?;
     let trust = config.trust.open(&config.name).map_err(misuse)?;
@@ -124,6 +128,15 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
         version = env!("CARGO_PKG_VERSION"),
         "store"
     );
+    info!(descriptors = limit, clients = shares.clients, peers = shares.peers, "places for connections");
+    if shares.clients < config.connections_max {
+        warn!(
+            descriptors = limit,
+            clients = shares.clients,
+            wanted = config.connections_max,
+            "fewer clients have a place than --connections-max says: raise the limit of open files (ulimit -n)"
+        );
+    }
     say_trust(&trust);
 
     // HTTP first: alive for the probes, not ready, and honest about what is waited for.
@@ -134,30 +147,47 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     let api_config = api::Config {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
+        match_weakened: config.match_weakened_etags,
         trust: trust.peers.clone(),
         scheme: trust.api_way().scheme(),
         read_timeout: config.read_timeout,
-        watchers_max: config.watchers_max,
+        watchers_max: shares.watchers(config.watchers_max),
         ..api::Config::default()
     };
+    let probes = api::probes(api_handle.clone(), api_config.clone(), metrics.clone());
     let routes = api::routes(api_handle.clone(), api_config, metrics.clone());
     let forward_config = forward::Config {
         follower_writes: config.follower_writes,
         write_timeout: config.write_timeout,
         body_limit_bytes: config.body_limit,
+        forwards_max: shares.forwards,
         way: trust.api_way(),
     };
     let service = Forwarding::new(routes, api_handle.clone(), forward_config);
     let (stop_http, unserved) = (CancellationToken::new(), CancellationToken::new());
-    let entry = (api_socket, trust.api_gates());
-    let api_server = serve_clients(entry, service, api_handle, stop.clone(), stop_http.clone(), unserved.clone());
+    let farewell = Farewell::default();
+    let leaving = farewell.leaving();
+    let limits = |port: Port, connections_max: usize| Limits {
+        port: port.word(),
+        connections_max,
+        header_max: config.header_timeout,
+        idle_max: config.idle_timeout,
+        counts: metrics.port(port),
+        ..Limits::default()
+    };
+    let entry = (api_socket, trust.api_gates(), limits(Port::Clients, shares.clients));
+    let api_server = serve_clients(entry, service, api_handle.clone(), leaving, stop_http.clone(), unserved.clone());
+    // By the core's thread: what it says of itself does not wait for the clients'.
+    let probe_limits = limits(Port::Probes, shares.probes);
+    let probe_server = probe_socket
+        .map(|socket| serve::serve_behind(trust.probe_gates(), socket, probes, probe_limits, None, stop_http.clone()));
     let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
     let (peer_state, peer_state_receiver) = watch::channel(None);
     let counted = metrics.clone();
     let mut peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
     peer_config.trust = trust.peers.clone();
     let listener = Listener::new(peer_config.clone(), peer_events.clone(), peer_state_receiver);
-    let peer_limits = Limits { connections_max: PEER_CONNECTIONS_MAX, ..Limits::default() };
+    let peer_limits = Limits { idle_max: PEER_IDLE_MAX, ..limits(Port::Peers, shares.peers) };
     let peer_gates = Gates { door: Some(listener.door()), guard: None };
     let malformed = Some(listener.on_malformed());
     let peer_server =
@@ -165,6 +195,8 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     let mut tasks = LongLived {
         api: Some(clients.spawn(api_server)),
         peer: Some(tokio::spawn(peer_server)),
+        probe: probe_server.map(tokio::spawn),
+        farewells: Some(tokio::spawn(farewells::say(api_handle, farewell, stop.clone()))),
         trust: Some(tokio::spawn(files::keep_up_to_date(trust.looks()))),
         role: None,
         status: None,
@@ -241,7 +273,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     if tokio::time::timeout(LAST_STATUS_MAX, wait_for(&mut tasks.status)).await.is_err() {
         warn!("the last status.json could not be written in time");
     }
-    for server in [&mut tasks.api, &mut tasks.peer] {
+    for server in [&mut tasks.api, &mut tasks.peer, &mut tasks.probe] {
         let _ = wait_for(server).await; // each has a bound of its own
     }
     drop(lock); // from here on the sidecar knows
@@ -264,15 +296,15 @@ fn say_trust(trust: &Trust) {
 /// Serves clients until `stop`, or until nothing keeps a draining replica any more: then no new ones, and when the last
 /// one is gone, `unserved` tells the driver. It returns at `stop` only.
 async fn serve_clients(
-    (socket, gates): (TcpListener, Gates),
+    (socket, gates, limits): (TcpListener, Gates, Limits),
     service: Forwarding,
     handle: Handle,
-    leaving: CancellationToken,
+    leaving: Leaving,
     stop: CancellationToken,
     unserved: CancellationToken,
 ) {
     let close = stop.child_token();
-    let server = serve::serve_service(gates, socket, service, Limits::default(), None, leaving, close.clone());
+    let server = serve::serve_service(gates, socket, service, limits, None, leaving, close.clone());
     let closing = async {
         tokio::select! {
             () = handle.drained() => close.cancel(),
@@ -288,6 +320,8 @@ async fn serve_clients(
 struct LongLived {
     api: Option<JoinHandle<()>>,
     peer: Option<JoinHandle<()>>,
+    probe: Option<JoinHandle<()>>,
+    farewells: Option<JoinHandle<()>>,
     trust: Option<JoinHandle<()>>,
     role: Option<JoinHandle<()>>,
     status: Option<JoinHandle<()>>,
@@ -316,6 +350,8 @@ impl LongLived {
             },
             ended = wait_for(&mut self.api) => unasked("the API's server", ended),
             ended = wait_for(&mut self.peer) => unasked("the peers' server", ended),
+            Some(ended) = wait_for(&mut self.probe) => unasked("the probes' server", Some(ended)),
+            ended = wait_for(&mut self.farewells) => unasked("the look at who leads", ended),
             ended = wait_for(&mut self.trust) => unasked("the look at keys and certificates", ended),
             ended = wait_for(&mut self.role) => unasked("the watch of role.json", ended),
             ended = wait_for(&mut self.status) => unasked("the writer of status.json", ended),

@@ -14,9 +14,15 @@
 //!   leasehold_store_disk_stalled_seconds           how long the write or fsync lasts that hangs; 0 while none does
 //!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503), unknown (504)
 //!   leasehold_store_peer_rejected_total{reason}    connections of the peer port that were closed for what they sent
+//!   leasehold_store_connections{port}              open connections; port: clients, peers, probes
+//!   leasehold_store_connections_closed_total{port,reason}  closed by us: silent, idle, stalled, room, refused
+//!   leasehold_store_connections_waited_total{port} times that a new connection waited because all places were busy
+//!   leasehold_store_watchers                       clients that watch
+//!   leasehold_store_watchers_refused_total         clients that were told that too many watch
 //! ```
 
 use crate::handle::Handle;
+use crate::serve::{Counts, Ports};
 use leasehold_replication::Phase;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
@@ -97,6 +103,33 @@ struct Inner {
     disk_stalled: Gauge<f64, AtomicU64>,
     writes: Family<ResultLabel, Counter>,
     peer_rejected: Family<ReasonLabel, Counter>,
+    watchers: Gauge,
+    watchers_refused: Counter,
+    ports: [Arc<Counts>; 3],
+}
+
+/// The ports of the store, as the metrics call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// `--listen`.
+    Clients,
+    /// `--peer-listen`.
+    Peers,
+    /// `--probe-port`.
+    Probes,
+}
+
+impl Port {
+    const ALL: [Port; 3] = [Port::Clients, Port::Peers, Port::Probes];
+
+    /// The label's value.
+    pub fn word(self) -> &'static str {
+        match self {
+            Port::Clients => "clients",
+            Port::Peers => "peers",
+            Port::Probes => "probes",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -154,6 +187,9 @@ impl Metrics {
             disk_stalled: Gauge::default(),
             writes: Family::default(),
             peer_rejected: Family::default(),
+            watchers: Gauge::default(),
+            watchers_refused: Counter::default(),
+            ports: Default::default(),
         };
         let mut registry = std::mem::take(&mut inner.registry);
         registry.register("state", "1 for the state that the replica is in", inner.state.clone());
@@ -178,6 +214,14 @@ impl Metrics {
         );
         registry.register("writes", "Clients' writes by how they ended", inner.writes.clone());
         registry.register("peer_rejected", "Peer connections closed for what they sent", inner.peer_rejected.clone());
+        registry.register("watchers", "Clients that watch", inner.watchers.clone());
+        registry.register(
+            "watchers_refused",
+            "Clients that may not watch because too many do",
+            inner.watchers_refused.clone(),
+        );
+        let ports = Port::ALL.map(|port| (port.word(), Arc::clone(&inner.ports[port as usize])));
+        registry.register_collector(Box::new(Ports::new("", ports.to_vec())));
         inner.registry = registry;
         Metrics(Arc::new(inner))
     }
@@ -190,6 +234,16 @@ impl Metrics {
     /// Counts a connection of the peer port that was closed for what it sent. `reason`: a word from a fixed list.
     pub fn peer_rejected(&self, reason: &'static str) {
         self.0.peer_rejected.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a client that may not watch because too many do.
+    pub fn watcher_refused(&self) {
+        self.0.watchers_refused.inc();
+    }
+
+    /// Where a port's connections are counted.
+    pub fn port(&self, port: Port) -> Arc<Counts> {
+        Arc::clone(&self.0.ports[port as usize])
     }
 
     /// Counts a client's write.
@@ -213,6 +267,7 @@ impl Metrics {
         inner.ready.set(i64::from(handle.ready().is_ok()));
         inner.disk_stalled.set(handle.disk().hangs().map_or(0.0, |(_, age)| age.as_secs_f64()));
         inner.applied.set(handle.documents().applied().seq.0);
+        inner.watchers.set(i64::try_from(handle.history().watchers()).unwrap_or(i64::MAX));
         inner.follower_lag.clear();
         if let Some(status) = status {
             inner.promised_term.set(status.promise.term.0);
@@ -267,6 +322,7 @@ mod tests {
         metrics.journal_fsync(Duration::from_micros(700));
         metrics.peer_rejected("checksum");
         metrics.write_ended(WriteResult::committed);
+        metrics.watcher_refused();
         let text = metrics.encode(&handle).unwrap();
         for line in [
             "leasehold_store_state{state=\"starting\"} 1",
@@ -281,6 +337,11 @@ mod tests {
             "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0004\"} 0",
             "leasehold_store_writes_total{result=\"committed\"} 1",
             "leasehold_store_peer_rejected_total{reason=\"checksum\"} 1",
+            "leasehold_store_watchers 0",
+            "leasehold_store_watchers_refused_total 1",
+            "leasehold_store_connections{port=\"clients\"} 0",
+            "leasehold_store_connections_closed_total{port=\"probes\",reason=\"silent\"} 0",
+            "leasehold_store_connections_waited_total{port=\"peers\"} 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -343,3 +343,56 @@ fn a_lost_cluster_is_begun_anew_by_force_only() {
     store.make_it_lead();
     assert_eq!(store.ask("GET", "/persons", "").unwrap().1, format!("[{JOHANNA}]"));
 }
+
+/// Small: the test may open more connections than the store.
+fn with_few_descriptors(store: &Store, extra: &[&str]) -> Child {
+    let inner = store.command(extra);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -Sn 300 && ulimit -Hn 400 && exec \"$0\" \"$@\""]);
+    limited.arg(inner.get_program()).args(inner.get_args()).env_clear();
+    limited.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(store.path("log")).unwrap();
+    limited.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+#[test]
+fn silent_clients_take_neither_the_journals_descriptors_nor_the_places_of_probes_and_others() {
+    let probes = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut store = Store::new();
+    store.child = Some(with_few_descriptors(&store, &["--probe-port", &probes.to_string(), "--header-timeout", "10m"]));
+    store.write_role(0, None, None);
+    store.make_it_lead();
+    let silent: Vec<TcpStream> = (0..450).map(|_| TcpStream::connect(("127.0.0.1", store.api)).unwrap()).collect();
+    let first = segments(&store.path("data")).pop().unwrap();
+    let mut slowest = Duration::ZERO;
+    let mut batches = 0;
+    // Through the end of a segment and into another one, among them probes.
+    while segments(&store.path("data")).iter().filter(|segment| **segment > first).count() < 2 {
+        let creates: Vec<String> = (0..1_000)
+            .map(|_| format!(r#"{{"op":"create","record":{{"firstName":"{0}","lastName":"{0}"}}}}"#, "x".repeat(250)))
+            .collect();
+        let (code, answer) =
+            store.ask("POST", "/persons:batch", &format!(r#"{{"operations":[{}]}}"#, creates.join(","))).unwrap();
+        assert_eq!(code, 200, "{answer}");
+        batches += 1;
+        assert!(batches < 500, "no segment ended");
+        let began = Instant::now();
+        assert_eq!(request(probes, "GET", "/healthz", "").unwrap().0, 200);
+        slowest = slowest.max(began.elapsed());
+    }
+    assert_eq!(request(probes, "GET", "/readyz", "").unwrap().0, 200);
+    assert_eq!(request(probes, "GET", "/persons", "").unwrap().0, 404, "only probes are served there");
+    let metrics = request(probes, "GET", "/metrics", "").unwrap().1;
+    let value = |name: &str| -> u64 {
+        let line =
+            metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in\n{metrics}"));
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    assert!(value("leasehold_store_connections{port=\"clients\"}") < 300, "{metrics}");
+    assert!(value("leasehold_store_connections_closed_total{port=\"clients\",reason=\"room\"}") > 200, "{metrics}");
+    assert!(store.log().contains("connections were closed"), "{}", store.log());
+    println!("{batches} batches, the slowest probe took {slowest:?}");
+    drop(silent);
+    store.signal(rustix::process::Signal::TERM);
+    assert_eq!(store.ends().code(), Some(0), "{}", store.log());
+}

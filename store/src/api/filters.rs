@@ -140,7 +140,25 @@ fn delete(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// Probes, metrics and what is for people. A probe may carry any query: it is not worth a restart.
+/// The probe port. A probe may carry any query: it is not worth a restart.
+pub(super) fn probes(context: Arc<Context>) -> BoxedFilter<(Response,)> {
+    let elsewhere = serve::path().and(with(&context)).map(|path: String, context: Arc<Context>| {
+        let what = format!("{path} is not served on this port, only GET /healthz, /readyz and /metrics");
+        context.finish(Err(Problem::new(Code::UnknownPath, what)))
+    });
+    probed(&context).or(elsewhere).unify().boxed()
+}
+
+fn probed(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
+    let page = |page: fn(&Context) -> Answer| {
+        get_or_head().and(with(context)).map(move |context: Arc<Context>| context.finish(page(&context)))
+    };
+    let healthz = warp::path!("healthz").and(page(pages::healthz));
+    let readyz = warp::path!("readyz").and(page(pages::readyz));
+    healthz.or(readyz).unify().or(warp::path!("metrics").and(page(pages::metrics))).unify().boxed()
+}
+
+/// Probes, metrics and what is for people.
 fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
     let page = |page: fn(&Context) -> Answer| {
         get_or_head().and(with(context)).map(move |context: Arc<Context>| context.finish(page(&context)))
@@ -161,11 +179,7 @@ fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
     leader
         .or(warp::path!("api" / "status").and(strict(pages::status)))
         .unify()
-        .or(warp::path!("healthz").and(page(pages::healthz)))
-        .unify()
-        .or(warp::path!("readyz").and(page(pages::readyz)))
-        .unify()
-        .or(warp::path!("metrics").and(page(pages::metrics)))
+        .or(probed(context))
         .unify()
         .or(warp::path!("openapi.json").and(page(openapi::openapi)))
         .unify()

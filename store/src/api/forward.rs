@@ -21,7 +21,8 @@
 //! that was sent on once carries [`FORWARDED`] and is never sent on again, so there are no loops: who gets it and does not
 //! lead refuses it, and who sent it looks again for the leader.
 //!
-//! While the pod drains, answers on HTTP/1 say `Connection: close`, so that clients come back by another way.
+//! While the pod drains, and with every 421 and 307, answers on HTTP/1 say `Connection: close`, so that clients come back by
+//! another way. HTTP/2 clients are told by GOAWAY when the pod ceases to lead, and when it begins to drain (`main`).
 
 mod copy;
 
@@ -66,8 +67,6 @@ pub const FORWARDED: &str = "leasehold-forwarded";
 /// write, and the client's token with it, into another database [F1].
 pub const CLUSTER: &str = "leasehold-cluster";
 
-/// Writes that are sent on, or wait for a leader, at once. More are refused (503): they would only fill the memory.
-const FORWARDS_MAX: usize = 1024;
 /// Connections to the leader that are kept.
 const IDLE_MAX: usize = 64;
 /// Below the time after which a server closes an idle connection, so that none is used in that moment.
@@ -105,6 +104,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// The longest body of a request.
     pub body_limit_bytes: usize,
+    /// Writes that are sent on, or wait for a leader, at once. More are refused (503).
+    pub forwards_max: usize,
     /// How the leader's API is reached.
     pub way: ApiWay,
 }
@@ -145,7 +146,8 @@ impl Forwarding {
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_MAX)
             .build(config.way.connector(connector));
-        let shared = Shared { handle, config, client, room: Semaphore::new(FORWARDS_MAX) };
+        let room = Semaphore::new(config.forwards_max);
+        let shared = Shared { handle, config, client, room };
         Forwarding { calls, shared: Arc::new(shared) }
     }
 
@@ -168,7 +170,11 @@ impl Forwarding {
         // Where the rest of a body is not read, the connection ends after the answer: the client must know, or its next
         // request is lost.
         let is_unread = has_body && response.extensions().get::<Code>().is_some_and(|code| code.leaves_the_body());
-        if is_http1 && (led || is_unread || self.is_leaving()) {
+        // Likewise who was told that another pod leads: through the Service that means the leader, this connection would
+        // bring each later write here, too.
+        let is_elsewhere =
+            matches!(response.status(), StatusCode::MISDIRECTED_REQUEST | StatusCode::TEMPORARY_REDIRECT);
+        if is_http1 && (led || is_elsewhere || is_unread || self.is_leaving()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

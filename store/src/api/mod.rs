@@ -69,6 +69,8 @@ pub struct Config {
     pub read_timeout: Duration,
     /// Clients that may watch at a time.
     pub watchers_max: usize,
+    /// A tag of ours that a proxy weakened matches for `If-Match`.
+    pub match_weakened: bool,
     /// A watcher that takes nothing for this long is cut.
     pub watch_stall_max: Duration,
 }
@@ -86,6 +88,7 @@ impl Default for Config {
             trust: crate::trust::peers::PeerTrust::default(),
             read_timeout: Duration::from_secs(5),
             watchers_max: 256,
+            match_weakened: true,
             watch_stall_max: Duration::from_secs(30),
         }
     }
@@ -107,6 +110,12 @@ type Answer = Result<Response, Problem>;
 pub fn routes(handle: Handle, config: Config, metrics: Metrics) -> BoxedFilter<(Response,)> {
     let watchers = Arc::new(Semaphore::new(config.watchers_max));
     filters::all(Arc::new(Context { handle, config, metrics, watchers }))
+}
+
+/// What probes ask, for a port of their own.
+pub fn probes(handle: Handle, config: Config, metrics: Metrics) -> BoxedFilter<(Response,)> {
+    let watchers = Arc::new(Semaphore::new(0));
+    filters::probes(Arc::new(Context { handle, config, metrics, watchers }))
 }
 
 impl Context {
@@ -165,4 +174,4 @@ fn nothing_there(path: &str, method: &warp::http::Method) -> Answer {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(crate) mod tests;

@@ -203,7 +203,7 @@ impl HandleServerParts {
     }
 }
 
-fn status(phase: Phase, leader: &str) -> Status {
+pub(crate) fn status(phase: Phase, leader: &str) -> Status {
     let incarnation = Incarnation(Uuid::from_u128(if leader == "pod-0" { 7 } else { 8 }));
     let voters = (0..3)
         .map(|ordinal| Voter {

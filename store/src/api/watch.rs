@@ -72,6 +72,7 @@ pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) 
     })?;
     let permit = Arc::clone(&context.watchers).try_acquire_owned().map_err(|_| {
         let most = context.config.watchers_max;
+        context.metrics.watcher_refused();
         Problem::new(Code::TooManyWatchers, format!("{most} clients watch this replica already; ask another one"))
     })?;
     let (events, mut taken) = mpsc::channel(EVENTS_MAX);

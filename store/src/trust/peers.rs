@@ -142,7 +142,7 @@ impl PeerTrust {
     ///
     /// # Errors
     /// [`WayError`]. The other end was told, where it understands us.
-    pub async fn accept(&self, stream: TcpStream, time_max: Duration) -> Result<BoxedStream, WayError> {
+    pub async fn accept(&self, stream: impl Stream + 'static, time_max: Duration) -> Result<BoxedStream, WayError> {
         let accepted = timeout(time_max, async {
             let _turn = self.0.strangers.acquire().await.expect("the semaphore is never closed");
             self.let_in(stream).await
@@ -150,7 +150,7 @@ impl PeerTrust {
         accepted.await.unwrap_or_else(|_| Err(untrusted("silent", "nothing, or not enough, was said in time")))
     }
 
-    async fn let_in(&self, stream: TcpStream) -> Result<BoxedStream, WayError> {
+    async fn let_in(&self, stream: impl Stream + 'static) -> Result<BoxedStream, WayError> {
         let Inner { tls, tls_name, required, .. } = &*self.0;
         let (first, mut stream) = Sniffed::new(stream).await?;
         match (first == TLS_HANDSHAKE, tls) {

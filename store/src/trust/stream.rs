@@ -1,4 +1,4 @@
-//! A byte stream behind whatever it had to pass, and one whose first byte was read already.
+//! A byte stream whose first byte was read already.
 
 use std::io;
 use std::pin::Pin;
@@ -6,12 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// TCP, TLS, sealed: what HTTP runs over.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
-
-/// One of them.
-pub type BoxedStream = Box<dyn Stream>;
+pub use crate::serve::{BoxedStream, Stream};
 
 /// A stream whose first byte was looked at, and is read again.
 #[derive(Debug)]

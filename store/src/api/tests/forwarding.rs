@@ -16,7 +16,13 @@ use warp::http::{HeaderMap, Request};
 const LONG: Duration = Duration::from_secs(10);
 
 fn around(api: &Api, follower_writes: FollowerWrites, write_timeout: Duration) -> Forwarding {
-    let config = forward::Config { follower_writes, write_timeout, body_limit_bytes: 2_000, way: ApiWay::default() };
+    let config = forward::Config {
+        follower_writes,
+        write_timeout,
+        body_limit_bytes: 2_000,
+        forwards_max: 64,
+        way: ApiWay::default(),
+    };
     Forwarding::new(api.routes.clone(), api.handle.clone(), config)
 }
 
@@ -152,10 +158,18 @@ async fn by_default_a_follower_refuses_and_by_redirect_it_says_where_to_go() {
     let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
     api.is_led_at(leader.address);
     let refused = around(&api, FollowerWrites::Reject, LONG);
-    problem(&answer(&refused, request("POST", "/persons", JOHANNA)).await, Code::NotLeader);
+    let told = answer(&refused, request("POST", "/persons", JOHANNA)).await;
+    problem(&told, Code::NotLeader);
+    assert_eq!(header(&told, "connection"), Some("close"), "the next write would come here, too");
+    let mut over_http2 = request("POST", "/persons", JOHANNA);
+    *over_http2.version_mut() = warp::http::Version::HTTP_2;
+    assert_eq!(header(&answer(&refused, over_http2).await, "connection"), None);
+    let read = answer(&refused, request("GET", "/persons", "")).await;
+    assert_eq!(header(&read, "connection"), None, "reads are welcome");
     let redirected = around(&api, FollowerWrites::Redirect, LONG);
     let moved = answer(&redirected, request("DELETE", &format!("{JOHANNA_PATH}?"), "")).await;
     assert_eq!(moved.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(header(&moved, "connection"), Some("close"));
     let wanted = format!("http://{}{JOHANNA_PATH}?", leader.address);
     assert_eq!(moved.headers()[LOCATION], wanted.as_str());
     api.set_status(Status { leader_heard: false, ..status(Phase::Follower, "pod-1") });

@@ -1,0 +1,211 @@
+//! The service of one connection: requests get their address, pass the guard, and count as under way until their
+//! response is handed over. A stream of HTTP/2 whose response moves nothing is given up alone.
+//!
+//! ```text
+//!   hyper ──call──▶ Answering ──▶ guard ──▶ service ──▶ Tracked body ──poll_frame──▶ hyper ──▶ socket
+//!                                            HTTP/2: all of it in a task of its own, [`Moving`], which ends it
+//! ```
+//!
+//! HTTP/1 needs no such task: there a response that moves nothing is a socket that takes nothing. Over HTTP/2 the socket
+//! may well move while the client's window for one stream stays shut: then hyper does not ask that body for more.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::rt::Executor;
+use hyper::service::Service;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+use warp::reply::Response;
+
+use crate::Guard;
+use crate::counts::{Closed, Counts};
+use crate::limits::Limits;
+use crate::places::{Seat, UnderWay};
+
+/// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote(pub std::net::SocketAddr);
+
+/// What the requests of one connection pass. Behind `warp::service` their address is not known otherwise.
+#[derive(Clone)]
+pub(crate) struct Answering<S> {
+    pub(crate) service: S,
+    pub(crate) remote: std::net::SocketAddr,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) seat: Arc<Seat>,
+}
+
+impl<S> Service<hyper::Request<Incoming>> for Answering<S>
+where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    type Response = http::Response<Tracked<BodyOf<Response>>>;
+    type Error = Infallible;
+    type Future = Answer<S::Future>;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        let under_way = Some(self.seat.begin(request.version()));
+        if let Some(guard) = &self.guard
+            && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
+        {
+            return Answer { response: Either::Left(ready(Ok(refusal))), under_way };
+        }
+        request.extensions_mut().insert(Remote(self.remote));
+        Answer { response: Either::Right(self.service.call(request)), under_way }
+    }
+}
+
+/// The type of a response's body where it has no name.
+pub(crate) trait HasBody {
+    type Body;
+}
+
+impl<B> HasBody for http::Response<B> {
+    type Body = B;
+}
+
+pub(crate) type BodyOf<R> = <R as HasBody>::Body;
+
+pin_project! {
+    /// A response that is being made.
+    pub(crate) struct Answer<F> {
+        #[pin]
+        response: Either<Ready<Result<Response, Infallible>>, F>,
+        under_way: Option<UnderWay>,
+    }
+}
+
+impl<F> Future for Answer<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = Result<http::Response<Tracked<BodyOf<Response>>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.response.poll(cx).map_ok(|response| {
+            let stream = STREAM.try_with(Arc::clone).ok();
+            response.map(|inner| Tracked { inner, stream, _under_way: this.under_way.take() })
+        })
+    }
+}
+
+pin_project! {
+    /// A body that shows whether it moves, and that it is there.
+    pub(crate) struct Tracked<B> {
+        #[pin]
+        inner: B,
+        stream: Option<Arc<Progress>>,
+        _under_way: Option<UnderWay>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Tracked<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let frame = this.inner.poll_frame(cx);
+        if let Some(stream) = this.stream {
+            stream.asked.fetch_add(1, Ordering::Relaxed);
+            stream.is_taken.store(!matches!(frame, Poll::Ready(Some(Ok(_)))), Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// How far the response of one stream of HTTP/2 is.
+#[derive(Debug)]
+struct Progress {
+    /// How often it was asked for more.
+    asked: AtomicU64,
+    /// False: it gave a piece, and was not asked for more since.
+    is_taken: AtomicBool,
+}
+
+tokio::task_local! {
+    /// While a stream of HTTP/2 is polled: its progress, for the body that is made in there.
+    static STREAM: Arc<Progress>;
+}
+
+/// Runs the streams of HTTP/2 connections, each as a task that ends when its response moves nothing for too long.
+#[derive(Clone, Debug)]
+pub(crate) struct Streams {
+    stall_max: Duration,
+    port: &'static str,
+    counts: Arc<Counts>,
+}
+
+impl Streams {
+    pub(crate) fn new(limits: &Limits) -> Streams {
+        Streams { stall_max: limits.stall_max, port: limits.port, counts: Arc::clone(&limits.counts) }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let progress = Arc::new(Progress { asked: AtomicU64::new(0), is_taken: AtomicBool::new(true) });
+        tokio::spawn(Moving { stream, progress, asked: 0, patience: None, is_blocked: false, streams: self.clone() });
+    }
+}
+
+pin_project! {
+    /// One stream of HTTP/2.
+    struct Moving<F> {
+        #[pin]
+        stream: F,
+        progress: Arc<Progress>,
+        // What `progress.asked` was when it began to be blocked.
+        asked: u64,
+        patience: Option<Pin<Box<Sleep>>>,
+        is_blocked: bool,
+        streams: Streams,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Moving<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let stream = this.stream;
+        if STREAM.sync_scope(Arc::clone(this.progress), || stream.poll(cx)).is_ready() {
+            return Poll::Ready(());
+        }
+        if this.progress.is_taken.load(Ordering::Relaxed) {
+            *this.is_blocked = false;
+            return Poll::Pending;
+        }
+        let stall_max = this.streams.stall_max;
+        let asked = this.progress.asked.load(Ordering::Relaxed);
+        let patience = this.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall_max)));
+        if !std::mem::replace(this.is_blocked, true) || *this.asked != asked {
+            *this.asked = asked;
+            patience.as_mut().reset(Instant::now() + stall_max);
+        }
+        if patience.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // What is dropped here tells the client that its stream is reset.
+        this.streams.counts.note(this.streams.port, Closed::Stalled);
+        Poll::Ready(())
+    }
+}

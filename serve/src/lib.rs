@@ -1,0 +1,377 @@
+//! Serves a tree of warp filters on a socket of ours: the API, peer and probe ports of the store, the sidecar's port.
+//!
+//! ```text
+//!   bind ──▶ accept ──▶ a place (who is silent longest makes room) ──▶ Socket ──▶ door: TLS, a proof ──▶ Wire
+//!        ──▶ hyper (http/1, http/2, upgrades) ──▶ guard ──▶ filters
+//!   stop ──▶ nothing more is accepted, open requests may end within `stop_max`, then everything is dropped
+//! ```
+//!
+//! Clients may be silent, slow and many. What that costs is bounded by [`Limits`]: a connection without a whole request
+//! in time is closed, so is one that asks nothing for long, and a response that moves nothing is cut. [`Counts`] has what
+//! was closed, and says it in the log.
+//!
+//! Why not warp's own server: it sets no TCP_NODELAY (40 ms stalls on each pipelined WebSocket exchange), has neither
+//! time-outs nor a limit of connections, and its graceful stop has no end. Why not hyper's time-out for heads alone: it
+//! runs while a connection is idle, too, and does not run before the first byte, from which the version is found out.
+//!
+//! Not promised: that an upgraded connection (a WebSocket) ends with the server, or keeps its place. Whoever upgraded it
+//! ends it.
+
+mod answering;
+mod bind;
+mod counts;
+pub mod descriptors;
+mod limits;
+mod metrics;
+mod places;
+mod socket;
+mod wire;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+use warp::filters::BoxedFilter;
+use warp::filters::path::FullPath;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use answering::{Answering, Streams};
+use bind::BACKLOG;
+use places::{Place, Places, Seat, Verdict};
+use wire::Wire;
+
+pub use answering::Remote;
+pub use bind::{BindError, bind};
+pub use counts::{Closed, Counts};
+pub use limits::Limits;
+pub use metrics::Ports;
+pub use socket::{BoxedStream, Socket, Stream};
+
+/// Pause after an accept that failed for want of descriptors or memory; the next one would fail at once, too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often such a failure is said.
+const ACCEPT_SAID_PAUSE: Duration = Duration::from_secs(10);
+/// For the first request on a connection that was opened just before the end.
+const FIRST_REQUEST_MAX: Duration = Duration::from_millis(250);
+/// A connection that is to be closed may say goodbye (HTTP/2 does), but not for longer.
+const GOODBYE_MAX: Duration = Duration::from_millis(100);
+/// How often an HTTP/2 client is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(75);
+
+/// Told of each connection that spoke no HTTP: from where, and what was wrong.
+pub type OnMalformed = Arc<dyn Fn(SocketAddr, &str) + Send + Sync>;
+
+/// What a connection must pass before HTTP: TLS, a proof. None: it was refused, and that was told.
+pub type Door = Arc<dyn Fn(Socket, SocketAddr) -> Passage + Send + Sync>;
+/// On its way through a [`Door`].
+pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
+/// Looks at the head of each request, and answers those that may not pass.
+pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
+
+/// Who is let in. Everybody, by default.
+#[derive(Clone, Default)]
+pub struct Gates {
+    /// For connections.
+    pub door: Option<Door>,
+    /// For requests.
+    pub guard: Option<Guard>,
+}
+
+/// Tells HTTP/2 clients to take new requests to another connection: GOAWAY. On HTTP/1 only an answer can say so.
+#[derive(Debug, Default)]
+pub struct Farewell(watch::Sender<u64>);
+
+/// The other end of a [`Farewell`].
+#[derive(Clone, Debug)]
+pub struct Leaving(watch::Receiver<u64>);
+
+impl Farewell {
+    /// To all connections that are open. New ones are served all the same.
+    pub fn say(&self) {
+        self.0.send_modify(|times| *times += 1);
+    }
+
+    /// For [`serve_service`].
+    pub fn leaving(&self) -> Leaving {
+        Leaving(self.0.subscribe())
+    }
+}
+
+impl Leaving {
+    /// For a server that never says it.
+    pub fn never() -> Leaving {
+        Farewell::default().leaving()
+    }
+
+    /// Waits for the next one; for ever where none will be said.
+    pub async fn said(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Serves `filter` on `listener` until `stop` is cancelled and the open requests have ended, or `stop_max` later.
+pub async fn serve(
+    listener: TcpListener,
+    filter: BoxedFilter<(Response,)>,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    stop: CancellationToken,
+) {
+    serve_behind(Gates::default(), listener, filter, limits, on_malformed, stop).await;
+}
+
+/// As [`serve`], for those who pass the gates.
+pub async fn serve_behind(
+    gates: Gates,
+    listener: TcpListener,
+    filter: BoxedFilter<(Response,)>,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    stop: CancellationToken,
+) {
+    let service = TowerToHyperService::new(warp::service(filter));
+    serve_service(gates, listener, service, limits, on_malformed, Leaving::never(), stop).await;
+}
+
+/// As [`serve`], for any service, and with a word for HTTP/2 clients that shall take new requests elsewhere.
+pub async fn serve_service<S>(
+    gates: Gates,
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    on_malformed: Option<OnMalformed>,
+    leaving: Leaving,
+    stop: CancellationToken,
+) where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let places = Places::new(&limits);
+    let connections = TaskTracker::new();
+    let mut builder = auto::Builder::new(Streams::new(&limits));
+    // Our own look at heads sees more; see above.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL));
+    let served = Arc::new(Served { builder, limits });
+    // Dropped with everything behind it when the time for a graceful stop is over.
+    let cut = CancellationToken::new();
+    let _cut_at_the_end = cut.clone().drop_guard();
+    let ends = Ends { leaving, stop: stop.clone(), cut };
+
+    // Who waits in the kernel's queue at the end has a connection already: these are still accepted.
+    let mut queued = BACKLOG;
+    let mut accepting = Accepting { listener: &listener, places: &places, said: None };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = accepting.next(), if queued > 0 => accepted,
+            () = stop.cancelled() => break,
+        };
+        if stop.is_cancelled() {
+            queued -= 1;
+        }
+        let Some((stream, remote, place)) = accepted else { continue };
+        let (service, guard, seat) = (service.clone(), gates.guard.clone(), Arc::clone(&place.seat));
+        let service = Answering { service, remote, guard, seat };
+        let (served, mut ends) = (Arc::clone(&served), ends.clone());
+        ends.leaving.0.mark_unchanged();
+        let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
+        connections.spawn(async move {
+            let counts = &served.limits.counts;
+            let socket = Socket::new(stream, &served.limits);
+            let ended = match door {
+                None => run(socket, &served, service, &place, ends).await,
+                Some(door) => {
+                    let passed = tokio::select! {
+                        passed = tokio::time::timeout(served.limits.header_max, door(socket, remote)) => {
+                            let why = if passed.is_ok() { Closed::Refused } else { Closed::Silent };
+                            passed.unwrap_or(None).ok_or(Some(why))
+                        }
+                        () = place.seat.told_to_leave() => Err(Some(Closed::Room)),
+                        () = ends.too_late_to_begin() => Err(None),
+                    };
+                    match passed {
+                        Ok(stream) => run(stream, &served, service, &place, ends).await,
+                        Err(why) => {
+                            if let Some(why) = why {
+                                counts.note(served.limits.port, why);
+                            }
+                            return;
+                        }
+                    }
+                }
+            };
+            drop(place);
+            if let Err(error) = ended {
+                debug!(%remote, error = %error, "a connection ended badly");
+                if is_malformed(error.as_ref()) {
+                    counts.note(served.limits.port, Closed::Refused);
+                    if let Some(tell) = on_malformed {
+                        tell(remote, &error.to_string());
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(served.limits.stop_max, connections.wait()).await.is_err() {
+        debug!("connections were cut: their requests did not end in time");
+    }
+}
+
+/// How connections are served.
+struct Served {
+    builder: auto::Builder<Streams>,
+    limits: Limits,
+}
+
+/// What ends a connection, from politely to at once.
+#[derive(Clone)]
+struct Ends {
+    /// New requests shall go elsewhere.
+    leaving: Leaving,
+    /// No new requests.
+    stop: CancellationToken,
+    /// Nothing any more.
+    cut: CancellationToken,
+}
+
+impl Ends {
+    /// A connection that has not even begun to be served has no longer than one that is about to ask something.
+    async fn too_late_to_begin(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(FIRST_REQUEST_MAX).await;
+    }
+}
+
+/// Serves one connection, to its end.
+async fn run<I, S>(
+    stream: I,
+    served: &Served,
+    service: Answering<S>,
+    place: &Place,
+    ends: Ends,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let Served { builder, limits } = served;
+    let Ends { mut leaving, stop, cut } = ends;
+    let seat: &Arc<Seat> = &place.seat;
+    seat.passed_the_door();
+    let wire = Wire::new(stream, Arc::clone(seat));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service).into_owned();
+    let mut connection = std::pin::pin!(connection);
+    let mut look_at = std::pin::pin!(tokio::time::sleep(limits.header_max.min(limits.idle_max)));
+    let (mut stopped, mut close_at, mut gone_at) = (false, None, None);
+    loop {
+        let closed = tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = look_at.as_mut(), if gone_at.is_none() => match seat.judge(Instant::now(), limits) {
+                Verdict::Stay(until) => {
+                    look_at.as_mut().reset(until);
+                    continue;
+                }
+                Verdict::Close(why) => why,
+            },
+            () = seat.told_to_leave(), if gone_at.is_none() => Closed::Room,
+            () = leaving.said() => {
+                if seat.is_http2() {
+                    connection.as_mut().graceful_shutdown();
+                }
+                continue;
+            }
+            () = stop.cancelled(), if !stopped => {
+                stopped = true;
+                // A new connection is about to ask something: closed now, its request would be lost.
+                let patience = if seat.asked_anything() { Duration::ZERO } else { FIRST_REQUEST_MAX };
+                close_at = Some(Instant::now() + patience);
+                continue;
+            }
+            () = tokio::time::sleep_until(close_at.unwrap_or_else(Instant::now)), if close_at.is_some() => {
+                close_at = None;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            () = tokio::time::sleep_until(gone_at.unwrap_or_else(Instant::now)), if gone_at.is_some() => return Ok(()),
+            () = cut.cancelled() => return Ok(()),
+        };
+        limits.counts.note(limits.port, closed);
+        gone_at = Some(Instant::now() + GOODBYE_MAX);
+        connection.as_mut().graceful_shutdown();
+    }
+}
+
+/// The path of any request. A target without one (`CONNECT host:port`, or a slash that was forgotten) counts as `/`:
+/// `warp::path::full` alone panics at it.
+pub fn path() -> impl Filter<Extract = (String,), Error = Rejection> + Clone {
+    let whole = |path: FullPath| path.as_str().to_owned();
+    warp::path::end().map(|| "/".to_owned()).or(warp::path::full().map(whole)).unify().boxed()
+}
+
+/// The accept loop's hands.
+struct Accepting<'a> {
+    listener: &'a TcpListener,
+    places: &'a Arc<Places>,
+    /// When it was said last that nothing can be accepted.
+    said: Option<Instant>,
+}
+
+impl Accepting<'_> {
+    /// A connection and its place. There is one descriptor more than places, for the one that waits for its place here.
+    async fn next(&mut self) -> Option<(TcpStream, SocketAddr, Place)> {
+        match self.listener.accept().await {
+            Ok((stream, remote)) => {
+                // Only a connection that is dead already refuses it.
+                let _ = stream.set_nodelay(true);
+                Some((stream, remote, self.places.take().await))
+            }
+            Err(error) if is_about_one_connection(&error) => None,
+            Err(error) => {
+                if self.said.is_none_or(|said| said.elapsed() >= ACCEPT_SAID_PAUSE) {
+                    self.said = Some(Instant::now());
+                    warn!(%error, "cannot accept connections; trying again ten times a second");
+                }
+                self.places.make_room(Instant::now());
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Bytes that are no HTTP, as opposed to a connection that just went away.
+fn is_malformed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || error.is_timeout())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

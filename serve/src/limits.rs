@@ -1,0 +1,40 @@
+//! What a server lets happen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::counts::Counts;
+
+/// What a server lets happen, and where it counts what does not.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The name of the port, for logs.
+    pub port: &'static str,
+    /// Open connections at a time. For one more, the longest silent one is closed; while all are busy, it waits.
+    pub connections_max: usize,
+    /// For what stands before HTTP (TLS, a proof), then for the first request's head, and for each later head from its first
+    /// byte on. Then the connection is closed.
+    pub header_max: Duration,
+    /// How long a connection may ask nothing. Then it is closed.
+    pub idle_max: Duration,
+    /// How long a response may move nothing: its connection, or its stream of HTTP/2, is cut then.
+    pub stall_max: Duration,
+    /// How long open requests may take to end once the server is told to stop.
+    pub stop_max: Duration,
+    /// Where it is counted.
+    pub counts: Arc<Counts>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            port: "http",
+            connections_max: 4096,
+            header_max: Duration::from_secs(15),
+            idle_max: Duration::from_secs(620),
+            stall_max: Duration::from_secs(30),
+            stop_max: Duration::from_secs(2),
+            counts: Arc::default(),
+        }
+    }
+}

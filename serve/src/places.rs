@@ -1,0 +1,319 @@
+//! The places of a port: how many connections it has at a time, and which one makes room for another.
+//!
+//! ```text
+//!   accept ──▶ a place is free? ──yes──▶ served
+//!                  │ no: the connection without a request that is silent longest is closed
+//!                  │     (none has been silent long enough: the new one waits, and so do those behind it in the kernel)
+//!                  └──◀── a place became free
+//! ```
+//!
+//! Connections that have asked nothing yet go first: a client that was served before has shown that it is one.
+//! A connection with a request under way is never closed to make room.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::counts::{Closed, Counts};
+use crate::limits::Limits;
+
+/// A connection that has asked nothing must be as old as that before another one gets its place: it may be about to ask.
+const UNASKED_MIN: Duration = Duration::from_millis(100);
+/// Likewise one that was served before: less, and a client between two requests would lose the second one.
+const IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// What is known of one connection. Written by its parts (socket, service, bodies), read by whoever ends it.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    accepted: Instant,
+    /// 0: nothing was asked yet; 1: over HTTP/1; 2: over HTTP/2.
+    asked: AtomicU8,
+    /// Requests whose response was not handed over completely.
+    under_way: AtomicUsize,
+    /// Milliseconds after `accepted`: since then there was no request under way.
+    quiet_since: AtomicU64,
+    /// One more than the milliseconds after `accepted` at which the head of the next request began to come; 0: it did not.
+    head_since: AtomicU64,
+    told: AtomicBool,
+    leave: Notify,
+}
+
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may stay; look again then.
+    Stay(Instant),
+    /// It is to be closed.
+    Close(Closed),
+}
+
+impl Seat {
+    fn new() -> Seat {
+        Seat {
+            accepted: Instant::now(),
+            asked: AtomicU8::new(0),
+            under_way: AtomicUsize::new(0),
+            quiet_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+            leave: Notify::new(),
+        }
+    }
+
+    fn age(&self, now: Instant) -> u64 {
+        u64::try_from(now.duration_since(self.accepted).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A request has come.
+    pub(crate) fn begin(self: &Arc<Self>, version: hyper::Version) -> UnderWay {
+        self.asked.store(if version == hyper::Version::HTTP_2 { 2 } else { 1 }, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Its own time begins when the handshake is over.
+    pub(crate) fn passed_the_door(&self) {
+        self.quiet_since.store(self.age(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// Bytes came.
+    pub(crate) fn heard(&self) {
+        // Over HTTP/2 they may be about anything.
+        if self.is_idle() && self.asked.load(Ordering::Relaxed) == 1 && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(self.age(Instant::now()) + 1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) == 0
+    }
+
+    pub(crate) fn asked_anything(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) == 2
+    }
+
+    pub(crate) fn judge(&self, now: Instant, limits: &Limits) -> Verdict {
+        let next_look = now + limits.header_max.min(limits.idle_max);
+        if !self.is_idle() {
+            return Verdict::Stay(next_look);
+        }
+        let at = |milliseconds: u64| self.accepted + Duration::from_millis(milliseconds);
+        let quiet_since = at(self.quiet_since.load(Ordering::Relaxed));
+        let head_since = self.head_since.load(Ordering::Relaxed).checked_sub(1).map(at);
+        let (why, deadline) = match head_since {
+            _ if !self.asked_anything() => (Closed::Silent, quiet_since + limits.header_max),
+            Some(begun) => (Closed::Silent, begun + limits.header_max),
+            None => (Closed::Idle, quiet_since + limits.idle_max),
+        };
+        if now >= deadline { Verdict::Close(why) } else { Verdict::Stay(deadline.min(next_look)) }
+    }
+
+    /// How readily it gives its place away: the greatest does. None: not at all.
+    fn readiness(&self, now: Instant) -> Option<(bool, u64)> {
+        if !self.is_idle() || self.told.load(Ordering::Relaxed) {
+            return None;
+        }
+        let silent = self.age(now).saturating_sub(self.quiet_since.load(Ordering::Relaxed));
+        let never_asked = !self.asked_anything();
+        let enough = if never_asked { UNASKED_MIN } else { IDLE_MIN };
+        (u128::from(silent) >= enough.as_millis()).then_some((never_asked, silent))
+    }
+
+    /// Waits until it must make room.
+    pub(crate) async fn told_to_leave(&self) {
+        self.leave.notified().await;
+    }
+}
+
+/// A request until its response is handed over.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Arc<Seat>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let seat = &self.0;
+        seat.quiet_since.store(seat.age(Instant::now()), Ordering::Relaxed);
+        seat.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Places {
+    most: usize,
+    seats: Mutex<Seats>,
+    freed: Notify,
+    counts: Arc<Counts>,
+    port: &'static str,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    all: Vec<Option<Arc<Seat>>>,
+    free: Vec<usize>,
+}
+
+impl Places {
+    pub(crate) fn new(limits: &Limits) -> Arc<Places> {
+        Arc::new(Places {
+            most: limits.connections_max.max(1),
+            seats: Mutex::default(),
+            freed: Notify::new(),
+            counts: Arc::clone(&limits.counts),
+            port: limits.port,
+        })
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place, if one is free.
+    fn try_take(self: &Arc<Self>) -> Option<Place> {
+        let mut seats = self.seats();
+        let index = match seats.free.pop() {
+            Some(index) => index,
+            None if seats.all.len() < self.most => {
+                seats.all.push(None);
+                seats.all.len() - 1
+            }
+            None => return None,
+        };
+        let seat = Arc::new(Seat::new());
+        seats.all[index] = Some(Arc::clone(&seat));
+        self.counts.opened();
+        Some(Place { places: Arc::clone(self), index, seat })
+    }
+
+    /// Waits for a place; who is idle makes room.
+    pub(crate) async fn take(self: &Arc<Self>) -> Place {
+        /// Until somebody has been silent for long enough.
+        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        let mut has_waited = false;
+        loop {
+            if let Some(place) = self.try_take() {
+                return place;
+            }
+            if !self.make_room(Instant::now()) && !std::mem::replace(&mut has_waited, true) {
+                self.counts.note_wait(self.port);
+            }
+            let _ = tokio::time::timeout(LOOK_AGAIN, self.freed.notified()).await;
+        }
+    }
+
+    /// Tells the longest silent connection to leave. False: there is none.
+    pub(crate) fn make_room(&self, now: Instant) -> bool {
+        let seats = self.seats();
+        let ready = seats.all.iter().flatten().filter_map(|seat| Some((seat.readiness(now)?, seat)));
+        let Some((_, seat)) = ready.max_by_key(|(readiness, _)| *readiness) else { return false };
+        seat.told.store(true, Ordering::Relaxed);
+        seat.leave.notify_one();
+        true
+    }
+}
+
+/// One connection's place. It is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    index: usize,
+    pub(crate) seat: Arc<Seat>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut seats = self.places.seats();
+        seats.all[self.index] = None;
+        seats.free.push(self.index);
+        drop(seats);
+        self.places.counts.ended();
+        self.places.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use hyper::Version;
+
+    fn limits(connections_max: usize) -> Limits {
+        Limits {
+            connections_max,
+            header_max: Duration::from_secs(15),
+            idle_max: Duration::from_secs(600),
+            ..Limits::default()
+        }
+    }
+
+    fn later(time: Duration) -> Instant {
+        Instant::now() + time
+    }
+
+    #[test]
+    fn a_connection_is_closed_when_no_head_comes_and_much_later_when_it_is_merely_idle() {
+        let (limits, seat) = (limits(1), Arc::new(Seat::new()));
+        assert!(matches!(seat.judge(later(Duration::from_secs(14)), &limits), Verdict::Stay(_)));
+        assert_eq!(seat.judge(later(Duration::from_secs(15)), &limits), Verdict::Close(Closed::Silent));
+        let first = seat.begin(Version::HTTP_11);
+        assert!(matches!(seat.judge(later(Duration::from_secs(9_000)), &limits), Verdict::Stay(_)), "a watch");
+        drop(first);
+        assert!(matches!(seat.judge(later(Duration::from_secs(599)), &limits), Verdict::Stay(_)));
+        assert_eq!(seat.judge(later(Duration::from_secs(601)), &limits), Verdict::Close(Closed::Idle));
+        // The next head begins, and does not end.
+        seat.heard();
+        assert_eq!(seat.judge(later(Duration::from_secs(16)), &limits), Verdict::Close(Closed::Silent));
+        drop(seat.begin(Version::HTTP_11));
+        assert!(matches!(seat.judge(later(Duration::from_secs(16)), &limits), Verdict::Stay(_)), "it ended");
+    }
+
+    #[test]
+    fn the_next_look_comes_soon_enough_to_see_a_head_that_begins_meanwhile() {
+        let (limits, seat) = (limits(1), Arc::new(Seat::new()));
+        drop(seat.begin(Version::HTTP_11));
+        let now = Instant::now();
+        assert_eq!(seat.judge(now, &limits), Verdict::Stay(now + limits.header_max));
+    }
+
+    #[tokio::test]
+    async fn who_never_asked_makes_room_before_who_is_idle_and_who_is_busy_never() {
+        let places = Places::new(&limits(4));
+        let (busy, idle) = (places.take().await, places.take().await);
+        let _request = busy.seat.begin(Version::HTTP_11);
+        drop(idle.seat.begin(Version::HTTP_11));
+        let (older, newer) = (places.take().await, places.take().await);
+        newer.seat.quiet_since.store(60_000, Ordering::Relaxed);
+        let told = |place: &Place| place.seat.told.load(Ordering::Relaxed);
+        assert!(!places.make_room(Instant::now()), "all of them have just come, and may be about to ask something");
+        let now = later(Duration::from_millis(60_050));
+        for (turn, next) in [&older, &idle].into_iter().enumerate() {
+            assert!(places.make_room(now), "{turn}");
+            assert!(told(next), "{turn}");
+        }
+        assert!(!places.make_room(now) && !told(&newer));
+        assert!(places.make_room(later(Duration::from_millis(60_150))) && told(&newer));
+        assert!(!places.make_room(later(Duration::from_secs(9_000))) && !told(&busy));
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_waits_while_all_are_busy_and_gets_the_first_place_that_is_free() {
+        let limits = limits(1);
+        let places = Places::new(&limits);
+        let busy = places.take().await;
+        let request = busy.seat.begin(Version::HTTP_11);
+        let mut second = std::pin::pin!(places.take());
+        assert!(tokio::time::timeout(Duration::from_millis(100), second.as_mut()).await.is_err());
+        assert_eq!((limits.counts.waits(), limits.counts.open()), (1, 1));
+        drop((request, busy));
+        second.await;
+        assert_eq!(limits.counts.waits(), 1);
+    }
+}

@@ -1,0 +1,198 @@
+//! Clients that are silent, slow, or many.
+
+use super::*;
+use bytes::Bytes;
+use futures_util::stream;
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioExecutor;
+
+const SOON: Duration = Duration::from_millis(200);
+/// What no test waits for.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// A server whose limits are over soon, one at a time.
+fn limits() -> Limits {
+    Limits { header_max: NEVER, idle_max: NEVER, stall_max: NEVER, ..Limits::default() }
+}
+
+struct Server {
+    address: SocketAddr,
+    counts: Arc<Counts>,
+    farewell: Farewell,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+fn server(limits: Limits) -> Server {
+    server_behind(Gates::default(), limits)
+}
+
+fn server_behind(gates: Gates, limits: Limits) -> Server {
+    let listener = bind(ANY_PORT).unwrap();
+    let (address, counts) = (listener.local_addr().unwrap(), Arc::clone(&limits.counts));
+    let (farewell, stop) = (Farewell::default(), CancellationToken::new());
+    let endless = warp::path("endless").map(|| {
+        let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+        warp::reply::stream(stream::repeat_with(move || Ok::<_, Infallible>(piece.clone()))).into_response()
+    });
+    let hangs = warp::path("hangs").then(std::future::pending::<Response>);
+    let service = TowerToHyperService::new(warp::service(hello().or(endless).unify().or(hangs).unify().boxed()));
+    tokio::spawn(serve_service(gates, listener, service, limits, None, farewell.leaving(), stop.clone()));
+    Server { address, counts, farewell, _stop: stop.drop_guard() }
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// All that still comes, until the server closes.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut rest = Vec::new();
+    let _ = timeout(LONG, stream.read_to_end(&mut rest)).await.expect("it is open for ever");
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+async fn http2(address: SocketAddr) -> (http2::SendRequest<String>, tokio::task::JoinHandle<hyper::Result<()>>) {
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(65_535);
+    let (sender, connection) = builder.handshake(stream).await.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+fn get(path: &str) -> hyper::Request<String> {
+    hyper::Request::get(format!("http://x{path}")).body(String::new()).unwrap()
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_half_a_head_is_closed() {
+    let server = server(Limits { header_max: SOON, ..limits() });
+    for (turn, words) in
+        ["", "G", "GET /hello HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"].iter().enumerate()
+    {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(words.as_bytes()).await.unwrap();
+        rest(&mut stream).await;
+        until("it was not counted", || server.counts.closed(Closed::Silent) == turn as u64 + 1).await;
+    }
+    until("a place was kept", || server.counts.open() == 0).await;
+}
+
+#[tokio::test]
+async fn the_head_of_a_later_request_has_no_longer_either() {
+    let server = server(Limits { header_max: SOON, ..limits() });
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    stream.write_all(b"GET /hel").await.unwrap();
+    rest(&mut stream).await;
+    assert_eq!(server.counts.closed(Closed::Silent), 1);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_one_with_a_request_under_way_is_not() {
+    // Shorter than the time for a head, so that it is this one that is over.
+    let server = server(Limits { idle_max: SOON, ..limits() });
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
+    busy.write_all(b"GET /hangs HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(rest(&mut idle).await.ends_with("you are 127.0.0.1"));
+    let (mut sender, connection) = http2(server.address).await;
+    assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200);
+    timeout(LONG, connection).await.expect("an idle HTTP/2 connection is kept").unwrap().unwrap();
+    assert_eq!(server.counts.closed(Closed::Idle), 2);
+    until("the busy one was closed", || server.counts.open() == 1).await;
+    assert!(timeout(SOON, busy.read_u8()).await.is_err(), "the busy one was closed");
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_reads_is_cut() {
+    let server = server(Limits { stall_max: SOON, ..limits() });
+    let mut reads_on = TcpStream::connect(server.address).await.unwrap();
+    reads_on.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let deadline = Instant::now() + LONG;
+    let mut piece = vec![0; 1 << 20];
+    while server.counts.closed(Closed::Stalled) == 0 {
+        assert!(Instant::now() < deadline, "it is kept");
+        assert!(reads_on.read(&mut piece).await.unwrap() > 0, "who reads was cut");
+    }
+    let read = timeout(LONG, stalled.read_to_end(&mut Vec::new())).await.expect("the kernel kept the rest for it");
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert!(reads_on.read(&mut piece).await.unwrap() > 0);
+    assert_eq!(server.counts.closed(Closed::Stalled), 1);
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_nobody_reads_is_reset_and_the_others_go_on() {
+    let server = server(Limits { stall_max: SOON, ..limits() });
+    let (mut sender, _connection) = http2(server.address).await;
+    // Its window is full, and the connection's is not: that of one stream is not opened again.
+    let mut stalled = sender.send_request(get("/endless")).await.unwrap();
+    assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200);
+    until("it is kept", || server.counts.closed(Closed::Stalled) == 1).await;
+    assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200, "the connection was cut");
+    let read_on = async {
+        while let Some(frame) =
+            std::future::poll_fn(|cx| hyper::body::Body::poll_frame(std::pin::Pin::new(stalled.body_mut()), cx)).await
+        {
+            if let Err(error) = frame {
+                return Some(error);
+            }
+        }
+        None
+    };
+    let error = timeout(LONG, read_on).await.unwrap().expect("the body ended as if it were whole");
+    assert!(!error.is_timeout(), "{error}");
+}
+
+#[tokio::test]
+async fn silent_connections_make_room_for_one_that_asks() {
+    let server = server(Limits { connections_max: 8, ..limits() });
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    for _ in 0..3 {
+        let answer = timeout(LONG, ask(server.address)).await.expect("no place was made");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert!(server.counts.closed(Closed::Room) >= 32, "{:?}", server.counts);
+    assert!(server.counts.open() <= 8);
+}
+
+#[tokio::test]
+async fn a_door_that_nobody_passes_is_no_place_to_stay() {
+    let door: Door = Arc::new(|stream, _| {
+        Box::pin(async move {
+            let _kept = stream;
+            std::future::pending::<Option<BoxedStream>>().await
+        })
+    });
+    let gates = Gates { door: Some(door), guard: None };
+    let server = server_behind(gates, Limits { header_max: SOON, ..limits() });
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(rest(&mut stream).await, "");
+    until("it was not counted", || server.counts.closed(Closed::Silent) == 1).await;
+}
+
+#[tokio::test]
+async fn a_farewell_ends_http2_connections_when_their_streams_have_ended_and_no_later_ones() {
+    let server = server(limits());
+    let (mut sender, connection) = http2(server.address).await;
+    assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200);
+    server.farewell.say();
+    timeout(LONG, connection).await.expect("no GOAWAY").unwrap().unwrap();
+    let (mut sender, connection) = http2(server.address).await;
+    assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200);
+    assert!(!connection.is_finished());
+    server.farewell.say();
+    timeout(LONG, connection).await.expect("no second GOAWAY").unwrap().unwrap();
+}
