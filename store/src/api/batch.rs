@@ -12,11 +12,11 @@
 //! They are done in this order, so one may build on the one before. Each may have a condition, which is decided then.
 
 use super::conditions::{self, etag};
-use super::handlers::{declined, write};
+use super::handlers::{condition, declined, write};
 use super::person::{COLLECTION, Object, Person, PersonPatch};
 use super::problem::{Code, Problem};
 use super::{Answer, Context, SEQUENCE, body, key, pages, person};
-use crate::documents::{Action, BATCH_OPERATIONS_MAX, Command, Condition, Operated, Operation, Outcome, Work};
+use crate::documents::{Action, BATCH_OPERATIONS_MAX, Command, Operated, Operation, Outcome, Work};
 use bytes::Buf;
 use futures_util::Stream;
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ struct Wanted {
     op: Op,
     /// As sent; none for a create that leaves it to us.
     id: Option<Uuid>,
-    condition: Condition,
+    conditions: conditions::Wanted,
 }
 
 #[derive(Debug)]
@@ -47,17 +47,17 @@ pub(super) async fn batch<B: Buf>(
     headers: &HeaderMap,
     sent: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Answer {
-    if conditions::of_write(headers)? != Condition::None {
+    if !conditions::of_write(headers, true)?.is_none() {
         return Err(Problem::new(Code::InvalidCondition, "the conditions of a batch stand in its operations"));
     }
     let name = key::of(headers)?;
-    let wanted = parse(&body::receive(context, headers, sent, body::JSON).await?)?;
+    let wanted = parse(&body::receive(context, headers, sent, body::JSON).await?, context.config.match_weakened)?;
     let ids: Vec<Uuid> = wanted.iter().map(|one| one.id.unwrap_or_else(Uuid::now_v7)).collect();
     let records: Vec<String> = wanted.iter().zip(&ids).map(|(one, id)| one.record(*id)).collect();
     let operations = wanted.iter().zip(&ids).zip(&records).map(|((one, id), record)| Operation {
         id: *id,
         action: one.action(record),
-        condition: one.condition,
+        condition: condition(context, &one.conditions, *id),
     });
     let path = format!("/{COLLECTION}:batch");
     // Ids that are made here are not part of what the key stands for: the same request again makes others.
@@ -126,11 +126,11 @@ impl Wanted {
             Op::Patch(_) => "patch",
             Op::Delete => "delete",
         };
-        format!("{word} {id} {} {record}\n", conditions::word(self.condition))
+        format!("{word} {id} {} {record}\n", self.conditions.word())
     }
 }
 
-fn parse(body: &[u8]) -> Result<Vec<Wanted>, Problem> {
+fn parse(body: &[u8], match_weakened: bool) -> Result<Vec<Wanted>, Problem> {
     person::check_syntax(body)?;
     let whole = Object::of(body, body, Code::InvalidBatch, String::new())?;
     whole.only(&["operations"])?;
@@ -141,10 +141,10 @@ fn parse(body: &[u8]) -> Result<Vec<Wanted>, Problem> {
     if list.is_empty() || list.len() > BATCH_OPERATIONS_MAX {
         return Err(wrong(format!("a batch has 1 to {BATCH_OPERATIONS_MAX} operations, not {}", list.len())));
     }
-    list.iter().enumerate().map(|(at, raw)| operation(body, at, raw)).collect()
+    list.iter().enumerate().map(|(at, raw)| operation(body, at, raw, match_weakened)).collect()
 }
 
-fn operation(body: &[u8], at: usize, raw: &RawValue) -> Result<Wanted, Problem> {
+fn operation(body: &[u8], at: usize, raw: &RawValue, match_weakened: bool) -> Result<Wanted, Problem> {
     let pointer = format!("/operations/{at}");
     let object = Object::of(body, raw.get().as_bytes(), Code::InvalidBatch, pointer.clone())?;
     let word = object.text("op")?.ok_or_else(|| object.problem("op", "`op` is missing".to_owned()))?;
@@ -185,17 +185,17 @@ fn operation(body: &[u8], at: usize, raw: &RawValue) -> Result<Wanted, Problem> 
     {
         return Err(object.problem("id", format!("the operation names {outer}, what it carries {inner}")));
     }
-    Ok(Wanted { op, id: id.or(inner), condition: condition(&object)? })
+    Ok(Wanted { op, id: id.or(inner), conditions: conditions(&object, match_weakened)? })
 }
 
-fn condition(object: &Object<'_>) -> Result<Condition, Problem> {
-    let (name, is_match, value) = match (object.text("ifMatch")?, object.text("ifNoneMatch")?) {
-        (None, None) => return Ok(Condition::None),
-        (Some(value), None) => ("ifMatch", true, value),
-        (None, Some(value)) => ("ifNoneMatch", false, value),
-        (Some(_), Some(_)) => {
-            return Err(object.problem("ifMatch", "one of `ifMatch` and `ifNoneMatch`".to_owned()));
+fn conditions(object: &Object<'_>, match_weakened: bool) -> Result<conditions::Wanted, Problem> {
+    let mut wanted = conditions::Wanted::default();
+    for (name, is_match) in [("ifMatch", true), ("ifNoneMatch", false)] {
+        if let Some(value) = object.text(name)? {
+            wanted
+                .add(is_match, value.as_bytes(), match_weakened)
+                .map_err(|what| object.problem(name, format!("`{name}`: {what}")))?;
         }
-    };
-    conditions::parse(is_match, value.as_bytes()).map_err(|what| object.problem(name, what.to_owned()))
+    }
+    Ok(wanted)
 }

@@ -24,7 +24,7 @@ pub(super) async fn create<B: Buf>(
     headers: &HeaderMap,
     sent: impl Stream<Item = Result<B, warp::Error>>,
 ) -> super::Answer {
-    if conditions::of_write(headers)? != Condition::None {
+    if !conditions::of_write(headers, true)?.is_none() {
         return Err(Problem::new(Code::InvalidCondition, "If-Match and If-None-Match belong to PUT, PATCH and DELETE"));
     }
     let name = key::of(headers)?;
@@ -47,13 +47,14 @@ pub(super) async fn replace<B: Buf>(
     sent: impl Stream<Item = Result<B, warp::Error>>,
 ) -> super::Answer {
     let id = id_of_path(id)?;
-    let (condition, name) = (conditions::of_write(headers)?, key::of(headers)?);
+    let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
     let person = Person::parse(&body::receive(context, headers, sent, body::JSON).await?)?;
     same_id(id, person.id)?;
     let record = person.to_json(id);
     let path = format!("/{COLLECTION}/{id}");
-    let request = || format!("PUT {path}\n{}\n{record}", conditions::word(condition));
-    let operation = Operation { id, action: Action::Put { record: &record }, condition };
+    let request = || format!("PUT {path}\n{}\n{record}", wanted.word());
+    let operation =
+        Operation { id, action: Action::Put { record: &record }, condition: condition(context, &wanted, id) };
     one(context, &path, operation, key::for_log(&name, request)).await
 }
 
@@ -65,24 +66,33 @@ pub(super) async fn patch<B: Buf>(
     sent: impl Stream<Item = Result<B, warp::Error>>,
 ) -> super::Answer {
     let id = id_of_path(id)?;
-    let (condition, name) = (conditions::of_write(headers)?, key::of(headers)?);
+    let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
     let patch = PersonPatch::parse(&body::receive(context, headers, sent, body::MERGE_PATCH).await?)?;
     same_id(id, patch.id)?;
     let patch = patch.to_json();
     let path = format!("/{COLLECTION}/{id}");
-    let request = || format!("PATCH {path}\n{}\n{patch}", conditions::word(condition));
-    let operation = Operation { id, action: Action::Patch { patch: &patch }, condition };
+    let request = || format!("PATCH {path}\n{}\n{patch}", wanted.word());
+    let operation =
+        Operation { id, action: Action::Patch { patch: &patch }, condition: condition(context, &wanted, id) };
     one(context, &path, operation, key::for_log(&name, request)).await
 }
 
 /// `DELETE /persons/{id}`
 pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> super::Answer {
     let id = id_of_path(id)?;
-    let (condition, name) = (conditions::of_write(headers)?, key::of(headers)?);
+    let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
     let path = format!("/{COLLECTION}/{id}");
-    let request = || format!("DELETE {path}\n{}", conditions::word(condition));
-    let operation = Operation { id, action: Action::Delete, condition };
+    let request = || format!("DELETE {path}\n{}", wanted.word());
+    let operation = Operation { id, action: Action::Delete, condition: condition(context, &wanted, id) };
     one(context, &path, operation, key::for_log(&name, request)).await
+}
+
+/// What the log is to decide by.
+pub(super) fn condition(context: &Context, wanted: &conditions::Wanted, id: Uuid) -> Condition {
+    wanted.condition_for(|| {
+        let documents = context.handle.documents();
+        documents.collection(COLLECTION).and_then(|persons| persons.get(id)).map(Record::tag)
+    })
 }
 
 /// One operation through the log, and its answer.

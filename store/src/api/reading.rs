@@ -115,7 +115,7 @@ pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query
     let record = documents.collection(COLLECTION).and_then(|persons| persons.get(id)).ok_or_else(|| unknown_id(id));
     let mut response = match record {
         Err(unknown) => unknown.into_response(),
-        Ok(record) => match conditions::of_read(headers, record.tag()) {
+        Ok(record) => match conditions::of_read(headers, record.tag(), context.config.match_weakened) {
             ReadVerdict::Send => record_response(StatusCode::OK, record),
             ReadVerdict::NotModified => {
                 let mut response = record_response(StatusCode::NOT_MODIFIED, record);

@@ -269,21 +269,20 @@ async fn a_condition_that_is_not_understood_is_refused_not_ignored() {
     };
     for headers in [
         &[("if-match", "abc")][..],
-        &[("if-match", "\"abc\"")],
-        &[("if-match", "W/\"00000000000000000000000000000001\"")],
-        &[("if-match", "\"00000000000000000000000000000001\", \"00000000000000000000000000000002\"")],
-        &[("if-match", "\"+0000000000000000000000000000001\"")],
-        &[("if-none-match", "\"00000000000000000000000000000001\"")],
-        &[("if-match", "*"), ("if-none-match", "*")],
+        &[("if-match", "\"abc")],
+        &[("if-match", "w/\"00000000000000000000000000000001\"")],
+        &[("if-match", "\"00000000000000000000000000000001\" \"00000000000000000000000000000002\"")],
+        &[("if-match", "*, \"00000000000000000000000000000001\"")],
+        &[("if-none-match", "00000000000000000000000000000001")],
         &[("if-match", "")],
     ] {
         problem(&api.send(put(headers)).await, Code::InvalidCondition);
     }
     let mut twice = warp::http::HeaderMap::new();
     twice.append("if-match", HeaderValue::from_static("*"));
-    assert!(conditions::of_write(&twice).is_ok());
+    assert!(conditions::of_write(&twice, true).is_ok());
     twice.append("if-match", HeaderValue::from_static("*"));
-    assert_eq!(conditions::of_write(&twice).unwrap_err().code(), Code::InvalidCondition);
+    assert_eq!(conditions::of_write(&twice, true).unwrap_err().code(), Code::InvalidCondition);
     let post = warp::test::request().method("POST").path("/persons").header("if-none-match", "*").body(JOHANNA);
     problem(&api.send(post).await, Code::InvalidCondition);
     assert_eq!(api.lock().taken, 0);

@@ -123,6 +123,28 @@ async fn conditions_hold_or_nothing_is_changed() {
     assert_eq!(api.send(delete("*")).await.status(), StatusCode::NO_CONTENT);
     problem(&api.send(put("if-match", "*", JOHANNA)).await, Code::PreconditionFailed);
     assert_eq!(api.send(put("if-none-match", "*", JOHANNA)).await.status(), StatusCode::CREATED);
+    // Lists, foreign tags, a tag that a proxy weakened: judged, not refused.
+    problem(&api.send(put("if-match", "\"x,y\", W/\"z\"", &other)).await, Code::PreconditionFailed);
+    problem(&api.send(put("if-none-match", &format!("\"x\", {tag}"), &other)).await, Code::PreconditionFailed);
+    assert_eq!(api.send(put("if-match", &format!("\"x\", {unlike}, W/{tag}"), &other)).await.status(), StatusCode::OK);
+    assert_eq!(api.send(put("if-none-match", &tag, JOHANNA)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_list_of_conditions_is_the_same_request_for_a_key_whatever_the_record_is_by_then() {
+    let api = Api::leader();
+    api.post(JOHANNA).await;
+    let tag = header(&api.get(JOHANNA_PATH).await, "etag").unwrap().to_owned();
+    let put = || {
+        let request = warp::test::request().method("PUT").path(JOHANNA_PATH).header("content-type", "application/json");
+        let request =
+            request.header("if-match", format!("\"x\", \"{:032x}\", {tag}", 1)).header("idempotency-key", "k");
+        request.body(JOHANNA.replace("Koester", "Kuester"))
+    };
+    let first = api.send(put()).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let again = api.send(put()).await;
+    assert_eq!((again.status(), again.body()), (first.status(), first.body()));
 }
 
 #[tokio::test]
