@@ -30,6 +30,7 @@ use crate::Guard;
 use crate::counts::{Closed, Counts};
 use crate::limits::Limits;
 use crate::places::{Seat, UnderWay};
+use crate::unfit::{Refuse, Unfit};
 
 /// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub(crate) struct Answering<S> {
     pub(crate) service: S,
     pub(crate) remote: std::net::SocketAddr,
     pub(crate) guard: Option<Guard>,
+    pub(crate) refuse: Option<Refuse>,
     pub(crate) seat: Arc<Seat>,
 }
 
@@ -54,6 +56,11 @@ where
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         let under_way = Some(self.seat.begin(request.version()));
+        if let Some(refuse) = self.refuse
+            && let Some(unfit) = Unfit::of_request(request.version(), request.headers())
+        {
+            return Answer { response: Either::Left(ready(Ok(refusal(unfit, refuse)))), under_way };
+        }
         if let Some(guard) = &self.guard
             && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
         {
@@ -62,6 +69,15 @@ where
         request.extensions_mut().insert(Remote(self.remote));
         Answer { response: Either::Right(self.service.call(request)), under_way }
     }
+}
+
+fn refusal(unfit: Unfit, refuse: Refuse) -> Response {
+    let (kind, body) = refuse(unfit);
+    let mut response = Response::new(body.into());
+    *response.status_mut() = unfit.status();
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    response
 }
 
 /// The type of a response's body where it has no name.

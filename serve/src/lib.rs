@@ -25,6 +25,7 @@ mod limits;
 mod metrics;
 mod places;
 mod socket;
+mod unfit;
 mod wire;
 
 use std::convert::Infallible;
@@ -61,6 +62,7 @@ pub use counts::{Closed, Counts};
 pub use limits::Limits;
 pub use metrics::Ports;
 pub use socket::{BoxedStream, Socket, Stream};
+pub use unfit::{Refuse, Unfit};
 
 /// Pause after an accept that failed for want of descriptors or memory; the next one would fail at once, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -90,6 +92,8 @@ pub struct Gates {
     pub door: Option<Door>,
     /// For requests.
     pub guard: Option<Guard>,
+    /// The words for requests that are not even fit for the guard. None: what hyper says, and Host is not looked at.
+    pub refuse: Option<Refuse>,
 }
 
 /// Tells HTTP/2 clients to take new requests to another connection: GOAWAY. On HTTP/1 only an answer can say so.
@@ -189,7 +193,7 @@ pub async fn serve_service<S>(
         }
         let Some((stream, remote, place)) = accepted else { continue };
         let (service, guard, seat) = (service.clone(), gates.guard.clone(), Arc::clone(&place.seat));
-        let service = Answering { service, remote, guard, seat };
+        let service = Answering { service, remote, guard, refuse: gates.refuse, seat };
         let (served, mut ends) = (Arc::clone(&served), ends.clone());
         ends.leaving.0.mark_unchanged();
         let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
@@ -279,7 +283,7 @@ where
     let Ends { mut leaving, stop, cut } = ends;
     let seat: &Arc<Seat> = &place.seat;
     seat.passed_the_door();
-    let wire = Wire::new(stream, Arc::clone(seat));
+    let wire = Wire::new(stream, Arc::clone(seat), service.refuse);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service).into_owned();
     let mut connection = std::pin::pin!(connection);
     let mut look_at = std::pin::pin!(tokio::time::sleep(limits.header_max.min(limits.idle_max)));

@@ -1,24 +1,29 @@
-//! What HTTP reads and writes: notes that a request's head began to come.
+//! What HTTP reads and writes: notes that a request's head began to come, and puts our words in the place of the parser's.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::places::Seat;
+use crate::unfit::{Refuse, Unfit};
 
 /// Between HTTP and whatever lies below it.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     inner: S,
     seat: Arc<Seat>,
+    refuse: Option<Refuse>,
+    /// What is still to be written in place of hyper's answer.
+    instead: Bytes,
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(inner: S, seat: Arc<Seat>) -> Wire<S> {
-        Wire { inner, seat }
+    pub(crate) fn new(inner: S, seat: Arc<Seat>, refuse: Option<Refuse>) -> Wire<S> {
+        Wire { inner, seat, refuse, instead: Bytes::new() }
     }
 }
 
@@ -33,8 +38,32 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Is this hyper's own answer? Then ours goes out instead, with the next flush.
+    fn replaces(&mut self, bytes: &[u8]) -> bool {
+        let Some(refuse) = self.refuse.filter(|_| self.seat.is_idle()) else { return false };
+        let Some(unfit) = Unfit::of_written(bytes) else { return false };
+        self.instead = Bytes::from(unfit.answer(refuse));
+        true
+    }
+
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.instead.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.replaces(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
     fn poll_write_vectored(
@@ -42,15 +71,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // It comes alone: nothing else is under way.
+        let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && self.replaces(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

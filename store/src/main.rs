@@ -188,7 +188,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     peer_config.trust = trust.peers.clone();
     let listener = Listener::new(peer_config.clone(), peer_events.clone(), peer_state_receiver);
     let peer_limits = Limits { idle_max: PEER_IDLE_MAX, ..limits(Port::Peers, shares.peers) };
-    let peer_gates = Gates { door: Some(listener.door()), guard: None };
+    let peer_gates = Gates { door: Some(listener.door()), ..Gates::default() };
     let malformed = Some(listener.on_malformed());
     let peer_server =
         serve::serve_behind(peer_gates, peer_socket, listener.routes(), peer_limits, malformed, stop_http.clone());

@@ -176,7 +176,7 @@ async fn a_door_that_nobody_passes_is_no_place_to_stay() {
             std::future::pending::<Option<BoxedStream>>().await
         })
     });
-    let gates = Gates { door: Some(door), guard: None };
+    let gates = Gates { door: Some(door), ..Gates::default() };
     let server = server_behind(gates, Limits { header_max: SOON, ..limits() });
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(rest(&mut stream).await, "");
@@ -195,4 +195,40 @@ async fn a_farewell_ends_http2_connections_when_their_streams_have_ended_and_no_
     assert!(!connection.is_finished());
     server.farewell.say();
     timeout(LONG, connection).await.expect("no second GOAWAY").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_fit_to_be_served_is_answered_in_the_servers_words() {
+    let refuse: Refuse = |unfit| ("text/words", format!("{unfit:?}!"));
+    let server = server_behind(Gates { refuse: Some(refuse), ..Gates::default() }, limits());
+    let long = "x".repeat(70_000);
+    let many = (0..200).map(|n| format!("x{n}: 1\r\n")).collect::<String>();
+    for (request, status, words) in [
+        ("GET /hel lo HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "Malformed!"),
+        ("GET /hello HTTP/1.1\r\nhost: x\r\nno field\r\n\r\n".to_owned(), 400, "Malformed!"),
+        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), 414, "UriTooLong!"),
+        (format!("GET /hello HTTP/1.1\r\nhost: x\r\n{many}\r\n"), 431, "HeadTooLarge!"),
+        ("GET /hello HTTP/1.1\r\n\r\n".to_owned(), 400, "Host!"),
+        ("GET /hello HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n".to_owned(), 400, "Host!"),
+        ("GET /hello HTTP/1.0\r\n\r\n".to_owned(), 200, "you are 127.0.0.1"),
+    ] {
+        // Also behind a request that was fit.
+        for before in ["", "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            let mut answers = String::new();
+            if !before.is_empty() {
+                stream.write_all(before.as_bytes()).await.unwrap();
+                let mut first = vec![0; 512];
+                let length = timeout(LONG, stream.read(&mut first)).await.unwrap().unwrap();
+                answers = String::from_utf8_lossy(&first[..length]).into_owned();
+                assert!(answers.starts_with("HTTP/1.1 200"), "{answers}");
+                answers.clear();
+            }
+            stream.write_all(request.as_bytes()).await.unwrap();
+            answers.push_str(&rest(&mut stream).await);
+            let start = &request[..request.len().min(60)];
+            assert!(answers.contains(&format!(" {status} ")) && answers.ends_with(words), "{start:?}: {answers}");
+            assert!(status == 200 || answers.contains("content-type: text/words"), "{start:?}: {answers}");
+        }
+    }
 }

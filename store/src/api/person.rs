@@ -263,16 +263,32 @@ fn kind_of(json: &str) -> &'static str {
 /// Is it JSON at all, not too deep, and each key once in its object?
 pub(super) fn check_syntax(body: &[u8]) -> Result<(), Problem> {
     let Err(error) = serde_json::from_slice::<Sound>(body) else { return Ok(()) };
-    let message = error.to_string();
+    let mut message = error.to_string();
     // `Sound` itself refuses nothing but a key that stands twice; the depth is serde_json's own limit.
     let code = if error.is_data() {
         Code::DuplicateKey
     } else if message.starts_with("recursion limit exceeded") {
         Code::TooDeep
     } else {
+        if let Some(why) = unusual(body, &message) {
+            message = format!("{why} ({message})");
+        }
         Code::MalformedJson
     };
     Err(Problem::new(code, message).at(error.line(), error.column()))
+}
+
+/// Words for what people send without seeing it.
+fn unusual(body: &[u8], message: &str) -> Option<&'static str> {
+    if body.starts_with(b"\xef\xbb\xbf") {
+        Some("the body begins with a byte order mark (EF BB BF), which is no part of JSON: send it without")
+    } else if std::str::from_utf8(body).is_err() {
+        Some("the body is not UTF-8")
+    } else if message.contains("surrogate") || message.contains("hex escape") {
+        Some("\\ud800 to \\udfff stand for halves of a character, and come as a pair of escapes or not at all")
+    } else {
+        None
+    }
 }
 
 /// Any JSON whose objects have each key once.

@@ -4,11 +4,14 @@
 //! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves it open;
 //! a read is never answered so.
 
+use crate::serve::Unfit;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use warp::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use warp::http::{HeaderName, HeaderValue, StatusCode};
 use warp::reply::Response;
+
+const PROBLEM_JSON: &str = "application/problem+json";
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
@@ -89,6 +92,12 @@ codes! {
     InvalidBatch = "invalid-batch", BAD_REQUEST, "The batch is not as it must be";
     /// 400: the body ended early or its framing is broken.
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body did not arrive whole";
+    /// 400: the request is not HTTP as it must be, or has not exactly one `Host`.
+    MalformedRequest = "malformed-request", BAD_REQUEST, "The request is not well-formed";
+    /// 414: the target of the request is too long.
+    UriTooLong = "uri-too-long", URI_TOO_LONG, "The target is too long";
+    /// 431: the head of the request is too long, or has too many fields.
+    HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large";
     /// 401: no token, or one that is not known; `WWW-Authenticate` says what is expected. Not done.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A token is needed";
     /// 403: the token may read, and this call writes. Not done.
@@ -239,11 +248,24 @@ impl Problem {
         let text = serde_json::to_string(&body).expect("strings and numbers have a JSON form");
         let mut response = Response::new(text.into());
         *response.status_mut() = self.code.status();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         response.headers_mut().extend(self.headers);
         // For the layer around the calls (`forward`), which takes elsewhere what was not done here.
         response.extensions_mut().insert(self.code);
         response
+    }
+
+    /// For [`serve::Gates`](crate::serve::Gates): what no call has seen.
+    pub fn of_unfit(unfit: Unfit) -> (&'static str, String) {
+        let (code, detail) = match unfit {
+            Unfit::Malformed => (Code::MalformedRequest, "the request line or a header field cannot be parsed"),
+            Unfit::Host => (Code::MalformedRequest, "a request over HTTP/1.1 needs exactly one Host header field"),
+            Unfit::UriTooLong => (Code::UriTooLong, "the target has at most 65,534 bytes"),
+            Unfit::HeadTooLarge => {
+                (Code::HeadTooLarge, "a request has at most 100 header fields, of some 400 KB in all")
+            }
+        };
+        (PROBLEM_JSON, Problem::new(code, detail).to_value().to_string())
     }
 
     fn header(mut self, name: HeaderName, value: &str) -> Problem {

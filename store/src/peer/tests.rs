@@ -67,7 +67,7 @@ impl Node {
         let address = socket.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
         let malformed = Some(listener.on_malformed());
-        let gates = serve::Gates { door: Some(listener.door()), guard: None };
+        let gates = serve::Gates { door: Some(listener.door()), ..Default::default() };
         let (routes, stopped) = (listener.routes(), stop.clone());
         tokio::spawn(serve::serve_behind(gates, socket, routes, Limits::default(), malformed, stopped));
         Node { peers: Peers::new(config, sender), events, address, rejected, state, stop }

@@ -14,6 +14,7 @@ use super::proof::Identity;
 use super::stream::BoxedStream;
 use super::tokens::{self, Tokens};
 use super::way::ApiWay;
+use crate::api::problem::Problem;
 use crate::serve::{Door, Gates};
 use crate::tls::{ApiTls, PeerTls, host_name};
 
@@ -149,7 +150,7 @@ impl Trust {
     /// What probes pass: no TLS, and a token only for /metrics.
     pub fn probe_gates(&self) -> Gates {
         let guard = self.tokens.clone().map(|tokens| tokens::guard(tokens, self.metrics_open));
-        Gates { door: None, guard }
+        Gates { door: None, guard, refuse: Some(Problem::of_unfit) }
     }
 
     /// How one replica reaches another's API.

@@ -28,8 +28,15 @@ async fn malformed_json_is_refused_with_line_and_column() {
     {
         refused(text, Code::MalformedJson).await;
     }
-    refused(b"{\"firstName\":\"\xff\",\"lastName\":\"b\"}", Code::MalformedJson).await;
-    refused(r#"{"firstName":"\ud800","lastName":"b"}"#, Code::MalformedJson).await;
+    for (body, word) in [
+        (&b"{\"firstName\":\"\xff\",\"lastName\":\"b\"}"[..], "not UTF-8"),
+        (br#"{"firstName":"\ud800","lastName":"b"}"#, "pair of escapes"),
+        (br#"{"firstName":"\udc00x","lastName":"b"}"#, "pair of escapes"),
+        (b"\xef\xbb\xbf{\"firstName\":\"a\",\"lastName\":\"b\"}", "byte order mark"),
+    ] {
+        let problem = refused(body, Code::MalformedJson).await;
+        assert!(problem["detail"].as_str().unwrap().contains(word), "{problem}");
+    }
     refused("{\"firstName\":\"a\nb\",\"lastName\":\"b\"}", Code::MalformedJson).await;
 }
 
