@@ -227,6 +227,7 @@ pub(crate) mod tests {
             bootstrapping: false,
             ready: None,
             app_version: String::new(),
+            went_back: None,
         };
         let json = serde_json::to_value(&status).unwrap();
         for name in ["clusterId", "leaderHeard", "needTerm", "handOver", "promised", "position", "following", "rank"] {

@@ -70,6 +70,9 @@ pub struct StatusFile {
     /// Traffic may be sent to it, as its readiness probe says. Null: it does not say.
     #[serde(default)]
     pub ready: Option<bool>,
+    /// The volume has lost what it acknowledged, and counts for nothing (`state` is `failed` then): why, for people.
+    #[serde(default)]
+    pub went_back: Option<String>,
     /// The app's version, for people: `0.1.0`.
     #[serde(default)]
     pub app_version: String,

@@ -84,6 +84,8 @@ pub(crate) struct Driver {
     published: Option<RoleView>,
     /// For how long there was no leader.
     failover: Failover,
+    /// What the app last said of a volume that went back in time.
+    went_back: Option<String>,
     stopping: bool,
     stopped: bool,
 }
@@ -109,6 +111,7 @@ impl Driver {
             book,
             published: None,
             failover: Failover::default(),
+            went_back: None,
             stopping: false,
             stopped: false,
         }
@@ -156,6 +159,9 @@ impl Driver {
 
     fn step(&mut self, input: Input) {
         debug!(?input, "input");
+        if matches!(input, Input::AppSeen(_)) {
+            self.look_at_volume();
+        }
         if let Input::AppSeen(app) = &input
             && let Some(gap) = self.failover.app_seen(self.clock.now(), app)
         {
@@ -164,6 +170,15 @@ impl Driver {
         for effect in self.election.step(self.clock.now(), input) {
             self.carry_out(effect);
         }
+    }
+
+    /// The app's volume went back in time: said once for each run of the sidecar, or when it says something else.
+    fn look_at_volume(&mut self) {
+        let says = self.inlets.app.status().0.and_then(|status| status.went_back.clone());
+        if let Some(why) = says.as_ref().filter(|why| self.went_back.as_ref() != Some(why)) {
+            self.outlets.recorder.tell(events::went_back(why));
+        }
+        self.went_back = says;
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -110,6 +110,11 @@ pub(crate) fn told(event: &Event) -> Told {
     }
 }
 
+/// The app's volume has lost what it acknowledged; `why` has the way out, too.
+pub(crate) fn went_back(why: &str) -> Told {
+    Told { reason: "VolumeWentBack", note: why.to_owned(), warning: true, published: true }
+}
+
 /// Where events go. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recorder {

@@ -52,6 +52,7 @@ impl Pod {
             bootstrapping: false,
             ready: Some(true),
             app_version: "test".to_owned(),
+            went_back: None,
         };
         Pod { dir, name, sidecar: None, lock, status }
     }

@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, Event, Life};
 use crate::plain_chaos;
 use crate::rng::Rng;
 use leasehold_election::annotation;
-use leasehold_replication::{Input, Phase};
+use leasehold_replication::{Input, PeerState, Phase};
 use std::time::Duration;
 
 /// One kind of fault.
@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     RestartMachine,
     LateRequests,
     TakeBackSwitchover,
+    CopyVolume,
+    SetBack,
 }
 
 const FAULTS: [(Fault, u32); 29] = [
@@ -81,6 +83,9 @@ const FAULTS: [(Fault, u32); 29] = [
     (Fault::DiskFails, 2),
 ];
 
+/// Only in runs in which volumes go back in time.
+const GOING_BACK: [(Fault, u32); 2] = [(Fault::CopyVolume, 12), (Fault::SetBack, 12)];
+
 /// The mix of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Chaos {
@@ -93,12 +98,15 @@ pub(crate) struct Chaos {
 
 impl Chaos {
     /// A mix: each kind is left out of every third run.
-    pub(crate) fn new(rng: &mut Rng, is_plain: bool) -> Chaos {
+    pub(crate) fn new(rng: &mut Rng, is_plain: bool, goes_back: bool) -> Chaos {
         let mut mix = Vec::new();
         let of_plain_apps = plain_chaos::FAULTS.into_iter().filter(|_| is_plain);
         for (fault, weight) in FAULTS.into_iter().chain(of_plain_apps) {
             let factor = *rng.pick(&[0, 1, 1, 1, 1, 4]);
             mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
+        }
+        for (fault, weight) in GOING_BACK.into_iter().filter(|_| goes_back) {
+            mix.extend(std::iter::repeat_n(fault, weight as usize));
         }
         let hangs = Rng::new(rng.clone().bits());
         Chaos { on: true, mix, hangs }
@@ -229,6 +237,13 @@ impl Cluster {
             Fault::DeleteByForce | Fault::RestartMachine | Fault::LateRequests | Fault::TakeBackSwitchover => {
                 self.make_plain(fault, pod, until);
             }
+            Fault::CopyVolume => self.pods[pod].volume.keep_copy(),
+            Fault::SetBack => {
+                if self.may_be_set_back(pod) {
+                    self.kill_running_store(pod, false);
+                    self.pods[pod].volume.set_back();
+                }
+            }
         }
     }
 
@@ -271,12 +286,37 @@ impl Cluster {
     /// one counted among them even if it is none: it may become one by what is under way.
     fn may_be_wiped(&self, pod: usize) -> bool {
         let gone = self.pods[pod].volume.replica;
-        let present: Vec<_> = self.pods.iter().map(|p| p.volume.replica).filter(|replica| *replica != gone).collect();
+        let counts = |volume: &&crate::disk::Volume| volume.replica != gone && !volume.is_set_back();
+        let present: Vec<_> = self.pods.iter().map(|p| &p.volume).filter(counts).map(|volume| volume.replica).collect();
         self.pods.iter().filter_map(|pod| pod.volume.voters()).all(|now| {
             let all = now.voters.len() + usize::from(!now.contains(gone));
             let left = now.voters.iter().filter(|voter| present.contains(&voter.replica)).count();
             now.voters.is_empty() || left > all / 2
         })
+    }
+
+    /// May an older copy take the place of this volume? As for one that is emptied; and somebody must know better, who
+    /// will answer: of a volume that nobody knows, nothing is promised.
+    fn may_be_set_back(&self, pod: usize) -> bool {
+        let older = self.pods[pod].volume.older();
+        older.is_some_and(|older| older.has_data() && self.who_knows_more(pod, older).is_some())
+            && self.may_be_wiped(pod)
+    }
+
+    /// Another pod that runs and knows more of this pod's volume than such a state of it holds: what it answers.
+    pub(crate) fn who_knows_more(&self, pod: usize, of: &crate::disk::Volume) -> Option<(String, PeerState)> {
+        let more = |state: &PeerState| {
+            state.known.iter().any(|known| {
+                known.replica == of.replica
+                    && (known.term > of.durable_state.promise.term || known.position > of.durable_log.last())
+            })
+        };
+        let others = self.pods.iter().enumerate().filter(|(number, _)| *number != pod);
+        let states = others.filter_map(|(_, other)| {
+            let status = other.store.up()?.replica.status();
+            Some((other.name.clone(), status.peer_state(&other.name, other.volume.replica)))
+        });
+        states.into_iter().find(|(_, state)| state.cluster_id == of.durable_state.cluster_id && more(state))
     }
 
     /// The clients write a batch, mostly where somebody says to lead.
@@ -345,8 +385,22 @@ impl Cluster {
             (pod.store.frozen_until, pod.sidecar.frozen_until) = Default::default();
         }
         self.disks_answer();
+        self.mend_volumes();
         // Only a person ends a pause.
         self.annotate_lease(annotation::PAUSED, None);
+    }
+
+    /// A person does what each replica says that went back in time: it is wiped, and joins as a new one. One that has not
+    /// found out yet gets its newest state again.
+    fn mend_volumes(&mut self) {
+        for pod in 0..self.pods.len() {
+            let volume = &self.pods[pod].volume;
+            if volume.is_set_back() {
+                let is_marked = volume.mark.is_some();
+                self.kill_running_store(pod, false);
+                if is_marked { self.wipe(pod) } else { self.pods[pod].volume.put_right() }
+            }
+        }
     }
 
     /// For a report: which run of each process is up.

@@ -268,7 +268,7 @@ impl Cluster {
             clients: Clients::new(settings.command_bytes),
             network: Network::new(pods.len(), weather),
             api: Api::new(pods.len(), settings.wanted),
-            chaos: Chaos::new(&mut rng, settings.is_plain),
+            chaos: Chaos::new(&mut rng, settings.is_plain, settings.goes_back),
             pods,
             snapshots: Vec::new(),
             steps: 0,

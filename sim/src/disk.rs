@@ -14,6 +14,7 @@
 use crate::rng::Rng;
 use leasehold_replication::{
     DurableState, Entry, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket, Voters,
+    WentBack,
 };
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -68,6 +69,14 @@ pub(crate) struct Volume {
     durable: u64,
     waiting: VecDeque<Waiting>,
     snapshot: Option<Rc<SnapshotMeta>>,
+    /// What the last run noted as committed when it ended.
+    pub(crate) noted: Position,
+    /// The file that marks it as gone back in time.
+    pub(crate) mark: Option<WentBack>,
+    /// A copy that somebody made of it.
+    copy: Option<Rc<Volume>>,
+    /// What it was before an older copy took its place.
+    before: Option<Rc<Volume>>,
 }
 
 impl Log {
@@ -180,6 +189,10 @@ impl Volume {
             durable: 1,
             waiting: VecDeque::new(),
             snapshot: None,
+            noted: Position::ZERO,
+            mark: None,
+            copy: None,
+            before: None,
         }
     }
 
@@ -369,7 +382,44 @@ impl Volume {
         }
         let state = state.expect("every segment begins with a state [S1]");
         self.begun_state = state;
-        Recovered { state, snapshot: snapshot.map(|meta| (*meta).clone()), entries }
+        let went_back = self.mark.clone();
+        let snapshot = snapshot.map(|meta| (*meta).clone());
+        Recovered { state, snapshot, entries, committed: self.noted, went_back }
+    }
+
+    /// Somebody copies what is durable.
+    pub(crate) fn keep_copy(&mut self) {
+        let mut copy = self.clone();
+        (copy.copy, copy.before) = (None, None);
+        copy.journal.truncate((self.durable - self.dropped) as usize);
+        copy.waiting.clear();
+        (copy.log, copy.begun_state) = (copy.durable_log.clone(), copy.durable_state);
+        self.copy = Some(Rc::new(copy));
+    }
+
+    /// The copy, if one was made and the volume is no copy already.
+    pub(crate) fn older(&self) -> Option<&Volume> {
+        self.copy.as_deref().filter(|_| self.before.is_none())
+    }
+
+    /// The copy takes the volume's place.
+    pub(crate) fn set_back(&mut self) {
+        if let Some(copy) = self.copy.take() {
+            let before = std::mem::replace(self, (*copy).clone());
+            self.before = Some(Rc::new(before));
+        }
+    }
+
+    /// Is it an older copy of itself?
+    pub(crate) fn is_set_back(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// The newest state is put in its place again: nothing was promised from the copy.
+    pub(crate) fn put_right(&mut self) {
+        if let Some(before) = self.before.take() {
+            *self = (*before).clone();
+        }
     }
 
     /// The replica takes the log for empty, which the next entries will make true in the journal as well.

@@ -123,6 +123,13 @@ impl Cluster {
                 let to = self.find_pod(&to.peer_address);
                 self.request(life, to, Request::State);
             }
+            Effect::MarkWentBack { ticket, mark } => {
+                if !self.pods[pod].volume.is_set_back() {
+                    self.violation(format!("pod-{pod} takes its volume for an older copy, and it is none: {mark}"));
+                }
+                self.pods[pod].volume.mark = Some(mark);
+                self.begin(life, ticket, Vec::new());
+            }
             Effect::WipeVolume { winner } => {
                 if !self.pods[pod].volume.durable_state.bootstrapping {
                     self.violation(format!(

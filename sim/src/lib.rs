@@ -129,7 +129,9 @@ pub fn run(seed: u64, options: &Options) -> Result<Summary, Failure> {
 fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summary, Failure> {
     let _planted = plant::Planted::new(options.plant);
     let mut rng = Rng::new(seed);
-    let settings = Settings::new(&mut rng, options);
+    let mut settings = Settings::new(&mut rng, options);
+    // By the seed's own number: what the others meant before there was this fault, they mean still.
+    settings.goes_back = seed % 4 == 3 && !options.plain;
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
     let judged = catch_unwind(AssertUnwindSafe(|| if options.plain { cluster.play_plain() } else { cluster.play() }));
     let violation = cluster.checker.take_violation();

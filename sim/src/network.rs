@@ -393,7 +393,8 @@ impl Cluster {
             }
             Request::State => {
                 let pod = &self.pods[to];
-                let state = pod.store.status().peer_state(&pod.name, pod.volume.replica);
+                let Some(up) = pod.store.up() else { return };
+                let state = up.replica.status().peer_state(&pod.name, pod.volume.replica);
                 self.reply(to, meant, from, asked_at, Reply::State(state));
             }
         }

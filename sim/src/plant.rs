@@ -83,6 +83,10 @@ impl Plant {
             R::HungLeaderLetsGoAnyhow,
             R::AnyNameAnswers,
             R::StrangersInvite,
+            R::PromisesWithoutAsking,
+            R::WentBackIsForgotten,
+            R::SequencesCompared,
+            R::UncommittedIsKnown,
         ];
         let election = [
             E::NeedTermByOthers,

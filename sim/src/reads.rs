@@ -73,7 +73,7 @@ impl Cluster {
         let Some(up) = found.store.up() else { return };
         let (seen, name) = (up.applied.seq, &found.name);
         // Before it has caught up once it shows nothing; nor to who has seen more. (He waits, or is told to come again.)
-        if !up.status.caught_up || (waits && seen < after) {
+        if !up.status.caught_up || up.status.went_back.is_some() || (waits && seen < after) {
             return;
         }
         if self.checker.digest(seen) != Some(up.digest) {

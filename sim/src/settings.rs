@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) fault_every: Duration,
     /// What is broken on purpose.
     pub(crate) plant: Option<crate::Plant>,
+    /// Volumes are set back to older copies.
+    pub(crate) goes_back: bool,
     /// The apps are plain ones: there are sidecars alone, and nobody edits the Lease.
     pub(crate) is_plain: bool,
     /// Addresses lead to other pods at times, and to those of another cluster.
@@ -92,6 +94,7 @@ impl Settings {
             chaos: options.chaos.unwrap_or(Duration::from_secs(rng.between(5, 40))),
             fault_every: Duration::from_millis(*rng.pick(&[50, 300, 300, 1000, 3000])),
             plant: options.plant,
+            goes_back: false,
             is_plain: options.plain,
             strangers: options.strangers,
         }

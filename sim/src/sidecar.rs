@@ -253,7 +253,7 @@ fn app_status(incarnation: store::Incarnation, status: &store::Status) -> AppSta
             store::Phase::Recovering => AppState::Recovering,
             store::Phase::Leading => AppState::Leading,
             store::Phase::Draining => AppState::Draining,
-            store::Phase::Failed => AppState::Failed,
+            store::Phase::Failed | store::Phase::WentBack => AppState::Failed,
         },
         promised: Promise {
             term: Term(status.promise.term.0),

@@ -133,6 +133,7 @@ impl Cluster {
         }
         let incarnation = Incarnation(self.rng.uuid());
         let new_cluster_id = ClusterId(self.rng.uuid());
+        self.know_better(life);
         let pod = &mut self.pods[life.pod];
         let number = pod.volume.number;
         if self.settings.plant == Some(Plant::Shell(Shell::PromiseLost)) {
@@ -201,6 +202,24 @@ impl Cluster {
         self.write_status(life.pod);
         self.read_role(life, true);
         self.step_store(life.pod, Input::Wake);
+    }
+
+    /// The volume is an older copy that has not been found out yet. Somebody who knows more will answer in time; if there is
+    /// nobody, the copy is not used after all: of that nothing is promised.
+    fn know_better(&mut self, life: Life) {
+        let volume = &self.pods[life.pod].volume;
+        if !volume.is_set_back() || volume.mark.is_some() {
+            return;
+        }
+        match self.who_knows_more(life.pod, volume) {
+            Some((name, state)) => {
+                let latest = (self.settings.lost_time.as_millis() / 2) as u64;
+                let at = self.now + self.rng.millis(1, latest);
+                let input = Box::new(Input::StateAnswered { name, state });
+                self.schedule(at, Event::Store { life, input });
+            }
+            None => self.pods[life.pod].volume.put_right(),
+        }
     }
 
     /// role.json is read, because it changed or because two seconds went by.
@@ -347,6 +366,7 @@ impl Cluster {
         found.store.frozen_until = Duration::ZERO;
         found.store.questions.clear();
         if let Process::Up(mut up) = process {
+            found.volume.noted = up.replica.committed_here();
             for (_, id) in std::mem::take(&mut up.pending).into_values().flatten() {
                 self.clients.tell(&mut self.checker, id, Outcome::Unknown);
             }

@@ -37,26 +37,26 @@ enum How {
 
 const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::ToldBeforeDurable), Large(0)),
-    (Plant::Shell(Shell::PageCacheIsDurable), Long(34)),
+    (Plant::Shell(Shell::PageCacheIsDurable), Long(36)),
     (Plant::Shell(Shell::PromiseLost), Large(1)),
-    (Plant::Shell(Shell::WipedKeepsIdentity), Large(72)),
+    (Plant::Shell(Shell::WipedKeepsIdentity), Large(6)),
     (Plant::Shell(Shell::OldTailIsReplayed), Trace),
     (Plant::Shell(Shell::LeaseWithoutCompare), Plain(1)),
-    (Plant::Shell(Shell::ReadsDoNotWait), Large(1)),
+    (Plant::Shell(Shell::ReadsDoNotWait), Large(3)),
     (Plant::Shell(Shell::HelloByEveryAddress), Large(0)),
     (Plant::Shell(Shell::OldBootCounts), Plain(230)),
-    (Plant::Replication(R::BetterPositionIsVote), Walk(3)),
+    (Plant::Replication(R::BetterPositionIsVote), Walk(8)),
     (Plant::Replication(R::OldTermCommits), Trace),
     (Plant::Replication(R::PromiseWithoutIncarnation), Walk(74)),
-    (Plant::Replication(R::SameTermAfterRestart), Walk(1)),
+    (Plant::Replication(R::SameTermAfterRestart), Walk(20)),
     (Plant::Replication(R::VotersBeforeOwnEntry), Large(0)),
     (Plant::Replication(R::SeveralVotersChanges), Large(0)),
     (Plant::Replication(R::VoterSwapped), Large(2)),
     (Plant::Replication(R::OnlyCommittedVotersCount), Large(0)),
     (Plant::Replication(R::HelloBeforeDurable), Large(0)),
     (Plant::Replication(R::PositionBeforePromise), Walk(167)),
-    (Plant::Replication(R::OldTermAppends), Walk(355)),
-    (Plant::Replication(R::AckBeforeDurable), Walk(2499)),
+    (Plant::Replication(R::OldTermAppends), Walk(239)),
+    (Plant::Replication(R::AckBeforeDurable), Walk(68)),
     (Plant::Replication(R::AckOfTheLast), Trace),
     (Plant::Replication(R::CommitToTheEnd), Walk(1377)),
     (Plant::Replication(R::ShorterAppendCuts), Trace),
@@ -78,6 +78,10 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::HungLeaderLetsGoAnyhow), Trace),
     (Plant::Replication(R::AnyNameAnswers), Strange(0)),
     (Plant::Replication(R::StrangersInvite), Strange(0)),
+    (Plant::Replication(R::PromisesWithoutAsking), Trace),
+    (Plant::Replication(R::WentBackIsForgotten), Trace),
+    (Plant::Replication(R::SequencesCompared), Trace),
+    (Plant::Replication(R::UncommittedIsKnown), Trace),
     (Plant::Election(E::NeedTermByOthers), Mix(11497)),
     (Plant::Election(E::NoOffLeaseBeforeRead), Large(20)),
     (Plant::Election(E::SameTermOfAnotherCounts), Mix(3528)),
@@ -137,4 +141,37 @@ fn the_table_names_every_fault() {
     let missing: Vec<_> =
         Plant::all().into_iter().filter(|plant| !TABLE.iter().any(|(known, _)| known == plant)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// For whoever changed the cores: a new seed for each fault that its own does not find any more. (Minutes.)
+/// `cargo test --locked -p leasehold-sim --features plants --test planted -- --ignored --nocapture`
+#[test]
+#[ignore = "looks for seeds"]
+fn other_seeds_for_faults_that_are_not_found_any_more() {
+    const PATIENCE: Duration = Duration::from_secs(180);
+    std::panic::set_hook(Box::new(|_| {}));
+    let base = Base::new(0).unwrap();
+    let finds = |how, plant| tried(how, Some(plant), &base).is_err() && tried(how, None, &base).is_ok();
+    for (plant, how) in TABLE.iter().copied().filter(|(_, how)| !matches!(how, Trace)) {
+        if finds(how, plant) {
+            continue;
+        }
+        let begin = Instant::now();
+        let with = |seed| match how {
+            Large(_) => Large(seed),
+            Short(_) => Short(seed),
+            Long(_) => Long(seed),
+            Plain(_) => Plain(seed),
+            PlainLong(_) => PlainLong(seed),
+            Strange(_) => Strange(seed),
+            Walk(_) => Walk(seed),
+            Mix(_) => Mix(seed),
+            Trace => Trace,
+        };
+        let seeds = (0..).map(with).take_while(|_| begin.elapsed() < PATIENCE);
+        match seeds.into_iter().find(|how| finds(*how, plant)) {
+            Some(other) => println!("{plant:?}: {how:?} becomes {other:?}"),
+            None => println!("{plant:?}: {how:?} finds it no more, and no other was found"),
+        }
+    }
 }

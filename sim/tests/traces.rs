@@ -2,9 +2,9 @@
 //! With the fault the trace ends in a violation, without it in none.
 #![allow(clippy::unwrap_used)]
 
-use leasehold_replication::{Fault, Position};
+use leasehold_replication::{Fault, Position, Seq};
 use leasehold_sim::Plant;
-use leasehold_sim::small::{LeaseStage, Stage};
+use leasehold_sim::small::{LeaseStage, Stage, VolumeCopy};
 use std::time::Duration;
 
 /// So long a write fills an append: what stands behind it comes in the next one.
@@ -234,4 +234,116 @@ fn a_leader_that_stops_because_nobody_is_named_is_a_leader_less() {
     };
     assert!(leads_on(None));
     assert!(!leads_on(Some(Plant::Replication(Fault::MissingLeaseStops))), "the fault is not found");
+}
+
+/// 0 leads and 1 alone helps it to commit one more entry, of which 2 has never heard. Gives the volume of 1 before that.
+fn committed_with_1(plant: Option<Plant>) -> (Stage, VolumeCopy) {
+    let mut stage = Stage::new(3, 8, plant);
+    stage.lead(0, &[1, 2]);
+    stage.among(&[0, 1, 2]);
+    let copy = stage.copy(1);
+    stage.write(0);
+    stage.among(&[0, 1]);
+    assert_eq!(stage.applied(), Seq(3));
+    (stage, copy)
+}
+
+/// The volume of 1 goes back in time. 0 knows that, and answers; but 2 is quicker with its claim [E1].
+#[test]
+fn a_volume_that_went_back_votes_where_nobody_is_asked_before_the_first_promise() {
+    finds(Fault::PromisesWithoutAsking, |plant| {
+        let (mut stage, copy) = committed_with_1(plant);
+        stage.set_back(1, &copy, &[0]);
+        assert_eq!(stage.is_marked(1), plant.is_none());
+        stage.lead(2, &[1]);
+        stage.among(&[1, 2]);
+        stage
+    });
+}
+
+/// Nobody answers it. 0 refuses its hello as one that went back, and later 2 wants its vote [E2].
+#[test]
+fn a_volume_that_was_refused_as_gone_back_votes_for_the_next_leader_if_it_does_not_mark_itself() {
+    finds(Fault::WentBackIsForgotten, |plant| {
+        let (mut stage, copy) = committed_with_1(plant);
+        stage.set_back(1, &copy, &[]);
+        stage.tell(1, 0);
+        stage.among(&[0, 1]);
+        assert_eq!(stage.is_marked(1), plant.is_none());
+        // A restart changes nothing about it, whoever answers.
+        stage.crash(1);
+        assert_eq!(stage.is_marked(1), plant.is_none());
+        stage.lead(2, &[1]);
+        stage.among(&[1, 2]);
+        stage
+    });
+}
+
+/// 1 led term 1 and has four entries of it that nobody else has. It has promised term 2 when its volume is copied; then it
+/// is cut, and acks what 0 commits by its help in term 2: more, by fewer entries [E3].
+#[test]
+fn a_longer_log_of_a_lower_term_passes_for_one_that_went_on_where_sequences_are_compared() {
+    finds(Fault::SequencesCompared, |plant| {
+        let mut stage = Stage::new(3, 8, plant);
+        stage.lead(1, &[0, 2]);
+        stage.among(&[0, 1, 2]);
+        for _ in 0..4 {
+            stage.write(1);
+        }
+        stage.sync(1);
+        stage.cut(0, 1);
+        stage.cut(1, 2);
+        stage.lead(0, &[2]);
+        stage.among(&[0, 2]);
+        stage.tell(1, 1);
+        stage.sync(1);
+        let copy = stage.copy(1);
+        assert_eq!(stage.position(1), Position::new(1, 6));
+        stage.among(&[0, 1]);
+        stage.write(0);
+        stage.among(&[0, 1]);
+        assert_eq!((stage.position(1), stage.applied()), (Position::new(2, 4), Seq(4)));
+        stage.set_back(1, &copy, &[0]);
+        assert_eq!(stage.is_marked(1), plant.is_none());
+        stage.lead(2, &[1]);
+        stage.among(&[1, 2]);
+        stage
+    });
+}
+
+/// Five voters. 1 acks the first entry of 0's term 2, which nobody else gets. The leader of term 3 cuts it, and what it
+/// sends in its place comes in parts, so that for a while the log of 1 ends at a lower position. 0 has not heard of it [E3].
+#[test]
+fn a_volume_is_taken_for_gone_back_where_what_was_never_committed_counts() {
+    finds(Fault::UncommittedIsKnown, |plant| {
+        let mut stage = Stage::new(5, FAT, plant);
+        stage.lead(2, &[0, 1, 3, 4]);
+        stage.among(&[0, 1, 2, 3, 4]);
+        for _ in 0..3 {
+            stage.write(2);
+        }
+        stage.sync(2);
+        for other in [0, 1, 3, 4] {
+            stage.cut(2, other);
+        }
+        stage.lead(0, &[1, 3]);
+        stage.deliver(0, 1);
+        stage.sync(1);
+        stage.deliver(1, 0);
+        assert_eq!(stage.position(1), Position::new(2, 3));
+        stage.lead(2, &[3, 4]);
+        stage.among(&[2, 3, 4]);
+        assert_eq!(stage.position(2), Position::new(3, 6));
+        stage.tell(1, 2);
+        stage.sync(1);
+        // Hello, welcome, a first append that does not fit, and the first part of what does.
+        while stage.position(1) == Position::new(2, 3) {
+            stage.deliver(1, 2);
+            stage.deliver_one(2, 1);
+        }
+        stage.sync(1);
+        assert_eq!(stage.position(1), Position::new(1, 3));
+        stage.crash(1);
+        stage
+    });
 }

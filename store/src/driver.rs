@@ -33,7 +33,8 @@ use std::time::Duration;
 
 use leasehold_contract::StatusFile;
 use leasehold_replication::{
-    ClusterId, Config, Incarnation, Input, PeerState, Proposal, Recovered, Replica, ReplicaId, Since, Status, Voters,
+    ClusterId, Config, Incarnation, Input, PeerState, Position, Proposal, Recovered, Replica, ReplicaId, Since, Status,
+    Voters,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
@@ -157,6 +158,8 @@ pub struct Driver {
     /// When the writer of status.json was told last, and whether the position has changed since.
     told_at: Instant,
     position_untold: bool,
+    /// What was noted on the volume as committed.
+    noted: Position,
     /// The cluster that won, while the volume is being emptied.
     wiping: Option<ClusterId>,
     /// Set when this turn is the last one.
@@ -216,6 +219,7 @@ impl Driver {
             shown: None,
             told_at: Instant::now(),
             position_untold: false,
+            noted: Position::ZERO,
             wiping: None,
             end: None,
         }
@@ -234,6 +238,9 @@ impl Driver {
                 break end;
             }
         };
+        if self.wiping.is_none() {
+            self.note_committed();
+        }
         self.finish(end).await
     }
 
@@ -462,6 +469,14 @@ impl Driver {
         if self.position_untold && self.told_at.elapsed() >= POSITION_PAUSE {
             self.status_file.send_modify(|_| {});
             (self.position_untold, self.told_at) = (false, Instant::now());
+            self.note_committed();
+        }
+    }
+
+    fn note_committed(&mut self) {
+        let committed = self.replica.committed_here();
+        if std::mem::replace(&mut self.noted, committed) != committed {
+            self.journal.note_committed(committed);
         }
     }
 

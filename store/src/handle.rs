@@ -236,10 +236,10 @@ impl Handle {
         &self.history
     }
 
-    /// Waits until clients should go elsewhere: the replica drains, or has ended.
+    /// Waits until clients should go elsewhere: the replica drains, counts for nothing, or has ended.
     pub async fn leaving(&self) {
         let mut status = self.status.clone();
-        let drains = |life: &Life| matches!(life, Life::Running { status, .. } if status.phase == Phase::Draining);
+        let drains = |life: &Life| matches!(life, Life::Running { status, .. } if matches!(status.phase, Phase::Draining | Phase::WentBack));
         let _ = status.wait_for(drains).await; // an error: the driver is gone
     }
 
@@ -305,6 +305,9 @@ impl Handle {
                 status.cluster_id.map_or("?".to_owned(), |id| id.to_string())
             ));
         }
+        if let Some(mark) = &status.went_back {
+            return Err(mark.advice(&self.name));
+        }
         match status.phase {
             Phase::Failed => Err("the replica has failed; its log says why".to_owned()),
             _ if !status.caught_up => {
@@ -320,7 +323,8 @@ impl Handle {
             | Phase::Follower
             | Phase::Recovering
             | Phase::Leading
-            | Phase::Draining => Ok(()),
+            | Phase::Draining
+            | Phase::WentBack => Ok(()),
         }
     }
 
@@ -349,7 +353,12 @@ impl Handle {
             Life::Running { status, .. } => match status.phase {
                 Phase::Leading => true,
                 Phase::Draining => status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation),
-                Phase::Starting | Phase::Learner | Phase::Follower | Phase::Recovering | Phase::Failed => false,
+                Phase::Starting
+                | Phase::Learner
+                | Phase::Follower
+                | Phase::Recovering
+                | Phase::Failed
+                | Phase::WentBack => false,
             },
             Life::Starting(_) => false,
         }

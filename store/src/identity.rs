@@ -1,17 +1,19 @@
-//! Who the volume is (`replica.json`), and the two marks that a person or a decision leaves on it.
+//! Who the volume is (`replica.json`), and the marks that a person or a decision leaves on it.
 //!
 //! ```text
 //!   replica.json      {"format":1,"replica":"<uuid>"}   written last, when the first segment with promise 0 is durable
 //!   force-bootstrap   a person said so while the volume was empty; gone when it is not
 //!   wiping            the volume is being emptied; a start that finds it ends that first
+//!   committed.json    a hint: what was committed and durable here a moment ago, so that its loss is not silent
+//!   went-back.json    this replica has lost what it acknowledged: it never votes again [E2]
 //! ```
 //!
 //! A volume with `replica.json` has had a promise record since before that file was there. If the journal is gone, so is
 //! the promise, and such a volume does not start [S1].
 
-use crate::disk::{Disk, read_if_there, remove_if_there, replace};
+use crate::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::VolumeError;
-use leasehold_replication::{FORMAT, FORMAT_MIN, ReplicaId};
+use leasehold_replication::{FORMAT, FORMAT_MIN, Position, ReplicaId, WentBack};
 use serde::{Deserialize, Serialize};
 use std::io;
 use uuid::Uuid;
@@ -20,6 +22,9 @@ use uuid::Uuid;
 pub(crate) const REPLICA: &str = "replica.json";
 const FORCE_BOOTSTRAP: &str = "force-bootstrap";
 const WIPING: &str = "wiping";
+const COMMITTED: &str = "committed.json";
+/// The file of a replica that went back in time.
+pub(crate) const WENT_BACK: &str = "went-back.json";
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -66,6 +71,43 @@ pub(crate) fn fresh() -> ReplicaId {
     ReplicaId(Uuid::new_v4())
 }
 
+/// Notes what is committed. A hint: it is not made durable by itself, and a torn one is none.
+pub(crate) fn note_committed(disk: &dyn Disk, position: Position) -> io::Result<()> {
+    let aside = format!("{COMMITTED}.tmp");
+    let bytes = serde_json::to_vec(&position)?;
+    write_all_at(&*disk.create(&aside)?, &bytes, 0)?;
+    disk.rename(&aside, COMMITTED)
+}
+
+/// What was noted as committed; `ZERO` without a note that can be read.
+pub(crate) fn committed(disk: &dyn Disk) -> Position {
+    let noted = read_if_there(disk, COMMITTED).ok().flatten();
+    noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Position::ZERO)
+}
+
+/// Marks the replica as one that went back in time, durably.
+pub(crate) fn mark_went_back(disk: &dyn Disk, mark: &WentBack) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(mark)?;
+    bytes.push(b'\n');
+    replace(disk, WENT_BACK, &bytes)
+}
+
+/// The mark of this replica. One that was left of another replica, which had the volume before, does not count.
+///
+/// # Errors
+/// `Damage` or `Io`: what cannot be read may be the mark of this replica.
+pub(crate) fn went_back(disk: &dyn Disk, replica: ReplicaId) -> Result<Option<WentBack>, VolumeError> {
+    let Some(bytes) = read_if_there(disk, WENT_BACK).map_err(|error| VolumeError::io(disk, WENT_BACK, error))? else {
+        return Ok(None);
+    };
+    let mark: WentBack = serde_json::from_slice(&bytes).map_err(|error| VolumeError::Damage {
+        file: disk.path(WENT_BACK),
+        offset: 0,
+        what: error.to_string(),
+    })?;
+    Ok((mark.replica == replica).then_some(mark))
+}
+
 pub(crate) fn is_bootstrap_forced(disk: &dyn Disk) -> io::Result<bool> {
     Ok(read_if_there(disk, FORCE_BOOTSTRAP)?.is_some())
 }
@@ -88,6 +130,8 @@ pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
     replace(disk, WIPING, b"")?;
     remove_if_there(disk, REPLICA)?;
     remove_if_there(disk, FORCE_BOOTSTRAP)?;
+    remove_if_there(disk, WENT_BACK)?;
+    remove_if_there(disk, COMMITTED)?;
     for name in disk.list("")? {
         if name == crate::snapshot::SNAPSHOT || crate::volume::is_leftover(&name) {
             remove_if_there(disk, &name)?;

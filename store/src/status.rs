@@ -47,6 +47,7 @@ pub fn starting(incarnation: Incarnation) -> StatusFile {
         stalled: false,
         bootstrapping: false,
         ready: Some(false),
+        went_back: None,
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -73,13 +74,15 @@ pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> St
         stalled: status.stalled,
         bootstrapping: status.bootstrapping,
         ready: Some(is_ready(status)),
+        // What it waits for is what is to be done about it.
+        went_back: status.went_back.as_ref().map(|_| status.waiting_for.join("; ")),
         ..starting(incarnation)
     }
 }
 
 /// As `GET /readyz` says it.
 fn is_ready(status: &Status) -> bool {
-    let serves = !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed);
+    let serves = !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed | Phase::WentBack);
     serves && status.caught_up && status.foreign_cluster_id.is_none()
 }
 
@@ -91,7 +94,8 @@ fn state(phase: Phase) -> State {
         Phase::Recovering => State::Recovering,
         Phase::Leading => State::Leading,
         Phase::Draining => State::Draining,
-        Phase::Failed => State::Failed,
+        // To a sidecar of another build, too: it knows no further state.
+        Phase::Failed | Phase::WentBack => State::Failed,
     }
 }
 

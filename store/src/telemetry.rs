@@ -98,6 +98,7 @@ struct Inner {
     voters: Gauge,
     ready: Gauge,
     foreign_cluster: Gauge,
+    went_back: Gauge,
     follower_lag: Family<FollowerLabel, Gauge<u64, AtomicU64>>,
     journal_fsync: Histogram,
     disk_stalled: Gauge<f64, AtomicU64>,
@@ -182,6 +183,7 @@ impl Metrics {
             voters: Gauge::default(),
             ready: Gauge::default(),
             foreign_cluster: Gauge::default(),
+            went_back: Gauge::default(),
             follower_lag: Family::default(),
             journal_fsync,
             disk_stalled: Gauge::default(),
@@ -199,6 +201,7 @@ impl Metrics {
         registry.register("voters", "Voters by the replica's own log", inner.voters.clone());
         registry.register("ready", "1 when traffic may be sent to the replica", inner.ready.clone());
         registry.register("foreign_cluster", "1 when the Lease names another cluster", inner.foreign_cluster.clone());
+        registry.register("went_back", "1 when the volume has lost what it acknowledged", inner.went_back.clone());
         registry.register("follower_lag_entries", "Entries the follower does not have", inner.follower_lag.clone());
         registry.register_with_unit(
             "journal_fsync",
@@ -274,6 +277,7 @@ impl Metrics {
             inner.committed.set(status.committed.0);
             inner.voters.set(i64::try_from(status.voters.voters.len()).unwrap_or(i64::MAX));
             inner.foreign_cluster.set(i64::from(status.foreign_cluster_id.is_some()));
+            inner.went_back.set(i64::from(status.went_back.is_some()));
             for follower in &status.followers {
                 let label = FollowerLabel { follower: follower.name.clone() };
                 let lag = status.position.seq.0.saturating_sub(follower.verified.0);
@@ -286,7 +290,7 @@ impl Metrics {
     }
 }
 
-const PHASES: [Phase; 7] = [
+const PHASES: [Phase; 8] = [
     Phase::Starting,
     Phase::Learner,
     Phase::Follower,
@@ -294,9 +298,10 @@ const PHASES: [Phase; 7] = [
     Phase::Leading,
     Phase::Draining,
     Phase::Failed,
+    Phase::WentBack,
 ];
 
-/// The word for a phase in JSON and metrics; the same as in status.json.
+/// The word for a phase in JSON and metrics.
 pub fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Starting => "starting",
@@ -306,6 +311,7 @@ pub fn phase_word(phase: Phase) -> &'static str {
         Phase::Leading => "leading",
         Phase::Draining => "draining",
         Phase::Failed => "failed",
+        Phase::WentBack => "went-back",
     }
 }
 

@@ -7,6 +7,8 @@
 //!        /replica.json               who this volume is
 //!        /journal/<number>.segment   promises and entries
 //!        /snapshot.json              all data at one position
+//!        /committed.json             a hint: what was committed here a moment ago
+//!        /went-back.json             only on a volume that lost what it acknowledged: why it never votes again
 //! ```
 //!
 //! For the driver:
@@ -182,15 +184,23 @@ impl Volume {
             identity::forget_forced_bootstrap(&*disk).map_err(io)?;
             force_bootstrap = false;
         }
+        let went_back = identity::went_back(&*disk, replica)?;
+        let committed = identity::committed(&*disk);
         let recovered = match replay {
             Some(replay) => Recovered {
                 state: replay.state,
                 snapshot,
                 entries: replay.chain.into_iter().map(|live| live.entry).collect(),
+                committed,
+                went_back,
             },
-            None => {
-                Recovered { state: leasehold_replication::DurableState::EMPTY, snapshot: None, entries: Vec::new() }
-            }
+            None => Recovered {
+                state: leasehold_replication::DurableState::EMPTY,
+                snapshot: None,
+                entries: Vec::new(),
+                committed,
+                went_back,
+            },
         };
         let shared = Arc::new(Shared::new(&writer, lock));
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
@@ -247,7 +257,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
                 let file = disk.path(&file_name(replay.newest.number));
                 tracing::warn!(file = %file.display(), offset, "the journal's torn tail is cut");
             }
-            for name in [identity::REPLICA, SNAPSHOT] {
+            for name in [identity::REPLICA, identity::WENT_BACK, SNAPSHOT] {
                 sync_if_there(&**disk, name)?;
             }
             Writer::resume(disk.clone(), segment_bytes, on_fsync, replay)

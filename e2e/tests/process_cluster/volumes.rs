@@ -1,7 +1,9 @@
 //! Volumes that come, go and are lost: scaling, and a wiped disk.
 
 use anyhow::{Context, ensure};
-use leasehold_e2e::cluster::{Cluster, Part};
+use leasehold_e2e::api::Kind;
+use leasehold_e2e::cluster::{Cluster, NAMESPACE, Part};
+use serde_json::Value;
 
 use super::{cluster_of, lease_is_true};
 
@@ -18,15 +20,21 @@ async fn pods_are(cluster: &Cluster, wanted: u16) {
 
 /// The leader's voters are the wanted pods, by name.
 async fn voters_are_the_wanted(cluster: &Cluster) {
+    voters_are(cluster, &(0..cluster.wanted()).collect::<Vec<_>>()).await;
+}
+
+/// The leader's voters are these pods, by name.
+async fn voters_are(cluster: &Cluster, pods: &[u16]) {
     cluster
-        .until("every wanted pod is a voter, and nobody else", || async move {
+        .until("these pods are voters, and nobody else", || async move {
             let (leader, _) = cluster.leader().await.context("nobody leads")?;
             let status = cluster.http().get_json(cluster.store(leader), "/api/status").await?;
             let voters = status["voters"].as_array().context("no voters")?;
             let mut names: Vec<&str> =
                 voters.iter().filter_map(|voter| voter["name"].as_str().or(voter.as_str())).collect();
             names.sort_unstable();
-            let wanted: Vec<String> = (0..cluster.wanted()).map(|i| cluster.pod_name(i)).collect();
+            let mut wanted: Vec<String> = pods.iter().map(|i| cluster.pod_name(*i)).collect();
+            wanted.sort_unstable();
             ensure!(names == wanted, "{names:?}");
             Ok(())
         })
@@ -112,4 +120,87 @@ async fn when_all_volumes_are_lost_nobody_begins_anew_until_a_person_says_so() {
     cluster.delete_lease().unwrap();
     setting.under_load(async |_, _| {}).await;
     lease_is_true(cluster).await;
+}
+
+/// Copies a volume's files. The store on it is down, or they are of no moment in particular.
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_of_a_volume_neither_votes_nor_serves_and_is_mended_by_a_wipe() {
+    let setting = cluster_of(3).await;
+    let cluster = &setting.cluster;
+    let leader = cluster.wait_for_leader().await.unwrap();
+    let (victim, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    // A backup of one follower's folder, made while it is down.
+    cluster.kill_and_hold(victim, Part::Store).unwrap();
+    let copy = cluster.folder().join("copy");
+    copy_folder(&cluster.volume(victim), &copy);
+    cluster.start_again(victim, Part::Store);
+    voters_are_the_wanted(cluster).await;
+    setting
+        .under_load(async |cluster, load| {
+            // 100 writes that this follower and the leader alone have.
+            cluster.kill_and_hold(other, Part::Store).unwrap();
+            load.progresses(cluster, 100).await.unwrap();
+            let leader = cluster.wait_for_leader().await.unwrap();
+            cluster.kill_and_hold(victim, Part::Store).unwrap();
+            std::fs::remove_dir_all(cluster.volume(victim)).unwrap();
+            copy_folder(&copy, &cluster.volume(victim));
+            // Started again, it finds its mark, whoever answers it.
+            for _ in 0..2 {
+                cluster.start_again(victim, Part::Store);
+                says_that_it_went_back(cluster, victim, leader).await;
+                cluster.kill_and_hold(victim, Part::Store).unwrap();
+            }
+            cluster.start_again(victim, Part::Store);
+            // The two others go on without it.
+            cluster.start_again(other, Part::Store);
+            load.progresses(cluster, 20).await.unwrap();
+            voters_are(cluster, &[leader, other]).await;
+            cluster.wipe_volume(victim).unwrap();
+            voters_are_the_wanted(cluster).await;
+        })
+        .await;
+    lease_is_true(cluster).await;
+}
+
+/// Its state, its metric, its refusals and an Event say it, and name the way out.
+async fn says_that_it_went_back(cluster: &Cluster, victim: u16, leader: u16) {
+    let (name, knower) = (cluster.pod_name(victim), cluster.pod_name(leader));
+    let way_out = format!("kubectl delete pvc data-{name}");
+    let (name, knower, way_out) = (name.as_str(), knower.as_str(), way_out.as_str());
+    cluster
+        .until("it says that its volume went back", || async move {
+            let (http, store) = (cluster.http(), cluster.store(victim));
+            let status = http.get_json(store, "/api/status").await?;
+            ensure!(status["state"] == "went-back" && status["wentBack"]["knownBy"] == knower, "{status}");
+            ensure!(status["waitingFor"][0].as_str().is_some_and(|wait| wait.contains(way_out)), "{status}");
+            let metrics = http.get(store, "/metrics").await?.text();
+            ensure!(metrics.contains("leasehold_store_went_back 1"), "{metrics}");
+            for path in ["/readyz", "/persons", "/persons:watch"] {
+                let refused = http.get(store, path).await.err().with_context(|| format!("{path} is answered"))?;
+                ensure!(format!("{refused:#}").contains("503"), "{path}: {refused:#}");
+            }
+            let events = cluster.api().list(Kind::Event, NAMESPACE);
+            let is_it = |event: &Value| {
+                event["reason"] == "VolumeWentBack"
+                    && event["related"]["name"] == name
+                    && event["note"].as_str().is_some_and(|note| note.contains(way_out))
+            };
+            ensure!(events.iter().any(is_it), "no Event says it: {events:?}");
+            Ok(())
+        })
+        .await
+        .unwrap();
 }

@@ -120,6 +120,11 @@ impl Journal {
         self.durable.snapshot.as_ref()
     }
 
+    /// What is durable now, as a volume of its own.
+    pub(crate) fn copy(&self) -> Journal {
+        Journal { begun: self.durable.clone(), durable: self.durable.clone(), waiting: VecDeque::new() }
+    }
+
     /// The process dies, and a new one reads what is left: what was durable, and the first `keep` records of the rest.
     pub(crate) fn crash(&mut self, keep: usize) -> Recovered {
         let open: Vec<Item> = std::mem::take(&mut self.waiting).into_iter().flat_map(|(_, items)| items).collect();
@@ -129,6 +134,8 @@ impl Journal {
             state: self.durable.state,
             snapshot: self.durable.snapshot.clone(),
             entries: self.durable.entries.clone(),
+            committed: Position::ZERO,
+            went_back: None,
         }
     }
 }

@@ -28,5 +28,5 @@ mod world;
 pub use lease::{LeaseBounds, exhaust_leases};
 pub use lease_stage::LeaseStage;
 pub use search::{Bounds, Count, Walk, exhaust, walk};
-pub use stage::Stage;
+pub use stage::{Stage, VolumeCopy};
 pub use world::{Budget, Reduced};

@@ -1,8 +1,10 @@
 //! What replicas of the small world ask for, and the connections between them.
 
-use super::journal::Item;
+use super::journal::{Item, Journal};
 use super::world::{End, Letter, Message, World, incarnation, new_replica, node_of};
-use leasehold_replication::{Answer, Body, ConnId, Effect, Frame, Input, Payload, Position, ReadId, Seq, Voters};
+use leasehold_replication::{
+    Answer, Body, ConnId, Effect, Frame, Input, Payload, Position, ReadId, Recovered, Seq, Voters,
+};
 use std::collections::VecDeque;
 
 impl World {
@@ -131,6 +133,14 @@ impl World {
                 }
             }
             Effect::KeepPiece { .. } => return Err("a piece of a snapshot that nobody sent".to_owned()),
+            Effect::MarkWentBack { ticket, mark } => {
+                let node = self.node(number);
+                if !node.is_set_back {
+                    return Err(format!("n-{number} takes its volume for an older copy, and it is none: {mark}"));
+                }
+                node.mark = Some(mark);
+                node.journal.begin(ticket, Vec::new());
+            }
             Effect::WipeVolume { .. } => return Err(format!("n-{number} empties its volume")),
             Effect::Fail { reason } => return Err(format!("n-{number} fails: {reason}")),
             Effect::Report { what } => return Err(format!("n-{number} reports: {what}")),
@@ -196,6 +206,35 @@ impl World {
     }
 
     pub(super) fn crash(&mut self, number: usize, keep: usize) -> Result<(), String> {
+        self.crash_alone(number);
+        let node = self.node(number);
+        let recovered = Recovered { went_back: node.mark.clone(), ..node.journal.crash(keep) };
+        self.begin_again(number, recovered)?;
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.ask(number, &all)
+    }
+
+    /// An older copy of the volume takes its place while the process is down. Of the others only these answer it.
+    pub(super) fn set_back(&mut self, number: usize, copy: Journal, answering: &[usize]) -> Result<(), String> {
+        self.crash_alone(number);
+        let node = self.node(number);
+        (node.journal, node.is_set_back) = (copy, true);
+        let recovered = Recovered { went_back: node.mark.clone(), ..node.journal.crash(0) };
+        self.begin_again(number, recovered)?;
+        self.ask(number, answering)
+    }
+
+    fn begin_again(&mut self, number: usize, recovered: Recovered) -> Result<(), String> {
+        let node = self.node(number);
+        let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
+        (node.applied, node.voters) = known.unwrap_or((Position::ZERO, Voters::none()));
+        node.shown = None;
+        node.reads.clear();
+        node.replica = new_replica(number, node.runs, recovered);
+        self.step(number, Input::Wake)
+    }
+
+    fn crash_alone(&mut self, number: usize) {
         for ends in self.conns.values_mut() {
             for end in 0..2 {
                 if ends[end].node == number && ends[end].open {
@@ -212,12 +251,5 @@ impl World {
         let node = self.node(number);
         node.runs += 1;
         node.incarnation = incarnation(number, node.runs);
-        let recovered = node.journal.crash(keep);
-        let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
-        (node.applied, node.voters) = known.unwrap_or((Position::ZERO, Voters::none()));
-        node.shown = None;
-        node.reads.clear();
-        node.replica = new_replica(number, node.runs, recovered);
-        self.step(number, Input::Wake)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! After the first thing that is wrong nothing more happens; [`Stage::verdict`] tells it.
 
+use super::journal::Journal;
 use super::world::{Budget, Choice, World};
 use crate::Plant;
 use crate::plant::Planted;
@@ -20,6 +21,10 @@ const PLENTY: Budget = Budget {
     snapshots: 100,
     wishes: 100,
 };
+
+/// A copy of a volume.
+#[derive(Clone, Debug)]
+pub struct VolumeCopy(Journal);
 
 /// See the module.
 pub struct Stage {
@@ -112,6 +117,29 @@ impl Stage {
     /// It dies, with all that is not durable, and begins again.
     pub fn crash(&mut self, node: usize) {
         self.happen(Choice::Crash { node, keep: 0 });
+    }
+
+    /// What is durable on a volume now.
+    pub fn copy(&mut self, node: usize) -> VolumeCopy {
+        VolumeCopy(self.world.node(node).journal.copy())
+    }
+
+    /// An older copy of the volume takes its place while the process is down. Of those it asks only these answer, and it
+    /// gives up waiting for the others.
+    pub fn set_back(&mut self, node: usize, copy: &VolumeCopy, answering: &[usize]) {
+        if self.wrong.is_none() {
+            let world = &mut self.world;
+            let happened = catch_unwind(AssertUnwindSafe(|| world.set_back(node, copy.0.clone(), answering)));
+            self.wrong = happened.unwrap_or_else(|_| Err("a core panicked".to_owned())).err();
+        }
+        while self.wrong.is_none() && self.world.replica(node).is_asking() {
+            self.tick(node);
+        }
+    }
+
+    /// It is marked as gone back in time.
+    pub fn is_marked(&self, node: usize) -> bool {
+        self.world.replica(node).phase() == Phase::WentBack
     }
 
     /// The messages that wait from one to the other arrive; what they bring about waits.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use leasehold_replication::{
     Answer, Claim, ClusterId, Config, ConnId, DurableState, Entry, Frame, Hello, Incarnation, Input, InviteAnswer,
     LeaderView, Member, Payload, Phase, Position, Promise, Proposal, ProposalId, ReadId, Recovered, Replica, ReplicaId,
-    RequestId, RoleView, Seq, SnapshotMeta, Term, Voter, Voters,
+    RequestId, RoleView, Seq, SnapshotMeta, Term, Voter, Voters, WentBack,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
@@ -106,6 +106,10 @@ pub(super) struct Node {
     pub(super) shown: Option<(usize, u32)>,
     /// Strong reads that wait, and what each must see.
     pub(super) reads: Vec<(ReadId, Seq)>,
+    /// The file that marks its volume as gone back in time.
+    pub(super) mark: Option<WentBack>,
+    /// Its volume is an older copy.
+    pub(super) is_set_back: bool,
 }
 
 /// A node with its fingerprint: most of them stay as they are from one step to the next.
@@ -226,7 +230,13 @@ impl World {
             let (cluster_id, entries) =
                 if is_voter { (Some(CLUSTER), vec![first.clone()]) } else { (None, Vec::new()) };
             let state = DurableState { promise: Promise::NONE, cluster_id, bootstrapping: false };
-            let recovered = Recovered { state, snapshot: None, entries: entries.clone() };
+            let recovered = Recovered {
+                state,
+                snapshot: None,
+                entries: entries.clone(),
+                committed: Position::ZERO,
+                went_back: None,
+            };
             let node = Node {
                 replica: new_replica(node, 1, recovered),
                 incarnation: incarnation(node, 1),
@@ -237,10 +247,12 @@ impl World {
                 voters: Voters::none(),
                 shown: None,
                 reads: Vec::new(),
+                mark: None,
+                is_set_back: false,
             };
             Rc::new(Kept { print: print_of(&node), node })
         };
-        World {
+        let mut world = World {
             nodes: (0..nodes).map(kept).collect(),
             conns: BTreeMap::new(),
             letters: Vec::new(),
@@ -253,7 +265,23 @@ impl World {
             keeps_prints,
             lease_has_id: true,
             reduced: None,
+        };
+        let all: Vec<usize> = (0..nodes).collect();
+        all.iter().for_each(|node| world.ask(*node, &all).expect("nothing has happened yet"));
+        world
+    }
+
+    /// What each of them knows of the others' volumes is told to one that has just begun. (All answer at once: that somebody
+    /// does not is a matter of time, and the large simulator's.)
+    pub(super) fn ask(&mut self, number: usize, whom: &[usize]) -> Result<(), String> {
+        for other in whom.iter().copied().filter(|other| *other != number) {
+            if !self.replica(number).is_asking() {
+                break;
+            }
+            let state = self.replica(other).status().peer_state(&name(other), replica_id(other));
+            self.step(number, Input::StateAnswered { name: name(other), state })?;
         }
+        Ok(())
     }
 
     /// A fingerprint: two worlds with the same one are taken for the same.

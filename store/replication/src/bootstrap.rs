@@ -22,7 +22,7 @@ pub(crate) fn without_torn_bootstrap(recovered: Recovered, config: &Config) -> R
     let torn = !has_voters && (recovered.state.bootstrapping || config.force_bootstrap);
     if torn || recovered.state.cluster_id.is_none() {
         let state = DurableState { promise: recovered.state.promise, ..DurableState::EMPTY };
-        return Recovered { state, snapshot: None, entries: Vec::new() };
+        return Recovered { state, snapshot: None, entries: Vec::new(), ..recovered };
     }
     recovered
 }
@@ -42,7 +42,8 @@ impl Replica {
             && view.cluster_id.is_none()
             && !view.paused
             && lowest.name == self.config.name
-            && self.draining.is_none();
+            && self.draining.is_none()
+            && self.went_back.is_none();
         let others = view.members.iter().filter(|member| member.name != self.config.name);
         // "Empty" decides over kept data: it is not asked for at an address that only an earlier run of the sidecar saw, and
         // that may be a stranger's of the same name by now [F2].
@@ -70,7 +71,8 @@ impl Replica {
 
     pub(crate) fn tend_bootstrap(&mut self) {
         let wanted = self.members().len();
-        let forced = self.config.force_bootstrap && self.is_empty_volume() && self.view.is_some();
+        let forced =
+            self.config.force_bootstrap && self.is_empty_volume() && self.view.is_some() && self.went_back.is_none();
         let agreed = self.asked_for_bootstrap().is_some() && self.bootstrap_waits_for().is_empty();
         if !forced && !agreed {
             return;

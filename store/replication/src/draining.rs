@@ -140,7 +140,11 @@ impl Replica {
         if crate::plants::planted(crate::Fault::LastVotersLeave) {
             return true;
         }
-        if self.failed || self.members().is_empty() || self.now >= since + self.config.drain_max {
+        if self.failed
+            || self.went_back.is_some()
+            || self.members().is_empty()
+            || self.now >= since + self.config.drain_max
+        {
             return true;
         }
         // Clients still come, until everybody knows that this pod's address is no good any more.

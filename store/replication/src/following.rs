@@ -14,8 +14,8 @@ use crate::plants::planted;
 use crate::replica::{Accepted, Replica};
 use crate::role::{Link, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, Promise, RequestId,
-    Seq, SnapshotMeta,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, KnownVolume, Position,
+    Promise, RefusalCode, RequestId, Seq, SnapshotMeta,
 };
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ impl Replica {
             cluster_id: self.state.cluster_id,
             replica: self.config.replica,
             promise: self.state.promise,
+            went_back: self.went_back.is_some(),
         };
         self.effects.push(Effect::AnswerInvite { request, answer });
     }
@@ -142,8 +143,10 @@ impl Replica {
             return;
         }
         match answer {
-            Answer::Welcome { .. } => {
+            Answer::Welcome { replica, format: _ } => {
                 following.link = Link::Up(conn);
+                following.leader_replica = replica;
+                following.is_used_elsewhere = false;
                 following.heard = true;
                 following.heard_at = self.now;
                 following.redial_pause = Duration::ZERO;
@@ -157,8 +160,18 @@ impl Replica {
                     self.ack();
                 }
             }
-            Answer::Refused { promise, .. } => {
+            Answer::Refused { promise, code, known, reason: _ } => {
                 self.effects.push(Effect::Close { conn });
+                following.is_used_elsewhere = code == RefusalCode::AlreadyConnected;
+                if code == RefusalCode::WentBack && self.went_back.is_none() {
+                    let (replica, leader) = (self.config.replica, following.claim.name.clone());
+                    let unknown = KnownVolume { replica, term: promise.term, position: Position::ZERO };
+                    self.go_back(&leader, known.unwrap_or(unknown));
+                    if self.went_back.is_some() {
+                        return;
+                    }
+                }
+                let Role::Following(following) = &mut self.role else { return };
                 // It has not read yet that it leads. That is no loss; the lost-time is the limit.
                 let not_yet = promise.term < following.claim.term;
                 self.hang_up(not_yet);
@@ -226,6 +239,10 @@ impl Replica {
         match body {
             Body::Append { .. } if self.disk.is_full() => self.disk.missed(),
             Body::Append { previous, commit, entries } => {
+                if let Role::Following(following) = &mut self.role {
+                    // It has all that it pulled for: its acks are of its own volume from here on.
+                    following.pulled = None;
+                }
                 let accepted = self.accept(previous, entries);
                 self.after_accept(conn, accepted);
                 self.leader_commits(commit);
@@ -246,6 +263,7 @@ impl Replica {
                 self.feed_leader();
             }
             Body::Ack { seq } => {
+                self.on_leader_acks(seq);
                 let Role::Following(following) = &mut self.role else { return };
                 if let Some(outbound) = &mut following.pulled {
                     outbound.acked(seq, &self.log);
@@ -283,7 +301,7 @@ impl Replica {
         self.writes.durable() >= self.log.base().seq
     }
 
-    pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: crate::Position) {
+    pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: Position) {
         let Promise { term, incarnation } = self.state.promise;
         self.effects.push(Effect::SendSnapshot { conn, term, incarnation, position });
     }

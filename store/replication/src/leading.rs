@@ -20,10 +20,10 @@ use crate::replica::Replica;
 use crate::role::{Follower, Leading, Role, Stage};
 use crate::stall::Stall;
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Promise, Proposal,
-    Refusal, ReplicaId, Seq, Term, Ticket,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Position, Promise,
+    Proposal, Refusal, RefusalCode, ReplicaId, Seq, Term, Ticket,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Writes that may wait for their commit at once; more are refused, so memory stays bounded.
@@ -39,12 +39,14 @@ impl Leading {
             stage: Stage::Counting,
             followers: BTreeMap::new(),
             seen: BTreeMap::new(),
+            gone_back: BTreeSet::new(),
             hellos: 0,
             round: 0,
             read_round: 0,
             asks: Vec::new(),
             next_heartbeat: now,
             next_invitations: now,
+            next_durable: now,
             tell_commit_at: None,
             majority_at: now,
             need_term: None,
@@ -70,6 +72,14 @@ impl Leading {
         }
     }
 
+    /// The term's first entry, once there is one.
+    pub(crate) fn first_entry(&self) -> Option<Seq> {
+        match self.stage {
+            Stage::Counting | Stage::Pulling(_) => None,
+            Stage::Opening(first) | Stage::Open(first) => Some(first),
+        }
+    }
+
     /// Connected now, and heard within the lost-time.
     pub(crate) fn hears(&self, replica: ReplicaId, now: Duration, lost_time: Duration) -> bool {
         self.followers.get(&replica).is_some_and(|one| one.conn.is_some() && now < one.heard_at + lost_time)
@@ -80,10 +90,14 @@ impl Replica {
     // ---- what followers say
 
     pub(crate) fn on_hello(&mut self, conn: ConnId, hello: Hello) {
-        if let Err(reason) = self.check_hello(&hello) {
+        if let Err((code, reason)) = self.check_hello(&hello) {
             let promise = self.state.promise;
-            let answer = Answer::Refused { reason: reason.to_owned(), promise };
+            let known = if code == RefusalCode::WentBack { self.knows_better(&hello) } else { None };
+            let answer = Answer::Refused { reason, code, promise, known };
             self.effects.push(Effect::Answer { conn, answer });
+            if code == RefusalCode::WentBack {
+                self.disown(hello.replica);
+            }
             if self.state.cluster_id.is_some() && hello.cluster_id == self.state.cluster_id {
                 self.is_in_the_way(hello.replica, hello.promise);
             }
@@ -93,6 +107,8 @@ impl Replica {
         let outbound = Outbound::new(position, &self.log);
         let Role::Leading(leading) = &mut self.role else { return };
         leading.seen.insert(hello.name.clone(), hello.replica);
+        // It has all that it is known to have: somebody has put its newest state back.
+        leading.gone_back.remove(&hello.replica);
         leading.hellos += 1;
         let before = leading.followers.remove(&hello.replica);
         if let Some(old) = before.as_ref().and_then(|follower| follower.conn) {
@@ -112,7 +128,9 @@ impl Replica {
             heard_at: self.now,
             begun: 0,
             echoed: 0,
-            verified: before.map_or(Seq(0), |follower| follower.verified),
+            verified: before.as_ref().map_or(Seq(0), |follower| follower.verified),
+            acked: before.map_or(Position::ZERO, |follower| follower.acked),
+            durable_told: Seq(0),
             outbound,
         };
         leading.followers.insert(hello.replica, follower);
@@ -121,27 +139,45 @@ impl Replica {
             leading.stage = Stage::Counting;
         }
         let format = FORMAT.min(hello.format_max);
-        self.effects.push(Effect::Answer { conn, answer: Answer::Welcome { format } });
+        let replica = Some(self.config.replica);
+        self.effects.push(Effect::Answer { conn, answer: Answer::Welcome { format, replica } });
     }
 
-    fn check_hello(&self, hello: &Hello) -> Result<(), &'static str> {
+    fn check_hello(&self, hello: &Hello) -> Result<(), (RefusalCode, String)> {
+        let refused = |code, reason: &str| Err((code, reason.to_owned()));
         if hello.format_min > FORMAT || hello.format_max < FORMAT_MIN {
-            return Err("no format in common");
+            return refused(RefusalCode::Format, "no format in common");
         }
         if self.state.cluster_id.is_none() || hello.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
-            return Err("another cluster");
+            return refused(RefusalCode::OtherCluster, "another cluster");
         }
         if hello.replica == self.config.replica {
-            return Err("this is my own volume");
+            return refused(RefusalCode::OwnVolume, "this is my own volume");
         }
-        let Role::Leading(leading) = &self.role else { return Err("not leading") };
+        let Role::Leading(leading) = &self.role else { return refused(RefusalCode::NotLeading, "not leading") };
         if leading.stall.silent {
-            return Err("my disk hangs, and the others can do without me");
+            return refused(RefusalCode::Stalled, "my disk hangs, and the others can do without me");
         }
         let any_incarnation =
             planted(Fault::PromiseWithoutIncarnation) && hello.promise.term == self.state.promise.term;
         if hello.promise != self.state.promise && !any_incarnation {
-            return Err("not promised to me");
+            return refused(RefusalCode::NotPromised, "not promised to me");
+        }
+        // A copy of a volume that is in use. The one that is connected may be the older of the two, so nobody is marked [E4].
+        let (replica, name) = (hello.replica, &hello.name);
+        if let Some(other) = leading.followers.get(&replica).map(|one| &one.name).filter(|other| *other != name)
+            && leading.hears(replica, self.now, self.config.lost_time)
+        {
+            let reason =
+                format!("the volume {replica} is connected already, from {other}: {name} runs on a copy of it");
+            return Err((RefusalCode::AlreadyConnected, reason));
+        }
+        if let Some(known) = self.knows_better(hello) {
+            let reason = format!(
+                "the volume {replica} of {name} went back in time: it ends at {}, and has acknowledged everything up to {}",
+                hello.position, known.position
+            );
+            return Err((RefusalCode::WentBack, reason));
         }
         Ok(())
     }
@@ -163,6 +199,9 @@ impl Replica {
             && leading.connected_as(&name).is_none()
         {
             leading.seen.insert(name, answer.replica);
+        }
+        if answer.went_back {
+            return self.disown(answer.replica);
         }
         self.is_in_the_way(answer.replica, answer.promise);
     }
@@ -195,6 +234,9 @@ impl Replica {
             Body::Ack { seq } => {
                 follower.outbound.acked(seq, &self.log);
                 follower.verified = follower.verified.max(follower.outbound.verified);
+                if let Some(acked) = self.log.position_at(follower.verified) {
+                    follower.acked = follower.acked.max(acked);
+                }
             }
             Body::Mismatch { hint } => follower.outbound.mismatched(hint, &self.log),
             Body::Echo { round, eligible, draining, stalled } => {
@@ -423,6 +465,10 @@ impl Replica {
             return;
         }
         let telling = leading.tell_commit_at.is_some_and(|at| self.now >= at);
+        if telling {
+            self.tell_durable(false);
+        }
+        let Role::Leading(leading) = &mut self.role else { return };
         let mut out = Vec::new();
         for follower in leading.followers.values_mut() {
             let Some(conn) = follower.conn.filter(|_| has_its_snapshot) else { continue };
@@ -436,6 +482,9 @@ impl Replica {
         let connected = |one: &&Follower| one.conn.is_some();
         if telling || leading.followers.values().filter(connected).all(|one| one.outbound.commit_told() >= commit) {
             leading.tell_commit_at = None;
+        }
+        if !out.is_empty() {
+            self.tell_durable(true);
         }
         for (conn, sending) in out {
             match sending {

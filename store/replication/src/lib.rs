@@ -25,6 +25,7 @@ mod stall;
 mod status;
 mod step;
 mod voters;
+mod went_back;
 
 pub use claim::{Claim, ClusterId, Incarnation, Position, Promise, ReplicaId, Seq, Term};
 pub use entry::{
@@ -32,8 +33,8 @@ pub use entry::{
     record_length,
 };
 pub use message::{
-    Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, SNAPSHOT_PIECE_BYTES,
-    SnapshotPiece,
+    Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, RefusalCode,
+    SNAPSHOT_PIECE_BYTES, SnapshotPiece,
 };
 pub use plants::Fault;
 #[cfg(feature = "plants")]
@@ -45,6 +46,7 @@ pub use step::{
     RoleView, SnapshotMeta, Target, Ticket,
 };
 pub use voters::{Voter, Voters};
+pub use went_back::{KnownVolume, WentBack};
 
 /// The format of records, frames and snapshots that this version writes, and the highest that it reads.
 pub const FORMAT: u32 = 1;

@@ -176,7 +176,13 @@ mod tests {
     use crate::{DurableState, Term};
 
     fn log_of(terms: &[u64]) -> Log {
-        let mut log = Log::new(&Recovered { state: DurableState::EMPTY, snapshot: None, entries: Vec::new() });
+        let mut log = Log::new(&Recovered {
+            state: DurableState::EMPTY,
+            snapshot: None,
+            entries: Vec::new(),
+            committed: Position::ZERO,
+            went_back: None,
+        });
         for term in terms {
             log.append(Entry::new(log.last(), Term(*term), Payload::Empty));
         }

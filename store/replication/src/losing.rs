@@ -56,13 +56,23 @@ impl Replica {
             // An address of that pod is another one's by now. What it said is no answer [F2].
             return;
         }
+        self.learn_of_itself(&name, &state);
+        if self.went_back.is_some() {
+            return;
+        }
+        if state.went_back {
+            self.disown(state.replica);
+        }
         self.told_of(state.promise);
-        self.answers.insert(name, (self.now, state));
+        // Of the questions before the first promise nothing else is of use.
+        if self.lost.is_some() || self.draining.is_some() || self.asked_for_bootstrap().is_some() {
+            self.answers.insert(name, (self.now, state));
+        }
     }
 
     /// Begins to look for a leader where there is none to follow, and asks on while it is lost.
     pub(crate) fn tend_losing(&mut self) {
-        let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter();
+        let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter() && self.went_back.is_none();
         // Right after a start role.json is still to be read; its sidecar may also be dead for good.
         if knows_of_none && (self.view.is_some() || self.now >= self.waits_for_view_until()) {
             self.lose();
@@ -82,7 +92,8 @@ impl Replica {
     }
 
     pub(crate) fn losing_deadline(&self) -> Option<Duration> {
-        let waits_for_view = matches!(self.role, Role::Idle) && self.is_voter() && self.lost.is_none();
+        let waits_for_view =
+            matches!(self.role, Role::Idle) && self.is_voter() && self.lost.is_none() && self.went_back.is_none();
         waits_for_view.then(|| self.waits_for_view_until())
     }
 
@@ -92,8 +103,12 @@ impl Replica {
 
     /// The pods that are to be asked for their state now, and where.
     pub(crate) fn whom_to_ask(&self) -> Vec<Target> {
+        // It asks all the others, and only where they are known to be now [F2].
         if let Some(members) = self.asked_for_bootstrap() {
             return members;
+        }
+        if let Some(all) = self.asked_at_the_start() {
+            return all;
         }
         if !self.is_voter() || (self.lost.is_none() && self.draining.is_none()) {
             return Vec::new();
@@ -109,13 +124,13 @@ impl Replica {
         let is_none_of_ours = |heard: Term| if planted(Fault::OnlyThatTerm) { heard != term } else { heard < term };
         let deaf = |replica: ReplicaId| {
             replica == self.config.replica
-                || self
-                    .answers_since(lost.since)
-                    .any(|state| state.replica == replica && state.hears.is_none_or(is_none_of_ours))
+                || self.answers_since(lost.since).any(|state| {
+                    state.replica == replica && !state.went_back && state.hears.is_none_or(is_none_of_ours)
+                })
         };
         // A bootstrap must be durable before anybody is told of it [L4].
         let is_durable = self.writes.all_durable() || planted(Fault::LeaseBeforeVolume);
-        let is_fit = !self.disk.hangs();
+        let is_fit = !self.disk.hangs() && !self.is_asking();
         (self.is_voter() && is_fit && is_durable && self.log.voters().is_majority(deaf)).then_some(term)
     }
 

@@ -32,7 +32,11 @@ impl Replica {
         }
         let now = self.log.voters();
         let wanted = self.members().len();
-        let dead = now.voters.iter().find(|voter| leading.seen.get(&voter.name).is_some_and(|id| *id != voter.replica));
+        let is_dead = |voter: &&Voter| {
+            leading.gone_back.contains(&voter.replica)
+                || leading.seen.get(&voter.name).is_some_and(|id| *id != voter.replica)
+        };
+        let dead = now.voters.iter().find(is_dead);
         let unwanted = now
             .voters
             .iter()

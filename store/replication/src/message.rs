@@ -6,7 +6,8 @@
 //! ```text
 //!   frame     = kind u8 | term u64 | incarnation 16 | rest
 //!   append    = 1 | previous term u64, seq u64 | commit u64 | records          leader -> follower (a pull: the other way)
-//!   ack       = 2 | seq u64                                                    the other way of append, like mismatch
+//!   ack       = 2 | seq u64                                                    the other way of append, like mismatch;
+//!                                                           leader -> follower: how far its own volume is durable [E1]
 //!   mismatch  = 3 | term u64, seq u64                                          "I have not your previous; look here"
 //!   heartbeat = 4 | round u64 | commit u64                                     leader -> follower
 //!   echo      = 5 | round u64 | flags u8 (1: eligible, 2: draining, 4: stalled) follower -> leader
@@ -23,7 +24,7 @@
 #[cfg(doc)]
 use crate::Claim;
 use crate::entry::{get_position, get_uuid, put_position};
-use crate::{ClusterId, Entry, Incarnation, Position, Promise, Record, RecordError, ReplicaId, Seq, Term};
+use crate::{ClusterId, Entry, Incarnation, KnownVolume, Position, Promise, Record, RecordError, ReplicaId, Seq, Term};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
@@ -68,14 +69,49 @@ pub enum Answer {
     Welcome {
         /// The format that both will use.
         format: u32,
+        /// The leader's volume; none: an earlier build.
+        #[serde(default)]
+        replica: Option<ReplicaId>,
     },
     /// The connection is closed after this.
     Refused {
         /// Why, for people.
         reason: String,
+        /// Why, for the one who is refused.
+        #[serde(default)]
+        code: RefusalCode,
         /// What the refuser is bound to.
         promise: Promise,
+        /// With [`RefusalCode::WentBack`]: what the refuser knows of the volume.
+        #[serde(default)]
+        known: Option<KnownVolume>,
     },
+}
+
+/// Why a hello is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalCode {
+    /// There is no format that both read.
+    Format,
+    /// The volumes belong to two clusters, or the refuser's is empty.
+    OtherCluster,
+    /// It is the refuser's own volume.
+    OwnVolume,
+    /// The refuser does not lead, or does not know it yet.
+    NotLeading,
+    /// The refuser's disk hangs, and the others can do without it.
+    Stalled,
+    /// The hello's promise is to somebody else.
+    NotPromised,
+    /// The volume is connected from another pod, which is heard.
+    AlreadyConnected,
+    /// The volume has lost what it acknowledged [E2].
+    WentBack,
+    /// A code that this build does not know, or none.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 /// The answer to an invitation, or the promise that stood in its way.
@@ -92,6 +128,9 @@ pub struct InviteAnswer {
     pub replica: ReplicaId,
     /// What it is bound to now.
     pub promise: Promise,
+    /// The volume has gone back in time: it promises nothing any more.
+    #[serde(default)]
+    pub went_back: bool,
 }
 
 /// What a replica says of itself to another one that lost its leader, or that asks before a bootstrap.
@@ -115,6 +154,12 @@ pub struct PeerState {
     /// Its disk hangs, or did so a moment ago. A build that knows nothing of that does not say it.
     #[serde(default)]
     pub stalled: bool,
+    /// The volume has gone back in time: it promises nothing any more.
+    #[serde(default)]
+    pub went_back: bool,
+    /// What it knows of the volumes of others.
+    #[serde(default)]
+    pub known: Vec<KnownVolume>,
 }
 
 /// One piece of a snapshot.

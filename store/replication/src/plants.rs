@@ -70,6 +70,14 @@ pub enum Fault {
     AnyNameAnswers,
     /// An empty volume takes an invitation before it knows which cluster is its own [F3].
     StrangersInvite,
+    /// A restarted replica promises before it asked what others know of its volume [E1].
+    PromisesWithoutAsking,
+    /// A replica that is refused as gone back does not mark itself [E2].
+    WentBackIsForgotten,
+    /// What a volume acknowledged and what it holds are compared by sequence alone [E3].
+    SequencesCompared,
+    /// What was acked and never committed counts against a volume, too [E3].
+    UncommittedIsKnown,
 }
 
 #[cfg(feature = "plants")]

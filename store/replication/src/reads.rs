@@ -98,10 +98,10 @@ impl Replica {
         }
     }
 
-    /// This incarnation is over: nobody is left waiting.
-    pub(crate) fn refuse_reads_after_failure(&mut self) {
+    /// Nothing will ever be answered here: nobody is left waiting.
+    pub(crate) fn refuse_all_reads(&mut self, reason: Refusal) {
         if self.reads.newest > self.reads.answered {
-            self.refuse_reads(self.reads.newest, Refusal::Failed);
+            self.refuse_reads(self.reads.newest, reason);
         }
     }
 
@@ -113,6 +113,9 @@ impl Replica {
 
     /// Asks, answers, and says which reads may go on. After all else of a step: what it commits and applies counts.
     pub(crate) fn tend_reads(&mut self) {
+        if self.went_back.is_some() {
+            return self.refuse_all_reads(Refusal::WentBack);
+        }
         loop {
             if let Question::Waiting { upto, index } = self.reads.question
                 && self.applied >= index
@@ -236,6 +239,9 @@ impl Replica {
             }
             follower.begun = round;
             conns.push(conn);
+        }
+        if !for_reads {
+            self.tell_durable(false);
         }
         for conn in conns {
             self.send(conn, Body::Heartbeat { round, commit });

@@ -24,9 +24,10 @@ use crate::plants::planted;
 use crate::reads::Reads;
 use crate::role::{Following, Leading, Link, Role, Stage};
 use crate::stall::Disk;
+use crate::went_back::Asking;
 use crate::{
-    Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, Payload, PeerState, Position, Record,
-    Recovered, RoleView, Seq, SnapshotMeta, Term, Ticket,
+    Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, KnownVolume, Payload, PeerState, Position,
+    Record, Recovered, RoleView, Seq, SnapshotMeta, Term, Ticket, WentBack,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -72,6 +73,16 @@ pub struct Replica {
     pub(crate) failed: bool,
     /// What the shell says of the disk.
     pub(crate) disk: Disk,
+    /// The questions that come before the first promise; none when they are over [E1].
+    pub(crate) asking: Option<Asking>,
+    /// The volume has gone back in time [E2].
+    pub(crate) went_back: Option<WentBack>,
+    /// Committed, by what an earlier run noted on the volume: not applied again before it is known anew.
+    pub(crate) noted: Seq,
+    /// Entries were cut that an earlier run knew to be committed: which, for people.
+    pub(crate) cut_committed: Option<String>,
+    /// What is known of other volumes, of this and of earlier roles of this run [E1].
+    pub(crate) known: Vec<KnownVolume>,
     next_conn: u64,
     pub(crate) effects: Vec<Effect>,
     #[cfg(feature = "plants")]
@@ -90,7 +101,7 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
-    fn issue(&mut self, log_end: Seq) -> Ticket {
+    pub(crate) fn issue(&mut self, log_end: Seq) -> Ticket {
         self.issued.0 += 1;
         self.pending.push_back((self.issued, log_end));
         self.issued
@@ -138,6 +149,7 @@ impl Replica {
         let recovered = without_torn_bootstrap(recovered, &config);
         let log = Log::new(&recovered);
         let snapshot = log.snapshot().seq;
+        let noted = if log.contains(recovered.committed) { recovered.committed.seq } else { snapshot };
         Replica {
             now: Duration::ZERO,
             began: None,
@@ -159,6 +171,11 @@ impl Replica {
             absurd_term: None,
             failed: false,
             disk: Disk::default(),
+            asking: recovered.went_back.is_none().then(Asking::default),
+            went_back: recovered.went_back,
+            known: Vec::new(),
+            noted,
+            cut_committed: None,
             next_conn: 0,
             effects: Vec::new(),
             #[cfg(feature = "plants")]
@@ -197,12 +214,14 @@ impl Replica {
         // Everything that time, a durable write or a new view can bring about is looked at after every input: nothing
         // can be forgotten by an input that did not think of it.
         if !self.failed {
+            self.tend_asking();
             self.tend_bootstrap();
             self.tend_following();
             self.tend_leading();
             self.tend_losing();
             self.give_out_committed();
             self.tend_reads();
+            self.note_known();
         }
         #[cfg(feature = "plants")]
         self.log.told_committed(self.commit);
@@ -217,6 +236,7 @@ impl Replica {
         let asking = (!self.whom_to_ask().is_empty()).then_some(self.ask_at);
         let clocks = [
             asking,
+            self.asking_deadline(),
             self.following_deadline(),
             self.leading_deadline(),
             self.losing_deadline(),
@@ -228,7 +248,7 @@ impl Replica {
 
     // ---- claims and promises
 
-    fn on_role(&mut self, view: RoleView) {
+    pub(crate) fn on_role(&mut self, view: RoleView) {
         #[cfg(feature = "plants")]
         {
             self.memory.position = self.log.last();
@@ -279,8 +299,11 @@ impl Replica {
     /// Takes the claim if it is above the promise; goes on with it if it is the one that was promised to. A term that no
     /// Lease can carry is nobody's, whoever says it.
     pub(crate) fn consider(&mut self, claim: Claim) {
-        if claim.term > Term::MAX {
+        if claim.term > Term::MAX || self.went_back.is_some() {
             return;
+        }
+        if self.is_asking() {
+            return self.defer(claim);
         }
         if claim.term > self.state.promise.term {
             self.take(claim);
@@ -341,6 +364,9 @@ impl Replica {
             leader_commit: Seq(0),
             pulled: None,
             redial_pause: Duration::ZERO,
+            leader_replica: None,
+            leader_durable: Seq(0),
+            is_used_elsewhere: false,
         }));
     }
 
@@ -423,6 +449,7 @@ impl Replica {
                             entry.position, self.commit
                         ));
                     }
+                    self.tell_of_lost(keep, entry.position);
                     self.log.cut(keep);
                     self.writes.cut(keep);
                     self.unverify(keep);
@@ -465,6 +492,9 @@ impl Replica {
                 "a snapshot at {} does not fit the log, which is committed up to {}",
                 meta.position, self.commit
             ));
+        }
+        if meta.position.seq <= self.noted {
+            self.tell_of_lost(self.log.base().seq, meta.position);
         }
         self.state.cluster_id = Some(meta.cluster_id);
         self.log.reset(&meta);
@@ -514,7 +544,7 @@ impl Replica {
     pub(crate) fn fail(&mut self, reason: String) {
         self.end_role();
         self.failed = true;
-        self.refuse_reads_after_failure();
+        self.refuse_all_reads(crate::Refusal::Failed);
         self.effects.push(Effect::Fail { reason });
     }
 
@@ -527,7 +557,7 @@ impl Replica {
             }
             Input::Read { id } => {
                 self.on_read(id);
-                self.refuse_reads_after_failure();
+                self.refuse_all_reads(crate::Refusal::Failed);
             }
             Input::Hello { conn, .. } | Input::Frame { conn, .. } => self.effects.push(Effect::Close { conn }),
             _ => {}
@@ -598,6 +628,7 @@ impl Replica {
             && self.foreign_cluster().is_none()
             && self.is_wanted(&self.config.name)
             && self.draining.is_none()
+            && self.went_back.is_none()
             && !self.failed
     }
 }

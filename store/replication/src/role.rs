@@ -3,7 +3,7 @@
 use crate::catchup::Outbound;
 use crate::reads::ReadAsk;
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Term, Ticket};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Follows nobody, follows somebody, or leads.
@@ -40,6 +40,11 @@ pub(crate) struct Following {
     pub(crate) pulled: Option<Outbound>,
     /// The next pause before the leader is dialled again.
     pub(crate) redial_pause: Duration,
+    /// The leader's volume, and how far it is durable there, by the leader's own word [E1].
+    pub(crate) leader_replica: Option<ReplicaId>,
+    pub(crate) leader_durable: Seq,
+    /// Another pod is connected with this very volume.
+    pub(crate) is_used_elsewhere: bool,
 }
 
 /// The connection to the leader.
@@ -68,6 +73,8 @@ pub(crate) struct Leading {
     pub(crate) followers: BTreeMap<ReplicaId, Follower>,
     /// The volume that last answered for a pod name. Only this makes a voter dead.
     pub(crate) seen: BTreeMap<String, ReplicaId>,
+    /// Volumes that are known to have gone back in time. They count for nothing, and are removed from the voters.
+    pub(crate) gone_back: BTreeSet<ReplicaId>,
     /// Counts hellos.
     pub(crate) hellos: u64,
     /// Counts heartbeats.
@@ -78,6 +85,8 @@ pub(crate) struct Leading {
     pub(crate) asks: Vec<ReadAsk>,
     pub(crate) next_heartbeat: Duration,
     pub(crate) next_invitations: Duration,
+    /// Followers are not told before this, while appends flow, how far the own volume is.
+    pub(crate) next_durable: Duration,
     /// A commit that followers were not told of is told at this time, unless an append does it before.
     pub(crate) tell_commit_at: Option<Duration>,
     /// The last moment at which a majority had been heard within the lost-time, or the beginning.
@@ -127,6 +136,10 @@ pub(crate) struct Follower {
     pub(crate) echoed: u64,
     /// Durable there and equal to our log, under this promise; also from earlier connections.
     pub(crate) verified: Seq,
+    /// As `verified`, as a position: what its volume must hold when it says hello again. It never goes down.
+    pub(crate) acked: Position,
+    /// The follower was told that our own volume is durable up to here.
+    pub(crate) durable_told: Seq,
     pub(crate) outbound: Outbound,
 }
 

@@ -2,7 +2,9 @@
 
 use crate::replica::Replica;
 use crate::role::Role;
-use crate::{Claim, ClusterId, Incarnation, PeerState, Position, Promise, ReplicaId, Seq, Term, Voters};
+use crate::{
+    Claim, ClusterId, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Seq, Term, Voters, WentBack,
+};
 
 /// Where a replica is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Phase {
     Draining,
     /// Its disk failed, or its volume belongs to another cluster than the Lease.
     Failed,
+    /// Its volume has lost what it acknowledged: it counts for nothing, and serves nothing [E2].
+    WentBack,
 }
 
 /// A follower, as its leader sees it.
@@ -91,6 +95,10 @@ pub struct Status {
     pub drained: bool,
     /// What it waits for, in words for people; empty when nothing.
     pub waiting_for: Vec<String>,
+    /// The volume has gone back in time: what is known of it.
+    pub went_back: Option<WentBack>,
+    /// What it knows of the volumes of others.
+    pub known: Vec<KnownVolume>,
 }
 
 impl Status {
@@ -105,6 +113,8 @@ impl Status {
             hears: self.following.as_ref().filter(|_| self.leader_heard).map(|claim| claim.term),
             eligible: self.eligible && !self.stalled,
             stalled: self.stalled,
+            went_back: self.went_back.is_some(),
+            known: self.known.clone(),
         }
     }
 }
@@ -114,7 +124,7 @@ impl Status {
 pub enum Since {
     /// It is as it was.
     Same,
-    /// The log has moved on: only `position`, `committed` and the followers' `verified` are others.
+    /// The log has moved on: only `position`, `committed`, `known` and the followers' `verified` are others.
     Moved,
     /// Something else is different, too.
     Changed,
@@ -124,6 +134,7 @@ impl Status {
     /// Takes over what [`Since::Moved`] names, of the same replica.
     pub fn move_to(&mut self, newer: &Status) {
         (self.position, self.committed) = (newer.position, newer.committed);
+        self.known.clone_from(&newer.known);
         for (follower, newer) in self.followers.iter_mut().zip(&newer.followers) {
             follower.verified = newer.verified;
         }
@@ -224,6 +235,8 @@ impl Replica {
             caught_up: self.caught_up,
             drained: self.is_drained(),
             waiting_for: self.waiting_for(),
+            went_back: self.went_back.clone(),
+            known: self.known.clone(),
         }
     }
 
@@ -235,6 +248,10 @@ impl Replica {
         }
         let mut moved = said.position != self.log.last() || said.committed != self.commit;
         (said.position, said.committed) = (self.log.last(), self.commit);
+        if said.known != self.known {
+            said.known.clone_from(&self.known);
+            moved = true;
+        }
         if let Role::Leading(leading) = &self.role {
             for (said, follower) in said.followers.iter_mut().zip(leading.followers.values()) {
                 moved |= said.verified != follower.verified;
@@ -269,6 +286,8 @@ impl Replica {
             caught_up,
             drained,
             waiting_for,
+            went_back,
+            known: _,
         } = said;
         *phase == self.phase()
             && *cluster_id == self.state.cluster_id
@@ -289,6 +308,7 @@ impl Replica {
             && *caught_up == self.caught_up
             && *drained == self.is_drained()
             && self.are_my_followers(followers)
+            && *went_back == self.went_back
             && *waiting_for == self.waiting_for()
     }
 
@@ -325,6 +345,9 @@ impl Replica {
         if self.draining.is_some() {
             return Phase::Draining;
         }
+        if self.went_back.is_some() {
+            return Phase::WentBack;
+        }
         match &self.role {
             Role::Leading(_) if self.is_open() => Phase::Leading,
             Role::Leading(_) => Phase::Recovering,
@@ -354,6 +377,20 @@ impl Replica {
     /// What it waits for, for a person who wonders.
     fn waiting_for(&self) -> Vec<String> {
         let mut waits = Vec::new();
+        if let Some(mark) = &self.went_back {
+            return vec![mark.advice(&self.config.name)];
+        }
+        waits.extend(self.cut_committed.clone());
+        if self.is_asking() {
+            waits.push("answers of the other pods to what they know of this volume (a lost-time at most)".to_owned());
+        }
+        if matches!(&self.role, Role::Following(following) if following.is_used_elsewhere) {
+            waits.push(format!(
+                "another pod is connected with this very volume ({}): one of the two runs on a copy of the other's. Stop \
+                 this pod, and wipe the volume that is the copy",
+                self.config.replica
+            ));
+        }
         if let Some(theirs) = self.foreign_cluster() {
             waits.push(format!(
                 "the Lease carries cluster-id {theirs}, this volume belongs to another cluster: a person must decide \

@@ -141,6 +141,8 @@ pub enum Refusal {
     DiskStalled,
     /// The disk failed.
     Failed,
+    /// The volume has gone back in time, and counts for nothing.
+    WentBack,
 }
 
 /// What a snapshot is of.
@@ -350,6 +352,13 @@ pub enum Effect {
         /// The connection.
         conn: ConnId,
     },
+    /// Write this mark to a file of its own on the volume, durably: every later start must find it.
+    MarkWentBack {
+        /// Comes back in `Persisted`.
+        ticket: Ticket,
+        /// What to write.
+        mark: crate::WentBack,
+    },
     /// `POST /v1/claim` to this pod, with a time-out of about the lost-time.
     Invite {
         /// The pod.
@@ -379,7 +388,8 @@ pub enum Effect {
         /// For people.
         reason: String,
     },
-    /// A replica's log was found at odds with what was committed. Never happens; the simulator counts it.
+    /// A replica's log was found at odds with what was committed: a majority has lost what it acknowledged. Never happens
+    /// while the volumes keep what was written to them; the simulator counts it.
     Report {
         /// For people.
         what: String,
@@ -426,4 +436,9 @@ pub struct Recovered {
     pub snapshot: Option<SnapshotMeta>,
     /// The chain of entries after the snapshot.
     pub entries: Vec<Entry>,
+    /// What an earlier run noted as committed, now and then; `ZERO` where there is no note. Entries up to here are never cut
+    /// without a word.
+    pub committed: Position,
+    /// The mark of a volume that has gone back in time, if it carries one.
+    pub went_back: Option<crate::WentBack>,
 }

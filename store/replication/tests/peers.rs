@@ -53,7 +53,25 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         initial_data: Vec::new(),
         force_bootstrap: false,
     };
-    Replica::new(config, Recovered { state, snapshot, entries })
+    let mut replica =
+        Replica::new(config, Recovered { state, snapshot, entries, committed: Position::ZERO, went_back: None });
+    // Nobody knows more of this volume than it holds: it may promise.
+    for (name, id) in [("db-1", 0xb0), ("db-2", 0xc0)] {
+        let state = PeerState {
+            name: name.to_owned(),
+            replica: ReplicaId(Uuid::from_u128(id)),
+            cluster_id: Some(CLUSTER),
+            promise: Promise::NONE,
+            position: Position::ZERO,
+            hears: None,
+            eligible: true,
+            stalled: false,
+            went_back: false,
+            known: Vec::new(),
+        };
+        replica.step(NOW, Input::StateAnswered { name: name.to_owned(), state });
+    }
+    replica
 }
 
 fn view(cluster_id: ClusterId, peer_address: &str) -> RoleView {
@@ -94,7 +112,7 @@ impl Follower {
         let mut effects = replica.step(NOW, Input::Role(view(CLUSTER, "db-1:8090")));
         effects.extend(replica.step(NOW, Input::Persisted { ticket: Ticket(1) }));
         let conn = dialled(&effects).expect("the promise is durable").0;
-        replica.step(NOW, Input::Answered { conn, answer: Answer::Welcome { format: FORMAT } });
+        replica.step(NOW, Input::Answered { conn, answer: Answer::Welcome { format: FORMAT, replica: None } });
         let mut follower = Follower { replica, conn };
         follower.append(last, committed, Vec::new());
         assert_eq!(follower.replica.status().committed, Seq(committed));

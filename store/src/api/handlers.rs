@@ -196,6 +196,9 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
         WriteError::Refused(Refusal::Failed) => {
             (Code::Failed, "this replica has failed, its log says why; not done".to_owned())
         }
+        WriteError::Refused(Refusal::WentBack) => {
+            (Code::Failed, "this replica's volume went back in time, its status says what to do; not done".to_owned())
+        }
         WriteError::Overwritten => {
             (Code::Overwritten, "a later leader put another entry in its place; not done".to_owned())
         }

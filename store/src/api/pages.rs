@@ -121,6 +121,7 @@ pub(super) fn status(context: &Context) -> Answer {
             "caughtUp": status.caught_up,
             "drained": status.drained,
             "waitingFor": status.waiting_for,
+            "wentBack": status.went_back,
         });
         if let Value::Object(more) = more {
             body.extend(more);

@@ -96,6 +96,10 @@ fn not_confirmed(context: &Context, error: ReadError, waited_ms: u128) -> Proble
         ReadError::Refused(Refusal::Failed) => {
             Problem::new(Code::Failed, "this replica has failed, its log says why; ask another one")
         }
+        ReadError::Refused(Refusal::WentBack) => Problem::new(
+            Code::NotReady,
+            "this replica's volume went back in time, its status says what to do; ask another one",
+        ),
         ReadError::Closed => Problem::new(Code::Stopping, "this replica is ending; ask another one"),
         ReadError::Late | ReadError::Refused(_) => {
             let who = match pages::leader_seen(&context.handle) {

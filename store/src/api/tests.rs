@@ -242,6 +242,8 @@ pub(crate) fn status(phase: Phase, leader: &str) -> Status {
         caught_up: true,
         drained: false,
         waiting_for: Vec::new(),
+        went_back: None,
+        known: Vec::new(),
     }
 }
 

@@ -62,6 +62,13 @@ impl Driver {
             Effect::Invite { to, claim } => self.peers.invite(to, claim),
             Effect::AnswerInvite { request, answer } => self.peers.answer_invite(request, answer),
             Effect::AskState { to } => self.peers.ask_state(to),
+            Effect::MarkWentBack { ticket, mark } => {
+                error!("{}", mark.advice(&self.name));
+                if let Err(error) = self.journal.mark_went_back(ticket, mark) {
+                    error!(%error, "the volume cannot be marked: this replica ends");
+                    self.brought_about.push_back(Input::PersistFailed);
+                }
+            }
             Effect::WipeVolume { winner } => {
                 warn!(%winner, "another bootstrap won: this volume is emptied");
                 self.wiping = Some(winner);

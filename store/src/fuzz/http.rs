@@ -212,5 +212,7 @@ fn status() -> Status {
         caught_up: true,
         drained: false,
         waiting_for: Vec::new(),
+        went_back: None,
+        known: Vec::new(),
     }
 }

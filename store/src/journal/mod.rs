@@ -36,7 +36,7 @@ use crate::disk::Disk;
 use crate::disk::watch::DiskWatch;
 use crate::documents::Documents;
 use crate::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
-use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket};
+use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -212,6 +212,19 @@ impl Journal {
     pub fn part_file(&self) -> io::Result<PartFile> {
         let number = self.handle.shared.parts.fetch_add(1, Ordering::Relaxed);
         PartFile::create(self.handle.disk.clone(), number)
+    }
+
+    /// Notes what is committed, for a later run: a hint, of which nobody is told what became.
+    pub fn note_committed(&self, position: Position) {
+        let _ = self.push(Command::NoteCommitted { position });
+    }
+
+    /// Marks the volume as one that went back in time, after all that waits. `Persisted` follows.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn mark_went_back(&self, ticket: Ticket, mark: WentBack) -> Result<(), JournalError> {
+        self.push(Command::MarkWentBack { ticket, mark })
     }
 
     /// Empties the volume after all that waits. `Wiped` follows, and nothing else is taken. A new replica then.

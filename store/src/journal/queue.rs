@@ -6,7 +6,7 @@
 use super::JournalError;
 use super::writer::{BATCH_BYTES, Spare};
 use crate::snapshot::PartFile;
-use leasehold_replication::{DurableState, Record, SnapshotMark, Ticket};
+use leasehold_replication::{DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Install { ticket: Ticket, mark: SnapshotMark, part: PartFile, state: DurableState },
     SnapshotWritten { result: io::Result<SnapshotMark> },
     SpareMade { result: io::Result<Spare> },
+    MarkWentBack { ticket: Ticket, mark: WentBack },
+    NoteCommitted { position: Position },
     Wipe,
 }
 

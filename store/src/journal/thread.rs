@@ -188,6 +188,15 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                         }
                     }
                 }
+                Work::Single(Command::NoteCommitted { position }) => {
+                    if let Err(error) = identity::note_committed(&*self.disk, position) {
+                        tracing::debug!(%error, "what is committed could not be noted");
+                    }
+                }
+                Work::Single(Command::MarkWentBack { ticket, mark }) => {
+                    identity::mark_went_back(&*self.disk, &mark)?;
+                    (self.events)(JournalEvent::Persisted { ticket });
+                }
                 Work::Single(Command::Wipe) => {
                     identity::wipe(&*self.disk)?;
                     (self.events)(JournalEvent::Wiped);

@@ -7,7 +7,7 @@ use crate::serve::{self, Limits};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use leasehold_replication::{
-    Body, ClusterId, Entry, Incarnation, Payload, Position, Promise, ReplicaId, SNAPSHOT_PIECE_BYTES, Seq,
+    Body, ClusterId, Entry, Incarnation, Payload, Position, Promise, RefusalCode, ReplicaId, SNAPSHOT_PIECE_BYTES, Seq,
     SnapshotPiece, Term,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,9 +114,9 @@ async fn connected() -> (Node, ConnId, Node, ConnId) {
     follower.peers.dial(dialled, at("store-0", &leader.address), hello());
     let Input::Hello { conn: accepted, hello: said } = leader.next().await else { panic!("no hello") };
     assert_eq!(said, hello());
-    assert!(leader.peers.answer(accepted, Answer::Welcome { format: 1 }));
+    assert!(leader.peers.answer(accepted, Answer::Welcome { format: 1, replica: None }));
     match follower.next().await {
-        Input::Answered { conn, answer: Answer::Welcome { format: 1 } } => assert_eq!(conn, dialled),
+        Input::Answered { conn, answer: Answer::Welcome { format: 1, replica: None } } => assert_eq!(conn, dialled),
         other => panic!("{other:?}"),
     }
     (leader, accepted, follower, dialled)
@@ -162,6 +162,8 @@ fn peer_state() -> PeerState {
         hears: None,
         eligible: true,
         stalled: false,
+        went_back: false,
+        known: Vec::new(),
     }
 }
 
@@ -219,7 +221,12 @@ async fn a_refusal_is_told_and_nothing_after_it() {
     let (mut leader, mut follower) = (Node::start().await, Node::start().await);
     follower.peers.dial(ConnId::Dialled(1), at("store-0", &leader.address), hello());
     let Input::Hello { conn, .. } = leader.next().await else { panic!("no hello") };
-    let refusal = Answer::Refused { reason: "another cluster".into(), promise: Promise::NONE };
+    let refusal = Answer::Refused {
+        reason: "another cluster".into(),
+        code: RefusalCode::OtherCluster,
+        promise: Promise::NONE,
+        known: None,
+    };
     assert!(leader.peers.answer(conn, refusal.clone()));
     match follower.next().await {
         Input::Answered { conn: ConnId::Dialled(1), answer } => assert_eq!(answer, refusal),
@@ -306,7 +313,7 @@ async fn hostile_frames_close_a_welcomed_connection_and_are_counted() {
         let mut socket = dial_by_hand(&node.address).await;
         socket.send(WsMessage::Text(serde_json::to_string(&hello()).unwrap().into())).await.unwrap();
         let Input::Hello { conn, .. } = node.next().await else { panic!("no hello") };
-        assert!(node.peers.answer(conn, Answer::Welcome { format: 1 }));
+        assert!(node.peers.answer(conn, Answer::Welcome { format: 1, replica: None }));
         socket.send(word).await.unwrap();
         assert!(matches!(node.next().await, Input::Closed { conn: told } if told == conn));
         ends(socket).await;
@@ -370,6 +377,7 @@ async fn an_invitation_is_answered_and_the_answer_comes_back() {
         cluster_id: None,
         replica: ReplicaId(uuid(1)),
         promise: claim(7).promise(),
+        went_back: false,
     };
     follower.peers.answer_invite(request, said.clone());
     match leader.next().await {
@@ -388,6 +396,7 @@ async fn an_invitation_is_answered_and_the_answer_comes_back() {
         cluster_id: None,
         replica: ReplicaId(uuid(1)),
         promise: claim(9).promise(),
+        went_back: false,
     };
     follower.peers.answer_invite(request, said.clone());
     assert!(matches!(leader.next().await, Input::InviteAnswered { answer, .. } if answer == said));

@@ -5,8 +5,9 @@
 
 use crate::{
     Answer, Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
-    InviteAnswer, LeaderView, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId, Recovered, Replica,
-    ReplicaId, RequestId, RoleView, Seq, Since, SnapshotMeta, SnapshotPiece, Term, Ticket, Voter, Voters,
+    InviteAnswer, KnownVolume, LeaderView, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId,
+    Recovered, RefusalCode, Replica, ReplicaId, RequestId, RoleView, Seq, Since, SnapshotMeta, SnapshotPiece, Term,
+    Ticket, Voter, Voters, WentBack,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -51,6 +52,10 @@ impl Script<'_> {
 
     fn replica(&mut self) -> ReplicaId {
         ReplicaId(Uuid::from_u128(u128::from(self.below(5)) + 1))
+    }
+
+    fn known(&mut self) -> KnownVolume {
+        KnownVolume { replica: self.replica(), term: Term(self.number()), position: self.position() }
     }
 
     fn incarnation(&mut self) -> Incarnation {
@@ -218,7 +223,13 @@ pub fn replica(data: &[u8]) {
 /// A volume with a log that makes sense by itself: it was read from our own disk.
 fn recovered(script: &mut Script<'_>) -> Recovered {
     if script.below(4) == 0 {
-        return Recovered { state: DurableState::EMPTY, snapshot: None, entries: Vec::new() };
+        return Recovered {
+            state: DurableState::EMPTY,
+            snapshot: None,
+            entries: Vec::new(),
+            committed: Position::ZERO,
+            went_back: None,
+        };
     }
     let term = u64::from(script.below(4));
     let cluster_id = ClusterId(Uuid::from_u128(200));
@@ -245,7 +256,17 @@ fn recovered(script: &mut Script<'_>) -> Recovered {
         last = entry.position;
         entries.push(entry);
     }
-    Recovered { state, snapshot, entries }
+    let mark = |script: &mut Script<'_>| WentBack {
+        replica: script.replica(),
+        known_by: script.name(),
+        known_term: Term(term),
+        known: script.position(),
+        found_term: Term(term),
+        found: last,
+    };
+    let went_back = (script.below(16) == 0).then(|| mark(script));
+    let committed = if script.yes() { last } else { script.position() };
+    Recovered { state, snapshot, entries, committed, went_back }
 }
 
 /// The replica, and what its shell has under way.
@@ -279,9 +300,14 @@ impl Desk {
             5 | 6 => Input::Answered {
                 conn: self.conn(script)?,
                 answer: if script.below(4) > 0 {
-                    Answer::Welcome { format: script.number() as u32 }
+                    Answer::Welcome { format: script.number() as u32, replica: script.yes().then(|| script.replica()) }
                 } else {
-                    Answer::Refused { reason: String::new(), promise: script.promise() }
+                    Answer::Refused {
+                        reason: String::new(),
+                        code: if script.yes() { RefusalCode::WentBack } else { RefusalCode::AlreadyConnected },
+                        promise: script.promise(),
+                        known: script.yes().then(|| script.known()),
+                    }
                 },
             },
             7 => {
@@ -324,6 +350,7 @@ impl Desk {
                     cluster_id: script.maybe_cluster(),
                     replica: script.replica(),
                     promise: script.promise(),
+                    went_back: script.below(4) == 0,
                 },
             },
             14 => match script.below(5) {
@@ -348,6 +375,8 @@ impl Desk {
                         hears: script.yes().then(|| Term(script.number())),
                         eligible: script.yes(),
                         stalled: script.yes(),
+                        went_back: script.below(4) == 0,
+                        known: (0..script.below(3)).map(|_| script.known()).collect(),
                     },
                 },
             },
@@ -363,7 +392,9 @@ impl Desk {
     fn take(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Persist { ticket, .. } | Effect::InstallSnapshot { ticket, .. } => self.tickets.push(ticket),
+                Effect::Persist { ticket, .. }
+                | Effect::InstallSnapshot { ticket, .. }
+                | Effect::MarkWentBack { ticket, .. } => self.tickets.push(ticket),
                 Effect::Dial { conn, .. } => self.conns.push(conn),
                 Effect::Close { conn } => self.conns.retain(|other| *other != conn),
                 Effect::Apply { .. }

@@ -24,7 +24,7 @@ fn an_answer_without_a_name_makes_no_voter_dead_either() {
     cluster.run(50 * MS);
     let status = cluster.nodes[2].replica.status();
     let (replica, promise) = (cluster.nodes[2].id, status.promise);
-    let answer = InviteAnswer { name: None, cluster_id: status.cluster_id, replica, promise };
+    let answer = InviteAnswer { name: None, cluster_id: status.cluster_id, replica, promise, went_back: false };
     cluster.queue.push_back(Event::Input(0, Input::InviteAnswered { name: name(1), answer }));
     cluster.run(300 * MS);
     assert!(cluster.nodes[0].replica.status().voters.named(&name(1)).is_some());

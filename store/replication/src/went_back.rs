@@ -1,0 +1,321 @@
+//! A volume that went back in time: an older copy of it was restored, or its disk lied about what it had written.
+//!
+//! ```text
+//!   start ──AskState──▶ all voters ──▶ "known": what each has seen this volume acknowledge, or promise
+//!       all answered, or a lost-time went by, and none knows more than this volume holds ──▶ it may promise
+//!       one of them knows more                                                           ──▶ marked
+//!   hello below what the leader verified ──▶ refused {"code": "went-back"}               ──▶ marked
+//!   marked: durably, forever. Promises nothing, counts for nothing, serves nothing. Wiped, it joins as a new replica.
+//! ```
+//!
+//! Why it must not vote: an entry was acknowledged because this volume had it. Its vote, given without that entry, could
+//! make a majority that has never seen it. Why it asks before its first promise, and does not wait for a leader's refusal:
+//! its old promise may send it to a leader that knows nothing of it, even to one that was deposed.
+//!
+//! What counts as known: only what was acked, never what a hello said, and no further than the commit, because more may be
+//! cut legitimately by a later leader. A promise counts as soon as it was said: promises never go down. Positions are
+//! compared, not sequences: 2/9 is less than 3/8.
+//!
+//! Not promised: a volume that goes back while nobody who knows it answers is not noticed.
+
+use crate::plants::planted;
+use crate::replica::Replica;
+use crate::role::Role;
+use crate::{Body, Claim, Effect, Fault, Hello, PeerState, Position, Refusal, ReplicaId, Seq, Target, Term};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+/// The most volumes that are remembered. Only voters are, so the others were wiped long ago.
+const KNOWN_MAX: usize = 16;
+/// While appends flow, a leader tells how far its own volume is at most this often; else with each commit and heartbeat.
+const TELL_DURABLE_AFTER: Duration = Duration::from_millis(10);
+
+/// What a replica knows of another volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownVolume {
+    /// The volume.
+    pub replica: ReplicaId,
+    /// It is bound to a promise of this term, or of a later one.
+    pub term: Term,
+    /// It acked everything up to here, and that is committed.
+    pub position: Position,
+}
+
+/// Why a replica counts for nothing any more. It stands in a file of its own on the volume.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WentBack {
+    /// The volume. Another one that stands in its place is not meant.
+    pub replica: ReplicaId,
+    /// The pod that knew more of the volume than it holds.
+    pub known_by: String,
+    /// The highest term that the volume is known to have promised.
+    pub known_term: Term,
+    /// The volume is known to have acknowledged everything up to here.
+    pub known: Position,
+    /// The term of the promise that was found on it.
+    pub found_term: Term,
+    /// Its last entry, as it was found.
+    pub found: Position,
+}
+
+impl WentBack {
+    /// What happened, and the way out, for people. `pod`: whose volume it is.
+    pub fn advice(&self, pod: &str) -> String {
+        format!(
+            "{self}. It holds an older copy, or its disk lost writes, so it neither votes nor answers clients. Way out: \
+             wipe this one volume, and it joins again with the data of the others (kubectl delete pvc data-{pod} \
+             --wait=false; kubectl delete pod {pod})"
+        )
+    }
+}
+
+impl fmt::Display for WentBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let WentBack { replica, known_by, known_term, known, found_term, found } = self;
+        write!(f, "the volume {replica} went back in time: ")?;
+        if found < known {
+            write!(
+                f,
+                "{known_by} knows that it acknowledged everything up to {known} (term/sequence), but it ends at {found}"
+            )
+        } else {
+            write!(f, "{known_by} knows that it promised term {known_term}, but its promise is of term {found_term}")
+        }
+    }
+}
+
+/// The questions before the first promise.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Asking {
+    /// The pods that answered.
+    answered: BTreeSet<String>,
+    /// The highest claim that came meanwhile.
+    deferred: Option<Claim>,
+}
+
+/// Does a log that ends at `found` lack what is known to be at `known`?
+fn is_before(found: Position, known: Position) -> bool {
+    if planted(Fault::SequencesCompared) { found.seq < known.seq } else { found < known }
+}
+
+impl Replica {
+    // ---- before the first promise
+
+    /// It has not asked enough yet to promise anything.
+    pub fn is_asking(&self) -> bool {
+        self.asking.is_some() && !planted(Fault::PromisesWithoutAsking)
+    }
+
+    /// Keeps a claim until it may be taken.
+    pub(crate) fn defer(&mut self, claim: Claim) {
+        let Some(asking) = &mut self.asking else { return };
+        if asking.deferred.as_ref().is_none_or(|kept| kept.term < claim.term) {
+            asking.deferred = Some(claim);
+        }
+    }
+
+    /// Those who may know this volume, while they are to be asked: the voters by its own log, and the wanted pods.
+    pub(crate) fn asked_at_the_start(&self) -> Option<Vec<Target>> {
+        if !self.is_asking() {
+            return None;
+        }
+        let voters = self.log.voters().voters.iter().map(|voter| &voter.name);
+        let names: BTreeSet<&String> = voters.chain(self.members().iter().map(|member| &member.name)).collect();
+        let others = names.into_iter().filter(|name| **name != self.config.name);
+        Some(others.filter_map(|name| self.target_of(name)).collect())
+    }
+
+    /// Promises may be made when all voters have answered; after a lost-time in any case, so that nobody waits for a pod
+    /// that is gone.
+    pub(crate) fn tend_asking(&mut self) {
+        let Some(asking) = &self.asking else { return };
+        let has_answered = |name: &String| *name == self.config.name || asking.answered.contains(name);
+        let voters = &self.log.voters().voters;
+        let have_all = if voters.is_empty() {
+            self.view.is_some() && self.members().iter().all(|member| has_answered(&member.name))
+        } else {
+            voters.iter().all(|voter| has_answered(&voter.name))
+        };
+        if self.is_asking() && !have_all && self.now < self.asks_until() {
+            return;
+        }
+        let deferred = self.asking.take().and_then(|asking| asking.deferred);
+        if let Some(claim) = deferred {
+            self.consider(claim);
+        }
+        if let Some(view) = self.view.clone() {
+            self.on_role(view);
+        }
+    }
+
+    fn asks_until(&self) -> Duration {
+        self.began.unwrap_or(self.now) + self.config.lost_time
+    }
+
+    pub(crate) fn asking_deadline(&self) -> Option<Duration> {
+        self.asking.as_ref().map(|_| self.asks_until())
+    }
+
+    /// Another replica answered. Where it knows more of this volume than the volume holds, that is all that counts.
+    pub(crate) fn learn_of_itself(&mut self, name: &str, state: &PeerState) {
+        if let Some(asking) = &mut self.asking {
+            asking.answered.insert(name.to_owned());
+        }
+        let is_ours = self.state.cluster_id.is_none_or(|own| state.cluster_id == Some(own));
+        let known = state.known.iter().find(|known| known.replica == self.config.replica);
+        if let Some(known) = known.filter(|known| is_ours && self.is_behind(known)) {
+            self.go_back(name, *known);
+        }
+    }
+
+    fn is_behind(&self, known: &KnownVolume) -> bool {
+        known.term > self.state.promise.term || is_before(self.log.last(), known.position)
+    }
+
+    /// Marks itself, durably, before anything else. From here on it is nobody's follower, and never a leader.
+    pub(crate) fn go_back(&mut self, known_by: &str, known: KnownVolume) {
+        if self.went_back.is_some() || planted(Fault::WentBackIsForgotten) {
+            return;
+        }
+        self.end_role();
+        self.asking = None;
+        let mark = WentBack {
+            replica: self.config.replica,
+            known_by: known_by.to_owned(),
+            known_term: known.term,
+            known: known.position,
+            found_term: self.state.promise.term,
+            found: self.log.last(),
+        };
+        self.went_back = Some(mark.clone());
+        self.refuse_all_reads(Refusal::WentBack);
+        let ticket = self.writes.issue(self.log.last().seq);
+        self.effects.push(Effect::MarkWentBack { ticket, mark });
+    }
+
+    // ---- others have lost what this volume holds
+
+    /// Entries are about to be cut. That those which an earlier run knew to be committed are among them says that a majority
+    /// of the volumes has lost what was acknowledged. Nothing can be done about it here, but to say it.
+    pub(crate) fn tell_of_lost(&mut self, keep: Seq, by: Position) {
+        if keep >= self.noted {
+            return;
+        }
+        let (first, last) = (keep.next(), self.noted);
+        let what = format!(
+            "the entries {first} to {last} were committed, and acknowledged to clients, and are lost: the cluster has {by} in \
+             their place. Volumes of other pods went back in time"
+        );
+        self.noted = keep;
+        self.effects.push(Effect::Report { what: what.clone() });
+        self.cut_committed = Some(what);
+    }
+
+    /// What a later run may take for committed: it is durable here, too. For a note on the volume, now and then.
+    pub fn committed_here(&self) -> Position {
+        self.log.position_at(self.commit.min(self.writes.durable())).unwrap_or(self.log.snapshot())
+    }
+
+    // ---- what others are known to have
+
+    /// Notes what the present role has shown of other volumes. At every step, so it allocates nothing.
+    pub(crate) fn note_known(&mut self) {
+        let (log, commit) = (&self.log, self.commit);
+        let position = |acked: Seq| {
+            let upto = if planted(Fault::UncommittedIsKnown) { acked } else { acked.min(commit) };
+            if upto == Seq(0) { None } else { log.position_at(upto) }
+        };
+        let voters = log.voters();
+        match &self.role {
+            Role::Idle => {}
+            Role::Following(following) => {
+                let acked = following.leader_durable.min(following.verified);
+                if let (Some(replica), Some(position)) = (following.leader_replica, position(acked)) {
+                    let known = KnownVolume { replica, term: following.claim.term, position };
+                    learn(&mut self.known, known, |replica| voters.contains(replica));
+                }
+            }
+            Role::Leading(leading) => {
+                for (replica, follower) in &leading.followers {
+                    let position = position(follower.verified).unwrap_or(Position::ZERO);
+                    let known = KnownVolume { replica: *replica, term: self.state.promise.term, position };
+                    learn(&mut self.known, known, |replica| voters.contains(replica));
+                }
+            }
+        }
+    }
+
+    /// The leader says how far its own volume is: a follower is to know that, too, for the case that it goes back.
+    pub(crate) fn on_leader_acks(&mut self, seq: Seq) {
+        if let Role::Following(following) = &mut self.role {
+            following.leader_durable = following.leader_durable.max(seq);
+        }
+    }
+
+    /// The leader's part: with each commit and heartbeat, and now and then while appends flow.
+    pub(crate) fn tell_durable(&mut self, only_if_due: bool) {
+        let (now, durable) = (self.now, self.writes.durable());
+        let Role::Leading(leading) = &mut self.role else { return };
+        // Behind its term's first entry its own promise is durable, too.
+        if leading.first_entry().is_none_or(|first| durable < first) || only_if_due && now < leading.next_durable {
+            return;
+        }
+        leading.next_durable = now + TELL_DURABLE_AFTER;
+        let mut conns = Vec::new();
+        for follower in leading.followers.values_mut().filter(|follower| follower.durable_told < durable) {
+            if let Some(conn) = follower.conn {
+                follower.durable_told = durable;
+                conns.push(conn);
+            }
+        }
+        for conn in conns {
+            self.send(conn, Body::Ack { seq: durable });
+        }
+    }
+
+    // ---- the leader refuses it
+
+    /// What this leader knows of the volume that says hello, if that is more than the hello says.
+    pub(crate) fn knows_better(&self, hello: &Hello) -> Option<KnownVolume> {
+        let Role::Leading(leading) = &self.role else { return None };
+        let replica = hello.replica;
+        let under_us = leading.followers.get(&replica).map(|follower| follower.acked);
+        let before = self.known.iter().find(|known| known.replica == replica).map(|known| known.position);
+        let position = under_us.max(before).filter(|known| is_before(hello.position, *known))?;
+        Some(KnownVolume { replica, term: self.state.promise.term, position })
+    }
+
+    /// A volume is known to have gone back, by its hello or by its own word: nothing of it counts.
+    pub(crate) fn disown(&mut self, replica: ReplicaId) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        leading.gone_back.insert(replica);
+        let Some(follower) = leading.followers.get_mut(&replica) else { return };
+        follower.verified = Seq(0);
+        follower.outbound.verified = Seq(0);
+        if let Some(conn) = follower.conn.take() {
+            self.effects.push(Effect::Close { conn });
+        }
+    }
+}
+
+/// Remembers the most that was seen of a volume. Only of voters: nobody else's ack ever counted.
+fn learn(known: &mut Vec<KnownVolume>, new: KnownVolume, is_voter: impl Fn(ReplicaId) -> bool) {
+    if let Some(old) = known.iter_mut().find(|old| old.replica == new.replica) {
+        old.term = old.term.max(new.term);
+        old.position = old.position.max(new.position);
+        return;
+    }
+    if !is_voter(new.replica) {
+        return;
+    }
+    if known.len() >= KNOWN_MAX {
+        known.retain(|old| is_voter(old.replica));
+    }
+    if known.len() < KNOWN_MAX {
+        known.push(new);
+    }
+}
