@@ -72,10 +72,9 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::MissingLeaseStops), Trace),
     (Plant::Replication(R::LastVotersLeave), Large(0)),
     (Plant::Replication(R::UnaskedHeartbeatsConfirm), Large(449)),
-    // Their scenes are `sim/src/hang.rs`, by hand `store/replication/tests/cluster/stall.rs`; no seed is named yet.
-    (Plant::Replication(R::HungLeaderTalksOn), Trace),
-    (Plant::Replication(R::HungReplicaHasCaughtUp), Trace),
-    (Plant::Replication(R::HungLeaderLetsGoAnyhow), Trace),
+    (Plant::Replication(R::HungLeaderTalksOn), Large(8)),
+    (Plant::Replication(R::HungReplicaHasCaughtUp), Large(12)),
+    (Plant::Replication(R::HungLeaderLetsGoAnyhow), Large(0)),
     (Plant::Replication(R::AnyNameAnswers), Strange(0)),
     (Plant::Replication(R::StrangersInvite), Strange(0)),
     (Plant::Replication(R::PromisesWithoutAsking), Trace),
