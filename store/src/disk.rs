@@ -33,8 +33,19 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
     /// Locks the volume against a second process; `None` while another one holds it.
     fn try_lock(&self) -> io::Result<Option<VolumeLock>>;
+    /// How much room its file system has; `None` where that cannot be known.
+    fn space(&self) -> io::Result<Option<Space>>;
     /// The full path of a name, for people.
     fn path(&self, name: &str) -> PathBuf;
+}
+
+/// The room of a file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that may still be written, by this process' user.
+    pub free_bytes: u64,
+    /// All of it.
+    pub total_bytes: u64,
 }
 
 /// An open file.
@@ -47,6 +58,8 @@ pub trait DiskFile: Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Makes everything that was written durable (`fdatasync`).
     fn sync(&self) -> io::Result<()>;
+    /// Makes an empty file this long, full of zeros, so that writing into it needs no more room.
+    fn allocate(&self, length: u64) -> io::Result<()>;
 }
 
 /// Holds the volume; dropping it lets another process in.
@@ -138,6 +151,11 @@ impl Disk for RealDisk {
             Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
     }
+    fn space(&self) -> io::Result<Option<Space>> {
+        let found = rustix::fs::statvfs(&self.folder)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Some(Space { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) }))
+    }
     fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.folder.clone() } else { self.folder.join(name) }
     }
@@ -155,6 +173,12 @@ impl DiskFile for File {
     }
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, length) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(self, 0, length),
+            done => Ok(done?),
+        }
     }
 }
 
@@ -219,6 +243,11 @@ pub fn write_zeros(file: &dyn DiskFile, mut offset: u64, end: u64) -> io::Result
         offset += part;
     }
     Ok(())
+}
+
+/// The file system (or the quota of its user) has no room for that.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Puts a small file in its place, whole and durably.

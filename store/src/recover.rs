@@ -120,12 +120,13 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
     let mut entries: Vec<Entry> = replay.chain.iter().map(|live| live.entry.clone()).collect();
     entries.push(Entry::new(last, last.term, Payload::Voters(sole)));
     let number = writer.segments().last().map_or(1, |number| number + 1);
-    let writer = Writer::replace_all(disk.clone(), options.segment_bytes, number, state, mark, &entries).map_err(io)?;
+    let mut writer =
+        Writer::replace_all(disk.clone(), options.segment_bytes, number, state, mark, &entries).map_err(io)?;
     if mark.is_some() {
         journal::name_snapshot(&*disk).map_err(io)?;
     }
     identity::write(&*disk, replica).map_err(io)?;
-    volume::clean(&*disk, &writer);
+    volume::clean(&*disk, &mut writer);
     let old_voters = old_voters.voters.into_iter().map(|voter| voter.name).collect();
     Ok(NewCluster { cluster_id, old_cluster_id, replica, old_replica, last, old_voters })
 }

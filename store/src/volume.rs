@@ -37,7 +37,9 @@ use crate::disk::watch::{DiskWatch, Watched};
 use crate::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
 use crate::documents::Documents;
 use crate::identity;
-use crate::journal::{self, FOLDER, Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of};
+use crate::journal::{
+    self, FOLDER, Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle,
+};
 use crate::snapshot::{self, NEXT, PartFile, SNAPSHOT, TAKEN};
 use leasehold_replication::{FORMAT, FORMAT_MIN, Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
 use std::io;
@@ -45,6 +47,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The shortest segment that a small volume gets.
+const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// How often a start looks whether the volume is free.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 /// How often it says that it is not.
@@ -175,6 +179,10 @@ impl Volume {
         watch.watch_this_thread();
         let disk: Arc<dyn Disk> = Arc::new(Watched::new(disk, watch.clone()));
         let lock = wait_for_lock(&*disk, &mut options.on_wait)?;
+        // A small volume is not filled by segments that are set aside.
+        if let Ok(Some(space)) = disk.space() {
+            options.segment_bytes = options.segment_bytes.min((space.total_bytes / 64).max(SEGMENT_BYTES_MIN));
+        }
         let on_fsync = options.on_fsync.clone();
         let Found { replica, replay, snapshot, documents, writer } = recover(&disk, options.segment_bytes, on_fsync)?;
         let io = |source| VolumeError::io(&*disk, "", source);
@@ -251,6 +259,11 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
 
     // `snapshot.next` too: it has its name now, or no durable segment ever wanted it.
     clean_leftovers(&**disk);
+    if let Some(replay) = &replay {
+        // What the newest segment needs is named in its head, and was durable before it had its name.
+        let needed: Vec<u64> = replay.older.iter().copied().chain([replay.newest.number]).collect();
+        remove_segments_but(&**disk, &needed);
+    }
     let writer = match &replay {
         Some(replay) => {
             if let Some(offset) = replay.torn {
@@ -264,7 +277,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
         }
         None => Writer::begin(disk.clone(), segment_bytes, on_fsync),
     };
-    let writer = writer.map_err(folder_io)?;
+    let mut writer = writer.map_err(folder_io)?;
     let replica = match replica {
         Some(replica) => replica,
         None => {
@@ -274,7 +287,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
             replica
         }
     };
-    clean(&**disk, &writer);
+    clean(&**disk, &mut writer);
     Ok(Found { replica, replay, snapshot, documents, writer })
 }
 
@@ -330,9 +343,24 @@ fn read_snapshot(
     Ok((meta, documents))
 }
 
-/// Removes the segments that no start needs any more. What cannot be removed does no harm.
-pub(crate) fn clean(disk: &dyn Disk, writer: &Writer) {
+/// Removes the segments that no start needs any more, or sets them aside. What cannot be removed does no harm.
+pub(crate) fn clean(disk: &dyn Disk, writer: &mut Writer) {
     let needed: Vec<u64> = writer.segments().collect();
+    let there = disk.list(FOLDER).unwrap_or_default().into_iter().filter_map(|name| number_of(&name));
+    for number in there.filter(|number| !needed.contains(number)) {
+        let Some(name) = writer.reserve().missing() else { break };
+        match recycle(disk, &file_name(number), name, writer.segment_bytes()) {
+            Ok(true) => writer.reserve().made(name),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(segment = number, %error, "a segment that is not needed any more is not set aside")
+            }
+        }
+    }
+    remove_segments_but(disk, &needed);
+}
+
+fn remove_segments_but(disk: &dyn Disk, needed: &[u64]) {
     let there = disk.list(FOLDER).unwrap_or_default().into_iter().filter_map(|name| number_of(&name));
     for number in there.filter(|number| !needed.contains(number)) {
         remove(disk, &file_name(number));

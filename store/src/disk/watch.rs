@@ -9,7 +9,7 @@
 //! Only one thread is watched, the one that makes records durable: of a start the thread that opens the volume, and from
 //! then on the journal's. What others write aside (snapshots, spare segments) may take as long as it takes.
 
-use super::{Disk, DiskFile, VolumeLock};
+use super::{Disk, DiskFile, Space, VolumeLock};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -172,6 +172,9 @@ impl Disk for Watched {
     fn try_lock(&self) -> io::Result<Option<VolumeLock>> {
         self.call("lock", "lock", |disk| disk.try_lock())
     }
+    fn space(&self) -> io::Result<Option<Space>> {
+        self.call("statfs", "", |disk| disk.space())
+    }
     fn path(&self, name: &str) -> PathBuf {
         self.disk.path(name)
     }
@@ -195,6 +198,9 @@ impl DiskFile for WatchedFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.call("fdatasync", |file| file.sync())
+    }
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.call("fallocate", |file| file.allocate(length))
     }
 }
 

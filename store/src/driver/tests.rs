@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::disk::Disk as _;
 use crate::documents::{Action, Command, Condition, Outcome};
 use crate::handle::{self, Handle, WriteError, Written};
 use crate::journal::fault_disk::{Fault, FaultDisk};
@@ -454,6 +455,7 @@ async fn what_comes_while_the_disk_writes_is_proposed_together_when_it_has_writt
     let disk = FaultDisk::new(8);
     let mut cluster = Cluster::start_on(1, Some(disk.clone())).await;
     cluster.settle(1).await;
+    cluster.until("a reserve", |_| disk.open("journal/reserve-2").is_ok()).await;
     let log = || cluster.pod(0).handle.status().unwrap().position.seq;
     // Polled once: it waits in the queue then.
     let sent = |n| {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::fault_disk::{Fault, FaultDisk};
+use super::reserve;
 use super::writer::{Spare, Writer};
 use crate::disk::Disk;
 use crate::documents::{Documents, StoredCollections, StoredOrder};
@@ -110,8 +111,17 @@ impl Run {
             1 => self.install(writer),
             2 => {
                 // A spare that cannot be made is no failure, unless the machine is gone.
-                if let Ok(spare) = Spare::create(&self.disk.clone(), SEGMENT_BYTES) {
-                    writer.set_spare(spare);
+                match writer.reserve().missing() {
+                    Some(name) if self.random.below(2) == 0 => {
+                        if let Ok(name) = reserve::make(&self.disk.clone(), name, SEGMENT_BYTES) {
+                            writer.reserve().made(name);
+                        }
+                    }
+                    _ => {
+                        if let Ok(spare) = Spare::create(&self.disk.clone(), SEGMENT_BYTES) {
+                            writer.set_spare(spare);
+                        }
+                    }
                 }
                 true
             }
@@ -238,6 +248,8 @@ fn run(seed: u64) -> Run {
             let calls = run.random.below(most);
             run.disk.fail_after(calls, fault);
         }
+        let room = run.random.below(3 * SEGMENT_BYTES);
+        run.disk.set_room((run.random.below(3) == 0).then(|| run.disk.used() + room));
         if let Some(mut writer) = run.start() {
             for _ in 0..run.random.below(40) {
                 if !run.step(&mut writer) {

@@ -6,11 +6,12 @@
 //!   failed sync:  what was written may be lost, yet it is still read, and the next sync says that all is well [S2]
 //!   killed:       nothing is lost, nothing becomes durable
 //!   stalled:      a sync does not return before the disk goes on
+//!   small:        only so many bytes fit; a write that would make a file longer fails beyond that
 //! ```
 
 #![allow(clippy::unwrap_used)]
 
-use crate::disk::{Disk, DiskFile, VolumeLock};
+use crate::disk::{Disk, DiskFile, Space, VolumeLock};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ struct Inner {
     fault: Option<(u64, Fault)>,
     power_off: bool,
     stalled: bool,
+    /// All files together have room for this.
+    room_bytes: Option<u64>,
 }
 
 /// One file's content.
@@ -84,6 +87,7 @@ impl FaultDisk {
             fault: None,
             power_off: false,
             stalled: false,
+            room_bytes: None,
         }));
         FaultDisk { inner, goes_on: Arc::new(Condvar::new()) }
     }
@@ -97,6 +101,16 @@ impl FaultDisk {
     pub(crate) fn go_on(&self) {
         self.lock().stalled = false;
         self.goes_on.notify_all();
+    }
+
+    /// From now on this many bytes fit, those that are there included; any number with `None`.
+    pub(crate) fn set_room(&self, bytes: Option<u64>) {
+        self.lock().room_bytes = bytes;
+    }
+
+    /// The bytes of all files that have a name.
+    pub(crate) fn used(&self) -> u64 {
+        self.lock().used()
     }
 
     /// Calls so far that change something: writes, syncs, names.
@@ -154,6 +168,10 @@ impl Inner {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound.max(1)
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|file| self.files[*file].cached.len() as u64).sum()
     }
 
     fn chance(&mut self, one_in: u64) -> bool {
@@ -308,6 +326,12 @@ impl Disk for FaultDisk {
         Ok(Some(VolumeLock::none()))
     }
 
+    fn space(&self) -> io::Result<Option<Space>> {
+        let inner = self.lock();
+        let space = |total_bytes: u64| Space { free_bytes: total_bytes.saturating_sub(inner.used()), total_bytes };
+        Ok(inner.room_bytes.map(space))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         PathBuf::from("/fault").join(name)
     }
@@ -335,6 +359,10 @@ impl DiskFile for FaultFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut inner = self.disk.lock();
         let fault = inner.call()?;
+        let grows = (offset + bytes.len() as u64).saturating_sub(inner.files[self.file].cached.len() as u64);
+        if grows > 0 && inner.room_bytes.is_some_and(|room| inner.used() + grows > room) {
+            return Err(ErrorKind::StorageFull.into());
+        }
         let length = match fault {
             None => bytes.len(),
             Some(Fault::Short) => 1 + inner.below(bytes.len() as u64) as usize,
@@ -368,5 +396,12 @@ impl DiskFile for FaultFile {
             }
         }
         if failed { Err(ErrorKind::Other.into()) } else { Ok(()) }
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match self.write_at(&vec![0; length as usize], 0)? {
+            whole if whole as u64 == length => Ok(()),
+            _ => Err(ErrorKind::WriteZero.into()),
+        }
     }
 }

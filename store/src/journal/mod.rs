@@ -10,10 +10,12 @@
 //! in order. A failed write or fsync is final: one `Failed`, and everything after it is refused. The state of a file
 //! after a failed fsync is unknown to everybody but the next start [S2].
 //!
-//! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits.
+//! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits. `reserve`: room for a
+//! disk that others filled.
 
 mod queue;
 mod replay;
+mod reserve;
 pub(crate) mod segment;
 mod thread;
 mod writer;
@@ -24,16 +26,19 @@ mod crash_tests;
 #[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod fault_disk;
 #[cfg(test)]
+mod room_tests;
+#[cfg(test)]
 mod tests;
 
 use queue::Command;
 pub(crate) use replay::{Replay, numbers, replay};
+pub(crate) use reserve::recycle;
 pub(crate) use segment::{file_name, number_of};
 pub(crate) use thread::{Shared, run};
 pub(crate) use writer::{OnFsync, Writer, name_snapshot, stage};
 
-use crate::disk::Disk;
 use crate::disk::watch::DiskWatch;
+use crate::disk::{Disk, Space};
 use crate::documents::Documents;
 use crate::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
 use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
@@ -49,6 +54,8 @@ pub(crate) const FOLDER: &str = "journal";
 pub(crate) const NEXT_SEGMENT: &str = "journal/next.tmp";
 /// A segment that is made ahead.
 pub(crate) const SPARE_SEGMENT: &str = "journal/spare.tmp";
+/// A segment for the reserve that is being made.
+pub(crate) const RESERVE_SEGMENT: &str = "journal/reserve.tmp";
 
 /// What the journal tells, in order. Called on the journal's own thread: a callback must not wait for the driver to call
 /// the journal (every call of [`Journal`] returns at once, so a bounded channel is fine).
@@ -109,6 +116,21 @@ pub struct JournalFigures {
     pub snapshot_bytes: u64,
     /// The position of the snapshot.
     pub snapshot_position: Position,
+    /// The room of the volume's file system, as it was seen last; `None` where that cannot be known.
+    pub space: Option<Space>,
+    /// What can be appended for certain before the disk is full, the reserve for deletes included.
+    pub writable_bytes: u64,
+    /// The length of a segment.
+    pub segment_bytes: u64,
+    /// Segments in reserve, of two.
+    pub reserve_segments: u64,
+}
+
+impl JournalFigures {
+    /// Hardly anything fits any more: what is left is for promises, voters and the first entry of a term.
+    pub fn is_full(&self) -> bool {
+        self.writable_bytes < self.queued_bytes.saturating_add(self.segment_bytes / 2)
+    }
 }
 
 /// The driver's end of the journal. Clones share it; when the last one is dropped, what waits is still written.
@@ -244,6 +266,15 @@ impl Journal {
     pub fn figures(&self) -> JournalFigures {
         let queued_bytes = self.handle.shared.queue.bytes();
         JournalFigures { queued_bytes, ..*self.handle.shared.figures() }
+    }
+
+    /// What a snapshot of the present data would take, about; and whether the disk is short of room, or memory of what the
+    /// log takes, so that a snapshot that gives some back is wanted at once.
+    pub fn set_need(&self, next_snapshot_bytes: u64, disk_is_short: bool, log_is_large: bool) {
+        let shared = &self.handle.shared;
+        shared.next_snapshot.store(next_snapshot_bytes, Ordering::Relaxed);
+        shared.short.store(disk_is_short, Ordering::Relaxed);
+        shared.short_of_memory.store(log_is_large, Ordering::Relaxed);
     }
 
     /// Takes nothing more, and waits until all that waits is written and the volume is let go.

@@ -10,9 +10,12 @@ use leasehold_replication::{DurableState, Position, Record, SnapshotMark, Ticket
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 const COMMANDS_MAX: usize = 64 * 1024;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Without work the thread looks after the volume's room this often.
+const IDLE: Duration = Duration::from_millis(500);
 /// The records of one group.
 const GROUP_RECORDS: usize = 4096;
 
@@ -24,6 +27,7 @@ pub(crate) enum Command {
     SpareMade { result: io::Result<Spare> },
     MarkWentBack { ticket: Ticket, mark: WentBack },
     NoteCommitted { position: Position },
+    ReserveMade { result: io::Result<&'static str> },
     Wipe,
 }
 
@@ -33,6 +37,8 @@ pub(crate) enum Work {
     Group { ticket: Ticket, records: Vec<Record>, bytes: usize },
     /// One of the other commands.
     Single(Command),
+    /// Nothing came for [`IDLE`].
+    Idle,
     /// Nothing will come any more.
     End,
 }
@@ -87,7 +93,14 @@ impl Queue {
                     return Work::Single(command);
                 }
                 None if inner.closed => return Work::End,
-                None => inner = self.changed.wait(inner).unwrap_or_else(|poisoned| poisoned.into_inner()),
+                None => {
+                    let waited = self.changed.wait_timeout(inner, IDLE);
+                    let (waited, outcome) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+                    inner = waited;
+                    if outcome.timed_out() && inner.commands.is_empty() && !inner.closed {
+                        return Work::Idle;
+                    }
+                }
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The thread that owns the journal's files.
 
 use super::queue::{Command, Queue, Work};
+use super::reserve;
 use super::writer::{Spare, Writer};
 use super::{JournalEvent, JournalFigures};
-use crate::disk::{Disk, VolumeLock, remove_if_there};
+use crate::disk::{Disk, Space, VolumeLock, is_full, remove_if_there};
 use crate::identity;
 use crate::snapshot::TAKEN;
 use leasehold_replication::SnapshotMark;
@@ -15,6 +16,12 @@ use std::time::{Duration, Instant};
 
 /// After a spare segment could not be made (the disk may be full), the next try is not before this.
 const SPARE_RETRY: Duration = Duration::from_secs(10);
+/// How often the room of the file system is looked at; with each segment that is begun, too.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// After a snapshot that was wanted to give room back could not be taken, the next try is not before this.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
+/// How often it is said that there is no room for a snapshot.
+const NO_ROOM_SAID: Duration = Duration::from_secs(60);
 
 /// What the thread and the handles share.
 pub(crate) struct Shared {
@@ -23,6 +30,12 @@ pub(crate) struct Shared {
     pub(crate) taking: AtomicBool,
     /// The live journal is too long.
     pub(crate) wanted: AtomicBool,
+    /// What a snapshot of the present data would take, about; 0: not known.
+    pub(crate) next_snapshot: AtomicU64,
+    /// The disk is short of room.
+    pub(crate) short: AtomicBool,
+    /// The log takes too much memory.
+    pub(crate) short_of_memory: AtomicBool,
     /// Numbers the files for received pieces.
     pub(crate) parts: AtomicU64,
     newest: Mutex<Option<SnapshotMark>>,
@@ -39,6 +52,9 @@ impl Shared {
             queue: Queue::new(),
             taking: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
+            next_snapshot: AtomicU64::new(0),
+            short: AtomicBool::new(false),
+            short_of_memory: AtomicBool::new(false),
             parts: AtomicU64::new(1),
             newest: Mutex::new(writer.mark()),
             figures: Mutex::default(),
@@ -97,6 +113,9 @@ impl Shared {
         figures.segments = writer.segments().count() as u64;
         figures.snapshot_bytes = writer.mark().map_or(0, |mark| mark.length_bytes);
         figures.snapshot_position = writer.base();
+        figures.segment_bytes = writer.segment_bytes();
+        figures.reserve_segments = writer.reserve_segments() as u64;
+        figures.writable_bytes = writer.writable(figures.space.map(|space| space.free_bytes));
     }
 }
 
@@ -114,6 +133,13 @@ pub(crate) struct Thread<E> {
     bootstrap_forced: bool,
     spare_in_making: bool,
     spare_not_before: Option<Instant>,
+    reserve_in_making: bool,
+    reserve_not_before: Option<Instant>,
+    /// When the room was looked at, and which segment was the newest then.
+    looked: Option<(Instant, u64)>,
+    /// A snapshot that is to give room back is not tried before this.
+    snapshot_not_before: Option<Instant>,
+    no_room_said: Option<Instant>,
 }
 
 /// Runs until the queue ends or something fails. Holds the volume as long.
@@ -135,6 +161,11 @@ pub(crate) fn run<E: Fn(JournalEvent)>(
         bootstrap_forced,
         spare_in_making: false,
         spare_not_before: None,
+        reserve_in_making: false,
+        reserve_not_before: None,
+        looked: None,
+        snapshot_not_before: None,
+        no_room_said: None,
     };
     // A panic in here is a broken invariant. The driver must hear of it: nothing would ever be durable again.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.work()));
@@ -153,8 +184,10 @@ pub(crate) fn run<E: Fn(JournalEvent)>(
 impl<E: Fn(JournalEvent)> Thread<E> {
     fn work(&mut self) -> io::Result<()> {
         loop {
+            self.look_at_room();
             self.want_snapshot();
             self.want_spare();
+            self.want_reserve();
             match self.shared.queue.take() {
                 Work::Group { ticket, records, bytes } => {
                     self.writer.commit(&records)?;
@@ -181,7 +214,10 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                 Work::Single(Command::SpareMade { result }) => {
                     self.spare_in_making = false;
                     match result {
-                        Ok(spare) => self.writer.set_spare(spare),
+                        Ok(spare) => {
+                            self.writer.set_spare(spare);
+                            self.looked = None;
+                        }
                         Err(error) => {
                             tracing::warn!(%error, "no segment could be prepared; is the disk full?");
                             self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
@@ -197,6 +233,20 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                     identity::mark_went_back(&*self.disk, &mark)?;
                     (self.events)(JournalEvent::Persisted { ticket });
                 }
+                Work::Single(Command::ReserveMade { result }) => {
+                    self.reserve_in_making = false;
+                    match result {
+                        Ok(name) => self.writer.reserve().made(name),
+                        Err(error) => {
+                            if !is_full(&error) {
+                                tracing::warn!(%error, "no segment could be set aside for a full disk");
+                            }
+                            self.reserve_not_before = Some(Instant::now() + SPARE_RETRY);
+                        }
+                    }
+                    self.looked = None;
+                }
+                Work::Idle => {}
                 Work::Single(Command::Wipe) => {
                     identity::wipe(&*self.disk)?;
                     (self.events)(JournalEvent::Wiped);
@@ -228,6 +278,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             taken
         };
         if taken {
+            self.looked = None;
             self.shared.show(&self.writer);
             self.snapshot_not_below = 0;
             self.shared.wanted.store(false, Ordering::Release);
@@ -242,19 +293,84 @@ impl<E: Fn(JournalEvent)> Thread<E> {
     fn snapshot_dropped(&mut self, reason: String) {
         tracing::warn!(reason, "a snapshot was dropped");
         self.snapshot_not_below = self.writer.live_bytes() + self.snapshot_after_bytes / 4;
+        self.snapshot_not_before = Some(Instant::now() + SNAPSHOT_RETRY);
+        self.looked = None;
         self.shared.wanted.store(false, Ordering::Release);
         self.shared.taking.store(false, Ordering::Release);
         (self.events)(JournalEvent::SnapshotDropped { reason });
     }
 
-    fn want_snapshot(&self) {
+    /// Sees how much room there is, now and then and whenever some of it was taken.
+    fn look_at_room(&mut self) {
+        let newest = self.writer.segments().last().unwrap_or(0);
+        if self.looked.is_some_and(|(at, segment)| segment == newest && at.elapsed() < LOOK_PAUSE) {
+            return;
+        }
+        self.looked = Some((Instant::now(), newest));
+        // A file system that does not say it has room until a write fails.
+        let space = self.disk.space().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the room of the volume's file system cannot be known");
+            None
+        });
+        self.shared.figures().space = space;
+        self.shared.show(&self.writer);
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.shared.figures().space
+    }
+
+    /// A snapshot is wanted when the live journal is long; and on a disk that is short of room, when it gives some back.
+    fn want_snapshot(&mut self) {
         let snapshot_bytes = self.writer.mark().map_or(0, |mark| mark.length_bytes);
         let limit = self.snapshot_after_bytes.max(snapshot_bytes).max(self.snapshot_not_below);
-        let wants = self.writer.live_bytes() > limit;
+        let live = self.writer.live_bytes();
+        let next = self.shared.next_snapshot.load(Ordering::Relaxed);
+        let may_try = self.snapshot_not_before.is_none_or(|until| Instant::now() >= until);
+        let is_short = self.shared.short.load(Ordering::Relaxed) && next > 0 && may_try;
+        let gives_back = is_short && live + snapshot_bytes > next + self.writer.segment_bytes();
+        let is_short = self.shared.short_of_memory.load(Ordering::Relaxed) && may_try;
+        let gives_back = gives_back || is_short && live > (next / 4).max(self.writer.segment_bytes());
+        let wants = (live > limit || gives_back) && self.has_room_for_snapshot(next);
         let wanted = self.shared.wanted.swap(wants, Ordering::AcqRel);
         if wants && !wanted {
             (self.events)(JournalEvent::SnapshotWanted);
         }
+    }
+
+    /// Would a snapshot of about `next` bytes fit beside all that is there?
+    fn has_room_for_snapshot(&mut self, next: u64) -> bool {
+        if self.shared.taking.load(Ordering::Acquire) {
+            return true;
+        }
+        let Some(space) = self.space() else { return true };
+        let segment_bytes = self.writer.segment_bytes();
+        // The estimate may be a little low, and the segment that names it needs room, too.
+        let needs = next + next / 16 + segment_bytes / 2;
+        if space.free_bytes >= needs {
+            return true;
+        }
+        if space.free_bytes + segment_bytes >= needs {
+            match self.writer.reserve().let_go(&*self.disk) {
+                Ok(true) => {
+                    tracing::warn!("the disk is full: a segment of the reserve makes room for a snapshot");
+                    self.looked = None;
+                    self.shared.show(&self.writer);
+                    return true;
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "a segment of the reserve cannot be given back"),
+            }
+        }
+        if self.no_room_said.is_none_or(|at| at.elapsed() >= NO_ROOM_SAID) {
+            self.no_room_said = Some(Instant::now());
+            tracing::warn!(
+                free = space.free_bytes,
+                needed = needs,
+                "no room for a snapshot: the journal grows on; delete records, or free or add room on the volume"
+            );
+        }
+        false
     }
 
     /// A new segment's zeros are written ahead by another thread, so that no write waits for 16 MiB.
@@ -264,6 +380,10 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             return;
         }
         let (disk, shared, bytes) = (self.disk.clone(), self.shared.clone(), self.writer.segment_bytes());
+        // What little is left is better left to the reserve, and to a snapshot.
+        if self.space().is_some_and(|space| space.free_bytes < 2 * bytes) {
+            return;
+        }
         let make = move || {
             let result = Spare::create(&*disk, bytes);
             // Closed: nobody needs it any more, and the next start removes it.
@@ -274,6 +394,35 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             Err(error) => {
                 tracing::warn!(%error, "no thread for a spare segment");
                 self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
+            }
+        }
+    }
+
+    /// Sets segments aside while there is room.
+    fn want_reserve(&mut self) {
+        let waits = self.reserve_not_before.is_some_and(|until| Instant::now() < until);
+        let bytes = self.writer.segment_bytes();
+        let reserve = self.writer.reserve();
+        let Some(name) = reserve.missing() else { return };
+        // A snapshot that is about to be taken comes first: it gives more back.
+        let is_for_snapshot = self.shared.taking.load(Ordering::Acquire) || self.shared.wanted.load(Ordering::Acquire);
+        let next = self.shared.next_snapshot.load(Ordering::Relaxed);
+        let needs = bytes + if is_for_snapshot { next + next / 16 } else { 0 };
+        let lacks_room = self.space().is_some_and(|space| space.free_bytes < needs);
+        if self.reserve_in_making || waits || lacks_room {
+            return;
+        }
+        let (disk, shared) = (self.disk.clone(), self.shared.clone());
+        let make = move || {
+            let result = reserve::make(&*disk, name, bytes);
+            // Closed: nobody needs it any more, and the next start finds it.
+            let _ = shared.queue.push(Command::ReserveMade { result });
+        };
+        match self.shared.help("reserve-segment", make) {
+            Ok(()) => self.reserve_in_making = true,
+            Err(error) => {
+                tracing::warn!(%error, "no thread for a segment of the reserve");
+                self.reserve_not_before = Some(Instant::now() + SPARE_RETRY);
             }
         }
     }

@@ -10,9 +10,10 @@
 //! is. After any error the writer is of no more use: what the disk holds is known only to the next start.
 
 use super::replay::{Live, Replay, follows};
+use super::reserve::{KEPT_FOR_A_START, Reserve};
 use super::segment::{BATCH_HEAD_BYTES, Head, file_name};
 use super::{FOLDER, NEXT_SEGMENT, SPARE_SEGMENT};
-use crate::disk::{Disk, DiskFile, remove_if_there, write_all_at, write_zeros};
+use crate::disk::{Disk, DiskFile, is_full, remove_if_there, write_all_at, write_zeros};
 use crate::snapshot::{NEXT, SNAPSHOT};
 use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark};
 use std::collections::VecDeque;
@@ -44,6 +45,8 @@ pub(crate) struct Writer {
     live_bytes: u64,
     /// Prepared ahead, if it was.
     spare: Option<Spare>,
+    /// For a disk that others filled.
+    reserve: Reserve,
     /// Told of the time of each fdatasync that a batch waited for.
     on_fsync: Arc<dyn Fn(Duration) + Send + Sync>,
 }
@@ -144,9 +147,12 @@ impl Writer {
         entries: &[Entry],
     ) -> io::Result<Writer> {
         let Seed { state, mark, links, older } = seed;
-        let current = begin_segment(&*disk, segment_bytes, None, head, &state, mark.as_ref(), entries)?;
+        let mut reserve = Reserve::find(&*disk, segment_bytes)?;
+        let room = Room { least: segment_bytes, spare: None, reserve: &mut reserve, keep: 0 };
+        let current = begin_segment(&*disk, room, head, &state, mark.as_ref(), entries)?;
         let live_bytes = links.iter().map(|link| link.bytes).sum();
-        Ok(Writer { disk, segment_bytes, current, older, state, mark, links, live_bytes, spare: None, on_fsync })
+        let spare = None;
+        Ok(Writer { disk, segment_bytes, current, older, state, mark, links, live_bytes, spare, reserve, on_fsync })
     }
 
     /// Makes records durable, in this order.
@@ -172,7 +178,7 @@ impl Writer {
         let plan = self.plan(records)?;
         let length = (BATCH_HEAD_BYTES + bytes) as u64;
         if self.current.end + length > self.current.capacity {
-            self.roll(length)?;
+            self.roll(length, KEPT_FOR_A_START)?;
         }
         let mut batch = Vec::with_capacity(length as usize);
         self.current.head.batch(self.current.batch, &mut batch, |to| {
@@ -208,7 +214,8 @@ impl Writer {
             self.live_bytes -= self.links.pop_front().map_or(0, |link| link.bytes);
         }
         self.mark = Some(mark);
-        self.roll(0)?;
+        // It gives room back at once: it may have all of the reserve.
+        self.roll(0, 0)?;
         name_snapshot(&*self.disk)?;
         Ok(true)
     }
@@ -221,13 +228,15 @@ impl Writer {
         self.live_bytes = 0;
         self.mark = Some(mark);
         self.state = state;
-        self.roll(0)?;
+        // It gives room back at once: it may have all of the reserve.
+        self.roll(0, 0)?;
         name_snapshot(&*self.disk)?;
         Ok(())
     }
 
-    /// Begins the next segment; `room` bytes must fit behind what it begins with.
-    fn roll(&mut self, room: u64) -> io::Result<()> {
+    /// Begins the next segment; `room` bytes must fit behind what it begins with. On a full disk it is one of the reserve,
+    /// unless no more than `keep` are left.
+    fn roll(&mut self, room: u64, keep: usize) -> io::Result<()> {
         let number = self.current.head.number + 1;
         let first = self.links.front().map_or(number, |link| link.segment);
         let head = if first == number {
@@ -239,7 +248,8 @@ impl Writer {
         let least = self.segment_bytes.max(room + 1024);
         let spare = spare.filter(|spare| spare.capacity >= least);
         let before = self.current.head.number;
-        self.current = begin_segment(&*self.disk, least, spare, head, &self.state, self.mark.as_ref(), &[])?;
+        let room = Room { least, spare, reserve: &mut self.reserve, keep };
+        self.current = begin_segment(&*self.disk, room, head, &self.state, self.mark.as_ref(), &[])?;
         self.older.push_back(before);
         self.drop_before(first);
         Ok(())
@@ -345,6 +355,23 @@ impl Writer {
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.segment_bytes
     }
+
+    /// What can be appended before the disk is full, if so much is free; without the reserve of a start.
+    pub(crate) fn writable(&self, free_bytes: Option<u64>) -> u64 {
+        let Some(free_bytes) = free_bytes else { return u64::MAX };
+        let tail = self.current.capacity - self.current.end;
+        let spare = self.spare.as_ref().map_or(0, |spare| spare.capacity);
+        let reserve = self.reserve.count().saturating_sub(KEPT_FOR_A_START) as u64 * self.segment_bytes;
+        tail + spare + reserve + free_bytes / self.segment_bytes * self.segment_bytes
+    }
+
+    pub(crate) fn reserve(&mut self) -> &mut Reserve {
+        &mut self.reserve
+    }
+
+    pub(crate) fn reserve_segments(&self) -> usize {
+        self.reserve.count()
+    }
 }
 
 /// A durable file becomes `snapshot.next`, durably: a segment that wants it may be begun.
@@ -392,11 +419,20 @@ impl Spare {
     }
 }
 
+/// Where a new segment's room comes from.
+struct Room<'a> {
+    /// It is at least this long.
+    least: u64,
+    spare: Option<Spare>,
+    reserve: &'a mut Reserve,
+    /// So many of the reserve are left alone.
+    keep: usize,
+}
+
 /// Makes a segment that begins with this, durable with its name.
 fn begin_segment(
     disk: &dyn Disk,
-    least: u64,
-    spare: Option<Spare>,
+    room: Room<'_>,
     head: Head,
     state: &DurableState,
     mark: Option<&SnapshotMark>,
@@ -416,12 +452,10 @@ fn begin_segment(
         head.batch(batch, &mut bytes, |to| some.iter().for_each(|entry| to.extend_from_slice(entry.record())));
     }
     let end = bytes.len() as u64;
-    let (from, file, capacity) = match spare {
+    let (from, file, capacity) = match room.spare {
         Some(Spare { file, capacity }) if capacity >= end => (SPARE_SEGMENT, file, capacity),
         _ => {
-            let file = disk.create(NEXT_SEGMENT)?;
-            let capacity = least.max(end);
-            write_zeros(&*file, 0, capacity)?;
+            let (file, capacity) = fresh_segment(disk, room.least.max(end), room.reserve, room.keep)?;
             (NEXT_SEGMENT, file, capacity)
         }
     };
@@ -430,6 +464,44 @@ fn begin_segment(
     disk.rename(from, &file_name(head.number))?;
     disk.sync_folder(FOLDER)?;
     Ok(Current { file, head, end, capacity, batch: batch + 1 })
+}
+
+/// A file full of zeros under the name of a segment that is being made; where the disk has no room, one of the reserve.
+fn fresh_segment(
+    disk: &dyn Disk,
+    capacity: u64,
+    reserve: &mut Reserve,
+    keep: usize,
+) -> io::Result<(Box<dyn DiskFile>, u64)> {
+    let made = disk.create(NEXT_SEGMENT).and_then(|file| {
+        write_zeros(&*file, 0, capacity)?;
+        Ok(file)
+    });
+    let error = match made {
+        Ok(file) => return Ok((file, capacity)),
+        Err(error) if is_full(&error) => error,
+        Err(error) => return Err(error),
+    };
+    // Half of one only takes room.
+    remove_if_there(disk, NEXT_SEGMENT)?;
+    match reserve.take(disk, capacity, keep)? {
+        Some(taken) => {
+            let folder = disk.path(FOLDER);
+            tracing::warn!(
+                folder = %folder.display(),
+                left = reserve.count(),
+                "the disk is full: the journal goes on in a segment of its reserve; delete records, or free or add room"
+            );
+            Ok(taken)
+        }
+        None => {
+            let what = format!(
+                "{error}: the journal needs {capacity} bytes, and its reserve is used up; free that much room in this \
+                 file system, or enlarge the volume"
+            );
+            Err(io::Error::new(error.kind(), what))
+        }
+    }
 }
 
 fn in_segment(replay: &Replay, number: u64) -> impl Iterator<Item = &Live> {

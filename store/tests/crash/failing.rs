@@ -128,29 +128,46 @@ fn persons(found: &Opened) -> Vec<String> {
 }
 
 #[test]
-fn a_disk_that_gets_full_ends_the_store_and_all_is_there_when_there_is_room_again() {
+fn a_write_that_fails_ends_the_store_and_on_a_full_disk_it_starts_serves_and_takes_deletes() {
     let root = super::scratch();
     let logs = super::scratch();
     let Some(shim) = Shim::new(root.path(), &logs.path().join("log")) else { return };
     let mut store = Store::new(root.path());
+    store.lead(None);
+    store.until("a reserve", || root.path().join("data/journal/reserve-2").exists().then_some(()));
+    store.kill();
     // Room within the segment does not help on a file system that writes elsewhere: the write itself fails.
-    store.lead(Some((&shim, &[("CRASH_FAIL", "write:280:ENOSPC"), ("CRASH_MATCH", "journal/")])));
+    store.lead(Some((&shim, &[("CRASH_FAIL", "write:280:ENOSPC"), ("CRASH_MATCH", "journal/next")])));
     let (acknowledged, lost) = write_until_it_fails(&store, 1);
     assert_eq!(store.ends().code(), Some(1), "{}", store.log());
     assert!(store.log().contains("No space left on device"), "it does not say why: {}", store.log());
     assert!(!acknowledged.is_empty());
     assert_eq!(store.status().unwrap().state, State::Failed);
 
-    // Still full: nothing can be made sure of, so it does not start, says why, and leaves all as it is.
-    store.start(Some((&shim, &[("CRASH_FAIL", "grow:1:ENOSPC"), ("CRASH_MATCH", "/data/")])));
+    // No file gets longer any more: it starts in what was set aside.
+    let full: &[(&str, &str)] = &[("CRASH_FAIL", "grow:1:ENOSPC"), ("CRASH_MATCH", "/data/")];
+    for _ in 0..3 {
+        store.lead(Some((&shim, full)));
+        assert!(store.log().contains("in a segment of its reserve"), "it does not say so: {}", store.log());
+        let served = store.list();
+        assert_eq!(served[..acknowledged.len()], acknowledged);
+        assert!(served.len() <= acknowledged.len() + 1 && served[acknowledged.len()..].iter().all(|one| *one == lost));
+        let is_there = |name: &str| root.path().join("data/journal").join(name).exists();
+        store.until("the reserve, anew", || (is_there("reserve-1") && is_there("reserve-2")).then_some(()));
+        store.kill();
+    }
+    // Without a reserve it says what it needs, and leaves all as it is.
+    for name in ["reserve-1", "reserve-2"] {
+        std::fs::remove_file(root.path().join("data/journal").join(name)).unwrap();
+    }
+    store.start(Some((&shim, full)));
     assert_eq!(store.ends().code(), Some(1), "{}", store.log());
-    assert!(store.log().contains("No space left on device"), "it does not say why: {}", store.log());
-    assert!(store.log().contains("/data"), "it does not say where: {}", store.log());
+    for words in ["No space left on device", "reserve is used up", "/data"] {
+        assert!(store.log().contains(words), "{words}: {}", store.log());
+    }
 
     store.lead(None);
-    let served = store.list();
-    assert_eq!(served[..acknowledged.len()], acknowledged);
-    assert!(served.len() <= acknowledged.len() + 1 && served[acknowledged.len()..].iter().all(|one| *one == lost));
+    assert_eq!(store.list()[..acknowledged.len()], acknowledged);
     assert_eq!(store.post(&person(1000)).unwrap().status, 201);
 }
 

@@ -169,7 +169,10 @@ impl World {
             let Entry::File(file) = entry else { continue };
             let mut cached = self.files[*file].durable.clone();
             self.files[*file].pending.iter().for_each(|(op, _)| op.apply(&mut cached));
-            let same = std::fs::read(path).unwrap() == cached;
+            let found = std::fs::read(path).unwrap();
+            // A segment in reserve is made by one call that is not watched: its zeros say nothing.
+            let is_reserve = path.to_string_lossy().contains("/journal/reserve") && found.iter().all(|byte| *byte == 0);
+            let same = is_reserve || found == cached;
             assert!(same, "{} was written without the shim", path.display());
         }
     }

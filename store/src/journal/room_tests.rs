@@ -1,0 +1,175 @@
+//! A disk that others filled: a start works, deletes fit, a snapshot is taken as soon as it does, and nothing fails.
+
+#![allow(clippy::unwrap_used)]
+
+use super::JournalFigures;
+use super::fault_disk::FaultDisk;
+use crate::volume::VolumeError;
+use crate::volume::rig::{LONG, Rig, person};
+use leasehold_replication::Payload;
+use std::sync::Arc;
+use std::time::Instant;
+
+fn open(disk: &FaultDisk) -> Rig {
+    Rig::open_on(Arc::new(disk.clone())).unwrap()
+}
+
+fn until(rig: &Rig, wanted: impl Fn(&JournalFigures) -> bool) -> JournalFigures {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let figures = rig.journal().figures();
+        if wanted(&figures) {
+            return figures;
+        }
+        assert!(Instant::now() < deadline, "never: {figures:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// A volume with so many persons and both segments of its reserve.
+fn filled(disk: &FaultDisk, persons: u128) -> Rig {
+    disk.set_room(Some(1 << 30));
+    let mut rig = open(disk);
+    rig.fill(1..persons + 1);
+    until(&rig, |figures| figures.reserve_segments == 2);
+    rig
+}
+
+fn names(range: std::ops::Range<u128>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn a_volume_on_a_full_disk_starts_again_and_again_with_all_that_it_has() {
+    let disk = FaultDisk::new(1);
+    let rig = filled(&disk, 100);
+    rig.journal().close();
+    for _ in 0..5 {
+        disk.set_room(Some(disk.used()));
+        let rig = open(&disk);
+        assert_eq!(rig.persons(), names(1..101));
+        until(&rig, |figures| figures.space.is_some() && figures.reserve_segments > 0);
+        rig.journal().close();
+    }
+    // Killed behind the moment in which the new segment has its name, so that nothing was given back.
+    for _ in 0..5 {
+        disk.set_room(Some(disk.used()));
+        let rig = open(&disk);
+        drop(rig);
+        disk.power_loss();
+    }
+    disk.set_room(Some(disk.used()));
+    assert_eq!(open(&disk).persons(), names(1..101));
+}
+
+#[test]
+fn on_a_full_disk_something_can_be_written_until_the_journal_says_that_it_is_full_and_nothing_fails() {
+    let disk = FaultDisk::new(2);
+    let mut rig = filled(&disk, 100);
+    disk.set_room(Some(disk.used()));
+    until(&rig, |figures| figures.space.is_some_and(|space| space.free_bytes == 0));
+    let mut last = 100;
+    while !rig.journal().figures().is_full() {
+        last += 1;
+        rig.fill(last..last + 1);
+        assert!(last < 10_000, "it is never full");
+    }
+    assert!(last > 110, "only {} records fitted into the reserve", last - 100);
+    let figures = rig.journal().figures();
+    assert_eq!(figures.reserve_segments, 1, "that of a start is left alone");
+    // Promises and voters still fit.
+    let record = rig.entry(Payload::Empty);
+    rig.append(vec![record]);
+    rig.journal().close();
+    let rig = open(&disk);
+    assert_eq!(rig.persons(), names(1..last + 1));
+    disk.set_room(Some(1 << 30));
+    until(&rig, |figures| figures.reserve_segments == 2 && !figures.is_full());
+}
+
+#[test]
+fn a_start_without_any_room_says_what_is_needed() {
+    let disk = FaultDisk::new(3);
+    let rig = filled(&disk, 100);
+    rig.journal().close();
+    use crate::disk::Disk;
+    for name in ["journal/reserve-1", "journal/reserve-2"] {
+        disk.remove(name).unwrap();
+    }
+    disk.set_room(Some(disk.used()));
+    match Rig::open_on(Arc::new(disk.clone())).map(|_| ()) {
+        Err(error @ VolumeError::Io { .. }) => {
+            let what = error.to_string();
+            assert!(what.contains("reserve is used up") && what.contains("enlarge the volume"), "{what}");
+        }
+        other => panic!("it starts with nothing: {other:?}"),
+    }
+    disk.set_room(None);
+    assert_eq!(open(&disk).persons(), names(1..101));
+}
+
+#[test]
+fn short_of_room_a_snapshot_is_wanted_as_soon_as_it_gives_some_back() {
+    let disk = FaultDisk::new(4);
+    let mut rig = filled(&disk, 60);
+    let live = rig.journal().figures().live_bytes;
+    assert!(live < 20_000, "the usual length of {live} would do");
+    rig.journal().set_need(live, true, false);
+    // It would be as long as what it takes the place of.
+    let record = rig.entry(Payload::Command(person(61)));
+    rig.append(vec![record]);
+    assert!(!rig.journal().wants_snapshot());
+    // Nearly all was deleted, say. Nothing is free: a segment of the reserve makes room.
+    disk.set_room(Some(disk.used()));
+    until(&rig, |figures| figures.space.is_some_and(|space| space.free_bytes == 0));
+    rig.journal().set_need(1000, true, false);
+    let deadline = Instant::now() + LONG;
+    while !rig.journal().wants_snapshot() {
+        assert!(Instant::now() < deadline, "never wanted: {:?}", rig.journal().figures());
+        std::thread::yield_now();
+    }
+    assert_eq!(rig.journal().figures().reserve_segments, 1);
+    rig.take_snapshot();
+    rig.journal().set_need(1000, false, false);
+    until(&rig, |figures| figures.reserve_segments == 2);
+    rig.journal().close();
+    assert_eq!(open(&disk).persons(), names(1..62));
+}
+
+#[test]
+fn where_the_log_takes_too_much_memory_a_snapshot_is_wanted_early() {
+    let disk = FaultDisk::new(6);
+    let mut rig = filled(&disk, 80);
+    let live = rig.journal().figures().live_bytes;
+    assert!(live > 8192 && live < 20_000, "{live}");
+    assert!(!rig.journal().wants_snapshot());
+    rig.journal().set_need(live, false, true);
+    let record = rig.entry(Payload::Command(person(81)));
+    rig.append(vec![record]);
+    let deadline = Instant::now() + LONG;
+    while !rig.journal().wants_snapshot() {
+        assert!(Instant::now() < deadline, "never wanted: {:?}", rig.journal().figures());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_snapshot_that_would_not_fit_is_not_begun() {
+    let disk = FaultDisk::new(5);
+    let mut rig = filled(&disk, 60);
+    rig.journal().set_need(1 << 20, false, false);
+    disk.set_room(Some(disk.used() + 40_000));
+    until(&rig, |figures| figures.space.is_some_and(|space| space.free_bytes <= 40_000));
+    let mut last = 60;
+    while rig.journal().figures().live_bytes < 25_000 {
+        last += 1;
+        rig.fill(last..last + 1);
+    }
+    assert!(!rig.journal().wants_snapshot(), "{:?}", rig.journal().figures());
+    disk.set_room(Some(1 << 30));
+    let deadline = Instant::now() + LONG;
+    while !rig.journal().wants_snapshot() {
+        assert!(Instant::now() < deadline, "never wanted: {:?}", rig.journal().figures());
+        std::thread::yield_now();
+    }
+}
