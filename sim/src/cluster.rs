@@ -266,7 +266,7 @@ impl Cluster {
             order: 0,
             checker,
             clients: Clients::new(settings.command_bytes),
-            network: Network::new(pods.len(), weather),
+            network: Network::new(pods.len(), weather, settings.slow),
             api: Api::new(pods.len(), settings.wanted),
             chaos: Chaos::new(&mut rng, settings.is_plain, settings.goes_back),
             pods,

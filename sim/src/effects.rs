@@ -149,7 +149,30 @@ impl Cluster {
         }
     }
 
+    /// A pod behind a slow link that becomes a voter must not lack more than the link brings in about a second [L14].
+    fn check_added(&mut self, leader: usize, entry: &Entry) {
+        let (Payload::Voters(after), Some((slow, rate))) = (&entry.payload, self.network.slow) else { return };
+        let log = &self.pods[leader].volume.log;
+        let replica = self.pods[slow].volume.replica;
+        let was = log.voters().is_some_and(|(_, before)| before.contains(replica));
+        if slow == leader || was || !after.contains(replica) {
+            return;
+        }
+        let lacks = log.last_seq().0.saturating_sub(self.pods[slow].volume.durable_log.last_seq().0);
+        let bytes = self.settings.command_bytes as u64;
+        if lacks * bytes > 2 * rate + 4 * bytes {
+            self.violation(format!(
+                "pod-{leader} makes pod-{slow} a voter that lacks {lacks} entries of {bytes} bytes, at {rate} bytes/s [L14]"
+            ));
+        }
+    }
+
     fn begin(&mut self, life: Life, ticket: leasehold_replication::Ticket, items: Vec<Item>) {
+        for item in &items {
+            if let Item::Entry(entry) = item {
+                self.check_added(life.pod, entry);
+            }
+        }
         let pod = &mut self.pods[life.pod];
         for item in &items {
             match item {

@@ -74,6 +74,10 @@ pub(crate) struct Network {
     /// What a dialled connection is called by its dialler: (run of the dialler, its number) -> ours.
     dialled: BTreeMap<(Life, u64), u64>,
     next: u64,
+    /// The links to this pod bring so many bytes a second, one message after the other.
+    pub(crate) slow: Option<(usize, u64)>,
+    /// Until then what was sent to it before is on its way.
+    slow_until: Duration,
     /// `cut_until[from][to]`: nothing passes before this moment.
     cut_until: Vec<Vec<Duration>>,
 }
@@ -96,12 +100,14 @@ pub(crate) enum Reply {
 
 impl Network {
     /// No connections, all links whole.
-    pub(crate) fn new(pods: usize, weather: Weather) -> Network {
+    pub(crate) fn new(pods: usize, weather: Weather, slow: Option<(usize, u64)>) -> Network {
         Network {
             weather,
             conns: BTreeMap::new(),
             dialled: BTreeMap::new(),
             next: 0,
+            slow,
+            slow_until: Duration::ZERO,
             cut_until: vec![vec![Duration::ZERO; pods]; pods],
         }
     }
@@ -118,8 +124,22 @@ impl Network {
         }
     }
 
+    /// When a message to that pod has left, if it is sent now.
+    fn leaves(&mut self, now: Duration, to: usize, message: &Message) -> Duration {
+        let Some((_, rate)) = self.slow.filter(|(slow, _)| *slow == to) else { return now };
+        let bytes = match message {
+            Message::Frame(Frame { body: Body::Append { entries, .. }, .. }) => {
+                entries.iter().map(|entry| entry.record().len() as u64).sum()
+            }
+            _ => 0,
+        };
+        self.slow_until = self.slow_until.max(now) + Duration::from_micros((bytes + 50) * 1_000_000 / rate);
+        self.slow_until
+    }
+
     /// All links are whole.
     pub(crate) fn mend(&mut self) {
+        self.slow = None;
         self.cut_until.iter_mut().flatten().for_each(|until| *until = Duration::ZERO);
     }
 
@@ -215,6 +235,8 @@ impl Cluster {
     }
 
     fn put(&mut self, conn: u64, end: usize, message: Message) {
+        let Some(to) = self.network.receiver(conn, end) else { return };
+        let leaves = self.network.leaves(self.now, to, &message);
         let Some(found) = self.network.conns.get_mut(&conn) else { return };
         let to = &mut found.ends[end];
         if !to.open {
@@ -222,7 +244,7 @@ impl Cluster {
         }
         let over = to.inbox.len() >= INBOX_MAX && !matches!(message, Message::End);
         to.inbox.push_back(message);
-        to.last_at = to.last_at.max(self.now + self.network.weather.delay(&mut self.rng));
+        to.last_at = to.last_at.max(leaves + self.network.weather.delay(&mut self.rng));
         let at = to.last_at;
         self.schedule(at, Event::Deliver { conn, end });
         if over {

@@ -87,6 +87,8 @@ impl Plant {
             R::WentBackIsForgotten,
             R::SequencesCompared,
             R::UncommittedIsKnown,
+            R::CaughtUpByEntries,
+            R::VoterBeforeItCaughtUp,
         ];
         let election = [
             E::NeedTermByOthers,

@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) write_every_us: u64,
     /// The length of a command.
     pub(crate) command_bytes: usize,
+    /// To this pod the links bring so many bytes a second.
+    pub(crate) slow: Option<(usize, u64)>,
     /// A snapshot is taken after about so many applied entries.
     pub(crate) snapshot_every: u64,
     /// Disks hang now and then.
@@ -66,7 +68,9 @@ impl Settings {
         let grace = Duration::from_secs(rng.between(8, 30));
         let lease_seconds = *rng.pick(&[2, 3, 3, 5, 15]);
         // By numbers of its own: what a seed meant before there were long commands, it means still.
-        let is_fat = Rng::new(rng.clone().bits()).chance(150);
+        let mut own = Rng::new(rng.clone().bits());
+        let is_fat = own.chance(150);
+        let slow = (is_fat && own.chance(500)).then(|| (own.below(pods), *own.pick(&[150_000, 400_000, 1_000_000])));
         let disks_hang = !options.plain && Rng::new(rng.clone().bits() ^ 0xd15c).chance(300);
         Settings {
             disks_hang,
@@ -89,6 +93,7 @@ impl Settings {
             fsync_late: *rng.pick(&[0, 0, 5, 30]),
             write_every_us: if is_fat { 100_000 } else { *rng.pick(&[1000, 5000, 20_000, 100_000]) },
             command_bytes: if is_fat { 60_000 } else { 8 },
+            slow,
             snapshot_every: *rng.pick(&[10, 50, 500, 1_000_000]),
             effect_crashes: *rng.pick(&[0, 0, 20, 200]),
             chaos: options.chaos.unwrap_or(Duration::from_secs(rng.between(5, 40))),
@@ -118,6 +123,7 @@ impl Settings {
             fsync_late: 0,
             write_every_us: 50_000,
             command_bytes: 8,
+            slow: None,
             snapshot_every: 1_000_000,
             effect_crashes: 0,
             disks_hang: false,

@@ -3,20 +3,26 @@
 //! A leader runs one [`Outbound`] for each follower; a follower that is pulled from [L2] runs one towards its leader.
 //!
 //! ```text
-//!   guess (from its hello) ──append──▶ ack       : from here on stream, at most WINDOW_BYTES ahead of its acks
+//!   guess (from its hello) ──append──▶ ack       : from here on stream, about WINDOW_TIME ahead of its acks
 //!                          ──append──▶ mismatch  : guess lower, by its hint
 //!                          guess before our base : send the snapshot, then stream from behind it
 //! ```
 
 use crate::log::Log;
+use crate::pace::Pace;
 use crate::{Body, Position, Seq};
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-/// The most bytes of entries that are on their way to one replica. It bounds the memory of the connection's queue; a
-/// slow follower only falls behind.
-const WINDOW_BYTES: usize = 4 * 1024 * 1024;
-/// The size at which an append is closed, well below the frame's limit. One entry alone may be larger.
-const APPEND_BYTES: usize = 512 * 1024;
+/// How many bytes of entries may be on their way to one replica: what it takes in this time, within these bounds. The
+/// upper one bounds the memory of the connection's queue. What waits in front of a heartbeat on a slow link must not
+/// look like a silent leader.
+const WINDOW_TIME: Duration = Duration::from_millis(500);
+const WINDOW_BYTES: RangeInclusive<u64> = 128 * 1024..=4 * 1024 * 1024;
+/// The size at which an append is closed, as above; well below the frame's limit. One entry alone may be larger.
+const APPEND_TIME: Duration = Duration::from_millis(125);
+const APPEND_BYTES: RangeInclusive<u64> = 32 * 1024..=512 * 1024;
 
 /// What is to be sent next.
 #[derive(Debug)]
@@ -45,6 +51,7 @@ pub(crate) struct Outbound {
     in_flight_bytes: usize,
     /// The commit that was told last.
     commit_told: Seq,
+    pace: Pace,
 }
 
 impl Outbound {
@@ -59,6 +66,7 @@ impl Outbound {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             commit_told: Seq(0),
+            pace: Pace::default(),
         };
         outbound.guess(hint, log);
         outbound
@@ -69,9 +77,18 @@ impl Outbound {
         self.commit_told
     }
 
+    /// Has it all but what it takes within that time? Never while it needs a snapshot.
+    pub(crate) fn is_near(&self, now: Duration, log: &Log, time: Duration) -> bool {
+        let lacks = log.bytes_after(self.verified.min(log.last().seq));
+        lacks.is_some_and(|lacks| self.pace.takes(now, lacks, time))
+    }
+
     /// What to send now, if anything. Call until it says nothing.
-    pub(crate) fn next(&mut self, log: &Log, commit: Seq) -> Option<Sending> {
-        if self.waiting || self.in_flight_bytes >= WINDOW_BYTES {
+    pub(crate) fn next(&mut self, now: Duration, log: &Log, commit: Seq) -> Option<Sending> {
+        let within = |time, bounds: RangeInclusive<u64>| {
+            self.pace.within(now, time).clamp(*bounds.start(), *bounds.end()) as usize
+        };
+        if self.waiting || self.in_flight_bytes >= within(WINDOW_TIME, WINDOW_BYTES) {
             return None;
         }
         // Entries that were acked are common, so only a connection that lags behind two snapshots gets here later on.
@@ -82,7 +99,7 @@ impl Outbound {
             self.sent = log.snapshot();
             return Some(Sending::Snapshot(log.snapshot()));
         }
-        let entries = log.range(self.sent.seq.next(), APPEND_BYTES);
+        let entries = log.range(self.sent.seq.next(), within(APPEND_TIME, APPEND_BYTES));
         if entries.is_empty() && !self.probing {
             return None;
         }
@@ -92,6 +109,7 @@ impl Outbound {
             self.sent = last.position;
             self.in_flight.push_back((last.position.seq, bytes));
             self.in_flight_bytes += bytes;
+            self.pace.sent(now);
         }
         self.waiting = self.probing;
         self.commit_told = commit;
@@ -108,10 +126,11 @@ impl Outbound {
     }
 
     /// It has everything up to `seq`, as far as our log goes.
-    pub(crate) fn acked(&mut self, seq: Seq, log: &Log) {
+    pub(crate) fn acked(&mut self, now: Duration, seq: Seq, log: &Log) {
         self.verified = self.verified.max(seq.min(log.last().seq));
         self.probing = false;
         self.waiting = false;
+        let before = self.in_flight_bytes;
         while let Some((last, bytes)) = self.in_flight.front().copied() {
             if last > self.verified {
                 break;
@@ -119,10 +138,12 @@ impl Outbound {
             self.in_flight_bytes -= bytes;
             self.in_flight.pop_front();
         }
+        self.pace.acked(now, (before - self.in_flight_bytes) as u64, !self.in_flight.is_empty());
     }
 
     /// It does not have what the last append built on; its log may be common up to `hint`.
     pub(crate) fn mismatched(&mut self, hint: Position, log: &Log) {
+        self.pace.forget_flight();
         self.probing = true;
         self.waiting = false;
         self.in_flight.clear();

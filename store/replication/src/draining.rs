@@ -12,7 +12,7 @@
 //! What is in flight then is not lost: it stands in this log, the successor pulls it with our hello if that is counted,
 //! and an entry that is cut was never acknowledged, is known not to be done, and can be proposed again.
 
-use crate::membership::CAUGHT_UP_ENTRIES;
+use crate::membership::CAUGHT_UP_TIME;
 use crate::replica::{Replica, ordinal};
 use crate::role::{Follower, HandingOver, Role, Stage};
 use crate::{Claim, Effect, Incarnation, ReplicaId};
@@ -23,8 +23,10 @@ const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
 /// A wanted replica whose going leaves no majority waits this long for what SIGTERM may have come before: a role.json
 /// in which it is not wanted any more [L6]. It does not wait longer, or a pod in a cluster of two could not be deleted.
 const LAST_VOTER_WAITS: Duration = Duration::from_secs(5);
-/// The sidecar is told of a successor that lacks no more than this: it pulls that much in one frame.
-const NEARLY_ALL_ENTRIES: u64 = 128;
+/// The sidecar is told of a successor that lacks no more than it takes within this time: writes wait while it pulls that.
+const NEARLY_ALL_TIME: Duration = Duration::from_millis(100);
+/// A successor that was chosen may fall behind for this long: a burst of writes does not undo a hand-over.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 impl Replica {
     /// The leader's part: begins, finishes and undoes a hand-over.
@@ -40,16 +42,20 @@ impl Replica {
         let wish = self.draining.is_some() || own_gone || hangs || asked.is_some();
         match &leading.hand_over {
             Some(hand_over) => {
-                let fit = self.is_fit(hand_over.to);
+                let caught_up_at = if self.is_fit(hand_over.to) { self.now } else { hand_over.caught_up_at };
+                let fit = self.is_in_shape(hand_over.to) && self.now < caught_up_at + BEHIND_MAX;
                 let late = self.now >= hand_over.since + self.config.hand_over_max;
                 // One that is asked for and not fit does not count: the next one chosen would be the same again.
                 let other = self.draining.is_none()
                     && asked.is_some_and(|name| name != hand_over.to_name && self.successor(Some(&name)).is_some());
-                let last = self.log.last().seq.0;
-                let has_nearly_all = leading
-                    .followers
-                    .get(&hand_over.to)
-                    .is_some_and(|one| one.outbound.verified.0 + NEARLY_ALL_ENTRIES >= last);
+                let successor = leading.followers.get(&hand_over.to);
+                // Where writes take longer than that to become durable it never lacks so little.
+                let time = if self.now < hand_over.since + self.config.hand_over_max / 2 {
+                    NEARLY_ALL_TIME
+                } else {
+                    CAUGHT_UP_TIME
+                };
+                let has_nearly_all = successor.is_some_and(|one| self.lacks_little(one, time));
                 let Role::Leading(leading) = &mut self.role else { return };
                 if !wish || !fit || late || other {
                     // Undone, the sidecar renews the Lease again, and gives a switchover up that cannot be done.
@@ -59,6 +65,7 @@ impl Replica {
                         self.tend_draining();
                     }
                 } else if let Some(hand_over) = &mut leading.hand_over {
+                    hand_over.caught_up_at = caught_up_at;
                     hand_over.ready |= has_nearly_all;
                 }
             }
@@ -73,6 +80,7 @@ impl Replica {
                     to_name: follower.name.clone(),
                     to_incarnation: follower.incarnation,
                     since: self.now,
+                    caught_up_at: self.now,
                     ready: false,
                 };
                 let Role::Leading(leading) = &mut self.role else { return };
@@ -103,8 +111,15 @@ impl Replica {
         .map(|(replica, follower)| (*replica, follower))
     }
 
-    /// Wanted, a voter, eligible, neither draining nor stalled itself, and not far behind [L10].
+    /// In shape to lead, and lacks at most what it takes within a second [L10].
     fn is_fit(&self, replica: ReplicaId) -> bool {
+        let Role::Leading(leading) = &self.role else { return false };
+        let follower = leading.followers.get(&replica);
+        self.is_in_shape(replica) && follower.is_some_and(|one| self.lacks_little(one, CAUGHT_UP_TIME))
+    }
+
+    /// Wanted, a voter, eligible, heard, and neither draining nor stalled itself [L10].
+    fn is_in_shape(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         leading.followers.get(&replica).is_some_and(|one| {
             self.log.voters().contains(replica)
@@ -113,7 +128,6 @@ impl Replica {
                 && !one.draining
                 && !self.is_known_stalled(replica)
                 && leading.hears(replica, self.now, self.config.lost_time)
-                && one.outbound.verified.0 + CAUGHT_UP_ENTRIES >= self.log.last().seq.0
         })
     }
 

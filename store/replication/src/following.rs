@@ -266,7 +266,7 @@ impl Replica {
                 self.on_leader_acks(seq);
                 let Role::Following(following) = &mut self.role else { return };
                 if let Some(outbound) = &mut following.pulled {
-                    outbound.acked(seq, &self.log);
+                    outbound.acked(self.now, seq, &self.log);
                 }
                 self.feed_leader();
             }
@@ -288,7 +288,7 @@ impl Replica {
         while self.has_its_snapshot() {
             let Role::Following(following) = &mut self.role else { return };
             let (Link::Up(conn), Some(outbound)) = (following.link, &mut following.pulled) else { return };
-            match outbound.next(&self.log, self.commit) {
+            match outbound.next(self.now, &self.log, self.commit) {
                 None => return,
                 Some(Sending::Append(body)) => self.send(conn, body),
                 Some(Sending::Snapshot(position)) => self.send_snapshot(conn, position),
@@ -404,7 +404,7 @@ impl Replica {
             && let Some(replica) = self.memory.connections.get(&conn)
             && let Some(follower) = leading.followers.get_mut(replica)
         {
-            follower.outbound.acked(*seq, &self.log);
+            follower.outbound.acked(self.now, *seq, &self.log);
             follower.verified = follower.verified.max(follower.outbound.verified);
             return true;
         }

@@ -232,7 +232,7 @@ impl Replica {
         let pulling = leading.stage == Stage::Pulling(replica);
         match body {
             Body::Ack { seq } => {
-                follower.outbound.acked(seq, &self.log);
+                follower.outbound.acked(self.now, seq, &self.log);
                 follower.verified = follower.verified.max(follower.outbound.verified);
                 if let Some(acked) = self.log.position_at(follower.verified) {
                     follower.acked = follower.acked.max(acked);
@@ -414,6 +414,7 @@ impl Replica {
                     to_name: better.name.clone(),
                     to_incarnation: better.incarnation,
                     since: self.now,
+                    caught_up_at: self.now,
                     ready: true,
                 });
             }
@@ -472,7 +473,7 @@ impl Replica {
         let mut out = Vec::new();
         for follower in leading.followers.values_mut() {
             let Some(conn) = follower.conn.filter(|_| has_its_snapshot) else { continue };
-            while let Some(sending) = follower.outbound.next(&self.log, commit) {
+            while let Some(sending) = follower.outbound.next(self.now, &self.log, commit) {
                 out.push((conn, sending));
             }
             if telling && let Some(body) = follower.outbound.tell_commit(commit) {

@@ -17,6 +17,7 @@ mod log;
 mod losing;
 mod membership;
 mod message;
+mod pace;
 mod plants;
 mod reads;
 mod replica;

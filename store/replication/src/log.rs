@@ -17,6 +17,9 @@ pub(crate) struct Log {
     /// The position before the first entry in memory.
     base: Position,
     entries: VecDeque<Entry>,
+    /// For each entry: how many bytes of records there are up to its end, from some fixed point on; and at `base`.
+    ends: VecDeque<u64>,
+    base_end: u64,
     /// Every set of voters of the chain with the sequence from which on it counts; never empty.
     voters: Vec<(Seq, Voters)>,
     /// The position of the newest snapshot on the volume: `ZERO` without one. Never before `base`.
@@ -36,6 +39,8 @@ impl Log {
         let mut log = Log {
             base,
             entries: VecDeque::new(),
+            ends: VecDeque::new(),
+            base_end: 0,
             voters: vec![(base.seq, voters)],
             snapshot: base,
             #[cfg(feature = "plants")]
@@ -52,6 +57,7 @@ impl Log {
         self.base = meta.position;
         self.snapshot = meta.position;
         self.entries.clear();
+        self.ends.clear();
         self.voters = vec![(meta.position.seq, meta.voters.clone())];
     }
 
@@ -74,6 +80,19 @@ impl Log {
     /// The position at that sequence, as far as it is in memory.
     pub(crate) fn position_at(&self, seq: Seq) -> Option<Position> {
         if seq == self.base.seq { Some(self.base) } else { self.entry(seq).map(|entry| entry.position) }
+    }
+
+    /// Bytes of all records behind that sequence; none where they are not all in memory.
+    pub(crate) fn bytes_after(&self, seq: Seq) -> Option<u64> {
+        let end = match seq.0.checked_sub(self.base.seq.0)? {
+            0 => self.base_end,
+            count => *self.ends.get(count as usize - 1)?,
+        };
+        Some(self.end() - end)
+    }
+
+    fn end(&self) -> u64 {
+        self.ends.back().copied().unwrap_or(self.base_end)
     }
 
     pub(crate) fn contains(&self, position: Position) -> bool {
@@ -99,6 +118,7 @@ impl Log {
         if let Payload::Voters(voters) = &entry.payload {
             self.voters.push((entry.position.seq, voters.clone()));
         }
+        self.ends.push_back(self.end() + entry.record().len() as u64);
         self.entries.push_back(entry);
     }
 
@@ -106,6 +126,7 @@ impl Log {
     pub(crate) fn cut(&mut self, keep: Seq) {
         assert!(keep >= self.base.seq, "a cut to {keep} reaches before the snapshot at {}", self.base);
         self.entries.truncate((keep.0 - self.base.seq.0) as usize);
+        self.ends.truncate(self.entries.len());
         let base = self.base.seq;
         self.voters.retain(|(seq, _)| *seq <= keep.max(base));
     }
@@ -163,7 +184,9 @@ impl Log {
         }
         let keep_from = self.snapshot;
         self.snapshot = position;
-        self.entries.drain(..(keep_from.seq.0 - self.base.seq.0) as usize);
+        let gone = (keep_from.seq.0 - self.base.seq.0) as usize;
+        self.entries.drain(..gone);
+        self.base_end = self.ends.drain(..gone).next_back().unwrap_or(self.base_end);
         self.base = keep_from;
         let first = self.voters.iter().rposition(|(seq, _)| *seq <= keep_from.seq).unwrap_or(0);
         self.voters.drain(..first);
@@ -206,6 +229,26 @@ mod tests {
         assert_eq!(log.voters(), &more);
         log.cut(Seq(1));
         assert_eq!((log.voters(), log.last()), (&Voters::none(), Position::new(1, 1)));
+    }
+
+    #[test]
+    fn the_bytes_behind_a_position_are_those_of_the_records_there() {
+        let mut log = log_of(&[1, 1, 2, 4, 4]);
+        let bytes = |log: &Log, from| log.range(Seq(from), usize::MAX).iter().map(|one| one.record().len() as u64).sum();
+        for check in 0..3 {
+            for seq in log.base().seq.0..=log.last().seq.0 {
+                assert_eq!(log.bytes_after(Seq(seq)), Some(bytes(&log, seq + 1)), "check {check}");
+            }
+            assert_eq!(log.bytes_after(log.last().seq.next()), None);
+            match check {
+                0 => log.cut(Seq(4)),
+                _ => {
+                    log.snapshot_taken(Position::new(1, 2));
+                    log.snapshot_taken(Position::new(2, 3));
+                    assert_eq!(log.bytes_after(Seq(1)), None);
+                }
+            }
+        }
     }
 
     #[test]

@@ -78,6 +78,10 @@ pub enum Fault {
     SequencesCompared,
     /// What was acked and never committed counts against a volume, too [E3].
     UncommittedIsKnown,
+    /// A replica has caught up when it lacks fewer than a thousand entries, however long they are.
+    CaughtUpByEntries,
+    /// A replica becomes a voter with its first acknowledgement.
+    VoterBeforeItCaughtUp,
 }
 
 #[cfg(feature = "plants")]

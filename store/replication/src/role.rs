@@ -151,6 +151,8 @@ pub(crate) struct HandingOver {
     pub(crate) to_incarnation: Incarnation,
     /// When it was begun.
     pub(crate) since: Duration,
+    /// When the successor lacked little last.
+    pub(crate) caught_up_at: Duration,
     /// The successor has nearly everything; the sidecar was told.
     pub(crate) ready: bool,
 }

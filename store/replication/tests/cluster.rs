@@ -21,6 +21,8 @@ mod seldom;
 mod stall;
 #[path = "cluster/went_back.rs"]
 mod went_back;
+#[path = "cluster/slow.rs"]
+mod slow;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -56,6 +58,9 @@ struct Cluster {
     queue: VecDeque<Event>,
     view: RoleView,
     cuts: Vec<(usize, usize)>,
+    /// Bytes a second to this node, and what is on its way there: one frame after the other.
+    slow: Option<(usize, u64)>,
+    slowly: VecDeque<(Duration, Event)>,
     /// Pulls get lost.
     lose_pulls: bool,
     rejected: Vec<(ProposalId, Refusal)>,
@@ -98,6 +103,8 @@ impl Cluster {
             view: RoleView { members: (0..nodes).map(member).collect(), ..RoleView::default() },
             cuts: Vec::new(),
             misled: Vec::new(),
+            slow: None,
+            slowly: VecDeque::new(),
             lose_pulls: false,
             rejected: Vec::new(),
             accepted: Vec::new(),
@@ -221,6 +228,9 @@ impl Cluster {
             let statuses: Vec<_> = self.nodes.iter().map(|node| node.replica.status()).collect();
             assert!(self.now < limit, "never came: {what}; {statuses:#?}");
             self.now += MS;
+            while self.slowly.front().is_some_and(|(at, _)| *at <= self.now) {
+                self.queue.extend(self.slowly.pop_front().map(|(_, event)| event));
+            }
             for node in 0..self.nodes.len() {
                 if self.nodes[node].replica.deadline().is_some_and(|at| at <= self.now) {
                     self.queue.push_back(Event::Input(node, Input::Wake));
@@ -313,8 +323,17 @@ impl Cluster {
                 self.sent.push((node, frame.body.clone()));
                 let lost = self.lose_pulls && matches!(frame.body, Body::Pull { .. });
                 if !self.is_cut(node, to) && !lost {
-                    let frame = Frame::decode(frame.encode()).unwrap();
-                    self.queue.push_back(Event::Input(to, Input::Frame { conn: far, frame }));
+                    let bytes = frame.encode();
+                    let length = bytes.len() as u64;
+                    let frame = Frame::decode(bytes).unwrap();
+                    let event = Event::Input(to, Input::Frame { conn: far, frame });
+                    match self.slow.filter(|(slow, _)| *slow == to) {
+                        Some((_, rate)) => {
+                            let begins = self.slowly.back().map_or(self.now, |(at, _)| self.now.max(*at));
+                            self.slowly.push_back((begins + Duration::from_micros(length * 1_000_000 / rate), event));
+                        }
+                        None => self.queue.push_back(event),
+                    }
                 }
             }
             Effect::Close { conn } => {
