@@ -185,6 +185,7 @@ pub(crate) mod tests {
                 duration_ms: 15_000,
                 valid_until_boottime_ns: Some(5),
                 valid_until_unix_ms: None,
+                renewal_seen_boottime_ns: None,
             },
         }
     }

@@ -150,6 +150,10 @@ pub struct LeaseInfo {
     pub valid_until_boottime_ns: Option<u64>,
     /// The same moment in Unix milliseconds, for people.
     pub valid_until_unix_ms: Option<u64>,
+    /// When this sidecar last saw another pod renew the Lease: nanoseconds of `CLOCK_BOOTTIME`. It grows as long as there
+    /// is a leader that reaches the API server, as this pod does. Null where this pod leads, or no renewal was seen.
+    #[serde(default)]
+    pub renewal_seen_boottime_ns: Option<u64>,
 }
 
 #[cfg(test)]

@@ -187,6 +187,7 @@ mod tests {
             duration_ms: 15_000,
             valid_until_boottime_ns: Some(until),
             valid_until_unix_ms: None,
+            renewal_seen_boottime_ns: None,
         };
         let role = RoleFile {
             version: 1,

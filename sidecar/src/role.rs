@@ -115,6 +115,7 @@ pub(crate) fn role_file(view: &RoleView, book: &Book, config: &Config, clock: &C
             duration_ms: u64::try_from(config.lease_duration.as_millis()).unwrap_or(u64::MAX),
             valid_until_boottime_ns: stamps.map(|(boottime, _)| boottime),
             valid_until_unix_ms: stamps.map(|(_, unix)| unix),
+            renewal_seen_boottime_ns: view.renewed_at.map(|moment| clock.stamps(moment).0),
         },
     }
 }

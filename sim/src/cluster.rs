@@ -217,6 +217,8 @@ pub(crate) struct Cluster {
     pub(crate) trace: Trace,
     pub(crate) checker: Checker,
     pub(crate) clients: Clients,
+    /// When each entry was applied first.
+    pub(crate) applied_at: Vec<Duration>,
     pub(crate) network: Network,
     pub(crate) api: Api,
     pub(crate) pods: Vec<Pod>,
@@ -266,6 +268,7 @@ impl Cluster {
             order: 0,
             checker,
             clients: Clients::new(settings.command_bytes),
+            applied_at: Vec::new(),
             network: Network::new(pods.len(), weather, settings.slow),
             api: Api::new(pods.len(), settings.wanted),
             chaos: Chaos::new(&mut rng, settings.is_plain, settings.goes_back),

@@ -260,6 +260,7 @@ impl Cluster {
                 up.applied_voters = voters.clone();
             }
             if self.checker.applied(name, term, &entry) {
+                self.applied_at.push(self.now);
                 self.clients.committed(&mut self.checker, &entry);
             }
             let Some(waiting) = up.pending.remove(&entry.position.seq) else { continue };

@@ -89,6 +89,7 @@ impl Plant {
             R::UncommittedIsKnown,
             R::CaughtUpByEntries,
             R::VoterBeforeItCaughtUp,
+            R::HeartbeatsProveFreshness,
         ];
         let election = [
             E::NeedTermByOthers,

@@ -237,6 +237,8 @@ impl Cluster {
             paused: file.paused,
             newest_revision: file.newest_revision.clone(),
             self_addresses: Vec::new(),
+            renewal_seen: file.renewed_at.map(|at| at.as_nanos() as u64),
+            lease_duration: self.settings.lease_duration,
         }
     }
 }

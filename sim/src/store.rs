@@ -163,6 +163,7 @@ impl Cluster {
             disk_stall: crate::hang::DISK_STALL,
             hand_over_max: Duration::from_secs(2),
             drain_min: Duration::from_millis(500),
+            unready_after: Duration::from_secs(30),
             drain_max: self.settings.grace - Duration::from_secs(5),
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
@@ -280,8 +281,25 @@ impl Cluster {
         self.after_step(pod);
     }
 
+    /// What a replica says of the age of its data must hold: all that was applied anywhere before that moment is applied here.
+    fn check_freshness(&mut self, pod: usize) {
+        let found = &self.pods[pod];
+        let Some(up) = found.store.up() else { return };
+        let Some(as_of) = up.replica.fresh_as_of() else { return };
+        let (as_of, next) = (found.global(as_of), up.applied.seq.0 as usize);
+        // Its clock may be a rounding behind.
+        if let Some(at) = self.applied_at.get(next).filter(|at| **at + Duration::from_micros(1) < as_of) {
+            self.checker.violated(format!(
+                "invariant 7: {} says that its data are as of {as_of:?}, and lacks entry {}, applied at {at:?}",
+                found.name,
+                next + 1
+            ));
+        }
+    }
+
     /// What is looked at after every step.
     fn after_step(&mut self, pod: usize) {
+        self.check_freshness(pod);
         let found = &mut self.pods[pod];
         let (name, log) = (&found.name, &found.volume.log);
         let Some(up) = (match &mut found.store.process {

@@ -92,6 +92,10 @@ pub struct Args {
     /// hands over, and a follower does not become leader.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_DISK_STALL", value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub disk_stall: Duration,
+    /// A pod that has not heard its leader for this long, while the Lease is being renewed by another pod, is not ready: its
+    /// data may be old (ms, s, m). With no leader anywhere it stays ready.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_UNREADY_AFTER", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub unready_after: Duration,
 
     /// The pod's terminationGracePeriodSeconds: a drain ends 5 s before it is over (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = duration)]
@@ -200,6 +204,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a write or fsync may take until the disk hangs.
     pub disk_stall: Duration,
+    /// How long a leader may not be heard before the replica is not ready.
+    pub unready_after: Duration,
     /// How long a drain may take: the grace period less 5 s.
     pub drain_max: Duration,
     /// How long a drain takes at least.
@@ -302,6 +308,10 @@ impl Args {
         refuse(self.disk_stall < Duration::from_millis(100) || self.disk_stall > Duration::from_secs(60), || {
             format!("--disk-stall {:?} must be from 100ms to 1m", self.disk_stall)
         })?;
+        refuse(self.unready_after < self.lost_time * 2, || {
+            let (unready_after, lost_time) = (self.unready_after, self.lost_time);
+            format!("--unready-after {unready_after:?} must be at least twice the --lost-time {lost_time:?}")
+        })?;
         refuse(self.grace_period <= GRACE_LEFT, || {
             format!("--grace-period {:?} must be above {GRACE_LEFT:?}", self.grace_period)
         })?;
@@ -335,6 +345,7 @@ impl Args {
             lost_time: self.lost_time,
             heartbeat: self.heartbeat,
             disk_stall: self.disk_stall,
+            unready_after: self.unready_after,
             drain_max: self.grace_period - GRACE_LEFT,
             drain_min: self.drain_min,
             follower_writes: self.follower_writes,

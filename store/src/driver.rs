@@ -191,7 +191,7 @@ impl Driver {
             name: config.name.clone(),
             id: config.replica,
             incarnation: config.incarnation,
-            begun: Instant::now(),
+            begun: parts.handle.begun(),
             replica: Replica::new(config, recovered),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_runs: false,
@@ -456,6 +456,7 @@ impl Driver {
         if self.journal.wants_snapshot() {
             self.take_snapshot();
         }
+        self.handle.set_fresh_as_of(self.replica.fresh_as_of());
         match self.shown.as_mut().map_or(Since::Changed, |shown| self.replica.recount(shown)) {
             Since::Same => {}
             Since::Moved => self.show_position(),

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use leasehold_contract::RoleFile;
 use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -46,6 +47,7 @@ pub struct Handle {
     status: watch::Receiver<Life>,
     role: watch::Receiver<Option<Arc<RoleFile>>>,
     disk: Arc<DiskWatch>,
+    freshness: Arc<Freshness>,
 }
 
 /// The driver's end. When it is dropped, the API knows that the driver is dead.
@@ -60,6 +62,7 @@ pub struct HandleServer {
     documents: watch::Sender<Documents>,
     status: watch::Sender<Life>,
     role: watch::Sender<Option<Arc<RoleFile>>>,
+    freshness: Arc<Freshness>,
 }
 
 /// A client's write on its way to the log.
@@ -125,7 +128,18 @@ enum Life {
         status: Arc<Status>,
         /// When it ceased to lead.
         led_until: Option<Instant>,
+        /// Since when it hears no leader; none while it hears one, or leads.
+        unheard_since: Option<Instant>,
     },
+}
+
+/// As of when the documents are: read for each answer, written for each step, so no lock.
+#[derive(Debug)]
+struct Freshness {
+    /// The driver's time counts from here.
+    begun: Instant,
+    /// Microseconds after `begun`, and one more; 0: not known.
+    as_of: AtomicU64,
 }
 
 /// Tells when the replica has something new to say of itself.
@@ -164,6 +178,7 @@ pub fn handle_with(
     let (documents_sender, documents) = watch::channel(Documents::new());
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
+    let freshness = Arc::new(Freshness { begun: Instant::now(), as_of: AtomicU64::new(0) });
     let handle = Handle {
         name: name.into(),
         incarnation,
@@ -174,6 +189,7 @@ pub fn handle_with(
         status,
         role,
         disk,
+        freshness: Arc::clone(&freshness),
     };
     let server = HandleServer {
         writes: writes_receiver,
@@ -183,6 +199,7 @@ pub fn handle_with(
         documents: documents_sender,
         status: status_sender,
         role: role_sender,
+        freshness,
     };
     (handle, server)
 }
@@ -246,6 +263,20 @@ impl Handle {
     /// The data as they were applied last. The view does not change while it is held.
     pub fn documents(&self) -> Documents {
         self.documents.borrow().clone()
+    }
+
+    /// All that was committed anywhere before this moment is in [`Handle::documents`], if those are taken later. None: not
+    /// known since the start.
+    pub fn fresh_as_of(&self) -> Option<Instant> {
+        let micros = self.freshness.as_of.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.freshness.begun + Duration::from_micros(micros))
+    }
+
+    /// How long ago a moment of the replica's own time is ([`FollowerStatus::silent_since`]).
+    ///
+    /// [`FollowerStatus::silent_since`]: leasehold_replication::FollowerStatus::silent_since
+    pub fn since(&self, moment: Duration) -> Duration {
+        self.freshness.begun.elapsed().saturating_sub(moment)
     }
 
     /// What the replica says of itself; none before its volume is open.
@@ -338,7 +369,26 @@ impl Handle {
         }
         match self.status() {
             Some(status) if status.phase == Phase::Draining => Err("the replica is draining".to_owned()),
+            Some(status) if status.cut_off => Err(self.cut_off_why()),
             _ => self.readable(),
+        }
+    }
+
+    fn cut_off_why(&self) -> String {
+        let role = self.role();
+        let leader = role.as_ref().and_then(|role| role.leader.as_ref());
+        let (name, address) = leader.map_or(("?", "?"), |leader| (&leader.name, &leader.peer_address));
+        format!(
+            "the replica has not heard the leader {name} for longer than --unready-after, though the Lease is being renewed: \
+             its data may be old; see whether this pod reaches {address} (network policy, node, peer key)"
+        )
+    }
+
+    /// It has heard no leader for at least so long.
+    pub fn unheard_for(&self, span: Duration) -> bool {
+        match &*self.status.borrow() {
+            Life::Running { unheard_since, .. } => unheard_since.is_some_and(|since| since.elapsed() >= span),
+            Life::Starting(_) => false,
         }
     }
 
@@ -423,7 +473,12 @@ impl HandleServer {
                 Life::Running { led_until, .. } => *led_until,
                 Life::Starting(_) => None,
             };
-            *life = Life::Running { replica, status: Arc::new(status), led_until };
+            let unheard_since = match life {
+                _ if status.leader_heard => None,
+                Life::Running { unheard_since: Some(since), .. } => Some(*since),
+                Life::Running { .. } | Life::Starting(_) => Some(Instant::now()),
+            };
+            *life = Life::Running { replica, status: Arc::new(status), led_until, unheard_since };
         });
     }
 
@@ -440,6 +495,17 @@ impl HandleServer {
     /// It is claimed to lead; also while it drains.
     fn leads(&self, status: &Status) -> bool {
         status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation)
+    }
+
+    /// The replica's time counts from here.
+    pub fn begun(&self) -> Instant {
+        self.freshness.begun
+    }
+
+    /// Shows as of when the documents are that were set last.
+    pub fn set_fresh_as_of(&self, as_of: Option<Duration>) {
+        let micros = as_of.map_or(0, |as_of| u64::try_from(as_of.as_micros()).unwrap_or(u64::MAX - 1) + 1);
+        self.freshness.as_of.store(micros, Ordering::Release);
     }
 
     /// Says what the start waits for (the lock of the data directory, the journal), for people.

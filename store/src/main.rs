@@ -243,6 +243,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
                     disk_stall: config.disk_stall,
                     hand_over_max: HAND_OVER_MAX,
                     drain_min: config.drain_min,
+                    unready_after: config.unready_after,
                     drain_max: config.drain_max,
                     new_cluster_id: ClusterId(Uuid::new_v4()),
                     initial_data,

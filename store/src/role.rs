@@ -9,6 +9,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leasehold_contract::{ROLE_FILE, RoleFile, Watch, WatchEvent};
 use leasehold_replication::{ClusterId, Incarnation, LeaderView, Member, RoleView, Term};
@@ -43,6 +44,8 @@ pub fn view(role: &RoleFile) -> RoleView {
         paused: role.paused,
         newest_revision: role.newest_revision.clone(),
         self_addresses: role.self_addresses.clone(),
+        renewal_seen: role.lease.renewal_seen_boottime_ns,
+        lease_duration: Duration::from_millis(role.lease.duration_ms),
     }
 }
 
@@ -81,7 +84,6 @@ mod tests {
     use super::*;
     use leasehold_contract::{Leader, LeaseInfo, Role, VERSION, replace_file};
     use std::net::IpAddr;
-    use std::time::Duration;
     use uuid::Uuid;
 
     fn role(term: u64, incarnation: Option<Uuid>) -> RoleFile {
@@ -119,6 +121,7 @@ mod tests {
                 duration_ms: 15_000,
                 valid_until_boottime_ns: None,
                 valid_until_unix_ms: None,
+                renewal_seen_boottime_ns: None,
             },
         }
     }

@@ -83,7 +83,7 @@ pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> St
 /// As `GET /readyz` says it.
 fn is_ready(status: &Status) -> bool {
     let serves = !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed | Phase::WentBack);
-    serves && status.caught_up && status.foreign_cluster_id.is_none()
+    serves && status.caught_up && !status.cut_off && status.foreign_cluster_id.is_none()
 }
 
 fn state(phase: Phase) -> State {

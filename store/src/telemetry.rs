@@ -9,7 +9,9 @@
 //!   leasehold_store_voters                         voters by its own log
 //!   leasehold_store_ready                          1 when traffic may be sent to it
 //!   leasehold_store_foreign_cluster                1 when its volume belongs to another cluster than the Lease
-//!   leasehold_store_follower_lag_entries{follower} at the leader: entries that this follower does not have yet
+//!   leasehold_store_staleness_seconds              how old the data here may be; NaN where that is not known
+//!   leasehold_store_follower_lag_entries{follower} at the leader: entries that this follower does not have yet; absent while
+//!                                                  it is not heard
 //!   leasehold_store_journal_fsync_seconds          histogram
 //!   leasehold_store_disk_stalled_seconds           how long the write or fsync lasts that hangs; 0 while none does
 //!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503), unknown (504)
@@ -99,6 +101,7 @@ struct Inner {
     ready: Gauge,
     foreign_cluster: Gauge,
     went_back: Gauge,
+    staleness: Gauge<f64, AtomicU64>,
     follower_lag: Family<FollowerLabel, Gauge<u64, AtomicU64>>,
     journal_fsync: Histogram,
     disk_stalled: Gauge<f64, AtomicU64>,
@@ -184,6 +187,7 @@ impl Metrics {
             ready: Gauge::default(),
             foreign_cluster: Gauge::default(),
             went_back: Gauge::default(),
+            staleness: Gauge::default(),
             follower_lag: Family::default(),
             journal_fsync,
             disk_stalled: Gauge::default(),
@@ -202,6 +206,7 @@ impl Metrics {
         registry.register("ready", "1 when traffic may be sent to the replica", inner.ready.clone());
         registry.register("foreign_cluster", "1 when the Lease names another cluster", inner.foreign_cluster.clone());
         registry.register("went_back", "1 when the volume has lost what it acknowledged", inner.went_back.clone());
+        registry.register_with_unit("staleness", "How old the data may be", Unit::Seconds, inner.staleness.clone());
         registry.register("follower_lag_entries", "Entries the follower does not have", inner.follower_lag.clone());
         registry.register_with_unit(
             "journal_fsync",
@@ -271,6 +276,8 @@ impl Metrics {
         inner.disk_stalled.set(handle.disk().hangs().map_or(0.0, |(_, age)| age.as_secs_f64()));
         inner.applied.set(handle.documents().applied().seq.0);
         inner.watchers.set(i64::try_from(handle.history().watchers()).unwrap_or(i64::MAX));
+        let staleness = handle.fresh_as_of().map(|as_of| as_of.elapsed().as_secs_f64());
+        inner.staleness.set(staleness.unwrap_or(f64::NAN));
         inner.follower_lag.clear();
         if let Some(status) = status {
             inner.promised_term.set(status.promise.term.0);
@@ -278,7 +285,7 @@ impl Metrics {
             inner.voters.set(i64::try_from(status.voters.voters.len()).unwrap_or(i64::MAX));
             inner.foreign_cluster.set(i64::from(status.foreign_cluster_id.is_some()));
             inner.went_back.set(i64::from(status.went_back.is_some()));
-            for follower in &status.followers {
+            for follower in status.followers.iter().filter(|follower| follower.connected) {
                 let label = FollowerLabel { follower: follower.name.clone() };
                 let lag = status.position.seq.0.saturating_sub(follower.verified.0);
                 inner.follower_lag.get_or_create(&label).set(lag);

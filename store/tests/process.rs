@@ -145,6 +145,7 @@ impl Store {
                 duration_ms: 3000,
                 valid_until_boottime_ns: None,
                 valid_until_unix_ms: None,
+                renewal_seen_boottime_ns: None,
             },
         };
         let bytes = serde_json::to_vec(&role).unwrap();

@@ -136,6 +136,8 @@ pub struct RoleView {
     /// Until when this pod's own claim is good without another renewal, on the clock of `now`, counted from the start
     /// of the request. None where this pod does not hold the Lease.
     pub valid_until: Option<Duration>,
+    /// When another pod's renewal of the Lease was last seen, on the clock of `now`. None where this pod leads, or none was.
+    pub renewed_at: Option<Duration>,
 }
 
 /// Who is said to lead.

@@ -103,6 +103,7 @@ impl Election {
             off_lease: off_lease.is_some(),
             paused: self.is_paused(),
             newest_revision: self.newest_revision.clone(),
+            renewed_at: self.sight.renewed_at.filter(|_| role == Role::Follower),
             valid_until: self.hold.filter(|_| is_valid).map(|hold| hold.from + self.timing.duration),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) struct Sight {
     lease: Option<Option<Lease>>,
     /// When `lease` was last shown.
     seen_at: Duration,
+    /// When a renewal was last seen: the same Lease with another `renewTime`.
+    pub(crate) renewed_at: Option<Duration>,
     /// When a request about the Lease last got an answer, or the watch last showed it; at first the beginning.
     pub(crate) heard: Duration,
     /// Since when answers came without a failure or a long gap between. No wait for an expiry begins before: the
@@ -70,6 +72,7 @@ impl Sight {
         Sight {
             lease: None,
             seen_at: now,
+            renewed_at: None,
             heard: now,
             contact_since: now,
             contact_broken: false,
@@ -272,6 +275,11 @@ impl Sight {
         // Only a write that makes the Lease say something new can be recognised.
         let is_ours = |unsure: &mut Writing| unsure.why != Why::Renew && Some(&unsure.body) == body;
         let done = self.unsure.take_if(is_ours);
+        if let (Some(Some(before)), Some(after)) = (&self.lease, &lease)
+            && before.renewed != after.renewed
+        {
+            self.renewed_at = Some(now);
+        }
         self.lease = Some(lease);
         self.seen_at = now;
         done

@@ -221,6 +221,7 @@ impl Replica {
             Role::Following(following) => {
                 if following.link == Link::Up(conn) {
                     following.heard_at = self.now;
+                    self.freshness.heard_at = self.now;
                     self.on_leader_says(conn, frame.body);
                 }
             }
@@ -252,6 +253,7 @@ impl Replica {
                 let stalled = self.is_stalled();
                 self.send(conn, Body::Echo { round, eligible, draining, stalled });
                 self.leader_commits(commit);
+                self.after_heartbeat();
             }
             // Its pieces go to the same disk, by threads of their own.
             Body::Snapshot(_) if self.disk.hangs() => self.disk.missed(),

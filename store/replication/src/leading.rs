@@ -14,6 +14,7 @@
 //! majority for the lost-time it refuses writes, says so, and keeps trying.
 
 use crate::catchup::{Outbound, Sending};
+use crate::freshness::Rounds;
 use crate::losing::Lost;
 use crate::plants::planted;
 use crate::replica::Replica;
@@ -42,6 +43,7 @@ impl Leading {
             gone_back: BTreeSet::new(),
             hellos: 0,
             round: 0,
+            rounds: Rounds::default(),
             read_round: 0,
             asks: Vec::new(),
             next_heartbeat: now,

@@ -9,6 +9,7 @@ mod claim;
 mod draining;
 mod entry;
 mod following;
+mod freshness;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;

@@ -234,7 +234,8 @@ mod tests {
     #[test]
     fn the_bytes_behind_a_position_are_those_of_the_records_there() {
         let mut log = log_of(&[1, 1, 2, 4, 4]);
-        let bytes = |log: &Log, from| log.range(Seq(from), usize::MAX).iter().map(|one| one.record().len() as u64).sum();
+        let bytes =
+            |log: &Log, from| log.range(Seq(from), usize::MAX).iter().map(|one| one.record().len() as u64).sum();
         for check in 0..3 {
             for seq in log.base().seq.0..=log.last().seq.0 {
                 assert_eq!(log.bytes_after(Seq(seq)), Some(bytes(&log, seq + 1)), "check {check}");

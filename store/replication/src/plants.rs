@@ -80,6 +80,8 @@ pub enum Fault {
     UncommittedIsKnown,
     /// A replica has caught up when it lacks fewer than a thousand entries, however long they are.
     CaughtUpByEntries,
+    /// A follower takes its data for as fresh as the last heartbeat.
+    HeartbeatsProveFreshness,
     /// A replica becomes a voter with its first acknowledgement.
     VoterBeforeItCaughtUp,
 }

@@ -20,6 +20,7 @@
 //! Reads are numbered by the shell and only ever answered "all up to this one", so nothing here grows with their number.
 //! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client.
 
+use crate::freshness::is_at_leisure;
 use crate::plants::planted;
 use crate::replica::Replica;
 use crate::role::{Link, Role, Stage};
@@ -70,20 +71,30 @@ pub(crate) struct ReadAsk {
     at: Option<(Seq, u64)>,
 }
 
+impl ReadAsk {
+    fn is_at_leisure(&self) -> bool {
+        self.from.is_some() && is_at_leisure(self.number)
+    }
+}
+
 impl Replica {
     pub(crate) fn on_read(&mut self, id: ReadId) {
         self.reads.newest = self.reads.newest.max(id);
     }
 
-    /// A follower asks. Its next question takes the place of the one before: a follower waits for one at a time.
+    /// A follower asks. Its next question takes the place of the one before: a follower waits for one at a time, and for one
+    /// at leisure.
     pub(crate) fn on_read_index(&mut self, conn: ConnId, number: u64) {
         let Role::Leading(leading) = &mut self.role else { return };
-        leading.asks.retain(|ask| ask.from != Some(conn));
+        leading.asks.retain(|ask| ask.from != Some(conn) || ask.is_at_leisure() != is_at_leisure(number));
         leading.asks.push(ReadAsk { from: Some(conn), number, at: None });
     }
 
     /// The leader answered: an index, or none where it hears no majority.
     pub(crate) fn on_read_answer(&mut self, conn: ConnId, number: u64, index: Option<Seq>) {
+        if is_at_leisure(number) {
+            return self.on_leisurely_answer(conn, number, index);
+        }
         let Question::Asked { whom: Asked::By(asked), upto } = self.reads.question else { return };
         if asked != conn || upto.0 != number {
             return;
@@ -180,7 +191,9 @@ impl Replica {
         for ask in &mut leading.asks {
             ask.at.get_or_insert((self.commit, leading.round + 1));
         }
-        let wanted = leading.asks.iter().filter_map(|ask| ask.at).map(|(_, round)| round).max();
+        // What is asked at leisure waits for the next heartbeat.
+        let hurried = leading.asks.iter().filter(|ask| !ask.is_at_leisure());
+        let wanted = hurried.filter_map(|ask| ask.at).map(|(_, round)| round).max();
         let (round, read_round) = (leading.round, leading.read_round);
         if wanted > Some(round) && self.echoed_round() >= read_round {
             self.begin_round(true);
@@ -207,7 +220,7 @@ impl Replica {
     }
 
     /// The newest round that a majority of the voters has echoed. Of the last set in the log, as everything [S7].
-    fn echoed_round(&self) -> u64 {
+    pub(crate) fn echoed_round(&self) -> u64 {
         let Role::Leading(leading) = &self.role else { return 0 };
         let own = self.config.replica;
         let echoed = |replica| {
@@ -227,6 +240,7 @@ impl Replica {
         let Role::Leading(leading) = &mut self.role else { return };
         leading.next_heartbeat = self.now + self.config.heartbeat;
         leading.round += 1;
+        leading.rounds.begun(leading.round, self.now);
         let round = leading.round;
         if for_reads {
             leading.read_round = round;

@@ -18,6 +18,7 @@
 //! Not promised: that only one replica believes it leads. Promised: only one can commit in a term.
 
 use crate::bootstrap::without_torn_bootstrap;
+use crate::freshness::Freshness;
 use crate::log::Log;
 use crate::losing::Lost;
 use crate::plants::planted;
@@ -52,6 +53,8 @@ pub struct Replica {
     pub(crate) applied: Seq,
     /// Strong reads of our own clients.
     pub(crate) reads: Reads,
+    /// How old the data here may be.
+    pub(crate) freshness: Freshness,
     /// What role.json said last.
     pub(crate) view: Option<RoleView>,
     pub(crate) role: Role,
@@ -159,6 +162,7 @@ impl Replica {
             commit: snapshot,
             applied: snapshot,
             reads: Reads::default(),
+            freshness: Freshness::default(),
             view: None,
             role: Role::Idle,
             lost: None,
@@ -187,7 +191,10 @@ impl Replica {
     /// Takes one input at `now` (time since any fixed moment, never going back) and says what is to be done, in order.
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         self.now = self.now.max(now);
-        self.began.get_or_insert(self.now);
+        if self.began.is_none() {
+            self.began = Some(self.now);
+            self.freshness.heard_at = self.now;
+        }
         if self.failed {
             self.refuse_after_failure(input);
             return std::mem::take(&mut self.effects);
@@ -222,6 +229,7 @@ impl Replica {
             self.give_out_committed();
             self.tend_reads();
             self.note_known();
+            self.tend_freshness();
         }
         #[cfg(feature = "plants")]
         self.log.told_committed(self.commit);
@@ -242,6 +250,7 @@ impl Replica {
             self.losing_deadline(),
             self.draining_deadline(),
             self.stall_deadline(),
+            self.freshness_deadline(),
         ];
         clocks.into_iter().flatten().min()
     }
@@ -259,6 +268,7 @@ impl Replica {
         }
         let leader = view.leader.clone();
         let lease_cluster = view.cluster_id;
+        self.note_renewal(&view);
         self.view = Some(view);
         if self.state.bootstrapping
             && let (Some(own), Some(seen)) = (self.state.cluster_id, lease_cluster)

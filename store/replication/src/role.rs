@@ -1,6 +1,7 @@
 //! What a replica is at a moment: state that exists only in one role lives in that role's type.
 
 use crate::catchup::Outbound;
+use crate::freshness::Rounds;
 use crate::reads::ReadAsk;
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Term, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +80,8 @@ pub(crate) struct Leading {
     pub(crate) hellos: u64,
     /// Counts heartbeats.
     pub(crate) round: u64,
+    /// When they began.
+    pub(crate) rounds: Rounds,
     /// The newest round that was begun for strong reads.
     pub(crate) read_round: u64,
     /// Strong reads, of our own clients and of followers, that wait for an answer: one of each at most.

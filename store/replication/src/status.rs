@@ -5,6 +5,7 @@ use crate::role::Role;
 use crate::{
     Claim, ClusterId, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Seq, Term, Voters, WentBack,
 };
+use std::time::Duration;
 
 /// Where a replica is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +39,10 @@ pub struct FollowerStatus {
     pub incarnation: Incarnation,
     /// It counts for majorities.
     pub voter: bool,
-    /// It is connected.
+    /// It is connected, and was heard within the lost-time.
     pub connected: bool,
+    /// When it was heard last, on the clock of the leader's steps; none while it is connected.
+    pub silent_since: Option<Duration>,
     /// Up to here it has durably what the leader has.
     pub verified: Seq,
     /// It may lead.
@@ -91,6 +94,8 @@ pub struct Status {
     pub followers: Vec<FollowerStatus>,
     /// It has caught up once with a leader since its start (for readiness).
     pub caught_up: bool,
+    /// There is a leader, by the Lease, and it was not heard here for long (for readiness).
+    pub cut_off: bool,
     /// Told to end, and nothing keeps it any more.
     pub drained: bool,
     /// What it waits for, in words for people; empty when nothing.
@@ -233,6 +238,7 @@ impl Replica {
             voters: self.log.voters().clone(),
             followers: self.follower_status(),
             caught_up: self.caught_up,
+            cut_off: self.cut_off(),
             drained: self.is_drained(),
             waiting_for: self.waiting_for(),
             went_back: self.went_back.clone(),
@@ -284,6 +290,7 @@ impl Replica {
             voters,
             followers,
             caught_up,
+            cut_off,
             drained,
             waiting_for,
             went_back,
@@ -306,6 +313,7 @@ impl Replica {
             && *hand_over == self.published_hand_over()
             && voters == self.log.voters()
             && *caught_up == self.caught_up
+            && *cut_off == self.cut_off()
             && *drained == self.is_drained()
             && self.are_my_followers(followers)
             && *went_back == self.went_back
@@ -316,13 +324,23 @@ impl Replica {
         let Role::Leading(leading) = &self.role else { return said.is_empty() };
         let voters = self.log.voters();
         let is_same = |(said, (replica, follower)): (&FollowerStatus, (&ReplicaId, &crate::role::Follower))| {
-            let FollowerStatus { name, replica: id, incarnation, voter, connected, verified: _, eligible, stalled } =
-                said;
+            let FollowerStatus {
+                name,
+                replica: id,
+                incarnation,
+                voter,
+                connected,
+                silent_since,
+                verified: _,
+                eligible,
+                stalled,
+            } = said;
             id == replica
                 && *name == follower.name
                 && *incarnation == follower.incarnation
                 && *voter == voters.contains(*replica)
-                && *connected == follower.conn.is_some()
+                && *connected == leading.hears(*replica, self.now, self.config.lost_time)
+                && *silent_since == (!*connected).then_some(follower.heard_at)
                 && *eligible == follower.eligible
                 && *stalled == follower.stalled
         };
@@ -366,7 +384,8 @@ impl Replica {
             replica: *replica,
             incarnation: follower.incarnation,
             voter: voters.contains(*replica),
-            connected: follower.conn.is_some(),
+            connected: leading.hears(*replica, self.now, self.config.lost_time),
+            silent_since: (!leading.hears(*replica, self.now, self.config.lost_time)).then_some(follower.heard_at),
             verified: follower.verified,
             eligible: follower.eligible,
             stalled: follower.stalled,

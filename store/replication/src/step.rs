@@ -91,6 +91,10 @@ pub struct RoleView {
     pub newest_revision: Option<String>,
     /// The IPs of this pod, for its invitations.
     pub self_addresses: Vec<IpAddr>,
+    /// Changes whenever another pod's renewal of the Lease was seen; none while none was.
+    pub renewal_seen: Option<u64>,
+    /// The duration of the Lease.
+    pub lease_duration: std::time::Duration,
 }
 
 /// Who is said to lead by role.json.
@@ -413,6 +417,8 @@ pub struct Config {
     pub lost_time: std::time::Duration,
     /// A write or fsync that takes longer than this has stalled. The shell measures it.
     pub disk_stall: std::time::Duration,
+    /// A replica that has not heard its leader for so long is not ready, while the Lease shows that there is one.
+    pub unready_after: std::time::Duration,
     /// How long a hand-over may take that the sidecar was told of, before it is undone.
     pub hand_over_max: std::time::Duration,
     /// How long a draining replica stays at least: until no client comes to its address any more.

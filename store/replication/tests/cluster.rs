@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 #[path = "cluster/addresses.rs"]
 mod addresses;
+#[path = "cluster/fresh.rs"]
+mod fresh;
 #[path = "cluster/groups.rs"]
 mod groups;
 #[path = "cluster/reads.rs"]
@@ -418,6 +420,7 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         disk_stall: 2000 * MS,
         hand_over_max: 2000 * MS,
         drain_min: 20 * MS,
+        unready_after: Duration::from_secs(5),
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
         initial_data: vec![Bytes::from_static(b"first")],

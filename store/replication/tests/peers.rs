@@ -48,6 +48,7 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         disk_stall: Duration::from_secs(2),
         hand_over_max: Duration::from_secs(2),
         drain_min: Duration::ZERO,
+        unready_after: Duration::from_secs(30),
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(0xc9)),
         initial_data: Vec::new(),

@@ -54,7 +54,7 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use warp::reply::Response;
 
 use super::SEQUENCE;
-use super::pages::{Leader, leader_seen};
+use super::pages::{Leader, leader_named, leader_seen};
 use super::problem::{Code, Problem};
 use crate::handle::Handle;
 use crate::trust::way::{ApiWay, Connector};
@@ -77,6 +77,8 @@ const CONNECT_MAX: Duration = Duration::from_millis(500);
 const SEND_MIN: Duration = Duration::from_secs(1);
 /// A pod that stopped leading takes writes so much longer: Services and clients need a moment to find the new leader.
 const LED_LATELY: Duration = Duration::from_secs(5);
+/// Whoever hears no leader for this long looks for the one that role.json names.
+const UNHEARD_MIN: Duration = Duration::from_secs(1);
 /// Pauses between two looks at who leads, if no news comes before.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MOST: Duration = Duration::from_millis(50);
@@ -309,7 +311,10 @@ impl Forwarding {
             let is_open = handle.is_alive() && handle.leads();
             return if is_open { Target::Here } else { Target::Nowhere };
         }
-        match leader_seen(handle) {
+        // A replica that is cut off from its leader by the peer port alone asks whom role.json names. Not at once: the one that
+        // was just lost is mostly dead, and a connection to it would take the time in which the next one is found.
+        let by_role = || leader_named(handle).filter(|_| handle.unheard_for(UNHEARD_MIN));
+        match leader_seen(handle).or_else(by_role) {
             Some(Leader { name, address: Some(address), .. }) if name != handle.name() => {
                 Target::There { name, address }
             }

@@ -133,6 +133,9 @@ impl Context {
 /// The header that says which entry of the log an answer saw or made.
 pub const SEQUENCE: &str = "leasehold-sequence";
 
+/// The header that says how old the data of an answer may be, in milliseconds. Absent where that is not known.
+pub const STALENESS: &str = "leasehold-staleness-ms";
+
 /// Every path and the methods that it takes. `{id}` stands for one segment.
 const PATHS: &[(&str, &str)] = &[
     ("/persons", "GET, HEAD, POST, OPTIONS"),

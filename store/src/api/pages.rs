@@ -4,8 +4,9 @@ use super::problem::{Code, Problem};
 use super::{Answer, Context, person};
 use crate::handle::Handle;
 use crate::telemetry::phase_word;
-use leasehold_replication::{Phase, Position, Status};
+use leasehold_replication::{Phase, Position, Status, Voter};
 use serde_json::{Value, json};
+use std::time::Duration;
 use warp::http::header::{ACCEPT, CONTENT_TYPE};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
@@ -38,6 +39,13 @@ pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
         named.map(|leader| &leader.address).or_else(|| member().map(|member| &member.address)).cloned()
     });
     Some(Leader { name: claim.name.clone(), address, term: claim.term.0 })
+}
+
+/// The leader that role.json names, heard or not: this replica may be the only one that does not hear it.
+pub(super) fn leader_named(handle: &Handle) -> Option<Leader> {
+    let role = handle.role()?;
+    let leader = role.leader.as_ref().filter(|leader| leader.name != role.self_name && !leader.address.is_empty())?;
+    Some(Leader { name: leader.name.clone(), address: Some(leader.address.clone()), term: role.term })
 }
 
 /// `GET /api/leader`
@@ -91,7 +99,10 @@ pub(super) fn status(context: &Context) -> Answer {
             "promised": { "term": status.promise.term.0, "incarnation": status.promise.incarnation.0 },
             "position": position(status.position),
             "committed": status.committed.0,
-            "lagEntries": status.committed.0.saturating_sub(applied.seq.0),
+            // What is committed is known only from a leader that is heard.
+            "lagEntries": status.leader_heard.then(|| status.committed.0.saturating_sub(applied.seq.0)),
+            "stalenessMs": handle.fresh_as_of().map(|as_of| ms(as_of.elapsed())),
+            "cutOff": status.cut_off,
             "leader": seen.map(|leader| json!({
                 "name": leader.name, "address": leader.address, "term": leader.term,
             })),
@@ -116,8 +127,9 @@ pub(super) fn status(context: &Context) -> Answer {
                 "eligible": follower.eligible,
                 "stalled": follower.stalled,
                 "verified": follower.verified.0,
-                "lagEntries": status.position.seq.0.saturating_sub(follower.verified.0),
-            })).collect::<Vec<_>>(),
+                "silentMs": follower.silent_since.map(|since| ms(handle.since(since))),
+                "lagEntries": follower.connected.then(|| status.position.seq.0.saturating_sub(follower.verified.0)),
+            })).chain(unheard_voters(&status, handle)).collect::<Vec<_>>(),
             "caughtUp": status.caught_up,
             "drained": status.drained,
             "waitingFor": status.waiting_for,
@@ -128,6 +140,35 @@ pub(super) fn status(context: &Context) -> Answer {
         }
     }
     Ok(page(&body))
+}
+
+/// What a leader says of the voters that have not said hello to it.
+fn unheard_voters(status: &Status, handle: &Handle) -> Vec<Value> {
+    let leads = status.following.as_ref().is_some_and(|claim| claim.incarnation == handle.incarnation());
+    let is_known = |replica| status.followers.iter().any(|follower| follower.replica == replica);
+    let unheard = status
+        .voters
+        .voters
+        .iter()
+        .filter(|voter| leads && Some(voter.replica) != handle.replica() && !is_known(voter.replica));
+    let one = |voter: &Voter| {
+        json!({
+            "name": voter.name,
+            "replica": voter.replica.0,
+            "incarnation": null,
+            "voter": true,
+            "connected": false,
+            "eligible": false,
+            "verified": null,
+            "silentMs": null,
+            "lagEntries": null,
+        })
+    };
+    unheard.map(one).collect()
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `GET /healthz`: the process does its work. Neither the API server nor a leader is needed for that.
@@ -167,7 +208,7 @@ pub(super) fn index(context: &Context) -> Answer {
         "version": env!("CARGO_PKG_VERSION"),
         "self": context.handle.name(),
         "calls": {
-            "GET /persons": "all persons; filters: firstName, lastName, id; pages: limit, cursor; consistency, after, timeout",
+            "GET /persons": "all persons; filters: firstName, lastName, id; pages: limit, cursor; consistency, after, max-staleness, timeout",
             "POST /persons": "add a person (at the leader)",
             format!("GET {one}"): "one person",
             format!("PUT {one}"): "add or replace a person (at the leader)",

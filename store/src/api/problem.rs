@@ -153,6 +153,8 @@ codes! {
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
     /// 503: the leadership was lost, and another entry took the place of this write. Not done.
     Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leadership was lost before the write was committed";
+    /// 503: the data here may be older than `max-staleness` allows; `stalenessMs` says how old, null where that is not known.
+    Stale = "stale", SERVICE_UNAVAILABLE, "The data here may be too old";
     /// 503: a strong read was not confirmed in time. Ask again.
     NotConfirmed = "not-confirmed", SERVICE_UNAVAILABLE, "The read was not confirmed";
     /// 503: this replica has not applied the entry of `after` in time. Ask again, or another replica.

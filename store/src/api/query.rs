@@ -23,6 +23,8 @@ pub(super) struct Freshness {
     pub(super) strong: bool,
     /// This entry, at least.
     pub(super) after: Option<Seq>,
+    /// Its data may be this old at most.
+    pub(super) max_staleness: Option<Duration>,
     /// How long the client is ready to wait for that.
     pub(super) timeout: Option<Duration>,
 }
@@ -52,7 +54,7 @@ impl Freshness {
         let mut freshness = Freshness::default();
         for (name, value) in unique(query)? {
             if !freshness.take(&name, &value)? {
-                return Err(unknown(&name, "this call takes consistency, after and timeout"));
+                return Err(unknown(&name, "this call takes consistency, after, max-staleness and timeout"));
             }
         }
         Ok(freshness)
@@ -67,6 +69,12 @@ impl Freshness {
                 _ => return Err(wrong(name, format!("`consistency` is local or strong, not {value:?}"))),
             },
             "after" => self.after = Some(sequence(name, value)?),
+            "max-staleness" => {
+                let most = args::duration(value).ok();
+                self.max_staleness = Some(most.ok_or_else(|| {
+                    wrong(name, format!("`max-staleness` is a time such as 500ms or 5s, not {value:?}"))
+                })?);
+            }
             "timeout" => {
                 let timeout = args::duration(value).ok().filter(|time| !time.is_zero() && *time <= READ_TIMEOUT_MAX);
                 self.timeout = Some(timeout.ok_or_else(|| {
@@ -102,7 +110,7 @@ impl ListQuery {
                 _ if list.freshness.take(&name, &value)? => {}
                 _ => {
                     let known = "the list can be filtered by firstName, lastName and id; \
-                                 it takes limit, cursor, consistency, after and timeout";
+                                 it takes limit, cursor, consistency, after, max-staleness and timeout";
                     return Err(unknown(&name, known));
                 }
             }
@@ -129,6 +137,9 @@ impl ListQuery {
         }
         if self.freshness.strong {
             add("consistency", "strong");
+        }
+        if let Some(most) = self.freshness.max_staleness {
+            add("max-staleness", &format!("{}ms", most.as_millis()));
         }
         if let Some(timeout) = self.freshness.timeout {
             add("timeout", &format!("{}ms", timeout.as_millis()));

@@ -3,6 +3,7 @@
 //! ```text
 //!   GET ──▶ caught up once? ──▶ ?consistency=strong: a read index of the leader, applied here
 //!                           ──▶ ?after=: that entry, applied here                ──▶ the documents as they are then
+//!                           ──▶ ?max-staleness=: as of a moment that is not longer ago, or 503
 //! ```
 //!
 //! Both wait, until the deadline. A read changes nothing: whatever it is answered, it is safe to ask again.
@@ -13,7 +14,7 @@ use super::handlers::{id_of_path, not_ready, record_response, unknown_id};
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::query::{Freshness, ListQuery, PersonFilter};
-use super::{Answer, Context, SEQUENCE, pages};
+use super::{Answer, Context, SEQUENCE, STALENESS, pages};
 use crate::documents::{Collection, Documents};
 use crate::handle::{Handle, ReadError};
 use bytes::{Bytes, BytesMut};
@@ -32,19 +33,64 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Records that are looked at for one piece at most, so a rare match does not keep a worker from other requests.
 const PIECE_RECORDS: usize = 2_000;
 
+/// What a read sees.
+struct View {
+    documents: Documents,
+    /// How old it may be: all that was committed anywhere so long ago is in there. None: not known.
+    staleness: Option<Duration>,
+}
+
+impl View {
+    /// What every answer says of what it saw.
+    fn stamp(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.insert(SEQUENCE, HeaderValue::from(self.documents.applied().seq.0));
+        if let Some(staleness) = self.staleness {
+            headers.insert(STALENESS, HeaderValue::from(milliseconds(staleness)));
+        }
+    }
+}
+
+/// Rounded up: never younger than it is.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
 /// The documents, as fresh as they were asked for.
-async fn view(context: &Context, freshness: &Freshness) -> Result<Documents, Problem> {
+async fn view(context: &Context, freshness: &Freshness) -> Result<View, Problem> {
     let handle = &context.handle;
     handle.readable().map_err(not_ready)?;
     let timeout = freshness.timeout.unwrap_or(context.config.read_timeout);
-    let deadline = Instant::now() + timeout;
+    let asked = Instant::now();
+    let deadline = asked + timeout;
     if freshness.strong {
         handle.read_index(deadline).await.map_err(|error| not_confirmed(context, error, timeout.as_millis()))?;
     }
     if let Some(after) = freshness.after {
         reach(handle, after, deadline, timeout).await?;
     }
-    Ok(handle.documents())
+    // In this order: the documents are at least as fresh as that.
+    let as_of = handle.fresh_as_of().max(freshness.strong.then_some(asked));
+    let documents = handle.documents();
+    let staleness = as_of.map(|as_of| as_of.elapsed());
+    if let Some(most) = freshness.max_staleness
+        && staleness.is_none_or(|staleness| staleness > most)
+    {
+        return Err(too_old(most, staleness));
+    }
+    Ok(View { documents, staleness })
+}
+
+fn too_old(most: Duration, staleness: Option<Duration>) -> Problem {
+    let may_be = match staleness {
+        Some(staleness) => format!("may be {} ms old", milliseconds(staleness)),
+        None => "are of unknown age: no leader confirmed them since the start".to_owned(),
+    };
+    let what = format!(
+        "the data here {may_be}, {} ms are allowed; ask another pod, or later (a read is always safe to repeat)",
+        most.as_millis()
+    );
+    Problem::new(Code::Stale, what).with("stalenessMs", staleness.map(milliseconds))
 }
 
 /// Waits until this entry is applied here. What was never committed is told from what is only late here by a read index of
@@ -114,9 +160,10 @@ fn not_confirmed(context: &Context, error: ReadError, waited_ms: u128) -> Proble
 /// `GET /persons/{id}`
 pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query: Query) -> Answer {
     let freshness = Freshness::parse(query)?;
-    let documents = view(context, &freshness).await?;
+    let view = view(context, &freshness).await?;
     let id = id_of_path(id)?;
-    let record = documents.collection(COLLECTION).and_then(|persons| persons.get(id)).ok_or_else(|| unknown_id(id));
+    let record =
+        view.documents.collection(COLLECTION).and_then(|persons| persons.get(id)).ok_or_else(|| unknown_id(id));
     let mut response = match record {
         Err(unknown) => unknown.into_response(),
         Ok(record) => match conditions::of_read(headers, record.tag(), context.config.match_weakened) {
@@ -132,22 +179,20 @@ pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query
             }
         },
     };
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(documents.applied().seq.0));
+    view.stamp(&mut response);
     Ok(response)
 }
 
 /// `GET /persons`
 pub(super) async fn list(context: &Context, query: Query) -> Answer {
     let query = ListQuery::parse(query)?;
-    let documents = view(context, &query.freshness).await?;
-    let seen = documents.applied().seq;
+    let view = view(context, &query.freshness).await?;
     let mut response = match query.limit {
-        Some(limit) => page(&query, &documents, limit).await,
-        None => whole(documents, query.filter, query.after_number),
+        Some(limit) => page(&query, &view.documents, limit).await,
+        None => whole(view.documents.clone(), query.filter, query.after_number),
     };
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(SEQUENCE, HeaderValue::from(seen.0));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    view.stamp(&mut response);
     Ok(response)
 }
 

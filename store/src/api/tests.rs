@@ -240,6 +240,7 @@ pub(crate) fn status(phase: Phase, leader: &str) -> Status {
         voters: Voters { format: 1, floor: 2, voters },
         followers: Vec::new(),
         caught_up: true,
+        cut_off: false,
         drained: false,
         waiting_for: Vec::new(),
         went_back: None,
@@ -284,6 +285,7 @@ fn role(leader: &str) -> RoleFile {
             duration_ms: 15_000,
             valid_until_boottime_ns: None,
             valid_until_unix_ms: None,
+            renewal_seen_boottime_ns: None,
         },
     }
 }

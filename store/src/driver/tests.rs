@@ -120,6 +120,7 @@ impl Cluster {
                 disk_stall: Duration::from_secs(2),
                 hand_over_max: Duration::from_secs(2),
                 drain_min: Duration::ZERO,
+                unready_after: Duration::from_secs(30),
                 drain_max: Duration::from_secs(10),
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
@@ -213,6 +214,7 @@ impl Cluster {
             duration_ms: 15_000,
             valid_until_boottime_ns: None,
             valid_until_unix_ms: None,
+            renewal_seen_boottime_ns: None,
         };
         RoleFile {
             version: VERSION,

@@ -1,7 +1,7 @@
 //! Log lines of a replica's transitions: each once, with the words of the glossary.
 
 use leasehold_replication::{Phase, Status};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 /// Logs what is different now.
 pub(super) fn log(before: Option<&Status>, now: &Status) {
@@ -13,6 +13,19 @@ pub(super) fn log(before: Option<&Status>, now: &Status) {
     let heard = before.map(|status| status.leader_heard);
     if heard != Some(now.leader_heard) && matches!(now.phase, Phase::Follower | Phase::Learner | Phase::Leading) {
         info!(leader_heard = now.leader_heard, term = %now.promise.term, "the leader is heard or lost");
+    }
+    let cut_off = before.is_some_and(|status| status.cut_off);
+    if now.cut_off && !cut_off {
+        let leader = now.following.as_ref().map(|claim| claim.name.as_str());
+        let address = now.following.as_ref().map(|claim| claim.peer_address.as_str());
+        warn!(
+            leader,
+            address,
+            "cut off: the Lease is being renewed, but its holder was not heard here for longer than --unready-after; not ready \
+             until it is heard. See whether this pod reaches that address (network policy, node, peer key)"
+        );
+    } else if cut_off && !now.cut_off {
+        info!("no longer cut off");
     }
     let campaign = before.and_then(|status| status.campaign);
     if campaign != now.campaign {

@@ -210,6 +210,7 @@ fn status() -> Status {
         voters: Voters::none(),
         followers: Vec::new(),
         caught_up: true,
+        cut_off: false,
         drained: false,
         waiting_for: Vec::new(),
         went_back: None,

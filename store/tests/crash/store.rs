@@ -160,6 +160,7 @@ impl Store {
                 duration_ms: 3000,
                 valid_until_boottime_ns: None,
                 valid_until_unix_ms: None,
+                renewal_seen_boottime_ns: None,
             },
         };
         replace_file(self.run.path(), ROLE_FILE, &serde_json::to_vec(&role).unwrap()).unwrap();

@@ -146,6 +146,8 @@ impl Script<'_> {
             paused: self.yes(),
             newest_revision: None,
             self_addresses: self.addresses(),
+            renewal_seen: None,
+            lease_duration: Duration::from_secs(15),
         }
     }
 
@@ -186,6 +188,7 @@ pub fn replica(data: &[u8]) {
         disk_stall: Duration::from_secs(2),
         hand_over_max: Duration::from_secs(2),
         drain_min: Duration::ZERO,
+        unready_after: Duration::from_secs(30),
         drain_max: Duration::from_secs(10),
         new_cluster_id: ClusterId(Uuid::from_u128(200)),
         initial_data: vec![Bytes::from_static(b"x")],

@@ -142,6 +142,20 @@ async fn a_follower_sends_a_write_on_as_it_is_and_the_leaders_answer_back() {
 }
 
 #[tokio::test]
+async fn a_pod_that_hears_no_leader_for_a_while_sends_writes_to_the_one_that_role_json_names() {
+    let (api, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into())]));
+    api.is_led_at(leader.address);
+    api.set_status(Status { leader_heard: false, ..status(Phase::Follower, "pod-1") });
+    let began = tokio::time::Instant::now();
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    let done = answer(&around, request("POST", "/persons", JOHANNA)).await;
+    assert_eq!((done.status().as_u16(), done.body().as_ref()), (201, &b"done"[..]));
+    // Not at once: the leader that was just lost is mostly dead.
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    assert_eq!(leader.requests(), 1);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_here_and_reads_stay() {
     let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
     api.is_led_at(leader.address);

@@ -184,6 +184,54 @@ async fn a_full_queue_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_cut_off_is_not_ready_knows_no_lag_and_still_answers_reads() {
+    let api = Api::follower();
+    let cut_off = Status { leader_heard: false, cut_off: true, ..status(Phase::Follower, "pod-1") };
+    api.set_status(cut_off.clone());
+    let body = problem(&api.get("/readyz").await, Code::NotReady);
+    for word in ["pod-1", "10.0.0.1:8090", "--unready-after"] {
+        assert!(body["detail"].as_str().unwrap().contains(word), "{body}");
+    }
+    assert_eq!(api.get("/persons").await.status(), StatusCode::OK);
+    let shown = value(&api.get("/api/status").await);
+    assert_eq!((&shown["cutOff"], &shown["lagEntries"], &shown["ready"]), (&true.into(), &Value::Null, &false.into()));
+    assert_eq!(shown["stalenessMs"], Value::Null);
+    let text = String::from_utf8(api.get("/metrics").await.body().to_vec()).unwrap();
+    assert!(text.contains("leasehold_store_staleness_seconds NaN"), "{text}");
+    api.lock().server.set_fresh_as_of(Some(Duration::ZERO));
+    api.set_status(Status { cut_off: false, leader_heard: true, ..cut_off });
+    assert_eq!(api.get("/readyz").await.status(), StatusCode::OK);
+    let shown = value(&api.get("/api/status").await);
+    assert_eq!(shown["lagEntries"], 0);
+    assert!(shown["stalenessMs"].is_u64());
+}
+
+#[tokio::test]
+async fn a_leader_shows_a_follower_that_is_silent_as_not_connected_and_of_unknown_lag() {
+    let api = Api::leader();
+    let silent = leasehold_replication::FollowerStatus {
+        name: "pod-1".to_owned(),
+        replica: ReplicaId(Uuid::from_u128(2)),
+        incarnation: Incarnation(Uuid::from_u128(8)),
+        voter: true,
+        connected: false,
+        silent_since: Some(Duration::ZERO),
+        verified: Seq(1),
+        eligible: true,
+    };
+    api.set_status(Status { followers: vec![silent], ..status(Phase::Leading, "pod-0") });
+    let body = value(&api.get("/api/status").await);
+    let followers = body["followers"].as_array().unwrap();
+    assert_eq!((&followers[0]["connected"], &followers[0]["lagEntries"]), (&false.into(), &Value::Null));
+    assert!(followers[0]["silentMs"].is_u64());
+    // A voter that never said hello is shown, too.
+    assert_eq!((followers.len(), &followers[1]["name"]), (2, &"pod-2".into()));
+    assert_eq!((&followers[1]["connected"], &followers[1]["lagEntries"]), (&false.into(), &Value::Null));
+    let text = String::from_utf8(api.get("/metrics").await.body().to_vec()).unwrap();
+    assert!(!text.contains("leasehold_store_follower_lag_entries{"), "{text}");
+}
+
+#[tokio::test]
 async fn the_status_says_everything() {
     let api = Api::leader();
     api.lock().server.set_role(role("pod-0"));
@@ -193,6 +241,7 @@ async fn the_status_says_everything() {
         incarnation: Incarnation(Uuid::from_u128(8)),
         voter: true,
         connected: true,
+        silent_since: None,
         verified: Seq(1),
         eligible: true,
         stalled: false,

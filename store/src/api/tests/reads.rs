@@ -78,6 +78,41 @@ async fn a_sequence_that_was_never_committed_is_refused_and_one_that_is_late_her
 }
 
 #[tokio::test]
+async fn every_read_says_how_old_its_data_may_be_and_refuses_what_may_be_too_old() {
+    let api = Api::follower();
+    let one = "/persons/93115462-543c-4149-9b75-2b1a84bd326c";
+    // Nobody has confirmed anything since the start.
+    assert_eq!(header(&api.get("/persons").await, STALENESS), None);
+    let body = problem(&api.get("/persons?max-staleness=5s").await, Code::Stale);
+    assert_eq!(body["stalenessMs"], Value::Null);
+    let staleness = |answer: &Response<Bytes>| header(answer, STALENESS).unwrap().parse::<u64>().unwrap();
+    let strong = api.get("/persons?consistency=strong&max-staleness=5s").await;
+    assert!((1..5_000).contains(&staleness(&strong)), "a strong read is as old as its answer is late");
+
+    let begun = api.lock().server.begun();
+    while begun.elapsed() < Duration::from_millis(150) {
+        tokio::task::yield_now().await;
+    }
+    api.lock().server.set_fresh_as_of(Some(begun.elapsed() - Duration::from_millis(100)));
+    for path in ["/persons", "/persons?limit=1", one, "/persons?max-staleness=1m", "/persons/{id}?max-staleness=1m"] {
+        let answer = api.get(&path.replace("/persons/{id}", one)).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!((100..60_000).contains(&staleness(&answer)), "{path}: {}", staleness(&answer));
+    }
+    let missing = api.get(JOHANNA_PATH).await;
+    assert_eq!((missing.status(), staleness(&missing) >= 100), (StatusCode::NOT_FOUND, true));
+    for path in ["/persons?max-staleness=99ms".to_owned(), format!("{one}?max-staleness=0s")] {
+        let body = problem(&api.get(&path).await, Code::Stale);
+        assert!(body["stalenessMs"].as_u64().unwrap() >= 100, "{body}");
+    }
+    for wrong in ["5", "-1s", "soon", ""] {
+        problem(&api.get(&format!("/persons?max-staleness={wrong}")).await, Code::InvalidQuery);
+    }
+    let page = api.get("/persons?limit=1&max-staleness=1m").await;
+    assert!(header(&page, "link").unwrap().contains("max-staleness=60000ms"));
+}
+
+#[tokio::test]
 async fn a_client_that_has_the_record_is_told_304() {
     let api = Api::leader();
     let path = "/persons/93115462-543c-4149-9b75-2b1a84bd326c";

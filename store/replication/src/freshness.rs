@@ -1,0 +1,172 @@
+//! How old the data here may be, and whether the leader is lost to this replica alone.
+//!
+//! ```text
+//!   follower ──readIndex, at leisure──▶ leader          "how far must I have applied?", asked at t
+//!                                         │ its next heartbeat, echoed by a majority of the voters
+//!   follower ◀───────readAnswer(i)────────┘             applied up to i: all that was committed anywhere before t is here
+//! ```
+//!
+//! The same proof as for strong reads, and as strong: it holds for a follower of a leader that was replaced without
+//! knowing, across any delay, and no two clocks are compared. A heartbeat alone proves nothing: it may have been on its way
+//! for long, and a deposed leader sends them, too. These questions begin no round of their own, so they cost one small frame
+//! and its answer for each heartbeat. A leader dates its data from the newest round that a majority has echoed.
+//!
+//! A question at leisure has the highest bit of its number set. A leader that does not know that answers it like any other.
+
+use crate::plants::planted;
+use crate::replica::Replica;
+use crate::role::{Link, Role, Stage};
+use crate::{Body, ConnId, Fault, ReplicaId, RoleView, Seq};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The bit that marks a question at leisure.
+const AT_LEISURE: u64 = 1 << 63;
+/// Rounds of a leader that a majority has not echoed yet, whose beginnings are remembered. Later ones are as good.
+const ROUNDS_MAX: usize = 64;
+
+/// See the module.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Freshness {
+    /// All that was committed anywhere before this moment is applied here.
+    as_of: Option<Duration>,
+    /// The question under way: to whom, its number, when it was asked.
+    asked: Option<(ConnId, u64, Duration)>,
+    /// The answer that is not applied yet, and when it was asked for.
+    waiting: Option<(Seq, Duration)>,
+    /// Not before this moment the next one is asked.
+    next_at: Duration,
+    numbers: u64,
+    /// The leader was heard last; at first the start.
+    pub(crate) heard_at: Duration,
+    /// The renewal of the Lease that was seen last, and when.
+    renewal: Option<(u64, Duration)>,
+}
+
+/// A leader's rounds: when those began that a majority has not echoed.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Rounds(VecDeque<(u64, Duration)>);
+
+impl Rounds {
+    pub(crate) fn begun(&mut self, round: u64, now: Duration) {
+        if self.0.len() < ROUNDS_MAX {
+            self.0.push_back((round, now));
+        }
+    }
+
+    /// When the newest of those began that are not above `round`.
+    fn echoed(&mut self, round: u64) -> Option<Duration> {
+        let count = self.0.iter().take_while(|(begun, _)| *begun <= round).count();
+        self.0.drain(..count).next_back().map(|(_, at)| at)
+    }
+}
+
+/// Is this the number of a question that waits for the next heartbeat?
+pub(crate) fn is_at_leisure(number: u64) -> bool {
+    number & AT_LEISURE != 0
+}
+
+impl Replica {
+    /// All that was committed anywhere before this moment (of [`Replica::step`]'s time) is applied here. None: not known,
+    /// since the start.
+    pub fn fresh_as_of(&self) -> Option<Duration> {
+        self.freshness.as_of
+    }
+
+    /// The leader's answer to a question at leisure.
+    pub(crate) fn on_leisurely_answer(&mut self, conn: ConnId, number: u64, index: Option<Seq>) {
+        let Some((_, _, at)) = self.freshness.asked.take_if(|(whom, asked, _)| *whom == conn && *asked == number)
+        else {
+            return;
+        };
+        if let Some(index) = index {
+            self.freshness.waiting = Some((index, at));
+            self.leader_commits(index);
+        }
+    }
+
+    /// A heartbeat came. It proves nothing about now.
+    pub(crate) fn after_heartbeat(&mut self) {
+        if planted(Fault::HeartbeatsProveFreshness) {
+            self.freshness.as_of = Some(self.now);
+        }
+    }
+
+    /// After all else of a step: what it applies counts.
+    pub(crate) fn tend_freshness(&mut self) {
+        if let Some((_, at)) = self.freshness.waiting.take_if(|(index, _)| *index <= self.applied) {
+            self.freshness.as_of = self.freshness.as_of.max(Some(at));
+        }
+        match &self.role {
+            Role::Idle => {}
+            Role::Following(following) => {
+                let Link::Up(conn) = following.link else { return };
+                let is_open = self.freshness.asked.is_some_and(|(whom, ..)| whom == conn);
+                if !is_open && self.freshness.waiting.is_none() && self.now >= self.freshness.next_at {
+                    self.freshness.numbers += 1;
+                    let number = self.freshness.numbers | AT_LEISURE;
+                    self.freshness.asked = Some((conn, number, self.now));
+                    self.freshness.next_at = self.now + self.config.heartbeat;
+                    self.send(conn, Body::ReadIndex { number });
+                }
+            }
+            Role::Leading(_) => self.date_by_echoes(),
+        }
+    }
+
+    /// What a leader has applied is as of the newest round that a majority has echoed: nobody else had been promised to
+    /// by then [S6]. What earlier terms have committed is known only when an entry of its own is.
+    fn date_by_echoes(&mut self) {
+        let (own, echoed) = (self.config.replica, self.echoed_round());
+        let alone = self.log.voters().is_majority(|replica: ReplicaId| replica == own);
+        let now = self.now;
+        let Role::Leading(leading) = &mut self.role else { return };
+        if !matches!(leading.stage, Stage::Open(_)) {
+            return;
+        }
+        self.freshness.heard_at = if self.lost.is_none() { now } else { self.freshness.heard_at };
+        let at = if alone { Some(now) } else { leading.rounds.echoed(echoed) };
+        self.freshness.as_of = self.freshness.as_of.max(at);
+    }
+
+    /// role.json was read.
+    pub(crate) fn note_renewal(&mut self, view: &RoleView) {
+        let Some(seen) = view.renewal_seen else { return };
+        // The first one that is read may be old: the sidecar may be dead.
+        match self.freshness.renewal {
+            Some((before, _)) if before == seen => {}
+            Some(_) => self.freshness.renewal = Some((seen, self.now)),
+            None => self.freshness.renewal = Some((seen, Duration::ZERO)),
+        }
+    }
+
+    /// There is a leader, by a Lease that is being renewed, and it is lost to this replica for so long that it should not be
+    /// asked for data. Without a leader anywhere all replicas are as good as each other, and stay ready.
+    pub(crate) fn cut_off(&self) -> bool {
+        !matches!(self.role, Role::Leading(_))
+            && self.now >= self.freshness.heard_at + self.config.unready_after
+            && self.lease_is_renewed()
+    }
+
+    /// Another pod renews the Lease, as of this moment and while the leader is not heard.
+    fn lease_is_renewed(&self) -> bool {
+        let Some(view) = &self.view else { return false };
+        let by_another = view.leader.as_ref().is_some_and(|leader| leader.name != self.config.name);
+        let renewed = self
+            .freshness
+            .renewal
+            .is_some_and(|(_, at)| at > self.freshness.heard_at && self.now < at + view.lease_duration);
+        by_another && renewed
+    }
+
+    /// When [`Replica::cut_off`] may change by time alone.
+    pub(crate) fn freshness_deadline(&self) -> Option<Duration> {
+        let begins = self.freshness.heard_at + self.config.unready_after;
+        if matches!(self.role, Role::Leading(_)) || !self.lease_is_renewed() {
+            return None;
+        }
+        let duration = self.view.as_ref().map(|view| view.lease_duration).unwrap_or_default();
+        let ends = self.freshness.renewal.map(|(_, at)| at + duration);
+        if self.now < begins { Some(begins) } else { ends }
+    }
+}
