@@ -216,6 +216,28 @@ impl Volume {
         self.durable_state.cluster_id.is_some()
     }
 
+    /// The durable entries that follow this position, as far as they stand in the journal: about so many bytes, one at least.
+    pub(crate) fn look_up(&self, previous: Position, bytes_max: usize) -> Option<Vec<Entry>> {
+        let durable = self.journal.iter().take((self.durable - self.dropped) as usize);
+        let mut found: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        for item in durable {
+            let Item::Entry(entry) = item else { continue };
+            let last = found.last().map_or(previous, |last| last.position);
+            if entry.previous != last
+                || self.log.entry(entry.position.seq) != Some((entry.position.term, checksum(entry)))
+            {
+                continue;
+            }
+            bytes += entry.record().len();
+            if !found.is_empty() && bytes > bytes_max {
+                break;
+            }
+            found.push(entry.clone());
+        }
+        (!found.is_empty()).then_some(found)
+    }
+
     /// Where the snapshot ends that is in place.
     pub(crate) fn snapshot_position(&self) -> Option<Position> {
         self.snapshot.as_ref().map(|meta| meta.position)

@@ -108,6 +108,16 @@ impl Cluster {
                     None => self.violation(format!("pod-{pod} is to send a snapshot, and has none")),
                 }
             }
+            Effect::LookUp { conn, previous, bytes_max } => match self.pods[pod].volume.look_up(previous, bytes_max) {
+                Some(entries) => {
+                    let at = self.now + self.rng.micros(20, self.settings.fsync_us);
+                    let input = Box::new(Input::LookedUp { conn, entries });
+                    self.schedule(at, Event::Store { life, input });
+                }
+                None => {
+                    self.violation(format!("pod-{pod} looks up what follows {previous}, which is not in its journal"))
+                }
+            },
             Effect::KeepPiece { conn, piece } => self.keep_piece(life, conn, piece),
             Effect::Close { conn } => self.close(life, conn),
             Effect::Invite { to, claim } => {

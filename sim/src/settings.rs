@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) write_every_us: u64,
     /// The length of a command.
     pub(crate) command_bytes: usize,
+    /// Bytes of entries that a replica keeps in memory though they are durable and applied.
+    pub(crate) log_memory_bytes: usize,
     /// To this pod the links bring so many bytes a second.
     pub(crate) slow: Option<(usize, u64)>,
     /// A snapshot is taken after about so many applied entries.
@@ -94,6 +96,7 @@ impl Settings {
             write_every_us: if is_fat { 100_000 } else { *rng.pick(&[1000, 5000, 20_000, 100_000]) },
             command_bytes: if is_fat { 60_000 } else { 8 },
             slow,
+            log_memory_bytes: *own.pick(&[0, 300, 3_000, 1_000_000]) * if is_fat { 100 } else { 1 },
             snapshot_every: *rng.pick(&[10, 50, 500, 1_000_000]),
             effect_crashes: *rng.pick(&[0, 0, 20, 200]),
             chaos: options.chaos.unwrap_or(Duration::from_secs(rng.between(5, 40))),
@@ -124,6 +127,7 @@ impl Settings {
             write_every_us: 50_000,
             command_bytes: 8,
             slow: None,
+            log_memory_bytes: 1_000_000,
             snapshot_every: 1_000_000,
             effect_crashes: 0,
             disks_hang: false,

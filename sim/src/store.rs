@@ -164,6 +164,7 @@ impl Cluster {
             hand_over_max: Duration::from_secs(2),
             drain_min: Duration::from_millis(500),
             unready_after: Duration::from_secs(30),
+            log_memory_bytes: self.settings.log_memory_bytes,
             drain_max: self.settings.grace - Duration::from_secs(5),
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],

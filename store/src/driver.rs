@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use leasehold_contract::StatusFile;
 use leasehold_replication::{
-    ClusterId, Config, Incarnation, Input, PeerState, Position, Proposal, Recovered, Replica, ReplicaId, Since, Status,
-    Voters,
+    ClusterId, Config, ConnId, Entry, Incarnation, Input, PeerState, Position, Proposal, Recovered, Replica, ReplicaId,
+    Since, Status, Voters,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
@@ -146,6 +146,9 @@ pub struct Driver {
     waiters: Waiters,
     readers: Readers,
     intake: Intake,
+    /// Entries that were read back from the journal: at most one answer for each connection.
+    found: mpsc::UnboundedSender<Found>,
+    founds: mpsc::UnboundedReceiver<Found>,
     /// Inputs that carrying out an effect brought about: connections that took no more, a journal that took nothing.
     brought_about: VecDeque<Input>,
     /// What was shown last.
@@ -166,6 +169,9 @@ pub struct Driver {
     end: Option<End>,
 }
 
+/// Entries for a connection, or why they cannot be read.
+type Found = (ConnId, std::io::Result<Vec<Entry>>);
+
 /// What a wait ended with.
 enum Woke {
     Journal(Option<JournalEvent>),
@@ -173,6 +179,7 @@ enum Woke {
     Write(Option<WriteRequest>),
     Read(ReadReply),
     Kept(Kept),
+    Found(Found),
     Role,
     Stop,
     Unserved,
@@ -186,6 +193,7 @@ impl Driver {
         let Parts { config, recovered, documents, journal, .. } = parts;
         let mut looks = tokio::time::interval(Stall::pause(journal.disk_watch().bound()));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (found, founds) = mpsc::unbounded_channel();
         let voters = recovered.snapshot.as_ref().map_or_else(Voters::none, |snapshot| snapshot.voters.clone());
         Driver {
             name: config.name.clone(),
@@ -215,6 +223,8 @@ impl Driver {
             voters,
             waiters: Waiters::default(),
             readers: Readers::default(),
+            found,
+            founds,
             brought_about: VecDeque::new(),
             shown: None,
             told_at: Instant::now(),
@@ -254,6 +264,7 @@ impl Driver {
             write = self.handle.writes.recv(), if takes_writes => Woke::Write(write),
             Some(read) = self.handle.reads.recv() => Woke::Read(read),
             kept = self.intake.next() => Woke::Kept(kept),
+            Some(found) = self.founds.recv() => Woke::Found(found),
             Ok(()) = self.role.changed() => Woke::Role,
             () = self.stop.cancelled(), if !self.draining => Woke::Stop,
             () = self.unserved.cancelled(), if self.drained => Woke::Unserved,
@@ -298,6 +309,7 @@ impl Driver {
             Woke::Write(write) => self.propose(write),
             Woke::Read(read) => self.read(read),
             Woke::Kept(kept) => self.on_kept(kept),
+            Woke::Found(found) => self.on_found(found),
             Woke::Role => self.on_role(),
             Woke::Stop => {
                 info!("told to end: draining");
@@ -405,6 +417,20 @@ impl Driver {
                     self.spoil(conn);
                     self.step_all();
                 }
+            }
+        }
+    }
+
+    fn on_found(&mut self, (conn, found): Found) {
+        if !self.peers.has(conn) {
+            return;
+        }
+        match found {
+            Ok(entries) => self.step(Input::LookedUp { conn, entries }),
+            Err(error) => {
+                warn!(?conn, %error, "entries for a replica that lags behind cannot be read from the journal; it dials again");
+                self.spoil(conn);
+                self.step_all();
             }
         }
     }

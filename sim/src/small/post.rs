@@ -132,6 +132,7 @@ impl World {
                     self.letters.push(letter);
                 }
             }
+            Effect::LookUp { .. } => return Err("what is in memory is looked up on the disk".to_owned()),
             Effect::KeepPiece { .. } => return Err("a piece of a snapshot that nobody sent".to_owned()),
             Effect::MarkWentBack { ticket, mark } => {
                 let node = self.node(number);

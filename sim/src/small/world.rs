@@ -212,6 +212,7 @@ pub(super) fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Repli
         hand_over_max: ms(2000),
         drain_min: ms(500),
         unready_after: ms(30_000),
+        log_memory_bytes: usize::MAX,
         drain_max: ms(25_000),
         new_cluster_id: ClusterId(Uuid::from_u128(2)),
         initial_data: Vec::new(),

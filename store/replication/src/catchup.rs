@@ -10,7 +10,7 @@
 
 use crate::log::Log;
 use crate::pace::Pace;
-use crate::{Body, Position, Seq};
+use crate::{Body, Entry, Position, Seq};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub(crate) enum Sending {
     Append(Body),
     /// The newest snapshot, which is at this position.
     Snapshot(Position),
+    /// Entries that are on the disk only, of about so many bytes: they follow this position. [`Outbound::found`] comes next.
+    Lookup(Position, usize),
 }
 
 /// See the module.
@@ -46,6 +48,8 @@ pub(crate) struct Outbound {
     waiting: bool,
     /// The guess lies before our base: a snapshot is needed.
     needs_snapshot: bool,
+    /// The next entries are being read from the disk.
+    looking_up: bool,
     /// What is on its way: last sequence and bytes of each append.
     in_flight: VecDeque<(Seq, usize)>,
     in_flight_bytes: usize,
@@ -63,6 +67,7 @@ impl Outbound {
             probing: true,
             waiting: false,
             needs_snapshot: false,
+            looking_up: false,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             commit_told: Seq(0),
@@ -88,7 +93,7 @@ impl Outbound {
         let within = |time, bounds: RangeInclusive<u64>| {
             self.pace.within(now, time).clamp(*bounds.start(), *bounds.end()) as usize
         };
-        if self.waiting || self.in_flight_bytes >= within(WINDOW_TIME, WINDOW_BYTES) {
+        if self.waiting || self.looking_up || self.in_flight_bytes >= within(WINDOW_TIME, WINDOW_BYTES) {
             return None;
         }
         // Entries that were acked are common, so only a connection that lags behind two snapshots gets here later on.
@@ -99,10 +104,26 @@ impl Outbound {
             self.sent = log.snapshot();
             return Some(Sending::Snapshot(log.snapshot()));
         }
-        let entries = log.range(self.sent.seq.next(), within(APPEND_TIME, APPEND_BYTES));
+        let bytes_max = within(APPEND_TIME, APPEND_BYTES);
+        let Some(entries) = log.range(self.sent.seq.next(), bytes_max) else {
+            self.looking_up = true;
+            return Some(Sending::Lookup(self.sent, bytes_max));
+        };
         if entries.is_empty() && !self.probing {
             return None;
         }
+        Some(Sending::Append(self.append(now, commit, entries)))
+    }
+
+    /// What was looked up. None: it is not what follows any more, and [`Outbound::next`] says what does.
+    pub(crate) fn found(&mut self, now: Duration, log: &Log, commit: Seq, entries: Vec<Entry>) -> Option<Body> {
+        let follows = entries.first().is_some_and(|first| first.previous == self.sent);
+        let is_ours = entries.last().is_some_and(|last| log.contains(last.position));
+        let is_wanted = std::mem::take(&mut self.looking_up) && !self.waiting && !self.needs_snapshot;
+        (is_wanted && follows && is_ours).then(|| self.append(now, commit, entries))
+    }
+
+    fn append(&mut self, now: Duration, commit: Seq, entries: Vec<Entry>) -> Body {
         let previous = self.sent;
         let bytes: usize = entries.iter().map(|entry| entry.record().len()).sum();
         if let Some(last) = entries.last() {
@@ -113,7 +134,7 @@ impl Outbound {
         }
         self.waiting = self.probing;
         self.commit_told = commit;
-        Some(Sending::Append(Body::Append { previous, commit, entries }))
+        Body::Append { previous, commit, entries }
     }
 
     /// An empty append that tells of a new commit, where nothing else does.

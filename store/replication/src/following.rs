@@ -14,8 +14,8 @@ use crate::plants::planted;
 use crate::replica::{Accepted, Replica};
 use crate::role::{Link, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, KnownVolume, Position,
-    Promise, RefusalCode, RequestId, Seq, SnapshotMeta,
+    Answer, Body, Claim, ConnId, Effect, Entry, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, KnownVolume,
+    Position, Promise, RefusalCode, RequestId, Seq, SnapshotMeta,
 };
 use std::time::Duration;
 
@@ -294,8 +294,31 @@ impl Replica {
                 None => return,
                 Some(Sending::Append(body)) => self.send(conn, body),
                 Some(Sending::Snapshot(position)) => self.send_snapshot(conn, position),
+                Some(Sending::Lookup(previous, bytes_max)) => self.look_up(conn, previous, bytes_max),
             }
         }
+    }
+
+    pub(crate) fn look_up(&mut self, conn: ConnId, previous: crate::Position, bytes_max: usize) {
+        self.effects.push(Effect::LookUp { conn, previous, bytes_max });
+    }
+
+    /// Entries that were looked up go to whom they were looked up for.
+    pub(crate) fn on_looked_up(&mut self, conn: ConnId, entries: Vec<Entry>) {
+        let (now, commit) = (self.now, self.commit);
+        let outbound = match &mut self.role {
+            Role::Idle => None,
+            Role::Following(following) if following.link == Link::Up(conn) => following.pulled.as_mut(),
+            Role::Following(_) => None,
+            Role::Leading(leading) => {
+                let follower = leading.followers.values_mut().find(|follower| follower.conn == Some(conn));
+                follower.map(|follower| &mut follower.outbound)
+            }
+        };
+        if let Some(body) = outbound.and_then(|outbound| outbound.found(now, &self.log, commit, entries)) {
+            self.send(conn, body);
+        }
+        self.feed_leader();
     }
 
     /// A snapshot that was received and is not durable yet cannot be sent on.

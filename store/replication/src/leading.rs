@@ -493,6 +493,7 @@ impl Replica {
             match sending {
                 Sending::Append(body) => self.send(conn, body),
                 Sending::Snapshot(position) => self.send_snapshot(conn, position),
+                Sending::Lookup(previous, bytes_max) => self.look_up(conn, previous, bytes_max),
             }
         }
     }

@@ -1,24 +1,32 @@
-//! The log as it stands in memory: a chain of entries after a base, and the voters along it.
+//! The log: a chain of positions after a base, the entries at its end, and the voters along it.
 //!
 //! ```text
-//!   snapshot ── base ── entry ── entry ── … ── entry = last
-//!                 ▲ at or before the newest snapshot: what a follower near the end needs is kept in memory
+//!   base ── head ── head ── … ── head ── head ── … ── head = last
+//!     │                           └─ entry ── … ── entry      in memory: all that is not durable and applied, and
+//!     └─ entries on the disk only ─┘                          some bytes before that
 //! ```
 //!
-//! Invariant: entries follow each other without a hole, from `base`. Invariant: `voters` holds the sets of the chain, the
-//! first one is in force at `base`.
+//! What is durable and applied is needed by followers that lag behind, and nobody else. So it is kept up to a bound, and
+//! read back from the journal beyond it: a slow follower costs no memory. What the journal does not have any more (it is in
+//! a snapshot) is before the base as soon as it leaves the memory.
+//!
+//! Invariants: heads follow each other without a hole, from `base`; `entries` are the last of them; whatever is not in
+//! memory is behind the newest snapshot. `voters` holds the sets of the chain, the first one is in force at `base`.
 
-use crate::{Entry, Payload, Position, Recovered, Seq, SnapshotMeta, Voters};
+use crate::{Entry, Payload, Position, Recovered, Seq, SnapshotMeta, Term, Voters};
 use std::collections::VecDeque;
 
 /// See the module.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
-    /// The position before the first entry in memory.
+    /// The position before the first entry that is there, in memory or on the disk.
     base: Position,
+    /// What is known of every entry.
+    heads: VecDeque<Head>,
+    /// The last of them.
     entries: VecDeque<Entry>,
-    /// For each entry: how many bytes of records there are up to its end, from some fixed point on; and at `base`.
-    ends: VecDeque<u64>,
+    entries_bytes: usize,
+    /// How many bytes of records there are up to `base`, from some fixed point on.
     base_end: u64,
     /// Every set of voters of the chain with the sequence from which on it counts; never empty.
     voters: Vec<(Seq, Voters)>,
@@ -27,6 +35,14 @@ pub(crate) struct Log {
     /// For a planted fault: what is committed.
     #[cfg(feature = "plants")]
     committed: Seq,
+}
+
+/// What is kept of every entry.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Head {
+    term: Term,
+    /// How many bytes of records there are up to its end, as [`Log::base_end`].
+    end: u64,
 }
 
 impl Log {
@@ -38,8 +54,9 @@ impl Log {
         };
         let mut log = Log {
             base,
+            heads: VecDeque::new(),
             entries: VecDeque::new(),
-            ends: VecDeque::new(),
+            entries_bytes: 0,
             base_end: 0,
             voters: vec![(base.seq, voters)],
             snapshot: base,
@@ -56,13 +73,17 @@ impl Log {
     pub(crate) fn reset(&mut self, meta: &SnapshotMeta) {
         self.base = meta.position;
         self.snapshot = meta.position;
+        self.heads.clear();
         self.entries.clear();
-        self.ends.clear();
+        self.entries_bytes = 0;
         self.voters = vec![(meta.position.seq, meta.voters.clone())];
     }
 
     pub(crate) fn last(&self) -> Position {
-        self.entries.back().map_or(self.base, |entry| entry.position)
+        match self.heads.back() {
+            Some(head) => Position { term: head.term, seq: Seq(self.base.seq.0 + self.heads.len() as u64) },
+            None => self.base,
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Position {
@@ -73,26 +94,36 @@ impl Log {
         self.base
     }
 
+    /// The entry at that sequence, if it is in memory.
     pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
-        self.entries.get(seq.0.checked_sub(self.base.seq.0 + 1)? as usize)
+        let first = self.last().seq.0 + 1 - self.entries.len() as u64;
+        self.entries.get(seq.0.checked_sub(first)? as usize)
     }
 
-    /// The position at that sequence, as far as it is in memory.
+    /// The sequence before the first entry in memory.
+    fn dropped_upto(&self) -> Seq {
+        Seq(self.last().seq.0 - self.entries.len() as u64)
+    }
+
+    /// The position at that sequence; none before the base.
     pub(crate) fn position_at(&self, seq: Seq) -> Option<Position> {
-        if seq == self.base.seq { Some(self.base) } else { self.entry(seq).map(|entry| entry.position) }
+        match seq.0.checked_sub(self.base.seq.0)? {
+            0 => Some(self.base),
+            count => self.heads.get(count as usize - 1).map(|head| Position { term: head.term, seq }),
+        }
     }
 
-    /// Bytes of all records behind that sequence; none where they are not all in memory.
+    /// Bytes of all records behind that sequence; none before the base.
     pub(crate) fn bytes_after(&self, seq: Seq) -> Option<u64> {
         let end = match seq.0.checked_sub(self.base.seq.0)? {
             0 => self.base_end,
-            count => *self.ends.get(count as usize - 1)?,
+            count => self.heads.get(count as usize - 1)?.end,
         };
         Some(self.end() - end)
     }
 
     fn end(&self) -> u64 {
-        self.ends.back().copied().unwrap_or(self.base_end)
+        self.heads.back().map_or(self.base_end, |head| head.end)
     }
 
     pub(crate) fn contains(&self, position: Position) -> bool {
@@ -118,15 +149,18 @@ impl Log {
         if let Payload::Voters(voters) = &entry.payload {
             self.voters.push((entry.position.seq, voters.clone()));
         }
-        self.ends.push_back(self.end() + entry.record().len() as u64);
+        self.heads.push_back(Head { term: entry.position.term, end: self.end() + entry.record().len() as u64 });
+        self.entries_bytes += entry.record().len();
         self.entries.push_back(entry);
     }
 
     /// Drops all entries after `keep`. The voters that were in force there are in force again [S7].
     pub(crate) fn cut(&mut self, keep: Seq) {
         assert!(keep >= self.base.seq, "a cut to {keep} reaches before the snapshot at {}", self.base);
-        self.entries.truncate((keep.0 - self.base.seq.0) as usize);
-        self.ends.truncate(self.entries.len());
+        while self.last().seq > keep {
+            self.heads.pop_back();
+            self.entries_bytes -= self.entries.pop_back().map_or(0, |entry| entry.record().len());
+        }
         let base = self.base.seq;
         self.voters.retain(|(seq, _)| *seq <= keep.max(base));
     }
@@ -161,9 +195,10 @@ impl Log {
         &found.unwrap_or_else(|| self.voters.first().expect("the base's set is always there")).1
     }
 
-    /// Entries from `from` on, at least one if there is one, of about `bytes_max` together.
-    pub(crate) fn range(&self, from: Seq, bytes_max: usize) -> Vec<Entry> {
-        let skip = from.0.saturating_sub(self.base.seq.0 + 1) as usize;
+    /// Entries from `from` on, at least one if there is one, of about `bytes_max` together. None: the first one is on the
+    /// disk only.
+    pub(crate) fn range(&self, from: Seq, bytes_max: usize) -> Option<Vec<Entry>> {
+        let skip = from.0.checked_sub(self.dropped_upto().0 + 1)? as usize;
         let mut bytes = 0;
         let mut taken = Vec::new();
         for entry in self.entries.iter().skip(skip) {
@@ -173,22 +208,36 @@ impl Log {
             }
             taken.push(entry.clone());
         }
-        taken
+        Some(taken)
     }
 
-    /// A snapshot at `position` is durable. What the one before it covered is dropped from memory: one generation is
-    /// kept, so that a follower a little behind needs no snapshot.
+    /// Drops entries up to `upto` (durable and applied, all of them) from memory, as long as there are more bytes than this.
+    pub(crate) fn trim(&mut self, upto: Seq, bytes_max: usize) {
+        let mut dropped = self.dropped_upto();
+        while self.entries_bytes > bytes_max && dropped < upto {
+            self.entries_bytes -= self.entries.pop_front().map_or(0, |entry| entry.record().len());
+            dropped = dropped.next();
+        }
+        self.move_base();
+    }
+
+    /// A snapshot at `position` is durable: the journal has only what is behind it.
     pub(crate) fn snapshot_taken(&mut self, position: Position) {
         if position.seq <= self.snapshot.seq || !self.contains(position) {
             return;
         }
-        let keep_from = self.snapshot;
         self.snapshot = position;
-        let gone = (keep_from.seq.0 - self.base.seq.0) as usize;
-        self.entries.drain(..gone);
-        self.base_end = self.ends.drain(..gone).next_back().unwrap_or(self.base_end);
-        self.base = keep_from;
-        let first = self.voters.iter().rposition(|(seq, _)| *seq <= keep_from.seq).unwrap_or(0);
+        self.move_base();
+    }
+
+    /// What is neither in memory nor on the disk is before the base.
+    fn move_base(&mut self) {
+        let seq = self.dropped_upto().min(self.snapshot.seq);
+        let Some(base) = self.position_at(seq).filter(|base| base.seq > self.base.seq) else { return };
+        let gone = (seq.0 - self.base.seq.0) as usize;
+        self.base_end = self.heads.drain(..gone).next_back().map_or(self.base_end, |head| head.end);
+        self.base = base;
+        let first = self.voters.iter().rposition(|(at, _)| *at <= seq).unwrap_or(0);
         self.voters.drain(..first);
     }
 }
@@ -196,7 +245,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DurableState, Term};
+    use crate::DurableState;
 
     fn log_of(terms: &[u64]) -> Log {
         let mut log = Log::new(&Recovered {
@@ -231,36 +280,56 @@ mod tests {
         assert_eq!((log.voters(), log.last()), (&Voters::none(), Position::new(1, 1)));
     }
 
-    #[test]
-    fn the_bytes_behind_a_position_are_those_of_the_records_there() {
-        let mut log = log_of(&[1, 1, 2, 4, 4]);
-        let bytes =
-            |log: &Log, from| log.range(Seq(from), usize::MAX).iter().map(|one| one.record().len() as u64).sum();
-        for check in 0..3 {
-            for seq in log.base().seq.0..=log.last().seq.0 {
-                assert_eq!(log.bytes_after(Seq(seq)), Some(bytes(&log, seq + 1)), "check {check}");
-            }
-            assert_eq!(log.bytes_after(log.last().seq.next()), None);
-            match check {
-                0 => log.cut(Seq(4)),
-                _ => {
-                    log.snapshot_taken(Position::new(1, 2));
-                    log.snapshot_taken(Position::new(2, 3));
-                    assert_eq!(log.bytes_after(Seq(1)), None);
-                }
-            }
-        }
+    fn bytes(log: &Log, seqs: std::ops::RangeInclusive<u64>) -> u64 {
+        seqs.map(|seq| log.entry(Seq(seq)).unwrap().record().len() as u64).sum()
     }
 
     #[test]
-    fn a_snapshot_keeps_one_generation_in_memory() {
-        let mut log = log_of(&[1, 1, 1, 1, 1, 1]);
+    fn the_bytes_behind_a_position_are_those_of_the_records_there() {
+        let mut log = log_of(&[1, 1, 2, 4, 4]);
+        assert_eq!(log.bytes_after(Seq(0)), Some(bytes(&log, 1..=5)));
+        assert_eq!((log.bytes_after(Seq(5)), log.bytes_after(Seq(6))), (Some(0), None));
+        log.cut(Seq(4));
+        assert_eq!(log.bytes_after(Seq(2)), Some(bytes(&log, 3..=4)));
+        let last = bytes(&log, 4..=4);
         log.snapshot_taken(Position::new(1, 2));
-        assert!(log.contains(Position::new(1, 1)), "the first snapshot drops nothing yet");
+        log.trim(Seq(3), 0);
+        assert_eq!((log.bytes_after(Seq(1)), log.bytes_after(Seq(3))), (None, Some(last)));
+    }
+
+    #[test]
+    fn what_is_durable_and_applied_leaves_the_memory_and_is_still_part_of_the_log() {
+        let mut log = log_of(&[1, 1, 2, 4, 4]);
+        log.trim(Seq(3), usize::MAX);
+        assert!(log.entry(Seq(1)).is_some(), "there is room");
+        let all = log.bytes_after(Seq(0));
+        log.trim(Seq(3), 0);
+        assert!(log.entry(Seq(3)).is_none() && log.entry(Seq(4)).is_some());
+        assert_eq!((log.base(), log.bytes_after(Seq(0))), (Position::ZERO, all), "the journal has them");
+        assert_eq!(log.position_at(Seq(3)), Some(Position::new(2, 3)));
+        assert_eq!(log.at_most(Position::new(3, 9)), Some(Position::new(2, 3)));
+        assert!(log.contains(Position::new(1, 2)));
+        assert_eq!(log.range(Seq(3), usize::MAX), None);
+        assert_eq!(log.range(Seq(4), usize::MAX).unwrap().len(), 2);
+        assert_eq!(log.range(Seq(5), 1).unwrap().len(), 1);
+        assert_eq!(log.range(Seq(6), 1), Some(Vec::new()));
+        log.trim(Seq(5), 0);
+        assert_eq!((log.last(), log.range(Seq(6), 1)), (Position::new(4, 5), Some(Vec::new())));
+        log.append(Entry::new(log.last(), Term(4), Payload::Empty));
+        assert_eq!((log.last(), log.range(Seq(6), 1).unwrap().len()), (Position::new(4, 6), 1));
+    }
+
+    #[test]
+    fn the_base_is_where_neither_memory_nor_journal_reaches() {
+        let mut log = log_of(&[1, 1, 1, 1, 1, 1]);
         log.snapshot_taken(Position::new(1, 4));
-        assert_eq!((log.base(), log.snapshot()), (Position::new(1, 2), Position::new(1, 4)));
-        assert!(log.entry(Seq(2)).is_none() && log.entry(Seq(3)).is_some());
-        assert_eq!(log.range(Seq(5), 1).len(), 1);
-        assert_eq!(log.range(Seq(1), usize::MAX).len(), 4);
+        assert_eq!((log.base(), log.snapshot()), (Position::ZERO, Position::new(1, 4)), "all of it is in memory");
+        log.trim(Seq(2), 0);
+        assert_eq!(log.base(), Position::new(1, 2), "a snapshot has what left the memory");
+        log.trim(Seq(6), 0);
+        assert_eq!(log.base(), Position::new(1, 4), "the journal has what follows the snapshot");
+        assert!(log.entry(Seq(6)).is_none());
+        log.snapshot_taken(Position::new(1, 6));
+        assert_eq!((log.base(), log.last()), (Position::new(1, 6), Position::new(1, 6)));
     }
 }

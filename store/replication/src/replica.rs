@@ -214,6 +214,7 @@ impl Replica {
             Input::InviteAnswered { name, answer } => self.on_invite_answered(name, answer),
             Input::StateAnswered { name, state } => self.on_state_answered(name, state),
             Input::SnapshotTaken { position } => self.log.snapshot_taken(position),
+            Input::LookedUp { conn, entries } => self.on_looked_up(conn, entries),
             Input::SnapshotReceived { conn, meta } => self.on_snapshot_received(conn, meta),
             Input::Drain => self.draining = self.draining.or(Some(self.now)),
             Input::Wake => {}
@@ -230,6 +231,7 @@ impl Replica {
             self.tend_reads();
             self.note_known();
             self.tend_freshness();
+            self.log.trim(self.applied.min(self.writes.durable()), self.config.log_memory_bytes);
         }
         #[cfg(feature = "plants")]
         self.log.told_committed(self.commit);

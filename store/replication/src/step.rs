@@ -238,6 +238,14 @@ pub enum Input {
         /// The position.
         position: Position,
     },
+    /// The answer to `LookUp`: entries of the journal that follow that position, one at least. Where they cannot be read the
+    /// shell closes the connection instead.
+    LookedUp {
+        /// The connection that they are for.
+        conn: ConnId,
+        /// A chain.
+        entries: Vec<Entry>,
+    },
     /// All pieces of a snapshot came by this connection; length, checksum and content are verified.
     SnapshotReceived {
         /// The connection.
@@ -344,6 +352,16 @@ pub enum Effect {
         /// The position of the newest snapshot that the state machine was told of.
         position: Position,
     },
+    /// Read entries back from the journal, beginning with the one after `previous`: durable ones that are not in memory any
+    /// more. `LookedUp` follows, or the end of the connection. At most one is under way for a connection.
+    LookUp {
+        /// The connection that they are for.
+        conn: ConnId,
+        /// What stands before the first of them.
+        previous: Position,
+        /// About so many bytes, and one entry at least.
+        bytes_max: usize,
+    },
     /// Keep this piece of a snapshot; `SnapshotReceived` follows when it was the last one.
     KeepPiece {
         /// The connection.
@@ -419,6 +437,8 @@ pub struct Config {
     pub disk_stall: std::time::Duration,
     /// A replica that has not heard its leader for so long is not ready, while the Lease shows that there is one.
     pub unready_after: std::time::Duration,
+    /// Bytes of entries that stay in memory though they are durable and applied, for followers that are a little behind.
+    pub log_memory_bytes: usize,
     /// How long a hand-over may take that the sidecar was told of, before it is undone.
     pub hand_over_max: std::time::Duration,
     /// How long a draining replica stays at least: until no client comes to its address any more.

@@ -19,12 +19,12 @@ mod groups;
 mod reads;
 #[path = "cluster/seldom.rs"]
 mod seldom;
+#[path = "cluster/slow.rs"]
+mod slow;
 #[path = "cluster/stall.rs"]
 mod stall;
 #[path = "cluster/went_back.rs"]
 mod went_back;
-#[path = "cluster/slow.rs"]
-mod slow;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -63,6 +63,8 @@ struct Cluster {
     /// Bytes a second to this node, and what is on its way there: one frame after the other.
     slow: Option<(usize, u64)>,
     slowly: VecDeque<(Duration, Event)>,
+    /// How often entries were read back from the journal.
+    looked_up: usize,
     /// Pulls get lost.
     lose_pulls: bool,
     rejected: Vec<(ProposalId, Refusal)>,
@@ -107,6 +109,7 @@ impl Cluster {
             misled: Vec::new(),
             slow: None,
             slowly: VecDeque::new(),
+            looked_up: 0,
             lose_pulls: false,
             rejected: Vec::new(),
             accepted: Vec::new(),
@@ -382,6 +385,18 @@ impl Cluster {
             Effect::Fail { reason } => self.nodes[node].failed = Some(reason),
             Effect::WipeVolume { .. } => self.nodes[node].failed = Some("wiped".to_owned()),
             Effect::Report { what } => self.reported.push((node, what)),
+            Effect::LookUp { conn, previous, bytes_max } => {
+                self.looked_up += 1;
+                let mut bytes = 0;
+                let follow = self.nodes[node].entries.iter().skip(previous.seq.0 as usize).enumerate();
+                let fit = follow.take_while(|(at, entry)| {
+                    bytes += entry.record().len();
+                    *at == 0 || bytes <= bytes_max
+                });
+                let entries: Vec<Entry> = fit.map(|(_, entry)| entry.clone()).collect();
+                assert!(!entries.is_empty(), "nothing follows {previous}");
+                self.queue.push_back(Event::Input(node, Input::LookedUp { conn, entries }));
+            }
             Effect::InstallSnapshot { .. } | Effect::SendSnapshot { .. } | Effect::KeepPiece { .. } => {
                 unreachable!("no snapshots here")
             }
@@ -421,6 +436,7 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         hand_over_max: 2000 * MS,
         drain_min: 20 * MS,
         unready_after: Duration::from_secs(5),
+        log_memory_bytes: 1_000_000,
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
         initial_data: vec![Bytes::from_static(b"first")],

@@ -6,6 +6,7 @@ use leasehold_replication::{ConnId, Effect, Entry, Incarnation, Input, Payload, 
 use tracing::{error, info, warn};
 
 use super::{Driver, End};
+use crate::journal::LookUpAnswer;
 use crate::peer::SnapshotOut;
 
 impl Driver {
@@ -48,6 +49,13 @@ impl Driver {
             }
             Effect::SendSnapshot { conn, term, incarnation, position } => {
                 self.send_snapshot(conn, term, incarnation, position);
+            }
+            Effect::LookUp { conn, previous, bytes_max } => {
+                let found = self.found.clone();
+                let tell = move |entries| {
+                    let _ = found.send((conn, entries)); // a driver that is gone wants nothing
+                };
+                self.journal.look_up(previous, bytes_max, LookUpAnswer::new(tell));
             }
             Effect::KeepPiece { conn, piece } => {
                 let room = self.peers.take_room();

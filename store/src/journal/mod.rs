@@ -13,6 +13,7 @@
 //! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits. `reserve`: room for a
 //! disk that others filled.
 
+mod lookup;
 mod queue;
 mod replay;
 mod reserve;
@@ -30,6 +31,7 @@ mod room_tests;
 #[cfg(test)]
 mod tests;
 
+pub use lookup::LookUpAnswer;
 use queue::Command;
 pub(crate) use replay::{Replay, numbers, replay};
 pub(crate) use reserve::recycle;
@@ -247,6 +249,13 @@ impl Journal {
     /// As [`Journal::append`].
     pub fn mark_went_back(&self, ticket: Ticket, mark: WentBack) -> Result<(), JournalError> {
         self.push(Command::MarkWentBack { ticket, mark })
+    }
+
+    /// Reads entries back, beginning with the one after `after`, about `bytes_max` bytes of them and one at least. Not for what
+    /// is not durable, nor for what is in a snapshot. The answer comes on a thread of its own.
+    pub fn look_up(&self, after: Position, bytes_max: usize, answer: LookUpAnswer) {
+        // Closed or full: the command is dropped, and its answer says so.
+        let _ = self.push(Command::LookUp { after, bytes_max, answer });
     }
 
     /// Empties the volume after all that waits. `Wiped` follows, and nothing else is taken. A new replica then.

@@ -4,6 +4,7 @@
 //! being given more. Half of it is where the driver is asked to slow down ([`Queue::has_room`]).
 
 use super::JournalError;
+use super::lookup::LookUpAnswer;
 use super::writer::{BATCH_BYTES, Spare};
 use crate::snapshot::PartFile;
 use leasehold_replication::{DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
@@ -21,13 +22,38 @@ const GROUP_RECORDS: usize = 4096;
 
 /// Something for the journal's thread.
 pub(crate) enum Command {
-    Append { ticket: Ticket, records: Vec<Record> },
-    Install { ticket: Ticket, mark: SnapshotMark, part: PartFile, state: DurableState },
-    SnapshotWritten { result: io::Result<SnapshotMark> },
-    SpareMade { result: io::Result<Spare> },
-    MarkWentBack { ticket: Ticket, mark: WentBack },
-    NoteCommitted { position: Position },
-    ReserveMade { result: io::Result<&'static str> },
+    Append {
+        ticket: Ticket,
+        records: Vec<Record>,
+    },
+    Install {
+        ticket: Ticket,
+        mark: SnapshotMark,
+        part: PartFile,
+        state: DurableState,
+    },
+    SnapshotWritten {
+        result: io::Result<SnapshotMark>,
+    },
+    SpareMade {
+        result: io::Result<Spare>,
+    },
+    MarkWentBack {
+        ticket: Ticket,
+        mark: WentBack,
+    },
+    NoteCommitted {
+        position: Position,
+    },
+    ReserveMade {
+        result: io::Result<&'static str>,
+    },
+    /// Read entries back that are durable.
+    LookUp {
+        after: Position,
+        bytes_max: usize,
+        answer: LookUpAnswer,
+    },
     Wipe,
 }
 

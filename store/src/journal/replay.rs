@@ -21,6 +21,8 @@ use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark}
 pub(crate) struct Live {
     pub(crate) entry: Entry,
     pub(crate) segment: u64,
+    /// The byte in which its record begins there.
+    pub(crate) offset: u64,
 }
 
 /// A journal as it was found. Nothing of it is known to be durable yet [S2].
@@ -115,7 +117,7 @@ pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<Replay>,
                     return Err(damage(disk, number, *offset, what));
                 }
                 (_, Record::Entry(entry)) => {
-                    if !chain.push(entry, number) {
+                    if !chain.push(entry, number, contents.offsets[at]) {
                         let what = format!("entry {} names {}, which is not there", entry.position, entry.previous);
                         return Err(damage(disk, number, *offset, what));
                     }
@@ -183,7 +185,7 @@ impl Chain {
     }
 
     /// Takes the next record of the journal. False: it follows nothing, and no crash explains that.
-    fn push(&mut self, entry: &Entry, segment: u64) -> bool {
+    fn push(&mut self, entry: &Entry, segment: u64, offset: u64) -> bool {
         let base = self.base;
         let keep = if entry.previous == base {
             0
@@ -201,7 +203,7 @@ impl Chain {
             }
         };
         self.entries.truncate(keep);
-        self.entries.push(Live { entry: entry.clone(), segment });
+        self.entries.push(Live { entry: entry.clone(), segment, offset });
         true
     }
 }

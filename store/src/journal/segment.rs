@@ -58,6 +58,8 @@ pub(crate) struct Contents {
     pub(crate) head: Head,
     /// The records of all batches, and in which byte each batch begins (for messages).
     pub(crate) records: Vec<(u64, Record)>,
+    /// In which byte each record begins.
+    pub(crate) offsets: Vec<u64>,
     /// Where the last good batch ends.
     pub(crate) end: u64,
     /// Something that is no batch follows: a write that a crash tore.
@@ -168,13 +170,13 @@ impl Head {
 pub(crate) fn read(bytes: &[u8]) -> Result<Contents, SegmentError> {
     let head = Head::decode(bytes)?;
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let mut contents = Contents { head, records: Vec::new(), end: HEAD_BYTES as u64, torn: false };
+    let mut contents = Contents { head, records: Vec::new(), offsets: Vec::new(), end: HEAD_BYTES as u64, torn: false };
     let mut offset = HEAD_BYTES;
     let mut expected = 1;
     while offset < used {
         match head.batch_at(&bytes[offset..]) {
             Some((number, records)) if number == expected => {
-                read_batch(offset as u64, records, &mut contents.records)?;
+                read_batch(offset as u64, records, &mut contents)?;
                 offset += BATCH_HEAD_BYTES + records.len();
                 contents.end = offset as u64;
                 expected += 1;
@@ -196,12 +198,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, SegmentError> {
     Ok(contents)
 }
 
-fn read_batch(offset: u64, records: &[u8], to: &mut Vec<(u64, Record)>) -> Result<(), SegmentError> {
+fn read_batch(offset: u64, records: &[u8], to: &mut Contents) -> Result<(), SegmentError> {
     // A copy, so that entries that live on do not hold the whole segment in memory.
     let mut records = Bytes::copy_from_slice(records);
+    let end = offset + (BATCH_HEAD_BYTES + records.len()) as u64;
     while !records.is_empty() {
+        let at = end - records.len() as u64;
         match Record::decode(&mut records) {
-            Ok(record) => to.push((offset, record)),
+            Ok(record) => {
+                to.records.push((offset, record));
+                to.offsets.push(at);
+            }
             // The batch's own checksum fits, so no crash did this.
             Err(error) => {
                 return Err(SegmentError::Damage { offset, what: format!("a record in a good batch: {error}") });

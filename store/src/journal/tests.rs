@@ -81,6 +81,59 @@ fn entries_of_any_size_up_to_the_limit_are_recovered() {
     assert!(found == records, "not the entries that were written");
 }
 
+/// Looks up what follows `after`, and waits for it.
+fn looked_up(rig: &Rig, after: Position, bytes_max: usize) -> std::io::Result<Vec<Entry>> {
+    let (sender, answer) = std::sync::mpsc::channel();
+    rig.journal().look_up(after, bytes_max, super::LookUpAnswer::new(move |found| drop(sender.send(found))));
+    answer.recv_timeout(std::time::Duration::from_secs(10)).unwrap()
+}
+
+/// All that follows `after`, in pieces of that size.
+fn all_after(rig: &Rig, mut after: Position, bytes_max: usize) -> Vec<Entry> {
+    let mut all = Vec::new();
+    while after != rig.last {
+        let found = looked_up(rig, after, bytes_max).unwrap();
+        assert!(found.len() == 1 || found.iter().map(|entry| entry.record().len()).sum::<usize>() <= bytes_max);
+        after = found.last().unwrap().position;
+        all.extend(found);
+    }
+    all
+}
+
+#[test]
+fn entries_are_read_back_as_they_were_written_over_segments_restarts_and_snapshots() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..400);
+    assert!(segments(folder.path()).len() > 2, "they stand in several segments");
+    let first = all_after(&rig, Position::ZERO, 3_000);
+    assert_eq!(first.len() as u64, rig.last.seq.0);
+    assert!(first == all_after(&rig, Position::ZERO, 1) && first == all_after(&rig, Position::ZERO, 1 << 20));
+    assert!(first.windows(2).all(|pair| pair[1].previous == pair[0].position));
+    assert!(looked_up(&rig, rig.last, 1).is_err(), "nothing follows the last one");
+    assert!(looked_up(&rig, Position::new(77, 3), 1).is_err(), "a position of another log");
+    let mut rig = rig.reopen();
+    assert!(first == all_after(&rig, Position::ZERO, 3_000), "after a restart");
+    rig.take_snapshot();
+    let base = rig.last;
+    assert!(looked_up(&rig, Position::ZERO, 1).is_err(), "the snapshot has that");
+    rig.fill(400..500);
+    assert_eq!(all_after(&rig, base, 3_000).len(), 100);
+    rig.close();
+}
+
+#[test]
+fn a_journal_that_ended_answers_what_is_looked_up() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..3);
+    let journal = rig.journal().clone();
+    rig.close();
+    let (sender, answer) = std::sync::mpsc::channel();
+    journal.look_up(Position::ZERO, 1, super::LookUpAnswer::new(move |found| drop(sender.send(found.is_err()))));
+    assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
+}
+
 #[test]
 fn a_snapshot_takes_the_place_of_what_it_holds_while_writes_go_on() {
     let folder = folder();

@@ -1,5 +1,6 @@
 //! The thread that owns the journal's files.
 
+use super::lookup;
 use super::queue::{Command, Queue, Work};
 use super::reserve;
 use super::writer::{Spare, Writer};
@@ -251,6 +252,13 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                     identity::wipe(&*self.disk)?;
                     (self.events)(JournalEvent::Wiped);
                     return Ok(());
+                }
+                Work::Single(Command::LookUp { after, bytes_max, answer }) => {
+                    let found = self.writer.places(after, bytes_max);
+                    let read = move || answer.give(found.and_then(lookup::read));
+                    if let Err(error) = self.shared.help("look-up", read) {
+                        tracing::warn!(%error, "no thread for reading entries back");
+                    }
                 }
                 // Appends come in groups.
                 Work::Single(Command::Append { .. }) => unreachable!("an append outside of a group"),

@@ -9,6 +9,7 @@
 //! segment that has its name is complete. It is begun only when the one before is durable, and old ones go only when it
 //! is. After any error the writer is of no more use: what the disk holds is known only to the next start.
 
+use super::lookup::Place;
 use super::replay::{Live, Replay, follows};
 use super::reserve::{KEPT_FOR_A_START, Reserve};
 use super::segment::{BATCH_HEAD_BYTES, Head, file_name};
@@ -68,6 +69,8 @@ struct Link {
     position: Position,
     bytes: u64,
     segment: u64,
+    /// Where its record begins in the segment.
+    offset: u64,
 }
 
 /// A segment's file full of zeros, durable but for its name.
@@ -81,8 +84,8 @@ struct Plan {
     state: DurableState,
     /// How many of the links stay.
     keep: usize,
-    /// What follows them.
-    new: Vec<(Position, u64)>,
+    /// What follows them: position, length, and where the record begins behind the batch's head.
+    new: Vec<(Position, u64, u64)>,
 }
 
 impl Writer {
@@ -110,6 +113,7 @@ impl Writer {
             position: live.entry.position,
             bytes: live.entry.record().len() as u64,
             segment: if live.segment == replay.newest.number { number } else { live.segment },
+            offset: live.offset,
         });
         let links: VecDeque<Link> = links.collect();
         let first = links.front().map_or(number, |link| link.segment);
@@ -132,8 +136,12 @@ impl Writer {
         entries: &[Entry],
     ) -> io::Result<Writer> {
         assert!(state.cluster_id.is_some(), "only a volume with data is written anew");
-        let link =
-            |entry: &Entry| Link { position: entry.position, bytes: entry.record().len() as u64, segment: number };
+        let link = |entry: &Entry| Link {
+            position: entry.position,
+            bytes: entry.record().len() as u64,
+            segment: number,
+            offset: 0,
+        };
         let seed = Seed { state, mark, links: entries.iter().map(link).collect(), older: VecDeque::new() };
         Writer::start(disk, segment_bytes, Arc::new(|_| {}), seed, Head::new(number, number, 0, 0), entries)
     }
@@ -146,10 +154,12 @@ impl Writer {
         head: Head,
         entries: &[Entry],
     ) -> io::Result<Writer> {
-        let Seed { state, mark, links, older } = seed;
+        let Seed { state, mark, mut links, older } = seed;
         let mut reserve = Reserve::find(&*disk, segment_bytes)?;
         let room = Room { least: segment_bytes, spare: None, reserve: &mut reserve, keep: 0 };
-        let current = begin_segment(&*disk, room, head, &state, mark.as_ref(), entries)?;
+        let (current, offsets) = begin_segment(&*disk, room, head, &state, mark.as_ref(), entries)?;
+        let copied = links.iter_mut().filter(|link| link.segment == head.number);
+        copied.zip(offsets).for_each(|(link, offset)| link.offset = offset);
         let live_bytes = links.iter().map(|link| link.bytes).sum();
         let spare = None;
         Ok(Writer { disk, segment_bytes, current, older, state, mark, links, live_bytes, spare, reserve, on_fsync })
@@ -191,13 +201,14 @@ impl Writer {
             "a batch of {} bytes was announced as {length}",
             batch.len()
         );
+        let records_at = self.current.end + BATCH_HEAD_BYTES as u64;
         write_all_at(&*self.current.file, &batch, self.current.end)?;
         let begun = Instant::now();
         self.current.file.sync()?;
         (self.on_fsync)(begun.elapsed());
         self.current.end += batch.len() as u64;
         self.current.batch += 1;
-        self.adopt(plan);
+        self.adopt(plan, records_at);
         Ok(())
     }
 
@@ -249,7 +260,7 @@ impl Writer {
         let spare = spare.filter(|spare| spare.capacity >= least);
         let before = self.current.head.number;
         let room = Room { least, spare, reserve: &mut self.reserve, keep };
-        self.current = begin_segment(&*self.disk, room, head, &self.state, self.mark.as_ref(), &[])?;
+        (self.current, _) = begin_segment(&*self.disk, room, head, &self.state, self.mark.as_ref(), &[])?;
         self.older.push_back(before);
         self.drop_before(first);
         Ok(())
@@ -268,7 +279,10 @@ impl Writer {
 
     fn plan(&self, records: &[Record]) -> io::Result<Plan> {
         let mut plan = Plan { state: self.state, keep: self.links.len(), new: Vec::with_capacity(records.len()) };
+        let mut offset = 0;
         for record in records {
+            let at = offset;
+            offset += record_bytes(record) as u64;
             match record {
                 Record::State(state) => {
                     follows(&plan.state, state).map_err(refused)?;
@@ -283,7 +297,7 @@ impl Writer {
                     let (keep, new) = found;
                     plan.keep = keep;
                     plan.new.truncate(new);
-                    plan.new.push((entry.position, bytes));
+                    plan.new.push((entry.position, bytes, at));
                 }
             }
         }
@@ -303,20 +317,54 @@ impl Writer {
         (plan.new.get(planned - 1)?.0 == previous).then_some((plan.keep, planned))
     }
 
-    fn adopt(&mut self, plan: Plan) {
+    fn adopt(&mut self, plan: Plan, records_at: u64) {
         self.state = plan.state;
         for cut in self.links.drain(plan.keep..) {
             self.live_bytes -= cut.bytes;
         }
-        for (position, bytes) in plan.new {
+        for (position, bytes, at) in plan.new {
             self.live_bytes += bytes;
-            self.links.push_back(Link { position, bytes, segment: self.current.head.number });
+            let offset = records_at + at;
+            self.links.push_back(Link { position, bytes, segment: self.current.head.number, offset });
         }
     }
 
     fn find(&self, position: Position) -> Option<usize> {
         let at = usize::try_from(position.seq.0.checked_sub(self.base().seq.0 + 1)?).ok()?;
         (self.links.get(at)?.position == position).then_some(at)
+    }
+
+    /// Where the entries stand that follow `after`: about `bytes_max` bytes of them, and one at least.
+    ///
+    /// # Errors
+    /// Those of opening the files; `NotFound` when that is not in the journal (any more).
+    pub(super) fn places(&self, after: Position, bytes_max: usize) -> io::Result<Vec<Place>> {
+        let from = if after == self.base() { Some(0) } else { self.find(after).map(|at| at + 1) };
+        let links = from.map(|from| self.links.range(from.min(self.links.len())..));
+        let mut places: Vec<(u64, Place)> = Vec::new();
+        let mut bytes = 0;
+        for link in links.into_iter().flatten() {
+            bytes += link.bytes as usize;
+            if !places.is_empty() && bytes > bytes_max {
+                break;
+            }
+            match places.last_mut() {
+                Some((segment, place))
+                    if *segment == link.segment && place.offset + place.bytes as u64 == link.offset =>
+                {
+                    place.bytes += link.bytes as usize;
+                }
+                _ => {
+                    let file = self.disk.open(&file_name(link.segment))?;
+                    places.push((link.segment, Place { file, offset: link.offset, bytes: link.bytes as usize }));
+                }
+            }
+        }
+        if places.is_empty() {
+            let what = format!("nothing that follows {after} stands in the journal");
+            return Err(io::Error::new(io::ErrorKind::NotFound, what));
+        }
+        Ok(places.into_iter().map(|(_, place)| place).collect())
     }
 
     /// The position of the snapshot.
@@ -429,7 +477,7 @@ struct Room<'a> {
     keep: usize,
 }
 
-/// Makes a segment that begins with this, durable with its name.
+/// Makes a segment that begins with this, durable with its name. Says where the entries stand in it.
 fn begin_segment(
     disk: &dyn Disk,
     room: Room<'_>,
@@ -437,7 +485,8 @@ fn begin_segment(
     state: &DurableState,
     mark: Option<&SnapshotMark>,
     entries: &[Entry],
-) -> io::Result<Current> {
+) -> io::Result<(Current, Vec<u64>)> {
+    let mut offsets = Vec::with_capacity(entries.len());
     let mut bytes = head.encode();
     let mut batch = 1;
     head.batch(batch, &mut bytes, |to| {
@@ -449,7 +498,12 @@ fn begin_segment(
     // All of it becomes durable before the segment has its name, so several batches at once are fine here.
     for some in entries.chunks(ENTRIES_COPIED) {
         batch += 1;
-        head.batch(batch, &mut bytes, |to| some.iter().for_each(|entry| to.extend_from_slice(entry.record())));
+        head.batch(batch, &mut bytes, |to| {
+            for entry in some {
+                offsets.push(to.len() as u64);
+                to.extend_from_slice(entry.record());
+            }
+        });
     }
     let end = bytes.len() as u64;
     let (from, file, capacity) = match room.spare {
@@ -463,7 +517,7 @@ fn begin_segment(
     file.sync()?;
     disk.rename(from, &file_name(head.number))?;
     disk.sync_folder(FOLDER)?;
-    Ok(Current { file, head, end, capacity, batch: batch + 1 })
+    Ok((Current { file, head, end, capacity, batch: batch + 1 }, offsets))
 }
 
 /// A file full of zeros under the name of a segment that is being made; where the disk has no room, one of the reserve.

@@ -189,6 +189,7 @@ pub fn replica(data: &[u8]) {
         hand_over_max: Duration::from_secs(2),
         drain_min: Duration::ZERO,
         unready_after: Duration::from_secs(30),
+        log_memory_bytes: 300,
         drain_max: Duration::from_secs(10),
         new_cluster_id: ClusterId(Uuid::from_u128(200)),
         initial_data: vec![Bytes::from_static(b"x")],
@@ -406,6 +407,7 @@ impl Desk {
                 | Effect::Answer { .. }
                 | Effect::Send { .. }
                 | Effect::SendSnapshot { .. }
+                | Effect::LookUp { .. }
                 | Effect::KeepPiece { .. }
                 | Effect::Invite { .. }
                 | Effect::AnswerInvite { .. }

@@ -99,3 +99,30 @@ fn writes_that_come_in_bursts_do_not_undo_a_hand_over_that_was_begun() {
         assert!(cluster.nodes[0].replica.status().hand_over.is_some(), "undone after {number} writes");
     }
 }
+
+/// The harness keeps 1 MB of a log in memory: what is older comes from the journal.
+#[test]
+fn what_a_slow_follower_lacks_is_read_back_from_the_journal_and_not_kept_in_memory() {
+    let mut cluster = Cluster::started(3);
+    cluster.kill(2);
+    write_much(&mut cluster);
+    assert_eq!(cluster.looked_up, 0, "who is near needs no disk");
+    cluster.slow = Some((2, 10 * RATE));
+    cluster.restart(2);
+    cluster.run_until("it has all", |c| lacks(c, 2) == 0);
+    assert!((10..=200).contains(&cluster.looked_up), "{}", cluster.looked_up);
+    assert_eq!(cluster.nodes[2].entries, cluster.nodes[0].entries);
+}
+
+#[test]
+fn a_leader_with_a_worse_log_pulls_what_the_better_one_has_on_its_disk_only() {
+    let mut cluster = Cluster::started(3);
+    cluster.kill(2);
+    write_much(&mut cluster);
+    cluster.kill(0);
+    cluster.restart(2);
+    cluster.lead(2, 5);
+    cluster.run_until("it leads", |c| c.nodes[2].replica.status().phase == Phase::Leading);
+    assert!(cluster.looked_up > 0);
+    assert_eq!(cluster.nodes[2].applied.len(), cluster.nodes[2].entries.len());
+}
