@@ -249,15 +249,19 @@ impl Replica {
                 self.leader_commits(commit);
             }
             Body::Heartbeat { round, commit } => {
-                let (eligible, draining) = (self.is_eligible(), self.draining.is_some());
-                let stalled = self.is_stalled();
-                self.send(conn, Body::Echo { round, eligible, draining, stalled });
+                if let Role::Following(following) = &mut self.role {
+                    following.round = round;
+                }
+                self.echo(conn);
                 self.leader_commits(commit);
                 self.after_heartbeat();
             }
             // Its pieces go to the same disk, by threads of their own.
             Body::Snapshot(_) if self.disk.hangs() => self.disk.missed(),
-            Body::Snapshot(piece) => self.effects.push(Effect::KeepPiece { conn, piece }),
+            Body::Snapshot(piece) => {
+                self.effects.push(Effect::KeepPiece { conn, piece });
+                self.say_that_it_lives(conn);
+            }
             Body::Pull { position } => {
                 let outbound = Outbound::new(position, &self.log);
                 let Role::Following(following) = &mut self.role else { return };
@@ -282,6 +286,34 @@ impl Replica {
             Body::ReadAnswer { number, index } => self.on_read_answer(conn, number, index),
             // Only followers say these.
             Body::Echo { .. } | Body::ReadIndex { .. } => {}
+        }
+    }
+
+    fn echo(&mut self, conn: ConnId) {
+        let (eligible, draining) = (self.is_eligible(), self.draining.is_some());
+        let stalled = self.is_stalled();
+        let Role::Following(following) = &mut self.role else { return };
+        following.echoed_at = self.now;
+        let round = following.round;
+        self.send(conn, Body::Echo { round, eligible, draining, stalled });
+    }
+
+    /// Heartbeats wait behind what fills a slow link: its leader must not take a follower for gone that takes a long frame
+    /// or a snapshot. The echo of an old round confirms nothing new.
+    fn say_that_it_lives(&mut self, conn: ConnId) {
+        let Role::Following(following) = &self.role else { return };
+        if self.now >= following.echoed_at + self.config.lost_time / 4 {
+            self.echo(conn);
+        }
+    }
+
+    /// A part of a frame is as good a sign of life as a whole one.
+    pub(crate) fn on_heard(&mut self, conn: ConnId) {
+        let Role::Following(following) = &mut self.role else { return };
+        if following.link == Link::Up(conn) {
+            following.heard_at = self.now;
+            self.freshness.heard_at = self.now;
+            self.say_that_it_lives(conn);
         }
     }
 

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 /// The longest frame that is sent or taken.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes of a snapshot in one frame.
-pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
+pub const SNAPSHOT_PIECE_BYTES: usize = 64 * 1024;
 const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
 
 /// The first word of the one who dials. It is sent when everything up to the promise is durable: it is the vote.

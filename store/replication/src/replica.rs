@@ -209,6 +209,7 @@ impl Replica {
             Input::Answered { conn, answer } => self.on_answered(conn, answer),
             Input::Hello { conn, hello } => self.on_hello(conn, hello),
             Input::Frame { conn, frame } => self.on_frame(conn, frame),
+            Input::Heard { conn } => self.on_heard(conn),
             Input::Closed { conn } => self.on_closed(conn),
             Input::Invited { request, claim } => self.on_invited(request, claim),
             Input::InviteAnswered { name, answer } => self.on_invite_answered(name, answer),
@@ -379,6 +380,8 @@ impl Replica {
             leader_replica: None,
             leader_durable: Seq(0),
             is_used_elsewhere: false,
+            round: 0,
+            echoed_at: Duration::ZERO,
         }));
     }
 

@@ -46,6 +46,9 @@ pub(crate) struct Following {
     pub(crate) leader_durable: Seq,
     /// Another pod is connected with this very volume.
     pub(crate) is_used_elsewhere: bool,
+    /// The leader's newest round, and when an echo was sent last.
+    pub(crate) round: u64,
+    pub(crate) echoed_at: Duration,
 }
 
 /// The connection to the leader.

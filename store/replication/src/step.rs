@@ -207,6 +207,11 @@ pub enum Input {
         /// The frame.
         frame: Frame,
     },
+    /// Bytes of a frame came by this connection, and the frame is not whole yet: it is long, or the link slow.
+    Heard {
+        /// The connection.
+        conn: ConnId,
+    },
     /// A connection ended (refused, reset, closed, spoilt) that the state machine has not closed itself.
     Closed {
         /// The connection.

@@ -335,7 +335,13 @@ impl Cluster {
                     match self.slow.filter(|(slow, _)| *slow == to) {
                         Some((_, rate)) => {
                             let begins = self.slowly.back().map_or(self.now, |(at, _)| self.now.max(*at));
-                            self.slowly.push_back((begins + Duration::from_micros(length * 1_000_000 / rate), event));
+                            let takes = Duration::from_micros(length * 1_000_000 / rate);
+                            // Its parts are heard.
+                            for part in 1..takes.as_millis() / 250 + 1 {
+                                let at = begins + part as u32 * 250 * MS;
+                                self.slowly.push_back((at, Event::Input(to, Input::Heard { conn: far })));
+                            }
+                            self.slowly.push_back((begins + takes, event));
                         }
                         None => self.queue.push_back(event),
                     }

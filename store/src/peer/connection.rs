@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -273,12 +273,16 @@ impl Outbox {
     }
 }
 
+/// Counts the bytes that were read, and how often that is looked at: bytes of a frame that is not whole are told, too.
+pub(super) type Heard = (Arc<AtomicU64>, Duration);
+
 /// Runs a welcomed connection to its end. Tells frames, not the end.
 pub(super) async fn run<S, M, E>(
     socket: S,
     conn: ConnId,
     outbox: Outbox,
     events: &mpsc::Sender<PeerEvent>,
+    heard: Option<Heard>,
 ) -> Result<(), PeerError>
 where
     S: Sink<M, Error = E> + Stream<Item = Result<M, E>> + Send,
@@ -289,7 +293,7 @@ where
     let (sink, stream) = socket.split();
     let mut writer = std::pin::pin!(write(sink, outbox));
     tokio::select! {
-        ended = read(stream, conn, events) => ended,
+        ended = read(stream, conn, events, heard) => ended,
         ended = &mut writer => ended,
         () = dropped.cancelled() => drain(writer).await,
     }
@@ -300,16 +304,38 @@ async fn drain(writer: impl Future<Output = Result<(), PeerError>>) -> Result<()
     tokio::time::timeout(DRAIN_MAX, writer).await.unwrap_or(Ok(()))
 }
 
-async fn read<T, M, E>(mut stream: T, conn: ConnId, events: &mpsc::Sender<PeerEvent>) -> Result<(), PeerError>
+async fn read<T, M, E>(
+    mut stream: T,
+    conn: ConnId,
+    events: &mpsc::Sender<PeerEvent>,
+    heard: Option<Heard>,
+) -> Result<(), PeerError>
 where
     T: Stream<Item = Result<M, E>> + Unpin,
     M: Message,
     E: std::error::Error + Send + Sync + 'static,
 {
     let pieces = Arc::new(Semaphore::new(PIECES_MAX));
-    while let Some(message) = stream.next().await {
+    let (counter, every) = heard.unwrap_or_else(|| (Arc::default(), Duration::from_secs(3600)));
+    let mut look = tokio::time::interval(every.max(Duration::from_millis(1)));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // What was read when a frame or a sign of life was last told.
+    let mut told = 0;
+    loop {
+        let message = tokio::select! {
+            message = stream.next() => message,
+            _ = look.tick() => {
+                let read = counter.load(Ordering::Relaxed);
+                if std::mem::replace(&mut told, read) != read {
+                    events.send(PeerEvent::Heard { conn }).await.map_err(|_| PeerError::Ending)?;
+                }
+                continue;
+            }
+        };
+        let Some(message) = message else { return Err(PeerError::Closed) };
         match message.map_err(PeerError::from_socket)?.read() {
             Word::Binary(bytes) => {
+                told = counter.load(Ordering::Relaxed);
                 let frame =
                     Frame::decode(bytes).map_err(|error: FrameError| PeerError::Hostile("frame", error.to_string()))?;
                 let room = match &frame.body {
@@ -326,7 +352,6 @@ where
             Word::Close => return Err(PeerError::Closed),
         }
     }
-    Err(PeerError::Closed)
 }
 
 async fn write<T, M, E>(sink: T, mut outbox: Outbox) -> Result<(), PeerError>

@@ -11,11 +11,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
+use super::counted::Counted;
 use super::connection::{self, Message, Outbox, PeerError, Word, note_end};
 use super::reach::reach;
 use super::{DEMANDS_MORE, PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX, worst};
 use crate::trust::peers::{ANOTHER_POD, WayError};
-use crate::trust::stream::BoxedStream;
 
 /// Dials, and tells `Answered` and frames, or `Closed` when the connection ends by itself.
 pub(super) async fn dial(
@@ -37,7 +37,8 @@ pub(super) async fn dial(
             if events.send(PeerEvent::Answered { conn, answer }).await.is_err() || refused {
                 return;
             }
-            connection::run::<_, tungstenite::Message, _>(socket, conn, outbox, &events).await
+            let heard = Some((socket.get_ref().bytes(), config.lost_time / 4));
+            connection::run::<_, tungstenite::Message, _>(socket, conn, outbox, &events, heard).await
         }
         Err(error) => Err(error),
     };
@@ -51,7 +52,7 @@ async fn greet(
     to: &Target,
     hello: &Hello,
     config: &PeerConfig,
-) -> Result<(WebSocketStream<BoxedStream>, Answer), PeerError> {
+) -> Result<(WebSocketStream<Counted>, Answer), PeerError> {
     let mut socket = within(config.lost_time, connect(to, config)).await?;
     let text = serde_json::to_string(hello).expect("plain data has a JSON form");
     within(config.lost_time, async { socket.send(Message::text(text)).await.map_err(PeerError::from_socket) }).await?;
@@ -59,7 +60,7 @@ async fn greet(
     Ok((socket, answer))
 }
 
-async fn connect(to: &Target, config: &PeerConfig) -> Result<WebSocketStream<BoxedStream>, PeerError> {
+async fn connect(to: &Target, config: &PeerConfig) -> Result<WebSocketStream<Counted>, PeerError> {
     let connected = reach(to, &config.names, |socket| connect_at(socket, to, config)).await;
     connected.map_err(|errors| {
         let reason = |error: &PeerError| match error {
@@ -75,7 +76,7 @@ async fn connect_at(
     socket: SocketAddr,
     to: &Target,
     config: &PeerConfig,
-) -> Result<WebSocketStream<BoxedStream>, PeerError> {
+) -> Result<WebSocketStream<Counted>, PeerError> {
     let url = format!("ws://{}{REPLICATE_PATH}", to.peer_address);
     let mut request = url.into_client_request().map_err(PeerError::from_socket)?;
     config.address_to(&to.name, request.headers_mut());
@@ -85,7 +86,7 @@ async fn connect_at(
     })?;
     let limits =
         WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
-    let connected = tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await;
+    let connected = tokio_tungstenite::client_async_with_config(request, Counted::new(stream), Some(limits)).await;
     match connected {
         Ok((socket, answer)) => match config.is_answer_of(&to.name, answer.headers()) {
             Ok(()) => Ok(socket),
@@ -101,7 +102,7 @@ async fn connect_at(
     }
 }
 
-async fn hear_answer(socket: &mut WebSocketStream<BoxedStream>) -> Result<Answer, PeerError> {
+async fn hear_answer(socket: &mut WebSocketStream<Counted>) -> Result<Answer, PeerError> {
     loop {
         let Some(message) = socket.next().await else { return Err(PeerError::Closed) };
         match message.map_err(PeerError::from_socket)?.read() {

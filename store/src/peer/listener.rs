@@ -176,7 +176,7 @@ impl Listener {
                     }
                     Ok(Ok(())) => {
                         drop(place);
-                        connection::run::<_, warp::ws::Message, _>(socket, conn, outbox, &self.events).await
+                        connection::run::<_, warp::ws::Message, _>(socket, conn, outbox, &self.events, None).await
                     }
                 }
             }

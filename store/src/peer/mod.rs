@@ -21,6 +21,7 @@
 //! (`leasehold_store_peer_rejected_total`) and logged with the address it came from.
 
 mod connection;
+mod counted;
 mod dialer;
 mod listener;
 mod reach;
@@ -90,6 +91,11 @@ pub enum PeerEvent {
         frame: Frame,
         /// Held by a piece of a snapshot until it is kept: see [`Peers::take_room`].
         room: Option<OwnedSemaphorePermit>,
+    },
+    /// Bytes of a frame came that is not whole yet.
+    Heard {
+        /// By this connection.
+        conn: ConnId,
     },
     /// A connection ended. Nothing follows by it.
     Closed {
@@ -269,6 +275,7 @@ impl Peers {
                 self.room = room;
                 self.links.get(&conn).map(|_| Input::Frame { conn, frame })
             }
+            PeerEvent::Heard { conn } => self.links.get(&conn).map(|_| Input::Heard { conn }),
             PeerEvent::Closed { conn } => self.links.remove(&conn).map(|_| Input::Closed { conn }),
             PeerEvent::Invited { request, claim, reply } => {
                 self.invitations.retain(|_, waiting| !waiting.is_closed());

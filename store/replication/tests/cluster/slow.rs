@@ -126,3 +126,21 @@ fn a_leader_with_a_worse_log_pulls_what_the_better_one_has_on_its_disk_only() {
     assert!(cluster.looked_up > 0);
     assert_eq!(cluster.nodes[2].applied.len(), cluster.nodes[2].entries.len());
 }
+
+#[test]
+fn an_entry_that_takes_longer_than_the_lost_time_on_its_way_loses_nobody() {
+    let mut cluster = Cluster::started(3);
+    cluster.run(500 * MS);
+    cluster.slow = Some((2, 200_000));
+    // Three seconds of the link: nothing else passes it, not even a heartbeat.
+    let proposal = Proposal { id: ProposalId(1), command: Bytes::from(vec![b'x'; 600_000]) };
+    cluster.queue.push_back(Event::Input(0, Input::Propose(vec![proposal])));
+    cluster.drain_queue();
+    for _ in 0..60 {
+        cluster.run(50 * MS);
+        let leader = cluster.nodes[0].replica.status();
+        assert!(leader.followers.iter().all(|one| one.connected), "at {:?}: {leader:#?}", cluster.now);
+        assert!(cluster.nodes[2].replica.status().leader_heard, "at {:?}", cluster.now);
+    }
+    cluster.run_until("it has it", |c| lacks(c, 2) == 0);
+}
