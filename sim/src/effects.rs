@@ -98,7 +98,7 @@ impl Cluster {
                 }
                 self.send(life, conn, Message::Frame(frame));
             }
-            Effect::SendSnapshot { conn, term, incarnation, position: _ } => {
+            Effect::SendSnapshot { conn, term, incarnation, position: _, part: _ } => {
                 let newest = self.pods[pod].volume.snapshot_position();
                 match self.snapshots.iter().rposition(|meta| Some(meta.position) == newest) {
                     Some(number) => {

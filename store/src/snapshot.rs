@@ -23,8 +23,8 @@ use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
 use crate::volume::VolumeError;
 use bytes::Bytes;
 use leasehold_replication::{
-    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPiece,
-    Voters,
+    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart,
+    SnapshotPiece, Voters,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -63,6 +63,12 @@ impl SnapshotFile {
     /// Its checksum.
     pub fn crc32(&self) -> u32 {
         self.mark.crc32
+    }
+
+    /// Where to go on for somebody who has this part: 0 where it is of another snapshot.
+    pub fn is_behind(&self, part: &SnapshotPart) -> u64 {
+        let mark = SnapshotMark { position: part.position, length_bytes: part.length_bytes, crc32: part.crc32 };
+        if mark == self.mark && part.have_bytes < part.length_bytes { part.have_bytes } else { 0 }
     }
 
     /// The piece that begins at `offset`; `None` behind the last one. Blocks on the disk (256 KiB, mostly cached).

@@ -10,7 +10,7 @@
 
 use crate::log::Log;
 use crate::pace::Pace;
-use crate::{Body, Entry, Position, Seq};
+use crate::{Body, Entry, Position, Seq, SnapshotPart};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -29,8 +29,8 @@ const APPEND_BYTES: RangeInclusive<u64> = 32 * 1024..=512 * 1024;
 pub(crate) enum Sending {
     /// This append.
     Append(Body),
-    /// The newest snapshot, which is at this position.
-    Snapshot(Position),
+    /// The newest snapshot, which is at this position, but for this part of it.
+    Snapshot(Position, Option<SnapshotPart>),
     /// Entries that are on the disk only, of about so many bytes: they follow this position. [`Outbound::found`] comes next.
     Lookup(Position, usize),
 }
@@ -56,6 +56,8 @@ pub(crate) struct Outbound {
     /// The commit that was told last.
     commit_told: Seq,
     pace: Pace,
+    /// What it has of a snapshot whose transfer was cut, by its hello.
+    pub(crate) part: Option<SnapshotPart>,
 }
 
 impl Outbound {
@@ -72,6 +74,7 @@ impl Outbound {
             in_flight_bytes: 0,
             commit_told: Seq(0),
             pace: Pace::default(),
+            part: None,
         };
         outbound.guess(hint, log);
         outbound
@@ -102,7 +105,7 @@ impl Outbound {
             self.probing = true;
             self.waiting = true;
             self.sent = log.snapshot();
-            return Some(Sending::Snapshot(log.snapshot()));
+            return Some(Sending::Snapshot(log.snapshot(), self.part.take()));
         }
         let bytes_max = within(APPEND_TIME, APPEND_BYTES);
         let Some(entries) = log.range(self.sent.seq.next(), bytes_max) else {

@@ -15,7 +15,7 @@ use crate::replica::{Accepted, Replica};
 use crate::role::{Link, Role, Stage};
 use crate::{
     Answer, Body, Claim, ConnId, Effect, Entry, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, KnownVolume,
-    Position, Promise, RefusalCode, RequestId, Seq, SnapshotMeta,
+    Position, Promise, RefusalCode, RequestId, Seq, SnapshotMeta, SnapshotPart,
 };
 use std::time::Duration;
 
@@ -134,6 +134,8 @@ impl Replica {
             eligible: self.is_eligible(),
             promise: self.state.promise,
             position,
+            // The shell knows it.
+            snapshot_part: None,
         }
     }
 
@@ -325,7 +327,7 @@ impl Replica {
             match outbound.next(self.now, &self.log, self.commit) {
                 None => return,
                 Some(Sending::Append(body)) => self.send(conn, body),
-                Some(Sending::Snapshot(position)) => self.send_snapshot(conn, position),
+                Some(Sending::Snapshot(position, part)) => self.send_snapshot(conn, position, part),
                 Some(Sending::Lookup(previous, bytes_max)) => self.look_up(conn, previous, bytes_max),
             }
         }
@@ -358,9 +360,9 @@ impl Replica {
         self.writes.durable() >= self.log.base().seq
     }
 
-    pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: Position) {
+    pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: Position, part: Option<SnapshotPart>) {
         let Promise { term, incarnation } = self.state.promise;
-        self.effects.push(Effect::SendSnapshot { conn, term, incarnation, position });
+        self.effects.push(Effect::SendSnapshot { conn, term, incarnation, position, part });
     }
 
     pub(crate) fn on_snapshot_received(&mut self, conn: ConnId, meta: SnapshotMeta) {

@@ -106,7 +106,8 @@ impl Replica {
             return;
         }
         let position = hello.position;
-        let outbound = Outbound::new(position, &self.log);
+        let mut outbound = Outbound::new(position, &self.log);
+        outbound.part = hello.snapshot_part;
         let Role::Leading(leading) = &mut self.role else { return };
         leading.seen.insert(hello.name.clone(), hello.replica);
         // It has all that it is known to have: somebody has put its newest state back.
@@ -431,7 +432,9 @@ impl Replica {
                 leading.stage = Stage::Opening(first);
                 // What a follower lacks is known only now: its hello was compared with the log before the pull.
                 for follower in leading.followers.values_mut() {
+                    let part = follower.outbound.part.take();
                     follower.outbound = Outbound::new(follower.position, &self.log);
+                    follower.outbound.part = part;
                 }
             }
         }
@@ -492,7 +495,7 @@ impl Replica {
         for (conn, sending) in out {
             match sending {
                 Sending::Append(body) => self.send(conn, body),
-                Sending::Snapshot(position) => self.send_snapshot(conn, position),
+                Sending::Snapshot(position, part) => self.send_snapshot(conn, position, part),
                 Sending::Lookup(previous, bytes_max) => self.look_up(conn, previous, bytes_max),
             }
         }

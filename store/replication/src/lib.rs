@@ -36,7 +36,7 @@ pub use entry::{
 };
 pub use message::{
     Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, RefusalCode,
-    SNAPSHOT_PIECE_BYTES, SnapshotPiece,
+    SNAPSHOT_PIECE_BYTES, SnapshotPart, SnapshotPiece,
 };
 pub use plants::Fault;
 #[cfg(feature = "plants")]

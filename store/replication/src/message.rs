@@ -59,6 +59,23 @@ pub struct Hello {
     pub promise: Promise,
     /// Its last entry. It does not change under this promise but by this leader [S3].
     pub position: Position,
+    /// What it has of a snapshot whose transfer was cut: a leader that still has the same one goes on behind that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_part: Option<SnapshotPart>,
+}
+
+/// The first bytes of a snapshot that came before its transfer was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotPart {
+    /// Which snapshot: the position of its last entry.
+    pub position: Position,
+    /// Its whole length.
+    pub length_bytes: u64,
+    /// Its whole checksum.
+    pub crc32: u32,
+    /// So many bytes came.
+    pub have_bytes: u64,
 }
 
 /// The answer to a [`Hello`].

@@ -12,7 +12,7 @@
 
 use crate::{
     Answer, Claim, ClusterId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, PeerState, Position,
-    Record, ReplicaId, SnapshotPiece, Voters,
+    Record, ReplicaId, SnapshotPart, SnapshotPiece, Voters,
 };
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -356,6 +356,8 @@ pub enum Effect {
         incarnation: Incarnation,
         /// The position of the newest snapshot that the state machine was told of.
         position: Position,
+        /// What the other end has of a snapshot. If it is of the one that is sent, only what is behind that is.
+        part: Option<SnapshotPart>,
     },
     /// Read entries back from the journal, beginning with the one after `previous`: durable ones that are not in memory any
     /// more. `LookedUp` follows, or the end of the connection. At most one is under way for a connection.

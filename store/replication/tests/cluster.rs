@@ -612,6 +612,7 @@ fn a_late_word_of_a_volume_that_is_gone_does_not_make_the_new_one_dead() {
     // What the old volume said before its end arrives only now, and its connection ends.
     let status = cluster.nodes[0].replica.status();
     let hello = Hello {
+        snapshot_part: None,
         format_min: 1,
         format_max: 1,
         cluster_id: status.cluster_id,

@@ -248,6 +248,7 @@ fn a_replica_whose_disk_failed_refuses_everybody_and_wants_nothing_more() {
     let effects = follower.append(Position::new(1, 3), 3, Vec::new());
     assert!(matches!(effects[..], [Effect::Close { .. }]), "{effects:#?}");
     let hello = Hello {
+        snapshot_part: None,
         format_min: FORMAT_MIN,
         format_max: FORMAT,
         cluster_id: Some(CLUSTER),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use leasehold_replication::{ConnId, Effect, Entry, Incarnation, Input, Payload, Position, SnapshotMeta, Term};
+use leasehold_replication::{
+    ConnId, Effect, Entry, Incarnation, Input, Payload, Position, SnapshotMeta, SnapshotPart, Term,
+};
 use tracing::{error, info, warn};
 
 use super::{Driver, End};
@@ -36,7 +38,10 @@ impl Driver {
             Effect::GiveUp => self.waiters.give_up(),
             Effect::ReadReady { upto } => self.readers.answered(upto, Ok(())),
             Effect::ReadRefused { upto, reason } => self.readers.answered(upto, Err(reason)),
-            Effect::Dial { conn, to, hello } => self.peers.dial(conn, to, hello),
+            Effect::Dial { conn, to, mut hello } => {
+                hello.snapshot_part = self.intake.part();
+                self.peers.dial(conn, to, hello);
+            }
             Effect::Answer { conn, answer } => {
                 if !self.peers.answer(conn, answer) {
                     self.spoil(conn);
@@ -47,8 +52,8 @@ impl Driver {
                     self.spoil(conn);
                 }
             }
-            Effect::SendSnapshot { conn, term, incarnation, position } => {
-                self.send_snapshot(conn, term, incarnation, position);
+            Effect::SendSnapshot { conn, term, incarnation, position, part } => {
+                self.send_snapshot(conn, (term, incarnation), position, part);
             }
             Effect::LookUp { conn, previous, bytes_max } => {
                 let found = self.found.clone();
@@ -138,12 +143,19 @@ impl Driver {
         }
     }
 
-    fn send_snapshot(&mut self, conn: ConnId, term: Term, incarnation: Incarnation, position: Position) {
+    fn send_snapshot(
+        &mut self,
+        conn: ConnId,
+        (term, incarnation): (Term, Incarnation),
+        position: Position,
+        part: Option<SnapshotPart>,
+    ) {
         match self.journal.open_snapshot() {
             Ok(Some(file)) => {
-                info!(?conn, position = %file.position(), bytes = file.length_bytes(), "sending a snapshot");
+                let from = part.map_or(0, |part| file.is_behind(&part));
+                info!(?conn, position = %file.position(), bytes = file.length_bytes(), from, "sending a snapshot");
                 let piece = Arc::new(move |offset| file.piece(offset));
-                if !self.peers.send_snapshot(conn, SnapshotOut { piece, term, incarnation }) {
+                if !self.peers.send_snapshot(conn, SnapshotOut { piece, term, incarnation, from }) {
                     self.spoil(conn);
                 }
             }

@@ -6,12 +6,17 @@
 //!                                                          ──Kept::Spoilt─▶ driver closes the connection
 //! ```
 //!
+//! A transfer that was cut leaves what came of it: the next hello says so, and a leader that still has the same snapshot
+//! goes on behind it.
+//!
 //! Bound: a connection lets only a few pieces in before they are kept (their room is given back here), so the queue never
 //! fills by itself.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use leasehold_replication::{ConnId, SnapshotMeta, SnapshotPiece};
+use leasehold_replication::{ConnId, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::journal::Journal;
@@ -20,6 +25,8 @@ use crate::snapshot::{PartError, PartFile, ReceivedSnapshot};
 /// More than a connection lets in at once.
 const PIECES_WAITING_MAX: usize = 64;
 const KEPT_WAITING_MAX: usize = 16;
+/// How long what came of a transfer that was cut is kept.
+const CUT_KEPT: Duration = Duration::from_secs(10 * 60);
 
 type Piece = (SnapshotPiece, Option<OwnedSemaphorePermit>);
 
@@ -30,7 +37,11 @@ pub(super) struct Intake {
     runs: u64,
     sender: mpsc::Sender<Outcome>,
     outcomes: mpsc::Receiver<Outcome>,
+    cut: Cut,
 }
+
+/// What came of the last transfer that was cut, and when it was. One at most: a newer one takes its place.
+type Cut = Arc<Mutex<Option<(PartFile, Instant)>>>;
 
 struct Flow {
     run: u64,
@@ -68,7 +79,14 @@ pub(super) enum Kept {
 impl Intake {
     pub(super) fn new(journal: Journal) -> Intake {
         let (sender, outcomes) = mpsc::channel(KEPT_WAITING_MAX);
-        Intake { journal, flows: HashMap::new(), runs: 0, sender, outcomes }
+        Intake { journal, flows: HashMap::new(), runs: 0, sender, outcomes, cut: Cut::default() }
+    }
+
+    /// What a leader may go on behind. One that nobody asked for in a while is dropped: it takes room.
+    pub(super) fn part(&self) -> Option<SnapshotPart> {
+        let mut cut = lock(&self.cut);
+        drop(cut.take_if(|(_, since)| since.elapsed() > CUT_KEPT));
+        cut.as_ref().and_then(|(part, _)| part.part())
     }
 
     /// Keeps a piece. False: too many wait already.
@@ -77,7 +95,8 @@ impl Intake {
             self.runs += 1;
             let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
             let (run, journal, sender) = (self.runs, self.journal.clone(), self.sender.clone());
-            tokio::task::spawn_blocking(move || collect(conn, run, &journal, receiver, &sender));
+            let cut = Arc::clone(&self.cut);
+            tokio::task::spawn_blocking(move || collect(conn, run, &journal, receiver, &sender, &cut));
             Flow { run, pieces, whole: None }
         });
         match flow.pieces.try_send((piece, room)) {
@@ -139,9 +158,14 @@ fn collect(
     journal: &Journal,
     mut pieces: mpsc::Receiver<Piece>,
     outcomes: &mpsc::Sender<Outcome>,
+    cut: &Cut,
 ) {
     let mut part: Option<PartFile> = None;
     while let Some((piece, room)) = pieces.blocking_recv() {
+        if part.is_none() {
+            // Whatever was cut before is of no use any more, unless this goes on behind it.
+            part = lock(cut).take().map(|(part, _)| part).filter(|_| piece.offset > 0);
+        }
         let result = keep(journal, &mut part, &piece);
         drop(room);
         let result = match result {
@@ -154,6 +178,13 @@ fn collect(
             return;
         }
     }
+    if let Some(part) = part {
+        *lock(cut) = Some((part, Instant::now()));
+    }
+}
+
+fn lock(cut: &Cut) -> MutexGuard<'_, Option<(PartFile, Instant)>> {
+    cut.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives the file back when it holds the whole snapshot.
@@ -168,4 +199,69 @@ fn keep(journal: &Journal, part: &mut Option<PartFile>, piece: &SnapshotPiece) -
     }
     *part = Some(file);
     Ok(None)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::volume::rig::{folder, open};
+    use tokio::sync::Semaphore;
+
+    const FIRST: ConnId = ConnId::Dialled(1);
+    const SECOND: ConnId = ConnId::Dialled(2);
+
+    #[tokio::test]
+    async fn a_transfer_that_was_cut_goes_on_where_it_ended() {
+        let (there, here) = (folder(), folder());
+        let mut leader = open(there.path()).unwrap();
+        leader.fill(1..3_000);
+        leader.take_snapshot();
+        let file = leader.journal().open_snapshot().unwrap().unwrap();
+        let follower = open(here.path()).unwrap();
+        let mut intake = Intake::new(follower.journal().clone());
+        assert_eq!(intake.part(), None);
+
+        // Two pieces come, and are kept.
+        let room = Arc::new(Semaphore::new(2));
+        let mut offset = 0;
+        for _ in 0..2 {
+            let piece = file.piece(offset).unwrap().unwrap();
+            offset += piece.bytes.len() as u64;
+            assert!(offset < file.length_bytes(), "there are more pieces");
+            assert!(intake.keep(FIRST, piece, Some(Arc::clone(&room).acquire_owned().await.unwrap())));
+        }
+        drop(room.acquire_many(2).await.unwrap());
+        intake.forget(FIRST);
+        let part = loop {
+            match intake.part() {
+                Some(part) => break part,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!((part.have_bytes, file.is_behind(&part)), (offset, offset));
+        assert_eq!(file.is_behind(&SnapshotPart { crc32: !part.crc32, ..part }), 0, "of another snapshot");
+
+        while let Some(piece) = file.piece(offset).unwrap() {
+            offset += piece.bytes.len() as u64;
+            assert!(intake.keep(SECOND, piece, Some(Arc::clone(&room).acquire_owned().await.unwrap())));
+        }
+        let Kept::Whole { conn, run } = intake.next().await else { panic!("it is not whole") };
+        assert_eq!((conn, intake.whole(conn, run).unwrap().position), (SECOND, leader.last));
+        assert_eq!(intake.part(), None);
+    }
+
+    #[tokio::test]
+    async fn a_piece_behind_what_is_not_here_is_refused() {
+        let (there, here) = (folder(), folder());
+        let mut leader = open(there.path()).unwrap();
+        leader.fill(1..2_000);
+        leader.take_snapshot();
+        let file = leader.journal().open_snapshot().unwrap().unwrap();
+        let first = file.piece(0).unwrap().unwrap().bytes.len() as u64;
+        let follower = open(here.path()).unwrap();
+        let mut intake = Intake::new(follower.journal().clone());
+        assert!(intake.keep(FIRST, file.piece(first).unwrap().unwrap(), None));
+        assert!(matches!(intake.next().await, Kept::Spoilt { conn: FIRST, error: PartError::Order { .. }, .. }));
+    }
 }

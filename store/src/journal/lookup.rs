@@ -13,7 +13,9 @@ use leasehold_replication::{Entry, Record};
 use std::io;
 
 /// Where the answer goes. It is always given: one that is dropped says that nothing was read.
-pub struct LookUpAnswer(Option<Box<dyn FnOnce(io::Result<Vec<Entry>>) + Send>>);
+pub struct LookUpAnswer(Option<Callback>);
+
+type Callback = Box<dyn FnOnce(io::Result<Vec<Entry>>) + Send>;
 
 /// Entries that stand one behind the other in one file.
 pub(super) struct Place {

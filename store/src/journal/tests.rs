@@ -130,7 +130,13 @@ fn a_journal_that_ended_answers_what_is_looked_up() {
     let journal = rig.journal().clone();
     rig.close();
     let (sender, answer) = std::sync::mpsc::channel();
-    journal.look_up(Position::ZERO, 1, super::LookUpAnswer::new(move |found| drop(sender.send(found.is_err()))));
+    journal.look_up(
+        Position::ZERO,
+        1,
+        super::LookUpAnswer::new(move |found| {
+            let _ = sender.send(found.is_err());
+        }),
+    );
     assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
 }
 

@@ -186,6 +186,8 @@ pub struct SnapshotOut {
     pub term: Term,
     /// For the head of the frames.
     pub incarnation: Incarnation,
+    /// Where to begin: the other end has what is before.
+    pub from: u64,
 }
 
 /// Reads one piece of a snapshot.
@@ -411,8 +413,8 @@ where
     /// One piece after the other, each flushed: the socket's own back-pressure is the flow control. In between,
     /// heartbeats and echoes pass; everything else waits behind the last piece.
     async fn put_snapshot(&mut self, snapshot: SnapshotOut, outbox: &mut Outbox) -> Result<(), PeerError> {
-        let SnapshotOut { piece: read, term, incarnation } = snapshot;
-        let mut offset = 0;
+        let SnapshotOut { piece: read, term, incarnation, from } = snapshot;
+        let mut offset = from;
         loop {
             let reader = Arc::clone(&read);
             let read = tokio::task::spawn_blocking(move || reader(offset)).await.map_err(io::Error::other);

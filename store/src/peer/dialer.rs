@@ -11,8 +11,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
-use super::counted::Counted;
 use super::connection::{self, Message, Outbox, PeerError, Word, note_end};
+use super::counted::Counted;
 use super::reach::reach;
 use super::{DEMANDS_MORE, PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX, worst};
 use crate::trust::peers::{ANOTHER_POD, WayError};

@@ -128,6 +128,7 @@ fn uuid(n: u128) -> Uuid {
 
 fn hello() -> Hello {
     Hello {
+        snapshot_part: None,
         format_min: 1,
         format_max: 1,
         cluster_id: None,
@@ -538,7 +539,7 @@ async fn a_snapshot_goes_in_pieces_heartbeats_pass_it_and_appends_wait() {
         let length_bytes = source.len() as u64;
         Ok((!bytes.is_empty()).then_some(SnapshotPiece { position, length_bytes, crc32, offset, bytes }))
     };
-    let snapshot = SnapshotOut { piece: Arc::new(piece), term: TERM, incarnation: Incarnation(uuid(9)) };
+    let snapshot = SnapshotOut { piece: Arc::new(piece), term: TERM, incarnation: Incarnation(uuid(9)), from: 0 };
     assert!(leader.peers.send(down, ack(1)));
     assert!(leader.peers.send_snapshot(down, snapshot));
     assert!(leader.peers.send(down, append(99, 10)));

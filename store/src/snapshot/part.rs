@@ -4,7 +4,7 @@ use super::read;
 use crate::disk::{Disk, DiskFile, remove_if_there, write_all_at};
 use crate::documents::Documents;
 use crate::volume::VolumeError;
-use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPiece};
+use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use std::io;
 use std::sync::Arc;
 
@@ -87,6 +87,12 @@ impl PartFile {
         write_all_at(&*self.file, &piece.bytes, self.have)?;
         self.have += length;
         Ok(self.have == piece.length_bytes)
+    }
+
+    /// What is here, for whoever may go on behind it; none before the first piece.
+    pub fn part(&self) -> Option<SnapshotPart> {
+        let SnapshotMark { position, length_bytes, crc32 } = self.announced?;
+        (self.have > 0).then_some(SnapshotPart { position, length_bytes, crc32, have_bytes: self.have })
     }
 
     /// Makes the whole file durable and reads it. Takes as long as the data is large: never on an async worker.

@@ -320,6 +320,7 @@ impl Desk {
                 Input::Hello {
                     conn,
                     hello: Hello {
+                        snapshot_part: None,
                         format_min: 1,
                         format_max: script.number() as u32,
                         cluster_id: script.maybe_cluster(),

@@ -58,6 +58,7 @@ fn a_follower_of_a_leader_that_was_replaced_unawares_does_not_call_its_data_fres
         incarnation: cluster.nodes[1].incarnation,
         name: name(1),
         peer_address: "1".to_owned(),
+        addresses: Vec::new(),
     });
     // 0 knows nothing of it.
     cluster.cuts = vec![(0, 1), (0, 2)];

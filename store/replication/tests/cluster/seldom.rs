@@ -55,6 +55,7 @@ fn the_end_of_a_late_connection_of_a_gone_volume_makes_the_present_one_count_aga
     });
     let status = cluster.nodes[0].replica.status();
     let hello = Hello {
+        snapshot_part: None,
         format_min: 1,
         format_max: 1,
         cluster_id: status.cluster_id,

@@ -218,6 +218,7 @@ async fn a_leader_shows_a_follower_that_is_silent_as_not_connected_and_of_unknow
         silent_since: Some(Duration::ZERO),
         verified: Seq(1),
         eligible: true,
+        stalled: false,
     };
     api.set_status(Status { followers: vec![silent], ..status(Phase::Leading, "pod-0") });
     let body = value(&api.get("/api/status").await);
