@@ -333,7 +333,13 @@ impl Cluster {
         if self.pods[pod].store.is_up() && self.pods[pod].store.frozen_until <= self.now {
             let count = 1 + self.rng.below(4);
             let after = self.checker.applied_seq();
-            let proposals = (0..count).map(|_| self.clients.write(after)).collect();
+            let mut proposals: Vec<_> = (0..count).map(|_| self.clients.write(after)).collect();
+            if self.settings.runs_short {
+                for proposal in &mut proposals {
+                    proposal.grows = self.rng.chance(700);
+                    self.clients.grows(proposal.id, proposal.grows);
+                }
+            }
             self.step_store(pod, Input::Propose(proposals));
         }
         let pod = self.some_pod();
@@ -341,6 +347,11 @@ impl Cluster {
             self.client_reads(pod);
             self.session_reads(pod);
         }
+    }
+
+    /// Are faults still made?
+    pub(crate) fn chaos_is_on(&self) -> bool {
+        self.chaos.is_on()
     }
 
     /// Nothing goes wrong from the beginning, and nobody writes.
@@ -386,6 +397,7 @@ impl Cluster {
         }
         self.disks_answer();
         self.mend_volumes();
+        self.make_room();
         // Only a person ends a pause.
         self.annotate_lease(annotation::PAUSED, None);
     }

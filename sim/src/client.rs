@@ -29,6 +29,8 @@ struct Write {
     committed: Option<Position>,
     /// This much had been applied somewhere, and could be known, when it was sent.
     after: Seq,
+    /// It makes the data larger.
+    grows: bool,
 }
 
 /// All writes of a run. The number of a write is its proposal's id and its command.
@@ -60,10 +62,22 @@ impl Clients {
     /// A new write.
     pub(crate) fn write(&mut self, after: Seq) -> Proposal {
         let id = self.writes.len() as u64;
-        self.writes.push(Write { outcome: Outcome::Waiting, committed: None, after });
+        self.writes.push(Write { outcome: Outcome::Waiting, committed: None, after, grows: true });
         let mut command = id.to_le_bytes().to_vec();
         command.resize(self.command_bytes.max(command.len()), 0);
-        Proposal { id: ProposalId(id), command: Bytes::from(command) }
+        Proposal { id: ProposalId(id), command: Bytes::from(command), grows: true }
+    }
+
+    /// This write makes the data larger, or does not.
+    pub(crate) fn grows(&mut self, id: ProposalId, grows: bool) {
+        if let Some(write) = self.writes.get_mut(id.0 as usize) {
+            write.grows = grows;
+        }
+    }
+
+    /// Does this write make the data larger?
+    pub(crate) fn makes_larger(&self, id: ProposalId) -> bool {
+        self.writes.get(id.0 as usize).is_some_and(|write| write.grows)
     }
 
     /// What is known of this write.

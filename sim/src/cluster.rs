@@ -64,6 +64,8 @@ pub(crate) struct Pod {
     pub(crate) volume: Volume,
     /// Its disk answers nothing until then.
     pub(crate) disk_hangs_until: Duration,
+    /// What its shell finds of memory and disk.
+    pub(crate) room: leasehold_replication::Room,
     /// role.json.
     pub(crate) role_file: Option<leasehold_election::RoleView>,
     /// status.json.
@@ -178,6 +180,8 @@ pub(crate) enum Event {
         syncs: u64,
     },
     ClientsWrite,
+    /// Somebody has more room, or less.
+    RoomChanges,
     Fault,
     DiskHangs,
 }
@@ -255,6 +259,7 @@ impl Cluster {
                     booted_at: Duration::ZERO,
                     volume: Volume::new(replica, number),
                     disk_hangs_until: Duration::ZERO,
+                    room: leasehold_replication::Room::default(),
                     role_file: None,
                     status_file: None,
                     store: Store::new(pod),
@@ -375,7 +380,8 @@ impl Cluster {
             | Event::GraceEnds { .. }
             | Event::ClientsWrite
             | Event::Fault
-            | Event::DiskHangs => return None,
+            | Event::DiskHangs
+            | Event::RoomChanges => return None,
         };
         Some(if is_store { self.pods[pod].store.frozen_until } else { self.pods[pod].sidecar.frozen_until })
     }
@@ -408,6 +414,7 @@ impl Cluster {
             Event::PodStarts { pod, generation } if self.pods[pod].generation == generation => self.start_pod(pod),
             Event::GraceEnds { pod, generation } if self.pods[pod].generation == generation => self.end_pod(pod),
             Event::ClientsWrite => self.clients_write(),
+            Event::RoomChanges => self.change_room(),
             Event::Fault => self.next_fault(),
             Event::DiskHangs => self.next_hang(),
             Event::DiskStall { life, syncs } if self.is_store(life) => self.disk_stalled(life, syncs),

@@ -61,6 +61,11 @@ impl Cluster {
             }
             Effect::Apply { entries } => self.apply(pod, entries),
             Effect::Accepted { id, position } => {
+                if self.clients.makes_larger(id)
+                    && let Some(what) = self.grows_far_over(pod)
+                {
+                    self.violation(what);
+                }
                 self.checker.taken(&self.pods[pod].name, &self.pods[pod].volume.log);
                 if let Some(up) = self.pods[pod].store.up_mut() {
                     up.pending.entry(position.seq).or_default().push((position, id));
@@ -180,6 +185,9 @@ impl Cluster {
     fn begin(&mut self, life: Life, ticket: leasehold_replication::Ticket, items: Vec<Item>) {
         for item in &items {
             if let Item::Entry(entry) = item {
+                if let Some(what) = self.writes_to_full_disk(life.pod, entry) {
+                    return self.violation(what);
+                }
                 self.check_added(life.pod, entry);
             }
         }

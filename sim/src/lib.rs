@@ -27,6 +27,7 @@ mod plant;
 mod products;
 mod reads;
 mod rng;
+mod room;
 mod settings;
 mod settle;
 mod sidecar;
@@ -59,6 +60,8 @@ pub struct Options {
     pub plain: bool,
     /// Addresses lead to other pods at times, and to those of another cluster.
     pub strangers: bool,
+    /// Memory and disks run short.
+    pub room: bool,
 }
 
 /// What happened in a run.

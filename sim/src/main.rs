@@ -6,6 +6,7 @@
 //!   --lines N      how many lines of trace (default 200)       --go-on  do not stop at the first failure
 //!   --plant NAME   with this fault built in (feature `plants`) --chaos S  so many seconds of faults
 //!   --plain        plain apps                    --mixes      seeds are mixes of lasting troubles
+//!   --room         memory and disks run short
 //!   --walks        seeds of the small world instead            --small MAX  all of the small world, up to MAX states
 //! ```
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "usage: sim [--seeds N] [--start S] [--seed X] [--trace] [--lines N] [--go-on] [--plant NAME] \
-                     [--chaos SECONDS] [--plain] [--strangers] [--mixes] \
+                     [--chaos SECONDS] [--plain] [--strangers] [--room] [--mixes] \
                      [--walks] [--small STATES]";
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ struct Arguments {
     walks: bool,
     plain: bool,
     strangers: bool,
+    room: bool,
     mixes: bool,
     small: usize,
 }
@@ -59,6 +61,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--walks" => arguments.walks = true,
             "--plain" => arguments.plain = true,
             "--strangers" => arguments.strangers = true,
+            "--room" => arguments.room = true,
             "--mixes" => arguments.mixes = true,
             "--small" => arguments.small = number(text()?)? as usize,
             "--chaos" => arguments.chaos = Some(Duration::from_secs(number(text()?)?)),
@@ -120,6 +123,7 @@ fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary,
         chaos: arguments.chaos,
         plain: arguments.plain,
         strangers: arguments.strangers,
+        room: arguments.room,
     };
     run(seed, &options)
 }

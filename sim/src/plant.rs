@@ -90,6 +90,8 @@ impl Plant {
             R::CaughtUpByEntries,
             R::VoterBeforeItCaughtUp,
             R::HeartbeatsProveFreshness,
+            R::FullTakesEntries,
+            R::OverStillGrows,
         ];
         let election = [
             E::NeedTermByOthers,

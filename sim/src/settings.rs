@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) is_plain: bool,
     /// Addresses lead to other pods at times, and to those of another cluster.
     pub(crate) strangers: bool,
+    /// Memory and disks run short.
+    pub(crate) runs_short: bool,
 }
 
 impl Settings {
@@ -105,6 +107,7 @@ impl Settings {
             goes_back: false,
             is_plain: options.plain,
             strangers: options.strangers,
+            runs_short: options.room,
         }
     }
 

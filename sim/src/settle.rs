@@ -9,7 +9,7 @@
 //! Settled: one leader, every wanted pod a voter and nobody else, equal logs, a true Lease, a write acknowledged.
 
 use crate::client::Outcome;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Event};
 use crate::trace;
 use leasehold_replication::{Input, Phase, Term};
 use std::fmt::Write as _;
@@ -22,12 +22,19 @@ impl Cluster {
     /// Chaos, then order, then a few single faults to a cluster that is well. Returns how long the first settling took,
     /// or who waits for what.
     pub(crate) fn play(&mut self) -> Result<Duration, String> {
+        if self.settings.runs_short {
+            self.schedule(self.now, Event::RoomChanges);
+        }
         self.run_until(self.settings.chaos);
         self.heal();
         // A majority may be among the pods that were scaled away: all of them come back first.
         self.scale_to(self.pods.len());
         let settled = self.settle("after healing")?;
         self.stays_settled()?;
+        if self.settings.runs_short {
+            self.run_short()?;
+            return Ok(settled);
+        }
         self.leave_as_planned()?;
         let other_size = 1 + self.rng.below(self.pods.len());
         if other_size != self.pods.len() {

@@ -204,6 +204,7 @@ impl Cluster {
         self.write_status(life.pod);
         self.read_role(life, true);
         self.step_store(life.pod, Input::Wake);
+        self.show_room(life.pod);
     }
 
     /// The volume is an older copy that has not been found out yet. Somebody who knows more will answer in time; if there is

@@ -6,7 +6,7 @@
 //! `--mixes`, `--plain`, `--start`). If there is none, the simulator has become worse.
 #![allow(clippy::unwrap_used)]
 
-use How::{Large, Long, Mix, Plain, PlainLong, Short, Strange, Trace, Walk};
+use How::{Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
 use leasehold_election::Fault as E;
 use leasehold_replication::Fault as R;
 use leasehold_sim::{Base, Failure, Options, Plant, Shell, run, small};
@@ -29,6 +29,8 @@ enum How {
     Strange(u64),
     /// In the small world.
     Walk(u64),
+    /// In the whole cluster, short of memory and disk.
+    Room(u64),
     /// In a mix of lasting troubles.
     Mix(u64),
     /// Not by chance: `tests/traces.rs`.
@@ -81,6 +83,8 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::WentBackIsForgotten), Trace),
     (Plant::Replication(R::SequencesCompared), Trace),
     (Plant::Replication(R::UncommittedIsKnown), Trace),
+    (Plant::Replication(R::FullTakesEntries), Room(0)),
+    (Plant::Replication(R::OverStillGrows), Room(0)),
     (Plant::Election(E::NeedTermByOthers), Mix(11497)),
     (Plant::Election(E::NoOffLeaseBeforeRead), Large(20)),
     (Plant::Election(E::SameTermOfAnotherCounts), Mix(3528)),
@@ -98,13 +102,14 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
     let chaos = match how {
         Short(_) => 2,
         Long(_) | PlainLong(_) => 40,
-        Large(_) | Plain(_) | Strange(_) | Walk(_) | Mix(_) | Trace => 12,
+        Large(_) | Plain(_) | Strange(_) | Room(_) | Walk(_) | Mix(_) | Trace => 12,
     };
     let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
     match how {
         Large(seed) | Short(seed) | Long(seed) => run(seed, &options).map(|_| ()),
         Plain(seed) | PlainLong(seed) => run(seed, &Options { plain: true, ..options }).map(|_| ()),
         Strange(seed) => run(seed, &Options { strangers: true, ..options }).map(|_| ()),
+        Room(seed) => run(seed, &Options { room: true, ..options }).map(|_| ()),
         Walk(seed) => small::walk(seed, plant).map(|_| ()),
         Mix(number) => base.mix(number, plant).map(|_| ()),
         Trace => Ok(()),
@@ -163,6 +168,7 @@ fn other_seeds_for_faults_that_are_not_found_any_more() {
             Plain(_) => Plain(seed),
             PlainLong(_) => PlainLong(seed),
             Strange(_) => Strange(seed),
+            Room(_) => Room(seed),
             Walk(_) => Walk(seed),
             Mix(_) => Mix(seed),
             Trace => Trace,

@@ -127,6 +127,16 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WATCH_HISTORY", value_name = "BYTES", default_value_t = HISTORY_BYTES)]
     pub watch_history: usize,
 
+    /// Memory that the data may take, with the program, in bytes (or Ki, Mi, Gi). What makes the data larger is refused
+    /// above it (507). Default: 60 % of what the container may have, or of the machine's memory.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_MEMORY_LIMIT", value_name = "BYTES", value_parser = bytes)]
+    pub memory_limit: Option<u64>,
+
+    /// Room that is left free on the data volume, in bytes (or Ki, Mi, Gi). What makes the data larger is refused below
+    /// it (507). Default: 64Mi, or one and a half times the next snapshot if that is more.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DISK_RESERVE", value_name = "BYTES", value_parser = bytes)]
+    pub disk_reserve: Option<u64>,
+
     /// The longest body of a client's request, in bytes.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_BODY_LIMIT", value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub body_limit: usize,
@@ -220,6 +230,10 @@ pub struct Config {
     pub watchers_max: usize,
     /// Bytes of the last changes.
     pub watch_history: usize,
+    /// Memory that the data may take; none: computed.
+    pub memory_limit: Option<u64>,
+    /// Room that is left free on the volume; none: computed.
+    pub disk_reserve: Option<u64>,
     /// The longest body of a request.
     pub body_limit: usize,
     /// A weakened ETag of ours matches in If-Match.
@@ -252,6 +266,8 @@ pub const CONNECTIONS_LEAST: usize = 16;
 const WATCHERS_MOST: usize = 2048;
 /// Other replicas keep connections for 20 s, on which they send writes on: they must be the ones that close them.
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30);
+/// With less there would be no room for records.
+const MEMORY_LIMIT_LEAST: u64 = 48 * 1024 * 1024;
 const GRACE_LEFT: Duration = Duration::from_secs(5);
 
 impl Args {
@@ -326,6 +342,12 @@ impl Args {
         refuse(self.body_limit == 0 || self.body_limit > body_max, || {
             format!("--body-limit {} must be from 1 to {body_max} bytes", self.body_limit)
         })?;
+        refuse(self.memory_limit.is_some_and(|bytes| bytes < MEMORY_LIMIT_LEAST), || {
+            format!("--memory-limit must be at least {MEMORY_LIMIT_LEAST} bytes: the program alone takes half of that")
+        })?;
+        refuse(self.disk_reserve.is_some_and(|bytes| bytes > 1 << 50), || {
+            "--disk-reserve must be at most 1024Ti".to_owned()
+        })?;
         refuse(self.worker_threads == 0 || self.worker_threads > 256, || {
             format!("--worker-threads {} must be from 1 to 256", self.worker_threads)
         })?;
@@ -353,6 +375,8 @@ impl Args {
             read_timeout: self.read_timeout,
             watchers_max: self.watchers_max,
             watch_history: self.watch_history,
+            memory_limit: self.memory_limit,
+            disk_reserve: self.disk_reserve,
             body_limit: self.body_limit,
             match_weakened_etags: self.match_weakened_etags,
             worker_threads: self.worker_threads,
@@ -363,6 +387,22 @@ impl Args {
 
 fn refuse(wrong: bool, why: impl FnOnce() -> String) -> Result<(), ConfigError> {
     if wrong { Err(ConfigError(why())) } else { Ok(()) }
+}
+
+/// `1048576`, `512Ki`, `300Mi`, `2Gi`: bytes.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim() {
+        "" => 1,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return Err("a number of bytes has no unit, or Ki, Mi, Gi or Ti".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a number of bytes such as 1048576, 300Mi or 2Gi".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "that many bytes are nowhere".to_owned())
 }
 
 /// `100ms`, `15s`, `1m`: a whole number and its unit.
@@ -447,6 +487,10 @@ mod tests {
             (&["--name", "a", "--idle-timeout", "10s"], "--idle-timeout"),
             (&["--name", "a", "--body-limit", "0"], "--body-limit"),
             (&["--name", "a", "--body-limit", "99999999"], "--body-limit"),
+            (&["--name", "a", "--memory-limit", "1Mi"], "--memory-limit"),
+            (&["--name", "a", "--memory-limit", "1G"], "--memory-limit"),
+            (&["--name", "a", "--disk-reserve", "much"], "--disk-reserve"),
+            (&["--name", "a", "--disk-reserve", "9999999Ti"], "--disk-reserve"),
             (&["--name", "a", "--worker-threads", "0"], "--worker-threads"),
             (&["--name", "a", "--listen", "nowhere"], "--listen"),
             (&["--name", "a", "--listen", "[::]:8090"], "--listen"),
@@ -455,6 +499,18 @@ mod tests {
             let error = parse(flags).unwrap_err();
             assert!(error.contains(word), "{flags:?}: {error}");
         }
+    }
+
+    #[test]
+    fn bytes_may_have_units() {
+        assert_eq!(bytes("1048576"), Ok(1 << 20));
+        assert_eq!(bytes("300Mi"), Ok(300 << 20));
+        assert_eq!(bytes("2Gi"), Ok(2 << 30));
+        for wrong in ["", "Mi", "1M", "1.5Gi", "-1", "99999999999Gi", "99999999999999999999"] {
+            assert!(bytes(wrong).is_err(), "{wrong:?}");
+        }
+        let config = parse(&["--name", "a", "--memory-limit", "64Mi", "--disk-reserve", "0"]).unwrap();
+        assert_eq!((config.memory_limit, config.disk_reserve), (Some(64 << 20), Some(0)));
     }
 
     #[test]

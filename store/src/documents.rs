@@ -13,10 +13,12 @@
 mod command;
 mod keys;
 mod merge;
+mod size;
 mod stored;
 
 pub use command::{Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Key, Operation, Work};
 pub use keys::{KEY_BYTES_MAX, KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
+pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
 
 use command::record_id;
@@ -34,6 +36,10 @@ pub struct Documents {
     collections: OrdMap<String, Collection>,
     /// The answers to writes with a key.
     keys: Keys,
+    /// Bytes of records and their places that were given up since the start: whoever holds an older view still holds them.
+    given_up: u64,
+    /// Alive as long as a clone of this view is; see [`Documents::renew`].
+    view: Arc<()>,
 }
 
 /// The records of one kind.
@@ -44,6 +50,8 @@ pub struct Collection {
     by_number: OrdMap<u64, Record>,
     /// The creation number of each id. Always the same records as `by_number`.
     by_id: OrdMap<Uuid, u64>,
+    /// Bytes of all records.
+    bytes: u64,
 }
 
 /// One record: the bytes of its JSON, as they were stored. A clone shares them.
@@ -250,7 +258,9 @@ impl Documents {
                     return (Outcome::Unreadable(error), Some(found.clone()));
                 }
             },
-            (Action::Delete, Some(_)) => {
+            (Action::Delete, Some(record)) => {
+                let given_up = record.as_str().len() as u64 + RECORD_MEMORY_BYTES;
+                self.given_up += given_up;
                 if let Some(records) = self.collections.get_mut(collection) {
                     records.remove(id);
                 }
@@ -259,6 +269,8 @@ impl Documents {
             }
         };
         let outcome = if found.is_some() { Outcome::Replaced } else { Outcome::Created };
+        let given_up = found.map_or(0, |record| record.as_str().len() as u64 + RECORD_MEMORY_BYTES);
+        self.given_up += given_up;
         self.collections.entry(collection.to_owned()).or_default().put(id, wanted.clone());
         changes.push(Change { collection: collection.into(), id, outcome, record: Some(wanted.clone()) });
         (outcome, Some(wanted))
@@ -296,12 +308,21 @@ impl Collection {
                 self.last_number
             }
         };
-        self.by_number.insert(number, record);
+        self.insert(number, record);
+    }
+
+    fn insert(&mut self, number: u64, record: Record) {
+        self.bytes += record.as_str().len() as u64;
+        if let Some(before) = self.by_number.insert(number, record) {
+            self.bytes -= before.as_str().len() as u64;
+        }
     }
 
     fn remove(&mut self, id: Uuid) {
-        if let Some(number) = self.by_id.remove(&id) {
-            self.by_number.remove(&number);
+        if let Some(number) = self.by_id.remove(&id)
+            && let Some(before) = self.by_number.remove(&number)
+        {
+            self.bytes -= before.as_str().len() as u64;
         }
     }
 }

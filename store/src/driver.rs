@@ -20,6 +20,7 @@
 mod effects;
 mod intake;
 mod readers;
+mod room;
 mod stall;
 mod transitions;
 mod waiters;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use leasehold_contract::StatusFile;
 use leasehold_replication::{
     ClusterId, Config, ConnId, Entry, Incarnation, Input, PeerState, Position, Proposal, Recovered, Replica, ReplicaId,
-    Since, Status, Voters,
+    Room, Since, Status, Voters,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
@@ -46,6 +47,7 @@ use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::journal::{Journal, JournalEvent};
 use crate::peer::{PeerEvent, Peers};
 use crate::role::{self, RoleReceiver};
+use crate::room::{Account, Held, Limits};
 use crate::status;
 use intake::{Intake, Kept};
 use readers::Readers;
@@ -103,6 +105,8 @@ pub struct Parts {
     pub peer_events: mpsc::Receiver<PeerEvent>,
     /// The latest role.json.
     pub role: RoleReceiver,
+    /// What memory and disk the data may take.
+    pub limits: Limits,
     /// The API's other end.
     pub handle: HandleServer,
     /// Where status.json is written from.
@@ -143,6 +147,11 @@ pub struct Driver {
     documents: Documents,
     /// The voters at the position of `documents`: for snapshots.
     voters: Voters,
+    /// What the data take, and who still holds what was replaced.
+    account: Account,
+    held: Held,
+    /// What the state machine was told of that last.
+    room: Room,
     waiters: Waiters,
     readers: Readers,
     intake: Intake,
@@ -221,6 +230,9 @@ impl Driver {
             drained: false,
             documents,
             voters,
+            account: Account::new(parts.limits),
+            held: Held::default(),
+            room: Room::default(),
             waiters: Waiters::default(),
             readers: Readers::default(),
             found,
@@ -442,7 +454,7 @@ impl Driver {
         while let Some(WriteRequest { command, reply }) = next {
             if !reply.is_closed() {
                 bytes += command.len();
-                proposals.push(Proposal { id: self.waiters.propose(reply), command });
+                proposals.push(Proposal { id: self.waiters.propose(reply), command, grows: true });
             }
             if proposals.len() >= PROPOSALS_MAX || bytes >= PROPOSAL_BYTES_MAX {
                 break;
@@ -450,6 +462,7 @@ impl Driver {
             next = self.handle.writes.try_recv().ok();
         }
         if !proposals.is_empty() {
+            self.mark_growth(&mut proposals);
             self.step(Input::Propose(proposals));
         }
     }
@@ -479,6 +492,7 @@ impl Driver {
     // ---- what is shown
 
     fn show(&mut self) {
+        self.look_at_room();
         if self.journal.wants_snapshot() {
             self.take_snapshot();
         }

@@ -16,11 +16,12 @@
 use crate::disk::watch::DiskWatch;
 use crate::documents::{Answer, Change, Documents};
 use crate::history::{HISTORY_BYTES, History};
+use crate::room::{Figures, UnderWay};
 use bytes::Bytes;
 use leasehold_contract::RoleFile;
 use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -43,6 +44,7 @@ pub struct Handle {
     writes: mpsc::Sender<WriteRequest>,
     reads: mpsc::Sender<ReadReply>,
     history: Arc<History>,
+    room: Arc<Shelf>,
     documents: watch::Receiver<Documents>,
     status: watch::Receiver<Life>,
     role: watch::Receiver<Option<Arc<RoleFile>>>,
@@ -59,10 +61,24 @@ pub struct HandleServer {
     /// The strong reads of clients. Dropping one counts as not confirmed.
     pub reads: mpsc::Receiver<ReadReply>,
     history: Arc<History>,
+    room: Arc<Shelf>,
     documents: watch::Sender<Documents>,
     status: watch::Sender<Life>,
     role: watch::Sender<Option<Arc<RoleFile>>>,
     freshness: Arc<Freshness>,
+}
+
+/// What both ends know of room.
+#[derive(Debug)]
+struct Shelf {
+    under_way: UnderWay,
+    figures: Mutex<Figures>,
+}
+
+impl Shelf {
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A client's write on its way to the log.
@@ -172,9 +188,21 @@ pub fn handle_with(
     history_bytes: usize,
     disk: Arc<DiskWatch>,
 ) -> (Handle, HandleServer) {
+    handle_within(name, incarnation, history_bytes, disk, u64::MAX / 2)
+}
+
+/// As [`handle_with`], for a process that may use so much memory for its data.
+pub fn handle_within(
+    name: &str,
+    incarnation: Incarnation,
+    history_bytes: usize,
+    disk: Arc<DiskWatch>,
+    memory_bytes: u64,
+) -> (Handle, HandleServer) {
     let (writes, writes_receiver) = mpsc::channel(WRITES_WAITING_MAX);
     let (reads, reads_receiver) = mpsc::channel(READS_WAITING_MAX);
     let history = Arc::new(History::new(history_bytes));
+    let room = Arc::new(Shelf { under_way: UnderWay::new(memory_bytes), figures: Mutex::default() });
     let (documents_sender, documents) = watch::channel(Documents::new());
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
@@ -185,6 +213,7 @@ pub fn handle_with(
         writes,
         reads,
         history: history.clone(),
+        room: room.clone(),
         documents,
         status,
         role,
@@ -195,6 +224,7 @@ pub fn handle_with(
         writes: writes_receiver,
         reads: reads_receiver,
         history,
+        room,
         incarnation,
         documents: documents_sender,
         status: status_sender,
@@ -251,6 +281,16 @@ impl Handle {
     /// The last changes.
     pub fn history(&self) -> &Arc<History> {
         &self.history
+    }
+
+    /// Places for the bodies of requests.
+    pub fn under_way(&self) -> &UnderWay {
+        &self.room.under_way
+    }
+
+    /// Memory and disk, as they were counted last.
+    pub fn room(&self) -> Figures {
+        *self.room.figures()
     }
 
     /// Waits until clients should go elsewhere: the replica drains, counts for nothing, or has ended.
@@ -450,6 +490,16 @@ impl HandleServer {
     /// What the next entry changed.
     pub fn note(&self, position: Position, changes: Vec<Change>) {
         self.history.note(position.seq, changes);
+    }
+
+    /// What bodies under way and the last changes take in memory, about.
+    pub fn memory_bytes(&self) -> (u64, u64) {
+        (self.room.under_way.bytes(), self.history.memory_bytes())
+    }
+
+    /// Shows memory and disk as they are counted now.
+    pub fn set_room(&self, figures: Figures) {
+        *self.room.figures() = figures;
     }
 
     /// Wakes those who watch.

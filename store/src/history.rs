@@ -55,6 +55,8 @@ struct Ring {
     latest: Seq,
     commits: VecDeque<Arc<Commit>>,
     bytes: usize,
+    /// How many changes they hold.
+    changes: usize,
 }
 
 impl History {
@@ -80,10 +82,12 @@ impl History {
         // A record may be kept alive by this alone, and once more as it is told.
         let bytes = changes.iter().map(|change| CHANGE_BYTES + 2 * of_record(change)).sum();
         ring.bytes += bytes;
+        ring.changes += changes.len();
         ring.commits.push_back(Arc::new(Commit { seq, changes, bytes, told: OnceLock::new() }));
         while ring.bytes > self.bytes_max && ring.commits.len() > 1 {
             let Some(oldest) = ring.commits.pop_front() else { return };
             ring.bytes -= oldest.bytes;
+            ring.changes -= oldest.changes.len();
             ring.oldest = oldest.seq;
         }
     }
@@ -115,6 +119,13 @@ impl History {
     /// Tells of each [`History::tell`].
     pub fn news(&self) -> watch::Receiver<Seq> {
         self.latest.subscribe()
+    }
+
+    /// What it takes in memory, about: records that are still in the documents are counted here, too.
+    pub fn memory_bytes(&self) -> u64 {
+        let ring = self.lock();
+        // `bytes` has each record twice, as it may be told; few are.
+        (ring.bytes + ring.changes * CHANGE_BYTES) as u64 / 2
     }
 
     /// How many wait for news.

@@ -24,6 +24,7 @@ pub mod journal;
 pub mod peer;
 pub mod recover;
 pub mod role;
+pub mod room;
 pub mod shares;
 pub mod snapshot;
 pub mod status;

@@ -25,6 +25,7 @@ use leasehold_store::disk::watch::DiskWatch;
 use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
+use leasehold_store::room::{Limits as RoomLimits, machine};
 use leasehold_store::serve::{self, Farewell, Gates, Leaving, Limits, descriptors};
 use leasehold_store::shares::Shares;
 use leasehold_store::telemetry::{self, Metrics, Port};
@@ -144,8 +145,9 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     // HTTP first: alive for the probes, not ready, and honest about what is waited for.
     let metrics = Metrics::new();
     let disk = Arc::new(DiskWatch::new(config.disk_stall));
+    let room_limits = room_limits(&config);
     let (api_handle, handle_server) =
-        handle::handle_with(&config.name, incarnation, config.watch_history, disk.clone());
+        handle::handle_within(&config.name, incarnation, config.watch_history, disk.clone(), room_limits.memory_bytes);
     let api_config = api::Config {
         body_limit_bytes: config.body_limit,
         write_timeout: config.write_timeout,
@@ -259,6 +261,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
                 peers: Peers::new(peer_config, peer_events),
                 peer_events: peer_events_receiver,
                 role,
+                limits: room_limits,
                 handle,
                 status_file,
                 peer_state,
@@ -282,6 +285,14 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     }
     drop(lock); // from here on the sidecar knows
     ended
+}
+
+/// What the data may take: as it was said, else as this container and volume allow.
+fn room_limits(config: &Config) -> RoomLimits {
+    let memory_bytes = config.memory_limit.unwrap_or_else(machine::memory_limit);
+    let limits = RoomLimits { memory_bytes, disk_reserve_bytes: config.disk_reserve };
+    info!(memory_limit = memory_bytes, disk_reserve = config.disk_reserve, "room for data, in bytes");
+    limits
 }
 
 /// Once, at the start: what is protected, and what is not.

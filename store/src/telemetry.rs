@@ -14,7 +14,12 @@
 //!                                                  it is not heard
 //!   leasehold_store_journal_fsync_seconds          histogram
 //!   leasehold_store_disk_stalled_seconds           how long the write or fsync lasts that hangs; 0 while none does
-//!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503), unknown (504)
+//!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503, 507), unknown (504)
+//!   leasehold_store_memory_used_bytes              memory for data (and the program), estimated
+//!   leasehold_store_memory_allowed_bytes           above this, what makes the data larger is refused (507)
+//!   leasehold_store_disk_used_bytes                of the volume's file system, by whomever
+//!   leasehold_store_disk_allowed_bytes             above this, too
+//!   leasehold_store_out_of_room{limit}             1 where the limit (`memory`, `disk`) is exceeded
 //!   leasehold_store_peer_rejected_total{reason}    connections of the peer port that were closed for what they sent
 //!   leasehold_store_connections{port}              open connections; port: clients, peers, probes
 //!   leasehold_store_connections_closed_total{port,reason}  closed by us: silent, idle, stalled, room, refused
@@ -25,7 +30,7 @@
 
 use crate::handle::Handle;
 use crate::serve::{Counts, Ports};
-use leasehold_replication::Phase;
+use leasehold_replication::{Level, Phase};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -103,6 +108,11 @@ struct Inner {
     went_back: Gauge,
     staleness: Gauge<f64, AtomicU64>,
     follower_lag: Family<FollowerLabel, Gauge<u64, AtomicU64>>,
+    memory_used: Gauge<u64, AtomicU64>,
+    memory_allowed: Gauge<u64, AtomicU64>,
+    disk_used: Gauge<u64, AtomicU64>,
+    disk_allowed: Gauge<u64, AtomicU64>,
+    out_of_room: Family<LimitLabel, Gauge>,
     journal_fsync: Histogram,
     disk_stalled: Gauge<f64, AtomicU64>,
     writes: Family<ResultLabel, Counter>,
@@ -144,6 +154,11 @@ struct StateLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FollowerLabel {
     follower: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -189,6 +204,11 @@ impl Metrics {
             went_back: Gauge::default(),
             staleness: Gauge::default(),
             follower_lag: Family::default(),
+            memory_used: Gauge::default(),
+            memory_allowed: Gauge::default(),
+            disk_used: Gauge::default(),
+            disk_allowed: Gauge::default(),
+            out_of_room: Family::default(),
             journal_fsync,
             disk_stalled: Gauge::default(),
             writes: Family::default(),
@@ -208,6 +228,16 @@ impl Metrics {
         registry.register("went_back", "1 when the volume has lost what it acknowledged", inner.went_back.clone());
         registry.register_with_unit("staleness", "How old the data may be", Unit::Seconds, inner.staleness.clone());
         registry.register("follower_lag_entries", "Entries the follower does not have", inner.follower_lag.clone());
+        let room = [
+            ("memory_used", "Memory for data and the program, estimated", &inner.memory_used),
+            ("memory_allowed", "Above this, what makes the data larger is refused", &inner.memory_allowed),
+            ("disk_used", "Used of the volume's file system, by whomever", &inner.disk_used),
+            ("disk_allowed", "Above this, what makes the data larger is refused", &inner.disk_allowed),
+        ];
+        for (name, help, gauge) in room {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        }
+        registry.register("out_of_room", "1 where the limit is exceeded", inner.out_of_room.clone());
         registry.register_with_unit(
             "journal_fsync",
             "Time of one fsync of the journal",
@@ -278,6 +308,14 @@ impl Metrics {
         inner.watchers.set(i64::try_from(handle.history().watchers()).unwrap_or(i64::MAX));
         let staleness = handle.fresh_as_of().map(|as_of| as_of.elapsed().as_secs_f64());
         inner.staleness.set(staleness.unwrap_or(f64::NAN));
+        let figures = handle.room();
+        inner.memory_used.set(figures.memory_used_bytes);
+        inner.memory_allowed.set(figures.memory_allowed_bytes);
+        inner.disk_used.set(figures.disk_used_bytes.unwrap_or(0));
+        inner.disk_allowed.set(figures.disk_allowed_bytes.unwrap_or(0));
+        for (limit, level) in [("memory", figures.room.memory), ("disk", figures.room.disk)] {
+            inner.out_of_room.get_or_create(&LimitLabel { limit }).set(i64::from(level >= Level::Over));
+        }
         inner.follower_lag.clear();
         if let Some(status) = status {
             inner.promised_term.set(status.promise.term.0);
@@ -355,6 +393,12 @@ mod tests {
             "leasehold_store_connections{port=\"clients\"} 0",
             "leasehold_store_connections_closed_total{port=\"probes\",reason=\"silent\"} 0",
             "leasehold_store_connections_waited_total{port=\"peers\"} 0",
+            "leasehold_store_memory_used_bytes 0",
+            "leasehold_store_memory_allowed_bytes 0",
+            "leasehold_store_disk_used_bytes 0",
+            "leasehold_store_disk_allowed_bytes 0",
+            "leasehold_store_out_of_room{limit=\"memory\"} 0",
+            "leasehold_store_out_of_room{limit=\"disk\"} 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -103,6 +103,7 @@ impl Replica {
         let (status_file, status) = watch::channel(status::starting(incarnation));
         let stop = CancellationToken::new();
         let driver = Driver::new(Parts {
+            limits: leasehold_store::room::Limits::NONE,
             config: Config {
                 name: name.to_owned(),
                 replica: opened.replica,

@@ -311,6 +311,75 @@ fn a_damaged_journal_ends_with_3_and_names_the_file() {
     assert_eq!(store.status().unwrap().state, State::Failed);
 }
 
+/// A batch of 100 persons with names of this length.
+fn batch(length: usize) -> String {
+    let name = "x".repeat(length);
+    let one = format!(r#"{{"op":"create","record":{{"firstName":"{name}","lastName":"{name}"}}}}"#);
+    format!(r#"{{"operations":[{}]}}"#, vec![one; 100].join(","))
+}
+
+impl Store {
+    /// What the kernel says that the process has.
+    fn resident_bytes(&self) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        let text = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.ask("GET", "/metrics", "").unwrap().1;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.trim().parse().unwrap()
+    }
+}
+
+#[test]
+fn what_is_estimated_of_memory_is_what_the_process_takes_and_the_limit_holds() {
+    for length in [20, 250] {
+        let mut store = Store::new();
+        store.run(&["--memory-limit", "80Mi", "--disk-reserve", "0"]);
+        store.write_role(0, None, None);
+        store.make_it_lead();
+        let (full, mut batches) = (batch(length), 0);
+        let refused = loop {
+            let (status, body) = store.ask("POST", "/persons:batch", &full).unwrap();
+            if status != 200 {
+                break (status, body);
+            }
+            batches += 1;
+            assert!(batches < 20_000, "there is no limit");
+            if batches % 200 == 0 {
+                let (used, resident) = (store.metric("leasehold_store_memory_used_bytes "), store.resident_bytes());
+                println!("{length}: {} records, estimated {used}, resident {resident}", batches * 100);
+            }
+        };
+        assert_eq!(refused.0, 507, "{}", refused.1);
+        for word in ["urn:leasehold:out-of-room", r#""limit":"memory""#, r#""pod":"db-0""#, r#""allowed":83886080"#] {
+            assert!(refused.1.contains(word), "{word} is not in {}", refused.1);
+        }
+        let (used, resident) = (store.metric("leasehold_store_memory_used_bytes "), store.resident_bytes());
+        println!("{length}: {} records, estimated {used}, resident {resident}", batches * 100);
+        let ratio = used as f64 / resident as f64;
+        assert!((0.75..=1.25).contains(&ratio), "estimated {used}, resident {resident}: {ratio:.2}");
+        assert!(resident < 128 << 20, "resident {resident}: 80 MiB are 60 % of 133");
+        assert_eq!(store.metric("leasehold_store_out_of_room{limit=\"memory\"} "), 1);
+        assert!(store.log().contains("takes more memory than it may"), "{}", store.log());
+        // It is read and emptied, and then it takes more.
+        let deadline = Instant::now() + LONG;
+        while store.ask("POST", "/persons", JOHANNA).unwrap().0 != 201 {
+            let page = store.ask("GET", "/persons?limit=1000", "").unwrap().1;
+            let page: Vec<serde_json::Value> = serde_json::from_str(&page).unwrap();
+            let one = |person: &serde_json::Value| format!(r#"{{"op":"delete","id":{}}}"#, person["id"]);
+            let deletes = page.iter().map(one).collect::<Vec<_>>().join(",");
+            let done = store.ask("POST", "/persons:batch", &format!(r#"{{"operations":[{deletes}]}}"#)).unwrap();
+            assert_eq!(done.0, 200, "{}", done.1);
+            assert!(Instant::now() < deadline, "deletes make no room");
+        }
+    }
+}
+
 #[test]
 fn a_lost_cluster_is_begun_anew_by_force_only() {
     let mut store = Store::new();

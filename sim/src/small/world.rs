@@ -426,7 +426,7 @@ impl World {
                 self.writes += 1;
                 let mut command = self.writes.to_le_bytes().to_vec();
                 command.resize(self.command_bytes.max(8), 0);
-                let proposal = Proposal { id: ProposalId(self.writes), command: Bytes::from(command) };
+                let proposal = Proposal { id: ProposalId(self.writes), command: Bytes::from(command), grows: true };
                 self.step(node, Input::Propose(vec![proposal]))
             }
             Choice::Read { node } => {

@@ -39,7 +39,8 @@ impl Replica {
             return;
         }
         let hangs = self.lets_go_for_its_disk();
-        let wish = self.draining.is_some() || own_gone || hangs || asked.is_some();
+        let is_short = self.wants_room_elsewhere();
+        let wish = self.draining.is_some() || own_gone || hangs || asked.is_some() || is_short;
         match &leading.hand_over {
             Some(hand_over) => {
                 let caught_up_at = if self.is_fit(hand_over.to) { self.now } else { hand_over.caught_up_at };
@@ -72,9 +73,12 @@ impl Replica {
             None if wish && self.now >= leading.hand_over_not_before => {
                 let forced = self.draining.is_some() || own_gone || hangs;
                 let named = asked.as_deref().and_then(|name| self.successor(Some(name)));
-                let Some((to, follower)) = named.or_else(|| forced.then(|| self.successor(None)).flatten()) else {
-                    return;
+                let found = match named {
+                    None if forced => self.successor(None),
+                    None if is_short => self.successor_with_room(),
+                    named => named,
                 };
+                let Some((to, follower)) = found else { return };
                 let hand_over = HandingOver {
                     to,
                     to_name: follower.name.clone(),
@@ -106,9 +110,15 @@ impl Replica {
                 // Not known: during an update it is the one that is not ours.
                 None => follower.revision != self.config.revision || follower.revision.is_empty(),
             };
-            (!is_newest, ordinal(&follower.name))
+            // One that would have to refuse writes is better than none.
+            (follower.room.limit().is_some(), !is_newest, ordinal(&follower.name))
         })
         .map(|(replica, follower)| (*replica, follower))
+    }
+
+    /// The best successor, if it is short of nothing.
+    pub(crate) fn successor_with_room(&self) -> Option<(ReplicaId, &Follower)> {
+        self.successor(None).filter(|(_, follower)| follower.has_room())
     }
 
     /// In shape to lead, and lacks at most what it takes within a second [L10].
@@ -127,6 +137,7 @@ impl Replica {
                 && one.eligible
                 && !one.draining
                 && !self.is_known_stalled(replica)
+                && !one.room.full
                 && leading.hears(replica, self.now, self.config.lost_time)
         })
     }

@@ -121,7 +121,8 @@ impl Entry {
     /// The entry that follows `previous` in `term`.
     pub fn new(previous: Position, term: Term, payload: Payload) -> Entry {
         let position = Position { term, seq: previous.seq.next() };
-        let mut body = BytesMut::with_capacity(RECORD_HEADER_BYTES + ENTRY_HEAD_BYTES + 64);
+        let room = if let Payload::Command(command) = &payload { command.len() } else { 64 };
+        let mut body = BytesMut::with_capacity(RECORD_HEADER_BYTES + ENTRY_HEAD_BYTES + room);
         body.put_bytes(0, RECORD_HEADER_BYTES);
         body.put_u8(KIND_ENTRY);
         put_position(&mut body, previous);
@@ -137,7 +138,13 @@ impl Entry {
                 body.put_slice(command);
             }
         }
-        Entry { previous, position, payload, record: seal(body) }
+        let record = seal(body);
+        // The entry lives as long as the log does: it holds its command once.
+        let payload = match payload {
+            Payload::Command(_) => Payload::Command(record.slice(RECORD_HEADER_BYTES + ENTRY_HEAD_BYTES..)),
+            other => other,
+        };
+        Entry { previous, position, payload, record }
     }
 
     /// The record as it stands in the journal and goes over the wire.

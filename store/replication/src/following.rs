@@ -157,6 +157,7 @@ impl Replica {
                 following.acked = None;
                 following.owes_ack = planted(Fault::AckOfTheLast);
                 following.pulled = None;
+                following.dropped = false;
                 self.lost = None;
                 if planted(Fault::AckOfTheLast) {
                     self.ack();
@@ -199,7 +200,7 @@ impl Replica {
         }
     }
 
-    fn hang_up(&mut self, soon: bool) {
+    pub(crate) fn hang_up(&mut self, soon: bool) {
         let Role::Following(following) = &mut self.role else { return };
         following.heard = false;
         following.redial_pause =
@@ -241,6 +242,12 @@ impl Replica {
     fn on_leader_says(&mut self, conn: ConnId, body: Body) {
         match body {
             Body::Append { .. } if self.disk.is_full() => self.disk.missed(),
+            Body::Append { entries, .. } if !entries.is_empty() && self.takes_no_entries() => {
+                // Not answered: the leader waits, as for a slow disk, and counts others.
+                if let Role::Following(following) = &mut self.role {
+                    following.dropped = true;
+                }
+            }
             Body::Append { previous, commit, entries } => {
                 if let Role::Following(following) = &mut self.role {
                     // It has all that it pulled for: its acks are of its own volume from here on.
@@ -293,11 +300,11 @@ impl Replica {
 
     fn echo(&mut self, conn: ConnId) {
         let (eligible, draining) = (self.is_eligible(), self.draining.is_some());
-        let stalled = self.is_stalled();
+        let (stalled, room) = (self.is_stalled(), self.room.shortage());
         let Role::Following(following) = &mut self.role else { return };
         following.echoed_at = self.now;
         let round = following.round;
-        self.send(conn, Body::Echo { round, eligible, draining, stalled });
+        self.send(conn, Body::Echo { round, eligible, draining, stalled, room });
     }
 
     /// Heartbeats wait behind what fills a slow link: its leader must not take a follower for gone that takes a long frame

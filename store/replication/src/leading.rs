@@ -22,7 +22,7 @@ use crate::role::{Follower, Leading, Role, Stage};
 use crate::stall::Stall;
 use crate::{
     Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Position, Promise,
-    Proposal, Refusal, RefusalCode, ReplicaId, Seq, Term, Ticket,
+    Proposal, Refusal, RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -38,6 +38,7 @@ impl Leading {
             claim,
             promised_by,
             stage: Stage::Counting,
+            since: now,
             followers: BTreeMap::new(),
             seen: BTreeMap::new(),
             gone_back: BTreeSet::new(),
@@ -127,6 +128,7 @@ impl Replica {
             draining: false,
             // Until its first echo says what is so now.
             stalled: before.as_ref().is_some_and(|follower| follower.stalled),
+            room: Shortage::default(),
             position,
             heard_at: self.now,
             begun: 0,
@@ -242,11 +244,12 @@ impl Replica {
                 }
             }
             Body::Mismatch { hint } => follower.outbound.mismatched(hint, &self.log),
-            Body::Echo { round, eligible, draining, stalled } => {
+            Body::Echo { round, eligible, draining, stalled, room } => {
                 follower.echoed = follower.echoed.max(round);
                 follower.eligible = eligible;
                 follower.draining = draining;
                 follower.stalled = stalled;
+                follower.room = room;
             }
             // What its disk does not take is pulled again, or by another leader.
             Body::Append { .. } if pulling && self.disk.is_full() => {}
@@ -273,6 +276,10 @@ impl Replica {
             self.effects.extend(rejected);
             return;
         }
+        let proposals = self.without_growth(proposals);
+        if proposals.is_empty() {
+            return;
+        }
         let ids: Vec<_> = proposals.iter().map(|proposal| proposal.id).collect();
         let first = self.log.last().seq.next();
         self.append_own(proposals.into_iter().map(|proposal| Payload::Command(proposal.command)));
@@ -280,6 +287,27 @@ impl Replica {
         for (id, seq) in ids.into_iter().zip(first.0..) {
             self.effects.push(Effect::Accepted { id, position: crate::Position { term, seq: Seq(seq) } });
         }
+    }
+
+    /// Those that there is room for; the others are refused.
+    fn without_growth(&mut self, mut proposals: Vec<Proposal>) -> Vec<Proposal> {
+        let refused = [self.room_refusal(false), self.room_refusal(true)];
+        if refused != [None, None] {
+            let effects = &mut self.effects;
+            proposals.retain(|proposal| match refused[usize::from(proposal.grows)] {
+                Some(reason) => {
+                    effects.push(Effect::Rejected { id: proposal.id, reason });
+                    false
+                }
+                None => true,
+            });
+        }
+        proposals
+    }
+
+    /// Would a write that grows the data be refused for lack of room? Only then the shell need find out which ones do.
+    pub fn refuses_growth(&self) -> bool {
+        self.room_refusal(true).is_some()
     }
 
     /// Writes that were taken are on their way to the own disk, and not committed without it. What comes meanwhile gains

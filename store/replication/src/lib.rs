@@ -23,6 +23,7 @@ mod plants;
 mod reads;
 mod replica;
 mod role;
+mod room;
 mod stall;
 mod status;
 mod step;
@@ -42,6 +43,7 @@ pub use plants::Fault;
 #[cfg(feature = "plants")]
 pub use plants::plant;
 pub use replica::Replica;
+pub use room::{Level, Limit, Room, Shortage};
 pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
 pub use step::{
     Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, ReadId, Recovered, Refusal, RequestId,

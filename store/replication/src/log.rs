@@ -16,6 +16,9 @@
 use crate::{Entry, Payload, Position, Recovered, Seq, SnapshotMeta, Term, Voters};
 use std::collections::VecDeque;
 
+/// What an entry takes beside its record: itself, and what the allocator keeps with its bytes.
+const ENTRY_BYTES: usize = 192;
+
 /// See the module.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
@@ -77,6 +80,11 @@ impl Log {
         self.entries.clear();
         self.entries_bytes = 0;
         self.voters = vec![(meta.position.seq, meta.voters.clone())];
+    }
+
+    /// What the entries take in memory, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.entries_bytes + self.entries.len() * ENTRY_BYTES + self.heads.len() * size_of::<Head>()
     }
 
     pub(crate) fn last(&self) -> Position {

@@ -10,7 +10,9 @@
 //!                                                           leader -> follower: how far its own volume is durable [E1]
 //!   mismatch  = 3 | term u64, seq u64                                          "I have not your previous; look here"
 //!   heartbeat = 4 | round u64 | commit u64                                     leader -> follower
-//!   echo      = 5 | round u64 | flags u8 (1: eligible, 2: draining, 4: stalled) follower -> leader
+//!   echo      = 5 | round u64 | flags u8                                       follower -> leader
+//!               flags: 1 eligible, 2 draining, 4 stalled, 8 over its memory limit, 16 less free than the disk's
+//!               reserve, 32 disk full
 //!   snapshot  = 6 | term u64, seq u64 | length u64 | crc32 u32 | offset u64 | bytes
 //!   pull      = 7 | term u64, seq u64                                          a recovering leader -> a better follower
 //!   readIndex = 8 | number u64                                                 follower -> leader: a strong read
@@ -24,7 +26,9 @@
 #[cfg(doc)]
 use crate::Claim;
 use crate::entry::{get_position, get_uuid, put_position};
-use crate::{ClusterId, Entry, Incarnation, KnownVolume, Position, Promise, Record, RecordError, ReplicaId, Seq, Term};
+use crate::{
+    ClusterId, Entry, Incarnation, KnownVolume, Position, Promise, Record, RecordError, ReplicaId, Seq, Shortage, Term,
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
@@ -233,6 +237,8 @@ pub enum Body {
         draining: bool,
         /// Its disk hangs, or did so a moment ago.
         stalled: bool,
+        /// What it is short of.
+        room: Shortage,
     },
     /// A piece of a snapshot.
     Snapshot(SnapshotPiece),
@@ -316,9 +322,10 @@ impl Frame {
                 to.put_u64_le(*round);
                 to.put_u64_le(commit.0);
             }
-            Body::Echo { round, eligible, draining, stalled } => {
+            Body::Echo { round, eligible, draining, stalled, room } => {
                 to.put_u64_le(*round);
-                to.put_u8(u8::from(*eligible) | u8::from(*draining) << 1 | u8::from(*stalled) << 2);
+                let flags = [*eligible, *draining, *stalled, room.memory, room.disk, room.full];
+                to.put_u8((0..).zip(flags).map(|(bit, flag)| u8::from(flag) << bit).sum());
             }
             Body::Snapshot(piece) => {
                 put_position(&mut to, piece.position);
@@ -363,7 +370,9 @@ impl Frame {
             (5, 9) => {
                 let round = from.get_u64_le();
                 let flags = from.get_u8();
-                Body::Echo { round, eligible: flags & 1 != 0, draining: flags & 2 != 0, stalled: flags & 4 != 0 }
+                let room = Shortage { memory: flags & 8 != 0, disk: flags & 16 != 0, full: flags & 32 != 0 };
+                let (eligible, draining, stalled) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+                Body::Echo { round, eligible, draining, stalled, room }
             }
             (6, 36..) => {
                 let position = get_position(&mut from);

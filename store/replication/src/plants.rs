@@ -84,6 +84,10 @@ pub enum Fault {
     HeartbeatsProveFreshness,
     /// A replica becomes a voter with its first acknowledgement.
     VoterBeforeItCaughtUp,
+    /// A follower whose disk is full still takes entries.
+    FullTakesEntries,
+    /// A leader that is over its limits still takes what grows the data.
+    OverStillGrows,
 }
 
 #[cfg(feature = "plants")]

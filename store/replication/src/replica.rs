@@ -28,7 +28,7 @@ use crate::stall::Disk;
 use crate::went_back::Asking;
 use crate::{
     Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, KnownVolume, Payload, PeerState, Position,
-    Record, Recovered, RoleView, Seq, SnapshotMeta, Term, Ticket, WentBack,
+    Record, Recovered, RoleView, Room, Seq, SnapshotMeta, Term, Ticket, WentBack,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -86,6 +86,9 @@ pub struct Replica {
     pub(crate) cut_committed: Option<String>,
     /// What is known of other volumes, of this and of earlier roles of this run [E1].
     pub(crate) known: Vec<KnownVolume>,
+    /// What the shell said of memory and disk last, and since when it is over a limit.
+    pub(crate) room: Room,
+    pub(crate) over_since: Option<Duration>,
     next_conn: u64,
     pub(crate) effects: Vec<Effect>,
     #[cfg(feature = "plants")]
@@ -180,6 +183,8 @@ impl Replica {
             known: Vec::new(),
             noted,
             cut_committed: None,
+            room: Room::default(),
+            over_since: None,
             next_conn: 0,
             effects: Vec::new(),
             #[cfg(feature = "plants")]
@@ -217,6 +222,7 @@ impl Replica {
             Input::SnapshotTaken { position } => self.log.snapshot_taken(position),
             Input::LookedUp { conn, entries } => self.on_looked_up(conn, entries),
             Input::SnapshotReceived { conn, meta } => self.on_snapshot_received(conn, meta),
+            Input::Room(room) => self.on_room(room),
             Input::Drain => self.draining = self.draining.or(Some(self.now)),
             Input::Wake => {}
         }
@@ -371,6 +377,7 @@ impl Replica {
             heard_at: self.now,
             heard: false,
             link: Link::Down { redial_at: self.now },
+            dropped: false,
             verified: Seq(0),
             acked: None,
             owes_ack: false,

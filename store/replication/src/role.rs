@@ -3,7 +3,7 @@
 use crate::catchup::Outbound;
 use crate::freshness::Rounds;
 use crate::reads::ReadAsk;
-use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Term, Ticket};
+use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Shortage, Term, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(crate) struct Following {
     pub(crate) leader_commit: Seq,
     /// The leader pulls from us [L2].
     pub(crate) pulled: Option<Outbound>,
+    /// Entries came that nothing was said of, because nothing fitted.
+    pub(crate) dropped: bool,
     /// The next pause before the leader is dialled again.
     pub(crate) redial_pause: Duration,
     /// The leader's volume, and how far it is durable there, by the leader's own word [E1].
@@ -72,6 +74,8 @@ pub(crate) struct Leading {
     /// When this is durable, its own promise counts.
     pub(crate) promised_by: Ticket,
     pub(crate) stage: Stage,
+    /// When it began.
+    pub(crate) since: Duration,
     /// Every replica that said hello under this promise. It stays when its connection ends: what it acked is durable
     /// there, under this promise.
     pub(crate) followers: BTreeMap<ReplicaId, Follower>,
@@ -133,6 +137,8 @@ pub(crate) struct Follower {
     pub(crate) draining: bool,
     /// Its disk hangs, or did so a moment ago.
     pub(crate) stalled: bool,
+    /// What it is short of, by its last echo on the present connection.
+    pub(crate) room: Shortage,
     /// By its hello on the present connection. Its vote.
     pub(crate) position: Position,
     pub(crate) heard_at: Duration,

@@ -3,7 +3,8 @@
 use crate::replica::Replica;
 use crate::role::Role;
 use crate::{
-    Claim, ClusterId, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Seq, Term, Voters, WentBack,
+    Claim, ClusterId, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Room, Seq, Shortage, Term,
+    Voters, WentBack,
 };
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct FollowerStatus {
     pub eligible: bool,
     /// Its disk hangs, or did so a moment ago.
     pub stalled: bool,
+    /// What it is short of.
+    pub room: Shortage,
 }
 
 /// Everything that a replica says of itself.
@@ -92,6 +95,8 @@ pub struct Status {
     pub voters: Voters,
     /// What a leader knows of its followers; empty elsewhere.
     pub followers: Vec<FollowerStatus>,
+    /// How much room it has.
+    pub room: Room,
     /// It has caught up once with a leader since its start (for readiness).
     pub caught_up: bool,
     /// There is a leader, by the Lease, and it was not heard here for long (for readiness).
@@ -191,6 +196,11 @@ impl Replica {
         self.log.last()
     }
 
+    /// What the log's entries take in memory, about.
+    pub fn log_bytes(&self) -> usize {
+        self.log.memory_bytes()
+    }
+
     /// What changes: as long as two of these are equal but for position and commit, so is what status.json says.
     pub fn pulse(&self) -> Pulse {
         Pulse {
@@ -237,6 +247,7 @@ impl Replica {
             hand_over: self.published_hand_over(),
             voters: self.log.voters().clone(),
             followers: self.follower_status(),
+            room: self.room,
             caught_up: self.caught_up,
             cut_off: self.cut_off(),
             drained: self.is_drained(),
@@ -289,6 +300,7 @@ impl Replica {
             hand_over,
             voters,
             followers,
+            room,
             caught_up,
             cut_off,
             drained,
@@ -312,6 +324,7 @@ impl Replica {
             && *need_term == self.need_term()
             && *hand_over == self.published_hand_over()
             && voters == self.log.voters()
+            && *room == self.room
             && *caught_up == self.caught_up
             && *cut_off == self.cut_off()
             && *drained == self.is_drained()
@@ -334,6 +347,7 @@ impl Replica {
                 verified: _,
                 eligible,
                 stalled,
+                room,
             } = said;
             id == replica
                 && *name == follower.name
@@ -343,6 +357,7 @@ impl Replica {
                 && *silent_since == (!*connected).then_some(follower.heard_at)
                 && *eligible == follower.eligible
                 && *stalled == follower.stalled
+                && *room == follower.room
         };
         said.len() == leading.followers.len() && said.iter().zip(&leading.followers).all(is_same)
     }
@@ -389,6 +404,7 @@ impl Replica {
             verified: follower.verified,
             eligible: follower.eligible,
             stalled: follower.stalled,
+            room: follower.room,
         };
         leading.followers.iter().map(one).collect()
     }

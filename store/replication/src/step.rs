@@ -11,8 +11,8 @@
 //! comes back as an input, and the state machine says nothing to anybody that rests on them before that.
 
 use crate::{
-    Answer, Claim, ClusterId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, PeerState, Position,
-    Record, ReplicaId, SnapshotPart, SnapshotPiece, Voters,
+    Answer, Claim, ClusterId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, Limit, PeerState, Position,
+    Record, ReplicaId, Room, SnapshotPart, SnapshotPiece, Voters,
 };
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -119,6 +119,8 @@ pub struct Proposal {
     pub id: ProposalId,
     /// Opaque here; at most `RECORD_BODY_BYTES_MAX` less 64 bytes.
     pub command: Bytes,
+    /// It would make the data larger. Need be known only while [`Replica::refuses_growth`](crate::Replica::refuses_growth).
+    pub grows: bool,
 }
 
 /// Why a write (or a strong read) is refused. It was not done, and never will be.
@@ -143,6 +145,13 @@ pub enum Refusal {
     Overloaded,
     /// The write needs this replica's own disk, and that hangs.
     DiskStalled,
+    /// It would make the data larger, and there is no room for that; or there is no room even for a delete.
+    OutOfRoom {
+        /// Of what.
+        limit: Limit,
+        /// On which volume.
+        replica: ReplicaId,
+    },
     /// The disk failed.
     Failed,
     /// The volume has gone back in time, and counts for nothing.
@@ -258,6 +267,8 @@ pub enum Input {
         /// What it is of.
         meta: SnapshotMeta,
     },
+    /// How much room there is now, in memory and on the volume.
+    Room(Room),
     /// SIGTERM: hand over and end.
     Drain,
     /// The time that `deadline` named has come.

@@ -76,11 +76,8 @@ fn body() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|seq| Body::Ack { seq: Seq(seq) }),
         position().prop_map(|hint| Body::Mismatch { hint }),
         (any::<u64>(), any::<u64>()).prop_map(|(round, commit)| Body::Heartbeat { round, commit: Seq(commit) }),
-        (any::<u64>(), any::<[bool; 3]>()).prop_map(|(round, [eligible, draining, stalled])| Body::Echo {
-            round,
-            eligible,
-            draining,
-            stalled
+        (any::<u64>(), any::<[bool; 6]>()).prop_map(|(round, [eligible, draining, stalled, memory, disk, full])| {
+            Body::Echo { round, eligible, draining, stalled, room: Shortage { memory, disk, full } }
         }),
         (position(), any::<u32>(), 0..999u64, prop::collection::vec(any::<u8>(), 0..50)).prop_map(
             |(position, crc32, offset, bytes)| Body::Snapshot(SnapshotPiece {

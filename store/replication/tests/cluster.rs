@@ -17,6 +17,8 @@ mod fresh;
 mod groups;
 #[path = "cluster/reads.rs"]
 mod reads;
+#[path = "cluster/room.rs"]
+mod room;
 #[path = "cluster/seldom.rs"]
 mod seldom;
 #[path = "cluster/slow.rs"]
@@ -213,8 +215,12 @@ impl Cluster {
     }
 
     fn write(&mut self, node: usize, what: &'static str) -> ProposalId {
+        self.propose(node, what, true)
+    }
+
+    fn propose(&mut self, node: usize, what: &'static str, grows: bool) -> ProposalId {
         let id = ProposalId((self.accepted.len() + self.rejected.len()) as u64);
-        let proposal = Proposal { id, command: Bytes::from_static(what.as_bytes()) };
+        let proposal = Proposal { id, command: Bytes::from_static(what.as_bytes()), grows };
         self.queue.push_back(Event::Input(node, Input::Propose(vec![proposal])));
         self.drain_queue();
         id
@@ -922,5 +928,5 @@ fn of_the_pods_that_are_not_wanted_the_dead_one_is_removed_first() {
 }
 
 fn proposal(id: u64, what: &'static str) -> Proposal {
-    Proposal { id: ProposalId(id), command: Bytes::from_static(what.as_bytes()) }
+    Proposal { id: ProposalId(id), command: Bytes::from_static(what.as_bytes()), grows: true }
 }

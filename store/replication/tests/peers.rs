@@ -240,7 +240,7 @@ fn a_replica_whose_disk_failed_refuses_everybody_and_wants_nothing_more() {
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Fail { .. })), "{effects:#?}");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Close { conn } if *conn == follower.conn)));
     assert_eq!(follower.replica.deadline(), None);
-    let proposal = Proposal { id: ProposalId(7), command: Bytes::new() };
+    let proposal = Proposal { id: ProposalId(7), command: Bytes::new(), grows: true };
     let effects = follower.replica.step(NOW, Input::Propose(vec![proposal]));
     assert!(matches!(effects[..], [Effect::Rejected { id: ProposalId(7), reason: Refusal::Failed }]), "{effects:#?}");
     let effects = follower.replica.step(NOW, Input::Read { id: ReadId(1) });

@@ -51,7 +51,8 @@ pub(super) async fn batch<B: Buf>(
         return Err(Problem::new(Code::InvalidCondition, "the conditions of a batch stand in its operations"));
     }
     let name = key::of(headers)?;
-    let wanted = parse(&body::receive(context, headers, sent, body::JSON).await?, context.config.match_weakened)?;
+    let body = body::receive(context, headers, sent, body::JSON).await?;
+    let wanted = parse(&body, context.config.match_weakened)?;
     let ids: Vec<Uuid> = wanted.iter().map(|one| one.id.unwrap_or_else(Uuid::now_v7)).collect();
     let records: Vec<String> = wanted.iter().zip(&ids).map(|(one, id)| one.record(*id)).collect();
     let operations = wanted.iter().zip(&ids).zip(&records).map(|((one, id), record)| Operation {

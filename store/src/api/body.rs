@@ -2,8 +2,11 @@
 
 use super::Context;
 use super::problem::{Code, Problem};
+use crate::room::{Crowded, Place};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use std::ops::Deref;
+use tokio::time::Instant;
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
@@ -12,13 +15,26 @@ pub(super) const JSON: &str = "application/json";
 /// A patch is something else than a record: the wrong one of the two must not be taken for the other.
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 
+/// A body, and its place among those that are under way: kept until the request is answered.
+pub(super) struct Received<'a> {
+    bytes: Bytes,
+    _place: Place<'a>,
+}
+
+impl Deref for Received<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// The whole body. Chunked ones are counted as they come.
-pub(super) async fn receive<B: Buf>(
-    context: &Context,
+pub(super) async fn receive<'a, B: Buf>(
+    context: &'a Context,
     headers: &HeaderMap,
     body: impl Stream<Item = Result<B, warp::Error>>,
     wanted: &str,
-) -> Result<Bytes, Problem> {
+) -> Result<Received<'a>, Problem> {
     let found = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let media = found.as_deref().unwrap_or("").split(';').next().unwrap_or("").trim();
     if !media.eq_ignore_ascii_case(wanted) {
@@ -36,6 +52,11 @@ pub(super) async fn receive<B: Buf>(
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
+    // Before anything of it is read: what waits for a place takes no memory here.
+    let length = declared.map_or(limit, |length| usize::try_from(length).unwrap_or(limit));
+    let place = context.handle.under_way().take(length, Instant::now() + context.config.write_timeout).await;
+    let place = place
+        .map_err(|Crowded| Problem::new(Code::Overloaded, "too many requests with bodies are under way; not done"))?;
     let collect = async {
         let mut body = std::pin::pin!(body);
         let mut whole = BytesMut::new();
@@ -55,8 +76,9 @@ pub(super) async fn receive<B: Buf>(
         Ok(whole.freeze())
     };
     let timeout = context.config.body_timeout;
-    tokio::time::timeout(timeout, collect).await.unwrap_or_else(|_| {
+    let bytes = tokio::time::timeout(timeout, collect).await.unwrap_or_else(|_| {
         let what = format!("the body did not arrive within {} ms", timeout.as_millis());
         Err(Problem::new(Code::BodyTimeout, what))
-    })
+    })?;
+    Ok(Received { bytes, _place: place })
 }

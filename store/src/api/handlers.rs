@@ -9,7 +9,7 @@ use crate::handle::WriteError;
 use crate::telemetry::WriteResult;
 use bytes::Buf;
 use futures_util::Stream;
-use leasehold_replication::{RECORD_BODY_BYTES_MAX, Refusal};
+use leasehold_replication::{Limit, RECORD_BODY_BYTES_MAX, Refusal, ReplicaId};
 use uuid::Uuid;
 use warp::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
@@ -28,7 +28,8 @@ pub(super) async fn create<B: Buf>(
         return Err(Problem::new(Code::InvalidCondition, "If-Match and If-None-Match belong to PUT, PATCH and DELETE"));
     }
     let name = key::of(headers)?;
-    let person = Person::parse(&body::receive(context, headers, sent, body::JSON).await?)?;
+    let body = body::receive(context, headers, sent, body::JSON).await?;
+    let person = Person::parse(&body)?;
     // Made before the write, so that the same write could be sent on under the same id. The key is of what was sent: the
     // same request again gets another id here, and the first one's answer.
     let id = person.id.unwrap_or_else(Uuid::now_v7);
@@ -48,7 +49,8 @@ pub(super) async fn replace<B: Buf>(
 ) -> super::Answer {
     let id = id_of_path(id)?;
     let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
-    let person = Person::parse(&body::receive(context, headers, sent, body::JSON).await?)?;
+    let body = body::receive(context, headers, sent, body::JSON).await?;
+    let person = Person::parse(&body)?;
     same_id(id, person.id)?;
     let record = person.to_json(id);
     let path = format!("/{COLLECTION}/{id}");
@@ -67,7 +69,8 @@ pub(super) async fn patch<B: Buf>(
 ) -> super::Answer {
     let id = id_of_path(id)?;
     let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
-    let patch = PersonPatch::parse(&body::receive(context, headers, sent, body::MERGE_PATCH).await?)?;
+    let body = body::receive(context, headers, sent, body::MERGE_PATCH).await?;
+    let patch = PersonPatch::parse(&body)?;
     same_id(id, patch.id)?;
     let patch = patch.to_json();
     let path = format!("/{COLLECTION}/{id}");
@@ -189,6 +192,7 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
         WriteError::Refused(Refusal::Bootstrapping) => {
             (Code::Bootstrapping, "the Lease does not carry the new cluster's id yet; not done".to_owned())
         }
+        WriteError::Refused(Refusal::OutOfRoom { limit, replica }) => return out_of_room(context, limit, replica),
         WriteError::Refused(Refusal::Overloaded) => (Code::Overloaded, "too many writes wait; not done".to_owned()),
         WriteError::Refused(Refusal::DiskStalled) => {
             (Code::DiskStalled, "the leader's disk hangs, and this write would wait for it; not done".to_owned())
@@ -213,6 +217,36 @@ fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
         }
     };
     Problem::new(code, detail)
+}
+
+/// Which limit, of which pod, and what helps.
+fn out_of_room(context: &Context, limit: Limit, replica: ReplicaId) -> Problem {
+    let handle = &context.handle;
+    let is_own = handle.replica() == Some(replica);
+    let status = handle.status();
+    let named = || status.as_ref()?.followers.iter().find(|one| one.replica == replica).map(|one| one.name.clone());
+    let pod = if is_own { handle.name().to_owned() } else { named().unwrap_or_else(|| replica.to_string()) };
+    let room = handle.room();
+    let word = pages::limit_word(limit);
+    let (figures, more) = match limit {
+        Limit::Memory => {
+            ((Some(room.memory_used_bytes), Some(room.memory_allowed_bytes)), "give the containers more memory")
+        }
+        Limit::Disk => ((room.disk_used_bytes, room.disk_allowed_bytes), "enlarge the volumes"),
+    };
+    let how_much = match figures {
+        (Some(used), Some(allowed)) if is_own => format!("{pod} uses {used} of {allowed} bytes of its {word}"),
+        _ => format!("{pod} is over its limit of {word} and is needed for a majority"),
+    };
+    let what = format!(
+        "{how_much}; delete records or {more}. Deletes, and updates that make a record shorter, are taken; not done, and \
+         it may be sent again later"
+    );
+    let mut problem = Problem::new(Code::OutOfRoom, what).with("limit", word).with("pod", pod);
+    if let (true, (Some(used), Some(allowed))) = (is_own, figures) {
+        problem = problem.with("used", used).with("allowed", allowed);
+    }
+    problem
 }
 
 /// Who leads instead, if that is known.

@@ -3,8 +3,9 @@
 use super::problem::{Code, Problem};
 use super::{Answer, Context, person};
 use crate::handle::Handle;
+use crate::room::Figures;
 use crate::telemetry::phase_word;
-use leasehold_replication::{Phase, Position, Status, Voter};
+use leasehold_replication::{Level, Limit, Phase, Position, Status, Voter};
 use serde_json::{Value, json};
 use std::time::Duration;
 use warp::http::header::{ACCEPT, CONTENT_TYPE};
@@ -85,6 +86,7 @@ pub(super) fn status(context: &Context) -> Answer {
         "role": handle.role().as_deref(),
         "peerTrust": context.config.trust.status(),
         "disk": disk(handle),
+        "room": room(&handle.room()),
         "waitingFor": handle.starting().map(|why| vec![why.to_string()]).unwrap_or_default(),
     });
     if let (Some(status), Value::Object(body)) = (status, &mut body) {
@@ -129,6 +131,7 @@ pub(super) fn status(context: &Context) -> Answer {
                 "verified": follower.verified.0,
                 "silentMs": follower.silent_since.map(|since| ms(handle.since(since))),
                 "lagEntries": follower.connected.then(|| status.position.seq.0.saturating_sub(follower.verified.0)),
+                "outOfRoom": follower.room.limit().map(limit_word),
             })).chain(unheard_voters(&status, handle)).collect::<Vec<_>>(),
             "caughtUp": status.caught_up,
             "drained": status.drained,
@@ -169,6 +172,31 @@ fn unheard_voters(status: &Status, handle: &Handle) -> Vec<Value> {
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is used, what may be, and whether writes that make the data larger count on this replica.
+fn room(figures: &Figures) -> Value {
+    json!({
+        "memory": {
+            "usedBytes": figures.memory_used_bytes,
+            "allowedBytes": figures.memory_allowed_bytes,
+            "over": figures.room.memory >= Level::Over,
+        },
+        "disk": {
+            "usedBytes": figures.disk_used_bytes,
+            "allowedBytes": figures.disk_allowed_bytes,
+            "over": figures.room.disk >= Level::Over,
+            "full": figures.room.disk == Level::Full,
+        },
+    })
+}
+
+/// As a 507 and the status say it.
+pub(super) fn limit_word(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Memory => "memory",
+        Limit::Disk => "disk",
+    }
 }
 
 /// `GET /healthz`: the process does its work. Neither the API server nor a leader is needed for that.

@@ -163,6 +163,9 @@ codes! {
     TooManyWatchers = "too-many-watchers", SERVICE_UNAVAILABLE, "Too many clients watch";
     /// 503: the process ends. Not done.
     Stopping = "stopping", SERVICE_UNAVAILABLE, "This replica is ending";
+    /// 507: it would make the data larger, and `limit` (`memory` or `disk`) of `pod` is exceeded: `used` of `allowed`
+    /// bytes. Not done; may be sent again later, when records were deleted or there is more room.
+    OutOfRoom = "out-of-room", INSUFFICIENT_STORAGE, "There is no room for more data";
     /// 504: not committed in time; it may still be done. Ask, or send the same again: the same record is stored once.
     OutcomeUnknown = "outcome-unknown", GATEWAY_TIMEOUT, "The outcome of the write is unknown";
 }

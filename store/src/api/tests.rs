@@ -213,6 +213,7 @@ pub(crate) fn status(phase: Phase, leader: &str) -> Status {
         })
         .collect();
     Status {
+        room: Default::default(),
         phase,
         open: phase == Phase::Leading || (phase == Phase::Draining && leader == "pod-0"),
         cluster_id: Some(ClusterId(Uuid::from_u128(9))),

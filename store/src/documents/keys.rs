@@ -67,6 +67,11 @@ impl Keys {
         }
     }
 
+    /// What all of them take in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// All of them, the oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Kept)> {
         self.by_seq.values().filter_map(|name| Some((&**name, self.get(name)?)))

@@ -172,7 +172,7 @@ impl Documents {
                 if collection.by_id.insert(id, number).is_some() {
                     return Err(StoredError::Twice { collection: name, what: format!("the id {id}") });
                 }
-                collection.by_number.insert(number, record);
+                collection.insert(number, record);
             }
             if number_of.next().is_some() {
                 return Err(wrong("the order has more numbers than records"));

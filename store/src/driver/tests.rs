@@ -20,6 +20,8 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+mod room;
+
 const LONG: Duration = Duration::from_secs(20);
 
 /// One run of one pod's store.
@@ -50,6 +52,7 @@ struct Cluster {
     snapshot_after_bytes: u64,
     /// In the place of the real ones, for pod 0.
     disk: Option<FaultDisk>,
+    limits: crate::room::Limits,
 }
 
 impl Cluster {
@@ -58,6 +61,15 @@ impl Cluster {
     }
 
     async fn start_on(pods: usize, disk: Option<FaultDisk>) -> Cluster {
+        let mut cluster = Cluster::prepare(pods, disk);
+        for index in 0..pods {
+            cluster.run(index).await;
+        }
+        cluster
+    }
+
+    /// Nothing runs yet.
+    fn prepare(pods: usize, disk: Option<FaultDisk>) -> Cluster {
         let folder = folder();
         let mut cluster = Cluster {
             folder: folder.path().to_owned(),
@@ -68,12 +80,12 @@ impl Cluster {
             wanted: pods,
             snapshot_after_bytes: 64 * 1024 * 1024,
             disk,
+            limits: crate::room::Limits::NONE,
         };
-        for index in 0..pods {
+        for _ in 0..pods {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             cluster.ports.push(free);
             cluster.pods.push(None);
-            cluster.run(index).await;
         }
         cluster
     }
@@ -110,6 +122,7 @@ impl Cluster {
         let (status_file, status) = watch::channel(status::starting(incarnation));
         let stop = CancellationToken::new();
         let driver = Driver::new(Parts {
+            limits: self.limits,
             config: Config {
                 name,
                 replica: opened.replica,
@@ -438,6 +451,7 @@ async fn a_full_disk_acknowledges_nothing_and_ends_the_replica_which_says_so() {
     let mut cluster = Cluster::start_on(1, Some(disk.clone())).await;
     cluster.settle(1).await;
     cluster.write(0, 1).await.unwrap();
+    cluster.until("a reserve", |_| disk.open("journal/reserve-2").is_ok()).await;
     disk.fail_after(0, Fault::Full);
     let failed = cluster.write(0, 2).await;
     assert!(matches!(failed, Err(WriteError::Unknown | WriteError::Refused(_))), "{failed:?}");

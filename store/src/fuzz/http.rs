@@ -183,6 +183,7 @@ impl Leader {
 fn status() -> Status {
     let incarnation = Incarnation(Uuid::from_u128(7));
     Status {
+        room: Default::default(),
         phase: Phase::Leading,
         open: true,
         cluster_id: Some(ClusterId(Uuid::from_u128(9))),

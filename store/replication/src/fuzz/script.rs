@@ -5,9 +5,9 @@
 
 use crate::{
     Answer, Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
-    InviteAnswer, KnownVolume, LeaderView, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId,
-    Recovered, RefusalCode, Replica, ReplicaId, RequestId, RoleView, Seq, Since, SnapshotMeta, SnapshotPiece, Term,
-    Ticket, Voter, Voters, WentBack,
+    InviteAnswer, KnownVolume, LeaderView, Level, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId,
+    Recovered, RefusalCode, Replica, ReplicaId, RequestId, RoleView, Room, Seq, Shortage, Since, SnapshotMeta,
+    SnapshotPiece, Term, Ticket, Voter, Voters, WentBack,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -32,6 +32,10 @@ impl Script<'_> {
 
     fn yes(&mut self) -> bool {
         self.byte() & 1 == 1
+    }
+
+    fn level(&mut self) -> Level {
+        [Level::Near, Level::Over, Level::Far, Level::Full][usize::from(self.below(4))]
     }
 
     /// Small numbers mostly, and those at the ends.
@@ -160,7 +164,11 @@ impl Script<'_> {
             2 => Body::Ack { seq: Seq(self.number()) },
             3 => Body::Mismatch { hint: self.position() },
             4 => Body::Heartbeat { round: self.number(), commit: Seq(self.number()) },
-            5 => Body::Echo { round: self.number(), eligible: self.yes(), draining: self.yes(), stalled: self.yes() },
+            5 => {
+                let (round, eligible, draining, flags) = (self.number(), self.yes(), self.yes(), self.byte());
+                let room = Shortage { memory: flags & 2 != 0, disk: flags & 4 != 0, full: flags & 8 != 0 };
+                Body::Echo { round, eligible, draining, stalled: flags & 1 != 0, room }
+            }
             6 => Body::Snapshot(SnapshotPiece {
                 position: self.position(),
                 length_bytes: 9,
@@ -288,9 +296,10 @@ impl Desk {
         Some(match script.below(16) {
             0 => Input::Role(script.role()),
             1 | 2 => {
-                let proposals = (0..1 + script.below(3)).map(|_| Proposal {
-                    id: ProposalId(u64::from(script.byte())),
-                    command: Bytes::from_static(b"write"),
+                let proposals = (0..1 + script.below(3)).map(|_| {
+                    let number = script.byte();
+                    let (id, grows) = (ProposalId(u64::from(number)), !number.is_multiple_of(4));
+                    Proposal { id, command: Bytes::from_static(b"write"), grows }
                 });
                 Input::Propose(proposals.collect())
             }
@@ -360,6 +369,7 @@ impl Desk {
             },
             14 => match script.below(5) {
                 0 => Input::Drain,
+                4 if script.yes() => Input::Room(Room { memory: script.level(), disk: script.level() }),
                 4 => Input::Disk { stalled: script.yes(), full: script.yes() },
                 1 => {
                     let conn = self.conn(script)?;

@@ -10,7 +10,7 @@ const ENTRIES: u64 = 100;
 /// 4 MB in a hundred writes: ten seconds of the link, and far fewer than a thousand entries.
 fn write_much(cluster: &mut Cluster) {
     for number in 0..ENTRIES {
-        let proposal = Proposal { id: ProposalId(number), command: Bytes::from(vec![b'x'; ENTRY]) };
+        let proposal = Proposal { id: ProposalId(number), command: Bytes::from(vec![b'x'; ENTRY]), grows: true };
         cluster.queue.push_back(Event::Input(0, Input::Propose(vec![proposal])));
         cluster.drain_queue();
     }
@@ -93,7 +93,7 @@ fn writes_that_come_in_bursts_do_not_undo_a_hand_over_that_was_begun() {
         if cluster.now >= end {
             break;
         }
-        let proposal = Proposal { id: ProposalId(number), command: Bytes::from(vec![b'x'; 4 * ENTRY]) };
+        let proposal = Proposal { id: ProposalId(number), command: Bytes::from(vec![b'x'; 4 * ENTRY]), grows: true };
         cluster.queue.push_back(Event::Input(0, Input::Propose(vec![proposal])));
         cluster.run(100 * MS);
         assert!(cluster.nodes[0].replica.status().hand_over.is_some(), "undone after {number} writes");
@@ -133,7 +133,7 @@ fn an_entry_that_takes_longer_than_the_lost_time_on_its_way_loses_nobody() {
     cluster.run(500 * MS);
     cluster.slow = Some((2, 200_000));
     // Three seconds of the link: nothing else passes it, not even a heartbeat.
-    let proposal = Proposal { id: ProposalId(1), command: Bytes::from(vec![b'x'; 600_000]) };
+    let proposal = Proposal { id: ProposalId(1), command: Bytes::from(vec![b'x'; 600_000]), grows: true };
     cluster.queue.push_back(Event::Input(0, Input::Propose(vec![proposal])));
     cluster.drain_queue();
     for _ in 0..60 {

@@ -122,6 +122,13 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
         (WriteError::Refused(Refusal::Overloaded), Code::Overloaded),
         (WriteError::Refused(Refusal::DiskStalled), Code::DiskStalled),
         (WriteError::Refused(Refusal::Failed), Code::Failed),
+        (
+            WriteError::Refused(Refusal::OutOfRoom {
+                limit: leasehold_replication::Limit::Disk,
+                replica: ReplicaId(Uuid::nil()),
+            }),
+            Code::OutOfRoom,
+        ),
         (WriteError::Overwritten, Code::Overwritten),
         (WriteError::Closed, Code::Stopping),
         (WriteError::Unknown, Code::OutcomeUnknown),
@@ -135,7 +142,7 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
     }
     let scrape = api.get("/metrics").await;
     let text = String::from_utf8(scrape.body().to_vec()).unwrap();
-    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 27"), "{text}");
+    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 30"), "{text}");
     assert!(text.contains("leasehold_store_writes_total{result=\"unknown\"} 3"), "{text}");
 }
 
@@ -210,6 +217,7 @@ async fn a_replica_that_is_cut_off_is_not_ready_knows_no_lag_and_still_answers_r
 async fn a_leader_shows_a_follower_that_is_silent_as_not_connected_and_of_unknown_lag() {
     let api = Api::leader();
     let silent = leasehold_replication::FollowerStatus {
+        room: Default::default(),
         name: "pod-1".to_owned(),
         replica: ReplicaId(Uuid::from_u128(2)),
         incarnation: Incarnation(Uuid::from_u128(8)),
@@ -237,6 +245,7 @@ async fn the_status_says_everything() {
     let api = Api::leader();
     api.lock().server.set_role(role("pod-0"));
     let follower = leasehold_replication::FollowerStatus {
+        room: Default::default(),
         name: "pod-1".to_owned(),
         replica: ReplicaId(Uuid::from_u128(2)),
         incarnation: Incarnation(Uuid::from_u128(8)),

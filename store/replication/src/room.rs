@@ -1,0 +1,180 @@
+//! Room: what a leader takes where memory or disks run short (5.9 in docs/design.md).
+//!
+//! ```text
+//!   shell ──Room──▶ own level        followers ──echo──▶ theirs
+//!   growing writes: refused where the leader is over (it hands over first, to one that is not), or where those that are
+//!                   heard and not over are no majority
+//!   any write:      refused where the leader's disk is full, or where those that are heard and not full are no majority
+//!   a full follower takes no entries; it promises, echoes and serves reads
+//! ```
+//!
+//! The leader admits; nothing is ever refused where it is applied. Never refused: what keeps the cluster alive (promises,
+//! the first entry of a term, voters): a disk counts as full while there is still room for those.
+
+use crate::plants::planted;
+use crate::replica::Replica;
+use crate::role::{Follower, Link, Role};
+use crate::{Effect, Fault, Refusal, ReplicaId};
+use std::time::Duration;
+
+/// A leader that has just opened does not hand over for lack of room before this: two that run short by turns do not
+/// pass the leadership to and fro.
+const STAYS_AT_LEAST: Duration = Duration::from_secs(10);
+
+/// How much is used of what a replica may use, of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Much less than the limit.
+    #[default]
+    Enough,
+    /// Not much less: what can be let go without loss is let go.
+    Near,
+    /// More than the limit. The shell sees to it that this does not come and go with every write.
+    Over,
+    /// So much more that nothing that grows the data is taken any more, whatever else could help.
+    Far,
+    /// Nothing fits any more but promises, voters and the first entry of a term.
+    Full,
+}
+
+/// How much room a replica has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Room {
+    /// For data in memory.
+    pub memory: Level,
+    /// On the volume.
+    pub disk: Level,
+}
+
+/// Which limit it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Of data in memory.
+    Memory,
+    /// Of the volume.
+    Disk,
+}
+
+/// What a follower says of its room in each echo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shortage {
+    /// It is over its limit of memory.
+    pub memory: bool,
+    /// Less than the reserve is free on its volume.
+    pub disk: bool,
+    /// It takes no entries: nothing fits on its volume.
+    pub full: bool,
+}
+
+impl Room {
+    /// What others are told.
+    pub fn shortage(self) -> Shortage {
+        Shortage { memory: self.memory >= Level::Over, disk: self.disk >= Level::Over, full: self.disk == Level::Full }
+    }
+}
+
+impl Shortage {
+    /// The limit that is exceeded; the disk's, if both are.
+    pub fn limit(self) -> Option<Limit> {
+        match self {
+            Shortage { disk: true, .. } | Shortage { full: true, .. } => Some(Limit::Disk),
+            Shortage { memory: true, .. } => Some(Limit::Memory),
+            Shortage { .. } => None,
+        }
+    }
+}
+
+impl Replica {
+    pub(crate) fn on_room(&mut self, room: Room) {
+        let was_full = self.takes_no_entries();
+        self.room = room;
+        match room.shortage().limit() {
+            Some(_) => self.over_since = self.over_since.or(Some(self.now)),
+            None => self.over_since = None,
+        }
+        if was_full && !self.takes_no_entries() {
+            self.ask_for_what_was_dropped();
+        }
+    }
+
+    /// Nothing fits on the volume but what keeps the cluster alive.
+    pub(crate) fn takes_no_entries(&self) -> bool {
+        self.room.disk == Level::Full && !planted(Fault::FullTakesEntries)
+    }
+
+    /// Entries came while nothing fitted, and were not answered: a new connection brings them again.
+    fn ask_for_what_was_dropped(&mut self) {
+        let Role::Following(following) = &mut self.role else { return };
+        if let Link::Up(conn) = following.link
+            && std::mem::take(&mut following.dropped)
+        {
+            self.effects.push(Effect::Close { conn });
+            self.hang_up(true);
+        }
+    }
+
+    /// Why a write is refused for lack of room.
+    pub(crate) fn room_refusal(&self, grows: bool) -> Option<Refusal> {
+        let Role::Leading(leading) = &self.role else { return None };
+        let own = self.config.replica;
+        let out = |replica, shortage: Shortage| {
+            Some(Refusal::OutOfRoom { limit: shortage.limit().unwrap_or(Limit::Disk), replica })
+        };
+        let mine = self.room.shortage();
+        if mine.full {
+            return out(own, mine);
+        }
+        // In ordinary life nobody is short of anything.
+        let short = |follower: &Follower| if grows { follower.room.limit().is_some() } else { follower.room.full };
+        let is_any_short = grows && mine.limit().is_some() || leading.followers.values().any(short);
+        if !is_any_short {
+            return None;
+        }
+        if grows && planted(Fault::OverStillGrows) {
+            return None;
+        }
+        if grows && mine.limit().is_some() && !self.gives_way() {
+            return out(own, mine);
+        }
+        let voters = self.log.voters();
+        let takes = |replica: ReplicaId| {
+            if replica == own {
+                return true;
+            }
+            let heard = leading.hears(replica, self.now, self.config.lost_time);
+            heard && leading.followers.get(&replica).is_some_and(|follower| !short(follower))
+        };
+        if voters.is_majority(takes) {
+            return None;
+        }
+        let first = leading.followers.iter().find(|(replica, one)| voters.contains(**replica) && short(one));
+        first.and_then(|(replica, follower)| out(*replica, follower.room))
+    }
+
+    /// It is over, but not far, and another one is about to lead.
+    fn gives_way(&self) -> bool {
+        let is_far = self.room.memory >= Level::Far || self.room.disk >= Level::Far;
+        let in_time = self.over_since.is_some_and(|since| self.now < since + self.config.hand_over_max);
+        !is_far && in_time && self.wants_room_elsewhere()
+    }
+
+    /// The leader is over, and those that are not are a majority without it, one of them fit to lead.
+    pub(crate) fn wants_room_elsewhere(&self) -> bool {
+        let Role::Leading(leading) = &self.role else { return false };
+        if self.room.shortage().limit().is_none() || self.now < leading.since + STAYS_AT_LEAST {
+            return false;
+        }
+        let has_room = |replica: ReplicaId| {
+            leading.hears(replica, self.now, self.config.lost_time)
+                && leading.followers.get(&replica).is_some_and(Follower::has_room)
+        };
+        self.log.voters().is_majority(has_room) && self.successor_with_room().is_some()
+    }
+}
+
+impl Follower {
+    /// It has said, on this connection, that it is over no limit.
+    pub(crate) fn has_room(&self) -> bool {
+        self.echoed > 0 && self.room.limit().is_none()
+    }
+}

@@ -1,0 +1,91 @@
+//! What the documents take: in memory, and as `snapshot.json`; and how much larger a command would make them.
+
+use super::{Action, Command, Condition, Documents, Work, merge};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use uuid::Uuid;
+
+/// What a record takes in memory beside its bytes: its places in two trees, and what the allocator keeps with it.
+pub const RECORD_MEMORY_BYTES: u64 = 144;
+/// What a record takes in `snapshot.json` beside its bytes: the end of its line.
+const RECORD_STORED_BYTES: u64 = 6;
+/// What stands around the records there.
+const STORED_BYTES: u64 = 4096;
+
+impl Documents {
+    /// What they take in memory, about. Bytes that older views share with them are counted once.
+    pub fn memory_bytes(&self) -> u64 {
+        let of_records: u64 =
+            self.collections.values().map(|one| one.bytes + one.len() as u64 * RECORD_MEMORY_BYTES).sum();
+        of_records + self.keys.bytes() as u64
+    }
+
+    /// What `snapshot.json` would take, about.
+    pub fn stored_bytes(&self) -> u64 {
+        let of_records: u64 =
+            self.collections.values().map(|one| one.bytes + one.len() as u64 * RECORD_STORED_BYTES).sum();
+        of_records + self.keys.bytes() as u64 + STORED_BYTES
+    }
+
+    /// Bytes that were given up since the start, and that older views still hold.
+    pub fn given_up_bytes(&self) -> u64 {
+        self.given_up
+    }
+
+    /// From here on clones are told from those that were made before: of the latter the token that is returned tells
+    /// whether any is left.
+    pub fn renew(&mut self) -> Weak<()> {
+        let before = std::mem::take(&mut self.view);
+        Arc::downgrade(&before)
+    }
+
+    /// How many bytes more there would be in memory; `None`: nothing would be written. Without what stands in the log
+    /// before it, and is not applied yet: for a leader that is short of room, which need not be exact.
+    pub fn growth(&self, command: &[u8]) -> Option<i64> {
+        let command = Command::decode(command).ok()?;
+        if command.key.is_some_and(|key| self.keys.get(key.name).is_some()) {
+            // It is answered as the first one was.
+            return None;
+        }
+        let operations = match &command.work {
+            Work::One(operation) => std::slice::from_ref(operation),
+            Work::Batch(operations) => operations,
+        };
+        let collection = self.collection(command.collection);
+        // The lengths of records that earlier operations of the batch change.
+        let mut changed: HashMap<Uuid, Option<i64>> = HashMap::new();
+        let (mut growth, mut writes) = (0, false);
+        for operation in operations {
+            let found = collection.and_then(|collection| collection.get(operation.id));
+            let before = changed.get(&operation.id).copied();
+            let before = before.unwrap_or_else(|| found.map(|record| record.as_str().len() as i64));
+            let holds = match operation.condition {
+                Condition::None => true,
+                Condition::Exists => before.is_some(),
+                Condition::Absent => before.is_none(),
+                Condition::Tag(tag) => found.is_some_and(|record| record.tag() == tag),
+            };
+            let after = match (operation.action, before) {
+                _ if !holds => before,
+                (Action::Create { record }, None) | (Action::Put { record }, _) => Some(record.len() as i64),
+                (Action::Create { .. }, Some(_)) | (Action::Patch { .. }, None) => before,
+                (Action::Delete, _) => None,
+                (Action::Patch { patch }, Some(before)) => {
+                    let merged = found.filter(|_| !changed.contains_key(&operation.id));
+                    let merged = merged.and_then(|record| merge::merge(record.as_str(), patch).ok());
+                    Some(merged.map_or(before + patch.len() as i64, |merged| merged.len() as i64))
+                }
+            };
+            let is_same = match operation.action {
+                Action::Put { record } => found.is_some_and(|found| found.as_str() == record),
+                Action::Patch { .. } => before.is_none(),
+                Action::Create { .. } | Action::Delete => before == after,
+            };
+            writes |= holds && !is_same;
+            let memory = |length: Option<i64>| length.map_or(0, |length| length + RECORD_MEMORY_BYTES as i64);
+            growth += memory(after) - memory(before);
+            changed.insert(operation.id, after);
+        }
+        writes.then_some(growth)
+    }
+}

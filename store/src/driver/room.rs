@@ -1,0 +1,82 @@
+//! Memory and disk: counted after each turn, told to the state machine when a level changes.
+
+use leasehold_replication::{Input, Level, Proposal, Room};
+use tracing::{info, warn};
+
+use super::Driver;
+use crate::room::{Figures, Usage};
+
+impl Driver {
+    pub(super) fn look_at_room(&mut self) {
+        let journal = self.journal.figures();
+        let (under_way_bytes, history_bytes) = self.handle.memory_bytes();
+        let usage = Usage {
+            documents_bytes: self.documents.memory_bytes(),
+            history_bytes,
+            log_bytes: self.replica.log_bytes() as u64,
+            under_way_bytes,
+            held_bytes: self.held.count(self.begun.elapsed(), &mut self.documents),
+            next_snapshot_bytes: self.documents.stored_bytes(),
+            space: journal.space,
+            disk_full: journal.is_full(),
+        };
+        let figures = self.account.judge(&usage);
+        let disk_is_short = figures.room.disk >= Level::Over;
+        self.journal.set_need(usage.next_snapshot_bytes, disk_is_short, figures.log_is_large);
+        self.handle.set_room(figures);
+        if figures.room != self.room {
+            say(self.room, &figures);
+            self.room = figures.room;
+            self.step(Input::Room(figures.room));
+        }
+    }
+
+    /// Which of these would make the data larger; looked at only where that matters.
+    pub(super) fn mark_growth(&self, proposals: &mut [Proposal]) {
+        if !self.replica.refuses_growth() {
+            return;
+        }
+        for proposal in proposals {
+            proposal.grows = match self.documents.growth(&proposal.command) {
+                None => false,
+                // As long as before it takes no more memory, and more of the journal.
+                Some(bytes) => bytes > 0 || bytes == 0 && self.room.disk >= Level::Over,
+            };
+        }
+    }
+}
+
+/// For who looks at the log: what is short, and what helps.
+fn say(before: Room, now: &Figures) {
+    let (used, allowed) = (now.memory_used_bytes, now.memory_allowed_bytes);
+    let is_over = |level: Level| level >= Level::Over;
+    match (is_over(before.memory), is_over(now.room.memory)) {
+        (false, true) => warn!(
+            used,
+            allowed,
+            "the data takes more memory than it may (--memory-limit): what makes it larger is refused (507) if this \
+             replica leads or is needed; delete records, or give the container more memory"
+        ),
+        (true, false) => info!(used, allowed, "the data takes less memory than it may again"),
+        (true, true) | (false, false) => {}
+    }
+    let (used, allowed) = (now.disk_used_bytes, now.disk_allowed_bytes);
+    match (is_over(before.disk), is_over(now.room.disk)) {
+        (false, true) => warn!(
+            used,
+            allowed,
+            "the volume has less room than it must keep (--disk-reserve): what makes the data larger is refused (507) \
+             if this replica leads or is needed; delete records, or enlarge the volume"
+        ),
+        (true, false) => info!(used, allowed, "the volume has enough room again"),
+        (true, true) | (false, false) => {}
+    }
+    match (before.disk == Level::Full, now.room.disk == Level::Full) {
+        (false, true) => warn!(
+            used,
+            "the volume is full: nothing is written any more but promises and voters; enlarge it, or free room on it"
+        ),
+        (true, false) => info!(used, "entries fit on the volume again"),
+        (true, true) | (false, false) => {}
+    }
+}

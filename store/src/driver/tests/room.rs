@@ -1,0 +1,100 @@
+//! Memory and disk that run short, with a real driver and journal.
+
+use super::*;
+use crate::room::Limits as RoomLimits;
+use leasehold_replication::{Level, Limit};
+
+const MIB: u64 = 1024 * 1024;
+
+impl Cluster {
+    async fn command(&self, n: u64, action: Action<'_>) -> Result<Written, WriteError> {
+        let id = Uuid::from_u128(u128::from(n));
+        let command = Command::one("things", id, action, Condition::None).encode();
+        self.pod(0).handle.write(command, LONG).await
+    }
+
+    async fn put_large(&self, n: u64, bytes: usize) -> Result<Written, WriteError> {
+        let id = Uuid::from_u128(u128::from(n));
+        let record = format!(r#"{{"id":"{id}","n":{n},"filling":"{}"}}"#, "x".repeat(bytes));
+        self.command(n, Action::Put { record: &record }).await
+    }
+
+    async fn delete(&self, n: u64) {
+        assert_eq!(self.command(n, Action::Delete).await.unwrap().answer.outcome, Outcome::Deleted);
+    }
+
+    fn levels(&self) -> (Level, Level) {
+        let room = self.pod(0).handle.room().room;
+        (room.memory, room.disk)
+    }
+
+    async fn until_disk(&mut self, what: &str, wanted: impl Fn(Level) -> bool) {
+        self.until(what, |cluster| wanted(cluster.levels().1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_its_memory_a_leader_refuses_growth_takes_deletes_and_then_growth_again() {
+    let mut cluster = Cluster::prepare(1, None);
+    cluster.limits = RoomLimits { memory_bytes: 32 * MIB, disk_reserve_bytes: Some(0) };
+    cluster.run(0).await;
+    cluster.settle(1).await;
+    let replica = cluster.pod(0).handle.replica().unwrap();
+    let refused = WriteError::Refused(Refusal::OutOfRoom { limit: Limit::Memory, replica });
+    let mut taken = 0;
+    let why = loop {
+        match cluster.put_large(taken + 1, 40_000).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 1000, "there is no limit");
+    };
+    assert_eq!(why, refused);
+    assert!(taken > 20, "{taken} records of 40 KB in 8 MiB");
+    assert_eq!(cluster.put_large(1, 40_000).await.unwrap().answer.outcome, Outcome::Same, "nothing would be written");
+    assert_eq!(cluster.put_large(1, 50_000).await, Err(refused));
+    assert_eq!(cluster.put_large(1, 1000).await.unwrap().answer.outcome, Outcome::Replaced, "it shrinks");
+    assert_eq!(cluster.applied(0).len() as u64, taken);
+    for n in 1..=taken {
+        cluster.delete(n).await;
+    }
+    assert!(cluster.levels().0 < Level::Over, "{:?}", cluster.pod(0).handle.room());
+    assert!(cluster.put_large(1, 40_000).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_of_disk_a_leader_refuses_growth_restarts_on_a_full_one_and_goes_on_when_there_is_room() {
+    let disk = FaultDisk::new(9);
+    disk.set_room(Some(100 * MIB));
+    let mut cluster = Cluster::prepare(1, Some(disk.clone()));
+    cluster.limits = RoomLimits { memory_bytes: 1 << 40, disk_reserve_bytes: Some(MIB) };
+    cluster.run(0).await;
+    cluster.settle(1).await;
+    for n in 1..=20 {
+        cluster.put_large(n, 1000).await.unwrap();
+    }
+    cluster.until("a reserve", |_| disk.open("journal/reserve-2").is_ok()).await;
+    disk.set_room(Some(disk.used() + MIB / 8 * 7));
+    cluster.until_disk("over", |level| level == Level::Over).await;
+    let replica = cluster.pod(0).handle.replica().unwrap();
+    let refused = WriteError::Refused(Refusal::OutOfRoom { limit: Limit::Disk, replica });
+    assert_eq!(cluster.put_large(21, 1000).await, Err(refused));
+    assert_eq!(cluster.put_large(20, 1000).await.unwrap().answer.outcome, Outcome::Same);
+    cluster.delete(20).await;
+    // Somebody fills it to the last byte, and the store starts anew.
+    disk.set_room(Some(disk.used()));
+    cluster.kill(0).await;
+    cluster.run(0).await;
+    cluster.settle(1).await;
+    cluster.until_disk("over", |level| level >= Level::Over).await;
+    assert_eq!(cluster.applied(0), (1..20).collect::<Vec<_>>());
+    cluster.delete(19).await;
+    assert_eq!(cluster.put_large(21, 1000).await, Err(refused));
+    disk.set_room(Some(100 * MIB));
+    cluster.until_disk("room", |level| level < Level::Over).await;
+    cluster.put_large(21, 1000).await.unwrap();
+    cluster.kill(0).await;
+    cluster.run(0).await;
+    cluster.settle(1).await;
+    assert_eq!(cluster.applied(0), (1..19).chain([21]).collect::<Vec<_>>());
+}
