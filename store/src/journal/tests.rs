@@ -85,7 +85,13 @@ fn entries_of_any_size_up_to_the_limit_are_recovered() {
 /// Looks up what follows `after`, and waits for it.
 fn looked_up(rig: &Rig, after: Position, bytes_max: usize) -> std::io::Result<Vec<Entry>> {
     let (sender, answer) = std::sync::mpsc::channel();
-    rig.journal().look_up(after, bytes_max, super::LookUpAnswer::new(move |found| drop(sender.send(found))));
+    rig.journal().look_up(
+        after,
+        bytes_max,
+        super::LookUpAnswer::new(move |found| {
+            let _ = sender.send(found);
+        }),
+    );
     answer.recv_timeout(std::time::Duration::from_secs(10)).unwrap()
 }
 

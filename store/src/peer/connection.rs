@@ -322,7 +322,7 @@ where
     let mut look = tokio::time::interval(every.max(Duration::from_millis(1)));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // What was read when a frame or a sign of life was last told.
-    let mut told = 0;
+    let mut told = counter.load(Ordering::Relaxed);
     loop {
         let message = tokio::select! {
             message = stream.next() => message,
@@ -454,5 +454,28 @@ pub(super) fn note_end(ended: Result<(), PeerError>, conn: ConnId, remote: &Remo
         Err(PeerError::Untrusted(reason, what)) => config.refused(remote, reason, &what),
         Err(PeerError::Hostile(reason, what)) => config.reject(remote, reason, what),
         Err(error) => debug!(?conn, %remote, %error, "a peer connection ended"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_of_a_frame_that_is_not_whole_are_heard_and_silence_is_not() {
+        let (events, mut told) = mpsc::channel(4);
+        let (conn, counter) = (ConnId::Dialled(7), Arc::new(AtomicU64::new(3)));
+        let stream = futures_util::stream::pending::<Result<tungstenite::Message, tungstenite::Error>>();
+        let heard = Some((Arc::clone(&counter), Duration::from_millis(2)));
+        let task = tokio::spawn(async move { read(stream, conn, &events, heard).await });
+        let next = tokio::time::timeout(Duration::from_millis(50), told.recv());
+        assert!(next.await.is_err(), "what was read before is no news");
+        for _ in 0..2 {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let next = tokio::time::timeout(Duration::from_secs(10), told.recv()).await.unwrap();
+            assert!(matches!(next, Some(PeerEvent::Heard { conn: of }) if of == conn));
+        }
+        task.abort();
     }
 }
