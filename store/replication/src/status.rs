@@ -183,6 +183,7 @@ pub struct PulseRest {
     rank: u32,
     need_term: Option<Term>,
     hands_over: Option<Incarnation>,
+    room: Room,
 }
 
 impl Replica {
@@ -221,6 +222,7 @@ impl Replica {
                 rank: self.rank(),
                 need_term: self.need_term(),
                 hands_over: self.published_hand_over().flatten().map(|(_, incarnation)| incarnation),
+                room: self.room,
             },
         }
     }
