@@ -5,12 +5,14 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use http::Method;
 use leasehold_e2e::cluster::{Cluster, Config, Part};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Setting, all_ready, cluster_of, lease_is_true};
 
@@ -73,15 +75,23 @@ async fn with_data() -> (Setting, Vec<Value>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_of_one_volume_begins_a_new_cluster_by_recover() {
-    let (setting, _) = with_data().await;
+    let (setting, mut had) = with_data().await;
     let restored = tempfile::tempdir().unwrap();
     let volume = volume_in(restored.path(), 0);
     let cluster = &setting.cluster;
     let leader = cluster.wait_for_leader().await.unwrap();
     let follower = (leader + 1) % 3;
-    // While clients write: what the follower shows before the moment is in the copy of it.
+    // While clients write (and change or delete only what is their own): what the follower shows before the moment is in
+    // the copy of it.
     let load = setting.load().await;
-    let had = cluster.persons(follower).await.unwrap();
+    let last = json!({"id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7", "firstName": "The last", "lastName": "before"});
+    let (http, deadline) = (cluster.http(), Duration::from_secs(10));
+    let made = http.send(Method::POST, cluster.store(leader), "/persons", Some(&last), deadline).await.unwrap();
+    assert_eq!(made.status, 201, "{}", made.text());
+    let path = format!("/persons/{}?after={}", last["id"].as_str().unwrap(), made.sequence().unwrap());
+    let seen = http.send(Method::GET, cluster.store(follower), &path, None, deadline).await.unwrap();
+    assert_eq!(seen.status, 200, "{}", seen.text());
+    had.push(last);
     assert!(cluster.signal(follower, Part::Store, Signal::STOP));
     copy(&cluster.volume(follower), &volume);
     assert!(cluster.signal(follower, Part::Store, Signal::CONT));

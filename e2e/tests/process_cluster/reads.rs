@@ -148,8 +148,8 @@ async fn a_read_after_the_sequence_of_a_write_sees_it_on_every_pod() {
         }
     }
     let ahead = send(&setting, 0, Method::GET, "/persons?after=1000000&timeout=100ms", None).await;
-    assert_eq!(ahead.status, 503, "{}", ahead.text());
-    assert!(ahead.text().contains("urn:leasehold:not-applied"), "{}", ahead.text());
+    assert_eq!(ahead.status, 409, "{}", ahead.text());
+    assert!(ahead.text().contains("urn:leasehold:ahead"), "{}", ahead.text());
     setting.converges().await;
 }
 
