@@ -15,6 +15,7 @@ use crate::store::made_durable;
 use crate::{Plant, Shell};
 use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// No fsync takes longer: one that is under way when everything is healed must not look like a cluster that waits.
 const FSYNC_US_MAX: u64 = 2_000_000;
@@ -331,11 +332,17 @@ impl Cluster {
         }
         let pod = &mut self.pods[life.pod];
         let Some(up) = pod.store.up_mut() else { return };
-        if up.snapshot_running.take() != Some(number) {
+        if up.snapshot_running != Some(number) {
             return; // One that was received overtook it.
         }
         let meta = self.snapshots[number as usize].clone();
         let position = meta.position;
+        if pod.volume.durable_log.last_seq() < position.seq {
+            // It gets its name with a segment that is begun when the one before is durable.
+            let at = self.now + Duration::from_micros(self.settings.fsync_us);
+            return self.schedule(at, Event::SnapshotDone { life, number });
+        }
+        up.snapshot_running = None;
         pod.volume.snapshot_taken(meta, &mut self.rng);
         self.checker.snapshot_durable(pod.volume.number, position);
         self.step_store(life.pod, Input::SnapshotTaken { position });
