@@ -425,7 +425,9 @@ impl Replica {
         let voters = self.log.voters();
         let promised =
             |replica: ReplicaId| if replica == own { own_counts(leading.promised_by) } else { connected(&replica) };
-        let enough = voters.is_majority(promised);
+        // The own one, too: nothing of a later term is pulled or written while it may still be lost. Where the own disk hangs,
+        // another leads.
+        let enough = own_counts(leading.promised_by) && voters.is_majority(promised);
         let best = voters
             .voters
             .iter()
