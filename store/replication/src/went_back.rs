@@ -129,17 +129,15 @@ impl Replica {
         Some(others.filter_map(|name| self.target_of(name)).collect())
     }
 
-    /// Promises may be made when all voters have answered; after a lost-time in any case, so that nobody waits for a pod
-    /// that is gone.
+    /// Promises may be made when all of them have answered; after a lost-time in any case, so that nobody waits for a pod
+    /// that is gone. The voters alone are not enough: an older copy may be of a time when it was the only one.
     pub(crate) fn tend_asking(&mut self) {
         let Some(asking) = &self.asking else { return };
         let has_answered = |name: &String| *name == self.config.name || asking.answered.contains(name);
         let voters = &self.log.voters().voters;
-        let have_all = if voters.is_empty() {
-            self.view.is_some() && self.members().iter().all(|member| has_answered(&member.name))
-        } else {
-            voters.iter().all(|voter| has_answered(&voter.name))
-        };
+        let have_all = self.view.is_some()
+            && self.members().iter().all(|member| has_answered(&member.name))
+            && voters.iter().all(|voter| has_answered(&voter.name));
         if self.is_asking() && !have_all && self.now < self.asks_until() {
             return;
         }
