@@ -288,7 +288,7 @@ impl Driver {
     fn members_observed(&mut self, observed: Observed<StatefulSet>) -> Option<Input> {
         let wanted = members::wanted(observed, &self.config)?;
         self.outlets.endpoints.send_if_modified(|target| match target {
-            Some(target) if wanted.owner.is_some() && target.owner != wanted.owner => {
+            Some(target) if target.owner != wanted.owner => {
                 target.owner.clone_from(&wanted.owner);
                 true
             }

@@ -124,8 +124,12 @@ fn members(stateful_set: &StatefulSet, config: &Config) -> Option<Vec<Member>> {
     (replicas > 0).then(|| (start..start.saturating_add(replicas)).map(member).collect())
 }
 
-/// Without `blockOwnerDeletion`: that would need the right to update the StatefulSet's finalizers.
+/// Without `blockOwnerDeletion`: that would need the right to update the StatefulSet's finalizers. None for one that is about
+/// to go: with `--cascade=orphan` the garbage collector takes the reference away first, and deletes what names it later.
 fn owner(stateful_set: &StatefulSet) -> Option<OwnerReference> {
+    if stateful_set.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
     Some(OwnerReference {
         api_version: "apps/v1".to_owned(),
         kind: "StatefulSet".to_owned(),
@@ -171,6 +175,16 @@ mod tests {
             let wanted = wanted(Observed::Changed(serde_json::from_value(object).unwrap()), &config).unwrap();
             assert_eq!(wanted.newest_revision.as_deref(), revision, "{status}");
         }
+    }
+
+    #[test]
+    fn a_stateful_set_that_is_about_to_go_owns_nothing_new() {
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let metadata =
+            json!({"name": "db", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan"]});
+        let object = json!({"metadata": metadata, "spec": {"replicas": 1}});
+        let wanted = wanted(Observed::Changed(serde_json::from_value(object).unwrap()), &config).unwrap();
+        assert_eq!((wanted.owner, wanted.members.map(|members| members.len())), (None, Some(1)));
     }
 
     #[test]
