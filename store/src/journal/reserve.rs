@@ -108,8 +108,9 @@ pub(crate) fn make(disk: &dyn Disk, name: &'static str, segment_bytes: u64) -> i
     let made = disk.create(RESERVE_SEGMENT).and_then(|file| {
         file.allocate(segment_bytes)?;
         file.sync()?;
-        disk.rename(RESERVE_SEGMENT, name)?;
-        disk.sync_folder(FOLDER)
+        // Its name becomes durable with the next segment's: the journal's thread may sync the folder at this moment. A name
+        // that is lost with the power is made anew.
+        disk.rename(RESERVE_SEGMENT, name)
     });
     if made.is_err() {
         // Half of one only takes room.
