@@ -71,6 +71,9 @@ impl Reserve {
         }
         let Some(name) = self.there.pop() else { return Ok(None) };
         disk.rename(name, NEXT_SEGMENT)?;
+        // It may have been a segment whose new name is not durable yet: after a power loss the old name would show what
+        // is written from here on.
+        disk.sync_folder(FOLDER)?;
         let file = disk.open(NEXT_SEGMENT)?;
         // A power loss may have given it its name back after it was written to.
         write_zeros(&*file, 0, self.segment_bytes)?;
@@ -108,8 +111,8 @@ pub(crate) fn make(disk: &dyn Disk, name: &'static str, segment_bytes: u64) -> i
     let made = disk.create(RESERVE_SEGMENT).and_then(|file| {
         file.allocate(segment_bytes)?;
         file.sync()?;
-        // Its name becomes durable with the next segment's: the journal's thread may sync the folder at this moment. A name
-        // that is lost with the power is made anew.
+        // Its name becomes durable with the next segment's, or when it is taken: the journal's thread may sync the folder at
+        // this moment. A name that is lost with the power is made anew.
         disk.rename(RESERVE_SEGMENT, name)
     });
     if made.is_err() {
