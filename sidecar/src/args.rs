@@ -4,7 +4,7 @@
 //!   --lease-duration 15s │ LEASEHOLD_SIDECAR_LEASE_DURATION=15s ──clap──▶ Args ──config()──▶ Config, or one sentence
 //! ```
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -134,6 +134,16 @@ struct Options {
     /// The address that this pod advertises while it leads [default: its member address]
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_ADDRESS", value_name = "IP:PORT")]
     address: Option<String>,
+    /// This pod's IPs, as status.podIPs has them: the leader's Service names one of each family
+    #[arg(
+        long,
+        global = true,
+        env = "LEASEHOLD_SIDECAR_POD_IPS",
+        value_name = "IP,IP",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pod_ips: String,
     /// Where the sidecar serves HTTP; falls back to IPv4 where there is no IPv6
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LISTEN", default_value = "[::]:8088")]
     listen: SocketAddr,
@@ -185,6 +195,8 @@ pub struct Config {
     pub member_sidecar_address: Template,
     /// What this pod advertises while it leads. None: its member address.
     pub address: Option<String>,
+    /// This pod's IPs: where `address` is one of them, the Service of the leader names one of each family.
+    pub pod_ips: Vec<IpAddr>,
     /// Where the sidecar serves HTTP. None, for an app that embeds the elector: nowhere.
     pub listen: Option<SocketAddr>,
     /// How long a claim is good without a renewal; whole seconds.
@@ -225,6 +237,7 @@ impl Config {
             member_peer_address: Template::unknown(),
             member_sidecar_address: Template::unknown(),
             address: Some(address.to_owned()),
+            pod_ips: Vec::new(),
             listen: None,
             lease_duration: Duration::from_secs(15),
             lost_time: Duration::from_secs(1),
@@ -327,6 +340,7 @@ impl Args {
             member_peer_address,
             member_sidecar_address,
             address: options.address.map(bracketed),
+            pod_ips: ips(&options.pod_ips)?,
             listen: Some(options.listen),
             lease_duration: duration,
             lost_time,
@@ -390,6 +404,12 @@ fn template(text: Option<String>, flag: &str, port: &str, values: &TemplateValue
         None => format!("{{name}}.{{service}}.{{namespace}}.svc.{{clusterDomain}}:{{{port}}}"),
     };
     Template::parse(&text, values).map_err(|reason| ConfigError(format!("{flag} {text}: {reason}")))
+}
+
+/// The IPs of a list with commas; empty where there is no pod, or no IP yet.
+fn ips(list: &str) -> Result<Vec<IpAddr>, ConfigError> {
+    let ips = list.split(',').map(str::trim).filter(|ip| !ip.is_empty());
+    ips.map(|ip| ip.parse().map_err(|_| ConfigError(format!("--pod-ips {list}: {ip:?} is no IP address")))).collect()
 }
 
 /// Puts an IPv6 address into brackets: a manifest can only write `$(POD_IP):8089`, whatever family the pod has.
@@ -458,6 +478,18 @@ mod tests {
         let config = config(&["--address", "10.1.2.3:80"]).unwrap();
         assert_eq!(config.member_address_of("db-1").unwrap(), "10.1.2.3:80");
         assert!(config.member_address_of("db-0").unwrap().starts_with("db-0."));
+    }
+
+    #[test]
+    fn the_ips_of_a_pod_are_a_list_with_commas() {
+        let ips = |list: &str| config(&["--pod-ips", list]).map(|config| config.pod_ips);
+        assert_eq!(
+            ips("10.1.2.3, fd00::7").unwrap(),
+            ["10.1.2.3".parse::<IpAddr>().unwrap(), "fd00::7".parse().unwrap()]
+        );
+        assert!(ips("").unwrap().is_empty());
+        let refusal = ips("10.1.2.3,eth0").unwrap_err().to_string();
+        assert!(refusal.contains("--pod-ips") && refusal.contains("\"eth0\""), "{refusal}");
     }
 
     #[test]

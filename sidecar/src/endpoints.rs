@@ -4,7 +4,8 @@
 //! ```text
 //!   UpdateEndpoints{name, address, term} ──▶ slice of the address's family: GET, higher term there? done
 //!                                            else PUT or POST          │ any failure: again, with pauses that grow
-//!                                        ──▶ slice of the other family: emptied, where there is one
+//!                                        ──▶ slice of the other family: the same with this pod's IP of that family
+//!                                            (--pod-ips); without one it is emptied, where there is one
 //!   the leader's sidecar, from then on:  ──▶ watches both; edited or deleted: made right again
 //!   LeaveEndpoints                       ──▶ neither watched nor written any more
 //! ```
@@ -14,7 +15,7 @@
 //! another cluster's, or somebody's edit) does not bind: whoever made a slice of that term held the Lease with it before, so
 //! it is enough to look at the Lease **after** the slice was seen.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -305,9 +306,20 @@ impl Wanted<'_> {
         if self.address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
+    /// What the slice of that family names. Of the other family only this pod's own IP is known for certain, and only where
+    /// it advertises another one of its own: an address that a person gave may not be the pod's.
+    fn ip(&self, family: Family) -> Option<IpAddr> {
+        if family == self.family() {
+            return Some(self.address.ip());
+        }
+        let own = &self.config.pod_ips;
+        let is_own = self.target.name == self.config.name && own.contains(&self.address.ip());
+        own.iter().copied().find(|ip| is_own && ip.is_ipv4() == (family == Family::V4))
+    }
+
     /// Whether the slice (none: there is none) says what it is to say. Only what we write is compared.
     fn is_met(&self, family: Family, present: Option<&EndpointSlice>) -> bool {
-        let Some(slice) = present else { return family != self.family() };
+        let Some(slice) = present else { return self.ip(family).is_none() };
         let mut written = slice.clone();
         self.write_into(&mut written, family);
         let endpoints = |slice: &EndpointSlice| -> Vec<_> {
@@ -344,19 +356,19 @@ impl Wanted<'_> {
                 owners.push(owner.clone());
             }
         }
-        let is_ours = family == self.family();
-        slice.endpoints = Some(self.endpoint()).filter(|_| is_ours).into_iter().collect();
+        let ip = self.ip(family);
+        slice.endpoints = ip.map(|ip| self.endpoint(ip)).into_iter().collect();
         slice.ports = Some(vec![EndpointPort {
             name: Some(PORT_NAME.to_owned()),
-            port: Some(i32::from(if is_ours { self.address.port() } else { self.config.app_port })),
+            port: Some(i32::from(if ip.is_some() { self.address.port() } else { self.config.app_port })),
             protocol: Some("TCP".to_owned()),
             app_protocol: None,
         }]);
     }
 
-    fn endpoint(&self) -> Endpoint {
+    fn endpoint(&self, ip: IpAddr) -> Endpoint {
         Endpoint {
-            addresses: vec![self.address.ip().to_string()],
+            addresses: vec![ip.to_string()],
             conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
             target_ref: Some(ObjectReference {
                 kind: Some("Pod".to_owned()),
@@ -393,8 +405,14 @@ mod tests {
 
     impl Kept {
         async fn start() -> Kept {
+            Kept::with_ips(&[]).await
+        }
+
+        async fn with_ips(pod_ips: &[&str]) -> Kept {
             let api = FakeApi::start().await;
-            let config = Arc::new(Config::plain("n", "db", "db-0", "a:1").unwrap());
+            let mut config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+            config.pod_ips = pod_ips.iter().map(|ip| ip.parse().unwrap()).collect();
+            let config = Arc::new(config);
             let requester = Requester::new(api.client(), &config, Metrics::new());
             let (target, targets) = watch::channel(None);
             let upkeep = Upkeep::new(Metrics::new());
@@ -462,6 +480,24 @@ mod tests {
         kept.point_to("db-1", "[fd00::1]:80", 4);
         kept.until("ipv6", &["fd00::1"], 4).await;
         kept.until("ipv4", &[], 4).await;
+    }
+
+    #[tokio::test]
+    async fn a_pod_with_ips_of_both_families_is_in_both_slices() {
+        let kept = Kept::with_ips(&["10.0.0.1", "fd00::1"]).await;
+        kept.point_to("db-0", "10.0.0.1:80", 3);
+        kept.until("ipv4", &["10.0.0.1"], 3).await;
+        kept.until("ipv6", &["fd00::1"], 3).await;
+        assert_eq!(kept.api.get(&V4.replace("ipv4", "ipv6")).unwrap()["ports"][0]["port"], 80);
+        kept.watched(2).await;
+        kept.api.delete(&V4.replace("ipv4", "ipv6"));
+        kept.until("ipv6", &["fd00::1"], 3).await;
+        // Of another pod one address is known, and of an address that is none of the pod's no other.
+        kept.point_to("db-1", "10.0.0.2:80", 4);
+        kept.until("ipv6", &[], 4).await;
+        kept.point_to("db-0", "10.7.7.7:80", 5);
+        kept.until("ipv4", &["10.7.7.7"], 5).await;
+        kept.until("ipv6", &[], 5).await;
     }
 
     #[tokio::test]
