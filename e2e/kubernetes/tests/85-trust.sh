@@ -36,10 +36,12 @@ spec:
 Y
   wait_for "the outsider to be started" 120 is_ready outsider
 }
-outsider_says() { # outsider_says POD PATH ARGS...: the status of the answer
-  local host=$1 path=$2
+outsider_says() { # outsider_says POD PATH ARGS...: the status of the answer. By its IP: a DNS cache may not know a new pod yet
+  local ip path=$2
+  ip=$(k get pod "$1" -o jsonpath='{.status.podIP}')
+  case $ip in *:*) ip="[$ip]" ;; esac
   shift 2
-  k exec outsider -- curl -s -o /dev/null -w '%{http_code}' --max-time 5 "$@" "http://$host.$RELEASE-service:8090$path"
+  k exec outsider -- curl -s -o /dev/null -w '%{http_code}' --max-time 5 "$@" "http://$ip:8090$path"
 }
 
 an_outsider_pod_cannot_read_write_vote_or_invite() {
