@@ -66,17 +66,17 @@ for fault in "${faults[@]}"; do
     settle 240
     leader=$(holder) node=$(node_of "$leader") uid=$(uid_of "$leader")
     case $fault in
-    switchover | rolling-restart | all-deleted) leader_service=$RELEASE-leader avoided=() ;;
+    switchover | rolling-restart | deleted | all-deleted) leader_service=$RELEASE-leader avoided=() ;;
     *) leader_service="" avoided=("$node") ;;
     esac
     WRITE_TO=${leader_service:+$leader_service $leader_service $leader_service $leader_service} \
-      BY_IP=$([ "$fault" != killed-without-dns ] || echo 1) writer_start "${avoided[@]}" >/dev/null
-    writer_goes_on
+      BY_IP=$([ "$fault" != killed-without-dns ] || echo 1) writer_start "${avoided[@]}" >&2
+    writer_goes_on >&2
     break_it $fault "$leader" "$node" "$uid"
-    writer_goes_on >/dev/null
+    writer_goes_on >&2
     mend_it $fault "$leader" "$node" "$uid"
     settle 240
-    writer_stop >/dev/null
+    writer_stop | grep requests: || true
     read -r _ gap <"$results/gap"
     gaps+=("$gap")
     failures+=("$(cat "$results/failed")")

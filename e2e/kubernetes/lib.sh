@@ -68,10 +68,17 @@ another_leads() { local now; now=$(holder) && [ -n "$now" ] && [ "$now" != "$1" 
 # ---- writes that go on while something is broken
 
 # writer_start [AVOIDED-NODE...]: a pod that writes to every member all the time, on a node that will not be broken.
-# WRITE_TO="HOST..." writes there instead, BY_IP=1 looks the hosts up only once.
+# WRITE_TO="HOST..." writes there instead; BY_IP=1 writes to the IPs that the members have now. (By its name a DNS cache leads to
+# a member's pod of half a minute ago, or to none.)
 writer_start() {
   local avoid="" node hosts="" i
-  for i in $(seq 0 $(($(members) - 1))); do hosts="$hosts $cluster_name-$i.$RELEASE-service"; done
+  for i in $(seq 0 $(($(members) - 1))); do
+    if [ -n "${BY_IP:-}" ]; then
+      hosts="$hosts $(k get pod "$(pod "$i")" -o jsonpath='{.status.podIP}')"
+    else
+      hosts="$hosts $cluster_name-$i.$RELEASE-service"
+    fi
+  done
   for node in "$@"; do avoid="$avoid,\"$node\""; done
   k delete pod writer --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
   {
@@ -95,7 +102,7 @@ Y
   containers:
     - name: writer
       image: $registry/leasehold/store:$version
-      env: [{name: HOSTS, value: "${WRITE_TO:-$hosts}"}, {name: BY_IP, value: "${BY_IP:-}"}]
+      env: [{name: HOSTS, value: "${WRITE_TO:-$hosts}"}]
       command: [bash, -c]
       args:
         - |

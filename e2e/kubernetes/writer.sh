@@ -1,18 +1,11 @@
 # Runs in a pod, beside the cluster. One loop for each host in HOSTS, each of which writes there only: a member that hangs
 # does not delay what another acknowledges. Followers answer 421 at once, so the leader's loop is the one that writes.
-# With BY_IP the hosts are looked up once, at the start: DNS may be down later.
 #   acknowledged MICROSECONDS ID      answered MICROSECONDS CODE
 exec {never}<> <(:)
 pause() { read -rt "$1" -u "$never" _; } # without a process
 write() {
-  local id code ip host=$1 url
-  if [ -n "${BY_IP:-}" ]; then
-    read -r ip _ < <(getent ahosts "$host")
-    case $ip in
-    *:*) host="[$ip]" ;;
-    *) host=$ip ;;
-    esac
-  fi
+  local id code host=$1 url
+  case $host in *:*) host="[$host]" ;; esac
   url=http://$host:8089/persons
   while [ ! -e /tmp/stop ]; do
     read -r id </proc/sys/kernel/random/uuid

@@ -65,10 +65,8 @@ the_api_server_may_be_down_and_the_leader_die_meanwhile() {
 
 # Pods find each other by IP: DNS is down for longer than anybody keeps its answers, and the leader dies meanwhile.
 dns_may_be_down_and_the_leader_die_meanwhile() {
-  local old gap i ips=""
-  # Not by their names: a cache may still have the addresses of pods that were replaced.
-  for i in 0 1 2; do ips="$ips $(k get pod "$(pod "$i")" -o jsonpath='{.status.podIP}')"; done
-  WRITE_TO=$ips BY_IP=1 writer_start
+  local old gap
+  BY_IP=1 writer_start
   old=$(holder)
   "$cluster" fault stop cp coredns KILL
   sleep 35 # `ttl 30` and `cache 30`: time must pass
