@@ -112,10 +112,12 @@ impl Election {
     fn highest_claim(&self, standing: &Standing) -> Option<Holder> {
         let by_lease = match standing {
             Standing::Held(holder) if holder.name == self.config.name => {
-                // Rule 1: its own app, for a term that it has promised to, or may promise to.
+                // Rule 1: its own app, for a term that it has promised to, or may promise to. One that was chosen and drains
+                // since a moment leads until it has a successor: whoever chose it has let go.
                 let promise = self.promise();
                 let is_promised = promise.term == holder.term && promise.incarnation == Some(holder.incarnation);
-                let may_lead = is_promised || self.app.alive().is_some_and(|status| status.eligible);
+                let may_lead = is_promised
+                    || self.app.alive().is_some_and(|status| status.eligible || status.state == AppState::Draining);
                 self.held(standing).filter(|_| may_lead && !self.app.is_ended()).cloned()
             }
             Standing::Held(holder) => Some(holder.clone()),

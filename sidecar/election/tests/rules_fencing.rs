@@ -136,10 +136,19 @@ fn a_lease_that_names_this_pod_and_incarnation_for_a_term_above_the_promise_lead
 
 #[test]
 fn a_transfer_to_an_app_that_is_not_eligible_does_not_lead() {
+    let learner = AppStatus { eligible: false, state: AppState::Learner, ..following(7, 0xb, "db-1") };
+    let mut desk = Desk::seeing(Some(lease(1, Some(("db-1", 0xb)), 7)), learner);
+    desk.watch(Some(lease(2, Some(("db-0", 0xa)), 8)));
+    assert_ne!(desk.role().role, Role::Leader);
+}
+
+/// It was chosen before it was told to end, and whoever chose it has let go.
+#[test]
+fn a_transfer_to_an_app_that_drains_by_now_leads() {
     let draining = AppStatus { eligible: false, state: AppState::Draining, ..following(7, 0xb, "db-1") };
     let mut desk = Desk::seeing(Some(lease(1, Some(("db-1", 0xb)), 7)), draining);
     desk.watch(Some(lease(2, Some(("db-0", 0xa)), 8)));
-    assert_ne!(desk.role().role, Role::Leader);
+    desk.leads(8);
 }
 
 #[test]

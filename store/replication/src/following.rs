@@ -32,7 +32,8 @@ impl Replica {
         let own = self.state.cluster_id.or(lease);
         let ours = own == Some(claim.cluster_id) || own.is_none() && planted(Fault::StrangersInvite);
         // Our own claim comes from the leader that hands over to us: what role.json will say in a moment.
-        let may_be_ours = self.is_eligible() || claim.incarnation != self.config.incarnation;
+        // It is taken also by who drains since a moment: the other one has let go, and nobody else would take it at once.
+        let may_be_ours = self.is_sound() && !self.is_stalled() || claim.incarnation != self.config.incarnation;
         if ours && may_be_ours {
             let again = claim.promise() == self.state.promise;
             self.consider(claim);

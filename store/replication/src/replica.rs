@@ -646,10 +646,14 @@ impl Replica {
     }
 
     pub(crate) fn is_eligible_but_for_its_disk(&self) -> bool {
+        self.is_sound() && self.draining.is_none()
+    }
+
+    /// A wanted voter with nothing amiss but, perhaps, its disk; it may be draining.
+    pub(crate) fn is_sound(&self) -> bool {
         self.is_voter()
             && self.foreign_cluster().is_none()
             && self.is_wanted(&self.config.name)
-            && self.draining.is_none()
             && self.went_back.is_none()
             && !self.failed
     }

@@ -827,23 +827,30 @@ fn a_successor_is_told_by_the_leader_that_goes_before_its_sidecar_knows() {
     cluster.run_until("it may end", |c| c.nodes[0].replica.status().drained);
 }
 
+/// All pods of a cluster are deleted at once: the one that leads hands over to one that has not heard of its end yet.
 #[test]
-fn a_claim_of_another_run_or_of_a_pod_that_ends_itself_is_not_taken_from_a_leader_that_goes() {
+fn a_successor_that_was_told_to_end_meanwhile_leads_all_the_same() {
     let mut cluster = Cluster::started(3);
-    let claim = |incarnation| Claim {
-        cluster_id: ClusterId(Uuid::from_u128(7)),
+    cluster.queue.push_back(Event::Input(0, Input::Drain));
+    cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
+    for node in [1, 2] {
+        cluster.queue.push_back(Event::Input(node, Input::Drain));
+    }
+    cluster.drain_queue();
+    let leader = LeaderView {
         term: Term(2),
-        incarnation,
+        incarnation: cluster.nodes[1].incarnation,
         name: name(1),
         peer_address: "1".to_owned(),
         addresses: Vec::new(),
     };
-    let own = cluster.nodes[1].incarnation;
-    cluster.queue.push_back(Event::Input(1, Input::Drain));
-    cluster.queue.push_back(Event::Input(1, Input::Invited { request: RequestId(0), claim: claim(own) }));
-    cluster.drain_queue();
-    let status = cluster.nodes[1].replica.status();
-    assert_eq!((status.promise.term, status.phase), (Term(1), Phase::Draining));
+    let view = RoleView { leader: Some(leader), ..cluster.view.clone() };
+    cluster.queue.push_back(Event::Input(0, Input::Role(view)));
+    cluster.run_until("it is open", |c| {
+        c.nodes[1].replica.status().committed > Seq(0) && c.nodes[1].state.promise.term == Term(2)
+    });
+    cluster.write(1, "at the end");
+    assert_eq!(cluster.nodes[1].replica.status().phase, Phase::Draining);
 }
 
 #[test]
