@@ -22,7 +22,8 @@
 //! lead refuses it, and who sent it looks again for the leader.
 //!
 //! While the pod drains, and with every 421 and 307, answers on HTTP/1 say `Connection: close`, so that clients come back by
-//! another way. HTTP/2 clients are told by GOAWAY when the pod ceases to lead, and when it begins to drain (`main`).
+//! another way. HTTP/2 clients are told by GOAWAY when the pod ceases to lead, and when it begins to drain: see
+//! [`crate::farewells`].
 
 mod copy;
 
