@@ -74,6 +74,7 @@ refused 'has 53 characters' short $chart --set "fullnameOverride=${forty}12345"
 refused 'fullnameOverride' database $chart --set fullnameOverride=Upper
 refused 'replicas' database $chart --set replicas=5
 refused 'memoryLimit' database $chart --set store.memoryLimit=1G
+refused 'unreadyAfter' database $chart --set store.unreadyAfter=30
 refused 'replicaCount' database $chart --set-string replicaCount=three
 refused 'replicaCount' database $chart --set replicaCount=-1
 refused 'accessModes' database $chart --set 'persistence.accessModes={ReadWriteMany}'
