@@ -1,8 +1,10 @@
 //! Which request goes to which handler: the calls of clients first, pages for people last.
 
+use super::percent::{self, Query};
 use super::{Answer, Context, batch, handlers, nothing_there, openapi, pages, reading, watch};
 use crate::api::problem::{Code, Problem};
 use crate::serve;
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
@@ -10,8 +12,8 @@ use warp::http::HeaderMap;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
-/// The parameters of a query, decoded, in the order of the request.
-pub(super) type Query = Vec<(String, String)>;
+/// The parameters of a query, or what is wrong with how they are written.
+type Asked = Result<Query, Problem>;
 
 pub(super) fn all(context: Arc<Context>) -> BoxedFilter<(Response,)> {
     let persons = list(&context).or(create(&context)).unify().boxed();
@@ -26,9 +28,9 @@ fn list(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(get_or_head())
         .and(query())
         .and(with(context))
-        .then(
-            |query: Query, context: Arc<Context>| async move { finish(&context, reading::list(&context, query)).await },
-        )
+        .then(|query: Asked, context: Arc<Context>| async move {
+            finish(&context, async { reading::list(&context, query?).await }).await
+        })
         .boxed()
 }
 
@@ -39,9 +41,9 @@ fn batched(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(with(context))
-        .then(|query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+        .then(|query: Asked, headers: HeaderMap, body, context: Arc<Context>| async move {
             finish(&context, async {
-                no_query(&query)?;
+                no_query(query)?;
                 batch::batch(&context, &headers, body).await
             })
             .await
@@ -55,8 +57,8 @@ fn watched(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(query())
         .and(warp::header::headers_cloned())
         .and(with(context))
-        .then(|query: Query, headers: HeaderMap, context: Arc<Context>| async move {
-            finish(&context, watch::watch(&context, &headers, query)).await
+        .then(|query: Asked, headers: HeaderMap, context: Arc<Context>| async move {
+            finish(&context, async { watch::watch(&context, &headers, query?).await }).await
         })
         .boxed()
 }
@@ -68,9 +70,9 @@ fn create(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(with(context))
-        .then(|query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+        .then(|query: Asked, headers: HeaderMap, body, context: Arc<Context>| async move {
             finish(&context, async {
-                no_query(&query)?;
+                no_query(query)?;
                 handlers::create(&context, &headers, body).await
             })
             .await
@@ -84,8 +86,8 @@ fn read(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(query())
         .and(warp::header::headers_cloned())
         .and(with(context))
-        .then(|id: String, query: Query, headers: HeaderMap, context: Arc<Context>| async move {
-            finish(&context, reading::read(&context, &id, &headers, query)).await
+        .then(|id: String, query: Asked, headers: HeaderMap, context: Arc<Context>| async move {
+            finish(&context, async { reading::read(&context, &id, &headers, query?).await }).await
         })
         .boxed()
 }
@@ -97,9 +99,9 @@ fn patched(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(with(context))
-        .then(|id: String, query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+        .then(|id: String, query: Asked, headers: HeaderMap, body, context: Arc<Context>| async move {
             finish(&context, async {
-                no_query(&query)?;
+                no_query(query)?;
                 handlers::patch(&context, &id, &headers, body).await
             })
             .await
@@ -114,9 +116,9 @@ fn replace(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(with(context))
-        .then(|id: String, query: Query, headers: HeaderMap, body, context: Arc<Context>| async move {
+        .then(|id: String, query: Asked, headers: HeaderMap, body, context: Arc<Context>| async move {
             finish(&context, async {
-                no_query(&query)?;
+                no_query(query)?;
                 handlers::replace(&context, &id, &headers, body).await
             })
             .await
@@ -130,9 +132,9 @@ fn delete(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(query())
         .and(warp::header::headers_cloned())
         .and(with(context))
-        .then(|id: String, query: Query, headers: HeaderMap, context: Arc<Context>| async move {
+        .then(|id: String, query: Asked, headers: HeaderMap, context: Arc<Context>| async move {
             finish(&context, async {
-                no_query(&query)?;
+                no_query(query)?;
                 handlers::delete(&context, &id, &headers).await
             })
             .await
@@ -164,8 +166,8 @@ fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         get_or_head().and(with(context)).map(move |context: Arc<Context>| context.finish(page(&context)))
     };
     let strict = |page: fn(&Context) -> Answer| {
-        get_or_head().and(query()).and(with(context)).map(move |query: Query, context: Arc<Context>| {
-            context.finish(no_query(&query).and_then(|()| page(&context)))
+        get_or_head().and(query()).and(with(context)).map(move |query: Asked, context: Arc<Context>| {
+            context.finish(no_query(query).and_then(|()| page(&context)))
         })
     };
     let leader = warp::path!("api" / "leader")
@@ -173,8 +175,8 @@ fn people(context: &Arc<Context>) -> BoxedFilter<(Response,)> {
         .and(query())
         .and(warp::header::headers_cloned())
         .and(with(context))
-        .map(|query: Query, headers: HeaderMap, context: Arc<Context>| {
-            context.finish(no_query(&query).and_then(|()| pages::leader(&context, &headers)))
+        .map(|query: Asked, headers: HeaderMap, context: Arc<Context>| {
+            context.finish(no_query(query).and_then(|()| pages::leader(&context, &headers)))
         });
     leader
         .or(warp::path!("api" / "status").and(strict(pages::status)))
@@ -204,9 +206,7 @@ async fn finish(context: &Context, answer: impl Future<Output = Answer>) -> Resp
     context.finish(answer)
 }
 
-fn with(
-    context: &Arc<Context>,
-) -> impl Filter<Extract = (Arc<Context>,), Error = std::convert::Infallible> + Clone + use<> {
+fn with(context: &Arc<Context>) -> impl Filter<Extract = (Arc<Context>,), Error = Infallible> + Clone + use<> {
     let context = context.clone();
     warp::any().map(move || context.clone())
 }
@@ -215,13 +215,14 @@ fn get_or_head() -> impl Filter<Extract = (), Error = Rejection> + Copy {
     warp::get().or(warp::head()).unify()
 }
 
-fn query() -> impl Filter<Extract = (Query,), Error = Rejection> + Copy {
-    warp::query::<Query>()
+/// Not warp's own, which puts U+FFFD in the place of what cannot be decoded.
+fn query() -> impl Filter<Extract = (Asked,), Error = Infallible> + Clone {
+    warp::query::raw().or(warp::any().map(String::new)).unify().map(|raw: String| percent::query(&raw))
 }
 
 /// What a call does not know is an error: a misspelt parameter would else be a wrong answer.
-fn no_query(query: &Query) -> Result<(), Problem> {
-    match query.first() {
+fn no_query(query: Asked) -> Result<(), Problem> {
+    match query?.first() {
         None => Ok(()),
         Some((name, _)) => {
             Err(Problem::new(Code::InvalidQuery, format!("the parameter `{name}` is not known; this call takes none"))

@@ -3,7 +3,7 @@
 use super::conditions::{self, etag};
 use super::person::{COLLECTION, Person, PersonPatch, parse_id};
 use super::problem::{Code, Problem};
-use super::{Context, SEQUENCE, body, key, pages};
+use super::{Context, SEQUENCE, body, key, pages, percent};
 use crate::documents::{Action, Answer, Command, Condition, Operation, Outcome, Record, Work};
 use crate::handle::WriteError;
 use crate::telemetry::WriteResult;
@@ -276,7 +276,7 @@ pub(super) fn unknown_id(id: Uuid) -> Problem {
 }
 
 pub(super) fn id_of_path(text: &str) -> Result<Uuid, Problem> {
-    parse_id(text).ok_or_else(|| {
+    parse_id(&percent::path(text)?).ok_or_else(|| {
         Problem::new(
             Code::InvalidId,
             format!("the path must end in a UUID such as e956b5d0-fa0c-40e8-9da9-333c214dcaf7, not {text:?}"),

@@ -36,6 +36,7 @@ mod handlers;
 mod key;
 mod openapi;
 mod pages;
+mod percent;
 pub mod person;
 pub mod problem;
 mod query;
@@ -164,6 +165,7 @@ fn methods_of(path: &str) -> Option<&'static str> {
 
 /// What a request gets that no route took.
 fn nothing_there(path: &str, method: &warp::http::Method) -> Answer {
+    percent::path(path)?;
     let Some(methods) = methods_of(path) else {
         return Err(Problem::new(Code::UnknownPath, format!("there is nothing at {path}; `GET /` lists the calls")));
     };

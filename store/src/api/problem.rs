@@ -84,6 +84,8 @@ codes! {
     IdMismatch = "id-mismatch", BAD_REQUEST, "Path and body name different records";
     /// 400: a query parameter is not known here, is given twice, or has a value that cannot be.
     InvalidQuery = "invalid-query", BAD_REQUEST, "The query cannot be answered";
+    /// 400: a percent-encoding in the path or the query is broken, or does not stand for UTF-8; `detail` says where.
+    MalformedEncoding = "malformed-encoding", BAD_REQUEST, "The path or query is wrongly encoded";
     /// 400: `If-Match` or `If-None-Match` is not one that this call understands.
     InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition cannot be understood";
     /// 400: `Idempotency-Key` is not one.

@@ -1,7 +1,7 @@
 //! The parameters of reads: how fresh they must be, which page, which records. What is not known is refused: a misspelt
 //! parameter would else be a wrong answer.
 
-use super::filters::Query;
+use super::percent::Query;
 use super::person::{Stored, parse_id};
 use super::problem::{Code, Problem};
 use super::{READ_TIMEOUT_MAX, cursor};

@@ -9,8 +9,8 @@
 //! Both wait, until the deadline. A read changes nothing: whatever it is answered, it is safe to ask again.
 
 use super::conditions::{self, ReadVerdict};
-use super::filters::Query;
 use super::handlers::{id_of_path, not_ready, record_response, unknown_id};
+use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::query::{Freshness, ListQuery, PersonFilter};

@@ -14,8 +14,8 @@
 //! their way to it: what it has not taken waits in the [`History`](crate::history), once for all. One that takes nothing for
 //! long (`watch_stall_max`), or falls behind the history, is cut, and goes on after the last `id` that it got.
 
-use super::filters::Query;
 use super::handlers::not_ready;
+use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::{Answer, Context, SEQUENCE, query, reading};

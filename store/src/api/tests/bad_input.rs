@@ -305,3 +305,46 @@ async fn initial_data_are_checked_like_a_client_s() {
     assert!(reason(r#"[{"firstName":"a","lastName":"b"},{"firstName":"a"}]"#).contains("record 2"));
     assert!(reason(&format!("[{JOHANNA},{JOHANNA}]")).contains("record 2 of the initial data: the id e956b5d0"));
 }
+
+#[tokio::test]
+async fn broken_percent_encoding_is_refused_with_its_place_and_never_replaced() {
+    let api = Api::leader();
+    for (path, words) in [
+        ("/persons/%FF", "the path %FF: \"%FF\" at byte 1 does not stand for UTF-8"),
+        ("/persons/%zz", "is no percent-encoding"),
+        ("/persons/e956b5d0%", "\"%\" at byte 9"),
+        ("/%FF", "the path /%FF: \"%FF\" at byte 2"),
+        ("/persons/a/%C3", "does not stand for UTF-8"),
+        ("/persons?firstName=%FF", "the value of the parameter `firstName`"),
+        ("/persons?firstName=100%", "% itself is sent as %25"),
+        ("/persons?%FF=x", "the name of the parameter `%FF`"),
+        ("/persons?a=%zz", "the value of the parameter `a`"),
+        ("/persons/e956b5d0-fa0c-40e8-9da9-333c214dcaf7?after=%ED%A0%80", "`after`"),
+        ("/persons:watch?after=%C0%AF", "`after`"),
+        ("/api/leader?a=%f", "`a`"),
+        ("/api/status?a=%f", "`a`"),
+    ] {
+        let body = problem(&api.get(path).await, Code::MalformedEncoding);
+        assert!(body["detail"].as_str().unwrap().contains(words), "{path}: {body}");
+        assert_eq!(body["parameter"].is_string(), path.contains('?'), "{path}: {body}");
+    }
+    for (method, path) in [
+        ("POST", "/persons?a=%FF"),
+        ("POST", "/persons:batch?a=%FF"),
+        ("PUT", "/persons/%FF"),
+        ("PATCH", "/persons/%FF"),
+        ("DELETE", "/persons/%FF"),
+        ("PUT", "/persons/e956b5d0-fa0c-40e8-9da9-333c214dcaf7?a=%FF"),
+    ] {
+        problem(&api.json(method, path, JOHANNA).await, Code::MalformedEncoding);
+    }
+    // Well encoded, and still no id; and an id, however it is encoded.
+    for path in ["/persons/%2F", "/persons/%00", "/persons/e0a08c5b%2F62d5-4b20-a024-e1c270d901c2"] {
+        problem(&api.get(path).await, Code::InvalidId);
+    }
+    let encoded = api.get("/persons/%650a08c5b%2D62d5-4b20-a024-e1c270d901c2?timeout=1%73").await;
+    assert_eq!(encoded.status(), StatusCode::OK);
+    assert_eq!(value(&api.get("/persons?firstName=N%69klas").await).as_array().unwrap().len(), 1);
+    assert_eq!(value(&api.get("/persons?firstName=%EF%BF%BD").await).as_array().unwrap().len(), 0);
+    assert_eq!(api.lock().taken, 0, "nothing goes into the log");
+}
