@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
+use http::HeaderMap;
+use http::header::VARY;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::service::Service;
@@ -26,11 +28,11 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use warp::reply::Response;
 
-use crate::Guard;
 use crate::counts::{Closed, Counts};
 use crate::limits::Limits;
 use crate::places::{Seat, UnderWay};
-use crate::unfit::{Refuse, Unfit};
+use crate::unfit::{Refuse, Unfit, Words};
+use crate::{Guard, Stamp};
 
 /// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,15 @@ pub(crate) struct Answering<S> {
     pub(crate) remote: std::net::SocketAddr,
     pub(crate) guard: Option<Guard>,
     pub(crate) refuse: Option<Refuse>,
+    pub(crate) stamp: Option<Stamp>,
     pub(crate) seat: Arc<Seat>,
+}
+
+impl<S> Answering<S> {
+    /// What answers to requests that cannot be read.
+    pub(crate) fn for_unread(&self) -> Option<Words> {
+        self.refuse.map(|refuse| Words { refuse, stamp: self.stamp.as_ref().map(|stamp| stamp(None)) })
+    }
 }
 
 impl<S> Service<hyper::Request<Incoming>> for Answering<S>
@@ -56,18 +66,19 @@ where
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         let under_way = Some(self.seat.begin(request.version()));
+        let stamp = self.stamp.as_ref().map(|stamp| stamp(Some(request.headers())));
         if let Some(refuse) = self.refuse
             && let Some(unfit) = Unfit::of_request(request.version(), request.headers())
         {
-            return Answer { response: Either::Left(ready(Ok(refusal(unfit, refuse)))), under_way };
+            return Answer { response: Either::Left(ready(Ok(refusal(unfit, refuse)))), stamp, under_way };
         }
         if let Some(guard) = &self.guard
             && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
         {
-            return Answer { response: Either::Left(ready(Ok(refusal))), under_way };
+            return Answer { response: Either::Left(ready(Ok(refusal))), stamp, under_way };
         }
         request.extensions_mut().insert(Remote(self.remote));
-        Answer { response: Either::Right(self.service.call(request)), under_way }
+        Answer { response: Either::Right(self.service.call(request)), stamp, under_way }
     }
 }
 
@@ -78,6 +89,16 @@ fn refusal(unfit: Unfit, refuse: Refuse) -> Response {
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     response
+}
+
+fn put_on(headers: &mut HeaderMap, stamp: &HeaderMap) {
+    for (name, value) in stamp {
+        if *name != VARY {
+            headers.insert(name.clone(), value.clone());
+        } else if !headers.get_all(VARY).iter().any(|said| said == value) {
+            headers.append(VARY, value.clone());
+        }
+    }
 }
 
 /// The type of a response's body where it has no name.
@@ -96,6 +117,7 @@ pin_project! {
     pub(crate) struct Answer<F> {
         #[pin]
         response: Either<Ready<Result<Response, Infallible>>, F>,
+        stamp: Option<HeaderMap>,
         under_way: Option<UnderWay>,
     }
 }
@@ -108,7 +130,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.response.poll(cx).map_ok(|response| {
+        this.response.poll(cx).map_ok(|mut response| {
+            if let Some(stamp) = this.stamp.take() {
+                put_on(response.headers_mut(), &stamp);
+            }
             let stream = STREAM.try_with(Arc::clone).ok();
             response.map(|inner| Tracked { inner, stream, _under_way: this.under_way.take() })
         })

@@ -84,6 +84,9 @@ pub type Door = Arc<dyn Fn(Socket, SocketAddr) -> Passage + Send + Sync>;
 pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
 /// Looks at the head of each request, and answers those that may not pass.
 pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
+/// What an answer says beside what its maker said, by the head of its request: instead of a field of the same name, but one
+/// more `Vary`. Without a head: to a request that could not be read.
+pub type Stamp = Arc<dyn Fn(Option<&http::HeaderMap>) -> http::HeaderMap + Send + Sync>;
 
 /// Who is let in. Everybody, by default.
 #[derive(Clone, Default)]
@@ -94,6 +97,8 @@ pub struct Gates {
     pub guard: Option<Guard>,
     /// The words for requests that are not even fit for the guard. None: what hyper says, and Host is not looked at.
     pub refuse: Option<Refuse>,
+    /// For every answer, also those of the guard, and of `refuse`.
+    pub stamp: Option<Stamp>,
 }
 
 /// Tells HTTP/2 clients to take new requests to another connection: GOAWAY. On HTTP/1 only an answer can say so.
@@ -192,8 +197,9 @@ pub async fn serve_service<S>(
             queued -= 1;
         }
         let Some((stream, remote, place)) = accepted else { continue };
-        let (service, guard, seat) = (service.clone(), gates.guard.clone(), Arc::clone(&place.seat));
-        let service = Answering { service, remote, guard, refuse: gates.refuse, seat };
+        let (service, seat) = (service.clone(), Arc::clone(&place.seat));
+        let (guard, stamp) = (gates.guard.clone(), gates.stamp.clone());
+        let service = Answering { service, remote, guard, refuse: gates.refuse, stamp, seat };
         let (served, mut ends) = (Arc::clone(&served), ends.clone());
         ends.leaving.0.mark_unchanged();
         let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
@@ -283,7 +289,7 @@ where
     let Ends { mut leaving, stop, cut } = ends;
     let seat: &Arc<Seat> = &place.seat;
     seat.passed_the_door();
-    let wire = Wire::new(stream, Arc::clone(seat), service.refuse);
+    let wire = Wire::new(stream, Arc::clone(seat), service.for_unread());
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service).into_owned();
     let mut connection = std::pin::pin!(connection);
     let mut look_at = std::pin::pin!(tokio::time::sleep(limits.header_max.min(limits.idle_max)));

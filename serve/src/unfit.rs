@@ -22,6 +22,13 @@ pub enum Unfit {
 /// The type and the text of an answer.
 pub type Refuse = fn(Unfit) -> (&'static str, String);
 
+/// What an answer says to what could not be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Words {
+    pub(crate) refuse: Refuse,
+    pub(crate) stamp: Option<HeaderMap>,
+}
+
 impl Unfit {
     /// The status of the answer.
     pub fn status(self) -> StatusCode {
@@ -56,11 +63,14 @@ impl Unfit {
     }
 
     /// The whole answer, after which the connection ends.
-    pub(crate) fn answer(self, refuse: Refuse) -> String {
-        let ((kind, body), status) = (refuse(self), self.status());
+    pub(crate) fn answer(self, words: &Words) -> String {
+        let ((kind, body), status) = ((words.refuse)(self), self.status());
+        let fields = words.stamp.iter().flatten();
+        let stamp = fields.filter_map(|(name, value)| Some(format!("{name}: {}\r\n", value.to_str().ok()?)));
         format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n{}connection: close\r\n\r\n{body}",
+            body.len(),
+            stamp.collect::<String>()
         )
     }
 }

@@ -9,21 +9,22 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::places::Seat;
-use crate::unfit::{Refuse, Unfit};
+use crate::unfit::{Unfit, Words};
 
 /// Between HTTP and whatever lies below it.
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     inner: S,
     seat: Arc<Seat>,
-    refuse: Option<Refuse>,
+    /// For what cannot be read.
+    words: Option<Words>,
     /// What is still to be written in place of hyper's answer.
     instead: Bytes,
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(inner: S, seat: Arc<Seat>, refuse: Option<Refuse>) -> Wire<S> {
-        Wire { inner, seat, refuse, instead: Bytes::new() }
+    pub(crate) fn new(inner: S, seat: Arc<Seat>, words: Option<Words>) -> Wire<S> {
+        Wire { inner, seat, words, instead: Bytes::new() }
     }
 }
 
@@ -41,9 +42,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 impl<S: AsyncWrite + Unpin> Wire<S> {
     /// Is this hyper's own answer? Then ours goes out instead, with the next flush.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
-        let Some(refuse) = self.refuse.filter(|_| self.seat.is_idle()) else { return false };
+        let Some(words) = self.words.as_ref().filter(|_| self.seat.is_idle()) else { return false };
         let Some(unfit) = Unfit::of_written(bytes) else { return false };
-        self.instead = Bytes::from(unfit.answer(refuse));
+        self.instead = Bytes::from(unfit.answer(words));
         true
     }
 

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
 use crate::api::READ_TIMEOUT_MAX;
+use crate::api::cors::{self, Origins};
 use crate::api::forward::FollowerWrites;
 use crate::history::HISTORY_BYTES;
 use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
@@ -146,6 +147,11 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_MATCH_WEAKENED_ETAGS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub match_weakened_etags: bool,
 
+    /// An origin whose pages may use the API in a browser, such as https://app.example; repeat it, or put commas between. `*`:
+    /// all origins [default: none, no answer says anything of CORS].
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_CORS_ORIGIN", value_name = "URL", value_delimiter = ',', value_parser = cors::origin)]
+    pub cors_origin: Vec<String>,
+
     /// Threads that serve clients (replication, disk and blocking calls have their own). More than one pays only where
     /// processors are free.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 1)]
@@ -238,6 +244,8 @@ pub struct Config {
     pub body_limit: usize,
     /// A weakened ETag of ours matches in If-Match.
     pub match_weakened_etags: bool,
+    /// Whose pages may use the API in a browser.
+    pub cors_origins: Option<Origins>,
     /// Threads that serve clients.
     pub worker_threads: usize,
     /// What is demanded of peers and clients.
@@ -351,6 +359,8 @@ impl Args {
         refuse(self.worker_threads == 0 || self.worker_threads > 256, || {
             format!("--worker-threads {} must be from 1 to 256", self.worker_threads)
         })?;
+        let cors_origins =
+            Origins::of(&self.cors_origin).map_err(|why| ConfigError(format!("--cors-origin: {why}")))?;
         Ok(Config {
             task,
             data: self.data,
@@ -379,6 +389,7 @@ impl Args {
             disk_reserve: self.disk_reserve,
             body_limit: self.body_limit,
             match_weakened_etags: self.match_weakened_etags,
+            cors_origins,
             worker_threads: self.worker_threads,
             trust: self.trust,
         })
@@ -491,6 +502,10 @@ mod tests {
             (&["--name", "a", "--memory-limit", "1G"], "--memory-limit"),
             (&["--name", "a", "--disk-reserve", "much"], "--disk-reserve"),
             (&["--name", "a", "--disk-reserve", "9999999Ti"], "--disk-reserve"),
+            (&["--name", "a", "--cors-origin", "app.example"], "--cors-origin"),
+            (&["--name", "a", "--cors-origin", "https://app.example/"], "--cors-origin"),
+            (&["--name", "a", "--cors-origin", "https://app.example,*"], "--cors-origin"),
+            (&["--name", "a", "--cors-origin", "*", "--cors-origin", "https://app.example"], "--cors-origin"),
             (&["--name", "a", "--worker-threads", "0"], "--worker-threads"),
             (&["--name", "a", "--listen", "nowhere"], "--listen"),
             (&["--name", "a", "--listen", "[::]:8090"], "--listen"),
@@ -499,6 +514,15 @@ mod tests {
             let error = parse(flags).unwrap_err();
             assert!(error.contains(word), "{flags:?}: {error}");
         }
+    }
+
+    #[test]
+    fn origins_are_repeated_or_have_commas_between_them() {
+        let config = parse(&["--name", "a", "--cors-origin", "https://a,https://b:443", "--cors-origin", "http://c"]);
+        let those = ["https://a", "https://b", "http://c"].map(http::HeaderValue::from_static);
+        assert_eq!(config.unwrap().cors_origins, Some(Origins::Those(those.to_vec())));
+        assert_eq!(parse(&["--name", "a"]).unwrap().cors_origins, None);
+        assert_eq!(parse(&["--name", "a", "--cors-origin", "*"]).unwrap().cors_origins, Some(Origins::Any));
     }
 
     #[test]

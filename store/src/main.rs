@@ -179,7 +179,12 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
         counts: metrics.port(port),
         ..Limits::default()
     };
-    let entry = (api_socket, trust.api_gates(), limits(Port::Clients, shares.clients));
+    // Not of the probes' port: no page has business there.
+    let gates = match config.cors_origins.clone() {
+        Some(origins) => origins.around(trust.api_gates()),
+        None => trust.api_gates(),
+    };
+    let entry = (api_socket, gates, limits(Port::Clients, shares.clients));
     let api_server = serve_clients(entry, service, api_handle.clone(), leaving, stop_http.clone(), unserved.clone());
     // By the core's thread: what it says of itself does not wait for the clients'.
     let probe_limits = limits(Port::Probes, shares.probes);

@@ -466,3 +466,54 @@ fn silent_clients_take_neither_the_journals_descriptors_nor_the_places_of_probes
     store.signal(rustix::process::Signal::TERM);
     assert_eq!(store.ends().code(), Some(0), "{}", store.log());
 }
+
+/// The whole answer to a request, until the store closes.
+fn whole_answer(port: u16, request: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[test]
+fn a_page_of_a_named_origin_may_read_every_answer_and_others_none() {
+    let mut store = Store::new();
+    let tokens = store.path("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    for name in ["read", "write"] {
+        std::fs::write(tokens.join(name), format!("a-long-enough-token-to-{name}")).unwrap();
+    }
+    store.run(&["--cors-origin", "https://app.example", "--api-tokens", tokens.to_str().unwrap()]);
+    let head = |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nconnection: close\r\n{fields}\r\n");
+    store.until("an answer", || whole_answer(store.api, &head("GET /healthz", "host: x\r\n")));
+    let app = "host: x\r\norigin: https://app.example\r\n";
+    let known = format!("{app}authorization: Bearer a-long-enough-token-to-write\r\n");
+    let preflight = format!("{app}access-control-request-method: PUT\r\n");
+    for (line, fields, status) in [
+        ("OPTIONS /persons/1", preflight.as_str(), 204),
+        ("GET /healthz", app, 200),
+        ("GET /persons", app, 401),
+        ("GET /persons", &known, 503),
+        ("DELETE /persons/e956b5d0-fa0c-40e8-9da9-333c214dcaf7", &known, 503),
+        ("GET /nowhere", &known, 404),
+        ("GET /persons?a=%zz", &known, 400),
+        ("GET /persons", "origin: https://app.example\r\n", 400),
+        ("GET /a b c", app, 400),
+    ] {
+        let answer = whole_answer(store.api, &head(line, fields)).unwrap().to_ascii_lowercase();
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{line}: {answer}");
+        for said in
+            ["access-control-allow-origin: https://app.example\r\n", "vary: origin\r\n", "expose-headers: etag,"]
+        {
+            assert!(answer.contains(said), "{line}: {said} is not in {answer}");
+        }
+        assert_eq!(answer.contains("access-control-allow-methods: get, head, put,"), status == 204, "{line}: {answer}");
+    }
+    let other = whole_answer(store.api, &head("GET /healthz", "host: x\r\norigin: https://other.example\r\n")).unwrap();
+    assert!(!other.contains("access-control") && other.to_ascii_lowercase().contains("vary: origin"), "{other}");
+    let other = preflight.replace("app.", "other.");
+    let other = whole_answer(store.api, &head("OPTIONS /persons", &other)).unwrap();
+    assert!(other.starts_with("HTTP/1.1 401 ") && !other.contains("access-control"), "{other}");
+}

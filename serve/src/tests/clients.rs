@@ -200,7 +200,11 @@ async fn a_farewell_ends_http2_connections_when_their_streams_have_ended_and_no_
 #[tokio::test]
 async fn what_is_not_fit_to_be_served_is_answered_in_the_servers_words() {
     let refuse: Refuse = |unfit| ("text/words", format!("{unfit:?}!"));
-    let server = server_behind(Gates { refuse: Some(refuse), ..Gates::default() }, limits());
+    let stamp: Stamp = Arc::new(|head| {
+        let stamp = [("x-head", if head.is_some() { "read" } else { "unread" }), ("vary", "Origin")];
+        stamp.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into_iter().collect()
+    });
+    let server = server_behind(Gates { refuse: Some(refuse), stamp: Some(stamp), ..Gates::default() }, limits());
     let long = "x".repeat(70_000);
     let many = (0..200).map(|n| format!("x{n}: 1\r\n")).collect::<String>();
     for (request, status, words) in [
@@ -229,6 +233,9 @@ async fn what_is_not_fit_to_be_served_is_answered_in_the_servers_words() {
             let start = &request[..request.len().min(60)];
             assert!(answers.contains(&format!(" {status} ")) && answers.ends_with(words), "{start:?}: {answers}");
             assert!(status == 200 || answers.contains("content-type: text/words"), "{start:?}: {answers}");
+            let head = if matches!(words, "Malformed!" | "UriTooLong!" | "HeadTooLarge!") { "unread" } else { "read" };
+            let is_stamped = answers.contains(&format!("x-head: {head}\r\n")) && answers.contains("vary: Origin\r\n");
+            assert!(is_stamped, "{start:?}: {answers}");
         }
     }
 }

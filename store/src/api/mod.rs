@@ -23,12 +23,14 @@
 //! | `GET /openapi.json`, `/docs` | the same for programs and people |
 //!
 //! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied, which `Leasehold-Sequence` names. `HEAD` goes where `GET`
-//! does, `OPTIONS` says what a path takes. Every error is a [`Problem`](problem::Problem) from the list in
+//! does, `OPTIONS` says what a path takes. Around the calls: [`forward`] takes writes elsewhere, [`cors`] answers
+//! browsers. Every error is a [`Problem`](problem::Problem) from the list in
 //! [`problem::Code`]. A handler returns a result; warp's rejections only mean "not this route" here.
 
 mod batch;
 mod body;
 mod conditions;
+pub mod cors;
 mod cursor;
 mod filters;
 pub mod forward;
@@ -152,6 +154,9 @@ const PATHS: &[(&str, &str)] = &[
     ("/docs", "GET, HEAD, OPTIONS"),
     ("/", "GET, HEAD, OPTIONS"),
 ];
+
+/// All of these methods.
+const ANY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The methods that a path takes; none when there is no such path.
 fn methods_of(path: &str) -> Option<&'static str> {

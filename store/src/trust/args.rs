@@ -150,7 +150,7 @@ impl Trust {
     /// What probes pass: no TLS, and a token only for /metrics.
     pub fn probe_gates(&self) -> Gates {
         let guard = self.tokens.clone().map(|tokens| tokens::guard(tokens, self.metrics_open));
-        Gates { door: None, guard, refuse: Some(Problem::of_unfit) }
+        Gates { guard, refuse: Some(Problem::of_unfit), ..Gates::default() }
     }
 
     /// How one replica reaches another's API.
