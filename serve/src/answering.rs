@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::HeaderMap;
-use http::header::VARY;
+use http::header::{CONTENT_LENGTH, VARY};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::service::Service;
@@ -67,18 +67,19 @@ where
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         let under_way = Some(self.seat.begin(request.version()));
         let stamp = self.stamp.as_ref().map(|stamp| stamp(Some(request.headers())));
+        let is_headless = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
         if let Some(refuse) = self.refuse
             && let Some(unfit) = Unfit::of_request(request.version(), request.headers())
         {
-            return Answer { response: Either::Left(ready(Ok(refusal(unfit, refuse)))), stamp, under_way };
+            return Answer { response: Either::Left(ready(Ok(refusal(unfit, refuse)))), stamp, is_headless, under_way };
         }
         if let Some(guard) = &self.guard
             && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
         {
-            return Answer { response: Either::Left(ready(Ok(refusal))), stamp, under_way };
+            return Answer { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
         }
         request.extensions_mut().insert(Remote(self.remote));
-        Answer { response: Either::Right(self.service.call(request)), stamp, under_way }
+        Answer { response: Either::Right(self.service.call(request)), stamp, is_headless, under_way }
     }
 }
 
@@ -89,6 +90,14 @@ fn refusal(unfit: Unfit, refuse: Refuse) -> Response {
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     response
+}
+
+/// Only the head is sent; the length that a GET would say stays in there.
+fn behead(response: &mut Response) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
 }
 
 fn put_on(headers: &mut HeaderMap, stamp: &HeaderMap) {
@@ -118,6 +127,8 @@ pin_project! {
         #[pin]
         response: Either<Ready<Result<Response, Infallible>>, F>,
         stamp: Option<HeaderMap>,
+        // A HEAD over HTTP/2: there hyper would send the body.
+        is_headless: bool,
         under_way: Option<UnderWay>,
     }
 }
@@ -133,6 +144,9 @@ where
         this.response.poll(cx).map_ok(|mut response| {
             if let Some(stamp) = this.stamp.take() {
                 put_on(response.headers_mut(), &stamp);
+            }
+            if *this.is_headless {
+                behead(&mut response);
             }
             let stream = STREAM.try_with(Arc::clone).ok();
             response.map(|inner| Tracked { inner, stream, _under_way: this.under_way.take() })

@@ -239,3 +239,17 @@ async fn what_is_not_fit_to_be_served_is_answered_in_the_servers_words() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_head_over_http2_is_answered_with_a_head_alone() {
+    let server = server(limits());
+    let (mut sender, _connection) = http2(server.address).await;
+    for (path, length) in [("/hello", Some("17")), ("/endless", None)] {
+        let request = hyper::Request::head(format!("http://x{path}")).body(String::new()).unwrap();
+        let answer = timeout(LONG, sender.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        let said = answer.headers().get("content-length").map(|length| length.to_str().unwrap());
+        assert_eq!(said, length, "{path}: what a GET would say");
+        assert!(hyper::body::Body::is_end_stream(answer.body()), "{path}: a body comes");
+    }
+}
