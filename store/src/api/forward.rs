@@ -47,14 +47,15 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use warp::filters::BoxedFilter;
 use warp::http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use warp::http::request::Parts;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use warp::reply::Response;
 
 use super::SEQUENCE;
+use super::gzip::{Accepted, Gzip};
 use super::pages::{Leader, leader_named, leader_seen};
 use super::problem::{Code, Problem};
 use crate::handle::Handle;
@@ -125,6 +126,7 @@ struct Shared {
     config: Config,
     client: Client<Connector, Full<Bytes>>,
     room: Semaphore,
+    gzip: Gzip,
 }
 
 /// Where a write belongs now.
@@ -150,7 +152,7 @@ impl Forwarding {
             .pool_max_idle_per_host(IDLE_MAX)
             .build(config.way.connector(connector));
         let room = Semaphore::new(config.forwards_max);
-        let shared = Shared { handle, config, client, room };
+        let shared = Shared { handle, config, client, room, gzip: Gzip::new() };
         Forwarding { calls, shared: Arc::new(shared) }
     }
 
@@ -163,6 +165,7 @@ impl Forwarding {
         let is_http1 = request.version() < Version::HTTP_2;
         let has_body = !request.body().is_end_stream();
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let accepted = Accepted::of(request.headers());
         let mut response = match self.other_cluster(request.headers()) {
             Some(refusal) => refusal,
             None if is_read => self.here(request).await,
@@ -180,7 +183,7 @@ impl Forwarding {
         if is_http1 && (led || is_elsewhere || is_unread || self.is_leaving()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        self.shared.gzip.encode(accepted, response)
     }
 
     /// The refusal of a request that names another cluster.
@@ -356,6 +359,8 @@ impl Forwarding {
         *request.uri_mut() = uri;
         *request.headers_mut() = end_to_end(&parts.headers);
         request.headers_mut().remove(HOST);
+        // Its answer is read here, and encoded for our client.
+        request.headers_mut().remove(ACCEPT_ENCODING);
         let cluster = self.shared.handle.status().and_then(|status| status.cluster_id);
         if let Some(cluster) = cluster.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
             request.headers_mut().insert(CLUSTER, cluster);

@@ -23,8 +23,8 @@
 //! | `GET /openapi.json`, `/docs` | the same for programs and people |
 //!
 //! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied, which `Leasehold-Sequence` names. `HEAD` goes where `GET`
-//! does, `OPTIONS` says what a path takes. Around the calls: [`forward`] takes writes elsewhere, [`cors`] answers
-//! browsers. Every error is a [`Problem`](problem::Problem) from the list in
+//! does, `OPTIONS` says what a path takes. Around the calls: [`forward`] takes writes elsewhere and compresses (`gzip`),
+//! [`cors`] answers browsers. Every error is a [`Problem`](problem::Problem) from the list in
 //! [`problem::Code`]. A handler returns a result; warp's rejections only mean "not this route" here.
 
 mod batch;
@@ -34,6 +34,7 @@ pub mod cors;
 mod cursor;
 mod filters;
 pub mod forward;
+mod gzip;
 mod handlers;
 mod key;
 mod openapi;

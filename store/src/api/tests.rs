@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls;
+mod compressed;
 mod documented;
 mod forwarding;
 mod leading;

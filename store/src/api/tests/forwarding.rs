@@ -13,9 +13,9 @@ use warp::Filter;
 use warp::http::header::{CONNECTION, LOCATION};
 use warp::http::{HeaderMap, Request};
 
-const LONG: Duration = Duration::from_secs(10);
+pub(super) const LONG: Duration = Duration::from_secs(10);
 
-fn around(api: &Api, follower_writes: FollowerWrites, write_timeout: Duration) -> Forwarding {
+pub(super) fn around(api: &Api, follower_writes: FollowerWrites, write_timeout: Duration) -> Forwarding {
     let config = forward::Config {
         follower_writes,
         write_timeout,
@@ -26,12 +26,12 @@ fn around(api: &Api, follower_writes: FollowerWrites, write_timeout: Duration) -
     Forwarding::new(api.routes.clone(), api.handle.clone(), config)
 }
 
-fn request(method: &str, path: &str, body: &str) -> Request<Full<Bytes>> {
+pub(super) fn request(method: &str, path: &str, body: &str) -> Request<Full<Bytes>> {
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()
 }
 
-async fn answer(api: &Forwarding, request: Request<Full<Bytes>>) -> Response<Bytes> {
+pub(super) async fn answer(api: &Forwarding, request: Request<Full<Bytes>>) -> Response<Bytes> {
     let (head, body) = tokio::time::timeout(LONG, api.answer(request)).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     assert!(head.headers.contains_key(SEQUENCE) || head.headers.contains_key(FORWARDED), "{head:?}");
@@ -40,7 +40,7 @@ async fn answer(api: &Forwarding, request: Request<Full<Bytes>>) -> Response<Byt
 
 impl Api {
     /// From now on pod-1 leads, and its clients are served there.
-    fn is_led_at(&self, address: SocketAddr) {
+    pub(super) fn is_led_at(&self, address: SocketAddr) {
         let mut file = role("pod-1");
         file.leader.as_mut().unwrap().address = address.to_string();
         self.lock().server.set_role(file);
@@ -50,14 +50,14 @@ impl Api {
 }
 
 /// A made-up leader: what it was sent, and what it answers.
-struct Leader {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<(String, HeaderMap, Bytes)>>>,
+pub(super) struct Leader {
+    pub(super) address: SocketAddr,
+    pub(super) seen: Arc<Mutex<Vec<(String, HeaderMap, Bytes)>>>,
     stop: CancellationToken,
 }
 
 impl Leader {
-    fn answers(answers: Vec<(u16, String)>) -> Leader {
+    pub(super) fn answers(answers: Vec<(u16, String)>) -> Leader {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (noted, answers) = (seen.clone(), Arc::new(Mutex::new(VecDeque::from(answers))));
         let routes = warp::method()
@@ -67,7 +67,10 @@ impl Leader {
             .map(move |method, path: warp::path::FullPath, headers, body| {
                 noted.lock().unwrap().push((format!("{method} {}", path.as_str()), headers, body));
                 let (status, body) = answers.lock().unwrap().pop_front().expect("one request too many");
-                let response = warp::http::Response::builder().status(status).header("etag", "\"e\"");
+                // A long one is a batch's.
+                let (name, value) =
+                    if body.len() > 1024 { ("content-type", "application/json") } else { ("etag", "\"e\"") };
+                let response = warp::http::Response::builder().status(status).header(name, value);
                 response.header("connection", "keep-alive, x-own").header("x-own", "1").body(body.into()).unwrap()
             })
             .boxed();
@@ -77,7 +80,7 @@ impl Leader {
         Leader { address, seen, stop }
     }
 
-    fn refuses(code: Code) -> (u16, String) {
+    pub(super) fn refuses(code: Code) -> (u16, String) {
         let body = serde_json::json!({"type": format!("urn:leasehold:{}", code.as_str())});
         (code.status().as_u16(), body.to_string())
     }
