@@ -2,10 +2,14 @@
 //!
 //! ```text
 //!   accept ──▶ a place is free? ──yes──▶ served
-//!                  │ no: the connection without a request that is silent longest is closed
+//!                  │ no: the connection without a request that is silent longest is closed; of those that never asked
+//!                  │     anything, the next ones as well
 //!                  │     (none has been silent long enough: the new one waits, and so do those behind it in the kernel)
 //!                  └──◀── a place became free
 //! ```
+//!
+//! Many that never asked anything are a flood, and more of it waits in the kernel's queue, with a client somewhere in
+//! between: one eviction for each of them, and it would wait for all of those before it, one after the other.
 //!
 //! Connections that have asked nothing yet go first: a client that was served before has shown that it is one.
 //! A connection with a request under way is never closed to make room.
@@ -24,6 +28,10 @@ use crate::limits::Limits;
 const UNASKED_MIN: Duration = Duration::from_millis(100);
 /// Likewise one that was served before: less, and a client between two requests would lose the second one.
 const IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// Of so many places, one is freed in advance, and at most [`AT_ONCE_MOST`].
+const PLACES_FOR_ONE: usize = 64;
+const AT_ONCE_MOST: usize = 64;
 
 /// What is known of one connection. Written by its parts (socket, service, bodies), read by whoever ends it.
 #[derive(Debug)]
@@ -116,21 +124,48 @@ impl Seat {
         if now >= deadline { Verdict::Close(why) } else { Verdict::Stay(deadline.min(next_look)) }
     }
 
-    /// How readily it gives its place away: the greatest does. None: not at all.
-    fn readiness(&self, now: Instant) -> Option<(bool, u64)> {
+    /// None: it keeps its place.
+    fn readiness(&self, now: Instant) -> Option<Readiness> {
         if !self.is_idle() || self.told.load(Ordering::Relaxed) {
             return None;
         }
         let silent = self.age(now).saturating_sub(self.quiet_since.load(Ordering::Relaxed));
         let never_asked = !self.asked_anything();
         let enough = if never_asked { UNASKED_MIN } else { IDLE_MIN };
-        (u128::from(silent) >= enough.as_millis()).then_some((never_asked, silent))
+        (u128::from(silent) >= enough.as_millis()).then_some(Readiness { never_asked, silent })
     }
 
     /// Waits until it must make room.
     pub(crate) async fn told_to_leave(&self) {
         self.leave.notified().await;
     }
+}
+
+/// How readily a connection gives its place away: the greatest does first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Readiness {
+    never_asked: bool,
+    /// Milliseconds.
+    silent: u64,
+}
+
+/// Who is to leave so that one gets a place: the readiest; if it never asked anything, up to `most` that did not, either.
+/// A client that was served before loses its connection only to one that takes its place.
+fn who_leaves<T>(mut ready: Vec<(Readiness, T)>, most: usize) -> Vec<T> {
+    if let Some(beyond) = ready.len().checked_sub(most).filter(|beyond| *beyond > 0) {
+        // Those up to there are less ready than those behind.
+        ready.select_nth_unstable_by_key(beyond - 1, |(readiness, _)| *readiness);
+        ready.drain(..beyond);
+    }
+    let Some(readiest) = ready.iter().map(|(readiness, _)| *readiness).max() else { return Vec::new() };
+    if readiest.never_asked {
+        ready.retain(|(readiness, _)| readiness.never_asked);
+    } else {
+        let first = ready.iter().position(|(readiness, _)| *readiness == readiest).unwrap_or(0);
+        ready.swap(0, first);
+        ready.truncate(1);
+    }
+    ready.into_iter().map(|(_, one)| one).collect()
 }
 
 /// A request until its response is handed over.
@@ -209,14 +244,17 @@ impl Places {
         }
     }
 
-    /// Tells the longest silent connection to leave. False: there is none.
+    /// Tells the longest silent connection to leave, or several that never asked anything. False: there is none.
     pub(crate) fn make_room(&self, now: Instant) -> bool {
+        let at_once = (self.most / PLACES_FOR_ONE).clamp(1, AT_ONCE_MOST);
         let seats = self.seats();
         let ready = seats.all.iter().flatten().filter_map(|seat| Some((seat.readiness(now)?, seat)));
-        let Some((_, seat)) = ready.max_by_key(|(readiness, _)| *readiness) else { return false };
-        seat.told.store(true, Ordering::Relaxed);
-        seat.leave.notify_one();
-        true
+        let leaving = who_leaves(ready.collect(), at_once);
+        for seat in &leaving {
+            seat.told.store(true, Ordering::Relaxed);
+            seat.leave.notify_one();
+        }
+        !leaving.is_empty()
     }
 }
 
@@ -301,6 +339,44 @@ mod tests {
         assert!(!places.make_room(now) && !told(&newer));
         assert!(places.make_room(later(Duration::from_millis(60_150))) && told(&newer));
         assert!(!places.make_room(later(Duration::from_secs(9_000))) && !told(&busy));
+    }
+
+    #[test]
+    fn of_a_flood_several_leave_at_once_and_of_clients_one() {
+        let of = |never_asked: bool, silent: &[u64]| -> Vec<(Readiness, (bool, u64))> {
+            silent.iter().map(|silent| (Readiness { never_asked, silent: *silent }, (never_asked, *silent))).collect()
+        };
+        let leaves = |all: Vec<_>, most| {
+            let mut leaves = who_leaves(all, most);
+            leaves.sort_unstable();
+            leaves
+        };
+        let flood = || of(true, &[300, 900, 500, 700, 100]);
+        assert_eq!(leaves(flood(), 1), [(true, 900)]);
+        assert_eq!(leaves(flood(), 3), [(true, 500), (true, 700), (true, 900)]);
+        assert_eq!(leaves(flood(), 9).len(), 5);
+        let mixed = || [of(false, &[9_000, 8_000]), of(true, &[300, 200])].concat();
+        assert_eq!(leaves(mixed(), 3), [(true, 200), (true, 300)], "who was served before stays");
+        assert_eq!(leaves(of(false, &[2_000, 9_000, 8_000]), 3), [(false, 9_000)]);
+        assert_eq!(leaves(Vec::new(), 3), []);
+    }
+
+    #[tokio::test]
+    async fn a_flood_makes_room_for_many_with_one_look() {
+        let places = Places::new(&limits(640));
+        let mut all = Vec::new();
+        for _ in 0..640 {
+            all.push(places.take().await);
+        }
+        drop(all[0].seat.begin(Version::HTTP_11));
+        let told = || all.iter().filter(|place| place.seat.told.load(Ordering::Relaxed)).count();
+        let now = later(Duration::from_secs(60));
+        for looks in 1..=64 {
+            assert!(places.make_room(now));
+            assert_eq!(told(), (10 * looks).min(639));
+        }
+        assert!(!all[0].seat.told.load(Ordering::Relaxed), "it was served before");
+        assert!(places.make_room(now) && all[0].seat.told.load(Ordering::Relaxed));
     }
 
     #[tokio::test]
