@@ -27,7 +27,9 @@ pub use lock::{Release, StatusLock, is_locked, wait_for_release};
 pub use moment::Moment;
 pub use replace::{FILE_BYTES_MAX, ReadError, read_json, replace_file};
 pub use role::{Leader, LeaseInfo, Member, Role, RoleFile};
-pub use status::{ClaimInfo, HandOver, PositionInfo, PromiseInfo, State, StatusFile};
+pub use status::{
+    ClaimInfo, Doing, HandOver, OutOfRoom, PositionInfo, ProgressInfo, PromiseInfo, RoomKind, State, StatusFile,
+};
 pub use watch::{Watch, WatchEvent};
 
 /// The directory that sidecar and app share when nothing else is said (an emptyDir in Kubernetes).

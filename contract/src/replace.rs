@@ -229,6 +229,9 @@ pub(crate) mod tests {
             ready: None,
             app_version: String::new(),
             went_back: None,
+            progress: None,
+            out_of_room: Vec::new(),
+            waits_for_room: None,
         };
         let json = serde_json::to_value(&status).unwrap();
         for name in ["clusterId", "leaderHeard", "needTerm", "handOver", "promised", "position", "following", "rank"] {

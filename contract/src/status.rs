@@ -73,9 +73,108 @@ pub struct StatusFile {
     /// The volume has lost what it acknowledged, and counts for nothing (`state` is `failed` then): why, for people.
     #[serde(default)]
     pub went_back: Option<String>,
+    /// What takes longer than a few seconds, and how far it is. Null: nothing does.
+    #[serde(default)]
+    pub progress: Option<ProgressInfo>,
+    /// The limits that its data exceed; empty while there is room. The figures are at most a second old.
+    #[serde(default)]
+    pub out_of_room: Vec<OutOfRoom>,
+    /// It does not go on before it has more memory or disk: how much, and what to do, for people.
+    #[serde(default)]
+    pub waits_for_room: Option<String>,
     /// The app's version, for people: `0.1.0`.
     #[serde(default)]
     pub app_version: String,
+}
+
+/// What an app does that may take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Doing {
+    /// It reads its journal and its snapshot.
+    Start,
+    /// It receives a snapshot of the leader, or the entries that it lacks.
+    Join,
+    /// It writes a snapshot of its own.
+    Snapshot,
+}
+
+/// How far something is: in bytes or in entries, of how many. The whole may be an estimate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressInfo {
+    /// What it does.
+    pub what: Doing,
+    /// Bytes that are done; null where entries are counted.
+    pub done_bytes: Option<u64>,
+    /// Of so many.
+    pub of_bytes: Option<u64>,
+    /// Entries that are done; null where bytes are counted.
+    pub done_entries: Option<u64>,
+    /// Of so many.
+    pub of_entries: Option<u64>,
+    /// Since when, in milliseconds since 1970.
+    pub since_unix_ms: u64,
+}
+
+impl ProgressInfo {
+    /// How much of it is done, 0 to 100; none where nobody knows how much it is.
+    pub fn percent(&self) -> Option<u64> {
+        let (done, of) = self.done_bytes.zip(self.of_bytes).or(self.done_entries.zip(self.of_entries))?;
+        let percent = u128::from(done.min(of)) * 100 / u128::from((of > 0).then_some(of)?);
+        u64::try_from(percent).ok()
+    }
+
+    /// For people: `joins 43 %`.
+    pub fn words(&self) -> String {
+        let what = match self.what {
+            Doing::Start => "starts",
+            Doing::Join => "joins",
+            Doing::Snapshot => "writes a snapshot",
+        };
+        self.percent().map_or(what.to_owned(), |percent| format!("{what} {percent} %"))
+    }
+}
+
+/// Which room it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RoomKind {
+    /// For data in memory.
+    Memory,
+    /// On the volume's file system.
+    Disk,
+}
+
+/// A limit that is exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutOfRoom {
+    /// Of what.
+    pub what: RoomKind,
+    /// What is used.
+    pub used_bytes: u64,
+    /// What may be used.
+    pub allowed_bytes: u64,
+}
+
+impl OutOfRoom {
+    /// For people: `out of memory: 97 of 96 MiB`.
+    pub fn words(&self) -> String {
+        const MIB: u64 = 1024 * 1024;
+        let what = self.what.as_str();
+        format!("out of {what}: {} of {} MiB", self.used_bytes.div_ceil(MIB), self.allowed_bytes / MIB)
+    }
+}
+
+impl RoomKind {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RoomKind::Memory => "memory",
+            RoomKind::Disk => "disk",
+        }
+    }
 }
 
 /// A promise as it stands in files.
@@ -120,4 +219,36 @@ pub struct HandOver {
     pub to: Option<String>,
     /// The successor's app. Null as well when `to` is.
     pub incarnation: Option<Uuid>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(what: Doing, done_bytes: u64, of_bytes: u64) -> ProgressInfo {
+        ProgressInfo {
+            what,
+            done_bytes: Some(done_bytes),
+            of_bytes: Some(of_bytes),
+            done_entries: None,
+            of_entries: None,
+            since_unix_ms: 0,
+        }
+    }
+
+    #[test]
+    fn progress_is_told_in_percent_of_what_is_known_and_never_above_a_hundred() {
+        assert_eq!(progress(Doing::Join, 43, 100).words(), "joins 43 %");
+        assert_eq!(progress(Doing::Snapshot, 7, 5).words(), "writes a snapshot 100 %", "the whole is an estimate");
+        assert_eq!(progress(Doing::Start, 0, 0).words(), "starts");
+        assert_eq!(progress(Doing::Start, u64::MAX / 2, u64::MAX).percent(), Some(49));
+        let entries = ProgressInfo { done_entries: Some(1), of_entries: Some(3), ..progress(Doing::Join, 0, 0) };
+        assert_eq!(ProgressInfo { done_bytes: None, of_bytes: None, ..entries }.percent(), Some(33));
+    }
+
+    #[test]
+    fn who_is_out_of_room_never_seems_to_be_within_it() {
+        let out = OutOfRoom { what: RoomKind::Memory, used_bytes: (96 << 20) + 1, allowed_bytes: 96 << 20 };
+        assert_eq!(out.words(), "out of memory: 97 of 96 MiB");
+    }
 }

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use leasehold_contract::{PositionInfo, ROLE_FILE, Role, RoleFile, State as AppState, read_json};
+use leasehold_contract::{
+    Doing, OutOfRoom, PositionInfo, ProgressInfo, ROLE_FILE, Role, RoleFile, State as AppState, read_json,
+};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -75,6 +77,14 @@ pub(crate) struct Pod {
     pub(crate) eligible: Option<bool>,
     /// Its app's disk hangs, or did so a moment ago.
     pub(crate) disk_stalled: Option<bool>,
+    /// Why its volume counts for nothing any more, and the way out.
+    pub(crate) went_back: Option<String>,
+    /// What its app does that takes long.
+    pub(crate) progress: Option<ProgressInfo>,
+    /// The limits that its data exceed.
+    pub(crate) out_of_room: Vec<OutOfRoom>,
+    /// Why its app does not go on without more room, and what to do.
+    pub(crate) waits_for_room: Option<String>,
     /// The last entry of its app, at most a second old.
     pub(crate) position: Option<PositionInfo>,
     /// Entries that it does not have and the leader does.
@@ -165,6 +175,11 @@ impl Pod {
             app_alive: state.fencing.then_some(state.app_alive),
             eligible: alive.map(|app| app.eligible),
             disk_stalled: alive.map(|app| app.stalled),
+            // Of the volume, whether the app lives or not.
+            went_back: app.and_then(|app| app.went_back.clone()),
+            progress: alive.and_then(|app| app.progress.clone()),
+            out_of_room: alive.map(|app| app.out_of_room.clone()).unwrap_or_default(),
+            waits_for_room: alive.and_then(|app| app.waits_for_room.clone()),
             position: app.map(|app| app.position),
             lag_entries: None,
             version: Some(app.map_or(&state.sidecar_version, |app| &app.app_version).clone()),
@@ -177,6 +192,9 @@ impl Pod {
     pub(crate) fn why_not_fit(&self) -> Option<String> {
         if self.app_alive == Some(false) {
             return Some("its app does not run".to_owned());
+        }
+        if self.went_back.is_some() {
+            return Some("its volume went back in time, and counts for nothing".to_owned());
         }
         if self.disk_stalled == Some(true) {
             return Some("its disk hangs, or did so a moment ago".to_owned());
@@ -191,16 +209,38 @@ impl Pod {
     /// Its role, and what its app says besides.
     pub(crate) fn role_words(&self) -> String {
         let Some(role) = &self.role else { return "unknown".to_owned() };
+        if self.app_alive == Some(false) {
+            return format!("{role} (app dead)");
+        }
+        let mut notes = Vec::new();
+        // How far it is says what it does, too.
+        let is_on_its_way = self.progress.as_ref().is_some_and(|progress| progress.what != Doing::Snapshot);
         let is_stalled = self.disk_stalled == Some(true);
         match self.app_state {
-            _ if self.app_alive == Some(false) => format!("{role} (app dead)"),
-            Some(AppState::Leading | AppState::Follower) | None if is_stalled => format!("{role} (disk stalled)"),
-            Some(state) if is_stalled => format!("{role} ({}, disk stalled)", state_word(state)),
-            Some(AppState::Leading) if role == "leader" => role.clone(),
-            Some(AppState::Follower) if role == "follower" => role.clone(),
-            Some(state) => format!("{role} ({})", state_word(state)),
-            None => role.clone(),
+            _ if self.went_back.is_some() => notes.push("went back".to_owned()),
+            _ if is_on_its_way => {}
+            Some(AppState::Leading) if role == "leader" || is_stalled => {}
+            Some(AppState::Follower) if role == "follower" || is_stalled => {}
+            Some(state) => notes.push(state_word(state).to_owned()),
+            None => {}
         }
+        notes.extend(self.progress.as_ref().map(ProgressInfo::words));
+        if is_stalled {
+            notes.push("disk stalled".to_owned());
+        }
+        if self.waits_for_room.is_some() {
+            notes.push("waits for room".to_owned());
+        }
+        if notes.is_empty() { role.clone() } else { format!("{role} ({})", notes.join(", ")) }
+    }
+
+    /// What is wrong with it, and what to do: a line each, for below the table.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.unknown_because.iter().cloned().collect();
+        lines.extend(self.went_back.iter().map(|why| format!("its volume went back in time: {why}")));
+        lines.extend(self.out_of_room.iter().map(OutOfRoom::words));
+        lines.extend(self.waits_for_room.iter().map(|why| format!("waits for room: {why}")));
+        lines
     }
 }
 
@@ -286,6 +326,7 @@ async fn get(address: &str, path: &str) -> std::io::Result<Vec<u8>> {
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use super::*;
+    use leasehold_contract::RoomKind;
     use serde_json::json;
 
     /// A pod of a fencing app, as its sidecar tells.
@@ -363,5 +404,58 @@ pub(crate) mod tests {
             None,
         );
         assert_eq!((fleet.leader.as_deref(), fleet.term), (Some("db-1"), Some(8)));
+    }
+    #[test]
+    fn a_volume_that_went_back_is_no_failure_and_the_way_out_stands_below_the_table() {
+        let mut gone = told("db-1", "follower", "failed", 7, 1);
+        gone.state.app.as_mut().unwrap().went_back = Some("wipe the volume of db-1".to_owned());
+        let pod = Pod::of("db-1", &Ok(gone));
+        assert_eq!(pod.role_words(), "follower (went back)");
+        assert!(pod.why_not_fit().unwrap().contains("went back"));
+        let fleet = Fleet { pods: vec![pod], ..Fleet::of(Vec::new(), None) };
+        let table = crate::table::of_pods(&fleet);
+        assert!(table.contains("db-1: its volume went back in time: wipe the volume of db-1\n"), "{table}");
+    }
+
+    #[test]
+    fn who_is_out_of_room_says_how_much_there_is_and_how_much_is_used() {
+        let mut full = told("db-1", "follower", "follower", 7, 1);
+        let app = full.state.app.as_mut().unwrap();
+        let out = |what, used: u64| OutOfRoom { what, used_bytes: used << 20, allowed_bytes: 96 << 20 };
+        app.out_of_room = vec![out(RoomKind::Memory, 96), out(RoomKind::Disk, 200)];
+        app.waits_for_room = Some("the snapshot needs 5 MiB; enlarge the volume".to_owned());
+        let pod = Pod::of("db-1", &Ok(full.clone()));
+        assert_eq!(pod.role_words(), "follower (waits for room)");
+        let told = ["out of memory: 96 of 96 MiB", "out of disk: 200 of 96 MiB", "waits for room: the snapshot needs"];
+        let lines = pod.troubles();
+        assert!(told.iter().zip(&lines).all(|(told, line)| line.starts_with(told)) && lines.len() == 3, "{lines:?}");
+        full.state.app_alive = false;
+        assert_eq!(Pod::of("db-1", &Ok(full)).troubles(), Vec::<String>::new(), "of an app that ended");
+    }
+
+    #[test]
+    fn who_is_on_its_way_says_how_far_it_is() {
+        let words = |role, state, what, stalled| {
+            let mut told = told("db-1", role, state, 7, 1);
+            let app = told.state.app.as_mut().unwrap();
+            let (done, of) = (Some(43), Some(100));
+            app.progress = Some(ProgressInfo {
+                what,
+                done_bytes: done,
+                of_bytes: of,
+                done_entries: None,
+                of_entries: None,
+                since_unix_ms: 1,
+            });
+            app.stalled = stalled;
+            Pod::of("db-1", &Ok(told)).role_words()
+        };
+        assert_eq!(words("follower", "learner", Doing::Join, false), "follower (joins 43 %)");
+        assert_eq!(words("none", "starting", Doing::Start, true), "none (starts 43 %, disk stalled)");
+        assert_eq!(words("leader", "leading", Doing::Snapshot, false), "leader (writes a snapshot 43 %)");
+        assert_eq!(
+            words("leader", "recovering", Doing::Snapshot, false),
+            "leader (recovering, writes a snapshot 43 %)"
+        );
     }
 }

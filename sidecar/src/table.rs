@@ -65,7 +65,7 @@ pub(crate) fn of_fleet(fleet: &Fleet) -> String {
     out
 }
 
-/// One row a pod. Whose sidecar does not answer is shown as unknown, with the reason below.
+/// One row a pod. Whose sidecar does not answer is shown as unknown. Below: why, and what is wrong with the others.
 pub(crate) fn of_pods(fleet: &Fleet) -> String {
     let none = || "-".to_owned();
     let mut rows = vec![["POD", "ROLE", "TERM", "POSITION", "LAG", "VERSION", "READY"].map(str::to_owned)];
@@ -83,9 +83,9 @@ pub(crate) fn of_pods(fleet: &Fleet) -> String {
     let mut out = String::new();
     write_rows(&mut out, &rows);
     for pod in &fleet.pods {
-        if let Some(why) = &pod.unknown_because {
+        for line in pod.troubles() {
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{}: {why}", pod.name);
+            let _ = writeln!(out, "{}: {line}", pod.name);
         }
     }
     out

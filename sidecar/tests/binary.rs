@@ -53,6 +53,9 @@ impl Pod {
             ready: Some(true),
             app_version: "test".to_owned(),
             went_back: None,
+            progress: None,
+            out_of_room: Vec::new(),
+            waits_for_room: None,
         };
         Pod { dir, name, sidecar: None, lock, status }
     }

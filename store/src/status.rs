@@ -48,6 +48,9 @@ pub fn starting(incarnation: Incarnation) -> StatusFile {
         bootstrapping: false,
         ready: Some(false),
         went_back: None,
+        progress: None,
+        out_of_room: Vec::new(),
+        waits_for_room: None,
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
