@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use leasehold_contract::{ROLE_FILE, RoleFile, STATUS_FILE, State, StatusFile};
+use leasehold_contract::{Doing, ROLE_FILE, RoleFile, STATUS_FILE, State, StatusFile};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
@@ -160,6 +160,8 @@ struct View {
 struct PodView {
     name: String,
     state: String,
+    /// What it does that takes long, without and with how far it is.
+    under_way: Option<(&'static str, String)>,
     leads: bool,
     term: u64,
     position: String,
@@ -196,7 +198,7 @@ impl View {
                 "{on}{} {:<20} {:<11} {:>6}  {:>12}  {:<20} {:>8} {:>8}{off}",
                 if pod.leads { '*' } else { ' ' },
                 pod.name,
-                pod.state,
+                pod.under_way.as_ref().map_or(&pod.state, |(_, words)| words),
                 pod.term,
                 pod.position,
                 pod.follows,
@@ -207,7 +209,8 @@ impl View {
         out
     }
 
-    /// A line for each pod that changed. Positions change with every write: the table has them.
+    /// A line for each pod that changed. Positions change with every write, and how far something is every second: the
+    /// table has them.
     fn changes_since(&self, before: &View) -> Vec<String> {
         let mut lines = Vec::new();
         if self.lease != before.lease {
@@ -218,10 +221,11 @@ impl View {
             if old.is_none_or(|old| !old.looks_like(pod)) {
                 let pid = |pid: Option<u32>| pid.map_or("down".to_owned(), |pid| pid.to_string());
                 lines.push(format!(
-                    "{}: {}{}, term {}, follows {}, store {}, sidecar {}",
+                    "{}: {}{}{}, term {}, follows {}, store {}, sidecar {}",
                     pod.name,
                     pod.state,
                     if pod.leads { " (leader)" } else { "" },
+                    pod.under_way.as_ref().map_or(String::new(), |(what, _)| format!(" ({what})")),
                     pod.term,
                     pod.follows,
                     pid(pod.store),
@@ -247,13 +251,24 @@ impl PodView {
         let status: Option<StatusFile> = read(&directory.join(STATUS_FILE));
         let status = status.filter(|status| runs.is_present(i, store, status.incarnation));
         let state = status.as_ref().map(|status| status.state);
+        let is_short = |status: &StatusFile| status.waits_for_room.is_some() || !status.out_of_room.is_empty();
+        let under_way = status.as_ref().and_then(|status| {
+            // A snapshot that is written is nothing that anybody waits for.
+            let progress = status.progress.as_ref().filter(|progress| progress.what != Doing::Snapshot)?;
+            let what = if progress.what == Doing::Join { "joins" } else { "starts" };
+            Some((what, progress.words()))
+        });
         PodView {
             name: cluster.pod_name(i),
-            state: match state {
+            state: match &status {
                 None if store.is_none() => "down".to_owned(),
                 None => "starting".to_owned(),
-                Some(state) => format!("{state:?}").to_lowercase(),
+                Some(status) if status.went_back.is_some() => "went back".to_owned(),
+                // A leader that is out of room is shown as one by its colour.
+                Some(status) if is_short(status) => "out of room".to_owned(),
+                Some(status) => format!("{:?}", status.state).to_lowercase(),
             },
+            under_way,
             leads: state == Some(State::Leading),
             term: status.as_ref().map_or(0, |status| status.promised.term),
             position: status
@@ -270,10 +285,12 @@ impl PodView {
         }
     }
 
-    /// All but the position.
+    /// All but the position, and how far something is.
     fn looks_like(&self, other: &PodView) -> bool {
-        (&self.state, self.leads, self.term, &self.follows, self.store, self.sidecar)
-            == (&other.state, other.leads, other.term, &other.follows, other.store, other.sidecar)
+        let what = |pod: &PodView| pod.under_way.as_ref().map(|(what, _)| *what);
+        what(self) == what(other)
+            && (&self.state, self.leads, self.term, &self.follows, self.store, self.sidecar)
+                == (&other.state, other.leads, other.term, &other.follows, other.store, other.sidecar)
     }
 }
 
@@ -319,6 +336,7 @@ mod tests {
         PodView {
             name: "database-cluster-0".to_owned(),
             state: state.to_owned(),
+            under_way: None,
             leads: state == "leading",
             term,
             position: position.to_owned(),
@@ -339,6 +357,19 @@ mod tests {
         let lines = view(pod("leading", 2, "2.6")).changes_since(&before);
         assert_eq!(lines, ["database-cluster-0: leading (leader), term 2, follows -, store 1, sidecar 2"]);
         assert_eq!(view(pod("follower", 1, "1.5")).changes_since(&before).len(), 1);
+    }
+
+    #[test]
+    fn that_a_pod_joins_is_a_change_and_how_far_it_is_is_none() {
+        let joins = |percent: u32| PodView {
+            under_way: Some(("joins", format!("joins {percent} %"))),
+            ..pod("learner", 1, "1.5")
+        };
+        let before = view(joins(42));
+        let lines = before.changes_since(&view(pod("learner", 1, "1.5")));
+        assert_eq!(lines, ["database-cluster-0: learner (joins), term 1, follows -, store 1, sidecar 2"]);
+        assert_eq!(view(joins(43)).changes_since(&before), Vec::<String>::new());
+        assert!(view(joins(43)).table().contains(" joins 43 % "), "{}", view(joins(43)).table());
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 mod effects;
 mod intake;
+mod progress;
 mod readers;
 mod room;
 mod stall;
@@ -47,9 +48,10 @@ use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::journal::{Journal, JournalEvent};
 use crate::peer::{PeerEvent, Peers};
 use crate::role::{self, RoleReceiver};
-use crate::room::{Account, Held, Limits};
+use crate::room::{Account, Figures, Held, Limits};
 use crate::status;
 use intake::{Intake, Kept};
+use progress::UnderWay;
 use readers::Readers;
 use stall::{Look, Stall};
 use waiters::Waiters;
@@ -107,6 +109,8 @@ pub struct Parts {
     pub role: RoleReceiver,
     /// What memory and disk the data may take.
     pub limits: Limits,
+    /// What takes longer says how far it is.
+    pub progress_after: Duration,
     /// The API's other end.
     pub handle: HandleServer,
     /// Where status.json is written from.
@@ -150,8 +154,11 @@ pub struct Driver {
     /// What the data take, and who still holds what was replaced.
     account: Account,
     held: Held,
-    /// What the state machine was told of that last.
+    /// What the state machine was told of that last, and the figures.
     room: Room,
+    figures: Figures,
+    /// What may take long.
+    under_way: UnderWay,
     waiters: Waiters,
     readers: Readers,
     intake: Intake,
@@ -233,6 +240,8 @@ impl Driver {
             account: Account::new(parts.limits),
             held: Held::default(),
             room: Room::default(),
+            figures: Figures::default(),
+            under_way: UnderWay::new(parts.progress_after),
             waiters: Waiters::default(),
             readers: Readers::default(),
             found,
@@ -306,7 +315,10 @@ impl Driver {
                 self.on_journal(event);
                 self.on_journal_events();
             }
-            Woke::Disk => self.look_at_disk(),
+            Woke::Disk => {
+                self.look_at_disk();
+                self.look_at_progress();
+            }
             Woke::Peer(event) => {
                 let mut next = event;
                 for _ in 0..PEER_EVENTS_MAX {
@@ -524,10 +536,11 @@ impl Driver {
     fn show_all(&mut self) {
         let status = self.replica.status();
         transitions::log(self.shown.as_ref(), &status);
-        let file = status::file(self.incarnation, self.id, &status);
+        let mut file = status::file(self.incarnation, self.id, &status);
+        self.asides().put(&mut file);
         // Its writer is not woken for each write of a client.
         let told = self.status_file.send_if_modified(|last| {
-            let at_once = !status::is_position_alone(last, &file);
+            let at_once = !status::is_figures_alone(last, &file);
             *last = file;
             at_once
         });

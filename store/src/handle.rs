@@ -18,7 +18,7 @@ use crate::documents::{Answer, Change, Documents};
 use crate::history::{HISTORY_BYTES, History};
 use crate::room::{Figures, UnderWay};
 use bytes::Bytes;
-use leasehold_contract::RoleFile;
+use leasehold_contract::{ProgressInfo, RoleFile};
 use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,16 +68,21 @@ pub struct HandleServer {
     freshness: Arc<Freshness>,
 }
 
-/// What both ends know of room.
+/// What both ends know of room, and of what takes long.
 #[derive(Debug)]
 struct Shelf {
     under_way: UnderWay,
     figures: Mutex<Figures>,
+    progress: Mutex<Option<ProgressInfo>>,
 }
 
 impl Shelf {
     fn figures(&self) -> MutexGuard<'_, Figures> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Option<ProgressInfo>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,7 +207,11 @@ pub fn handle_within(
     let (writes, writes_receiver) = mpsc::channel(WRITES_WAITING_MAX);
     let (reads, reads_receiver) = mpsc::channel(READS_WAITING_MAX);
     let history = Arc::new(History::new(history_bytes));
-    let room = Arc::new(Shelf { under_way: UnderWay::new(memory_bytes), figures: Mutex::default() });
+    let room = Arc::new(Shelf {
+        under_way: UnderWay::new(memory_bytes),
+        figures: Mutex::default(),
+        progress: Mutex::default(),
+    });
     let (documents_sender, documents) = watch::channel(Documents::new());
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
@@ -291,6 +300,11 @@ impl Handle {
     /// Memory and disk, as they were counted last.
     pub fn room(&self) -> Figures {
         *self.room.figures()
+    }
+
+    /// What takes long, and how far it is; none while nothing does.
+    pub fn progress(&self) -> Option<ProgressInfo> {
+        self.room.progress().clone()
     }
 
     /// Waits until clients should go elsewhere: the replica drains, counts for nothing, or has ended.
@@ -500,6 +514,11 @@ impl HandleServer {
     /// Shows memory and disk as they are counted now.
     pub fn set_room(&self, figures: Figures) {
         *self.room.figures() = figures;
+    }
+
+    /// Shows how far something is that takes long.
+    pub fn set_progress(&self, progress: Option<ProgressInfo>) {
+        *self.room.progress() = progress;
     }
 
     /// Wakes those who watch.

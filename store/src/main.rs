@@ -31,8 +31,8 @@ use leasehold_store::shares::Shares;
 use leasehold_store::telemetry::{self, Metrics, Port};
 use leasehold_store::trust::args::Trust;
 use leasehold_store::trust::files;
-use leasehold_store::volume::{self, Opened, Volume, VolumeError};
-use leasehold_store::{api, farewells, recover, role, status};
+use leasehold_store::volume::{self, Opened, VolumeError};
+use leasehold_store::{api, farewells, opening, progress, recover, role, status};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -53,9 +53,6 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 const LOG_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 /// How long the last status.json may take to be written.
 const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
-
-/// How often a start looks whether its disk hangs.
-const START_SAID: Duration = Duration::from_secs(3);
 
 const FATAL: u8 = 1;
 const MISUSE: u8 = 2;
@@ -267,6 +264,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
                 peer_events: peer_events_receiver,
                 role,
                 limits: room_limits,
+                progress_after: progress::LONG,
                 handle,
                 status_file,
                 peer_state,
@@ -386,7 +384,7 @@ async fn wait_for<T>(task: &mut Option<JoinHandle<T>>) -> Option<Result<T, JoinE
     Some(ended)
 }
 
-/// Opens the volume on a thread that may block: another process may hold it, and a large one takes long to read.
+/// Opens the volume, whatever that waits for.
 async fn open(
     config: &Config,
     metrics: &Metrics,
@@ -394,42 +392,22 @@ async fn open(
     journal_events: mpsc::Sender<leasehold_store::journal::JournalEvent>,
     handle: HandleServer,
 ) -> Result<(Opened, HandleServer), Failure> {
-    handle.set_starting("the volume: its journal is read");
-    let handle = Arc::new(handle);
-    let (data, waiting, metrics) = (config.data.clone(), Arc::clone(&handle), metrics.clone());
-    let watch = disk.clone();
-    let opening = move || {
+    let (metrics, watch) = (metrics.clone(), disk.clone());
+    let options = move || {
+        let (journal_events, metrics) = (journal_events.clone(), metrics.clone());
         let events = move |event| {
             // Blocks the journal's thread while the driver is behind; a driver that is gone hears nothing.
             let _ = journal_events.blocking_send(event);
         };
         let mut options = volume::Options::new(events);
         options.on_fsync = Arc::new(move |took| metrics.journal_fsync(took));
-        options.watch = watch;
-        options.on_wait = Box::new(move |_| waiting.set_starting("the volume: another process holds it"));
-        Volume::open(&data, options)
+        options.watch = watch.clone();
+        options
     };
-    let mut opening = tokio::task::spawn_blocking(opening);
-    let opened = loop {
-        match tokio::time::timeout(START_SAID, &mut opening).await {
-            Ok(opened) => break opened.map_err(|error| fatal(anyhow!(error)))?,
-            Err(_) => say_disk(&disk, &handle, status_file),
-        }
-    };
+    let opened = opening::open(&config.data, options, &disk, &handle, status_file).await;
+    let opened = opened.map_err(|error| fatal(anyhow!(error)))?;
     let opened = opened.map_err(|error: VolumeError| Failure { code: error.exit_code(), error: error.into() })?;
-    let handle = Arc::into_inner(handle).expect("the opening is over, and with it the one other owner");
     Ok((opened, handle))
-}
-
-/// A start that waits for its disk says so: the process is alive, and to start it again would not help.
-fn say_disk(disk: &DiskWatch, handle: &HandleServer, status_file: &watch::Sender<StatusFile>) {
-    let hangs = disk.hangs();
-    status_file.send_if_modified(|file| std::mem::replace(&mut file.stalled, hangs.is_some()) != hangs.is_some());
-    if let Some((call, age)) = hangs {
-        let seconds = age.as_secs();
-        warn!(call = call.call, file = &*call.file, seconds, "the disk hangs: the start waits for it");
-        handle.set_starting(&format!("the disk, which hangs: {call} since {seconds} s"));
-    }
 }
 
 /// The commands of the initial data, where this volume may have to bootstrap; else nobody looks at the file.

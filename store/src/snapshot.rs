@@ -20,6 +20,7 @@ pub use part::{PartError, PartFile, ReceivedSnapshot};
 
 use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
+use crate::progress::Meter;
 use crate::volume::VolumeError;
 use bytes::Bytes;
 use leasehold_replication::{
@@ -134,8 +135,23 @@ pub(crate) fn write(
     meta: &SnapshotMeta,
     documents: &Documents,
 ) -> io::Result<SnapshotMark> {
+    write_counted(disk, name, meta, documents, &Meter::default())
+}
+
+/// As [`write()`]; `meter` counts what is written.
+///
+/// # Errors
+/// As there.
+pub(crate) fn write_counted(
+    disk: &dyn Disk,
+    name: &str,
+    meta: &SnapshotMeta,
+    documents: &Documents,
+    meter: &Meter,
+) -> io::Result<SnapshotMark> {
     let file = disk.create(name)?;
-    let mut to = BufWriter::with_capacity(256 * 1024, Sum { file: &*file, length: 0, crc: crc32fast::Hasher::new() });
+    let sum = Sum { file: &*file, length: 0, crc: crc32fast::Hasher::new(), meter };
+    let mut to = BufWriter::with_capacity(256 * 1024, sum);
     let head = Head { format: FORMAT, cluster_id: meta.cluster_id, position: meta.position, voters: &meta.voters };
     let head = serde_json::to_vec(&head)?;
     // The object stays open for the data.
@@ -227,6 +243,7 @@ struct Sum<'a> {
     file: &'a dyn DiskFile,
     length: u64,
     crc: crc32fast::Hasher,
+    meter: &'a Meter,
 }
 
 impl Write for Sum<'_> {
@@ -235,6 +252,7 @@ impl Write for Sum<'_> {
         let steps = self.length / SYNC_STEP;
         self.length += bytes.len() as u64;
         self.crc.update(bytes);
+        self.meter.add(bytes.len() as u64);
         // In steps, so that an fdatasync of the journal never waits behind all of it.
         if self.length / SYNC_STEP > steps {
             self.file.sync()?;

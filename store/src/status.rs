@@ -4,7 +4,7 @@
 //!   driver ──latest StatusFile (watch)──▶ writer task ──blocking thread──▶ replace_file(status.json)
 //! ```
 //!
-//! Written on every change; where only the position changed, at most once a second. The driver never waits for it. The
+//! Written on every change; where only the position or other figures changed, at most once a second. The driver never waits for it. The
 //! lock (status.lock) is taken before the first write, so a sidecar that reads an incarnation knows that it lives.
 
 use std::path::{Path, PathBuf};
@@ -12,12 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_contract::{
-    ClaimInfo, HandOver, PositionInfo, PromiseInfo, STATUS_FILE, State, StatusFile, StatusLock, VERSION, replace_file,
+    ClaimInfo, HandOver, OutOfRoom, PositionInfo, ProgressInfo, PromiseInfo, RoomKind, STATUS_FILE, State, StatusFile,
+    StatusLock, VERSION, replace_file,
 };
-use leasehold_replication::{Claim, Incarnation, Phase, Position, Promise, ReplicaId, Status};
+use leasehold_replication::{Claim, Incarnation, Level, Phase, Position, Promise, ReplicaId, Status};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
+
+use crate::room::Figures;
 
 /// How often the position alone is written.
 const POSITION_PAUSE: Duration = Duration::from_secs(1);
@@ -81,6 +84,36 @@ pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> St
         went_back: status.went_back.as_ref().map(|_| status.waiting_for.join("; ")),
         ..starting(incarnation)
     }
+}
+
+/// What the state machine does not know of, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asides {
+    /// What takes long.
+    pub progress: Option<ProgressInfo>,
+    /// The limits that are exceeded.
+    pub out_of_room: Vec<OutOfRoom>,
+    /// What does not go on without more room.
+    pub waits_for_room: Option<String>,
+}
+
+impl Asides {
+    /// Puts them into what status.json says.
+    pub fn put(self, file: &mut StatusFile) {
+        (file.progress, file.out_of_room, file.waits_for_room) = (self.progress, self.out_of_room, self.waits_for_room);
+    }
+}
+
+/// The limits that are exceeded, by the account.
+pub fn out_of_room(figures: &Figures) -> Vec<OutOfRoom> {
+    let memory = (figures.room.memory >= Level::Over).then_some(OutOfRoom {
+        what: RoomKind::Memory,
+        used_bytes: figures.memory_used_bytes,
+        allowed_bytes: figures.memory_allowed_bytes,
+    });
+    let disk = figures.disk_used_bytes.zip(figures.disk_allowed_bytes).filter(|_| figures.room.disk >= Level::Over);
+    let disk = disk.map(|(used_bytes, allowed_bytes)| OutOfRoom { what: RoomKind::Disk, used_bytes, allowed_bytes });
+    memory.into_iter().chain(disk).collect()
 }
 
 /// As `GET /readyz` says it.
@@ -161,7 +194,7 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
         let due = match &written {
             None => Some(Instant::now()),
             Some(last) if *last == next => None,
-            Some(last) if is_position_alone(last, &next) && !last_moment => Some(written_at + POSITION_PAUSE),
+            Some(last) if is_figures_alone(last, &next) && !last_moment => Some(written_at + POSITION_PAUSE),
             Some(_) => Some(Instant::now()),
         };
         if due.is_some_and(|due| due <= Instant::now()) {
@@ -195,9 +228,18 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
     }
 }
 
-/// Is the position all that changed, if anything did?
-pub fn is_position_alone(last: &StatusFile, next: &StatusFile) -> bool {
-    StatusFile { position: next.position, ..last.clone() } == *next
+/// Are the position, and figures of what was told before, all that changed, if anything did?
+pub fn is_figures_alone(last: &StatusFile, next: &StatusFile) -> bool {
+    let task = |file: &StatusFile| file.progress.as_ref().map(|progress| (progress.what, progress.since_unix_ms));
+    let limits = |file: &StatusFile| file.out_of_room.iter().map(|out| out.what).collect::<Vec<_>>();
+    task(last) == task(next)
+        && limits(last) == limits(next)
+        && StatusFile {
+            position: next.position,
+            progress: next.progress.clone(),
+            out_of_room: next.out_of_room.clone(),
+            ..last.clone()
+        } == *next
 }
 
 async fn replace(dir: &Arc<Path>, status: &StatusFile) -> std::io::Result<()> {
@@ -210,7 +252,7 @@ async fn replace(dir: &Arc<Path>, status: &StatusFile) -> std::io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use leasehold_contract::read_json;
+    use leasehold_contract::{Doing, read_json};
     use uuid::Uuid;
 
     const LONG: Duration = Duration::from_secs(10);
@@ -278,6 +320,46 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(50), &mut later).await.is_err(), "two hold it");
         drop(earlier);
         tokio::time::timeout(LONG, later).await.expect("the lock was never taken").unwrap();
+    }
+
+    #[test]
+    fn figures_are_told_at_leisure_and_what_they_are_of_at_once() {
+        let progress = |what, done| ProgressInfo {
+            what,
+            done_bytes: Some(done),
+            of_bytes: Some(9),
+            done_entries: None,
+            of_entries: None,
+            since_unix_ms: 5,
+        };
+        let out = |what, used_bytes| OutOfRoom { what, used_bytes, allowed_bytes: 5 };
+        let file = |progress, out_of_room| {
+            let mut file = at(1, 1);
+            Asides { progress, out_of_room, waits_for_room: None }.put(&mut file);
+            file
+        };
+        let before = file(Some(progress(Doing::Join, 1)), vec![out(RoomKind::Disk, 6)]);
+        assert!(is_figures_alone(&before, &file(Some(progress(Doing::Join, 2)), vec![out(RoomKind::Disk, 7)])));
+        assert!(!is_figures_alone(&before, &file(Some(progress(Doing::Snapshot, 1)), vec![out(RoomKind::Disk, 6)])));
+        assert!(!is_figures_alone(&before, &file(None, vec![out(RoomKind::Disk, 6)])));
+        assert!(!is_figures_alone(&before, &file(Some(progress(Doing::Join, 1)), vec![out(RoomKind::Memory, 6)])));
+        assert!(!is_figures_alone(&before, &StatusFile { waits_for_room: Some(String::new()), ..before.clone() }));
+    }
+
+    #[test]
+    fn only_what_is_exceeded_is_out_of_room() {
+        let room = |memory, disk| leasehold_replication::Room { memory, disk };
+        let figures = |room| Figures {
+            room,
+            memory_used_bytes: 7,
+            memory_allowed_bytes: 6,
+            disk_used_bytes: Some(9),
+            disk_allowed_bytes: Some(8),
+            log_is_large: false,
+        };
+        let kinds = |room| out_of_room(&figures(room)).iter().map(|out| (out.what, out.used_bytes)).collect::<Vec<_>>();
+        assert_eq!(kinds(room(Level::Near, Level::Enough)), []);
+        assert_eq!(kinds(room(Level::Over, Level::Full)), [(RoomKind::Memory, 7), (RoomKind::Disk, 9)]);
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl Volume {
         if let Ok(Some(space)) = disk.space() {
             options.segment_bytes = options.segment_bytes.min((space.total_bytes / 64).max(SEGMENT_BYTES_MIN));
         }
+        watch.read().begin(to_read(&*disk));
         let on_fsync = options.on_fsync.clone();
         let Found { replica, replay, snapshot, documents, writer } = recover(&disk, options.segment_bytes, on_fsync)?;
         let io = |source| VolumeError::io(&*disk, "", source);
@@ -291,6 +292,13 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
     Ok(Found { replica, replay, snapshot, documents, writer })
 }
 
+/// About what a start reads: the journal, and the snapshot twice (its checksum first). Only to say how far it is.
+fn to_read(disk: &dyn Disk) -> u64 {
+    let length = |name: &str| disk.open(name).and_then(|file| file.length()).unwrap_or(0);
+    let numbers = journal::numbers(disk).unwrap_or_default();
+    numbers.into_iter().map(|number| length(&file_name(number))).sum::<u64>() + 2 * length(SNAPSHOT)
+}
+
 /// Do the parts of the volume belong together? Gives the mark of the snapshot that has to be there.
 fn check(
     disk: &dyn Disk,
@@ -324,7 +332,13 @@ fn read_snapshot(
     replay: Option<&Replay>,
 ) -> Result<(SnapshotMeta, Documents), VolumeError> {
     let io = |source| VolumeError::io(disk, SNAPSHOT, source);
-    if !snapshot::fits(disk, SNAPSHOT, mark).map_err(io)? && snapshot::fits(disk, NEXT, mark).map_err(io)? {
+    // Only a crash leaves one that waits for its name: mostly the data is read once less.
+    let waits = match disk.open(NEXT) {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(io(error)),
+    };
+    if waits && !snapshot::fits(disk, SNAPSHOT, mark).map_err(io)? && snapshot::fits(disk, NEXT, mark).map_err(io)? {
         // The segment that wants it is durable under its name: it was synced before it got it, and the folder is now.
         journal::name_snapshot(disk).map_err(io)?;
     }

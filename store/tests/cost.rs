@@ -103,6 +103,7 @@ impl Replica {
         let (status_file, status) = watch::channel(status::starting(incarnation));
         let stop = CancellationToken::new();
         let driver = Driver::new(Parts {
+            progress_after: Duration::from_secs(5),
             limits: leasehold_store::room::Limits::NONE,
             config: Config {
                 name: name.to_owned(),

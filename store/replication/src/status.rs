@@ -259,6 +259,14 @@ impl Replica {
         }
     }
 
+    /// Where the log ends, and what the leader has committed that is heard: while this replica catches up with it for the
+    /// first time since its start, or learns. For people: how far it is.
+    pub fn catches_up(&self) -> Option<(Seq, Seq)> {
+        let Role::Following(following) = &self.role else { return None };
+        let is_new = !self.caught_up || self.phase() == Phase::Learner;
+        (following.heard && is_new).then(|| (self.log.last().seq, following.leader_commit))
+    }
+
     /// Brings an earlier status up to date if that takes nothing but new numbers, so that nothing is allocated at every
     /// step; else leaves it as it was.
     pub fn recount(&self, said: &mut Status) -> Since {

@@ -5,6 +5,7 @@ use super::{Answer, Context, person};
 use crate::handle::Handle;
 use crate::room::Figures;
 use crate::telemetry::phase_word;
+use leasehold_contract::ProgressInfo;
 use leasehold_replication::{Level, Limit, Phase, Position, Status, Voter};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -87,6 +88,7 @@ pub(super) fn status(context: &Context) -> Answer {
         "peerTrust": context.config.trust.status(),
         "disk": disk(handle),
         "room": room(&handle.room()),
+        "progress": progress(handle.progress()),
         "waitingFor": handle.starting().map(|why| vec![why.to_string()]).unwrap_or_default(),
     });
     if let (Some(status), Value::Object(body)) = (status, &mut body) {
@@ -188,6 +190,20 @@ fn room(figures: &Figures) -> Value {
             "over": figures.room.disk >= Level::Over,
             "full": figures.room.disk == Level::Full,
         },
+    })
+}
+
+/// How far something is that takes long.
+fn progress(info: Option<ProgressInfo>) -> Value {
+    let Some(info) = info else { return Value::Null };
+    json!({
+        "what": info.what,
+        "doneBytes": info.done_bytes,
+        "ofBytes": info.of_bytes,
+        "doneEntries": info.done_entries,
+        "ofEntries": info.of_entries,
+        "percent": info.percent(),
+        "sinceUnixMs": info.since_unix_ms,
     })
 }
 

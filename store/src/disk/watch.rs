@@ -10,6 +10,7 @@
 //! then on the journal's. What others write aside (snapshots, spare segments) may take as long as it takes.
 
 use super::{Disk, DiskFile, Space, VolumeLock};
+use crate::progress::Meter;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -44,6 +45,8 @@ impl std::fmt::Display for UnderWay {
 pub struct DiskWatch {
     bound: Duration,
     slot: Mutex<Slot>,
+    /// Counts the bytes that are read: how far a start is.
+    read: Meter,
 }
 
 #[derive(Debug, Default)]
@@ -62,12 +65,17 @@ impl Default for DiskWatch {
 impl DiskWatch {
     /// Nothing is under way. A call that takes longer than `bound` hangs.
     pub fn new(bound: Duration) -> DiskWatch {
-        DiskWatch { bound, slot: Mutex::default() }
+        DiskWatch { bound, slot: Mutex::default(), read: Meter::default() }
     }
 
     /// How long a call may take.
     pub fn bound(&self) -> Duration {
         self.bound
+    }
+
+    /// Bytes that were read since a start began, and how many it will read.
+    pub fn read(&self) -> &Meter {
+        &self.read
     }
 
     /// From here on the calls of this thread are watched, and no other's.
@@ -191,7 +199,9 @@ impl DiskFile for WatchedFile {
         self.call("stat", |file| file.length())
     }
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.call("read", |file| file.read_at(to, offset))
+        let read = self.call("read", |file| file.read_at(to, offset))?;
+        self.watch.read.add(read as u64);
+        Ok(read)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.call("write", |file| file.write_at(bytes, offset))

@@ -20,6 +20,7 @@ use leasehold_replication::{ConnId, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::journal::Journal;
+use crate::progress::{Amount, Unit};
 use crate::snapshot::{PartError, PartFile, ReceivedSnapshot};
 
 /// More than a connection lets in at once.
@@ -47,6 +48,8 @@ struct Flow {
     run: u64,
     pieces: mpsc::Sender<Piece>,
     whole: Option<ReceivedSnapshot>,
+    /// Of the last piece that came: where it ends, and where the whole does. None: the whole was used.
+    came: Option<(u64, u64)>,
 }
 
 struct Outcome {
@@ -91,19 +94,28 @@ impl Intake {
 
     /// Keeps a piece. False: too many wait already.
     pub(super) fn keep(&mut self, conn: ConnId, piece: SnapshotPiece, room: Option<OwnedSemaphorePermit>) -> bool {
+        let came = Some((piece.offset.saturating_add(piece.bytes.len() as u64), piece.length_bytes));
         let flow = self.flows.entry(conn).or_insert_with(|| {
             self.runs += 1;
             let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
             let (run, journal, sender) = (self.runs, self.journal.clone(), self.sender.clone());
             let cut = Arc::clone(&self.cut);
             tokio::task::spawn_blocking(move || collect(conn, run, &journal, receiver, &sender, &cut));
-            Flow { run, pieces, whole: None }
+            Flow { run, pieces, whole: None, came }
         });
+        flow.came = came;
         match flow.pieces.try_send((piece, room)) {
             // A thread that has ended told why: that is on its way.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
             Err(mpsc::error::TrySendError::Full(_)) => false,
         }
+    }
+
+    /// How much of a snapshot has come.
+    pub(super) fn amount(&self) -> Option<Amount> {
+        let flow = self.flows.values().max_by_key(|flow| flow.run)?;
+        let (done, of) = flow.came?;
+        Some(Amount { unit: Unit::Bytes, done, of })
     }
 
     /// The next thing that became of pieces. Never ends: there is always a sender here.
@@ -141,7 +153,7 @@ impl Intake {
     /// A whole snapshot that was not taken is not wanted.
     pub(super) fn done(&mut self, conn: ConnId) {
         if let Some(flow) = self.flows.get_mut(&conn) {
-            flow.whole = None;
+            (flow.whole, flow.came) = (None, None);
         }
     }
 

@@ -24,6 +24,7 @@ impl Driver {
         let disk_is_short = figures.room.disk >= Level::Over;
         self.journal.set_need(usage.next_snapshot_bytes, disk_is_short, figures.log_is_large);
         self.handle.set_room(figures);
+        self.figures = figures;
         if figures.room != self.room {
             say(self.room, &figures);
             self.room = figures.room;

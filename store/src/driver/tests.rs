@@ -53,6 +53,7 @@ struct Cluster {
     /// In the place of the real ones, for pod 0.
     disk: Option<FaultDisk>,
     limits: crate::room::Limits,
+    progress_after: Duration,
 }
 
 impl Cluster {
@@ -81,6 +82,7 @@ impl Cluster {
             snapshot_after_bytes: 64 * 1024 * 1024,
             disk,
             limits: crate::room::Limits::NONE,
+            progress_after: crate::progress::LONG,
         };
         for _ in 0..pods {
             let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -123,6 +125,7 @@ impl Cluster {
         let stop = CancellationToken::new();
         let driver = Driver::new(Parts {
             limits: self.limits,
+            progress_after: self.progress_after,
             config: Config {
                 name,
                 replica: opened.replica,

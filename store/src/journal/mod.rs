@@ -42,6 +42,7 @@ pub(crate) use writer::{OnFsync, Writer, name_snapshot, stage};
 use crate::disk::watch::DiskWatch;
 use crate::disk::{Disk, Space};
 use crate::documents::Documents;
+use crate::progress::Amount;
 use crate::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
 use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
 use std::io;
@@ -197,9 +198,11 @@ impl Journal {
             return false;
         }
         let disk = self.handle.disk.clone();
+        shared.written.begin(documents.stored_bytes());
         let write = move || {
             // A panic must not leave the journal waiting for a snapshot that never comes.
-            let written = AssertUnwindSafe(|| snapshot::write(&*disk, TAKEN, &meta, &documents));
+            let written =
+                AssertUnwindSafe(|| snapshot::write_counted(&*disk, TAKEN, &meta, &documents, &shared.written));
             let result = catch_unwind(written).unwrap_or_else(|_| Err(io::Error::other("writing it panicked")));
             // Closed or full: the journal is over, or will be.
             let _ = shared.queue.push(Command::SnapshotWritten { result });
@@ -216,6 +219,12 @@ impl Journal {
     pub fn wants_snapshot(&self) -> bool {
         let shared = &self.handle.shared;
         shared.wanted.load(Ordering::Acquire) && !shared.taking.load(Ordering::Acquire)
+    }
+
+    /// How far a snapshot is that is being taken; `None` while none is.
+    pub fn taking(&self) -> Option<Amount> {
+        let shared = &self.handle.shared;
+        shared.taking.load(Ordering::Acquire).then(|| shared.written.amount())
     }
 
     /// The newest snapshot, to be sent; `None` while there is none. Stays readable when a newer one takes its place.

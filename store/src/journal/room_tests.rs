@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::JournalFigures;
 use super::fault_disk::FaultDisk;
+use super::{JournalEvent, JournalFigures};
 use crate::volume::VolumeError;
-use crate::volume::rig::{LONG, Rig, person};
-use leasehold_replication::Payload;
+use crate::volume::rig::{CLUSTER, LONG, Rig, person};
+use leasehold_replication::{Payload, SnapshotMeta, Voters};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -134,6 +134,30 @@ fn short_of_room_a_snapshot_is_wanted_as_soon_as_it_gives_some_back() {
     until(&rig, |figures| figures.reserve_segments == 2);
     rig.journal().close();
     assert_eq!(open(&disk).persons(), names(1..62));
+}
+
+#[test]
+fn a_snapshot_that_is_being_written_says_how_far_it_is() {
+    let disk = FaultDisk::new(7);
+    let mut rig = filled(&disk, 60);
+    assert_eq!(rig.journal().taking(), None);
+    disk.stall();
+    let meta = SnapshotMeta { cluster_id: CLUSTER, position: rig.last, voters: Voters::none() };
+    assert!(rig.journal().take_snapshot(meta, rig.documents.clone()));
+    let deadline = Instant::now() + LONG;
+    let amount = loop {
+        let amount = rig.journal().taking().unwrap();
+        if amount.done > 1000 {
+            break amount;
+        }
+        assert!(Instant::now() < deadline, "it never was written: {amount:?}");
+        std::thread::yield_now();
+    };
+    assert!(amount.of >= amount.done, "{amount:?}");
+    disk.go_on();
+    rig.wait_for(|event| matches!(event, JournalEvent::SnapshotTaken { .. }));
+    assert_eq!(rig.journal().taking(), None);
+    rig.fill(61..62);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::writer::{Spare, Writer};
 use super::{JournalEvent, JournalFigures};
 use crate::disk::{Disk, Space, VolumeLock, is_full, remove_if_there};
 use crate::identity;
+use crate::progress::Meter;
 use crate::snapshot::TAKEN;
 use leasehold_replication::SnapshotMark;
 use std::io;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     /// A snapshot is being taken.
     pub(crate) taking: AtomicBool,
+    /// What of it is written.
+    pub(crate) written: Meter,
     /// The live journal is too long.
     pub(crate) wanted: AtomicBool,
     /// What a snapshot of the present data would take, about; 0: not known.
@@ -52,6 +55,7 @@ impl Shared {
         let shared = Shared {
             queue: Queue::new(),
             taking: AtomicBool::new(false),
+            written: Meter::default(),
             wanted: AtomicBool::new(false),
             next_snapshot: AtomicU64::new(0),
             short: AtomicBool::new(false),

@@ -307,3 +307,22 @@ fn a_segment_under_another_ones_name_is_damage() {
     fs::rename(&renamed, &newest).unwrap();
     open(folder.path()).unwrap();
 }
+
+#[test]
+fn a_start_counts_what_it_reads_of_what_there_is_to_read() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..2_000);
+    rig.take_snapshot();
+    rig.fill(2_000..2_500);
+    rig.close();
+    let mut options = Options::new(|_| {});
+    options.segment_bytes = 8192;
+    let watch = options.watch.clone();
+    let opened = Volume::open(folder.path(), options).unwrap();
+    let amount = watch.read().amount();
+    let snapshot = folder.path().join("snapshot.json").metadata().unwrap().len();
+    assert!(amount.of > 2 * snapshot, "{amount:?}");
+    assert!(amount.done >= amount.of && amount.done < amount.of + 10_000, "{amount:?}");
+    opened.journal.close();
+}

@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use super::shim::Shim;
-use super::store::{Answer, Store, records};
+use super::store::{Answer, Store, ask, records};
 use super::trace::{self, Event};
 use super::world::World;
 use leasehold_contract::State;
@@ -156,15 +156,16 @@ fn a_write_that_fails_ends_the_store_and_on_a_full_disk_it_starts_serves_and_tak
         store.until("the reserve, anew", || (is_there("reserve-1") && is_there("reserve-2")).then_some(()));
         store.kill();
     }
-    // Without a reserve it says what it needs, and leaves all as it is.
+    // Without a reserve it says what it needs, leaves all as it is, and waits.
     for name in ["reserve-1", "reserve-2"] {
         std::fs::remove_file(root.path().join("data/journal").join(name)).unwrap();
     }
     store.start(Some((&shim, full)));
-    assert_eq!(store.ends().code(), Some(1), "{}", store.log());
-    for words in ["No space left on device", "reserve is used up", "/data"] {
-        assert!(store.log().contains(words), "{words}: {}", store.log());
+    let waits = store.until("waiting for room", || store.status()?.waits_for_room);
+    for words in ["No space left on device", "reserve is used up", "/data", "enlarge"] {
+        assert!(waits.contains(words) && store.log().contains(words), "{words}: {waits}\n{}", store.log());
     }
+    store.kill();
 
     store.lead(None);
     assert_eq!(store.list()[..acknowledged.len()], acknowledged);
@@ -172,14 +173,27 @@ fn a_write_that_fails_ends_the_store_and_on_a_full_disk_it_starts_serves_and_tak
 }
 
 #[test]
-fn a_volume_on_a_full_disk_does_not_begin_and_begins_when_there_is_room() {
-    let root = super::scratch();
-    let logs = super::scratch();
-    let Some(shim) = Shim::new(root.path(), &logs.path().join("log")) else { return };
-    let mut store = Store::new(root.path());
-    store.start(Some((&shim, &[("CRASH_FAIL", "grow:3:ENOSPC"), ("CRASH_MATCH", "/data/")])));
-    assert_eq!(store.ends().code(), Some(1), "{}", store.log());
-    assert!(store.log().contains("No space left on device"), "it does not say why: {}", store.log());
-    store.lead(None);
-    assert_eq!(store.post(&person(1)).unwrap().status, 201);
+fn a_new_volume_on_a_full_disk_waits_alive_and_says_so_and_begins_when_there_is_room() {
+    for grows in ["grow:1:ENOSPC", "grow:3:ENOSPC"] {
+        let root = super::scratch();
+        let logs = super::scratch();
+        let Some(shim) = Shim::new(root.path(), &logs.path().join("log")) else { return };
+        let full = logs.path().join("full");
+        std::fs::write(&full, "").unwrap();
+        let mut store = Store::new(root.path());
+        let words = [("CRASH_FAIL", grows), ("CRASH_MATCH", "/data/"), ("CRASH_WHILE", full.to_str().unwrap())];
+        store.start(Some((&shim, &words)));
+        let status = store.until("waiting for room", || store.status().filter(|now| now.waits_for_room.is_some()));
+        assert_eq!((status.state, status.ready), (State::Starting, Some(false)));
+        let why = status.waits_for_room.unwrap();
+        assert!(why.contains("No space left on device") && why.contains("enlarge"), "{why}");
+        assert!(store.log().contains("WARN") && store.log().contains("has no room for a start"), "{}", store.log());
+        assert_eq!(ask(store.api, "GET", "/healthz", "").unwrap().status, 200);
+        let ready = ask(store.api, "GET", "/readyz", "").unwrap();
+        assert!(ready.status == 503 && ready.body.contains("enlarge"), "{ready:?}");
+        std::fs::remove_file(&full).unwrap();
+        store.go_on_to_lead();
+        assert_eq!(store.status().unwrap().waits_for_room, None);
+        assert_eq!(store.post(&person(1)).unwrap().status, 201);
+    }
 }

@@ -7,6 +7,7 @@
  *   CRASH_FAIL   sync:N:EIO | write:N:ENOSPC | grow:N:ENOSPC ...   the call number N of that kind fails. `grow`: each
  *                write from number N on that would make its file longer: the disk is full
  *   CRASH_MATCH  failures only on files whose path contains this
+ *   CRASH_WHILE  failures only while there is a file of this name
  *
  * A call that changes something is made and logged under one mutex, so the log's order is the true one. A sync is
  * logged when it begins and when it ends: it covers what was logged before its beginning. What is told to somebody (a
@@ -51,7 +52,7 @@ static long kill_at, calls;
 static char fail_kind[16];
 static long fail_at, fail_seen;
 static int fail_errno;
-static const char *match;
+static const char *match, *fail_while;
 /* What an open descriptor is: 0 nothing of ours, else the inode; and whether it is a folder. */
 static uint64_t inode_of[FDS];
 static char matched[FDS], folder[FDS];
@@ -77,6 +78,7 @@ static void begin(void) {
         if (!fail_errno) { fprintf(stderr, "CRASH_FAIL=%s is not understood\n", text); _exit(99); }
     }
     match = getenv("CRASH_MATCH");
+    fail_while = getenv("CRASH_WHILE");
 }
 
 /* With the mutex. */
@@ -98,6 +100,7 @@ static void leave(void) { int kept = errno; pthread_mutex_unlock(&mutex); errno 
 /* With the mutex: does this call fail? */
 static int fails(const char *kind, int matches) {
     if (!fail_errno || strcmp(kind, fail_kind) || !matches) return 0;
+    if (fail_while && syscall(SYS_faccessat, AT_FDCWD, fail_while, F_OK)) return 0;
     fail_seen++;
     return !strcmp(kind, "grow") ? fail_seen >= fail_at : fail_seen == fail_at;
 }

@@ -114,7 +114,14 @@ impl Store {
         let before = self.status().map(|status| status.incarnation);
         self.start(shim);
         let fresh = |status: &StatusFile| Some(status.incarnation) != before;
-        let first = self.until("a status of this run", || self.status().filter(fresh));
+        self.until("a status of this run", || self.status().filter(fresh));
+        self.go_on_to_lead();
+    }
+
+    /// As [`Store::lead`], for one that runs.
+    pub(crate) fn go_on_to_lead(&mut self) {
+        let first = self.until("a status", || self.status());
+        let fresh = |status: &StatusFile| status.incarnation == first.incarnation;
         self.write_role(first.promised.term, first.cluster_id, None);
         let wishes = self.until("a campaign", || self.status().filter(fresh).filter(|now| now.campaign.is_some()));
         let term = wishes.promised.term + 1;

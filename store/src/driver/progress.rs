@@ -1,0 +1,65 @@
+//! What takes long, and which limits are exceeded: looked at with the disk, shown to people.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use leasehold_contract::Doing;
+
+use super::Driver;
+use crate::progress::{Lag, Progress};
+use crate::status::{self, Asides};
+
+/// What is measured.
+pub(super) struct UnderWay {
+    join: Progress,
+    lag: Lag,
+    snapshot: Progress,
+}
+
+impl UnderWay {
+    /// What takes `long` is mentioned.
+    pub(super) fn new(long: std::time::Duration) -> UnderWay {
+        UnderWay {
+            join: Progress::new(Doing::Join, long),
+            lag: Lag::default(),
+            snapshot: Progress::new(Doing::Snapshot, long),
+        }
+    }
+}
+
+impl Driver {
+    pub(super) fn look_at_progress(&mut self) {
+        let (now, unix_ms) = (self.begun.elapsed(), unix_ms());
+        let lags = self.replica.catches_up().and_then(|(has, wanted)| self.under_way.lag.amount(has.0, wanted.0));
+        self.under_way.join.look_and_say(now, unix_ms, self.intake.amount().or(lags));
+        self.under_way.snapshot.look_and_say(now, unix_ms, self.journal.taking());
+        self.handle.set_progress(self.under_way.join.info().or_else(|| self.under_way.snapshot.info()));
+        self.show_asides();
+    }
+
+    pub(super) fn asides(&self) -> Asides {
+        Asides {
+            progress: self.under_way.join.info().or_else(|| self.under_way.snapshot.info()),
+            out_of_room: status::out_of_room(&self.figures),
+            waits_for_room: None,
+        }
+    }
+
+    fn show_asides(&mut self) {
+        let asides = self.asides();
+        let mut is_untold = false;
+        self.status_file.send_if_modified(|file| {
+            let mut next = file.clone();
+            asides.put(&mut next);
+            let at_once = !status::is_figures_alone(file, &next);
+            is_untold = *file != next;
+            *file = next;
+            at_once
+        });
+        self.position_untold |= is_untold;
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,220 @@
+//! Opens the volume on a thread that may block, while the API answers already: alive, not ready, and saying what the start
+//! waits for.
+//!
+//! ```text
+//!   thread: Volume::open ──no room──▶ waits, opens again ──▶ Opened
+//!                 │ Obstacles, bytes that are read, a call that hangs
+//!   this task ◀───┴── looks every second ──▶ the API's words, status.json, the log
+//! ```
+//!
+//! A volume without room for the files of a start does not end the process: to start it again would not help, and somebody
+//! may make room meanwhile. What was read before is read again then, as by a new process [S2].
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use leasehold_contract::{Doing, ProgressInfo, StatusFile};
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tracing::{info, warn};
+
+use crate::disk::is_full;
+use crate::disk::watch::{DiskWatch, UnderWay};
+use crate::handle::HandleServer;
+use crate::progress::{self, Progress};
+use crate::volume::{Opened, Options, Volume, VolumeError};
+
+/// How often it is looked what the start waits for.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is said that the disk hangs, in looks.
+const HANG_SAID: u32 = 3;
+/// How often a start tries again whether there is room.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is said that there is none.
+const ROOM_SAID: Duration = Duration::from_secs(60);
+
+/// What the thread met.
+#[derive(Debug, Default)]
+struct Obstacles {
+    /// Another process holds the volume.
+    held: bool,
+    /// There is no room: for people.
+    lacks: Option<String>,
+}
+
+fn lock(obstacles: &Mutex<Obstacles>) -> MutexGuard<'_, Obstacles> {
+    obstacles.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens the volume at `data`, whatever it waits for. `options` are made for each try; `on_wait` is set here.
+///
+/// # Errors
+/// As [`Volume::open`], but for a file system that is full. The outer one: a panic on the thread.
+pub async fn open(
+    data: &Path,
+    mut options: impl FnMut() -> Options + Send + 'static,
+    disk: &DiskWatch,
+    handle: &HandleServer,
+    status_file: &watch::Sender<StatusFile>,
+) -> Result<Result<Opened, VolumeError>, JoinError> {
+    let obstacles = Arc::new(Mutex::new(Obstacles::default()));
+    let (data, met) = (data.to_owned(), Arc::clone(&obstacles));
+    let mut opening = tokio::task::spawn_blocking(move || {
+        let mut said: Option<Instant> = None;
+        let open = || {
+            let met = Arc::clone(&met);
+            let on_wait = Box::new(move |_| lock(&met).held = true);
+            Volume::open(&data, Options { on_wait, ..options() })
+        };
+        wait_for_room(open, |error| {
+            let words = format!(
+                "the volume has no room for a start ({error}): enlarge it, or free room on it; the start then continues \
+                 by itself"
+            );
+            if said.is_none_or(|said| said.elapsed() >= ROOM_SAID) {
+                said = Some(Instant::now());
+                warn!("{words}");
+            }
+            lock(&met).lacks = Some(words);
+            std::thread::sleep(ROOM_PAUSE);
+        })
+    });
+    handle.set_starting(&words(None, &Obstacles::default(), None));
+    let begun = Instant::now();
+    let mut progress = Progress::new(Doing::Start, progress::LONG);
+    let mut looks = 0_u32;
+    loop {
+        if let Ok(opened) = tokio::time::timeout(LOOK_PAUSE, &mut opening).await {
+            handle.set_progress(None);
+            // The last word of the progress, where there was any.
+            progress.look_and_say(begun.elapsed(), unix_ms(), None);
+            if let Ok(Ok(_)) = &opened
+                && lock(&obstacles).lacks.is_some()
+            {
+                info!(seconds = begun.elapsed().as_secs(), "the volume has room again");
+            }
+            return opened;
+        }
+        let hangs = disk.hangs();
+        if let Some((call, age)) = hangs.as_ref().filter(|_| looks.is_multiple_of(HANG_SAID)) {
+            let seconds = age.as_secs();
+            warn!(call = call.call, file = &*call.file, seconds, "the disk hangs: the start waits for it");
+        }
+        looks = looks.wrapping_add(1);
+        let amount = disk.read().amount();
+        progress.look_and_say(begun.elapsed(), unix_ms(), (amount.of > 0).then_some(amount));
+        let met = lock(&obstacles);
+        // While it waits for room nothing moves.
+        let info = progress.info().filter(|_| met.lacks.is_none());
+        handle.set_starting(&words(hangs.as_ref(), &met, info.as_ref()));
+        handle.set_progress(info.clone());
+        status_file.send_if_modified(|file| {
+            let before = file.clone();
+            (file.stalled, file.progress, file.waits_for_room) = (hangs.is_some(), info, met.lacks.clone());
+            *file != before
+        });
+    }
+}
+
+/// Opens, and again after each time that there was no room: `wait` hears why, and waits.
+pub(crate) fn wait_for_room(
+    mut open: impl FnMut() -> Result<Opened, VolumeError>,
+    mut wait: impl FnMut(&VolumeError),
+) -> Result<Opened, VolumeError> {
+    loop {
+        match open() {
+            Err(error @ VolumeError::Io { .. }) if lacks_room(&error) => wait(&error),
+            other => return other,
+        }
+    }
+}
+
+fn lacks_room(error: &VolumeError) -> bool {
+    match error {
+        VolumeError::Io { source, .. } => is_full(source),
+        VolumeError::Damage { .. } | VolumeError::Format { .. } => false,
+    }
+}
+
+/// What the start waits for: the API and the readiness probe say so.
+fn words(hangs: Option<&(UnderWay, Duration)>, met: &Obstacles, progress: Option<&ProgressInfo>) -> String {
+    match (hangs, met, progress.and_then(ProgressInfo::percent)) {
+        (Some((call, age)), ..) => format!("the disk, which hangs: {call} since {} s", age.as_secs()),
+        (None, Obstacles { lacks: Some(lacks), .. }, _) => lacks.clone(),
+        (None, _, Some(percent)) => format!("the volume: its journal and snapshot are read, {percent} %"),
+        (None, Obstacles { held: true, .. }, None) => "the volume: another process holds it".to_owned(),
+        (None, _, None) => "the volume: its journal is read".to_owned(),
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::journal::fault_disk::{Fault, FaultDisk};
+    use crate::volume::rig::Rig;
+
+    fn open_on(disk: &FaultDisk) -> Result<Opened, VolumeError> {
+        Rig::open_on(Arc::new(disk.clone())).map(|rig| rig.opened)
+    }
+
+    #[test]
+    fn a_new_volume_waits_for_room_at_whatever_point_of_its_start_it_lacks_some() {
+        let disk = FaultDisk::new(1);
+        let mut waits = 0;
+        disk.set_room(Some(0));
+        let opened = wait_for_room(
+            || open_on(&disk),
+            |error| {
+                assert!(error.to_string().contains("no"), "{error}");
+                waits += 1;
+                // Somebody frees a little at a time.
+                disk.set_room(Some(1000 * waits));
+            },
+        );
+        let opened = opened.unwrap();
+        assert!(waits > 5, "only {waits} waits");
+        opened.journal.close();
+        disk.set_room(None);
+        let again = open_on(&disk).unwrap();
+        assert_eq!(again.replica, opened.replica, "it is the volume that was made at last");
+    }
+
+    #[test]
+    fn another_failure_is_not_waited_for() {
+        let disk = FaultDisk::new(2);
+        disk.fail_after(3, Fault::Eio);
+        let opened = wait_for_room(|| open_on(&disk), |error| panic!("waits for {error}"));
+        assert_eq!(opened.map(|_| ()).unwrap_err().exit_code(), 1);
+    }
+
+    #[test]
+    fn a_start_says_what_it_waits_for_the_worst_first() {
+        let met = |held, lacks: Option<&str>| Obstacles { held, lacks: lacks.map(str::to_owned) };
+        let progress = ProgressInfo {
+            what: Doing::Start,
+            done_bytes: Some(1),
+            of_bytes: Some(4),
+            done_entries: None,
+            of_entries: None,
+            since_unix_ms: 0,
+        };
+        let call = UnderWay { number: 1, call: "fdatasync", file: "/data/x".into(), since: Instant::now() };
+        let hangs = (call, Duration::from_secs(7));
+        let all = met(true, Some("no room"));
+        assert_eq!(words(Some(&hangs), &all, Some(&progress)), "the disk, which hangs: fdatasync of /data/x since 7 s");
+        assert_eq!(words(None, &all, Some(&progress)), "no room");
+        assert_eq!(
+            words(None, &met(true, None), Some(&progress)),
+            "the volume: its journal and snapshot are read, 25 %"
+        );
+        assert_eq!(words(None, &met(true, None), None), "the volume: another process holds it");
+        assert_eq!(words(None, &met(false, None), None), "the volume: its journal is read");
+    }
+}
