@@ -157,8 +157,9 @@ pub struct Driver {
     /// What the state machine was told of that last, and the figures.
     room: Room,
     figures: Figures,
-    /// What may take long.
+    /// What may take long, and what does not go on without more room.
     under_way: UnderWay,
+    waits_for_room: Option<String>,
     waiters: Waiters,
     readers: Readers,
     intake: Intake,
@@ -242,6 +243,7 @@ impl Driver {
             room: Room::default(),
             figures: Figures::default(),
             under_way: UnderWay::new(parts.progress_after),
+            waits_for_room: None,
             waiters: Waiters::default(),
             readers: Readers::default(),
             found,
@@ -549,7 +551,9 @@ impl Driver {
             (self.position_untold, self.told_at) = (false, Instant::now());
         }
         self.peer_state.send_replace(Some(status.peer_state(&self.name, self.id)));
-        self.handle.set_status(self.id, status.clone());
+        let mut told = status.clone();
+        told.waiting_for.extend(self.waits_for_room.clone());
+        self.handle.set_status(self.id, told);
         self.shown = Some(status);
     }
 

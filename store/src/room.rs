@@ -11,12 +11,14 @@
 //! that of what the container may have. `machine`: how much that is. `held`: views that hold what was replaced.
 
 mod held;
+mod lack;
 pub mod machine;
 #[cfg(test)]
 mod tests;
 mod under_way;
 
 pub use held::Held;
+pub use lack::Lack;
 pub use under_way::{Crowded, Place, UnderWay};
 
 use crate::disk::Space;
@@ -87,6 +89,11 @@ pub struct Account {
 }
 
 impl Account {
+    /// What data may take of memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.limits.memory_bytes
+    }
+
     /// Nothing is used yet.
     pub fn new(limits: Limits) -> Account {
         Account { limits, room: Room::default() }

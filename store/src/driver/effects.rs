@@ -64,7 +64,7 @@ impl Driver {
             }
             Effect::KeepPiece { conn, piece } => {
                 let room = self.peers.take_room();
-                if !self.intake.keep(conn, piece, room) {
+                if !self.intake.keep(conn, piece, room, &self.journal.figures(), self.account.memory_bytes()) {
                     self.spoil(conn);
                 }
             }

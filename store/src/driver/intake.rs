@@ -9,6 +9,9 @@
 //! A transfer that was cut leaves what came of it: the next hello says so, and a leader that still has the same snapshot
 //! goes on behind it.
 //!
+//! Where there is no room for the whole ([`Lack`]), its pieces are dropped, and nothing is said of them: the leader waits,
+//! as for a slow disk. As soon as there is room the driver closes the connection, and the next one brings it again.
+//!
 //! Bound: a connection lets only a few pieces in before they are kept (their room is given back here), so the queue never
 //! fills by itself.
 
@@ -18,9 +21,11 @@ use std::time::{Duration, Instant};
 
 use leasehold_replication::{ConnId, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracing::warn;
 
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalFigures};
 use crate::progress::{Amount, Unit};
+use crate::room::Lack;
 use crate::snapshot::{PartError, PartFile, ReceivedSnapshot};
 
 /// More than a connection lets in at once.
@@ -28,6 +33,10 @@ const PIECES_WAITING_MAX: usize = 64;
 const KEPT_WAITING_MAX: usize = 16;
 /// How long what came of a transfer that was cut is kept.
 const CUT_KEPT: Duration = Duration::from_secs(10 * 60);
+/// What needs more memory is asked for again after this: the leader's data may be smaller by then.
+const MEMORY_RETRY: Duration = Duration::from_secs(5 * 60);
+/// How often the same lack is said.
+const LACK_SAID: Duration = Duration::from_secs(60);
 
 type Piece = (SnapshotPiece, Option<OwnedSemaphorePermit>);
 
@@ -39,6 +48,20 @@ pub(super) struct Intake {
     sender: mpsc::Sender<Outcome>,
     outcomes: mpsc::Receiver<Outcome>,
     cut: Cut,
+    /// The transfer whose pieces are dropped.
+    refused: Option<Refused>,
+    /// When that was said last.
+    lack_said: Option<Instant>,
+}
+
+/// A transfer for which there is no room.
+struct Refused {
+    conn: ConnId,
+    /// The length of the snapshot, and how much of it is here.
+    length_bytes: u64,
+    have_bytes: u64,
+    lack: Lack,
+    since: Instant,
 }
 
 /// What came of the last transfer that was cut, and when it was. One at most: a newer one takes its place.
@@ -82,7 +105,8 @@ pub(super) enum Kept {
 impl Intake {
     pub(super) fn new(journal: Journal) -> Intake {
         let (sender, outcomes) = mpsc::channel(KEPT_WAITING_MAX);
-        Intake { journal, flows: HashMap::new(), runs: 0, sender, outcomes, cut: Cut::default() }
+        let (flows, cut) = (HashMap::new(), Cut::default());
+        Intake { journal, flows, runs: 0, sender, outcomes, cut, refused: None, lack_said: None }
     }
 
     /// What a leader may go on behind. One that nobody asked for in a while is dropped: it takes room.
@@ -92,8 +116,28 @@ impl Intake {
         cut.as_ref().and_then(|(part, _)| part.part())
     }
 
-    /// Keeps a piece. False: too many wait already.
-    pub(super) fn keep(&mut self, conn: ConnId, piece: SnapshotPiece, room: Option<OwnedSemaphorePermit>) -> bool {
+    /// Keeps a piece; drops it where there is no room for the whole. False: too many wait already, or there is no room, and
+    /// a leader needs it, which must not wait.
+    pub(super) fn keep(
+        &mut self,
+        conn: ConnId,
+        piece: SnapshotPiece,
+        room: Option<OwnedSemaphorePermit>,
+        journal: &JournalFigures,
+        memory_bytes: u64,
+    ) -> bool {
+        if self.refused.as_ref().is_some_and(|refused| refused.conn == conn) {
+            return true;
+        }
+        if !self.flows.contains_key(&conn) {
+            if piece.offset == 0 {
+                // What was cut is of another one, and takes room.
+                drop(lock(&self.cut).take());
+            }
+            if let Some(lack) = Lack::of(piece.length_bytes, piece.offset, journal, memory_bytes) {
+                return self.refuse(conn, &piece, lack);
+            }
+        }
         let came = Some((piece.offset.saturating_add(piece.bytes.len() as u64), piece.length_bytes));
         let flow = self.flows.entry(conn).or_insert_with(|| {
             self.runs += 1;
@@ -109,6 +153,37 @@ impl Intake {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
             Err(mpsc::error::TrySendError::Full(_)) => false,
         }
+    }
+
+    fn refuse(&mut self, conn: ConnId, piece: &SnapshotPiece, lack: Lack) -> bool {
+        if self.lack_said.is_none_or(|said| said.elapsed() >= LACK_SAID) {
+            self.lack_said = Some(Instant::now());
+            warn!(?conn, "no room for a snapshot: {lack}");
+        }
+        let (length_bytes, have_bytes) = (piece.length_bytes, piece.offset);
+        match conn {
+            ConnId::Dialled(_) => {
+                self.refused = Some(Refused { conn, length_bytes, have_bytes, lack, since: Instant::now() });
+                true
+            }
+            ConnId::Accepted(_) => false,
+        }
+    }
+
+    /// The connection whose snapshot may be asked for again.
+    pub(super) fn look(&self, journal: &JournalFigures, memory_bytes: u64) -> Option<ConnId> {
+        let Refused { conn, length_bytes, have_bytes, since, .. } = self.refused.as_ref()?;
+        let again = match Lack::of(*length_bytes, *have_bytes, journal, memory_bytes) {
+            None => true,
+            Some(Lack::Disk { .. }) => false,
+            Some(Lack::Memory { .. }) => since.elapsed() >= MEMORY_RETRY,
+        };
+        again.then_some(*conn)
+    }
+
+    /// What a snapshot waits for that cannot be received, for people.
+    pub(super) fn waits(&self) -> Option<String> {
+        self.refused.as_ref().map(|refused| refused.lack.to_string())
     }
 
     /// How much of a snapshot has come.
@@ -160,6 +235,9 @@ impl Intake {
     /// The connection is gone, and what came by it.
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.flows.remove(&conn);
+        if self.refused.as_ref().is_some_and(|refused| refused.conn == conn) {
+            self.refused = None;
+        }
     }
 }
 
@@ -223,6 +301,10 @@ mod tests {
     const FIRST: ConnId = ConnId::Dialled(1);
     const SECOND: ConnId = ConnId::Dialled(2);
 
+    fn keep(intake: &mut Intake, conn: ConnId, piece: SnapshotPiece, room: Option<OwnedSemaphorePermit>) -> bool {
+        intake.keep(conn, piece, room, &JournalFigures::default(), u64::MAX / 2)
+    }
+
     #[tokio::test]
     async fn a_transfer_that_was_cut_goes_on_where_it_ended() {
         let (there, here) = (folder(), folder());
@@ -241,7 +323,7 @@ mod tests {
             let piece = file.piece(offset).unwrap().unwrap();
             offset += piece.bytes.len() as u64;
             assert!(offset < file.length_bytes(), "there are more pieces");
-            assert!(intake.keep(FIRST, piece, Some(Arc::clone(&room).acquire_owned().await.unwrap())));
+            assert!(keep(&mut intake, FIRST, piece, Some(Arc::clone(&room).acquire_owned().await.unwrap())));
         }
         drop(room.acquire_many(2).await.unwrap());
         intake.forget(FIRST);
@@ -256,7 +338,7 @@ mod tests {
 
         while let Some(piece) = file.piece(offset).unwrap() {
             offset += piece.bytes.len() as u64;
-            assert!(intake.keep(SECOND, piece, Some(Arc::clone(&room).acquire_owned().await.unwrap())));
+            assert!(keep(&mut intake, SECOND, piece, Some(Arc::clone(&room).acquire_owned().await.unwrap())));
         }
         let Kept::Whole { conn, run } = intake.next().await else { panic!("it is not whole") };
         assert_eq!((conn, intake.whole(conn, run).unwrap().position), (SECOND, leader.last));
@@ -273,7 +355,7 @@ mod tests {
         let first = file.piece(0).unwrap().unwrap().bytes.len() as u64;
         let follower = open(here.path()).unwrap();
         let mut intake = Intake::new(follower.journal().clone());
-        assert!(intake.keep(FIRST, file.piece(first).unwrap().unwrap(), None));
+        assert!(keep(&mut intake, FIRST, file.piece(first).unwrap().unwrap(), None));
         assert!(matches!(intake.next().await, Kept::Spoilt { conn: FIRST, error: PartError::Order { .. }, .. }));
     }
 }

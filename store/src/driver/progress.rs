@@ -1,8 +1,10 @@
-//! What takes long, and which limits are exceeded: looked at with the disk, shown to people.
+//! What takes long, which limits are exceeded, and what does not go on without room: looked at with the disk, shown to
+//! people.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use leasehold_contract::Doing;
+use tracing::info;
 
 use super::Driver;
 use crate::progress::{Lag, Progress};
@@ -28,19 +30,31 @@ impl UnderWay {
 
 impl Driver {
     pub(super) fn look_at_progress(&mut self) {
+        if let Some(conn) = self.intake.look(&self.journal.figures(), self.account.memory_bytes()) {
+            // A new connection brings the snapshot again.
+            info!(?conn, "asking for the leader's snapshot again");
+            self.spoil(conn);
+            self.step_all();
+        }
         let (now, unix_ms) = (self.begun.elapsed(), unix_ms());
         let lags = self.replica.catches_up().and_then(|(has, wanted)| self.under_way.lag.amount(has.0, wanted.0));
         self.under_way.join.look_and_say(now, unix_ms, self.intake.amount().or(lags));
         self.under_way.snapshot.look_and_say(now, unix_ms, self.journal.taking());
         self.handle.set_progress(self.under_way.join.info().or_else(|| self.under_way.snapshot.info()));
-        self.show_asides();
+        let waits = self.intake.waits();
+        if waits != self.waits_for_room {
+            self.waits_for_room = waits;
+            self.show_all();
+        } else {
+            self.show_asides();
+        }
     }
 
     pub(super) fn asides(&self) -> Asides {
         Asides {
             progress: self.under_way.join.info().or_else(|| self.under_way.snapshot.info()),
             out_of_room: status::out_of_room(&self.figures),
-            waits_for_room: None,
+            waits_for_room: self.waits_for_room.clone(),
         }
     }
 

@@ -98,3 +98,57 @@ async fn short_of_disk_a_leader_refuses_growth_restarts_on_a_full_one_and_goes_o
     cluster.settle(1).await;
     assert_eq!(cluster.applied(0), (1..19).chain([21]).collect::<Vec<_>>());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_without_room_for_the_leaders_snapshot_says_so_and_receives_it_when_there_is_room() {
+    let mut cluster = Cluster::prepare(3, Some(FaultDisk::new(10)));
+    cluster.snapshot_after_bytes = 20_000;
+    for index in 0..3 {
+        cluster.run(index).await;
+    }
+    cluster.settle(3).await;
+    cluster.kill(0).await;
+    let leader = cluster.settle(3).await;
+    let wanted: Vec<u64> = (1..=400).collect();
+    for n in &wanted {
+        cluster.write_surely(leader, *n).await;
+    }
+    let snapshot = cluster.data(leader).join("snapshot.json");
+    let long = |length: std::io::Result<std::fs::Metadata>| length.is_ok_and(|file| file.len() > 100_000);
+    cluster.until("a snapshot of the leader's own", |_| long(snapshot.metadata())).await;
+    // A new volume, on which a start and its reserve fit, and hardly anything more.
+    let disk = FaultDisk::new(11);
+    disk.set_room(Some(12 * MIB + 50_000));
+    cluster.disk = Some(disk.clone());
+    cluster.progress_after = Duration::ZERO;
+    cluster.run(0).await;
+    let deadline = Instant::now() + LONG;
+    while disk.open("journal/reserve-2").is_err() {
+        assert!(Instant::now() < deadline, "there is no reserve");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let waits = |cluster: &Cluster| cluster.status(0).waits_for_room;
+    cluster.until("waiting for room", |cluster| waits(cluster).is_some()).await;
+    let why = waits(&cluster).unwrap();
+    assert!(why.contains("the leader's snapshot needs 1 MiB") && why.contains("enlarge the volume"), "{why}");
+    let is_shown = |cluster: &Cluster| {
+        cluster.pod(0).handle.status().unwrap().waiting_for.contains(&why)
+            && cluster.pod(0).handle.ready().is_err_and(|ready| ready.contains(&why))
+            && cluster
+                .pod(0)
+                .handle
+                .progress()
+                .is_some_and(|join| join.of_entries > Some(0) && join.percent() == Some(0))
+    };
+    cluster.until("saying so", is_shown).await;
+    // Heard, and heard from: it waits beside its leader, and that leader's data go on.
+    cluster.write_surely(leader, 401).await;
+    assert!(disk.open("snapshot.json").is_err() && disk.list("").unwrap().iter().all(|name| !name.ends_with(".part")));
+    disk.set_room(None);
+    let wanted: Vec<u64> = wanted.into_iter().chain([401]).collect();
+    cluster.converges(&wanted).await;
+    assert!(disk.open("snapshot.json").is_ok(), "it came without a snapshot");
+    cluster
+        .until("nothing is waited for", |cluster| waits(cluster).is_none() && cluster.status(0).progress.is_none())
+        .await;
+}
