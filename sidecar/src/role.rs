@@ -164,3 +164,39 @@ pub(crate) fn old_role(directory: &std::path::Path, name: &str) -> Option<OldRol
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::addresses::Seen;
+    use crate::args::Args;
+    use clap::Parser as _;
+    use uuid::Uuid;
+
+    /// After a transfer the Lease names the new leader, and not yet where it is: the slices do.
+    #[test]
+    fn a_leader_whose_address_stands_in_no_lease_yet_is_named_by_the_ips_of_its_pod() {
+        let args = ["sidecar", "--namespace", "n", "--lease", "db", "--name", "db-1", "--service", "db-peers"];
+        let config = Args::try_parse_from(args).unwrap().config().unwrap();
+        let leader = Leader { name: "db-0".into(), incarnation: Uuid::from_u128(1), address: None, peer_address: None };
+        let view = RoleView {
+            role: Role::Follower,
+            term: Term(4),
+            cluster_id: None,
+            leader: Some(leader),
+            members: None,
+            hand_over_to: None,
+            off_lease: false,
+            paused: false,
+            newest_revision: None,
+            valid_until: None,
+            renewed_at: None,
+        };
+        let mut book = Book::default();
+        book.see(Seen::from([("db-0".to_owned(), vec!["10.0.0.1".parse().unwrap()])]));
+        let named = role_file(&view, &book, &config, &Clock::start()).leader.unwrap();
+        assert_eq!(named.addresses, ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(named.address, "db-0.db-peers.n.svc.cluster.local:8089");
+    }
+}
