@@ -21,6 +21,7 @@ mod answering;
 mod bind;
 mod counts;
 pub mod descriptors;
+mod entrance;
 mod limits;
 mod metrics;
 mod places;
@@ -40,7 +41,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -53,12 +54,14 @@ use warp::{Filter, Rejection};
 
 use answering::{Answering, Streams};
 use bind::BACKLOG;
+use entrance::Arrived;
 use places::{Place, Places, Seat, Verdict};
 use wire::Wire;
 
 pub use answering::Remote;
 pub use bind::{BindError, bind};
 pub use counts::{Closed, Counts};
+pub use entrance::{Entrance, Handing, HandingPlace};
 pub use limits::Limits;
 pub use metrics::Ports;
 pub use socket::{BoxedStream, Socket, Stream};
@@ -159,10 +162,11 @@ pub async fn serve_behind(
     serve_service(gates, listener, service, limits, on_malformed, Leaving::never(), stop).await;
 }
 
-/// As [`serve`], for any service, and with a word for HTTP/2 clients that shall take new requests elsewhere.
+/// As [`serve`], for any service, and with a word for HTTP/2 clients that shall take new requests elsewhere. Connections
+/// may also come from another port: see [`Entrance`].
 pub async fn serve_service<S>(
     gates: Gates,
-    listener: TcpListener,
+    entrance: impl Into<Entrance>,
     service: S,
     limits: Limits,
     on_malformed: Option<OnMalformed>,
@@ -186,7 +190,7 @@ pub async fn serve_service<S>(
 
     // Who waits in the kernel's queue at the end has a connection already: these are still accepted.
     let mut queued = BACKLOG;
-    let mut accepting = Accepting { listener: &listener, places: &places, said: None };
+    let mut accepting = Accepting { entrance: entrance.into(), places: &places, said: None };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -196,7 +200,8 @@ pub async fn serve_service<S>(
         if stop.is_cancelled() {
             queued -= 1;
         }
-        let Some((stream, remote, place)) = accepted else { continue };
+        let Some((arrived, place)) = accepted else { continue };
+        let remote = arrived.remote();
         let (service, seat) = (service.clone(), Arc::clone(&place.seat));
         let (guard, stamp) = (gates.guard.clone(), gates.stamp.clone());
         let service = Answering { service, remote, guard, refuse: gates.refuse, stamp, seat };
@@ -205,10 +210,15 @@ pub async fn serve_service<S>(
         let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
         connections.spawn(async move {
             let counts = &served.limits.counts;
-            let socket = Socket::new(stream, &served.limits);
-            let ended = match door {
-                None => run(socket, &served, service, &place, ends).await,
-                Some(door) => {
+            let socket = match arrived {
+                Arrived::Accepted(stream, _) => Ok(Socket::new(stream, &served.limits)),
+                // It has passed a door.
+                Arrived::Handed(stream, _) => Err(stream),
+            };
+            let ended = match (socket, door) {
+                (Err(stream), _) => run(stream, &served, service, &place, ends).await,
+                (Ok(socket), None) => run(socket, &served, service, &place, ends).await,
+                (Ok(socket), Some(door)) => {
                     let passed = tokio::select! {
                         passed = tokio::time::timeout(served.limits.header_max, door(socket, remote)) => {
                             let why = if passed.is_ok() { Closed::Refused } else { Closed::Silent };
@@ -240,7 +250,7 @@ pub async fn serve_service<S>(
             }
         });
     }
-    drop(listener);
+    drop(accepting);
     connections.close();
     if tokio::time::timeout(served.limits.stop_max, connections.wait()).await.is_err() {
         debug!("connections were cut: their requests did not end in time");
@@ -341,7 +351,7 @@ pub fn path() -> impl Filter<Extract = (String,), Error = Rejection> + Clone {
 
 /// The accept loop's hands.
 struct Accepting<'a> {
-    listener: &'a TcpListener,
+    entrance: Entrance,
     places: &'a Arc<Places>,
     /// When it was said last that nothing can be accepted.
     said: Option<Instant>,
@@ -349,12 +359,14 @@ struct Accepting<'a> {
 
 impl Accepting<'_> {
     /// A connection and its place. There is one descriptor more than places, for the one that waits for its place here.
-    async fn next(&mut self) -> Option<(TcpStream, SocketAddr, Place)> {
-        match self.listener.accept().await {
-            Ok((stream, remote)) => {
-                // Only a connection that is dead already refuses it.
-                let _ = stream.set_nodelay(true);
-                Some((stream, remote, self.places.take().await))
+    async fn next(&mut self) -> Option<(Arrived, Place)> {
+        match self.entrance.next().await {
+            Ok(arrived) => {
+                if let Arrived::Accepted(stream, _) = &arrived {
+                    // Only a connection that is dead already refuses it.
+                    let _ = stream.set_nodelay(true);
+                }
+                Some((arrived, self.places.take().await))
             }
             Err(error) if is_about_one_connection(&error) => None,
             Err(error) => {

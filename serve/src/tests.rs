@@ -4,6 +4,7 @@ use super::*;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use warp::Reply;
 

@@ -253,3 +253,34 @@ async fn a_head_over_http2_is_answered_with_a_head_alone() {
         assert!(hyper::body::Body::is_end_stream(answer.body()), "{path}: a body comes");
     }
 }
+
+/// It takes no door of this port, and one of its places; its idle time and the end are those of all.
+#[tokio::test]
+async fn a_connection_that_another_port_hands_over_is_served_like_those_of_this_one() {
+    let listener = bind(ANY_PORT).unwrap();
+    let shut: Door = Arc::new(|_, _| Box::pin(async { None }));
+    let gates = Gates { door: Some(shut), ..Gates::default() };
+    let limits = Limits { idle_max: SOON, ..limits() };
+    let counts = Arc::clone(&limits.counts);
+    let (entrance, handing) = Entrance::with_handing(listener);
+    let service = TowerToHyperService::new(warp::service(hello()));
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(serve_service(gates, entrance, service, limits, None, Leaving::never(), stop.clone()));
+    let hand_over = || {
+        let (ours, theirs) = tokio::io::duplex(4096);
+        handing.place().expect("there is room").hand_over(Box::new(theirs), "10.1.2.3:4".parse().unwrap());
+        ours
+    };
+    let mut first = hand_over();
+    first.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(LONG, first.read_to_string(&mut answer)).await.expect("it is idle for ever").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("you are 10.1.2.3"), "{answer}");
+    until("its place is free again", || counts.open() == 0).await;
+    let mut silent = hand_over();
+    until("it has a place", || counts.open() == 1).await;
+    stop.cancel();
+    timeout(LONG, silent.read_to_string(&mut answer)).await.expect("it outlives the server").unwrap();
+    timeout(LONG, server).await.unwrap().unwrap();
+    assert!(handing.place().is_none(), "nobody would serve it");
+}
