@@ -26,14 +26,13 @@ use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
 use leasehold_store::room::{Limits as RoomLimits, machine};
-use leasehold_store::serve::{self, Farewell, Gates, Leaving, Limits, descriptors};
+use leasehold_store::serve::{self, Entrance, Farewell, Gates, Leaving, Limits, descriptors};
 use leasehold_store::shares::Shares;
 use leasehold_store::telemetry::{self, Metrics, Port};
 use leasehold_store::trust::args::Trust;
 use leasehold_store::trust::files;
 use leasehold_store::volume::{self, Opened, VolumeError};
 use leasehold_store::{api, farewells, opening, progress, recover, role, status};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -157,11 +156,15 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     };
     let probes = api::probes(api_handle.clone(), api_config.clone(), metrics.clone());
     let routes = api::routes(api_handle.clone(), api_config, metrics.clone());
+    let counted = metrics.clone();
+    let mut peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
+    peer_config.trust = trust.peers.clone();
     let forward_config = forward::Config {
         follower_writes: config.follower_writes,
         write_timeout: config.write_timeout,
         body_limit_bytes: config.body_limit,
         forwards_max: shares.forwards,
+        peers: peer_config.clone(),
         way: trust.api_way(),
     };
     let service = Forwarding::new(routes, api_handle.clone(), forward_config);
@@ -181,7 +184,8 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
         Some(origins) => origins.around(trust.api_gates()),
         None => trust.api_gates(),
     };
-    let entry = (api_socket, gates, limits(Port::Clients, shares.clients));
+    let (entrance, handing) = Entrance::with_handing(api_socket);
+    let entry = (entrance, gates, limits(Port::Clients, shares.clients));
     let api_server = serve_clients(entry, service, api_handle.clone(), leaving, stop_http.clone(), unserved.clone());
     // By the core's thread: what it says of itself does not wait for the clients'.
     let probe_limits = limits(Port::Probes, shares.probes);
@@ -189,10 +193,8 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
         .map(|socket| serve::serve_behind(trust.probe_gates(), socket, probes, probe_limits, None, stop_http.clone()));
     let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
     let (peer_state, peer_state_receiver) = watch::channel(None);
-    let counted = metrics.clone();
-    let mut peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
-    peer_config.trust = trust.peers.clone();
-    let listener = Listener::new(peer_config.clone(), peer_events.clone(), peer_state_receiver);
+    let listener =
+        Listener::new(peer_config.clone(), peer_events.clone(), peer_state_receiver).handing_over_to(handing);
     let peer_limits = Limits { idle_max: PEER_IDLE_MAX, ..limits(Port::Peers, shares.peers) };
     let peer_gates = Gates { door: Some(listener.door()), ..Gates::default() };
     let malformed = Some(listener.on_malformed());
@@ -314,7 +316,7 @@ fn say_trust(trust: &Trust) {
 /// Serves clients until `stop`, or until nothing keeps a draining replica any more: then no new ones, and when the last
 /// one is gone, `unserved` tells the driver. It returns at `stop` only.
 async fn serve_clients(
-    (socket, gates, limits): (TcpListener, Gates, Limits),
+    (entrance, gates, limits): (Entrance, Gates, Limits),
     service: Forwarding,
     handle: Handle,
     leaving: Leaving,
@@ -322,7 +324,7 @@ async fn serve_clients(
     unserved: CancellationToken,
 ) {
     let close = stop.child_token();
-    let server = serve::serve_service(gates, socket, service, limits, None, leaving, close.clone());
+    let server = serve::serve_service(gates, entrance, service, limits, None, leaving, close.clone());
     let closing = async {
         tokio::select! {
             () = handle.drained() => close.cancel(),

@@ -21,11 +21,14 @@
 //! that was sent on once carries [`FORWARDED`] and is never sent on again, so there are no loops: who gets it and does not
 //! lead refuses it, and who sent it looks again for the leader.
 //!
+//! Sent on it is by the leader's peer port, which proves who answers before anything of the request leaves ([`lines`]).
+//!
 //! While the pod drains, and with every 421 and 307, answers on HTTP/1 say `Connection: close`, so that clients come back by
 //! another way. HTTP/2 clients are told by GOAWAY when the pod ceases to lead, and when it begins to drain: see
 //! [`crate::farewells`].
 
 mod copy;
+mod lines;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,7 +44,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use leasehold_replication::Phase;
+use leasehold_replication::{ClusterId, Phase};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -59,21 +62,23 @@ use super::gzip::{Accepted, Gzip};
 use super::pages::{Leader, leader_named, leader_seen};
 use super::problem::{Code, Problem};
 use crate::handle::Handle;
+use crate::peer::{ForwardWay, PeerConfig};
 use crate::trust::way::{ApiWay, Connector};
 use copy::Copying;
+use lines::{Led, LineError, Lines};
 
 /// The name of the pod that sent a request on; in the request and in its answer.
 pub const FORWARDED: &str = "leasehold-forwarded";
 
 /// The cluster-id of the cluster that a request is meant for. An IP may be a stranger's by now, whose leader would take the
-/// write, and the client's token with it, into another database [F1].
-pub const CLUSTER: &str = "leasehold-cluster";
+/// write into another database [F1].
+pub use crate::peer::CLUSTER;
 
 /// Connections to the leader that are kept.
 const IDLE_MAX: usize = 64;
 /// Below the time after which a server closes an idle connection, so that none is used in that moment.
 const IDLE_TIME: Duration = Duration::from_secs(20);
-/// For a connection to the leader. Nothing was sent before it is there.
+/// For a connection to the leader, up to where it has shown who it is. Nothing was sent before it is there.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
 /// What is sent on at all has so much time at least: cut off while it connects, nobody would know whether it was sent.
 const SEND_MIN: Duration = Duration::from_secs(1);
@@ -110,7 +115,9 @@ pub struct Config {
     pub body_limit_bytes: usize,
     /// Writes that are sent on, or wait for a leader, at once. More are refused (503).
     pub forwards_max: usize,
-    /// How the leader's API is reached.
+    /// How the leader is reached: its peer port,
+    pub peers: PeerConfig,
+    /// and its port for clients, where its peer port does not take forwarded writes.
     pub way: ApiWay,
 }
 
@@ -124,7 +131,8 @@ pub struct Forwarding {
 struct Shared {
     handle: Handle,
     config: Config,
-    client: Client<Connector, Full<Bytes>>,
+    lines: Lines,
+    api: Client<Connector, Full<Bytes>>,
     room: Semaphore,
     gzip: Gzip,
 }
@@ -134,8 +142,8 @@ struct Shared {
 enum Target {
     /// This replica is open for writes.
     Here,
-    /// That one leads, and takes requests there.
-    There { name: String, address: String },
+    /// That one leads.
+    There(Box<Leader>),
     /// Nobody is known to lead, or this replica is about to.
     Nowhere,
 }
@@ -146,13 +154,14 @@ impl Forwarding {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_MAX));
-        let client = Client::builder(TokioExecutor::new())
+        let api = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_MAX)
             .build(config.way.connector(connector));
+        let lines = Lines::new(ForwardWay::new(config.peers.clone()));
         let room = Semaphore::new(config.forwards_max);
-        let shared = Shared { handle, config, client, room, gzip: Gzip::new() };
+        let shared = Shared { handle, config, lines, api, room, gzip: Gzip::new() };
         Forwarding { calls, shared: Arc::new(shared) }
     }
 
@@ -265,17 +274,19 @@ impl Forwarding {
                     last = response;
                 }
                 // Who was to lead here does not, and this request must not be sent on twice.
-                Target::There { .. } if is_marked => return last,
-                Target::There { name, address } => match self.send_on(&address, parts, body.clone(), deadline).await {
+                Target::There(_) if is_marked => return last,
+                Target::There(leader) => match self.send_on(&leader, parts, body.clone(), deadline).await {
                     SentOn::Answered(response) => return self.answered(response),
                     SentOn::NotDone(code, why) => {
                         last_code = code;
-                        debug!(leader = name, address, why, "a write was not done there; looking again for the leader");
+                        let name = leader.name;
+                        debug!(leader = name, why, "a write was not done there; looking again for the leader");
                     }
                     SentOn::Unknown(why) => {
                         let what = format!(
-                            "sent on to {name} at {address}, which gave no answer ({why}); it may have been done, or \
-                             never. Sending the same record under the same id again is safe"
+                            "sent on to {}, which gave no answer ({why}); it may have been done, or never. Sending the \
+                             same record under the same id again is safe",
+                            leader.name
                         );
                         return self.problem(Problem::new(Code::OutcomeUnknown, what));
                     }
@@ -319,9 +330,7 @@ impl Forwarding {
         // was just lost is mostly dead, and a connection to it would take the time in which the next one is found.
         let by_role = || leader_named(handle).filter(|_| handle.unheard_for(UNHEARD_MIN));
         match leader_seen(handle).or_else(by_role) {
-            Some(Leader { name, address: Some(address), .. }) if name != handle.name() => {
-                Target::There { name, address }
-            }
+            Some(leader) if leader.name != handle.name() => Target::There(Box::new(leader)),
             _ => Target::Nowhere,
         }
     }
@@ -336,7 +345,8 @@ impl Forwarding {
         if self.shared.config.follower_writes != FollowerWrites::Redirect {
             return None;
         }
-        let Target::There { address, .. } = self.target() else { return None };
+        let Target::There(leader) = self.target() else { return None };
+        let address = leader.address?;
         let scheme = self.shared.config.way.scheme();
         let claim = self.shared.handle.status()?.following.clone()?;
         let host = if scheme == "https" { by_name(&address, &claim.peer_address) } else { address };
@@ -348,34 +358,19 @@ impl Forwarding {
     }
 
     /// Once. Whether it was done is known only where there is an answer.
-    async fn send_on(&self, address: &str, parts: &Parts, body: Bytes, deadline: Instant) -> SentOn {
-        // The connector adds TLS, where it is spoken.
-        let Ok(uri) = url("http", address, &parts.uri).parse::<Uri>() else {
-            return SentOn::NotDone(Code::NoLeader, format!("{address} is no address"));
-        };
+    async fn send_on(&self, leader: &Leader, parts: &Parts, body: Bytes, deadline: Instant) -> SentOn {
         let answer_max = body.len() + ANSWER_ROOM_BYTES;
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = end_to_end(&parts.headers);
-        request.headers_mut().remove(HOST);
-        // Its answer is read here, and encoded for our client.
-        request.headers_mut().remove(ACCEPT_ENCODING);
-        let cluster = self.shared.handle.status().and_then(|status| status.cluster_id);
-        if let Some(cluster) = cluster.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
-            request.headers_mut().insert(CLUSTER, cluster);
-        }
-        // The name of a pod is a header value: DNS labels.
-        if let Ok(name) = HeaderValue::from_str(self.shared.handle.name()) {
-            request.headers_mut().insert(FORWARDED, name);
-        }
         let answer = async {
-            let response = match self.shared.client.request(request).await {
-                Ok(response) => response,
-                Err(error) if error.is_connect() => return SentOn::NotDone(Code::NoLeader, error.to_string()),
-                Err(error) => return SentOn::Unknown(error.to_string()),
+            let (head, body) = match self.hand_to(leader, parts, body).await {
+                Ok(response) => response.into_parts(),
+                Err(LineError::PreviousBuild) => {
+                    let why =
+                        format!("{} takes writes by its port for clients, whose address is not known", leader.name);
+                    return SentOn::NotDone(Code::NoLeader, why);
+                }
+                Err(LineError::NotSent(why)) => return SentOn::NotDone(Code::NoLeader, why),
+                Err(LineError::Unknown(why)) => return SentOn::Unknown(why),
             };
-            let (head, body) = response.into_parts();
             match Limited::new(body, answer_max).collect().await {
                 Ok(body) => judge(head, body.to_bytes()),
                 Err(error) => SentOn::Unknown(format!("its answer broke off: {error}")),
@@ -384,6 +379,61 @@ impl Forwarding {
         timeout_at(deadline.max(Instant::now() + SEND_MIN), answer)
             .await
             .unwrap_or_else(|_| SentOn::Unknown("not in time".to_owned()))
+    }
+
+    /// By the leader's peer port. Two cases go by its port for clients:
+    ///
+    /// - its build is older and knows of no other way, which its peer port has said as that very pod: in a rolling update
+    ///   writes go on;
+    /// - clients speak TLS and replicas do not: their tokens would cross the network in the clear. There the certificate
+    ///   shows who answers.
+    async fn hand_to(&self, leader: &Leader, parts: &Parts, body: Bytes) -> Result<Answered, LineError> {
+        let cluster =
+            self.cluster().ok_or_else(|| LineError::NotSent("the own cluster is not known yet".to_owned()))?;
+        let request = |uri| self.request(uri, cluster, parts, body.clone());
+        let is_encrypted = self.shared.config.way.scheme() == "https";
+        if !is_encrypted || self.shared.lines.is_secret() {
+            let led = Led { cluster, incarnation: leader.incarnation, to: leader.peer.clone() };
+            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+            match self.shared.lines.send(&led, request, path).await {
+                Err(LineError::PreviousBuild) => {}
+                other => return other,
+            }
+        }
+        let Some(address) = &leader.address else { return Err(LineError::PreviousBuild) };
+        // The connector adds TLS, where it is spoken.
+        let uri = url("http", address, &parts.uri).parse::<Uri>();
+        let uri = uri.map_err(|_| LineError::NotSent(format!("{address} is no address")))?;
+        self.shared.api.request(request(uri)).await.map_err(|error| match error.is_connect() {
+            true => LineError::NotSent(error.to_string()),
+            false => LineError::Unknown(error.to_string()),
+        })
+    }
+
+    /// The cluster that this replica belongs to; as long as its volume is empty, the Lease's.
+    fn cluster(&self) -> Option<ClusterId> {
+        let handle = &self.shared.handle;
+        let own = handle.status().and_then(|status| status.cluster_id);
+        own.or_else(|| handle.role()?.cluster_id.map(ClusterId))
+    }
+
+    /// The client's request on its way to the leader.
+    fn request(&self, uri: Uri, cluster: ClusterId, parts: &Parts, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = end_to_end(&parts.headers);
+        request.headers_mut().remove(HOST);
+        // Its answer is read here, and encoded for our client.
+        request.headers_mut().remove(ACCEPT_ENCODING);
+        if let Ok(cluster) = HeaderValue::from_str(&cluster.to_string()) {
+            request.headers_mut().insert(CLUSTER, cluster);
+        }
+        // The name of a pod is a header value: DNS labels.
+        if let Ok(name) = HeaderValue::from_str(self.shared.handle.name()) {
+            request.headers_mut().insert(FORWARDED, name);
+        }
+        request
     }
 
     /// The leader's answer on its way to our client.
@@ -404,6 +454,9 @@ impl Forwarding {
         response
     }
 }
+
+/// A leader's answer, whose body is still to come.
+type Answered = warp::http::Response<Incoming>;
 
 /// What came of sending a write on.
 enum SentOn {

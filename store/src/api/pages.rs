@@ -5,10 +5,12 @@ use super::{Answer, Context, person};
 use crate::handle::Handle;
 use crate::room::Figures;
 use crate::telemetry::phase_word;
-use leasehold_contract::ProgressInfo;
-use leasehold_replication::{Level, Limit, Phase, Position, Status, Voter};
+use leasehold_contract::{ProgressInfo, RoleFile};
+use leasehold_replication::{Level, Limit, Phase, Position, Status, Target, Voter};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::time::Duration;
+use uuid::Uuid;
 use warp::http::header::{ACCEPT, CONTENT_TYPE};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
@@ -22,6 +24,10 @@ pub(super) struct Leader {
     pub(super) address: Option<String>,
     /// Its term.
     pub(super) term: u64,
+    /// Its run, where that is known.
+    pub(super) incarnation: Option<Uuid>,
+    /// How other replicas reach it.
+    pub(super) peer: Target,
 }
 
 /// The leader that this replica hears, or itself. A claim that was never heard is nobody, unless the own disk hangs: then
@@ -33,21 +39,42 @@ pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
         .as_ref()
         .filter(|_| status.leader_heard || status.phase == Phase::Leading || status.stalled)?;
     let role = handle.role();
-    let address = role.as_ref().and_then(|role| {
-        let named = role.leader.as_ref().filter(|leader| {
+    let named = role.as_ref().and_then(|role| {
+        role.leader.as_ref().filter(|leader| {
             leader.name == claim.name && leader.incarnation.is_none_or(|found| found == claim.incarnation.0)
-        });
-        let member = || role.members.iter().find(|member| member.name == claim.name);
-        named.map(|leader| &leader.address).or_else(|| member().map(|member| &member.address)).cloned()
+        })
     });
-    Some(Leader { name: claim.name.clone(), address, term: claim.term.0 })
+    let member = || role.as_ref().and_then(|role| role.members.iter().find(|member| member.name == claim.name));
+    let address = named.map(|leader| &leader.address).or_else(|| member().map(|member| &member.address)).cloned();
+    let mut addresses = named.map(|leader| leader.addresses.clone()).unwrap_or_default();
+    add_addresses(&mut addresses, member().map_or(&[][..], |member| &member.addresses));
+    add_addresses(&mut addresses, &claim.addresses);
+    let peer_address = named.map_or(&claim.peer_address, |leader| &leader.peer_address).clone();
+    let peer = Target { name: claim.name.clone(), peer_address, addresses };
+    let incarnation = Some(claim.incarnation.0);
+    Some(Leader { name: claim.name.clone(), address, term: claim.term.0, incarnation, peer })
 }
 
 /// The leader that role.json names, heard or not: this replica may be the only one that does not hear it.
 pub(super) fn leader_named(handle: &Handle) -> Option<Leader> {
     let role = handle.role()?;
-    let leader = role.leader.as_ref().filter(|leader| leader.name != role.self_name && !leader.address.is_empty())?;
-    Some(Leader { name: leader.name.clone(), address: Some(leader.address.clone()), term: role.term })
+    let leader = role.leader.as_ref().filter(|leader| leader.name != role.self_name)?;
+    let RoleFile { term, members, .. } = &*role;
+    let mut addresses = leader.addresses.clone();
+    let member = members.iter().find(|member| member.name == leader.name);
+    add_addresses(&mut addresses, member.map_or(&[][..], |member| &member.addresses));
+    let peer = Target { name: leader.name.clone(), peer_address: leader.peer_address.clone(), addresses };
+    let address = Some(leader.address.clone()).filter(|address| !address.is_empty());
+    Some(Leader { name: leader.name.clone(), address, term: *term, incarnation: leader.incarnation, peer })
+}
+
+/// The older knowledge behind the newer.
+fn add_addresses(addresses: &mut Vec<IpAddr>, older: &[IpAddr]) {
+    for address in older {
+        if !addresses.contains(address) {
+            addresses.push(*address);
+        }
+    }
 }
 
 /// `GET /api/leader`

@@ -4,6 +4,7 @@
 //!   GET  /v1/replicate   WebSocket: hello, then welcome or refused, then frames
 //!   POST /v1/claim       a leader's claim -> what we are bound to then
 //!   GET  /v1/state       what we are, from what was published last: it does not wait for the driver
+//!   GET  /v1/forward     Upgrade: clients' writes that another replica sends on; handed over to the port for clients
 //! ```
 //!
 //! Before the volume is read there is no replica: everything answers 503, and whoever asked asks again.
@@ -13,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Buf;
 use futures_util::{SinkExt, Stream, StreamExt};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use leasehold_replication::{Answer, Claim, ConnId, FRAME_BYTES_MAX, Hello, PeerState, RequestId};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -25,8 +28,9 @@ use warp::ws::{WebSocket, Ws};
 use warp::{Filter, Reply};
 
 use super::connection::{self, Message, PeerError, Word, note_end};
-use super::{NAME, PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX, TO};
-use crate::serve::{self, Door, OnMalformed};
+use super::forward;
+use super::{CLUSTER, NAME, PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX, TO};
+use crate::serve::{self, Door, Handing, OnMalformed};
 use crate::trust::peers::WayError;
 
 /// Connections that are not welcome yet. More of them are told to come later.
@@ -47,13 +51,21 @@ pub struct Listener {
     next_request: Arc<AtomicU64>,
     /// Places for connections that are not welcome yet. Each may hold a frame's worth of memory.
     strangers: Arc<Semaphore>,
+    /// The port for clients, which serves what other replicas send on. None: this listener knows no `/v1/forward`.
+    clients: Option<Handing>,
 }
 
 impl Listener {
     /// Tells what comes to `events`, and answers questions from `state`.
     pub fn new(config: PeerConfig, events: mpsc::Sender<PeerEvent>, state: PeerStateReceiver) -> Listener {
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
-        Listener { config, events, state, next_conn: Arc::default(), next_request: Arc::default(), strangers }
+        let (next_conn, next_request) = Default::default();
+        Listener { config, events, state, next_conn, next_request, strangers, clients: None }
+    }
+
+    /// Writes that other replicas send on are served by that port.
+    pub fn handing_over_to(self, clients: Handing) -> Listener {
+        Listener { clients: Some(clients), ..self }
     }
 
     /// What is to be served on the peer port.
@@ -72,6 +84,13 @@ impl Listener {
             .and(warp::body::stream())
             .then(|remote, me: Listener, body| async move { me.claim(remote, body).await });
         let state = warp::path!("v1" / "state").and(warp::get()).and(me.clone()).map(|me: Listener| me.state());
+        let forward = warp::path!("v1" / "forward")
+            .and(warp::get())
+            .and(warp::ext::optional::<OnUpgrade>())
+            .and(warp::header::headers_cloned())
+            .and(warp::ext::optional::<serve::Remote>())
+            .and(me.clone())
+            .map(|upgrade, headers: HeaderMap, remote, me: Listener| me.forward(upgrade, &headers, remote));
         let anything_else = warp::ext::optional::<serve::Remote>()
             .and(warp::method())
             .and(serve::path())
@@ -88,7 +107,8 @@ impl Listener {
             }
             answer
         };
-        let answered = misled.or(replicate).unify().or(claim).unify().or(state).unify().or(anything_else).unify();
+        let answered = misled.or(replicate).unify().or(claim).unify().or(state).unify();
+        let answered = answered.or(forward).unify().or(anything_else).unify();
         answered.map(signed).boxed()
     }
 
@@ -217,6 +237,46 @@ impl Listener {
             Ok(Some(answer)) => json(&answer),
             Ok(None) | Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "no answer in time"),
         }
+    }
+
+    /// From here on it is a connection of the port for clients. Who asks must name our cluster: where there is no key, two
+    /// releases may have the same names [F1].
+    fn forward(self, upgrade: Option<OnUpgrade>, headers: &HeaderMap, remote: Option<serve::Remote>) -> Response {
+        let Some(clients) = &self.clients else {
+            return self.refuse_request(remote, &http::Method::GET, forward::PATH);
+        };
+        let Some(cluster) = self.state.borrow().as_ref().map(|state| state.cluster_id) else {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
+        };
+        let own = cluster.and_then(|id| HeaderValue::from_str(&id.to_string()).ok());
+        let Some(own) = own.filter(|own| headers.get(CLUSTER) == Some(own)) else {
+            return refuse(StatusCode::MISDIRECTED_REQUEST, "this pod does not belong to that cluster");
+        };
+        let is_ours = headers.get(http::header::UPGRADE) == Some(&forward::PROTOCOL);
+        let Some(upgrade) = upgrade.filter(|_| is_ours) else {
+            return refuse(StatusCode::UPGRADE_REQUIRED, "this way begins with Upgrade: leasehold-forward");
+        };
+        let Some(place) = clients.place() else {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the port for clients takes no more connections now");
+        };
+        let (time_max, from) = (self.config.hello_max, name(remote));
+        let address = remote.map_or_else(|| ([0, 0, 0, 0], 0).into(), |serve::Remote(address)| address);
+        tokio::spawn(async move {
+            match timeout(time_max, upgrade).await {
+                Ok(Ok(opened)) => place.hand_over(Box::new(TokioIo::new(opened)), address),
+                Ok(Err(error)) => debug!(remote = %from, %error, "a way for forwarded writes ended before it began"),
+                Err(_) => debug!(remote = %from, "a way for forwarded writes was not taken in time"),
+            }
+        });
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let fields = [
+            (http::header::CONNECTION, HeaderValue::from_static("upgrade")),
+            (http::header::UPGRADE, forward::PROTOCOL),
+            (http::HeaderName::from_static(CLUSTER), own),
+        ];
+        response.headers_mut().extend(fields);
+        response
     }
 
     fn state(self) -> Response {

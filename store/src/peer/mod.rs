@@ -6,6 +6,7 @@
 //!                          ▲
 //!   GET /v1/replicate ─────┤ (listener: hello, then a connection task)
 //!   POST /v1/claim ────────┘ (listener)      GET /v1/state (listener: from the last published state, no driver)
+//!   GET /v1/forward ──▶ the port for clients (listener; clients' writes that another replica sends on: `forward`)
 //!   driver ──invite, ask_state──▶ request task ──▶ another pod's listener; its answer comes back as a PeerEvent
 //! ```
 //!
@@ -23,6 +24,7 @@
 mod connection;
 mod counted;
 mod dialer;
+mod forward;
 mod listener;
 mod reach;
 mod request;
@@ -30,6 +32,7 @@ mod request;
 mod tests;
 
 pub use connection::{Link, PieceReader, SnapshotOut};
+pub use forward::{CLUSTER, ForwardError, ForwardWay};
 pub use listener::{Listener, PeerStateReceiver};
 
 use std::collections::HashMap;

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod forwards;
 mod trusted;
 
 use super::*;

@@ -131,6 +131,11 @@ impl PeerTrust {
         self.0.required && (self.0.keys.is_some() || self.0.tls.is_some())
     }
 
+    /// Is each connection to another replica encrypted?
+    pub fn is_secret(&self) -> bool {
+        self.0.required && self.0.tls.is_some()
+    }
+
     /// The files that are to be looked at.
     pub fn looks(&self) -> Vec<Arc<dyn Look>> {
         let keys = self.0.keys.clone().map(|keys| Arc::new(keys) as Arc<dyn Look>);

@@ -1,4 +1,5 @@
-//! The way to another replica's API port, for requests that are sent on: TCP, and TLS where clients use it, too.
+//! The way to another replica's API port, for requests that are sent on where its peer port does not take them: TCP, and
+//! TLS where clients use it, too.
 //!
 //! The leader's address may be a bare IP, which no certificate names; so what is checked is one name that all replicas'
 //! certificates are good for (`--api-tls-name`), or else the host of the address.
@@ -66,8 +67,8 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A connection to another replica's API port.
-pub struct ApiStream(BoxedStream);
+/// A connection on which another replica's API is spoken.
+pub struct ApiStream(pub(crate) BoxedStream);
 
 impl Connection for ApiStream {
     fn connected(&self) -> Connected {

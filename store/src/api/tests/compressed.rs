@@ -81,7 +81,7 @@ async fn an_answer_of_the_leader_comes_plain_and_is_compressed_for_the_client() 
     // One that is refused first: its reason must be read.
     let leader = Leader::answers(vec![Leader::refuses(Code::Recovering), (200, results.clone())]);
     let api = Api::follower();
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     let around = around(&api, FollowerWrites::Forward, LONG);
     let mut sent = request("POST", "/persons", JOHANNA);
     sent.headers_mut().insert("accept-encoding", HeaderValue::from_static("gzip"));

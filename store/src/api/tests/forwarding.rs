@@ -2,11 +2,16 @@
 
 use super::*;
 use crate::api::forward::{FORWARDED, FollowerWrites, Forwarding};
-use crate::serve::{self, Limits};
+use crate::peer::{Listener, PeerConfig};
+use crate::serve::{self, Gates, Limits};
+use crate::trust::tests::Member as Trusting;
 use crate::trust::way::ApiWay;
 use http_body_util::{BodyExt, Full};
+use hyper_util::service::TowerToHyperService;
+use leasehold_replication::PeerState;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
@@ -14,16 +19,22 @@ use warp::http::header::{CONNECTION, LOCATION};
 use warp::http::{HeaderMap, Request};
 
 pub(super) const LONG: Duration = Duration::from_secs(10);
+const CLUSTER_ID: Uuid = Uuid::from_u128(9);
+const ANOTHER_CLUSTER: Uuid = Uuid::from_u128(57);
 
 pub(super) fn around(api: &Api, follower_writes: FollowerWrites, write_timeout: Duration) -> Forwarding {
-    let config = forward::Config {
+    Forwarding::new(api.routes.clone(), api.handle.clone(), config(follower_writes, write_timeout))
+}
+
+fn config(follower_writes: FollowerWrites, write_timeout: Duration) -> forward::Config {
+    forward::Config {
         follower_writes,
         write_timeout,
         body_limit_bytes: 2_000,
         forwards_max: 64,
+        peers: PeerConfig::new(LONG, |_| {}),
         way: ApiWay::default(),
-    };
-    Forwarding::new(api.routes.clone(), api.handle.clone(), config)
+    }
 }
 
 pub(super) fn request(method: &str, path: &str, body: &str) -> Request<Full<Bytes>> {
@@ -40,31 +51,57 @@ pub(super) async fn answer(api: &Forwarding, request: Request<Full<Bytes>>) -> R
 
 impl Api {
     /// From now on pod-1 leads, and its clients are served there.
-    pub(super) fn is_led_at(&self, address: SocketAddr) {
-        let mut file = role("pod-1");
-        file.leader.as_mut().unwrap().address = address.to_string();
+    pub(super) fn is_led_at(&self, ports: impl Into<Ports>) {
+        let (mut file, ports) = (role("pod-1"), ports.into());
+        let leader = file.leader.as_mut().unwrap();
+        (leader.address, leader.peer_address) = (ports.api.to_string(), ports.peer.to_string());
         self.lock().server.set_role(file);
         self.set_status(status(Phase::Follower, "pod-1"));
         self.serve(Serving::Says(WriteError::Refused(Refusal::NotLeader)));
     }
 }
 
-/// A made-up leader: what it was sent, and what it answers.
+/// Where a pod listens.
+#[derive(Clone, Copy)]
+pub(super) struct Ports {
+    api: SocketAddr,
+    peer: SocketAddr,
+}
+
+/// One port for both.
+impl From<SocketAddr> for Ports {
+    fn from(both: SocketAddr) -> Ports {
+        Ports { api: both, peer: both }
+    }
+}
+
+/// A made-up leader: what it was sent by whichever port, and what it answers.
 pub(super) struct Leader {
-    pub(super) address: SocketAddr,
+    pub(super) ports: Ports,
+    /// Connections that its peer port knew nothing to do with.
+    rejected: Arc<AtomicUsize>,
     pub(super) seen: Arc<Mutex<Vec<(String, HeaderMap, Bytes)>>>,
     stop: CancellationToken,
 }
 
 impl Leader {
     pub(super) fn answers(answers: Vec<(u16, String)>) -> Leader {
+        Leader::of(CLUSTER_ID, true, answers)
+    }
+
+    /// It knows nothing of forwarded writes on its peer port.
+    fn of_the_previous_build(answers: Vec<(u16, String)>) -> Leader {
+        Leader::of(CLUSTER_ID, false, answers)
+    }
+
+    fn of(cluster: Uuid, takes_forwards: bool, answers: Vec<(u16, String)>) -> Leader {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (noted, answers) = (seen.clone(), Arc::new(Mutex::new(VecDeque::from(answers))));
         let routes = warp::method()
             .and(warp::path::full())
             .and(warp::header::headers_cloned())
             .and(warp::body::bytes())
-            .map(move |method, path: warp::path::FullPath, headers, body| {
+            .map(move |method, path: warp::path::FullPath, headers, body| -> warp::reply::Response {
                 noted.lock().unwrap().push((format!("{method} {}", path.as_str()), headers, body));
                 let (status, body) = answers.lock().unwrap().pop_front().expect("one request too many");
                 // A long one is a batch's.
@@ -74,10 +111,24 @@ impl Leader {
                 response.header("connection", "keep-alive, x-own").header("x-own", "1").body(body.into()).unwrap()
             })
             .boxed();
-        let listener = serve::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        tokio::spawn(serve::serve(listener, routes, Limits::default(), None, stop.clone()));
-        Leader { address, seen, stop }
+        let [api, peer] = [(); 2].map(|()| serve::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+        let ports = Ports { api: api.local_addr().unwrap(), peer: peer.local_addr().unwrap() };
+        let ((entrance, handing), stop) = (serve::Entrance::with_handing(api), CancellationToken::new());
+        let service = TowerToHyperService::new(warp::service(routes));
+        let (leaving, limits) = (serve::Leaving::never(), Limits::default());
+        tokio::spawn(serve::serve_service(Gates::default(), entrance, service, limits, None, leaving, stop.clone()));
+        let rejected = Arc::new(AtomicUsize::new(0));
+        let counted = rejected.clone();
+        let config = PeerConfig::new(LONG, move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let state = tokio::sync::watch::channel(Some(peer_state(cluster))).1;
+        let mut listener = Listener::new(config, tokio::sync::mpsc::channel(1).0, state);
+        if takes_forwards {
+            listener = listener.handing_over_to(handing);
+        }
+        tokio::spawn(serve::serve(peer, listener.routes(), Limits::default(), None, stop.clone()));
+        Leader { ports, rejected, seen, stop }
     }
 
     pub(super) fn refuses(code: Code) -> (u16, String) {
@@ -96,6 +147,38 @@ impl Drop for Leader {
     }
 }
 
+fn peer_state(cluster: Uuid) -> PeerState {
+    PeerState {
+        name: "pod-1".into(),
+        replica: ReplicaId(Uuid::from_u128(2)),
+        cluster_id: Some(ClusterId(cluster)),
+        promise: Promise::NONE,
+        position: Position::new(3, 4),
+        hears: None,
+        eligible: true,
+        stalled: false,
+        went_back: false,
+        known: Vec::new(),
+    }
+}
+
+/// What a leader says by hand when it is asked to take forwarded writes.
+fn opened(cluster: Uuid) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: leasehold-forward\r\n\
+         leasehold-cluster: {cluster}\r\n\r\n"
+    )
+}
+
+/// The head of a request that is read by hand.
+async fn head(stream: &mut tokio::net::TcpStream) -> String {
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\n") {
+        seen.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(seen).unwrap()
+}
+
 fn nobody() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -103,7 +186,7 @@ fn nobody() -> SocketAddr {
 #[tokio::test]
 async fn a_follower_sends_a_write_on_as_it_is_and_the_leaders_answer_back() {
     let (api, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into()), (204, String::new())]));
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     let around = around(&api, FollowerWrites::Forward, LONG);
     let mut sent = request("POST", "/persons", JOHANNA);
     for (name, value) in [
@@ -135,7 +218,7 @@ async fn a_follower_sends_a_write_on_as_it_is_and_the_leaders_answer_back() {
             ("x-hop", None),
             ("te", None),
             ("expect", None),
-            ("host", Some(leader.address.to_string().as_str())),
+            ("host", Some(leader.ports.peer.to_string().as_str())),
         ] {
             assert_eq!(headers.get(name).map(|value| value.to_str().unwrap()), value, "{name}");
         }
@@ -147,7 +230,7 @@ async fn a_follower_sends_a_write_on_as_it_is_and_the_leaders_answer_back() {
 #[tokio::test]
 async fn a_pod_that_hears_no_leader_for_a_while_sends_writes_to_the_one_that_role_json_names() {
     let (api, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into())]));
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     api.set_status(Status { leader_heard: false, ..status(Phase::Follower, "pod-1") });
     let began = tokio::time::Instant::now();
     let around = around(&api, FollowerWrites::Forward, LONG);
@@ -161,7 +244,7 @@ async fn a_pod_that_hears_no_leader_for_a_while_sends_writes_to_the_one_that_rol
 #[tokio::test]
 async fn what_is_wrong_is_said_here_and_reads_stay() {
     let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     let around = around(&api, FollowerWrites::Forward, LONG);
     problem(&answer(&around, request("POST", "/persons", "{")).await, Code::MalformedJson);
     let long = format!("{{\"firstName\": \"{}\"}}", "x".repeat(3_000));
@@ -173,7 +256,7 @@ async fn what_is_wrong_is_said_here_and_reads_stay() {
 #[tokio::test]
 async fn by_default_a_follower_refuses_and_by_redirect_it_says_where_to_go() {
     let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     let refused = around(&api, FollowerWrites::Reject, LONG);
     let told = answer(&refused, request("POST", "/persons", JOHANNA)).await;
     problem(&told, Code::NotLeader);
@@ -187,7 +270,7 @@ async fn by_default_a_follower_refuses_and_by_redirect_it_says_where_to_go() {
     let moved = answer(&redirected, request("DELETE", &format!("{JOHANNA_PATH}?"), "")).await;
     assert_eq!(moved.status(), StatusCode::TEMPORARY_REDIRECT);
     assert_eq!(header(&moved, "connection"), Some("close"));
-    let wanted = format!("http://{}{JOHANNA_PATH}?", leader.address);
+    let wanted = format!("http://{}{JOHANNA_PATH}?", leader.ports.api);
     assert_eq!(moved.headers()[LOCATION], wanted.as_str());
     api.set_status(Status { leader_heard: false, ..status(Phase::Follower, "pod-1") });
     for around in [refused, redirected] {
@@ -207,7 +290,7 @@ fn a_redirect_to_https_names_the_pod_as_its_certificate_does() {
 #[tokio::test]
 async fn a_request_that_was_sent_on_once_is_not_sent_on_again() {
     let (api, leader) = (Api::follower(), Leader::answers(Vec::new()));
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     let around = around(&api, FollowerWrites::Forward, LONG);
     let mut sent = request("POST", "/persons", JOHANNA);
     sent.headers_mut().insert(FORWARDED, HeaderValue::from_static("pod-2"));
@@ -220,20 +303,22 @@ async fn a_write_that_was_sent_on_and_got_no_answer_is_not_sent_again() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (api, address) = (Api::follower(), listener.local_addr().unwrap());
     api.is_led_at(address);
-    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let asked = Arc::new(AtomicUsize::new(0));
     let counted = asked.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             // It took the whole request, and died.
+            assert!(head(&mut stream).await.starts_with("GET /v1/forward "));
+            stream.write_all(opened(CLUSTER_ID).as_bytes()).await.unwrap();
             let mut seen = Vec::new();
             while !seen.ends_with(b"}") && stream.read_buf(&mut seen).await.unwrap() > 0 {}
-            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            counted.fetch_add(1, Ordering::Relaxed);
         }
     });
     let around = around(&api, FollowerWrites::Forward, LONG);
     let unknown = answer(&around, request("POST", "/persons", JOHANNA)).await;
     problem(&unknown, Code::OutcomeUnknown);
-    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -242,14 +327,16 @@ async fn a_write_whose_answer_breaks_off_or_does_not_come_in_time_has_an_unknown
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (api, address) = (Api::follower(), listener.local_addr().unwrap());
         api.is_led_at(address);
-        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();
         let leader = tokio::spawn(async move {
             let mut silent = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
+                head(&mut stream).await;
+                stream.write_all(opened(CLUSTER_ID).as_bytes()).await.unwrap();
                 let mut seen = Vec::new();
                 while !seen.ends_with(b"}") && stream.read_buf(&mut seen).await.unwrap() > 0 {}
-                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                counted.fetch_add(1, Ordering::Relaxed);
                 stream.write_all(said.as_bytes()).await.unwrap();
                 if said.is_empty() {
                     silent.push(stream);
@@ -260,7 +347,7 @@ async fn a_write_whose_answer_breaks_off_or_does_not_come_in_time_has_an_unknown
         let unknown = answer(&around, request("POST", "/persons", JOHANNA)).await;
         let body = problem(&unknown, Code::OutcomeUnknown);
         assert!(body["detail"].as_str().unwrap().contains(why), "{body}");
-        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
         leader.abort();
     }
 }
@@ -270,7 +357,7 @@ async fn a_write_for_a_leader_whose_address_is_none_is_not_done() {
     let api = Api::follower();
     api.is_led_at(nobody());
     let mut file = role("pod-1");
-    file.leader.as_mut().unwrap().address = "no address".to_owned();
+    file.leader.as_mut().unwrap().peer_address = "no address".to_owned();
     api.lock().server.set_role(file);
     let around = around(&api, FollowerWrites::Forward, Duration::from_millis(100));
     problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NoLeader);
@@ -282,7 +369,7 @@ async fn what_was_not_done_there_is_sent_to_the_next_leader_and_what_was_refused
     let old = Leader::answers(refusals.map(Leader::refuses).collect());
     let new = Leader::answers(vec![(201, "done".into()), Leader::refuses(Code::TooFewVoters)]);
     let api = Arc::new(Api::follower());
-    api.is_led_at(old.address);
+    api.is_led_at(old.ports);
     let around = around(&api, FollowerWrites::Forward, LONG);
     let sent = tokio::spawn({
         let around = around.clone();
@@ -292,7 +379,7 @@ async fn what_was_not_done_there_is_sent_to_the_next_leader_and_what_was_refused
         while old.requests() == 0 {
             tokio::task::yield_now().await;
         }
-        api.is_led_at(new.address);
+        api.is_led_at(new.ports);
     })
     .await
     .unwrap();
@@ -348,7 +435,7 @@ async fn a_pod_that_drains_serves_on_and_asks_its_clients_to_come_back_by_anothe
     let done = answer(&around, request("POST", "/persons", JOHANNA)).await;
     assert_eq!((done.status(), &done.headers()[CONNECTION]), (StatusCode::CREATED, &HeaderValue::from_static("close")));
     // Another one does.
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     api.set_status(status(Phase::Draining, "pod-1"));
     for sent in [request("POST", "/persons", JOHANNA), request("GET", "/persons", "")] {
         let done = answer(&around, sent).await;
@@ -361,13 +448,13 @@ async fn a_pod_that_drains_serves_on_and_asks_its_clients_to_come_back_by_anothe
 #[tokio::test]
 async fn who_led_a_moment_ago_takes_writes_to_its_successor() {
     let (api, leader) = (Api::leader(), Leader::answers(vec![(201, "done".into())]));
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     let around = around(&api, FollowerWrites::Reject, LONG);
     let done = answer(&around, request("POST", "/persons", JOHANNA)).await;
     assert_eq!((done.status().as_u16(), header(&done, "connection")), (201, Some("close")));
     // One that followed all the time does not.
     let api = Api::follower();
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     let around = self::around(&api, FollowerWrites::Reject, LONG);
     problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NotLeader);
 }
@@ -375,7 +462,7 @@ async fn who_led_a_moment_ago_takes_writes_to_its_successor() {
 #[tokio::test]
 async fn an_entry_that_was_overwritten_was_not_done_and_is_sent_to_the_leader() {
     let (api, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into())]));
-    api.is_led_at(leader.address);
+    api.is_led_at(leader.ports);
     api.serve(Serving::Says(WriteError::Overwritten));
     let around = around(&api, FollowerWrites::Forward, LONG);
     assert_eq!(answer(&around, request("POST", "/persons", JOHANNA)).await.status(), StatusCode::CREATED);
@@ -399,9 +486,52 @@ async fn a_request_that_names_another_cluster_is_refused_and_one_that_was_sent_o
         }
     }
     let (follower, leader) = (Api::follower(), Leader::answers(vec![(201, "done".into())]));
-    follower.is_led_at(leader.address);
+    follower.is_led_at(leader.ports);
     let around_follower = around(&follower, FollowerWrites::Forward, LONG);
     assert_eq!(answer(&around_follower, request("POST", "/persons", JOHANNA)).await.status(), StatusCode::CREATED);
     let seen = leader.seen.lock().unwrap();
     assert_eq!(seen[0].1.get(forward::CLUSTER).unwrap(), own.as_str());
+}
+
+/// F1: an address is another release's leader's by now, which would have done it.
+#[tokio::test]
+async fn the_leader_of_another_cluster_at_an_old_address_is_not_written_to() {
+    for takes_forwards in [true, false] {
+        let (api, stranger) = (Api::follower(), Leader::of(ANOTHER_CLUSTER, takes_forwards, Vec::new()));
+        api.is_led_at(stranger.ports);
+        let mut config = config(FollowerWrites::Forward, Duration::from_millis(100));
+        config.peers.trust = Trusting::new("pod-0").trust().0;
+        let around = Forwarding::new(api.routes.clone(), api.handle.clone(), config);
+        problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NoLeader);
+        assert_eq!(stranger.requests(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_of_the_previous_build_gets_writes_by_its_port_for_clients() {
+    let answers = (0..3).map(|_| (201, "done".into())).collect();
+    let (api, leader) = (Api::follower(), Leader::of_the_previous_build(answers));
+    api.is_led_at(leader.ports);
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    for _ in 0..3 {
+        assert_eq!(answer(&around, request("POST", "/persons", JOHANNA)).await.body().as_ref(), b"done");
+    }
+    assert_eq!(leader.rejected.load(Ordering::Relaxed), 1, "it is not asked for each write");
+    for (_, headers, _) in leader.seen.lock().unwrap().iter() {
+        assert_eq!(headers.get(forward::CLUSTER).unwrap(), CLUSTER_ID.to_string().as_str());
+        assert_eq!(headers.get("host").unwrap(), leader.ports.api.to_string().as_str());
+    }
+}
+
+#[tokio::test]
+async fn many_writes_are_sent_on_at_a_time() {
+    let answers = (0..64).map(|_| (201, "done".into())).collect();
+    let (api, leader) = (Api::follower(), Leader::answers(answers));
+    api.is_led_at(leader.ports);
+    let around = around(&api, FollowerWrites::Forward, LONG);
+    let writes = (0..64).map(|_| answer(&around, request("POST", "/persons", JOHANNA)));
+    for done in futures_util::future::join_all(writes).await {
+        assert_eq!(done.status(), StatusCode::CREATED);
+    }
+    assert_eq!(leader.requests(), 64);
 }
