@@ -84,6 +84,8 @@ pub(super) enum DiskTrouble {
     WritesFail,
     SyncsFail,
     OneSyncFails,
+    SyncsHang,
+    AllHangs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +244,8 @@ impl fmt::Display for DiskTrouble {
             DiskTrouble::WritesFail => "writes fail (EIO)",
             DiskTrouble::SyncsFail => "fsync fails (EIO)",
             DiskTrouble::OneSyncFails => "one fsync fails (EIO)",
+            DiskTrouble::SyncsHang => "no fsync comes back",
+            DiskTrouble::AllHangs => "no write and no fsync comes back",
         })
     }
 }

@@ -29,6 +29,7 @@ pub(super) enum Kind {
     DiskSlow,
     DiskFull,
     DiskFails,
+    DiskHangs,
     DeletePod,
     DeletePodByForce,
     Rolling,
@@ -160,6 +161,9 @@ impl Plan {
             Kind::DiskFails => {
                 let all = [DiskTrouble::WritesFail, DiskTrouble::SyncsFail, DiskTrouble::OneSyncFails];
                 Fault::Disk { who, trouble: *self.random.pick(&all) }
+            }
+            Kind::DiskHangs => {
+                Fault::Disk { who, trouble: *self.random.pick(&[DiskTrouble::SyncsHang, DiskTrouble::AllHangs]) }
             }
             Kind::DeletePod => Fault::DeletePod { who, by_force: false },
             Kind::DeletePodByForce => Fault::DeletePod { who, by_force: true },

@@ -5,7 +5,7 @@
 //! | kill, freeze | SIGKILL, SIGSTOP and SIGCONT to the recorded processes |
 //! | cuts | network namespaces and `ip rule ... blackhole`: packets are dropped, silently, one way (`cluster::Network`) |
 //! | the API | the embedded one goes down, is slow, refuses, loses answers, is deaf; for one sidecar: never answers |
-//! | disks | a library in the stores makes writes and fsyncs fail or wait (`cluster::Disks`) |
+//! | disks | a library in the stores makes writes and fsyncs fail, wait, or never come back (`cluster::Disks`) |
 //! | switchovers | the annotation of the Lease |
 //! | volumes | the folder is emptied, if all voters are there and have caught up |
 
@@ -75,11 +75,11 @@ impl Processes {
         }
         let disks = match Disks::build() {
             Ok(disks) => {
-                say("disks: a library in the stores makes writes and fsyncs fail or wait");
+                say("disks: a library in the stores makes writes and fsyncs fail, wait or hang");
                 Some(disks)
             }
             Err(error) => {
-                say(&format!("slow, full and failing disks are LEFT OUT: {error:#}"));
+                say(&format!("slow, full, failing and hanging disks are LEFT OUT: {error:#}"));
                 None
             }
         };
@@ -156,6 +156,8 @@ impl Processes {
             DiskTrouble::WritesFail => Trouble { writes_fail: true, ..Trouble::default() },
             DiskTrouble::SyncsFail => Trouble { syncs_fail: true, ..Trouble::default() },
             DiskTrouble::OneSyncFails => Trouble { syncs_fail_next: 1, ..Trouble::default() },
+            DiskTrouble::SyncsHang => Trouble { syncs_hang: true, ..Trouble::default() },
+            DiskTrouble::AllHangs => Trouble { syncs_hang: true, writes_hang: true, ..Trouble::default() },
         };
         disks.set(i, wrong)?;
         self.later(Undo::Disk(i));
@@ -222,7 +224,7 @@ impl Stage for Processes {
             kinds.extend([Kind::CutPair, Kind::CutPair, Kind::Isolate]);
         }
         if self.cluster.machine().disks.is_some() {
-            kinds.extend([Kind::DiskSlow, Kind::DiskFull, Kind::DiskFails]);
+            kinds.extend([Kind::DiskSlow, Kind::DiskFull, Kind::DiskFails, Kind::DiskHangs]);
         }
         kinds
     }

@@ -38,6 +38,8 @@ pub struct Trouble {
     pub syncs_fail_next: u32,
     /// No fsync and no fdatasync comes back while this is so.
     pub syncs_hang: bool,
+    /// No write to a file comes back while this is so.
+    pub writes_hang: bool,
 }
 
 /// The disks of a cluster's stores.
@@ -49,7 +51,7 @@ pub struct Disks {
 const EIO: u32 = 5;
 /// Where the count of what was done to calls stands in the control file, behind six words.
 const HITS_AT: u64 = 24;
-/// And behind that, whether syncs hang.
+/// And behind that, whether syncs hang, and whether writes do.
 const HUNG_AT: u64 = 28;
 const CONTROL_BYTES: u64 = 4096;
 
@@ -111,7 +113,11 @@ impl Disks {
         let path = self.control(i);
         let file = std::fs::OpenOptions::new().write(true).open(&path).context(format!("pod {i} has no disk"))?;
         file.write_all_at(&bytes, 0)?;
-        Ok(file.write_all_at(&u32::from(trouble.syncs_hang).to_ne_bytes(), HUNG_AT)?)
+        let hung: Vec<u8> = [trouble.syncs_hang, trouble.writes_hang]
+            .iter()
+            .flat_map(|is_so| u32::from(*is_so).to_ne_bytes())
+            .collect();
+        Ok(file.write_all_at(&hung, HUNG_AT)?)
     }
 
     /// How many calls of pod `i` were delayed or failed so far.
@@ -176,16 +182,20 @@ mod tests {
         assert!(run(sync).0);
         assert!(begin.elapsed() >= delay);
 
-        disks.set(0, Trouble { syncs_hang: true, ..Trouble::default() }).unwrap();
-        let hits = disks.hits(0);
-        std::thread::scope(|scope| {
-            let synced = scope.spawn(|| run(sync).0);
-            while disks.hits(0) == hits {
-                std::thread::yield_now();
-            }
-            assert!(!synced.is_finished(), "a sync of a disk that hangs came back");
-            disks.set(0, Trouble::default()).unwrap();
-            assert!(synced.join().unwrap(), "the disk answers, and the sync fails");
-        });
+        for hung in
+            [Trouble { syncs_hang: true, ..Trouble::default() }, Trouble { writes_hang: true, ..Trouble::default() }]
+        {
+            disks.set(0, hung).unwrap();
+            let hits = disks.hits(0);
+            std::thread::scope(|scope| {
+                let synced = scope.spawn(|| run(sync).0);
+                while disks.hits(0) == hits {
+                    std::thread::yield_now();
+                }
+                assert!(!synced.is_finished(), "a call to a disk that hangs came back: {hung:?}");
+                disks.set(0, Trouble::default()).unwrap();
+                assert!(synced.join().unwrap(), "the disk answers, and the call fails: {hung:?}");
+            });
+        }
     }
 }

@@ -32,6 +32,7 @@ const HUNG: Trouble = Trouble {
     syncs_fail: false,
     syncs_fail_next: 0,
     syncs_hang: true,
+    writes_hang: false,
 };
 
 /// Three pods on such disks; none where there is no compiler.

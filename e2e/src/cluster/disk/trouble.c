@@ -1,10 +1,11 @@
 /* A disk that is slow, full, failing or hung, for one process: loaded into it (LD_PRELOAD) by the harness, which says what is
  * wrong by a file that both map. Only files below CHAOS_DISK_FOLDER are concerned.
  *
- *   write to a file      waits write_delay_ms; fails with write_errno; fails with ENOSPC while the disk is full, unless it
- *                        only changes bytes that the file has already
- *   fdatasync, fsync     does not come back while hung is set; waits sync_delay_ms; fails with sync_errno, or with EIO as long as sync_once counts down.
- *                        What was written stays readable, as with a real kernel: the page cache keeps it
+ *   write to a file      does not come back while writes_hung is set; waits write_delay_ms; fails with write_errno; fails
+ *                        with ENOSPC while the disk is full, unless it only changes bytes that the file has already
+ *   fdatasync, fsync     does not come back while syncs_hung is set; waits sync_delay_ms; fails with sync_errno, or with
+ *                        EIO as long as sync_once counts down. What was written stays readable, as with a real kernel:
+ *                        the page cache keeps it
  *   open that creates    fails with ENOSPC while the disk is full
  *
  * Everything else is the C library's. Nothing is done, nor looked up, while nothing is wrong. */
@@ -26,7 +27,7 @@
 struct control {
   volatile uint32_t write_errno, sync_errno, sync_once, full, write_delay_ms, sync_delay_ms;
   uint32_t hits;
-  volatile uint32_t hung;
+  volatile uint32_t syncs_hung, writes_hung;
 };
 
 static struct control *control;
@@ -54,7 +55,8 @@ static int concerns(int fd) {
   char name[64], path[4096];
   struct control *c = control;
   if (!c) return 0;
-  if (!(c->write_errno | c->sync_errno | c->sync_once | c->full | c->write_delay_ms | c->sync_delay_ms | c->hung)) return 0;
+  if (!(c->write_errno | c->sync_errno | c->sync_once | c->full | c->write_delay_ms | c->sync_delay_ms |
+        c->syncs_hung | c->writes_hung)) return 0;
   snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
   ssize_t length = readlink(name, path, sizeof path - 1);
   if (length < 0) return 0;
@@ -72,10 +74,17 @@ static void wait_ms(uint32_t ms) {
   }
 }
 
+static void wait_while(volatile uint32_t *hung) {
+  struct timespec moment = {0, 2000000};
+  if (*hung) hit();
+  while (*hung) nanosleep(&moment, NULL);
+}
+
 /* -1 with errno set: the write fails. 0: go on. */
 static int before_write(int fd, size_t count, off_t offset) {
   struct stat found;
   if (!concerns(fd)) return 0;
+  wait_while(&control->writes_hung);
   wait_ms(control->write_delay_ms);
   if (control->write_errno) {
     hit();
@@ -94,15 +103,9 @@ static int before_write(int fd, size_t count, off_t offset) {
   return 0;
 }
 
-static void wait_while_hung(void) {
-  struct timespec moment = {0, 2000000};
-  if (control->hung) hit();
-  while (control->hung) nanosleep(&moment, NULL);
-}
-
 static int before_sync(int fd) {
   if (!concerns(fd)) return 0;
-  wait_while_hung();
+  wait_while(&control->syncs_hung);
   wait_ms(control->sync_delay_ms);
   uint32_t times = control->sync_once;
   while (times > 0) {
