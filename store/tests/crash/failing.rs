@@ -12,7 +12,7 @@ use leasehold_store::volume::{Opened, Options, Volume};
 use std::path::Path;
 use uuid::Uuid;
 
-fn person(number: u64) -> String {
+pub(crate) fn person(number: u64) -> String {
     let id = Uuid::from_u128(u128::from(number));
     format!(r#"{{"firstName":"Person","lastName":"{number}","id":"{id}"}}"#)
 }
@@ -67,7 +67,7 @@ fn an_fsync_that_fails_once_ends_the_store_and_all_that_was_told_is_there_even_i
 }
 
 /// At some moments of the log the power goes: what the store answered with 201, or in a list, until then is there.
-fn power_goes(mut world: World, events: &[Event], random: &mut Random, states: u64) {
+pub(crate) fn power_goes(mut world: World, events: &[Event], random: &mut Random, states: u64) {
     let mut told: Vec<String> = Vec::new();
     let first = events.iter().position(|event| tells(event).is_some()).expect("something was told");
     let mut moments: Vec<usize> =

@@ -1,10 +1,12 @@
-//! Crashes on real files: kill -9 at any moment, power losses, an fsync that fails once, a full disk.
+//! Crashes on real files: kill -9 at any moment, power losses, an fsync that fails once, a disk that is full or hangs.
 //!
 //! ```text
 //!   kill -9       writer, store ──pipe, HTTP──▶ what was acknowledged ──▶ there after the next start, in order, equal
 //!   power loss    writer, store under shim.c ──log of writes, syncs, renames──▶ World ──▶ states a power loss may leave
 //!                                                                             ──▶ a start on each finds all that was told
 //!   EIO, ENOSPC   shim.c lets one call fail ──▶ not acknowledged, exit 1 with a reason ──▶ the next start has it all
+//!   a hang        shim.c lets no call come back ──▶ nothing is acknowledged, and whoever asks is told ──▶ the power goes,
+//!                                                   and all that was told is there
 //! ```
 //!
 //! The volumes are real folders, the code is the real journal through the real disk; the page cache over a kill -9 is the
@@ -17,6 +19,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod failing;
+mod hanging;
 mod killed;
 mod model;
 mod power;

@@ -6,7 +6,9 @@
  *   CRASH_KILL   N: the process kills itself (SIGKILL) before the call number N (of those that are logged, from 1)
  *   CRASH_FAIL   sync:N:EIO | write:N:ENOSPC | grow:N:ENOSPC ...   the call number N of that kind fails. `grow`: each
  *                write from number N on that would make its file longer: the disk is full
- *   CRASH_MATCH  failures only on files whose path contains this
+ *   CRASH_HANG   while there is a file of this name, no write and no sync comes back. (What is waited for holds no mutex, as
+ *                a real disk lets other files and sockets be.)
+ *   CRASH_MATCH  failures and hangs only on files whose path contains this
  *   CRASH_WHILE  failures only while there is a file of this name
  *
  * A call that changes something is made and logged under one mutex, so the log's order is the true one. A sync is
@@ -31,6 +33,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { START = 1, OPEN, WRITE, ZEROS, SYNC_BEGIN, SYNC_END, RENAME, UNLINK, MKDIR, TRUNCATE, OUT, STRANGE };
@@ -52,7 +55,7 @@ static long kill_at, calls;
 static char fail_kind[16];
 static long fail_at, fail_seen;
 static int fail_errno;
-static const char *match, *fail_while;
+static const char *match, *fail_while, *hang;
 /* What an open descriptor is: 0 nothing of ours, else the inode; and whether it is a folder. */
 static uint64_t inode_of[FDS];
 static char matched[FDS], folder[FDS];
@@ -79,6 +82,12 @@ static void begin(void) {
     }
     match = getenv("CRASH_MATCH");
     fail_while = getenv("CRASH_WHILE");
+    hang = getenv("CRASH_HANG");
+}
+
+static void wait_while_hung(int fd) {
+    const struct timespec moment = {0, 2000000};
+    while (hang && matched[fd] && !syscall(SYS_faccessat, AT_FDCWD, hang, F_OK)) nanosleep(&moment, NULL);
 }
 
 /* With the mutex. */
@@ -159,6 +168,7 @@ static int is_zero(const char *bytes, size_t length) {
 
 static ssize_t wrote(int fd, const void *bytes, size_t length, off_t offset) {
     struct stat stat;
+    wait_while_hung(fd);
     enter();
     if (offset < 0) offset = lseek(fd, 0, SEEK_CUR);
     int grows = !fstat(fd, &stat) && offset + (off_t)length > stat.st_size;
@@ -234,6 +244,7 @@ static int synced(int fd, long call) {
     int failed = fails("sync", matched[fd] && !folder[fd]) || fails("folder", matched[fd] && folder[fd]);
     note(SYNC_BEGIN, 0, inode, 0, NULL, 0);
     leave();
+    wait_while_hung(fd);
     int done = failed ? (errno = fail_errno, -1) : (int)syscall(call, fd);
     int result = done ? errno : 0;
     enter();

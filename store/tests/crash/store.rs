@@ -113,6 +113,11 @@ impl Store {
     pub(crate) fn lead(&mut self, shim: Option<(&Shim, &[(&str, &str)])>) {
         let before = self.status().map(|status| status.incarnation);
         self.start(shim);
+        self.becomes_leader(before);
+    }
+
+    /// The sidecar's part for a store that was started, after that incarnation.
+    pub(crate) fn becomes_leader(&mut self, before: Option<Uuid>) {
         let fresh = |status: &StatusFile| Some(status.incarnation) != before;
         self.until("a status of this run", || self.status().filter(fresh));
         self.go_on_to_lead();
