@@ -18,7 +18,8 @@
 //! served by the next one, or by the next heartbeat, if that begins earlier.
 //!
 //! Reads are numbered by the shell and only ever answered "all up to this one", so nothing here grows with their number.
-//! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client.
+//! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client. Where the own
+//! disk hangs and has not taken the promise to the leader, no leader can be asked: refused at once [B5].
 
 use crate::freshness::is_at_leisure;
 use crate::plants::planted;
@@ -126,6 +127,9 @@ impl Replica {
     pub(crate) fn tend_reads(&mut self) {
         if self.went_back.is_some() {
             return self.refuse_all_reads(Refusal::WentBack);
+        }
+        if self.waits_to_promise() {
+            return self.refuse_all_reads(Refusal::DiskStalled);
         }
         loop {
             if let Question::Waiting { upto, index } = self.reads.question

@@ -102,6 +102,12 @@ impl Replica {
             && !self.answers_since(lost.since).any(|state| state.eligible && is_sound(state.replica))
     }
 
+    /// Its disk hangs and has not taken the promise to the leader that it is to follow: it can say no hello before it does.
+    pub(crate) fn waits_to_promise(&self) -> bool {
+        let Role::Following(following) = &self.role else { return false };
+        self.disk.hangs && !self.writes.is_durable(following.promised_by)
+    }
+
     /// (a leader) That follower says that its disk hangs.
     pub(crate) fn is_known_stalled(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };

@@ -143,7 +143,7 @@ pub enum Refusal {
     Bootstrapping,
     /// Too much waits for its commit already.
     Overloaded,
-    /// The write needs this replica's own disk, and that hangs.
+    /// The write, or the strong read, needs this replica's own disk, and that hangs.
     DiskStalled,
     /// It would make the data larger, and there is no room for that; or there is no room even for a delete.
     OutOfRoom {

@@ -149,8 +149,9 @@ codes! {
     Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being made";
     /// 503: too many writes wait. Not done.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many writes wait";
-    /// 503: the leader's disk hangs, and the write would wait for it. Not done.
-    DiskStalled = "disk-stalled", SERVICE_UNAVAILABLE, "The leader's disk hangs";
+    /// 503: a disk hangs, and the request would wait for it: the leader's (a write: not done), or this replica's (a strong
+    /// read, or one with `after`).
+    DiskStalled = "disk-stalled", SERVICE_UNAVAILABLE, "A disk hangs";
     /// 503: the disk failed or the volume is of another cluster. Not done.
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
     /// 503: the leadership was lost, and another entry took the place of this write. Not done.

@@ -6,7 +6,7 @@
 //!                           ──▶ ?max-staleness=: as of a moment that is not longer ago, or 503
 //! ```
 //!
-//! Both wait, until the deadline. A read changes nothing: whatever it is answered, it is safe to ask again.
+//! Both wait, until the deadline; not for a disk of this replica's that hangs. A read changes nothing: whatever it is answered, it is safe to ask again.
 
 use super::conditions::{self, ReadVerdict};
 use super::handlers::{id_of_path, not_ready, record_response, unknown_id};
@@ -64,7 +64,7 @@ async fn view(context: &Context, freshness: &Freshness) -> Result<View, Problem>
     let asked = Instant::now();
     let deadline = asked + timeout;
     if freshness.strong {
-        handle.read_index(deadline).await.map_err(|error| not_confirmed(context, error, timeout.as_millis()))?;
+        handle.read_index(deadline).await.map_err(|error| not_confirmed(handle, error, timeout.as_millis()))?;
     }
     if let Some(after) = freshness.after {
         reach(handle, after, deadline, timeout).await?;
@@ -110,6 +110,10 @@ pub(super) async fn reach(handle: &Handle, after: Seq, deadline: Instant, timeou
                 }
                 true
             }
+            // Nothing comes before the disk answers.
+            Err(error @ ReadError::Refused(Refusal::DiskStalled)) => {
+                return Err(not_confirmed(handle, error, timeout.as_millis()));
+            }
             // Nobody can say now. The entry may still come.
             Err(_) => handle.applied(after, deadline).await,
         },
@@ -130,7 +134,7 @@ fn ahead(after: Seq, committed: Seq) -> Problem {
     Problem::new(Code::Ahead, what).with("committed", committed.0)
 }
 
-fn not_confirmed(context: &Context, error: ReadError, waited_ms: u128) -> Problem {
+fn not_confirmed(handle: &Handle, error: ReadError, waited_ms: u128) -> Problem {
     let safe = "a read is always safe to repeat";
     match error {
         ReadError::Refused(Refusal::NoMajority) => {
@@ -146,9 +150,12 @@ fn not_confirmed(context: &Context, error: ReadError, waited_ms: u128) -> Proble
             Code::NotReady,
             "this replica's volume went back in time, its status says what to do; ask another one",
         ),
+        ReadError::Refused(Refusal::DiskStalled) => {
+            Problem::new(Code::DiskStalled, "the disk of this replica hangs, so it can ask no leader; ask another one")
+        }
         ReadError::Closed => Problem::new(Code::Stopping, "this replica is ending; ask another one"),
         ReadError::Late | ReadError::Refused(_) => {
-            let who = match pages::leader_seen(&context.handle) {
+            let who = match pages::leader_seen(handle) {
                 Some(leader) => format!("the leader {} did not confirm it", leader.name),
                 None => "nobody is known to lead".to_owned(),
             };

@@ -106,6 +106,37 @@ fn b1_the_successor_leads_while_the_disk_hangs_and_the_old_leader_follows_when_i
 }
 
 #[test]
+fn b5_a_strong_read_is_refused_at_once_where_the_promise_to_the_leader_waits_for_a_disk_that_hangs() {
+    let mut cluster = Cluster::started(3);
+    cluster.run(200 * MS);
+    let read = |c: &mut Cluster, node: usize, id: u64| {
+        c.queue.push_back(Event::Input(node, Input::Read { id: ReadId(id) }));
+        c.drain_queue();
+    };
+    let answer = |c: &Cluster, id: u64| c.reads.iter().find(|(_, upto, _)| upto.0 >= id).map(|(_, _, answer)| *answer);
+    cluster.stall(0);
+    read(&mut cluster, 0, 1);
+    assert!(answer(&cluster, 1).unwrap().is_ok(), "as long as it leads the others confirm it");
+    cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
+    // Its own question and that of a client are on their way when the successor's claim comes.
+    cluster.hold = Some(|node, input| node != 0 && matches!(input, Input::Frame { .. }));
+    read(&mut cluster, 0, 2);
+    assert_eq!(answer(&cluster, 2), None);
+    cluster.hold = None;
+    cluster.held.clear();
+    cluster.lead(1, 2);
+    cluster.run_until("it has promised", |c| c.nodes[0].replica.status().promise.term == Term(2));
+    assert_eq!(answer(&cluster, 2), Some(Err(Refusal::DiskStalled)));
+    read(&mut cluster, 0, 3);
+    assert_eq!(answer(&cluster, 3), Some(Err(Refusal::DiskStalled)));
+    cluster.run_until("the successor leads", |c| c.nodes[1].replica.status().phase == Phase::Leading);
+    cluster.unstall(0);
+    read(&mut cluster, 0, 4);
+    cluster.run_until("it is answered", |c| answer(c, 4).is_some());
+    assert!(answer(&cluster, 4).unwrap().is_ok());
+}
+
+#[test]
 fn b1_a_leader_that_nobody_replaced_speaks_again_when_its_disk_answers() {
     let mut cluster = Cluster::started(3);
     cluster.run(200 * MS);

@@ -28,6 +28,7 @@ async fn a_strong_read_that_is_not_confirmed_says_why_and_is_never_answered_from
         (Some(Err(Refusal::NoMajority)), Code::NoMajority),
         (Some(Err(Refusal::Overloaded)), Code::Overloaded),
         (Some(Err(Refusal::Failed)), Code::Failed),
+        (Some(Err(Refusal::DiskStalled)), Code::DiskStalled),
     ] {
         api.lock().confirms = confirms;
         problem(&api.get("/persons?consistency=strong&timeout=50ms").await, code);
@@ -54,6 +55,15 @@ async fn a_read_after_a_sequence_waits_until_it_is_applied() {
     let (read, written) = tokio::join!(waiting, writing);
     assert_eq!(header(&read, SEQUENCE), header(&written, SEQUENCE));
     assert_eq!(value(&read).as_array().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_read_after_a_sequence_does_not_wait_for_a_disk_that_hangs() {
+    let api = Api::follower();
+    api.lock().confirms = Some(Err(Refusal::DiskStalled));
+    let body = problem(&api.get("/persons?after=5&timeout=30s").await, Code::DiskStalled);
+    assert!(body["detail"].as_str().unwrap().contains("ask another one"), "{body}");
+    assert_eq!(api.get("/persons?after=4&timeout=30s").await.status(), StatusCode::OK, "that is here");
 }
 
 #[tokio::test]
