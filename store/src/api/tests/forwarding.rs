@@ -12,6 +12,7 @@ use leasehold_replication::PeerState;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
@@ -494,6 +495,63 @@ async fn a_request_that_names_another_cluster_is_refused_and_one_that_was_sent_o
 }
 
 /// F1: an address is another release's leader's by now, which would have done it.
+/// F1: an address is a stranger's by now. Whatever it says, it gets neither the token nor the record.
+#[tokio::test]
+async fn who_does_not_show_that_it_is_this_pod_of_this_cluster_gets_no_byte_of_a_request() {
+    let own = opened(CLUSTER_ID);
+    let no_cluster = own.replace("leasehold-cluster", "x-cluster");
+    let named = |name: &str| own.replace("\r\n\r\n", &format!("\r\nleasehold-name: {name}\r\n\r\n"));
+    let told = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let strangers = [
+        (opened(ANOTHER_CLUSTER), false),
+        (no_cluster, false),
+        (told("421 Misdirected Request"), false),
+        (told("200 OK"), false),
+        (told("401 Unauthorized"), false),
+        // Who knows who it is demands a name.
+        (own.clone(), true),
+        (named("db/pod-2"), true),
+        (named("another/pod-1"), true),
+        (told("404 Not Found"), true),
+    ];
+    for (said, knows_itself) in strangers {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (api, address) = (Api::follower(), listener.local_addr().unwrap());
+        api.is_led_at(address);
+        let mut config = config(FollowerWrites::Forward, Duration::from_millis(100));
+        if knows_itself {
+            config.peers.trust = Trusting::new("pod-0").trust().0;
+        }
+        let around = Forwarding::new(api.routes.clone(), api.handle.clone(), config);
+        let (heard, answer_by_hand) = (Arc::new(Mutex::new(Vec::new())), said.clone());
+        let hears = heard.clone();
+        let stranger = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut all = head(&mut stream).await.into_bytes();
+                let _ = stream.write_all(answer_by_hand.as_bytes()).await;
+                // Until it is given up.
+                let _ = stream.read_to_end(&mut all).await;
+                hears.lock().unwrap().push(String::from_utf8_lossy(&all).into_owned());
+            }
+        });
+        let mut sent = request("POST", "/persons", JOHANNA);
+        sent.headers_mut().insert("authorization", HeaderValue::from_static("Bearer secret"));
+        problem(&answer(&around, sent).await, Code::NoLeader);
+        // It notes what it read when the line is closed, which is a moment after the answer.
+        let deadline = Instant::now() + LONG;
+        while heard.lock().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "nobody asked");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stranger.abort();
+        let heard = heard.lock().unwrap();
+        for all in heard.iter() {
+            assert!(all.starts_with("GET /v1/forward ") && all.ends_with("\r\n\r\n"), "{said}: {all}");
+            assert!(!all.contains("secret") && !all.contains("Johanna"), "{said}: {all}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_leader_of_another_cluster_at_an_old_address_is_not_written_to() {
     for takes_forwards in [true, false] {
