@@ -172,7 +172,6 @@ pub struct Driver {
     shown: Option<Status>,
     /// Whether the disk hangs, and whether more may be appended all the same, as the state machine was told.
     stall: Stall,
-    is_full: bool,
     /// When that is looked at.
     looks: Interval,
     /// When the writer of status.json was told last, and whether the position has changed since.
@@ -222,7 +221,6 @@ impl Driver {
             timer_runs: false,
             intake: Intake::new(journal.clone()),
             stall: Stall::new(journal.disk_watch().clone()),
-            is_full: false,
             looks,
             journal,
             journal_events: parts.journal_events,
@@ -309,8 +307,10 @@ impl Driver {
 
     /// Does what it was woken for, and what waits besides.
     fn turn(&mut self, woke: Woke) {
-        if self.stall.is_stalled() {
-            self.tell_whether_full();
+        if self.stall.is_stalled()
+            && let Some(full) = self.stall.fullness(self.journal.has_room())
+        {
+            self.step(Input::Disk { stalled: true, full });
         }
         match woke {
             Woke::Journal(event) => {
@@ -360,8 +360,8 @@ impl Driver {
         match self.stall.look(std::time::Instant::now()) {
             Look::Same => {}
             Look::Begun(call) => {
-                self.is_full = !self.journal.has_room();
-                self.step(Input::Disk { stalled: true, full: self.is_full });
+                let full = self.stall.fullness(self.journal.has_room()).unwrap_or(false);
+                self.step(Input::Disk { stalled: true, full });
                 let next = self.replica.waits_for_disk().unwrap_or_default();
                 let seconds = call.since.elapsed().as_secs_f64();
                 warn!(call = call.call, file = &*call.file, seconds, next, "the disk hangs");
@@ -369,17 +369,8 @@ impl Driver {
             Look::Over(call) => {
                 let seconds = call.since.elapsed().as_secs_f64();
                 info!(call = call.call, file = &*call.file, seconds, "the disk answers again");
-                self.is_full = false;
                 self.step(Input::Disk { stalled: false, full: false });
             }
-        }
-    }
-
-    fn tell_whether_full(&mut self) {
-        let is_full = !self.journal.has_room();
-        if is_full != self.is_full {
-            self.is_full = is_full;
-            self.step(Input::Disk { stalled: true, full: is_full });
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Stall {
     awake_since: Instant,
     /// The call that hangs.
     hangs: Option<UnderWay>,
+    /// Nothing more may be appended while it does, as was told last.
+    is_full: bool,
 }
 
 /// What a look has brought.
@@ -34,7 +36,7 @@ pub(super) enum Look {
 impl Stall {
     pub(super) fn new(watch: Arc<DiskWatch>) -> Stall {
         let now = Instant::now();
-        Stall { watch, looked_at: now, awake_since: now, hangs: None }
+        Stall { watch, looked_at: now, awake_since: now, hangs: None, is_full: false }
     }
 
     /// The time between two looks.
@@ -44,6 +46,13 @@ impl Stall {
 
     pub(super) fn is_stalled(&self) -> bool {
         self.hangs.is_some()
+    }
+
+    /// Whether more may be appended during a stall, where that is news. Outside of one nobody needs to know.
+    pub(super) fn fullness(&mut self, has_room: bool) -> Option<bool> {
+        let is_full = self.is_stalled() && !has_room;
+        let is_news = self.is_stalled() && is_full != std::mem::replace(&mut self.is_full, is_full);
+        is_news.then_some(is_full)
     }
 
     /// Looks. What the journal has told must have been taken in before.
@@ -56,7 +65,10 @@ impl Stall {
         let under_way = self.watch.under_way();
         match (&self.hangs, under_way) {
             (Some(hung), Some(call)) if call.number == hung.number => Look::Same,
-            (Some(_), _) => self.hangs.take().map_or(Look::Same, Look::Over),
+            (Some(_), _) => {
+                self.is_full = false;
+                self.hangs.take().map_or(Look::Same, Look::Over)
+            }
             (None, Some(call)) => {
                 let since = call.since.max(self.awake_since);
                 if now.saturating_duration_since(since) < self.watch.bound() {
@@ -114,10 +126,13 @@ mod tests {
         }
         assert!(Some(now) >= since.map(|since| since + bound) && stall.is_stalled());
         assert_eq!(stall.look(now + Stall::pause(bound)), Look::Same);
+        let told: Vec<_> = [true, false, false, true, false].map(|has_room| stall.fullness(has_room)).to_vec();
+        assert_eq!(told, [None, Some(true), None, Some(false), Some(true)], "only what changed");
         drop(end);
         thread.join().expect("it ends");
         assert!(matches!(stall.look(now + Stall::pause(bound) * 2), Look::Over(_)));
         assert!(!stall.is_stalled());
+        assert_eq!(stall.fullness(false), None, "no stall, no news");
     }
 
     #[test]

@@ -11,9 +11,10 @@
 //! after a failed fsync is unknown to everybody but the next start [S2].
 //!
 //! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits. `reserve`: room for a
-//! disk that others filled.
+//! disk that others filled. `need`: when a snapshot is wanted.
 
 mod lookup;
+mod need;
 mod queue;
 mod replay;
 mod reserve;

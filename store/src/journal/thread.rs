@@ -1,6 +1,7 @@
 //! The thread that owns the journal's files.
 
 use super::lookup;
+use super::need::{Fit, Need};
 use super::queue::{Command, Queue, Work};
 use super::reserve;
 use super::writer::{Spare, Writer};
@@ -332,48 +333,54 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         self.shared.figures().space
     }
 
-    /// A snapshot is wanted when the live journal is long; and on a disk that is short of room, when it gives some back.
+    /// What is known of a snapshot's need.
+    fn need(&self) -> Need {
+        let shared = &self.shared;
+        Need {
+            live: self.writer.live_bytes(),
+            snapshot: self.writer.mark().map_or(0, |mark| mark.length_bytes),
+            next: shared.next_snapshot.load(Ordering::Relaxed),
+            segment: self.writer.segment_bytes(),
+            limit: self.snapshot_after_bytes.max(self.snapshot_not_below),
+            disk_is_short: shared.short.load(Ordering::Relaxed),
+            log_is_large: shared.short_of_memory.load(Ordering::Relaxed),
+            may_try: self.snapshot_not_before.is_none_or(|until| Instant::now() >= until),
+        }
+    }
+
+    /// Tells when a snapshot begins to be wanted.
     fn want_snapshot(&mut self) {
-        let snapshot_bytes = self.writer.mark().map_or(0, |mark| mark.length_bytes);
-        let limit = self.snapshot_after_bytes.max(snapshot_bytes).max(self.snapshot_not_below);
-        let live = self.writer.live_bytes();
-        let next = self.shared.next_snapshot.load(Ordering::Relaxed);
-        let may_try = self.snapshot_not_before.is_none_or(|until| Instant::now() >= until);
-        let is_short = self.shared.short.load(Ordering::Relaxed) && next > 0 && may_try;
-        let gives_back = is_short && live + snapshot_bytes > next + self.writer.segment_bytes();
-        let is_short = self.shared.short_of_memory.load(Ordering::Relaxed) && may_try;
-        let gives_back = gives_back || is_short && live > (next / 4).max(self.writer.segment_bytes());
-        let wants = (live > limit || gives_back) && self.has_room_for_snapshot(next);
+        let need = self.need();
+        let wants = need.is_wanted() && self.has_room_for_snapshot(&need);
         let wanted = self.shared.wanted.swap(wants, Ordering::AcqRel);
         if wants && !wanted {
             (self.events)(JournalEvent::SnapshotWanted);
         }
     }
 
-    /// Would a snapshot of about `next` bytes fit beside all that is there?
-    fn has_room_for_snapshot(&mut self, next: u64) -> bool {
+    /// Does one fit? Gives a segment of the reserve back where that is what it takes.
+    fn has_room_for_snapshot(&mut self, need: &Need) -> bool {
         if self.shared.taking.load(Ordering::Acquire) {
             return true;
         }
         let Some(space) = self.space() else { return true };
-        let segment_bytes = self.writer.segment_bytes();
-        // The estimate may be a little low, and the segment that names it needs room, too.
-        let needs = next + next / 16 + segment_bytes / 2;
-        if space.free_bytes >= needs {
-            return true;
-        }
-        if space.free_bytes + segment_bytes >= needs {
-            match self.writer.reserve().let_go(&*self.disk) {
+        let needs = match need.fit(space.free_bytes) {
+            Fit::Fits => return true,
+            Fit::WithReserve => match self.writer.reserve().let_go(&*self.disk) {
                 Ok(true) => {
                     tracing::warn!("the disk is full: a segment of the reserve makes room for a snapshot");
                     self.looked = None;
                     self.shared.show(&self.writer);
                     return true;
                 }
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "a segment of the reserve cannot be given back"),
-            }
-        }
+                Ok(false) => need.needs(),
+                Err(error) => {
+                    tracing::warn!(%error, "a segment of the reserve cannot be given back");
+                    need.needs()
+                }
+            },
+            Fit::No => need.needs(),
+        };
         if self.no_room_said.is_none_or(|at| at.elapsed() >= NO_ROOM_SAID) {
             self.no_room_said = Some(Instant::now());
             tracing::warn!(
