@@ -71,7 +71,7 @@ const BOUNDS: [Bound; 7] = [
     Bound { what: "write by one client", allocations: 88.5, bytes: 15100.0 },
     Bound { what: "write, 64 at once", allocations: 68.3, bytes: 10850.0 },
     Bound { what: "record of a batch", allocations: 48.5, bytes: 6100.0 },
-    Bound { what: "read by id", allocations: 24.0, bytes: 7330.0 },
+    Bound { what: "read by id", allocations: 25.0, bytes: 8470.0 },
     Bound { what: "read of an unknown id", allocations: 28.0, bytes: 7720.0 },
     Bound { what: "strong read by id", allocations: 36.1, bytes: 9020.0 },
     Bound { what: "record of a list", allocations: 0.033, bytes: 348.0 },
