@@ -79,6 +79,8 @@ writer_start() {
       hosts="$hosts $cluster_name-$i.$RELEASE-service"
     fi
   done
+  # And as clients do, who need not know a pod's name.
+  [ -n "${BY_IP:-}" ] || hosts="$hosts $RELEASE-leader"
   for node in "$@"; do avoid="$avoid,\"$node\""; done
   k delete pod writer --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
   {
