@@ -9,6 +9,7 @@ small_has() { [ "$(small_records "$1")" = "$2" ]; } # small_has POD RECORDS
 
 # Batches of 500 records of some 600 bytes, by the Service of the leader, until the answer is another one than 200.
 filling='
+shopt -s lastpipe # send is the end of a pipe, and says by a variable what came
 create() { # create RECORDS
   local n id
   for n in $(seq "$1"); do
