@@ -136,7 +136,7 @@ writer_stop() {
   read -r count gap <"$results/gap"
   awk '$1 == "answered" && $3 != 421 {n++} END {print n + 0}' "$results/writer.log" >"$results/failed"
   say "$count writes acknowledged, the longest gap between two of them $gap ms"
-  awk '$1 == "answered" && $3 != 421 {n[$3]++} END {for (code in n) printf "     %d requests: %s\n", n[code], code == "000" ? "no answer" : code}' "$results/writer.log"
+  awk '$1 == "answered" && $3 != 421 {n[$3]++} END {for (code in n) printf "     %d requests: %s\n", n[code], code < 100 ? "no answer (curl: " code ")" : code}' "$results/writer.log"
   k delete pod writer --force --grace-period=0 >/dev/null 2>&1
 }
 writer_ended() { [ "$(k get pod writer -o jsonpath='{.status.phase}')" = Succeeded ]; }

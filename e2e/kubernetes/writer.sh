@@ -1,6 +1,6 @@
 # Runs in a pod, beside the cluster. One loop for each host in HOSTS, each of which writes there only: a member that hangs
 # does not delay what another acknowledges. Followers answer 421 at once, so the leader's loop is the one that writes.
-#   acknowledged MICROSECONDS ID      answered MICROSECONDS CODE
+#   acknowledged MICROSECONDS ID      answered MICROSECONDS CODE (below 100: no answer, and curl's exit code)
 exec {never}<> <(:)
 pause() { read -rt "$1" -u "$never" _; } # without a process
 write() {
@@ -9,12 +9,13 @@ write() {
   url=http://$host:8089/persons
   while [ ! -e /tmp/stop ]; do
     read -r id </proc/sys/kernel/random/uuid
-    code=$(curl -s -o /dev/null -w '%{http_code}' --connect-timeout 1 --max-time 2 -H 'Content-Type: application/json' \
+    code=$(curl -s -o /dev/null -w '%{http_code}:%{exitcode}' --connect-timeout 1 --max-time 2 -H 'Content-Type: application/json' \
       -d "{\"firstName\": \"Writer\", \"lastName\": \"${1%%.*}\", \"id\": \"$id\"}" "$url")
-    case $code in
+    case ${code%:*} in
     200 | 201) echo "acknowledged ${EPOCHREALTIME/./} $id" ;;
     *)
-      echo "answered ${EPOCHREALTIME/./} $code"
+      [ "${code%:*}" != 000 ] || code=${code#*:}
+      echo "answered ${EPOCHREALTIME/./} ${code%:*}"
       pause 0.02
       ;;
     esac

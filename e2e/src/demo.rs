@@ -71,7 +71,8 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
             let text = view.table();
             // Up to where the last one began, and over it; each line clears what is left of the older one.
             let up = if drawn_lines > 0 { format!("\x1b[{drawn_lines}A") } else { String::new() };
-            print(&format!("{up}{}\x1b[J", text.replace('\n', "\x1b[K\n")));
+            // Cut off at the right edge, not wrapped: as many lines are drawn as are counted.
+            print(&format!("\x1b[?7l{up}{}\x1b[J\x1b[?7h", text.replace('\n', "\x1b[K\n")));
             drawn_lines = text.lines().count();
         } else {
             for line in view.changes_since(&shown) {

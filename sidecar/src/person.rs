@@ -137,16 +137,26 @@ pub async fn obey(command: &Command, config: &Config, print: &mut (dyn FnMut(&st
 }
 
 async fn status(output: Output, config: &Config) -> Result<String, PersonError> {
-    let fleet = Fleet::ask(config).await;
-    match output {
-        Output::Json => Ok(format!("{}\n", serde_json::to_string(&fleet).expect("plain data has a JSON form"))),
-        Output::Table if fleet.is_silent() => {
-            let lease = Leases::open(config, connect(config).await?).get().await?;
+    let mut fleet = Fleet::ask(config).await;
+    let lease = if fleet.is_silent() {
+        // As on a person's machine, which is no pod: the Lease says who holds it.
+        let lease = Leases::open(config, connect(config).await?).get().await?;
+        let body = view(&lease).body;
+        if fleet.leader.is_none() {
+            (fleet.leader, fleet.term) = (body.holder, Some(body.term.0));
+        }
+        Some(lease)
+    } else {
+        None
+    };
+    match (output, lease) {
+        (Output::Json, _) => Ok(format!("{}\n", serde_json::to_string(&fleet).expect("plain data has a JSON form"))),
+        (Output::Table, Some(lease)) => {
             // On a person's machine no pod is known by name.
             let pods = if fleet.pods.is_empty() { String::new() } else { table::of_pods(&fleet) };
             Ok(format!("{}{pods}", table::of_lease(&lease, config)))
         }
-        Output::Table => Ok(table::of_fleet(&fleet)),
+        (Output::Table, None) => Ok(table::of_fleet(&fleet)),
     }
 }
 

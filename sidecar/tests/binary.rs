@@ -308,13 +308,19 @@ async fn adopt_writes_the_cluster_id_where_nobody_holds_the_lease() {
 async fn a_person_with_a_kubeconfig_needs_only_the_namespace_and_the_lease() {
     let api = Api::start().await;
     let (pod, term) = campaigning_leader(&api).await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sidecar"));
-    command.args(["status", "--namespace", "n", "--lease", "db", "--listen", "127.0.0.1:1", "--kubeconfig"]);
-    command.arg(pod.dir.path().join("kubeconfig"));
-    let (code, stdout, stderr) = tokio::task::spawn_blocking(move || output(command)).await.unwrap();
-    assert_eq!(code, Some(0), "{stderr}");
-    assert!(stdout.contains("db-0") && stdout.contains(&term.to_string()), "{stdout}");
-    assert!(stdout.contains("kubectl exec -n n db-0 -c sidecar -- sidecar status"), "{stdout}");
+    let status = async |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecar"));
+        command.args(["status", "--namespace", "n", "--lease", "db", "--listen", "127.0.0.1:1", "--kubeconfig"]);
+        command.arg(pod.dir.path().join("kubeconfig")).args(more);
+        let (code, stdout, stderr) = tokio::task::spawn_blocking(move || output(command)).await.unwrap();
+        assert_eq!(code, Some(0), "{stderr}");
+        stdout
+    };
+    let table = status(&[]).await;
+    assert!(table.contains("db-0") && table.contains(&term.to_string()), "{table}");
+    assert!(table.contains("kubectl exec -n n db-0 -c sidecar -- sidecar status"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&status(&["-o", "json"]).await).unwrap();
+    assert_eq!((&json["leader"], &json["term"]), (&"db-0".into(), &term.into()), "{json}");
 }
 
 #[test]
