@@ -28,7 +28,7 @@ text=$(printf "x%.0s" $(seq 250)) code=200
 # The container may have 96 MiB, and is given more than it can hold. It was killed over and over once, and its successor
 # never came up.
 a_small_memory_is_filled_and_no_pod_is_killed() {
-  local taken counted leader i
+  local initial taken counted leader i
   timed "helm install small" quietly small helm install small "$chart" -n "$NAMESPACE" "${values[@]}" \
     --set resources.store.requests.memory=96Mi,resources.store.limits.memory=96Mi --wait --timeout 240s
   k apply -f - >/dev/null <<Y
@@ -49,6 +49,7 @@ spec:
   volumes: [{name: tmp, emptyDir: {}}]
 Y
   wait_for "the filler to be started" 120 is_ready filler
+  initial=$(small_records small-cluster-0)
   taken=$(filler "$filling"'
     batches=0
     while create 500; [ "$code" = 200 ] && [ "$batches" -lt 1000 ]; do batches=$((batches + 1)); done
@@ -57,12 +58,12 @@ Y
   case $taken in *" 507 "*out-of-room*) ;; *) return 1 ;; esac
   leader=$(k get lease small-cluster -o jsonpath='{.spec.holderIdentity}')
   k exec "$leader" -c store -- sh -c 'echo "     memory of the leader: $(grep VmRSS /proc/1/status)"'
-  for i in 0 1 2; do wait_for "small-cluster-$i to have all" 60 small_has "small-cluster-$i" "${taken%% *}"; done
+  for i in 0 1 2; do wait_for "small-cluster-$i to have all" 60 small_has "small-cluster-$i" "$((initial + ${taken%% *}))"; done
   [ "$(restarts)" = 0 ] || { say "a store was killed"; small_pods; return 1; }
   # All of them start with what they hold, one after the other, and the last leader's successors too.
   k rollout restart statefulset small-cluster >/dev/null
   quietly small-rollout k rollout status statefulset small-cluster --timeout 240s
-  for i in 0 1 2; do wait_for "small-cluster-$i to have all" 60 small_has "small-cluster-$i" "${taken%% *}"; done
+  for i in 0 1 2; do wait_for "small-cluster-$i to have all" 60 small_has "small-cluster-$i" "$((initial + ${taken%% *}))"; done
   # Deletes are taken, and make room for others by themselves.
   counted=$(filler "$filling"'
     for page in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
