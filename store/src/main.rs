@@ -48,7 +48,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PEER_IDLE_MAX: Duration = Duration::from_secs(75);
 /// How long the sidecar has for a transfer of the Lease, before the hand-over is undone.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
-/// Entries that are durable and applied stay in memory up to here, for followers that are a little behind.
+/// Entries that are durable and applied stay in memory up to here, for followers that are a little behind; but no more
+/// than a sixteenth of what data may take.
 const LOG_MEMORY_BYTES: usize = 16 * 1024 * 1024;
 /// How long the last status.json may take to be written.
 const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
@@ -252,7 +253,8 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
                     hand_over_max: HAND_OVER_MAX,
                     drain_min: config.drain_min,
                     unready_after: config.unready_after,
-                    log_memory_bytes: LOG_MEMORY_BYTES,
+                    log_memory_bytes: usize::try_from(room_limits.memory_bytes / 16)
+                        .map_or(LOG_MEMORY_BYTES, |share| share.min(LOG_MEMORY_BYTES)),
                     drain_max: config.drain_max,
                     new_cluster_id: ClusterId(Uuid::new_v4()),
                     initial_data,
