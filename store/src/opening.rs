@@ -12,7 +12,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use leasehold_contract::{Doing, ProgressInfo, StatusFile};
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::disk::is_full;
 use crate::disk::watch::{DiskWatch, UnderWay};
 use crate::handle::HandleServer;
-use crate::progress::{self, Progress};
+use crate::progress::{self, Progress, unix_ms};
 use crate::volume::{Opened, Options, Volume, VolumeError};
 
 /// How often it is looked what the start waits for.
@@ -146,11 +146,6 @@ fn words(hangs: Option<&(UnderWay, Duration)>, met: &Obstacles, progress: Option
         (None, Obstacles { held: true, .. }, None) => "the volume: another process holds it".to_owned(),
         (None, _, None) => "the volume: its journal is read".to_owned(),
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

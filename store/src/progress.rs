@@ -11,11 +11,17 @@
 use leasehold_contract::{Doing, ProgressInfo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::info;
 
 /// What takes longer than this says how far it is, and says so again as often.
 pub const LONG: Duration = Duration::from_secs(5);
+
+/// Now, in milliseconds since 1970: what the shells bring.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

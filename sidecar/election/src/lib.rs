@@ -31,7 +31,8 @@
 //! - held by no member, or without an incarnation: as if nobody held it. The holder is name **and** incarnation \[S10\].
 //!
 //! **Taking** (`take`, `off_lease`), only with an app that is alive and eligible, on a pod that is wanted:
-//! 1. The Lease names this pod and incarnation, for a term above the promise: lead. Another incarnation of this pod: a new
+//! 1. The Lease names this pod and incarnation, for a term above the promise: lead, also with an app that drains by now
+//!    (it was chosen, and whoever chose it has stopped leading). Another incarnation of this pod: a new
 //!    term with the own one (fencing: while it campaigns; plain: if the role.json found at the start names that incarnation
 //!    as this pod's. Another pod of this name may run on, so any other is left to rules 2 and 3).
 //! 2. No Lease, or no holder: the leader writes it again at once, with its own term, or a new one where the Lease's is

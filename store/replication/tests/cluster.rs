@@ -846,9 +846,8 @@ fn a_successor_that_was_told_to_end_meanwhile_leads_all_the_same() {
     };
     let view = RoleView { leader: Some(leader), ..cluster.view.clone() };
     cluster.queue.push_back(Event::Input(0, Input::Role(view)));
-    cluster.run_until("it is open", |c| {
-        c.nodes[1].replica.status().committed > Seq(0) && c.nodes[1].state.promise.term == Term(2)
-    });
+    cluster.run_until("it is open", |c| c.nodes[1].replica.status().open);
+    assert_eq!(cluster.nodes[1].state.promise.term, Term(2));
     cluster.write(1, "at the end");
     assert_eq!(cluster.nodes[1].replica.status().phase, Phase::Draining);
 }

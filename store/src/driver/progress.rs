@@ -1,13 +1,11 @@
 //! What takes long, which limits are exceeded, and what does not go on without room: looked at with the disk, shown to
 //! people.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use leasehold_contract::Doing;
 use tracing::info;
 
 use super::Driver;
-use crate::progress::{Lag, Progress};
+use crate::progress::{Lag, Progress, unix_ms};
 use crate::status::{self, Asides};
 
 /// What is measured.
@@ -71,9 +69,4 @@ impl Driver {
         });
         self.position_untold |= is_untold;
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

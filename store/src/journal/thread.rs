@@ -364,8 +364,9 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             return true;
         }
         let Some(space) = self.space() else { return true };
-        let needs = match need.fit(space.free_bytes) {
+        match need.fit(space.free_bytes) {
             Fit::Fits => return true,
+            Fit::No => {}
             Fit::WithReserve => match self.writer.reserve().let_go(&*self.disk) {
                 Ok(true) => {
                     tracing::warn!("the disk is full: a segment of the reserve makes room for a snapshot");
@@ -373,14 +374,11 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                     self.shared.show(&self.writer);
                     return true;
                 }
-                Ok(false) => need.needs(),
-                Err(error) => {
-                    tracing::warn!(%error, "a segment of the reserve cannot be given back");
-                    need.needs()
-                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "a segment of the reserve cannot be given back"),
             },
-            Fit::No => need.needs(),
-        };
+        }
+        let needs = need.needs();
         if self.no_room_said.is_none_or(|at| at.elapsed() >= NO_ROOM_SAID) {
             self.no_room_said = Some(Instant::now());
             tracing::warn!(
