@@ -114,8 +114,9 @@ impl LeaseClient {
             Observed::Listed(Some(raw), _) | Observed::Changed(raw) => {
                 Input::LeaseWatched(Watched::Present(self.show(raw)))
             }
-            Observed::Listed(None, version) | Observed::Deleted(version) => {
-                Input::LeaseWatched(Watched::Absent { as_of: version.map(Version) })
+            Observed::Listed(None, version) => Input::LeaseWatched(Watched::Absent { as_of: version.map(Version) }),
+            Observed::Deleted(raw) => {
+                Input::LeaseWatched(Watched::Absent { as_of: raw.metadata.resource_version.map(Version) })
             }
             Observed::Lost => Input::WatchLost,
             Observed::Failed => Input::WatchFailed,

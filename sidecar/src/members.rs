@@ -100,9 +100,15 @@ pub(crate) fn wanted(observed: Observed<StatefulSet>, config: &Config) -> Option
                 .and_then(|status| status.update_revision)
                 .filter(|revision| !revision.is_empty()),
         }),
-        Observed::Listed(None, _) | Observed::Deleted(_) => {
+        Observed::Listed(None, _) => {
             info!(stateful_set = config.stateful_set, "the StatefulSet is not there");
             Some(Wanted::default())
+        }
+        Observed::Deleted(stateful_set) => {
+            info!(stateful_set = config.stateful_set, "the StatefulSet was deleted");
+            // What this pod makes until it ends, too, goes with it: the garbage collector deletes what names an owner that
+            // is not there.
+            Some(Wanted { owner: owner(&stateful_set), ..Wanted::default() })
         }
         Observed::Lost | Observed::Failed => None,
     }
@@ -124,10 +130,15 @@ fn members(stateful_set: &StatefulSet, config: &Config) -> Option<Vec<Member>> {
     (replicas > 0).then(|| (start..start.saturating_add(replicas)).map(member).collect())
 }
 
-/// Without `blockOwnerDeletion`: that would need the right to update the StatefulSet's finalizers. None for one that is about
-/// to go: with `--cascade=orphan` the garbage collector takes the reference away first, and deletes what names it later.
+/// Without `blockOwnerDeletion`: that would need the right to update the StatefulSet's finalizers.
+///
+/// None where its dependents are to stay, with `--cascade=orphan`: the garbage collector takes the reference away first, and
+/// deletes what names it later. The last change takes the finalizer `orphan` away, so what tells the three ways apart is that
+/// `background`, helm's own, sets no `deletionTimestamp`, and `foreground` has a finalizer for as long as pods are left.
 fn owner(stateful_set: &StatefulSet) -> Option<OwnerReference> {
-    if stateful_set.metadata.deletion_timestamp.is_some() {
+    let metadata = &stateful_set.metadata;
+    let goes_last = |finalizers: &Vec<String>| finalizers.iter().any(|finalizer| finalizer == "foregroundDeletion");
+    if metadata.deletion_timestamp.is_some() && !metadata.finalizers.as_ref().is_some_and(goes_last) {
         return None;
     }
     Some(OwnerReference {
@@ -177,21 +188,38 @@ mod tests {
         }
     }
 
+    fn about_to_go(finalizers: &[&str]) -> StatefulSet {
+        let deletion = "2026-01-01T00:00:00Z";
+        let metadata = json!({"name": "db", "uid": "u", "deletionTimestamp": deletion, "finalizers": finalizers});
+        serde_json::from_value(json!({"metadata": metadata, "spec": {"replicas": 1}})).unwrap()
+    }
+
     #[test]
-    fn a_stateful_set_that_is_about_to_go_owns_nothing_new() {
+    fn a_stateful_set_that_leaves_its_pods_owns_nothing_new() {
         let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
-        let metadata =
-            json!({"name": "db", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan"]});
-        let object = json!({"metadata": metadata, "spec": {"replicas": 1}});
-        let wanted = wanted(Observed::Changed(serde_json::from_value(object).unwrap()), &config).unwrap();
-        assert_eq!((wanted.owner, wanted.members.map(|members| members.len())), (None, Some(1)));
+        let going = wanted(Observed::Changed(about_to_go(&["orphan"])), &config).unwrap();
+        assert_eq!((going.owner, going.members.map(|members| members.len())), (None, Some(1)));
+        assert_eq!(wanted(Observed::Deleted(about_to_go(&[])), &config), Some(Wanted::default()));
+    }
+
+    #[test]
+    fn what_is_made_while_the_pods_go_goes_with_their_stateful_set() {
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let owner_of = |observed| wanted(observed, &config).unwrap().owner.map(|owner| owner.uid);
+        // helm uninstall, kubectl delete: gone at once, its pods not yet.
+        let object = json!({"metadata": {"name": "db", "uid": "u"}, "spec": {"replicas": 1}});
+        let deleted = Observed::Deleted(serde_json::from_value(object).unwrap());
+        assert_eq!(owner_of(deleted).as_deref(), Some("u"));
+        // --cascade=foreground
+        let going = Observed::Changed(about_to_go(&["foregroundDeletion"]));
+        assert_eq!(owner_of(going).as_deref(), Some("u"));
     }
 
     #[test]
     fn nobody_wanted_and_no_stateful_set_change_nothing_and_an_outage_is_no_news() {
         assert_eq!(of(json!({"replicas": 0})), None);
         let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
-        assert_eq!(wanted(Observed::Deleted(None), &config), Some(Wanted::default()));
+        assert_eq!(wanted(Observed::Listed(None, None), &config), Some(Wanted::default()));
         assert_eq!(wanted(Observed::Failed, &config), None);
         assert_eq!(wanted(Observed::Lost, &config), None);
     }

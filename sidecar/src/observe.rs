@@ -34,8 +34,8 @@ pub(crate) enum Observed<K> {
     Listed(Option<K>, Option<String>),
     /// It was made or changed.
     Changed(K),
-    /// It was deleted, as of that version.
-    Deleted(Option<String>),
+    /// It was deleted; as it was last, at the version of the deletion.
+    Deleted(K),
     /// The watch was cut. Changes are not told until the next [`Observed::Listed`].
     Lost,
     /// The list, or the watch after it, could not be had. As [`Observed::Lost`].
@@ -161,7 +161,7 @@ where
                 }
                 WatchEvent::Deleted(object) => {
                     version = object.resource_version().unwrap_or(version);
-                    Observed::Deleted(object.resource_version())
+                    Observed::Deleted(object)
                 }
                 WatchEvent::Bookmark(bookmark) => {
                     version = bookmark.metadata.resource_version;
@@ -263,7 +263,7 @@ mod tests {
             .api
             .put("/apis/coordination.k8s.io/v1/namespaces/n/leases/other", json!({"metadata": {"name": "other"}}));
         watched.api.delete(LEASE);
-        assert!(matches!(watched.next().await, Observed::Deleted(Some(version)) if version == "104"));
+        assert!(matches!(watched.next().await, Observed::Deleted(object) if object.resource_version().as_deref() == Some("104")));
         assert_eq!((watched.api.requests("list"), watched.api.requests("watch")), (1, 1));
     }
 
