@@ -263,7 +263,9 @@ mod tests {
             .api
             .put("/apis/coordination.k8s.io/v1/namespaces/n/leases/other", json!({"metadata": {"name": "other"}}));
         watched.api.delete(LEASE);
-        assert!(matches!(watched.next().await, Observed::Deleted(object) if object.resource_version().as_deref() == Some("104")));
+        assert!(
+            matches!(watched.next().await, Observed::Deleted(object) if object.resource_version().as_deref() == Some("104"))
+        );
         assert_eq!((watched.api.requests("list"), watched.api.requests("watch")), (1, 1));
     }
 
