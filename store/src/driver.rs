@@ -69,6 +69,8 @@ pub const JOURNAL_EVENTS_MAX: usize = 256;
 const FINISH_MAX: Duration = Duration::from_millis(500);
 /// How long the journal may take to write what waits at the end.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// For people.
+const JOURNAL_FAILED: &str = "the journal failed: this replica ends";
 /// How often the position alone is told to the writer of status.json.
 const POSITION_PAUSE: Duration = Duration::from_secs(1);
 
@@ -326,7 +328,7 @@ impl Driver {
                 for _ in 0..PEER_EVENTS_MAX {
                     let Some(event) = next else { break };
                     self.on_peer(event);
-                    next = self.peer_events.try_recv().ok();
+                    next = if self.journal.has_room() { self.peer_events.try_recv().ok() } else { None };
                 }
                 if let Some(event) = next {
                     self.on_peer(event);
@@ -403,7 +405,7 @@ impl Driver {
                 }
             }
             Some(JournalEvent::Failed { error }) => {
-                error!(%error, "the journal failed: this replica ends");
+                error!(%error, "{JOURNAL_FAILED}");
                 self.step(Input::PersistFailed);
             }
             // The thread ended and said nothing: nothing will ever be durable again.
@@ -497,7 +499,9 @@ impl Driver {
     // ---- what is shown
 
     fn show(&mut self) {
-        self.look_at_room();
+        if let Some(room) = self.look_at_room() {
+            self.step(Input::Room(room));
+        }
         if self.journal.wants_snapshot() {
             self.take_snapshot();
         }
@@ -568,10 +572,25 @@ impl Driver {
 
     /// Lets go of the peers and of the volume. The handle goes last: until then a client's write is refused, not lost.
     async fn finish(self, end: End) -> End {
-        let Driver { peers, journal, journal_events, intake, .. } = self;
+        let Driver { peers, journal, mut journal_events, intake, .. } = self;
         peers.finish(FINISH_MAX).await;
-        drop((journal_events, intake)); // the journal's thread must not wait for us to take an event
-        let closed = tokio::task::spawn_blocking(move || journal.close());
+        drop(intake);
+        let say = |event: JournalEvent| {
+            if let JournalEvent::Failed { error } = event {
+                error!(%error, "{JOURNAL_FAILED}");
+            }
+        };
+        let closed = async {
+            let mut closed = tokio::task::spawn_blocking(move || journal.close());
+            loop {
+                // The journal's thread must not wait for us to take an event.
+                tokio::select! {
+                    Some(event) = journal_events.recv() => say(event),
+                    _ = &mut closed => break,
+                }
+            }
+            std::iter::from_fn(|| journal_events.try_recv().ok()).for_each(say);
+        };
         if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
             warn!("the journal did not end in time");
         }

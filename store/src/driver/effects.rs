@@ -8,7 +8,7 @@ use leasehold_replication::{
 use tracing::{error, info, warn};
 
 use super::{Driver, End};
-use crate::journal::LookUpAnswer;
+use crate::journal::{JournalError, LookUpAnswer};
 use crate::peer::SnapshotOut;
 
 impl Driver {
@@ -16,9 +16,9 @@ impl Driver {
         match effect {
             Effect::Persist { ticket, records } => {
                 if let Err(error) = self.journal.append(ticket, records) {
-                    error!(%error, "the journal takes nothing: this replica ends");
-                    self.brought_about.push_back(Input::PersistFailed);
+                    self.journal_refuses(&error);
                 }
+                self.look_whether_full();
             }
             Effect::InstallSnapshot { ticket, conn, meta, state } => {
                 let snapshot = self.intake.take(conn).expect("only what was just received is installed");
@@ -27,8 +27,7 @@ impl Driver {
                 self.voters = meta.voters;
                 self.waiters.skip_to(meta.position.seq);
                 if let Err(error) = self.journal.install(ticket, snapshot, state) {
-                    error!(%error, "the journal takes nothing: this replica ends");
-                    self.brought_about.push_back(Input::PersistFailed);
+                    self.journal_refuses(&error);
                 }
                 self.handle.restore(&self.documents);
             }
@@ -78,8 +77,7 @@ impl Driver {
             Effect::MarkWentBack { ticket, mark } => {
                 error!("{}", mark.advice(&self.name));
                 if let Err(error) = self.journal.mark_went_back(ticket, mark) {
-                    error!(%error, "the volume cannot be marked: this replica ends");
-                    self.brought_about.push_back(Input::PersistFailed);
+                    self.journal_refuses(&error);
                 }
             }
             Effect::WipeVolume { winner } => {
@@ -98,6 +96,12 @@ impl Driver {
             }
             Effect::Report { what } => error!(what, "the log of a replica is at odds with what was committed"),
         }
+    }
+
+    /// The end of this replica. Why the journal is closed comes with its last event (`finish`).
+    fn journal_refuses(&mut self, error: &JournalError) {
+        error!(%error, "the journal takes nothing: this replica ends");
+        self.brought_about.push_back(Input::PersistFailed);
     }
 
     /// Ends a connection that is of no more use, and tells the state machine.

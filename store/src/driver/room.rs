@@ -7,7 +7,8 @@ use super::Driver;
 use crate::room::{Figures, Usage};
 
 impl Driver {
-    pub(super) fn look_at_room(&mut self) {
+    /// What the state machine is to be told.
+    pub(super) fn look_at_room(&mut self) -> Option<Room> {
         let journal = self.journal.figures();
         let (under_way_bytes, history_bytes) = self.handle.memory_bytes();
         let usage = Usage {
@@ -25,10 +26,19 @@ impl Driver {
         self.journal.set_need(usage.next_snapshot_bytes, disk_is_short, figures.log_is_large);
         self.handle.set_room(figures);
         self.figures = figures;
-        if figures.room != self.room {
-            say(self.room, &figures);
-            self.room = figures.room;
-            self.step(Input::Room(figures.room));
+        if figures.room == self.room {
+            return None;
+        }
+        say(self.room, &figures);
+        self.room = figures.room;
+        Some(figures.room)
+    }
+
+    /// What was just appended may be the last that fits: the state machine hears of it before the next entries.
+    pub(super) fn look_whether_full(&mut self) {
+        if self.room.disk < Level::Full && self.journal.figures().is_full() {
+            let changed = self.look_at_room();
+            self.brought_about.extend(changed.map(Input::Room));
         }
     }
 

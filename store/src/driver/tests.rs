@@ -27,6 +27,7 @@ const LONG: Duration = Duration::from_secs(20);
 /// One run of one pod's store.
 struct Pod {
     handle: Handle,
+    journal: Journal,
     status: watch::Receiver<StatusFile>,
     role: watch::Sender<Option<Arc<RoleFile>>>,
     stop: CancellationToken,
@@ -120,6 +121,7 @@ impl Cluster {
         let socket = serve::bind(self.peer_address(index).parse().unwrap()).unwrap();
         let stop_http = CancellationToken::new();
         tokio::spawn(serve::serve(socket, listener.routes(), Limits::default(), None, stop_http.clone()));
+        let journal = opened.journal.clone();
         let (role, role_receiver) = watch::channel(None);
         let (status_file, status) = watch::channel(status::starting(incarnation));
         let stop = CancellationToken::new();
@@ -157,7 +159,7 @@ impl Cluster {
             stop: stop.clone(),
         });
         let driver = tokio::spawn(driver.run());
-        self.pods[index] = Some(Pod { handle, status, role, stop, stop_http, driver });
+        self.pods[index] = Some(Pod { handle, journal, status, role, stop, stop_http, driver });
     }
 
     /// As by `kill -9`: nothing is said to anybody. The volume is free when this returns.

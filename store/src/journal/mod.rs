@@ -291,7 +291,7 @@ impl Journal {
     /// log takes, so that a snapshot that gives some back is wanted at once.
     pub fn set_need(&self, next_snapshot_bytes: u64, disk_is_short: bool, log_is_large: bool) {
         let shared = &self.handle.shared;
-        shared.next_snapshot.store(next_snapshot_bytes, Ordering::Relaxed);
+        shared.next_snapshot.store(next_snapshot_bytes.max(1), Ordering::Relaxed); // 0: not known
         shared.short.store(disk_is_short, Ordering::Relaxed);
         shared.short_of_memory.store(log_is_large, Ordering::Relaxed);
     }

@@ -59,7 +59,9 @@ impl Need {
 
     /// What must be free for it: the estimate may be a little low, and the segment that names it needs room, too.
     pub(super) fn needs(&self) -> u64 {
-        self.next + self.next / 16 + self.segment / 2
+        // Not known before anything is applied: then as much as all that is there.
+        let next = if self.next == 0 { self.live + self.snapshot } else { self.next };
+        next + next / 16 + self.segment / 2
     }
 }
 
@@ -108,6 +110,11 @@ mod tests {
     fn a_segment_of_the_reserve_is_given_up_only_where_that_is_enough() {
         let needs = 1000 + 62 + 50;
         assert_eq!(NEED.needs(), needs);
+        assert_eq!(
+            Need { live: 400, snapshot: 600, next: 0, ..NEED }.needs(),
+            needs,
+            "nobody knows what it would take"
+        );
         assert_eq!(NEED.fit(needs), Fit::Fits);
         assert_eq!(NEED.fit(needs - 1), Fit::WithReserve);
         assert_eq!(NEED.fit(needs - 100), Fit::WithReserve);

@@ -1,7 +1,8 @@
 //! What waits for the journal's thread: bounded, first in, first out, taken in groups.
 //!
 //! At the bound nothing is taken any more ([`JournalError::Full`]): a disk that is so far behind does not come back by
-//! being given more. Half of it is where the driver is asked to slow down ([`Queue::has_room`]).
+//! being given more. Half of it is where the driver is asked to slow down ([`Queue::has_room`]); or less, where the journal
+//! has not set so much room aside: somebody else may fill the disk while it waits.
 
 use super::JournalError;
 use super::lookup::LookUpAnswer;
@@ -80,6 +81,8 @@ pub(crate) struct Queue {
 struct Inner {
     commands: VecDeque<(Command, usize)>,
     bytes: usize,
+    /// Room that nobody else can take.
+    certain_bytes: u64,
     closed: bool,
 }
 
@@ -133,7 +136,12 @@ impl Queue {
 
     pub(crate) fn has_room(&self) -> bool {
         let inner = self.lock();
-        !inner.closed && inner.commands.len() < COMMANDS_MAX / 2 && inner.bytes < BYTES_MAX / 2
+        !inner.closed && inner.commands.len() < COMMANDS_MAX / 2 && inner.bytes < inner.bytes_wanted()
+    }
+
+    /// So much fits for certain, whatever becomes of the disk.
+    pub(crate) fn set_certain(&self, bytes: u64) {
+        self.lock().certain_bytes = bytes;
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -164,6 +172,12 @@ impl Queue {
 }
 
 impl Inner {
+    /// Not more is to wait. One batch may in any case: only what is written brings new segments about.
+    fn bytes_wanted(&self) -> usize {
+        let certain = usize::try_from(self.certain_bytes).unwrap_or(usize::MAX);
+        certain.clamp(BATCH_BYTES, BYTES_MAX / 2)
+    }
+
     fn group(&mut self, mut ticket: Ticket, mut records: Vec<Record>, mut bytes: usize) -> Work {
         while bytes < BATCH_BYTES && records.len() < GROUP_RECORDS {
             match self.commands.pop_front() {
@@ -188,5 +202,35 @@ fn bytes_of(record: &Record) -> usize {
     match record {
         Record::Entry(entry) => entry.record().len(),
         Record::State(_) | Record::Snapshot(_) => 64,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use leasehold_replication::{Entry, Payload, Term};
+
+    fn push(queue: &Queue, batches: usize) {
+        for _ in 0..batches {
+            let entry = Entry::new(Position::ZERO, Term(1), Payload::Command(vec![b'x'; BATCH_BYTES].into()));
+            queue.push(Command::Append { ticket: Ticket(1), records: vec![Record::Entry(entry)] }).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_more_is_asked_for_than_fits_for_certain_and_one_batch_in_any_case() {
+        let queue = Queue::new();
+        assert!(queue.has_room(), "nothing waits");
+        push(&queue, 1);
+        assert!(!queue.has_room());
+        queue.set_certain(4 * BATCH_BYTES as u64);
+        assert!(queue.has_room());
+        push(&queue, 3);
+        assert!(!queue.has_room());
+        queue.set_certain(u64::MAX);
+        assert!(queue.has_room());
+        push(&queue, BYTES_MAX / 2 / BATCH_BYTES - 4);
+        assert!(!queue.has_room(), "half of the bound");
     }
 }

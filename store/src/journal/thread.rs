@@ -122,6 +122,12 @@ impl Shared {
         figures.segment_bytes = writer.segment_bytes();
         figures.reserve_segments = writer.reserve_segments() as u64;
         figures.writable_bytes = writer.writable(figures.space.map(|space| space.free_bytes));
+        let certain = match figures.space {
+            Some(_) => writer.writable(Some(0)).saturating_sub(figures.segment_bytes / 2),
+            None => u64::MAX,
+        };
+        drop(figures);
+        self.queue.set_certain(certain);
     }
 }
 

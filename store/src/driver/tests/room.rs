@@ -6,21 +6,25 @@ use leasehold_replication::{Level, Limit};
 
 const MIB: u64 = 1024 * 1024;
 
-impl Cluster {
-    async fn command(&self, n: u64, action: Action<'_>) -> Result<Written, WriteError> {
-        let id = Uuid::from_u128(u128::from(n));
-        let command = Command::one("things", id, action, Condition::None).encode();
-        self.pod(0).handle.write(command, LONG).await
-    }
+async fn command(handle: &Handle, n: u64, action: Action<'_>) -> Result<Written, WriteError> {
+    let id = Uuid::from_u128(u128::from(n));
+    let command = Command::one("things", id, action, Condition::None).encode();
+    handle.write(command, LONG).await
+}
 
+async fn put_large(handle: &Handle, n: u64, bytes: usize) -> Result<Written, WriteError> {
+    let id = Uuid::from_u128(u128::from(n));
+    let record = format!(r#"{{"id":"{id}","n":{n},"filling":"{}"}}"#, "x".repeat(bytes));
+    command(handle, n, Action::Put { record: &record }).await
+}
+
+impl Cluster {
     async fn put_large(&self, n: u64, bytes: usize) -> Result<Written, WriteError> {
-        let id = Uuid::from_u128(u128::from(n));
-        let record = format!(r#"{{"id":"{id}","n":{n},"filling":"{}"}}"#, "x".repeat(bytes));
-        self.command(n, Action::Put { record: &record }).await
+        put_large(&self.pod(0).handle, n, bytes).await
     }
 
     async fn delete(&self, n: u64) {
-        assert_eq!(self.command(n, Action::Delete).await.unwrap().answer.outcome, Outcome::Deleted);
+        assert_eq!(command(&self.pod(0).handle, n, Action::Delete).await.unwrap().answer.outcome, Outcome::Deleted);
     }
 
     fn levels(&self) -> (Level, Level) {
@@ -151,4 +155,47 @@ async fn a_follower_without_room_for_the_leaders_snapshot_says_so_and_receives_i
     cluster
         .until("nothing is waited for", |cluster| waits(cluster).is_none() && cluster.status(0).progress.is_none())
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_with_more_under_way_than_fits_on_a_filled_disk_runs_on_and_goes_on_when_there_is_room() {
+    let disk = FaultDisk::new(12);
+    disk.set_room(Some(256 * MIB)); // segments of 4 MiB
+    let mut cluster = Cluster::prepare(3, Some(disk.clone()));
+    for index in 0..3 {
+        cluster.run(index).await;
+    }
+    if cluster.settle(3).await == 0 {
+        cluster.kill(0).await;
+        cluster.until("another leader", |cluster| cluster.leader().is_some()).await;
+        cluster.run(0).await;
+    }
+    let leader = cluster.settle(3).await;
+    for n in 1..=100 {
+        put_large(&cluster.pod(leader).handle, n, 40_000).await.unwrap();
+    }
+    cluster.until("a reserve", |_| disk.open("journal/reserve-2").is_ok()).await;
+    // The leader goes on; the follower's disk is slow for a moment, and somebody fills it.
+    let (handle, enough) = (cluster.pod(leader).handle.clone(), CancellationToken::new());
+    let stop = enough.clone();
+    let writer = tokio::spawn(async move {
+        let mut n = 100;
+        while !stop.is_cancelled() && n < 2000 {
+            n += 1;
+            put_large(&handle, n, 40_000).await.unwrap();
+        }
+        n
+    });
+    disk.stall();
+    cluster.until("much that waits", |cluster| cluster.pod(0).journal.figures().queued_bytes > MIB / 4).await;
+    disk.set_room(Some(disk.used()));
+    disk.go_on();
+    cluster.until_disk("full", |level| level == Level::Full).await;
+    enough.cancel();
+    let last = writer.await.unwrap();
+    assert!(!cluster.pod(0).driver.is_finished(), "it ended");
+    assert!((cluster.applied(0).len() as u64) < last, "all of it fitted");
+    disk.set_room(None);
+    cluster.converges(&(1..=last).collect::<Vec<_>>()).await;
+    assert!(!cluster.pod(0).driver.is_finished(), "it ended");
 }
