@@ -90,6 +90,7 @@ impl Plant {
             R::CaughtUpByEntries,
             R::VoterBeforeItCaughtUp,
             R::HeartbeatsProveFreshness,
+            R::UnappliedIsFresh,
             R::FullTakesEntries,
             R::OverStillGrows,
         ];

@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) command_bytes: usize,
     /// Bytes of entries that a replica keeps in memory though they are durable and applied.
     pub(crate) log_memory_bytes: usize,
+    /// Bytes of entries that a replica gives out for application at once.
+    pub(crate) apply_bytes_max: usize,
     /// To this pod the links bring so many bytes a second.
     pub(crate) slow: Option<(usize, u64)>,
     /// A snapshot is taken after about so many applied entries.
@@ -75,9 +77,11 @@ impl Settings {
         let mut own = Rng::new(rng.clone().bits());
         let is_fat = own.chance(150);
         let slow = (is_fat && own.chance(500)).then(|| (own.below(pods), *own.pick(&[150_000, 400_000, 1_000_000])));
+        let apply_bytes_max = *Rng::new(rng.clone().bits() ^ 0xa991).pick(&[1, 1_000_000, 1_000_000]);
         let disks_hang = !options.plain && Rng::new(rng.clone().bits() ^ 0xd15c).chance(300);
         Settings {
             disks_hang,
+            apply_bytes_max,
             pods,
             wanted,
             lost_time: Duration::from_millis(*rng.pick(&[500, 1000, 1000, 1000, 2000])),
@@ -131,6 +135,7 @@ impl Settings {
             command_bytes: 8,
             slow: None,
             log_memory_bytes: 1_000_000,
+            apply_bytes_max: 1_000_000,
             snapshot_every: 1_000_000,
             effect_crashes: 0,
             disks_hang: false,

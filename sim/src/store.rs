@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// More steps than this at one moment of virtual time: a core that never comes to rest.
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
+/// What a slice of committed entries takes to be applied, where there are more.
+const APPLY_TIME: Duration = Duration::from_micros(300);
 
 /// The store process of a pod.
 #[derive(Clone, Debug)]
@@ -165,6 +167,7 @@ impl Cluster {
             drain_min: Duration::from_millis(500),
             unready_after: Duration::from_secs(30),
             log_memory_bytes: self.settings.log_memory_bytes,
+            apply_bytes_max: self.settings.apply_bytes_max,
             drain_max: self.settings.grace - Duration::from_secs(5),
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
@@ -372,6 +375,8 @@ impl Cluster {
         let at = found.global(deadline).max(self.now);
         let life = found.store.life;
         let Some(up) = found.store.up_mut() else { return };
+        // The shell is busy with what was given out last.
+        let at = if up.replica.applies().is_some() { at.max(self.now + APPLY_TIME) } else { at };
         if up.wake_at.is_none_or(|planned| at < planned) {
             up.wake_at = Some(at);
             self.schedule(at, Event::StoreWakes { life });

@@ -201,6 +201,7 @@ enum Woke {
     Role,
     Stop,
     Unserved,
+    Apply,
     Timer,
     Disk,
 }
@@ -297,6 +298,8 @@ impl Driver {
     }
 
     /// A deadline comes nearer with nearly every write and is gone with the next one; each time that the clock is told of
+            // Whoever else has something to do comes first, on this thread, too.
+            () = tokio::task::yield_now(), if self.replica.applies().is_some() => Woke::Apply,
     /// a nearer one costs a wake-up of this very thread. So one that moves away is not taken back: it rings for nothing.
     fn set_timer(&mut self) {
         let Some(deadline) = self.replica.deadline() else { return };
@@ -344,7 +347,7 @@ impl Driver {
                 self.draining = true;
                 self.step(Input::Drain);
             }
-            Woke::Unserved => self.step(Input::Wake),
+            Woke::Unserved | Woke::Apply => self.step(Input::Wake),
             Woke::Timer => {
                 self.timer_runs = false;
                 if self.replica.deadline().is_some_and(|deadline| deadline <= self.begun.elapsed()) {

@@ -51,6 +51,8 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// Entries that are durable and applied stay in memory up to here, for followers that are a little behind; but no more
 /// than a sixteenth of what data may take.
 const LOG_MEMORY_BYTES: usize = 16 * 1024 * 1024;
+/// Entries that are applied in one turn of the driver: some milliseconds of it.
+const APPLY_BYTES_MAX: usize = 256 * 1024;
 /// How long the last status.json may take to be written.
 const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
 
@@ -255,6 +257,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
                     unready_after: config.unready_after,
                     log_memory_bytes: usize::try_from(room_limits.memory_bytes / 16)
                         .map_or(LOG_MEMORY_BYTES, |share| share.min(LOG_MEMORY_BYTES)),
+                    apply_bytes_max: APPLY_BYTES_MAX,
                     drain_max: config.drain_max,
                     new_cluster_id: ClusterId(Uuid::new_v4()),
                     initial_data,

@@ -118,6 +118,7 @@ impl Replica {
                 drain_min: Duration::ZERO,
                 unready_after: Duration::from_secs(30),
                 log_memory_bytes: 16 * 1024 * 1024,
+                apply_bytes_max: 256 * 1024,
                 drain_max: Duration::from_secs(10),
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),

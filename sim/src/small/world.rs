@@ -213,6 +213,7 @@ pub(super) fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Repli
         drain_min: ms(500),
         unready_after: ms(30_000),
         log_memory_bytes: usize::MAX,
+        apply_bytes_max: usize::MAX,
         drain_max: ms(25_000),
         new_cluster_id: ClusterId(Uuid::from_u128(2)),
         initial_data: Vec::new(),

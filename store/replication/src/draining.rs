@@ -172,6 +172,10 @@ impl Replica {
         {
             return true;
         }
+        // Clients wait for what is not applied yet.
+        if self.applies().is_some() {
+            return false;
+        }
         // Clients still come, until everybody knows that this pod's address is no good any more.
         if self.now < since + self.config.drain_min {
             return false;

@@ -449,9 +449,17 @@ impl Replica {
         let end = if planted(Fault::CommitToTheEnd) { self.log.last().seq } else { following.verified };
         let commit = following.leader_commit.min(end);
         self.commit = self.commit.max(commit);
-        if following.acked.is_some() && self.commit >= following.leader_commit && following.leader_commit > Seq(0) {
-            self.caught_up = true;
-        }
+    }
+
+    /// After all else of a step: what it applies counts.
+    pub(crate) fn tend_caught_up(&mut self) {
+        self.caught_up |= match &self.role {
+            Role::Idle => false,
+            Role::Following(following) => {
+                following.acked.is_some() && self.applied >= following.leader_commit && following.leader_commit > Seq(0)
+            }
+            Role::Leading(_) => self.is_open(),
+        };
     }
 
     /// Planted faults: frames that come from an older leadership and are taken all the same.

@@ -119,9 +119,9 @@ impl Replica {
     fn date_by_echoes(&mut self) {
         let (own, echoed) = (self.config.replica, self.echoed_round());
         let alone = self.log.voters().is_majority(|replica: ReplicaId| replica == own);
-        let now = self.now;
+        let (now, is_applied) = (self.now, self.applied == self.commit || planted(Fault::UnappliedIsFresh));
         let Role::Leading(leading) = &mut self.role else { return };
-        if !matches!(leading.stage, Stage::Open(_)) {
+        if !matches!(leading.stage, Stage::Open(_)) || !is_applied {
             return;
         }
         self.freshness.heard_at = if self.lost.is_none() { now } else { self.freshness.heard_at };

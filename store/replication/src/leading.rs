@@ -487,9 +487,13 @@ impl Replica {
         // A marked volume never opens; nor one whose cleared mark could come back after a crash [L4].
         let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by)
             || planted(Fault::MarkedVolumeOpens);
-        if leading.stage == Stage::Opening(first) && self.commit >= first && unmarked {
+        // Writes are answered when they are applied: who leads with much to apply would keep them waiting.
+        let may_open = self.commit >= first && unmarked && self.applies_the_rest_now();
+        if let Role::Leading(leading) = &mut self.role
+            && leading.stage == Stage::Opening(first)
+            && may_open
+        {
             leading.stage = Stage::Open(first);
-            self.caught_up = true;
         }
     }
 

@@ -103,6 +103,7 @@ impl Log {
     }
 
     /// The entry at that sequence, if it is in memory.
+    #[cfg(test)]
     pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
         let first = self.last().seq.0 + 1 - self.entries.len() as u64;
         self.entries.get(seq.0.checked_sub(first)? as usize)

@@ -82,6 +82,8 @@ pub enum Fault {
     CaughtUpByEntries,
     /// A follower takes its data for as fresh as the last heartbeat.
     HeartbeatsProveFreshness,
+    /// A leader takes its data for as fresh as the newest echo, whatever of them waits to be applied.
+    UnappliedIsFresh,
     /// A replica becomes a voter with its first acknowledgement.
     VoterBeforeItCaughtUp,
     /// A follower whose disk is full still takes entries.

@@ -235,6 +235,7 @@ impl Replica {
             self.tend_leading();
             self.tend_losing();
             self.give_out_committed();
+            self.tend_caught_up();
             self.tend_reads();
             self.note_known();
             self.tend_freshness();
@@ -260,6 +261,7 @@ impl Replica {
             self.draining_deadline(),
             self.stall_deadline(),
             self.freshness_deadline(),
+            self.applies().map(|_| self.now),
         ];
         clocks.into_iter().flatten().min()
     }
@@ -552,15 +554,32 @@ impl Replica {
     }
 
     fn give_out_committed(&mut self) {
-        let mut entries = Vec::new();
-        while self.applied < self.commit {
-            let Some(entry) = self.log.entry(self.applied.next()) else { break };
-            entries.push(entry.clone());
-            self.applied = self.applied.next();
+        if self.applied == self.commit {
+            return;
         }
-        if !entries.is_empty() {
+        // What is not applied is in memory.
+        let mut entries = self.log.range(self.applied.next(), self.config.apply_bytes_max).unwrap_or_default();
+        entries.truncate((self.commit.0 - self.applied.0) as usize);
+        if let Some(last) = entries.last() {
+            self.applied = last.position.seq;
             self.effects.push(Effect::Apply { entries });
         }
+    }
+
+    /// Committed entries wait to be applied by the next steps, of which one is due now: how far it is, and how far it goes.
+    pub fn applies(&self) -> Option<(Seq, Seq)> {
+        (self.applied < self.commit).then_some((self.applied, self.commit))
+    }
+
+    /// Bytes of records that are not applied, committed or not.
+    pub fn unapplied_bytes(&self) -> u64 {
+        self.log.bytes_after(self.applied).unwrap_or_default()
+    }
+
+    /// All that is committed will be applied when this step ends.
+    pub(crate) fn applies_the_rest_now(&self) -> bool {
+        let bytes = |seq| self.log.bytes_after(seq).unwrap_or_default();
+        bytes(self.applied).saturating_sub(bytes(self.commit)) <= self.config.apply_bytes_max as u64
     }
 
     pub(crate) fn fail(&mut self, reason: String) {

@@ -457,6 +457,9 @@ pub struct Config {
     pub unready_after: std::time::Duration,
     /// Bytes of entries that stay in memory though they are durable and applied, for followers that are a little behind.
     pub log_memory_bytes: usize,
+    /// Bytes of records that one step gives out for application, and one entry at least: the shell does not hear anything while
+    /// it applies them.
+    pub apply_bytes_max: usize,
     /// How long a hand-over may take that the sidecar was told of, before it is undone.
     pub hand_over_max: std::time::Duration,
     /// How long a draining replica stays at least: until no client comes to its address any more.

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 #[path = "cluster/addresses.rs"]
 mod addresses;
+#[path = "cluster/apply.rs"]
+mod apply;
 #[path = "cluster/fresh.rs"]
 mod fresh;
 #[path = "cluster/groups.rs"]
@@ -88,6 +90,10 @@ struct Cluster {
     given_up: Vec<usize>,
     /// What disks that are stuck were given.
     unwritten: Vec<(usize, Vec<Record>)>,
+    /// What a replica that starts gives out at once for application.
+    apply_bytes_max: usize,
+    /// What was given out: by whom, how many entries, and what that one says of itself then.
+    given_out: Vec<(usize, usize, Status)>,
 }
 
 fn name(node: usize) -> String {
@@ -124,6 +130,8 @@ impl Cluster {
             fresh: 1000,
             given_up: Vec::new(),
             unwritten: Vec::new(),
+            apply_bytes_max: 1_000_000,
+            given_out: Vec::new(),
         };
         for node in 0..nodes {
             cluster.add(node);
@@ -210,7 +218,8 @@ impl Cluster {
         one.applied.clear();
         let found =
             Recovered { went_back: one.mark.clone(), committed: one.noted, ..recovered(one.state, &one.entries) };
-        one.replica = Replica::new(config(node, one.id, incarnation), found);
+        let config = Config { apply_bytes_max: self.apply_bytes_max, ..config(node, one.id, incarnation) };
+        one.replica = Replica::new(config, found);
         self.queue.push_back(Event::Input(node, Input::Role(self.view.clone())));
     }
 
@@ -312,7 +321,10 @@ impl Cluster {
                 self.write_down(node, records);
                 self.queue.push_back(Event::Input(node, Input::Persisted { ticket }));
             }
-            Effect::Apply { entries } => self.nodes[node].applied.extend(entries),
+            Effect::Apply { entries } => {
+                self.given_out.push((node, entries.len(), self.nodes[node].replica.status()));
+                self.nodes[node].applied.extend(entries);
+            }
             Effect::Accepted { id, position } => self.accepted.push((id, position)),
             Effect::Rejected { id, reason } => self.rejected.push((id, reason)),
             Effect::GiveUp => self.given_up.push(node),
@@ -449,6 +461,7 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         drain_min: 20 * MS,
         unready_after: Duration::from_secs(5),
         log_memory_bytes: 1_000_000,
+        apply_bytes_max: 1_000_000,
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
         initial_data: vec![Bytes::from_static(b"first")],

@@ -50,6 +50,7 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         drain_min: Duration::ZERO,
         unready_after: Duration::from_secs(30),
         log_memory_bytes: 1_000_000,
+        apply_bytes_max: 1_000_000,
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(0xc9)),
         initial_data: Vec::new(),

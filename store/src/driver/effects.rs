@@ -141,6 +141,10 @@ impl Driver {
     pub(super) fn take_snapshot(&mut self) {
         let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };
         let position = self.documents.applied();
+        // Part of what was found at the start gives nothing back.
+        if self.replica.applies().is_some() || position.seq <= self.journal.figures().snapshot_position.seq {
+            return;
+        }
         let meta = SnapshotMeta { cluster_id, position, voters: self.voters.clone() };
         if self.journal.take_snapshot(meta, self.documents.clone()) {
             info!(%position, "taking a snapshot");

@@ -1,7 +1,7 @@
 //! What takes long, which limits are exceeded, and what does not go on without room: looked at with the disk, shown to
 //! people.
 
-use leasehold_contract::Doing;
+use leasehold_contract::{Doing, ProgressInfo};
 use tracing::info;
 
 use super::Driver;
@@ -10,6 +10,8 @@ use crate::status::{self, Asides};
 
 /// What is measured.
 pub(super) struct UnderWay {
+    start: Progress,
+    unapplied: Lag,
     join: Progress,
     lag: Lag,
     snapshot: Progress,
@@ -19,10 +21,16 @@ impl UnderWay {
     /// What takes `long` is mentioned.
     pub(super) fn new(long: std::time::Duration) -> UnderWay {
         UnderWay {
+            start: Progress::new(Doing::Start, long),
+            unapplied: Lag::default(),
             join: Progress::new(Doing::Join, long),
             lag: Lag::default(),
             snapshot: Progress::new(Doing::Snapshot, long),
         }
+    }
+
+    fn info(&self) -> Option<ProgressInfo> {
+        [&self.start, &self.join, &self.snapshot].into_iter().find_map(Progress::info)
     }
 }
 
@@ -35,10 +43,14 @@ impl Driver {
             self.step_all();
         }
         let (now, unix_ms) = (self.begun.elapsed(), unix_ms());
+        let is_new = self.shown.as_ref().is_none_or(|status| !status.caught_up);
+        let applies = self.replica.applies().filter(|_| is_new);
+        let applies = applies.and_then(|(has, wanted)| self.under_way.unapplied.amount(has.0, wanted.0));
+        self.under_way.start.look_and_say(now, unix_ms, applies);
         let lags = self.replica.catches_up().and_then(|(has, wanted)| self.under_way.lag.amount(has.0, wanted.0));
         self.under_way.join.look_and_say(now, unix_ms, self.intake.amount().or(lags));
         self.under_way.snapshot.look_and_say(now, unix_ms, self.journal.taking());
-        self.handle.set_progress(self.under_way.join.info().or_else(|| self.under_way.snapshot.info()));
+        self.handle.set_progress(self.under_way.info());
         let waits = self.intake.waits();
         if waits != self.waits_for_room {
             self.waits_for_room = waits;
@@ -50,7 +62,7 @@ impl Driver {
 
     pub(super) fn asides(&self) -> Asides {
         Asides {
-            progress: self.under_way.join.info().or_else(|| self.under_way.snapshot.info()),
+            progress: self.under_way.info(),
             out_of_room: status::out_of_room(&self.figures),
             waits_for_room: self.waits_for_room.clone(),
         }

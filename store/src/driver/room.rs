@@ -17,7 +17,8 @@ impl Driver {
             log_bytes: self.replica.log_bytes() as u64,
             under_way_bytes,
             held_bytes: self.held.count(self.begun.elapsed(), &mut self.documents),
-            next_snapshot_bytes: self.documents.stored_bytes(),
+            // As if nothing replaced or deleted what is there: so much at most.
+            next_snapshot_bytes: self.documents.stored_bytes() + self.replica.unapplied_bytes(),
             space: journal.space,
             disk_full: journal.is_full(),
         };

@@ -140,6 +140,7 @@ impl Cluster {
                 drain_min: Duration::ZERO,
                 unready_after: Duration::from_secs(30),
                 log_memory_bytes: 64 * 1024,
+                apply_bytes_max: 4096,
                 drain_max: Duration::from_secs(10),
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),

@@ -198,6 +198,7 @@ pub fn replica(data: &[u8]) {
         drain_min: Duration::ZERO,
         unready_after: Duration::from_secs(30),
         log_memory_bytes: 300,
+        apply_bytes_max: 100,
         drain_max: Duration::from_secs(10),
         new_cluster_id: ClusterId(Uuid::from_u128(200)),
         initial_data: vec![Bytes::from_static(b"x")],
