@@ -232,6 +232,7 @@ pub(crate) mod tests {
             progress: None,
             out_of_room: Vec::new(),
             waits_for_room: None,
+            holds_until_boottime_ns: None,
         };
         let json = serde_json::to_value(&status).unwrap();
         for name in ["clusterId", "leaderHeard", "needTerm", "handOver", "promised", "position", "following", "rank"] {

@@ -82,6 +82,10 @@ pub struct StatusFile {
     /// It does not go on before it has more memory or disk: how much, and what to do, for people.
     #[serde(default)]
     pub waits_for_room: Option<String>,
+    /// All this holds until that moment of `CLOCK_BOOTTIME`, in nanoseconds: an app that says so writes the file anew before,
+    /// for as long as it does its work. Past it the app is frozen. Null: until the next change.
+    #[serde(default)]
+    pub holds_until_boottime_ns: Option<u64>,
     /// The app's version, for people: `0.1.0`.
     #[serde(default)]
     pub app_version: String,

@@ -37,6 +37,9 @@ const FIT_LAG_MAX: u64 = 1000;
 pub(crate) struct Told {
     /// Its pod leads at this moment. By its own clock: a plain app's claim ends by the clock of its node.
     pub(crate) leads: bool,
+    /// Its app lives and does nothing, by the clock of its node.
+    #[serde(default)]
+    pub(crate) app_frozen: bool,
     /// All that it knows.
     #[serde(flatten)]
     pub(crate) state: State,
@@ -73,6 +76,8 @@ pub(crate) struct Pod {
     pub(crate) app_state: Option<AppState>,
     /// Its app lives.
     pub(crate) app_alive: Option<bool>,
+    /// Its app lives and does nothing: it has not said for a while what it has to say every few seconds.
+    pub(crate) app_frozen: bool,
     /// Its app may lead.
     pub(crate) eligible: Option<bool>,
     /// Its app's disk hangs, or did so a moment ago.
@@ -159,13 +164,13 @@ impl Fleet {
 
 impl Pod {
     fn of(name: &str, answer: &Result<Told, String>) -> Pod {
-        let Told { leads, state } = match answer {
+        let Told { leads, app_frozen, state } = match answer {
             Ok(told) => told,
             Err(why) => return Pod { name: name.to_owned(), unknown_because: Some(why.clone()), ..Pod::default() },
         };
         let app = state.app.as_ref();
-        // A file outlives its process: what a dead app said of itself is no more so.
-        let alive = app.filter(|_| state.app_alive);
+        // A file outlives its process: what a dead app said of itself is no more so, nor what one said that is frozen.
+        let alive = app.filter(|_| state.app_alive && !app_frozen);
         Pod {
             name: name.to_owned(),
             role: Some(role_word(state, *leads).to_owned()),
@@ -173,6 +178,7 @@ impl Pod {
             term: state.role.as_ref().map(|role| role.term),
             app_state: app.map(|app| app.state),
             app_alive: state.fencing.then_some(state.app_alive),
+            app_frozen: *app_frozen,
             eligible: alive.map(|app| app.eligible),
             disk_stalled: alive.map(|app| app.stalled),
             // Of the volume, whether the app lives or not.
@@ -180,7 +186,8 @@ impl Pod {
             progress: alive.and_then(|app| app.progress.clone()),
             out_of_room: alive.map(|app| app.out_of_room.clone()).unwrap_or_default(),
             waits_for_room: alive.and_then(|app| app.waits_for_room.clone()),
-            position: app.map(|app| app.position),
+            // Where it was when it died; one that is frozen may go on.
+            position: app.filter(|_| !app_frozen).map(|app| app.position),
             lag_entries: None,
             version: Some(app.map_or(&state.sidecar_version, |app| &app.app_version).clone()),
             ready: if state.fencing { Some(alive.is_some_and(|app| app.ready.unwrap_or(false))) } else { None },
@@ -192,6 +199,9 @@ impl Pod {
     pub(crate) fn why_not_fit(&self) -> Option<String> {
         if self.app_alive == Some(false) {
             return Some("its app does not run".to_owned());
+        }
+        if self.app_frozen {
+            return Some("its app is frozen".to_owned());
         }
         if self.went_back.is_some() {
             return Some("its volume went back in time, and counts for nothing".to_owned());
@@ -211,6 +221,9 @@ impl Pod {
         let Some(role) = &self.role else { return "unknown".to_owned() };
         if self.app_alive == Some(false) {
             return format!("{role} (app dead)");
+        }
+        if self.app_frozen {
+            return format!("{role} (app frozen)");
         }
         let mut notes = Vec::new();
         // How far it is says what it does, too.
@@ -350,7 +363,7 @@ pub(crate) mod tests {
                     "validUntilUnixMs": null}},
             "lease": null, "leaseRead": true, "waits": [], "missingRights": [], "history": [],
         });
-        Told { leads: state_says_leading, state: serde_json::from_value(json).unwrap() }
+        Told { leads: state_says_leading, app_frozen: false, state: serde_json::from_value(json).unwrap() }
     }
 
     fn fleet() -> Fleet {
@@ -392,6 +405,25 @@ pub(crate) mod tests {
         let pod = Pod::of("db-1", &Ok(dead));
         assert_eq!((pod.ready, pod.role_words().as_str()), (Some(false), "follower (app dead)"));
         assert!(pod.why_not_fit().is_some());
+    }
+
+    #[test]
+    fn an_app_that_is_frozen_is_neither_ready_nor_fit_and_its_lag_is_not_known() {
+        let mut frozen = told("db-1", "follower", "follower", 7, 5000);
+        frozen.app_frozen = true;
+        let fleet = Fleet::of(
+            vec![
+                ("db-0".into(), Ok(told("db-0", "leader", "leading", 7, 5000))),
+                ("db-1".into(), Ok(frozen)),
+                ("db-2".into(), Ok(told("db-2", "follower", "follower", 7, 4000))),
+            ],
+            None,
+        );
+        let pod = fleet.pod("db-1").unwrap();
+        assert_eq!((pod.ready, pod.lag_entries), (Some(false), None));
+        assert_eq!(pod.role_words(), "follower (app frozen)");
+        assert_eq!(pod.why_not_fit().as_deref(), Some("its app is frozen"));
+        assert_eq!(fleet.fittest_follower().unwrap().name, "db-2");
     }
 
     #[test]

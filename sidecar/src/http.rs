@@ -106,6 +106,7 @@ fn answer(sources: &Sources, method: &Method, path: &str) -> Reply {
         "/v1/state" => match serde_json::to_value(&*state) {
             Ok(mut value) => {
                 value["leads"] = json!(state.leads());
+                value["appFrozen"] = json!(state.app_is_frozen());
                 json_reply(&value)
             }
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

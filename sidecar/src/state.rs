@@ -93,6 +93,13 @@ impl State {
         }
     }
 
+    /// The app lives, and does not write what it has to write every few seconds: it is frozen, or has hardly any processor
+    /// time. What it says of itself may be long ago.
+    pub fn app_is_frozen(&self) -> bool {
+        let until = self.app.as_ref().and_then(|app| app.holds_until_boottime_ns);
+        self.app_alive && until.is_some_and(|until| until < clock::boottime_ns())
+    }
+
     /// The role in one word. A plain app's leadership that ran out is none any more.
     pub fn role_word(&self) -> &'static str {
         match &self.role {

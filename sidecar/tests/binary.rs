@@ -51,6 +51,7 @@ impl Pod {
             stalled: false,
             bootstrapping: false,
             ready: Some(true),
+            holds_until_boottime_ns: None,
             app_version: "test".to_owned(),
             went_back: None,
             progress: None,

@@ -33,7 +33,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
-use leasehold_contract::StatusFile;
+use leasehold_contract::{Moment, StatusFile};
 use leasehold_replication::{
     ClusterId, Config, ConnId, Entry, Incarnation, Input, PeerState, Position, Proposal, Recovered, Replica, ReplicaId,
     Room, Since, Status, Voters,
@@ -69,6 +69,9 @@ pub const JOURNAL_EVENTS_MAX: usize = 256;
 const FINISH_MAX: Duration = Duration::from_millis(500);
 /// How long the journal may take to write what waits at the end.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How often status.json is written anew though nothing has changed, and how long it holds.
+const RENEW_PAUSE: Duration = Duration::from_secs(5);
+const HOLDS: Duration = Duration::from_secs(15);
 /// For people.
 const JOURNAL_FAILED: &str = "the journal failed: this replica ends";
 /// How often the position alone is told to the writer of status.json.
@@ -198,12 +201,18 @@ enum Woke {
     Read(ReadReply),
     Kept(Kept),
     Found(Found),
+    Apply,
     Role,
     Stop,
     Unserved,
-    Apply,
     Timer,
     Disk,
+}
+
+/// What is said now holds until then.
+fn holds_until() -> Option<u64> {
+    let holds = u64::try_from(HOLDS.as_nanos()).unwrap_or(u64::MAX);
+    Some(Moment::now().boottime_ns.saturating_add(holds))
 }
 
 impl Driver {
@@ -289,6 +298,8 @@ impl Driver {
             Some(read) = self.handle.reads.recv() => Woke::Read(read),
             kept = self.intake.next() => Woke::Kept(kept),
             Some(found) = self.founds.recv() => Woke::Found(found),
+            // Whoever else has something to do comes first, on this thread, too.
+            () = tokio::task::yield_now(), if self.replica.applies().is_some() => Woke::Apply,
             Ok(()) = self.role.changed() => Woke::Role,
             () = self.stop.cancelled(), if !self.draining => Woke::Stop,
             () = self.unserved.cancelled(), if self.drained => Woke::Unserved,
@@ -298,8 +309,6 @@ impl Driver {
     }
 
     /// A deadline comes nearer with nearly every write and is gone with the next one; each time that the clock is told of
-            // Whoever else has something to do comes first, on this thread, too.
-            () = tokio::task::yield_now(), if self.replica.applies().is_some() => Woke::Apply,
     /// a nearer one costs a wake-up of this very thread. So one that moves away is not taken back: it rings for nothing.
     fn set_timer(&mut self) {
         let Some(deadline) = self.replica.deadline() else { return };
@@ -519,8 +528,9 @@ impl Driver {
         if self.drained && self.unserved.is_cancelled() && self.wiping.is_none() {
             self.end.get_or_insert(End::Drained);
         }
-        if self.position_untold && self.told_at.elapsed() >= POSITION_PAUSE {
-            self.status_file.send_modify(|_| {});
+        let is_due = if self.position_untold { POSITION_PAUSE } else { RENEW_PAUSE };
+        if self.told_at.elapsed() >= is_due {
+            self.status_file.send_modify(|file| file.holds_until_boottime_ns = holds_until());
             (self.position_untold, self.told_at) = (false, Instant::now());
             self.note_committed();
         }
@@ -538,6 +548,7 @@ impl Driver {
         transitions::log(self.shown.as_ref(), &status);
         let mut file = status::file(self.incarnation, self.id, &status);
         self.asides().put(&mut file);
+        file.holds_until_boottime_ns = holds_until();
         // Its writer is not woken for each write of a client.
         let told = self.status_file.send_if_modified(|last| {
             let at_once = !status::is_figures_alone(last, &file);

@@ -54,6 +54,7 @@ pub fn starting(incarnation: Incarnation) -> StatusFile {
         progress: None,
         out_of_room: Vec::new(),
         waits_for_room: None,
+        holds_until_boottime_ns: None,
         app_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -238,6 +239,7 @@ pub fn is_figures_alone(last: &StatusFile, next: &StatusFile) -> bool {
             position: next.position,
             progress: next.progress.clone(),
             out_of_room: next.out_of_room.clone(),
+            holds_until_boottime_ns: next.holds_until_boottime_ns,
             ..last.clone()
         } == *next
 }
