@@ -132,6 +132,31 @@ refused 'type' database $chart --set services.leader.type=ExternalName
 refused 'ipFamilies' database $chart --set 'services.ipFamilies={IPv5}'
 refused 'mountPath' database $chart --set 'extraVolumeMounts.store[0].name=x'
 
+# Helm renders NOTES.txt only when it installs: here a copy of the chart has them as a manifest.
+notes() { # notes ARGS...
+  cp -r $chart "$scratch/chart"
+  printf 'notes: |\n{{ include (print $.Template.BasePath "/NOTES.txt") . | indent 2 }}\n' >"$scratch/chart/templates/notes.yaml"
+  render database "$scratch/chart" --show-only templates/notes.yaml "$@" | sed -n '/^notes: /,$p'
+  rm -r "$scratch/chart"
+}
+paragraphs() { # paragraphs WHAT ARGS...: one blank line before each heading, and no two anywhere
+  local what=$1 text
+  text=$(notes "${@:2}")
+  if awk '
+    /^ *$/ { if (blank) bad = 1; blank = 1; next }
+    /^  [A-Z].*[:?]$/ { seen++; if (!blank) bad = 1 }
+    { blank = 0 }
+    END { exit bad || seen < 5 }' <<<"$text"; then
+    echo "ok   the notes have their paragraphs: $what"
+  else
+    echo "FAIL the notes have not their paragraphs: $what: $text"
+    failed=1
+  fi
+}
+paragraphs 'as by default' --set $key
+paragraphs 'with tokens' --set $key --set apiTokens.existingSecret=mine
+paragraphs 'with every warning' --set replicaCount=2,peerKey.enabled=false,peerTrust=optional,apiTokens.existingSecret=mine
+
 # One selector for ever: what is immutable on a StatefulSet must be the same in every version of the chart.
 selector=$(render database $chart --set $key --show-only templates/statefulset.yaml | sed -n '/^  selector:/,/^  template:/p' | sed '$d')
 if [ "$selector" = "  selector:
