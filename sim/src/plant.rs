@@ -30,7 +30,7 @@ pub enum Shell {
     ReadsDoNotWait,
     /// Every connection of a race says hello, not the winner alone [F4].
     HelloByEveryAddress,
-    /// A plain app believes a role.json of an earlier boot of its machine (A8).
+    /// A plain app believes a role.json of an earlier boot of its machine [A8].
     OldBootCounts,
 }
 

@@ -489,7 +489,7 @@ impl Election {
         let write = LeaseWrite { expected, body: proposal.body, why: proposal.why };
         if self.timing.is_plain && write.why == Why::Clear && !planted(Fault::ClearedLeadsOn) {
             // The leadership is over, whatever becomes of the request: somebody may see it done, and lead, before this pod
-            // hears of it. Only an own write that was confirmed begins another (A2).
+            // hears of it. Only an own write that was confirmed begins another [A2].
             self.hold = None;
         }
         self.sight.write(self.now, &write, proposal.tells);

@@ -22,11 +22,11 @@ pub enum Fault {
     NeverLapses,
     /// A plain app's sidecar counts an outage of the API towards the expiry of the Lease.
     OutageCountsAsExpiry,
-    /// A plain app's sidecar that cleared the Lease leads on by what it wrote before (A2).
+    /// A plain app's sidecar that cleared the Lease leads on by what it wrote before [A2].
     ClearedLeadsOn,
     /// A plain app's sidecar counts its wait from the first of several clears (A3).
     ClearsAreAlike,
-    /// A plain app's sidecar takes back what names its pod, without knowing that the run named there is over (A4).
+    /// A plain app's sidecar takes back what names its pod, without knowing that the run named there is over [A4].
     NamesakeIsOwnRun,
 }
 

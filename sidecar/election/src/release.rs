@@ -20,7 +20,7 @@ impl Election {
             Standing::Unread | Standing::Foreign { .. } | Standing::NoLease(_) | Standing::NoHolder(..) => None,
         };
         if self.timing.is_plain {
-            // Only what is this run's, or an earlier one's of this very pod: a namesake may lead (A4).
+            // Only what is this run's, or an earlier one's of this very pod: a namesake may lead [A4].
             let held = held.filter(|held| self.is_of_this_pod(held.incarnation) && self.is_plain_letting_go())?;
             return Some(self.clear(held));
         }

@@ -54,7 +54,7 @@ impl Election {
         let is_namesake = holder.name == self.config.name && Some(holder.incarnation) != self.incarnation();
         let wants = self.app.alive().and_then(|status| status.campaign).is_some_and(|term| !self.is_answered(term));
         // A fencing app's promise decides between two of one name. A plain app has nothing but what its own directory says:
-        // a pod that was deleted by force may run on, and lead, beside the new one of its name (A4).
+        // a pod that was deleted by force may run on, and lead, beside the new one of its name [A4].
         let may = if self.timing.is_plain { self.is_of_this_pod(holder.incarnation) } else { wants };
         if !is_namesake || !may || !self.may_take() {
             return None;

@@ -192,6 +192,7 @@ impl Replica {
         match &self.role {
             // It leads on while a successor may still be found.
             Role::Leading(_) => !patient && !self.others_are_a_majority(since) || self.is_alone(),
+            // Its successor is open: it has committed an entry of its own term [L9].
             Role::Following(following) => {
                 let opened = self.log.position_at(self.commit).is_some_and(|at| at.term == following.claim.term);
                 let succeeded = following.heard && opened;

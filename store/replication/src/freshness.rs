@@ -8,7 +8,7 @@
 //!
 //! The same proof as for strong reads, and as strong: it holds for a follower of a leader that was replaced without
 //! knowing, across any delay, and no two clocks are compared. A heartbeat alone proves nothing: it may have been on its way
-//! for long, and a deposed leader sends them, too. These questions begin no round of their own, so they cost one small frame
+//! for long, and a deposed leader sends them, too [S11]. These questions begin no round of their own, so they cost one small frame
 //! and its answer for each heartbeat. A leader dates its data from the newest round that a majority has echoed.
 //!
 //! A question at leisure has the highest bit of its number set. A leader that does not know that answers it like any other.
@@ -85,7 +85,7 @@ impl Replica {
         }
     }
 
-    /// A heartbeat came. It proves nothing about now.
+    /// A heartbeat came. It proves nothing about now [S11].
     pub(crate) fn after_heartbeat(&mut self) {
         if planted(Fault::HeartbeatsProveFreshness) {
             self.freshness.as_of = Some(self.now);

@@ -13,7 +13,7 @@
 //! connection is lost at once, so the others campaign, and the promises do the rest.
 //!
 //! A promise of this replica cannot become durable meanwhile, so it says no hello and does not count; that takes no rule
-//! of its own. Peers are listened to all the time: only what needs the disk is refused.
+//! of its own. Peers are listened to all the time [B2]: only what needs the disk is refused.
 
 use crate::plants::planted;
 use crate::replica::Replica;
@@ -77,7 +77,7 @@ impl Replica {
         }
     }
 
-    /// What was not taken is sent again to who says that it lacks it.
+    /// What was not taken is sent again to who says that it lacks it [B2].
     fn ask_for_what_was_missed(&mut self) {
         if std::mem::take(&mut self.disk.missed)
             && let Role::Following(following) = &self.role
