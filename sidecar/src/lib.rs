@@ -67,5 +67,5 @@ pub use elector::{Elector, EndError, StartError};
 pub use person::{PersonError, obey};
 pub use request::{ConnectError, RequestError, connect};
 pub use state::{Change, LeaseState, State};
-pub use telemetry::start_log;
+pub use telemetry::{in_words, start_log};
 pub use upkeep::FailingObject;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use leasehold_sidecar::{Args, Command, Config, Elector, connect, obey, start_log};
+use leasehold_sidecar::{Args, Command, Config, Elector, connect, in_words, obey, start_log};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -34,14 +34,15 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match command {
-            None | Some(Command::Run) => run(config).await.inspect_err(|reason| error!("{reason:#}")),
+            None | Some(Command::Run) => {
+                run(config).await.inspect_err(|reason| error!("{}", in_words(reason.as_ref())))
+            }
             Some(command) => match obey(&command, &config, &mut say).await {
                 Ok(()) => Ok(()),
                 // To the person, whatever the log's filter lets through.
                 Err(reason) => {
-                    let reason = anyhow::Error::from(reason);
-                    eprintln!("sidecar: {reason:#}");
-                    Err(reason)
+                    eprintln!("sidecar: {}", in_words(&reason));
+                    Err(reason.into())
                 }
             },
         }

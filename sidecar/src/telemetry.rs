@@ -32,6 +32,20 @@ pub fn start_log(format: LogFormat, filter: &str) -> Result<(), String> {
     started.map_err(|error| error.to_string())
 }
 
+/// An error and what caused it, in one line for a person. Many an error has the words of its cause in its own: these are
+/// not said again.
+pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
+        let cause = cause.to_string();
+        if !words.contains(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+    }
+    words
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RoleLabel {
     role: &'static str,
@@ -188,6 +202,13 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[test]
+    fn what_the_system_said_is_said_once() {
+        let missing = kube::config::Kubeconfig::read_from("/nowhere/kubeconfig").expect_err("there is no such file");
+        let words = in_words(&crate::request::ConnectError::Kubeconfig(missing));
+        assert!(words.starts_with("the kubeconfig cannot be used: "), "{words}");
+        assert_eq!(words.matches("(os error 2)").count(), 1, "{words}");
+    }
 
     #[test]
     fn the_metrics_have_their_public_names() {

@@ -68,7 +68,7 @@ struct Failure {
 fn main() -> ExitCode {
     let args = Args::parse(); // a mistake ends with code 2 and clap's words
     if let Err(error) = telemetry::init_logs(args.log_format, Some(&args.log)) {
-        eprintln!("store: {error}");
+        eprintln!("store: {}", telemetry::in_words(&error));
         return ExitCode::from(MISUSE);
     }
     let config = match args.validate() {
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
-            error!(code, "the store ends: {error:#}");
+            error!(code, "the store ends: {}", telemetry::in_words(error.as_ref()));
             ExitCode::from(code)
         }
     }

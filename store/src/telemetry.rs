@@ -89,6 +89,20 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), LogError
     .map_err(LogError::Twice)
 }
 
+/// An error and what caused it, in one line for a person. Many an error has the words of its cause in its own: these are
+/// not said again.
+pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
+        let cause = cause.to_string();
+        if !words.contains(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+    }
+    words
+}
+
 /// All metrics of one process. A clone is the same metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
@@ -403,6 +417,18 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_the_system_said_is_said_once() {
+        let path = std::path::PathBuf::from("/data");
+        let source = std::io::Error::from_raw_os_error(2);
+        let said = source.to_string();
+        let error = crate::volume::VolumeError::Io { path, source };
+        assert_eq!(in_words(&error), format!("/data: {said}"));
+        // A cause that its error does not name is added.
+        let error = anyhow::Error::from(error).context("the volume");
+        assert_eq!(in_words(error.as_ref()), format!("the volume: /data: {said}"));
     }
 
     #[test]
