@@ -6,15 +6,16 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     io::{IsTerminal, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use leasehold_contract::{Doing, ROLE_FILE, RoleFile, STATUS_FILE, State, StatusFile};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::cluster::{App, Cluster, Config, LEASE, Machine, Part, Ports, Programs};
+use crate::cluster::{App, Cluster, Config, LEASE, Machine, NAMESPACE, Part, Ports, Programs, STATEFUL_SET};
 
 /// What the demo is started with.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,7 +28,7 @@ pub struct Demo {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// How many pods to begin with
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=9))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub replicas: u16,
     /// The Lease's duration, in whole seconds
     #[arg(long, value_name = "TIME", default_value = "15s")]
@@ -60,7 +61,10 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     let mut hung_up = signal(SignalKind::hangup())?;
     let cluster = Cluster::start(config)?;
     let in_place = !demo.plain && std::io::stdout().is_terminal();
-    print(&introduction(&cluster, demo.data.is_some()));
+    let commands = cluster.folder().join("sidecar");
+    std::fs::write(&commands, commands_script(&cluster))
+        .with_context(|| format!("cannot write {}", commands.display()))?;
+    print(&introduction(&cluster, &commands, demo.data.is_some()));
     let started = Instant::now();
     let mut shown = View::default();
     let mut runs = Runs::default();
@@ -103,7 +107,30 @@ fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn introduction(cluster: &Cluster, kept: bool) -> String {
+/// What runs a command of the sidecar (`status`, `switchover` …) against this cluster. It names no pod as its own, so it
+/// works as on a person's machine, whichever pods are there.
+fn commands_script(cluster: &Cluster) -> String {
+    let directory = cluster.shared_directory(0);
+    let flags = [
+        ("--namespace", NAMESPACE.to_owned()),
+        ("--lease", LEASE.to_owned()),
+        ("--stateful-set", STATEFUL_SET.to_owned()),
+        ("--directory", directory.display().to_string()),
+        ("--member-sidecar-address", cluster.ports().member_sidecar_address()),
+        ("--kubeconfig", directory.with_file_name("kubeconfig").display().to_string()),
+    ];
+    let flags = flags.map(|(flag, value)| format!("{flag} {}", quoted(&value))).join(" \\\n  ");
+    let program = quoted(&cluster.program(Part::Sidecar).display().to_string());
+    format!("[ $# -gt 0 ] || set -- status\nexec {program} \"$@\" \\\n  {flags}\n")
+}
+
+/// As one word of a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+fn introduction(cluster: &Cluster, commands: &Path, kept: bool) -> String {
     let ports = cluster.ports();
     let person = r#"{"firstName": "Johanna","lastName": "Koester","id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
     let mut out = format!(
@@ -121,17 +148,22 @@ fn introduction(cluster: &Cluster, kept: bool) -> String {
     let set = format!("{api}/apis/apps/v1/namespaces/database/statefulsets/database-cluster/scale");
     let lease = format!("{api}/apis/coordination.k8s.io/v1/namespaces/database/leases/{LEASE}");
     let pods = format!("{api}/api/v1/namespaces/database/pods");
-    let (one, two) = (ports.store(0), ports.store(1));
+    // Hints that hold whichever pod leads: it need not be pod 0, above all with data that were kept.
+    let any = format!("http://localhost:{}", ports.store(cluster.wanted().saturating_sub(1).min(1)));
+    let leader = format!(r#"$(curl -s {any}/api/leader | sed 's/.*"address":"\([^"]*\)".*/\1/')"#);
+    let sidecar = format!("sh {}", quoted(&commands.display().to_string()));
     let post = "-H 'accept: application/json' -H 'Content-Type: application/json'";
     let merge = "-H 'Content-Type: application/merge-patch+json'";
     let commands = [
-        ("the persons, and who leads, on any pod", format!("curl -s http://localhost:{two}/persons")),
-        ("", format!("curl -s http://localhost:{two}/api/leader")),
+        ("the persons, and who leads, on any pod", format!("curl -s {any}/persons")),
+        ("", format!("curl -s {any}/api/leader")),
         (
-            "a follower refuses to write and names the leader; the leader writes",
-            format!("curl -s -X 'POST' 'http://localhost:{two}/persons' {post} -d '{person}'"),
+            "a write: a follower refuses it (421) and names the leader; this finds the leader first",
+            format!("curl -s -X 'POST' '{any}/persons' {post} -d '{person}'"),
         ),
-        ("", format!("curl -s -X 'POST' 'http://localhost:{one}/persons' {post} -d '{person}'")),
+        ("", format!("curl -s -X 'POST' \"http://{leader}/persons\" {post} -d '{person}'")),
+        ("every pod, and who leads; another pod shall lead", format!("{sidecar} status")),
+        ("", format!("{sidecar} switchover")),
         ("any process of the table: it is started again after a second", "kill -9 PID".to_owned()),
         ("delete a pod, and scale, as kubectl does", format!("curl -s -X DELETE {pods}/database-cluster-0")),
         ("", format!("curl -s -X PATCH {merge} -d '{{\"spec\":{{\"replicas\":5}}}}' {set}")),
@@ -325,12 +357,13 @@ impl Runs {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> Option<T> {
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn pod(state: &str, term: u64, position: &str) -> PodView {
@@ -349,6 +382,20 @@ mod tests {
 
     fn view(pod: PodView) -> View {
         View { lease: "held by database-cluster-0, term 1".to_owned(), pods: vec![pod] }
+    }
+
+    #[test]
+    fn no_pods_are_refused() {
+        let command = <Demo as clap::Args>::augment_args(clap::Command::new("demo"));
+        let error = command.try_get_matches_from(["demo", "--replicas", "0"]).unwrap_err().to_string();
+        assert!(error.contains("--replicas") && error.contains("1..=9"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_of_any_name_is_one_word_of_the_shell() {
+        assert_eq!(quoted("/tmp/leasehold-e2e-x1"), "/tmp/leasehold-e2e-x1");
+        assert_eq!(quoted("/tmp/it's here"), r"'/tmp/it'\''s here'");
+        assert_eq!(quoted("127.0.0.1:{8088+100*ordinal}"), "'127.0.0.1:{8088+100*ordinal}'");
     }
 
     #[test]
