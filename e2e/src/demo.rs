@@ -385,6 +385,22 @@ mod tests {
     }
 
     #[test]
+    fn its_flags_stand_in_the_reference_and_no_other_does() {
+        let command = <Demo as clap::Args>::augment_args(clap::Command::new("demo"));
+        let page = include_str!("../../docs/flags.md");
+        let (_, section) = page.split_once("\n## `e2e demo`").unwrap();
+        let mut flags = 0;
+        for arg in command.get_arguments() {
+            let default =
+                arg.get_default_values().first().map_or(String::new(), |value| format!("`{}` ", value.display()));
+            let row = format!("| `--{}` | `demo` | {default}|", arg.get_long().unwrap());
+            assert!(section.contains(&row), "{row} is not in docs/flags.md");
+            flags += 1;
+        }
+        assert_eq!(section.matches("| `--").count(), flags);
+    }
+
+    #[test]
     fn no_pods_are_refused() {
         let command = <Demo as clap::Args>::augment_args(clap::Command::new("demo"));
         let error = command.try_get_matches_from(["demo", "--replicas", "0"]).unwrap_err().to_string();
