@@ -202,6 +202,35 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_metric_stands_in_the_design_document_and_no_other_does() {
+        let page = include_str!("../../docs/design.md");
+        let names = page.lines().filter(|line| line.starts_with("| `leasehold_")).flat_map(|line| {
+            // The cell of the names: `name{labels}`, and perhaps more of them.
+            let cell = line.split('|').nth(1).unwrap_or_default();
+            cell.split('`').skip(1).step_by(2)
+        });
+        let names = names.map(|name| name.split('{').next().unwrap_or_default());
+        let documented: BTreeSet<&str> = names
+            .map(|name| name.trim_end_matches("_total"))
+            .filter(|name| !name.starts_with("leasehold_store_"))
+            .collect();
+        // A family without a value is not written, so each gets one.
+        let metrics = Metrics::new();
+        metrics.role("none", 0);
+        metrics.lease_request_failed("update", "timeout");
+        metrics.unreadable_file("status");
+        metrics.dropped("event");
+        metrics.objects_failing("label", 0);
+        metrics.object_failed("label", "denied");
+        metrics.object_mended("label");
+        let text = metrics.encode();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        assert_eq!(documented, types.collect());
+    }
+
     #[test]
     fn what_the_system_said_is_said_once() {
         let missing = kube::config::Kubeconfig::read_from("/nowhere/kubeconfig").expect_err("there is no such file");

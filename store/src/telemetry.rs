@@ -379,6 +379,7 @@ pub fn phase_word(phase: Phase) -> &'static str {
 mod tests {
     use super::*;
     use leasehold_replication::Incarnation;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_scrape_has_the_public_names_before_the_volume_is_open() {
@@ -417,6 +418,33 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn every_metric_stands_in_the_design_document_and_no_other_does() {
+        let page = include_str!("../../docs/design.md");
+        let names = page.lines().filter(|line| line.starts_with("| `leasehold_")).flat_map(|line| {
+            // The cell of the names: `name{labels}`, and perhaps more of them.
+            let cell = line.split('|').nth(1).unwrap_or_default();
+            cell.split('`').skip(1).step_by(2)
+        });
+        let names = names.map(|name| name.split('{').next().unwrap_or_default());
+        let documented: BTreeSet<&str> = names
+            .map(|name| name.trim_end_matches("_total"))
+            .filter(|name| name.starts_with("leasehold_store_"))
+            .collect();
+        let metrics = Metrics::new();
+        metrics.peer_rejected("checksum");
+        metrics.write_ended(WriteResult::committed);
+        // A family without a value is not written, so each gets one.
+        let inner = &*metrics.0;
+        inner.state.get_or_create(&StateLabel { state: "starting" }).set(0);
+        inner.follower_lag.get_or_create(&FollowerLabel { follower: "pod-1".to_owned() }).set(0);
+        inner.out_of_room.get_or_create(&LimitLabel { limit: "disk" }).set(0);
+        let mut text = String::new();
+        text::encode(&mut text, &inner.registry).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        assert_eq!(documented, types.collect());
     }
 
     #[test]
