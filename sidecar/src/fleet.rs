@@ -38,7 +38,7 @@ pub(crate) struct Told {
     /// Its pod leads at this moment. By its own clock: a plain app's claim ends by the clock of its node.
     pub(crate) leads: bool,
     /// Its app lives and does nothing, by the clock of its node.
-    #[serde(default)]
+    #[serde(default, rename = "appFrozen")]
     pub(crate) app_frozen: bool,
     /// All that it knows.
     #[serde(flatten)]
@@ -144,6 +144,12 @@ impl Fleet {
     /// Nobody answered at all.
     pub(crate) fn is_silent(&self) -> bool {
         self.state.is_none()
+    }
+
+    /// Who counts as a member, by role.json; empty where nobody says so.
+    pub(crate) fn members(&self) -> Vec<&str> {
+        let role = self.state.as_ref().and_then(|state| state.role.as_ref());
+        role.iter().flat_map(|role| &role.members).map(|member| member.name.as_str()).collect()
     }
 
     /// The IPs of that pod, as far as they are known.

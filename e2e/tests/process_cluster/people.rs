@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use leasehold_e2e::cluster::{Cluster, LEASE, NAMESPACE, Part, STATEFUL_SET};
+use leasehold_e2e::cluster::{Cluster, LEASE, NAMESPACE, Part, STATEFUL_SET, Signal};
 use serde_json::{Value, json};
 
 use crate::{cluster_of, lease_is_true};
@@ -94,6 +94,9 @@ async fn people_see_all_pods_and_move_the_leadership() {
         .unwrap();
     let (well, _, stderr) = person(cluster, now, &["switchover", "--to", &cluster.pod_name(dead)]).await;
     assert!(!well && stderr.contains("cannot lead") && stderr.contains("Nothing was changed"), "{stderr}");
+    let nobody = format!("{STATEFUL_SET}-9");
+    let (well, _, stderr) = person(cluster, now, &["switchover", "--to", &nobody, "--no-wait"]).await;
+    assert!(!well && stderr.contains("is no member") && stderr.contains(&cluster.pod_name(now)), "{stderr}");
     cluster.kill_and_hold(dead, Part::Sidecar).unwrap();
     let (well, table, stderr) = person(cluster, now, &["status"]).await;
     let row = table.lines().find(|line| line.starts_with(&cluster.pod_name(dead)));
@@ -103,6 +106,31 @@ async fn people_see_all_pods_and_move_the_leadership() {
     cluster.start_again(dead, Part::Sidecar);
     cluster.start_again(dead, Part::Store);
     setting.all_ready().await;
+}
+
+/// Its process lives and holds its lock, and its last status.json says that all is well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_frozen_is_shown_so_and_is_no_successor_until_it_runs_again() {
+    let setting = cluster_of(3).await;
+    let cluster = &setting.cluster;
+    let leader = cluster.wait_for_leader().await.unwrap();
+    let frozen = (leader + 1) % 3;
+    let shown = async |wanted: bool| {
+        let seen = status(cluster, leader).await;
+        let pod = seen["pods"][usize::from(frozen)].clone();
+        anyhow::ensure!(pod["appFrozen"] == wanted && pod["ready"] == !wanted, "{pod}");
+        anyhow::ensure!(pod["lagEntries"].is_u64() == !wanted && pod["appAlive"] == true, "{pod}");
+        Ok(())
+    };
+    cluster.until("all is well", || shown(false)).await.unwrap();
+    assert!(cluster.signal(frozen, Part::Store, Signal::STOP));
+    cluster.until("it is shown as frozen", || shown(true)).await.unwrap();
+    let (well, table, _) = person(cluster, leader, &["status"]).await;
+    assert!(well && table.contains("(app frozen)"), "{table}");
+    let (well, _, stderr) = person(cluster, leader, &["switchover", "--to", &cluster.pod_name(frozen)]).await;
+    assert!(!well && stderr.contains("its app is frozen"), "{stderr}");
+    assert!(cluster.signal(frozen, Part::Store, Signal::CONT));
+    cluster.until("it is shown as it is", || shown(false)).await.unwrap();
 }
 
 /// The same by annotations alone, as `kubectl annotate lease` writes them.
