@@ -44,7 +44,7 @@ pub enum Command {
         #[arg(long, value_name = "POD")]
         to: Option<String>,
         /// How long to wait; then the request is taken back.
-        #[arg(long, default_value = "60s", value_parser = parse_duration)]
+        #[arg(long, default_value = "60s", value_parser = parse_patience)]
         timeout: Duration,
         /// Only ask.
         #[arg(long, conflicts_with = "timeout")]
@@ -448,6 +448,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     millis.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
 }
 
+/// A duration in which something can come about.
+fn parse_patience(text: &str) -> Result<Duration, String> {
+    let patience = parse_duration(text)?;
+    if patience.is_zero() {
+        Err("nothing comes about in no time; --no-wait only asks".to_owned())
+    } else {
+        Ok(patience)
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -598,6 +608,8 @@ mod tests {
         for bad in ["", "s", "1", "-1s", "1.5s", "1d", "1 s", "18446744073709551615h"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+        assert_eq!(parse_patience("1ms").unwrap(), Duration::from_millis(1));
+        assert!(parse_patience("0s").unwrap_err().contains("--no-wait"));
     }
 
     #[test]

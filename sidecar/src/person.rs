@@ -71,6 +71,14 @@ pub enum PersonError {
         /// The StatefulSet.
         stateful_set: String,
     },
+    /// The pod that shall lead is none that the sidecars know.
+    #[error("{to} is no member: {members} are. Nothing was changed")]
+    Unknown {
+        /// The pod.
+        to: String,
+        /// The members.
+        members: String,
+    },
     /// The pod that shall lead cannot.
     #[error("{to} cannot lead: {why}. Nothing was changed")]
     NotFit {
@@ -84,6 +92,15 @@ pub enum PersonError {
         "no follower is known that could lead: `sidecar status` shows why; name one with --to. Nothing was changed"
     )]
     NobodyFit,
+    /// No sidecar says who could lead.
+    #[error(
+        "no sidecar answers here, as on a machine outside of the cluster, so no follower is known: name one with --to, or \
+         run this in a pod: kubectl exec -n {namespace} POD -c sidecar -- sidecar switchover. Nothing was changed"
+    )]
+    NobodyAnswers {
+        /// Of the pods.
+        namespace: String,
+    },
     /// Another one led, or it did not come about: the sidecars took the wish away.
     #[error("the switchover to {to} was given up by the sidecars; {leader} holds the Lease (its Events say why)")]
     GivenUp {
@@ -219,9 +236,16 @@ impl Leases {
         let fleet = Fleet::ask(config).await;
         let to = match to {
             Some(to) => to.to_owned(),
+            None if fleet.is_silent() => {
+                return Err(PersonError::NobodyAnswers { namespace: config.namespace.clone() });
+            }
             None => fleet.fittest_follower().map(|pod| pod.name.clone()).ok_or(PersonError::NobodyFit)?,
         };
         check_member(&to, config)?;
+        let members = fleet.members();
+        if !members.is_empty() && !members.contains(&to.as_str()) {
+            return Err(PersonError::Unknown { to, members: members.join(", ") });
+        }
         let before = view(&self.get().await?).body;
         if before.holder.as_ref() == Some(&to) && fleet.leader.as_ref().is_none_or(|leader| *leader == to) {
             return Ok(format!("{to} leads already, in term {}\n", before.term));
@@ -232,7 +256,9 @@ impl Leases {
         let began = Instant::now();
         self.annotate(annotation::PREFERRED_HOLDER, Some(&to)).await?;
         let Some(time_max) = time_max else {
-            return Ok(format!("asked for: {to} shall lead. `sidecar status` shows when it does.\n"));
+            // Who is not known may be misspelt.
+            let doubt = if members.is_empty() { ", if there is such a pod" } else { "" };
+            return Ok(format!("asked for: {to} shall lead{doubt}. `sidecar status` shows when it does.\n"));
         };
         let led = before.holder.as_deref().unwrap_or("nobody");
         let mut without_wish = 0;
