@@ -118,8 +118,8 @@ async fn a_store_that_is_frozen_is_shown_so_and_is_no_successor_until_it_runs_ag
     let shown = async |wanted: bool| {
         let seen = status(cluster, leader).await;
         let pod = seen["pods"][usize::from(frozen)].clone();
-        anyhow::ensure!(pod["appFrozen"] == wanted && pod["ready"] == !wanted, "{pod}");
-        anyhow::ensure!(pod["lagEntries"].is_u64() == !wanted && pod["appAlive"] == true, "{pod}");
+        anyhow::ensure!(pod["appFrozen"] == wanted && pod["ready"] != wanted, "{pod}");
+        anyhow::ensure!(pod["lagEntries"].is_u64() != wanted && pod["appAlive"] == true, "{pod}");
         Ok(())
     };
     cluster.until("all is well", || shown(false)).await.unwrap();
