@@ -270,7 +270,9 @@ impl Cluster {
     }
 
     fn show_members(&mut self, pod: usize) {
-        let at = self.now + self.api_delay();
+        // The watch of the StatefulSet is another one than that of the Lease: it may be deaf for a while.
+        let is_deaf = self.settings.is_plain && self.rng.chance(200);
+        let at = self.now + if is_deaf { self.rng.millis(1000, 40_000) } else { self.api_delay() };
         let life = self.pods[pod].sidecar.life;
         self.schedule(at, Event::MembersShown { life });
     }

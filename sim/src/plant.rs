@@ -106,6 +106,7 @@ impl Plant {
             E::ClearedLeadsOn,
             E::ClearsAreAlike,
             E::NamesakeIsOwnRun,
+            E::UnwantedRenewalsAreNone,
         ];
         let replication = replication.into_iter().map(Plant::Replication);
         shell

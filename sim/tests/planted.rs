@@ -43,10 +43,10 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::PromiseLost), Large(1)),
     (Plant::Shell(Shell::WipedKeepsIdentity), Large(22)),
     (Plant::Shell(Shell::OldTailIsReplayed), Trace),
-    (Plant::Shell(Shell::LeaseWithoutCompare), Plain(1)),
+    (Plant::Shell(Shell::LeaseWithoutCompare), Plain(19)),
     (Plant::Shell(Shell::ReadsDoNotWait), Large(3)),
     (Plant::Shell(Shell::HelloByEveryAddress), Large(2)),
-    (Plant::Shell(Shell::OldBootCounts), Plain(96)),
+    (Plant::Shell(Shell::OldBootCounts), Plain(355)),
     (Plant::Replication(R::BetterPositionIsVote), Walk(3)),
     (Plant::Replication(R::OldTermCommits), Trace),
     (Plant::Replication(R::PromiseWithoutIncarnation), Walk(239)),
@@ -95,11 +95,12 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Election(E::DeafWatchIsBelieved), Plain(0)),
     (Plant::Election(E::AbsurdTermIsBelieved), Large(50)),
     (Plant::Election(E::LeaderLeavesLeaseGone), Mix(894)),
-    (Plant::Election(E::NeverLapses), PlainLong(45)),
+    (Plant::Election(E::NeverLapses), PlainLong(5)),
     (Plant::Election(E::OutageCountsAsExpiry), Plain(0)),
     (Plant::Election(E::ClearedLeadsOn), Trace),
     (Plant::Election(E::ClearsAreAlike), Trace),
     (Plant::Election(E::NamesakeIsOwnRun), Plain(3)),
+    (Plant::Election(E::UnwantedRenewalsAreNone), PlainLong(332)),
 ];
 
 fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {

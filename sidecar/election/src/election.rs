@@ -136,9 +136,11 @@ pub(crate) enum StandingKey {
         term: Term,
         renewed: Option<String>,
     },
-    /// There is one, but its holder (or all of it) counts as none. Who renews it does not matter, its term does.
+    /// There is one, but its holder (or all of it) counts as none. Who renews it may not know that, and leads until he does
+    /// or his claim lapses: the wait counts from his last renewal.
     OfNoAccount {
         term: Option<Term>,
+        renewed: Option<String>,
     },
     Held {
         name: String,
@@ -397,7 +399,8 @@ impl Election {
             Standing::Foreign { .. }
             | Standing::NoLease(NoLease::BelowPromise | NoLease::OtherIncarnation | NoLease::EditedByHand(_))
             | Standing::NoHolder(NoHolder::NoMember(_) | NoHolder::NoIncarnation(_), _) => {
-                StandingKey::OfNoAccount { term: self.sight.body().map(|body| body.term) }
+                let renewed = self.renewed().filter(|_| !planted(Fault::UnwantedRenewalsAreNone));
+                StandingKey::OfNoAccount { term: self.sight.body().map(|body| body.term), renewed }
             }
             Standing::Held(holder) => StandingKey::Held {
                 name: holder.name.clone(),

@@ -36,8 +36,8 @@
 //!    term with the own one (fencing: while it campaigns; plain: if the role.json found at the start names that incarnation
 //!    as this pod's. Another pod of this name may run on, so any other is left to rules 2 and 3).
 //! 2. No Lease, or no holder: the leader writes it again at once, with its own term, or a new one where the Lease's is
-//!    above \[L11\]. Plain apps otherwise wait: two lost-times if it was cleared, else a duration; each clear begins a wait of
-//!    its own.
+//!    above \[L11\]. Plain apps otherwise wait: two lost-times if it was cleared, else a duration; each clear, and each
+//!    renewal of a holder that counts as none, begins a wait of its own.
 //! 3. (plain) It was not renewed for a duration, seen without a gap: take it.
 //! 4. (fencing) The app says `campaign` for the Lease's term or above, or nobody holds it; after the rank delay: take it.
 //!    The bootstrap is the campaign of a volume marked for it.
@@ -51,7 +51,7 @@
 //! No sign of the Lease for a duration: one GET \[L13\].
 //!
 //! **Letting go** (`release`): never by letting it run out. A transfer to the successor in one compare-and-swap, or the
-//! holder is cleared: when the app hands over, when it died, when a plain app's sidecar ends or is asked to. A plain app's
+//! holder is cleared: when the app hands over, when it died, when a plain app's sidecar ends or is asked to, or its pod is not wanted any more. A plain app's
 //! leadership is over when the clear is sent, whatever becomes of it; another begins with an own write that was confirmed.
 //!
 //! **A new term** is always above the Lease's, the promise, `needTerm` and every term that was seen, and at most

@@ -28,6 +28,8 @@ pub enum Fault {
     ClearsAreAlike,
     /// A plain app's sidecar takes back what names its pod, without knowing that the run named there is over [A4].
     NamesakeIsOwnRun,
+    /// A plain app's sidecar takes the Lease from a pod that is not wanted, however lately that one has renewed it.
+    UnwantedRenewalsAreNone,
 }
 
 #[cfg(feature = "plants")]

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::counts::{Holder, Standing};
+use crate::counts::{Holder, NoHolder, Standing};
 use crate::effect::Why;
 use crate::election::Election;
 use crate::event::Event;
@@ -21,8 +21,9 @@ impl Election {
         };
         if self.timing.is_plain {
             // Only what is this run's, or an earlier one's of this very pod: a namesake may lead [A4].
+            let held = held.cloned().or_else(|| self.held_unwanted(standing));
             let held = held.filter(|held| self.is_of_this_pod(held.incarnation) && self.is_plain_letting_go())?;
-            return Some(self.clear(held));
+            return Some(self.clear(&held));
         }
         if let Some(held) = held.filter(|held| self.is_dead(held.incarnation)) {
             if self.is_paused() {
@@ -54,6 +55,21 @@ impl Election {
     pub(crate) fn is_plain_letting_go(&self) -> bool {
         let is_asked = self.preferred().is_some_and(|preferred| preferred != self.config.name);
         self.is_stopping() || !self.is_wanted(&self.config.name) || is_asked
+    }
+
+    /// (plain apps) What the Lease says of this pod, which is no member any more.
+    fn held_unwanted(&self, standing: &Standing) -> Option<Holder> {
+        match standing {
+            Standing::NoHolder(NoHolder::NoMember(name), term) if *name == self.config.name => {
+                let incarnation = self.sight.body()?.incarnation()?;
+                Some(Holder { name: name.clone(), incarnation, term: *term })
+            }
+            Standing::NoHolder(..)
+            | Standing::Held(_)
+            | Standing::Unread
+            | Standing::Foreign { .. }
+            | Standing::NoLease(_) => None,
+        }
     }
 
     /// (plain apps) Whether that incarnation is this run, or one that is over: the role.json that this run found names it.

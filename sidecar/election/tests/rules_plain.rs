@@ -79,15 +79,19 @@ fn a_lease_that_is_gone_is_waited_for_a_whole_duration() {
 }
 
 #[test]
-fn a_holder_that_counts_as_none_is_waited_for_a_whole_duration_though_it_renews() {
+fn a_holder_that_counts_as_none_and_renews_may_not_know_it_and_is_waited_for_from_its_last_renewal() {
+    let held = |version| Some(lease(version, Some(("db-7", 0xf)), 6));
     let mut desk = Desk::plain();
-    desk.read(Some(lease(1, Some(("rival", 0xf)), 6)));
-    for version in 2..=7 {
+    desk.give(Input::MembersSeen(members(3)));
+    desk.read(held(1));
+    for version in 2..=20 {
         desk.pass(ms(2_499));
-        desk.watch(Some(lease(version, Some(("rival", 0xf)), 6)));
+        desk.watch(held(version));
     }
+    desk.effects.clear();
+    pass_reading(&mut desk, ms(14_999), &held(20));
     desk.writes_nothing();
-    desk.pass(ms(6));
+    desk.pass(ms(1));
     assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
 }
 
@@ -404,10 +408,22 @@ fn a_switchover_clears_the_holder_and_the_asked_pod_goes_first() {
 }
 
 #[test]
-fn a_leader_whose_pod_is_no_longer_wanted_steps_down_and_takes_nothing() {
+fn a_leader_whose_pod_is_no_longer_wanted_steps_down_clears_the_lease_and_takes_nothing() {
     let mut desk = leader();
     desk.give(Input::MembersSeen(Some(members(3).unwrap().split_off(1))));
     assert_eq!(desk.role().role, Role::Follower);
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::Clear, None, None, 7));
+    desk.written(&write, 3);
+    desk.pass(secs(60));
+    desk.writes_nothing();
+}
+
+#[test]
+fn a_pod_that_is_not_wanted_leaves_the_leadership_of_its_namesake_alone() {
+    let mut desk = Desk::plain();
+    desk.give(Input::MembersSeen(Some(members(3).unwrap().split_off(1))));
+    desk.read(Some(lease(1, Some(("db-0", 0xf)), 6)));
     desk.pass(secs(60));
     desk.writes_nothing();
 }
