@@ -73,5 +73,6 @@ gcc gcc
 libc6-dev /usr/include/stdio.h
 openssl openssl
 curl curl
+e2fsprogs mkfs.ext4
 T
 }

@@ -49,6 +49,23 @@ Y
     in_network "$b" nft flush ruleset
     ip -n "$NAME-node$b" link del cni0 2>/dev/null || true
     ;;
+  # A file system of its own at that folder, empty, in the box's mounts alone: what is started from now on sees it.
+  own-disk)
+    mkdir -p "$STATE/own-disks"
+    truncate -s 1G "$STATE/own-disks/${3##*/}"
+    mkfs.ext4 -q -F "$STATE/own-disks/${3##*/}"
+    enter "$b" mount -o loop "$STATE/own-disks/${3##*/}" "$3"
+    ;;
+  # Whoever has it open keeps it; whoever is started from now on sees the folder as it was.
+  no-disk)
+    enter "$b" umount --lazy "$3"
+    rm -f "$STATE/own-disks/${3##*/}"
+    ;;
+  # By a process of the host, which outlives the box: what waits for a frozen file system cannot be killed.
+  hang-disk)
+    setsid nsenter -t "$(init_pid "$b")" -m -- \
+      sh -c 'fsfreeze -f "$1" && { sleep "$2"; fsfreeze -u "$1"; }' hang "$3" "$4" </dev/null >/dev/null 2>&1 &
+    ;;
   boot)
     ip -n "$NAME-net" link set "p-$(box "$b")" up
     up_node "$b"

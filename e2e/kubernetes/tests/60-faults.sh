@@ -215,7 +215,49 @@ the_leaders_node_can_be_drained() {
   verify
 }
 
+# renew_on_its_node POD: it is made anew where it is.
+renew_on_its_node() {
+  local name=$1 node uid other
+  node=$(node_of "$name") uid=$(uid_of "$name")
+  for other in $(kubectl get nodes -o name); do [ "$other" = "node/$node" ] || kubectl cordon "${other#node/}" >/dev/null; done
+  k delete pod "$name" --wait=false >/dev/null
+  wait_for "$name to be made anew" 120 is_new "$name" "$uid" && settle 180
+  for other in $(kubectl get nodes -o name); do kubectl uncordon "${other#node/}" >/dev/null; done
+}
+
+# A disk that answers no more: the file system of one pod's volume is frozen, and whatever writes or syncs there waits.
+the_leaders_disk_may_hang() {
+  local name node path began
+  settle
+  name=$(a_follower) node=$(node_of "$(a_follower)")
+  path=$(kubectl get pv "$(k get pvc "data-$name" -o jsonpath='{.spec.volumeName}')" -o jsonpath='{.spec.local.path}')
+  "$cluster" fault own-disk "$(number "$node")" "$path"
+  renew_on_its_node "$name" # with an empty volume, which it fills
+  k exec "$name" -c sidecar -- sidecar switchover --to "$name" | sed 's/^/     /'
+  settle
+  writer_start "$node"
+  began=$(milliseconds)
+  "$cluster" fault hang-disk "$(number "$node")" "$path" 25
+  wait_for "another leader" 20 another_leads "$name"
+  say "another leads after $(($(milliseconds) - began)) ms"
+  writer_goes_on 20
+  [ "$(k exec "$name" -c sidecar -- sidecar status | grep -c "^$name .*disk stalled")" = 1 ] || { say "status does not say so"; return 1; }
+  say "$(($(milliseconds) - began)) ms after the disk has hung writes go on"
+  # Ten times as long as the bound of a stall after it answers again, it is no successor; nobody minds.
+  wait_for "its disk to answer" 60 is_ready "$name"
+  settle 120
+  writer_goes_on
+  writer_stop
+  verify
+  # What was there before has lost what was acknowledged meanwhile: it is no volume to start with.
+  rm -rf "${path:?}"/*
+  "$cluster" fault no-disk "$(number "$node")" "$path"
+  renew_on_its_node "$name"
+  verify
+}
+
 scenario_with_faults the_leaders_store_may_be_killed
+scenario_with_faults the_leaders_disk_may_hang
 scenario_with_faults dns_may_be_down_and_the_leader_die_meanwhile
 scenario_with_faults the_leaders_sidecar_may_be_killed
 scenario_with_faults the_leaders_store_may_freeze
