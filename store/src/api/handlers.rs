@@ -276,7 +276,7 @@ pub(super) fn unknown_id(id: Uuid) -> Problem {
 }
 
 pub(super) fn id_of_path(text: &str) -> Result<Uuid, Problem> {
-    parse_id(&percent::path(text)?).ok_or_else(|| {
+    parse_id(&percent::segment("the id", text)?).ok_or_else(|| {
         Problem::new(
             Code::InvalidId,
             format!("the path must end in a UUID such as e956b5d0-fa0c-40e8-9da9-333c214dcaf7, not {text:?}"),

@@ -17,9 +17,18 @@ struct Broken<'a> {
     is_digits: bool,
 }
 
-/// One segment of a path, or all of it.
-pub(super) fn path(text: &str) -> Result<Cow<'_, str>, Problem> {
-    decode(text).map_err(|broken| broken.problem(&format!("the path {text}")))
+/// One segment of a path, decoded. `what` it stands for there.
+pub(super) fn segment<'a>(what: &str, text: &'a str) -> Result<Cow<'a, str>, Problem> {
+    decode(text).map_err(|broken| broken.problem(&format!("{what} in the path")))
+}
+
+/// A path of which no more is known than its segments: refused by the first that is broken.
+pub(super) fn path(text: &str) -> Result<(), Problem> {
+    let segments = text.strip_prefix('/').unwrap_or(text).split('/');
+    for (number, segment) in (1..).zip(segments) {
+        decode(segment).map_err(|broken| broken.problem(&format!("segment {number} of the path")))?;
+    }
+    Ok(())
 }
 
 /// A query, as forms write it: pairs between `&`, `+` for a space.

@@ -310,11 +310,12 @@ async fn initial_data_are_checked_like_a_client_s() {
 async fn broken_percent_encoding_is_refused_with_its_place_and_never_replaced() {
     let api = Api::leader();
     for (path, words) in [
-        ("/persons/%FF", "the path %FF: \"%FF\" at byte 1 does not stand for UTF-8"),
+        ("/persons/%FF", "the id in the path: \"%FF\" at byte 1 does not stand for UTF-8"),
         ("/persons/%zz", "is no percent-encoding"),
-        ("/persons/e956b5d0%", "\"%\" at byte 9"),
-        ("/%FF", "the path /%FF: \"%FF\" at byte 2"),
-        ("/persons/a/%C3", "does not stand for UTF-8"),
+        ("/persons/e956b5d0%", "the id in the path: \"%\" at byte 9"),
+        ("/%FF", "segment 1 of the path: \"%FF\" at byte 1"),
+        ("/persons/a/b%C3", "segment 3 of the path: \"%C3\" at byte 2 does not stand for UTF-8"),
+        ("/persons//%zz/", "segment 3 of the path: \"%zz\" at byte 1 is no percent-encoding"),
         ("/persons?firstName=%FF", "the value of the parameter `firstName`"),
         ("/persons?firstName=100%", "% itself is sent as %25"),
         ("/persons?%FF=x", "the name of the parameter `%FF`"),
@@ -336,7 +337,9 @@ async fn broken_percent_encoding_is_refused_with_its_place_and_never_replaced() 
         ("DELETE", "/persons/%FF"),
         ("PUT", "/persons/e956b5d0-fa0c-40e8-9da9-333c214dcaf7?a=%FF"),
     ] {
-        problem(&api.json(method, path, JOHANNA).await, Code::MalformedEncoding);
+        let body = problem(&api.json(method, path, JOHANNA).await, Code::MalformedEncoding);
+        let words = if path.contains('?') { "the value of the parameter `a`" } else { "the id in the path" };
+        assert!(body["detail"].as_str().unwrap().starts_with(words), "{method} {path}: {body}");
     }
     // Well encoded, and still no id; and an id, however it is encoded.
     for path in ["/persons/%2F", "/persons/%00", "/persons/e0a08c5b%2F62d5-4b20-a024-e1c270d901c2"] {
