@@ -559,6 +559,8 @@ mod tests {
         let config = parse(&["--name", "a", "--cors-origin", "https://a,https://b:443", "--cors-origin", "http://c"]);
         let those = ["https://a", "https://b", "http://c"].map(http::HeaderValue::from_static);
         assert_eq!(config.unwrap().cors_origins, Some(Origins::Those(those.to_vec())));
+        let spaced = parse(&["--name", "a", "--cors-origin", " https://a, https://b:443 ,http://c"]);
+        assert_eq!(spaced.unwrap().cors_origins, Some(Origins::Those(those.to_vec())));
         assert_eq!(parse(&["--name", "a"]).unwrap().cors_origins, None);
         assert_eq!(parse(&["--name", "a", "--cors-origin", "*"]).unwrap().cors_origins, Some(Origins::Any));
     }

@@ -123,6 +123,8 @@ impl Origins {
 /// What is wrong with it.
 pub fn origin(text: &str) -> Result<String, String> {
     const LIKE: &str = "an origin is like https://app.example:8443, or * for all of them";
+    // Lists are written with a space after each comma.
+    let text = text.trim();
     if text == "*" {
         return Ok(text.to_owned());
     }
@@ -194,11 +196,14 @@ mod tests {
             ("http://[0:0:0:0:0:0:0:1]:8080", "http://[::1]:8080"),
             ("http://[::1]", "http://[::1]"),
             ("capacitor://localhost", "capacitor://localhost"),
+            (" https://app.example\t", APP),
+            (" * ", "*"),
         ] {
             assert_eq!(origin(text).as_deref(), Ok(written), "{text}");
         }
         for (text, word) in [
             ("", "no scheme"),
+            (" ", "no scheme"),
             ("app.example", "no scheme"),
             ("null", "no scheme"),
             ("://app.example", "no scheme"),
