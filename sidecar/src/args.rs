@@ -4,11 +4,13 @@
 //!   --lease-duration 15s │ LEASEHOLD_SIDECAR_LEASE_DURATION=15s ──clap──▶ Args ──config()──▶ Config, or one sentence
 //! ```
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use crate::address::Template;
@@ -265,6 +267,15 @@ impl Config {
 pub struct ConfigError(String);
 
 impl Args {
+    /// The flags of this process. An empty variable counts as not set, which is what a manifest means by it (clap would
+    /// take it for a value); `--help` does not name it then. A mistake ends the process with code 2 and clap's words.
+    pub fn of_process() -> Args {
+        let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+        let command = Args::command()
+            .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg });
+        Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// How log lines look, and which are written.
     pub fn log(&self) -> (LogFormat, &str) {
         (self.options.log_format, &self.options.log)
@@ -462,7 +473,6 @@ fn parse_patience(text: &str) -> Result<Duration, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
     use std::collections::BTreeSet;
 
     /// Flag, variable (of a command's flag: the command), default: as a row of docs/flags.md begins.

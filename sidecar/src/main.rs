@@ -4,13 +4,12 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use leasehold_sidecar::{Args, Command, Config, Elector, connect, in_words, obey, start_log};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::of_process();
     let command = args.command.clone();
     let (format, filter) = args.log();
     if let Err(reason) = start_log(format, filter) {

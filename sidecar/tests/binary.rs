@@ -9,10 +9,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use api::{Api, LEASE};
+use clap::CommandFactory as _;
 use leasehold_contract::{
     ClaimInfo, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile, StatusLock, VERSION, read_json,
     replace_file,
 };
+use leasehold_sidecar::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -322,6 +324,27 @@ async fn a_person_with_a_kubeconfig_needs_only_the_namespace_and_the_lease() {
     assert!(table.contains("kubectl exec -n n db-0 -c sidecar -- sidecar status"), "{table}");
     let json: serde_json::Value = serde_json::from_str(&status(&["-o", "json"]).await).unwrap();
     assert_eq!((&json["leader"], &json["term"]), (&"db-0".into(), &term.into()), "{json}");
+}
+
+/// In a manifest an empty value is the usual way to say that there is none.
+#[test]
+fn an_empty_variable_counts_as_not_set_and_an_empty_flag_is_refused() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecar"));
+        for arg in Args::command().get_arguments() {
+            command.envs(arg.get_env().map(|variable| (variable.to_owned(), "")));
+        }
+        command.args(args);
+        output(command)
+    };
+    let (code, _, stderr) = run(&[]);
+    assert_eq!(code, Some(2));
+    let all = "--namespace, --lease, --name and one of --address, --service and --member-address are missing";
+    assert!(stderr.contains(all), "{stderr}");
+    for flag in ["--directory", "--app", "--app-port", "--listen", "--lease-duration", "--kubeconfig", "--log-format"] {
+        let (code, _, stderr) = run(&[flag, ""]);
+        assert!(code == Some(2) && stderr.contains(flag) && !stderr.contains("missing"), "{flag}: {stderr}");
+    }
 }
 
 #[test]

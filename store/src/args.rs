@@ -2,11 +2,13 @@
 //!
 //! Nothing else reads the environment. What makes no sense is refused with one sentence, before anything is touched.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
 use crate::api::READ_TIMEOUT_MAX;
@@ -279,6 +281,15 @@ const MEMORY_LIMIT_LEAST: u64 = 48 * 1024 * 1024;
 const GRACE_LEFT: Duration = Duration::from_secs(5);
 
 impl Args {
+    /// The flags of this process. An empty variable counts as not set, which is what a manifest means by it (clap would
+    /// take it for a value); `--help` does not name it then. A mistake ends the process with code 2 and clap's words.
+    pub fn of_process() -> Args {
+        let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+        let command = Args::command()
+            .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg });
+        Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// What was given, if it makes sense.
     ///
     /// # Errors
@@ -438,7 +449,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
     use std::collections::BTreeSet;
 
     /// Flag, variable (of a command's flag: the command), default: as a row of docs/flags.md begins.

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::Parser;
 use leasehold_contract::{State, StatusFile};
 use leasehold_replication::{ClusterId, Incarnation};
 use leasehold_store::api::forward::{self, Forwarding};
@@ -66,7 +65,7 @@ struct Failure {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse(); // a mistake ends with code 2 and clap's words
+    let args = Args::of_process();
     if let Err(error) = telemetry::init_logs(args.log_format, Some(&args.log)) {
         eprintln!("store: {}", telemetry::in_words(&error));
         return ExitCode::from(MISUSE);

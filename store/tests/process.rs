@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use clap::CommandFactory as _;
 use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, STATUS_FILE, State, StatusFile, VERSION};
+use leasehold_store::args::Args;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -285,6 +287,27 @@ fn flags_and_config_that_make_no_sense_end_with_2_and_a_sentence() {
     assert_eq!(store.ends().code(), Some(2), "{}", store.log());
     assert!(store.log().contains("record 2") && store.log().contains("lastName"), "{}", store.log());
     assert_eq!(store.status().unwrap().state, State::Failed);
+}
+
+/// In a manifest an empty value is the usual way to say that there is none.
+#[test]
+fn an_empty_variable_counts_as_not_set_and_an_empty_flag_is_refused() {
+    let store = Store::new();
+    let bootstrap = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_store"));
+        command.env_clear().args(["bootstrap", "--force", "--data"]).arg(store.folder.path());
+        for arg in Args::command().get_arguments() {
+            command.envs(arg.get_env().map(|variable| (variable.to_owned(), "")));
+        }
+        command.args(words).output().unwrap()
+    };
+    let done = bootstrap(&[]);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    for flag in ["--cors-origin", "--probe-port", "--memory-limit", "--peer-key", "--follower-writes", "--lost-time"] {
+        let refused = bootstrap(&[flag, ""]);
+        assert_eq!(refused.status.code(), Some(2), "{flag}: {}", String::from_utf8_lossy(&refused.stderr));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(flag), "{flag}");
+    }
 }
 
 #[test]
