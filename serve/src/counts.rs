@@ -1,7 +1,7 @@
 //! What a port counts, and what it says about that: one line at most every ten seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -49,6 +49,23 @@ pub struct Counts {
     said: Mutex<Option<Said>>,
 }
 
+/// One open connection. It is counted until the last part that holds this is gone: of one that was upgraded, the socket.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Counts>);
+
+impl Open {
+    pub(crate) fn new(counts: &Arc<Counts>) -> Arc<Open> {
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Open(Arc::clone(counts)))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// When something was said last, and what had been counted by then.
 #[derive(Clone, Copy, Debug)]
 struct Said {
@@ -58,7 +75,7 @@ struct Said {
 }
 
 impl Counts {
-    /// Connections that are open.
+    /// Connections that are open, also those that were upgraded.
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
@@ -71,14 +88,6 @@ impl Counts {
     /// How often a connection had to wait because all others were busy.
     pub fn waits(&self) -> u64 {
         self.waits.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn opened(&self) {
-        self.open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn ended(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note(&self, port: &'static str, why: Closed) {

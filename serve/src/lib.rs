@@ -15,7 +15,7 @@
 //! runs while a connection is idle, too, and does not run before the first byte, from which the version is found out.
 //!
 //! Not promised: that an upgraded connection (a WebSocket) ends with the server, or keeps its place. Whoever upgraded it
-//! ends it.
+//! ends it; until then it is counted as open.
 
 mod answering;
 mod bind;
@@ -299,7 +299,7 @@ where
     let Ends { mut leaving, stop, cut } = ends;
     let seat: &Arc<Seat> = &place.seat;
     seat.passed_the_door();
-    let wire = Wire::new(stream, Arc::clone(seat), service.for_unread());
+    let wire = Wire::new(stream, place, service.for_unread());
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service).into_owned();
     let mut connection = std::pin::pin!(connection);
     let mut look_at = std::pin::pin!(tokio::time::sleep(limits.header_max.min(limits.idle_max)));

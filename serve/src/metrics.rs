@@ -13,7 +13,7 @@ use crate::counts::{Closed, Counts};
 
 /// Some ports' counts:
 /// ```text
-///   <prefix>connections{port}                       open now
+///   <prefix>connections{port}                       open now, also what was upgraded
 ///   <prefix>connections_closed_total{port,reason}   closed by this end, see [`Closed`]
 ///   <prefix>connections_waited_total{port}          times that a new connection waited because all others were busy
 /// ```

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::counts::{Closed, Counts};
+use crate::counts::{Closed, Counts, Open};
 use crate::limits::Limits;
 
 /// A connection that has asked nothing must be as old as that before another one gets its place: it may be about to ask.
@@ -224,8 +224,7 @@ impl Places {
         };
         let seat = Arc::new(Seat::new());
         seats.all[index] = Some(Arc::clone(&seat));
-        self.counts.opened();
-        Some(Place { places: Arc::clone(self), index, seat })
+        Some(Place { places: Arc::clone(self), index, seat, open: Open::new(&self.counts) })
     }
 
     /// Waits for a place; who is idle makes room.
@@ -264,6 +263,7 @@ pub(crate) struct Place {
     places: Arc<Places>,
     index: usize,
     pub(crate) seat: Arc<Seat>,
+    pub(crate) open: Arc<Open>,
 }
 
 impl Drop for Place {
@@ -272,7 +272,6 @@ impl Drop for Place {
         seats.all[self.index] = None;
         seats.free.push(self.index);
         drop(seats);
-        self.places.counts.ended();
         self.places.freed.notify_one();
     }
 }

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::places::Seat;
+use crate::counts::Open;
+use crate::places::{Place, Seat};
 use crate::unfit::{Unfit, Words};
 
 /// Between HTTP and whatever lies below it.
@@ -20,11 +21,14 @@ pub(crate) struct Wire<S> {
     words: Option<Words>,
     /// What is still to be written in place of hyper's answer.
     instead: Bytes,
+    /// Whoever upgrades the connection has this end of it, and its place no longer.
+    _open: Arc<Open>,
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(inner: S, seat: Arc<Seat>, words: Option<Words>) -> Wire<S> {
-        Wire { inner, seat, words, instead: Bytes::new() }
+    pub(crate) fn new(inner: S, place: &Place, words: Option<Words>) -> Wire<S> {
+        let (seat, open) = (Arc::clone(&place.seat), Arc::clone(&place.open));
+        Wire { inner, seat, words, instead: Bytes::new(), _open: open }
     }
 }
 

@@ -21,7 +21,8 @@
 //!   leasehold_store_disk_allowed_bytes             above this, too
 //!   leasehold_store_out_of_room{limit}             1 where the limit (`memory`, `disk`) is exceeded
 //!   leasehold_store_peer_rejected_total{reason}    connections of the peer port that were closed for what they sent
-//!   leasehold_store_connections{port}              open connections; port: clients, peers, probes
+//!   leasehold_store_connections{port}              accepted connections that are open; port: clients, peers, probes (peers: at
+//!                                                  the leader each follower's; those with forwarded writes: at clients, too)
 //!   leasehold_store_connections_closed_total{port,reason}  closed by us: silent, idle, stalled, room, refused
 //!   leasehold_store_connections_waited_total{port} times that a new connection waited because all places were busy
 //!   leasehold_store_watchers                       clients that watch

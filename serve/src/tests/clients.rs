@@ -153,6 +153,46 @@ async fn a_stream_of_http2_that_nobody_reads_is_reset_and_the_others_go_on() {
     assert!(!error.is_timeout(), "{error}");
 }
 
+/// It has left HTTP, and its place; a socket that is open it is until one end closes it.
+#[tokio::test]
+async fn a_connection_that_was_upgraded_is_counted_until_it_ends() {
+    let upgrade = warp::ext::get::<hyper::upgrade::OnUpgrade>().map(|upgrade: hyper::upgrade::OnUpgrade| {
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        });
+        let mut response = Response::default();
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        response.headers_mut().insert("connection", "upgrade".parse().unwrap());
+        response.headers_mut().insert("upgrade", "echo".parse().unwrap());
+        response
+    });
+    let listener = bind(ANY_PORT).unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits { connections_max: 1, ..limits() };
+    let (counts, stop) = (Arc::clone(&limits.counts), CancellationToken::new());
+    tokio::spawn(serve(listener, upgrade.boxed(), limits, None, stop.clone()));
+    let mut upgraded = Vec::new();
+    for number in 1..=3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n").await.unwrap();
+        let mut head = vec![0; 512];
+        let length = timeout(LONG, stream.read(&mut head)).await.expect("it takes a place").unwrap();
+        assert!(head[..length].starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head[..length]));
+        stream.write_all(b"?").await.unwrap();
+        assert_eq!(timeout(LONG, stream.read_u8()).await.unwrap().unwrap(), b'?');
+        upgraded.push(stream);
+        // Its place is free again; the next one gets it.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(counts.open(), number);
+    }
+    upgraded.pop();
+    until("one that ended is counted", || counts.open() == 2).await;
+    drop(upgraded);
+    until("those that ended are counted", || counts.open() == 0).await;
+    stop.cancel();
+}
+
 #[tokio::test]
 async fn silent_connections_make_room_for_one_that_asks() {
     let server = server(Limits { connections_max: 8, ..limits() });

@@ -4,7 +4,7 @@ mod forwards;
 mod trusted;
 
 use super::*;
-use crate::serve::{self, Limits};
+use crate::serve::{self, Counts, Limits};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use leasehold_replication::{
@@ -28,6 +28,7 @@ struct Node {
     events: mpsc::Receiver<PeerEvent>,
     address: String,
     rejected: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     state: watch::Sender<Option<PeerState>>,
     stop: CancellationToken,
 }
@@ -69,9 +70,10 @@ impl Node {
         let stop = CancellationToken::new();
         let malformed = Some(listener.on_malformed());
         let gates = serve::Gates { door: Some(listener.door()), ..Default::default() };
-        let (routes, stopped) = (listener.routes(), stop.clone());
-        tokio::spawn(serve::serve_behind(gates, socket, routes, Limits::default(), malformed, stopped));
-        Node { peers: Peers::new(config, sender), events, address, rejected, state, stop }
+        let (routes, stopped, limits) = (listener.routes(), stop.clone(), Limits::default());
+        let counts = Arc::clone(&limits.counts);
+        tokio::spawn(serve::serve_behind(gates, socket, routes, limits, malformed, stopped));
+        Node { peers: Peers::new(config, sender), events, address, rejected, counts, state, stop }
     }
 
     async fn next(&mut self) -> Input {
@@ -268,6 +270,21 @@ async fn a_leader_that_dies_is_told_after_its_last_frame() {
     assert_eq!(follower.next_frame().await, ack(1));
     assert!(matches!(follower.next().await, Input::Closed { conn } if conn == up));
     assert!(follower.peers.send(up, ack(2)), "what is sent by a connection that is gone is no second loss of it");
+}
+
+/// It has left HTTP, as a WebSocket.
+#[tokio::test]
+async fn a_follower_is_counted_at_its_leaders_port_until_it_is_gone() {
+    let (leader, _, mut follower, up) = connected().await;
+    // HTTP's own task has ended by then.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((leader.counts.open(), follower.counts.open()), (1, 0));
+    follower.peers.close(up);
+    let deadline = tokio::time::Instant::now() + LONG;
+    while leader.counts.open() > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it is counted for ever");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
