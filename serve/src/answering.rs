@@ -69,9 +69,10 @@ where
         let stamp = self.stamp.as_ref().map(|stamp| stamp(Some(request.headers())));
         let is_headless = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
         if let Some(refuse) = self.refuse
-            && let Some(unfit) = Unfit::of_request(request.version(), request.headers())
+            && let Some(unfit) = Unfit::of_request(request.version(), request.uri(), request.headers())
         {
-            return Answer { response: Either::Left(ready(Ok(refusal(unfit, refuse)))), stamp, is_headless, under_way };
+            let refusal = refusal(unfit, refuse, request.version());
+            return Answer { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
         }
         if let Some(guard) = &self.guard
             && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
@@ -83,12 +84,15 @@ where
     }
 }
 
-fn refusal(unfit: Unfit, refuse: Refuse) -> Response {
+fn refusal(unfit: Unfit, refuse: Refuse, version: Version) -> Response {
     let (kind, body) = refuse(unfit);
     let mut response = Response::new(body.into());
     *response.status_mut() = unfit.status();
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    // Over HTTP/2 there is no such field, and the other streams are as they should be.
+    if version != Version::HTTP_2 {
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    }
     response
 }
 

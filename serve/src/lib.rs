@@ -182,6 +182,9 @@ pub async fn serve_service<S>(
     // Our own look at heads sees more; see above.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL));
+    if gates.refuse.is_some() {
+        builder.http2().max_header_list_size(unfit::HTTP2_HEAD_READ_MAX);
+    }
     let served = Arc::new(Served { builder, limits });
     // Dropped with everything behind it when the time for a graceful stop is over.
     let cut = CancellationToken::new();

@@ -1,10 +1,20 @@
 //! Requests that no service sees: what the parser refused, and HTTP/1.1 without exactly one Host.
 //!
 //! hyper answers what it cannot parse by itself, with a head and no body. [`Wire`](crate::wire) knows these heads, and puts
-//! the server's own words in their place: clients get the same kind of answer for every mistake. That is so on HTTP/1; on
-//! HTTP/2 the frames are h2's own.
+//! the server's own words in their place: clients get the same kind of answer for every mistake.
+//!
+//! That is so on HTTP/1. On HTTP/2 the frames are h2's own, and what it refuses has no body. So h2 lets larger heads pass
+//! than the server takes, up to [`HTTP2_HEAD_READ_MAX`], and they are refused here. Not promised: words for what is beyond
+//! that, nor for what breaks HTTP/2 itself.
 
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Uri, Version, header};
+
+/// The head of a request over HTTP/2 must be smaller, as HTTP/2 counts it. hyper's own limit where there are no words.
+const HTTP2_HEAD_MAX: usize = 16 * 1024;
+/// So much of it is read, to be answered. Each connection may take so much memory before we see anything. It is more than
+/// the usual proxies let pass, and too little for a target that cannot be parsed (above 65,534 bytes): at such a one h2 would
+/// not answer at all, but reset the stream.
+pub(crate) const HTTP2_HEAD_READ_MAX: u32 = 64 * 1024;
 
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +50,16 @@ impl Unfit {
     }
 
     /// Of a request that was parsed.
-    pub(crate) fn of_request(version: Version, headers: &HeaderMap) -> Option<Unfit> {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let is_fit = version != Version::HTTP_11 || (hosts.next().is_some() && hosts.next().is_none());
-        (!is_fit).then_some(Unfit::Host)
+    pub(crate) fn of_request(version: Version, uri: &Uri, headers: &HeaderMap) -> Option<Unfit> {
+        match version {
+            Version::HTTP_11 => {
+                let mut hosts = headers.get_all(header::HOST).iter();
+                let is_fit = hosts.next().is_some() && hosts.next().is_none();
+                (!is_fit).then_some(Unfit::Host)
+            }
+            Version::HTTP_2 => (http2_head_bytes(uri, headers) >= HTTP2_HEAD_MAX).then_some(Unfit::HeadTooLarge),
+            _ => None,
+        }
     }
 
     /// Of one that was not, by what hyper is about to write.
@@ -73,4 +89,13 @@ impl Unfit {
             stamp.collect::<String>()
         )
     }
+}
+
+/// The fields and the target, each with the 32 bytes that HTTP/2 adds (RFC 9113, 6.5.2).
+fn http2_head_bytes(uri: &Uri, headers: &HeaderMap) -> usize {
+    let field = |name: &str, value: usize| name.len() + value + 32;
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = headers.iter().map(|(name, value)| field(name.as_str(), value.len()));
+    field(":authority", authority) + field(":path", path) + fields.sum::<usize>()
 }

@@ -63,6 +63,16 @@ async fn http2(address: SocketAddr) -> (http2::SendRequest<String>, tokio::task:
     (sender, tokio::spawn(connection))
 }
 
+async fn whole(mut body: Incoming) -> String {
+    let mut whole = Vec::new();
+    while let Some(frame) =
+        std::future::poll_fn(|cx| hyper::body::Body::poll_frame(std::pin::Pin::new(&mut body), cx)).await
+    {
+        whole.extend(frame.unwrap().into_data().unwrap());
+    }
+    String::from_utf8(whole).unwrap()
+}
+
 fn get(path: &str) -> hyper::Request<String> {
     hyper::Request::get(format!("http://x{path}")).body(String::new()).unwrap()
 }
@@ -277,6 +287,64 @@ async fn what_is_not_fit_to_be_served_is_answered_in_the_servers_words() {
             let is_stamped = answers.contains(&format!("x-head: {head}\r\n")) && answers.contains("vary: Origin\r\n");
             assert!(is_stamped, "{start:?}: {answers}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_answered_in_the_servers_words_over_http2_as_well() {
+    let refuse: Refuse = |unfit| ("text/words", format!("{unfit:?}!"));
+    let stamp: Stamp = Arc::new(|head| {
+        let origin = head.and_then(|head| head.get("origin")).cloned();
+        origin.map(|origin| ("x-origin".parse().unwrap(), origin)).into_iter().collect()
+    });
+    let server = server_behind(Gates { refuse: Some(refuse), stamp: Some(stamp), ..Gates::default() }, limits());
+    let (mut sender, _connection) = http2(server.address).await;
+    let long = |method: &str, path_bytes: usize, field_bytes: usize| {
+        hyper::Request::builder()
+            .method(method)
+            .uri(format!("http://x/hello?{}", "p".repeat(path_bytes)))
+            .header("origin", "https://app.example")
+            .header("x-long", "x".repeat(field_bytes))
+            .body("a body".to_owned())
+            .unwrap()
+    };
+    for (method, path_bytes, field_bytes, is_fit) in [
+        ("POST", 0, 16_000, true),
+        ("POST", 16_000, 0, true),
+        ("POST", 0, 17_000, false),
+        ("POST", 17_000, 0, false),
+        ("POST", 9_000, 9_000, false),
+        ("HEAD", 0, 17_000, false),
+        ("POST", 0, 60_000, false),
+        ("POST", 0, 0, true),
+    ] {
+        let what = format!("{method} {path_bytes} {field_bytes}");
+        let sent = sender.send_request(long(method, path_bytes, field_bytes));
+        let answer = timeout(LONG, sent).await.unwrap().expect(&what);
+        assert_eq!(answer.status(), if is_fit { 200 } else { 431 }, "{what}");
+        assert_eq!(answer.headers()["x-origin"], "https://app.example", "{what}");
+        if !is_fit {
+            assert_eq!(answer.headers()["content-type"], "text/words", "{what}");
+            let body = timeout(LONG, whole(answer.into_body())).await.unwrap();
+            assert_eq!(body, if method == "HEAD" { "" } else { "HeadTooLarge!" }, "{what}");
+        }
+    }
+    // What is beyond all bounds is refused by h2 itself, without a body, or with the connection.
+    let beyond = timeout(LONG, sender.send_request(long("POST", 0, 70_000))).await.unwrap();
+    assert_eq!(beyond.unwrap().status(), 431);
+    let beyond = timeout(LONG, sender.send_request(long("POST", 0, 1_000_000))).await.unwrap();
+    assert!(beyond.is_err_and(|error| !error.is_timeout()));
+}
+
+/// Without words of its own nothing is larger than hyper has it.
+#[tokio::test]
+async fn a_server_without_words_takes_no_larger_heads_over_http2() {
+    let server = server(limits());
+    let (mut sender, _connection) = http2(server.address).await;
+    for (bytes, status) in [(15_000, 200), (17_000, 431)] {
+        let mut request = get("/hello");
+        request.headers_mut().insert("x-long", "x".repeat(bytes).parse().unwrap());
+        assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{bytes}");
     }
 }
 

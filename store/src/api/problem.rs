@@ -269,9 +269,11 @@ impl Problem {
             Unfit::Malformed => (Code::MalformedRequest, "the request line or a header field cannot be parsed"),
             Unfit::Host => (Code::MalformedRequest, "a request over HTTP/1.1 needs exactly one Host header field"),
             Unfit::UriTooLong => (Code::UriTooLong, "the target has at most 65,534 bytes"),
-            Unfit::HeadTooLarge => {
-                (Code::HeadTooLarge, "a request has at most 100 header fields, of some 400 KB in all")
-            }
+            Unfit::HeadTooLarge => (
+                Code::HeadTooLarge,
+                "over HTTP/1 a request has at most 100 header fields, of some 400 KB in all; over HTTP/2 its fields and its \
+                 target have less than 16 KiB in all",
+            ),
         };
         (PROBLEM_JSON, Problem::new(code, detail).to_value().to_string())
     }
