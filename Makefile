@@ -9,12 +9,13 @@
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
+#   make deny    checks licences, sources and advisories of the dependencies          (ARGS=licenses; needs cargo-deny)
 #   make clean   removes what Cargo built
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint build unit nightly chaos bench peers clean
+.PHONY: demo test lint build unit nightly chaos bench peers deny clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -59,6 +60,12 @@ bench:
 
 peers:
 	./e2e/peers/build.sh
+
+# Not part of `make test`: the tool is not everywhere, and the advisories come from the network.
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+	  { echo "make deny: cargo-deny is not installed; install it with: cargo install --locked cargo-deny" >&2; exit 1; }
+	$(STEP) "deny" $(CARGO) deny --locked --workspace check --hide-inclusion-graph $(ARGS)
 
 clean:
 	$(CARGO) clean
