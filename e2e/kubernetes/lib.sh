@@ -35,6 +35,15 @@ quietly() {
   "$@" >"$file" 2>&1 || { cat "$file"; return 1; }
 }
 
+# helm_test RELEASE: its pod is deleted when it succeeds (so `--logs` would fail), and there to be read when it does not. A chart that
+# was packaged without the test succeeds as well, so the test must have run.
+helm_test() {
+  local output
+  output=$(helm test "$1" -n "$NAMESPACE" --timeout 60s) || { echo "$output"; k logs "$1-test"; return 1; }
+  echo "$output"
+  grep -q '^Phase: *Succeeded' <<<"$output" || { say "the chart has no test"; return 1; }
+}
+
 # ---- the cluster's own words
 
 pod() { echo "$cluster_name-$1"; }

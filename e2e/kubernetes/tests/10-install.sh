@@ -31,7 +31,7 @@ the_walk_through_works_word_for_word() {
 }
 
 helm_test_writes_and_reads_through_the_services() {
-  timed "helm test" quietly helm-test helm test "$RELEASE" -n "$NAMESPACE" --timeout 60s --logs
+  timed "helm test" quietly helm-test helm_test "$RELEASE"
 }
 
 the_sidecar_may_do_what_it_does_and_nothing_else() {

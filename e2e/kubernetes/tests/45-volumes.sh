@@ -88,7 +88,7 @@ Y
   records_have >"$results/restored"
   say "$(wc -l <"$results/backed-up") were acknowledged before the copy, the new release has $(wc -l <"$results/restored")"
   [ -z "$(comm -23 "$results/backed-up" "$results/restored")" ] || { say "records are missing"; return 1; }
-  quietly records-test helm test records -n "$NAMESPACE" --timeout 60s --logs
+  quietly records-test helm_test records
   helm uninstall records -n "$NAMESPACE" --wait --timeout 120s >/dev/null
   k delete pvc -l app.kubernetes.io/instance=records >/dev/null
   k delete pvc "$claim" --ignore-not-found >/dev/null

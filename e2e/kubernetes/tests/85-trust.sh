@@ -163,7 +163,7 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
   # curl ends with an error, as it should: what kubectl says of that is no news.
   [ "$(in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://localhost:8089/healthz 2>/dev/null)" = 000 ] ||
     { say "plain HTTP is answered"; return 1; }
-  timed "helm test" quietly helm-test-tls helm test "$RELEASE" -n "$NAMESPACE" --timeout 60s --logs
+  timed "helm test" quietly helm-test-tls helm_test "$RELEASE"
   # The sidecars need neither: `status` shows every pod.
   [ "$(k exec "$(pod 0)" -c sidecar -- sidecar status | grep -c "^$cluster_name-")" -ge "$(members)" ]
   timed "back" upgrade
