@@ -276,7 +276,7 @@ impl Cluster {
     }
 
     /// A person may delete the Lease, or scale, or empty a volume, but is not helped who does all three such that nothing
-    /// but empty volumes is wanted: that is a first start by every rule (5.6), beside the data that nobody wants.
+    /// but empty volumes is wanted: that is a first start by every rule (5.5 in docs/design.md), beside the data that nobody wants.
     fn is_a_first_start(&self, wanted: usize, emptied: Option<usize>) -> bool {
         let has_data = |pod: usize| Some(pod) != emptied && self.pods[pod].volume.has_data();
         wanted > 0 && !(0..wanted).any(has_data) && (0..self.pods.len()).any(has_data)

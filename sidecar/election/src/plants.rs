@@ -24,11 +24,11 @@ pub enum Fault {
     OutageCountsAsExpiry,
     /// A plain app's sidecar that cleared the Lease leads on by what it wrote before [A2].
     ClearedLeadsOn,
-    /// A plain app's sidecar counts its wait from the first of several clears (A3).
+    /// A plain app's sidecar counts its wait from the first of several clears [A3].
     ClearsAreAlike,
     /// A plain app's sidecar takes back what names its pod, without knowing that the run named there is over [A4].
     NamesakeIsOwnRun,
-    /// A plain app's sidecar takes the Lease from a pod that is not wanted, however lately that one has renewed it.
+    /// A plain app's sidecar takes the Lease from a pod that is not wanted, however lately that one has renewed it [L15].
     UnwantedRenewalsAreNone,
 }
 

@@ -1,4 +1,4 @@
-//! Following: "syncing from the leader" (5.2 in docs/design.md).
+//! Following: "syncing from the leader" (5.1 in docs/design.md).
 //!
 //! ```text
 //!   promise durable ──Dial+hello──▶ leader ──welcome──▶ appends ──▶ journal ──durable──▶ ack

@@ -1,4 +1,4 @@
-//! Leading (5.3 in docs/design.md).
+//! Leading (5.2 in docs/design.md).
 //!
 //! ```text
 //!   Counting   own promise durable, hellos of a majority of the voters (of the last set in the own log [S7])

@@ -1,4 +1,4 @@
-//! Losing the leader (5.4 in docs/design.md): ask every voter, and campaign when a majority has lost it, too.
+//! Losing the leader (5.3 in docs/design.md): ask every voter, and campaign when a majority has lost it, too.
 //!
 //! ```text
 //!   lost ──AskState──▶ every other voter ──▶ "do you hear a leader of t or above?"

@@ -1,4 +1,4 @@
-//! Strong reads (5.3 in docs/design.md): what a client sees here is at least all that was acknowledged anywhere before it
+//! Strong reads (5.2 in docs/design.md): what a client sees here is at least all that was acknowledged anywhere before it
 //! asked.
 //!
 //! ```text
