@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::disk::Disk as _;
+use crate::disk::watch::DiskWatch;
 use crate::documents::{Action, Command, Condition, Outcome};
 use crate::handle::{self, Handle, WriteError, Written};
 use crate::journal::fault_disk::{Fault, FaultDisk};
@@ -23,6 +24,8 @@ use uuid::Uuid;
 mod room;
 
 const LONG: Duration = Duration::from_secs(20);
+/// Never in these tests: a busy machine is no disk that hangs. (e2e's process tests have disks that do.)
+const STALLED: Duration = Duration::from_secs(300);
 
 /// One run of one pod's store.
 struct Pod {
@@ -107,6 +110,7 @@ impl Cluster {
         let (events, journal_events) = mpsc::channel(JOURNAL_EVENTS_MAX);
         let mut options = Options::new(move |event| drop(events.blocking_send(event)));
         options.snapshot_after_bytes = self.snapshot_after_bytes;
+        options.watch = Arc::new(DiskWatch::new(STALLED));
         let (data, disk) = (self.data(index), self.disk.clone().filter(|_| index == 0));
         let opened = tokio::task::spawn_blocking(move || match disk {
             Some(disk) => Volume::open_on(Arc::new(disk), options),
@@ -135,7 +139,7 @@ impl Cluster {
                 revision: String::new(),
                 heartbeat: Duration::from_millis(50),
                 lost_time: Duration::from_millis(500),
-                disk_stall: Duration::from_secs(2),
+                disk_stall: STALLED,
                 hand_over_max: Duration::from_secs(2),
                 drain_min: Duration::ZERO,
                 unready_after: Duration::from_secs(30),
