@@ -33,6 +33,7 @@ lint:
 	$(STEP) "one k8s-openapi" sh -c 'test "$$(grep -c "^name = \"k8s-openapi\"" Cargo.lock)" = 1'
 	$(STEP) "rustfmt" $(CARGO) fmt --all --check
 	$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
+	$(STEP) "rustdoc" env RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 
 # The process clusters run the programs themselves: build them before the tests look for them.
 build:

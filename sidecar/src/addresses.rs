@@ -215,7 +215,7 @@ fn tell(
     });
 }
 
-/// Pod by pod, ready or not [L5]. Of pods that go only where nothing better is known, so their IPs come last.
+/// Pod by pod, ready or not \[L5\]. Of pods that go only where nothing better is known, so their IPs come last.
 fn pods<'a>(slices: impl Iterator<Item = &'a EndpointSlice>, service: &str, namespace: &str) -> Seen {
     let mut found: BTreeMap<String, Vec<(bool, IpAddr)>> = BTreeMap::new();
     for slice in slices {

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!   Persist ──▶ begun: [ durable | page cache | still in the process ]       fdatasync moves the first mark, after a while
-//!   process crash: what reached the page cache stays, readable, but not durable [S2]
+//!   process crash: what reached the page cache stays, readable, but not durable \[S2\]
 //!   power loss:    a random part of what was not durable is gone
 //!   recovery:      reads all that is there, makes it durable, and only then begins the replica
 //! ```
 //!
 //! Records are kept whole: torn bytes are the journal's own business (its checksums turn them into missing records).
 //! A snapshot is one thing that is in place or not. Old records are dropped only from the front and only when a durable
-//! state stands before what stays [S1]; whatever is left in front of a snapshot is told apart by its chain [S8].
+//! state stands before what stays \[S1\]; whatever is left in front of a snapshot is told apart by its chain \[S8\].
 
 use crate::rng::Rng;
 use leasehold_replication::{
@@ -123,7 +123,7 @@ impl Log {
         position == self.base || self.entry(position.seq).is_some_and(|(term, _)| term == position.term)
     }
 
-    /// Appends an entry, cutting what stands after the one that it names. False: it names none [S8].
+    /// Appends an entry, cutting what stands after the one that it names. False: it names none \[S8\].
     fn push(&mut self, entry: &Entry) -> bool {
         if !self.contains(entry.previous) {
             return false;
@@ -349,7 +349,7 @@ impl Volume {
         self.journal.truncate(lost);
     }
 
-    /// A new process reads the volume, and makes what it read durable before it says anything [S2]. `resync` is false
+    /// A new process reads the volume, and makes what it read durable before it says anything \[S2\]. `resync` is false
     /// only where that very fault is planted. Returns what it found; `seen` is called with each record that became
     /// durable by it.
     pub(crate) fn recover(&mut self, resync: bool, replays_tail: bool, seen: impl FnMut(&Item)) -> Recovered {
@@ -449,7 +449,7 @@ impl Volume {
         (self.log, self.durable_log) = Default::default();
     }
 
-    /// Takes the promise out of the journal (for a planted fault [S1]).
+    /// Takes the promise out of the journal (for a planted fault \[S1\]).
     pub(crate) fn lose_promise(&mut self) {
         for item in &mut self.journal {
             if let Item::State(state) | Item::Install(_, state) = item {
@@ -521,7 +521,7 @@ mod tests {
         assert_eq!(volume.log.last(), Position::new(2, 6));
     }
 
-    /// The fault that `OldTailIsReplayed` plants: a replica would begin with entries that nobody else has [S8].
+    /// The fault that `OldTailIsReplayed` plants: a replica would begin with entries that nobody else has \[S8\].
     #[test]
     fn the_tail_of_an_older_journal_is_dropped_unless_that_fault_is_planted() {
         let mut volume = Volume::new(ReplicaId(uuid::Uuid::from_u128(1)), 0);

@@ -165,7 +165,7 @@ impl Cluster {
         }
     }
 
-    /// A pod behind a slow link that becomes a voter must not lack more than the link brings in about a second [L14].
+    /// A pod behind a slow link that becomes a voter must not lack more than the link brings in about a second \[L14\].
     fn check_added(&mut self, leader: usize, entry: &Entry) {
         let (Payload::Voters(after), Some((slow, rate))) = (&entry.payload, self.network.slow) else { return };
         let log = &self.pods[leader].volume.log;

@@ -121,7 +121,7 @@ impl Cluster {
         self.stays_settled()
     }
 
-    /// Another leads, and writes go on, long before the disk answers [B1].
+    /// Another leads, and writes go on, long before the disk answers \[B1\].
     fn leader_hangs(&mut self, leader: usize, without_api: bool) -> Result<(), String> {
         let long = self.now + Duration::from_secs(100_000);
         if without_api {
@@ -158,7 +158,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Three are scaled to two, and of these one hangs: writes go on as long as the third is there [B3].
+    /// Three are scaled to two, and of these one hangs: writes go on as long as the third is there \[B3\].
     fn scaled_while_one_hangs(&mut self, hung: usize) -> Result<(), String> {
         self.hang(hung, self.now + Duration::from_secs(100_000));
         self.write_once();
@@ -176,7 +176,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// One storage hangs for all, or for all but one: nobody is better off with another leader [B4].
+    /// One storage hangs for all, or for all but one: nobody is better off with another leader \[B4\].
     fn too_many_hang(&mut self, leader: usize, spared: Option<usize>) -> Result<(), String> {
         let term = self.term_of(leader);
         let hung = (0..self.pods.len()).filter(|pod| *pod == leader || Some(*pod) != spared);

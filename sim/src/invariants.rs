@@ -261,7 +261,7 @@ impl Checker {
         }
     }
 
-    /// A replica says hello: it is its vote, so it must be durable, and the position must be its last one [S3].
+    /// A replica says hello: it is its vote, so it must be durable, and the position must be its last one \[S3\].
     pub(crate) fn said_hello(&mut self, who: &str, volume: &Volume, promise: Promise, position: Position) {
         if volume.durable_state.promise != promise {
             let durable = volume.durable_state.promise;
@@ -273,7 +273,7 @@ impl Checker {
         }
     }
 
-    /// A follower acknowledges: it must be durable there, and equal to the leader's log [S4].
+    /// A follower acknowledges: it must be durable there, and equal to the leader's log \[S4\].
     pub(crate) fn acknowledged(&mut self, who: &str, volume: &Volume, seq: Seq, leader: Option<&Log>) {
         let durable = volume.durable_log.last_seq();
         if durable < seq {
@@ -293,7 +293,7 @@ impl Checker {
         }
     }
 
-    /// A leader appends this voters entry to this log. It may add or remove exactly one voter [S7], after the last change
+    /// A leader appends this voters entry to this log. It may add or remove exactly one voter \[S7\], after the last change
     /// and an entry of the own term are committed.
     pub(crate) fn voters_changed(&mut self, who: &str, log: &Log, committed: Seq, entry: &Entry) {
         let Payload::Voters(after) = &entry.payload else { return };
@@ -340,7 +340,7 @@ impl Checker {
         }
     }
 
-    /// A leader takes a write: there must be as many voters as the floor asks for [L7].
+    /// A leader takes a write: there must be as many voters as the floor asks for \[L7\].
     pub(crate) fn taken(&mut self, who: &str, log: &Log) {
         if let Some((_, voters)) = log.voters()
             && voters.voters.len() < voters.floor as usize

@@ -180,7 +180,7 @@ impl Cluster {
     }
 
     /// (plain apps) Whoever let go may still be read as leader for a moment, so nobody takes the Lease sooner than two
-    /// lost-times after the last clear [A3].
+    /// lost-times after the last clear \[A3\].
     fn check_take(&mut self, write: &LeaseWrite) {
         if !self.settings.is_plain {
             return;

@@ -16,21 +16,21 @@ pub enum Plant {
 pub enum Shell {
     /// The journal says that records are durable before they are.
     ToldBeforeDurable,
-    /// A restarted process takes what it reads from the page cache for durable [S2].
+    /// A restarted process takes what it reads from the page cache for durable \[S2\].
     PageCacheIsDurable,
-    /// The promise is lost when the journal is read again [S1].
+    /// The promise is lost when the journal is read again \[S1\].
     PromiseLost,
     /// An emptied volume keeps its UUID.
     WipedKeepsIdentity,
-    /// The tail of an older journal is replayed over a newer snapshot [S8].
+    /// The tail of an older journal is replayed over a newer snapshot \[S8\].
     OldTailIsReplayed,
     /// The Lease is replaced without a look at its version, as a merge PATCH does.
     LeaseWithoutCompare,
     /// A read with `after` does not wait until that much is applied.
     ReadsDoNotWait,
-    /// Every connection of a race says hello, not the winner alone [F4].
+    /// Every connection of a race says hello, not the winner alone \[F4\].
     HelloByEveryAddress,
-    /// A plain app believes a role.json of an earlier boot of its machine [A8].
+    /// A plain app believes a role.json of an earlier boot of its machine \[A8\].
     OldBootCounts,
 }
 

@@ -55,7 +55,7 @@ impl Cluster {
         Ok(settled)
     }
 
-    /// The Lease is deleted: a healthy leader writes it again, and goes on [L11].
+    /// The Lease is deleted: a healthy leader writes it again, and goes on \[L11\].
     fn lose_the_lease(&mut self) -> Result<(), String> {
         let term = self.leader_term();
         self.delete_lease();

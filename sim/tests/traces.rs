@@ -153,7 +153,7 @@ fn an_append_that_cuts_what_is_equal_takes_back_what_was_acked() {
 }
 
 /// Five voters: 0 leads term 1 with the entries 3 and 4 on {0, 1}; 2 leads term 2 and they are cut; 0 leads term 3; the
-/// ack "4" of term 1 comes late [S4].
+/// ack "4" of term 1 comes late \[S4\].
 #[test]
 fn a_late_ack_of_an_older_term_counts_for_another_entry() {
     finds(Fault::LateAcks, |plant| {
@@ -187,7 +187,7 @@ fn a_late_ack_of_an_older_term_counts_for_another_entry() {
     });
 }
 
-/// A leader was replaced and does not know. Its last heartbeat was echoed, before the read came [S6].
+/// A leader was replaced and does not know. Its last heartbeat was echoed, before the read came \[S6\].
 #[test]
 fn a_strong_read_that_is_confirmed_by_an_older_heartbeat_is_stale() {
     finds(Fault::UnaskedHeartbeatsConfirm, |plant| {
@@ -206,7 +206,7 @@ fn a_strong_read_that_is_confirmed_by_an_older_heartbeat_is_stale() {
     });
 }
 
-/// The Lease lost the cluster-id that the bootstrap wrote, before anybody saw it there [L4].
+/// The Lease lost the cluster-id that the bootstrap wrote, before anybody saw it there \[L4\].
 #[test]
 fn a_volume_that_is_marked_bootstrapping_opens_for_writes() {
     finds(Fault::MarkedVolumeOpens, |plant| {
@@ -220,7 +220,7 @@ fn a_volume_that_is_marked_bootstrapping_opens_for_writes() {
     });
 }
 
-/// The Lease is gone, or the API server, or the sidecar: role.json names nobody [L11].
+/// The Lease is gone, or the API server, or the sidecar: role.json names nobody \[L11\].
 #[test]
 fn a_leader_that_stops_because_nobody_is_named_is_a_leader_less() {
     let leads_on = |plant| {
@@ -248,7 +248,7 @@ fn committed_with_1(plant: Option<Plant>) -> (Stage, VolumeCopy) {
     (stage, copy)
 }
 
-/// The volume of 1 goes back in time. 0 knows that, and answers; but 2 is quicker with its claim [E1].
+/// The volume of 1 goes back in time. 0 knows that, and answers; but 2 is quicker with its claim \[E1\].
 #[test]
 fn a_volume_that_went_back_votes_where_nobody_is_asked_before_the_first_promise() {
     finds(Fault::PromisesWithoutAsking, |plant| {
@@ -261,7 +261,7 @@ fn a_volume_that_went_back_votes_where_nobody_is_asked_before_the_first_promise(
     });
 }
 
-/// Nobody answers it. 0 refuses its hello as one that went back, and later 2 wants its vote [E2].
+/// Nobody answers it. 0 refuses its hello as one that went back, and later 2 wants its vote \[E2\].
 #[test]
 fn a_volume_that_was_refused_as_gone_back_votes_for_the_next_leader_if_it_does_not_mark_itself() {
     finds(Fault::WentBackIsForgotten, |plant| {
@@ -280,7 +280,7 @@ fn a_volume_that_was_refused_as_gone_back_votes_for_the_next_leader_if_it_does_n
 }
 
 /// 1 led term 1 and has four entries of it that nobody else has. It has promised term 2 when its volume is copied; then it
-/// is cut, and acks what 0 commits by its help in term 2: more, by fewer entries [E3].
+/// is cut, and acks what 0 commits by its help in term 2: more, by fewer entries \[E3\].
 #[test]
 fn a_longer_log_of_a_lower_term_passes_for_one_that_went_on_where_sequences_are_compared() {
     finds(Fault::SequencesCompared, |plant| {
@@ -312,7 +312,7 @@ fn a_longer_log_of_a_lower_term_passes_for_one_that_went_on_where_sequences_are_
 }
 
 /// Five voters. 1 acks the first entry of 0's term 2, which nobody else gets. The leader of term 3 cuts it, and what it
-/// sends in its place comes in parts, so that for a while the log of 1 ends at a lower position. 0 has not heard of it [E3].
+/// sends in its place comes in parts, so that for a while the log of 1 ends at a lower position. 0 has not heard of it \[E3\].
 #[test]
 fn a_volume_is_taken_for_gone_back_where_what_was_never_committed_counts() {
     finds(Fault::UncommittedIsKnown, |plant| {

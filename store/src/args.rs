@@ -149,7 +149,7 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_MATCH_WEAKENED_ETAGS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub match_weakened_etags: bool,
 
-    /// An origin whose pages may use the API in a browser, such as https://app.example; repeat it, or put commas between. `*`:
+    /// An origin whose pages may use the API in a browser, such as `https://app.example`; repeat it, or put commas between. `*`:
     /// all origins [default: none, no answer says anything of CORS].
     #[arg(long, global = true, env = "LEASEHOLD_STORE_CORS_ORIGIN", value_name = "URL", value_delimiter = ',', value_parser = cors::origin)]
     pub cors_origin: Vec<String>,

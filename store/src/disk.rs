@@ -6,7 +6,7 @@
 //! What is relied on (docs/design.md, "assumptions on the disk"): after a successful [`DiskFile::sync`] the bytes that
 //! were written before are kept; after a successful [`Disk::sync_folder`] the names are; a rename happens whole or not at
 //! all. Nothing is relied on about bytes that were not synced: they may be kept, lost or torn, in any order, and after a
-//! failed sync they may still be *read*, though they will be lost [S2].
+//! failed sync they may still be *read*, though they will be lost \[S2\].
 
 pub mod watch;
 

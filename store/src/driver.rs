@@ -12,7 +12,7 @@
 //! a bound, so one `Propose` carries many writes and one fsync covers them; what comes during that fsync waits for its
 //! end, or for the commit by others, and makes the next group ([`Replica::is_writing_a_group`]). While the disk is behind
 //! ([`Journal::has_room`]), neither writes nor peers are listened to: they wait, and TCP and the handle's queue hold
-//! back who sends. While it hangs, all are listened to [B2], and the state machine refuses what needs it (`stall`).
+//! back who sends. While it hangs, all are listened to \[B2\], and the state machine refuses what needs it (`stall`).
 //!
 //! Decisions live in the state machine. Here is only what it cannot know: who waits for which answer, and which of the
 //! volume's files belongs to which connection.

@@ -5,11 +5,11 @@
 //!   force-bootstrap   a person said so while the volume was empty; gone when it is not
 //!   wiping            the volume is being emptied; a start that finds it ends that first
 //!   committed.json    a hint: what was committed and durable here a moment ago, so that its loss is not silent
-//!   went-back.json    this replica has lost what it acknowledged: it never votes again [E2]
+//!   went-back.json    this replica has lost what it acknowledged: it never votes again \[E2\]
 //! ```
 //!
 //! A volume with `replica.json` has had a promise record since before that file was there. If the journal is gone, so is
-//! the promise, and such a volume does not start [S1].
+//! the promise, and such a volume does not start \[S1\].
 
 use crate::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::VolumeError;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A volume without room for the files of a start does not end the process: to start it again would not help, and somebody
-//! may make room meanwhile. What was read before is read again then, as by a new process [S2].
+//! may make room meanwhile. What was read before is read again then, as by a new process \[S2\].
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A file that is missing or unreadable changes nothing: the last good one stays in force. A leader never stops because
-//! of it [L11].
+//! of it \[L11\].
 
 use std::path::Path;
 use std::sync::Arc;

@@ -22,7 +22,7 @@
 //!   `SendSnapshot` is [`Journal::open_snapshot`] and its pieces; `WipeVolume` is [`Journal::wipe`], then the end.
 //! - What became of it comes to [`Options::events`], as [`JournalEvent`]s. At `Failed` this incarnation is over.
 //!
-//! A volume with `replica.json` and without a promise record does not start [S1]: it once promised something, and nobody
+//! A volume with `replica.json` and without a promise record does not start \[S1\]: it once promised something, and nobody
 //! knows what.
 //!
 //! [`PartFile::finish`]: crate::snapshot::PartFile::finish
@@ -143,7 +143,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Volume;
 
-/// A volume that is open, and what was found on it, all of it durable [S2].
+/// A volume that is open, and what was found on it, all of it durable \[S2\].
 pub struct Opened {
     /// Who the volume is.
     pub replica: ReplicaId,

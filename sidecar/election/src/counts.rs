@@ -30,9 +30,9 @@ pub(crate) enum NoLease {
     Gone,
     /// Its term is below the app's promise.
     BelowPromise,
-    /// It is of the promise's term, with another incarnation [L12].
+    /// It is of the promise's term, with another incarnation \[L12\].
     OtherIncarnation,
-    /// Its term is absurd [L8].
+    /// Its term is absurd \[L8\].
     EditedByHand(Term),
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum NoHolder {
     NoIncarnation(String),
 }
 
-/// The holder: name **and** incarnation [S10].
+/// The holder: name **and** incarnation \[S10\].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) name: String,

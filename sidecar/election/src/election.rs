@@ -131,13 +131,13 @@ pub(crate) struct Hold {
 pub(crate) enum StandingKey {
     Unread,
     Gone,
-    /// Each clear begins a wait of its own: between two that were seen there may have been a leadership that was not [A3].
+    /// Each clear begins a wait of its own: between two that were seen there may have been a leadership that was not \[A3\].
     Cleared {
         term: Term,
         renewed: Option<String>,
     },
     /// There is one, but its holder (or all of it) counts as none. Who renews it may not know that, and leads until he does
-    /// or his claim lapses: the wait counts from his last renewal [L15].
+    /// or his claim lapses: the wait counts from his last renewal \[L15\].
     OfNoAccount {
         term: Option<Term>,
         renewed: Option<String>,

@@ -6,29 +6,29 @@
 /// A rule that is left out. The mark is its trace in docs/design.md, section 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// `needTerm` starts a new term at every sidecar that hears of it [L3].
+    /// `needTerm` starts a new term at every sidecar that hears of it \[L3\].
     NeedTermByOthers,
     /// A sidecar that has not read the Lease yet does not lead off it.
     NoOffLeaseBeforeRead,
-    /// A Lease of the promise's term with another incarnation counts [L12].
+    /// A Lease of the promise's term with another incarnation counts \[L12\].
     SameTermOfAnotherCounts,
-    /// Nobody asks when the watch has been silent for long [L13].
+    /// Nobody asks when the watch has been silent for long \[L13\].
     DeafWatchIsBelieved,
-    /// A Lease with an absurd term is believed [L8].
+    /// A Lease with an absurd term is believed \[L8\].
     AbsurdTermIsBelieved,
-    /// The leader does not write a Lease that is gone [L11].
+    /// The leader does not write a Lease that is gone \[L11\].
     LeaderLeavesLeaseGone,
     /// A plain app's sidecar leads on when it could not renew.
     NeverLapses,
     /// A plain app's sidecar counts an outage of the API towards the expiry of the Lease.
     OutageCountsAsExpiry,
-    /// A plain app's sidecar that cleared the Lease leads on by what it wrote before [A2].
+    /// A plain app's sidecar that cleared the Lease leads on by what it wrote before \[A2\].
     ClearedLeadsOn,
-    /// A plain app's sidecar counts its wait from the first of several clears [A3].
+    /// A plain app's sidecar counts its wait from the first of several clears \[A3\].
     ClearsAreAlike,
-    /// A plain app's sidecar takes back what names its pod, without knowing that the run named there is over [A4].
+    /// A plain app's sidecar takes back what names its pod, without knowing that the run named there is over \[A4\].
     NamesakeIsOwnRun,
-    /// A plain app's sidecar takes the Lease from a pod that is not wanted, however lately that one has renewed it [L15].
+    /// A plain app's sidecar takes the Lease from a pod that is not wanted, however lately that one has renewed it \[L15\].
     UnwantedRenewalsAreNone,
 }
 

@@ -74,7 +74,7 @@ impl Election {
         Some(Proposal { why: Why::Raise, body, tells: Vec::new() })
     }
 
-    /// `needTerm` [L3]: a new term for the present leader, while its app still leads by the present one.
+    /// `needTerm` \[L3\]: a new term for the present leader, while its app still leads by the present one.
     fn start_new_term(&mut self, standing: &Standing) -> Option<Proposal> {
         if !self.needs_term(standing) || !self.may_take() {
             return None;

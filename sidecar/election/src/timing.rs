@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// A Lease's term further than this above what is known is an edit by hand [L8].
+/// A Lease's term further than this above what is known is an edit by hand \[L8\].
 pub(crate) const TERM_LEAP_MAX: u64 = 1_000_000;
 
 /// How long a Lease must have been of no account before another sidecar writes it for the leader.
@@ -38,7 +38,7 @@ impl Timing {
         self.duration * 2 / 3
     }
 
-    /// How long no sign of the Lease is no cause to ask [L13]. Where expiry matters it is half a duration: one answered
+    /// How long no sign of the Lease is no cause to ask \[L13\]. Where expiry matters it is half a duration: one answered
     /// GET in the middle shows that the API server was there while the holder did not renew.
     pub(crate) fn silence(&self) -> Duration {
         if self.is_plain { self.duration / 2 } else { self.duration }

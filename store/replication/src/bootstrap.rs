@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   empty volume of the lowest wanted ordinal, no Lease has a cluster-id
-//!     ──AskState──▶ every other wanted pod: "empty" from all [S9]
+//!     ──AskState──▶ every other wanted pod: "empty" from all \[S9\]
 //!     ──Persist──▶ cluster-id, mark, itself as the sole voter, initial data        (the volume first)
 //!     ──campaign {0}──▶ its sidecar writes the Lease with the id                    (then the Lease)
-//!     role.json shows the Lease with that id ──▶ the mark is cleared                [L4]
+//!     role.json shows the Lease with that id ──▶ the mark is cleared                \[L4\]
 //! ```
 
 use crate::losing::ANSWER_GOOD;

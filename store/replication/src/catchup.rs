@@ -1,6 +1,6 @@
 //! Bringing another replica's log to the state of ours: what to send next over one connection.
 //!
-//! A leader runs one [`Outbound`] for each follower; a follower that is pulled from [L2] runs one towards its leader.
+//! A leader runs one [`Outbound`] for each follower; a follower that is pulled from \[L2\] runs one towards its leader.
 //!
 //! ```text
 //!   guess (from its hello) ──append──▶ ack       : from here on stream, about WINDOW_TIME ahead of its acks

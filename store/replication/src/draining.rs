@@ -21,7 +21,7 @@ use std::time::Duration;
 /// After a hand-over that came to nothing, writes go on this long before the next one.
 const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
 /// A wanted replica whose going leaves no majority waits this long for what SIGTERM may have come before: a role.json
-/// in which it is not wanted any more [L6]. It does not wait longer, or a pod in a cluster of two could not be deleted.
+/// in which it is not wanted any more \[L6\]. It does not wait longer, or a pod in a cluster of two could not be deleted.
 const LAST_VOTER_WAITS: Duration = Duration::from_secs(5);
 /// The sidecar is told of a successor that lacks no more than it takes within this time: writes wait while it pulls that.
 const NEARLY_ALL_TIME: Duration = Duration::from_millis(100);
@@ -95,7 +95,7 @@ impl Replica {
         }
     }
 
-    /// The best successor (or that one, if it is fit): caught up, on the newest revision, of the lowest ordinal [L10].
+    /// The best successor (or that one, if it is fit): caught up, on the newest revision, of the lowest ordinal \[L10\].
     /// An update begins at the highest ordinal, so the lowest of those that are not updated yet goes last.
     fn successor(&self, name: Option<&str>) -> Option<(ReplicaId, &Follower)> {
         let Role::Leading(leading) = &self.role else { return None };
@@ -121,14 +121,14 @@ impl Replica {
         self.successor(None).filter(|(_, follower)| follower.has_room())
     }
 
-    /// In shape to lead, and lacks at most what it takes within a second [L10].
+    /// In shape to lead, and lacks at most what it takes within a second \[L10\].
     fn is_fit(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         let follower = leading.followers.get(&replica);
         self.is_in_shape(replica) && follower.is_some_and(|one| self.lacks_little(one, CAUGHT_UP_TIME))
     }
 
-    /// Wanted, a voter, eligible, heard, and neither draining nor stalled itself [L10].
+    /// Wanted, a voter, eligible, heard, and neither draining nor stalled itself \[L10\].
     fn is_in_shape(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         leading.followers.get(&replica).is_some_and(|one| {

@@ -61,7 +61,7 @@ pub struct DurableState {
     pub promise: Promise,
     /// The cluster of the volume; none while it is empty.
     pub cluster_id: Option<ClusterId>,
-    /// The bootstrap wrote this volume, and no Lease was seen with its cluster-id yet. It never opens for writes [L4].
+    /// The bootstrap wrote this volume, and no Lease was seen with its cluster-id yet. It never opens for writes \[L4\].
     pub bootstrapping: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct SnapshotMark {
 pub enum Payload {
     /// Nothing: the first entry of a term, whose commit opens it for writes.
     Empty,
-    /// The voters from here on, committed or not [S7].
+    /// The voters from here on, committed or not \[S7\].
     Voters(Voters),
     /// A client's command. What it means is decided by whoever applies it, the same on every replica.
     Command(Bytes),

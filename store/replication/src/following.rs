@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The hello is the vote: it is said only when everything up to the promise is durable, and what it says of the log
-//! stays true under this promise, because nothing of a lower term is written after it [S3].
+//! stays true under this promise, because nothing of a lower term is written after it \[S3\].
 
 use crate::catchup::{Outbound, Sending};
 use crate::plants::planted;
@@ -406,7 +406,7 @@ impl Replica {
         }
     }
 
-    /// Acks what is durable and verified [S4], where that is news.
+    /// Acks what is durable and verified \[S4\], where that is news.
     pub(crate) fn ack(&mut self) {
         let durable = if planted(Fault::AckBeforeDurable) { self.log.last().seq } else { self.writes.durable() };
         match &mut self.role {
@@ -443,7 +443,7 @@ impl Replica {
         self.follow_commit();
     }
 
-    /// Commit = the leader's, as far as our log is verified to be equal to its log [S5].
+    /// Commit = the leader's, as far as our log is verified to be equal to its log \[S5\].
     fn follow_commit(&mut self) {
         let Role::Following(following) = &self.role else { return };
         let end = if planted(Fault::CommitToTheEnd) { self.log.last().seq } else { following.verified };

@@ -8,7 +8,7 @@
 //!
 //! The same proof as for strong reads, and as strong: it holds for a follower of a leader that was replaced without
 //! knowing, across any delay, and no two clocks are compared. A heartbeat alone proves nothing: it may have been on its way
-//! for long, and a deposed leader sends them, too [S11]. These questions begin no round of their own, so they cost one small frame
+//! for long, and a deposed leader sends them, too \[S11\]. These questions begin no round of their own, so they cost one small frame
 //! and its answer for each heartbeat. A leader dates its data from the newest round that a majority has echoed.
 //!
 //! A question at leisure has the highest bit of its number set. A leader that does not know that answers it like any other.
@@ -85,7 +85,7 @@ impl Replica {
         }
     }
 
-    /// A heartbeat came. It proves nothing about now [S11].
+    /// A heartbeat came. It proves nothing about now \[S11\].
     pub(crate) fn after_heartbeat(&mut self) {
         if planted(Fault::HeartbeatsProveFreshness) {
             self.freshness.as_of = Some(self.now);
@@ -115,7 +115,7 @@ impl Replica {
     }
 
     /// What a leader has applied is as of the newest round that a majority has echoed: nobody else had been promised to
-    /// by then [S6]. What earlier terms have committed is known only when an entry of its own is.
+    /// by then \[S6\]. What earlier terms have committed is known only when an entry of its own is.
     fn date_by_echoes(&mut self) {
         let (own, echoed) = (self.config.replica, self.echoed_round());
         let alone = self.log.voters().is_majority(|replica: ReplicaId| replica == own);

@@ -1,8 +1,8 @@
 //! Leading (5.2 in docs/design.md).
 //!
 //! ```text
-//!   Counting   own promise durable, hellos of a majority of the voters (of the last set in the own log [S7])
-//!      │ a better position among them: Pulling from it, cutting the own tail where it conflicts [L2], then count again
+//!   Counting   own promise durable, hellos of a majority of the voters (of the last set in the own log \[S7\])
+//!      │ a better position among them: Pulling from it, cutting the own tail where it conflicts \[L2\], then count again
 //!      ▼
 //!   Opening    one empty entry of the own term; appended and sent
 //!      │ committed: durable on a majority. Only entries of the own term are ever counted
@@ -10,7 +10,7 @@
 //!   Open       takes writes. Committed = acknowledged to the client
 //! ```
 //!
-//! It stops for a voter's higher promise or a claim with a higher term, never because the Lease is gone [L11]. Without a
+//! It stops for a voter's higher promise or a claim with a higher term, never because the Lease is gone \[L11\]. Without a
 //! majority for the lost-time it refuses writes, says so, and keeps trying.
 
 use crate::catchup::{Outbound, Sending};
@@ -212,7 +212,7 @@ impl Replica {
     }
 
     /// A replica is bound to something else than to us. A voter's higher promise ends our leadership; anything else asks
-    /// for a new term and goes on [L3].
+    /// for a new term and goes on \[L3\].
     fn is_in_the_way(&mut self, replica: ReplicaId, promise: Promise) {
         if promise.term > Term::MAX {
             // Nobody can have promised that.
@@ -371,7 +371,7 @@ impl Replica {
         }
     }
 
-    /// Invites every voter and every wanted member that has not said hello [L1].
+    /// Invites every voter and every wanted member that has not said hello \[L1\].
     fn invite(&mut self) {
         let Role::Leading(leading) = &mut self.role else { return };
         if self.now < leading.next_invitations {

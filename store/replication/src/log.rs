@@ -163,7 +163,7 @@ impl Log {
         self.entries.push_back(entry);
     }
 
-    /// Drops all entries after `keep`. The voters that were in force there are in force again [S7].
+    /// Drops all entries after `keep`. The voters that were in force there are in force again \[S7\].
     pub(crate) fn cut(&mut self, keep: Seq) {
         assert!(keep >= self.base.seq, "a cut to {keep} reaches before the snapshot at {}", self.base);
         while self.last().seq > keep {
@@ -174,7 +174,7 @@ impl Log {
         self.voters.retain(|(seq, _)| *seq <= keep.max(base));
     }
 
-    /// The last set of voters in the log, committed or not [S7].
+    /// The last set of voters in the log, committed or not \[S7\].
     pub(crate) fn voters(&self) -> &Voters {
         #[cfg(feature = "plants")]
         if crate::plants::planted(crate::Fault::OnlyCommittedVotersCount) {

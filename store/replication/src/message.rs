@@ -7,7 +7,7 @@
 //!   frame     = kind u8 | term u64 | incarnation 16 | rest
 //!   append    = 1 | previous term u64, seq u64 | commit u64 | records          leader -> follower (a pull: the other way)
 //!   ack       = 2 | seq u64                                                    the other way of append, like mismatch;
-//!                                                           leader -> follower: how far its own volume is durable [E1]
+//!                                                           leader -> follower: how far its own volume is durable \[E1\]
 //!   mismatch  = 3 | term u64, seq u64                                          "I have not your previous; look here"
 //!   heartbeat = 4 | round u64 | commit u64                                     leader -> follower
 //!   echo      = 5 | round u64 | flags u8                                       follower -> leader
@@ -19,7 +19,7 @@
 //!   readAnswer = 9 | number u64 | given u8 (0, 1) | seq u64                    leader -> follower; not given: no majority
 //! ```
 //!
-//! Every frame carries the term and the leader's incarnation; one of any other is dropped [S4]. Records are the
+//! Every frame carries the term and the leader's incarnation; one of any other is dropped \[S4\]. Records are the
 //! journal's own bytes with their checksums ([`crate::Record`]). Beside the connections there are two requests:
 //! an invitation ([`Claim`] -> [`InviteAnswer`]) and a question for the state ([`PeerState`]).
 
@@ -61,7 +61,7 @@ pub struct Hello {
     pub eligible: bool,
     /// What it is bound to, durably. Must be exactly this leader.
     pub promise: Promise,
-    /// Its last entry. It does not change under this promise but by this leader [S3].
+    /// Its last entry. It does not change under this promise but by this leader \[S3\].
     pub position: Position,
     /// What it has of a snapshot whose transfer was cut: a leader that still has the same one goes on behind that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ pub enum RefusalCode {
     NotPromised,
     /// The volume is connected from another pod, which is heard.
     AlreadyConnected,
-    /// The volume has lost what it acknowledged [E2].
+    /// The volume has lost what it acknowledged \[E2\].
     WentBack,
     /// A code that this build does not know, or none.
     #[default]
@@ -210,7 +210,7 @@ pub enum Body {
         /// A chain that begins after `previous`. May be empty: a probe.
         entries: Vec<Entry>,
     },
-    /// Durable up to here, and verified equal to the leader's log under this promise [S4].
+    /// Durable up to here, and verified equal to the leader's log under this promise \[S4\].
     Ack {
         /// The highest such sequence.
         seq: Seq,
@@ -242,7 +242,7 @@ pub enum Body {
     },
     /// A piece of a snapshot.
     Snapshot(SnapshotPiece),
-    /// "Send me what follows": from a recovering leader to a follower with a better position [L2].
+    /// "Send me what follows": from a recovering leader to a follower with a better position \[L2\].
     Pull {
         /// The leader's last entry.
         position: Position,

@@ -12,71 +12,71 @@ pub enum Fault {
     OldTermCommits,
     /// A promise binds to the term alone, not to the leader's incarnation.
     PromiseWithoutIncarnation,
-    /// A restarted process leads on in the term of the run before [S10].
+    /// A restarted process leads on in the term of the run before \[S10\].
     SameTermAfterRestart,
-    /// The voters are changed before the term's own entry is committed [S7].
+    /// The voters are changed before the term's own entry is committed \[S7\].
     VotersBeforeOwnEntry,
-    /// The voters are changed again before the last change is committed [S7].
+    /// The voters are changed again before the last change is committed \[S7\].
     SeveralVotersChanges,
-    /// A voter is exchanged for another one in one entry [S7].
+    /// A voter is exchanged for another one in one entry \[S7\].
     VoterSwapped,
-    /// Only a committed set of voters counts [S7].
+    /// Only a committed set of voters counts \[S7\].
     OnlyCommittedVotersCount,
     /// The hello is said before the promise is durable.
     HelloBeforeDurable,
-    /// The position that the hello tells was read before the promise was made [S3].
+    /// The position that the hello tells was read before the promise was made \[S3\].
     PositionBeforePromise,
-    /// Appends of the old leader are still taken after the promise to a new one [S3].
+    /// Appends of the old leader are still taken after the promise to a new one \[S3\].
     OldTermAppends,
     /// A follower acks what is not durable.
     AckBeforeDurable,
-    /// A follower acks its last sequence instead of the verified one [S4].
+    /// A follower acks its last sequence instead of the verified one \[S4\].
     AckOfTheLast,
-    /// A follower commits up to the end of its log [S5].
+    /// A follower commits up to the end of its log \[S5\].
     CommitToTheEnd,
-    /// An append cuts all that stands behind it, also what is equal [S5].
+    /// An append cuts all that stands behind it, also what is equal \[S5\].
     ShorterAppendCuts,
-    /// Acks carry no term: a late one of an older leadership counts in a new one [S4].
+    /// Acks carry no term: a late one of an older leadership counts in a new one \[S4\].
     LateAcks,
     /// A leader counts its own promise before it is durable.
     OwnPromiseBeforeDurable,
-    /// The first start does not ask the others whether they are empty [S9].
+    /// The first start does not ask the others whether they are empty \[S9\].
     BootstrapWithoutAsking,
-    /// A volume that is marked `bootstrapping` opens for writes [L4].
+    /// A volume that is marked `bootstrapping` opens for writes \[L4\].
     MarkedVolumeOpens,
-    /// The sidecar is told of a bootstrap before the volume is durable [L4].
+    /// The sidecar is told of a bootstrap before the volume is durable \[L4\].
     LeaseBeforeVolume,
-    /// A leader invites nobody [L1].
+    /// A leader invites nobody \[L1\].
     NoInvitations,
-    /// A leader hands over to who has a better log instead of pulling from it [L2].
+    /// A leader hands over to who has a better log instead of pulling from it \[L2\].
     HandOverInsteadOfPull,
     /// Who lost the leader of t asks for a leader "of t" instead of "of t or above".
     OnlyThatTerm,
-    /// Writes are taken with fewer voters than the floor [L7].
+    /// Writes are taken with fewer voters than the floor \[L7\].
     NoFloor,
-    /// A leader stops when nobody is named in role.json [L11].
+    /// A leader stops when nobody is named in role.json \[L11\].
     MissingLeaseStops,
-    /// Who is told to end, ends at once [L6].
+    /// Who is told to end, ends at once \[L6\].
     LastVotersLeave,
-    /// A strong read is confirmed by heartbeats that began before it came [S6].
+    /// A strong read is confirmed by heartbeats that began before it came \[S6\].
     UnaskedHeartbeatsConfirm,
-    /// A leader whose disk hangs, and that nobody takes over from, stays in touch with its followers [B1].
+    /// A leader whose disk hangs, and that nobody takes over from, stays in touch with its followers \[B1\].
     HungLeaderTalksOn,
-    /// A replica whose disk hangs counts as caught up [B3].
+    /// A replica whose disk hangs counts as caught up \[B3\].
     HungReplicaHasCaughtUp,
-    /// A leader whose disk hangs lets go although the others cannot do without it [B4].
+    /// A leader whose disk hangs lets go although the others cannot do without it \[B4\].
     HungLeaderLetsGoAnyhow,
-    /// An answer counts for the pod that was asked, whoever gave it [F2].
+    /// An answer counts for the pod that was asked, whoever gave it \[F2\].
     AnyNameAnswers,
-    /// An empty volume takes an invitation before it knows which cluster is its own [F3].
+    /// An empty volume takes an invitation before it knows which cluster is its own \[F3\].
     StrangersInvite,
-    /// A restarted replica promises before it asked what others know of its volume [E1].
+    /// A restarted replica promises before it asked what others know of its volume \[E1\].
     PromisesWithoutAsking,
-    /// A replica that is refused as gone back does not mark itself [E2].
+    /// A replica that is refused as gone back does not mark itself \[E2\].
     WentBackIsForgotten,
-    /// What a volume acknowledged and what it holds are compared by sequence alone [E3].
+    /// What a volume acknowledged and what it holds are compared by sequence alone \[E3\].
     SequencesCompared,
-    /// What was acked and never committed counts against a volume, too [E3].
+    /// What was acked and never committed counts against a volume, too \[E3\].
     UncommittedIsKnown,
     /// A replica has caught up when it lacks fewer than a thousand entries, however long they are.
     CaughtUpByEntries,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   client ──Read──▶ follower ──readIndex──▶ leader   its own clients' reads stand in the same queue
-//!                                              │ open: takes its commit, waits for a round that begins now or later [S6]
+//!                                              │ open: takes its commit, waits for a round that begins now or later \[S6\]
 //!                                              ▼
 //!                                            heartbeat ──▶ echoes of a majority of the voters
 //!   client ◀─ReadReady─ applied ◀─readAnswer───┘
@@ -11,7 +11,7 @@
 //!
 //! Why a round: a leader does not know that it was replaced. A voter that echoes has not promised to anybody else at that
 //! moment, so a majority of echoes to a round that began after the read says that no other leader had committed anything
-//! before the read came. An echo to an older round says nothing about the time since [S6].
+//! before the read came. An echo to an older round says nothing about the time since \[S6\].
 //!
 //! Batched twice. Each replica has at most one question on its way, for all reads that came before it was sent; those that
 //! come meanwhile go with the next. And the leader has at most one round on its way for reads: whoever asks meanwhile is
@@ -19,7 +19,7 @@
 //!
 //! Reads are numbered by the shell and only ever answered "all up to this one", so nothing here grows with their number.
 //! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client. Where the own
-//! disk hangs and has not taken the promise to the leader, no leader can be asked: refused at once [B5].
+//! disk hangs and has not taken the promise to the leader, no leader can be asked: refused at once \[B5\].
 
 use crate::freshness::is_at_leisure;
 use crate::plants::planted;
@@ -223,7 +223,7 @@ impl Replica {
         }
     }
 
-    /// The newest round that a majority of the voters has echoed. Of the last set in the log, as everything [S7].
+    /// The newest round that a majority of the voters has echoed. Of the last set in the log, as everything \[S7\].
     pub(crate) fn echoed_round(&self) -> u64 {
         let Role::Leading(leading) = &self.role else { return 0 };
         let own = self.config.replica;

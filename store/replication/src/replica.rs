@@ -33,7 +33,7 @@ use crate::{
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// A Lease whose term is further above the promise than this is an edit by hand; nobody promises to it [L8].
+/// A Lease whose term is further above the promise than this is an edit by hand; nobody promises to it \[L8\].
 const TERM_JUMP_MAX: u64 = 1_000_000;
 
 /// One replica of the log. See the module for the way through its life.
@@ -76,15 +76,15 @@ pub struct Replica {
     pub(crate) failed: bool,
     /// What the shell says of the disk.
     pub(crate) disk: Disk,
-    /// The questions that come before the first promise; none when they are over [E1].
+    /// The questions that come before the first promise; none when they are over \[E1\].
     pub(crate) asking: Option<Asking>,
-    /// The volume has gone back in time [E2].
+    /// The volume has gone back in time \[E2\].
     pub(crate) went_back: Option<WentBack>,
     /// Committed, by what an earlier run noted on the volume: not applied again before it is known anew.
     pub(crate) noted: Seq,
     /// Entries were cut that an earlier run knew to be committed: which, for people.
     pub(crate) cut_committed: Option<String>,
-    /// What is known of other volumes, of this and of earlier roles of this run [E1].
+    /// What is known of other volumes, of this and of earlier roles of this run \[E1\].
     pub(crate) known: Vec<KnownVolume>,
     /// What the shell said of memory and disk last, and since when it is over a limit.
     pub(crate) room: Room,
@@ -150,7 +150,7 @@ impl Writes {
 }
 
 impl Replica {
-    /// A replica as it was found on its volume, all of it durable [S2].
+    /// A replica as it was found on its volume, all of it durable \[S2\].
     pub fn new(config: Config, recovered: Recovered) -> Replica {
         let recovered = without_torn_bootstrap(recovered, &config);
         let log = Log::new(&recovered);
@@ -352,7 +352,7 @@ impl Replica {
         }
     }
 
-    /// Promises to this claim, and from this moment on neither writes nor acks anything of a lower term [S3].
+    /// Promises to this claim, and from this moment on neither writes nor acks anything of a lower term \[S3\].
     fn take(&mut self, claim: Claim) {
         assert!(claim.term > self.state.promise.term, "a claim of term {} under {}", claim.term, self.state.promise);
         let word = self.word_to_successor(&claim);
@@ -394,7 +394,7 @@ impl Replica {
         }));
     }
 
-    /// Closes what belongs to the present role. A connection belongs to one term [S4].
+    /// Closes what belongs to the present role. A connection belongs to one term \[S4\].
     pub(crate) fn end_role(&mut self) {
         self.lost = None;
         match std::mem::replace(&mut self.role, Role::Idle) {

@@ -29,7 +29,7 @@ pub(crate) struct Following {
     /// The leader is heard: it welcomed us and was not lost since.
     pub(crate) heard: bool,
     pub(crate) link: Link,
-    /// Equal to the leader's log up to here, under this promise [S4].
+    /// Equal to the leader's log up to here, under this promise \[S4\].
     pub(crate) verified: Seq,
     /// What the leader was told last on this connection: nothing, or an ack of this sequence.
     pub(crate) acked: Option<Seq>,
@@ -37,13 +37,13 @@ pub(crate) struct Following {
     pub(crate) owes_ack: bool,
     /// The leader's commit as last heard; may lie beyond `verified`.
     pub(crate) leader_commit: Seq,
-    /// The leader pulls from us [L2].
+    /// The leader pulls from us \[L2\].
     pub(crate) pulled: Option<Outbound>,
     /// Entries came that nothing was said of, because nothing fitted.
     pub(crate) dropped: bool,
     /// The next pause before the leader is dialled again.
     pub(crate) redial_pause: Duration,
-    /// The leader's volume, and how far it is durable there, by the leader's own word [E1].
+    /// The leader's volume, and how far it is durable there, by the leader's own word \[E1\].
     pub(crate) leader_replica: Option<ReplicaId>,
     pub(crate) leader_durable: Seq,
     /// Another pod is connected with this very volume.
@@ -101,7 +101,7 @@ pub(crate) struct Leading {
     pub(crate) tell_commit_at: Option<Duration>,
     /// The last moment at which a majority had been heard within the lost-time, or the beginning.
     pub(crate) majority_at: Duration,
-    /// A promise that stands in the way of a replica: the term that a new leadership must be above [L3].
+    /// A promise that stands in the way of a replica: the term that a new leadership must be above \[L3\].
     pub(crate) need_term: Option<Term>,
     pub(crate) hand_over: Option<HandingOver>,
     /// No hand-over is begun before this.
@@ -144,7 +144,7 @@ pub(crate) struct Follower {
     pub(crate) heard_at: Duration,
     /// The newest heartbeat round that was sent to it, on the present connection.
     pub(crate) begun: u64,
-    /// The newest heartbeat round that it echoed. Strong reads wait for a majority of these [S6].
+    /// The newest heartbeat round that it echoed. Strong reads wait for a majority of these \[S6\].
     pub(crate) echoed: u64,
     /// Durable there and equal to our log, under this promise; also from earlier connections.
     pub(crate) verified: Seq,

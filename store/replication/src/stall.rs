@@ -1,10 +1,10 @@
 //! A disk that hangs (5.7 in docs/design.md): a write or an fsync that neither succeeds nor fails.
 //!
 //! ```text
-//!   Disk { stalled } ─▶ not eligible, not caught up, by a flag in each echo and in `GET /v1/state` [B3]
-//!     a leader, while the others are a majority without it, connected and not stalled themselves [B4]:
+//!   Disk { stalled } ─▶ not eligible, not caught up, by a flag in each echo and in `GET /v1/state` \[B3\]
+//!     a leader, while the others are a majority without it, connected and not stalled themselves \[B4\]:
 //!        ─▶ hands over to the best of them, as in a drain (`draining`), but without ending
-//!        ─▶ nobody took over within the lost-time: falls silent [B1]
+//!        ─▶ nobody took over within the lost-time: falls silent \[B1\]
 //!   Disk { not stalled } ─▶ speaks again; counts as stalled for ten bounds longer
 //! ```
 //!
@@ -13,7 +13,7 @@
 //! connection is lost at once, so the others campaign, and the promises do the rest.
 //!
 //! A promise of this replica cannot become durable meanwhile, so it says no hello and does not count; that takes no rule
-//! of its own. Peers are listened to all the time [B2]: only what needs the disk is refused.
+//! of its own. Peers are listened to all the time \[B2\]: only what needs the disk is refused.
 
 use crate::plants::planted;
 use crate::replica::Replica;
@@ -77,7 +77,7 @@ impl Replica {
         }
     }
 
-    /// What was not taken is sent again to who says that it lacks it [B2].
+    /// What was not taken is sent again to who says that it lacks it \[B2\].
     fn ask_for_what_was_missed(&mut self) {
         if std::mem::take(&mut self.disk.missed)
             && let Role::Following(following) = &self.role

@@ -25,7 +25,7 @@ pub enum Phase {
     Draining,
     /// Its disk failed, or its volume belongs to another cluster than the Lease.
     Failed,
-    /// Its volume has lost what it acknowledged: it counts for nothing, and serves nothing [E2].
+    /// Its volume has lost what it acknowledged: it counts for nothing, and serves nothing \[E2\].
     WentBack,
 }
 

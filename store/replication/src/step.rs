@@ -132,14 +132,14 @@ pub enum Refusal {
     Recovering,
     /// It leads, but has not heard a majority of the voters for the lost-time.
     NoMajority,
-    /// Fewer voters than the floor [L7].
+    /// Fewer voters than the floor \[L7\].
     TooFewVoters {
         /// Voters now.
         have: usize,
         /// Voters needed.
         floor: u32,
     },
-    /// No Lease was seen yet that carries the new cluster's id [L4].
+    /// No Lease was seen yet that carries the new cluster's id \[L4\].
     Bootstrapping,
     /// Too much waits for its commit already.
     Overloaded,
@@ -418,7 +418,7 @@ pub enum Effect {
         /// The pod.
         to: Target,
     },
-    /// Empty this volume and end: its bootstrap lost against another one [L4]. Nothing was ever acknowledged from it.
+    /// Empty this volume and end: its bootstrap lost against another one \[L4\]. Nothing was ever acknowledged from it.
     WipeVolume {
         /// The cluster that won.
         winner: ClusterId,
@@ -474,7 +474,7 @@ pub struct Config {
     pub force_bootstrap: bool,
 }
 
-/// What was found on the volume, all of it durable [S2], for `Replica::new`.
+/// What was found on the volume, all of it durable \[S2\], for `Replica::new`.
 #[derive(Clone, Debug, Hash)]
 pub struct Recovered {
     /// The last durable state.

@@ -21,7 +21,7 @@ pub struct Voter {
 pub struct Voters {
     /// The highest format that all of them read. No leader appends above it.
     pub format: u32,
-    /// Client writes are refused while there are fewer voters than this [L7].
+    /// Client writes are refused while there are fewer voters than this \[L7\].
     pub floor: u32,
     /// In the order in which they were added.
     pub voters: Vec<Voter>,

@@ -71,7 +71,7 @@ use lines::{Led, LineError, Lines};
 pub const FORWARDED: &str = "leasehold-forwarded";
 
 /// The cluster-id of the cluster that a request is meant for. An IP may be a stranger's by now, whose leader would take the
-/// write into another database [F1].
+/// write into another database \[F1\].
 pub use crate::peer::CLUSTER;
 
 /// Connections to the leader that are kept.

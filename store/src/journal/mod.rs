@@ -8,7 +8,7 @@
 //!
 //! [`Journal`] is the driver's end: calls never wait for the disk. What became of them comes back as [`JournalEvent`]s,
 //! in order. A failed write or fsync is final: one `Failed`, and everything after it is refused. The state of a file
-//! after a failed fsync is unknown to everybody but the next start [S2].
+//! after a failed fsync is unknown to everybody but the next start \[S2\].
 //!
 //! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits. `reserve`: room for a
 //! disk that others filled. `need`: when a snapshot is wanted.

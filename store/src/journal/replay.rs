@@ -7,7 +7,7 @@
 //!
 //! An entry that names an earlier position in the chain replaces all after it (a cut). What stands before the first
 //! entry that chains from the snapshot (without one: from the beginning) is what the snapshot holds already, or a branch
-//! that was cut, whose beginning went with an older segment; it is dropped [S8]. Anything else that does not chain is
+//! that was cut, whose beginning went with an older segment; it is dropped \[S8\]. Anything else that does not chain is
 //! damage. Nothing can be missing unseen: batches and segments are numbered, and older segments were durable, to the
 //! byte that the next one names, before that one was begun.
 
@@ -25,7 +25,7 @@ pub(crate) struct Live {
     pub(crate) offset: u64,
 }
 
-/// A journal as it was found. Nothing of it is known to be durable yet [S2].
+/// A journal as it was found. Nothing of it is known to be durable yet \[S2\].
 #[derive(Debug)]
 pub(crate) struct Replay {
     pub(crate) state: DurableState,

@@ -4,7 +4,7 @@
 //!   journal/reserve-1, reserve-2 ──rename──▶ journal/next.tmp ──▶ the next segment, only when none can be made
 //! ```
 //!
-//! One is kept for a start, which cannot say anything before it has copied what it found to a new segment [S2]: the
+//! One is kept for a start, which cannot say anything before it has copied what it found to a new segment \[S2\]: the
 //! segment that it takes the place of becomes the next reserve. The other one takes deletes, and is let go for the snapshot
 //! after them. Both are made again as soon as there is room.
 

@@ -96,7 +96,7 @@ impl Writer {
     }
 
     /// Goes on where a journal ends: the live records of its newest segment are copied to a new one. When this returns,
-    /// all that `replay` says is durable [S2].
+    /// all that `replay` says is durable \[S2\].
     pub(crate) fn resume(
         disk: Arc<dyn Disk>,
         segment_bytes: u64,

@@ -47,7 +47,7 @@ pub(super) async fn dial(
 }
 
 /// Refused by every address, or reset, is an error at once; silence is when its time is over. Of the connections that race
-/// the winner alone gets the hello: after a second one the leader would close the first [F4].
+/// the winner alone gets the hello: after a second one the leader would close the first \[F4\].
 async fn greet(
     to: &Target,
     hello: &Hello,

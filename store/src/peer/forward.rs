@@ -7,7 +7,7 @@
 //!            ──HTTP/1.1: the client's requests──▶ handed over to the port for clients, and served there as any other
 //! ```
 //!
-//! An address may be a stranger's by now, and a stranger's leader would take the write, and the client's token with it [F1].
+//! An address may be a stranger's by now, and a stranger's leader would take the write, and the client's token with it \[F1\].
 //! A key proves who answers. Without one it is only said; that is enough against addresses that wandered, and nothing is
 //! against who lies.
 

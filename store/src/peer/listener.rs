@@ -139,7 +139,7 @@ impl Listener {
         Arc::new(move |remote, why| config.reject(remote, "http", why))
     }
 
-    /// A request for another pod, at an address that is ours by now: neither its "yes" nor our "no" is ours to say [F2].
+    /// A request for another pod, at an address that is ours by now: neither its "yes" nor our "no" is ours to say \[F2\].
     fn misled(&self, to: &HeaderValue) -> Option<Response> {
         let me = self.config.name_of(&self.config.trust.me().name)?;
         (me != to).then(|| {
@@ -240,7 +240,7 @@ impl Listener {
     }
 
     /// From here on it is a connection of the port for clients. Who asks must name our cluster: where there is no key, two
-    /// releases may have the same names [F1].
+    /// releases may have the same names \[F1\].
     fn forward(self, upgrade: Option<OnUpgrade>, headers: &HeaderMap, remote: Option<serve::Remote>) -> Response {
         let Some(clients) = &self.clients else {
             return self.refuse_request(remote, &http::Method::GET, forward::PATH);

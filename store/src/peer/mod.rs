@@ -63,7 +63,7 @@ const REPLICATE_PATH: &str = "/v1/replicate";
 const CLAIM_PATH: &str = "/v1/claim";
 /// Where replicas ask each other.
 const STATE_PATH: &str = "/v1/state";
-/// Whom a request is for, and who answers it: `cluster/pod`. What another one answers is no answer [F2].
+/// Whom a request is for, and who answers it: `cluster/pod`. What another one answers is no answer \[F2\].
 const TO: &str = "leasehold-to";
 const NAME: &str = "leasehold-name";
 

@@ -1,7 +1,7 @@
 //! The power goes at any moment: what the writer was told is there, whatever the disk kept of the rest.
 //!
 //! ```text
-//!   generation: a volume ──▶ a few lives of the writer, each killed at some call (the page cache stays [S2])
+//!   generation: a volume ──▶ a few lives of the writer, each killed at some call (the page cache stays \[S2\])
 //!               log ──▶ at random calls of it: states that a power loss may leave ──▶ a start on each, checked
 //!                                              one of them ──▶ the volume of the next generation
 //! ```

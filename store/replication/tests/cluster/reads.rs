@@ -1,4 +1,4 @@
-//! Strong reads: what they may be answered from, and what it takes [S6].
+//! Strong reads: what they may be answered from, and what it takes \[S6\].
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A disk that hangs: [B1] to [B5].
+//! A disk that hangs: \[B1\] to \[B5\].
 
 use super::*;
 
