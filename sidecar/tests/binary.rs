@@ -94,8 +94,10 @@ impl Pod {
         command
     }
 
+    /// Its log cannot be written, as on a full disk: nothing may depend on that.
     fn start_sidecar(&mut self) {
-        self.sidecar = Some(self.command().stderr(Stdio::null()).spawn().unwrap());
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        self.sidecar = Some(self.command().stderr(full).spawn().unwrap());
     }
 
     fn kill_sidecar(&mut self) {

@@ -207,6 +207,19 @@ fn segments(data: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let mut store = Store::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = store.command(&["--log", "debug"]);
+    store.child = Some(command.stderr(full).spawn().unwrap());
+    store.write_role(0, None, None);
+    store.make_it_lead();
+    assert_eq!(store.child.as_mut().unwrap().try_wait().unwrap(), None, "it ended");
+    store.signal(rustix::process::Signal::TERM);
+    assert_eq!(store.ends().code(), Some(0));
+}
+
+#[test]
 fn a_store_begins_a_cluster_serves_it_and_has_it_after_kill_9_and_after_a_drain() {
     let mut store = Store::new();
     let initial = store.path("initial.json");
