@@ -202,7 +202,7 @@ impl Shared {
                 command.env_remove(name);
             }
         }
-        let child = command
+        let mut child = command
             .args(&self.spec.args)
             .envs(self.spec.environment.iter().map(|(name, value)| (name, value)))
             .env("RUST_BACKTRACE", "1")
@@ -213,7 +213,12 @@ impl Shared {
             .spawn()
             .with_context(|| format!("{} cannot be started", self.spec.program.display()))?;
         let start = start_time(child.id()).unwrap_or(0);
-        std::fs::write(self.pid_file(Pid::from_child(&child)), start.to_string())?;
+        if let Err(error) = std::fs::write(self.pid_file(Pid::from_child(&child)), start.to_string()) {
+            // Nobody would know of it, and it would stay.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error).context("its number cannot be noted");
+        }
         Ok(child)
     }
 
