@@ -311,7 +311,11 @@ pub(crate) async fn ask_pod(config: &Config, name: &str, ips: &[IpAddr]) -> Resu
         let told = ask_state(&address).await.map_err(|why| format!("{address}: {why}"))?;
         if told.state.name == name { Ok(told) } else { Err(format!("{address}: {} answers there", told.state.name)) }
     };
-    let mut asked: FuturesUnordered<_> = (0..).zip(by_ip.chain([by_name])).map(ask).collect();
+    let mut addresses: Vec<String> = by_ip.collect();
+    if !addresses.contains(&by_name) {
+        addresses.push(by_name);
+    }
+    let mut asked: FuturesUnordered<_> = (0..).zip(addresses).map(ask).collect();
     let mut failed = Vec::new();
     while let Some(answer) = asked.next().await {
         match answer {
