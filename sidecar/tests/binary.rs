@@ -5,7 +5,7 @@
 mod api;
 
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use api::{Api, LEASE};
