@@ -68,7 +68,11 @@ impl Cluster {
     /// A replica that was told that its disk is full writes an entry of a client's.
     pub(crate) fn writes_to_full_disk(&self, pod: usize, entry: &Entry) -> Option<String> {
         let up = self.pods[pod].store.up()?;
-        let is_full = up.status.room.disk == Level::Full && up.status.phase != Phase::Recovering;
+        // Whoever leads and has not opened pulls what he lacks, full or not, also when he drains by now.
+        let status = &up.status;
+        let leads = status.following.as_ref().is_some_and(|claim| claim.incarnation == up.incarnation);
+        let recovers = status.phase == Phase::Recovering || leads && !status.open;
+        let is_full = status.room.disk == Level::Full && !recovers;
         // A cluster's first data come of no client, and before anybody leads.
         let is_write = matches!(entry.payload, Payload::Command(_)) && entry.position.term > Term(0);
         (is_full && is_write).then(|| format!("{} writes {} to a full disk", self.pods[pod].name, entry.position))
