@@ -51,8 +51,9 @@
 //! No sign of the Lease for a duration: one GET \[L13\].
 //!
 //! **Letting go** (`release`): never by letting it run out. A transfer to the successor in one compare-and-swap, or the
-//! holder is cleared: when the app hands over, when it died, when a plain app's sidecar ends or is asked to, or its pod is not wanted any more. A plain app's
-//! leadership is over when the clear is sent, whatever becomes of it; another begins with an own write that was confirmed.
+//! holder is cleared: when the app hands over, when it died, when a plain app's sidecar ends or is asked to, or its
+//! pod is no longer wanted. A plain app's leadership is over when the clear is sent, whatever becomes of it; another begins
+//! with an own write that was confirmed.
 //!
 //! **A new term** is always above the Lease's, the promise, `needTerm` and every term that was seen, and at most
 //! 2^31 - 1: then it is an error, never a wrap.

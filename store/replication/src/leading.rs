@@ -484,14 +484,16 @@ impl Replica {
             self.commit = committed;
             leading.tell_commit_at.get_or_insert(self.now + TELL_COMMIT_AFTER);
         }
+        if leading.stage != Stage::Opening(first) {
+            return;
+        }
         // A marked volume never opens; nor one whose cleared mark could come back after a crash [L4].
         let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by)
             || planted(Fault::MarkedVolumeOpens);
         // Writes are answered when they are applied: who leads with much to apply would keep them waiting.
-        let may_open = self.commit >= first && unmarked && self.applies_the_rest_now();
+        let opens = self.commit >= first && unmarked && self.applies_the_rest_now();
         if let Role::Leading(leading) = &mut self.role
-            && leading.stage == Stage::Opening(first)
-            && may_open
+            && opens
         {
             leading.stage = Stage::Open(first);
         }

@@ -102,13 +102,6 @@ impl Log {
         self.base
     }
 
-    /// The entry at that sequence, if it is in memory.
-    #[cfg(test)]
-    pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
-        let first = self.last().seq.0 + 1 - self.entries.len() as u64;
-        self.entries.get(seq.0.checked_sub(first)? as usize)
-    }
-
     /// The sequence before the first entry in memory.
     fn dropped_upto(&self) -> Seq {
         Seq(self.last().seq.0 - self.entries.len() as u64)
@@ -290,8 +283,13 @@ mod tests {
         assert_eq!((log.voters(), log.last()), (&Voters::none(), Position::new(1, 1)));
     }
 
+    /// The entry at that sequence, if it is in memory.
+    fn entry(log: &Log, seq: Seq) -> Option<Entry> {
+        log.range(seq, 0)?.into_iter().next()
+    }
+
     fn bytes(log: &Log, seqs: std::ops::RangeInclusive<u64>) -> u64 {
-        seqs.map(|seq| log.entry(Seq(seq)).unwrap().record().len() as u64).sum()
+        seqs.map(|seq| entry(log, Seq(seq)).unwrap().record().len() as u64).sum()
     }
 
     #[test]
@@ -311,10 +309,10 @@ mod tests {
     fn what_is_durable_and_applied_leaves_the_memory_and_is_still_part_of_the_log() {
         let mut log = log_of(&[1, 1, 2, 4, 4]);
         log.trim(Seq(3), usize::MAX);
-        assert!(log.entry(Seq(1)).is_some(), "there is room");
+        assert!(entry(&log, Seq(1)).is_some(), "there is room");
         let all = log.bytes_after(Seq(0));
         log.trim(Seq(3), 0);
-        assert!(log.entry(Seq(3)).is_none() && log.entry(Seq(4)).is_some());
+        assert!(entry(&log, Seq(3)).is_none() && entry(&log, Seq(4)).is_some());
         assert_eq!((log.base(), log.bytes_after(Seq(0))), (Position::ZERO, all), "the journal has them");
         assert_eq!(log.position_at(Seq(3)), Some(Position::new(2, 3)));
         assert_eq!(log.at_most(Position::new(3, 9)), Some(Position::new(2, 3)));
@@ -338,7 +336,7 @@ mod tests {
         assert_eq!(log.base(), Position::new(1, 2), "a snapshot has what left the memory");
         log.trim(Seq(6), 0);
         assert_eq!(log.base(), Position::new(1, 4), "the journal has what follows the snapshot");
-        assert!(log.entry(Seq(6)).is_none());
+        assert!(entry(&log, Seq(6)).is_none());
         log.snapshot_taken(Position::new(1, 6));
         assert_eq!((log.base(), log.last()), (Position::new(1, 6), Position::new(1, 6)));
     }
