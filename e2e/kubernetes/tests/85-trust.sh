@@ -140,8 +140,13 @@ tls_between_the_pods_comes_and_goes_while_clients_write() {
 }
 
 code_of() { in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert /etc/leasehold-trust/api-tls/ca.crt "$@"; }
+redirected_write=(--cacert /etc/leasehold-trust/api-tls/ca.crt --location-trusted -H 'Content-Type: application/json'
+  -d '{"firstName": "Johanna", "lastName": "Redirected"}' https://localhost:8089/persons)
+redirects_a_write() { # redirects_a_write POD TOKEN
+  [ "$(in_pod "$1" curl -s -o /dev/null -w '%{http_code}' --max-time 5 "${redirected_write[@]}" -H "Authorization: Bearer $2")" = 201 ]
+}
 clients_need_tls_and_a_token_where_that_is_asked_for() {
-  local token reader code expected url=https://localhost:8089
+  local token reader code expected redirected url=https://localhost:8089
   certificates
   # --wait is the test that the kubelet's probes go on: the pods become ready.
   timed "upgraded" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect
@@ -156,10 +161,11 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
     shift
     [ "$(code_of "$@")" = "$code" ] || { say "not $code but $(code_of "$@"): ${*:1:1}"; return 1; }
   done
-  # A redirect names the leader's pod as its certificate does: curl follows it.
-  code=$(in_pod "$(a_follower)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert /etc/leasehold-trust/api-tls/ca.crt \
-    --location-trusted -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"firstName": "Johanna", "lastName": "Redirected"}' $url/persons)
-  [ "$code" = 201 ] || { say "a redirected write: $code"; return 1; }
+  # A redirect names the leader's pod as its certificate does: curl follows it, as soon as DNS knows the new pod. Its caches
+  # (of names and of names that are not there) tell of the old one for half a minute; a write that did not arrive is not done.
+  redirected=$(a_follower)
+  wait_for "a redirected write" 75 redirects_a_write "$redirected" "$token" ||
+    { say "$(in_pod "$redirected" curl -sS -i --max-time 5 "${redirected_write[@]}" -H "Authorization: Bearer $token" 2>&1)"; return 1; }
   # curl ends with an error, as it should: what kubectl says of that is no news.
   [ "$(in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://localhost:8089/healthz 2>/dev/null)" = 000 ] ||
     { say "plain HTTP is answered"; return 1; }
