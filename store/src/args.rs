@@ -2,6 +2,8 @@
 //!
 //! Nothing else reads the environment. What makes no sense is refused with one sentence, before anything is touched.
 
+pub mod trust;
+
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,9 +16,9 @@ use leasehold_replication::RECORD_BODY_BYTES_MAX;
 use crate::api::READ_TIMEOUT_MAX;
 use crate::api::cors::{self, Origins};
 use crate::api::forward::FollowerWrites;
-use crate::history::HISTORY_BYTES;
+use crate::documents::history::HISTORY_BYTES;
 use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
-use crate::trust::args::TrustArgs;
+use trust::TrustArgs;
 
 /// Room that an entry needs beside the record of a client: its head, collection, id, condition.
 const ENTRY_ROOM_BYTES: usize = 4096;
@@ -496,7 +498,7 @@ mod tests {
     fn the_defaults_are_those_that_the_documents_name() {
         let config = parse(&["--name", "db-0"]).unwrap();
         assert_eq!((config.lost_time, config.heartbeat), (Duration::from_secs(1), Duration::from_millis(100)));
-        assert_eq!(config.disk_stall, crate::disk::watch::DISK_STALL);
+        assert_eq!(config.disk_stall, crate::volume::disk::watch::DISK_STALL);
         assert_eq!((config.listen.port(), config.peer_listen.port()), (8089, 8090));
         assert_eq!((config.drain_max, config.write_timeout), (Duration::from_secs(55), Duration::from_secs(5)));
         assert_eq!((config.body_limit, config.worker_threads), (1_048_576, 1));

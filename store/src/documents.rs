@@ -11,6 +11,7 @@
 //! shares what did not change), so a clone costs nothing and a write costs O(log n), whatever holds old clones.
 
 mod command;
+pub mod history;
 mod keys;
 mod merge;
 mod size;

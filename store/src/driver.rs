@@ -45,11 +45,11 @@ use tracing::{error, info, warn};
 
 use crate::documents::Documents;
 use crate::handle::{HandleServer, ReadReply, WriteRequest};
-use crate::journal::{Journal, JournalEvent};
 use crate::peer::{PeerEvent, Peers};
 use crate::role::{self, RoleReceiver};
 use crate::room::{Account, Figures, Held, Limits};
 use crate::status;
+use crate::volume::journal::{Journal, JournalEvent};
 use intake::{Intake, Kept};
 use progress::UnderWay;
 use readers::Readers;

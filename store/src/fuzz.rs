@@ -15,8 +15,8 @@ pub use journal::{journal, segment};
 pub use person::person;
 pub use snapshot::snapshot;
 
-use crate::disk::{Disk, DiskFile, write_all_at};
 use crate::documents::Documents;
+use crate::volume::disk::{Disk, DiskFile, write_all_at};
 
 /// Bytes, one after the other; zeros behind the end.
 struct Script<'a>(&'a [u8]);

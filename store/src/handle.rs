@@ -13,10 +13,10 @@
 //! Not promised: that the views are of the same moment. Promised: `documents` is all that `Written` was answered for, if
 //! the driver calls `set_documents` before it answers.
 
-use crate::disk::watch::DiskWatch;
+use crate::documents::history::{HISTORY_BYTES, History};
 use crate::documents::{Answer, Change, Documents};
-use crate::history::{HISTORY_BYTES, History};
 use crate::room::{Figures, UnderWay};
+use crate::volume::disk::watch::DiskWatch;
 use bytes::Bytes;
 use leasehold_contract::{ProgressInfo, RoleFile};
 use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};

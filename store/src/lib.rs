@@ -10,29 +10,22 @@
 
 pub mod api;
 pub mod args;
-pub mod disk;
 pub mod documents;
 pub mod driver;
-pub mod farewells;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod handle;
-pub mod history;
-pub mod identity;
-pub mod journal;
 pub mod opening;
 pub mod peer;
 pub mod progress;
-pub mod recover;
+pub mod reload;
 pub mod role;
 pub mod room;
 pub mod shares;
-pub mod snapshot;
 pub mod status;
 pub mod telemetry;
 pub mod tls;
-pub mod trust;
 pub mod volume;
 
 pub use leasehold_serve as serve;

@@ -18,9 +18,10 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use leasehold_contract::{State, StatusFile};
 use leasehold_replication::{ClusterId, Incarnation};
+use leasehold_store::api::farewells;
 use leasehold_store::api::forward::{self, Forwarding};
+use leasehold_store::args::trust::Trust;
 use leasehold_store::args::{Args, Config, Task};
-use leasehold_store::disk::watch::DiskWatch;
 use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
@@ -28,10 +29,10 @@ use leasehold_store::room::{Limits as RoomLimits, machine};
 use leasehold_store::serve::{self, Entrance, Farewell, Gates, Leaving, Limits, descriptors};
 use leasehold_store::shares::Shares;
 use leasehold_store::telemetry::{self, Metrics, Port};
-use leasehold_store::trust::args::Trust;
-use leasehold_store::trust::files;
+use leasehold_store::volume::disk::watch::DiskWatch;
+use leasehold_store::volume::recover;
 use leasehold_store::volume::{self, Opened, VolumeError};
-use leasehold_store::{api, farewells, opening, progress, recover, role, status};
+use leasehold_store::{api, opening, progress, reload, role, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -207,7 +208,7 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
         peer: Some(tokio::spawn(peer_server)),
         probe: probe_server.map(tokio::spawn),
         farewells: Some(tokio::spawn(farewells::say(api_handle, farewell, stop.clone()))),
-        trust: Some(tokio::spawn(files::keep_up_to_date(trust.looks()))),
+        trust: Some(tokio::spawn(reload::keep_up_to_date(trust.looks()))),
         role: None,
         status: None,
         driver: None,
@@ -395,7 +396,7 @@ async fn open(
     config: &Config,
     metrics: &Metrics,
     (disk, status_file): (Arc<DiskWatch>, &watch::Sender<StatusFile>),
-    journal_events: mpsc::Sender<leasehold_store::journal::JournalEvent>,
+    journal_events: mpsc::Sender<leasehold_store::volume::journal::JournalEvent>,
     handle: HandleServer,
 ) -> Result<(Opened, HandleServer), Failure> {
     let (metrics, watch) = (metrics.clone(), disk.clone());

@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use tokio::task::JoinError;
 use tracing::{info, warn};
 
-use crate::disk::is_full;
-use crate::disk::watch::{DiskWatch, UnderWay};
 use crate::handle::HandleServer;
 use crate::progress::{self, Progress, unix_ms};
+use crate::volume::disk::is_full;
+use crate::volume::disk::watch::{DiskWatch, UnderWay};
 use crate::volume::{Opened, Options, Volume, VolumeError};
 
 /// How often it is looked what the start waits for.
@@ -152,7 +152,7 @@ fn words(hangs: Option<&(UnderWay, Duration)>, met: &Obstacles, progress: Option
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::journal::fault_disk::{Fault, FaultDisk};
+    use crate::volume::journal::fault_disk::{Fault, FaultDisk};
     use crate::volume::rig::Rig;
 
     fn open_on(disk: &FaultDisk) -> Result<Opened, VolumeError> {

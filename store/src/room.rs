@@ -21,7 +21,7 @@ pub use held::Held;
 pub use lack::Lack;
 pub use under_way::{Crowded, Place, UnderWay};
 
-use crate::disk::Space;
+use crate::volume::disk::Space;
 use leasehold_replication::{Level, Room};
 
 /// The program itself: code, threads, connections, and what the allocator keeps.

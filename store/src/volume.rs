@@ -25,22 +25,27 @@
 //! A volume with `replica.json` and without a promise record does not start \[S1\]: it once promised something, and nobody
 //! knows what.
 //!
-//! [`PartFile::finish`]: crate::snapshot::PartFile::finish
-//! [`PartFile::push`]: crate::snapshot::PartFile::push
+//! [`PartFile::finish`]: crate::volume::snapshot::PartFile::finish
+//! [`PartFile::push`]: crate::volume::snapshot::PartFile::push
+
+pub mod disk;
+pub mod identity;
+pub mod journal;
+pub mod recover;
+pub mod snapshot;
 
 #[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
 mod tests;
 
-use crate::disk::watch::{DiskWatch, Watched};
-use crate::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
 use crate::documents::Documents;
-use crate::identity;
-use crate::journal::{
-    self, FOLDER, Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle,
+use crate::volume::disk::watch::{DiskWatch, Watched};
+use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
+use crate::volume::journal::{
+    FOLDER, Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle,
 };
-use crate::snapshot::{self, NEXT, PartFile, SNAPSHOT, TAKEN};
+use crate::volume::snapshot::{NEXT, PartFile, SNAPSHOT, TAKEN};
 use leasehold_replication::{FORMAT, FORMAT_MIN, Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -25,10 +25,11 @@
 //!
 //! While the pod drains, and with every 421 and 307, answers on HTTP/1 say `Connection: close`, so that clients come back by
 //! another way. HTTP/2 clients are told by GOAWAY when the pod ceases to lead, and when it begins to drain: see
-//! [`crate::farewells`].
+//! [`crate::api::farewells`].
 
 mod copy;
 mod lines;
+pub mod way;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -61,9 +62,9 @@ use super::SEQUENCE;
 use super::gzip::{Accepted, Gzip};
 use super::pages::{Leader, leader_named, leader_seen};
 use super::problem::{Code, Problem};
+use crate::api::forward::way::{ApiWay, Connector};
 use crate::handle::Handle;
 use crate::peer::{ForwardWay, PeerConfig};
-use crate::trust::way::{ApiWay, Connector};
 use copy::Copying;
 use lines::{Led, LineError, Lines};
 

@@ -11,7 +11,7 @@
 //!
 //! One event tells all that one entry changed (a batch is one entry), so whoever goes on after its `id`, by `Last-Event-ID`
 //! or `?after=`, on any pod, misses nothing and sees nothing twice. A watcher has no queue but the few events that are on
-//! their way to it: what it has not taken waits in the [`History`](crate::history), once for all. One that takes nothing for
+//! their way to it: what it has not taken waits in the [`History`](crate::documents::history), once for all. One that takes nothing for
 //! long (`watch_stall_max`), or falls behind the history, is cut, and goes on after the last `id` that it got.
 
 use super::handlers::not_ready;
@@ -20,8 +20,8 @@ use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::{Answer, Context, SEQUENCE, query, reading};
 use crate::documents::Outcome;
+use crate::documents::history::Commit;
 use crate::handle::Handle;
-use crate::history::Commit;
 use bytes::Bytes;
 use futures_util::stream;
 use leasehold_replication::Seq;

@@ -8,8 +8,8 @@ use leasehold_replication::{
 use tracing::{error, info, warn};
 
 use super::{Driver, End};
-use crate::journal::{JournalError, LookUpAnswer};
 use crate::peer::SnapshotOut;
+use crate::volume::journal::{JournalError, LookUpAnswer};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {

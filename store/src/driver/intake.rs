@@ -23,10 +23,10 @@ use leasehold_replication::{ConnId, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::warn;
 
-use crate::journal::{Journal, JournalFigures};
 use crate::progress::{Amount, Unit};
 use crate::room::Lack;
-use crate::snapshot::{PartError, PartFile, ReceivedSnapshot};
+use crate::volume::journal::{Journal, JournalFigures};
+use crate::volume::snapshot::{PartError, PartFile, ReceivedSnapshot};
 
 /// More than a connection lets in at once.
 const PIECES_WAITING_MAX: usize = 64;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::disk::watch::{DiskWatch, UnderWay};
+use crate::volume::disk::watch::{DiskWatch, UnderWay};
 
 /// So many looks in the time that a call may take.
 const LOOKS: u32 = 20;

@@ -4,13 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::disk::Disk as _;
-use crate::disk::watch::DiskWatch;
 use crate::documents::{Action, Command, Condition, Outcome};
 use crate::handle::{self, Handle, WriteError, Written};
-use crate::journal::fault_disk::{Fault, FaultDisk};
 use crate::peer::{EVENTS_MAX, Listener, PeerConfig};
 use crate::serve::{self, Limits};
+use crate::volume::disk::Disk as _;
+use crate::volume::disk::watch::DiskWatch;
+use crate::volume::journal::fault_disk::{Fault, FaultDisk};
 use crate::volume::rig::{Folder, folder};
 use crate::volume::{Options, Volume};
 use futures_util::FutureExt as _;

@@ -9,13 +9,13 @@
 //! What a start found it finds again at the next one.
 
 use super::{Script, put};
-use crate::disk::Disk;
 use crate::documents::{Documents, StoredCollections, StoredOrder};
-use crate::identity;
-use crate::journal::fault_disk::FaultDisk;
-use crate::journal::segment::{self, BATCH_HEAD_BYTES, HEAD_BYTES, Head};
-use crate::journal::{Replay, file_name};
-use crate::snapshot::{self, NEXT, SNAPSHOT};
+use crate::volume::disk::Disk;
+use crate::volume::identity;
+use crate::volume::journal::fault_disk::FaultDisk;
+use crate::volume::journal::segment::{self, BATCH_HEAD_BYTES, HEAD_BYTES, Head};
+use crate::volume::journal::{Replay, file_name};
+use crate::volume::snapshot::{self, NEXT, SNAPSHOT};
 use crate::volume::{self, Found, VolumeError};
 use bytes::Bytes;
 use leasehold_replication::{

@@ -1,9 +1,9 @@
 //! Any bytes as snapshot.json, and as the pieces of one that a leader sends.
 
 use super::{Script, contents, put};
-use crate::disk::{Disk, read_if_there};
-use crate::journal::fault_disk::FaultDisk;
-use crate::snapshot::{self, PartFile, SNAPSHOT, TAKEN};
+use crate::volume::disk::{Disk, read_if_there};
+use crate::volume::journal::fault_disk::FaultDisk;
+use crate::volume::snapshot::{self, PartFile, SNAPSHOT, TAKEN};
 use bytes::Bytes;
 use leasehold_replication::{SnapshotMark, SnapshotPiece};
 use std::sync::Arc;

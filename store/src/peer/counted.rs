@@ -1,6 +1,6 @@
 //! A stream that counts what it reads: a long frame on a slow link is a sign of life before it is whole.
 
-use crate::trust::stream::BoxedStream;
+use crate::peer::trust::sniffed::BoxedStream;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

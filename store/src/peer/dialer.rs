@@ -15,7 +15,7 @@ use super::connection::{self, Message, Outbox, PeerError, Word, note_end};
 use super::counted::Counted;
 use super::reach::reach;
 use super::{DEMANDS_MORE, PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX, worst};
-use crate::trust::peers::{ANOTHER_POD, WayError};
+use crate::peer::trust::peers::{ANOTHER_POD, WayError};
 
 /// Dials, and tells `Answered` and frames, or `Closed` when the connection ends by itself.
 pub(super) async fn dial(

@@ -24,8 +24,8 @@ use leasehold_replication::{ClusterId, Target};
 
 use super::reach::reach;
 use super::{DEMANDS_MORE, NAME, PeerConfig, worst};
-use crate::trust::peers::{ANOTHER_POD, WayError};
-use crate::trust::stream::BoxedStream;
+use crate::peer::trust::peers::{ANOTHER_POD, WayError};
+use crate::peer::trust::sniffed::BoxedStream;
 
 /// Where the way begins.
 pub(super) const PATH: &str = "/v1/forward";

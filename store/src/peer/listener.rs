@@ -30,8 +30,8 @@ use warp::{Filter, Reply};
 use super::connection::{self, Message, PeerError, Word, note_end};
 use super::forward;
 use super::{CLUSTER, NAME, PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX, TO};
+use crate::peer::trust::peers::WayError;
 use crate::serve::{self, Door, Handing, OnMalformed};
-use crate::trust::peers::WayError;
 
 /// Connections that are not welcome yet. More of them are told to come later.
 const STRANGERS_MAX: usize = 64;
@@ -112,7 +112,7 @@ impl Listener {
         answered.map(signed).boxed()
     }
 
-    /// What a connection passes before it is served: see [`crate::trust::peers`].
+    /// What a connection passes before it is served: see [`crate::peer::trust::peers`].
     pub fn door(&self) -> Door {
         let config = self.config.clone();
         Arc::new(move |stream, remote| {

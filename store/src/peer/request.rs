@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reach::reach;
 use super::{CLAIM_PATH, DEMANDS_MORE, PeerConfig, STATE_PATH, TEXT_BYTES_MAX, worst};
-use crate::trust::peers::{ANOTHER_POD, WayError};
+use crate::peer::trust::peers::{ANOTHER_POD, WayError};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;

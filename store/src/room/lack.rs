@@ -2,7 +2,7 @@
 //! byte of it is kept. A follower that began all the same would fill its volume, or be killed for its memory, and begin
 //! again when it starts next.
 
-use crate::journal::JournalFigures;
+use crate::volume::journal::JournalFigures;
 use std::fmt;
 
 const MIB: u64 = 1024 * 1024;
@@ -66,7 +66,7 @@ impl fmt::Display for Lack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Space;
+    use crate::volume::disk::Space;
 
     fn journal(free_bytes: u64, reserve_segments: u64) -> JournalFigures {
         let space = Some(Space { free_bytes, total_bytes: 1 << 40 });

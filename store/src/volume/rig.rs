@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Opened, Options, Volume, VolumeError};
-use crate::disk::Disk;
 use crate::documents::{Action, Command, Condition, Documents};
-use crate::journal::{Journal, JournalEvent};
+use crate::volume::disk::Disk;
+use crate::volume::journal::{Journal, JournalEvent};
 use bytes::Bytes;
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, Term, Ticket, Voter,

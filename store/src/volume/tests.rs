@@ -259,7 +259,7 @@ fn an_emptied_volume_is_a_new_replica_also_if_that_was_interrupted() {
     rig.take_snapshot();
     let old = rig.opened.replica;
     rig.journal().wipe().unwrap();
-    rig.wait_for(|event| matches!(event, crate::journal::JournalEvent::Wiped));
+    rig.wait_for(|event| matches!(event, crate::volume::journal::JournalEvent::Wiped));
     let mut rig = rig.reopen();
     assert_ne!(rig.opened.replica, old);
     assert_eq!(rig.opened.recovered.state, DurableState::EMPTY);
@@ -289,7 +289,7 @@ fn the_cluster_of_the_snapshot_must_be_that_of_the_volume() {
     rig.fill(3..5);
     let other = SnapshotMeta { cluster_id: ClusterId(Uuid::from_u128(0xc2)), ..rig.meta() };
     assert!(rig.journal().take_snapshot(other, rig.documents.clone()));
-    rig.wait_for(|event| matches!(event, crate::journal::JournalEvent::SnapshotTaken { .. }));
+    rig.wait_for(|event| matches!(event, crate::volume::journal::JournalEvent::SnapshotTaken { .. }));
     let (file, _, what) = damage(&rig.close());
     assert!(file.ends_with("snapshot.json") && what.contains("it is of cluster"), "{what}");
 }

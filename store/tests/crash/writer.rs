@@ -6,7 +6,7 @@ use super::random::Random;
 use bytes::Bytes;
 use leasehold_replication::{Position, Record, SnapshotMeta, SnapshotPiece, Ticket, Voters};
 use leasehold_store::documents::Documents;
-use leasehold_store::journal::{Journal, JournalEvent};
+use leasehold_store::volume::journal::{Journal, JournalEvent};
 use leasehold_store::volume::{Opened, Options, Volume, VolumeError};
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -27,8 +27,8 @@ use warp::http::header::HOST;
 use warp::http::{HeaderValue, Request, Response, Uri};
 
 use super::{CONNECT_MAX, IDLE_MAX, IDLE_TIME};
+use crate::api::forward::way::ApiStream;
 use crate::peer::{ForwardError, ForwardWay};
-use crate::trust::way::ApiStream;
 
 /// Connections that come to be at a time.
 const OPENING_MAX: usize = 8;

@@ -1,11 +1,11 @@
 //! Writes at a replica that does not lead: refused, redirected, sent on; never twice, never in a circle.
 
 use super::*;
+use crate::api::forward::way::ApiWay;
 use crate::api::forward::{FORWARDED, FollowerWrites, Forwarding};
+use crate::peer::trust::tests::Member as Trusting;
 use crate::peer::{Listener, PeerConfig};
 use crate::serve::{self, Gates, Limits};
-use crate::trust::tests::Member as Trusting;
-use crate::trust::way::ApiWay;
 use http_body_util::{BodyExt, Full};
 use hyper_util::service::TowerToHyperService;
 use leasehold_replication::PeerState;

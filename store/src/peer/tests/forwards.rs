@@ -1,8 +1,8 @@
 //! The way of forwarded writes: who gets through to the port for clients, and whom nothing is sent to.
 
 use super::*;
+use crate::peer::trust::tests::{Authority, KEY, Member};
 use crate::serve::{Entrance, Gates, Leaving};
-use crate::trust::tests::{Authority, KEY, Member};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -60,12 +60,12 @@ fn way(member: Member) -> (ForwardWay, tempfile::TempDir) {
     (ForwardWay::new(config), folder)
 }
 
-async fn open(way: &ForwardWay, to: &Target) -> Result<crate::trust::stream::BoxedStream, ForwardError> {
+async fn open(way: &ForwardWay, to: &Target) -> Result<crate::peer::trust::sniffed::BoxedStream, ForwardError> {
     tokio::time::timeout(LONG, way.open(to, CLUSTER_ID)).await.expect("no end of it")
 }
 
 /// Two requests by one connection.
-async fn is_served(stream: crate::trust::stream::BoxedStream) {
+async fn is_served(stream: crate::peer::trust::sniffed::BoxedStream) {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     for _ in 0..2 {

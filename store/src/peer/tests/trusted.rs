@@ -1,7 +1,7 @@
 //! Replicas with a key, and those who have none: nothing of what the peer port can do is to be had without it.
 
 use super::*;
-use crate::trust::tests::{Authority, KEY, Member};
+use crate::peer::trust::tests::{Authority, KEY, Member};
 
 /// A node with what `member` has.
 async fn node(member: Member) -> (Node, tempfile::TempDir) {

@@ -11,8 +11,8 @@
 //! A volume with `replica.json` has had a promise record since before that file was there. If the journal is gone, so is
 //! the promise, and such a volume does not start \[S1\].
 
-use crate::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::VolumeError;
+use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use leasehold_replication::{FORMAT, FORMAT_MIN, Position, ReplicaId, WentBack};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -133,14 +133,14 @@ pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
     remove_if_there(disk, WENT_BACK)?;
     remove_if_there(disk, COMMITTED)?;
     for name in disk.list("")? {
-        if name == crate::snapshot::SNAPSHOT || crate::volume::is_leftover(&name) {
+        if name == crate::volume::snapshot::SNAPSHOT || crate::volume::is_leftover(&name) {
             remove_if_there(disk, &name)?;
         }
     }
-    for name in disk.list(crate::journal::FOLDER)? {
-        remove_if_there(disk, &format!("{}/{name}", crate::journal::FOLDER))?;
+    for name in disk.list(crate::volume::journal::FOLDER)? {
+        remove_if_there(disk, &format!("{}/{name}", crate::volume::journal::FOLDER))?;
     }
-    disk.sync_folder(crate::journal::FOLDER)?;
+    disk.sync_folder(crate::volume::journal::FOLDER)?;
     disk.sync_folder("")?;
     remove_if_there(disk, WIPING)?;
     disk.sync_folder("")

@@ -32,6 +32,7 @@ mod body;
 mod conditions;
 pub mod cors;
 mod cursor;
+pub mod farewells;
 mod filters;
 pub mod forward;
 mod gzip;
@@ -44,6 +45,7 @@ pub mod person;
 pub mod problem;
 mod query;
 mod reading;
+pub mod tokens;
 mod watch;
 
 use crate::handle::Handle;
@@ -68,7 +70,7 @@ pub struct Config {
     /// `http` or `https`: how clients reach the replicas.
     pub scheme: &'static str,
     /// Trust between replicas, for the status.
-    pub trust: crate::trust::peers::PeerTrust,
+    pub trust: crate::peer::trust::peers::PeerTrust,
     /// How long a strong read, or one with `after`, may wait if it does not say. Then: 503.
     pub read_timeout: Duration,
     /// Clients that may watch at a time.
@@ -89,7 +91,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
             scheme: "http",
-            trust: crate::trust::peers::PeerTrust::default(),
+            trust: crate::peer::trust::peers::PeerTrust::default(),
             read_timeout: Duration::from_secs(5),
             watchers_max: 256,
             match_weakened: true,

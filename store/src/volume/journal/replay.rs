@@ -12,8 +12,8 @@
 //! byte that the next one names, before that one was begun.
 
 use super::segment::{self, Contents, Head, SegmentError};
-use crate::disk::{Disk, read_all};
 use crate::volume::VolumeError;
+use crate::volume::disk::{Disk, read_all};
 use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark};
 
 /// An entry of the chain, and where it stands.

@@ -8,16 +8,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::files::{Look, Reloaded};
 use super::key::{self, Keys};
 use super::peers::{PeerTrust, PeerTrustParts, WayError};
 use super::proof::Identity;
-use super::stream::BoxedStream;
+use super::sniffed::BoxedStream;
+use crate::reload::{Look, Reloaded};
 use crate::tls::{ApiTls, PeerTls};
 
-mod clients;
-
-const LONG: Duration = Duration::from_secs(10);
+pub(crate) const LONG: Duration = Duration::from_secs(10);
 pub(crate) const KEY: &str = "a key of more than thirty-two bytes";
 const OTHER: &str = "another key of more than thirty-two";
 

@@ -1,11 +1,13 @@
 //! Clients of the API: TLS and tokens.
 
 use super::*;
+use crate::peer::trust::tests::{Authority, LONG};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// The clients' port as the program serves it, with certificates and tokens; a client that trusts the authority.
 #[tokio::test]
 async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart() {
-    use super::super::args::TrustArgs;
     use crate::serve::{Limits, bind, serve_behind};
     use warp::{Filter, Reply};
 

@@ -7,14 +7,14 @@ use clap::{Args, ValueEnum};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::debug;
 
-use super::files::{FilesError, Look, Reloaded};
-use super::key::{self, Keys};
-use super::peers::{PeerTrust, PeerTrustParts};
-use super::proof::Identity;
-use super::stream::BoxedStream;
-use super::tokens::{self, Tokens};
-use super::way::ApiWay;
+use crate::api::forward::way::ApiWay;
 use crate::api::problem::Problem;
+use crate::api::tokens::{self, Tokens};
+use crate::peer::trust::key::{self, Keys};
+use crate::peer::trust::peers::{PeerTrust, PeerTrustParts};
+use crate::peer::trust::proof::Identity;
+use crate::reload::{FilesError, Look, Reloaded};
+use crate::serve::BoxedStream;
 use crate::serve::{Door, Gates};
 use crate::tls::{ApiTls, PeerTls, host_name};
 
@@ -171,3 +171,7 @@ fn server_name(flag: &'static str, name: Option<&str>) -> Result<Option<ServerNa
     let parsed = name.map(|name| host_name(name).map_err(|_| TrustError::Name { flag, name: name.to_owned() }));
     parsed.transpose()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -18,10 +18,10 @@ mod part;
 
 pub use part::{PartError, PartFile, ReceivedSnapshot};
 
-use crate::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
 use crate::progress::Meter;
 use crate::volume::VolumeError;
+use crate::volume::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use bytes::Bytes;
 use leasehold_replication::{
     ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart,

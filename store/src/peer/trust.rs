@@ -15,15 +15,11 @@
 //! Clocks are not trusted: freshness comes from random numbers of both sides. (Certificates have dates; TLS alone needs
 //! a roughly right clock.) What is open when a file changes stays open: see [`files`].
 
-pub mod args;
-pub mod files;
 pub mod key;
 pub mod peers;
 pub mod proof;
 pub mod sealed;
-pub mod stream;
-pub mod tokens;
-pub mod way;
+pub mod sniffed;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -7,7 +7,7 @@
 //! The journal's thread opens the files, so that none is gone before it is read; it does not read, so that no write waits
 //! for that.
 
-use crate::disk::{DiskFile, read_full_at};
+use crate::volume::disk::{DiskFile, read_full_at};
 use bytes::Bytes;
 use leasehold_replication::{Entry, Record};
 use std::io;

@@ -40,11 +40,11 @@ pub(crate) use segment::{file_name, number_of};
 pub(crate) use thread::{Shared, run};
 pub(crate) use writer::{OnFsync, Writer, name_snapshot, stage};
 
-use crate::disk::watch::DiskWatch;
-use crate::disk::{Disk, Space};
 use crate::documents::Documents;
 use crate::progress::Amount;
-use crate::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
+use crate::volume::disk::watch::DiskWatch;
+use crate::volume::disk::{Disk, Space};
+use crate::volume::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
 use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

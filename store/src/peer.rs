@@ -30,6 +30,7 @@ mod reach;
 mod request;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 
 pub use connection::{Link, PieceReader, SnapshotOut};
 pub use forward::{CLUSTER, ForwardError, ForwardWay};
@@ -48,7 +49,7 @@ use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::trust::peers::{ANOTHER_POD, PeerTrust};
+use crate::peer::trust::peers::{ANOTHER_POD, PeerTrust};
 use reach::Names;
 
 /// Events that wait for the driver. Beyond them connections wait, and TCP holds their senders back.

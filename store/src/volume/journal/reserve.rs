@@ -9,7 +9,7 @@
 //! after them. Both are made again as soon as there is room.
 
 use super::{FOLDER, NEXT_SEGMENT, RESERVE_SEGMENT};
-use crate::disk::{Disk, DiskFile, remove_if_there, write_zeros};
+use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_zeros};
 use std::io;
 
 const NAMES: [&str; 2] = ["journal/reserve-1", "journal/reserve-2"];

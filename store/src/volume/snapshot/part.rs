@@ -1,9 +1,9 @@
 //! A snapshot that comes in pieces from a leader, until it is whole and verified.
 
 use super::read;
-use crate::disk::{Disk, DiskFile, remove_if_there, write_all_at};
 use crate::documents::Documents;
 use crate::volume::VolumeError;
+use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_all_at};
 use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use std::io;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub struct PartFile {
     kept: bool,
 }
 
-/// A snapshot of a leader: whole, verified, durable under a name of its own. [`crate::journal::Journal::install`] puts it
+/// A snapshot of a leader: whole, verified, durable under a name of its own. [`crate::volume::journal::Journal::install`] puts it
 /// in place.
 pub struct ReceivedSnapshot {
     /// What it is of.

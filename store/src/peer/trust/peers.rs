@@ -23,10 +23,10 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::{debug, warn};
 
-use super::files::{Look, Reloaded};
 use super::key::Keys;
 use super::proof::{self, Identity, MAGIC, ProofError};
-use super::stream::{BoxedStream, Sniffed, Stream};
+use super::sniffed::{BoxedStream, Sniffed, Stream};
+use crate::reload::{Look, Reloaded};
 use crate::tls::PeerTls;
 
 /// The first byte of a TLS handshake.

@@ -11,7 +11,7 @@
 
 use ring::hmac;
 
-use super::files::Files;
+use crate::reload::Files;
 
 /// A key shorter than this could be found by trying.
 const KEY_BYTES_MIN: usize = 32;

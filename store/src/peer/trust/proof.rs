@@ -158,7 +158,7 @@ where
     Ok(Sealed::new(stream, &dialers, &listeners))
 }
 
-/// The listener's part. The first byte of `stream` must be that of [`MAGIC`]; see [`super::stream::Sniffed`]. Gives the
+/// The listener's part. The first byte of `stream` must be that of [`MAGIC`]; see [`super::sniffed::Sniffed`]. Gives the
 /// dialer's name as well.
 ///
 /// # Errors

@@ -6,9 +6,9 @@
 use super::fault_disk::{Fault, FaultDisk};
 use super::reserve;
 use super::writer::{Spare, Writer};
-use crate::disk::Disk;
 use crate::documents::{Documents, StoredCollections, StoredOrder};
-use crate::snapshot::{self, TAKEN};
+use crate::volume::disk::Disk;
+use crate::volume::snapshot::{self, TAKEN};
 use crate::volume::{self, Found, VolumeError};
 use bytes::Bytes;
 use leasehold_replication::{

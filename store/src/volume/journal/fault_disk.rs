@@ -11,7 +11,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crate::disk::{Disk, DiskFile, Space, VolumeLock};
+use crate::volume::disk::{Disk, DiskFile, Space, VolumeLock};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;

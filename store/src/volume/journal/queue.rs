@@ -7,7 +7,7 @@
 use super::JournalError;
 use super::lookup::LookUpAnswer;
 use super::writer::{BATCH_BYTES, Spare};
-use crate::snapshot::PartFile;
+use crate::volume::snapshot::PartFile;
 use leasehold_replication::{DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
 use std::collections::VecDeque;
 use std::io;

@@ -92,12 +92,12 @@ fn a_start_without_any_room_says_what_is_needed() {
     let disk = FaultDisk::new(3);
     let rig = filled(&disk, 100);
     rig.journal().close();
-    use crate::disk::Disk;
+    use crate::volume::disk::Disk;
     for name in ["journal/reserve-1", "journal/reserve-2"] {
         disk.remove(name).unwrap();
     }
     // A start gives back what was made for the next segment, where there was time for that.
-    crate::disk::remove_if_there(&disk, super::SPARE_SEGMENT).unwrap();
+    crate::volume::disk::remove_if_there(&disk, super::SPARE_SEGMENT).unwrap();
     disk.set_room(Some(disk.used()));
     match Rig::open_on(Arc::new(disk.clone())).map(|_| ()) {
         Err(error @ VolumeError::Io { .. }) => {

@@ -13,8 +13,8 @@ use subtle::{Choice, ConstantTimeEq};
 use warp::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use warp::http::{HeaderMap, HeaderValue, Method};
 
-use super::files::{Files, Reloaded};
 use crate::api::problem::{Code, Problem};
+use crate::reload::{Files, Reloaded};
 use crate::serve::Guard;
 use std::sync::Arc;
 

@@ -10,10 +10,10 @@
 //! Not promised: that nothing is lost. Both exist for when the protocol cannot go on without giving something up, and say
 //! what that is.
 
-use crate::disk::{Disk, RealDisk};
-use crate::identity;
-use crate::journal::{self, Writer};
-use crate::snapshot::{self, TAKEN};
+use crate::volume::disk::{Disk, RealDisk};
+use crate::volume::identity;
+use crate::volume::journal::{self, Writer};
+use crate::volume::snapshot::{self, TAKEN};
 use crate::volume::{self, Found, VolumeError, recover};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Payload, Position, ReplicaId, SnapshotMeta, Voter, Voters,

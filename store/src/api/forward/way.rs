@@ -15,15 +15,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
-use super::files::Reloaded;
-use super::stream::BoxedStream;
+use crate::reload::Reloaded;
+use crate::serve::BoxedStream;
 use crate::tls::{ApiTls, host_name};
 
 /// Whether the replicas' API speaks TLS, and how it is checked. Plain by default.
 #[derive(Clone, Debug, Default)]
 pub struct ApiWay {
-    pub(super) tls: Option<Reloaded<ApiTls>>,
-    pub(super) name: Option<ServerName<'static>>,
+    pub(crate) tls: Option<Reloaded<ApiTls>>,
+    pub(crate) name: Option<ServerName<'static>>,
 }
 
 impl ApiWay {
