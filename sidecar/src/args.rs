@@ -4,13 +4,13 @@
 //!   --lease-duration 15s │ LEASEHOLD_SIDECAR_LEASE_DURATION=15s ──clap──▶ Args ──config()──▶ Config, or one sentence
 //! ```
 
-use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::Resettable;
-use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use leasehold_daemon::durations;
+use leasehold_daemon::logs::LogFormat;
 use uuid::Uuid;
 
 use crate::address::Template;
@@ -82,15 +82,6 @@ pub enum AppKind {
     Plain,
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 #[derive(Debug, ClapArgs)]
 struct Options {
     /// The directory that sidecar and app share
@@ -150,10 +141,10 @@ struct Options {
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LISTEN", default_value = "[::]:8088")]
     listen: SocketAddr,
     /// How long a claim is good without a renewal, in whole seconds; it is renewed three times as often
-    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEASE_DURATION", default_value = "15s", value_parser = parse_duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEASE_DURATION", default_value = "15s", value_parser = durations::parse)]
     lease_duration: Duration,
     /// How long somebody may be silent before he counts as lost
-    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOST_TIME", default_value = "1s", value_parser = parse_duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOST_TIME", default_value = "1s", value_parser = durations::parse)]
     lost_time: Duration,
     /// A Service without selector whose EndpointSlices shall name the leader
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEADER_SERVICE", value_name = "NAME")]
@@ -162,7 +153,7 @@ struct Options {
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The pod's terminationGracePeriodSeconds: how long the sidecar may wait for its app on SIGTERM
-    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_GRACE_PERIOD", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_GRACE_PERIOD", default_value = "60s", value_parser = durations::parse)]
     grace_period: Duration,
     /// How log lines look
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOG_FORMAT", value_enum, default_value = "text")]
@@ -267,15 +258,6 @@ impl Config {
 pub struct ConfigError(String);
 
 impl Args {
-    /// The flags of this process. An empty variable counts as not set, which is what a manifest means by it (clap would
-    /// take it for a value); `--help` does not name it then. A mistake ends the process with code 2 and clap's words.
-    pub fn of_process() -> Args {
-        let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-        let command = Args::command()
-            .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg });
-        Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
-    }
-
     /// How log lines look, and which are written.
     pub fn log(&self) -> (LogFormat, &str) {
         (self.options.log_format, &self.options.log)
@@ -444,24 +426,9 @@ fn check_name(value: &str, flag: &str) -> Result<(), ConfigError> {
     Err(ConfigError(format!("{flag} {value:?} is not a name of Kubernetes: lower case letters, digits, '-' and '.'")))
 }
 
-/// `15s`, `100ms`, `1m`, `2h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} does not begin with a whole number"))?;
-    let millis = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1_000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => return Err(format!("{text:?} needs a unit: ms, s, m or h")),
-    };
-    millis.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
-}
-
 /// A duration in which something can come about.
 fn parse_patience(text: &str) -> Result<Duration, String> {
-    let patience = parse_duration(text)?;
+    let patience = durations::parse(text)?;
     if patience.is_zero() {
         Err("nothing comes about in no time; --no-wait only asks".to_owned())
     } else {
@@ -473,6 +440,7 @@ fn parse_patience(text: &str) -> Result<Duration, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
     use std::collections::BTreeSet;
 
     /// Flag, variable (of a command's flag: the command), default: as a row of docs/flags.md begins.
@@ -610,14 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("100ms").unwrap(), Duration::from_millis(100));
-        assert_eq!(parse_duration("15s").unwrap(), Duration::from_secs(15));
-        assert_eq!(parse_duration("1m").unwrap(), Duration::from_secs(60));
-        assert_eq!(parse_duration("2h").unwrap(), Duration::from_secs(7200));
-        for bad in ["", "s", "1", "-1s", "1.5s", "1d", "1 s", "18446744073709551615h"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
+    fn nobody_waits_for_no_time() {
         assert_eq!(parse_patience("1ms").unwrap(), Duration::from_millis(1));
         assert!(parse_patience("0s").unwrap_err().contains("--no-wait"));
     }

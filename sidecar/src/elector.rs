@@ -55,7 +55,7 @@ pub struct Elector {
 pub enum StartError {
     /// The port is taken, or may not be had.
     #[error("cannot serve HTTP: {0}; choose another port with --listen")]
-    Listen(#[from] leasehold_serve::BindError),
+    Listen(#[from] leasehold_daemon::serve::BindError),
     /// A fencing app tells its state in a directory; there must be one.
     #[error("a fencing app needs a shared directory")]
     NoDirectory,

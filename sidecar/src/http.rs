@@ -16,11 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode, header};
-use leasehold_serve::{BindError, Limits, bind, serve};
+use leasehold_daemon::serve::{BindError, Limits, Server, bind};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -77,13 +76,13 @@ pub(crate) async fn run(listener: TcpListener, sources: Sources) {
     let counts = sources.metrics.connections();
     let limits = Limits { port: "sidecar", connections_max: CONNECTIONS_MAX, counts, ..Limits::default() };
     let routes = routes(sources).map(warp::Reply::into_response).boxed();
-    serve(listener, routes, limits, None, CancellationToken::new()).await;
+    Server { limits, ..Server::default() }.run_filter(listener, routes).await;
 }
 
 type Reply = Response<String>;
 
 fn routes(sources: Sources) -> BoxedFilter<(Reply,)> {
-    leasehold_serve::path()
+    leasehold_daemon::serve::path()
         .and(warp::method())
         .map(move |path: String, method: Method| answer(&sources, &method, &path))
         .boxed()

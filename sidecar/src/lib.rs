@@ -61,11 +61,10 @@ mod upkeep;
 mod fake_api;
 
 pub use address::Template;
-pub use args::{AppKind, Args, Command, Config, ConfigError, LogFormat, Output};
+pub use args::{AppKind, Args, Command, Config, ConfigError, Output};
 pub use clock::boottime_ns;
 pub use elector::{Elector, EndError, StartError};
 pub use person::{PersonError, obey};
 pub use request::{ConnectError, RequestError, connect};
 pub use state::{Change, LeaseState, State};
-pub use telemetry::{in_words, start_log};
 pub use upkeep::FailingObject;

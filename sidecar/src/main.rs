@@ -4,16 +4,20 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use leasehold_sidecar::{Args, Command, Config, Elector, connect, in_words, obey, start_log};
-use tokio::signal::unix::{SignalKind, signal};
+use leasehold_daemon::logs::{self, in_words};
+use leasehold_daemon::{descriptors, flags, signals};
+use leasehold_sidecar::{Args, Command, Config, Elector, connect, obey};
 use tracing::{error, info, warn};
 
+/// kube reports every failed request at level error from inside; we report them ourselves, once.
+const LOG_ALWAYS: &[&str] = &["kube_client=off"];
+
 fn main() -> ExitCode {
-    let args = Args::of_process();
+    let args: Args = flags::of_process();
     let command = args.command.clone();
     let (format, filter) = args.log();
-    if let Err(reason) = start_log(format, filter) {
-        eprintln!("sidecar: {reason}");
+    if let Err(reason) = logs::start(format, filter, LOG_ALWAYS) {
+        eprintln!("sidecar: {}", in_words(&reason));
         return ExitCode::from(2);
     }
     let config = match args.config() {
@@ -63,9 +67,9 @@ fn say(text: &str) {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
-    if let Err(error) = leasehold_serve::descriptors::raise() {
+    // To hand over takes well under a second: a second signal changes nothing.
+    let stop = signals::stop_token(|| {}).context("cannot listen for signals")?;
+    if let Err(error) = descriptors::raise() {
         warn!(%error, "the limit of open files stays as it is: it cannot be raised");
     }
     info!(pod = config.name, lease = config.lease, namespace = config.namespace, app = ?config.app, "starting");
@@ -73,11 +77,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let elector = Elector::start(config, client).await?;
     let stopper = elector.stopper();
     let mut ended = std::pin::pin!(elector.ended());
-    loop {
-        tokio::select! {
-            ended = &mut ended => return ended.map_err(anyhow::Error::from),
-            _ = terminate.recv() => stopper.cancel(),
-            _ = interrupt.recv() => stopper.cancel(),
-        }
+    tokio::select! {
+        ended = &mut ended => return ended.map_err(anyhow::Error::from),
+        () = stop.cancelled() => stopper.cancel(),
     }
+    ended.await.map_err(anyhow::Error::from)
 }

@@ -1,4 +1,4 @@
-//! Logs and metrics. The names of the metrics are public: see docs/design.md.
+//! Metrics. The names of the metrics are public: see docs/design.md.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,43 +9,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tracing_subscriber::EnvFilter;
 
-use crate::args::LogFormat;
-use leasehold_serve::{Counts, Ports};
+use leasehold_daemon::serve::{Counts, Ports};
 
 /// The content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Starts the log. kube reports every failed request at level error from inside; we report them ourselves, once.
-///
-/// # Errors
-/// The filter is no filter.
-pub fn start_log(format: LogFormat, filter: &str) -> Result<(), String> {
-    let directives = format!("kube_client=off,{filter}");
-    let filter = EnvFilter::try_new(&directives).map_err(|error| format!("--log {filter}: {error}"))?;
-    // A line that cannot be written (a full disk, a reader that is gone) is lost: to say so would panic in the same way.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| error.to_string())
-}
-
-/// An error and what caused it, in one line for a person. Many an error has the words of its cause in its own: these are
-/// not said again.
-pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut words = error.to_string();
-    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
-        let cause = cause.to_string();
-        if !words.contains(&cause) {
-            words.push_str(": ");
-            words.push_str(&cause);
-        }
-    }
-    words
-}
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RoleLabel {
@@ -235,7 +203,7 @@ mod tests {
     #[test]
     fn what_the_system_said_is_said_once() {
         let missing = kube::config::Kubeconfig::read_from("/nowhere/kubeconfig").expect_err("there is no such file");
-        let words = in_words(&crate::request::ConnectError::Kubeconfig(missing));
+        let words = leasehold_daemon::logs::in_words(&crate::request::ConnectError::Kubeconfig(missing));
         assert!(words.starts_with("the kubeconfig cannot be used: "), "{words}");
         assert_eq!(words.matches("(os error 2)").count(), 1, "{words}");
     }

@@ -4,22 +4,23 @@
 
 pub mod trust;
 
-use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::Resettable;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use leasehold_daemon::durations;
+use leasehold_daemon::logs::LogFormat;
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
 use crate::api::READ_TIMEOUT_MAX;
 use crate::api::cors::{self, Origins};
 use crate::api::forward::FollowerWrites;
 use crate::documents::history::HISTORY_BYTES;
-use crate::telemetry::{DEFAULT_LOG_FILTER, LogFormat};
 use trust::TrustArgs;
 
+/// What is logged when nothing else is said: our own transitions, and of the libraries only what goes wrong.
+const DEFAULT_LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,warp=warn,tungstenite=warn,notify=warn";
 /// Room that an entry needs beside the record of a client: its head, collection, id, condition.
 const ENTRY_ROOM_BYTES: usize = 4096;
 
@@ -73,12 +74,12 @@ pub struct Args {
 
     /// How long a client's new connection may take until the head of its first request is there, and each later head from
     /// its first byte on; likewise a TLS handshake (ms, s, m). Then it is closed.
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_HEADER_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_HEADER_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = durations::parse)]
     pub header_timeout: Duration,
 
     /// How long a client's connection may be idle between two requests (ms, s, m). Then it is closed. Longer than what
     /// clients and load balancers keep (Go: 90s, some cloud balancers: 600s), so that it is they who close it.
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_IDLE_TIMEOUT", value_name = "TIME", default_value = "620s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_IDLE_TIMEOUT", value_name = "TIME", default_value = "620s", value_parser = durations::parse)]
     pub idle_timeout: Duration,
 
     /// A JSON array of persons that the bootstrap of a new cluster begins with. Not looked at otherwise.
@@ -86,29 +87,29 @@ pub struct Args {
     pub initial_data: Option<PathBuf>,
 
     /// Silence after which a leader counts as lost (ms, s, m).
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_LOST_TIME", value_name = "TIME", default_value = "1s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_LOST_TIME", value_name = "TIME", default_value = "1s", value_parser = durations::parse)]
     pub lost_time: Duration,
 
     /// Time between two heartbeats of a leader (ms, s, m). At most a third of the lost-time.
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_HEARTBEAT", value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_HEARTBEAT", value_name = "TIME", default_value = "100ms", value_parser = durations::parse)]
     pub heartbeat: Duration,
 
     /// How long one write or fsync of the journal may take until the disk counts as hanging (ms, s, m): a leader then
     /// hands over, and a follower does not become leader.
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_DISK_STALL", value_name = "TIME", default_value = "2s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DISK_STALL", value_name = "TIME", default_value = "2s", value_parser = durations::parse)]
     pub disk_stall: Duration,
     /// A pod that has not heard its leader for this long, while the Lease is being renewed by another pod, is not ready: its
     /// data may be old (ms, s, m). With no leader anywhere it stays ready.
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_UNREADY_AFTER", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_UNREADY_AFTER", value_name = "TIME", default_value = "30s", value_parser = durations::parse)]
     pub unready_after: Duration,
 
     /// The pod's terminationGracePeriodSeconds: a drain ends 5 s before it is over (ms, s, m).
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = durations::parse)]
     pub grace_period: Duration,
 
     /// How long a draining pod goes on serving at least, also those that come only now: until its address is gone from
     /// every Service and load balancer (ms, s, m). The grace period less 5 s is the bound.
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_DRAIN_MIN", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_DRAIN_MIN", value_name = "TIME", default_value = "5s", value_parser = durations::parse)]
     pub drain_min: Duration,
 
     /// What a pod that does not lead does with a write. `reject`: 421, which names the leader. `redirect`: 307 to the
@@ -117,11 +118,11 @@ pub struct Args {
     pub follower_writes: FollowerWrites,
 
     /// How long a client's write may wait for its commit before it is answered with 504, outcome unknown (ms, s, m).
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_WRITE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_WRITE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = durations::parse)]
     pub write_timeout: Duration,
 
     /// How long a strong read, or one with `after`, may wait if it does not say (ms, s, m). At most 30s. Then: 503.
-    #[arg(long, global = true, env = "LEASEHOLD_STORE_READ_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_READ_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = durations::parse)]
     pub read_timeout: Duration,
 
     /// How many clients may watch this replica's changes at a time. More get 503.
@@ -283,15 +284,6 @@ const MEMORY_LIMIT_LEAST: u64 = 48 * 1024 * 1024;
 const GRACE_LEFT: Duration = Duration::from_secs(5);
 
 impl Args {
-    /// The flags of this process. An empty variable counts as not set, which is what a manifest means by it (clap would
-    /// take it for a value); `--help` does not name it then. A mistake ends the process with code 2 and clap's words.
-    pub fn of_process() -> Args {
-        let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-        let command = Args::command()
-            .mut_args(|arg| if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg });
-        Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
-    }
-
     /// What was given, if it makes sense.
     ///
     /// # Errors
@@ -429,28 +421,11 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "that many bytes are nowhere".to_owned())
 }
 
-/// `100ms`, `15s`, `1m`: a whole number and its unit.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "a time is a whole number and a unit: 100ms, 15s, 1m".to_owned())?;
-    let milliseconds = match unit.trim() {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => return Err("a time needs a unit: ms, s, m or h".to_owned()),
-    };
-    match milliseconds {
-        Some(milliseconds) if milliseconds <= 24 * 3_600_000 => Ok(Duration::from_millis(milliseconds)),
-        _ => Err("a time is at most 24h".to_owned()),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
     use std::collections::BTreeSet;
 
     /// Flag, variable (of a command's flag: the command), default: as a row of docs/flags.md begins.
@@ -587,16 +562,5 @@ mod tests {
         }
         let config = parse(&["--name", "a", "--memory-limit", "64Mi", "--disk-reserve", "0"]).unwrap();
         assert_eq!((config.memory_limit, config.disk_reserve), (Some(64 << 20), Some(0)));
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
-        assert_eq!(duration("15s"), Ok(Duration::from_secs(15)));
-        assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        for wrong in ["", "15", "s", "1.5s", "-1s", "1d", "25h", "18446744073709551615m"] {
-            assert!(duration(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

@@ -19,7 +19,6 @@ pub mod handle;
 pub mod opening;
 pub mod peer;
 pub mod progress;
-pub mod reload;
 pub mod role;
 pub mod room;
 pub mod shares;
@@ -27,5 +26,3 @@ pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod volume;
-
-pub use leasehold_serve as serve;

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use leasehold_contract::{State, StatusFile};
+use leasehold_daemon::serve::{self, Entrance, Farewell, Gates, Leaving, Limits, Server};
+use leasehold_daemon::{descriptors, flags, logs, reload};
 use leasehold_replication::{ClusterId, Incarnation};
 use leasehold_store::api::farewells;
 use leasehold_store::api::forward::{self, Forwarding};
@@ -26,13 +28,12 @@ use leasehold_store::driver::{Driver, End, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle::{self, Handle, HandleServer};
 use leasehold_store::peer::{EVENTS_MAX, Listener, PeerConfig, Peers};
 use leasehold_store::room::{Limits as RoomLimits, machine};
-use leasehold_store::serve::{self, Entrance, Farewell, Gates, Leaving, Limits, descriptors};
 use leasehold_store::shares::Shares;
-use leasehold_store::telemetry::{self, Metrics, Port};
+use leasehold_store::telemetry::{Metrics, Port};
 use leasehold_store::volume::disk::watch::DiskWatch;
 use leasehold_store::volume::recover;
 use leasehold_store::volume::{self, Opened, VolumeError};
-use leasehold_store::{api, opening, progress, reload, role, status};
+use leasehold_store::{api, opening, progress, role, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -66,9 +67,9 @@ struct Failure {
 }
 
 fn main() -> ExitCode {
-    let args = Args::of_process();
-    if let Err(error) = telemetry::init_logs(args.log_format, Some(&args.log)) {
-        eprintln!("store: {}", telemetry::in_words(&error));
+    let args = flags::of_process::<Args>();
+    if let Err(error) = logs::start(args.log_format, &args.log, &[]) {
+        eprintln!("store: {}", logs::in_words(&error));
         return ExitCode::from(MISUSE);
     }
     let config = match args.validate() {
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
-            error!(code, "the store ends: {}", telemetry::in_words(error.as_ref()));
+            error!(code, "the store ends: {}", logs::in_words(error.as_ref()));
             ExitCode::from(code)
         }
     }
@@ -192,8 +193,10 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     let api_server = serve_clients(entry, service, api_handle.clone(), leaving, stop_http.clone(), unserved.clone());
     // By the core's thread: what it says of itself does not wait for the clients'.
     let probe_limits = limits(Port::Probes, shares.probes);
-    let probe_server = probe_socket
-        .map(|socket| serve::serve_behind(trust.probe_gates(), socket, probes, probe_limits, None, stop_http.clone()));
+    let probe_server = probe_socket.map(|socket| {
+        Server { gates: trust.probe_gates(), limits: probe_limits, stop: stop_http.clone(), ..Server::default() }
+            .run_filter(socket, probes)
+    });
     let (peer_events, peer_events_receiver) = mpsc::channel(EVENTS_MAX);
     let (peer_state, peer_state_receiver) = watch::channel(None);
     let listener =
@@ -201,8 +204,14 @@ async fn run(config: Config, clients: &tokio::runtime::Handle) -> Result<(), Fai
     let peer_limits = Limits { idle_max: PEER_IDLE_MAX, ..limits(Port::Peers, shares.peers) };
     let peer_gates = Gates { door: Some(listener.door()), ..Gates::default() };
     let malformed = Some(listener.on_malformed());
-    let peer_server =
-        serve::serve_behind(peer_gates, peer_socket, listener.routes(), peer_limits, malformed, stop_http.clone());
+    let peer_server = Server {
+        gates: peer_gates,
+        limits: peer_limits,
+        on_malformed: malformed,
+        stop: stop_http.clone(),
+        ..Server::default()
+    }
+    .run_filter(peer_socket, listener.routes());
     let mut tasks = LongLived {
         api: Some(clients.spawn(api_server)),
         peer: Some(tokio::spawn(peer_server)),
@@ -329,7 +338,7 @@ async fn serve_clients(
     unserved: CancellationToken,
 ) {
     let close = stop.child_token();
-    let server = serve::serve_service(gates, entrance, service, limits, None, leaving, close.clone());
+    let server = Server { gates, limits, leaving, stop: close.clone(), ..Server::default() }.run(entrance, service);
     let closing = async {
         tokio::select! {
             () = handle.drained() => close.cancel(),

@@ -1,4 +1,4 @@
-//! Logs and metrics: set up once by `main`, handed to whoever has something to say.
+//! Metrics: made once by `main`, handed to whoever has something to count.
 //!
 //! Metric names are public (a changed one is a line under Behaviour in the changelog):
 //! ```text
@@ -30,7 +30,7 @@
 //! ```
 
 use crate::handle::Handle;
-use crate::serve::{Counts, Ports};
+use leasehold_daemon::serve::{Counts, Ports};
 use leasehold_replication::{Level, Phase};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
@@ -38,73 +38,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use std::io::IsTerminal;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::util::SubscriberInitExt;
-
-/// What is logged when nothing else is said: our own transitions, and of the libraries only what goes wrong.
-pub const DEFAULT_LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,warp=warn,tungstenite=warn,notify=warn";
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Why logging could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The filter is not one.
-    #[error("the log filter {filter:?} cannot be read")]
-    Filter {
-        /// What was given.
-        filter: String,
-        /// Why.
-        #[source]
-        source: tracing_subscriber::filter::ParseError,
-    },
-    /// Somebody set it up before.
-    #[error("logging is set up already")]
-    Twice(#[source] tracing_subscriber::util::TryInitError),
-}
-
-/// Sends what is logged to standard error. `filter` as in `RUST_LOG`; none: [`DEFAULT_LOG_FILTER`].
-///
-/// # Errors
-/// [`LogError`].
-pub fn init_logs(format: LogFormat, filter: Option<&str>) -> Result<(), LogError> {
-    let filter = filter.unwrap_or(DEFAULT_LOG_FILTER);
-    let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    // A line that cannot be written (a full disk, a reader that is gone) is lost: to say so would panic in the same way.
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
-    }
-    .map_err(LogError::Twice)
-}
-
-/// An error and what caused it, in one line for a person. Many an error has the words of its cause in its own: these are
-/// not said again.
-pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut words = error.to_string();
-    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
-        let cause = cause.to_string();
-        if !words.contains(&cause) {
-            words.push_str(": ");
-            words.push_str(&cause);
-        }
-    }
-    words
-}
 
 /// All metrics of one process. A clone is the same metrics.
 #[derive(Clone, Debug)]
@@ -448,24 +384,5 @@ mod tests {
         text::encode(&mut text, &inner.registry).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         assert_eq!(documented, types.collect());
-    }
-
-    #[test]
-    fn what_the_system_said_is_said_once() {
-        let path = std::path::PathBuf::from("/data");
-        let source = std::io::Error::from_raw_os_error(2);
-        let said = source.to_string();
-        let error = crate::volume::VolumeError::Io { path, source };
-        assert_eq!(in_words(&error), format!("/data: {said}"));
-        // A cause that its error does not name is added.
-        let error = anyhow::Error::from(error).context("the volume");
-        assert_eq!(in_words(error.as_ref()), format!("the volume: /data: {said}"));
-    }
-
-    #[test]
-    fn a_filter_that_cannot_be_read_is_an_error_that_names_it() {
-        let error = init_logs(LogFormat::Text, Some("info,=nonsense=")).unwrap_err();
-        assert!(error.to_string().contains("=nonsense="), "{error}");
-        EnvFilter::try_new(DEFAULT_LOG_FILTER).unwrap();
     }
 }

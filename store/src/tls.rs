@@ -23,7 +23,7 @@ use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use crate::reload::{Files, FilesError, Reloaded};
+use leasehold_daemon::reload::{Files, FilesError, Reloaded};
 
 /// The files.
 const NAMES: &[&str] = &["tls.crt", "tls.key", "ca.crt"];

@@ -11,7 +11,7 @@
 //! Not promised: that a page can follow a 307. To the pod that it leads to, the browser says the origin `null`.
 
 use super::{ANY_METHODS, methods_of, pages};
-use crate::serve::Gates;
+use leasehold_daemon::serve::Gates;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use warp::http::header::{

@@ -6,7 +6,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::Handle;
-use crate::serve::Farewell;
+use leasehold_daemon::serve::Farewell;
 
 /// Says farewell whenever this replica ceases to lead, and when it is told to end. It runs for ever.
 pub async fn say(handle: Handle, farewell: Farewell, stop: CancellationToken) {

@@ -3,7 +3,7 @@
 use super::percent::{self, Query};
 use super::{Answer, Context, batch, handlers, nothing_there, openapi, pages, reading, watch};
 use crate::api::problem::{Code, Problem};
-use crate::serve;
+use leasehold_daemon::serve;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;

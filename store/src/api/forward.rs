@@ -122,7 +122,7 @@ pub struct Config {
     pub way: ApiWay,
 }
 
-/// The API of a replica, with writes taken to where the leader is. For [`serve_service`](crate::serve::serve_service).
+/// The API of a replica, with writes taken to where the leader is. For [`Server::run`](leasehold_daemon::serve::Server::run).
 #[derive(Clone)]
 pub struct Forwarding {
     calls: BoxedFilter<(Response,)>,

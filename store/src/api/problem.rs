@@ -4,7 +4,7 @@
 //! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves it open;
 //! a read is never answered so.
 
-use crate::serve::Unfit;
+use leasehold_daemon::serve::Unfit;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use warp::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -263,7 +263,7 @@ impl Problem {
         response
     }
 
-    /// For [`serve::Gates`](crate::serve::Gates): what no call has seen.
+    /// For [`serve::Gates`](leasehold_daemon::serve::Gates): what no call has seen.
     pub fn of_unfit(unfit: Unfit) -> (&'static str, String) {
         let (code, detail) = match unfit {
             Unfit::Malformed => (Code::MalformedRequest, "the request line or a header field cannot be parsed"),

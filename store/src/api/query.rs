@@ -5,7 +5,7 @@ use super::percent::Query;
 use super::person::{Stored, parse_id};
 use super::problem::{Code, Problem};
 use super::{READ_TIMEOUT_MAX, cursor};
-use crate::args;
+use leasehold_daemon::durations;
 use leasehold_replication::Seq;
 use std::time::Duration;
 use uuid::Uuid;
@@ -70,13 +70,13 @@ impl Freshness {
             },
             "after" => self.after = Some(sequence(name, value)?),
             "max-staleness" => {
-                let most = args::duration(value).ok();
+                let most = durations::parse(value).ok();
                 self.max_staleness = Some(most.ok_or_else(|| {
                     wrong(name, format!("`max-staleness` is a time such as 500ms or 5s, not {value:?}"))
                 })?);
             }
             "timeout" => {
-                let timeout = args::duration(value).ok().filter(|time| !time.is_zero() && *time <= READ_TIMEOUT_MAX);
+                let timeout = durations::parse(value).ok().filter(|time| !time.is_zero() && *time <= READ_TIMEOUT_MAX);
                 self.timeout = Some(timeout.ok_or_else(|| {
                     let most = READ_TIMEOUT_MAX.as_secs();
                     wrong(name, format!("`timeout` is a time such as 500ms or 2s, from 1ms to {most}s, not {value:?}"))

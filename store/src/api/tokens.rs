@@ -14,8 +14,8 @@ use warp::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use warp::http::{HeaderMap, HeaderValue, Method};
 
 use crate::api::problem::{Code, Problem};
-use crate::reload::{Files, Reloaded};
-use crate::serve::Guard;
+use leasehold_daemon::reload::{Files, Reloaded};
+use leasehold_daemon::serve::Guard;
 use std::sync::Arc;
 
 /// The files.

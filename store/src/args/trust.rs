@@ -13,10 +13,10 @@ use crate::api::tokens::{self, Tokens};
 use crate::peer::trust::key::{self, Keys};
 use crate::peer::trust::peers::{PeerTrust, PeerTrustParts};
 use crate::peer::trust::proof::Identity;
-use crate::reload::{FilesError, Look, Reloaded};
-use crate::serve::BoxedStream;
-use crate::serve::{Door, Gates};
 use crate::tls::{ApiTls, PeerTls, host_name};
+use leasehold_daemon::reload::{FilesError, Look, Reloaded};
+use leasehold_daemon::serve::BoxedStream;
+use leasehold_daemon::serve::{Door, Gates};
 
 /// What is demanded of peers and clients. All of it may be left away.
 #[derive(Clone, Debug, Default, Args)]

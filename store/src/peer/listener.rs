@@ -31,7 +31,7 @@ use super::connection::{self, Message, PeerError, Word, note_end};
 use super::forward;
 use super::{CLUSTER, NAME, PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX, TO};
 use crate::peer::trust::peers::WayError;
-use crate::serve::{self, Door, Handing, OnMalformed};
+use leasehold_daemon::serve::{self, Door, Handing, OnMalformed};
 
 /// Connections that are not welcome yet. More of them are told to come later.
 const STRANGERS_MAX: usize = 64;

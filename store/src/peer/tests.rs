@@ -4,9 +4,9 @@ mod forwards;
 mod trusted;
 
 use super::*;
-use crate::serve::{self, Counts, Limits};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use leasehold_daemon::serve::{self, Counts, Limits, Server};
 use leasehold_replication::{
     Body, ClusterId, Entry, Incarnation, Payload, Position, Promise, RefusalCode, ReplicaId, SNAPSHOT_PIECE_BYTES, Seq,
     SnapshotPiece, Term,
@@ -72,7 +72,10 @@ impl Node {
         let gates = serve::Gates { door: Some(listener.door()), ..Default::default() };
         let (routes, stopped, limits) = (listener.routes(), stop.clone(), Limits::default());
         let counts = Arc::clone(&limits.counts);
-        tokio::spawn(serve::serve_behind(gates, socket, routes, limits, malformed, stopped));
+        tokio::spawn(
+            Server { gates, limits, on_malformed: malformed, stop: stopped, ..Server::default() }
+                .run_filter(socket, routes),
+        );
         Node { peers: Peers::new(config, sender), events, address, rejected, counts, state, stop }
     }
 

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tower_service::Service;
 
-use crate::reload::Reloaded;
-use crate::serve::BoxedStream;
 use crate::tls::{ApiTls, host_name};
+use leasehold_daemon::reload::Reloaded;
+use leasehold_daemon::serve::BoxedStream;
 
 /// Whether the replicas' API speaks TLS, and how it is checked. Plain by default.
 #[derive(Clone, Debug, Default)]

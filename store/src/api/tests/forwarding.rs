@@ -5,9 +5,9 @@ use crate::api::forward::way::ApiWay;
 use crate::api::forward::{FORWARDED, FollowerWrites, Forwarding};
 use crate::peer::trust::tests::Member as Trusting;
 use crate::peer::{Listener, PeerConfig};
-use crate::serve::{self, Gates, Limits};
 use http_body_util::{BodyExt, Full};
 use hyper_util::service::TowerToHyperService;
+use leasehold_daemon::serve::{self, Limits, Server};
 use leasehold_replication::PeerState;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -117,7 +117,7 @@ impl Leader {
         let ((entrance, handing), stop) = (serve::Entrance::with_handing(api), CancellationToken::new());
         let service = TowerToHyperService::new(warp::service(routes));
         let (leaving, limits) = (serve::Leaving::never(), Limits::default());
-        tokio::spawn(serve::serve_service(Gates::default(), entrance, service, limits, None, leaving, stop.clone()));
+        tokio::spawn(Server { limits, leaving, stop: stop.clone(), ..Server::default() }.run(entrance, service));
         let rejected = Arc::new(AtomicUsize::new(0));
         let counted = rejected.clone();
         let config = PeerConfig::new(LONG, move |_| {
@@ -128,7 +128,7 @@ impl Leader {
         if takes_forwards {
             listener = listener.handing_over_to(handing);
         }
-        tokio::spawn(serve::serve(peer, listener.routes(), Limits::default(), None, stop.clone()));
+        tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run_filter(peer, listener.routes()));
         Leader { ports, rejected, seen, stop }
     }
 

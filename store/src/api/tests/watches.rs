@@ -1,7 +1,7 @@
 //! Watching changes.
 use super::*;
 use crate::documents::{Action, Command, Condition};
-use crate::serve::{self, Limits};
+use leasehold_daemon::serve::{self, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -136,7 +136,7 @@ async fn a_slow_watcher_is_cut_with_its_last_id_and_too_many_are_refused() {
     let listener = serve::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(serve::serve(listener, api.routes.clone(), Limits::default(), None, stop.clone()));
+    tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run_filter(listener, api.routes.clone()));
     let mut slow = connect(address, "/persons:watch?after=4").await;
     let gone = connect(address, "/persons:watch?after=4").await;
     let watchers = || api.handle.history().watchers();

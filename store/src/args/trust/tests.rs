@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 /// The clients' port as the program serves it, with certificates and tokens; a client that trusts the authority.
 #[tokio::test]
 async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart() {
-    use crate::serve::{Limits, bind, serve_behind};
+    use leasehold_daemon::serve::{Server, bind};
     use warp::{Filter, Reply};
 
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
@@ -24,7 +24,9 @@ async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart()
     let (socket, stop) = (bind("127.0.0.1:0".parse().unwrap()).unwrap(), tokio_util::sync::CancellationToken::new());
     let address = socket.local_addr().unwrap();
     let calls = warp::any().map(|| "done".into_response()).boxed();
-    tokio::spawn(serve_behind(trust.api_gates(), socket, calls, Limits::default(), None, stop.clone()));
+    tokio::spawn(
+        Server { gates: trust.api_gates(), stop: stop.clone(), ..Server::default() }.run_filter(socket, calls),
+    );
 
     let name = || ServerName::try_from("localhost").unwrap();
     let ask = async |method: &str, path: &str, token: &str| {

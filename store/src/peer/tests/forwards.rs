@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::peer::trust::tests::{Authority, KEY, Member};
-use crate::serve::{Entrance, Gates, Leaving};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use leasehold_daemon::serve::{Entrance, Gates, Server};
 use warp::Filter;
 
 const CLUSTER_ID: ClusterId = ClusterId(Uuid::from_u128(5));
@@ -44,12 +44,12 @@ fn taker(member: Member, cluster: ClusterId, address: &str) -> Taker {
     // Clients find this door shut.
     let shut: serve::Door = Arc::new(|_, _| Box::pin(async { None }));
     let gates = Gates { door: Some(shut), ..Gates::default() };
-    tokio::spawn(serve::serve_service(gates, entrance, service, limits, None, Leaving::never(), stop.clone()));
+    tokio::spawn(Server { gates, limits, stop: stop.clone(), ..Server::default() }.run(entrance, service));
     let listener = Listener::new(config, mpsc::channel(1).0, state).handing_over_to(handing);
     let socket = serve::bind(address.parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap().to_string();
     let gates = Gates { door: Some(listener.door()), ..Gates::default() };
-    tokio::spawn(serve::serve_behind(gates, socket, listener.routes(), Limits::default(), None, stop.clone()));
+    tokio::spawn(Server { gates, stop: stop.clone(), ..Server::default() }.run_filter(socket, listener.routes()));
     Taker { address, rejected, asked, _stop: stop.drop_guard(), _folder: folder }
 }
 

@@ -11,7 +11,7 @@
 
 use ring::hmac;
 
-use crate::reload::Files;
+use leasehold_daemon::reload::Files;
 
 /// A key shorter than this could be found by trying.
 const KEY_BYTES_MIN: usize = 32;

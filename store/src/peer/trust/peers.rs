@@ -26,8 +26,8 @@ use tracing::{debug, warn};
 use super::key::Keys;
 use super::proof::{self, Identity, MAGIC, ProofError};
 use super::sniffed::{BoxedStream, Sniffed, Stream};
-use crate::reload::{Look, Reloaded};
 use crate::tls::PeerTls;
+use leasehold_daemon::reload::{Look, Reloaded};
 
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-pub use crate::serve::{BoxedStream, Stream};
+pub use leasehold_daemon::serve::{BoxedStream, Stream};
 
 /// A stream whose first byte was looked at, and is read again.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use super::key::{self, Keys};
 use super::peers::{PeerTrust, PeerTrustParts, WayError};
 use super::proof::Identity;
 use super::sniffed::BoxedStream;
-use crate::reload::{Look, Reloaded};
 use crate::tls::{ApiTls, PeerTls};
+use leasehold_daemon::reload::{Look, Reloaded};
 
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 pub(crate) const KEY: &str = "a key of more than thirty-two bytes";

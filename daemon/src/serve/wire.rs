@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::counts::Open;
-use crate::places::{Place, Seat};
-use crate::unfit::{Unfit, Words};
+use crate::serve::counts::Open;
+use crate::serve::places::{Place, Seat};
+use crate::serve::unfit::{Unfit, Words};
 
 /// Between HTTP and whatever lies below it.
 #[derive(Debug)]

@@ -15,18 +15,18 @@ fn limits() -> Limits {
     Limits { header_max: NEVER, idle_max: NEVER, stall_max: NEVER, ..Limits::default() }
 }
 
-struct Server {
+struct Serving {
     address: SocketAddr,
     counts: Arc<Counts>,
     farewell: Farewell,
     _stop: tokio_util::sync::DropGuard,
 }
 
-fn server(limits: Limits) -> Server {
+fn server(limits: Limits) -> Serving {
     server_behind(Gates::default(), limits)
 }
 
-fn server_behind(gates: Gates, limits: Limits) -> Server {
+fn server_behind(gates: Gates, limits: Limits) -> Serving {
     let listener = bind(ANY_PORT).unwrap();
     let (address, counts) = (listener.local_addr().unwrap(), Arc::clone(&limits.counts));
     let (farewell, stop) = (Farewell::default(), CancellationToken::new());
@@ -36,8 +36,9 @@ fn server_behind(gates: Gates, limits: Limits) -> Server {
     });
     let hangs = warp::path("hangs").then(std::future::pending::<Response>);
     let service = TowerToHyperService::new(warp::service(hello().or(endless).unify().or(hangs).unify().boxed()));
-    tokio::spawn(serve_service(gates, listener, service, limits, None, farewell.leaving(), stop.clone()));
-    Server { address, counts, farewell, _stop: stop.drop_guard() }
+    let server = Server { gates, limits, leaving: farewell.leaving(), stop: stop.clone(), on_malformed: None };
+    tokio::spawn(server.run(listener, service));
+    Serving { address, counts, farewell, _stop: stop.drop_guard() }
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -181,7 +182,7 @@ async fn a_connection_that_was_upgraded_is_counted_until_it_ends() {
     let address = listener.local_addr().unwrap();
     let limits = Limits { connections_max: 1, ..limits() };
     let (counts, stop) = (Arc::clone(&limits.counts), CancellationToken::new());
-    tokio::spawn(serve(listener, upgrade.boxed(), limits, None, stop.clone()));
+    tokio::spawn(Server { limits, stop: stop.clone(), ..Server::default() }.run_filter(listener, upgrade.boxed()));
     let mut upgraded = Vec::new();
     for number in 1..=3 {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -373,7 +374,8 @@ async fn a_connection_that_another_port_hands_over_is_served_like_those_of_this_
     let (entrance, handing) = Entrance::with_handing(listener);
     let service = TowerToHyperService::new(warp::service(hello()));
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve_service(gates, entrance, service, limits, None, Leaving::never(), stop.clone()));
+    let server = Server { gates, limits, stop: stop.clone(), ..Default::default() };
+    let server = tokio::spawn(server.run(entrance, service));
     let hand_over = || {
         let (ours, theirs) = tokio::io::duplex(4096);
         handing.place().expect("there is room").hand_over(Box::new(theirs), "10.1.2.3:4".parse().unwrap());

@@ -28,11 +28,11 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use warp::reply::Response;
 
-use crate::counts::{Closed, Counts};
-use crate::limits::Limits;
-use crate::places::{Seat, UnderWay};
-use crate::unfit::{Refuse, Unfit, Words};
-use crate::{Guard, Stamp};
+use crate::serve::counts::{Closed, Counts};
+use crate::serve::gates::{Guard, Stamp};
+use crate::serve::limits::Limits;
+use crate::serve::places::{Seat, UnderWay};
+use crate::serve::unfit::{Refuse, Unfit, Words};
 
 /// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

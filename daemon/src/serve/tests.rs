@@ -31,7 +31,7 @@ async fn a_request_is_answered_and_knows_where_it_came_from() {
     let listener = bind(ANY_PORT).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, hello(), Limits::default(), None, stop.clone()));
+    let server = tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run_filter(listener, hello()));
     assert!(ask(address).await.ends_with("you are 127.0.0.1"));
     stop.cancel();
     timeout(LONG, server).await.unwrap().unwrap();
@@ -43,7 +43,7 @@ async fn the_unspecified_address_takes_ipv4_too() {
     let listener = bind("[::]:0".parse().unwrap()).unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, hello(), Limits::default(), None, stop.clone()));
+    tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run_filter(listener, hello()));
     let answer = ask(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     stop.cancel();
@@ -73,7 +73,7 @@ async fn a_stop_does_not_wait_for_ever_for_a_request_that_hangs() {
         .boxed();
     let stop = CancellationToken::new();
     let limits = Limits { stop_max: Duration::from_millis(50), ..Limits::default() };
-    let server = tokio::spawn(serve(listener, hang, limits, None, stop.clone()));
+    let server = tokio::spawn(Server { limits, stop: stop.clone(), ..Server::default() }.run_filter(listener, hang));
     let asked = tokio::spawn(ask(address));
     begun.recv().await.unwrap();
     stop.cancel();
@@ -89,7 +89,7 @@ async fn who_connected_just_before_the_end_is_answered_and_nobody_after_it() {
     // Nobody accepts yet: the connection waits in the kernel's queue.
     let mut stream = TcpStream::connect(address).await.unwrap();
     stop.cancel();
-    let server = tokio::spawn(serve(listener, hello(), Limits::default(), None, stop));
+    let server = tokio::spawn(Server { stop, ..Server::default() }.run_filter(listener, hello()));
     stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
@@ -106,7 +106,10 @@ async fn a_connection_that_speaks_no_http_is_told_and_closed() {
     let seen = Arc::clone(&told);
     let on_malformed: OnMalformed = Arc::new(move |remote, _| seen.lock().unwrap().push(remote));
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, hello(), Limits::default(), Some(on_malformed), stop.clone()));
+    tokio::spawn(
+        Server { on_malformed: Some(on_malformed), stop: stop.clone(), ..Server::default() }
+            .run_filter(listener, hello()),
+    );
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"\x16\x03\x01\x02\x00 this is no http\r\n\r\n\0\0\0").await.unwrap();
     let mut rest = Vec::new();
@@ -126,7 +129,7 @@ async fn a_target_without_a_path_is_answered_as_the_root() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let routes = path().map(|path: String| format!("at {path}").into_response()).boxed();
-    tokio::spawn(serve(listener, routes, Limits::default(), None, stop.clone()));
+    tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run_filter(listener, routes));
     for (line, path) in [("CONNECT db:80", "/"), ("GET persons", "/"), ("GET /", "/"), ("GET /a/b?c", "/a/b")] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::counts::{Closed, Counts, Open};
-use crate::limits::Limits;
+use crate::serve::counts::{Closed, Counts, Open};
+use crate::serve::limits::Limits;
 
 /// A connection that has asked nothing must be as old as that before another one gets its place: it may be about to ask.
 const UNASKED_MIN: Duration = Duration::from_millis(100);

@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::counts::{Closed, Counts};
-use crate::limits::Limits;
+use crate::serve::counts::{Closed, Counts};
+use crate::serve::limits::Limits;
 
 /// TCP, TLS, sealed: what HTTP runs over.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

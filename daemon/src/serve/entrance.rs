@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::socket::BoxedStream;
+use crate::serve::socket::BoxedStream;
 
 /// Connections that wait to be taken in. Beyond them there is no [`Handing::place`].
 const HANDED_MAX: usize = 64;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::counts::Counts;
+use crate::serve::counts::Counts;
 
 /// What a server lets happen, and where it counts what does not.
 #[derive(Clone, Debug)]

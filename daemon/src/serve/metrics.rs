@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::counts::{Closed, Counts};
+use crate::serve::counts::{Closed, Counts};
 
 /// Some ports' counts:
 /// ```text

@@ -20,8 +20,9 @@
 mod answering;
 mod bind;
 mod counts;
-pub mod descriptors;
 mod entrance;
+mod farewell;
+mod gates;
 mod limits;
 mod metrics;
 mod places;
@@ -41,8 +42,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +61,8 @@ pub use answering::Remote;
 pub use bind::{BindError, bind};
 pub use counts::{Closed, Counts};
 pub use entrance::{Entrance, Handing, HandingPlace};
+pub use farewell::{Farewell, Leaving};
+pub use gates::{Door, Gates, Guard, Passage, Stamp};
 pub use limits::Limits;
 pub use metrics::Ports;
 pub use socket::{BoxedStream, Socket, Stream};
@@ -81,182 +82,117 @@ const PING_INTERVAL: Duration = Duration::from_secs(75);
 /// Told of each connection that spoke no HTTP: from where, and what was wrong.
 pub type OnMalformed = Arc<dyn Fn(SocketAddr, &str) + Send + Sync>;
 
-/// What a connection must pass before HTTP: TLS, a proof. None: it was refused, and that was told.
-pub type Door = Arc<dyn Fn(Socket, SocketAddr) -> Passage + Send + Sync>;
-/// On its way through a [`Door`].
-pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
-/// Looks at the head of each request, and answers those that may not pass.
-pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
-/// What an answer says beside what its maker said, by the head of its request: instead of a field of the same name, but one
-/// more `Vary`. Without a head: to a request that could not be read.
-pub type Stamp = Arc<dyn Fn(Option<&http::HeaderMap>) -> http::HeaderMap + Send + Sync>;
-
-/// Who is let in. Everybody, by default.
+/// What serves one port.
 #[derive(Clone, Default)]
-pub struct Gates {
-    /// For connections.
-    pub door: Option<Door>,
-    /// For requests.
-    pub guard: Option<Guard>,
-    /// The words for requests that are not even fit for the guard. None: what hyper says, and Host is not looked at.
-    pub refuse: Option<Refuse>,
-    /// For every answer, also those of the guard, and of `refuse`.
-    pub stamp: Option<Stamp>,
+pub struct Server {
+    /// What connections and requests must pass.
+    pub gates: Gates,
+    /// What silent, slow and many clients may cost.
+    pub limits: Limits,
+    /// Notified of what was not even HTTP.
+    pub on_malformed: Option<OnMalformed>,
+    /// When HTTP/2 clients shall take new requests elsewhere.
+    pub leaving: Leaving,
+    /// Ends it: nothing more is accepted then.
+    pub stop: CancellationToken,
 }
 
-/// Tells HTTP/2 clients to take new requests to another connection: GOAWAY. On HTTP/1 only an answer can say so.
-#[derive(Debug, Default)]
-pub struct Farewell(watch::Sender<u64>);
-
-/// The other end of a [`Farewell`].
-#[derive(Clone, Debug)]
-pub struct Leaving(watch::Receiver<u64>);
-
-impl Farewell {
-    /// To all connections that are open. New ones are served all the same.
-    pub fn say(&self) {
-        self.0.send_modify(|times| *times += 1);
+impl Server {
+    /// Serves a tree of filters: see [`Server::run`].
+    pub async fn run_filter(self, entrance: impl Into<Entrance>, filter: BoxedFilter<(Response,)>) {
+        self.run(entrance, TowerToHyperService::new(warp::service(filter))).await;
     }
 
-    /// For [`serve_service`].
-    pub fn leaving(&self) -> Leaving {
-        Leaving(self.0.subscribe())
-    }
-}
-
-impl Leaving {
-    /// For a server that never says it.
-    pub fn never() -> Leaving {
-        Farewell::default().leaving()
-    }
-
-    /// Waits for the next one; for ever where none will be said.
-    pub async fn said(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending().await
+    /// Serves until `stop` is cancelled and the open requests have ended, or `stop_max` later. Connections may also come from
+    /// another port: see [`Entrance`].
+    pub async fn run<S>(self, entrance: impl Into<Entrance>, service: S)
+    where
+        S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let Server { gates, limits, on_malformed, leaving, stop } = self;
+        let places = Places::new(&limits);
+        let connections = TaskTracker::new();
+        let mut builder = auto::Builder::new(Streams::new(&limits));
+        // Our own look at heads sees more; see above.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL));
+        if gates.refuse.is_some() {
+            builder.http2().max_header_list_size(unfit::HTTP2_HEAD_READ_MAX);
         }
-    }
-}
+        let served = Arc::new(Served { builder, limits });
+        // Dropped with everything behind it when the time for a graceful stop is over.
+        let cut = CancellationToken::new();
+        let _cut_at_the_end = cut.clone().drop_guard();
+        let ends = Ends { leaving, stop: stop.clone(), cut };
 
-/// Serves `filter` on `listener` until `stop` is cancelled and the open requests have ended, or `stop_max` later.
-pub async fn serve(
-    listener: TcpListener,
-    filter: BoxedFilter<(Response,)>,
-    limits: Limits,
-    on_malformed: Option<OnMalformed>,
-    stop: CancellationToken,
-) {
-    serve_behind(Gates::default(), listener, filter, limits, on_malformed, stop).await;
-}
-
-/// As [`serve`], for those who pass the gates.
-pub async fn serve_behind(
-    gates: Gates,
-    listener: TcpListener,
-    filter: BoxedFilter<(Response,)>,
-    limits: Limits,
-    on_malformed: Option<OnMalformed>,
-    stop: CancellationToken,
-) {
-    let service = TowerToHyperService::new(warp::service(filter));
-    serve_service(gates, listener, service, limits, on_malformed, Leaving::never(), stop).await;
-}
-
-/// As [`serve`], for any service, and with a word for HTTP/2 clients that shall take new requests elsewhere. Connections
-/// may also come from another port: see [`Entrance`].
-pub async fn serve_service<S>(
-    gates: Gates,
-    entrance: impl Into<Entrance>,
-    service: S,
-    limits: Limits,
-    on_malformed: Option<OnMalformed>,
-    leaving: Leaving,
-    stop: CancellationToken,
-) where
-    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
-    let places = Places::new(&limits);
-    let connections = TaskTracker::new();
-    let mut builder = auto::Builder::new(Streams::new(&limits));
-    // Our own look at heads sees more; see above.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL));
-    if gates.refuse.is_some() {
-        builder.http2().max_header_list_size(unfit::HTTP2_HEAD_READ_MAX);
-    }
-    let served = Arc::new(Served { builder, limits });
-    // Dropped with everything behind it when the time for a graceful stop is over.
-    let cut = CancellationToken::new();
-    let _cut_at_the_end = cut.clone().drop_guard();
-    let ends = Ends { leaving, stop: stop.clone(), cut };
-
-    // Who waits in the kernel's queue at the end has a connection already: these are still accepted.
-    let mut queued = BACKLOG;
-    let mut accepting = Accepting { entrance: entrance.into(), places: &places, said: None };
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = accepting.next(), if queued > 0 => accepted,
-            () = stop.cancelled() => break,
-        };
-        if stop.is_cancelled() {
-            queued -= 1;
-        }
-        let Some((arrived, place)) = accepted else { continue };
-        let remote = arrived.remote();
-        let (service, seat) = (service.clone(), Arc::clone(&place.seat));
-        let (guard, stamp) = (gates.guard.clone(), gates.stamp.clone());
-        let service = Answering { service, remote, guard, refuse: gates.refuse, stamp, seat };
-        let (served, mut ends) = (Arc::clone(&served), ends.clone());
-        ends.leaving.0.mark_unchanged();
-        let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
-        connections.spawn(async move {
-            let counts = &served.limits.counts;
-            let socket = match arrived {
-                Arrived::Accepted(stream, _) => Ok(Socket::new(stream, &served.limits)),
-                // It has passed a door.
-                Arrived::Handed(stream, _) => Err(stream),
+        // Who waits in the kernel's queue at the end has a connection already: these are still accepted.
+        let mut queued = BACKLOG;
+        let mut accepting = Accepting { entrance: entrance.into(), places: &places, said: None };
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = accepting.next(), if queued > 0 => accepted,
+                () = stop.cancelled() => break,
             };
-            let ended = match (socket, door) {
-                (Err(stream), _) => run(stream, &served, service, &place, ends).await,
-                (Ok(socket), None) => run(socket, &served, service, &place, ends).await,
-                (Ok(socket), Some(door)) => {
-                    let passed = tokio::select! {
-                        passed = tokio::time::timeout(served.limits.header_max, door(socket, remote)) => {
-                            let why = if passed.is_ok() { Closed::Refused } else { Closed::Silent };
-                            passed.unwrap_or(None).ok_or(Some(why))
-                        }
-                        () = place.seat.told_to_leave() => Err(Some(Closed::Room)),
-                        () = ends.too_late_to_begin() => Err(None),
-                    };
-                    match passed {
-                        Ok(stream) => run(stream, &served, service, &place, ends).await,
-                        Err(why) => {
-                            if let Some(why) = why {
-                                counts.note(served.limits.port, why);
-                            }
-                            return;
-                        }
-                    }
-                }
-            };
-            drop(place);
-            if let Err(error) = ended {
-                debug!(%remote, error = %error, "a connection ended badly");
-                if is_malformed(error.as_ref()) {
-                    counts.note(served.limits.port, Closed::Refused);
-                    if let Some(tell) = on_malformed {
-                        tell(remote, &error.to_string());
-                    }
-                }
+            if stop.is_cancelled() {
+                queued -= 1;
             }
-        });
-    }
-    drop(accepting);
-    connections.close();
-    if tokio::time::timeout(served.limits.stop_max, connections.wait()).await.is_err() {
-        debug!("connections were cut: their requests did not end in time");
+            let Some((arrived, place)) = accepted else { continue };
+            let remote = arrived.remote();
+            let (service, seat) = (service.clone(), Arc::clone(&place.seat));
+            let (guard, stamp) = (gates.guard.clone(), gates.stamp.clone());
+            let service = Answering { service, remote, guard, refuse: gates.refuse, stamp, seat };
+            let (served, mut ends) = (Arc::clone(&served), ends.clone());
+            ends.leaving.forget_what_was_said();
+            let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
+            connections.spawn(async move {
+                let counts = &served.limits.counts;
+                let socket = match arrived {
+                    Arrived::Accepted(stream, _) => Ok(Socket::new(stream, &served.limits)),
+                    // It has passed a door.
+                    Arrived::Handed(stream, _) => Err(stream),
+                };
+                let ended = match (socket, door) {
+                    (Err(stream), _) => run(stream, &served, service, &place, ends).await,
+                    (Ok(socket), None) => run(socket, &served, service, &place, ends).await,
+                    (Ok(socket), Some(door)) => {
+                        let passed = tokio::select! {
+                            passed = tokio::time::timeout(served.limits.header_max, door(socket, remote)) => {
+                                let why = if passed.is_ok() { Closed::Refused } else { Closed::Silent };
+                                passed.unwrap_or(None).ok_or(Some(why))
+                            }
+                            () = place.seat.told_to_leave() => Err(Some(Closed::Room)),
+                            () = ends.too_late_to_begin() => Err(None),
+                        };
+                        match passed {
+                            Ok(stream) => run(stream, &served, service, &place, ends).await,
+                            Err(why) => {
+                                if let Some(why) = why {
+                                    counts.note(served.limits.port, why);
+                                }
+                                return;
+                            }
+                        }
+                    }
+                };
+                drop(place);
+                if let Err(error) = ended {
+                    debug!(%remote, error = %error, "a connection ended badly");
+                    if is_malformed(error.as_ref()) {
+                        counts.note(served.limits.port, Closed::Refused);
+                        if let Some(tell) = on_malformed {
+                            tell(remote, &error.to_string());
+                        }
+                    }
+                }
+            });
+        }
+        drop(accepting);
+        connections.close();
+        if tokio::time::timeout(served.limits.stop_max, connections.wait()).await.is_err() {
+            debug!("connections were cut: their requests did not end in time");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests that no service sees: what the parser refused, and HTTP/1.1 without exactly one Host.
 //!
-//! hyper answers what it cannot parse by itself, with a head and no body. [`Wire`](crate::wire) knows these heads, and puts
+//! hyper answers what it cannot parse by itself, with a head and no body. [`Wire`](crate::serve::wire) knows these heads, and puts
 //! the server's own words in their place: clients get the same kind of answer for every mistake.
 //!
 //! That is so on HTTP/1. On HTTP/2 the frames are h2's own, and what it refuses has no body. So h2 lets larger heads pass

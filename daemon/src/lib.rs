@@ -1,0 +1,17 @@
+//! What every program of ours is as a process: it has flags, logs, signals and open files, and it serves HTTP.
+//!
+//! ```text
+//!   flags, durations ──▶ the program's own `Args`        signals ──▶ a token that every part waits for
+//!   logs ──▶ standard error                              reload ───▶ what mounted Secrets say now
+//!   descriptors ──▶ how many connections there may be    serve ────▶ warp filters on a socket of ours
+//! ```
+//!
+//! Nothing here knows what a Lease or a record is.
+
+pub mod descriptors;
+pub mod durations;
+pub mod flags;
+pub mod logs;
+pub mod reload;
+pub mod serve;
+pub mod signals;

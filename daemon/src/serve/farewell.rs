@@ -1,0 +1,48 @@
+//! A word for clients that keep their connections: go elsewhere with what is new.
+
+use tokio::sync::watch;
+
+/// Tells HTTP/2 clients to take new requests to another connection: GOAWAY. On HTTP/1 only an answer can say so.
+#[derive(Debug, Default)]
+pub struct Farewell(watch::Sender<u64>);
+
+/// The other end of a [`Farewell`].
+#[derive(Clone, Debug)]
+pub struct Leaving(watch::Receiver<u64>);
+
+impl Farewell {
+    /// To all connections that are open. New ones are served all the same.
+    pub fn say(&self) {
+        self.0.send_modify(|times| *times += 1);
+    }
+
+    /// For a [`Server`](crate::serve::Server).
+    pub fn leaving(&self) -> Leaving {
+        Leaving(self.0.subscribe())
+    }
+}
+
+impl Leaving {
+    /// For a server that never says it.
+    pub fn never() -> Leaving {
+        Farewell::default().leaving()
+    }
+
+    /// What was said before is not for this one.
+    pub(crate) fn forget_what_was_said(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Waits for the next one; for ever where none will be said.
+    pub async fn said(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+impl Default for Leaving {
+    fn default() -> Self {
+        Leaving::never()
+    }
+}

@@ -1,0 +1,32 @@
+//! What connections and requests must pass before they are served.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use warp::reply::Response;
+
+use crate::serve::socket::{BoxedStream, Socket};
+use crate::serve::unfit::Refuse;
+
+/// What a connection must pass before HTTP: TLS, a proof. None: it was refused, and that was told.
+pub type Door = Arc<dyn Fn(Socket, SocketAddr) -> Passage + Send + Sync>;
+/// On its way through a [`Door`].
+pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
+/// Looks at the head of each request, and answers those that may not pass.
+pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
+/// What an answer says beside what its maker said, by the head of its request: instead of a field of the same name, but one
+/// more `Vary`. Without a head: to a request that could not be read.
+pub type Stamp = Arc<dyn Fn(Option<&http::HeaderMap>) -> http::HeaderMap + Send + Sync>;
+
+/// Who is let in. Everybody, by default.
+#[derive(Clone, Default)]
+pub struct Gates {
+    /// For connections.
+    pub door: Option<Door>,
+    /// For requests.
+    pub guard: Option<Guard>,
+    /// The words for requests that are not even fit for the guard. None: what hyper says, and Host is not looked at.
+    pub refuse: Option<Refuse>,
+    /// For every answer, also those of the guard, and of `refuse`.
+    pub stamp: Option<Stamp>,
+}
