@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What is read. Not `e2e/cluster`, which holds builds of others.
 const FOLDERS: [&str; 9] =
-    ["contract/src", "e2e/src", "e2e/tests", "serve/src", "sidecar", "sim", "store", "helm/templates", "docs"];
+    ["contract/src", "e2e/src", "e2e/tests", "daemon/src", "sidecar", "sim", "store", "helm/templates", "docs"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
