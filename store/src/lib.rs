@@ -16,6 +16,7 @@ pub mod driver;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod handle;
+pub mod node;
 pub mod opening;
 pub mod peer;
 pub mod progress;

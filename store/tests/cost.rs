@@ -5,6 +5,8 @@
 //!   warp::test ──▶ api ──▶ driver ──▶ journal's thread ──▶ driver ──▶ api     every allocation in between is counted
 //! ```
 //!
+//! Not put together by `Node`: its servers have tasks and timers of their own, whose allocations would be counted too.
+//!
 //! Timing on a shared machine says nothing, but these counts hardly change from run to run. A bound that is exceeded is
 //! not to be raised before somebody knows why: `valgrind --tool=dhat target/release/store …` names the lines.
 //! A bound far above the count is a prize: lower it in the change that earned it.

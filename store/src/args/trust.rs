@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use tokio_rustls::rustls::pki_types::ServerName;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use crate::api::forward::way::ApiWay;
 use crate::api::problem::Problem;
@@ -156,6 +156,19 @@ impl Trust {
     /// How one replica reaches another's API.
     pub fn api_way(&self) -> ApiWay {
         ApiWay { tls: self.api_tls.clone(), name: self.api_tls_name.clone() }
+    }
+
+    /// Once, at the start: what is protected, and what is not.
+    pub fn log(&self) {
+        if self.peers.demands_something() {
+            info!(demanded = self.peers.describe(), "trust between replicas");
+        } else {
+            warn!(demanded = self.peers.describe(), "trust between replicas");
+        }
+        info!(tls = self.api_tls.is_some(), tokens = self.tokens.is_some(), "the clients' API");
+        if self.tokens.is_some() && self.api_tls.is_none() {
+            warn!("clients' tokens cross the network in the clear: --api-tls protects them");
+        }
     }
 
     /// The files that are to be looked at.

@@ -1,5 +1,7 @@
 //! Whole replicas in one process: driver, journal on a real disk, peers on real sockets. Only the sidecars are made up:
 //! [`Cluster::elect`] plays the Lease.
+//!
+//! Not put together by [`Node`](crate::node::Node): disks that fail, and limits of a few kilobytes, are no flags.
 
 #![allow(clippy::unwrap_used)]
 

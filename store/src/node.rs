@@ -1,0 +1,316 @@
+//! The composition root: puts the parts of a store together, and ends them in order.
+//!
+//! ```text
+//!   start   bind the ports ▶ HTTP is up (alive, not ready)
+//!   ended   status.lock ▶ status.json `starting` ▶ the volume ▶ the driver ▶ … ▶ the driver ends
+//!           ▶ its last status.json ▶ the servers end ▶ the lock is let go: the sidecar knows
+//! ```
+//!
+//! Every part that lives as long as the process is a task with a name ([`Part`]). None of them may end unseen: when one does
+//! before the driver, the node ends with an error that names it.
+
+mod error;
+mod parts;
+mod serving;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use leasehold_contract::{State, StatusFile};
+use leasehold_daemon::reload;
+use leasehold_daemon::serve::{BindError, Entrance, Farewell, bind};
+use leasehold_replication::{ClusterId, Incarnation, PeerState};
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::api::farewells;
+use crate::api::person;
+use crate::args::Config;
+use crate::driver::{self, Driver, JOURNAL_EVENTS_MAX};
+use crate::handle::{self, HandleServer};
+use crate::opening;
+use crate::peer::{EVENTS_MAX, Listener, PeerConfig, PeerEvent, Peers};
+use crate::progress;
+use crate::role::{self, RoleReceiver};
+use crate::room::{Limits as RoomLimits, machine};
+use crate::shares::Shares;
+use crate::status;
+use crate::telemetry::Metrics;
+use crate::volume::disk::watch::DiskWatch;
+use crate::volume::journal::JournalEvent;
+use crate::volume::{self, Opened};
+
+pub use error::{NodeError, Part};
+use parts::Parts;
+use serving::{Serving, serve_clients};
+
+/// How long the sidecar has for a transfer of the Lease, before the hand-over is undone.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+/// Entries that are durable and applied stay in memory up to here, for followers that are a little behind; but no more
+/// than a sixteenth of what data may take.
+const LOG_MEMORY_BYTES: usize = 16 * 1024 * 1024;
+/// Entries that are applied in one turn of the driver: some milliseconds of it.
+const APPLY_BYTES_MAX: usize = 256 * 1024;
+/// How long the last status.json may take to be written.
+const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
+
+/// The sockets, in the order of the flags.
+struct Ports {
+    clients: TcpListener,
+    peers: TcpListener,
+    probes: Option<TcpListener>,
+}
+
+impl Ports {
+    fn open(config: &Config, clients: &runtime::Handle) -> Result<Ports, BindError> {
+        let bind_clients = || {
+            let _its_events_go_there = clients.enter();
+            bind(config.listen)
+        };
+        let clients = bind_clients()?;
+        let probes = config.probe_listen.map(bind).transpose()?;
+        Ok(Ports { clients, peers: bind(config.peer_listen)?, probes })
+    }
+}
+
+/// What the driver needs of the peer port.
+struct PeerEnds {
+    config: PeerConfig,
+    sender: mpsc::Sender<PeerEvent>,
+    events: mpsc::Receiver<PeerEvent>,
+    state: watch::Sender<Option<PeerState>>,
+}
+
+/// A store that serves HTTP, and is about to open its volume.
+pub struct Node {
+    config: Config,
+    parts: Parts,
+    core: Core,
+    disk: Arc<DiskWatch>,
+    metrics: Metrics,
+    /// The servers' end.
+    stop_http: CancellationToken,
+}
+
+/// What the driver is made of besides what was found on the volume.
+struct Core {
+    incarnation: Incarnation,
+    room: RoomLimits,
+    handle: HandleServer,
+    peers: PeerEnds,
+    /// Asked to end, from outside.
+    stop: CancellationToken,
+    /// Nobody is served any more.
+    unserved: CancellationToken,
+}
+
+impl Node {
+    /// Opens the ports and serves: alive for the probes, not ready, and honest about what is waited for. Clients are served on
+    /// the runtime `clients`, everything else on the present one. `stop`: drain, and end.
+    ///
+    /// # Errors
+    /// [`NodeError`], before anything was touched.
+    pub async fn start(config: Config, clients: &runtime::Handle, stop: CancellationToken) -> Result<Node, NodeError> {
+        let limit = leasehold_daemon::descriptors::raise().map_err(NodeError::Descriptors)?;
+        let shares = Shares::of(limit, config.connections_max)?;
+        let ports = Ports::open(&config, clients)?;
+        let trust = config.trust.open(&config.name)?;
+        let incarnation = Incarnation(Uuid::new_v4());
+        log_start(&config, incarnation, limit, &shares);
+        trust.log();
+
+        let metrics = Metrics::new();
+        let disk = Arc::new(DiskWatch::new(config.disk_stall));
+        let room = room_limits(&config);
+        let (api, handle) =
+            handle::handle_within(&config.name, incarnation, config.watch_history, disk.clone(), room.memory_bytes);
+        let counted = metrics.clone();
+        let mut peer_config = PeerConfig::new(config.lost_time, move |reason| counted.peer_rejected(reason));
+        peer_config.trust = trust.peers.clone();
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let (state, states) = watch::channel(None);
+
+        let serving = Serving { config: &config, trust: &trust, shares: &shares, metrics: &metrics, api: &api };
+        let (mut parts, farewell) = (Parts::default(), Farewell::default());
+        let (stop_http, unserved) = (CancellationToken::new(), CancellationToken::new());
+        let (entrance, handing) = Entrance::with_handing(ports.clients);
+        let service = serving.forwarding(peer_config.clone());
+        let server = serving.clients(farewell.leaving(), stop_http.child_token());
+        let server = serve_clients(server, entrance, service, api.clone(), (stop_http.clone(), unserved.clone()));
+        parts.spawn_on(clients, Part::ClientsServer, server);
+        // By the core's thread: what it says of itself does not wait for the clients'.
+        if let Some(socket) = ports.probes {
+            parts
+                .spawn(Part::ProbesServer, serving.probes(stop_http.clone()).run_filter(socket, serving.probe_calls()));
+        }
+        let listener = Listener::new(peer_config.clone(), sender.clone(), states).handing_over_to(handing);
+        let server = serving.peers(&listener, stop_http.clone());
+        parts.spawn(Part::PeersServer, server.run_filter(ports.peers, listener.routes()));
+        parts.spawn(Part::Farewells, farewells::say(api, farewell, stop.clone()));
+        parts.spawn(Part::Reload, reload::keep_up_to_date(trust.looks()));
+        let peers = PeerEnds { config: peer_config, sender, events, state };
+        let core = Core { incarnation, room, handle, peers, stop, unserved };
+        Ok(Node { config, parts, core, disk, metrics, stop_http })
+    }
+
+    /// Opens the volume and runs, until the replica is drained, or something is over. What it ends with is in status.json then,
+    /// and the servers have ended.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn ended(mut self) -> Result<(), NodeError> {
+        // The lock before the first status.json: who reads this incarnation there knows that it lives.
+        self.core.handle.set_starting("status.lock in the directory shared with the sidecar");
+        let (stop, incarnation) = (self.core.stop.clone(), self.core.incarnation);
+        let lock = tokio::select! {
+            lock = status::lock(&self.config.directory) => lock,
+            () = stop.cancelled() => return ended_while_starting(),
+        };
+        let (status_file, latest) = watch::channel(status::starting(incarnation));
+        self.parts.spawn(Part::Status, status::write(self.config.directory.clone(), latest));
+        let (sender, journal_events) = mpsc::channel(JOURNAL_EVENTS_MAX);
+        let options = self.volume_options(sender);
+        let opened = tokio::select! {
+            opened = opening::open(&self.config.data, options, &self.disk, &self.core.handle, &status_file) => opened,
+            () = stop.cancelled() => return ended_while_starting(),
+        };
+        let opened = opened.map_err(NodeError::Opening).and_then(|opened| Ok(opened?));
+        let opened = opened.and_then(|opened| Ok((self.initial_data(&opened)?, opened)));
+        let Node { config, mut parts, core, stop_http, .. } = self;
+        let ended = match opened {
+            Err(failure) => {
+                status_file.send_replace(StatusFile { state: State::Failed, ..status::starting(incarnation) });
+                drop(status_file);
+                Err(failure)
+            }
+            Ok((initial_data, opened)) => {
+                let (role_sender, role) = watch::channel(None);
+                let (directory, name) = (config.directory.clone(), config.name.clone());
+                parts.spawn(Part::Role, async move { role::watch(&directory, &name, role_sender).await });
+                // The driver's ends of what other tasks watch: they must not end when it does.
+                let _kept = (role.clone(), status_file.clone());
+                parts.spawn_driver(core.driver(&config, opened, initial_data, (journal_events, role, status_file)));
+                parts.first_to_end().await
+            }
+        };
+        // The driver is gone, and with it who sends status.json: its writer writes the last word and ends.
+        stop_http.cancel();
+        if tokio::time::timeout(LAST_STATUS_MAX, parts.all_ended(&[Part::Status])).await.is_err() {
+            warn!("the last status.json could not be written in time");
+        }
+        // Each has a bound of its own.
+        parts.all_ended(&[Part::ClientsServer, Part::PeersServer, Part::ProbesServer]).await;
+        drop(lock); // from here on the sidecar knows
+        ended
+    }
+
+    /// For each try to open the volume.
+    fn volume_options(&self, events: mpsc::Sender<JournalEvent>) -> impl FnMut() -> volume::Options + Send + use<> {
+        let (metrics, disk) = (self.metrics.clone(), self.disk.clone());
+        move || {
+            let (events, metrics) = (events.clone(), metrics.clone());
+            // Blocks the journal's thread while the driver is behind; a driver that is gone hears nothing.
+            let mut options = volume::Options::new(move |event| drop(events.blocking_send(event)));
+            options.on_fsync = Arc::new(move |took| metrics.journal_fsync(took));
+            options.watch = disk.clone();
+            options
+        }
+    }
+
+    /// The commands of the initial data, where this volume may have to bootstrap; else nobody looks at the file.
+    fn initial_data(&self, opened: &Opened) -> Result<Vec<Bytes>, NodeError> {
+        let Some(path) = self.config.initial_data.clone().filter(|_| opened.recovered.state.cluster_id.is_none())
+        else {
+            return Ok(Vec::new());
+        };
+        match std::fs::read(&path) {
+            Err(source) => Err(NodeError::InitialDataFile { path, source }),
+            Ok(json) => person::initial_data(&json).map_err(|source| NodeError::InitialData { path, source }),
+        }
+    }
+}
+
+impl Core {
+    fn driver(
+        self,
+        config: &Config,
+        opened: Opened,
+        initial_data: Vec<Bytes>,
+        (journal_events, role, status_file): (mpsc::Receiver<JournalEvent>, RoleReceiver, watch::Sender<StatusFile>),
+    ) -> Driver {
+        let log_share = usize::try_from(self.room.memory_bytes / 16).unwrap_or(usize::MAX);
+        let replica = leasehold_replication::Config {
+            name: config.name.clone(),
+            replica: opened.replica,
+            incarnation: self.incarnation,
+            revision: config.revision.clone(),
+            heartbeat: config.heartbeat,
+            lost_time: config.lost_time,
+            disk_stall: config.disk_stall,
+            hand_over_max: HAND_OVER_MAX,
+            drain_min: config.drain_min,
+            unready_after: config.unready_after,
+            log_memory_bytes: log_share.min(LOG_MEMORY_BYTES),
+            apply_bytes_max: APPLY_BYTES_MAX,
+            drain_max: config.drain_max,
+            new_cluster_id: ClusterId(Uuid::new_v4()),
+            initial_data,
+            force_bootstrap: opened.force_bootstrap,
+        };
+        Driver::new(driver::Parts {
+            config: replica,
+            recovered: opened.recovered,
+            documents: opened.documents,
+            journal: opened.journal,
+            journal_events,
+            peers: Peers::new(self.peers.config, self.peers.sender),
+            peer_events: self.peers.events,
+            role,
+            limits: self.room,
+            progress_after: progress::LONG,
+            handle: self.handle,
+            status_file,
+            peer_state: self.peers.state,
+            stop: self.stop,
+            unserved: self.unserved,
+        })
+    }
+}
+
+fn ended_while_starting() -> Result<(), NodeError> {
+    info!("told to end while starting");
+    Ok(())
+}
+
+/// What the data may take: as the flags say, else as this container and volume allow.
+fn room_limits(config: &Config) -> RoomLimits {
+    let memory_bytes = config.memory_limit.unwrap_or_else(machine::memory_limit);
+    info!(memory_limit = memory_bytes, disk_reserve = config.disk_reserve, "room for data, in bytes");
+    RoomLimits { memory_bytes, disk_reserve_bytes: config.disk_reserve }
+}
+
+fn log_start(config: &Config, incarnation: Incarnation, descriptors: usize, shares: &Shares) {
+    info!(
+        name = config.name,
+        %incarnation,
+        listen = %config.listen,
+        peer_listen = %config.peer_listen,
+        data = %config.data.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "store"
+    );
+    info!(descriptors, clients = shares.clients, peers = shares.peers, "places for connections");
+    if shares.clients < config.connections_max {
+        warn!(
+            descriptors,
+            clients = shares.clients,
+            wanted = config.connections_max,
+            "fewer clients have a place than --connections-max says: raise the limit of open files (ulimit -n)"
+        );
+    }
+}

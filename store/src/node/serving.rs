@@ -1,0 +1,122 @@
+//! The servers of a node's ports, as its flags have them.
+
+use std::time::Duration;
+
+use leasehold_daemon::serve::{Entrance, Gates, Leaving, Limits, Server};
+use tokio_util::sync::CancellationToken;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::api;
+use crate::api::forward::{self, Forwarding};
+use crate::args::Config;
+use crate::args::trust::Trust;
+use crate::handle::Handle;
+use crate::peer::{Listener, PeerConfig};
+use crate::shares::Shares;
+use crate::telemetry::{Metrics, Port};
+
+/// How long a connection of the peer port may ask nothing. Replication asks once, and leaves HTTP then.
+const PEER_IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// What they are made of.
+pub(super) struct Serving<'a> {
+    pub(super) config: &'a Config,
+    pub(super) trust: &'a Trust,
+    pub(super) shares: &'a Shares,
+    pub(super) metrics: &'a Metrics,
+    pub(super) api: &'a Handle,
+}
+
+impl Serving<'_> {
+    /// Of the clients' port.
+    pub(super) fn clients(&self, leaving: Leaving, stop: CancellationToken) -> Server {
+        // Not of the probes' port: no page has business there.
+        let gates = match self.config.cors_origins.clone() {
+            Some(origins) => origins.around(self.trust.api_gates()),
+            None => self.trust.api_gates(),
+        };
+        Server { gates, limits: self.limits(Port::Clients, self.shares.clients), leaving, stop, ..Server::default() }
+    }
+
+    /// Of the probes' port.
+    pub(super) fn probes(&self, stop: CancellationToken) -> Server {
+        let limits = self.limits(Port::Probes, self.shares.probes);
+        Server { gates: self.trust.probe_gates(), limits, stop, ..Server::default() }
+    }
+
+    /// Of the port of other replicas.
+    pub(super) fn peers(&self, listener: &Listener, stop: CancellationToken) -> Server {
+        Server {
+            gates: Gates { door: Some(listener.door()), ..Gates::default() },
+            limits: Limits { idle_max: PEER_IDLE_MAX, ..self.limits(Port::Peers, self.shares.peers) },
+            on_malformed: Some(listener.on_malformed()),
+            stop,
+            ..Server::default()
+        }
+    }
+
+    /// What probes may ask.
+    pub(super) fn probe_calls(&self) -> BoxedFilter<(Response,)> {
+        api::probes(self.api.clone(), self.api_config(), self.metrics.clone())
+    }
+
+    /// What clients may ask, and what becomes of a write where this replica does not lead.
+    pub(super) fn forwarding(&self, peers: PeerConfig) -> Forwarding {
+        let routes = api::routes(self.api.clone(), self.api_config(), self.metrics.clone());
+        let config = forward::Config {
+            follower_writes: self.config.follower_writes,
+            write_timeout: self.config.write_timeout,
+            body_limit_bytes: self.config.body_limit,
+            forwards_max: self.shares.forwards,
+            peers,
+            way: self.trust.api_way(),
+        };
+        Forwarding::new(routes, self.api.clone(), config)
+    }
+
+    fn api_config(&self) -> api::Config {
+        api::Config {
+            body_limit_bytes: self.config.body_limit,
+            write_timeout: self.config.write_timeout,
+            match_weakened: self.config.match_weakened_etags,
+            trust: self.trust.peers.clone(),
+            scheme: self.trust.api_way().scheme(),
+            read_timeout: self.config.read_timeout,
+            watchers_max: self.shares.watchers(self.config.watchers_max),
+            ..api::Config::default()
+        }
+    }
+
+    fn limits(&self, port: Port, connections_max: usize) -> Limits {
+        Limits {
+            port: port.word(),
+            connections_max,
+            header_max: self.config.header_timeout,
+            idle_max: self.config.idle_timeout,
+            counts: self.metrics.port(port),
+            ..Limits::default()
+        }
+    }
+}
+
+/// Serves clients until `stop`, or until nothing keeps a draining replica any more: then no new ones, and when the last
+/// one is gone, `unserved` notifies the driver. It returns at `stop` only.
+pub(super) async fn serve_clients(
+    server: Server,
+    entrance: Entrance,
+    service: Forwarding,
+    handle: Handle,
+    (stop, unserved): (CancellationToken, CancellationToken),
+) {
+    let close = server.stop.clone();
+    let closing = async {
+        tokio::select! {
+            () = handle.drained() => close.cancel(),
+            () = close.cancelled() => {}
+        }
+    };
+    tokio::join!(server.run(entrance, service), closing);
+    unserved.cancel();
+    stop.cancelled().await;
+}
