@@ -29,10 +29,13 @@
 //! [`PartFile::push`]: crate::volume::snapshot::PartFile::push
 
 pub mod disk;
+mod error;
+pub(crate) mod files;
 pub mod identity;
 pub mod journal;
 pub mod recover;
 pub mod snapshot;
+mod wipe;
 
 #[cfg(test)]
 pub(crate) mod rig;
@@ -42,13 +45,14 @@ mod tests;
 use crate::documents::Documents;
 use crate::volume::disk::watch::{DiskWatch, Watched};
 use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
-use crate::volume::journal::{
-    FOLDER, Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle,
-};
-use crate::volume::snapshot::{NEXT, PartFile, SNAPSHOT, TAKEN};
-use leasehold_replication::{FORMAT, FORMAT_MIN, Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
+use crate::volume::files::{FOLDER, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
+use crate::volume::journal::{Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle};
+use crate::volume::wipe::is_leftover;
+
+pub use error::VolumeError;
+use leasehold_replication::{Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,61 +62,6 @@ const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 const LOCK_POLL: Duration = Duration::from_millis(100);
 /// How often it says that it is not.
 const LOCK_SAY: Duration = Duration::from_secs(10);
-
-/// Why a volume does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum VolumeError {
-    /// The disk does not do what is asked. Exit code 1.
-    #[error("{path}: {source}")]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The disk does not hold what was written. A person must look; a wiped volume joins again as a new replica. Exit
-    /// code 3.
-    #[error("{file} is damaged at byte {offset}: {what}")]
-    Damage {
-        /// Where.
-        file: PathBuf,
-        /// At which byte.
-        offset: u64,
-        /// How.
-        what: String,
-    },
-    /// Another version wrote it. Exit code 3.
-    #[error("{file} has format {found}, this version reads {min} to {max}")]
-    Format {
-        /// Where.
-        file: PathBuf,
-        /// What was found.
-        found: u32,
-        /// The lowest that is read.
-        min: u32,
-        /// The highest that is read.
-        max: u32,
-    },
-}
-
-impl VolumeError {
-    pub(crate) fn io(disk: &dyn Disk, name: &str, source: io::Error) -> VolumeError {
-        VolumeError::Io { path: disk.path(name), source }
-    }
-
-    pub(crate) fn format(disk: &dyn Disk, name: &str, found: u32) -> VolumeError {
-        VolumeError::Format { file: disk.path(name), found, min: FORMAT_MIN, max: FORMAT }
-    }
-
-    /// The exit code of a process that ends because of it.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            VolumeError::Io { .. } => 1,
-            VolumeError::Damage { .. } | VolumeError::Format { .. } => 3,
-        }
-    }
-}
 
 /// How to open a volume.
 pub struct Options {
@@ -248,9 +197,9 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
     // Names that can be seen are not durable yet: what follows rests on them, and removes others.
     disk.sync_folder(FOLDER).map_err(folder_io)?;
     disk.sync_folder("").map_err(io)?;
-    if identity::is_wiping(&**disk).map_err(io)? {
+    if wipe::is_wiping(&**disk).map_err(io)? {
         tracing::warn!("this volume was being emptied; going on with that");
-        identity::wipe(&**disk).map_err(io)?;
+        wipe::wipe(&**disk).map_err(io)?;
     }
     let replica = identity::read(&**disk)?;
     let numbers = journal::numbers(&**disk)?;
@@ -276,7 +225,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
                 let file = disk.path(&file_name(replay.newest.number));
                 tracing::warn!(file = %file.display(), offset, "the journal's torn tail is cut");
             }
-            for name in [identity::REPLICA, identity::WENT_BACK, SNAPSHOT] {
+            for name in [REPLICA, WENT_BACK, SNAPSHOT] {
                 sync_if_there(&**disk, name)?;
             }
             Writer::resume(disk.clone(), segment_bytes, on_fsync, replay)
@@ -288,7 +237,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
         Some(replica) => replica,
         None => {
             let replica = identity::fresh();
-            identity::write(&**disk, replica).map_err(|error| VolumeError::io(&**disk, identity::REPLICA, error))?;
+            identity::write(&**disk, replica).map_err(|error| VolumeError::io(&**disk, REPLICA, error))?;
             tracing::info!(%replica, "a new volume");
             replica
         }
@@ -323,7 +272,7 @@ fn check(
             "replica.json is there, but no promise record is: what this replica promised is lost [S1]",
         )),
         (None, Some(replay)) if !replay.is_empty() || replay.state != leasehold_replication::DurableState::EMPTY => {
-            Err(damage(identity::REPLICA, "it is missing, but the volume holds data: whose they are is lost"))
+            Err(damage(REPLICA, "it is missing, but the volume holds data: whose they are is lost"))
         }
         _ if stray => Err(damage(SNAPSHOT, "the journal knows of no snapshot")),
         _ => Ok(replay.and_then(|replay| replay.mark)),
@@ -338,12 +287,15 @@ fn read_snapshot(
 ) -> Result<(SnapshotMeta, Documents), VolumeError> {
     let io = |source| VolumeError::io(disk, SNAPSHOT, source);
     // Only a crash leaves one that waits for its name: mostly the data is read once less.
-    let waits = match disk.open(NEXT) {
+    let waits = match disk.open(SNAPSHOT_NEXT) {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(io(error)),
     };
-    if waits && !snapshot::fits(disk, SNAPSHOT, mark).map_err(io)? && snapshot::fits(disk, NEXT, mark).map_err(io)? {
+    if waits
+        && !snapshot::fits(disk, SNAPSHOT, mark).map_err(io)?
+        && snapshot::fits(disk, SNAPSHOT_NEXT, mark).map_err(io)?
+    {
         // The segment that wants it is durable under its name: it was synced before it got it, and the folder is now.
         journal::name_snapshot(disk).map_err(io)?;
     }
@@ -400,11 +352,6 @@ fn remove(disk: &dyn Disk, name: &str) {
     if let Err(error) = remove_if_there(disk, name) {
         tracing::warn!(file = name, %error, "a file that is not needed any more stays");
     }
-}
-
-/// Is that a file that only a process that ended needed?
-pub(crate) fn is_leftover(name: &str) -> bool {
-    [NEXT, TAKEN].contains(&name) || PartFile::is_name(name) || name.ends_with(".tmp")
 }
 
 fn sync_if_there(disk: &dyn Disk, name: &str) -> Result<(), VolumeError> {

@@ -11,11 +11,12 @@
 use super::{Script, put};
 use crate::documents::{Documents, StoredCollections, StoredOrder};
 use crate::volume::disk::Disk;
+use crate::volume::files::{SNAPSHOT, SNAPSHOT_NEXT};
 use crate::volume::identity;
 use crate::volume::journal::fault_disk::FaultDisk;
 use crate::volume::journal::segment::{self, BATCH_HEAD_BYTES, HEAD_BYTES, Head};
 use crate::volume::journal::{Replay, file_name};
-use crate::volume::snapshot::{self, NEXT, SNAPSHOT};
+use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError};
 use bytes::Bytes;
 use leasehold_replication::{
@@ -100,7 +101,7 @@ pub fn journal(data: &[u8]) {
         let meta = SnapshotMeta { cluster_id: CLUSTER, position, voters: Voters::none() };
         let documents =
             Documents::restore(position, StoredCollections::default(), StoredOrder::default(), Vec::new()).unwrap();
-        let name = if script.below(4) == 0 { NEXT } else { SNAPSHOT };
+        let name = if script.below(4) == 0 { SNAPSHOT_NEXT } else { SNAPSHOT };
         snapshot::write(&*disk, name, &meta, &documents).unwrap()
     });
     let count = 1 + u64::from(script.below(4));

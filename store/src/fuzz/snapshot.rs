@@ -2,8 +2,9 @@
 
 use super::{Script, contents, put};
 use crate::volume::disk::{Disk, read_if_there};
+use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
 use crate::volume::journal::fault_disk::FaultDisk;
-use crate::volume::snapshot::{self, PartFile, SNAPSHOT, TAKEN};
+use crate::volume::snapshot::{self, PartFile};
 use bytes::Bytes;
 use leasehold_replication::{SnapshotMark, SnapshotPiece};
 use std::sync::Arc;
@@ -26,13 +27,13 @@ pub fn snapshot(data: &[u8]) {
     ] {
         assert!(snapshot::read(&*disk, SNAPSHOT, Some(&wrong)).is_err(), "{wrong:?} fits {mark:?}");
     }
-    let written = snapshot::write(&*disk, TAKEN, &meta, &documents).unwrap();
-    let (meta_again, documents_again, _) = snapshot::read(&*disk, TAKEN, Some(&written)).expect("we wrote it");
+    let written = snapshot::write(&*disk, SNAPSHOT_TAKEN, &meta, &documents).unwrap();
+    let (meta_again, documents_again, _) = snapshot::read(&*disk, SNAPSHOT_TAKEN, Some(&written)).expect("we wrote it");
     assert_eq!(meta_again, meta);
     assert_eq!(contents(&documents_again), contents(&documents));
-    let first = read_if_there(&*disk, TAKEN).unwrap();
-    assert_eq!(snapshot::write(&*disk, TAKEN, &meta_again, &documents_again).unwrap(), written);
-    assert_eq!(read_if_there(&*disk, TAKEN).unwrap(), first);
+    let first = read_if_there(&*disk, SNAPSHOT_TAKEN).unwrap();
+    assert_eq!(snapshot::write(&*disk, SNAPSHOT_TAKEN, &meta_again, &documents_again).unwrap(), written);
+    assert_eq!(read_if_there(&*disk, SNAPSHOT_TAKEN).unwrap(), first);
 }
 
 fn pieces(disk: &Arc<dyn Disk>, data: &[u8], good: bool) {

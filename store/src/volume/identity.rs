@@ -11,20 +11,13 @@
 //! A volume with `replica.json` has had a promise record since before that file was there. If the journal is gone, so is
 //! the promise, and such a volume does not start \[S1\].
 
-use crate::volume::VolumeError;
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
+use crate::volume::error::VolumeError;
+use crate::volume::files::{COMMITTED, FORCE_BOOTSTRAP, REPLICA, WENT_BACK};
 use leasehold_replication::{FORMAT, FORMAT_MIN, Position, ReplicaId, WentBack};
 use serde::{Deserialize, Serialize};
 use std::io;
 use uuid::Uuid;
-
-/// The file of the identity.
-pub(crate) const REPLICA: &str = "replica.json";
-const FORCE_BOOTSTRAP: &str = "force-bootstrap";
-const WIPING: &str = "wiping";
-const COMMITTED: &str = "committed.json";
-/// The file of a replica that went back in time.
-pub(crate) const WENT_BACK: &str = "went-back.json";
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -118,30 +111,5 @@ pub(crate) fn force_bootstrap(disk: &dyn Disk) -> io::Result<()> {
 
 pub(crate) fn forget_forced_bootstrap(disk: &dyn Disk) -> io::Result<()> {
     remove_if_there(disk, FORCE_BOOTSTRAP)?;
-    disk.sync_folder("")
-}
-
-pub(crate) fn is_wiping(disk: &dyn Disk) -> io::Result<bool> {
-    Ok(read_if_there(disk, WIPING)?.is_some())
-}
-
-/// Empties the volume, whatever it holds. Interrupted, it goes on at the next start: what is half gone never starts.
-pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
-    replace(disk, WIPING, b"")?;
-    remove_if_there(disk, REPLICA)?;
-    remove_if_there(disk, FORCE_BOOTSTRAP)?;
-    remove_if_there(disk, WENT_BACK)?;
-    remove_if_there(disk, COMMITTED)?;
-    for name in disk.list("")? {
-        if name == crate::volume::snapshot::SNAPSHOT || crate::volume::is_leftover(&name) {
-            remove_if_there(disk, &name)?;
-        }
-    }
-    for name in disk.list(crate::volume::journal::FOLDER)? {
-        remove_if_there(disk, &format!("{}/{name}", crate::volume::journal::FOLDER))?;
-    }
-    disk.sync_folder(crate::volume::journal::FOLDER)?;
-    disk.sync_folder("")?;
-    remove_if_there(disk, WIPING)?;
     disk.sync_folder("")
 }

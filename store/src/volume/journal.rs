@@ -13,6 +13,7 @@
 //! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits. `reserve`: room for a
 //! disk that others filled. `need`: when a snapshot is wanted.
 
+mod event;
 mod lookup;
 mod need;
 mod queue;
@@ -32,6 +33,7 @@ mod room_tests;
 #[cfg(test)]
 mod tests;
 
+pub use event::{JournalError, JournalEvent, JournalFigures};
 pub use lookup::LookUpAnswer;
 use queue::Command;
 pub(crate) use replay::{Replay, numbers, replay};
@@ -42,100 +44,16 @@ pub(crate) use writer::{OnFsync, Writer, name_snapshot, stage};
 
 use crate::documents::Documents;
 use crate::progress::Amount;
+use crate::volume::disk::Disk;
 use crate::volume::disk::watch::DiskWatch;
-use crate::volume::disk::{Disk, Space};
-use crate::volume::snapshot::{self, PartFile, ReceivedSnapshot, SNAPSHOT, SnapshotFile, TAKEN};
+use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
+use crate::volume::snapshot::{self, PartFile, ReceivedSnapshot, SnapshotFile};
 use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-
-/// The folder of the segments.
-pub(crate) const FOLDER: &str = "journal";
-/// A segment that is being made when it is needed.
-pub(crate) const NEXT_SEGMENT: &str = "journal/next.tmp";
-/// A segment that is made ahead.
-pub(crate) const SPARE_SEGMENT: &str = "journal/spare.tmp";
-/// A segment for the reserve that is being made.
-pub(crate) const RESERVE_SEGMENT: &str = "journal/reserve.tmp";
-
-/// What the journal tells, in order. Called on the journal's own thread: a callback must not wait for the driver to call
-/// the journal (every call of [`Journal`] returns at once, so a bounded channel is fine).
-#[derive(Debug)]
-pub enum JournalEvent {
-    /// Everything up to this ticket is durable.
-    Persisted {
-        /// The last of them.
-        ticket: Ticket,
-    },
-    /// The live journal is longer than max(limit, the snapshot's length): time for [`Journal::take_snapshot`]. Told once
-    /// until one was taken; [`Journal::wants_snapshot`] says it as long as it holds.
-    SnapshotWanted,
-    /// A snapshot of our own is durable and in place.
-    SnapshotTaken {
-        /// The last entry that it holds.
-        position: Position,
-    },
-    /// A snapshot of our own could not be written aside, or came too late. Nothing is lost; another one may follow.
-    SnapshotDropped {
-        /// Why.
-        reason: String,
-    },
-    /// The volume is empty ([`Journal::wipe`]). Nothing follows.
-    Wiped,
-    /// A write or fsync failed (the disk may be full). Final: nothing follows, everything is refused.
-    Failed {
-        /// Why.
-        error: io::Error,
-    },
-}
-
-/// Why the journal takes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JournalError {
-    /// It failed or was closed. This incarnation is over.
-    #[error("the journal failed or was closed")]
-    Closed,
-    /// The disk does not keep up, and more waits than may ([`Journal::has_room`] was not asked). Nothing was taken.
-    #[error("too much waits for the disk")]
-    Full,
-}
-
-/// Figures for metrics and the status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JournalFigures {
-    /// Bytes of the entries that are not in a snapshot.
-    pub live_bytes: u64,
-    /// Segments that a start would read.
-    pub segments: u64,
-    /// Batches (so: fdatasyncs) since the start.
-    pub batches: u64,
-    /// Bytes of records since the start.
-    pub written_bytes: u64,
-    /// Bytes that wait.
-    pub queued_bytes: u64,
-    /// The length of the snapshot, 0 without one.
-    pub snapshot_bytes: u64,
-    /// The position of the snapshot.
-    pub snapshot_position: Position,
-    /// The room of the volume's file system, as it was seen last; `None` where that cannot be known.
-    pub space: Option<Space>,
-    /// What can be appended for certain before the disk is full, the reserve for deletes included.
-    pub writable_bytes: u64,
-    /// The length of a segment.
-    pub segment_bytes: u64,
-    /// Segments in reserve, of two.
-    pub reserve_segments: u64,
-}
-
-impl JournalFigures {
-    /// Hardly anything fits any more: what is left is for promises, voters and the first entry of a term.
-    pub fn is_full(&self) -> bool {
-        self.writable_bytes < self.queued_bytes.saturating_add(self.segment_bytes / 2)
-    }
-}
 
 /// The driver's end of the journal. Clones share it; when the last one is dropped, what waits is still written.
 #[derive(Clone)]
@@ -202,8 +120,9 @@ impl Journal {
         shared.written.begin(documents.stored_bytes());
         let write = move || {
             // A panic must not leave the journal waiting for a snapshot that never comes.
-            let written =
-                AssertUnwindSafe(|| snapshot::write_counted(&*disk, TAKEN, &meta, &documents, &shared.written));
+            let written = AssertUnwindSafe(|| {
+                snapshot::write_counted(&*disk, SNAPSHOT_TAKEN, &meta, &documents, &shared.written)
+            });
             let result = catch_unwind(written).unwrap_or_else(|_| Err(io::Error::other("writing it panicked")));
             // Closed or full: the journal is over, or will be.
             let _ = shared.queue.push(Command::SnapshotWritten { result });

@@ -11,9 +11,10 @@
 //! what that is.
 
 use crate::volume::disk::{Disk, RealDisk};
+use crate::volume::files::{FOLDER, SNAPSHOT_TAKEN};
 use crate::volume::identity;
 use crate::volume::journal::{self, Writer};
-use crate::volume::snapshot::{self, TAKEN};
+use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError, recover};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Payload, Position, ReplicaId, SnapshotMeta, Voter, Voters,
@@ -108,8 +109,8 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
     let mark = match snapshot {
         Some(snapshot) => {
             let meta = SnapshotMeta { cluster_id, position: snapshot.position, voters: sole.clone() };
-            let mark = snapshot::write(&*disk, TAKEN, &meta, &documents).map_err(io)?;
-            journal::stage(&*disk, TAKEN).map_err(io)?;
+            let mark = snapshot::write(&*disk, SNAPSHOT_TAKEN, &meta, &documents).map_err(io)?;
+            journal::stage(&*disk, SNAPSHOT_TAKEN).map_err(io)?;
             Some(mark)
         }
         None => None,
@@ -160,7 +161,7 @@ fn force_bootstrap_on(disk: &dyn Disk) -> Result<ForcedBootstrap, RecoverError> 
     let io = |source| VolumeError::io(disk, "", source);
     let lock = disk.try_lock().map_err(io)?;
     identity::read(disk)?;
-    let has_journal = disk.list("").map_err(io)?.iter().any(|name| name == journal::FOLDER);
+    let has_journal = disk.list("").map_err(io)?.iter().any(|name| name == FOLDER);
     if has_journal {
         // Where a store runs, a segment may go while it is read. On an empty volume that is rare, and an error then.
         let replay = journal::replay(disk, &journal::numbers(disk)?)?;

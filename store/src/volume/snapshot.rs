@@ -20,8 +20,8 @@ pub use part::{PartError, PartFile, ReceivedSnapshot};
 
 use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
 use crate::progress::Meter;
-use crate::volume::VolumeError;
 use crate::volume::disk::{Disk, DiskFile, read_full_at, write_all_at};
+use crate::volume::error::VolumeError;
 use bytes::Bytes;
 use leasehold_replication::{
     ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart,
@@ -29,13 +29,6 @@ use leasehold_replication::{
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-
-/// The snapshot in force.
-pub(crate) const SNAPSHOT: &str = "snapshot.json";
-/// Complete and durable, waits for the segment that begins with its mark.
-pub(crate) const NEXT: &str = "snapshot.next";
-/// Being written from the documents.
-pub(crate) const TAKEN: &str = "snapshot.taken";
 
 /// A snapshot that is written is synced after each this many bytes.
 const SYNC_STEP: u64 = 4 * 1024 * 1024;

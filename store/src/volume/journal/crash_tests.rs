@@ -8,7 +8,8 @@ use super::reserve;
 use super::writer::{Spare, Writer};
 use crate::documents::{Documents, StoredCollections, StoredOrder};
 use crate::volume::disk::Disk;
-use crate::volume::snapshot::{self, TAKEN};
+use crate::volume::files::SNAPSHOT_TAKEN;
+use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError};
 use bytes::Bytes;
 use leasehold_replication::{
@@ -192,8 +193,8 @@ impl Run {
         self.pool.retain(|entry| entry.previous.seq >= meta.position.seq);
         self.begun.push(model);
         let disk: &dyn Disk = &self.disk.clone();
-        let written = snapshot::write(disk, TAKEN, &meta, &documents(meta.position))
-            .and_then(|mark| writer.put_snapshot(TAKEN, mark));
+        let written = snapshot::write(disk, SNAPSHOT_TAKEN, &meta, &documents(meta.position))
+            .and_then(|mark| writer.put_snapshot(SNAPSHOT_TAKEN, mark));
         matches!(written, Ok(true))
     }
 
@@ -210,8 +211,8 @@ impl Run {
         self.pool.clear();
         self.begun.push(model);
         let disk: &dyn Disk = &self.disk.clone();
-        let written = snapshot::write(disk, TAKEN, &meta, &documents(meta.position))
-            .and_then(|mark| writer.install(TAKEN, mark, state));
+        let written = snapshot::write(disk, SNAPSHOT_TAKEN, &meta, &documents(meta.position))
+            .and_then(|mark| writer.install(SNAPSHOT_TAKEN, mark, state));
         written.is_ok()
     }
 }

@@ -4,7 +4,7 @@
 //! being given more. Half of it is where the driver is asked to slow down ([`Queue::has_room`]); or less, where the journal
 //! has not set so much room aside: somebody else may fill the disk while it waits.
 
-use super::JournalError;
+use super::event::JournalError;
 use super::lookup::LookUpAnswer;
 use super::writer::{BATCH_BYTES, Spare};
 use crate::volume::snapshot::PartFile;

@@ -12,8 +12,9 @@
 //! byte that the next one names, before that one was begun.
 
 use super::segment::{self, Contents, Head, SegmentError};
-use crate::volume::VolumeError;
 use crate::volume::disk::{Disk, read_all};
+use crate::volume::error::VolumeError;
+use crate::volume::files::FOLDER;
 use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark};
 
 /// An entry of the chain, and where it stands.
@@ -56,7 +57,7 @@ impl Replay {
 
 /// The numbers of the segments that are there.
 pub(crate) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, VolumeError> {
-    let names = disk.list(super::FOLDER).map_err(|error| VolumeError::io(disk, super::FOLDER, error))?;
+    let names = disk.list(FOLDER).map_err(|error| VolumeError::io(disk, FOLDER, error))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
     numbers.sort_unstable();
     Ok(numbers)

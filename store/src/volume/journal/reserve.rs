@@ -8,8 +8,8 @@
 //! segment that it takes the place of becomes the next reserve. The other one takes deletes, and is let go for the snapshot
 //! after them. Both are made again as soon as there is room.
 
-use super::{FOLDER, NEXT_SEGMENT, RESERVE_SEGMENT};
 use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_zeros};
+use crate::volume::files::{FOLDER, NEXT_SEGMENT, RESERVE_SEGMENT};
 use std::io;
 
 const NAMES: [&str; 2] = ["journal/reserve-1", "journal/reserve-2"];

@@ -97,7 +97,7 @@ fn a_start_without_any_room_says_what_is_needed() {
         disk.remove(name).unwrap();
     }
     // A start gives back what was made for the next segment, where there was time for that.
-    crate::volume::disk::remove_if_there(&disk, super::SPARE_SEGMENT).unwrap();
+    crate::volume::disk::remove_if_there(&disk, crate::volume::files::SPARE_SEGMENT).unwrap();
     disk.set_room(Some(disk.used()));
     match Rig::open_on(Arc::new(disk.clone())).map(|_| ()) {
         Err(error @ VolumeError::Io { .. }) => {

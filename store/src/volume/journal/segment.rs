@@ -220,7 +220,7 @@ fn read_batch(offset: u64, records: &[u8], to: &mut Contents) -> Result<(), Segm
 
 /// The name of a segment's file.
 pub(crate) fn file_name(number: u64) -> String {
-    format!("{}/{number:016x}.segment", super::FOLDER)
+    format!("{}/{number:016x}.segment", crate::volume::files::FOLDER)
 }
 
 /// The number in the name of a file in the journal's folder.

@@ -1,15 +1,16 @@
 //! The thread that owns the journal's files.
 
+use super::event::{JournalEvent, JournalFigures};
 use super::lookup;
 use super::need::{Fit, Need};
 use super::queue::{Command, Queue, Work};
 use super::reserve;
 use super::writer::{Spare, Writer};
-use super::{JournalEvent, JournalFigures};
 use crate::progress::Meter;
 use crate::volume::disk::{Disk, Space, VolumeLock, is_full, remove_if_there};
+use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::identity;
-use crate::volume::snapshot::TAKEN;
+use crate::volume::wipe;
 use leasehold_replication::SnapshotMark;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -260,7 +261,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                 }
                 Work::Idle => {}
                 Work::Single(Command::Wipe) => {
-                    identity::wipe(&*self.disk)?;
+                    wipe::wipe(&*self.disk)?;
                     (self.events)(JournalEvent::Wiped);
                     return Ok(());
                 }
@@ -283,14 +284,14 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         let mark = match result {
             Ok(mark) => mark,
             Err(error) => {
-                let _ = remove_if_there(&*self.disk, TAKEN);
+                let _ = remove_if_there(&*self.disk, SNAPSHOT_TAKEN);
                 self.snapshot_dropped(format!("it could not be written: {error}"));
                 return Ok(());
             }
         };
         let taken = {
             let mut newest = self.shared.newest();
-            let taken = self.writer.put_snapshot(TAKEN, mark)?;
+            let taken = self.writer.put_snapshot(SNAPSHOT_TAKEN, mark)?;
             if taken {
                 *newest = Some(mark);
             }

@@ -13,9 +13,8 @@ use super::lookup::Place;
 use super::replay::{Live, Replay, follows};
 use super::reserve::{KEPT_FOR_A_START, Reserve};
 use super::segment::{BATCH_HEAD_BYTES, Head, file_name};
-use super::{FOLDER, NEXT_SEGMENT, SPARE_SEGMENT};
 use crate::volume::disk::{Disk, DiskFile, is_full, remove_if_there, write_all_at, write_zeros};
-use crate::volume::snapshot::{NEXT, SNAPSHOT};
+use crate::volume::files::{FOLDER, NEXT_SEGMENT, SNAPSHOT, SNAPSHOT_NEXT, SPARE_SEGMENT};
 use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark};
 use std::collections::VecDeque;
 use std::io;
@@ -424,13 +423,13 @@ impl Writer {
 
 /// A durable file becomes `snapshot.next`, durably: a segment that wants it may be begun.
 pub(crate) fn stage(disk: &dyn Disk, name: &str) -> io::Result<()> {
-    disk.rename(name, NEXT)?;
+    disk.rename(name, SNAPSHOT_NEXT)?;
     disk.sync_folder("")
 }
 
 /// `snapshot.next` becomes `snapshot.json`, now that a durable segment wants it.
 pub(crate) fn name_snapshot(disk: &dyn Disk) -> io::Result<()> {
-    disk.rename(NEXT, SNAPSHOT)?;
+    disk.rename(SNAPSHOT_NEXT, SNAPSHOT)?;
     disk.sync_folder("")
 }
 

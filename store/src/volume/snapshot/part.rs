@@ -2,8 +2,8 @@
 
 use super::read;
 use crate::documents::Documents;
-use crate::volume::VolumeError;
 use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_all_at};
+use crate::volume::error::VolumeError;
 use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use std::io;
 use std::sync::Arc;

@@ -1,0 +1,63 @@
+//! Why a volume does not open.
+
+use std::io;
+use std::path::PathBuf;
+
+use leasehold_replication::{FORMAT, FORMAT_MIN};
+
+use crate::volume::disk::Disk;
+
+/// Why a volume does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The disk does not do what is asked. Exit code 1.
+    #[error("{path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk does not hold what was written. A person must look; a wiped volume joins again as a new replica. Exit
+    /// code 3.
+    #[error("{file} is damaged at byte {offset}: {what}")]
+    Damage {
+        /// Where.
+        file: PathBuf,
+        /// At which byte.
+        offset: u64,
+        /// How.
+        what: String,
+    },
+    /// Another version wrote it. Exit code 3.
+    #[error("{file} has format {found}, this version reads {min} to {max}")]
+    Format {
+        /// Where.
+        file: PathBuf,
+        /// What was found.
+        found: u32,
+        /// The lowest that is read.
+        min: u32,
+        /// The highest that is read.
+        max: u32,
+    },
+}
+
+impl VolumeError {
+    pub(crate) fn io(disk: &dyn Disk, name: &str, source: io::Error) -> VolumeError {
+        VolumeError::Io { path: disk.path(name), source }
+    }
+
+    pub(crate) fn format(disk: &dyn Disk, name: &str, found: u32) -> VolumeError {
+        VolumeError::Format { file: disk.path(name), found, min: FORMAT_MIN, max: FORMAT }
+    }
+
+    /// The exit code of a process that ends because of it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            VolumeError::Io { .. } => 1,
+            VolumeError::Damage { .. } | VolumeError::Format { .. } => 3,
+        }
+    }
+}

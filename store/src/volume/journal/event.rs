@@ -1,0 +1,83 @@
+//! What the driver hears of the journal.
+
+use std::io;
+
+use leasehold_replication::{Position, Ticket};
+
+use crate::volume::disk::Space;
+
+/// What the journal tells, in order. Called on the journal's own thread: a callback must not wait for the driver to call
+/// the journal (every call of [`Journal`] returns at once, so a bounded channel is fine).
+#[derive(Debug)]
+pub enum JournalEvent {
+    /// Everything up to this ticket is durable.
+    Persisted {
+        /// The last of them.
+        ticket: Ticket,
+    },
+    /// The live journal is longer than max(limit, the snapshot's length): time for [`Journal::take_snapshot`]. Told once
+    /// until one was taken; [`Journal::wants_snapshot`] says it as long as it holds.
+    SnapshotWanted,
+    /// A snapshot of our own is durable and in place.
+    SnapshotTaken {
+        /// The last entry that it holds.
+        position: Position,
+    },
+    /// A snapshot of our own could not be written aside, or came too late. Nothing is lost; another one may follow.
+    SnapshotDropped {
+        /// Why.
+        reason: String,
+    },
+    /// The volume is empty ([`Journal::wipe`]). Nothing follows.
+    Wiped,
+    /// A write or fsync failed (the disk may be full). Final: nothing follows, everything is refused.
+    Failed {
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Why the journal takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// It failed or was closed. This incarnation is over.
+    #[error("the journal failed or was closed")]
+    Closed,
+    /// The disk does not keep up, and more waits than may ([`Journal::has_room`] was not asked). Nothing was taken.
+    #[error("too much waits for the disk")]
+    Full,
+}
+
+/// Figures for metrics and the status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalFigures {
+    /// Bytes of the entries that are not in a snapshot.
+    pub live_bytes: u64,
+    /// Segments that a start would read.
+    pub segments: u64,
+    /// Batches (so: fdatasyncs) since the start.
+    pub batches: u64,
+    /// Bytes of records since the start.
+    pub written_bytes: u64,
+    /// Bytes that wait.
+    pub queued_bytes: u64,
+    /// The length of the snapshot, 0 without one.
+    pub snapshot_bytes: u64,
+    /// The position of the snapshot.
+    pub snapshot_position: Position,
+    /// The room of the volume's file system, as it was seen last; `None` where that cannot be known.
+    pub space: Option<Space>,
+    /// What can be appended for certain before the disk is full, the reserve for deletes included.
+    pub writable_bytes: u64,
+    /// The length of a segment.
+    pub segment_bytes: u64,
+    /// Segments in reserve, of two.
+    pub reserve_segments: u64,
+}
+
+impl JournalFigures {
+    /// Hardly anything fits any more: what is left is for promises, voters and the first entry of a term.
+    pub fn is_full(&self) -> bool {
+        self.writable_bytes < self.queued_bytes.saturating_add(self.segment_bytes / 2)
+    }
+}

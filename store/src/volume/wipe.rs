@@ -1,0 +1,39 @@
+//! Empties a volume that belongs to a cluster which lost, so that it joins the other one.
+
+use std::io;
+
+use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace};
+use crate::volume::files::{
+    COMMITTED, FOLDER, FORCE_BOOTSTRAP, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, SNAPSHOT_TAKEN, WENT_BACK, WIPING,
+};
+use crate::volume::snapshot::PartFile;
+
+pub(crate) fn is_wiping(disk: &dyn Disk) -> io::Result<bool> {
+    Ok(read_if_there(disk, WIPING)?.is_some())
+}
+
+/// Empties the volume, whatever it holds. Interrupted, it goes on at the next start: what is half gone never starts.
+pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
+    replace(disk, WIPING, b"")?;
+    remove_if_there(disk, REPLICA)?;
+    remove_if_there(disk, FORCE_BOOTSTRAP)?;
+    remove_if_there(disk, WENT_BACK)?;
+    remove_if_there(disk, COMMITTED)?;
+    for name in disk.list("")? {
+        if name == SNAPSHOT || is_leftover(&name) {
+            remove_if_there(disk, &name)?;
+        }
+    }
+    for name in disk.list(FOLDER)? {
+        remove_if_there(disk, &format!("{}/{name}", FOLDER))?;
+    }
+    disk.sync_folder(FOLDER)?;
+    disk.sync_folder("")?;
+    remove_if_there(disk, WIPING)?;
+    disk.sync_folder("")
+}
+
+/// Is that a file that only a process that ended needed?
+pub(crate) fn is_leftover(name: &str) -> bool {
+    [SNAPSHOT_NEXT, SNAPSHOT_TAKEN].contains(&name) || PartFile::is_name(name) || name.ends_with(".tmp")
+}
