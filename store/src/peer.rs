@@ -16,197 +16,51 @@
 //! Order: within a connection nothing overtakes anything, but for heartbeats and their echoes, which may pass the pieces
 //! of a snapshot: a long snapshot must not look like a silent leader.
 //!
-//! Before any of that a connection passes what [`crate::trust`] demands of it.
+//! Before any of that a connection passes what [`trust`] demands of it.
 //!
 //! A peer's bytes are never trusted: what is no hello, no frame or not of this protocol closes the connection, is counted
 //! (`leasehold_store_peer_rejected_total`) and logged with the address it came from.
 
+mod config;
 mod connection;
 mod counted;
 mod dialer;
+mod event;
 mod forward;
+mod link;
 mod listener;
+mod protocol;
 mod reach;
+mod rejection;
+mod remote;
 mod request;
 #[cfg(test)]
 mod tests;
 pub mod trust;
 
-pub use connection::{Link, PieceReader, SnapshotOut};
-pub use forward::{CLUSTER, ForwardError, ForwardWay};
+pub use config::PeerConfig;
+pub use event::{PeerEvent, Said};
+pub use forward::{ForwardError, ForwardWay};
+pub use link::{Link, PieceReader, SnapshotOut};
 pub use listener::{Listener, PeerStateReceiver};
+pub use protocol::CLUSTER;
+pub use rejection::Rejection;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
-use leasehold_replication::{Answer, Claim, ConnId, Frame, Hello, Input, InviteAnswer, PeerState, RequestId, Target};
+use leasehold_replication::{Answer, Claim, ConnId, Frame, Hello, Input, InviteAnswer, RequestId, Target};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::peer::trust::peers::{ANOTHER_POD, PeerTrust};
-use reach::Names;
-
 /// Events that wait for the driver. Beyond them connections wait, and TCP holds their senders back.
 pub const EVENTS_MAX: usize = 128;
 /// Invitations that wait for the state machine's answer. Beyond them the oldest are given up (their askers ask again).
 const INVITATIONS_MAX: usize = 256;
-/// A hello, an answer, a claim: JSON of a few hundred bytes. Longer ones are refused.
-const TEXT_BYTES_MAX: usize = 64 * 1024;
-/// Where replicas connect to.
-const REPLICATE_PATH: &str = "/v1/replicate";
-/// Where leaders invite.
-const CLAIM_PATH: &str = "/v1/claim";
-/// Where replicas ask each other.
-const STATE_PATH: &str = "/v1/state";
-/// Whom a request is for, and who answers it: `cluster/pod`. What another one answers is no answer \[F2\].
-const TO: &str = "leasehold-to";
-const NAME: &str = "leasehold-name";
-
-/// What happens on the peer side, for the driver. Give each to [`Peers::admit`].
-#[derive(Debug)]
-pub enum PeerEvent {
-    /// Somebody dialled us and said hello.
-    Hello {
-        /// The new connection.
-        conn: ConnId,
-        /// What it said.
-        hello: Hello,
-        /// The way to it.
-        link: Link,
-    },
-    /// The leader that we dialled answered.
-    Answered {
-        /// The connection.
-        conn: ConnId,
-        /// Its answer.
-        answer: Answer,
-    },
-    /// A frame came.
-    Frame {
-        /// By this connection.
-        conn: ConnId,
-        /// The frame.
-        frame: Frame,
-        /// Held by a piece of a snapshot until it is kept: see [`Peers::take_room`].
-        room: Option<OwnedSemaphorePermit>,
-    },
-    /// Bytes of a frame came that is not whole yet.
-    Heard {
-        /// By this connection.
-        conn: ConnId,
-    },
-    /// A connection ended. Nothing follows by it.
-    Closed {
-        /// The connection.
-        conn: ConnId,
-    },
-    /// A leader invites us.
-    Invited {
-        /// The number of the request.
-        request: RequestId,
-        /// Its claim.
-        claim: Claim,
-        /// Where the answer goes.
-        reply: oneshot::Sender<InviteAnswer>,
-    },
-    /// A request of ours ended.
-    Asked {
-        /// Which pod was asked.
-        name: String,
-        /// Which run of this kind of request it was.
-        run: u64,
-        /// What it said; none when it could not be had.
-        said: Said,
-    },
-}
-
-/// The outcome of a request of ours.
-#[derive(Debug)]
-pub enum Said {
-    /// To an invitation.
-    Invite(Option<InviteAnswer>),
-    /// To the question for its state.
-    State(Option<PeerState>),
-}
-
-/// What the peer side is told once, at the start.
-#[derive(Clone)]
-pub struct PeerConfig {
-    /// The time-out of dialling and of requests.
-    pub lost_time: Duration,
-    /// How long a dialled leader, or one who dialled us, may take for its first word.
-    pub hello_max: Duration,
-    /// What a connection must pass first, and is shown by us. Nothing, unless it is set.
-    pub trust: PeerTrust,
-    /// Counts what was no word of this protocol, by a reason from a short list.
-    pub rejected: Arc<dyn Fn(&'static str) + Send + Sync>,
-    /// Names that are being looked up.
-    names: Names,
-}
-
-impl PeerConfig {
-    /// With the usual time-outs.
-    pub fn new(lost_time: Duration, rejected: impl Fn(&'static str) + Send + Sync + 'static) -> PeerConfig {
-        PeerConfig {
-            lost_time,
-            hello_max: (lost_time * 2).max(Duration::from_secs(2)),
-            trust: PeerTrust::default(),
-            rejected: Arc::new(rejected),
-            names: Names::default(),
-        }
-    }
-
-    fn reject(&self, remote: impl std::fmt::Display, reason: &'static str, what: impl std::fmt::Display) {
-        (self.rejected)(reason);
-        warn!(%remote, reason, %what, "closed a peer connection: not a word of this protocol");
-    }
-}
-
-impl PeerConfig {
-    /// What [`TO`] and [`NAME`] say for a pod of our cluster; none where we do not know who we are, as in tests.
-    fn name_of(&self, pod: &str) -> Option<HeaderValue> {
-        let me = self.trust.me();
-        (!me.name.is_empty()).then(|| HeaderValue::from_str(&format!("{}/{pod}", me.cluster)).ok()).flatten()
-    }
-
-    /// Says whom a request is for.
-    fn address_to(&self, pod: &str, headers: &mut HeaderMap) {
-        if let Some(name) = self.name_of(pod) {
-            headers.insert(TO, name);
-        }
-    }
-
-    /// Is an answer with these headers the answer of that pod? One that says no name is of an earlier build.
-    fn is_answer_of(&self, pod: &str, answer: &HeaderMap) -> Result<(), String> {
-        match (answer.get(NAME), self.name_of(pod)) {
-            (Some(said), Some(meant)) if said != meant => {
-                Err(format!("{} answers where {pod} is expected", String::from_utf8_lossy(said.as_bytes())))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A connection that did not come to be, for want of trust at either end.
-    fn refused(&self, remote: impl std::fmt::Display, reason: &'static str, what: &str) {
-        if reason != ANOTHER_POD {
-            (self.rejected)(reason);
-        }
-        self.trust.note_refused(&remote, reason, what);
-    }
-}
-
-impl std::fmt::Debug for PeerConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PeerConfig").field("lost_time", &self.lost_time).finish_non_exhaustive()
-    }
-}
-
 /// All connections and requests of this replica, as the driver has them.
 #[derive(Debug)]
 pub struct Peers {
@@ -315,7 +169,7 @@ impl Peers {
 
     /// Connects to a leader and says hello. `Answered` or `Closed` follows.
     pub fn dial(&mut self, conn: ConnId, to: Target, hello: Hello) {
-        let (link, outbox) = connection::link();
+        let (link, outbox) = link::link();
         self.links.insert(conn, link);
         self.tasks.spawn(dialer::dial(conn, to, hello, outbox, self.events.clone(), self.config.clone()));
     }
@@ -432,34 +286,4 @@ fn told<T>(answer: Result<T, request::RequestError>, to: &Target, config: &PeerC
         Err(error) => debug!(pod = to.name, addresses = ?to.addresses, %error, "a peer gave no answer"),
     }
     None
-}
-
-/// What a listener that demands more than we show says in HTTP, which is all that it knows of us.
-const DEMANDS_MORE: &str =
-    "the other end demands a proof of membership (or TLS), and this replica shows none (--peer-key, --peer-tls)";
-
-/// Of the failures at all addresses of a pod the one to go by: lack of trust says most, silence less, and that an old
-/// address is another pod's least.
-fn worst<E>(errors: Vec<E>, reason: impl Fn(&E) -> Option<&'static str>) -> Option<E> {
-    errors.into_iter().max_by_key(|error| match reason(error) {
-        Some(ANOTHER_POD) => 0,
-        None => 1,
-        Some(_) => 2,
-    })
-}
-
-/// Who is at the other end, for logs.
-#[derive(Clone, Debug)]
-enum Remote {
-    Address(SocketAddr),
-    Name(String),
-}
-
-impl std::fmt::Display for Remote {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Remote::Address(address) => address.fmt(f),
-            Remote::Name(name) => name.fmt(f),
-        }
-    }
 }

@@ -30,6 +30,7 @@
 //! ```
 
 use crate::handle::Handle;
+use crate::peer::Rejection;
 use leasehold_daemon::serve::{Counts, Ports};
 use leasehold_replication::{Level, Phase};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
@@ -223,8 +224,8 @@ impl Metrics {
     }
 
     /// Counts a connection of the peer port that was closed for what it sent. `reason`: a word from a fixed list.
-    pub fn peer_rejected(&self, reason: &'static str) {
-        self.0.peer_rejected.get_or_create(&ReasonLabel { reason }).inc();
+    pub fn peer_rejected(&self, reason: Rejection) {
+        self.0.peer_rejected.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
     /// Counts a client that may not watch because too many do.
@@ -325,7 +326,7 @@ mod tests {
         let (handle, _server) = crate::handle::handle("pod-0", Incarnation(uuid::Uuid::nil()));
         let metrics = Metrics::new();
         metrics.journal_fsync(Duration::from_micros(700));
-        metrics.peer_rejected("checksum");
+        metrics.peer_rejected(Rejection::Frame);
         metrics.write_ended(WriteResult::committed);
         metrics.watcher_refused();
         let text = metrics.encode(&handle).unwrap();
@@ -341,7 +342,7 @@ mod tests {
             "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0008\"} 1",
             "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0004\"} 0",
             "leasehold_store_writes_total{result=\"committed\"} 1",
-            "leasehold_store_peer_rejected_total{reason=\"checksum\"} 1",
+            "leasehold_store_peer_rejected_total{reason=\"frame\"} 1",
             "leasehold_store_watchers 0",
             "leasehold_store_watchers_refused_total 1",
             "leasehold_store_connections{port=\"clients\"} 0",
@@ -373,7 +374,7 @@ mod tests {
             .filter(|name| name.starts_with("leasehold_store_"))
             .collect();
         let metrics = Metrics::new();
-        metrics.peer_rejected("checksum");
+        metrics.peer_rejected(Rejection::Frame);
         metrics.write_ended(WriteResult::committed);
         // A family without a value is not written, so each gets one.
         let inner = &*metrics.0;

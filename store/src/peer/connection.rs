@@ -5,7 +5,7 @@
 //!   driver ◀──PeerEvent::Frame── reader ◀── decode ◀── socket
 //! ```
 //!
-//! Both halves live in one task. The task ends when the other end closes, either half fails, or the [`Link`] is dropped;
+//! Both halves live in one task. The task ends when the other end closes, either half fails, or the [`Link`](super::link::Link) is dropped;
 //! then what is queued has [`DRAIN_MAX`] to leave, and the task tells `Closed` (which the driver ignores if it was the
 //! one who dropped the link).
 
@@ -13,33 +13,28 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use leasehold_replication::{
-    Answer, Body, ConnId, FRAME_BYTES_MAX, Frame, FrameError, Incarnation, SnapshotPiece, Term,
-};
+use leasehold_replication::{Answer, Body, ConnId, FRAME_BYTES_MAX, Frame, FrameError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_tungstenite::tungstenite;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
-use super::{PeerConfig, PeerEvent, Remote};
+use super::config::PeerConfig;
+use super::event::PeerEvent;
+use super::link::{Outbox, Outgoing, SnapshotOut};
+use super::rejection::Rejection;
+use super::remote::Remote;
 
-/// Frames that wait to be sent.
-const QUEUE_FRAMES_MAX: usize = 4096;
-/// Bytes that wait to be sent: more than the state machine has under way to one follower.
-const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Frames that are written with one flush.
 const BATCH_FRAMES_MAX: usize = 64;
 /// What a dropped connection still has for sending what is queued.
 const DRAIN_MAX: Duration = Duration::from_millis(250);
 /// Pieces of a snapshot that came by one connection and are not kept yet. Beyond them TCP holds the sender back.
 const PIECES_MAX: usize = 16;
-/// Room of a frame beside its records.
-const FRAME_ROOM_BYTES: usize = 96;
 
 /// A message of either WebSocket library (the server's is wrapped by warp).
 pub(super) trait Message: Sized + Send {
@@ -109,10 +104,10 @@ pub(super) enum PeerError {
     Silent,
     /// Not a word of this protocol: the reason for the metric, and what it was.
     #[error("{0}: {1}")]
-    Hostile(&'static str, String),
+    Hostile(Rejection, String),
     /// Not one of us, or we are not one of them: the reason for the metric, and what it was.
     #[error("{1}")]
-    Untrusted(&'static str, String),
+    Untrusted(Rejection, String),
     /// Our own snapshot cannot be read.
     #[error("the snapshot cannot be read: {0}")]
     Snapshot(#[source] io::Error),
@@ -141,10 +136,10 @@ impl PeerError {
                     tungstenite::Error::Protocol(_)
                     | tungstenite::Error::Capacity(_)
                     | tungstenite::Error::Utf8(_)
-                    | tungstenite::Error::AttackAttempt => PeerError::Hostile("websocket", known.to_string()),
+                    | tungstenite::Error::AttackAttempt => PeerError::Hostile(Rejection::Websocket, known.to_string()),
                     // A sealed record that does not fit: see `trust::sealed`.
                     tungstenite::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
-                        PeerError::Hostile("mac", io.to_string())
+                        PeerError::Hostile(Rejection::Mac, io.to_string())
                     }
                     _ => PeerError::Broken(Box::new(error)),
                 };
@@ -152,126 +147,6 @@ impl PeerError {
             source = inner.source();
         }
         PeerError::Broken(Box::new(error))
-    }
-}
-
-/// The driver's end of a connection. Dropping it ends the connection.
-#[derive(Debug)]
-pub struct Link {
-    queue: mpsc::Sender<Outgoing>,
-    queued_bytes: Arc<AtomicUsize>,
-    _ends_it: DropGuard,
-}
-
-/// The connection task's end of a [`Link`].
-#[derive(Debug)]
-pub(super) struct Outbox {
-    queue: mpsc::Receiver<Outgoing>,
-    queued_bytes: Arc<AtomicUsize>,
-    dropped: CancellationToken,
-}
-
-#[derive(Debug)]
-enum Outgoing {
-    Answer(Answer),
-    Frame(Frame),
-    Snapshot(SnapshotOut),
-}
-
-/// A snapshot of our own that is to be sent.
-pub struct SnapshotOut {
-    /// Reads the piece that begins at an offset; none behind the last one. Called on a thread that may block.
-    pub piece: Arc<PieceReader>,
-    /// For the head of the frames.
-    pub term: Term,
-    /// For the head of the frames.
-    pub incarnation: Incarnation,
-    /// Where to begin: the other end has what is before.
-    pub from: u64,
-}
-
-/// Reads one piece of a snapshot.
-pub type PieceReader = dyn Fn(u64) -> io::Result<Option<SnapshotPiece>> + Send + Sync;
-
-impl std::fmt::Debug for SnapshotOut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SnapshotOut").field("term", &self.term).finish_non_exhaustive()
-    }
-}
-
-/// Both ends of a new connection's queue.
-pub(super) fn link() -> (Link, Outbox) {
-    let (sender, receiver) = mpsc::channel(QUEUE_FRAMES_MAX);
-    let (queued_bytes, dropped) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
-    let link = Link { queue: sender, queued_bytes: Arc::clone(&queued_bytes), _ends_it: dropped.clone().drop_guard() };
-    (link, Outbox { queue: receiver, queued_bytes, dropped })
-}
-
-impl Link {
-    pub(super) fn answer(&self, answer: Answer) -> bool {
-        self.put(Outgoing::Answer(answer))
-    }
-
-    pub(super) fn send(&self, frame: Frame) -> bool {
-        self.put(Outgoing::Frame(frame))
-    }
-
-    pub(super) fn send_snapshot(&self, snapshot: SnapshotOut) -> bool {
-        self.put(Outgoing::Snapshot(snapshot))
-    }
-
-    /// False: there is no room.
-    fn put(&self, out: Outgoing) -> bool {
-        let bytes = out.room();
-        if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
-            return false;
-        }
-        match self.queue.try_send(out) {
-            // A task that has ended takes nothing more, and its `Closed` is on its way.
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => false,
-        }
-    }
-}
-
-impl Outgoing {
-    /// About how many bytes it holds in memory.
-    fn room(&self) -> usize {
-        let held = match self {
-            Outgoing::Frame(Frame { body: Body::Append { entries, .. }, .. }) => {
-                entries.iter().map(|entry| entry.record().len()).sum()
-            }
-            Outgoing::Frame(Frame { body: Body::Snapshot(piece), .. }) => piece.bytes.len(),
-            Outgoing::Frame(_) | Outgoing::Answer(_) | Outgoing::Snapshot(_) => 0,
-        };
-        held + FRAME_ROOM_BYTES
-    }
-
-    /// May it pass the pieces of a snapshot?
-    fn may_pass(&self) -> bool {
-        matches!(self, Outgoing::Frame(Frame { body: Body::Heartbeat { .. } | Body::Echo { .. }, .. }))
-    }
-}
-
-impl Outbox {
-    /// The driver's answer to a hello. None: it dropped the link instead.
-    pub(super) async fn next_answer(&mut self) -> Option<Answer> {
-        match self.queue.recv().await? {
-            Outgoing::Answer(answer) => {
-                self.sent(FRAME_ROOM_BYTES);
-                Some(answer)
-            }
-            Outgoing::Frame(_) | Outgoing::Snapshot(_) => None,
-        }
-    }
-
-    /// Completes when the driver dropped the link.
-    pub(super) async fn dropped(&self) {
-        self.dropped.cancelled().await;
-    }
-
-    fn sent(&self, bytes: usize) {
-        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -338,8 +213,8 @@ where
         match message.map_err(PeerError::from_socket)?.read() {
             Word::Binary(bytes) => {
                 told = counter.load(Ordering::Relaxed);
-                let frame =
-                    Frame::decode(bytes).map_err(|error: FrameError| PeerError::Hostile("frame", error.to_string()))?;
+                let frame = Frame::decode(bytes)
+                    .map_err(|error: FrameError| PeerError::Hostile(Rejection::Frame, error.to_string()))?;
                 let room = match &frame.body {
                     Body::Snapshot(_) => {
                         let room = Arc::clone(&pieces).acquire_owned().await;
@@ -349,7 +224,7 @@ where
                 };
                 events.send(PeerEvent::Frame { conn, frame, room }).await.map_err(|_| PeerError::Ending)?;
             }
-            Word::Text(_) => return Err(PeerError::Hostile("frame", "text where a frame was due".into())),
+            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Frame, "text where a frame was due".into())),
             Word::Control => {}
             Word::Close => return Err(PeerError::Closed),
         }

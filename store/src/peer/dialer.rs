@@ -11,11 +11,16 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
-use super::connection::{self, Message, Outbox, PeerError, Word, note_end};
+use super::config::PeerConfig;
+use super::connection::{self, Message, PeerError, Word, note_end};
 use super::counted::Counted;
+use super::event::PeerEvent;
+use super::link::Outbox;
+use super::protocol::{DEMANDS_MORE, REPLICATE_PATH, TEXT_BYTES_MAX};
 use super::reach::reach;
-use super::{DEMANDS_MORE, PeerConfig, PeerEvent, REPLICATE_PATH, Remote, TEXT_BYTES_MAX, worst};
-use crate::peer::trust::peers::{ANOTHER_POD, WayError};
+use super::rejection::{Rejection, worst};
+use super::remote::Remote;
+use crate::peer::trust::peers::WayError;
 
 /// Dials, and tells `Answered` and frames, or `Closed` when the connection ends by itself.
 pub(super) async fn dial(
@@ -90,13 +95,13 @@ async fn connect_at(
     match connected {
         Ok((socket, answer)) => match config.is_answer_of(&to.name, answer.headers()) {
             Ok(()) => Ok(socket),
-            Err(what) => Err(PeerError::Untrusted(ANOTHER_POD, what)),
+            Err(what) => Err(PeerError::Untrusted(Rejection::Name, what)),
         },
         Err(tungstenite::Error::Http(answer)) if answer.status() == http::StatusCode::UNAUTHORIZED => {
-            Err(PeerError::Untrusted("key", DEMANDS_MORE.to_owned()))
+            Err(PeerError::Untrusted(Rejection::Key, DEMANDS_MORE.to_owned()))
         }
         Err(tungstenite::Error::Http(answer)) if answer.status() == http::StatusCode::MISDIRECTED_REQUEST => {
-            Err(PeerError::Untrusted(ANOTHER_POD, format!("another pod answers where {} is expected", to.name)))
+            Err(PeerError::Untrusted(Rejection::Name, format!("another pod answers where {} is expected", to.name)))
         }
         Err(error) => Err(PeerError::from_socket(error)),
     }
@@ -108,10 +113,10 @@ async fn hear_answer(socket: &mut WebSocketStream<Counted>) -> Result<Answer, Pe
         match message.map_err(PeerError::from_socket)?.read() {
             Word::Text(text) if text.len() <= TEXT_BYTES_MAX => {
                 return serde_json::from_slice(&text)
-                    .map_err(|error| PeerError::Hostile("answer", format!("no answer to a hello: {error}")));
+                    .map_err(|error| PeerError::Hostile(Rejection::Answer, format!("no answer to a hello: {error}")));
             }
-            Word::Text(_) => return Err(PeerError::Hostile("answer", "an answer that is too long".into())),
-            Word::Binary(_) => return Err(PeerError::Hostile("answer", "a frame before the answer".into())),
+            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Answer, "an answer that is too long".into())),
+            Word::Binary(_) => return Err(PeerError::Hostile(Rejection::Answer, "a frame before the answer".into())),
             Word::Control => {}
             Word::Close => return Err(PeerError::Closed),
         }

@@ -22,17 +22,17 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use leasehold_replication::{ClusterId, Target};
 
+use super::config::PeerConfig;
+use super::protocol::{CLUSTER, DEMANDS_MORE, NAME};
 use super::reach::reach;
-use super::{DEMANDS_MORE, NAME, PeerConfig, worst};
-use crate::peer::trust::peers::{ANOTHER_POD, WayError};
+use super::rejection::{Rejection, worst};
+use crate::peer::trust::peers::WayError;
 use crate::peer::trust::sniffed::BoxedStream;
 
 /// Where the way begins.
 pub(super) const PATH: &str = "/v1/forward";
 /// What is spoken on it.
 pub(super) const PROTOCOL: HeaderValue = HeaderValue::from_static("leasehold-forward");
-/// The cluster-id of the cluster that a request is meant for; here and in the requests themselves.
-pub const CLUSTER: &str = "leasehold-cluster";
 
 /// Opens ways to leaders.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub enum ForwardError {
     Spoilt(#[from] hyper::Error),
     /// Another pod, no member, or we are none for it: the reason for the metric, and what it was.
     #[error("{1}")]
-    Untrusted(&'static str, String),
+    Untrusted(Rejection, String),
     /// It cannot take it now.
     #[error("answered {0}")]
     Refused(StatusCode),
@@ -99,7 +99,7 @@ impl ForwardWay {
             let nowhere = || ForwardError::Broken(io::Error::other("it has no address"));
             let error = worst(errors, reason).unwrap_or_else(nowhere);
             if let ForwardError::Untrusted(reason, what) = &error {
-                self.0.refused(&to.peer_address, reason, what);
+                self.0.refused(&to.peer_address, *reason, what);
             }
             error
         })
@@ -144,10 +144,10 @@ impl ForwardWay {
         cluster: ClusterId,
     ) -> Result<(), ForwardError> {
         match status {
-            StatusCode::UNAUTHORIZED => return Err(ForwardError::Untrusted("key", DEMANDS_MORE.to_owned())),
+            StatusCode::UNAUTHORIZED => return Err(ForwardError::Untrusted(Rejection::Key, DEMANDS_MORE.to_owned())),
             StatusCode::MISDIRECTED_REQUEST => {
                 let what = format!("another pod, or another cluster, answers where {} is expected", to.name);
-                return Err(ForwardError::Untrusted(ANOTHER_POD, what));
+                return Err(ForwardError::Untrusted(Rejection::Name, what));
             }
             _ => {}
         }
@@ -155,13 +155,13 @@ impl ForwardWay {
         let said = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         if self.0.name_of(&to.name).is_some_and(|meant| headers.get(NAME) != Some(&meant)) {
             let what = format!("{:?} answers where {} is expected", said(NAME).unwrap_or_default(), to.name);
-            return Err(ForwardError::Untrusted(ANOTHER_POD, what));
+            return Err(ForwardError::Untrusted(Rejection::Name, what));
         }
         match status {
             StatusCode::SWITCHING_PROTOCOLS if said(CLUSTER) == Some(cluster.to_string()) => Ok(()),
             StatusCode::SWITCHING_PROTOCOLS => {
                 let what = format!("{} belongs to another cluster: {:?}", to.name, said(CLUSTER).unwrap_or_default());
-                Err(ForwardError::Untrusted(ANOTHER_POD, what))
+                Err(ForwardError::Untrusted(Rejection::Name, what))
             }
             StatusCode::NOT_FOUND => Err(ForwardError::PreviousBuild),
             other => Err(ForwardError::Refused(other)),

@@ -27,9 +27,14 @@ use warp::reply::Response;
 use warp::ws::{WebSocket, Ws};
 use warp::{Filter, Reply};
 
+use super::config::PeerConfig;
 use super::connection::{self, Message, PeerError, Word, note_end};
+use super::event::PeerEvent;
 use super::forward;
-use super::{CLUSTER, NAME, PeerConfig, PeerEvent, Remote, TEXT_BYTES_MAX, TO};
+use super::link;
+use super::protocol::{CLUSTER, NAME, TEXT_BYTES_MAX, TO};
+use super::rejection::Rejection;
+use super::remote::Remote;
 use crate::peer::trust::peers::WayError;
 use leasehold_daemon::serve::{self, Door, Handing, OnMalformed};
 
@@ -136,7 +141,7 @@ impl Listener {
     /// For [`serve::serve`]: counts and logs what was not even HTTP.
     pub fn on_malformed(&self) -> OnMalformed {
         let config = self.config.clone();
-        Arc::new(move |remote, why| config.reject(remote, "http", why))
+        Arc::new(move |remote, why| config.reject(remote, Rejection::Http, why))
     }
 
     /// A request for another pod, at an address that is ours by now: neither its "yes" nor our "no" is ours to say \[F2\].
@@ -151,7 +156,7 @@ impl Listener {
     /// Nothing of this protocol: whoever asks it is no replica.
     fn refuse_request(self, remote: Option<serve::Remote>, method: &http::Method, path: &str) -> Response {
         let path: String = path.chars().take(100).collect();
-        self.config.reject(name(remote), "http", format!("{method} {path}"));
+        self.config.reject(name(remote), Rejection::Http, format!("{method} {path}"));
         let mut response = refuse(StatusCode::NOT_FOUND, "this port is for replicas");
         response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
         response
@@ -176,10 +181,10 @@ impl Listener {
         let hello = match heard.unwrap_or(Err(PeerError::Silent)) {
             Ok(hello) => hello,
             // Whoever connects to this port and says nothing is no replica either.
-            Err(PeerError::Silent) => return self.config.reject(remote, "silent", "no hello in time"),
+            Err(PeerError::Silent) => return self.config.reject(remote, Rejection::Silent, "no hello in time"),
             Err(error) => return note_end(Err(error), conn, &remote, &self.config),
         };
-        let (link, mut outbox) = connection::link();
+        let (link, mut outbox) = link::link();
         if self.events.send(PeerEvent::Hello { conn, hello, link }).await.is_err() {
             return;
         }
@@ -211,7 +216,7 @@ impl Listener {
         body: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Response {
         let wrong = |what: String| {
-            self.config.reject(name(remote), "claim", &what);
+            self.config.reject(name(remote), Rejection::Claim, &what);
             refuse(StatusCode::BAD_REQUEST, &what)
         };
         let body = match timeout(self.config.hello_max, collect(body)).await {
@@ -311,10 +316,10 @@ async fn hear_hello(socket: &mut WebSocket) -> Result<Hello, PeerError> {
         match message.map_err(PeerError::from_socket)?.read() {
             Word::Text(text) if text.len() <= TEXT_BYTES_MAX => {
                 return serde_json::from_slice(&text)
-                    .map_err(|error| PeerError::Hostile("hello", format!("no hello: {error}")));
+                    .map_err(|error| PeerError::Hostile(Rejection::Hello, format!("no hello: {error}")));
             }
-            Word::Text(_) => return Err(PeerError::Hostile("hello", "a hello that is too long".into())),
-            Word::Binary(_) => return Err(PeerError::Hostile("hello", "a frame before the hello".into())),
+            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Hello, "a hello that is too long".into())),
+            Word::Binary(_) => return Err(PeerError::Hostile(Rejection::Hello, "a frame before the hello".into())),
             Word::Control => {}
             Word::Close => return Err(PeerError::Closed),
         }

@@ -4,9 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::config::PeerConfig;
+use super::protocol::{CLAIM_PATH, DEMANDS_MORE, STATE_PATH, TEXT_BYTES_MAX};
 use super::reach::reach;
-use super::{CLAIM_PATH, DEMANDS_MORE, PeerConfig, STATE_PATH, TEXT_BYTES_MAX, worst};
-use crate::peer::trust::peers::{ANOTHER_POD, WayError};
+use super::rejection::{Rejection, worst};
+use crate::peer::trust::peers::WayError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -23,7 +25,7 @@ pub(super) enum RequestError {
     Unreached(#[from] std::io::Error),
     /// Not one of us, or we are not one of them: the reason for the metric, and what it was.
     #[error("{1}")]
-    Untrusted(&'static str, String),
+    Untrusted(Rejection, String),
     #[error("spoilt: {0}")]
     Spoilt(#[from] hyper::Error),
     #[error("no address: {0}")]
@@ -98,10 +100,10 @@ async fn exchange_at<T: DeserializeOwned>(
     let answered = async {
         let response = sender.send_request(request).await?;
         if response.status() == http::StatusCode::UNAUTHORIZED {
-            return Err(RequestError::Untrusted("key", DEMANDS_MORE.to_owned()));
+            return Err(RequestError::Untrusted(Rejection::Key, DEMANDS_MORE.to_owned()));
         }
         if let Err(what) = config.is_answer_of(&to.name, response.headers()) {
-            return Err(RequestError::Untrusted(ANOTHER_POD, what));
+            return Err(RequestError::Untrusted(Rejection::Name, what));
         }
         if response.status() != http::StatusCode::OK {
             return Err(RequestError::Refused(response.status()));

@@ -3,14 +3,17 @@
 mod forwards;
 mod trusted;
 
+use super::protocol::{CLAIM_PATH, REPLICATE_PATH, TEXT_BYTES_MAX};
 use super::*;
+use crate::peer::trust::peers::PeerTrust;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use leasehold_daemon::serve::{self, Counts, Limits, Server};
 use leasehold_replication::{
-    Body, ClusterId, Entry, Incarnation, Payload, Position, Promise, RefusalCode, ReplicaId, SNAPSHOT_PIECE_BYTES, Seq,
-    SnapshotPiece, Term,
+    Body, ClusterId, Entry, Incarnation, Payload, PeerState, Position, Promise, RefusalCode, ReplicaId,
+    SNAPSHOT_PIECE_BYTES, Seq, SnapshotPiece, Term,
 };
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

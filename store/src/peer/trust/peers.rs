@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 use super::key::Keys;
 use super::proof::{self, Identity, MAGIC, ProofError};
 use super::sniffed::{BoxedStream, Sniffed, Stream};
+use crate::peer::rejection::Rejection;
 use crate::tls::PeerTls;
 use leasehold_daemon::reload::{Look, Reloaded};
 
@@ -33,8 +34,6 @@ use leasehold_daemon::reload::{Look, Reloaded};
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Connections that have proven nothing yet. More of them wait for their turn.
 const STRANGERS_MAX: usize = 128;
-/// Why an address that a pod had before is of no use: the pod there has another name. That is nobody's fault.
-pub(crate) const ANOTHER_POD: &str = "name";
 /// How often refusals for the same reason are said.
 const SAID_PAUSE: Duration = Duration::from_secs(10);
 
@@ -57,7 +56,7 @@ struct Inner {
 /// The last refusal for one reason.
 #[derive(Debug)]
 struct Refused {
-    reason: &'static str,
+    reason: Rejection,
     at: Instant,
     said: Instant,
     since_said: u64,
@@ -108,7 +107,7 @@ pub enum WayError {
     Broken(#[from] io::Error),
     /// One end has or demands what the other has not: a word for the metric, and a sentence.
     #[error("{1}")]
-    Untrusted(&'static str, String),
+    Untrusted(Rejection, String),
 }
 
 impl From<ProofError> for WayError {
@@ -152,7 +151,7 @@ impl PeerTrust {
             let _turn = self.0.strangers.acquire().await.expect("the semaphore is never closed");
             self.let_in(stream).await
         });
-        accepted.await.unwrap_or_else(|_| Err(untrusted("silent", "nothing, or not enough, was said in time")))
+        accepted.await.unwrap_or_else(|_| Err(untrusted(Rejection::Silent, "nothing, or not enough, was said in time")))
     }
 
     async fn let_in(&self, stream: impl Stream + 'static) -> Result<BoxedStream, WayError> {
@@ -161,7 +160,7 @@ impl PeerTrust {
         match (first == TLS_HANDSHAKE, tls) {
             (true, Some(tls)) => {
                 let stream = tls.get().accept(stream, tls_name.as_ref()).await;
-                let stream = stream.map_err(|error| untrusted("tls", format!("TLS: {error}")))?;
+                let stream = stream.map_err(|error| untrusted(Rejection::Tls, format!("TLS: {error}")))?;
                 let (first, stream) = Sniffed::new(stream).await?;
                 self.let_in_by_proof(first, stream).await
             }
@@ -169,12 +168,12 @@ impl PeerTrust {
             (true, None) => {
                 let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, 70]).await;
                 let _ = stream.shutdown().await;
-                Err(untrusted("tls", "TLS is spoken to a peer port that has no certificate (--peer-tls)"))
+                Err(untrusted(Rejection::Tls, "TLS is spoken to a peer port that has no certificate (--peer-tls)"))
             }
             (false, Some(_)) if *required => {
                 let why = "this peer port takes TLS only";
                 tell(first, &mut stream, why).await;
-                Err(untrusted("tls", format!("not TLS; {why} (--peer-tls)")))
+                Err(untrusted(Rejection::Tls, format!("not TLS; {why} (--peer-tls)")))
             }
             (false, _) => self.let_in_by_proof(first, stream).await,
         }
@@ -188,11 +187,17 @@ impl PeerTrust {
             }
             (true, None) => {
                 proof::refuse(&mut stream, &format!("{} has no peer key", self.0.me.name)).await;
-                Err(untrusted("key", "a proof of membership is offered, and this replica has no peer key (--peer-key)"))
+                Err(untrusted(
+                    Rejection::Key,
+                    "a proof of membership is offered, and this replica has no peer key (--peer-key)",
+                ))
             }
             (false, Some(_)) if self.0.required => {
                 tell(first, &mut stream, "this peer port demands a proof of membership: a peer key").await;
-                Err(untrusted("key", "no proof of membership: no replica, or one without a peer key (--peer-key)"))
+                Err(untrusted(
+                    Rejection::Key,
+                    "no proof of membership: no replica, or one without a peer key (--peer-key)",
+                ))
             }
             (false, _) => Ok(Box::new(stream)),
         }
@@ -215,7 +220,7 @@ impl PeerTrust {
             ways.extend([(None, keys), (None, None)]);
             ways.dedup_by_key(|(tls, keys)| (tls.is_some(), keys.is_some()));
         }
-        let mut connected = Err(untrusted("tls", "there is no way"));
+        let mut connected = Err(untrusted(Rejection::Tls, "there is no way"));
         for (tls, keys) in ways {
             connected = self.connect_by(socket, address, to, tls, keys).await;
             if !matches!(connected, Err(WayError::Untrusted(..))) {
@@ -237,7 +242,7 @@ impl PeerTrust {
         stream.set_nodelay(true)?;
         let Some(tls) = tls else { return self.prove(stream, to, keys).await };
         let stream = tls.get().connect(stream, address).await;
-        let stream = stream.map_err(|error| untrusted("tls", format!("TLS with {address}: {error}")))?;
+        let stream = stream.map_err(|error| untrusted(Rejection::Tls, format!("TLS with {address}: {error}")))?;
         self.prove(stream, to, keys).await
     }
 
@@ -254,8 +259,8 @@ impl PeerTrust {
     }
 
     /// Notes a refusal, by either end, and says it: not more often than every ten seconds for one reason.
-    pub fn note_refused(&self, remote: &dyn std::fmt::Display, reason: &'static str, what: &str) {
-        if reason == ANOTHER_POD {
+    pub fn note_refused(&self, remote: &dyn std::fmt::Display, reason: Rejection, what: &str) {
+        if reason == Rejection::Name {
             return debug!(%remote, what, "an address is another pod's by now");
         }
         let now = Instant::now();
@@ -272,7 +277,6 @@ impl PeerTrust {
                 known.said = now;
                 std::mem::take(&mut known.since_said)
             }
-            // Reasons are words from a short list, so this does not grow.
             None => {
                 let (remote, what) = (remote.clone(), what.clone());
                 refused.push(Refused { reason, at: now, said: now, since_said: 0, remote, what });
@@ -280,7 +284,7 @@ impl PeerTrust {
             }
         };
         drop(refused);
-        warn!(remote, reason, what, times = since_said, "a peer connection was refused");
+        warn!(remote, %reason, what, times = since_said, "a peer connection was refused");
     }
 
     /// For `GET /api/status`.
@@ -288,7 +292,7 @@ impl PeerTrust {
         let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = refused.iter().map(|one| {
             json!({
-                "reason": one.reason,
+                "reason": one.reason.as_str(),
                 "remote": one.remote,
                 "what": one.what,
                 "secondsAgo": one.at.elapsed().as_secs(),
@@ -327,6 +331,6 @@ async fn tell(first: u8, stream: &mut (impl AsyncWrite + Unpin), why: &str) {
     let _ = stream.shutdown().await;
 }
 
-fn untrusted(reason: &'static str, what: impl Into<String>) -> WayError {
+fn untrusted(reason: Rejection, what: impl Into<String>) -> WayError {
     WayError::Untrusted(reason, what.into())
 }

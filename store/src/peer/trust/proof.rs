@@ -34,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::key::{Key, KeyId, Keys};
 use super::sealed::Sealed;
+use crate::peer::rejection::Rejection;
 
 /// How a call and an answer begin. No request of HTTP and no TLS handshake begins with its first letter.
 pub const MAGIC: [u8; 8] = *b"LEASEPR1";
@@ -80,16 +81,16 @@ pub enum ProofError {
 }
 
 impl ProofError {
-    /// The word for the metric.
-    pub fn reason(&self) -> &'static str {
+    /// For the metric.
+    pub fn reason(&self) -> Rejection {
         match self {
-            ProofError::Broken(_) => "silent",
-            ProofError::NoProtocol(_) => "protocol",
-            ProofError::NoKey(_) => "key",
-            ProofError::WrongProof(_) => "proof",
-            ProofError::WrongMember(_) => "member",
-            ProofError::AnotherPod(_) => super::peers::ANOTHER_POD,
-            ProofError::Refused(_) => "refused",
+            ProofError::Broken(_) => Rejection::Silent,
+            ProofError::NoProtocol(_) => Rejection::Protocol,
+            ProofError::NoKey(_) => Rejection::Key,
+            ProofError::WrongProof(_) => Rejection::Proof,
+            ProofError::WrongMember(_) => Rejection::Member,
+            ProofError::AnotherPod(_) => Rejection::Name,
+            ProofError::Refused(_) => Rejection::Refused,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::key::{self, Keys};
 use super::peers::{PeerTrust, PeerTrustParts, WayError};
 use super::proof::Identity;
 use super::sniffed::BoxedStream;
+use crate::peer::Rejection;
 use crate::tls::{ApiTls, PeerTls};
 use leasehold_daemon::reload::{Look, Reloaded};
 
@@ -111,10 +112,10 @@ async fn meet(
         let mut answer = [0; 2];
         stream.read_exact(&mut answer).await?;
         // A listener that demands more than was shown answers in HTTP.
-        if &answer == b"ok" { Ok(stream) } else { Err(WayError::Untrusted("http", format!("{answer:?}"))) }
+        if &answer == b"ok" { Ok(stream) } else { Err(WayError::Untrusted(Rejection::Protocol, format!("{answer:?}"))) }
     };
     let accept = async {
-        let mut accepted = Err(WayError::Untrusted("none", "nobody came".into()));
+        let mut accepted = Err(WayError::Untrusted(Rejection::Silent, "nobody came".into()));
         // A dialer that may come with less comes again.
         loop {
             let came = tokio::time::timeout(Duration::from_millis(300), socket.accept()).await;
@@ -136,7 +137,7 @@ async fn meet(
 fn reason(ended: Result<BoxedStream, WayError>) -> (&'static str, String) {
     match ended {
         Ok(_) => ("in", String::new()),
-        Err(WayError::Untrusted(reason, what)) => (reason, what),
+        Err(WayError::Untrusted(reason, what)) => (reason.as_str(), what),
         Err(WayError::Broken(error)) => ("broken", error.to_string()),
     }
 }
@@ -492,7 +493,7 @@ fn certificates_that_are_missing_or_do_not_fit_are_said_at_the_start() {
 fn refusals_are_kept_for_the_status() {
     let (trust, _folder) = Member::new("db-0").key(KEY).trust();
     for n in 0..3 {
-        trust.note_refused(&"10.0.0.9:1", "key", &format!("attempt {n}"));
+        trust.note_refused(&"10.0.0.9:1", Rejection::Key, &format!("attempt {n}"));
     }
     let status = trust.status();
     assert_eq!(status["lastRefused"].as_array().unwrap().len(), 1);

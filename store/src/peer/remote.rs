@@ -1,0 +1,19 @@
+//! Who is at the other end.
+
+use std::net::SocketAddr;
+
+/// Who is at the other end, for logs.
+#[derive(Clone, Debug)]
+pub(super) enum Remote {
+    Address(SocketAddr),
+    Name(String),
+}
+
+impl std::fmt::Display for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Remote::Address(address) => address.fmt(f),
+            Remote::Name(name) => name.fmt(f),
+        }
+    }
+}
