@@ -14,18 +14,24 @@ mod command;
 pub mod history;
 mod keys;
 mod merge;
+mod outcome;
+mod record;
 mod size;
 mod stored;
 
-pub use command::{Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Key, Operation, Work};
-pub use keys::{KEY_BYTES_MAX, KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
+pub use command::{
+    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, Work,
+};
+pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
+pub use outcome::{Answer, Change, Operated, Outcome};
+pub use record::{Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
 
 use command::record_id;
 use imbl::OrdMap;
 use keys::Keys;
-use leasehold_replication::{Position, Seq};
+use leasehold_replication::Position;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -53,91 +59,6 @@ pub struct Collection {
     by_id: OrdMap<Uuid, u64>,
     /// Bytes of all records.
     bytes: u64,
-}
-
-/// One record: the bytes of its JSON, as they were stored. A clone shares them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record(Arc<str>);
-
-/// What became of a command, or of one operation of a batch. The same on every replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The record is new.
-    Created,
-    /// The record was there with the same content; nothing changed.
-    Same,
-    /// Another record stood under that id and is replaced or changed.
-    Replaced,
-    /// The record is gone.
-    Deleted,
-    /// Not done: a record with other content has that id.
-    Conflict,
-    /// Not done: no record has that id.
-    Missing,
-    /// Not done: the condition does not hold.
-    PreconditionFailed,
-    /// Not done: the bytes are no command that this version knows.
-    Unreadable(CommandError),
-    /// All operations of the batch are done.
-    BatchDone,
-    /// Nothing of the batch is done, because of its last operation that was looked at.
-    BatchNotDone,
-    /// Not done: another command came under the same key.
-    KeyReused,
-}
-
-impl Outcome {
-    /// What was asked for is the case now.
-    pub fn is_done(self) -> bool {
-        match self {
-            Outcome::Created | Outcome::Same | Outcome::Replaced | Outcome::Deleted | Outcome::BatchDone => true,
-            Outcome::Conflict
-            | Outcome::Missing
-            | Outcome::PreconditionFailed
-            | Outcome::Unreadable(_)
-            | Outcome::BatchNotDone
-            | Outcome::KeyReused => false,
-        }
-    }
-}
-
-/// All that the client of a command is told. For a key that comes again it is the first one's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The entry that did it (or decided not to).
-    pub seq: Seq,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The record that was meant; nil for a batch.
-    pub id: Uuid,
-    /// The record as it was then; none where there is none, and for a batch.
-    pub record: Option<Record>,
-    /// The operations of a batch that were looked at: all that were done, or all up to the one that could not be.
-    pub operations: Vec<Operated>,
-}
-
-/// One operation of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Operated {
-    /// What became of it; if the batch was not done: what would have.
-    pub outcome: Outcome,
-    /// The record.
-    pub id: Uuid,
-    /// Its tag then; none where there is no record.
-    pub tag: Option<u128>,
-}
-
-/// What an entry changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The collection.
-    pub collection: Box<str>,
-    /// The record.
-    pub id: Uuid,
-    /// `Created`, `Replaced` or `Deleted`.
-    pub outcome: Outcome,
-    /// The record as it is now; none if it is gone.
-    pub record: Option<Record>,
 }
 
 impl Documents {
@@ -249,11 +170,11 @@ impl Documents {
                 return (Outcome::Same, Some(found.clone()));
             }
             (Action::Create { .. }, Some(found)) => return (Outcome::Conflict, Some(found.clone())),
-            (Action::Create { record } | Action::Put { record }, _) => Record(record.into()),
+            (Action::Create { record } | Action::Put { record }, _) => Record::from(record),
             (Action::Patch { .. } | Action::Delete, None) => return (Outcome::Missing, None),
             (Action::Patch { patch }, Some(found)) => match merge::merge(found.as_str(), patch) {
                 Ok(merged) if merged == found.as_str() => return (Outcome::Same, Some(found.clone())),
-                Ok(merged) if record_id(&merged) == Some(id) => Record(merged.into()),
+                Ok(merged) if record_id(&merged) == Some(id) => Record::from(merged),
                 Ok(_) | Err(_) => {
                     let error = CommandError::Content("the patch makes no record of the same id");
                     return (Outcome::Unreadable(error), Some(found.clone()));
@@ -326,31 +247,6 @@ impl Collection {
             self.bytes -= before.as_str().len() as u64;
         }
     }
-}
-
-impl Record {
-    /// Its JSON.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// A hash of its bytes, for `ETag` and `If-Match`. Part of the log's format: every replica must find the same.
-    pub fn tag(&self) -> u128 {
-        tag_of(&self.0)
-    }
-}
-
-impl From<String> for Record {
-    fn from(json: String) -> Record {
-        Record(json.into())
-    }
-}
-
-/// FNV-1a with 128 bits. Nobody is defended against by it: whoever could make two records collide may write both.
-pub fn tag_of(record: &str) -> u128 {
-    const OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
-    const PRIME: u128 = 0x0000000001000000000000000000013b;
-    record.bytes().fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@
 //! Decoding is strict, so that every replica reads the same command or refuses the same bytes. A new kind or condition
 //! needs a higher format number in the voters entry before a leader may write it.
 
-use super::keys::KEY_BYTES_MAX;
 use super::merge;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use uuid::Uuid;
+
+/// The longest key.
+pub const KEY_BYTES_MAX: usize = 255;
 
 const VERSION: u8 = 1;
 const KIND_CREATE: u8 = 1;

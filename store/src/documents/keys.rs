@@ -4,7 +4,8 @@
 //! snapshot carries them. Bounded by count, by bytes and by age. Age is counted in entries of the log: replicas have no
 //! common clock. The bounds are part of what the log means; another bound is another format.
 
-use super::{Answer, Key};
+use super::command::Key;
+use super::outcome::Answer;
 use imbl::OrdMap;
 use leasehold_replication::Seq;
 use std::sync::Arc;
@@ -15,8 +16,6 @@ pub const KEYS_MAX: usize = 10_000;
 pub const KEY_ENTRIES_MAX: u64 = 1_000_000;
 /// What all of them hold together, about.
 pub const KEYS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The longest key.
-pub const KEY_BYTES_MAX: usize = 255;
 
 /// A key's command, and what became of it.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! What the documents take: in memory, and as `snapshot.json`; and how much larger a command would make them.
 
-use super::{Action, Command, Condition, Documents, Work, merge};
+use super::command::{Action, Command, Condition, Work};
+use super::{Documents, merge};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;

@@ -227,7 +227,7 @@ impl StoredKey {
         if self.key.is_empty() || self.key.len() > super::KEY_BYTES_MAX {
             return Err("it is empty or too long");
         }
-        let record = self.record.as_ref().map(|raw| Record(raw.get().into()));
+        let record = self.record.as_ref().map(|raw| Record::from(raw.get()));
         let (seq, outcome) = (Seq(self.sequence), self.outcome.into());
         Ok((hash(&self.request)?, Answer { seq, outcome, id: self.id, record, operations }))
     }
@@ -327,7 +327,7 @@ impl<'de> Deserialize<'de> for Records {
                 while let Some(raw) = array.next_element::<Box<RawValue>>()? {
                     let id = record_id(raw.get())
                         .ok_or_else(|| serde::de::Error::custom("a record is no JSON object with an id"))?;
-                    all.push((id, Record(raw.get().into())));
+                    all.push((id, Record::from(raw.get())));
                 }
                 Ok(Records(all))
             }
