@@ -126,7 +126,7 @@
 //!
 //! Three voters, a, b and c; a leads in term 1. "x" is at 1/6 (term/sequence): it was acknowledged when a and b had it,
 //! while c's disk hung. "y" is at 1/7 on a alone, and its client has no answer. Then a is killed. A message takes 1 ms
-//! here, a write to a disk 2 ms.
+//! here, a write to a disk 2 ms. (`tests/scripts/02-fail-over.txt` has every line of it.)
 //!
 //! ```text
 //!   ms   a               b                                   c
@@ -175,7 +175,7 @@
 //!
 //! [`membership`] decides about voters, [`role`] has the state that exists in one role only, [`step`] all inputs and
 //! effects, [`entry`] and [`message`] the bytes, [`status`] what a replica says of itself. The rules with their marks
-//! are in docs/design.md, section 5.
+//! are in docs/design.md, section 5. Whole lives of small clusters, with every message, are told in `tests/scripts`.
 //!
 //! # Example
 //!
