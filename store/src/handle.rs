@@ -453,19 +453,7 @@ impl Handle {
 
     /// It is open for writes; a leader that drains leads on until its successor does.
     pub fn leads(&self) -> bool {
-        match &*self.status.borrow() {
-            Life::Running { status, .. } => match status.phase {
-                Phase::Leading => true,
-                Phase::Draining => status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation),
-                Phase::Starting
-                | Phase::Learner
-                | Phase::Follower
-                | Phase::Recovering
-                | Phase::Failed
-                | Phase::WentBack => false,
-            },
-            Life::Starting(_) => false,
-        }
+        matches!(&*self.status.borrow(), Life::Running { status, .. } if status.open)
     }
 
     /// It led until less than `span` ago, and does no more.
@@ -534,11 +522,11 @@ impl HandleServer {
 
     /// Shows what the replica says of itself. From the first call on the volume counts as open.
     pub fn set_status(&self, replica: ReplicaId, status: Status) {
-        let leads = self.leads(&status);
+        let follows_itself = self.follows_itself(&status);
         self.status.send_modify(|life| {
             let led_until = match life {
-                _ if leads => None,
-                Life::Running { status: before, .. } if self.leads(before) => Some(Instant::now()),
+                _ if follows_itself => None,
+                Life::Running { status: before, .. } if self.follows_itself(before) => Some(Instant::now()),
                 Life::Running { led_until, .. } => *led_until,
                 Life::Starting(_) => None,
             };
@@ -561,8 +549,8 @@ impl HandleServer {
         });
     }
 
-    /// It is claimed to lead; also while it drains.
-    fn leads(&self, status: &Status) -> bool {
+    /// The claim that it follows is its own: it leads, or is about to.
+    fn follows_itself(&self, status: &Status) -> bool {
         status.following.as_ref().is_some_and(|claim| claim.incarnation == self.incarnation)
     }
 

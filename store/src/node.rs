@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::api::farewells;
 use crate::api::person;
+use crate::api::{Probes, farewells};
 use crate::args::Config;
 use crate::driver::{self, Driver, JOURNAL_EVENTS_MAX};
 use crate::handle::{self, HandleServer};
@@ -145,8 +145,8 @@ impl Node {
         parts.spawn_on(clients, Part::ClientsServer, server);
         // By the core's thread: what it says of itself does not wait for the clients'.
         if let Some(socket) = ports.probes {
-            parts
-                .spawn(Part::ProbesServer, serving.probes(stop_http.clone()).run_filter(socket, serving.probe_calls()));
+            let probes = Probes::new(serving.calls());
+            parts.spawn(Part::ProbesServer, serving.probes(stop_http.clone()).run(socket, probes));
         }
         let listener = Listener::new(peer_config.clone(), sender.clone(), states).handing_over_to(handing);
         let server = serving.peers(&listener, stop_http.clone());

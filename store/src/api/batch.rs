@@ -11,14 +11,17 @@
 //!
 //! They are done in this order, so one may build on the one before. Each may have a condition, which is decided then.
 
+use super::body::{BoxError, Sent};
 use super::conditions::{self, etag};
-use super::handlers::{condition, declined, write};
+use super::context::{Answer, Context, SEQUENCE};
 use super::person::{COLLECTION, Object, Person, PersonPatch};
 use super::problem::{Code, Problem};
-use super::{Answer, Context, SEQUENCE, body, key, pages, person};
+use super::refusals::declined;
+use super::writes::{condition, write};
+use super::{body, key, person, reply};
 use crate::documents::{Action, BATCH_OPERATIONS_MAX, Command, Operated, Operation, Outcome, Work};
-use bytes::Buf;
-use futures_util::Stream;
+use bytes::Bytes;
+use hyper::body::Body;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -42,11 +45,11 @@ enum Op {
 }
 
 /// `POST /persons:batch`
-pub(super) async fn batch<B: Buf>(
-    context: &Context,
-    headers: &HeaderMap,
-    sent: impl Stream<Item = Result<B, warp::Error>>,
-) -> Answer {
+pub(super) async fn batch<B>(context: &Context, headers: &HeaderMap, sent: &mut Sent<B>) -> Answer
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     if !conditions::of_write(headers, true)?.is_none() {
         return Err(Problem::new(Code::InvalidCondition, "the conditions of a batch stand in its operations"));
     }
@@ -70,7 +73,7 @@ pub(super) async fn batch<B: Buf>(
     let mut response = match (answer.outcome, answer.operations.last()) {
         (Outcome::BatchDone, _) => {
             let results: Vec<Value> = answer.operations.iter().map(result).collect();
-            pages::page(&json!({ "sequence": answer.seq.0, "results": results }))
+            reply::json(&json!({ "sequence": answer.seq.0, "results": results }))
         }
         (Outcome::BatchNotDone, Some(last)) => not_done(answer.operations.len() - 1, last).into_response(),
         (other, _) => declined(other, Uuid::nil()).into_response(),

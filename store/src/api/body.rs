@@ -1,10 +1,11 @@
 //! The body of a request: declared as what it must be, whole, in time, and not too long.
 
-use super::Context;
+use super::context::Context;
 use super::problem::{Code, Problem};
 use crate::room::{Crowded, Place};
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Body;
 use std::ops::Deref;
 use tokio::time::Instant;
 use warp::http::HeaderMap;
@@ -28,13 +29,38 @@ impl Deref for Received<'_> {
     }
 }
 
+/// Any error of a body.
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body as it came: read once, and known from then on, so that the same request can be answered again.
+pub(super) struct Sent<B> {
+    body: Option<B>,
+    read: Bytes,
+}
+
+impl<B> Sent<B> {
+    /// Nothing of it was read.
+    pub(super) fn new(body: B) -> Sent<B> {
+        Sent { body: Some(body), read: Bytes::new() }
+    }
+
+    /// What a call has read of it: all, or nothing. What no call wanted is no part of the request.
+    pub(super) fn read(&self) -> Bytes {
+        self.read.clone()
+    }
+}
+
 /// The whole body. Chunked ones are counted as they come.
-pub(super) async fn receive<'a, B: Buf>(
+pub(super) async fn receive<'a, B>(
     context: &'a Context,
     headers: &HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    sent: &mut Sent<B>,
     wanted: &str,
-) -> Result<Received<'a>, Problem> {
+) -> Result<Received<'a>, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     let found = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let media = found.as_deref().unwrap_or("").split(';').next().unwrap_or("").trim();
     if !media.eq_ignore_ascii_case(wanted) {
@@ -57,28 +83,38 @@ pub(super) async fn receive<'a, B: Buf>(
     let place = context.handle.under_way().take(length, Instant::now() + context.config.write_timeout).await;
     let place = place
         .map_err(|Crowded| Problem::new(Code::Overloaded, "too many requests with bodies are under way; not done"))?;
+    let Some(body) = sent.body.take() else { return Ok(Received { bytes: sent.read(), _place: place }) };
     let collect = async {
         let mut body = std::pin::pin!(body);
+        let mut first = Bytes::new();
         let mut whole = BytesMut::new();
-        while let Some(piece) = body.next().await {
-            let mut piece = piece.map_err(|error| {
-                Problem::new(Code::BodyIncomplete, format!("the body ended after {} bytes: {error}", whole.len()))
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                let error: BoxError = error.into();
+                let length = first.len() + whole.len();
+                Problem::new(Code::BodyIncomplete, format!("the body ended after {length} bytes: {error}"))
             })?;
-            while piece.has_remaining() {
-                let chunk = piece.chunk();
-                if whole.len() + chunk.len() > limit {
-                    return Err(too_large());
-                }
-                whole.extend_from_slice(chunk);
-                piece.advance(piece.chunk().len());
+            let Ok(piece) = frame.into_data() else { continue };
+            if first.len() + whole.len() + piece.len() > limit {
+                return Err(too_large());
             }
+            // Most bodies are one piece: it is not copied.
+            if first.is_empty() && whole.is_empty() {
+                first = piece;
+                continue;
+            }
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&piece);
         }
-        Ok(whole.freeze())
+        Ok(if whole.is_empty() { first } else { whole.freeze() })
     };
     let timeout = context.config.body_timeout;
     let bytes = tokio::time::timeout(timeout, collect).await.unwrap_or_else(|_| {
         let what = format!("the body did not arrive within {} ms", timeout.as_millis());
         Err(Problem::new(Code::BodyTimeout, what))
     })?;
+    sent.read = bytes.clone();
     Ok(Received { bytes, _place: place })
 }

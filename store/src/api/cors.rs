@@ -10,7 +10,8 @@
 //!
 //! Not promised: that a page can follow a 307. To the pod that it leads to, the browser says the origin `null`.
 
-use super::{ANY_METHODS, methods_of, pages};
+use super::calls::{ANY_METHODS, methods_of};
+use super::reply;
 use leasehold_daemon::serve::Gates;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ impl Origins {
         if !is_one || !self.allows(origin) {
             return None;
         }
-        let mut response = pages::empty(StatusCode::NO_CONTENT);
+        let mut response = reply::empty(StatusCode::NO_CONTENT);
         // Where there is nothing, the page shall be able to read just that.
         let methods = HeaderValue::from_static(methods_of(path).unwrap_or(ANY_METHODS));
         let headers = response.headers_mut();
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn a_preflight_needs_no_token_and_other_requests_do() {
         let locked =
-            Gates { guard: Some(Arc::new(|_, _, _| Some(pages::empty(StatusCode::UNAUTHORIZED)))), ..Gates::default() };
+            Gates { guard: Some(Arc::new(|_, _, _| Some(reply::empty(StatusCode::UNAUTHORIZED)))), ..Gates::default() };
         let guard = origins(&[APP]).around(locked).guard.unwrap();
         let asks = |origin| head(&[("origin", origin), ("access-control-request-method", "PUT")]);
         let preflight = guard(&Method::OPTIONS, "/persons/1", &asks(APP)).unwrap();

@@ -27,7 +27,6 @@
 //! another way. HTTP/2 clients are told by GOAWAY when the pod ceases to lead, and when it begins to drain: see
 //! [`crate::api::farewells`].
 
-mod copy;
 mod lines;
 pub mod way;
 
@@ -44,12 +43,10 @@ use hyper::service::Service;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use leasehold_replication::{ClusterId, Phase};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
-use warp::filters::BoxedFilter;
 use warp::http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -58,29 +55,22 @@ use warp::http::request::Parts;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use warp::reply::Response;
 
-use super::SEQUENCE;
+use super::body::{BoxError, Sent};
+use super::context::{Answer, FORWARDED};
+use super::dispatch::Calls;
 use super::gzip::{Accepted, Gzip};
-use super::pages::{Leader, leader_named, leader_seen};
+use super::leader::{Leader, leader_named, leader_seen};
 use super::problem::{Code, Problem};
+use super::reply;
 use crate::api::forward::way::{ApiWay, Connector};
 use crate::handle::Handle;
 use crate::peer::{ForwardWay, PeerConfig};
-use copy::Copying;
-use lines::{Led, LineError, Lines};
-
-/// The name of the pod that sent a request on; in the request and in its answer.
-pub const FORWARDED: &str = "leasehold-forwarded";
+use lines::{CONNECT_MAX, IDLE_MAX, IDLE_TIME, Led, LineError, Lines};
 
 /// The cluster-id of the cluster that a request is meant for. An IP may be a stranger's by now, whose leader would take the
 /// write into another database \[F1\].
 pub use crate::peer::CLUSTER;
 
-/// Connections to the leader that are kept.
-const IDLE_MAX: usize = 64;
-/// Below the time after which a server closes an idle connection, so that none is used in that moment.
-const IDLE_TIME: Duration = Duration::from_secs(20);
-/// For a connection to the leader, up to where it has shown who it is. Nothing was sent before it is there.
-const CONNECT_MAX: Duration = Duration::from_millis(500);
 /// What is sent on at all has so much time at least: cut off while it connects, nobody would know whether it was sent.
 const SEND_MIN: Duration = Duration::from_secs(1);
 /// A pod that stopped leading takes writes so much longer: Services and clients need a moment to find the new leader.
@@ -125,7 +115,7 @@ pub struct Config {
 /// The API of a replica, with writes taken to where the leader is. For [`Server::run`](leasehold_daemon::serve::Server::run).
 #[derive(Clone)]
 pub struct Forwarding {
-    calls: BoxedFilter<(Response,)>,
+    calls: Calls,
     shared: Arc<Shared>,
 }
 
@@ -151,7 +141,7 @@ enum Target {
 
 impl Forwarding {
     /// Around these calls.
-    pub fn new(calls: BoxedFilter<(Response,)>, handle: Handle, config: Config) -> Forwarding {
+    pub fn new(calls: Calls, handle: Handle, config: Config) -> Forwarding {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_MAX));
@@ -169,23 +159,26 @@ impl Forwarding {
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response
     where
-        B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
     {
-        let is_http1 = request.version() < Version::HTTP_2;
-        let has_body = !request.body().is_end_stream();
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let accepted = Accepted::of(request.headers());
-        let mut response = match self.other_cluster(request.headers()) {
-            Some(refusal) => refusal,
-            None if is_read => self.here(request).await,
-            None => self.write(request).await,
+        let (head, body) = request.into_parts();
+        let is_http1 = head.version < Version::HTTP_2;
+        let has_body = !body.is_end_stream();
+        let is_read = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let accepted = Accepted::of(&head.headers);
+        let mut sent = Sent::new(body);
+        let answer = match self.other_cluster(&head.headers) {
+            Err(refusal) => Err(refusal),
+            Ok(()) if is_read => self.calls.answer(&head, &mut sent).await,
+            Ok(()) => self.write(&head, &mut sent).await,
         };
-        // A client of a Service that meant the leader finds the new one by a new connection, too.
-        let led = response.headers().contains_key(FORWARDED) && self.shared.handle.led_within(LED_LATELY);
         // Where the rest of a body is not read, the connection ends after the answer: the client must know, or its next
         // request is lost.
-        let is_unread = has_body && response.extensions().get::<Code>().is_some_and(|code| code.leaves_the_body());
+        let is_unread = has_body && answer.as_ref().is_err_and(|problem| problem.code().leaves_the_body());
+        let mut response = self.calls.finish(answer);
+        // A client of a Service that meant the leader finds the new one by a new connection, too.
+        let led = response.headers().contains_key(FORWARDED) && self.shared.handle.led_within(LED_LATELY);
         // Likewise who was told that another pod leads: through the Service that means the leader, this connection would
         // bring each later write here, too.
         let is_elsewhere =
@@ -196,101 +189,85 @@ impl Forwarding {
         self.shared.gzip.encode(accepted, response)
     }
 
-    /// The refusal of a request that names another cluster.
-    fn other_cluster(&self, headers: &HeaderMap) -> Option<Response> {
-        let named = headers.get(CLUSTER)?;
-        let own = self.shared.handle.status()?.cluster_id?.to_string();
-        (named != own.as_str()).then(|| {
-            let what = format!("this pod belongs to cluster {own}, and the request names another; not done");
-            self.problem(Problem::new(Code::OtherCluster, what))
-        })
+    /// Refuses a request that names another cluster.
+    fn other_cluster(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(named) = headers.get(CLUSTER) else { return Ok(()) };
+        let Some(own) = self.shared.handle.status().and_then(|status| status.cluster_id) else { return Ok(()) };
+        let own = own.to_string();
+        if named == own.as_str() {
+            return Ok(());
+        }
+        let what = format!("this pod belongs to cluster {own}, and the request names another; not done");
+        Err(Problem::new(Code::OtherCluster, what))
     }
 
-    async fn here<B>(&self, request: Request<B>) -> Response
+    /// The leader's own writes end here: nothing of the request is copied for the case that another pod must do it.
+    async fn write<B>(&self, head: &Parts, sent: &mut Sent<B>) -> Answer
     where
-        B: Body<Data = Bytes> + Send + Sync + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
     {
-        match TowerToHyperService::new(warp::service(self.calls.clone())).call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        match self.calls.answer(head, sent).await {
+            Err(problem) if is_not_done(problem.code()) => self.take_on(problem, head, sent).await,
+            done => done,
         }
     }
 
-    async fn write<B>(&self, request: Request<B>) -> Response
+    /// Goes on with a write that this replica refused so: it is known not to be done.
+    async fn take_on<B>(&self, first: Problem, head: &Parts, sent: &mut Sent<B>) -> Answer
     where
-        B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
     {
-        let (parts, body) = request.into_parts();
-        let (body, copy) = Copying::new(body, self.shared.config.body_limit_bytes);
-        let first = self.here(Request::from_parts(parts.clone(), body)).await;
-        // What the call did not read of the body is no part of the request: it did not want any.
-        match copy.take() {
-            Some(body) => self.take_on(first, parts, body).await,
-            None => first,
-        }
-    }
-
-    /// Goes on with a write that this replica answered so, as long as it is known not to be done.
-    async fn take_on(&self, first: Response, parts: Parts, body: Bytes) -> Response {
-        let Some(code) = first.extensions().get::<Code>().copied().filter(|code| is_not_done(*code)) else {
-            return first;
-        };
-        let is_ours = code == Code::Recovering;
+        let is_ours = first.code() == Code::Recovering;
         if !is_ours {
-            if parts.headers.contains_key(FORWARDED) {
-                return first;
+            if head.headers.contains_key(FORWARDED) {
+                return Err(first);
             }
             let sends_on = self.shared.config.follower_writes == FollowerWrites::Forward
                 || self.is_leaving()
                 || self.shared.handle.led_within(LED_LATELY);
             if !sends_on {
-                return self.redirect(&parts).unwrap_or(first);
+                return self.redirect(head).ok_or(first);
             }
         }
         let Ok(_room) = self.shared.room.try_acquire() else {
-            let what = "too many writes wait for the leader here; not done";
-            return self.problem(Problem::new(Code::Overloaded, what));
+            return Err(Problem::new(Code::Overloaded, "too many writes wait for the leader here; not done"));
         };
-        self.find_leader(first, code, &parts, body).await
+        self.find_leader(first, head, sent).await
     }
 
-    async fn find_leader(&self, first: Response, code: Code, parts: &Parts, body: Bytes) -> Response {
+    async fn find_leader<B>(&self, first: Problem, head: &Parts, sent: &mut Sent<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
         let began = Instant::now();
         let deadline = began + self.shared.config.write_timeout;
-        let is_marked = parts.headers.contains_key(FORWARDED);
+        let is_marked = head.headers.contains_key(FORWARDED);
+        let first_code = first.code();
         let mut news = self.shared.handle.news();
-        let (mut last, mut last_code, mut pause) = (first, code, PAUSE_FIRST);
+        let (mut last, mut last_code, mut pause) = (first, first_code, PAUSE_FIRST);
         loop {
             news.heard();
             match self.target() {
-                Target::Here => {
-                    let request = Request::from_parts(parts.clone(), Full::new(body.clone()));
-                    let response = self.here(request).await;
-                    match response.extensions().get::<Code>().copied().filter(|code| is_not_done(*code)) {
-                        Some(code) => last_code = code,
-                        None => return response,
+                Target::Here => match self.calls.answer(head, sent).await {
+                    Err(problem) if is_not_done(problem.code()) => {
+                        last_code = problem.code();
+                        last = problem;
                     }
-                    last = response;
-                }
+                    done => return done,
+                },
                 // Who was to lead here does not, and this request must not be sent on twice.
-                Target::There(_) if is_marked => return last,
-                Target::There(leader) => match self.send_on(&leader, parts, body.clone(), deadline).await {
-                    SentOn::Answered(response) => return self.answered(response),
+                Target::There(_) if is_marked => return Err(last),
+                Target::There(leader) => match self.send_on(&leader, head, sent.read(), deadline).await {
+                    SentOn::Answered(response) => return Ok(self.answered(response)),
                     SentOn::NotDone(code, why) => {
                         last_code = code;
                         let name = leader.name;
                         debug!(leader = name, why, "a write was not done there; looking again for the leader");
                     }
-                    SentOn::Unknown(why) => {
-                        let what = format!(
-                            "sent on to {}, which gave no answer ({why}); it may have been done, or never. Sending the \
-                             same record under the same id again is safe",
-                            leader.name
-                        );
-                        return self.problem(Problem::new(Code::OutcomeUnknown, what));
-                    }
+                    SentOn::Unknown(why) => return Err(unknown_outcome(&leader.name, &why)),
                 },
                 Target::Nowhere => {}
             }
@@ -302,21 +279,11 @@ impl Forwarding {
             // Silence is no news: then it is looked at again all the same, the other pod may know more by now.
             let _ = timeout_at(until, news.next()).await;
         }
-        if code == Code::Recovering {
-            return last;
+        if first_code == Code::Recovering {
+            Err(last)
+        } else {
+            Err(nobody_took(last_code, began.elapsed().as_millis()))
         }
-        let waited = began.elapsed().as_millis();
-        self.problem(match last_code {
-            Code::NoMajority => {
-                let what = format!("the leader did not hear a majority of the voters within {waited} ms; not done");
-                Problem::new(Code::NoMajority, what)
-            }
-            Code::DiskStalled => {
-                let what = format!("the leader's disk hung for all of {waited} ms, and nobody took over; not done");
-                Problem::new(Code::DiskStalled, what)
-            }
-            _ => Problem::new(Code::NoLeader, format!("no leader took this write within {waited} ms; not done")),
-        })
     }
 
     fn target(&self) -> Target {
@@ -352,10 +319,9 @@ impl Forwarding {
         let claim = self.shared.handle.status()?.following.clone()?;
         let host = if scheme == "https" { by_name(&address, &claim.peer_address) } else { address };
         let location = HeaderValue::from_str(&url(scheme, &host, &parts.uri)).ok()?;
-        let mut response = Response::new(Bytes::new().into());
-        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        let mut response = reply::empty(StatusCode::TEMPORARY_REDIRECT);
         response.headers_mut().insert(LOCATION, location);
-        Some(self.with_sequence(response))
+        Some(response)
     }
 
     /// Once. Whether it was done is known only where there is an answer.
@@ -444,15 +410,28 @@ impl Forwarding {
         }
         response
     }
+}
 
-    fn problem(&self, problem: Problem) -> Response {
-        self.with_sequence(problem.into_response())
-    }
+fn unknown_outcome(leader: &str, why: &str) -> Problem {
+    let what = format!(
+        "sent on to {leader}, which gave no answer ({why}); it may have been done, or never. Sending the same record under \
+         the same id again is safe"
+    );
+    Problem::new(Code::OutcomeUnknown, what)
+}
 
-    fn with_sequence(&self, mut response: Response) -> Response {
-        let applied = self.shared.handle.documents().applied().seq.0;
-        response.headers_mut().insert(SEQUENCE, HeaderValue::from(applied));
-        response
+/// The write's time is over. `last`: what it was refused for in the end.
+fn nobody_took(last: Code, waited_ms: u128) -> Problem {
+    match last {
+        Code::NoMajority => {
+            let what = format!("the leader did not hear a majority of the voters within {waited_ms} ms; not done");
+            Problem::new(Code::NoMajority, what)
+        }
+        Code::DiskStalled => {
+            let what = format!("the leader's disk hung for all of {waited_ms} ms, and nobody took over; not done");
+            Problem::new(Code::DiskStalled, what)
+        }
+        _ => Problem::new(Code::NoLeader, format!("no leader took this write within {waited_ms} ms; not done")),
     }
 }
 

@@ -4,8 +4,9 @@
 //! The document is kept by hand in `openapi.json`. What can be read off the code is put in here: the version and the
 //! list of problems. A test holds the paths and methods against those that the API takes, both ways.
 
+use super::context::{Answer, Context};
 use super::problem::Code;
-use super::{Answer, Context, pages};
+use super::reply;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use warp::http::HeaderValue;
@@ -34,7 +35,7 @@ pub(super) fn document() -> &'static Value {
 
 /// `GET /openapi.json`
 pub(super) fn openapi(_: &Context) -> Answer {
-    Ok(pages::page(document()))
+    Ok(reply::json(document()))
 }
 
 /// `GET /docs`

@@ -1,81 +1,21 @@
 //! What people, probes and Prometheus ask a replica about itself.
 
+use super::calls::{CALLS, Kind};
+use super::context::{Answer, Context};
+use super::leader::leader_seen;
 use super::problem::{Code, Problem};
-use super::{Answer, Context, person};
+use super::refusals::limit_word;
+use super::reply;
 use crate::handle::Handle;
 use crate::room::Figures;
 use crate::telemetry::phase_word;
-use leasehold_contract::{ProgressInfo, RoleFile};
-use leasehold_replication::{Level, Limit, Phase, Position, Status, Target, Voter};
-use serde_json::{Value, json};
-use std::net::IpAddr;
+use leasehold_contract::ProgressInfo;
+use leasehold_replication::{Level, Phase, Position, Status, Voter};
+use serde_json::{Map, Value, json};
 use std::time::Duration;
-use uuid::Uuid;
 use warp::http::header::{ACCEPT, CONTENT_TYPE};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
-
-/// Who leads, as far as this replica knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Leader {
-    /// Its pod.
-    pub(super) name: String,
-    /// Where clients reach it; none when no role.json said so.
-    pub(super) address: Option<String>,
-    /// Its term.
-    pub(super) term: u64,
-    /// Its run, where that is known.
-    pub(super) incarnation: Option<Uuid>,
-    /// How other replicas reach it.
-    pub(super) peer: Target,
-}
-
-/// The leader that this replica hears, or itself. A claim that was never heard is nobody, unless the own disk hangs: then
-/// this replica cannot dial whom it handed over to.
-pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
-    let status = handle.status()?;
-    let claim = status
-        .following
-        .as_ref()
-        .filter(|_| status.leader_heard || status.phase == Phase::Leading || status.stalled)?;
-    let role = handle.role();
-    let named = role.as_ref().and_then(|role| {
-        role.leader.as_ref().filter(|leader| {
-            leader.name == claim.name && leader.incarnation.is_none_or(|found| found == claim.incarnation.0)
-        })
-    });
-    let member = || role.as_ref().and_then(|role| role.members.iter().find(|member| member.name == claim.name));
-    let address = named.map(|leader| &leader.address).or_else(|| member().map(|member| &member.address)).cloned();
-    let mut addresses = named.map(|leader| leader.addresses.clone()).unwrap_or_default();
-    add_addresses(&mut addresses, member().map_or(&[][..], |member| &member.addresses));
-    add_addresses(&mut addresses, &claim.addresses);
-    let peer_address = named.map_or(&claim.peer_address, |leader| &leader.peer_address).clone();
-    let peer = Target { name: claim.name.clone(), peer_address, addresses };
-    let incarnation = Some(claim.incarnation.0);
-    Some(Leader { name: claim.name.clone(), address, term: claim.term.0, incarnation, peer })
-}
-
-/// The leader that role.json names, heard or not: this replica may be the only one that does not hear it.
-pub(super) fn leader_named(handle: &Handle) -> Option<Leader> {
-    let role = handle.role()?;
-    let leader = role.leader.as_ref().filter(|leader| leader.name != role.self_name)?;
-    let RoleFile { term, members, .. } = &*role;
-    let mut addresses = leader.addresses.clone();
-    let member = members.iter().find(|member| member.name == leader.name);
-    add_addresses(&mut addresses, member.map_or(&[][..], |member| &member.addresses));
-    let peer = Target { name: leader.name.clone(), peer_address: leader.peer_address.clone(), addresses };
-    let address = Some(leader.address.clone()).filter(|address| !address.is_empty());
-    Some(Leader { name: leader.name.clone(), address, term: *term, incarnation: leader.incarnation, peer })
-}
-
-/// The older knowledge behind the newer.
-fn add_addresses(addresses: &mut Vec<IpAddr>, older: &[IpAddr]) {
-    for address in older {
-        if !addresses.contains(address) {
-            addresses.push(*address);
-        }
-    }
-}
 
 /// `GET /api/leader`
 pub(super) fn leader(context: &Context, headers: &HeaderMap) -> Answer {
@@ -83,10 +23,10 @@ pub(super) fn leader(context: &Context, headers: &HeaderMap) -> Answer {
     let status = handle.status();
     let is_leader = status.as_ref().is_some_and(|status| status.open);
     if wants_text(headers) {
-        return Ok(text(StatusCode::OK, if is_leader { "true" } else { "false" }));
+        return Ok(reply::text(StatusCode::OK, if is_leader { "true" } else { "false" }));
     }
     let seen = leader_seen(handle);
-    Ok(page(&json!({
+    Ok(reply::json(&json!({
         "isLeader": is_leader,
         "name": seen.as_ref().map(|leader| &leader.name),
         "address": seen.as_ref().and_then(|leader| leader.address.as_ref()),
@@ -171,7 +111,7 @@ pub(super) fn status(context: &Context) -> Answer {
             body.extend(more);
         }
     }
-    Ok(page(&body))
+    Ok(reply::json(&body))
 }
 
 /// What a leader says of the voters that have not said hello to it.
@@ -234,18 +174,10 @@ fn progress(info: Option<ProgressInfo>) -> Value {
     })
 }
 
-/// As a 507 and the status say it.
-pub(super) fn limit_word(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Memory => "memory",
-        Limit::Disk => "disk",
-    }
-}
-
 /// `GET /healthz`: the process does its work. Neither the API server nor a leader is needed for that.
 pub(super) fn healthz(context: &Context) -> Answer {
     if context.handle.is_alive() {
-        Ok(text(StatusCode::OK, "ok"))
+        Ok(reply::text(StatusCode::OK, "ok"))
     } else {
         Err(Problem::new(Code::Stopping, "the replica has ended"))
     }
@@ -254,7 +186,7 @@ pub(super) fn healthz(context: &Context) -> Answer {
 /// `GET /readyz`
 pub(super) fn readyz(context: &Context) -> Answer {
     match context.handle.ready() {
-        Ok(()) => Ok(text(StatusCode::OK, "ok")),
+        Ok(()) => Ok(reply::text(StatusCode::OK, "ok")),
         Err(why) => Err(Problem::new(Code::NotReady, why)),
     }
 }
@@ -273,36 +205,14 @@ pub(super) fn metrics(context: &Context) -> Answer {
 
 /// `GET /`
 pub(super) fn index(context: &Context) -> Answer {
-    let one = format!("/{}/{{id}}", person::COLLECTION);
-    Ok(page(&json!({
+    let others = CALLS.iter().filter(|call| call.kind != Kind::Index);
+    let calls = others.map(|call| (format!("{} {}", call.method, call.path), Value::from(call.summary)));
+    Ok(reply::json(&json!({
         "name": "leasehold-store",
         "version": env!("CARGO_PKG_VERSION"),
         "self": context.handle.name(),
-        "calls": {
-            "GET /persons": "all persons; filters: firstName, lastName, id; pages: limit, cursor; consistency, after, max-staleness, timeout",
-            "POST /persons": "add a person (at the leader)",
-            format!("GET {one}"): "one person",
-            format!("PUT {one}"): "add or replace a person (at the leader)",
-            format!("PATCH {one}"): "change a person (at the leader)",
-            format!("DELETE {one}"): "remove a person (at the leader)",
-            "POST /persons:batch": "up to 1,000 operations, all or none (at the leader)",
-            "GET /persons:watch": "each committed change, as server-sent events; after",
-            "GET /api/leader": "who leads; Accept: text/plain: true or false",
-            "GET /api/status": "all that this replica says of itself",
-            "GET /healthz": "is the process alive",
-            "GET /readyz": "may it be asked",
-            "GET /metrics": "for Prometheus",
-            "GET /openapi.json": "these calls for programs",
-            "GET /docs": "and for people",
-        },
+        "calls": calls.collect::<Map<String, Value>>(),
     })))
-}
-
-/// An answer without a body.
-pub(super) fn empty(status: StatusCode) -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = status;
-    response
 }
 
 /// What the volume's disk does.
@@ -330,17 +240,4 @@ fn wants_text(headers: &HeaderMap) -> bool {
         })
     };
     accepts("text/plain") && !accepts("application/json")
-}
-
-pub(super) fn page(value: &Value) -> Response {
-    let mut response = Response::new(value.to_string().into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn text(status: StatusCode, text: &'static str) -> Response {
-    let mut response = Response::new(text.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }

@@ -258,8 +258,6 @@ impl Problem {
         *response.status_mut() = self.code.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         response.headers_mut().extend(self.headers);
-        // For the layer around the calls (`forward`), which takes elsewhere what was not done here.
-        response.extensions_mut().insert(self.code);
         response
     }
 

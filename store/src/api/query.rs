@@ -1,10 +1,11 @@
 //! The parameters of reads: how fresh they must be, which page, which records. What is not known is refused: a misspelt
 //! parameter would else be a wrong answer.
 
+use super::context::READ_TIMEOUT_MAX;
+use super::cursor;
 use super::percent::Query;
 use super::person::{Stored, parse_id};
 use super::problem::{Code, Problem};
-use super::{READ_TIMEOUT_MAX, cursor};
 use leasehold_daemon::durations;
 use leasehold_replication::Seq;
 use std::time::Duration;

@@ -10,19 +10,24 @@ mod many;
 mod reads;
 mod watches;
 
+use super::calls::PATHS;
+use super::problem::Code;
 use super::*;
 use crate::documents::Documents;
+use crate::handle::Handle;
 use crate::handle::{HandleServer, ReadReply, WriteError, WriteRequest, Written, handle};
+use crate::telemetry::Metrics;
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile};
 use leasehold_replication::{
     Claim, ClusterId, Incarnation, Phase, Position, Promise, Refusal, ReplicaId, Seq, Status, Term, Voter, Voters,
 };
 use serde_json::Value;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use uuid::Uuid;
-use warp::http::{Response, StatusCode};
-use warp::test::RequestBuilder;
+use warp::http::{HeaderValue, Request, Response, StatusCode};
 
 const JOHANNA: &str = r#"{"firstName": "Johanna","lastName": "Koester","id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
 const JOHANNA_STORED: &str =
@@ -50,7 +55,7 @@ enum Serving {
 
 /// The API of the pod `pod-0`, over a made-up replica.
 struct Api {
-    routes: BoxedFilter<(super::Response,)>,
+    calls: Calls,
     handle: Handle,
     server: Arc<Mutex<HandleServerParts>>,
     task: tokio::task::JoinHandle<()>,
@@ -122,8 +127,8 @@ impl Api {
             watch_stall_max: Duration::from_millis(200),
             ..Config::default()
         };
-        let routes = routes(handle.clone(), config, Metrics::new());
-        Api { routes, handle, server: parts, task }
+        let calls = Calls::new(handle.clone(), config, Metrics::new());
+        Api { calls, handle, server: parts, task }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HandleServerParts> {
@@ -145,18 +150,19 @@ impl Api {
         self.lock().serving = serving;
     }
 
-    async fn send(&self, request: RequestBuilder) -> Response<Bytes> {
-        let response = request.reply(&self.routes).await;
+    async fn send(&self, request: Asking) -> Response<Bytes> {
+        let (head, body) = self.calls.respond(request.into_request()).await.into_parts();
+        let response = Response::from_parts(head, body.collect().await.unwrap().to_bytes());
         assert!(response.headers().contains_key(SEQUENCE), "every answer carries the sequence: {response:?}");
         response
     }
 
     async fn get(&self, path: &str) -> Response<Bytes> {
-        self.send(warp::test::request().path(path)).await
+        self.send(asking().path(path)).await
     }
 
     async fn json(&self, method: &str, path: &str, body: impl AsRef<[u8]>) -> Response<Bytes> {
-        let request = warp::test::request().method(method).path(path).header("content-type", "application/json");
+        let request = asking().method(method).path(path).header("content-type", "application/json");
         self.send(request.body(body)).await
     }
 
@@ -167,6 +173,38 @@ impl Api {
     async fn count(&self) -> usize {
         let list = self.get("/persons").await;
         value(&list).as_array().unwrap().len()
+    }
+}
+
+/// A request, word by word.
+struct Asking {
+    head: warp::http::request::Builder,
+    body: Bytes,
+}
+
+fn asking() -> Asking {
+    Asking { head: Request::builder(), body: Bytes::new() }
+}
+
+impl Asking {
+    fn method(self, method: &str) -> Asking {
+        Asking { head: self.head.method(method), ..self }
+    }
+
+    fn path(self, path: &str) -> Asking {
+        Asking { head: self.head.uri(path), ..self }
+    }
+
+    fn header(self, name: &str, value: impl AsRef<[u8]>) -> Asking {
+        Asking { head: self.head.header(name, HeaderValue::from_bytes(value.as_ref()).unwrap()), ..self }
+    }
+
+    fn body(self, body: impl AsRef<[u8]>) -> Asking {
+        Asking { body: Bytes::copy_from_slice(body.as_ref()), ..self }
+    }
+
+    fn into_request(self) -> Request<Full<Bytes>> {
+        self.head.body(Full::new(self.body)).unwrap()
     }
 }
 

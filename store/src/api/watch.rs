@@ -14,11 +14,12 @@
 //! their way to it: what it has not taken waits in the [`History`](crate::documents::history), once for all. One that takes nothing for
 //! long (`watch_stall_max`), or falls behind the history, is cut, and goes on after the last `id` that it got.
 
-use super::handlers::not_ready;
+use super::context::{Answer, Context, SEQUENCE};
 use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
-use super::{Answer, Context, SEQUENCE, query, reading};
+use super::refusals::not_ready;
+use super::{query, reads};
 use crate::documents::Outcome;
 use crate::documents::history::Commit;
 use crate::handle::Handle;
@@ -61,7 +62,7 @@ pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) 
     let after = after.unwrap_or_else(|| handle.documents().applied().seq);
     // Another replica may be ahead of this one; whoever has seen what was never committed must hear of it.
     let timeout = context.config.read_timeout;
-    reading::reach(handle, after, Instant::now() + timeout, timeout).await?;
+    reads::reach(handle, after, Instant::now() + timeout, timeout).await?;
     handle.history().after(after, 1).map_err(|gone| {
         let what = format!(
             "the changes after {after} are not all known here any more, those after {} are. Read GET /{COLLECTION}, \

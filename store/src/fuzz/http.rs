@@ -9,13 +9,12 @@
 
 use crate::api::person::{self, Person};
 use crate::api::problem::Code;
-use crate::api::{self, Config, SEQUENCE};
+use crate::api::{Calls, Config, SEQUENCE};
 use crate::documents::Documents;
 use crate::handle::{Handle, HandleServer, Written, handle};
 use crate::telemetry::Metrics;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper_util::service::TowerToHyperService;
 use leasehold_replication::{
     Claim, ClusterId, Incarnation, Phase, Position, Promise, ReplicaId, Seq, Status, Term, Voters,
 };
@@ -61,19 +60,18 @@ async fn requests(data: &[u8]) {
 
 /// Both at once: the call, and the replica that commits what it is sent.
 async fn answer(handle: &Handle, leader: &mut Leader, request: Request<Full<Bytes>>) -> Response {
-    use hyper::service::Service;
     let config = Config {
         body_limit_bytes: BODY_LIMIT_BYTES,
         write_timeout: Duration::from_secs(60),
         body_timeout: Duration::from_secs(60),
         ..Config::default()
     };
-    let service = TowerToHyperService::new(warp::service(api::routes(handle.clone(), config, Metrics::new())));
-    let mut answered = std::pin::pin!(service.call(request));
+    let calls = Calls::new(handle.clone(), config, Metrics::new());
+    let mut answered = std::pin::pin!(calls.respond(request));
     loop {
         tokio::select! {
             biased;
-            answer = &mut answered => return answer.unwrap_or_else(|never| match never {}),
+            answer = &mut answered => return answer,
             Some(write) = leader.server.writes.recv() => {
                 leader.taken += 1;
                 let written = leader.apply(&write.command);

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use leasehold_daemon::serve::{Entrance, Gates, Leaving, Limits, Server};
 use tokio_util::sync::CancellationToken;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::api;
+use crate::api::Calls;
 use crate::api::forward::{self, Forwarding};
 use crate::args::Config;
 use crate::args::trust::Trust;
@@ -56,14 +55,13 @@ impl Serving<'_> {
         }
     }
 
-    /// What probes may ask.
-    pub(super) fn probe_calls(&self) -> BoxedFilter<(Response,)> {
-        api::probes(self.api.clone(), self.api_config(), self.metrics.clone())
+    /// What may be asked.
+    pub(super) fn calls(&self) -> Calls {
+        Calls::new(self.api.clone(), self.api_config(), self.metrics.clone())
     }
 
     /// What clients may ask, and what becomes of a write where this replica does not lead.
     pub(super) fn forwarding(&self, peers: PeerConfig) -> Forwarding {
-        let routes = api::routes(self.api.clone(), self.api_config(), self.metrics.clone());
         let config = forward::Config {
             follower_writes: self.config.follower_writes,
             write_timeout: self.config.write_timeout,
@@ -72,7 +70,7 @@ impl Serving<'_> {
             peers,
             way: self.trust.api_way(),
         };
-        Forwarding::new(routes, self.api.clone(), config)
+        Forwarding::new(self.calls(), self.api.clone(), config)
     }
 
     fn api_config(&self) -> api::Config {

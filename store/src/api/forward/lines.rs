@@ -26,10 +26,15 @@ use uuid::Uuid;
 use warp::http::header::HOST;
 use warp::http::{HeaderValue, Request, Response, Uri};
 
-use super::{CONNECT_MAX, IDLE_MAX, IDLE_TIME};
 use crate::api::forward::way::ApiStream;
 use crate::peer::{ForwardError, ForwardWay};
 
+/// Connections to the leader that are kept.
+pub(super) const IDLE_MAX: usize = 64;
+/// Below the time after which a server closes an idle connection, so that none is used in that moment.
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(20);
+/// For a connection to the leader, up to where it has shown who it is. Nothing was sent before it is there.
+pub(super) const CONNECT_MAX: Duration = Duration::from_millis(500);
 /// Connections that come to be at a time.
 const OPENING_MAX: usize = 8;
 /// A leader whose build does not know of this way is asked again after so long: it may be another build's by then.

@@ -164,7 +164,7 @@ async fn a_body_over_the_limit_is_refused_declared_or_not() {
     let body = refused(format!("{JOHANNA}{}", " ".repeat(2_000)), Code::BodyTooLarge).await;
     assert_eq!(body["limitBytes"], 2_000);
     let api = Api::leader();
-    let declared = warp::test::request()
+    let declared = asking()
         .method("POST")
         .path("/persons")
         .header("content-type", "application/json")
@@ -178,7 +178,7 @@ async fn a_body_over_the_limit_is_refused_declared_or_not() {
 async fn another_content_type_is_refused() {
     let api = Api::leader();
     let post = |kind: Option<&str>| {
-        let request = warp::test::request().method("POST").path("/persons").body(JOHANNA);
+        let request = asking().method("POST").path("/persons").body(JOHANNA);
         match kind {
             Some(kind) => request.header("content-type", kind),
             None => request,
@@ -267,10 +267,10 @@ async fn an_unknown_or_doubled_query_parameter_is_refused() {
 async fn a_condition_that_is_not_understood_is_refused_not_ignored() {
     let api = Api::leader();
     let put = |headers: &[(&'static str, &str)]| {
-        let mut request = warp::test::request().method("PUT").path(JOHANNA_PATH).body(JOHANNA);
+        let mut request = asking().method("PUT").path(JOHANNA_PATH).body(JOHANNA);
         request = request.header("content-type", "application/json");
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            request = request.header(name, value);
         }
         request
     };
@@ -290,7 +290,7 @@ async fn a_condition_that_is_not_understood_is_refused_not_ignored() {
     assert!(conditions::of_write(&twice, true).is_ok());
     twice.append("if-match", HeaderValue::from_static("*"));
     assert_eq!(conditions::of_write(&twice, true).unwrap_err().code(), Code::InvalidCondition);
-    let post = warp::test::request().method("POST").path("/persons").header("if-none-match", "*").body(JOHANNA);
+    let post = asking().method("POST").path("/persons").header("if-none-match", "*").body(JOHANNA);
     problem(&api.send(post).await, Code::InvalidCondition);
     assert_eq!(api.lock().taken, 0);
 }

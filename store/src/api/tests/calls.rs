@@ -93,12 +93,12 @@ async fn a_put_makes_then_replaces_and_keeps_the_place_in_the_list() {
 async fn a_deleted_person_is_gone() {
     let api = Api::leader();
     let path = "/persons/93115462-543c-4149-9b75-2b1a84bd326c";
-    let deleted = api.send(warp::test::request().method("DELETE").path(path)).await;
+    let deleted = api.send(asking().method("DELETE").path(path)).await;
     assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
     assert!(deleted.body().is_empty());
     assert_eq!(header(&deleted, SEQUENCE), Some("5"));
     problem(&api.get(path).await, Code::UnknownId);
-    problem(&api.send(warp::test::request().method("DELETE").path(path)).await, Code::UnknownId);
+    problem(&api.send(asking().method("DELETE").path(path)).await, Code::UnknownId);
     assert_eq!(api.count().await, 3);
 }
 
@@ -109,7 +109,7 @@ async fn conditions_hold_or_nothing_is_changed() {
     let other = JOHANNA.replace("Koester", "Kuester");
     let tag = header(&api.get(JOHANNA_PATH).await, "etag").unwrap().to_owned();
     let put = |name: &'static str, value: &str, body: &str| {
-        let request = warp::test::request().method("PUT").path(JOHANNA_PATH).header("content-type", "application/json");
+        let request = asking().method("PUT").path(JOHANNA_PATH).header("content-type", "application/json");
         request.header(name, value).body(body)
     };
     problem(&api.send(put("if-none-match", "*", &other)).await, Code::PreconditionFailed);
@@ -118,7 +118,7 @@ async fn conditions_hold_or_nothing_is_changed() {
     assert_eq!(api.get(JOHANNA_PATH).await.body(), JOHANNA_STORED);
     assert_eq!(api.send(put("if-match", &tag, &other)).await.status(), StatusCode::OK);
     problem(&api.send(put("if-match", &tag, JOHANNA)).await, Code::PreconditionFailed);
-    let delete = |value: &str| warp::test::request().method("DELETE").path(JOHANNA_PATH).header("if-match", value);
+    let delete = |value: &str| asking().method("DELETE").path(JOHANNA_PATH).header("if-match", value);
     problem(&api.send(delete(&tag)).await, Code::PreconditionFailed);
     assert_eq!(api.send(delete("*")).await.status(), StatusCode::NO_CONTENT);
     problem(&api.send(put("if-match", "*", JOHANNA)).await, Code::PreconditionFailed);
@@ -136,7 +136,7 @@ async fn a_list_of_conditions_is_the_same_request_for_a_key_whatever_the_record_
     api.post(JOHANNA).await;
     let tag = header(&api.get(JOHANNA_PATH).await, "etag").unwrap().to_owned();
     let put = || {
-        let request = warp::test::request().method("PUT").path(JOHANNA_PATH).header("content-type", "application/json");
+        let request = asking().method("PUT").path(JOHANNA_PATH).header("content-type", "application/json");
         let request =
             request.header("if-match", format!("\"x\", \"{:032x}\", {tag}", 1)).header("idempotency-key", "k");
         request.body(JOHANNA.replace("Koester", "Kuester"))
@@ -205,7 +205,7 @@ async fn a_slash_at_the_end_makes_no_difference() {
 async fn head_and_options_are_what_one_expects() {
     let api = Api::leader();
     for path in ["/persons", "/api/leader", "/readyz", "/", "/metrics"] {
-        let head = api.send(warp::test::request().method("HEAD").path(path)).await;
+        let head = api.send(asking().method("HEAD").path(path)).await;
         assert_eq!(head.status(), StatusCode::OK, "{path}");
     }
     for (path, methods) in [
@@ -215,7 +215,7 @@ async fn head_and_options_are_what_one_expects() {
         ("/api/leader", "GET, HEAD, OPTIONS"),
         ("/", "GET, HEAD, OPTIONS"),
     ] {
-        let options = api.send(warp::test::request().method("OPTIONS").path(path)).await;
+        let options = api.send(asking().method("OPTIONS").path(path)).await;
         assert_eq!(options.status(), StatusCode::NO_CONTENT);
         assert_eq!(header(&options, "allow"), Some(methods));
     }
@@ -224,11 +224,12 @@ async fn head_and_options_are_what_one_expects() {
 /// As `curl` sends it: over a real connection, in chunks, and the answer ends where its length says.
 #[tokio::test]
 async fn a_chunked_body_over_a_real_connection_is_stored_or_counted() {
+    use leasehold_daemon::serve::{Server, bind};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let api = Api::leader();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(warp::serve(api.routes.clone()).incoming(listener).run());
+    let server = tokio::spawn(Server::default().run(listener, api.calls.clone()));
     let send = async |chunks: &[&str], end: &str| {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let head = "POST /persons HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::forward::way::ApiWay;
-use crate::api::forward::{FORWARDED, FollowerWrites, Forwarding};
+use crate::api::forward::{FollowerWrites, Forwarding};
 use crate::peer::trust::tests::Member as Trusting;
 use crate::peer::{Listener, PeerConfig};
 use http_body_util::{BodyExt, Full};
@@ -24,7 +24,7 @@ const CLUSTER_ID: Uuid = Uuid::from_u128(9);
 const ANOTHER_CLUSTER: Uuid = Uuid::from_u128(57);
 
 pub(super) fn around(api: &Api, follower_writes: FollowerWrites, write_timeout: Duration) -> Forwarding {
-    Forwarding::new(api.routes.clone(), api.handle.clone(), config(follower_writes, write_timeout))
+    Forwarding::new(api.calls.clone(), api.handle.clone(), config(follower_writes, write_timeout))
 }
 
 fn config(follower_writes: FollowerWrites, write_timeout: Duration) -> forward::Config {
@@ -522,7 +522,7 @@ async fn who_does_not_show_that_it_is_this_pod_of_this_cluster_gets_no_byte_of_a
         if knows_itself {
             config.peers.trust = Trusting::new("pod-0").trust().0;
         }
-        let around = Forwarding::new(api.routes.clone(), api.handle.clone(), config);
+        let around = Forwarding::new(api.calls.clone(), api.handle.clone(), config);
         let (heard, answer_by_hand) = (Arc::new(Mutex::new(Vec::new())), said.clone());
         let hears = heard.clone();
         let stranger = tokio::spawn(async move {
@@ -559,7 +559,7 @@ async fn the_leader_of_another_cluster_at_an_old_address_is_not_written_to() {
         api.is_led_at(stranger.ports);
         let mut config = config(FollowerWrites::Forward, Duration::from_millis(100));
         config.peers.trust = Trusting::new("pod-0").trust().0;
-        let around = Forwarding::new(api.routes.clone(), api.handle.clone(), config);
+        let around = Forwarding::new(api.calls.clone(), api.handle.clone(), config);
         problem(&answer(&around, request("POST", "/persons", JOHANNA)).await, Code::NoLeader);
         assert_eq!(stranger.requests(), 0);
     }

@@ -68,11 +68,11 @@ async fn the_leader_says_that_it_leads() {
     let body = value(&follower.get("/api/leader").await);
     assert_eq!((&body["isLeader"], &body["name"], &body["self"]), (&false.into(), &"pod-1".into(), &"pod-0".into()));
     for (api, word) in [(&api, "true"), (&follower, "false")] {
-        let text = api.send(warp::test::request().path("/api/leader").header("accept", "text/plain")).await;
+        let text = api.send(asking().path("/api/leader").header("accept", "text/plain")).await;
         assert_eq!(text.body(), word);
         assert_eq!(header(&text, "content-type"), Some("text/plain; charset=utf-8"));
         for accept in ["*/*", "application/json", "application/json, text/plain;q=0.5"] {
-            let json = api.send(warp::test::request().path("/api/leader").header("accept", accept)).await;
+            let json = api.send(asking().path("/api/leader").header("accept", accept)).await;
             assert_eq!(header(&json, "content-type"), Some("application/json"));
         }
     }
@@ -291,6 +291,6 @@ async fn the_index_names_calls_that_exist() {
     for call in index["calls"].as_object().unwrap().keys() {
         let (method, path) = call.split_once(' ').unwrap();
         let path = path.replace("{id}", "e956b5d0-fa0c-40e8-9da9-333c214dcaf7");
-        assert!(methods_of(&path).unwrap().contains(method), "{call}");
+        assert!(super::super::calls::methods_of(&path).unwrap().contains(method), "{call}");
     }
 }

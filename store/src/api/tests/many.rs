@@ -4,13 +4,13 @@ use serde_json::json;
 
 const ADAM: &str = "93115462-543c-4149-9b75-2b1a84bd326c";
 
-fn patch(body: &str) -> RequestBuilder {
-    let request = warp::test::request().method("PATCH").path("/persons/93115462-543c-4149-9b75-2b1a84bd326c");
+fn patch(body: &str) -> Asking {
+    let request = asking().method("PATCH").path("/persons/93115462-543c-4149-9b75-2b1a84bd326c");
     request.header("content-type", "application/merge-patch+json").body(body)
 }
 
-fn keyed(method: &str, path: &str, key: &str, body: &str) -> RequestBuilder {
-    let request = warp::test::request().method(method).path(path).header("content-type", "application/json");
+fn keyed(method: &str, path: &str, key: &str, body: &str) -> Asking {
+    let request = asking().method(method).path(path).header("content-type", "application/json");
     request.header("idempotency-key", key).body(body)
 }
 
@@ -50,7 +50,7 @@ async fn a_patch_that_would_make_no_person_is_refused_before_the_log() {
     }
     problem(&api.send(patch(&format!(r#"{{"id":"{}"}}"#, Uuid::nil()))).await, Code::IdMismatch);
     problem(&api.send(patch(r#"{"a":1,"a":2}"#)).await, Code::DuplicateKey);
-    let as_json = warp::test::request().method("PATCH").path(JOHANNA_PATH).header("content-type", "application/json");
+    let as_json = asking().method("PATCH").path(JOHANNA_PATH).header("content-type", "application/json");
     let body = problem(&api.send(as_json.body("{}")).await, Code::UnsupportedMediaType);
     assert!(body["detail"].as_str().unwrap().contains("application/merge-patch+json"), "{body}");
     assert_eq!(api.lock().taken, 0);
@@ -148,7 +148,7 @@ async fn a_batch_that_is_not_as_it_must_be_is_refused_with_the_place() {
     assert_eq!((&body["line"], &body["column"]), (&4.into(), &19.into()), "{body}");
     let other = json!({"operations": [{"op": "put", "id": ADAM, "record": {"firstName": "X", "lastName": "Y", "id": Uuid::nil()}}]});
     problem(&api.json("POST", "/persons:batch", other.to_string()).await, Code::InvalidBatch);
-    let conditional = warp::test::request().method("POST").path("/persons:batch").header("if-match", "*");
+    let conditional = asking().method("POST").path("/persons:batch").header("if-match", "*");
     let body = r#"{"operations": []}"#;
     let refused = api.send(conditional.header("content-type", "application/json").body(body)).await;
     problem(&refused, Code::InvalidCondition);

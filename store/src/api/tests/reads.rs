@@ -1,8 +1,8 @@
 //! How fresh a read is, conditions of reads, and pages.
 use super::*;
 
-fn with(path: &str, headers: &[(&'static str, &str)]) -> RequestBuilder {
-    headers.iter().fold(warp::test::request().path(path), |request, (name, value)| request.header(*name, *value))
+fn with(path: &str, headers: &[(&'static str, &str)]) -> Asking {
+    headers.iter().fold(asking().path(path), |request, (name, value)| request.header(name, value))
 }
 
 #[tokio::test]

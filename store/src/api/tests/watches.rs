@@ -17,7 +17,7 @@ fn events(text: &str) -> Vec<(u64, Value)> {
 
 /// Watches until the replica drains; what came, the end last.
 async fn watched(api: &Api, path: &str, last_event_id: Option<&str>, meanwhile: impl AsyncFn()) -> Vec<(u64, Value)> {
-    let mut request = warp::test::request().path(path);
+    let mut request = asking().path(path);
     if let Some(id) = last_event_id {
         request = request.header("last-event-id", id);
     }
@@ -97,7 +97,7 @@ async fn what_is_not_known_any_more_is_410_with_the_way_to_go_on() {
     for bad in ["/persons:watch?after=x", "/persons:watch?limit=1"] {
         problem(&api.get(bad).await, Code::InvalidQuery);
     }
-    let bad = warp::test::request().path("/persons:watch").header("last-event-id", "x");
+    let bad = asking().path("/persons:watch").header("last-event-id", "x");
     problem(&api.send(bad).await, Code::InvalidQuery);
 }
 
@@ -106,7 +106,7 @@ async fn a_watcher_that_has_seen_what_was_never_committed_is_told_so() {
     let api = Api::leader();
     let body = problem(&api.get("/persons:watch?after=5").await, Code::Ahead);
     assert_eq!(body["committed"], 4);
-    let again = warp::test::request().path("/persons:watch").header("last-event-id", "104");
+    let again = asking().path("/persons:watch").header("last-event-id", "104");
     problem(&api.send(again).await, Code::Ahead);
     // Nobody can say whether it was.
     api.lock().confirms = None;
@@ -136,7 +136,7 @@ async fn a_slow_watcher_is_cut_with_its_last_id_and_too_many_are_refused() {
     let listener = serve::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run_filter(listener, api.routes.clone()));
+    tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run(listener, api.calls.clone()));
     let mut slow = connect(address, "/persons:watch?after=4").await;
     let gone = connect(address, "/persons:watch?after=4").await;
     let watchers = || api.handle.history().watchers();

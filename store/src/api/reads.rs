@@ -9,12 +9,14 @@
 //! Both wait, until the deadline; not for a disk of this replica's that hangs. A read changes nothing: whatever it is answered, it is safe to ask again.
 
 use super::conditions::{self, ReadVerdict};
-use super::handlers::{id_of_path, not_ready, record_response, unknown_id};
+use super::context::{Answer, Context, SEQUENCE, STALENESS};
+use super::leader::leader_seen;
 use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::query::{Freshness, ListQuery, PersonFilter};
-use super::{Answer, Context, SEQUENCE, STALENESS, pages};
+use super::refusals::{id_of_path, not_ready, unknown_id};
+use super::reply;
 use crate::documents::{Collection, Documents};
 use crate::handle::{Handle, ReadError};
 use bytes::{Bytes, BytesMut};
@@ -155,7 +157,7 @@ fn not_confirmed(handle: &Handle, error: ReadError, waited_ms: u128) -> Problem 
         }
         ReadError::Closed => Problem::new(Code::Stopping, "this replica is ending; ask another one"),
         ReadError::Late | ReadError::Refused(_) => {
-            let who = match pages::leader_seen(handle) {
+            let who = match leader_seen(handle) {
                 Some(leader) => format!("the leader {} did not confirm it", leader.name),
                 None => "nobody is known to lead".to_owned(),
             };
@@ -174,9 +176,9 @@ pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query
     let mut response = match record {
         Err(unknown) => unknown.into_response(),
         Ok(record) => match conditions::of_read(headers, record.tag(), context.config.match_weakened) {
-            ReadVerdict::Send => record_response(StatusCode::OK, record),
+            ReadVerdict::Send => reply::record(StatusCode::OK, record),
             ReadVerdict::NotModified => {
-                let mut response = record_response(StatusCode::NOT_MODIFIED, record);
+                let mut response = reply::record(StatusCode::NOT_MODIFIED, record);
                 *response.body_mut() = Default::default();
                 response.headers_mut().remove(CONTENT_TYPE);
                 response

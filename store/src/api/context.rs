@@ -1,0 +1,89 @@
+//! What every call needs, and what every answer carries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use warp::http::HeaderValue;
+use warp::reply::Response;
+
+use super::problem::Problem;
+use crate::handle::Handle;
+use crate::peer::trust::peers::PeerTrust;
+use crate::telemetry::Metrics;
+
+/// The name of the pod that sent a request on; in the request and in its answer.
+pub const FORWARDED: &str = "leasehold-forwarded";
+
+/// What an operator may set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The longest body in bytes.
+    pub body_limit_bytes: usize,
+    /// How long a write may wait for its commit. Then: 504.
+    pub write_timeout: Duration,
+    /// How long a body may take to arrive. Then: 408.
+    pub body_timeout: Duration,
+    /// `http` or `https`: how clients reach the replicas.
+    pub scheme: &'static str,
+    /// Trust between replicas, for the status.
+    pub trust: PeerTrust,
+    /// How long a strong read, or one with `after`, may wait if it does not say. Then: 503.
+    pub read_timeout: Duration,
+    /// Clients that may watch at a time.
+    pub watchers_max: usize,
+    /// A tag of ours that a proxy weakened matches for `If-Match`.
+    pub match_weakened: bool,
+    /// A watcher that takes nothing for this long is cut.
+    pub watch_stall_max: Duration,
+}
+
+/// The longest `timeout` that a read may ask for, and the longest that may be configured.
+pub const READ_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            body_limit_bytes: 1024 * 1024,
+            write_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(10),
+            scheme: "http",
+            trust: PeerTrust::default(),
+            read_timeout: Duration::from_secs(5),
+            watchers_max: 256,
+            match_weakened: true,
+            watch_stall_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What every call needs.
+pub(super) struct Context {
+    pub(super) handle: Handle,
+    pub(super) config: Config,
+    pub(super) metrics: Metrics,
+    /// One permit for each client that may watch.
+    pub(super) watchers: Arc<Semaphore>,
+}
+
+/// The answer, or why there is none.
+pub(super) type Answer = Result<Response, Problem>;
+
+impl Context {
+    /// The last word on every answer. `Leasehold-Sequence`: what it saw or made; else what is applied here now.
+    pub(super) fn finish(&self, answer: Answer) -> Response {
+        let mut response = answer.unwrap_or_else(Problem::into_response);
+        let headers = response.headers_mut();
+        // What another pod answered is not about what is applied here.
+        if !headers.contains_key(SEQUENCE) && !headers.contains_key(FORWARDED) {
+            headers.insert(SEQUENCE, HeaderValue::from(self.handle.documents().applied().seq.0));
+        }
+        response
+    }
+}
+
+/// The header that says which entry of the log an answer saw or made.
+pub const SEQUENCE: &str = "leasehold-sequence";
+
+/// The header that says how old the data of an answer may be, in milliseconds. Absent where that is not known.
+pub const STALENESS: &str = "leasehold-staleness-ms";

@@ -1,0 +1,179 @@
+//! Which request goes to which call: by the table, without a tree of filters.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use tokio::sync::Semaphore;
+use warp::http::request::Parts;
+use warp::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use warp::reply::Response;
+
+use super::body::{BoxError, Sent};
+use super::calls::{Found, Kind, find};
+use super::context::{Answer, Config, Context};
+use super::percent::{self, Query};
+use super::problem::{Code, Problem};
+use super::{batch, openapi, pages, reads, reply, watch, writes};
+use crate::handle::Handle;
+use crate::telemetry::Metrics;
+
+/// All calls of a replica. A clone is the same.
+#[derive(Clone)]
+pub struct Calls(Arc<Context>);
+
+impl Calls {
+    /// Of this replica.
+    pub fn new(handle: Handle, config: Config, metrics: Metrics) -> Calls {
+        let watchers = Arc::new(Semaphore::new(config.watchers_max));
+        Calls(Arc::new(Context { handle, config, metrics, watchers }))
+    }
+
+    /// Answers a request. The same body may come again, where it is known that nothing was done.
+    pub(super) async fn answer<B>(&self, head: &Parts, sent: &mut Sent<B>) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let (context, headers) = (&*self.0, &head.headers);
+        let path = path_of(&head.uri);
+        let (kind, id) = match find(&head.method, path) {
+            Found::Call(kind, id) => (kind, id),
+            Found::OtherMethods(methods) => return other_method(path, &head.method, methods),
+            Found::Nothing => return nothing_there(path),
+        };
+        let query = || percent::query(head.uri.query().unwrap_or_default());
+        match kind {
+            Kind::List => reads::list(context, query()?).await,
+            Kind::Read => reads::read(context, id, headers, query()?).await,
+            Kind::Watch => watch::watch(context, headers, query()?).await,
+            Kind::Create => {
+                no_query(query()?)?;
+                writes::create(context, headers, sent).await
+            }
+            Kind::Replace => {
+                no_query(query()?)?;
+                writes::replace(context, id, headers, sent).await
+            }
+            Kind::Patch => {
+                no_query(query()?)?;
+                writes::patch(context, id, headers, sent).await
+            }
+            Kind::Delete => {
+                no_query(query()?)?;
+                writes::delete(context, id, headers).await
+            }
+            Kind::Batch => {
+                no_query(query()?)?;
+                batch::batch(context, headers, sent).await
+            }
+            Kind::Leader => no_query(query()?).and_then(|()| pages::leader(context, headers)),
+            Kind::Status => no_query(query()?).and_then(|()| pages::status(context)),
+            // A probe may carry any query: it is not worth a restart. Nor is it an error on a page for people.
+            Kind::Healthz => pages::healthz(context),
+            Kind::Readyz => pages::readyz(context),
+            Kind::Metrics => pages::metrics(context),
+            Kind::OpenApi => openapi::openapi(context),
+            Kind::Docs => openapi::docs(context),
+            Kind::Index => pages::index(context),
+        }
+    }
+
+    /// The answer of this replica alone: a write at a replica that does not lead is refused.
+    pub async fn respond<B>(&self, request: Request<B>) -> Response
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = request.into_parts();
+        let answer = self.answer(&head, &mut Sent::new(body)).await;
+        self.finish(answer)
+    }
+
+    /// The answer with what every answer carries.
+    pub(super) fn finish(&self, answer: Answer) -> Response {
+        self.0.finish(answer)
+    }
+}
+
+impl Service<Request<Incoming>> for Calls {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.respond(request).await) })
+    }
+}
+
+/// What probes ask, for a port of their own.
+#[derive(Clone)]
+pub struct Probes(Calls);
+
+impl Probes {
+    /// Of these calls.
+    pub fn new(calls: Calls) -> Probes {
+        Probes(calls)
+    }
+
+    fn answer(&self, head: &Parts) -> Answer {
+        let (path, context) = (path_of(&head.uri), &*self.0.0);
+        match find(&head.method, path) {
+            Found::Call(Kind::Healthz, _) => pages::healthz(context),
+            Found::Call(Kind::Readyz, _) => pages::readyz(context),
+            Found::Call(Kind::Metrics, _) => pages::metrics(context),
+            _ => {
+                let what = format!("{path} is not served on this port, only GET /healthz, /readyz and /metrics");
+                Err(Problem::new(Code::UnknownPath, what))
+            }
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Probes {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answer = self.answer(&request.into_parts().0);
+        std::future::ready(Ok(self.0.finish(answer)))
+    }
+}
+
+/// A target without a path (`CONNECT host:port`, `*`) counts as `/`.
+fn path_of(uri: &Uri) -> &str {
+    Some(uri.path()).filter(|path| path.starts_with('/')).unwrap_or("/")
+}
+
+fn nothing_there(path: &str) -> Answer {
+    percent::path(path)?;
+    Err(Problem::new(Code::UnknownPath, format!("there is nothing at {path}; `GET /` lists the calls")))
+}
+
+/// `OPTIONS`, or a method that the path does not take.
+fn other_method(path: &str, method: &Method, methods: &'static str) -> Answer {
+    percent::path(path)?;
+    if method == Method::OPTIONS {
+        let mut response = reply::empty(StatusCode::NO_CONTENT);
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        return Ok(response);
+    }
+    Err(Problem::new(Code::MethodNotAllowed, format!("{path} takes {methods}, not {method}")).allow(methods))
+}
+
+/// What a call does not know is an error: a misspelt parameter would else be a wrong answer.
+fn no_query(query: Query) -> Result<(), Problem> {
+    match query.first() {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Problem::new(Code::InvalidQuery, format!("the parameter `{name}` is not known; this call takes none"))
+                .with("parameter", name.as_str()))
+        }
+    }
+}

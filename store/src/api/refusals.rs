@@ -1,0 +1,159 @@
+//! What a client hears of a write that was not done, and of what is not there.
+
+use leasehold_replication::{Limit, Refusal, ReplicaId};
+use uuid::Uuid;
+
+use super::context::Context;
+use super::leader::leader_seen;
+use super::percent;
+use super::person::{COLLECTION, parse_id};
+use super::problem::{Code, Problem};
+use crate::documents::Outcome;
+use crate::handle::WriteError;
+
+/// What was committed and decided as not to be done.
+pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
+    match outcome {
+        Outcome::Conflict => {
+            let what =
+                format!("a record with the id {id} and other content exists; PUT /{COLLECTION}/{id} replaces it");
+            Problem::new(Code::Conflict, what)
+        }
+        Outcome::Missing => unknown_id(id),
+        Outcome::PreconditionFailed => {
+            Problem::new(Code::PreconditionFailed, format!("the record {id} is not as the condition says"))
+        }
+        Outcome::KeyReused => Problem::new(
+            Code::KeyReused,
+            "another request was sent under this Idempotency-Key; a key is good for one request. Not done",
+        ),
+        // Only commands that were made a few lines above come here; these would be faults of ours.
+        Outcome::Unreadable(_)
+        | Outcome::Created
+        | Outcome::Same
+        | Outcome::Replaced
+        | Outcome::Deleted
+        | Outcome::BatchDone
+        | Outcome::BatchNotDone => {
+            tracing::error!(?outcome, %id, "a write came to an outcome that it cannot have");
+            Problem::new(Code::Internal, "the write came to an outcome that it cannot have; see the log")
+        }
+    }
+}
+
+/// What a write is told that did not come to be, or may not have.
+pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
+    let (code, detail) = match error {
+        WriteError::Refused(Refusal::NotLeader) => return not_leader(context, path),
+        WriteError::Refused(Refusal::Recovering) => {
+            (Code::Recovering, "this replica is about to lead and counts promises; not done".to_owned())
+        }
+        WriteError::Refused(Refusal::NoMajority) => {
+            (Code::NoMajority, "the leader does not hear a majority of the voters; not done".to_owned())
+        }
+        WriteError::Refused(Refusal::TooFewVoters { have, floor }) => {
+            (Code::TooFewVoters, format!("{have} of at least {floor} replicas count for majorities; not done"))
+        }
+        WriteError::Refused(Refusal::Bootstrapping) => {
+            (Code::Bootstrapping, "the Lease does not carry the new cluster's id yet; not done".to_owned())
+        }
+        WriteError::Refused(Refusal::OutOfRoom { limit, replica }) => return out_of_room(context, limit, replica),
+        WriteError::Refused(Refusal::Overloaded) => (Code::Overloaded, "too many writes wait; not done".to_owned()),
+        WriteError::Refused(Refusal::DiskStalled) => {
+            (Code::DiskStalled, "the leader's disk hangs, and this write would wait for it; not done".to_owned())
+        }
+        WriteError::Refused(Refusal::Failed) => {
+            (Code::Failed, "this replica has failed, its log says why; not done".to_owned())
+        }
+        WriteError::Refused(Refusal::WentBack) => {
+            (Code::Failed, "this replica's volume went back in time, its status says what to do; not done".to_owned())
+        }
+        WriteError::Overwritten => {
+            (Code::Overwritten, "a later leader put another entry in its place; not done".to_owned())
+        }
+        WriteError::Closed => (Code::Stopping, "this replica is ending; not done".to_owned()),
+        WriteError::Unknown => {
+            let waited_ms = context.config.write_timeout.as_millis();
+            let what = format!(
+                "not known to be committed within {waited_ms} ms; it may still be done, or never. \
+                 Sending the same record under the same id again is safe, and so is anything under the same Idempotency-Key"
+            );
+            (Code::OutcomeUnknown, what)
+        }
+    };
+    Problem::new(code, detail)
+}
+
+/// Which limit, of which pod, and what helps.
+fn out_of_room(context: &Context, limit: Limit, replica: ReplicaId) -> Problem {
+    let handle = &context.handle;
+    let is_own = handle.replica() == Some(replica);
+    let status = handle.status();
+    let named = || status.as_ref()?.followers.iter().find(|one| one.replica == replica).map(|one| one.name.clone());
+    let pod = if is_own { handle.name().to_owned() } else { named().unwrap_or_else(|| replica.to_string()) };
+    let room = handle.room();
+    let word = limit_word(limit);
+    let (figures, more) = match limit {
+        Limit::Memory => {
+            ((Some(room.memory_used_bytes), Some(room.memory_allowed_bytes)), "give the containers more memory")
+        }
+        Limit::Disk => ((room.disk_used_bytes, room.disk_allowed_bytes), "enlarge the volumes"),
+    };
+    let how_much = match figures {
+        (Some(used), Some(allowed)) if is_own => format!("{pod} uses {used} of {allowed} bytes of its {word}"),
+        _ => format!("{pod} is over its limit of {word} and is needed for a majority"),
+    };
+    let what = format!(
+        "{how_much}; delete records or {more}. Deletes, and updates that make a record shorter, are taken; not done, and \
+         it may be sent again later"
+    );
+    let mut problem = Problem::new(Code::OutOfRoom, what).with("limit", word).with("pod", pod);
+    if let (true, (Some(used), Some(allowed))) = (is_own, figures) {
+        problem = problem.with("used", used).with("allowed", allowed);
+    }
+    problem
+}
+
+/// Who leads instead, if that is known.
+fn not_leader(context: &Context, path: &str) -> Problem {
+    // A leader that has just lost its leadership may still see itself in its status: it cannot name another.
+    let Some(leader) = leader_seen(&context.handle).filter(|leader| leader.name != context.handle.name()) else {
+        return Problem::new(Code::NoLeader, "nobody is known to lead at the moment; not done");
+    };
+    let what = match &leader.address {
+        Some(address) => format!("{} leads, at {address}; write there. Not done", leader.name),
+        None => format!("{} leads, its address is not known here. Not done", leader.name),
+    };
+    let named = serde_json::json!({ "name": leader.name, "address": leader.address, "term": leader.term });
+    let problem = Problem::new(Code::NotLeader, what).with("leader", named);
+    match leader.address {
+        Some(address) => problem.location(&format!("{}://{address}{path}", context.config.scheme)),
+        None => problem,
+    }
+}
+
+pub(super) fn not_ready(why: String) -> Problem {
+    Problem::new(Code::NotReady, why)
+}
+
+pub(super) fn unknown_id(id: Uuid) -> Problem {
+    Problem::new(Code::UnknownId, format!("there is no record with the id {id}"))
+}
+
+/// As a 507 and the status say it.
+pub(super) fn limit_word(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Memory => "memory",
+        Limit::Disk => "disk",
+    }
+}
+
+/// The id in a path.
+pub(super) fn id_of_path(text: &str) -> Result<Uuid, Problem> {
+    parse_id(&percent::segment("the id", text)?).ok_or_else(|| {
+        Problem::new(
+            Code::InvalidId,
+            format!("the path must end in a UUID such as e956b5d0-fa0c-40e8-9da9-333c214dcaf7, not {text:?}"),
+        )
+    })
+}
