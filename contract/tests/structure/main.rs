@@ -50,7 +50,7 @@ fn circles(imports: &[Import]) -> Vec<BTreeSet<String>> {
 }
 
 /// Members whose circles are still to be opened: the list only becomes shorter.
-const STILL_IN_CIRCLES: [&str; 6] = ["sidecar", "sidecar/election", "store", "store/replication", "sim", "e2e"];
+const STILL_IN_CIRCLES: [&str; 5] = ["sidecar", "sidecar/election", "store/replication", "sim", "e2e"];
 
 #[test]
 fn no_files_import_from_each_other() {
