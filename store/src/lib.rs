@@ -12,9 +12,6 @@ pub mod api;
 pub mod args;
 pub mod documents;
 pub mod driver;
-#[cfg(any(test, feature = "fuzz"))]
-#[doc(hidden)]
-pub mod fuzz;
 pub mod handle;
 pub mod node;
 pub mod opening;
@@ -25,5 +22,8 @@ pub mod room;
 pub mod shares;
 pub mod status;
 pub mod telemetry;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod testing;
 pub mod tls;
 pub mod volume;

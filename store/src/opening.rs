@@ -152,8 +152,8 @@ fn words(hangs: Option<&(UnderWay, Duration)>, met: &Obstacles, progress: Option
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::volume::journal::fault_disk::{Fault, FaultDisk};
-    use crate::volume::rig::Rig;
+    use crate::testing::fault_disk::{Fault, FaultDisk};
+    use crate::testing::rig::Rig;
 
     fn open_on(disk: &FaultDisk) -> Result<Opened, VolumeError> {
         Rig::open_on(Arc::new(disk.clone())).map(|rig| rig.opened)

@@ -38,8 +38,6 @@ pub mod snapshot;
 mod wipe;
 
 #[cfg(test)]
-pub(crate) mod rig;
-#[cfg(test)]
 mod tests;
 
 use crate::documents::Documents;

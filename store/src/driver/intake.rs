@@ -295,7 +295,7 @@ fn keep(journal: &Journal, part: &mut Option<PartFile>, piece: &SnapshotPiece) -
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::volume::rig::{folder, open};
+    use crate::testing::rig::{folder, open};
     use tokio::sync::Semaphore;
 
     const FIRST: ConnId = ConnId::Dialled(1);

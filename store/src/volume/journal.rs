@@ -25,9 +25,6 @@ mod writer;
 
 #[cfg(test)]
 mod crash_tests;
-#[cfg(any(test, feature = "fuzz"))]
-#[cfg_attr(not(test), allow(dead_code))]
-pub(crate) mod fault_disk;
 #[cfg(test)]
 mod room_tests;
 #[cfg(test)]

@@ -223,7 +223,7 @@ impl fmt::Display for ForcedBootstrap {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::volume::rig::{CLUSTER, folder, open as open_rig};
+    use crate::testing::rig::{CLUSTER, folder, open as open_rig};
     use leasehold_replication::Seq;
 
     #[test]

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::rig::{CLUSTER, LONG, Rig, damage, folder, open, person, segments, state};
 use super::{Options, Volume, VolumeError};
+use crate::testing::rig::{CLUSTER, LONG, Rig, damage, folder, open, person, segments, state};
 use leasehold_replication::{ClusterId, DurableState, Entry, Payload, Position, Record, SnapshotMeta, Term};
 use std::fs;
 use std::path::Path;

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::fault_disk::{Fault, FaultDisk};
 use super::reserve;
 use super::writer::{Spare, Writer};
 use crate::documents::{Documents, StoredCollections, StoredOrder};
+use crate::testing::fault_disk::{Fault, FaultDisk};
 use crate::volume::disk::Disk;
 use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::snapshot;

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::fault_disk::FaultDisk;
 use super::{JournalEvent, JournalFigures};
+use crate::testing::fault_disk::FaultDisk;
+use crate::testing::rig::{CLUSTER, LONG, Rig, person};
 use crate::volume::VolumeError;
-use crate::volume::rig::{CLUSTER, LONG, Rig, person};
 use leasehold_replication::{Payload, SnapshotMeta, Voters};
 use std::sync::Arc;
 use std::time::Instant;

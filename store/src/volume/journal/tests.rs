@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::fault_disk::{Fault, FaultDisk};
 use super::queue::{Command, Queue, Work};
 use super::{JournalError, JournalEvent};
-use crate::volume::rig::{CLUSTER, LONG, Rig, folder, open, person, segments, state, voters};
+use crate::testing::fault_disk::{Fault, FaultDisk};
+use crate::testing::rig::{CLUSTER, LONG, Rig, folder, open, person, segments, state, voters};
 use crate::volume::snapshot::PartError;
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, RECORD_BODY_BYTES_MAX, Record, SnapshotMeta, Term, Ticket};

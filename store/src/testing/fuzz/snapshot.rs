@@ -1,9 +1,9 @@
 //! Any bytes as snapshot.json, and as the pieces of one that a leader sends.
 
 use super::{Script, contents, put};
+use crate::testing::fault_disk::FaultDisk;
 use crate::volume::disk::{Disk, read_if_there};
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
-use crate::volume::journal::fault_disk::FaultDisk;
 use crate::volume::snapshot::{self, PartFile};
 use bytes::Bytes;
 use leasehold_replication::{SnapshotMark, SnapshotPiece};

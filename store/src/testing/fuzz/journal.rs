@@ -10,10 +10,10 @@
 
 use super::{Script, put};
 use crate::documents::{Documents, StoredCollections, StoredOrder};
+use crate::testing::fault_disk::FaultDisk;
 use crate::volume::disk::Disk;
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_NEXT};
 use crate::volume::identity;
-use crate::volume::journal::fault_disk::FaultDisk;
 use crate::volume::journal::segment::{self, BATCH_HEAD_BYTES, HEAD_BYTES, Head};
 use crate::volume::journal::{Replay, file_name};
 use crate::volume::snapshot;

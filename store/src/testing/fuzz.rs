@@ -62,7 +62,7 @@ fn contents(documents: &Documents) -> String {
 }
 
 #[cfg(test)]
-#[path = "../../fuzz/replay.rs"]
+#[path = "../../../fuzz/replay.rs"]
 mod replay;
 
 #[cfg(test)]

@@ -1,0 +1,7 @@
+//! What tests and fuzz targets need of the insides. No program has it compiled in.
+
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) mod fault_disk;
+pub mod fuzz;
+#[cfg(test)]
+pub(crate) mod rig;
