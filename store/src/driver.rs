@@ -38,14 +38,14 @@ use leasehold_replication::{
     ClusterId, Config, ConnId, Entry, Incarnation, Input, PeerState, Position, Proposal, Recovered, Replica, ReplicaId,
     Room, Since, Status, Voters,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::documents::Documents;
 use crate::handle::{HandleServer, ReadReply, WriteRequest};
-use crate::peer::{PeerEvent, Peers};
+use crate::peer::{Admitted, PeerEvent, Peers};
 use crate::role::{self, RoleReceiver};
 use crate::room::{Account, Figures, Held, Limits};
 use crate::status;
@@ -102,7 +102,17 @@ pub struct Parts {
     pub recovered: Recovered,
     /// The data of its snapshot.
     pub documents: Documents,
-    /// Its journal.
+    /// What memory and disk the data may take.
+    pub limits: Limits,
+    /// What takes longer says how far it is.
+    pub progress_after: Duration,
+    /// The others.
+    pub ends: Ends,
+}
+
+/// Its ends of what the other parts of the process hold, too.
+pub struct Ends {
+    /// The journal.
     pub journal: Journal,
     /// What the journal tells; make it with [`JOURNAL_EVENTS_MAX`].
     pub journal_events: mpsc::Receiver<JournalEvent>,
@@ -112,10 +122,6 @@ pub struct Parts {
     pub peer_events: mpsc::Receiver<PeerEvent>,
     /// The latest role.json.
     pub role: RoleReceiver,
-    /// What memory and disk the data may take.
-    pub limits: Limits,
-    /// What takes longer says how far it is.
-    pub progress_after: Duration,
     /// The API's other end.
     pub handle: HandleServer,
     /// Where status.json is written from.
@@ -139,16 +145,7 @@ pub struct Driver {
     /// Rings at the state machine's deadline or before it, if it runs.
     timer: Pin<Box<Sleep>>,
     timer_runs: bool,
-    journal: Journal,
-    journal_events: mpsc::Receiver<JournalEvent>,
-    peers: Peers,
-    peer_events: mpsc::Receiver<PeerEvent>,
-    role: RoleReceiver,
-    handle: HandleServer,
-    status_file: watch::Sender<StatusFile>,
-    peer_state: watch::Sender<Option<PeerState>>,
-    stop: CancellationToken,
-    unserved: CancellationToken,
+    ends: Ends,
     draining: bool,
     /// Nothing kept it any more at some time since; from there on there is no way back.
     drained: bool,
@@ -168,6 +165,8 @@ pub struct Driver {
     waiters: Waiters,
     readers: Readers,
     intake: Intake,
+    /// Held by the piece of a snapshot that is being stepped in, until it is kept.
+    piece_room: Option<OwnedSemaphorePermit>,
     /// Entries that were read back from the journal: at most one answer for each connection.
     found: mpsc::UnboundedSender<Found>,
     founds: mpsc::UnboundedReceiver<Found>,
@@ -218,8 +217,8 @@ fn holds_until() -> Option<u64> {
 impl Driver {
     /// A driver that has not begun.
     pub fn new(parts: Parts) -> Driver {
-        let Parts { config, recovered, documents, journal, .. } = parts;
-        let mut looks = tokio::time::interval(Stall::pause(journal.disk_watch().bound()));
+        let Parts { config, recovered, documents, limits, progress_after, ends } = parts;
+        let mut looks = tokio::time::interval(Stall::pause(ends.journal.disk_watch().bound()));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (found, founds) = mpsc::unbounded_channel();
         let voters = recovered.snapshot.as_ref().map_or_else(Voters::none, |snapshot| snapshot.voters.clone());
@@ -227,32 +226,24 @@ impl Driver {
             name: config.name.clone(),
             id: config.replica,
             incarnation: config.incarnation,
-            begun: parts.handle.begun(),
+            begun: ends.handle.begun(),
             replica: Replica::new(config, recovered),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_runs: false,
-            intake: Intake::new(journal.clone()),
-            stall: Stall::new(journal.disk_watch().clone()),
+            intake: Intake::new(ends.journal.clone()),
+            stall: Stall::new(ends.journal.disk_watch().clone()),
+            piece_room: None,
             looks,
-            journal,
-            journal_events: parts.journal_events,
-            peers: parts.peers,
-            peer_events: parts.peer_events,
-            role: parts.role,
-            handle: parts.handle,
-            status_file: parts.status_file,
-            peer_state: parts.peer_state,
-            stop: parts.stop,
-            unserved: parts.unserved,
+            ends,
             draining: false,
             drained: false,
             documents,
             voters,
-            account: Account::new(parts.limits),
+            account: Account::new(limits),
             held: Held::default(),
             room: Room::default(),
             figures: Figures::default(),
-            under_way: UnderWay::new(parts.progress_after),
+            under_way: UnderWay::new(progress_after),
             waits_for_room: None,
             waiters: Waiters::default(),
             readers: Readers::default(),
@@ -270,8 +261,8 @@ impl Driver {
 
     /// Runs until this incarnation is over. `status_file` has the last word when this returns; the volume is let go.
     pub async fn run(mut self) -> End {
-        self.handle.restore(&self.documents);
-        self.role.mark_changed();
+        self.ends.handle.restore(&self.documents);
+        self.ends.role.mark_changed();
         self.show();
         let end = loop {
             let woke = self.wait().await;
@@ -289,20 +280,20 @@ impl Driver {
 
     async fn wait(&mut self) -> Woke {
         self.set_timer();
-        let has_room = self.journal.has_room() || self.stall.is_stalled();
+        let has_room = self.ends.journal.has_room() || self.stall.is_stalled();
         let takes_writes = has_room && !self.replica.is_writing_a_group();
         tokio::select! {
-            event = self.journal_events.recv() => Woke::Journal(event),
-            event = self.peer_events.recv(), if has_room => Woke::Peer(event),
-            write = self.handle.writes.recv(), if takes_writes => Woke::Write(write),
-            Some(read) = self.handle.reads.recv() => Woke::Read(read),
+            event = self.ends.journal_events.recv() => Woke::Journal(event),
+            event = self.ends.peer_events.recv(), if has_room => Woke::Peer(event),
+            write = self.ends.handle.writes.recv(), if takes_writes => Woke::Write(write),
+            Some(read) = self.ends.handle.reads.recv() => Woke::Read(read),
             kept = self.intake.next() => Woke::Kept(kept),
             Some(found) = self.founds.recv() => Woke::Found(found),
             // Whoever else has something to do comes first, on this thread, too.
             () = tokio::task::yield_now(), if self.replica.applies().is_some() => Woke::Apply,
-            Ok(()) = self.role.changed() => Woke::Role,
-            () = self.stop.cancelled(), if !self.draining => Woke::Stop,
-            () = self.unserved.cancelled(), if self.drained => Woke::Unserved,
+            Ok(()) = self.ends.role.changed() => Woke::Role,
+            () = self.ends.stop.cancelled(), if !self.draining => Woke::Stop,
+            () = self.ends.unserved.cancelled(), if self.drained => Woke::Unserved,
             () = self.timer.as_mut(), if self.timer_runs => Woke::Timer,
             _ = self.looks.tick() => Woke::Disk,
         }
@@ -322,7 +313,7 @@ impl Driver {
     /// Does what it was woken for, and what waits besides.
     fn turn(&mut self, woke: Woke) {
         if self.stall.is_stalled()
-            && let Some(full) = self.stall.fullness(self.journal.has_room())
+            && let Some(full) = self.stall.fullness(self.ends.journal.has_room())
         {
             self.step(Input::Disk { stalled: true, full });
         }
@@ -340,7 +331,7 @@ impl Driver {
                 for _ in 0..PEER_EVENTS_MAX {
                     let Some(event) = next else { break };
                     self.on_peer(event);
-                    next = if self.journal.has_room() { self.peer_events.try_recv().ok() } else { None };
+                    next = if self.ends.journal.has_room() { self.ends.peer_events.try_recv().ok() } else { None };
                 }
                 if let Some(event) = next {
                     self.on_peer(event);
@@ -374,7 +365,7 @@ impl Driver {
         match self.stall.look(std::time::Instant::now()) {
             Look::Same => {}
             Look::Begun(call) => {
-                let full = self.stall.fullness(self.journal.has_room()).unwrap_or(false);
+                let full = self.stall.fullness(self.ends.journal.has_room()).unwrap_or(false);
                 self.step(Input::Disk { stalled: true, full });
                 let next = self.replica.waits_for_disk().unwrap_or_default();
                 let seconds = call.since.elapsed().as_secs_f64();
@@ -389,7 +380,7 @@ impl Driver {
     }
 
     fn on_journal_events(&mut self) {
-        while let Ok(event) = self.journal_events.try_recv() {
+        while let Ok(event) = self.ends.journal_events.try_recv() {
             self.on_journal(Some(event));
         }
     }
@@ -397,9 +388,9 @@ impl Driver {
     // ---- inputs
 
     fn on_role(&mut self) {
-        let Some(role) = self.role.borrow_and_update().clone() else { return };
+        let Some(role) = self.ends.role.borrow_and_update().clone() else { return };
         self.step(Input::Role(role::view(&role)));
-        self.handle.set_role((*role).clone());
+        self.ends.handle.set_role((*role).clone());
     }
 
     fn on_journal(&mut self, event: Option<JournalEvent>) {
@@ -426,11 +417,13 @@ impl Driver {
     }
 
     fn on_peer(&mut self, event: PeerEvent) {
-        let Some(input) = self.peers.admit(event) else { return };
+        let Some(Admitted { input, room }) = self.ends.peers.admit(event) else { return };
         if let Input::Closed { conn } = &input {
             self.intake.forget(*conn);
         }
+        self.piece_room = room;
         self.step(input);
+        self.piece_room = None;
     }
 
     fn on_kept(&mut self, kept: Kept) {
@@ -453,7 +446,7 @@ impl Driver {
     }
 
     fn on_found(&mut self, (conn, found): Found) {
-        if !self.peers.has(conn) {
+        if !self.ends.peers.has(conn) {
             return;
         }
         match found {
@@ -478,7 +471,7 @@ impl Driver {
             if proposals.len() >= PROPOSALS_MAX || bytes >= PROPOSAL_BYTES_MAX {
                 break;
             }
-            next = self.handle.writes.try_recv().ok();
+            next = self.ends.handle.writes.try_recv().ok();
         }
         if !proposals.is_empty() {
             self.mark_growth(&mut proposals);
@@ -488,7 +481,7 @@ impl Driver {
 
     /// Reads this one and those that wait behind it, together.
     fn read(&mut self, first: ReadReply) {
-        let reads = &mut self.handle.reads;
+        let reads = &mut self.ends.handle.reads;
         let others = std::iter::from_fn(|| reads.try_recv().ok()).take(READS_MAX - 1);
         if let Some(id) = self.readers.add(std::iter::once(first).chain(others)) {
             self.step(Input::Read { id });
@@ -514,10 +507,10 @@ impl Driver {
         if let Some(room) = self.look_at_room() {
             self.step(Input::Room(room));
         }
-        if self.journal.wants_snapshot() {
+        if self.ends.journal.wants_snapshot() {
             self.take_snapshot();
         }
-        self.handle.set_fresh_as_of(self.replica.fresh_as_of());
+        self.ends.handle.set_fresh_as_of(self.replica.fresh_as_of());
         match self.shown.as_mut().map_or(Since::Changed, |shown| self.replica.recount(shown)) {
             Since::Same => {}
             Since::Moved => self.show_position(),
@@ -525,12 +518,12 @@ impl Driver {
         }
         let shown = self.shown.as_ref();
         self.drained |= shown.is_some_and(|status| status.drained);
-        if self.drained && self.unserved.is_cancelled() && self.wiping.is_none() {
+        if self.drained && self.ends.unserved.is_cancelled() && self.wiping.is_none() {
             self.end.get_or_insert(End::Drained);
         }
         let is_due = if self.position_untold { POSITION_PAUSE } else { RENEW_PAUSE };
         if self.told_at.elapsed() >= is_due {
-            self.status_file.send_modify(|file| file.holds_until_boottime_ns = holds_until());
+            self.ends.status_file.send_modify(|file| file.holds_until_boottime_ns = holds_until());
             (self.position_untold, self.told_at) = (false, Instant::now());
             self.note_committed();
         }
@@ -539,7 +532,7 @@ impl Driver {
     fn note_committed(&mut self) {
         let committed = self.replica.committed_here();
         if std::mem::replace(&mut self.noted, committed) != committed {
-            self.journal.note_committed(committed);
+            self.ends.journal.note_committed(committed);
         }
     }
 
@@ -550,7 +543,7 @@ impl Driver {
         self.asides().put(&mut file);
         file.holds_until_boottime_ns = holds_until();
         // Its writer is not woken for each write of a client.
-        let told = self.status_file.send_if_modified(|last| {
+        let told = self.ends.status_file.send_if_modified(|last| {
             let at_once = !status::is_figures_alone(last, &file);
             *last = file;
             at_once
@@ -559,10 +552,10 @@ impl Driver {
         if told {
             (self.position_untold, self.told_at) = (false, Instant::now());
         }
-        self.peer_state.send_replace(Some(status.peer_state(&self.name, self.id)));
+        self.ends.peer_state.send_replace(Some(status.peer_state(&self.name, self.id)));
         let mut told = status.clone();
         told.waiting_for.extend(self.waits_for_room.clone());
-        self.handle.set_status(self.id, told);
+        self.ends.handle.set_status(self.id, told);
         self.shown = Some(status);
     }
 
@@ -570,23 +563,23 @@ impl Driver {
     fn show_position(&mut self) {
         let Some(status) = &self.shown else { return };
         let position = status.position;
-        self.status_file.send_if_modified(|file| {
+        self.ends.status_file.send_if_modified(|file| {
             let last = std::mem::replace(&mut file.position, status::position(position));
             self.position_untold |= last != file.position;
             false
         });
-        self.peer_state.send_if_modified(|state| {
+        self.ends.peer_state.send_if_modified(|state| {
             if let Some(state) = state {
                 state.position = position;
             }
             false
         });
-        self.handle.move_status(status);
+        self.ends.handle.move_status(status);
     }
 
     /// Lets go of the peers and of the volume. The handle goes last: until then a client's write is refused, not lost.
     async fn finish(self, end: End) -> End {
-        let Driver { peers, journal, mut journal_events, intake, .. } = self;
+        let Driver { ends: Ends { peers, journal, mut journal_events, .. }, intake, .. } = self;
         peers.finish(FINISH_MAX).await;
         drop(intake);
         let say = |event: JournalEvent| {

@@ -61,6 +61,16 @@ use tracing::{debug, warn};
 pub const EVENTS_MAX: usize = 128;
 /// Invitations that wait for the state machine's answer. Beyond them the oldest are given up (their askers ask again).
 const INVITATIONS_MAX: usize = 256;
+/// An event that the state machine is to hear of.
+#[derive(Debug)]
+pub struct Admitted {
+    /// As it hears of it.
+    pub input: Input,
+    /// The room that a piece of a snapshot takes. While it is held, it counts against the few pieces that a connection lets in
+    /// before they are kept.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
 /// All connections and requests of this replica, as the driver has them.
 #[derive(Debug)]
 pub struct Peers {
@@ -72,8 +82,6 @@ pub struct Peers {
     asking: HashMap<(Kind, String), Asking>,
     runs: u64,
     invitations: HashMap<RequestId, oneshot::Sender<InviteAnswer>>,
-    /// The room that the frame which was admitted last takes.
-    room: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,14 +117,14 @@ impl Peers {
             asking: HashMap::new(),
             runs: 0,
             invitations: HashMap::new(),
-            room: None,
         }
     }
 
     /// Takes an event in and says what the state machine is to be told of it: nothing, where the connection was closed
     /// by us in the meantime, or a request had no answer.
-    pub fn admit(&mut self, event: PeerEvent) -> Option<Input> {
-        match event {
+    pub fn admit(&mut self, event: PeerEvent) -> Option<Admitted> {
+        let mut held = None;
+        let input = match event {
             PeerEvent::Hello { conn, hello, link } => {
                 self.links.insert(conn, link);
                 Some(Input::Hello { conn, hello })
@@ -130,7 +138,7 @@ impl Peers {
                 Some(Input::Answered { conn, answer })
             }
             PeerEvent::Frame { conn, frame, room } => {
-                self.room = room;
+                held = room;
                 self.links.get(&conn).map(|_| Input::Frame { conn, frame })
             }
             PeerEvent::Heard { conn } => self.links.get(&conn).map(|_| Input::Heard { conn }),
@@ -158,13 +166,8 @@ impl Peers {
                     Said::State(state) => state.map(|state| Input::StateAnswered { name, state }),
                 }
             }
-        }
-    }
-
-    /// The room that the piece of a snapshot takes which was admitted last. While it is held, it counts against the few
-    /// pieces that a connection lets in before they are kept.
-    pub fn take_room(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.room.take()
+        };
+        input.map(|input| Admitted { input, room: held })
     }
 
     /// Connects to a leader and says hello. `Answered` or `Closed` follows.

@@ -25,7 +25,7 @@ use leasehold_replication::{ClusterId, Config, Incarnation};
 use leasehold_store::api::forward::way::ApiWay;
 use leasehold_store::api::forward::{self, FollowerWrites, Forwarding};
 use leasehold_store::api::{self, Calls};
-use leasehold_store::driver::{Driver, JOURNAL_EVENTS_MAX, Parts};
+use leasehold_store::driver::{Driver, Ends, JOURNAL_EVENTS_MAX, Parts};
 use leasehold_store::handle;
 use leasehold_store::peer::{EVENTS_MAX, PeerConfig, Peers};
 use leasehold_store::status;
@@ -130,16 +130,18 @@ impl Replica {
             },
             recovered: opened.recovered,
             documents: opened.documents,
-            journal: opened.journal,
-            journal_events,
-            peers: Peers::new(PeerConfig::new(Duration::from_secs(5), |_| {}), peer_sender),
-            peer_events,
-            role: role_receiver,
-            handle: server,
-            status_file,
-            peer_state,
-            unserved: stop.clone(),
-            stop: stop.clone(),
+            ends: Ends {
+                journal: opened.journal,
+                journal_events,
+                peers: Peers::new(PeerConfig::new(Duration::from_secs(5), |_| {}), peer_sender),
+                peer_events,
+                role: role_receiver,
+                handle: server,
+                status_file,
+                peer_state,
+                unserved: stop.clone(),
+                stop: stop.clone(),
+            },
         });
         let driver = tokio::spawn(driver.run());
         let calls = Calls::new(handle.clone(), api::Config::default(), Metrics::new());

@@ -15,7 +15,7 @@ impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Persist { ticket, records } => {
-                if let Err(error) = self.journal.append(ticket, records) {
+                if let Err(error) = self.ends.journal.append(ticket, records) {
                     self.journal_refuses(&error);
                 }
                 self.look_whether_full();
@@ -26,10 +26,10 @@ impl Driver {
                 self.documents = snapshot.documents.clone();
                 self.voters = meta.voters;
                 self.waiters.skip_to(meta.position.seq);
-                if let Err(error) = self.journal.install(ticket, snapshot, state) {
+                if let Err(error) = self.ends.journal.install(ticket, snapshot, state) {
                     self.journal_refuses(&error);
                 }
-                self.handle.restore(&self.documents);
+                self.ends.handle.restore(&self.documents);
             }
             Effect::Apply { entries } => self.apply(&entries),
             Effect::Accepted { id, position } => self.waiters.accepted(id, position),
@@ -39,15 +39,15 @@ impl Driver {
             Effect::ReadRefused { upto, reason } => self.readers.answered(upto, Err(reason)),
             Effect::Dial { conn, to, mut hello } => {
                 hello.snapshot_part = self.intake.part();
-                self.peers.dial(conn, to, hello);
+                self.ends.peers.dial(conn, to, hello);
             }
             Effect::Answer { conn, answer } => {
-                if !self.peers.answer(conn, answer) {
+                if !self.ends.peers.answer(conn, answer) {
                     self.spoil(conn);
                 }
             }
             Effect::Send { conn, frame } => {
-                if !self.peers.send(conn, frame) {
+                if !self.ends.peers.send(conn, frame) {
                     self.spoil(conn);
                 }
             }
@@ -59,31 +59,31 @@ impl Driver {
                 let tell = move |entries| {
                     let _ = found.send((conn, entries)); // a driver that is gone wants nothing
                 };
-                self.journal.look_up(previous, bytes_max, LookUpAnswer::new(tell));
+                self.ends.journal.look_up(previous, bytes_max, LookUpAnswer::new(tell));
             }
             Effect::KeepPiece { conn, piece } => {
-                let room = self.peers.take_room();
-                if !self.intake.keep(conn, piece, room, &self.journal.figures(), self.account.memory_bytes()) {
+                let room = self.piece_room.take();
+                if !self.intake.keep(conn, piece, room, &self.ends.journal.figures(), self.account.memory_bytes()) {
                     self.spoil(conn);
                 }
             }
             Effect::Close { conn } => {
-                self.peers.close(conn);
+                self.ends.peers.close(conn);
                 self.intake.forget(conn);
             }
-            Effect::Invite { to, claim } => self.peers.invite(to, claim),
-            Effect::AnswerInvite { request, answer } => self.peers.answer_invite(request, answer),
-            Effect::AskState { to } => self.peers.ask_state(to),
+            Effect::Invite { to, claim } => self.ends.peers.invite(to, claim),
+            Effect::AnswerInvite { request, answer } => self.ends.peers.answer_invite(request, answer),
+            Effect::AskState { to } => self.ends.peers.ask_state(to),
             Effect::MarkWentBack { ticket, mark } => {
                 error!("{}", mark.advice(&self.name));
-                if let Err(error) = self.journal.mark_went_back(ticket, mark) {
+                if let Err(error) = self.ends.journal.mark_went_back(ticket, mark) {
                     self.journal_refuses(&error);
                 }
             }
             Effect::WipeVolume { winner } => {
                 warn!(%winner, "another bootstrap won: this volume is emptied");
                 self.wiping = Some(winner);
-                if let Err(error) = self.journal.wipe() {
+                if let Err(error) = self.ends.journal.wipe() {
                     self.wiping = None;
                     error!(%error, "the volume cannot be emptied");
                 }
@@ -106,7 +106,7 @@ impl Driver {
 
     /// Ends a connection that is of no more use, and tells the state machine.
     pub(super) fn spoil(&mut self, conn: ConnId) {
-        self.peers.close(conn);
+        self.ends.peers.close(conn);
         self.intake.forget(conn);
         self.brought_about.push_back(Input::Closed { conn });
     }
@@ -127,12 +127,12 @@ impl Driver {
                     None
                 }
             };
-            self.handle.note(entry.position, changes);
+            self.ends.handle.note(entry.position, changes);
             self.waiters.applied(entry.position, answer, &mut answers);
         }
         // Shown before anybody is answered: who was answered reads what he wrote.
-        self.handle.set_documents(&self.documents);
-        self.handle.tell();
+        self.ends.handle.set_documents(&self.documents);
+        self.ends.handle.tell();
         for (reply, answer) in answers {
             let _ = reply.send(answer); // who gave up does not wait
         }
@@ -142,11 +142,11 @@ impl Driver {
         let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };
         let position = self.documents.applied();
         // Part of what was found at the start gives nothing back.
-        if self.replica.applies().is_some() || position.seq <= self.journal.figures().snapshot_position.seq {
+        if self.replica.applies().is_some() || position.seq <= self.ends.journal.figures().snapshot_position.seq {
             return;
         }
         let meta = SnapshotMeta { cluster_id, position, voters: self.voters.clone() };
-        if self.journal.take_snapshot(meta, self.documents.clone()) {
+        if self.ends.journal.take_snapshot(meta, self.documents.clone()) {
             info!(%position, "taking a snapshot");
         }
     }
@@ -158,12 +158,12 @@ impl Driver {
         position: Position,
         part: Option<SnapshotPart>,
     ) {
-        match self.journal.open_snapshot() {
+        match self.ends.journal.open_snapshot() {
             Ok(Some(file)) => {
                 let from = part.map_or(0, |part| file.is_behind(&part));
                 info!(?conn, position = %file.position(), bytes = file.length_bytes(), from, "sending a snapshot");
                 let piece = Arc::new(move |offset| file.piece(offset));
-                if !self.peers.send_snapshot(conn, SnapshotOut { piece, term, incarnation, from }) {
+                if !self.ends.peers.send_snapshot(conn, SnapshotOut { piece, term, incarnation, from }) {
                     self.spoil(conn);
                 }
             }

@@ -36,7 +36,7 @@ impl UnderWay {
 
 impl Driver {
     pub(super) fn look_at_progress(&mut self) {
-        if let Some(conn) = self.intake.look(&self.journal.figures(), self.account.memory_bytes()) {
+        if let Some(conn) = self.intake.look(&self.ends.journal.figures(), self.account.memory_bytes()) {
             // A new connection brings the snapshot again.
             info!(?conn, "asking for the leader's snapshot again");
             self.spoil(conn);
@@ -49,8 +49,8 @@ impl Driver {
         self.under_way.start.look_and_say(now, unix_ms, applies);
         let lags = self.replica.catches_up().and_then(|(has, wanted)| self.under_way.lag.amount(has.0, wanted.0));
         self.under_way.join.look_and_say(now, unix_ms, self.intake.amount().or(lags));
-        self.under_way.snapshot.look_and_say(now, unix_ms, self.journal.taking());
-        self.handle.set_progress(self.under_way.info());
+        self.under_way.snapshot.look_and_say(now, unix_ms, self.ends.journal.taking());
+        self.ends.handle.set_progress(self.under_way.info());
         let waits = self.intake.waits();
         if waits != self.waits_for_room {
             self.waits_for_room = waits;
@@ -71,7 +71,7 @@ impl Driver {
     fn show_asides(&mut self) {
         let asides = self.asides();
         let mut is_untold = false;
-        self.status_file.send_if_modified(|file| {
+        self.ends.status_file.send_if_modified(|file| {
             let mut next = file.clone();
             asides.put(&mut next);
             let at_once = !status::is_figures_alone(file, &next);

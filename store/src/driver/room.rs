@@ -9,8 +9,8 @@ use crate::room::{Figures, Usage};
 impl Driver {
     /// What the state machine is to be told.
     pub(super) fn look_at_room(&mut self) -> Option<Room> {
-        let journal = self.journal.figures();
-        let (under_way_bytes, history_bytes) = self.handle.memory_bytes();
+        let journal = self.ends.journal.figures();
+        let (under_way_bytes, history_bytes) = self.ends.handle.memory_bytes();
         let usage = Usage {
             documents_bytes: self.documents.memory_bytes(),
             history_bytes,
@@ -24,8 +24,8 @@ impl Driver {
         };
         let figures = self.account.judge(&usage);
         let disk_is_short = figures.room.disk >= Level::Over;
-        self.journal.set_need(usage.next_snapshot_bytes, disk_is_short, figures.log_is_large);
-        self.handle.set_room(figures);
+        self.ends.journal.set_need(usage.next_snapshot_bytes, disk_is_short, figures.log_is_large);
+        self.ends.handle.set_room(figures);
         self.figures = figures;
         if figures.room == self.room {
             return None;
@@ -37,7 +37,7 @@ impl Driver {
 
     /// What was just appended may be the last that fits: the state machine hears of it before the next entries.
     pub(super) fn look_whether_full(&mut self) {
-        if self.room.disk < Level::Full && self.journal.figures().is_full() {
+        if self.room.disk < Level::Full && self.ends.journal.figures().is_full() {
             let changed = self.look_at_room();
             self.brought_about.extend(changed.map(Input::Room));
         }

@@ -154,16 +154,18 @@ impl Cluster {
             },
             recovered: opened.recovered,
             documents: opened.documents,
-            journal: opened.journal,
-            journal_events,
-            peers: Peers::new(config, peer_sender),
-            peer_events,
-            role: role_receiver,
-            handle: server,
-            status_file,
-            peer_state,
-            unserved: stop.clone(),
-            stop: stop.clone(),
+            ends: Ends {
+                journal: opened.journal,
+                journal_events,
+                peers: Peers::new(config, peer_sender),
+                peer_events,
+                role: role_receiver,
+                handle: server,
+                status_file,
+                peer_state,
+                unserved: stop.clone(),
+                stop: stop.clone(),
+            },
         });
         let driver = tokio::spawn(driver.run());
         self.pods[index] = Some(Pod { handle, journal, status, role, stop, stop_http, driver });

@@ -30,7 +30,7 @@ pub enum PeerEvent {
         conn: ConnId,
         /// The frame.
         frame: Frame,
-        /// Held by a piece of a snapshot until it is kept: see [`Peers::take_room`].
+        /// Held by a piece of a snapshot until it is kept: see [`Admitted`](super::Admitted).
         room: Option<OwnedSemaphorePermit>,
     },
     /// Bytes of a frame came that is not whole yet.

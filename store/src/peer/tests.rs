@@ -86,8 +86,9 @@ impl Node {
         loop {
             let event = tokio::time::timeout(LONG, self.events.recv()).await.expect("nothing happened").unwrap();
             // On a busy machine a frame may come in parts.
-            if let Some(input) = self.peers.admit(event).filter(|input| !matches!(input, Input::Heard { .. })) {
-                return input;
+            match self.peers.admit(event) {
+                Some(Admitted { input, .. }) if !matches!(input, Input::Heard { .. }) => return input,
+                _ => {}
             }
         }
     }
