@@ -9,13 +9,14 @@
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
+#   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
 #   make deny    checks licences, sources and advisories of the dependencies          (ARGS=licenses; needs cargo-deny)
 #   make clean   removes what Cargo built
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint build unit nightly chaos bench peers deny clean
+.PHONY: demo test lint msrv build unit nightly chaos bench peers deny clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -29,7 +30,12 @@ STEP = @sh ./scripts/step.sh
 
 include e2e/e2e.mk
 
+# The oldest Rust that Cargo.toml promises. Not part of `make test`: it compiles everything a second time.
+msrv:
+	$(STEP) "the oldest Rust" $(CARGO) +$$(sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml) check --locked --workspace --all-targets
+
 lint:
+	$(STEP) "one toolchain" sh ./scripts/one-toolchain.sh
 	$(STEP) "one k8s-openapi" sh -c 'test "$$(grep -c "^name = \"k8s-openapi\"" Cargo.lock)" = 1'
 	$(STEP) "rustfmt" $(CARGO) fmt --all --check
 	$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings

@@ -3,7 +3,7 @@
 #
 #   images.sh pause           the container that holds a pod's namespaces           -> images/pause.tar
 #   images.sh debian          docker.io/library/debian:bookworm-slim, by debootstrap from the machine's own mirror
-#   images.sh rust            docker.io/library/rust:1-slim-bookworm: debian and gcc; the machine's toolchain is bound in
+#   images.sh rust            the base of the Dockerfiles' build stage: debian and gcc; the machine's toolchain is bound in
 #   images.sh build DOCKERFILE NAME CONTEXT      an unmodified Dockerfile            -> images/<last part of NAME>.tar
 #   images.sh clean           removes all that this script made, but for images/*.tar
 #
@@ -18,7 +18,7 @@ export TMPDIR=$work/tmp # buildah's cache mounts and scratch
 TIMEFORMAT="      %R s"
 
 debian=docker.io/library/debian:bookworm-slim
-rust=docker.io/library/rust:1-slim-bookworm
+rust=docker.io/library/$(sed -n 's/^FROM \(rust:[^ ]*\) AS build$/\1/p' "$here/../../Dockerfile.store")
 pause=kubebox.local/pause:1
 
 buildah() { command buildah --root "$work/storage" --runroot "$work/storage-run" "$@"; }
