@@ -107,14 +107,14 @@ impl<T> Reloaded<T> {
     }
 }
 
-/// Something that looks at its files.
-pub trait Look: Send + Sync {
+/// A value that can be read again from its files.
+pub trait Reload: Send + Sync {
     /// Reads them, and takes over what is new and good. Blocks for as long as the files do.
-    fn look(&self);
+    fn reload(&self);
 }
 
-impl<T: Send + Sync> Look for Reloaded<T> {
-    fn look(&self) {
+impl<T: Send + Sync> Reload for Reloaded<T> {
+    fn reload(&self) {
         let Inner { what, dir, names, parse, value, seen } = &*self.0;
         let found = read(dir, names).map_err(|(path, error)| format!("{}: {error}", path.display()));
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,14 +155,14 @@ fn read(dir: &Path, names: &[&'static str]) -> Result<Files, (PathBuf, io::Error
 }
 
 /// Looks at all of them every second, for ever.
-pub async fn keep_up_to_date(all: Vec<Arc<dyn Look>>) {
+pub async fn keep_up_to_date(all: Vec<Arc<dyn Reload>>) {
     if all.is_empty() {
         return std::future::pending().await;
     }
     loop {
         tokio::time::sleep(LOOK_PAUSE).await;
         let all = all.clone();
-        let looked = tokio::task::spawn_blocking(move || all.iter().for_each(|one| one.look())).await;
+        let looked = tokio::task::spawn_blocking(move || all.iter().for_each(|one| one.reload())).await;
         if let Err(error) = looked {
             warn!(%error, "the files of keys and certificates could not be looked at");
         }
@@ -190,14 +190,14 @@ mod tests {
         let value = Reloaded::open("it", dir.path(), NAMES, number).unwrap();
         for (text, expected) in [("2", 2), ("nonsense", 2), ("3\n", 3)] {
             std::fs::write(&a, text).unwrap();
-            value.look();
+            value.reload();
             assert_eq!(*value.get(), expected, "{text}");
         }
         std::fs::remove_file(&a).unwrap();
-        value.look();
+        value.reload();
         assert_eq!(*value.get(), 3, "a file that is gone for a moment takes nothing away");
         std::fs::write(&a, "3").unwrap();
-        value.look();
+        value.reload();
         assert_eq!(*value.get(), 3);
     }
 

@@ -152,7 +152,7 @@ impl Node {
         let server = serving.peers(&listener, stop_http.clone());
         parts.spawn(Part::PeersServer, server.run_filter(ports.peers, listener.routes()));
         parts.spawn(Part::Farewells, farewells::say(api, farewell, stop.clone()));
-        parts.spawn(Part::Reload, reload::keep_up_to_date(trust.looks()));
+        parts.spawn(Part::Reload, reload::keep_up_to_date(trust.reloads()));
         let peers = PeerEnds { config: peer_config, sender, events, state };
         let core = Core { incarnation, room, handle, peers, stop, unserved };
         Ok(Node { config, parts, core, disk, metrics, stop_http })

@@ -14,7 +14,7 @@ use crate::peer::trust::key::{self, Keys};
 use crate::peer::trust::peers::{PeerTrust, PeerTrustParts};
 use crate::peer::trust::proof::Identity;
 use crate::tls::{ApiTls, PeerTls, host_name};
-use leasehold_daemon::reload::{FilesError, Look, Reloaded};
+use leasehold_daemon::reload::{FilesError, Reload, Reloaded};
 use leasehold_daemon::serve::BoxedStream;
 use leasehold_daemon::serve::{Door, Gates};
 
@@ -39,7 +39,7 @@ pub struct TrustArgs {
 
     /// Whether other replicas must have the key and TLS that this one has. `optional` is for the time of a change.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TRUST", value_name = "WHETHER", default_value = "required")]
-    pub peer_trust: Whether,
+    pub peer_trust: Demand,
 
     /// HTTPS for clients: files tls.crt and tls.key (and ca.crt, by which other replicas' are checked).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TLS", value_name = "DIR")]
@@ -60,7 +60,7 @@ pub struct TrustArgs {
 
 /// See [`TrustArgs::peer_trust`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Whether {
+pub enum Demand {
     /// Who has less is refused.
     #[default]
     Required,
@@ -114,7 +114,7 @@ impl TrustArgs {
             keys: self.peer_key.as_ref().map(keys).transpose()?,
             tls: self.peer_tls.as_deref().map(PeerTls::open).transpose()?,
             tls_name: server_name("--peer-tls-name", self.peer_tls_name.as_deref())?,
-            required: self.peer_trust == Whether::Required,
+            required: self.peer_trust == Demand::Required,
         });
         Ok(Trust {
             peers,
@@ -171,11 +171,11 @@ impl Trust {
         }
     }
 
-    /// The files that are to be looked at.
-    pub fn looks(&self) -> Vec<Arc<dyn Look>> {
-        let mut all = self.peers.looks();
-        all.extend(self.api_tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Look>));
-        all.extend(self.tokens.clone().map(|tokens| Arc::new(tokens) as Arc<dyn Look>));
+    /// What is read again from its files.
+    pub fn reloads(&self) -> Vec<Arc<dyn Reload>> {
+        let mut all = self.peers.reloads();
+        all.extend(self.api_tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Reload>));
+        all.extend(self.tokens.clone().map(|tokens| Arc::new(tokens) as Arc<dyn Reload>));
         all
     }
 }

@@ -77,7 +77,7 @@ async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart()
     let old = trust.api_tls.as_ref().unwrap().get();
     Authority::new().issue(folder.path(), &["localhost"]);
     tokens("reads-9876543210", "writes-9876543210");
-    trust.looks().iter().for_each(|look| look.look());
+    trust.reloads().iter().for_each(|one| one.reload());
     let stream = TcpStream::connect(address).await.unwrap();
     assert!(old.connect(stream, name()).await.is_err(), "the old certificate is still shown");
     assert!(ask("GET", "/persons", "reads-9876543210").await.unwrap().starts_with("HTTP/1.1 200"));

@@ -28,7 +28,7 @@ use super::proof::{self, Identity, MAGIC, ProofError};
 use super::sniffed::{BoxedStream, Sniffed, Stream};
 use crate::peer::rejection::Rejection;
 use crate::tls::PeerTls;
-use leasehold_daemon::reload::{Look, Reloaded};
+use leasehold_daemon::reload::{Reload, Reloaded};
 
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -136,9 +136,9 @@ impl PeerTrust {
     }
 
     /// The files that are to be looked at.
-    pub fn looks(&self) -> Vec<Arc<dyn Look>> {
-        let keys = self.0.keys.clone().map(|keys| Arc::new(keys) as Arc<dyn Look>);
-        let tls = self.0.tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Look>);
+    pub fn reloads(&self) -> Vec<Arc<dyn Reload>> {
+        let keys = self.0.keys.clone().map(|keys| Arc::new(keys) as Arc<dyn Reload>);
+        let tls = self.0.tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Reload>);
         keys.into_iter().chain(tls).collect()
     }
 

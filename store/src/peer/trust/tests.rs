@@ -14,7 +14,7 @@ use super::proof::Identity;
 use super::sniffed::BoxedStream;
 use crate::peer::Rejection;
 use crate::tls::{ApiTls, PeerTls};
-use leasehold_daemon::reload::{Look, Reloaded};
+use leasehold_daemon::reload::{Reload, Reloaded};
 
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 pub(crate) const KEY: &str = "a key of more than thirty-two bytes";
@@ -387,7 +387,7 @@ async fn a_key_is_changed_without_a_moment_in_which_two_members_have_none_in_com
     let steps = [(0, KEY, OTHER), (1, KEY, OTHER), (1, OTHER, ""), (0, OTHER, "")];
     for (which, current, next) in steps {
         write_keys([a_dir.path(), b_dir.path()][which], current, next);
-        keys[which].look();
+        keys[which].reload();
         for (dialer, listener) in [(&a, &b), (&b, &a)] {
             let (dialled, accepted) = meet(dialer, listener, None).await;
             assert_eq!((reason(dialled).0, reason(accepted).0), ("in", "in"), "{which} {current} {next}");
@@ -441,10 +441,10 @@ async fn certificates_are_exchanged_without_a_restart() {
     let new_key = std::fs::read(dir.path().join("tls.key")).unwrap();
     std::fs::write(dir.path().join("tls.key"), key).unwrap();
     let before = tls.get();
-    tls.look();
+    tls.reload();
     assert!(std::sync::Arc::ptr_eq(&before, &tls.get()), "a key that does not fit was taken");
     std::fs::write(dir.path().join("tls.key"), new_key).unwrap();
-    tls.look();
+    tls.reload();
     assert_eq!(reason(meet(&member, &other, None).await.0).0, "in");
 }
 
