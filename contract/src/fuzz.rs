@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::replace::parse_json;
-use crate::{FILE_BYTES_MAX, ROLE_FILE, RoleFile, STATUS_FILE, StatusFile, VERSION, Watch, WatchEvent, replace_file};
+use crate::{
+    FILE_BYTES_MAX, ROLE_FILE, RoleFile, STATUS_FILE, StatusFile, VERSION, Watch, WatchEvent, parse_json, replace_file,
+};
 
 /// What stands between two contents of a file.
 const NEXT: &[u8] = b"\n%%\n";

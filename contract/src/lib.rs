@@ -12,24 +12,47 @@
 //! be read is reported as an error value; the last good content stays in force.
 //!
 //! Not promised: that a reader sees every version. It sees the latest, soon.
+//!
+//! # Features
+//!
+//! The types and their JSON are always there. `files`, on by default, is what needs a file system and a runtime: replace,
+//! read, watch, lock. `election` and `replication` are the translations between the files and the two state machines;
+//! sidecar and store have one each, and the simulator has both (`cores`), so that it runs the very code that is shipped:
+//!
+//! ```text
+//!   Election ──RoleView──▶ RoleFile ──role.json────▶ RoleView ──▶ Replica       election::role_file, replication::role_view
+//!   Replica ───Status────▶ StatusFile ─status.json─▶ AppStatus ─▶ Election      replication::status_file, election::app_status
+//! ```
 
-#[cfg(any(test, feature = "fuzz"))]
+#[cfg(feature = "election")]
+pub mod election;
+#[cfg(all(feature = "files", any(test, feature = "fuzz")))]
 #[doc(hidden)]
 pub mod fuzz;
+mod json;
+#[cfg(feature = "files")]
 mod lock;
 mod moment;
+#[cfg(feature = "files")]
 mod replace;
+#[cfg(feature = "replication")]
+pub mod replication;
 mod role;
 mod status;
+#[cfg(feature = "files")]
 mod watch;
 
+pub use json::{FILE_BYTES_MAX, ReadError, parse_json};
+#[cfg(feature = "files")]
 pub use lock::{Release, StatusLock, is_locked, wait_for_release};
 pub use moment::Moment;
-pub use replace::{FILE_BYTES_MAX, ReadError, read_json, replace_file};
+#[cfg(feature = "files")]
+pub use replace::{read_json, replace_file};
 pub use role::{Leader, LeaseInfo, Member, Role, RoleFile};
 pub use status::{
     ClaimInfo, Doing, HandOver, OutOfRoom, PositionInfo, ProgressInfo, PromiseInfo, RoomKind, State, StatusFile,
 };
+#[cfg(feature = "files")]
 pub use watch::{Watch, WatchEvent};
 
 /// The directory that sidecar and app share when nothing else is said (an emptyDir in Kubernetes).

@@ -10,67 +10,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::VERSION;
-
-/// A file larger than this is not one of ours; it is refused before it can fill the memory.
-pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use crate::json::{FILE_BYTES_MAX, ReadError, parse_json};
 
 /// Anybody in the pod may read the files, whatever user its container runs as; only the owner writes.
 const MODE: u32 = 0o644;
-
-/// Why a file of the shared directory could not be read. The caller keeps the last good content and reads again later.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// There is no such file (yet), or its directory is missing.
-    #[error("{path} is not there")]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is there and cannot be read: rights, an IO error, not a regular file.
-    #[error("{path} cannot be read: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is larger than [`FILE_BYTES_MAX`].
-    #[error("{path} is larger than {FILE_BYTES_MAX} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is no JSON, or not of the expected shape. The source says what, and in which line and column.
-    #[error("{path} is malformed: {source}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        source: serde_json::Error,
-    },
-    /// A newer build wrote it, in a format that this one does not know.
-    #[error("{path} has version {found}, this build reads up to {VERSION}")]
-    NewerVersion {
-        /// The file.
-        path: PathBuf,
-        /// The version that stands in it.
-        found: u64,
-    },
-}
-
-impl ReadError {
-    /// True where there simply is no file, which is no mistake of anybody's while the other side starts.
-    pub fn is_missing(&self) -> bool {
-        matches!(self, ReadError::Missing { .. })
-    }
-}
 
 /// Replaces the file `name` in `dir` by one with these bytes, mode 0644. A reader sees the old or the new content.
 ///
@@ -127,68 +75,12 @@ fn open_for_reading(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(i32::from_ne_bytes(flags.to_ne_bytes())).open(path)
 }
 
-/// Understands the bytes of a shared file: first its version, then, if this build knows that, the rest.
-pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
-    /// The one field that every version of every file has.
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u64,
-    }
-    let malformed = |source| ReadError::Malformed { path: path.to_owned(), source };
-    let Versioned { version } = serde_json::from_slice(bytes).map_err(malformed)?;
-    if version > u64::from(VERSION) {
-        return Err(ReadError::NewerVersion { path: path.to_owned(), found: version });
-    }
-    serde_json::from_slice(bytes).map_err(malformed)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::{ClaimInfo, Leader, LeaseInfo, Member, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile};
-    use proptest::prelude::*;
-
-    pub(crate) fn role_file(generation: u64, padding: usize) -> RoleFile {
-        let leader = Leader {
-            name: "db-1".into(),
-            incarnation: Some(Uuid::from_u128(7)),
-            address: "10.0.0.1:8089".into(),
-            peer_address: "10.0.0.1:8090".into(),
-            addresses: vec!["10.0.0.1".parse().unwrap()],
-        };
-        let member = |n| Member {
-            name: format!("db-{n}"),
-            address: "a:1".into(),
-            peer_address: "a:2".into(),
-            addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-            remembered: false,
-        };
-        RoleFile {
-            version: VERSION,
-            generation,
-            role: Role::Leader,
-            term: generation,
-            cluster_id: None,
-            boot_id: None,
-            self_name: "db-1".into(),
-            self_addresses: Vec::new(),
-            leader: Some(leader),
-            members: (0..padding).map(member).collect(),
-            hand_over_to: None,
-            off_lease: false,
-            paused: false,
-            newest_revision: None,
-            lease: LeaseInfo {
-                namespace: "n".into(),
-                name: "db".into(),
-                duration_ms: 15_000,
-                valid_until_boottime_ns: Some(5),
-                valid_until_unix_ms: None,
-                renewal_seen_boottime_ns: None,
-            },
-        }
-    }
+    use crate::RoleFile;
+    use crate::json::tests::role_file;
 
     #[test]
     fn what_is_written_is_read_again_and_everybody_may_read_it() {
@@ -199,47 +91,6 @@ pub(crate) mod tests {
         assert_eq!(read_json::<RoleFile>(&path).unwrap(), value);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary file stayed");
-    }
-
-    #[test]
-    fn the_status_file_has_the_names_of_the_design() {
-        let status = StatusFile {
-            version: 1,
-            incarnation: Uuid::nil(),
-            replica: None,
-            cluster_id: None,
-            state: State::Leading,
-            voter: true,
-            promised: PromiseInfo { term: 4, incarnation: Some(Uuid::nil()) },
-            position: PositionInfo { term: 4, sequence: 9 },
-            following: Some(ClaimInfo {
-                term: 4,
-                incarnation: Uuid::nil(),
-                name: "a".into(),
-                peer_address: "b".into(),
-            }),
-            leader_heard: true,
-            campaign: None,
-            rank: 1,
-            need_term: Some(6),
-            hand_over: None,
-            eligible: true,
-            stalled: false,
-            bootstrapping: false,
-            ready: None,
-            app_version: String::new(),
-            went_back: None,
-            progress: None,
-            out_of_room: Vec::new(),
-            waits_for_room: None,
-            holds_until_boottime_ns: None,
-        };
-        let json = serde_json::to_value(&status).unwrap();
-        for name in ["clusterId", "leaderHeard", "needTerm", "handOver", "promised", "position", "following", "rank"] {
-            assert!(json.get(name).is_some(), "{name} is missing in {json}");
-        }
-        assert_eq!(json["state"], "leading");
-        assert_eq!(json["following"]["peerAddress"], "b");
     }
 
     #[test]
@@ -313,25 +164,5 @@ pub(crate) mod tests {
             assert!(seen.len() > 1, "the reader raced nobody: {seen:?}");
         });
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn arbitrary_bytes_are_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            let path = Path::new("role.json");
-            prop_assert!(parse_json::<RoleFile>(path, &bytes).is_err());
-            prop_assert!(parse_json::<StatusFile>(path, &bytes).is_err());
-        }
-
-        #[test]
-        fn a_damaged_file_never_panics(flip in any::<usize>(), byte in any::<u8>(), cut in any::<usize>()) {
-            let mut bytes = serde_json::to_vec(&role_file(3, 3)).unwrap();
-            let (flip, cut) = (flip % bytes.len(), cut % bytes.len());
-            bytes[flip] = byte;
-            let _ = parse_json::<RoleFile>(Path::new("role.json"), &bytes);
-            prop_assert!(parse_json::<RoleFile>(Path::new("role.json"), &bytes[..cut]).is_err());
-        }
     }
 }

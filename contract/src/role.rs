@@ -83,6 +83,7 @@ impl RoleFile {
     /// - now < `validUntilBoottimeNs` <= now + `durationMs`: nobody can have taken the Lease yet.
     ///
     /// ```
+    /// # #[cfg(feature = "files")]
     /// # fn example(role: &leasehold_contract::RoleFile) {
     /// if role.leads(leasehold_contract::Moment::now()) { /* what only a leader may do */ }
     /// # }
@@ -159,7 +160,7 @@ pub struct LeaseInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replace::tests::role_file;
+    use crate::json::tests::role_file;
 
     const NOW: u64 = 900_000_000_000;
     const BOOT: Option<Uuid> = Some(Uuid::from_u128(1));

@@ -27,7 +27,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::replace::{ReadError, parse_json, read_bytes};
+use crate::json::{ReadError, parse_json};
+use crate::replace::read_bytes;
 
 /// How often the file is read although nothing was heard of it.
 const POLL: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use leasehold_contract::{self as contract, Release, StatusFile, Watch, WatchEvent};
-use leasehold_election::{AppState, AppStatus, Claim, HandOver, Input, Promise, Term};
+use leasehold_election::Input;
 use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -133,7 +133,7 @@ impl Fencing {
         }
         self.warned = false;
         self.shown = Some(incarnation);
-        Some(Input::AppSeen(app_status(status)))
+        Some(Input::AppSeen(contract::election::app_status(status)))
     }
 
     fn released(&mut self, release: std::io::Result<Release>) -> Option<Input> {
@@ -182,50 +182,12 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// The part of status.json that the election needs.
-pub(crate) fn app_status(status: &StatusFile) -> AppStatus {
-    AppStatus {
-        incarnation: status.incarnation,
-        cluster_id: status.cluster_id,
-        state: match status.state {
-            contract::State::Starting => AppState::Starting,
-            contract::State::Learner => AppState::Learner,
-            contract::State::Follower => AppState::Follower,
-            contract::State::Recovering => AppState::Recovering,
-            contract::State::Leading => AppState::Leading,
-            contract::State::Draining => AppState::Draining,
-            contract::State::Failed => AppState::Failed,
-        },
-        promised: Promise { term: term(status.promised.term), incarnation: status.promised.incarnation },
-        following: status.following.as_ref().map(|claim| Claim {
-            term: term(claim.term),
-            incarnation: claim.incarnation,
-            name: claim.name.clone(),
-            peer_address: claim.peer_address.clone(),
-        }),
-        leader_heard: status.leader_heard,
-        campaign: status.campaign.map(term),
-        rank: status.rank,
-        need_term: status.need_term.map(term),
-        hand_over: status
-            .hand_over
-            .as_ref()
-            .map(|hand_over| HandOver { to: hand_over.to.clone(), incarnation: hand_over.incarnation }),
-        eligible: status.eligible,
-        bootstrapping: status.bootstrapping,
-    }
-}
-
-/// A number beyond the last term counts as the last: above that nothing can be taken, and nothing is written.
-fn term(number: u64) -> Term {
-    Term(number).min(Term::MAX)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use contract::{LOCK_FILE, STATUS_FILE, StatusLock, replace_file};
+    use leasehold_election::{AppState, AppStatus, Term};
     use serde_json::json;
     use tokio::time::timeout;
 

@@ -12,7 +12,6 @@ use leasehold_election::{
 };
 use uuid::Uuid;
 
-use crate::app::app_status;
 use crate::args::Config;
 use crate::lease::{Answer, LeaseClient};
 use crate::observe::Observed;
@@ -135,7 +134,9 @@ impl Desk {
             "c" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Conflict))?,
             "u" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Unknown))?,
             "x" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Refused))?,
-            "s" => Input::AppSeen(app_status(&serde_json::from_str::<StatusFile>(rest).ok()?)),
+            "s" => Input::AppSeen(leasehold_contract::election::app_status(
+                &serde_json::from_str::<StatusFile>(rest).ok()?,
+            )),
             "q" => Input::AppSilent,
             "k" => Input::AppDied { incarnation: OWN },
             "m" => {

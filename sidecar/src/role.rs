@@ -1,15 +1,19 @@
 //! Writes role.json, and the words `role` and `leader` beside it.
 //!
 //! ```text
-//!   RoleView ──addresses, stamps──▶ RoleFile ──replace──▶ role.json ──▶ role, leader (one word each, derived)
+//!   RoleView ──addresses, stamps (`contract::election`)──▶ RoleFile ──replace──▶ role.json ──▶ role, leader (one word each, derived)
 //! ```
 
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use leasehold_contract as contract;
-use leasehold_contract::{LEADER_WORD_FILE, ROLE_FILE, ROLE_WORD_FILE, RoleFile, VERSION, replace_file};
-use leasehold_election::{Leader, Member, OldRole, Role, RoleView, Term};
+use leasehold_contract::election::Surroundings;
+use leasehold_contract::{LEADER_WORD_FILE, ROLE_FILE, ROLE_WORD_FILE, RoleFile, replace_file};
+use leasehold_election::{OldRole, RoleView};
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::addresses::Book;
 use crate::args::Config;
@@ -65,10 +69,9 @@ impl RoleWriter {
         }
         let word = format!("{}\n", file.role.as_str());
         let leader = file.leader.as_ref().map(|leader| format!("{}\n", leader.address)).unwrap_or_default();
-        let json = serde_json::to_vec_pretty(file).map_err(std::io::Error::from);
         // The words after the file that they are derived from: who waits for a word finds the file as new as it.
         let written = std::fs::create_dir_all(directory)
-            .and_then(|()| replace_file(directory, ROLE_FILE, &json?))
+            .and_then(|()| replace_file(directory, ROLE_FILE, &file.to_json()))
             .and_then(|()| replace_file(directory, ROLE_WORD_FILE, word.as_bytes()))
             .and_then(|()| replace_file(directory, LEADER_WORD_FILE, leader.as_bytes()));
         match written {
@@ -89,77 +92,66 @@ impl RoleWriter {
 
 /// The content of role.json for what the election decided.
 pub(crate) fn role_file(view: &RoleView, book: &Book, config: &Config, clock: &Clock) -> RoleFile {
-    let stamps = view.valid_until.map(|moment| clock.stamps(moment));
-    RoleFile {
-        version: VERSION,
-        generation: 0,
-        role: match view.role {
-            Role::Leader => contract::Role::Leader,
-            Role::Follower => contract::Role::Follower,
-            Role::None => contract::Role::None,
-        },
-        term: view.term.0,
-        cluster_id: view.cluster_id,
-        boot_id: contract::Moment::now().boot_id,
-        self_name: config.name.clone(),
-        self_addresses: book.of_advertised(&config.name, config.address.as_deref()),
-        leader: view.leader.as_ref().map(|leader| leader_entry(leader, book, config)),
-        members: view.members.iter().flatten().map(|member| member_entry(member, book)).collect(),
-        hand_over_to: view.hand_over_to.clone(),
-        off_lease: view.off_lease,
-        paused: view.paused,
-        newest_revision: view.newest_revision.clone(),
-        lease: contract::LeaseInfo {
-            namespace: config.namespace.clone(),
-            name: config.lease.clone(),
-            duration_ms: u64::try_from(config.lease_duration.as_millis()).unwrap_or(u64::MAX),
-            valid_until_boottime_ns: stamps.map(|(boottime, _)| boottime),
-            valid_until_unix_ms: stamps.map(|(_, unix)| unix),
-            renewal_seen_boottime_ns: view.renewed_at.map(|moment| clock.stamps(moment).0),
-        },
-    }
+    contract::election::role_file(view, &Around { book, config, clock })
+}
+
+/// What role.json says beside the decision.
+struct Around<'a> {
+    book: &'a Book,
+    config: &'a Config,
+    clock: &'a Clock,
 }
 
 /// Addresses that the election does not know come from the templates.
-fn leader_entry(leader: &Leader, book: &Book, config: &Config) -> contract::Leader {
-    let address = leader.address.clone().or_else(|| config.member_address_of(&leader.name));
-    let peer_address = leader.peer_address.clone().or_else(|| config.member_peer_address.render(&leader.name));
-    contract::Leader {
-        name: leader.name.clone(),
-        incarnation: Some(leader.incarnation),
-        addresses: book.of_advertised(&leader.name, address.as_deref()),
-        address: address.unwrap_or_default(),
-        peer_address: peer_address.unwrap_or_default(),
+impl Surroundings for Around<'_> {
+    fn name(&self) -> &str {
+        &self.config.name
     }
-}
 
-fn member_entry(member: &Member, book: &Book) -> contract::Member {
-    let (addresses, remembered) = book.of(&member.name);
-    contract::Member {
-        name: member.name.clone(),
-        address: member.address.clone(),
-        peer_address: member.peer_address.clone(),
-        addresses,
-        remembered,
+    fn lease(&self) -> (&str, &str) {
+        (&self.config.namespace, &self.config.lease)
+    }
+
+    fn lease_duration(&self) -> Duration {
+        self.config.lease_duration
+    }
+
+    fn boot_id(&self) -> Option<Uuid> {
+        contract::Moment::now().boot_id
+    }
+
+    fn stamps(&self, moment: Duration) -> (u64, u64) {
+        self.clock.stamps(moment)
+    }
+
+    fn address_of(&self, pod: &str) -> Option<String> {
+        self.config.member_address_of(pod)
+    }
+
+    fn peer_address_of(&self, pod: &str) -> Option<String> {
+        self.config.member_peer_address.render(pod)
+    }
+
+    fn self_addresses(&self) -> Vec<IpAddr> {
+        self.book.of_advertised(&self.config.name, self.config.address.as_deref())
+    }
+
+    fn leader_addresses(&self, pod: &str, advertised: Option<&str>) -> Vec<IpAddr> {
+        self.book.of_advertised(pod, advertised)
+    }
+
+    fn member_addresses(&self, pod: &str) -> (Vec<IpAddr>, bool) {
+        self.book.of(pod)
     }
 }
 
 /// What an earlier run of the sidecar left behind: its term counts as seen.
-pub(crate) fn old_role(directory: &std::path::Path, name: &str) -> Option<OldRole> {
+pub(crate) fn old_role(directory: &Path, name: &str) -> Option<OldRole> {
     match contract::read_json::<RoleFile>(&directory.join(ROLE_FILE)) {
-        Ok(file) => Some(OldRole {
-            term: Term(file.term),
-            paused: file.paused,
-            off_lease: file.leader.as_ref().filter(|_| file.off_lease).and_then(|leader| leader.incarnation),
-            own_claim: (file.leader.as_ref())
-                .filter(|leader| {
-                    file.role == contract::Role::Leader && file.self_name == name && leader.name == file.self_name
-                })
-                .and_then(|leader| leader.incarnation),
-        }),
+        Ok(file) => Some(contract::election::old_role(&file, name)),
         Err(error) if error.is_missing() => None,
         Err(error) => {
-            warn!(%error, "the old role.json is of no use");
+            warn!(%error, "the old role.json is unusable");
             None
         }
     }
@@ -172,7 +164,7 @@ mod tests {
     use crate::addresses::Seen;
     use crate::args::Args;
     use clap::Parser as _;
-    use uuid::Uuid;
+    use leasehold_election::{Leader, Role, Term};
 
     /// After a transfer the Lease names the new leader, and not yet where it is: the slices do.
     #[test]

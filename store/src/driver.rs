@@ -46,7 +46,7 @@ use tracing::{error, info, warn};
 use crate::documents::Documents;
 use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::peer::{Admitted, PeerEvent, Peers};
-use crate::role::{self, RoleReceiver};
+use crate::role::RoleReceiver;
 use crate::room::{Account, Figures, Held, Limits};
 use crate::status;
 use crate::volume::journal::{Journal, JournalEvent};
@@ -389,7 +389,7 @@ impl Driver {
 
     fn on_role(&mut self) {
         let Some(role) = self.ends.role.borrow_and_update().clone() else { return };
-        self.step(Input::Role(role::view(&role)));
+        self.step(Input::Role(leasehold_contract::replication::role_view(&role)));
         self.ends.handle.set_role((*role).clone());
     }
 
@@ -564,7 +564,7 @@ impl Driver {
         let Some(status) = &self.shown else { return };
         let position = status.position;
         self.ends.status_file.send_if_modified(|file| {
-            let last = std::mem::replace(&mut file.position, status::position(position));
+            let last = std::mem::replace(&mut file.position, leasehold_contract::replication::position(position));
             self.position_untold |= last != file.position;
             false
         });

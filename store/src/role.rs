@@ -1,4 +1,4 @@
-//! role.json for the state machine: what of it a replica cares about, and its watch.
+//! role.json for the state machine: its watch. What of it a replica cares about: `contract::replication::role_view`.
 //!
 //! ```text
 //!   sidecar ──rename──▶ role.json ──Watch (notify)──▶ watch task ──latest value──▶ driver ──Input::Role──▶ Replica
@@ -9,45 +9,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use leasehold_contract::{ROLE_FILE, RoleFile, Watch, WatchEvent};
-use leasehold_replication::{ClusterId, Incarnation, LeaderView, Member, RoleView, Term};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 /// The latest good role.json; none before the first.
 pub type RoleReceiver = watch::Receiver<Option<Arc<RoleFile>>>;
-
-/// What a replica cares about. A leader without an incarnation is nobody: there is no run of a store to follow.
-pub fn view(role: &RoleFile) -> RoleView {
-    let leader = role.leader.as_ref().and_then(|leader| {
-        Some(LeaderView {
-            term: Term(role.term),
-            incarnation: Incarnation(leader.incarnation?),
-            name: leader.name.clone(),
-            peer_address: leader.peer_address.clone(),
-            addresses: leader.addresses.clone(),
-        })
-    });
-    let member = |member: &leasehold_contract::Member| Member {
-        name: member.name.clone(),
-        peer_address: member.peer_address.clone(),
-        addresses: member.addresses.clone(),
-        remembered: member.remembered,
-    };
-    RoleView {
-        cluster_id: role.cluster_id.map(ClusterId),
-        leader,
-        members: role.members.iter().map(member).collect(),
-        hand_over_to: role.hand_over_to.clone(),
-        paused: role.paused,
-        newest_revision: role.newest_revision.clone(),
-        self_addresses: role.self_addresses.clone(),
-        renewal_seen: role.lease.renewal_seen_boottime_ns,
-        lease_duration: Duration::from_millis(role.lease.duration_ms),
-    }
-}
 
 /// Watches role.json in `dir` for the pod `name`, for ever. Ends only when nobody listens any more.
 pub async fn watch(dir: &Path, name: &str, latest: watch::Sender<Option<Arc<RoleFile>>>) {
@@ -83,7 +51,7 @@ pub async fn watch(dir: &Path, name: &str, latest: watch::Sender<Option<Arc<Role
 mod tests {
     use super::*;
     use leasehold_contract::{Leader, LeaseInfo, Role, VERSION, replace_file};
-    use std::net::IpAddr;
+    use std::time::Duration;
     use uuid::Uuid;
 
     fn role(term: u64, incarnation: Option<Uuid>) -> RoleFile {
@@ -124,27 +92,6 @@ mod tests {
                 renewal_seen_boottime_ns: None,
             },
         }
-    }
-
-    #[test]
-    fn only_a_leader_with_an_incarnation_counts() {
-        let found = view(&role(4, Some(Uuid::from_u128(9))));
-        let leader = found.leader.unwrap();
-        assert_eq!((leader.term, leader.incarnation), (Term(4), Incarnation(Uuid::from_u128(9))));
-        assert_eq!((leader.name.as_str(), leader.peer_address.as_str()), ("store-0", "10.0.0.0:8090"));
-        assert_eq!(found.cluster_id, Some(ClusterId(Uuid::from_u128(3))));
-        let member = Member {
-            name: "store-1".into(),
-            peer_address: "store-1.peers:8090".into(),
-            addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-            remembered: true,
-        };
-        assert_eq!(found.members[1], member);
-        assert_eq!(leader.addresses, ["10.0.0.0".parse::<IpAddr>().unwrap()]);
-        assert_eq!(found.self_addresses, member.addresses);
-        assert_eq!((found.hand_over_to.as_deref(), found.paused), (Some("store-1"), true));
-        assert_eq!(found.newest_revision.as_deref(), Some("r2"));
-        assert_eq!(view(&role(4, None)).leader, None);
     }
 
     #[tokio::test]

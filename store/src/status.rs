@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_contract::{
-    ClaimInfo, HandOver, OutOfRoom, PositionInfo, ProgressInfo, PromiseInfo, RoomKind, STATUS_FILE, State, StatusFile,
-    StatusLock, VERSION, replace_file,
-};
-use leasehold_replication::{Claim, Incarnation, Level, Phase, Position, Promise, ReplicaId, Status};
+use leasehold_contract::replication as contract;
+use leasehold_contract::{OutOfRoom, ProgressInfo, RoomKind, STATUS_FILE, StatusFile, StatusLock, replace_file};
+use leasehold_replication::{Incarnation, Level, ReplicaId, Status};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -29,62 +27,17 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// How often a wait for the lock is said.
 const WAIT_SAID: Duration = Duration::from_secs(10);
 
+/// The version of this program, as status.json says it.
+const APP_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// What status.json says before there is a replica.
 pub fn starting(incarnation: Incarnation) -> StatusFile {
-    StatusFile {
-        version: VERSION,
-        incarnation: incarnation.0,
-        replica: None,
-        cluster_id: None,
-        state: State::Starting,
-        voter: false,
-        promised: PromiseInfo::default(),
-        position: PositionInfo::default(),
-        following: None,
-        leader_heard: false,
-        campaign: None,
-        rank: 0,
-        need_term: None,
-        hand_over: None,
-        eligible: false,
-        stalled: false,
-        bootstrapping: false,
-        ready: Some(false),
-        went_back: None,
-        progress: None,
-        out_of_room: Vec::new(),
-        waits_for_room: None,
-        holds_until_boottime_ns: None,
-        app_version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
+    contract::starting(incarnation, APP_VERSION)
 }
 
 /// What status.json says of a replica.
 pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> StatusFile {
-    StatusFile {
-        replica: Some(replica.0),
-        cluster_id: status.cluster_id.map(|id| id.0),
-        state: state(status.phase),
-        voter: status.voter,
-        promised: promise(status.promise),
-        position: position(status.position),
-        following: status.following.as_ref().map(claim),
-        leader_heard: status.leader_heard,
-        campaign: status.campaign.map(|term| term.0),
-        rank: status.rank,
-        need_term: status.need_term.map(|term| term.0),
-        hand_over: status.hand_over.as_ref().map(|to| match to {
-            Some((name, incarnation)) => HandOver { to: Some(name.clone()), incarnation: Some(incarnation.0) },
-            None => HandOver { to: None, incarnation: None },
-        }),
-        eligible: status.eligible,
-        stalled: status.stalled,
-        bootstrapping: status.bootstrapping,
-        ready: Some(is_ready(status)),
-        // What it waits for is what is to be done about it.
-        went_back: status.went_back.as_ref().map(|_| status.waiting_for.join("; ")),
-        ..starting(incarnation)
-    }
+    contract::status_file(incarnation, replica, status, APP_VERSION)
 }
 
 /// What the state machine does not know of, for people.
@@ -115,43 +68,6 @@ pub fn out_of_room(figures: &Figures) -> Vec<OutOfRoom> {
     let disk = figures.disk_used_bytes.zip(figures.disk_allowed_bytes).filter(|_| figures.room.disk >= Level::Over);
     let disk = disk.map(|(used_bytes, allowed_bytes)| OutOfRoom { what: RoomKind::Disk, used_bytes, allowed_bytes });
     memory.into_iter().chain(disk).collect()
-}
-
-/// As `GET /readyz` says it.
-fn is_ready(status: &Status) -> bool {
-    let serves = !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed | Phase::WentBack);
-    serves && status.caught_up && !status.cut_off && status.foreign_cluster_id.is_none()
-}
-
-fn state(phase: Phase) -> State {
-    match phase {
-        Phase::Starting => State::Starting,
-        Phase::Learner => State::Learner,
-        Phase::Follower => State::Follower,
-        Phase::Recovering => State::Recovering,
-        Phase::Leading => State::Leading,
-        Phase::Draining => State::Draining,
-        // To a sidecar of another build, too: it knows no further state.
-        Phase::Failed | Phase::WentBack => State::Failed,
-    }
-}
-
-fn promise(promise: Promise) -> PromiseInfo {
-    PromiseInfo { term: promise.term.0, incarnation: (promise != Promise::NONE).then_some(promise.incarnation.0) }
-}
-
-/// A position, as status.json says it.
-pub fn position(position: Position) -> PositionInfo {
-    PositionInfo { term: position.term.0, sequence: position.seq.0 }
-}
-
-fn claim(claim: &Claim) -> ClaimInfo {
-    ClaimInfo {
-        term: claim.term.0,
-        incarnation: claim.incarnation.0,
-        name: claim.name.clone(),
-        peer_address: claim.peer_address.clone(),
-    }
 }
 
 /// Takes status.lock, for as long as that takes: an earlier run of this store may still be ending, the directory may not
@@ -245,7 +161,7 @@ pub fn is_figures_alone(last: &StatusFile, next: &StatusFile) -> bool {
 }
 
 async fn replace(dir: &Arc<Path>, status: &StatusFile) -> std::io::Result<()> {
-    let bytes = serde_json::to_vec(status).expect("plain data has a JSON form");
+    let bytes = status.to_json();
     let dir = Arc::clone(dir);
     tokio::task::spawn_blocking(move || replace_file(&dir, STATUS_FILE, &bytes)).await.map_err(std::io::Error::other)?
 }
@@ -254,7 +170,7 @@ async fn replace(dir: &Arc<Path>, status: &StatusFile) -> std::io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use leasehold_contract::{Doing, read_json};
+    use leasehold_contract::{Doing, PositionInfo, State, read_json};
     use uuid::Uuid;
 
     const LONG: Duration = Duration::from_secs(10);
@@ -362,13 +278,5 @@ mod tests {
         let kinds = |room| out_of_room(&figures(room)).iter().map(|out| (out.what, out.used_bytes)).collect::<Vec<_>>();
         assert_eq!(kinds(room(Level::Near, Level::Enough)), []);
         assert_eq!(kinds(room(Level::Over, Level::Full)), [(RoomKind::Memory, 7), (RoomKind::Disk, 9)]);
-    }
-
-    #[test]
-    fn a_promise_to_nobody_names_nobody() {
-        assert_eq!(promise(Promise::NONE), PromiseInfo { term: 0, incarnation: None });
-        let id = Uuid::from_u128(4);
-        let bound = Promise { term: leasehold_replication::Term(3), incarnation: Incarnation(id) };
-        assert_eq!(promise(bound), PromiseInfo { term: 3, incarnation: Some(id) });
     }
 }
