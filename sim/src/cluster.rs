@@ -20,6 +20,7 @@ use crate::settings::Settings;
 use crate::sidecar::Sidecar;
 use crate::store::Store;
 use crate::trace::Trace;
+use leasehold_contract::{Moment, RoleFile, StatusFile};
 use leasehold_replication::{ReplicaId, SnapshotMeta};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -56,8 +57,6 @@ pub(crate) struct Pod {
     pub(crate) ordinal: Option<usize>,
     /// Counts the starts of its machine.
     pub(crate) boot: u32,
-    /// The boot that role.json was written in.
-    pub(crate) role_boot: u32,
     /// When the machine last started: its clocks count from here.
     pub(crate) booted_at: Duration,
     /// The data volume, which outlives the pod.
@@ -67,9 +66,9 @@ pub(crate) struct Pod {
     /// What its shell finds of memory and disk.
     pub(crate) room: leasehold_replication::Room,
     /// role.json.
-    pub(crate) role_file: Option<leasehold_election::RoleView>,
+    pub(crate) role_file: Option<Rc<RoleFile>>,
     /// status.json.
-    pub(crate) status_file: Option<leasehold_election::AppStatus>,
+    pub(crate) status_file: Option<Rc<StatusFile>>,
     /// The store process.
     pub(crate) store: Store,
     /// The sidecar process.
@@ -81,6 +80,16 @@ impl Pod {
     pub(crate) fn local(&self, now: Duration) -> Duration {
         let since = now.saturating_sub(self.booted_at);
         Duration::from_nanos((since.as_nanos() * u128::from(self.rate) / 1_000_000) as u64)
+    }
+
+    /// Which start of its machine the clocks count from.
+    pub(crate) fn boot_id(&self) -> uuid::Uuid {
+        uuid::Uuid::from_u128(u128::from(self.boot))
+    }
+
+    /// The same moment, as an app on this pod holds it against role.json.
+    pub(crate) fn moment(&self, now: Duration) -> Moment {
+        Moment { boot_id: Some(self.boot_id()), boottime_ns: self.local(now).as_nanos() as u64 }
     }
 
     /// When its clocks show this, or a little later.
@@ -255,7 +264,6 @@ impl Cluster {
                     generation: 0,
                     ordinal: (pod < settings.pods).then_some(pod),
                     boot: 0,
-                    role_boot: 0,
                     booted_at: Duration::ZERO,
                     volume: Volume::new(replica, number),
                     disk_hangs_until: Duration::ZERO,

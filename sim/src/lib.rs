@@ -16,6 +16,7 @@ mod client;
 mod cluster;
 mod disk;
 mod effects;
+mod files;
 mod hang;
 mod invariants;
 mod lease;

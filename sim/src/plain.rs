@@ -10,7 +10,8 @@
 
 use crate::cluster::Cluster;
 use crate::{Plant, Shell};
-use leasehold_election::{Role, RoleView};
+use leasehold_contract::{Moment, Role, RoleFile};
+use leasehold_election::RoleView;
 use std::time::Duration;
 
 impl Cluster {
@@ -59,7 +60,7 @@ impl Cluster {
 
     /// A plain app's sidecar publishes this.
     pub(crate) fn check_plain(&mut self, pod: usize, role: &RoleView) {
-        if role.role != Role::Leader {
+        if role.role != leasehold_election::Role::Leader {
             return;
         }
         for other in (0..self.pods.len()).filter(|other| *other != pod && self.publishes_leader(*other)) {
@@ -75,14 +76,15 @@ impl Cluster {
         }
     }
 
-    /// What an app on this pod makes of its role.json: as `RoleFile::leads` in `leasehold-contract`.
+    /// What an app on this pod makes of its role.json.
     fn claim_is_valid(&self, pod: usize) -> bool {
         let found = &self.pods[pod];
-        let Some(until) = found.role_file.as_ref().and_then(|file| file.valid_until) else { return false };
-        let now = found.local(self.now);
-        let believes_all = self.settings.plant == Some(Plant::Shell(Shell::OldBootCounts));
-        let is_of_this_boot = found.role_boot == found.boot && until <= now + self.settings.lease_duration;
-        self.publishes_leader(pod) && now < until && (is_of_this_boot || believes_all)
+        let Some(file) = &found.role_file else { return false };
+        let now = found.moment(self.now);
+        if self.settings.plant == Some(Plant::Shell(Shell::OldBootCounts)) {
+            return believes_any_boot(file, now);
+        }
+        file.leads(now)
     }
 
     /// The clock of a machine began anew: no claim may have come to life again.
@@ -136,4 +138,9 @@ impl Cluster {
         let is_true = lease.is_some_and(|lease| lease.body.holder.as_ref() == Some(&self.pods[leader].name));
         (!is_true).then(|| format!("the Lease is not true: {}", crate::lease::describe(self.api.lease())))
     }
+}
+
+/// As an app does that looks at the time alone.
+fn believes_any_boot(file: &RoleFile, now: Moment) -> bool {
+    file.role == Role::Leader && file.lease.valid_until_boottime_ns.is_some_and(|until| now.boottime_ns < until)
 }

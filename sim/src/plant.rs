@@ -30,6 +30,10 @@ pub enum Shell {
     ReadsDoNotWait,
     /// Every connection of a race says hello, not the winner alone \[F4\].
     HelloByEveryAddress,
+    /// The translation of role.json forgets who is wanted.
+    MembersAreLost,
+    /// The translation of status.json forgets that the app lets go of the leadership.
+    HandOverIsLost,
     /// A plain app believes a role.json of an earlier boot of its machine \[A8\].
     OldBootCounts,
 }
@@ -48,6 +52,8 @@ impl Plant {
             Shell::LeaseWithoutCompare,
             Shell::ReadsDoNotWait,
             Shell::HelloByEveryAddress,
+            Shell::MembersAreLost,
+            Shell::HandOverIsLost,
             Shell::OldBootCounts,
         ];
         let replication = [

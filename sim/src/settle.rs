@@ -216,10 +216,10 @@ impl Cluster {
                 return Some(format!("{} campaigns, needs a term, or does not hear the leader", pod.name));
             }
             let role = pod.role_file.as_ref();
-            let named = role.and_then(|role| role.leader.as_ref().map(|named| (named.incarnation, role.term.0)));
+            let named = role.and_then(|role| role.leader.as_ref().map(|named| (named.incarnation, role.term)));
             // A sidecar that began while the API is gone leaves the old file alone; its app follows by invitation.
             let may_know = self.api.is_up(self.now, pod.store.life.pod);
-            if may_know && named != Some((up.incarnation.0, status.promise.term.0)) {
+            if may_know && named != Some((Some(up.incarnation.0), status.promise.term.0)) {
                 return Some(format!("role.json of {} names {named:?}", pod.name));
             }
         }
@@ -271,14 +271,17 @@ impl Cluster {
             let _ = writeln!(text, "  {} store run {}: {state}", pod.name, store.run);
             let _ = writeln!(text, "    sidecar run {}: {}", sidecar.run, pod.sidecar.waits());
             if let Some(role) = &pod.role_file {
-                let leader = role.leader.as_ref().map(|leader| format!("{} {}", leader.name, leader.incarnation));
+                let leader = role
+                    .leader
+                    .as_ref()
+                    .map(|leader| format!("{} {}", leader.name, leader.incarnation.unwrap_or_default()));
                 let _ = writeln!(
                     text,
                     "    role.json: {:?} term {} leader {leader:?} off-lease {} members {:?}",
                     role.role,
                     role.term,
                     role.off_lease,
-                    role.members.as_ref().map(Vec::len)
+                    role.members.len()
                 );
             }
         }

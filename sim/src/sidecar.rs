@@ -7,12 +7,11 @@
 //! ```
 
 use crate::cluster::{Cluster, Event, Life};
+use crate::files;
 use crate::lease::Call;
 use crate::trace;
-use leasehold_election::{
-    App, AppState, AppStatus, Claim, Config, Effect, Election, HandOver, Input, OldRole, Promise, Role, RoleView, Term,
-};
-use leasehold_replication as store;
+use leasehold_contract as contract;
+use leasehold_election::{App, Config, Effect, Election, Input, RoleView};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -62,12 +61,7 @@ impl Cluster {
         if pod.sidecar.is_up() {
             return;
         }
-        let old_role = pod.role_file.as_ref().map(|file| OldRole {
-            term: file.term,
-            paused: file.paused,
-            off_lease: file.leader.as_ref().filter(|_| file.off_lease).map(|leader| leader.incarnation),
-            own_claim: file.leader.as_ref().filter(|_| file.role == Role::Leader).map(|leader| leader.incarnation),
-        });
+        let old_role = pod.role_file.as_ref().map(|file| contract::election::old_role(file, &pod.name));
         let config = Config {
             name: pod.name.clone(),
             address: pod.address.clone(),
@@ -143,8 +137,7 @@ impl Cluster {
                     if self.settings.is_plain {
                         self.check_plain(pod, &role);
                     }
-                    self.pods[pod].role_file = Some(role);
-                    self.pods[pod].role_boot = self.pods[pod].boot;
+                    self.write_role(pod, &role);
                     let life = self.pods[pod].store.life;
                     let at = self.now + self.notice_delay();
                     self.schedule(at, Event::RoleRead { life, again: false });
@@ -173,11 +166,30 @@ impl Cluster {
         if self.rng.chance(20) { self.rng.millis(10, 2000) } else { self.rng.micros(100, 4000) }
     }
 
+    /// The sidecar writes role.json.
+    fn write_role(&mut self, pod: usize, view: &RoleView) {
+        let found = &mut self.pods[pod];
+        let around = files::Around { pod: found, lease_duration: self.settings.lease_duration };
+        let file = contract::election::role_file(view, &around);
+        match files::role(&file, self.settings.plant) {
+            Ok(file) => found.role_file = Some(file),
+            Err(error) => self.violation(format!("role.json of pod-{pod}: {error}")),
+        }
+    }
+
     /// The store writes status.json.
     pub(crate) fn write_status(&mut self, pod: usize) {
         let found = &mut self.pods[pod];
         let Some(up) = found.store.up() else { return };
-        found.status_file = Some(app_status(up.incarnation, &up.status));
+        let mut file = contract::replication::status_file(up.incarnation, found.volume.replica, &up.status, "");
+        // The shell puts off a position that moved alone.
+        let is_known = found.status_file.as_ref().is_some_and(|last| files::is_position_alone(last, &mut file));
+        if !is_known {
+            match files::status(&file, self.settings.plant) {
+                Ok(file) => found.status_file = Some(file),
+                Err(error) => return self.violation(format!("status.json of pod-{pod}: {error}")),
+            }
+        }
         let life = found.sidecar.life;
         let at = self.now + self.notice_delay();
         self.schedule(at, Event::StatusRead { life, again: false });
@@ -190,12 +202,12 @@ impl Cluster {
         }
         let pod = &mut self.pods[life.pod];
         let Some(up) = &mut pod.sidecar.up else { return };
-        let input = match pod.status_file.clone() {
+        let input = match &pod.status_file {
             None => Input::AppSilent,
             Some(status) => {
                 up.waits_for = Some(status.incarnation);
                 if pod.store.is_running() {
-                    Input::AppSeen(status)
+                    Input::AppSeen(contract::election::app_status(status))
                 } else {
                     Input::AppDied { incarnation: status.incarnation }
                 }
@@ -211,71 +223,5 @@ impl Cluster {
         if let (Some(incarnation), false) = (waits_for, pod.store.is_running()) {
             self.step_sidecar(life.pod, Input::AppDied { incarnation });
         }
-    }
-
-    /// What the store's shell makes of role.json.
-    pub(crate) fn role_view(&self, file: &RoleView) -> store::RoleView {
-        let member = |member: &leasehold_election::Member| store::Member {
-            name: member.name.clone(),
-            peer_address: member.peer_address.clone(),
-            addresses: Vec::new(),
-            remembered: false,
-        };
-        let leader = |leader: &leasehold_election::Leader| store::LeaderView {
-            term: store::Term(file.term.0),
-            incarnation: store::Incarnation(leader.incarnation),
-            name: leader.name.clone(),
-            // The shell's template.
-            peer_address: leader.peer_address.clone().unwrap_or_else(|| format!("{}:8090", leader.name)),
-            addresses: Vec::new(),
-        };
-        store::RoleView {
-            cluster_id: file.cluster_id.map(store::ClusterId),
-            leader: file.leader.as_ref().map(leader),
-            members: file.members.iter().flatten().map(member).collect(),
-            hand_over_to: file.hand_over_to.clone(),
-            paused: file.paused,
-            newest_revision: file.newest_revision.clone(),
-            self_addresses: Vec::new(),
-            renewal_seen: file.renewed_at.map(|at| at.as_nanos() as u64),
-            lease_duration: self.settings.lease_duration,
-        }
-    }
-}
-
-/// What the sidecar's shell makes of status.json, as the store's shell writes it.
-fn app_status(incarnation: store::Incarnation, status: &store::Status) -> AppStatus {
-    AppStatus {
-        incarnation: incarnation.0,
-        cluster_id: status.cluster_id.map(|id| id.0),
-        state: match status.phase {
-            store::Phase::Starting => AppState::Starting,
-            store::Phase::Learner => AppState::Learner,
-            store::Phase::Follower => AppState::Follower,
-            store::Phase::Recovering => AppState::Recovering,
-            store::Phase::Leading => AppState::Leading,
-            store::Phase::Draining => AppState::Draining,
-            store::Phase::Failed | store::Phase::WentBack => AppState::Failed,
-        },
-        promised: Promise {
-            term: Term(status.promise.term.0),
-            incarnation: (status.promise.term.0 > 0).then_some(status.promise.incarnation.0),
-        },
-        following: status.following.as_ref().map(|claim| Claim {
-            term: Term(claim.term.0),
-            incarnation: claim.incarnation.0,
-            name: claim.name.clone(),
-            peer_address: claim.peer_address.clone(),
-        }),
-        leader_heard: status.leader_heard,
-        campaign: status.campaign.map(|term| Term(term.0)),
-        rank: status.rank,
-        need_term: status.need_term.map(|term| Term(term.0)),
-        hand_over: status.hand_over.as_ref().map(|to| HandOver {
-            to: to.as_ref().map(|(name, _)| name.clone()),
-            incarnation: to.as_ref().map(|(_, incarnation)| incarnation.0),
-        }),
-        eligible: status.eligible,
-        bootstrapping: status.bootstrapping,
     }
 }

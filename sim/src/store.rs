@@ -233,7 +233,8 @@ impl Cluster {
         if again {
             self.schedule(self.now + Duration::from_secs(2), Event::RoleRead { life, again });
         }
-        if let Some(view) = self.pods[life.pod].role_file.as_ref().map(|file| self.role_view(file)) {
+        if let Some(file) = &self.pods[life.pod].role_file {
+            let view = leasehold_contract::replication::role_view(file);
             self.step_store(life.pod, Input::Role(view));
         }
     }

@@ -46,6 +46,8 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::LeaseWithoutCompare), Plain(19)),
     (Plant::Shell(Shell::ReadsDoNotWait), Large(3)),
     (Plant::Shell(Shell::HelloByEveryAddress), Large(2)),
+    (Plant::Shell(Shell::MembersAreLost), Large(0)),
+    (Plant::Shell(Shell::HandOverIsLost), Large(0)),
     (Plant::Shell(Shell::OldBootCounts), Plain(355)),
     (Plant::Replication(R::BetterPositionIsVote), Walk(3)),
     (Plant::Replication(R::OldTermCommits), Trace),
