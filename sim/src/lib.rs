@@ -7,41 +7,21 @@
 //! A run is a function of its seed: a failing one is repeated with its trace switched on, and gives the seed, what is
 //! wrong and the last lines of what happened. `cargo run -p leasehold-sim -- --seed X --trace` shows it.
 //!
-//! Where to read: [`cluster`] is the queue and the pods, [`store`] and [`sidecar`] drive the cores as the production
-//! shells do, [`disk`], [`network`], [`lease`] and [`client`] are the made-up world, [`chaos`] breaks it, [`invariants`]
-//! and [`settle`] judge.
+//! Where to read: [`model`] is the made-up world, and [`model::cluster`] all of it; [`play`] drives the cores as the
+//! production shells do, and breaks what they stand on; [`judge`] judges.
 
-mod chaos;
-mod client;
-mod cluster;
-mod disk;
-mod effects;
-mod files;
-mod hang;
-mod invariants;
-mod lease;
-mod leave;
-mod network;
-mod plain;
-mod plain_chaos;
+mod judge;
+mod model;
 mod plant;
-mod products;
-mod reads;
-mod rng;
-mod room;
-mod settings;
-mod settle;
-mod sidecar;
+mod play;
 pub mod small;
-mod store;
-mod trace;
 
-use crate::cluster::Cluster;
+use crate::model::cluster::Cluster;
+use crate::model::rng::Rng;
+use crate::model::settings::Settings;
+use crate::model::trace::Trace;
 pub use crate::plant::{Plant, Shell};
-pub use crate::products::{Base, PRODUCTS};
-use crate::rng::Rng;
-use crate::settings::Settings;
-use crate::trace::Trace;
+pub use crate::play::products::{Base, PRODUCTS};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -164,7 +144,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
             trace: cluster.trace.into_lines(),
         }),
         Err(what) => {
-            let what = format!("at {:.6} s: {}", at.as_secs_f64(), trace::shorten_ids(&what));
+            let what = format!("at {:.6} s: {}", at.as_secs_f64(), model::trace::shorten_ids(&what));
             Err(Failure { seed, what, trace: cluster.trace.into_lines() })
         }
     }

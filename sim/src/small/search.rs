@@ -1,8 +1,8 @@
 //! Two ways through the small world: all of it within a budget, or one random way with a larger one.
 
 use super::world::{Budget, Choice, Reduced, World};
+use crate::model::rng::Rng;
 use crate::plant::Planted;
-use crate::rng::Rng;
 use crate::{Failure, Plant};
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -9,8 +9,8 @@
 //! A cut link holds messages back (TCP sends them again) until it heals or the connection is given up. A killed process
 //! leaves what its kernel had taken, and then an end of file; a machine without power leaves silence for a while.
 
-use crate::cluster::{Cluster, Event, Life};
-use crate::rng::Rng;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::rng::Rng;
 use leasehold_replication::{Answer, Body, ConnId, Frame, Hello, Input, InviteAnswer, PeerState, RequestId};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //!           └─▶ Rejected ──▶ refused          process gone, or a snapshot instead ──▶ unknown
 //! ```
 
-use crate::invariants::Checker;
+use crate::judge::invariants::Checker;
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, Proposal, ProposalId, Seq};
 

@@ -7,8 +7,8 @@
 //!
 //! Each sidecar is a client of its own: the API may be gone for one and there for the others.
 
-use crate::cluster::{Cluster, Event, Life};
-use crate::plain_chaos::Answer;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::play::plain_chaos::Answer;
 use crate::{Plant, Shell};
 use leasehold_election::{
     Body, Input, Lease, LeaseWrite, Member, ReadOutcome, Term, Version, Watched, Why, WriteOutcome, annotation,

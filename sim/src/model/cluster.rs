@@ -8,18 +8,18 @@
 //!
 //! Virtual time is a counter. Nothing here waits, and nothing reads a clock: a run is a function of its seed.
 
-use crate::chaos::Chaos;
-use crate::client::Clients;
-use crate::disk::Volume;
-use crate::invariants::Checker;
-use crate::lease::{Api, Call};
-use crate::network::{Network, Request, Weather};
-use crate::plain_chaos::{Answer, SPARE_PODS};
-use crate::rng::Rng;
-use crate::settings::Settings;
-use crate::sidecar::Sidecar;
-use crate::store::Store;
-use crate::trace::Trace;
+use crate::judge::invariants::Checker;
+use crate::model::client::Clients;
+use crate::model::disk::Volume;
+use crate::model::rng::Rng;
+use crate::model::settings::Settings;
+use crate::model::trace::Trace;
+use crate::play::chaos::Chaos;
+use crate::play::lease::{Api, Call};
+use crate::play::network::{Network, Request, Weather};
+use crate::play::plain_chaos::{Answer, SPARE_PODS};
+use crate::play::sidecar::Sidecar;
+use crate::play::store::Store;
 use leasehold_contract::{Moment, RoleFile, StatusFile};
 use leasehold_replication::{ReplicaId, SnapshotMeta};
 use std::cmp::Reverse;

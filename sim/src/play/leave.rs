@@ -8,8 +8,8 @@
 //! Judged: the invariants at every step, that it settles, and, where nothing broke, that the leadership moved no more often
 //! than it had to: once, and twice at most in a rolling update.
 
-use crate::cluster::Cluster;
-use crate::rng::Rng;
+use crate::model::cluster::Cluster;
+use crate::model::rng::Rng;
 use leasehold_election::annotation;
 use leasehold_replication::{Input, Term};
 use std::time::Duration;

@@ -18,7 +18,7 @@
 //!   and: the rules of changes to the voters, and the floor      voters_changed(), taken() [S7, L7]
 //! ```
 
-use crate::disk::{Log, Volume, checksum};
+use crate::model::disk::{Log, Volume, checksum};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, Pulse, ReplicaId, Seq, Status,
     Term, Voters,

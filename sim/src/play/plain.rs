@@ -8,7 +8,7 @@
 //! Valid is a claim until its `validUntil`, in the boot that it was written in: a sidecar that stands still cannot take
 //! `leader` back from its file, and an app reads that file also when its sidecar is dead.
 
-use crate::cluster::Cluster;
+use crate::model::cluster::Cluster;
 use crate::{Plant, Shell};
 use leasehold_contract::{Moment, Role, RoleFile};
 use leasehold_election::RoleView;
@@ -123,7 +123,7 @@ impl Cluster {
         }
         let leaders: Vec<usize> = (0..self.pods.len()).filter(|pod| self.publishes_leader(*pod)).collect();
         let [leader] = leaders[..] else { return Some(format!("leaders: {leaders:?}")) };
-        let named = |pod: &crate::cluster::Pod| {
+        let named = |pod: &crate::model::cluster::Pod| {
             pod.role_file.as_ref().map(|file| (file.leader.as_ref().map(|leader| leader.name.clone()), file.term))
         };
         let own = named(&self.pods[leader]);
@@ -136,7 +136,7 @@ impl Cluster {
             return Some("a switchover that was asked for before the healing is not over".to_owned());
         }
         let is_true = lease.is_some_and(|lease| lease.body.holder.as_ref() == Some(&self.pods[leader].name));
-        (!is_true).then(|| format!("the Lease is not true: {}", crate::lease::describe(self.api.lease())))
+        (!is_true).then(|| format!("the Lease is not true: {}", crate::play::lease::describe(self.api.lease())))
     }
 }
 

@@ -2,7 +2,7 @@
 //! some of it out: a fault that is never mixed with the others finds what the mix hides.
 
 use crate::Options;
-use crate::rng::Rng;
+use crate::model::rng::Rng;
 use std::time::Duration;
 
 /// The settings of a run.

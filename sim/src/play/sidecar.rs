@@ -6,10 +6,10 @@
 //!   store dies ──lock──▶ Input::AppDied
 //! ```
 
-use crate::cluster::{Cluster, Event, Life};
-use crate::files;
-use crate::lease::Call;
-use crate::trace;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::files;
+use crate::model::trace;
+use crate::play::lease::Call;
 use leasehold_contract as contract;
 use leasehold_election::{App, Config, Effect, Election, Input, RoleView};
 use std::time::Duration;

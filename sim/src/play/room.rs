@@ -6,8 +6,8 @@
 //!           ─▶ the leader is over: another one leads ─▶ too many disks are full: nothing hangs ─▶ settled?
 //! ```
 
-use crate::client::Outcome;
-use crate::cluster::{Cluster, Event};
+use crate::model::client::Outcome;
+use crate::model::cluster::{Cluster, Event};
 use leasehold_replication::{Entry, Input, Level, Payload, Phase, Room, Term};
 use std::time::Duration;
 

@@ -8,8 +8,8 @@
 //!
 //! By numbers of their own: what a seed meant before there were such disks, it means still as far as that goes.
 
-use crate::cluster::{Cluster, Event, Life};
-use crate::rng::Rng;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::rng::Rng;
 use leasehold_replication::{Input, Term};
 use std::time::Duration;
 

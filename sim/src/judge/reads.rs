@@ -6,7 +6,7 @@
 //! A session passes on what it saw last (`after`), to another pod mostly. What it is shown must be the documents of some
 //! prefix of what is committed, and never of an earlier one than before.
 
-use crate::cluster::Cluster;
+use crate::model::cluster::Cluster;
 use crate::{Plant, Shell};
 use leasehold_replication::{Input, ReadId, Seq};
 use std::collections::BTreeMap;

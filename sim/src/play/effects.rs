@@ -6,12 +6,12 @@
 //!   Send, Dial, Answer, Invite, AskState ─▶ network
 //! ```
 
-use crate::client::Outcome;
-use crate::cluster::{Cluster, Event, Life};
-use crate::disk::Item;
-use crate::invariants::digest;
-use crate::network::{Message, Reply, Request};
-use crate::store::made_durable;
+use crate::judge::invariants::digest;
+use crate::model::client::Outcome;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::disk::Item;
+use crate::play::network::{Message, Reply, Request};
+use crate::play::store::made_durable;
 use crate::{Plant, Shell};
 use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta};
 use std::rc::Rc;

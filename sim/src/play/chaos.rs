@@ -3,9 +3,9 @@
 //! Whatever is mended by time is stored as the moment until which it lasts, so healing everything is setting those
 //! moments to now. Only a minority of the voters ever loses its volumes: of more, nothing is promised.
 
-use crate::cluster::{Cluster, Event, Life};
-use crate::plain_chaos;
-use crate::rng::Rng;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::rng::Rng;
+use crate::play::plain_chaos;
 use leasehold_election::annotation;
 use leasehold_replication::{Input, PeerState, Phase};
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     Scale,
     Restart,
     DiskFails,
-    /// Of plain apps alone, as the three after it: see [`crate::plain_chaos`].
+    /// Of plain apps alone, as the three after it: see [`crate::play::plain_chaos`].
     DeleteByForce,
     RestartMachine,
     LateRequests,
@@ -286,7 +286,7 @@ impl Cluster {
     /// one counted among them even if it is none: it may become one by what is under way.
     fn may_be_wiped(&self, pod: usize) -> bool {
         let gone = self.pods[pod].volume.replica;
-        let counts = |volume: &&crate::disk::Volume| volume.replica != gone && !volume.is_set_back();
+        let counts = |volume: &&crate::model::disk::Volume| volume.replica != gone && !volume.is_set_back();
         let present: Vec<_> = self.pods.iter().map(|p| &p.volume).filter(counts).map(|volume| volume.replica).collect();
         self.pods.iter().filter_map(|pod| pod.volume.voters()).all(|now| {
             let all = now.voters.len() + usize::from(!now.contains(gone));
@@ -304,7 +304,7 @@ impl Cluster {
     }
 
     /// Another pod that runs and knows more of this pod's volume than such a state of it holds: what it answers.
-    pub(crate) fn who_knows_more(&self, pod: usize, of: &crate::disk::Volume) -> Option<(String, PeerState)> {
+    pub(crate) fn who_knows_more(&self, pod: usize, of: &crate::model::disk::Volume) -> Option<(String, PeerState)> {
         let more = |state: &PeerState| {
             state.known.iter().any(|known| {
                 known.replica == of.replica

@@ -7,9 +7,9 @@
 //!   requests are late ─▶ the shell gives up, the API server carries them out then, or never
 //! ```
 
-use crate::chaos::Fault;
-use crate::cluster::{Cluster, Event, Life};
-use crate::lease::Call;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::play::chaos::Fault;
+use crate::play::lease::Call;
 use leasehold_election::{Input, ReadOutcome, WriteOutcome, annotation};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Cluster {
     /// `kubectl delete pod --force --grace-period=0` of a pod whose node is cut off from the control plane: the object is
     /// gone, the processes are not.
     fn delete_by_force(&mut self, pod: usize) {
-        let is_free = |pod: &crate::cluster::Pod| pod.ordinal.is_none() && !pod.exists;
+        let is_free = |pod: &crate::model::cluster::Pod| pod.ordinal.is_none() && !pod.exists;
         let Some(heir) = self.pods.iter().position(is_free) else { return };
         if !self.pods[pod].exists || self.pods[pod].terminating {
             return;

@@ -9,11 +9,11 @@
 //! of two clusters: in the first all logs are equal, in the other the last replica lags when the trouble begins. Nothing
 //! here is random but small delays.
 
-use crate::cluster::Cluster;
+use crate::model::cluster::Cluster;
+use crate::model::rng::Rng;
+use crate::model::settings::Settings;
+use crate::model::trace::Trace;
 use crate::plant::Planted;
-use crate::rng::Rng;
-use crate::settings::Settings;
-use crate::trace::Trace;
 use crate::{Failure, Options, Plant};
 use leasehold_election::{Term, annotation};
 use leasehold_replication::Phase;
@@ -105,7 +105,7 @@ impl Base {
             (None, Err(_)) => "a core panicked".to_owned(),
         };
         let what = format!("mix {number}, {mix:?}: {wrong}");
-        Err(Failure { seed: number, what: crate::trace::shorten_ids(&what), trace: cluster.trace.into_lines() })
+        Err(Failure { seed: number, what: crate::model::trace::shorten_ids(&what), trace: cluster.trace.into_lines() })
     }
 }
 
@@ -214,7 +214,7 @@ impl Cluster {
             lease.body.holder.as_ref() == Some(&self.pods[leader].name) && lease.body.term.0 == status.promise.term.0
         });
         if has_api && mix.sidecars[leader] == 0 && !is_true {
-            return Err(format!("the Lease is not true: {}", crate::lease::describe(self.api.lease())));
+            return Err(format!("the Lease is not true: {}", crate::play::lease::describe(self.api.lease())));
         }
         Ok((leader, status.promise.term.0))
     }

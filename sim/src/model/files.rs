@@ -8,7 +8,7 @@
 //!
 //! A translation that loses something is therefore seen in what the cluster does. What cannot be read again is a violation.
 
-use crate::cluster::Pod;
+use crate::model::cluster::Pod;
 use crate::{Plant, Shell};
 use leasehold_contract::election::Surroundings;
 use leasehold_contract::{ROLE_FILE, ReadError, RoleFile, STATUS_FILE, StatusFile, parse_json};

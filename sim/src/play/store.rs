@@ -5,11 +5,11 @@
 //!   after every step: status() ─▶ invariants, status file, next Wake
 //! ```
 
-use crate::client::Outcome;
-use crate::cluster::{Cluster, Event, Life};
-use crate::disk::Item;
-use crate::network::stranger;
-use crate::trace;
+use crate::model::client::Outcome;
+use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::disk::Item;
+use crate::model::trace;
+use crate::play::network::stranger;
 use crate::{Plant, Shell};
 use leasehold_replication::{
     ClusterId, Config, ConnId, Incarnation, Input, Phase, Position, ProposalId, Pulse, Replica, ReplicaId, Seq, Status,
@@ -72,7 +72,7 @@ pub(crate) struct Up {
     /// Pieces of snapshots that come in, by connection.
     pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
     /// Strong reads of its clients.
-    pub(crate) reads: crate::reads::Reads,
+    pub(crate) reads: crate::judge::reads::Reads,
     pub(crate) wake_at: Option<Duration>,
     /// The last moment of a step, and how many there were in it.
     pub(crate) busy: (Duration, u32),
@@ -162,7 +162,7 @@ impl Cluster {
             revision: String::new(),
             heartbeat: self.settings.heartbeat,
             lost_time: self.settings.lost_time,
-            disk_stall: crate::hang::DISK_STALL,
+            disk_stall: crate::play::hang::DISK_STALL,
             hand_over_max: Duration::from_secs(2),
             drain_min: Duration::from_millis(500),
             unready_after: Duration::from_secs(30),
@@ -438,11 +438,11 @@ impl Cluster {
         let (replica, number) =
             if keeps { (old.replica, old.number) } else { (replica, self.checker.add_volume(replica)) };
         self.trace.add(self.now, || format!("pod-{pod} has an empty volume now: {replica}"));
-        self.pods[pod].volume = crate::disk::Volume::new(replica, number);
+        self.pods[pod].volume = crate::model::disk::Volume::new(replica, number);
     }
 }
 
-pub(crate) fn made_durable(checker: &mut crate::invariants::Checker, name: &str, number: usize, item: &Item) {
+pub(crate) fn made_durable(checker: &mut crate::judge::invariants::Checker, name: &str, number: usize, item: &Item) {
     match item {
         Item::State(state) => checker.promised(name, number, state),
         Item::Entry(entry) => checker.durable(number, entry),

@@ -8,9 +8,9 @@
 //!
 //! Settled: one leader, every wanted pod a voter and nobody else, equal logs, a true Lease, a write acknowledged.
 
-use crate::client::Outcome;
-use crate::cluster::{Cluster, Event};
-use crate::trace;
+use crate::model::client::Outcome;
+use crate::model::cluster::{Cluster, Event};
+use crate::model::trace;
 use leasehold_replication::{Input, Phase, Term};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -239,7 +239,7 @@ impl Cluster {
                 && lease.incarnation() == Some(up.incarnation.0)
                 && lease.cluster_id() == status.cluster_id.map(|id| id.0)
         });
-        (!is_true).then(|| format!("the Lease is not true: {}", crate::lease::describe(self.api.lease())))
+        (!is_true).then(|| format!("the Lease is not true: {}", crate::play::lease::describe(self.api.lease())))
     }
 
     /// A client writes at the leader and waits for a second.
@@ -261,7 +261,8 @@ impl Cluster {
 
     /// Who waits for what.
     pub(crate) fn explain(&self) -> String {
-        let mut text = format!("  {} wanted; lease {}\n", self.api.wanted, crate::lease::describe(self.api.lease()));
+        let mut text =
+            format!("  {} wanted; lease {}\n", self.api.wanted, crate::play::lease::describe(self.api.lease()));
         for (pod, (store, sidecar)) in self.pods.iter().zip(self.lives()) {
             let state = match pod.store.up() {
                 Some(up) => format!("{} ({})", trace::status(&up.status), up.incarnation),
