@@ -1,5 +1,8 @@
-//! What must never happen, and what must come right.
+//! What must never happen, at every step (`invariants` and what looks beside it), and what must come right (`settle`).
 
-pub(crate) mod invariants;
-pub(crate) mod reads;
+mod invariants;
+mod plain;
+mod reads;
+mod room;
 mod settle;
+mod steps;

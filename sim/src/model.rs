@@ -1,9 +1,20 @@
-//! The made-up world: what there is in it, and what each thing is by itself.
+//! The made-up world: what there is in it, and what each thing is by itself. It knows neither who plays in it nor who
+//! judges.
 
+pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod disk;
+pub(crate) mod event;
+pub(crate) mod facts;
 pub(crate) mod files;
+pub(crate) mod lease;
+pub(crate) mod life;
+pub(crate) mod network;
+pub(crate) mod pod;
+pub(crate) mod queue;
 pub(crate) mod rng;
 pub(crate) mod settings;
+pub(crate) mod sidecar;
+pub(crate) mod store;
 pub(crate) mod trace;

@@ -1,14 +1,23 @@
-//! What happens in the world: the cores, driven as the production shells do, and what breaks.
+//! What happens in the world: the cores, driven as the production shells do, what they ask for, and what breaks.
+//!
+//! ```text
+//!   course, plain, products ─▶ run ─▶ store, sidecar ─▶ effects, disk, network, lease
+//!                                 └─▶ chaos, plain_chaos, hang, room, leave, pods
+//! ```
 
-pub(crate) mod chaos;
+mod chaos;
+mod course;
+mod disk;
 mod effects;
-pub(crate) mod hang;
-pub(crate) mod lease;
+mod hang;
+mod lease;
 mod leave;
-pub(crate) mod network;
+mod network;
 mod plain;
-pub(crate) mod plain_chaos;
+mod plain_chaos;
+mod pods;
 pub(crate) mod products;
 mod room;
-pub(crate) mod sidecar;
-pub(crate) mod store;
+mod run;
+mod sidecar;
+mod store;

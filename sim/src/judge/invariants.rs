@@ -1,6 +1,6 @@
 //! What must never happen, checked from outside at every step (docs/design.md, "Invariants").
 //!
-//! The checker believes no replica. It keeps, from what was written to journals and applied to documents anywhere:
+//! No replica is believed. Known is, from what was written to journals and applied to documents anywhere (`Facts`):
 //! every entry that ever existed by (term, sequence), which volumes ever had it durably, the one sequence of what was
 //! applied, who opened which term for writes, and what each volume promised. Each fact is compared when it is added, so
 //! a check costs a few look-ups, and the first violation is seen in the very step that makes it.
@@ -18,100 +18,13 @@
 //!   and: the rules of changes to the voters, and the floor      voters_changed(), taken() [S7, L7]
 //! ```
 
-use crate::model::disk::{Log, Volume, checksum};
+use crate::model::disk::{Item, Log, Volume, checksum};
+use crate::model::facts::{Applied, Facts, Written, digest};
 use leasehold_replication::{
-    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, Pulse, ReplicaId, Seq, Status,
-    Term, Voters,
+    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, Pulse, Seq, Status, Term, Voters,
 };
-use std::collections::BTreeMap;
 
-/// One entry that was written somewhere.
-#[derive(Clone, Debug)]
-struct Written {
-    position: Position,
-    previous: Position,
-    checksum: u32,
-    /// The cluster of an entry of term 0: a bootstrap that came to nothing is made again, as another cluster.
-    cluster: Option<ClusterId>,
-    /// The numbers of the volumes that had it durably at any time.
-    durable: u64,
-}
-
-/// One entry that was applied somewhere.
-#[derive(Clone, Copy, Debug)]
-struct Applied {
-    position: Position,
-    /// The lowest term in which somebody applied it.
-    by: Term,
-    /// What the documents are after it.
-    digest: u64,
-}
-
-/// Everything that is known to be true.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Checker {
-    /// By sequence, then the few variants of it.
-    written: Vec<Vec<Written>>,
-    applied: Vec<Applied>,
-    opened: BTreeMap<Term, Incarnation>,
-    /// The number of each volume.
-    volume_numbers: BTreeMap<ReplicaId, usize>,
-    /// By volume number: all of the committed log up to here is in a durable snapshot.
-    snapshots: Vec<Seq>,
-    /// By volume number: the last promise that became durable.
-    promises: Vec<Option<Promise>>,
-    /// What was applied for the first time in the present step, and by whose term.
-    fresh: Vec<(Position, Term)>,
-    /// The first violation.
-    violation: Option<String>,
-}
-
-impl Checker {
-    /// The first violation, if there was one.
-    pub(crate) fn take_violation(&mut self) -> Option<String> {
-        self.violation.take()
-    }
-
-    /// Has there been a violation?
-    pub(crate) fn is_violated(&self) -> bool {
-        self.violation.is_some()
-    }
-
-    /// Something is wrong. Only the first one is kept: the rest follows from it.
-    pub(crate) fn violated(&mut self, what: String) {
-        self.violation.get_or_insert(what);
-    }
-
-    /// What was applied for the first time since the last call: (position, term of who did).
-    pub(crate) fn take_fresh(&mut self) -> Vec<(Position, Term)> {
-        std::mem::take(&mut self.fresh)
-    }
-
-    /// How far anybody has applied.
-    pub(crate) fn applied_seq(&self) -> Seq {
-        Seq(self.applied.len() as u64)
-    }
-
-    /// How many terms were opened for writes.
-    pub(crate) fn terms_opened(&self) -> usize {
-        self.opened.len()
-    }
-
-    /// May there be one more volume?
-    pub(crate) fn has_room_for_a_volume(&self) -> bool {
-        // Some are left for those that empty themselves.
-        self.snapshots.len() < 56
-    }
-
-    /// A new volume. At most 64 of them in a run.
-    pub(crate) fn add_volume(&mut self, replica: ReplicaId) -> usize {
-        assert!(self.snapshots.len() < 64, "a run has at most 64 volumes");
-        self.volume_numbers.insert(replica, self.snapshots.len());
-        self.snapshots.push(Seq(0));
-        self.promises.push(None);
-        self.snapshots.len() - 1
-    }
-
+impl Facts {
     /// A replica began to write this entry.
     pub(crate) fn begun(&mut self, who: &str, entry: &Entry, cluster: Option<ClusterId>) {
         let cluster = cluster.filter(|_| entry.position.term == Term(0));
@@ -350,13 +263,15 @@ impl Checker {
         }
     }
 
-    /// What all documents together are when everything up to `seq` is applied.
-    pub(crate) fn digest(&self, seq: Seq) -> Option<u64> {
-        if seq == Seq(0) { Some(0) } else { self.applied.get(seq.0 as usize - 1).map(|applied| applied.digest) }
+    /// This became durable on this volume.
+    pub(crate) fn made_durable(&mut self, who: &str, volume: usize, item: &Item) {
+        match item {
+            Item::State(state) => self.promised(who, volume, state),
+            Item::Entry(entry) => self.durable(volume, entry),
+            Item::Install(meta, state) => {
+                self.snapshot_durable(volume, meta.position);
+                self.promised(who, volume, state);
+            }
+        }
     }
-}
-
-/// The documents after one more entry. (Any mixing function will do: a wrong, missing or exchanged entry changes it.)
-pub(crate) fn digest(before: u64, entry: &Entry) -> u64 {
-    (before.rotate_left(5) ^ u64::from(checksum(entry))).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -7,23 +7,14 @@
 //! prefix of what is committed, and never of an earlier one than before.
 
 use crate::model::cluster::Cluster;
-use crate::{Plant, Shell};
-use leasehold_replication::{Input, ReadId, Seq};
-use std::collections::BTreeMap;
+use crate::plant::{Plant, Shell};
+use leasehold_replication::{Input, ReadId};
 use std::time::Duration;
-
-/// The strong reads that wait at one run of a store.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reads {
-    next: u64,
-    /// What each must see.
-    waiting: BTreeMap<ReadId, Seq>,
-}
 
 impl Cluster {
     /// A client reads at this pod.
     pub(crate) fn client_reads(&mut self, pod: usize) {
-        let must_see = self.checker.applied_seq();
+        let must_see = self.facts.applied_seq();
         let Some(up) = self.pods[pod].store.up_mut() else { return };
         up.reads.next += 1;
         let id = ReadId(up.reads.next);
@@ -43,7 +34,7 @@ impl Cluster {
         }
         self.clients.strong_reads += answered.len() as u64;
         if let Some(must_see) = answered.into_values().max().filter(|must_see| applied < *must_see) {
-            self.checker.violated(format!(
+            self.facts.violated(format!(
                 "invariant 6: {name} answers a strong read from {applied}; {must_see} was applied somewhere when it came"
             ));
         }
@@ -57,7 +48,7 @@ impl Cluster {
         loop {
             let waits = |pod: &&usize| self.pods[**pod].store.up().is_none_or(|up| !up.reads.waiting.is_empty());
             let waiting = up.iter().find(waits).map(|pod| format!("pod-{pod} does not answer a strong read"));
-            if waiting.is_none() || self.now >= until || self.checker.is_violated() {
+            if waiting.is_none() || self.now >= until || self.facts.is_violated() {
                 return waiting;
             }
             self.run_until(self.now + Duration::from_millis(5));
@@ -76,12 +67,11 @@ impl Cluster {
         if !up.status.caught_up || up.status.went_back.is_some() || (waits && seen < after) {
             return;
         }
-        if self.checker.digest(seen) != Some(up.digest) {
-            self.checker
-                .violated(format!("invariant 7: what {name} shows at {seen} is no prefix of what is committed"));
+        if self.facts.digest(seen) != Some(up.digest) {
+            self.facts.violated(format!("invariant 7: what {name} shows at {seen} is no prefix of what is committed"));
         }
         if seen < after {
-            self.checker.violated(format!("invariant 7: {name} shows {seen} to who has seen {after}"));
+            self.facts.violated(format!("invariant 7: {name} shows {seen} to who has seen {after}"));
         }
         self.clients.sessions[session] = seen;
         self.clients.local_reads += 1;

@@ -1,15 +1,10 @@
 //! Liveness: after everything is healed, the cluster must come right by itself within bounded virtual time, and stay so.
 //!
-//! ```text
-//!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
-//!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled but for the Lease? ─▶ API back ─▶ same leader, true Lease?
-//!         ─▶ disks hang (`hang`) ─▶ settled?
-//! ```
-//!
 //! Settled: one leader, every wanted pod a voter and nobody else, equal logs, a true Lease, a write acknowledged.
 
 use crate::model::client::Outcome;
-use crate::model::cluster::{Cluster, Event};
+use crate::model::cluster::Cluster;
+use crate::model::lease::describe;
 use crate::model::trace;
 use leasehold_replication::{Input, Phase, Term};
 use std::fmt::Write as _;
@@ -19,111 +14,25 @@ use std::time::Duration;
 const TAKES_MAX: u64 = 40;
 
 impl Cluster {
-    /// Chaos, then order, then a few single faults to a cluster that is well. Returns how long the first settling took,
-    /// or who waits for what.
-    pub(crate) fn play(&mut self) -> Result<Duration, String> {
-        if self.settings.runs_short {
-            self.schedule(self.now, Event::RoomChanges);
-        }
-        self.run_until(self.settings.chaos);
-        self.heal();
-        // A majority may be among the pods that were scaled away: all of them come back first.
-        self.scale_to(self.pods.len());
-        let settled = self.settle("after healing")?;
-        self.stays_settled()?;
-        if self.settings.runs_short {
-            self.run_short()?;
-            return Ok(settled);
-        }
-        self.leave_as_planned()?;
-        let other_size = 1 + self.rng.below(self.pods.len());
-        if other_size != self.pods.len() {
-            self.scale_to(other_size);
-            self.settle("after scaling")?;
-            self.stays_settled()?;
-        }
-        match self.rng.below(6) {
-            0 | 1 => {
-                self.kill_leader();
-                self.settle("after the leader's death")?;
-            }
-            2 | 3 => self.outlive_the_api()?,
-            4 => self.lose_the_lease()?,
-            _ => self.down_to_zero_and_back()?,
-        }
-        self.outlive_hung_disks()?;
-        Ok(settled)
-    }
-
-    /// The Lease is deleted: a healthy leader writes it again, and goes on \[L11\].
-    fn lose_the_lease(&mut self) -> Result<(), String> {
-        let term = self.leader_term();
-        self.delete_lease();
-        self.run_until(self.now + self.settings.lost_time);
-        self.settle("after the Lease was deleted")?;
-        self.is_still(term, "the Lease was deleted")
-    }
-
-    /// Nobody is wanted, and then everybody again.
-    fn down_to_zero_and_back(&mut self) -> Result<(), String> {
-        self.scale_to(0);
-        let until = self.now + self.settings.grace + Duration::from_secs(5);
-        self.run_until(until);
-        if let Some(pod) = self.pods.iter().find(|pod| pod.exists) {
-            return Err(format!("liveness: nobody is wanted, and {} is still there", pod.name));
-        }
-        self.scale_to(self.pods.len());
-        self.settle("after nobody was wanted for a while").map(|_| ())
-    }
-
-    fn is_still(&self, term: Option<Term>, what: &str) -> Result<(), String> {
+    /// A healthy leader is not replaced.
+    pub(crate) fn is_still(&self, term: Option<Term>, what: &str) -> Result<(), String> {
         let now = self.leader_term();
-        if now == term || self.checker.is_violated() {
+        if now == term || self.facts.is_violated() {
             return Ok(());
         }
         Err(format!("liveness: {what}, and the healthy leader of {term:?} was replaced by one of {now:?}"))
-    }
-
-    fn kill_leader(&mut self) {
-        if let Some(leader) = self.leader() {
-            self.trace.add(self.now, || format!("pod-{leader} loses power, as the leader"));
-            self.kill_store(leader, true);
-        }
-    }
-
-    /// The API is gone for longer than a Lease lasts, and then the leader dies: rule 5 of docs/design.md.
-    fn outlive_the_api(&mut self) -> Result<(), String> {
-        self.trace.add(self.now, || "the API is gone for all".to_owned());
-        let back = self.now + Duration::from_secs(100_000);
-        (0..self.pods.len()).for_each(|pod| self.lose_api(pod, back));
-        self.run_until(self.now + self.settings.lease_duration + 2 * self.settings.lost_time);
-        self.settle("while the API is gone")?;
-        if self.rng.chance(500) {
-            // The sidecars start again, too, and know the Lease no more.
-            (0..self.pods.len())
-                .filter(|pod| self.pods[*pod].sidecar.is_up())
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|pod| self.kill_sidecar(pod));
-        }
-        self.kill_leader();
-        self.settle("after the leader's death while the API is gone")?;
-        let term = self.leader_term();
-        self.api.mend();
-        self.settle("after the API came back")?;
-        self.is_still(term, "the API came back")
     }
 
     /// Runs until settled. Returns how long it took, or who waits for what.
     pub(crate) fn settle(&mut self, what: &str) -> Result<Duration, String> {
         let (begin, takes) = (self.now, self.api.takes);
         let bound = Duration::from_secs(40) + 4 * self.settings.lease_duration + 2 * self.settings.grace;
-        while !self.checker.is_violated() {
+        while !self.facts.is_violated() {
             let why = match self.unsettled() {
                 None => match self.write_once() {
                     true => match self.read_everywhere() {
                         None => {
-                            self.settling_takes = self.settling_takes.max(self.api.takes - takes);
+                            self.counts.settling_takes = self.counts.settling_takes.max(self.api.takes - takes);
                             return self.costs_few_terms(what).map(|()| self.now - begin);
                         }
                         Some(why) => why,
@@ -141,7 +50,7 @@ impl Cluster {
     }
 
     fn costs_few_terms(&self, what: &str) -> Result<(), String> {
-        let took = self.settling_takes;
+        let took = self.counts.settling_takes;
         if took > TAKES_MAX {
             Err(format!("liveness: {what}: {took} leaderships until it was settled"))
         } else {
@@ -154,7 +63,7 @@ impl Cluster {
         let term = self.leader_term();
         let wait = 2 * self.settings.lease_duration + 3 * self.settings.lost_time;
         self.run_until(self.now + wait);
-        if self.checker.is_violated() {
+        if self.facts.is_violated() {
             return Ok(());
         }
         match self.unsettled() {
@@ -170,7 +79,8 @@ impl Cluster {
         }
     }
 
-    fn leader_term(&self) -> Option<Term> {
+    /// The term of who leads.
+    pub(crate) fn leader_term(&self) -> Option<Term> {
         self.leader().map(|leader| self.pods[leader].store.status().promise.term)
     }
 
@@ -239,17 +149,17 @@ impl Cluster {
                 && lease.incarnation() == Some(up.incarnation.0)
                 && lease.cluster_id() == status.cluster_id.map(|id| id.0)
         });
-        (!is_true).then(|| format!("the Lease is not true: {}", crate::play::lease::describe(self.api.lease())))
+        (!is_true).then(|| format!("the Lease is not true: {}", describe(self.api.lease())))
     }
 
     /// A client writes at the leader and waits for a second.
     pub(crate) fn write_once(&mut self) -> bool {
         let Some(leader) = self.leader() else { return false };
-        let proposal = self.clients.write(self.checker.applied_seq());
+        let proposal = self.clients.write(self.facts.applied_seq());
         let id = proposal.id;
         self.step_store(leader, Input::Propose(vec![proposal]));
         let until = self.now + Duration::from_secs(1);
-        while self.now < until && !self.checker.is_violated() {
+        while self.now < until && !self.facts.is_violated() {
             match self.clients.outcome(id) {
                 Outcome::Waiting => self.run_until(self.now + Duration::from_millis(5)),
                 Outcome::Acknowledged(_) => return true,
@@ -261,8 +171,7 @@ impl Cluster {
 
     /// Who waits for what.
     pub(crate) fn explain(&self) -> String {
-        let mut text =
-            format!("  {} wanted; lease {}\n", self.api.wanted, crate::play::lease::describe(self.api.lease()));
+        let mut text = format!("  {} wanted; lease {}\n", self.api.wanted, describe(self.api.lease()));
         for (pod, (store, sidecar)) in self.pods.iter().zip(self.lives()) {
             let state = match pod.store.up() {
                 Some(up) => format!("{} ({})", trace::status(&up.status), up.incarnation),

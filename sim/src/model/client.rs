@@ -6,7 +6,7 @@
 //!           └─▶ Rejected ──▶ refused          process gone, or a snapshot instead ──▶ unknown
 //! ```
 
-use crate::judge::invariants::Checker;
+use super::facts::Facts;
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, Proposal, ProposalId, Seq};
 
@@ -86,12 +86,12 @@ impl Clients {
     }
 
     /// A client is told.
-    pub(crate) fn tell(&mut self, checker: &mut Checker, id: ProposalId, outcome: Outcome) {
+    pub(crate) fn tell(&mut self, facts: &mut Facts, id: ProposalId, outcome: Outcome) {
         let Some(write) = self.writes.get_mut(id.0 as usize) else {
-            return checker.violated(format!("an answer to write {}, which nobody sent", id.0));
+            return facts.violated(format!("an answer to write {}, which nobody sent", id.0));
         };
         if write.outcome != Outcome::Waiting {
-            return checker.violated(format!("write {} is answered twice: {:?}, {outcome:?}", id.0, write.outcome));
+            return facts.violated(format!("write {} is answered twice: {:?}, {outcome:?}", id.0, write.outcome));
         }
         write.outcome = outcome;
         match outcome {
@@ -100,11 +100,11 @@ impl Clients {
             Outcome::Refused => self.refused += 1,
             Outcome::Unknown => self.unknown += 1,
         }
-        check(checker, id.0, write);
+        check(facts, id.0, write);
     }
 
     /// An entry was applied for the first time.
-    pub(crate) fn committed(&mut self, checker: &mut Checker, entry: &Entry) {
+    pub(crate) fn committed(&mut self, facts: &mut Facts, entry: &Entry) {
         let Payload::Command(command) = &entry.payload else { return };
         let Some(id) = command.get(..8).map(|id| u64::from_le_bytes(id.try_into().expect("eight bytes"))) else {
             return;
@@ -112,29 +112,29 @@ impl Clients {
         // Initial data is nobody's write.
         let Some(write) = self.writes.get_mut(id as usize) else { return };
         if let Some(before) = write.committed {
-            checker.violated(format!("write {id} is committed twice: at {before} and at {}", entry.position));
+            facts.violated(format!("write {id} is committed twice: at {before} and at {}", entry.position));
         }
         write.committed = Some(entry.position);
         if entry.position.seq <= write.after {
             let after = write.after;
-            checker.violated(format!(
+            facts.violated(format!(
                 "invariant 6: write {id} takes effect at {}, before {after} which was seen when it was sent",
                 entry.position
             ));
         }
-        check(checker, id, write);
+        check(facts, id, write);
     }
 }
 
-fn check(checker: &mut Checker, id: u64, write: &Write) {
+fn check(facts: &mut Facts, id: u64, write: &Write) {
     match (write.outcome, write.committed) {
         (Outcome::Acknowledged(position), committed) if committed != Some(position) => {
-            checker.violated(format!(
+            facts.violated(format!(
                 "invariant 1: write {id} was acknowledged at {position}, committed is {committed:?}"
             ));
         }
         (Outcome::Refused, Some(position)) => {
-            checker.violated(format!(
+            facts.violated(format!(
                 "write {id} was refused, which means never done, but stands committed at {position}"
             ));
         }

@@ -11,7 +11,7 @@
 //! A snapshot is one thing that is in place or not. Old records are dropped only from the front and only when a durable
 //! state stands before what stays \[S1\]; whatever is left in front of a snapshot is told apart by its chain \[S8\].
 
-use crate::model::rng::Rng;
+use super::rng::Rng;
 use leasehold_replication::{
     DurableState, Entry, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket, Voters,
     WentBack,

@@ -8,8 +8,8 @@
 //!
 //! A translation that loses something is therefore seen in what the cluster does. What cannot be read again is a violation.
 
-use crate::model::cluster::Pod;
-use crate::{Plant, Shell};
+use super::pod::Pod;
+use crate::plant::{Plant, Shell};
 use leasehold_contract::election::Surroundings;
 use leasehold_contract::{ROLE_FILE, ReadError, RoleFile, STATUS_FILE, StatusFile, parse_json};
 use std::net::IpAddr;

@@ -1,8 +1,9 @@
 //! What one run is made of: sizes, times and how bad the weather is. All of it comes from the seed, and every run leaves
 //! some of it out: a fault that is never mixed with the others finds what the mix hides.
 
-use crate::Options;
-use crate::model::rng::Rng;
+use super::rng::Rng;
+use crate::options::Options;
+use crate::plant::Plant;
 use std::time::Duration;
 
 /// The settings of a run.
@@ -55,7 +56,7 @@ pub(crate) struct Settings {
     /// The usual time between two faults.
     pub(crate) fault_every: Duration,
     /// What is broken on purpose.
-    pub(crate) plant: Option<crate::Plant>,
+    pub(crate) plant: Option<Plant>,
     /// Volumes are set back to older copies.
     pub(crate) goes_back: bool,
     /// The apps are plain ones: there are sidecars alone, and nobody edits the Lease.

@@ -3,132 +3,25 @@
 //! Whatever is mended by time is stored as the moment until which it lasts, so healing everything is setting those
 //! moments to now. Only a minority of the voters ever loses its volumes: of more, nothing is promised.
 
-use crate::model::cluster::{Cluster, Event, Life};
-use crate::model::rng::Rng;
-use crate::play::plain_chaos;
+use crate::model::chaos::Fault;
+use crate::model::cluster::Cluster;
+use crate::model::disk::Volume;
+use crate::model::event::Event;
+use crate::model::life::Life;
 use leasehold_election::annotation;
-use leasehold_replication::{Input, PeerState, Phase};
+use leasehold_replication::{Input, PeerState};
 use std::time::Duration;
-
-/// One kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    KillStore,
-    KillLeader,
-    KillSidecar,
-    KillPod,
-    PowerLoss,
-    KillAll,
-    PowerLossOfAll,
-    FreezeStore,
-    FreezeLeader,
-    FreezeSidecar,
-    FreezePod,
-    CutLink,
-    CutOneWay,
-    Isolate,
-    Halves,
-    Reset,
-    ApiGone,
-    ApiGoneForOne,
-    ApiMute,
-    CutWatch,
-    DeafWatch,
-    DeleteLease,
-    EditLease,
-    Switchover,
-    Pause,
-    Wipe,
-    Scale,
-    Restart,
-    DiskFails,
-    /// Of plain apps alone, as the three after it: see [`crate::play::plain_chaos`].
-    DeleteByForce,
-    RestartMachine,
-    LateRequests,
-    TakeBackSwitchover,
-    CopyVolume,
-    SetBack,
-}
-
-const FAULTS: [(Fault, u32); 29] = [
-    (Fault::KillStore, 8),
-    (Fault::KillLeader, 8),
-    (Fault::KillSidecar, 6),
-    (Fault::KillPod, 5),
-    (Fault::PowerLoss, 5),
-    (Fault::KillAll, 1),
-    (Fault::PowerLossOfAll, 2),
-    (Fault::FreezeStore, 5),
-    (Fault::FreezeLeader, 5),
-    (Fault::FreezeSidecar, 3),
-    (Fault::FreezePod, 2),
-    (Fault::CutLink, 6),
-    (Fault::CutOneWay, 5),
-    (Fault::Isolate, 4),
-    (Fault::Halves, 3),
-    (Fault::Reset, 6),
-    (Fault::ApiGone, 2),
-    (Fault::ApiGoneForOne, 4),
-    (Fault::ApiMute, 2),
-    (Fault::CutWatch, 3),
-    (Fault::DeafWatch, 2),
-    (Fault::DeleteLease, 1),
-    (Fault::EditLease, 2),
-    (Fault::Switchover, 2),
-    (Fault::Pause, 1),
-    (Fault::Wipe, 2),
-    (Fault::Scale, 2),
-    (Fault::Restart, 3),
-    (Fault::DiskFails, 2),
-];
-
-/// Only in runs in which volumes go back in time.
-const GOING_BACK: [(Fault, u32); 2] = [(Fault::CopyVolume, 12), (Fault::SetBack, 12)];
-
-/// The mix of a run.
-#[derive(Clone, Debug)]
-pub(crate) struct Chaos {
-    on: bool,
-    /// Each fault as often as it weighs.
-    mix: Vec<Fault>,
-    /// Which disks hang, and when.
-    pub(crate) hangs: Rng,
-}
-
-impl Chaos {
-    /// A mix: each kind is left out of every third run.
-    pub(crate) fn new(rng: &mut Rng, is_plain: bool, goes_back: bool) -> Chaos {
-        let mut mix = Vec::new();
-        let of_plain_apps = plain_chaos::FAULTS.into_iter().filter(|_| is_plain);
-        for (fault, weight) in FAULTS.into_iter().chain(of_plain_apps) {
-            let factor = *rng.pick(&[0, 1, 1, 1, 1, 4]);
-            mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
-        }
-        for (fault, weight) in GOING_BACK.into_iter().filter(|_| goes_back) {
-            mix.extend(std::iter::repeat_n(fault, weight as usize));
-        }
-        let hangs = Rng::new(rng.clone().bits());
-        Chaos { on: true, mix, hangs }
-    }
-
-    /// Are faults still made?
-    pub(crate) fn is_on(&self) -> bool {
-        self.on
-    }
-}
 
 impl Cluster {
     /// The next fault, and when the one after it comes.
     pub(crate) fn next_fault(&mut self) {
-        if !self.chaos.on {
+        if !self.chaos.is_on() {
             return;
         }
         let usual = self.settings.fault_every.as_micros() as u64;
         let at = self.now + self.rng.micros(1, usual * 2);
         self.schedule(at, Event::Fault);
-        if !self.chaos.mix.is_empty() {
-            let fault = *self.rng.pick(&self.chaos.mix);
+        if let Some(fault) = self.chaos.next(&mut self.rng) {
             self.make(fault);
         }
     }
@@ -144,12 +37,6 @@ impl Cluster {
 
     fn some_pod(&mut self) -> usize {
         self.rng.below(self.pods.len())
-    }
-
-    /// Whoever leads by its own word; the highest term of them.
-    pub(crate) fn leader(&self) -> Option<usize> {
-        let leads = |pod: &usize| self.pods[*pod].store.up().is_some_and(|up| up.status.phase == Phase::Leading);
-        (0..self.pods.len()).filter(leads).max_by_key(|pod| self.pods[*pod].store.status().promise.term)
     }
 
     fn make(&mut self, fault: Fault) {
@@ -218,7 +105,7 @@ impl Cluster {
                 self.annotate_lease(annotation::PAUSED, value);
             }
             Fault::Wipe => {
-                if self.checker.has_room_for_a_volume()
+                if self.facts.has_room_for_a_volume()
                     && self.may_be_wiped(pod)
                     && !self.is_a_first_start(self.api.wanted, Some(pod))
                 {
@@ -286,7 +173,7 @@ impl Cluster {
     /// one counted among them even if it is none: it may become one by what is under way.
     fn may_be_wiped(&self, pod: usize) -> bool {
         let gone = self.pods[pod].volume.replica;
-        let counts = |volume: &&crate::model::disk::Volume| volume.replica != gone && !volume.is_set_back();
+        let counts = |volume: &&Volume| volume.replica != gone && !volume.is_set_back();
         let present: Vec<_> = self.pods.iter().map(|p| &p.volume).filter(counts).map(|volume| volume.replica).collect();
         self.pods.iter().filter_map(|pod| pod.volume.voters()).all(|now| {
             let all = now.voters.len() + usize::from(!now.contains(gone));
@@ -304,7 +191,7 @@ impl Cluster {
     }
 
     /// Another pod that runs and knows more of this pod's volume than such a state of it holds: what it answers.
-    pub(crate) fn who_knows_more(&self, pod: usize, of: &crate::model::disk::Volume) -> Option<(String, PeerState)> {
+    pub(crate) fn who_knows_more(&self, pod: usize, of: &Volume) -> Option<(String, PeerState)> {
         let more = |state: &PeerState| {
             state.known.iter().any(|known| {
                 known.replica == of.replica
@@ -321,7 +208,7 @@ impl Cluster {
 
     /// The clients write a batch, mostly where somebody says to lead.
     pub(crate) fn clients_write(&mut self) {
-        if !self.chaos.on {
+        if !self.chaos.is_on() {
             return;
         }
         let at = self.now + self.rng.micros(1, self.settings.write_every_us * 2);
@@ -332,7 +219,7 @@ impl Cluster {
         };
         if self.pods[pod].store.is_up() && self.pods[pod].store.frozen_until <= self.now {
             let count = 1 + self.rng.below(4);
-            let after = self.checker.applied_seq();
+            let after = self.facts.applied_seq();
             let mut proposals: Vec<_> = (0..count).map(|_| self.clients.write(after)).collect();
             if self.settings.runs_short {
                 for proposal in &mut proposals {
@@ -349,14 +236,9 @@ impl Cluster {
         }
     }
 
-    /// Are faults still made?
-    pub(crate) fn chaos_is_on(&self) -> bool {
-        self.chaos.is_on()
-    }
-
     /// Nothing goes wrong from the beginning, and nobody writes.
     pub(crate) fn calm(&mut self) {
-        self.chaos.on = false;
+        self.chaos.end();
     }
 
     /// A shorter stop within a longer one does not end it: what came meanwhile waits for the longer one's end.
@@ -385,7 +267,7 @@ impl Cluster {
     /// All faults end: from here on everything must come right by itself.
     pub(crate) fn heal(&mut self) {
         self.trace.add(self.now, || "heal        everything".to_owned());
-        self.chaos.on = false;
+        self.chaos.end();
         self.network.mend();
         self.network.weather.late = 0;
         self.network.weather.lost = 0;

@@ -6,19 +6,16 @@
 //!   Send, Dial, Answer, Invite, AskState ─▶ network
 //! ```
 
-use crate::judge::invariants::digest;
 use crate::model::client::Outcome;
-use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::cluster::Cluster;
 use crate::model::disk::Item;
-use crate::play::network::{Message, Reply, Request};
-use crate::play::store::made_durable;
-use crate::{Plant, Shell};
-use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq, SnapshotMeta};
+use crate::model::event::Event;
+use crate::model::facts::digest;
+use crate::model::life::Life;
+use crate::model::network::{Message, Reply, Request};
+use crate::plant::{Plant, Shell};
+use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq};
 use std::rc::Rc;
-use std::time::Duration;
-
-/// No fsync takes longer: one that is under way when everything is healed must not look like a cluster that waits.
-const FSYNC_US_MAX: u64 = 2_000_000;
 
 impl Cluster {
     pub(crate) fn carry_out(&mut self, life: Life, effect: Effect) {
@@ -34,24 +31,24 @@ impl Cluster {
             }
             Effect::InstallSnapshot { ticket, conn: _, meta, state } => {
                 let name = self.pods[pod].name.clone();
-                self.checker.restored(&name, meta.position);
+                self.facts.restored(&name, meta.position);
                 if let Some(up) = self.pods[pod].store.up_mut() {
                     if meta.position.seq < up.applied.seq {
                         let applied = up.applied;
-                        self.checker.violated(format!(
+                        self.facts.violated(format!(
                             "invariant 4: {name} goes back from {applied} to a snapshot of {}",
                             meta.position
                         ));
                     }
                     up.applied = meta.position;
-                    up.digest = self.checker.digest(meta.position.seq).unwrap_or_default();
+                    up.digest = self.facts.digest(meta.position.seq).unwrap_or_default();
                     up.applied_voters = meta.voters.clone();
                     up.since_snapshot = 0;
                     up.snapshot_running = None;
                     // What waits for an entry that is now inside the snapshot will never be told.
                     let later = up.pending.split_off(&meta.position.seq.next());
                     for (_, id) in std::mem::replace(&mut up.pending, later).into_values().flatten() {
-                        self.clients.tell(&mut self.checker, id, Outcome::Unknown);
+                        self.clients.tell(&mut self.facts, id, Outcome::Unknown);
                     }
                 }
                 self.begin(life, ticket, vec![Item::Install(Rc::new(meta), state)]);
@@ -67,7 +64,7 @@ impl Cluster {
                 {
                     self.violation(what);
                 }
-                self.checker.taken(&self.pods[pod].name, &self.pods[pod].volume.log);
+                self.facts.taken(&self.pods[pod].name, &self.pods[pod].volume.log);
                 if let Some(up) = self.pods[pod].store.up_mut() {
                     up.pending.entry(position.seq).or_default().push((position, id));
                 }
@@ -75,15 +72,15 @@ impl Cluster {
             Effect::GiveUp => {
                 let pending = self.pods[pod].store.up_mut().map(|up| std::mem::take(&mut up.pending));
                 for (_, id) in pending.unwrap_or_default().into_values().flatten() {
-                    self.clients.tell(&mut self.checker, id, Outcome::Unknown);
+                    self.clients.tell(&mut self.facts, id, Outcome::Unknown);
                 }
             }
-            Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.checker, id, Outcome::Refused),
+            Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.facts, id, Outcome::Refused),
             Effect::ReadReady { upto } => self.reads_answered(pod, upto, true),
             Effect::ReadRefused { upto, reason: _ } => self.reads_answered(pod, upto, false),
             Effect::Dial { conn, to, hello } => {
                 let found = &self.pods[pod];
-                self.checker.said_hello(&found.name, &found.volume, hello.promise, hello.position);
+                self.facts.said_hello(&found.name, &found.volume, hello.promise, hello.position);
                 let to = self.find_pod(&to.peer_address);
                 if self.settings.plant == Some(Plant::Shell(Shell::HelloByEveryAddress)) {
                     // The race's other connection says hello, too. Nobody listens to it.
@@ -165,103 +162,6 @@ impl Cluster {
         }
     }
 
-    /// A pod behind a slow link that becomes a voter must not lack more than the link brings in about a second \[L14\].
-    fn check_added(&mut self, leader: usize, entry: &Entry) {
-        let (Payload::Voters(after), Some((slow, rate))) = (&entry.payload, self.network.slow) else { return };
-        let log = &self.pods[leader].volume.log;
-        let replica = self.pods[slow].volume.replica;
-        let was = log.voters().is_some_and(|(_, before)| before.contains(replica));
-        if slow == leader || was || !after.contains(replica) {
-            return;
-        }
-        let lacks = log.last_seq().0.saturating_sub(self.pods[slow].volume.durable_log.last_seq().0);
-        let bytes = self.settings.command_bytes as u64;
-        if lacks * bytes > 2 * rate + 4 * bytes {
-            self.violation(format!(
-                "pod-{leader} makes pod-{slow} a voter that lacks {lacks} entries of {bytes} bytes, at {rate} bytes/s [L14]"
-            ));
-        }
-    }
-
-    fn begin(&mut self, life: Life, ticket: leasehold_replication::Ticket, items: Vec<Item>) {
-        for item in &items {
-            if let Item::Entry(entry) = item {
-                if let Some(what) = self.writes_to_full_disk(life.pod, entry) {
-                    return self.violation(what);
-                }
-                self.check_added(life.pod, entry);
-            }
-        }
-        let pod = &mut self.pods[life.pod];
-        for item in &items {
-            match item {
-                Item::State(state) | Item::Install(_, state) => pod.volume.begun_state = *state,
-                Item::Entry(entry) => {
-                    self.checker.begun(&pod.name, entry, pod.volume.begun_state.cluster_id);
-                    if let Some(up) = pod.store.up()
-                        && up.pulse.promise.incarnation == up.incarnation
-                        && entry.position.term == up.pulse.promise.term
-                    {
-                        // What is committed in this very step is in the replica already.
-                        self.checker.begins_term(&pod.name, &pod.volume.log, up.pulse.promise, entry);
-                        let committed = up.replica.pulse().committed;
-                        self.checker.voters_changed(&pod.name, &pod.volume.log, committed, entry);
-                    } else {
-                        self.checker.entry_of(&pod.name, &pod.volume, entry);
-                    }
-                }
-            }
-        }
-        if !pod.volume.begin(ticket, items.into_iter()) {
-            let what = format!("{} writes an entry that follows nothing in its log [S8]", pod.name);
-            return self.violation(what);
-        }
-        self.fills_up(life);
-        self.sync(life);
-    }
-
-    /// Begins an fsync of all that is begun, unless one is running.
-    fn sync(&mut self, life: Life) {
-        let pod = &mut self.pods[life.pod];
-        let covers = pod.volume.begun();
-        let is_busy = pod.volume.is_busy();
-        let Some(up) = pod.store.up_mut() else { return };
-        if up.sync_running || !is_busy {
-            return;
-        }
-        up.sync_running = true;
-        (up.sync_since, up.syncs) = (self.now, up.syncs + 1);
-        let factor = if self.rng.chance(self.settings.fsync_late) { 300 } else { 1 };
-        let at = self.now + self.rng.micros(20, (self.settings.fsync_us * factor).min(FSYNC_US_MAX));
-        self.schedule(at, Event::Synced { life, covers });
-        if self.settings.plant == Some(Plant::Shell(Shell::ToldBeforeDurable))
-            && let Some(ticket) = self.pods[life.pod].volume.take_unsynced()
-        {
-            let input = Box::new(Input::Persisted { ticket });
-            self.schedule(self.now, Event::Store { life, input });
-        }
-    }
-
-    pub(crate) fn synced(&mut self, life: Life, covers: u64) {
-        if self.waits_for_disk(life, Event::Synced { life, covers }) {
-            return;
-        }
-        let pod = &mut self.pods[life.pod];
-        let Some(up) = pod.store.up_mut() else { return };
-        up.sync_running = false;
-        let (checker, name, number) = (&mut self.checker, &pod.name, pod.volume.number);
-        let ticket = pod.volume.synced(covers, |item| made_durable(checker, name, number, item));
-        if let Some(ticket) = ticket {
-            self.step_store(life.pod, Input::Persisted { ticket });
-        }
-        if self.pods[life.pod].store.life == life {
-            self.disk_answered(life);
-        }
-        if self.pods[life.pod].store.life == life {
-            self.sync(life);
-        }
-    }
-
     fn apply(&mut self, pod: usize, entries: Vec<Entry>) {
         let found = &mut self.pods[pod];
         let name = &found.name;
@@ -270,7 +170,7 @@ impl Cluster {
             let term = up.status.promise.term;
             if entry.previous != up.applied {
                 let applied = up.applied;
-                self.checker.violated(format!("invariant 4: {name} applies {} after {applied}", entry.position));
+                self.facts.violated(format!("invariant 4: {name} applies {} after {applied}", entry.position));
             }
             up.applied = entry.position;
             up.digest = digest(up.digest, &entry);
@@ -278,15 +178,15 @@ impl Cluster {
             if let Payload::Voters(voters) = &entry.payload {
                 up.applied_voters = voters.clone();
             }
-            if self.checker.applied(name, term, &entry) {
-                self.applied_at.push(self.now);
-                self.clients.committed(&mut self.checker, &entry);
+            if self.facts.applied(name, term, &entry) {
+                self.facts.applied_at.push(self.now);
+                self.clients.committed(&mut self.facts, &entry);
             }
             let Some(waiting) = up.pending.remove(&entry.position.seq) else { continue };
             for (position, id) in waiting {
                 let is_it = position == entry.position;
                 let outcome = if is_it { Outcome::Acknowledged(position) } else { Outcome::Refused };
-                self.clients.tell(&mut self.checker, id, outcome);
+                self.clients.tell(&mut self.facts, id, outcome);
             }
         }
     }
@@ -308,68 +208,6 @@ impl Cluster {
             let at = self.now + self.rng.micros(0, 3000);
             let input = Box::new(Input::SnapshotReceived { conn, meta });
             self.schedule(at, Event::Store { life, input });
-        }
-    }
-
-    /// Now and then the shell takes a snapshot of what is applied.
-    pub(crate) fn take_snapshot(&mut self, pod: usize) {
-        let found = &mut self.pods[pod];
-        let life = found.store.life;
-        let Some(up) = found.store.up_mut() else { return };
-        let Some(cluster_id) = up.status.cluster_id else { return };
-        let number = self.snapshots.len() as u64;
-        up.since_snapshot = 0;
-        up.snapshot_running = Some(number);
-        let meta = SnapshotMeta { cluster_id, position: up.applied, voters: up.applied_voters.clone() };
-        self.snapshots.push(Rc::new(meta));
-        let at = self.now + self.rng.micros(100, self.settings.fsync_us * 4);
-        self.schedule(at, Event::SnapshotDone { life, number });
-    }
-
-    pub(crate) fn snapshot_done(&mut self, life: Life, number: u64) {
-        if self.waits_for_disk(life, Event::SnapshotDone { life, number }) {
-            return;
-        }
-        let pod = &mut self.pods[life.pod];
-        let Some(up) = pod.store.up_mut() else { return };
-        if up.snapshot_running != Some(number) {
-            return; // One that was received overtook it.
-        }
-        let meta = self.snapshots[number as usize].clone();
-        let position = meta.position;
-        if pod.volume.durable_log.last_seq() < position.seq {
-            // It gets its name with a segment that is begun when the one before is durable.
-            let at = self.now + Duration::from_micros(self.settings.fsync_us);
-            return self.schedule(at, Event::SnapshotDone { life, number });
-        }
-        up.snapshot_running = None;
-        pod.volume.snapshot_taken(meta, &mut self.rng);
-        self.checker.snapshot_durable(pod.volume.number, position);
-        self.step_store(life.pod, Input::SnapshotTaken { position });
-    }
-
-    fn check_ack(&mut self, pod: usize, frame: &Frame, seq: Seq) {
-        let found = &self.pods[pod];
-        let Some(up) = found.store.up() else { return };
-        if up.incarnation == frame.incarnation {
-            return; // A recovering leader that pulls.
-        }
-        let leader = self.pods.iter().find(|pod| {
-            pod.store.up().is_some_and(|up| up.incarnation == frame.incarnation && up.status.promise.term == frame.term)
-        });
-        self.checker.acknowledged(&found.name, &found.volume, seq, leader.map(|leader| &leader.volume.log));
-    }
-
-    /// A write or an fsync fails. What was not durable stays in the page cache, or not.
-    pub(crate) fn fail_disk(&mut self, pod: usize) {
-        if let Some(up) = self.pods[pod].store.up_mut() {
-            up.disk_failed = true;
-            // No fsync succeeds any more in this run of the process.
-            up.sync_running = true;
-            self.step_store(pod, Input::PersistFailed);
-            if self.pods[pod].store.is_up() {
-                self.violation(format!("pod-{pod} store goes on after a failed write"));
-            }
         }
     }
 }

@@ -8,7 +8,9 @@
 //!
 //! By numbers of their own: what a seed meant before there were such disks, it means still as far as that goes.
 
-use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::cluster::Cluster;
+use crate::model::event::Event;
+use crate::model::life::Life;
 use crate::model::rng::Rng;
 use leasehold_replication::{Input, Term};
 use std::time::Duration;
@@ -49,7 +51,7 @@ impl Cluster {
         for pod in &mut self.pods {
             pod.disk_hangs_until = Duration::ZERO;
         }
-        self.bring_forward();
+        self.queue.bring_forward(self.now);
     }
 
     /// What needs the disk of a pod waits for it. True: it does.
@@ -58,7 +60,7 @@ impl Cluster {
         if until <= self.now {
             return false;
         }
-        self.put_off(until, event);
+        self.queue.put_off(until, event);
         if let Some(up) = self.pods[life.pod].store.up()
             && up.sync_running
             && !up.stalled
@@ -103,7 +105,7 @@ impl Cluster {
     pub(crate) fn outlive_hung_disks(&mut self) -> Result<(), String> {
         let mut rng = Rng::new(self.rng.clone().bits());
         let (Some(leader), wanted) = (self.leader(), self.api.wanted) else { return Ok(()) };
-        if self.checker.is_violated() {
+        if self.facts.is_violated() {
             return Ok(());
         }
         match (rng.below(6), wanted) {
@@ -137,7 +139,7 @@ impl Cluster {
             + if without_api { 3 * lost_time } else { Duration::ZERO })
             * 5
             / 4;
-        while !self.checker.is_violated() {
+        while !self.facts.is_violated() {
             let is_another = self.leader().is_some_and(|now| now != leader && self.term_of(now) > term);
             if self.write_once() && is_another {
                 self.trace.add(self.now, || format!("hang        another leads after {:?}", self.now - begin));
@@ -152,7 +154,7 @@ impl Cluster {
             self.run_until(self.now + Duration::from_millis(5));
         }
         self.run_until(self.now + Duration::from_secs(5));
-        if !self.checker.is_violated() && !self.write_once() {
+        if !self.facts.is_violated() && !self.write_once() {
             return Err(format!("liveness: no writes while a former leader's disk hangs\n{}", self.explain()));
         }
         Ok(())
@@ -166,7 +168,7 @@ impl Cluster {
         self.scale_to(2);
         for _ in 0..4 {
             self.run_until(self.now + Duration::from_millis(500));
-            if !self.checker.is_violated() && !self.write_once() {
+            if !self.facts.is_violated() && !self.write_once() {
                 return Err(format!(
                     "liveness: scaled to two while one disk hangs: no writes [B3]\n{}",
                     self.explain()
@@ -186,7 +188,7 @@ impl Cluster {
         self.disks_answer();
         self.settle("after too many disks hung")?;
         let now = self.leader().map(|leader| self.term_of(leader));
-        if now != Some(term) && !self.checker.is_violated() {
+        if now != Some(term) && !self.facts.is_violated() {
             return Err(format!(
                 "liveness: too many disks hung, and the leader of {term} was replaced by one of {now:?} [B4]"
             ));

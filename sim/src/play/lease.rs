@@ -1,115 +1,15 @@
-//! The API server, as far as a sidecar sees it: one Lease with compare-and-swap, its watch, and the StatefulSet's size.
-//!
-//! ```text
-//!   ReadLease, WriteLease ──delay──▶ register ──delay──▶ LeaseRead, LeaseWritten   exactly one answer each; it may be lost
-//!   every change ───────────delay──▶ LeaseWatched, in order                        a watch may be cut, or be deaf unnoticed
-//! ```
-//!
-//! Each sidecar is a client of its own: the API may be gone for one and there for the others.
+//! What sidecars ask of the API server, what it shows them, and who else changes what is in it.
 
-use crate::model::cluster::{Cluster, Event, Life};
-use crate::play::plain_chaos::Answer;
-use crate::{Plant, Shell};
+use crate::model::cluster::Cluster;
+use crate::model::event::Event;
+use crate::model::lease::{Answer, Call, describe};
+use crate::model::life::Life;
+use crate::plant::{Plant, Shell};
 use leasehold_election::{
     Body, Input, Lease, LeaseWrite, Member, ReadOutcome, Term, Version, Watched, Why, WriteOutcome, annotation,
 };
 use std::rc::Rc;
 use std::time::Duration;
-
-/// What the API server stores, and what it is to each client.
-#[derive(Clone, Debug)]
-pub(crate) struct Api {
-    lease: Option<Rc<Lease>>,
-    version: u64,
-    clients: Vec<Client>,
-    /// `spec.replicas`.
-    pub(crate) wanted: usize,
-    /// How many leaderships sidecars wrote into it, for the summary.
-    pub(crate) takes: u64,
-    /// When a sidecar last cleared the holder.
-    cleared_at: Duration,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Client {
-    /// No request gets through before this moment.
-    down_until: Duration,
-    /// Requests are carried out, but not answered before this moment.
-    mute_until: Duration,
-    /// The open watch; it has another number each time.
-    watch: Option<u64>,
-    watches: u64,
-    /// Watch events arrive no earlier than this.
-    last_at: Duration,
-    /// Watch events are lost, unnoticed, before this moment.
-    deaf_until: Duration,
-    /// Requests are lost or late before this moment.
-    late_until: Duration,
-}
-
-/// A request of one sidecar.
-#[derive(Clone, Debug)]
-pub(crate) enum Call {
-    Read,
-    Write(LeaseWrite),
-}
-
-impl Api {
-    /// No Lease yet; `wanted` pods are.
-    pub(crate) fn new(pods: usize, wanted: usize) -> Api {
-        Api {
-            lease: None,
-            version: 0,
-            clients: vec![Client::default(); pods],
-            wanted,
-            takes: 0,
-            cleared_at: Duration::ZERO,
-        }
-    }
-
-    /// The Lease as it stands.
-    pub(crate) fn lease(&self) -> Option<&Lease> {
-        self.lease.as_deref()
-    }
-
-    /// No request of this client gets through until then.
-    pub(crate) fn take_down(&mut self, pod: usize, until: Duration) {
-        self.clients[pod].down_until = self.clients[pod].down_until.max(until);
-    }
-
-    /// Requests of this client are carried out, but not answered until then.
-    pub(crate) fn mute(&mut self, pod: usize, until: Duration) {
-        self.clients[pod].mute_until = self.clients[pod].mute_until.max(until);
-    }
-
-    /// The watch of this client shows nothing until then, without being cut.
-    pub(crate) fn deafen(&mut self, pod: usize, until: Duration) {
-        self.clients[pod].deaf_until = self.clients[pod].deaf_until.max(until);
-    }
-
-    /// Requests of this client are lost or late until then.
-    pub(crate) fn delay(&mut self, pod: usize, until: Duration) {
-        self.clients[pod].late_until = self.clients[pod].late_until.max(until);
-    }
-
-    /// Are requests of this client lost or late?
-    pub(crate) fn is_late(&self, now: Duration, pod: usize) -> bool {
-        self.clients[pod].late_until > now
-    }
-
-    /// Everything works for everybody.
-    pub(crate) fn mend(&mut self) {
-        for client in &mut self.clients {
-            // A watch that is dead stays so: nobody but its own end can mend that.
-            (client.down_until, client.mute_until, client.late_until) = Default::default();
-        }
-    }
-
-    /// Does the API answer this client?
-    pub(crate) fn is_up(&self, now: Duration, pod: usize) -> bool {
-        self.clients[pod].down_until <= now
-    }
-}
 
 impl Cluster {
     /// A sidecar sends a request.
@@ -344,15 +244,4 @@ impl Cluster {
         };
         self.store_lease(Some(body));
     }
-}
-
-/// A Lease in one line.
-pub(crate) fn describe(lease: Option<&Lease>) -> String {
-    let Some(lease) = lease else { return "is gone".to_owned() };
-    let body = &lease.body;
-    let mut text = format!("v{} term {} holder {}", lease.version.0, body.term, body.holder.as_deref().unwrap_or("-"));
-    for (name, value) in &body.annotations {
-        text += &format!(" {}={value}", name.trim_start_matches("leasehold.dev/"));
-    }
-    text
 }

@@ -108,7 +108,7 @@ impl Cluster {
             Leave::Update => 2,
         };
         // Two replicas, one of them away, are no majority: then the leadership is found anew.
-        if breaks == Break::Nothing && wanted > 2 && moves > most && !self.checker.is_violated() {
+        if breaks == Break::Nothing && wanted > 2 && moves > most && !self.facts.is_violated() {
             return Err(format!("{leave:?} moved the leadership {moves} times\n{}", self.explain()));
         }
         if leave == Leave::ScaleToOne {
@@ -140,13 +140,13 @@ impl Cluster {
     /// Clients write for so long, at everybody who is claimed to lead, also while it drains.
     fn write_on(&mut self, span: Duration) {
         let until = self.now + span;
-        while self.now < until && !self.checker.is_violated() {
+        while self.now < until && !self.facts.is_violated() {
             for pod in 0..self.pods.len() {
                 let leads = self.pods[pod].store.up().is_some_and(|up| {
                     up.status.following.as_ref().is_some_and(|claim| claim.incarnation == up.incarnation)
                 });
                 if leads {
-                    let proposal = self.clients.write(self.checker.applied_seq());
+                    let proposal = self.clients.write(self.facts.applied_seq());
                     self.step_store(pod, Input::Propose(vec![proposal]));
                 }
             }

@@ -1,167 +1,14 @@
-//! The network between stores: connections that deliver in order, or late, or not, and end at any time; requests that may
-//! be lost.
-//!
-//! ```text
-//!   Dial ──hello──▶ inbox of the acceptor ──▶ Input::Hello      one event per message; the message stays in the inbox of
-//!   Send ──frame──▶ inbox of the other end ──▶ Input::Frame     the end that it goes to, so order never depends on events
-//! ```
-//!
-//! A cut link holds messages back (TCP sends them again) until it heals or the connection is given up. A killed process
-//! leaves what its kernel had taken, and then an end of file; a machine without power leaves silence for a while.
+//! What goes over the network: dials, messages, resets and ends of connections, and requests that may be lost.
 
-use crate::model::cluster::{Cluster, Event, Life};
-use crate::model::rng::Rng;
-use leasehold_replication::{Answer, Body, ConnId, Frame, Hello, Input, InviteAnswer, PeerState, RequestId};
-use std::collections::{BTreeMap, VecDeque};
+use crate::model::cluster::Cluster;
+use crate::model::event::Event;
+use crate::model::life::Life;
+use crate::model::network::{Conn, End, Message, Reply, Request, stranger};
+use leasehold_replication::{Body, ConnId, Frame, Hello, Input, RequestId};
 use std::time::Duration;
 
 /// The most messages that wait in one direction. At the bound the connection is reset, as the shell's queue would.
 const INBOX_MAX: usize = 4096;
-
-/// How slow and how lossy the network of a run is.
-#[derive(Clone, Debug)]
-pub(crate) struct Weather {
-    /// The usual longest delay of a message, in microseconds.
-    pub(crate) delay_us: u64,
-    /// How many of 1000 messages take up to 100 times as long.
-    pub(crate) late: u32,
-    /// How many of 1000 requests are lost.
-    pub(crate) lost: u32,
-}
-
-impl Weather {
-    /// How long one message takes.
-    pub(crate) fn delay(&self, rng: &mut Rng) -> Duration {
-        let factor = if self.late > 0 && rng.chance(self.late) { 100 } else { 1 };
-        rng.micros(50, self.delay_us * factor)
-    }
-}
-
-/// What goes through a connection.
-#[derive(Clone, Debug)]
-pub(crate) enum Message {
-    Hello(Box<Hello>),
-    Answer(Answer),
-    Frame(Frame),
-    /// The other end closed, or the connection was given up.
-    End,
-}
-
-#[derive(Clone, Debug)]
-struct End {
-    life: Life,
-    id: ConnId,
-    inbox: VecDeque<Message>,
-    /// Messages to this end arrive no earlier than this: order.
-    last_at: Duration,
-    /// The process behind this end knows the connection and was not told that it ended.
-    open: bool,
-}
-
-/// A connection: end 0 dialled, end 1 was dialled.
-#[derive(Clone, Debug)]
-pub(crate) struct Conn {
-    ends: [End; 2],
-    /// Since when messages are held back.
-    stalled_since: Option<Duration>,
-}
-
-/// All connections and links.
-#[derive(Clone, Debug)]
-pub(crate) struct Network {
-    pub(crate) weather: Weather,
-    conns: BTreeMap<u64, Conn>,
-    /// What a dialled connection is called by its dialler: (run of the dialler, its number) -> ours.
-    dialled: BTreeMap<(Life, u64), u64>,
-    next: u64,
-    /// The links to this pod bring so many bytes a second, one message after the other.
-    pub(crate) slow: Option<(usize, u64)>,
-    /// Until then what was sent to it before is on its way.
-    slow_until: Duration,
-    /// `cut_until[from][to]`: nothing passes before this moment.
-    cut_until: Vec<Vec<Duration>>,
-}
-
-/// A request from one store to another, beside the connections.
-#[derive(Clone, Debug)]
-pub(crate) enum Request {
-    /// `POST /v1/claim`.
-    Invite(leasehold_replication::Claim),
-    /// `GET /v1/state`.
-    State,
-}
-
-/// The answer to a request.
-#[derive(Clone, Debug)]
-pub(crate) enum Reply {
-    Invite(InviteAnswer),
-    State(PeerState),
-}
-
-impl Network {
-    /// No connections, all links whole.
-    pub(crate) fn new(pods: usize, weather: Weather, slow: Option<(usize, u64)>) -> Network {
-        Network {
-            weather,
-            conns: BTreeMap::new(),
-            dialled: BTreeMap::new(),
-            next: 0,
-            slow,
-            slow_until: Duration::ZERO,
-            cut_until: vec![vec![Duration::ZERO; pods]; pods],
-        }
-    }
-
-    /// Does nothing pass from one pod to the other now?
-    pub(crate) fn is_cut(&self, now: Duration, from: usize, to: usize) -> bool {
-        self.cut_until[from][to] > now
-    }
-
-    /// Nothing passes from one pod to the other until then.
-    pub(crate) fn cut(&mut self, from: usize, to: usize, until: Duration) {
-        if from != to {
-            self.cut_until[from][to] = until;
-        }
-    }
-
-    /// When a message to that pod has left, if it is sent now.
-    fn leaves(&mut self, now: Duration, to: usize, message: &Message) -> Duration {
-        let Some((_, rate)) = self.slow.filter(|(slow, _)| *slow == to) else { return now };
-        let bytes = match message {
-            Message::Frame(Frame { body: Body::Append { entries, .. }, .. }) => {
-                entries.iter().map(|entry| entry.record().len() as u64).sum()
-            }
-            _ => 0,
-        };
-        self.slow_until = self.slow_until.max(now) + Duration::from_micros((bytes + 50) * 1_000_000 / rate);
-        self.slow_until
-    }
-
-    /// All links are whole.
-    pub(crate) fn mend(&mut self) {
-        self.slow = None;
-        self.cut_until.iter_mut().flatten().for_each(|until| *until = Duration::ZERO);
-    }
-
-    /// The process that a message to this end goes to.
-    pub(crate) fn receiver(&self, conn: u64, end: usize) -> Option<usize> {
-        self.conns.get(&conn).map(|conn| conn.ends[end].life.pod)
-    }
-
-    /// A number that no connection and no request has yet.
-    pub(crate) fn fresh(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    fn find(&self, life: Life, id: ConnId) -> Option<(u64, usize)> {
-        match id {
-            ConnId::Dialled(number) => self.dialled.get(&(life, number)).map(|conn| (*conn, 0)),
-            ConnId::Accepted(conn) => Some((conn, 1)),
-        }
-        .filter(|(conn, end)| self.conns.get(conn).is_some_and(|c| c.ends[*end].life == life && c.ends[*end].open))
-    }
-}
 
 impl Cluster {
     /// A store connects to another one and says hello.
@@ -171,9 +18,9 @@ impl Cluster {
         };
         let conn = self.network.fresh();
         let to_pod = to.unwrap_or(from.pod);
-        let end = |life, id, open| End { life, id, inbox: VecDeque::new(), last_at: Duration::ZERO, open };
         // The acceptor's run is not known before the hello arrives; until then its end counts as open.
-        let ends = [end(from, id, true), end(Life { pod: to_pod, run: 0 }, ConnId::Accepted(conn), true)];
+        let to_end = End::new(Life { pod: to_pod, run: 0 }, ConnId::Accepted(conn), true);
+        let ends = [End::new(from, id, true), to_end];
         self.network.conns.insert(conn, Conn { ends, stalled_since: None });
         if self.network.dialled.insert((from, number), conn).is_some() {
             self.violation(format!("{} dials twice with number {number}", self.pods[from.pod].name));
@@ -188,9 +35,8 @@ impl Cluster {
     pub(crate) fn say_hello_twice(&mut self, to: Option<usize>, hello: Hello) {
         let Some(to) = to else { return };
         let conn = self.network.fresh();
-        let end = |life, id, open| End { life, id, inbox: VecDeque::new(), last_at: Duration::ZERO, open };
-        let nobody = end(Life { pod: to, run: u32::MAX }, ConnId::Dialled(conn), false);
-        let ends = [nobody, end(Life { pod: to, run: 0 }, ConnId::Accepted(conn), true)];
+        let nobody = End::new(Life { pod: to, run: u32::MAX }, ConnId::Dialled(conn), false);
+        let ends = [nobody, End::new(Life { pod: to, run: 0 }, ConnId::Accepted(conn), true)];
         self.network.conns.insert(conn, Conn { ends, stalled_since: None });
         self.put(conn, 1, Message::Hello(Box::new(hello)));
     }
@@ -457,17 +303,5 @@ impl Cluster {
             self.send(life, conn, Message::Frame(Frame { body: Body::Snapshot(piece), ..head.clone() }));
             offset = end;
         }
-    }
-}
-
-/// The claim of a leader of another cluster, whose pods have the names of ours.
-pub(crate) fn stranger() -> leasehold_replication::Claim {
-    leasehold_replication::Claim {
-        cluster_id: leasehold_replication::ClusterId(uuid::Uuid::from_u128(0x57)),
-        term: leasehold_replication::Term(7),
-        incarnation: leasehold_replication::Incarnation(uuid::Uuid::from_u128(0x58)),
-        name: "pod-0".to_owned(),
-        peer_address: "elsewhere:8090".to_owned(),
-        addresses: Vec::new(),
     }
 }

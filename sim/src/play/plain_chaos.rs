@@ -7,21 +7,17 @@
 //!   requests are late ─▶ the shell gives up, the API server carries them out then, or never
 //! ```
 
-use crate::model::cluster::{Cluster, Event, Life};
-use crate::play::chaos::Fault;
-use crate::play::lease::Call;
+use crate::model::chaos::Fault;
+use crate::model::cluster::Cluster;
+use crate::model::event::Event;
+use crate::model::lease::{Answer, Call};
+use crate::model::life::Life;
+use crate::model::pod::Pod;
 use leasehold_election::{Input, ReadOutcome, WriteOutcome, annotation};
 use std::time::Duration;
 
-/// Each fault, and how much it weighs.
-pub(crate) const FAULTS: [(Fault, u32); 4] =
-    [(Fault::DeleteByForce, 6), (Fault::RestartMachine, 6), (Fault::LateRequests, 6), (Fault::TakeBackSwitchover, 3)];
-
-/// How many more pods there may be than are wanted: those that were deleted by force and run on.
-pub(crate) const SPARE_PODS: usize = 2;
-
 impl Cluster {
-    /// Makes one of [`FAULTS`].
+    /// Makes one of the faults of plain apps alone.
     pub(crate) fn make_plain(&mut self, fault: Fault, pod: usize, until: Duration) {
         match fault {
             Fault::DeleteByForce => self.delete_by_force(pod),
@@ -35,7 +31,7 @@ impl Cluster {
     /// `kubectl delete pod --force --grace-period=0` of a pod whose node is cut off from the control plane: the object is
     /// gone, the processes are not.
     fn delete_by_force(&mut self, pod: usize) {
-        let is_free = |pod: &crate::model::cluster::Pod| pod.ordinal.is_none() && !pod.exists;
+        let is_free = |pod: &Pod| pod.ordinal.is_none() && !pod.exists;
         let Some(heir) = self.pods.iter().position(is_free) else { return };
         if !self.pods[pod].exists || self.pods[pod].terminating {
             return;
@@ -94,14 +90,4 @@ impl Cluster {
         }
         None
     }
-}
-
-/// When a request is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// Some milliseconds after it arrived.
-    Soon,
-    At(Duration),
-    /// It was given up before.
-    Never,
 }

@@ -10,11 +10,13 @@
 //! here is random but small delays.
 
 use crate::model::cluster::Cluster;
+use crate::model::lease::describe;
 use crate::model::rng::Rng;
 use crate::model::settings::Settings;
-use crate::model::trace::Trace;
-use crate::plant::Planted;
-use crate::{Failure, Options, Plant};
+use crate::model::trace::{Trace, shorten_ids};
+use crate::options::Options;
+use crate::outcome::Failure;
+use crate::plant::{Plant, Planted};
 use leasehold_election::{Term, annotation};
 use leasehold_replication::Phase;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,7 +85,7 @@ impl Base {
         let mut cluster = Cluster::new(1, settings, rng, Trace::new(trace_lines));
         cluster.calm();
         let settled = cluster.settle("at first").and_then(|_| cluster.stays_settled());
-        match settled.err().or(cluster.checker.take_violation()) {
+        match settled.err().or(cluster.facts.take_violation()) {
             None => Ok(Base { cluster }),
             Some(what) => Err(Failure { seed: 0, what, trace: cluster.trace.into_lines() }),
         }
@@ -99,13 +101,13 @@ impl Base {
         let mut cluster = self.cluster.clone();
         cluster.settings.plant = plant;
         let judged = catch_unwind(AssertUnwindSafe(|| cluster.endure(&mix)));
-        let wrong = match (cluster.checker.take_violation(), judged) {
+        let wrong = match (cluster.facts.take_violation(), judged) {
             (Some(what), _) | (None, Ok(Err(what))) => what,
             (None, Ok(Ok(burnt))) => return Ok(burnt),
             (None, Err(_)) => "a core panicked".to_owned(),
         };
         let what = format!("mix {number}, {mix:?}: {wrong}");
-        Err(Failure { seed: number, what: crate::model::trace::shorten_ids(&what), trace: cluster.trace.into_lines() })
+        Err(Failure { seed: number, what: shorten_ids(&what), trace: cluster.trace.into_lines() })
     }
 }
 
@@ -185,7 +187,7 @@ impl Cluster {
                 Ok(_) => "a write is not acknowledged".to_owned(),
                 Err(why) => why,
             };
-            if self.checker.is_violated() {
+            if self.facts.is_violated() {
                 return Ok(None);
             }
             if self.now > until {
@@ -214,7 +216,7 @@ impl Cluster {
             lease.body.holder.as_ref() == Some(&self.pods[leader].name) && lease.body.term.0 == status.promise.term.0
         });
         if has_api && mix.sidecars[leader] == 0 && !is_true {
-            return Err(format!("the Lease is not true: {}", crate::play::lease::describe(self.api.lease())));
+            return Err(format!("the Lease is not true: {}", describe(self.api.lease())));
         }
         Ok((leader, status.promise.term.0))
     }

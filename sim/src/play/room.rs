@@ -7,8 +7,9 @@
 //! ```
 
 use crate::model::client::Outcome;
-use crate::model::cluster::{Cluster, Event};
-use leasehold_replication::{Entry, Input, Level, Payload, Phase, Room, Term};
+use crate::model::cluster::Cluster;
+use crate::model::event::Event;
+use leasehold_replication::{Input, Level, Room};
 use std::time::Duration;
 
 /// Usual time between two changes, in milliseconds.
@@ -22,7 +23,7 @@ const FULL: Room = Room { memory: Level::Enough, disk: Level::Full };
 impl Cluster {
     /// Some are short of something else from now on.
     pub(crate) fn change_room(&mut self) {
-        if !self.chaos_is_on() {
+        if !self.chaos.is_on() {
             return;
         }
         let at = self.now + self.rng.millis(1, 2 * CHANGE_EVERY);
@@ -65,26 +66,6 @@ impl Cluster {
         }
     }
 
-    /// A replica that was told that its disk is full writes an entry of a client's.
-    pub(crate) fn writes_to_full_disk(&self, pod: usize, entry: &Entry) -> Option<String> {
-        let up = self.pods[pod].store.up()?;
-        // Whoever leads and has not opened pulls what he lacks, full or not, also when he drains by now.
-        let status = &up.status;
-        let leads = status.following.as_ref().is_some_and(|claim| claim.incarnation == up.incarnation);
-        let recovers = status.phase == Phase::Recovering || leads && !status.open;
-        let is_full = status.room.disk == Level::Full && !recovers;
-        // A cluster's first data come of no client, and before anybody leads.
-        let is_write = matches!(entry.payload, Payload::Command(_)) && entry.position.term > Term(0);
-        (is_full && is_write).then(|| format!("{} writes {} to a full disk", self.pods[pod].name, entry.position))
-    }
-
-    /// A leader that is far over takes what makes the data larger.
-    pub(crate) fn grows_far_over(&self, pod: usize) -> Option<String> {
-        let room = self.pods[pod].store.up()?.status.room;
-        let is_far = room.memory >= Level::Far || room.disk >= Level::Far;
-        is_far.then(|| format!("{} is far over its limits, and takes what grows", self.pods[pod].name))
-    }
-
     /// See the module. Begins and ends settled.
     pub(crate) fn run_short(&mut self) -> Result<(), String> {
         let wanted = self.api.wanted;
@@ -115,7 +96,7 @@ impl Cluster {
         let leader = self.leader().unwrap_or(0);
         self.set_room(leader, OVER);
         let until = self.now + Duration::from_secs(10);
-        while self.leader().is_none_or(|now| now == leader) && !self.checker.is_violated() {
+        while self.leader().is_none_or(|now| now == leader) && !self.facts.is_violated() {
             if self.now > until {
                 return Err(format!("liveness: a leader that is over leads on\n{}", self.explain()));
             }
@@ -137,7 +118,7 @@ impl Cluster {
         let until = self.now + Duration::from_secs(10);
         loop {
             let done = self.write_of(grows);
-            if self.checker.is_violated() || done == Some(is_taken) {
+            if self.facts.is_violated() || done == Some(is_taken) {
                 return Ok(());
             }
             if self.now > until {
@@ -153,13 +134,13 @@ impl Cluster {
     /// Was it acknowledged, or refused; none: neither.
     fn write_of(&mut self, grows: bool) -> Option<bool> {
         let leader = self.leader()?;
-        let mut proposal = self.clients.write(self.checker.applied_seq());
+        let mut proposal = self.clients.write(self.facts.applied_seq());
         proposal.grows = grows;
         let id = proposal.id;
         self.clients.grows(id, grows);
         self.step_store(leader, Input::Propose(vec![proposal]));
         let until = self.now + Duration::from_secs(1);
-        while self.now < until && !self.checker.is_violated() {
+        while self.now < until && !self.facts.is_violated() {
             match self.clients.outcome(id) {
                 Outcome::Waiting => self.run_until(self.now + Duration::from_millis(5)),
                 Outcome::Acknowledged(_) => return Some(true),

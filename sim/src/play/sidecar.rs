@@ -6,52 +6,18 @@
 //!   store dies ──lock──▶ Input::AppDied
 //! ```
 
-use crate::model::cluster::{Cluster, Event, Life};
+use crate::model::cluster::Cluster;
+use crate::model::event::Event;
 use crate::model::files;
+use crate::model::lease::Call;
+use crate::model::life::Life;
+use crate::model::sidecar::Up;
 use crate::model::trace;
-use crate::play::lease::Call;
 use leasehold_contract as contract;
 use leasehold_election::{App, Config, Effect, Election, Input, RoleView};
 use std::time::Duration;
-use uuid::Uuid;
 
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
-
-/// The sidecar process of a pod.
-#[derive(Clone, Debug)]
-pub(crate) struct Sidecar {
-    pub(crate) life: Life,
-    /// It is not scheduled before this moment.
-    pub(crate) frozen_until: Duration,
-    up: Option<Box<Up>>,
-}
-
-/// A sidecar that runs.
-#[derive(Clone, Debug)]
-struct Up {
-    election: Election,
-    /// The run of the store whose lock it waits for.
-    waits_for: Option<Uuid>,
-    wake_at: Option<Duration>,
-    busy: (Duration, u32),
-}
-
-impl Sidecar {
-    /// Not started yet.
-    pub(crate) fn new(pod: usize) -> Sidecar {
-        Sidecar { life: Life { pod, run: 1 }, frozen_until: Duration::ZERO, up: None }
-    }
-
-    /// There is a process.
-    pub(crate) fn is_up(&self) -> bool {
-        self.up.is_some()
-    }
-
-    /// What it waits for, for a report.
-    pub(crate) fn waits(&self) -> String {
-        self.up.as_ref().map_or_else(|| "down".to_owned(), |up| format!("{:?}", up.election.waits()))
-    }
-}
 
 impl Cluster {
     pub(crate) fn start_sidecar(&mut self, life: Life) {
@@ -123,7 +89,7 @@ impl Cluster {
         let effects = up.election.step(local, input);
         up.busy = if up.busy.0 == self.now { (self.now, up.busy.1 + 1) } else { (self.now, 0) };
         let spins = up.busy.1 > STEPS_AT_ONCE_MAX;
-        self.steps += 1;
+        self.counts.steps += 1;
         if spins {
             return self.violation(format!("pod-{pod} sidecar makes {STEPS_AT_ONCE_MAX} steps at one moment"));
         }

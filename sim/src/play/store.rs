@@ -6,15 +6,15 @@
 //! ```
 
 use crate::model::client::Outcome;
-use crate::model::cluster::{Cluster, Event, Life};
-use crate::model::disk::Item;
+use crate::model::cluster::Cluster;
+use crate::model::event::Event;
+use crate::model::life::Life;
+use crate::model::network::stranger;
+use crate::model::store::{Process, Up};
 use crate::model::trace;
-use crate::play::network::stranger;
-use crate::{Plant, Shell};
-use leasehold_replication::{
-    ClusterId, Config, ConnId, Incarnation, Input, Phase, Position, ProposalId, Pulse, Replica, ReplicaId, Seq, Status,
-    Term, Voters,
-};
+use crate::plant::{Plant, Shell};
+use crate::play::hang::DISK_STALL;
+use leasehold_replication::{ClusterId, Config, Incarnation, Input, Phase, Position, Replica, Term, Voters};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,99 +22,6 @@ use std::time::Duration;
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
 /// What a slice of committed entries takes to be applied, where there are more.
 const APPLY_TIME: Duration = Duration::from_micros(300);
-
-/// The store process of a pod.
-#[derive(Clone, Debug)]
-pub(crate) struct Store {
-    pub(crate) life: Life,
-    /// It is not scheduled before this moment.
-    pub(crate) frozen_until: Duration,
-    /// Invitations that wait for an answer: who asked, and when.
-    pub(crate) questions: BTreeMap<u64, (Life, usize, Duration)>,
-    process: Process,
-}
-
-#[derive(Clone, Debug)]
-enum Process {
-    Down,
-    /// It holds the lock and reads its journal.
-    Starting,
-    Up(Box<Up>),
-}
-
-/// A store that runs.
-#[derive(Clone, Debug)]
-pub(crate) struct Up {
-    pub(crate) replica: Replica,
-    pub(crate) incarnation: Incarnation,
-    /// As of the last step that changed it; position and commit as of the last step.
-    pub(crate) status: Status,
-    pub(crate) pulse: Pulse,
-    /// Accepted writes that wait for their entries.
-    pub(crate) pending: BTreeMap<Seq, Vec<(Position, ProposalId)>>,
-    pub(crate) applied: Position,
-    /// The documents: one number that says what was applied, in which order.
-    pub(crate) digest: u64,
-    pub(crate) applied_voters: Voters,
-    /// Entries since the last snapshot.
-    pub(crate) since_snapshot: u64,
-    /// The snapshot that is being written.
-    pub(crate) snapshot_running: Option<u64>,
-    pub(crate) sync_running: bool,
-    /// When it began, and how many did.
-    pub(crate) sync_since: Duration,
-    pub(crate) syncs: u64,
-    /// It was told that its disk hangs, and that the journal takes no more.
-    pub(crate) stalled: bool,
-    pub(crate) is_full: bool,
-    /// It was told that a write failed.
-    pub(crate) disk_failed: bool,
-    /// Pieces of snapshots that come in, by connection.
-    pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
-    /// Strong reads of its clients.
-    pub(crate) reads: crate::judge::reads::Reads,
-    pub(crate) wake_at: Option<Duration>,
-    /// The last moment of a step, and how many there were in it.
-    pub(crate) busy: (Duration, u32),
-}
-
-impl Store {
-    /// Not started yet.
-    pub(crate) fn new(pod: usize) -> Store {
-        let life = Life { pod, run: 1 };
-        Store { life, frozen_until: Duration::ZERO, questions: BTreeMap::new(), process: Process::Down }
-    }
-
-    /// The running replica.
-    pub(crate) fn up(&self) -> Option<&Up> {
-        match &self.process {
-            Process::Up(up) => Some(up),
-            Process::Down | Process::Starting => None,
-        }
-    }
-
-    pub(crate) fn up_mut(&mut self) -> Option<&mut Up> {
-        match &mut self.process {
-            Process::Up(up) => Some(up),
-            Process::Down | Process::Starting => None,
-        }
-    }
-
-    /// It has recovered and talks to others.
-    pub(crate) fn is_up(&self) -> bool {
-        matches!(self.process, Process::Up(_))
-    }
-
-    /// There is a process; it holds the lock.
-    pub(crate) fn is_running(&self) -> bool {
-        !matches!(self.process, Process::Down)
-    }
-
-    /// What the replica says of itself; only while it is up.
-    pub(crate) fn status(&self) -> &Status {
-        &self.up().expect("only asked of a store that is up").status
-    }
-}
 
 impl Cluster {
     pub(crate) fn start_store(&mut self, life: Life) {
@@ -143,13 +50,13 @@ impl Cluster {
         }
         let resync = self.settings.plant != Some(Plant::Shell(Shell::PageCacheIsDurable));
         let replays_tail = self.settings.plant == Some(Plant::Shell(Shell::OldTailIsReplayed));
-        let (checker, name) = (&mut self.checker, &pod.name);
-        let recovered = pod.volume.recover(resync, replays_tail, |item| made_durable(checker, name, number, item));
+        let (facts, name) = (&mut self.facts, &pod.name);
+        let recovered = pod.volume.recover(resync, replays_tail, |item| facts.made_durable(name, number, item));
         let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
         let (applied, applied_voters) = known.unwrap_or((Position::ZERO, Voters::none()));
         if applied != Position::ZERO {
-            checker.restored(name, applied);
-            checker.snapshot_durable(number, applied);
+            facts.restored(name, applied);
+            facts.snapshot_durable(number, applied);
         }
         self.trace.add(self.now, || {
             let (promise, last) = (recovered.state.promise, pod.volume.log.last());
@@ -162,7 +69,7 @@ impl Cluster {
             revision: String::new(),
             heartbeat: self.settings.heartbeat,
             lost_time: self.settings.lost_time,
-            disk_stall: crate::play::hang::DISK_STALL,
+            disk_stall: DISK_STALL,
             hand_over_max: Duration::from_secs(2),
             drain_min: Duration::from_millis(500),
             unready_after: Duration::from_secs(30),
@@ -178,7 +85,7 @@ impl Cluster {
         let replica = Replica::new(config, recovered);
         let status = replica.status();
         let pulse = replica.pulse();
-        let digest = checker.digest(applied.seq).unwrap_or_default();
+        let digest = facts.digest(applied.seq).unwrap_or_default();
         if may_be_torn && status.position == Position::ZERO && status.cluster_id.is_none() {
             pod.volume.forget_log();
         }
@@ -264,7 +171,7 @@ impl Cluster {
         let effects = up.replica.step(local, input);
         up.busy = if up.busy.0 == self.now { (self.now, up.busy.1 + 1) } else { (self.now, 0) };
         let spins = up.busy.1 > STEPS_AT_ONCE_MAX;
-        self.steps += 1;
+        self.counts.steps += 1;
         if spins {
             return self.violation(format!("pod-{pod} store makes {STEPS_AT_ONCE_MAX} steps at one moment"));
         }
@@ -287,22 +194,6 @@ impl Cluster {
         self.after_step(pod);
     }
 
-    /// What a replica says of the age of its data must hold: all that was applied anywhere before that moment is applied here.
-    fn check_freshness(&mut self, pod: usize) {
-        let found = &self.pods[pod];
-        let Some(up) = found.store.up() else { return };
-        let Some(as_of) = up.replica.fresh_as_of() else { return };
-        let (as_of, next) = (found.global(as_of), up.applied.seq.0 as usize);
-        // Its clock may be a rounding behind.
-        if let Some(at) = self.applied_at.get(next).filter(|at| **at + Duration::from_micros(1) < as_of) {
-            self.checker.violated(format!(
-                "invariant 7: {} says that its data are as of {as_of:?}, and lacks entry {}, applied at {at:?}",
-                found.name,
-                next + 1
-            ));
-        }
-    }
-
     /// What is looked at after every step.
     fn after_step(&mut self, pod: usize) {
         self.check_freshness(pod);
@@ -318,18 +209,18 @@ impl Cluster {
         let after = up.pulse;
         let (old, new) = (before.promise, after.promise);
         if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
-            self.checker.violated(format!("invariant 5: {name} promised {old}, and now {new}"));
+            self.facts.violated(format!("invariant 5: {name} promised {old}, and now {new}"));
         }
         if new.incarnation == stranger().incarnation {
-            self.checker.violated(format!("{name} promises to the leader of another cluster [F3]"));
+            self.facts.violated(format!("{name} promises to the leader of another cluster [F3]"));
         }
         if after.position != log.last() {
             let last = log.last();
-            self.checker.violated(format!("{name} says its log ends at {}, it wrote up to {last}", after.position));
+            self.facts.violated(format!("{name} says its log ends at {}, it wrote up to {last}", after.position));
         }
         if up.applied.seq > after.committed {
             let (applied, committed) = (up.applied, after.committed);
-            self.checker.violated(format!("invariant 4: {name} applied {applied}, committed is {committed}"));
+            self.facts.violated(format!("invariant 4: {name} applied {applied}, committed is {committed}"));
         }
         let is_news = (before.phase, old, before.rest) != (after.phase, new, after.rest);
         if is_news || before.voters_since != after.voters_since || self.trace.is_on() {
@@ -340,20 +231,20 @@ impl Cluster {
         }
         let leads = matches!(after.phase, Phase::Leading | Phase::Recovering) && new.incarnation == up.incarnation;
         if leads && after.committed > before.committed {
-            self.checker.committed(name, log, &after);
+            self.facts.committed(name, log, &after);
         }
         if after.phase == Phase::Leading && (before.phase != Phase::Leading || old != new) {
-            self.checker.opened(name, up.incarnation, &up.status, log);
+            self.facts.opened(name, up.incarnation, &up.status, log);
         }
         let takes_snapshot = up.since_snapshot >= self.settings.snapshot_every && up.snapshot_running.is_none();
         let is_drained = after.drained;
         if is_news || before.voters_since != after.voters_since {
             self.trace.add(self.now, || format!("{name} store  = {}", trace::status(&up.status)));
         }
-        for (position, by) in self.checker.take_fresh() {
+        for (position, by) in self.facts.take_fresh() {
             for other in &self.pods {
                 if let Some(up) = other.store.up() {
-                    self.checker.must_have(&other.name, &up.status, &other.volume.log, position, by);
+                    self.facts.must_have(&other.name, &up.status, &other.volume.log, position, by);
                 }
             }
         }
@@ -394,14 +285,14 @@ impl Cluster {
         if let Process::Up(mut up) = process {
             found.volume.noted = up.replica.committed_here();
             for (_, id) in std::mem::take(&mut up.pending).into_values().flatten() {
-                self.clients.tell(&mut self.checker, id, Outcome::Unknown);
+                self.clients.tell(&mut self.facts, id, Outcome::Unknown);
             }
             if let Some(number) = up.snapshot_running
                 && self.rng.chance(500)
             {
                 // It was just renamed into its place, and nobody had been told.
                 let meta = self.snapshots[number as usize].clone();
-                self.checker.snapshot_durable(found.volume.number, meta.position);
+                self.facts.snapshot_durable(found.volume.number, meta.position);
                 found.volume.snapshot_taken(meta, &mut self.rng);
             }
             found.volume.crash(power, &mut self.rng);
@@ -422,33 +313,6 @@ impl Cluster {
         } else if exists && !self.settings.is_plain {
             let at = self.now + self.restart_delay();
             self.schedule(at, Event::StoreStarts { life });
-        }
-    }
-
-    /// How long the kubelet takes to start a process again.
-    pub(crate) fn restart_delay(&mut self) -> Duration {
-        if self.rng.chance(300) { self.rng.millis(1, 100) } else { self.rng.millis(100, 3000) }
-    }
-
-    /// The volume is replaced by an empty one: a new replica.
-    pub(crate) fn wipe(&mut self, pod: usize) {
-        let replica = ReplicaId(self.rng.uuid());
-        let keeps = self.settings.plant == Some(Plant::Shell(Shell::WipedKeepsIdentity));
-        let old = &self.pods[pod].volume;
-        let (replica, number) =
-            if keeps { (old.replica, old.number) } else { (replica, self.checker.add_volume(replica)) };
-        self.trace.add(self.now, || format!("pod-{pod} has an empty volume now: {replica}"));
-        self.pods[pod].volume = crate::model::disk::Volume::new(replica, number);
-    }
-}
-
-pub(crate) fn made_durable(checker: &mut crate::judge::invariants::Checker, name: &str, number: usize, item: &Item) {
-    match item {
-        Item::State(state) => checker.promised(name, number, state),
-        Item::Entry(entry) => checker.durable(number, entry),
-        Item::Install(meta, state) => {
-            checker.snapshot_durable(number, meta.position);
-            checker.promised(name, number, state);
         }
     }
 }

@@ -11,8 +11,8 @@
 
 use super::prints::Prints;
 use super::search::Count;
-use crate::plant::Planted;
-use crate::{Failure, Plant};
+use crate::outcome::Failure;
+use crate::plant::{Plant, Planted};
 use leasehold_election::{
     App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole, ReadOutcome, Role, Term, Version, Why,
     WriteOutcome,

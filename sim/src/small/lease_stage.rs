@@ -4,8 +4,7 @@
 //! After the first thing that is wrong nothing more happens; [`LeaseStage::verdict`] tells it.
 
 use super::lease::{LeaseBounds, Leases, name};
-use crate::Plant;
-use crate::plant::Planted;
+use crate::plant::{Plant, Planted};
 use leasehold_election::{Input, ReadOutcome, Role, Watched, WriteOutcome, annotation};
 use std::rc::Rc;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use super::world::{Budget, Choice, Reduced, World};
 use crate::model::rng::Rng;
-use crate::plant::Planted;
-use crate::{Failure, Plant};
+use crate::outcome::Failure;
+use crate::plant::{Plant, Planted};
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

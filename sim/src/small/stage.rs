@@ -4,8 +4,7 @@
 
 use super::journal::Journal;
 use super::world::{Budget, Choice, World};
-use crate::Plant;
-use crate::plant::Planted;
+use crate::plant::{Plant, Planted};
 use leasehold_replication::{Phase, Position, Seq};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,0 +1,102 @@
+//! What is going to happen.
+
+use super::lease::{Answer, Call};
+use super::life::Life;
+use super::network::Request;
+use std::time::Duration;
+
+/// What is going to happen. Large contents are boxed: the queue moves these about.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    StoreStarts {
+        life: Life,
+    },
+    StoreRecovered {
+        life: Life,
+    },
+    StoreWakes {
+        life: Life,
+    },
+    /// In the middle of what it does.
+    StoreDies {
+        life: Life,
+    },
+    Store {
+        life: Life,
+        input: Box<leasehold_replication::Input>,
+    },
+    Synced {
+        life: Life,
+        covers: u64,
+    },
+    SnapshotDone {
+        life: Life,
+        number: u64,
+    },
+    RoleRead {
+        life: Life,
+        again: bool,
+    },
+    Deliver {
+        conn: u64,
+        end: usize,
+    },
+    Asked {
+        from: Life,
+        meant: usize,
+        to: usize,
+        asked_at: Duration,
+        request: Box<Request>,
+    },
+    SidecarStarts {
+        life: Life,
+    },
+    SidecarWakes {
+        life: Life,
+    },
+    Sidecar {
+        life: Life,
+        input: Box<leasehold_election::Input>,
+    },
+    StatusRead {
+        life: Life,
+        again: bool,
+    },
+    LockFree {
+        life: Life,
+    },
+    Called {
+        life: Life,
+        call: Box<Call>,
+        answer: Answer,
+    },
+    WatchOpens {
+        life: Life,
+    },
+    Watched {
+        life: Life,
+        watch: u64,
+        watched: Box<leasehold_election::Watched>,
+    },
+    MembersShown {
+        life: Life,
+    },
+    PodStarts {
+        pod: usize,
+        generation: u32,
+    },
+    GraceEnds {
+        pod: usize,
+        generation: u32,
+    },
+    /// An fsync, by its number, may be under way for too long.
+    DiskStall {
+        life: Life,
+        syncs: u64,
+    },
+    ClientsWrite,
+    /// Somebody has more room, or less.
+    RoomChanges,
+    Fault,
+    DiskHangs,
+}

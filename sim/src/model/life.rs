@@ -1,0 +1,10 @@
+//! One run of a process.
+
+/// One run of a process: what was meant for an earlier one never reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Life {
+    /// The pod.
+    pub(crate) pod: usize,
+    /// Counts its runs, from 1.
+    pub(crate) run: u32,
+}

@@ -1,0 +1,99 @@
+//! A pod: its two processes, its volume, and the directory that the two share.
+
+use super::disk::Volume;
+use super::sidecar::Sidecar;
+use super::store::Store;
+use leasehold_contract::{Moment, RoleFile, StatusFile};
+use leasehold_replication::{ReplicaId, Room};
+use std::rc::Rc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How many more pods of plain apps there may be than are wanted: those that were deleted by force and run on.
+pub(crate) const SPARE_PODS: usize = 2;
+
+/// A member of the StatefulSet: two processes, a volume, a directory that they share.
+#[derive(Clone, Debug)]
+pub(crate) struct Pod {
+    /// `pod-0`.
+    pub(crate) name: String,
+    /// Where clients reach it.
+    pub(crate) address: String,
+    /// Where other replicas reach it.
+    pub(crate) peer_address: String,
+    /// How fast its clocks run, in millionths of true time.
+    pub(crate) rate: u64,
+    /// The pod exists: its processes are started again when they end.
+    pub(crate) exists: bool,
+    /// It was told to end.
+    pub(crate) terminating: bool,
+    /// Counts the pods of this name.
+    pub(crate) generation: u32,
+    /// Its place in the StatefulSet. None: no pod, or one that was deleted by force (plain apps only).
+    pub(crate) ordinal: Option<usize>,
+    /// Counts the starts of its machine.
+    pub(crate) boot: u32,
+    /// When the machine last started: its clocks count from here.
+    pub(crate) booted_at: Duration,
+    /// The data volume, which outlives the pod.
+    pub(crate) volume: Volume,
+    /// Its disk answers nothing until then.
+    pub(crate) disk_hangs_until: Duration,
+    /// What its shell finds of memory and disk.
+    pub(crate) room: Room,
+    /// role.json.
+    pub(crate) role_file: Option<Rc<RoleFile>>,
+    /// status.json.
+    pub(crate) status_file: Option<Rc<StatusFile>>,
+    /// The store process.
+    pub(crate) store: Store,
+    /// The sidecar process.
+    pub(crate) sidecar: Sidecar,
+}
+
+impl Pod {
+    /// No pod yet, and a volume that is empty: the replica of this UUID, which has this number.
+    pub(crate) fn new(pod: usize, replica: ReplicaId, number: usize, rate: u64, ordinal: Option<usize>) -> Pod {
+        Pod {
+            name: format!("pod-{pod}"),
+            address: format!("pod-{pod}:8089"),
+            peer_address: format!("pod-{pod}:8090"),
+            rate,
+            exists: false,
+            terminating: false,
+            generation: 0,
+            ordinal,
+            boot: 0,
+            booted_at: Duration::ZERO,
+            volume: Volume::new(replica, number),
+            disk_hangs_until: Duration::ZERO,
+            room: Room::default(),
+            role_file: None,
+            status_file: None,
+            store: Store::new(pod),
+            sidecar: Sidecar::new(pod),
+        }
+    }
+
+    /// What the clocks of this pod show.
+    pub(crate) fn local(&self, now: Duration) -> Duration {
+        let since = now.saturating_sub(self.booted_at);
+        Duration::from_nanos((since.as_nanos() * u128::from(self.rate) / 1_000_000) as u64)
+    }
+
+    /// Which start of its machine the clocks count from.
+    pub(crate) fn boot_id(&self) -> Uuid {
+        Uuid::from_u128(u128::from(self.boot))
+    }
+
+    /// The same moment, as an app on this pod holds it against role.json.
+    pub(crate) fn moment(&self, now: Duration) -> Moment {
+        Moment { boot_id: Some(self.boot_id()), boottime_ns: self.local(now).as_nanos() as u64 }
+    }
+
+    /// When its clocks show this, or a little later.
+    pub(crate) fn global(&self, local: Duration) -> Duration {
+        let nanos = (local.as_nanos() * 1_000_000).div_ceil(u128::from(self.rate)) + 1;
+        self.booted_at.saturating_add(Duration::from_nanos(nanos.min(u128::from(u64::MAX)) as u64))
+    }
+}

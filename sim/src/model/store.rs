@@ -1,0 +1,108 @@
+//! The store's process: the replica, and what its shell keeps beside it.
+
+use super::life::Life;
+use leasehold_replication::{ConnId, Incarnation, Position, ProposalId, Pulse, ReadId, Replica, Seq, Status, Voters};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The store process of a pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) life: Life,
+    /// It is not scheduled before this moment.
+    pub(crate) frozen_until: Duration,
+    /// Invitations that wait for an answer: who asked, and when.
+    pub(crate) questions: BTreeMap<u64, (Life, usize, Duration)>,
+    pub(crate) process: Process,
+}
+
+/// Whether there is a process, and how far it is.
+#[derive(Clone, Debug)]
+pub(crate) enum Process {
+    Down,
+    /// It holds the lock and reads its journal.
+    Starting,
+    Up(Box<Up>),
+}
+
+/// A store that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Up {
+    pub(crate) replica: Replica,
+    pub(crate) incarnation: Incarnation,
+    /// As of the last step that changed it; position and commit as of the last step.
+    pub(crate) status: Status,
+    pub(crate) pulse: Pulse,
+    /// Accepted writes that wait for their entries.
+    pub(crate) pending: BTreeMap<Seq, Vec<(Position, ProposalId)>>,
+    pub(crate) applied: Position,
+    /// The documents: one number that says what was applied, in which order.
+    pub(crate) digest: u64,
+    pub(crate) applied_voters: Voters,
+    /// Entries since the last snapshot.
+    pub(crate) since_snapshot: u64,
+    /// The snapshot that is being written.
+    pub(crate) snapshot_running: Option<u64>,
+    pub(crate) sync_running: bool,
+    /// When it began, and how many did.
+    pub(crate) sync_since: Duration,
+    pub(crate) syncs: u64,
+    /// It was told that its disk hangs, and that the journal takes no more.
+    pub(crate) stalled: bool,
+    pub(crate) is_full: bool,
+    /// It was told that a write failed.
+    pub(crate) disk_failed: bool,
+    /// Pieces of snapshots that come in, by connection.
+    pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
+    /// Strong reads of its clients.
+    pub(crate) reads: Reads,
+    pub(crate) wake_at: Option<Duration>,
+    /// The last moment of a step, and how many there were in it.
+    pub(crate) busy: (Duration, u32),
+}
+
+impl Store {
+    /// Not started yet.
+    pub(crate) fn new(pod: usize) -> Store {
+        let life = Life { pod, run: 1 };
+        Store { life, frozen_until: Duration::ZERO, questions: BTreeMap::new(), process: Process::Down }
+    }
+
+    /// The running replica.
+    pub(crate) fn up(&self) -> Option<&Up> {
+        match &self.process {
+            Process::Up(up) => Some(up),
+            Process::Down | Process::Starting => None,
+        }
+    }
+
+    pub(crate) fn up_mut(&mut self) -> Option<&mut Up> {
+        match &mut self.process {
+            Process::Up(up) => Some(up),
+            Process::Down | Process::Starting => None,
+        }
+    }
+
+    /// It has recovered and talks to others.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.process, Process::Up(_))
+    }
+
+    /// There is a process; it holds the lock.
+    pub(crate) fn is_running(&self) -> bool {
+        !matches!(self.process, Process::Down)
+    }
+
+    /// What the replica says of itself; only while it is up.
+    pub(crate) fn status(&self) -> &Status {
+        &self.up().expect("only asked of a store that is up").status
+    }
+}
+
+/// The strong reads that wait at one run of a store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reads {
+    pub(crate) next: u64,
+    /// What each must see.
+    pub(crate) waiting: BTreeMap<ReadId, Seq>,
+}
