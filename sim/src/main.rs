@@ -1,79 +1,73 @@
 //! `leasehold-sim`: runs seeds and says what it found.
-//!
-//! ```text
-//!   --seeds N      how many (default 100)         --start S    the first one (default 0)
-//!   --seed X       only this one                  --trace      show what happened in it
-//!   --lines N      how many lines of trace (default 200)       --go-on  do not stop at the first failure
-//!   --plant NAME   with this fault built in (feature `plants`) --chaos S  so many seconds of faults
-//!   --plain        plain apps                    --mixes      seeds are mixes of lasting troubles
-//!   --room         memory and disks run short
-//!   --walks        seeds of the small world instead            --small MAX  all of the small world, up to MAX states
-//! ```
 
+use clap::Parser;
 use leasehold_sim::{Base, Options, Plant, Summary, run, small};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-const USAGE: &str = "usage: sim [--seeds N] [--start S] [--seed X] [--trace] [--lines N] [--go-on] [--plant NAME] \
-                     [--chaos SECONDS] [--plain] [--strangers] [--room] [--mixes] \
-                     [--walks] [--small STATES]";
-
-fn main() -> ExitCode {
-    match arguments(std::env::args().skip(1)) {
-        Ok(arguments) if arguments.small > 0 => exhaust(&arguments),
-        Ok(arguments) => play(&arguments),
-        Err(what) => {
-            eprintln!("{what}\n{USAGE}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-#[derive(Default)]
+/// Runs the cluster of one seed after the other, in virtual time, and says what it found.
+#[derive(Parser)]
+#[command(name = "sim")]
 struct Arguments {
-    start: u64,
+    /// How many seeds.
+    #[arg(long, value_name = "N", default_value_t = 100)]
     seeds: u64,
+    /// The first one.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    start: u64,
+    /// Only this seed.
+    #[arg(long, value_name = "X", conflicts_with_all = ["seeds", "start"])]
+    seed: Option<u64>,
+    /// Show what happened, also where nothing was wrong.
+    #[arg(long)]
     trace: bool,
+    /// How many lines of trace; 0: of a failure only what was wrong.
+    #[arg(long, value_name = "N", default_value_t = 200)]
     lines: usize,
+    /// Do not stop at the first failure.
+    #[arg(long)]
     go_on: bool,
+    /// With this fault built in; one of a core needs the feature `plants`.
+    #[arg(long, value_name = "NAME", value_parser = plant)]
     plant: Option<Plant>,
+    /// So many seconds of faults; by the seed without it.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     chaos: Option<Duration>,
-    walks: bool,
+    /// Plain apps: sidecars alone.
+    #[arg(long)]
     plain: bool,
+    /// Addresses lead to other pods at times, and to those of another cluster.
+    #[arg(long)]
     strangers: bool,
+    /// Memory and disks run short.
+    #[arg(long)]
     room: bool,
+    /// Seeds are mixes of lasting troubles.
+    #[arg(long)]
     mixes: bool,
+    /// Seeds are walks through the small world.
+    #[arg(long)]
+    walks: bool,
+    /// All of the small world instead, up to so many states.
+    #[arg(long, value_name = "STATES", default_value_t = 0, hide_default_value = true)]
     small: usize,
 }
 
-fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments { seeds: 100, lines: 200, ..Arguments::default() };
-    while let Some(name) = given.next() {
-        let mut text = || given.next().ok_or(format!("{name} needs a value"));
-        let number = |value: String| value.parse::<u64>().map_err(|_| format!("{name}: {value} is no number"));
-        match name.as_str() {
-            "--seeds" => arguments.seeds = number(text()?)?,
-            "--start" => arguments.start = number(text()?)?,
-            "--seed" => (arguments.start, arguments.seeds) = (number(text()?)?, 1),
-            "--lines" => arguments.lines = number(text()?)? as usize,
-            "--trace" => arguments.trace = true,
-            "--go-on" => arguments.go_on = true,
-            "--walks" => arguments.walks = true,
-            "--plain" => arguments.plain = true,
-            "--strangers" => arguments.strangers = true,
-            "--room" => arguments.room = true,
-            "--mixes" => arguments.mixes = true,
-            "--small" => arguments.small = number(text()?)? as usize,
-            "--chaos" => arguments.chaos = Some(Duration::from_secs(number(text()?)?)),
-            "--plant" => {
-                let wanted = text()?;
-                let found = Plant::all().into_iter().find(|plant| plant.name() == wanted);
-                arguments.plant = Some(found.ok_or(format!("{wanted} is no fault that can be planted"))?);
-            }
-            other => return Err(format!("{other} is no option")),
-        }
+fn plant(name: &str) -> Result<Plant, String> {
+    let found = Plant::all().into_iter().find(|plant| plant.name() == name);
+    found.ok_or(format!("{name} is not a fault that can be planted"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_secs).map_err(|_| format!("{text} is not a whole number of seconds"))
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::parse();
+    if let Some(seed) = arguments.seed {
+        (arguments.start, arguments.seeds) = (seed, 1);
     }
-    Ok(arguments)
+    if arguments.small > 0 { exhaust(&arguments) } else { play(&arguments) }
 }
 
 fn exhaust(arguments: &Arguments) -> ExitCode {
