@@ -1,7 +1,8 @@
 //! What is looked at when a store says or does something: against the other pods and the true time.
 
 use crate::model::cluster::Cluster;
-use leasehold_replication::{Entry, Frame, Payload, Seq};
+use crate::model::network::stranger;
+use leasehold_replication::{Entry, Frame, Payload, Phase, Pulse, Seq};
 use std::time::Duration;
 
 impl Cluster {
@@ -49,5 +50,41 @@ impl Cluster {
             pod.store.up().is_some_and(|up| up.incarnation == frame.incarnation && up.status.promise.term == frame.term)
         });
         self.facts.acknowledged(&found.name, &found.volume, seq, leader.map(|leader| &leader.volume.log));
+    }
+
+    /// A store made a step: what it promised, wrote, applied, committed and opened, and what others must have of it.
+    pub(crate) fn check_step(&mut self, pod: usize, before: &Pulse, after: &Pulse) {
+        let found = &self.pods[pod];
+        let (name, log) = (&found.name, &found.volume.log);
+        let Some(up) = found.store.up() else { return };
+        let (old, new) = (before.promise, after.promise);
+        if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
+            self.facts.violated(format!("invariant 5: {name} promised {old}, and now {new}"));
+        }
+        if new.incarnation == stranger().incarnation {
+            self.facts.violated(format!("{name} promises to the leader of another cluster [F3]"));
+        }
+        if after.position != log.last() {
+            let last = log.last();
+            self.facts.violated(format!("{name} says its log ends at {}, it wrote up to {last}", after.position));
+        }
+        if up.applied.seq > after.committed {
+            let (applied, committed) = (up.applied, after.committed);
+            self.facts.violated(format!("invariant 4: {name} applied {applied}, committed is {committed}"));
+        }
+        let leads = matches!(after.phase, Phase::Leading | Phase::Recovering) && new.incarnation == up.incarnation;
+        if leads && after.committed > before.committed {
+            self.facts.committed(name, log, after);
+        }
+        if after.phase == Phase::Leading && (before.phase != Phase::Leading || old != new) {
+            self.facts.opened(name, up.incarnation, &up.status, log);
+        }
+        for (position, by) in self.facts.take_fresh() {
+            for other in &self.pods {
+                if let Some(up) = other.store.up() {
+                    self.facts.must_have(&other.name, &up.status, &other.volume.log, position, by);
+                }
+            }
+        }
     }
 }

@@ -129,6 +129,12 @@ impl Network {
         }
     }
 
+    /// Nothing passes between the two until then.
+    pub(crate) fn cut_both(&mut self, a: usize, b: usize, until: Duration) {
+        self.cut(a, b, until);
+        self.cut(b, a, until);
+    }
+
     /// When a message to that pod has left, if it is sent now.
     pub(crate) fn leaves(&mut self, now: Duration, to: usize, message: &Message) -> Duration {
         let Some((_, rate)) = self.slow.filter(|(slow, _)| *slow == to) else { return now };

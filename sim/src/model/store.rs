@@ -61,6 +61,40 @@ pub(crate) struct Up {
     pub(crate) busy: (Duration, u32),
 }
 
+impl Up {
+    /// It has recovered: its documents are those of the snapshot at `applied`, and of nothing else yet.
+    pub(crate) fn new(
+        replica: Replica,
+        incarnation: Incarnation,
+        applied: Position,
+        applied_voters: Voters,
+        digest: u64,
+    ) -> Up {
+        Up {
+            status: replica.status(),
+            pulse: replica.pulse(),
+            replica,
+            incarnation,
+            pending: BTreeMap::new(),
+            applied,
+            digest,
+            applied_voters,
+            since_snapshot: 0,
+            snapshot_running: None,
+            sync_running: false,
+            sync_since: Duration::ZERO,
+            syncs: 0,
+            stalled: false,
+            is_full: false,
+            disk_failed: false,
+            pieces: BTreeMap::new(),
+            reads: Reads::default(),
+            wake_at: None,
+            busy: (Duration::ZERO, 0),
+        }
+    }
+}
+
 impl Store {
     /// Not started yet.
     pub(crate) fn new(pod: usize) -> Store {

@@ -39,6 +39,7 @@ impl Cluster {
         self.rng.below(self.pods.len())
     }
 
+    /// Makes a fault: for some time, of some pod.
     fn make(&mut self, fault: Fault) {
         let until = self.now + self.some_time();
         if self.settings.is_plain && matches!(fault, Fault::DeleteLease | Fault::EditLease) {
@@ -66,28 +67,16 @@ impl Cluster {
                 self.freeze_store(pod, until);
                 self.freeze_sidecar(pod, until);
             }
-            Fault::CutLink | Fault::CutOneWay => {
+            Fault::CutLink => {
+                let other = self.some_pod();
+                self.network.cut_both(pod, other, until);
+            }
+            Fault::CutOneWay => {
                 let other = self.some_pod();
                 self.network.cut(pod, other, until);
-                if fault == Fault::CutLink {
-                    self.network.cut(other, pod, until);
-                }
             }
-            Fault::Isolate => {
-                for other in 0..self.pods.len() {
-                    self.network.cut(pod, other, until);
-                    self.network.cut(other, pod, until);
-                }
-            }
-            Fault::Halves => {
-                let side = self.rng.bits();
-                for (a, b) in (0..self.pods.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
-                    if (side >> a) & 1 != (side >> b) & 1 {
-                        self.network.cut(a, b, until);
-                        self.network.cut(b, a, until);
-                    }
-                }
-            }
+            Fault::Isolate => (0..self.pods.len()).for_each(|other| self.network.cut_both(pod, other, until)),
+            Fault::Halves => self.halve(until),
             Fault::Reset => self.reset_some_connection(),
             Fault::ApiGone => (0..self.pods.len()).for_each(|pod| self.lose_api(pod, until)),
             Fault::ApiGoneForOne => self.lose_api(pod, until),
@@ -96,41 +85,59 @@ impl Cluster {
             Fault::DeafWatch => self.api.deafen(pod, until),
             Fault::DeleteLease => self.delete_lease(),
             Fault::EditLease => self.edit_lease(),
-            Fault::Switchover => {
-                let name = if self.rng.chance(50) { "nobody-7".to_owned() } else { self.pods[pod].name.clone() };
-                self.annotate_lease(annotation::PREFERRED_HOLDER, Some(name));
-            }
+            Fault::Switchover => self.ask_for_switchover(pod),
             Fault::Pause => {
                 let value = self.rng.chance(300).then(|| "true".to_owned());
                 self.annotate_lease(annotation::PAUSED, value);
             }
-            Fault::Wipe => {
-                if self.facts.has_room_for_a_volume()
-                    && self.may_be_wiped(pod)
-                    && !self.is_a_first_start(self.api.wanted, Some(pod))
-                {
-                    self.kill_running_store(pod, false);
-                    self.wipe(pod);
-                }
-            }
-            Fault::Scale => {
-                let wanted = if self.rng.chance(100) { 0 } else { 1 + self.rng.below(self.settings.pods) };
-                if !self.is_a_first_start(wanted, None) {
-                    self.scale_to(wanted);
-                }
-            }
+            Fault::Wipe => self.wipe_if_allowed(pod),
+            Fault::Scale => self.scale_somehow(),
             Fault::Restart => self.terminate_pod(pod),
             Fault::DiskFails => self.fail_disk(pod),
             Fault::DeleteByForce | Fault::RestartMachine | Fault::LateRequests | Fault::TakeBackSwitchover => {
                 self.make_plain(fault, pod, until);
             }
             Fault::CopyVolume => self.pods[pod].volume.keep_copy(),
-            Fault::SetBack => {
-                if self.may_be_set_back(pod) {
-                    self.kill_running_store(pod, false);
-                    self.pods[pod].volume.set_back();
-                }
+            Fault::SetBack => self.set_back_if_allowed(pod),
+        }
+    }
+
+    /// Each pod is on one of two sides, and nothing passes between them.
+    fn halve(&mut self, until: Duration) {
+        let side = self.rng.bits();
+        for (a, b) in (0..self.pods.len()).flat_map(|a| (0..a).map(move |b| (a, b))) {
+            if (side >> a) & 1 != (side >> b) & 1 {
+                self.network.cut_both(a, b, until);
             }
+        }
+    }
+
+    fn ask_for_switchover(&mut self, pod: usize) {
+        let name = if self.rng.chance(50) { "nobody-7".to_owned() } else { self.pods[pod].name.clone() };
+        self.annotate_lease(annotation::PREFERRED_HOLDER, Some(name));
+    }
+
+    fn wipe_if_allowed(&mut self, pod: usize) {
+        if self.facts.has_room_for_a_volume()
+            && self.may_be_wiped(pod)
+            && !self.is_a_first_start(self.api.wanted, Some(pod))
+        {
+            self.kill_running_store(pod, false);
+            self.wipe(pod);
+        }
+    }
+
+    fn set_back_if_allowed(&mut self, pod: usize) {
+        if self.may_be_set_back(pod) {
+            self.kill_running_store(pod, false);
+            self.pods[pod].volume.set_back();
+        }
+    }
+
+    fn scale_somehow(&mut self) {
+        let wanted = if self.rng.chance(100) { 0 } else { 1 + self.rng.below(self.settings.pods) };
+        if !self.is_a_first_start(wanted, None) {
+            self.scale_to(wanted);
         }
     }
 

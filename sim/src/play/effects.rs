@@ -14,87 +14,33 @@ use crate::model::facts::digest;
 use crate::model::life::Life;
 use crate::model::network::{Message, Reply, Request};
 use crate::plant::{Plant, Shell};
-use leasehold_replication::{Answer, Body, ConnId, Effect, Entry, Frame, Input, Payload, Record, Seq};
+use leasehold_replication::{
+    Answer, Body, ConnId, DurableState, Effect, Entry, Frame, Hello, Input, Payload, Position, ProposalId, Record, Seq,
+    SnapshotMeta, Ticket, WentBack,
+};
+use std::fmt::Display;
 use std::rc::Rc;
 
 impl Cluster {
+    /// Carries out one effect of a store's step.
     pub(crate) fn carry_out(&mut self, life: Life, effect: Effect) {
         let pod = life.pod;
         match effect {
-            Effect::Persist { ticket, records } => {
-                let items = records.into_iter().filter_map(|record| match record {
-                    Record::State(state) => Some(Item::State(state)),
-                    Record::Entry(entry) => Some(Item::Entry(entry)),
-                    Record::Snapshot(_) => None,
-                });
-                self.begin(life, ticket, items.collect());
-            }
+            Effect::Persist { ticket, records } => self.persist(life, ticket, records),
             Effect::InstallSnapshot { ticket, conn: _, meta, state } => {
-                let name = self.pods[pod].name.clone();
-                self.facts.restored(&name, meta.position);
-                if let Some(up) = self.pods[pod].store.up_mut() {
-                    if meta.position.seq < up.applied.seq {
-                        let applied = up.applied;
-                        self.facts.violated(format!(
-                            "invariant 4: {name} goes back from {applied} to a snapshot of {}",
-                            meta.position
-                        ));
-                    }
-                    up.applied = meta.position;
-                    up.digest = self.facts.digest(meta.position.seq).unwrap_or_default();
-                    up.applied_voters = meta.voters.clone();
-                    up.since_snapshot = 0;
-                    up.snapshot_running = None;
-                    // What waits for an entry that is now inside the snapshot will never be told.
-                    let later = up.pending.split_off(&meta.position.seq.next());
-                    for (_, id) in std::mem::replace(&mut up.pending, later).into_values().flatten() {
-                        self.clients.tell(&mut self.facts, id, Outcome::Unknown);
-                    }
-                }
-                self.begin(life, ticket, vec![Item::Install(Rc::new(meta), state)]);
-                if self.chaos.is_on() && self.rng.chance(50) {
-                    let at = self.now + self.rng.micros(0, 2 * self.settings.fsync_us);
-                    self.schedule(at, Event::StoreDies { life });
-                }
+                self.install_snapshot(life, ticket, meta, state);
             }
             Effect::Apply { entries } => self.apply(pod, entries),
-            Effect::Accepted { id, position } => {
-                if self.clients.makes_larger(id)
-                    && let Some(what) = self.grows_far_over(pod)
-                {
-                    self.violation(what);
-                }
-                self.facts.taken(&self.pods[pod].name, &self.pods[pod].volume.log);
-                if let Some(up) = self.pods[pod].store.up_mut() {
-                    up.pending.entry(position.seq).or_default().push((position, id));
-                }
-            }
-            Effect::GiveUp => {
-                let pending = self.pods[pod].store.up_mut().map(|up| std::mem::take(&mut up.pending));
-                for (_, id) in pending.unwrap_or_default().into_values().flatten() {
-                    self.clients.tell(&mut self.facts, id, Outcome::Unknown);
-                }
-            }
+            Effect::Accepted { id, position } => self.accepted(pod, id, position),
+            Effect::GiveUp => self.give_up(pod),
             Effect::Rejected { id, reason: _ } => self.clients.tell(&mut self.facts, id, Outcome::Refused),
             Effect::ReadReady { upto } => self.reads_answered(pod, upto, true),
             Effect::ReadRefused { upto, reason: _ } => self.reads_answered(pod, upto, false),
             Effect::Dial { conn, to, hello } => {
-                let found = &self.pods[pod];
-                self.facts.said_hello(&found.name, &found.volume, hello.promise, hello.position);
                 let to = self.find_pod(&to.peer_address);
-                if self.settings.plant == Some(Plant::Shell(Shell::HelloByEveryAddress)) {
-                    // The race's other connection says hello, too. Nobody listens to it.
-                    self.say_hello_twice(to, hello.clone());
-                }
-                self.dial(life, conn, to, hello);
+                self.say_hello(life, conn, to, hello);
             }
-            Effect::Answer { conn, answer } => {
-                let is_refused = matches!(answer, Answer::Refused { .. });
-                self.send(life, conn, Message::Answer(answer));
-                if is_refused {
-                    self.close(life, conn);
-                }
-            }
+            Effect::Answer { conn, answer } => self.answer(life, conn, answer),
             Effect::Send { conn, frame } => {
                 if let Body::Ack { seq } = frame.body {
                     self.check_ack(pod, &frame, seq);
@@ -102,25 +48,10 @@ impl Cluster {
                 self.send(life, conn, Message::Frame(frame));
             }
             Effect::SendSnapshot { conn, term, incarnation, position: _, part: _ } => {
-                let newest = self.pods[pod].volume.snapshot_position();
-                match self.snapshots.iter().rposition(|meta| Some(meta.position) == newest) {
-                    Some(number) => {
-                        let head = Frame { term, incarnation, body: Body::Ack { seq: Seq(0) } };
-                        self.send_snapshot(life, conn, head, number as u64);
-                    }
-                    None => self.violation(format!("pod-{pod} is to send a snapshot, and has none")),
-                }
+                let head = Frame { term, incarnation, body: Body::Ack { seq: Seq(0) } };
+                self.send_newest_snapshot(life, conn, head);
             }
-            Effect::LookUp { conn, previous, bytes_max } => match self.pods[pod].volume.look_up(previous, bytes_max) {
-                Some(entries) => {
-                    let at = self.now + self.rng.micros(20, self.settings.fsync_us);
-                    let input = Box::new(Input::LookedUp { conn, entries });
-                    self.schedule(at, Event::Store { life, input });
-                }
-                None => {
-                    self.violation(format!("pod-{pod} looks up what follows {previous}, which is not in its journal"))
-                }
-            },
+            Effect::LookUp { conn, previous, bytes_max } => self.look_up(life, conn, previous, bytes_max),
             Effect::KeepPiece { conn, piece } => self.keep_piece(life, conn, piece),
             Effect::Close { conn } => self.close(life, conn),
             Effect::Invite { to, claim } => {
@@ -136,29 +67,70 @@ impl Cluster {
                 let to = self.find_pod(&to.peer_address);
                 self.request(life, to, Request::State);
             }
-            Effect::MarkWentBack { ticket, mark } => {
-                if !self.pods[pod].volume.is_set_back() {
-                    self.violation(format!("pod-{pod} takes its volume for an older copy, and it is none: {mark}"));
-                }
-                self.pods[pod].volume.mark = Some(mark);
-                self.begin(life, ticket, Vec::new());
-            }
-            Effect::WipeVolume { winner } => {
-                if !self.pods[pod].volume.durable_state.bootstrapping {
-                    self.violation(format!(
-                        "pod-{pod} empties a volume that is not marked bootstrapping, for {winner}"
-                    ));
-                }
-                self.kill_store(pod, false);
-                self.wipe(pod);
-            }
-            Effect::Fail { reason } => {
-                if !self.pods[pod].store.up().is_some_and(|up| up.disk_failed) {
-                    self.violation(format!("pod-{pod} fails: {reason}"));
-                }
-                self.kill_store(pod, false);
-            }
+            Effect::MarkWentBack { ticket, mark } => self.mark_volume(life, ticket, mark),
+            Effect::WipeVolume { winner } => self.wipe_itself(pod, &winner),
+            Effect::Fail { reason } => self.fail(pod, &reason),
             Effect::Report { what } => self.violation(format!("pod-{pod} reports: {what}")),
+        }
+    }
+
+    fn persist(&mut self, life: Life, ticket: Ticket, records: Vec<Record>) {
+        let items = records.into_iter().filter_map(|record| match record {
+            Record::State(state) => Some(Item::State(state)),
+            Record::Entry(entry) => Some(Item::Entry(entry)),
+            Record::Snapshot(_) => None,
+        });
+        self.begin(life, ticket, items.collect());
+    }
+
+    fn install_snapshot(&mut self, life: Life, ticket: Ticket, meta: SnapshotMeta, state: DurableState) {
+        self.restore(life.pod, &meta);
+        self.begin(life, ticket, vec![Item::Install(Rc::new(meta), state)]);
+        if self.chaos.is_on() && self.rng.chance(50) {
+            let at = self.now + self.rng.micros(0, 2 * self.settings.fsync_us);
+            self.schedule(at, Event::StoreDies { life });
+        }
+    }
+
+    /// The documents become those of the snapshot.
+    fn restore(&mut self, pod: usize, meta: &SnapshotMeta) {
+        let found = &mut self.pods[pod];
+        let name = &found.name;
+        self.facts.restored(name, meta.position);
+        let Some(up) = found.store.up_mut() else { return };
+        if meta.position.seq < up.applied.seq {
+            let (applied, position) = (up.applied, meta.position);
+            self.facts.violated(format!("invariant 4: {name} goes back from {applied} to a snapshot of {position}"));
+        }
+        up.applied = meta.position;
+        up.digest = self.facts.digest(meta.position.seq).unwrap_or_default();
+        up.applied_voters = meta.voters.clone();
+        up.since_snapshot = 0;
+        up.snapshot_running = None;
+        // What waits for an entry that is now inside the snapshot will never be told.
+        let later = up.pending.split_off(&meta.position.seq.next());
+        for (_, id) in std::mem::replace(&mut up.pending, later).into_values().flatten() {
+            self.clients.tell(&mut self.facts, id, Outcome::Unknown);
+        }
+    }
+
+    fn accepted(&mut self, pod: usize, id: ProposalId, position: Position) {
+        if self.clients.makes_larger(id)
+            && let Some(what) = self.grows_far_over(pod)
+        {
+            self.violation(what);
+        }
+        self.facts.taken(&self.pods[pod].name, &self.pods[pod].volume.log);
+        if let Some(up) = self.pods[pod].store.up_mut() {
+            up.pending.entry(position.seq).or_default().push((position, id));
+        }
+    }
+
+    /// Nobody will learn what came of the writes that wait.
+    fn give_up(&mut self, pod: usize) {
+        let pending = self.pods[pod].store.up_mut().map(|up| std::mem::take(&mut up.pending));
+        for (_, id) in pending.unwrap_or_default().into_values().flatten() {
+            self.clients.tell(&mut self.facts, id, Outcome::Unknown);
         }
     }
 
@@ -209,5 +181,68 @@ impl Cluster {
             let input = Box::new(Input::SnapshotReceived { conn, meta });
             self.schedule(at, Event::Store { life, input });
         }
+    }
+
+    fn say_hello(&mut self, life: Life, conn: ConnId, to: Option<usize>, hello: Hello) {
+        let found = &self.pods[life.pod];
+        self.facts.said_hello(&found.name, &found.volume, hello.promise, hello.position);
+        if self.settings.plant == Some(Plant::Shell(Shell::HelloByEveryAddress)) {
+            // The race's other connection says hello, too. Nobody listens to it.
+            self.say_hello_twice(to, hello.clone());
+        }
+        self.dial(life, conn, to, hello);
+    }
+
+    fn answer(&mut self, life: Life, conn: ConnId, answer: Answer) {
+        let is_refused = matches!(answer, Answer::Refused { .. });
+        self.send(life, conn, Message::Answer(answer));
+        if is_refused {
+            self.close(life, conn);
+        }
+    }
+
+    fn send_newest_snapshot(&mut self, life: Life, conn: ConnId, head: Frame) {
+        let newest = self.pods[life.pod].volume.snapshot_position();
+        match self.snapshots.iter().rposition(|meta| Some(meta.position) == newest) {
+            Some(number) => self.send_snapshot(life, conn, head, number as u64),
+            None => self.violation(format!("pod-{} is to send a snapshot, and has none", life.pod)),
+        }
+    }
+
+    /// Entries that are no longer in memory come from the journal.
+    fn look_up(&mut self, life: Life, conn: ConnId, previous: Position, bytes_max: usize) {
+        let pod = life.pod;
+        let Some(entries) = self.pods[pod].volume.look_up(previous, bytes_max) else {
+            let what = format!("pod-{pod} looks up what follows {previous}, which is not in its journal");
+            return self.violation(what);
+        };
+        let at = self.now + self.rng.micros(20, self.settings.fsync_us);
+        let input = Box::new(Input::LookedUp { conn, entries });
+        self.schedule(at, Event::Store { life, input });
+    }
+
+    fn mark_volume(&mut self, life: Life, ticket: Ticket, mark: WentBack) {
+        let pod = life.pod;
+        if !self.pods[pod].volume.is_set_back() {
+            self.violation(format!("pod-{pod} takes its volume for an older copy, and it is none: {mark}"));
+        }
+        self.pods[pod].volume.mark = Some(mark);
+        self.begin(life, ticket, Vec::new());
+    }
+
+    /// It lost the race of the first start, and begins again as a new replica.
+    fn wipe_itself(&mut self, pod: usize, winner: &impl Display) {
+        if !self.pods[pod].volume.durable_state.bootstrapping {
+            self.violation(format!("pod-{pod} empties a volume that is not marked bootstrapping, for {winner}"));
+        }
+        self.kill_store(pod, false);
+        self.wipe(pod);
+    }
+
+    fn fail(&mut self, pod: usize, reason: &str) {
+        if !self.pods[pod].store.up().is_some_and(|up| up.disk_failed) {
+            self.violation(format!("pod-{pod} fails: {reason}"));
+        }
+        self.kill_store(pod, false);
     }
 }

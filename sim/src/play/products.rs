@@ -117,8 +117,7 @@ impl Cluster {
         let forever = self.now + Duration::from_secs(1_000_000);
         let lease_duration = self.settings.lease_duration;
         if mix.lags {
-            self.network.cut(0, 2, forever);
-            self.network.cut(2, 0, forever);
+            self.network.cut_both(0, 2, forever);
             for _ in 0..5 {
                 self.write_once();
             }
@@ -138,8 +137,7 @@ impl Cluster {
             self.network.mend();
         }
         if let Some((a, b)) = mix.cut {
-            self.network.cut(a, b, forever);
-            self.network.cut(b, a, forever);
+            self.network.cut_both(a, b, forever);
         }
         self.spoil_lease(mix.lease);
         let back = self.now + 3 * lease_duration + Duration::from_secs(3);

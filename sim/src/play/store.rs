@@ -9,13 +9,11 @@ use crate::model::client::Outcome;
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
 use crate::model::life::Life;
-use crate::model::network::stranger;
 use crate::model::store::{Process, Up};
 use crate::model::trace;
 use crate::plant::{Plant, Shell};
 use crate::play::hang::DISK_STALL;
-use leasehold_replication::{ClusterId, Config, Incarnation, Input, Phase, Position, Replica, Term, Voters};
-use std::collections::BTreeMap;
+use leasehold_replication::{ClusterId, Config, Incarnation, Input, Position, Pulse, Replica, Term, Voters};
 use std::time::Duration;
 
 /// More steps than this at one moment of virtual time: a core that never comes to rest.
@@ -43,6 +41,7 @@ impl Cluster {
         let incarnation = Incarnation(self.rng.uuid());
         let new_cluster_id = ClusterId(self.rng.uuid());
         self.know_better(life);
+        let config = self.store_config(life.pod, incarnation, new_cluster_id);
         let pod = &mut self.pods[life.pod];
         let number = pod.volume.number;
         if self.settings.plant == Some(Plant::Shell(Shell::PromiseLost)) {
@@ -62,7 +61,24 @@ impl Cluster {
             let (promise, last) = (recovered.state.promise, pod.volume.log.last());
             format!("{name} store recovers: {incarnation} on {}, promise {promise}, log {last}", pod.volume.replica)
         });
-        let config = Config {
+        // A bootstrap that was torn by a crash never was: what is left of its entries will be cut by the first ones.
+        let may_be_torn = recovered.snapshot.is_none() && recovered.entries.iter().all(|e| e.position.term == Term(0));
+        let replica = Replica::new(config, recovered);
+        let digest = facts.digest(applied.seq).unwrap_or_default();
+        let up = Up::new(replica, incarnation, applied, applied_voters, digest);
+        if may_be_torn && up.status.position == Position::ZERO && up.status.cluster_id.is_none() {
+            pod.volume.forget_log();
+        }
+        pod.store.process = Process::Up(Box::new(up));
+        self.write_status(life.pod);
+        self.read_role(life, true);
+        self.step_store(life.pod, Input::Wake);
+        self.show_room(life.pod);
+    }
+
+    fn store_config(&self, pod: usize, incarnation: Incarnation, new_cluster_id: ClusterId) -> Config {
+        let pod = &self.pods[pod];
+        Config {
             name: pod.name.clone(),
             replica: pod.volume.replica,
             incarnation,
@@ -79,42 +95,7 @@ impl Cluster {
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
             force_bootstrap: false,
-        };
-        // A bootstrap that was torn by a crash never was: what is left of its entries will be cut by the first ones.
-        let may_be_torn = recovered.snapshot.is_none() && recovered.entries.iter().all(|e| e.position.term == Term(0));
-        let replica = Replica::new(config, recovered);
-        let status = replica.status();
-        let pulse = replica.pulse();
-        let digest = facts.digest(applied.seq).unwrap_or_default();
-        if may_be_torn && status.position == Position::ZERO && status.cluster_id.is_none() {
-            pod.volume.forget_log();
         }
-        pod.store.process = Process::Up(Box::new(Up {
-            replica,
-            incarnation,
-            status,
-            pulse,
-            pending: BTreeMap::new(),
-            applied,
-            digest,
-            applied_voters,
-            since_snapshot: 0,
-            snapshot_running: None,
-            sync_running: false,
-            sync_since: Duration::ZERO,
-            syncs: 0,
-            stalled: false,
-            is_full: false,
-            disk_failed: false,
-            pieces: BTreeMap::new(),
-            reads: Default::default(),
-            wake_at: None,
-            busy: (Duration::ZERO, 0),
-        }));
-        self.write_status(life.pod);
-        self.read_role(life, true);
-        self.step_store(life.pod, Input::Wake);
-        self.show_room(life.pod);
     }
 
     /// The volume is an older copy that has not been found out yet. Somebody who knows more will answer in time; if there is
@@ -194,71 +175,43 @@ impl Cluster {
         self.after_step(pod);
     }
 
-    /// What is looked at after every step.
+    /// What the shell and the judges look at after every step.
     fn after_step(&mut self, pod: usize) {
         self.check_freshness(pod);
+        let Some((before, after)) = self.look_again(pod) else { return };
+        self.check_step(pod, &before, &after);
+        if is_news(&before, &after) {
+            self.write_status(pod);
+        }
+        let takes_snapshot = (self.pods[pod].store.up())
+            .is_some_and(|up| up.since_snapshot >= self.settings.snapshot_every && up.snapshot_running.is_none());
+        if takes_snapshot && self.rng.chance(200) {
+            self.take_snapshot(pod);
+        }
+        if after.drained {
+            self.trace.add(self.now, || format!("pod-{pod} store is drained and ends"));
+            return self.kill_store(pod, false);
+        }
+        self.plan_store_wake(pod);
+    }
+
+    /// Takes its pulse, and its status where that may have changed. Returns the pulse before and after the step.
+    fn look_again(&mut self, pod: usize) -> Option<(Pulse, Pulse)> {
         let found = &mut self.pods[pod];
-        let (name, log) = (&found.name, &found.volume.log);
-        let Some(up) = (match &mut found.store.process {
-            Process::Up(up) => Some(up),
-            Process::Down | Process::Starting => None,
-        }) else {
-            return;
-        };
+        let up = found.store.up_mut()?;
         let before = std::mem::replace(&mut up.pulse, up.replica.pulse());
         let after = up.pulse;
-        let (old, new) = (before.promise, after.promise);
-        if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
-            self.facts.violated(format!("invariant 5: {name} promised {old}, and now {new}"));
-        }
-        if new.incarnation == stranger().incarnation {
-            self.facts.violated(format!("{name} promises to the leader of another cluster [F3]"));
-        }
-        if after.position != log.last() {
-            let last = log.last();
-            self.facts.violated(format!("{name} says its log ends at {}, it wrote up to {last}", after.position));
-        }
-        if up.applied.seq > after.committed {
-            let (applied, committed) = (up.applied, after.committed);
-            self.facts.violated(format!("invariant 4: {name} applied {applied}, committed is {committed}"));
-        }
-        let is_news = (before.phase, old, before.rest) != (after.phase, new, after.rest);
-        if is_news || before.voters_since != after.voters_since || self.trace.is_on() {
+        let has_changed = is_news(&before, &after) || before.voters_since != after.voters_since;
+        if has_changed || self.trace.is_on() {
             up.status = up.replica.status();
         } else {
             (up.status.position, up.status.committed, up.status.drained) =
                 (after.position, after.committed, after.drained);
         }
-        let leads = matches!(after.phase, Phase::Leading | Phase::Recovering) && new.incarnation == up.incarnation;
-        if leads && after.committed > before.committed {
-            self.facts.committed(name, log, &after);
+        if has_changed {
+            self.trace.add(self.now, || format!("{} store  = {}", found.name, trace::status(&up.status)));
         }
-        if after.phase == Phase::Leading && (before.phase != Phase::Leading || old != new) {
-            self.facts.opened(name, up.incarnation, &up.status, log);
-        }
-        let takes_snapshot = up.since_snapshot >= self.settings.snapshot_every && up.snapshot_running.is_none();
-        let is_drained = after.drained;
-        if is_news || before.voters_since != after.voters_since {
-            self.trace.add(self.now, || format!("{name} store  = {}", trace::status(&up.status)));
-        }
-        for (position, by) in self.facts.take_fresh() {
-            for other in &self.pods {
-                if let Some(up) = other.store.up() {
-                    self.facts.must_have(&other.name, &up.status, &other.volume.log, position, by);
-                }
-            }
-        }
-        if is_news {
-            self.write_status(pod);
-        }
-        if takes_snapshot && self.rng.chance(200) {
-            self.take_snapshot(pod);
-        }
-        if is_drained {
-            self.trace.add(self.now, || format!("pod-{pod} store is drained and ends"));
-            return self.kill_store(pod, false);
-        }
-        self.plan_store_wake(pod);
+        Some((before, after))
     }
 
     fn plan_store_wake(&mut self, pod: usize) {
@@ -315,4 +268,9 @@ impl Cluster {
             self.schedule(at, Event::StoreStarts { life });
         }
     }
+}
+
+/// Did the step change what status.json says, but for the position?
+fn is_news(before: &Pulse, after: &Pulse) -> bool {
+    (before.phase, before.promise, before.rest) != (after.phase, after.promise, after.rest)
 }

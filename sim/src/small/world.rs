@@ -300,51 +300,9 @@ impl World {
     /// Everything that may happen next, in a fixed order.
     pub(crate) fn choices(&self, all: &mut Vec<Choice>) {
         all.clear();
-        let newest = self.claims.last().map(|claim| claim.0);
-        for (number, kept) in self.nodes.iter().enumerate() {
-            let node = &kept.node;
-            // One replica is like another until it led: the first leader is the first one, and so on.
-            let is_next = self.reduced.is_none() || number == self.claims.len() % self.nodes.len();
-            let is_next = is_next || (self.reduced.is_some() && self.claims.iter().any(|claim| claim.1 == number));
-            if self.left.claims > 0 && is_next {
-                all.push(Choice::Claim { leader: number, same_term: false });
-                let is_new = !self.claims.iter().any(|claim| Some(claim.0) == newest && claim.2 == node.incarnation);
-                if self.left.same_term > 0 && newest.is_some() && is_new {
-                    all.push(Choice::Claim { leader: number, same_term: true });
-                }
-            }
-            for (claim, (term, ..)) in self.claims.iter().enumerate() {
-                let is_news = *term > node.journal.begun.state.promise.term && node.shown.is_none_or(|s| s.0 != claim);
-                let is_wish = node.shown.is_some_and(|shown| shown.0 == claim && shown.1 != self.unwanted);
-                let is_same_term =
-                    *term == node.journal.begun.state.promise.term && node.shown.is_none_or(|s| s.0 < claim);
-                if is_news || is_wish || is_same_term {
-                    all.push(Choice::Tell { node: number, claim });
-                }
-            }
-            if node.journal.is_busy() {
-                all.push(Choice::Sync { node: number });
-            }
-            if self.left.crashes > 0 {
-                all.push(Choice::Crash { node: number, keep: 0 });
-                let waiting = node.journal.waiting_records();
-                all.extend((waiting > 0).then_some(Choice::Crash { node: number, keep: waiting }));
-                all.extend((waiting > 1).then_some(Choice::Crash { node: number, keep: waiting / 2 }));
-            }
-            let leads = node.replica.phase() == Phase::Leading;
-            if self.left.writes > 0 && leads {
-                all.push(Choice::Write { node: number });
-            }
-            if self.left.reads > 0 {
-                all.push(Choice::Read { node: number });
-            }
-            if self.left.ticks > 0 && node.replica.deadline().is_some() {
-                all.push(Choice::Tick { node: number });
-            }
-            let snapshot = node.journal.snapshot().map_or(Seq(0), |meta| meta.position.seq);
-            if self.left.snapshots > 0 && node.applied.seq > snapshot {
-                all.push(Choice::Snapshot { node: number });
-            }
+        for number in 0..self.nodes.len() {
+            self.choices_of_claims(number, all);
+            self.choices_of_node(number, all);
         }
         for (conn, ends) in &self.conns {
             for (end, one) in ends.iter().enumerate() {
@@ -364,100 +322,169 @@ impl World {
         }
     }
 
+    /// The leaderships that this node may be given, and the claims that it may be shown.
+    fn choices_of_claims(&self, number: usize, all: &mut Vec<Choice>) {
+        let node = &self.nodes[number].node;
+        let newest = self.claims.last().map(|claim| claim.0);
+        // One replica is like another until it led: the first leader is the first one, and so on.
+        let is_next = self.reduced.is_none() || number == self.claims.len() % self.nodes.len();
+        let is_next = is_next || (self.reduced.is_some() && self.claims.iter().any(|claim| claim.1 == number));
+        if self.left.claims > 0 && is_next {
+            all.push(Choice::Claim { leader: number, same_term: false });
+            let is_new = !self.claims.iter().any(|claim| Some(claim.0) == newest && claim.2 == node.incarnation);
+            if self.left.same_term > 0 && newest.is_some() && is_new {
+                all.push(Choice::Claim { leader: number, same_term: true });
+            }
+        }
+        let promised = node.journal.begun.state.promise.term;
+        for (claim, (term, ..)) in self.claims.iter().enumerate() {
+            let is_news = *term > promised && node.shown.is_none_or(|shown| shown.0 != claim);
+            let is_wish = node.shown.is_some_and(|shown| shown.0 == claim && shown.1 != self.unwanted);
+            let is_same_term = *term == promised && node.shown.is_none_or(|shown| shown.0 < claim);
+            if is_news || is_wish || is_same_term {
+                all.push(Choice::Tell { node: number, claim });
+            }
+        }
+    }
+
+    /// What may happen to this node by itself.
+    fn choices_of_node(&self, number: usize, all: &mut Vec<Choice>) {
+        let node = &self.nodes[number].node;
+        if node.journal.is_busy() {
+            all.push(Choice::Sync { node: number });
+        }
+        if self.left.crashes > 0 {
+            all.push(Choice::Crash { node: number, keep: 0 });
+            let waiting = node.journal.waiting_records();
+            all.extend((waiting > 0).then_some(Choice::Crash { node: number, keep: waiting }));
+            all.extend((waiting > 1).then_some(Choice::Crash { node: number, keep: waiting / 2 }));
+        }
+        if self.left.writes > 0 && node.replica.phase() == Phase::Leading {
+            all.push(Choice::Write { node: number });
+        }
+        if self.left.reads > 0 {
+            all.push(Choice::Read { node: number });
+        }
+        if self.left.ticks > 0 && node.replica.deadline().is_some() {
+            all.push(Choice::Tick { node: number });
+        }
+        let snapshot = node.journal.snapshot().map_or(Seq(0), |meta| meta.position.seq);
+        if self.left.snapshots > 0 && node.applied.seq > snapshot {
+            all.push(Choice::Snapshot { node: number });
+        }
+    }
+
     /// Lets it happen.
     pub(crate) fn happen(&mut self, choice: Choice) -> Result<(), String> {
+        self.pay(choice);
         match choice {
             Choice::Claim { leader, same_term } => {
                 let newest = self.claims.last().map_or(Term(0), |claim| claim.0);
                 let term = if same_term { newest } else { Term(newest.0 + 1) };
-                self.left.claims -= 1;
-                self.left.same_term -= u32::from(same_term);
-                let whom = self.nodes[leader].node.incarnation;
-                self.claims.push((term, leader, whom));
+                self.claims.push((term, leader, self.nodes[leader].node.incarnation));
                 Ok(())
             }
-            Choice::Tell { node, claim } => {
-                let (term, leader, incarnation) = self.claims[claim];
-                let unwanted = self.unwanted;
-                let members = (0..self.nodes.len()).filter(|node| unwanted & (1 << node) == 0);
-                let view = RoleView {
-                    cluster_id: self.lease_has_id.then_some(CLUSTER),
-                    leader: Some(LeaderView {
-                        term,
-                        incarnation,
-                        name: name(leader),
-                        peer_address: name(leader),
-                        addresses: Vec::new(),
-                    }),
-                    members: members.map(member).collect(),
-                    ..RoleView::default()
-                };
-                self.node(node).shown = Some((claim, unwanted));
-                self.step(node, Input::Role(view))
-            }
+            Choice::Tell { node, claim } => self.show(node, claim),
             Choice::Deliver { conn, end } => self.deliver(conn, end),
-            Choice::Letter { number } => match self.letters.remove(number) {
-                Letter::Invite { from, runs, to, claim } => {
-                    let request = RequestId(u64::from(runs) * 100 + from as u64);
-                    self.step(to, Input::Invited { request, claim })
-                }
-                Letter::Answer { to, runs, from, answer } if self.nodes[to].node.runs == runs => {
-                    self.step(to, Input::InviteAnswered { name: name(from), answer })
-                }
-                Letter::Answer { .. } => Ok(()),
-            },
+            Choice::Letter { number } => self.hand_over_letter(number),
             Choice::Sync { node } => match self.node(node).journal.sync() {
                 Some(ticket) => self.step(node, Input::Persisted { ticket }),
                 None => Ok(()),
             },
-            Choice::Crash { node, keep } => {
-                self.left.crashes -= 1;
-                self.crash(node, keep)
-            }
+            Choice::Crash { node, keep } => self.crash(node, keep),
             Choice::Cut { conn } => {
-                self.left.cuts -= 1;
                 for end in self.conns.get_mut(&conn).into_iter().flatten() {
                     end.inbox.clear();
                     end.inbox.push_back(Message::End);
                 }
                 Ok(())
             }
-            Choice::Write { node } => {
-                self.left.writes -= 1;
-                self.writes += 1;
-                let mut command = self.writes.to_le_bytes().to_vec();
-                command.resize(self.command_bytes.max(8), 0);
-                let proposal = Proposal { id: ProposalId(self.writes), command: Bytes::from(command), grows: true };
-                self.step(node, Input::Propose(vec![proposal]))
-            }
-            Choice::Read { node } => {
-                self.left.reads -= 1;
-                let must_see = self.judge.applied_seq();
-                let reads = &mut self.node(node).reads;
-                let id = ReadId(reads.last().map_or(0, |read| read.0.0) + 1);
-                reads.push((id, must_see));
-                self.step(node, Input::Read { id })
-            }
+            Choice::Write { node } => self.write(node),
+            Choice::Read { node } => self.read(node),
             Choice::Tick { node } => {
-                self.left.ticks -= 1;
                 let found = self.node(node);
                 found.now = found.replica.deadline().map_or(found.now, |at| at.max(found.now));
                 self.step(node, Input::Wake)
             }
-            Choice::Snapshot { node } => {
-                self.left.snapshots -= 1;
-                let found = self.node(node);
-                let position = found.applied;
-                let meta = SnapshotMeta { cluster_id: CLUSTER, position, voters: found.voters.clone() };
-                found.journal.take_snapshot(meta);
-                self.step(node, Input::SnapshotTaken { position })
-            }
+            Choice::Snapshot { node } => self.take_snapshot(node),
             Choice::Wish { unwanted } => {
-                self.left.wishes -= 1;
                 self.unwanted = unwanted;
                 Ok(())
             }
         }
+    }
+
+    /// What happens is taken from the budget.
+    fn pay(&mut self, choice: Choice) {
+        let left = &mut self.left;
+        match choice {
+            Choice::Claim { same_term, .. } => {
+                left.claims -= 1;
+                left.same_term -= u32::from(same_term);
+            }
+            Choice::Crash { .. } => left.crashes -= 1,
+            Choice::Cut { .. } => left.cuts -= 1,
+            Choice::Write { .. } => left.writes -= 1,
+            Choice::Read { .. } => left.reads -= 1,
+            Choice::Tick { .. } => left.ticks -= 1,
+            Choice::Snapshot { .. } => left.snapshots -= 1,
+            Choice::Wish { .. } => left.wishes -= 1,
+            Choice::Tell { .. } | Choice::Deliver { .. } | Choice::Letter { .. } | Choice::Sync { .. } => {}
+        }
+    }
+
+    /// Its role file shows that claim, and the pods that are wanted now.
+    fn show(&mut self, node: usize, claim: usize) -> Result<(), String> {
+        let (term, leader, incarnation) = self.claims[claim];
+        let unwanted = self.unwanted;
+        let members = (0..self.nodes.len()).filter(|node| unwanted & (1 << node) == 0);
+        let leader =
+            LeaderView { term, incarnation, name: name(leader), peer_address: name(leader), addresses: Vec::new() };
+        let view = RoleView {
+            cluster_id: self.lease_has_id.then_some(CLUSTER),
+            leader: Some(leader),
+            members: members.map(member).collect(),
+            ..RoleView::default()
+        };
+        self.node(node).shown = Some((claim, unwanted));
+        self.step(node, Input::Role(view))
+    }
+
+    fn hand_over_letter(&mut self, number: usize) -> Result<(), String> {
+        match self.letters.remove(number) {
+            Letter::Invite { from, runs, to, claim } => {
+                let request = RequestId(u64::from(runs) * 100 + from as u64);
+                self.step(to, Input::Invited { request, claim })
+            }
+            Letter::Answer { to, runs, from, answer } if self.nodes[to].node.runs == runs => {
+                self.step(to, Input::InviteAnswered { name: name(from), answer })
+            }
+            Letter::Answer { .. } => Ok(()),
+        }
+    }
+
+    fn write(&mut self, node: usize) -> Result<(), String> {
+        self.writes += 1;
+        let mut command = self.writes.to_le_bytes().to_vec();
+        command.resize(self.command_bytes.max(8), 0);
+        let proposal = Proposal { id: ProposalId(self.writes), command: Bytes::from(command), grows: true };
+        self.step(node, Input::Propose(vec![proposal]))
+    }
+
+    fn read(&mut self, node: usize) -> Result<(), String> {
+        let must_see = self.judge.applied_seq();
+        let reads = &mut self.node(node).reads;
+        let id = ReadId(reads.last().map_or(0, |read| read.0.0) + 1);
+        reads.push((id, must_see));
+        self.step(node, Input::Read { id })
+    }
+
+    fn take_snapshot(&mut self, node: usize) -> Result<(), String> {
+        let found = self.node(node);
+        let position = found.applied;
+        let meta = SnapshotMeta { cluster_id: CLUSTER, position, voters: found.voters.clone() };
+        found.journal.take_snapshot(meta);
+        self.step(node, Input::SnapshotTaken { position })
     }
 
     /// How many claims there are.
