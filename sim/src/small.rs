@@ -22,11 +22,13 @@ mod lease_stage;
 mod post;
 mod prints;
 mod search;
+mod sheet;
 mod stage;
 mod world;
 
 pub use lease::{LeaseBounds, exhaust_leases};
 pub use lease_stage::LeaseStage;
 pub use search::{Bounds, Count, Walk, exhaust, walk};
+pub use sheet::{Played, Staged};
 pub use stage::{Stage, VolumeCopy};
 pub use world::{Budget, Reduced};

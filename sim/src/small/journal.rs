@@ -75,6 +75,21 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// The term of each entry, in parentheses from the first one on that is not durable.
+    pub(crate) fn terms(&self) -> String {
+        let is_durable = |entry: &&Entry| self.durable.has(entry.position);
+        let durable = self.begun.entries.iter().take_while(is_durable).count();
+        let terms = |entries: &[Entry]| {
+            entries.iter().map(|entry| entry.position.term.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let (sure, begun) = self.begun.entries.split_at(durable);
+        match (sure, begun) {
+            (_, []) => terms(sure),
+            ([], _) => format!("({})", terms(begun)),
+            _ => format!("{} ({})", terms(sure), terms(begun)),
+        }
+    }
+
     /// A volume of a running cluster.
     pub(crate) fn new(state: DurableState, entries: Vec<Entry>) -> Journal {
         let disk = Disk { state, snapshot: None, entries };

@@ -1,9 +1,11 @@
 //! The small world of the sidecar's core led by hand: a trace says whose request arrives, who is answered, and what each
 //! one's watches show.
 //!
-//! After the first thing that is wrong nothing more happens; [`LeaseStage::verdict`] tells it.
+//! After the first thing that is wrong nothing more happens. Each act is a row of a table: the time, the Lease, and of each
+//! sidecar what it publishes, until when, and which request of it is on its way.
 
 use super::lease::{LeaseBounds, Leases, name};
+use super::sheet::{Played, Sheet, Staged};
 use crate::plant::{Plant, Planted};
 use leasehold_election::{Input, ReadOutcome, Role, Watched, WriteOutcome, annotation};
 use std::rc::Rc;
@@ -12,7 +14,7 @@ use std::time::Duration;
 /// See the module. Sidecars of plain apps, a Lease of 3 s, a lost-time of 1 s.
 pub struct LeaseStage {
     world: Leases,
-    wrong: Option<String>,
+    sheet: Sheet,
     /// What the API server has done, and nobody was told yet.
     answer: Option<(usize, WriteOutcome)>,
     /// It stands still: nothing wakes it.
@@ -26,7 +28,16 @@ impl LeaseStage {
         let planted = Planted::new(plant);
         let bounds = LeaseBounds { sidecars, ticks: 0, lost: 0, deaths: 0, namesakes: 0 };
         let world = Leases::new(bounds).expect("nothing is wrong with sidecars that know nothing");
-        let mut stage = LeaseStage { world, wrong: None, answer: None, frozen: None, _planted: planted };
+        let columns = ["time", "lease"].into_iter().map(str::to_owned);
+        let sheet = Sheet::new(columns.chain((0..sidecars).map(|sidecar| sidecar.to_string())));
+        let mut stage = LeaseStage { world, sheet, answer: None, frozen: None, _planted: planted };
+        stage.act("at first".to_owned(), |stage| stage.begin(sidecars));
+        stage
+    }
+
+    /// The first one takes the Lease.
+    fn begin(&mut self, sidecars: usize) {
+        let stage = self;
         let (mut left, step) = (100, Duration::from_millis(100));
         while !stage.leads(0) && left > 0 {
             (0..sidecars).for_each(|sidecar| stage.read(sidecar));
@@ -41,7 +52,32 @@ impl LeaseStage {
             stage.answer();
             stage.read(sidecar);
         }
-        stage
+    }
+
+    /// One row of the table.
+    fn act<R>(&mut self, what: String, body: impl FnOnce(&mut LeaseStage) -> R) -> R {
+        self.sheet.begin();
+        let result = body(self);
+        if self.sheet.end() {
+            let time = format!("{:.1} s", self.world.now.as_secs_f64());
+            let lease = self.world.lease.as_ref().map_or("none".to_owned(), |lease| {
+                format!("{} {}", lease.body.term, lease.body.holder.as_deref().unwrap_or("nobody"))
+            });
+            let cells: Vec<String> = (0..self.world.sidecars.len()).map(|sidecar| self.cell(sidecar)).collect();
+            self.sheet.row(what, [time, lease].into_iter().chain(cells));
+        }
+        result
+    }
+
+    fn cell(&self, sidecar: usize) -> String {
+        let sidecar = &self.world.sidecars[sidecar];
+        let role = sidecar.election.role().map_or("-".to_owned(), |role| {
+            let until = role.valid_until.map(|until| format!(" until {:.1} s", until.as_secs_f64()));
+            format!("{:?} {}{}", role.role, role.term, until.unwrap_or_default())
+        });
+        let read = if sidecar.reads { ", reads" } else { "" };
+        let write = sidecar.writes.as_ref().map(|write| format!(", writes {:?}", write.why));
+        format!("{role}{read}{}", write.unwrap_or_default())
     }
 
     /// Does this one say that it leads?
@@ -51,71 +87,80 @@ impl LeaseStage {
 
     /// The time passes, with a wake at each deadline. No request arrives.
     pub fn pass(&mut self, time: Duration) {
-        let end = self.world.now + time;
-        while let Some(at) = self.world.next_deadline().filter(|at| *at <= end && self.wrong.is_none()) {
-            self.world.now = at;
-            for sidecar in 0..self.world.sidecars.len() {
-                let is_due = self.world.sidecars[sidecar].election.deadline().is_some_and(|due| due <= at);
-                if is_due && self.frozen != Some(sidecar) {
-                    self.step(sidecar, Input::Wake);
+        self.act(format!("pass {time:?}"), |stage| {
+            let end = stage.world.now + time;
+            while let Some(at) = stage.world.next_deadline().filter(|at| *at <= end && !stage.sheet.is_over()) {
+                stage.world.now = at;
+                for sidecar in 0..stage.world.sidecars.len() {
+                    let is_due = stage.world.sidecars[sidecar].election.deadline().is_some_and(|due| due <= at);
+                    if is_due && stage.frozen != Some(sidecar) {
+                        stage.step(sidecar, Input::Wake);
+                    }
                 }
             }
-        }
-        self.world.now = end;
+            stage.world.now = end;
+        });
     }
 
     /// It stands still from here on.
     pub fn freeze(&mut self, sidecar: usize) {
-        self.frozen = Some(sidecar);
+        self.act(format!("freeze {sidecar}"), |stage| {
+            stage.frozen = Some(sidecar);
+        });
     }
 
     /// Its GET, if there is one, arrives and is answered.
     pub fn read(&mut self, sidecar: usize) {
-        if std::mem::take(&mut Rc::make_mut(&mut self.world.sidecars[sidecar]).reads) {
-            let outcome = self.world.lease.clone().map_or(ReadOutcome::NotFound, ReadOutcome::Found);
-            self.step(sidecar, Input::LeaseRead(outcome));
-        }
+        self.act(format!("read {sidecar}"), |stage| {
+            if std::mem::take(&mut Rc::make_mut(&mut stage.world.sidecars[sidecar]).reads) {
+                let outcome = stage.world.lease.clone().map_or(ReadOutcome::NotFound, ReadOutcome::Found);
+                stage.step(sidecar, Input::LeaseRead(outcome));
+            }
+        });
     }
 
     /// Its write, if there is one, arrives; nobody is told before [`LeaseStage::answer`].
     pub fn carry_out(&mut self, sidecar: usize) {
-        if self.world.sidecars[sidecar].writes.is_some() && self.wrong.is_none() {
-            match self.world.write(sidecar) {
-                Ok(outcome) => self.answer = Some((sidecar, outcome)),
-                Err(wrong) => self.wrong = Some(wrong),
+        self.act(format!("carry out {sidecar}"), |stage| {
+            if stage.world.sidecars[sidecar].writes.is_some() {
+                let (world, answer) = (&mut stage.world, &mut stage.answer);
+                stage.sheet.happen(|| world.write(sidecar).map(|outcome| *answer = Some((sidecar, outcome))));
             }
-        }
+        });
     }
 
     /// The write that was carried out last is answered.
     pub fn answer(&mut self) {
-        if let Some((sidecar, outcome)) = self.answer.take() {
-            self.step(sidecar, Input::LeaseWritten(outcome));
-        }
+        self.act("answer".to_owned(), |stage| {
+            if let Some((sidecar, outcome)) = stage.answer.take() {
+                stage.step(sidecar, Input::LeaseWritten(outcome));
+            }
+        });
     }
 
     /// Its watch shows the Lease as it is.
     pub fn watch(&mut self, sidecar: usize) {
-        let watched = self.world.lease.clone().map_or(Watched::Absent { as_of: None }, Watched::Present);
-        self.step(sidecar, Input::LeaseWatched(watched));
+        self.act(format!("watch {sidecar}"), |stage| {
+            let watched = stage.world.lease.clone().map_or(Watched::Absent { as_of: None }, Watched::Present);
+            stage.step(sidecar, Input::LeaseWatched(watched));
+        });
     }
 
     /// Somebody asks for a switchover, or takes that back.
     pub fn ask_for(&mut self, sidecar: Option<usize>) {
-        self.world.annotate(annotation::PREFERRED_HOLDER, sidecar.map(name));
+        self.act(format!("ask for {}", sidecar.map_or("nobody".to_owned(), name)), |stage| {
+            stage.world.annotate(annotation::PREFERRED_HOLDER, sidecar.map(name));
+        });
     }
 
     fn step(&mut self, sidecar: usize, input: Input) {
-        if self.wrong.is_none() {
-            self.wrong = self.world.step(sidecar, input).err();
-        }
+        let world = &mut self.world;
+        self.sheet.happen(|| world.step(sidecar, input));
     }
+}
 
-    /// What was wrong.
-    ///
-    /// # Errors
-    /// The first violation.
-    pub fn verdict(self) -> Result<(), String> {
-        self.wrong.map_or(Ok(()), Err)
+impl Staged for LeaseStage {
+    fn played(self) -> Played {
+        self.sheet.played()
     }
 }

@@ -1,12 +1,17 @@
 //! The small world led by hand: a trace says who is told what, and which replicas reach each other for a while.
 //!
-//! After the first thing that is wrong nothing more happens; [`Stage::verdict`] tells it.
+//! After the first thing that is wrong nothing more happens. Each act is a row of a table, with a cell for each replica:
+//!
+//! ```text
+//!   L2 0 1 (2) a2     L leads, R recovers, F follows, l learns, W went back in time, S starts, D drains, X failed; the term
+//!                     that it promised; the term of each entry, in parentheses while it is not durable; what it applied
+//! ```
 
 use super::journal::Journal;
+use super::sheet::{Played, Sheet, Staged};
 use super::world::{Budget, Choice, World};
 use crate::plant::{Plant, Planted};
 use leasehold_replication::{Phase, Position, Seq};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What may happen is up to the trace, so there is enough of everything.
 const PLENTY: Budget = Budget {
@@ -28,94 +33,134 @@ pub struct VolumeCopy(Journal);
 /// See the module.
 pub struct Stage {
     world: World,
-    wrong: Option<String>,
+    sheet: Sheet,
     _planted: Planted,
 }
 
 impl Stage {
     /// Voters, all with one entry, and nobody leads. A write is of `command_bytes`; one of 600,000 fills an append.
     pub fn new(voters: usize, command_bytes: usize, plant: Option<Plant>) -> Stage {
-        let world = World::new(voters, voters, PLENTY, command_bytes, false);
-        Stage { world, wrong: None, _planted: Planted::new(plant) }
+        let planted = Planted::new(plant);
+        Stage::begin(World::new(voters, voters, PLENTY, command_bytes, false), planted)
     }
 
     /// One replica with an empty volume, and a Lease without a cluster-id, which stays so.
     pub fn empty(plant: Option<Plant>) -> Stage {
+        let planted = Planted::new(plant);
         let mut world = World::new(1, 0, PLENTY, 8, false);
         world.lease_has_id = false;
-        Stage { world, wrong: None, _planted: Planted::new(plant) }
+        Stage::begin(world, planted)
+    }
+
+    fn begin(world: World, planted: Planted) -> Stage {
+        let sheet = Sheet::new((0..world.nodes.len()).map(|node| node.to_string()));
+        let mut stage = Stage { world, sheet, _planted: planted };
+        stage.act("at first".to_owned(), |_| ());
+        stage
+    }
+
+    /// One row of the table.
+    fn act<R>(&mut self, what: String, body: impl FnOnce(&mut Stage) -> R) -> R {
+        self.sheet.begin();
+        let result = body(self);
+        if self.sheet.end() {
+            let cells: Vec<String> = (0..self.world.nodes.len()).map(|node| self.cell(node)).collect();
+            self.sheet.row(what, cells.into_iter());
+        }
+        result
+    }
+
+    fn cell(&self, node: usize) -> String {
+        let node = &self.world.nodes[node].node;
+        let role = match node.replica.phase() {
+            Phase::Starting => 'S',
+            Phase::Learner => 'l',
+            Phase::Follower => 'F',
+            Phase::Recovering => 'R',
+            Phase::Leading => 'L',
+            Phase::Draining => 'D',
+            Phase::Failed => 'X',
+            Phase::WentBack => 'W',
+        };
+        format!("{role}{} {} a{}", node.replica.promise().term, node.journal.terms(), node.applied.seq)
     }
 
     fn happen(&mut self, choice: Choice) {
-        if self.wrong.is_none() {
-            let world = &mut self.world;
-            let happened = catch_unwind(AssertUnwindSafe(|| world.happen(choice)));
-            self.wrong = happened.unwrap_or_else(|_| Err("a core panicked".to_owned())).err();
-        }
-    }
-
-    /// What was wrong.
-    ///
-    /// # Errors
-    /// The first violation.
-    pub fn verdict(self) -> Result<(), String> {
-        self.wrong.map_or(Ok(()), Err)
+        let world = &mut self.world;
+        self.sheet.happen(|| world.happen(choice));
     }
 
     /// A new leadership of the next term. Nobody is told yet. Returns its number.
     pub fn claim(&mut self, leader: usize) -> usize {
-        self.happen(Choice::Claim { leader, same_term: false });
-        self.world.claims() - 1
+        self.act(format!("claim for {leader}"), |stage| {
+            stage.happen(Choice::Claim { leader, same_term: false });
+            stage.world.claims() - 1
+        })
     }
 
     /// That replica's role file shows the claim.
     pub fn tell(&mut self, node: usize, claim: usize) {
-        self.happen(Choice::Tell { node, claim });
+        self.act(format!("tell {node} claim {claim}"), |stage| {
+            stage.happen(Choice::Tell { node, claim });
+        });
     }
 
     /// Its role file shows nobody.
     pub fn tell_nobody(&mut self, node: usize) {
-        if self.wrong.is_none() {
-            self.wrong = self.world.show_nobody(node).err();
-        }
+        self.act(format!("tell {node} of nobody"), |stage| {
+            let world = &mut stage.world;
+            stage.sheet.happen(|| world.show_nobody(node));
+        });
     }
 
     /// A new leadership: the leader knows first, then these followers say hello. Their other messages wait.
     pub fn lead(&mut self, leader: usize, followers: &[usize]) {
-        let claim = self.claim(leader);
-        self.tell(leader, claim);
-        self.sync(leader);
-        for follower in followers {
-            self.tell(*follower, claim);
-            self.sync(*follower);
-            self.deliver(*follower, leader);
-        }
-        self.sync(leader);
+        self.act(format!("lead {leader} by {followers:?}"), |stage| {
+            let claim = stage.claim(leader);
+            stage.tell(leader, claim);
+            stage.sync(leader);
+            for follower in followers {
+                stage.tell(*follower, claim);
+                stage.sync(*follower);
+                stage.deliver(*follower, leader);
+            }
+            stage.sync(leader);
+        });
     }
 
     /// Everything that was begun becomes durable.
     pub fn sync(&mut self, node: usize) {
-        self.happen(Choice::Sync { node });
+        self.act(format!("sync {node}"), |stage| {
+            stage.happen(Choice::Sync { node });
+        });
     }
 
     /// A client writes.
     pub fn write(&mut self, node: usize) {
-        self.happen(Choice::Write { node });
+        self.act(format!("write {node}"), |stage| {
+            stage.happen(Choice::Write { node });
+        });
     }
 
     /// A client reads strongly.
     pub fn read(&mut self, node: usize) {
-        self.happen(Choice::Read { node });
+        self.act(format!("read {node}"), |stage| {
+            stage.happen(Choice::Read { node });
+        });
     }
 
     /// The time comes that it waits for.
     pub fn tick(&mut self, node: usize) {
-        self.happen(Choice::Tick { node });
+        self.act(format!("tick {node}"), |stage| {
+            stage.happen(Choice::Tick { node });
+        });
     }
 
     /// It dies, with all that is not durable, and begins again.
     pub fn crash(&mut self, node: usize) {
-        self.happen(Choice::Crash { node, keep: 0 });
+        self.act(format!("crash {node}"), |stage| {
+            stage.happen(Choice::Crash { node, keep: 0 });
+        });
     }
 
     /// What is durable on a volume now.
@@ -126,14 +171,13 @@ impl Stage {
     /// An older copy of the volume takes its place while the process is down. Of those it asks only these answer, and it
     /// gives up waiting for the others.
     pub fn set_back(&mut self, node: usize, copy: &VolumeCopy, answering: &[usize]) {
-        if self.wrong.is_none() {
-            let world = &mut self.world;
-            let happened = catch_unwind(AssertUnwindSafe(|| world.set_back(node, copy.0.clone(), answering)));
-            self.wrong = happened.unwrap_or_else(|_| Err("a core panicked".to_owned())).err();
-        }
-        while self.wrong.is_none() && self.world.replica(node).is_asking() {
-            self.tick(node);
-        }
+        self.act(format!("set back {node}, {answering:?} answer"), |stage| {
+            let world = &mut stage.world;
+            stage.sheet.happen(|| world.set_back(node, copy.0.clone(), answering));
+            while !stage.sheet.is_over() && stage.world.replica(node).is_asking() {
+                stage.tick(node);
+            }
+        });
     }
 
     /// It is marked as gone back in time.
@@ -143,65 +187,79 @@ impl Stage {
 
     /// The messages that wait from one to the other arrive; what they bring about waits.
     pub fn deliver(&mut self, from: usize, to: usize) {
-        for (conn, end, count) in self.world.waiting(from, to) {
-            for _ in 0..count {
-                self.happen(Choice::Deliver { conn, end });
+        self.act(format!("deliver {from} to {to}"), |stage| {
+            for (conn, end, count) in stage.world.waiting(from, to) {
+                for _ in 0..count {
+                    stage.happen(Choice::Deliver { conn, end });
+                }
             }
-        }
+        });
     }
 
     /// The first message that waits from one to the other arrives.
     pub fn deliver_one(&mut self, from: usize, to: usize) {
-        if let Some((conn, end, _)) = self.world.waiting(from, to).first() {
-            self.happen(Choice::Deliver { conn: *conn, end: *end });
-        }
+        self.act(format!("deliver one {from} to {to}"), |stage| {
+            if let Some((conn, end, _)) = stage.world.waiting(from, to).first() {
+                stage.happen(Choice::Deliver { conn: *conn, end: *end });
+            }
+        });
     }
 
     /// As `deliver`, by the newest connection alone.
     pub fn deliver_newest(&mut self, from: usize, to: usize) {
-        if let Some((conn, end, count)) = self.world.waiting(from, to).pop() {
-            for _ in 0..count {
-                self.happen(Choice::Deliver { conn, end });
+        self.act(format!("deliver newest {from} to {to}"), |stage| {
+            if let Some((conn, end, count)) = stage.world.waiting(from, to).pop() {
+                for _ in 0..count {
+                    stage.happen(Choice::Deliver { conn, end });
+                }
             }
-        }
+        });
     }
 
     /// The first append that waits from one to the other will come again, after all that waits now.
     /// (No connection does that. The rule must stand without its help.)
     pub fn repeat_append(&mut self, from: usize, to: usize) {
-        self.world.repeat_append(from, to);
+        self.act(format!("repeat append {from} to {to}"), |stage| {
+            stage.world.repeat_append(from, to);
+        });
     }
 
     /// The last two messages that wait from one to the other change places. (As above.)
     pub fn swap_last(&mut self, from: usize, to: usize) {
-        self.world.swap_last(from, to);
+        self.act(format!("swap last {from} to {to}"), |stage| {
+            stage.world.swap_last(from, to);
+        });
     }
 
     /// Connections between the two break, with what is under way.
     pub fn cut(&mut self, a: usize, b: usize) {
-        for conn in self.world.between(a, b) {
-            self.happen(Choice::Cut { conn });
-        }
+        self.act(format!("cut {a} from {b}"), |stage| {
+            for conn in stage.world.between(a, b) {
+                stage.happen(Choice::Cut { conn });
+            }
+        });
     }
 
     /// These replicas reach each other until nothing more happens among them.
     pub fn among(&mut self, nodes: &[usize]) {
-        for _ in 0..10_000 {
-            let mut choices = Vec::new();
-            self.world.choices(&mut choices);
-            let next = choices.into_iter().find(|choice| match *choice {
-                Choice::Sync { node } => nodes.contains(&node),
-                Choice::Deliver { conn, end } => {
-                    nodes.contains(&self.world.receiver(conn, end))
-                        && nodes.contains(&self.world.receiver(conn, 1 - end))
+        self.act(format!("among {nodes:?}"), |stage| {
+            for _ in 0..10_000 {
+                let mut choices = Vec::new();
+                stage.world.choices(&mut choices);
+                let next = choices.into_iter().find(|choice| match *choice {
+                    Choice::Sync { node } => nodes.contains(&node),
+                    Choice::Deliver { conn, end } => {
+                        nodes.contains(&stage.world.receiver(conn, end))
+                            && nodes.contains(&stage.world.receiver(conn, 1 - end))
+                    }
+                    _ => false,
+                });
+                match next {
+                    Some(choice) if !stage.sheet.is_over() => stage.happen(choice),
+                    _ => return,
                 }
-                _ => false,
-            });
-            match next {
-                Some(choice) if self.wrong.is_none() => self.happen(choice),
-                _ => return,
             }
-        }
+        });
     }
 
     /// Where its log ends.
@@ -217,5 +275,11 @@ impl Stage {
     /// How far anybody has applied.
     pub fn applied(&self) -> Seq {
         self.world.judge.applied_seq()
+    }
+}
+
+impl Staged for Stage {
+    fn played(self) -> Played {
+        self.sheet.played()
     }
 }
