@@ -22,6 +22,7 @@ mod sequences;
 mod smallest;
 mod verdict;
 
+use leasehold_api::lock;
 pub use operation::{Call, Condition, Content, Effect, Operation, Outcome, Value as Written};
 pub use recorder::{Recorded, Recorder, Ticket};
 pub use verdict::{Counts as Tally, LAST_LOOK, Verdict};
@@ -33,8 +34,6 @@ use std::{
 
 use anyhow::bail;
 use serde_json::{Value, json};
-
-use crate::api::lock;
 
 /// The history of all clients. Clones share it.
 #[derive(Clone, Debug)]

@@ -2,19 +2,16 @@
 //!
 //! ```text
 //!   demo, bench, tests ──▶ cluster ──▶ store, sidecar (processes)
-//!                            │   └───▶ api (embedded, misbehaves on command)
+//!                            │   └───▶ leasehold_api (embedded, misbehaves on command)
 //!                            ├──▶ service: clients as behind a Service, with kept connections, through every pod
 //!                            └──▶ load ──▶ client ──▶ stores;  history: what clients were told, against the data
 //!   chaos ──▶ cluster, or a real Kubernetes: faults by a seed, clients, history (its own clients, judged afterwards)
-//!   conformance ──▶ api, or a real API server: the same checks for both
 //! ```
 
-pub mod api;
 pub mod bench;
 pub mod chaos;
 pub mod client;
 pub mod cluster;
-pub mod conformance;
 pub mod demo;
 pub mod history;
 pub mod load;

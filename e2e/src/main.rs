@@ -3,7 +3,8 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use leasehold_e2e::{bench, chaos, cluster, conformance, demo, service};
+use leasehold_api::conformance;
+use leasehold_e2e::{bench, chaos, cluster, demo, service};
 
 /// A Leasehold cluster of processes on this machine.
 #[derive(Debug, Parser)]

@@ -32,11 +32,11 @@ use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use leasehold_api::{Kind, lock};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
 use crate::{
-    api::{Kind, lock},
     client::Http,
     cluster::{Cluster, NAMESPACE},
     history::History,

@@ -15,11 +15,11 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use leasehold_api::lock;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::record;
-use crate::api::lock;
 
 /// All data: the file is the lock's other half.
 struct Data {

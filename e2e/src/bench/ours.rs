@@ -8,10 +8,10 @@ use std::{
 use anyhow::{Context, ensure};
 use http::{Method, Request, header};
 use http_body_util::Full;
+use leasehold_api::ApiServer;
 
 use super::{load::link::batch_body, record, system::Capability};
 use crate::{
-    api::ApiServer,
     client::Http,
     cluster::{Cluster, Config, Part, Signal},
 };

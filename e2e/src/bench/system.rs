@@ -313,7 +313,7 @@ impl System {
     }
 
     /// The embedded API of our cluster, for outages.
-    pub(super) fn api(&self) -> Option<&crate::api::ApiServer> {
+    pub(super) fn api(&self) -> Option<&leasehold_api::ApiServer> {
         match &self.body {
             Body::Ours(ours) => Some(ours.api()),
             Body::Peers(_) => None,

@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use leasehold_api::lock;
 use serde_json::{Value, json};
 
 use super::Chaos;
@@ -28,7 +29,6 @@ use super::plan::Kind;
 use super::scene::Scene;
 use super::stage::{PODS, PODS_MAX, PREFERRED, Stage};
 use crate::{
-    api::lock,
     client::Http,
     cluster::{Cluster, LEASE, STATEFUL_SET},
 };

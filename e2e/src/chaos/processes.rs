@@ -21,16 +21,14 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use leasehold_api::{Faults, Verb, Who as Clients, lock};
 use serde_json::{Value, json};
 
 use super::fault::{ApiTrouble, DiskTrouble, Fault, LeaseEdit, Parts, Who};
 use super::plan::Kind;
 use super::scene::Scene;
 use super::stage::{PODS, PODS_MAX, PREFERRED, Stage};
-use crate::{
-    api::{Faults, Verb, Who as Clients, lock},
-    cluster::{Cluster, Config, Disks, Machine, Network, Part, Signal, Trouble, is_in_own_network},
-};
+use crate::cluster::{Cluster, Config, Disks, Machine, Network, Part, Signal, Trouble, is_in_own_network};
 
 /// The place.
 #[derive(Debug)]

@@ -10,11 +10,12 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use leasehold_api::lock;
 
 use super::keyed::Counts;
 use super::random::Random;
 use super::timeline::TimeLine;
-use crate::{api::lock, client::Http, cluster::Cluster, history::Recorder};
+use crate::{client::Http, cluster::Cluster, history::Recorder};
 
 /// The shared part of a run.
 #[derive(Debug)]

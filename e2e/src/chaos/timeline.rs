@@ -10,8 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-
-use crate::api::lock;
+use leasehold_api::lock;
 
 /// Gaps below this are no news.
 const GAP_MIN: Duration = Duration::from_millis(100);

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
+use leasehold_api::{ApiServer, Kind, lock};
 use serde_json::{Value, json};
 
 use super::{Config, NAMESPACE, SERVICE, STATEFUL_SET, pod::Pod};
-use crate::api::{ApiServer, Kind, lock};
 
 /// What the cluster's handle and the controller's thread share.
 #[derive(Debug)]

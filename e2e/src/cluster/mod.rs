@@ -33,6 +33,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use leasehold_api::{ApiServer, Failure, Kind, lock};
 use serde_json::{Value, json};
 
 pub use config::{App, Config, Machine, Part, Programs};
@@ -42,11 +43,7 @@ pub use network::{Network, enter as enter_own_network, is_inside as is_in_own_ne
 pub use ports::Ports;
 pub use rustix::process::Signal;
 
-use crate::{
-    api::{ApiServer, Failure, Kind, lock},
-    client::Http,
-    history::History,
-};
+use crate::{client::Http, history::History};
 use controller::{Inner, stateful_set};
 use guardian::Guardian;
 use pod::Pod;

@@ -21,8 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-
-use crate::api::lock;
+use leasehold_api::lock;
 
 /// Set for the process that was started anew in a namespace of its own.
 const INSIDE: &str = "LEASEHOLD_E2E_NETWORK";

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
+use leasehold_api::{ApiServer, Kind};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -13,7 +14,6 @@ use super::{
     App, Config, LEASE, NAMESPACE, Part, SERVICE, STATEFUL_SET,
     process::{Process, Spec},
 };
-use crate::api::{ApiServer, Kind};
 
 /// A pod that exists.
 #[derive(Debug)]

@@ -21,9 +21,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use leasehold_api::lock;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-
-use crate::api::lock;
 
 /// How a program is started.
 #[derive(Clone, Debug)]

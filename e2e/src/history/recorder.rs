@@ -12,10 +12,10 @@ use std::{
 };
 
 use anyhow::Context;
+use leasehold_api::lock;
 use serde::{Deserialize, Serialize};
 
 use super::operation::{Call, Operation, Outcome, Value};
-use crate::api::lock;
 
 /// A history that grows. Clones share it.
 #[derive(Clone, Debug)]

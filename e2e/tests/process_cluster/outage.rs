@@ -1,10 +1,8 @@
 //! The API server is down, slow, lying or deaf. Writes go on.
 
 use anyhow::{Context, ensure};
-use leasehold_e2e::{
-    api::{Faults, Verb, Who},
-    cluster::Part,
-};
+use leasehold_api::{Faults, Verb, Who};
+use leasehold_e2e::cluster::Part;
 use std::time::Duration;
 
 use super::{all_ready, cluster_of, lease_is_true, writes_outlast_the_lease};
@@ -99,8 +97,8 @@ async fn the_holder_renews_and_the_others_only_watch() {
     let from = cluster.api().log().len();
     let lease_requests = |pod: u16, verb: Verb| {
         let log = cluster.api().log();
-        let is = |r: &&leasehold_e2e::api::Logged| {
-            r.client == cluster.pod_name(pod) && r.verb == verb && r.kind == leasehold_e2e::api::Kind::Lease
+        let is = |r: &&leasehold_api::Logged| {
+            r.client == cluster.pod_name(pod) && r.verb == verb && r.kind == leasehold_api::Kind::Lease
         };
         log[from..].iter().filter(is).count()
     };

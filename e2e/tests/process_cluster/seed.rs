@@ -6,8 +6,8 @@ use anyhow::ensure;
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::Full;
+use leasehold_api::Kind;
 use leasehold_e2e::{
-    api::Kind,
     client::Answer,
     cluster::{Cluster, NAMESPACE, Part},
     history::initial_persons,

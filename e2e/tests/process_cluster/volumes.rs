@@ -1,7 +1,7 @@
 //! Volumes that come, go and are lost: scaling, and a wiped disk.
 
 use anyhow::{Context, ensure};
-use leasehold_e2e::api::Kind;
+use leasehold_api::Kind;
 use leasehold_e2e::cluster::{Cluster, NAMESPACE, Part};
 use serde_json::Value;
 

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use leasehold_api::Verb;
 
 use super::{LOOK, PATIENCE};
 use crate::{
-    api::Verb,
     bench::{machine, machine::Look, run::Run, sample::Figure},
     cluster::{Cluster, Config, Part},
 };

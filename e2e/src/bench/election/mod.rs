@@ -21,10 +21,10 @@ use std::{
 };
 
 use anyhow::ensure;
+use leasehold_api::{ApiServer, Kind, Verb};
 use serde_json::{Value, json};
 
 use super::{machine::Look, run::Run, sample::Figure};
-use crate::api::{ApiServer, Kind, Verb};
 pub use contender::{Contender, contend};
 use relay::Relay;
 use team::{Elector, Team};

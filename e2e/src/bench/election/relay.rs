@@ -16,10 +16,9 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::coordination::v1::Lease;
+use leasehold_api::lock;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-
-use crate::api::lock;
 
 /// See the module. Dropping it ends it.
 pub(super) struct Relay {

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use leasehold_api::lock;
 use tokio::{sync::Semaphore, time::MissedTickBehavior};
 use uuid::Uuid;
 
@@ -14,7 +15,6 @@ use super::{
     super::job::{Job, Protocol, Told},
     link::{Ask, Link},
 };
-use crate::api::lock;
 
 /// Writes on their way to one node at most: of a frozen one, one second's.
 const FLYING_MAX: usize = 500;

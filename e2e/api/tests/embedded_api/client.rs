@@ -14,7 +14,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     runtime::watcher,
 };
-use leasehold_e2e::api::{ApiServer, Faults, Kind, Verb, Who};
+use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, kube_client, until};

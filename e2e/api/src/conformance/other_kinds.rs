@@ -7,7 +7,7 @@ use super::{
     Seen, Target,
     target::{MERGE, STRATEGIC},
 };
-use crate::api::Kind::{EndpointSlice, Event, Pod};
+use crate::Kind::{EndpointSlice, Event, Pod};
 
 /// The same with some fields (null: without).
 fn with(mut object: Value, fields: &Value) -> Value {

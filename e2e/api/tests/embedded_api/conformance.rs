@@ -1,7 +1,7 @@
 //! The embedded API answers as a real API server was seen to answer.
 
-use leasehold_e2e::{
-    api::{ApiServer, Kind},
+use leasehold_api::{
+    ApiServer, Kind,
     conformance::{CHECKS, Target, run_all},
 };
 

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::api::{ApiServer, Kind};
+use crate::{ApiServer, Kind};
 
 /// An API, a namespace in it, and the prefix of the names of what is made there.
 #[derive(Clone)]

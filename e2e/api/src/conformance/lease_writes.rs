@@ -7,7 +7,7 @@ use super::{
     Seen, Target,
     target::{JSON, MERGE, STRATEGIC},
 };
-use crate::api::Kind::Lease;
+use crate::Kind::Lease;
 
 /// A uid that no object has.
 const NO_UID: &str = "00000000-0000-4000-8000-000000000000";

@@ -4,7 +4,7 @@
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, PostParams};
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
-use leasehold_e2e::api::{ApiServer, Faults, Kind, Verb, Who};
+use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
 use serde_json::json;
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ mod double_leaders;
 
 use std::time::{Duration, Instant};
 
-use leasehold_e2e::api::ApiServer;
+use leasehold_api::ApiServer;
 
 const NAMESPACE: &str = "database";
 

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Seen, Target, lease_writes::lease, target::JSON};
-use crate::api::Kind::Lease;
+use crate::Kind::Lease;
 
 fn about(name: &str) -> Value {
     json!({"name": name, "group": "coordination.k8s.io", "kind": "Lease"})

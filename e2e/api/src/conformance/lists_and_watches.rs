@@ -8,7 +8,7 @@ use super::{
     lease_writes::lease,
     target::{change, version_of},
 };
-use crate::api::Kind::Lease;
+use crate::Kind::Lease;
 
 fn labelled(t: &Target, name: &str, holder: &str) -> Value {
     let mut lease = lease(&t.name(name), holder);

@@ -20,7 +20,7 @@ mod validation;
 
 use std::{path::PathBuf, pin::Pin, process::ExitCode};
 
-use crate::api::ApiServer;
+use crate::ApiServer;
 pub use seen::Seen;
 pub use target::Target;
 

@@ -11,6 +11,8 @@
 //! It runs in a thread of its own, so a busy test cannot make it late. Not imitated: authentication and rights,
 //! admission, field ownership, continued lists, garbage collection.
 
+pub mod conformance;
+
 mod failure;
 mod fault;
 mod kind;
@@ -334,7 +336,7 @@ async fn bind_again(address: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// No lock here is held while anything can panic that would leave the data half changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks, also after a panic: no lock here is held while anything can panic that would leave the data half changed.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
