@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Kind;
+use super::{Kind, Verb};
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,19 @@ impl Failure {
             details["group"] = kind.group().into();
         }
         Some(details)
+    }
+
+    /// 403 for what a role does not allow; an empty name: the collection.
+    pub(super) fn forbidden(client: &str, verb: Verb, kind: Kind, namespace: Option<&str>, name: &str) -> Failure {
+        let (about, group) = (kind.qualified(), kind.group());
+        let object = if name.is_empty() { about } else { format!("{about} {name:?}") };
+        let scope = namespace.map_or("at the cluster scope".into(), |name| format!("in the namespace {name:?}"));
+        let message = format!(
+            "{object} is forbidden: User {client:?} cannot {} resource {:?} in API group {group:?} {scope}",
+            verb.word(),
+            kind.plural()
+        );
+        Failure { code: 403, reason: "Forbidden", message, details: Failure::about(kind, name) }
     }
 
     /// 404 for an object.

@@ -1,6 +1,9 @@
 //! What a test does to the clients of the embedded API, and what it learns about them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::Kind;
 
@@ -42,6 +45,27 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Each request is answered with this status.
+    pub fn status(code: u16) -> Faults {
+        Faults { status: Some(code), ..Faults::default() }
+    }
+
+    /// No request is carried out, or answered.
+    pub fn black_hole() -> Faults {
+        Faults { black_hole: true, ..Faults::default() }
+    }
+
+    /// Writes are carried out, but their answers never come.
+    pub fn lost_answers_of_writes() -> Faults {
+        let verbs = vec![Verb::Create, Verb::Update, Verb::Patch, Verb::Delete];
+        Faults { lost_answers: true, verbs, ..Faults::default() }
+    }
+
+    /// Watches stay open, but deliver nothing.
+    pub fn silent_watches() -> Faults {
+        Faults { silent_watches: true, ..Faults::default() }
+    }
+
     pub(super) fn meet(&self, verb: Verb) -> bool {
         self.verbs.is_empty() || self.verbs.contains(&verb)
     }
@@ -58,6 +82,21 @@ pub enum Verb {
     Update,
     Patch,
     Delete,
+}
+
+impl Verb {
+    /// As it stands in roles and in refusals.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Verb::Get => "get",
+            Verb::List => "list",
+            Verb::Watch => "watch",
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Patch => "patch",
+            Verb::Delete => "delete",
+        }
+    }
 }
 
 /// One request that came in.
@@ -80,6 +119,8 @@ pub struct Logged {
 pub(super) struct Ledger {
     all: Faults,
     clients: BTreeMap<String, Faults>,
+    /// What no client has the right to do.
+    denied: BTreeSet<(Verb, Kind)>,
     /// How often watches were dropped: of all, of one client.
     dropped_all: u64,
     dropped: BTreeMap<String, u64>,
@@ -104,6 +145,18 @@ impl Ledger {
     pub(super) fn clear(&mut self) {
         self.all = Faults::default();
         self.clients.clear();
+    }
+
+    pub(super) fn deny(&mut self, verb: Verb, kind: Kind) {
+        self.denied.insert((verb, kind));
+    }
+
+    pub(super) fn grant_all(&mut self) {
+        self.denied.clear();
+    }
+
+    pub(super) fn denies(&self, verb: Verb, kind: Kind) -> bool {
+        self.denied.contains(&(verb, kind))
     }
 
     /// What meets this client: its own faults if it has any, else those of all.

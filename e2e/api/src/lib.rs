@@ -2,14 +2,14 @@
 //! the Kubernetes API server does, and misbehaves on command.
 //!
 //! ```text
-//!   sidecars ──HTTP──▶ serve ──▶ fault: delay, refuse, swallow, hang up (per client = bearer token, or all)
+//!   sidecars ──HTTP──▶ serve ──▶ fault: delay, refuse, swallow, hang up (per client = bearer token, or all), deny
 //!                        ├──▶ objects: one version counter, compare-and-swap, validation ──▶ Status on refusal
 //!                        └──▶ watch:   from a version on, bookmarks, 410, dropped or silent on command
 //!   tests ──ApiServer::{get, patch, ...}──▶ objects     (no faults, not in the log)
 //! ```
 //!
-//! It runs in a thread of its own, so a busy test cannot make it late. Not imitated: authentication and rights,
-//! admission, field ownership, continued lists, garbage collection.
+//! It runs in a thread of its own, so a busy test cannot make it late. Rights are denied on command alone. Not imitated:
+//! authentication, admission, field ownership, continued lists, garbage collection.
 
 pub mod conformance;
 
@@ -32,6 +32,7 @@ use std::{
 use anyhow::{Context, bail};
 use http::Method;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kube::config::KubeConfigOptions;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -46,6 +47,9 @@ use request::{Query, Target};
 pub use failure::{Cause, Failure};
 pub use fault::{Faults, Logged, Verb, Who};
 pub use kind::Kind;
+
+/// How long [`ApiServer::until`] waits.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What connections, watches and tests share.
 #[derive(Debug)]
@@ -135,6 +139,17 @@ impl ApiServer {
         })
     }
 
+    /// The `kube` client of one client. It sends each request once: what meets a fault is not repeated.
+    ///
+    /// # Errors
+    /// None that is to be expected.
+    pub async fn client(&self, client: &str, namespace: &str) -> anyhow::Result<kube::Client> {
+        let kubeconfig = serde_json::from_value(self.kubeconfig(client, namespace))?;
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        config.default_retry = false;
+        Ok(kube::Client::try_from(config)?)
+    }
+
     /// Closes the listener and all connections: connecting is refused until [`ApiServer::up`].
     ///
     /// # Errors
@@ -169,6 +184,21 @@ impl ApiServer {
         self.wake();
     }
 
+    /// From now on no client has the right to this: it gets the refusal of a role that does not grant it.
+    pub fn deny(&self, verb: Verb, kind: Kind) {
+        lock(&self.shared.ledger).deny(verb, kind);
+    }
+
+    /// Grants again what was denied.
+    pub fn grant_all(&self) {
+        lock(&self.shared.ledger).grant_all();
+    }
+
+    /// Switches the feature gate `CoordinatedLeaderElection` on: Leases keep their `strategy` and `preferredHolder`.
+    pub fn enable_coordinated_leader_election(&self) {
+        lock(&self.shared.objects).coordinated_leader_election = true;
+    }
+
     /// Ends the open watches of these clients.
     pub fn drop_watches(&self, who: &Who) {
         lock(&self.shared.ledger).drop_watches(who);
@@ -196,6 +226,11 @@ impl ApiServer {
         lock(&self.shared.ledger).log.clone()
     }
 
+    /// How many such requests came in.
+    pub fn requests(&self, verb: Verb, kind: Kind) -> usize {
+        lock(&self.shared.ledger).log.iter().filter(|entry| (entry.verb, entry.kind) == (verb, kind)).count()
+    }
+
     /// How long the API has existed: the clock of [`Logged::at`].
     pub fn age(&self) -> Duration {
         self.shared.started.elapsed()
@@ -207,6 +242,30 @@ impl ApiServer {
     /// As the API refuses.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Result<Value, Failure> {
         lock(&self.shared.objects).get(kind, namespace, name).cloned()
+    }
+
+    /// Waits until an object is as wanted, and returns it so. Where there is none it is null.
+    ///
+    /// # Errors
+    /// It was not so within [`PATIENCE`]: how it was then.
+    pub async fn until(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        mut wanted: impl FnMut(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut changed = self.shared.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let object = self.get(kind, namespace, name).unwrap_or(Value::Null);
+            if wanted(&object) {
+                return Ok(object);
+            }
+            let news = tokio::time::timeout_at(deadline, changed.changed()).await;
+            news.with_context(|| format!("{} {name:?} stays {object:#}", kind.qualified()))??;
+        }
     }
 
     /// For a task that outlives this borrow: the objects, as they are when it looks.
@@ -225,6 +284,17 @@ impl ApiServer {
     /// As the API refuses.
     pub fn create(&self, kind: Kind, namespace: &str, object: &Value) -> Result<Value, Failure> {
         self.request(&Method::POST, kind, namespace, "", "application/json", object)
+    }
+
+    /// Writes an object over the one of its name, whatever its version, or makes it: as somebody who does not look first.
+    /// Its values are checked as a client's are.
+    ///
+    /// # Errors
+    /// As the API refuses.
+    pub fn put(&self, kind: Kind, namespace: &str, object: &Value) -> Result<Value, Failure> {
+        let outcome = lock(&self.shared.objects).put(kind, namespace, object.clone());
+        self.wake();
+        outcome
     }
 
     /// Changes an object by a merge patch, with the checks that a client's request meets.

@@ -32,6 +32,8 @@ pub(super) struct Objects {
     history: VecDeque<Change>,
     /// A watch may start at this version or later.
     oldest: u64,
+    /// The feature gate of that name, which is off by default.
+    pub(super) coordinated_leader_election: bool,
 }
 
 /// One change of one object.
@@ -53,7 +55,13 @@ const HISTORY_MAX: usize = 10_000;
 impl Objects {
     pub(super) fn new() -> Objects {
         // Not from 1, so that nobody takes a version for a count.
-        Objects { version: 1_000, live: BTreeMap::new(), history: VecDeque::new(), oldest: 1_000 }
+        Objects {
+            version: 1_000,
+            live: BTreeMap::new(),
+            history: VecDeque::new(),
+            oldest: 1_000,
+            coordinated_leader_election: false,
+        }
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -73,7 +81,7 @@ impl Objects {
     }
 
     pub(super) fn create(&mut self, kind: Kind, namespace: &str, body: Value) -> Result<Value, Failure> {
-        let mut object = decode(kind, body)?;
+        let mut object = self.decode(kind, body)?;
         place(&mut object, namespace)?;
         let meta = &mut object["metadata"];
         if text(&meta["name"]).is_empty() && !text(&meta["generateName"]).is_empty() {
@@ -93,6 +101,17 @@ impl Objects {
             return Err(Failure::invalid(kind, &name, causes));
         }
         Ok(self.insert_new(kind, namespace, object))
+    }
+
+    /// As [`decode`], without the fields that only a feature gate makes known.
+    fn decode(&self, kind: Kind, body: Value) -> Result<Value, Failure> {
+        let mut object = decode(kind, body)?;
+        if kind == Kind::Lease && !self.coordinated_leader_election {
+            for field in ["strategy", "preferredHolder"] {
+                remove(&mut object["spec"], field);
+            }
+        }
+        Ok(object)
     }
 
     fn insert_new(&mut self, kind: Kind, namespace: &str, mut object: Value) -> Value {
@@ -117,7 +136,7 @@ impl Objects {
         name: &str,
         body: Value,
     ) -> Result<(Value, bool), Failure> {
-        let mut object = decode(kind, body)?;
+        let mut object = self.decode(kind, body)?;
         place(&mut object, namespace)?;
         same_name(&object, name)?;
         let Some(before) = self.live.get(&key(kind, namespace, name)).cloned() else {
@@ -141,6 +160,19 @@ impl Objects {
         Ok((self.update(kind, namespace, name, &before, object)?, false))
     }
 
+    /// Writes an object over the one of its name, whatever its version, or makes it.
+    pub(super) fn put(&mut self, kind: Kind, namespace: &str, mut body: Value) -> Result<Value, Failure> {
+        let name = text(&body["metadata"]["name"]).to_owned();
+        let Ok(before) = self.get(kind, namespace, &name) else {
+            remove(&mut body["metadata"], "resourceVersion");
+            return self.create(kind, namespace, body);
+        };
+        for field in ["uid", "resourceVersion"] {
+            body["metadata"][field] = before["metadata"][field].clone();
+        }
+        self.replace(kind, namespace, &name, body).map(|(object, _)| object)
+    }
+
     /// A JSON Merge Patch (RFC 7396). With a resourceVersion in the patch it is conditional.
     pub(super) fn patch(&mut self, kind: Kind, namespace: &str, name: &str, patch: &Value) -> Result<Value, Failure> {
         let before = self.get(kind, namespace, name)?.clone();
@@ -150,7 +182,8 @@ impl Objects {
         let mut object = before.clone();
         merge(&mut object, patch);
         // What is wrong with the object is wrong with the patch: 422, where a PUT gets 400.
-        let mut object = decode(kind, object.clone())
+        let mut object = self
+            .decode(kind, object.clone())
             .map_err(|failure| Failure::invalid_patch(&object, after_colon(&failure.message)))?;
         place(&mut object, namespace)?;
         same_name(&object, name)?;

@@ -57,6 +57,17 @@ impl Target {
         }
     }
 
+    /// The refusal of a client that has no right to this.
+    pub(super) fn forbidden(&self, client: &str, verb: Verb) -> Failure {
+        match self {
+            Target::Page(_) => Failure::no_such_path(),
+            Target::Collection { kind, namespace } => Failure::forbidden(client, verb, *kind, namespace.as_deref(), ""),
+            Target::Object { kind, namespace, name, .. } => {
+                Failure::forbidden(client, verb, *kind, Some(namespace), name)
+            }
+        }
+    }
+
     /// The kind and the verb, for the log and the faults; `None` for pages and for methods that nothing goes by.
     pub(super) fn verb(&self, method: &Method, query: &Query) -> Option<(Kind, Verb)> {
         match self {

@@ -58,6 +58,8 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
             return Ok(refuse(&Failure::too_large()));
         }
     };
+    // Before the faults: a watch that slipped past the fault is one that `drop_watches` finds, however late it starts.
+    let drops = lock(&shared.ledger).drops(&client);
     let mut faults = faults_of(&shared, &client, verb);
     tokio::time::sleep(faults.delay).await;
     if faults.hold {
@@ -74,9 +76,13 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         log(code);
         return Ok(refuse(&Failure::injected(code)));
     }
+    if lock(&shared.ledger).denies(verb, kind) {
+        log(403);
+        return Ok(refuse(&target.forbidden(&client, verb)));
+    }
     if verb == Verb::Watch {
         let Target::Collection { namespace, .. } = target else { return Ok(refuse(&Failure::method_not_allowed())) };
-        let outcome = Stream::new(kind, namespace, client.clone(), &query);
+        let outcome = Stream::new(kind, namespace, client.clone(), drops, &query);
         log(outcome.as_ref().map_or_else(|failure| failure.code, |_| 200));
         return Ok(match outcome {
             Ok(stream) => watch(&shared, stream),

@@ -62,7 +62,7 @@ pub(super) fn decode(kind: Kind, mut body: Value) -> Result<Value, Failure> {
     Ok(object)
 }
 
-/// What the API server adds to an object, or drops, before it looks at its values.
+/// What the API server adds to an object before it looks at its values.
 fn set_defaults(kind: Kind, object: &mut Value) {
     if let Some(meta) = object["metadata"].as_object_mut() {
         let is_empty = |value: &Value| *value == json!({}) || *value == json!([]);
@@ -72,10 +72,6 @@ fn set_defaults(kind: Kind, object: &mut Value) {
         Kind::Lease => {
             if object["spec"].is_null() {
                 object["spec"] = json!({});
-            }
-            // Known only with the feature gate CoordinatedLeaderElection, which is off by default.
-            for field in ["strategy", "preferredHolder"] {
-                object["spec"].as_object_mut().map(|spec| spec.remove(field));
             }
         }
         Kind::EndpointSlice => {

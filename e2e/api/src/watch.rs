@@ -23,6 +23,8 @@ pub(super) struct Stream {
     kind: Kind,
     namespace: Option<String>,
     client: String,
+    /// The ledger's count when the request came in; another one ends the watch.
+    drops: u64,
     selector: Selector,
     /// Where to begin; `None`: with what is there.
     from: Option<u64>,
@@ -36,7 +38,13 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 impl Stream {
-    pub(super) fn new(kind: Kind, namespace: Option<String>, client: String, query: &Query) -> Result<Stream, Failure> {
+    pub(super) fn new(
+        kind: Kind,
+        namespace: Option<String>,
+        client: String,
+        drops: u64,
+        query: &Query,
+    ) -> Result<Stream, Failure> {
         let selector = Selector::parse(query.get("fieldSelector"), query.get("labelSelector"))?;
         let from = match query.get("resourceVersion") {
             "" | "0" => None,
@@ -67,6 +75,7 @@ impl Stream {
             kind,
             namespace,
             client,
+            drops,
             selector,
             from: from.filter(|_| !initial_events),
             bookmarks: query.flag("allowWatchBookmarks"),
@@ -104,7 +113,6 @@ impl Stream {
 /// Runs until the client leaves, the watch's time is over, it was dropped on command, or its version is too old.
 pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: mpsc::Sender<Bytes>) {
     let ends = Instant::now() + stream.lives;
-    let drops = lock(&shared.ledger).drops(&stream.client);
     // Subscribed before the first look, so that no change falls between.
     let mut changed = shared.changed.subscribe();
     let mut seen = match stream.from {
@@ -141,7 +149,7 @@ pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: 
         let (dropped, silent) = {
             let ledger = lock(&shared.ledger);
             let faults = ledger.of(&stream.client);
-            (ledger.drops(&stream.client) != drops, faults.silent_watches || faults.black_hole)
+            (ledger.drops(&stream.client) != stream.drops, faults.silent_watches || faults.black_hole)
         };
         if dropped {
             return;

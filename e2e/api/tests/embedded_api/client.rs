@@ -220,6 +220,72 @@ async fn faults_meet_the_client_that_they_are_for_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_right_that_is_denied_is_refused_in_the_words_of_a_role_until_it_is_granted() {
+    let (api, _, leases) = setting().await;
+    let made = leases.create(&PostParams::default(), &lease("a", "x", 1)).await.unwrap();
+    api.deny(Verb::Update, Kind::Lease);
+    api.deny(Verb::List, Kind::Lease);
+    let whose = "cannot update resource \"leases\" in API group \"coordination.k8s.io\" in the namespace \"database\"";
+    assert_eq!(
+        refused(leases.replace("a", &PostParams::default(), &made).await),
+        (403, "Forbidden".into(), format!("leases.coordination.k8s.io \"a\" is forbidden: User \"tester\" {whose}"))
+    );
+    let (code, _, message) = refused(leases.list(&ListParams::default()).await);
+    assert!(code == 403 && message.starts_with("leases.coordination.k8s.io is forbidden: User"), "{message}");
+    leases.get("a").await.unwrap();
+    api.grant_all();
+    leases.replace("a", &PostParams::default(), &made).await.unwrap();
+    assert_eq!((api.requests(Verb::Update, Kind::Lease), api.requests(Verb::List, Kind::Lease)), (2, 1));
+}
+
+#[tokio::test]
+async fn an_object_is_put_over_another_whatever_its_version_and_clients_see_a_change() {
+    let (api, _, leases) = setting().await;
+    let put = |holder: &str| {
+        let version = "1";
+        let lease = json!({"metadata": {"name": "a", "resourceVersion": version}, "spec": {"holderIdentity": holder}});
+        api.put(Kind::Lease, NAMESPACE, &lease)
+    };
+    let first = put("x").unwrap();
+    let mut watch = pin!(watcher(leases, watcher::Config::default()));
+    assert_eq!(next_holder(&mut watch).await, "x");
+    let second = put("y").unwrap();
+    assert_eq!(next_holder(&mut watch).await, "y");
+    assert_eq!(second["metadata"]["uid"], first["metadata"]["uid"]);
+    let wrong = json!({"metadata": {"name": "a"}, "spec": {"leaseTransitions": -1}});
+    assert_eq!(api.put(Kind::Lease, NAMESPACE, &wrong).unwrap_err().code, 422);
+}
+
+#[tokio::test]
+async fn a_lease_keeps_its_preferred_holder_only_with_the_feature_gate() {
+    let (api, _, _) = setting().await;
+    let spec = json!({"strategy": "OldestEmulationVersion", "preferredHolder": "a"});
+    let put = |name: &str| {
+        let lease = json!({"metadata": {"name": name}, "spec": spec});
+        api.put(Kind::Lease, NAMESPACE, &lease).unwrap()["spec"].clone()
+    };
+    assert_eq!(put("off"), json!({}));
+    api.enable_coordinated_leader_election();
+    assert_eq!(put("on"), spec);
+}
+
+#[tokio::test]
+async fn waiting_for_an_object_ends_with_the_change_that_was_waited_for() {
+    let (api, _, leases) = setting().await;
+    let held = |lease: &Value| lease["spec"]["holderIdentity"] == "y";
+    let wait = api.until(Kind::Lease, NAMESPACE, "a", held);
+    let change = async {
+        for holder in ["x", "y", "z"] {
+            tokio::task::yield_now().await;
+            leases.create(&PostParams::default(), &lease(holder, holder, 1)).await.unwrap();
+        }
+        leases.create(&PostParams::default(), &lease("a", "y", 1)).await.unwrap();
+    };
+    let (found, ()) = soon("the Lease", async { tokio::join!(wait, change) }).await;
+    assert_eq!(found.unwrap()["metadata"]["name"], "a");
+}
+
+#[tokio::test]
 async fn an_api_that_is_down_refuses_connections_and_comes_back_with_its_objects() {
     let (api, _, leases) = setting().await;
     leases.create(&PostParams::default(), &lease("a", "x", 1)).await.unwrap();
