@@ -252,8 +252,8 @@ fn pods<'a>(slices: impl Iterator<Item = &'a EndpointSlice>, service: &str, name
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fake_api::{Api as FakeApi, Mode, SLICES as SLICES_PATH};
     use crate::telemetry::Metrics;
+    use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
     use serde_json::{Value, json};
 
     fn endpoint(pod: &str, ip: &str, terminating: bool) -> Value {
@@ -328,9 +328,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_slices_are_watched_and_an_outage_forgets_nothing() {
-        let api = FakeApi::start().await;
+        let api = ApiServer::start(0).unwrap();
         let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
-        let requester = Requester::new(api.client(), &config, Metrics::new());
+        let requester = Requester::new(api.client("sidecar", "n").await.unwrap(), &config, Metrics::new());
         let (sender, mut seen) = watch::channel(None);
         let (_restart, restarted) = watch::channel(0);
         tokio::spawn(run(requester, "db-peers".to_owned(), sender, restarted));
@@ -338,20 +338,23 @@ mod tests {
             let has = |seen: &Option<Seen>| seen.as_ref().and_then(|seen| seen.get("db-1")) == Some(&ips(wanted));
             timeout(Duration::from_secs(10), seen.wait_for(has)).await.expect("never seen").unwrap();
         };
-        let path = format!("{SLICES_PATH}db-peers-x");
-        api.put(&path, slice("db-peers-x", "IPv4", &[endpoint("db-1", "10.0.0.1", false)]));
+        let put = |ip: &str| {
+            let slice = slice("db-peers-x", "IPv4", &[endpoint("db-1", ip, false)]);
+            api.put(Kind::EndpointSlice, "n", &slice).unwrap();
+        };
+        put("10.0.0.1");
         until(&mut seen, &["10.0.0.1"]).await;
-        api.put(&path, slice("db-peers-x", "IPv4", &[endpoint("db-1", "10.0.0.2", false)]));
+        put("10.0.0.2");
         until(&mut seen, &["10.0.0.2"]).await;
-        api.set_mode(Mode::Fails(503));
-        api.cut_watches();
-        let lists = api.requests("list");
-        while api.requests("list") < lists + 2 {
+        api.set_faults(&Who::All, Faults::status(503));
+        api.drop_watches(&Who::All);
+        let lists = api.requests(Verb::List, Kind::EndpointSlice);
+        while api.requests(Verb::List, Kind::EndpointSlice) < lists + 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         until(&mut seen, &["10.0.0.2"]).await;
-        api.put(&path, slice("db-peers-x", "IPv4", &[endpoint("db-1", "10.0.0.3", false)]));
-        api.set_mode(Mode::Up);
+        put("10.0.0.3");
+        api.clear_faults();
         until(&mut seen, &["10.0.0.3"]).await;
     }
 }

@@ -391,13 +391,15 @@ fn term_of(slice: &EndpointSlice) -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fake_api::{Api as FakeApi, LEASE, Mode, SLICES};
     use crate::telemetry::Metrics;
+    use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
+    use serde_json::{Value, json};
 
-    const V4: &str = "/apis/discovery.k8s.io/v1/namespaces/n/endpointslices/db-leader-ipv4";
+    const V4: &str = "db-leader-ipv4";
+    const V6: &str = "db-leader-ipv6";
 
     struct Kept {
-        api: FakeApi,
+        api: ApiServer,
         target: watch::Sender<Option<Target>>,
         upkeep: Upkeep,
         _restart: watch::Sender<u64>,
@@ -409,11 +411,11 @@ mod tests {
         }
 
         async fn with_ips(pod_ips: &[&str]) -> Kept {
-            let api = FakeApi::start().await;
+            let api = ApiServer::start(0).unwrap();
             let mut config = Config::plain("n", "db", "db-0", "a:1").unwrap();
             config.pod_ips = pod_ips.iter().map(|ip| ip.parse().unwrap()).collect();
             let config = Arc::new(config);
-            let requester = Requester::new(api.client(), &config, Metrics::new());
+            let requester = Requester::new(api.client("sidecar", "n").await.unwrap(), &config, Metrics::new());
             let (target, targets) = watch::channel(None);
             let upkeep = Upkeep::new(Metrics::new());
             let (restart, restarted) = watch::channel(0);
@@ -434,7 +436,7 @@ mod tests {
 
         async fn watched(&self, count: usize) {
             let deadline = Instant::now() + Duration::from_secs(20);
-            while self.api.requests("watch endpointslices") < count {
+            while self.api.requests(Verb::Watch, Kind::EndpointSlice) < count {
                 assert!(Instant::now() < deadline, "the slices are not watched");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -448,25 +450,33 @@ mod tests {
             }
         }
 
+        fn slice(&self, name: &str) -> Option<Value> {
+            self.api.get(Kind::EndpointSlice, "n", name).ok()
+        }
+
+        fn put(&self, slice: &Value) {
+            self.api.put(Kind::EndpointSlice, "n", slice).unwrap();
+        }
+
+        fn delete(&self, name: &str) {
+            self.api.delete(Kind::EndpointSlice, "n", name, &json!({})).unwrap();
+        }
+
         fn point_to(&self, name: &str, address: &str, term: u64) {
             let (name, address) = (name.to_owned(), address.to_owned());
             self.target.send_replace(Some(Target { name, address, term, owner: None }));
         }
 
         async fn until(&self, family: &str, addresses: &[&str], term: u64) {
-            let path = format!("{SLICES}db-leader-{family}");
-            let wanted = |slice: Option<&serde_json::Value>| {
-                let Some(slice) = slice else { return false };
-                let found: Vec<&str> = slice["endpoints"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|endpoint| endpoint["addresses"][0].as_str().unwrap())
-                    .collect();
+            let wanted = |slice: &Value| {
+                let Some(endpoints) = slice["endpoints"].as_array() else { return false };
+                let found: Vec<&str> =
+                    endpoints.iter().map(|endpoint| endpoint["addresses"][0].as_str().unwrap()).collect();
                 let found_term = slice["metadata"]["annotations"][TERM].as_str().and_then(|term| term.parse().ok());
                 found == addresses && found_term == Some(term)
             };
-            let slice = self.api.until(&path, wanted).await.unwrap();
+            let name = format!("db-leader-{family}");
+            let slice = self.api.until(Kind::EndpointSlice, "n", &name, wanted).await.unwrap();
             assert_eq!(slice["metadata"]["labels"][SERVICE_NAME], "db-leader");
             assert_eq!(slice["metadata"]["labels"][MANAGED_BY], MANAGER);
         }
@@ -488,9 +498,9 @@ mod tests {
         kept.point_to("db-0", "10.0.0.1:80", 3);
         kept.until("ipv4", &["10.0.0.1"], 3).await;
         kept.until("ipv6", &["fd00::1"], 3).await;
-        assert_eq!(kept.api.get(&V4.replace("ipv4", "ipv6")).unwrap()["ports"][0]["port"], 80);
+        assert_eq!(kept.slice(V6).unwrap()["ports"][0]["port"], 80);
         kept.watched(2).await;
-        kept.api.delete(&V4.replace("ipv4", "ipv6"));
+        kept.delete(V6);
         kept.until("ipv6", &["fd00::1"], 3).await;
         // Of another pod one address is known, and of an address that is none of the pod's no other.
         kept.point_to("db-1", "10.0.0.2:80", 4);
@@ -507,14 +517,14 @@ mod tests {
         kept.until("ipv4", &["10.0.0.1"], 9).await;
         // The late writer looks at the slice, and at the Lease, which does not name it.
         kept.point_to("db-2", "10.0.0.2:80", 8);
-        while kept.api.requests("get leases") < 1 {
+        while kept.api.requests(Verb::Get, Kind::Lease) < 1 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         kept.until("ipv4", &["10.0.0.1"], 9).await;
-        kept.api.set_mode(Mode::Fails(503));
+        kept.api.set_faults(&Who::All, Faults::status(503));
         kept.point_to("db-2", "10.0.0.3:80", 10);
         kept.until_upkeep(|failing| failing.len() == 1 && failing[0].reason == "failed").await;
-        kept.api.set_mode(Mode::Up);
+        kept.api.clear_faults();
         kept.until("ipv4", &["10.0.0.3"], 10).await;
         kept.until_upkeep(<[_]>::is_empty).await;
     }
@@ -523,10 +533,8 @@ mod tests {
     #[tokio::test]
     async fn a_higher_term_that_the_lease_does_not_know_does_not_bind() {
         let kept = Kept::start().await;
-        kept.api.put(
-            LEASE,
-            serde_json::json!({"metadata": {"name": "db"}, "spec": {"holderIdentity": "db-0", "leaseTransitions": 3}}),
-        );
+        let lease = json!({"metadata": {"name": "db"}, "spec": {"holderIdentity": "db-0", "leaseTransitions": 3}});
+        kept.api.put(Kind::Lease, "n", &lease).unwrap();
         kept.point_to("db-1", "10.9.9.9:80", 57);
         kept.until("ipv4", &["10.9.9.9"], 57).await;
         kept.point_to("db-0", "10.0.0.1:80", 3);
@@ -536,26 +544,26 @@ mod tests {
     #[tokio::test]
     async fn slices_that_are_deleted_or_edited_are_made_right_again_and_what_is_others_stays() {
         let kept = Kept::leading(3).await;
-        kept.api.delete(V4);
+        kept.delete(V4);
         kept.until("ipv4", &["10.0.0.1"], 3).await;
 
-        let mut edited = kept.api.get(V4).unwrap();
-        edited["endpoints"] = serde_json::json!([{"addresses": ["10.6.6.6"]}]);
-        edited["metadata"]["labels"] = serde_json::json!({"example.com/own": "x"});
-        edited["metadata"]["annotations"]["example.com/note"] = serde_json::json!("y");
-        edited["metadata"]["annotations"][TERM] = serde_json::json!("no number");
-        kept.api.put(V4, edited);
+        let mut edited = kept.slice(V4).unwrap();
+        edited["endpoints"] = json!([{"addresses": ["10.6.6.6"]}]);
+        edited["metadata"]["labels"] = json!({"example.com/own": "x"});
+        edited["metadata"]["annotations"]["example.com/note"] = json!("y");
+        edited["metadata"]["annotations"][TERM] = json!("no number");
+        kept.put(&edited);
         kept.until("ipv4", &["10.0.0.1"], 3).await;
-        let slice = kept.api.get(V4).unwrap();
+        let slice = kept.slice(V4).unwrap();
         assert_eq!(slice["metadata"]["labels"]["example.com/own"], "x");
         assert_eq!(slice["metadata"]["annotations"]["example.com/note"], "y");
 
         // The other family's must stay empty.
-        let path = V4.replace("ipv4", "ipv6");
         let mut other = slice;
-        other["metadata"]["name"] = serde_json::json!("db-leader-ipv6");
-        other["addressType"] = serde_json::json!("IPv6");
-        kept.api.put(&path, other);
+        other["metadata"]["name"] = json!("db-leader-ipv6");
+        other["addressType"] = json!("IPv6");
+        other["endpoints"] = json!([{"addresses": ["fd00::6"]}]);
+        kept.put(&other);
         kept.until("ipv6", &[], 3).await;
     }
 
@@ -563,16 +571,16 @@ mod tests {
     async fn whoever_no_longer_leads_mends_nothing() {
         let kept = Kept::leading(3).await;
         kept.target.send_replace(None);
-        let before = kept.api.requests("watch endpointslices");
-        kept.api.delete(V4);
+        let before = kept.api.requests(Verb::Watch, Kind::EndpointSlice);
+        kept.delete(V4);
         // Somebody else's target is written once, and not watched.
         kept.point_to("db-1", "10.0.0.2:80", 4);
         kept.until("ipv4", &["10.0.0.2"], 4).await;
-        kept.api.delete(V4);
+        kept.delete(V4);
         kept.point_to("db-1", "[fd00::1]:80", 5);
         kept.until("ipv6", &["fd00::1"], 5).await;
-        assert_eq!(kept.api.get(V4), None);
-        assert_eq!(kept.api.requests("watch endpointslices"), before);
+        assert_eq!(kept.slice(V4), None);
+        assert_eq!(kept.api.requests(Verb::Watch, Kind::EndpointSlice), before);
     }
 
     #[tokio::test]
@@ -580,14 +588,14 @@ mod tests {
         let kept = Kept::start().await;
         kept.point_to("db-1", "10.0.0.1:80", 3);
         kept.until("ipv4", &["10.0.0.1"], 3).await;
-        for verb in ["update", "list", "watch"] {
-            kept.api.deny(verb, "endpointslices");
+        for verb in [Verb::Update, Verb::List, Verb::Watch] {
+            kept.api.deny(verb, Kind::EndpointSlice);
         }
         kept.point_to("db-0", "10.0.0.2:80", 4);
         kept.until_upkeep(|failing| failing.len() == 1 && failing[0].reason == "denied" && failing[0].attempts > 1)
             .await;
         kept.until("ipv4", &["10.0.0.1"], 3).await;
-        kept.api.allow_all();
+        kept.api.grant_all();
         kept.until("ipv4", &["10.0.0.2"], 4).await;
         kept.until_upkeep(<[_]>::is_empty).await;
     }

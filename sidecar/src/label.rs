@@ -215,12 +215,12 @@ async fn next(receiver: &mut Option<mpsc::Receiver<Observed<Pod>>>) -> Option<Ob
 mod tests {
     use super::*;
     use crate::args::Config;
-    use crate::fake_api::{Api as FakeApi, pod};
     use crate::telemetry::Metrics;
+    use leasehold_api::{ApiServer, Kind, Verb};
     use serde_json::{Value, json};
 
     struct Kept {
-        api: FakeApi,
+        api: ApiServer,
         role: watch::Sender<Option<&'static str>>,
         upkeep: Upkeep,
         _restart: watch::Sender<u64>,
@@ -228,9 +228,9 @@ mod tests {
 
     impl Kept {
         async fn start() -> Kept {
-            let api = FakeApi::start().await;
+            let api = ApiServer::start(0).unwrap();
             let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
-            let requester = Requester::new(api.client(), &config, Metrics::new());
+            let requester = Requester::new(api.client("sidecar", "n").await.unwrap(), &config, Metrics::new());
             let upkeep = Upkeep::new(Metrics::new());
             let (restart, restarted) = watch::channel(0);
             let (role, roles) = watch::channel(None);
@@ -240,12 +240,12 @@ mod tests {
         }
 
         fn put(&self, labels: Value) {
-            self.api.put(&pod("db-0"), json!({"metadata": {"name": "db-0", "labels": labels}}));
+            self.api.put(Kind::Pod, "n", &json!({"metadata": {"name": "db-0", "labels": labels}})).unwrap();
         }
 
         async fn until(&self, word: &str) -> Value {
-            let has = |pod: Option<&Value>| pod.is_some_and(|pod| pod["metadata"]["labels"][ROLE_LABEL] == word);
-            self.api.until(&pod("db-0"), has).await.unwrap()
+            let has = |pod: &Value| pod["metadata"]["labels"][ROLE_LABEL] == word;
+            self.api.until(Kind::Pod, "n", "db-0", has).await.unwrap()
         }
 
         async fn wait(&self, wanted: impl Fn() -> bool) {
@@ -263,7 +263,7 @@ mod tests {
         kept.put(json!({"app": "x"}));
         kept.role.send_replace(Some("follower"));
         kept.until("follower").await;
-        kept.wait(|| kept.api.requests("watch pods") > 0).await;
+        kept.wait(|| kept.api.requests(Verb::Watch, Kind::Pod) > 0).await;
         kept.role.send_replace(Some("leader"));
         assert_eq!(kept.until("leader").await["metadata"]["labels"]["app"], "x");
         kept.put(json!({ROLE_LABEL: "follower"}));
@@ -276,12 +276,12 @@ mod tests {
     async fn a_refused_right_is_shown_and_asked_for_again_and_no_other_is_asked_for() {
         let kept = Kept::start().await;
         kept.put(json!({}));
-        kept.api.deny("patch", "pods");
+        kept.api.deny(Verb::Patch, Kind::Pod);
         kept.role.send_replace(Some("follower"));
         kept.wait(|| kept.upkeep.failing().first().is_some_and(|found| found.reason == "denied" && found.attempts > 1))
             .await;
-        assert_eq!((kept.api.requests("list pods"), kept.api.requests("watch pods")), (0, 0));
-        kept.api.allow_all();
+        assert_eq!((kept.api.requests(Verb::List, Kind::Pod), kept.api.requests(Verb::Watch, Kind::Pod)), (0, 0));
+        kept.api.grant_all();
         kept.until("follower").await;
         kept.wait(|| kept.upkeep.failing().is_empty()).await;
     }

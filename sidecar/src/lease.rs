@@ -235,19 +235,23 @@ pub(crate) fn view(raw: &RawLease) -> Lease {
 mod tests {
     use super::*;
     use crate::args::Config;
-    use crate::fake_api::{Api as FakeApi, LEASE, Mode};
     use crate::telemetry::Metrics;
+    use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
     use leasehold_election::Why;
     use serde_json::json;
     use std::time::Duration;
 
-    async fn client() -> (FakeApi, LeaseClient) {
-        let api = FakeApi::start().await;
-        let lease = client_of(&api, api.client());
+    async fn client() -> (ApiServer, LeaseClient) {
+        let api = ApiServer::start(0).unwrap();
+        let lease = client_of(api.client("sidecar", "n").await.unwrap());
         (api, lease)
     }
 
-    fn client_of(_: &FakeApi, client: kube::Client) -> LeaseClient {
+    fn stored(api: &ApiServer) -> serde_json::Value {
+        api.get(Kind::Lease, "n", "db").unwrap()
+    }
+
+    fn client_of(client: kube::Client) -> LeaseClient {
         let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
         let config = Config { lease_duration: Duration::from_secs(1), ..config };
         LeaseClient::new(Requester::new(client, &config, Metrics::new()), "db")
@@ -293,7 +297,7 @@ mod tests {
         let made = written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await;
         let WriteOutcome::Written(made) = made else { panic!("{made:?}") };
         assert_eq!((made.body.holder.as_deref(), made.body.term), (Some("db-0"), Term(1)));
-        let raw = api.get(LEASE).unwrap();
+        let raw = stored(&api);
         let reference = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u"}]);
         assert_eq!(raw["metadata"]["ownerReferences"], reference);
         assert_eq!(raw["spec"]["leaseTransitions"], 1);
@@ -302,30 +306,31 @@ mod tests {
         let renewed = written(&mut lease, write(Some(&made.version.0), Some("db-0"), 1, Why::Renew)).await;
         let WriteOutcome::Written(renewed) = renewed else { panic!("{renewed:?}") };
         assert_ne!(renewed.renewed, made.renewed);
-        let raw = api.get(LEASE).unwrap();
+        let raw = stored(&api);
         assert_eq!(raw["spec"]["acquireTime"], acquired, "a renewal is no new leadership");
         assert_eq!(raw["metadata"]["ownerReferences"], reference, "owned twice");
 
         let cleared = written(&mut lease, write(Some(&renewed.version.0), None, 1, Why::Clear)).await;
         assert!(matches!(cleared, WriteOutcome::Written(lease) if lease.body.holder.is_none()));
-        assert!(api.get(LEASE).unwrap()["spec"].get("holderIdentity").is_none());
-        assert_eq!(api.requests("get"), 1, "a write needs no read");
+        assert!(stored(&api)["spec"].get("holderIdentity").is_none());
+        assert_eq!(api.requests(Verb::Get, Kind::Lease), 1, "a write needs no read");
     }
 
     #[tokio::test]
     async fn what_we_do_not_know_of_the_object_is_kept() {
         let (api, mut lease) = client().await;
-        api.put(
-            LEASE,
-            json!({"metadata": {"name": "db", "labels": {"team": "x"}, "ownerReferences":
-                    [{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "1"}]},
-                   "spec": {"holderIdentity": "", "preferredHolder": "p", "leaseTransitions": 7}}),
-        );
+        api.enable_coordinated_leader_election();
+        let lease_of_others = json!({
+            "metadata": {"name": "db", "labels": {"team": "x"}, "ownerReferences":
+                [{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "1"}]},
+            "spec": {"holderIdentity": "", "strategy": "OldestEmulationVersion", "preferredHolder": "p", "leaseTransitions": 7},
+        });
+        api.put(Kind::Lease, "n", &lease_of_others).unwrap();
         let ReadOutcome::Found(seen) = read(&mut lease).await else { panic!("not found") };
         assert_eq!((seen.body.holder.clone(), seen.body.term), (None, Term(7)), "an empty holder is none");
         let outcome = written(&mut lease, write(Some(&seen.version.0), Some("db-0"), 8, Why::TakeFree)).await;
         assert!(matches!(outcome, WriteOutcome::Written(_)));
-        let raw = api.get(LEASE).unwrap();
+        let raw = stored(&api);
         assert_eq!(raw["metadata"]["labels"]["team"], "x");
         assert_eq!(raw["metadata"]["ownerReferences"][0]["kind"], "ConfigMap");
         assert_eq!(raw["spec"]["preferredHolder"], "p");
@@ -349,13 +354,17 @@ mod tests {
         let made = written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await;
         let WriteOutcome::Written(made) = made else { panic!("{made:?}") };
         assert_eq!(written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await, WriteOutcome::Conflict);
-        api.put(LEASE, json!({"metadata": {"name": "db"}, "spec": {"holderIdentity": "foreign"}}));
+        let foreign = json!({"metadata": {"name": "db"}, "spec": {"holderIdentity": "foreign"}});
+        api.put(Kind::Lease, "n", &foreign).unwrap();
         let late = write(Some(&made.version.0), Some("db-0"), 1, Why::Renew);
         assert_eq!(written(&mut lease, late.clone()).await, WriteOutcome::Conflict);
-        assert_eq!(api.get(LEASE).unwrap()["spec"]["holderIdentity"], "foreign");
-        api.delete(LEASE);
+        assert_eq!(stored(&api)["spec"]["holderIdentity"], "foreign");
+        api.delete(Kind::Lease, "n", "db", &json!({})).unwrap();
+        assert_eq!(written(&mut lease, late.clone()).await, WriteOutcome::Conflict, "409 of a PUT with a uid");
+        assert!(api.get(Kind::Lease, "n", "db").is_err());
+        api.set_faults(&Who::All, Faults::status(404));
         assert_eq!(written(&mut lease, late).await, WriteOutcome::Conflict, "404 of a PUT");
-        assert!(api.get(LEASE).is_none());
+        api.clear_faults();
         let unknown = write(Some("31"), Some("db-0"), 1, Why::Renew);
         assert_eq!(written(&mut lease, unknown).await, WriteOutcome::Conflict, "a version that is not kept");
     }
@@ -364,35 +373,34 @@ mod tests {
     async fn done_not_done_and_unknown_are_told_apart() {
         let (api, mut lease) = client().await;
         let take = || write(None, Some("db-0"), 1, Why::TakeFree);
-        for (mode, outcome) in [
-            (Mode::Fails(403), WriteOutcome::Refused),
-            (Mode::Fails(401), WriteOutcome::Refused),
-            (Mode::Fails(422), WriteOutcome::Refused),
-            (Mode::Fails(429), WriteOutcome::Refused),
-            (Mode::Fails(404), WriteOutcome::Refused),
-            (Mode::Fails(500), WriteOutcome::Unknown),
-            (Mode::Fails(503), WriteOutcome::Unknown),
-            (Mode::Hangs, WriteOutcome::Unknown),
+        for (faults, outcome) in [
+            (Faults::status(403), WriteOutcome::Refused),
+            (Faults::status(401), WriteOutcome::Refused),
+            (Faults::status(422), WriteOutcome::Refused),
+            (Faults::status(429), WriteOutcome::Refused),
+            (Faults::status(404), WriteOutcome::Refused),
+            (Faults::status(500), WriteOutcome::Unknown),
+            (Faults::status(503), WriteOutcome::Unknown),
+            (Faults::black_hole(), WriteOutcome::Unknown),
         ] {
-            api.set_mode(mode);
-            assert_eq!(written(&mut lease, take()).await, outcome, "{mode:?}");
-            if mode != Mode::Fails(404) {
-                assert_eq!(read(&mut lease).await, ReadOutcome::NoAnswer, "{mode:?}");
+            api.set_faults(&Who::All, faults.clone());
+            assert_eq!(written(&mut lease, take()).await, outcome, "{faults:?}");
+            if faults != Faults::status(404) {
+                assert_eq!(read(&mut lease).await, ReadOutcome::NoAnswer, "{faults:?}");
             }
         }
-        assert_eq!(api.requests("create"), 8, "a request was repeated");
-        api.set_mode(Mode::WritesHang);
+        assert_eq!(api.requests(Verb::Create, Kind::Lease), 8, "a request was repeated");
+        api.set_faults(&Who::All, Faults::lost_answers_of_writes());
         assert_eq!(written(&mut lease, take()).await, WriteOutcome::Unknown);
-        assert!(api.get(LEASE).is_some(), "unknown may mean done");
+        assert!(api.get(Kind::Lease, "n", "db").is_ok(), "unknown may mean done");
     }
 
     #[tokio::test]
     async fn a_refused_connection_is_known_not_to_have_done_anything() {
-        let api = FakeApi::start().await;
         // A port that was free a moment ago: nobody listens there.
         let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().unwrap());
-        let mut lease = client_of(&api, kube::Client::try_from(config).unwrap());
+        let mut lease = client_of(kube::Client::try_from(config).unwrap());
         let outcome = written(&mut lease, write(None, Some("db-0"), 1, Why::TakeFree)).await;
         assert_eq!(outcome, WriteOutcome::Refused);
         assert_eq!(read(&mut lease).await, ReadOutcome::NoAnswer);

@@ -56,10 +56,6 @@ mod table;
 mod telemetry;
 mod upkeep;
 
-#[cfg(test)]
-#[path = "../tests/api/mod.rs"]
-mod fake_api;
-
 pub use address::Template;
 pub use args::{AppKind, Args, Command, Config, ConfigError, Output};
 pub use clock::boottime_ns;

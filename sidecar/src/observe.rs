@@ -193,26 +193,26 @@ where
 mod tests {
     use super::*;
     use crate::args::Config;
-    use crate::fake_api::{Api as FakeApi, LEASE, Mode};
     use crate::request::LEASES;
     use crate::telemetry::Metrics;
     use k8s_openapi::api::coordination::v1::Lease;
+    use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
     use serde_json::json;
 
     const LONG: Duration = Duration::from_secs(10);
 
     struct Watched {
-        api: FakeApi,
+        api: ApiServer,
         receiver: mpsc::Receiver<Observed<Lease>>,
         restart: watch::Sender<u64>,
     }
 
     impl Watched {
         async fn start() -> Watched {
-            let api = FakeApi::start().await;
+            let api = ApiServer::start(0).unwrap();
             let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
             let config = Config { lease_duration: Duration::from_secs(1), ..config };
-            let requester = Requester::new(api.client(), &config, Metrics::new());
+            let requester = Requester::new(api.client("sidecar", "n").await.unwrap(), &config, Metrics::new());
             let (sender, receiver) = mpsc::channel(4);
             let (restart, restarted) = watch::channel(0);
             let observer = Observer {
@@ -231,8 +231,9 @@ mod tests {
             tokio::time::timeout(LONG, self.receiver.recv()).await.expect("nothing was observed").unwrap()
         }
 
-        fn put(&self, holder: &str) {
-            self.api.put(LEASE, json!({"metadata": {"name": "db"}, "spec": {"holderIdentity": holder}}));
+        fn put(&self, name: &str, holder: &str) {
+            let lease = json!({"metadata": {"name": name}, "spec": {"holderIdentity": holder}});
+            self.api.put(Kind::Lease, "n", &lease).unwrap();
         }
 
         /// Waits for a sight of that holder; failures before it are all right.
@@ -254,52 +255,54 @@ mod tests {
     #[tokio::test]
     async fn absence_changes_and_deletion_are_told_with_one_list_and_one_watch() {
         let mut watched = Watched::start().await;
-        assert!(matches!(watched.next().await, Observed::Listed(None, Some(version)) if version == "100"));
-        watched.put("a");
+        assert!(matches!(watched.next().await, Observed::Listed(None, Some(version)) if version == "1000"));
+        watched.put("db", "a");
         assert!(matches!(watched.next().await, Observed::Changed(_)));
-        watched.put("b");
+        watched.put("db", "b");
         watched.sees("b").await;
-        watched
-            .api
-            .put("/apis/coordination.k8s.io/v1/namespaces/n/leases/other", json!({"metadata": {"name": "other"}}));
-        watched.api.delete(LEASE);
+        watched.put("other", "a");
+        watched.api.delete(Kind::Lease, "n", "db", &json!({})).unwrap();
         assert!(
-            matches!(watched.next().await, Observed::Deleted(object) if object.resource_version().as_deref() == Some("104"))
+            matches!(watched.next().await, Observed::Deleted(object) if object.resource_version().as_deref() == Some("1004"))
         );
-        assert_eq!((watched.api.requests("list"), watched.api.requests("watch")), (1, 1));
+        assert_eq!(
+            (watched.api.requests(Verb::List, Kind::Lease), watched.api.requests(Verb::Watch, Kind::Lease)),
+            (1, 1)
+        );
     }
 
     #[tokio::test]
     async fn a_watch_that_the_server_ends_goes_on_without_another_list() {
         let mut watched = Watched::start().await;
         watched.next().await;
-        watched.put("a");
+        watched.put("db", "a");
         watched.sees("a").await;
         for holder in ["b", "c"] {
-            watched.api.cut_watches();
-            watched.put(holder);
+            watched.api.drop_watches(&Who::All);
+            watched.put("db", holder);
             watched.sees(holder).await;
         }
-        assert_eq!(watched.api.requests("list"), 1);
+        assert_eq!(watched.api.requests(Verb::List, Kind::Lease), 1);
     }
 
     #[tokio::test]
     async fn an_outage_is_told_and_overcome() {
         let mut watched = Watched::start().await;
         watched.next().await;
-        for mode in [Mode::Fails(503), Mode::Hangs, Mode::Fails(403), Mode::Fails(410)] {
-            watched.api.set_mode(mode);
-            watched.api.cut_watches();
+        for faults in [Faults::status(503), Faults::black_hole(), Faults::status(403), Faults::status(410)] {
+            watched.api.set_faults(&Who::All, faults.clone());
+            watched.api.drop_watches(&Who::All);
             loop {
                 match watched.next().await {
                     Observed::Failed => break,
                     Observed::Lost => {}
-                    other => panic!("{mode:?}: {other:?}"),
+                    other => panic!("{faults:?}: {other:?}"),
                 }
             }
-            watched.put(&format!("{mode:?}"));
-            watched.api.set_mode(Mode::Up);
-            watched.sees(&format!("{mode:?}")).await;
+            let holder = format!("{faults:?}");
+            watched.put("db", &holder);
+            watched.api.clear_faults();
+            watched.sees(&holder).await;
         }
     }
 
@@ -307,8 +310,8 @@ mod tests {
     async fn a_watch_that_lost_its_connection_unseen_is_begun_again_when_asked() {
         let mut watched = Watched::start().await;
         watched.next().await;
-        watched.api.mute_watches(true);
-        watched.put("a");
+        watched.api.set_faults(&Who::All, Faults::silent_watches());
+        watched.put("db", "a");
         let silent = tokio::time::timeout(Duration::from_millis(200), watched.receiver.recv()).await;
         assert!(silent.is_err(), "{silent:?}");
         watched.restart.send_modify(|n| *n += 1);

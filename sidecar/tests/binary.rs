@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod api;
-
 use std::path::Path;
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
-use api::{Api, LEASE};
 use clap::CommandFactory as _;
+use leasehold_api::{ApiServer, Kind, Verb};
 use leasehold_contract::{
     ClaimInfo, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile, StatusLock, VERSION, read_json,
     replace_file,
@@ -30,9 +28,9 @@ struct Pod {
 }
 
 impl Pod {
-    fn new(api: &Api, name: &'static str) -> Pod {
+    fn new(api: &ApiServer, name: &'static str) -> Pod {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("kubeconfig"), api.kubeconfig(name)).unwrap();
+        std::fs::write(dir.path().join("kubeconfig"), api.kubeconfig(name, "n").to_string()).unwrap();
         let lock = Some(StatusLock::acquire(dir.path()).unwrap());
         let status = StatusFile {
             version: VERSION,
@@ -166,25 +164,34 @@ impl Drop for Pod {
     }
 }
 
-fn holder(lease: Option<&Value>) -> Option<&str> {
-    lease?["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty())
+/// The Lease; null where there is none.
+fn read_lease(api: &ApiServer) -> Value {
+    api.get(Kind::Lease, "n", "db").unwrap_or(Value::Null)
 }
 
-async fn campaigning_leader(api: &Api) -> (Pod, u64) {
+async fn until_lease(api: &ApiServer, wanted: impl FnMut(&Value) -> bool) -> Value {
+    api.until(Kind::Lease, "n", "db", wanted).await.unwrap()
+}
+
+fn holder(lease: &Value) -> Option<&str> {
+    lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty())
+}
+
+async fn campaigning_leader(api: &ApiServer) -> (Pod, u64) {
     let mut pod = Pod::new(api, "db-0");
     pod.write_status(|status| status.campaign = Some(4));
     pod.start_sidecar();
     let term = pod.lead().await;
     assert!(term > 4, "a new leadership is above the promise");
-    api.until(LEASE, |lease| holder(lease) == Some("db-0")).await;
+    until_lease(api, |lease| holder(lease) == Some("db-0")).await;
     (pod, term)
 }
 
 #[tokio::test]
 async fn a_campaign_becomes_a_lease_and_a_role_and_a_restarted_sidecar_goes_on_with_the_term() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let (mut pod, term) = campaigning_leader(&api).await;
-    let lease = api.get(LEASE).unwrap();
+    let lease = read_lease(&api);
     assert_eq!(lease["spec"]["leaseTransitions"], term);
     let annotations = &lease["metadata"]["annotations"];
     assert_eq!(annotations["leasehold.dev/incarnation"], pod.status.incarnation.to_string());
@@ -192,10 +199,9 @@ async fn a_campaign_becomes_a_lease_and_a_role_and_a_restarted_sidecar_goes_on_w
     assert_eq!(annotations["leasehold.dev/cluster-id"], Uuid::from_u128(77).to_string());
 
     pod.kill_sidecar();
-    let before = api.get(LEASE).unwrap()["spec"]["renewTime"].clone();
+    let before = read_lease(&api)["spec"]["renewTime"].clone();
     pod.start_sidecar();
-    let renewed =
-        api.until(LEASE, |lease| lease.is_some_and(|lease| lease["spec"]["renewTime"] != before)).await.unwrap();
+    let renewed = until_lease(&api, |lease| lease["spec"]["renewTime"] != before).await;
     assert_eq!(renewed["spec"]["leaseTransitions"], term, "the same incarnation goes on with its term");
     let role = pod.role(|role| role.generation >= 1 && role.role == Role::Leader).await;
     assert_eq!((role.term, role.off_lease), (term, false));
@@ -203,10 +209,10 @@ async fn a_campaign_becomes_a_lease_and_a_role_and_a_restarted_sidecar_goes_on_w
 
 #[tokio::test]
 async fn the_death_of_the_app_clears_the_holder_and_a_new_incarnation_does_not_inherit() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let (mut pod, term) = campaigning_leader(&api).await;
     pod.lock = None;
-    api.until(LEASE, |lease| lease.is_some() && holder(lease).is_none()).await;
+    until_lease(&api, |lease| !lease.is_null() && holder(lease).is_none()).await;
     pod.role(|role| role.role != Role::Leader).await;
     pod.lock = Some(StatusLock::acquire(pod.dir.path()).unwrap());
     pod.write_status(|status| {
@@ -222,16 +228,16 @@ async fn the_death_of_the_app_clears_the_holder_and_a_new_incarnation_does_not_i
 
 #[tokio::test]
 async fn sigterm_waits_for_the_app_then_lets_go_and_exits_with_0() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let (mut pod, _) = campaigning_leader(&api).await;
     pod.terminate_sidecar();
     // The app is still there: so is the claim.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(pod.sidecar.as_mut().unwrap().try_wait().unwrap().is_none(), "it left its app alone");
-    assert_eq!(holder(api.get(LEASE).as_ref()), Some("db-0"));
+    assert_eq!(holder(&read_lease(&api)), Some("db-0"));
     pod.lock = None;
     assert_eq!(pod.exit_code().await, Some(0));
-    assert_eq!(holder(api.get(LEASE).as_ref()), None);
+    assert_eq!(holder(&read_lease(&api)), None);
 }
 
 fn output(mut command: Command) -> (Option<i32>, String, String) {
@@ -247,7 +253,7 @@ async fn person(pod: &Pod, args: &[&str]) -> (Option<i32>, String, String) {
 
 #[tokio::test]
 async fn people_can_look_pause_resume_switch_over_and_adopt() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let mut pod = Pod::new(&api, "db-0");
     let (code, _, stderr) = person(&pod, &["status"]).await;
     assert_eq!(code, Some(1));
@@ -260,7 +266,7 @@ async fn people_can_look_pause_resume_switch_over_and_adopt() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("db-0") && stdout.contains(&term.to_string()), "{stdout}");
 
-    let annotation = |name: &str| api.get(LEASE).unwrap()["metadata"]["annotations"][name].as_str().map(str::to_owned);
+    let annotation = |name: &str| read_lease(&api)["metadata"]["annotations"][name].as_str().map(str::to_owned);
     assert_eq!(person(&pod, &["pause"]).await.0, Some(0));
     assert_eq!(annotation("leasehold.dev/paused").as_deref(), Some("true"));
     pod.role(|role| role.paused).await;
@@ -286,7 +292,7 @@ async fn people_can_look_pause_resume_switch_over_and_adopt() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("stop that cluster first"), "{stderr}");
 
-    api.deny("update", "leases");
+    api.deny(Verb::Update, Kind::Lease);
     let (code, _, stderr) = person(&pod, &["pause"]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("update leases.coordination.k8s.io \"db\" in namespace \"n\""), "{stderr}");
@@ -296,22 +302,20 @@ async fn people_can_look_pause_resume_switch_over_and_adopt() {
 
 #[tokio::test]
 async fn adopt_writes_the_cluster_id_where_nobody_holds_the_lease() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let pod = Pod::new(&api, "db-0");
-    api.put(
-        LEASE,
-        json!({"metadata": {"name": "db", "annotations": {"leasehold.dev/cluster-id": "old"}}, "spec": {"leaseTransitions": 3}}),
-    );
+    let old = json!({"metadata": {"name": "db", "annotations": {"leasehold.dev/cluster-id": "old"}}, "spec": {"leaseTransitions": 3}});
+    api.put(Kind::Lease, "n", &old).unwrap();
     let id = Uuid::from_u128(99).to_string();
     let (code, _, stderr) = person(&pod, &["adopt", "--cluster-id", &id]).await;
     assert_eq!(code, Some(0), "{stderr}");
-    assert_eq!(api.get(LEASE).unwrap()["metadata"]["annotations"]["leasehold.dev/cluster-id"], id);
+    assert_eq!(read_lease(&api)["metadata"]["annotations"]["leasehold.dev/cluster-id"], id);
 }
 
 /// On a machine with a kubeconfig and no pod: no name, no shared directory.
 #[tokio::test]
 async fn a_person_with_a_kubeconfig_needs_only_the_namespace_and_the_lease() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let (pod, term) = campaigning_leader(&api).await;
     let status = async |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidecar"));

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod api;
 #[path = "../examples/embedded.rs"]
 #[allow(dead_code)]
 mod embedded;
@@ -11,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{Api, EVENTS, LEASE, Mode, SLICES, STATEFUL_SET};
+use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
 use leasehold_contract::{Moment, Role, RoleFile, read_json};
 use leasehold_sidecar::{Config, Elector, State};
 use serde_json::{Value, json};
@@ -34,8 +33,17 @@ async fn until(elector: &Elector, wanted: impl Fn(&State) -> bool) -> State {
     }
 }
 
-fn holder(lease: Option<&Value>) -> Option<&str> {
-    lease?["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty())
+/// The Lease; null where there is none.
+fn read_lease(api: &ApiServer) -> Value {
+    api.get(Kind::Lease, "n", "db").unwrap_or(Value::Null)
+}
+
+async fn until_lease(api: &ApiServer, wanted: impl FnMut(&Value) -> bool) -> Value {
+    api.until(Kind::Lease, "n", "db", wanted).await.unwrap()
+}
+
+fn holder(lease: &Value) -> Option<&str> {
+    lease["spec"]["holderIdentity"].as_str().filter(|holder| !holder.is_empty())
 }
 
 fn term(lease: &Value) -> u64 {
@@ -49,12 +57,12 @@ async fn stop(elector: Elector) {
 
 #[tokio::test]
 async fn of_two_one_leads_and_when_it_stops_the_other_does_in_a_higher_term() {
-    let api = Api::start().await;
-    let first = Elector::start(config("a"), api.client()).await.unwrap();
+    let api = ApiServer::start(0).unwrap();
+    let first = Elector::start(config("a"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     let state = until(&first, State::leads).await;
     assert_eq!(state.role_word(), "leader");
     let term_of_first = state.role.unwrap().term;
-    let second = Elector::start(config("bb"), api.client()).await.unwrap();
+    let second = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     let state = until(&second, |state| state.leader() == Some("a")).await;
     assert_eq!((state.role_word(), state.leads()), ("follower", false));
     assert_eq!(state.role.unwrap().leader.unwrap().address, "10.0.0.1:80");
@@ -64,26 +72,30 @@ async fn of_two_one_leads_and_when_it_stops_the_other_does_in_a_higher_term() {
     assert!(state.role.unwrap().term > term_of_first);
     assert!(state.history.len() >= 2, "{:?}", state.history);
     stop(second).await;
-    assert_eq!(holder(api.get(LEASE).as_ref()), None, "the Lease was not let go of");
+    assert_eq!(holder(&read_lease(&api)), None, "the Lease was not let go of");
 }
 
 #[tokio::test]
 async fn a_steady_leader_asks_only_for_renewals_and_a_steady_follower_for_nothing() {
-    let api = Api::start().await;
-    let leader = Elector::start(config("a"), api.client()).await.unwrap();
+    let api = ApiServer::start(0).unwrap();
+    let leader = Elector::start(config("a"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     until(&leader, State::leads).await;
-    let follower = Elector::start(config("bb"), api.client()).await.unwrap();
+    let follower = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     until(&follower, |state| state.leader() == Some("a")).await;
     // Each begins with one read, one list and one watch.
     let deadline = tokio::time::Instant::now() + LONG;
-    while api.requests("watch leases") < 2 || api.requests("get leases") < 2 {
+    while api.requests(Verb::Watch, Kind::Lease) < 2 || api.requests(Verb::Get, Kind::Lease) < 2 {
         assert!(tokio::time::Instant::now() < deadline, "not everybody watches");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let reads = || api.requests("get leases") + api.requests("list leases") + api.requests("watch leases");
-    let (reads_before, updates_before) = (reads(), api.requests("update leases"));
+    let reads = || {
+        api.requests(Verb::Get, Kind::Lease)
+            + api.requests(Verb::List, Kind::Lease)
+            + api.requests(Verb::Watch, Kind::Lease)
+    };
+    let (reads_before, updates_before) = (reads(), api.requests(Verb::Update, Kind::Lease));
     let began = std::time::Instant::now();
-    while api.requests("update leases") < updates_before + 4 {
+    while api.requests(Verb::Update, Kind::Lease) < updates_before + 4 {
         assert!(began.elapsed() < LONG, "no renewals");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -97,31 +109,31 @@ async fn a_steady_leader_asks_only_for_renewals_and_a_steady_follower_for_nothin
 
 #[tokio::test]
 async fn a_leader_that_cannot_renew_steps_down_before_the_lease_runs_out() {
-    let api = Api::start().await;
-    let elector = Elector::start(config("a"), api.client()).await.unwrap();
+    let api = ApiServer::start(0).unwrap();
+    let elector = Elector::start(config("a"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     until(&elector, State::leads).await;
-    for mode in [Mode::Hangs, Mode::Fails(503), Mode::Fails(403)] {
-        api.set_mode(mode);
+    for faults in [Faults::black_hole(), Faults::status(503), Faults::status(403)] {
+        api.set_faults(&Who::All, faults.clone());
         let began = std::time::Instant::now();
         let state = until(&elector, |state| state.role_word() != "leader").await;
         assert!(!state.leads());
-        assert!(began.elapsed() < Duration::from_millis(1900), "{mode:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(1900), "{faults:?}: {:?}", began.elapsed());
         let role = state.role.unwrap();
         assert_ne!(role.role, Role::Leader, "the file itself says so in time");
-        api.set_mode(Mode::Up);
-        api.cut_watches();
+        api.clear_faults();
+        api.drop_watches(&Who::All);
         until(&elector, State::leads).await;
     }
 }
 
 #[tokio::test]
 async fn a_writer_whose_answers_are_lost_never_shares_a_term() {
-    let api = Api::start().await;
-    api.set_mode(Mode::WritesHang);
-    let first = Elector::start(config("a"), api.client()).await.unwrap();
-    let second = Elector::start(config("bb"), api.client()).await.unwrap();
-    api.until(LEASE, |lease| holder(lease).is_some()).await;
-    api.set_mode(Mode::Up);
+    let api = ApiServer::start(0).unwrap();
+    api.set_faults(&Who::All, Faults::lost_answers_of_writes());
+    let first = Elector::start(config("a"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
+    let second = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
+    until_lease(&api, |lease| holder(lease).is_some()).await;
+    api.clear_faults();
     let deadline = tokio::time::Instant::now() + LONG;
     loop {
         let (a, b) = (first.state().borrow().clone(), second.state().borrow().clone());
@@ -136,17 +148,20 @@ async fn a_writer_whose_answers_are_lost_never_shares_a_term() {
 
 #[tokio::test]
 async fn the_files_the_label_the_service_and_the_event_tell_of_the_leader() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    api.put(&api::pod("db-0"), json!({"metadata": {"name": "db-0"}}));
-    api.put(STATEFUL_SET, api::stateful_set(2));
+    api.put(Kind::Pod, "n", &json!({"metadata": {"name": "db-0"}})).unwrap();
+    let stateful_set = json!({
+        "metadata": {"name": "db"}, "spec": {"replicas": 2, "serviceName": "svc", "selector": {}, "template": {}},
+    });
+    let uid = api.put(Kind::StatefulSet, "n", &stateful_set).unwrap()["metadata"]["uid"].clone();
     let config = Config {
         directory: Some(dir.path().join("run")),
         stateful_set: Some("db".to_owned()),
         leader_service: Some("db-leader".to_owned()),
         ..config("db-0")
     };
-    let elector = Elector::start(config, api.client()).await.unwrap();
+    let elector = Elector::start(config, api.client("sidecar", "n").await.unwrap()).await.unwrap();
     until(&elector, |state| state.leads() && state.role.as_ref().is_some_and(|role| role.members.len() == 2)).await;
     let run = dir.path().join("run");
     let role: RoleFile = read_json(&run.join("role.json")).unwrap();
@@ -156,20 +171,16 @@ async fn the_files_the_label_the_service_and_the_event_tell_of_the_leader() {
     let word = |name: &str| std::fs::read_to_string(run.join(name)).unwrap();
     assert_eq!((word("role").as_str(), word("leader").as_str()), ("leader\n", "10.0.0.4:80\n"));
 
-    api.until(&api::pod("db-0"), |pod| {
-        pod.is_some_and(|pod| pod["metadata"]["labels"]["leasehold.dev/role"] == "leader")
-    })
-    .await;
-    let slice = api.until(&format!("{SLICES}db-leader-ipv4"), |slice| slice.is_some()).await.unwrap();
+    let leads = |pod: &Value| pod["metadata"]["labels"]["leasehold.dev/role"] == "leader";
+    api.until(Kind::Pod, "n", "db-0", leads).await.unwrap();
+    let slice = api.until(Kind::EndpointSlice, "n", "db-leader-ipv4", |slice| !slice.is_null()).await.unwrap();
     assert_eq!(slice["endpoints"][0]["addresses"][0], "10.0.0.4");
-    let lease = api
-        .until(LEASE, |lease| lease.is_some_and(|lease| lease["metadata"]["ownerReferences"][0]["uid"] == "uid-of-db"))
-        .await;
-    assert_eq!(lease.unwrap()["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
-    let told = |api: &Api| api.all(EVENTS).iter().any(|event| event["reason"] == "LeaderChanged");
+    let lease = until_lease(&api, |lease| lease["metadata"]["ownerReferences"][0]["uid"] == uid).await;
+    assert_eq!(lease["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
+    let told = |api: &ApiServer| api.list(Kind::Event, "n").iter().any(|event| event["reason"] == "LeaderChanged");
     let deadline = tokio::time::Instant::now() + LONG;
     while !told(&api) {
-        assert!(tokio::time::Instant::now() < deadline, "no Event: {:#?}", api.all(EVENTS));
+        assert!(tokio::time::Instant::now() < deadline, "no Event: {:#?}", api.list(Kind::Event, "n"));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
@@ -187,35 +198,35 @@ async fn wait_for_file(path: &Path) {
 
 #[tokio::test]
 async fn a_missing_right_is_named_and_its_grant_is_noticed() {
-    let api = Api::start().await;
-    api.deny("create", "leases");
-    api.deny("patch", "pods");
-    let elector = Elector::start(config("a"), api.client()).await.unwrap();
+    let api = ApiServer::start(0).unwrap();
+    api.deny(Verb::Create, Kind::Lease);
+    api.deny(Verb::Patch, Kind::Pod);
+    let elector = Elector::start(config("a"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     let missing = |state: &State, right: &str| state.missing_rights.iter().any(|missing| missing == right);
     let state = until(&elector, |state| missing(state, "create leases.coordination.k8s.io")).await;
     assert!(!state.leads());
-    api.allow_all();
+    api.grant_all();
     until(&elector, |state| state.leads() && !missing(state, "create leases.coordination.k8s.io")).await;
 }
 
 #[tokio::test]
 async fn a_dead_watch_does_not_hide_a_new_leader() {
-    let api = Api::start().await;
-    let elector = Elector::start(config("bb"), api.client()).await.unwrap();
-    let mut lease = api.until(LEASE, |lease| holder(lease) == Some("bb")).await.unwrap();
-    api.mute_watches(true);
+    let api = ApiServer::start(0).unwrap();
+    let elector = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
+    let mut lease = until_lease(&api, |lease| holder(lease) == Some("bb")).await;
+    api.set_faults(&Who::All, Faults::silent_watches());
     // Somebody takes it, and the watch does not tell.
     lease["spec"]["holderIdentity"] = json!("a");
     lease["spec"]["leaseTransitions"] = json!(term(&lease) + 1);
     lease["spec"]["renewTime"] = json!("2030-01-01T00:00:00.000000Z");
     lease["metadata"]["annotations"]["leasehold.dev/incarnation"] = json!("93115462-543c-4149-9b75-2b1a84bd326c");
-    api.put(LEASE, lease);
+    api.put(Kind::Lease, "n", &lease).unwrap();
     until(&elector, |state| state.leader() == Some("a") && !state.leads()).await;
 }
 
 #[tokio::test]
 async fn the_documented_example_works_only_while_it_leads() {
-    let api = Api::start().await;
+    let api = ApiServer::start(0).unwrap();
     let work: Arc<Mutex<Vec<(&str, u64)>>> = Arc::default();
     let mut runs = Vec::new();
     let mut stops = Vec::new();
@@ -223,8 +234,14 @@ async fn the_documented_example_works_only_while_it_leads() {
         let (stop, work) = (CancellationToken::new(), Arc::clone(&work));
         stops.push(stop.clone());
         let record = move |term| work.lock().unwrap().push((name, term));
-        runs.push(tokio::spawn(embedded::lead(config(name), api.client(), Duration::from_millis(20), stop, record)));
-        api.until(LEASE, |lease| holder(lease).is_some()).await;
+        runs.push(tokio::spawn(embedded::lead(
+            config(name),
+            api.client("sidecar", "n").await.unwrap(),
+            Duration::from_millis(20),
+            stop,
+            record,
+        )));
+        until_lease(&api, |lease| holder(lease).is_some()).await;
     }
     let worked = |who: &str| work.lock().unwrap().iter().any(|(name, _)| *name == who);
     for (stop, name) in stops.iter().zip(["a", "bb"]) {
