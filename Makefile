@@ -62,11 +62,11 @@ chaos:
 	$(CARGO) run --locked --quiet --bin e2e -- chaos $(ARGS)
 
 bench:
-	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e
+	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e --bin bench
 	$(CARGO) run --locked --release --quiet --bin e2e -- bench $(ARGS)
 
 peers:
-	./e2e/peers/build.sh
+	./e2e/bench/peers/build.sh
 
 # Not part of `make test`: the tool is not everywhere, and the advisories come from the network.
 deny:

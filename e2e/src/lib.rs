@@ -1,14 +1,13 @@
 //! Process clusters on an embedded Lease API: what the end-to-end tests, the demo and the benches are made of.
 //!
 //! ```text
-//!   demo, bench, tests ──▶ cluster ──▶ store, sidecar (processes)
+//!   demo, tests, bench (a crate) ──▶ cluster ──▶ store, sidecar (processes)
 //!                            │   └───▶ leasehold_api (embedded, misbehaves on command)
 //!                            ├──▶ service: clients as behind a Service, with kept connections, through every pod
 //!                            └──▶ load ──▶ client ──▶ stores;  history: what clients were told, against the data
 //!   chaos ──▶ cluster, or a real Kubernetes: faults by a seed, clients, history (its own clients, judged afterwards)
 //! ```
 
-pub mod bench;
 pub mod chaos;
 pub mod client;
 pub mod cluster;

@@ -1,10 +1,10 @@
-//! `e2e`: the demo and the benches, on a cluster of processes; and the embedded API compared with a real one.
+//! `e2e`: the demo, chaos and the bench, on a cluster of processes; and the embedded API compared with a real one.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use leasehold_api::conformance;
-use leasehold_e2e::{bench, chaos, cluster, demo, service};
+use leasehold_e2e::{chaos, cluster, demo, service};
 
 /// A Leasehold cluster of processes on this machine.
 #[derive(Debug, Parser)]
@@ -19,29 +19,12 @@ enum Command {
     /// Three pods on fixed loopback ports, with a live view.
     Demo(demo::Demo),
     /// Measure our store and sidecar beside their peers. Use a release build.
-    Bench(bench::Bench),
-    /// Put load on one system (started by the bench).
-    #[command(hide = true)]
-    Load {
-        /// What is to be done, as JSON.
-        job: String,
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Flags and workloads: see `e2e bench --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
     },
-    /// Serve one JSON file that is rewritten for each write (started by the bench).
-    #[command(hide = true)]
-    Floor {
-        /// Where on loopback.
-        #[arg(long)]
-        port: u16,
-        /// The file.
-        #[arg(long)]
-        file: PathBuf,
-        /// How many records it begins with.
-        #[arg(long)]
-        records: u64,
-    },
-    /// Contend for a Lease by the crate kube-leader-election (started by the bench).
-    #[command(hide = true)]
-    Contender(bench::Contender),
     /// Break everything while clients read and write, and check what they were told.
     Chaos(chaos::Chaos),
     /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
@@ -75,9 +58,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         cluster::guard(&root, remove);
         return Ok(ExitCode::SUCCESS);
     }
-    if let Command::Load { job } = &command {
-        bench::load(job)?;
-        return Ok(ExitCode::SUCCESS);
+    if let Command::Bench { args } = &command {
+        return Err(become_bench(args));
     }
     if let Command::Chaos(args) = &command {
         chaos::prepare(args);
@@ -86,14 +68,23 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Demo(demo) => demo::run(demo).await?,
-            Command::Bench(args) => bench::run(args).await?,
-            Command::Floor { port, file, records } => bench::floor(port, &file, records).await?,
-            Command::Contender(args) => bench::contend(args).await?,
             Command::Chaos(args) => return chaos::run(args).await,
             Command::Conformance(args) => return conformance::run(args).await,
             Command::Writers(args) => service::run(args).await?,
-            Command::Guard { .. } | Command::Load { .. } => {}
+            Command::Guard { .. } | Command::Bench { .. } => {}
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The bench is a program of its own, which lies beside this one: nobody who tests compiles it. Returns only if it
+/// cannot be started.
+fn become_bench(args: &[OsString]) -> anyhow::Error {
+    let program = match std::env::current_exe() {
+        Ok(this) => this.with_file_name("bench"),
+        Err(error) => return anyhow::Error::new(error).context("this executable has no path"),
+    };
+    let error = std::process::Command::new(&program).args(args).exec();
+    let what = format!("cannot start {}: run `cargo build --locked --release --bins` first", program.display());
+    anyhow::Error::new(error).context(what)
 }

@@ -1,4 +1,4 @@
-module leasehold/e2e/peers
+module leasehold/e2e/bench/peers
 
 go 1.25.0
 

@@ -25,7 +25,7 @@ use leasehold_api::{ApiServer, Kind, Verb};
 use serde_json::{Value, json};
 
 use super::{machine::Look, run::Run, sample::Figure};
-pub use contender::{Contender, contend};
+pub(super) use contender::{Contender, contend};
 use relay::Relay;
 use team::{Elector, Team};
 

@@ -1,14 +1,14 @@
 //! etcd in the bench: how it is started, and the few calls of its JSON gateway that the harness itself needs. Load comes
-//! from its own client (e2e/peers).
+//! from its own client (e2e/bench/peers).
 
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, ensure};
 use http::Method;
+use leasehold_e2e::client::Http;
 use serde_json::{Value, json};
 
 use super::{place::Place, record};
-use crate::client::Http;
 
 /// Default times (heartbeat 100 ms, election 1 s: our heartbeat and lost-time) and default durability (fsync before the
 /// answer). Only the quota is raised, for the workloads of a million records.

@@ -36,7 +36,7 @@ struct Person {
 ///
 /// # Errors
 /// The port or the file is not to be had.
-pub async fn run(port: u16, file: &Path, records: u64) -> anyhow::Result<()> {
+pub(crate) async fn run(port: u16, file: &Path, records: u64) -> anyhow::Result<()> {
     let known = (0..records).map(record::known_id).map(|id| (id, record::text(id, record::BYTES)));
     let data = Arc::new(Mutex::new(Data { file: file.to_owned(), records: known.collect() }));
     lock(&data).write()?;

@@ -10,13 +10,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::{Value, json};
-
-use crate::{
+use leasehold_e2e::{
     cluster::{Cluster, Config, Part},
     history::History,
     service::Clients,
 };
+use serde_json::{Value, json};
 
 /// How often what is planned is done.
 #[derive(Clone, Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! What a load generator is told, and what it tells. The generator of etcd is a program of its own (e2e/peers), which
+//! What a load generator is told, and what it tells. The generator of etcd is a program of its own (e2e/bench/peers), which
 //! reads and writes the same JSON.
 
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ pub(super) enum Protocol {
     Redis,
     /// RESP: Redis. A write is a SET, and `WAIT 1 0` in the same packet.
     RedisWait,
-    /// gRPC: etcd, by the program in e2e/peers.
+    /// gRPC: etcd, by the program in e2e/bench/peers.
     Etcd,
 }
 

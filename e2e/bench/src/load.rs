@@ -1,7 +1,7 @@
-//! `e2e load`: the load generator, a process of its own so that its processor time is known and said.
+//! `bench load`: the load generator, a process of its own so that its processor time is known and said.
 //!
 //! ```text
-//!   e2e bench ──job (JSON, argument)──▶ e2e load ──▶ threads, each with its share of the clients ──▶ nodes
+//!   e2e bench ──job (JSON, argument)──▶ bench load ──▶ threads, each with its share of the clients ──▶ nodes
 //!             ◀─outcome (JSON, stdout)─
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! the machine with what it measures, and should cost little. It ends when its standard input closes.
 
 mod gap;
-pub(crate) mod link;
+pub(super) mod link;
 
 use std::{
     net::SocketAddr,
@@ -34,7 +34,7 @@ use link::{Ask, Link};
 ///
 /// # Errors
 /// The job cannot be read, or nobody answers.
-pub fn run(job: &str) -> anyhow::Result<()> {
+pub(crate) fn run(job: &str) -> anyhow::Result<()> {
     let job: Job = serde_json::from_str(job).context("the job")?;
     std::thread::spawn(|| {
         // Whatever is read or whichever error comes: the bench, or its wish, is over.

@@ -4,7 +4,7 @@
 //!   for each round: for each system, in a new order: start 3 nodes ─▶ load ─▶ samples ─▶ remove
 //!
 //!   system ── ours (cluster), etcd, redis, floor: processes in folders of their own (place)
-//!   serve, failover, growth, election: the workloads        load, e2e/peers: the load generators, processes too
+//!   serve, failover, growth, election: the workloads        load, e2e/bench/peers: the load generators, processes too
 //!   handover: what clients notice when a pod leaves as planned; ours alone, a subcommand of its own
 //!   sample ─▶ report (table, JSON), plot (SVG)               machine: whose processor time it was
 //! ```
@@ -20,7 +20,7 @@ mod generator;
 mod growth;
 mod handover;
 mod job;
-pub(crate) mod load;
+mod load;
 mod machine;
 mod ours;
 mod place;
@@ -33,21 +33,21 @@ mod sample;
 mod serve;
 mod system;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context, ensure};
 
-pub use election::{Contender, contend};
-pub use floor::run as floor;
-pub use load::run as load;
+use clap::Parser as _;
+
+use election::Contender;
 use report::Report;
 use run::{Run, Settings};
 use system::{Kind, Peers};
 
-/// What is measured, and how thoroughly.
-#[derive(Clone, Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct Bench {
+/// Measure our store and sidecar beside their peers. Use a release build.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(bin_name = "e2e bench", args_conflicts_with_subcommands = true)]
+struct Bench {
     #[command(subcommand)]
     alone: Option<Alone>,
     /// Only these workloads: names or their beginnings, such as writes-64, failover, election (default: all)
@@ -79,7 +79,7 @@ pub struct Bench {
     /// SVG pictures for the README
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
-    /// Where programs of peers are, before PATH (default: e2e/peers/bin, e2e/cluster/bin)
+    /// Where programs of peers are, before PATH (default: e2e/bench/peers/bin, e2e/cluster/bin)
     #[arg(long, value_name = "FOLDER")]
     peers: Vec<PathBuf>,
     /// Hold the elections on this API server instead of the embedded one. Makes Leases named leasehold-bench-*
@@ -96,11 +96,33 @@ pub struct Bench {
     list: bool,
 }
 
-/// What is measured without peers.
+/// What is measured without peers, and what the bench starts of itself.
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Alone {
     /// Failed requests and the longest pause of writes when a pod leaves as planned, under load through every pod.
     Handover(handover::Handover),
+    /// Put load on one system (started by the bench).
+    #[command(hide = true)]
+    Load {
+        /// What is to be done, as JSON.
+        job: String,
+    },
+    /// Serve one JSON file that is rewritten for each write (started by the bench).
+    #[command(hide = true)]
+    Floor {
+        /// Where on loopback.
+        #[arg(long)]
+        port: u16,
+        /// The file.
+        #[arg(long)]
+        file: PathBuf,
+        /// How many records it begins with.
+        #[arg(long)]
+        records: u64,
+    },
+    /// Contend for a Lease by the crate kube-leader-election (started by the bench).
+    #[command(hide = true)]
+    Contender(Contender),
 }
 
 impl Bench {
@@ -155,11 +177,47 @@ impl Bench {
     }
 }
 
+fn main() -> ExitCode {
+    match begin(Bench::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("e2e bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn begin(mut args: Bench) -> anyhow::Result<()> {
+    let alone = args.alone.take();
+    if let Some(Alone::Load { job }) = &alone {
+        return load::run(job);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match alone {
+            None => run(args).await,
+            Some(Alone::Handover(handover)) => {
+                warn_of_debug_build();
+                handover::run(&handover).await
+            }
+            Some(Alone::Floor { port, file, records }) => floor::run(port, &file, records).await,
+            Some(Alone::Contender(contender)) => election::contend(contender).await,
+            Some(Alone::Load { .. }) => Ok(()),
+        }
+    })
+}
+
+fn warn_of_debug_build() {
+    if cfg!(debug_assertions) {
+        eprintln!("note: this is a debug build; its figures say nothing");
+    }
+}
+
 /// Measures what was asked for, and says what came of it.
 ///
 /// # Errors
 /// A system does not work, or a file cannot be written.
-pub async fn run(args: Bench) -> anyhow::Result<()> {
+async fn run(args: Bench) -> anyhow::Result<()> {
     let known: Vec<&str> = [serve::names(), failover::names(), growth::names(), election::names()].concat();
     if args.list {
         println!("{}", known.join("\n"));
@@ -170,15 +228,10 @@ pub async fn run(args: Bench) -> anyhow::Result<()> {
         let report: Report = serde_json::from_str(&text).with_context(|| format!("{} is no report", file.display()))?;
         return finish(&args, &report);
     }
-    if cfg!(debug_assertions) {
-        eprintln!("note: this is a debug build; its figures say nothing");
-    }
-    if let Some(Alone::Handover(handover)) = &args.alone {
-        return handover::run(handover).await;
-    }
+    warn_of_debug_build();
     let only = named(&args.workloads, &known)?;
     let mut folders = args.peers.clone();
-    folders.extend([system::beside("peers/bin"), system::beside("cluster/bin")]);
+    folders.extend([system::beside("peers/bin"), system::beside("../cluster/bin")]);
     let peers = Peers { folders };
     let asked = if args.systems.is_empty() { Kind::ALL.to_vec() } else { args.systems.clone() };
     let mut run =

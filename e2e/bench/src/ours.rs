@@ -9,12 +9,12 @@ use anyhow::{Context, ensure};
 use http::{Method, Request, header};
 use http_body_util::Full;
 use leasehold_api::ApiServer;
-
-use super::{load::link::batch_body, record, system::Capability};
-use crate::{
+use leasehold_e2e::{
     client::Http,
     cluster::{Cluster, Config, Part, Signal},
 };
+
+use super::{load::link::batch_body, record, system::Capability};
 
 /// Three pods, as the chart installs them: a Lease of 15 s, a key that the pods share, a drain of 5 s, the rest of the
 /// store's flags as they are by default.

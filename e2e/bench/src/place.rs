@@ -7,13 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use rustix::process::Signal;
-
-use crate::cluster::{
-    PATIENCE, Ports,
-    guardian::Guardian,
-    process::{Process, Spec},
-};
+use leasehold_e2e::cluster::{Guardian, PATIENCE, Ports, Process, Signal, Spec};
 
 /// How long a process that ended stays away, as a kubelet's first delay.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -34,7 +28,7 @@ impl Place {
     pub(super) fn new() -> anyhow::Result<Place> {
         let folder = tempfile::Builder::new().prefix("leasehold-bench-").tempdir()?;
         std::fs::create_dir_all(folder.path().join("pids"))?;
-        let guardian = Guardian::start(&std::env::current_exe()?, folder.path(), true);
+        let guardian = Guardian::start(&std::env::current_exe()?.with_file_name("e2e"), folder.path(), true);
         Ok(Place { nodes: Vec::new(), helpers: Vec::new(), folder, ports: Ports::claim()?, _guardian: guardian })
     }
 

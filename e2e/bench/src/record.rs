@@ -5,7 +5,7 @@ use uuid::Uuid;
 /// How long a record is, as text.
 pub(super) const BYTES: usize = 128;
 
-/// The id of the record number `i` that a fill has written. As in e2e/peers/cmd/etcd-load/record.go.
+/// The id of the record number `i` that a fill has written. As in e2e/bench/peers/cmd/etcd-load/record.go.
 pub(super) fn known_id(i: u64) -> Uuid {
     Uuid::from_u128(u128::from(i) << 96 | 0x4000_8000_0000_0000_0000 | u128::from(i))
 }

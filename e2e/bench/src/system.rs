@@ -73,15 +73,15 @@ impl Peers {
     }
 
     pub(super) fn etcd(&self) -> Result<PathBuf, String> {
-        self.find("etcd", "make it by e2e/peers/build.sh")
+        self.find("etcd", "make it by e2e/bench/peers/build.sh")
     }
 
     pub(super) fn etcd_load(&self) -> Result<PathBuf, String> {
-        self.find("etcd-load", "make it by e2e/peers/build.sh")
+        self.find("etcd-load", "make it by e2e/bench/peers/build.sh")
     }
 
     pub(super) fn elector(&self) -> Result<PathBuf, String> {
-        self.find("elector", "make it by e2e/peers/build.sh")
+        self.find("elector", "make it by e2e/bench/peers/build.sh")
     }
 
     pub(super) fn redis(&self) -> Result<PathBuf, String> {

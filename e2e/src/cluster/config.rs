@@ -44,7 +44,7 @@ pub struct Programs {
 
 impl Programs {
     /// The sidecar.
-    pub(crate) fn sidecar(&self) -> &std::path::Path {
+    pub fn sidecar(&self) -> &std::path::Path {
         &self.sidecar
     }
 

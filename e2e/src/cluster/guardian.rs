@@ -15,11 +15,11 @@ use super::process::kill_noted;
 
 /// A running guardian. Dropping it lets it go, after the harness has cleaned up itself.
 #[derive(Debug)]
-pub(crate) struct Guardian(Child);
+pub struct Guardian(Child);
 
 impl Guardian {
     /// Starts `e2e guard`. A cluster without one works, too: it only is not cleaned up after a SIGKILL.
-    pub(crate) fn start(program: &Path, root: &Path, temporary: bool) -> Option<Guardian> {
+    pub fn start(program: &Path, root: &Path, temporary: bool) -> Option<Guardian> {
         let mut command = Command::new(program);
         command.arg("guard").arg(root);
         if temporary {

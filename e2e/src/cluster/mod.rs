@@ -15,11 +15,11 @@
 mod config;
 mod controller;
 mod disk;
-pub(crate) mod guardian;
+mod guardian;
 mod network;
 mod pod;
 mod ports;
-pub(crate) mod process;
+mod process;
 
 use std::{
     fmt::Write as _,
@@ -38,14 +38,14 @@ use serde_json::{Value, json};
 
 pub use config::{App, Config, Machine, Part, Programs};
 pub use disk::{Disks, Trouble};
-pub use guardian::guard;
+pub use guardian::{Guardian, guard};
 pub use network::{Network, enter as enter_own_network, is_inside as is_in_own_network};
 pub use ports::Ports;
+pub use process::{Process, Spec};
 pub use rustix::process::Signal;
 
 use crate::{client::Http, history::History};
 use controller::{Inner, stateful_set};
-use guardian::Guardian;
 use pod::Pod;
 
 /// The namespace of everything.

@@ -26,21 +26,24 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// How a program is started.
 #[derive(Clone, Debug)]
-pub(crate) struct Spec {
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<String>,
+pub struct Spec {
+    /// What is run.
+    pub program: PathBuf,
+    /// With what arguments.
+    pub args: Vec<String>,
     /// More variables of its environment.
-    pub(crate) environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
     /// Where its output goes, appended from one run to the next.
-    pub(crate) log: PathBuf,
+    pub log: PathBuf,
     /// Where its pid is noted while it runs, for the guardian.
-    pub(crate) pids: PathBuf,
-    pub(crate) restart_after: Duration,
+    pub pids: PathBuf,
+    /// How long after its end it is started again.
+    pub restart_after: Duration,
 }
 
 /// A supervised program.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     shared: Arc<Shared>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -67,7 +70,7 @@ struct State {
 
 impl Process {
     /// Supervises the program; it is not started yet.
-    pub(crate) fn new(spec: Spec) -> anyhow::Result<Process> {
+    pub fn new(spec: Spec) -> anyhow::Result<Process> {
         let shared = Arc::new(Shared { spec, state: Mutex::default(), changed: Condvar::new() });
         let thread = std::thread::Builder::new().name("kubelet".into()).spawn({
             let shared = shared.clone();
@@ -77,23 +80,24 @@ impl Process {
     }
 
     /// Starts it now, without the delay, and again whenever it ends.
-    pub(crate) fn start(&self) {
+    pub fn start(&self) {
         self.shared.lock().wanted = true;
         self.shared.changed.notify_all();
     }
 
     /// Does not start it again when it ends.
-    pub(crate) fn unwant(&self) {
+    pub fn unwant(&self) {
         self.shared.lock().wanted = false;
         self.shared.changed.notify_all();
     }
 
     /// Sends the signal. False: it does not run at the moment.
-    pub(crate) fn signal(&self, signal: Signal) -> bool {
+    pub fn signal(&self, signal: Signal) -> bool {
         self.shared.lock().running.is_some_and(|pid| kill_process(pid, signal).is_ok())
     }
 
-    pub(crate) fn pid(&self) -> Option<u32> {
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
         self.shared.lock().running.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
     }
 
@@ -107,7 +111,7 @@ impl Process {
     }
 
     /// Waits until this run of it is over.
-    pub(crate) fn wait_until_ended(&self, timeout: Duration) -> anyhow::Result<()> {
+    pub fn wait_until_ended(&self, timeout: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.lock();
         let before = state.running;
@@ -121,7 +125,8 @@ impl Process {
         Ok(())
     }
 
-    pub(crate) fn log_path(&self) -> &Path {
+    /// Where its output goes.
+    pub fn log_path(&self) -> &Path {
         &self.shared.spec.log
     }
 }

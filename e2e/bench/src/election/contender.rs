@@ -1,7 +1,7 @@
-//! `e2e contender`: a contender for a Lease by the crate kube-leader-election, used as its documentation shows: a lease
+//! `bench contender`: a contender for a Lease by the crate kube-leader-election, used as its documentation shows: a lease
 //! of 15 s, a try every 5 s, and `step_down` at the end.
 //!
-//! It says on standard output when it is told to lead and when no longer, as the elector in e2e/peers does. An error is
+//! It says on standard output when it is told to lead and when no longer, as the elector in e2e/bench/peers does. An error is
 //! taken for "not leading": the crate leaves that to its user.
 
 use std::{path::PathBuf, time::Duration};
@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// One contender.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Contender {
+pub(crate) struct Contender {
     /// How the API server is reached
     #[arg(long)]
     kubeconfig: PathBuf,
@@ -34,7 +34,7 @@ const EVERY: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The kubeconfig is of no use.
-pub async fn contend(args: Contender) -> anyhow::Result<()> {
+pub(crate) async fn contend(args: Contender) -> anyhow::Result<()> {
     let kubeconfig = kube::config::Kubeconfig::read_from(&args.kubeconfig)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
     let client = kube::Client::try_from(config).context("no client")?;

@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use leasehold_api::Verb;
+use leasehold_e2e::cluster::{Cluster, Config, Part};
 
 use super::{LOOK, PATIENCE};
-use crate::{
-    bench::{machine, machine::Look, run::Run, sample::Figure},
-    cluster::{Cluster, Config, Part},
-};
+use crate::{machine, machine::Look, run::Run, sample::Figure};
 
 /// As tables name it.
 pub(super) const NAME: &str = "Leasehold, fencing app";

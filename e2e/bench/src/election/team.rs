@@ -6,13 +6,11 @@ use std::{
 };
 
 use anyhow::bail;
+use leasehold_e2e::cluster::Programs;
 use serde_json::Value;
 
 use super::{Api, LOOK, write_kubeconfig};
-use crate::{
-    bench::{machine, place::Place, system::Peers},
-    cluster::Programs,
-};
+use crate::{machine, place::Place, system::Peers};
 
 /// A way to hold a Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -48,7 +48,7 @@ impl Link {
             Protocol::Redis | Protocol::RedisWait => {
                 Ok(Link::Redis { stream, input: Vec::new(), wait: protocol == Protocol::RedisWait })
             }
-            Protocol::Etcd => bail!("etcd has a load generator of its own: e2e/peers/build.sh"),
+            Protocol::Etcd => bail!("etcd has a load generator of its own: e2e/bench/peers/build.sh"),
         }
     }
 

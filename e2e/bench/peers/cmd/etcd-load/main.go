@@ -1,4 +1,4 @@
-// etcd-load puts load on etcd by its own client, as `e2e load` does on the others: one job as JSON in the only argument,
+// etcd-load puts load on etcd by its own client, as `bench load` does on the others: one job as JSON in the only argument,
 // one result as JSON on standard output. It ends early when its standard input is closed, so it never outlives `e2e`.
 package main
 
@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// What is to be done. The fields are those of e2e/src/bench/job.rs.
+// What is to be done. The fields are those of e2e/bench/src/job.rs.
 type job struct {
 	Nodes       []string `json:"nodes"`
 	Leader      int      `json:"leader"`

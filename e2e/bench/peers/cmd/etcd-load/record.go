@@ -10,7 +10,7 @@ const prefix = "/persons/"
 
 func key(id string) string { return prefix + id }
 
-// knownID is the id of the record number i that a fill has written. As in e2e/src/bench/record.rs.
+// knownID is the id of the record number i that a fill has written. As in e2e/bench/src/record.rs.
 func knownID(i int) string { return fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i) }
 
 func newID() string {
