@@ -85,6 +85,8 @@ pub(super) struct Skipped {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Summary {
     pub(super) median: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
     /// From the lowest to the highest, as a share of the median.
     pub(super) spread: f64,
     pub(super) count: usize,
@@ -114,6 +116,8 @@ impl Summary {
             if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
         Some(Summary {
             median,
+            low: *first,
+            high: *last,
             spread: if median == 0.0 { 0.0 } else { (last - first) / median.abs() },
             count: values.len(),
             steal: samples.iter().map(|sample| sample.steal).fold(0.0, f64::max),
