@@ -21,22 +21,22 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::addresses::{Book, Seen};
 use crate::app::AppWatch;
 use crate::args::{AppKind, Config};
 use crate::clock::{Clock, unix_ms};
-use crate::endpoints::Target;
-use crate::events::{self, Recorder};
 use crate::failover::Failover;
 use crate::http::Heartbeat;
-use crate::lease::{Answer, LeaseClient};
-use crate::members::{self, StatefulSet};
-use crate::observe::Observed;
-use crate::request::Requester;
+use crate::kube::addresses::{Book, Seen};
+use crate::kube::endpoints::Target;
+use crate::kube::events::{self, Recorder};
+use crate::kube::lease::{Answer, LeaseClient};
+use crate::kube::members::{self, StatefulSet};
+use crate::kube::observe::Observed;
+use crate::kube::request::Requester;
+use crate::kube::upkeep::Upkeep;
 use crate::role::{RoleWriter, role_file};
 use crate::state::{Change, HISTORY_MAX, LeaseState, State};
 use crate::telemetry::Metrics;
-use crate::upkeep::Upkeep;
 
 /// The loop turns at least so often, for the heartbeat and for files that could not be written.
 const TURN: Duration = Duration::from_secs(1);

@@ -24,17 +24,17 @@ use crate::app::AppWatch;
 use crate::args::{AppKind, Config};
 use crate::clock::Clock;
 use crate::driver::{Driver, Inlets, Outlets};
-use crate::events::{self, Recorder};
 use crate::http::{self, Heartbeat, Sources};
-use crate::lease::LeaseClient;
-use crate::members::{self, STATEFUL_SETS};
-use crate::observe::Observer;
-use crate::request::{LEASES, Requester};
+use crate::kube::events::{self, Recorder};
+use crate::kube::lease::LeaseClient;
+use crate::kube::members::{self, STATEFUL_SETS};
+use crate::kube::observe::Observer;
+use crate::kube::request::{LEASES, Requester};
+use crate::kube::upkeep::Upkeep;
+use crate::kube::{addresses, endpoints, label};
 use crate::role::{RoleWriter, old_role};
 use crate::state::State;
 use crate::telemetry::Metrics;
-use crate::upkeep::Upkeep;
-use crate::{addresses, endpoints, label};
 
 /// How many observations may wait for the election. It takes them at once; at the bound the watch waits.
 const OBSERVED_MAX: usize = 16;

@@ -13,9 +13,9 @@ use leasehold_election::{
 use uuid::Uuid;
 
 use crate::args::Config;
-use crate::lease::{Answer, LeaseClient};
-use crate::observe::Observed;
-use crate::request::Requester;
+use crate::kube::lease::{Answer, LeaseClient};
+use crate::kube::observe::Observed;
+use crate::kube::request::Requester;
 use crate::telemetry::Metrics;
 
 const NAME: &str = "db-0";
@@ -206,7 +206,7 @@ impl Desk {
 fn check_object(write: &LeaseWrite, object: &RawLease) {
     let text = serde_json::to_string(object).unwrap();
     let again: RawLease = serde_json::from_str(&text).unwrap();
-    assert_eq!(crate::lease::view(&again).body, write.body, "{text}");
+    assert_eq!(crate::kube::lease::view(&again).body, write.body, "{text}");
     let version = write.expected.as_ref().map(|version| version.0.as_str());
     let carried = object.metadata.resource_version.as_deref();
     // A create carries none; a replace always does, or it would be unconditional.

@@ -236,11 +236,11 @@ mod tests {
 
     #[test]
     fn readiness_names_what_is_not_kept_right_and_does_not_fail_for_it() {
-        let object = crate::FailingObject {
+        let object = crate::kube::upkeep::FailingObject {
             kind: "endpointslice".to_owned(),
             name: "db-leader-ipv4".to_owned(),
             message: "refused (403): no".to_owned(),
-            ..crate::FailingObject::default()
+            ..crate::kube::upkeep::FailingObject::default()
         };
         let (_sender, sources) = sources(State { failing_objects: vec![object], ..leading(u64::MAX) });
         let (code, body) = get(&sources, "/readyz");

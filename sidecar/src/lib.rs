@@ -30,37 +30,27 @@
 //! ```
 
 mod address;
-mod addresses;
 mod app;
 mod args;
 mod clock;
 mod driver;
 mod elector;
-mod endpoints;
-mod events;
 mod failover;
-mod fleet;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod http;
-mod label;
-mod lease;
-mod members;
-mod observe;
-mod person;
-mod request;
+mod kube;
+mod operator;
 mod role;
 mod state;
-mod table;
 mod telemetry;
-mod upkeep;
 
+pub use crate::kube::request::{ConnectError, RequestError, connect};
+pub use crate::kube::upkeep::FailingObject;
 pub use address::Template;
 pub use args::{AppKind, Args, Command, Config, ConfigError, Output};
 pub use clock::boottime_ns;
 pub use elector::{Elector, EndError, StartError};
-pub use person::{PersonError, obey};
-pub use request::{ConnectError, RequestError, connect};
+pub use operator::commands::{PersonError, obey};
 pub use state::{Change, LeaseState, State};
-pub use upkeep::FailingObject;

@@ -15,9 +15,9 @@ use leasehold_election::{OldRole, RoleView};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::addresses::Book;
 use crate::args::Config;
 use crate::clock::Clock;
+use crate::kube::addresses::Book;
 
 /// The writer of role.json.
 pub(crate) struct RoleWriter {
@@ -161,8 +161,8 @@ pub(crate) fn old_role(directory: &Path, name: &str) -> Option<OldRole> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::addresses::Seen;
     use crate::args::Args;
+    use crate::kube::addresses::Seen;
     use clap::Parser as _;
     use leasehold_election::{Leader, Role, Term};
 

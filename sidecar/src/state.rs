@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::upkeep::FailingObject;
+use crate::kube::upkeep::FailingObject;
 
 /// How many changes of leadership are remembered.
 pub(crate) const HISTORY_MAX: usize = 32;

@@ -455,7 +455,7 @@ pub(crate) mod tests {
         assert_eq!(pod.role_words(), "follower (went back)");
         assert!(pod.why_not_fit().unwrap().contains("went back"));
         let fleet = Fleet { pods: vec![pod], ..Fleet::of(Vec::new(), None) };
-        let table = crate::table::of_pods(&fleet);
+        let table = crate::operator::table::of_pods(&fleet);
         assert!(table.contains("db-1: its volume went back in time: wipe the volume of db-1\n"), "{table}");
     }
 

@@ -20,9 +20,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::observe::{Observed, Observer};
-use crate::request::{Backoff, RequestError, Requester, Right};
-use crate::upkeep::{LABEL, Object, Upkeep};
+use crate::kube::observe::{Observed, Observer};
+use crate::kube::request::{Backoff, RequestError, Requester, Right};
+use crate::kube::upkeep::{LABEL, Object, Upkeep};
 
 /// The name of the label.
 pub(crate) const ROLE_LABEL: &str = "leasehold.dev/role";
@@ -32,7 +32,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Somebody who changes it again within this time is answered with pauses that grow.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The little of a pod that we read: see [`crate::members::StatefulSet`].
+/// The little of a pod that we read: see [`crate::kube::members::StatefulSet`].
 #[derive(Clone, Debug, Deserialize)]
 struct Pod {
     metadata: ObjectMeta,

@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::args::Config;
-use crate::request::{Requester, Right};
+use crate::kube::request::{Requester, Right};
 use crate::telemetry::Metrics;
 
 /// More than this waiting means that the API server is not there; then old news are not worth keeping.

@@ -20,8 +20,8 @@ use kube::api::PostParams;
 use leasehold_election::{Body, Input, Lease, LeaseWrite, ReadOutcome, Term, Version, Watched, WriteOutcome};
 use tracing::{debug, warn};
 
-use crate::observe::Observed;
-use crate::request::{LEASES, RequestError, Requester, Right};
+use crate::kube::observe::Observed;
+use crate::kube::request::{LEASES, RequestError, Requester, Right};
 
 /// How many versions of the raw object are kept: the one that the election decided on is the last or the one before.
 const RAW_MAX: usize = 4;

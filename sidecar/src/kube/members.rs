@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tracing::info;
 
 use crate::args::Config;
-use crate::observe::Observed;
+use crate::kube::observe::Observed;
 
 /// The resource, for messages about rights.
 pub(crate) const STATEFUL_SETS: &str = "statefulsets.apps";

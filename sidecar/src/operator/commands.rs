@@ -16,10 +16,10 @@ use kube::{Api, Client};
 use leasehold_election::annotation;
 
 use crate::args::{Command, Config, Output};
-use crate::fleet::{self, Fleet, Pod};
-use crate::lease::view;
-use crate::request::{ConnectError, LEASES, RequestError, Requester, Right, connect};
-use crate::table;
+use crate::kube::lease::view;
+use crate::kube::request::{ConnectError, LEASES, RequestError, Requester, Right, connect};
+use crate::operator::fleet::{self, Fleet, Pod};
+use crate::operator::table;
 use crate::telemetry::Metrics;
 
 /// How often a write is tried when somebody else (a renewal) was faster each time.

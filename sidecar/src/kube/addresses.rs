@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use crate::args::Config;
-use crate::request::{Backoff, RequestError, Requester, Right};
+use crate::kube::request::{Backoff, RequestError, Requester, Right};
 
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::clock::unix_ms;
-use crate::request::RequestError;
+use crate::kube::request::RequestError;
 use crate::telemetry::Metrics;
 
 /// An object that is not as it should be, and cannot be made so at this moment.

@@ -31,10 +31,10 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::args::Config;
-use crate::lease::view;
-use crate::observe::{Observed, Observer};
-use crate::request::{Backoff, LEASES, RequestError, Requester, Right};
-use crate::upkeep::{Object, SLICE, Upkeep};
+use crate::kube::lease::view;
+use crate::kube::observe::{Observed, Observer};
+use crate::kube::request::{Backoff, LEASES, RequestError, Requester, Right};
+use crate::kube::upkeep::{Object, SLICE, Upkeep};
 
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -442,7 +442,7 @@ mod tests {
             }
         }
 
-        async fn until_upkeep(&self, wanted: impl Fn(&[crate::upkeep::FailingObject]) -> bool) {
+        async fn until_upkeep(&self, wanted: impl Fn(&[crate::kube::upkeep::FailingObject]) -> bool) {
             let deadline = Instant::now() + Duration::from_secs(20);
             while !wanted(&self.upkeep.failing()) {
                 assert!(Instant::now() < deadline, "it stays {:?}", self.upkeep.failing());

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::request::{Backoff, RequestError, Requester, Right};
+use crate::kube::request::{Backoff, RequestError, Requester, Right};
 
 /// The API server ends a watch itself after this time; one that tells nothing for longer has lost its connection.
 const WATCH_SECONDS: u32 = 290;
@@ -193,7 +193,7 @@ where
 mod tests {
     use super::*;
     use crate::args::Config;
-    use crate::request::LEASES;
+    use crate::kube::request::LEASES;
     use crate::telemetry::Metrics;
     use k8s_openapi::api::coordination::v1::Lease;
     use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};

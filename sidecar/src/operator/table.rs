@@ -8,8 +8,8 @@ use leasehold_election::annotation;
 
 use crate::args::Config;
 use crate::clock::unix_ms;
-use crate::fleet::Fleet;
-use crate::lease::view;
+use crate::kube::lease::view;
+use crate::operator::fleet::Fleet;
 
 /// All pods, and what the sidecar that was asked knows.
 pub(crate) fn of_fleet(fleet: &Fleet) -> String {

@@ -1,0 +1,23 @@
+//! What the sidecar does at the API server, by the crate `kube`: each request goes through a [`request::Requester`], which gives
+//! it a time-out and sorts the outcomes by what the caller does next.
+//!
+//! ```text
+//!   observe ──▶ the Lease, and the StatefulSet as members reads it        ┐
+//!   addresses ▶ the IPs of the pods                                       ├──▶ driver
+//!   lease ◀───▶ reads and compare-and-swaps                               ┘
+//!   endpoints, label ──▶ kept right; upkeep says what is not, and why
+//!   events ──▶ what people shall know
+//! ```
+//!
+//! Nothing here decides who leads, and nothing here knows the driver. `kube::Api` is the crate's, `crate::kube` this: only in
+//! `lib.rs` are both in scope.
+
+pub(crate) mod addresses;
+pub(crate) mod endpoints;
+pub(crate) mod events;
+pub(crate) mod label;
+pub(crate) mod lease;
+pub(crate) mod members;
+pub(crate) mod observe;
+pub(crate) mod request;
+pub(crate) mod upkeep;
