@@ -3,8 +3,6 @@
 //! `{name}.{service}.{namespace}.svc.{clusterDomain}:{appPort}` is the usual one; a cluster of processes on one machine
 //! uses sums, `127.0.0.1:{8089+100*ordinal}`.
 
-use crate::args::TemplateValues;
-
 /// An address template, checked, with everything filled in but the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -21,6 +19,17 @@ enum Piece {
         base: u64,
         factor: u64,
     },
+}
+
+/// What the fixed placeholders of an address template stand for.
+#[derive(Debug)]
+pub(crate) struct TemplateValues {
+    pub(crate) service: Option<String>,
+    pub(crate) namespace: String,
+    pub(crate) cluster_domain: String,
+    pub(crate) app_port: u16,
+    pub(crate) peer_port: u16,
+    pub(crate) sidecar_port: u16,
 }
 
 impl Template {

@@ -13,7 +13,7 @@ use leasehold_daemon::durations;
 use leasehold_daemon::logs::LogFormat;
 use uuid::Uuid;
 
-use crate::address::Template;
+use crate::address::{Template, TemplateValues};
 
 /// Holds a Lease for the app beside it, and writes who leads to a file that both share.
 #[derive(Debug, Parser)]
@@ -377,17 +377,6 @@ impl Options {
             "{missing} {are} missing (each can also be an environment variable: --help). For example: {example}"
         )))
     }
-}
-
-/// What the fixed placeholders of an address template stand for.
-#[derive(Debug)]
-pub(crate) struct TemplateValues {
-    pub(crate) service: Option<String>,
-    pub(crate) namespace: String,
-    pub(crate) cluster_domain: String,
-    pub(crate) app_port: u16,
-    pub(crate) peer_port: u16,
-    pub(crate) sidecar_port: u16,
 }
 
 fn template(text: Option<String>, flag: &str, port: &str, values: &TemplateValues) -> Result<Template, ConfigError> {
