@@ -26,7 +26,7 @@ pub struct Args {
     pub command: Option<Command>,
 }
 
-/// What a person can ask of the binary instead of running the sidecar.
+/// What an operator can ask of the binary instead of running the sidecar.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the sidecar (the default).
@@ -172,7 +172,7 @@ pub struct Config {
     pub namespace: String,
     /// The name of the Lease.
     pub lease: String,
-    /// The name of this pod. Empty: a person asks, on a machine that is no pod.
+    /// The name of this pod. Empty: an operator asks, on a machine that is no pod.
     pub name: String,
     /// How the app fences itself.
     pub app: AppKind,
@@ -275,7 +275,7 @@ impl Args {
         let lease = options.lease.unwrap_or_default();
         let name = options.name.unwrap_or_default();
         for (value, flag) in [(&namespace, "--namespace"), (&lease, "--lease"), (&name, "--name")] {
-            // Only a person needs no name: see `check_complete`.
+            // Only an operator needs no name: see `check_complete`.
             if runs || !(flag == "--name" && value.is_empty()) {
                 check_name(value, flag)?;
             }
@@ -347,7 +347,7 @@ impl Args {
 
 impl Options {
     /// Says everything that is missing at once, with an example: whoever types the flags should not have to find them one
-    /// by one. A person's machine is no pod, so a command of a person needs neither a name nor an address.
+    /// by one. An operator's machine is no pod, so a command needs neither a name nor an address.
     fn check_complete(&self, runs: bool) -> Result<(), ConfigError> {
         let mut missing: Vec<&str> = [
             (self.namespace.is_none(), "--namespace"),
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_needs_no_name_and_no_address() {
+    fn an_operator_needs_no_name_and_no_address() {
         let config = |args: &[&str]| {
             let all = ["sidecar", "status", "--namespace", "n", "--lease", "l"].iter().chain(args).copied();
             Args::try_parse_from(all).unwrap().config()

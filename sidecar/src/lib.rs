@@ -52,5 +52,5 @@ pub use address::Template;
 pub use args::{AppKind, Args, Command, Config, ConfigError, Output};
 pub use clock::boottime_ns;
 pub use elector::{Elector, EndError, StartError};
-pub use operator::commands::{PersonError, obey};
+pub use operator::commands::{OperatorError, run_command};
 pub use state::{Change, LeaseState, State};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use leasehold_daemon::logs::{self, in_words};
 use leasehold_daemon::{descriptors, flags, signals};
-use leasehold_sidecar::{Args, Command, Config, Elector, connect, obey};
+use leasehold_sidecar::{Args, Command, Config, Elector, connect, run_command};
 use tracing::{error, info, warn};
 
 /// kube reports every failed request at level error from inside; we report them ourselves, once.
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
             None | Some(Command::Run) => {
                 run(config).await.inspect_err(|reason| error!("{}", in_words(reason.as_ref())))
             }
-            Some(command) => match obey(&command, &config, &mut say).await {
+            Some(command) => match run_command(&command, &config, &mut say).await {
                 Ok(()) => Ok(()),
-                // To the person, whatever the log's filter lets through.
+                // To the operator, whatever the log's filter lets through.
                 Err(reason) => {
                     eprintln!("sidecar: {}", in_words(&reason));
                     Err(reason.into())

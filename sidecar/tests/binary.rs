@@ -245,55 +245,55 @@ fn output(mut command: Command) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
-async fn person(pod: &Pod, args: &[&str]) -> (Option<i32>, String, String) {
+async fn operator(pod: &Pod, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = pod.command();
     command.args(args);
     tokio::task::spawn_blocking(move || output(command)).await.unwrap()
 }
 
 #[tokio::test]
-async fn people_can_look_pause_resume_switch_over_and_adopt() {
+async fn operators_can_look_pause_resume_switch_over_and_adopt() {
     let api = ApiServer::start(0).unwrap();
     let mut pod = Pod::new(&api, "db-0");
-    let (code, _, stderr) = person(&pod, &["status"]).await;
+    let (code, _, stderr) = operator(&pod, &["status"]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("no Lease"), "{stderr}");
 
     pod.write_status(|status| status.campaign = Some(4));
     pod.start_sidecar();
     let term = pod.lead().await;
-    let (code, stdout, stderr) = person(&pod, &["status"]).await;
+    let (code, stdout, stderr) = operator(&pod, &["status"]).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("db-0") && stdout.contains(&term.to_string()), "{stdout}");
 
     let annotation = |name: &str| read_lease(&api)["metadata"]["annotations"][name].as_str().map(str::to_owned);
-    assert_eq!(person(&pod, &["pause"]).await.0, Some(0));
+    assert_eq!(operator(&pod, &["pause"]).await.0, Some(0));
     assert_eq!(annotation("leasehold.dev/paused").as_deref(), Some("true"));
     pod.role(|role| role.paused).await;
-    assert_eq!(person(&pod, &["resume"]).await.0, Some(0));
+    assert_eq!(operator(&pod, &["resume"]).await.0, Some(0));
     assert_eq!(annotation("leasehold.dev/paused"), None);
 
-    assert_eq!(person(&pod, &["switchover", "--to", "db-1", "--no-wait"]).await.0, Some(0));
+    assert_eq!(operator(&pod, &["switchover", "--to", "db-1", "--no-wait"]).await.0, Some(0));
     assert_eq!(pod.role(|role| role.hand_over_to.is_some()).await.hand_over_to.as_deref(), Some("db-1"));
-    let (_, stdout, _) = person(&pod, &["switchover", "--to", "db-0"]).await;
+    let (_, stdout, _) = operator(&pod, &["switchover", "--to", "db-0"]).await;
     assert!(stdout.contains("leads already"), "{stdout}");
 
     // db-1 is nowhere: the wish is taken back, and that is said.
-    let (code, _, stderr) = person(&pod, &["switchover", "--to", "db-1", "--timeout", "300ms"]).await;
+    let (code, _, stderr) = operator(&pod, &["switchover", "--to", "db-1", "--timeout", "300ms"]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("db-1 did not lead within 300ms"), "{stderr}");
     assert_eq!(annotation("leasehold.dev/preferred-holder"), None);
-    let (code, _, stderr) = person(&pod, &["switchover"]).await;
+    let (code, _, stderr) = operator(&pod, &["switchover"]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("--to"), "{stderr}");
 
     let other = Uuid::from_u128(99).to_string();
-    let (code, _, stderr) = person(&pod, &["adopt", "--cluster-id", &other]).await;
+    let (code, _, stderr) = operator(&pod, &["adopt", "--cluster-id", &other]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("stop that cluster first"), "{stderr}");
 
     api.deny(Verb::Update, Kind::Lease);
-    let (code, _, stderr) = person(&pod, &["pause"]).await;
+    let (code, _, stderr) = operator(&pod, &["pause"]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("update leases.coordination.k8s.io \"db\" in namespace \"n\""), "{stderr}");
     let instead = "kubectl annotate lease -n n db --overwrite leasehold.dev/paused=true";
@@ -307,14 +307,14 @@ async fn adopt_writes_the_cluster_id_where_nobody_holds_the_lease() {
     let old = json!({"metadata": {"name": "db", "annotations": {"leasehold.dev/cluster-id": "old"}}, "spec": {"leaseTransitions": 3}});
     api.put(Kind::Lease, "n", &old).unwrap();
     let id = Uuid::from_u128(99).to_string();
-    let (code, _, stderr) = person(&pod, &["adopt", "--cluster-id", &id]).await;
+    let (code, _, stderr) = operator(&pod, &["adopt", "--cluster-id", &id]).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(read_lease(&api)["metadata"]["annotations"]["leasehold.dev/cluster-id"], id);
 }
 
 /// On a machine with a kubeconfig and no pod: no name, no shared directory.
 #[tokio::test]
-async fn a_person_with_a_kubeconfig_needs_only_the_namespace_and_the_lease() {
+async fn an_operator_with_a_kubeconfig_needs_only_the_namespace_and_the_lease() {
     let api = ApiServer::start(0).unwrap();
     let (pod, term) = campaigning_leader(&api).await;
     let status = async |more: &[&str]| {

@@ -1,4 +1,4 @@
-//! What people ask of the binary: `status`, `switchover`, `pause`, `resume`, `adopt`.
+//! The commands of operators: `status`, `switchover`, `pause`, `resume`, `adopt`.
 //!
 //! ```text
 //!   status     ──▶ the sidecars of all pods, over HTTP ──(none answers)──▶ the Lease itself ──▶ a table, or JSON
@@ -29,9 +29,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// From one picture of `status --watch` to the next.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// Why a wish was not fulfilled.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub enum PersonError {
+pub enum OperatorError {
     /// There is no way to the API server.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -129,11 +129,15 @@ pub enum PersonError {
     },
 }
 
-/// Does what a person asks, and prints what there is to say.
+/// Carries out an operator's command, and prints what there is to say.
 ///
 /// # Errors
-/// See [`PersonError`]; each is one sentence for the person.
-pub async fn obey(command: &Command, config: &Config, print: &mut (dyn FnMut(&str) + Send)) -> Result<(), PersonError> {
+/// See [`OperatorError`]; each is one sentence for the operator.
+pub async fn run_command(
+    command: &Command,
+    config: &Config,
+    print: &mut (dyn FnMut(&str) + Send),
+) -> Result<(), OperatorError> {
     match command {
         Command::Status { output, watch } => loop {
             let text = status(*output, config).await?;
@@ -147,16 +151,16 @@ pub async fn obey(command: &Command, config: &Config, print: &mut (dyn FnMut(&st
         },
         other => {
             let leases = Leases::open(config, connect(config).await?);
-            print(&leases.obey(other, config).await?);
+            print(&leases.carry_out(other, config).await?);
             Ok(())
         }
     }
 }
 
-async fn status(output: Output, config: &Config) -> Result<String, PersonError> {
+async fn status(output: Output, config: &Config) -> Result<String, OperatorError> {
     let mut fleet = Fleet::ask(config).await;
     let lease = if fleet.is_silent() {
-        // As on a person's machine, which is no pod: the Lease says who holds it.
+        // As on an operator's machine, which is no pod: the Lease says who holds it.
         let lease = Leases::open(config, connect(config).await?).get().await?;
         let body = view(&lease).body;
         if fleet.leader.is_none() {
@@ -169,7 +173,7 @@ async fn status(output: Output, config: &Config) -> Result<String, PersonError> 
     match (output, lease) {
         (Output::Json, _) => Ok(format!("{}\n", serde_json::to_string(&fleet).expect("plain data has a JSON form"))),
         (Output::Table, Some(lease)) => {
-            // On a person's machine no pod is known by name.
+            // On an operator's machine no pod is known by name.
             let pods = if fleet.pods.is_empty() { String::new() } else { table::of_pods(&fleet) };
             Ok(format!("{}{pods}", table::of_lease(&lease, config)))
         }
@@ -177,7 +181,7 @@ async fn status(output: Output, config: &Config) -> Result<String, PersonError> 
     }
 }
 
-/// The Lease as a person's command changes it.
+/// The Lease as a command changes it.
 struct Leases {
     requester: Requester,
     api: Api<RawLease>,
@@ -190,10 +194,10 @@ impl Leases {
         Leases { requester: Requester::new(client, config, Metrics::new()), api, name: config.lease.clone() }
     }
 
-    async fn obey(&self, command: &Command, config: &Config) -> Result<String, PersonError> {
+    async fn carry_out(&self, command: &Command, config: &Config) -> Result<String, OperatorError> {
         let lease = &config.lease;
         match command {
-            // Handled by the caller; running is not a person's wish.
+            // Handled by the caller; to run is no command.
             Command::Run | Command::Status { .. } => Ok(String::new()),
             Command::Switchover { to, timeout, no_wait } => {
                 self.switch_over(to.as_deref(), (!no_wait).then_some(*timeout), config).await
@@ -216,7 +220,7 @@ impl Leases {
                         return Ok(format!("Lease {lease} has cluster-id {id} already\n"));
                     }
                     (Some(other), Some(holder)) if !self.expired(&present) => {
-                        return Err(PersonError::OtherCluster { present: other.clone(), holder: holder.clone() });
+                        return Err(OperatorError::OtherCluster { present: other.clone(), holder: holder.clone() });
                     }
                     _ => {}
                 }
@@ -232,26 +236,26 @@ impl Leases {
         to: Option<&str>,
         time_max: Option<Duration>,
         config: &Config,
-    ) -> Result<String, PersonError> {
+    ) -> Result<String, OperatorError> {
         let fleet = Fleet::ask(config).await;
         let to = match to {
             Some(to) => to.to_owned(),
             None if fleet.is_silent() => {
-                return Err(PersonError::NobodyAnswers { namespace: config.namespace.clone() });
+                return Err(OperatorError::NobodyAnswers { namespace: config.namespace.clone() });
             }
-            None => fleet.fittest_follower().map(|pod| pod.name.clone()).ok_or(PersonError::NobodyFit)?,
+            None => fleet.fittest_follower().map(|pod| pod.name.clone()).ok_or(OperatorError::NobodyFit)?,
         };
         check_member(&to, config)?;
         let members = fleet.members();
         if !members.is_empty() && !members.contains(&to.as_str()) {
-            return Err(PersonError::Unknown { to, members: members.join(", ") });
+            return Err(OperatorError::Unknown { to, members: members.join(", ") });
         }
         let before = view(&self.get().await?).body;
         if before.holder.as_ref() == Some(&to) && fleet.leader.as_ref().is_none_or(|leader| *leader == to) {
             return Ok(format!("{to} leads already, in term {}\n", before.term));
         }
         if let Some(why) = fleet.pod(&to).and_then(Pod::why_not_fit) {
-            return Err(PersonError::NotFit { to, why });
+            return Err(OperatorError::NotFit { to, why });
         }
         let began = Instant::now();
         self.annotate(annotation::PREFERRED_HOLDER, Some(&to)).await?;
@@ -295,7 +299,7 @@ impl Leases {
             without_wish += 1;
             if without_wish > 10 {
                 let leader = lease.holder.unwrap_or_else(|| "nobody".to_owned());
-                return Err(PersonError::GivenUp { to, leader });
+                return Err(OperatorError::GivenUp { to, leader });
             }
         }
         let lease = view(&self.get().await?).body;
@@ -305,10 +309,10 @@ impl Leases {
         let waits =
             fleet::ask_pod(config, led, fleet.addresses_of(led)).await.map(|told| told.state.waits).unwrap_or_default();
         let waits = if waits.is_empty() { String::new() } else { format!("; {led} says: {}", waits.join("; ")) };
-        Err(PersonError::NotInTime { to, time_max, waits })
+        Err(OperatorError::NotInTime { to, time_max, waits })
     }
 
-    /// By the wall clock: good enough to keep a person from a mistake, no more.
+    /// By the wall clock: good enough to keep an operator from a mistake, no more.
     fn expired(&self, lease: &RawLease) -> bool {
         let Some(spec) = &lease.spec else { return true };
         let Some(renewed) = &spec.renew_time else { return true };
@@ -316,12 +320,12 @@ impl Leases {
         jiff::Timestamp::now().as_second() > renewed.0.as_second() + duration
     }
 
-    async fn get(&self) -> Result<RawLease, PersonError> {
+    async fn get(&self) -> Result<RawLease, OperatorError> {
         let got = self.requester.call(Right::new("get", LEASES), self.api.get_opt(&self.name)).await;
         got.map_err(|error| self.explain("get", "", error))?.ok_or_else(|| self.no_lease())
     }
 
-    async fn annotate(&self, name: &str, value: Option<&str>) -> Result<(), PersonError> {
+    async fn annotate(&self, name: &str, value: Option<&str>) -> Result<(), OperatorError> {
         let mut last = RequestError::Conflict;
         for _ in 0..ATTEMPTS {
             let mut lease = self.get().await?;
@@ -345,33 +349,33 @@ impl Leases {
                 }
             }
         }
-        Err(PersonError::Request(last))
+        Err(OperatorError::Request(last))
     }
 
-    fn no_lease(&self) -> PersonError {
-        PersonError::NoLease { name: self.name.clone(), namespace: self.requester.namespace.clone() }
+    fn no_lease(&self) -> OperatorError {
+        OperatorError::NoLease { name: self.name.clone(), namespace: self.requester.namespace.clone() }
     }
 
     /// `change`: what `kubectl annotate` would be told.
-    fn explain(&self, verb: &'static str, change: &str, error: RequestError) -> PersonError {
+    fn explain(&self, verb: &'static str, change: &str, error: RequestError) -> OperatorError {
         match error {
             RequestError::Denied { message, .. } => {
                 let kubectl = if change.is_empty() { "get" } else { "annotate" };
                 let namespace = self.requester.namespace.clone();
                 let instead = format!("kubectl {kubectl} lease -n {namespace} {}{change}", self.name);
-                PersonError::Denied { verb, name: self.name.clone(), namespace, instead, message }
+                OperatorError::Denied { verb, name: self.name.clone(), namespace, instead, message }
             }
             RequestError::NotFound => self.no_lease(),
-            other => PersonError::Request(other),
+            other => OperatorError::Request(other),
         }
     }
 }
 
-fn check_member(to: &str, config: &Config) -> Result<(), PersonError> {
+fn check_member(to: &str, config: &Config) -> Result<(), OperatorError> {
     let Some(stateful_set) = &config.stateful_set else { return Ok(()) };
     let ordinal = to.strip_prefix(stateful_set).and_then(|rest| rest.strip_prefix('-'));
     if ordinal.is_some() && crate::address::ordinal(to).is_some() {
         return Ok(());
     }
-    Err(PersonError::NoMember { to: to.to_owned(), stateful_set: stateful_set.clone() })
+    Err(OperatorError::NoMember { to: to.to_owned(), stateful_set: stateful_set.clone() })
 }

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use crate::args::Config;
 use crate::state::State;
 
-/// How long another pod's sidecar may take. One that takes longer is as good as gone, for a person who waits.
+/// How long another pod's sidecar may take. One that takes longer is as good as gone, for an operator who waits.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// From one address of a pod to the next, while none has answered.
 const START_PAUSE: Duration = Duration::from_millis(50);

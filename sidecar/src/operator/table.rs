@@ -99,7 +99,7 @@ pub(crate) fn of_lease(lease: &RawLease, config: &Config) -> String {
     };
     let spec = lease.spec.as_ref();
     let because = match config.name.as_str() {
-        // A person's machine: there is no sidecar to ask first.
+        // An operator's machine: there is no sidecar to ask first.
         "" => "read from the API server; no sidecar was asked".to_owned(),
         name => format!("the sidecar of {name} does not answer"),
     };

@@ -1,4 +1,4 @@
-//! What people ask of the `sidecar` binary, with a whole cluster behind it.
+//! What operators ask of the `sidecar` binary, with a whole cluster behind it.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{cluster_of, lease_is_true};
 
 /// As `kubectl exec` into the sidecar of pod `i`: (it succeeded, what it printed, what it complained of).
-async fn person(cluster: &Cluster, i: u16, args: &[&str]) -> (bool, String, String) {
+async fn operator(cluster: &Cluster, i: u16, args: &[&str]) -> (bool, String, String) {
     let kubeconfig = cluster.shared_directory(i).with_file_name("kubeconfig");
     let mut command = Command::new(cluster.program(Part::Sidecar));
     command
@@ -27,13 +27,13 @@ async fn person(cluster: &Cluster, i: u16, args: &[&str]) -> (bool, String, Stri
 }
 
 async fn status(cluster: &Cluster, i: u16) -> Value {
-    let (well, stdout, stderr) = person(cluster, i, &["status", "-o", "json"]).await;
+    let (well, stdout, stderr) = operator(cluster, i, &["status", "-o", "json"]).await;
     assert!(well, "{stderr}");
     serde_json::from_str(&stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn people_see_all_pods_and_move_the_leadership() {
+async fn operators_see_all_pods_and_move_the_leadership() {
     let setting = cluster_of(3).await;
     let cluster = &setting.cluster;
     let leader = cluster.wait_for_leader().await.unwrap();
@@ -45,7 +45,7 @@ async fn people_see_all_pods_and_move_the_leadership() {
         assert_eq!((&pod["ready"], &pod["term"]), (&json!(true), &seen["term"]), "{pod}");
         assert!(pod["lagEntries"].is_u64() && pod["version"].is_string() && pod["position"].is_object(), "{pod}");
     }
-    let (_, table, _) = person(cluster, leader, &["status"]).await;
+    let (_, table, _) = operator(cluster, leader, &["status"]).await;
     assert_eq!(
         table.lines().filter(|line| line.starts_with(STATEFUL_SET) && line.ends_with("yes")).count(),
         3,
@@ -56,14 +56,14 @@ async fn people_see_all_pods_and_move_the_leadership() {
         .under_load(async |cluster, load| {
             // To a named one, and to whoever is fittest; asked at any pod.
             let to = cluster.pod_name((leader + 1) % 3);
-            let (well, said, stderr) = person(cluster, leader, &["switchover", "--to", &to]).await;
+            let (well, said, stderr) = operator(cluster, leader, &["switchover", "--to", &to]).await;
             assert!(
                 well && said.contains(&format!("{to} leads in term")) && said.contains(" ms after"),
                 "{said}{stderr}"
             );
             eprint!("{said}");
             load.progresses(cluster, 10).await.unwrap();
-            let (well, said, stderr) = person(cluster, (leader + 2) % 3, &["switchover"]).await;
+            let (well, said, stderr) = operator(cluster, (leader + 2) % 3, &["switchover"]).await;
             assert!(well && !said.starts_with(&to) && said.contains("leads in term"), "{said}{stderr}");
             eprint!("{said}");
             load.progresses(cluster, 10).await.unwrap();
@@ -92,16 +92,16 @@ async fn people_see_all_pods_and_move_the_leadership() {
         })
         .await
         .unwrap();
-    let (well, _, stderr) = person(cluster, now, &["switchover", "--to", &cluster.pod_name(dead)]).await;
+    let (well, _, stderr) = operator(cluster, now, &["switchover", "--to", &cluster.pod_name(dead)]).await;
     assert!(!well && stderr.contains("cannot lead") && stderr.contains("Nothing was changed"), "{stderr}");
     let nobody = format!("{STATEFUL_SET}-9");
-    let (well, _, stderr) = person(cluster, now, &["switchover", "--to", &nobody, "--no-wait"]).await;
+    let (well, _, stderr) = operator(cluster, now, &["switchover", "--to", &nobody, "--no-wait"]).await;
     assert!(!well && stderr.contains("is no member") && stderr.contains(&cluster.pod_name(now)), "{stderr}");
     cluster.kill_and_hold(dead, Part::Sidecar).unwrap();
-    let (well, table, stderr) = person(cluster, now, &["status"]).await;
+    let (well, table, stderr) = operator(cluster, now, &["status"]).await;
     let row = table.lines().find(|line| line.starts_with(&cluster.pod_name(dead)));
     assert!(well && row.is_some_and(|row| row.contains("unknown")), "{table}{stderr}");
-    let (well, table, stderr) = person(cluster, dead, &["status"]).await;
+    let (well, table, stderr) = operator(cluster, dead, &["status"]).await;
     assert!(well && table.contains(&cluster.pod_name(now)), "from the pod without a sidecar: {table}{stderr}");
     cluster.start_again(dead, Part::Sidecar);
     cluster.start_again(dead, Part::Store);
@@ -125,9 +125,9 @@ async fn a_store_that_is_frozen_is_shown_so_and_is_no_successor_until_it_runs_ag
     cluster.until("all is well", || shown(false)).await.unwrap();
     assert!(cluster.signal(frozen, Part::Store, Signal::STOP));
     cluster.until("it is shown as frozen", || shown(true)).await.unwrap();
-    let (well, table, _) = person(cluster, leader, &["status"]).await;
+    let (well, table, _) = operator(cluster, leader, &["status"]).await;
     assert!(well && table.contains("(app frozen)"), "{table}");
-    let (well, _, stderr) = person(cluster, leader, &["switchover", "--to", &cluster.pod_name(frozen)]).await;
+    let (well, _, stderr) = operator(cluster, leader, &["switchover", "--to", &cluster.pod_name(frozen)]).await;
     assert!(!well && stderr.contains("its app is frozen"), "{stderr}");
     assert!(cluster.signal(frozen, Part::Store, Signal::CONT));
     cluster.until("it is shown as it is", || shown(false)).await.unwrap();
@@ -153,7 +153,7 @@ async fn the_lease_alone_is_enough_to_pause_and_to_switch_over() {
         })
         .await
         .unwrap();
-    let (well, said, _) = person(cluster, to, &["pause"]).await;
+    let (well, said, _) = operator(cluster, to, &["pause"]).await;
     assert!(well && said.contains("resume"), "{said}");
     cluster
         .until("all know that it is paused", || async move {
@@ -163,7 +163,7 @@ async fn the_lease_alone_is_enough_to_pause_and_to_switch_over() {
         })
         .await
         .unwrap();
-    let (well, table, _) = person(cluster, leader, &["status"]).await;
+    let (well, table, _) = operator(cluster, leader, &["status"]).await;
     assert!(well && table.contains("paused"), "{table}");
     annotate("paused", Value::Null);
     lease_is_true(cluster).await;
