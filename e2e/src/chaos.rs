@@ -11,6 +11,7 @@
 //! everything was healed. Never how fast anything was. The faults are decided by the seed alone; when exactly they meet a
 //! request is not, so the same seed finds a rare fault often, but not always.
 
+mod args;
 mod clients;
 mod convergence;
 mod fault;
@@ -38,6 +39,7 @@ use crate::{
     cluster::{enter_own_network, is_in_own_network},
     history::{Recorded, Recorder},
 };
+pub use args::{Chaos, When};
 use clients::Clients;
 use convergence::Persons;
 use kubernetes::Kubernetes;
@@ -46,52 +48,6 @@ use processes::Processes;
 use scene::Scene;
 use stage::{PODS, PODS_MAX, Stage};
 use timeline::TimeLine;
-
-/// What it is started with.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Chaos {
-    /// How long faults go on
-    #[arg(long, value_name = "N", default_value_t = 3.0)]
-    pub minutes: f64,
-    /// Decides which faults come in which order (default: another one each time; it is printed)
-    #[arg(long, value_name = "S")]
-    pub seed: Option<u64>,
-    /// On the Kubernetes cluster that KUBECONFIG names, and the release that is there, instead of processes
-    #[arg(long)]
-    pub kubernetes: bool,
-    /// With --kubernetes: where the release is
-    #[arg(long, value_name = "NAME", default_value = "database")]
-    pub namespace: String,
-    /// With --kubernetes: the script of e2e/cluster, so that nodes and networks can be broken, too
-    #[arg(long, value_name = "FILE", env = "CLUSTER")]
-    pub cluster: Option<PathBuf>,
-    /// So many clients follow the leader, beside the one of each pod
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub clients: u16,
-    /// Ask for reads with consistency=strong
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub strong_reads: When,
-    /// Keep history, time line and logs in this folder (after a violation they are kept in any case)
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
-    /// Break nothing, but judge a history that was kept
-    #[arg(long, value_name = "FILE")]
-    pub check: Option<PathBuf>,
-    /// Use the machine's loopback: no cuts between pods
-    #[arg(long)]
-    pub no_network: bool,
-}
-
-/// When something is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum When {
-    /// If the store can.
-    Auto,
-    /// In any case.
-    On,
-    /// Never.
-    Off,
-}
 
 /// After everything is healed: within this time writes are acknowledged again, and the cluster is whole again. Generous:
 /// a slow machine is no violation.

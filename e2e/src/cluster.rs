@@ -16,6 +16,7 @@ mod config;
 mod controller;
 mod disk;
 mod guardian;
+mod names;
 mod network;
 mod pod;
 mod ports;
@@ -39,6 +40,7 @@ use serde_json::{Value, json};
 pub use config::{App, Config, Machine, Part, Programs};
 pub use disk::{Disks, Trouble};
 pub use guardian::{Guardian, guard};
+pub use names::{LEASE, NAMESPACE, SERVICE, STATEFUL_SET};
 pub use network::{Network, enter as enter_own_network, is_inside as is_in_own_network};
 pub use ports::Ports;
 pub use process::{Process, Spec};
@@ -47,15 +49,6 @@ pub use rustix::process::Signal;
 use crate::{client::Http, history::History};
 use controller::{Inner, stateful_set};
 use pod::Pod;
-
-/// The namespace of everything.
-pub const NAMESPACE: &str = "database";
-/// The name of the StatefulSet, and the stem of the pods' names.
-pub const STATEFUL_SET: &str = "database-cluster";
-/// The name of the Lease.
-pub const LEASE: &str = "database-cluster";
-/// The name of the headless Service.
-pub const SERVICE: &str = "database-service";
 
 /// Waits in tests are this patient: they are about order, not about time.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -20,13 +20,14 @@ mod objects;
 mod request;
 mod selector;
 mod serve;
+mod shared;
 mod validation;
 mod watch;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc},
-    time::{Duration, Instant},
+    sync::{Arc, mpsc as std_mpsc},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -34,32 +35,18 @@ use http::Method;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kube::config::KubeConfigOptions;
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch as tokio_watch},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
-use fault::Ledger;
-use objects::Objects;
 use request::{Query, Target};
+use shared::Shared;
 
 pub use failure::{Cause, Failure};
 pub use fault::{Faults, Logged, Verb, Who};
 pub use kind::Kind;
+pub use shared::lock;
 
 /// How long [`ApiServer::until`] waits.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What connections, watches and tests share.
-#[derive(Debug)]
-struct Shared {
-    objects: Mutex<Objects>,
-    ledger: Mutex<Ledger>,
-    /// Wakes the watches: the newest version, sent again when faults change.
-    changed: tokio_watch::Sender<u64>,
-    started: Instant,
-}
 
 /// A running embedded API. Dropping it ends it.
 #[derive(Debug)]
@@ -109,12 +96,7 @@ impl ApiServer {
             .with_context(|| format!("the embedded API cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            objects: Mutex::new(Objects::new()),
-            ledger: Mutex::default(),
-            changed: tokio_watch::Sender::new(0),
-            started: Instant::now(),
-        });
+        let shared = Arc::new(Shared::new());
         let (commands, received) = mpsc::channel(8);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("embedded-api".into()).spawn({
@@ -404,9 +386,4 @@ async fn bind_again(address: SocketAddr) -> anyhow::Result<TcpListener> {
         Some(error) => Err(error).with_context(|| format!("the embedded API cannot listen on {address} again")),
         None => bail!("the embedded API cannot listen on {address} again"),
     }
-}
-
-/// Locks, also after a panic: no lock here is held while anything can panic that would leave the data half changed.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

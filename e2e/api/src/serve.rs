@@ -1,6 +1,6 @@
 //! One HTTP request to the embedded API: faults first, then the objects, then the log.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    Cause, Failure, Faults, Kind, Logged, Shared, Verb, lock,
+    Cause, Failure, Faults, Kind, Logged, Verb,
     request::{Query, Target},
     selector::Selector,
+    shared::{Shared, lock},
     validation::unreadable,
     watch::{Stream, stream_changes},
 };
@@ -275,6 +276,3 @@ fn respond(code: u16, body: Body) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }
-
-/// How long a watch without `timeoutSeconds` lives.
-pub(super) const WATCH_DEFAULT: Duration = Duration::from_secs(1800);

@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    Cause, Failure, Kind, Shared, lock, objects::Change, request::Query, selector::Selector, serve::WATCH_DEFAULT,
+    Cause, Failure, Kind,
+    objects::Change,
+    request::Query,
+    selector::Selector,
+    shared::{Shared, lock},
 };
 
 /// What one watch asked for.
@@ -32,6 +36,8 @@ pub(super) struct Stream {
     lives: Duration,
 }
 
+/// How long a watch without `timeoutSeconds` lives.
+const WATCH_DEFAULT: Duration = Duration::from_secs(1800);
 /// How often an idle watch gets a bookmark; the API server does it about once a minute, too.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long before a watch's end its last bookmark comes.

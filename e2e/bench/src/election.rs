@@ -10,21 +10,23 @@
 //! application is told: the role file, or the elector's call-back. All teams contend at the same time, each on an API of
 //! its own: they wait for seconds and compute for milliseconds, so nobody is in anybody's way.
 
+mod api;
 mod contender;
 mod fencing;
 mod relay;
 mod team;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::ensure;
-use leasehold_api::{ApiServer, Kind, Verb};
-use serde_json::{Value, json};
+use leasehold_api::{ApiServer, Kind};
+use serde_json::json;
 
 use super::{machine::Look, run::Run, sample::Figure};
+use api::{Api, LOOK, PATIENCE};
 pub(super) use contender::{Contender, contend};
 use relay::Relay;
 use team::{Elector, Team};
@@ -39,56 +41,6 @@ pub(super) fn names() -> Vec<&'static str> {
 /// Every system that has elections, by name.
 #[cfg(test)]
 pub(super) const ELECTORS: [&str; 4] = ["Leasehold", fencing::NAME, "client-go", "kube-leader-election"];
-
-/// From one look at the contenders to the next.
-const LOOK: Duration = Duration::from_millis(2);
-/// Three Lease durations: every elector has made up its mind by then.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Where the Leases are: an API that can be counted and taken away.
-enum Api {
-    Embedded(ApiServer),
-    Real(Relay),
-}
-
-impl Api {
-    fn kubeconfig(&self, client: &str, namespace: &str) -> Value {
-        match self {
-            Api::Embedded(api) => api.kubeconfig(client, namespace),
-            Api::Real(relay) => relay.kubeconfig(client, namespace),
-        }
-    }
-
-    /// The requests that a client has made, watches left out: one is open all the time.
-    fn requests(&self, client: &str) -> usize {
-        match self {
-            Api::Embedded(api) => {
-                api.log().iter().filter(|logged| logged.client == client && logged.verb != Verb::Watch).count()
-            }
-            Api::Real(relay) => relay.requests(client),
-        }
-    }
-
-    async fn down(&self) -> anyhow::Result<()> {
-        match self {
-            Api::Embedded(api) => api.down(),
-            Api::Real(relay) => {
-                relay.down();
-                Ok(())
-            }
-        }
-    }
-
-    async fn up(&self) -> anyhow::Result<()> {
-        match self {
-            Api::Embedded(api) => api.up(),
-            Api::Real(relay) => {
-                relay.up();
-                Ok(())
-            }
-        }
-    }
-}
 
 /// Holds all elections.
 pub(super) async fn run(run: &mut Run, kubeconfig: Option<&Path>, namespace: &str) -> anyhow::Result<()> {
@@ -245,11 +197,4 @@ async fn outage(api: &Api, team: &Team, seconds: f64) -> anyhow::Result<(Duratio
         ensure!(now - begin < outage + PATIENCE, "nobody leads after the outage:\n{}", team.last_words());
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// What a contender's configuration is written to.
-fn write_kubeconfig(folder: &Path, name: &str, kubeconfig: &Value) -> anyhow::Result<PathBuf> {
-    let file = folder.join(format!("{name}.kubeconfig"));
-    std::fs::write(&file, kubeconfig.to_string())?;
-    Ok(file)
 }

@@ -1,13 +1,14 @@
 //! Much data: what a write costs at 10^3 .. 10^6 records, memory for each, and how long a restart and a join take.
 
 use super::{
+    capability::Capability,
     generator,
     job::Operation,
     machine::Look,
     run::Run,
     sample::Figure,
     serve::job,
-    system::{Capability, Kind, System},
+    system::{Kind, System},
 };
 
 pub(super) const WORKLOADS: [&str; 4] = ["growth", "memory", "restart", "join"];

@@ -12,6 +12,7 @@
 //! Only ratios of one run mean anything, and only those that a run does not call too noisy. How each system is set up,
 //! and why that is fair, is in docs/bench.md.
 
+mod capability;
 mod election;
 mod etcd;
 mod failover;

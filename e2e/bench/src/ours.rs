@@ -14,7 +14,7 @@ use leasehold_e2e::{
     cluster::{Cluster, Config, Part, Signal},
 };
 
-use super::{load::link::batch_body, record, system::Capability};
+use super::{capability::Capability, load::link::batch_body, record};
 
 /// Three pods, as the chart installs them: a Lease of 15 s, a key that the pods share, a drain of 5 s, the rest of the
 /// store's flags as they are by default.

@@ -1,10 +1,11 @@
 //! Throughput and latency: writes, reads, lists, strong reads, a mix, batches.
 
 use super::{
+    capability::Capability,
     job::{Job, Operation},
     run::Run,
     sample::Figure,
-    system::{Capability, Kind, System},
+    system::{Kind, System},
 };
 
 /// A workload.

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use rustix::process::Signal;
 
 use super::{
+    capability::Capability,
     etcd,
     job::Protocol,
     machine,
@@ -329,15 +330,6 @@ impl System {
             }
         }
     }
-}
-
-/// What not every system, or not every version of ours, can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Capability {
-    /// Linearizable reads at every node.
-    Strong,
-    /// Many records in one write.
-    Batch,
 }
 
 /// A folder beside this crate, where it was built.

@@ -19,7 +19,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::keyed::{Keyed, Lesson};
+use super::keyed::{Asked, Keyed, Lesson};
 use super::random::Random;
 use super::scene::Scene;
 use crate::{
@@ -82,18 +82,6 @@ struct Client {
     again: Option<(u32, String, Written)>,
     /// Writes that are sent again under their keys.
     keyed: Vec<Keyed>,
-}
-
-/// A request, so that the very same can be sent again.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) key: u32,
-    pub(super) id: String,
-    pub(super) call: Call,
-    /// The ETag that a condition names.
-    pub(super) tag: Option<String>,
-    /// `Idempotency-Key`.
-    pub(super) idempotency: Option<String>,
 }
 
 /// So many writes at most wait to be sent again.

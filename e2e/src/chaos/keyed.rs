@@ -8,8 +8,19 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::clients::Asked;
-use crate::history::{Effect, Outcome, Ticket};
+use crate::history::{Call, Effect, Outcome, Ticket};
+
+/// A request, so that the very same can be sent again.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) key: u32,
+    pub(super) id: String,
+    pub(super) call: Call,
+    /// The ETag that a condition names.
+    pub(super) tag: Option<String>,
+    /// `Idempotency-Key`.
+    pub(super) idempotency: Option<String>,
+}
 
 /// A write that will be sent again.
 #[derive(Debug)]
@@ -115,7 +126,7 @@ impl Keyed {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::history::{Call, Condition, Recorder, Written};
+    use crate::history::{Condition, Recorder, Written};
 
     fn first(outcome: Outcome, sequence: Option<u64>) -> Option<Keyed> {
         let recorder = Recorder::default();

@@ -23,7 +23,7 @@ use anyhow::{Context, bail, ensure};
 use leasehold_api::lock;
 use serde_json::{Value, json};
 
-use super::Chaos;
+use super::args::Chaos;
 use super::fault::{ApiTrouble, Fault, LeaseEdit, NodeTrouble, Parts, Who};
 use super::plan::Kind;
 use super::scene::Scene;

@@ -13,7 +13,11 @@ use std::{
 use leasehold_api::{ApiServer, Kind, lock};
 use serde_json::{Value, json};
 
-use super::{Config, NAMESPACE, SERVICE, STATEFUL_SET, pod::Pod};
+use super::{
+    Config,
+    names::{NAMESPACE, SERVICE, STATEFUL_SET},
+    pod::Pod,
+};
 
 /// What the cluster's handle and the controller's thread share.
 #[derive(Debug)]

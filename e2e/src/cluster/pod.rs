@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    App, Config, LEASE, NAMESPACE, Part, SERVICE, STATEFUL_SET,
+    App, Config, Part,
+    names::{LEASE, NAMESPACE, SERVICE, STATEFUL_SET},
     process::{Process, Spec},
 };
 

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use leasehold_api::Verb;
 use leasehold_e2e::cluster::{Cluster, Config, Part};
 
-use super::{LOOK, PATIENCE};
+use super::api::{LOOK, PATIENCE};
 use crate::{machine, machine::Look, run::Run, sample::Figure};
 
 /// As tables name it.

@@ -9,7 +9,7 @@ use anyhow::bail;
 use leasehold_e2e::cluster::Programs;
 use serde_json::Value;
 
-use super::{Api, LOOK, write_kubeconfig};
+use super::api::{Api, LOOK, write_kubeconfig};
 use crate::{machine, place::Place, system::Peers};
 
 /// A way to hold a Lease.
