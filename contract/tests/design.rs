@@ -8,8 +8,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is read. Not `e2e/cluster`, which holds builds of others.
-const FOLDERS: [&str; 9] =
-    ["contract/src", "e2e/src", "e2e/tests", "daemon/src", "sidecar", "sim", "store", "helm/templates", "docs"];
+const FOLDERS: [&str; 12] = [
+    "contract/src",
+    "daemon/src",
+    "docs",
+    "e2e/api",
+    "e2e/bench/src",
+    "e2e/src",
+    "e2e/tests",
+    "helm/templates",
+    "sidecar",
+    "sim",
+    "store",
+    "testkit/src",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -342,15 +342,6 @@ impl Show {
 }
 
 /// Asks until there is no error, or [`RECOVERY`] is over.
-async fn until(what: &str, mut ask: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let deadline = Instant::now() + RECOVERY;
-    loop {
-        match ask().await {
-            Ok(()) => return Ok(()),
-            Err(error) if Instant::now() >= deadline => {
-                return Err(error.context(format!("waited {RECOVERY:?} in vain until {what}")));
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
+async fn until(what: &str, ask: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    leasehold_testkit::ask_until(what, RECOVERY, Duration::from_millis(50), ask).await
 }

@@ -35,6 +35,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use leasehold_api::{ApiServer, Failure, Kind, lock};
+pub use leasehold_testkit::PATIENCE;
+use leasehold_testkit::ask_until;
 use serde_json::{Value, json};
 
 pub use config::{App, Config, Machine, Part, Programs};
@@ -49,9 +51,6 @@ pub use rustix::process::Signal;
 use crate::{client::Http, history::History};
 use controller::{Inner, stateful_set};
 use pod::Pod;
-
-/// Waits in tests are this patient: they are about order, not about time.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running cluster.
 #[derive(Debug)]
@@ -364,20 +363,8 @@ impl Cluster {
     ///
     /// # Errors
     /// The last error.
-    pub async fn until<T, F>(&self, what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
-    where
-        F: Future<Output = anyhow::Result<T>>,
-    {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match ask().await {
-                Ok(value) => return Ok(value),
-                Err(error) if Instant::now() >= deadline => {
-                    return Err(error.context(format!("waited {PATIENCE:?} in vain until {what}")));
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
+    pub async fn until<T>(&self, what: &str, ask: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        ask_until(what, PATIENCE, Duration::from_millis(20), ask).await
     }
 
     /// What pod `i` gives as `GET /persons`.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::CommandFactory as _;
 use leasehold_api::{ApiServer, Kind, Verb};
@@ -13,10 +13,9 @@ use leasehold_contract::{
     replace_file,
 };
 use leasehold_sidecar::Args;
+use leasehold_testkit::{until, until_seen};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-const LONG: Duration = Duration::from_secs(20);
 
 /// One pod: the sidecar as a process, the app as this test.
 struct Pod {
@@ -112,33 +111,21 @@ impl Pod {
     }
 
     async fn exit_code(&mut self) -> Option<i32> {
-        let mut sidecar = self.sidecar.take().unwrap();
-        let deadline = Instant::now() + LONG;
-        loop {
-            if let Some(status) = sidecar.try_wait().unwrap() {
-                return status.code();
-            }
-            if Instant::now() > deadline {
-                let _ = sidecar.kill();
-                panic!("the sidecar does not end");
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let sidecar = self.sidecar.as_mut().unwrap();
+        let mut status = None;
+        let ended = || {
+            status = sidecar.try_wait().unwrap();
+            status.is_some()
+        };
+        until("the sidecar ends", ended).await;
+        self.sidecar = None;
+        status.unwrap().code()
     }
 
     async fn role(&self, wanted: impl Fn(&RoleFile) -> bool) -> RoleFile {
-        let deadline = Instant::now() + LONG;
-        let mut last = None;
-        loop {
-            if let Ok(role) = read_json::<RoleFile>(&self.dir.path().join("role.json")) {
-                if wanted(&role) {
-                    return role;
-                }
-                last = Some(role);
-            }
-            assert!(Instant::now() < deadline, "role.json stays {last:#?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let look = || read_json::<RoleFile>(&self.dir.path().join("role.json"));
+        let role = until_seen("role.json is as wanted", look, |role| role.as_ref().is_ok_and(&wanted)).await;
+        role.unwrap()
     }
 
     /// The app takes the claim that role.json shows, and leads.

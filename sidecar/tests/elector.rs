@@ -6,13 +6,13 @@
 #[allow(dead_code)]
 mod embedded;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
 use leasehold_contract::{Moment, Role, RoleFile, read_json};
 use leasehold_sidecar::{Config, Elector, State};
+use leasehold_testkit as testkit;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -83,11 +83,8 @@ async fn a_steady_leader_asks_only_for_renewals_and_a_steady_follower_for_nothin
     let follower = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     until(&follower, |state| state.leader() == Some("a")).await;
     // Each begins with one read, one list and one watch.
-    let deadline = tokio::time::Instant::now() + LONG;
-    while api.requests(Verb::Watch, Kind::Lease) < 2 || api.requests(Verb::Get, Kind::Lease) < 2 {
-        assert!(tokio::time::Instant::now() < deadline, "not everybody watches");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let all_watch = || api.requests(Verb::Watch, Kind::Lease) >= 2 && api.requests(Verb::Get, Kind::Lease) >= 2;
+    testkit::until("everybody watches", all_watch).await;
     let reads = || {
         api.requests(Verb::Get, Kind::Lease)
             + api.requests(Verb::List, Kind::Lease)
@@ -95,10 +92,7 @@ async fn a_steady_leader_asks_only_for_renewals_and_a_steady_follower_for_nothin
     };
     let (reads_before, updates_before) = (reads(), api.requests(Verb::Update, Kind::Lease));
     let began = std::time::Instant::now();
-    while api.requests(Verb::Update, Kind::Lease) < updates_before + 4 {
-        assert!(began.elapsed() < LONG, "no renewals");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    testkit::until("it renewed four times", || api.requests(Verb::Update, Kind::Lease) >= updates_before + 4).await;
     assert!(
         began.elapsed() > Duration::from_millis(1800),
         "renewed more often than every third: {:?}",
@@ -134,16 +128,12 @@ async fn a_writer_whose_answers_are_lost_never_shares_a_term() {
     let second = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     until_lease(&api, |lease| holder(lease).is_some()).await;
     api.clear_faults();
-    let deadline = tokio::time::Instant::now() + LONG;
-    loop {
-        let (a, b) = (first.state().borrow().clone(), second.state().borrow().clone());
+    let look = || (first.state().borrow().clone(), second.state().borrow().clone());
+    testkit::until_seen("they agree on a leader", look, |(a, b)| {
         assert!(!(a.leads() && b.leads()), "two leaders");
-        if (a.leads() || b.leads()) && a.leader() == b.leader() {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "they do not settle: {a:#?} {b:#?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+        (a.leads() || b.leads()) && a.leader() == b.leader()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -177,23 +167,12 @@ async fn the_files_the_label_the_service_and_the_event_tell_of_the_leader() {
     assert_eq!(slice["endpoints"][0]["addresses"][0], "10.0.0.4");
     let lease = until_lease(&api, |lease| lease["metadata"]["ownerReferences"][0]["uid"] == uid).await;
     assert_eq!(lease["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
-    let told = |api: &ApiServer| api.list(Kind::Event, "n").iter().any(|event| event["reason"] == "LeaderChanged");
-    let deadline = tokio::time::Instant::now() + LONG;
-    while !told(&api) {
-        assert!(tokio::time::Instant::now() < deadline, "no Event: {:#?}", api.list(Kind::Event, "n"));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let events = || api.list(Kind::Event, "n");
+    let tells = |events: &Vec<Value>| events.iter().any(|event| event["reason"] == "LeaderChanged");
+    testkit::until_seen("an Event tells of the leader", events, tells).await;
 
     std::fs::remove_file(run.join("role.json")).unwrap();
-    wait_for_file(&run.join("role.json")).await;
-}
-
-async fn wait_for_file(path: &Path) {
-    let deadline = tokio::time::Instant::now() + LONG;
-    while !path.exists() {
-        assert!(tokio::time::Instant::now() < deadline, "{} does not come back", path.display());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    testkit::until("role.json is written again", || run.join("role.json").exists()).await;
 }
 
 #[tokio::test]
@@ -245,11 +224,7 @@ async fn the_documented_example_works_only_while_it_leads() {
     }
     let worked = |who: &str| work.lock().unwrap().iter().any(|(name, _)| *name == who);
     for (stop, name) in stops.iter().zip(["a", "bb"]) {
-        let deadline = tokio::time::Instant::now() + LONG;
-        while !worked(name) {
-            assert!(tokio::time::Instant::now() < deadline, "{name} never worked");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        testkit::until(format!("{name} works"), || worked(name)).await;
         stop.cancel();
     }
     for run in runs {

@@ -13,8 +13,9 @@ use leasehold_e2e::{
     client::Http,
     cluster::{Cluster, Config, Part, Signal},
 };
+use leasehold_testkit::ask_until;
 
-use super::{capability::Capability, load::link::batch_body, record};
+use super::{capability::Capability, load::link::batch_body, place::LOOK, record};
 
 /// Three pods, as the chart installs them: a Lease of 15 s, a key that the pods share, a drain of 5 s, the rest of the
 /// store's flags as they are by default.
@@ -55,7 +56,7 @@ impl Ours {
                 let path = format!("/persons/{id}");
                 for i in 0..cluster.wanted() {
                     let there = || async { cluster.http().get(cluster.store(i), &path).await.map(drop) };
-                    super::place::until(WRITE, "a write is everywhere", there).await?;
+                    ask_until("a write is everywhere", WRITE, LOOK, there).await?;
                 }
                 let gone = cluster.http().send(Method::DELETE, cluster.store(leader), &path, None, WRITE).await?;
                 ensure!(gone.status == 204, "a delete is answered {}: {}", gone.status, gone.text());

@@ -3,14 +3,16 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use leasehold_e2e::cluster::{Guardian, PATIENCE, Ports, Process, Signal, Spec};
 
 /// How long a process that ended stays away, as a kubelet's first delay.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// From one look at a system to the next, while something is waited for.
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -130,22 +132,5 @@ impl Place {
     /// Where a node's output goes.
     pub(super) fn log(&self, i: usize) -> Option<&Path> {
         Some(self.nodes.get(i)?.log_path())
-    }
-}
-
-/// Asks until there is no error, or the time is over.
-pub(super) async fn until<T, F>(patience: Duration, what: &str, mut ask: impl FnMut() -> F) -> anyhow::Result<T>
-where
-    F: Future<Output = anyhow::Result<T>>,
-{
-    let deadline = Instant::now() + patience;
-    loop {
-        match ask().await {
-            Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => {
-                bail!("waited {patience:?} in vain until {what}: {error:#}");
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-        }
     }
 }

@@ -3,12 +3,16 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{bail, ensure};
+use leasehold_testkit::ask_until;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::{place::Place, record};
+use super::{
+    place::{LOOK, Place},
+    record,
+};
 
 /// `appendfsync always` everywhere; no RDB snapshots beside it; a replica's first copy begins at once instead of after
 /// 5 s. All else as it is by default.
@@ -109,7 +113,7 @@ pub(super) async fn hand_over(place: &Place, from: usize) -> anyhow::Result<()> 
     let said = ask(place.helper(0), &["SENTINEL", "FAILOVER", NAME]).await?;
     ensure!(said.starts_with("+OK"), "the Sentinel says {said:?}");
     let old = place.client(from);
-    super::place::until(Duration::from_secs(30), "another node is the master", || async move {
+    ask_until("another node is the master", Duration::from_secs(30), LOOK, || async move {
         let said = ask(place.helper(0), &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]).await?;
         ensure!(said.starts_with("*2") && !said.contains(&format!("\r\n{}\r\n", old.port())), "{said:?}");
         Ok(())

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use leasehold_testkit::ask_until;
 use rustix::process::Signal;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     job::Protocol,
     machine,
     ours::Ours,
-    place::{Place, until},
+    place::{LOOK, Place},
     redis,
 };
 
@@ -172,7 +173,7 @@ impl System {
         let settled = match &self.body {
             Body::Ours(ours) => ours.settle().await,
             Body::Peers(place) => {
-                until(PATIENCE, "all nodes work", || async {
+                ask_until("all nodes work", PATIENCE, LOOK, || async {
                     match self.kind {
                         Kind::Etcd => etcd::settled(place).await.map(drop),
                         Kind::Redis | Kind::RedisWait if self.watched => redis::watched(place).await,
@@ -267,7 +268,7 @@ impl System {
             (Body::Peers(place), Kind::Etcd) => {
                 let program = peers.etcd().map_err(|why| anyhow::anyhow!(why))?;
                 // After a restart it takes no new member for some seconds. That is not the new one's time.
-                until(PATIENCE, "etcd takes a fourth member", || etcd::add_member(place, 3)).await?;
+                ask_until("etcd takes a fourth member", PATIENCE, LOOK, || etcd::add_member(place, 3)).await?;
                 begin = Instant::now();
                 let args = etcd::args(place, 3, 4, "existing")?;
                 place.start(&program, args)?;
@@ -283,7 +284,7 @@ impl System {
     }
 
     async fn serves(&self, node: usize, last: u64, begin: Instant) -> anyhow::Result<Duration> {
-        until(PATIENCE, "the node gives out the last record", || async {
+        ask_until("the node gives out the last record", PATIENCE, LOOK, || async {
             match &self.body {
                 Body::Ours(ours) => ours.serves(node, last).await,
                 Body::Peers(place) => match self.kind {

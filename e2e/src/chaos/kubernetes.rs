@@ -16,11 +16,12 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Mutex,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use leasehold_api::lock;
+use leasehold_testkit::{ask_until, within};
 use serde_json::{Value, json};
 
 use super::args::Chaos;
@@ -58,6 +59,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 const COMMAND: Duration = Duration::from_secs(120);
 /// How long a procedure waits for each of its steps, broken as things are; then it goes on with the next.
 const STEP: Duration = Duration::from_secs(120);
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(500);
 /// Where stores listen.
 const STORE_PORT: u16 = 8089;
 
@@ -192,17 +195,10 @@ impl Kubernetes {
         .map(drop)
     }
 
-    async fn until(&self, mut is_so: impl AsyncFnMut() -> bool) {
-        let deadline = Instant::now() + STEP;
-        while !is_so().await && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
-
     async fn scale(&self, replicas: u16) -> anyhow::Result<()> {
         let patch = json!({"spec": {"replicas": replicas}});
         self.request("PATCH", &self.stateful_set(), Some(&patch)).await?;
-        self.until(async || self.has(replicas).await.is_ok()).await;
+        within(STEP, LOOK, async || self.has(replicas).await.is_ok()).await;
         Ok(())
     }
 
@@ -339,7 +335,7 @@ impl Stage for Kubernetes {
                 let before = self.get(&self.pod_path(i)).await?["metadata"]["uid"].clone();
                 let options = if by_force { json!({"gracePeriodSeconds": 0}) } else { json!({}) };
                 self.request("DELETE", &self.pod_path(i), Some(&options)).await?;
-                self.until(async || {
+                within(STEP, LOOK, async || {
                     let pod = self.get(&self.pod_path(i)).await.unwrap_or_default();
                     let conditions = pod["status"]["conditions"].as_array();
                     let is_ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
@@ -354,19 +350,16 @@ impl Stage for Kubernetes {
                 let annotations = json!({"kubectl.kubernetes.io/restartedAt": now});
                 let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
                 self.request("PATCH", &self.stateful_set(), Some(&patch)).await?;
-                self.until(async || self.has(PODS).await.is_ok()).await;
+                within(STEP, LOOK, async || self.has(PODS).await.is_ok()).await;
                 Ok(())
             }
             Fault::Scale { to } => {
                 let there = self.scale(to).await;
                 // In any case: the next round wants three.
-                let mut back = self.scale(PODS).await;
-                let deadline = Instant::now() + STEP;
-                while back.is_err() && Instant::now() < deadline {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    back = self.scale(PODS).await;
-                }
-                there.and(back)
+                let back = ask_until("three pods are wanted again", STEP, Duration::from_secs(1), async || {
+                    self.scale(PODS).await
+                });
+                there.and(back.await)
             }
             _ => bail!("not a procedure"),
         }
@@ -381,16 +374,12 @@ impl Stage for Kubernetes {
                 Undo::Cluster(args) => drop(self.command(&args).await?),
                 Undo::Unpause => {
                     let patch = json!({"metadata": {"annotations": {"leasehold.dev/paused": null}}});
-                    let deadline = Instant::now() + STEP;
-                    while let Err(error) = self.request("PATCH", &self.lease(), Some(&patch)).await {
+                    let unpause = async || match self.request("PATCH", &self.lease(), Some(&patch)).await {
                         // It may have been deleted, and the annotation with it.
-                        let is_gone = format!("{error:#}").contains("NotFound");
-                        ensure!(is_gone || Instant::now() < deadline, "the Lease stays paused: {error:#}");
-                        if is_gone {
-                            break;
-                        }
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                    }
+                        Err(error) if format!("{error:#}").contains("NotFound") => Ok(()),
+                        other => other.map(drop),
+                    };
+                    ask_until("the Lease is no longer paused", STEP, LOOK, unpause).await?;
                 }
             }
         }

@@ -17,11 +17,12 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use leasehold_api::{Faults, Verb, Who as Clients, lock};
+use leasehold_testkit::within;
 use serde_json::{Value, json};
 
 use super::fault::{ApiTrouble, DiskTrouble, Fault, LeaseEdit, Parts, Who};
@@ -53,6 +54,8 @@ enum Undo {
 
 /// How long a procedure waits for each of its steps, broken as things are; then it goes on with the next.
 const STEP: Duration = Duration::from_secs(40);
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Processes {
     /// Starts the cluster, and says what will be left out.
@@ -167,17 +170,10 @@ impl Processes {
         (0..PODS_MAX).filter(|other| *other != i).collect()
     }
 
-    async fn until(&self, mut is_so: impl AsyncFnMut() -> bool) {
-        let deadline = Instant::now() + STEP;
-        while !is_so().await && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     async fn delete(&self, i: u16) -> anyhow::Result<()> {
         let (store, sidecar) = (self.cluster.pid(i, Part::Store), self.cluster.pid(i, Part::Sidecar));
         self.cluster.delete_pod(i).map_err(|failure| anyhow::anyhow!(failure.message))?;
-        self.until(async || {
+        within(STEP, LOOK, async || {
             let is_new = self.cluster.pid(i, Part::Store).is_some_and(|pid| Some(pid) != store)
                 && self.cluster.pid(i, Part::Sidecar).is_some_and(|pid| Some(pid) != sidecar);
             is_new && self.cluster.http().get(self.cluster.store(i), "/readyz").await.is_ok()
@@ -314,7 +310,7 @@ impl Stage for Processes {
             Fault::Scale { to } => {
                 for replicas in [to, PODS] {
                     self.cluster.scale(replicas).map_err(|failure| anyhow::anyhow!(failure.message))?;
-                    self.until(async || {
+                    within(STEP, LOOK, async || {
                         let voters = self.leaders_status().await.ok().and_then(|s| Some(s["voters"].as_array()?.len()));
                         self.cluster.pods().len() == usize::from(replicas) && voters == Some(usize::from(replicas))
                     })

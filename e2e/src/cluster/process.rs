@@ -269,6 +269,8 @@ pub(crate) fn kill_noted(pids: &Path) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use leasehold_testkit::until_blocking;
+
     use super::*;
 
     fn sleeper(dir: &Path, seconds: &str) -> Process {
@@ -285,24 +287,16 @@ mod tests {
         Process::new(spec).unwrap()
     }
 
-    fn until(mut is_so: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !is_so() {
-            assert!(Instant::now() < deadline, "waited in vain");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
     #[test]
     fn a_killed_program_is_started_again_until_it_is_not_wanted() {
         let dir = tempfile::tempdir().unwrap();
         let process = sleeper(dir.path(), "1000");
         process.start();
-        until(|| process.pid().is_some());
+        until_blocking("the process is so far", || process.pid().is_some());
         let first = process.pid().unwrap();
         assert!(start_time(first).is_some());
         assert!(process.signal(Signal::KILL));
-        until(|| process.starts() == 2 && process.pid().is_some());
+        until_blocking("the process is so far", || process.starts() == 2 && process.pid().is_some());
         assert_ne!(process.pid().unwrap(), first);
         process.unwant();
         process.signal(Signal::KILL);
@@ -316,10 +310,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let process = sleeper(dir.path(), "1000");
         process.start();
-        until(|| process.pid().is_some());
+        until_blocking("the process is so far", || process.pid().is_some());
         let pid = process.pid().unwrap();
         kill_noted(&dir.path().join("pids"));
-        until(|| process.starts() >= 2 && process.pid().is_some_and(|now| now != pid));
+        until_blocking("the process is so far", || {
+            process.starts() >= 2 && process.pid().is_some_and(|now| now != pid)
+        });
         let pid = process.pid().unwrap();
         drop(process);
         assert_eq!(start_time(pid), None);

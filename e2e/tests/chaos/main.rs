@@ -8,9 +8,9 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
+use leasehold_testkit::until_blocking;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Printed with the test's output; another one may be tried by hand: `e2e chaos --minutes 1 --seed S`.
@@ -87,11 +87,9 @@ fn ctrl_c_ends_it_and_leaves_nothing() {
     out.read_to_string(&mut rest).unwrap();
     assert_eq!(run.0.wait().unwrap().code(), Some(130), "{rest}");
     assert!(rest.contains("writes: "), "{rest}");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !processes_of(temporary.path()).is_empty() || !what_is_left(temporary.path()).is_empty() {
-        assert!(Instant::now() < deadline, "{:?}", what_is_left(temporary.path()));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until_blocking("nothing is left", || {
+        processes_of(temporary.path()).is_empty() && what_is_left(temporary.path()).is_empty()
+    });
 }
 
 /// A history as it is kept: one record, written and then not there.

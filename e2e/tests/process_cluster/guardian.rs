@@ -1,9 +1,8 @@
 //! What happens to the processes when the harness is killed.
 
-use std::{
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::{Command, Stdio};
+
+use leasehold_testkit::until_blocking;
 
 #[test]
 fn the_guardian_kills_what_is_noted_when_the_harness_is_gone_and_nothing_else() {
@@ -29,11 +28,7 @@ fn the_guardian_kills_what_is_noted_when_the_harness_is_gone_and_nothing_else() 
         .unwrap();
     assert!(noted.try_wait().unwrap().is_none(), "it must wait for the harness's end");
     drop(guard.stdin.take());
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while noted.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "the noted process lives on");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_blocking("the noted process is gone", || noted.try_wait().unwrap().is_some());
     assert!(guard.wait().unwrap().success());
     assert!(!root.exists());
     assert!(reused.try_wait().unwrap().is_none(), "a process that was not noted was killed");

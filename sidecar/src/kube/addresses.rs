@@ -349,9 +349,8 @@ mod tests {
         api.set_faults(&Who::All, Faults::status(503));
         api.drop_watches(&Who::All);
         let lists = api.requests(Verb::List, Kind::EndpointSlice);
-        while api.requests(Verb::List, Kind::EndpointSlice) < lists + 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        leasehold_testkit::until("it listed twice", || api.requests(Verb::List, Kind::EndpointSlice) >= lists + 2)
+            .await;
         until(&mut seen, &["10.0.0.2"]).await;
         put("10.0.0.3");
         api.clear_faults();

@@ -393,6 +393,7 @@ mod tests {
     use super::*;
     use crate::telemetry::Metrics;
     use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
+    use leasehold_testkit::{until, until_seen};
     use serde_json::{Value, json};
 
     const V4: &str = "db-leader-ipv4";
@@ -435,19 +436,11 @@ mod tests {
         }
 
         async fn watched(&self, count: usize) {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while self.api.requests(Verb::Watch, Kind::EndpointSlice) < count {
-                assert!(Instant::now() < deadline, "the slices are not watched");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            until("the slices are watched", || self.api.requests(Verb::Watch, Kind::EndpointSlice) >= count).await;
         }
 
         async fn until_upkeep(&self, wanted: impl Fn(&[crate::kube::upkeep::FailingObject]) -> bool) {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while !wanted(&self.upkeep.failing()) {
-                assert!(Instant::now() < deadline, "it stays {:?}", self.upkeep.failing());
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            until_seen("what fails is as wanted", || self.upkeep.failing(), |failing| wanted(failing)).await;
         }
 
         fn slice(&self, name: &str) -> Option<Value> {
@@ -517,9 +510,7 @@ mod tests {
         kept.until("ipv4", &["10.0.0.1"], 9).await;
         // The late writer looks at the slice, and at the Lease, which does not name it.
         kept.point_to("db-2", "10.0.0.2:80", 8);
-        while kept.api.requests(Verb::Get, Kind::Lease) < 1 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until("it looked at the Lease", || kept.api.requests(Verb::Get, Kind::Lease) > 0).await;
         kept.until("ipv4", &["10.0.0.1"], 9).await;
         kept.api.set_faults(&Who::All, Faults::status(503));
         kept.point_to("db-2", "10.0.0.3:80", 10);

@@ -217,6 +217,7 @@ mod tests {
     use crate::args::Config;
     use crate::telemetry::Metrics;
     use leasehold_api::{ApiServer, Kind, Verb};
+    use leasehold_testkit::{until, until_seen};
     use serde_json::{Value, json};
 
     struct Kept {
@@ -247,14 +248,6 @@ mod tests {
             let has = |pod: &Value| pod["metadata"]["labels"][ROLE_LABEL] == word;
             self.api.until(Kind::Pod, "n", "db-0", has).await.unwrap()
         }
-
-        async fn wait(&self, wanted: impl Fn() -> bool) {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while !wanted() {
-                assert!(Instant::now() < deadline, "it stays {:?}", self.upkeep.failing());
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
     }
 
     #[tokio::test]
@@ -263,7 +256,7 @@ mod tests {
         kept.put(json!({"app": "x"}));
         kept.role.send_replace(Some("follower"));
         kept.until("follower").await;
-        kept.wait(|| kept.api.requests(Verb::Watch, Kind::Pod) > 0).await;
+        until("the pod is watched", || kept.api.requests(Verb::Watch, Kind::Pod) > 0).await;
         kept.role.send_replace(Some("leader"));
         assert_eq!(kept.until("leader").await["metadata"]["labels"]["app"], "x");
         kept.put(json!({ROLE_LABEL: "follower"}));
@@ -278,11 +271,15 @@ mod tests {
         kept.put(json!({}));
         kept.api.deny(Verb::Patch, Kind::Pod);
         kept.role.send_replace(Some("follower"));
-        kept.wait(|| kept.upkeep.failing().first().is_some_and(|found| found.reason == "denied" && found.attempts > 1))
-            .await;
+        until_seen(
+            "it was refused twice",
+            || kept.upkeep.failing(),
+            |failing| failing.first().is_some_and(|found| found.reason == "denied" && found.attempts > 1),
+        )
+        .await;
         assert_eq!((kept.api.requests(Verb::List, Kind::Pod), kept.api.requests(Verb::Watch, Kind::Pod)), (0, 0));
         kept.api.grant_all();
         kept.until("follower").await;
-        kept.wait(|| kept.upkeep.failing().is_empty()).await;
+        until_seen("nothing fails", || kept.upkeep.failing(), Vec::is_empty).await;
     }
 }

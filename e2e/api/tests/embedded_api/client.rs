@@ -15,9 +15,10 @@ use kube::{
     runtime::watcher,
 };
 use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
+use leasehold_testkit::until;
 use serde_json::{Value, json};
 
-use super::{NAMESPACE, kube_client, until};
+use super::{NAMESPACE, kube_client};
 
 fn lease(name: &str, holder: &str, term: i32) -> Lease {
     serde_json::from_value(json!({

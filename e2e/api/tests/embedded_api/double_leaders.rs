@@ -5,10 +5,11 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, PostParams};
 use kube_leader_election::{LeaseLock, LeaseLockParams, LeaseLockResult};
 use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
+use leasehold_testkit::until;
 use serde_json::json;
 use std::time::Duration;
 
-use super::{NAMESPACE, kube_client, until};
+use super::{NAMESPACE, kube_client};
 
 const LEASE: &str = "contended";
 

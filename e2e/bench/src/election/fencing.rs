@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use leasehold_api::Verb;
 use leasehold_e2e::cluster::{Cluster, Config, Part};
+use leasehold_testkit::ask_until;
 
 use super::api::{LOOK, PATIENCE};
 use crate::{machine, machine::Look, run::Run, sample::Figure};
@@ -70,13 +71,11 @@ async fn settle(cluster: &Cluster) -> anyhow::Result<u16> {
 
 /// When the role file of another pod says that it leads.
 async fn told(cluster: &Cluster, not: u16) -> anyhow::Result<Instant> {
-    let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
-        let role = |i: u16| std::fs::read_to_string(cluster.shared_directory(i).join("role"));
-        if (0..cluster.wanted()).filter(|i| *i != not).any(|i| role(i).is_ok_and(|word| word.trim() == "leader")) {
-            return Ok(Instant::now());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    bail!("no other pod was told within {PATIENCE:?} that it leads:\n{}", cluster.report())
+    let role = |i: u16| std::fs::read_to_string(cluster.shared_directory(i).join("role"));
+    let told = ask_until("another pod is told that it leads", PATIENCE, LOOK, async || {
+        let mut others = (0..cluster.wanted()).filter(|i| *i != not);
+        ensure!(others.any(|i| role(i).is_ok_and(|word| word.trim() == "leader")), "none was");
+        Ok(Instant::now())
+    });
+    told.await.with_context(|| cluster.report())
 }

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use leasehold_e2e::cluster::Programs;
+use leasehold_testkit::ask_until;
 use serde_json::Value;
 
 use super::api::{Api, LOOK, write_kubeconfig};
@@ -133,14 +134,12 @@ impl Team {
         not: Option<usize>,
         patience: Duration,
     ) -> anyhow::Result<(usize, Instant)> {
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
-            if let Some(leader) = (0..self.count()).find(|i| Some(*i) != not && self.leads(*i)) {
-                return Ok((leader, Instant::now()));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        bail!("none of {} was told within {patience:?} that it leads:\n{}", self.elector.name(), self.last_words())
+        let what = format!("one of {} is told that it leads", self.elector.name());
+        let told = ask_until(what, patience, LOOK, async || {
+            let leader = (0..self.count()).find(|i| Some(*i) != not && self.leads(*i));
+            leader.map(|leader| (leader, Instant::now())).context("none was")
+        });
+        told.await.with_context(|| self.last_words())
     }
 
     /// Waits until the same one alone has led for a second. Who.
