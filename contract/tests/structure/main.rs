@@ -72,6 +72,71 @@ fn no_files_import_from_each_other() {
     assert!(wrong.is_empty(), "these files import from each other:\n{wrong}");
 }
 
+/// The districts of the shells and laboratories, from above to below: each imports from those behind it alone.
+const DISTRICTS: [(&str, &[&str]); 4] = [
+    (
+        "store",
+        &[
+            "node",
+            "opening",
+            "shares",
+            "args",
+            "driver",
+            "api",
+            "telemetry",
+            "peer",
+            "tls",
+            "status",
+            "role",
+            "handle",
+            "room",
+            "volume",
+            "documents",
+            "progress",
+        ],
+    ),
+    (
+        "sidecar",
+        &[
+            "elector",
+            "driver",
+            "http",
+            "operator",
+            "app",
+            "role",
+            "state",
+            "failover",
+            "kube",
+            "args",
+            "address",
+            "telemetry",
+            "clock",
+        ],
+    ),
+    ("sim", &["judge", "play", "small", "model", "outcome", "options", "plant"]),
+    ("e2e", &["chaos", "demo", "load", "service", "cluster", "client", "history"]),
+];
+
+#[test]
+fn no_district_imports_from_one_above_it() {
+    let district = |file: &str| file.split(['/', '.']).next().unwrap_or_default().to_owned();
+    let is_root = |name: &str| ["lib", "main"].contains(&name);
+    for (member, order) in DISTRICTS {
+        let read = Crate::read(&root().join(member));
+        let place = |name: &str| order.iter().position(|known| *known == name);
+        for name in read.files().iter().map(|file| district(file)).filter(|name| !is_root(name)) {
+            assert!(place(&name).is_some(), "{member}: give `{name}` its place among the districts");
+        }
+        for import in read.imports() {
+            let (from, to) = (district(&import.from), district(&import.to));
+            if from != to && !is_root(&from) {
+                assert!(!is_root(&to), "{member}: {} imports {} from the root", import.from, import.what);
+                assert!(place(&from) < place(&to), "{member}: {} imports {} from above", import.from, import.what);
+            }
+        }
+    }
+}
+
 /// The simulator's world knows neither who plays in it nor who judges, and these two know the world alone.
 #[test]
 fn the_parts_of_the_simulator_import_the_model_and_not_each_other() {

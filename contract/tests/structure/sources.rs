@@ -51,6 +51,11 @@ impl Crate {
         read
     }
 
+    /// The files of all modules, relative to the crate's folder.
+    pub(crate) fn files(&self) -> BTreeSet<String> {
+        self.modules.values().map(|module| self.relative(&module.file)).collect()
+    }
+
     /// Every import from another file, each once. None is an export of a module's own rooms, nor the type for which a file
     /// has an `impl`: an object that is written in several files is one thing, which imports what it is made of.
     pub(crate) fn imports(&self) -> Vec<Import> {
