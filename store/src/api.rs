@@ -24,7 +24,7 @@
 //!
 //! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied, which `Leasehold-Sequence` names. `HEAD` goes where `GET`
 //! does, `OPTIONS` says what a path takes. Around the calls: [`forward`] takes writes elsewhere and compresses (`gzip`),
-//! [`cors`] answers browsers. Every error is a [`Problem`] from the list in
+//! [`cors`] answers browsers. Every error is a [`Problem`](problem::Problem) from the list in
 //! [`problem::Code`]. A call returns a result; what becomes of a write that was not done is decided by that, before it is HTTP.
 
 mod batch;

@@ -5,7 +5,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::link::Link;
 
-/// What happens on the peer side, for the driver. Give each to [`Peers::admit`].
+/// What happens on the peer side, for the driver. Give each to [`Peers::admit`](super::Peers::admit).
 #[derive(Debug)]
 pub enum PeerEvent {
     /// Somebody dialled us and said hello.

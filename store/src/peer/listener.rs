@@ -138,7 +138,7 @@ impl Listener {
         })
     }
 
-    /// For [`serve::serve`]: counts and logs what was not even HTTP.
+    /// For [`Server::on_malformed`](serve::Server::on_malformed): counts and logs what was not even HTTP.
     pub fn on_malformed(&self) -> OnMalformed {
         let config = self.config.clone();
         Arc::new(move |remote, why| config.reject(remote, Rejection::Http, why))

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   peer port   TCP ──▶ TLS (if given) ──▶ proof of membership (if a key is given) ──▶ HTTP, WebSocket     `peers`
-//!   API port    TCP ──▶ TLS (if given) ──▶ HTTP ──▶ bearer token (if tokens are given) ──▶ the calls       `tokens`
-//!   files of mounted Secrets ──every second──▶ `files::Reloaded` ──▶ the next connection
+//!   API port    TCP ──▶ TLS (if given) ──▶ HTTP ──▶ bearer token (if tokens are given) ──▶ the calls       `api::tokens`
+//!   files of mounted Secrets ──every second──▶ `Reloaded` ──▶ the next connection
 //! ```
 //!
 //! | part | what it protects | what it does not |
@@ -13,7 +13,7 @@
 //! | tokens | who has none gets no data | without TLS: who sees the network has the token |
 //!
 //! Clocks are not trusted: freshness comes from random numbers of both sides. (Certificates have dates; TLS alone needs
-//! a roughly right clock.) What is open when a file changes stays open: see [`files`].
+//! a roughly right clock.) What is open when a file changes stays open: see [`leasehold_daemon::reload`].
 
 pub mod key;
 pub mod peers;

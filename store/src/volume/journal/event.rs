@@ -7,7 +7,7 @@ use leasehold_replication::{Position, Ticket};
 use crate::volume::disk::Space;
 
 /// What the journal tells, in order. Called on the journal's own thread: a callback must not wait for the driver to call
-/// the journal (every call of [`Journal`] returns at once, so a bounded channel is fine).
+/// the journal (every call of [`Journal`](super::Journal) returns at once, so a bounded channel is fine).
 #[derive(Debug)]
 pub enum JournalEvent {
     /// Everything up to this ticket is durable.
@@ -15,8 +15,8 @@ pub enum JournalEvent {
         /// The last of them.
         ticket: Ticket,
     },
-    /// The live journal is longer than max(limit, the snapshot's length): time for [`Journal::take_snapshot`]. Told once
-    /// until one was taken; [`Journal::wants_snapshot`] says it as long as it holds.
+    /// The live journal is longer than max(limit, the snapshot's length): time for [`Journal::take_snapshot`](super::Journal::take_snapshot). Told once
+    /// until one was taken; [`Journal::wants_snapshot`](super::Journal::wants_snapshot) says it as long as it holds.
     SnapshotWanted,
     /// A snapshot of our own is durable and in place.
     SnapshotTaken {
@@ -28,7 +28,7 @@ pub enum JournalEvent {
         /// Why.
         reason: String,
     },
-    /// The volume is empty ([`Journal::wipe`]). Nothing follows.
+    /// The volume is empty ([`Journal::wipe`](super::Journal::wipe)). Nothing follows.
     Wiped,
     /// A write or fsync failed (the disk may be full). Final: nothing follows, everything is refused.
     Failed {
@@ -43,7 +43,7 @@ pub enum JournalError {
     /// It failed or was closed. This incarnation is over.
     #[error("the journal failed or was closed")]
     Closed,
-    /// The disk does not keep up, and more waits than may ([`Journal::has_room`] was not asked). Nothing was taken.
+    /// The disk does not keep up, and more waits than may ([`Journal::has_room`](super::Journal::has_room) was not asked). Nothing was taken.
     #[error("too much waits for the disk")]
     Full,
 }
