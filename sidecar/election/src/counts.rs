@@ -6,7 +6,7 @@ use crate::app::{Claim, Promise};
 use crate::event::Event;
 use crate::input::Member;
 use crate::lease::{ClusterId, Lease, Term};
-use crate::plants::{Fault, planted};
+use crate::plants::{absurd_terms_are_doubted, promised_incarnation_decides};
 use crate::timing::TERM_LEAP_MAX;
 
 /// What the Lease amounts to, for this pod.
@@ -69,8 +69,7 @@ pub(crate) struct Measure<'a> {
 impl Measure<'_> {
     /// Whether a term can be true.
     pub(crate) fn is_plausible(&self, term: Term) -> bool {
-        planted(Fault::AbsurdTermIsBelieved)
-            || self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
+        !absurd_terms_are_doubted() || self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
     }
 
     /// What the Lease amounts to.
@@ -104,7 +103,7 @@ impl Measure<'_> {
             return Standing::NoHolder(NoHolder::NoIncarnation(name), term);
         };
         let is_of_another = promise.incarnation.is_some_and(|promised| promised != incarnation);
-        if term == promise.term && is_of_another && !planted(Fault::SameTermOfAnotherCounts) {
+        if term == promise.term && is_of_another && promised_incarnation_decides() {
             return Standing::NoLease(NoLease::OtherIncarnation);
         }
         Standing::Held(Holder { name, incarnation, term })

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::input::{Input, Member, WriteOutcome};
 use crate::lease::{Lease, Term};
 use crate::off_lease::OffLease;
-use crate::plants::{Fault, planted};
+use crate::plants::{clears_end_leaderships, each_clear_is_another, outages_stop_the_wait, unwanted_renewals_count};
 use crate::sight::{Sight, Writing};
 use crate::take::Proposal;
 use crate::timing::Timing;
@@ -390,7 +390,7 @@ impl Election {
         match standing {
             Standing::Unread => StandingKey::Unread,
             Standing::NoLease(NoLease::Gone) => StandingKey::Gone,
-            Standing::NoHolder(NoHolder::Cleared, _) if planted(Fault::ClearsAreAlike) => {
+            Standing::NoHolder(NoHolder::Cleared, _) if !each_clear_is_another() => {
                 StandingKey::Cleared { term: Term(0), renewed: None }
             }
             Standing::NoHolder(NoHolder::Cleared, term) => {
@@ -399,7 +399,7 @@ impl Election {
             Standing::Foreign { .. }
             | Standing::NoLease(NoLease::BelowPromise | NoLease::OtherIncarnation | NoLease::EditedByHand(_))
             | Standing::NoHolder(NoHolder::NoMember(_) | NoHolder::NoIncarnation(_), _) => {
-                let renewed = self.renewed().filter(|_| !planted(Fault::UnwantedRenewalsAreNone));
+                let renewed = self.renewed().filter(|_| unwanted_renewals_count());
                 StandingKey::OfNoAccount { term: self.sight.body().map(|body| body.term), renewed }
             }
             Standing::Held(holder) => StandingKey::Held {
@@ -418,7 +418,7 @@ impl Election {
 
     /// Since when the Lease is seen, without a gap, to stand as it does.
     pub(crate) fn unchanged_since(&self) -> Duration {
-        if planted(Fault::OutageCountsAsExpiry) {
+        if !outages_stop_the_wait() {
             return self.standing_since.1;
         }
         self.standing_since.1.max(self.sight.contact_since)
@@ -490,7 +490,7 @@ impl Election {
         }
         let expected = self.sight.lease().flatten().map(|lease| lease.version.clone());
         let write = LeaseWrite { expected, body: proposal.body, why: proposal.why };
-        if self.timing.is_plain && write.why == Why::Clear && !planted(Fault::ClearedLeadsOn) {
+        if self.timing.is_plain && write.why == Why::Clear && clears_end_leaderships() {
             // The leadership is over, whatever becomes of the request: somebody may see it done, and lead, before this pod
             // hears of it. Only an own write that was confirmed begins another [A2].
             self.hold = None;

@@ -8,7 +8,7 @@ use crate::counts::Standing;
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::Term;
-use crate::plants::{Fault, planted};
+use crate::plants::unread_lease_forbids_nothing;
 
 /// A claim that stands in no Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +40,7 @@ impl Election {
 
     /// Rule 5: names the own app leader when rule 4 applies and the API server has been silent for a duration.
     pub(crate) fn claim_off_lease(&mut self, standing: &Standing) {
-        if planted(Fault::NoOffLeaseBeforeRead) && *standing == Standing::Unread {
+        if !unread_lease_forbids_nothing() && *standing == Standing::Unread {
             return;
         }
         let Some(silent_since) = self.silent_since() else { return };

@@ -1,7 +1,8 @@
 //! Faults that are built in on purpose, to see that the simulator finds them.
 //!
 //! Each is a rule of docs/design.md that is left out in one place. The switch exists only with the feature `plants`, which
-//! nothing that is shipped asks for; without it [`planted`] is a constant `false`, and the compiler drops the fault.
+//! nothing that is shipped asks for. The core asks whether a rule holds, by its name (`claims_lapse()`), so that its conditions
+//! read as the rules; without the feature each is a constant `true`, and the compiler drops the fault.
 
 /// A rule that is left out. The mark is its trace in docs/design.md, section 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,14 +44,46 @@ pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
-/// Is this fault built in?
-#[cfg(feature = "plants")]
-pub(crate) fn planted(fault: Fault) -> bool {
-    PLANTED.get() == Some(fault)
+/// Each rule is a question that conditions ask by its name: does it hold? It is true, a constant, in what is shipped.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $rule:ident unless $fault:ident;)*) => {$(
+        $(#[$doc])*
+        #[cfg(feature = "plants")]
+        pub(crate) fn $rule() -> bool {
+            PLANTED.get() != Some(Fault::$fault)
+        }
+
+        $(#[$doc])*
+        #[cfg(not(feature = "plants"))]
+        pub(crate) const fn $rule() -> bool {
+            true
+        }
+    )*};
 }
 
-/// Is this fault built in? Never, in what is shipped.
-#[cfg(not(feature = "plants"))]
-pub(crate) const fn planted(_: Fault) -> bool {
-    false
+rules! {
+    /// `needTerm` starts a new term only at the sidecar of the leader \[L3\].
+    only_leaders_need_terms unless NeedTermByOthers;
+    /// Also a sidecar that has not read the Lease yet leads off it.
+    unread_lease_forbids_nothing unless NoOffLeaseBeforeRead;
+    /// A Lease of the promise's term counts only with the promised incarnation \[L12\].
+    promised_incarnation_decides unless SameTermOfAnotherCounts;
+    /// A watch that has been silent for long is doubted: somebody asks \[L13\].
+    silent_watches_are_doubted unless DeafWatchIsBelieved;
+    /// A Lease with an absurd term is not believed \[L8\].
+    absurd_terms_are_doubted unless AbsurdTermIsBelieved;
+    /// The leader writes a Lease that is gone \[L11\].
+    leaders_restore_lease unless LeaderLeavesLeaseGone;
+    /// A plain app's sidecar that could not renew leads no longer.
+    claims_lapse unless NeverLapses;
+    /// An outage of the API does not count towards the expiry of the Lease.
+    outages_stop_the_wait unless OutageCountsAsExpiry;
+    /// Who cleared the Lease does not lead on by what was written before \[A2\].
+    clears_end_leaderships unless ClearedLeadsOn;
+    /// Each clear begins the wait anew \[A3\].
+    each_clear_is_another unless ClearsAreAlike;
+    /// What names this pod is its own only if the run named there is over \[A4\].
+    namesakes_are_strangers unless NamesakeIsOwnRun;
+    /// The Lease of a pod that is not wanted stands as long as that renews it \[L15\].
+    unwanted_renewals_count unless UnwantedRenewalsAreNone;
 }

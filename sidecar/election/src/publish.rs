@@ -6,7 +6,7 @@ use crate::effect::{Effect, Leader, Role, RoleView};
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::{Body, Term};
-use crate::plants::{Fault, planted};
+use crate::plants::claims_lapse;
 
 impl Election {
     /// Publishes what changed.
@@ -171,7 +171,7 @@ impl Election {
             | Standing::Foreign { .. }
             | Standing::NoLease(NoLease::BelowPromise | NoLease::OtherIncarnation) => return None,
         };
-        (self.now < until || planted(Fault::NeverLapses)).then_some(term)
+        (self.now < until || !claims_lapse()).then_some(term)
     }
 
     /// (plain apps) The Lease names this pod, or this pod lets it go, but it does not lead.

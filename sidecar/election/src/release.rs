@@ -7,7 +7,7 @@ use crate::effect::Why;
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::annotation;
-use crate::plants::{Fault, planted};
+use crate::plants::namesakes_are_strangers;
 use crate::take::Proposal;
 
 impl Election {
@@ -74,7 +74,7 @@ impl Election {
 
     /// (plain apps) Whether that incarnation is this run, or one that is over: the role.json that this run found names it.
     pub(crate) fn is_of_this_pod(&self, incarnation: Uuid) -> bool {
-        planted(Fault::NamesakeIsOwnRun)
+        !namesakes_are_strangers()
             || self.incarnation() == Some(incarnation)
             || self.config.old_role.as_ref().is_some_and(|old| old.own_claim == Some(incarnation))
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::input::Watched;
 use crate::lease::{Body, Lease, Version};
-use crate::plants::{Fault, planted};
+use crate::plants::silent_watches_are_doubted;
 use crate::timing::{Pacer, Timing};
 use crate::{LeaseWrite, ReadOutcome, Why};
 
@@ -228,7 +228,7 @@ impl Sight {
             Duration::ZERO
         } else if self.watch_lost || self.failed_at.is_some() {
             spaced
-        } else if self.writing.is_some() || planted(Fault::DeafWatchIsBelieved) {
+        } else if self.writing.is_some() || !silent_watches_are_doubted() {
             // Its answer is a sign, too.
             return None;
         } else {

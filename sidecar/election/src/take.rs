@@ -9,7 +9,7 @@ use crate::effect::Why;
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::{Body, ClusterId, Term, annotation};
-use crate::plants::{Fault, planted};
+use crate::plants::{leaders_restore_lease, only_leaders_need_terms, outages_stop_the_wait};
 
 /// A write that a rule wants.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Election {
     /// incarnation, or a learner has promised a higher one. Where the app does not lead, `needTerm` starts nothing.
     pub(crate) fn needs_term(&self, standing: &Standing) -> bool {
         let Some(status) = self.app.alive() else { return false };
-        if planted(Fault::NeedTermByOthers) {
+        if !only_leaders_need_terms() {
             return status.need_term.is_some_and(|need| self.is_plausible(need));
         }
         let leads = match status.state {
@@ -120,7 +120,7 @@ impl Election {
     /// Rule 2, for the leader: no Lease, or no holder. It is written again at once, also while paused.
     fn rewrite_as_leader(&mut self, standing: &Standing) -> Option<Proposal> {
         let own = self.leading_term(standing)?;
-        if !self.may_take() || planted(Fault::LeaderLeavesLeaseGone) {
+        if !self.may_take() || !leaders_restore_lease() {
             return None;
         }
         match standing {
@@ -169,7 +169,7 @@ impl Election {
         if !self.timing.is_plain || !self.may_take() {
             return None;
         }
-        let is_in_contact = planted(Fault::OutageCountsAsExpiry)
+        let is_in_contact = !outages_stop_the_wait()
             || self.now <= self.sight.heard + self.timing.gap() && self.sight.failed_at.is_none();
         if !self.due(self.unchanged_since() + wait) || !is_in_contact {
             return None;

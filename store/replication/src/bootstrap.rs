@@ -9,10 +9,10 @@
 //! ```
 
 use crate::losing::ANSWER_GOOD;
-use crate::plants::planted;
+use crate::plants::first_start_asks_others;
 use crate::replica::Replica;
 use crate::role::Role;
-use crate::{Config, DurableState, Entry, FORMAT, Fault, Payload, Position, Record, Recovered, Term, Voter, Voters};
+use crate::{Config, DurableState, Entry, FORMAT, Payload, Position, Record, Recovered, Term, Voter, Voters};
 
 /// A bootstrap that a power loss tore: the volume is as good as empty, only its promise stays. What is left of the entries
 /// is cut by the first ones that come.
@@ -56,10 +56,8 @@ impl Replica {
 
     /// The wanted pods that have not said yet that they are empty.
     pub(crate) fn bootstrap_waits_for(&self) -> Vec<String> {
-        let Some(asked) = self.asked_for_bootstrap() else { return Vec::new() };
-        if planted(Fault::BootstrapWithoutAsking) {
-            return Vec::new();
-        }
+        let asked = self.asked_for_bootstrap().filter(|_| first_start_asks_others());
+        let Some(asked) = asked else { return Vec::new() };
         let since = self.now.saturating_sub(ANSWER_GOOD);
         let is_empty = |name: &String| {
             self.answers.get(name).is_some_and(|(at, state)| {

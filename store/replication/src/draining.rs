@@ -13,6 +13,7 @@
 //! and an entry that is cut was never acknowledged, is known not to be done, and can be proposed again.
 
 use crate::membership::CAUGHT_UP_TIME;
+use crate::plants::needed_replicas_stay;
 use crate::replica::{Replica, ordinal};
 use crate::role::{Follower, HandingOver, Role, Stage};
 use crate::{Claim, Effect, Incarnation, ReplicaId};
@@ -162,10 +163,8 @@ impl Replica {
     /// Told to end, and nothing keeps it any more.
     pub(crate) fn is_drained(&self) -> bool {
         let Some(since) = self.draining else { return false };
-        if crate::plants::planted(crate::Fault::LastVotersLeave) {
-            return true;
-        }
-        if self.failed
+        if !needed_replicas_stay()
+            || self.failed
             || self.went_back.is_some()
             || self.members().is_empty()
             || self.now >= since + self.config.drain_max

@@ -10,12 +10,16 @@
 //! stays true under this promise, because nothing of a lower term is written after it \[S3\].
 
 use crate::catchup::{Outbound, Sending};
-use crate::plants::planted;
+use crate::plants::{
+    hello_reads_log_after_promise, hello_waits_for_promise, late_acks_are_dropped, old_appends_are_dropped,
+    only_durable_is_acked, only_verified_is_acked, only_verified_is_committed, promises_name_incarnations,
+    strangers_are_refused,
+};
 use crate::replica::{Accepted, Replica};
 use crate::role::{Link, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, Entry, FORMAT, FORMAT_MIN, Fault, Frame, Hello, InviteAnswer, KnownVolume,
-    Position, Promise, RefusalCode, RequestId, Seq, SnapshotMeta, SnapshotPart,
+    Answer, Body, Claim, ConnId, Effect, Entry, FORMAT, FORMAT_MIN, Frame, Hello, InviteAnswer, KnownVolume, Position,
+    Promise, RefusalCode, RequestId, Seq, SnapshotMeta, SnapshotPart,
 };
 use std::time::Duration;
 
@@ -30,7 +34,7 @@ impl Replica {
         // Before role.json says so it is nobody's: a stranger's pods may have our name and be on our network [F3].
         let lease = self.view.as_ref().and_then(|view| view.cluster_id);
         let own = self.state.cluster_id.or(lease);
-        let ours = own == Some(claim.cluster_id) || own.is_none() && planted(Fault::StrangersInvite);
+        let ours = own == Some(claim.cluster_id) || own.is_none() && !strangers_are_refused();
         // Our own claim comes from the leader that hands over to us: what role.json will say in a moment.
         // It is taken also by who drains since a moment: the other one has let go, and nobody else would take it at once.
         let may_be_ours = self.is_sound() && !self.is_stalled() || claim.incarnation != self.config.incarnation;
@@ -92,7 +96,7 @@ impl Replica {
         if let Link::Down { redial_at } = following.link
             && self.now >= redial_at
             && following.claim.name != ours
-            && (self.writes.is_durable(following.promised_by) || planted(Fault::HelloBeforeDurable))
+            && (self.writes.is_durable(following.promised_by) || !hello_waits_for_promise())
         {
             let to = following.claim.target();
             let conn = self.new_conn();
@@ -118,12 +122,7 @@ impl Replica {
     }
 
     fn hello(&self) -> Hello {
-        #[cfg_attr(not(feature = "plants"), allow(unused_mut))]
-        let mut position = self.log.last();
-        #[cfg(feature = "plants")]
-        if planted(Fault::PositionBeforePromise) {
-            position = self.memory.position;
-        }
+        let position = if hello_reads_log_after_promise() { self.log.last() } else { self.memory.position() };
         Hello {
             format_min: FORMAT_MIN,
             format_max: FORMAT,
@@ -156,11 +155,11 @@ impl Replica {
                 // A new connection verifies anew: the leader cannot know how far the last one had come.
                 following.verified = Seq(0);
                 following.acked = None;
-                following.owes_ack = planted(Fault::AckOfTheLast);
+                following.owes_ack = !only_verified_is_acked();
                 following.pulled = None;
                 following.dropped = false;
                 self.lost = None;
-                if planted(Fault::AckOfTheLast) {
+                if !only_verified_is_acked() {
                     self.ack();
                 }
             }
@@ -210,14 +209,17 @@ impl Replica {
     }
 
     pub(crate) fn on_frame(&mut self, conn: ConnId, frame: Frame) {
-        #[cfg(feature = "plants")]
-        if self.takes_it_anyway(conn, &frame) {
+        if self.takes_old_frame(conn, &frame) {
             return;
         }
         // A frame of any other term or leader is dropped [S4].
         let promise = self.state.promise;
-        if planted(Fault::PromiseWithoutIncarnation) && frame.term == promise.term {
-        } else if (Promise { term: frame.term, incarnation: frame.incarnation }) != promise {
+        let is_promised = if promises_name_incarnations() {
+            Promise { term: frame.term, incarnation: frame.incarnation } == promise
+        } else {
+            frame.term == promise.term
+        };
+        if !is_promised {
             return;
         }
         match &mut self.role {
@@ -408,11 +410,11 @@ impl Replica {
 
     /// Acks what is durable and verified \[S4\], where that is news.
     pub(crate) fn ack(&mut self) {
-        let durable = if planted(Fault::AckBeforeDurable) { self.log.last().seq } else { self.writes.durable() };
+        let durable = if only_durable_is_acked() { self.writes.durable() } else { self.log.last().seq };
         match &mut self.role {
             Role::Following(following) => {
                 let Link::Up(conn) = following.link else { return };
-                let verified = if planted(Fault::AckOfTheLast) { self.log.last().seq } else { following.verified };
+                let verified = if only_verified_is_acked() { following.verified } else { self.log.last().seq };
                 let seq = durable.min(verified);
                 // Every append is answered, also one that brought nothing new: the leader may have been probing. The
                 // first ack of a connection waits until all that was verified is durable.
@@ -446,7 +448,7 @@ impl Replica {
     /// Commit = the leader's, as far as our log is verified to be equal to its log \[S5\].
     fn follow_commit(&mut self) {
         let Role::Following(following) = &self.role else { return };
-        let end = if planted(Fault::CommitToTheEnd) { self.log.last().seq } else { following.verified };
+        let end = if only_verified_is_committed() { following.verified } else { self.log.last().seq };
         let commit = following.leader_commit.min(end);
         self.commit = self.commit.max(commit);
     }
@@ -462,22 +464,21 @@ impl Replica {
         };
     }
 
-    /// Planted faults: frames that come from an older leadership and are taken all the same.
-    #[cfg(feature = "plants")]
-    fn takes_it_anyway(&mut self, conn: ConnId, frame: &Frame) -> bool {
-        if planted(Fault::OldTermAppends)
+    /// Frames of an older leadership are dropped. Only a planted fault takes them.
+    fn takes_old_frame(&mut self, conn: ConnId, frame: &Frame) -> bool {
+        if !old_appends_are_dropped()
             && frame.term < self.state.promise.term
             && let Body::Append { previous, entries, .. } = &frame.body
         {
             if let Accepted::UpTo(seq) = self.accept(*previous, entries.clone()) {
-                self.memory.owed = Some((conn, Frame { body: Body::Ack { seq }, ..frame.clone() }));
+                self.memory.owe(conn, Frame { body: Body::Ack { seq }, ..frame.clone() });
             }
             return true;
         }
-        if planted(Fault::LateAcks)
+        if !late_acks_are_dropped()
             && let (Body::Ack { seq }, Role::Leading(leading)) = (&frame.body, &mut self.role)
-            && let Some(replica) = self.memory.connections.get(&conn)
-            && let Some(follower) = leading.followers.get_mut(replica)
+            && let Some(replica) = self.memory.earlier(conn)
+            && let Some(follower) = leading.followers.get_mut(&replica)
         {
             follower.outbound.acked(self.now, *seq, &self.log);
             follower.verified = follower.verified.max(follower.outbound.verified);

@@ -13,10 +13,10 @@
 //!
 //! A question at leisure has the highest bit of its number set. A leader that does not know that answers it like any other.
 
-use crate::plants::planted;
+use crate::plants::{heartbeats_prove_nothing, only_applied_is_fresh};
 use crate::replica::Replica;
 use crate::role::{Link, Role, Stage};
-use crate::{Body, ConnId, Fault, ReplicaId, RoleView, Seq};
+use crate::{Body, ConnId, ReplicaId, RoleView, Seq};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Replica {
 
     /// A heartbeat came. It proves nothing about now \[S11\].
     pub(crate) fn after_heartbeat(&mut self) {
-        if planted(Fault::HeartbeatsProveFreshness) {
+        if !heartbeats_prove_nothing() {
             self.freshness.as_of = Some(self.now);
         }
     }
@@ -119,7 +119,7 @@ impl Replica {
     fn date_by_echoes(&mut self) {
         let (own, echoed) = (self.config.replica, self.echoed_round());
         let alone = self.log.voters().is_majority(|replica: ReplicaId| replica == own);
-        let (now, is_applied) = (self.now, self.applied == self.commit || planted(Fault::UnappliedIsFresh));
+        let (now, is_applied) = (self.now, self.applied == self.commit || !only_applied_is_fresh());
         let Role::Leading(leading) = &mut self.role else { return };
         if !matches!(leading.stage, Stage::Open(_)) || !is_applied {
             return;

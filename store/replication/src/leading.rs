@@ -16,13 +16,16 @@
 use crate::catchup::{Outbound, Sending};
 use crate::freshness::Rounds;
 use crate::losing::Lost;
-use crate::plants::planted;
+use crate::plants::{
+    answers_count_by_name, better_positions_are_pulled, floor_holds, lacking_leaders_pull, leaders_invite,
+    marked_volumes_stay_closed, only_own_terms_are_counted, own_promise_waits_for_disk, promises_name_incarnations,
+};
 use crate::replica::Replica;
 use crate::role::{Follower, Leading, Role, Stage};
 use crate::stall::Stall;
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Fault, Hello, InviteAnswer, Payload, Position, Promise,
-    Proposal, Refusal, RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,
+    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Hello, InviteAnswer, Payload, Position, Promise, Proposal,
+    Refusal, RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -163,8 +166,7 @@ impl Replica {
         if leading.stall.silent {
             return refused(RefusalCode::Stalled, "my disk hangs, and the others can do without me");
         }
-        let any_incarnation =
-            planted(Fault::PromiseWithoutIncarnation) && hello.promise.term == self.state.promise.term;
+        let any_incarnation = !promises_name_incarnations() && hello.promise.term == self.state.promise.term;
         if hello.promise != self.state.promise && !any_incarnation {
             return refused(RefusalCode::NotPromised, "not promised to me");
         }
@@ -192,7 +194,7 @@ impl Replica {
             return;
         }
         let is_another = answer.name.as_ref().is_some_and(|said| *said != name);
-        if is_another && !planted(Fault::AnyNameAnswers) {
+        if is_another && answers_count_by_name() {
             // An address of that pod is another one's by now. What it said is no answer [F2].
             return;
         }
@@ -333,7 +335,7 @@ impl Replica {
         if self.lost.is_some() {
             return Some(Refusal::NoMajority);
         }
-        if voters.voters.len() < voters.floor as usize && !planted(Fault::NoFloor) {
+        if voters.voters.len() < voters.floor as usize && floor_holds() {
             return Some(Refusal::TooFewVoters { have: voters.voters.len(), floor: voters.floor });
         }
         let waiting = self.log.last().seq.0 - self.commit.0;
@@ -378,7 +380,7 @@ impl Replica {
             return;
         }
         leading.next_invitations = self.now + self.config.lost_time / 5;
-        if planted(Fault::NoInvitations) || leading.stall.silent {
+        if !leaders_invite() || leading.stall.silent {
             return;
         }
         let mut claim = leading.claim.clone();
@@ -407,7 +409,7 @@ impl Replica {
     /// Counts the promises, and opens the term or pulls first.
     fn count(&mut self) {
         let own = self.config.replica;
-        let own_counts = |promised_by| self.writes.is_durable(promised_by) || planted(Fault::OwnPromiseBeforeDurable);
+        let own_counts = |promised_by| self.writes.is_durable(promised_by) || !own_promise_waits_for_disk();
         let Role::Leading(leading) = &self.role else { return };
         let connected = |replica: &ReplicaId| leading.followers.get(replica).is_some_and(|one| one.conn.is_some());
         let last = self.log.last();
@@ -439,8 +441,8 @@ impl Replica {
         if !enough {
             return;
         }
-        match best.filter(|_| !planted(Fault::BetterPositionIsVote)) {
-            Some((position, replica)) if position > last && planted(Fault::HandOverInsteadOfPull) => {
+        match best.filter(|_| better_positions_are_pulled()) {
+            Some((position, replica)) if position > last && !lacking_leaders_pull() => {
                 let better = &leading.followers[&replica];
                 leading.hand_over = Some(crate::role::HandingOver {
                     to: replica,
@@ -480,7 +482,7 @@ impl Replica {
             if replica == own { durable } else { leading.followers.get(&replica).map_or(Seq(0), |one| one.verified) }
         };
         let committed = self.log.voters().committed(has);
-        if (committed >= first || planted(Fault::OldTermCommits)) && committed > self.commit {
+        if (committed >= first || !only_own_terms_are_counted()) && committed > self.commit {
             self.commit = committed;
             leading.tell_commit_at.get_or_insert(self.now + TELL_COMMIT_AFTER);
         }
@@ -488,8 +490,8 @@ impl Replica {
             return;
         }
         // A marked volume never opens; nor one whose cleared mark could come back after a crash [L4].
-        let unmarked = !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by)
-            || planted(Fault::MarkedVolumeOpens);
+        let unmarked =
+            !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by) || !marked_volumes_stay_closed();
         // Writes are answered when they are applied: who leads with much to apply would keep them waiting.
         let opens = self.commit >= first && unmarked && self.applies_the_rest_now();
         if let Role::Leading(leading) = &mut self.role

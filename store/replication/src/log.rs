@@ -13,6 +13,7 @@
 //! Invariants: heads follow each other without a hole, from `base`; `entries` are the last of them; whatever is not in
 //! memory is behind the newest snapshot. `voters` holds the sets of the chain, the first one is in force at `base`.
 
+use crate::plants::{Committed, appended_voters_count};
 use crate::{Entry, Payload, Position, Recovered, Seq, SnapshotMeta, Term, Voters};
 use std::collections::VecDeque;
 
@@ -35,9 +36,8 @@ pub(crate) struct Log {
     voters: Vec<(Seq, Voters)>,
     /// The position of the newest snapshot on the volume: `ZERO` without one. Never before `base`.
     snapshot: Position,
-    /// For a planted fault: what is committed.
-    #[cfg(feature = "plants")]
-    committed: Seq,
+    /// For a planted fault.
+    committed: Committed,
 }
 
 /// What is kept of every entry.
@@ -63,9 +63,9 @@ impl Log {
             base_end: 0,
             voters: vec![(base.seq, voters)],
             snapshot: base,
-            #[cfg(feature = "plants")]
-            committed: base.seq,
+            committed: Committed::default(),
         };
+        log.note_committed(base.seq);
         for entry in &recovered.entries {
             log.append(entry.clone());
         }
@@ -169,21 +169,13 @@ impl Log {
 
     /// The last set of voters in the log, committed or not \[S7\].
     pub(crate) fn voters(&self) -> &Voters {
-        #[cfg(feature = "plants")]
-        if crate::plants::planted(crate::Fault::OnlyCommittedVotersCount) {
-            let sets = self.voters.iter().filter(|(_, set)| !set.voters.is_empty());
-            let (committed, first) = (sets.clone().rev().find(|(seq, _)| *seq <= self.committed), sets.clone().next());
-            if let Some((_, set)) = committed.or(first) {
-                return set;
-            }
-        }
-        &self.voters.last().expect("the base's set is always there").1
+        let last = &self.voters.last().expect("the base's set is always there").1;
+        if appended_voters_count() { last } else { self.committed.voters(&self.voters).unwrap_or(last) }
     }
 
-    /// For a planted fault: this much is committed.
-    #[cfg(feature = "plants")]
-    pub(crate) fn told_committed(&mut self, commit: Seq) {
-        self.committed = commit;
+    /// This much is committed: a planted fault asks for it.
+    pub(crate) fn note_committed(&mut self, upto: Seq) {
+        self.committed.note(upto);
     }
 
     /// The sequence from which on [`Log::voters`] counts.

@@ -8,10 +8,10 @@
 //!
 //! It only asks for the Lease. Whoever gets it still has to find its majority of promises.
 
-use crate::plants::planted;
+use crate::plants::{answers_count_by_name, bootstrap_waits_for_disk, later_leaders_count};
 use crate::replica::{Replica, ordinal};
 use crate::role::Role;
-use crate::{Fault, PeerState, Promise, ReplicaId, Target, Term};
+use crate::{PeerState, Promise, ReplicaId, Target, Term};
 use std::time::Duration;
 
 const ASK_FIRST: Duration = Duration::from_millis(20);
@@ -52,7 +52,7 @@ impl Replica {
     }
 
     pub(crate) fn on_state_answered(&mut self, name: String, state: PeerState) {
-        if state.name != name && !planted(Fault::AnyNameAnswers) {
+        if state.name != name && answers_count_by_name() {
             // An address of that pod is another one's by now. What it said is no answer [F2].
             return;
         }
@@ -121,7 +121,7 @@ impl Replica {
     pub(crate) fn campaign(&self) -> Option<Term> {
         let lost = self.lost.as_ref()?;
         let term = self.state.promise.term;
-        let is_none_of_ours = |heard: Term| if planted(Fault::OnlyThatTerm) { heard != term } else { heard < term };
+        let is_none_of_ours = |heard: Term| if later_leaders_count() { heard < term } else { heard != term };
         let deaf = |replica: ReplicaId| {
             replica == self.config.replica
                 || self.answers_since(lost.since).any(|state| {
@@ -129,7 +129,7 @@ impl Replica {
                 })
         };
         // A bootstrap must be durable before anybody is told of it [L4].
-        let is_durable = self.writes.all_durable() || planted(Fault::LeaseBeforeVolume);
+        let is_durable = self.writes.all_durable() || !bootstrap_waits_for_disk();
         let is_fit = !self.disk.hangs() && !self.is_asking();
         (self.is_voter() && is_fit && is_durable && self.log.voters().is_majority(deaf)).then_some(term)
     }

@@ -4,10 +4,13 @@
 //! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
 //! Order: dead volumes go first, then who is not wanted, then who is wanted and has caught up comes in [S7, L6].
 
-use crate::plants::planted;
+use crate::plants::{
+    distance_is_bytes_and_time, one_voter_an_entry, voters_change_one_by_one, voters_have_caught_up,
+    voters_wait_for_own_entry,
+};
 use crate::replica::{Replica, ordinal};
 use crate::role::{Follower, Role, Stage};
-use crate::{FORMAT, Fault, Payload, ReplicaId, Voter, Voters};
+use crate::{FORMAT, Payload, ReplicaId, Voter, Voters};
 use std::time::Duration;
 
 /// A replica has caught up when it lacks no more than it takes within this time, at the pace that was measured.
@@ -23,10 +26,9 @@ impl Replica {
     fn next_voters(&self) -> Option<Voters> {
         let Role::Leading(leading) = &self.role else { return None };
         let is_open = matches!(leading.stage, Stage::Open(_))
-            || planted(Fault::VotersBeforeOwnEntry) && matches!(leading.stage, Stage::Opening(_));
-        let is_settled = self.log.voters_since() <= self.commit
-            || planted(Fault::SeveralVotersChanges)
-            || planted(Fault::VotersBeforeOwnEntry);
+            || !voters_wait_for_own_entry() && matches!(leading.stage, Stage::Opening(_));
+        let is_settled =
+            self.log.voters_since() <= self.commit || !voters_change_one_by_one() || !voters_wait_for_own_entry();
         let settled = is_open && is_settled;
         if !settled || leading.hand_over.is_some() || self.members().is_empty() {
             return None;
@@ -46,7 +48,7 @@ impl Replica {
             .max_by_key(|voter| (!self.has_caught_up(voter.replica), ordinal(&voter.name)));
         if let Some(gone) = dead.or(unwanted) {
             let mut voters: Vec<Voter> = now.voters.iter().filter(|voter| *voter != gone).cloned().collect();
-            if planted(Fault::VoterSwapped)
+            if !one_voter_an_entry()
                 && let Some(replica) = leading.connected_as(&gone.name)
             {
                 voters.push(Voter { replica, ..gone.clone() });
@@ -81,10 +83,10 @@ impl Replica {
 
     /// It lacks no more than it takes within that time. Bytes and time count: a thousand entries may be 300 MB.
     pub(crate) fn lacks_little(&self, follower: &Follower, time: Duration) -> bool {
-        if planted(Fault::VoterBeforeItCaughtUp) && time == CAUGHT_UP_TIME {
+        if !voters_have_caught_up() && time == CAUGHT_UP_TIME {
             return true;
         }
-        if planted(Fault::CaughtUpByEntries) {
+        if !distance_is_bytes_and_time() {
             return follower.outbound.verified.0 + 1_000 >= self.log.last().seq.0;
         }
         follower.outbound.is_near(self.now, &self.log, time)

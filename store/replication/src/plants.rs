@@ -1,7 +1,14 @@
 //! Faults that are built in on purpose, to see that the simulator finds them.
 //!
 //! Each is a rule of docs/design.md that is left out in one place. The switch exists only with the feature `plants`, which
-//! nothing that is shipped asks for; without it [`planted`] is a constant `false`, and the compiler drops the fault.
+//! nothing that is shipped asks for. The cores ask whether a rule holds, by its name (`floor_holds()`), so that their conditions
+//! read as the protocol; without the feature every rule is a constant `true`, and the compiler drops the fault.
+
+#[cfg(feature = "plants")]
+use crate::Body;
+use crate::{ConnId, Frame, Position, ReplicaId, Seq, Voters};
+#[cfg(feature = "plants")]
+use std::collections::BTreeMap;
 
 /// A rule that is left out. The mark is its trace in docs/design.md, section 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,26 +110,208 @@ pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
-/// Is this fault built in?
-#[cfg(feature = "plants")]
-pub(crate) fn planted(fault: Fault) -> bool {
-    PLANTED.get() == Some(fault)
+/// Each rule is a question that conditions ask by its name: does it hold? It is true, a constant, in what is shipped.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $rule:ident unless $fault:ident;)*) => {$(
+        $(#[$doc])*
+        #[cfg(feature = "plants")]
+        pub(crate) fn $rule() -> bool {
+            PLANTED.get() != Some(Fault::$fault)
+        }
+
+        $(#[$doc])*
+        #[cfg(not(feature = "plants"))]
+        pub(crate) const fn $rule() -> bool {
+            true
+        }
+    )*};
 }
 
-/// Is this fault built in? Never, in what is shipped.
-#[cfg(not(feature = "plants"))]
-pub(crate) const fn planted(_: Fault) -> bool {
-    false
+rules! {
+    /// A leader pulls what a voter has more than it, before it counts that vote.
+    better_positions_are_pulled unless BetterPositionIsVote;
+    /// A leader commits by counting entries of its own term alone.
+    only_own_terms_are_counted unless OldTermCommits;
+    /// A promise binds to the leader's incarnation, not to the term alone.
+    promises_name_incarnations unless PromiseWithoutIncarnation;
+    /// A restarted process leads only in a new term \[S10\].
+    restarts_need_new_terms unless SameTermAfterRestart;
+    /// The voters change only after the term's own entry is committed \[S7\].
+    voters_wait_for_own_entry unless VotersBeforeOwnEntry;
+    /// The voters change again only after the last change is committed \[S7\].
+    voters_change_one_by_one unless SeveralVotersChanges;
+    /// One entry adds or removes one voter, and exchanges none \[S7\].
+    one_voter_an_entry unless VoterSwapped;
+    /// The last voters in the log count, committed or not \[S7\].
+    appended_voters_count unless OnlyCommittedVotersCount;
+    /// The hello is said after the promise is durable.
+    hello_waits_for_promise unless HelloBeforeDurable;
+    /// The hello tells the position that the log has after the promise \[S3\].
+    hello_reads_log_after_promise unless PositionBeforePromise;
+    /// After a promise nothing of the old leader is taken \[S3\].
+    old_appends_are_dropped unless OldTermAppends;
+    /// A follower acks what is durable.
+    only_durable_is_acked unless AckBeforeDurable;
+    /// A follower acks what is verified \[S4\].
+    only_verified_is_acked unless AckOfTheLast;
+    /// A follower commits what is verified \[S5\].
+    only_verified_is_committed unless CommitToTheEnd;
+    /// An append leaves what is equal \[S5\].
+    equal_entries_stay unless ShorterAppendCuts;
+    /// An ack counts in its own term \[S4\].
+    late_acks_are_dropped unless LateAcks;
+    /// A leader counts its own promise when that is durable.
+    own_promise_waits_for_disk unless OwnPromiseBeforeDurable;
+    /// The first start asks the others whether they are empty \[S9\].
+    first_start_asks_others unless BootstrapWithoutAsking;
+    /// A volume that is marked `bootstrapping` does not open for writes \[L4\].
+    marked_volumes_stay_closed unless MarkedVolumeOpens;
+    /// The sidecar learns of a bootstrap when the volume is durable \[L4\].
+    bootstrap_waits_for_disk unless LeaseBeforeVolume;
+    /// A leader invites \[L1\].
+    leaders_invite unless NoInvitations;
+    /// A leader that lacks entries pulls them, and hands over to nobody for that \[L2\].
+    lacking_leaders_pull unless HandOverInsteadOfPull;
+    /// Who lost the leader of a term follows one of any later term as well.
+    later_leaders_count unless OnlyThatTerm;
+    /// Writes need as many voters as the floor \[L7\].
+    floor_holds unless NoFloor;
+    /// A leader needs no Lease to lead on \[L11\].
+    leaders_need_no_lease unless MissingLeaseStops;
+    /// Who is told to end stays while the others need it \[L6\].
+    needed_replicas_stay unless LastVotersLeave;
+    /// A strong read waits for a heartbeat that began after it came \[S6\].
+    reads_wait_for_later_heartbeats unless UnaskedHeartbeatsConfirm;
+    /// A leader whose disk hangs falls silent, that others may take over \[B1\].
+    hung_leaders_fall_silent unless HungLeaderTalksOn;
+    /// A replica whose disk hangs has not caught up \[B3\].
+    hung_replicas_lag unless HungReplicaHasCaughtUp;
+    /// A leader that the others cannot do without stays, though its disk hangs \[B4\].
+    needed_hung_leaders_stay unless HungLeaderLetsGoAnyhow;
+    /// An answer counts only if the pod that gave it is the one that was asked \[F2\].
+    answers_count_by_name unless AnyNameAnswers;
+    /// An empty volume takes no invitation before it knows its own cluster \[F3\].
+    strangers_are_refused unless StrangersInvite;
+    /// A restarted replica asks what others know of its volume before it promises \[E1\].
+    promises_wait_for_answers unless PromisesWithoutAsking;
+    /// A replica that is refused as gone back marks itself \[E2\].
+    gone_back_is_marked unless WentBackIsForgotten;
+    /// What a volume acknowledged and what it holds are compared by term first \[E3\].
+    terms_compare_first unless SequencesCompared;
+    /// Only what was committed counts against a volume \[E3\].
+    only_committed_is_known unless UncommittedIsKnown;
+    /// Catching up is measured in bytes and time.
+    distance_is_bytes_and_time unless CaughtUpByEntries;
+    /// A heartbeat proves nothing of the age of data.
+    heartbeats_prove_nothing unless HeartbeatsProveFreshness;
+    /// A leader's data are fresh when all that is committed is applied.
+    only_applied_is_fresh unless UnappliedIsFresh;
+    /// A replica becomes a voter when it has caught up.
+    voters_have_caught_up unless VoterBeforeItCaughtUp;
+    /// A follower whose disk is full takes no entries.
+    full_disks_take_nothing unless FullTakesEntries;
+    /// A leader that is over its limits takes nothing that grows the data.
+    limits_hold unless OverStillGrows;
 }
 
-/// What some faults have to remember.
-#[cfg(feature = "plants")]
+/// What some faults have to remember: nothing, in what is shipped.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Memory {
     /// The log's end when role.json was last read.
-    pub(crate) position: crate::Position,
+    #[cfg(feature = "plants")]
+    position: Position,
     /// An ack that is owed to a leader of an older term.
-    pub(crate) owed: Option<(crate::ConnId, crate::Frame)>,
+    #[cfg(feature = "plants")]
+    owed: Option<(ConnId, Frame)>,
     /// Connections of earlier leaderships.
-    pub(crate) connections: std::collections::BTreeMap<crate::ConnId, crate::ReplicaId>,
+    #[cfg(feature = "plants")]
+    connections: BTreeMap<ConnId, ReplicaId>,
+}
+
+#[cfg(feature = "plants")]
+impl Memory {
+    /// role.json is read, when the log ends there.
+    pub(crate) fn note_role_read(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// Where the log ended then.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// A leadership ends that had these connections, and they stay open.
+    pub(crate) fn keep(&mut self, connections: impl Iterator<Item = (ConnId, ReplicaId)>) {
+        self.connections.extend(connections);
+    }
+
+    /// Who is at the other end of a connection of an earlier leadership.
+    pub(crate) fn earlier(&self, conn: ConnId) -> Option<ReplicaId> {
+        self.connections.get(&conn).copied()
+    }
+
+    /// This ack goes out when it is durable.
+    pub(crate) fn owe(&mut self, conn: ConnId, ack: Frame) {
+        self.owed = Some((conn, ack));
+    }
+
+    /// The ack that is owed, if as much as it says is durable.
+    pub(crate) fn take_owed(&mut self, durable: Seq) -> Option<(ConnId, Frame)> {
+        self.owed.take_if(|(_, frame)| match frame.body {
+            Body::Ack { seq } => seq <= durable,
+            _ => true,
+        })
+    }
+}
+
+#[cfg(not(feature = "plants"))]
+impl Memory {
+    pub(crate) const fn note_role_read(&mut self, _: Position) {}
+
+    pub(crate) const fn position(&self) -> Position {
+        Position::ZERO
+    }
+
+    pub(crate) fn keep(&mut self, _: impl Iterator<Item = (ConnId, ReplicaId)>) {}
+
+    pub(crate) const fn earlier(&self, _: ConnId) -> Option<ReplicaId> {
+        None
+    }
+
+    pub(crate) fn owe(&mut self, _: ConnId, _: Frame) {}
+
+    pub(crate) const fn take_owed(&mut self, _: Seq) -> Option<(ConnId, Frame)> {
+        None
+    }
+}
+
+/// What the log has to remember for a fault: how much is committed. Nothing, in what is shipped.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(crate) struct Committed {
+    #[cfg(feature = "plants")]
+    upto: Seq,
+}
+
+#[cfg(feature = "plants")]
+impl Committed {
+    /// This much is committed.
+    pub(crate) fn note(&mut self, upto: Seq) {
+        self.upto = upto;
+    }
+
+    /// The last set of voters that is committed, or else the first one; none where all are empty.
+    pub(crate) fn voters<'a>(&self, all: &'a [(Seq, Voters)]) -> Option<&'a Voters> {
+        let mut sets = all.iter().filter(|(_, set)| !set.voters.is_empty());
+        let committed = sets.clone().rev().find(|(seq, _)| *seq <= self.upto);
+        committed.or_else(|| sets.next()).map(|(_, set)| set)
+    }
+}
+
+#[cfg(not(feature = "plants"))]
+impl Committed {
+    pub(crate) const fn note(&mut self, _: Seq) {}
+
+    pub(crate) const fn voters<'a>(&self, _: &'a [(Seq, Voters)]) -> Option<&'a Voters> {
+        None
+    }
 }

@@ -22,10 +22,10 @@
 //! disk hangs and has not taken the promise to the leader, no leader can be asked: refused at once \[B5\].
 
 use crate::freshness::is_at_leisure;
-use crate::plants::planted;
+use crate::plants::reads_wait_for_later_heartbeats;
 use crate::replica::Replica;
 use crate::role::{Link, Role, Stage};
-use crate::{Body, ConnId, Effect, Fault, ReadId, Refusal, Seq, Term};
+use crate::{Body, ConnId, Effect, ReadId, Refusal, Seq, Term};
 
 /// A follower that owes more rounds than this is left out of those for reads: a slow one must not be flooded. (It still
 /// gets every heartbeat.)
@@ -204,7 +204,7 @@ impl Replica {
         }
         let echoed = self.echoed_round();
         let Role::Leading(leading) = &mut self.role else { return false };
-        let any = planted(Fault::UnaskedHeartbeatsConfirm);
+        let any = !reads_wait_for_later_heartbeats();
         let is_confirmed = |ask: &ReadAsk| ask.at.is_some_and(|(_, round)| round <= echoed || any && echoed > 0);
         let confirmed: Vec<ReadAsk> = leading.asks.iter().copied().filter(is_confirmed).collect();
         leading.asks.retain(|ask| !is_confirmed(ask));

@@ -21,13 +21,16 @@ use crate::bootstrap::without_torn_bootstrap;
 use crate::freshness::Freshness;
 use crate::log::Log;
 use crate::losing::Lost;
-use crate::plants::planted;
+use crate::plants::{
+    Memory, equal_entries_stay, late_acks_are_dropped, leaders_need_no_lease, old_appends_are_dropped,
+    promises_name_incarnations, restarts_need_new_terms,
+};
 use crate::reads::Reads;
 use crate::role::{Following, Leading, Link, Role, Stage};
 use crate::stall::Disk;
 use crate::went_back::Asking;
 use crate::{
-    Claim, Config, ConnId, DurableState, Effect, Entry, Fault, Frame, Input, KnownVolume, Payload, PeerState, Position,
+    Claim, Config, ConnId, DurableState, Effect, Entry, Frame, Input, KnownVolume, Payload, PeerState, Position,
     Record, Recovered, RoleView, Room, Seq, SnapshotMeta, Term, Ticket, WentBack,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -91,8 +94,7 @@ pub struct Replica {
     pub(crate) over_since: Option<Duration>,
     next_conn: u64,
     pub(crate) effects: Vec<Effect>,
-    #[cfg(feature = "plants")]
-    pub(crate) memory: crate::plants::Memory,
+    pub(crate) memory: Memory,
 }
 
 /// What was given to the journal and what of it is durable.
@@ -187,8 +189,7 @@ impl Replica {
             over_since: None,
             next_conn: 0,
             effects: Vec::new(),
-            #[cfg(feature = "plants")]
-            memory: crate::plants::Memory::default(),
+            memory: Memory::default(),
             config,
         }
     }
@@ -241,8 +242,7 @@ impl Replica {
             self.tend_freshness();
             self.log.trim(self.applied.min(self.writes.durable()), self.config.log_memory_bytes);
         }
-        #[cfg(feature = "plants")]
-        self.log.told_committed(self.commit);
+        self.log.note_committed(self.commit);
         std::mem::take(&mut self.effects)
     }
 
@@ -269,11 +269,8 @@ impl Replica {
     // ---- claims and promises
 
     pub(crate) fn on_role(&mut self, view: RoleView) {
-        #[cfg(feature = "plants")]
-        {
-            self.memory.position = self.log.last();
-        }
-        if planted(Fault::MissingLeaseStops) && view.leader.is_none() && matches!(self.role, Role::Leading(_)) {
+        self.memory.note_role_read(self.log.last());
+        if !leaders_need_no_lease() && view.leader.is_none() && matches!(self.role, Role::Leading(_)) {
             self.end_role();
             self.lose();
         }
@@ -328,7 +325,7 @@ impl Replica {
         }
         if claim.term > self.state.promise.term {
             self.take(claim);
-        } else if planted(Fault::PromiseWithoutIncarnation)
+        } else if !promises_name_incarnations()
             && claim.term == self.state.promise.term
             && self.claim().is_none_or(|own| own.incarnation != claim.incarnation)
         {
@@ -342,7 +339,7 @@ impl Replica {
         } else if claim.promise() == self.state.promise && claim.incarnation != self.config.incarnation {
             match &mut self.role {
                 Role::Following(_) => self.learn_addresses(claim),
-                Role::Idle if planted(Fault::SameTermAfterRestart) && claim.name == self.config.name => {
+                Role::Idle if !restarts_need_new_terms() && claim.name == self.config.name => {
                     self.role = Role::Leading(Box::new(Leading::new(claim, self.writes.newest(), self.now)));
                 }
                 // Restarted under this promise: nothing new is promised, the volume has it.
@@ -359,7 +356,7 @@ impl Replica {
         if self.disk.hangs() && matches!(self.role, Role::Leading(_)) {
             self.effects.push(Effect::GiveUp);
         }
-        if planted(Fault::OldTermAppends) {
+        if !old_appends_are_dropped() {
             self.role = Role::Idle;
         }
         self.end_role();
@@ -403,14 +400,12 @@ impl Replica {
                 Link::Down { .. } => {}
                 Link::Dialled(conn) | Link::Up(conn) => self.effects.push(Effect::Close { conn }),
             },
-            #[cfg(feature = "plants")]
-            Role::Leading(leading) if planted(Fault::LateAcks) => {
-                let open = leading.followers.iter().filter_map(|(replica, one)| Some((one.conn?, *replica)));
-                self.memory.connections.extend(open);
-            }
             Role::Leading(leading) => {
-                for conn in leading.followers.values().filter_map(|follower| follower.conn) {
-                    self.effects.push(Effect::Close { conn });
+                let open = leading.followers.iter().filter_map(|(replica, one)| Some((one.conn?, *replica)));
+                if late_acks_are_dropped() {
+                    self.effects.extend(open.map(|(conn, _)| Effect::Close { conn }));
+                } else {
+                    self.memory.keep(open);
                 }
             }
         }
@@ -464,7 +459,7 @@ impl Replica {
         let mut records = Vec::new();
         for entry in entries {
             match self.log.position_at(entry.position.seq) {
-                Some(own) if own == entry.position && !planted(Fault::ShorterAppendCuts) => continue,
+                Some(own) if own == entry.position && equal_entries_stay() => continue,
                 Some(own) => {
                     let keep = Seq(own.seq.0 - 1);
                     if keep < self.commit {
@@ -542,11 +537,7 @@ impl Replica {
 
     fn on_persisted(&mut self, ticket: Ticket) {
         self.writes.persisted(ticket);
-        #[cfg(feature = "plants")]
-        if let Some((conn, frame)) = self.memory.owed.take_if(|(_, frame)| match frame.body {
-            crate::Body::Ack { seq } => seq <= self.writes.durable(),
-            _ => true,
-        }) {
+        if let Some((conn, frame)) = self.memory.take_owed(self.writes.durable()) {
             self.effects.push(Effect::Send { conn, frame });
         }
         self.ack();

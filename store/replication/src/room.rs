@@ -11,10 +11,10 @@
 //! The leader admits; nothing is ever refused where it is applied. Never refused: what keeps the cluster alive (promises,
 //! the first entry of a term, voters): a disk counts as full while there is still room for those.
 
-use crate::plants::planted;
+use crate::plants::{full_disks_take_nothing, limits_hold};
 use crate::replica::Replica;
 use crate::role::{Follower, Link, Role};
-use crate::{Effect, Fault, Refusal, ReplicaId};
+use crate::{Effect, Refusal, ReplicaId};
 use std::time::Duration;
 
 /// A leader that has just opened does not hand over for lack of room before this: two that run short by turns do not
@@ -99,7 +99,7 @@ impl Replica {
 
     /// Nothing fits on the volume but what keeps the cluster alive.
     pub(crate) fn takes_no_entries(&self) -> bool {
-        self.room.disk == Level::Full && !planted(Fault::FullTakesEntries)
+        self.room.disk == Level::Full && full_disks_take_nothing()
     }
 
     /// Entries came while nothing fitted, and were not answered: a new connection brings them again.
@@ -130,7 +130,7 @@ impl Replica {
         if !is_any_short {
             return None;
         }
-        if grows && planted(Fault::OverStillGrows) {
+        if grows && !limits_hold() {
             return None;
         }
         if grows && mine.limit().is_some() && !self.gives_way() {

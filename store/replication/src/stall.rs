@@ -15,10 +15,10 @@
 //! A promise of this replica cannot become durable meanwhile, so it says no hello and does not count; that takes no rule
 //! of its own. Peers are listened to all the time \[B2\]: only what needs the disk is refused.
 
-use crate::plants::planted;
+use crate::plants::{hung_leaders_fall_silent, hung_replicas_lag, needed_hung_leaders_stay};
 use crate::replica::Replica;
 use crate::role::{Link, Role};
-use crate::{Body, Effect, Fault, ReplicaId};
+use crate::{Body, Effect, ReplicaId};
 use std::time::Duration;
 
 /// After the end a replica counts as stalled for so many bounds: a disk that hangs, answers and hangs again would be
@@ -111,7 +111,7 @@ impl Replica {
     /// (a leader) That follower says that its disk hangs.
     pub(crate) fn is_known_stalled(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
-        leading.followers.get(&replica).is_some_and(|one| one.stalled) && !planted(Fault::HungReplicaHasCaughtUp)
+        leading.followers.get(&replica).is_some_and(|one| one.stalled) && hung_replicas_lag()
     }
 
     /// (a leader) The other voters are a majority without it, connected and not stalled.
@@ -122,8 +122,7 @@ impl Replica {
             leading.hears(replica, self.now, self.config.lost_time)
                 && leading.followers.get(&replica).is_some_and(|one| !one.stalled)
         };
-        self.log.voters().is_majority(|replica| replica != own && goes_on(replica))
-            || planted(Fault::HungLeaderLetsGoAnyhow)
+        self.log.voters().is_majority(|replica| replica != own && goes_on(replica)) || !needed_hung_leaders_stay()
     }
 
     /// A write that is taken now would wait for a disk that hangs.
@@ -152,9 +151,7 @@ impl Replica {
         } else if stall.silent {
         } else if !is_dispensable {
             stall.dispensable_since = None;
-        } else if self.now >= *stall.dispensable_since.get_or_insert(self.now) + late
-            && !planted(Fault::HungLeaderTalksOn)
-        {
+        } else if self.now >= *stall.dispensable_since.get_or_insert(self.now) + late && hung_leaders_fall_silent() {
             self.fall_silent();
         }
     }

@@ -18,10 +18,10 @@
 //!
 //! Not promised: a volume that goes back while nobody who knows it answers is not noticed.
 
-use crate::plants::planted;
+use crate::plants::{gone_back_is_marked, only_committed_is_known, promises_wait_for_answers, terms_compare_first};
 use crate::replica::Replica;
 use crate::role::Role;
-use crate::{Body, Claim, Effect, Fault, Hello, PeerState, Position, Refusal, ReplicaId, Seq, Target, Term};
+use crate::{Body, Claim, Effect, Hello, PeerState, Position, Refusal, ReplicaId, Seq, Target, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -99,7 +99,7 @@ pub(crate) struct Asking {
 
 /// Does a log that ends at `found` lack what is known to be at `known`?
 fn is_before(found: Position, known: Position) -> bool {
-    if planted(Fault::SequencesCompared) { found.seq < known.seq } else { found < known }
+    if terms_compare_first() { found < known } else { found.seq < known.seq }
 }
 
 impl Replica {
@@ -107,7 +107,7 @@ impl Replica {
 
     /// It has not asked enough yet to promise anything.
     pub fn is_asking(&self) -> bool {
-        self.asking.is_some() && !planted(Fault::PromisesWithoutAsking)
+        self.asking.is_some() && promises_wait_for_answers()
     }
 
     /// Keeps a claim until it may be taken.
@@ -176,7 +176,7 @@ impl Replica {
 
     /// Marks itself, durably, before anything else. From here on it is nobody's follower, and never a leader.
     pub(crate) fn go_back(&mut self, known_by: &str, known: KnownVolume) {
-        if self.went_back.is_some() || planted(Fault::WentBackIsForgotten) {
+        if self.went_back.is_some() || !gone_back_is_marked() {
             return;
         }
         self.end_role();
@@ -224,7 +224,7 @@ impl Replica {
     pub(crate) fn note_known(&mut self) {
         let (log, commit) = (&self.log, self.commit);
         let position = |acked: Seq| {
-            let upto = if planted(Fault::UncommittedIsKnown) { acked } else { acked.min(commit) };
+            let upto = if only_committed_is_known() { acked.min(commit) } else { acked };
             if upto == Seq(0) { None } else { log.position_at(upto) }
         };
         let voters = log.voters();
