@@ -64,7 +64,7 @@ impl Crate {
             for named in &module.paths {
                 let Some(absolute) = self.absolute(path, named) else { continue };
                 let Some((file, what)) = self.definition(&absolute, 0) else { continue };
-                let is_part_of = what.rsplit("::").next().is_some_and(|name| module.implements.contains(name));
+                let is_part_of = what.split("::").any(|name| module.implements.contains(name));
                 if file != module.file && !is_part_of {
                     imports.entry((self.relative(&module.file), self.relative(&file))).or_insert(what);
                 }

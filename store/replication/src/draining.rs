@@ -14,8 +14,9 @@
 
 use crate::membership::CAUGHT_UP_TIME;
 use crate::plants::needed_replicas_stay;
-use crate::replica::{Replica, ordinal};
+use crate::replica::Replica;
 use crate::role::{Follower, HandingOver, Role, Stage};
+use crate::target::ordinal;
 use crate::{Claim, Effect, Incarnation, ReplicaId};
 use std::time::Duration;
 

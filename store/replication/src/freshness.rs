@@ -14,16 +14,11 @@
 //! A question at leisure has the highest bit of its number set. A leader that does not know that answers it like any other.
 
 use crate::plants::{heartbeats_prove_nothing, only_applied_is_fresh};
+use crate::question::AT_LEISURE;
 use crate::replica::Replica;
 use crate::role::{Link, Role, Stage};
 use crate::{Body, ConnId, ReplicaId, RoleView, Seq};
-use std::collections::VecDeque;
 use std::time::Duration;
-
-/// The bit that marks a question at leisure.
-const AT_LEISURE: u64 = 1 << 63;
-/// Rounds of a leader that a majority has not echoed yet, whose beginnings are remembered. Later ones are as good.
-const ROUNDS_MAX: usize = 64;
 
 /// See the module.
 #[derive(Clone, Debug, Default, Hash)]
@@ -41,29 +36,6 @@ pub(crate) struct Freshness {
     pub(crate) heard_at: Duration,
     /// The renewal of the Lease that was seen last, and when.
     renewal: Option<(u64, Duration)>,
-}
-
-/// A leader's rounds: when those began that a majority has not echoed.
-#[derive(Clone, Debug, Default, Hash)]
-pub(crate) struct Rounds(VecDeque<(u64, Duration)>);
-
-impl Rounds {
-    pub(crate) fn begun(&mut self, round: u64, now: Duration) {
-        if self.0.len() < ROUNDS_MAX {
-            self.0.push_back((round, now));
-        }
-    }
-
-    /// When the newest of those began that are not above `round`.
-    fn echoed(&mut self, round: u64) -> Option<Duration> {
-        let count = self.0.iter().take_while(|(begun, _)| *begun <= round).count();
-        self.0.drain(..count).next_back().map(|(_, at)| at)
-    }
-}
-
-/// Is this the number of a question that waits for the next heartbeat?
-pub(crate) fn is_at_leisure(number: u64) -> bool {
-    number & AT_LEISURE != 0
 }
 
 impl Replica {

@@ -14,7 +14,7 @@
 //! majority for the lost-time it refuses writes, says so, and keeps trying.
 
 use crate::catchup::{Outbound, Sending};
-use crate::freshness::Rounds;
+use crate::disk::Stall;
 use crate::losing::Lost;
 use crate::plants::{
     answers_count_by_name, better_positions_are_pulled, floor_holds, lacking_leaders_pull, leaders_invite,
@@ -22,7 +22,7 @@ use crate::plants::{
 };
 use crate::replica::Replica;
 use crate::role::{Follower, Leading, Role, Stage};
-use crate::stall::Stall;
+use crate::rounds::Rounds;
 use crate::{
     Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Hello, InviteAnswer, Payload, Position, Promise, Proposal,
     Refusal, RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,

@@ -350,6 +350,7 @@
 mod bootstrap;
 mod catchup;
 mod claim;
+mod disk;
 mod draining;
 mod entry;
 mod following;
@@ -357,6 +358,8 @@ mod freshness;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod ids;
+mod known_volume;
 mod leading;
 mod log;
 mod losing;
@@ -364,13 +367,17 @@ mod membership;
 mod message;
 mod pace;
 mod plants;
+mod question;
 mod reads;
 mod replica;
 mod role;
 mod room;
+mod rounds;
+mod shortage;
 mod stall;
 mod status;
 mod step;
+mod target;
 mod voters;
 mod went_back;
 
@@ -379,6 +386,8 @@ pub use entry::{
     DurableState, Entry, Payload, RECORD_BODY_BYTES_MAX, RECORD_HEADER_BYTES, Record, RecordError, SnapshotMark,
     record_length,
 };
+pub use ids::{ConnId, ProposalId, ReadId, RequestId, Ticket};
+pub use known_volume::{KnownVolume, WentBack};
 pub use message::{
     Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, RefusalCode,
     SNAPSHOT_PIECE_BYTES, SnapshotPart, SnapshotPiece,
@@ -387,14 +396,11 @@ pub use plants::Fault;
 #[cfg(feature = "plants")]
 pub use plants::plant;
 pub use replica::Replica;
-pub use room::{Level, Limit, Room, Shortage};
+pub use shortage::{Level, Limit, Room, Shortage};
 pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
-pub use step::{
-    Config, ConnId, Effect, Input, LeaderView, Member, Proposal, ProposalId, ReadId, Recovered, Refusal, RequestId,
-    RoleView, SnapshotMeta, Target, Ticket,
-};
+pub use step::{Config, Effect, Input, LeaderView, Member, Proposal, Recovered, Refusal, RoleView, SnapshotMeta};
+pub use target::Target;
 pub use voters::{Voter, Voters};
-pub use went_back::{KnownVolume, WentBack};
 
 /// The format of records, frames and snapshots that this version writes, and the highest that it reads.
 pub const FORMAT: u32 = 1;

@@ -9,8 +9,9 @@
 //! It only asks for the Lease. Whoever gets it still has to find its majority of promises.
 
 use crate::plants::{answers_count_by_name, bootstrap_waits_for_disk, later_leaders_count};
-use crate::replica::{Replica, ordinal};
+use crate::replica::Replica;
 use crate::role::Role;
+use crate::target::ordinal;
 use crate::{PeerState, Promise, ReplicaId, Target, Term};
 use std::time::Duration;
 

@@ -8,8 +8,9 @@ use crate::plants::{
     distance_is_bytes_and_time, one_voter_an_entry, voters_change_one_by_one, voters_have_caught_up,
     voters_wait_for_own_entry,
 };
-use crate::replica::{Replica, ordinal};
+use crate::replica::Replica;
 use crate::role::{Follower, Role, Stage};
+use crate::target::ordinal;
 use crate::{FORMAT, Payload, ReplicaId, Voter, Voters};
 use std::time::Duration;
 

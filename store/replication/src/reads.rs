@@ -21,8 +21,8 @@
 //! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client. Where the own
 //! disk hangs and has not taken the promise to the leader, no leader can be asked: refused at once \[B5\].
 
-use crate::freshness::is_at_leisure;
 use crate::plants::reads_wait_for_later_heartbeats;
+use crate::question::{ReadAsk, is_at_leisure};
 use crate::replica::Replica;
 use crate::role::{Link, Role, Stage};
 use crate::{Body, ConnId, Effect, ReadId, Refusal, Seq, Term};
@@ -59,23 +59,6 @@ enum Asked {
     By(ConnId),
     /// Ourselves, who lead in this term.
     Ourselves(Term),
-}
-
-/// A question that a leader has to answer.
-#[derive(Clone, Copy, Debug, Hash)]
-pub(crate) struct ReadAsk {
-    /// Whom to answer; none: ourselves.
-    from: Option<ConnId>,
-    /// The asker's number for it.
-    number: u64,
-    /// Set as soon as the term is open: what was committed then, and the first round that began later.
-    at: Option<(Seq, u64)>,
-}
-
-impl ReadAsk {
-    fn is_at_leisure(&self) -> bool {
-        self.from.is_some() && is_at_leisure(self.number)
-    }
 }
 
 impl Replica {

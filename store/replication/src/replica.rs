@@ -18,6 +18,7 @@
 //! Not promised: that only one replica believes it leads. Promised: only one can commit in a term.
 
 use crate::bootstrap::without_torn_bootstrap;
+use crate::disk::Disk;
 use crate::freshness::Freshness;
 use crate::log::Log;
 use crate::losing::Lost;
@@ -27,7 +28,6 @@ use crate::plants::{
 };
 use crate::reads::Reads;
 use crate::role::{Following, Leading, Link, Role, Stage};
-use crate::stall::Disk;
 use crate::went_back::Asking;
 use crate::{
     Claim, Config, ConnId, DurableState, Effect, Entry, Frame, Input, KnownVolume, Payload, PeerState, Position,
@@ -678,9 +678,4 @@ pub(crate) enum Accepted {
     Mismatch(Position),
     /// Would cut what is committed, or is no chain.
     Violation(String),
-}
-
-/// The number at the end of a pod's name. A name without one comes last.
-pub(crate) fn ordinal(name: &str) -> u64 {
-    name.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,9 @@
 //! What a replica is at a moment: state that exists only in one role lives in that role's type.
 
 use crate::catchup::Outbound;
-use crate::freshness::Rounds;
-use crate::reads::ReadAsk;
+use crate::disk::Stall;
+use crate::question::ReadAsk;
+use crate::rounds::Rounds;
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Shortage, Term, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -107,7 +108,7 @@ pub(crate) struct Leading {
     /// No hand-over is begun before this.
     pub(crate) hand_over_not_before: Duration,
     /// What its own disk's hanging has led to.
-    pub(crate) stall: crate::stall::Stall,
+    pub(crate) stall: Stall,
 }
 
 /// How far a leadership has come.

@@ -14,75 +14,12 @@
 use crate::plants::{full_disks_take_nothing, limits_hold};
 use crate::replica::Replica;
 use crate::role::{Follower, Link, Role};
-use crate::{Effect, Refusal, ReplicaId};
+use crate::{Effect, Level, Limit, Refusal, ReplicaId, Room, Shortage};
 use std::time::Duration;
 
 /// A leader that has just opened does not hand over for lack of room before this: two that run short by turns do not
 /// pass the leadership to and fro.
 const STAYS_AT_LEAST: Duration = Duration::from_secs(10);
-
-/// How much is used of what a replica may use, of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Much less than the limit.
-    #[default]
-    Enough,
-    /// Not much less: what can be let go without loss is let go.
-    Near,
-    /// More than the limit. The shell sees to it that this does not come and go with every write.
-    Over,
-    /// So much more that nothing that grows the data is taken any more, whatever else could help.
-    Far,
-    /// Nothing fits any more but promises, voters and the first entry of a term.
-    Full,
-}
-
-/// How much room a replica has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Room {
-    /// For data in memory.
-    pub memory: Level,
-    /// On the volume.
-    pub disk: Level,
-}
-
-/// Which limit it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
-    /// Of data in memory.
-    Memory,
-    /// Of the volume.
-    Disk,
-}
-
-/// What a follower says of its room in each echo.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Shortage {
-    /// It is over its limit of memory.
-    pub memory: bool,
-    /// Less than the reserve is free on its volume.
-    pub disk: bool,
-    /// It takes no entries: nothing fits on its volume.
-    pub full: bool,
-}
-
-impl Room {
-    /// What others are told.
-    pub fn shortage(self) -> Shortage {
-        Shortage { memory: self.memory >= Level::Over, disk: self.disk >= Level::Over, full: self.disk == Level::Full }
-    }
-}
-
-impl Shortage {
-    /// The limit that is exceeded; the disk's, if both are.
-    pub fn limit(self) -> Option<Limit> {
-        match self {
-            Shortage { disk: true, .. } | Shortage { full: true, .. } => Some(Limit::Disk),
-            Shortage { memory: true, .. } => Some(Limit::Memory),
-            Shortage { .. } => None,
-        }
-    }
-}
 
 impl Replica {
     pub(crate) fn on_room(&mut self, room: Room) {

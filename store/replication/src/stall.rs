@@ -15,6 +15,7 @@
 //! A promise of this replica cannot become durable meanwhile, so it says no hello and does not count; that takes no rule
 //! of its own. Peers are listened to all the time \[B2\]: only what needs the disk is refused.
 
+use crate::disk::Stall;
 use crate::plants::{hung_leaders_fall_silent, hung_replicas_lag, needed_hung_leaders_stay};
 use crate::replica::Replica;
 use crate::role::{Link, Role};
@@ -26,41 +27,6 @@ use std::time::Duration;
 const DOUBTED_BOUNDS: u32 = 10;
 /// A leader lets go so many heartbeats after it was told: where one storage hangs for all, the others say so by then.
 const HEARTBEATS_BEFORE: u32 = 3;
-
-/// What the shell says of the disk.
-#[derive(Clone, Copy, Debug, Default, Hash)]
-pub(crate) struct Disk {
-    hangs: bool,
-    /// Nothing more is taken by the journal.
-    full: bool,
-    /// When it counts as sound again, after it hung.
-    doubted_until: Option<Duration>,
-    /// Something that the leader sent was not taken.
-    missed: bool,
-}
-
-impl Disk {
-    pub(crate) fn hangs(&self) -> bool {
-        self.hangs
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.full
-    }
-
-    pub(crate) fn missed(&mut self) {
-        self.missed = true;
-    }
-}
-
-/// What a leader's hung disk has led to.
-#[derive(Clone, Copy, Debug, Default, Hash)]
-pub(crate) struct Stall {
-    /// Since when it hangs while the others can do without this leader.
-    dispensable_since: Option<Duration>,
-    /// See the module.
-    pub(crate) silent: bool,
-}
 
 impl Replica {
     pub(crate) fn on_disk(&mut self, stalled: bool, full: bool) {

@@ -11,36 +11,12 @@
 //! comes back as an input, and the state machine says nothing to anybody that rests on them before that.
 
 use crate::{
-    Answer, Claim, ClusterId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, Limit, PeerState, Position,
-    Record, ReplicaId, Room, SnapshotPart, SnapshotPiece, Voters,
+    Answer, Claim, ClusterId, ConnId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, Limit, PeerState,
+    Position, ProposalId, ReadId, Record, ReplicaId, RequestId, Room, SnapshotPart, SnapshotPiece, Target, Ticket,
+    Voters,
 };
 use bytes::Bytes;
 use std::net::IpAddr;
-
-/// Numbers what is to become durable. `Persisted { ticket }` means: this one and all before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// A connection between two replicas, named by the end that we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ConnId {
-    /// We dialled; the number is the state machine's.
-    Dialled(u64),
-    /// It was dialled by another; the number is the shell's and never used twice.
-    Accepted(u64),
-}
-
-/// A request of another replica that waits for its answer; the number is the shell's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
-
-/// A client's write that waits for its commit; the number is the shell's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProposalId(pub u64);
-
-/// A client's strong read that waits for its turn; the number is the shell's, from 1, and each later one is higher.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReadId(pub u64);
 
 /// A pod that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,17 +37,6 @@ impl Member {
         let (name, peer_address) = (self.name.clone(), self.peer_address.clone());
         Target { name, peer_address, addresses: self.addresses.clone() }
     }
-}
-
-/// A pod that is to be reached: by any of its IPs, or by the name. Only what this very pod says counts as an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// The name of the pod.
-    pub name: String,
-    /// `host:port`; the host is a DNS name as a rule.
-    pub peer_address: String,
-    /// Its IPs, the newest knowledge first; the port is that of `peer_address`.
-    pub addresses: Vec<IpAddr>,
 }
 
 /// What role.json says, as far as a replica cares.

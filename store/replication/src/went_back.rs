@@ -21,72 +21,14 @@
 use crate::plants::{gone_back_is_marked, only_committed_is_known, promises_wait_for_answers, terms_compare_first};
 use crate::replica::Replica;
 use crate::role::Role;
-use crate::{Body, Claim, Effect, Hello, PeerState, Position, Refusal, ReplicaId, Seq, Target, Term};
-use serde::{Deserialize, Serialize};
+use crate::{Body, Claim, Effect, Hello, KnownVolume, PeerState, Position, Refusal, ReplicaId, Seq, Target, WentBack};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 /// The most volumes that are remembered. Only voters are, so the others were wiped long ago.
 const KNOWN_MAX: usize = 16;
 /// While appends flow, a leader tells how far its own volume is at most this often; else with each commit and heartbeat.
 const TELL_DURABLE_AFTER: Duration = Duration::from_millis(10);
-
-/// What a replica knows of another volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KnownVolume {
-    /// The volume.
-    pub replica: ReplicaId,
-    /// It is bound to a promise of this term, or of a later one.
-    pub term: Term,
-    /// It acked everything up to here, and that is committed.
-    pub position: Position,
-}
-
-/// Why a replica counts for nothing any more. It stands in a file of its own on the volume.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WentBack {
-    /// The volume. Another one that stands in its place is not meant.
-    pub replica: ReplicaId,
-    /// The pod that knew more of the volume than it holds.
-    pub known_by: String,
-    /// The highest term that the volume is known to have promised.
-    pub known_term: Term,
-    /// The volume is known to have acknowledged everything up to here.
-    pub known: Position,
-    /// The term of the promise that was found on it.
-    pub found_term: Term,
-    /// Its last entry, as it was found.
-    pub found: Position,
-}
-
-impl WentBack {
-    /// What happened, and the way out, for people. `pod`: whose volume it is.
-    pub fn advice(&self, pod: &str) -> String {
-        format!(
-            "{self}. It holds an older copy, or its disk lost writes, so it neither votes nor answers clients. Way out: \
-             wipe this one volume, and it joins again with the data of the others (kubectl delete pvc data-{pod} \
-             --wait=false; kubectl delete pod {pod})"
-        )
-    }
-}
-
-impl fmt::Display for WentBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let WentBack { replica, known_by, known_term, known, found_term, found } = self;
-        write!(f, "the volume {replica} went back in time: ")?;
-        if found < known {
-            write!(
-                f,
-                "{known_by} knows that it acknowledged everything up to {known} (term/sequence), but it ends at {found}"
-            )
-        } else {
-            write!(f, "{known_by} knows that it promised term {known_term}, but its promise is of term {found_term}")
-        }
-    }
-}
 
 /// The questions before the first promise.
 #[derive(Clone, Debug, Default, Hash)]
