@@ -1,5 +1,5 @@
-//! The table of calls: every path with its methods, in one place. Who answers what, `Allow`, `GET /` and the check of
-//! `openapi.json` come from here.
+//! The table of calls: every path with its methods, in one place. Who answers what, `Allow`, `GET /` and the paths of
+//! `/openapi.json` come from here.
 
 use std::sync::LazyLock;
 
@@ -10,8 +10,10 @@ pub(super) struct Call {
     pub(super) method: Method,
     /// `{id}` stands for one segment, the last.
     pub(super) path: &'static str,
-    /// In a few words, for `GET /`.
+    /// In a few words, for `GET /` and `/openapi.json`.
     pub(super) summary: &'static str,
+    /// What else somebody at a terminal should know, for `GET /`: `/openapi.json` has it in more detail. Mostly empty.
+    pub(super) hint: &'static str,
     pub(super) kind: Kind,
 }
 
@@ -36,30 +38,30 @@ pub(super) enum Kind {
     Index,
 }
 
-const fn call(method: Method, path: &'static str, kind: Kind, summary: &'static str) -> Call {
-    Call { method, path, summary, kind }
+const fn call(method: Method, path: &'static str, kind: Kind, summary: &'static str, hint: &'static str) -> Call {
+    Call { method, path, summary, hint, kind }
 }
 
 /// All of them.
 #[rustfmt::skip]
 pub(super) static CALLS: [Call; 16] = [
-    call(Method::GET, "/persons", Kind::List,
-        "all persons; filters: firstName, lastName, id; pages: limit, cursor; consistency, after, max-staleness, timeout"),
-    call(Method::POST, "/persons", Kind::Create, "add a person (at the leader)"),
-    call(Method::GET, "/persons/{id}", Kind::Read, "one person"),
-    call(Method::PUT, "/persons/{id}", Kind::Replace, "add or replace a person (at the leader)"),
-    call(Method::PATCH, "/persons/{id}", Kind::Patch, "change a person (at the leader)"),
-    call(Method::DELETE, "/persons/{id}", Kind::Delete, "remove a person (at the leader)"),
-    call(Method::POST, "/persons:batch", Kind::Batch, "up to 1,000 operations, all or none (at the leader)"),
-    call(Method::GET, "/persons:watch", Kind::Watch, "each committed change, as server-sent events; after"),
-    call(Method::GET, "/api/leader", Kind::Leader, "who leads; Accept: text/plain: true or false"),
-    call(Method::GET, "/api/status", Kind::Status, "all that this replica says of itself"),
-    call(Method::GET, "/healthz", Kind::Healthz, "is the process alive"),
-    call(Method::GET, "/readyz", Kind::Readyz, "may it be asked"),
-    call(Method::GET, "/metrics", Kind::Metrics, "for Prometheus"),
-    call(Method::GET, "/openapi.json", Kind::OpenApi, "these calls for programs"),
-    call(Method::GET, "/docs", Kind::Docs, "and for people"),
-    call(Method::GET, "/", Kind::Index, "these calls in a few words"),
+    call(Method::GET, "/persons", Kind::List, "The persons, in order of creation",
+        "filters: firstName, lastName, id; pages: limit, cursor; consistency, after, max-staleness, timeout"),
+    call(Method::POST, "/persons", Kind::Create, "Add a person (at the leader)", ""),
+    call(Method::GET, "/persons/{id}", Kind::Read, "One person", ""),
+    call(Method::PUT, "/persons/{id}", Kind::Replace, "Add or replace a person (at the leader)", ""),
+    call(Method::PATCH, "/persons/{id}", Kind::Patch, "Change a person by a JSON Merge Patch, RFC 7396 (at the leader)", ""),
+    call(Method::DELETE, "/persons/{id}", Kind::Delete, "Remove a person (at the leader)", ""),
+    call(Method::POST, "/persons:batch", Kind::Batch, "Up to 1,000 operations, all or none (at the leader)", ""),
+    call(Method::GET, "/persons:watch", Kind::Watch, "Every committed change, as server-sent events", "after"),
+    call(Method::GET, "/api/leader", Kind::Leader, "Who leads", "Accept: text/plain: true or false"),
+    call(Method::GET, "/api/status", Kind::Status, "All that this replica says of itself", ""),
+    call(Method::GET, "/healthz", Kind::Healthz, "Is the process alive?", ""),
+    call(Method::GET, "/readyz", Kind::Readyz, "May it be asked?", ""),
+    call(Method::GET, "/metrics", Kind::Metrics, "For Prometheus", ""),
+    call(Method::GET, "/openapi.json", Kind::OpenApi, "These calls, for programs", ""),
+    call(Method::GET, "/docs", Kind::Docs, "These calls, for people", ""),
+    call(Method::GET, "/", Kind::Index, "These calls in short", ""),
 ];
 
 /// All methods of any path.
@@ -84,6 +86,11 @@ pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|
 });
 
 impl Call {
+    /// For a reader at a terminal.
+    pub(super) fn in_short(&self) -> String {
+        if self.hint.is_empty() { self.summary.to_owned() } else { format!("{}; {}", self.summary, self.hint) }
+    }
+
     /// `HEAD` goes where `GET` does; a stream that does not end has no head worth asking for.
     fn takes_head(&self) -> bool {
         self.method == Method::GET && self.kind != Kind::Watch

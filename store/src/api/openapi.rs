@@ -1,36 +1,105 @@
 //! `/openapi.json`, and `/docs`, which shows it to people. Both come from the program itself: a closed cluster has no
 //! network to load anything from.
 //!
-//! The document is kept by hand in `openapi.json`. What can be read off the code is put in here: the version and the
-//! list of problems. A test holds the paths and methods against those that the API takes, both ways.
+//! ```text
+//!   CALLS: method, path, summary ──┐
+//!   reads, writes, pages: Details ─┴─▶ Operation ──▶ paths ──────┐
+//!   headers, parameters, refusals, schemas ───────▶ components ──┴─▶ the document
+//! ```
+//!
+//! A call is in the document because it is in the table of calls, and it is not done before somebody says the rest of it
+//! in `reads`, `writes` or `pages`. What several calls share is described once and referred to. Limits and the list of
+//! problems are those that the code goes by.
 
+mod details;
+mod headers;
+mod pages;
+mod parameters;
+mod reads;
+mod refusals;
+mod schemas;
+mod writes;
+
+use super::calls::{CALLS, Call, Kind};
 use super::context::{Answer, Context};
-use super::problem::Code;
 use super::reply;
-use serde_json::{Value, json};
+use details::{Details, operation};
+use serde_json::Value;
 use std::sync::OnceLock;
+use utoipa::openapi::path::{HttpMethod, PathItem, Paths, PathsBuilder};
+use utoipa::openapi::{Components, Info, InfoBuilder, License, OpenApi};
 use warp::http::HeaderValue;
 use warp::http::header::CONTENT_TYPE;
 use warp::reply::Response;
 
-const DOCUMENT: &str = include_str!("openapi.json");
 const PAGE: &str = include_str!("docs.html");
 
-/// The whole document.
+/// The whole document, made when it is first asked for.
 pub(super) fn document() -> &'static Value {
     static WHOLE: OnceLock<Value> = OnceLock::new();
     WHOLE.get_or_init(|| {
-        let mut whole: Value = serde_json::from_str(DOCUMENT).expect("a test has read it");
-        whole["info"]["version"] = env!("CARGO_PKG_VERSION").into();
-        let problem = &mut whole["components"]["schemas"]["Problem"];
-        let types: Vec<String> = Code::ALL.iter().map(|code| format!("urn:leasehold:{}", code.as_str())).collect();
-        problem["properties"]["type"]["enum"] = types.into();
-        let list = Code::ALL.iter().map(|code| {
-            json!({ "type": format!("urn:leasehold:{}", code.as_str()), "status": code.status().as_u16(), "title": code.title() })
-        });
-        problem["x-problems"] = list.collect();
-        whole
+        let mut whole = OpenApi::new(info(), paths());
+        whole.components = Some(components());
+        serde_json::to_value(whole).expect("it has no map with other keys than text")
     })
+}
+
+fn info() -> Info {
+    let mut license = License::new("Apache-2.0");
+    license.identifier = Some("Apache-2.0".to_owned());
+    InfoBuilder::new()
+        .title("Leasehold store")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("A replicated JSON record store: one leader takes the writes, every replica answers reads."))
+        .license(Some(license))
+        .build()
+}
+
+/// From the table of calls.
+fn paths() -> Paths {
+    let item = |call: &Call| PathItem::new(method(call), operation(call, details(call.kind)));
+    CALLS.iter().fold(PathsBuilder::new(), |paths, call| paths.path(call.path, item(call))).build()
+}
+
+fn components() -> Components {
+    let mut components = Components::new();
+    headers::describe(&mut components);
+    parameters::describe(&mut components);
+    refusals::describe(&mut components);
+    schemas::describe(&mut components);
+    components
+}
+
+fn details(kind: Kind) -> Details {
+    match kind {
+        Kind::List => reads::list(),
+        Kind::Read => reads::read(),
+        Kind::Watch => reads::watch(),
+        Kind::Create => writes::create(),
+        Kind::Replace => writes::replace(),
+        Kind::Patch => writes::patch(),
+        Kind::Delete => writes::delete(),
+        Kind::Batch => writes::batch(),
+        Kind::Leader => pages::leader(),
+        Kind::Status => pages::status(),
+        Kind::Healthz => pages::healthz(),
+        Kind::Readyz => pages::readyz(),
+        Kind::Metrics => pages::metrics(),
+        Kind::OpenApi => pages::openapi(),
+        Kind::Docs => pages::docs(),
+        Kind::Index => pages::index(),
+    }
+}
+
+fn method(call: &Call) -> HttpMethod {
+    match call.method.as_str() {
+        "GET" => HttpMethod::Get,
+        "POST" => HttpMethod::Post,
+        "PUT" => HttpMethod::Put,
+        "PATCH" => HttpMethod::Patch,
+        "DELETE" => HttpMethod::Delete,
+        other => unreachable!("no call of the table is a {other}"),
+    }
 }
 
 /// `GET /openapi.json`

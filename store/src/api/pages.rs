@@ -206,7 +206,7 @@ pub(super) fn metrics(context: &Context) -> Answer {
 /// `GET /`
 pub(super) fn index(context: &Context) -> Answer {
     let others = CALLS.iter().filter(|call| call.kind != Kind::Index);
-    let calls = others.map(|call| (format!("{} {}", call.method, call.path), Value::from(call.summary)));
+    let calls = others.map(|call| (format!("{} {}", call.method, call.path), Value::from(call.in_short())));
     Ok(reply::json(&json!({
         "name": "leasehold-store",
         "version": env!("CARGO_PKG_VERSION"),

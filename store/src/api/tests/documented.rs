@@ -1,5 +1,6 @@
 //! The OpenAPI document says what the API does, and the API does what it says.
 use super::*;
+use crate::api::calls::CALLS;
 use std::collections::BTreeSet;
 
 /// (path, method) as the document has them.
@@ -80,6 +81,65 @@ async fn every_problem_is_in_the_document_and_every_reference_leads_somewhere() 
         }
     }
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// (path, method, operation) as the document has them.
+fn operations() -> Vec<(&'static str, &'static str, &'static Value)> {
+    let paths = openapi::document()["paths"].as_object().unwrap();
+    let each = paths.iter().flat_map(|(path, calls)| calls.as_object().unwrap().iter().map(move |call| (path, call)));
+    each.map(|(path, (method, operation))| (path.as_str(), method.as_str(), operation)).collect()
+}
+
+/// Follows a reference, if it is one.
+fn followed(value: &'static Value) -> &'static Value {
+    let document = openapi::document();
+    value["$ref"].as_str().map_or(value, |to| document.pointer(to.strip_prefix('#').unwrap()).unwrap())
+}
+
+#[test]
+fn every_operation_has_an_id_of_its_own() {
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations() {
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(!id.is_empty() && ids.insert(id), "{method} {path}: {id:?}");
+    }
+    assert_eq!(ids.len(), CALLS.len());
+}
+
+#[test]
+fn a_call_has_the_summary_of_the_table() {
+    for call in &CALLS {
+        let operation = &openapi::document()["paths"][call.path][call.method.as_str().to_lowercase()];
+        assert_eq!(operation["summary"], call.summary, "{} {}", call.method, call.path);
+    }
+}
+
+#[test]
+fn what_stands_in_a_path_is_declared_and_no_parameter_twice() {
+    for (path, method, operation) in operations() {
+        let mut declared = BTreeSet::new();
+        for parameter in operation["parameters"].as_array().into_iter().flatten().map(followed) {
+            let (place, name) = (parameter["in"].as_str().unwrap(), parameter["name"].as_str().unwrap());
+            assert!(declared.insert((place, name)), "{method} {path}: {name} in the {place}");
+            assert_eq!(parameter["required"], place == "path", "{method} {path}: {name}");
+        }
+        let declared: BTreeSet<&str> =
+            declared.iter().filter(|(place, _)| *place == "path").map(|(_, name)| *name).collect();
+        let in_path: BTreeSet<&str> =
+            path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).collect();
+        assert_eq!(declared, in_path, "{method} {path}");
+    }
+}
+
+#[test]
+fn every_component_is_referred_to() {
+    let document = openapi::document();
+    let text = document.to_string();
+    for (kind, components) in document["components"].as_object().unwrap() {
+        for name in components.as_object().unwrap().keys() {
+            assert!(text.contains(&format!("{{\"$ref\":\"#/components/{kind}/{name}\"}}")), "{kind}/{name}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,78 @@
+//! What a call has beyond its line in the table of calls, and how both become an operation of the document.
+
+use crate::api::body::JSON;
+use crate::api::calls::Call;
+use serde_json::Value;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::{Operation, OperationBuilder};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::{Content, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
+use warp::http::StatusCode;
+
+use super::headers;
+use super::parameters;
+use super::refusals::Refusal;
+
+/// What the table does not say of a call.
+#[derive(Default)]
+pub(super) struct Details {
+    /// Generators of clients name their functions so.
+    pub(super) id: &'static str,
+    /// What the summary leaves out; empty where it leaves out nothing.
+    pub(super) description: &'static str,
+    pub(super) parameters: Vec<&'static parameters::Shared>,
+    pub(super) body: Option<RequestBody>,
+    /// Each success, by its status.
+    pub(super) successes: Vec<(StatusCode, Response)>,
+    pub(super) refusals: Vec<&'static Refusal>,
+}
+
+/// The operation that the document has for this call.
+pub(super) fn operation(call: &Call, details: Details) -> Operation {
+    let mut operation = OperationBuilder::new()
+        .summary(Some(call.summary))
+        .operation_id(Some(details.id))
+        .description(Some(details.description).filter(|text| !text.is_empty()))
+        .request_body(details.body);
+    for parameter in details.parameters {
+        operation = operation.parameter_ref(parameter.reference());
+    }
+    for (status, response) in details.successes {
+        operation = operation.response(status.as_str(), response);
+    }
+    for refusal in details.refusals {
+        operation = operation.response(refusal.status().as_str(), refusal.reference());
+    }
+    operation.build()
+}
+
+/// A body that must be sent.
+pub(super) fn body(media: &str, schema: Ref, example: Value) -> RequestBody {
+    let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+    RequestBodyBuilder::new().required(Some(Required::True)).content(media, content).build()
+}
+
+/// A success without a body. Each carries `Leasehold-Sequence`; these headers come on top.
+pub(super) fn empty(description: &str, more: &[&headers::Shared]) -> Response {
+    success(description, more).build()
+}
+
+/// A success with JSON of this schema.
+pub(super) fn json(description: &str, schema: impl Into<RefOr<Schema>>, more: &[&headers::Shared]) -> Response {
+    of_media(JSON, description, schema, more)
+}
+
+/// A success with a body of this media type.
+pub(super) fn of_media(
+    media: &str,
+    description: &str,
+    schema: impl Into<RefOr<Schema>>,
+    more: &[&headers::Shared],
+) -> Response {
+    success(description, more).content(media, Content::new(Some(schema))).build()
+}
+
+fn success(description: &str, more: &[&headers::Shared]) -> ResponseBuilder {
+    let response = ResponseBuilder::new().description(description);
+    [&headers::SEQUENCE].iter().chain(more).fold(response, |to, header| to.header_ref(header.name, header.reference()))
+}

@@ -1,0 +1,52 @@
+//! `components.headers`: what answers carry.
+
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{Components, Ref};
+
+/// A header that several answers share.
+pub(super) struct Shared {
+    /// On the wire, and in `components.headers`.
+    pub(super) name: &'static str,
+    kind: Type,
+    description: &'static str,
+}
+
+pub(super) static SEQUENCE: Shared = Shared {
+    name: "Leasehold-Sequence",
+    kind: Type::Integer,
+    description: "The entry of the log that the answer saw or made.",
+};
+
+pub(super) static STALENESS: Shared = Shared {
+    name: "Leasehold-Staleness-Ms",
+    kind: Type::Integer,
+    description: "How old the data may be: everything that was acknowledged anywhere more than so many milliseconds \
+                  before the answer is in it. Absent while this replica does not know.",
+};
+
+pub(super) static ETAG: Shared = Shared { name: "ETag", kind: Type::String, description: "A hash of the record." };
+
+pub(super) static LOCATION: Shared =
+    Shared { name: "Location", kind: Type::String, description: "The path of the record." };
+
+pub(super) static LINK: Shared =
+    Shared { name: "Link", kind: Type::String, description: "The next page, with rel=\"next\"; none on the last one." };
+
+impl Shared {
+    /// What stands in an answer.
+    pub(super) fn reference(&self) -> Ref {
+        Ref::new(format!("#/components/headers/{}", self.name))
+    }
+
+    fn header(&self) -> Header {
+        let schema = Object::with_type(self.kind.clone());
+        HeaderBuilder::new().description(Some(self.description)).schema(Some(schema)).build()
+    }
+}
+
+/// Describes each once.
+pub(super) fn describe(components: &mut Components) {
+    let all = [&SEQUENCE, &STALENESS, &ETAG, &LOCATION, &LINK];
+    components.headers = all.map(|one| (one.name.to_owned(), one.header().into())).into();
+}

@@ -1,0 +1,63 @@
+//! The calls that ask a replica about itself, and those that describe the others.
+
+use utoipa::openapi::Response;
+use utoipa::openapi::schema::ObjectBuilder;
+use warp::http::StatusCode;
+
+use super::details::{Details, json, of_media};
+use super::refusals::{BAD_REQUEST, UNAVAILABLE};
+use super::schemas::string;
+
+pub(super) fn leader() -> Details {
+    Details {
+        id: "leader",
+        description: "With `Accept: text/plain` just `true` or `false`: whether this replica does.",
+        refusals: vec![&BAD_REQUEST],
+        ..page(object("Who leads, as far as this replica knows."))
+    }
+}
+
+pub(super) fn status() -> Details {
+    Details {
+        id: "status",
+        refusals: vec![&BAD_REQUEST],
+        ..page(object("Positions, voters, the lag of each, what is waited for."))
+    }
+}
+
+pub(super) fn healthz() -> Details {
+    Details { id: "healthz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is.")) }
+}
+
+pub(super) fn readyz() -> Details {
+    Details { id: "readyz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It may.")) }
+}
+
+pub(super) fn metrics() -> Details {
+    Details { id: "metrics", ..page(text("application/openmetrics-text", "OpenMetrics text.")) }
+}
+
+pub(super) fn openapi() -> Details {
+    Details { id: "openapi", ..page(object("It.")) }
+}
+
+pub(super) fn docs() -> Details {
+    Details { id: "docs", ..page(text("text/html", "A page that needs nothing from elsewhere.")) }
+}
+
+pub(super) fn index() -> Details {
+    Details { id: "index", ..page(object("Name, version, calls.")) }
+}
+
+/// A call with one success.
+fn page(success: Response) -> Details {
+    Details { successes: vec![(StatusCode::OK, success)], ..Details::default() }
+}
+
+fn object(description: &str) -> Response {
+    json(description, ObjectBuilder::new(), &[])
+}
+
+fn text(media: &str, description: &str) -> Response {
+    of_media(media, description, string(), &[])
+}

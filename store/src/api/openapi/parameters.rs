@@ -1,0 +1,199 @@
+//! `components.parameters`: what paths, queries and request headers say.
+
+use crate::api::query::PAGE_MAX;
+use crate::documents::KEY_BYTES_MAX;
+use serde_json::json;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::{Components, Ref, Required};
+
+use super::schemas;
+
+/// A parameter that calls share.
+pub(super) struct Shared {
+    /// In `components.parameters`: two of one name mean different things.
+    key: &'static str,
+    /// On the wire.
+    name: &'static str,
+    place: ParameterIn,
+    schema: fn() -> ObjectBuilder,
+    description: &'static str,
+}
+
+pub(super) static ID: Shared =
+    Shared { key: "id", name: "id", place: ParameterIn::Path, schema: schemas::uuid, description: "The person's id." };
+
+pub(super) static ID_EQUALS: Shared = Shared {
+    key: "idEquals",
+    name: "id",
+    place: ParameterIn::Query,
+    schema: schemas::uuid,
+    description: "Only the person with this id.",
+};
+
+pub(super) static FIRST_NAME: Shared = Shared {
+    key: "firstName",
+    name: "firstName",
+    place: ParameterIn::Query,
+    schema: schemas::string,
+    description: "Only persons whose firstName equals this.",
+};
+
+pub(super) static LAST_NAME: Shared = Shared {
+    key: "lastName",
+    name: "lastName",
+    place: ParameterIn::Query,
+    schema: schemas::string,
+    description: "Only persons whose lastName equals this.",
+};
+
+pub(super) static LIMIT: Shared = Shared {
+    key: "limit",
+    name: "limit",
+    place: ParameterIn::Query,
+    schema: || schemas::integer().minimum(Some(1_u32)).maximum(Some(PAGE_MAX)),
+    description: "A page of at most so many.",
+};
+
+pub(super) static CURSOR: Shared = Shared {
+    key: "cursor",
+    name: "cursor",
+    place: ParameterIn::Query,
+    schema: schemas::string,
+    description: "From the `next` link of a page. Good on every replica, and for ever.",
+};
+
+pub(super) static CONSISTENCY: Shared = Shared {
+    key: "consistency",
+    name: "consistency",
+    place: ParameterIn::Query,
+    schema: || schemas::one_of(&["local", "strong"]).default(Some(json!("local"))),
+    description: "strong: sees everything that was acknowledged anywhere before (linearizable), on any replica.",
+};
+
+pub(super) static AFTER: Shared = Shared {
+    key: "after",
+    name: "after",
+    place: ParameterIn::Query,
+    schema: schemas::sequence,
+    description: "Waits until this replica has this sequence: read your writes with the Leasehold-Sequence of your last \
+                  answer. A sequence that was never committed is refused (409).",
+};
+
+pub(super) static MAX_STALENESS: Shared = Shared {
+    key: "maxStaleness",
+    name: "max-staleness",
+    place: ParameterIn::Query,
+    schema: schemas::string,
+    description: "503 `stale` if the data here may be older than this, such as 500ms or 5s; `Leasehold-Staleness-Ms` says \
+                  how old they may be.",
+};
+
+pub(super) static TIMEOUT: Shared = Shared {
+    key: "timeout",
+    name: "timeout",
+    place: ParameterIn::Query,
+    schema: schemas::string,
+    description: "How long `consistency` and `after` may wait, such as 500ms or 2s; at most 30s.",
+};
+
+pub(super) static WATCH_AFTER: Shared = Shared {
+    key: "watchAfter",
+    name: "after",
+    place: ParameterIn::Query,
+    schema: schemas::sequence,
+    description: "The changes after this sequence.",
+};
+
+pub(super) static LAST_EVENT_ID: Shared = Shared {
+    key: "lastEventId",
+    name: "Last-Event-ID",
+    place: ParameterIn::Header,
+    schema: schemas::sequence,
+    description: "As `after`, and before it.",
+};
+
+pub(super) static IF_MATCH: Shared = Shared {
+    key: "ifMatch",
+    name: "If-Match",
+    place: ParameterIn::Header,
+    schema: schemas::string,
+    description: "Only if the record is there (`*`), or has one of these ETags. ETags of others match nothing; a weakened \
+                  one of this store matches, unless `--match-weakened-etags=false`.",
+};
+
+pub(super) static IF_NONE_MATCH: Shared = Shared {
+    key: "ifNoneMatch",
+    name: "If-None-Match",
+    place: ParameterIn::Header,
+    schema: schemas::string,
+    description: "`*`: only if there is no such record. ETags: only if the record has none of them.",
+};
+
+pub(super) static IF_MATCH_READ: Shared = Shared {
+    key: "ifMatchRead",
+    name: "If-Match",
+    place: ParameterIn::Header,
+    schema: schemas::string,
+    description: "412 unless the record has one of these ETags.",
+};
+
+pub(super) static IF_NONE_MATCH_READ: Shared = Shared {
+    key: "ifNoneMatchRead",
+    name: "If-None-Match",
+    place: ParameterIn::Header,
+    schema: schemas::string,
+    description: "304 if the record has one of these ETags.",
+};
+
+pub(super) static KEY: Shared = Shared {
+    key: "key",
+    name: "Idempotency-Key",
+    place: ParameterIn::Header,
+    schema: || schemas::string().max_length(Some(KEY_BYTES_MAX)),
+    description: "1 to 255 characters. The same request under the same key is done once and answered the same, also by \
+                  another leader, for the last 10,000 keys and 1,000,000 entries.",
+};
+
+static ALL: [&Shared; 17] = [
+    &ID,
+    &ID_EQUALS,
+    &FIRST_NAME,
+    &LAST_NAME,
+    &LIMIT,
+    &CURSOR,
+    &CONSISTENCY,
+    &AFTER,
+    &MAX_STALENESS,
+    &TIMEOUT,
+    &WATCH_AFTER,
+    &LAST_EVENT_ID,
+    &IF_MATCH,
+    &IF_NONE_MATCH,
+    &IF_MATCH_READ,
+    &IF_NONE_MATCH_READ,
+    &KEY,
+];
+
+impl Shared {
+    /// What stands in a call.
+    pub(super) fn reference(&self) -> Ref {
+        Ref::new(format!("#/components/parameters/{}", self.key))
+    }
+
+    fn parameter(&self) -> Parameter {
+        ParameterBuilder::new()
+            .name(self.name)
+            .parameter_in(self.place.clone())
+            // The library makes a parameter of the path required in any case.
+            .required(Required::False)
+            .description(Some(self.description))
+            .schema(Some((self.schema)()))
+            .build()
+    }
+}
+
+/// Describes each once.
+pub(super) fn describe(components: &mut Components) {
+    components.parameters = ALL.iter().map(|one| (one.key.to_owned(), one.parameter().into())).collect();
+}

@@ -1,0 +1,129 @@
+//! `components.responses`: the problems that calls share. The status is that of the code.
+
+use crate::api::problem::{Code, PROBLEM_JSON};
+use utoipa::openapi::{Components, Content, Ref, Response, ResponseBuilder};
+use warp::http::StatusCode;
+
+/// A reason, or a group of reasons with one status.
+pub(super) struct Refusal {
+    /// In `components.responses`.
+    name: &'static str,
+    /// This code, or one of the group.
+    code: Code,
+    description: &'static str,
+}
+
+pub(super) static BAD_REQUEST: Refusal = Refusal {
+    name: "BadRequest",
+    code: Code::MalformedRequest,
+    description: "The request cannot be understood; the problem says what and where.",
+};
+
+pub(super) static UNKNOWN_ID: Refusal =
+    Refusal { name: "UnknownId", code: Code::UnknownId, description: "There is no record with this id." };
+
+pub(super) static BODY_TIMEOUT: Refusal =
+    Refusal { name: "BodyTimeout", code: Code::BodyTimeout, description: "The body did not arrive in time." };
+
+pub(super) static CONFLICT: Refusal =
+    Refusal { name: "Conflict", code: Code::Conflict, description: "Another record has this id." };
+
+pub(super) static BATCH_NOT_DONE: Refusal = Refusal {
+    name: "BatchNotDone",
+    code: Code::BatchNotDone,
+    description: "Nothing of it is done: `operation` and `reason` say which one could not be, and why.",
+};
+
+pub(super) static AHEAD: Refusal = Refusal {
+    name: "Ahead",
+    code: Code::Ahead,
+    description: "The sequence lies beyond what is committed: it is of another cluster, or the data went back in time. \
+                  `committed` says how far it goes.",
+};
+
+pub(super) static HISTORY_GONE: Refusal = Refusal {
+    name: "HistoryGone",
+    code: Code::HistoryGone,
+    description: "The changes after that sequence are not all known here any more: read the list, and watch after its \
+                  `Leasehold-Sequence`.",
+};
+
+pub(super) static PRECONDITION_FAILED: Refusal =
+    Refusal { name: "PreconditionFailed", code: Code::PreconditionFailed, description: "The condition does not hold." };
+
+pub(super) static BODY_TOO_LARGE: Refusal =
+    Refusal { name: "BodyTooLarge", code: Code::BodyTooLarge, description: "The body is too large." };
+
+pub(super) static UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal {
+    name: "UnsupportedMediaType",
+    code: Code::UnsupportedMediaType,
+    description: "The body has the wrong media type.",
+};
+
+pub(super) static NOT_LEADER: Refusal = Refusal {
+    name: "NotLeader",
+    code: Code::NotLeader,
+    description: "This replica does not lead; `Location` says who does. Not done.",
+};
+
+pub(super) static KEY_REUSED: Refusal = Refusal {
+    name: "KeyReused",
+    code: Code::KeyReused,
+    description: "Another request was sent under this Idempotency-Key. Not done.",
+};
+
+pub(super) static UNAVAILABLE: Refusal = Refusal {
+    name: "Unavailable",
+    code: Code::NotReady,
+    description: "Not done, or not confirmed; try again after `Retry-After`.",
+};
+
+pub(super) static OUTCOME_UNKNOWN: Refusal =
+    Refusal { name: "OutcomeUnknown", code: Code::OutcomeUnknown, description: "The outcome of the write is unknown." };
+
+pub(super) static OUT_OF_ROOM: Refusal = Refusal {
+    name: "OutOfRoom",
+    code: Code::OutOfRoom,
+    description: "It would make the data larger, and memory or a disk is short (`limit`, `pod`, `used`, `allowed`). Not \
+                  done; may be sent again later. Deletes, and updates that make a record shorter, are taken.",
+};
+
+static ALL: [&Refusal; 15] = [
+    &BAD_REQUEST,
+    &UNKNOWN_ID,
+    &BODY_TIMEOUT,
+    &CONFLICT,
+    &BATCH_NOT_DONE,
+    &AHEAD,
+    &HISTORY_GONE,
+    &PRECONDITION_FAILED,
+    &BODY_TOO_LARGE,
+    &UNSUPPORTED_MEDIA_TYPE,
+    &NOT_LEADER,
+    &KEY_REUSED,
+    &UNAVAILABLE,
+    &OUTCOME_UNKNOWN,
+    &OUT_OF_ROOM,
+];
+
+impl Refusal {
+    /// The key in the responses of a call.
+    pub(super) fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// What stands in a call.
+    pub(super) fn reference(&self) -> Ref {
+        Ref::from_response_name(self.name)
+    }
+
+    fn response(&self) -> Response {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        ResponseBuilder::new().description(self.description).content(PROBLEM_JSON, problem).build()
+    }
+}
+
+/// Describes each once.
+pub(super) fn describe(components: &mut Components) {
+    components.responses = ALL.iter().map(|one| (one.name.to_owned(), one.response().into())).collect();
+}
