@@ -27,10 +27,16 @@ use details::{Details, operation};
 use serde_json::Value;
 use std::sync::OnceLock;
 use utoipa::openapi::path::{HttpMethod, PathItem, Paths, PathsBuilder};
+use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Info, InfoBuilder, License, OpenApi};
 use warp::http::HeaderValue;
 use warp::http::header::CONTENT_TYPE;
 use warp::reply::Response;
+
+/// In `components.securitySchemes`.
+const TOKEN: &str = "token";
+/// Bearer tokens have none.
+const NO_SCOPES: [&str; 0] = [];
 
 const PAGE: &str = include_str!("docs.html");
 
@@ -40,6 +46,8 @@ pub(super) fn document() -> &'static Value {
     WHOLE.get_or_init(|| {
         let mut whole = OpenApi::new(info(), paths());
         whole.components = Some(components());
+        // A token, or none: that depends on the flags of the store.
+        whole.security = Some(vec![SecurityRequirement::new(TOKEN, NO_SCOPES), SecurityRequirement::default()]);
         serde_json::to_value(whole).expect("it has no map with other keys than text")
     })
 }
@@ -67,7 +75,13 @@ fn components() -> Components {
     parameters::describe(&mut components);
     refusals::describe(&mut components);
     schemas::describe(&mut components);
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer()));
     components
+}
+
+fn bearer() -> Http {
+    let description = "With `--api-tokens`: one that may read, or one that may write (and read). Probes need none.";
+    HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build()
 }
 
 fn details(kind: Kind) -> Details {

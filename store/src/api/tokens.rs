@@ -80,12 +80,17 @@ impl Tokens {
 }
 
 /// Which requests need no token: the probes', and `/metrics` where that is wanted.
-fn is_open(path: &str, metrics_open: bool) -> bool {
+pub(super) fn is_open(path: &str, metrics_open: bool) -> bool {
     match path.strip_suffix('/').unwrap_or(path) {
         "/healthz" | "/readyz" => true,
         "/metrics" => metrics_open,
         _ => false,
     }
+}
+
+/// Which requests need a token that may write.
+pub(super) fn writes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// What stands before the calls. It answers who may not pass.
@@ -104,10 +109,7 @@ fn refusal(
     if is_open(path, metrics_open) {
         return None;
     }
-    let needed = match *method {
-        Method::GET | Method::HEAD | Method::OPTIONS => Right::Read,
-        _ => Right::Write,
-    };
+    let needed = if writes(method) { Right::Write } else { Right::Read };
     let Some(value) = headers.get(AUTHORIZATION) else {
         let problem = Problem::new(Code::Unauthorized, "send `Authorization: Bearer <token>`");
         return Some(with_challenge(problem, "Bearer realm=\"leasehold\""));

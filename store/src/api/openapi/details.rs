@@ -2,6 +2,7 @@
 
 use crate::api::body::JSON;
 use crate::api::calls::Call;
+use crate::api::tokens;
 use serde_json::Value;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::{Operation, OperationBuilder};
@@ -11,7 +12,7 @@ use warp::http::StatusCode;
 
 use super::headers;
 use super::parameters;
-use super::refusals::Refusal;
+use super::refusals::{FORBIDDEN, Refusal, UNAUTHORIZED};
 
 /// What the table does not say of a call.
 #[derive(Default)]
@@ -40,10 +41,22 @@ pub(super) fn operation(call: &Call, details: Details) -> Operation {
     for (status, response) in details.successes {
         operation = operation.response(status.as_str(), response);
     }
-    for refusal in details.refusals {
+    if tokens::is_open(call.path, false) {
+        operation = operation.securities(Some([]));
+    }
+    for refusal in details.refusals.into_iter().chain(guards(call)) {
         operation = operation.response(refusal.status().as_str(), refusal.reference());
     }
     operation.build()
+}
+
+/// What stands before the call, where the store has tokens.
+fn guards(call: &Call) -> Vec<&'static Refusal> {
+    match (tokens::is_open(call.path, false), tokens::writes(&call.method)) {
+        (true, _) => vec![],
+        (false, false) => vec![&UNAUTHORIZED],
+        (false, true) => vec![&UNAUTHORIZED, &FORBIDDEN],
+    }
 }
 
 /// A body that must be sent.

@@ -33,6 +33,15 @@ pub(super) static LOCATION: Shared =
 pub(super) static LINK: Shared =
     Shared { name: "Link", kind: Type::String, description: "The next page, with rel=\"next\"; none on the last one." };
 
+pub(super) static WWW_AUTHENTICATE: Shared = Shared {
+    name: "WWW-Authenticate",
+    kind: Type::String,
+    description: "What is expected: a bearer token, and for a write one that may write.",
+};
+
+pub(super) static RETRY_AFTER: Shared =
+    Shared { name: "Retry-After", kind: Type::Integer, description: "Seconds after which to ask again." };
+
 impl Shared {
     /// What stands in an answer.
     pub(super) fn reference(&self) -> Ref {
@@ -47,6 +56,6 @@ impl Shared {
 
 /// Describes each once.
 pub(super) fn describe(components: &mut Components) {
-    let all = [&SEQUENCE, &STALENESS, &ETAG, &LOCATION, &LINK];
+    let all = [&SEQUENCE, &STALENESS, &ETAG, &LOCATION, &LINK, &WWW_AUTHENTICATE, &RETRY_AFTER];
     components.headers = all.map(|one| (one.name.to_owned(), one.header().into())).into();
 }

@@ -4,6 +4,8 @@ use crate::api::problem::{Code, PROBLEM_JSON};
 use utoipa::openapi::{Components, Content, Ref, Response, ResponseBuilder};
 use warp::http::StatusCode;
 
+use super::headers;
+
 /// A reason, or a group of reasons with one status.
 pub(super) struct Refusal {
     /// In `components.responses`.
@@ -11,27 +13,48 @@ pub(super) struct Refusal {
     /// This code, or one of the group.
     code: Code,
     description: &'static str,
+    header: Option<&'static headers::Shared>,
 }
 
 pub(super) static BAD_REQUEST: Refusal = Refusal {
     name: "BadRequest",
     code: Code::MalformedRequest,
     description: "The request cannot be understood; the problem says what and where.",
+    header: None,
+};
+
+pub(super) static UNAUTHORIZED: Refusal = Refusal {
+    name: "Unauthorized",
+    code: Code::Unauthorized,
+    description: "Only with `--api-tokens`: there is no token, or one that is not known. Not done.",
+    header: Some(&headers::WWW_AUTHENTICATE),
+};
+
+pub(super) static FORBIDDEN: Refusal = Refusal {
+    name: "Forbidden",
+    code: Code::Forbidden,
+    description: "Only with `--api-tokens`: the token may read, and this call writes. Not done.",
+    header: Some(&headers::WWW_AUTHENTICATE),
 };
 
 pub(super) static UNKNOWN_ID: Refusal =
-    Refusal { name: "UnknownId", code: Code::UnknownId, description: "There is no record with this id." };
+    Refusal { name: "UnknownId", code: Code::UnknownId, description: "There is no record with this id.", header: None };
 
-pub(super) static BODY_TIMEOUT: Refusal =
-    Refusal { name: "BodyTimeout", code: Code::BodyTimeout, description: "The body did not arrive in time." };
+pub(super) static BODY_TIMEOUT: Refusal = Refusal {
+    name: "BodyTimeout",
+    code: Code::BodyTimeout,
+    description: "The body did not arrive in time.",
+    header: None,
+};
 
 pub(super) static CONFLICT: Refusal =
-    Refusal { name: "Conflict", code: Code::Conflict, description: "Another record has this id." };
+    Refusal { name: "Conflict", code: Code::Conflict, description: "Another record has this id.", header: None };
 
 pub(super) static BATCH_NOT_DONE: Refusal = Refusal {
     name: "BatchNotDone",
     code: Code::BatchNotDone,
     description: "Nothing of it is done: `operation` and `reason` say which one could not be, and why.",
+    header: None,
 };
 
 pub(super) static AHEAD: Refusal = Refusal {
@@ -39,6 +62,7 @@ pub(super) static AHEAD: Refusal = Refusal {
     code: Code::Ahead,
     description: "The sequence lies beyond what is committed: it is of another cluster, or the data went back in time. \
                   `committed` says how far it goes.",
+    header: None,
 };
 
 pub(super) static HISTORY_GONE: Refusal = Refusal {
@@ -46,50 +70,66 @@ pub(super) static HISTORY_GONE: Refusal = Refusal {
     code: Code::HistoryGone,
     description: "The changes after that sequence are not all known here any more: read the list, and watch after its \
                   `Leasehold-Sequence`.",
+    header: None,
 };
 
-pub(super) static PRECONDITION_FAILED: Refusal =
-    Refusal { name: "PreconditionFailed", code: Code::PreconditionFailed, description: "The condition does not hold." };
+pub(super) static PRECONDITION_FAILED: Refusal = Refusal {
+    name: "PreconditionFailed",
+    code: Code::PreconditionFailed,
+    description: "The condition does not hold.",
+    header: None,
+};
 
 pub(super) static BODY_TOO_LARGE: Refusal =
-    Refusal { name: "BodyTooLarge", code: Code::BodyTooLarge, description: "The body is too large." };
+    Refusal { name: "BodyTooLarge", code: Code::BodyTooLarge, description: "The body is too large.", header: None };
 
 pub(super) static UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal {
     name: "UnsupportedMediaType",
     code: Code::UnsupportedMediaType,
     description: "The body has the wrong media type.",
+    header: None,
 };
 
 pub(super) static NOT_LEADER: Refusal = Refusal {
     name: "NotLeader",
     code: Code::NotLeader,
     description: "This replica does not lead; `Location` says who does. Not done.",
+    header: None,
 };
 
 pub(super) static KEY_REUSED: Refusal = Refusal {
     name: "KeyReused",
     code: Code::KeyReused,
     description: "Another request was sent under this Idempotency-Key. Not done.",
+    header: None,
 };
 
 pub(super) static UNAVAILABLE: Refusal = Refusal {
     name: "Unavailable",
     code: Code::NotReady,
     description: "Not done, or not confirmed; try again after `Retry-After`.",
+    header: Some(&headers::RETRY_AFTER),
 };
 
-pub(super) static OUTCOME_UNKNOWN: Refusal =
-    Refusal { name: "OutcomeUnknown", code: Code::OutcomeUnknown, description: "The outcome of the write is unknown." };
+pub(super) static OUTCOME_UNKNOWN: Refusal = Refusal {
+    name: "OutcomeUnknown",
+    code: Code::OutcomeUnknown,
+    description: "The outcome of the write is unknown.",
+    header: None,
+};
 
 pub(super) static OUT_OF_ROOM: Refusal = Refusal {
     name: "OutOfRoom",
     code: Code::OutOfRoom,
     description: "It would make the data larger, and memory or a disk is short (`limit`, `pod`, `used`, `allowed`). Not \
                   done; may be sent again later. Deletes, and updates that make a record shorter, are taken.",
+    header: None,
 };
 
-static ALL: [&Refusal; 15] = [
+static ALL: [&Refusal; 17] = [
     &BAD_REQUEST,
+    &UNAUTHORIZED,
+    &FORBIDDEN,
     &UNKNOWN_ID,
     &BODY_TIMEOUT,
     &CONFLICT,
@@ -119,7 +159,8 @@ impl Refusal {
 
     fn response(&self) -> Response {
         let problem = Content::new(Some(Ref::from_schema_name("Problem")));
-        ResponseBuilder::new().description(self.description).content(PROBLEM_JSON, problem).build()
+        let response = ResponseBuilder::new().description(self.description).content(PROBLEM_JSON, problem);
+        self.header.into_iter().fold(response, |to, header| to.header_ref(header.name, header.reference())).build()
     }
 }
 
