@@ -58,7 +58,9 @@ fn info() -> Info {
     InfoBuilder::new()
         .title("Leasehold store")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("A replicated JSON record store: one leader takes the writes, every replica answers reads."))
+        .description(Some(
+            "A replicated JSON record store: one leader accepts the writes, every replica answers reads.",
+        ))
         .license(Some(license))
         .build()
 }

@@ -21,7 +21,7 @@ pub(super) static SEQUENCE: Shared = Shared {
 pub(super) static STALENESS: Shared = Shared {
     name: "Leasehold-Staleness-Ms",
     kind: Type::Integer,
-    description: "How old the data may be: everything that was acknowledged anywhere more than so many milliseconds \
+    description: "How old the data may be: everything that was acknowledged anywhere more than this many milliseconds \
                   before the answer is in it. Absent while this replica does not know.",
 };
 

@@ -21,16 +21,16 @@ pub(super) fn status() -> Details {
     Details {
         id: "status",
         refusals: vec![&BAD_REQUEST],
-        ..page(object("Positions, voters, the lag of each, what is waited for."))
+        ..page(object("Positions, voters, the lag of each, and what this replica waits for."))
     }
 }
 
 pub(super) fn healthz() -> Details {
-    Details { id: "healthz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is.")) }
+    Details { id: "healthz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is alive.")) }
 }
 
 pub(super) fn readyz() -> Details {
-    Details { id: "readyz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It may.")) }
+    Details { id: "readyz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is ready.")) }
 }
 
 pub(super) fn metrics() -> Details {
@@ -38,7 +38,7 @@ pub(super) fn metrics() -> Details {
 }
 
 pub(super) fn openapi() -> Details {
-    Details { id: "openapi", ..page(object("It.")) }
+    Details { id: "openapi", ..page(object("This document.")) }
 }
 
 pub(super) fn docs() -> Details {

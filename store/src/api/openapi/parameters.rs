@@ -52,7 +52,7 @@ pub(super) static LIMIT: Shared = Shared {
     name: "limit",
     place: ParameterIn::Query,
     schema: || schemas::integer().minimum(Some(1_u32)).maximum(Some(PAGE_MAX)),
-    description: "A page of at most so many.",
+    description: "At most this many persons, as a page.",
 };
 
 pub(super) static CURSOR: Shared = Shared {
@@ -60,7 +60,7 @@ pub(super) static CURSOR: Shared = Shared {
     name: "cursor",
     place: ParameterIn::Query,
     schema: schemas::string,
-    description: "From the `next` link of a page. Good on every replica, and for ever.",
+    description: "From the `next` link of a page. Valid on every replica, forever.",
 };
 
 pub(super) static CONSISTENCY: Shared = Shared {

@@ -50,7 +50,7 @@ pub(super) fn read() -> Details {
 pub(super) fn watch() -> Details {
     Details {
         id: "watchPersons",
-        description: "Each event is one commit; its `id` is the sequence. Go on after it, on any replica, by \
+        description: "Each event is one commit; its `id` is the sequence. Continue after it, on any replica, by \
                       `Last-Event-ID` or `after`: nothing is left out, nothing comes twice. Without either: from now on. \
                       The last event is `end` and says why.",
         parameters: vec![&WATCH_AFTER, &LAST_EVENT_ID],

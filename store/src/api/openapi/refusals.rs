@@ -53,7 +53,7 @@ pub(super) static CONFLICT: Refusal =
 pub(super) static BATCH_NOT_DONE: Refusal = Refusal {
     name: "BatchNotDone",
     code: Code::BatchNotDone,
-    description: "Nothing of it is done: `operation` and `reason` say which one could not be, and why.",
+    description: "None of the operations is done: `operation` and `reason` say which one failed, and why.",
     header: None,
 };
 
@@ -68,7 +68,7 @@ pub(super) static AHEAD: Refusal = Refusal {
 pub(super) static HISTORY_GONE: Refusal = Refusal {
     name: "HistoryGone",
     code: Code::HistoryGone,
-    description: "The changes after that sequence are not all known here any more: read the list, and watch after its \
+    description: "The changes after that sequence are no longer all known here: read the list, and watch after its \
                   `Leasehold-Sequence`.",
     header: None,
 };
@@ -122,7 +122,7 @@ pub(super) static OUT_OF_ROOM: Refusal = Refusal {
     name: "OutOfRoom",
     code: Code::OutOfRoom,
     description: "It would make the data larger, and memory or a disk is short (`limit`, `pod`, `used`, `allowed`). Not \
-                  done; may be sent again later. Deletes, and updates that make a record shorter, are taken.",
+                  done; may be sent again later. Deletes, and updates that make a record shorter, are accepted.",
     header: None,
 };
 

@@ -17,7 +17,7 @@ use super::schemas::{BATCH, BATCH_DONE, PERSON, PERSON_PATCH, reference};
 pub(super) fn create() -> Details {
     Details {
         id: "createPerson",
-        description: "An id is made where none is given.",
+        description: "Without an id, the store makes one.",
         parameters: vec![&KEY],
         body: Some(body(JSON, reference(PERSON), example())),
         successes: vec![(StatusCode::OK, record("The same record is there already.")), (StatusCode::CREATED, new())],
@@ -53,7 +53,7 @@ pub(super) fn delete() -> Details {
     Details {
         id: "deletePerson",
         parameters: vec![&ID, &IF_MATCH, &KEY],
-        successes: vec![(StatusCode::NO_CONTENT, empty("It is gone.", &[]))],
+        successes: vec![(StatusCode::NO_CONTENT, empty("The record is removed.", &[]))],
         refusals: refusals(&[&[&UNKNOWN_ID, &PRECONDITION_FAILED]]),
         ..Details::default()
     }
@@ -75,7 +75,7 @@ pub(super) fn batch() -> Details {
         description: "One entry of the log. The operations are done in this order; if one cannot be done, none is.",
         parameters: vec![&KEY],
         body: Some(body(JSON, reference(BATCH), example)),
-        successes: vec![(StatusCode::OK, details::json("All of it is done.", reference(BATCH_DONE), &[]))],
+        successes: vec![(StatusCode::OK, details::json("All operations are done.", reference(BATCH_DONE), &[]))],
         refusals: refusals(&[&BODIES, &[&BATCH_NOT_DONE]]),
     }
 }
