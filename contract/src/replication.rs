@@ -82,10 +82,10 @@ pub fn status_file(incarnation: Incarnation, replica: ReplicaId, status: &Status
         campaign: status.campaign.map(|term| term.0),
         rank: status.rank,
         need_term: status.need_term.map(|term| term.0),
-        hand_over: status.hand_over.as_ref().map(|to| match to {
-            Some((name, incarnation)) => HandOver { to: Some(name.clone()), incarnation: Some(incarnation.0) },
-            None => HandOver { to: None, incarnation: None },
-        }),
+        hand_over: status
+            .hand_over
+            .as_ref()
+            .map(|(name, incarnation)| HandOver { to: Some(name.clone()), incarnation: Some(incarnation.0) }),
         eligible: status.eligible,
         stalled: status.stalled,
         bootstrapping: status.bootstrapping,

@@ -144,11 +144,11 @@ impl Replica {
         })
     }
 
-    /// The hand-over as it is published: to this pod and incarnation, or (draining with nobody fit, at the end) to nobody.
-    pub(crate) fn published_hand_over(&self) -> Option<Option<(String, Incarnation)>> {
+    /// The hand-over as it is published: to this pod and incarnation. None while nobody is fit for it.
+    pub(crate) fn published_hand_over(&self) -> Option<(String, Incarnation)> {
         let Role::Leading(leading) = &self.role else { return None };
         let hand_over = leading.hand_over.as_ref().filter(|hand_over| hand_over.ready)?;
-        Some(Some((hand_over.to_name.clone(), hand_over.to_incarnation)))
+        Some((hand_over.to_name.clone(), hand_over.to_incarnation))
     }
 
     /// The claim of the successor that was chosen has come: what that one is to be told. It need not wait until the API

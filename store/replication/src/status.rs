@@ -89,8 +89,8 @@ pub struct Status {
     pub rank: u32,
     /// A term that the next leadership must be above.
     pub need_term: Option<Term>,
-    /// It lets go of the leadership: to this pod and incarnation, or to nobody.
-    pub hand_over: Option<Option<(String, Incarnation)>>,
+    /// It lets go of the leadership, to this pod and incarnation.
+    pub hand_over: Option<(String, Incarnation)>,
     /// The voters, by its own log.
     pub voters: Voters,
     /// What a leader knows of its followers; empty elsewhere.
@@ -221,7 +221,7 @@ impl Replica {
                 campaign: self.campaign(),
                 rank: self.rank(),
                 need_term: self.need_term(),
-                hands_over: self.published_hand_over().flatten().map(|(_, incarnation)| incarnation),
+                hands_over: self.published_hand_over().map(|(_, incarnation)| incarnation),
                 room: self.room,
             },
         }

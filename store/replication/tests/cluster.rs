@@ -678,7 +678,7 @@ fn a_leader_that_drains_hands_over_to_a_caught_up_voter_and_ends_when_that_one_i
     cluster.write(0, "before");
     cluster.queue.push_back(Event::Input(0, Input::Drain));
     cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
-    let handed = cluster.nodes[0].replica.status().hand_over.unwrap().unwrap();
+    let handed = cluster.nodes[0].replica.status().hand_over.unwrap();
     assert_eq!(handed, (name(1), cluster.nodes[1].incarnation));
     assert!(!cluster.nodes[0].replica.status().drained);
     // Writes go on until the claim of the successor is there.
@@ -903,7 +903,7 @@ fn the_successor_is_of_the_newest_revision_and_of_the_lowest_ordinal() {
         cluster.tell_all();
         cluster.queue.push_back(Event::Input(0, Input::Drain));
         cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
-        let (to, _) = cluster.nodes[0].replica.status().hand_over.unwrap().unwrap();
+        let (to, _) = cluster.nodes[0].replica.status().hand_over.unwrap();
         assert_eq!(to, name(chosen), "{revisions:?} {newest:?}");
     }
 }
@@ -915,7 +915,7 @@ fn a_successor_that_begins_to_end_itself_is_given_up_for_another_one_at_once() {
     cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
     cluster.queue.push_back(Event::Input(1, Input::Drain));
     let began = cluster.now;
-    let is_other = |c: &Cluster| matches!(c.nodes[0].replica.status().hand_over, Some(Some((to, _))) if to == name(2));
+    let is_other = |c: &Cluster| matches!(c.nodes[0].replica.status().hand_over, Some((to, _)) if to == name(2));
     cluster.run_until("the other one", is_other);
     assert!(cluster.now - began < 500 * MS, "{:?}", cluster.now - began);
 }

@@ -82,9 +82,9 @@ pub(super) fn status(context: &Context) -> Answer {
             "campaign": status.campaign.map(|term| term.0),
             "rank": status.rank,
             "needTerm": status.need_term.map(|term| term.0),
-            "handOver": status.hand_over.as_ref().map(|to| json!({
-                "to": to.as_ref().map(|(name, _)| name),
-                "incarnation": to.as_ref().map(|(_, incarnation)| incarnation.0),
+            "handOver": status.hand_over.as_ref().map(|(name, incarnation)| json!({
+                "to": name,
+                "incarnation": incarnation.0,
             })),
             "voters": status.voters.voters,
             "floor": status.voters.floor,

@@ -105,7 +105,7 @@ fn a_leader_that_is_over_hands_over_to_one_that_is_not_and_takes_writes_meanwhil
     cluster.room(0, OVER);
     cluster.write(0, "meanwhile");
     cluster.run_until("the wish", |c| c.nodes[0].replica.status().hand_over.is_some());
-    let (to, _) = cluster.nodes[0].replica.status().hand_over.unwrap().unwrap();
+    let (to, _) = cluster.nodes[0].replica.status().hand_over.unwrap();
     assert_eq!(to, "db-1");
     cluster.lead(1, 2);
     cluster.run_until("the successor", |c| c.nodes[1].replica.status().phase == Phase::Leading);

@@ -84,7 +84,7 @@ fn the_end_of_a_late_connection_of_a_gone_volume_makes_the_present_one_count_aga
 #[test]
 fn a_switchover_goes_to_another_pod_when_the_person_changes_it_and_stays_for_one_that_cannot_lead() {
     let mut cluster = Cluster::started(3);
-    let to = |c: &Cluster| c.nodes[0].replica.status().hand_over.flatten().map(|(to, _)| to);
+    let to = |c: &Cluster| c.nodes[0].replica.status().hand_over.map(|(to, _)| to);
     for (asked, goes_to) in [(1, 1), (2, 2), (9, 2), (1, 1)] {
         cluster.view.hand_over_to = Some(name(asked));
         cluster.tell_all();

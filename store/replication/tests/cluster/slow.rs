@@ -77,7 +77,7 @@ fn a_voter_that_lacks_much_is_no_successor_until_it_has_nearly_all_bytes() {
     cluster.queue.push_back(Event::Input(0, Input::Drain));
     let began = cluster.now;
     cluster.run_until("the sidecar is told", |c| c.nodes[0].replica.status().hand_over.is_some());
-    let to = cluster.nodes[0].replica.status().hand_over.flatten().map(|(name, _)| name);
+    let to = cluster.nodes[0].replica.status().hand_over.map(|(name, _)| name);
     assert_eq!((to, cluster.now - began < Duration::from_secs(1)), (Some(name(2)), true));
 }
 

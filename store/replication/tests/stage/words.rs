@@ -111,8 +111,7 @@ pub fn changes(lines: &Lines, old: &Status, new: &Status) -> Vec<String> {
     // Where another leader is promised to, it is done.
     if old.hand_over != new.hand_over && old.promise == new.promise {
         all.push(match &new.hand_over {
-            Some(Some((to, _))) => format!("== hands over to {}", lines.named(to)),
-            Some(None) => "== hands over to nobody".to_owned(),
+            Some((to, _)) => format!("== hands over to {}", lines.named(to)),
             None => "== hands over no longer".to_owned(),
         });
     }
