@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| leasehold_replication::fuzz::frame(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| leasehold_replication::testing::fuzz::frame(data));

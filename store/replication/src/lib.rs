@@ -355,9 +355,6 @@ mod draining;
 mod entry;
 mod following;
 mod freshness;
-#[cfg(any(test, feature = "fuzz"))]
-#[doc(hidden)]
-pub mod fuzz;
 mod ids;
 mod known_volume;
 mod leading;
@@ -378,6 +375,9 @@ mod stall;
 mod status;
 mod step;
 mod target;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod testing;
 mod voters;
 mod went_back;
 
