@@ -26,6 +26,31 @@ fn every_path_and_method_is_documented_and_nothing_else() {
     assert_eq!(documented(), taken);
 }
 
+/// The table of calls of the README: a path alone goes with the method before it, and a query is an example.
+#[test]
+fn the_readme_names_every_call_and_nothing_else() {
+    let page = include_str!("../../../../README.md");
+    let mut named = BTreeSet::new();
+    for row in page.lines().filter(|line| {
+        ["GET", "POST", "PUT", "PATCH", "DELETE"].iter().any(|method| line.starts_with(&format!("| `{method} /")))
+    }) {
+        let mut method = String::new();
+        for word in row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2) {
+            let (before, path) = word.split_once(' ').unwrap_or(("", word));
+            if !before.is_empty() {
+                method = before.to_owned();
+            }
+            let path = path.split('?').next().unwrap();
+            if !path.is_empty() {
+                named.insert((path.to_owned(), method.clone()));
+            }
+        }
+    }
+    let calls = CALLS.iter().filter(|call| call.path != "/");
+    let calls: BTreeSet<_> = calls.map(|call| (call.path.to_owned(), call.method.to_string())).collect();
+    assert_eq!(named, calls);
+}
+
 #[tokio::test]
 async fn every_documented_call_has_a_route_and_answers_with_a_documented_status() {
     let api = Api::leader();
