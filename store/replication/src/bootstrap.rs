@@ -75,7 +75,7 @@ impl Replica {
         if !forced && !agreed {
             return;
         }
-        // A person's word stands above an invitation that an empty volume may have taken.
+        // An operator ran `bootstrap --force`: that overrides an invitation that an empty volume may have accepted.
         self.end_role();
         let name = self.config.name.clone();
         let peer_address = self.address_of(&name).unwrap_or_default();

@@ -20,12 +20,14 @@ use crate::target::ordinal;
 use crate::{Claim, Effect, Incarnation, ReplicaId};
 use std::time::Duration;
 
-/// After a hand-over that came to nothing, writes go on this long before the next one.
+/// After a hand-over that failed, writes continue this long before the next one.
 const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
-/// A wanted replica whose going leaves no majority waits this long for what SIGTERM may have come before: a role.json
-/// in which it is not wanted any more \[L6\]. It does not wait longer, or a pod in a cluster of two could not be deleted.
+/// If leaving would cost the majority, a wanted replica waits this long for the role.json that may explain the SIGTERM:
+/// one in which it is no longer wanted \[L6\]. It does not wait longer, or a pod in a cluster of two could not be
+/// deleted.
 const LAST_VOTER_WAITS: Duration = Duration::from_secs(5);
-/// The sidecar is told of a successor that lacks no more than it takes within this time: writes wait while it pulls that.
+/// The sidecar learns of a successor once that lacks no more than it can pull within this time, because writes wait
+/// meanwhile.
 const NEARLY_ALL_TIME: Duration = Duration::from_millis(100);
 /// A successor that was chosen may fall behind for this long: a burst of writes does not undo a hand-over.
 const BEHIND_MAX: Duration = Duration::from_secs(1);

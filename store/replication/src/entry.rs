@@ -39,7 +39,7 @@ pub enum RecordError {
         want: usize,
     },
     /// The length is 0 or above [`RECORD_BODY_BYTES_MAX`].
-    #[error("a record of {0} bytes is none of ours")]
+    #[error("a record of {0} bytes is not valid")]
     Length(usize),
     /// The checksum does not fit.
     #[error("checksum {found:08x} instead of {expected:08x}")]

@@ -40,9 +40,9 @@ impl WentBack {
     /// What happened, and the way out, for people. `pod`: whose volume it is.
     pub fn advice(&self, pod: &str) -> String {
         format!(
-            "{self}. It holds an older copy, or its disk lost writes, so it neither votes nor answers clients. Way out: \
-             wipe this one volume, and it joins again with the data of the others (kubectl delete pvc data-{pod} \
-             --wait=false; kubectl delete pod {pod})"
+            "{self}. It holds an older copy, or its disk lost writes, so it neither votes nor answers clients. To \
+             repair it, wipe this one volume, and it joins again with the data of the others (kubectl delete pvc \
+             data-{pod} --wait=false; kubectl delete pod {pod})"
         )
     }
 }

@@ -154,7 +154,7 @@ impl Replica {
     fn check_hello(&self, hello: &Hello) -> Result<(), (RefusalCode, String)> {
         let refused = |code, reason: &str| Err((code, reason.to_owned()));
         if hello.format_min > FORMAT || hello.format_max < FORMAT_MIN {
-            return refused(RefusalCode::Format, "no format in common");
+            return refused(RefusalCode::Format, "the two versions have no format in common");
         }
         if self.state.cluster_id.is_none() || hello.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
             return refused(RefusalCode::OtherCluster, "another cluster");
@@ -168,7 +168,7 @@ impl Replica {
         }
         let any_incarnation = !promises_name_incarnations() && hello.promise.term == self.state.promise.term;
         if hello.promise != self.state.promise && !any_incarnation {
-            return refused(RefusalCode::NotPromised, "not promised to me");
+            return refused(RefusalCode::NotPromised, "this replica has not promised my term");
         }
         // A copy of a volume that is in use. The one that is connected may be the older of the two, so nobody is marked [E4].
         let (replica, name) = (hello.replica, &hello.name);
@@ -176,7 +176,7 @@ impl Replica {
             && leading.hears(replica, self.now, self.config.lost_time)
         {
             let reason =
-                format!("the volume {replica} is connected already, from {other}: {name} runs on a copy of it");
+                format!("the volume {replica} is already connected, from {other}: {name} runs on a copy of it");
             return Err((RefusalCode::AlreadyConnected, reason));
         }
         if let Some(known) = self.knows_better(hello) {
@@ -312,9 +312,10 @@ impl Replica {
         self.room_refusal(true).is_some()
     }
 
-    /// Writes that were taken are on their way to the own disk, and not committed without it. What comes meanwhile gains
-    /// nothing by being proposed at once: it would wait for the same disk, and cost a frame and an answer of each
-    /// follower's. Proposed later, all together, it costs them once. False where a write would be refused anyhow.
+    /// Accepted writes are still being fsynced locally and are not yet committed. Writes that arrive meanwhile gain
+    /// nothing from being proposed at once: they would wait for the same disk, and each would cost a frame and an
+    /// answer of every follower. Proposed later, all together, they cost these once. False where a write would be
+    /// refused anyhow.
     pub fn is_writing_a_group(&self) -> bool {
         let last = self.log.last().seq;
         last > self.writes.durable() && last > self.commit && self.refusal(1).is_none()

@@ -276,7 +276,7 @@ pub struct Frame {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// Longer than [`FRAME_BYTES_MAX`].
-    #[error("a frame of {0} bytes is above the limit")]
+    #[error("a frame of {0} bytes exceeds the limit")]
     TooLong(usize),
     /// Too short, too long for its kind, or a kind that does not exist.
     #[error("{0}")]
@@ -353,7 +353,7 @@ impl Frame {
             return Err(FrameError::TooLong(from.len()));
         }
         if from.len() < FRAME_HEAD_BYTES {
-            return Err(FrameError::Content("a frame shorter than its head"));
+            return Err(FrameError::Content("the frame is shorter than its head"));
         }
         let kind = from.get_u8();
         let term = Term(from.get_u64_le());
@@ -380,7 +380,7 @@ impl Frame {
                 let crc32 = from.get_u32_le();
                 let offset = from.get_u64_le();
                 if offset.checked_add(from.len() as u64).is_none_or(|end| end > length_bytes) {
-                    return Err(FrameError::Content("a snapshot piece beyond the snapshot's length"));
+                    return Err(FrameError::Content("a snapshot piece exceeds the snapshot's length"));
                 }
                 Body::Snapshot(SnapshotPiece { position, length_bytes, crc32, offset, bytes: from })
             }
@@ -391,11 +391,11 @@ impl Frame {
                 let index = match (given, seq) {
                     (0, Seq(0)) => None,
                     (1, seq) => Some(seq),
-                    _ => return Err(FrameError::Content("an answer to a read that says neither yes nor no")),
+                    _ => return Err(FrameError::Content("an answer to a read is neither yes nor no")),
                 };
                 Body::ReadAnswer { number, index }
             }
-            _ => return Err(FrameError::Content("a frame of an unknown kind or length")),
+            _ => return Err(FrameError::Content("the frame has an unknown kind or length")),
         };
         Ok(Frame { term, incarnation, body })
     }
@@ -411,9 +411,9 @@ fn decode_chain(previous: Position, mut from: Bytes) -> Result<Vec<Entry>, Frame
                 last = entry.position;
                 entries.push(entry);
             }
-            Record::Entry(_) => return Err(FrameError::Content("an append whose entries do not follow each other")),
+            Record::Entry(_) => return Err(FrameError::Content("the entries of an append do not follow each other")),
             Record::State(_) | Record::Snapshot(_) => {
-                return Err(FrameError::Content("an append that holds something else than entries"));
+                return Err(FrameError::Content("an append contains something other than entries"));
             }
         }
     }

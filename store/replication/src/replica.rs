@@ -210,7 +210,7 @@ impl Replica {
             Input::Propose(proposals) => self.on_propose(proposals),
             Input::Read { id } => self.on_read(id),
             Input::Persisted { ticket } => self.on_persisted(ticket),
-            Input::PersistFailed => self.fail("the journal could not be written; see the log for the error".to_owned()),
+            Input::PersistFailed => self.fail("writing the journal failed; see the log for the error".to_owned()),
             Input::Disk { stalled, full } => self.on_disk(stalled, full),
             Input::Answered { conn, answer } => self.on_answered(conn, answer),
             Input::Hello { conn, hello } => self.on_hello(conn, hello),
@@ -284,7 +284,7 @@ impl Replica {
             if own != seen {
                 // Our bootstrap lost against another one, and nothing was ever acknowledged from it [L4].
                 self.effects.push(Effect::WipeVolume { winner: seen });
-                self.fail(format!("the Lease carries cluster-id {seen}, this volume's bootstrap made {own}"));
+                self.fail(format!("the Lease carries cluster-id {seen}, but this volume's bootstrap created {own}"));
                 return;
             }
             self.mark_cleared_by = self.write_state(DurableState { bootstrapping: false, ..self.state });

@@ -138,7 +138,7 @@ impl Replica {
         let what = match &self.role {
             Role::Leading(leading) if leading.stall.silent => "it keeps silent, so that another replica can lead",
             Role::Leading(_) if self.is_dispensable() => "it hands over to another replica, or else keeps silent",
-            Role::Leading(_) => "it leads on, because the others are no majority without it",
+            Role::Leading(_) => "it continues to lead, because the others are not a majority without it",
             Role::Following(_) | Role::Idle => "it will not lead, and acknowledges nothing",
         };
         self.disk.hangs.then(|| format!("the disk, which hangs: until it answers, {what}"))

@@ -427,24 +427,26 @@ impl Replica {
         }
         waits.extend(self.cut_committed.clone());
         if self.is_asking() {
-            waits.push("answers of the other pods to what they know of this volume (a lost-time at most)".to_owned());
+            waits.push("answers of the other pods about this volume (for one lost-time at most)".to_owned());
         }
         if matches!(&self.role, Role::Following(following) if following.is_used_elsewhere) {
             waits.push(format!(
-                "another pod is connected with this very volume ({}): one of the two runs on a copy of the other's. Stop \
-                 this pod, and wipe the volume that is the copy",
+                "another pod is connected with this same volume ({}): one of the two runs on a copy of the other's. \
+                 Stop this pod, and wipe the volume that is the copy",
                 self.config.replica
             ));
         }
         if let Some(theirs) = self.foreign_cluster() {
             waits.push(format!(
-                "the Lease carries cluster-id {theirs}, this volume belongs to another cluster: a person must decide \
-                 (sidecar adopt --cluster-id makes the Lease this volume's; an emptied volume joins the Lease's cluster)"
+                "the Lease carries cluster-id {theirs}, but this volume belongs to another cluster: an operator must \
+                 decide (sidecar adopt --cluster-id makes the Lease this volume's; an emptied volume joins the \
+                 Lease's cluster)"
             ));
         }
         if let Some(term) = self.absurd_term {
             waits.push(format!(
-                "the Lease's term {term} was edited by hand and is not promised to; it is replaced soon"
+                "the Lease's term {term} was edited by hand, so this replica does not promise it; the sidecar \
+                replaces it soon"
             ));
         }
         waits.extend(self.waits_for_disk());
@@ -461,10 +463,10 @@ impl Replica {
                         .to_owned(),
                 ),
                 Some(view) if view.paused => {
-                    waits.push("the cluster is paused; nobody makes its first start".to_owned())
+                    waits.push("the cluster is paused; no pod makes its first start".to_owned())
                 }
                 Some(view) if view.members.is_empty() => {
-                    waits.push("the wanted pods are not known yet (role.json names no members)".to_owned());
+                    waits.push("the wanted pods are unknown (role.json names no members yet)".to_owned());
                 }
                 Some(_) => waits.push("the pod of the lowest ordinal makes the cluster's first start".to_owned()),
             }
@@ -472,7 +474,7 @@ impl Replica {
         if let Role::Leading(_) = &self.role {
             let voters = self.log.voters();
             if self.lost.is_some() {
-                waits.push("a majority of the voters is not heard: writes are refused".to_owned());
+                waits.push("no contact with a majority of the voters: writes are refused".to_owned());
             } else if !self.is_open() {
                 waits.push("promises of a majority of the voters".to_owned());
             }
@@ -480,7 +482,7 @@ impl Replica {
                 waits.push("a second voter that has caught up: until then writes are refused".to_owned());
             }
         } else if self.lost.is_some() && self.campaign().is_none() {
-            waits.push("the leader is lost, and no majority of the voters says so yet".to_owned());
+            waits.push("the leader is lost, but no majority of the voters confirms it yet".to_owned());
         }
         waits
     }

@@ -147,8 +147,8 @@ impl Replica {
         }
         let (first, last) = (keep.next(), self.noted);
         let what = format!(
-            "the entries {first} to {last} were committed, and acknowledged to clients, and are lost: the cluster has {by} in \
-             their place. Volumes of other pods went back in time"
+            "the entries {first} to {last} were committed and acknowledged to clients, and are lost: the cluster has \
+             {by} in their place. Volumes of other pods went back in time"
         );
         self.noted = keep;
         self.effects.push(Effect::Report { what: what.clone() });
