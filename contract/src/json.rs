@@ -18,7 +18,7 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is no such file (yet), or its directory is missing.
-    #[error("{path} is not there")]
+    #[error("{path} does not exist")]
     Missing {
         /// The file.
         path: PathBuf,
@@ -179,7 +179,7 @@ pub(crate) mod tests {
         };
         let json = serde_json::to_value(&status).unwrap();
         for name in ["clusterId", "leaderHeard", "needTerm", "handOver", "promised", "position", "following", "rank"] {
-            assert!(json.get(name).is_some(), "{name} is missing in {json}");
+            assert!(json.get(name).is_some(), "{json} lacks {name}");
         }
         assert_eq!(json["state"], "leading");
         assert_eq!(json["following"]["peerAddress"], "b");

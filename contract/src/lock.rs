@@ -68,7 +68,7 @@ pub enum Release {
 /// free lock means death, and not "has not locked yet".
 ///
 /// # Errors
-/// The file is there and cannot be opened or locked, or no thread is to be had.
+/// The file is there and cannot be opened or locked, or no thread could be started.
 pub async fn wait_for_release(dir: &Path) -> io::Result<Release> {
     let Some(file) = open_read_only(dir)? else { return Ok(Release::Missing) };
     let (sender, receiver) = oneshot::channel();
@@ -81,7 +81,7 @@ pub async fn wait_for_release(dir: &Path) -> io::Result<Release> {
     })?;
     match receiver.await {
         Ok(outcome) => outcome.map(|()| Release::Released),
-        Err(_) => Err(io::Error::other("the thread that waits for the lock ended early")),
+        Err(_) => Err(io::Error::other("the thread that waits for the lock ended before it had the lock")),
     }
 }
 

@@ -111,7 +111,7 @@ pub struct Leader {
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
     /// Its IPs, the newest knowledge first; none are known where it is empty. The ports are those of the two addresses
-    /// above. An IP may belong to another pod by now: whoever dials one must see who answers.
+    /// above. An IP may belong to another pod by now: a client that dials one must check who answers.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
 }

@@ -17,7 +17,7 @@ pub enum State {
     Recovering,
     /// It leads: its term's first entry is committed.
     Leading,
-    /// It was told to end, and hands over what it has.
+    /// It received a signal to end, and hands over what it has.
     Draining,
     /// Its disk failed, or its volume belongs to another cluster. A person must look.
     Failed,

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The directory is watched, never the file: after the first rename over a watched file its watch sees nothing more.
-//! Access events are left alone, because our own reads cause them. The poll is the belt for all that inotify does not
-//! tell: a directory that is not there yet, one that was removed and made again, events that were dropped.
+//! Access events are left alone, because our own reads cause them. Polling catches what inotify misses: a directory
+//! that does not exist yet, one that was removed and created again, events that were dropped.
 //!
 //! There is no task behind a [`Watch`]: everything happens in [`Watch::next`], in the task that calls it.
 
@@ -35,12 +35,12 @@ const POLL: Duration = Duration::from_secs(2);
 /// How often it is read where the directory cannot be watched.
 const POLL_UNWATCHED: Duration = Duration::from_millis(200);
 
-/// What [`Watch::next`] tells. Content that did not change is never told again.
+/// What [`Watch::next`] returns. Content that did not change is never returned again.
 #[derive(Debug)]
 pub enum WatchEvent<T> {
     /// The file has new content.
     Value(T),
-    /// The file is not there (any more, or not yet). Told once.
+    /// The file does not exist (yet, or no longer). Returned once.
     Missing,
     /// The file is there and cannot be used. Told once for the same content; the last good value stays in force.
     Unreadable(ReadError),
@@ -83,7 +83,7 @@ struct Signal {
 }
 
 impl<T: DeserializeOwned + Clone> Watch<T> {
-    /// Watches `dir/name`. Neither has to be there. Never fails: where a watch is not to be had, it polls.
+    /// Watches `dir/name`. Neither has to be there. Never fails: where no watch is available, it polls.
     pub fn new(dir: &Path, name: &str) -> Watch<T> {
         Watch::with_watcher(dir, name, start_watcher)
     }
@@ -114,7 +114,7 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
         }
     }
 
-    /// The last good content that [`Watch::next`] told.
+    /// The last good content that [`Watch::next`] returned.
     pub fn latest(&self) -> Option<&T> {
         self.latest.as_ref()
     }
@@ -169,7 +169,7 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
             if !lost && present == Some(*watched) {
                 return;
             }
-            debug!(dir = %self.dir.display(), "the watched directory went away");
+            debug!(dir = %self.dir.display(), "the watched directory was removed");
             self.watcher = None;
         }
         let Some(identity) = present else { return };
@@ -181,7 +181,7 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
             // No inotify instances or watches left on this node: known to happen, and no reason to die.
             Err(error) if !self.warned => {
                 self.warned = true;
-                warn!(dir = %self.dir.display(), %error, "cannot watch the directory, it is polled instead");
+                warn!(dir = %self.dir.display(), %error, "cannot watch the directory; polling it instead");
             }
             Err(_) => {}
         }

@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
         "" => return Err("a time needs a unit: ms, s, m or h".to_owned()),
-        other => return Err(format!("a time is a whole number and a unit, ms, s, m or h; {other:?} is none")),
+        other => return Err(format!("a time is a whole number and a unit (ms, s, m or h); {other:?} is not a unit")),
     };
     let time = milliseconds.map(Duration::from_millis).filter(|time| *time <= LONGEST);
     time.ok_or_else(|| "a time is at most 24h".to_owned())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   flags, durations ──▶ the program's own `Args`        signals ──▶ a token that every part waits for
-//!   logs ──▶ standard error                              reload ───▶ what mounted Secrets say now
+//!   logs ──▶ standard error                              reload ───▶ what mounted Secrets contain now
 //!   descriptors ──▶ how many connections there may be    serve ────▶ warp filters on a socket of ours
 //! ```
 //!

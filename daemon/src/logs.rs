@@ -1,4 +1,4 @@
-//! Logs, on standard error, and errors as they stand in them.
+//! Logs, on standard error, and the text of errors in them.
 
 use std::error::Error;
 use std::io::IsTerminal;

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //!   kubelet ──swaps a symbolic link──▶ DIR/… ──look (each second)──▶ changed? ──parse──▶ good: the value of new connections
-//!                                                                                    └─▶ bad: said once, the last good stays
+//!                                                                                    └─▶ bad: logged once, the last good stays
 //! ```
 //!
 //! Looked at, not watched: the kubelet itself is up to a minute late, a few small files in memory cost nothing to read,
 //! and a watch can die unseen. Two files that belong together (a certificate and its key) may be read from two versions
 //! while they are swapped; then they do not fit, the last good ones stay, and the next look sees both.
 //!
-//! At the start bad files end the process: nobody shall believe that something is protected which is not.
+//! At the start invalid files end the process: otherwise an operator would believe that something is protected that is
+//! not.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,7 +28,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The files that are there, by name.
 pub type Files = BTreeMap<&'static str, Vec<u8>>;
 
-/// Why the files of a directory are of no use.
+/// Why the files of a directory are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// One of them cannot be read.
@@ -125,10 +126,10 @@ impl<T: Send + Sync> Reload for Reloaded<T> {
         match parsed {
             Ok(good) => {
                 *value.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(good);
-                info!(dir = %dir.display(), "{what}: read again, in force for new connections");
+                info!(dir = %dir.display(), "{what}: reloaded; new connections use the new version");
             }
             Err(why) => {
-                warn!(dir = %dir.display(), why, "{what}: changed, and of no use: the last good stays in force")
+                warn!(dir = %dir.display(), why, "{what}: invalid after a change; keeping the previous version")
             }
         }
         *seen = found;
@@ -154,7 +155,7 @@ fn read(dir: &Path, names: &[&'static str]) -> Result<Files, (PathBuf, io::Error
     Ok(files)
 }
 
-/// Looks at all of them every second, for ever.
+/// Looks at all of them every second, forever.
 pub async fn keep_up_to_date(all: Vec<Arc<dyn Reload>>) {
     if all.is_empty() {
         return std::future::pending().await;
@@ -164,7 +165,7 @@ pub async fn keep_up_to_date(all: Vec<Arc<dyn Reload>>) {
         let all = all.clone();
         let looked = tokio::task::spawn_blocking(move || all.iter().for_each(|one| one.reload())).await;
         if let Err(error) = looked {
-            warn!(%error, "the files of keys and certificates could not be looked at");
+            warn!(%error, "cannot check the files of keys and certificates for changes");
         }
     }
 }

@@ -7,15 +7,15 @@
 //! ```
 //!
 //! Clients may be silent, slow and many. What that costs is bounded by [`Limits`]: a connection without a whole request
-//! in time is closed, so is one that asks nothing for long, and a response that moves nothing is cut. [`Counts`] has what
-//! was closed, and says it in the log.
+//! in time is closed, so is one that asks nothing for long, and a response that moves nothing is cut. [`Counts`] counts
+//! what was closed, and logs it.
 //!
 //! Why not warp's own server: it sets no TCP_NODELAY (40 ms stalls on each pipelined WebSocket exchange), has neither
 //! time-outs nor a limit of connections, and its graceful stop has no end. Why not hyper's time-out for heads alone: it
 //! runs while a connection is idle, too, and does not run before the first byte, from which the version is found out.
 //!
-//! Not promised: that an upgraded connection (a WebSocket) ends with the server, or keeps its place. Whoever upgraded it
-//! ends it; until then it is counted as open.
+//! Not promised: that an upgraded connection (a WebSocket) ends with the server, or keeps its place. The code that
+//! upgraded it ends it; until then it counts as open.
 
 mod answering;
 mod bind;
@@ -178,7 +178,7 @@ impl Server {
                 };
                 drop(place);
                 if let Err(error) = ended {
-                    debug!(%remote, error = %error, "a connection ended badly");
+                    debug!(%remote, error = %error, "a connection ended with an error");
                     if is_malformed(error.as_ref()) {
                         counts.note(served.limits.port, Closed::Refused);
                         if let Some(tell) = on_malformed {

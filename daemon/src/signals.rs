@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks the program to end, which takes what it takes; the second is for people who will not wait.
+//! SIGTERM and SIGINT: the first asks the program to end in its own time; the second ends it at once.
 
 use std::io;
 

@@ -39,7 +39,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let bound = match bind_one(address) {
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() && has_no_ipv6(&error) => {
             let fallback = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-            warn!(%address, %fallback, "no IPv6 here, listening on IPv4 alone");
+            warn!(%address, %fallback, "this machine has no IPv6; listening on IPv4 only");
             bind_one(fallback)
         }
         bound => bound,

@@ -5,8 +5,8 @@
 //!   another port ──Handing────┴─▶ a place among this port's ──▶ HTTP
 //! ```
 //!
-//! A connection that is handed over has passed the other port's door, and not ours: whoever hands it over vouches for it.
-//! For the rest it is like any other here: it takes one of the places, and has the same time-outs, guard and end.
+//! A connection that is handed over has passed the other port's door, and not ours: the port that hands it over vouches
+//! for it. Otherwise it is like any other here: it uses one of the places, and has the same time-outs, guard and end.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! A word for clients that keep their connections: go elsewhere with what is new.
+//! Asks clients that keep their connections to send new requests elsewhere.
 
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ impl Leaving {
         self.0.mark_unchanged();
     }
 
-    /// Waits for the next one; for ever where none will be said.
+    /// Waits for the next one; forever where none will be said.
     pub async fn said(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

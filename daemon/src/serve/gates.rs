@@ -8,7 +8,7 @@ use warp::reply::Response;
 use crate::serve::socket::{BoxedStream, Socket};
 use crate::serve::unfit::Refuse;
 
-/// What a connection must pass before HTTP: TLS, a proof. None: it was refused, and that was told.
+/// What a connection must pass before HTTP: TLS, a proof. None: it was refused, and the client was notified.
 pub type Door = Arc<dyn Fn(Socket, SocketAddr) -> Passage + Send + Sync>;
 /// On its way through a [`Door`].
 pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;

@@ -1,4 +1,4 @@
-//! What a server lets happen.
+//! What a server allows its clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Limits {
     pub idle_max: Duration,
     /// How long a response may move nothing: its connection, or its stream of HTTP/2, is cut then.
     pub stall_max: Duration,
-    /// How long open requests may take to end once the server is told to stop.
+    /// How long open requests may take to end once the server begins to stop.
     pub stop_max: Duration,
     /// Where it is counted.
     pub counts: Arc<Counts>,

@@ -33,7 +33,7 @@ const IDLE_MIN: Duration = Duration::from_secs(1);
 const PLACES_FOR_ONE: usize = 64;
 const AT_ONCE_MOST: usize = 64;
 
-/// What is known of one connection. Written by its parts (socket, service, bodies), read by whoever ends it.
+/// What is known of one connection. Written by its parts (socket, service, bodies), read by the part that ends it.
 #[derive(Debug)]
 pub(crate) struct Seat {
     accepted: Instant,

@@ -3,9 +3,9 @@
 //! hyper answers what it cannot parse by itself, with a head and no body. [`Wire`](crate::serve::wire) knows these heads, and puts
 //! the server's own words in their place: clients get the same kind of answer for every mistake.
 //!
-//! That is so on HTTP/1. On HTTP/2 the frames are h2's own, and what it refuses has no body. So h2 lets larger heads pass
-//! than the server takes, up to [`HTTP2_HEAD_READ_MAX`], and they are refused here. Not promised: words for what is beyond
-//! that, nor for what breaks HTTP/2 itself.
+//! That is so on HTTP/1. On HTTP/2 the frames are h2's own, and what it refuses has no body. So h2 lets larger heads
+//! pass than the server accepts, up to [`HTTP2_HEAD_READ_MAX`], and they are refused here. Not promised: words for what
+//! is beyond that, nor for what breaks HTTP/2 itself.
 
 use http::{HeaderMap, StatusCode, Uri, Version, header};
 

@@ -1,4 +1,5 @@
-//! What HTTP reads and writes: notes that a request's head began to come, and puts our words in the place of the parser's.
+//! What HTTP reads and writes: notes that a request's head began to arrive, and replaces the parser's answers with
+//! ours.
 
 use std::io;
 use std::pin::Pin;
@@ -21,7 +22,7 @@ pub(crate) struct Wire<S> {
     words: Option<Words>,
     /// What is still to be written in place of hyper's answer.
     instead: Bytes,
-    /// Whoever upgrades the connection has this end of it, and its place no longer.
+    /// The code that upgrades the connection gets this end of it, and no longer its place.
     _open: Arc<Open>,
 }
 
