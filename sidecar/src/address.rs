@@ -90,7 +90,7 @@ fn placeholder(word: &str, values: &TemplateValues) -> Result<Piece, String> {
         "appPort" => Piece::Text(values.app_port.to_string()),
         "sidecarPort" => Piece::Text(values.sidecar_port.to_string()),
         "peerPort" => Piece::Text(values.peer_port.to_string()),
-        sum => arithmetic(sum).ok_or_else(|| format!("{{{sum}}} is no placeholder"))?,
+        sum => arithmetic(sum).ok_or_else(|| format!("{{{sum}}} is not a valid placeholder"))?,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The app beside the sidecar, as far as status.json and the kernel tell.
+//! The app beside the sidecar, as status.json and the kernel report it.
 //!
 //! ```text
 //!   status.json ──Watch──▶ lock held? ──yes──▶ AppSeen            a thread waits for the lock of that incarnation
@@ -102,7 +102,7 @@ impl Fencing {
                 Some(Input::AppSilent)
             }
             WatchEvent::Unreadable(error) => {
-                warn!(%error, "status.json is of no use");
+                warn!(%error, "status.json is unusable");
                 self.metrics.unreadable_file("status");
                 self.forget();
                 Some(Input::AppSilent)
@@ -123,10 +123,10 @@ impl Fencing {
                 Ok(true) => {}
                 // It locks before its first status.json: so this run of the app is dead, or there is no lock at all.
                 Ok(false) if self.directory.join(contract::LOCK_FILE).exists() => return Some(self.died(incarnation)),
-                Ok(false) => return Some(self.undecided("the app has no status.lock")),
+                Ok(false) => return Some(self.undecided("status.lock does not exist: the app has not created it")),
                 Err(error) => return Some(self.undecided(&error.to_string())),
             }
-            info!(%incarnation, state = ?status.state, "the app is there");
+            info!(%incarnation, state = ?status.state, "the app is running");
             let directory = self.directory.clone();
             let wait = Box::pin(async move { contract::wait_for_release(&directory).await });
             self.wait = Some((incarnation, wait));
@@ -140,13 +140,13 @@ impl Fencing {
         let (incarnation, _) = self.wait.take()?;
         Some(match release {
             Ok(Release::Released) => self.died(incarnation),
-            Ok(Release::Missing) => self.undecided("status.lock was taken away"),
+            Ok(Release::Missing) => self.undecided("status.lock was deleted"),
             Err(error) => self.undecided(&error.to_string()),
         })
     }
 
     fn died(&mut self, incarnation: Uuid) -> Input {
-        info!(%incarnation, "the app let go of its lock: it is dead");
+        info!(%incarnation, "the app released its lock: it has ended");
         self.wait = None;
         self.dead = Some(incarnation);
         // A run that lived and died between two looks takes the one that the election knows with it.
@@ -155,7 +155,7 @@ impl Fencing {
 
     fn undecided(&mut self, reason: &str) -> Input {
         if !std::mem::replace(&mut self.warned, true) {
-            warn!(reason, "whether the app lives cannot be told");
+            warn!(reason, "cannot determine whether the app is alive");
         }
         self.again = Some(Instant::now() + AGAIN);
         Input::AppSilent

@@ -36,7 +36,7 @@ pub enum Command {
         /// A table, or everything as JSON.
         #[arg(long, short, value_enum, default_value = "table")]
         output: Output,
-        /// Again every second, until interrupted.
+        /// Print again every second, until interrupted.
         #[arg(long, short)]
         watch: bool,
     },
@@ -45,14 +45,14 @@ pub enum Command {
         /// The pod that shall lead [default: the fittest follower].
         #[arg(long, value_name = "POD")]
         to: Option<String>,
-        /// How long to wait; then the request is taken back.
+        /// How long to wait; then the request is withdrawn.
         #[arg(long, default_value = "60s", value_parser = parse_patience)]
         timeout: Duration,
-        /// Only ask.
+        /// Only write the request; do not wait.
         #[arg(long, conflicts_with = "timeout")]
         no_wait: bool,
     },
-    /// No pod takes the Lease by itself until `resume`; transfers that are asked for still happen.
+    /// Stop pods from taking the Lease by themselves until `resume`; requested transfers still happen.
     Pause,
     /// Undo `pause`.
     Resume,
@@ -64,7 +64,7 @@ pub enum Command {
     },
 }
 
-/// How `status` looks.
+/// The format of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
@@ -140,13 +140,13 @@ struct Options {
     /// Where the sidecar serves HTTP; falls back to IPv4 where there is no IPv6
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LISTEN", default_value = "[::]:8088")]
     listen: SocketAddr,
-    /// How long a claim is good without a renewal, in whole seconds; it is renewed three times as often
+    /// How long a claim is valid without a renewal, in whole seconds; it is renewed three times as often
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEASE_DURATION", default_value = "15s", value_parser = durations::parse)]
     lease_duration: Duration,
-    /// How long somebody may be silent before he counts as lost
+    /// How long a peer may be silent before it counts as lost
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOST_TIME", default_value = "1s", value_parser = durations::parse)]
     lost_time: Duration,
-    /// A Service without selector whose EndpointSlices shall name the leader
+    /// A Service without a selector; the sidecar writes its EndpointSlices, which name the leader
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LEADER_SERVICE", value_name = "NAME")]
     leader_service: Option<String>,
     /// How to reach the API server [default: from inside the cluster, else the usual kubeconfig]
@@ -155,10 +155,10 @@ struct Options {
     /// The pod's terminationGracePeriodSeconds: how long the sidecar may wait for its app on SIGTERM
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_GRACE_PERIOD", default_value = "60s", value_parser = durations::parse)]
     grace_period: Duration,
-    /// How log lines look
+    /// The format of log lines
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
-    /// What is logged, in the syntax of tracing's EnvFilter
+    /// Which log lines are written, in the syntax of tracing's EnvFilter
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
 }
@@ -192,9 +192,9 @@ pub struct Config {
     pub pod_ips: Vec<IpAddr>,
     /// Where the sidecar serves HTTP. None, for an app that embeds the elector: nowhere.
     pub listen: Option<SocketAddr>,
-    /// How long a claim is good without a renewal; whole seconds.
+    /// How long a claim is valid without a renewal; whole seconds.
     pub lease_duration: Duration,
-    /// How long somebody may be silent before he counts as lost.
+    /// How long a peer may be silent before it counts as lost.
     pub lost_time: Duration,
     /// A Service whose EndpointSlices are kept.
     pub leader_service: Option<String>,
@@ -211,7 +211,7 @@ impl Config {
     /// `address` is where clients reach this app while it leads. Change the fields as you like.
     ///
     /// # Errors
-    /// One sentence about what is not usable.
+    /// One sentence that names what is invalid.
     pub fn plain(namespace: &str, lease: &str, name: &str, address: &str) -> Result<Config, ConfigError> {
         // Not by way of the flags: those would read this program's environment, which is another program's here.
         for (value, what) in [(namespace, "the namespace"), (lease, "the name of the Lease"), (name, "the pod's name")]
@@ -252,18 +252,18 @@ impl Config {
     }
 }
 
-/// Why the flags are not usable, in one sentence.
+/// Why the flags are invalid, in one sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
 
 impl Args {
-    /// How log lines look, and which are written.
+    /// The format of log lines, and which are written.
     pub fn log(&self) -> (LogFormat, &str) {
         (self.options.log_format, &self.options.log)
     }
 
-    /// Checks everything and refuses nonsense.
+    /// Checks every flag and refuses invalid ones.
     ///
     /// # Errors
     /// One sentence that names the flag.
@@ -291,7 +291,9 @@ impl Args {
         }
         let (duration, lost_time) = (options.lease_duration, options.lost_time);
         if duration.subsec_nanos() != 0 || duration.is_zero() || duration > Duration::from_secs(3600) {
-            return Err(ConfigError(format!("--lease-duration {duration:?}: whole seconds from 1 to 3600 are needed")));
+            return Err(ConfigError(format!(
+                "--lease-duration {duration:?} must be a whole number of seconds from 1 to 3600"
+            )));
         }
         if lost_time.is_zero() || lost_time >= duration {
             return Err(ConfigError(format!(
@@ -313,13 +315,11 @@ impl Args {
         if let Some(stateful_set) = options.stateful_set.as_ref().filter(|_| !name.is_empty()) {
             let ordinal = name.strip_prefix(stateful_set).and_then(|rest| rest.strip_prefix('-'));
             if ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_none() {
-                return Err(ConfigError(format!("--name {name} is no pod of --stateful-set {stateful_set}")));
+                return Err(ConfigError(format!("--name {name} is not a pod of --stateful-set {stateful_set}")));
             }
         }
         if runs && options.address.is_none() && member_address.render(&name).is_none() {
-            return Err(ConfigError(
-                "this pod has no address: --address, --service or --member-address is needed".into(),
-            ));
+            return Err(ConfigError("this pod has no address: set --address, --service or --member-address".into()));
         }
         Ok(Config {
             directory: Some(options.directory),
@@ -346,8 +346,8 @@ impl Args {
 }
 
 impl Options {
-    /// Says everything that is missing at once, with an example: whoever types the flags should not have to find them one
-    /// by one. An operator's machine is no pod, so a command needs neither a name nor an address.
+    /// Lists everything that is missing at once, with an example, so that an operator need not find the flags one by
+    /// one. An operator's machine is not a pod, so a command needs neither a name nor an address.
     fn check_complete(&self, runs: bool) -> Result<(), ConfigError> {
         let mut missing: Vec<&str> = [
             (self.namespace.is_none(), "--namespace"),
@@ -391,7 +391,8 @@ fn template(text: Option<String>, flag: &str, port: &str, values: &TemplateValue
 /// The IPs of a list with commas; empty where there is no pod, or no IP yet.
 fn ips(list: &str) -> Result<Vec<IpAddr>, ConfigError> {
     let ips = list.split(',').map(str::trim).filter(|ip| !ip.is_empty());
-    ips.map(|ip| ip.parse().map_err(|_| ConfigError(format!("--pod-ips {list}: {ip:?} is no IP address")))).collect()
+    ips.map(|ip| ip.parse().map_err(|_| ConfigError(format!("--pod-ips {list}: {ip:?} is not a valid IP address"))))
+        .collect()
 }
 
 /// Puts an IPv6 address into brackets: a manifest can only write `$(POD_IP):8089`, whatever family the pod has.
@@ -402,7 +403,7 @@ fn bracketed(address: String) -> String {
     }
 }
 
-/// The API server would refuse such a name at every request; better once, here.
+/// The API server would refuse such a name at every request; refuse it once, here.
 fn check_name(value: &str, flag: &str) -> Result<(), ConfigError> {
     let fits = !value.is_empty()
         && value.len() <= 253
@@ -412,14 +413,16 @@ fn check_name(value: &str, flag: &str) -> Result<(), ConfigError> {
     if fits {
         return Ok(());
     }
-    Err(ConfigError(format!("{flag} {value:?} is not a name of Kubernetes: lower case letters, digits, '-' and '.'")))
+    Err(ConfigError(format!(
+        "{flag} {value:?} is not a valid Kubernetes name: use lower case letters, digits, '-' and '.'"
+    )))
 }
 
-/// A duration in which something can come about.
+/// A duration above zero: how long a command waits.
 fn parse_patience(text: &str) -> Result<Duration, String> {
     let patience = durations::parse(text)?;
     if patience.is_zero() {
-        Err("nothing comes about in no time; --no-wait only asks".to_owned())
+        Err("the time must be above zero; to ask without waiting, use --no-wait".to_owned())
     } else {
         Ok(patience)
     }

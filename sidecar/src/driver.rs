@@ -46,7 +46,7 @@ pub(crate) struct Inlets {
     pub(crate) lease: mpsc::Receiver<Observed<RawLease>>,
     /// None: there is no StatefulSet, every pod is a member.
     pub(crate) members: Option<mpsc::Receiver<Observed<StatefulSet>>>,
-    /// Where the pods are; none before the first look, or for ever where nobody looks.
+    /// Where the pods are; none before the first look, or forever where nothing looks.
     pub(crate) addresses: watch::Receiver<Option<Seen>>,
     pub(crate) app: AppWatch,
     pub(crate) stop: CancellationToken,
@@ -77,7 +77,7 @@ pub(crate) struct Driver {
     pub(crate) outlets: Outlets,
     requests: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send>>>,
     history: VecDeque<Change>,
-    /// When the watch of the Lease last told something, and which version that was.
+    /// When the watch of the Lease last reported something, and which version that was.
     watched: (Duration, Option<String>),
     /// Where the pods are, and what was decided last: role.json has both.
     book: Book,
@@ -129,7 +129,7 @@ impl Driver {
             self.outlets.role.tend();
             self.show();
         }
-        info!("the election is over: the Lease is let go of");
+        info!("the election has ended: the Lease is released");
     }
 
     /// Waits for the next input; none: only time went by.
@@ -147,7 +147,7 @@ impl Driver {
                 None
             }
             () = self.inlets.stop.cancelled(), if !self.stopping => {
-                info!("asked to end: handing over");
+                info!("received a signal to end: handing over");
                 self.stopping = true;
                 Some(Input::Stop)
             }
@@ -249,8 +249,8 @@ impl Driver {
         input
     }
 
-    /// A watch that told nothing for a whole duration, while a read shows something else or gets no answer at all, has
-    /// most likely lost its connection without knowing.
+    /// A watch that reported nothing for a whole duration, while a read shows something else or gets no answer at all,
+    /// has most likely lost its connection without knowing.
     fn suspect_watch(&self, outcome: &ReadOutcome) {
         let (at, version) = &self.watched;
         if self.clock.now().saturating_sub(*at) < self.config.lease_duration {
@@ -262,7 +262,7 @@ impl Driver {
             ReadOutcome::NoAnswer => false,
         };
         if !same {
-            debug!("the watch of the Lease is silent and not up to date, it is begun again");
+            debug!("the watch of the Lease is silent and out of date; restarting it");
             self.outlets.restart.send_modify(|generation| *generation += 1);
         }
     }

@@ -67,7 +67,7 @@ pub enum StartError {
 /// Why an elector ended that was not asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
-    /// A task that runs for ever ended.
+    /// A task that runs forever ended.
     #[error("the task {0} ended")]
     TaskEnded(&'static str),
     /// A task panicked.
@@ -79,7 +79,7 @@ impl Elector {
     /// Starts to take part in the election. Call it on a tokio runtime with timers and IO; one thread is enough.
     ///
     /// # Errors
-    /// See [`StartError`]. That the API server does not answer is none: it is asked again and again.
+    /// See [`StartError`]. An unreachable API server is not an error: requests are retried.
     pub async fn start(config: Config, client: Client) -> Result<Elector, StartError> {
         let config = Arc::new(config);
         let metrics = Metrics::new();
@@ -159,8 +159,8 @@ impl Elector {
         if config.app == AppKind::Plain && config.directory.is_some() && Moment::now().boot_id.is_none() {
             warn!(
                 file = "/proc/sys/kernel/random/boot_id",
-                "the boot id cannot be read, so role.json carries none: a program that reads role.json must not lead by it; \
-                 let it ask GET /leader"
+                "cannot read the boot id, so role.json carries none: a program must not lead by this role.json; let \
+                 it ask GET /leader"
             );
         }
         let election = election(&config)?;
@@ -185,7 +185,7 @@ impl Elector {
         Ok(Elector { tasks, stop, state })
     }
 
-    /// What the elector knows; the receiver is told of each change.
+    /// What the elector knows; the receiver is notified of each change.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
@@ -195,7 +195,7 @@ impl Elector {
         self.stop.cancel();
     }
 
-    /// As [`Elector::stop`], for whoever does not own the elector: cancel it.
+    /// As [`Elector::stop`], for code that does not own the elector: cancel it.
     pub fn stopper(&self) -> CancellationToken {
         self.stop.clone()
     }

@@ -1,13 +1,13 @@
 //! How long there was no leader, as this pod saw it: `leasehold_failover_seconds`.
 //!
 //! ```text
-//!   a fencing app   from: its app no more hears a leader (a dead one: at once; a silent one: the lost-time after its last word)
+//!   a fencing app   from: its app no longer hears a leader (a dead one: at once; a silent one: the lost-time after its last word)
 //!                   to:   its app follows the next leader, or leads
 //!   a plain app     from: the last write of the Lease by the leader before (a renewal; letting go is one)
 //!                   to:   the next leader is known
 //! ```
 //!
-//! One value for each change of leadership that this pod lived through. A hand-over without a moment in between counts as
+//! One value for each change of leadership that this pod lived through. A hand-over without a gap counts as
 //! zero. Not counted: the first leader that is known after a start, and a leader that comes back in its own term.
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) struct Failover {
     known: Option<Term>,
     /// Since when none does.
     lost: Option<Duration>,
-    /// The run of the app that told so: another one begins anew.
+    /// The run of the app that reported it: another run begins again.
     incarnation: Option<Uuid>,
     /// The holder of the Lease, and when he wrote it last (plain apps).
     holder: Option<(String, Duration)>,

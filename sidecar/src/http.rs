@@ -71,7 +71,7 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, BindError
     Ok(listener)
 }
 
-/// Serves for ever.
+/// Serves forever.
 pub(crate) async fn run(listener: TcpListener, sources: Sources) {
     let counts = sources.metrics.connections();
     let limits = Limits { port: "sidecar", connections_max: CONNECTIONS_MAX, counts, ..Limits::default() };
@@ -115,11 +115,11 @@ fn answer(sources: &Sources, method: &Method, path: &str) -> Reply {
             if age < STUCK {
                 text(StatusCode::OK, "ok")
             } else {
-                text(StatusCode::SERVICE_UNAVAILABLE, &format!("the election did not turn for {} s", age.as_secs()))
+                text(StatusCode::SERVICE_UNAVAILABLE, &format!("the election loop has not run for {} s", age.as_secs()))
             }
         }
         "/readyz" if state.lease_read => ready(&state),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "the Lease was not read yet"),
+        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "the Lease has not been read yet"),
         "/metrics" => with_type(StatusCode::OK, telemetry::CONTENT_TYPE, sources.metrics.encode()),
         // "/": what users of the old leader-elector read.
         _ => json_reply(&json!({ "name": state.leader().unwrap_or_default() })),

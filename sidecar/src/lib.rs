@@ -25,7 +25,7 @@
 //!                                  ┌────────────── driver ──────────────┐
 //!   observe ──(Lease, StatefulSet)─▶                                    ├─▶ lease      compare-and-swap
 //!   app ──(status.json, lock)──────▶   leasehold_election::Election     ├─▶ role       role.json
-//!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label (watched, mended), events
+//!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label (watched, repaired), events
 //!                                  └────────────────────────────────────┴─▶ state ──▶ http
 //! ```
 

@@ -1,4 +1,4 @@
-//! The sidecar: `leasehold_sidecar` with flags. Exit codes: 0 let go in good order, 1 a fault, 2 flags.
+//! The sidecar: `leasehold_sidecar` with flags. Exit codes: 0 released the Lease and ended, 1 a fault, 2 invalid flags.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(reason) => {
-            eprintln!("sidecar: no runtime: {reason}");
+            eprintln!("sidecar: cannot start the tokio runtime: {reason}");
             return ExitCode::from(1);
         }
     };
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends quietly when nobody reads any more, as `status --watch | head` has it.
+/// Ends quietly when the reader has gone, as `status --watch | head` has it.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
@@ -70,7 +70,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // To hand over takes well under a second: a second signal changes nothing.
     let stop = signals::stop_token(|| {}).context("cannot listen for signals")?;
     if let Err(error) = descriptors::raise() {
-        warn!(%error, "the limit of open files stays as it is: it cannot be raised");
+        warn!(%error, "cannot raise the limit of open files; it stays unchanged");
     }
     info!(pod = config.name, lease = config.lease, namespace = config.namespace, app = ?config.app, "starting");
     let client = connect(&config).await?;

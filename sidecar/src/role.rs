@@ -77,13 +77,13 @@ impl RoleWriter {
         match written {
             Ok(()) => {
                 if std::mem::take(&mut self.warned) {
-                    info!("role.json can be written again");
+                    info!("wrote role.json again");
                 }
                 self.pending = false;
             }
             Err(error) if !self.warned => {
                 self.warned = true;
-                warn!(directory = %directory.display(), %error, "role.json cannot be written, it is tried again");
+                warn!(directory = %directory.display(), %error, "cannot write role.json; trying again");
             }
             Err(_) => {}
         }

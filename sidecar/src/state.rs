@@ -1,4 +1,4 @@
-//! Everything that the sidecar knows, as people and programs ask for it: `GET /v1/state`, and [`crate::Elector::state`].
+//! Everything that the sidecar knows, for people and programs: `GET /v1/state`, and [`crate::Elector::state`].
 
 use std::collections::BTreeMap;
 
@@ -100,7 +100,7 @@ impl State {
         self.app_alive && until.is_some_and(|until| until < clock::boottime_ns())
     }
 
-    /// The role in one word. A plain app's leadership that ran out is none any more.
+    /// The role in one word. A plain app's leadership that ran out no longer counts.
     pub fn role_word(&self) -> &'static str {
         match &self.role {
             None => Role::None.as_str(),

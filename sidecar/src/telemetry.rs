@@ -72,14 +72,14 @@ impl Metrics {
             registry: Arc::default(),
         };
         registry.register("role", "1 for the role that this pod has", metrics.role.clone());
-        registry.register("term", "Term of the leadership that is known", metrics.term.clone());
+        registry.register("term", "Term of the leadership that this pod knows", metrics.term.clone());
         registry.register_with_unit(
             "failover",
             "Time without a leader, as this pod saw it, for each change of leadership",
             Unit::Seconds,
             metrics.failover.clone(),
         );
-        registry.register("lease_transitions", "Changes of leadership that were seen", metrics.transitions.clone());
+        registry.register("lease_transitions", "Changes of leadership that this pod saw", metrics.transitions.clone());
         registry.register(
             "lease_request_errors",
             "Requests about the Lease that failed, by verb and reason",
@@ -90,10 +90,10 @@ impl Metrics {
             "Reads of a file of the shared directory that found it unusable",
             metrics.unreadable.clone(),
         );
-        registry.register("sidecar_dropped", "Events that were given up", metrics.dropped.clone());
+        registry.register("sidecar_dropped", "Events that were dropped", metrics.dropped.clone());
         registry.register(
             "sidecar_objects_failing",
-            "Objects that this sidecar keeps right (EndpointSlices, its pod's label) and cannot write at this moment",
+            "Objects that this sidecar maintains (EndpointSlices, its pod's label) and cannot write at present",
             metrics.objects_failing.clone(),
         );
         registry.register(
@@ -103,7 +103,7 @@ impl Metrics {
         );
         registry.register(
             "sidecar_objects_mended",
-            "Such objects that somebody edited or deleted and that were made right again",
+            "Such objects that were edited or deleted and that the sidecar restored",
             metrics.objects_mended.clone(),
         );
         let ports = Ports::new("sidecar_", vec![("sidecar", Arc::clone(&metrics.connections))]);
@@ -204,7 +204,7 @@ mod tests {
     fn what_the_system_said_is_said_once() {
         let missing = kube::config::Kubeconfig::read_from("/nowhere/kubeconfig").expect_err("there is no such file");
         let words = leasehold_daemon::logs::in_words(&crate::kube::request::ConnectError::Kubeconfig(missing));
-        assert!(words.starts_with("the kubeconfig cannot be used: "), "{words}");
+        assert!(words.starts_with("cannot use the kubeconfig: "), "{words}");
         assert_eq!(words.matches("(os error 2)").count(), 1, "{words}");
     }
 

@@ -265,7 +265,7 @@ async fn operators_can_look_pause_resume_switch_over_and_adopt() {
     let (_, stdout, _) = operator(&pod, &["switchover", "--to", "db-0"]).await;
     assert!(stdout.contains("leads already"), "{stdout}");
 
-    // db-1 is nowhere: the wish is taken back, and that is said.
+    // db-1 is nowhere: the request is withdrawn, and the message says so.
     let (code, _, stderr) = operator(&pod, &["switchover", "--to", "db-1", "--timeout", "300ms"]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("db-1 did not lead within 300ms"), "{stderr}");

@@ -113,8 +113,8 @@ impl Pacer {
         self.not_before = now + timing.pause(self.failures);
     }
 
-    /// Somebody was faster: the first time that costs no pause, for the next look decides; a Lease that changes under
-    /// us again and again is not to be chased.
+    /// Another sidecar wrote first. The first time costs no pause, because the next look decides; back off when
+    /// conflicts repeat.
     pub(crate) fn outrun(&mut self, now: Duration, timing: &Timing) {
         if self.failures > 0 {
             self.failed(now, timing);

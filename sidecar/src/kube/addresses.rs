@@ -1,13 +1,13 @@
-//! Where the pods are, by IP: from the EndpointSlices of the headless Service, so that nobody needs DNS to find them.
+//! The IPs of the pods, from the EndpointSlices of the headless Service, so that finding them needs no DNS.
 //!
 //! ```text
 //!   list, watch of the slices ──▶ pod ▶ IPs, as of now ──▶ Book ──▶ role.json: members, leader, this pod
 //!   the last role.json        ──▶ IPs from before      ──▶ │
 //! ```
 //!
-//! DNS answers from caches: a pod that was made anew is known by its old IP for half a minute, and with DNS down nobody is
-//! found. What was known stays known while the API server does not answer, and over a restart of the sidecar: it stands
-//! in role.json. Without the right to list and watch slices, names are all there is, as before.
+//! DNS answers from caches: for half a minute it gives the old IP of a pod that was created again, and while it is
+//! down it finds no pod. Known IPs stay known while the API server does not answer, and across a restart of the
+//! sidecar: they are in role.json. Without the permission to list and watch slices, pods are known by name only.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -107,8 +107,8 @@ fn old_file(directory: &Path, config: &Config) -> Option<RoleFile> {
     is_ours.then_some(old)
 }
 
-/// Looks at the slices for ever, and says what they are together after each change. A watch that ended is begun again with
-/// a list; meanwhile the last word stays.
+/// Looks at the slices forever, and says what they are together after each change. A watch that ended is begun again
+/// with a list; meanwhile the last word stays.
 pub(crate) async fn run(
     requester: Requester,
     service: String,
@@ -124,11 +124,11 @@ pub(crate) async fn run(
         let began = Instant::now();
         let looked = look(&requester, &api, &selector, &service, &sender, &mut restart).await;
         if let Err(error) = &looked {
-            debug!(service, %error, "the EndpointSlices of the headless Service cannot be watched");
+            debug!(service, %error, "cannot watch the EndpointSlices of the headless Service");
         }
         if !is_known && sender.borrow().is_some() {
             is_known = true;
-            info!(service, "the pods are found by the EndpointSlices of the headless Service");
+            info!(service, "finding the pods by the EndpointSlices of the headless Service");
         }
         if looked.is_ok() && began.elapsed() > Duration::from_secs(1) {
             backoff.reset();

@@ -7,13 +7,13 @@
 //!                                        ──▶ slice of the other family: the same with this pod's IP of that family
 //!                                            (--pod-ips); without one it is emptied, where there is one
 //!   the leader's sidecar, from then on:  ──▶ watches both; edited or deleted: made right again
-//!   LeaveEndpoints                       ──▶ neither watched nor written any more
+//!   LeaveEndpoints                       ──▶ no longer watched or written
 //! ```
 //!
 //! A slice carries its term in an annotation and is replaced only by a higher or equal one, so a late writer cannot point
 //! clients back to an old leader. A higher term that the Lease does not know (the slice was restored from a backup, or is
-//! another cluster's, or somebody's edit) does not bind: whoever made a slice of that term held the Lease with it before, so
-//! it is enough to look at the Lease **after** the slice was seen.
+//! another cluster's, or was edited) does not bind: a sidecar that wrote a slice of that term held the Lease with it
+//! before, so it is enough to read the Lease **after** the slice was seen.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ const TERM: &str = "leasehold.dev/term";
 const PORT_NAME: &str = "http";
 /// The longest pause between attempts: a Service that names a pod which does not lead is an outage for its clients.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How often the slices are looked at although no watch told of them: a watch may be deaf.
+/// How often the slices are looked at although no watch reported a change: a watch may miss it.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The same, while they cannot be watched, or another one's higher term stands there.
 const LOOK_OFTEN: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ enum Left {
 }
 
 impl Keeper {
-    /// Keeps the slices right while there is a target, until nobody can tell one any more. Only the newest one is written.
+    /// Keeps the slices right while there is a target, until no new one can arrive. Only the newest one is written.
     pub(crate) async fn run(self, mut target: watch::Receiver<Option<Target>>) {
         loop {
             let wanted = target.borrow_and_update().clone();
@@ -134,7 +134,8 @@ impl Keeper {
         let Ok(address) = target.address.parse::<SocketAddr>() else {
             warn!(
                 address = target.address,
-                "the leader's address is no IP:PORT, so the EndpointSlices of its Service are left alone: set --address"
+                "the leader's address is not an IP:PORT, so the EndpointSlices of its Service stay unchanged: set \
+                 --address"
             );
             return;
         };
@@ -154,7 +155,7 @@ impl Keeper {
         }
     }
 
-    /// Watches both, for ever.
+    /// Watches both, forever.
     async fn mend(&self, wanted: &Wanted<'_>) {
         let mut watches = JoinSet::new();
         let mut watch = |family: Family| {
@@ -244,7 +245,7 @@ impl Keeper {
             wanted.write_into(&mut slice, family);
             let create = Right::new("create", SLICES);
             self.requester.call(create, api.create(&PostParams::default(), &slice)).await?;
-            info!(slice = name, leader = target.name, term = target.term, "the Service of the leader is made");
+            info!(slice = name, leader = target.name, term = target.term, "created a slice of the leader's Service");
             return Ok(Left::Written);
         };
         let term = term_of(&slice);
@@ -254,7 +255,7 @@ impl Keeper {
         wanted.write_into(&mut slice, family);
         let update = Right::new("update", SLICES);
         self.requester.call(update, api.replace(&name, &PostParams::default(), &slice)).await?;
-        debug!(slice = name, leader = target.name, term = target.term, "the Service of the leader is moved");
+        debug!(slice = name, leader = target.name, term = target.term, "updated a slice of the leader's Service");
         Ok(Left::Written)
     }
 

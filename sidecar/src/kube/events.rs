@@ -1,12 +1,12 @@
-//! What people want to know: a log line for each, and a Kubernetes Event (`events.k8s.io`) for what the namespace's
-//! readers should see.
+//! Reports what the election decides: a log line for each event, and a Kubernetes Event (`events.k8s.io`) for those
+//! that readers of the namespace should see.
 //!
 //! ```text
 //!   election Event ──▶ Told ──▶ log
 //!                            └─try_send─▶ bounded queue ──▶ POST, one at a time, one try each
 //! ```
 //!
-//! Events are best effort: when the queue is full, or the API server does not take one, it is dropped and counted.
+//! Events are best effort: when the queue is full, or the API server does not accept one, it is dropped and counted.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -53,59 +53,69 @@ pub(crate) fn told(event: &Event) -> Told {
             Told { published: *is_self, ..told }
         }
         Event::LeaderChanged { leader: None, term, .. } => {
-            logged(normal("LeaderLost", format!("nobody is known to lead; the last term is {term}")))
+            logged(normal("LeaderLost", format!("no leader is known; the last term is {term}")))
         }
         Event::OffLease { term } => logged(warning(
             "OffLease",
             format!("the API server does not answer: this pod is named leader of term {term} without the Lease"),
         )),
         Event::HandedOver { to, term } => normal("HandedOver", format!("handed over to {to} with term {term}")),
-        Event::Cleared { term } => normal("LetGo", format!("let go of term {term}; no successor is known")),
+        Event::Cleared { term } => normal("LetGo", format!("released term {term}; no successor is known")),
         Event::Lapsed { term } => warning(
             "Lapsed",
-            format!("term {term} could not be renewed for two thirds of its duration: this pod stops leading"),
+            format!("no renewal of term {term} succeeded for two thirds of its duration: this pod stops leading"),
         ),
         Event::WrittenForLeader { leader, term } => normal(
             "WrittenForLeader",
             format!("wrote the Lease for {leader} (term {term}), whose own sidecar does not reach the API server"),
         ),
-        Event::SwitchoverDone { to } => normal("SwitchoverDone", format!("the leadership went to {to}, as asked for")),
+        Event::SwitchoverDone { to } => normal("SwitchoverDone", format!("the leadership moved to {to}, as requested")),
         Event::SwitchoverRefused { to } => {
-            warning("SwitchoverRefused", format!("{to} is no member: the switchover that was asked for is removed"))
+            warning("SwitchoverRefused", format!("{to} is not a member: the requested switchover is removed"))
         }
         Event::SwitchoverGivenUp { to } => {
-            warning("SwitchoverGivenUp", format!("the switchover to {to} did not come about and is removed"))
+            warning("SwitchoverGivenUp", format!("the switchover to {to} did not happen and is removed"))
         }
         Event::EditedByHand { term, promised } => warning(
             "EditedByHand",
-            format!("the Lease says term {term}, the app's promise is {promised}: not believed, it will be replaced"),
+            format!(
+                "the Lease says term {term}, the app's promise is {promised}: the Lease's term is ignored and will \
+                 be replaced"
+            ),
         ),
         Event::HolderIsNoMember { holder } => {
-            warning("HolderIsNoMember", format!("the holder {holder} is no member, so it counts as none"))
+            warning("HolderIsNoMember", format!("the holder {holder} is not a member, so it is ignored"))
         }
         Event::HolderWithoutIncarnation { holder } => warning(
             "HolderWithoutIncarnation",
-            format!("the holder {holder} has no incarnation of its own, so it counts as none: who wrote this?"),
+            format!(
+                "the holder {holder} has no incarnation of its own, so it is ignored: find out who wrote the Lease"
+            ),
         ),
         Event::ForeignCluster { lease, volume } => warning(
             "ForeignCluster",
             format!(
-                "the Lease belongs to cluster {}, the volume to {volume}: nothing is touched, a person must look",
+                "the Lease belongs to cluster {}, the volume to {volume}: nothing is changed, an operator must \
+                 decide (sidecar adopt)",
                 lease.map_or("(unreadable)".to_owned(), |id| id.to_string())
             ),
         ),
         Event::TermsExhausted => warning(
             "TermsExhausted",
-            "term 2147483647 is reached, there is none after it: a person must look".to_owned(),
+            "term 2147483647 is reached, and no term follows it: an operator must look".to_owned(),
         ),
-        Event::WaitsForResume => {
-            warning("WaitsForResume", "a take-over is due and waits, because the Lease is paused".to_owned())
+        Event::WaitsForResume => warning(
+            "WaitsForResume",
+            "a take-over is due, but the Lease is paused: it waits for `sidecar resume`".to_owned(),
+        ),
+        Event::ApiSilent => {
+            logged(warning("ApiSilent", "the API server does not answer requests about the Lease".to_owned()))
         }
-        Event::ApiSilent => logged(warning("ApiSilent", "the API server gives no answer about the Lease".to_owned())),
         Event::ApiAnswers => logged(normal("ApiAnswers", "the API server answers again".to_owned())),
         Event::WritesUndecided => logged(warning(
             "WritesUndecided",
-            "writes of the Lease stay undecided for its whole duration, while reads work".to_owned(),
+            "the outcome of writes of the Lease has been unknown for its whole duration, although reads work"
+                .to_owned(),
         )),
     }
 }
@@ -155,7 +165,7 @@ pub(crate) async fn run(
         let event = raw(&told, &config);
         let right = Right::new("create", "events.events.k8s.io");
         if let Err(error) = requester.call(right, api.create(&PostParams::default(), &event)).await {
-            debug!(%error, reason = told.reason, "an Event could not be written");
+            debug!(%error, reason = told.reason, "cannot write an Event");
             metrics.dropped("event");
         }
     }

@@ -5,7 +5,8 @@
 //!   once one was written, the pod is watched: edited or removed, the label is made right again
 //! ```
 //!
-//! The watch begins after the first success, so whoever grants no right to pods is asked for one, and not for three.
+//! The watch begins after the first success, so without any permission for pods the log names one missing right,
+//! not three.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -84,7 +85,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps the label right, until nobody can tell the role any more. Only the newest role is written.
+    /// Keeps the label right, until no new role can arrive. Only the newest role is written.
     pub(crate) async fn run(self, mut role: watch::Receiver<Option<&'static str>>) {
         let object: Object = (LABEL, self.pod.clone());
         let mut pauses = Backoff::new(PAUSE_MAX);

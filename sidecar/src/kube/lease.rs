@@ -64,7 +64,7 @@ impl LeaseClient {
             match requester.call(Right::new("get", LEASES), api.get_opt(&name)).await {
                 Ok(found) => Answer::Read(Ok(found.map(Box::new))),
                 Err(error) => {
-                    debug!(%error, "the Lease could not be read");
+                    debug!(%error, "cannot read the Lease");
                     Answer::Read(Err(error))
                 }
             }
@@ -89,15 +89,15 @@ impl LeaseClient {
                 }
             };
             match &result {
-                Ok(_) => debug!(?why, "the Lease is written"),
-                Err(RequestError::Conflict) => debug!(?why, "somebody else wrote the Lease first"),
-                Err(error) => warn!(?why, %error, "the Lease could not be written"),
+                Ok(_) => debug!(?why, "wrote the Lease"),
+                Err(RequestError::Conflict) => debug!(?why, "another writer changed the Lease first"),
+                Err(error) => warn!(?why, %error, "cannot write the Lease"),
             }
             Answer::Written { result: result.map(Box::new), create }
         }
     }
 
-    /// What the election is told of an answer. Keeps the raw object.
+    /// The input of the election for an answer. Keeps the raw object.
     pub(crate) fn input(&mut self, answer: Answer) -> Input {
         match answer {
             Answer::Read(Ok(Some(raw))) => Input::LeaseRead(ReadOutcome::Found(self.show(*raw))),
@@ -108,7 +108,7 @@ impl LeaseClient {
         }
     }
 
-    /// What the election is told of the watch.
+    /// The input of the election for a change that the watch saw.
     pub(crate) fn watched(&mut self, observed: Observed<RawLease>) -> Input {
         match observed {
             Observed::Listed(Some(raw), _) | Observed::Changed(raw) => {

@@ -1,4 +1,4 @@
-//! Who is wanted: the pods of the StatefulSet, by its `spec.replicas` and `spec.ordinals.start`.
+//! The wanted members: the pods of the StatefulSet, by its `spec.replicas` and `spec.ordinals.start`.
 
 use std::borrow::Cow;
 
@@ -101,7 +101,7 @@ pub(crate) fn wanted(observed: Observed<StatefulSet>, config: &Config) -> Option
                 .filter(|revision| !revision.is_empty()),
         }),
         Observed::Listed(None, _) => {
-            info!(stateful_set = config.stateful_set, "the StatefulSet is not there");
+            info!(stateful_set = config.stateful_set, "the StatefulSet does not exist");
             Some(Wanted::default())
         }
         Observed::Deleted(stateful_set) => {

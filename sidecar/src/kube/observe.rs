@@ -1,4 +1,4 @@
-//! Observes one named object of the API: a list, then a watch from its version, for ever.
+//! Observes one named object of the API: a list, then a watch from its version, forever.
 //!
 //! ```text
 //!   list ──Listed──▶ watch ──Changed, Deleted …──▶ ended in good order: watch again from the last version
@@ -6,8 +6,8 @@
 //!    └─┴──back-off─────┴─────────────┘
 //! ```
 //!
-//! Written here and not taken from kube's `watcher`, because an election must know what that one keeps to itself: that
-//! the API server answered, that it did not, and that the watch was cut.
+//! Not kube's `watcher`, because an election must know what that one hides: that the API server answered, that it did
+//! not, and that the watch was cut.
 
 use std::fmt::Debug;
 use std::pin::{Pin, pin};
@@ -36,7 +36,7 @@ pub(crate) enum Observed<K> {
     Changed(K),
     /// It was deleted; as it was last, at the version of the deletion.
     Deleted(K),
-    /// The watch was cut. Changes are not told until the next [`Observed::Listed`].
+    /// The watch was cut. Changes are not reported until the next [`Observed::Listed`].
     Lost,
     /// The list, or the watch after it, could not be had. As [`Observed::Lost`].
     Failed,
@@ -69,7 +69,7 @@ impl<K> Observer<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    /// Observes until nobody listens any more. A full channel makes it wait; nothing is dropped.
+    /// Observes until the receiver is dropped. A full channel makes it wait; nothing is dropped.
     pub(crate) async fn run(mut self, sender: mpsc::Sender<Observed<K>>) {
         let mut backoff = Backoff::new(self.backoff_max);
         while !sender.is_closed() {

@@ -1,5 +1,5 @@
 //! Every request to the API server goes through here: a time-out around it, its failure sorted by what the caller does
-//! next, and a right that is missing named once.
+//! next, and a missing permission logged once.
 //!
 //! ```text
 //!   future ──timeout──▶ Ok │ RequestError::{Conflict: look again │ NotFound │ Denied: a person must look │ Unanswered: ...}
@@ -42,13 +42,13 @@ impl fmt::Display for Right {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// 409: somebody was faster. Look again.
-    #[error("somebody else changed it first (409)")]
+    #[error("another writer changed it first (409)")]
     Conflict,
     /// 404: it is not there.
-    #[error("it is not there (404)")]
+    #[error("it does not exist (404)")]
     NotFound,
     /// 410: the version that a watch asks for is gone. List again.
-    #[error("that version is gone (410)")]
+    #[error("that version no longer exists (410)")]
     Gone,
     /// 401 or 403: a person must grant something. No answer in the sense of the election.
     #[error("refused ({code}): {message}")]
@@ -78,7 +78,7 @@ pub enum RequestError {
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     /// No connection, or it broke: the outcome is not known.
-    #[error("the API server cannot be reached: {0}")]
+    #[error("cannot reach the API server: {0}")]
     Unreachable(#[source] Box<kube::Error>),
 }
 
@@ -172,7 +172,7 @@ impl Requester {
                         namespace = self.namespace,
                         code,
                         message,
-                        "a right is missing: grant it to the pod's service account (Role and RoleBinding)"
+                        "a permission is missing: grant it to the pod's service account (Role and RoleBinding)"
                     );
                 }
             }
@@ -185,7 +185,7 @@ impl Requester {
 
     fn granted(&self, right: Right) {
         if self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(&right) {
-            info!(verb = right.verb, resource = right.resource, "the right that was missing is there");
+            info!(verb = right.verb, resource = right.resource, "the missing permission has been granted");
         }
     }
 
@@ -227,13 +227,13 @@ pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The kubeconfig that was named cannot be used.
-    #[error("the kubeconfig cannot be used")]
+    #[error("cannot use the kubeconfig")]
     Kubeconfig(#[source] kube::config::KubeconfigError),
     /// Neither a pod's service account nor a kubeconfig is there.
-    #[error("neither a service account nor a kubeconfig was found")]
+    #[error("found neither a service account nor a kubeconfig")]
     Nowhere(#[source] Box<kube::config::InferConfigError>),
     /// The configuration makes no client.
-    #[error("the configuration makes no client")]
+    #[error("cannot build a Kubernetes client from this configuration")]
     Client(#[source] Box<kube::Error>),
 }
 

@@ -7,7 +7,7 @@
 //!                                       ──▶ State::failing_objects
 //! ```
 //!
-//! Nothing is given up: whoever reports a failure tries again, with pauses that grow.
+//! A task that reports a failure always tries again, with growing pauses.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,7 +77,7 @@ impl Upkeep {
                 kind = object.0,
                 name = object.1,
                 %error,
-                "an object of this cluster is not as it should be and cannot be written; it is tried again until it can: {}",
+                "cannot correct an object of this cluster; trying again until it succeeds: {}",
                 what_to_do(object.0, error)
             );
         }
@@ -88,7 +88,7 @@ impl Upkeep {
     /// It is as it should be.
     pub(crate) fn right(&self, object: &Object) {
         if let Some(found) = self.remove(object) {
-            info!(kind = object.0, name = object.1, attempts = found.attempts, "the object is right again");
+            info!(kind = object.0, name = object.1, attempts = found.attempts, "the object is correct again");
         }
     }
 
@@ -100,7 +100,7 @@ impl Upkeep {
     /// Somebody changed or deleted it, and it was made right again.
     pub(crate) fn mended(&self, object: &Object) {
         self.metrics.object_mended(object.0);
-        warn!(kind = object.0, name = object.1, "somebody edited or deleted this object; it is made right again");
+        warn!(kind = object.0, name = object.1, "this object was edited or deleted; restoring it");
     }
 
     fn remove(&self, object: &Object) -> Option<FailingObject> {
@@ -122,7 +122,7 @@ impl FailingObject {
     pub(crate) fn line(&self) -> String {
         let FailingObject { kind, name, message, attempts, .. } = self;
         let seconds = unix_ms().saturating_sub(self.since_unix_ms) / 1000;
-        format!("{kind} {name}: {message}; tried {attempts} times in {seconds} s, and tried again")
+        format!("{kind} {name}: {message}; failed {attempts} times in {seconds} s, trying again")
     }
 }
 
@@ -137,9 +137,10 @@ fn what_to_do(kind: &str, error: &RequestError) -> &'static str {
              depends on it"
         }
         (RequestError::Invalid { .. }, SLICE) => {
-            "compare it with the Service of the leader, and delete it if it cannot be updated: it is made anew"
+            "compare it with the Service of the leader, and delete it if it cannot be updated: the sidecar creates \
+             it again"
         }
-        _ => "if that lasts, look at the API server",
+        _ => "if this lasts, check the API server",
     }
 }
 

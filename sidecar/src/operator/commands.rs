@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   status     ──▶ the sidecars of all pods, over HTTP ──(none answers)──▶ the Lease itself ──▶ a table, or JSON
-//!   switchover ──▶ fit? ──▶ the Lease's annotation ──▶ wait until the pod says that it leads, or the wish is gone
+//!   switchover ──▶ fit? ──▶ the Lease's annotation ──▶ wait until the pod says that it leads, or the request is gone
 //!   others     ──▶ GET the Lease, change one annotation, PUT with its version (409: again, a few times)
 //! ```
 //!
-//! A wish is only written down; the sidecars read it from the Lease and act. So `kubectl annotate lease` does the same.
+//! A command only writes the request into the Lease; the sidecars read it there and act. So `kubectl annotate lease`
+//! does the same.
 
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,9 @@ pub enum OperatorError {
     Connect(#[from] ConnectError),
     /// The right to do it is missing.
     #[error(
-        "not allowed: the right to {verb} leases.coordination.k8s.io {name:?} in namespace {namespace:?} is missing; grant it to yourself \
-         or to the service account that this runs as, or do it as somebody who has it: {instead} ({message})"
+        "not allowed: the permission to {verb} leases.coordination.k8s.io {name:?} in namespace {namespace:?} is \
+         missing; grant it to yourself or to the service account that runs this command, or run this as a user who \
+         has it: {instead} ({message})"
     )]
     Denied {
         /// What was tried.
@@ -61,10 +63,10 @@ pub enum OperatorError {
         namespace: String,
     },
     /// Another failure of a request.
-    #[error("the API server did not do it")]
+    #[error("the API server refused or did not answer")]
     Request(#[source] RequestError),
     /// The pod that shall lead is none of the StatefulSet's.
-    #[error("{to} is no pod of {stateful_set}")]
+    #[error("{to} is not a pod of {stateful_set}")]
     NoMember {
         /// The pod.
         to: String,
@@ -88,21 +90,19 @@ pub enum OperatorError {
         why: String,
     },
     /// No pod is known that could lead.
-    #[error(
-        "no follower is known that could lead: `sidecar status` shows why; name one with --to. Nothing was changed"
-    )]
+    #[error("found no follower that can lead: `sidecar status` shows why; name one with --to. Nothing was changed")]
     NobodyFit,
     /// No sidecar says who could lead.
     #[error(
-        "no sidecar answers here, as on a machine outside of the cluster, so no follower is known: name one with --to, or \
-         run this in a pod: kubectl exec -n {namespace} POD -c sidecar -- sidecar switchover. Nothing was changed"
+        "no sidecar answers here (is this machine outside the cluster?), so no follower is known: name one with --to, \
+         or run this in a pod: kubectl exec -n {namespace} POD -c sidecar -- sidecar switchover. Nothing was changed"
     )]
     NobodyAnswers {
         /// Of the pods.
         namespace: String,
     },
-    /// Another one led, or it did not come about: the sidecars took the wish away.
-    #[error("the switchover to {to} was given up by the sidecars; {leader} holds the Lease (its Events say why)")]
+    /// Another pod led, or it did not happen in time: the sidecars removed the request.
+    #[error("the sidecars abandoned the switchover to {to}; {leader} holds the Lease (its Events say why)")]
     GivenUp {
         /// The pod that should have led.
         to: String,
@@ -110,7 +110,7 @@ pub enum OperatorError {
         leader: String,
     },
     /// It took too long.
-    #[error("{to} did not lead within {time_max:?}: the wish is taken back{waits}")]
+    #[error("{to} did not lead within {time_max:?}: the request was withdrawn{waits}")]
     NotInTime {
         /// The pod that should have led.
         to: String,
@@ -204,11 +204,11 @@ impl Leases {
             }
             Command::Pause => {
                 self.annotate(annotation::PAUSED, Some("true")).await?;
-                Ok(format!("paused: nobody takes Lease {lease} by himself until `sidecar resume`\n"))
+                Ok(format!("paused: no pod takes Lease {lease} by itself until `sidecar resume`\n"))
             }
             Command::Resume => {
                 self.annotate(annotation::PAUSED, None).await?;
-                Ok(format!("resumed: Lease {lease} is taken over again where it is due\n"))
+                Ok(format!("resumed: pods take over Lease {lease} again when a take-over is due\n"))
             }
             Command::Adopt { cluster_id } => {
                 let id = cluster_id.to_string();
@@ -262,7 +262,7 @@ impl Leases {
         let Some(time_max) = time_max else {
             // Who is not known may be misspelt.
             let doubt = if members.is_empty() { ", if there is such a pod" } else { "" };
-            return Ok(format!("asked for: {to} shall lead{doubt}. `sidecar status` shows when it does.\n"));
+            return Ok(format!("requested: {to} shall lead{doubt}. `sidecar status` shows when it does.\n"));
         };
         let led = before.holder.as_deref().unwrap_or("nobody");
         let mut without_wish = 0;
@@ -272,7 +272,7 @@ impl Leases {
             let took = began.elapsed().as_millis();
             let done = |term: u64, note: &str| {
                 format!(
-                    "{to} leads in term {term}{note}, {took} ms after it was asked for; before, {led} led in term {}\n",
+                    "{to} leads in term {term}{note}, {took} ms after the request; before, {led} led in term {}\n",
                     before.term
                 )
             };
@@ -356,7 +356,7 @@ impl Leases {
         OperatorError::NoLease { name: self.name.clone(), namespace: self.requester.namespace.clone() }
     }
 
-    /// `change`: what `kubectl annotate` would be told.
+    /// `change`: the arguments of `kubectl annotate`.
     fn explain(&self, verb: &'static str, change: &str, error: RequestError) -> OperatorError {
         match error {
             RequestError::Denied { message, .. } => {

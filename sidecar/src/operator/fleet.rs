@@ -1,11 +1,11 @@
-//! All pods at one moment, as their sidecars tell: for `status` and `switchover`.
+//! All pods at one moment, as their sidecars report them: for `status` and `switchover`.
 //!
 //! ```text
 //!   the own sidecar's state, or role.json ──▶ who and where the members are ──GET /v1/state of each, briefly──▶ Fleet
 //! ```
 //!
 //! Only sidecars are asked, over plain HTTP, so neither a right at the API server nor the app's certificates or tokens
-//! are needed. Who does not answer in time is shown as such, never left out.
+//! are needed. A pod that does not answer in time is shown as such, never left out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -82,7 +82,7 @@ pub(crate) struct Pod {
     pub(crate) eligible: Option<bool>,
     /// Its app's disk hangs, or did so a moment ago.
     pub(crate) disk_stalled: Option<bool>,
-    /// Why its volume counts for nothing any more, and the way out.
+    /// Why its volume no longer counts, and what to do.
     pub(crate) went_back: Option<String>,
     /// What its app does that takes long.
     pub(crate) progress: Option<ProgressInfo>,
@@ -204,16 +204,16 @@ impl Pod {
     /// Why it cannot lead, as far as is known; who does not answer is not known to be unfit.
     pub(crate) fn why_not_fit(&self) -> Option<String> {
         if self.app_alive == Some(false) {
-            return Some("its app does not run".to_owned());
+            return Some("its app is not running".to_owned());
         }
         if self.app_frozen {
             return Some("its app is frozen".to_owned());
         }
         if self.went_back.is_some() {
-            return Some("its volume went back in time, and counts for nothing".to_owned());
+            return Some("its volume went back in time, so it neither votes nor leads".to_owned());
         }
         if self.disk_stalled == Some(true) {
-            return Some("its disk hangs, or did so a moment ago".to_owned());
+            return Some("its disk hangs, or hung a moment ago".to_owned());
         }
         match (self.eligible, self.app_state, self.lag_entries) {
             (Some(false), Some(state), _) => Some(format!("its app may not lead (it is {})", state_word(state))),
@@ -303,7 +303,7 @@ async fn ask_own(config: &Config) -> Option<Told> {
 /// IP for half a minute. An IP may be another pod's by now, so only that very pod's answer counts.
 pub(crate) async fn ask_pod(config: &Config, name: &str, ips: &[IpAddr]) -> Result<Told, String> {
     let by_name = config.member_sidecar_address.render(name);
-    let by_name = by_name.ok_or("its sidecar's address is not known (--service, or --member-sidecar-address)")?;
+    let by_name = by_name.ok_or("its sidecar's address is unknown (set --service or --member-sidecar-address)")?;
     let port = by_name.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     let by_ip = ips.iter().filter_map(|ip| Some(SocketAddr::new(*ip, port?).to_string()));
     let ask = |(number, address): (u32, String)| async move {

@@ -29,20 +29,20 @@ pub(crate) fn of_fleet(fleet: &Fleet) -> String {
             let ago = renewed.map_or_else(none, |time| ago(u64::try_from(time.as_millisecond()).unwrap_or(0)));
             facts.push(("Lease", format!("{held}, term {}, renewed {ago}", lease.term)));
             if let Some(to) = lease.annotations.get(annotation::PREFERRED_HOLDER) {
-                facts.push(("switchover", format!("to {to}, asked for and not done yet")));
+                facts.push(("switchover", format!("to {to}, requested and not done yet")));
             }
         }
-        None if state.is_some_and(|state| state.lease_read) => facts.push(("Lease", "there is none".to_owned())),
+        None if state.is_some_and(|state| state.lease_read) => facts.push(("Lease", "does not exist".to_owned())),
         None => facts.push(("Lease", "not read yet".to_owned())),
     }
     if let Some(id) = role.and_then(|role| role.cluster_id) {
         facts.push(("cluster", id.to_string()));
     }
     if role.is_some_and(|role| role.off_lease) {
-        facts.push(("off-lease", "the claim stands in no Lease: the API server does not answer".to_owned()));
+        facts.push(("off-lease", "no Lease carries this claim: the API server does not answer".to_owned()));
     }
     if role.is_some_and(|role| role.paused) {
-        facts.push(("paused", "nobody takes over by himself; `sidecar resume` ends it".to_owned()));
+        facts.push(("paused", "no pod takes over by itself; `sidecar resume` ends it".to_owned()));
     }
     let waits = state.map(|state| state.waits.as_slice()).unwrap_or_default();
     facts.extend(waits.iter().map(|wait| ("waits", wait.clone())));
