@@ -1,6 +1,6 @@
-//! Flags and environment: [`Args`] as they were given, [`Config`] as they make sense.
+//! Flags and environment: [`Args`] as typed, [`Config`] as checked.
 //!
-//! Nothing else reads the environment. What makes no sense is refused with one sentence, before anything is touched.
+//! Nothing else reads the environment. Invalid flags are refused with one sentence, before anything is changed.
 
 pub mod trust;
 
@@ -19,7 +19,7 @@ use crate::api::forward::FollowerWrites;
 use crate::documents::history::HISTORY_BYTES;
 use trust::TrustArgs;
 
-/// What is logged when nothing else is said: our own transitions, and of the libraries only what goes wrong.
+/// The default log filter: our own transitions, and only failures of the libraries.
 const DEFAULT_LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,warp=warn,tungstenite=warn,notify=warn";
 /// Room that an entry needs beside the record of a client: its head, collection, id, condition.
 const ENTRY_ROOM_BYTES: usize = 4096;
@@ -28,7 +28,7 @@ const ENTRY_ROOM_BYTES: usize = 4096;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "store", version, about, long_about = None)]
 pub struct Args {
-    /// What to do instead of running.
+    /// A command to run instead of the store.
     #[command(subcommand)]
     pub command: Option<SubCommand>,
 
@@ -46,15 +46,15 @@ pub struct Args {
     )]
     pub directory: PathBuf,
 
-    /// The name of this pod, as the sidecar has it. It ends in the ordinal.
+    /// The name of this pod, the same as the sidecar's --name. It ends in the ordinal.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_NAME", value_name = "POD")]
     pub name: Option<String>,
 
-    /// The revision of the StatefulSet that this pod is of (its label `controller-revision-hash`).
+    /// The StatefulSet revision of this pod (its label `controller-revision-hash`); a leader hands over to the newest.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_REVISION", value_name = "HASH", default_value = "")]
     pub revision: String,
 
-    /// Where clients are served. `[::]` takes IPv4, too.
+    /// Where clients are served. `[::]` accepts IPv4, too.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_LISTEN", value_name = "ADDR", default_value = "[::]:8089")]
     pub listen: SocketAddr,
 
@@ -62,27 +62,28 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_LISTEN", value_name = "ADDR", default_value = "[::]:8090")]
     pub peer_listen: SocketAddr,
 
-    /// Serves /healthz, /readyz and /metrics on a port of their own as well, over plain HTTP at the address of --listen: no
-    /// number of clients can take the probes' places there [default: only at --listen].
+    /// Serves /healthz, /readyz and /metrics on a port of their own as well, over plain HTTP at the address of
+    /// --listen; clients cannot use up its connections [default: only at --listen].
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PROBE_PORT", value_name = "PORT")]
     pub probe_port: Option<u16>,
 
-    /// Clients' connections at a time, as far as the limit of open files allows. For one more, the connection that has been
-    /// idle for the longest time is closed; while requests are under way on all of them, it waits.
+    /// Maximum number of clients' connections, as far as the limit of open files allows. To accept one more, the store
+    /// closes the connection that has been idle the longest; while all of them have open requests, the new one waits.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_CONNECTIONS_MAX", value_name = "N", default_value_t = 4096)]
     pub connections_max: usize,
 
-    /// How long a client's new connection may take until the head of its first request is there, and each later head from
-    /// its first byte on; likewise a TLS handshake (ms, s, m). Then it is closed.
+    /// How long a client's new connection may take until the head of its first request has arrived, and each later head
+    /// from its first byte on; likewise a TLS handshake (ms, s, m). Then the store closes it.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_HEADER_TIMEOUT", value_name = "TIME", default_value = "15s", value_parser = durations::parse)]
     pub header_timeout: Duration,
 
-    /// How long a client's connection may be idle between two requests (ms, s, m). Then it is closed. Longer than what
-    /// clients and load balancers keep (Go: 90s, some cloud balancers: 600s), so that it is they who close it.
+    /// How long a client's connection may be idle between two requests (ms, s, m). Then the store closes it. Set it
+    /// longer than the idle time-outs of clients and load balancers (Go: 90s, some cloud balancers: 600s), so that they
+    /// close it.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_IDLE_TIMEOUT", value_name = "TIME", default_value = "620s", value_parser = durations::parse)]
     pub idle_timeout: Duration,
 
-    /// A JSON array of persons that the bootstrap of a new cluster begins with. Not looked at otherwise.
+    /// A JSON array of persons: the first data of a new cluster. Read only at its bootstrap.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_INITIAL_DATA", value_name = "FILE")]
     pub initial_data: Option<PathBuf>,
 
@@ -107,13 +108,13 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = durations::parse)]
     pub grace_period: Duration,
 
-    /// How long a draining pod goes on serving at least, also those that come only now: until its address is gone from
-    /// every Service and load balancer (ms, s, m). The grace period less 5 s is the bound.
+    /// Minimum time a draining pod keeps serving, including new connections: until every Service and load balancer has
+    /// dropped its address (ms, s, m). At most the grace period less 5 s.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_DRAIN_MIN", value_name = "TIME", default_value = "5s", value_parser = durations::parse)]
     pub drain_min: Duration,
 
     /// What a pod that does not lead does with a write. `reject`: 421, which names the leader. `redirect`: 307 to the
-    /// leader's pod. `forward`: sends it on to the leader, and its answer back.
+    /// leader's pod. `forward`: forwards it to the leader, and returns the answer.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_FOLLOWER_WRITES", value_name = "WHAT", default_value = "reject")]
     pub follower_writes: FollowerWrites,
 
@@ -121,7 +122,8 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WRITE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = durations::parse)]
     pub write_timeout: Duration,
 
-    /// How long a strong read, or one with `after`, may wait if it does not say (ms, s, m). At most 30s. Then: 503.
+    /// How long a strong read, or one with `after`, may wait unless it has its own `timeout` (ms, s, m); then 503. At
+    /// most 30s.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_READ_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = durations::parse)]
     pub read_timeout: Duration,
 
@@ -129,17 +131,17 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WATCHERS_MAX", value_name = "N", default_value_t = 256)]
     pub watchers_max: usize,
 
-    /// Memory for the last changes, from which watches resume, in bytes. Who fell further behind gets 410.
+    /// Memory for the last changes, from which watches resume, in bytes. A client that fell further behind gets 410.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WATCH_HISTORY", value_name = "BYTES", default_value_t = HISTORY_BYTES)]
     pub watch_history: usize,
 
-    /// Memory that the data may take, with the program, in bytes (or Ki, Mi, Gi). What makes the data larger is refused
-    /// above it (507). Default: 60 % of what the container may have, or of the machine's memory.
+    /// Memory that the data and the program may use, in bytes (or Ki, Mi, Gi). Above it, writes that make the data
+    /// larger are refused (507). Default: 60 % of the container's limit, or of the machine's memory.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_MEMORY_LIMIT", value_name = "BYTES", value_parser = bytes)]
     pub memory_limit: Option<u64>,
 
-    /// Room that is left free on the data volume, in bytes (or Ki, Mi, Gi). What makes the data larger is refused below
-    /// it (507). Default: 64Mi, or one and a half times the next snapshot if that is more.
+    /// Room that must stay free on the data volume, in bytes (or Ki, Mi, Gi). Below it, writes that make the data
+    /// larger are refused (507). Default: 64Mi, or one and a half times the next snapshot if that is more.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_DISK_RESERVE", value_name = "BYTES", value_parser = bytes)]
     pub disk_reserve: Option<u64>,
 
@@ -147,26 +149,26 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_BODY_LIMIT", value_name = "BYTES", default_value_t = 1024 * 1024)]
     pub body_limit: usize,
 
-    /// Whether an ETag of this store that a proxy weakened (`W/"…"`, when it compresses) matches in If-Match. By the letter
-    /// of RFC 9110 it does not.
+    /// Whether an ETag of this store that a proxy weakened (`W/"…"`, when it compresses) matches in If-Match. By RFC
+    /// 9110 it does not.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_MATCH_WEAKENED_ETAGS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub match_weakened_etags: bool,
 
-    /// An origin whose pages may use the API in a browser, such as `https://app.example`; repeat it, or put commas between. `*`:
-    /// all origins [default: none, no answer says anything of CORS].
+    /// An origin whose pages may use the API in a browser, such as `https://app.example`; repeat it, or separate
+    /// several by commas. `*`: all origins [default: none, no CORS headers].
     #[arg(long, global = true, env = "LEASEHOLD_STORE_CORS_ORIGIN", value_name = "URL", value_delimiter = ',', value_parser = cors::origin)]
     pub cors_origin: Vec<String>,
 
-    /// Threads that serve clients (replication, disk and blocking calls have their own). More than one pays only where
-    /// processors are free.
+    /// Threads that serve clients (replication, disk and blocking calls have their own). More than one helps only where
+    /// processors are idle.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_WORKER_THREADS", value_name = "N", default_value_t = 1)]
     pub worker_threads: usize,
 
-    /// What is demanded of peers and clients.
+    /// What peers and clients must prove.
     #[command(flatten)]
     pub trust: TrustArgs,
 
-    /// How log lines look.
+    /// The format of log lines.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
@@ -180,13 +182,13 @@ pub struct Args {
 pub enum SubCommand {
     /// Let an EMPTY volume begin a new cluster at the next start, without asking the Lease or the other members.
     Bootstrap {
-        /// Say that you mean it: data that other volumes may have is not in the new cluster.
+        /// Required as a confirmation: the new cluster does not have the data of other volumes.
         #[arg(long, required = true)]
         force: bool,
     },
-    /// Make a new cluster of the data on this volume alone, when the majority is lost for good. The store must not run.
+    /// Make a new cluster from the data on this volume alone, when the majority is lost for good. Stop the store first.
     Recover {
-        /// Say that you mean it: writes that only the lost volumes have are lost.
+        /// Required as a confirmation: writes that only the lost volumes have are lost.
         #[arg(long, required = true)]
         force_new_cluster: bool,
     },
@@ -268,23 +270,23 @@ pub enum Task {
     Recover,
 }
 
-/// Flags that make no sense together, in one sentence.
+/// Why the flags are invalid, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
 
-/// Fewer connections of clients than this are of no use.
+/// The lowest useful number of clients' connections.
 pub const CONNECTIONS_LEAST: usize = 16;
-/// Half of the connections that the API takes: watchers stay.
+/// Half of the connections that the API accepts: watchers keep theirs.
 const WATCHERS_MOST: usize = 2048;
-/// Other replicas keep connections for 20 s, on which they send writes on: they must be the ones that close them.
+/// Other replicas keep connections for forwarded writes for 20 s: they must be the ones that close them.
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30);
 /// With less there would be no room for records.
 const MEMORY_LIMIT_LEAST: u64 = 48 * 1024 * 1024;
 const GRACE_LEFT: Duration = Duration::from_secs(5);
 
 impl Args {
-    /// What was given, if it makes sense.
+    /// The checked flags.
     ///
     /// # Errors
     /// [`ConfigError`]: the process ends with exit code 2.
@@ -306,7 +308,7 @@ impl Args {
         })?;
         let strange = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.');
         refuse(name.len() > 253 || name.contains(strange), || {
-            format!("--name {name:?} is not the name of a pod: letters, digits, '-' and '.' only, at most 253")
+            format!("--name {name:?} is not a valid pod name: use letters, digits, '-' and '.', at most 253 characters")
         })?;
         refuse(self.listen == self.peer_listen && self.listen.port() != 0, || {
             format!("--listen and --peer-listen are both {}; they must differ", self.listen)
@@ -356,7 +358,7 @@ impl Args {
             format!("--body-limit {} must be from 1 to {body_max} bytes", self.body_limit)
         })?;
         refuse(self.memory_limit.is_some_and(|bytes| bytes < MEMORY_LIMIT_LEAST), || {
-            format!("--memory-limit must be at least {MEMORY_LIMIT_LEAST} bytes: the program alone takes half of that")
+            format!("--memory-limit must be at least {MEMORY_LIMIT_LEAST} bytes: the program alone uses half of that")
         })?;
         refuse(self.disk_reserve.is_some_and(|bytes| bytes > 1 << 50), || {
             "--disk-reserve must be at most 1024Ti".to_owned()
@@ -415,10 +417,10 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         "Mi" => 1 << 20,
         "Gi" => 1 << 30,
         "Ti" => 1 << 40,
-        _ => return Err("a number of bytes has no unit, or Ki, Mi, Gi or Ti".to_owned()),
+        _ => return Err("a number of bytes has no unit, or the unit Ki, Mi, Gi or Ti".to_owned()),
     };
     let number: u64 = number.parse().map_err(|_| "a number of bytes such as 1048576, 300Mi or 2Gi".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "that many bytes are nowhere".to_owned())
+    number.checked_mul(factor).ok_or_else(|| "the number of bytes is too large".to_owned())
 }
 
 #[cfg(test)]

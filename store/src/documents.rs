@@ -176,7 +176,7 @@ impl Documents {
                 Ok(merged) if merged == found.as_str() => return (Outcome::Same, Some(found.clone())),
                 Ok(merged) if record_id(&merged) == Some(id) => Record::from(merged),
                 Ok(_) | Err(_) => {
-                    let error = CommandError::Content("the patch makes no record of the same id");
+                    let error = CommandError::Content("the patch does not result in a record with the same id");
                     return (Outcome::Unreadable(error), Some(found.clone()));
                 }
             },

@@ -73,8 +73,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 const RENEW_PAUSE: Duration = Duration::from_secs(5);
 const HOLDS: Duration = Duration::from_secs(15);
 /// For people.
-const JOURNAL_FAILED: &str = "the journal failed: this replica ends";
-/// How often the position alone is told to the writer of status.json.
+const JOURNAL_FAILED: &str = "the journal failed: this replica is shutting down";
+/// How often the position alone is passed to the writer of status.json.
 const POSITION_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the driver ended.
@@ -343,7 +343,7 @@ impl Driver {
             Woke::Found(found) => self.on_found(found),
             Woke::Role => self.on_role(),
             Woke::Stop => {
-                info!("told to end: draining");
+                info!("received a signal to end: draining");
                 self.draining = true;
                 self.step(Input::Drain);
             }
@@ -401,7 +401,7 @@ impl Driver {
                 info!(%position, "took a snapshot");
                 self.step(Input::SnapshotTaken { position });
             }
-            Some(JournalEvent::SnapshotDropped { reason }) => warn!(reason, "a snapshot was not taken"),
+            Some(JournalEvent::SnapshotDropped { reason }) => warn!(reason, "cannot take a snapshot"),
             Some(JournalEvent::Wiped) => {
                 if let Some(winner) = self.wiping {
                     self.end = Some(End::Wiped { winner });
@@ -437,7 +437,7 @@ impl Driver {
             }
             Kept::Spoilt { conn, run, error } => {
                 if self.intake.is_current(conn, run) {
-                    warn!(?conn, %error, "a snapshot that was sent is of no use");
+                    warn!(?conn, %error, "received an unusable snapshot");
                     self.spoil(conn);
                     self.step_all();
                 }
@@ -452,7 +452,7 @@ impl Driver {
         match found {
             Ok(entries) => self.step(Input::LookedUp { conn, entries }),
             Err(error) => {
-                warn!(?conn, %error, "entries for a replica that lags behind cannot be read from the journal; it dials again");
+                warn!(?conn, %error, "cannot read entries for a lagging replica from the journal; it will reconnect");
                 self.spoil(conn);
                 self.step_all();
             }
@@ -599,7 +599,7 @@ impl Driver {
             std::iter::from_fn(|| journal_events.try_recv().ok()).for_each(say);
         };
         if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
-            warn!("the journal did not end in time");
+            warn!("the journal did not stop in time");
         }
         end
     }

@@ -115,10 +115,10 @@ pub enum WriteError {
     #[error("refused: {0:?}")]
     Refused(Refusal),
     /// It stands in a log and may be done, or not: it was not committed in time, or the leadership was lost meanwhile.
-    #[error("the outcome is unknown")]
+    #[error("the outcome of the write is unknown")]
     Unknown,
     /// Another entry was committed in its place: it was not done, and never will be.
-    #[error("a later leader has put another entry in its place")]
+    #[error("a later leader replaced the write with another entry")]
     Overwritten,
     /// The replica ended before it took the write: it was not done.
     #[error("the replica has ended")]
@@ -394,9 +394,9 @@ impl Handle {
             return Err(mark.advice(&self.name));
         }
         match status.phase {
-            Phase::Failed => Err("the replica has failed; its log says why".to_owned()),
+            Phase::Failed => Err("the replica has failed (its log says why)".to_owned()),
             _ if !status.caught_up => {
-                let mut why = "the replica has not caught up with a leader since its start".to_owned();
+                let mut why = "the replica has not caught up with a leader since it started".to_owned();
                 for (index, what) in status.waiting_for.iter().enumerate() {
                     why.push_str(if index == 0 { "; it waits for " } else { ", " });
                     why.push_str(what);
@@ -433,8 +433,8 @@ impl Handle {
         let leader = role.as_ref().and_then(|role| role.leader.as_ref());
         let (name, address) = leader.map_or(("?", "?"), |leader| (&leader.name, &leader.peer_address));
         format!(
-            "the replica has not heard the leader {name} for longer than --unready-after, though the Lease is being renewed: \
-             its data may be old; see whether this pod reaches {address} (network policy, node, peer key)"
+            "the replica has not heard the leader {name} for longer than --unready-after, though the Lease is being \
+             renewed: its data may be old; check whether this pod reaches {address} (network policy, node, peer key)"
         )
     }
 

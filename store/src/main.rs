@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {
-            error!(code, "the store ends: {}", logs::in_words(error.as_ref()));
+            error!(code, "the store stops: {}", logs::in_words(error.as_ref()));
             ExitCode::from(code)
         }
     }
@@ -79,6 +79,6 @@ fn run(config: Config) -> Result<(), Failure> {
 
 /// For a person who does not want to wait for the hand-over.
 fn end_at_once() {
-    warn!("told to end a second time: ending without a hand-over");
+    warn!("received a second signal to end: ending without a hand-over");
     std::process::exit(i32::from(FATAL));
 }

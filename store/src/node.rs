@@ -201,7 +201,7 @@ impl Node {
         // The driver is gone, and with it who sends status.json: its writer writes the last word and ends.
         stop_http.cancel();
         if tokio::time::timeout(LAST_STATUS_MAX, parts.all_ended(&[Part::Status])).await.is_err() {
-            warn!("the last status.json could not be written in time");
+            warn!("cannot write the last status.json in time");
         }
         // Each has a bound of its own.
         parts.all_ended(&[Part::ClientsServer, Part::PeersServer, Part::ProbesServer]).await;
@@ -285,7 +285,7 @@ impl Core {
 }
 
 fn ended_while_starting() -> Result<(), NodeError> {
-    info!("told to end while starting");
+    info!("received a signal to end while starting");
     Ok(())
 }
 
@@ -312,7 +312,7 @@ fn log_start(config: &Config, incarnation: Incarnation, descriptors: usize, shar
             descriptors,
             clients = shares.clients,
             wanted = config.connections_max,
-            "fewer clients have a place than --connections-max says: raise the limit of open files (ulimit -n)"
+            "the limit of open files allows fewer clients than --connections-max: raise it (ulimit -n)"
         );
     }
 }

@@ -69,8 +69,8 @@ pub async fn open(
         };
         wait_for_room(open, |error| {
             let words = format!(
-                "the volume has no room for a start ({error}): enlarge it, or free room on it; the start then continues \
-                 by itself"
+                "the volume has no room for a start ({error}): enlarge it, or free room on it; the start then \
+                 continues by itself"
             );
             if said.is_none_or(|said| said.elapsed() >= ROOM_SAID) {
                 said = Some(Instant::now());

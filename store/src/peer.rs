@@ -206,7 +206,7 @@ impl Peers {
         if put(link) {
             return true;
         }
-        warn!(?conn, "closed a peer connection: it takes what it is sent too slowly");
+        warn!(?conn, "closed a peer connection: the peer reads too slowly");
         self.links.remove(&conn);
         false
     }
@@ -286,7 +286,7 @@ fn told<T>(answer: Result<T, request::RequestError>, to: &Target, config: &PeerC
     match answer {
         Ok(answer) => return Some(answer),
         Err(request::RequestError::Untrusted(reason, what)) => config.refused(&to.peer_address, reason, &what),
-        Err(error) => debug!(pod = to.name, addresses = ?to.addresses, %error, "a peer gave no answer"),
+        Err(error) => debug!(pod = to.name, addresses = ?to.addresses, %error, "a peer did not answer"),
     }
     None
 }

@@ -28,7 +28,7 @@ pub async fn watch(dir: &Path, name: &str, latest: watch::Sender<Option<Arc<Role
         match event {
             WatchEvent::Value(role) if role.self_name != name => {
                 // Two pods on one directory, or a wrong --name: its claims are not meant for us.
-                error!(ours = name, theirs = role.self_name, "role.json is for another pod and is ignored");
+                error!(ours = name, theirs = role.self_name, "role.json is for another pod; ignoring it");
             }
             WatchEvent::Value(role) => {
                 let said = latest.borrow().as_deref().map(|last| (last.role, last.term));
@@ -38,9 +38,11 @@ pub async fn watch(dir: &Path, name: &str, latest: watch::Sender<Option<Arc<Role
                 }
                 latest.send_replace(Some(Arc::new(role)));
             }
-            WatchEvent::Missing => info!(dir = %dir.display(), "there is no role.json (yet); is the sidecar running?"),
+            WatchEvent::Missing => {
+                info!(dir = %dir.display(), "role.json does not exist (yet); is the sidecar running?")
+            }
             WatchEvent::Unreadable(error) => {
-                warn!(%error, unreadable = file.unreadable(), "role.json is ignored, the last good one stays in force");
+                warn!(%error, unreadable = file.unreadable(), "invalid role.json; keeping the last good one");
             }
         }
     }

@@ -37,7 +37,7 @@ pub struct Shares {
 /// The limit of open descriptors is too low.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this process may have {limit} files and connections open, and needs at least {needed}: raise the limit (ulimit -n)"
+    "this process may have {limit} files and connections open, but needs at least {needed}: raise the limit (ulimit -n)"
 )]
 pub struct TooFew {
     limit: usize,

@@ -84,7 +84,7 @@ pub async fn lock(dir: &Path) -> StatusLock {
         });
         let mut taken = std::pin::pin!(async {
             spawned?;
-            receiver.await.unwrap_or_else(|_| Err(std::io::Error::other("the thread that takes the lock ended")))
+            receiver.await.unwrap_or_else(|_| Err(std::io::Error::other("the thread that takes status.lock ended")))
         });
         loop {
             match tokio::time::timeout(WAIT_SAID, &mut taken).await {
@@ -118,7 +118,7 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
             match replace(&dir, &next).await {
                 Ok(()) => {
                     if failures > 0 {
-                        info!(failures, "status.json is written again");
+                        info!(failures, "wrote status.json again");
                     }
                     (written, written_at, failures) = (Some(next), Instant::now(), 0);
                     continue;
@@ -126,7 +126,7 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
                 Err(_) if last_moment => return,
                 Err(error) => {
                     if failures == 0 {
-                        error!(dir = %dir.display(), %error, "status.json cannot be written: the sidecar is not told");
+                        error!(dir = %dir.display(), %error, "cannot write status.json: the sidecar sees an old state");
                     }
                     failures += 1;
                     tokio::time::sleep(RETRY_PAUSE).await;

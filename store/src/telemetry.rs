@@ -174,24 +174,28 @@ impl Metrics {
         let mut registry = std::mem::take(&mut inner.registry);
         registry.register("state", "1 for the state that the replica is in", inner.state.clone());
         registry.register("promised_term", "Term that the replica is bound to", inner.promised_term.clone());
-        registry.register("committed_sequence", "Last committed entry that is known", inner.committed.clone());
+        registry.register("committed_sequence", "Last committed entry that the replica knows", inner.committed.clone());
         registry.register("applied_sequence", "Last entry in the documents", inner.applied.clone());
         registry.register("voters", "Voters by the replica's own log", inner.voters.clone());
         registry.register("ready", "1 when traffic may be sent to the replica", inner.ready.clone());
         registry.register("foreign_cluster", "1 when the Lease names another cluster", inner.foreign_cluster.clone());
         registry.register("went_back", "1 when the volume has lost what it acknowledged", inner.went_back.clone());
         registry.register_with_unit("staleness", "How old the data may be", Unit::Seconds, inner.staleness.clone());
-        registry.register("follower_lag_entries", "Entries the follower does not have", inner.follower_lag.clone());
+        registry.register(
+            "follower_lag_entries",
+            "Entries that the follower does not have yet",
+            inner.follower_lag.clone(),
+        );
         let room = [
             ("memory_used", "Memory for data and the program, estimated", &inner.memory_used),
-            ("memory_allowed", "Above this, what makes the data larger is refused", &inner.memory_allowed),
-            ("disk_used", "Used of the volume's file system, by whomever", &inner.disk_used),
-            ("disk_allowed", "Above this, what makes the data larger is refused", &inner.disk_allowed),
+            ("memory_allowed", "Above this, writes that make the data larger are refused", &inner.memory_allowed),
+            ("disk_used", "Used bytes of the volume's file system, by any program", &inner.disk_used),
+            ("disk_allowed", "Above this, writes that make the data larger are refused", &inner.disk_allowed),
         ];
         for (name, help, gauge) in room {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
         }
-        registry.register("out_of_room", "1 where the limit is exceeded", inner.out_of_room.clone());
+        registry.register("out_of_room", "1 while the limit is exceeded", inner.out_of_room.clone());
         registry.register_with_unit(
             "journal_fsync",
             "Time of one fsync of the journal",
@@ -200,16 +204,16 @@ impl Metrics {
         );
         registry.register_with_unit(
             "disk_stalled",
-            "How long the write or fsync of the journal lasts that hangs, 0 while none does",
+            "How long the current hanging write or fsync of the journal has lasted, 0 while none hangs",
             Unit::Seconds,
             inner.disk_stalled.clone(),
         );
-        registry.register("writes", "Clients' writes by how they ended", inner.writes.clone());
+        registry.register("writes", "Clients' writes by outcome", inner.writes.clone());
         registry.register("peer_rejected", "Peer connections closed for what they sent", inner.peer_rejected.clone());
-        registry.register("watchers", "Clients that watch", inner.watchers.clone());
+        registry.register("watchers", "Clients that are watching", inner.watchers.clone());
         registry.register(
             "watchers_refused",
-            "Clients that may not watch because too many do",
+            "Clients that were refused a watch because too many are watching",
             inner.watchers_refused.clone(),
         );
         let ports = Port::ALL.map(|port| (port.word(), Arc::clone(&inner.ports[port as usize])));

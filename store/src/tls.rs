@@ -56,7 +56,12 @@ impl PeerTls {
     fn from_files(files: &Files) -> Result<PeerTls, String> {
         let (provider, given) = (provider(), Given::from_files(files)?);
         let fingerprints = given.fingerprints(files)?;
-        let roots = Arc::new(given.roots.clone().ok_or("the file `ca.crt` is missing: who signs the members?")?);
+        let roots = Arc::new(
+            given
+                .roots
+                .clone()
+                .ok_or("the file `ca.crt` is missing: it names the CA that signs the members' certificates")?,
+        );
         let members = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
         let members = members.build().map_err(|error| format!("ca.crt: {error}"))?;
         let listeners = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
@@ -94,9 +99,9 @@ impl PeerTls {
         if let Some(member) = member {
             let chain = accepted.get_ref().1.peer_certificates().unwrap_or_default();
             let own = chain.first().ok_or_else(|| io::Error::other("the dialer shows no certificate"))?;
-            ParsedCertificate::try_from(own)
-                .and_then(|own| verify_server_name(&own, member))
-                .map_err(|error| io::Error::other(format!("the dialer's certificate is of our CA, but: {error}")))?;
+            ParsedCertificate::try_from(own).and_then(|own| verify_server_name(&own, member)).map_err(|error| {
+                io::Error::other(format!("the dialer's certificate is signed by our CA, but is invalid: {error}"))
+            })?;
         }
         Ok(accepted)
     }
@@ -163,7 +168,9 @@ impl ApiTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let client = self.client.as_ref().ok_or_else(|| {
-            io::Error::other("the API's certificates have no ca.crt, so another replica's cannot be checked")
+            io::Error::other(
+                "the API's certificates have no ca.crt, so this replica cannot check another replica's certificate",
+            )
         })?;
         TlsConnector::from(Arc::clone(client)).connect(name, stream).await
     }
@@ -229,7 +236,7 @@ impl Given {
 fn certificates(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let all = all.map_err(|error| format!("{name}: {error}"))?;
-    if all.is_empty() { Err(format!("{name} holds no certificate")) } else { Ok(all) }
+    if all.is_empty() { Err(format!("{name} contains no certificate")) } else { Ok(all) }
 }
 
 fn provider() -> Arc<CryptoProvider> {

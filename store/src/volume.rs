@@ -196,7 +196,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
     disk.sync_folder(FOLDER).map_err(folder_io)?;
     disk.sync_folder("").map_err(io)?;
     if wipe::is_wiping(&**disk).map_err(io)? {
-        tracing::warn!("this volume was being emptied; going on with that");
+        tracing::warn!("this volume was being emptied; resuming that");
         wipe::wipe(&**disk).map_err(io)?;
     }
     let replica = identity::read(&**disk)?;
@@ -221,7 +221,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
         Some(replay) => {
             if let Some(offset) = replay.torn {
                 let file = disk.path(&file_name(replay.newest.number));
-                tracing::warn!(file = %file.display(), offset, "the journal's torn tail is cut");
+                tracing::warn!(file = %file.display(), offset, "cut off the journal's torn tail");
             }
             for name in [REPLICA, WENT_BACK, SNAPSHOT] {
                 sync_if_there(&**disk, name)?;
@@ -267,12 +267,12 @@ fn check(
     match (replica, replay) {
         (Some(_), None) => Err(damage(
             FOLDER,
-            "replica.json is there, but no promise record is: what this replica promised is lost [S1]",
+            "replica.json exists, but there is no promise record: what this replica promised is lost [S1]",
         )),
         (None, Some(replay)) if !replay.is_empty() || replay.state != leasehold_replication::DurableState::EMPTY => {
-            Err(damage(REPLICA, "it is missing, but the volume holds data: whose they are is lost"))
+            Err(damage(REPLICA, "it is missing, but the volume holds data, whose owner is therefore unknown"))
         }
-        _ if stray => Err(damage(SNAPSHOT, "the journal knows of no snapshot")),
+        _ if stray => Err(damage(SNAPSHOT, "the journal names no snapshot")),
         _ => Ok(replay.and_then(|replay| replay.mark)),
     }
 }
@@ -306,7 +306,7 @@ fn read_snapshot(
     };
     let cluster = replay.and_then(|replay| replay.state.cluster_id);
     if cluster != Some(meta.cluster_id) {
-        let what = format!("it is of cluster {}, the journal of another", meta.cluster_id);
+        let what = format!("it belongs to cluster {}, the journal to another", meta.cluster_id);
         return Err(VolumeError::Damage { file: disk.path(SNAPSHOT), offset: 0, what });
     }
     Ok((meta, documents))
@@ -322,7 +322,7 @@ pub(crate) fn clean(disk: &dyn Disk, writer: &mut Writer) {
             Ok(true) => writer.reserve().made(name),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(segment = number, %error, "a segment that is not needed any more is not set aside")
+                tracing::warn!(segment = number, %error, "cannot set aside a segment that is no longer needed")
             }
         }
     }
@@ -348,7 +348,7 @@ fn clean_leftovers(disk: &dyn Disk) {
 
 fn remove(disk: &dyn Disk, name: &str) {
     if let Err(error) = remove_if_there(disk, name) {
-        tracing::warn!(file = name, %error, "a file that is not needed any more stays");
+        tracing::warn!(file = name, %error, "cannot remove a file that is no longer needed");
     }
 }
 

@@ -401,7 +401,7 @@ fn what_is_estimated_of_memory_is_what_the_process_takes_and_the_limit_holds() {
         assert!((0.75..=1.25).contains(&ratio), "estimated {used}, resident {resident}: {ratio:.2}");
         assert!(resident < 128 << 20, "resident {resident}: 80 MiB are 60 % of 133");
         assert_eq!(store.metric("leasehold_store_out_of_room{limit=\"memory\"} "), 1);
-        assert!(store.log().contains("takes more memory than it may"), "{}", store.log());
+        assert!(store.log().contains("uses more memory than --memory-limit allows"), "{}", store.log());
         // It is read and emptied, and then it takes more.
         let deadline = Instant::now() + LONG;
         while store.ask("POST", "/persons", JOHANNA).unwrap().0 != 201 {

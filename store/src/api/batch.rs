@@ -51,7 +51,10 @@ where
     B::Error: Into<BoxError>,
 {
     if !conditions::of_write(headers, true)?.is_none() {
-        return Err(Problem::new(Code::InvalidCondition, "the conditions of a batch stand in its operations"));
+        return Err(Problem::new(
+            Code::InvalidCondition,
+            "a batch carries its conditions in its operations, not in headers",
+        ));
     }
     let name = key::of(headers)?;
     let body = body::receive(context, headers, sent, body::JSON).await?;
@@ -95,7 +98,7 @@ fn not_done(at: usize, last: &Operated) -> Problem {
     let reason = declined(last.outcome, last.id);
     Problem::new(
         Code::BatchNotDone,
-        format!("operation {at} (from 0): {}; nothing of the batch is done", reason.detail()),
+        format!("operation {at} (from 0): {}; nothing of the batch was done", reason.detail()),
     )
     .with("operation", at)
     .with("pointer", format!("/operations/{at}"))
@@ -182,12 +185,12 @@ fn operation(body: &[u8], at: usize, raw: &RawValue, match_weakened: bool) -> Re
             object.only(&["op", "id", "ifMatch", "ifNoneMatch"])?;
             (Op::Delete, None)
         }
-        _ => return Err(object.problem("op", format!("`op` is create, put, patch or delete, not {word:?}"))),
+        _ => return Err(object.problem("op", format!("`op` must be create, put, patch or delete, not {word:?}"))),
     };
     if let (Some(outer), Some(inner)) = (id, inner)
         && outer != inner
     {
-        return Err(object.problem("id", format!("the operation names {outer}, what it carries {inner}")));
+        return Err(object.problem("id", format!("the operation names {outer}, but its record names {inner}")));
     }
     Ok(Wanted { op, id: id.or(inner), conditions: conditions(&object, match_weakened)? })
 }

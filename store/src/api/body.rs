@@ -69,7 +69,10 @@ where
         return Err(Problem::new(Code::UnsupportedMediaType, what));
     }
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "a Content-Encoding is not understood; send it plain"));
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "this Content-Encoding is not supported; send the body without one",
+        ));
     }
     let limit = context.config.body_limit_bytes;
     let too_large =
@@ -82,7 +85,7 @@ where
     let length = declared.map_or(limit, |length| usize::try_from(length).unwrap_or(limit));
     let place = context.handle.under_way().take(length, Instant::now() + context.config.write_timeout).await;
     let place = place
-        .map_err(|Crowded| Problem::new(Code::Overloaded, "too many requests with bodies are under way; not done"))?;
+        .map_err(|Crowded| Problem::new(Code::Overloaded, "too many requests with bodies are in progress; not done"))?;
     let Some(body) = sent.body.take() else { return Ok(Received { bytes: sent.read(), _place: place }) };
     let collect = async {
         let mut body = std::pin::pin!(body);

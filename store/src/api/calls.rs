@@ -57,10 +57,10 @@ pub(super) static CALLS: [Call; 16] = [
     call(Method::GET, "/api/leader", Kind::Leader, "Who leads", "Accept: text/plain: true or false"),
     call(Method::GET, "/api/status", Kind::Status, "What this replica reports about itself", ""),
     call(Method::GET, "/healthz", Kind::Healthz, "Is the process alive?", ""),
-    call(Method::GET, "/readyz", Kind::Readyz, "Is this replica ready for requests?", ""),
+    call(Method::GET, "/readyz", Kind::Readyz, "Does this replica accept requests?", ""),
     call(Method::GET, "/metrics", Kind::Metrics, "For Prometheus", ""),
     call(Method::GET, "/openapi.json", Kind::OpenApi, "These calls, for programs", ""),
-    call(Method::GET, "/docs", Kind::Docs, "These calls, for people", ""),
+    call(Method::GET, "/docs", Kind::Docs, "These calls, as a page to read", ""),
     call(Method::GET, "/", Kind::Index, "These calls in short", ""),
 ];
 

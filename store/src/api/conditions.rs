@@ -119,14 +119,14 @@ impl Wanted {
         let slot = if is_match { &mut self.if_match } else { &mut self.if_none_match };
         if value.trim_ascii() == b"*" {
             let was = slot.replace(Those::Any);
-            return if was.is_none() { Ok(()) } else { Err("* stands for all, and so stands alone") };
+            return if was.is_none() { Ok(()) } else { Err("`*` means all, so it must be alone") };
         }
         let (mut is_there, mut tags) = (false, slot.take());
         for each in Tags(value) {
             let Each { tag, is_weak } = each?;
             is_there = true;
             let Those::Tagged(first, more) = tags.get_or_insert(Those::Tagged(None, Vec::new())) else {
-                return Err("* stands for all, and so stands alone");
+                return Err("`*` means all, so it must be alone");
             };
             match tag.filter(|_| !is_match || !is_weak || match_weakened) {
                 Some(tag) if first.is_none() => *first = Some(tag),
@@ -138,7 +138,7 @@ impl Wanted {
             }
         }
         *slot = tags;
-        if is_there { Ok(()) } else { Err("it is empty: * or ETags are expected") }
+        if is_there { Ok(()) } else { Err("it is empty: send * or ETags") }
     }
 }
 
@@ -191,7 +191,7 @@ impl Iterator for Tags<'_> {
     type Item = Result<Each, &'static str>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        const WRONG: &str = "* or ETags are expected, each in quotes, with commas between them";
+        const WRONG: &str = "send * or ETags, each in quotes, separated by commas";
         let start = self.0.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
         let rest = &self.0[start..];
         self.0 = b"";

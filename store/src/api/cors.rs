@@ -48,7 +48,11 @@ impl Origins {
     pub fn of(origins: &[String]) -> Result<Option<Origins>, String> {
         if origins.iter().any(|origin| origin == "*") {
             let is_alone = origins.iter().all(|origin| origin == "*");
-            return if is_alone { Ok(Some(Origins::Any)) } else { Err("`*` stands for all, and so alone".to_owned()) };
+            return if is_alone {
+                Ok(Some(Origins::Any))
+            } else {
+                Err("`*` means all, so it must be alone".to_owned())
+            };
         }
         let those: Vec<HeaderValue> = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
         Ok((!those.is_empty()).then_some(Origins::Those(those)))
@@ -133,31 +137,32 @@ pub fn origin(text: &str) -> Result<String, String> {
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     if !is_scheme {
-        return Err(format!("{scheme:?} is no scheme: {LIKE}"));
+        return Err(format!("{scheme:?} is not a valid scheme: {LIKE}"));
     }
     if rest.contains(['/', '?', '#']) {
-        return Err(format!("it has a path or a query, also where that is only a slash: {LIKE}"));
+        return Err(format!("it has a path or a query (even a lone slash is a path): {LIKE}"));
     }
     if rest.contains('*') {
-        return Err("patterns are not known: name each origin, or give * alone for all of them".to_owned());
+        return Err("patterns are not supported: name each origin, or use * alone for all of them".to_owned());
     }
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (rest, None),
     };
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(ip) => {
-            ip.parse::<Ipv6Addr>().map(|ip| format!("[{ip}]")).map_err(|_| format!("{host} is no IPv6 address"))
-        }
+        Some(ip) => ip
+            .parse::<Ipv6Addr>()
+            .map(|ip| format!("[{ip}]"))
+            .map_err(|_| format!("{host} is not a valid IPv6 address")),
         None if !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')) => {
             Ok(host.to_ascii_lowercase())
         }
-        None => Err(format!("{host:?} is no host (names beyond ASCII are written as xn--…): {LIKE}")),
+        None => Err(format!("{host:?} is not a valid host (write names beyond ASCII as xn--…): {LIKE}")),
     }?;
     let scheme = scheme.to_ascii_lowercase();
     let port = port.map(|port| {
         let number = port.parse::<u16>().ok().filter(|number| *number > 0 && !port.starts_with('+'));
-        number.ok_or_else(|| format!("{port:?} is no port: {LIKE}"))
+        number.ok_or_else(|| format!("{port:?} is not a valid port: {LIKE}"))
     });
     Ok(match (scheme.as_str(), port.transpose()?) {
         (_, None) | ("http", Some(80)) | ("https", Some(443)) => format!("{scheme}://{host}"),
@@ -207,18 +212,18 @@ mod tests {
             (" ", "no scheme"),
             ("app.example", "no scheme"),
             ("null", "no scheme"),
-            ("://app.example", "no scheme"),
+            ("://app.example", "not a valid scheme"),
             ("https://app.example/", "a path"),
             ("https://app.example/a", "a path"),
             ("https://app.example?a", "a query"),
             ("https://*.app.example", "patterns"),
-            ("https://", "no host"),
-            ("https://a b", "no host"),
-            ("https://user@app.example", "no host"),
+            ("https://", "not a valid host"),
+            ("https://a b", "not a valid host"),
+            ("https://user@app.example", "not a valid host"),
             ("https://äpp.example", "xn--"),
-            ("https://app.example:0", "no port"),
-            ("https://app.example:+1", "no port"),
-            ("https://app.example:99999", "no port"),
+            ("https://app.example:0", "not a valid port"),
+            ("https://app.example:+1", "not a valid port"),
+            ("https://app.example:99999", "not a valid port"),
             ("https://[::g]", "IPv6"),
         ] {
             assert!(origin(text).unwrap_err().contains(word), "{text}: {:?}", origin(text));

@@ -21,8 +21,7 @@ pub(super) fn write(number: u64) -> String {
 /// The creation number after which the page begins.
 pub(super) fn read(cursor: &str) -> Result<u64, Problem> {
     parse(cursor).ok_or_else(|| {
-        let what =
-            "`cursor` is not one that this store gave; take it from the `next` link of a page as it stands there";
+        let what = "`cursor` does not come from this store; copy it unchanged from the `next` link of a page";
         Problem::new(Code::InvalidQuery, what).with("parameter", "cursor")
     })
 }

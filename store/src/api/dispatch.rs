@@ -153,7 +153,7 @@ fn path_of(uri: &Uri) -> &str {
 
 fn nothing_there(path: &str) -> Answer {
     percent::path(path)?;
-    Err(Problem::new(Code::UnknownPath, format!("there is nothing at {path}; `GET /` lists the calls")))
+    Err(Problem::new(Code::UnknownPath, format!("nothing exists at {path}; `GET /` lists the calls")))
 }
 
 /// `OPTIONS`, or a method that the path does not take.
@@ -164,7 +164,7 @@ fn other_method(path: &str, method: &Method, methods: &'static str) -> Answer {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
         return Ok(response);
     }
-    Err(Problem::new(Code::MethodNotAllowed, format!("{path} takes {methods}, not {method}")).allow(methods))
+    Err(Problem::new(Code::MethodNotAllowed, format!("{path} accepts {methods}, not {method}")).allow(methods))
 }
 
 /// What a call does not know is an error: a misspelt parameter would else be a wrong answer.
@@ -172,7 +172,7 @@ fn no_query(query: Query) -> Result<(), Problem> {
     match query.first() {
         None => Ok(()),
         Some((name, _)) => {
-            Err(Problem::new(Code::InvalidQuery, format!("the parameter `{name}` is not known; this call takes none"))
+            Err(Problem::new(Code::InvalidQuery, format!("unknown parameter `{name}`; this call accepts none"))
                 .with("parameter", name.as_str()))
         }
     }

@@ -197,7 +197,7 @@ impl Forwarding {
         if named == own.as_str() {
             return Ok(());
         }
-        let what = format!("this pod belongs to cluster {own}, and the request names another; not done");
+        let what = format!("this pod belongs to cluster {own}, but the request names another one; not done");
         Err(Problem::new(Code::OtherCluster, what))
     }
 
@@ -232,7 +232,7 @@ impl Forwarding {
             }
         }
         let Ok(_room) = self.shared.room.try_acquire() else {
-            return Err(Problem::new(Code::Overloaded, "too many writes wait for the leader here; not done"));
+            return Err(Problem::new(Code::Overloaded, "too many writes are waiting for the leader here; not done"));
         };
         self.find_leader(first, head, sent).await
     }
@@ -265,7 +265,7 @@ impl Forwarding {
                     SentOn::NotDone(code, why) => {
                         last_code = code;
                         let name = leader.name;
-                        debug!(leader = name, why, "a write was not done there; looking again for the leader");
+                        debug!(leader = name, why, "the pod did not do the write; looking for the leader again");
                     }
                     SentOn::Unknown(why) => return Err(unknown_outcome(&leader.name, &why)),
                 },
@@ -332,7 +332,7 @@ impl Forwarding {
                 Ok(response) => response.into_parts(),
                 Err(LineError::PreviousBuild) => {
                     let why =
-                        format!("{} takes writes by its port for clients, whose address is not known", leader.name);
+                        format!("{} accepts writes at its port for clients, whose address is unknown", leader.name);
                     return SentOn::NotDone(Code::NoLeader, why);
                 }
                 Err(LineError::NotSent(why)) => return SentOn::NotDone(Code::NoLeader, why),
@@ -340,12 +340,12 @@ impl Forwarding {
             };
             match Limited::new(body, answer_max).collect().await {
                 Ok(body) => judge(head, body.to_bytes()),
-                Err(error) => SentOn::Unknown(format!("its answer broke off: {error}")),
+                Err(error) => SentOn::Unknown(format!("its answer was cut off: {error}")),
             }
         };
         timeout_at(deadline.max(Instant::now() + SEND_MIN), answer)
             .await
-            .unwrap_or_else(|_| SentOn::Unknown("not in time".to_owned()))
+            .unwrap_or_else(|_| SentOn::Unknown("timed out".to_owned()))
     }
 
     /// By the leader's peer port. Two cases go by its port for clients:
@@ -355,8 +355,9 @@ impl Forwarding {
     /// - clients speak TLS and replicas do not: their tokens would cross the network in the clear. There the certificate
     ///   shows who answers.
     async fn hand_to(&self, leader: &Leader, parts: &Parts, body: Bytes) -> Result<Answered, LineError> {
-        let cluster =
-            self.cluster().ok_or_else(|| LineError::NotSent("the own cluster is not known yet".to_owned()))?;
+        let cluster = self
+            .cluster()
+            .ok_or_else(|| LineError::NotSent("this replica does not know its cluster yet".to_owned()))?;
         let request = |uri| self.request(uri, cluster, parts, body.clone());
         let is_encrypted = self.shared.config.way.scheme() == "https";
         if !is_encrypted || self.shared.lines.is_secret() {
@@ -370,7 +371,7 @@ impl Forwarding {
         let Some(address) = &leader.address else { return Err(LineError::PreviousBuild) };
         // The connector adds TLS, where it is spoken.
         let uri = url("http", address, &parts.uri).parse::<Uri>();
-        let uri = uri.map_err(|_| LineError::NotSent(format!("{address} is no address")))?;
+        let uri = uri.map_err(|_| LineError::NotSent(format!("{address} is not a valid address")))?;
         self.shared.api.request(request(uri)).await.map_err(|error| match error.is_connect() {
             true => LineError::NotSent(error.to_string()),
             false => LineError::Unknown(error.to_string()),
@@ -414,8 +415,8 @@ impl Forwarding {
 
 fn unknown_outcome(leader: &str, why: &str) -> Problem {
     let what = format!(
-        "sent on to {leader}, which gave no answer ({why}); it may have been done, or never. Sending the same record under \
-         the same id again is safe"
+        "forwarded to {leader}, which did not answer ({why}); the outcome of the write is unknown. Sending the same \
+         record under the same id again is safe"
     );
     Problem::new(Code::OutcomeUnknown, what)
 }
@@ -424,14 +425,16 @@ fn unknown_outcome(leader: &str, why: &str) -> Problem {
 fn nobody_took(last: Code, waited_ms: u128) -> Problem {
     match last {
         Code::NoMajority => {
-            let what = format!("the leader did not hear a majority of the voters within {waited_ms} ms; not done");
+            let what =
+                format!("the leader had no contact with a majority of the voters within {waited_ms} ms; not done");
             Problem::new(Code::NoMajority, what)
         }
         Code::DiskStalled => {
-            let what = format!("the leader's disk hung for all of {waited_ms} ms, and nobody took over; not done");
+            let what =
+                format!("the leader's disk hung for all of {waited_ms} ms, and no other replica took over; not done");
             Problem::new(Code::DiskStalled, what)
         }
-        _ => Problem::new(Code::NoLeader, format!("no leader took this write within {waited_ms} ms; not done")),
+        _ => Problem::new(Code::NoLeader, format!("no leader accepted this write within {waited_ms} ms; not done")),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = values.next() else { return Ok(None) };
     let wrong = |what: String| Err(Problem::new(Code::InvalidKey, what));
     if values.next().is_some() {
-        return wrong("Idempotency-Key is given twice".to_owned());
+        return wrong("the request has two Idempotency-Key headers".to_owned());
     }
     match value.to_str().ok().and_then(parse) {
         Some(key) if !key.is_empty() && key.len() <= KEY_BYTES_MAX => Ok(Some(key)),

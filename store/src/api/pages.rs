@@ -194,8 +194,8 @@ pub(super) fn readyz(context: &Context) -> Answer {
 /// `GET /metrics`
 pub(super) fn metrics(context: &Context) -> Answer {
     let metrics = context.metrics.encode(&context.handle).map_err(|error| {
-        tracing::error!(%error, "the metrics cannot be written");
-        Problem::new(Code::Internal, "the metrics cannot be written; see the log")
+        tracing::error!(%error, "cannot write the metrics");
+        Problem::new(Code::Internal, "cannot write the metrics; see the log")
     })?;
     let mut response = Response::new(metrics.into());
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

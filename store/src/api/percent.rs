@@ -88,9 +88,9 @@ impl Broken<'_> {
     fn problem(&self, place: &str) -> Problem {
         let Broken { at, piece, is_digits } = self;
         let what = if *is_digits {
-            "does not stand for UTF-8; characters are sent as their bytes in UTF-8, ü as %C3%BC"
+            "does not decode to UTF-8; encode the bytes of each character in UTF-8, ü as %C3%BC"
         } else {
-            "is no percent-encoding: % and two hexadecimal digits; % itself is sent as %25"
+            "is not valid percent-encoding: write % and two hexadecimal digits, and % itself as %25"
         };
         Problem::new(Code::MalformedEncoding, format!("{place}: {piece:?} at byte {} {what}", at + 1))
     }

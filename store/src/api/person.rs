@@ -52,7 +52,7 @@ pub struct Stored<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum InitialDataError {
     /// It is not a JSON array.
-    #[error("the initial data are no JSON array of persons")]
+    #[error("the initial data is not a JSON array of persons")]
     NoArray(#[source] serde_json::Error),
     /// A record in it is not as it must be.
     #[error("record {number} of the initial data: {reason}")]
@@ -113,7 +113,7 @@ impl PersonPatch {
         let object = Object::of(body, part, Code::InvalidRecord, pointer)?;
         object.only(&FIELDS)?;
         if let Some((name, _)) = object.fields.iter().find(|(_, value)| value.get() == "null") {
-            return Err(object.problem(name, format!("`{name}` cannot be removed: a person has one")));
+            return Err(object.problem(name, format!("cannot remove `{name}`: every person has one")));
         }
         let (first_name, last_name) = (object.name("firstName")?, object.name("lastName")?);
         Ok(PersonPatch { first_name, last_name, id: object.id("id")? })
@@ -149,7 +149,7 @@ pub fn initial_data(json: &[u8]) -> Result<Vec<Bytes>, InitialDataError> {
         let person = Person::parse(raw.get().as_bytes()).map_err(|problem| wrong(problem.detail().to_owned()))?;
         let id = person.id.unwrap_or_else(Uuid::now_v7);
         if !seen.insert(id) {
-            return Err(wrong(format!("the id {id} stands there twice")));
+            return Err(wrong(format!("the id {id} occurs twice")));
         }
         let record = person.to_json(id);
         let action = Action::Create { record: &record };
@@ -193,9 +193,9 @@ impl<'a> Object<'a> {
         let known = match quoted.split_last() {
             Some((last, [])) => format!("the field is {last}"),
             Some((last, others)) => format!("the fields are {} and {last}", others.join(", ")),
-            None => "there are no fields".to_owned(),
+            None => "the object has no fields".to_owned(),
         };
-        Err(self.problem(name, format!("`{name}` is not known; {known}")))
+        Err(self.problem(name, format!("unknown field `{name}`; {known}")))
     }
 
     /// The string under that name; none when the field is not there.
@@ -281,11 +281,11 @@ pub(super) fn check_syntax(body: &[u8]) -> Result<(), Problem> {
 /// Words for what people send without seeing it.
 fn unusual(body: &[u8], message: &str) -> Option<&'static str> {
     if body.starts_with(b"\xef\xbb\xbf") {
-        Some("the body begins with a byte order mark (EF BB BF), which is no part of JSON: send it without")
+        Some("the body begins with a byte order mark (EF BB BF), which is not part of JSON: send it without one")
     } else if std::str::from_utf8(body).is_err() {
         Some("the body is not UTF-8")
     } else if message.contains("surrogate") || message.contains("hex escape") {
-        Some("\\ud800 to \\udfff stand for halves of a character, and come as a pair of escapes or not at all")
+        Some("\\ud800 to \\udfff are halves of a character and are valid only as a pair of escapes")
     } else {
         None
     }
@@ -329,7 +329,7 @@ impl<'de> Deserialize<'de> for Sound {
                 while let Some(key) = map.next_key::<String>()? {
                     map.next_value::<Sound>()?;
                     if let Some(twice) = seen.replace(key) {
-                        return Err(A::Error::custom(format!("the key `{twice}` stands twice in one object")));
+                        return Err(A::Error::custom(format!("the key `{twice}` occurs twice in one object")));
                     }
                 }
                 Ok(Sound)

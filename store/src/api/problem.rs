@@ -73,29 +73,29 @@ codes! {
     /// 400: the body is not JSON; `line` and `column` say where.
     MalformedJson = "malformed-json", BAD_REQUEST, "The body is not JSON";
     /// 400: arrays and objects are nested more than 127 deep.
-    TooDeep = "too-deep", BAD_REQUEST, "The JSON is nested too deep";
+    TooDeep = "too-deep", BAD_REQUEST, "The JSON is nested too deeply";
     /// 400: an object has the same key twice. Readers of JSON disagree on what that means, so it is never stored.
-    DuplicateKey = "duplicate-key", BAD_REQUEST, "A key stands twice in one object";
+    DuplicateKey = "duplicate-key", BAD_REQUEST, "A key occurs twice in one object";
     /// 400: a field is missing, unknown, of another type, empty or too long; `pointer`, `line` and `column` say which.
-    InvalidRecord = "invalid-record", BAD_REQUEST, "The record is not as it must be";
+    InvalidRecord = "invalid-record", BAD_REQUEST, "The record is invalid";
     /// 400: the id in the path is not a UUID.
-    InvalidId = "invalid-id", BAD_REQUEST, "The id is not a UUID";
+    InvalidId = "invalid-id", BAD_REQUEST, "The id is not a valid UUID";
     /// 400: the id in the body is another one than in the path.
     IdMismatch = "id-mismatch", BAD_REQUEST, "Path and body name different records";
     /// 400: a query parameter is not known here, is given twice, or has a value that cannot be.
-    InvalidQuery = "invalid-query", BAD_REQUEST, "The query cannot be answered";
+    InvalidQuery = "invalid-query", BAD_REQUEST, "The query is invalid";
     /// 400: a percent-encoding in the path or the query is broken, or does not stand for UTF-8; `detail` says where.
-    MalformedEncoding = "malformed-encoding", BAD_REQUEST, "The path or query is wrongly encoded";
+    MalformedEncoding = "malformed-encoding", BAD_REQUEST, "The encoding of the path or query is invalid";
     /// 400: `If-Match` or `If-None-Match` is not one that this call understands.
-    InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition cannot be understood";
+    InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition is invalid";
     /// 400: `Idempotency-Key` is not one.
-    InvalidKey = "invalid-idempotency-key", BAD_REQUEST, "The idempotency key cannot be understood";
+    InvalidKey = "invalid-idempotency-key", BAD_REQUEST, "The idempotency key is invalid";
     /// 400: a batch is not as it must be; `pointer`, `line` and `column` say where. Nothing of it is done.
-    InvalidBatch = "invalid-batch", BAD_REQUEST, "The batch is not as it must be";
+    InvalidBatch = "invalid-batch", BAD_REQUEST, "The batch is invalid";
     /// 400: the body ended early or its framing is broken.
-    BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body did not arrive whole";
+    BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body is incomplete";
     /// 400: the request is not HTTP as it must be, or has not exactly one `Host`.
-    MalformedRequest = "malformed-request", BAD_REQUEST, "The request is not well-formed";
+    MalformedRequest = "malformed-request", BAD_REQUEST, "The request is malformed";
     /// 414: the target of the request is too long.
     UriTooLong = "uri-too-long", URI_TOO_LONG, "The target is too long";
     /// 431: the head of the request is too long, or has too many fields.
@@ -105,17 +105,17 @@ codes! {
     /// 403: the token may read, and this call writes. Not done.
     Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
     /// 404: there is no such path.
-    UnknownPath = "unknown-path", NOT_FOUND, "There is nothing at this path";
+    UnknownPath = "unknown-path", NOT_FOUND, "Nothing exists at this path";
     /// 404: there is no record with that id.
     UnknownId = "unknown-id", NOT_FOUND, "There is no record with this id";
     /// 405: the path exists, the method does not; `Allow` names those that do.
-    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The path does not accept this method";
     /// 408: the body did not arrive in time.
     BodyTimeout = "body-timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     /// 409: a record with that id and other content exists.
     Conflict = "conflict", CONFLICT, "Another record has this id";
     /// 409: an operation of the batch could not be done (`operation`, `reason`), so nothing of it is.
-    BatchNotDone = "batch-not-done", CONFLICT, "Nothing of the batch is done";
+    BatchNotDone = "batch-not-done", CONFLICT, "Nothing of the batch was done";
     /// 409: nothing with so high a sequence was ever committed here; `committed` says how far it goes. The data went back in
     /// time (a restored cluster, a wiped one), or the sequence is of another cluster.
     Ahead = "ahead", CONFLICT, "The sequence lies beyond what is committed";
@@ -130,45 +130,45 @@ codes! {
     /// 421: this replica follows; `leader` and `Location` say who leads. Not done.
     NotLeader = "not-leader", MISDIRECTED_REQUEST, "This replica does not lead";
     /// 421: the request is for another cluster (`Leasehold-Cluster`); its address was that cluster's before. Not done.
-    OtherCluster = "other-cluster", MISDIRECTED_REQUEST, "This is another cluster";
+    OtherCluster = "other-cluster", MISDIRECTED_REQUEST, "This replica belongs to another cluster";
     /// 422: another request was sent under the same `Idempotency-Key`. Not done.
-    KeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key stands for another request";
+    KeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
     /// 500: a fault of ours; the log says more.
-    Internal = "internal", INTERNAL_SERVER_ERROR, "The store has a fault";
+    Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error of the store";
     /// 503: the replica has not opened its volume, or has not caught up since its start.
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "This replica is not ready";
     /// 503: nobody is known to lead. Not done.
-    NoLeader = "no-leader", SERVICE_UNAVAILABLE, "Nobody is known to lead";
+    NoLeader = "no-leader", SERVICE_UNAVAILABLE, "No leader is known";
     /// 503: this replica is about to lead and finds out whether it may. Not done.
     Recovering = "recovering", SERVICE_UNAVAILABLE, "The leader is recovering";
     /// 503: the leader does not hear a majority of the voters. Not done.
     NoMajority = "no-majority", SERVICE_UNAVAILABLE, "The leader has no majority";
     /// 503: there are fewer voters than the cluster needs to keep a write. Not done.
-    TooFewVoters = "too-few-voters", SERVICE_UNAVAILABLE, "Too few replicas count";
+    TooFewVoters = "too-few-voters", SERVICE_UNAVAILABLE, "Too few replicas count for majorities";
     /// 503: the new cluster is not confirmed by its Lease yet. Not done.
-    Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being made";
+    Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being created";
     /// 503: too many writes wait. Not done.
-    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many writes wait";
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many writes are waiting";
     /// 503: a disk hangs, and the request would wait for it: the leader's (a write: not done), or this replica's (a strong
     /// read, or one with `after`).
     DiskStalled = "disk-stalled", SERVICE_UNAVAILABLE, "A disk hangs";
     /// 503: the disk failed or the volume is of another cluster. Not done.
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
     /// 503: the leadership was lost, and another entry took the place of this write. Not done.
-    Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leadership was lost before the write was committed";
+    Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leader changed before the write was committed";
     /// 503: the data here may be older than `max-staleness` allows; `stalenessMs` says how old, null where that is not known.
-    Stale = "stale", SERVICE_UNAVAILABLE, "The data here may be too old";
+    Stale = "stale", SERVICE_UNAVAILABLE, "The data of this replica may be too old";
     /// 503: a strong read was not confirmed in time. Ask again.
     NotConfirmed = "not-confirmed", SERVICE_UNAVAILABLE, "The read was not confirmed";
     /// 503: this replica has not applied the entry of `after` in time. Ask again, or another replica.
     NotApplied = "not-applied", SERVICE_UNAVAILABLE, "This replica is behind";
     /// 503: too many clients watch this replica.
-    TooManyWatchers = "too-many-watchers", SERVICE_UNAVAILABLE, "Too many clients watch";
+    TooManyWatchers = "too-many-watchers", SERVICE_UNAVAILABLE, "Too many clients are watching";
     /// 503: the process ends. Not done.
-    Stopping = "stopping", SERVICE_UNAVAILABLE, "This replica is ending";
+    Stopping = "stopping", SERVICE_UNAVAILABLE, "This replica is shutting down";
     /// 507: it would make the data larger, and `limit` (`memory` or `disk`) of `pod` is exceeded: `used` of `allowed`
     /// bytes. Not done; may be sent again later, when records were deleted or there is more room.
-    OutOfRoom = "out-of-room", INSUFFICIENT_STORAGE, "There is no room for more data";
+    OutOfRoom = "out-of-room", INSUFFICIENT_STORAGE, "No room is left for more data";
     /// 504: not committed in time; it may still be done. Ask, or send the same again: the same record is stored once.
     OutcomeUnknown = "outcome-unknown", GATEWAY_TIMEOUT, "The outcome of the write is unknown";
 }
@@ -269,8 +269,8 @@ impl Problem {
             Unfit::UriTooLong => (Code::UriTooLong, "the target has at most 65,534 bytes"),
             Unfit::HeadTooLarge => (
                 Code::HeadTooLarge,
-                "over HTTP/1 a request has at most 100 header fields, of some 400 KB in all; over HTTP/2 its fields and its \
-                 target have less than 16 KiB in all",
+                "over HTTP/1 a request has at most 100 header fields, about 400 KB in total; over HTTP/2 its fields \
+                 and target have less than 16 KiB in total",
             ),
         };
         (PROBLEM_JSON, Problem::new(code, detail).to_value().to_string())

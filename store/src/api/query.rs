@@ -55,7 +55,7 @@ impl Freshness {
         let mut freshness = Freshness::default();
         for (name, value) in unique(query)? {
             if !freshness.take(&name, &value)? {
-                return Err(unknown(&name, "this call takes consistency, after, max-staleness and timeout"));
+                return Err(unknown(&name, "this call accepts consistency, after, max-staleness and timeout"));
             }
         }
         Ok(freshness)
@@ -67,20 +67,23 @@ impl Freshness {
             "consistency" => match value {
                 "strong" => self.strong = true,
                 "local" => self.strong = false,
-                _ => return Err(wrong(name, format!("`consistency` is local or strong, not {value:?}"))),
+                _ => return Err(wrong(name, format!("`consistency` must be local or strong, not {value:?}"))),
             },
             "after" => self.after = Some(sequence(name, value)?),
             "max-staleness" => {
                 let most = durations::parse(value).ok();
                 self.max_staleness = Some(most.ok_or_else(|| {
-                    wrong(name, format!("`max-staleness` is a time such as 500ms or 5s, not {value:?}"))
+                    wrong(name, format!("`max-staleness` must be a time such as 500ms or 5s, not {value:?}"))
                 })?);
             }
             "timeout" => {
                 let timeout = durations::parse(value).ok().filter(|time| !time.is_zero() && *time <= READ_TIMEOUT_MAX);
                 self.timeout = Some(timeout.ok_or_else(|| {
                     let most = READ_TIMEOUT_MAX.as_secs();
-                    wrong(name, format!("`timeout` is a time such as 500ms or 2s, from 1ms to {most}s, not {value:?}"))
+                    wrong(
+                        name,
+                        format!("`timeout` must be a time such as 500ms or 2s, from 1ms to {most}s, not {value:?}"),
+                    )
                 })?);
             }
             _ => return Ok(false),
@@ -97,7 +100,7 @@ impl ListQuery {
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
                     list.limit = Some(limit.ok_or_else(|| {
-                        wrong(&name, format!("`limit` is a number from 1 to {PAGE_MAX}, not {value:?}"))
+                        wrong(&name, format!("`limit` must be a number from 1 to {PAGE_MAX}, not {value:?}"))
                     })?);
                 }
                 "cursor" => list.after_number = cursor::read(&value)?,
@@ -110,8 +113,8 @@ impl ListQuery {
                 }
                 _ if list.freshness.take(&name, &value)? => {}
                 _ => {
-                    let known = "the list can be filtered by firstName, lastName and id; \
-                                 it takes limit, cursor, consistency, after, max-staleness and timeout";
+                    let known = "the list can be filtered by firstName, lastName and id; it also accepts limit, \
+                                 cursor, consistency, after, max-staleness and timeout";
                     return Err(unknown(&name, known));
                 }
             }
@@ -174,7 +177,7 @@ pub(super) fn watch_after(query: Query) -> Result<Option<Seq>, Problem> {
     for (name, value) in unique(query)? {
         match name.as_str() {
             "after" => after = Some(sequence(&name, &value)?),
-            _ => return Err(unknown(&name, "this call takes after")),
+            _ => return Err(unknown(&name, "this call accepts after")),
         }
     }
     Ok(after)
@@ -184,26 +187,26 @@ fn sequence(name: &str, value: &str) -> Result<Seq, Problem> {
     let is_number = !value.is_empty() && value.bytes().all(|digit| digit.is_ascii_digit());
     let number = value.parse().ok().filter(|_| is_number).map(Seq);
     number.ok_or_else(|| {
-        wrong(name, format!("`{name}` is a sequence as Leasehold-Sequence gives it, a number, not {value:?}"))
+        wrong(name, format!("`{name}` must be a sequence, a number as in Leasehold-Sequence, not {value:?}"))
     })
 }
 
 /// Each parameter once.
 fn unique(query: Query) -> Result<Query, Problem> {
     if query.len() > PARAMETERS_MAX {
-        let what = format!("{} parameters; at most {PARAMETERS_MAX} are looked at", query.len());
+        let what = format!("{} parameters; at most {PARAMETERS_MAX} are allowed", query.len());
         return Err(Problem::new(Code::InvalidQuery, what));
     }
     for (at, (name, _)) in query.iter().enumerate() {
         if query[..at].iter().any(|(before, _)| before == name) {
-            return Err(wrong(name, format!("the parameter `{name}` is given twice")));
+            return Err(wrong(name, format!("the parameter `{name}` occurs twice")));
         }
     }
     Ok(query)
 }
 
 fn unknown(name: &str, known: &str) -> Problem {
-    wrong(name, format!("the parameter `{name}` is not known; {known}"))
+    wrong(name, format!("unknown parameter `{name}`; {known}"))
 }
 
 fn wrong(name: &str, what: String) -> Problem {

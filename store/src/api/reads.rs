@@ -86,10 +86,11 @@ async fn view(context: &Context, freshness: &Freshness) -> Result<View, Problem>
 fn too_old(most: Duration, staleness: Option<Duration>) -> Problem {
     let may_be = match staleness {
         Some(staleness) => format!("may be {} ms old", milliseconds(staleness)),
-        None => "are of unknown age: no leader confirmed them since the start".to_owned(),
+        None => "is of unknown age: no leader has confirmed it since the start".to_owned(),
     };
     let what = format!(
-        "the data here {may_be}, {} ms are allowed; ask another pod, or later (a read is always safe to repeat)",
+        "the data here {may_be}, and the request allows {} ms; ask another pod, or ask again later (a read is \
+         always safe to repeat)",
         most.as_millis()
     );
     Problem::new(Code::Stale, what).with("stalenessMs", staleness.map(milliseconds))
@@ -124,14 +125,16 @@ pub(super) async fn reach(handle: &Handle, after: Seq, deadline: Instant, timeou
         return Ok(());
     }
     let applied = handle.documents().applied().seq;
-    let what = format!("entry {after} was not applied here within {} ms, only {applied}", timeout.as_millis());
+    let what =
+        format!("this replica did not apply entry {after} within {} ms; it has applied {applied}", timeout.as_millis());
     Err(Problem::new(Code::NotApplied, what).with("applied", applied.0))
 }
 
 fn ahead(after: Seq, committed: Seq) -> Problem {
     let what = format!(
-        "{after} was never committed: this cluster has committed up to {committed}. The sequence is of another cluster, or \
-         the data went back in time. Forget what you know, read GET /{COLLECTION}, and go on after its Leasehold-Sequence"
+        "{after} was never committed: this cluster has committed up to {committed}. The sequence belongs to another \
+         cluster, or the data went back in time. Discard what you have, read GET /{COLLECTION}, and continue after \
+         its Leasehold-Sequence"
     );
     Problem::new(Code::Ahead, what).with("committed", committed.0)
 }
@@ -140,26 +143,27 @@ fn not_confirmed(handle: &Handle, error: ReadError, waited_ms: u128) -> Problem 
     let safe = "a read is always safe to repeat";
     match error {
         ReadError::Refused(Refusal::NoMajority) => {
-            Problem::new(Code::NoMajority, format!("the leader does not hear a majority of the voters; {safe}"))
+            Problem::new(Code::NoMajority, format!("the leader has no contact with a majority of the voters; {safe}"))
         }
         ReadError::Refused(Refusal::Overloaded) => {
-            Problem::new(Code::Overloaded, format!("too many strong reads wait; {safe}"))
+            Problem::new(Code::Overloaded, format!("too many strong reads are waiting; {safe}"))
         }
         ReadError::Refused(Refusal::Failed) => {
-            Problem::new(Code::Failed, "this replica has failed, its log says why; ask another one")
+            Problem::new(Code::Failed, "this replica has failed (its log says why); ask another one")
         }
         ReadError::Refused(Refusal::WentBack) => Problem::new(
             Code::NotReady,
-            "this replica's volume went back in time, its status says what to do; ask another one",
+            "this replica's volume went back in time (its status says what to do); ask another one",
         ),
-        ReadError::Refused(Refusal::DiskStalled) => {
-            Problem::new(Code::DiskStalled, "the disk of this replica hangs, so it can ask no leader; ask another one")
-        }
-        ReadError::Closed => Problem::new(Code::Stopping, "this replica is ending; ask another one"),
+        ReadError::Refused(Refusal::DiskStalled) => Problem::new(
+            Code::DiskStalled,
+            "the disk of this replica hangs, so it cannot ask the leader; ask another replica",
+        ),
+        ReadError::Closed => Problem::new(Code::Stopping, "this replica is shutting down; ask another one"),
         ReadError::Late | ReadError::Refused(_) => {
             let who = match leader_seen(handle) {
                 Some(leader) => format!("the leader {} did not confirm it", leader.name),
-                None => "nobody is known to lead".to_owned(),
+                None => "no leader was found".to_owned(),
             };
             Problem::new(Code::NotConfirmed, format!("{who} within {waited_ms} ms; {safe}"))
         }
@@ -184,7 +188,7 @@ pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query
                 response
             }
             ReadVerdict::Failed => {
-                Problem::new(Code::PreconditionFailed, format!("the record {id} has another ETag")).into_response()
+                Problem::new(Code::PreconditionFailed, format!("the record {id} has a different ETag")).into_response()
             }
         },
     };

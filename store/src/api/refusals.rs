@@ -16,16 +16,16 @@ pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
     match outcome {
         Outcome::Conflict => {
             let what =
-                format!("a record with the id {id} and other content exists; PUT /{COLLECTION}/{id} replaces it");
+                format!("a record with the id {id} and different content exists; PUT /{COLLECTION}/{id} replaces it");
             Problem::new(Code::Conflict, what)
         }
         Outcome::Missing => unknown_id(id),
         Outcome::PreconditionFailed => {
-            Problem::new(Code::PreconditionFailed, format!("the record {id} is not as the condition says"))
+            Problem::new(Code::PreconditionFailed, format!("the record {id} does not meet the condition"))
         }
         Outcome::KeyReused => Problem::new(
             Code::KeyReused,
-            "another request was sent under this Idempotency-Key; a key is good for one request. Not done",
+            "another request used this Idempotency-Key; a key is valid for one request only. Not done",
         ),
         // Only commands that were made a few lines above come here; these would be faults of ours.
         Outcome::Unreadable(_)
@@ -35,8 +35,8 @@ pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
         | Outcome::Deleted
         | Outcome::BatchDone
         | Outcome::BatchNotDone => {
-            tracing::error!(?outcome, %id, "a write came to an outcome that it cannot have");
-            Problem::new(Code::Internal, "the write came to an outcome that it cannot have; see the log")
+            tracing::error!(?outcome, %id, "a write had an impossible outcome");
+            Problem::new(Code::Internal, "the write had an impossible outcome; see the log")
         }
     }
 }
@@ -46,37 +46,39 @@ pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> P
     let (code, detail) = match error {
         WriteError::Refused(Refusal::NotLeader) => return not_leader(context, path),
         WriteError::Refused(Refusal::Recovering) => {
-            (Code::Recovering, "this replica is about to lead and counts promises; not done".to_owned())
+            (Code::Recovering, "this replica is becoming the leader and still collects promises; not done".to_owned())
         }
         WriteError::Refused(Refusal::NoMajority) => {
-            (Code::NoMajority, "the leader does not hear a majority of the voters; not done".to_owned())
+            (Code::NoMajority, "the leader has no contact with a majority of the voters; not done".to_owned())
         }
         WriteError::Refused(Refusal::TooFewVoters { have, floor }) => {
-            (Code::TooFewVoters, format!("{have} of at least {floor} replicas count for majorities; not done"))
+            (Code::TooFewVoters, format!("{have} replicas count for majorities, and at least {floor} must; not done"))
         }
         WriteError::Refused(Refusal::Bootstrapping) => {
             (Code::Bootstrapping, "the Lease does not carry the new cluster's id yet; not done".to_owned())
         }
         WriteError::Refused(Refusal::OutOfRoom { limit, replica }) => return out_of_room(context, limit, replica),
-        WriteError::Refused(Refusal::Overloaded) => (Code::Overloaded, "too many writes wait; not done".to_owned()),
+        WriteError::Refused(Refusal::Overloaded) => {
+            (Code::Overloaded, "too many writes are waiting; not done".to_owned())
+        }
         WriteError::Refused(Refusal::DiskStalled) => {
             (Code::DiskStalled, "the leader's disk hangs, and this write would wait for it; not done".to_owned())
         }
         WriteError::Refused(Refusal::Failed) => {
-            (Code::Failed, "this replica has failed, its log says why; not done".to_owned())
+            (Code::Failed, "this replica has failed (its log says why); not done".to_owned())
         }
         WriteError::Refused(Refusal::WentBack) => {
-            (Code::Failed, "this replica's volume went back in time, its status says what to do; not done".to_owned())
+            (Code::Failed, "this replica's volume went back in time (its status says what to do); not done".to_owned())
         }
         WriteError::Overwritten => {
-            (Code::Overwritten, "a later leader put another entry in its place; not done".to_owned())
+            (Code::Overwritten, "a later leader replaced the write with another entry; not done".to_owned())
         }
-        WriteError::Closed => (Code::Stopping, "this replica is ending; not done".to_owned()),
+        WriteError::Closed => (Code::Stopping, "this replica is shutting down; not done".to_owned()),
         WriteError::Unknown => {
             let waited_ms = context.config.write_timeout.as_millis();
             let what = format!(
-                "not known to be committed within {waited_ms} ms; it may still be done, or never. \
-                 Sending the same record under the same id again is safe, and so is anything under the same Idempotency-Key"
+                "not confirmed as committed within {waited_ms} ms; the write may still be done, or never. Sending the \
+                 same record under the same id again is safe, and so is any request under the same Idempotency-Key"
             );
             (Code::OutcomeUnknown, what)
         }
@@ -104,8 +106,8 @@ fn out_of_room(context: &Context, limit: Limit, replica: ReplicaId) -> Problem {
         _ => format!("{pod} is over its limit of {word} and is needed for a majority"),
     };
     let what = format!(
-        "{how_much}; delete records or {more}. Deletes, and updates that make a record shorter, are taken; not done, and \
-         it may be sent again later"
+        "{how_much}; delete records or {more}. Deletes, and updates that make a record shorter, are still accepted; \
+         not done, and safe to send again later"
     );
     let mut problem = Problem::new(Code::OutOfRoom, what).with("limit", word).with("pod", pod);
     if let (true, (Some(used), Some(allowed))) = (is_own, figures) {
@@ -118,11 +120,11 @@ fn out_of_room(context: &Context, limit: Limit, replica: ReplicaId) -> Problem {
 fn not_leader(context: &Context, path: &str) -> Problem {
     // A leader that has just lost its leadership may still see itself in its status: it cannot name another.
     let Some(leader) = leader_seen(&context.handle).filter(|leader| leader.name != context.handle.name()) else {
-        return Problem::new(Code::NoLeader, "nobody is known to lead at the moment; not done");
+        return Problem::new(Code::NoLeader, "no leader is known at the moment; not done");
     };
     let what = match &leader.address {
-        Some(address) => format!("{} leads, at {address}; write there. Not done", leader.name),
-        None => format!("{} leads, its address is not known here. Not done", leader.name),
+        Some(address) => format!("{} leads, at {address}; send the write there. Not done", leader.name),
+        None => format!("{} leads, but its address is unknown here. Not done", leader.name),
     };
     let named = serde_json::json!({ "name": leader.name, "address": leader.address, "term": leader.term });
     let problem = Problem::new(Code::NotLeader, what).with("leader", named);

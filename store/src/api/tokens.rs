@@ -58,14 +58,14 @@ impl Tokens {
             let good = |token: &&str| token.len() >= TOKEN_BYTES_MIN && token.bytes().all(|b| b.is_ascii_graphic());
             if !all.iter().all(good) {
                 return Err(format!(
-                    "the file `{name}` has a token that is shorter than {TOKEN_BYTES_MIN} characters or has spaces in it"
+                    "the file `{name}` has a token that is shorter than {TOKEN_BYTES_MIN} characters or contains spaces"
                 ));
             }
             Ok(all.iter().map(|token| digest(token.as_bytes())).collect())
         };
         let (read, write) = (tokens("read")?, tokens("write")?);
         if write.is_empty() {
-            return Err("the file `write` is missing or empty: nobody could write".to_owned());
+            return Err("the file `write` is missing or empty: no client could write".to_owned());
         }
         Ok(Tokens { read, write })
     }
@@ -117,11 +117,11 @@ fn refusal(
     match bearer(value).and_then(|token| tokens.right_of(token)) {
         Some(right) if right >= needed => None,
         Some(_) => Some(with_challenge(
-            Problem::new(Code::Forbidden, format!("this token may read, and {method} {path} writes")),
+            Problem::new(Code::Forbidden, format!("this token allows reads only, and {method} {path} is a write")),
             "Bearer realm=\"leasehold\", error=\"insufficient_scope\", scope=\"write\"",
         )),
         None => Some(with_challenge(
-            Problem::new(Code::Unauthorized, "this token is not known here"),
+            Problem::new(Code::Unauthorized, "this token is unknown here"),
             "Bearer realm=\"leasehold\", error=\"invalid_token\"",
         )),
     }

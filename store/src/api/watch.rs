@@ -65,8 +65,8 @@ pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) 
     reads::reach(handle, after, Instant::now() + timeout, timeout).await?;
     handle.history().after(after, 1).map_err(|gone| {
         let what = format!(
-            "the changes after {after} are not all known here any more, those after {} are. Read GET /{COLLECTION}, \
-             and watch after its Leasehold-Sequence",
+            "this replica no longer has all changes after {after}, only those after {}. Read GET /{COLLECTION}, and \
+             watch after its Leasehold-Sequence",
             gone.oldest
         );
         Problem::new(Code::HistoryGone, what).with("oldest", gone.oldest.0)
@@ -74,7 +74,7 @@ pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) 
     let permit = Arc::clone(&context.watchers).try_acquire_owned().map_err(|_| {
         let most = context.config.watchers_max;
         context.metrics.watcher_refused();
-        Problem::new(Code::TooManyWatchers, format!("{most} clients watch this replica already; ask another one"))
+        Problem::new(Code::TooManyWatchers, format!("{most} clients already watch this replica; ask another one"))
     })?;
     let (events, mut taken) = mpsc::channel(EVENTS_MAX);
     let last_words = Arc::new(OnceLock::new());
@@ -185,11 +185,11 @@ fn event_of(commit: &Commit) -> Bytes {
 impl End {
     fn event(self, told: Seq) -> Bytes {
         let (reason, detail) = match self {
-            End::Draining => ("draining", "this replica is ending; go on at another one after the last id"),
-            End::Slow => ("slow", "nothing was taken for too long; go on after the last id"),
+            End::Draining => ("draining", "this replica is shutting down; continue at another one after the last id"),
+            End::Slow => ("slow", "the client read nothing for too long; continue after the last id"),
             End::Gone => (
                 "gone",
-                "what follows the last id is not known here any more; ask another replica, or read the list and watch \
+                "this replica no longer has what follows the last id; ask another replica, or read the list and watch \
                  after its Leasehold-Sequence",
             ),
         };

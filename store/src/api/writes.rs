@@ -27,7 +27,10 @@ where
     B::Error: Into<BoxError>,
 {
     if !conditions::of_write(headers, true)?.is_none() {
-        return Err(Problem::new(Code::InvalidCondition, "If-Match and If-None-Match belong to PUT, PATCH and DELETE"));
+        return Err(Problem::new(
+            Code::InvalidCondition,
+            "only PUT, PATCH and DELETE accept If-Match and If-None-Match",
+        ));
     }
     let name = key::of(headers)?;
     let body = body::receive(context, headers, sent, body::JSON).await?;
@@ -134,7 +137,10 @@ pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) 
     let command = command.encode();
     let limit = RECORD_BODY_BYTES_MAX - ENTRY_ROOM_BYTES;
     if command.len() > limit {
-        let what = format!("it makes an entry of {} bytes, at most {limit} fit; send less at once", command.len());
+        let what = format!(
+            "the request makes an entry of {} bytes, and at most {limit} fit; send less at once",
+            command.len()
+        );
         return Err(Problem::new(Code::BodyTooLarge, what).with("limitBytes", limit));
     }
     let result = context.handle.write(command, context.config.write_timeout).await;

@@ -1,4 +1,4 @@
-//! The flags of trust, and what they make: see [`super`].
+//! The flags of trust, and what is built from them: see [`super`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use leasehold_daemon::reload::{FilesError, Reload, Reloaded};
 use leasehold_daemon::serve::BoxedStream;
 use leasehold_daemon::serve::{Door, Gates};
 
-/// What is demanded of peers and clients. All of it may be left away.
+/// What peers and clients must prove. All of it is optional.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TrustArgs {
     /// The key that all replicas share: files `current` and, while it is changed, `next`. Read again when they change.
@@ -33,19 +33,19 @@ pub struct TrustArgs {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TLS", value_name = "DIR")]
     pub peer_tls: Option<PathBuf>,
 
-    /// A DNS name that every member's certificate is good for; without it any certificate of the CA is a member's.
+    /// A DNS name that every member's certificate must be valid for; without it, any certificate of the CA is accepted.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TLS_NAME", value_name = "NAME")]
     pub peer_tls_name: Option<String>,
 
-    /// Whether other replicas must have the key and TLS that this one has. `optional` is for the time of a change.
+    /// Whether other replicas must have the key and TLS that this one has. Use `optional` only during a change.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TRUST", value_name = "WHETHER", default_value = "required")]
     pub peer_trust: Demand,
 
-    /// HTTPS for clients: files tls.crt and tls.key (and ca.crt, by which other replicas' are checked).
+    /// HTTPS for clients: files tls.crt and tls.key (and ca.crt, to check other replicas' certificates).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TLS", value_name = "DIR")]
     pub api_tls: Option<PathBuf>,
 
-    /// The name that every replica's API certificate is good for, for requests that one sends on to another.
+    /// The name that every replica's API certificate must be valid for, for requests that one forwards to another.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TLS_NAME", value_name = "NAME")]
     pub api_tls_name: Option<String>,
 
@@ -53,7 +53,7 @@ pub struct TrustArgs {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TOKENS", value_name = "DIR")]
     pub api_tokens: Option<PathBuf>,
 
-    /// /metrics needs no token, also where everything else does.
+    /// /metrics needs no token, even where every other call does.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_METRICS_OPEN")]
     pub metrics_open: bool,
 }
@@ -61,14 +61,14 @@ pub struct TrustArgs {
 /// See [`TrustArgs::peer_trust`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Demand {
-    /// Who has less is refused.
+    /// A replica that has less is refused.
     #[default]
     Required,
-    /// Who has less is let in.
+    /// A replica that has less is accepted.
     Optional,
 }
 
-/// What the flags made.
+/// What is built from the flags.
 #[derive(Debug)]
 pub struct Trust {
     /// Of the peer port.
@@ -83,14 +83,14 @@ pub struct Trust {
     pub metrics_open: bool,
 }
 
-/// Why they make nothing.
+/// Why the flags of trust are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// A directory.
     #[error(transparent)]
     Files(#[from] FilesError),
     /// A name.
-    #[error("{flag} {name:?} is no name of a host")]
+    #[error("{flag} {name:?} is not a valid host name")]
     Name {
         /// The flag.
         flag: &'static str,
@@ -103,7 +103,7 @@ impl TrustArgs {
     /// Reads the files, once.
     ///
     /// # Errors
-    /// [`TrustError`]: better no start than one without the protection that was asked for.
+    /// [`TrustError`]: a store must not start without the protection that its flags demand.
     pub fn open(&self, name: &str) -> Result<Trust, TrustError> {
         let stem = name.rsplit_once('-').map_or(name, |(stem, _)| stem);
         let cluster = self.peer_cluster.clone().unwrap_or_else(|| stem.to_owned());
@@ -137,7 +137,7 @@ impl Trust {
                     match tls.accept(stream).await {
                         Ok(stream) => Some(Box::new(stream) as BoxedStream),
                         Err(error) => {
-                            debug!(%remote, %error, "no TLS handshake with a client");
+                            debug!(%remote, %error, "the TLS handshake with a client failed");
                             None
                         }
                     }
@@ -167,7 +167,7 @@ impl Trust {
         }
         info!(tls = self.api_tls.is_some(), tokens = self.tokens.is_some(), "the clients' API");
         if self.tokens.is_some() && self.api_tls.is_none() {
-            warn!("clients' tokens cross the network in the clear: --api-tls protects them");
+            warn!("clients' tokens cross the network in clear text: set --api-tls to protect them");
         }
     }
 

@@ -116,7 +116,7 @@ pub enum Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The bytes end too early.
-    #[error("the command is cut short")]
+    #[error("the command is truncated")]
     Short,
     /// It was written by a newer version.
     #[error("the command has format {0}, this version reads {VERSION}")]
@@ -198,12 +198,12 @@ impl<'a> Command<'a> {
         let kind = take_u8(from)?;
         let (mut condition, mut key) = (take_u8(from)?, None);
         if condition == CONDITION_KEY {
-            let name = take_short(from, "the key is empty or not UTF-8")?;
+            let name = take_short(from, "the key is empty or not valid UTF-8")?;
             key = Some(Key { name, request: take_u128(from)? });
             condition = take_u8(from)?;
         }
         let condition = Condition::decode(condition, from)?;
-        let collection = take_short(from, "the name of the collection is empty or not UTF-8")?;
+        let collection = take_short(from, "the name of the collection is empty or not valid UTF-8")?;
         let work = if kind == KIND_BATCH {
             if condition != Condition::None {
                 return Err(CommandError::Content("a batch with a condition of its own"));
@@ -261,7 +261,7 @@ impl<'a> Action<'a> {
             KIND_DELETE => Err(CommandError::Content("a delete that carries a record")),
             KIND_PATCH => match std::str::from_utf8(record) {
                 Ok(patch) if merge::is_object(patch) => Ok(Action::Patch { patch }),
-                _ => Err(CommandError::Content("the patch is no JSON object")),
+                _ => Err(CommandError::Content("the patch is not a JSON object")),
             },
             other => Err(CommandError::Kind(other)),
         }
@@ -307,11 +307,11 @@ pub(crate) fn record_id(record: &str) -> Option<Uuid> {
 
 /// Records go into `snapshot.json` as they are, so what is no JSON, or stands under another id, is never stored.
 fn record_of(bytes: &[u8], id: Uuid) -> Result<&str, CommandError> {
-    let record = std::str::from_utf8(bytes).map_err(|_| CommandError::Content("the record is not UTF-8"))?;
+    let record = std::str::from_utf8(bytes).map_err(|_| CommandError::Content("the record is not valid UTF-8"))?;
     match record_id(record) {
         Some(found) if found == id => Ok(record),
-        Some(_) => Err(CommandError::Content("the record carries another id than the command")),
-        None => Err(CommandError::Content("the record is no JSON object with an id")),
+        Some(_) => Err(CommandError::Content("the id of the record differs from that of the command")),
+        None => Err(CommandError::Content("the record is not a JSON object with an id")),
     }
 }
 

@@ -15,10 +15,10 @@ const DEPTH_MAX: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum MergeError {
     /// Target or patch is no JSON, or has a key twice in one object.
-    #[error("target or patch is no JSON with each key once")]
+    #[error("target or patch is not JSON, or has a key twice")]
     Json,
     /// Nested too deep.
-    #[error("the patch is nested too deep")]
+    #[error("the patch is nested too deeply")]
     Depth,
 }
 

@@ -86,7 +86,7 @@ enum StoredOutcome {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoredError {
     /// A name or an id stands there twice.
-    #[error("{collection}: {what} stands there twice")]
+    #[error("{collection}: {what} occurs twice")]
     Twice {
         /// The collection.
         collection: String,
@@ -166,7 +166,7 @@ impl Documents {
             for (id, record) in records {
                 let number = number_of.next().ok_or_else(|| wrong("the order has fewer numbers than records"))?;
                 if number <= last || number > numbers.last {
-                    return Err(wrong("the order's numbers do not grow up to the last one"));
+                    return Err(wrong("the order's numbers do not increase up to the last one"));
                 }
                 last = number;
                 if collection.by_id.insert(id, number).is_some() {
@@ -186,16 +186,16 @@ impl Documents {
             let wrong = |why| StoredError::Key { key: stored.key.clone(), why };
             let (request, answer) = stored.answer().map_err(wrong)?;
             if answer.seq <= newest || answer.seq > applied.seq {
-                return Err(wrong("its sequence does not lie between the one before and the snapshot's"));
+                return Err(wrong("its sequence is not between the previous one and the snapshot's"));
             }
             newest = answer.seq;
             if documents.keys.get(&stored.key).is_some() {
-                return Err(wrong("it stands there twice"));
+                return Err(wrong("it occurs twice"));
             }
             documents.keys.keep(Key { name: &stored.key, request }, answer);
         }
         match order.0.into_keys().next() {
-            Some(collection) => Err(StoredError::Order { collection, why: "it stands in the order only" }),
+            Some(collection) => Err(StoredError::Order { collection, why: "only the order has it" }),
             None => Ok(documents),
         }
     }
@@ -218,7 +218,7 @@ impl StoredKey {
     }
 
     fn answer(&self) -> Result<(u128, Answer), &'static str> {
-        let hash = |digits: &str| u128::from_str_radix(digits, 16).map_err(|_| "a hash in it is no number");
+        let hash = |digits: &str| u128::from_str_radix(digits, 16).map_err(|_| "a hash in it is not a number");
         let mut operations = Vec::with_capacity(self.operations.len());
         for (outcome, id, tag) in &self.operations {
             let tag = tag.as_deref().map(hash).transpose()?;
@@ -263,9 +263,9 @@ impl From<StoredOutcome> for Outcome {
             StoredOutcome::PreconditionFailed => Outcome::PreconditionFailed,
             StoredOutcome::BatchDone => Outcome::BatchDone,
             StoredOutcome::BatchNotDone => Outcome::BatchNotDone,
-            StoredOutcome::Unreadable => {
-                Outcome::Unreadable(super::CommandError::Content("the patch makes no record of the same id"))
-            }
+            StoredOutcome::Unreadable => Outcome::Unreadable(super::CommandError::Content(
+                "the patch does not result in a record with the same id",
+            )),
         }
     }
 }
@@ -326,7 +326,7 @@ impl<'de> Deserialize<'de> for Records {
                 let mut all = Vec::new();
                 while let Some(raw) = array.next_element::<Box<RawValue>>()? {
                     let id = record_id(raw.get())
-                        .ok_or_else(|| serde::de::Error::custom("a record is no JSON object with an id"))?;
+                        .ok_or_else(|| serde::de::Error::custom("a record is not a JSON object with an id"))?;
                     all.push((id, Record::from(raw.get())));
                 }
                 Ok(Records(all))

@@ -81,11 +81,11 @@ impl Driver {
                 }
             }
             Effect::WipeVolume { winner } => {
-                warn!(%winner, "another bootstrap won: this volume is emptied");
+                warn!(%winner, "another bootstrap won: emptying this volume");
                 self.wiping = Some(winner);
                 if let Err(error) = self.ends.journal.wipe() {
                     self.wiping = None;
-                    error!(%error, "the volume cannot be emptied");
+                    error!(%error, "cannot empty the volume");
                 }
             }
             Effect::Fail { reason } => {
@@ -94,13 +94,13 @@ impl Driver {
                     self.end.get_or_insert(End::Failed { reason });
                 }
             }
-            Effect::Report { what } => error!(what, "the log of a replica is at odds with what was committed"),
+            Effect::Report { what } => error!(what, "the log of a replica contradicts what was committed"),
         }
     }
 
     /// The end of this replica. Why the journal is closed comes with its last event (`finish`).
     fn journal_refuses(&mut self, error: &JournalError) {
-        error!(%error, "the journal takes nothing: this replica ends");
+        error!(%error, "the journal accepts nothing: this replica is shutting down");
         self.brought_about.push_back(Input::PersistFailed);
     }
 
@@ -168,11 +168,11 @@ impl Driver {
                 }
             }
             Ok(None) => {
-                error!(%position, "there is no snapshot to send");
+                error!(%position, "no snapshot to send");
                 self.spoil(conn);
             }
             Err(error) => {
-                error!(%position, %error, "the snapshot cannot be opened");
+                error!(%position, %error, "cannot open the snapshot");
                 self.spoil(conn);
             }
         }

@@ -38,7 +38,7 @@ impl Driver {
     pub(super) fn look_at_progress(&mut self) {
         if let Some(conn) = self.intake.look(&self.ends.journal.figures(), self.account.memory_bytes()) {
             // A new connection brings the snapshot again.
-            info!(?conn, "asking for the leader's snapshot again");
+            info!(?conn, "requesting the leader's snapshot again");
             self.spoil(conn);
             self.step_all();
         }

@@ -66,10 +66,10 @@ fn say(before: Room, now: &Figures) {
         (false, true) => warn!(
             used,
             allowed,
-            "the data takes more memory than it may (--memory-limit): what makes it larger is refused (507) if this \
-             replica leads or is needed; delete records, or give the container more memory"
+            "the data uses more memory than --memory-limit allows: writes that make it larger are refused (507) while \
+             this replica leads or is needed; delete records, or give the container more memory"
         ),
-        (true, false) => info!(used, allowed, "the data takes less memory than it may again"),
+        (true, false) => info!(used, allowed, "the data is within --memory-limit again"),
         (true, true) | (false, false) => {}
     }
     let (used, allowed) = (now.disk_used_bytes, now.disk_allowed_bytes);
@@ -77,8 +77,8 @@ fn say(before: Room, now: &Figures) {
         (false, true) => warn!(
             used,
             allowed,
-            "the volume has less room than it must keep (--disk-reserve): what makes the data larger is refused (507) \
-             if this replica leads or is needed; delete records, or enlarge the volume"
+            "the volume has less free room than --disk-reserve demands: writes that make the data larger are refused \
+             (507) while this replica leads or is needed; delete records, or enlarge the volume"
         ),
         (true, false) => info!(used, allowed, "the volume has enough room again"),
         (true, true) | (false, false) => {}
@@ -86,7 +86,7 @@ fn say(before: Room, now: &Figures) {
     match (before.disk == Level::Full, now.room.disk == Level::Full) {
         (false, true) => warn!(
             used,
-            "the volume is full: nothing is written any more but promises and voters; enlarge it, or free room on it"
+            "the volume is full: only promises and voters are still written; enlarge it, or free room on it"
         ),
         (true, false) => info!(used, "entries fit on the volume again"),
         (true, true) | (false, false) => {}

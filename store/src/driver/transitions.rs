@@ -12,7 +12,7 @@ pub(super) fn log(before: Option<&Status>, now: &Status) {
     }
     let heard = before.map(|status| status.leader_heard);
     if heard != Some(now.leader_heard) && matches!(now.phase, Phase::Follower | Phase::Learner | Phase::Leading) {
-        info!(leader_heard = now.leader_heard, term = %now.promise.term, "the leader is heard or lost");
+        info!(leader_heard = now.leader_heard, term = %now.promise.term, "contact with the leader changed");
     }
     let cut_off = before.is_some_and(|status| status.cut_off);
     if now.cut_off && !cut_off {
@@ -21,8 +21,9 @@ pub(super) fn log(before: Option<&Status>, now: &Status) {
         warn!(
             leader,
             address,
-            "cut off: the Lease is being renewed, but its holder was not heard here for longer than --unready-after; not ready \
-             until it is heard. See whether this pod reaches that address (network policy, node, peer key)"
+            "cut off: the Lease is being renewed, but this pod has not heard its holder for longer than \
+             --unready-after; not ready until it does. Check whether this pod reaches that address (network policy, \
+             node, peer key)"
         );
     } else if cut_off && !now.cut_off {
         info!("no longer cut off");

@@ -58,7 +58,7 @@ pub enum NodeError {
         reason: String,
     },
     /// Another bootstrap won.
-    #[error("the volume was emptied; the next start joins cluster {winner}")]
+    #[error("emptied the volume; the next start joins cluster {winner}")]
     Wiped {
         /// Whose cluster it is now.
         winner: ClusterId,
@@ -119,8 +119,8 @@ impl Part {
             Part::ClientsServer => "the API's server",
             Part::PeersServer => "the peers' server",
             Part::ProbesServer => "the probes' server",
-            Part::Farewells => "the look at who leads",
-            Part::Reload => "the look at keys and certificates",
+            Part::Farewells => "the watch of the leader",
+            Part::Reload => "the watch of keys and certificates",
             Part::Role => "the watch of role.json",
             Part::Status => "the writer of status.json",
             Part::Driver => "the driver",

@@ -40,7 +40,7 @@ impl PeerConfig {
 
     pub(super) fn reject(&self, remote: impl std::fmt::Display, reason: Rejection, what: impl std::fmt::Display) {
         (self.rejected)(reason);
-        warn!(%remote, %reason, %what, "closed a peer connection: not a word of this protocol");
+        warn!(%remote, %reason, %what, "closed a peer connection: the peer does not speak this protocol");
     }
 }
 

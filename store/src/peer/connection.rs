@@ -95,12 +95,12 @@ impl Message for warp::ws::Message {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PeerError {
     /// The other end closed it, or it broke.
-    #[error("closed by the other end")]
+    #[error("the other end closed the connection")]
     Closed,
     #[error("broken: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It did not say what it must in time.
-    #[error("silent for too long")]
+    #[error("the other end was silent for too long")]
     Silent,
     /// Not a word of this protocol: the reason for the metric, and what it was.
     #[error("{0}: {1}")]
@@ -109,10 +109,10 @@ pub(super) enum PeerError {
     #[error("{1}")]
     Untrusted(Rejection, String),
     /// Our own snapshot cannot be read.
-    #[error("the snapshot cannot be read: {0}")]
+    #[error("cannot read the snapshot: {0}")]
     Snapshot(#[source] io::Error),
     /// The driver is gone.
-    #[error("this replica ends")]
+    #[error("this replica is shutting down")]
     Ending,
 }
 
@@ -224,7 +224,9 @@ where
                 };
                 events.send(PeerEvent::Frame { conn, frame, room }).await.map_err(|_| PeerError::Ending)?;
             }
-            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Frame, "text where a frame was due".into())),
+            Word::Text(_) => {
+                return Err(PeerError::Hostile(Rejection::Frame, "received text instead of a frame".into()));
+            }
             Word::Control => {}
             Word::Close => return Err(PeerError::Closed),
         }

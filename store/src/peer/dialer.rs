@@ -115,8 +115,10 @@ async fn hear_answer(socket: &mut WebSocketStream<Counted>) -> Result<Answer, Pe
                 return serde_json::from_slice(&text)
                     .map_err(|error| PeerError::Hostile(Rejection::Answer, format!("no answer to a hello: {error}")));
             }
-            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Answer, "an answer that is too long".into())),
-            Word::Binary(_) => return Err(PeerError::Hostile(Rejection::Answer, "a frame before the answer".into())),
+            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Answer, "the answer is too long".into())),
+            Word::Binary(_) => {
+                return Err(PeerError::Hostile(Rejection::Answer, "received a frame before the answer".into()));
+            }
             Word::Control => {}
             Word::Close => return Err(PeerError::Closed),
         }

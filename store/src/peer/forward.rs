@@ -42,13 +42,13 @@ pub struct ForwardWay(PeerConfig);
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
     /// It is that pod, and its build does not know of this way.
-    #[error("the leader's build does not take forwarded writes by its peer port")]
+    #[error("the leader's version does not accept forwarded writes at its peer port")]
     PreviousBuild,
     /// The network.
-    #[error("not reached: {0}")]
+    #[error("cannot connect: {0}")]
     Broken(#[from] io::Error),
     /// Likewise.
-    #[error("not reached: {0}")]
+    #[error("cannot connect: {0}")]
     Spoilt(#[from] hyper::Error),
     /// Another pod, no member, or we are none for it: the reason for the metric, and what it was.
     #[error("{1}")]
@@ -57,7 +57,7 @@ pub enum ForwardError {
     #[error("answered {0}")]
     Refused(StatusCode),
     /// A name or an address that is none.
-    #[error("no address: {0}")]
+    #[error("cannot resolve the address: {0}")]
     Address(#[from] http::Error),
 }
 

@@ -130,7 +130,7 @@ impl Listener {
                         None
                     }
                     Err(WayError::Broken(error)) => {
-                        debug!(%remote, %error, "a peer connection ended before it began");
+                        debug!(%remote, %error, "a peer connection failed before it was set up");
                         None
                     }
                 }
@@ -148,7 +148,7 @@ impl Listener {
     fn misled(&self, to: &HeaderValue) -> Option<Response> {
         let me = self.config.name_of(&self.config.trust.me().name)?;
         (me != to).then(|| {
-            debug!(?to, "a request for another pod: this address was its own before");
+            debug!(?to, "received a request for another pod, which had this address before");
             refuse(StatusCode::MISDIRECTED_REQUEST, "this is another pod")
         })
     }
@@ -157,7 +157,7 @@ impl Listener {
     fn refuse_request(self, remote: Option<serve::Remote>, method: &http::Method, path: &str) -> Response {
         let path: String = path.chars().take(100).collect();
         self.config.reject(name(remote), Rejection::Http, format!("{method} {path}"));
-        let mut response = refuse(StatusCode::NOT_FOUND, "this port is for replicas");
+        let mut response = refuse(StatusCode::NOT_FOUND, "this port serves replicas only");
         response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
         response
     }
@@ -167,7 +167,7 @@ impl Listener {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
         }
         let Ok(place) = Arc::clone(&self.strangers).try_acquire_owned() else {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections wait for a welcome");
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many connections are waiting for a welcome");
         };
         ws.max_message_size(FRAME_BYTES_MAX)
             .max_frame_size(FRAME_BYTES_MAX)
@@ -181,7 +181,7 @@ impl Listener {
         let hello = match heard.unwrap_or(Err(PeerError::Silent)) {
             Ok(hello) => hello,
             // Whoever connects to this port and says nothing is no replica either.
-            Err(PeerError::Silent) => return self.config.reject(remote, Rejection::Silent, "no hello in time"),
+            Err(PeerError::Silent) => return self.config.reject(remote, Rejection::Silent, "no hello arrived in time"),
             Err(error) => return note_end(Err(error), conn, &remote, &self.config),
         };
         let (link, mut outbox) = link::link();
@@ -222,11 +222,11 @@ impl Listener {
         let body = match timeout(self.config.hello_max, collect(body)).await {
             Ok(Ok(body)) => body,
             Ok(Err(what)) => return wrong(what),
-            Err(_) => return wrong("a claim that does not come to its end".to_owned()),
+            Err(_) => return wrong("a claim did not arrive completely in time".to_owned()),
         };
         let claim: Claim = match serde_json::from_slice(&body) {
             Ok(claim) => claim,
-            Err(error) => return wrong(format!("no claim: {error}")),
+            Err(error) => return wrong(format!("the request is not a valid claim: {error}")),
         };
         if self.state.borrow().is_none() {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
@@ -240,7 +240,7 @@ impl Listener {
         });
         match answered.await {
             Ok(Some(answer)) => json(&answer),
-            Ok(None) | Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "no answer in time"),
+            Ok(None) | Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the replica did not answer in time"),
         }
     }
 
@@ -259,18 +259,25 @@ impl Listener {
         };
         let is_ours = headers.get(http::header::UPGRADE) == Some(&forward::PROTOCOL);
         let Some(upgrade) = upgrade.filter(|_| is_ours) else {
-            return refuse(StatusCode::UPGRADE_REQUIRED, "this way begins with Upgrade: leasehold-forward");
+            return refuse(StatusCode::UPGRADE_REQUIRED, "this call needs the header Upgrade: leasehold-forward");
         };
         let Some(place) = clients.place() else {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the port for clients takes no more connections now");
+            return refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the port for clients accepts no more connections at present",
+            );
         };
         let (time_max, from) = (self.config.hello_max, name(remote));
         let address = remote.map_or_else(|| ([0, 0, 0, 0], 0).into(), |serve::Remote(address)| address);
         tokio::spawn(async move {
             match timeout(time_max, upgrade).await {
                 Ok(Ok(opened)) => place.hand_over(Box::new(TokioIo::new(opened)), address),
-                Ok(Err(error)) => debug!(remote = %from, %error, "a way for forwarded writes ended before it began"),
-                Err(_) => debug!(remote = %from, "a way for forwarded writes was not taken in time"),
+                Ok(Err(error)) => {
+                    debug!(remote = %from, %error, "a connection for forwarded writes failed before it was set up")
+                }
+                Err(_) => {
+                    debug!(remote = %from, "the port for clients did not accept forwarded writes in time")
+                }
             }
         });
         let mut response = Response::default();
@@ -297,9 +304,9 @@ async fn collect(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Res
     let mut body = std::pin::pin!(body);
     let mut whole = Vec::new();
     while let Some(part) = body.next().await {
-        let mut part = part.map_err(|error| format!("a broken claim: {error}"))?;
+        let mut part = part.map_err(|error| format!("the claim is incomplete: {error}"))?;
         if whole.len() + part.remaining() > TEXT_BYTES_MAX {
-            return Err("a claim that is too long".to_owned());
+            return Err("the claim is too long".to_owned());
         }
         while part.has_remaining() {
             let chunk = part.chunk();
@@ -315,11 +322,14 @@ async fn hear_hello(socket: &mut WebSocket) -> Result<Hello, PeerError> {
         let Some(message) = socket.next().await else { return Err(PeerError::Closed) };
         match message.map_err(PeerError::from_socket)?.read() {
             Word::Text(text) if text.len() <= TEXT_BYTES_MAX => {
-                return serde_json::from_slice(&text)
-                    .map_err(|error| PeerError::Hostile(Rejection::Hello, format!("no hello: {error}")));
+                return serde_json::from_slice(&text).map_err(|error| {
+                    PeerError::Hostile(Rejection::Hello, format!("the request is not a valid hello: {error}"))
+                });
             }
-            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Hello, "a hello that is too long".into())),
-            Word::Binary(_) => return Err(PeerError::Hostile(Rejection::Hello, "a frame before the hello".into())),
+            Word::Text(_) => return Err(PeerError::Hostile(Rejection::Hello, "the hello is too long".into())),
+            Word::Binary(_) => {
+                return Err(PeerError::Hostile(Rejection::Hello, "received a frame before the hello".into()));
+            }
             Word::Control => {}
             Word::Close => return Err(PeerError::Closed),
         }

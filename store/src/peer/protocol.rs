@@ -15,4 +15,4 @@ pub(crate) const NAME: &str = "leasehold-name";
 pub const CLUSTER: &str = "leasehold-cluster";
 /// What a listener that demands more than we show says in HTTP, which is all that it knows of us.
 pub(crate) const DEMANDS_MORE: &str =
-    "the other end demands a proof of membership (or TLS), and this replica shows none (--peer-key, --peer-tls)";
+    "the other end demands a proof of membership (or TLS), and this replica has none: set --peer-key or --peer-tls";

@@ -19,22 +19,22 @@ use serde::de::DeserializeOwned;
 /// Why there is no answer. All the same to the state machine: it is not told.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
-    #[error("not within {0:?}")]
+    #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    #[error("not reached: {0}")]
+    #[error("cannot connect: {0}")]
     Unreached(#[from] std::io::Error),
     /// Not one of us, or we are not one of them: the reason for the metric, and what it was.
     #[error("{1}")]
     Untrusted(Rejection, String),
-    #[error("spoilt: {0}")]
+    #[error("the exchange failed: {0}")]
     Spoilt(#[from] hyper::Error),
-    #[error("no address: {0}")]
+    #[error("cannot resolve the address: {0}")]
     Address(#[from] http::Error),
     #[error("answered {0}")]
     Refused(http::StatusCode),
-    #[error("an answer of more than {TEXT_BYTES_MAX} bytes, or a broken one: {0}")]
+    #[error("the answer is longer than {TEXT_BYTES_MAX} bytes, or incomplete: {0}")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("not an answer of this protocol: {0}")]
+    #[error("the answer does not follow this protocol: {0}")]
     Malformed(#[from] serde_json::Error),
 }
 

@@ -47,15 +47,15 @@ impl fmt::Display for Lack {
         match self {
             Lack::Disk { needs_bytes, free_bytes } => write!(
                 f,
-                "the leader's snapshot needs {} MiB on the volume, and {} MiB are free: enlarge the volume, or free room \
-                 on it; this replica then continues by itself",
+                "the leader's snapshot needs {} MiB on the volume, but only {} MiB are free: enlarge the volume, or \
+                 free room on it; this replica then continues by itself",
                 needs_bytes.div_ceil(MIB),
                 free_bytes / MIB
             ),
             Lack::Memory { snapshot_bytes, allowed_bytes } => write!(
                 f,
-                "the leader's snapshot is {} MiB long, and data may take {} MiB of memory here (--memory-limit): give the \
-                 container more memory, or delete records",
+                "the leader's snapshot is {} MiB long, but data may use only {} MiB of memory here (--memory-limit): \
+                 give the container more memory, or delete records",
                 snapshot_bytes.div_ceil(MIB),
                 allowed_bytes / MIB
             ),

@@ -31,7 +31,7 @@ pub enum VolumeError {
         what: String,
     },
     /// Another version wrote it. Exit code 3.
-    #[error("{file} has format {found}, this version reads {min} to {max}")]
+    #[error("{file} has format {found}, and this version reads {min} to {max}")]
     Format {
         /// Where.
         file: PathBuf,

@@ -106,7 +106,7 @@ pub(crate) fn is_bootstrap_forced(disk: &dyn Disk) -> io::Result<bool> {
 }
 
 pub(crate) fn force_bootstrap(disk: &dyn Disk) -> io::Result<()> {
-    replace(disk, FORCE_BOOTSTRAP, b"this empty volume makes a new cluster when the store starts next\n")
+    replace(disk, FORCE_BOOTSTRAP, b"this empty volume makes a new cluster when the store next starts\n")
 }
 
 pub(crate) fn forget_forced_bootstrap(disk: &dyn Disk) -> io::Result<()> {

@@ -126,7 +126,7 @@ impl Journal {
         };
         let begun = self.handle.shared.help("snapshot", write);
         if let Err(error) = &begun {
-            tracing::warn!(%error, "no thread for a snapshot");
+            tracing::warn!(%error, "cannot start a thread for a snapshot");
             self.handle.shared.taking.store(false, Ordering::Release);
         }
         begun.is_ok()
@@ -219,7 +219,7 @@ impl Journal {
         if let Some(thread) = thread
             && thread.join().is_err()
         {
-            tracing::error!("the journal's thread ended by a panic");
+            tracing::error!("the journal's thread panicked");
         }
         self.handle.shared.join_helpers();
     }

@@ -32,11 +32,12 @@ const PEER_PORT: u16 = 8090;
 pub enum RecoverError {
     /// A store runs on this volume.
     #[error(
-        "a store runs on this volume; stop it first (kubectl scale statefulset … --replicas=0, then a pod of your own)"
+        "a store is running on this volume; stop it first (kubectl scale statefulset … --replicas=0, then a pod of \
+         your own)"
     )]
     Held,
     /// There is nothing to recover.
-    #[error("this volume holds no data; nothing can be recovered from it")]
+    #[error("this volume holds no data, so nothing can be recovered from it")]
     Empty,
     /// It is not empty.
     #[error("this volume holds data of cluster {0}; only an empty one can make a new cluster")]
@@ -193,10 +194,7 @@ impl fmt::Display for NewCluster {
             f,
             "What may be lost: every write after {last} that a majority of the old voters acknowledged without"
         )?;
-        writeln!(
-            f,
-            "this volume. What may be there though nobody was told so: writes at the end that were not acknowledged."
-        )?;
+        writeln!(f, "this volume. What may remain: writes at the end that were never acknowledged to a client.")?;
         writeln!(f)?;
         writeln!(f, "Now:")?;
         writeln!(f, "  1. sidecar adopt --cluster-id {cluster_id}")?;
@@ -209,7 +207,10 @@ impl fmt::Display for NewCluster {
 
 impl fmt::Display for ForcedBootstrap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "This empty volume makes a new cluster when the store starts on it next, without asking anybody.")?;
+        writeln!(
+            f,
+            "This empty volume makes a new cluster when the store next starts on it, without asking the other members."
+        )?;
         writeln!(f, "If any other volume of the old cluster still holds data, that data will not be part of it.")?;
         write!(
             f,

@@ -175,7 +175,8 @@ pub(crate) fn read(
         && (mark.length_bytes, mark.crc32) != (length_bytes, crc32)
     {
         let what = format!(
-            "the journal wants a snapshot of {} bytes with checksum {:08x}, this one has {length_bytes} and {crc32:08x}",
+            "the journal expects a snapshot of {} bytes with checksum {:08x}, but this one has {length_bytes} and \
+             {crc32:08x}",
             mark.length_bytes, mark.crc32
         );
         return Err(damage(what));
@@ -195,10 +196,10 @@ pub(crate) fn read(
     if let Some(mark) = expected
         && mark.position != whole.position
     {
-        return Err(damage(format!("it is of {}, the journal wants {}", whole.position, mark.position)));
+        return Err(damage(format!("it is at {}, the journal expects {}", whole.position, mark.position)));
     }
     if whole.position.seq > Seq::MAX {
-        return Err(damage(format!("it is of {}, a sequence that no log reaches", whole.position)));
+        return Err(damage(format!("it is at {}, a sequence that no log reaches", whole.position)));
     }
     let documents = Documents::restore(whole.position, whole.collections, whole.order, whole.keys)
         .map_err(|error| damage(error.to_string()))?;

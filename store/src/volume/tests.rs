@@ -291,7 +291,7 @@ fn the_cluster_of_the_snapshot_must_be_that_of_the_volume() {
     assert!(rig.journal().take_snapshot(other, rig.documents.clone()));
     rig.wait_for(|event| matches!(event, crate::volume::journal::JournalEvent::SnapshotTaken { .. }));
     let (file, _, what) = damage(&rig.close());
-    assert!(file.ends_with("snapshot.json") && what.contains("it is of cluster"), "{what}");
+    assert!(file.ends_with("snapshot.json") && what.contains("it belongs to cluster"), "{what}");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Service<Uri> for Opener {
         let (this, led) = (self.clone(), self.led(uri.host()));
         Box::pin(async move {
             let Some(Led { cluster, to, .. }) = led else {
-                return Err(ForwardError::Broken(io::Error::other("another one leads by now")));
+                return Err(ForwardError::Broken(io::Error::other("another replica leads by now")));
             };
             let opened = timeout(CONNECT_MAX, async {
                 let _place = this.places.acquire().await.expect("the semaphore is never closed");

@@ -300,8 +300,8 @@ async fn initial_data_are_checked_like_a_client_s() {
     let reason = |json: &str| person::initial_data(json.as_bytes()).unwrap_err().to_string();
     assert_eq!(person::initial_data(SEED.as_bytes()).unwrap().len(), 4);
     assert_eq!(person::initial_data(b"[]").unwrap().len(), 0);
-    assert!(reason("{}").contains("no JSON array"));
-    assert!(reason("[{").contains("no JSON array"));
+    assert!(reason("{}").contains("not a JSON array"));
+    assert!(reason("[{").contains("not a JSON array"));
     assert!(reason(r#"[{"firstName":"a","lastName":"b"},{"firstName":"a"}]"#).contains("record 2"));
     assert!(reason(&format!("[{JOHANNA},{JOHANNA}]")).contains("record 2 of the initial data: the id e956b5d0"));
 }
@@ -310,14 +310,14 @@ async fn initial_data_are_checked_like_a_client_s() {
 async fn broken_percent_encoding_is_refused_with_its_place_and_never_replaced() {
     let api = Api::leader();
     for (path, words) in [
-        ("/persons/%FF", "the id in the path: \"%FF\" at byte 1 does not stand for UTF-8"),
-        ("/persons/%zz", "is no percent-encoding"),
+        ("/persons/%FF", "the id in the path: \"%FF\" at byte 1 does not decode to UTF-8"),
+        ("/persons/%zz", "is not valid percent-encoding"),
         ("/persons/e956b5d0%", "the id in the path: \"%\" at byte 9"),
         ("/%FF", "segment 1 of the path: \"%FF\" at byte 1"),
-        ("/persons/a/b%C3", "segment 3 of the path: \"%C3\" at byte 2 does not stand for UTF-8"),
-        ("/persons//%zz/", "segment 3 of the path: \"%zz\" at byte 1 is no percent-encoding"),
+        ("/persons/a/b%C3", "segment 3 of the path: \"%C3\" at byte 2 does not decode to UTF-8"),
+        ("/persons//%zz/", "segment 3 of the path: \"%zz\" at byte 1 is not valid percent-encoding"),
         ("/persons?firstName=%FF", "the value of the parameter `firstName`"),
-        ("/persons?firstName=100%", "% itself is sent as %25"),
+        ("/persons?firstName=100%", "% itself as %25"),
         ("/persons?%FF=x", "the name of the parameter `%FF`"),
         ("/persons?a=%zz", "the value of the parameter `a`"),
         ("/persons/e956b5d0-fa0c-40e8-9da9-333c214dcaf7?after=%ED%A0%80", "`after`"),

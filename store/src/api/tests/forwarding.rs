@@ -324,7 +324,7 @@ async fn a_write_that_was_sent_on_and_got_no_answer_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_write_whose_answer_breaks_off_or_does_not_come_in_time_has_an_unknown_outcome_and_is_not_sent_again() {
-    for (said, why) in [("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{", "broke off"), ("", "not in time")] {
+    for (said, why) in [("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{", "was cut off"), ("", "timed out")] {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (api, address) = (Api::follower(), listener.local_addr().unwrap());
         api.is_led_at(address);

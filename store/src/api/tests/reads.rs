@@ -62,7 +62,7 @@ async fn a_read_after_a_sequence_does_not_wait_for_a_disk_that_hangs() {
     let api = Api::follower();
     api.lock().confirms = Some(Err(Refusal::DiskStalled));
     let body = problem(&api.get("/persons?after=5&timeout=30s").await, Code::DiskStalled);
-    assert!(body["detail"].as_str().unwrap().contains("ask another one"), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("ask another replica"), "{body}");
     assert_eq!(api.get("/persons?after=4&timeout=30s").await.status(), StatusCode::OK, "that is here");
 }
 

@@ -39,7 +39,7 @@ impl Key {
         let bytes = bytes.trim_ascii();
         if bytes.len() < KEY_BYTES_MIN || bytes.len() > KEY_BYTES_MAX {
             return Err(format!(
-                "has {} bytes, and a key has {KEY_BYTES_MIN} to {KEY_BYTES_MAX} (make one: openssl rand -base64 48)",
+                "has {} bytes; a key has {KEY_BYTES_MIN} to {KEY_BYTES_MAX} (create one: openssl rand -base64 48)",
                 bytes.len()
             ));
         }

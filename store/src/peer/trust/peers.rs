@@ -151,7 +151,9 @@ impl PeerTrust {
             let _turn = self.0.strangers.acquire().await.expect("the semaphore is never closed");
             self.let_in(stream).await
         });
-        accepted.await.unwrap_or_else(|_| Err(untrusted(Rejection::Silent, "nothing, or not enough, was said in time")))
+        accepted
+            .await
+            .unwrap_or_else(|_| Err(untrusted(Rejection::Silent, "the other end did not send enough in time")))
     }
 
     async fn let_in(&self, stream: impl Stream + 'static) -> Result<BoxedStream, WayError> {
@@ -168,12 +170,15 @@ impl PeerTrust {
             (true, None) => {
                 let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, 70]).await;
                 let _ = stream.shutdown().await;
-                Err(untrusted(Rejection::Tls, "TLS is spoken to a peer port that has no certificate (--peer-tls)"))
+                Err(untrusted(
+                    Rejection::Tls,
+                    "the other end uses TLS, but this peer port has no certificate (--peer-tls)",
+                ))
             }
             (false, Some(_)) if *required => {
-                let why = "this peer port takes TLS only";
+                let why = "this peer port accepts TLS only";
                 tell(first, &mut stream, why).await;
-                Err(untrusted(Rejection::Tls, format!("not TLS; {why} (--peer-tls)")))
+                Err(untrusted(Rejection::Tls, format!("the connection does not use TLS; {why} (--peer-tls)")))
             }
             (false, _) => self.let_in_by_proof(first, stream).await,
         }
@@ -189,14 +194,14 @@ impl PeerTrust {
                 proof::refuse(&mut stream, &format!("{} has no peer key", self.0.me.name)).await;
                 Err(untrusted(
                     Rejection::Key,
-                    "a proof of membership is offered, and this replica has no peer key (--peer-key)",
+                    "the other end offers a proof of membership, but this replica has no peer key (--peer-key)",
                 ))
             }
             (false, Some(_)) if self.0.required => {
                 tell(first, &mut stream, "this peer port demands a proof of membership: a peer key").await;
                 Err(untrusted(
                     Rejection::Key,
-                    "no proof of membership: no replica, or one without a peer key (--peer-key)",
+                    "no proof of membership: the other end is not a replica, or has no peer key (--peer-key)",
                 ))
             }
             (false, _) => Ok(Box::new(stream)),
@@ -220,7 +225,7 @@ impl PeerTrust {
             ways.extend([(None, keys), (None, None)]);
             ways.dedup_by_key(|(tls, keys)| (tls.is_some(), keys.is_some()));
         }
-        let mut connected = Err(untrusted(Rejection::Tls, "there is no way"));
+        let mut connected = Err(untrusted(Rejection::Tls, "no way to connect was tried"));
         for (tls, keys) in ways {
             connected = self.connect_by(socket, address, to, tls, keys).await;
             if !matches!(connected, Err(WayError::Untrusted(..))) {
@@ -261,7 +266,7 @@ impl PeerTrust {
     /// Notes a refusal, by either end, and says it: not more often than every ten seconds for one reason.
     pub fn note_refused(&self, remote: &dyn std::fmt::Display, reason: Rejection, what: &str) {
         if reason == Rejection::Name {
-            return debug!(%remote, what, "an address is another pod's by now");
+            return debug!(%remote, what, "another pod has this address by now");
         }
         let now = Instant::now();
         let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -284,7 +289,7 @@ impl PeerTrust {
             }
         };
         drop(refused);
-        warn!(remote, %reason, what, times = since_said, "a peer connection was refused");
+        warn!(remote, %reason, what, times = since_said, "refused a peer connection");
     }
 
     /// For `GET /api/status`.
@@ -312,10 +317,10 @@ impl PeerTrust {
         let tls = self.0.tls.as_ref().map(|_| "mutual TLS".to_owned());
         let all: Vec<String> = key.into_iter().chain(tls).collect();
         match (all.is_empty(), self.0.required) {
-            (true, _) => "none: whoever reaches the peer port can read, write, vote and invite".to_owned(),
+            (true, _) => "none: any client that reaches the peer port can read, write, vote and invite".to_owned(),
             (false, true) => all.join(", "),
             (false, false) => {
-                format!("{} are offered, and nothing is demanded (--peer-trust=optional)", all.join(", "))
+                format!("{} are offered, but nothing is required (--peer-trust=optional)", all.join(", "))
             }
         }
     }

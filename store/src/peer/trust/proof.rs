@@ -58,7 +58,7 @@ const FROM_LISTENER: &[u8] = b"from the listener";
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
     /// The network: it broke, or ended early.
-    #[error("broken off: {0}")]
+    #[error("the connection was cut off: {0}")]
     Broken(#[from] io::Error),
     /// The other end does not speak this protocol.
     #[error("{0}")]
@@ -76,7 +76,7 @@ pub enum ProofError {
     #[error("{0}")]
     AnotherPod(String),
     /// The other end refused; its words.
-    #[error("refused by the other end: {0}")]
+    #[error("the other end refused the connection: {0}")]
     Refused(String),
 }
 
@@ -126,7 +126,7 @@ where
     stream.read_exact(&mut first).await?;
     if first[0] != MAGIC[0] {
         return Err(ProofError::NoProtocol(
-            "the other end answers without a proof of membership: it has no peer key, or is of an older version".into(),
+            "the other end answers without a proof of membership: it has no peer key, or runs an older version".into(),
         ));
     }
     let answer = read_word(&mut stream).await?;
@@ -145,7 +145,7 @@ where
         }
         REFUSED => return Err(ProofError::Refused(for_people(rest.0))),
         NOT_ME => return Err(ProofError::AnotherPod(for_people(rest.0))),
-        _ => return Err(ProofError::NoProtocol("an answer of an unknown kind".into())),
+        _ => return Err(ProofError::NoProtocol("the answer is of an unknown kind".into())),
     };
     if !bool::from(key.sign(&[LISTENER_PROVES, said.as_ref()]).as_ref().ct_eq(&proof)) {
         return Err(ProofError::WrongProof("the other end names our key, but does not know it"));
@@ -175,7 +175,7 @@ where
     rest.take(NONCE_BYTES)?;
     let offered = usize::from(rest.byte()?);
     if offered == 0 || offered > OFFERED_MAX {
-        return Err(ProofError::NoProtocol("a call with an impossible number of keys".into()));
+        return Err(ProofError::NoProtocol("the call names an impossible number of keys".into()));
     }
     let ids = (0..offered).map(|_| rest.array::<8>()).collect::<Result<Vec<KeyId>, _>>()?;
     let (cluster, from, to) = (rest.text()?, rest.text()?, rest.text()?);
@@ -231,7 +231,7 @@ async fn refuse_by(kind: u8, stream: &mut (impl AsyncWrite + Unpin), why: &str) 
 fn nonce() -> Result<[u8; NONCE_BYTES], ProofError> {
     let mut nonce = [0; NONCE_BYTES];
     let random = SystemRandom::new().fill(&mut nonce);
-    random.map_err(|_| ProofError::Broken(io::Error::other("the system gives no random numbers")))?;
+    random.map_err(|_| ProofError::Broken(io::Error::other("the system provides no random numbers")))?;
     Ok(nonce)
 }
 
@@ -265,11 +265,13 @@ async fn read_word(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Pro
     stream.read_exact(&mut head).await?;
     let (magic, length) = head.split_at(MAGIC.len() - 1);
     if magic != &MAGIC[1..] {
-        return Err(ProofError::NoProtocol("not a word of this protocol, or of another version of it".into()));
+        return Err(ProofError::NoProtocol(
+            "the other end does not speak this protocol, or another version of it".into(),
+        ));
     }
     let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
     if length > WORD_BYTES_MAX {
-        return Err(ProofError::NoProtocol(format!("a word of {length} bytes")));
+        return Err(ProofError::NoProtocol(format!("a message has an invalid length of {length} bytes")));
     }
     let mut word = vec![0; length];
     stream.read_exact(&mut word).await?;
@@ -293,7 +295,7 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], ProofError> {
         let taken = self.0.split_at_checked(count);
-        let (taken, rest) = taken.ok_or_else(|| ProofError::NoProtocol("a word that ends early".into()))?;
+        let (taken, rest) = taken.ok_or_else(|| ProofError::NoProtocol("a message ends early".into()))?;
         self.0 = rest;
         Ok(taken)
     }
@@ -314,6 +316,6 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self) -> Result<(), ProofError> {
-        if self.0.is_empty() { Ok(()) } else { Err(ProofError::NoProtocol("a word that is too long".into())) }
+        if self.0.is_empty() { Ok(()) } else { Err(ProofError::NoProtocol("a message is too long".into())) }
     }
 }

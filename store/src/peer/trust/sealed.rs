@@ -85,14 +85,14 @@ impl<S> Sealed<S> {
         let Some((length, rest)) = there.split_first_chunk::<LENGTH_BYTES>() else { return Ok(false) };
         let length = u32::from_le_bytes(*length) as usize;
         if length == 0 || length > PAYLOAD_BYTES_MAX {
-            return Err(bad("a record of an impossible length"));
+            return Err(bad("a record has an invalid length"));
         }
         if rest.len() < length + TAG_BYTES {
             return Ok(false);
         }
         let (payload, rest) = rest.split_at(length);
         if !bool::from(self.theirs.tag(payload).ct_eq(&rest[..TAG_BYTES])) {
-            return Err(bad("a record whose MAC is wrong: it was changed or repeated on the way"));
+            return Err(bad("a record has a wrong MAC: it was changed or repeated on the way"));
         }
         self.start += LENGTH_BYTES;
         self.payload_end = self.start + length;

@@ -44,7 +44,7 @@ pub enum JournalError {
     #[error("the journal failed or was closed")]
     Closed,
     /// The disk does not keep up, and more waits than may ([`Journal::has_room`](super::Journal::has_room) was not asked). Nothing was taken.
-    #[error("too much waits for the disk")]
+    #[error("too many writes are waiting for the disk")]
     Full,
 }
 

@@ -40,7 +40,10 @@ impl LookUpAnswer {
 impl Drop for LookUpAnswer {
     fn drop(&mut self) {
         if let Some(answer) = self.0.take() {
-            answer(Err(io::Error::new(io::ErrorKind::BrokenPipe, "the journal reads nothing (any more)")));
+            answer(Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "the journal does not read entries (or no longer does)",
+            )));
         }
     }
 }

@@ -86,7 +86,7 @@ pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<Replay>,
         }
         let contents = read(disk, later.previous)?;
         if contents.torn || contents.end != later.previous_bytes {
-            let what = format!("it was {} bytes long when segment {} was begun", later.previous_bytes, later.number);
+            let what = format!("it was {} bytes long when segment {} began", later.previous_bytes, later.number);
             return Err(damage(disk, later.previous, contents.end, what));
         }
         needed.push(contents);
@@ -114,12 +114,12 @@ pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<Replay>,
                 }
                 (1, Record::Snapshot(_)) => {}
                 (_, Record::Snapshot(_)) => {
-                    let what = "the mark of a snapshot stands in the middle".to_owned();
+                    let what = "the mark of a snapshot is in the middle".to_owned();
                     return Err(damage(disk, number, *offset, what));
                 }
                 (_, Record::Entry(entry)) => {
                     if !chain.push(entry, number, contents.offsets[at]) {
-                        let what = format!("entry {} names {}, which is not there", entry.position, entry.previous);
+                        let what = format!("entry {} names {}, which does not exist", entry.position, entry.previous);
                         return Err(damage(disk, number, *offset, what));
                     }
                 }

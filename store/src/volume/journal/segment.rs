@@ -100,7 +100,7 @@ impl Head {
             return Err(SegmentError::Format { found });
         }
         if crc32fast::hash(&from[..64]) != u32_at(from, 64) {
-            return Err(damage("the checksum of its head does not fit"));
+            return Err(damage("the checksum of its head does not match"));
         }
         let mut salt = [0; 16];
         salt.copy_from_slice(&from[48..64]);
@@ -113,7 +113,7 @@ impl Head {
         };
         let alone = head.first == head.number;
         if head.number == 0 || head.first == 0 || alone != (head.previous == 0) || head.first > head.number {
-            return Err(damage("the numbers in its head make no sense"));
+            return Err(damage("the numbers in its head are inconsistent"));
         }
         Ok(head)
     }
@@ -182,12 +182,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Contents, SegmentError> {
                 expected += 1;
             }
             Some((number, _)) => {
-                let what = format!("batch {number} stands where batch {expected} belongs");
+                let what = format!("found batch {number} where batch {expected} belongs");
                 return Err(SegmentError::Damage { offset: offset as u64, what });
             }
             None => {
                 if let Some(later) = (offset + 1..used).find(|at| head.batch_at(&bytes[*at..]).is_some()) {
-                    let what = format!("batch {expected} cannot be read, though a good one follows at {later}");
+                    let what = format!("batch {expected} cannot be read, although a good one follows at {later}");
                     return Err(SegmentError::Damage { offset: offset as u64, what });
                 }
                 contents.torn = true;

@@ -109,7 +109,7 @@ impl Shared {
         let helpers = std::mem::take(&mut *self.helpers());
         for helper in helpers {
             if helper.join().is_err() {
-                tracing::error!("a thread of the journal ended by a panic");
+                tracing::error!("a thread of the journal panicked");
             }
         }
     }
@@ -232,14 +232,14 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                             self.looked = None;
                         }
                         Err(error) => {
-                            tracing::warn!(%error, "no segment could be prepared; is the disk full?");
+                            tracing::warn!(%error, "cannot prepare a segment; is the disk full?");
                             self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
                         }
                     }
                 }
                 Work::Single(Command::NoteCommitted { position }) => {
                     if let Err(error) = identity::note_committed(&*self.disk, position) {
-                        tracing::debug!(%error, "what is committed could not be noted");
+                        tracing::debug!(%error, "cannot write committed.json");
                     }
                 }
                 Work::Single(Command::MarkWentBack { ticket, mark }) => {
@@ -252,7 +252,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                         Ok(name) => self.writer.reserve().made(name),
                         Err(error) => {
                             if !is_full(&error) {
-                                tracing::warn!(%error, "no segment could be set aside for a full disk");
+                                tracing::warn!(%error, "cannot set aside a segment for a full disk");
                             }
                             self.reserve_not_before = Some(Instant::now() + SPARE_RETRY);
                         }
@@ -269,7 +269,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                     let found = self.writer.places(after, bytes_max);
                     let read = move || answer.give(found.and_then(lookup::read));
                     if let Err(error) = self.shared.help("look-up", read) {
-                        tracing::warn!(%error, "no thread for reading entries back");
+                        tracing::warn!(%error, "cannot start a thread to read entries back");
                     }
                 }
                 // Appends come in groups.
@@ -311,7 +311,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
     }
 
     fn snapshot_dropped(&mut self, reason: String) {
-        tracing::warn!(reason, "a snapshot was dropped");
+        tracing::warn!(reason, "dropped a snapshot");
         self.snapshot_not_below = self.writer.live_bytes() + self.snapshot_after_bytes / 4;
         self.snapshot_not_before = Some(Instant::now() + SNAPSHOT_RETRY);
         self.looked = None;
@@ -329,7 +329,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         self.looked = Some((Instant::now(), newest));
         // A file system that does not say it has room until a write fails.
         let space = self.disk.space().unwrap_or_else(|error| {
-            tracing::warn!(%error, "the room of the volume's file system cannot be known");
+            tracing::warn!(%error, "cannot determine the free room of the volume's file system");
             None
         });
         self.shared.figures().space = space;
@@ -376,13 +376,13 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             Fit::No => {}
             Fit::WithReserve => match self.writer.reserve().let_go(&*self.disk) {
                 Ok(true) => {
-                    tracing::warn!("the disk is full: a segment of the reserve makes room for a snapshot");
+                    tracing::warn!("the disk is full: freeing a segment of the reserve for a snapshot");
                     self.looked = None;
                     self.shared.show(&self.writer);
                     return true;
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "a segment of the reserve cannot be given back"),
+                Err(error) => tracing::warn!(%error, "cannot free a segment of the reserve"),
             },
         }
         let needs = need.needs();
@@ -391,7 +391,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             tracing::warn!(
                 free = space.free_bytes,
                 needed = needs,
-                "no room for a snapshot: the journal grows on; delete records, or free or add room on the volume"
+                "no room for a snapshot: the journal keeps growing; delete records, or free or add room on the volume"
             );
         }
         false
@@ -416,7 +416,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         match self.shared.help("spare-segment", make) {
             Ok(()) => self.spare_in_making = true,
             Err(error) => {
-                tracing::warn!(%error, "no thread for a spare segment");
+                tracing::warn!(%error, "cannot start a thread for a spare segment");
                 self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
             }
         }
@@ -445,7 +445,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         match self.shared.help("reserve-segment", make) {
             Ok(()) => self.reserve_in_making = true,
             Err(error) => {
-                tracing::warn!(%error, "no thread for a segment of the reserve");
+                tracing::warn!(%error, "cannot start a thread for a segment of the reserve");
                 self.reserve_not_before = Some(Instant::now() + SPARE_RETRY);
             }
         }
@@ -457,7 +457,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             match identity::forget_forced_bootstrap(&*self.disk) {
                 Ok(()) => self.bootstrap_forced = false,
                 // The next start removes it: a volume with data never obeys it.
-                Err(error) => tracing::warn!(%error, "the mark of a forced bootstrap stays"),
+                Err(error) => tracing::warn!(%error, "cannot remove the mark of a forced bootstrap"),
             }
         }
     }

@@ -271,7 +271,7 @@ impl Writer {
             if let Some(number) = self.older.pop_front()
                 && let Err(error) = remove_if_there(&*self.disk, &file_name(number))
             {
-                tracing::warn!(segment = number, %error, "a segment that is not needed any more stays");
+                tracing::warn!(segment = number, %error, "cannot remove a segment that is no longer needed");
             }
         }
     }
@@ -291,7 +291,7 @@ impl Writer {
                 Record::Entry(entry) => {
                     let bytes = entry.record().len() as u64;
                     let found = self.place(&plan, entry.previous).ok_or_else(|| {
-                        refused(format!("entry {} names {}, which is not there", entry.position, entry.previous))
+                        refused(format!("entry {} names {}, which does not exist", entry.position, entry.previous))
                     })?;
                     let (keep, new) = found;
                     plan.keep = keep;
@@ -360,7 +360,7 @@ impl Writer {
             }
         }
         if places.is_empty() {
-            let what = format!("nothing that follows {after} stands in the journal");
+            let what = format!("the journal has nothing that follows {after}");
             return Err(io::Error::new(io::ErrorKind::NotFound, what));
         }
         Ok(places.into_iter().map(|(_, place)| place).collect())
@@ -543,7 +543,8 @@ fn fresh_segment(
             tracing::warn!(
                 folder = %folder.display(),
                 left = reserve.count(),
-                "the disk is full: the journal goes on in a segment of its reserve; delete records, or free or add room"
+                "the disk is full: the journal continues in a segment of its reserve; delete records, or free or \
+                 add room"
             );
             Ok(taken)
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
     /// A piece of another snapshot, or one that does not follow the piece before.
-    #[error("a piece at {offset} of {length_bytes} bytes does not follow the {have} bytes that came")]
+    #[error("a piece at {offset} of {length_bytes} bytes does not follow the {have} bytes received so far")]
     Order {
         /// Where it begins.
         offset: u64,
@@ -22,10 +22,10 @@ pub enum PartError {
         have: u64,
     },
     /// The pieces do not make the snapshot that they said.
-    #[error("what came is not the snapshot that was announced: {0}")]
+    #[error("the received snapshot is not the announced one: {0}")]
     Content(#[source] VolumeError),
     /// Our own disk did not take it (it may be full). Nothing is lost by that.
-    #[error("a snapshot could not be kept: {0}")]
+    #[error("cannot keep a snapshot: {0}")]
     Disk(#[from] io::Error),
 }
 
@@ -125,7 +125,7 @@ impl Drop for PartFile {
         if !self.kept
             && let Err(error) = remove_if_there(&*self.disk, &self.name)
         {
-            tracing::debug!(file = self.name, %error, "a part of a snapshot stays");
+            tracing::debug!(file = self.name, %error, "cannot remove a part of a snapshot");
         }
     }
 }
