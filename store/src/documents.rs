@@ -43,7 +43,8 @@ pub struct Documents {
     collections: OrdMap<String, Collection>,
     /// The answers to writes with a key.
     keys: Keys,
-    /// Bytes of records and their places that were given up since the start: whoever holds an older view still holds them.
+    /// Bytes of records and their places that were given up since the start: a reader of an older view still holds
+    /// them.
     given_up: u64,
     /// Alive as long as a clone of this view is; see [`Documents::renew`].
     view: Arc<()>,

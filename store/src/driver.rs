@@ -8,14 +8,15 @@
 //!   clock, SIGTERM ────┘                          └─▶ the end
 //! ```
 //!
-//! One task owns everything here, so nothing is locked. Effects are carried out in order. A turn takes what waits, up to
-//! a bound, so one `Propose` carries many writes and one fsync covers them; what comes during that fsync waits for its
-//! end, or for the commit by others, and makes the next group ([`Replica::is_writing_a_group`]). While the disk is behind
-//! ([`Journal::has_room`]), neither writes nor peers are listened to: they wait, and TCP and the handle's queue hold
-//! back who sends. While it hangs, all are listened to \[B2\], and the state machine refuses what needs it (`stall`).
+//! One task owns everything here, so nothing is locked. Effects are carried out in order. A turn takes what waits, up
+//! to a bound, so one `Propose` carries many writes and one fsync covers them; what arrives during that fsync waits for
+//! its end, or for the commit by others, and becomes the next group ([`Replica::is_writing_a_group`]). While the disk
+//! is behind ([`Journal::has_room`]), neither writes nor peers are listened to: they wait, and TCP and the handle's
+//! queue hold the senders back. While it hangs, all are listened to \[B2\], and the state machine refuses what needs it
+//! (`stall`).
 //!
-//! Decisions live in the state machine. Here is only what it cannot know: who waits for which answer, and which of the
-//! volume's files belongs to which connection.
+//! Decisions live in the state machine. The driver keeps only what that cannot know: who waits for which answer, and
+//! which of the volume's files belongs to which connection.
 
 mod effects;
 mod intake;
@@ -80,7 +81,7 @@ const POSITION_PAUSE: Duration = Duration::from_secs(1);
 /// How the driver ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It was told to end, and nothing keeps it any more.
+    /// It received a signal to end, and nothing keeps it any longer.
     Drained,
     /// This incarnation is over.
     Failed {
@@ -130,7 +131,7 @@ pub struct Ends {
     pub peer_state: watch::Sender<Option<PeerState>>,
     /// SIGTERM.
     pub stop: CancellationToken,
-    /// Cancelled when no client is served any more: only then a driver that is drained ends.
+    /// Cancelled when no client is served any longer: only then a driver that is drained ends.
     pub unserved: CancellationToken,
 }
 
@@ -156,7 +157,7 @@ pub struct Driver {
     /// What the data take, and who still holds what was replaced.
     account: Account,
     held: Held,
-    /// What the state machine was told of that last, and the figures.
+    /// What the state machine last received about that, and the figures.
     room: Room,
     figures: Figures,
     /// What may take long, and what does not go on without more room.
@@ -174,11 +175,11 @@ pub struct Driver {
     brought_about: VecDeque<Input>,
     /// What was shown last.
     shown: Option<Status>,
-    /// Whether the disk hangs, and whether more may be appended all the same, as the state machine was told.
+    /// Whether the disk hangs, and whether more may be appended anyway, as the state machine last received it.
     stall: Stall,
     /// When that is looked at.
     looks: Interval,
-    /// When the writer of status.json was told last, and whether the position has changed since.
+    /// When the writer of status.json was last notified, and whether the position has changed since.
     told_at: Instant,
     position_untold: bool,
     /// What was noted on the volume as committed.
@@ -299,8 +300,8 @@ impl Driver {
         }
     }
 
-    /// A deadline comes nearer with nearly every write and is gone with the next one; each time that the clock is told of
-    /// a nearer one costs a wake-up of this very thread. So one that moves away is not taken back: it rings for nothing.
+    /// Nearly every write brings an earlier deadline, and the next one removes it. Resetting a tokio timer wakes this
+    /// thread, so we never postpone it; a stale deadline fires harmlessly.
     fn set_timer(&mut self) {
         let Some(deadline) = self.replica.deadline() else { return };
         let deadline = self.begun + deadline;

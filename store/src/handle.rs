@@ -6,7 +6,7 @@
 //!   Handle::documents ◀──watch── set_documents      after each batch that was applied
 //!   Handle::status    ◀──watch── set_status         when it changed
 //!   Handle::role      ◀──watch── set_role           when role.json was read
-//!   Handle::history   ◀──────── note, tell          what each entry changed, for those who watch
+//!   Handle::history   ◀──────── note, tell          what each entry changed, for watchers
 //! ```
 //!
 //! Until the first `set_status` the volume is not open: the API answers 503 with the words of `set_starting`.
@@ -89,8 +89,9 @@ impl Shelf {
 /// A client's write on its way to the log.
 ///
 /// The driver answers it once: `Refused` when the replica rejected it; `Written` when the entry at its accepted position
-/// was applied; `Overwritten` when another entry of that sequence was; `Unknown` when it can no more tell. Dropping
-/// `reply` counts as `Unknown`. A request whose `reply.is_closed()` before it was proposed may be left out.
+/// was applied; `Overwritten` when another entry of that sequence was; `Unknown` when the outcome can no longer be
+/// determined. Dropping `reply` counts as `Unknown`. A request whose `reply.is_closed()` before it was proposed may be
+/// left out.
 #[derive(Debug)]
 pub struct WriteRequest {
     /// The encoded [`Command`](crate::documents::Command).
@@ -168,12 +169,12 @@ struct Freshness {
 pub struct News(watch::Receiver<Life>);
 
 impl News {
-    /// What is said up to now is no news any more.
+    /// What was reported up to now is no longer news.
     pub fn heard(&mut self) {
         self.0.mark_unchanged();
     }
 
-    /// Waits for news; for ever where nobody is left to have any.
+    /// Waits for news; forever where no sender is left.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await
@@ -464,7 +465,7 @@ impl Handle {
         }
     }
 
-    /// Waits until nothing keeps a replica that was told to end. Where it ends otherwise: for ever.
+    /// Waits until nothing keeps a replica that received a signal to end. Where it ends otherwise: forever.
     pub async fn drained(&self) {
         let mut status = self.status.clone();
         let drained = status.wait_for(|life| matches!(life, Life::Running { status, .. } if status.drained));

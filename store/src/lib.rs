@@ -1,4 +1,4 @@
-//! A replicated JSON record store that follows the role which its sidecar tells it.
+//! A replicated JSON record store that follows the role its sidecar writes.
 //!
 //! ```text
 //!   role.json ──role──▶              ──▶ journal, snapshot   (the disk)

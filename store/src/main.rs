@@ -1,10 +1,10 @@
 //! `store`: reads its flags, and runs a [`Node`] until it ends.
 //!
-//! Two runtimes. The core (driver, peers, files) has this process' first thread: what goes round between driver,
-//! connections and journal wakes no other thread on the way, and no long list of a client keeps a heartbeat waiting.
+//! Two runtimes. The core (driver, peers, files) has this process' first thread: what circulates between driver,
+//! connections and journal wakes no other thread on the way, and no client's long list delays a heartbeat.
 //! Clients have `--worker-threads` threads.
 //!
-//! Exit codes: 0 drained, 1 fatal IO (or a part that ended unasked), 2 flags, config or initial data, 3 damage.
+//! Exit codes: 0 drained, 1 fatal IO (or a part that ended unexpectedly), 2 invalid flags or initial data, 3 damage.
 
 use std::process::ExitCode;
 

@@ -105,7 +105,7 @@ struct Core {
     peers: PeerEnds,
     /// Asked to end, from outside.
     stop: CancellationToken,
-    /// Nobody is served any more.
+    /// No client is served any longer.
     unserved: CancellationToken,
 }
 

@@ -7,8 +7,8 @@
 //!   this task ◀───┴── looks every second ──▶ the API's words, status.json, the log
 //! ```
 //!
-//! A volume without room for the files of a start does not end the process: to start it again would not help, and somebody
-//! may make room meanwhile. What was read before is read again then, as by a new process \[S2\].
+//! A volume without room for the files of a start does not end the process: a restart would not help, and an
+//! operator may make room meanwhile. Then everything is read again, as by a new process \[S2\].
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -10,16 +10,17 @@
 //!   driver ──invite, ask_state──▶ request task ──▶ another pod's listener; its answer comes back as a PeerEvent
 //! ```
 //!
-//! Bounds: a connection whose queue is full is closed, and the state machine is told; the other end dials again and
-//! catches up from the journal. Where the driver is slow, the connection tasks wait for it and TCP holds the sender back.
+//! Bounds: a connection whose queue is full is closed, and the state machine is notified; the other end dials again and
+//! catches up from the journal. Where the driver is slow, the connection tasks wait for it and TCP holds the sender
+//! back.
 //!
 //! Order: within a connection nothing overtakes anything, but for heartbeats and their echoes, which may pass the pieces
 //! of a snapshot: a long snapshot must not look like a silent leader.
 //!
 //! Before any of that a connection passes what [`trust`] demands of it.
 //!
-//! A peer's bytes are never trusted: what is no hello, no frame or not of this protocol closes the connection, is counted
-//! (`leasehold_store_peer_rejected_total`) and logged with the address it came from.
+//! A peer's bytes are never trusted: what is not a hello, not a frame or not of this protocol closes the connection, is
+//! counted (`leasehold_store_peer_rejected_total`) and logged with the address it came from.
 
 mod config;
 mod connection;
@@ -107,7 +108,7 @@ impl Asking {
 }
 
 impl Peers {
-    /// Nobody is connected. What happens is told to `events` (make it with [`EVENTS_MAX`]).
+    /// Nobody is connected. Events go to `events` (make it with [`EVENTS_MAX`]).
     pub fn new(config: PeerConfig, events: mpsc::Sender<PeerEvent>) -> Peers {
         Peers {
             config,
@@ -120,7 +121,7 @@ impl Peers {
         }
     }
 
-    /// Takes an event in and says what the state machine is to be told of it: nothing, where the connection was closed
+    /// Takes an event in and returns the input for the state machine: nothing, where the connection was closed
     /// by us in the meantime, or a request had no answer.
     pub fn admit(&mut self, event: PeerEvent) -> Option<Admitted> {
         let mut held = None;
@@ -188,8 +189,8 @@ impl Peers {
         sent
     }
 
-    /// Queues a frame. False: the queue was full and the connection is closed now; the state machine is to be told.
-    /// A connection that is gone already takes everything: its `Closed` is on its way.
+    /// Queues a frame. False: the queue was full and the connection is closed now; the caller must notify the state
+    /// machine. A connection that is gone already takes everything: its `Closed` is on its way.
     #[must_use]
     pub fn send(&mut self, conn: ConnId, frame: Frame) -> bool {
         self.put(conn, |link| link.send(frame))
@@ -211,7 +212,7 @@ impl Peers {
         false
     }
 
-    /// Closes a connection once what is queued is sent, or soon. No `Closed` is told.
+    /// Closes a connection once what is queued is sent, or soon. No `Closed` is reported.
     pub fn close(&mut self, conn: ConnId) {
         self.links.remove(&conn);
     }

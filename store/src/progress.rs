@@ -5,8 +5,8 @@
 //!   replica's positions ──▶ Lag ──amount──▶                     └──▶ ProgressInfo: handle, status.json
 //! ```
 //!
-//! What takes less than the time that counts as long is never mentioned. [`Progress`] has no clock: the shells bring the
-//! time and what was counted. The whole may be an estimate, and it may grow.
+//! What takes less than the time that counts as long is never mentioned. [`Progress`] has no clock: the shells pass in
+//! the time and the amounts. The total may be an estimate, and it may grow.
 
 use leasehold_contract::{Doing, ProgressInfo};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! role.json for the state machine: its watch. What of it a replica cares about: `contract::replication::role_view`.
+//! Watches role.json for the state machine. The part of it that a replica needs: `contract::replication::role_view`.
 //!
 //! ```text
 //!   sidecar ──rename──▶ role.json ──Watch (notify)──▶ watch task ──latest value──▶ driver ──Input::Role──▶ Replica
@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 /// The latest good role.json; none before the first.
 pub type RoleReceiver = watch::Receiver<Option<Arc<RoleFile>>>;
 
-/// Watches role.json in `dir` for the pod `name`, for ever. Ends only when nobody listens any more.
+/// Watches role.json in `dir` for the pod `name`, forever. Ends only when the receiver is dropped.
 pub async fn watch(dir: &Path, name: &str, latest: watch::Sender<Option<Arc<RoleFile>>>) {
     let mut file = Watch::<RoleFile>::new(dir, ROLE_FILE);
     loop {

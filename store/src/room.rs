@@ -1,4 +1,4 @@
-//! Room: what the data may take of memory and disk, what they take, and what follows from it.
+//! Room: how much memory and disk the data may use, how much they use, and what follows from it.
 //!
 //! ```text
 //!   documents, keys, history, log, bodies under way, replaced records that a view still holds ─┐
@@ -7,8 +7,8 @@
 //!   Replica (who refuses what, who hands over) ◀── Input::Room ───────────────────────────────────────────────┘
 //! ```
 //!
-//! The account is an estimate, made to be within a quarter of what the process really takes; the limit leaves more than
-//! that of what the container may have. `machine`: how much that is. `held`: views that hold what was replaced.
+//! The account is an estimate, meant to be within a quarter of what the process really uses; the limit leaves more than
+//! that of the container's limit free. `machine`: how much that is. `held`: views that hold what was replaced.
 
 mod held;
 mod lack;

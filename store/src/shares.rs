@@ -1,4 +1,4 @@
-//! Who gets how many of the descriptors that this process may have open.
+//! Divides the file descriptors of this process among its users.
 //!
 //! ```text
 //!   the limit ──▶ own: journal, snapshot, role.json, epoll …   always kept
@@ -8,7 +8,7 @@
 //!                          ──▶ clients                         what remains, at most as many as are wanted
 //! ```
 //!
-//! A store whose clients have taken the last descriptor could open no next segment of its journal, and would end.
+//! If clients used the last descriptor, the store could not open the next segment of its journal, and would end.
 
 use crate::args::CONNECTIONS_LEAST;
 

@@ -1,4 +1,4 @@
-//! status.json: what the state machine says of itself, written where the sidecar reads it.
+//! status.json: the status of the state machine, written where the sidecar reads it.
 //!
 //! ```text
 //!   driver ──latest StatusFile (watch)──▶ writer task ──blocking thread──▶ replace_file(status.json)
@@ -99,7 +99,7 @@ pub async fn lock(dir: &Path) -> StatusLock {
     }
 }
 
-/// Writes the latest status.json again and again, until nobody sends any more; then writes the last one.
+/// Writes the latest status.json again and again, until the sender is dropped; then writes the last one.
 pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
     let dir: Arc<Path> = dir.into();
     let mut written: Option<StatusFile> = None;
@@ -145,7 +145,7 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
     }
 }
 
-/// Are the position, and figures of what was told before, all that changed, if anything did?
+/// Are the position, and figures that were reported before, all that changed, if anything did?
 pub fn is_figures_alone(last: &StatusFile, next: &StatusFile) -> bool {
     let task = |file: &StatusFile| file.progress.as_ref().map(|progress| (progress.what, progress.since_unix_ms));
     let limits = |file: &StatusFile| file.out_of_room.iter().map(|out| out.what).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! Metrics: made once by `main`, handed to whoever has something to count.
+//! Metrics: created once by `main`, passed to each part that counts something.
 //!
 //! Metric names are public (a changed one is a line under Behaviour in the changelog):
 //! ```text
@@ -17,7 +17,7 @@
 //!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503, 507), unknown (504)
 //!   leasehold_store_memory_used_bytes              memory for data (and the program), estimated
 //!   leasehold_store_memory_allowed_bytes           above this, what makes the data larger is refused (507)
-//!   leasehold_store_disk_used_bytes                of the volume's file system, by whomever
+//!   leasehold_store_disk_used_bytes                of the volume's file system, by any program
 //!   leasehold_store_disk_allowed_bytes             above this, too
 //!   leasehold_store_out_of_room{limit}             1 where the limit (`memory`, `disk`) is exceeded
 //!   leasehold_store_peer_rejected_total{reason}    connections of the peer port that were closed for what they sent
@@ -26,7 +26,7 @@
 //!   leasehold_store_connections_closed_total{port,reason}  closed by us: silent, idle, stalled, room, refused
 //!   leasehold_store_connections_waited_total{port} times that a new connection waited because all places were busy
 //!   leasehold_store_watchers                       clients that watch
-//!   leasehold_store_watchers_refused_total         clients that were told that too many watch
+//!   leasehold_store_watchers_refused_total         clients that were refused because too many watch
 //! ```
 
 use crate::handle::Handle;

@@ -6,7 +6,7 @@
 //!   API port    DIR/{tls.crt, tls.key}           as any HTTPS server; ca.crt, if there, is for requests to other replicas
 //! ```
 //!
-//! The names are those of a Secret of type kubernetes.io/tls, as cert-manager makes them. Open connections go on with the
+//! The names are those of a Secret of type kubernetes.io/tls, as cert-manager makes them. Open connections keep the
 //! certificate that they began with. TLS 1.2 and 1.3, by rustls with ring.
 
 use std::io;

@@ -20,10 +20,10 @@
 //! - `Persist` is [`Journal::append`]; `InstallSnapshot` is [`Journal::install`] with what [`PartFile::finish`] gave, whose
 //!   `documents` are those from then on; `KeepPiece` is [`PartFile::push`], with a file from [`Journal::part_file`];
 //!   `SendSnapshot` is [`Journal::open_snapshot`] and its pieces; `WipeVolume` is [`Journal::wipe`], then the end.
-//! - What became of it comes to [`Options::events`], as [`JournalEvent`]s. At `Failed` this incarnation is over.
+//! - The outcomes arrive at [`Options::events`], as [`JournalEvent`]s. At `Failed` this incarnation is over.
 //!
-//! A volume with `replica.json` and without a promise record does not start \[S1\]: it once promised something, and nobody
-//! knows what.
+//! A volume with `replica.json` and without a promise record does not start \[S1\]: it once promised something, and
+//! what is unknown.
 //!
 //! [`PartFile::finish`]: crate::volume::snapshot::PartFile::finish
 //! [`PartFile::push`]: crate::volume::snapshot::PartFile::push
@@ -312,7 +312,7 @@ fn read_snapshot(
     Ok((meta, documents))
 }
 
-/// Removes the segments that no start needs any more, or sets them aside. What cannot be removed does no harm.
+/// Removes the segments that no start needs any longer, or sets them aside. One that cannot be removed does no harm.
 pub(crate) fn clean(disk: &dyn Disk, writer: &mut Writer) {
     let needed: Vec<u64> = writer.segments().collect();
     let there = disk.list(FOLDER).unwrap_or_default().into_iter().filter_map(|name| number_of(&name));

@@ -5,7 +5,7 @@
 //!                                   └──▶ a write: Wanted ──condition_for──▶ Condition, decided where the command is applied
 //! ```
 //!
-//! A tag that this store never gave matches nothing; that is no error. What is no tag at all is one, for writes.
+//! A tag that this store never gave matches nothing; that is not an error. For writes, text that is not a tag is one.
 //!
 //! Proxies that compress weaken a tag (`"…"` becomes `W/"…"`), and by the letter of the RFC a weak tag never matches for
 //! `If-Match`: clients behind them could write nothing conditionally. Ours are hashes of the content, so a weakened one

@@ -1,14 +1,15 @@
-//! What pages of other origins may do in a browser (CORS, as the Fetch standard has it). Nothing, unless an operator says so.
+//! What pages of other origins may do in a browser (CORS, as the Fetch standard has it). Nothing, unless an operator
+//! allows it.
 //!
 //! ```text
 //!   OPTIONS with Access-Control-Request-Method ──▶ 204: methods, headers, for how long      (before a token is asked for)
 //!   every answer, whoever made it              ──▶ Access-Control-Allow-Origin, -Expose-Headers, Vary
 //! ```
 //!
-//! It protects nobody from anybody but a browser's user from strange pages: a client that is no browser needs none of this.
-//! `Access-Control-Allow-Credentials` is never said: this API knows tokens that a page sends by itself, and no cookies.
+//! It protects only the user of a browser from foreign pages: a client that is not a browser needs none of this.
+//! `Access-Control-Allow-Credentials` is never sent: this API knows tokens that a page sends by itself, and no cookies.
 //!
-//! Not promised: that a page can follow a 307. To the pod that it leads to, the browser says the origin `null`.
+//! Not promised: that a page can follow a 307. The browser sends the origin `null` to the pod that it leads to.
 
 use super::calls::{ANY_METHODS, methods_of};
 use super::reply;

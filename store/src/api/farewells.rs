@@ -1,14 +1,14 @@
-//! When clients on HTTP/2 are to take new requests to another connection.
+//! When clients on HTTP/2 should send new requests on another connection.
 //!
-//! Their connection may last for days, and came by a Service that meant the leader then. HTTP/1 clients see it in their
-//! next answer: see [`crate::api::forward`].
+//! Their connection may last for days, and they opened it when the Service named another leader. HTTP/1 clients see it
+//! in their next answer: see [`crate::api::forward`].
 
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::Handle;
 use leasehold_daemon::serve::Farewell;
 
-/// Says farewell whenever this replica ceases to lead, and when it is told to end. It runs for ever.
+/// Says farewell whenever this replica stops leading, and when it receives a signal to end. It runs forever.
 pub async fn say(handle: Handle, farewell: Farewell, stop: CancellationToken) {
     let (mut news, mut led, mut ends) = (handle.news(), handle.leads(), false);
     loop {

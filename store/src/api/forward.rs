@@ -18,13 +18,14 @@
 //! | is about to lead | waits | waits | waits |
 //!
 //! Only what is known not to be done is tried again: a write that was sent on and got no answer is not (504). A request
-//! that was sent on once carries [`FORWARDED`] and is never sent on again, so there are no loops: who gets it and does not
-//! lead refuses it, and who sent it looks again for the leader.
+//! that was sent on once carries [`FORWARDED`] and is never sent on again, so there are no loops: a receiver that does
+//! not lead refuses it, and the sender looks for the leader again.
 //!
-//! Sent on it is by the leader's peer port, which proves who answers before anything of the request leaves ([`lines`]).
+//! A write is sent on to the leader's peer port, which proves who answers before any part of the request leaves
+//! ([`lines`]).
 //!
-//! While the pod drains, and with every 421 and 307, answers on HTTP/1 say `Connection: close`, so that clients come back by
-//! another way. HTTP/2 clients are told by GOAWAY when the pod ceases to lead, and when it begins to drain: see
+//! While the pod drains, and with every 421 and 307, answers on HTTP/1 say `Connection: close`, so that clients
+//! reconnect to another pod. HTTP/2 clients receive GOAWAY when the pod stops leading, and when it begins to drain: see
 //! [`crate::api::farewells`].
 
 mod lines;
@@ -75,7 +76,7 @@ pub use crate::peer::CLUSTER;
 const SEND_MIN: Duration = Duration::from_secs(1);
 /// A pod that stopped leading takes writes so much longer: Services and clients need a moment to find the new leader.
 const LED_LATELY: Duration = Duration::from_secs(5);
-/// Whoever hears no leader for this long looks for the one that role.json names.
+/// A replica that hears no leader for this long looks for the one that role.json names.
 const UNHEARD_MIN: Duration = Duration::from_secs(1);
 /// Pauses between two looks at who leads, if no news comes before.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);

@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: a write that is sent again under the same key is done once, and answered the same.
 //!
-//! As draft-ietf-httpapi-idempotency-key-header says, with two liberties: the key may come without the quotes of a
-//! structured string, and every write takes one, not only POST. Which keys are known, and for how long, is part of the
-//! data ([`crate::documents`]). Without a key a client is only safe with ids and conditions of its own.
+//! As draft-ietf-httpapi-idempotency-key-header says, with two liberties: the key may lack the quotes of a structured
+//! string, and every write accepts one, not only POST. Which keys are known, and for how long, is part of the data
+//! ([`crate::documents`]). Without a key a client is only safe with ids and conditions of its own.
 
 use super::problem::{Code, Problem};
 use crate::documents::{KEY_BYTES_MAX, Key, tag_of};
@@ -26,8 +26,7 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The key for the log. `request` is all that makes this request another one than others, in one form; most requests
-/// have no key, and need it not.
+/// The key for the log. `request` is the request's canonical form; it is computed only when a key is present.
 pub(super) fn for_log(key: &Option<String>, request: impl FnOnce() -> String) -> Option<Key<'_>> {
     key.as_deref().map(|name| Key { name, request: tag_of(&request()) })
 }

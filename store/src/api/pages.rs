@@ -1,4 +1,4 @@
-//! What people, probes and Prometheus ask a replica about itself.
+//! The pages about a replica itself: for people, probes and Prometheus.
 
 use super::calls::{CALLS, Kind};
 use super::context::{Answer, Context};

@@ -1,6 +1,6 @@
 //! Percent-encoding in paths and queries (RFC 3986, 2.1), read strictly.
 //!
-//! What is broken, or does not stand for UTF-8, is refused with the place where it is. A reader that puts U+FFFD there
+//! Invalid encoding, or bytes that are not UTF-8, are refused with their position. A reader that puts U+FFFD there
 //! instead would look for another name than the client did, and find nothing: a wrong answer.
 
 use super::problem::{Code, Problem};

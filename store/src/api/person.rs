@@ -1,4 +1,4 @@
-//! What a record of `persons` is, and what is told to who sends something else.
+//! What a record of `persons` is, and the errors for a body that is something else.
 //!
 //! ```text
 //!   bytes ──syntax──▶ JSON, depth, keys once ──fields──▶ Person ──to_json──▶ the record as it is stored

@@ -1,8 +1,8 @@
-//! What clients are told when something is not done: `application/problem+json` (RFC 9457).
+//! The errors that clients receive: `application/problem+json` (RFC 9457).
 //!
-//! The `type` is `urn:leasehold:<code>`; all codes stand in the one list below, [`Code`]. A code is never reused for
-//! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves it open;
-//! a read is never answered so.
+//! The `type` is `urn:leasehold:<code>`; all codes are in the one list below, [`Code`]. A code is never reused for
+//! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves the outcome open;
+//! a read never gets it.
 
 use leasehold_daemon::serve::Unfit;
 use serde::Serialize;

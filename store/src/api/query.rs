@@ -1,5 +1,5 @@
-//! The parameters of reads: how fresh they must be, which page, which records. What is not known is refused: a misspelt
-//! parameter would else be a wrong answer.
+//! The parameters of reads: how fresh they must be, which page, which records. Unknown ones are refused: a misspelt
+//! parameter would otherwise give a wrong answer.
 
 use super::context::READ_TIMEOUT_MAX;
 use super::cursor;

@@ -6,7 +6,8 @@
 //!                           ──▶ ?max-staleness=: as of a moment that is not longer ago, or 503
 //! ```
 //!
-//! Both wait, until the deadline; not for a disk of this replica's that hangs. A read changes nothing: whatever it is answered, it is safe to ask again.
+//! Both wait, until the deadline; not for a disk of this replica's that hangs. A read changes nothing: whatever the
+//! answer, it is safe to repeat.
 
 use super::conditions::{self, ReadVerdict};
 use super::context::{Answer, Context, SEQUENCE, STALENESS};

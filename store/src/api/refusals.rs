@@ -1,4 +1,4 @@
-//! What a client hears of a write that was not done, and of what is not there.
+//! The errors for writes that were not done, and for records and paths that do not exist.
 
 use leasehold_replication::{Limit, Refusal, ReplicaId};
 use uuid::Uuid;
@@ -41,7 +41,7 @@ pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
     }
 }
 
-/// What a write is told that did not come to be, or may not have.
+/// The error for a write that was not done, or may not have been.
 pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
     let (code, detail) = match error {
         WriteError::Refused(Refusal::NotLeader) => return not_leader(context, path),

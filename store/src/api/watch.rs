@@ -1,18 +1,19 @@
 //! `GET /persons:watch`: every committed change, as server-sent events.
 //!
 //! ```text
-//!   retry: 1000                                                      how soon a browser comes back
-//!   id: 812                                                          the entry's sequence: where to go on after it
+//!   retry: 1000                                                      how soon a browser reconnects
+//!   id: 812                                                          the entry's sequence: where to resume
 //!   data: {"sequence":812,"changes":[{"change":"created","id":"…","record":{…}}]}
 //!   : still here                                                     now and then, with the newest sequence as `id`
 //!   event: end                                                       the last one, where it can be said
 //!   data: {"reason":"draining","detail":"…","after":812}
 //! ```
 //!
-//! One event tells all that one entry changed (a batch is one entry), so whoever goes on after its `id`, by `Last-Event-ID`
-//! or `?after=`, on any pod, misses nothing and sees nothing twice. A watcher has no queue but the few events that are on
-//! their way to it: what it has not taken waits in the [`History`](crate::documents::history), once for all. One that takes nothing for
-//! long (`watch_stall_max`), or falls behind the history, is cut, and goes on after the last `id` that it got.
+//! One event carries all that one entry changed (a batch is one entry), so a client that resumes after its `id`, by
+//! `Last-Event-ID` or `?after=`, on any pod, misses nothing and sees nothing twice. A watcher has no queue but the few
+//! events that are on their way to it: what it has not read waits in the [`History`](crate::documents::history), once
+//! for all. A client that reads nothing for long (`watch_stall_max`), or falls behind the history, is cut off, and
+//! resumes after the last `id` that it got.
 
 use super::context::{Answer, Context, SEQUENCE};
 use super::percent::Query;
@@ -41,7 +42,7 @@ use warp::http::{HeaderMap, HeaderValue};
 const EVENTS_MAX: usize = 8;
 /// Commits that are taken from the history at once.
 const COMMITS_MAX: usize = 64;
-/// A watcher that is told nothing for this long is told that.
+/// A watcher that received nothing for this long gets a comment that says so.
 const STILL_HERE_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a watch ends.

@@ -1,4 +1,4 @@
-//! The writes of `/persons`: each checks what it was sent, asks the log, and says what came of it.
+//! The writes of `/persons`: each checks its request, proposes it to the log, and answers with the outcome.
 
 use super::body::{BoxError, Sent};
 use super::conditions;

@@ -1,13 +1,14 @@
-//! The last changes, for those who watch.
+//! The last changes, for watchers.
 //!
 //! ```text
 //!   driver ──note (each entry that changed something), tell──▶ History ──after──▶ watchers, each with a position of its own
 //!   snapshot of a leader installed ──restart──▶ what was before is not known here
 //! ```
 //!
-//! A watcher keeps only how far it is; what it has not taken waits here, once for all of them. The bound is in bytes: the
-//! oldest changes go first, and who has not taken them by then has a gap and is told so ([`Gone`]), never skipped over.
-//! After a restart the journal is applied again from its snapshot on, so the history reaches back to that.
+//! A watcher keeps only its position; what it has not read waits here, once for all of them. The bound is in bytes: the
+//! oldest changes go first, and a watcher that has not read them by then has a gap and is notified ([`Gone`]), never
+//! skipped over. After a restart the journal is applied again from its snapshot on, so the history reaches back to
+//! that.
 
 use crate::documents::{Change, Record};
 use bytes::Bytes;
@@ -21,7 +22,7 @@ pub const HISTORY_BYTES: usize = 16 * 1024 * 1024;
 /// What a change takes beside its record.
 const CHANGE_BYTES: usize = 200;
 
-/// What one entry changed. It is told as a whole, as it was done.
+/// What one entry changed. Watchers receive it whole, as it was done.
 #[derive(Debug)]
 pub struct Commit {
     /// The entry.
@@ -32,7 +33,7 @@ pub struct Commit {
     told: OnceLock<Bytes>,
 }
 
-/// The changes after that sequence are not all known here any more.
+/// This replica no longer has all changes after that sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone {
     /// Those after this one are.
@@ -101,7 +102,7 @@ impl History {
     /// The first of the changes after `seq`, at most `count`; and up to where they are all: more may follow after that.
     ///
     /// # Errors
-    /// [`Gone`]: some of them are not known here any more.
+    /// [`Gone`]: this replica no longer has some of them.
     pub fn after(&self, seq: Seq, count: usize) -> Result<(Vec<Arc<Commit>>, Seq), Gone> {
         let ring = self.lock();
         if seq < ring.oldest {
@@ -140,7 +141,7 @@ impl History {
 }
 
 impl Commit {
-    /// As it is told, made once for all watchers.
+    /// The text that watchers receive, made once for all of them.
     pub fn told(&self, tell: impl FnOnce(&Commit) -> Bytes) -> Bytes {
         self.told.get_or_init(|| tell(self)).clone()
     }

@@ -1,4 +1,4 @@
-//! What became of writes that carried a key: the same write again gets the same answer, and is not done again.
+//! The outcomes of writes that carried a key: the same write again gets the same answer, and is not done again.
 //!
 //! It is part of the data, so it is the same on every replica: a new leader knows every key that the old one knew, and a
 //! snapshot carries them. Bounded by count, by bytes and by age. Age is counted in entries of the log: replicas have no

@@ -1,4 +1,4 @@
-//! What became of commands, and what they changed.
+//! The outcomes of commands, and what they changed.
 
 use leasehold_replication::Seq;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ impl Outcome {
     }
 }
 
-/// All that the client of a command is told. For a key that comes again it is the first one's.
+/// All that the client of a command receives. For a repeated key it is the first answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The entry that did it (or decided not to).

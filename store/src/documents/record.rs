@@ -30,7 +30,7 @@ impl From<String> for Record {
     }
 }
 
-/// FNV-1a with 128 bits. Nobody is defended against by it: whoever could make two records collide may write both.
+/// FNV-1a with 128 bits. It defends against no attacker: a client that could make two records collide may write both.
 pub fn tag_of(record: &str) -> u128 {
     const OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
     const PRIME: u128 = 0x0000000001000000000000000000013b;

@@ -1,4 +1,4 @@
-//! What the documents take: in memory, and as `snapshot.json`; and how much larger a command would make them.
+//! The size of the documents: in memory, and as `snapshot.json`; and how much larger a command would make them.
 
 use super::command::{Action, Command, Condition, Work};
 use super::{Documents, merge};

@@ -104,7 +104,7 @@ impl Driver {
         self.brought_about.push_back(Input::PersistFailed);
     }
 
-    /// Ends a connection that is of no more use, and tells the state machine.
+    /// Ends an unusable connection, and notifies the state machine.
     pub(super) fn spoil(&mut self, conn: ConnId) {
         self.ends.peers.close(conn);
         self.intake.forget(conn);

@@ -1,16 +1,16 @@
-//! Snapshots that come in pieces: each connection's pieces go to a thread of their own, because they are written to disk,
-//! and the whole is read and verified.
+//! Snapshots that arrive in pieces: each connection's pieces go to a thread of their own, because they are written to
+//! disk, and the whole is read and verified.
 //!
 //! ```text
 //!   KeepPiece ──queue──▶ thread: PartFile::push … finish ──Kept::Whole──▶ driver ──SnapshotReceived──▶ Replica
 //!                                                          ──Kept::Spoilt─▶ driver closes the connection
 //! ```
 //!
-//! A transfer that was cut leaves what came of it: the next hello says so, and a leader that still has the same snapshot
-//! goes on behind it.
+//! An interrupted transfer leaves what has arrived: the next hello says so, and a leader that still has the same
+//! snapshot resumes behind it.
 //!
-//! Where there is no room for the whole ([`Lack`]), its pieces are dropped, and nothing is said of them: the leader waits,
-//! as for a slow disk. As soon as there is room the driver closes the connection, and the next one brings it again.
+//! Where there is no room for the whole ([`Lack`]), its pieces are dropped without an answer: the leader waits,
+//! as for a slow disk. As soon as there is room the driver closes the connection, and the next one sends it again.
 //!
 //! Bound: a connection lets only a few pieces in before they are kept (their room is given back here), so the queue never
 //! fills by itself.
@@ -91,7 +91,7 @@ pub(super) enum Kept {
         /// See [`Intake::is_current`].
         run: u64,
     },
-    /// What came is of no use.
+    /// What arrived is unusable.
     Spoilt {
         /// By this connection.
         conn: ConnId,
@@ -253,7 +253,7 @@ fn collect(
     let mut part: Option<PartFile> = None;
     while let Some((piece, room)) = pieces.blocking_recv() {
         if part.is_none() {
-            // Whatever was cut before is of no use any more, unless this goes on behind it.
+            // What an earlier transfer left is obsolete, unless this one resumes behind it.
             part = lock(cut).take().map(|(part, _)| part).filter(|_| piece.offset > 0);
         }
         let result = keep(journal, &mut part, &piece);

@@ -1,4 +1,4 @@
-//! What takes long, which limits are exceeded, and what does not go on without room: looked at with the disk, shown to
+//! What takes long, which limits are exceeded, and what waits for room: checked together with the disk, shown to
 //! people.
 
 use leasehold_contract::{Doing, ProgressInfo};

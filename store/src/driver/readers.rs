@@ -1,7 +1,7 @@
-//! Clients that wait to read strongly.
+//! Clients that wait for a strong read.
 //!
-//! All that wait at a moment go to the state machine as one read; the answer is for all reads up to one, so nobody is
-//! looked for. Who gave up is forgotten when too many wait.
+//! All that wait at a moment go to the state machine as one read; the answer covers all reads up to one, so there is no
+//! search. Clients that gave up are forgotten when too many wait.
 
 use std::collections::VecDeque;
 

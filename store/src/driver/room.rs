@@ -1,4 +1,4 @@
-//! Memory and disk: counted after each turn, told to the state machine when a level changes.
+//! Memory and disk: counted after each turn; the state machine is notified when a level changes.
 
 use leasehold_replication::{Input, Level, Proposal, Room};
 use tracing::{info, warn};
@@ -7,7 +7,7 @@ use super::Driver;
 use crate::room::{Figures, Usage};
 
 impl Driver {
-    /// What the state machine is to be told.
+    /// What the state machine must learn.
     pub(super) fn look_at_room(&mut self) -> Option<Room> {
         let journal = self.ends.journal.figures();
         let (under_way_bytes, history_bytes) = self.ends.handle.memory_bytes();

@@ -1,7 +1,7 @@
-//! Whether the disk hangs, as the state machine is told: measured on the journal's own writes.
+//! Whether the disk hangs, for the state machine: measured on the journal's own writes.
 //!
-//! A look that comes late proves nothing: this process was stopped, or had no processor, and so had the journal's thread,
-//! which may have its answer and cannot say so. After such a gap a call has all of its time once more.
+//! A late check proves nothing: this process was stopped, or had no processor, and so had the journal's thread,
+//! which may have its answer and cannot say so. After such a gap a call gets its whole time again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub(super) struct Stall {
     awake_since: Instant,
     /// The call that hangs.
     hangs: Option<UnderWay>,
-    /// Nothing more may be appended while it does, as was told last.
+    /// Nothing more may be appended while it does, as last reported.
     is_full: bool,
 }
 
@@ -55,7 +55,7 @@ impl Stall {
         is_news.then_some(is_full)
     }
 
-    /// Looks. What the journal has told must have been taken in before.
+    /// Checks. The events of the journal must have been handled before.
     pub(super) fn look(&mut self, now: Instant) -> Look {
         let gap = now.saturating_duration_since(self.looked_at);
         self.looked_at = now;

@@ -5,8 +5,8 @@
 //!                        ──Rejected──▶ Refused                        ──Apply of another──────────▶ Overwritten
 //! ```
 //!
-//! A write stays accepted while its fate is open, also when this replica leads no more: the entry may still be committed
-//! by a later leader, and then it is applied here. A client that gives up (504) is forgotten.
+//! A write stays accepted while its fate is open, even when this replica no longer leads: the entry may still be
+//! committed by a later leader, and then it is applied here. A client that gives up (504) is forgotten.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! Why a node ends other than drained.
+//! Why a node ends without having drained.
 
 use std::io;
 use std::path::PathBuf;

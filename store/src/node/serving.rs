@@ -98,8 +98,8 @@ impl Serving<'_> {
     }
 }
 
-/// Serves clients until `stop`, or until nothing keeps a draining replica any more: then no new ones, and when the last
-/// one is gone, `unserved` notifies the driver. It returns at `stop` only.
+/// Serves clients until `stop`. Once drained, it accepts no new ones, and when the last one is gone, `unserved`
+/// notifies the driver. It returns at `stop` only.
 pub(super) async fn serve_clients(
     server: Server,
     entrance: Entrance,

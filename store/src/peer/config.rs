@@ -11,7 +11,7 @@ use super::reach::Names;
 use super::rejection::Rejection;
 use crate::peer::trust::peers::PeerTrust;
 
-/// What the peer side is told once, at the start.
+/// What the peer side receives once, at the start.
 #[derive(Clone)]
 pub struct PeerConfig {
     /// The time-out of dialling and of requests.

@@ -150,7 +150,7 @@ impl PeerError {
     }
 }
 
-/// Counts the bytes that were read, and how often that is looked at: bytes of a frame that is not whole are told, too.
+/// Counts the bytes that were read, and how often that is looked at: bytes of an incomplete frame are reported, too.
 pub(super) type Heard = (Arc<AtomicU64>, Duration);
 
 /// Runs a welcomed connection to its end. Tells frames, not the end.

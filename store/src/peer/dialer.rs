@@ -1,4 +1,4 @@
-//! We dial a leader: connect, say hello, hear its answer, and run the connection.
+//! Dials a leader: connects, sends hello, reads the answer, and runs the connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;

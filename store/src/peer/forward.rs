@@ -8,8 +8,8 @@
 //! ```
 //!
 //! An address may be a stranger's by now, and a stranger's leader would take the write, and the client's token with it \[F1\].
-//! A key proves who answers. Without one it is only said; that is enough against addresses that wandered, and nothing is
-//! against who lies.
+//! A key proves who answers. Without one the other end only claims it; that protects against addresses that moved to
+//! another pod, and not against an attacker.
 
 use std::io;
 use std::net::SocketAddr;

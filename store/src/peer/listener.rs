@@ -7,7 +7,7 @@
 //!   GET  /v1/forward     Upgrade: clients' writes that another replica sends on; handed over to the port for clients
 //! ```
 //!
-//! Before the volume is read there is no replica: everything answers 503, and whoever asked asks again.
+//! Before the volume is read there is no replica: everything answers 503, and the peer asks again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +38,7 @@ use super::remote::Remote;
 use crate::peer::trust::peers::WayError;
 use leasehold_daemon::serve::{self, Door, Handing, OnMalformed};
 
-/// Connections that are not welcome yet. More of them are told to come later.
+/// Connections that are not welcome yet. More of them must try again later.
 const STRANGERS_MAX: usize = 64;
 
 /// What this replica says of itself; none while it is starting.
@@ -153,7 +153,7 @@ impl Listener {
         })
     }
 
-    /// Nothing of this protocol: whoever asks it is no replica.
+    /// Nothing of this protocol: the client is not a replica.
     fn refuse_request(self, remote: Option<serve::Remote>, method: &http::Method, path: &str) -> Response {
         let path: String = path.chars().take(100).collect();
         self.config.reject(name(remote), Rejection::Http, format!("{method} {path}"));

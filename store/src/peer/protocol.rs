@@ -1,4 +1,4 @@
-//! Where replicas find each other over HTTP, and which headers say who is meant and who answers.
+//! The paths by which replicas reach each other over HTTP, and the headers that name the addressee and the sender.
 
 /// A hello, an answer, a claim: JSON of a few hundred bytes. Longer ones are refused.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 * 1024;

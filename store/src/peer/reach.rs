@@ -1,4 +1,5 @@
-//! How another pod's peer port is reached: its IPs and its DNS name race, and whoever shows that it is that pod wins.
+//! How another pod's peer port is reached: its IPs and its DNS name race, and the first that shows that it is that pod
+//! wins.
 //!
 //! ```text
 //!   newest IP ──50 ms──▶ next IP ──50 ms──▶ the DNS name ──its IPs──▶ …        an attempt that fails starts the next at once
@@ -26,8 +27,8 @@ const START_PAUSE: Duration = Duration::from_millis(50);
 /// More addresses than this are no pod's.
 const ADDRESSES_MAX: usize = 8;
 
-/// Looks names up: one question at a time for each name, whoever asks. A name server that does not answer holds a thread
-/// for half a minute, and many callers must not hold many.
+/// Looks names up: one question at a time for each name, for all callers. A name server that does not answer holds a
+/// thread for half a minute, and many callers must not hold many.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names(Arc<Mutex<HashMap<String, Lookup>>>);
 

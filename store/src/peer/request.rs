@@ -1,5 +1,5 @@
 //! Requests to other replicas' peer ports: an invitation, a question. One small HTTP/1 exchange each, on a connection of
-//! its own, within a time limit: who does not answer is asked again by the state machine.
+//! its own, within a time limit: the state machine asks again where no answer came.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use leasehold_replication::{Claim, InviteAnswer, PeerState, Target};
 use serde::de::DeserializeOwned;
 
-/// Why there is no answer. All the same to the state machine: it is not told.
+/// Why there is no answer. The state machine does not need it and is not notified.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
     #[error("no answer within {0:?}")]

@@ -1,6 +1,6 @@
 //! Whether a snapshot of the leader can be received: judged by its first piece, which says how long all of it is, before a
-//! byte of it is kept. A follower that began all the same would fill its volume, or be killed for its memory, and begin
-//! again when it starts next.
+//! byte of it is kept. A follower that began anyway would fill its volume, or be killed for its memory, and begin again
+//! at its next start.
 
 use crate::volume::journal::JournalFigures;
 use std::fmt;

@@ -25,7 +25,7 @@ pub struct UnderWay {
 #[derive(Debug)]
 pub struct Place<'a>(#[expect(dead_code, reason = "it is held")] SemaphorePermit<'a>);
 
-/// No place was to be had in time.
+/// No place became free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crowded;
 

@@ -3,9 +3,9 @@
 //! Everything durable goes through [`Disk`], so that a test can put one under it that fails, tears and forgets.
 //! Names are relative to the data directory and use `/`.
 //!
-//! What is relied on (docs/design.md, "assumptions on the disk"): after a successful [`DiskFile::sync`] the bytes that
+//! Assumptions (docs/design.md, "assumptions on the disk"): after a successful [`DiskFile::sync`] the bytes that
 //! were written before are kept; after a successful [`Disk::sync_folder`] the names are; a rename happens whole or not at
-//! all. Nothing is relied on about bytes that were not synced: they may be kept, lost or torn, in any order, and after a
+//! all. Nothing is assumed about bytes that were not synced: they may be kept, lost or torn, in any order, and after a
 //! failed sync they may still be *read*, though they will be lost \[S2\].
 
 pub mod watch;
@@ -97,7 +97,7 @@ impl RealDisk {
     }
 }
 
-/// Makes the name of a folder durable, whoever made it: a process before this one may have ended in between.
+/// Makes the name of a folder durable, even one that an earlier process made, which may have ended in between.
 fn sync_name(folder: &Path) -> io::Result<()> {
     let above = match folder.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new("."),

@@ -1,4 +1,4 @@
-//! The names of what is on the volume, for all who read and write there: see [`volume`](crate::volume).
+//! The names of what is on the volume, for all modules that read and write there: see [`volume`](crate::volume).
 
 /// The file of the identity.
 pub(crate) const REPLICA: &str = "replica.json";

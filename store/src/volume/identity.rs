@@ -1,8 +1,8 @@
-//! Who the volume is (`replica.json`), and the marks that a person or a decision leaves on it.
+//! Who the volume is (`replica.json`), and the marks that an operator or a decision leaves on it.
 //!
 //! ```text
 //!   replica.json      {"format":1,"replica":"<uuid>"}   written last, when the first segment with promise 0 is durable
-//!   force-bootstrap   a person said so while the volume was empty; gone when it is not
+//!   force-bootstrap   an operator ran `bootstrap --force` on the empty volume; removed when it has data
 //!   wiping            the volume is being emptied; a start that finds it ends that first
 //!   committed.json    a hint: what was committed and durable here a moment ago, so that its loss is not silent
 //!   went-back.json    this replica has lost what it acknowledged: it never votes again \[E2\]

@@ -1,4 +1,4 @@
-//! The journal: what was promised and appended, durable before anybody is told of it.
+//! The journal: what was promised and appended, durable before anything else learns of it.
 //!
 //! ```text
 //!   driver ──append──────▶          ┌──────── one OS thread owns the files ────────┐
@@ -6,11 +6,11 @@
 //!   snapshot thread ─────▶          └───────────────────────────────────────────────┘
 //! ```
 //!
-//! [`Journal`] is the driver's end: calls never wait for the disk. What became of them comes back as [`JournalEvent`]s,
+//! [`Journal`] is the driver's end: calls never wait for the disk. Their outcomes come back as [`JournalEvent`]s,
 //! in order. A failed write or fsync is final: one `Failed`, and everything after it is refused. The state of a file
-//! after a failed fsync is unknown to everybody but the next start \[S2\].
+//! after a failed fsync is unknown until the next start \[S2\].
 //!
-//! `segment`: the bytes. `replay`: what they say. `writer`: who writes them. `queue`: what waits. `reserve`: room for a
+//! `segment`: the bytes. `replay`: what they say. `writer`: writes them. `queue`: what waits. `reserve`: room for a
 //! disk that others filled. `need`: when a snapshot is wanted.
 
 mod event;
@@ -105,9 +105,9 @@ impl Journal {
         self.push(Command::Install { ticket, mark, part, state })
     }
 
-    /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal goes on. `meta.position` is
-    /// the last entry that was applied to them. `SnapshotTaken` or `SnapshotDropped` follows. False: one is being taken
-    /// already, no thread is to be had, or the journal ended.
+    /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal continues. `meta.position`
+    /// is the last entry that was applied to them. `SnapshotTaken` or `SnapshotDropped` follows. False: one is being
+    /// taken already, no thread could be started, or the journal ended.
     pub fn take_snapshot(&self, meta: SnapshotMeta, documents: Documents) -> bool {
         let shared = self.handle.shared.clone();
         if shared.taking.swap(true, Ordering::AcqRel) {
@@ -164,7 +164,7 @@ impl Journal {
         PartFile::create(self.handle.disk.clone(), number)
     }
 
-    /// Notes what is committed, for a later run: a hint, of which nobody is told what became.
+    /// Notes what is committed, for a later run: a hint, whose outcome is not reported.
     pub fn note_committed(&self, position: Position) {
         let _ = self.push(Command::NoteCommitted { position });
     }

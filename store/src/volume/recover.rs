@@ -1,4 +1,4 @@
-//! What a person may do to one volume while no store runs on it: `store recover --force-new-cluster` and
+//! What an operator may do to one volume while no store runs on it: `store recover --force-new-cluster` and
 //! `store bootstrap --force`.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!   all volumes lost:          empty volume ──force_bootstrap──▶ a mark, which the next start obeys
 //! ```
 //!
-//! Not promised: that nothing is lost. Both exist for when the protocol cannot go on without giving something up, and say
-//! what that is.
+//! Not promised: that nothing is lost. Both exist for when the protocol cannot continue without giving something up,
+//! and both name what that is.
 
 use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::files::{FOLDER, SNAPSHOT_TAKEN};

@@ -121,7 +121,7 @@ struct Format {
 /// Writes a snapshot to `name`, durably, and says how it is to be marked. The name itself is not durable yet.
 ///
 /// # Errors
-/// Those of the disk; the file is of no use then.
+/// Those of the disk; the file is unusable then.
 pub(crate) fn write(
     disk: &dyn Disk,
     name: &str,

@@ -12,7 +12,8 @@ pub(crate) fn is_wiping(disk: &dyn Disk) -> io::Result<bool> {
     Ok(read_if_there(disk, WIPING)?.is_some())
 }
 
-/// Empties the volume, whatever it holds. Interrupted, it goes on at the next start: what is half gone never starts.
+/// Empties the volume, whatever it holds. Interrupted, it resumes at the next start: a half-emptied volume never
+/// starts.
 pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
     replace(disk, WIPING, b"")?;
     remove_if_there(disk, REPLICA)?;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each leadership has a pool of its own: a connection to an earlier one, or to an earlier address, is never used for the
-//! next. New ones come to be a few at a time, because the leader's core, which also sends the heartbeats, makes them.
+//! next. New ones are opened a few at a time, because the leader's core, which also sends the heartbeats, accepts them.
 
 use std::io;
 use std::pin::Pin;
@@ -83,7 +83,7 @@ impl Lines {
         self.opener.way.is_secret()
     }
 
-    /// Sends it, once. `request` is told the URI.
+    /// Sends it, once. `request` receives the URI.
     pub(super) async fn send(
         &self,
         led: &Led,

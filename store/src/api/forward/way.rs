@@ -1,5 +1,5 @@
-//! The way to another replica's API port, for requests that are sent on where its peer port does not take them: TCP, and
-//! TLS where clients use it, too.
+//! The way to another replica's API port, for requests that are sent on where its peer port does not accept them: TCP,
+//! and TLS where clients use it, too.
 //!
 //! The leader's address may be a bare IP, which no certificate names; so what is checked is one name that all replicas'
 //! certificates are good for (`--api-tls-name`), or else the host of the address.
@@ -27,7 +27,7 @@ pub struct ApiWay {
 }
 
 impl ApiWay {
-    /// `http` or `https`, for URLs that clients are told.
+    /// `http` or `https`, for URLs in answers to clients.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }

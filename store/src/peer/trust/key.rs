@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!   DIR/current   proves; always there
-//!   DIR/next      is accepted as well, and proves to who has no other: there while the key is changed
+//!   DIR/next      is accepted as well, and proves to a replica without the other: there while the key is changed
 //! ```
 //!
-//! A file holds at least 32 bytes of randomness in any form (`openssl rand -base64 48`); white space around it does not
-//! count. The key never crosses the wire, and is never logged. Its id does: 8 bytes that are made from it one way, so
+//! A file holds at least 32 bytes of randomness in any form (`openssl rand -base64 48`); white space around it is
+//! ignored. The key never crosses the wire, and is never logged. Its id does: 8 bytes that are made from it one way, so
 //! people can compare what the pods have.
 
 use ring::hmac;

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   first byte of a connection:  0x16 TLS │ 'L' a proof │ anything else: HTTP without either
-//!   listener  given and spoken: passed │ given, not spoken: told so and closed │ not given, spoken: told so and closed
+//!   listener  given and spoken: passed │ given, not spoken: error, closed │ not given, spoken: error, closed
 //!   dialer    TCP ▶ TLS ▶ proof; an end that does not take part is a clear error, not a time-out
 //! ```
 //!
-//! `--peer-trust=optional` is for the time in which one pod after the other gets a key or a certificate (or loses it): a
-//! listener then takes connections without, too, and a dialer tries with less when the other end has less. That protects
-//! nothing, and is said in the log.
+//! `--peer-trust=optional` is for the time in which one pod after the other gets a key or a certificate (or loses it):
+//! a listener then also accepts connections without, and a dialer tries with less when the other end has less. That
+//! protects nothing, and the log says so.
 
 use std::io;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ pub struct PeerTrustParts {
     pub tls: Option<Reloaded<PeerTls>>,
     /// A DNS name that members' certificates are good for; none: any certificate of the CA will do.
     pub tls_name: Option<ServerName<'static>>,
-    /// False: whoever has less is let in, too.
+    /// False: a replica that has less is accepted, too.
     pub required: bool,
 }
 
@@ -145,7 +145,7 @@ impl PeerTrust {
     /// Lets a connection in, or not. `time_max` is for all of it.
     ///
     /// # Errors
-    /// [`WayError`]. The other end was told, where it understands us.
+    /// [`WayError`]. The other end was notified, where it understands us.
     pub async fn accept(&self, stream: impl Stream + 'static, time_max: Duration) -> Result<BoxedStream, WayError> {
         let accepted = timeout(time_max, async {
             let _turn = self.0.strangers.acquire().await.expect("the semaphore is never closed");

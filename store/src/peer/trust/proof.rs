@@ -18,12 +18,12 @@
 //!
 //! - A recording is worth nothing: each side puts 32 fresh random bytes into `said`, and what is sealed after it.
 //! - What one side proves cannot be sent back as the other's proof: their roles are in it.
-//! - Somebody who stands between two members and hands all of this on can go on handing on, and nothing else: the keys
-//!   of the records come from the shared key. Nor can he lead a dialer to another member: `to` and `name` are in `said`.
+//! - A relay can forward this handshake but gains nothing: it never learns the record keys, which come from the shared
+//!   key. Nor can it lead a dialer to another member: `to` and `name` are in `said`.
 //! - The proof covers all that follows on the connection: replication, invitations, questions. Its version is in MAGIC.
 //!
-//! The listener proves first, so that the dialer's request can follow its own proof at once. Whoever calls thus gets 32
-//! bytes that depend on the key, to try keys on; a key is 32 random bytes or more.
+//! The listener proves first, so that the dialer's request can follow its own proof at once. Any caller therefore
+//! obtains 32 key-dependent bytes and can attempt an offline guess; a key is 32 random bytes or more.
 
 use std::io;
 
@@ -107,7 +107,7 @@ pub struct Identity {
 /// The dialer's part. `to`: the pod that is meant, where it is known.
 ///
 /// # Errors
-/// [`ProofError`]; the connection is of no use then.
+/// [`ProofError`]; the connection is unusable then.
 pub async fn dial<S>(mut stream: S, keys: &Keys, me: &Identity, to: Option<&str>) -> Result<Sealed<S>, ProofError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -163,7 +163,7 @@ where
 /// dialer's name as well.
 ///
 /// # Errors
-/// [`ProofError`]: it was told so, where that helps, and the connection is of no use.
+/// [`ProofError`]: the dialer received the reason, where that helps, and the connection is unusable.
 pub async fn accept<S>(mut stream: S, keys: &Keys, me: &Identity) -> Result<(Sealed<S>, String), ProofError>
 where
     S: AsyncRead + AsyncWrite + Unpin,

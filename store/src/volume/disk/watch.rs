@@ -1,5 +1,5 @@
-//! Which call to the disk is under way, and since when: a disk that hangs neither succeeds nor fails, so somebody else
-//! than the thread that waits for it has to look.
+//! Which call to the disk is under way, and since when: a disk that hangs neither succeeds nor fails, so another
+//! thread than the one that waits for it has to check.
 //!
 //! ```text
 //!   journal's thread ──call──▶ Watched ──▶ the disk             DiskWatch::under_way ◀── driver, metrics, status

@@ -1,4 +1,4 @@
-//! What the driver hears of the journal.
+//! What the journal reports to the driver.
 
 use std::io;
 
@@ -76,7 +76,7 @@ pub struct JournalFigures {
 }
 
 impl JournalFigures {
-    /// Hardly anything fits any more: what is left is for promises, voters and the first entry of a term.
+    /// Almost no room is left: what remains is for promises, voters and the first entry of a term.
     pub fn is_full(&self) -> bool {
         self.writable_bytes < self.queued_bytes.saturating_add(self.segment_bytes / 2)
     }

@@ -1,8 +1,8 @@
 //! What waits for the journal's thread: bounded, first in, first out, taken in groups.
 //!
-//! At the bound nothing is taken any more ([`JournalError::Full`]): a disk that is so far behind does not come back by
-//! being given more. Half of it is where the driver is asked to slow down ([`Queue::has_room`]); or less, where the journal
-//! has not set so much room aside: somebody else may fill the disk while it waits.
+//! At the bound nothing more is accepted ([`JournalError::Full`]): a disk that is so far behind does not recover from
+//! more work. At half of it the driver is asked to slow down ([`Queue::has_room`]); or less, where the journal has not
+//! set so much room aside: another program may fill the disk meanwhile.
 
 use super::event::JournalError;
 use super::lookup::LookUpAnswer;
@@ -66,7 +66,7 @@ pub(crate) enum Work {
     Single(Command),
     /// Nothing came for [`IDLE`].
     Idle,
-    /// Nothing will come any more.
+    /// Nothing more will arrive.
     End,
 }
 

@@ -1,12 +1,12 @@
-//! Room that was set aside while there was some: whole segments, for a disk that others filled.
+//! Room that was set aside in time: whole segments, for a disk that other programs filled.
 //!
 //! ```text
 //!   journal/reserve-1, reserve-2 ──rename──▶ journal/next.tmp ──▶ the next segment, only when none can be made
 //! ```
 //!
-//! One is kept for a start, which cannot say anything before it has copied what it found to a new segment \[S2\]: the
-//! segment that it takes the place of becomes the next reserve. The other one takes deletes, and is let go for the snapshot
-//! after them. Both are made again as soon as there is room.
+//! One is kept for a start, which cannot continue before it has copied what it found to a new segment \[S2\]: the
+//! segment that it takes the place of becomes the next reserve. The other one holds deletes, and is freed for the
+//! snapshot after them. Both are created again as soon as there is room.
 
 use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_zeros};
 use crate::volume::files::{FOLDER, NEXT_SEGMENT, RESERVE_SEGMENT};

@@ -142,7 +142,7 @@ pub(crate) struct Thread<E> {
     snapshot_after_bytes: u64,
     /// As above, raised for a while after a snapshot that could not be taken.
     snapshot_not_below: u64,
-    /// A person's word that an empty volume makes a cluster; to be removed when it is not empty any more.
+    /// An operator ran `bootstrap --force` on this empty volume; the mark is removed when it is no longer empty.
     bootstrap_forced: bool,
     spare_in_making: bool,
     spare_not_before: Option<Instant>,

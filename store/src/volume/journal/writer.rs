@@ -1,4 +1,4 @@
-//! The one who writes the journal: one at a time, everything durable when a call returns.
+//! Writes the journal: one caller at a time, everything durable when a call returns.
 //!
 //! ```text
 //!   commit(records) ──▶ [ one batch | one fdatasync ]…        a full segment: a new one first
@@ -7,7 +7,7 @@
 //!
 //! A new segment is prepared under another name, synced with all that it begins with, and only then gets its name; so a
 //! segment that has its name is complete. It is begun only when the one before is durable, and old ones go only when it
-//! is. After any error the writer is of no more use: what the disk holds is known only to the next start.
+//! is. After any error the writer must be discarded: only the next start finds out what the disk holds.
 
 use super::lookup::Place;
 use super::replay::{Live, Replay, follows};
@@ -265,7 +265,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes what no replay reads any more. What cannot be removed stays until the next start.
+    /// Removes what no replay reads any longer. What cannot be removed stays until the next start.
     fn drop_before(&mut self, first: u64) {
         while self.older.front().is_some_and(|number| *number < first) {
             if let Some(number) = self.older.pop_front()
@@ -336,7 +336,7 @@ impl Writer {
     /// Where the entries stand that follow `after`: about `bytes_max` bytes of them, and one at least.
     ///
     /// # Errors
-    /// Those of opening the files; `NotFound` when that is not in the journal (any more).
+    /// Those of opening the files; `NotFound` when that is not (or no longer) in the journal.
     pub(super) fn places(&self, after: Position, bytes_max: usize) -> io::Result<Vec<Place>> {
         let from = if after == self.base() { Some(0) } else { self.find(after).map(|at| at + 1) };
         let links = from.map(|from| self.links.range(from.min(self.links.len())..));

@@ -1,4 +1,4 @@
-//! A snapshot that comes in pieces from a leader, until it is whole and verified.
+//! A snapshot that arrives in pieces from a leader, until it is whole and verified.
 
 use super::read;
 use crate::documents::Documents;
@@ -89,7 +89,7 @@ impl PartFile {
         Ok(self.have == piece.length_bytes)
     }
 
-    /// What is here, for whoever may go on behind it; none before the first piece.
+    /// What has arrived, for a leader that may resume behind it; none before the first piece.
     pub fn part(&self) -> Option<SnapshotPart> {
         let SnapshotMark { position, length_bytes, crc32 } = self.announced?;
         (self.have > 0).then_some(SnapshotPart { position, length_bytes, crc32, have_bytes: self.have })
