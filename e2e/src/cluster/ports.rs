@@ -1,9 +1,9 @@
 //! Which loopback ports a process cluster uses.
 
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    sync::atomic::{AtomicU16, Ordering},
-};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -25,6 +25,8 @@ const BLOCKS_FROM: u16 = 20_000;
 const BLOCKS_TO: u16 = 32_000;
 const BLOCK: u16 = 100;
 const STEP: u16 = 10;
+/// How long a port may be taken that is about to be free.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Ports {
     /// The ports of the demo: sidecars 8088, 8188, ..., stores 8089, 8189, ..., peers 8090, 8190, ..., the API 8087.
@@ -61,8 +63,7 @@ impl Ports {
     fn check(&self, pods: u16) -> anyhow::Result<()> {
         let pods = (0..pods).flat_map(|i| [self.sidecar(i), self.store(i), self.peer(i)]);
         for port in pods.chain([self.api]) {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-                .with_context(|| format!("port {port} on 127.0.0.1 is taken"))?;
+            bind_patiently(port).with_context(|| format!("port {port} on 127.0.0.1 is taken"))?;
         }
         Ok(())
     }
@@ -95,6 +96,20 @@ impl Ports {
     /// The sidecar's `--member-peer-address`.
     pub fn member_peer_address(&self) -> String {
         format!("127.0.0.1:{{{}+{}*ordinal}}", self.first + 2, self.step)
+    }
+}
+
+/// A socket that was closed here a moment ago may be open in a child that another thread is starting: between fork and exec
+/// it has all of ours.
+fn bind_patiently(port: u16) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            bound => return bound,
+        }
     }
 }
 
