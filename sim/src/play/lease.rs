@@ -66,8 +66,10 @@ impl Cluster {
             return;
         }
         let (at, input) = match (is_lost, is_read) {
-            (false, _) if let Answer::At(at) = answer => (at.max(self.now), done),
-            (false, _) => (self.now + self.api_delay(), done),
+            (false, _) => match answer {
+                Answer::At(at) => (at.max(self.now), done),
+                Answer::Soon | Answer::Never => (self.now + self.api_delay(), done),
+            },
             (true, true) => (self.now + self.settings.api_timeout, Input::LeaseRead(ReadOutcome::NoAnswer)),
             (true, false) => (self.now + self.settings.api_timeout, Input::LeaseWritten(WriteOutcome::Unknown)),
         };
