@@ -282,7 +282,9 @@ async fn a_member_is_not_its_own_reflection() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     };
     let (refused, ()) = tokio::join!(dialer.connect(address.parse().unwrap(), &address, None), mirror);
-    assert_eq!(reason(refused).0, "protocol");
+    // A call begins with a random byte, an answer with its kind: by chance (2 of 256) it reads as a refusal.
+    let refused = reason(refused);
+    assert!(["protocol", "refused", "name"].contains(&refused.0), "{refused:?}");
 }
 
 /// Somebody on the way changes, repeats or drops a byte after the proof.
