@@ -139,14 +139,14 @@ impl Node {
         let (mut parts, farewell) = (Parts::default(), Farewell::default());
         let (stop_http, unserved) = (CancellationToken::new(), CancellationToken::new());
         let (entrance, handing) = Entrance::with_handing(ports.clients);
-        let service = serving.forwarding(peer_config.clone());
+        let calls = serving.calls();
+        let service = serving.forwarding(calls.clone(), peer_config.clone());
         let server = serving.clients(farewell.leaving(), stop_http.child_token());
         let server = serve_clients(server, entrance, service, api.clone(), (stop_http.clone(), unserved.clone()));
         parts.spawn_on(clients, Part::ClientsServer, server);
         // By the core's thread: what it says of itself does not wait for the clients'.
         if let Some(socket) = ports.probes {
-            let probes = Probes::new(serving.calls());
-            parts.spawn(Part::ProbesServer, serving.probes(stop_http.clone()).run(socket, probes));
+            parts.spawn(Part::ProbesServer, serving.probes(stop_http.clone()).run(socket, Probes::new(calls)));
         }
         let listener = Listener::new(peer_config.clone(), sender.clone(), states).handing_over_to(handing);
         let server = serving.peers(&listener, stop_http.clone());

@@ -85,6 +85,27 @@ pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|
     paths
 });
 
+impl Kind {
+    /// Does it read no parameter of a query, and refuse every one? Probes and pages for people ignore them: a wrong query is
+    /// not worth a restart.
+    pub(super) fn refuses_parameters(self) -> bool {
+        match self {
+            Kind::Create | Kind::Replace | Kind::Patch | Kind::Delete | Kind::Batch | Kind::Leader | Kind::Status => {
+                true
+            }
+            Kind::List
+            | Kind::Read
+            | Kind::Watch
+            | Kind::Healthz
+            | Kind::Readyz
+            | Kind::Metrics
+            | Kind::OpenApi
+            | Kind::Docs
+            | Kind::Index => false,
+        }
+    }
+}
+
 impl Call {
     /// For a reader at a terminal.
     pub(super) fn in_short(&self) -> String {

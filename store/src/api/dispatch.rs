@@ -47,33 +47,20 @@ impl Calls {
             Found::Nothing => return nothing_there(path),
         };
         let query = || percent::query(head.uri.query().unwrap_or_default());
+        if kind.refuses_parameters() {
+            no_query(query()?)?;
+        }
         match kind {
             Kind::List => reads::list(context, query()?).await,
             Kind::Read => reads::read(context, id, headers, query()?).await,
             Kind::Watch => watch::watch(context, headers, query()?).await,
-            Kind::Create => {
-                no_query(query()?)?;
-                writes::create(context, headers, sent).await
-            }
-            Kind::Replace => {
-                no_query(query()?)?;
-                writes::replace(context, id, headers, sent).await
-            }
-            Kind::Patch => {
-                no_query(query()?)?;
-                writes::patch(context, id, headers, sent).await
-            }
-            Kind::Delete => {
-                no_query(query()?)?;
-                writes::delete(context, id, headers).await
-            }
-            Kind::Batch => {
-                no_query(query()?)?;
-                batch::batch(context, headers, sent).await
-            }
-            Kind::Leader => no_query(query()?).and_then(|()| pages::leader(context, headers)),
-            Kind::Status => no_query(query()?).and_then(|()| pages::status(context)),
-            // A probe may carry any query: it is not worth a restart. Nor is it an error on a page for people.
+            Kind::Create => writes::create(context, headers, sent).await,
+            Kind::Replace => writes::replace(context, id, headers, sent).await,
+            Kind::Patch => writes::patch(context, id, headers, sent).await,
+            Kind::Delete => writes::delete(context, id, headers).await,
+            Kind::Batch => batch::batch(context, headers, sent).await,
+            Kind::Leader => pages::leader(context, headers),
+            Kind::Status => pages::status(context),
             Kind::Healthz => pages::healthz(context),
             Kind::Readyz => pages::readyz(context),
             Kind::Metrics => pages::metrics(context),

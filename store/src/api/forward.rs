@@ -214,7 +214,7 @@ impl Forwarding {
         }
     }
 
-    /// Goes on with a write that this replica refused so: it is known not to be done.
+    /// Redirects a write that this replica did not do, sends it on, or waits for a leader. `first`: why it was not done.
     async fn take_on<B>(&self, first: Problem, head: &Parts, sent: &mut Sent<B>) -> Answer
     where
         B: Body<Data = Bytes>,

@@ -19,11 +19,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) fn spawn(&mut self, part: Part, task: impl Future<Output = ()> + Send + 'static) {
-        let id = self.tasks.spawn(async {
-            task.await;
-            None
-        });
-        self.parts.insert(id.id(), part);
+        self.spawn_on(&runtime::Handle::current(), part, task);
     }
 
     pub(super) fn spawn_on(

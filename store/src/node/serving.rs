@@ -60,8 +60,8 @@ impl Serving<'_> {
         Calls::new(self.api.clone(), self.api_config(), self.metrics.clone())
     }
 
-    /// What clients may ask, and what becomes of a write where this replica does not lead.
-    pub(super) fn forwarding(&self, peers: PeerConfig) -> Forwarding {
+    /// These calls, and what becomes of a write where this replica does not lead.
+    pub(super) fn forwarding(&self, calls: Calls, peers: PeerConfig) -> Forwarding {
         let config = forward::Config {
             follower_writes: self.config.follower_writes,
             write_timeout: self.config.write_timeout,
@@ -70,7 +70,7 @@ impl Serving<'_> {
             peers,
             way: self.trust.api_way(),
         };
-        Forwarding::new(self.calls(), self.api.clone(), config)
+        Forwarding::new(calls, self.api.clone(), config)
     }
 
     fn api_config(&self) -> api::Config {
