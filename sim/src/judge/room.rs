@@ -7,7 +7,7 @@ impl Cluster {
     /// A replica that was told that its disk is full writes an entry of a client's.
     pub(crate) fn writes_to_full_disk(&self, pod: usize, entry: &Entry) -> Option<String> {
         let up = self.pods[pod].store.up()?;
-        // Whoever leads and has not opened pulls what he lacks, full or not, also when he drains by now.
+        // A leader that has not opened yet pulls what it lacks, even if it is full, and even if it drains.
         let status = &up.status;
         let leads = status.following.as_ref().is_some_and(|claim| claim.incarnation == up.incarnation);
         let recovers = status.phase == Phase::Recovering || leads && !status.open;

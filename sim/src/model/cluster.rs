@@ -115,7 +115,7 @@ impl Cluster {
         (pod < self.pods.len()).then_some(pod)
     }
 
-    /// Whoever leads by its own word; the highest term of them.
+    /// The pod that says that it leads; of several, the one with the highest term.
     pub(crate) fn leader(&self) -> Option<usize> {
         let leads = |pod: &usize| self.pods[*pod].store.up().is_some_and(|up| up.status.phase == Phase::Leading);
         (0..self.pods.len()).filter(leads).max_by_key(|pod| self.pods[*pod].store.status().promise.term)

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How many more pods of plain apps there may be than are wanted: those that were deleted by force and run on.
+/// How many pods of plain apps may still run after they were deleted by force.
 pub(crate) const SPARE_PODS: usize = 2;
 
 /// A member of the StatefulSet: two processes, a volume, a directory that they share.

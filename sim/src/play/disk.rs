@@ -138,7 +138,7 @@ impl Cluster {
     pub(crate) fn fail_disk(&mut self, pod: usize) {
         if let Some(up) = self.pods[pod].store.up_mut() {
             up.disk_failed = true;
-            // No fsync succeeds any more in this run of the process.
+            // Every later fsync of this process fails.
             up.sync_running = true;
             self.step_store(pod, Input::PersistFailed);
             if self.pods[pod].store.is_up() {

@@ -18,7 +18,7 @@ pub struct KnownVolume {
     pub position: Position,
 }
 
-/// Why a replica counts for nothing any more. It stands in a file of its own on the volume.
+/// Why a replica no longer votes or counts. The volume keeps it in a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WentBack {

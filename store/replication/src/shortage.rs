@@ -10,9 +10,9 @@ pub enum Level {
     Near,
     /// More than the limit. The shell sees to it that this does not come and go with every write.
     Over,
-    /// So much more that nothing that grows the data is taken any more, whatever else could help.
+    /// So much more that every write that grows the data is refused, without exception.
     Far,
-    /// Nothing fits any more but promises, voters and the first entry of a term.
+    /// Only promises, voters and the first entry of a term still fit.
     Full,
 }
 
