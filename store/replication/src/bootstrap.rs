@@ -12,7 +12,7 @@ use crate::losing::ANSWER_GOOD;
 use crate::plants::first_start_asks_others;
 use crate::replica::Replica;
 use crate::role::Role;
-use crate::{Config, DurableState, Entry, FORMAT, Payload, Position, Record, Recovered, Term, Voter, Voters};
+use crate::{Config, DurableState, FORMAT, Payload, Position, Recovered, Term, Voter, Voters};
 
 /// A bootstrap that a power loss tore: the volume is as good as empty, only its promise stays. What is left of the entries
 /// is cut by the first ones that come.
@@ -28,22 +28,18 @@ pub(crate) fn without_torn_bootstrap(recovered: Recovered, config: &Config) -> R
 }
 
 impl Replica {
-    fn is_empty_volume(&self) -> bool {
-        self.state.cluster_id.is_none() && self.log.last() == Position::ZERO
-    }
-
     /// The pods that must say that they are empty; none where it is not for this replica to bootstrap.
     pub(crate) fn asked_for_bootstrap(&self) -> Option<Vec<crate::Target>> {
-        let view = self.view.as_ref()?;
+        let view = self.sidecar.view()?;
         let lowest = view.members.first()?;
-        let fit = self.is_empty_volume()
+        let fit = self.volume.is_empty()
             && matches!(self.role, Role::Idle)
-            && self.state.promise.term == Term(0)
+            && self.volume.state().promise.term == Term(0)
             && view.cluster_id.is_none()
             && !view.paused
             && lowest.name == self.config.name
-            && self.draining.is_none()
-            && self.went_back.is_none();
+            && !self.ending.is_draining()
+            && !self.past.has_gone_back();
         let others = view.members.iter().filter(|member| member.name != self.config.name);
         // "Empty" decides over kept data: it is not asked for at an address that only an earlier run of the sidecar saw, and
         // that may be a stranger's of the same name by now [F2].
@@ -58,19 +54,21 @@ impl Replica {
     pub(crate) fn bootstrap_waits_for(&self) -> Vec<String> {
         let asked = self.asked_for_bootstrap().filter(|_| first_start_asks_others());
         let Some(asked) = asked else { return Vec::new() };
-        let since = self.now.saturating_sub(ANSWER_GOOD);
+        let since = self.clock.now().saturating_sub(ANSWER_GOOD);
         let is_empty = |name: &String| {
-            self.answers.get(name).is_some_and(|(at, state)| {
-                *at >= since && state.cluster_id.is_none() && state.position == Position::ZERO && state.hears.is_none()
+            self.peers.said(name, since).is_some_and(|state| {
+                state.cluster_id.is_none() && state.position == Position::ZERO && state.hears.is_none()
             })
         };
         asked.into_iter().map(|to| to.name).filter(|name| !is_empty(name)).collect()
     }
 
     pub(crate) fn tend_bootstrap(&mut self) {
-        let wanted = self.members().len();
-        let forced =
-            self.config.force_bootstrap && self.is_empty_volume() && self.view.is_some() && self.went_back.is_none();
+        let wanted = self.sidecar.members().len();
+        let forced = self.config.force_bootstrap
+            && self.volume.is_empty()
+            && self.sidecar.view().is_some()
+            && !self.past.has_gone_back();
         let agreed = self.asked_for_bootstrap().is_some() && self.bootstrap_waits_for().is_empty();
         if !forced && !agreed {
             return;
@@ -81,16 +79,14 @@ impl Replica {
         let peer_address = self.address_of(&name).unwrap_or_default();
         let voter = Voter { replica: self.config.replica, name, peer_address };
         let floor = if wanted > 1 { 2 } else { 1 };
-        self.state =
-            DurableState { cluster_id: Some(self.config.new_cluster_id), bootstrapping: !forced, ..self.state };
-        let mut records = vec![Record::State(self.state)];
+        let cluster_id = Some(self.config.new_cluster_id);
+        let state = DurableState { cluster_id, bootstrapping: !forced, ..self.volume.state() };
+        let mut records = vec![self.volume.hold(state)];
         let voters = Payload::Voters(Voters { format: FORMAT, floor, voters: vec![voter] });
         let commands: Vec<Payload> = self.config.initial_data.iter().cloned().map(Payload::Command).collect();
         // The voters come last: a power loss may keep any prefix of this write, and without voters it never was.
         for payload in commands.into_iter().chain([voters]) {
-            let entry = Entry::new(self.log.last(), Term(0), payload);
-            self.log.append(entry.clone());
-            records.push(Record::Entry(entry));
+            records.push(self.volume.append(Term(0), payload));
         }
         self.persist(records);
         self.lose();

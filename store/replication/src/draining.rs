@@ -32,30 +32,62 @@ const NEARLY_ALL_TIME: Duration = Duration::from_millis(100);
 /// A successor that was chosen may fall behind for this long: a burst of writes does not undo a hand-over.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
+/// It was told to end, or has failed.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(crate) struct Ending {
+    draining_since: Option<Duration>,
+    failed: bool,
+}
+
+impl Ending {
+    /// It is told to end, perhaps not for the first time.
+    pub(crate) fn drain(&mut self, now: Duration) {
+        self.draining_since.get_or_insert(now);
+    }
+
+    /// Since when it was told to end.
+    pub(crate) fn draining_since(&self) -> Option<Duration> {
+        self.draining_since
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining_since.is_some()
+    }
+
+    /// Nothing more is done here.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+}
+
 impl Replica {
     /// The leader's part: begins, finishes and undoes a hand-over.
     pub(crate) fn tend_draining(&mut self) {
-        let asked = self.view.as_ref().and_then(|view| view.hand_over_to.clone());
+        let asked = self.sidecar.view().and_then(|view| view.hand_over_to.clone());
         let asked = asked.filter(|name| *name != self.config.name);
-        let own_gone = !self.is_voter() || !self.is_wanted(&self.config.name);
+        let own_gone = !self.is_voter() || !self.sidecar.is_wanted(&self.config.name);
         let Role::Leading(leading) = &self.role else { return };
         if !matches!(leading.stage, Stage::Open(_)) {
             return;
         }
         let hangs = self.lets_go_for_its_disk();
         let is_short = self.wants_room_elsewhere();
-        let wish = self.draining.is_some() || own_gone || hangs || asked.is_some() || is_short;
+        let wish = self.ending.is_draining() || own_gone || hangs || asked.is_some() || is_short;
         match &leading.hand_over {
             Some(hand_over) => {
-                let caught_up_at = if self.is_fit(hand_over.to) { self.now } else { hand_over.caught_up_at };
-                let fit = self.is_in_shape(hand_over.to) && self.now < caught_up_at + BEHIND_MAX;
-                let late = self.now >= hand_over.since + self.config.hand_over_max;
+                let caught_up_at = if self.is_fit(hand_over.to) { self.clock.now() } else { hand_over.caught_up_at };
+                let fit = self.is_in_shape(hand_over.to) && self.clock.now() < caught_up_at + BEHIND_MAX;
+                let late = self.clock.now() >= hand_over.since + self.config.hand_over_max;
                 // One that is asked for and not fit does not count: the next one chosen would be the same again.
-                let other = self.draining.is_none()
+                let other = !self.ending.is_draining()
                     && asked.is_some_and(|name| name != hand_over.to_name && self.successor(Some(&name)).is_some());
                 let successor = leading.followers.get(&hand_over.to);
                 // Where writes take longer than that to become durable it never lacks so little.
-                let time = if self.now < hand_over.since + self.config.hand_over_max / 2 {
+                let time = if self.clock.now() < hand_over.since + self.config.hand_over_max / 2 {
                     NEARLY_ALL_TIME
                 } else {
                     CAUGHT_UP_TIME
@@ -65,7 +97,8 @@ impl Replica {
                 if !wish || !fit || late || other {
                     // Undone, the sidecar renews the Lease again, and gives a switchover up that cannot be done.
                     leading.hand_over = None;
-                    leading.hand_over_not_before = if late { self.now + HAND_OVER_PAUSE } else { self.now };
+                    leading.hand_over_not_before =
+                        if late { self.clock.now() + HAND_OVER_PAUSE } else { self.clock.now() };
                     if wish && !late {
                         self.tend_draining();
                     }
@@ -74,8 +107,8 @@ impl Replica {
                     hand_over.ready |= has_nearly_all;
                 }
             }
-            None if wish && self.now >= leading.hand_over_not_before => {
-                let forced = self.draining.is_some() || own_gone || hangs;
+            None if wish && self.clock.now() >= leading.hand_over_not_before => {
+                let forced = self.ending.is_draining() || own_gone || hangs;
                 let named = asked.as_deref().and_then(|name| self.successor(Some(name)));
                 let found = match named {
                     None if forced => self.successor(None),
@@ -87,8 +120,8 @@ impl Replica {
                     to,
                     to_name: follower.name.clone(),
                     to_incarnation: follower.incarnation,
-                    since: self.now,
-                    caught_up_at: self.now,
+                    since: self.clock.now(),
+                    caught_up_at: self.clock.now(),
                     ready: false,
                 };
                 let Role::Leading(leading) = &mut self.role else { return };
@@ -107,7 +140,7 @@ impl Replica {
             .followers
             .iter()
             .filter(|(replica, follower)| name.is_none_or(|name| follower.name == name) && self.is_fit(**replica));
-        let newest = self.view.as_ref().and_then(|view| view.newest_revision.as_deref());
+        let newest = self.sidecar.view().and_then(|view| view.newest_revision.as_deref());
         fit.min_by_key(|(_, follower)| {
             let is_newest = match newest {
                 Some(newest) => follower.revision == newest,
@@ -136,13 +169,13 @@ impl Replica {
     fn is_in_shape(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         leading.followers.get(&replica).is_some_and(|one| {
-            self.log.voters().contains(replica)
-                && self.is_wanted(&one.name)
+            self.volume.log().voters().contains(replica)
+                && self.sidecar.is_wanted(&one.name)
                 && one.eligible
                 && !one.draining
                 && !self.is_known_stalled(replica)
                 && !one.room.full
-                && leading.hears(replica, self.now, self.config.lost_time)
+                && leading.hears(replica, self.clock.now(), self.config.lost_time)
         })
     }
 
@@ -165,12 +198,12 @@ impl Replica {
 
     /// Told to end, and nothing keeps it any more.
     pub(crate) fn is_drained(&self) -> bool {
-        let Some(since) = self.draining else { return false };
+        let Some(since) = self.ending.draining_since() else { return false };
         if !needed_replicas_stay()
-            || self.failed
-            || self.went_back.is_some()
-            || self.members().is_empty()
-            || self.now >= since + self.config.drain_max
+            || self.ending.has_failed()
+            || self.past.has_gone_back()
+            || self.sidecar.members().is_empty()
+            || self.clock.now() >= since + self.config.drain_max
         {
             return true;
         }
@@ -179,24 +212,28 @@ impl Replica {
             return false;
         }
         // Clients still come, until everybody knows that this pod's address is no good any more.
-        if self.now < since + self.config.drain_min {
+        if self.clock.now() < since + self.config.drain_min {
             return false;
         }
-        let voters = self.log.voters_at(self.commit);
+        let voters = self.volume.log().voters_at(self.progress.commit());
         let counts = voters.contains(self.config.replica) || self.is_voter();
         if !counts {
             return true;
         }
-        if !self.is_wanted(&self.config.name) {
+        if !self.sidecar.is_wanted(&self.config.name) {
             return false;
         }
-        let patient = self.now < since + LAST_VOTER_WAITS;
+        let patient = self.clock.now() < since + LAST_VOTER_WAITS;
         match &self.role {
             // It leads on while a successor may still be found.
             Role::Leading(_) => !patient && !self.others_are_a_majority(since) || self.is_alone(),
             // Its successor is open: it has committed an entry of its own term [L9].
             Role::Following(following) => {
-                let opened = self.log.position_at(self.commit).is_some_and(|at| at.term == following.claim.term);
+                let opened = self
+                    .volume
+                    .log()
+                    .position_at(self.progress.commit())
+                    .is_some_and(|at| at.term == following.claim.term);
                 let succeeded = following.heard && opened;
                 (succeeded && self.others_are_a_majority(since)) || !patient
             }
@@ -205,29 +242,29 @@ impl Replica {
     }
 
     fn is_alone(&self) -> bool {
-        self.log.voters().voters.iter().all(|voter| voter.replica == self.config.replica)
+        self.volume.log().voters().voters.iter().all(|voter| voter.replica == self.config.replica)
     }
 
     /// A majority is left without us: of voters that are heard, or answered within the lost-time, and neither end
     /// themselves nor wait for a disk that hangs. An older answer proves nothing: all may have been told to end at once.
     fn others_are_a_majority(&self, since: Duration) -> bool {
-        let fresh = since.max(self.now.saturating_sub(self.config.lost_time));
+        let fresh = since.max(self.clock.now().saturating_sub(self.config.lost_time));
         let stays = |replica: ReplicaId| match &self.role {
             Role::Leading(leading) => {
-                leading.hears(replica, self.now, self.config.lost_time)
+                leading.hears(replica, self.clock.now(), self.config.lost_time)
                     && leading.followers.get(&replica).is_some_and(|one| !one.draining)
                     && !self.is_known_stalled(replica)
             }
             Role::Idle | Role::Following(_) => {
-                self.answers_since(fresh).any(|state| state.replica == replica && state.eligible)
+                self.peers.since(fresh).any(|state| state.replica == replica && state.eligible)
             }
         };
-        self.log.voters().is_majority(|replica| replica != self.config.replica && stays(replica))
+        self.volume.log().voters().is_majority(|replica| replica != self.config.replica && stays(replica))
     }
 
     pub(crate) fn draining_deadline(&self) -> Option<Duration> {
-        let since = self.draining?;
+        let since = self.ending.draining_since()?;
         let bounds = [since + self.config.drain_min, since + LAST_VOTER_WAITS, since + self.config.drain_max];
-        bounds.into_iter().filter(|bound| *bound > self.now).min()
+        bounds.into_iter().filter(|bound| *bound > self.clock.now()).min()
     }
 }

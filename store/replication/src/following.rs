@@ -32,28 +32,27 @@ impl Replica {
     pub(crate) fn on_invited(&mut self, request: RequestId, claim: Claim) {
         // Another cluster is refused before anything else is looked at; for an empty volume the Lease says which is ours.
         // Before role.json says so it is nobody's: a stranger's pods may have our name and be on our network [F3].
-        let lease = self.view.as_ref().and_then(|view| view.cluster_id);
-        let own = self.state.cluster_id.or(lease);
+        let own = self.volume.state().cluster_id.or(self.sidecar.cluster_id());
         let ours = own == Some(claim.cluster_id) || own.is_none() && !strangers_are_refused();
         // Our own claim comes from the leader that hands over to us: what role.json will say in a moment.
         // It is taken also by who drains since a moment: the other one has let go, and nobody else would take it at once.
         let may_be_ours = self.is_sound() && !self.is_stalled() || claim.incarnation != self.config.incarnation;
         if ours && may_be_ours {
-            let again = claim.promise() == self.state.promise;
+            let again = claim.promise() == self.volume.state().promise;
             self.consider(claim);
             if let Role::Following(following) = &mut self.role
                 && let Link::Down { redial_at } = &mut following.link
                 && again
             {
-                *redial_at = self.now.min(*redial_at);
+                *redial_at = self.clock.now().min(*redial_at);
             }
         }
         let answer = InviteAnswer {
             name: Some(self.config.name.clone()),
-            cluster_id: self.state.cluster_id,
+            cluster_id: self.volume.state().cluster_id,
             replica: self.config.replica,
-            promise: self.state.promise,
-            went_back: self.went_back.is_some(),
+            promise: self.volume.state().promise,
+            went_back: self.past.has_gone_back(),
         };
         self.effects.push(Effect::AnswerInvite { request, answer });
     }
@@ -67,7 +66,7 @@ impl Replica {
         following.claim = Claim { addresses, ..claim };
         // What is being dialled is where it was; an address that has no pod any more says nothing, not even no.
         if let (Link::Dialled(conn), true) = (following.link, has_new) {
-            following.link = Link::Down { redial_at: self.now };
+            following.link = Link::Down { redial_at: self.clock.now() };
             self.effects.push(Effect::Close { conn });
         }
     }
@@ -76,10 +75,10 @@ impl Replica {
     pub(crate) fn tend_following(&mut self) {
         let ours = self.config.name.clone();
         let Role::Following(following) = &mut self.role else { return };
-        if following.heard && self.now >= following.heard_at + self.config.lost_time {
+        if following.heard && self.clock.now() >= following.heard_at + self.config.lost_time {
             following.heard = false;
             if let Link::Dialled(conn) | Link::Up(conn) = following.link {
-                following.link = Link::Down { redial_at: self.now };
+                following.link = Link::Down { redial_at: self.clock.now() };
                 self.effects.push(Effect::Close { conn });
             }
             self.lose();
@@ -88,15 +87,15 @@ impl Replica {
         if !following.heard && self.lost.is_none() {
             // The leader is an earlier run of this very pod: there is nobody to dial.
             let own_past = following.claim.name == ours;
-            if own_past || self.now >= following.heard_at + self.config.lost_time {
+            if own_past || self.clock.now() >= following.heard_at + self.config.lost_time {
                 return self.lose();
             }
         }
         let Role::Following(following) = &mut self.role else { return };
         if let Link::Down { redial_at } = following.link
-            && self.now >= redial_at
+            && self.clock.now() >= redial_at
             && following.claim.name != ours
-            && (self.writes.is_durable(following.promised_by) || !hello_waits_for_promise())
+            && (self.volume.writes().is_durable(following.promised_by) || !hello_waits_for_promise())
         {
             let to = following.claim.target();
             let conn = self.new_conn();
@@ -112,7 +111,8 @@ impl Replica {
         let silent = (following.heard || self.lost.is_none()).then_some(following.heard_at + self.config.lost_time);
         let redial = match following.link {
             Link::Down { redial_at }
-                if self.writes.is_durable(following.promised_by) && following.claim.name != self.config.name =>
+                if self.volume.writes().is_durable(following.promised_by)
+                    && following.claim.name != self.config.name =>
             {
                 Some(redial_at)
             }
@@ -122,17 +122,17 @@ impl Replica {
     }
 
     fn hello(&self) -> Hello {
-        let position = if hello_reads_log_after_promise() { self.log.last() } else { self.memory.position() };
+        let position = if hello_reads_log_after_promise() { self.volume.log().last() } else { self.memory.position() };
         Hello {
             format_min: FORMAT_MIN,
             format_max: FORMAT,
-            cluster_id: self.state.cluster_id,
+            cluster_id: self.volume.state().cluster_id,
             name: self.config.name.clone(),
             replica: self.config.replica,
             incarnation: self.config.incarnation,
             revision: self.config.revision.clone(),
             eligible: self.is_eligible(),
-            promise: self.state.promise,
+            promise: self.volume.state().promise,
             position,
             // The shell knows it.
             snapshot_part: None,
@@ -150,7 +150,7 @@ impl Replica {
                 following.leader_replica = replica;
                 following.is_used_elsewhere = false;
                 following.heard = true;
-                following.heard_at = self.now;
+                following.heard_at = self.clock.now();
                 following.redial_pause = Duration::ZERO;
                 // A new connection verifies anew: the leader cannot know how far the last one had come.
                 following.verified = Seq(0);
@@ -166,11 +166,11 @@ impl Replica {
             Answer::Refused { promise, code, known, reason: _ } => {
                 self.effects.push(Effect::Close { conn });
                 following.is_used_elsewhere = code == RefusalCode::AlreadyConnected;
-                if code == RefusalCode::WentBack && self.went_back.is_none() {
+                if code == RefusalCode::WentBack && !self.past.has_gone_back() {
                     let (replica, leader) = (self.config.replica, following.claim.name.clone());
                     let unknown = KnownVolume { replica, term: promise.term, position: Position::ZERO };
                     self.go_back(&leader, known.unwrap_or(unknown));
-                    if self.went_back.is_some() {
+                    if self.past.has_gone_back() {
                         return;
                     }
                 }
@@ -205,7 +205,7 @@ impl Replica {
         following.heard = false;
         following.redial_pause =
             if soon { REDIAL_SOON } else { (following.redial_pause * 2).clamp(REDIAL_FIRST, REDIAL_MOST) };
-        following.link = Link::Down { redial_at: self.now + following.redial_pause };
+        following.link = Link::Down { redial_at: self.clock.now() + following.redial_pause };
     }
 
     pub(crate) fn on_frame(&mut self, conn: ConnId, frame: Frame) {
@@ -213,7 +213,7 @@ impl Replica {
             return;
         }
         // A frame of any other term or leader is dropped [S4].
-        let promise = self.state.promise;
+        let promise = self.volume.state().promise;
         let is_promised = if promises_name_incarnations() {
             Promise { term: frame.term, incarnation: frame.incarnation } == promise
         } else {
@@ -226,15 +226,15 @@ impl Replica {
             Role::Idle => {}
             Role::Following(following) => {
                 if following.link == Link::Up(conn) {
-                    following.heard_at = self.now;
-                    self.freshness.heard_at = self.now;
+                    following.heard_at = self.clock.now();
+                    self.freshness.heard_at = self.clock.now();
                     self.on_leader_says(conn, frame.body);
                 }
             }
             Role::Leading(leading) => {
                 let found = leading.followers.iter_mut().find(|(_, follower)| follower.conn == Some(conn));
                 if let Some((replica, follower)) = found {
-                    follower.heard_at = self.now;
+                    follower.heard_at = self.clock.now();
                     let replica = *replica;
                     self.on_follower_says(conn, replica, frame.body);
                 }
@@ -275,7 +275,7 @@ impl Replica {
                 self.say_that_it_lives(conn);
             }
             Body::Pull { position } => {
-                let outbound = Outbound::new(position, &self.log);
+                let outbound = Outbound::new(position, self.volume.log());
                 let Role::Following(following) = &mut self.role else { return };
                 following.pulled = Some(outbound);
                 self.feed_leader();
@@ -284,14 +284,14 @@ impl Replica {
                 self.on_leader_acks(seq);
                 let Role::Following(following) = &mut self.role else { return };
                 if let Some(outbound) = &mut following.pulled {
-                    outbound.acked(self.now, seq, &self.log);
+                    outbound.acked(self.clock.now(), seq, self.volume.log());
                 }
                 self.feed_leader();
             }
             Body::Mismatch { hint } => {
                 let Role::Following(following) = &mut self.role else { return };
                 if let Some(outbound) = &mut following.pulled {
-                    outbound.mismatched(hint, &self.log);
+                    outbound.mismatched(hint, self.volume.log());
                 }
                 self.feed_leader();
             }
@@ -302,10 +302,10 @@ impl Replica {
     }
 
     fn echo(&mut self, conn: ConnId) {
-        let (eligible, draining) = (self.is_eligible(), self.draining.is_some());
-        let (stalled, room) = (self.is_stalled(), self.room.shortage());
+        let (eligible, draining) = (self.is_eligible(), self.ending.is_draining());
+        let (stalled, room) = (self.is_stalled(), self.supply.room().shortage());
         let Role::Following(following) = &mut self.role else { return };
-        following.echoed_at = self.now;
+        following.echoed_at = self.clock.now();
         let round = following.round;
         self.send(conn, Body::Echo { round, eligible, draining, stalled, room });
     }
@@ -314,7 +314,7 @@ impl Replica {
     /// or a snapshot. The echo of an old round confirms nothing new.
     fn say_that_it_lives(&mut self, conn: ConnId) {
         let Role::Following(following) = &self.role else { return };
-        if self.now >= following.echoed_at + self.config.lost_time / 4 {
+        if self.clock.now() >= following.echoed_at + self.config.lost_time / 4 {
             self.echo(conn);
         }
     }
@@ -323,18 +323,18 @@ impl Replica {
     pub(crate) fn on_heard(&mut self, conn: ConnId) {
         let Role::Following(following) = &mut self.role else { return };
         if following.link == Link::Up(conn) {
-            following.heard_at = self.now;
-            self.freshness.heard_at = self.now;
+            following.heard_at = self.clock.now();
+            self.freshness.heard_at = self.clock.now();
             self.say_that_it_lives(conn);
         }
     }
 
     /// Sends the recovering leader what it pulls.
     pub(crate) fn feed_leader(&mut self) {
-        while self.has_its_snapshot() {
+        while self.volume.holds_its_snapshot() {
             let Role::Following(following) = &mut self.role else { return };
             let (Link::Up(conn), Some(outbound)) = (following.link, &mut following.pulled) else { return };
-            match outbound.next(self.now, &self.log, self.commit) {
+            match outbound.next(self.clock.now(), self.volume.log(), self.progress.commit()) {
                 None => return,
                 Some(Sending::Append(body)) => self.send(conn, body),
                 Some(Sending::Snapshot(position, part)) => self.send_snapshot(conn, position, part),
@@ -349,7 +349,7 @@ impl Replica {
 
     /// Entries that were looked up go to whom they were looked up for.
     pub(crate) fn on_looked_up(&mut self, conn: ConnId, entries: Vec<Entry>) {
-        let (now, commit) = (self.now, self.commit);
+        let (now, commit) = (self.clock.now(), self.progress.commit());
         let outbound = match &mut self.role {
             Role::Idle => None,
             Role::Following(following) if following.link == Link::Up(conn) => following.pulled.as_mut(),
@@ -359,19 +359,14 @@ impl Replica {
                 follower.map(|follower| &mut follower.outbound)
             }
         };
-        if let Some(body) = outbound.and_then(|outbound| outbound.found(now, &self.log, commit, entries)) {
+        if let Some(body) = outbound.and_then(|outbound| outbound.found(now, self.volume.log(), commit, entries)) {
             self.send(conn, body);
         }
         self.feed_leader();
     }
 
-    /// A snapshot that was received and is not durable yet cannot be sent on.
-    pub(crate) fn has_its_snapshot(&self) -> bool {
-        self.writes.durable() >= self.log.base().seq
-    }
-
     pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: Position, part: Option<SnapshotPart>) {
-        let Promise { term, incarnation } = self.state.promise;
+        let Promise { term, incarnation } = self.volume.state().promise;
         self.effects.push(Effect::SendSnapshot { conn, term, incarnation, position, part });
     }
 
@@ -410,11 +405,12 @@ impl Replica {
 
     /// Acks what is durable and verified \[S4\], where that is news.
     pub(crate) fn ack(&mut self) {
-        let durable = if only_durable_is_acked() { self.writes.durable() } else { self.log.last().seq };
+        let durable =
+            if only_durable_is_acked() { self.volume.writes().durable() } else { self.volume.log().last().seq };
         match &mut self.role {
             Role::Following(following) => {
                 let Link::Up(conn) = following.link else { return };
-                let verified = if only_verified_is_acked() { following.verified } else { self.log.last().seq };
+                let verified = if only_verified_is_acked() { following.verified } else { self.volume.log().last().seq };
                 let seq = durable.min(verified);
                 // Every append is answered, also one that brought nothing new: the leader may have been probing. The
                 // first ack of a connection waits until all that was verified is durable.
@@ -429,7 +425,7 @@ impl Replica {
             Role::Leading(leading) => {
                 // The one who is pulled from goes on when what it sent is durable here.
                 if let Stage::Pulling(from) = leading.stage
-                    && durable == self.log.last().seq
+                    && durable == self.volume.log().last().seq
                     && let Some(conn) = leading.followers.get(&from).and_then(|follower| follower.conn)
                 {
                     self.send(conn, Body::Ack { seq: durable });
@@ -448,26 +444,29 @@ impl Replica {
     /// Commit = the leader's, as far as our log is verified to be equal to its log \[S5\].
     fn follow_commit(&mut self) {
         let Role::Following(following) = &self.role else { return };
-        let end = if only_verified_is_committed() { following.verified } else { self.log.last().seq };
+        let end = if only_verified_is_committed() { following.verified } else { self.volume.log().last().seq };
         let commit = following.leader_commit.min(end);
-        self.commit = self.commit.max(commit);
+        self.progress.commit_up_to(commit);
     }
 
     /// After all else of a step: what it applies counts.
     pub(crate) fn tend_caught_up(&mut self) {
-        self.caught_up |= match &self.role {
+        let caught_up = match &self.role {
             Role::Idle => false,
             Role::Following(following) => {
-                following.acked.is_some() && self.applied >= following.leader_commit && following.leader_commit > Seq(0)
+                following.acked.is_some()
+                    && self.progress.applied() >= following.leader_commit
+                    && following.leader_commit > Seq(0)
             }
             Role::Leading(_) => self.is_open(),
         };
+        self.progress.note_caught_up(caught_up);
     }
 
     /// Frames of an older leadership are dropped. Only a planted fault takes them.
     fn takes_old_frame(&mut self, conn: ConnId, frame: &Frame) -> bool {
         if !old_appends_are_dropped()
-            && frame.term < self.state.promise.term
+            && frame.term < self.volume.state().promise.term
             && let Body::Append { previous, entries, .. } = &frame.body
         {
             if let Accepted::UpTo(seq) = self.accept(*previous, entries.clone()) {
@@ -480,7 +479,7 @@ impl Replica {
             && let Some(replica) = self.memory.earlier(conn)
             && let Some(follower) = leading.followers.get_mut(&replica)
         {
-            follower.outbound.acked(self.now, *seq, &self.log);
+            follower.outbound.acked(self.clock.now(), *seq, self.volume.log());
             follower.verified = follower.verified.max(follower.outbound.verified);
             return true;
         }

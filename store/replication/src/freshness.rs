@@ -60,13 +60,13 @@ impl Replica {
     /// A heartbeat came. It proves nothing about now \[S11\].
     pub(crate) fn after_heartbeat(&mut self) {
         if !heartbeats_prove_nothing() {
-            self.freshness.as_of = Some(self.now);
+            self.freshness.as_of = Some(self.clock.now());
         }
     }
 
     /// After all else of a step: what it applies counts.
     pub(crate) fn tend_freshness(&mut self) {
-        if let Some((_, at)) = self.freshness.waiting.take_if(|(index, _)| *index <= self.applied) {
+        if let Some((_, at)) = self.freshness.waiting.take_if(|(index, _)| *index <= self.progress.applied()) {
             self.freshness.as_of = self.freshness.as_of.max(Some(at));
         }
         match &self.role {
@@ -74,11 +74,11 @@ impl Replica {
             Role::Following(following) => {
                 let Link::Up(conn) = following.link else { return };
                 let is_open = self.freshness.asked.is_some_and(|(whom, ..)| whom == conn);
-                if !is_open && self.freshness.waiting.is_none() && self.now >= self.freshness.next_at {
+                if !is_open && self.freshness.waiting.is_none() && self.clock.now() >= self.freshness.next_at {
                     self.freshness.numbers += 1;
                     let number = self.freshness.numbers | AT_LEISURE;
-                    self.freshness.asked = Some((conn, number, self.now));
-                    self.freshness.next_at = self.now + self.config.heartbeat;
+                    self.freshness.asked = Some((conn, number, self.clock.now()));
+                    self.freshness.next_at = self.clock.now() + self.config.heartbeat;
                     self.send(conn, Body::ReadIndex { number });
                 }
             }
@@ -90,8 +90,9 @@ impl Replica {
     /// by then \[S6\]. What earlier terms have committed is known only when an entry of its own is.
     fn date_by_echoes(&mut self) {
         let (own, echoed) = (self.config.replica, self.echoed_round());
-        let alone = self.log.voters().is_majority(|replica: ReplicaId| replica == own);
-        let (now, is_applied) = (self.now, self.applied == self.commit || !only_applied_is_fresh());
+        let alone = self.volume.log().voters().is_majority(|replica: ReplicaId| replica == own);
+        let (now, is_applied) =
+            (self.clock.now(), self.progress.applied() == self.progress.commit() || !only_applied_is_fresh());
         let Role::Leading(leading) = &mut self.role else { return };
         if !matches!(leading.stage, Stage::Open(_)) || !is_applied {
             return;
@@ -107,7 +108,7 @@ impl Replica {
         // The first one that is read may be old: the sidecar may be dead.
         match self.freshness.renewal {
             Some((before, _)) if before == seen => {}
-            Some(_) => self.freshness.renewal = Some((seen, self.now)),
+            Some(_) => self.freshness.renewal = Some((seen, self.clock.now())),
             None => self.freshness.renewal = Some((seen, Duration::ZERO)),
         }
     }
@@ -116,18 +117,18 @@ impl Replica {
     /// asked for data. Without a leader anywhere all replicas are as good as each other, and stay ready.
     pub(crate) fn cut_off(&self) -> bool {
         !matches!(self.role, Role::Leading(_))
-            && self.now >= self.freshness.heard_at + self.config.unready_after
+            && self.clock.now() >= self.freshness.heard_at + self.config.unready_after
             && self.lease_is_renewed()
     }
 
     /// Another pod renews the Lease, as of this moment and while the leader is not heard.
     fn lease_is_renewed(&self) -> bool {
-        let Some(view) = &self.view else { return false };
+        let Some(view) = self.sidecar.view() else { return false };
         let by_another = view.leader.as_ref().is_some_and(|leader| leader.name != self.config.name);
         let renewed = self
             .freshness
             .renewal
-            .is_some_and(|(_, at)| at > self.freshness.heard_at && self.now < at + view.lease_duration);
+            .is_some_and(|(_, at)| at > self.freshness.heard_at && self.clock.now() < at + view.lease_duration);
         by_another && renewed
     }
 
@@ -137,8 +138,8 @@ impl Replica {
         if matches!(self.role, Role::Leading(_)) || !self.lease_is_renewed() {
             return None;
         }
-        let duration = self.view.as_ref().map(|view| view.lease_duration).unwrap_or_default();
+        let duration = self.sidecar.view().map(|view| view.lease_duration).unwrap_or_default();
         let ends = self.freshness.renewal.map(|(_, at)| at + duration);
-        if self.now < begins { Some(begins) } else { ends }
+        if self.clock.now() < begins { Some(begins) } else { ends }
     }
 }

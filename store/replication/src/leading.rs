@@ -97,20 +97,20 @@ impl Replica {
 
     pub(crate) fn on_hello(&mut self, conn: ConnId, hello: Hello) {
         if let Err((code, reason)) = self.check_hello(&hello) {
-            let promise = self.state.promise;
+            let promise = self.volume.state().promise;
             let known = if code == RefusalCode::WentBack { self.knows_better(&hello) } else { None };
             let answer = Answer::Refused { reason, code, promise, known };
             self.effects.push(Effect::Answer { conn, answer });
             if code == RefusalCode::WentBack {
                 self.disown(hello.replica);
             }
-            if self.state.cluster_id.is_some() && hello.cluster_id == self.state.cluster_id {
+            if self.volume.state().cluster_id.is_some() && hello.cluster_id == self.volume.state().cluster_id {
                 self.is_in_the_way(hello.replica, hello.promise);
             }
             return;
         }
         let position = hello.position;
-        let mut outbound = Outbound::new(position, &self.log);
+        let mut outbound = Outbound::new(position, self.volume.log());
         outbound.part = hello.snapshot_part;
         let Role::Leading(leading) = &mut self.role else { return };
         leading.seen.insert(hello.name.clone(), hello.replica);
@@ -133,7 +133,7 @@ impl Replica {
             stalled: before.as_ref().is_some_and(|follower| follower.stalled),
             room: Shortage::default(),
             position,
-            heard_at: self.now,
+            heard_at: self.clock.now(),
             begun: 0,
             echoed: 0,
             verified: before.as_ref().map_or(Seq(0), |follower| follower.verified),
@@ -156,7 +156,9 @@ impl Replica {
         if hello.format_min > FORMAT || hello.format_max < FORMAT_MIN {
             return refused(RefusalCode::Format, "the two versions have no format in common");
         }
-        if self.state.cluster_id.is_none() || hello.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
+        if self.volume.state().cluster_id.is_none()
+            || hello.cluster_id.is_some_and(|id| Some(id) != self.volume.state().cluster_id)
+        {
             return refused(RefusalCode::OtherCluster, "another cluster");
         }
         if hello.replica == self.config.replica {
@@ -166,14 +168,14 @@ impl Replica {
         if leading.stall.silent {
             return refused(RefusalCode::Stalled, "my disk hangs, and the others can do without me");
         }
-        let any_incarnation = !promises_name_incarnations() && hello.promise.term == self.state.promise.term;
-        if hello.promise != self.state.promise && !any_incarnation {
+        let any_incarnation = !promises_name_incarnations() && hello.promise.term == self.volume.state().promise.term;
+        if hello.promise != self.volume.state().promise && !any_incarnation {
             return refused(RefusalCode::NotPromised, "this replica has not promised my term");
         }
         // A copy of a volume that is in use. The one that is connected may be the older of the two, so nobody is marked [E4].
         let (replica, name) = (hello.replica, &hello.name);
         if let Some(other) = leading.followers.get(&replica).map(|one| &one.name).filter(|other| *other != name)
-            && leading.hears(replica, self.now, self.config.lost_time)
+            && leading.hears(replica, self.clock.now(), self.config.lost_time)
         {
             let reason =
                 format!("the volume {replica} is already connected, from {other}: {name} runs on a copy of it");
@@ -190,7 +192,7 @@ impl Replica {
     }
 
     pub(crate) fn on_invite_answered(&mut self, name: String, answer: InviteAnswer) {
-        if answer.cluster_id.is_some_and(|id| Some(id) != self.state.cluster_id) {
+        if answer.cluster_id.is_some_and(|id| Some(id) != self.volume.state().cluster_id) {
             return;
         }
         let is_another = answer.name.as_ref().is_some_and(|said| *said != name);
@@ -221,8 +223,8 @@ impl Replica {
             return;
         }
         self.told_of(promise);
-        let own = self.state.promise;
-        let voter = self.log.voters().contains(replica);
+        let own = self.volume.state().promise;
+        let voter = self.volume.log().voters().contains(replica);
         let Role::Leading(leading) = &mut self.role else { return };
         if promise.term > own.term && voter {
             self.end_role();
@@ -239,13 +241,13 @@ impl Replica {
         let pulling = leading.stage == Stage::Pulling(replica);
         match body {
             Body::Ack { seq } => {
-                follower.outbound.acked(self.now, seq, &self.log);
+                follower.outbound.acked(self.clock.now(), seq, self.volume.log());
                 follower.verified = follower.verified.max(follower.outbound.verified);
-                if let Some(acked) = self.log.position_at(follower.verified) {
+                if let Some(acked) = self.volume.log().position_at(follower.verified) {
                     follower.acked = follower.acked.max(acked);
                 }
             }
-            Body::Mismatch { hint } => follower.outbound.mismatched(hint, &self.log),
+            Body::Mismatch { hint } => follower.outbound.mismatched(hint, self.volume.log()),
             Body::Echo { round, eligible, draining, stalled, room } => {
                 follower.echoed = follower.echoed.max(round);
                 follower.eligible = eligible;
@@ -283,9 +285,9 @@ impl Replica {
             return;
         }
         let ids: Vec<_> = proposals.iter().map(|proposal| proposal.id).collect();
-        let first = self.log.last().seq.next();
+        let first = self.volume.log().last().seq.next();
         self.append_own(proposals.into_iter().map(|proposal| Payload::Command(proposal.command)));
-        let term = self.state.promise.term;
+        let term = self.volume.state().promise.term;
         for (id, seq) in ids.into_iter().zip(first.0..) {
             self.effects.push(Effect::Accepted { id, position: crate::Position { term, seq: Seq(seq) } });
         }
@@ -317,8 +319,8 @@ impl Replica {
     /// answer of every follower. Proposed later, all together, they cost these once. False where a write would be
     /// refused anyhow.
     pub fn is_writing_a_group(&self) -> bool {
-        let last = self.log.last().seq;
-        last > self.writes.durable() && last > self.commit && self.refusal(1).is_none()
+        let last = self.volume.log().last().seq;
+        last > self.volume.writes().durable() && last > self.progress.commit() && self.refusal(1).is_none()
     }
 
     /// Why `more` writes would be refused now.
@@ -329,9 +331,9 @@ impl Replica {
         if self.write_needs_hung_disk() {
             return Some(Refusal::DiskStalled);
         }
-        let voters = self.log.voters();
+        let voters = self.volume.log().voters();
         if !self.is_open() {
-            return Some(if self.state.bootstrapping { Refusal::Bootstrapping } else { Refusal::Recovering });
+            return Some(if self.volume.state().bootstrapping { Refusal::Bootstrapping } else { Refusal::Recovering });
         }
         if self.lost.is_some() {
             return Some(Refusal::NoMajority);
@@ -339,7 +341,7 @@ impl Replica {
         if voters.voters.len() < voters.floor as usize && floor_holds() {
             return Some(Refusal::TooFewVoters { have: voters.voters.len(), floor: voters.floor });
         }
-        let waiting = self.log.last().seq.0 - self.commit.0;
+        let waiting = self.volume.log().last().seq.0 - self.progress.commit().0;
         (waiting + more as u64 > UNCOMMITTED_MAX).then_some(Refusal::Overloaded)
     }
 
@@ -362,37 +364,38 @@ impl Replica {
     }
 
     fn listen_for_majority(&mut self) {
-        let (now, lost_time, own) = (self.now, self.config.lost_time, self.config.replica);
+        let (now, lost_time, own) = (self.clock.now(), self.config.lost_time, self.config.replica);
         let Role::Leading(leading) = &mut self.role else { return };
-        let heard = self.log.voters().is_majority(|replica| replica == own || leading.hears(replica, now, lost_time));
+        let heard =
+            self.volume.log().voters().is_majority(|replica| replica == own || leading.hears(replica, now, lost_time));
         if heard {
             leading.majority_at = now;
             self.lost = None;
         } else if now >= leading.majority_at + lost_time && self.lost.is_none() {
             self.lost = Some(Lost { since: now, told: Promise::NONE });
-            self.ask_soon();
+            self.peers.ask_soon(now);
         }
     }
 
     /// Invites every voter and every wanted member that has not said hello \[L1\].
     fn invite(&mut self) {
         let Role::Leading(leading) = &mut self.role else { return };
-        if self.now < leading.next_invitations {
+        if self.clock.now() < leading.next_invitations {
             return;
         }
-        leading.next_invitations = self.now + self.config.lost_time / 5;
+        leading.next_invitations = self.clock.now() + self.config.lost_time / 5;
         if !leaders_invite() || leading.stall.silent {
             return;
         }
         let mut claim = leading.claim.clone();
         // As they are known now: with them nobody needs DNS to dial back.
-        if let Some(view) = self.view.as_ref().filter(|view| !view.self_addresses.is_empty()) {
+        if let Some(view) = self.sidecar.view().filter(|view| !view.self_addresses.is_empty()) {
             claim.addresses.clone_from(&view.self_addresses);
         }
         let connected =
             |name: &str| leading.followers.values().any(|follower| follower.name == name && follower.conn.is_some());
-        let voters = self.log.voters().voters.iter().map(|voter| voter.name.as_str());
-        let members = self.view.iter().flat_map(|view| &view.members).map(|member| member.name.as_str());
+        let voters = self.volume.log().voters().voters.iter().map(|voter| voter.name.as_str());
+        let members = self.sidecar.members().iter().map(|member| member.name.as_str());
         let mut absent: Vec<String> = voters
             .chain(members)
             .filter(|name| *name != self.config.name && !connected(name))
@@ -410,10 +413,10 @@ impl Replica {
     /// Counts the promises, and opens the term or pulls first.
     fn count(&mut self) {
         let own = self.config.replica;
-        let own_counts = |promised_by| self.writes.is_durable(promised_by) || !own_promise_waits_for_disk();
+        let own_counts = |promised_by| self.volume.writes().is_durable(promised_by) || !own_promise_waits_for_disk();
         let Role::Leading(leading) = &self.role else { return };
         let connected = |replica: &ReplicaId| leading.followers.get(replica).is_some_and(|one| one.conn.is_some());
-        let last = self.log.last();
+        let last = self.volume.log().last();
         match leading.stage {
             Stage::Opening(_) | Stage::Open(_) => return,
             Stage::Pulling(from) => {
@@ -425,7 +428,7 @@ impl Replica {
             }
             Stage::Counting => {}
         }
-        let voters = self.log.voters();
+        let voters = self.volume.log().voters();
         let promised =
             |replica: ReplicaId| if replica == own { own_counts(leading.promised_by) } else { connected(&replica) };
         // The own one, too: nothing of a later term is pulled or written while it may still be lost. Where the own disk hangs,
@@ -449,8 +452,8 @@ impl Replica {
                     to: replica,
                     to_name: better.name.clone(),
                     to_incarnation: better.incarnation,
-                    since: self.now,
-                    caught_up_at: self.now,
+                    since: self.clock.now(),
+                    caught_up_at: self.clock.now(),
                     ready: true,
                 });
             }
@@ -466,7 +469,7 @@ impl Replica {
                 // What a follower lacks is known only now: its hello was compared with the log before the pull.
                 for follower in leading.followers.values_mut() {
                     let part = follower.outbound.part.take();
-                    follower.outbound = Outbound::new(follower.position, &self.log);
+                    follower.outbound = Outbound::new(follower.position, self.volume.log());
                     follower.outbound.part = part;
                 }
             }
@@ -476,25 +479,24 @@ impl Replica {
     /// Commits what a majority of the voters has durably, counting only entries of the own term.
     pub(crate) fn advance_commit(&mut self) {
         let own = self.config.replica;
-        let durable = self.writes.durable();
+        let durable = self.volume.writes().durable();
         let Role::Leading(leading) = &mut self.role else { return };
         let (Stage::Opening(first) | Stage::Open(first)) = leading.stage else { return };
         let has = |replica: ReplicaId| {
             if replica == own { durable } else { leading.followers.get(&replica).map_or(Seq(0), |one| one.verified) }
         };
-        let committed = self.log.voters().committed(has);
-        if (committed >= first || !only_own_terms_are_counted()) && committed > self.commit {
-            self.commit = committed;
-            leading.tell_commit_at.get_or_insert(self.now + TELL_COMMIT_AFTER);
+        let committed = self.volume.log().voters().committed(has);
+        if (committed >= first || !only_own_terms_are_counted()) && committed > self.progress.commit() {
+            self.progress.commit_up_to(committed);
+            leading.tell_commit_at.get_or_insert(self.clock.now() + TELL_COMMIT_AFTER);
         }
         if leading.stage != Stage::Opening(first) {
             return;
         }
         // A marked volume never opens; nor one whose cleared mark could come back after a crash [L4].
-        let unmarked =
-            !self.state.bootstrapping && self.writes.is_durable(self.mark_cleared_by) || !marked_volumes_stay_closed();
+        let unmarked = self.volume.is_unmarked() || !marked_volumes_stay_closed();
         // Writes are answered when they are applied: who leads with much to apply would keep them waiting.
-        let opens = self.commit >= first && unmarked && self.applies_the_rest_now();
+        let opens = self.progress.commit() >= first && unmarked && self.applies_the_rest_now();
         if let Role::Leading(leading) = &mut self.role
             && opens
         {
@@ -503,13 +505,13 @@ impl Replica {
     }
 
     fn feed_followers(&mut self) {
-        let commit = self.commit;
-        let has_its_snapshot = self.has_its_snapshot();
+        let commit = self.progress.commit();
+        let has_its_snapshot = self.volume.holds_its_snapshot();
         let Role::Leading(leading) = &mut self.role else { return };
         if !matches!(leading.stage, Stage::Opening(_) | Stage::Open(_)) {
             return;
         }
-        let telling = leading.tell_commit_at.is_some_and(|at| self.now >= at);
+        let telling = leading.tell_commit_at.is_some_and(|at| self.clock.now() >= at);
         if telling {
             self.tell_durable(false);
         }
@@ -517,7 +519,7 @@ impl Replica {
         let mut out = Vec::new();
         for follower in leading.followers.values_mut() {
             let Some(conn) = follower.conn.filter(|_| has_its_snapshot) else { continue };
-            while let Some(sending) = follower.outbound.next(self.now, &self.log, commit) {
+            while let Some(sending) = follower.outbound.next(self.clock.now(), self.volume.log(), commit) {
                 out.push((conn, sending));
             }
             if telling && let Some(body) = follower.outbound.tell_commit(commit) {
@@ -542,7 +544,7 @@ impl Replica {
 
     fn beat(&mut self) {
         let Role::Leading(leading) = &self.role else { return };
-        if self.now >= leading.next_heartbeat {
+        if self.clock.now() >= leading.next_heartbeat {
             self.begin_round(false);
         }
     }
@@ -556,7 +558,8 @@ impl Replica {
 
     /// A term that the next leadership must be above, as it is published.
     pub(crate) fn need_term(&self) -> Option<Term> {
-        let told = self.lost.as_ref().map(|lost| lost.told.term).filter(|term| *term > self.state.promise.term);
+        let told =
+            self.lost.as_ref().map(|lost| lost.told.term).filter(|term| *term > self.volume.state().promise.term);
         match &self.role {
             Role::Leading(leading) => leading.need_term.max(told),
             Role::Idle | Role::Following(_) => told,

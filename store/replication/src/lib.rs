@@ -159,7 +159,7 @@
 //!
 //! | what goes in | what it leads to | where |
 //! | --- | --- | --- |
-//! | [`Input::Role`], [`Input::Invited`] | a claim is taken, or deferred, or refused; [`Effect::AnswerInvite`] | [`replica`], [`following`] |
+//! | [`Input::Role`], [`Input::Invited`] | a claim is taken, or deferred, or refused; [`Effect::AnswerInvite`] | [`promising`], [`following`] |
 //! | [`Input::Answered`], [`Input::Closed`], [`Input::Heard`] | the leader is heard, or lost; [`Effect::Dial`] again | [`following`] |
 //! | [`Input::Hello`], [`Input::InviteAnswered`] | [`Effect::Answer`]; a vote is counted, or a leadership ends | [`leading`] |
 //! | [`Input::Frame`] | the [`Body`] says: entries, acks, heartbeats, reads; [`Effect::Send`] | [`message`], [`following`], [`leading`] |
@@ -173,9 +173,10 @@
 //! | [`Input::Drain`] | a hand-over, and the end | [`draining`] |
 //! | [`Input::Wake`] | [`Effect::AskState`], [`Effect::Invite`], heartbeats, what is due | all of them |
 //!
-//! [`membership`] decides about voters, [`role`] has the state that exists in one role only, [`step`] all inputs and
-//! effects, [`entry`] and [`message`] the bytes, [`status`] what a replica says of itself. The rules with their marks
-//! are in docs/design.md, section 5. Whole lives of small clusters, with every message, are told in `tests/scripts`.
+//! [`membership`] decides about voters, [`role`] has the state that exists in one role only, [`volume`] what stands on
+//! the volume, [`progress`] what of it is committed and applied, [`step`] all inputs and effects, [`entry`] and
+//! [`message`] the bytes, [`status`] what a replica says of itself. The rules with their marks are in docs/design.md,
+//! section 5. Whole lives of small clusters, with every message, are told in `tests/scripts`.
 //!
 //! # Example
 //!
@@ -350,6 +351,7 @@
 mod bootstrap;
 mod catchup;
 mod claim;
+mod clock;
 mod disk;
 mod draining;
 mod entry;
@@ -364,6 +366,8 @@ mod membership;
 mod message;
 mod pace;
 mod plants;
+mod progress;
+mod promising;
 mod question;
 mod reads;
 mod replica;
@@ -371,6 +375,7 @@ mod role;
 mod room;
 mod rounds;
 mod shortage;
+mod sidecar;
 mod stall;
 mod status;
 mod step;
@@ -378,6 +383,7 @@ mod target;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod testing;
+mod volume;
 mod voters;
 mod went_back;
 

@@ -13,6 +13,7 @@ use crate::replica::Replica;
 use crate::role::Role;
 use crate::target::ordinal;
 use crate::{PeerState, Promise, ReplicaId, Target, Term};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const ASK_FIRST: Duration = Duration::from_millis(20);
@@ -29,18 +30,55 @@ pub(crate) struct Lost {
     pub(crate) told: Promise,
 }
 
+/// What the other replicas say when they are asked, and when they are asked next.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Peers {
+    /// The last answer of each pod, and when it arrived.
+    answers: BTreeMap<String, (Duration, PeerState)>,
+    ask_at: Duration,
+    /// The pause after the next questions.
+    ask_pause: Duration,
+}
+
+impl Peers {
+    /// When they are asked next, if anybody is to be asked then.
+    pub(crate) fn ask_at(&self) -> Duration {
+        self.ask_at
+    }
+
+    pub(crate) fn ask_soon(&mut self, now: Duration) {
+        self.ask_at = now;
+        self.ask_pause = ASK_FIRST;
+    }
+
+    /// They were asked: the pause before the next questions grows.
+    fn asked(&mut self, now: Duration) {
+        self.ask_pause = (self.ask_pause * 2).clamp(ASK_FIRST, ASK_MOST);
+        self.ask_at = now + self.ask_pause;
+    }
+
+    fn answered(&mut self, name: String, now: Duration, state: PeerState) {
+        self.answers.insert(name, (now, state));
+    }
+
+    /// What that pod said last, unless it was before `since`.
+    pub(crate) fn said(&self, name: &str, since: Duration) -> Option<&PeerState> {
+        self.answers.get(name).filter(|(at, _)| *at >= since).map(|(_, state)| state)
+    }
+
+    /// All that was said since then.
+    pub(crate) fn since(&self, since: Duration) -> impl Iterator<Item = &PeerState> {
+        self.answers.values().filter(move |(at, _)| *at >= since).map(|(_, state)| state)
+    }
+}
+
 impl Replica {
     /// The leader is lost (a leader: its majority). Nothing if that is known already.
     pub(crate) fn lose(&mut self) {
         if self.lost.is_none() {
-            self.lost = Some(Lost { since: self.now, told: Promise::NONE });
-            self.ask_soon();
+            self.lost = Some(Lost { since: self.clock.now(), told: Promise::NONE });
+            self.peers.ask_soon(self.clock.now());
         }
-    }
-
-    pub(crate) fn ask_soon(&mut self) {
-        self.ask_at = self.now;
-        self.ask_pause = ASK_FIRST;
     }
 
     /// Somebody is bound to this promise. One of a term that cannot be would leave no term to campaign for.
@@ -58,7 +96,7 @@ impl Replica {
             return;
         }
         self.learn_of_itself(&name, &state);
-        if self.went_back.is_some() {
+        if self.past.has_gone_back() {
             return;
         }
         if state.went_back {
@@ -66,19 +104,19 @@ impl Replica {
         }
         self.told_of(state.promise);
         // Of the questions before the first promise nothing else is of use.
-        if self.lost.is_some() || self.draining.is_some() || self.asked_for_bootstrap().is_some() {
-            self.answers.insert(name, (self.now, state));
+        if self.lost.is_some() || self.ending.is_draining() || self.asked_for_bootstrap().is_some() {
+            self.peers.answered(name, self.clock.now(), state);
         }
     }
 
     /// Begins to look for a leader where there is none to follow, and asks on while it is lost.
     pub(crate) fn tend_losing(&mut self) {
-        let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter() && self.went_back.is_none();
+        let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter() && !self.past.has_gone_back();
         // Right after a start role.json is still to be read; its sidecar may also be dead for good.
-        if knows_of_none && (self.view.is_some() || self.now >= self.waits_for_view_until()) {
+        if knows_of_none && (self.sidecar.view().is_some() || self.clock.now() >= self.waits_for_view_until()) {
             self.lose();
         }
-        if self.now < self.ask_at {
+        if self.clock.now() < self.peers.ask_at() {
             return;
         }
         let asked = self.whom_to_ask();
@@ -88,18 +126,17 @@ impl Replica {
         for to in asked {
             self.effects.push(crate::Effect::AskState { to });
         }
-        self.ask_pause = (self.ask_pause * 2).clamp(ASK_FIRST, ASK_MOST);
-        self.ask_at = self.now + self.ask_pause;
+        self.peers.asked(self.clock.now());
     }
 
     pub(crate) fn losing_deadline(&self) -> Option<Duration> {
         let waits_for_view =
-            matches!(self.role, Role::Idle) && self.is_voter() && self.lost.is_none() && self.went_back.is_none();
+            matches!(self.role, Role::Idle) && self.is_voter() && self.lost.is_none() && !self.past.has_gone_back();
         waits_for_view.then(|| self.waits_for_view_until())
     }
 
     fn waits_for_view_until(&self) -> Duration {
-        self.began.unwrap_or(self.now) + self.config.lost_time
+        self.clock.began() + self.config.lost_time
     }
 
     /// The pods that are to be asked for their state now, and where.
@@ -111,46 +148,42 @@ impl Replica {
         if let Some(all) = self.asked_at_the_start() {
             return all;
         }
-        if !self.is_voter() || (self.lost.is_none() && self.draining.is_none()) {
+        if !self.is_voter() || (self.lost.is_none() && !self.ending.is_draining()) {
             return Vec::new();
         }
-        let others = self.log.voters().voters.iter().filter(|voter| voter.replica != self.config.replica);
+        let others = self.volume.log().voters().voters.iter().filter(|voter| voter.replica != self.config.replica);
         others.filter_map(|voter| self.target_of(&voter.name)).collect()
     }
 
     /// The term that it campaigns after, if a majority of the voters has lost its leader.
     pub(crate) fn campaign(&self) -> Option<Term> {
         let lost = self.lost.as_ref()?;
-        let term = self.state.promise.term;
+        let term = self.volume.state().promise.term;
         let is_none_of_ours = |heard: Term| if later_leaders_count() { heard < term } else { heard != term };
         let deaf = |replica: ReplicaId| {
             replica == self.config.replica
-                || self.answers_since(lost.since).any(|state| {
+                || self.peers.since(lost.since).any(|state| {
                     state.replica == replica && !state.went_back && state.hears.is_none_or(is_none_of_ours)
                 })
         };
         // A bootstrap must be durable before anybody is told of it [L4].
-        let is_durable = self.writes.all_durable() || !bootstrap_waits_for_disk();
+        let is_durable = self.volume.writes().all_durable() || !bootstrap_waits_for_disk();
         let is_fit = !self.disk.hangs() && !self.is_asking();
-        (self.is_voter() && is_fit && is_durable && self.log.voters().is_majority(deaf)).then_some(term)
+        (self.is_voter() && is_fit && is_durable && self.volume.log().voters().is_majority(deaf)).then_some(term)
     }
 
     /// How many of the voters that could lead stand better: a better position, or the same and a lower ordinal.
     pub(crate) fn rank(&self) -> u32 {
         let Some(lost) = &self.lost else { return 0 };
-        let own = (self.log.last(), std::cmp::Reverse(ordinal(&self.config.name)));
+        let own = (self.volume.log().last(), std::cmp::Reverse(ordinal(&self.config.name)));
         let is_doubted = self.is_stalled();
-        let better = self.answers_since(lost.since).filter(|state| {
+        let better = self.peers.since(lost.since).filter(|state| {
             state.eligible
                 && state.replica != self.config.replica
-                && self.log.voters().contains(state.replica)
+                && self.volume.log().voters().contains(state.replica)
                 && (is_doubted || (state.position, std::cmp::Reverse(ordinal(&state.name))) > own)
         });
         // One whose disk hung a moment ago comes after all others, also after those that have not answered yet.
         better.count() as u32 + u32::from(is_doubted)
-    }
-
-    pub(crate) fn answers_since(&self, since: Duration) -> impl Iterator<Item = &PeerState> {
-        self.answers.values().filter(move |(at, _)| *at >= since).map(|(_, state)| state)
     }
 }

@@ -28,14 +28,15 @@ impl Replica {
         let Role::Leading(leading) = &self.role else { return None };
         let is_open = matches!(leading.stage, Stage::Open(_))
             || !voters_wait_for_own_entry() && matches!(leading.stage, Stage::Opening(_));
-        let is_settled =
-            self.log.voters_since() <= self.commit || !voters_change_one_by_one() || !voters_wait_for_own_entry();
+        let is_settled = self.volume.log().voters_since() <= self.progress.commit()
+            || !voters_change_one_by_one()
+            || !voters_wait_for_own_entry();
         let settled = is_open && is_settled;
-        if !settled || leading.hand_over.is_some() || self.members().is_empty() {
+        if !settled || leading.hand_over.is_some() || self.sidecar.members().is_empty() {
             return None;
         }
-        let now = self.log.voters();
-        let wanted = self.members().len();
+        let now = self.volume.log().voters();
+        let wanted = self.sidecar.members().len();
         let is_dead = |voter: &&Voter| {
             leading.gone_back.contains(&voter.replica)
                 || leading.seen.get(&voter.name).is_some_and(|id| *id != voter.replica)
@@ -44,7 +45,7 @@ impl Replica {
         let unwanted = now
             .voters
             .iter()
-            .filter(|voter| voter.replica != self.config.replica && !self.is_wanted(&voter.name))
+            .filter(|voter| voter.replica != self.config.replica && !self.sidecar.is_wanted(&voter.name))
             // Who is gone already first: with it among those that are left there may be no majority to remove another.
             .max_by_key(|voter| (!self.has_caught_up(voter.replica), ordinal(&voter.name)));
         if let Some(gone) = dead.or(unwanted) {
@@ -58,7 +59,7 @@ impl Replica {
             return self.possible(Voters { format: FORMAT, floor, voters });
         }
         let comes = leading.followers.iter().filter(|(replica, follower)| {
-            self.is_wanted(&follower.name)
+            self.sidecar.is_wanted(&follower.name)
                 && !now.contains(**replica)
                 && now.named(&follower.name).is_none()
                 && leading.seen.get(&follower.name) == Some(*replica)
@@ -88,16 +89,16 @@ impl Replica {
             return true;
         }
         if !distance_is_bytes_and_time() {
-            return follower.outbound.verified.0 + 1_000 >= self.log.last().seq.0;
+            return follower.outbound.verified.0 + 1_000 >= self.volume.log().last().seq.0;
         }
-        follower.outbound.is_near(self.now, &self.log, time)
+        follower.outbound.is_near(self.clock.now(), self.volume.log(), time)
     }
 
     /// Connected, heard, close to our end, and with a disk that answers.
     pub(crate) fn has_caught_up(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         let (Stage::Opening(first) | Stage::Open(first)) = leading.stage else { return false };
-        leading.hears(replica, self.now, self.config.lost_time)
+        leading.hears(replica, self.clock.now(), self.config.lost_time)
             && !self.is_known_stalled(replica)
             && leading
                 .followers

@@ -108,7 +108,7 @@ impl Replica {
 
     /// Asks, answers, and says which reads may go on. After all else of a step: what it commits and applies counts.
     pub(crate) fn tend_reads(&mut self) {
-        if self.went_back.is_some() {
+        if self.past.has_gone_back() {
             return self.refuse_all_reads(Refusal::WentBack);
         }
         if self.waits_to_promise() {
@@ -116,7 +116,7 @@ impl Replica {
         }
         loop {
             if let Question::Waiting { upto, index } = self.reads.question
-                && self.applied >= index
+                && self.progress.applied() >= index
             {
                 self.reads.question = Question::None;
                 self.reads.answered = upto;
@@ -136,7 +136,7 @@ impl Replica {
                 Link::Up(conn) => Some(Asked::By(conn)),
                 Link::Down { .. } | Link::Dialled(_) => None,
             },
-            Role::Leading(_) => Some(Asked::Ourselves(self.state.promise.term)),
+            Role::Leading(_) => Some(Asked::Ourselves(self.volume.state().promise.term)),
         };
         if let Question::Asked { whom: asked, .. } = self.reads.question
             && Some(asked) != whom
@@ -176,7 +176,7 @@ impl Replica {
             return false;
         }
         for ask in &mut leading.asks {
-            ask.at.get_or_insert((self.commit, leading.round + 1));
+            ask.at.get_or_insert((self.progress.commit(), leading.round + 1));
         }
         // What is asked at leisure waits for the next heartbeat.
         let hurried = leading.asks.iter().filter(|ask| !ask.is_at_leisure());
@@ -218,16 +218,16 @@ impl Replica {
             };
             Seq(round)
         };
-        self.log.voters().committed(echoed).0
+        self.volume.log().voters().committed(echoed).0
     }
 
     /// Begins a heartbeat round. One for reads leaves out who owes many.
     pub(crate) fn begin_round(&mut self, for_reads: bool) {
-        let commit = self.commit;
+        let commit = self.progress.commit();
         let Role::Leading(leading) = &mut self.role else { return };
-        leading.next_heartbeat = self.now + self.config.heartbeat;
+        leading.next_heartbeat = self.clock.now() + self.config.heartbeat;
         leading.round += 1;
-        leading.rounds.begun(leading.round, self.now);
+        leading.rounds.begun(leading.round, self.clock.now());
         let round = leading.round;
         if for_reads {
             leading.read_round = round;

@@ -21,14 +21,33 @@ use std::time::Duration;
 /// pass the leadership to and fro.
 const STAYS_AT_LEAST: Duration = Duration::from_secs(10);
 
+/// How much room there is here, as the shell said last.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(crate) struct Supply {
+    room: Room,
+    /// Since when it is over a limit.
+    over_since: Option<Duration>,
+}
+
+impl Supply {
+    fn say(&mut self, room: Room, now: Duration) {
+        self.room = room;
+        self.over_since = room.shortage().limit().map(|_| self.over_since.unwrap_or(now));
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.room
+    }
+
+    fn over_since(&self) -> Option<Duration> {
+        self.over_since
+    }
+}
+
 impl Replica {
     pub(crate) fn on_room(&mut self, room: Room) {
         let was_full = self.takes_no_entries();
-        self.room = room;
-        match room.shortage().limit() {
-            Some(_) => self.over_since = self.over_since.or(Some(self.now)),
-            None => self.over_since = None,
-        }
+        self.supply.say(room, self.clock.now());
         if was_full && !self.takes_no_entries() {
             self.ask_for_what_was_dropped();
         }
@@ -36,7 +55,7 @@ impl Replica {
 
     /// Nothing fits on the volume but what keeps the cluster alive.
     pub(crate) fn takes_no_entries(&self) -> bool {
-        self.room.disk == Level::Full && full_disks_take_nothing()
+        self.supply.room().disk == Level::Full && full_disks_take_nothing()
     }
 
     /// Entries came while nothing fitted, and were not answered: a new connection brings them again.
@@ -57,7 +76,7 @@ impl Replica {
         let out = |replica, shortage: Shortage| {
             Some(Refusal::OutOfRoom { limit: shortage.limit().unwrap_or(Limit::Disk), replica })
         };
-        let mine = self.room.shortage();
+        let mine = self.supply.room().shortage();
         if mine.full {
             return out(own, mine);
         }
@@ -73,12 +92,12 @@ impl Replica {
         if grows && mine.limit().is_some() && !self.gives_way() {
             return out(own, mine);
         }
-        let voters = self.log.voters();
+        let voters = self.volume.log().voters();
         let takes = |replica: ReplicaId| {
             if replica == own {
                 return true;
             }
-            let heard = leading.hears(replica, self.now, self.config.lost_time);
+            let heard = leading.hears(replica, self.clock.now(), self.config.lost_time);
             heard && leading.followers.get(&replica).is_some_and(|follower| !short(follower))
         };
         if voters.is_majority(takes) {
@@ -90,22 +109,23 @@ impl Replica {
 
     /// It is over, but not far, and another one is about to lead.
     fn gives_way(&self) -> bool {
-        let is_far = self.room.memory >= Level::Far || self.room.disk >= Level::Far;
-        let in_time = self.over_since.is_some_and(|since| self.now < since + self.config.hand_over_max);
+        let is_far = self.supply.room().memory >= Level::Far || self.supply.room().disk >= Level::Far;
+        let in_time =
+            self.supply.over_since().is_some_and(|since| self.clock.now() < since + self.config.hand_over_max);
         !is_far && in_time && self.wants_room_elsewhere()
     }
 
     /// The leader is over, and those that are not are a majority without it, one of them fit to lead.
     pub(crate) fn wants_room_elsewhere(&self) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
-        if self.room.shortage().limit().is_none() || self.now < leading.since + STAYS_AT_LEAST {
+        if self.supply.room().shortage().limit().is_none() || self.clock.now() < leading.since + STAYS_AT_LEAST {
             return false;
         }
         let has_room = |replica: ReplicaId| {
-            leading.hears(replica, self.now, self.config.lost_time)
+            leading.hears(replica, self.clock.now(), self.config.lost_time)
                 && leading.followers.get(&replica).is_some_and(Follower::has_room)
         };
-        self.log.voters().is_majority(has_room) && self.successor_with_room().is_some()
+        self.volume.log().voters().is_majority(has_room) && self.successor_with_room().is_some()
     }
 }
 

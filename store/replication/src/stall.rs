@@ -35,10 +35,10 @@ impl Replica {
         if stalled {
             self.disk.doubted_until = None;
         } else if hung {
-            self.disk.doubted_until = Some(self.now + self.config.disk_stall * DOUBTED_BOUNDS);
+            self.disk.doubted_until = Some(self.clock.now() + self.config.disk_stall * DOUBTED_BOUNDS);
             self.ask_for_what_was_missed();
             if let Role::Leading(leading) = &mut self.role {
-                leading.next_invitations = self.now;
+                leading.next_invitations = self.clock.now();
             }
         }
     }
@@ -49,13 +49,13 @@ impl Replica {
             && let Role::Following(following) = &self.role
             && let Link::Up(conn) = following.link
         {
-            self.send(conn, Body::Mismatch { hint: self.log.last() });
+            self.send(conn, Body::Mismatch { hint: self.volume.log().last() });
         }
     }
 
     /// Its disk hangs, or did so a moment ago.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.disk.hangs || self.disk.doubted_until.is_some_and(|until| self.now < until)
+        self.disk.hangs || self.disk.doubted_until.is_some_and(|until| self.clock.now() < until)
     }
 
     /// It may become leader, as its sidecar is told: one that is doubted only where nobody that is not would.
@@ -63,15 +63,16 @@ impl Replica {
         let Some(lost) = self.lost.as_ref().filter(|_| self.is_stalled() && !self.disk.hangs) else {
             return self.is_eligible();
         };
-        let is_sound = |replica: ReplicaId| replica != self.config.replica && self.log.voters().contains(replica);
+        let is_sound =
+            |replica: ReplicaId| replica != self.config.replica && self.volume.log().voters().contains(replica);
         self.is_eligible_but_for_its_disk()
-            && !self.answers_since(lost.since).any(|state| state.eligible && is_sound(state.replica))
+            && !self.peers.since(lost.since).any(|state| state.eligible && is_sound(state.replica))
     }
 
     /// Its disk hangs and has not taken the promise to the leader that it is to follow: it can say no hello before it does.
     pub(crate) fn waits_to_promise(&self) -> bool {
         let Role::Following(following) = &self.role else { return false };
-        self.disk.hangs && !self.writes.is_durable(following.promised_by)
+        self.disk.hangs && !self.volume.writes().is_durable(following.promised_by)
     }
 
     /// (a leader) That follower says that its disk hangs.
@@ -85,10 +86,11 @@ impl Replica {
         let Role::Leading(leading) = &self.role else { return false };
         let own = self.config.replica;
         let goes_on = |replica: ReplicaId| {
-            leading.hears(replica, self.now, self.config.lost_time)
+            leading.hears(replica, self.clock.now(), self.config.lost_time)
                 && leading.followers.get(&replica).is_some_and(|one| !one.stalled)
         };
-        self.log.voters().is_majority(|replica| replica != own && goes_on(replica)) || !needed_hung_leaders_stay()
+        self.volume.log().voters().is_majority(|replica| replica != own && goes_on(replica))
+            || !needed_hung_leaders_stay()
     }
 
     /// A write that is taken now would wait for a disk that hangs.
@@ -99,7 +101,7 @@ impl Replica {
     /// (a leader) It hands over because its disk hangs.
     pub(crate) fn lets_go_for_its_disk(&self) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
-        leading.stall.dispensable_since.is_some_and(|since| self.now >= since + self.patience())
+        leading.stall.dispensable_since.is_some_and(|since| self.clock.now() >= since + self.patience())
     }
 
     fn patience(&self) -> Duration {
@@ -117,7 +119,9 @@ impl Replica {
         } else if stall.silent {
         } else if !is_dispensable {
             stall.dispensable_since = None;
-        } else if self.now >= *stall.dispensable_since.get_or_insert(self.now) + late && hung_leaders_fall_silent() {
+        } else if self.clock.now() >= *stall.dispensable_since.get_or_insert(self.clock.now()) + late
+            && hung_leaders_fall_silent()
+        {
             self.fall_silent();
         }
     }
@@ -145,13 +149,13 @@ impl Replica {
     }
 
     pub(crate) fn stall_deadline(&self) -> Option<Duration> {
-        let sound = self.disk.doubted_until.filter(|until| *until > self.now);
+        let sound = self.disk.doubted_until.filter(|until| *until > self.clock.now());
         let since = match &self.role {
             Role::Leading(leading) => leading.stall.dispensable_since,
             Role::Idle | Role::Following(_) => None,
         };
         let patient = since.map(|since| since + self.patience());
         let silent = since.map(|since| since + self.patience() + self.config.lost_time);
-        [sound, patient, silent].into_iter().flatten().filter(|at| *at > self.now).min()
+        [sound, patient, silent].into_iter().flatten().filter(|at| *at > self.clock.now()).min()
     }
 }

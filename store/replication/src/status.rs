@@ -189,31 +189,31 @@ pub struct PulseRest {
 impl Replica {
     /// The promise in force (durable or about to be).
     pub fn promise(&self) -> Promise {
-        self.state.promise
+        self.volume.state().promise
     }
 
     /// Its last entry.
     pub fn position(&self) -> Position {
-        self.log.last()
+        self.volume.log().last()
     }
 
     /// What the log's entries take in memory, about.
     pub fn log_bytes(&self) -> usize {
-        self.log.memory_bytes()
+        self.volume.log().memory_bytes()
     }
 
     /// What changes: as long as two of these are equal but for position and commit, so is what status.json says.
     pub fn pulse(&self) -> Pulse {
         Pulse {
             phase: self.phase(),
-            promise: self.state.promise,
-            position: self.log.last(),
-            committed: self.commit,
-            voters_since: self.log.voters_since(),
+            promise: self.volume.state().promise,
+            position: self.volume.log().last(),
+            committed: self.progress.commit(),
+            voters_since: self.volume.log().voters_since(),
             drained: self.is_drained(),
             rest: PulseRest {
-                cluster_id: self.state.cluster_id,
-                bootstrapping: self.state.bootstrapping,
+                cluster_id: self.volume.state().cluster_id,
+                bootstrapping: self.volume.state().bootstrapping,
                 eligible: self.may_contend(),
                 stalled: self.is_stalled(),
                 following: self.claim().map(Claim::promise),
@@ -222,7 +222,7 @@ impl Replica {
                 rank: self.rank(),
                 need_term: self.need_term(),
                 hands_over: self.published_hand_over().map(|(_, incarnation)| incarnation),
-                room: self.room,
+                room: self.supply.room(),
             },
         }
     }
@@ -232,30 +232,30 @@ impl Replica {
         Status {
             phase: self.phase(),
             open: self.is_open(),
-            cluster_id: self.state.cluster_id,
-            bootstrapping: self.state.bootstrapping,
+            cluster_id: self.volume.state().cluster_id,
+            bootstrapping: self.volume.state().bootstrapping,
             foreign_cluster_id: self.foreign_cluster(),
             voter: self.is_voter(),
             eligible: self.may_contend(),
             stalled: self.is_stalled(),
-            promise: self.state.promise,
-            position: self.log.last(),
-            committed: self.commit,
+            promise: self.volume.state().promise,
+            position: self.volume.log().last(),
+            committed: self.progress.commit(),
             following: self.claim().cloned(),
             leader_heard: self.leader_heard(),
             campaign: self.campaign(),
             rank: self.rank(),
             need_term: self.need_term(),
             hand_over: self.published_hand_over(),
-            voters: self.log.voters().clone(),
+            voters: self.volume.log().voters().clone(),
             followers: self.follower_status(),
-            room: self.room,
-            caught_up: self.caught_up,
+            room: self.supply.room(),
+            caught_up: self.progress.has_caught_up_once(),
             cut_off: self.cut_off(),
             drained: self.is_drained(),
             waiting_for: self.waiting_for(),
-            went_back: self.went_back.clone(),
-            known: self.known.clone(),
+            went_back: self.past.went_back().cloned(),
+            known: self.past.known().to_vec(),
         }
     }
 
@@ -263,8 +263,8 @@ impl Replica {
     /// first time since its start, or learns. For people: how far it is.
     pub fn catches_up(&self) -> Option<(Seq, Seq)> {
         let Role::Following(following) = &self.role else { return None };
-        let is_new = !self.caught_up || self.phase() == Phase::Learner;
-        (following.heard && is_new).then(|| (self.log.last().seq, following.leader_commit))
+        let is_new = !self.progress.has_caught_up_once() || self.phase() == Phase::Learner;
+        (following.heard && is_new).then(|| (self.volume.log().last().seq, following.leader_commit))
     }
 
     /// Brings an earlier status up to date if that takes nothing but new numbers, so that nothing is allocated at every
@@ -273,10 +273,10 @@ impl Replica {
         if !self.is_but_for_numbers(said) {
             return Since::Changed;
         }
-        let mut moved = said.position != self.log.last() || said.committed != self.commit;
-        (said.position, said.committed) = (self.log.last(), self.commit);
-        if said.known != self.known {
-            said.known.clone_from(&self.known);
+        let mut moved = said.position != self.volume.log().last() || said.committed != self.progress.commit();
+        (said.position, said.committed) = (self.volume.log().last(), self.progress.commit());
+        if said.known != self.past.known() {
+            self.past.known().clone_into(&mut said.known);
             moved = true;
         }
         if let Role::Leading(leading) = &self.role {
@@ -319,33 +319,33 @@ impl Replica {
             known: _,
         } = said;
         *phase == self.phase()
-            && *cluster_id == self.state.cluster_id
+            && *cluster_id == self.volume.state().cluster_id
             && *open == self.is_open()
-            && *bootstrapping == self.state.bootstrapping
+            && *bootstrapping == self.volume.state().bootstrapping
             && *foreign_cluster_id == self.foreign_cluster()
             && *voter == self.is_voter()
             && *eligible == self.may_contend()
             && *stalled == self.is_stalled()
-            && *promise == self.state.promise
+            && *promise == self.volume.state().promise
             && following.as_ref() == self.claim()
             && *leader_heard == self.leader_heard()
             && *campaign == self.campaign()
             && *rank == self.rank()
             && *need_term == self.need_term()
             && *hand_over == self.published_hand_over()
-            && voters == self.log.voters()
-            && *room == self.room
-            && *caught_up == self.caught_up
+            && voters == self.volume.log().voters()
+            && *room == self.supply.room()
+            && *caught_up == self.progress.has_caught_up_once()
             && *cut_off == self.cut_off()
             && *drained == self.is_drained()
             && self.are_my_followers(followers)
-            && *went_back == self.went_back
+            && went_back.as_ref() == self.past.went_back()
             && *waiting_for == self.waiting_for()
     }
 
     fn are_my_followers(&self, said: &[FollowerStatus]) -> bool {
         let Role::Leading(leading) = &self.role else { return said.is_empty() };
-        let voters = self.log.voters();
+        let voters = self.volume.log().voters();
         let is_same = |(said, (replica, follower)): (&FollowerStatus, (&ReplicaId, &crate::role::Follower))| {
             let FollowerStatus {
                 name,
@@ -363,7 +363,7 @@ impl Replica {
                 && *name == follower.name
                 && *incarnation == follower.incarnation
                 && *voter == voters.contains(*replica)
-                && *connected == leading.hears(*replica, self.now, self.config.lost_time)
+                && *connected == leading.hears(*replica, self.clock.now(), self.config.lost_time)
                 && *silent_since == (!*connected).then_some(follower.heard_at)
                 && *eligible == follower.eligible
                 && *stalled == follower.stalled
@@ -382,20 +382,20 @@ impl Replica {
 
     /// Where it is in its life.
     pub fn phase(&self) -> Phase {
-        if self.failed {
+        if self.ending.has_failed() {
             return Phase::Failed;
         }
-        if self.draining.is_some() {
+        if self.ending.is_draining() {
             return Phase::Draining;
         }
-        if self.went_back.is_some() {
+        if self.past.has_gone_back() {
             return Phase::WentBack;
         }
         match &self.role {
             Role::Leading(_) if self.is_open() => Phase::Leading,
             Role::Leading(_) => Phase::Recovering,
             Role::Idle if self.foreign_cluster().is_some() => Phase::Failed,
-            Role::Idle if self.state.cluster_id.is_none() => Phase::Starting,
+            Role::Idle if self.volume.state().cluster_id.is_none() => Phase::Starting,
             Role::Idle | Role::Following(_) if self.is_voter() => Phase::Follower,
             Role::Idle | Role::Following(_) => Phase::Learner,
         }
@@ -403,14 +403,15 @@ impl Replica {
 
     fn follower_status(&self) -> Vec<FollowerStatus> {
         let Role::Leading(leading) = &self.role else { return Vec::new() };
-        let voters = self.log.voters();
+        let voters = self.volume.log().voters();
         let one = |(replica, follower): (&ReplicaId, &crate::role::Follower)| FollowerStatus {
             name: follower.name.clone(),
             replica: *replica,
             incarnation: follower.incarnation,
             voter: voters.contains(*replica),
-            connected: leading.hears(*replica, self.now, self.config.lost_time),
-            silent_since: (!leading.hears(*replica, self.now, self.config.lost_time)).then_some(follower.heard_at),
+            connected: leading.hears(*replica, self.clock.now(), self.config.lost_time),
+            silent_since: (!leading.hears(*replica, self.clock.now(), self.config.lost_time))
+                .then_some(follower.heard_at),
             verified: follower.verified,
             eligible: follower.eligible,
             stalled: follower.stalled,
@@ -422,10 +423,10 @@ impl Replica {
     /// What it waits for, for a person who wonders.
     fn waiting_for(&self) -> Vec<String> {
         let mut waits = Vec::new();
-        if let Some(mark) = &self.went_back {
+        if let Some(mark) = self.past.went_back() {
             return vec![mark.advice(&self.config.name)];
         }
-        waits.extend(self.cut_committed.clone());
+        waits.extend(self.past.cut_committed().map(str::to_owned));
         if self.is_asking() {
             waits.push("answers of the other pods about this volume (for one lost-time at most)".to_owned());
         }
@@ -443,7 +444,7 @@ impl Replica {
                  Lease's cluster)"
             ));
         }
-        if let Some(term) = self.absurd_term {
+        if let Some(term) = self.sidecar.absurd_term() {
             waits.push(format!(
                 "the Lease's term {term} was edited by hand, so this replica does not promise it; the sidecar \
                 replaces it soon"
@@ -454,8 +455,8 @@ impl Replica {
             for name in self.bootstrap_waits_for() {
                 waits.push(format!("the first start waits for {name} to answer that its volume is empty"));
             }
-        } else if self.state.cluster_id.is_none() && matches!(self.role, Role::Idle) {
-            match self.view.as_ref() {
+        } else if self.volume.state().cluster_id.is_none() && matches!(self.role, Role::Idle) {
+            match self.sidecar.view() {
                 None => waits.push("the sidecar has not written role.json yet".to_owned()),
                 Some(view) if view.cluster_id.is_some() => waits.push(
                     "this volume is empty and waits for its leader's invitation; if all volumes of the cluster are \
@@ -472,7 +473,7 @@ impl Replica {
             }
         }
         if let Role::Leading(_) = &self.role {
-            let voters = self.log.voters();
+            let voters = self.volume.log().voters();
             if self.lost.is_some() {
                 waits.push("no contact with a majority of the voters: writes are refused".to_owned());
             } else if !self.is_open() {

@@ -32,11 +32,54 @@ const TELL_DURABLE_AFTER: Duration = Duration::from_millis(10);
 
 /// The questions before the first promise.
 #[derive(Clone, Debug, Default, Hash)]
-pub(crate) struct Asking {
+struct Asking {
     /// The pods that answered.
     answered: BTreeSet<String>,
     /// The highest claim that came meanwhile.
     deferred: Option<Claim>,
+}
+
+/// What is known of volumes from before: of this one by earlier runs and by others, and of others by this one.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Past {
+    /// The questions that come before the first promise; none when they are over \[E1\].
+    asking: Option<Asking>,
+    /// The volume has gone back in time \[E2\].
+    went_back: Option<WentBack>,
+    /// Committed, by what an earlier run noted on the volume: not applied again before it is known anew.
+    noted: Seq,
+    /// Entries were cut that an earlier run knew to be committed: which, for people.
+    cut_committed: Option<String>,
+    /// What is known of other volumes, of this and of earlier roles of this run \[E1\].
+    known: Vec<KnownVolume>,
+}
+
+impl Past {
+    /// As the volume shows it at the start.
+    pub(crate) fn new(went_back: Option<WentBack>, noted: Seq) -> Past {
+        let asking = went_back.is_none().then(Asking::default);
+        Past { asking, went_back, noted, cut_committed: None, known: Vec::new() }
+    }
+
+    pub(crate) fn has_gone_back(&self) -> bool {
+        self.went_back.is_some()
+    }
+
+    pub(crate) fn went_back(&self) -> Option<&WentBack> {
+        self.went_back.as_ref()
+    }
+
+    pub(crate) fn noted(&self) -> Seq {
+        self.noted
+    }
+
+    pub(crate) fn cut_committed(&self) -> Option<&str> {
+        self.cut_committed.as_deref()
+    }
+
+    pub(crate) fn known(&self) -> &[KnownVolume] {
+        &self.known
+    }
 }
 
 /// Does a log that ends at `found` lack what is known to be at `known`?
@@ -49,12 +92,12 @@ impl Replica {
 
     /// It has not asked enough yet to promise anything.
     pub fn is_asking(&self) -> bool {
-        self.asking.is_some() && promises_wait_for_answers()
+        self.past.asking.is_some() && promises_wait_for_answers()
     }
 
     /// Keeps a claim until it may be taken.
     pub(crate) fn defer(&mut self, claim: Claim) {
-        let Some(asking) = &mut self.asking else { return };
+        let Some(asking) = &mut self.past.asking else { return };
         if asking.deferred.as_ref().is_none_or(|kept| kept.term < claim.term) {
             asking.deferred = Some(claim);
         }
@@ -65,8 +108,8 @@ impl Replica {
         if !self.is_asking() {
             return None;
         }
-        let voters = self.log.voters().voters.iter().map(|voter| &voter.name);
-        let names: BTreeSet<&String> = voters.chain(self.members().iter().map(|member| &member.name)).collect();
+        let voters = self.volume.log().voters().voters.iter().map(|voter| &voter.name);
+        let names: BTreeSet<&String> = voters.chain(self.sidecar.members().iter().map(|member| &member.name)).collect();
         let others = names.into_iter().filter(|name| **name != self.config.name);
         Some(others.filter_map(|name| self.target_of(name)).collect())
     }
@@ -74,38 +117,38 @@ impl Replica {
     /// Promises may be made when all of them have answered; after a lost-time in any case, so that nobody waits for a pod
     /// that is gone. The voters alone are not enough: an older copy may be of a time when it was the only one.
     pub(crate) fn tend_asking(&mut self) {
-        let Some(asking) = &self.asking else { return };
+        let Some(asking) = &self.past.asking else { return };
         let has_answered = |name: &String| *name == self.config.name || asking.answered.contains(name);
-        let voters = &self.log.voters().voters;
-        let have_all = self.view.is_some()
-            && self.members().iter().all(|member| has_answered(&member.name))
+        let voters = &self.volume.log().voters().voters;
+        let have_all = self.sidecar.view().is_some()
+            && self.sidecar.members().iter().all(|member| has_answered(&member.name))
             && voters.iter().all(|voter| has_answered(&voter.name));
-        if self.is_asking() && !have_all && self.now < self.asks_until() {
+        if self.is_asking() && !have_all && self.clock.now() < self.asks_until() {
             return;
         }
-        let deferred = self.asking.take().and_then(|asking| asking.deferred);
+        let deferred = self.past.asking.take().and_then(|asking| asking.deferred);
         if let Some(claim) = deferred {
             self.consider(claim);
         }
-        if let Some(view) = self.view.clone() {
+        if let Some(view) = self.sidecar.view().cloned() {
             self.on_role(view);
         }
     }
 
     fn asks_until(&self) -> Duration {
-        self.began.unwrap_or(self.now) + self.config.lost_time
+        self.clock.began() + self.config.lost_time
     }
 
     pub(crate) fn asking_deadline(&self) -> Option<Duration> {
-        self.asking.as_ref().map(|_| self.asks_until())
+        self.past.asking.as_ref().map(|_| self.asks_until())
     }
 
     /// Another replica answered. Where it knows more of this volume than the volume holds, that is all that counts.
     pub(crate) fn learn_of_itself(&mut self, name: &str, state: &PeerState) {
-        if let Some(asking) = &mut self.asking {
+        if let Some(asking) = &mut self.past.asking {
             asking.answered.insert(name.to_owned());
         }
-        let is_ours = self.state.cluster_id.is_none_or(|own| state.cluster_id == Some(own));
+        let is_ours = self.volume.state().cluster_id.is_none_or(|own| state.cluster_id == Some(own));
         let known = state.known.iter().find(|known| known.replica == self.config.replica);
         if let Some(known) = known.filter(|known| is_ours && self.is_behind(known)) {
             self.go_back(name, *known);
@@ -113,27 +156,27 @@ impl Replica {
     }
 
     fn is_behind(&self, known: &KnownVolume) -> bool {
-        known.term > self.state.promise.term || is_before(self.log.last(), known.position)
+        known.term > self.volume.state().promise.term || is_before(self.volume.log().last(), known.position)
     }
 
     /// Marks itself, durably, before anything else. From here on it is nobody's follower, and never a leader.
     pub(crate) fn go_back(&mut self, known_by: &str, known: KnownVolume) {
-        if self.went_back.is_some() || !gone_back_is_marked() {
+        if self.past.has_gone_back() || !gone_back_is_marked() {
             return;
         }
         self.end_role();
-        self.asking = None;
+        self.past.asking = None;
         let mark = WentBack {
             replica: self.config.replica,
             known_by: known_by.to_owned(),
             known_term: known.term,
             known: known.position,
-            found_term: self.state.promise.term,
-            found: self.log.last(),
+            found_term: self.volume.state().promise.term,
+            found: self.volume.log().last(),
         };
-        self.went_back = Some(mark.clone());
+        self.past.went_back = Some(mark.clone());
         self.refuse_all_reads(Refusal::WentBack);
-        let ticket = self.writes.issue(self.log.last().seq);
+        let ticket = self.volume.issue();
         self.effects.push(Effect::MarkWentBack { ticket, mark });
     }
 
@@ -142,29 +185,29 @@ impl Replica {
     /// Entries are about to be cut. That those which an earlier run knew to be committed are among them says that a majority
     /// of the volumes has lost what was acknowledged. Nothing can be done about it here, but to say it.
     pub(crate) fn tell_of_lost(&mut self, keep: Seq, by: Position) {
-        if keep >= self.noted {
+        if keep >= self.past.noted {
             return;
         }
-        let (first, last) = (keep.next(), self.noted);
+        let (first, last) = (keep.next(), self.past.noted);
         let what = format!(
             "the entries {first} to {last} were committed and acknowledged to clients, and are lost: the cluster has \
              {by} in their place. Volumes of other pods went back in time"
         );
-        self.noted = keep;
+        self.past.noted = keep;
         self.effects.push(Effect::Report { what: what.clone() });
-        self.cut_committed = Some(what);
+        self.past.cut_committed = Some(what);
     }
 
     /// What a later run may take for committed: it is durable here, too. For a note on the volume, now and then.
     pub fn committed_here(&self) -> Position {
-        self.log.position_at(self.commit.min(self.writes.durable())).unwrap_or(self.log.snapshot())
+        self.volume.durable_of(self.progress.commit())
     }
 
     // ---- what others are known to have
 
     /// Notes what the present role has shown of other volumes. At every step, so it allocates nothing.
     pub(crate) fn note_known(&mut self) {
-        let (log, commit) = (&self.log, self.commit);
+        let (log, commit) = (self.volume.log(), self.progress.commit());
         let position = |acked: Seq| {
             let upto = if only_committed_is_known() { acked.min(commit) } else { acked };
             if upto == Seq(0) { None } else { log.position_at(upto) }
@@ -176,14 +219,14 @@ impl Replica {
                 let acked = following.leader_durable.min(following.verified);
                 if let (Some(replica), Some(position)) = (following.leader_replica, position(acked)) {
                     let known = KnownVolume { replica, term: following.claim.term, position };
-                    learn(&mut self.known, known, |replica| voters.contains(replica));
+                    learn(&mut self.past.known, known, |replica| voters.contains(replica));
                 }
             }
             Role::Leading(leading) => {
                 for (replica, follower) in &leading.followers {
                     let position = position(follower.verified).unwrap_or(Position::ZERO);
-                    let known = KnownVolume { replica: *replica, term: self.state.promise.term, position };
-                    learn(&mut self.known, known, |replica| voters.contains(replica));
+                    let known = KnownVolume { replica: *replica, term: self.volume.state().promise.term, position };
+                    learn(&mut self.past.known, known, |replica| voters.contains(replica));
                 }
             }
         }
@@ -198,7 +241,7 @@ impl Replica {
 
     /// The leader's part: with each commit and heartbeat, and now and then while appends flow.
     pub(crate) fn tell_durable(&mut self, only_if_due: bool) {
-        let (now, durable) = (self.now, self.writes.durable());
+        let (now, durable) = (self.clock.now(), self.volume.writes().durable());
         let Role::Leading(leading) = &mut self.role else { return };
         // Behind its term's first entry its own promise is durable, too.
         if leading.first_entry().is_none_or(|first| durable < first) || only_if_due && now < leading.next_durable {
@@ -224,9 +267,9 @@ impl Replica {
         let Role::Leading(leading) = &self.role else { return None };
         let replica = hello.replica;
         let under_us = leading.followers.get(&replica).map(|follower| follower.acked);
-        let before = self.known.iter().find(|known| known.replica == replica).map(|known| known.position);
+        let before = self.past.known.iter().find(|known| known.replica == replica).map(|known| known.position);
         let position = under_us.max(before).filter(|known| is_before(hello.position, *known))?;
-        Some(KnownVolume { replica, term: self.state.promise.term, position })
+        Some(KnownVolume { replica, term: self.volume.state().promise.term, position })
     }
 
     /// A volume is known to have gone back, by its hello or by its own word: nothing of it counts.
