@@ -4,6 +4,8 @@
 //!   --lease-duration 15s │ LEASEHOLD_SIDECAR_LEASE_DURATION=15s ──clap──▶ Args ──config()──▶ Config, or one sentence
 //! ```
 
+mod checks;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -271,60 +273,18 @@ impl Args {
         let runs = matches!(self.command, None | Some(Command::Run));
         let options = self.options;
         options.check_complete(runs)?;
-        let namespace = options.namespace.unwrap_or_default();
-        let lease = options.lease.unwrap_or_default();
+        options.check_names(runs)?;
+        options.check_times()?;
+        let [member_address, member_peer_address, member_sidecar_address] = options.member_addresses()?;
+        options.check_ordinal()?;
         let name = options.name.unwrap_or_default();
-        for (value, flag) in [(&namespace, "--namespace"), (&lease, "--lease"), (&name, "--name")] {
-            // Only an operator needs no name: see `check_complete`.
-            if runs || !(flag == "--name" && value.is_empty()) {
-                check_name(value, flag)?;
-            }
-        }
-        for (value, flag) in [
-            (&options.stateful_set, "--stateful-set"),
-            (&options.service, "--service"),
-            (&options.leader_service, "--leader-service"),
-        ] {
-            if let Some(value) = value {
-                check_name(value, flag)?;
-            }
-        }
-        let (duration, lost_time) = (options.lease_duration, options.lost_time);
-        if duration.subsec_nanos() != 0 || duration.is_zero() || duration > Duration::from_secs(3600) {
-            return Err(ConfigError(format!(
-                "--lease-duration {duration:?} must be a whole number of seconds from 1 to 3600"
-            )));
-        }
-        if lost_time.is_zero() || lost_time >= duration {
-            return Err(ConfigError(format!(
-                "--lost-time {lost_time:?} must be above zero and below --lease-duration {duration:?}"
-            )));
-        }
-        let values = TemplateValues {
-            service: options.service.clone(),
-            namespace: namespace.clone(),
-            cluster_domain: options.cluster_domain,
-            app_port: options.app_port,
-            peer_port: options.peer_port,
-            sidecar_port: options.listen.port(),
-        };
-        let member_address = template(options.member_address, "--member-address", "appPort", &values)?;
-        let member_peer_address = template(options.member_peer_address, "--member-peer-address", "peerPort", &values)?;
-        let member_sidecar_address =
-            template(options.member_sidecar_address, "--member-sidecar-address", "sidecarPort", &values)?;
-        if let Some(stateful_set) = options.stateful_set.as_ref().filter(|_| !name.is_empty()) {
-            let ordinal = name.strip_prefix(stateful_set).and_then(|rest| rest.strip_prefix('-'));
-            if ordinal.and_then(|ordinal| ordinal.parse::<u32>().ok()).is_none() {
-                return Err(ConfigError(format!("--name {name} is not a pod of --stateful-set {stateful_set}")));
-            }
-        }
         if runs && options.address.is_none() && member_address.render(&name).is_none() {
             return Err(ConfigError("this pod has no address: set --address, --service or --member-address".into()));
         }
         Ok(Config {
             directory: Some(options.directory),
-            namespace,
-            lease,
+            namespace: options.namespace.unwrap_or_default(),
+            lease: options.lease.unwrap_or_default(),
             name,
             app: options.app,
             stateful_set: options.stateful_set,
@@ -335,8 +295,8 @@ impl Args {
             address: options.address.map(bracketed),
             pod_ips: ips(&options.pod_ips)?,
             listen: Some(options.listen),
-            lease_duration: duration,
-            lost_time,
+            lease_duration: options.lease_duration,
+            lost_time: options.lost_time,
             leader_service: options.leader_service,
             app_port: options.app_port,
             kubeconfig: options.kubeconfig,
@@ -346,42 +306,27 @@ impl Args {
 }
 
 impl Options {
-    /// Lists everything that is missing at once, with an example, so that an operator need not find the flags one by
-    /// one. An operator's machine is not a pod, so a command needs neither a name nor an address.
-    fn check_complete(&self, runs: bool) -> Result<(), ConfigError> {
-        let mut missing: Vec<&str> = [
-            (self.namespace.is_none(), "--namespace"),
-            (self.lease.is_none(), "--lease"),
-            (runs && self.name.is_none(), "--name"),
-        ]
-        .into_iter()
-        .filter_map(|(is_missing, flag)| is_missing.then_some(flag))
-        .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if runs && self.address.is_none() && self.service.is_none() && self.member_address.is_none() {
-            missing.push("one of --address, --service and --member-address");
-        }
-        let are = if missing.len() == 1 { "is" } else { "are" };
-        let last = missing.pop().unwrap_or_default();
-        let missing = if missing.is_empty() { last.to_owned() } else { format!("{} and {last}", missing.join(", ")) };
-        let example = if runs {
-            "sidecar --namespace default --lease my-app --name my-app-0 --address 10.0.0.7:8080"
-        } else {
-            "sidecar status --namespace database --lease database-cluster --stateful-set database-cluster \
-             --service database-service; in a pod the flags are set already: \
-             kubectl exec -n database database-cluster-0 -c sidecar -- sidecar status"
+    /// Where clients, other replicas and operators reach a pod.
+    fn member_addresses(&self) -> Result<[Template; 3], ConfigError> {
+        let values = TemplateValues {
+            service: self.service.clone(),
+            namespace: self.namespace.clone().unwrap_or_default(),
+            cluster_domain: self.cluster_domain.clone(),
+            app_port: self.app_port,
+            peer_port: self.peer_port,
+            sidecar_port: self.listen.port(),
         };
-        Err(ConfigError(format!(
-            "{missing} {are} missing (each can also be an environment variable: --help). For example: {example}"
-        )))
+        Ok([
+            template(self.member_address.as_deref(), "--member-address", "appPort", &values)?,
+            template(self.member_peer_address.as_deref(), "--member-peer-address", "peerPort", &values)?,
+            template(self.member_sidecar_address.as_deref(), "--member-sidecar-address", "sidecarPort", &values)?,
+        ])
     }
 }
 
-fn template(text: Option<String>, flag: &str, port: &str, values: &TemplateValues) -> Result<Template, ConfigError> {
+fn template(text: Option<&str>, flag: &str, port: &str, values: &TemplateValues) -> Result<Template, ConfigError> {
     let text = match text {
-        Some(text) => text,
+        Some(text) => text.to_owned(),
         None if values.service.is_none() => return Ok(Template::unknown()),
         None => format!("{{name}}.{{service}}.{{namespace}}.svc.{{clusterDomain}}:{{{port}}}"),
     };

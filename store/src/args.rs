@@ -2,6 +2,7 @@
 //!
 //! Nothing else reads the environment. Invalid flags are refused with one sentence, before anything is changed.
 
+mod checks;
 pub mod trust;
 
 use std::net::SocketAddr;
@@ -11,9 +12,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use leasehold_daemon::durations;
 use leasehold_daemon::logs::LogFormat;
-use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
-use crate::api::READ_TIMEOUT_MAX;
 use crate::api::cors::{self, Origins};
 use crate::api::forward::FollowerWrites;
 use crate::documents::history::HISTORY_BYTES;
@@ -21,8 +20,6 @@ use trust::TrustArgs;
 
 /// The default log filter: our own transitions, and only failures of the libraries.
 const DEFAULT_LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,warp=warn,tungstenite=warn,notify=warn";
-/// Room that an entry needs beside the record of a client: its head, collection, id, condition.
-const ENTRY_ROOM_BYTES: usize = 4096;
 
 /// A replicated JSON record store that follows its sidecar.
 #[derive(Clone, Debug, Parser)]
@@ -277,12 +274,6 @@ pub struct ConfigError(String);
 
 /// The lowest useful number of clients' connections.
 pub const CONNECTIONS_LEAST: usize = 16;
-/// Half of the connections that the API accepts: watchers keep theirs.
-const WATCHERS_MOST: usize = 2048;
-/// Other replicas keep connections for forwarded writes for 20 s: they must be the ones that close them.
-const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(30);
-/// With less there would be no room for records.
-const MEMORY_LIMIT_LEAST: u64 = 48 * 1024 * 1024;
 const GRACE_LEFT: Duration = Duration::from_secs(5);
 
 impl Args {
@@ -291,92 +282,24 @@ impl Args {
     /// # Errors
     /// [`ConfigError`]: the process ends with exit code 2.
     pub fn validate(self) -> Result<Config, ConfigError> {
-        let task = match self.command {
-            None => Task::Run,
-            Some(SubCommand::Bootstrap { force }) => {
-                refuse(!force, || "bootstrap needs --force".to_owned())?;
-                Task::Bootstrap
-            }
-            Some(SubCommand::Recover { force_new_cluster }) => {
-                refuse(!force_new_cluster, || "recover needs --force-new-cluster".to_owned())?;
-                Task::Recover
-            }
-        };
-        let name = self.name.unwrap_or_default();
-        refuse(task != Task::Bootstrap && name.is_empty(), || {
-            "--name (LEASEHOLD_STORE_NAME) is missing: the name of this pod".to_owned()
-        })?;
-        let strange = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.');
-        refuse(name.len() > 253 || name.contains(strange), || {
-            format!("--name {name:?} is not a valid pod name: use letters, digits, '-' and '.', at most 253 characters")
-        })?;
-        refuse(self.listen == self.peer_listen && self.listen.port() != 0, || {
-            format!("--listen and --peer-listen are both {}; they must differ", self.listen)
-        })?;
-        let probe_listen = self.probe_port.map(|port| SocketAddr::new(self.listen.ip(), port));
-        refuse(
-            probe_listen.is_some_and(|probes| [self.listen.port(), self.peer_listen.port()].contains(&probes.port())),
-            || {
-                format!(
-                    "--probe-port {} is the port of --listen or --peer-listen; they must differ",
-                    self.probe_port.unwrap_or(0)
-                )
-            },
-        )?;
-        refuse(self.connections_max < CONNECTIONS_LEAST, || {
-            format!("--connections-max {} must be at least {CONNECTIONS_LEAST}", self.connections_max)
-        })?;
-        refuse(self.header_timeout.is_zero(), || "--header-timeout must be above 0".to_owned())?;
-        refuse(self.idle_timeout < IDLE_TIMEOUT_MIN, || {
-            format!("--idle-timeout {:?} must be at least {IDLE_TIMEOUT_MIN:?}", self.idle_timeout)
-        })?;
-        refuse(self.heartbeat < Duration::from_millis(1), || "--heartbeat must be at least 1ms".to_owned())?;
-        refuse(self.lost_time < self.heartbeat * 3, || {
-            let (heartbeat, lost_time) = (self.heartbeat, self.lost_time);
-            format!("--heartbeat {heartbeat:?} must be at most a third of --lost-time {lost_time:?}")
-        })?;
-        refuse(self.lost_time > Duration::from_secs(60), || "--lost-time must be at most 1m".to_owned())?;
-        refuse(self.disk_stall < Duration::from_millis(100) || self.disk_stall > Duration::from_secs(60), || {
-            format!("--disk-stall {:?} must be from 100ms to 1m", self.disk_stall)
-        })?;
-        refuse(self.unready_after < self.lost_time * 2, || {
-            let (unready_after, lost_time) = (self.unready_after, self.lost_time);
-            format!("--unready-after {unready_after:?} must be at least twice the --lost-time {lost_time:?}")
-        })?;
-        refuse(self.grace_period <= GRACE_LEFT, || {
-            format!("--grace-period {:?} must be above {GRACE_LEFT:?}", self.grace_period)
-        })?;
-        refuse(self.write_timeout.is_zero(), || "--write-timeout must be above 0".to_owned())?;
-        refuse(self.read_timeout.is_zero() || self.read_timeout > READ_TIMEOUT_MAX, || {
-            format!("--read-timeout {:?} must be above 0 and at most {READ_TIMEOUT_MAX:?}", self.read_timeout)
-        })?;
-        refuse(self.watchers_max > WATCHERS_MOST, || {
-            format!("--watchers-max {} must be at most {WATCHERS_MOST}", self.watchers_max)
-        })?;
-        let body_max = RECORD_BODY_BYTES_MAX - ENTRY_ROOM_BYTES;
-        refuse(self.body_limit == 0 || self.body_limit > body_max, || {
-            format!("--body-limit {} must be from 1 to {body_max} bytes", self.body_limit)
-        })?;
-        refuse(self.memory_limit.is_some_and(|bytes| bytes < MEMORY_LIMIT_LEAST), || {
-            format!("--memory-limit must be at least {MEMORY_LIMIT_LEAST} bytes: the program alone uses half of that")
-        })?;
-        refuse(self.disk_reserve.is_some_and(|bytes| bytes > 1 << 50), || {
-            "--disk-reserve must be at most 1024Ti".to_owned()
-        })?;
-        refuse(self.worker_threads == 0 || self.worker_threads > 256, || {
-            format!("--worker-threads {} must be from 1 to 256", self.worker_threads)
-        })?;
+        let task = self.task()?;
+        self.check_name(task)?;
+        self.check_addresses()?;
+        self.check_connections()?;
+        self.check_times_of_the_cluster()?;
+        self.check_requests()?;
+        self.check_resources()?;
         let cors_origins =
             Origins::of(&self.cors_origin).map_err(|why| ConfigError(format!("--cors-origin: {why}")))?;
         Ok(Config {
             task,
             data: self.data,
             directory: self.directory,
-            name,
+            name: self.name.unwrap_or_default(),
             revision: self.revision,
             listen: self.listen,
             peer_listen: self.peer_listen,
-            probe_listen,
+            probe_listen: self.probe_port.map(|port| SocketAddr::new(self.listen.ip(), port)),
             connections_max: self.connections_max,
             header_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
@@ -401,10 +324,6 @@ impl Args {
             trust: self.trust,
         })
     }
-}
-
-fn refuse(wrong: bool, why: impl FnOnce() -> String) -> Result<(), ConfigError> {
-    if wrong { Err(ConfigError(why())) } else { Ok(()) }
 }
 
 /// `1048576`, `512Ki`, `300Mi`, `2Gi`: bytes.
