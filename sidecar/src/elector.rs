@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use kube::{Api, Client};
 use leasehold_contract::Moment;
 use leasehold_election::{App, Election};
@@ -25,10 +26,12 @@ use crate::args::{AppKind, Config};
 use crate::clock::Clock;
 use crate::driver::{Driver, Inlets, Outlets};
 use crate::http::{self, Heartbeat, Sources};
+use crate::kube::addresses::Seen;
+use crate::kube::endpoints::Target;
 use crate::kube::events::{self, Recorder};
 use crate::kube::lease::LeaseClient;
-use crate::kube::members::{self, STATEFUL_SETS};
-use crate::kube::observe::Observer;
+use crate::kube::members::{self, STATEFUL_SETS, StatefulSet};
+use crate::kube::observe::{Observed, Observer};
 use crate::kube::request::{LEASES, Requester};
 use crate::kube::upkeep::Upkeep;
 use crate::kube::{addresses, endpoints, label};
@@ -85,91 +88,34 @@ impl Elector {
         let metrics = Metrics::new();
         let heartbeat = Heartbeat::new();
         let requester = Requester::new(client, &config, metrics.clone());
+        let upkeep = Upkeep::new(metrics.clone());
         let (state_sender, state) = watch::channel(State::default());
         let (restart_sender, restart) = watch::channel(0);
         let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-
-        if let Some(address) = config.listen {
-            let listener = http::listen(address).await?;
-            let sources = Sources { state: state.clone(), heartbeat: heartbeat.clone(), metrics: metrics.clone() };
-            spawn(&mut tasks, "http", http::run(listener, sources));
-        }
-
-        let (lease_sender, lease_receiver) = mpsc::channel(OBSERVED_MAX);
-        let observer = Observer {
+        let mut tasks = Tasks {
+            running: JoinSet::new(),
+            config: Arc::clone(&config),
             requester: requester.clone(),
-            api: Api::namespaced(requester.client.clone(), &config.namespace),
-            name: config.lease.clone(),
-            resource: LEASES,
-            // Never longer than a request may take: how soon an API server that came back is found again.
-            backoff_max: requester.timeout,
-            restart: restart.clone(),
-        };
-        spawn(&mut tasks, "lease watch", observer.run(lease_sender));
-
-        let members = config.stateful_set.clone().map(|name| {
-            let (sender, receiver) = mpsc::channel(OBSERVED_MAX);
-            let observer = Observer {
-                requester: requester.clone(),
-                api: members::api(requester.client.clone(), &config.namespace),
-                name,
-                resource: STATEFUL_SETS,
-                backoff_max: Duration::from_secs(15),
-                restart: restart.clone(),
-            };
-            spawn(&mut tasks, "statefulset watch", observer.run(sender));
-            receiver
-        });
-
-        let (address_sender, addresses) = watch::channel(None);
-        if let Some(service) = config.service.clone() {
-            spawn(&mut tasks, "addresses", addresses::run(requester.clone(), service, address_sender, restart.clone()));
-        }
-
-        let (recorder, queue) = Recorder::new(metrics.clone());
-        let events = events::run(queue, requester.clone(), Arc::clone(&config), metrics.clone());
-        spawn(&mut tasks, EVENTS, events);
-        let upkeep = Upkeep::new(metrics.clone());
-        let (label, roles) = watch::channel(None);
-        let keeper = label::Keeper {
-            requester: requester.clone(),
-            pod: config.name.clone(),
+            metrics: metrics.clone(),
             upkeep: upkeep.clone(),
-            restart: restart.clone(),
+            restart,
         };
-        spawn(&mut tasks, "label", keeper.run(roles));
-        let (endpoints, targets) = watch::channel(None);
-        if let Some(service) = config.leader_service.clone() {
-            let keeper = endpoints::Keeper {
-                requester: requester.clone(),
-                config: Arc::clone(&config),
-                service,
-                upkeep: upkeep.clone(),
-                restart,
-            };
-            spawn(&mut tasks, "endpoints", keeper.run(targets));
-        }
 
-        let app = match (config.app, &config.directory) {
-            (AppKind::Plain, _) => AppWatch::plain(),
-            (AppKind::Fencing, Some(directory)) => AppWatch::fencing(directory, metrics.clone()),
-            (AppKind::Fencing, None) => return Err(StartError::NoDirectory),
-        };
-        if config.app == AppKind::Plain && config.directory.is_some() && Moment::now().boot_id.is_none() {
-            warn!(
-                file = "/proc/sys/kernel/random/boot_id",
-                "cannot read the boot id, so role.json carries none: a program must not lead by this role.json; let \
-                 it ask GET /leader"
-            );
-        }
+        tasks.serve_http(state.clone(), heartbeat.clone()).await?;
+        let lease = tasks.watch_lease();
+        let members = tasks.watch_stateful_set();
+        let addresses = tasks.watch_addresses();
+        let recorder = tasks.write_events();
+        let label = tasks.keep_label();
+        let endpoints = tasks.keep_endpoints();
+
+        let app = app_watch(&config, &metrics)?;
+        warn_without_boot_id(&config);
         let election = election(&config)?;
-        let inlets = Inlets { lease: lease_receiver, members, addresses, app, stop: stop.clone() };
-        let lease = LeaseClient::new(requester.clone(), &config.lease);
-        let role = RoleWriter::new(config.directory.clone());
+        let inlets = Inlets { lease, members, addresses, app, stop: stop.clone() };
         let outlets = Outlets {
-            lease,
-            role,
+            lease: LeaseClient::new(requester.clone(), &config.lease),
+            role: RoleWriter::new(config.directory.clone()),
             endpoints,
             label,
             recorder,
@@ -181,8 +127,8 @@ impl Elector {
             upkeep,
         };
         let driver = Driver::new(config, Clock::start(), election, inlets, outlets);
-        spawn(&mut tasks, ELECTION, driver.run());
-        Ok(Elector { tasks, stop, state })
+        tasks.spawn(ELECTION, driver.run());
+        Ok(Elector { tasks: tasks.running, stop, state })
     }
 
     /// What the elector knows; the receiver is notified of each change.
@@ -230,15 +176,124 @@ impl Elector {
 const ELECTION: &str = "election";
 const EVENTS: &str = "events";
 
-fn spawn(
-    tasks: &mut JoinSet<&'static str>,
-    name: &'static str,
-    task: impl std::future::Future<Output = ()> + Send + 'static,
-) {
-    tasks.spawn(async move {
-        task.await;
-        name
-    });
+/// The tasks that were begun, and what those that serve the election share.
+struct Tasks {
+    running: JoinSet<&'static str>,
+    config: Arc<Config>,
+    requester: Requester,
+    metrics: Metrics,
+    upkeep: Upkeep,
+    /// Changes when somebody found that the connection to the API server is dead.
+    restart: watch::Receiver<u64>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.running.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    async fn serve_http(&mut self, state: watch::Receiver<State>, heartbeat: Heartbeat) -> Result<(), StartError> {
+        if let Some(address) = self.config.listen {
+            let listener = http::listen(address).await?;
+            let sources = Sources { state, heartbeat, metrics: self.metrics.clone() };
+            self.spawn("http", http::run(listener, sources));
+        }
+        Ok(())
+    }
+
+    fn watch_lease(&mut self) -> mpsc::Receiver<Observed<RawLease>> {
+        let (sender, receiver) = mpsc::channel(OBSERVED_MAX);
+        let observer = Observer {
+            requester: self.requester.clone(),
+            api: Api::namespaced(self.requester.client.clone(), &self.config.namespace),
+            name: self.config.lease.clone(),
+            resource: LEASES,
+            // Never longer than a request may take: how soon an API server that came back is found again.
+            backoff_max: self.requester.timeout,
+            restart: self.restart.clone(),
+        };
+        self.spawn("lease watch", observer.run(sender));
+        receiver
+    }
+
+    fn watch_stateful_set(&mut self) -> Option<mpsc::Receiver<Observed<StatefulSet>>> {
+        let name = self.config.stateful_set.clone()?;
+        let (sender, receiver) = mpsc::channel(OBSERVED_MAX);
+        let observer = Observer {
+            requester: self.requester.clone(),
+            api: members::api(self.requester.client.clone(), &self.config.namespace),
+            name,
+            resource: STATEFUL_SETS,
+            backoff_max: Duration::from_secs(15),
+            restart: self.restart.clone(),
+        };
+        self.spawn("statefulset watch", observer.run(sender));
+        Some(receiver)
+    }
+
+    fn watch_addresses(&mut self) -> watch::Receiver<Option<Seen>> {
+        let (sender, addresses) = watch::channel(None);
+        if let Some(service) = self.config.service.clone() {
+            let restart = self.restart.clone();
+            self.spawn("addresses", addresses::run(self.requester.clone(), service, sender, restart));
+        }
+        addresses
+    }
+
+    fn write_events(&mut self) -> Recorder {
+        let (recorder, queue) = Recorder::new(self.metrics.clone());
+        let (requester, config) = (self.requester.clone(), Arc::clone(&self.config));
+        self.spawn(EVENTS, events::run(queue, requester, config, self.metrics.clone()));
+        recorder
+    }
+
+    fn keep_label(&mut self) -> watch::Sender<Option<&'static str>> {
+        let (label, roles) = watch::channel(None);
+        let keeper = label::Keeper {
+            requester: self.requester.clone(),
+            pod: self.config.name.clone(),
+            upkeep: self.upkeep.clone(),
+            restart: self.restart.clone(),
+        };
+        self.spawn("label", keeper.run(roles));
+        label
+    }
+
+    fn keep_endpoints(&mut self) -> watch::Sender<Option<Target>> {
+        let (endpoints, targets) = watch::channel(None);
+        if let Some(service) = self.config.leader_service.clone() {
+            let keeper = endpoints::Keeper {
+                requester: self.requester.clone(),
+                config: Arc::clone(&self.config),
+                service,
+                upkeep: self.upkeep.clone(),
+                restart: self.restart.clone(),
+            };
+            self.spawn("endpoints", keeper.run(targets));
+        }
+        endpoints
+    }
+}
+
+fn app_watch(config: &Config, metrics: &Metrics) -> Result<AppWatch, StartError> {
+    match (config.app, &config.directory) {
+        (AppKind::Plain, _) => Ok(AppWatch::plain()),
+        (AppKind::Fencing, Some(directory)) => Ok(AppWatch::fencing(directory, metrics.clone())),
+        (AppKind::Fencing, None) => Err(StartError::NoDirectory),
+    }
+}
+
+fn warn_without_boot_id(config: &Config) {
+    if config.app == AppKind::Plain && config.directory.is_some() && Moment::now().boot_id.is_none() {
+        warn!(
+            file = "/proc/sys/kernel/random/boot_id",
+            "cannot read the boot id, so role.json carries none: a program must not lead by this role.json; let \
+             it ask GET /leader"
+        );
+    }
 }
 
 fn election(config: &Config) -> Result<Election, StartError> {
