@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use leasehold_election::annotation;
+use leasehold_election::{Body, annotation};
 
 use crate::args::{Command, Config, Output};
 use crate::kube::lease::view;
@@ -27,6 +27,8 @@ use crate::telemetry::Metrics;
 const ATTEMPTS: usize = 8;
 /// From one look at a switchover's progress to the next.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// So many looks in a row may find neither the request nor its outcome.
+const WITHOUT_WISH_MAX: u32 = 10;
 /// From one picture of `status --watch` to the next.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
@@ -238,18 +240,7 @@ impl Leases {
         config: &Config,
     ) -> Result<String, OperatorError> {
         let fleet = Fleet::ask(config).await;
-        let to = match to {
-            Some(to) => to.to_owned(),
-            None if fleet.is_silent() => {
-                return Err(OperatorError::NobodyAnswers { namespace: config.namespace.clone() });
-            }
-            None => fleet.fittest_follower().map(|pod| pod.name.clone()).ok_or(OperatorError::NobodyFit)?,
-        };
-        check_member(&to, config)?;
-        let members = fleet.members();
-        if !members.is_empty() && !members.contains(&to.as_str()) {
-            return Err(OperatorError::Unknown { to, members: members.join(", ") });
-        }
+        let to = successor(to, &fleet, config)?;
         let before = view(&self.get().await?).body;
         if before.holder.as_ref() == Some(&to) && fleet.leader.as_ref().is_none_or(|leader| *leader == to) {
             return Ok(format!("{to} leads already, in term {}\n", before.term));
@@ -261,55 +252,10 @@ impl Leases {
         self.annotate(annotation::PREFERRED_HOLDER, Some(&to)).await?;
         let Some(time_max) = time_max else {
             // Who is not known may be misspelt.
-            let doubt = if members.is_empty() { ", if there is such a pod" } else { "" };
+            let doubt = if fleet.members().is_empty() { ", if there is such a pod" } else { "" };
             return Ok(format!("requested: {to} shall lead{doubt}. `sidecar status` shows when it does.\n"));
         };
-        let led = before.holder.as_deref().unwrap_or("nobody");
-        let mut without_wish = 0;
-        while began.elapsed() < time_max {
-            tokio::time::sleep(LOOK_PAUSE).await;
-            let (told, lease) = tokio::join!(fleet::ask_pod(config, &to, fleet.addresses_of(&to)), self.get());
-            let took = began.elapsed().as_millis();
-            let done = |term: u64, note: &str| {
-                format!(
-                    "{to} leads in term {term}{note}, {took} ms after the request; before, {led} led in term {}\n",
-                    before.term
-                )
-            };
-            match &told {
-                Ok(told) if told.leads => {
-                    let term = told.state.role.as_ref().map_or(0, |role| role.term);
-                    if term > before.term.0 {
-                        return Ok(done(term, ""));
-                    }
-                }
-                Ok(_) | Err(_) => {}
-            }
-            // The API server may be away for a moment; the pod itself can still tell.
-            let Ok(lease) = lease.map(|lease| view(&lease).body) else { continue };
-            let is_holder = lease.holder.as_ref() == Some(&to) && lease.term > before.term;
-            if is_holder && told.is_err() {
-                return Ok(done(lease.term.0, " by the Lease (its sidecar does not answer here)"));
-            }
-            if is_holder || lease.preferred_holder() == Some(&to) {
-                without_wish = 0;
-                continue;
-            }
-            // One look may fall between the end of the wish and the news of the new leader.
-            without_wish += 1;
-            if without_wish > 10 {
-                let leader = lease.holder.unwrap_or_else(|| "nobody".to_owned());
-                return Err(OperatorError::GivenUp { to, leader });
-            }
-        }
-        let lease = view(&self.get().await?).body;
-        if lease.preferred_holder() == Some(&to) {
-            self.annotate(annotation::PREFERRED_HOLDER, None).await?;
-        }
-        let waits =
-            fleet::ask_pod(config, led, fleet.addresses_of(led)).await.map(|told| told.state.waits).unwrap_or_default();
-        let waits = if waits.is_empty() { String::new() } else { format!("; {led} says: {}", waits.join("; ")) };
-        Err(OperatorError::NotInTime { to, time_max, waits })
+        Switchover { leases: self, config, fleet, to, before, began }.outcome(time_max).await
     }
 
     /// By the wall clock: good enough to keep an operator from a mistake, no more.
@@ -368,6 +314,115 @@ impl Leases {
             RequestError::NotFound => self.no_lease(),
             other => OperatorError::Request(other),
         }
+    }
+}
+
+/// Who shall lead: the pod that was named, or else the fittest follower.
+fn successor(to: Option<&str>, fleet: &Fleet, config: &Config) -> Result<String, OperatorError> {
+    let to = match to {
+        Some(to) => to.to_owned(),
+        None if fleet.is_silent() => {
+            return Err(OperatorError::NobodyAnswers { namespace: config.namespace.clone() });
+        }
+        None => fleet.fittest_follower().map(|pod| pod.name.clone()).ok_or(OperatorError::NobodyFit)?,
+    };
+    check_member(&to, config)?;
+    let members = fleet.members();
+    if !members.is_empty() && !members.contains(&to.as_str()) {
+        return Err(OperatorError::Unknown { to, members: members.join(", ") });
+    }
+    Ok(to)
+}
+
+/// A switchover that was requested.
+struct Switchover<'a> {
+    leases: &'a Leases,
+    config: &'a Config,
+    fleet: Fleet,
+    to: String,
+    /// The Lease before the request.
+    before: Body,
+    began: Instant,
+}
+
+/// How far it is, by one look.
+enum Look {
+    /// It is done: the words for it.
+    Done(String),
+    /// The Lease still has the request, or its outcome.
+    UnderWay,
+    /// The Lease has neither. One look may fall between the end of the wish and the news of the new leader.
+    NoWish { holder: Option<String> },
+    /// The API server may be away for a moment; the pod itself can still tell.
+    Unknown,
+}
+
+impl Switchover<'_> {
+    /// Waits until it is done or given up, and withdraws it after `time_max`.
+    async fn outcome(self, time_max: Duration) -> Result<String, OperatorError> {
+        let mut without_wish = 0;
+        while self.began.elapsed() < time_max {
+            tokio::time::sleep(LOOK_PAUSE).await;
+            match self.look().await {
+                Look::Done(words) => return Ok(words),
+                Look::UnderWay => without_wish = 0,
+                Look::NoWish { holder } => {
+                    without_wish += 1;
+                    if without_wish > WITHOUT_WISH_MAX {
+                        let leader = holder.unwrap_or_else(|| "nobody".to_owned());
+                        return Err(OperatorError::GivenUp { to: self.to, leader });
+                    }
+                }
+                Look::Unknown => {}
+            }
+        }
+        self.withdraw(time_max).await
+    }
+
+    async fn look(&self) -> Look {
+        let to = &self.to;
+        let (told, lease) =
+            tokio::join!(fleet::ask_pod(self.config, to, self.fleet.addresses_of(to)), self.leases.get());
+        if let Ok(told) = &told
+            && told.leads
+        {
+            let term = told.state.role.as_ref().map_or(0, |role| role.term);
+            if term > self.before.term.0 {
+                return Look::Done(self.done(term, ""));
+            }
+        }
+        let Ok(lease) = lease.map(|lease| view(&lease).body) else { return Look::Unknown };
+        let is_holder = lease.holder.as_ref() == Some(to) && lease.term > self.before.term;
+        if is_holder && told.is_err() {
+            return Look::Done(self.done(lease.term.0, " by the Lease (its sidecar does not answer here)"));
+        }
+        if is_holder || lease.preferred_holder() == Some(to) {
+            return Look::UnderWay;
+        }
+        Look::NoWish { holder: lease.holder }
+    }
+
+    fn done(&self, term: u64, note: &str) -> String {
+        let (to, before, took) = (&self.to, self.before.term, self.began.elapsed().as_millis());
+        let led = self.led();
+        format!("{to} leads in term {term}{note}, {took} ms after the request; before, {led} led in term {before}\n")
+    }
+
+    fn led(&self) -> &str {
+        self.before.holder.as_deref().unwrap_or("nobody")
+    }
+
+    /// It took too long: removes the request, and asks the present leader what it waits for.
+    async fn withdraw(self, time_max: Duration) -> Result<String, OperatorError> {
+        let lease = view(&self.leases.get().await?).body;
+        if lease.preferred_holder() == Some(&self.to) {
+            self.leases.annotate(annotation::PREFERRED_HOLDER, None).await?;
+        }
+        let led = self.led();
+        let told = fleet::ask_pod(self.config, led, self.fleet.addresses_of(led)).await;
+        let waits = told.map(|told| told.state.waits).unwrap_or_default();
+        let waits = if waits.is_empty() { String::new() } else { format!("; {led} says: {}", waits.join("; ")) };
+        Err(OperatorError::NotInTime { to: self.to, time_max, waits })
     }
 }
 
