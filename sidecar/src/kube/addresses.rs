@@ -12,10 +12,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt as _};
@@ -113,20 +113,23 @@ pub(crate) async fn run(
     requester: Requester,
     service: String,
     sender: watch::Sender<Option<Seen>>,
-    mut restart: watch::Receiver<u64>,
+    restart: watch::Receiver<u64>,
 ) {
-    let api: Api<EndpointSlice> = Api::namespaced(requester.client.clone(), &requester.namespace);
+    let api = Api::namespaced(requester.client.clone(), &requester.namespace);
     let selector = format!("{SERVICE_NAME}={service},{MANAGED_BY}={CONTROLLER}");
+    let (slices, version) = (BTreeMap::new(), String::new());
+    let mut look = Look { requester, api, selector, service, sender, restart, slices, version };
     let mut backoff = Backoff::new(Duration::from_secs(15));
     let mut is_known = false;
-    while !sender.is_closed() {
-        restart.mark_unchanged();
+    while !look.sender.is_closed() {
+        look.restart.mark_unchanged();
         let began = Instant::now();
-        let looked = look(&requester, &api, &selector, &service, &sender, &mut restart).await;
+        let looked = look.once().await;
+        let service = &look.service;
         if let Err(error) = &looked {
             debug!(service, %error, "cannot watch the EndpointSlices of the headless Service");
         }
-        if !is_known && sender.borrow().is_some() {
+        if !is_known && look.sender.borrow().is_some() {
             is_known = true;
             info!(service, "finding the pods by the EndpointSlices of the headless Service");
         }
@@ -138,81 +141,109 @@ pub(crate) async fn run(
     }
 }
 
-/// One list, and the watch that follows.
-async fn look(
-    requester: &Requester,
-    api: &Api<EndpointSlice>,
-    selector: &str,
-    service: &str,
-    sender: &watch::Sender<Option<Seen>>,
-    restart: &mut watch::Receiver<u64>,
-) -> Result<(), RequestError> {
-    let list = requester.call(Right::new("list", SLICES), api.list(&ListParams::default().labels(selector))).await?;
-    let version = list.metadata.resource_version.clone().filter(|version| !version.is_empty());
-    let mut version = version.unwrap_or_else(|| "0".to_owned());
-    let named = |slice: EndpointSlice| (slice.name_any(), slice);
-    let mut slices: BTreeMap<String, EndpointSlice> = list.items.into_iter().map(named).collect();
-    tell(&slices, service, &requester.namespace, sender);
-    loop {
-        let params = WatchParams::default().labels(selector).timeout(WATCH_SECONDS);
-        let right = Right::new("watch", SLICES);
-        let stream = match requester.call(right, api.watch(&params, &version)).await {
-            Ok(stream) => stream,
-            Err(RequestError::Gone) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut stream = pin!(stream);
-        let began = Instant::now();
+/// The slices of one Service, as the API server shows them.
+struct Look {
+    requester: Requester,
+    api: Api<EndpointSlice>,
+    selector: String,
+    service: String,
+    sender: watch::Sender<Option<Seen>>,
+    restart: watch::Receiver<u64>,
+    /// By name, as of `version`.
+    slices: BTreeMap<String, EndpointSlice>,
+    version: String,
+}
+
+/// Why a watch was left.
+enum Left {
+    /// The API server ended it in good order: on from the last version.
+    Ended,
+    /// List again.
+    Stale,
+}
+
+impl Look {
+    /// One list, and the watches that follow, until there is a reason to list again.
+    async fn once(&mut self) -> Result<(), RequestError> {
+        self.list().await?;
+        self.tell();
+        loop {
+            let params = WatchParams::default().labels(&self.selector).timeout(WATCH_SECONDS);
+            let right = Right::new("watch", SLICES);
+            let stream = match self.requester.call(right, self.api.watch(&params, &self.version)).await {
+                Ok(stream) => stream,
+                Err(RequestError::Gone) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let began = Instant::now();
+            match self.follow(pin!(stream)).await? {
+                // A server that ends every watch at once must not be asked without a pause.
+                Left::Ended if began.elapsed() >= Duration::from_secs(1) => {}
+                Left::Ended | Left::Stale => return Ok(()),
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), RequestError> {
+        let params = ListParams::default().labels(&self.selector);
+        let list = self.requester.call(Right::new("list", SLICES), self.api.list(&params)).await?;
+        let version = list.metadata.resource_version.filter(|version| !version.is_empty());
+        self.version = version.unwrap_or_else(|| "0".to_owned());
+        self.slices = list.items.into_iter().map(|slice| (slice.name_any(), slice)).collect();
+        Ok(())
+    }
+
+    async fn follow(
+        &mut self,
+        mut stream: Pin<&mut impl Stream<Item = kube::Result<WatchEvent<EndpointSlice>>>>,
+    ) -> Result<Left, RequestError> {
         loop {
             let next = tokio::select! {
                 next = timeout(WATCH_SILENCE, stream.next()) => next,
                 // Somebody found that the connection is dead; or the sidecar ends, and with it this task.
-                _ = restart.changed() => return Ok(()),
+                _ = self.restart.changed() => return Ok(Left::Stale),
             };
             match next {
                 Ok(Some(Ok(WatchEvent::Added(slice) | WatchEvent::Modified(slice)))) => {
-                    version = slice.resource_version().unwrap_or(version);
-                    slices.insert(slice.name_any(), slice);
+                    self.is_at(slice.resource_version());
+                    self.slices.insert(slice.name_any(), slice);
                 }
                 Ok(Some(Ok(WatchEvent::Deleted(slice)))) => {
-                    version = slice.resource_version().unwrap_or(version);
-                    slices.remove(&slice.name_any());
+                    self.is_at(slice.resource_version());
+                    self.slices.remove(&slice.name_any());
                 }
                 Ok(Some(Ok(WatchEvent::Bookmark(bookmark)))) => {
-                    version = bookmark.metadata.resource_version;
+                    self.version = bookmark.metadata.resource_version;
                     continue;
                 }
                 Ok(Some(Ok(WatchEvent::Error(status)))) => {
                     return match RequestError::from_status(&status) {
-                        RequestError::Gone => Ok(()),
+                        RequestError::Gone => Ok(Left::Stale),
                         error => Err(error),
                     };
                 }
                 Ok(Some(Err(error))) => return Err(error.into()),
-                Ok(None) => break,
-                Err(_) => return Ok(()),
+                Ok(None) => return Ok(Left::Ended),
+                Err(_) => return Ok(Left::Stale),
             }
-            tell(&slices, service, &requester.namespace, sender);
-        }
-        // Ended in good order: on from here. A server that ends every watch at once must not be asked without a pause.
-        if began.elapsed() < Duration::from_secs(1) {
-            return Ok(());
+            self.tell();
         }
     }
-}
 
-fn tell(
-    slices: &BTreeMap<String, EndpointSlice>,
-    service: &str,
-    namespace: &str,
-    sender: &watch::Sender<Option<Seen>>,
-) {
-    let found = Some(pods(slices.values(), service, namespace));
-    sender.send_if_modified(|seen| {
-        let is_news = *seen != found;
-        *seen = found;
-        is_news
-    });
+    fn is_at(&mut self, version: Option<String>) {
+        if let Some(version) = version {
+            self.version = version;
+        }
+    }
+
+    fn tell(&self) {
+        let found = Some(pods(self.slices.values(), &self.service, &self.requester.namespace));
+        self.sender.send_if_modified(|seen| {
+            let is_news = *seen != found;
+            *seen = found;
+            is_news
+        });
+    }
 }
 
 /// Pod by pod, ready or not \[L5\]. Of pods that go only where nothing better is known, so their IPs come last.
