@@ -53,67 +53,103 @@ fn lock(obstacles: &Mutex<Obstacles>) -> MutexGuard<'_, Obstacles> {
 /// As [`Volume::open`], but for a file system that is full. The outer one: a panic on the thread.
 pub async fn open(
     data: &Path,
-    mut options: impl FnMut() -> Options + Send + 'static,
+    options: impl FnMut() -> Options + Send + 'static,
     disk: &DiskWatch,
     handle: &HandleServer,
     status_file: &watch::Sender<StatusFile>,
 ) -> Result<Result<Opened, VolumeError>, JoinError> {
     let obstacles = Arc::new(Mutex::new(Obstacles::default()));
     let (data, met) = (data.to_owned(), Arc::clone(&obstacles));
-    let mut opening = tokio::task::spawn_blocking(move || {
-        let mut said: Option<Instant> = None;
-        let open = || {
-            let met = Arc::clone(&met);
-            let on_wait = Box::new(move |_| lock(&met).held = true);
-            Volume::open(&data, Options { on_wait, ..options() })
-        };
-        wait_for_room(open, |error| {
-            let words = format!(
-                "the volume has no room for a start ({error}): enlarge it, or free room on it; the start then \
-                 continues by itself"
-            );
-            if said.is_none_or(|said| said.elapsed() >= ROOM_SAID) {
-                said = Some(Instant::now());
-                warn!("{words}");
-            }
-            lock(&met).lacks = Some(words);
-            std::thread::sleep(ROOM_PAUSE);
-        })
-    });
+    let mut opening = tokio::task::spawn_blocking(move || open_with_patience(&data, &met, options));
     handle.set_starting(&words(None, &Obstacles::default(), None));
-    let begun = Instant::now();
-    let mut progress = Progress::new(Doing::Start, progress::LONG);
-    let mut looks = 0_u32;
+    let mut observer = Observer::new(disk, handle, status_file, &obstacles);
     loop {
         if let Ok(opened) = tokio::time::timeout(LOOK_PAUSE, &mut opening).await {
-            handle.set_progress(None);
-            // The last word of the progress, where there was any.
-            progress.look_and_say(begun.elapsed(), unix_ms(), None);
-            if let Ok(Ok(_)) = &opened
-                && lock(&obstacles).lacks.is_some()
-            {
-                info!(seconds = begun.elapsed().as_secs(), "the volume has room again");
-            }
+            observer.end(matches!(opened, Ok(Ok(_))));
             return opened;
         }
-        let hangs = disk.hangs();
-        if let Some((call, age)) = hangs.as_ref().filter(|_| looks.is_multiple_of(HANG_SAID)) {
+        observer.look();
+    }
+}
+
+/// The thread's work: tries again for as long as there is no room.
+fn open_with_patience(
+    data: &Path,
+    met: &Arc<Mutex<Obstacles>>,
+    mut options: impl FnMut() -> Options,
+) -> Result<Opened, VolumeError> {
+    let mut said: Option<Instant> = None;
+    let open = || {
+        let met = Arc::clone(met);
+        let on_wait = Box::new(move |_| lock(&met).held = true);
+        Volume::open(data, Options { on_wait, ..options() })
+    };
+    wait_for_room(open, |error| {
+        let words = format!(
+            "the volume has no room for a start ({error}): enlarge it, or free room on it; the start then continues \
+             by itself"
+        );
+        if said.is_none_or(|said| said.elapsed() >= ROOM_SAID) {
+            said = Some(Instant::now());
+            warn!("{words}");
+        }
+        lock(met).lacks = Some(words);
+        std::thread::sleep(ROOM_PAUSE);
+    })
+}
+
+/// Says how the thread gets on.
+struct Observer<'a> {
+    disk: &'a DiskWatch,
+    handle: &'a HandleServer,
+    status_file: &'a watch::Sender<StatusFile>,
+    obstacles: &'a Mutex<Obstacles>,
+    begun: Instant,
+    progress: Progress,
+    looks: u32,
+}
+
+impl<'a> Observer<'a> {
+    fn new(
+        disk: &'a DiskWatch,
+        handle: &'a HandleServer,
+        status_file: &'a watch::Sender<StatusFile>,
+        obstacles: &'a Mutex<Obstacles>,
+    ) -> Observer<'a> {
+        let progress = Progress::new(Doing::Start, progress::LONG);
+        Observer { disk, handle, status_file, obstacles, begun: Instant::now(), progress, looks: 0 }
+    }
+
+    /// What the start waits for now.
+    fn look(&mut self) {
+        let hangs = self.disk.hangs();
+        if let Some((call, age)) = hangs.as_ref().filter(|_| self.looks.is_multiple_of(HANG_SAID)) {
             let seconds = age.as_secs();
             warn!(call = call.call, file = &*call.file, seconds, "the disk hangs: the start waits for it");
         }
-        looks = looks.wrapping_add(1);
-        let amount = disk.read().amount();
-        progress.look_and_say(begun.elapsed(), unix_ms(), (amount.of > 0).then_some(amount));
-        let met = lock(&obstacles);
+        self.looks = self.looks.wrapping_add(1);
+        let amount = self.disk.read().amount();
+        self.progress.look_and_say(self.begun.elapsed(), unix_ms(), (amount.of > 0).then_some(amount));
+        let met = lock(self.obstacles);
         // While it waits for room nothing moves.
-        let info = progress.info().filter(|_| met.lacks.is_none());
-        handle.set_starting(&words(hangs.as_ref(), &met, info.as_ref()));
-        handle.set_progress(info.clone());
-        status_file.send_if_modified(|file| {
+        let info = self.progress.info().filter(|_| met.lacks.is_none());
+        self.handle.set_starting(&words(hangs.as_ref(), &met, info.as_ref()));
+        self.handle.set_progress(info.clone());
+        self.status_file.send_if_modified(|file| {
             let before = file.clone();
             (file.stalled, file.progress, file.waits_for_room) = (hangs.is_some(), info, met.lacks.clone());
             *file != before
         });
+    }
+
+    /// The thread has ended.
+    fn end(&mut self, is_open: bool) {
+        self.handle.set_progress(None);
+        // The last word of the progress, where there was any.
+        self.progress.look_and_say(self.begun.elapsed(), unix_ms(), None);
+        if is_open && lock(self.obstacles).lacks.is_some() {
+            info!(seconds = self.begun.elapsed().as_secs(), "the volume has room again");
+        }
     }
 }
 
