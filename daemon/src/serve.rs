@@ -42,6 +42,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -113,14 +114,8 @@ impl Server {
         let Server { gates, limits, on_malformed, leaving, stop } = self;
         let places = Places::new(&limits);
         let connections = TaskTracker::new();
-        let mut builder = auto::Builder::new(Streams::new(&limits));
-        // Our own look at heads sees more; see above.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL));
-        if gates.refuse.is_some() {
-            builder.http2().max_header_list_size(unfit::HTTP2_HEAD_READ_MAX);
-        }
-        let served = Arc::new(Served { builder, limits });
+        let builder = builder(&limits, gates.refuse.is_some());
+        let served = Arc::new(Served { builder, limits, door: gates.door, on_malformed });
         // Dropped with everything behind it when the time for a graceful stop is over.
         let cut = CancellationToken::new();
         let _cut_at_the_end = cut.clone().drop_guard();
@@ -139,54 +134,17 @@ impl Server {
                 queued -= 1;
             }
             let Some((arrived, place)) = accepted else { continue };
-            let remote = arrived.remote();
-            let (service, seat) = (service.clone(), Arc::clone(&place.seat));
-            let (guard, stamp) = (gates.guard.clone(), gates.stamp.clone());
-            let service = Answering { service, remote, guard, refuse: gates.refuse, stamp, seat };
-            let (served, mut ends) = (Arc::clone(&served), ends.clone());
+            let service = Answering {
+                service: service.clone(),
+                remote: arrived.remote(),
+                guard: gates.guard.clone(),
+                refuse: gates.refuse,
+                stamp: gates.stamp.clone(),
+                seat: Arc::clone(&place.seat),
+            };
+            let mut ends = ends.clone();
             ends.leaving.forget_what_was_said();
-            let (on_malformed, door) = (on_malformed.clone(), gates.door.clone());
-            connections.spawn(async move {
-                let counts = &served.limits.counts;
-                let socket = match arrived {
-                    Arrived::Accepted(stream, _) => Ok(Socket::new(stream, &served.limits)),
-                    // It has passed a door.
-                    Arrived::Handed(stream, _) => Err(stream),
-                };
-                let ended = match (socket, door) {
-                    (Err(stream), _) => run(stream, &served, service, &place, ends).await,
-                    (Ok(socket), None) => run(socket, &served, service, &place, ends).await,
-                    (Ok(socket), Some(door)) => {
-                        let passed = tokio::select! {
-                            passed = tokio::time::timeout(served.limits.header_max, door(socket, remote)) => {
-                                let why = if passed.is_ok() { Closed::Refused } else { Closed::Silent };
-                                passed.unwrap_or(None).ok_or(Some(why))
-                            }
-                            () = place.seat.told_to_leave() => Err(Some(Closed::Room)),
-                            () = ends.too_late_to_begin() => Err(None),
-                        };
-                        match passed {
-                            Ok(stream) => run(stream, &served, service, &place, ends).await,
-                            Err(why) => {
-                                if let Some(why) = why {
-                                    counts.note(served.limits.port, why);
-                                }
-                                return;
-                            }
-                        }
-                    }
-                };
-                drop(place);
-                if let Err(error) = ended {
-                    debug!(%remote, error = %error, "a connection ended with an error");
-                    if is_malformed(error.as_ref()) {
-                        counts.note(served.limits.port, Closed::Refused);
-                        if let Some(tell) = on_malformed {
-                            tell(remote, &error.to_string());
-                        }
-                    }
-                }
-            });
+            connections.spawn(serve(Arc::clone(&served), arrived, place, service, ends));
         }
         drop(accepting);
         connections.close();
@@ -196,10 +154,59 @@ impl Server {
     }
 }
 
+fn builder(limits: &Limits, refuses: bool) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams::new(limits));
+    // Our own look at heads sees more; see above.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL));
+    if refuses {
+        builder.http2().max_header_list_size(unfit::HTTP2_HEAD_READ_MAX);
+    }
+    builder
+}
+
 /// How connections are served.
 struct Served {
     builder: auto::Builder<Streams>,
     limits: Limits,
+    door: Option<Door>,
+    on_malformed: Option<OnMalformed>,
+}
+
+impl Served {
+    /// Lets a connection through the door, in time; or says why not, unless the server is about to end.
+    async fn let_in(
+        &self,
+        door: &Door,
+        stream: TcpStream,
+        remote: SocketAddr,
+        place: &Place,
+        ends: &Ends,
+    ) -> Result<BoxedStream, Option<Closed>> {
+        let socket = Socket::new(stream, &self.limits);
+        tokio::select! {
+            passed = tokio::time::timeout(self.limits.header_max, door(socket, remote)) => {
+                let why = if passed.is_ok() { Closed::Refused } else { Closed::Silent };
+                passed.unwrap_or(None).ok_or(Some(why))
+            }
+            () = place.seat.told_to_leave() => Err(Some(Closed::Room)),
+            () = ends.too_late_to_begin() => Err(None),
+        }
+    }
+
+    fn note(&self, closed: Closed) {
+        self.limits.counts.note(self.limits.port, closed);
+    }
+
+    fn ended_with(&self, error: &(dyn std::error::Error + Send + Sync + 'static), remote: SocketAddr) {
+        debug!(%remote, error = %error, "a connection ended with an error");
+        if is_malformed(error) {
+            self.note(Closed::Refused);
+            if let Some(tell) = &self.on_malformed {
+                tell(remote, &error.to_string());
+            }
+        }
+    }
 }
 
 /// What ends a connection, from politely to at once.
@@ -221,6 +228,30 @@ impl Ends {
     }
 }
 
+/// One connection: through the door, and to its end. Its place is free before that is said.
+async fn serve<S>(served: Arc<Served>, arrived: Arrived, place: Place, service: Answering<S>, ends: Ends)
+where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let remote = arrived.remote();
+    let ended = match (arrived, &served.door) {
+        // It has passed a door.
+        (Arrived::Handed(stream, _), _) => run(stream, &served, service, &place, ends).await,
+        (Arrived::Accepted(stream, _), None) => {
+            run(Socket::new(stream, &served.limits), &served, service, &place, ends).await
+        }
+        (Arrived::Accepted(stream, _), Some(door)) => match served.let_in(door, stream, remote, &place, &ends).await {
+            Ok(stream) => run(stream, &served, service, &place, ends).await,
+            Err(why) => return why.into_iter().for_each(|why| served.note(why)),
+        },
+    };
+    drop(place);
+    if let Err(error) = ended {
+        served.ended_with(error.as_ref(), remote);
+    }
+}
+
 /// Serves one connection, to its end.
 async fn run<I, S>(
     stream: I,
@@ -234,7 +265,7 @@ where
     S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
 {
-    let Served { builder, limits } = served;
+    let Served { builder, limits, .. } = served;
     let Ends { mut leaving, stop, cut } = ends;
     let seat: &Arc<Seat> = &place.seat;
     seat.passed_the_door();
@@ -275,7 +306,7 @@ where
             () = tokio::time::sleep_until(gone_at.unwrap_or_else(Instant::now)), if gone_at.is_some() => return Ok(()),
             () = cut.cancelled() => return Ok(()),
         };
-        limits.counts.note(limits.port, closed);
+        served.note(closed);
         gone_at = Some(Instant::now() + GOODBYE_MAX);
         connection.as_mut().graceful_shutdown();
     }
