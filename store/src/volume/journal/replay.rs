@@ -68,18 +68,37 @@ pub(crate) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, VolumeError> {
 /// # Errors
 /// `Damage`, `Format`, `Io`.
 pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<Replay>, VolumeError> {
-    let Some(newest) = numbers.last() else { return Ok(None) };
-    let mut needed = vec![read(disk, *newest)?];
-    let head = needed[0].head;
-    let torn = needed[0].torn.then_some(needed[0].end);
+    let Some(number) = numbers.last() else { return Ok(None) };
+    let newest = read(disk, *number)?;
+    let (head, torn) = (newest.head, newest.torn.then_some(newest.end));
+    let mark = mark_of(&newest);
+    let mut needed = needed(disk, newest, numbers)?;
+    let mut said = Said::new(mark.map_or(Position::ZERO, |mark| mark.position));
+    for contents in &needed {
+        let number = contents.head.number;
+        for (at, (batch, record)) in contents.records.iter().enumerate() {
+            let taken = said.take(at, record, number, contents.offsets[at]);
+            taken.map_err(|what| damage(disk, number, *batch, what))?;
+        }
+    }
+    let state = said.state.ok_or_else(|| damage(disk, *number, 0, "it holds no durable state [S1]".to_owned()))?;
+    needed.pop();
+    let older = needed.iter().map(|contents| contents.head.number).collect();
+    Ok(Some(Replay { state, mark, chain: said.chain.entries, newest: head, older, torn }))
+}
+
+/// The newest segment and those before it that it leads back to, oldest first.
+fn needed(disk: &dyn Disk, newest: Contents, numbers: &[u64]) -> Result<Vec<Contents>, VolumeError> {
+    let first = newest.head.first;
+    let mut needed = vec![newest];
     loop {
         let later = needed[needed.len() - 1].head;
-        if later.number == head.first {
+        if later.number == first {
             break;
         }
         // `previous` is 0 only in a segment that stands alone, and numbers only go down: this ends.
-        if later.previous == 0 || later.previous >= later.number || later.previous < head.first {
-            return Err(damage(disk, later.number, 0, format!("it does not lead back to segment {}", head.first)));
+        if later.previous == 0 || later.previous >= later.number || later.previous < first {
+            return Err(damage(disk, later.number, 0, format!("it does not lead back to segment {first}")));
         }
         if !numbers.contains(&later.previous) {
             return Err(damage(disk, later.previous, 0, format!("it is missing, segment {} follows it", later.number)));
@@ -92,44 +111,40 @@ pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<Replay>,
         needed.push(contents);
     }
     needed.reverse();
+    Ok(needed)
+}
 
-    let mark = needed.last().and_then(mark_of);
-    let mut chain = Chain::new(mark.map_or(Position::ZERO, |mark| mark.position));
-    let mut state: Option<DurableState> = None;
-    for contents in &needed {
-        let number = contents.head.number;
-        for (at, (offset, record)) in contents.records.iter().enumerate() {
-            match (at, record) {
-                (0, Record::State(next)) | (1.., Record::State(next)) => {
-                    if let Some(before) = state
-                        && let Err(what) = follows(&before, next)
-                    {
-                        return Err(damage(disk, number, *offset, what));
-                    }
-                    state = Some(*next);
+/// What the records say together, one after the other.
+struct Said {
+    state: Option<DurableState>,
+    chain: Chain,
+}
+
+impl Said {
+    fn new(base: Position) -> Said {
+        Said { state: None, chain: Chain::new(base) }
+    }
+
+    /// Takes the record that is the `at`th of its segment. An error says why it cannot stand there.
+    fn take(&mut self, at: usize, record: &Record, segment: u64, offset: u64) -> Result<(), String> {
+        match (at, record) {
+            (_, Record::State(next)) => {
+                if let Some(before) = &self.state {
+                    follows(before, next)?;
                 }
-                (0, _) => {
-                    let what = "it does not begin with the durable state [S1]".to_owned();
-                    return Err(damage(disk, number, *offset, what));
-                }
-                (1, Record::Snapshot(_)) => {}
-                (_, Record::Snapshot(_)) => {
-                    let what = "the mark of a snapshot is in the middle".to_owned();
-                    return Err(damage(disk, number, *offset, what));
-                }
-                (_, Record::Entry(entry)) => {
-                    if !chain.push(entry, number, contents.offsets[at]) {
-                        let what = format!("entry {} names {}, which does not exist", entry.position, entry.previous);
-                        return Err(damage(disk, number, *offset, what));
-                    }
+                self.state = Some(*next);
+            }
+            (0, _) => return Err("it does not begin with the durable state [S1]".to_owned()),
+            (1, Record::Snapshot(_)) => {}
+            (_, Record::Snapshot(_)) => return Err("the mark of a snapshot is in the middle".to_owned()),
+            (_, Record::Entry(entry)) => {
+                if !self.chain.push(entry, segment, offset) {
+                    return Err(format!("entry {} names {}, which does not exist", entry.position, entry.previous));
                 }
             }
         }
+        Ok(())
     }
-    let state = state.ok_or_else(|| damage(disk, *newest, 0, "it holds no durable state [S1]".to_owned()))?;
-    needed.pop();
-    let older = needed.iter().map(|contents| contents.head.number).collect();
-    Ok(Some(Replay { state, mark, chain: chain.entries, newest: head, older, torn }))
 }
 
 /// May this state follow that one? A promise never goes down, nor does its incarnation change within a term, and a

@@ -1,7 +1,7 @@
 //! The thread that owns the journal's files.
 
 use super::event::{JournalEvent, JournalFigures};
-use super::lookup;
+use super::lookup::{self, LookUpAnswer};
 use super::need::{Fit, Need};
 use super::queue::{Command, Queue, Work};
 use super::reserve;
@@ -10,8 +10,9 @@ use crate::progress::Meter;
 use crate::volume::disk::{Disk, Space, VolumeLock, is_full, remove_if_there};
 use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::identity;
+use crate::volume::snapshot::PartFile;
 use crate::volume::wipe;
-use leasehold_replication::SnapshotMark;
+use leasehold_replication::{DurableState, Position, Record, SnapshotMark, Ticket};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -202,41 +203,12 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             self.want_spare();
             self.want_reserve();
             match self.shared.queue.take() {
-                Work::Group { ticket, records, bytes } => {
-                    self.writer.commit(&records)?;
-                    {
-                        let mut figures = self.shared.figures();
-                        figures.batches += 1;
-                        figures.written_bytes += bytes as u64;
-                    }
-                    self.shared.show(&self.writer);
-                    (self.events)(JournalEvent::Persisted { ticket });
-                    self.forget_forced_bootstrap();
-                }
+                Work::Group { ticket, records, bytes } => self.commit(ticket, &records, bytes)?,
                 Work::Single(Command::Install { ticket, mark, part, state }) => {
-                    {
-                        let mut newest = self.shared.newest();
-                        self.writer.install(&part.into_name(), mark, state)?;
-                        *newest = Some(mark);
-                    }
-                    self.shared.show(&self.writer);
-                    (self.events)(JournalEvent::Persisted { ticket });
-                    self.forget_forced_bootstrap();
+                    self.install(ticket, mark, part, state)?;
                 }
                 Work::Single(Command::SnapshotWritten { result }) => self.put_snapshot(result)?,
-                Work::Single(Command::SpareMade { result }) => {
-                    self.spare_in_making = false;
-                    match result {
-                        Ok(spare) => {
-                            self.writer.set_spare(spare);
-                            self.looked = None;
-                        }
-                        Err(error) => {
-                            tracing::warn!(%error, "cannot prepare a segment; is the disk full?");
-                            self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
-                        }
-                    }
-                }
+                Work::Single(Command::SpareMade { result }) => self.take_spare(result),
                 Work::Single(Command::NoteCommitted { position }) => {
                     if let Err(error) = identity::note_committed(&*self.disk, position) {
                         tracing::debug!(%error, "cannot write committed.json");
@@ -246,36 +218,54 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                     identity::mark_went_back(&*self.disk, &mark)?;
                     (self.events)(JournalEvent::Persisted { ticket });
                 }
-                Work::Single(Command::ReserveMade { result }) => {
-                    self.reserve_in_making = false;
-                    match result {
-                        Ok(name) => self.writer.reserve().made(name),
-                        Err(error) => {
-                            if !is_full(&error) {
-                                tracing::warn!(%error, "cannot set aside a segment for a full disk");
-                            }
-                            self.reserve_not_before = Some(Instant::now() + SPARE_RETRY);
-                        }
-                    }
-                    self.looked = None;
-                }
+                Work::Single(Command::ReserveMade { result }) => self.take_reserve(result),
                 Work::Idle => {}
                 Work::Single(Command::Wipe) => {
                     wipe::wipe(&*self.disk)?;
                     (self.events)(JournalEvent::Wiped);
                     return Ok(());
                 }
-                Work::Single(Command::LookUp { after, bytes_max, answer }) => {
-                    let found = self.writer.places(after, bytes_max);
-                    let read = move || answer.give(found.and_then(lookup::read));
-                    if let Err(error) = self.shared.help("look-up", read) {
-                        tracing::warn!(%error, "cannot start a thread to read entries back");
-                    }
-                }
+                Work::Single(Command::LookUp { after, bytes_max, answer }) => self.look_up(after, bytes_max, answer),
                 // Appends come in groups.
                 Work::Single(Command::Append { .. }) => unreachable!("an append outside of a group"),
                 Work::End => return Ok(()),
             }
+        }
+    }
+
+    fn commit(&mut self, ticket: Ticket, records: &[Record], bytes: usize) -> io::Result<()> {
+        self.writer.commit(records)?;
+        {
+            let mut figures = self.shared.figures();
+            figures.batches += 1;
+            figures.written_bytes += bytes as u64;
+        }
+        self.tell_persisted(ticket);
+        Ok(())
+    }
+
+    fn install(&mut self, ticket: Ticket, mark: SnapshotMark, part: PartFile, state: DurableState) -> io::Result<()> {
+        {
+            let mut newest = self.shared.newest();
+            self.writer.install(&part.into_name(), mark, state)?;
+            *newest = Some(mark);
+        }
+        self.tell_persisted(ticket);
+        Ok(())
+    }
+
+    fn tell_persisted(&mut self, ticket: Ticket) {
+        self.shared.show(&self.writer);
+        (self.events)(JournalEvent::Persisted { ticket });
+        self.forget_forced_bootstrap();
+    }
+
+    /// Reads entries back, on a thread of its own.
+    fn look_up(&self, after: Position, bytes_max: usize, answer: LookUpAnswer) {
+        let found = self.writer.places(after, bytes_max);
+        let read = move || answer.give(found.and_then(lookup::read));
+        if let Err(error) = self.shared.help("look-up", read) {
+            tracing::warn!(%error, "cannot start a thread to read entries back");
         }
     }
 
@@ -422,6 +412,20 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         }
     }
 
+    fn take_spare(&mut self, made: io::Result<Spare>) {
+        self.spare_in_making = false;
+        match made {
+            Ok(spare) => {
+                self.writer.set_spare(spare);
+                self.looked = None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot prepare a segment; is the disk full?");
+                self.spare_not_before = Some(Instant::now() + SPARE_RETRY);
+            }
+        }
+    }
+
     /// Sets segments aside while there is room.
     fn want_reserve(&mut self) {
         let waits = self.reserve_not_before.is_some_and(|until| Instant::now() < until);
@@ -449,6 +453,20 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                 self.reserve_not_before = Some(Instant::now() + SPARE_RETRY);
             }
         }
+    }
+
+    fn take_reserve(&mut self, made: io::Result<&'static str>) {
+        self.reserve_in_making = false;
+        match made {
+            Ok(name) => self.writer.reserve().made(name),
+            Err(error) => {
+                if !is_full(&error) {
+                    tracing::warn!(%error, "cannot set aside a segment for a full disk");
+                }
+                self.reserve_not_before = Some(Instant::now() + SPARE_RETRY);
+            }
+        }
+        self.looked = None;
     }
 
     /// The word counts for an empty volume only, and it must never count again for this one.
