@@ -23,6 +23,7 @@ mod intake;
 mod progress;
 mod readers;
 mod room;
+mod showing;
 mod stall;
 mod transitions;
 mod waiters;
@@ -34,10 +35,10 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::Duration;
 
-use leasehold_contract::{Moment, StatusFile};
+use leasehold_contract::StatusFile;
 use leasehold_replication::{
     ClusterId, Config, ConnId, Entry, Incarnation, Input, PeerState, Position, Proposal, Recovered, Replica, ReplicaId,
-    Room, Since, Status, Voters,
+    Room, Status, Voters,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
@@ -49,7 +50,6 @@ use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::peer::{Admitted, PeerEvent, Peers};
 use crate::role::RoleReceiver;
 use crate::room::{Account, Figures, Held, Limits};
-use crate::status;
 use crate::volume::journal::{Journal, JournalEvent};
 use intake::{Intake, Kept};
 use progress::UnderWay;
@@ -70,13 +70,8 @@ pub const JOURNAL_EVENTS_MAX: usize = 256;
 const FINISH_MAX: Duration = Duration::from_millis(500);
 /// How long the journal may take to write what waits at the end.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
-/// How often status.json is written anew though nothing has changed, and how long it holds.
-const RENEW_PAUSE: Duration = Duration::from_secs(5);
-const HOLDS: Duration = Duration::from_secs(15);
 /// For people.
 const JOURNAL_FAILED: &str = "the journal failed: this replica is shutting down";
-/// How often the position alone is passed to the writer of status.json.
-const POSITION_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the driver ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,12 +202,6 @@ enum Woke {
     Unserved,
     Timer,
     Disk,
-}
-
-/// What is said now holds until then.
-fn holds_until() -> Option<u64> {
-    let holds = u64::try_from(HOLDS.as_nanos()).unwrap_or(u64::MAX);
-    Some(Moment::now().boottime_ns.saturating_add(holds))
 }
 
 impl Driver {
@@ -500,82 +489,6 @@ impl Driver {
                 self.carry_out(effect);
             }
         }
-    }
-
-    // ---- what is shown
-
-    fn show(&mut self) {
-        if let Some(room) = self.look_at_room() {
-            self.step(Input::Room(room));
-        }
-        if self.ends.journal.wants_snapshot() {
-            self.take_snapshot();
-        }
-        self.ends.handle.set_fresh_as_of(self.replica.fresh_as_of());
-        match self.shown.as_mut().map_or(Since::Changed, |shown| self.replica.recount(shown)) {
-            Since::Same => {}
-            Since::Moved => self.show_position(),
-            Since::Changed => self.show_all(),
-        }
-        let shown = self.shown.as_ref();
-        self.drained |= shown.is_some_and(|status| status.drained);
-        if self.drained && self.ends.unserved.is_cancelled() && self.wiping.is_none() {
-            self.end.get_or_insert(End::Drained);
-        }
-        let is_due = if self.position_untold { POSITION_PAUSE } else { RENEW_PAUSE };
-        if self.told_at.elapsed() >= is_due {
-            self.ends.status_file.send_modify(|file| file.holds_until_boottime_ns = holds_until());
-            (self.position_untold, self.told_at) = (false, Instant::now());
-            self.note_committed();
-        }
-    }
-
-    fn note_committed(&mut self) {
-        let committed = self.replica.committed_here();
-        if std::mem::replace(&mut self.noted, committed) != committed {
-            self.ends.journal.note_committed(committed);
-        }
-    }
-
-    fn show_all(&mut self) {
-        let status = self.replica.status();
-        transitions::log(self.shown.as_ref(), &status);
-        let mut file = status::file(self.incarnation, self.id, &status);
-        self.asides().put(&mut file);
-        file.holds_until_boottime_ns = holds_until();
-        // Its writer is not woken for each write of a client.
-        let told = self.ends.status_file.send_if_modified(|last| {
-            let at_once = !status::is_figures_alone(last, &file);
-            *last = file;
-            at_once
-        });
-        self.position_untold |= !told;
-        if told {
-            (self.position_untold, self.told_at) = (false, Instant::now());
-        }
-        self.ends.peer_state.send_replace(Some(status.peer_state(&self.name, self.id)));
-        let mut told = status.clone();
-        told.waiting_for.extend(self.waits_for_room.clone());
-        self.ends.handle.set_status(self.id, told);
-        self.shown = Some(status);
-    }
-
-    /// The log has moved on, as it does with each write: nobody is woken for that, and nothing is made anew.
-    fn show_position(&mut self) {
-        let Some(status) = &self.shown else { return };
-        let position = status.position;
-        self.ends.status_file.send_if_modified(|file| {
-            let last = std::mem::replace(&mut file.position, leasehold_contract::replication::position(position));
-            self.position_untold |= last != file.position;
-            false
-        });
-        self.ends.peer_state.send_if_modified(|state| {
-            if let Some(state) = state {
-                state.position = position;
-            }
-            false
-        });
-        self.ends.handle.move_status(status);
     }
 
     /// Lets go of the peers and of the volume. The handle goes last: until then a client's write is refused, not lost.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use leasehold_replication::{
-    ConnId, Effect, Entry, Incarnation, Input, Payload, Position, SnapshotMeta, SnapshotPart, Term,
+    ClusterId, ConnId, DurableState, Effect, Entry, Incarnation, Input, Payload, Position, SnapshotMeta, SnapshotPart,
+    SnapshotPiece, Term, Ticket,
 };
 use tracing::{error, info, warn};
 
@@ -20,17 +21,7 @@ impl Driver {
                 }
                 self.look_whether_full();
             }
-            Effect::InstallSnapshot { ticket, conn, meta, state } => {
-                let snapshot = self.intake.take(conn).expect("only what was just received is installed");
-                info!(position = %meta.position, "installing a snapshot of the leader");
-                self.documents = snapshot.documents.clone();
-                self.voters = meta.voters;
-                self.waiters.skip_to(meta.position.seq);
-                if let Err(error) = self.ends.journal.install(ticket, snapshot, state) {
-                    self.journal_refuses(&error);
-                }
-                self.ends.handle.restore(&self.documents);
-            }
+            Effect::InstallSnapshot { ticket, conn, meta, state } => self.install_snapshot(ticket, conn, meta, state),
             Effect::Apply { entries } => self.apply(&entries),
             Effect::Accepted { id, position } => self.waiters.accepted(id, position),
             Effect::Rejected { id, reason } => self.waiters.rejected(id, reason),
@@ -54,19 +45,8 @@ impl Driver {
             Effect::SendSnapshot { conn, term, incarnation, position, part } => {
                 self.send_snapshot(conn, (term, incarnation), position, part);
             }
-            Effect::LookUp { conn, previous, bytes_max } => {
-                let found = self.found.clone();
-                let tell = move |entries| {
-                    let _ = found.send((conn, entries)); // a driver that is gone wants nothing
-                };
-                self.ends.journal.look_up(previous, bytes_max, LookUpAnswer::new(tell));
-            }
-            Effect::KeepPiece { conn, piece } => {
-                let room = self.piece_room.take();
-                if !self.intake.keep(conn, piece, room, &self.ends.journal.figures(), self.account.memory_bytes()) {
-                    self.spoil(conn);
-                }
-            }
+            Effect::LookUp { conn, previous, bytes_max } => self.look_up(conn, previous, bytes_max),
+            Effect::KeepPiece { conn, piece } => self.keep_piece(conn, piece),
             Effect::Close { conn } => {
                 self.ends.peers.close(conn);
                 self.intake.forget(conn);
@@ -80,14 +60,7 @@ impl Driver {
                     self.journal_refuses(&error);
                 }
             }
-            Effect::WipeVolume { winner } => {
-                warn!(%winner, "another bootstrap won: emptying this volume");
-                self.wiping = Some(winner);
-                if let Err(error) = self.ends.journal.wipe() {
-                    self.wiping = None;
-                    error!(%error, "cannot empty the volume");
-                }
-            }
+            Effect::WipeVolume { winner } => self.wipe(winner),
             Effect::Fail { reason } => {
                 // The end waits until the volume is empty, if it is being emptied.
                 if self.wiping.is_none() {
@@ -95,6 +68,43 @@ impl Driver {
                 }
             }
             Effect::Report { what } => error!(what, "the log of a replica contradicts what was committed"),
+        }
+    }
+
+    fn install_snapshot(&mut self, ticket: Ticket, conn: ConnId, meta: SnapshotMeta, state: DurableState) {
+        let snapshot = self.intake.take(conn).expect("only what was just received is installed");
+        info!(position = %meta.position, "installing a snapshot of the leader");
+        self.documents = snapshot.documents.clone();
+        self.voters = meta.voters;
+        self.waiters.skip_to(meta.position.seq);
+        if let Err(error) = self.ends.journal.install(ticket, snapshot, state) {
+            self.journal_refuses(&error);
+        }
+        self.ends.handle.restore(&self.documents);
+    }
+
+    /// Entries that a lagging replica needs: they come back as [`Found`](super::Found).
+    fn look_up(&self, conn: ConnId, previous: Position, bytes_max: usize) {
+        let found = self.found.clone();
+        let tell = move |entries| {
+            let _ = found.send((conn, entries)); // a driver that is gone wants nothing
+        };
+        self.ends.journal.look_up(previous, bytes_max, LookUpAnswer::new(tell));
+    }
+
+    fn keep_piece(&mut self, conn: ConnId, piece: SnapshotPiece) {
+        let room = self.piece_room.take();
+        if !self.intake.keep(conn, piece, room, &self.ends.journal.figures(), self.account.memory_bytes()) {
+            self.spoil(conn);
+        }
+    }
+
+    fn wipe(&mut self, winner: ClusterId) {
+        warn!(%winner, "another bootstrap won: emptying this volume");
+        self.wiping = Some(winner);
+        if let Err(error) = self.ends.journal.wipe() {
+            self.wiping = None;
+            error!(%error, "cannot empty the volume");
         }
     }
 

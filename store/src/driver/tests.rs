@@ -9,6 +9,7 @@ use super::*;
 use crate::documents::{Action, Command, Condition, Outcome};
 use crate::handle::{self, Handle, WriteError, Written};
 use crate::peer::{EVENTS_MAX, Listener, PeerConfig};
+use crate::status;
 use crate::testing::fault_disk::{Fault, FaultDisk};
 use crate::testing::rig::{Folder, folder};
 use crate::volume::disk::Disk as _;
