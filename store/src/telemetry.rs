@@ -143,81 +143,9 @@ impl Metrics {
     /// Nothing counted yet.
     #[expect(clippy::new_without_default, reason = "a second set of metrics is nothing to make by default")]
     pub fn new() -> Metrics {
-        // From 50 µs (a disk with a battery) to 1.6 s (one in trouble).
-        let journal_fsync = Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
-        let mut inner = Inner {
-            registry: Registry::with_prefix("leasehold_store"),
-            scrape: Mutex::new(()),
-            state: Family::default(),
-            promised_term: Gauge::default(),
-            committed: Gauge::default(),
-            applied: Gauge::default(),
-            voters: Gauge::default(),
-            ready: Gauge::default(),
-            foreign_cluster: Gauge::default(),
-            went_back: Gauge::default(),
-            staleness: Gauge::default(),
-            follower_lag: Family::default(),
-            memory_used: Gauge::default(),
-            memory_allowed: Gauge::default(),
-            disk_used: Gauge::default(),
-            disk_allowed: Gauge::default(),
-            out_of_room: Family::default(),
-            journal_fsync,
-            disk_stalled: Gauge::default(),
-            writes: Family::default(),
-            peer_rejected: Family::default(),
-            watchers: Gauge::default(),
-            watchers_refused: Counter::default(),
-            ports: Default::default(),
-        };
-        let mut registry = std::mem::take(&mut inner.registry);
-        registry.register("state", "1 for the state that the replica is in", inner.state.clone());
-        registry.register("promised_term", "Term that the replica is bound to", inner.promised_term.clone());
-        registry.register("committed_sequence", "Last committed entry that the replica knows", inner.committed.clone());
-        registry.register("applied_sequence", "Last entry in the documents", inner.applied.clone());
-        registry.register("voters", "Voters by the replica's own log", inner.voters.clone());
-        registry.register("ready", "1 when traffic may be sent to the replica", inner.ready.clone());
-        registry.register("foreign_cluster", "1 when the Lease names another cluster", inner.foreign_cluster.clone());
-        registry.register("went_back", "1 when the volume has lost what it acknowledged", inner.went_back.clone());
-        registry.register_with_unit("staleness", "How old the data may be", Unit::Seconds, inner.staleness.clone());
-        registry.register(
-            "follower_lag_entries",
-            "Entries that the follower does not have yet",
-            inner.follower_lag.clone(),
-        );
-        let room = [
-            ("memory_used", "Memory for data and the program, estimated", &inner.memory_used),
-            ("memory_allowed", "Above this, writes that make the data larger are refused", &inner.memory_allowed),
-            ("disk_used", "Used bytes of the volume's file system, by any program", &inner.disk_used),
-            ("disk_allowed", "Above this, writes that make the data larger are refused", &inner.disk_allowed),
-        ];
-        for (name, help, gauge) in room {
-            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
-        }
-        registry.register("out_of_room", "1 while the limit is exceeded", inner.out_of_room.clone());
-        registry.register_with_unit(
-            "journal_fsync",
-            "Time of one fsync of the journal",
-            Unit::Seconds,
-            inner.journal_fsync.clone(),
-        );
-        registry.register_with_unit(
-            "disk_stalled",
-            "How long the current hanging write or fsync of the journal has lasted, 0 while none hangs",
-            Unit::Seconds,
-            inner.disk_stalled.clone(),
-        );
-        registry.register("writes", "Clients' writes by outcome", inner.writes.clone());
-        registry.register("peer_rejected", "Peer connections closed for what they sent", inner.peer_rejected.clone());
-        registry.register("watchers", "Clients that are watching", inner.watchers.clone());
-        registry.register(
-            "watchers_refused",
-            "Clients that were refused a watch because too many are watching",
-            inner.watchers_refused.clone(),
-        );
-        let ports = Port::ALL.map(|port| (port.word(), Arc::clone(&inner.ports[port as usize])));
-        registry.register_collector(Box::new(Ports::new("", ports.to_vec())));
+        let mut inner = Inner::new();
+        let mut registry = Registry::with_prefix("leasehold_store");
+        inner.register(&mut registry);
         inner.registry = registry;
         Metrics(Arc::new(inner))
     }
@@ -290,6 +218,104 @@ impl Metrics {
         let mut out = String::new();
         text::encode(&mut out, &inner.registry)?;
         Ok(out)
+    }
+}
+
+impl Inner {
+    fn new() -> Inner {
+        Inner {
+            registry: Registry::default(),
+            scrape: Mutex::new(()),
+            state: Family::default(),
+            promised_term: Gauge::default(),
+            committed: Gauge::default(),
+            applied: Gauge::default(),
+            voters: Gauge::default(),
+            ready: Gauge::default(),
+            foreign_cluster: Gauge::default(),
+            went_back: Gauge::default(),
+            staleness: Gauge::default(),
+            follower_lag: Family::default(),
+            memory_used: Gauge::default(),
+            memory_allowed: Gauge::default(),
+            disk_used: Gauge::default(),
+            disk_allowed: Gauge::default(),
+            out_of_room: Family::default(),
+            // From 50 µs (a disk with a battery) to 1.6 s (one in trouble).
+            journal_fsync: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
+            disk_stalled: Gauge::default(),
+            writes: Family::default(),
+            peer_rejected: Family::default(),
+            watchers: Gauge::default(),
+            watchers_refused: Counter::default(),
+            ports: Default::default(),
+        }
+    }
+
+    /// Gives each its name and its help.
+    fn register(&self, registry: &mut Registry) {
+        self.register_replica(registry);
+        self.register_room(registry);
+        self.register_journal(registry);
+        self.register_clients(registry);
+        let ports = Port::ALL.map(|port| (port.word(), Arc::clone(&self.ports[port as usize])));
+        registry.register_collector(Box::new(Ports::new("", ports.to_vec())));
+    }
+
+    fn register_replica(&self, registry: &mut Registry) {
+        registry.register("state", "1 for the state that the replica is in", self.state.clone());
+        registry.register("promised_term", "Term that the replica is bound to", self.promised_term.clone());
+        registry.register("committed_sequence", "Last committed entry that the replica knows", self.committed.clone());
+        registry.register("applied_sequence", "Last entry in the documents", self.applied.clone());
+        registry.register("voters", "Voters by the replica's own log", self.voters.clone());
+        registry.register("ready", "1 when traffic may be sent to the replica", self.ready.clone());
+        registry.register("foreign_cluster", "1 when the Lease names another cluster", self.foreign_cluster.clone());
+        registry.register("went_back", "1 when the volume has lost what it acknowledged", self.went_back.clone());
+        registry.register_with_unit("staleness", "How old the data may be", Unit::Seconds, self.staleness.clone());
+        registry.register(
+            "follower_lag_entries",
+            "Entries that the follower does not have yet",
+            self.follower_lag.clone(),
+        );
+    }
+
+    fn register_room(&self, registry: &mut Registry) {
+        let room = [
+            ("memory_used", "Memory for data and the program, estimated", &self.memory_used),
+            ("memory_allowed", "Above this, writes that make the data larger are refused", &self.memory_allowed),
+            ("disk_used", "Used bytes of the volume's file system, by any program", &self.disk_used),
+            ("disk_allowed", "Above this, writes that make the data larger are refused", &self.disk_allowed),
+        ];
+        for (name, help, gauge) in room {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        }
+        registry.register("out_of_room", "1 while the limit is exceeded", self.out_of_room.clone());
+    }
+
+    fn register_journal(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "journal_fsync",
+            "Time of one fsync of the journal",
+            Unit::Seconds,
+            self.journal_fsync.clone(),
+        );
+        registry.register_with_unit(
+            "disk_stalled",
+            "How long the current hanging write or fsync of the journal has lasted, 0 while none hangs",
+            Unit::Seconds,
+            self.disk_stalled.clone(),
+        );
+    }
+
+    fn register_clients(&self, registry: &mut Registry) {
+        registry.register("writes", "Clients' writes by outcome", self.writes.clone());
+        registry.register("peer_rejected", "Peer connections closed for what they sent", self.peer_rejected.clone());
+        registry.register("watchers", "Clients that are watching", self.watchers.clone());
+        registry.register(
+            "watchers_refused",
+            "Clients that were refused a watch because too many are watching",
+            self.watchers_refused.clone(),
+        );
     }
 }
 

@@ -61,6 +61,29 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
+    check_declared(headers, wanted)?;
+    let limit = context.config.body_limit_bytes;
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    // Before anything of it is read: what waits for a place takes no memory here.
+    let length = declared.map_or(limit, |length| usize::try_from(length).unwrap_or(limit));
+    let place = context.handle.under_way().take(length, Instant::now() + context.config.write_timeout).await;
+    let place = place
+        .map_err(|Crowded| Problem::new(Code::Overloaded, "too many requests with bodies are in progress; not done"))?;
+    let Some(body) = sent.body.take() else { return Ok(Received { bytes: sent.read(), _place: place }) };
+    let timeout = context.config.body_timeout;
+    let bytes = tokio::time::timeout(timeout, collect(body, limit)).await.unwrap_or_else(|_| {
+        let what = format!("the body did not arrive within {} ms", timeout.as_millis());
+        Err(Problem::new(Code::BodyTimeout, what))
+    })?;
+    sent.read = bytes.clone();
+    Ok(Received { bytes, _place: place })
+}
+
+/// Whether it is declared as what it must be.
+fn check_declared(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     let found = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let media = found.as_deref().unwrap_or("").split(';').next().unwrap_or("").trim();
     if !media.eq_ignore_ascii_case(wanted) {
@@ -74,50 +97,41 @@ where
             "this Content-Encoding is not supported; send the body without one",
         ));
     }
-    let limit = context.config.body_limit_bytes;
-    let too_large =
-        || Problem::new(Code::BodyTooLarge, format!("a body has at most {limit} bytes")).with("limitBytes", limit);
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    // Before anything of it is read: what waits for a place takes no memory here.
-    let length = declared.map_or(limit, |length| usize::try_from(length).unwrap_or(limit));
-    let place = context.handle.under_way().take(length, Instant::now() + context.config.write_timeout).await;
-    let place = place
-        .map_err(|Crowded| Problem::new(Code::Overloaded, "too many requests with bodies are in progress; not done"))?;
-    let Some(body) = sent.body.take() else { return Ok(Received { bytes: sent.read(), _place: place }) };
-    let collect = async {
-        let mut body = std::pin::pin!(body);
-        let mut first = Bytes::new();
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                let error: BoxError = error.into();
-                let length = first.len() + whole.len();
-                Problem::new(Code::BodyIncomplete, format!("the body ended after {length} bytes: {error}"))
-            })?;
-            let Ok(piece) = frame.into_data() else { continue };
-            if first.len() + whole.len() + piece.len() > limit {
-                return Err(too_large());
-            }
-            // Most bodies are one piece: it is not copied.
-            if first.is_empty() && whole.is_empty() {
-                first = piece;
-                continue;
-            }
-            if whole.is_empty() {
-                whole.extend_from_slice(&std::mem::take(&mut first));
-            }
-            whole.extend_from_slice(&piece);
+    Ok(())
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("a body has at most {limit} bytes")).with("limitBytes", limit)
+}
+
+/// All its pieces, up to `limit` bytes.
+async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let mut body = std::pin::pin!(body);
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let error: BoxError = error.into();
+            let length = first.len() + whole.len();
+            Problem::new(Code::BodyIncomplete, format!("the body ended after {length} bytes: {error}"))
+        })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if first.len() + whole.len() + piece.len() > limit {
+            return Err(too_large(limit));
         }
-        Ok(if whole.is_empty() { first } else { whole.freeze() })
-    };
-    let timeout = context.config.body_timeout;
-    let bytes = tokio::time::timeout(timeout, collect).await.unwrap_or_else(|_| {
-        let what = format!("the body did not arrive within {} ms", timeout.as_millis());
-        Err(Problem::new(Code::BodyTimeout, what))
-    })?;
-    sent.read = bytes.clone();
-    Ok(Received { bytes, _place: place })
+        // Most bodies are one piece: it is not copied.
+        if first.is_empty() && whole.is_empty() {
+            first = piece;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }

@@ -10,7 +10,7 @@ use crate::handle::Handle;
 use crate::room::Figures;
 use crate::telemetry::phase_word;
 use leasehold_contract::ProgressInfo;
-use leasehold_replication::{Level, Phase, Position, Status, Voter};
+use leasehold_replication::{FollowerStatus, Level, Phase, Position, Status, Voter};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use warp::http::header::{ACCEPT, CONTENT_TYPE};
@@ -58,60 +58,71 @@ pub(super) fn status(context: &Context) -> Answer {
         "progress": progress(handle.progress()),
         "waitingFor": handle.starting().map(|why| vec![why.to_string()]).unwrap_or_default(),
     });
-    if let (Some(status), Value::Object(body)) = (status, &mut body) {
-        let seen = leader_seen(handle);
-        let more = json!({
-            "clusterId": status.cluster_id.map(|id| id.0),
-            "foreignClusterId": status.foreign_cluster_id.map(|id| id.0),
-            "bootstrapping": status.bootstrapping,
-            "voter": status.voter,
-            "eligible": status.eligible,
-            "stalled": status.stalled,
-            "promised": { "term": status.promise.term.0, "incarnation": status.promise.incarnation.0 },
-            "position": position(status.position),
-            "committed": status.committed.0,
-            // What is committed is known only from a leader that is heard.
-            "lagEntries": status.leader_heard.then(|| status.committed.0.saturating_sub(applied.seq.0)),
-            "stalenessMs": handle.fresh_as_of().map(|as_of| ms(as_of.elapsed())),
-            "cutOff": status.cut_off,
-            "leader": seen.map(|leader| json!({
-                "name": leader.name, "address": leader.address, "term": leader.term,
-            })),
-            "leaderHeard": status.leader_heard,
-            "following": status.following,
-            "campaign": status.campaign.map(|term| term.0),
-            "rank": status.rank,
-            "needTerm": status.need_term.map(|term| term.0),
-            "handOver": status.hand_over.as_ref().map(|(name, incarnation)| json!({
-                "to": name,
-                "incarnation": incarnation.0,
-            })),
-            "voters": status.voters.voters,
-            "floor": status.voters.floor,
-            "format": status.voters.format,
-            "followers": status.followers.iter().map(|follower| json!({
-                "name": follower.name,
-                "replica": follower.replica.0,
-                "incarnation": follower.incarnation.0,
-                "voter": follower.voter,
-                "connected": follower.connected,
-                "eligible": follower.eligible,
-                "stalled": follower.stalled,
-                "verified": follower.verified.0,
-                "silentMs": follower.silent_since.map(|since| ms(handle.since(since))),
-                "lagEntries": follower.connected.then(|| status.position.seq.0.saturating_sub(follower.verified.0)),
-                "outOfRoom": follower.room.limit().map(limit_word),
-            })).chain(unheard_voters(&status, handle)).collect::<Vec<_>>(),
-            "caughtUp": status.caught_up,
-            "drained": status.drained,
-            "waitingFor": status.waiting_for,
-            "wentBack": status.went_back,
-        });
-        if let Value::Object(more) = more {
-            body.extend(more);
-        }
+    if let (Some(status), Value::Object(body)) = (status, &mut body)
+        && let Value::Object(more) = of_replica(&status, applied, handle)
+    {
+        body.extend(more);
     }
     Ok(reply::json(&body))
+}
+
+/// What there is to say beside that when the volume is open.
+fn of_replica(status: &Status, applied: Position, handle: &Handle) -> Value {
+    let seen = leader_seen(handle);
+    let followers = status.followers.iter().map(|follower| of_follower(follower, status, handle));
+    let followers: Vec<Value> = followers.chain(unheard_voters(status, handle)).collect();
+    json!({
+        "clusterId": status.cluster_id.map(|id| id.0),
+        "foreignClusterId": status.foreign_cluster_id.map(|id| id.0),
+        "bootstrapping": status.bootstrapping,
+        "voter": status.voter,
+        "eligible": status.eligible,
+        "stalled": status.stalled,
+        "promised": { "term": status.promise.term.0, "incarnation": status.promise.incarnation.0 },
+        "position": position(status.position),
+        "committed": status.committed.0,
+        // What is committed is known only from a leader that is heard.
+        "lagEntries": status.leader_heard.then(|| status.committed.0.saturating_sub(applied.seq.0)),
+        "stalenessMs": handle.fresh_as_of().map(|as_of| ms(as_of.elapsed())),
+        "cutOff": status.cut_off,
+        "leader": seen.map(|leader| json!({
+            "name": leader.name, "address": leader.address, "term": leader.term,
+        })),
+        "leaderHeard": status.leader_heard,
+        "following": status.following,
+        "campaign": status.campaign.map(|term| term.0),
+        "rank": status.rank,
+        "needTerm": status.need_term.map(|term| term.0),
+        "handOver": status.hand_over.as_ref().map(|(name, incarnation)| json!({
+            "to": name,
+            "incarnation": incarnation.0,
+        })),
+        "voters": status.voters.voters,
+        "floor": status.voters.floor,
+        "format": status.voters.format,
+        "followers": followers,
+        "caughtUp": status.caught_up,
+        "drained": status.drained,
+        "waitingFor": status.waiting_for,
+        "wentBack": status.went_back,
+    })
+}
+
+/// What a leader says of a follower that has said hello to it.
+fn of_follower(follower: &FollowerStatus, status: &Status, handle: &Handle) -> Value {
+    json!({
+        "name": follower.name,
+        "replica": follower.replica.0,
+        "incarnation": follower.incarnation.0,
+        "voter": follower.voter,
+        "connected": follower.connected,
+        "eligible": follower.eligible,
+        "stalled": follower.stalled,
+        "verified": follower.verified.0,
+        "silentMs": follower.silent_since.map(|since| ms(handle.since(since))),
+        "lagEntries": follower.connected.then(|| status.position.seq.0.saturating_sub(follower.verified.0)),
+        "outOfRoom": follower.room.limit().map(limit_word),
+    })
 }
 
 /// What a leader says of the voters that have not said hello to it.
