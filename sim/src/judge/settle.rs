@@ -5,10 +5,12 @@
 use crate::model::client::Outcome;
 use crate::model::cluster::Cluster;
 use crate::model::lease::describe;
+use crate::model::pod::Pod;
 use crate::model::trace;
-use leasehold_replication::{Input, Phase, Term};
+use leasehold_replication::{Input, Phase, Status, Term};
 use std::fmt::Write as _;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// So many leaderships may be written until everything is settled, however bad it was before.
 const TAKES_MAX: u64 = 40;
@@ -87,14 +89,8 @@ impl Cluster {
     /// What is not yet as it must be.
     fn unsettled(&self) -> Option<String> {
         let wanted = self.api.wanted;
-        for pod in &self.pods {
-            let is_wanted = pod.store.life.pod < wanted;
-            if pod.exists != is_wanted || pod.terminating {
-                return Some(format!("{}: exists {}, wanted {is_wanted}", pod.name, pod.exists));
-            }
-            if is_wanted && !(pod.store.is_up() && pod.sidecar.is_up()) {
-                return Some(format!("{}: not all of it runs", pod.name));
-            }
+        if let Some(why) = self.pods.iter().find_map(|pod| missing(pod, pod.store.life.pod < wanted)) {
+            return Some(why);
         }
         let leading = self.pods[..wanted].iter().filter(|pod| pod.store.status().phase == Phase::Leading).count();
         if leading != 1 {
@@ -102,35 +98,13 @@ impl Cluster {
         }
         let leader = &self.pods[self.leader()?];
         let (up, status) = (leader.store.up()?, leader.store.status());
+        let incarnation = up.incarnation.0;
         if !status.leader_heard {
             return Some("the leader hears no majority".to_owned());
         }
         for pod in &self.pods[..wanted] {
-            let other = pod.store.status();
-            if other.stalled {
-                return Some(format!("{} counts as stalled", pod.name));
-            }
-            if !status.voters.contains(pod.volume.replica) {
-                return Some(format!("{} is no voter", pod.name));
-            }
-            if other.promise != status.promise {
-                return Some(format!("{} promised {}, the leader {}", pod.name, other.promise, status.promise));
-            }
-            if other.position != status.position || other.committed != status.committed {
-                return Some(format!("{} is at {}, the leader at {}", pod.name, other.position, status.position));
-            }
-            if status.committed != status.position.seq {
-                return Some(format!("committed is {}, the log ends at {}", status.committed, status.position));
-            }
-            if other.campaign.is_some() || !other.leader_heard || other.need_term.is_some() {
-                return Some(format!("{} campaigns, needs a term, or does not hear the leader", pod.name));
-            }
-            let role = pod.role_file.as_ref();
-            let named = role.and_then(|role| role.leader.as_ref().map(|named| (named.incarnation, role.term)));
-            // A sidecar that began while the API is gone leaves the old file alone; its app follows by invitation.
-            let may_know = self.api.is_up(self.now, pod.store.life.pod);
-            if may_know && named != Some((Some(up.incarnation.0), status.promise.term.0)) {
-                return Some(format!("role.json of {} names {named:?}", pod.name));
+            if let Some(why) = lags(pod, status).or_else(|| self.misled(pod, incarnation, status)) {
+                return Some(why);
             }
         }
         if status.voters.voters.len() != wanted {
@@ -139,14 +113,29 @@ impl Cluster {
         if !(0..wanted).all(|pod| self.api.is_up(self.now, pod)) {
             return None; // Nobody can write the Lease.
         }
+        self.untrue(&leader.name, incarnation, status)
+    }
+
+    /// Whether the role file of a pod names another leader.
+    fn misled(&self, pod: &Pod, incarnation: Uuid, leader: &Status) -> Option<String> {
+        let role = pod.role_file.as_ref();
+        let named = role.and_then(|role| role.leader.as_ref().map(|named| (named.incarnation, role.term)));
+        // A sidecar that began while the API is gone leaves the old file alone; its app follows by invitation.
+        let may_know = self.api.is_up(self.now, pod.store.life.pod);
+        let is_misled = may_know && named != Some((Some(incarnation), leader.promise.term.0));
+        is_misled.then(|| format!("role.json of {} names {named:?}", pod.name))
+    }
+
+    /// Whether the Lease says something else than that this pod leads.
+    fn untrue(&self, leader: &str, incarnation: Uuid, status: &Status) -> Option<String> {
         let lease = self.api.lease().map(|lease| &lease.body);
         if let Some(to) = lease.and_then(|lease| lease.preferred_holder()) {
             return Some(format!("a switchover to {to} is not done, nor given up"));
         }
         let is_true = lease.is_some_and(|lease| {
-            lease.holder.as_ref() == Some(&leader.name)
+            lease.holder.as_deref() == Some(leader)
                 && lease.term.0 == status.promise.term.0
-                && lease.incarnation() == Some(up.incarnation.0)
+                && lease.incarnation() == Some(incarnation)
                 && lease.cluster_id() == status.cluster_id.map(|id| id.0)
         });
         (!is_true).then(|| format!("the Lease is not true: {}", describe(self.api.lease())))
@@ -197,4 +186,35 @@ impl Cluster {
         }
         trace::shorten_ids(&text)
     }
+}
+
+/// Whether something of a pod is not there, or is there although it is not wanted.
+fn missing(pod: &Pod, is_wanted: bool) -> Option<String> {
+    if pod.exists != is_wanted || pod.terminating {
+        return Some(format!("{}: exists {}, wanted {is_wanted}", pod.name, pod.exists));
+    }
+    let is_up = pod.store.is_up() && pod.sidecar.is_up();
+    (is_wanted && !is_up).then(|| format!("{}: not all of it runs", pod.name))
+}
+
+/// Whether the store of a pod is not where the leader is.
+fn lags(pod: &Pod, leader: &Status) -> Option<String> {
+    let own = pod.store.status();
+    if own.stalled {
+        return Some(format!("{} counts as stalled", pod.name));
+    }
+    if !leader.voters.contains(pod.volume.replica) {
+        return Some(format!("{} is no voter", pod.name));
+    }
+    if own.promise != leader.promise {
+        return Some(format!("{} promised {}, the leader {}", pod.name, own.promise, leader.promise));
+    }
+    if own.position != leader.position || own.committed != leader.committed {
+        return Some(format!("{} is at {}, the leader at {}", pod.name, own.position, leader.position));
+    }
+    if leader.committed != leader.position.seq {
+        return Some(format!("committed is {}, the log ends at {}", leader.committed, leader.position));
+    }
+    let is_unsure = own.campaign.is_some() || !own.leader_heard || own.need_term.is_some();
+    is_unsure.then(|| format!("{} campaigns, needs a term, or does not hear the leader", pod.name))
 }
