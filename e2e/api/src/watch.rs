@@ -121,69 +121,24 @@ pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: 
     let ends = Instant::now() + stream.lives;
     // Subscribed before the first look, so that no change falls between.
     let mut changed = shared.changed.subscribe();
-    let mut seen = match stream.from {
-        Some(version) => version,
-        None => {
-            let (items, version) = {
-                let objects = lock(&shared.objects);
-                (objects.list(stream.kind, stream.namespace.as_deref(), &stream.selector), objects.version())
-            };
-            let mut events: Vec<Value> = items.into_iter().map(|o| json!({"type": "ADDED", "object": o})).collect();
-            if stream.bookmarks {
-                let mut bookmark = stream.bookmark(version);
-                bookmark["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-                events.push(bookmark);
-            }
-            for event in events {
-                if send(&sender, &event).await.is_err() {
-                    return;
-                }
-            }
-            version
-        }
-    };
-    // Also in the past, for a watch that is too short: then there is none.
-    let last_bookmark = ends.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(ends);
-    let next_bookmark = || {
-        let now = Instant::now();
-        let next = (now + BOOKMARK_EVERY).min(last_bookmark);
-        Some(next).filter(|next| stream.bookmarks && *next > now)
-    };
-    let mut bookmark_at = next_bookmark();
+    let mut telling = Telling { shared, stream, sender, seen: 0 };
+    if telling.begin().await.is_err() {
+        return;
+    }
+    let mut bookmark_at = telling.next_bookmark(ends);
     loop {
         changed.borrow_and_update();
-        let (dropped, silent) = {
-            let ledger = lock(&shared.ledger);
-            let faults = ledger.of(&stream.client);
-            (ledger.drops(&stream.client) != stream.drops, faults.silent_watches || faults.black_hole)
-        };
+        let (dropped, silent) = telling.faults();
         if dropped {
             return;
         }
         if !silent {
-            let changes = {
-                let objects = lock(&shared.objects);
-                objects.changes_since(seen)
-            };
-            let changes = match changes {
-                Ok(changes) => changes,
-                Err(failure) => {
-                    // 200 was said long ago: the error comes as an event, and the stream ends.
-                    let _ = send(&sender, &json!({"type": "ERROR", "object": failure.to_json()})).await;
-                    return;
-                }
-            };
-            for change in changes {
-                seen = change.version;
-                if let Some(event) = stream.event(&change)
-                    && send(&sender, &event).await.is_err()
-                {
-                    return;
-                }
+            if telling.tell_changes().await.is_err() {
+                return;
             }
             if bookmark_at.is_some_and(|at| Instant::now() >= at) {
-                bookmark_at = next_bookmark();
-                if send(&sender, &stream.bookmark(seen)).await.is_err() {
+                bookmark_at = telling.next_bookmark(ends);
+                if telling.send(&telling.stream.bookmark(telling.seen)).await.is_err() {
                     return;
                 }
             }
@@ -194,15 +149,85 @@ pub(super) async fn stream_changes(shared: Arc<Shared>, stream: Stream, sender: 
         let wake =
             if silent { Instant::now() + Duration::from_secs(3600) } else { ends.min(bookmark_at.unwrap_or(ends)) };
         tokio::select! {
-            () = sender.closed() => return,
+            () = telling.sender.closed() => return,
             () = tokio::time::sleep_until(wake.into()) => {}
             alive = changed.changed() => if alive.is_err() { return },
         }
     }
 }
 
-async fn send(sender: &mpsc::Sender<Bytes>, event: &Value) -> Result<(), mpsc::error::SendError<Bytes>> {
-    let mut line = event.to_string();
-    line.push('\n');
-    sender.send(line.into()).await
+/// One watch while it runs.
+struct Telling {
+    shared: Arc<Shared>,
+    stream: Stream,
+    sender: mpsc::Sender<Bytes>,
+    /// Changes up to this version were sent.
+    seen: u64,
+}
+
+/// The client left, or was sent an error: the stream ends.
+struct Over;
+
+impl Telling {
+    /// Begins after a version, or with what is there.
+    async fn begin(&mut self) -> Result<(), Over> {
+        if let Some(version) = self.stream.from {
+            self.seen = version;
+            return Ok(());
+        }
+        let (items, version) = {
+            let (stream, objects) = (&self.stream, lock(&self.shared.objects));
+            (objects.list(stream.kind, stream.namespace.as_deref(), &stream.selector), objects.version())
+        };
+        self.seen = version;
+        for object in items {
+            self.send(&json!({"type": "ADDED", "object": object})).await?;
+        }
+        if self.stream.bookmarks {
+            let mut bookmark = self.stream.bookmark(version);
+            bookmark["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            self.send(&bookmark).await?;
+        }
+        Ok(())
+    }
+
+    /// The last one is also in the past, for a watch that is too short: then there is none.
+    fn next_bookmark(&self, ends: Instant) -> Option<Instant> {
+        let last = ends.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(ends);
+        let now = Instant::now();
+        let next = (now + BOOKMARK_EVERY).min(last);
+        Some(next).filter(|next| self.stream.bookmarks && *next > now)
+    }
+
+    /// Whether the watch was dropped on command, and whether it is to be silent.
+    fn faults(&self) -> (bool, bool) {
+        let ledger = lock(&self.shared.ledger);
+        let faults = ledger.of(&self.stream.client);
+        (ledger.drops(&self.stream.client) != self.stream.drops, faults.silent_watches || faults.black_hole)
+    }
+
+    async fn tell_changes(&mut self) -> Result<(), Over> {
+        let changes = lock(&self.shared.objects).changes_since(self.seen);
+        let changes = match changes {
+            Ok(changes) => changes,
+            Err(failure) => {
+                // 200 was said long ago: the error comes as an event, and the stream ends.
+                self.send(&json!({"type": "ERROR", "object": failure.to_json()})).await?;
+                return Err(Over);
+            }
+        };
+        for change in changes {
+            self.seen = change.version;
+            if let Some(event) = self.stream.event(&change) {
+                self.send(&event).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, event: &Value) -> Result<(), Over> {
+        let mut line = event.to_string();
+        line.push('\n');
+        self.sender.send(line.into()).await.map_err(|_| Over)
+    }
 }

@@ -97,6 +97,15 @@ async fn contest(
     Ok(())
 }
 
+/// What one team is measured at, and under which name it is noted.
+struct Contest<'a> {
+    run: &'a mut Run,
+    api: &'a Api,
+    team: Team,
+    name: &'static str,
+    round: u32,
+}
+
 async fn one(
     run: &mut Run,
     api: &Api,
@@ -114,58 +123,85 @@ async fn one(
             api.create(Kind::Pod, namespace, &pod).map_err(|failure| anyhow::anyhow!(failure.message))?;
         }
     }
-    let name = elector.name();
-    let mut leader = team.settle(PATIENCE).await?;
-    if run.wants("election-requests") {
+    let mut contest = Contest { run, api, team, name: elector.name(), round };
+    let mut leader = contest.team.settle(PATIENCE).await?;
+    if contest.run.wants("election-requests") {
+        contest.requests(leader).await;
+    }
+    if contest.run.wants("election-memory") {
+        let mib = contest.team.resident_bytes() / 1024.0 / 1024.0;
+        contest.run.note_value("election-memory", contest.name, Figure::Mib, round, mib, Look::now());
+    }
+    if contest.run.wants("election-graceful") {
+        leader = contest.graceful_end(leader).await?;
+    }
+    if contest.run.wants("election-kill") {
+        contest.kill(leader).await?;
+    }
+    if contest.run.wants("election-api-outage") {
+        contest.api_outage().await?;
+    }
+    Ok(())
+}
+
+impl Contest<'_> {
+    /// How many requests a minute the holder and the others make while nothing happens.
+    async fn requests(&mut self, leader: usize) {
         // What the start asked for is not what the years after it ask for.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let look = Look::now();
-        let (before, begin) = (team.requests(api), Instant::now());
-        tokio::time::sleep(Duration::from_secs_f64(run.settings.idle_seconds)).await;
+        let (before, begin) = (self.team.requests(self.api), Instant::now());
+        tokio::time::sleep(Duration::from_secs_f64(self.run.settings.idle_seconds)).await;
         let minutes = begin.elapsed().as_secs_f64() / 60.0;
-        let after = team.requests(api);
+        let after = self.team.requests(self.api);
         #[allow(clippy::cast_precision_loss)]
         let rate = |i: usize| (after[i] - before[i]) as f64 / minutes;
         let others = (0..after.len()).filter(|i| *i != leader).map(rate).fold(0.0, f64::max);
-        let requests = Figure::RequestsPerMinute;
-        run.note_value("election-requests-holder", name, requests, round, rate(leader), look);
-        run.note_value("election-requests-others", name, requests, round, others, look);
+        let (name, round, requests) = (self.name, self.round, Figure::RequestsPerMinute);
+        self.run.note_value("election-requests-holder", name, requests, round, rate(leader), look);
+        self.run.note_value("election-requests-others", name, requests, round, others, look);
     }
-    if run.wants("election-memory") {
-        let mib = team.resident_bytes() / 1024.0 / 1024.0;
-        run.note_value("election-memory", name, Figure::Mib, round, mib, Look::now());
-    }
-    if run.wants("election-graceful") {
+
+    /// The leader is asked to end: when another one leads. Returns who leads after it was started again.
+    async fn graceful_end(&mut self, leader: usize) -> anyhow::Result<usize> {
         let (look, begin) = (Look::now(), Instant::now());
-        team.end_and_hold(leader)?;
-        let (next, at) = team.wait_for_leader(Some(leader), PATIENCE).await?;
-        team.start_again(leader);
-        leader = team.settle(PATIENCE).await?;
+        self.team.end_and_hold(leader)?;
+        let (next, at) = self.team.wait_for_leader(Some(leader), PATIENCE).await?;
+        self.team.start_again(leader);
+        let leader = self.team.settle(PATIENCE).await?;
         let remark = if leader == next { "" } else { "then the leadership moved on by itself" };
-        let ms = (at - begin).as_secs_f64() * 1e3;
-        run.note_remark("election-graceful", name, Figure::Ms, round, ms, look, remark.to_owned());
+        self.note_ms("election-graceful", at - begin, look, remark.to_owned());
+        Ok(leader)
     }
-    if run.wants("election-kill") {
-        // The node is gone: it does not come back by itself, nor lets anybody know.
+
+    /// The node is gone: it does not come back by itself, nor lets anybody know.
+    async fn kill(&mut self, leader: usize) -> anyhow::Result<()> {
         let (look, begin) = (Look::now(), Instant::now());
-        team.kill_and_hold(leader)?;
-        let (_, at) = team.wait_for_leader(Some(leader), PATIENCE).await?;
-        run.note_value("election-kill", name, Figure::Ms, round, (at - begin).as_secs_f64() * 1e3, look);
-        team.start_again(leader);
+        self.team.kill_and_hold(leader)?;
+        let (_, at) = self.team.wait_for_leader(Some(leader), PATIENCE).await?;
+        let ms = (at - begin).as_secs_f64() * 1e3;
+        self.run.note_value("election-kill", self.name, Figure::Ms, self.round, ms, look);
+        self.team.start_again(leader);
+        Ok(())
     }
-    if run.wants("election-api-outage") {
-        team.settle(PATIENCE).await?;
+
+    async fn api_outage(&mut self) -> anyhow::Result<()> {
+        self.team.settle(PATIENCE).await?;
         let look = Look::now();
-        let (leaderless, several) = outage(api, &team, run.settings.outage_seconds).await?;
+        let (leaderless, several) = outage(self.api, &self.team, self.run.settings.outage_seconds).await?;
         let remark = if several > Duration::ZERO {
             format!("two were told at once that they lead, for {} ms", several.as_millis())
         } else {
             String::new()
         };
-        let ms = leaderless.as_secs_f64() * 1e3;
-        run.note_remark("election-api-outage", name, Figure::Ms, round, ms, look, remark);
+        self.note_ms("election-api-outage", leaderless, look, remark);
+        Ok(())
     }
-    Ok(())
+
+    fn note_ms(&mut self, workload: &str, time: Duration, look: Look, remark: String) {
+        let ms = time.as_secs_f64() * 1e3;
+        self.run.note_remark(workload, self.name, Figure::Ms, self.round, ms, look, remark);
+    }
 }
 
 /// The API is away for a while: for how long nobody leads, and for how long more than one.

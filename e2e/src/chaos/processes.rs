@@ -100,6 +100,47 @@ impl Processes {
         who.of(scene.line.leader(), PODS)
     }
 
+    fn kill(&self, i: u16, which: Parts, held: bool) -> anyhow::Result<()> {
+        for part in parts(which) {
+            if held {
+                self.later(Undo::Start(i, part));
+                tokio::task::block_in_place(|| self.cluster.kill_and_hold(i, part))?;
+            } else {
+                self.cluster.kill(i, part);
+            }
+        }
+        Ok(())
+    }
+
+    fn freeze(&self, i: u16, which: Parts) {
+        for part in parts(which) {
+            self.later(Undo::Continue(i, part));
+            self.cluster.signal(i, part, Signal::STOP);
+        }
+    }
+
+    fn network(&self) -> anyhow::Result<&Network> {
+        self.cluster.machine().network.as_ref().context("there is no such network")
+    }
+
+    fn cut_pair(&self, from: u16, to: u16, one_way: bool) -> anyhow::Result<()> {
+        self.later(Undo::Network);
+        self.network()?.cut(from, to)?;
+        if !one_way {
+            self.network()?.cut(to, from)?;
+        }
+        Ok(())
+    }
+
+    fn isolate(&self, i: u16) -> anyhow::Result<()> {
+        self.later(Undo::Network);
+        for other in self.others(i) {
+            self.network()?.cut(i, other)?;
+            self.network()?.cut(other, i)?;
+        }
+        Ok(())
+    }
+
     fn wipe(&self, i: u16, status: &Value) -> anyhow::Result<()> {
         let voters = status["voters"].as_array().map_or(0, Vec::len);
         let wanted = usize::from(self.cluster.wanted());
@@ -229,43 +270,14 @@ impl Stage for Processes {
 
     async fn begin(&self, fault: &Fault, scene: &Scene) -> anyhow::Result<()> {
         let cluster = &self.cluster;
-        let network = || cluster.machine().network.as_ref().context("there is no such network");
         match *fault {
-            Fault::Kill { who, parts: which, held } => {
-                let i = self.pod(who, scene);
-                for part in parts(which) {
-                    if held {
-                        self.later(Undo::Start(i, part));
-                        tokio::task::block_in_place(|| cluster.kill_and_hold(i, part))?;
-                    } else {
-                        cluster.kill(i, part);
-                    }
-                }
-            }
+            Fault::Kill { who, parts, held } => self.kill(self.pod(who, scene), parts, held)?,
             Fault::KillAll => cluster.kill_all(),
-            Fault::Freeze { who, parts: which } => {
-                let i = self.pod(who, scene);
-                for part in parts(which) {
-                    self.later(Undo::Continue(i, part));
-                    cluster.signal(i, part, Signal::STOP);
-                }
-            }
+            Fault::Freeze { who, parts } => self.freeze(self.pod(who, scene), parts),
             Fault::CutPair { from, to, one_way } => {
-                let (from, to) = (self.pod(from, scene), self.pod(to, scene));
-                self.later(Undo::Network);
-                network()?.cut(from, to)?;
-                if !one_way {
-                    network()?.cut(to, from)?;
-                }
+                self.cut_pair(self.pod(from, scene), self.pod(to, scene), one_way)?;
             }
-            Fault::Isolate { who } => {
-                let i = self.pod(who, scene);
-                self.later(Undo::Network);
-                for other in self.others(i) {
-                    network()?.cut(i, other)?;
-                    network()?.cut(other, i)?;
-                }
-            }
+            Fault::Isolate { who } => self.isolate(self.pod(who, scene))?,
             Fault::CutApi { who } => {
                 let client = Clients::client(cluster.pod_name(self.pod(who, scene)));
                 cluster.api().set_faults(&client, Faults { black_hole: true, ..Faults::default() });

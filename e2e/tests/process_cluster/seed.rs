@@ -14,7 +14,7 @@ use leasehold_e2e::{
 };
 use serde_json::{Value, json};
 
-use super::{cluster_of, lease_is_true};
+use super::{Setting, cluster_of, lease_is_true, sorted_by_id};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -35,92 +35,139 @@ async fn raw(cluster: &Cluster, i: u16, method: Method, path: &str, content_type
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_calls_of_the_article_behave_as_they_did_there() {
     let setting = cluster_of(3).await;
-    let (cluster, history) = (&setting.cluster, &setting.history);
+    let cluster = &setting.cluster;
     let leader = cluster.wait_for_leader().await.unwrap();
-    let follower = (leader + 1) % 3;
+    let walk = Walk { setting: &setting, leader, follower: (leader + 1) % 3 };
+    let johanna = json!({"firstName": "Johanna", "lastName": "Koester", "id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7"});
 
-    // The four persons, on a follower, in their order.
-    assert_eq!(Value::Array(cluster.persons(follower).await.unwrap()), initial_persons());
-    lease_is_true(cluster).await;
-    for i in 0..3 {
-        let said = call(cluster, i, Method::GET, "/api/leader", None).await.json();
-        assert_eq!(said["isLeader"], i == leader, "{said}");
-        assert_eq!(said["name"], cluster.pod_name(leader), "{said}");
-        assert_eq!(said["self"], cluster.pod_name(i), "{said}");
-        assert_eq!(said["address"], cluster.store(leader).to_string(), "{said}");
-        let request = Request::get(format!("http://{}/api/leader", cluster.store(i)))
-            .header(header::ACCEPT, "text/plain")
-            .body(Full::default())
-            .unwrap();
-        let text = cluster.http().send_as_is(request, SOON).await.unwrap().text();
-        assert_eq!(text.trim(), if i == leader { "true" } else { "false" });
-    }
+    walk.a_follower_has_the_four_persons_in_their_order().await;
+    walk.all_name_the_leader().await;
     sidecars_agree(cluster, leader).await;
 
-    // A follower does not write, and says who does.
-    let johanna = json!({"firstName": "Johanna", "lastName": "Koester", "id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7"});
-    let id = johanna["id"].as_str().unwrap();
-    let refused = call(cluster, follower, Method::POST, "/persons", Some(&johanna)).await;
-    assert_eq!(refused.status, 421, "{}", refused.text());
-    assert_eq!(refused.headers[header::CONTENT_TYPE], "application/problem+json");
-    assert!(refused.text().contains(&cluster.store(leader).to_string()), "{}", refused.text());
-    assert!(refused.headers.contains_key(header::LOCATION));
-    history.refused(id);
-    setting.converges().await;
-
-    // The leader does, and every follower has it then.
-    let made = call(cluster, leader, Method::POST, "/persons", Some(&johanna)).await;
-    assert_eq!((made.status, made.json()), (201, johanna.clone()), "{}", made.text());
-    assert!(made.headers[header::LOCATION].to_str().unwrap().ends_with(&format!("/persons/{id}")));
-    history.acknowledged(leader, id, Some(johanna.clone()), made.sequence());
-    setting.converges().await;
-    assert_eq!(call(cluster, leader, Method::POST, "/persons", Some(&johanna)).await.status, 200, "the same again");
-    let other = json!({"firstName": "Other", "lastName": "Koester", "id": id});
-    assert_eq!(call(cluster, leader, Method::POST, "/persons", Some(&other)).await.status, 409);
-
-    // By id.
-    let path = format!("/persons/{id}");
-    let found = call(cluster, follower, Method::GET, &path, None).await;
-    assert_eq!((found.status, found.json()), (200, johanna.clone()));
-    let changed = call(cluster, leader, Method::PUT, &path, Some(&other)).await;
-    assert_eq!(changed.status, 200, "{}", changed.text());
-    history.acknowledged(leader, id, Some(other), changed.sequence());
-    setting.converges().await;
-    assert_eq!(call(cluster, follower, Method::DELETE, &path, None).await.status, 421);
-    let deleted = call(cluster, leader, Method::DELETE, &path, None).await;
-    assert_eq!(deleted.status, 204, "{}", deleted.text());
-    history.acknowledged(leader, id, None, deleted.sequence());
-    setting.converges().await;
-    assert_eq!(call(cluster, follower, Method::GET, &path, None).await.status, 404);
+    walk.a_follower_refuses_a_write_and_says_who_writes(&johanna).await;
+    walk.what_the_leader_writes_every_follower_has_then(&johanna).await;
+    walk.a_person_is_found_changed_and_deleted_by_id(&johanna).await;
 
     bad_requests_store_nothing(cluster, leader).await;
     setting.converges().await;
-
-    // The leader's pod is deleted: the data stays, somebody else leads, the pod comes back as a follower.
     assert_eq!(cluster.starts(leader, Part::Store), 1, "the store was restarted");
-    let uid_of = |i: u16| -> anyhow::Result<Value> {
-        let pod = cluster.api().get(Kind::Pod, NAMESPACE, &cluster.pod_name(i));
-        Ok(pod.map_err(|failure| anyhow::anyhow!(failure.message))?["metadata"]["uid"].clone())
-    };
-    let before = &uid_of(leader).unwrap();
-    cluster.delete_pod(leader).unwrap();
-    let successor = cluster.wait_for_leader_other_than(Some(leader)).await.unwrap();
-    cluster
-        .until("the pod is a new one", || async move {
-            ensure!(uid_of(leader)? != *before);
-            Ok(())
-        })
-        .await
-        .unwrap();
-    setting.all_ready().await;
-    setting.converges().await;
-    lease_is_true(cluster).await;
-    assert_eq!(cluster.leader().await.map(|(i, _)| i), Some(successor), "the one that came back follows");
 
-    // More pods: they read the data from the others.
-    cluster.scale(4).unwrap();
-    setting.converges().await;
-    assert_eq!(super::sorted_by_id(&json!(cluster.persons(3).await.unwrap())), super::sorted_by_id(&initial_persons()));
+    walk.the_deleted_pod_of_the_leader_comes_back_as_a_follower().await;
+    walk.a_fourth_pod_reads_the_data_from_the_others().await;
+}
+
+/// The article's chapters, in their order.
+struct Walk<'a> {
+    setting: &'a Setting,
+    leader: u16,
+    follower: u16,
+}
+
+impl Walk<'_> {
+    async fn at(&self, i: u16, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        call(&self.setting.cluster, i, method, path, body).await
+    }
+
+    async fn a_follower_has_the_four_persons_in_their_order(&self) {
+        let persons = self.setting.cluster.persons(self.follower).await.unwrap();
+        assert_eq!(Value::Array(persons), initial_persons());
+    }
+
+    async fn all_name_the_leader(&self) {
+        let (cluster, leader) = (&self.setting.cluster, self.leader);
+        lease_is_true(cluster).await;
+        for i in 0..3 {
+            let said = self.at(i, Method::GET, "/api/leader", None).await.json();
+            assert_eq!(said["isLeader"], i == leader, "{said}");
+            assert_eq!(said["name"], cluster.pod_name(leader), "{said}");
+            assert_eq!(said["self"], cluster.pod_name(i), "{said}");
+            assert_eq!(said["address"], cluster.store(leader).to_string(), "{said}");
+            let request = Request::get(format!("http://{}/api/leader", cluster.store(i)))
+                .header(header::ACCEPT, "text/plain")
+                .body(Full::default())
+                .unwrap();
+            let text = cluster.http().send_as_is(request, SOON).await.unwrap().text();
+            assert_eq!(text.trim(), if i == leader { "true" } else { "false" });
+        }
+    }
+
+    async fn a_follower_refuses_a_write_and_says_who_writes(&self, person: &Value) {
+        let refused = self.at(self.follower, Method::POST, "/persons", Some(person)).await;
+        assert_eq!(refused.status, 421, "{}", refused.text());
+        assert_eq!(refused.headers[header::CONTENT_TYPE], "application/problem+json");
+        let leader = self.setting.cluster.store(self.leader).to_string();
+        assert!(refused.text().contains(&leader), "{}", refused.text());
+        assert!(refused.headers.contains_key(header::LOCATION));
+        self.setting.history.refused(id_of(person));
+        self.setting.converges().await;
+    }
+
+    async fn what_the_leader_writes_every_follower_has_then(&self, person: &Value) {
+        let (leader, id) = (self.leader, id_of(person));
+        let made = self.at(leader, Method::POST, "/persons", Some(person)).await;
+        assert_eq!((made.status, made.json()), (201, person.clone()), "{}", made.text());
+        assert!(made.headers[header::LOCATION].to_str().unwrap().ends_with(&format!("/persons/{id}")));
+        self.setting.history.acknowledged(leader, id, Some(person.clone()), made.sequence());
+        self.setting.converges().await;
+        assert_eq!(self.at(leader, Method::POST, "/persons", Some(person)).await.status, 200, "the same again");
+        assert_eq!(self.at(leader, Method::POST, "/persons", Some(&other_than(person))).await.status, 409);
+    }
+
+    async fn a_person_is_found_changed_and_deleted_by_id(&self, person: &Value) {
+        let (leader, follower, id) = (self.leader, self.follower, id_of(person));
+        let (history, path, other) = (&self.setting.history, format!("/persons/{id}"), other_than(person));
+        let found = self.at(follower, Method::GET, &path, None).await;
+        assert_eq!((found.status, found.json()), (200, person.clone()));
+        let changed = self.at(leader, Method::PUT, &path, Some(&other)).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        history.acknowledged(leader, id, Some(other), changed.sequence());
+        self.setting.converges().await;
+        assert_eq!(self.at(follower, Method::DELETE, &path, None).await.status, 421);
+        let deleted = self.at(leader, Method::DELETE, &path, None).await;
+        assert_eq!(deleted.status, 204, "{}", deleted.text());
+        history.acknowledged(leader, id, None, deleted.sequence());
+        self.setting.converges().await;
+        assert_eq!(self.at(follower, Method::GET, &path, None).await.status, 404);
+    }
+
+    /// The data stays, and somebody else leads.
+    async fn the_deleted_pod_of_the_leader_comes_back_as_a_follower(&self) {
+        let (cluster, leader) = (&self.setting.cluster, self.leader);
+        let uid = || -> anyhow::Result<Value> {
+            let pod = cluster.api().get(Kind::Pod, NAMESPACE, &cluster.pod_name(leader));
+            Ok(pod.map_err(|failure| anyhow::anyhow!(failure.message))?["metadata"]["uid"].clone())
+        };
+        let (uid, before) = (&uid, &uid().unwrap());
+        cluster.delete_pod(leader).unwrap();
+        let successor = cluster.wait_for_leader_other_than(Some(leader)).await.unwrap();
+        cluster
+            .until("the pod is a new one", || async move {
+                ensure!(uid()? != *before);
+                Ok(())
+            })
+            .await
+            .unwrap();
+        self.setting.all_ready().await;
+        self.setting.converges().await;
+        lease_is_true(cluster).await;
+        assert_eq!(cluster.leader().await.map(|(i, _)| i), Some(successor), "the one that came back follows");
+    }
+
+    async fn a_fourth_pod_reads_the_data_from_the_others(&self) {
+        let cluster = &self.setting.cluster;
+        cluster.scale(4).unwrap();
+        self.setting.converges().await;
+        assert_eq!(sorted_by_id(&json!(cluster.persons(3).await.unwrap())), sorted_by_id(&initial_persons()));
+    }
+}
+
+fn id_of(person: &Value) -> &str {
+    person["id"].as_str().unwrap()
+}
+
+/// Another person under the same id.
+fn other_than(person: &Value) -> Value {
+    json!({"firstName": "Other", "lastName": "Koester", "id": person["id"]})
 }
 
 async fn sidecars_agree(cluster: &Cluster, leader: u16) {
