@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, State, StatusFile, VERSION};
-use leasehold_replication::{ClusterId, Config, Incarnation};
+use leasehold_replication::{ClusterId, Config, Incarnation, ReplicaId};
 use leasehold_store::api::forward::way::ApiWay;
 use leasehold_store::api::forward::{self, FollowerWrites, Forwarding};
 use leasehold_store::api::{self, Calls};
@@ -82,6 +82,8 @@ const BOUNDS: [Bound; 7] = [
 ];
 const MARGIN: f64 = 1.15;
 
+const NAME: &str = "db-0";
+
 /// A replica that leads alone, and its API.
 struct Replica {
     api: Forwarding,
@@ -95,12 +97,12 @@ struct Replica {
 impl Replica {
     async fn start() -> Replica {
         let folder = tempfile::tempdir().unwrap();
-        let (incarnation, name) = (Incarnation(Uuid::new_v4()), "db-0");
+        let incarnation = Incarnation(Uuid::new_v4());
         let (events, journal_events) = mpsc::channel(JOURNAL_EVENTS_MAX);
         let options = Options::new(move |event| drop(events.blocking_send(event)));
         let data = folder.path().to_owned();
         let opened = tokio::task::spawn_blocking(move || Volume::open(&data, options)).await.unwrap().unwrap();
-        let (handle, server) = handle::handle(name, incarnation);
+        let (handle, server) = handle::handle(NAME, incarnation);
         let (peer_sender, peer_events) = mpsc::channel(EVENTS_MAX);
         let (peer_state, _) = watch::channel(None);
         let (role, role_receiver) = watch::channel(None);
@@ -109,25 +111,7 @@ impl Replica {
         let driver = Driver::new(Parts {
             progress_after: Duration::from_secs(5),
             limits: leasehold_store::room::Limits::NONE,
-            config: Config {
-                name: name.to_owned(),
-                replica: opened.replica,
-                incarnation,
-                revision: String::new(),
-                // Rare, so that it hardly counts.
-                heartbeat: Duration::from_millis(500),
-                lost_time: Duration::from_secs(5),
-                disk_stall: Duration::from_secs(2),
-                hand_over_max: Duration::from_secs(2),
-                drain_min: Duration::ZERO,
-                unready_after: Duration::from_secs(30),
-                log_memory_bytes: 16 * 1024 * 1024,
-                apply_bytes_max: 256 * 1024,
-                drain_max: Duration::from_secs(10),
-                new_cluster_id: ClusterId(Uuid::new_v4()),
-                initial_data: Vec::new(),
-                force_bootstrap: opened.force_bootstrap,
-            },
+            config: config(opened.replica, incarnation, opened.force_bootstrap),
             recovered: opened.recovered,
             documents: opened.documents,
             ends: Ends {
@@ -145,25 +129,8 @@ impl Replica {
         });
         let driver = tokio::spawn(driver.run());
         let calls = Calls::new(handle.clone(), api::Config::default(), Metrics::new());
-        let forwarding = forward::Config {
-            follower_writes: FollowerWrites::default(),
-            write_timeout: Duration::from_secs(5),
-            body_limit_bytes: 1024 * 1024,
-            forwards_max: 64,
-            peers: PeerConfig::new(Duration::from_secs(5), |_| {}),
-            way: ApiWay::default(),
-        };
-        let api = Forwarding::new(calls, handle, forwarding);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let mut leads = false;
-        while status.borrow().state != State::Leading {
-            let seen = status.borrow().clone();
-            assert!(Instant::now() < deadline, "it does not lead: {seen:#?}");
-            // The sidecar's part: who campaigned is named the leader of the first term.
-            leads |= seen.campaign.is_some();
-            role.send_replace(Some(Arc::new(role_file(&seen, incarnation, leads))));
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let api = Forwarding::new(calls, handle, forwarding());
+        until_it_leads(&status, &role, incarnation).await;
         Replica { api, _role: role, _status: status, _folder: folder, stop, driver }
     }
 
@@ -193,6 +160,56 @@ impl Replica {
     }
 }
 
+fn config(replica: ReplicaId, incarnation: Incarnation, force_bootstrap: bool) -> Config {
+    Config {
+        name: NAME.to_owned(),
+        replica,
+        incarnation,
+        revision: String::new(),
+        // Rare, so that it hardly counts.
+        heartbeat: Duration::from_millis(500),
+        lost_time: Duration::from_secs(5),
+        disk_stall: Duration::from_secs(2),
+        hand_over_max: Duration::from_secs(2),
+        drain_min: Duration::ZERO,
+        unready_after: Duration::from_secs(30),
+        log_memory_bytes: 16 * 1024 * 1024,
+        apply_bytes_max: 256 * 1024,
+        drain_max: Duration::from_secs(10),
+        new_cluster_id: ClusterId(Uuid::new_v4()),
+        initial_data: Vec::new(),
+        force_bootstrap,
+    }
+}
+
+fn forwarding() -> forward::Config {
+    forward::Config {
+        follower_writes: FollowerWrites::default(),
+        write_timeout: Duration::from_secs(5),
+        body_limit_bytes: 1024 * 1024,
+        forwards_max: 64,
+        peers: PeerConfig::new(Duration::from_secs(5), |_| {}),
+        way: ApiWay::default(),
+    }
+}
+
+/// The sidecar's part: who campaigned is named the leader of the first term.
+async fn until_it_leads(
+    status: &watch::Receiver<StatusFile>,
+    role: &watch::Sender<Option<Arc<RoleFile>>>,
+    incarnation: Incarnation,
+) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut leads = false;
+    while status.borrow().state != State::Leading {
+        let seen = status.borrow().clone();
+        assert!(Instant::now() < deadline, "it does not lead: {seen:#?}");
+        leads |= seen.campaign.is_some();
+        role.send_replace(Some(Arc::new(role_file(&seen, incarnation, leads))));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn person(n: u128) -> String {
     let id = Uuid::from_u128(n);
     format!(r#"{{"firstName":"Cost","lastName":"{}","id":"{id}"}}"#, "x".repeat(40))
@@ -200,7 +217,7 @@ fn person(n: u128) -> String {
 
 fn role_file(seen: &StatusFile, incarnation: Incarnation, leads: bool) -> RoleFile {
     let leader = leads.then(|| Leader {
-        name: "db-0".into(),
+        name: NAME.into(),
         incarnation: Some(incarnation.0),
         address: String::new(),
         peer_address: "127.0.0.1:1".into(),
@@ -213,11 +230,11 @@ fn role_file(seen: &StatusFile, incarnation: Incarnation, leads: bool) -> RoleFi
         term: u64::from(leads),
         cluster_id: seen.cluster_id,
         boot_id: None,
-        self_name: "db-0".into(),
+        self_name: NAME.into(),
         self_addresses: Vec::new(),
         leader,
         members: vec![Member {
-            name: "db-0".into(),
+            name: NAME.into(),
             address: String::new(),
             peer_address: "127.0.0.1:1".into(),
             addresses: Vec::new(),
@@ -250,69 +267,89 @@ fn counts() -> (u64, u64) {
     (ALLOCATIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
 }
 
-// One test, in a program of its own: nothing else may allocate meanwhile. One thread, so that 64 writes are queued
-// before the driver has its turn, and go into one batch.
-#[tokio::test]
-async fn a_request_allocates_no_more_than_it_did() {
-    let replica = Replica::start().await;
-    let mut next = 1_u128;
-    let mut ids = |count: u128| {
-        next += count;
-        next - count..next
-    };
-    let mut measured = Vec::new();
+const WARM: u64 = 50;
+const WRITES: u64 = 200;
+const ROUNDS: u64 = 12;
+const BATCHES: u64 = 10;
+const READS: u64 = 1_000;
+const LISTS: u64 = 20;
 
-    // Warm: pools, tables, the first segment.
-    for n in ids(50) {
-        replica.post(n).await;
-    }
-    const WRITES: u64 = 200;
-    let since = counts();
-    for n in ids(u128::from(WRITES)) {
-        replica.post(n).await;
-    }
-    measured.push(each(since, WRITES));
+/// A replica, and what its requests have cost, in the order of [`BOUNDS`].
+struct Costs {
+    replica: Replica,
+    next: u128,
+    measured: Vec<(f64, f64)>,
+}
 
-    const ROUNDS: u64 = 12;
-    let since = counts();
-    for _ in 0..ROUNDS {
-        futures_util::future::join_all(ids(64).map(|n| replica.post(n))).await;
+impl Costs {
+    fn ids(&mut self, count: u64) -> std::ops::Range<u128> {
+        let from = self.next;
+        self.next += u128::from(count);
+        from..self.next
     }
-    measured.push(each(since, ROUNDS * 64));
 
-    const BATCHES: u64 = 10;
-    let since = counts();
-    for _ in 0..BATCHES {
-        replica.batch(ids(100)).await;
-    }
-    measured.push(each(since, BATCHES * 100));
-
-    const READS: u64 = 1_000;
-    let (known, unknown) = (Uuid::from_u128(17), Uuid::from_u128(u128::MAX));
-    for (path, status) in
-        [(known.to_string(), 200), (unknown.to_string(), 404), (format!("{known}?consistency=strong"), 200)]
-    {
-        let path = format!("/persons/{path}");
-        assert_eq!(replica.get(&path).await.status(), status);
-        let since = counts();
-        for _ in 0..READS {
-            replica.get(&path).await;
+    /// Pools, tables, the first segment.
+    async fn warm(&mut self) {
+        for n in self.ids(WARM) {
+            self.replica.post(n).await;
         }
-        measured.push(each(since, READS));
     }
 
-    const LISTS: u64 = 20;
-    let records = 50 + WRITES + ROUNDS * 64 + BATCHES * 100;
-    let whole = replica.get("/persons").await;
-    assert_eq!(whole.body().windows(4).filter(|four| four == b"\"id\"").count() as u64, records);
-    let since = counts();
-    for _ in 0..LISTS {
-        replica.get("/persons").await;
+    async fn writes_by_one_client(&mut self) {
+        let since = counts();
+        for n in self.ids(WRITES) {
+            self.replica.post(n).await;
+        }
+        self.measured.push(each(since, WRITES));
     }
-    measured.push(each(since, LISTS * records));
-    replica.stop.cancel();
-    replica.driver.await.unwrap();
 
+    async fn writes_at_once(&mut self) {
+        let since = counts();
+        for _ in 0..ROUNDS {
+            let ids = self.ids(64);
+            futures_util::future::join_all(ids.map(|n| self.replica.post(n))).await;
+        }
+        self.measured.push(each(since, ROUNDS * 64));
+    }
+
+    async fn batches(&mut self) {
+        let since = counts();
+        for _ in 0..BATCHES {
+            let ids = self.ids(100);
+            self.replica.batch(ids).await;
+        }
+        self.measured.push(each(since, BATCHES * 100));
+    }
+
+    async fn reads(&mut self) {
+        let (known, unknown) = (Uuid::from_u128(17), Uuid::from_u128(u128::MAX));
+        for (path, status) in
+            [(known.to_string(), 200), (unknown.to_string(), 404), (format!("{known}?consistency=strong"), 200)]
+        {
+            let path = format!("/persons/{path}");
+            assert_eq!(self.replica.get(&path).await.status(), status);
+            let since = counts();
+            for _ in 0..READS {
+                self.replica.get(&path).await;
+            }
+            self.measured.push(each(since, READS));
+        }
+    }
+
+    async fn lists(&mut self) {
+        let records = WARM + WRITES + ROUNDS * 64 + BATCHES * 100;
+        let whole = self.replica.get("/persons").await;
+        assert_eq!(whole.body().windows(4).filter(|four| four == b"\"id\"").count() as u64, records);
+        let since = counts();
+        for _ in 0..LISTS {
+            self.replica.get("/persons").await;
+        }
+        self.measured.push(each(since, LISTS * records));
+    }
+}
+
+/// Prints each operation's cost, and returns the lines of those that are dearer than they may be.
+fn exceeded(measured: Vec<(f64, f64)>) -> Vec<String> {
     let mut exceeded = Vec::new();
     for (bound, (allocations, bytes)) in BOUNDS.iter().zip(measured) {
         let line = format!(
@@ -324,6 +361,25 @@ async fn a_request_allocates_no_more_than_it_did() {
             exceeded.push(line);
         }
     }
+    exceeded
+}
+
+// One test, in a program of its own: nothing else may allocate meanwhile. One thread, so that 64 writes are queued
+// before the driver has its turn, and go into one batch.
+#[tokio::test]
+async fn a_request_allocates_no_more_than_it_did() {
+    let mut costs = Costs { replica: Replica::start().await, next: 1, measured: Vec::new() };
+    costs.warm().await;
+    costs.writes_by_one_client().await;
+    costs.writes_at_once().await;
+    costs.batches().await;
+    costs.reads().await;
+    costs.lists().await;
+    costs.replica.stop.cancel();
+    costs.replica.driver.await.unwrap();
+
+    assert_eq!(costs.measured.len(), BOUNDS.len());
+    let exceeded = exceeded(costs.measured);
     assert!(
         exceeded.is_empty(),
         "dearer than before, by more than 15 %:\n{}\nFind what allocates (valgrind --tool=dhat on the store under a \
