@@ -53,7 +53,7 @@ pub mod tokens;
 mod watch;
 mod writes;
 
-pub use context::{Config, FORWARDED, READ_TIMEOUT_MAX, SEQUENCE, STALENESS};
+pub use context::{Config, FORWARDED, READ_TIMEOUT_MAX, SEQUENCE, STALENESS, Shown};
 pub use dispatch::{Calls, Probes};
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! What every call needs, and what every answer carries.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use warp::http::HeaderValue;
 use warp::reply::Response;
 
 use super::problem::Problem;
 use crate::handle::Handle;
-use crate::peer::trust::peers::PeerTrust;
 use crate::telemetry::Metrics;
 
 /// The name of the pod that sent a request on; in the request and in its answer.
@@ -26,8 +27,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// `http` or `https`: how clients reach the replicas.
     pub scheme: &'static str,
-    /// Trust between replicas, for the status.
-    pub trust: PeerTrust,
+    /// What the status page says of the trust between replicas.
+    pub peer_trust: Shown,
     /// How long a strong read, or one with `after`, may wait if it does not say. Then: 503.
     pub read_timeout: Duration,
     /// Clients that may watch at a time.
@@ -48,12 +49,39 @@ impl Default for Config {
             write_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
             scheme: "http",
-            trust: PeerTrust::default(),
+            peer_trust: Shown::default(),
             read_timeout: Duration::from_secs(5),
             watchers_max: 256,
             match_weakened: true,
             watch_stall_max: Duration::from_secs(30),
         }
+    }
+}
+
+/// A part of the status page, made each time it is shown. By default: null.
+#[derive(Clone)]
+pub struct Shown(Arc<dyn Fn() -> Value + Send + Sync>);
+
+impl Shown {
+    /// What `now` returns.
+    pub fn new(now: impl Fn() -> Value + Send + Sync + 'static) -> Shown {
+        Shown(Arc::new(now))
+    }
+
+    pub(super) fn now(&self) -> Value {
+        (self.0)()
+    }
+}
+
+impl Default for Shown {
+    fn default() -> Shown {
+        Shown::new(|| Value::Null)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shown").field(&self.now()).finish()
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn status(context: &Context) -> Answer {
         "replica": handle.replica().map(|replica| replica.0),
         "applied": position(applied),
         "role": handle.role().as_deref(),
-        "peerTrust": context.config.trust.status(),
+        "peerTrust": context.config.peer_trust.now(),
         "disk": disk(handle),
         "room": room(&handle.room()),
         "progress": progress(handle.progress()),

@@ -74,11 +74,12 @@ impl Serving<'_> {
     }
 
     fn api_config(&self) -> api::Config {
+        let trust = self.trust.peers.clone();
         api::Config {
             body_limit_bytes: self.config.body_limit,
             write_timeout: self.config.write_timeout,
             match_weakened: self.config.match_weakened_etags,
-            trust: self.trust.peers.clone(),
+            peer_trust: api::Shown::new(move || trust.status()),
             scheme: self.trust.api_way().scheme(),
             read_timeout: self.config.read_timeout,
             watchers_max: self.shares.watchers(self.config.watchers_max),
