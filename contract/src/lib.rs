@@ -26,9 +26,6 @@
 
 #[cfg(feature = "election")]
 pub mod election;
-#[cfg(all(feature = "files", any(test, feature = "fuzz")))]
-#[doc(hidden)]
-pub mod fuzz;
 mod json;
 #[cfg(feature = "files")]
 mod lock;
@@ -39,6 +36,9 @@ mod replace;
 pub mod replication;
 mod role;
 mod status;
+#[cfg(all(feature = "files", any(test, feature = "fuzz")))]
+#[doc(hidden)]
+pub mod testing;
 #[cfg(feature = "files")]
 mod watch;
 

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| leasehold_sidecar::fuzz::lease(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| leasehold_sidecar::testing::fuzz::lease(data));

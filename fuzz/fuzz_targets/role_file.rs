@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| leasehold_contract::fuzz::role_file(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| leasehold_contract::testing::fuzz::role_file(data));

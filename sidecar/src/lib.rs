@@ -36,15 +36,15 @@ mod clock;
 mod driver;
 mod elector;
 mod failover;
-#[cfg(any(test, feature = "fuzz"))]
-#[doc(hidden)]
-pub mod fuzz;
 mod http;
 mod kube;
 mod operator;
 mod role;
 mod state;
 mod telemetry;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod testing;
 
 pub use crate::kube::request::{ConnectError, RequestError, connect};
 pub use crate::kube::upkeep::FailingObject;

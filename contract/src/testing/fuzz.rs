@@ -99,7 +99,7 @@ impl Drop for Scratch {
 }
 
 #[cfg(test)]
-#[path = "../../fuzz/replay.rs"]
+#[path = "../../../fuzz/replay.rs"]
 mod replay;
 
 #[cfg(test)]

@@ -227,7 +227,7 @@ fn member(ordinal: usize) -> Member {
 }
 
 #[cfg(test)]
-#[path = "../../fuzz/replay.rs"]
+#[path = "../../../fuzz/replay.rs"]
 mod replay;
 
 #[cfg(test)]
