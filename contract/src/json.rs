@@ -99,83 +99,40 @@ pub fn parse_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, R
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{ClaimInfo, Leader, LeaseInfo, Member, PositionInfo, PromiseInfo, Role, State};
+    use crate::testing::{leader, member, role_of};
+    use crate::{ClaimInfo, Member, PositionInfo, PromiseInfo, Role, State};
     use proptest::prelude::*;
     use uuid::Uuid;
 
     pub(crate) fn role_file(generation: u64, padding: usize) -> RoleFile {
-        let leader = Leader {
-            name: "db-1".into(),
-            incarnation: Some(Uuid::from_u128(7)),
-            address: "10.0.0.1:8089".into(),
-            peer_address: "10.0.0.1:8090".into(),
-            addresses: vec!["10.0.0.1".parse().unwrap()],
-        };
-        let member = |n| Member {
-            name: format!("db-{n}"),
-            address: "a:1".into(),
-            peer_address: "a:2".into(),
+        let first =
+            Member { addresses: vec!["10.0.0.1".parse().unwrap()], ..member("db-1", "10.0.0.1:8089", "10.0.0.1:8090") };
+        let wanted = |n| Member {
             addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-            remembered: false,
+            ..member(&format!("db-{n}"), "a:1", "a:2")
         };
-        RoleFile {
-            version: VERSION,
+        let mut role = RoleFile {
             generation,
             role: Role::Leader,
             term: generation,
-            cluster_id: None,
-            boot_id: None,
-            self_name: "db-1".into(),
-            self_addresses: Vec::new(),
-            leader: Some(leader),
-            members: (0..padding).map(member).collect(),
-            hand_over_to: None,
-            off_lease: false,
-            paused: false,
-            newest_revision: None,
-            lease: LeaseInfo {
-                namespace: "n".into(),
-                name: "db".into(),
-                duration_ms: 15_000,
-                valid_until_boottime_ns: Some(5),
-                valid_until_unix_ms: None,
-                renewal_seen_boottime_ns: None,
-            },
-        }
+            leader: Some(leader(&first, Some(Uuid::from_u128(7)))),
+            members: (0..padding).map(wanted).collect(),
+            ..role_of("db-1")
+        };
+        role.lease.valid_until_boottime_ns = Some(5);
+        role
     }
 
     #[test]
     fn the_status_file_has_the_names_of_the_design() {
+        let claim = ClaimInfo { term: 4, incarnation: Uuid::nil(), name: "a".into(), peer_address: "b".into() };
         let status = StatusFile {
-            version: 1,
-            incarnation: Uuid::nil(),
-            replica: None,
-            cluster_id: None,
             state: State::Leading,
-            voter: true,
             promised: PromiseInfo { term: 4, incarnation: Some(Uuid::nil()) },
             position: PositionInfo { term: 4, sequence: 9 },
-            following: Some(ClaimInfo {
-                term: 4,
-                incarnation: Uuid::nil(),
-                name: "a".into(),
-                peer_address: "b".into(),
-            }),
-            leader_heard: true,
-            campaign: None,
-            rank: 1,
+            following: Some(claim),
             need_term: Some(6),
-            hand_over: None,
-            eligible: true,
-            stalled: false,
-            bootstrapping: false,
-            ready: None,
-            app_version: String::new(),
-            went_back: None,
-            progress: None,
-            out_of_room: Vec::new(),
-            waits_for_room: None,
-            holds_until_boottime_ns: None,
+            ..StatusFile::starting(Uuid::nil())
         };
         let json = serde_json::to_value(&status).unwrap();
         for name in ["clusterId", "leaderHeard", "needTerm", "handOver", "promised", "position", "following", "rank"] {

@@ -36,7 +36,7 @@ mod replace;
 pub mod replication;
 mod role;
 mod status;
-#[cfg(all(feature = "files", any(test, feature = "fuzz")))]
+#[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod testing;
 #[cfg(feature = "files")]

@@ -6,7 +6,7 @@ use leasehold_replication::{
     Claim, ClusterId, Incarnation, LeaderView, Member, Phase, Position, Promise, ReplicaId, RoleView, Status, Term,
 };
 
-use crate::{ClaimInfo, HandOver, PositionInfo, PromiseInfo, RoleFile, State, StatusFile, VERSION};
+use crate::{ClaimInfo, HandOver, PositionInfo, PromiseInfo, RoleFile, State, StatusFile};
 
 /// What a replica cares about. A leader without an incarnation is nobody: there is no run of a store to follow.
 pub fn role_view(role: &RoleFile) -> RoleView {
@@ -40,32 +40,7 @@ pub fn role_view(role: &RoleFile) -> RoleView {
 
 /// What status.json says before there is a replica. `app_version` is for people.
 pub fn starting(incarnation: Incarnation, app_version: &str) -> StatusFile {
-    StatusFile {
-        version: VERSION,
-        incarnation: incarnation.0,
-        replica: None,
-        cluster_id: None,
-        state: State::Starting,
-        voter: false,
-        promised: PromiseInfo::default(),
-        position: PositionInfo::default(),
-        following: None,
-        leader_heard: false,
-        campaign: None,
-        rank: 0,
-        need_term: None,
-        hand_over: None,
-        eligible: false,
-        stalled: false,
-        bootstrapping: false,
-        ready: Some(false),
-        went_back: None,
-        progress: None,
-        out_of_room: Vec::new(),
-        waits_for_room: None,
-        holds_until_boottime_ns: None,
-        app_version: app_version.to_owned(),
-    }
+    StatusFile { ready: Some(false), app_version: app_version.to_owned(), ..StatusFile::starting(incarnation.0) }
 }
 
 /// What status.json says of a replica.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::VERSION;
+
 /// Where the app is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,6 +91,38 @@ pub struct StatusFile {
     /// The app's version, for people: `0.1.0`.
     #[serde(default)]
     pub app_version: String,
+}
+
+impl StatusFile {
+    /// What an app says first: it starts, is bound by nothing, wants nothing, and does not say whether it is ready.
+    pub fn starting(incarnation: Uuid) -> StatusFile {
+        StatusFile {
+            version: VERSION,
+            incarnation,
+            replica: None,
+            cluster_id: None,
+            state: State::Starting,
+            voter: false,
+            promised: PromiseInfo::default(),
+            position: PositionInfo::default(),
+            following: None,
+            leader_heard: false,
+            campaign: None,
+            rank: 0,
+            need_term: None,
+            hand_over: None,
+            eligible: false,
+            stalled: false,
+            bootstrapping: false,
+            ready: None,
+            went_back: None,
+            progress: None,
+            out_of_room: Vec::new(),
+            waits_for_room: None,
+            holds_until_boottime_ns: None,
+            app_version: String::new(),
+        }
+    }
 }
 
 /// What an app does that may take long.

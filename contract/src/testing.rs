@@ -1,3 +1,7 @@
-//! What fuzz targets need of the insides. No program has it compiled in.
+//! What tests and fuzz targets need: values of role.json to begin with, and the insides. No program has it compiled in.
 
+#[cfg(all(feature = "files", any(test, feature = "fuzz")))]
 pub mod fuzz;
+mod pods;
+
+pub use pods::{alone, leader, member, role_of};

@@ -378,42 +378,10 @@ fn parse_patience(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use std::collections::BTreeSet;
-
-    /// Flag, variable (of a command's flag: the command), default: as a row of docs/flags.md begins.
-    type Row = [String; 3];
-
-    fn documented() -> BTreeSet<Row> {
-        let page = include_str!("../../docs/flags.md");
-        let section = page.split("\n## ").find(|section| section.starts_with("`sidecar`")).unwrap();
-        // The first word in backticks of each cell.
-        let word = |cell: &str| cell.split('`').nth(1).unwrap_or_default().to_owned();
-        let row = |line: &str| {
-            let mut cells = line.split('|').skip(1).map(word);
-            std::array::from_fn(|_| cells.next().unwrap())
-        };
-        section.lines().filter(|line| line.starts_with("| `--")).map(row).collect()
-    }
-
-    fn flags(command: &clap::Command, of: Option<&str>) -> Vec<Row> {
-        let row = |arg: &clap::Arg| {
-            let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
-            let values: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-            let flag = format!("--{}", arg.get_long()?);
-            Some([flag, of.map(str::to_owned).or(variable).unwrap_or_default(), values.join(",")])
-        };
-        command.get_arguments().filter_map(row).collect()
-    }
 
     #[test]
     fn every_flag_stands_in_the_reference_with_its_variable_and_default_and_no_other_does() {
-        let program = Args::command();
-        let of_commands = program.get_subcommands().flat_map(|command| flags(command, Some(command.get_name())));
-        let defined: BTreeSet<Row> = flags(&program, None).into_iter().chain(of_commands).collect();
-        let documented = documented();
-        let missing: Vec<_> = defined.difference(&documented).collect();
-        let unknown: Vec<_> = documented.difference(&defined).collect();
-        assert!(missing.is_empty() && unknown.is_empty(), "not in docs/flags.md: {missing:?}; no flags: {unknown:?}");
+        leasehold_testkit::flags::stand_in_the_reference("sidecar", &Args::command());
     }
 
     fn config(extra: &[&str]) -> Result<Config, String> {

@@ -1,132 +1,21 @@
-//! Waiting, for tests and for what they stand on: for a condition and never for a fixed time, with a patient limit, and with
-//! what was seen last when that is over.
+//! What tests of several crates, and the laboratory, need alike. No program that is shipped has it compiled in.
 //!
 //! ```text
-//!   until, until_seen, until_blocking   the test fails (panics) in the end
-//!   ask_until                           the caller gets the last error
-//!   within                              the caller goes on in either case
+//!   waiting       for a condition, never for a fixed time      (also by the names here)
+//!   http          a request by hand, and its answer
+//!   transcripts   plays the scripts of a core, and compares     feature `transcripts`
+//!   flags         holds docs/flags.md to a program's flags      feature `flags`
 //! ```
+//!
+//! Values of role.json to begin with are in the contract (its feature `testing`), whose own tests need them, too.
 
-use std::{
-    fmt::{Debug, Display},
-    time::{Duration, Instant},
+#[cfg(feature = "flags")]
+pub mod flags;
+pub mod http;
+#[cfg(feature = "transcripts")]
+pub mod transcripts;
+pub mod waiting;
+
+pub use waiting::{
+    PATIENCE, ask_until, until, until_blocking, until_found_blocking, until_seen, until_seen_blocking, within,
 };
-
-/// Waits in tests are this patient: they are about order, not about time.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// From one look to the next.
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// Waits until it is so.
-///
-/// # Panics
-/// It is not so within [`PATIENCE`].
-pub async fn until(what: impl Display, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// Looks until what is there is as wanted, and returns it.
-///
-/// # Panics
-/// It is not within [`PATIENCE`]; says what it is instead.
-pub async fn until_seen<T: Debug>(what: impl Display, mut look: impl FnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let seen = look();
-        if wanted(&seen) {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}; it stays {seen:#?}");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// As [`until`], for tests without a runtime.
-///
-/// # Panics
-/// It is not so within [`PATIENCE`].
-pub fn until_blocking(what: impl Display, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// Asks until there is no error, with a pause after each.
-///
-/// # Errors
-/// The last one, when `patience` is over.
-pub async fn ask_until<T>(
-    what: impl Display,
-    patience: Duration,
-    pause: Duration,
-    mut ask: impl AsyncFnMut() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match ask().await {
-            Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => {
-                return Err(error.context(format!("waited {patience:?} in vain until {what}")));
-            }
-            Err(_) => tokio::time::sleep(pause).await,
-        }
-    }
-}
-
-/// Waits until it is so, but no longer than `patience`. Whether it is.
-pub async fn within(patience: Duration, pause: Duration, mut is_so: impl AsyncFnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
-    loop {
-        if is_so().await {
-            return true;
-        }
-        if Instant::now() >= deadline {
-            return false;
-        }
-        tokio::time::sleep(pause).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    const SHORT: Duration = Duration::from_millis(30);
-    const MOMENT: Duration = Duration::from_millis(1);
-
-    #[tokio::test]
-    async fn what_becomes_so_is_waited_for_and_returned() {
-        let mut looks = 0;
-        until("it was looked at three times", || {
-            looks += 1;
-            looks == 3
-        })
-        .await;
-        let mut next = 0..;
-        assert_eq!(until_seen("five", || next.next(), |seen| *seen == Some(5)).await, Some(5));
-        let mut answers = [Err("not yet"), Ok(7)].into_iter();
-        let ask = async || answers.next().unwrap().map_err(anyhow::Error::msg);
-        assert_eq!(ask_until("an answer", SHORT, MOMENT, ask).await.unwrap(), 7);
-        assert!(within(SHORT, MOMENT, async || true).await);
-    }
-
-    #[tokio::test]
-    async fn what_never_becomes_so_ends_with_the_last_error() {
-        let mut count = 0;
-        let ask = async || -> anyhow::Result<()> {
-            count += 1;
-            anyhow::bail!("error {count}")
-        };
-        let error = format!("{:#}", ask_until("it works", SHORT, MOMENT, ask).await.unwrap_err());
-        assert!(count > 1 && error.ends_with(&format!("until it works: error {count}")), "{error}");
-        assert!(!within(SHORT, MOMENT, async || false).await);
-    }
-}

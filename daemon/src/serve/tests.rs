@@ -1,6 +1,8 @@
 //! Whole connections, on real sockets.
 
 use super::*;
+use leasehold_testkit::http::send;
+use leasehold_testkit::until;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,11 +21,7 @@ fn hello() -> BoxedFilter<(Response,)> {
 }
 
 async fn ask(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-    answer
+    send(address, "GET /hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await
 }
 
 #[tokio::test]
@@ -114,11 +112,7 @@ async fn a_connection_that_speaks_no_http_is_told_and_closed() {
     stream.write_all(b"\x16\x03\x01\x02\x00 this is no http\r\n\r\n\0\0\0").await.unwrap();
     let mut rest = Vec::new();
     let _ = timeout(LONG, stream.read_to_end(&mut rest)).await.expect("it was not closed");
-    let deadline = tokio::time::Instant::now() + LONG;
-    while told.lock().unwrap().is_empty() {
-        assert!(tokio::time::Instant::now() < deadline, "nobody was told");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("somebody is told", || !told.lock().unwrap().is_empty()).await;
     assert_eq!(told.lock().unwrap()[0], stream.local_addr().unwrap());
     stop.cancel();
 }
@@ -131,11 +125,7 @@ async fn a_target_without_a_path_is_answered_as_the_root() {
     let routes = path().map(|path: String| format!("at {path}").into_response()).boxed();
     tokio::spawn(Server { stop: stop.clone(), ..Server::default() }.run_filter(listener, routes));
     for (line, path) in [("CONNECT db:80", "/"), ("GET persons", "/"), ("GET /", "/"), ("GET /a/b?c", "/a/b")] {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        let answer = send(address, &format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
         // The answer to a CONNECT has no body.
         let said = line.starts_with("CONNECT") || answer.ends_with(&format!("at {path}"));
         assert!(answer.starts_with("HTTP/1.1 200") && said, "{line}: {answer}");

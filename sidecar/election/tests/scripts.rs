@@ -16,9 +16,9 @@ mod words;
 
 use goldenscript::Context;
 use leasehold_election::{AppState, HandOver, Input, Term, annotation};
+use leasehold_testkit::transcripts;
 use pods::Stage;
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a script may say. A pod is one letter.
@@ -219,40 +219,16 @@ impl Runner {
 
 #[test]
 fn every_transcript_is_what_the_elections_do() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-    let files = std::fs::read_dir(&folder).expect("the scripts are there");
-    let mut scripts: Vec<PathBuf> = files.map(|file| file.expect("a folder that can be read").path()).collect();
-    scripts.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
-    scripts.sort();
-    assert!(!scripts.is_empty(), "no scripts in {}", folder.display());
-    scripts.retain(|script| {
-        let play = || goldenscript::run(&mut Runner(Stage::new()), script).map_err(|error| error.to_string());
-        match std::panic::catch_unwind(play) {
-            Ok(Ok(())) => false,
-            Ok(Err(error)) => {
-                println!("{}: {error}", script.display());
-                true
-            }
-            // It has said why.
-            Err(_) => true,
-        }
-    });
-    assert!(
-        scripts.is_empty(),
-        "not as written, or not to be played: {scripts:#?}; what differs stands above. If that is meant, and you can say \
-         why: UPDATE_GOLDENFILES=1 cargo test -p leasehold-election --test scripts"
-    );
+    transcripts::are_as_written(env!("CARGO_MANIFEST_DIR"), env!("CARGO_PKG_NAME"), || Runner(Stage::new()));
 }
 
 #[test]
 fn a_wrong_command_is_refused_with_its_line() {
-    for (script, line) in [
+    let wrong = [
         ("fencing a\nkill b\n---\n", "line 2: there is no pod \"b\""),
         ("fencing a\nrun 1\nruns 1\n---\n", "line 3"),
         ("fencing a\n\napp a leads\n---\n", "line 3: a term is missing"),
         ("plain a\ndelete\n---\n", "line 2: there is no Lease"),
-    ] {
-        let error = goldenscript::generate(&mut Runner(Stage::new()), script).expect_err(script).to_string();
-        assert!(error.contains(line), "{script}: {error}");
-    }
+    ];
+    transcripts::are_refused(|| Runner(Stage::new()), &wrong);
 }

@@ -41,14 +41,6 @@ fn server_behind(gates: Gates, limits: Limits) -> Serving {
     Serving { address, counts, farewell, _stop: stop.drop_guard() }
 }
 
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 /// All that still comes, until the server closes.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut rest = Vec::new();
@@ -87,9 +79,9 @@ async fn who_says_nothing_or_half_a_head_is_closed() {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(words.as_bytes()).await.unwrap();
         rest(&mut stream).await;
-        until("it was not counted", || server.counts.closed(Closed::Silent) == turn as u64 + 1).await;
+        until("it is counted", || server.counts.closed(Closed::Silent) == turn as u64 + 1).await;
     }
-    until("a place was kept", || server.counts.open() == 0).await;
+    until("no place is kept", || server.counts.open() == 0).await;
 }
 
 #[tokio::test]
@@ -118,7 +110,7 @@ async fn an_idle_connection_is_closed_and_one_with_a_request_under_way_is_not() 
     assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200);
     timeout(LONG, connection).await.expect("an idle HTTP/2 connection is kept").unwrap().unwrap();
     assert_eq!(server.counts.closed(Closed::Idle), 2);
-    until("the busy one was closed", || server.counts.open() == 1).await;
+    until("the busy one alone is open", || server.counts.open() == 1).await;
     assert!(timeout(SOON, busy.read_u8()).await.is_err(), "the busy one was closed");
 }
 
@@ -148,7 +140,7 @@ async fn a_stream_of_http2_that_nobody_reads_is_reset_and_the_others_go_on() {
     // Its window is full, and the connection's is not: that of one stream is not opened again.
     let mut stalled = sender.send_request(get("/endless")).await.unwrap();
     assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200);
-    until("it is kept", || server.counts.closed(Closed::Stalled) == 1).await;
+    until("it is cut", || server.counts.closed(Closed::Stalled) == 1).await;
     assert_eq!(sender.send_request(get("/hello")).await.unwrap().status(), 200, "the connection was cut");
     let read_on = async {
         while let Some(frame) =
@@ -231,7 +223,7 @@ async fn a_door_that_nobody_passes_is_no_place_to_stay() {
     let server = server_behind(gates, Limits { header_max: SOON, ..limits() });
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(rest(&mut stream).await, "");
-    until("it was not counted", || server.counts.closed(Closed::Silent) == 1).await;
+    until("it is counted", || server.counts.closed(Closed::Silent) == 1).await;
 }
 
 #[tokio::test]
