@@ -52,47 +52,28 @@ pub async fn watch(dir: &Path, name: &str, latest: watch::Sender<Option<Arc<Role
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use leasehold_contract::{Leader, LeaseInfo, Role, VERSION, replace_file};
+    use leasehold_contract::testing::{leader, member, role_of};
+    use leasehold_contract::{Member, Role, replace_file};
     use std::time::Duration;
     use uuid::Uuid;
 
     fn role(term: u64, incarnation: Option<Uuid>) -> RoleFile {
-        let member = |n: u32| leasehold_contract::Member {
-            name: format!("store-{n}"),
-            address: format!("10.0.0.{n}:8089"),
-            peer_address: format!("store-{n}.peers:8090"),
+        let pod = |n: u32| Member {
             addresses: vec![format!("10.0.0.{n}").parse().unwrap(), format!("fd00::{n}").parse().unwrap()],
             remembered: true,
+            ..member(&format!("store-{n}"), &format!("10.0.0.{n}:8089"), &format!("store-{n}.peers:8090"))
         };
         RoleFile {
-            version: VERSION,
-            generation: 1,
             role: Role::Follower,
             term,
             cluster_id: Some(Uuid::from_u128(3)),
-            boot_id: None,
-            self_name: "store-1".into(),
             self_addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-            leader: Some(Leader {
-                name: "store-0".into(),
-                incarnation,
-                address: "10.0.0.0:8089".into(),
-                peer_address: "10.0.0.0:8090".into(),
-                addresses: vec!["10.0.0.0".parse().unwrap()],
-            }),
-            members: vec![member(0), member(1)],
+            leader: Some(leader(&pod(0), incarnation)),
+            members: vec![pod(0), pod(1)],
             hand_over_to: Some("store-1".into()),
-            off_lease: false,
             paused: true,
             newest_revision: Some("r2".into()),
-            lease: LeaseInfo {
-                namespace: "n".into(),
-                name: "l".into(),
-                duration_ms: 15_000,
-                valid_until_boottime_ns: None,
-                valid_until_unix_ms: None,
-                renewal_seen_boottime_ns: None,
-            },
+            ..role_of("store-1")
         }
     }
 

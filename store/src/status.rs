@@ -171,6 +171,7 @@ async fn replace(dir: &Arc<Path>, status: &StatusFile) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use leasehold_contract::{Doing, PositionInfo, State, read_json};
+    use leasehold_testkit::until_seen;
     use uuid::Uuid;
 
     const LONG: Duration = Duration::from_secs(10);
@@ -180,14 +181,8 @@ mod tests {
     }
 
     async fn until(dir: &Path, wanted: impl Fn(&StatusFile) -> bool) -> StatusFile {
-        let deadline = Instant::now() + LONG;
-        loop {
-            match read_json::<StatusFile>(&dir.join(STATUS_FILE)) {
-                Ok(found) if wanted(&found) => return found,
-                found => assert!(Instant::now() < deadline, "last found: {found:?}"),
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let look = || read_json::<StatusFile>(&dir.join(STATUS_FILE));
+        until_seen("status.json is as wanted", look, |found| found.as_ref().is_ok_and(&wanted)).await.unwrap()
     }
 
     #[tokio::test]

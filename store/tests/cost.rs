@@ -16,11 +16,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, State, StatusFile, VERSION};
+use leasehold_contract::testing::{alone, member};
+use leasehold_contract::{RoleFile, State, StatusFile};
 use leasehold_replication::{ClusterId, Config, Incarnation, ReplicaId};
 use leasehold_store::api::forward::way::ApiWay;
 use leasehold_store::api::forward::{self, FollowerWrites, Forwarding};
@@ -31,6 +32,7 @@ use leasehold_store::peer::{EVENTS_MAX, PeerConfig, Peers};
 use leasehold_store::status;
 use leasehold_store::telemetry::Metrics;
 use leasehold_store::volume::{Options, Volume};
+use leasehold_testkit::until_seen;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -199,60 +201,20 @@ async fn until_it_leads(
     role: &watch::Sender<Option<Arc<RoleFile>>>,
     incarnation: Incarnation,
 ) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let mut leads = false;
-    while status.borrow().state != State::Leading {
+    let mut campaigned = None;
+    let look = || {
         let seen = status.borrow().clone();
-        assert!(Instant::now() < deadline, "it does not lead: {seen:#?}");
-        leads |= seen.campaign.is_some();
-        role.send_replace(Some(Arc::new(role_file(&seen, incarnation, leads))));
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+        campaigned = campaigned.or(seen.campaign.map(|_| incarnation.0));
+        let pod = member(NAME, "", "127.0.0.1:1");
+        role.send_replace(Some(Arc::new(alone(pod, campaigned.iter().len() as u64, seen.cluster_id, campaigned))));
+        seen
+    };
+    until_seen("it leads", look, |seen| seen.state == State::Leading).await;
 }
 
 fn person(n: u128) -> String {
     let id = Uuid::from_u128(n);
     format!(r#"{{"firstName":"Cost","lastName":"{}","id":"{id}"}}"#, "x".repeat(40))
-}
-
-fn role_file(seen: &StatusFile, incarnation: Incarnation, leads: bool) -> RoleFile {
-    let leader = leads.then(|| Leader {
-        name: NAME.into(),
-        incarnation: Some(incarnation.0),
-        address: String::new(),
-        peer_address: "127.0.0.1:1".into(),
-        addresses: Vec::new(),
-    });
-    RoleFile {
-        version: VERSION,
-        generation: 1,
-        role: if leads { Role::Leader } else { Role::None },
-        term: u64::from(leads),
-        cluster_id: seen.cluster_id,
-        boot_id: None,
-        self_name: NAME.into(),
-        self_addresses: Vec::new(),
-        leader,
-        members: vec![Member {
-            name: NAME.into(),
-            address: String::new(),
-            peer_address: "127.0.0.1:1".into(),
-            addresses: Vec::new(),
-            remembered: false,
-        }],
-        hand_over_to: None,
-        off_lease: false,
-        newest_revision: None,
-        paused: false,
-        lease: LeaseInfo {
-            namespace: "n".into(),
-            name: "l".into(),
-            duration_ms: 15_000,
-            valid_until_boottime_ns: None,
-            valid_until_unix_ms: None,
-            renewal_seen_boottime_ns: None,
-        },
-    }
 }
 
 /// What was allocated since, for one of `count` operations.

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::CommandFactory as _;
-use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, STATUS_FILE, State, StatusFile, VERSION};
+use leasehold_contract::testing::{alone, member};
+use leasehold_contract::{ROLE_FILE, STATUS_FILE, State, StatusFile, replace_file};
 use leasehold_store::args::Args;
-use std::io::{Read, Write};
+use leasehold_testkit::{http, until_blocking, until_found_blocking};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +14,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-const LONG: Duration = Duration::from_secs(20);
 const NIKLAS: &str = r#"{"firstName":"Niklas","lastName":"Heidloff","id":"e0a08c5b-62d5-4b20-a024-e1c270d901c2"}"#;
 const JOHANNA: &str = r#"{"firstName":"Johanna","lastName":"Koester","id":"e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
 
@@ -84,15 +84,8 @@ impl Store {
         leasehold_contract::read_json(&self.path("run").join(STATUS_FILE)).ok()
     }
 
-    fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + LONG;
-        loop {
-            if let Some(found) = found() {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "never: {what}\n{:?}\n{}", self.status(), self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    fn until<T>(&self, what: &str, found: impl FnMut() -> Option<T>) -> T {
+        until_found_blocking(format!("this: {what}"), found, || format!("{:?}\n{}", self.status(), self.log()))
     }
 
     fn until_status(&self, what: &str, holds: impl Fn(&StatusFile) -> bool) -> StatusFile {
@@ -112,46 +105,10 @@ impl Store {
 
     /// role.json of a cluster of one, with this claim.
     fn write_role(&self, term: u64, cluster_id: Option<Uuid>, incarnation: Option<Uuid>) {
-        let address = format!("127.0.0.1:{}", self.api);
-        let peer_address = format!("127.0.0.1:{}", self.peer);
-        let role = RoleFile {
-            version: VERSION,
-            generation: term + 1,
-            role: if incarnation.is_some() { Role::Leader } else { Role::None },
-            term,
-            cluster_id,
-            boot_id: None,
-            self_name: "db-0".into(),
-            self_addresses: Vec::new(),
-            leader: incarnation.map(|incarnation| Leader {
-                name: "db-0".into(),
-                incarnation: Some(incarnation),
-                address: address.clone(),
-                peer_address: peer_address.clone(),
-                addresses: Vec::new(),
-            }),
-            members: vec![Member {
-                name: "db-0".into(),
-                address,
-                peer_address,
-                addresses: Vec::new(),
-                remembered: false,
-            }],
-            hand_over_to: None,
-            off_lease: false,
-            paused: false,
-            newest_revision: None,
-            lease: LeaseInfo {
-                namespace: "n".into(),
-                name: "l".into(),
-                duration_ms: 3000,
-                valid_until_boottime_ns: None,
-                valid_until_unix_ms: None,
-                renewal_seen_boottime_ns: None,
-            },
-        };
-        let bytes = serde_json::to_vec(&role).unwrap();
-        leasehold_contract::replace_file(&self.path("run"), leasehold_contract::ROLE_FILE, &bytes).unwrap();
+        let at = |port: u16| format!("127.0.0.1:{port}");
+        let mut role = alone(member("db-0", &at(self.api), &at(self.peer)), term, cluster_id, incarnation);
+        role.lease.duration_ms = 3000;
+        replace_file(&self.path("run"), ROLE_FILE, &serde_json::to_vec(&role).unwrap()).unwrap();
     }
 
     /// Waits for its campaign, as a sidecar does, and gives it the term after that.
@@ -169,31 +126,8 @@ impl Store {
 
 /// Status and body; none when there is no connection.
 fn request(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let body = if head.contains("chunked") { dechunk(body) } else { body.to_owned() };
-    Some((head.split(' ').nth(1)?.parse().ok()?, body))
-}
-
-fn dechunk(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((length, rest)) = body.split_once("\r\n") {
-        let length = usize::from_str_radix(length, 16).unwrap();
-        if length == 0 {
-            break;
-        }
-        whole.push_str(&rest[..length]);
-        body = &rest[length + 2..];
-    }
-    whole
+    let answer = http::ask_blocking(("127.0.0.1", port), method, path, body)?;
+    Some((answer.status, answer.body))
 }
 
 fn segments(data: &Path) -> Vec<PathBuf> {
@@ -403,16 +337,18 @@ fn what_is_estimated_of_memory_is_what_the_process_takes_and_the_limit_holds() {
         assert_eq!(store.metric("leasehold_store_out_of_room{limit=\"memory\"} "), 1);
         assert!(store.log().contains("uses more memory than --memory-limit allows"), "{}", store.log());
         // It is read and emptied, and then it takes more.
-        let deadline = Instant::now() + LONG;
-        while store.ask("POST", "/persons", JOHANNA).unwrap().0 != 201 {
+        until_blocking("deletes make room", || {
+            if store.ask("POST", "/persons", JOHANNA).unwrap().0 == 201 {
+                return true;
+            }
             let page = store.ask("GET", "/persons?limit=1000", "").unwrap().1;
             let page: Vec<serde_json::Value> = serde_json::from_str(&page).unwrap();
             let one = |person: &serde_json::Value| format!(r#"{{"op":"delete","id":{}}}"#, person["id"]);
             let deletes = page.iter().map(one).collect::<Vec<_>>().join(",");
             let done = store.ask("POST", "/persons:batch", &format!(r#"{{"operations":[{deletes}]}}"#)).unwrap();
             assert_eq!(done.0, 200, "{}", done.1);
-            assert!(Instant::now() < deadline, "deletes make no room");
-        }
+            false
+        });
     }
 }
 
@@ -503,16 +439,6 @@ fn silent_clients_take_neither_the_journals_descriptors_nor_the_places_of_probes
     assert_eq!(store.ends().code(), Some(0), "{}", store.log());
 }
 
-/// The whole answer to a request, until the store closes.
-fn whole_answer(port: u16, request: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
-
 #[test]
 fn a_page_of_a_named_origin_may_read_every_answer_and_others_none() {
     let mut store = Store::new();
@@ -523,7 +449,8 @@ fn a_page_of_a_named_origin_may_read_every_answer_and_others_none() {
     }
     store.run(&["--cors-origin", "https://app.example", "--api-tokens", tokens.to_str().unwrap()]);
     let head = |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nconnection: close\r\n{fields}\r\n");
-    store.until("an answer", || whole_answer(store.api, &head("GET /healthz", "host: x\r\n")));
+    let send = |request: &str| http::send_blocking(("127.0.0.1", store.api), request);
+    store.until("an answer", || send(&head("GET /healthz", "host: x\r\n")));
     let app = "host: x\r\norigin: https://app.example\r\n";
     let known = format!("{app}authorization: Bearer a-long-enough-token-to-write\r\n");
     let preflight = format!("{app}access-control-request-method: PUT\r\n");
@@ -538,7 +465,7 @@ fn a_page_of_a_named_origin_may_read_every_answer_and_others_none() {
         ("GET /persons", "origin: https://app.example\r\n", 400),
         ("GET /a b c", app, 400),
     ] {
-        let answer = whole_answer(store.api, &head(line, fields)).unwrap().to_ascii_lowercase();
+        let answer = send(&head(line, fields)).unwrap().to_ascii_lowercase();
         assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{line}: {answer}");
         for said in
             ["access-control-allow-origin: https://app.example\r\n", "vary: origin\r\n", "expose-headers: etag,"]
@@ -547,9 +474,9 @@ fn a_page_of_a_named_origin_may_read_every_answer_and_others_none() {
         }
         assert_eq!(answer.contains("access-control-allow-methods: get, head, put,"), status == 204, "{line}: {answer}");
     }
-    let other = whole_answer(store.api, &head("GET /healthz", "host: x\r\norigin: https://other.example\r\n")).unwrap();
+    let other = send(&head("GET /healthz", "host: x\r\norigin: https://other.example\r\n")).unwrap();
     assert!(!other.contains("access-control") && other.to_ascii_lowercase().contains("vary: origin"), "{other}");
     let other = preflight.replace("app.", "other.");
-    let other = whole_answer(store.api, &head("OPTIONS /persons", &other)).unwrap();
+    let other = send(&head("OPTIONS /persons", &other)).unwrap();
     assert!(other.starts_with("HTTP/1.1 401 ") && !other.contains("access-control"), "{other}");
 }

@@ -19,7 +19,8 @@ use crate::handle::{HandleServer, ReadReply, WriteError, WriteRequest, Written, 
 use crate::telemetry::Metrics;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile};
+use leasehold_contract::testing::{leader, member, role_of};
+use leasehold_contract::{Role, RoleFile};
 use leasehold_replication::{
     Claim, ClusterId, Incarnation, Phase, Position, Promise, Refusal, ReplicaId, Seq, Status, Term, Voter, Voters,
 };
@@ -288,45 +289,17 @@ pub(crate) fn status(phase: Phase, leader: &str) -> Status {
     }
 }
 
-fn role(leader: &str) -> RoleFile {
-    let address = |name: &str| format!("{name}.database-service.database.svc.cluster.local:8089");
+fn role(leader_name: &str) -> RoleFile {
+    let pod =
+        |name: &str| member(name, &format!("{name}.database-service.database.svc.cluster.local:8089"), "10.0.0.1:8090");
+    let incarnation = Uuid::from_u128(if leader_name == "pod-0" { 7 } else { 8 });
     RoleFile {
-        version: 1,
-        generation: 1,
-        role: if leader == "pod-0" { Role::Leader } else { Role::Follower },
+        role: if leader_name == "pod-0" { Role::Leader } else { Role::Follower },
         term: 3,
         cluster_id: Some(Uuid::from_u128(9)),
-        boot_id: None,
-        self_name: "pod-0".to_owned(),
-        self_addresses: Vec::new(),
-        leader: Some(Leader {
-            name: leader.to_owned(),
-            incarnation: Some(Uuid::from_u128(if leader == "pod-0" { 7 } else { 8 })),
-            address: address(leader),
-            peer_address: "10.0.0.1:8090".to_owned(),
-            addresses: Vec::new(),
-        }),
-        members: ["pod-0", "pod-1", "pod-2"]
-            .map(|name| Member {
-                name: name.to_owned(),
-                address: address(name),
-                peer_address: String::new(),
-                addresses: Vec::new(),
-                remembered: false,
-            })
-            .to_vec(),
-        hand_over_to: None,
-        off_lease: false,
-        paused: false,
-        newest_revision: None,
-        lease: LeaseInfo {
-            namespace: "database".to_owned(),
-            name: "database-cluster".to_owned(),
-            duration_ms: 15_000,
-            valid_until_boottime_ns: None,
-            valid_until_unix_ms: None,
-            renewal_seen_boottime_ns: None,
-        },
+        leader: Some(leader(&pod(leader_name), Some(incarnation))),
+        members: ["pod-0", "pod-1", "pod-2"].map(pod).to_vec(),
+        ..role_of("pod-0")
     }
 }
 

@@ -16,9 +16,11 @@ use crate::volume::disk::Disk as _;
 use crate::volume::disk::watch::DiskWatch;
 use crate::volume::{Options, Volume};
 use futures_util::FutureExt as _;
-use leasehold_contract::{Leader, LeaseInfo, Member, Role, RoleFile, State, VERSION};
+use leasehold_contract::testing::{leader, member, role_of};
+use leasehold_contract::{Role, RoleFile, State};
 use leasehold_daemon::serve::{self, Server};
 use leasehold_replication::{Incarnation, Refusal};
+use leasehold_testkit::{until, until_seen, within};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -223,56 +225,27 @@ impl Cluster {
     }
 
     fn role_file(&self, index: usize) -> RoleFile {
-        let leader = self.lease.leader.map(|(leader, incarnation)| Leader {
-            name: format!("db-{leader}"),
-            incarnation: Some(incarnation),
-            address: String::new(),
-            peer_address: self.peer_address(leader),
-            addresses: Vec::new(),
-        });
-        let member = |index| Member {
-            name: format!("db-{index}"),
-            address: String::new(),
-            peer_address: self.peer_address(index),
-            addresses: Vec::new(),
-            remembered: false,
-        };
-        let lease = LeaseInfo {
-            namespace: "n".into(),
-            name: "l".into(),
-            duration_ms: 15_000,
-            valid_until_boottime_ns: None,
-            valid_until_unix_ms: None,
-            renewal_seen_boottime_ns: None,
-        };
+        let pod = |index| member(&format!("db-{index}"), "", &self.peer_address(index));
         RoleFile {
-            version: VERSION,
-            generation: 1,
             role: Role::Follower,
             term: self.lease.term,
             cluster_id: self.lease.cluster,
-            boot_id: None,
-            self_name: format!("db-{index}"),
-            self_addresses: Vec::new(),
-            leader,
-            members: (0..self.wanted).map(member).collect(),
-            hand_over_to: None,
-            off_lease: false,
-            paused: false,
-            newest_revision: None,
-            lease,
+            leader: self.lease.leader.map(|(index, incarnation)| leader(&pod(index), Some(incarnation))),
+            members: (0..self.wanted).map(pod).collect(),
+            ..role_of(&format!("db-{index}"))
         }
     }
 
     /// Plays the Lease until `what` holds.
     async fn until(&mut self, what: &str, mut holds: impl FnMut(&Cluster) -> bool) {
-        let deadline = Instant::now() + LONG;
-        while !holds(self) {
+        let look = || {
+            if holds(self) {
+                return Ok(());
+            }
             self.elect();
-            let known: Vec<_> = self.pods.iter().flatten().map(|pod| pod.status.borrow().clone()).collect();
-            assert!(Instant::now() < deadline, "never: {what}\n{known:#?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            Err(self.pods.iter().flatten().map(|pod| pod.status.borrow().clone()).collect::<Vec<_>>())
+        };
+        let _ = until_seen(format!("this: {what}"), look, Result::is_ok).await;
     }
 
     fn leader(&self) -> Option<usize> {
@@ -309,16 +282,12 @@ impl Cluster {
 
     /// As [`Cluster::write`], again where it was not done because the machine is too busy for heartbeats in time.
     async fn write_surely(&self, index: usize, n: u64) {
-        let deadline = Instant::now() + LONG;
-        loop {
-            match self.write(index, n).await {
-                Ok(_) => return,
-                Err(WriteError::Refused(Refusal::NoMajority)) if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                Err(error) => panic!("write {n} at pod {index}: {error:?}"),
-            }
-        }
+        let is_done = async || match self.write(index, n).await {
+            Ok(_) => true,
+            Err(WriteError::Refused(Refusal::NoMajority)) => false,
+            Err(error) => panic!("write {n} at pod {index}: {error:?}"),
+        };
+        assert!(within(LONG, Duration::from_millis(5), is_done).await, "write {n} at pod {index}: no majority");
     }
 
     /// The numbers of all records that pod `index` has applied.
@@ -509,11 +478,7 @@ async fn what_comes_while_the_disk_writes_is_proposed_together_when_it_has_writt
     let (before, calls) = (log(), disk.calls());
     disk.stall();
     let first = sent(1);
-    let deadline = Instant::now() + LONG;
-    while log() == before {
-        assert!(Instant::now() < deadline, "the first write never came to the log");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("the first write is in the log", || log() != before).await;
     let others: Vec<_> = (2..=50).map(sent).collect();
     // A turn takes what it is told of in no particular order: after so many reads it would have taken a write.
     for _ in 0..64 {

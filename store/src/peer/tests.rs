@@ -13,6 +13,7 @@ use leasehold_replication::{
     Body, ClusterId, Entry, Incarnation, Payload, PeerState, Position, Promise, RefusalCode, ReplicaId,
     SNAPSHOT_PIECE_BYTES, Seq, SnapshotPiece, Term,
 };
+use leasehold_testkit::{until, until_seen};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -101,16 +102,8 @@ impl Node {
     }
 
     async fn is_rejected(&self, times: u64) {
-        let deadline = tokio::time::Instant::now() + LONG;
-        while self.rejected.load(Ordering::SeqCst) < times {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "rejected {} of {times}",
-                self.rejected.load(Ordering::SeqCst)
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert_eq!(self.rejected.load(Ordering::SeqCst), times);
+        let rejected = || self.rejected.load(Ordering::SeqCst);
+        assert_eq!(until_seen("they are rejected", rejected, |rejected| *rejected >= times).await, times);
     }
 }
 
@@ -287,11 +280,7 @@ async fn a_follower_is_counted_at_its_leaders_port_until_it_is_gone() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!((leader.counts.open(), follower.counts.open()), (1, 0));
     follower.peers.close(up);
-    let deadline = tokio::time::Instant::now() + LONG;
-    while leader.counts.open() > 0 {
-        assert!(tokio::time::Instant::now() < deadline, "it is counted for ever");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it is no longer counted", || leader.counts.open() == 0).await;
 }
 
 #[tokio::test]

@@ -1,18 +1,13 @@
 //! The built store as a process, a cluster of one; the sidecar is played by hand.
 
 use super::shim::Shim;
-use leasehold_contract::{
-    Leader, LeaseInfo, Member, ROLE_FILE, Role, RoleFile, STATUS_FILE, State, StatusFile, VERSION, read_json,
-    replace_file,
-};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use leasehold_contract::testing::{alone, member};
+use leasehold_contract::{ROLE_FILE, STATUS_FILE, State, StatusFile, read_json, replace_file};
+use leasehold_testkit::{http, until_found_blocking};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 use uuid::Uuid;
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// A store that runs, or has run. Dropping it kills it.
 pub(crate) struct Store {
@@ -91,15 +86,8 @@ impl Store {
         read_json(&self.run.path().join(STATUS_FILE)).ok()
     }
 
-    pub(crate) fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + LONG;
-        loop {
-            if let Some(found) = found() {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "never: {what}\n{:?}\n{}", self.status(), self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    pub(crate) fn until<T>(&self, what: &str, found: impl FnMut() -> Option<T>) -> T {
+        until_found_blocking(format!("this: {what}"), found, || format!("{:?}\n{}", self.status(), self.log()))
     }
 
     pub(crate) fn ends(&mut self) -> ExitStatus {
@@ -136,45 +124,9 @@ impl Store {
     }
 
     fn write_role(&self, term: u64, cluster_id: Option<Uuid>, incarnation: Option<Uuid>) {
-        let address = format!("127.0.0.1:{}", self.api);
-        let peer_address = format!("127.0.0.1:{}", self.peer);
-        let leader = |incarnation| Leader {
-            name: "db-0".into(),
-            incarnation: Some(incarnation),
-            address: address.clone(),
-            peer_address: peer_address.clone(),
-            addresses: Vec::new(),
-        };
-        let role = RoleFile {
-            version: VERSION,
-            generation: term + 1,
-            role: if incarnation.is_some() { Role::Leader } else { Role::None },
-            term,
-            cluster_id,
-            boot_id: None,
-            self_name: "db-0".into(),
-            self_addresses: Vec::new(),
-            leader: incarnation.map(leader),
-            members: vec![Member {
-                name: "db-0".into(),
-                address: address.clone(),
-                peer_address: peer_address.clone(),
-                addresses: Vec::new(),
-                remembered: false,
-            }],
-            hand_over_to: None,
-            off_lease: false,
-            paused: false,
-            newest_revision: None,
-            lease: LeaseInfo {
-                namespace: "n".into(),
-                name: "l".into(),
-                duration_ms: 3000,
-                valid_until_boottime_ns: None,
-                valid_until_unix_ms: None,
-                renewal_seen_boottime_ns: None,
-            },
-        };
+        let at = |port: u16| format!("127.0.0.1:{port}");
+        let mut role = alone(member("db-0", &at(self.api), &at(self.peer)), term, cluster_id, incarnation);
+        role.lease.duration_ms = 3000;
         replace_file(self.run.path(), ROLE_FILE, &serde_json::to_vec(&role).unwrap()).unwrap();
     }
 
@@ -198,34 +150,7 @@ pub(crate) fn records(list: &str) -> Vec<String> {
 
 /// None when there is no whole answer.
 pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
-    let body = match header("content-length: ") {
-        Some(length) => body.get(..length.parse().ok()?)?.to_owned(),
-        None => dechunk(body)?,
-    };
-    let sequence = header("leasehold-sequence: ")?.parse().ok()?;
-    Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, sequence, body })
-}
-
-fn dechunk(mut body: &str) -> Option<String> {
-    let mut whole = String::new();
-    loop {
-        let (length, rest) = body.split_once("\r\n")?;
-        let length = usize::from_str_radix(length, 16).ok()?;
-        if length == 0 {
-            return Some(whole);
-        }
-        whole.push_str(rest.get(..length)?);
-        body = rest.get(length + 2..)?;
-    }
+    let answer = http::ask_blocking(("127.0.0.1", port), method, path, body)?;
+    let sequence = answer.header("leasehold-sequence")?.parse().ok()?;
+    Some(Answer { status: answer.status, sequence, body: answer.body })
 }

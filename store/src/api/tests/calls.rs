@@ -225,23 +225,18 @@ async fn head_and_options_are_what_one_expects() {
 #[tokio::test]
 async fn a_chunked_body_over_a_real_connection_is_stored_or_counted() {
     use leasehold_daemon::serve::{Server, bind};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let api = Api::leader();
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(Server::default().run(listener, api.calls.clone()));
     let send = async |chunks: &[&str], end: &str| {
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let head = "POST /persons HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
         let mut text = head.to_owned();
         for chunk in chunks {
             text.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
         }
         text.push_str(end);
-        stream.write_all(text.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        leasehold_testkit::http::send(address, &text).await
     };
     let stored = send(&[&JOHANNA[..10], &JOHANNA[10..]], "0\r\n\r\n").await;
     assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");

@@ -9,10 +9,10 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::service::TowerToHyperService;
 use leasehold_daemon::serve::{self, Limits, Server};
 use leasehold_replication::PeerState;
+use leasehold_testkit::until;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
@@ -538,11 +538,7 @@ async fn who_does_not_show_that_it_is_this_pod_of_this_cluster_gets_no_byte_of_a
         sent.headers_mut().insert("authorization", HeaderValue::from_static("Bearer secret"));
         problem(&answer(&around, sent).await, Code::NoLeader);
         // It notes what it read when the line is closed, which is a moment after the answer.
-        let deadline = Instant::now() + LONG;
-        while heard.lock().unwrap().is_empty() {
-            assert!(Instant::now() < deadline, "nobody asked");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until("somebody asked", || !heard.lock().unwrap().is_empty()).await;
         stranger.abort();
         let heard = heard.lock().unwrap();
         for all in heard.iter() {

@@ -2,6 +2,7 @@
 use super::*;
 use crate::documents::{Action, Command, Condition};
 use leasehold_daemon::serve::{self, Server};
+use leasehold_testkit::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -120,14 +121,6 @@ async fn connect(address: std::net::SocketAddr, path: &str) -> tokio::net::TcpSt
     let mut stream = socket.connect(address).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
     stream
-}
-
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(tokio::time::Instant::now() < deadline, "never came: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]

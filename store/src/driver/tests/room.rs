@@ -126,11 +126,7 @@ async fn a_follower_without_room_for_the_leaders_snapshot_says_so_and_receives_i
     cluster.disk = Some(disk.clone());
     cluster.progress_after = Duration::ZERO;
     cluster.run(0).await;
-    let deadline = Instant::now() + LONG;
-    while disk.open("journal/reserve-2").is_err() {
-        assert!(Instant::now() < deadline, "there is no reserve");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("there is a reserve", || disk.open("journal/reserve-2").is_ok()).await;
     let waits = |cluster: &Cluster| cluster.status(0).waits_for_room;
     cluster.until("waiting for room", |cluster| waits(cluster).is_some()).await;
     let why = waits(&cluster).unwrap();

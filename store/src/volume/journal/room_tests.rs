@@ -4,26 +4,23 @@
 
 use super::{JournalEvent, JournalFigures};
 use crate::testing::fault_disk::FaultDisk;
-use crate::testing::rig::{CLUSTER, LONG, Rig, person};
+use crate::testing::rig::{CLUSTER, Rig, person};
 use crate::volume::VolumeError;
 use leasehold_replication::{Payload, SnapshotMeta, Voters};
+use leasehold_testkit::until_seen_blocking;
 use std::sync::Arc;
-use std::time::Instant;
 
 fn open(disk: &FaultDisk) -> Rig {
     Rig::open_on(Arc::new(disk.clone())).unwrap()
 }
 
-fn until(rig: &Rig, wanted: impl Fn(&JournalFigures) -> bool) -> JournalFigures {
-    let deadline = Instant::now() + LONG;
-    loop {
-        let figures = rig.journal().figures();
-        if wanted(&figures) {
-            return figures;
-        }
-        assert!(Instant::now() < deadline, "never: {figures:?}");
-        std::thread::yield_now();
-    }
+fn until(rig: &Rig, wanted: impl Fn(&JournalFigures) -> bool) {
+    until_seen_blocking("the figures are as wanted", || rig.journal().figures(), wanted);
+}
+
+fn until_a_snapshot_is_wanted(rig: &Rig) {
+    let look = || (rig.journal().wants_snapshot(), rig.journal().figures());
+    until_seen_blocking("a snapshot is wanted", look, |(is_wanted, _)| *is_wanted);
 }
 
 /// A volume with so many persons and both segments of its reserve.
@@ -125,11 +122,7 @@ fn short_of_room_a_snapshot_is_wanted_as_soon_as_it_gives_some_back() {
     disk.set_room(Some(disk.used()));
     until(&rig, |figures| figures.space.is_some_and(|space| space.free_bytes == 0));
     rig.journal().set_need(1000, true, false);
-    let deadline = Instant::now() + LONG;
-    while !rig.journal().wants_snapshot() {
-        assert!(Instant::now() < deadline, "never wanted: {:?}", rig.journal().figures());
-        std::thread::yield_now();
-    }
+    until_a_snapshot_is_wanted(&rig);
     assert_eq!(rig.journal().figures().reserve_segments, 1);
     rig.take_snapshot();
     rig.journal().set_need(1000, false, false);
@@ -146,15 +139,8 @@ fn a_snapshot_that_is_being_written_says_how_far_it_is() {
     disk.stall();
     let meta = SnapshotMeta { cluster_id: CLUSTER, position: rig.last, voters: Voters::none() };
     assert!(rig.journal().take_snapshot(meta, rig.documents.clone()));
-    let deadline = Instant::now() + LONG;
-    let amount = loop {
-        let amount = rig.journal().taking().unwrap();
-        if amount.done > 1000 {
-            break amount;
-        }
-        assert!(Instant::now() < deadline, "it never was written: {amount:?}");
-        std::thread::yield_now();
-    };
+    let look = || rig.journal().taking().unwrap();
+    let amount = until_seen_blocking("some of it is written", look, |amount| amount.done > 1000);
     assert!(amount.of >= amount.done, "{amount:?}");
     disk.go_on();
     rig.wait_for(|event| matches!(event, JournalEvent::SnapshotTaken { .. }));
@@ -172,11 +158,7 @@ fn where_the_log_takes_too_much_memory_a_snapshot_is_wanted_early() {
     rig.journal().set_need(live, false, true);
     let record = rig.entry(Payload::Command(person(81)));
     rig.append(vec![record]);
-    let deadline = Instant::now() + LONG;
-    while !rig.journal().wants_snapshot() {
-        assert!(Instant::now() < deadline, "never wanted: {:?}", rig.journal().figures());
-        std::thread::yield_now();
-    }
+    until_a_snapshot_is_wanted(&rig);
 }
 
 #[test]
@@ -193,9 +175,5 @@ fn a_snapshot_that_would_not_fit_is_not_begun() {
     }
     assert!(!rig.journal().wants_snapshot(), "{:?}", rig.journal().figures());
     disk.set_room(Some(1 << 30));
-    let deadline = Instant::now() + LONG;
-    while !rig.journal().wants_snapshot() {
-        assert!(Instant::now() < deadline, "never wanted: {:?}", rig.journal().figures());
-        std::thread::yield_now();
-    }
+    until_a_snapshot_is_wanted(&rig);
 }

@@ -5,13 +5,13 @@
 use super::queue::{Command, Queue, Work};
 use super::{JournalError, JournalEvent};
 use crate::testing::fault_disk::{Fault, FaultDisk};
-use crate::testing::rig::{CLUSTER, LONG, Rig, folder, open, person, segments, state, voters};
+use crate::testing::rig::{CLUSTER, Rig, folder, open, person, segments, state, voters};
 use crate::volume::snapshot::PartError;
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, RECORD_BODY_BYTES_MAX, Record, SnapshotMeta, Term, Ticket};
+use leasehold_testkit::until_seen_blocking;
 use std::fs;
 use std::sync::Arc;
-use std::time::Instant;
 
 impl Rig {
     pub(crate) fn meta(&self) -> SnapshotMeta {
@@ -335,12 +335,9 @@ fn a_full_disk_fails_the_write_cleanly_and_the_next_start_has_all_that_was_told(
         let disk = FaultDisk::new(5);
         let mut rig = Rig::open_on(Arc::new(disk.clone())).unwrap();
         rig.fill(1..20);
-        let deadline = Instant::now() + LONG;
         // The next call is to be that of the write.
-        while rig.journal().figures().reserve_segments < 2 {
-            assert!(Instant::now() < deadline, "no reserve: {:?}", rig.journal().figures());
-            std::thread::yield_now();
-        }
+        let figures = || rig.journal().figures();
+        until_seen_blocking("there is a reserve", figures, |figures| figures.reserve_segments >= 2);
         disk.fail_after(0, fault);
         let record = rig.entry(Payload::Command(person(99)));
         rig.begin(vec![record]);
