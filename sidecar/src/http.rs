@@ -161,7 +161,9 @@ fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Re
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use leasehold_contract::{Leader, LeaseInfo, Role, RoleFile};
+    use leasehold_contract::testing::{leader, member, role_of};
+    use leasehold_contract::{Role, RoleFile};
+    use leasehold_testkit::http::send;
 
     fn sources(state: State) -> (watch::Sender<State>, Sources) {
         let (sender, receiver) = watch::channel(state);
@@ -174,38 +176,13 @@ mod tests {
     }
 
     fn leading(until: u64) -> State {
-        let leader = Leader {
-            name: "db-0".into(),
-            incarnation: None,
-            address: "a:1".into(),
-            peer_address: "".into(),
-            addresses: Vec::new(),
-        };
-        let lease = LeaseInfo {
-            namespace: "n".into(),
-            name: "db".into(),
-            duration_ms: 15_000,
-            valid_until_boottime_ns: Some(until),
-            valid_until_unix_ms: None,
-            renewal_seen_boottime_ns: None,
-        };
-        let role = RoleFile {
-            version: 1,
-            generation: 1,
+        let mut role = RoleFile {
             role: Role::Leader,
             term: 2,
-            cluster_id: None,
-            boot_id: None,
-            self_name: "db-0".into(),
-            self_addresses: Vec::new(),
-            leader: Some(leader),
-            members: Vec::new(),
-            hand_over_to: None,
-            off_lease: false,
-            paused: false,
-            newest_revision: None,
-            lease,
+            leader: Some(leader(&member("db-0", "a:1", ""), None)),
+            ..role_of("db-0")
         };
+        role.lease.valid_until_boottime_ns = Some(until);
         State { name: "db-0".into(), role: Some(role), app_alive: true, lease_read: true, ..State::default() }
     }
 
@@ -277,21 +254,13 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_served_over_tcp() {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (_sender, sources) = sources(leading(u64::MAX));
         tokio::spawn(run(listener, sources));
-        let ask = async |head: &str| {
-            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            stream.write_all(head.as_bytes()).await.unwrap();
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await.unwrap();
-            text
-        };
-        let text = ask("GET /leader HTTP/1.0\r\n\r\n").await;
+        let text = send(address, "GET /leader HTTP/1.0\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.0 200 OK") && text.ends_with("db-0\n"), "{text}");
-        let text = ask("CONNECT db:80 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let text = send(address, "CONNECT db:80 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 405"), "a target without a path: {text:?}");
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use leasehold_api::{ApiServer, Kind, Verb};
 use leasehold_contract::{
-    ClaimInfo, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile, StatusLock, VERSION, read_json,
-    replace_file,
+    ClaimInfo, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile, StatusLock, read_json, replace_file,
 };
 use leasehold_sidecar::Args;
 use leasehold_testkit::{until, until_seen};
@@ -32,30 +31,16 @@ impl Pod {
         std::fs::write(dir.path().join("kubeconfig"), api.kubeconfig(name, "n").to_string()).unwrap();
         let lock = Some(StatusLock::acquire(dir.path()).unwrap());
         let status = StatusFile {
-            version: VERSION,
-            incarnation: Uuid::new_v4(),
             replica: Some(Uuid::new_v4()),
             cluster_id: Some(Uuid::from_u128(77)),
             state: State::Follower,
             voter: true,
             promised: PromiseInfo { term: 4, incarnation: Some(Uuid::from_u128(5)) },
             position: PositionInfo { term: 4, sequence: 9 },
-            following: None,
-            leader_heard: false,
-            campaign: None,
-            rank: 0,
-            need_term: None,
-            hand_over: None,
             eligible: true,
-            stalled: false,
-            bootstrapping: false,
             ready: Some(true),
-            holds_until_boottime_ns: None,
             app_version: "test".to_owned(),
-            went_back: None,
-            progress: None,
-            out_of_room: Vec::new(),
-            waits_for_room: None,
+            ..StatusFile::starting(Uuid::new_v4())
         };
         Pod { dir, name, sidecar: None, lock, status }
     }
