@@ -191,7 +191,7 @@ impl Telling {
         Ok(())
     }
 
-    /// The last one is also in the past, for a watch that is too short: then there is none.
+    /// For a watch that is too short the last one would be in the past: then there is none.
     fn next_bookmark(&self, ends: Instant) -> Option<Instant> {
         let last = ends.checked_sub(BOOKMARK_BEFORE_END).unwrap_or(ends);
         let now = Instant::now();
