@@ -11,23 +11,23 @@ use crate::lease::Term;
 pub struct AppStatus {
     /// This run of the app.
     pub incarnation: Uuid,
-    /// The cluster that its volume belongs to; none: the volume is empty.
+    /// The cluster that its volume belongs to; none if the volume is empty.
     pub cluster_id: Option<Uuid>,
-    /// Where it is in its life.
+    /// Its stage of life.
     pub state: AppState,
-    /// The promise it is bound to.
+    /// The promise that binds it.
     pub promised: Promise,
     /// The claim that it follows, or leads by.
     pub following: Option<Claim>,
-    /// It hears that leader (a leader: a majority).
+    /// It hears that leader (if it leads: it hears a majority).
     pub leader_heard: bool,
-    /// It wants its pod to take the Lease: a majority has lost the leader of this term.
+    /// It asks its pod to take the Lease: a majority has lost the leader of this term.
     pub campaign: Option<Term>,
-    /// How its position stands among those known; 0 is the best, no two are alike.
+    /// The rank of its position among the known ones; 0 is the best, and no two are equal.
     pub rank: u32,
-    /// A term that the next leadership must be above.
+    /// The next leadership needs a term above this one.
     pub need_term: Option<Term>,
-    /// It lets go of the leadership.
+    /// It is letting go of the leadership.
     pub hand_over: Option<HandOver>,
     /// It may lead (voter, wanted, not starting, draining or failed).
     pub eligible: bool,
@@ -35,7 +35,7 @@ pub struct AppStatus {
     pub bootstrapping: bool,
 }
 
-/// Where the app is in its life. See `status.json`.
+/// The app's stage of life. See `status.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum AppState {
@@ -48,7 +48,7 @@ pub enum AppState {
     Failed,
 }
 
-/// (term, leader incarnation), durable on the app's volume. Term 0 and no incarnation: none yet.
+/// (term, leader incarnation), durable on the app's volume. Term 0 without an incarnation: no promise yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Promise {
     /// Every lower term is refused.
@@ -57,23 +57,23 @@ pub struct Promise {
     pub incarnation: Option<Uuid>,
 }
 
-/// Somebody is said to lead.
+/// A claim that somebody leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// The number of the leadership.
     pub term: Term,
     /// The run of the app that claims.
     pub incarnation: Uuid,
-    /// Its pod.
+    /// The name of its pod.
     pub name: String,
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
 }
 
-/// To whom the app wants to hand over.
+/// The successor to whom the app wants to hand over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HandOver {
-    /// The successor's pod; none: nobody is fit, the holder is cleared.
+    /// The successor's pod; none if no pod is fit: then the holder is cleared.
     pub to: Option<String>,
     /// The successor's app; without it the holder is cleared, too.
     pub incarnation: Option<Uuid>,
@@ -82,13 +82,13 @@ pub struct HandOver {
 /// The app as the election knows it.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct AppSight {
-    /// Its last status; none for a plain app, or before the first.
+    /// Its last status; none for a plain app, or before the first status.
     pub(crate) status: Option<AppStatus>,
-    /// The last status is not readable at this moment.
+    /// The status cannot be read at present.
     pub(crate) is_silent: bool,
-    /// The kernel said that it is dead.
+    /// The kernel reported its death.
     pub(crate) died: bool,
-    /// Since when it says `campaign` with this term.
+    /// Since when it has said `campaign` with this term.
     pub(crate) campaign_since: Duration,
 }
 
@@ -109,12 +109,12 @@ impl AppSight {
         self.status = Some(status);
     }
 
-    /// The lock of a run was got.
+    /// The sidecar acquired the lock of a run.
     pub(crate) fn end(&mut self, incarnation: Uuid) {
         self.died |= self.status.as_ref().is_some_and(|status| status.incarnation == incarnation);
     }
 
-    /// The status of an app that is alive: readable, and its lock is held.
+    /// The status of an app that is alive: readable, and the app holds its lock.
     pub(crate) fn alive(&self) -> Option<&AppStatus> {
         self.status.as_ref().filter(|_| !self.is_silent && !self.died)
     }
@@ -126,7 +126,7 @@ impl AppSight {
 }
 
 impl AppStatus {
-    /// The claim that it leads, or finds out whether it may, or ends to lead by: its own.
+    /// Its own claim: it leads by it, is finding out whether it may, or is ending that leadership.
     pub(crate) fn own_claim(&self) -> Option<&Claim> {
         self.following.as_ref().filter(|claim| claim.incarnation == self.incarnation)
     }

@@ -1,4 +1,4 @@
-//! Which Lease counts, before any rule.
+//! Decides which Lease counts, before any rule.
 
 use uuid::Uuid;
 
@@ -9,16 +9,16 @@ use crate::lease::{ClusterId, Lease, Term};
 use crate::plants::{absurd_terms_are_doubted, promised_incarnation_decides};
 use crate::timing::TERM_LEAP_MAX;
 
-/// What the Lease amounts to, for this pod.
+/// What the Lease means for this pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It was not read yet.
+    /// It has not been read yet.
     Unread,
-    /// It belongs to another cluster than the app's volume: never touched.
+    /// It belongs to a cluster other than that of the app's volume: never touched.
     Foreign { lease: Option<Uuid>, volume: Uuid },
     /// There is none, or none that counts.
     NoLease(NoLease),
-    /// It counts, its term too, but nobody holds it.
+    /// It counts, and so does its term, but nobody holds it.
     NoHolder(NoHolder, Term),
     /// Somebody holds it.
     Held(Holder),
@@ -30,7 +30,7 @@ pub(crate) enum NoLease {
     Gone,
     /// Its term is below the app's promise.
     BelowPromise,
-    /// It is of the promise's term, with another incarnation \[L12\].
+    /// It has the promise's term, but another incarnation \[L12\].
     OtherIncarnation,
     /// Its term is absurd \[L8\].
     EditedByHand(Term),
@@ -41,7 +41,7 @@ pub(crate) enum NoLease {
 pub(crate) enum NoHolder {
     Cleared,
     NoMember(String),
-    /// It has no incarnation, or one that is known to be another pod's: somebody who knows nothing of ours wrote it.
+    /// It has no incarnation, or one that is known to be another pod's: its writer knows nothing of ours.
     NoIncarnation(String),
 }
 
@@ -53,26 +53,26 @@ pub(crate) struct Holder {
     pub(crate) term: Term,
 }
 
-/// What the Lease is held against.
+/// What the Lease is compared with.
 pub(crate) struct Measure<'a> {
-    /// The app's promise. A plain app has none: only its term leaps are judged, by `known`.
+    /// The app's promise. A plain app has none: `known` alone judges leaps of its terms.
     pub(crate) promise: Option<Promise>,
-    /// Above this by more than a leap, a term is an edit by hand. None: nothing is known yet, so nothing is absurd.
+    /// A term that leaps far above this is an edit by hand. None: nothing is known yet, so nothing is absurd.
     pub(crate) known: Option<Term>,
     /// The cluster of the app's volume.
     pub(crate) cluster_id: Option<Uuid>,
     pub(crate) members: Option<&'a [Member]>,
-    /// This pod with its present incarnation, and whom its app follows: whose incarnation is whose.
+    /// This pod with its present incarnation, and the leader that its app follows: they show whose an incarnation is.
     pub(crate) owners: &'a [(Uuid, &'a str)],
 }
 
 impl Measure<'_> {
-    /// Whether a term can be true.
+    /// Whether a term is plausible.
     pub(crate) fn is_plausible(&self, term: Term) -> bool {
         !absurd_terms_are_doubted() || self.known.is_none_or(|known| term.0 <= known.0.saturating_add(TERM_LEAP_MAX))
     }
 
-    /// What the Lease amounts to.
+    /// Judges the Lease.
     pub(crate) fn judge(&self, lease: Option<Option<&Lease>>) -> Standing {
         let body = match lease {
             None => return Standing::Unread,
@@ -111,7 +111,7 @@ impl Measure<'_> {
 }
 
 impl Standing {
-    /// The term in the Lease, where it counts.
+    /// The term in the Lease, if it counts.
     pub(crate) fn term(&self) -> Option<Term> {
         match self {
             Standing::Unread | Standing::Foreign { .. } | Standing::NoLease(_) => None,
@@ -119,7 +119,7 @@ impl Standing {
         }
     }
 
-    /// What a person should know of it.
+    /// What an operator should know about it.
     pub(crate) fn remark(&self, promised: Term) -> Option<Event> {
         match self {
             Standing::Foreign { lease, volume } => Some(Event::ForeignCluster { lease: *lease, volume: *volume }),
@@ -144,7 +144,7 @@ impl From<&Claim> for Holder {
     }
 }
 
-/// Whether the pod is wanted; where members are not known every pod is.
+/// Whether the pod is wanted; while the members are unknown, every pod is.
 pub(crate) fn is_member(members: Option<&[Member]>, name: &str) -> bool {
     members.is_none_or(|members| members.iter().any(|member| member.name == name))
 }

@@ -8,33 +8,34 @@ use crate::event::Event;
 use crate::input::Member;
 use crate::lease::{Body, Term, Version};
 
-/// One thing to do. Effects are carried out in their order; none waits for the end of a request.
+/// One thing to do. The shell carries effects out in order, and none waits for a request to end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// One GET of the Lease, with a time-out well below a third of the duration. Ends in `Input::LeaseRead`. (If it
-    /// shows what the watch should have shown, the watch is deaf: open it again.)
+    /// One GET of the Lease, with a time-out well below a third of the duration. Ends in `Input::LeaseRead`. (If it shows
+    /// what the watch should have shown, the watch is deaf: open it again.)
     ReadLease,
-    /// One create or replace, with the same time-out, never repeated by the shell. Ends in `Input::LeaseWritten`.
-    /// At most one is under way.
+    /// One create or replace, with the same time-out; the shell never repeats it. Ends in `Input::LeaseWritten`. At most
+    /// one is under way.
     WriteLease(LeaseWrite),
     /// Replace role.json.
     PublishRole(RoleView),
-    /// Point the Service of the leader at this pod, unless it stands there with a higher term. The shell repeats it
-    /// until it is done or replaced by the next one, and, if it is this pod, keeps it so until `LeaveEndpoints`.
+    /// Point the Service of the leader at this pod, unless it already points at a pod with a higher term. The shell repeats
+    /// it until it is done or the next one replaces it. If the pod is this one, the shell also maintains it until
+    /// `LeaveEndpoints`.
     UpdateEndpoints {
         /// The leader's pod.
         name: String,
-        /// Where clients reach it, where known; else the shell's template.
+        /// Where clients reach it, if known; otherwise the shell's template applies.
         address: Option<String>,
         /// Its term.
         term: Term,
     },
-    /// This pod no longer leads by what it pointed the Service at: the shell neither keeps nor writes that any more. What
-    /// stands there stays, until the next leader writes.
+    /// This pod no longer leads by the claim that it pointed the Service at: the shell stops maintaining and writing it.
+    /// The present target stays until the next leader writes.
     LeaveEndpoints,
-    /// Something that people want to know: log, Kubernetes Event, counter.
+    /// Something that an operator wants to know: log, Kubernetes Event, counter.
     Tell(Event),
-    /// All is let go of: the sidecar may exit.
+    /// Everything is let go of: the sidecar may exit.
     Stopped,
 }
 
@@ -43,25 +44,25 @@ pub enum Effect {
 pub struct LeaseWrite {
     /// Replace exactly this version; none: create.
     pub expected: Option<Version>,
-    /// What it shall say. The shell adds owner references and `renewTime`, and `acquireTime` where
-    /// [`Why::is_new_leadership`]; it keeps all else of the raw object.
+    /// The new content. The shell adds owner references and `renewTime`, and `acquireTime` where
+    /// [`Why::is_new_leadership`]; it keeps the rest of the raw object.
     pub body: Body,
-    /// What it is for.
+    /// The purpose of the write.
     pub why: Why,
 }
 
-/// What a write is for.
+/// The purpose of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
-    /// The holder renews; nothing but the stamp changes (or a lost cluster-id, address or served annotation is mended).
+    /// The holder renews. Only the stamp changes (or a lost cluster-id, address or served annotation is restored).
     Renew,
     /// Rule 1: the Lease names this pod with an incarnation that is gone.
     TakeBack,
-    /// Rule 2: the leader writes a Lease that does not count (any more), with its own term.
+    /// Rule 2: the leader writes a Lease that does not count, or no longer does, with its own term.
     Restore,
-    /// Rule 2: the leader takes a Lease without holder whose term is above its own, or replaces an edit by hand.
+    /// Rule 2: the leader takes a Lease without a holder whose term is above its own, or replaces an edit by hand.
     Outbid,
-    /// Rule 2 (plain apps): the holder was cleared, or the Lease is gone or held by nobody that counts.
+    /// Rule 2 (plain apps): the holder was cleared, or the Lease is gone, or its holder does not count.
     TakeFree,
     /// Rule 3 (plain apps): it expired.
     TakeExpired,
@@ -71,11 +72,11 @@ pub enum Why {
     Bootstrap,
     /// `needTerm`: the leader needs a new term.
     NewTerm,
-    /// A Lease below the promise for 10 s is written for the leader, whose sidecar is blind.
+    /// This sidecar writes a Lease that was below the promise for 10 s, for the leader whose own sidecar is blind.
     ForLeader,
-    /// (plain apps) A Lease below a term that was seen is raised above it, for the same holder.
+    /// (plain apps) A Lease below a term that was seen gets a higher term, for the same holder.
     Raise,
-    /// Letting go: to a successor.
+    /// Letting go: transfer to a successor.
     Transfer,
     /// Letting go: the holder is cleared.
     Clear,
@@ -101,12 +102,12 @@ impl Why {
     }
 }
 
-/// What this pod is to do.
+/// This pod's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// This pod is claimed to lead.
+    /// A claim says that this pod leads.
     Leader,
-    /// Somebody else is, or this pod must not.
+    /// Another pod leads, or this pod must not.
     Follower,
     /// Nobody is known to lead.
     None,
@@ -115,40 +116,41 @@ pub enum Role {
 /// All of role.json that the core knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoleView {
-    /// What this pod is to do.
+    /// This pod's role.
     pub role: Role,
-    /// The term of `leader`; the highest seen when nobody leads. It never goes down.
+    /// The term of `leader`; the highest term seen when nobody leads. It never goes down.
     pub term: Term,
-    /// The cluster-id that the Lease carries (an off-lease claim: the app's own).
+    /// The cluster-id of the Lease (of an off-lease claim: the app's own).
     pub cluster_id: Option<Uuid>,
     /// Who leads.
     pub leader: Option<Leader>,
-    /// The pods that are wanted, as they were last told; none: not known.
+    /// The wanted pods, as last reported; none: not known.
     pub members: Option<Vec<Member>>,
-    /// A switchover that was asked for, where this pod leads.
+    /// A switchover requested of this pod while it leads.
     pub hand_over_to: Option<String>,
-    /// The claim stands in no Lease.
+    /// No Lease contains the claim.
     pub off_lease: bool,
-    /// Nobody takes over by himself.
+    /// No pod takes over by itself.
     pub paused: bool,
-    /// The revision that the StatefulSet's pods are brought to; none: not known.
+    /// The revision to which the StatefulSet's pods are being updated; none: not known.
     pub newest_revision: Option<String>,
-    /// Until when this pod's own claim is good without another renewal, on the clock of `now`, counted from the start
-    /// of the request. None where this pod does not hold the Lease.
+    /// Until when this pod's own claim is valid without another renewal, on the clock of `now`, counted from the start of
+    /// the request. None where this pod does not hold the Lease.
     pub valid_until: Option<Duration>,
-    /// When another pod's renewal of the Lease was last seen, on the clock of `now`. None where this pod leads, or none was.
+    /// When this pod last saw another pod renew the Lease, on the clock of `now`. None where this pod leads, or saw no
+    /// renewal.
     pub renewed_at: Option<Duration>,
 }
 
-/// Who is said to lead.
+/// The leader that is named.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leader {
     /// The name of its pod.
     pub name: String,
-    /// The run of its app that the term was issued to.
+    /// The run of its app for which the term was issued.
     pub incarnation: Uuid,
-    /// Where clients reach it, where known; else the shell's template.
+    /// Where clients reach it, if known; otherwise the shell's template applies.
     pub address: Option<String>,
-    /// Where other replicas reach it, where known; else the shell's template.
+    /// Where other replicas reach it, if known; otherwise the shell's template applies.
     pub peer_address: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! The state machine: what is remembered, and the order of a step. The rules are in `take`, `release` and `off_lease`,
-//! what is published in `publish`.
+//! The state machine: what it remembers, and the order of a step. The rules are in `take`, `release` and `off_lease`,
+//! publishing is in `publish`.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::take::Proposal;
 use crate::timing::Timing;
 use crate::{LeaseWrite, Why};
 
-/// Whom the sidecar serves.
+/// The kind of app that the sidecar serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum App {
     /// Any app. It has no status.json, is always eligible, and dies with the sidecar.
@@ -26,50 +26,51 @@ pub enum App {
         /// This run of the sidecar, a UUID made at its start.
         incarnation: Uuid,
     },
-    /// An app that fences by terms and tells its state in status.json.
+    /// An app that fences by terms and reports its state in status.json.
     Fencing,
 }
 
-/// What an election is told at its beginning.
+/// What an election starts with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// The name of this pod.
     pub name: String,
     /// Where clients reach the leader on this pod, `ip:port`.
     pub address: String,
-    /// Whom the sidecar serves.
+    /// The app that the sidecar serves.
     pub app: App,
-    /// The Lease's duration, whole seconds, at least one.
+    /// The Lease's duration in whole seconds, at least one.
     pub duration: Duration,
     /// The lost-time.
     pub lost_time: Duration,
     /// How long `Input::Stop` waits for the app to end and for the Lease to be let go.
     pub stop_bound: Duration,
-    /// Seed of the jitter of pauses between failed requests. Different on each pod.
+    /// Seed for the jitter of pauses between failed requests. Each pod has its own.
     pub seed: u64,
-    /// What stood in role.json before this run.
+    /// The content of role.json before this run.
     pub old_role: Option<OldRole>,
 }
 
-/// What a new run needs of the role.json that it finds.
+/// What a new run needs from the role.json that it finds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OldRole {
-    /// Its term: it counts as seen.
+    /// Its term, which counts as seen.
     pub term: Term,
-    /// Nobody takes over by himself, as last seen.
+    /// No pod takes over by itself, as last seen.
     pub paused: bool,
-    /// The leader's incarnation, if the claim stood in no Lease (`offLease`).
+    /// The leader's incarnation, if no Lease contained the claim (`offLease`).
     pub off_lease: Option<Uuid>,
-    /// The incarnation that it named as leader, if that was this pod. The directory belongs to one pod, so a run of a plain
-    /// app's sidecar that finds its own name there knows that this incarnation is an earlier run of itself, and over.
+    /// The incarnation that it named as leader, if that was this pod. The directory belongs to one pod. So if a plain app's
+    /// sidecar finds its own name there, this incarnation is an earlier run of itself, and over.
     pub own_claim: Option<Uuid>,
 }
 
 /// Decides who leads.
 ///
 /// Invariant: the term of what it publishes never goes down, unless somebody lowered the Lease's term by hand, and then
-/// only after a whole duration of `none` in which everything that is known agreed on the lower one. Invariant: `Role::Leader` is published only for this pod with its app's
-/// present incarnation, and only by a Lease seen to say so, by the app's own claim, or off-lease.
+/// only after a whole duration of `none` in which all known claims agreed on the lower term. Invariant: `Role::Leader` is
+/// published only for this pod with its app's present incarnation, and only by a Lease seen to say so, by the app's own
+/// claim, or off-lease.
 #[derive(Clone, Debug, Hash)]
 pub struct Election {
     pub(crate) config: Config,
@@ -85,35 +86,35 @@ pub struct Election {
     pub(crate) members: Option<Vec<Member>>,
     /// The StatefulSet's newest revision.
     pub(crate) newest_revision: Option<String>,
-    /// The highest term seen in a Lease that counts, in role.json, or in what the app follows.
+    /// The highest term seen in a Lease that counts, in role.json, or in the claim that the app follows.
     pub(crate) seen: Option<Term>,
-    /// What the Lease amounts to, and since when, for the waits of plain apps.
+    /// What the Lease means, and since when, for the waits of plain apps.
     standing_since: (StandingKey, Duration),
-    /// Since when the Lease is of no account while the app hears this leader.
+    /// Since when the Lease has been void while the app hears this leader.
     pub(crate) blind_since: Option<(Uuid, Term, Duration)>,
-    /// The switchover that this pod, leading, was asked for, and since when.
+    /// The switchover requested of this pod while it leads, and since when.
     pub(crate) switchover: Option<(String, Duration)>,
 
     // What was decided.
     /// Our last successful write as holder.
     pub(crate) hold: Option<Hold>,
-    /// Rule 5's claim.
+    /// The claim by rule 5.
     pub(crate) off_lease: Option<OffLease>,
     pub(crate) published: Option<RoleView>,
-    /// No leadership below this term is published: the highest that was (also by the run before).
+    /// No leadership below this term is published: the highest one published so far (also by the run before).
     pub(crate) floor: Term,
-    /// Since when all that is known names leaders below the floor.
+    /// Since when all known claims have named leaders below the floor.
     pub(crate) below_floor_since: Option<Duration>,
     pub(crate) endpoints: Option<Term>,
     stop_asked: Option<Duration>,
-    /// Since when a stop waits for nothing but the Lease.
+    /// Since when a stop has been waiting for the Lease alone.
     over_since: Option<Duration>,
     stopped: bool,
 
     // Of this step.
     effects: Vec<Effect>,
     alarm: Option<Duration>,
-    /// What is waited for or wrong now; what was not so before is told.
+    /// What is waited for or wrong now; each new one is reported.
     remarks: Vec<Event>,
 }
 
@@ -126,18 +127,18 @@ pub(crate) struct Hold {
     pub(crate) from: Duration,
 }
 
-/// What the waits of plain apps are counted by: a change of it begins them again.
+/// What the waits of plain apps depend on: when it changes, they start over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StandingKey {
     Unread,
     Gone,
-    /// Each clear begins a wait of its own: between two that were seen there may have been a leadership that was not \[A3\].
+    /// Each clear starts its own wait: an unseen leadership may lie between two clears that were seen \[A3\].
     Cleared {
         term: Term,
         renewed: Option<String>,
     },
-    /// There is one, but its holder (or all of it) counts as none. Who renews it may not know that, and leads until he does
-    /// or his claim lapses: the wait counts from his last renewal \[L15\].
+    /// There is a Lease, but it or its holder counts as none. The renewing pod may not know that. It leads until it notices
+    /// or its claim lapses, so the wait counts from its last renewal \[L15\].
     OfNoAccount {
         term: Option<Term>,
         renewed: Option<String>,
@@ -151,7 +152,7 @@ pub(crate) enum StandingKey {
 }
 
 impl Election {
-    /// Begins. The first `step` (a `Wake` will do) asks for the Lease.
+    /// Starts an election. The first `step` (a `Wake` will do) asks for the Lease.
     pub fn new(config: Config) -> Election {
         let timing = Timing {
             duration: config.duration,
@@ -217,7 +218,7 @@ impl Election {
         self.sight.lease()
     }
 
-    /// What is waited for or wrong at this moment.
+    /// What is waited for or wrong at present.
     pub fn waits(&self) -> &[Event] {
         &self.remarks
     }
@@ -265,7 +266,7 @@ impl Election {
         }
     }
 
-    /// A write of ours is in the Lease.
+    /// The Lease contains our write.
     fn write_done(&mut self, done: Option<Writing>) {
         let Some(Writing { began, body, why, tells, .. }) = done else { return };
         if body.holder.as_deref() == Some(&self.config.name) && body.incarnation() == self.incarnation() {
@@ -278,8 +279,8 @@ impl Election {
         self.effects.extend(tells.into_iter().map(Effect::Tell));
     }
 
-    /// The order of a step: judge, claim, publish, write, read. What is published goes before what is written, so that
-    /// a plain app has read `follower` before the Lease is free.
+    /// The order of a step: judge, claim, publish, write, read. Publishing precedes writing, so that a plain app has read
+    /// `follower` before the Lease is free.
     fn decide(&mut self) {
         self.alarm = None;
         let before = std::mem::take(&mut self.remarks);
@@ -314,7 +315,7 @@ impl Election {
             && let (Some(seen), Some(body)) = (self.seen, self.sight.body())
             && seen.0 > body.term.0.saturating_add(crate::timing::TERM_LEAP_MAX)
         {
-            // A plain app has no durable promise to judge by: when the others go on far below what this sidecar saw,
+            // A plain app has no durable promise to judge by. If the other pods continue far below what this sidecar saw,
             // then what it saw was the edit by hand.
             self.remarks.push(Event::EditedByHand { term: seen, promised: body.term });
             self.seen = Some(body.term);
@@ -323,7 +324,7 @@ impl Election {
         self.measure(|measure, lease| measure.judge(lease))
     }
 
-    /// Whether a term can be true.
+    /// Whether a term is plausible.
     pub(crate) fn is_plausible(&self, term: Term) -> bool {
         self.measure(|measure, _| measure.is_plausible(term))
     }
@@ -347,7 +348,7 @@ impl Election {
         judge(&measure, self.sight.lease())
     }
 
-    /// Remembers what later decisions need of this moment.
+    /// Remembers what later decisions need to know about this step.
     fn note(&mut self, standing: &Standing) {
         let promised = self.promise().term;
         let is_bootstrapping = self.app.status.as_ref().is_some_and(|status| status.bootstrapping);
@@ -411,12 +412,12 @@ impl Election {
         }
     }
 
-    /// `renewTime` of the Lease: every write of a sidecar changes it, an edit by hand does not.
+    /// `renewTime` of the Lease: every write by a sidecar changes it, an edit by hand does not.
     fn renewed(&self) -> Option<String> {
         self.sight.lease().flatten().and_then(|lease| lease.renewed.clone())
     }
 
-    /// Since when the Lease is seen, without a gap, to stand as it does.
+    /// Since when the Lease has been seen unchanged, without a gap.
     pub(crate) fn unchanged_since(&self) -> Duration {
         if !outages_stop_the_wait() {
             return self.standing_since.1;
@@ -424,7 +425,7 @@ impl Election {
         self.standing_since.1.max(self.sight.contact_since)
     }
 
-    /// The run of the app that this pod would lead with.
+    /// The run of the app with which this pod would lead.
     pub(crate) fn incarnation(&self) -> Option<Uuid> {
         match self.config.app {
             App::Plain { incarnation } => Some(incarnation),
@@ -432,12 +433,12 @@ impl Election {
         }
     }
 
-    /// The app's promise, as last told.
+    /// The app's promise, as last reported.
     pub(crate) fn promise(&self) -> Promise {
         self.app.status.as_ref().map(|status| status.promised).unwrap_or_default()
     }
 
-    /// The other pod's leader that the app is bound to, and hears.
+    /// Another pod's leader that binds the app and is heard by it.
     pub(crate) fn heard_leader(&self) -> Option<&crate::app::Claim> {
         let status = self.app.alive().filter(|status| status.leader_heard)?;
         let claim = status.following.as_ref()?;
@@ -445,7 +446,7 @@ impl Election {
         (is_promised && claim.incarnation != status.incarnation && claim.name != self.config.name).then_some(claim)
     }
 
-    /// Whether nobody takes over by himself: as the Lease says, or, unread, as it last did.
+    /// Whether no pod may take over by itself: as the Lease says, or, if unread, as it last did.
     pub(crate) fn is_paused(&self) -> bool {
         match self.sight.lease() {
             Some(lease) => lease.is_some_and(|lease| lease.body.is_paused()),
@@ -465,7 +466,7 @@ impl Election {
         self.stop_asked.is_some()
     }
 
-    /// Whether the time has come; if not, there will be a step when it does.
+    /// Whether the time has come; if not, a step is scheduled for when it does.
     pub(crate) fn due(&mut self, at: Duration) -> bool {
         if self.now < at {
             self.alarm = Some(self.alarm.map_or(at, |alarm| alarm.min(at)));
@@ -473,7 +474,7 @@ impl Election {
         self.now >= at
     }
 
-    /// Something is waited for or wrong at this moment.
+    /// Something is waited for or wrong at present.
     pub(crate) fn remark(&mut self, event: Event) {
         if !self.remarks.contains(&event) {
             self.remarks.push(event);
@@ -491,8 +492,8 @@ impl Election {
         let expected = self.sight.lease().flatten().map(|lease| lease.version.clone());
         let write = LeaseWrite { expected, body: proposal.body, why: proposal.why };
         if self.timing.is_plain && write.why == Why::Clear && clears_end_leaderships() {
-            // The leadership is over, whatever becomes of the request: somebody may see it done, and lead, before this pod
-            // hears of it. Only an own write that was confirmed begins another [A2].
+            // The leadership is over, whatever happens to the request: another pod may see it done, and lead, before this
+            // pod learns of it. Only a confirmed write of our own starts another [A2].
             self.hold = None;
         }
         self.sight.write(self.now, &write, proposal.tells);
@@ -511,9 +512,9 @@ impl Election {
         }
     }
 
-    /// After SIGTERM: a plain app's sidecar ends when the Lease is let go, a fencing one's when its app is dead and the
-    /// Lease let go; both at the bound. A Lease that cannot be written (the rights are gone with an uninstall, the API
-    /// server is down) holds nobody up longer than a few lost-times.
+    /// After SIGTERM: a plain app's sidecar ends when the Lease is let go, a fencing app's when its app is dead and the
+    /// Lease let go; both end at the bound. A Lease that cannot be written (an uninstall removed the rights, the API server
+    /// is down) delays nobody longer than a few lost-times.
     fn stop(&mut self, standing: &Standing) {
         let Some(asked) = self.stop_asked else { return };
         let is_over = self.timing.is_plain || self.app.died || self.app.status.is_none();

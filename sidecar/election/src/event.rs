@@ -1,4 +1,4 @@
-//! What people want to know: each change of leadership, each refusal, each wait that a person can end.
+//! What operators want to know: each change of leadership, each refusal, each wait that an operator can end.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::lease::Term;
 /// Something to log, to count, and to write as a Kubernetes Event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Who is published as leader changed (none: nobody is known to lead).
+    /// The published leader changed (none: no leader is known).
     LeaderChanged {
         /// The leader's pod.
         leader: Option<String>,
@@ -38,29 +38,29 @@ pub enum Event {
         /// The term.
         term: Term,
     },
-    /// The leader's sidecar is blind; this one wrote the Lease for it.
+    /// The leader's sidecar is blind, so this one wrote the Lease for it.
     WrittenForLeader {
         /// The leader's pod.
         leader: String,
         /// Its term.
         term: Term,
     },
-    /// A switchover ended as it was asked for.
+    /// A switchover succeeded.
     SwitchoverDone {
-        /// The pod that was asked for.
+        /// The requested pod.
         to: String,
     },
-    /// A switchover was asked for to a pod that is no member. The request was removed.
+    /// A switchover named a pod that is no member. The request was removed.
     SwitchoverRefused {
-        /// The pod that was asked for.
+        /// The requested pod.
         to: String,
     },
-    /// A switchover did not come about in time, or another pod took over. The request was removed.
+    /// A switchover did not happen in time, or another pod took over. The request was removed.
     SwitchoverGivenUp {
-        /// The pod that was asked for.
+        /// The requested pod.
         to: String,
     },
-    /// The Lease's term is more than a million above all that is known: an edit by hand, not believed.
+    /// The Lease's term is more than a million above all known terms: an edit by hand, not believed.
     EditedByHand {
         /// The term in the Lease.
         term: Term,
@@ -72,26 +72,26 @@ pub enum Event {
         /// The holder.
         holder: String,
     },
-    /// The holder has no incarnation of its own, so it counts as none: not one of us wrote it.
+    /// The holder has no incarnation of its own, so it counts as none: no sidecar of ours wrote it.
     HolderWithoutIncarnation {
         /// The holder.
         holder: String,
     },
-    /// The volume belongs to another cluster than the Lease. Nothing is touched; a person must look.
+    /// The volume belongs to another cluster than the Lease. Nothing is touched; an operator must look.
     ForeignCluster {
-        /// The cluster-id in the Lease; none: it is no UUID.
+        /// The cluster-id in the Lease; none if it is not a UUID.
         lease: Option<Uuid>,
         /// The cluster-id of the volume.
         volume: Uuid,
     },
-    /// There is no term left: 2^31 - 1 is reached. A person must look.
+    /// No term is left: 2^31 - 1 is reached. An operator must look.
     TermsExhausted,
-    /// A take-over is due, and waits because the Lease is paused.
+    /// A take-over is due but waits, because the Lease is paused.
     WaitsForResume,
     /// No request about the Lease got an answer for a duration.
     ApiSilent,
-    /// It answers again.
+    /// The API server answers again.
     ApiAnswers,
-    /// Writes of the Lease stay undecided for a duration while reads work.
+    /// Writes of the Lease have been undecided for a duration while reads work.
     WritesUndecided,
 }

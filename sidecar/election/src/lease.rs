@@ -1,8 +1,8 @@
-//! The Lease as the core sees it, and the numbers that stand in it.
+//! The Lease as the core sees it, and its numbers.
 //!
-//! A [`Lease`] is a faithful copy of what decides: version, holder, term, duration and **all** annotations, known or
-//! not. The stamps for people (`acquireTime`, `renewTime`), labels and owner references are the shell's: it keeps the
-//! raw object of the last version that it showed to the core, and puts a [`Body`] into it.
+//! A [`Lease`] is a faithful copy of what decides: version, holder, term, duration and **all** annotations, known or not.
+//! The shell owns the stamps for people (`acquireTime`, `renewTime`), labels and owner references: it keeps the raw object
+//! of the last version that it showed to the core, and puts a [`Body`] into it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,29 +10,29 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-/// The names of the annotations that are ours.
+/// The names of our annotations.
 pub mod annotation {
-    /// The cluster that the Lease belongs to, a UUID, set once by the bootstrap.
+    /// The cluster that the Lease belongs to, a UUID. The bootstrap sets it once.
     pub const CLUSTER_ID: &str = "leasehold.dev/cluster-id";
-    /// The run of the app that the term was issued to, a UUID.
+    /// The run of the app for which the term was issued, a UUID.
     pub const INCARNATION: &str = "leasehold.dev/incarnation";
     /// Where the holder is reached, `ip:port`.
     pub const ADDRESS: &str = "leasehold.dev/address";
-    /// The pod that a person wants to lead.
+    /// The pod that an operator wants to lead.
     pub const PREFERRED_HOLDER: &str = "leasehold.dev/preferred-holder";
-    /// `true`: nobody takes over by himself.
+    /// `true`: no pod takes over by itself.
     pub const PAUSED: &str = "leasehold.dev/paused";
 }
 
-/// The number of one leadership. It stands in `leaseTransitions`, an int32, so it ends at [`Term::MAX`].
+/// The number of one leadership. It is stored in `leaseTransitions`, an int32, so it ends at [`Term::MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub u64);
 
 impl Term {
-    /// The last one there is: 2^31 - 1.
+    /// The last term: 2^31 - 1.
     pub const MAX: Term = Term(i32::MAX as u64);
 
-    /// The one after it; none at the top: an error, never a wrap.
+    /// The next term. At the top there is none: an error, never a wrap.
     pub fn next(self) -> Option<Term> {
         (self < Term::MAX).then(|| Term(self.0 + 1))
     }
@@ -49,8 +49,8 @@ impl fmt::Display for Term {
 pub struct Version(pub String);
 
 impl Version {
-    /// Whether it is older than the other, where that can be told: both are decimal numbers, as the API server makes
-    /// them. A watch that lags behind our own writes is recognised by this.
+    /// Whether it is older than the other, if that can be determined: both are decimal numbers, as the API server makes
+    /// them. This shows when a watch lags behind our own writes.
     pub fn is_older_than(&self, other: &Version) -> bool {
         match (self.0.parse::<u128>(), other.0.parse::<u128>()) {
             (Ok(own), Ok(other)) => own < other,
@@ -59,18 +59,18 @@ impl Version {
     }
 }
 
-/// The Lease as it was seen: one version of it.
+/// One version of the Lease, as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// Its `resourceVersion`.
     pub version: Version,
-    /// Its `renewTime`, as text. It is only ever compared for equality: expiry is judged by when *we* saw it change.
+    /// Its `renewTime`, as text. It is only ever compared for equality: expiry depends on when *we* saw it change.
     pub renewed: Option<String>,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 
-/// What the Lease says, and what a write makes it say.
+/// The content of the Lease, as read or to be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Body {
     /// `holderIdentity`, a pod name; an empty one in the object is none here.
@@ -83,22 +83,22 @@ pub struct Body {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What the annotation `cluster-id` says.
+/// The meaning of the annotation `cluster-id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ClusterId {
     Absent,
     Known(Uuid),
-    /// It is there and no UUID: somebody's edit. Nobody's cluster, so never touched.
+    /// It is present but not a UUID: an edit by hand. It belongs to no cluster, so it is never touched.
     Unreadable,
 }
 
 impl Body {
-    /// The run of the app that the term was issued to; none as well if the annotation is no UUID.
+    /// The run of the app for which the term was issued; also none if the annotation is not a UUID.
     pub fn incarnation(&self) -> Option<Uuid> {
         self.uuid(annotation::INCARNATION)
     }
 
-    /// The cluster that the Lease belongs to; none as well if the annotation is no UUID.
+    /// The cluster that the Lease belongs to; also none if the annotation is not a UUID.
     pub fn cluster_id(&self) -> Option<Uuid> {
         self.uuid(annotation::CLUSTER_ID)
     }
@@ -108,12 +108,12 @@ impl Body {
         self.text(annotation::ADDRESS)
     }
 
-    /// The pod that a person wants to lead.
+    /// The pod that an operator wants to lead.
     pub fn preferred_holder(&self) -> Option<&str> {
         self.text(annotation::PREFERRED_HOLDER)
     }
 
-    /// Nobody takes over by himself.
+    /// No pod takes over by itself.
     pub fn is_paused(&self) -> bool {
         self.text(annotation::PAUSED) == Some("true")
     }
@@ -130,7 +130,7 @@ impl Body {
         self.duration_seconds.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// Sets one annotation, or takes it away.
+    /// Sets one annotation, or removes it.
     pub(crate) fn annotate(&mut self, name: &str, value: Option<String>) {
         match value {
             Some(value) => self.annotations.insert(name.to_owned(), value),

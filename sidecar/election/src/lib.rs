@@ -1,4 +1,4 @@
-//! Who leads, decided from what was seen of the Lease and of the app: a pure state machine.
+//! Decides who leads, from what was seen of the Lease and of the app: a pure state machine.
 //!
 //! ```text
 //!   GET, watch ──LeaseRead, LeaseWatched──▶ ┌──────────┐ ──ReadLease──────▶ GET
@@ -9,20 +9,20 @@
 //!   SIGTERM, timer ──Stop, Wake───────────▶ └──────────┘ ──Stopped────────▶ exit
 //! ```
 //!
-//! A step takes one input and the time, remembers what it says, and then decides everything anew from what is known
+//! A step takes one input and the time, remembers the input, and then decides everything anew from what is known
 //! (`election`): it judges the Lease (`counts`), publishes (`publish`), asks the rules in a fixed order for the one write
-//! that is to be made (`take`, `release`), and asks whether a look is due (`sight`). No rule has a state of its own: what
-//! could not be written is wanted again in the next step, or no longer. Waiting is done by one function, `due(at)`: it
-//! answers whether the time has come, and if not it sees to it that [`Election::deadline`] is no later.
+//! to make (`take`, `release`), and asks whether a look is due (`sight`). No rule has a state of its own: a write that
+//! failed is wanted again in the next step, or no longer wanted. One function does all waiting: `due(at)` answers whether
+//! the time has come, and if not, it makes [`Election::deadline`] no later than `at`.
 //!
-//! At most one GET and one write are under way. The shell carries each out once, with a time-out, and reports what came
-//! of it; whether and when to try again, with pauses that grow, is decided here. Validity counts from the step that asked
-//! for the write, which is never after the request began.
+//! At most one GET and one write are under way. The shell carries each out once, with a time-out, and reports the outcome.
+//! The core decides whether and when to try again, with growing pauses. Validity counts from the step that asked for the
+//! write, which is never after the request began.
 //!
 //! # The rules
 //!
-//! They carry the numbers and marks of docs/design.md. A *fencing* app is bound by promises and needs the Lease only to
-//! be told who leads; a *plain* app has nothing but the Lease.
+//! The numbers and marks are those of docs/design.md. Promises bind a *fencing* app, which needs the Lease only to learn
+//! who leads; a *plain* app has nothing but the Lease.
 //!
 //! **Which Lease counts**, before any rule (`counts`):
 //! - of another cluster: never touched, and nobody here leads by it;
@@ -31,13 +31,13 @@
 //! - held by no member, or without an incarnation: as if nobody held it. The holder is name **and** incarnation \[S10\].
 //!
 //! **Taking** (`take`, `off_lease`), only with an app that is alive and eligible, on a pod that is wanted:
-//! 1. The Lease names this pod and incarnation, for a term above the promise: lead, also with an app that drains by now
-//!    (it was chosen, and whoever chose it has stopped leading). Another incarnation of this pod: a new
+//! 1. The Lease names this pod and incarnation, for a term above the promise: lead, even if the app is draining by now (the
+//!    Lease was transferred to it, and the pod that did so has stopped leading). Another incarnation of this pod: a new
 //!    term with the own one (fencing: while it campaigns; plain: if the role.json found at the start names that incarnation
-//!    as this pod's. Another pod of this name may run on, so any other is left to rules 2 and 3).
+//!    as this pod's. Another pod of this name may still be running, so rules 2 and 3 handle any other incarnation).
 //! 2. No Lease, or no holder: the leader writes it again at once, with its own term, or a new one where the Lease's is
 //!    above \[L11\]. Plain apps otherwise wait: two lost-times if it was cleared, else a duration; each clear, and each
-//!    renewal of a holder that counts as none, begins a wait of its own.
+//!    renewal of a holder that counts as none, starts a wait of its own.
 //! 3. (plain) It was not renewed for a duration, seen without a gap: take it.
 //! 4. (fencing) The app says `campaign` for the Lease's term or above, or nobody holds it; after the rank delay: take it.
 //!    The bootstrap is the campaign of a volume marked for it.
@@ -46,25 +46,25 @@
 //!
 //! `paused` stops 2 (but for the leader's own), 3, 4 and 5.
 //!
-//! **Besides** (`take`): the holder renews every third of the duration, and mends what was edited. `needTerm` starts a new
-//! term only where the app leads \[L3\]. A Lease of no account is written after 10 s for a leader whose sidecar is blind.
-//! No sign of the Lease for a duration: one GET \[L13\].
+//! **Besides** (`take`): the holder renews every third of the duration, and repairs edits. `needTerm` starts a new term
+//! only where the app leads \[L3\]. A Lease that has been void for 10 s is written for a leader whose sidecar is blind. No
+//! sign of the Lease for a duration: one GET \[L13\].
 //!
-//! **Letting go** (`release`): never by letting it run out. A transfer to the successor in one compare-and-swap, or the
-//! holder is cleared: when the app hands over, when it died, when a plain app's sidecar ends or is asked to, or its
-//! pod is no longer wanted. A plain app's leadership is over when the clear is sent, whatever becomes of it; another begins
-//! with an own write that was confirmed.
+//! **Letting go** (`release`): never by letting it expire. The holder transfers the Lease to the successor in one
+//! compare-and-swap, or clears the holder: when the app hands over, when it died, when a plain app's sidecar ends or is
+//! asked to, or when its pod is no longer wanted. A plain app's leadership is over when the clear is sent, whatever happens
+//! to the request; only a confirmed write of its own starts another.
 //!
-//! **A new term** is always above the Lease's, the promise, `needTerm` and every term that was seen, and at most
-//! 2^31 - 1: then it is an error, never a wrap.
+//! **A new term** is always above the Lease's, the promise, `needTerm` and every term that was seen. At 2^31 - 1 there is
+//! no next term: that is an error, never a wrap.
 //!
 //! # What is not promised
 //!
-//! That only one pod believes it leads. For fencing apps that is decided by the promises of a majority, and every claim
-//! from here is a suggestion. For plain apps two sidecars never publish `leader` with claims that are valid at the same
-//! time as long as nobody edits the Lease by hand, if clocks run at the same speed; a process that stands still cannot
-//! take its word back, which is why readers compare `valid_until`. A silent watch hides an outage of the API server
-//! shorter than half a duration; a plain holder then has the other half to renew.
+//! That only one pod believes it leads. For fencing apps the promises of a majority decide that, and every claim from here
+//! is a suggestion. For plain apps two sidecars never publish `leader` with claims that are valid at the same time,
+//! provided nobody edits the Lease by hand and clocks run at the same speed. A process that stands still cannot withdraw
+//! its word, so readers compare `valid_until`. A silent watch hides an outage of the API server shorter than half a
+//! duration; a plain holder then has the other half to renew.
 //!
 //! # Example
 //!
@@ -86,7 +86,7 @@
 //! assert!(effects.contains(&Effect::ReadLease));
 //! assert_eq!(election.role().map(|role| role.role), Some(Role::Follower));
 //!
-//! // There is none: somebody may still lead by the one that is gone, so it is looked for again, and then created.
+//! // There is none: another pod may still lead by a deleted Lease, so it looks again later, and then creates one.
 //! election.step(Duration::ZERO, Input::LeaseRead(ReadOutcome::NotFound));
 //! let mut now = Duration::ZERO;
 //! let created = loop {

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::lease::Term;
 use crate::plants::unread_lease_forbids_nothing;
 
-/// A claim that stands in no Lease.
+/// A claim that no Lease contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OffLease {
     pub(crate) term: Term,
@@ -18,8 +18,8 @@ pub(crate) struct OffLease {
 }
 
 impl Election {
-    /// Drops the claim when it is over: it stands in the Lease, a Lease with a higher term won, its app is no more, or
-    /// the app is bound to somebody else.
+    /// Drops the claim when it is over: the Lease contains it, a Lease with a higher term won, its app is gone, or another
+    /// leader's promise binds the app.
     pub(crate) fn settle_off_lease(&mut self, standing: &Standing) {
         let Some(claim) = self.off_lease else { return };
         let promise = self.promise();
@@ -27,8 +27,8 @@ impl Election {
         let is_outvoted = promise.term > claim.term
             || promise.term == claim.term && promise.incarnation.is_some_and(|promised| promised != claim.incarnation);
         let is_settled = match standing {
-            // Also one of the same term: it counts only while the app has not promised to the claim, so the app may
-            // as well promise to what everybody else sees.
+            // This includes one of the same term: the claim counts only while the app has not promised to it, so the app
+            // may as well promise to what everybody else sees.
             Standing::Held(holder) => holder.term >= claim.term,
             Standing::Foreign { .. } => true,
             Standing::Unread | Standing::NoLease(_) | Standing::NoHolder(..) => false,
@@ -38,7 +38,7 @@ impl Election {
         }
     }
 
-    /// Rule 5: names the own app leader when rule 4 applies and the API server has been silent for a duration.
+    /// Rule 5: names its own app leader when rule 4 applies and the API server has been silent for a duration.
     pub(crate) fn claim_off_lease(&mut self, standing: &Standing) {
         if !unread_lease_forbids_nothing() && *standing == Standing::Unread {
             return;
@@ -46,7 +46,7 @@ impl Election {
         let Some(silent_since) = self.silent_since() else { return };
         let is_new_term = self.off_lease.is_some() && self.needs_term(standing) && self.may_take();
         if !is_new_term {
-            // One lost-time more than rule 4, and than the silence: who still has an API goes first.
+            // One lost-time more than rule 4 and the silence: a pod that still reaches an API server goes first.
             let Some(campaign_due) = self.campaign_due(standing) else { return };
             if self.app.status.as_ref().is_none_or(|status| status.bootstrapping) {
                 return;
@@ -64,8 +64,8 @@ impl Election {
         self.emit(crate::Effect::Tell(Event::OffLease { term }));
     }
 
-    /// Since when the silence counts: a duration without any answer, the newest request failed, too; or a duration
-    /// without a decided write, while reads work. A failure from before this process stood still proves nothing.
+    /// Since when the silence counts: a duration without any answer whose newest request failed, too; or a duration without
+    /// a decided write, while reads work. A failure from before this process stood still proves nothing.
     fn silent_since(&mut self) -> Option<Duration> {
         let duration = self.timing.duration;
         let is_fresh = |failed_at: Duration, now: Duration| now <= failed_at + duration;

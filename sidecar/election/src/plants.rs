@@ -1,35 +1,35 @@
-//! Faults that are built in on purpose, to see that the simulator finds them.
+//! Faults built in on purpose, to check that the simulator finds them.
 //!
-//! Each is a rule of docs/design.md that is left out in one place. The switch exists only with the feature `plants`, which
-//! nothing that is shipped asks for. The core asks whether a rule holds, by its name (`claims_lapse()`), so that its conditions
-//! read as the rules; without the feature each is a constant `true`, and the compiler drops the fault.
+//! Each leaves out one rule of docs/design.md in one place. The switch exists only with the feature `plants`, which no
+//! shipped build enables. The core asks by name whether a rule holds (`claims_lapse()`), so that its conditions read as the
+//! rules; without the feature each is a constant `true`, and the compiler drops the fault.
 
-/// A rule that is left out. The mark is its trace in docs/design.md, section 9.
+/// A rule that is left out. Its mark is that of its trace in docs/design.md, section 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// `needTerm` starts a new term at every sidecar that hears of it \[L3\].
+    /// `needTerm` starts a new term at every sidecar that learns of it \[L3\].
     NeedTermByOthers,
     /// A sidecar that has not read the Lease yet does not lead off it.
     NoOffLeaseBeforeRead,
     /// A Lease of the promise's term with another incarnation counts \[L12\].
     SameTermOfAnotherCounts,
-    /// Nobody asks when the watch has been silent for long \[L13\].
+    /// Nobody asks when the watch has been silent for a long time \[L13\].
     DeafWatchIsBelieved,
     /// A Lease with an absurd term is believed \[L8\].
     AbsurdTermIsBelieved,
     /// The leader does not write a Lease that is gone \[L11\].
     LeaderLeavesLeaseGone,
-    /// A plain app's sidecar leads on when it could not renew.
+    /// A plain app's sidecar continues to lead when it could not renew.
     NeverLapses,
     /// A plain app's sidecar counts an outage of the API towards the expiry of the Lease.
     OutageCountsAsExpiry,
-    /// A plain app's sidecar that cleared the Lease leads on by what it wrote before \[A2\].
+    /// A plain app's sidecar that cleared the Lease continues to lead by what it wrote before \[A2\].
     ClearedLeadsOn,
     /// A plain app's sidecar counts its wait from the first of several clears \[A3\].
     ClearsAreAlike,
-    /// A plain app's sidecar takes back what names its pod, without knowing that the run named there is over \[A4\].
+    /// A plain app's sidecar takes back a Lease that names its pod, without knowing that the named run is over \[A4\].
     NamesakeIsOwnRun,
-    /// A plain app's sidecar takes the Lease from a pod that is not wanted, however lately that one has renewed it \[L15\].
+    /// A plain app's sidecar takes the Lease from a pod that is not wanted, however recently that pod renewed it \[L15\].
     UnwantedRenewalsAreNone,
 }
 
@@ -44,7 +44,7 @@ pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
-/// Each rule is a question that conditions ask by its name: does it hold? It is true, a constant, in what is shipped.
+/// Each rule is a question that conditions ask by name: does it hold? In shipped builds the answer is the constant `true`.
 macro_rules! rules {
     ($($(#[$doc:meta])* $rule:ident unless $fault:ident;)*) => {$(
         $(#[$doc])*
@@ -64,26 +64,26 @@ macro_rules! rules {
 rules! {
     /// `needTerm` starts a new term only at the sidecar of the leader \[L3\].
     only_leaders_need_terms unless NeedTermByOthers;
-    /// Also a sidecar that has not read the Lease yet leads off it.
+    /// A sidecar that has not read the Lease yet also leads off it.
     unread_lease_forbids_nothing unless NoOffLeaseBeforeRead;
     /// A Lease of the promise's term counts only with the promised incarnation \[L12\].
     promised_incarnation_decides unless SameTermOfAnotherCounts;
-    /// A watch that has been silent for long is doubted: somebody asks \[L13\].
+    /// A watch that has been silent for a long time is doubted: somebody asks \[L13\].
     silent_watches_are_doubted unless DeafWatchIsBelieved;
     /// A Lease with an absurd term is not believed \[L8\].
     absurd_terms_are_doubted unless AbsurdTermIsBelieved;
     /// The leader writes a Lease that is gone \[L11\].
     leaders_restore_lease unless LeaderLeavesLeaseGone;
-    /// A plain app's sidecar that could not renew leads no longer.
+    /// A plain app's sidecar that could not renew no longer leads.
     claims_lapse unless NeverLapses;
     /// An outage of the API does not count towards the expiry of the Lease.
     outages_stop_the_wait unless OutageCountsAsExpiry;
-    /// Who cleared the Lease does not lead on by what was written before \[A2\].
+    /// A sidecar that cleared the Lease no longer leads by what it wrote before \[A2\].
     clears_end_leaderships unless ClearedLeadsOn;
-    /// Each clear begins the wait anew \[A3\].
+    /// Each clear starts the wait anew \[A3\].
     each_clear_is_another unless ClearsAreAlike;
-    /// What names this pod is its own only if the run named there is over \[A4\].
+    /// A Lease that names this pod is its own only if the named run is over \[A4\].
     namesakes_are_strangers unless NamesakeIsOwnRun;
-    /// The Lease of a pod that is not wanted stands as long as that renews it \[L15\].
+    /// The Lease of a pod that is not wanted stands as long as that pod renews it \[L15\].
     unwanted_renewals_count unless UnwantedRenewalsAreNone;
 }

@@ -1,4 +1,4 @@
-//! What is published: role.json, and where the Service of the leader points.
+//! What is published: role.json, and the target of the leader's Service.
 
 use crate::app::AppState;
 use crate::counts::{Holder, NoHolder, NoLease, Standing};
@@ -9,7 +9,7 @@ use crate::lease::{Body, Term};
 use crate::plants::claims_lapse;
 
 impl Election {
-    /// Publishes what changed.
+    /// Publishes changes.
     pub(crate) fn publish(&mut self, standing: &Standing) {
         if !self.may_publish(standing) {
             return;
@@ -35,8 +35,8 @@ impl Election {
         self.emit(Effect::PublishRole(view));
     }
 
-    /// A starting sidecar of a fencing app leaves the old role.json alone until it knows better: the app may lead by
-    /// it. That of a plain app begins with `follower`.
+    /// A starting sidecar of a fencing app leaves the old role.json alone until it knows better: the app may lead by it. A
+    /// plain app's sidecar begins with `follower`.
     fn may_publish(&mut self, standing: &Standing) -> bool {
         if self.timing.is_plain || self.published.is_some() {
             return true;
@@ -47,9 +47,9 @@ impl Election {
         knows_claim && knows_app
     }
 
-    /// The claim, unless its term is below one that was published. If that lasts for a duration, in which nothing else
-    /// was heard of, then the higher term was somebody's edit, and taken back: better to go down once, and after a long
-    /// `none`, than never to name the leader that everybody follows.
+    /// The claim, unless its term is below a published one. If that lasts for a duration in which no other claim was seen,
+    /// then the higher term was an edit by hand that was undone. It is better to go down once, after a long `none`, than
+    /// never to name the leader that everybody follows.
     fn above_floor(&mut self, claim: Option<Holder>) -> Option<Holder> {
         if !self.is_plausible(self.floor) {
             self.floor = self.promise().term;
@@ -75,7 +75,7 @@ impl Election {
         let role = match &claim {
             Some(claim) if is_self(claim) => Role::Leader,
             Some(_) => Role::Follower,
-            // A plain app's sidecar that stepped down says so in the word that the app knows.
+            // A plain app's sidecar that stepped down reports it by the word that the app knows.
             None if self.timing.is_plain && (*standing == Standing::Unread || self.is_stepping_down(standing)) => {
                 Role::Follower
             }
@@ -108,12 +108,13 @@ impl Election {
         }
     }
 
-    /// (fencing apps) The highest of: the Lease's claim, the claim off the Lease, and what the app follows or leads by.
+    /// (fencing apps) The highest of: the Lease's claim, the off-lease claim, and the claim by which the app follows or
+    /// leads.
     fn highest_claim(&self, standing: &Standing) -> Option<Holder> {
         let by_lease = match standing {
             Standing::Held(holder) if holder.name == self.config.name => {
-                // Rule 1: its own app, for a term that it has promised to, or may promise to. One that was chosen and drains
-                // since a moment leads until it has a successor: whoever chose it has let go.
+                // Rule 1: its own app, for a term that it has promised to, or may promise to. An app that was chosen and
+                // has just begun to drain leads until it has a successor: the leader that chose it has let go.
                 let promise = self.promise();
                 let is_promised = promise.term == holder.term && promise.incarnation == Some(holder.incarnation);
                 let may_lead = is_promised
@@ -133,14 +134,14 @@ impl Election {
             .alive()
             .filter(|status| status.state != AppState::Failed)
             .and_then(|status| status.following.as_ref())
-            // Its name under another incarnation is an earlier run of this pod, so nobody.
+            // Its name with another incarnation is an earlier run of this pod, so it does not count.
             .filter(|claim| claim.name != self.config.name || Some(claim.incarnation) == self.incarnation())
             .map(Holder::from);
-        // The last of equal ones is taken, so the Lease's claim goes before the others.
+        // Of equal ones the last wins, so the Lease's claim beats the others.
         [by_app, off_lease, by_lease].into_iter().flatten().max_by_key(|claim| claim.term)
     }
 
-    /// (plain apps) Whoever holds the Lease; this pod only while its own claim is valid.
+    /// (plain apps) The holder of the Lease; this pod only while its own claim is valid.
     fn plain_claim(&self, standing: &Standing) -> Option<Holder> {
         if let (Some(term), Some(incarnation)) = (self.plain_term(standing), self.incarnation()) {
             return Some(Holder { name: self.config.name.clone(), incarnation, term });
@@ -155,8 +156,8 @@ impl Election {
         }
     }
 
-    /// (plain apps) The term that this pod leads with: it holds the Lease, renewed within two thirds of the duration.
-    /// It goes on while it writes a Lease again that was taken from under it, as long as nobody else may take it.
+    /// (plain apps) The term with which this pod leads: it holds the Lease, renewed within two thirds of the duration. If
+    /// somebody took the Lease away, it leads on while it writes the Lease again, as long as no other pod may take it.
     pub(crate) fn plain_term(&self, standing: &Standing) -> Option<Term> {
         let hold = self.hold.filter(|_| self.timing.is_plain && !self.is_plain_letting_go())?;
         let lapse = hold.from + self.timing.lapse_after();
@@ -179,7 +180,7 @@ impl Election {
         matches!(standing, Standing::Held(_)) || self.is_plain_letting_go()
     }
 
-    /// (plain apps) Sees to it that there is a step when this pod's claim lapses, and says when it has.
+    /// (plain apps) Schedules a step for when this pod's claim lapses, and reports whether it has.
     fn watch_lapse(&mut self, standing: &Standing) {
         let Some(hold) = self.hold.filter(|_| self.timing.is_plain) else { return };
         if let Standing::NoHolder(NoHolder::Cleared, _) = standing {

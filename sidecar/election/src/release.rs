@@ -1,4 +1,4 @@
-//! Letting go of the Lease, and switchovers. The holder never lets it run out on purpose.
+//! Letting go of the Lease, and switchovers. The holder never lets it expire on purpose.
 
 use uuid::Uuid;
 
@@ -11,8 +11,8 @@ use crate::plants::namesakes_are_strangers;
 use crate::take::Proposal;
 
 impl Election {
-    /// Transfers the Lease to the successor, or clears the holder where none is known. It is asked anew in every step,
-    /// so a let-go that could not be written is dropped once another leader is seen.
+    /// Transfers the Lease to the successor, or clears the holder if no successor is known. Every step asks again, so a
+    /// let-go that could not be written is dropped once another leader is seen.
     pub(crate) fn let_go(&mut self, standing: &Standing) -> Option<Proposal> {
         let held = match standing {
             Standing::Held(holder) if holder.name == self.config.name => Some(holder),
@@ -20,15 +20,15 @@ impl Election {
             Standing::Unread | Standing::Foreign { .. } | Standing::NoLease(_) | Standing::NoHolder(..) => None,
         };
         if self.timing.is_plain {
-            // Only what is this run's, or an earlier one's of this very pod: a namesake may lead [A4].
+            // Only what belongs to this run, or to an earlier run of this very pod: a namesake may lead [A4].
             let held = held.cloned().or_else(|| self.held_unwanted(standing));
             let held = held.filter(|held| self.is_of_this_pod(held.incarnation) && self.is_plain_letting_go())?;
             return Some(self.clear(&held));
         }
         if let Some(held) = held.filter(|held| self.is_dead(held.incarnation)) {
             if self.is_paused() {
-                // Cleared, it would be nobody's, and nobody takes it while paused. Left alone, rule 1 gives it back to
-                // the app when it has started again, as a pause for maintenance expects.
+                // Once cleared, the Lease would have no holder, and no pod takes it while paused. Left alone, rule 1
+                // returns it to the app after its restart, as a pause for maintenance expects.
                 self.remark(Event::WaitsForResume);
                 return None;
             }
@@ -51,13 +51,13 @@ impl Election {
         }
     }
 
-    /// (plain apps) This sidecar shall not lead any more: it ends, its pod is not wanted, or another one is asked for.
+    /// (plain apps) This sidecar must stop leading: it ends, its pod is not wanted, or a switchover names another pod.
     pub(crate) fn is_plain_letting_go(&self) -> bool {
         let is_asked = self.preferred().is_some_and(|preferred| preferred != self.config.name);
         self.is_stopping() || !self.is_wanted(&self.config.name) || is_asked
     }
 
-    /// (plain apps) What the Lease says of this pod, which is no member any more.
+    /// (plain apps) The Lease's claim for this pod, which is no longer a member.
     fn held_unwanted(&self, standing: &Standing) -> Option<Holder> {
         match standing {
             Standing::NoHolder(NoHolder::NoMember(name), term) if *name == self.config.name => {
@@ -79,7 +79,8 @@ impl Election {
             || self.config.old_role.as_ref().is_some_and(|old| old.own_claim == Some(incarnation))
     }
 
-    /// Whether that run of this pod's app is known to be over: the kernel said so, a newer one has spoken, or it failed.
+    /// Whether that run of this pod's app is known to be over: the kernel reported it, a newer run has written a status, or
+    /// it failed.
     fn is_dead(&self, incarnation: Uuid) -> bool {
         let Some(status) = &self.app.status else { return false };
         status.incarnation != incarnation || self.app.is_ended()
@@ -93,7 +94,7 @@ impl Election {
         Proposal { why: Why::Clear, body, tells: vec![Event::Cleared { term: held.term }] }
     }
 
-    /// One compare-and-swap sets the successor with a new term: it sees that on its watch, and leads.
+    /// One compare-and-swap sets the successor with a new term: the successor sees it on its watch, and leads.
     fn transfer(&mut self, to: String, incarnation: Uuid, standing: &Standing) -> Option<Proposal> {
         let Some(term) = self.next_term(standing) else {
             self.remark(Event::TermsExhausted);
@@ -111,17 +112,17 @@ impl Election {
         Some(proposal)
     }
 
-    /// The pod that a person wants to lead, where it is one that can.
+    /// The pod that an operator wants to lead, if it is able to.
     pub(crate) fn preferred(&self) -> Option<&str> {
         self.sight.body()?.preferred_holder().filter(|preferred| self.is_wanted(preferred))
     }
 
-    /// The switchover that this pod's app, leading, shall carry out.
+    /// The switchover for this pod's app, which leads, to carry out.
     pub(crate) fn hand_over_to(&self) -> Option<&str> {
         self.preferred().filter(|preferred| *preferred != self.config.name)
     }
 
-    /// How a write of this pod as holder ends a switchover, if it does; its annotation goes then.
+    /// How this pod's write as holder ends a switchover, if it does; its annotation is then removed.
     pub(crate) fn ended_switchover(&mut self, why: Why) -> Option<Event> {
         let Some(to) = self.sight.body().and_then(|body| body.preferred_holder()).map(str::to_owned) else {
             self.switchover = None;
@@ -134,7 +135,7 @@ impl Election {
             return Some(Event::SwitchoverRefused { to });
         }
         if self.timing.is_plain && why.is_new_leadership() {
-            return Some(Event::SwitchoverGivenUp { to }); // It had its time to go first.
+            return Some(Event::SwitchoverGivenUp { to }); // Its time to go first is over.
         }
         let since = match &self.switchover {
             Some((known, since)) if *known == to => *since,

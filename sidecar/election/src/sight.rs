@@ -1,8 +1,8 @@
-//! What was seen of the Lease, when, and how the requests about it stand.
+//! What was seen of the Lease and when, and the state of the requests about it.
 //!
 //! Three things arrive in any order: answers to GETs, events of the watch, and answers to our own writes. The newest by
-//! version counts; a GET that was begun after everything else that was seen counts in any case (the API server may have
-//! been restored from a backup, and its versions with it).
+//! version counts. A GET that began after everything else was seen always counts (the API server may have been restored
+//! from a backup, and its versions with it).
 
 use std::time::Duration;
 
@@ -22,26 +22,26 @@ pub(crate) struct Sight {
     seen_at: Duration,
     /// When a renewal was last seen: the same Lease with another `renewTime`.
     pub(crate) renewed_at: Option<Duration>,
-    /// When a request about the Lease last got an answer, or the watch last showed it; at first the beginning.
+    /// When a request about the Lease last got an answer, or the watch last showed it; initially the start.
     pub(crate) heard: Duration,
-    /// Since when answers came without a failure or a long gap between. No wait for an expiry begins before: the
-    /// holder could not renew while nobody could.
+    /// Since when answers have arrived without a failure or a long gap between them. No wait for an expiry starts earlier:
+    /// the holder could not renew while nobody could.
     pub(crate) contact_since: Duration,
     contact_broken: bool,
-    /// When the newest request that has ended failed; none if it got an answer.
+    /// When the newest finished request failed; none if it got an answer.
     pub(crate) failed_at: Option<Duration>,
     /// The GET under way, and when it began.
     reading: Option<Duration>,
     read_began: Option<Duration>,
     /// Since when a look is due before anything is written: an outcome was unknown or a race was lost.
     look_since: Option<Duration>,
-    /// The watch ended: what it would have shown is asked for, once.
+    /// The watch ended: one GET asks for what it would have shown.
     watch_lost: bool,
     pub(crate) reads: Pacer,
     /// The write under way.
     pub(crate) writing: Option<Writing>,
     pub(crate) writes: Pacer,
-    /// The last write, while it is not known whether it was done.
+    /// The last write, while its outcome is unknown.
     unsure: Option<Writing>,
     /// Since when no write was decided (rule 5), and when the last of them failed.
     pub(crate) undecided: Option<Undecided>,
@@ -55,11 +55,11 @@ pub(crate) struct Writing {
     pub(crate) expected: Option<Version>,
     pub(crate) body: Body,
     pub(crate) why: Why,
-    /// What to tell when it is done.
+    /// What to report when it is done.
     pub(crate) tells: Vec<Event>,
 }
 
-/// Writes that got no answer.
+/// Writes without an answer.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Undecided {
     pub(crate) since: Duration,
@@ -94,12 +94,12 @@ impl Sight {
         self.lease.as_ref().map(Option::as_ref)
     }
 
-    /// What the Lease says, if there is one.
+    /// The Lease's content, if there is a Lease.
     pub(crate) fn body(&self) -> Option<&Body> {
         self.lease.as_ref().and_then(Option::as_ref).map(|lease| &lease.body)
     }
 
-    /// A GET ended. Returns the write of ours that its answer shows to be done.
+    /// A GET ended. Returns our write, if the answer shows that it is done.
     pub(crate) fn read_ended(&mut self, now: Duration, outcome: ReadOutcome, timing: &Timing) -> Option<Writing> {
         let began = self.reading.take()?;
         let lease = match outcome {
@@ -121,12 +121,12 @@ impl Sight {
         if is_newest || !self.is_outdated(lease.as_ref()) {
             return self.show(now, lease);
         }
-        // Something newer was seen while it was under way. A 404 carries no version to tell: look again.
+        // Something newer was seen while it was under way. A 404 carries no version to compare: look again.
         self.watch_lost |= lease.is_none();
         None
     }
 
-    /// The watch showed something. Returns the write of ours that it shows to be done.
+    /// The watch showed something. Returns our write, if this shows that it is done.
     pub(crate) fn watched(&mut self, now: Duration, watched: Watched, timing: &Timing) -> Option<Writing> {
         let (lease, is_outdated) = match watched {
             Watched::Present(lease) => {
@@ -141,13 +141,13 @@ impl Sight {
             }
         };
         if is_outdated {
-            // The watch lags behind our own writes. It is not counted as heard, so that a GET puts things right if it
-            // is our version that is wrong.
+            // The watch lags behind our own writes. It does not count as heard, so that a GET corrects us if our version is
+            // the wrong one.
             return None;
         }
         self.answered(now, timing);
         if self.reads.not_before > now {
-            // GETs fail and pause; a watch that is back is look enough.
+            // GETs fail and pause; a watch that is back is as good as a look.
             self.look_since = None;
         }
         self.show(now, lease)
@@ -185,7 +185,7 @@ impl Sight {
         Some(writing)
     }
 
-    /// Somebody was faster. The 409 may also be about our own success before.
+    /// Another writer was faster. The 409 may also mean that our own earlier attempt succeeded.
     pub(crate) fn outrun(&mut self, now: Duration, timing: &Timing) {
         self.writing = None;
         self.writes.outrun(now, timing);
@@ -221,7 +221,7 @@ impl Sight {
         if self.reading.is_some() {
             return None;
         }
-        // Closer together than a gap, or no wait for an expiry would ever end.
+        // The looks are closer together than a gap, or no wait for an expiry would ever end.
         let spacing = timing.lost_time.min(timing.silence());
         let spaced = self.read_began.map_or(Duration::ZERO, |began| began + spacing);
         let wanted = if self.lease.is_none() || self.look_since.is_some() {
@@ -268,11 +268,11 @@ impl Sight {
     fn show(&mut self, now: Duration, lease: Option<Lease>) -> Option<Writing> {
         let version = lease.as_ref().map(|lease| &lease.version);
         if self.undecided.as_ref().is_some_and(|undecided| undecided.expected.as_ref() != version) {
-            // Somebody's write was decided, so ours is moot or done.
+            // Another write was decided, so ours is moot or done.
             self.undecided = None;
         }
         let body = lease.as_ref().map(|lease| &lease.body);
-        // Only a write that makes the Lease say something new can be recognised.
+        // Only a write that changes the Lease's content can be recognised.
         let is_ours = |unsure: &mut Writing| unsure.why != Why::Renew && Some(&unsure.body) == body;
         let done = self.unsure.take_if(is_ours);
         if let (Some(Some(before)), Some(after)) = (&self.lease, &lease)

@@ -1,5 +1,5 @@
-//! When this pod's sidecar writes the Lease: the rules 1 to 4, renewal, needTerm, and the Lease of a leader whose own
-//! sidecar is blind. The numbers are those of the chapter in `lib.rs`.
+//! When this pod's sidecar writes the Lease: rules 1 to 4, renewal, needTerm, and the Lease of a leader whose own sidecar
+//! is blind. The numbers are those of the chapter in `lib.rs`.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::plants::{leaders_restore_lease, only_leaders_need_terms, outages_stop
 pub(crate) struct Proposal {
     pub(crate) why: Why,
     pub(crate) body: Body,
-    /// What to tell when it is done.
+    /// What to report when it is done.
     pub(crate) tells: Vec<Event>,
 }
 
-/// A rule looks at the Lease and wants a write, or not. It says by `due` when to look again.
+/// A rule looks at the Lease and wants a write, or not. It schedules its next look by `due`.
 type Rule = fn(&mut Election, &Standing) -> Option<Proposal>;
 
-/// In the order in which they are asked; the first that wants a write has it.
+/// In the order in which they are asked; the first that wants a write gets it.
 const RULES: [Rule; 10] = [
     Election::take_back,
     Election::let_go,
@@ -38,7 +38,7 @@ const RULES: [Rule; 10] = [
 ];
 
 impl Election {
-    /// What is to be written now. A Lease that is unread or another cluster's is never touched.
+    /// The write to make now. A Lease that is unread or belongs to another cluster is never touched.
     pub(crate) fn choose_write(&mut self, standing: &Standing) -> Option<Proposal> {
         match standing {
             Standing::Unread | Standing::Foreign { .. } => None,
@@ -53,8 +53,8 @@ impl Election {
         let Standing::Held(holder) = standing else { return None };
         let is_namesake = holder.name == self.config.name && Some(holder.incarnation) != self.incarnation();
         let wants = self.app.alive().and_then(|status| status.campaign).is_some_and(|term| !self.is_answered(term));
-        // A fencing app's promise decides between two of one name. A plain app has nothing but what its own directory says:
-        // a pod that was deleted by force may run on, and lead, beside the new one of its name [A4].
+        // A fencing app's promise decides between two pods of one name. A plain app has only its own directory: a pod that
+        // was deleted by force may run on, and lead, beside its new namesake [A4].
         let may = if self.timing.is_plain { self.is_of_this_pod(holder.incarnation) } else { wants };
         if !is_namesake || !may || !self.may_take() {
             return None;
@@ -62,8 +62,8 @@ impl Election {
         self.lead(Why::TakeBack, self.next_term(standing))
     }
 
-    /// (plain apps) A Lease below a term that was seen: somebody created it who had not seen that term. It is raised
-    /// for the same holder, who stays the only one to lead.
+    /// (plain apps) A Lease below a term that was seen: its creator had not seen that term. The term is raised for the same
+    /// holder, which remains the only leader.
     fn raise(&mut self, standing: &Standing) -> Option<Proposal> {
         let Standing::Held(holder) = standing else { return None };
         if !self.timing.is_plain || self.seen.is_none_or(|seen| holder.term >= seen) {
@@ -82,8 +82,8 @@ impl Election {
         self.lead(Why::NewTerm, self.next_term(standing))
     }
 
-    /// Whether the present leader (by the Lease, or off-lease) needs a new term: its own is held by another
-    /// incarnation, or a learner has promised a higher one. Where the app does not lead, `needTerm` starts nothing.
+    /// Whether the present leader (by the Lease, or off-lease) needs a new term: another incarnation holds its term, or a
+    /// learner has promised a higher one. Where the app does not lead, `needTerm` starts nothing.
     pub(crate) fn needs_term(&self, standing: &Standing) -> bool {
         let Some(status) = self.app.alive() else { return false };
         if !only_leaders_need_terms() {
@@ -96,16 +96,16 @@ impl Election {
         let (Some(claim), Some(need)) = (leads, status.need_term) else { return false };
         let is_present = match standing {
             Standing::Held(holder) => self.held(standing).is_some() && holder.term == claim.term,
-            // No Lease counts: who leads now leads off the Lease.
+            // No Lease counts: the present leader leads off the Lease.
             Standing::Unread | Standing::NoLease(_) | Standing::NoHolder(..) => true,
             Standing::Foreign { .. } => false,
         };
-        // A claim off the Lease that the app has not taken yet has answered it.
+        // An off-lease claim that the app has not taken yet is the answer.
         let is_answered = self.off_lease.is_some_and(|off| off.term > claim.term);
         is_present && !is_answered && need >= claim.term && self.is_plausible(need)
     }
 
-    /// The holder renews, every third of the duration; at once, what a transfer or somebody's edit left undone.
+    /// The holder renews every third of the duration; it repairs at once what a transfer or an edit by hand left undone.
     fn renew(&mut self, standing: &Standing) -> Option<Proposal> {
         let term = self.held(standing)?.term;
         if self.app.is_ended() {
@@ -117,7 +117,7 @@ impl Election {
         (is_mending || self.due(renewal)).then_some(proposal)
     }
 
-    /// Rule 2, for the leader: no Lease, or no holder. It is written again at once, also while paused.
+    /// Rule 2, for the leader: no Lease, or no holder. It writes the Lease again at once, also while paused.
     fn rewrite_as_leader(&mut self, standing: &Standing) -> Option<Proposal> {
         let own = self.leading_term(standing)?;
         if !self.may_take() || !leaders_restore_lease() {
@@ -135,11 +135,11 @@ impl Election {
         }
     }
 
-    /// Rule 2, for plain apps: nobody holds it, for long enough.
+    /// Rule 2, for plain apps: nobody has held it for long enough.
     fn take_free(&mut self, standing: &Standing) -> Option<Proposal> {
         let wait = match standing {
             Standing::NoHolder(NoHolder::Cleared, _) => {
-                // Who was asked for by a switchover goes first.
+                // The pod that a switchover names goes first.
                 let is_for_other = self.preferred().is_some_and(|preferred| preferred != self.config.name);
                 self.timing.cleared_wait() * if is_for_other { 2 } else { 1 }
             }
@@ -163,8 +163,8 @@ impl Election {
         self.take_after(Why::TakeExpired, wait, standing)
     }
 
-    /// Takes when the Lease was seen to stand as it does for so long, without a gap. A gap that ends now is not known
-    /// as one yet: the last answer must be young.
+    /// Takes the Lease once it has been seen unchanged for that long, without a gap. A gap that ends right now is not known
+    /// yet: the last answer must be recent.
     fn take_after(&mut self, why: Why, wait: Duration, standing: &Standing) -> Option<Proposal> {
         if !self.timing.is_plain || !self.may_take() {
             return None;
@@ -184,7 +184,7 @@ impl Election {
         self.lead(why, self.next_term(standing))
     }
 
-    /// Rule 4 (fencing apps): the app campaigns. The bootstrap is the campaign of a volume that is marked for it.
+    /// Rule 4 (fencing apps): the app campaigns. The bootstrap is the campaign of a volume marked for it.
     fn take_for_campaign(&mut self, standing: &Standing) -> Option<Proposal> {
         let due = self.campaign_due(standing)?;
         if self.is_paused() {
@@ -200,8 +200,8 @@ impl Election {
         self.lead(why, self.next_term(standing))
     }
 
-    /// When rule 4 lets the app's campaign through; none where it does not apply. (Also the beginning of rule 5, which
-    /// alone applies to a Lease that was not read.)
+    /// When rule 4 admits the app's campaign; none where it does not apply. (Rule 5 also starts here; it alone applies to a
+    /// Lease that was not read.)
     pub(crate) fn campaign_due(&self, standing: &Standing) -> Option<Duration> {
         let status = self.app.alive()?;
         let campaign = status.campaign.filter(|_| status.hand_over.is_none() && self.may_take())?;
@@ -213,14 +213,14 @@ impl Election {
         (is_open && !self.is_answered(campaign)).then(|| self.app.campaign_since + self.timing.rank_delay(status.rank))
     }
 
-    /// A claim of ours off the Lease answers a campaign that the app has not withdrawn yet: what it is to be named
-    /// leader of is that term, and no other.
+    /// Our off-lease claim answers a campaign that the app has not withdrawn yet: the app becomes leader of that term, and
+    /// of no other.
     fn is_answered(&self, campaign: Term) -> bool {
         self.off_lease.is_some_and(|claim| campaign < claim.term)
     }
 
-    /// A Lease that has been of no account for 10 s while the app hears its leader is written for that leader, with its
-    /// own term: its sidecar is blind.
+    /// This pod writes a Lease that has been void for 10 s while the app hears its leader. It writes it for that leader,
+    /// with the leader's term: the leader's sidecar is blind.
     fn write_for_leader(&mut self, standing: &Standing) -> Option<Proposal> {
         let Standing::NoLease(_) = standing else { return None };
         let (_, _, since) = self.blind_since?;
@@ -235,8 +235,8 @@ impl Election {
         Some(self.propose(Why::ForLeader, &leader, vec![told]))
     }
 
-    /// Whether this pod may become holder at all: its app is alive and eligible, and the pod wanted. (A Lease of
-    /// another cluster is refused before.)
+    /// Whether this pod may become holder at all: its app is alive and eligible, and the pod is wanted. (A Lease of another
+    /// cluster was refused before.)
     pub(crate) fn may_take(&self) -> bool {
         let app = match self.app.alive() {
             Some(status) => status.eligible && status.cluster_id.is_some(),
@@ -261,7 +261,7 @@ impl Election {
         }
     }
 
-    /// The term that the app is leading with (not recovering, not handing over).
+    /// The term with which the app is leading (not recovering, not handing over).
     fn leading_term(&self, standing: &Standing) -> Option<Term> {
         if self.timing.is_plain {
             return self.plain_term(standing);
@@ -270,7 +270,7 @@ impl Election {
         status.own_claim().filter(|_| status.hand_over.is_none()).map(|claim| claim.term)
     }
 
-    /// The number of a new leadership: above everything that is known and can be true. None at the top.
+    /// The number of a new leadership: above every known and plausible term. None at the top.
     pub(crate) fn next_term(&self, standing: &Standing) -> Option<Term> {
         let need = self.app.status.as_ref().and_then(|status| status.need_term);
         [standing.term(), Some(self.promise().term), self.seen, need]
@@ -289,7 +289,7 @@ impl Election {
         term
     }
 
-    /// Writes this pod as holder, with what a new holder owes: its address, and the end of a switchover.
+    /// Writes this pod as holder, with a new holder's duties: its address, and the end of a switchover.
     fn lead(&mut self, why: Why, term: Option<Term>) -> Option<Proposal> {
         let term = self.or_exhausted(term)?;
         let holder = Holder { name: self.config.name.clone(), incarnation: self.incarnation()?, term };
@@ -302,7 +302,7 @@ impl Election {
         Some(proposal)
     }
 
-    /// The Lease as it is, with another holder, and with what every write sets right.
+    /// The present Lease with another holder, and with the corrections that every write makes.
     pub(crate) fn propose(&self, why: Why, holder: &Holder, tells: Vec<Event>) -> Proposal {
         let mut body = self.kept_body();
         body.holder = Some(holder.name.clone());
@@ -312,8 +312,8 @@ impl Election {
         Proposal { why, body, tells }
     }
 
-    /// What stays of the Lease when it is written: everything, with the duration of this cluster and, where it has
-    /// none, the cluster-id of the volume.
+    /// What a write keeps of the Lease: everything, with the duration of this cluster and, if it has none, the cluster-id
+    /// of the volume.
     pub(crate) fn kept_body(&self) -> Body {
         let mut body = self.sight.body().cloned().unwrap_or_default();
         body.duration_seconds = Some(u32::try_from(self.timing.duration.as_secs()).unwrap_or(u32::MAX).max(1));

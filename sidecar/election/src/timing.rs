@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-/// A Lease's term further than this above what is known is an edit by hand \[L8\].
+/// A Lease's term that is this far above the known ones is an edit by hand \[L8\].
 pub(crate) const TERM_LEAP_MAX: u64 = 1_000_000;
 
-/// How long a Lease must have been of no account before another sidecar writes it for the leader.
+/// How long a Lease must have been void before another sidecar writes it for the leader.
 const FOR_LEADER_AFTER: Duration = Duration::from_secs(10);
-/// How long a switchover may take before its request is removed: one that comes true hours later helps nobody.
+/// How long a switchover may take before its request is removed: one that succeeds hours later helps nobody.
 const SWITCHOVER_BOUND: Duration = Duration::from_secs(60);
-/// A Lease's own duration (somebody may have edited it) is believed up to here.
+/// The upper bound for believing a Lease's own duration (it may be an edit by hand).
 const EXPIRY_MAX: Duration = Duration::from_secs(3600);
 const RANK_STEP: Duration = Duration::from_millis(100);
 const RANK_DELAY_MAX: Duration = Duration::from_secs(1);
@@ -38,30 +38,30 @@ impl Timing {
         self.duration * 2 / 3
     }
 
-    /// How long no sign of the Lease is no cause to ask \[L13\]. Where expiry matters it is half a duration: one answered
+    /// How long the Lease may show no sign before we ask \[L13\]. Where expiry matters it is half a duration: one answered
     /// GET in the middle shows that the API server was there while the holder did not renew.
     pub(crate) fn silence(&self) -> Duration {
         if self.is_plain { self.duration / 2 } else { self.duration }
     }
 
-    /// A longer time without any answer than this is as blind as a failed request: the process stood still, or the
-    /// answer took too long.
+    /// A longer time than this without any answer is as blind as a failed request: the process stood still, or the answer
+    /// took too long.
     pub(crate) fn gap(&self) -> Duration {
         self.silence() + self.duration / 3
     }
 
-    /// When a holder that does not renew loses the Lease. Its sidecar may run with another duration than ours (a
+    /// When a holder that does not renew loses the Lease. Its sidecar may run with another duration than ours (during a
     /// rolling change), so the longer one counts.
     pub(crate) fn expiry(&self, of_lease: Option<Duration>) -> Duration {
         self.duration.max(of_lease.unwrap_or_default().min(EXPIRY_MAX))
     }
 
-    /// How long a plain app's sidecar waits when the holder was cleared.
+    /// How long a plain app's sidecar waits after the holder was cleared.
     pub(crate) fn cleared_wait(&self) -> Duration {
         self.lost_time * 2
     }
 
-    /// How long a sidecar that is to end, and whose app is no more, tries to let go of the Lease.
+    /// How long a stopping sidecar whose app is gone tries to let go of the Lease.
     pub(crate) fn let_go_max(&self) -> Duration {
         self.lost_time * 5
     }
@@ -78,8 +78,8 @@ impl Timing {
         SWITCHOVER_BOUND
     }
 
-    /// The pause after that many failures in a row: doubling, bounded, and spread by a quarter to both sides, so that
-    /// a thousand sidecars do not come back to the API server in step.
+    /// The pause after that many consecutive failures: doubling, bounded, and spread by a quarter to both sides, so that a
+    /// thousand sidecars do not return to the API server in step.
     fn pause(&self, failures: u32) -> Duration {
         let doubled = PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(8));
         let bounded = doubled.min(PAUSE_MAX).min(self.duration / 3);
@@ -99,7 +99,7 @@ fn mix(seed: u64) -> u64 {
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Pacer {
     failures: u32,
-    /// No request of the kind before.
+    /// No request of the kind before this.
     pub(crate) not_before: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Pacer {
         self.not_before = now + timing.pause(self.failures);
     }
 
-    /// Another sidecar wrote first. The first time costs no pause, because the next look decides; back off when
+    /// Another sidecar wrote first. The first conflict costs no pause, because the next look decides; back off when
     /// conflicts repeat.
     pub(crate) fn outrun(&mut self, now: Duration, timing: &Timing) {
         if self.failures > 0 {
