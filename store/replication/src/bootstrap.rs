@@ -14,8 +14,8 @@ use crate::replica::Replica;
 use crate::role::Role;
 use crate::{Config, DurableState, FORMAT, Payload, Position, Recovered, Term, Voter, Voters};
 
-/// A bootstrap that a power loss tore: the volume is as good as empty, only its promise stays. What is left of the entries
-/// is cut by the first ones that come.
+/// A bootstrap that a power loss tore: the volume is as good as empty, and keeps only its promise. The first entries that
+/// arrive cut what is left.
 pub(crate) fn without_torn_bootstrap(recovered: Recovered, config: &Config) -> Recovered {
     let has_voters = recovered.snapshot.is_some()
         || recovered.entries.iter().any(|entry| matches!(entry.payload, Payload::Voters(_)));
@@ -41,8 +41,8 @@ impl Replica {
             && !self.ending.is_draining()
             && !self.past.has_gone_back();
         let others = view.members.iter().filter(|member| member.name != self.config.name);
-        // "Empty" decides over kept data: it is not asked for at an address that only an earlier run of the sidecar saw, and
-        // that may be a stranger's of the same name by now [F2].
+        // "Empty" decides about kept data: it is not asked for at an address that only an earlier run of the sidecar saw,
+        // because a stranger's pod of the same name may have that address by now [F2].
         let seen_now = |member: &crate::Member| crate::Target {
             addresses: if member.remembered { Vec::new() } else { member.addresses.clone() },
             ..member.target()
@@ -50,7 +50,7 @@ impl Replica {
         fit.then(|| others.map(seen_now).collect())
     }
 
-    /// The wanted pods that have not said yet that they are empty.
+    /// The wanted pods that have not yet confirmed that they are empty.
     pub(crate) fn bootstrap_waits_for(&self) -> Vec<String> {
         let asked = self.asked_for_bootstrap().filter(|_| first_start_asks_others());
         let Some(asked) = asked else { return Vec::new() };

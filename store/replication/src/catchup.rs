@@ -15,23 +15,25 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How many bytes of entries may be on their way to one replica: what it takes in this time, within these bounds. The
-/// upper one bounds the memory of the connection's queue. What waits in front of a heartbeat on a slow link must not
-/// look like a silent leader.
+/// How many bytes of entries may be on their way to one replica: what it absorbs in this time, within these bounds. The
+/// upper bound limits the memory of the connection's queue. The data in front of a heartbeat on a slow link must not look
+/// like a silent leader.
 const WINDOW_TIME: Duration = Duration::from_millis(500);
 const WINDOW_BYTES: RangeInclusive<u64> = 128 * 1024..=4 * 1024 * 1024;
-/// The size at which an append is closed, as above; well below the frame's limit. One entry alone may be larger.
+/// The size at which an append is closed, within the same limits; well below the frame's limit. A single entry may be
+/// larger.
 const APPEND_TIME: Duration = Duration::from_millis(125);
 const APPEND_BYTES: RangeInclusive<u64> = 32 * 1024..=512 * 1024;
 
-/// What is to be sent next.
+/// What to send next.
 #[derive(Debug)]
 pub(crate) enum Sending {
     /// This append.
     Append(Body),
-    /// The newest snapshot, which is at this position, but for this part of it.
+    /// The newest snapshot, which is at this position, except this part of it.
     Snapshot(Position, Option<SnapshotPart>),
-    /// Entries that are on the disk only, of about so many bytes: they follow this position. [`Outbound::found`] comes next.
+    /// Entries that are only on the disk, of about that many bytes: they follow this position. [`Outbound::found`] comes
+    /// next.
     Lookup(Position, usize),
 }
 
@@ -40,9 +42,9 @@ pub(crate) enum Sending {
 pub(crate) struct Outbound {
     /// The last position that is believed to be common; entries after it are sent next.
     sent: Position,
-    /// It has acked up to here: durable there, and equal to our log.
+    /// The other end has acked up to here: durable there, and equal to our log.
     pub(crate) verified: Seq,
-    /// Nothing was acked on this connection yet: one append at a time.
+    /// Nothing has been acked on this connection yet: one append at a time.
     probing: bool,
     /// An append or snapshot is on its way while probing.
     waiting: bool,
@@ -50,13 +52,13 @@ pub(crate) struct Outbound {
     needs_snapshot: bool,
     /// The next entries are being read from the disk.
     looking_up: bool,
-    /// What is on its way: last sequence and bytes of each append.
+    /// What is under way: last sequence and bytes of each append.
     in_flight: VecDeque<(Seq, usize)>,
     in_flight_bytes: usize,
-    /// The commit that was told last.
+    /// The last commit that was sent.
     commit_told: Seq,
     pace: Pace,
-    /// What it has of a snapshot whose transfer was cut, by its hello.
+    /// What the other end already has of an interrupted snapshot, by its hello.
     pub(crate) part: Option<SnapshotPart>,
 }
 
@@ -80,18 +82,18 @@ impl Outbound {
         outbound
     }
 
-    /// The commit that the other one was told last on this connection.
+    /// The last commit sent to the other end on this connection.
     pub(crate) fn commit_told(&self) -> Seq {
         self.commit_told
     }
 
-    /// Has it all but what it takes within that time? Never while it needs a snapshot.
+    /// Can it absorb all it lacks within that time? Never while it needs a snapshot.
     pub(crate) fn is_near(&self, now: Duration, log: &Log, time: Duration) -> bool {
         let lacks = log.bytes_after(self.verified.min(log.last().seq));
         lacks.is_some_and(|lacks| self.pace.takes(now, lacks, time))
     }
 
-    /// What to send now, if anything. Call until it says nothing.
+    /// What to send now, if anything. Call until it returns nothing.
     pub(crate) fn next(&mut self, now: Duration, log: &Log, commit: Seq) -> Option<Sending> {
         let within = |time, bounds: RangeInclusive<u64>| {
             self.pace.within(now, time).clamp(*bounds.start(), *bounds.end()) as usize
@@ -99,7 +101,7 @@ impl Outbound {
         if self.waiting || self.looking_up || self.in_flight_bytes >= within(WINDOW_TIME, WINDOW_BYTES) {
             return None;
         }
-        // Entries that were acked are common, so only a connection that lags behind two snapshots gets here later on.
+        // Acked entries are common, so only a connection that lags behind two snapshots gets here later on.
         if self.needs_snapshot || self.sent.seq < log.base().seq {
             self.needs_snapshot = false;
             self.probing = true;
@@ -118,7 +120,7 @@ impl Outbound {
         Some(Sending::Append(self.append(now, commit, entries)))
     }
 
-    /// What was looked up. None: it is not what follows any more, and [`Outbound::next`] says what does.
+    /// The result of a look-up. None: the entries no longer follow, and [`Outbound::next`] says what does.
     pub(crate) fn found(&mut self, now: Duration, log: &Log, commit: Seq, entries: Vec<Entry>) -> Option<Body> {
         let follows = entries.first().is_some_and(|first| first.previous == self.sent);
         let is_ours = entries.last().is_some_and(|last| log.contains(last.position));
@@ -140,7 +142,7 @@ impl Outbound {
         Body::Append { previous, commit, entries }
     }
 
-    /// An empty append that tells of a new commit, where nothing else does.
+    /// An empty append that reports a new commit, if nothing else does.
     pub(crate) fn tell_commit(&mut self, commit: Seq) -> Option<Body> {
         if self.probing || self.commit_told >= commit {
             return None;
@@ -149,7 +151,7 @@ impl Outbound {
         Some(Body::Append { previous: self.sent, commit, entries: Vec::new() })
     }
 
-    /// It has everything up to `seq`, as far as our log goes.
+    /// The other end has everything up to `seq`, as far as our log goes.
     pub(crate) fn acked(&mut self, now: Duration, seq: Seq, log: &Log) {
         self.verified = self.verified.max(seq.min(log.last().seq));
         self.probing = false;
@@ -165,7 +167,7 @@ impl Outbound {
         self.pace.acked(now, (before - self.in_flight_bytes) as u64, !self.in_flight.is_empty());
     }
 
-    /// It does not have what the last append built on; its log may be common up to `hint`.
+    /// The other end does not have what the last append built on; its log may be common up to `hint`.
     pub(crate) fn mismatched(&mut self, hint: Position, log: &Log) {
         self.pace.forget_flight();
         self.probing = true;

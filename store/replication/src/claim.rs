@@ -1,4 +1,4 @@
-//! Who is said to lead, and what a replica promised: the words of the protocol that carry no behaviour.
+//! Claims and promises: the words of the protocol that carry no behaviour.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub struct Term(pub u64);
 
 impl Term {
-    /// The last one there is, 2^31 - 1. A higher one is nobody's: after a promise to it no term would be left.
+    /// The last term, 2^31 - 1. A higher one is invalid: after a promise to it no term would be left.
     pub const MAX: Term = Term(i32::MAX as u64);
 }
 
@@ -22,7 +22,7 @@ impl Term {
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// No log gets there, so what names a higher one was written by nobody, and one more is always a number.
+    /// No log reaches this, so a higher number is invalid, and adding one always gives a number.
     pub const MAX: Seq = Seq(u64::MAX >> 1);
 
     /// The sequence after this one.
@@ -66,22 +66,22 @@ impl Position {
     }
 }
 
-/// What a replica is bound to, durably: it follows that leader and refuses every lower term, and any other incarnation
-/// of the same term. It never goes down, nor does the incarnation change within a term.
+/// What durably binds a replica: it follows that leader and refuses every lower term, and any other incarnation of the same
+/// term. The promise never goes down, nor does the incarnation change within a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Promise {
-    /// The term of the leader that was promised to; 0 for none yet.
+    /// The term of the promised leader; 0 for none yet.
     pub term: Term,
     /// Its incarnation; the nil UUID for none yet.
     pub incarnation: Incarnation,
 }
 
 impl Promise {
-    /// Bound to nobody yet.
+    /// No promise yet.
     pub const NONE: Promise = Promise { term: Term(0), incarnation: Incarnation(Uuid::nil()) };
 }
 
-/// Somebody is said to lead. Only ever a suggestion: a majority of promises makes it true.
+/// A claim that somebody leads. It is only a suggestion: a majority of promises makes it true.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claim {
@@ -101,12 +101,12 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The promise that following this claim takes.
+    /// The promise that a replica makes when it follows this claim.
     pub fn promise(&self) -> Promise {
         Promise { term: self.term, incarnation: self.incarnation }
     }
 
-    /// Where that leader is reached.
+    /// Where to reach that leader.
     pub(crate) fn target(&self) -> crate::Target {
         let (name, peer_address) = (self.name.clone(), self.peer_address.clone());
         crate::Target { name, peer_address, addresses: self.addresses.clone() }

@@ -1,16 +1,16 @@
-//! What is known of the own disk, and what its hanging has led to.
+//! What is known of this replica's own disk, and what its hanging has led to.
 
 use std::time::Duration;
 
-/// What the shell says of the disk.
+/// What the shell reports of the disk.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(crate) struct Disk {
     pub(crate) hangs: bool,
-    /// Nothing more is taken by the journal.
+    /// The journal accepts nothing more.
     pub(crate) full: bool,
-    /// When it counts as sound again, after it hung.
+    /// When a disk that hung counts as sound again.
     pub(crate) doubted_until: Option<Duration>,
-    /// Something that the leader sent was not taken.
+    /// The replica dropped something that the leader sent.
     pub(crate) missed: bool,
 }
 
@@ -28,10 +28,10 @@ impl Disk {
     }
 }
 
-/// What a leader's hung disk has led to.
+/// What a leader does about its hung disk.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(crate) struct Stall {
-    /// Since when it hangs while the others can do without this leader.
+    /// Since when it has hung while the others can do without this leader.
     pub(crate) dispensable_since: Option<Duration>,
     /// See [`stall`](crate::stall).
     pub(crate) silent: bool,

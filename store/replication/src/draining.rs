@@ -1,4 +1,4 @@
-//! Letting go: a hand-over to a successor, and when a replica that was told to end may do so (5.4 in docs/design.md).
+//! Letting go: a hand-over to a successor, and when a stopping replica may end (5.4 in docs/design.md).
 //!
 //! ```text
 //!   Drain, or handOverTo in role.json ─▶ a fit successor is chosen ─▶ it has (nearly) everything
@@ -8,9 +8,9 @@
 //!   not done in time: undone, and tried again later
 //! ```
 //!
-//! The leader takes writes until it has the successor's claim: what the API server takes for the transfer is no pause.
-//! What is in flight then is not lost: it stands in this log, the successor pulls it with our hello if that is counted,
-//! and an entry that is cut was never acknowledged, is known not to be done, and can be proposed again.
+//! The leader accepts writes until it has the successor's claim, so the time that the API server needs for the transfer is
+//! no pause. What is in flight then is not lost: it is in this log, and the successor pulls it if it counts our hello. An
+//! entry that is cut was never acknowledged, is known not to be done, and can be proposed again.
 
 use crate::membership::CAUGHT_UP_TIME;
 use crate::plants::needed_replicas_stay;
@@ -20,16 +20,15 @@ use crate::target::ordinal;
 use crate::{Claim, Effect, Incarnation, ReplicaId};
 use std::time::Duration;
 
-/// After a hand-over that failed, writes continue this long before the next one.
+/// After a failed hand-over, writes continue this long before the next attempt.
 const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
-/// If leaving would cost the majority, a wanted replica waits this long for the role.json that may explain the SIGTERM:
-/// one in which it is no longer wanted \[L6\]. It does not wait longer, or a pod in a cluster of two could not be
-/// deleted.
+/// If leaving would cost the majority, a wanted replica waits this long for the role.json that may explain the SIGTERM: one
+/// in which it is no longer wanted \[L6\]. It does not wait longer, or a pod in a cluster of two could not be deleted.
 const LAST_VOTER_WAITS: Duration = Duration::from_secs(5);
-/// The sidecar learns of a successor once that lacks no more than it can pull within this time, because writes wait
-/// meanwhile.
+/// The sidecar learns of a successor once the successor lacks no more than it can pull within this time, because writes
+/// wait meanwhile.
 const NEARLY_ALL_TIME: Duration = Duration::from_millis(100);
-/// A successor that was chosen may fall behind for this long: a burst of writes does not undo a hand-over.
+/// A chosen successor may fall behind for this long: a burst of writes does not undo a hand-over.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
 /// It was told to end, or has failed.
@@ -95,7 +94,7 @@ impl Replica {
                 let has_nearly_all = successor.is_some_and(|one| self.lacks_little(one, time));
                 let Role::Leading(leading) = &mut self.role else { return };
                 if !wish || !fit || late || other {
-                    // Undone, the sidecar renews the Lease again, and gives a switchover up that cannot be done.
+                    // Undone, so the sidecar renews the Lease again, and abandons a switchover that is impossible.
                     leading.hand_over = None;
                     leading.hand_over_not_before =
                         if late { self.clock.now() + HAND_OVER_PAUSE } else { self.clock.now() };
@@ -132,8 +131,8 @@ impl Replica {
         }
     }
 
-    /// The best successor (or that one, if it is fit): caught up, on the newest revision, of the lowest ordinal \[L10\].
-    /// An update begins at the highest ordinal, so the lowest of those that are not updated yet goes last.
+    /// The best successor (or the requested one, if it is fit): caught up, on the newest revision, of the lowest ordinal
+    /// \[L10\]. An update begins at the highest ordinal, so of the pods not yet updated it reaches the lowest last.
     fn successor(&self, name: Option<&str>) -> Option<(ReplicaId, &Follower)> {
         let Role::Leading(leading) = &self.role else { return None };
         let fit = leading
@@ -144,7 +143,7 @@ impl Replica {
         fit.min_by_key(|(_, follower)| {
             let is_newest = match newest {
                 Some(newest) => follower.revision == newest,
-                // Not known: during an update it is the one that is not ours.
+                // Not known: during an update it is the revision that is not ours.
                 None => follower.revision != self.config.revision || follower.revision.is_empty(),
             };
             // One that would have to refuse writes is better than none.
@@ -158,7 +157,7 @@ impl Replica {
         self.successor(None).filter(|(_, follower)| follower.has_room())
     }
 
-    /// In shape to lead, and lacks at most what it takes within a second \[L10\].
+    /// In shape to lead, and lacks at most what it can absorb within a second \[L10\].
     fn is_fit(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         let follower = leading.followers.get(&replica);
@@ -179,15 +178,15 @@ impl Replica {
         })
     }
 
-    /// The hand-over as it is published: to this pod and incarnation. None while nobody is fit for it.
+    /// The hand-over as published: to this pod and incarnation. None while no pod is fit for it.
     pub(crate) fn published_hand_over(&self) -> Option<(String, Incarnation)> {
         let Role::Leading(leading) = &self.role else { return None };
         let hand_over = leading.hand_over.as_ref().filter(|hand_over| hand_over.ready)?;
         Some((hand_over.to_name.clone(), hand_over.to_incarnation))
     }
 
-    /// The claim of the successor that was chosen has come: what that one is to be told. It need not wait until the API
-    /// server has told its sidecar.
+    /// The chosen successor's claim has arrived: what to send to the successor. It need not wait until the API server has
+    /// notified its sidecar.
     pub(crate) fn word_to_successor(&self, claim: &Claim) -> Option<Effect> {
         let Role::Leading(leading) = &self.role else { return None };
         let hand_over = leading.hand_over.as_ref()?;
@@ -196,7 +195,7 @@ impl Replica {
         is_successor.then(invite)
     }
 
-    /// Told to end, and nothing keeps it any more.
+    /// It was asked to end, and nothing keeps it any longer.
     pub(crate) fn is_drained(&self) -> bool {
         let Some(since) = self.ending.draining_since() else { return false };
         if !needed_replicas_stay()
@@ -207,7 +206,7 @@ impl Replica {
         {
             return true;
         }
-        // Clients wait for what is not applied yet.
+        // Clients wait for entries that are not applied yet.
         if self.applies().is_some() {
             return false;
         }
@@ -225,7 +224,7 @@ impl Replica {
         }
         let patient = self.clock.now() < since + LAST_VOTER_WAITS;
         match &self.role {
-            // It leads on while a successor may still be found.
+            // It leads on while a successor may still appear.
             Role::Leading(_) => !patient && !self.others_are_a_majority(since) || self.is_alone(),
             // Its successor is open: it has committed an entry of its own term [L9].
             Role::Following(following) => {
@@ -245,8 +244,8 @@ impl Replica {
         self.volume.log().voters().voters.iter().all(|voter| voter.replica == self.config.replica)
     }
 
-    /// A majority is left without us: of voters that are heard, or answered within the lost-time, and neither end
-    /// themselves nor wait for a disk that hangs. An older answer proves nothing: all may have been told to end at once.
+    /// A majority is left without us: of voters that are heard, or that answered within the lost-time, and that neither end
+    /// themselves nor wait for a hung disk. An older answer proves nothing: all of them may have been asked to end at once.
     fn others_are_a_majority(&self, since: Duration) -> bool {
         let fresh = since.max(self.clock.now().saturating_sub(self.config.lost_time));
         let stays = |replica: ReplicaId| match &self.role {

@@ -1,4 +1,4 @@
-//! Records: what stands in the journal, byte by byte, and what an append carries over the wire (the same bytes).
+//! Records: the journal's content, byte by byte. An append carries the same bytes over the wire.
 //!
 //! ```text
 //!   record  = length u32 | crc32 u32 | body            little-endian; length and checksum are of the body
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// The length of a record's header: length and checksum.
 pub const RECORD_HEADER_BYTES: usize = 8;
-/// The longest body that is read or written. A client's body is limited far below.
+/// The longest body that is read or written. The limit for a client's body is far lower.
 pub const RECORD_BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 const KIND_STATE: u8 = 1;
@@ -27,41 +27,42 @@ const FLAG_CLUSTER: u8 = 1;
 const FLAG_BOOTSTRAPPING: u8 = 2;
 const ENTRY_HEAD_BYTES: usize = 1 + 4 * 8 + 1;
 
-/// Why bytes are no record.
+/// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// The bytes end before the record does. At the end of a journal: a torn write.
     #[error("the record ends after {have} of {want} bytes")]
     Short {
-        /// Bytes that are there.
+        /// The available bytes.
         have: usize,
-        /// Bytes that the header asks for.
+        /// The bytes that the header asks for.
         want: usize,
     },
     /// The length is 0 or above [`RECORD_BODY_BYTES_MAX`].
     #[error("a record of {0} bytes is not valid")]
     Length(usize),
-    /// The checksum does not fit.
+    /// The checksum does not match.
     #[error("checksum {found:08x} instead of {expected:08x}")]
     Checksum {
-        /// What the header says.
+        /// The checksum in the header.
         expected: u32,
-        /// What the bytes give.
+        /// The checksum of the bytes.
         found: u32,
     },
-    /// The checksum fits, the content makes no sense (a newer format, or not our writing).
+    /// The checksum matches, but the content makes no sense (a newer format, or foreign data).
     #[error("{0}")]
     Content(&'static str),
 }
 
-/// What a volume knows beside its log, and what every segment begins with.
+/// What a volume knows beside its log; every segment begins with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DurableState {
     /// The promise in force.
     pub promise: Promise,
     /// The cluster of the volume; none while it is empty.
     pub cluster_id: Option<ClusterId>,
-    /// The bootstrap wrote this volume, and no Lease was seen with its cluster-id yet. It never opens for writes \[L4\].
+    /// The bootstrap wrote this volume, and no Lease with its cluster-id has been seen yet. It never opens for writes
+    /// \[L4\].
     pub bootstrapping: bool,
 }
 
@@ -70,7 +71,7 @@ impl DurableState {
     pub const EMPTY: DurableState = DurableState { promise: Promise::NONE, cluster_id: None, bootstrapping: false };
 }
 
-/// The first record after a snapshot: which one it was.
+/// The first record after a snapshot. It identifies the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMark {
     /// The position of the snapshot.
@@ -84,22 +85,22 @@ pub struct SnapshotMark {
 /// What an entry carries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
-    /// Nothing: the first entry of a term, whose commit opens it for writes.
+    /// Nothing: the first entry of a term. Its commit opens the term for writes.
     Empty,
     /// The voters from here on, committed or not \[S7\].
     Voters(Voters),
-    /// A client's command. What it means is decided by whoever applies it, the same on every replica.
+    /// A client's command. Whoever applies it decides its meaning, and every replica decides the same.
     Command(Bytes),
 }
 
 /// One entry of the replicated log. It names the position before it, so a log is a chain.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The position of the entry before, [`Position::ZERO`] before the first.
+    /// The position of the entry before, [`Position::ZERO`] if there is none.
     pub previous: Position,
     /// Its own position.
     pub position: Position,
-    /// What it carries.
+    /// Its content.
     pub payload: Payload,
     record: Bytes,
 }
@@ -139,7 +140,7 @@ impl Entry {
             }
         }
         let record = seal(body);
-        // The entry lives as long as the log does: it holds its command once.
+        // The entry lives as long as the log does, so it holds its command only once.
         let payload = match payload {
             Payload::Command(_) => Payload::Command(record.slice(RECORD_HEADER_BYTES + ENTRY_HEAD_BYTES..)),
             other => other,
@@ -147,7 +148,7 @@ impl Entry {
         Entry { previous, position, payload, record }
     }
 
-    /// The record as it stands in the journal and goes over the wire.
+    /// The record as it is in the journal and on the wire.
     pub fn record(&self) -> &Bytes {
         &self.record
     }
@@ -158,9 +159,9 @@ impl Entry {
 pub enum Record {
     /// The durable state from here on.
     State(DurableState),
-    /// An entry of the log. One that names an earlier position in the chain cuts all after it.
+    /// An entry of the log. If it names an earlier position in the chain, it cuts everything after that.
     Entry(Entry),
-    /// The log up to here stands in the snapshot.
+    /// The snapshot contains the log up to here.
     Snapshot(SnapshotMark),
 }
 
@@ -193,7 +194,7 @@ impl Record {
     /// Reads the record at the start of `bytes` and moves `bytes` behind it. On an error `bytes` stays as it was.
     ///
     /// # Errors
-    /// [`RecordError`]; `Short` when more bytes may mend it.
+    /// [`RecordError`]; `Short` when more bytes may complete it.
     pub fn decode(bytes: &mut Bytes) -> Result<Record, RecordError> {
         let length = record_length(bytes)?;
         let expected = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));

@@ -6,8 +6,8 @@
 //!   heartbeat ──▶ echo              silence for the lost-time, a refused or reset connection ──▶ lost
 //! ```
 //!
-//! The hello is the vote: it is said only when everything up to the promise is durable, and what it says of the log
-//! stays true under this promise, because nothing of a lower term is written after it \[S3\].
+//! The hello is the vote: it is sent only when everything up to the promise is durable. Its statement about the log stays
+//! true under this promise, because nothing of a lower term is written after it \[S3\].
 
 use crate::catchup::{Outbound, Sending};
 use crate::plants::{
@@ -23,7 +23,7 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Pauses before a leader is dialled again: it may not have read its own role yet (short), or be gone (longer).
+/// Pauses before dialling a leader again: it may not have read its own role yet (short), or be gone (longer).
 const REDIAL_SOON: Duration = Duration::from_millis(15);
 const REDIAL_FIRST: Duration = Duration::from_millis(50);
 const REDIAL_MOST: Duration = Duration::from_millis(500);
@@ -34,8 +34,8 @@ impl Replica {
         // Before role.json says so it is nobody's: a stranger's pods may have our name and be on our network [F3].
         let own = self.volume.state().cluster_id.or(self.sidecar.cluster_id());
         let ours = own == Some(claim.cluster_id) || own.is_none() && !strangers_are_refused();
-        // Our own claim comes from the leader that hands over to us: what role.json will say in a moment.
-        // It is taken also by who drains since a moment: the other one has let go, and nobody else would take it at once.
+        // The leader that hands over to us sends our own claim: role.json will say the same in a moment. A replica that has
+        // just begun to drain accepts it, too: the other one has let go, and nobody else would accept it at once.
         let may_be_ours = self.is_sound() && !self.is_stalled() || claim.incarnation != self.config.incarnation;
         if ours && may_be_ours {
             let again = claim.promise() == self.volume.state().promise;
@@ -57,21 +57,22 @@ impl Replica {
         self.effects.push(Effect::AnswerInvite { request, answer });
     }
 
-    /// The leader that is followed, told of again, perhaps with other addresses. Who says none knows less, not better.
+    /// The followed leader is reported again, perhaps with other addresses. A report without addresses knows less, not
+    /// better.
     pub(crate) fn learn_addresses(&mut self, claim: Claim) {
         let Role::Following(following) = &mut self.role else { return };
         let known = &following.claim.addresses;
         let addresses = if claim.addresses.is_empty() { known.clone() } else { claim.addresses };
         let has_new = addresses.iter().any(|address| !known.contains(address));
         following.claim = Claim { addresses, ..claim };
-        // What is being dialled is where it was; an address that has no pod any more says nothing, not even no.
+        // We are dialling where it was; an address without a pod says nothing, not even no.
         if let (Link::Dialled(conn), true) = (following.link, has_new) {
             following.link = Link::Down { redial_at: self.clock.now() };
             self.effects.push(Effect::Close { conn });
         }
     }
 
-    /// Dials when it may, and finds out that the leader is silent.
+    /// Dials when it may, and detects that the leader is silent.
     pub(crate) fn tend_following(&mut self) {
         let ours = self.config.name.clone();
         let Role::Following(following) = &mut self.role else { return };
@@ -85,7 +86,7 @@ impl Replica {
             return self.tend_following();
         }
         if !following.heard && self.lost.is_none() {
-            // The leader is an earlier run of this very pod: there is nobody to dial.
+            // The leader is an earlier run of this very pod, so nobody is there to dial.
             let own_past = following.claim.name == ours;
             if own_past || self.clock.now() >= following.heard_at + self.config.lost_time {
                 return self.lose();
@@ -152,7 +153,7 @@ impl Replica {
                 following.heard = true;
                 following.heard_at = self.clock.now();
                 following.redial_pause = Duration::ZERO;
-                // A new connection verifies anew: the leader cannot know how far the last one had come.
+                // A new connection verifies anew: the leader cannot know how far the last one got.
                 following.verified = Seq(0);
                 following.acked = None;
                 following.owes_ack = !only_verified_is_acked();
@@ -175,7 +176,7 @@ impl Replica {
                     }
                 }
                 let Role::Following(following) = &mut self.role else { return };
-                // It has not read yet that it leads. That is no loss; the lost-time is the limit.
+                // It has not yet read that it leads. That is no loss; the lost-time is the limit.
                 let not_yet = promise.term < following.claim.term;
                 self.hang_up(not_yet);
                 if !not_yet {
@@ -253,7 +254,7 @@ impl Replica {
             }
             Body::Append { previous, commit, entries } => {
                 if let Role::Following(following) = &mut self.role {
-                    // It has all that it pulled for: its acks are of its own volume from here on.
+                    // It has everything that it pulled for: from here on its acks report its own volume.
                     following.pulled = None;
                 }
                 let accepted = self.accept(previous, entries);
@@ -296,7 +297,7 @@ impl Replica {
                 self.feed_leader();
             }
             Body::ReadAnswer { number, index } => self.on_read_answer(conn, number, index),
-            // Only followers say these.
+            // Only followers send these.
             Body::Echo { .. } | Body::ReadIndex { .. } => {}
         }
     }
@@ -310,8 +311,8 @@ impl Replica {
         self.send(conn, Body::Echo { round, eligible, draining, stalled, room });
     }
 
-    /// Heartbeats wait behind what fills a slow link: its leader must not take a follower for gone that takes a long frame
-    /// or a snapshot. The echo of an old round confirms nothing new.
+    /// Heartbeats queue behind whatever fills a slow link: while a follower receives a long frame or a snapshot, its leader
+    /// must not consider it gone. The echo of an old round confirms nothing new.
     fn say_that_it_lives(&mut self, conn: ConnId) {
         let Role::Following(following) = &self.role else { return };
         if self.clock.now() >= following.echoed_at + self.config.lost_time / 4 {
@@ -319,7 +320,7 @@ impl Replica {
         }
     }
 
-    /// A part of a frame is as good a sign of life as a whole one.
+    /// Part of a frame is as good a sign of life as a whole one.
     pub(crate) fn on_heard(&mut self, conn: ConnId) {
         let Role::Following(following) = &mut self.role else { return };
         if following.link == Link::Up(conn) {
@@ -347,7 +348,7 @@ impl Replica {
         self.effects.push(Effect::LookUp { conn, previous, bytes_max });
     }
 
-    /// Entries that were looked up go to whom they were looked up for.
+    /// Entries that were looked up go to the replica that they were looked up for.
     pub(crate) fn on_looked_up(&mut self, conn: ConnId, entries: Vec<Entry>) {
         let (now, commit) = (self.clock.now(), self.progress.commit());
         let outbound = match &mut self.role {
@@ -385,7 +386,7 @@ impl Replica {
         }
     }
 
-    /// Says what became of entries or a snapshot: at once where it does not fit, else by an ack when it is durable.
+    /// Reports what became of entries or a snapshot: at once if it does not fit, otherwise by an ack when it is durable.
     pub(crate) fn after_accept(&mut self, conn: ConnId, accepted: Accepted) {
         match accepted {
             Accepted::UpTo(end) => {
@@ -403,7 +404,7 @@ impl Replica {
         }
     }
 
-    /// Acks what is durable and verified \[S4\], where that is news.
+    /// Acks what is durable and verified \[S4\], if that is news.
     pub(crate) fn ack(&mut self) {
         let durable =
             if only_durable_is_acked() { self.volume.writes().durable() } else { self.volume.log().last().seq };
@@ -412,8 +413,8 @@ impl Replica {
                 let Link::Up(conn) = following.link else { return };
                 let verified = if only_verified_is_acked() { following.verified } else { self.volume.log().last().seq };
                 let seq = durable.min(verified);
-                // Every append is answered, also one that brought nothing new: the leader may have been probing. The
-                // first ack of a connection waits until all that was verified is durable.
+                // Every append is answered, even one that brought nothing new: the leader may have been probing. The first
+                // ack of a connection waits until everything verified is durable.
                 let whole = seq == verified;
                 if (whole && following.owes_ack) || following.acked.is_some_and(|acked| seq > acked) {
                     following.owes_ack &= !whole;
@@ -423,7 +424,7 @@ impl Replica {
                 }
             }
             Role::Leading(leading) => {
-                // The one who is pulled from goes on when what it sent is durable here.
+                // The replica that is pulled from continues when what it sent is durable here.
                 if let Stage::Pulling(from) = leading.stage
                     && durable == self.volume.log().last().seq
                     && let Some(conn) = leading.followers.get(&from).and_then(|follower| follower.conn)
@@ -441,7 +442,7 @@ impl Replica {
         self.follow_commit();
     }
 
-    /// Commit = the leader's, as far as our log is verified to be equal to its log \[S5\].
+    /// Commit = the leader's, as far as our log is verified to equal its log \[S5\].
     fn follow_commit(&mut self) {
         let Role::Following(following) = &self.role else { return };
         let end = if only_verified_is_committed() { following.verified } else { self.volume.log().last().seq };
@@ -449,7 +450,7 @@ impl Replica {
         self.progress.commit_up_to(commit);
     }
 
-    /// After all else of a step: what it applies counts.
+    /// Runs after the rest of a step, because what the step applies counts.
     pub(crate) fn tend_caught_up(&mut self) {
         let caught_up = match &self.role {
             Role::Idle => false,
@@ -463,7 +464,7 @@ impl Replica {
         self.progress.note_caught_up(caught_up);
     }
 
-    /// Frames of an older leadership are dropped. Only a planted fault takes them.
+    /// Frames of an older leadership are dropped. Only a planted fault accepts them.
     fn takes_old_frame(&mut self, conn: ConnId, frame: &Frame) -> bool {
         if !old_appends_are_dropped()
             && frame.term < self.volume.state().promise.term

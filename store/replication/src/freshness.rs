@@ -6,12 +6,13 @@
 //!   follower ◀───────readAnswer(i)────────┘             applied up to i: all that was committed anywhere before t is here
 //! ```
 //!
-//! The same proof as for strong reads, and as strong: it holds for a follower of a leader that was replaced without
-//! knowing, across any delay, and no two clocks are compared. A heartbeat alone proves nothing: it may have been on its way
-//! for long, and a deposed leader sends them, too \[S11\]. These questions begin no round of their own, so they cost one small frame
-//! and its answer for each heartbeat. A leader dates its data from the newest round that a majority has echoed.
+//! This is the same proof as for strong reads, and as strong: it holds for a follower whose leader was replaced without
+//! knowing, across any delay, and without comparing two clocks. A heartbeat alone proves nothing: it may have been under
+//! way for a long time, and a deposed leader sends heartbeats, too \[S11\]. These questions start no round of their own, so
+//! they cost one small frame and its answer for each heartbeat. A leader dates its data from the newest round that a
+//! majority has echoed.
 //!
-//! A question at leisure has the highest bit of its number set. A leader that does not know that answers it like any other.
+//! A question at leisure has the highest bit of its number set. A leader that does not know this answers it like any other.
 
 use crate::plants::{heartbeats_prove_nothing, only_applied_is_fresh};
 use crate::question::AT_LEISURE;
@@ -25,22 +26,22 @@ use std::time::Duration;
 pub(crate) struct Freshness {
     /// All that was committed anywhere before this moment is applied here.
     as_of: Option<Duration>,
-    /// The question under way: to whom, its number, when it was asked.
+    /// The question under way: its addressee, its number, and when it was asked.
     asked: Option<(ConnId, u64, Duration)>,
-    /// The answer that is not applied yet, and when it was asked for.
+    /// The answer that is not applied yet, and when its question was asked.
     waiting: Option<(Seq, Duration)>,
-    /// Not before this moment the next one is asked.
+    /// The next question is not asked before this time.
     next_at: Duration,
     numbers: u64,
-    /// The leader was heard last; at first the start.
+    /// When the leader was last heard; initially the start.
     pub(crate) heard_at: Duration,
-    /// The renewal of the Lease that was seen last, and when.
+    /// The last renewal of the Lease that was seen, and when.
     renewal: Option<(u64, Duration)>,
 }
 
 impl Replica {
-    /// All that was committed anywhere before this moment (of [`Replica::step`]'s time) is applied here. None: not known,
-    /// since the start.
+    /// Everything that was committed anywhere before this moment (of [`Replica::step`]'s time) is applied here. None: not
+    /// known since the start.
     pub fn fresh_as_of(&self) -> Option<Duration> {
         self.freshness.as_of
     }
@@ -57,14 +58,14 @@ impl Replica {
         }
     }
 
-    /// A heartbeat came. It proves nothing about now \[S11\].
+    /// A heartbeat arrived. It proves nothing about the present \[S11\].
     pub(crate) fn after_heartbeat(&mut self) {
         if !heartbeats_prove_nothing() {
             self.freshness.as_of = Some(self.clock.now());
         }
     }
 
-    /// After all else of a step: what it applies counts.
+    /// Runs after the rest of a step, because what the step applies counts.
     pub(crate) fn tend_freshness(&mut self) {
         if let Some((_, at)) = self.freshness.waiting.take_if(|(index, _)| *index <= self.progress.applied()) {
             self.freshness.as_of = self.freshness.as_of.max(Some(at));
@@ -86,8 +87,8 @@ impl Replica {
         }
     }
 
-    /// What a leader has applied is as of the newest round that a majority has echoed: nobody else had been promised to
-    /// by then \[S6\]. What earlier terms have committed is known only when an entry of its own is.
+    /// What a leader has applied is as recent as the newest round that a majority has echoed: until then, nobody else had
+    /// their promises \[S6\]. It knows what earlier terms committed only once an entry of its own is committed.
     fn date_by_echoes(&mut self) {
         let (own, echoed) = (self.config.replica, self.echoed_round());
         let alone = self.volume.log().voters().is_majority(|replica: ReplicaId| replica == own);
@@ -105,7 +106,7 @@ impl Replica {
     /// role.json was read.
     pub(crate) fn note_renewal(&mut self, view: &RoleView) {
         let Some(seen) = view.renewal_seen else { return };
-        // The first one that is read may be old: the sidecar may be dead.
+        // The first one may be old: the sidecar may be dead.
         match self.freshness.renewal {
             Some((before, _)) if before == seen => {}
             Some(_) => self.freshness.renewal = Some((seen, self.clock.now())),
@@ -113,8 +114,8 @@ impl Replica {
         }
     }
 
-    /// There is a leader, by a Lease that is being renewed, and it is lost to this replica for so long that it should not be
-    /// asked for data. Without a leader anywhere all replicas are as good as each other, and stay ready.
+    /// There is a leader, by a Lease that is being renewed, and this replica lost it so long ago that clients should not
+    /// ask it for data. Without a leader anywhere all replicas are equally good, and stay ready.
     pub(crate) fn cut_off(&self) -> bool {
         !matches!(self.role, Role::Leading(_))
             && self.clock.now() >= self.freshness.heard_at + self.config.unready_after

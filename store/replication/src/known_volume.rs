@@ -12,19 +12,19 @@ use crate::{Position, ReplicaId, Term};
 pub struct KnownVolume {
     /// The volume.
     pub replica: ReplicaId,
-    /// It is bound to a promise of this term, or of a later one.
+    /// A promise of this term, or of a later one, binds it.
     pub term: Term,
     /// It acked everything up to here, and that is committed.
     pub position: Position,
 }
 
-/// Why a replica no longer votes or counts. The volume keeps it in a file of its own.
+/// Why a replica no longer votes or counts. The volume keeps this in a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WentBack {
-    /// The volume. Another one that stands in its place is not meant.
+    /// The volume. The mark does not apply to another volume in its place.
     pub replica: ReplicaId,
-    /// The pod that knew more of the volume than it holds.
+    /// The pod that knew more of the volume than the volume holds.
     pub known_by: String,
     /// The highest term that the volume is known to have promised.
     pub known_term: Term,
@@ -37,7 +37,7 @@ pub struct WentBack {
 }
 
 impl WentBack {
-    /// What happened, and the way out, for people. `pod`: whose volume it is.
+    /// What happened, and the way out, for people. `pod`: the pod of the volume.
     pub fn advice(&self, pod: &str) -> String {
         format!(
             "{self}. It holds an older copy, or its disk lost writes, so it neither votes nor answers clients. To \

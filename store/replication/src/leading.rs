@@ -10,8 +10,8 @@
 //!   Open       takes writes. Committed = acknowledged to the client
 //! ```
 //!
-//! It stops for a voter's higher promise or a claim with a higher term, never because the Lease is gone \[L11\]. Without a
-//! majority for the lost-time it refuses writes, says so, and keeps trying.
+//! It stops for a voter's higher promise or a claim with a higher term, never because the Lease is gone \[L11\]. If it has
+//! no majority for the lost-time, it refuses writes, reports that, and keeps trying.
 
 use crate::catchup::{Outbound, Sending};
 use crate::disk::Stall;
@@ -30,9 +30,9 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Writes that may wait for their commit at once; more are refused, so memory stays bounded.
+/// The number of writes that may wait for their commit at once; more are refused, so memory stays bounded.
 const UNCOMMITTED_MAX: u64 = 16_384;
-/// A commit is told to idle followers after this, unless an append carries it before.
+/// Idle followers learn of a commit after this time, unless an append carries it earlier.
 const TELL_COMMIT_AFTER: Duration = Duration::from_millis(2);
 
 impl Leading {
@@ -62,13 +62,13 @@ impl Leading {
         }
     }
 
-    /// The replica that is connected under that pod name; of several the one that said hello last.
+    /// The replica that is connected under that pod name; of several, the one with the latest hello.
     pub(crate) fn connected_as(&self, name: &str) -> Option<ReplicaId> {
         let connected = self.followers.iter().filter(|(_, one)| one.conn.is_some() && one.name == name);
         connected.max_by_key(|(_, one)| one.hello_number).map(|(replica, _)| *replica)
     }
 
-    /// A connection ended. Who is left under the same name is who that pod is.
+    /// A connection ended. The replica that is left under the same name is that pod's replica.
     pub(crate) fn hung_up(&mut self, conn: ConnId) {
         let Some(follower) = self.followers.values_mut().find(|follower| follower.conn == Some(conn)) else { return };
         follower.conn = None;
@@ -114,7 +114,7 @@ impl Replica {
         outbound.part = hello.snapshot_part;
         let Role::Leading(leading) = &mut self.role else { return };
         leading.seen.insert(hello.name.clone(), hello.replica);
-        // It has all that it is known to have: somebody has put its newest state back.
+        // It has everything that it is known to have: somebody has restored its newest state.
         leading.gone_back.remove(&hello.replica);
         leading.hellos += 1;
         let before = leading.followers.remove(&hello.replica);
@@ -129,7 +129,7 @@ impl Replica {
             revision: hello.revision,
             eligible: hello.eligible,
             draining: false,
-            // Until its first echo says what is so now.
+            // Until its first echo reports the present state.
             stalled: before.as_ref().is_some_and(|follower| follower.stalled),
             room: Shortage::default(),
             position,
@@ -143,7 +143,7 @@ impl Replica {
         };
         leading.followers.insert(hello.replica, follower);
         if leading.stage == Stage::Pulling(hello.replica) {
-            // What was asked for on the old connection will never come: count, and ask, again.
+            // Answers on the old connection will never arrive: count, and ask, again.
             leading.stage = Stage::Counting;
         }
         let format = FORMAT.min(hello.format_max);
@@ -172,7 +172,7 @@ impl Replica {
         if hello.promise != self.volume.state().promise && !any_incarnation {
             return refused(RefusalCode::NotPromised, "this replica has not promised my term");
         }
-        // A copy of a volume that is in use. The one that is connected may be the older of the two, so nobody is marked [E4].
+        // A copy of a volume in use. The connected one may be the older of the two, so neither is marked [E4].
         let (replica, name) = (hello.replica, &hello.name);
         if let Some(other) = leading.followers.get(&replica).map(|one| &one.name).filter(|other| *other != name)
             && leading.hears(replica, self.clock.now(), self.config.lost_time)
@@ -197,14 +197,14 @@ impl Replica {
         }
         let is_another = answer.name.as_ref().is_some_and(|said| *said != name);
         if is_another && answers_count_by_name() {
-            // An address of that pod is another one's by now. What it said is no answer [F2].
+            // That pod's address belongs to another pod by now. Its statement is not an answer [F2].
             return;
         }
-        // Only who says its name shows that a volume is gone: the voter of that name with another one is dead.
+        // Only an answer with its own name shows that a volume is gone: the voter of that name with another volume is dead.
         let is_named = answer.name.is_some();
         if let Role::Leading(leading) = &mut self.role
             && is_named
-            // A late answer of a volume that is gone must not make the one dead that took its place.
+            // A late answer from a volume that is gone must not make its replacement dead.
             && leading.connected_as(&name).is_none()
         {
             leading.seen.insert(name, answer.replica);
@@ -215,11 +215,11 @@ impl Replica {
         self.is_in_the_way(answer.replica, answer.promise);
     }
 
-    /// A replica is bound to something else than to us. A voter's higher promise ends our leadership; anything else asks
-    /// for a new term and goes on \[L3\].
+    /// Something other than our claim binds a replica. A voter's higher promise ends our leadership; anything else asks for
+    /// a new term and leads on \[L3\].
     fn is_in_the_way(&mut self, replica: ReplicaId, promise: Promise) {
         if promise.term > Term::MAX {
-            // Nobody can have promised that.
+            // Such a promise is impossible.
             return;
         }
         self.told_of(promise);
@@ -255,7 +255,7 @@ impl Replica {
                 follower.stalled = stalled;
                 follower.room = room;
             }
-            // What its disk does not take is pulled again, or by another leader.
+            // It pulls again what its disk did not accept, or another leader does.
             Body::Append { .. } if pulling && self.disk.is_full() => {}
             Body::Append { previous, entries, .. } if pulling => {
                 let accepted = self.accept(previous, entries);
@@ -263,7 +263,7 @@ impl Replica {
             }
             Body::Snapshot(piece) if pulling => self.effects.push(Effect::KeepPiece { conn, piece }),
             Body::ReadIndex { number } => self.on_read_index(conn, number),
-            // Only a leader says these, and only one that pulls is told these.
+            // Only a leader sends these, and only one that pulls receives these.
             Body::Append { .. }
             | Body::Snapshot(_)
             | Body::Heartbeat { .. }
@@ -293,7 +293,7 @@ impl Replica {
         }
     }
 
-    /// Those that there is room for; the others are refused.
+    /// Accepts as many as there is room for, and refuses the others.
     fn without_growth(&mut self, mut proposals: Vec<Proposal>) -> Vec<Proposal> {
         let refused = [self.room_refusal(false), self.room_refusal(true)];
         if refused != [None, None] {
@@ -309,15 +309,14 @@ impl Replica {
         proposals
     }
 
-    /// Would a write that grows the data be refused for lack of room? Only then the shell need find out which ones do.
+    /// Would a write that grows the data be refused for lack of room? Only then need the shell find out which writes do.
     pub fn refuses_growth(&self) -> bool {
         self.room_refusal(true).is_some()
     }
 
-    /// Accepted writes are still being fsynced locally and are not yet committed. Writes that arrive meanwhile gain
-    /// nothing from being proposed at once: they would wait for the same disk, and each would cost a frame and an
-    /// answer of every follower. Proposed later, all together, they cost these once. False where a write would be
-    /// refused anyhow.
+    /// Accepted writes are still being fsynced locally and are not yet committed. Writes that arrive meanwhile gain nothing
+    /// from being proposed at once: they would wait for the same disk, and each would cost a frame and an answer for every
+    /// follower. Proposed later, all together, they incur these costs once. False where a write would be refused anyway.
     pub fn is_writing_a_group(&self) -> bool {
         let last = self.volume.log().last().seq;
         last > self.volume.writes().durable() && last > self.progress.commit() && self.refusal(1).is_none()
@@ -420,7 +419,7 @@ impl Replica {
         match leading.stage {
             Stage::Opening(_) | Stage::Open(_) => return,
             Stage::Pulling(from) => {
-                // Done when nothing is left to pull; begun again when the connection is gone.
+                // Done when nothing is left to pull; restarts when the connection is gone.
                 let done = leading.followers.get(&from).is_none_or(|one| one.conn.is_none() || one.position <= last);
                 if !done {
                     return;
@@ -431,8 +430,8 @@ impl Replica {
         let voters = self.volume.log().voters();
         let promised =
             |replica: ReplicaId| if replica == own { own_counts(leading.promised_by) } else { connected(&replica) };
-        // The own one, too: nothing of a later term is pulled or written while it may still be lost. Where the own disk hangs,
-        // another leads.
+        // This includes its own promise: nothing of a later term is pulled or written while the promise may still be lost.
+        // If its own disk hangs, another replica leads.
         let enough = own_counts(leading.promised_by) && voters.is_majority(promised);
         let best = voters
             .voters
@@ -466,7 +465,7 @@ impl Replica {
                 let first = self.append_own([Payload::Empty]);
                 let Role::Leading(leading) = &mut self.role else { return };
                 leading.stage = Stage::Opening(first);
-                // What a follower lacks is known only now: its hello was compared with the log before the pull.
+                // Only now is it known what a follower lacks: its hello was compared with the log before the pull.
                 for follower in leading.followers.values_mut() {
                     let part = follower.outbound.part.take();
                     follower.outbound = Outbound::new(follower.position, self.volume.log());
@@ -476,7 +475,7 @@ impl Replica {
         }
     }
 
-    /// Commits what a majority of the voters has durably, counting only entries of the own term.
+    /// Commits what is durable on a majority of the voters, counting only entries of the own term.
     pub(crate) fn advance_commit(&mut self) {
         let own = self.config.replica;
         let durable = self.volume.writes().durable();
@@ -551,12 +550,12 @@ impl Replica {
 
     pub(crate) fn leading_deadline(&self) -> Option<Duration> {
         let Role::Leading(leading) = &self.role else { return None };
-        // The heartbeat is the finest of the clocks that never stop; the majority is looked at with it.
+        // The heartbeat is the finest of the clocks that never stop, so the majority is checked with it.
         let clocks = [Some(leading.next_heartbeat), Some(leading.next_invitations), leading.tell_commit_at];
         clocks.into_iter().flatten().min()
     }
 
-    /// A term that the next leadership must be above, as it is published.
+    /// A term that the next leadership must exceed, as published.
     pub(crate) fn need_term(&self) -> Option<Term> {
         let told =
             self.lost.as_ref().map(|lost| lost.told.term).filter(|term| *term > self.volume.state().promise.term);

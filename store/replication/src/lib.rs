@@ -1,4 +1,4 @@
-//! What the replicas of one cluster decide: whom to promise, what is committed, who counts, when to let go. A pure
+//! Decides for the replicas of one cluster: whom to promise, what is committed, who counts, and when to let go. A pure
 //! state machine.
 //!
 //! ```text
@@ -31,26 +31,26 @@
 //! Deliberately not promised:
 //!
 //! - That only one replica *believes* that it leads. One that stood still for an hour believes it when it wakes. If a
-//!   majority has promised to somebody else meanwhile, it can commit nothing: they answer it no longer.
-//! - That a write without an answer was not done. A leader that is lost may take an entry with it, or leave it to the
-//!   next one.
+//!   majority has promised to another replica meanwhile, it can commit nothing: that majority no longer answers it.
+//! - That a write without an answer was not done. A leader that is lost may take an entry with it, or leave it to the next
+//!   one.
 //! - Progress without a majority of the voters, or without anybody who says who leads.
 //! - Safety for a volume that goes back in time while nobody who knows it answers ([`went_back`]).
 //!
 //! # A claim, a promise, a hello
 //!
-//! A claim has a term and an *incarnation*: one run of one process. It arrives by role.json or as an invitation of the
-//! one who leads. A claim above the own [`Promise`] is taken, unless its term is absurd \[L8\]. One of a lower term, or
-//! of the same term with another incarnation, changes nothing. Taking a claim replaces the promise, and from that
+//! A claim has a term and an *incarnation*: one run of one process. It arrives by role.json or as the leader's invitation.
+//! A replica accepts a claim above its own [`Promise`], unless the claim's term is absurd \[L8\]. A claim of a lower term,
+//! or of the same term with another incarnation, changes nothing. Accepting a claim replaces the promise, and from that
 //! moment nothing of a lower term is written or acknowledged \[S3\]. A promise never goes down, and within its term it
-//! never goes to another incarnation: a process that restarts has a new one, so it cannot lead on in its old term
-//! \[S10\].
+//! never moves to another incarnation: a restarted process has a new incarnation, so it cannot continue to lead in its old
+//! term \[S10\].
 //!
-//! When the promise **and everything before it** is durable, the replica dials the leader and says [`Hello`]: "I
-//! promised exactly you, and my log ends here". **The hello is the vote.** What it says stays true, because only this
-//! leader changes this log from now on. That is why a leader may count hellos, and why nobody says one early. A replica
-//! also asks the others, before its first promise after a start, what they know of its volume \[E1\]: one that lost
-//! what it had acknowledged must not vote.
+//! When the promise **and everything before it** is durable, the replica dials the leader and says [`Hello`]: "I promised
+//! exactly you, and my log ends here". **The hello is the vote.** It stays true, because only this leader changes this log
+//! from now on. So a leader may count hellos, and no replica says one early. Before its first promise after a start, a
+//! replica also asks the others what they know of its volume \[E1\]: a volume that lost what it had acknowledged must not
+//! vote.
 //!
 //! # A term, from its first hello to its first write
 //!
@@ -60,14 +60,13 @@
 //!   Open for writes ◀── that entry is committed ── Opening: one empty entry of the term ◀──┘
 //! ```
 //!
-//! - **Pull** \[L2\]: logs are compared by [`Position`], term first. If a voter has the better one, the leader asks it
-//!   for what follows and cuts its own tail where the two differ. So the Lease may go to any voter: the best log need
-//!   not win, it is copied.
+//! - **Pull** \[L2\]: logs are compared by [`Position`], term first. If a voter has the better one, the leader asks it for
+//!   what follows and cuts its own tail where the two differ. So the Lease may go to any voter: the best log need not win,
+//!   because the winner copies it.
 //! - **The opening entry** is empty and of the new term. It is needed because of the next point, and nothing is
 //!   accepted before it is committed.
-//! - **Commit**: an entry is committed when a majority of the voters has it durably, counting only entries of the
-//!   leader's own term. Those before it are committed with it. A client hears of its write when the leader has applied
-//!   it, which follows.
+//! - **Commit**: an entry is committed when a majority of the voters has it durably, counting only entries of the leader's
+//!   own term. Those before it are committed with it. A client gets its answer when the leader has then applied the write.
 //! - **Followers** append what follows the position that the leader names, cut only at an entry of another term \[S5\],
 //!   and ack how far they are durable *and* equal to the leader's log \[S4\]. One that lacks that position says so
 //!   (`mismatch`), and the leader goes back. A follower commits what the leader has committed, as far as it has
@@ -81,45 +80,45 @@
 //!
 //! # A write becomes durable by an input
 //!
-//! [`Effect::Persist`] only *begins* a write. Its end comes back as [`Input::Persisted`], with its ticket, and stands
-//! for all before it. Until then the replica neither acks the entry, nor counts its own copy, nor says a hello that
+//! [`Effect::Persist`] only *begins* a write. Its completion returns as [`Input::Persisted`], with its ticket, and covers
+//! all writes before it. Until then the replica neither acks the entry, nor counts its own copy, nor says a hello that
 //! rests on it. To acknowledge before the fsync would need an input that nobody has sent. A disk that fails ends the
-//! process ([`Input::PersistFailed`]); one that hangs makes the replica unfit to lead ([`Input::Disk`]), and a leader
-//! whose followers can do without it lets go.
+//! process ([`Input::PersistFailed`]). One that hangs makes the replica unfit to lead ([`Input::Disk`]), and a leader whose
+//! followers can do without it lets go.
 //!
 //! # Voters and learners
 //!
-//! Who counts stands in the log: an entry carries the whole set of [`Voters`], adds or removes exactly one, takes
-//! effect when it is appended, committed or not, and the next one waits for its commit \[S7\]. Any other replica that
-//! syncs is a *learner*. It becomes a voter when it is wanted and has caught up: it lacks no more bytes than it takes
-//! in a second \[L14\]. A change is made only if a majority of the *new* set is connected and has caught up, so no
-//! change can stop the cluster. With fewer voters than the set's `floor` writes are refused: an acknowledged write
-//! never stands on one volume while more are wanted \[L7\]. The first voter of all is an empty volume that every other
-//! wanted pod called empty as well ([`bootstrap`]).
+//! The log says who counts: an entry carries the whole set of [`Voters`], adds or removes exactly one, and takes effect
+//! when it is appended, committed or not; the next such entry waits for its commit \[S7\]. Any other replica that syncs is
+//! a *learner*. It becomes a voter when it is wanted and has caught up: it lacks no more bytes than it absorbs in a second
+//! \[L14\]. The leader makes a change only if a majority of the *new* set is connected and has caught up, so no change can
+//! stop the cluster. With fewer voters than the set's `floor` it refuses writes: an acknowledged write never exists on a
+//! single volume while more are wanted \[L7\]. The first voter of all is an empty volume that every other wanted pod also
+//! reported empty ([`bootstrap`]).
 //!
 //! # Snapshots
 //!
-//! The shell takes them ([`Input::SnapshotTaken`]); the log before one may go. Entries that are durable and applied
-//! leave the memory beyond a bound and are read back from the journal for a follower that is behind
-//! ([`Effect::LookUp`]). One that lacks what neither has gets the leader's snapshot first ([`Effect::SendSnapshot`],
+//! The shell takes them ([`Input::SnapshotTaken`]); the log before one may go. Entries that are durable and applied leave
+//! the memory beyond a bound, and are read back from the journal for a follower that is behind ([`Effect::LookUp`]). If
+//! neither has what a follower lacks, the leader first sends its snapshot ([`Effect::SendSnapshot`],
 //! [`Effect::InstallSnapshot`]), and entries after that.
 //!
 //! # Losing the leader, and letting go
 //!
-//! A connection that breaks, or silence for the lost-time, is a loss. Who lost the leader of term t asks every voter:
-//! do you hear a leader of t or above? When a majority does not, itself included, it says `campaign: t` in its
-//! [`Status`], and its rank among those that answered. Its sidecar may then take the Lease. This is a wish and no vote.
+//! A connection that breaks, or silence for the lost-time, is a loss. A replica that lost the leader of term t asks every
+//! voter: do you hear a leader of t or above? When a majority does not, itself included, it says `campaign: t` in its
+//! [`Status`], and its rank among those that answered. Its sidecar may then take the Lease. This is a request, not a vote.
 //!
 //! A leader that is to end, or that role.json asks to hand over, chooses a voter that is fit and lacks next to nothing,
-//! publishes it, and accepts writes until the successor's claim comes back. Then it promises and follows like anybody
-//! else: its hello is a vote for its successor, which pulls what was in flight. What it did not pull was never
+//! publishes it, and accepts writes until it receives the successor's claim. Then it promises and follows like any other
+//! replica: its hello is a vote for its successor, which pulls what was in flight. What it did not pull was never
 //! acknowledged. A draining replica stays until its successor is open \[L9\] and a majority is left without it.
 //!
 //! # Strong reads
 //!
-//! On any replica. A follower asks the leader how far it must have applied. The leader answers with its commit, but
-//! only when an entry of its own term is committed, and when a majority of the voters has echoed a heartbeat that
-//! **began after** the question came \[S6\]: a leader does not notice that it was replaced, but a voter that echoes has
+//! Any replica serves them. A follower asks the leader how far it must have applied. The leader answers with its commit,
+//! but only when an entry of its own term is committed, and when a majority of the voters has echoed a heartbeat that
+//! **began after** the question arrived \[S6\]: a leader does not notice that it was replaced, but a voter that echoes has
 //! promised to nobody else at that moment. The follower answers when it has applied that much.
 //!
 //! # One fail-over
@@ -151,9 +150,9 @@
 //!   56   1/7 is of another term than 2/7: cut. 2/7 to its disk
 //! ```
 //!
-//! Had "x" never reached c, and had the Lease gone to c all the same, c would have counted b's hello, pulled 1/6 from
-//! it, and only then opened. The example at the end does that. And had a only been cut off, it would have gone on as
-//! leader of term 1, without a majority: its "y" would never have been acknowledged, and been cut all the same.
+//! Even if "x" had never reached c, and the Lease had gone to c, c would have counted b's hello, pulled 1/6 from it, and
+//! only then opened. The example at the end does that. And if a had only been cut off, it would have continued as leader of
+//! term 1, without a majority: its "y" would never have been acknowledged, and would have been cut all the same.
 //!
 //! # Where to read what
 //!
@@ -196,7 +195,7 @@
 //!     inputs: VecDeque<(usize, Input)>,
 //!     /// (pod, its name of a connection) to the other end.
 //!     ends: BTreeMap<(usize, ConnId), (usize, ConnId)>,
-//!     /// Hears nothing, and nobody hears it.
+//!     /// It hears nothing, and nobody hears it.
 //!     cut_off: Option<usize>,
 //! }
 //!
@@ -211,7 +210,7 @@
 //!
 //!     fn carry_out(&mut self, pod: usize, effect: Effect) {
 //!         match effect {
-//!             // The disk. That it is done is an input, and nothing that rests on it is said before.
+//!             // The disk. Its completion is an input, and the replica says nothing that rests on it before.
 //!             Effect::Persist { ticket, .. } => self.inputs.push_back((pod, Input::Persisted { ticket })),
 //!             Effect::Apply { entries } => self.applied[pod].extend(entries),
 //!             // The network.
@@ -232,7 +231,7 @@
 //!                 let state = self.pods[ordinal(&to.name)].status().peer_state(&to.name, volume(ordinal(&to.name)));
 //!                 self.deliver(ordinal(&to.name), pod, Input::StateAnswered { name: to.name, state });
 //!             }
-//!             // Everybody reads role.json here, so nobody need be invited; the rest does not occur.
+//!             // Every replica reads role.json here, so no invitation is needed; the rest does not occur.
 //!             _ => {}
 //!         }
 //!     }
@@ -243,7 +242,7 @@
 //!         }
 //!     }
 //!
-//!     /// role.json says to all but those that are cut off: this pod leads in this term.
+//!     /// role.json says to all pods but the one that is cut off: this pod leads in this term.
 //!     fn lead(&mut self, leader: usize, term: u64) {
 //!         let name = format!("db-{leader}");
 //!         let leader = LeaderView {
@@ -288,8 +287,8 @@
 //! assert!(cluster.has_applied(0, "kept"));
 //! assert_eq!(cluster.pods[2].position(), Position::new(1, 2));
 //!
-//! // The leader is lost, and the Lease goes to db-2 of all replicas. Promised to db-2, db-1 says how far its log is;
-//! // db-2 pulls what it lacks before it opens, so the write is there.
+//! // The leader is lost, and the Lease goes to db-2, the one that lacks the write. db-1 promises to db-2 and says where
+//! // its log ends; db-2 pulls what it lacks before it opens, so the write is there.
 //! cluster.cut_off = Some(0);
 //! cluster.lead(2, 2);
 //! assert!(cluster.pods[2].status().open);

@@ -6,50 +6,50 @@
 //!     └─ entries on the disk only ─┘                          some bytes before that
 //! ```
 //!
-//! What is durable and applied is needed by followers that lag behind, and nobody else. So it is kept up to a bound, and
-//! read back from the journal beyond it: a slow follower costs no memory. What the journal does not have any more (it is in
-//! a snapshot) is before the base as soon as it leaves the memory.
+//! Only followers that lag behind need what is durable and applied. So memory keeps it up to a bound, and beyond that it is
+//! read back from the journal: a slow follower costs no memory. What the journal no longer has (it is in a snapshot) is
+//! before the base as soon as it leaves the memory.
 //!
 //! Invariants: heads follow each other without a hole, from `base`; `entries` are the last of them; whatever is not in
-//! memory is behind the newest snapshot. `voters` holds the sets of the chain, the first one is in force at `base`.
+//! memory is behind the newest snapshot. `voters` holds the chain's sets; the first is in force at `base`.
 
 use crate::plants::{Committed, appended_voters_count};
 use crate::{Entry, Payload, Position, Recovered, Seq, SnapshotMeta, Term, Voters};
 use std::collections::VecDeque;
 
-/// What an entry takes beside its record: itself, and what the allocator keeps with its bytes.
+/// What an entry needs beside its record: itself, and the allocator's overhead for its bytes.
 const ENTRY_BYTES: usize = 192;
 
 /// See the module.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Log {
-    /// The position before the first entry that is there, in memory or on the disk.
+    /// The position before the first available entry, in memory or on the disk.
     base: Position,
     /// What is known of every entry.
     heads: VecDeque<Head>,
     /// The last of them.
     entries: VecDeque<Entry>,
     entries_bytes: usize,
-    /// How many bytes of records there are up to `base`, from some fixed point on.
+    /// How many bytes of records precede `base`, counted from some fixed point.
     base_end: u64,
-    /// Every set of voters of the chain with the sequence from which on it counts; never empty.
+    /// Every set of voters of the chain, with the sequence from which it counts; never empty.
     voters: Vec<(Seq, Voters)>,
-    /// The position of the newest snapshot on the volume: `ZERO` without one. Never before `base`.
+    /// The position of the newest snapshot on the volume; `ZERO` without one. Never before `base`.
     snapshot: Position,
     /// For a planted fault.
     committed: Committed,
 }
 
-/// What is kept of every entry.
+/// What is kept for every entry.
 #[derive(Clone, Copy, Debug, Hash)]
 struct Head {
     term: Term,
-    /// How many bytes of records there are up to its end, as [`Log::base_end`].
+    /// How many bytes of records there are up to its end, counted as [`Log::base_end`].
     end: u64,
 }
 
 impl Log {
-    /// The log as it was found on the volume.
+    /// The log as found on the volume.
     pub(crate) fn new(recovered: &Recovered) -> Log {
         let (base, voters) = match &recovered.snapshot {
             Some(meta) => (meta.position, meta.voters.clone()),
@@ -72,7 +72,7 @@ impl Log {
         log
     }
 
-    /// Begins anew after a snapshot that was received.
+    /// Starts anew after a received snapshot.
     pub(crate) fn reset(&mut self, meta: &SnapshotMeta) {
         self.base = meta.position;
         self.snapshot = meta.position;
@@ -82,7 +82,7 @@ impl Log {
         self.voters = vec![(meta.position.seq, meta.voters.clone())];
     }
 
-    /// What the entries take in memory, about.
+    /// The memory that the entries use, approximately.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.entries_bytes + self.entries.len() * ENTRY_BYTES + self.heads.len() * size_of::<Head>()
     }
@@ -132,8 +132,8 @@ impl Log {
         self.position_at(position.seq) == Some(position)
     }
 
-    /// The last position in memory that a log with `other` in it could have in common with this one: of no later term
-    /// and no later sequence. None: that lies before the base.
+    /// The last position in memory that this log could share with a log that contains `other`: of no later term and no
+    /// later sequence. None: that lies before the base.
     pub(crate) fn at_most(&self, other: Position) -> Option<Position> {
         let mut seq = other.seq.min(self.last().seq);
         loop {
@@ -178,7 +178,7 @@ impl Log {
         self.committed.note(upto);
     }
 
-    /// The sequence from which on [`Log::voters`] counts.
+    /// The sequence from which [`Log::voters`] counts.
     pub(crate) fn voters_since(&self) -> Seq {
         self.voters.last().expect("the base's set is always there").0
     }
@@ -189,8 +189,8 @@ impl Log {
         &found.unwrap_or_else(|| self.voters.first().expect("the base's set is always there")).1
     }
 
-    /// Entries from `from` on, at least one if there is one, of about `bytes_max` together. None: the first one is on the
-    /// disk only.
+    /// Entries from `from` on, of about `bytes_max` together, and at least one if there is one. None: the first one is only
+    /// on the disk.
     pub(crate) fn range(&self, from: Seq, bytes_max: usize) -> Option<Vec<Entry>> {
         let skip = from.0.checked_sub(self.dropped_upto().0 + 1)? as usize;
         let mut bytes = 0;
@@ -205,7 +205,7 @@ impl Log {
         Some(taken)
     }
 
-    /// Drops entries up to `upto` (durable and applied, all of them) from memory, as long as there are more bytes than this.
+    /// Drops entries up to `upto` (all durable and applied) from memory, while it holds more bytes than this.
     pub(crate) fn trim(&mut self, upto: Seq, bytes_max: usize) {
         let mut dropped = self.dropped_upto();
         while self.entries_bytes > bytes_max && dropped < upto {
@@ -215,7 +215,7 @@ impl Log {
         self.move_base();
     }
 
-    /// A snapshot at `position` is durable: the journal has only what is behind it.
+    /// A snapshot at `position` is durable: the journal has only what follows it.
     pub(crate) fn snapshot_taken(&mut self, position: Position) {
         if position.seq <= self.snapshot.seq || !self.contains(position) {
             return;

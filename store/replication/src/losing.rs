@@ -6,7 +6,7 @@
 //!        heard again, or a claim was taken      ──▶ withdrawn
 //! ```
 //!
-//! It only asks for the Lease. Whoever gets it still has to find its majority of promises.
+//! It only asks for the Lease. The replica that gets it still has to find its majority of promises.
 
 use crate::plants::{answers_count_by_name, bootstrap_waits_for_disk, later_leaders_count};
 use crate::replica::Replica;
@@ -18,15 +18,15 @@ use std::time::Duration;
 
 const ASK_FIRST: Duration = Duration::from_millis(20);
 const ASK_MOST: Duration = Duration::from_millis(200);
-/// An answer that others are empty is good for a bootstrap this long.
+/// How long a bootstrap may rely on the answer that others are empty.
 pub(crate) const ANSWER_GOOD: Duration = Duration::from_secs(5);
 
-/// There is no leader to be heard.
+/// No leader is heard.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Lost {
-    /// Since when. Answers from before do not count.
+    /// Since when. Earlier answers do not count.
     pub(crate) since: Duration,
-    /// The highest promise that somebody told of.
+    /// The highest promise that another replica reported.
     pub(crate) told: Promise,
 }
 
@@ -73,7 +73,7 @@ impl Peers {
 }
 
 impl Replica {
-    /// The leader is lost (a leader: its majority). Nothing if that is known already.
+    /// The leader is lost (for a leader: its majority). Does nothing if that is known already.
     pub(crate) fn lose(&mut self) {
         if self.lost.is_none() {
             self.lost = Some(Lost { since: self.clock.now(), told: Promise::NONE });
@@ -92,7 +92,7 @@ impl Replica {
 
     pub(crate) fn on_state_answered(&mut self, name: String, state: PeerState) {
         if state.name != name && answers_count_by_name() {
-            // An address of that pod is another one's by now. What it said is no answer [F2].
+            // That pod's address belongs to another pod by now. Its statement is not an answer [F2].
             return;
         }
         self.learn_of_itself(&name, &state);
@@ -109,7 +109,7 @@ impl Replica {
         }
     }
 
-    /// Begins to look for a leader where there is none to follow, and asks on while it is lost.
+    /// Starts looking for a leader where there is none to follow, and keeps asking while it is lost.
     pub(crate) fn tend_losing(&mut self) {
         let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter() && !self.past.has_gone_back();
         // Right after a start role.json is still to be read; its sidecar may also be dead for good.
@@ -139,7 +139,7 @@ impl Replica {
         self.clock.began() + self.config.lost_time
     }
 
-    /// The pods that are to be asked for their state now, and where.
+    /// The pods to ask for their state now, and where.
     pub(crate) fn whom_to_ask(&self) -> Vec<Target> {
         // It asks all the others, and only where they are known to be now [F2].
         if let Some(members) = self.asked_for_bootstrap() {
@@ -155,7 +155,7 @@ impl Replica {
         others.filter_map(|voter| self.target_of(&voter.name)).collect()
     }
 
-    /// The term that it campaigns after, if a majority of the voters has lost its leader.
+    /// The term after which it campaigns, if a majority of the voters has lost its leader.
     pub(crate) fn campaign(&self) -> Option<Term> {
         let lost = self.lost.as_ref()?;
         let term = self.volume.state().promise.term;
@@ -172,7 +172,7 @@ impl Replica {
         (self.is_voter() && is_fit && is_durable && self.volume.log().voters().is_majority(deaf)).then_some(term)
     }
 
-    /// How many of the voters that could lead stand better: a better position, or the same and a lower ordinal.
+    /// How many of the voters that could lead rank higher: by a better position, or the same and a lower ordinal.
     pub(crate) fn rank(&self) -> u32 {
         let Some(lost) = &self.lost else { return 0 };
         let own = (self.volume.log().last(), std::cmp::Reverse(ordinal(&self.config.name)));
@@ -183,7 +183,7 @@ impl Replica {
                 && self.volume.log().voters().contains(state.replica)
                 && (is_doubted || (state.position, std::cmp::Reverse(ordinal(&state.name))) > own)
         });
-        // One whose disk hung a moment ago comes after all others, also after those that have not answered yet.
+        // A replica whose disk hung a moment ago ranks after all others, even those that have not answered yet.
         better.count() as u32 + u32::from(is_doubted)
     }
 }

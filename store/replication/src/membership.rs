@@ -1,8 +1,9 @@
-//! Who counts: the leader brings the voters in line with the wanted members (5.5 in docs/design.md).
+//! Who counts: the leader aligns the voters with the wanted members (5.5 in docs/design.md).
 //!
-//! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
-//! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
-//! Order: dead volumes go first, then who is not wanted, then who is wanted and has caught up comes in [S7, L6].
+//! One entry adds or removes exactly one voter; it takes effect when appended; the next one waits for its commit. The
+//! leader makes it only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the
+//! cluster. Order: first it removes dead volumes, then voters that are not wanted, and then it adds members that are wanted
+//! and have caught up [S7, L6].
 
 use crate::plants::{
     distance_is_bytes_and_time, one_voter_an_entry, voters_change_one_by_one, voters_have_caught_up,
@@ -14,7 +15,7 @@ use crate::target::ordinal;
 use crate::{FORMAT, Payload, ReplicaId, Voter, Voters};
 use std::time::Duration;
 
-/// A replica has caught up when it lacks no more than it takes within this time, at the pace that was measured.
+/// A replica has caught up when it lacks no more than it absorbs within this time, at its measured pace.
 pub(crate) const CAUGHT_UP_TIME: Duration = Duration::from_secs(1);
 
 impl Replica {
@@ -71,7 +72,7 @@ impl Replica {
             voters.push(Voter { replica: *replica, name: follower.name.clone(), peer_address });
             return self.possible(Voters { format: FORMAT, floor: now.floor.max(2), voters });
         }
-        // Scaled to one before a second voter ever came: only the floor changes.
+        // Scaled to one before a second voter ever joined: only the floor changes.
         let alone = wanted == 1 && now.voters.len() == 1 && now.floor > 1;
         alone.then(|| Voters { floor: 1, ..now.clone() })
     }
@@ -83,7 +84,7 @@ impl Replica {
             .then_some(next)
     }
 
-    /// It lacks no more than it takes within that time. Bytes and time count: a thousand entries may be 300 MB.
+    /// It can absorb all it lacks within that time. Bytes and time count: a thousand entries may be 300 MB.
     pub(crate) fn lacks_little(&self, follower: &Follower, time: Duration) -> bool {
         if !voters_have_caught_up() && time == CAUGHT_UP_TIME {
             return true;

@@ -1,4 +1,4 @@
-//! What replicas say to each other, and the bytes of it.
+//! What replicas say to each other, and its bytes.
 //!
 //! A follower dials its leader's peer port and says [`Hello`] (JSON); the answer is [`Answer`] (JSON). After a welcome
 //! both sides send [`Frame`]s, binary and little-endian:
@@ -32,13 +32,13 @@ use crate::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-/// The longest frame that is sent or taken.
+/// The longest frame that is sent or accepted.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes of a snapshot in one frame.
 pub const SNAPSHOT_PIECE_BYTES: usize = 64 * 1024;
 const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
 
-/// The first word of the one who dials. It is sent when everything up to the promise is durable: it is the vote.
+/// The dialling replica's first message. It is sent when everything up to the promise is durable: it is the vote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
@@ -54,31 +54,32 @@ pub struct Hello {
     pub replica: ReplicaId,
     /// Its run.
     pub incarnation: Incarnation,
-    /// The revision of its StatefulSet that its pod is of; empty where that is not known.
+    /// The StatefulSet revision of its pod; empty where unknown.
     #[serde(default)]
     pub revision: String,
     /// It may lead.
     pub eligible: bool,
-    /// What it is bound to, durably. Must be exactly this leader.
+    /// The promise that durably binds it. Must be exactly to this leader.
     pub promise: Promise,
-    /// Its last entry. It does not change under this promise but by this leader \[S3\].
+    /// Its last entry. Under this promise only this leader changes it \[S3\].
     pub position: Position,
-    /// What it has of a snapshot whose transfer was cut: a leader that still has the same one goes on behind that.
+    /// What it has of a snapshot whose transfer was interrupted: a leader that still has the same snapshot resumes after
+    /// that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_part: Option<SnapshotPart>,
 }
 
-/// The first bytes of a snapshot that came before its transfer was cut.
+/// The first bytes of a snapshot that arrived before its transfer was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotPart {
     /// Which snapshot: the position of its last entry.
     pub position: Position,
-    /// Its whole length.
+    /// The snapshot's length.
     pub length_bytes: u64,
-    /// Its whole checksum.
+    /// The snapshot's checksum.
     pub crc32: u32,
-    /// So many bytes came.
+    /// The number of bytes that arrived.
     pub have_bytes: u64,
 }
 
@@ -90,7 +91,7 @@ pub enum Answer {
     Welcome {
         /// The format that both will use.
         format: u32,
-        /// The leader's volume; none: an earlier build.
+        /// The leader's volume; none from an earlier build.
         #[serde(default)]
         replica: Option<ReplicaId>,
     },
@@ -98,10 +99,10 @@ pub enum Answer {
     Refused {
         /// Why, for people.
         reason: String,
-        /// Why, for the one who is refused.
+        /// Why, for the refused replica.
         #[serde(default)]
         code: RefusalCode,
-        /// What the refuser is bound to.
+        /// The promise that binds the refuser.
         promise: Promise,
         /// With [`RefusalCode::WentBack`]: what the refuser knows of the volume.
         #[serde(default)]
@@ -113,17 +114,17 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalCode {
-    /// There is no format that both read.
+    /// No format is readable by both.
     Format,
-    /// The volumes belong to two clusters, or the refuser's is empty.
+    /// The volumes belong to different clusters, or the refuser's is empty.
     OtherCluster,
     /// It is the refuser's own volume.
     OwnVolume,
-    /// The refuser does not lead, or does not know it yet.
+    /// The refuser does not lead, or does not know yet that it does.
     NotLeading,
     /// The refuser's disk hangs, and the others can do without it.
     Stalled,
-    /// The hello's promise is to somebody else.
+    /// The hello's promise is to another leader.
     NotPromised,
     /// The volume is connected from another pod, which is heard.
     AlreadyConnected,
@@ -135,26 +136,26 @@ pub enum RefusalCode {
     Other,
 }
 
-/// The answer to an invitation, or the promise that stood in its way.
+/// The answer to an invitation, or the promise that prevents it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InviteAnswer {
-    /// The name of the pod that answers. None: it is of a build that does not say it, and is not believed in what would
-    /// need a name.
+    /// The name of the pod that answers. None: its build does not send it, so its answer is not believed in anything that
+    /// needs a name.
     #[serde(default)]
     pub name: Option<String>,
     /// The cluster of its volume; null while that is empty.
     pub cluster_id: Option<ClusterId>,
-    /// Its volume. Another one than the voter's of that name: that voter is dead.
+    /// Its volume. If that differs from the voter's of that name, that voter is dead.
     pub replica: ReplicaId,
-    /// What it is bound to now.
+    /// The promise that binds it now.
     pub promise: Promise,
-    /// The volume has gone back in time: it promises nothing any more.
+    /// The volume has gone back in time: it no longer promises anything.
     #[serde(default)]
     pub went_back: bool,
 }
 
-/// What a replica says of itself to another one that lost its leader, or that asks before a bootstrap.
+/// What a replica reports about itself to one that lost its leader, or that asks before a bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerState {
@@ -164,18 +165,18 @@ pub struct PeerState {
     pub replica: ReplicaId,
     /// The cluster of its volume; null while that is empty.
     pub cluster_id: Option<ClusterId>,
-    /// What it is bound to.
+    /// The promise that binds it.
     pub promise: Promise,
     /// Its last entry.
     pub position: Position,
-    /// The term of the leader that it hears (a leader: that hears a majority). Null: it hears none.
+    /// The term of the leader that it hears (for a leader: if it hears a majority). Null: it hears none.
     pub hears: Option<Term>,
     /// It may lead.
     pub eligible: bool,
-    /// Its disk hangs, or did so a moment ago. A build that knows nothing of that does not say it.
+    /// Its disk hangs, or did so a moment ago. A build that does not know this omits it.
     #[serde(default)]
     pub stalled: bool,
-    /// The volume has gone back in time: it promises nothing any more.
+    /// The volume has gone back in time: it no longer promises anything.
     #[serde(default)]
     pub went_back: bool,
     /// What it knows of the volumes of others.
@@ -188,9 +189,9 @@ pub struct PeerState {
 pub struct SnapshotPiece {
     /// Which snapshot: the position of its last entry.
     pub position: Position,
-    /// Its whole length.
+    /// The snapshot's length.
     pub length_bytes: u64,
-    /// Its whole checksum.
+    /// The snapshot's checksum.
     pub crc32: u32,
     /// Where this piece begins.
     pub offset: u64,
@@ -205,9 +206,9 @@ pub enum Body {
     Append {
         /// The position before the first of `entries`.
         previous: Position,
-        /// What the sender knows to be committed (a pull: nothing new, the receiver knows better).
+        /// The sender's commit (for a pull: nothing new, the receiver knows better).
         commit: Seq,
-        /// A chain that begins after `previous`. May be empty: a probe.
+        /// A chain that starts after `previous`. May be empty: a probe.
         entries: Vec<Entry>,
     },
     /// Durable up to here, and verified equal to the leader's log under this promise \[S4\].
@@ -220,14 +221,14 @@ pub enum Body {
         /// The receiver's last entry that could be common.
         hint: Position,
     },
-    /// The leader lives.
+    /// The leader is alive.
     Heartbeat {
         /// Counts up within a term.
         round: u64,
         /// What is committed.
         commit: Seq,
     },
-    /// The answer to a heartbeat, sent only while the promise is this leader's.
+    /// The answer to a heartbeat, sent only while the promise is to this leader.
     Echo {
         /// The round that it answers.
         round: u64,
@@ -247,16 +248,16 @@ pub enum Body {
         /// The leader's last entry.
         position: Position,
     },
-    /// "How far must I have applied for a strong read?" A later question takes the place of an earlier one.
+    /// "How far must I have applied for a strong read?" A later question replaces an earlier one.
     ReadIndex {
-        /// The asker's number for it; it counts up on a connection.
+        /// The asker's number for it; it increases within a connection.
         number: u64,
     },
     /// The answer to a [`Body::ReadIndex`].
     ReadAnswer {
         /// The asker's number.
         number: u64,
-        /// What was committed when the question came, or later; none: the leader hears no majority.
+        /// The commit when the question arrived, or later; none: the leader hears no majority.
         index: Option<Seq>,
     },
 }
@@ -272,7 +273,7 @@ pub struct Frame {
     pub body: Body,
 }
 
-/// Why bytes are no frame. The connection they came by is closed.
+/// Why bytes are not a frame. The connection that carried them is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// Longer than [`FRAME_BYTES_MAX`].

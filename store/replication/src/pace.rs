@@ -1,4 +1,4 @@
-//! How fast a replica takes what it is sent: bytes that it acknowledged for each second in which anything was on its way.
+//! How fast a replica absorbs what it is sent: bytes that it acknowledged per second in which something was under way.
 //!
 //! ```text
 //!   sent ─────────▶ on its way ─────────▶ acked      bytes / (time in which something was on its way)
@@ -6,13 +6,13 @@
 //! ```
 //!
 //! An acknowledgement means durable, so disk and link count alike. Old measurements fade: after [`WINDOW`] of busy time
-//! they weigh half as much. A link that has stalled gets slower while it is waited for, not only when it answers.
+//! they weigh half as much. A stalled link gets slower while we wait for it, not only when it answers.
 
 use std::time::Duration;
 
 /// Measurements older than this much busy time count half.
 const WINDOW: Duration = Duration::from_secs(2);
-/// The shortest time that a rate is taken from: the tick of most clocks.
+/// The shortest time to compute a rate from: the tick of most clocks.
 const TICK: Duration = Duration::from_millis(1);
 /// A replica that lacks no more than this has caught up at any pace: one network packet or two.
 const NEXT_TO_NOTHING: u64 = 4 * 1024;
@@ -20,20 +20,20 @@ const NEXT_TO_NOTHING: u64 = 4 * 1024;
 /// See the module.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Pace {
-    /// Since when something is on its way, or the last acknowledgement while something still is.
+    /// Since when something has been under way, or the last acknowledgement while something still is.
     busy_since: Option<Duration>,
-    /// What was acknowledged, and in how much busy time.
+    /// The acknowledged bytes, and the busy time that they took.
     bytes: u64,
     time: Duration,
 }
 
 impl Pace {
-    /// Something is on its way.
+    /// Something is under way.
     pub(crate) fn sent(&mut self, now: Duration) {
         self.busy_since.get_or_insert(now);
     }
 
-    /// So many bytes were acknowledged; `more`: others are still on their way.
+    /// This many bytes were acknowledged; `more`: others are still under way.
     pub(crate) fn acked(&mut self, now: Duration, bytes: u64, more: bool) {
         let Some(since) = self.busy_since else { return };
         self.time += now.saturating_sub(since);
@@ -45,12 +45,12 @@ impl Pace {
         }
     }
 
-    /// What was on its way does not count: it never arrived, or nobody knows how long it was.
+    /// What was under way does not count: it never arrived, or nobody knows how long it took.
     pub(crate) fn forget_flight(&mut self) {
         self.busy_since = None;
     }
 
-    /// Bytes that it takes in this time, as far as is known.
+    /// The bytes that it absorbs in this time, as far as is known.
     pub(crate) fn within(&self, now: Duration, time: Duration) -> u64 {
         let waited = self.busy_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         let measured = (self.time + waited).max(TICK).as_micros();
@@ -58,7 +58,7 @@ impl Pace {
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    /// Does it take `lacks` bytes within that time?
+    /// Can it absorb `lacks` bytes within that time?
     pub(crate) fn takes(&self, now: Duration, lacks: u64, time: Duration) -> bool {
         lacks <= self.within(now, time).max(NEXT_TO_NOTHING)
     }
@@ -71,7 +71,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A link that brings so many bytes in each of `acks` steps of `step`, always with more on its way.
+    /// A link that delivers that many bytes in each of `acks` steps of `step`, always with more under way.
     fn busy(bytes: u64, step: Duration, acks: u32) -> (Pace, Duration) {
         let mut pace = Pace::default();
         pace.sent(Duration::ZERO);

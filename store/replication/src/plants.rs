@@ -1,8 +1,8 @@
-//! Faults that are built in on purpose, to see that the simulator finds them.
+//! Faults built in on purpose, to check that the simulator finds them.
 //!
-//! Each is a rule of docs/design.md that is left out in one place. The switch exists only with the feature `plants`, which
-//! nothing that is shipped asks for. The cores ask whether a rule holds, by its name (`floor_holds()`), so that their conditions
-//! read as the protocol; without the feature every rule is a constant `true`, and the compiler drops the fault.
+//! Each leaves out one rule of docs/design.md in one place. The switch exists only with the feature `plants`, which no
+//! shipped build enables. The cores ask by name whether a rule holds (`floor_holds()`), so that their conditions read as
+//! the protocol; without the feature every rule is a constant `true`, and the compiler drops the fault.
 
 #[cfg(feature = "plants")]
 use crate::Body;
@@ -10,7 +10,7 @@ use crate::{ConnId, Frame, Position, ReplicaId, Seq, Voters};
 #[cfg(feature = "plants")]
 use std::collections::BTreeMap;
 
-/// A rule that is left out. The mark is its trace in docs/design.md, section 9.
+/// A rule that is left out. Its mark is that of its trace in docs/design.md, section 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A voter with a better position counts as a vote, and its entries are not pulled.
@@ -19,21 +19,21 @@ pub enum Fault {
     OldTermCommits,
     /// A promise binds to the term alone, not to the leader's incarnation.
     PromiseWithoutIncarnation,
-    /// A restarted process leads on in the term of the run before \[S10\].
+    /// A restarted process leads on in the term of its previous run \[S10\].
     SameTermAfterRestart,
     /// The voters are changed before the term's own entry is committed \[S7\].
     VotersBeforeOwnEntry,
     /// The voters are changed again before the last change is committed \[S7\].
     SeveralVotersChanges,
-    /// A voter is exchanged for another one in one entry \[S7\].
+    /// One entry exchanges a voter for another one \[S7\].
     VoterSwapped,
     /// Only a committed set of voters counts \[S7\].
     OnlyCommittedVotersCount,
     /// The hello is said before the promise is durable.
     HelloBeforeDurable,
-    /// The position that the hello tells was read before the promise was made \[S3\].
+    /// The hello gives a position that was read before the promise was made \[S3\].
     PositionBeforePromise,
-    /// Appends of the old leader are still taken after the promise to a new one \[S3\].
+    /// Appends of the old leader are still accepted after the promise to a new one \[S3\].
     OldTermAppends,
     /// A follower acks what is not durable.
     AckBeforeDurable,
@@ -41,7 +41,7 @@ pub enum Fault {
     AckOfTheLast,
     /// A follower commits up to the end of its log \[S5\].
     CommitToTheEnd,
-    /// An append cuts all that stands behind it, also what is equal \[S5\].
+    /// An append cuts everything behind it, even what is equal \[S5\].
     ShorterAppendCuts,
     /// Acks carry no term: a late one of an older leadership counts in a new one \[S4\].
     LateAcks,
@@ -51,51 +51,51 @@ pub enum Fault {
     BootstrapWithoutAsking,
     /// A volume that is marked `bootstrapping` opens for writes \[L4\].
     MarkedVolumeOpens,
-    /// The sidecar is told of a bootstrap before the volume is durable \[L4\].
+    /// The sidecar learns of a bootstrap before the volume is durable \[L4\].
     LeaseBeforeVolume,
     /// A leader invites nobody \[L1\].
     NoInvitations,
-    /// A leader hands over to who has a better log instead of pulling from it \[L2\].
+    /// A leader hands over to a replica with a better log instead of pulling from it \[L2\].
     HandOverInsteadOfPull,
-    /// Who lost the leader of t asks for a leader "of t" instead of "of t or above".
+    /// A replica that lost the leader of t asks for a leader "of t" instead of "of t or above".
     OnlyThatTerm,
-    /// Writes are taken with fewer voters than the floor \[L7\].
+    /// Writes are accepted with fewer voters than the floor \[L7\].
     NoFloor,
-    /// A leader stops when nobody is named in role.json \[L11\].
+    /// A leader stops when role.json names nobody \[L11\].
     MissingLeaseStops,
-    /// Who is told to end, ends at once \[L6\].
+    /// A replica that is asked to end ends at once \[L6\].
     LastVotersLeave,
-    /// A strong read is confirmed by heartbeats that began before it came \[S6\].
+    /// Heartbeats that began before a strong read arrived confirm it \[S6\].
     UnaskedHeartbeatsConfirm,
-    /// A leader whose disk hangs, and that nobody takes over from, stays in touch with its followers \[B1\].
+    /// A leader whose disk hangs, and from whom nobody takes over, stays in touch with its followers \[B1\].
     HungLeaderTalksOn,
     /// A replica whose disk hangs counts as caught up \[B3\].
     HungReplicaHasCaughtUp,
     /// A leader whose disk hangs lets go although the others cannot do without it \[B4\].
     HungLeaderLetsGoAnyhow,
-    /// An answer counts for the pod that was asked, whoever gave it \[F2\].
+    /// An answer counts for the pod that was asked, whichever pod gave it \[F2\].
     AnyNameAnswers,
-    /// An empty volume takes an invitation before it knows which cluster is its own \[F3\].
+    /// An empty volume accepts an invitation before it knows its own cluster \[F3\].
     StrangersInvite,
-    /// A restarted replica promises before it asked what others know of its volume \[E1\].
+    /// A restarted replica promises before it has asked what others know of its volume \[E1\].
     PromisesWithoutAsking,
     /// A replica that is refused as gone back does not mark itself \[E2\].
     WentBackIsForgotten,
     /// What a volume acknowledged and what it holds are compared by sequence alone \[E3\].
     SequencesCompared,
-    /// What was acked and never committed counts against a volume, too \[E3\].
+    /// What was acked but never committed counts against a volume, too \[E3\].
     UncommittedIsKnown,
     /// A replica has caught up when it lacks fewer than a thousand entries, however long they are.
     CaughtUpByEntries,
-    /// A follower takes its data for as fresh as the last heartbeat.
+    /// A follower considers its data as fresh as the last heartbeat.
     HeartbeatsProveFreshness,
-    /// A leader takes its data for as fresh as the newest echo, whatever of them waits to be applied.
+    /// A leader considers its data as fresh as the newest echo, however much waits to be applied.
     UnappliedIsFresh,
     /// A replica becomes a voter with its first acknowledgement.
     VoterBeforeItCaughtUp,
-    /// A follower whose disk is full still takes entries.
+    /// A follower whose disk is full still accepts entries.
     FullTakesEntries,
-    /// A leader that is over its limits still takes what grows the data.
+    /// A leader that is over its limits still accepts writes that grow the data.
     OverStillGrows,
 }
 
@@ -110,7 +110,7 @@ pub fn plant(fault: Option<Fault>) {
     PLANTED.set(fault);
 }
 
-/// Each rule is a question that conditions ask by its name: does it hold? It is true, a constant, in what is shipped.
+/// Each rule is a question that conditions ask by name: does it hold? In shipped builds the answer is the constant `true`.
 macro_rules! rules {
     ($($(#[$doc:meta])* $rule:ident unless $fault:ident;)*) => {$(
         $(#[$doc])*
@@ -128,7 +128,7 @@ macro_rules! rules {
 }
 
 rules! {
-    /// A leader pulls what a voter has more than it, before it counts that vote.
+    /// A leader pulls the entries that a voter has and it lacks, before it counts that vote.
     better_positions_are_pulled unless BetterPositionIsVote;
     /// A leader commits by counting entries of its own term alone.
     only_own_terms_are_counted unless OldTermCommits;
@@ -146,9 +146,9 @@ rules! {
     appended_voters_count unless OnlyCommittedVotersCount;
     /// The hello is said after the promise is durable.
     hello_waits_for_promise unless HelloBeforeDurable;
-    /// The hello tells the position that the log has after the promise \[S3\].
+    /// The hello gives the position that the log has after the promise \[S3\].
     hello_reads_log_after_promise unless PositionBeforePromise;
-    /// After a promise nothing of the old leader is taken \[S3\].
+    /// After a promise nothing from the old leader is accepted \[S3\].
     old_appends_are_dropped unless OldTermAppends;
     /// A follower acks what is durable.
     only_durable_is_acked unless AckBeforeDurable;
@@ -170,23 +170,23 @@ rules! {
     bootstrap_waits_for_disk unless LeaseBeforeVolume;
     /// A leader invites \[L1\].
     leaders_invite unless NoInvitations;
-    /// A leader that lacks entries pulls them, and hands over to nobody for that \[L2\].
+    /// A leader that lacks entries pulls them; it does not hand over instead \[L2\].
     lacking_leaders_pull unless HandOverInsteadOfPull;
-    /// Who lost the leader of a term follows one of any later term as well.
+    /// A replica that lost the leader of a term also follows one of any later term.
     later_leaders_count unless OnlyThatTerm;
     /// Writes need as many voters as the floor \[L7\].
     floor_holds unless NoFloor;
-    /// A leader needs no Lease to lead on \[L11\].
+    /// A leader needs no Lease to continue leading \[L11\].
     leaders_need_no_lease unless MissingLeaseStops;
-    /// Who is told to end stays while the others need it \[L6\].
+    /// A replica that is asked to end stays while the others need it \[L6\].
     needed_replicas_stay unless LastVotersLeave;
-    /// A strong read waits for a heartbeat that began after it came \[S6\].
+    /// A strong read waits for a heartbeat that began after the read arrived \[S6\].
     reads_wait_for_later_heartbeats unless UnaskedHeartbeatsConfirm;
-    /// A leader whose disk hangs falls silent, that others may take over \[B1\].
+    /// A leader whose disk hangs falls silent, so that others may take over \[B1\].
     hung_leaders_fall_silent unless HungLeaderTalksOn;
     /// A replica whose disk hangs has not caught up \[B3\].
     hung_replicas_lag unless HungReplicaHasCaughtUp;
-    /// A leader that the others cannot do without stays, though its disk hangs \[B4\].
+    /// A leader that the others cannot do without stays, even though its disk hangs \[B4\].
     needed_hung_leaders_stay unless HungLeaderLetsGoAnyhow;
     /// An answer counts only if the pod that gave it is the one that was asked \[F2\].
     answers_count_by_name unless AnyNameAnswers;
@@ -202,25 +202,25 @@ rules! {
     only_committed_is_known unless UncommittedIsKnown;
     /// Catching up is measured in bytes and time.
     distance_is_bytes_and_time unless CaughtUpByEntries;
-    /// A heartbeat proves nothing of the age of data.
+    /// A heartbeat proves nothing about the age of data.
     heartbeats_prove_nothing unless HeartbeatsProveFreshness;
-    /// A leader's data are fresh when all that is committed is applied.
+    /// A leader's data are fresh when everything committed is applied.
     only_applied_is_fresh unless UnappliedIsFresh;
     /// A replica becomes a voter when it has caught up.
     voters_have_caught_up unless VoterBeforeItCaughtUp;
-    /// A follower whose disk is full takes no entries.
+    /// A follower whose disk is full accepts no entries.
     full_disks_take_nothing unless FullTakesEntries;
-    /// A leader that is over its limits takes nothing that grows the data.
+    /// A leader that is over its limits accepts nothing that grows the data.
     limits_hold unless OverStillGrows;
 }
 
-/// What some faults have to remember: nothing, in what is shipped.
+/// What some faults have to remember: nothing, in shipped builds.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Memory {
     /// The log's end when role.json was last read.
     #[cfg(feature = "plants")]
     position: Position,
-    /// An ack that is owed to a leader of an older term.
+    /// An ack owed to a leader of an older term.
     #[cfg(feature = "plants")]
     owed: Option<(ConnId, Frame)>,
     /// Connections of earlier leaderships.
@@ -230,7 +230,7 @@ pub(crate) struct Memory {
 
 #[cfg(feature = "plants")]
 impl Memory {
-    /// role.json is read, when the log ends there.
+    /// role.json is read while the log ends there.
     pub(crate) fn note_role_read(&mut self, position: Position) {
         self.position = position;
     }
@@ -240,12 +240,12 @@ impl Memory {
         self.position
     }
 
-    /// A leadership ends that had these connections, and they stay open.
+    /// A leadership with these connections ends, and they stay open.
     pub(crate) fn keep(&mut self, connections: impl Iterator<Item = (ConnId, ReplicaId)>) {
         self.connections.extend(connections);
     }
 
-    /// Who is at the other end of a connection of an earlier leadership.
+    /// The replica at the other end of a connection of an earlier leadership.
     pub(crate) fn earlier(&self, conn: ConnId) -> Option<ReplicaId> {
         self.connections.get(&conn).copied()
     }
@@ -255,7 +255,7 @@ impl Memory {
         self.owed = Some((conn, ack));
     }
 
-    /// The ack that is owed, if as much as it says is durable.
+    /// The ack that is owed, if everything up to it is durable.
     pub(crate) fn take_owed(&mut self, durable: Seq) -> Option<(ConnId, Frame)> {
         self.owed.take_if(|(_, frame)| match frame.body {
             Body::Ack { seq } => seq <= durable,
@@ -285,7 +285,7 @@ impl Memory {
     }
 }
 
-/// What the log has to remember for a fault: how much is committed. Nothing, in what is shipped.
+/// What the log has to remember for a fault: how much is committed. Nothing, in shipped builds.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(crate) struct Committed {
     #[cfg(feature = "plants")]
@@ -299,7 +299,7 @@ impl Committed {
         self.upto = upto;
     }
 
-    /// The last set of voters that is committed, or else the first one; none where all are empty.
+    /// The last committed set of voters, or else the first one; none where all are empty.
     pub(crate) fn voters<'a>(&self, all: &'a [(Seq, Voters)]) -> Option<&'a Voters> {
         let mut sets = all.iter().filter(|(_, set)| !set.voters.is_empty());
         let committed = sets.clone().rev().find(|(seq, _)| *seq <= self.upto);

@@ -1,4 +1,4 @@
-//! A question of a replica for what it must have applied: at once, or at leisure.
+//! A replica's question how far it must have applied: at once, or at leisure.
 
 use crate::{ConnId, Seq};
 
@@ -13,11 +13,11 @@ pub(crate) fn is_at_leisure(number: u64) -> bool {
 /// A question that a leader has to answer.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct ReadAsk {
-    /// Whom to answer; none: ourselves.
+    /// The replica to answer; none: ourselves.
     pub(crate) from: Option<ConnId>,
     /// The asker's number for it.
     pub(crate) number: u64,
-    /// Set as soon as the term is open: what was committed then, and the first round that began later.
+    /// Set as soon as the term is open: the commit at that time, and the first round that began later.
     pub(crate) at: Option<(Seq, u64)>,
 }
 

@@ -1,5 +1,5 @@
-//! Strong reads (5.2 in docs/design.md): what a client sees here is at least all that was acknowledged anywhere before it
-//! asked.
+//! Strong reads (5.2 in docs/design.md): what a client sees here includes everything that was acknowledged anywhere before
+//! it asked.
 //!
 //! ```text
 //!   client ──Read──▶ follower ──readIndex──▶ leader   its own clients' reads stand in the same queue
@@ -9,17 +9,17 @@
 //!   client ◀─ReadReady─ applied ◀─readAnswer───┘
 //! ```
 //!
-//! Why a round: a leader does not know that it was replaced. A voter that echoes has not promised to anybody else at that
-//! moment, so a majority of echoes to a round that began after the read says that no other leader had committed anything
-//! before the read came. An echo to an older round says nothing about the time since \[S6\].
+//! Why a round: a leader does not know that it was replaced. A voter that echoes has not promised to another leader at that
+//! moment. So a majority of echoes to a round that began after the read shows that no other leader had committed anything
+//! before the read arrived. An echo to an older round says nothing about the time since \[S6\].
 //!
-//! Batched twice. Each replica has at most one question on its way, for all reads that came before it was sent; those that
-//! come meanwhile go with the next. And the leader has at most one round on its way for reads: whoever asks meanwhile is
-//! served by the next one, or by the next heartbeat, if that begins earlier.
+//! Reads are batched twice. Each replica has at most one question under way, for all reads that arrived before it was sent;
+//! reads that arrive meanwhile go with the next. And the leader has at most one round under way for reads: the next one
+//! serves questions that arrive meanwhile, or the next heartbeat, if that begins earlier.
 //!
-//! Reads are numbered by the shell and only ever answered "all up to this one", so nothing here grows with their number.
-//! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client. Where the own
-//! disk hangs and has not taken the promise to the leader, no leader can be asked: refused at once \[B5\].
+//! The shell numbers reads, and they are only ever answered "all up to this one", so nothing here grows with their number.
+//! There is no time-out: a read without a leader waits for the next one. The shell gives up for its client. If the own disk
+//! hangs before it has stored the promise to the leader, no leader can be asked: the read is refused at once \[B5\].
 
 use crate::plants::reads_wait_for_later_heartbeats;
 use crate::question::{ReadAsk, is_at_leisure};
@@ -27,32 +27,32 @@ use crate::replica::Replica;
 use crate::role::{Link, Role, Stage};
 use crate::{Body, ConnId, Effect, ReadId, Refusal, Seq, Term};
 
-/// A follower that owes more rounds than this is left out of those for reads: a slow one must not be flooded. (It still
-/// gets every heartbeat.)
+/// Rounds for reads leave out a follower that owes more rounds than this: a slow one must not be flooded. (It still gets
+/// every heartbeat.)
 const ROUNDS_OWED_MAX: u64 = 64;
 
 /// The reads of our own clients.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Reads {
-    /// The newest that came.
+    /// The newest that arrived.
     newest: ReadId,
     /// All up to here are answered.
     answered: ReadId,
     question: Question,
 }
 
-/// What is on its way for the reads up to `upto`.
+/// What is under way for the reads up to `upto`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Question {
     #[default]
     None,
     /// The leader was asked.
     Asked { whom: Asked, upto: ReadId },
-    /// The leader answered: they may be answered when this is applied here. Good for ever, whoever leads.
+    /// The leader answered: they may be answered when this is applied here. Valid forever, whoever leads.
     Waiting { upto: ReadId, index: Seq },
 }
 
-/// Who was asked: a question to anybody else than the present leader will never be answered.
+/// The addressee of the question: only the present leader will ever answer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Asked {
     /// The leader, by this connection.
@@ -66,15 +66,15 @@ impl Replica {
         self.reads.newest = self.reads.newest.max(id);
     }
 
-    /// A follower asks. Its next question takes the place of the one before: a follower waits for one at a time, and for one
-    /// at leisure.
+    /// A follower asks. Its next question replaces the one before: a follower waits for one at a time, and for one at
+    /// leisure.
     pub(crate) fn on_read_index(&mut self, conn: ConnId, number: u64) {
         let Role::Leading(leading) = &mut self.role else { return };
         leading.asks.retain(|ask| ask.from != Some(conn) || ask.is_at_leisure() != is_at_leisure(number));
         leading.asks.push(ReadAsk { from: Some(conn), number, at: None });
     }
 
-    /// The leader answered: an index, or none where it hears no majority.
+    /// The leader answered with an index, or with none because it hears no majority.
     pub(crate) fn on_read_answer(&mut self, conn: ConnId, number: u64, index: Option<Seq>) {
         if is_at_leisure(number) {
             return self.on_leisurely_answer(conn, number, index);
@@ -86,14 +86,14 @@ impl Replica {
         match index {
             Some(index) => {
                 self.reads.question = Question::Waiting { upto, index };
-                // It is part of what the leader has committed, and may be news.
+                // The leader has committed it, and it may be news.
                 self.leader_commits(index);
             }
             None => self.refuse_reads(upto, Refusal::NoMajority),
         }
     }
 
-    /// Nothing will ever be answered here: nobody is left waiting.
+    /// Nothing will ever be answered here: fails every waiting read.
     pub(crate) fn refuse_all_reads(&mut self, reason: Refusal) {
         if self.reads.newest > self.reads.answered {
             self.refuse_reads(self.reads.newest, reason);
@@ -106,7 +106,8 @@ impl Replica {
         self.effects.push(Effect::ReadRefused { upto, reason });
     }
 
-    /// Asks, answers, and says which reads may go on. After all else of a step: what it commits and applies counts.
+    /// Asks, answers, and reports which reads may proceed. Runs after the rest of a step: what that commits and applies
+    /// counts.
     pub(crate) fn tend_reads(&mut self) {
         if self.past.has_gone_back() {
             return self.refuse_all_reads(Refusal::WentBack);
@@ -171,14 +172,14 @@ impl Replica {
             asks.iter().for_each(|ask| self.answer_ask(ask, None));
             return false;
         }
-        // What earlier terms have committed is known only when an entry of this one is.
+        // What earlier terms committed is known only once an entry of this term is committed.
         if !matches!(leading.stage, Stage::Open(_)) {
             return false;
         }
         for ask in &mut leading.asks {
             ask.at.get_or_insert((self.progress.commit(), leading.round + 1));
         }
-        // What is asked at leisure waits for the next heartbeat.
+        // A question at leisure waits for the next heartbeat.
         let hurried = leading.asks.iter().filter(|ask| !ask.is_at_leisure());
         let wanted = hurried.filter_map(|ask| ask.at).map(|(_, round)| round).max();
         let (round, read_round) = (leading.round, leading.read_round);
@@ -206,7 +207,7 @@ impl Replica {
         }
     }
 
-    /// The newest round that a majority of the voters has echoed. Of the last set in the log, as everything \[S7\].
+    /// The newest round that a majority of the voters has echoed. As always, the last set in the log counts \[S7\].
     pub(crate) fn echoed_round(&self) -> u64 {
         let Role::Leading(leading) = &self.role else { return 0 };
         let own = self.config.replica;
@@ -221,7 +222,7 @@ impl Replica {
         self.volume.log().voters().committed(echoed).0
     }
 
-    /// Begins a heartbeat round. One for reads leaves out who owes many.
+    /// Begins a heartbeat round. A round for reads leaves out followers that owe many.
     pub(crate) fn begin_round(&mut self, for_reads: bool) {
         let commit = self.progress.commit();
         let Role::Leading(leading) = &mut self.role else { return };

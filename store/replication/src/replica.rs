@@ -72,7 +72,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica as it was found on its volume, all of it durable \[S2\].
+    /// A replica as found on its volume, all of it durable \[S2\].
     pub fn new(config: Config, recovered: Recovered) -> Replica {
         let recovered = without_torn_bootstrap(recovered, &config);
         let volume = Volume::new(&recovered);
@@ -99,7 +99,7 @@ impl Replica {
         }
     }
 
-    /// Takes one input at `now` (time since any fixed moment, never going back) and says what is to be done, in order.
+    /// Processes one input at `now` (time since any fixed moment, never going back) and returns what to do, in order.
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         if self.clock.advance(now) {
             self.freshness.heard_at = self.clock.now();
@@ -149,7 +149,7 @@ impl Replica {
         std::mem::take(&mut self.effects)
     }
 
-    /// When to step with [`Input::Wake`] if nothing else happens first. May lie in the past: then now.
+    /// When to step with [`Input::Wake`] if nothing else happens first. A time in the past means now.
     pub fn deadline(&self) -> Option<Duration> {
         if self.ending.has_failed() {
             return None;
@@ -182,7 +182,7 @@ impl Replica {
         ticket
     }
 
-    /// Appends entries of our own term and sends them to the journal. Followers get them by `tend_leading`.
+    /// Appends entries of our own term and sends them to the journal. `tend_leading` sends them to followers.
     pub(crate) fn append_own(&mut self, payloads: impl IntoIterator<Item = Payload>) -> Seq {
         let term = self.volume.state().promise.term;
         let records = payloads.into_iter().map(|payload| self.volume.append(term, payload)).collect();
@@ -190,7 +190,7 @@ impl Replica {
         self.volume.log().last().seq
     }
 
-    /// Takes entries from the leader (or from the follower that is pulled from). They follow `previous`.
+    /// Accepts entries from the leader (or from the follower that is pulled from). They follow `previous`.
     pub(crate) fn accept(&mut self, previous: Position, entries: Vec<Entry>) -> Accepted {
         if !self.volume.log().contains(previous) {
             // Before our base everything is committed: the sender's log has it, too, and the base itself is common.
@@ -237,8 +237,8 @@ impl Replica {
         Accepted::UpTo(end)
     }
 
-    /// A snapshot that came whole: the log begins anew behind it, unless it is part of the log already.
-    /// Says how far the log is now known to be equal to the sender's.
+    /// A snapshot arrived whole: the log starts anew behind it, unless the log contains it already. Returns how far the log
+    /// is now known to equal the sender's.
     pub(crate) fn install(&mut self, conn: ConnId, meta: SnapshotMeta) -> Accepted {
         if self.volume.state().cluster_id.is_some_and(|own| own != meta.cluster_id) {
             return Accepted::Violation(format!("a snapshot of cluster {} was sent", meta.cluster_id));
@@ -265,8 +265,8 @@ impl Replica {
         Accepted::UpTo(end)
     }
 
-    /// What was cut is not equal to the leader's log any more. (A leader never cuts what it sent; if one did, nothing that
-    /// is not there may count as committed.)
+    /// What was cut no longer equals the leader's log. (A leader never cuts what it sent; if one did, nothing that is
+    /// missing may count as committed.)
     fn unverify(&mut self, keep: Seq) {
         if let Role::Following(following) = &mut self.role {
             following.verified = following.verified.min(keep);
@@ -317,7 +317,7 @@ impl Replica {
         self.effects.push(Effect::Send { conn, frame: Frame { term, incarnation, body } });
     }
 
-    /// The claim that is followed or led by.
+    /// The claim by which this replica follows or leads.
     pub(crate) fn claim(&self) -> Option<&Claim> {
         match &self.role {
             Role::Idle => None,
@@ -342,7 +342,7 @@ impl Replica {
         self.is_sound() && !self.ending.is_draining()
     }
 
-    /// A wanted voter with nothing amiss but, perhaps, its disk; it may be draining.
+    /// A wanted voter in good order, except perhaps for its disk; it may be draining.
     pub(crate) fn is_sound(&self) -> bool {
         self.is_voter()
             && self.foreign_cluster().is_none()
@@ -352,12 +352,12 @@ impl Replica {
     }
 }
 
-/// What became of entries or a snapshot that came.
+/// What became of received entries or a received snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
     /// The log equals the sender's up to here.
     UpTo(Seq),
-    /// Not taken; the logs may be common up to here.
+    /// Not accepted; the logs may be common up to here.
     Mismatch(Position),
     /// Would cut what is committed, or is no chain.
     Violation(String),

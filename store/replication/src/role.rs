@@ -1,4 +1,4 @@
-//! What a replica is at a moment: state that exists only in one role lives in that role's type.
+//! A replica's present role: state that exists only in one role lives in that role's type.
 
 use crate::catchup::Outbound;
 use crate::disk::Stall;
@@ -13,9 +13,9 @@ use std::time::Duration;
 pub(crate) enum Role {
     /// Knows of no leader: an empty volume, a start, or a leadership that it gave up.
     Idle,
-    /// Bound to a leader by its promise.
+    /// Its promise binds it to a leader.
     Following(Box<Following>),
-    /// Bound to itself.
+    /// Its promise binds it to itself.
     Leading(Box<Leading>),
 }
 
@@ -23,33 +23,33 @@ pub(crate) enum Role {
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Following {
     pub(crate) claim: Claim,
-    /// When this durable the leader may be dialled: the promise and all before it.
+    /// When this is durable, it may dial the leader: the promise and everything before it.
     pub(crate) promised_by: Ticket,
-    /// When the claim was taken, or the last time that the leader was heard.
+    /// When the claim was accepted, or when the leader was last heard.
     pub(crate) heard_at: Duration,
-    /// The leader is heard: it welcomed us and was not lost since.
+    /// The leader is heard: it welcomed us and has not been lost since.
     pub(crate) heard: bool,
     pub(crate) link: Link,
     /// Equal to the leader's log up to here, under this promise \[S4\].
     pub(crate) verified: Seq,
-    /// What the leader was told last on this connection: nothing, or an ack of this sequence.
+    /// What the leader last got on this connection: nothing, or an ack of this sequence.
     pub(crate) acked: Option<Seq>,
-    /// An append or snapshot was taken whose ack waits for the disk.
+    /// An append or snapshot was accepted, and its ack waits for the disk.
     pub(crate) owes_ack: bool,
     /// The leader's commit as last heard; may lie beyond `verified`.
     pub(crate) leader_commit: Seq,
     /// The leader pulls from us \[L2\].
     pub(crate) pulled: Option<Outbound>,
-    /// Entries came that nothing was said of, because nothing fitted.
+    /// Entries arrived that got no answer, because nothing fitted.
     pub(crate) dropped: bool,
-    /// The next pause before the leader is dialled again.
+    /// The next pause before dialling the leader again.
     pub(crate) redial_pause: Duration,
-    /// The leader's volume, and how far it is durable there, by the leader's own word \[E1\].
+    /// The leader's volume, and how far it is durable there, as the leader reports \[E1\].
     pub(crate) leader_replica: Option<ReplicaId>,
     pub(crate) leader_durable: Seq,
     /// Another pod is connected with this very volume.
     pub(crate) is_used_elsewhere: bool,
-    /// The leader's newest round, and when an echo was sent last.
+    /// The leader's newest round, and when an echo was last sent.
     pub(crate) round: u64,
     pub(crate) echoed_at: Duration,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Following {
 pub(crate) enum Link {
     /// Dial at this time, when the promise is durable.
     Down {
-        /// Not before.
+        /// No earlier than this.
         redial_at: Duration,
     },
     /// Dialled, hello said, no answer yet.
@@ -72,17 +72,17 @@ pub(crate) enum Link {
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Leading {
     pub(crate) claim: Claim,
-    /// When this is durable, its own promise counts.
+    /// Its own promise counts once this is durable.
     pub(crate) promised_by: Ticket,
     pub(crate) stage: Stage,
     /// When it began.
     pub(crate) since: Duration,
-    /// Every replica that said hello under this promise. It stays when its connection ends: what it acked is durable
-    /// there, under this promise.
+    /// Every replica that said hello under this promise. It stays when its connection ends: what it acked is durable there,
+    /// under this promise.
     pub(crate) followers: BTreeMap<ReplicaId, Follower>,
     /// The volume that last answered for a pod name. Only this makes a voter dead.
     pub(crate) seen: BTreeMap<String, ReplicaId>,
-    /// Volumes that are known to have gone back in time. They count for nothing, and are removed from the voters.
+    /// Volumes that are known to have gone back in time. They count for nothing, and the voters lose them.
     pub(crate) gone_back: BTreeSet<ReplicaId>,
     /// Counts hellos.
     pub(crate) hellos: u64,
@@ -90,22 +90,22 @@ pub(crate) struct Leading {
     pub(crate) round: u64,
     /// When they began.
     pub(crate) rounds: Rounds,
-    /// The newest round that was begun for strong reads.
+    /// The newest round begun for strong reads.
     pub(crate) read_round: u64,
-    /// Strong reads, of our own clients and of followers, that wait for an answer: one of each at most.
+    /// Strong reads, of our own clients and of followers, that wait for an answer: at most one of each.
     pub(crate) asks: Vec<ReadAsk>,
     pub(crate) next_heartbeat: Duration,
     pub(crate) next_invitations: Duration,
-    /// Followers are not told before this, while appends flow, how far the own volume is.
+    /// While appends flow, followers are not informed before this time how far the own volume is.
     pub(crate) next_durable: Duration,
-    /// A commit that followers were not told of is told at this time, unless an append does it before.
+    /// When to inform followers of a commit that no append has carried by then.
     pub(crate) tell_commit_at: Option<Duration>,
-    /// The last moment at which a majority had been heard within the lost-time, or the beginning.
+    /// The last moment at which a majority had been heard within the lost-time; initially the start.
     pub(crate) majority_at: Duration,
-    /// A promise that stands in the way of a replica: the term that a new leadership must be above \[L3\].
+    /// A promise that stands in the way of a replica: the term that a new leadership must exceed \[L3\].
     pub(crate) need_term: Option<Term>,
     pub(crate) hand_over: Option<HandingOver>,
-    /// No hand-over is begun before this.
+    /// No hand-over begins before this.
     pub(crate) hand_over_not_before: Duration,
     /// What its own disk's hanging has led to.
     pub(crate) stall: Stall,
@@ -118,9 +118,9 @@ pub(crate) enum Stage {
     Counting,
     /// Pulls from this replica, which has a better position.
     Pulling(ReplicaId),
-    /// The term's first entry stands here in the log and is not committed.
+    /// The log has the term's first entry here, and it is not committed.
     Opening(Seq),
-    /// The term's first entry, which stands here, is committed.
+    /// The term's first entry, which is here, is committed.
     Open(Seq),
 }
 
@@ -129,7 +129,7 @@ pub(crate) enum Stage {
 pub(crate) struct Follower {
     /// None: not connected now.
     pub(crate) conn: Option<ConnId>,
-    /// The number of its last hello: of two under one name the later one is the pod's present volume.
+    /// The number of its last hello: of two under one name, the later one is the pod's present volume.
     pub(crate) hello_number: u64,
     pub(crate) name: String,
     pub(crate) incarnation: Incarnation,
@@ -138,7 +138,7 @@ pub(crate) struct Follower {
     pub(crate) draining: bool,
     /// Its disk hangs, or did so a moment ago.
     pub(crate) stalled: bool,
-    /// What it is short of, by its last echo on the present connection.
+    /// What it lacks room for, by its last echo on the present connection.
     pub(crate) room: Shortage,
     /// By its hello on the present connection. Its vote.
     pub(crate) position: Position,
@@ -147,25 +147,25 @@ pub(crate) struct Follower {
     pub(crate) begun: u64,
     /// The newest heartbeat round that it echoed. Strong reads wait for a majority of these \[S6\].
     pub(crate) echoed: u64,
-    /// Durable there and equal to our log, under this promise; also from earlier connections.
+    /// Durable there and equal to our log, under this promise; includes earlier connections.
     pub(crate) verified: Seq,
-    /// As `verified`, as a position: what its volume must hold when it says hello again. It never goes down.
+    /// As `verified`, as a position: what its volume must hold at its next hello. It never goes down.
     pub(crate) acked: Position,
-    /// The follower was told that our own volume is durable up to here.
+    /// The follower knows that our own volume is durable up to here.
     pub(crate) durable_told: Seq,
     pub(crate) outbound: Outbound,
 }
 
-/// A hand-over that was begun.
+/// A hand-over under way.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct HandingOver {
     pub(crate) to: ReplicaId,
     pub(crate) to_name: String,
     pub(crate) to_incarnation: Incarnation,
-    /// When it was begun.
+    /// When it began.
     pub(crate) since: Duration,
-    /// When the successor lacked little last.
+    /// When the successor last lacked little.
     pub(crate) caught_up_at: Duration,
-    /// The successor has nearly everything; the sidecar was told.
+    /// The successor has nearly everything; the sidecar was informed.
     pub(crate) ready: bool,
 }

@@ -1,4 +1,4 @@
-//! Room: what a leader takes where memory or disks run short (5.9 in docs/design.md).
+//! Room: what a leader accepts when memory or disks run short (5.9 in docs/design.md).
 //!
 //! ```text
 //!   shell ──Room──▶ own level        followers ──echo──▶ theirs
@@ -8,8 +8,8 @@
 //!   a full follower takes no entries; it promises, echoes and serves reads
 //! ```
 //!
-//! The leader admits; nothing is ever refused where it is applied. Never refused: what keeps the cluster alive (promises,
-//! the first entry of a term, voters): a disk counts as full while there is still room for those.
+//! The leader admits writes; nothing is ever refused when it is applied. What keeps the cluster alive is never refused
+//! (promises, the first entry of a term, voters): a disk counts as full while it still has room for those.
 
 use crate::plants::{full_disks_take_nothing, limits_hold};
 use crate::replica::Replica;
@@ -17,8 +17,8 @@ use crate::role::{Follower, Link, Role};
 use crate::{Effect, Level, Limit, Refusal, ReplicaId, Room, Shortage};
 use std::time::Duration;
 
-/// A leader that has just opened does not hand over for lack of room before this: two that run short by turns do not
-/// pass the leadership to and fro.
+/// A leader that has just opened does not hand over for lack of room before this: two that run short in turn must not pass
+/// the leadership back and forth.
 const STAYS_AT_LEAST: Duration = Duration::from_secs(10);
 
 /// How much room there is here, as the shell said last.
@@ -53,12 +53,12 @@ impl Replica {
         }
     }
 
-    /// Nothing fits on the volume but what keeps the cluster alive.
+    /// The volume has room only for what keeps the cluster alive.
     pub(crate) fn takes_no_entries(&self) -> bool {
         self.supply.room().disk == Level::Full && full_disks_take_nothing()
     }
 
-    /// Entries came while nothing fitted, and were not answered: a new connection brings them again.
+    /// Entries arrived while nothing fitted, and got no answer: a new connection brings them again.
     fn ask_for_what_was_dropped(&mut self) {
         let Role::Following(following) = &mut self.role else { return };
         if let Link::Up(conn) = following.link
@@ -80,7 +80,7 @@ impl Replica {
         if mine.full {
             return out(own, mine);
         }
-        // In ordinary life nobody is short of anything.
+        // Usually nobody is short of anything.
         let short = |follower: &Follower| if grows { follower.room.limit().is_some() } else { follower.room.full };
         let is_any_short = grows && mine.limit().is_some() || leading.followers.values().any(short);
         if !is_any_short {
@@ -115,7 +115,7 @@ impl Replica {
         !is_far && in_time && self.wants_room_elsewhere()
     }
 
-    /// The leader is over, and those that are not are a majority without it, one of them fit to lead.
+    /// The leader is over, and those that are not are a majority without it, with one of them fit to lead.
     pub(crate) fn wants_room_elsewhere(&self) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         if self.supply.room().shortage().limit().is_none() || self.clock.now() < leading.since + STAYS_AT_LEAST {
@@ -130,7 +130,7 @@ impl Replica {
 }
 
 impl Follower {
-    /// It has said, on this connection, that it is over no limit.
+    /// It has reported, on this connection, that it is over no limit.
     pub(crate) fn has_room(&self) -> bool {
         self.echoed > 0 && self.room.limit().is_none()
     }

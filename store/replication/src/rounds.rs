@@ -1,9 +1,9 @@
-//! The rounds of a leader's heartbeats, by which it knows since when a majority has followed it.
+//! The rounds of a leader's heartbeats, which show since when a majority has followed it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Rounds of a leader that a majority has not echoed yet, whose beginnings are remembered. Later ones are as good.
+/// How many rounds without a majority's echo are remembered with their start. Later ones serve as well.
 const ROUNDS_MAX: usize = 64;
 
 /// A leader's rounds: when those began that a majority has not echoed.
@@ -17,7 +17,7 @@ impl Rounds {
         }
     }
 
-    /// When the newest of those began that are not above `round`.
+    /// When the newest of those that are not above `round` began.
     pub(crate) fn echoed(&mut self, round: u64) -> Option<Duration> {
         let count = self.0.iter().take_while(|(begun, _)| *begun <= round).count();
         self.0.drain(..count).next_back().map(|(_, at)| at)

@@ -1,14 +1,14 @@
-//! How much room a replica has, and what it says of that to others.
+//! How much room a replica has, and what it reports of that to others.
 
-/// How much is used of what a replica may use, of one kind.
+/// How much of one resource a replica uses, compared with its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Much less than the limit.
     #[default]
     Enough,
-    /// Not much less: what can be let go without loss is let go.
+    /// Not much less: whatever can be dropped without loss is dropped.
     Near,
-    /// More than the limit. The shell sees to it that this does not come and go with every write.
+    /// More than the limit. The shell makes sure that this does not change with every write.
     Over,
     /// So much more that every write that grows the data is refused, without exception.
     Far,
@@ -34,19 +34,19 @@ pub enum Limit {
     Disk,
 }
 
-/// What a follower says of its room in each echo.
+/// What a follower reports of its room in each echo.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shortage {
     /// It is over its limit of memory.
     pub memory: bool,
     /// Less than the reserve is free on its volume.
     pub disk: bool,
-    /// It takes no entries: nothing fits on its volume.
+    /// It accepts no entries: nothing fits on its volume.
     pub full: bool,
 }
 
 impl Room {
-    /// What others are told.
+    /// What others learn.
     pub fn shortage(self) -> Shortage {
         Shortage { memory: self.memory >= Level::Over, disk: self.disk >= Level::Over, full: self.disk == Level::Full }
     }

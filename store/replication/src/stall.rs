@@ -8,12 +8,12 @@
 //!   Disk { not stalled } ─▶ speaks again; counts as stalled for ten bounds longer
 //! ```
 //!
-//! Silent is: all connections closed, hellos refused, nobody invited, and "I hear no majority". Who stops only its
-//! heartbeats is not lost: any frame counts as heard, and whoever lost it is welcomed when it dials again. A closed
-//! connection is lost at once, so the others campaign, and the promises do the rest.
+//! Silence means: all connections closed, hellos refused, nobody invited, and "I hear no majority". Stopping only its
+//! heartbeats would not make it lost: any frame counts as heard, and a follower that lost it is welcomed when it dials
+//! again. A closed connection counts as lost at once, so the others campaign, and the promises do the rest.
 //!
-//! A promise of this replica cannot become durable meanwhile, so it says no hello and does not count; that takes no rule
-//! of its own. Peers are listened to all the time \[B2\]: only what needs the disk is refused.
+//! A promise of this replica cannot become durable meanwhile, so it says no hello and does not count; that needs no rule of
+//! its own. It keeps listening to peers \[B2\]: it refuses only what needs the disk.
 
 use crate::disk::Stall;
 use crate::plants::{hung_leaders_fall_silent, hung_replicas_lag, needed_hung_leaders_stay};
@@ -22,10 +22,11 @@ use crate::role::{Link, Role};
 use crate::{Body, Effect, ReplicaId};
 use std::time::Duration;
 
-/// After the end a replica counts as stalled for so many bounds: a disk that hangs, answers and hangs again would be
-/// handed the leadership again and again.
+/// After the end a replica counts as stalled for this many bounds: a disk that hangs, answers and hangs again would
+/// otherwise get the leadership again and again.
 const DOUBTED_BOUNDS: u32 = 10;
-/// A leader lets go so many heartbeats after it was told: where one storage hangs for all, the others say so by then.
+/// A leader lets go this many heartbeats after the report: if one storage hangs for all, the others have reported it by
+/// then.
 const HEARTBEATS_BEFORE: u32 = 3;
 
 impl Replica {
@@ -43,7 +44,7 @@ impl Replica {
         }
     }
 
-    /// What was not taken is sent again to who says that it lacks it \[B2\].
+    /// What was not accepted is sent again to a replica that reports that it lacks it \[B2\].
     fn ask_for_what_was_missed(&mut self) {
         if std::mem::take(&mut self.disk.missed)
             && let Role::Following(following) = &self.role
@@ -58,7 +59,7 @@ impl Replica {
         self.disk.hangs || self.disk.doubted_until.is_some_and(|until| self.clock.now() < until)
     }
 
-    /// It may become leader, as its sidecar is told: one that is doubted only where nobody that is not would.
+    /// It may become leader, as reported to its sidecar: a doubtful one only if no sound one would.
     pub(crate) fn may_contend(&self) -> bool {
         let Some(lost) = self.lost.as_ref().filter(|_| self.is_stalled() && !self.disk.hangs) else {
             return self.is_eligible();
@@ -69,13 +70,13 @@ impl Replica {
             && !self.peers.since(lost.since).any(|state| state.eligible && is_sound(state.replica))
     }
 
-    /// Its disk hangs and has not taken the promise to the leader that it is to follow: it can say no hello before it does.
+    /// Its disk hangs before it has stored the promise to the leader that it is to follow: until then it can say no hello.
     pub(crate) fn waits_to_promise(&self) -> bool {
         let Role::Following(following) = &self.role else { return false };
         self.disk.hangs && !self.volume.writes().is_durable(following.promised_by)
     }
 
-    /// (a leader) That follower says that its disk hangs.
+    /// (a leader) That follower reports that its disk hangs.
     pub(crate) fn is_known_stalled(&self, replica: ReplicaId) -> bool {
         let Role::Leading(leading) = &self.role else { return false };
         leading.followers.get(&replica).is_some_and(|one| one.stalled) && hung_replicas_lag()
@@ -93,7 +94,7 @@ impl Replica {
             || !needed_hung_leaders_stay()
     }
 
-    /// A write that is taken now would wait for a disk that hangs.
+    /// A write that is accepted now would wait for a disk that hangs.
     pub(crate) fn write_needs_hung_disk(&self) -> bool {
         self.disk.hangs && (self.disk.full || !self.is_dispensable())
     }
@@ -137,7 +138,7 @@ impl Replica {
         self.lose();
     }
 
-    /// What is waited for, for people.
+    /// What it waits for, for people.
     pub fn waits_for_disk(&self) -> Option<String> {
         let what = match &self.role {
             Role::Leading(leading) if leading.stall.silent => "it keeps silent, so that another replica can lead",

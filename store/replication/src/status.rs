@@ -1,4 +1,4 @@
-//! What a replica says of itself to its shell: for status.json, `/api/status`, metrics and other replicas.
+//! What a replica reports about itself to its shell: for status.json, `/api/status`, metrics and other replicas.
 
 use crate::replica::Replica;
 use crate::role::Role;
@@ -8,20 +8,20 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Where a replica is in its life.
+/// A replica's stage of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// An empty volume that nobody has invited yet.
     Starting,
-    /// It counts for no majority (yet, or no more).
+    /// It counts for no majority (not yet, or no longer).
     Learner,
     /// It follows a leader, or looks for one.
     Follower,
-    /// It is claimed to lead and finds out whether it may.
+    /// A claim says that it leads, and it is finding out whether it may.
     Recovering,
     /// It leads, and its term is open for writes.
     Leading,
-    /// It was told to end.
+    /// It was asked to end.
     Draining,
     /// Its disk failed, or its volume belongs to another cluster than the Lease.
     Failed,
@@ -42,34 +42,34 @@ pub struct FollowerStatus {
     pub voter: bool,
     /// It is connected, and was heard within the lost-time.
     pub connected: bool,
-    /// When it was heard last, on the clock of the leader's steps; none while it is connected.
+    /// When it was last heard, on the clock of the leader's steps; none while it is connected.
     pub silent_since: Option<Duration>,
-    /// Up to here it has durably what the leader has.
+    /// The leader's log is durable there up to here.
     pub verified: Seq,
     /// It may lead.
     pub eligible: bool,
     /// Its disk hangs, or did so a moment ago.
     pub stalled: bool,
-    /// What it is short of.
+    /// What it lacks room for.
     pub room: Shortage,
 }
 
-/// Everything that a replica says of itself.
+/// Everything that a replica reports about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Where it is in its life.
+    /// Its stage of life.
     pub phase: Phase,
     /// Its volume's cluster.
     pub cluster_id: Option<ClusterId>,
-    /// It leads and takes writes, also while it drains.
+    /// It leads and accepts writes, also while it drains.
     pub open: bool,
-    /// The bootstrap wrote this volume, and no Lease was seen with its id yet.
+    /// The bootstrap wrote this volume, and no Lease with its id has been seen yet.
     pub bootstrapping: bool,
-    /// The Lease carries another cluster-id than the volume: that one. A person must look.
+    /// The Lease carries another cluster-id than the volume: this one. An operator must look.
     pub foreign_cluster_id: Option<ClusterId>,
     /// It counts for majorities, by its own log.
     pub voter: bool,
-    /// It may lead. (One whose disk hung a moment ago says so only where nobody else can.)
+    /// It may lead. (If its disk hung a moment ago, it says so only where no other replica can lead.)
     pub eligible: bool,
     /// Its disk hangs, or did so a moment ago.
     pub stalled: bool,
@@ -77,19 +77,19 @@ pub struct Status {
     pub promise: Promise,
     /// Its last entry.
     pub position: Position,
-    /// Up to here the log is committed, as far as it knows.
+    /// The log is committed up to here, as far as it knows.
     pub committed: Seq,
     /// The claim that it follows, or leads by.
     pub following: Option<Claim>,
-    /// It hears that leader; a leader: it hears a majority.
+    /// It hears that leader; if it leads: it hears a majority.
     pub leader_heard: bool,
-    /// It wants its sidecar to take the Lease: the term that was lost.
+    /// It asks its sidecar to take the Lease: the term that was lost.
     pub campaign: Option<Term>,
-    /// How its position stands among those known; 0 is the best.
+    /// The rank of its position among the known ones; 0 is the best.
     pub rank: u32,
-    /// A term that the next leadership must be above.
+    /// A term that the next leadership must exceed.
     pub need_term: Option<Term>,
-    /// It lets go of the leadership, to this pod and incarnation.
+    /// It is letting go of the leadership, to this pod and incarnation.
     pub hand_over: Option<(String, Incarnation)>,
     /// The voters, by its own log.
     pub voters: Voters,
@@ -99,11 +99,11 @@ pub struct Status {
     pub room: Room,
     /// It has caught up once with a leader since its start (for readiness).
     pub caught_up: bool,
-    /// There is a leader, by the Lease, and it was not heard here for long (for readiness).
+    /// There is a leader, by the Lease, but it has not been heard here for a long time (for readiness).
     pub cut_off: bool,
-    /// Told to end, and nothing keeps it any more.
+    /// It was asked to end, and nothing keeps it any longer.
     pub drained: bool,
-    /// What it waits for, in words for people; empty when nothing.
+    /// What it waits for, in words for people; empty if nothing.
     pub waiting_for: Vec<String>,
     /// The volume has gone back in time: what is known of it.
     pub went_back: Option<WentBack>,
@@ -129,14 +129,14 @@ impl Status {
     }
 }
 
-/// What has become of a [`Status`] since it was taken.
+/// What has changed since a [`Status`] was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// It is as it was.
+    /// Nothing.
     Same,
-    /// The log has moved on: only `position`, `committed`, `known` and the followers' `verified` are others.
+    /// The log has moved on: only `position`, `committed`, `known` and the followers' `verified` differ.
     Moved,
-    /// Something else is different, too.
+    /// Something else differs, too.
     Changed,
 }
 
@@ -151,22 +151,22 @@ impl Status {
     }
 }
 
-/// The part of a [`Status`] that can be had at every step: nothing in it is allocated.
+/// The part of a [`Status`] that is available at every step: nothing in it is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pulse {
-    /// Where it is in its life.
+    /// Its stage of life.
     pub phase: Phase,
     /// The promise in force (durable or about to be).
     pub promise: Promise,
     /// Its last entry.
     pub position: Position,
-    /// Up to here the log is committed, as far as it knows.
+    /// The log is committed up to here, as far as it knows.
     pub committed: Seq,
-    /// The sequence from which on its voters count.
+    /// The sequence from which its voters count.
     pub voters_since: Seq,
-    /// Told to end, and nothing keeps it any more.
+    /// It was asked to end, and nothing keeps it any longer.
     pub drained: bool,
-    /// What of status.json is not named above, and changes it.
+    /// Everything else that changes status.json.
     pub rest: PulseRest,
 }
 
@@ -197,12 +197,12 @@ impl Replica {
         self.volume.log().last()
     }
 
-    /// What the log's entries take in memory, about.
+    /// The memory that the log's entries use, approximately.
     pub fn log_bytes(&self) -> usize {
         self.volume.log().memory_bytes()
     }
 
-    /// What changes: as long as two of these are equal but for position and commit, so is what status.json says.
+    /// What changes: while two of these are equal except for position and commit, so is the content of status.json.
     pub fn pulse(&self) -> Pulse {
         Pulse {
             phase: self.phase(),
@@ -227,7 +227,7 @@ impl Replica {
         }
     }
 
-    /// What the replica says of itself.
+    /// What the replica reports about itself.
     pub fn status(&self) -> Status {
         Status {
             phase: self.phase(),
@@ -259,16 +259,15 @@ impl Replica {
         }
     }
 
-    /// Where the log ends, and what the leader has committed that is heard: while this replica catches up with it for the
-    /// first time since its start, or learns. For people: how far it is.
+    /// Where the log ends, and how much the heard leader has committed: while this replica catches up with it for the first
+    /// time since its start, or learns. For people: its progress.
     pub fn catches_up(&self) -> Option<(Seq, Seq)> {
         let Role::Following(following) = &self.role else { return None };
         let is_new = !self.progress.has_caught_up_once() || self.phase() == Phase::Learner;
         (following.heard && is_new).then(|| (self.volume.log().last().seq, following.leader_commit))
     }
 
-    /// Brings an earlier status up to date if that takes nothing but new numbers, so that nothing is allocated at every
-    /// step; else leaves it as it was.
+    /// Updates an earlier status if only numbers differ, so that not every step allocates; otherwise leaves it unchanged.
     pub fn recount(&self, said: &mut Status) -> Since {
         if !self.is_but_for_numbers(said) {
             return Since::Changed;
@@ -289,7 +288,7 @@ impl Replica {
     }
 
     fn is_but_for_numbers(&self, said: &Status) -> bool {
-        // All names, so that a new one cannot be forgotten.
+        // Names every field, so that a new one cannot be forgotten.
         let Status {
             phase,
             cluster_id,
@@ -380,7 +379,7 @@ impl Replica {
         }
     }
 
-    /// Where it is in its life.
+    /// Its stage of life.
     pub fn phase(&self) -> Phase {
         if self.ending.has_failed() {
             return Phase::Failed;
@@ -420,7 +419,7 @@ impl Replica {
         leading.followers.iter().map(one).collect()
     }
 
-    /// What it waits for, for a person who wonders.
+    /// What it waits for, for an operator who wonders.
     fn waiting_for(&self) -> Vec<String> {
         let mut waits = Vec::new();
         if let Some(mark) = self.past.went_back() {

@@ -1,4 +1,4 @@
-//! What goes into the state machine and what comes out of it.
+//! The inputs and outputs of the state machine.
 //!
 //! ```text
 //!   role.json ───Role──────────▶            ──Persist─────▶ journal ──Persisted──▶ (back in)
@@ -7,8 +7,8 @@
 //!   clock ───────Wake──────────▶            ──Invite, AskState, Answer…
 //! ```
 //!
-//! The shell carries effects out in order. `Persist` and `InstallSnapshot` are only *begun* in order: their completion
-//! comes back as an input, and the state machine says nothing to anybody that rests on them before that.
+//! The shell carries effects out in order. It only *begins* `Persist` and `InstallSnapshot` in order: their completion
+//! returns as an input, and before that the state machine tells nobody anything that rests on them.
 
 use crate::{
     Answer, Claim, ClusterId, ConnId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, Limit, PeerState,
@@ -18,7 +18,7 @@ use crate::{
 use bytes::Bytes;
 use std::net::IpAddr;
 
-/// A pod that is wanted.
+/// A wanted pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Its name.
@@ -27,42 +27,42 @@ pub struct Member {
     pub peer_address: String,
     /// Its IPs, the newest knowledge first; the port is that of `peer_address`.
     pub addresses: Vec<IpAddr>,
-    /// Nobody vouches for `addresses` now: another pod may be there.
+    /// `addresses` is not confirmed now: another pod may be there.
     pub remembered: bool,
 }
 
 impl Member {
-    /// How its replica is reached.
+    /// How to reach its replica.
     pub(crate) fn target(&self) -> Target {
         let (name, peer_address) = (self.name.clone(), self.peer_address.clone());
         Target { name, peer_address, addresses: self.addresses.clone() }
     }
 }
 
-/// What role.json says, as far as a replica cares.
+/// The content of role.json, as far as a replica cares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RoleView {
     /// The cluster-id of the Lease; none when it has none.
     pub cluster_id: Option<ClusterId>,
-    /// Who is said to lead; without an incarnation nobody is.
+    /// The claimed leader; a claim without an incarnation does not count.
     pub leader: Option<LeaderView>,
     /// The wanted pods in the order of their ordinals. Empty: unknown, nothing is changed.
     pub members: Vec<Member>,
-    /// A switchover that was asked for. Only the leader acts on it.
+    /// A requested switchover. Only the leader acts on it.
     pub hand_over_to: Option<String>,
-    /// Nobody is to take over by himself.
+    /// No pod may take over by itself.
     pub paused: bool,
-    /// The revision that the StatefulSet's pods are brought to; none where unknown.
+    /// The revision to which the StatefulSet's pods are being updated; none where unknown.
     pub newest_revision: Option<String>,
     /// The IPs of this pod, for its invitations.
     pub self_addresses: Vec<IpAddr>,
-    /// Changes whenever another pod's renewal of the Lease was seen; none while none was.
+    /// Changes whenever another pod was seen to renew the Lease; none until then.
     pub renewal_seen: Option<u64>,
     /// The duration of the Lease.
     pub lease_duration: std::time::Duration,
 }
 
-/// Who is said to lead by role.json.
+/// The claimed leader in role.json.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaderView {
     /// Its term.
@@ -84,7 +84,8 @@ pub struct Proposal {
     pub id: ProposalId,
     /// Opaque here; at most `RECORD_BODY_BYTES_MAX` less 64 bytes.
     pub command: Bytes,
-    /// It would make the data larger. Need be known only while [`Replica::refuses_growth`](crate::Replica::refuses_growth).
+    /// It would make the data larger. This must be known only while
+    /// [`Replica::refuses_growth`](crate::Replica::refuses_growth).
     pub grows: bool,
 }
 
@@ -93,7 +94,7 @@ pub struct Proposal {
 pub enum Refusal {
     /// This replica does not lead.
     NotLeader,
-    /// It is claimed to lead and finds out whether it may.
+    /// A claim says that it leads, and it is finding out whether it may.
     Recovering,
     /// It leads, but has not heard a majority of the voters for the lost-time.
     NoMajority,
@@ -104,13 +105,13 @@ pub enum Refusal {
         /// Voters needed.
         floor: u32,
     },
-    /// No Lease was seen yet that carries the new cluster's id \[L4\].
+    /// No Lease with the new cluster's id has been seen yet \[L4\].
     Bootstrapping,
-    /// Too much waits for its commit already.
+    /// Too many writes wait for their commit already.
     Overloaded,
-    /// The write, or the strong read, needs this replica's own disk, and that hangs.
+    /// The write, or the strong read, needs this replica's own disk, which hangs.
     DiskStalled,
-    /// It would make the data larger, and there is no room for that; or there is no room even for a delete.
+    /// It would make the data larger, and there is no room for that; or there is not even room for a delete.
     OutOfRoom {
         /// Of what.
         limit: Limit,
@@ -123,7 +124,7 @@ pub enum Refusal {
     WentBack,
 }
 
-/// What a snapshot is of.
+/// Identifies a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotMeta {
     /// The cluster.
@@ -134,16 +135,16 @@ pub struct SnapshotMeta {
     pub voters: Voters,
 }
 
-/// What the state machine is told.
+/// The inputs of the state machine.
 #[derive(Clone, Debug, Hash)]
 pub enum Input {
     /// role.json was read, changed or not.
     Role(RoleView),
     /// Clients want to write. In this order.
     Propose(Vec<Proposal>),
-    /// A client wants to read what is committed anywhere by now. `ReadReady` or `ReadRefused` follows, sooner or later.
+    /// A client wants to read everything committed anywhere by now. `ReadReady` or `ReadRefused` follows, sooner or later.
     Read {
-        /// Names it in the effects, and all that came before it.
+        /// Names it in the effects, together with all earlier ones.
         id: ReadId,
     },
     /// Everything up to this ticket is durable.
@@ -153,11 +154,11 @@ pub enum Input {
     },
     /// A write or an fsync failed. Final for this incarnation.
     PersistFailed,
-    /// What the disk does, where that is news.
+    /// The state of the disk, if it changed.
     Disk {
         /// The oldest write or fsync under way is older than [`Config::disk_stall`].
         stalled: bool,
-        /// And so much waits for it that the journal takes nothing more but promises.
+        /// So much waits for it that the journal accepts nothing more but promises.
         full: bool,
     },
     /// The leader that was dialled answered.
@@ -167,14 +168,14 @@ pub enum Input {
         /// Its answer.
         answer: Answer,
     },
-    /// Somebody dialled us and said hello.
+    /// Another replica dialled us and said hello.
     Hello {
         /// The connection.
         conn: ConnId,
         /// Its hello.
         hello: Hello,
     },
-    /// A frame came.
+    /// A frame arrived.
     Frame {
         /// By this connection.
         conn: ConnId,
@@ -217,7 +218,7 @@ pub enum Input {
         /// The position.
         position: Position,
     },
-    /// The answer to `LookUp`: entries of the journal that follow that position, one at least. Where they cannot be read the
+    /// The answer to `LookUp`: at least one entry of the journal that follows that position. If they cannot be read, the
     /// shell closes the connection instead.
     LookedUp {
         /// The connection that they are for.
@@ -225,79 +226,79 @@ pub enum Input {
         /// A chain.
         entries: Vec<Entry>,
     },
-    /// All pieces of a snapshot came by this connection; length, checksum and content are verified.
+    /// All pieces of a snapshot arrived on this connection; length, checksum and content are verified.
     SnapshotReceived {
         /// The connection.
         conn: ConnId,
-        /// What it is of.
+        /// Identifies it.
         meta: SnapshotMeta,
     },
     /// How much room there is now, in memory and on the volume.
     Room(Room),
     /// SIGTERM: hand over and end.
     Drain,
-    /// The time that `deadline` named has come.
+    /// The time named by `deadline` has passed.
     Wake,
 }
 
-/// What the shell is to do.
+/// What the shell must do.
 #[derive(Clone, Debug, Hash)]
 pub enum Effect {
     /// Append these records to the journal and make them durable.
     Persist {
-        /// Comes back in `Persisted`.
+        /// Returns in `Persisted`.
         ticket: Ticket,
         /// In this order.
         records: Vec<Record>,
     },
-    /// Put the snapshot that was received by this connection in the place of the journal, durably: a segment with `state`,
-    /// the snapshot's mark and nothing else begins. Then the documents are those of the snapshot, before any later `Apply`.
+    /// Replace the journal by the snapshot that was received on this connection, durably: a segment begins with `state`,
+    /// the snapshot's mark and nothing else. Then, before any later `Apply`, the documents are those of the snapshot.
     InstallSnapshot {
-        /// Comes back in `Persisted`.
+        /// Returns in `Persisted`.
         ticket: Ticket,
         /// The connection that brought the pieces.
         conn: ConnId,
-        /// What it is of.
+        /// Identifies it.
         meta: SnapshotMeta,
         /// The durable state that the new segment begins with.
         state: DurableState,
     },
-    /// These entries are committed: apply them, in order. Each comes exactly once per incarnation.
+    /// These entries are committed: apply them, in order. Each is sent exactly once per incarnation.
     Apply {
         /// In order, without holes.
         entries: Vec<Entry>,
     },
-    /// This proposal stands in the log here. It is done when an entry of exactly this position is applied; it never will
-    /// be when another one of the same sequence is.
+    /// The log here contains this proposal. It is done when an entry of exactly this position is applied; it never will be
+    /// if another entry of the same sequence is.
     Accepted {
         /// The proposal.
         id: ProposalId,
         /// Its entry.
         position: Position,
     },
-    /// This proposal is not done.
+    /// This proposal was not done.
     Rejected {
         /// The proposal.
         id: ProposalId,
         /// Why.
         reason: Refusal,
     },
-    /// What became of all that was accepted and is not applied yet will not be known here for long: this replica's disk
-    /// hangs, and it does not lead on. It may be done.
+    /// The outcome of everything that was accepted and is not applied yet will not be known here for a long time: this
+    /// replica's disk hangs, and it stops leading. It may be done.
     GiveUp,
-    /// Every read up to this one that was not answered yet may be answered from what is applied here now.
+    /// Every unanswered read up to this one may be answered from what is applied here now.
     ReadReady {
         /// The newest of them.
         upto: ReadId,
     },
-    /// No read up to this one that was not answered yet can be answered now.
+    /// No unanswered read up to this one can be answered now.
     ReadRefused {
         /// The newest of them.
         upto: ReadId,
         /// Why.
         reason: Refusal,
     },
-    /// Connect to a leader's peer port and say hello, by one connection. `Answered` or `Closed` follows; `Closed` at once
+    /// Connect to a leader's peer port and say hello, on one connection. `Answered` or `Closed` follows; `Closed` at once
     /// only if every one of its addresses refused.
     Dial {
         /// The name of the new connection.
@@ -316,7 +317,7 @@ pub enum Effect {
     },
     /// Send this frame, after those before it.
     Send {
-        /// By this connection.
+        /// On this connection.
         conn: ConnId,
         /// The frame.
         frame: Frame,
@@ -324,7 +325,7 @@ pub enum Effect {
     /// Send the newest snapshot of this volume, in pieces, in frames with this head, after the frames before it.
     /// It is the one at `position`, or a later one.
     SendSnapshot {
-        /// By this connection.
+        /// On this connection.
         conn: ConnId,
         /// The term for the frames.
         term: crate::Term,
@@ -332,34 +333,34 @@ pub enum Effect {
         incarnation: Incarnation,
         /// The position of the newest snapshot that the state machine was told of.
         position: Position,
-        /// What the other end has of a snapshot. If it is of the one that is sent, only what is behind that is.
+        /// What the other end has of a snapshot. If it is the one being sent, only the rest is sent.
         part: Option<SnapshotPart>,
     },
-    /// Read entries back from the journal, beginning with the one after `previous`: durable ones that are not in memory any
-    /// more. `LookedUp` follows, or the end of the connection. At most one is under way for a connection.
+    /// Read entries back from the journal, beginning with the one after `previous`: durable ones that are no longer in
+    /// memory. `LookedUp` follows, or the end of the connection. At most one is under way for a connection.
     LookUp {
         /// The connection that they are for.
         conn: ConnId,
-        /// What stands before the first of them.
+        /// The position before the first of them.
         previous: Position,
-        /// About so many bytes, and one entry at least.
+        /// About this many bytes, and at least one entry.
         bytes_max: usize,
     },
     /// Keep this piece of a snapshot; `SnapshotReceived` follows when it was the last one.
     KeepPiece {
         /// The connection.
         conn: ConnId,
-        /// The piece. One at offset 0 begins anew.
+        /// The piece. One at offset 0 starts anew.
         piece: SnapshotPiece,
     },
-    /// Close this connection. No `Closed` is told.
+    /// Close this connection. No `Closed` is reported.
     Close {
         /// The connection.
         conn: ConnId,
     },
     /// Write this mark to a file of its own on the volume, durably: every later start must find it.
     MarkWentBack {
-        /// Comes back in `Persisted`.
+        /// Returns in `Persisted`.
         ticket: Ticket,
         /// What to write.
         mark: crate::WentBack,
@@ -383,18 +384,19 @@ pub enum Effect {
         /// The pod.
         to: Target,
     },
-    /// Empty this volume and end: its bootstrap lost against another one \[L4\]. Nothing was ever acknowledged from it.
+    /// Empty this volume and end: its bootstrap lost against another one \[L4\]. No write based on it was ever
+    /// acknowledged.
     WipeVolume {
         /// The cluster that won.
         winner: ClusterId,
     },
-    /// This incarnation is over: say why, and end with exit code 1.
+    /// This incarnation is over: report why, and end with exit code 1.
     Fail {
         /// For people.
         reason: String,
     },
-    /// A replica's log was found at odds with what was committed: a majority has lost what it acknowledged. Never happens
-    /// while the volumes keep what was written to them; the simulator counts it.
+    /// A replica's log contradicts what was committed: a majority has lost what it acknowledged. Never happens while the
+    /// volumes keep what was written to them; the simulator counts it.
     Report {
         /// For people.
         what: String,
@@ -418,24 +420,24 @@ pub struct Config {
     pub lost_time: std::time::Duration,
     /// A write or fsync that takes longer than this has stalled. The shell measures it.
     pub disk_stall: std::time::Duration,
-    /// A replica that has not heard its leader for so long is not ready, while the Lease shows that there is one.
+    /// A replica that has not heard its leader for this long is not ready, while the Lease shows that there is one.
     pub unready_after: std::time::Duration,
-    /// Bytes of entries that stay in memory though they are durable and applied, for followers that are a little behind.
+    /// Bytes of entries kept in memory although they are durable and applied, for followers that are a little behind.
     pub log_memory_bytes: usize,
-    /// Bytes of records that one step gives out for application, and one entry at least: the shell does not hear anything while
-    /// it applies them.
+    /// Bytes of records that one step hands out for application, at least one entry: the shell hears nothing while it
+    /// applies them.
     pub apply_bytes_max: usize,
-    /// How long a hand-over may take that the sidecar was told of, before it is undone.
+    /// How long a hand-over that was reported to the sidecar may take before it is undone.
     pub hand_over_max: std::time::Duration,
-    /// How long a draining replica stays at least: until no client comes to its address any more.
+    /// How long a draining replica stays at least: until no client uses its address any longer.
     pub drain_min: std::time::Duration,
     /// How long a draining replica stays at most (the pod's grace period less 5 s).
     pub drain_max: std::time::Duration,
-    /// The id of the cluster that this replica makes if it is the one to bootstrap: a fresh UUID.
+    /// The id for the cluster that this replica founds if it is the one to bootstrap: a fresh UUID.
     pub new_cluster_id: ClusterId,
     /// The commands of the initial data, if it is the one to bootstrap.
     pub initial_data: Vec<Bytes>,
-    /// A person said so (`store bootstrap --force`): an empty volume makes a new cluster without asking anybody.
+    /// An operator ran `store bootstrap --force`: an empty volume founds a new cluster without asking the others.
     pub force_bootstrap: bool,
 }
 
@@ -444,12 +446,12 @@ pub struct Config {
 pub struct Recovered {
     /// The last durable state.
     pub state: DurableState,
-    /// What `snapshot.json` is of; none without one.
+    /// Identifies `snapshot.json`; none without one.
     pub snapshot: Option<SnapshotMeta>,
     /// The chain of entries after the snapshot.
     pub entries: Vec<Entry>,
-    /// What an earlier run noted as committed, now and then; `ZERO` where there is no note. Entries up to here are never cut
-    /// without a word.
+    /// The commit that an earlier run noted now and then; `ZERO` where there is no note. Entries up to here are never cut
+    /// silently.
     pub committed: Position,
     /// The mark of a volume that has gone back in time, if it carries one.
     pub went_back: Option<crate::WentBack>,

@@ -1,14 +1,14 @@
-//! A pod that is to be reached, and its place among the pods.
+//! A pod to reach, and its place among the pods.
 
 use crate::replica::Replica;
 use std::net::IpAddr;
 
-/// A pod that is to be reached: by any of its IPs, or by the name. Only what this very pod says counts as an answer.
+/// A pod to reach: by any of its IPs, or by the name. Only what this very pod says counts as an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The name of the pod.
     pub name: String,
-    /// `host:port`; the host is a DNS name as a rule.
+    /// `host:port`; the host is usually a DNS name.
     pub peer_address: String,
     /// Its IPs, the newest knowledge first; the port is that of `peer_address`.
     pub addresses: Vec<IpAddr>,

@@ -1,3 +1,3 @@
-//! What fuzz targets need of the insides. No program has it compiled in.
+//! What fuzz targets need of the insides. No shipped program contains it.
 
 pub mod fuzz;

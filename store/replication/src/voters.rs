@@ -33,7 +33,7 @@ impl Voters {
         Voters { format: crate::FORMAT, floor: 1, voters: Vec::new() }
     }
 
-    /// How many of them are a majority. At least 1, so an empty set never has one by counting nobody.
+    /// How many of them are a majority. At least 1, so an empty set cannot have one by counting nobody.
     pub fn majority(&self) -> usize {
         self.voters.len() / 2 + 1
     }
@@ -48,12 +48,12 @@ impl Voters {
         self.voters.iter().find(|voter| voter.name == name)
     }
 
-    /// Is a majority of them in what `has` says yes to?
+    /// Does `has` hold for a majority of them?
     pub fn is_majority(&self, has: impl Fn(ReplicaId) -> bool) -> bool {
         self.voters.iter().filter(|voter| has(voter.replica)).count() >= self.majority()
     }
 
-    /// The highest sequence that a majority has, where `durable` says how far each voter is.
+    /// The highest sequence that a majority has, where `durable` gives each voter's progress.
     pub fn committed(&self, durable: impl Fn(ReplicaId) -> Seq) -> Seq {
         let mut all: Vec<Seq> = self.voters.iter().map(|voter| durable(voter.replica)).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));

@@ -1,4 +1,4 @@
-//! A volume that went back in time: an older copy of it was restored, or its disk lied about what it had written.
+//! A volume that went back in time: somebody restored an older copy of it, or its disk lied about what it had written.
 //!
 //! ```text
 //!   start ──AskState──▶ all voters ──▶ "known": what each has seen this volume acknowledge, or promise
@@ -8,15 +8,15 @@
 //!   marked: durably, forever. Promises nothing, counts for nothing, serves nothing. Wiped, it joins as a new replica.
 //! ```
 //!
-//! Why it must not vote: an entry was acknowledged because this volume had it. Its vote, given without that entry, could
-//! make a majority that has never seen it. Why it asks before its first promise, and does not wait for a leader's refusal:
-//! its old promise may send it to a leader that knows nothing of it, even to one that was deposed.
+//! Why it must not vote: an entry was acknowledged because this volume had it. A vote without that entry could complete a
+//! majority that has never seen it. Why it asks before its first promise, and does not wait for a leader's refusal: its old
+//! promise may send it to a leader that knows nothing of it, or even to a deposed one.
 //!
-//! What counts as known: only what was acked, never what a hello said, and no further than the commit, because more may be
-//! cut legitimately by a later leader. A promise counts as soon as it was said: promises never go down. Positions are
+//! What counts as known: only what was acked, never the claims of a hello, and no further than the commit, because a later
+//! leader may legitimately cut more. A promise counts as soon as it was said: promises never go down. Positions are
 //! compared, not sequences: 2/9 is less than 3/8.
 //!
-//! Not promised: a volume that goes back while nobody who knows it answers is not noticed.
+//! Not promised: a volume that goes back while no replica that knows it answers is not noticed.
 
 use crate::plants::{gone_back_is_marked, only_committed_is_known, promises_wait_for_answers, terms_compare_first};
 use crate::replica::Replica;
@@ -27,7 +27,8 @@ use std::time::Duration;
 
 /// The most volumes that are remembered. Only voters are, so the others were wiped long ago.
 const KNOWN_MAX: usize = 16;
-/// While appends flow, a leader tells how far its own volume is at most this often; else with each commit and heartbeat.
+/// While appends flow, a leader reports its own volume's progress at most this often; otherwise with each commit and
+/// heartbeat.
 const TELL_DURABLE_AFTER: Duration = Duration::from_millis(10);
 
 /// The questions before the first promise.
@@ -35,7 +36,7 @@ const TELL_DURABLE_AFTER: Duration = Duration::from_millis(10);
 struct Asking {
     /// The pods that answered.
     answered: BTreeSet<String>,
-    /// The highest claim that came meanwhile.
+    /// The highest claim that arrived meanwhile.
     deferred: Option<Claim>,
 }
 
@@ -95,7 +96,7 @@ impl Replica {
         self.past.asking.is_some() && promises_wait_for_answers()
     }
 
-    /// Keeps a claim until it may be taken.
+    /// Keeps a claim until it may be accepted.
     pub(crate) fn defer(&mut self, claim: Claim) {
         let Some(asking) = &mut self.past.asking else { return };
         if asking.deferred.as_ref().is_none_or(|kept| kept.term < claim.term) {
@@ -103,7 +104,7 @@ impl Replica {
         }
     }
 
-    /// Those who may know this volume, while they are to be asked: the voters by its own log, and the wanted pods.
+    /// The replicas that may know this volume, while they are to be asked: the voters by its own log, and the wanted pods.
     pub(crate) fn asked_at_the_start(&self) -> Option<Vec<Target>> {
         if !self.is_asking() {
             return None;
@@ -114,8 +115,8 @@ impl Replica {
         Some(others.filter_map(|name| self.target_of(name)).collect())
     }
 
-    /// Promises may be made when all of them have answered; after a lost-time in any case, so that nobody waits for a pod
-    /// that is gone. The voters alone are not enough: an older copy may be of a time when it was the only one.
+    /// Promises are allowed once all of them have answered, and after a lost-time in any case, so that nobody waits for a
+    /// pod that is gone. The voters alone are not enough: an older copy may date from a time when it was the only one.
     pub(crate) fn tend_asking(&mut self) {
         let Some(asking) = &self.past.asking else { return };
         let has_answered = |name: &String| *name == self.config.name || asking.answered.contains(name);
@@ -143,7 +144,7 @@ impl Replica {
         self.past.asking.as_ref().map(|_| self.asks_until())
     }
 
-    /// Another replica answered. Where it knows more of this volume than the volume holds, that is all that counts.
+    /// Another replica answered. If it knows more of this volume than the volume holds, nothing else counts.
     pub(crate) fn learn_of_itself(&mut self, name: &str, state: &PeerState) {
         if let Some(asking) = &mut self.past.asking {
             asking.answered.insert(name.to_owned());
@@ -159,7 +160,7 @@ impl Replica {
         known.term > self.volume.state().promise.term || is_before(self.volume.log().last(), known.position)
     }
 
-    /// Marks itself, durably, before anything else. From here on it is nobody's follower, and never a leader.
+    /// Marks itself, durably, before anything else. From here on it follows nobody, and never leads.
     pub(crate) fn go_back(&mut self, known_by: &str, known: KnownVolume) {
         if self.past.has_gone_back() || !gone_back_is_marked() {
             return;
@@ -182,8 +183,8 @@ impl Replica {
 
     // ---- others have lost what this volume holds
 
-    /// Entries are about to be cut. That those which an earlier run knew to be committed are among them says that a majority
-    /// of the volumes has lost what was acknowledged. Nothing can be done about it here, but to say it.
+    /// Entries are about to be cut. If an earlier run knew some of them to be committed, a majority of the volumes has lost
+    /// what was acknowledged. All that can be done here is to report it.
     pub(crate) fn tell_of_lost(&mut self, keep: Seq, by: Position) {
         if keep >= self.past.noted {
             return;
@@ -198,14 +199,14 @@ impl Replica {
         self.past.cut_committed = Some(what);
     }
 
-    /// What a later run may take for committed: it is durable here, too. For a note on the volume, now and then.
+    /// What a later run may consider committed: it is durable here, too. For a note on the volume, now and then.
     pub fn committed_here(&self) -> Position {
         self.volume.durable_of(self.progress.commit())
     }
 
     // ---- what others are known to have
 
-    /// Notes what the present role has shown of other volumes. At every step, so it allocates nothing.
+    /// Notes what the present role has shown of other volumes. Runs at every step, so it allocates nothing.
     pub(crate) fn note_known(&mut self) {
         let (log, commit) = (self.volume.log(), self.progress.commit());
         let position = |acked: Seq| {
@@ -232,7 +233,7 @@ impl Replica {
         }
     }
 
-    /// The leader says how far its own volume is: a follower is to know that, too, for the case that it goes back.
+    /// The leader reports its own volume's progress: a follower must know that, too, in case the leader's volume goes back.
     pub(crate) fn on_leader_acks(&mut self, seq: Seq) {
         if let Role::Following(following) = &mut self.role {
             following.leader_durable = following.leader_durable.max(seq);
@@ -262,7 +263,7 @@ impl Replica {
 
     // ---- the leader refuses it
 
-    /// What this leader knows of the volume that says hello, if that is more than the hello says.
+    /// What this leader knows of the volume that says hello, if that is more than the hello claims.
     pub(crate) fn knows_better(&self, hello: &Hello) -> Option<KnownVolume> {
         let Role::Leading(leading) = &self.role else { return None };
         let replica = hello.replica;
@@ -272,7 +273,7 @@ impl Replica {
         Some(KnownVolume { replica, term: self.volume.state().promise.term, position })
     }
 
-    /// A volume is known to have gone back, by its hello or by its own word: nothing of it counts.
+    /// A volume is known to have gone back, by its hello or by its own report: nothing of it counts.
     pub(crate) fn disown(&mut self, replica: ReplicaId) {
         let Role::Leading(leading) = &mut self.role else { return };
         leading.gone_back.insert(replica);
@@ -285,7 +286,7 @@ impl Replica {
     }
 }
 
-/// Remembers the most that was seen of a volume. Only of voters: nobody else's ack ever counted.
+/// Remembers the most that was seen of a volume. Only of voters: no other replica's ack ever counted.
 fn learn(known: &mut Vec<KnownVolume>, new: KnownVolume, is_voter: impl Fn(ReplicaId) -> bool) {
     if let Some(old) = known.iter_mut().find(|old| old.replica == new.replica) {
         old.term = old.term.max(new.term);

@@ -1,4 +1,4 @@
-//! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no program has it compiled in.
+//! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no shipped program contains it.
 //!
 //! ```text
 //!   libFuzzer ──bytes──▶ frame, replica ──assert──▶ a panic is a finding
@@ -13,8 +13,8 @@ pub use script::replica;
 
 /// Any bytes as a frame, as a record and as the JSON words of the peer port.
 ///
-/// A frame or record that is read encodes to the very same bytes (so no two peers can read different things in it), a
-/// record whose checksum is bad is never read, and what is made of a small input is small.
+/// A frame or record that is read encodes to the very same bytes (so no two peers can read different things in it). A
+/// record with a bad checksum is never read, and a small input yields only something small.
 pub fn frame(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     if let Ok(frame) = Frame::decode(bytes.clone()) {
@@ -28,7 +28,7 @@ pub fn frame(data: &[u8]) {
         }
         assert_eq!(Frame::decode(again), Ok(frame.clone()), "what was written is read otherwise");
         if let Body::Append { previous, entries, .. } = &frame.body {
-            // An entry holds a slice of the frame: beside the few words of its head it takes no room of its own.
+            // An entry holds a slice of the frame: beside the few words of its head it needs no room of its own.
             assert!(entries.len() * crate::RECORD_HEADER_BYTES <= data.len());
             let mut last = *previous;
             for entry in entries {

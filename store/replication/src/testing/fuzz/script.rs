@@ -1,7 +1,7 @@
-//! A replica that hears anything at all, in any order, from peers and role.json that keep no rule.
+//! A replica that receives anything at all, in any order, from peers and a role.json that keep no rule.
 //!
-//! The bytes are a script: each step takes a few of them and makes an input of a small alphabet (few replicas, terms,
-//! positions, with the extremes among them), because random JSON would never get past the first check.
+//! The bytes are a script: each step consumes a few of them and makes an input from a small alphabet (few replicas, terms,
+//! positions, including the extremes), because random JSON would never pass the first check.
 
 use crate::{
     Answer, Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
@@ -13,10 +13,10 @@ use bytes::Bytes;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Effects of one step at most. A frame may bring a thousand entries, and each may be told to a few followers.
+/// The most effects of one step. A frame may bring a thousand entries, and each may be reported to a few followers.
 const EFFECTS_MAX: usize = 20_000;
 
-/// Bytes, one after the other; zeros behind the end.
+/// Bytes, one after the other; zeros after the end.
 struct Script<'a>(&'a [u8]);
 
 impl Script<'_> {
@@ -99,7 +99,7 @@ impl Script<'_> {
         }
     }
 
-    /// A chain that follows `previous`, as the decoder of frames makes sure of.
+    /// A chain that follows `previous`, as the decoder of frames guarantees.
     fn chain(&mut self, previous: Position) -> Vec<Entry> {
         let mut last = previous;
         let mut entries = Vec::new();
@@ -181,7 +181,7 @@ impl Script<'_> {
     }
 }
 
-/// Any inputs in any order: no panic, a promise that never goes down, effects without end never.
+/// Any inputs in any order: no panic, a promise that never goes down, and always a finite number of effects.
 pub fn replica(data: &[u8]) {
     let mut script = Script(data);
     let recovered = recovered(&mut script);
@@ -233,7 +233,7 @@ pub fn replica(data: &[u8]) {
     }
 }
 
-/// A volume with a log that makes sense by itself: it was read from our own disk.
+/// A volume with a log that is consistent in itself: it was read from our own disk.
 fn recovered(script: &mut Script<'_>) -> Recovered {
     if script.below(4) == 0 {
         return Recovered {
@@ -291,7 +291,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// What a shell could tell it next: of connections and tickets that are there.
+    /// What a shell could report to it next: about existing connections and tickets.
     fn input(&mut self, script: &mut Script<'_>) -> Option<Input> {
         self.number += 1;
         Some(match script.below(16) {
@@ -348,7 +348,7 @@ impl Desk {
                 let conn = self.conn(script)?;
                 let promise = if script.below(4) > 0 { self.replica.status().promise } else { script.promise() };
                 let frame = Frame { term: promise.term, incarnation: promise.incarnation, body: script.body() };
-                // Only what the decoder lets through comes here.
+                // Only what the decoder accepts arrives here.
                 let frame = Frame::decode(frame.encode()).ok()?;
                 Input::Frame { conn, frame }
             }
