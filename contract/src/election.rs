@@ -1,4 +1,4 @@
-//! The files and the sidecar's core: what the election decided becomes role.json, status.json becomes what it decides by.
+//! Translates between the files and the sidecar's core: the election's decision becomes role.json, status.json its input.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,31 +10,31 @@ use uuid::Uuid;
 
 use crate::{LeaseInfo, RoleFile, State, StatusFile, VERSION};
 
-/// What role.json says beside the decision: the election does not know it, its shell does.
+/// What role.json says beside the decision. The election does not know it, but its shell does.
 pub trait Surroundings {
     /// The name of this pod.
     fn name(&self) -> &str;
     /// The Lease: namespace and name.
     fn lease(&self) -> (&str, &str);
-    /// How long it lasts without a renewal.
+    /// How long it is valid without a renewal.
     fn lease_duration(&self) -> Duration;
     /// The boot that [`Surroundings::stamps`] counts from.
     fn boot_id(&self) -> Option<Uuid>;
-    /// A moment of the election's clock in nanoseconds of `CLOCK_BOOTTIME`, and in Unix milliseconds.
+    /// A moment of the election's clock, in nanoseconds of `CLOCK_BOOTTIME` and in Unix milliseconds.
     fn stamps(&self, moment: Duration) -> (u64, u64);
-    /// Where clients reach a pod of which the election does not know it, `host:port`.
+    /// Where clients reach a pod whose address the election does not know, `host:port`.
     fn address_of(&self, pod: &str) -> Option<String>;
-    /// Where other replicas reach a pod of which the election does not know it, `host:port`.
+    /// Where other replicas reach a pod whose address the election does not know, `host:port`.
     fn peer_address_of(&self, pod: &str) -> Option<String>;
     /// The IPs of this pod.
     fn self_addresses(&self) -> Vec<IpAddr>;
     /// The IPs of the leader, which advertises this address.
     fn leader_addresses(&self, pod: &str, advertised: Option<&str>) -> Vec<IpAddr>;
-    /// The IPs of a member, and whether the API server no longer vouches for them.
+    /// The IPs of a member, and whether the API server no longer confirms them.
     fn member_addresses(&self, pod: &str) -> (Vec<IpAddr>, bool);
 }
 
-/// The content of role.json for what the election decided. Its writer counts the generations.
+/// The content of role.json for the election's decision. Its writer counts the generations.
 pub fn role_file(view: &RoleView, around: &impl Surroundings) -> RoleFile {
     let stamps = view.valid_until.map(|moment| around.stamps(moment));
     let (namespace, lease) = around.lease();
@@ -91,7 +91,7 @@ fn member_entry(member: &Member, around: &impl Surroundings) -> crate::Member {
     }
 }
 
-/// What an earlier run of this pod's sidecar said: its term counts as seen.
+/// The claim of an earlier run of this pod's sidecar: its term counts as seen.
 pub fn old_role(file: &RoleFile, name: &str) -> OldRole {
     let leader = file.leader.as_ref();
     let is_own = file.role == crate::Role::Leader
@@ -140,7 +140,7 @@ pub fn app_status(status: &StatusFile) -> AppStatus {
     }
 }
 
-/// A number beyond the last term counts as the last: above that nothing can be taken, and nothing is written.
+/// A number beyond the last term counts as the last: nothing can be taken or written above that.
 fn term(number: u64) -> Term {
     Term(number).min(Term::MAX)
 }
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::json::tests::role_file as file_of;
 
-    /// The emptyDir may have belonged to another pod, and a leader that is another pod is no claim of this one.
+    /// The emptyDir may have belonged to another pod, and another pod's leadership is no claim of this one.
     #[test]
     fn an_old_claim_is_the_own_one_only_where_file_and_leader_name_this_pod() {
         let file = file_of(3, 0);

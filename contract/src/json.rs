@@ -1,7 +1,7 @@
-//! The JSON of both files: how it is written, and how it is understood.
+//! Writes and reads the JSON of both files.
 //!
-//! The version comes first. A file of a newer version is refused whole, whatever else it says; in one of a known version,
-//! fields that this build does not know are ignored.
+//! The version comes first. A file of a newer version is refused whole, whatever else it says; in a file of a known
+//! version, fields that this build does not know are ignored.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{RoleFile, StatusFile, VERSION};
 
-/// A file larger than this is not one of ours; it is refused before it can fill the memory.
+/// A larger file is not one of ours; it is refused before it can fill the memory.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Why a file of the shared directory could not be read. The caller keeps the last good content and reads again later.
@@ -23,12 +23,12 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
-    /// It is there and cannot be read: rights, an IO error, not a regular file.
+    /// It exists but cannot be read: rights, an IO error, not a regular file.
     #[error("{path} cannot be read: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// It is larger than [`FILE_BYTES_MAX`].
@@ -37,7 +37,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
-    /// It is no JSON, or not of the expected shape. The source says what, and in which line and column.
+    /// It is not JSON, or not of the expected shape. The source says what is wrong, and in which line and column.
     #[error("{path} is malformed: {source}")]
     Malformed {
         /// The file.
@@ -45,25 +45,25 @@ pub enum ReadError {
         /// What is wrong, and where.
         source: serde_json::Error,
     },
-    /// A newer build wrote it, in a format that this one does not know.
+    /// A newer build wrote it, in a format that this build does not know.
     #[error("{path} has version {found}, this build reads up to {VERSION}")]
     NewerVersion {
         /// The file.
         path: PathBuf,
-        /// The version that stands in it.
+        /// The version that the file names.
         found: u64,
     },
 }
 
 impl ReadError {
-    /// True where there simply is no file, which is no mistake of anybody's while the other side starts.
+    /// True if the file does not exist, which is no error while the other side starts.
     pub fn is_missing(&self) -> bool {
         matches!(self, ReadError::Missing { .. })
     }
 }
 
 impl RoleFile {
-    /// The bytes of the file, a field a line: people read it, too.
+    /// The bytes of the file, one field a line: people read it, too.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("plain data has a JSON form")
     }
@@ -76,8 +76,8 @@ impl StatusFile {
     }
 }
 
-/// Understands the bytes of a shared file: first its version, then, if this build knows that, the rest. `path` is for the
-/// error alone.
+/// Parses the bytes of a shared file: first its version, then, if this build knows that, the rest. `path` is only for the
+/// error.
 ///
 /// # Errors
 /// [`ReadError::Malformed`] and [`ReadError::NewerVersion`].

@@ -15,9 +15,9 @@
 //!
 //! # Features
 //!
-//! The types and their JSON are always there. `files`, on by default, is what needs a file system and a runtime: replace,
-//! read, watch, lock. `election` and `replication` are the translations between the files and the two state machines;
-//! sidecar and store have one each, and the simulator has both (`cores`), so that it runs the very code that is shipped:
+//! The types and their JSON are always available. `files`, on by default, contains what needs a file system and a runtime:
+//! replace, read, watch, lock. `election` and `replication` translate between the files and the two state machines; sidecar
+//! and store have one each, and the simulator has both (`cores`), so that it runs the very code that is shipped:
 //!
 //! ```text
 //!   Election ──RoleView──▶ RoleFile ──role.json────▶ RoleView ──▶ Replica       election::role_file, replication::role_view
@@ -55,7 +55,7 @@ pub use status::{
 #[cfg(feature = "files")]
 pub use watch::{Watch, WatchEvent};
 
-/// The directory that sidecar and app share when nothing else is said (an emptyDir in Kubernetes).
+/// The default directory that sidecar and app share (an emptyDir in Kubernetes).
 pub const DEFAULT_DIRECTORY: &str = "/var/run/leasehold";
 /// Who leads: written by the sidecar.
 pub const ROLE_FILE: &str = "role.json";
@@ -63,9 +63,9 @@ pub const ROLE_FILE: &str = "role.json";
 pub const ROLE_WORD_FILE: &str = "role";
 /// The leader's address in one line, for shells; empty when nobody leads. Derived from [`ROLE_FILE`].
 pub const LEADER_WORD_FILE: &str = "leader";
-/// What the app says of itself: written by the app.
+/// What the app reports about itself: written by the app.
 pub const STATUS_FILE: &str = "status.json";
-/// Locked (`flock`, exclusive) by the app while it lives. Never unlinked, never replaced.
+/// The app locks it (`flock`, exclusive) while it lives. Never unlinked, never replaced.
 pub const LOCK_FILE: &str = "status.lock";
 /// The `version` that this build writes into both files and the highest that it reads.
 pub const VERSION: u32 = 1;

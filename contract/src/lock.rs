@@ -5,8 +5,8 @@
 //!   sidecar:  status.json read ──▶ thread: lock_shared (read-only descriptor) ── blocked ──▶ got it, dropped at once
 //! ```
 //!
-//! The file is never unlinked or replaced: a lock belongs to the inode, and two inodes would be two locks. A process that
-//! is frozen (SIGSTOP) still holds its lock, and so counts as alive here.
+//! The file is never unlinked or replaced: a lock belongs to the inode, and two inodes would be two locks. A frozen process
+//! (SIGSTOP) still holds its lock, and so counts as alive here.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,18 +17,18 @@ use tokio::sync::oneshot;
 
 use crate::LOCK_FILE;
 
-/// The app's hold on [`LOCK_FILE`]. Keep it for as long as the process lives; dropping it says "I am dead".
+/// The app's hold on [`LOCK_FILE`]. Keep it while the process lives; dropping it says "I am dead".
 #[derive(Debug)]
 pub struct StatusLock {
     _file: File,
 }
 
 impl StatusLock {
-    /// Takes the lock, waiting for as long as an earlier run of the app (or a sidecar, for an instant) has it. Call it
-    /// before the first `status.json` is written, on a thread that may block. The directory must be there.
+    /// Acquires the lock, waiting while an earlier run of the app (or a sidecar, for an instant) holds it. Call it before
+    /// writing the first `status.json`, on a thread that may block. The directory must exist.
     ///
     /// # Errors
-    /// Whatever the system says about opening or locking the file.
+    /// The system's error when it opens or locks the file.
     pub fn acquire(dir: &Path) -> io::Result<StatusLock> {
         let path = dir.join(LOCK_FILE);
         loop {
@@ -36,7 +36,7 @@ impl StatusLock {
                 OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path)?;
             retry_interrupted(|| file.lock())?;
             let ours = file.metadata()?;
-            // Whoever removed the file while we waited took our lock's meaning away; take that of the new file.
+            // Somebody removed the file while we waited, so our lock means nothing; lock the new file.
             match fs::metadata(&path) {
                 Ok(present) if (present.dev(), present.ino()) == (ours.dev(), ours.ino()) => {}
                 Ok(_) => continue,
@@ -44,7 +44,7 @@ impl StatusLock {
                 Err(error) => return Err(error),
             }
             if ours.permissions().mode() & 0o444 != 0o444 {
-                // A strict umask; the sidecar may run as another user and must be able to open the file.
+                // The umask may be strict; the sidecar may run as another user and must be able to open the file.
                 file.set_permissions(fs::Permissions::from_mode(0o644))?;
             }
             return Ok(StatusLock { _file: file });
@@ -52,29 +52,30 @@ impl StatusLock {
     }
 }
 
-/// What became of the wait for the app's lock.
+/// The outcome of the wait for the app's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
     /// Nobody holds the lock: the app that held it is dead.
     Released,
-    /// There is no lock file: no app ever took the lock, or somebody removed the file. Whether an app lives is not known.
+    /// There is no lock file: no app ever took the lock, or somebody removed the file. It is unknown whether an app is
+    /// alive.
     Missing,
 }
 
-/// Waits until nobody holds the app's lock, without a time limit: put a time-out around it where you want one. Dropping
-/// the future cancels it: the thread behind it stays blocked until the lock is free once, then ends without a trace.
+/// Waits until nobody holds the app's lock, without a time limit: add a time-out where you want one. Dropping the future
+/// cancels it: the thread behind it stays blocked until the lock is free once, then ends without a trace.
 ///
-/// Start it only for an incarnation that was read from `status.json`: the app locks before it writes, so for such a one a
+/// Start it only for an incarnation read from `status.json`: an app locks before it writes, so for such an incarnation a
 /// free lock means death, and not "has not locked yet".
 ///
 /// # Errors
-/// The file is there and cannot be opened or locked, or no thread could be started.
+/// The file exists but cannot be opened or locked, or no thread could be started.
 pub async fn wait_for_release(dir: &Path) -> io::Result<Release> {
     let Some(file) = open_read_only(dir)? else { return Ok(Release::Missing) };
     let (sender, receiver) = oneshot::channel();
-    // Not `spawn_blocking`: a runtime waits for those when it ends, and this one may never end.
+    // Not `spawn_blocking`: a runtime waits for those threads when it ends, and this one may never end.
     std::thread::Builder::new().name("lock-wait".into()).stack_size(64 * 1024).spawn(move || {
-        // Shared, so that two who wait do not take each other for the app. Dropped with the file, at once.
+        // Shared, so that two waiting processes do not take each other for the app. Dropped with the file, at once.
         let outcome = retry_interrupted(|| file.lock_shared());
         drop(file);
         let _ = sender.send(outcome);
@@ -85,10 +86,10 @@ pub async fn wait_for_release(dir: &Path) -> io::Result<Release> {
     }
 }
 
-/// Does somebody hold the app's lock at this moment? False too where there is no such file.
+/// Does any process hold the app's lock now? Also false if there is no such file.
 ///
 /// # Errors
-/// The file is there and cannot be opened or tried.
+/// The file exists but cannot be opened or tried.
 pub fn is_locked(dir: &Path) -> io::Result<bool> {
     let Some(file) = open_read_only(dir)? else { return Ok(false) };
     match file.try_lock_shared() {

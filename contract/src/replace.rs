@@ -1,11 +1,11 @@
-//! Whole-file replace and whole-file read: the reason why a reader never sees a mix of two versions.
+//! Whole-file replace and whole-file read: they ensure that a reader never sees a mix of two versions.
 //!
 //! ```text
 //!   bytes ──▶ .role.json.<uuid>.tmp (0644) ──▶ rename over role.json ──▶ readers open the old or the new inode
 //! ```
 //!
 //! Nothing is fsynced: the files live in an emptyDir and mean nothing after a power cut, and both sides write them on
-//! threads that a slow disk must not hold up.
+//! threads that a slow disk must not delay.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,19 +17,19 @@ use uuid::Uuid;
 
 use crate::json::{FILE_BYTES_MAX, ReadError, parse_json};
 
-/// Anybody in the pod may read the files, whatever user its container runs as; only the owner writes.
+/// Any user in the pod may read the files; only the owner writes.
 const MODE: u32 = 0o644;
 
 /// Replaces the file `name` in `dir` by one with these bytes, mode 0644. A reader sees the old or the new content.
 ///
 /// # Errors
-/// Whatever the system says; then the old file is untouched, and the temporary one is gone.
+/// The system's error; then the old file is untouched, and the temporary one is gone.
 pub fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     // A UUID and not the process id: sidecar and app run in different PID namespaces, where both may be number 1.
     let temporary = dir.join(format!(".{name}.{}.tmp", Uuid::new_v4().simple()));
     let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, dir.join(name)));
     if written.is_err() {
-        // Best effort: what matters to the caller is the first error.
+        // Best effort: the caller needs the first error.
         let _ = fs::remove_file(&temporary);
     }
     written
@@ -37,7 +37,7 @@ pub fn replace_file(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    // The mode of `open` is cut by the process's umask; a container with umask 077 would lock the other one out.
+    // The process's umask reduces the mode of `open`; a container with umask 077 would lock the other one out.
     file.set_permissions(fs::Permissions::from_mode(MODE))?;
     file.write_all(bytes)
 }
@@ -53,7 +53,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ReadError> {
 /// Reads the bytes of a regular file of at most [`FILE_BYTES_MAX`].
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     let unreadable = |source: io::Error| match source.kind() {
-        // NotADirectory: the shared directory itself is (still) something else; for a reader the file is missing.
+        // NotADirectory: the shared directory itself is (still) something else; to a reader the file is missing.
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Missing { path: path.to_owned() },
         _ => ReadError::Unreadable { path: path.to_owned(), source },
     };
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_failed_replace_leaves_no_temporary_file() {
         let dir = tempfile::tempdir().unwrap();
-        // A directory that is not empty cannot be replaced by a rename.
+        // A rename cannot replace a directory that is not empty.
         fs::create_dir_all(dir.path().join("role.json/full")).unwrap();
         replace_file(dir.path(), "role.json", b"{}").unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -1,4 +1,4 @@
-//! The files and the store's core: role.json becomes what a replica follows, what it says of itself becomes status.json.
+//! Translates between the files and the store's core: role.json becomes its input, its status becomes status.json.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use leasehold_replication::{
 
 use crate::{ClaimInfo, HandOver, PositionInfo, PromiseInfo, RoleFile, State, StatusFile};
 
-/// What a replica cares about. A leader without an incarnation is nobody: there is no run of a store to follow.
+/// The part of role.json that a replica needs. A leader without an incarnation does not count: there is no run of a store
+/// to follow.
 pub fn role_view(role: &RoleFile) -> RoleView {
     let leader = role.leader.as_ref().and_then(|leader| {
         Some(LeaderView {
@@ -38,12 +39,12 @@ pub fn role_view(role: &RoleFile) -> RoleView {
     }
 }
 
-/// What status.json says before there is a replica. `app_version` is for people.
+/// The content of status.json before there is a replica. `app_version` is for people.
 pub fn starting(incarnation: Incarnation, app_version: &str) -> StatusFile {
     StatusFile { ready: Some(false), app_version: app_version.to_owned(), ..StatusFile::starting(incarnation.0) }
 }
 
-/// What status.json says of a replica.
+/// The content of status.json for a replica.
 pub fn status_file(incarnation: Incarnation, replica: ReplicaId, status: &Status, app_version: &str) -> StatusFile {
     StatusFile {
         replica: Some(replica.0),
@@ -65,13 +66,13 @@ pub fn status_file(incarnation: Incarnation, replica: ReplicaId, status: &Status
         stalled: status.stalled,
         bootstrapping: status.bootstrapping,
         ready: Some(is_ready(status)),
-        // What it waits for is what is to be done about it.
+        // What it waits for tells an operator what to do.
         went_back: status.went_back.as_ref().map(|_| status.waiting_for.join("; ")),
         ..starting(incarnation, app_version)
     }
 }
 
-/// As `GET /readyz` says it.
+/// The same answer as `GET /readyz`.
 fn is_ready(status: &Status) -> bool {
     let serves = !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed | Phase::WentBack);
     serves && status.caught_up && !status.cut_off && status.foreign_cluster_id.is_none()
@@ -85,7 +86,7 @@ fn state(phase: Phase) -> State {
         Phase::Recovering => State::Recovering,
         Phase::Leading => State::Leading,
         Phase::Draining => State::Draining,
-        // To a sidecar of another build, too: it knows no further state.
+        // This also serves a sidecar of another build, which knows no further state.
         Phase::Failed | Phase::WentBack => State::Failed,
     }
 }
@@ -94,7 +95,7 @@ fn promise(promise: Promise) -> PromiseInfo {
     PromiseInfo { term: promise.term.0, incarnation: (promise != Promise::NONE).then_some(promise.incarnation.0) }
 }
 
-/// A position, as status.json says it.
+/// A position in the format of status.json.
 pub fn position(position: Position) -> PositionInfo {
     PositionInfo { term: position.term.0, sequence: position.seq.0 }
 }

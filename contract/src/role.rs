@@ -1,4 +1,4 @@
-//! `role.json`: what the sidecar tells its app.
+//! `role.json`: the sidecar's message to its app.
 
 use std::net::IpAddr;
 
@@ -7,20 +7,20 @@ use uuid::Uuid;
 
 use crate::Moment;
 
-/// What this pod is to do.
+/// This pod's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// This pod is claimed to lead: `leader` names its own incarnation.
+    /// A claim says that this pod leads: `leader` names its own incarnation.
     Leader,
-    /// Somebody else is claimed to lead, or this pod must not.
+    /// A claim says that another pod leads, or this pod must not.
     Follower,
-    /// Nobody is known to lead.
+    /// No leader is known.
     None,
 }
 
 impl Role {
-    /// The word that stands in the file `role`.
+    /// The word in the file `role`.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Leader => "leader",
@@ -30,7 +30,7 @@ impl Role {
     }
 }
 
-/// The whole of `role.json`. A claim to lead is a suggestion: a fencing app is bound by its promises, not by this file.
+/// The whole of `role.json`. A claim to lead is a suggestion: its promises bind a fencing app, not this file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleFile {
@@ -38,40 +38,40 @@ pub struct RoleFile {
     pub version: u32,
     /// Counts the writes of this file by one sidecar process, from 1.
     pub generation: u64,
-    /// What this pod is to do.
+    /// This pod's role.
     pub role: Role,
     /// The term of `leader`; 0 when nobody leads and no term was ever seen.
     pub term: u64,
-    /// The cluster-id that the Lease carries (an off-lease claim: the app's own); null when it carries none.
+    /// The Lease's cluster-id (for an off-lease claim: the app's own); null if there is none.
     pub cluster_id: Option<Uuid>,
-    /// The boot of the machine that the stamps in `lease` are of; null: the system does not say. See [`RoleFile::leads`].
+    /// The boot to which the stamps in `lease` belong; null: the system does not say. See [`RoleFile::leads`].
     #[serde(default)]
     pub boot_id: Option<Uuid>,
     /// The name of this pod.
     #[serde(rename = "self")]
     pub self_name: String,
-    /// The IPs of this pod, as far as they are known. With them an app can tell others where it is.
+    /// The known IPs of this pod. With them an app can tell others where it is.
     #[serde(default)]
     pub self_addresses: Vec<IpAddr>,
-    /// Who leads: the higher of the Lease's claim and what the app says that it follows. Null when nobody does.
+    /// Who leads: the higher of the Lease's claim and the claim that the app reports to follow. Null when nobody leads.
     pub leader: Option<Leader>,
-    /// The pods that are wanted (by `spec.replicas`), in the order of their ordinals. Empty: not known, change nothing.
+    /// The wanted pods (by `spec.replicas`), in the order of their ordinals. Empty: not known, change nothing.
     #[serde(default)]
     pub members: Vec<Member>,
-    /// The pod that the leadership shall go to: a switchover that was asked for. Only the leader acts on it.
+    /// The pod that should get the leadership by a requested switchover. Only the leader acts on it.
     #[serde(default)]
     pub hand_over_to: Option<String>,
-    /// True: the claim stands in no Lease, because the API server does not answer.
+    /// True: no Lease contains the claim, because the API server does not answer.
     #[serde(default)]
     pub off_lease: bool,
-    /// True: somebody asked that nobody takes over by himself.
+    /// True: an operator asked that no pod takes over by itself.
     #[serde(default)]
     pub paused: bool,
-    /// The revision that the StatefulSet's pods are brought to (`status.updateRevision`): a leader that goes hands over to
-    /// a pod of it, if it can. Null: not known.
+    /// The revision to which the StatefulSet's pods are being updated (`status.updateRevision`): a leader that leaves hands
+    /// over to a pod of this revision, if it can. Null: not known.
     #[serde(default)]
     pub newest_revision: Option<String>,
-    /// The Lease behind all this.
+    /// The Lease from which all this follows.
     pub lease: LeaseInfo,
 }
 
@@ -79,7 +79,7 @@ impl RoleFile {
     /// Does this pod lead at that moment, as far as a **plain** app may rely on this file? True only if
     ///
     /// - `role` is `leader`,
-    /// - `bootId` is there and is the present boot's: the file may be older than the machine's last start,
+    /// - `bootId` is present and names the present boot: the file may be older than the machine's last start,
     /// - now < `validUntilBoottimeNs` <= now + `durationMs`: nobody can have taken the Lease yet.
     ///
     /// ```
@@ -98,25 +98,25 @@ impl RoleFile {
     }
 }
 
-/// Who is said to lead.
+/// The claimed leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Leader {
     /// The name of its pod.
     pub name: String,
-    /// The run of its app that the term was issued to. Null where a plain app leads by an old claim.
+    /// The run of its app for which the term was issued. Null where a plain app leads by an old claim.
     pub incarnation: Option<Uuid>,
     /// Where clients reach it, `host:port`.
     pub address: String,
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
-    /// Its IPs, the newest knowledge first; none are known where it is empty. The ports are those of the two addresses
-    /// above. An IP may belong to another pod by now: a client that dials one must check who answers.
+    /// Its IPs, the newest knowledge first; empty if none are known. The ports are those of the two addresses above. An IP
+    /// may belong to another pod by now: a client that dials one must check who answers.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
 }
 
-/// A pod that is wanted.
+/// A wanted pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
@@ -126,16 +126,16 @@ pub struct Member {
     pub address: String,
     /// Where other replicas reach it, `host:port`.
     pub peer_address: String,
-    /// Its IPs, as those of [`Leader::addresses`].
+    /// Its IPs, like [`Leader::addresses`].
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
-    /// True: the API server does not vouch for `addresses` now. They stood in an earlier role.json, or the pod has left
-    /// its Service since. Good enough to dial, not to conclude anything from who does not answer there.
+    /// True: the API server does not confirm `addresses` now. They are from an earlier role.json, or the pod has left its
+    /// Service since. They are good enough to dial, but if nothing answers there, that proves nothing.
     #[serde(default)]
     pub remembered: bool,
 }
 
-/// Which Lease, and until when the present claim was renewed.
+/// The Lease's name, and until when the present claim is valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaseInfo {
@@ -145,14 +145,14 @@ pub struct LeaseInfo {
     pub name: String,
     /// Its duration in milliseconds.
     pub duration_ms: u64,
-    /// Until when the holder's claim is good without another renewal: nanoseconds of `CLOCK_BOOTTIME`, counted from the
+    /// Until when the holder's claim is valid without another renewal: nanoseconds of `CLOCK_BOOTTIME`, counted from the
     /// start of the request that renewed it. A plain app that reads only this file must compare it, and `bootId` as well:
     /// see [`RoleFile::leads`]. Null: never renewed.
     pub valid_until_boottime_ns: Option<u64>,
     /// The same moment in Unix milliseconds, for people.
     pub valid_until_unix_ms: Option<u64>,
-    /// When this sidecar last saw another pod renew the Lease: nanoseconds of `CLOCK_BOOTTIME`. It grows as long as there
-    /// is a leader that reaches the API server, as this pod does. Null where this pod leads, or no renewal was seen.
+    /// When this sidecar last saw another pod renew the Lease: nanoseconds of `CLOCK_BOOTTIME`. It grows while there is a
+    /// leader that reaches the API server, and this pod does, too. Null where this pod leads, or no renewal was seen.
     #[serde(default)]
     pub renewal_seen_boottime_ns: Option<u64>,
 }
@@ -189,7 +189,7 @@ mod tests {
         assert!(!leads(&RoleFile { role: Role::Follower, ..leading(1) }));
     }
 
-    /// A8: the emptyDir survived a restart of the machine, and its clock began anew.
+    /// A8: the emptyDir survived a restart of the machine, and its clock started anew.
     #[test]
     fn a_claim_of_another_boot_is_no_claim() {
         let role = leading(1);

@@ -1,4 +1,4 @@
-//! `status.json`: what the app tells its sidecar. A plain app needs none.
+//! `status.json`: the app's message to its sidecar. A plain app needs none.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,13 +15,13 @@ pub enum State {
     Learner,
     /// It follows a leader, or looks for one.
     Follower,
-    /// It is claimed to lead and finds out whether it may: it counts promises and catches up.
+    /// A claim says that it leads, and it is finding out whether it may: it counts promises and catches up.
     Recovering,
     /// It leads: its term's first entry is committed.
     Leading,
     /// It received a signal to end, and hands over what it has.
     Draining,
-    /// Its disk failed, or its volume belongs to another cluster. A person must look.
+    /// Its disk failed, or its volume belongs to another cluster. An operator must look.
     Failed,
 }
 
@@ -31,34 +31,34 @@ pub enum State {
 pub struct StatusFile {
     /// Format of this file, [`crate::VERSION`].
     pub version: u32,
-    /// This run of the app: a UUID made at its start. A new one never inherits a leadership.
+    /// This run of the app: a UUID made at its start. A new run never inherits a leadership.
     pub incarnation: Uuid,
-    /// The volume that it runs on. Null while it is not known yet.
+    /// Its volume. Null while unknown.
     pub replica: Option<Uuid>,
     /// The cluster that the volume belongs to. Null: the volume is empty.
     pub cluster_id: Option<Uuid>,
-    /// Where the app is in its life.
+    /// The app's stage of life.
     pub state: State,
     /// It counts for majorities, by its own log.
     pub voter: bool,
-    /// The promise it is bound to. Term 0 and no incarnation: none yet.
+    /// The promise that binds it. Term 0 without an incarnation: none yet.
     pub promised: PromiseInfo,
     /// Its last entry.
     pub position: PositionInfo,
     /// The claim that it follows, or leads by.
     pub following: Option<ClaimInfo>,
-    /// It hears that leader (a leader: it hears a majority).
+    /// It hears that leader (if it leads: it hears a majority).
     pub leader_heard: bool,
-    /// It wants its pod to take the Lease, because a majority has lost the leader of this term.
+    /// It asks its pod to take the Lease, because a majority has lost the leader of this term.
     #[serde(default)]
     pub campaign: Option<u64>,
-    /// How its position stands among those known: 0 is the best, no two are alike.
+    /// The rank of its position among the known ones: 0 is the best, and no two are equal.
     #[serde(default)]
     pub rank: u32,
-    /// A term that the next leadership must be above.
+    /// A term that the next leadership must exceed.
     #[serde(default)]
     pub need_term: Option<u64>,
-    /// It lets go of the leadership, to this successor where there is one.
+    /// It is letting go of the leadership, to this successor if there is one.
     #[serde(default)]
     pub hand_over: Option<HandOver>,
     /// It may lead.
@@ -66,26 +66,26 @@ pub struct StatusFile {
     /// Its disk hangs, or did so a moment ago.
     #[serde(default)]
     pub stalled: bool,
-    /// The volume is marked `bootstrapping`: the cluster's first entry is written, the Lease does not carry its id yet.
+    /// The volume is marked `bootstrapping`: the cluster's first entry is written, but the Lease does not carry its id yet.
     #[serde(default)]
     pub bootstrapping: bool,
-    /// Traffic may be sent to it, as its readiness probe says. Null: it does not say.
+    /// It is ready for traffic, by its readiness probe. Null: it does not say.
     #[serde(default)]
     pub ready: Option<bool>,
-    /// The volume has lost what it acknowledged, and counts for nothing (`state` is `failed` then): why, for people.
+    /// The volume has lost what it acknowledged, and counts for nothing (`state` is `failed` then): the reason, for people.
     #[serde(default)]
     pub went_back: Option<String>,
-    /// What takes longer than a few seconds, and how far it is. Null: nothing does.
+    /// An operation that takes longer than a few seconds, and its progress. Null: there is none.
     #[serde(default)]
     pub progress: Option<ProgressInfo>,
-    /// The limits that its data exceed; empty while there is room. The figures are at most a second old.
+    /// The limits that its data exceed; empty while there is room. The figures are at most one second old.
     #[serde(default)]
     pub out_of_room: Vec<OutOfRoom>,
-    /// It does not go on before it has more memory or disk: how much, and what to do, for people.
+    /// It waits for more memory or disk before it continues: how much, and what to do, for people.
     #[serde(default)]
     pub waits_for_room: Option<String>,
-    /// All this holds until that moment of `CLOCK_BOOTTIME`, in nanoseconds: an app that says so writes the file anew before,
-    /// for as long as it does its work. Past it the app is frozen. Null: until the next change.
+    /// All this is valid until that moment of `CLOCK_BOOTTIME`, in nanoseconds: an app that sets this rewrites the file
+    /// before then, as long as it does its work. After that the app is frozen. Null: valid until the next change.
     #[serde(default)]
     pub holds_until_boottime_ns: Option<u64>,
     /// The app's version, for people: `0.1.0`.
@@ -131,32 +131,32 @@ impl StatusFile {
 pub enum Doing {
     /// It reads its journal and its snapshot.
     Start,
-    /// It receives a snapshot of the leader, or the entries that it lacks.
+    /// It receives a snapshot from the leader, or the entries that it lacks.
     Join,
     /// It writes a snapshot of its own.
     Snapshot,
 }
 
-/// How far something is: in bytes or in entries, of how many. The whole may be an estimate.
+/// The progress of an operation: in bytes or in entries, and the total. The total may be an estimate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProgressInfo {
-    /// What it does.
+    /// The operation.
     pub what: Doing,
-    /// Bytes that are done; null where entries are counted.
+    /// Finished bytes; null where entries are counted.
     pub done_bytes: Option<u64>,
-    /// Of so many.
+    /// The total of bytes.
     pub of_bytes: Option<u64>,
-    /// Entries that are done; null where bytes are counted.
+    /// Finished entries; null where bytes are counted.
     pub done_entries: Option<u64>,
-    /// Of so many.
+    /// The total of entries.
     pub of_entries: Option<u64>,
-    /// Since when, in milliseconds since 1970.
+    /// When it began, in milliseconds since 1970.
     pub since_unix_ms: u64,
 }
 
 impl ProgressInfo {
-    /// How much of it is done, 0 to 100; none where nobody knows how much it is.
+    /// The finished part in percent, 0 to 100; none if the total is unknown.
     pub fn percent(&self) -> Option<u64> {
         let (done, of) = self.done_bytes.zip(self.of_bytes).or(self.done_entries.zip(self.of_entries))?;
         let percent = u128::from(done.min(of)) * 100 / u128::from((of > 0).then_some(of)?);
@@ -174,7 +174,7 @@ impl ProgressInfo {
     }
 }
 
-/// Which room it is.
+/// The kind of room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RoomKind {
@@ -188,11 +188,11 @@ pub enum RoomKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutOfRoom {
-    /// Of what.
+    /// The kind of room.
     pub what: RoomKind,
-    /// What is used.
+    /// The used amount.
     pub used_bytes: u64,
-    /// What may be used.
+    /// The allowed amount.
     pub allowed_bytes: u64,
 }
 
@@ -215,17 +215,17 @@ impl RoomKind {
     }
 }
 
-/// A promise as it stands in files.
+/// A promise as the files contain it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PromiseInfo {
     /// Its term, 0 for none.
     pub term: u64,
-    /// The incarnation of the leader that was promised to.
+    /// The incarnation of the promised leader.
     pub incarnation: Option<Uuid>,
 }
 
-/// A position in the replicated log as it stands in files.
+/// A position in the replicated log as the files contain it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PositionInfo {
@@ -235,7 +235,7 @@ pub struct PositionInfo {
     pub sequence: u64,
 }
 
-/// A claim to lead as it stands in files.
+/// A claim to lead as the files contain it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimInfo {
@@ -249,13 +249,13 @@ pub struct ClaimInfo {
     pub peer_address: String,
 }
 
-/// To whom the app wants to hand over.
+/// The successor to whom the app wants to hand over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HandOver {
-    /// The successor's pod. Null: nobody is fit; the holder is cleared.
+    /// The successor's pod. Null: no pod is fit; the holder is cleared.
     pub to: Option<String>,
-    /// The successor's app. Null as well when `to` is.
+    /// The successor's app. Also null when `to` is.
     pub incarnation: Option<Uuid>,
 }
 

@@ -1,4 +1,4 @@
-//! Watches one file of the shared directory and tells each change of its content, soon.
+//! Watches one file of the shared directory and reports each change of its content, soon.
 //!
 //! ```text
 //!   inotify on the DIRECTORY ──(notify's thread)──▶ rename, create, remove of our name, rescan ──▶ a permit
@@ -6,9 +6,9 @@
 //!                                                                     ──▶ other bytes than before? ──▶ WatchEvent
 //! ```
 //!
-//! The directory is watched, never the file: after the first rename over a watched file its watch sees nothing more.
-//! Access events are left alone, because our own reads cause them. Polling catches what inotify misses: a directory
-//! that does not exist yet, one that was removed and created again, events that were dropped.
+//! The directory is watched, never the file: after the first rename over a watched file its watch sees nothing more. Access
+//! events are ignored, because our own reads cause them. Polling catches what inotify misses: a directory that does not
+//! exist yet, one that was removed and created again, events that were dropped.
 //!
 //! There is no task behind a [`Watch`]: everything happens in [`Watch::next`], in the task that calls it.
 
@@ -30,19 +30,19 @@ use tracing::{debug, warn};
 use crate::json::{ReadError, parse_json};
 use crate::replace::read_bytes;
 
-/// How often the file is read although nothing was heard of it.
+/// How often the file is read without any event.
 const POLL: Duration = Duration::from_secs(2);
-/// How often it is read where the directory cannot be watched.
+/// How often it is read if the directory cannot be watched.
 const POLL_UNWATCHED: Duration = Duration::from_millis(200);
 
-/// What [`Watch::next`] returns. Content that did not change is never returned again.
+/// What [`Watch::next`] returns. Unchanged content is never returned again.
 #[derive(Debug)]
 pub enum WatchEvent<T> {
     /// The file has new content.
     Value(T),
     /// The file does not exist (yet, or no longer). Returned once.
     Missing,
-    /// The file is there and cannot be used. Told once for the same content; the last good value stays in force.
+    /// The file exists but is unusable. Returned once for the same content; the last good value stays in force.
     Unreadable(ReadError),
 }
 
@@ -51,13 +51,13 @@ pub struct Watch<T> {
     dir: PathBuf,
     path: PathBuf,
     signal: Arc<Signal>,
-    /// How a watch is begun; tests put in one that fails, as on a node without inotify instances.
+    /// How to start a watch; tests use one that fails, as on a node without inotify instances.
     start: StartWatcher,
     /// The watcher, with (device, inode) of the directory that it watches. None: the directory is polled.
     watcher: Option<(RecommendedWatcher, (u64, u64))>,
-    /// That no watch can be had was said; it is said once, not every 200 ms.
+    /// Whether the lack of a watch was logged; it is logged once, not every 200 ms.
     warned: bool,
-    /// What was read last, to tell only changes.
+    /// What was read last, so that only changes are reported.
     seen: Seen,
     latest: Option<T>,
     unreadable: u64,
@@ -83,7 +83,7 @@ struct Signal {
 }
 
 impl<T: DeserializeOwned + Clone> Watch<T> {
-    /// Watches `dir/name`. Neither has to be there. Never fails: where no watch is available, it polls.
+    /// Watches `dir/name`. Neither has to exist. Never fails: where no watch is available, it polls.
     pub fn new(dir: &Path, name: &str) -> Watch<T> {
         Watch::with_watcher(dir, name, start_watcher)
     }
@@ -96,8 +96,8 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
         Watch { dir, path, signal, start, watcher, warned, seen: Seen::Nothing, latest, unreadable, next_read }
     }
 
-    /// Waits for the next change of the file; the first call tells at once what is there. It may be dropped and called
-    /// again at any time (in a `select!`): nothing is lost by that. Needs a runtime with timers.
+    /// Waits for the next change of the file; the first call returns the present state at once. It may be dropped and
+    /// called again at any time (in a `select!`) without losing anything. Needs a runtime with timers.
     pub async fn next(&mut self) -> WatchEvent<T> {
         loop {
             tokio::select! {
@@ -119,12 +119,12 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
         self.latest.as_ref()
     }
 
-    /// How many reads found a file that could not be used (a missing one does not count).
+    /// How many reads found an unusable file (a missing one does not count).
     pub fn unreadable(&self) -> u64 {
         self.unreadable
     }
 
-    /// True where the kernel tells of changes, false where the directory is polled.
+    /// True if the kernel reports changes, false if the directory is polled.
     pub fn is_watching(&self) -> bool {
         self.watcher.is_some()
     }
@@ -160,7 +160,7 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
         (!known).then_some(WatchEvent::Unreadable(error))
     }
 
-    /// Sees to it that the directory that has the name now is watched, if that is possible.
+    /// Watches the directory that has the name now, if that is possible.
     fn keep_watching(&mut self) {
         let present =
             fs::metadata(&self.dir).ok().filter(|found| found.is_dir()).map(|found| (found.dev(), found.ino()));
@@ -178,7 +178,7 @@ impl<T: DeserializeOwned + Clone> Watch<T> {
                 self.watcher = Some((watcher, identity));
                 self.warned = false;
             }
-            // No inotify instances or watches left on this node: known to happen, and no reason to die.
+            // No inotify instances or watches left on this node: this happens, and is no reason to die.
             Err(error) if !self.warned => {
                 self.warned = true;
                 warn!(dir = %self.dir.display(), %error, "cannot watch the directory; polling it instead");
@@ -357,7 +357,7 @@ mod tests {
         write(dir.path(), 1);
         let mut watch = Watch::<Sample>::new(dir.path(), "sample.json");
         assert_eq!(number(&mut watch).await, 1);
-        // A file written in place makes no rename; only the poll can find it.
+        // Writing a file in place makes no rename; only the poll can find it.
         fs::write(dir.path().join("sample.json"), b"{\"version\":1,\"number\":2}").unwrap();
         assert_eq!(number(&mut watch).await, 2);
     }

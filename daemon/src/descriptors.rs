@@ -1,13 +1,13 @@
-//! The limit of open files and connections of this process.
+//! The limit of this process on open files and connections.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Where the system sets no bound, or one that nobody reaches.
+/// Used where the system sets no bound, or an unreachable one.
 const ENOUGH: u64 = 1 << 20;
 
-/// Raises the soft limit of open descriptors to the hard one, and returns it (at most 2^20). Many systems begin with a soft
+/// Raises the soft limit of open descriptors to the hard one, and returns it (at most 2^20). Many systems start with a soft
 /// limit of 1,024 for the sake of programs that use select(2); this one does not.
 ///
 /// # Errors

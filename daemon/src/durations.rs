@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// The longest time that a flag may say. Nothing that we wait for takes a day.
+/// The longest time that a flag accepts. We never wait a whole day.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// A whole number and a unit: ms, s, m or h; at most 24h. For clap's `value_parser`.
 ///
 /// # Errors
-/// A sentence that says what is expected.
+/// A sentence that names the expected format.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

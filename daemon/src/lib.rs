@@ -1,4 +1,4 @@
-//! What every program of ours is as a process: it has flags, logs, signals and open files, and it serves HTTP.
+//! What every program of ours needs as a process: flags, logs, signals, open files, and an HTTP server.
 //!
 //! ```text
 //!   flags, durations ──▶ the program's own `Args`        signals ──▶ a token that every part waits for

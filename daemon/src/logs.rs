@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -19,12 +19,12 @@ pub enum LogFormat {
 /// Why logs could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter cannot be read.
+    /// The filter is invalid.
     #[error("--log {filter:?} is not a valid filter: write a level, or NAME=LEVEL, separated by commas")]
     Filter {
-        /// What was given.
+        /// The given filter.
         filter: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
@@ -33,7 +33,7 @@ pub enum LogError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Sends what is logged to standard error. `filter` as in `RUST_LOG`; `always`: more of it, which the user does not see.
+/// Sends logs to standard error. `filter` as in `RUST_LOG`; `always`: more directives, which the user does not see.
 ///
 /// # Errors
 /// [`LogError`].
@@ -41,7 +41,8 @@ pub fn start(format: LogFormat, filter: &str, always: &[&str]) -> Result<(), Log
     let directives = [always, &[filter]].concat().join(",");
     let filter =
         EnvFilter::try_new(directives).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    // A line that cannot be written (a full disk, a reader that is gone) is lost: to say so would panic in the same way.
+    // A line that cannot be written (a full disk, a reader that is gone) is lost: reporting that would panic in the same
+    // way.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(std::io::stderr);
     match format {
@@ -51,8 +52,8 @@ pub fn start(format: LogFormat, filter: &str, always: &[&str]) -> Result<(), Log
     .map_err(LogError::Twice)
 }
 
-/// An error and what caused it, in one line for a person. Many an error has the words of its cause in its own: these are
-/// not said again.
+/// An error and its causes, in one line for a person. Many errors repeat the words of their cause: those are not said
+/// again.
 pub fn in_words(error: &(dyn Error + 'static)) -> String {
     let mut words = error.to_string();
     for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {

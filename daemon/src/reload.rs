@@ -1,16 +1,15 @@
-//! Files of mounted Secrets, and what was read from them: read again every second, and replaced when it makes sense.
+//! Files of mounted Secrets, and their parsed content: read again every second, and replaced when valid.
 //!
 //! ```text
 //!   kubelet ──swaps a symbolic link──▶ DIR/… ──look (each second)──▶ changed? ──parse──▶ good: the value of new connections
 //!                                                                                    └─▶ bad: logged once, the last good stays
 //! ```
 //!
-//! Looked at, not watched: the kubelet itself is up to a minute late, a few small files in memory cost nothing to read,
-//! and a watch can die unseen. Two files that belong together (a certificate and its key) may be read from two versions
-//! while they are swapped; then they do not fit, the last good ones stay, and the next look sees both.
+//! The files are polled, not watched: the kubelet itself is up to a minute late, reading a few small files in memory costs
+//! nothing, and a watch can die unseen. Two files that belong together (a certificate and its key) may be read from two
+//! versions during a swap; then they do not match, the last good ones stay, and the next look sees both.
 //!
-//! At the start invalid files end the process: otherwise an operator would believe that something is protected that is
-//! not.
+//! At the start invalid files end the process: otherwise an operator would believe in a protection that does not exist.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,12 +19,12 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-/// How often the files are looked at.
+/// How often the files are read.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Certificates and keys are small; anything longer is a mistake.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The files that are there, by name.
+/// The existing files, by name.
 pub type Files = BTreeMap<&'static str, Vec<u8>>;
 
 /// Why the files of a directory are invalid.
@@ -34,27 +33,27 @@ pub enum FilesError {
     /// One of them cannot be read.
     #[error("{what}: {}: {source}", path.display())]
     Unreadable {
-        /// What they are.
+        /// Their purpose.
         what: &'static str,
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// They do not say what they must.
+    /// Their content is invalid.
     #[error("{what} in {}: {why}", dir.display())]
     Senseless {
-        /// What they are.
+        /// Their purpose.
         what: &'static str,
-        /// Where.
+        /// The directory.
         dir: PathBuf,
-        /// Why not.
+        /// The reason.
         why: String,
     },
 }
 
-/// A value that was read from files, kept up to date. A clone is the same value.
+/// A value read from files, kept up to date. A clone is the same value.
 pub struct Reloaded<T>(Arc<Inner<T>>);
 
 impl<T> Clone for Reloaded<T> {
@@ -75,15 +74,15 @@ struct Inner<T> {
     names: &'static [&'static str],
     parse: fn(&Files) -> Result<T, String>,
     value: RwLock<Arc<T>>,
-    /// What was looked at last, good or bad: said and parsed once.
+    /// What was last read, good or bad: reported and parsed once.
     seen: Mutex<Result<Files, String>>,
 }
 
 impl<T> Reloaded<T> {
-    /// Reads `names` in `dir`. `what` names it in errors and logs.
+    /// Reads `names` in `dir`. `what` names their purpose in errors and logs.
     ///
     /// # Errors
-    /// [`FilesError`]: the process shall not start.
+    /// [`FilesError`]: the process must not start.
     pub fn open(
         what: &'static str,
         dir: &Path,
@@ -108,9 +107,9 @@ impl<T> Reloaded<T> {
     }
 }
 
-/// A value that can be read again from its files.
+/// A value that can be reloaded from its files.
 pub trait Reload: Send + Sync {
-    /// Reads them, and takes over what is new and good. Blocks for as long as the files do.
+    /// Reads them, and accepts what is new and good. Blocks while the files do.
     fn reload(&self);
 }
 
@@ -155,7 +154,7 @@ fn read(dir: &Path, names: &[&'static str]) -> Result<Files, (PathBuf, io::Error
     Ok(files)
 }
 
-/// Looks at all of them every second, forever.
+/// Reads all of them every second, forever.
 pub async fn keep_up_to_date(all: Vec<Arc<dyn Reload>>) {
     if all.is_empty() {
         return std::future::pending().await;

@@ -6,16 +6,16 @@
 //!   stop ──▶ nothing more is accepted, open requests may end within `stop_max`, then everything is dropped
 //! ```
 //!
-//! Clients may be silent, slow and many. What that costs is bounded by [`Limits`]: a connection without a whole request
-//! in time is closed, so is one that asks nothing for long, and a response that moves nothing is cut. [`Counts`] counts
+//! Clients may be silent, slow and many. [`Limits`] bounds their cost: a connection without a whole request in time is
+//! closed, and so is one that asks nothing for a long time; a response that makes no progress is cut. [`Counts`] counts
 //! what was closed, and logs it.
 //!
 //! Why not warp's own server: it sets no TCP_NODELAY (40 ms stalls on each pipelined WebSocket exchange), has neither
-//! time-outs nor a limit of connections, and its graceful stop has no end. Why not hyper's time-out for heads alone: it
-//! runs while a connection is idle, too, and does not run before the first byte, from which the version is found out.
+//! time-outs nor a limit on connections, and its graceful stop has no end. Why not only hyper's time-out for heads: it also
+//! runs while a connection is idle, and it does not run before the first byte, which shows the version.
 //!
-//! Not promised: that an upgraded connection (a WebSocket) ends with the server, or keeps its place. The code that
-//! upgraded it ends it; until then it counts as open.
+//! Not promised: that an upgraded connection (a WebSocket) ends with the server, or keeps its place. The code that upgraded
+//! it ends it; until then it counts as open.
 
 mod answering;
 mod bind;
@@ -69,18 +69,18 @@ pub use metrics::Ports;
 pub use socket::{BoxedStream, Socket, Stream};
 pub use unfit::{Refuse, Unfit};
 
-/// Pause after an accept that failed for want of descriptors or memory; the next one would fail at once, too.
+/// The pause after an accept that failed for lack of descriptors or memory; the next one would fail at once, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often such a failure is said.
+/// How often such a failure is logged.
 const ACCEPT_SAID_PAUSE: Duration = Duration::from_secs(10);
-/// For the first request on a connection that was opened just before the end.
+/// The time for the first request on a connection that was opened just before the end.
 const FIRST_REQUEST_MAX: Duration = Duration::from_millis(250);
-/// A connection that is to be closed may say goodbye (HTTP/2 does), but not for longer.
+/// How long a connection that is being closed may say goodbye (HTTP/2 does).
 const GOODBYE_MAX: Duration = Duration::from_millis(100);
 /// How often an HTTP/2 client is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(75);
 
-/// Told of each connection that spoke no HTTP: from where, and what was wrong.
+/// Notified of each connection that spoke no HTTP: its address, and what was wrong.
 pub type OnMalformed = Arc<dyn Fn(SocketAddr, &str) + Send + Sync>;
 
 /// What serves one port.
@@ -92,7 +92,7 @@ pub struct Server {
     pub limits: Limits,
     /// Notified of what was not even HTTP.
     pub on_malformed: Option<OnMalformed>,
-    /// When HTTP/2 clients shall take new requests elsewhere.
+    /// When HTTP/2 clients should send new requests elsewhere.
     pub leaving: Leaving,
     /// Ends it: nothing more is accepted then.
     pub stop: CancellationToken,
@@ -104,8 +104,8 @@ impl Server {
         self.run(entrance, TowerToHyperService::new(warp::service(filter))).await;
     }
 
-    /// Serves until `stop` is cancelled and the open requests have ended, or `stop_max` later. Connections may also come from
-    /// another port: see [`Entrance`].
+    /// Serves until `stop` is cancelled and the open requests have ended, or `stop_max` later. Another port may also hand
+    /// over connections: see [`Entrance`].
     pub async fn run<S>(self, entrance: impl Into<Entrance>, service: S)
     where
         S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
@@ -121,7 +121,7 @@ impl Server {
         let _cut_at_the_end = cut.clone().drop_guard();
         let ends = Ends { leaving, stop: stop.clone(), cut };
 
-        // Who waits in the kernel's queue at the end has a connection already: these are still accepted.
+        // Connections in the kernel's queue at the end are established already: these are still accepted.
         let mut queued = BACKLOG;
         let mut accepting = Accepting { entrance: entrance.into(), places: &places, said: None };
         loop {
@@ -212,16 +212,16 @@ impl Served {
 /// What ends a connection, from politely to at once.
 #[derive(Clone)]
 struct Ends {
-    /// New requests shall go elsewhere.
+    /// Send new requests elsewhere.
     leaving: Leaving,
     /// No new requests.
     stop: CancellationToken,
-    /// Nothing any more.
+    /// Nothing more.
     cut: CancellationToken,
 }
 
 impl Ends {
-    /// A connection that has not even begun to be served has no longer than one that is about to ask something.
+    /// A connection that is not served yet has only as long as one that is about to send a request.
     async fn too_late_to_begin(&self) {
         self.stop.cancelled().await;
         tokio::time::sleep(FIRST_REQUEST_MAX).await;
@@ -293,7 +293,7 @@ where
             }
             () = stop.cancelled(), if !stopped => {
                 stopped = true;
-                // A new connection is about to ask something: closed now, its request would be lost.
+                // A new connection is about to send a request: closed now, that request would be lost.
                 let patience = if seat.asked_anything() { Duration::ZERO } else { FIRST_REQUEST_MAX };
                 close_at = Some(Instant::now() + patience);
                 continue;
@@ -312,8 +312,8 @@ where
     }
 }
 
-/// The path of any request. A target without one (`CONNECT host:port`, or a slash that was forgotten) counts as `/`:
-/// `warp::path::full` alone panics at it.
+/// The path of any request. A target without one (`CONNECT host:port`, or a missing slash) counts as `/`:
+/// `warp::path::full` alone panics on it.
 pub fn path() -> impl Filter<Extract = (String,), Error = Rejection> + Clone {
     let whole = |path: FullPath| path.as_str().to_owned();
     warp::path::end().map(|| "/".to_owned()).or(warp::path::full().map(whole)).unify().boxed()
@@ -323,17 +323,18 @@ pub fn path() -> impl Filter<Extract = (String,), Error = Rejection> + Clone {
 struct Accepting<'a> {
     entrance: Entrance,
     places: &'a Arc<Places>,
-    /// When it was said last that nothing can be accepted.
+    /// When a failing accept was last logged.
     said: Option<Instant>,
 }
 
 impl Accepting<'_> {
-    /// A connection and its place. There is one descriptor more than places, for the one that waits for its place here.
+    /// A connection and its place. There is one more descriptor than places, for the connection that waits for its place
+    /// here.
     async fn next(&mut self) -> Option<(Arrived, Place)> {
         match self.entrance.next().await {
             Ok(arrived) => {
                 if let Arrived::Accepted(stream, _) = &arrived {
-                    // Only a connection that is dead already refuses it.
+                    // Only a dead connection refuses this.
                     let _ = stream.set_nodelay(true);
                 }
                 Some((arrived, self.places.take().await))
@@ -359,7 +360,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Bytes that are no HTTP, as opposed to a connection that just went away.
+/// Bytes that are not HTTP, as opposed to a connection that just went away.
 fn is_malformed(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || error.is_timeout())
 }

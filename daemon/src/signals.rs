@@ -1,12 +1,12 @@
-//! SIGTERM and SIGINT: the first asks the program to end in its own time; the second ends it at once.
+//! SIGTERM and SIGINT: the first asks the program to end gracefully; the second ends it at once.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that the first SIGTERM or SIGINT cancels. From the second on, `again` is called for each.
-/// Must be called within a runtime.
+/// A token that the first SIGTERM or SIGINT cancels. From the second on, `again` is called for each. Must be called within
+/// a runtime.
 ///
 /// # Errors
 /// The signals cannot be received.

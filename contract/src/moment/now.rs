@@ -1,4 +1,4 @@
-//! Reads the clock, and asks the kernel which boot this is.
+//! Reads the clock, and asks the kernel for the present boot.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Moment;
 
-/// Where Linux says which boot this is.
+/// Where Linux publishes the id of the present boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 impl Moment {
@@ -22,7 +22,7 @@ impl Moment {
     }
 }
 
-/// The boot that this process lives in, read once: no process outlives its boot.
+/// The boot of this process, read once: no process outlives its boot.
 fn boot_id() -> Option<Uuid> {
     static FOUND: OnceLock<Option<Uuid>> = OnceLock::new();
     *FOUND.get_or_init(|| fs::read_to_string(BOOT_ID).ok().and_then(|text| Uuid::parse_str(text.trim()).ok()))

@@ -1,4 +1,4 @@
-//! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no program has it compiled in.
+//! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no shipped program contains it.
 
 use std::fmt::Debug;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::{
     FILE_BYTES_MAX, ROLE_FILE, RoleFile, STATUS_FILE, StatusFile, VERSION, Watch, WatchEvent, parse_json, replace_file,
 };
 
-/// What stands between two contents of a file.
+/// Separates two contents of a file.
 const NEXT: &[u8] = b"\n%%\n";
 
 /// Contents of role.json, one after the other: see [`shared`].
@@ -25,8 +25,8 @@ pub fn status_file(data: &[u8]) {
     shared::<StatusFile>(data, STATUS_FILE, |status| status.version);
 }
 
-/// Writes one content after the other (an empty one: the file goes) where a watch reads them. The last good one stays in
-/// force whatever follows it; each new good one is told; what is read is written and read again as the same.
+/// Writes one content after the other (an empty one removes the file) where a watch reads them. The last good one stays in
+/// force whatever follows it; each new good one is reported; what is read is written and read again as the same.
 fn shared<T>(data: &[u8], name: &str, version: fn(&T) -> u32)
 where
     T: DeserializeOwned + Serialize + Clone + Debug + PartialEq,
@@ -79,7 +79,7 @@ fn pieces(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A folder that goes with it.
+/// A folder that is removed with this value.
 struct Scratch(PathBuf);
 
 impl Scratch {

@@ -1,13 +1,13 @@
-//! The service of one connection: requests get their address, pass the guard, and count as under way until their
-//! response is handed over. A stream of HTTP/2 whose response moves nothing is given up alone.
+//! The service of one connection: requests get their address, pass the guard, and count as under way until their response
+//! is handed over. An HTTP/2 stream whose response makes no progress is dropped alone.
 //!
 //! ```text
 //!   hyper ──call──▶ Answering ──▶ guard ──▶ service ──▶ Tracked body ──poll_frame──▶ hyper ──▶ socket
 //!                                            HTTP/2: all of it in a task of its own, [`Moving`], which ends it
 //! ```
 //!
-//! HTTP/1 needs no such task: there a response that moves nothing is a socket that takes nothing. Over HTTP/2 the socket
-//! may well move while the client's window for one stream stays shut: then hyper does not ask that body for more.
+//! HTTP/1 needs no such task: there, a response without progress is a socket that accepts nothing. Over HTTP/2 the socket
+//! may well make progress while the client's window for one stream stays shut: then hyper does not ask that body for more.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -38,7 +38,7 @@ use crate::serve::unfit::{Refuse, Unfit, Words};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote(pub std::net::SocketAddr);
 
-/// What the requests of one connection pass. Behind `warp::service` their address is not known otherwise.
+/// What the requests of one connection pass. Behind `warp::service` their address is otherwise unknown.
 #[derive(Clone)]
 pub(crate) struct Answering<S> {
     pub(crate) service: S,
@@ -50,7 +50,7 @@ pub(crate) struct Answering<S> {
 }
 
 impl<S> Answering<S> {
-    /// What answers to requests that cannot be read.
+    /// What answers unreadable requests.
     pub(crate) fn for_unread(&self) -> Option<Words> {
         self.refuse.map(|refuse| Words { refuse, stamp: self.stamp.as_ref().map(|stamp| stamp(None)) })
     }
@@ -89,14 +89,14 @@ fn refusal(unfit: Unfit, refuse: Refuse, version: Version) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = unfit.status();
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-    // Over HTTP/2 there is no such field, and the other streams are as they should be.
+    // HTTP/2 has no such field, and the other streams are in order.
     if version != Version::HTTP_2 {
         response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     }
     response
 }
 
-/// Only the head is sent; the length that a GET would say stays in there.
+/// Only the head is sent; it keeps the length that a GET would have.
 fn behead(response: &mut Response) {
     let body = std::mem::take(response.body_mut());
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
@@ -126,7 +126,7 @@ impl<B> HasBody for http::Response<B> {
 pub(crate) type BodyOf<R> = <R as HasBody>::Body;
 
 pin_project! {
-    /// A response that is being made.
+    /// A response that is being produced.
     pub(crate) struct Answer<F> {
         #[pin]
         response: Either<Ready<Result<Response, Infallible>>, F>,
@@ -159,7 +159,7 @@ where
 }
 
 pin_project! {
-    /// A body that shows whether it moves, and that it is there.
+    /// A body that shows whether it makes progress, and that it exists.
     pub(crate) struct Tracked<B> {
         #[pin]
         inner: B,
@@ -191,7 +191,7 @@ impl<B: Body<Data = Bytes>> Body for Tracked<B> {
     }
 }
 
-/// How far the response of one stream of HTTP/2 is.
+/// The progress of one HTTP/2 stream's response.
 #[derive(Debug)]
 struct Progress {
     /// How often it was asked for more.
@@ -201,11 +201,11 @@ struct Progress {
 }
 
 tokio::task_local! {
-    /// While a stream of HTTP/2 is polled: its progress, for the body that is made in there.
+    /// Set while an HTTP/2 stream is polled: its progress, for the body produced inside.
     static STREAM: Arc<Progress>;
 }
 
-/// Runs the streams of HTTP/2 connections, each as a task that ends when its response moves nothing for too long.
+/// Runs the streams of HTTP/2 connections, each as a task that ends when its response makes no progress for too long.
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
     stall_max: Duration,
@@ -232,7 +232,7 @@ pin_project! {
         #[pin]
         stream: F,
         progress: Arc<Progress>,
-        // What `progress.asked` was when it began to be blocked.
+        // The value of `progress.asked` when the block began.
         asked: u64,
         patience: Option<Pin<Box<Sleep>>>,
         is_blocked: bool,
@@ -263,7 +263,7 @@ impl<F: Future<Output = ()>> Future for Moving<F> {
         if patience.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        // What is dropped here tells the client that its stream is reset.
+        // Dropping this tells the client that its stream is reset.
         this.streams.counts.note(this.streams.port, Closed::Stalled);
         Poll::Ready(())
     }

@@ -10,27 +10,27 @@ use tracing::warn;
 /// Connections that wait in the kernel for us to accept them.
 pub(crate) const BACKLOG: i32 = 1024;
 
-/// Why a port cannot be listened on.
+/// Why listening on a port failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else has the port.
+    /// Another process uses the port.
     #[error("{address} is taken by another process")]
     Taken {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// Anything else: no right to that port, no such address on this machine.
+    /// Any other error: no right to that port, no such address on this machine.
     #[error("cannot listen on {address}: {source}")]
     Failed {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// Listens on `address`. `[::]` takes IPv4 connections as well; where the machine has no IPv6 it becomes `0.0.0.0`.
+/// Listens on `address`. `[::]` accepts IPv4 connections as well; where the machine has no IPv6 it becomes `0.0.0.0`.
 /// Must be called within a runtime.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // A restarted process must get its port although connections of the one before linger in TIME_WAIT.
+    // A restarted process must get its port although its predecessor's connections linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -63,7 +63,7 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A kernel without IPv6 refuses the socket (EAFNOSUPPORT), one where it is switched off refuses the address.
+/// A kernel without IPv6 refuses the socket (EAFNOSUPPORT); one with IPv6 switched off refuses the address.
 fn has_no_ipv6(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())

@@ -1,4 +1,4 @@
-//! What a port counts, and what it says about that: one line at most every ten seconds.
+//! What a port counts and logs: at most one line every ten seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-/// How often a port says what it closed.
+/// How often a port logs what it closed.
 const SAID_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a connection was closed by this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// No whole head of a request, or no handshake, in time.
+    /// No complete request head, or no handshake, in time.
     Silent,
-    /// Nothing was asked for a long time. That is usual.
+    /// It sent no request for a long time. That is usual.
     Idle,
-    /// A response was not taken.
+    /// The client did not read a response.
     Stalled,
-    /// It was the longest silent one when there was no place for a new one.
+    /// It had been silent longest when a new one needed a place.
     Room,
-    /// It spoke neither HTTP nor what must come before.
+    /// It spoke neither HTTP nor what must precede it.
     Refused,
 }
 
@@ -49,7 +49,7 @@ pub struct Counts {
     said: Mutex<Option<Said>>,
 }
 
-/// One open connection. It is counted until the last part that holds this is gone: of one that was upgraded, the socket.
+/// One open connection. It counts until the last part that holds this is gone: for an upgraded one, the socket.
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Counts>);
 
@@ -66,7 +66,7 @@ impl Drop for Open {
     }
 }
 
-/// When something was said last, and what had been counted by then.
+/// The time of the last log line, and the counts then.
 #[derive(Clone, Copy, Debug)]
 struct Said {
     at: Instant,
@@ -75,12 +75,12 @@ struct Said {
 }
 
 impl Counts {
-    /// Connections that are open, also those that were upgraded.
+    /// Open connections, including upgraded ones.
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Connections, or streams of HTTP/2, that were closed for this reason.
+    /// Connections, or HTTP/2 streams, that were closed for this reason.
     pub fn closed(&self, why: Closed) -> u64 {
         self.closed[why as usize].load(Ordering::Relaxed)
     }
@@ -92,7 +92,7 @@ impl Counts {
 
     pub(crate) fn note(&self, port: &'static str, why: Closed) {
         self.closed[why as usize].fetch_add(1, Ordering::Relaxed);
-        // Refusals have words of their own, where they are decided.
+        // Refusals are logged where they are decided.
         if !matches!(why, Closed::Idle | Closed::Refused) {
             self.say(port);
         }

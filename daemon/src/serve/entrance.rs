@@ -5,8 +5,8 @@
 //!   another port ──Handing────┴─▶ a place among this port's ──▶ HTTP
 //! ```
 //!
-//! A connection that is handed over has passed the other port's door, and not ours: the port that hands it over vouches
-//! for it. Otherwise it is like any other here: it uses one of the places, and has the same time-outs, guard and end.
+//! A handed-over connection has passed the other port's door, and not ours: the other port vouches for it. Otherwise it is
+//! like any other here: it uses one of the places, and has the same time-outs, guard and end.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::serve::socket::BoxedStream;
 
-/// Connections that wait to be taken in. Beyond them there is no [`Handing::place`].
+/// How many connections may wait to be accepted. Beyond them there is no [`Handing::place`].
 const HANDED_MAX: usize = 64;
 
 /// What a server accepts connections from.
@@ -29,7 +29,7 @@ pub struct Entrance {
 #[derive(Clone, Debug)]
 pub struct Handing(mpsc::Sender<Handed>);
 
-/// A place in the queue of those that are handed over.
+/// A place in the queue of handed-over connections.
 #[derive(Debug)]
 pub struct HandingPlace(mpsc::OwnedPermit<Handed>);
 
@@ -59,13 +59,13 @@ impl From<TcpListener> for Entrance {
 }
 
 impl Entrance {
-    /// The socket, and what comes by the other end.
+    /// The socket, and what arrives through the other end.
     pub fn with_handing(listener: TcpListener) -> (Entrance, Handing) {
         let (sender, handed) = mpsc::channel(HANDED_MAX);
         (Entrance { listener, handed: Some(handed) }, Handing(sender))
     }
 
-    /// The next connection. Dropped before it completes, it loses none.
+    /// The next connection. Dropping this before it completes loses none.
     pub(crate) async fn next(&mut self) -> std::io::Result<Arrived> {
         let Some(queue) = &mut self.handed else { return self.listener.accept().await.map(accepted) };
         tokio::select! {

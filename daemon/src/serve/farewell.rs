@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Tells HTTP/2 clients to take new requests to another connection: GOAWAY. On HTTP/1 only an answer can say so.
+/// Tells HTTP/2 clients to send new requests on another connection: GOAWAY. On HTTP/1 only an answer can say so.
 #[derive(Debug, Default)]
 pub struct Farewell(watch::Sender<u64>);
 
@@ -11,7 +11,7 @@ pub struct Farewell(watch::Sender<u64>);
 pub struct Leaving(watch::Receiver<u64>);
 
 impl Farewell {
-    /// To all connections that are open. New ones are served all the same.
+    /// Notifies all open connections. New ones are served all the same.
     pub fn say(&self) {
         self.0.send_modify(|times| *times += 1);
     }
@@ -23,17 +23,17 @@ impl Farewell {
 }
 
 impl Leaving {
-    /// For a server that never says it.
+    /// For a server that never does this.
     pub fn never() -> Leaving {
         Farewell::default().leaving()
     }
 
-    /// What was said before is not for this one.
+    /// Earlier notifications do not concern this one.
     pub(crate) fn forget_what_was_said(&mut self) {
         self.0.mark_unchanged();
     }
 
-    /// Waits for the next one; forever where none will be said.
+    /// Waits for the next one; forever if there will be none.
     pub async fn said(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

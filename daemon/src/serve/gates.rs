@@ -14,8 +14,8 @@ pub type Door = Arc<dyn Fn(Socket, SocketAddr) -> Passage + Send + Sync>;
 pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
 /// Looks at the head of each request, and answers those that may not pass.
 pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
-/// What an answer says beside what its maker said, by the head of its request: instead of a field of the same name, but one
-/// more `Vary`. Without a head: to a request that could not be read.
+/// What is added to an answer, by the head of its request: it replaces a field of the same name, except that `Vary` gets
+/// one more value. Without a head: to a request that could not be read.
 pub type Stamp = Arc<dyn Fn(Option<&http::HeaderMap>) -> http::HeaderMap + Send + Sync>;
 
 /// Who is let in. Everybody, by default.
@@ -25,8 +25,8 @@ pub struct Gates {
     pub door: Option<Door>,
     /// For requests.
     pub guard: Option<Guard>,
-    /// The words for requests that are not even fit for the guard. None: what hyper says, and Host is not looked at.
+    /// The answers to requests that are not even fit for the guard. None: hyper answers, and Host is not checked.
     pub refuse: Option<Refuse>,
-    /// For every answer, also those of the guard, and of `refuse`.
+    /// For every answer, including those of the guard and of `refuse`.
     pub stamp: Option<Stamp>,
 }

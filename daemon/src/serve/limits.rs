@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use crate::serve::counts::Counts;
 
-/// What a server lets happen, and where it counts what does not.
+/// What a server permits, and where it counts violations.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// The name of the port, for logs.
     pub port: &'static str,
-    /// Open connections at a time. For one more, the longest silent one is closed; while all are busy, it waits.
+    /// Open connections at a time. To admit one more, the longest silent one is closed; while all are busy, the new one
+    /// waits.
     pub connections_max: usize,
-    /// For what stands before HTTP (TLS, a proof), then for the first request's head, and for each later head from its first
-    /// byte on. Then the connection is closed.
+    /// The time for everything before HTTP (TLS, a proof), then for the first request's head, and for each later head from
+    /// its first byte on. Then the connection is closed.
     pub header_max: Duration,
-    /// How long a connection may ask nothing. Then it is closed.
+    /// How long a connection may send no request. Then it is closed.
     pub idle_max: Duration,
-    /// How long a response may move nothing: its connection, or its stream of HTTP/2, is cut then.
+    /// How long a response may make no progress: its connection, or its HTTP/2 stream, is cut then.
     pub stall_max: Duration,
     /// How long open requests may take to end once the server begins to stop.
     pub stop_max: Duration,
-    /// Where it is counted.
+    /// Where closed connections are counted.
     pub counts: Arc<Counts>,
 }
 

@@ -24,7 +24,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// For a registry. `prefix` stands between the registry's own and each name.
+    /// For a registry. `prefix` goes between the registry's own and each name.
     pub fn new(prefix: &'static str, ports: Vec<(&'static str, Arc<Counts>)>) -> Ports {
         Ports { prefix, ports }
     }

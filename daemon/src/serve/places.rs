@@ -8,11 +8,11 @@
 //!                  └──◀── a place became free
 //! ```
 //!
-//! Many that never asked anything are a flood, and more of it waits in the kernel's queue, with a client somewhere in
-//! between: one eviction for each of them, and it would wait for all of those before it, one after the other.
+//! Many connections that never sent a request are a flood, and more of it waits in the kernel's queue, with a client
+//! somewhere in between. With one eviction for each, the client would wait for all of those before it, one after the other.
 //!
-//! Connections that have asked nothing yet go first: a client that was served before has shown that it is one.
-//! A connection with a request under way is never closed to make room.
+//! Connections that have sent no request yet go first: a client that was served before has shown that it is one. A
+//! connection with a request under way is never closed to make room.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,37 +24,37 @@ use tokio::time::Instant;
 use crate::serve::counts::{Closed, Counts, Open};
 use crate::serve::limits::Limits;
 
-/// A connection that has asked nothing must be as old as that before another one gets its place: it may be about to ask.
+/// A connection that has sent no request keeps its place until it is this old: it may be about to send one.
 const UNASKED_MIN: Duration = Duration::from_millis(100);
-/// Likewise one that was served before: less, and a client between two requests would lose the second one.
+/// The same for one that was served before: with less, a client between two requests would lose the second one.
 const IDLE_MIN: Duration = Duration::from_secs(1);
 
-/// Of so many places, one is freed in advance, and at most [`AT_ONCE_MOST`].
+/// One of this many places is freed in advance, and at most [`AT_ONCE_MOST`].
 const PLACES_FOR_ONE: usize = 64;
 const AT_ONCE_MOST: usize = 64;
 
-/// What is known of one connection. Written by its parts (socket, service, bodies), read by the part that ends it.
+/// What is known of one connection. Its parts (socket, service, bodies) write it; the part that ends it reads it.
 #[derive(Debug)]
 pub(crate) struct Seat {
     accepted: Instant,
-    /// 0: nothing was asked yet; 1: over HTTP/1; 2: over HTTP/2.
+    /// 0: no request yet; 1: over HTTP/1; 2: over HTTP/2.
     asked: AtomicU8,
     /// Requests whose response was not handed over completely.
     under_way: AtomicUsize,
-    /// Milliseconds after `accepted`: since then there was no request under way.
+    /// Milliseconds after `accepted`: since then there has been no request under way.
     quiet_since: AtomicU64,
-    /// One more than the milliseconds after `accepted` at which the head of the next request began to come; 0: it did not.
+    /// One more than the milliseconds after `accepted` at which the next request's head began to arrive; 0: it did not.
     head_since: AtomicU64,
     told: AtomicBool,
     leave: Notify,
 }
 
-/// What is to become of a connection.
+/// What happens to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It may stay; look again then.
     Stay(Instant),
-    /// It is to be closed.
+    /// It must close.
     Close(Closed),
 }
 
@@ -75,7 +75,7 @@ impl Seat {
         u64::try_from(now.duration_since(self.accepted).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A request has come.
+    /// A request has arrived.
     pub(crate) fn begin(self: &Arc<Self>, version: hyper::Version) -> UnderWay {
         self.asked.store(if version == hyper::Version::HTTP_2 { 2 } else { 1 }, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
@@ -83,12 +83,12 @@ impl Seat {
         UnderWay(Arc::clone(self))
     }
 
-    /// Its own time begins when the handshake is over.
+    /// Its own time starts when the handshake is over.
     pub(crate) fn passed_the_door(&self) {
         self.quiet_since.store(self.age(Instant::now()), Ordering::Relaxed);
     }
 
-    /// Bytes came.
+    /// Bytes arrived.
     pub(crate) fn heard(&self) {
         // Over HTTP/2 they may be about anything.
         if self.is_idle() && self.asked.load(Ordering::Relaxed) == 1 && self.head_since.load(Ordering::Relaxed) == 0 {
@@ -141,7 +141,7 @@ impl Seat {
     }
 }
 
-/// How readily a connection gives its place away: the greatest does first.
+/// How readily a connection gives its place away: the greatest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Readiness {
     never_asked: bool,
@@ -149,8 +149,8 @@ struct Readiness {
     silent: u64,
 }
 
-/// Who is to leave so that one gets a place: the readiest; if it never asked anything, up to `most` that did not, either.
-/// A client that was served before loses its connection only to one that takes its place.
+/// Which connections leave so that a new one gets a place: the readiest; if it never sent a request, up to `most` that did
+/// not, either. A client that was served before loses its connection only to one that uses its place.
 fn who_leaves<T>(mut ready: Vec<(Readiness, T)>, most: usize) -> Vec<T> {
     if let Some(beyond) = ready.len().checked_sub(most).filter(|beyond| *beyond > 0) {
         // Those up to there are less ready than those behind.
@@ -227,9 +227,9 @@ impl Places {
         Some(Place { places: Arc::clone(self), index, seat, open: Open::new(&self.counts) })
     }
 
-    /// Waits for a place; who is idle makes room.
+    /// Waits for a place; an idle connection makes room.
     pub(crate) async fn take(self: &Arc<Self>) -> Place {
-        /// Until somebody has been silent for long enough.
+        /// Until some connection has been silent for long enough.
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let mut has_waited = false;
         loop {
@@ -243,7 +243,7 @@ impl Places {
         }
     }
 
-    /// Tells the longest silent connection to leave, or several that never asked anything. False: there is none.
+    /// Tells the longest silent connection to leave, or several that never sent a request. False: there is none.
     pub(crate) fn make_room(&self, now: Instant) -> bool {
         let at_once = (self.most / PLACES_FOR_ONE).clamp(1, AT_ONCE_MOST);
         let seats = self.seats();
@@ -305,7 +305,7 @@ mod tests {
         drop(first);
         assert!(matches!(seat.judge(later(Duration::from_secs(599)), &limits), Verdict::Stay(_)));
         assert_eq!(seat.judge(later(Duration::from_secs(601)), &limits), Verdict::Close(Closed::Idle));
-        // The next head begins, and does not end.
+        // The next head begins, but does not end.
         seat.heard();
         assert_eq!(seat.judge(later(Duration::from_secs(16)), &limits), Verdict::Close(Closed::Silent));
         drop(seat.begin(Version::HTTP_11));

@@ -1,4 +1,4 @@
-//! The socket of one connection: what it sends must move.
+//! The socket of one connection: what it sends must make progress.
 
 use std::io;
 use std::pin::Pin;
@@ -20,13 +20,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// One of them.
 pub type BoxedStream = Box<dyn Stream>;
 
-/// A TCP connection whose writes fail once the other end has taken nothing for `stall_max`. TLS and HTTP lie above it, so
-/// it is the one place that sees what really moves.
+/// A TCP connection whose writes fail once the other end has accepted nothing for `stall_max`. TLS and HTTP lie above it,
+/// so only this place sees the real progress.
 #[derive(Debug)]
 pub struct Socket {
     inner: TcpStream,
     stall_max: Duration,
-    /// Made when the other end does not keep up for the first time.
+    /// Created when the other end falls behind for the first time.
     patience: Option<Pin<Box<Sleep>>>,
     is_blocked: bool,
     port: &'static str,
@@ -63,7 +63,7 @@ impl Socket {
             return Poll::Pending;
         }
         self.counts.note(self.port, Closed::Stalled);
-        // Otherwise the kernel keeps what it has taken of the response, megabytes perhaps, for as long as the other end
+        // Otherwise the kernel keeps the part of the response that it has accepted, perhaps megabytes, while the other end
         // does not read; and that end does not see that it was cut.
         let _ = socket2::SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other end reads nothing")))

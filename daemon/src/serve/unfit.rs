@@ -1,38 +1,38 @@
 //! Requests that no service sees: what the parser refused, and HTTP/1.1 without exactly one Host.
 //!
-//! hyper answers what it cannot parse by itself, with a head and no body. [`Wire`](crate::serve::wire) knows these heads, and puts
-//! the server's own words in their place: clients get the same kind of answer for every mistake.
+//! hyper answers what it cannot parse by itself, with a head and no body. [`Wire`](crate::serve::wire) recognises these
+//! heads and replaces them with the server's own answers: clients get the same kind of answer for every mistake.
 //!
-//! That is so on HTTP/1. On HTTP/2 the frames are h2's own, and what it refuses has no body. So h2 lets larger heads
-//! pass than the server accepts, up to [`HTTP2_HEAD_READ_MAX`], and they are refused here. Not promised: words for what
-//! is beyond that, nor for what breaks HTTP/2 itself.
+//! This applies to HTTP/1. On HTTP/2 the frames are h2's own, and its refusals have no body. So h2 lets larger heads pass
+//! than the server accepts, up to [`HTTP2_HEAD_READ_MAX`], and they are refused here. Not promised: an answer to anything
+//! beyond that, or to violations of HTTP/2 itself.
 
 use http::{HeaderMap, StatusCode, Uri, Version, header};
 
-/// The head of a request over HTTP/2 must be smaller, as HTTP/2 counts it. hyper's own limit where there are no words.
+/// The head of a request over HTTP/2 must be smaller, as HTTP/2 counts it. This is hyper's own limit without our answers.
 const HTTP2_HEAD_MAX: usize = 16 * 1024;
-/// So much of it is read, to be answered. Each connection may take so much memory before we see anything. It is more than
-/// the usual proxies let pass, and too little for a target that cannot be parsed (above 65,534 bytes): at such a one h2 would
-/// not answer at all, but reset the stream.
+/// This much of it is read, to be answered. Each connection may use this much memory before we see anything. It is more
+/// than the usual proxies let pass, and too little for a target that cannot be parsed (above 65,534 bytes): h2 would not
+/// answer that at all, but reset the stream.
 pub(crate) const HTTP2_HEAD_READ_MAX: u32 = 64 * 1024;
 
-/// What is wrong with it.
+/// What is wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// 400: it is not HTTP as it must be.
+    /// 400: it is not valid HTTP.
     Malformed,
     /// 414: its target is too long.
     UriTooLong,
     /// 431: its head is too long, or has too many fields.
     HeadTooLarge,
-    /// 400: it is HTTP/1.1, and has not exactly one Host (RFC 9112, 3.2).
+    /// 400: it is HTTP/1.1 without exactly one Host (RFC 9112, 3.2).
     Host,
 }
 
 /// The type and the text of an answer.
 pub type Refuse = fn(Unfit) -> (&'static str, String);
 
-/// What an answer says to what could not be read.
+/// The answer to an unreadable request.
 #[derive(Clone, Debug)]
 pub(crate) struct Words {
     pub(crate) refuse: Refuse,
@@ -49,7 +49,7 @@ impl Unfit {
         }
     }
 
-    /// Of a request that was parsed.
+    /// For a request that was parsed.
     pub(crate) fn of_request(version: Version, uri: &Uri, headers: &HeaderMap) -> Option<Unfit> {
         match version {
             Version::HTTP_11 => {
@@ -62,7 +62,7 @@ impl Unfit {
         }
     }
 
-    /// Of one that was not, by what hyper is about to write.
+    /// For one that was not, by what hyper is about to write.
     pub(crate) fn of_written(bytes: &[u8]) -> Option<Unfit> {
         let fields = bytes.strip_prefix(b"HTTP/1.1 4")?.strip_suffix(b"\r\n\r\n")?;
         let unfit = [
@@ -72,7 +72,7 @@ impl Unfit {
         ];
         let (fields, unfit) = unfit.into_iter().find_map(|(line, unfit)| Some((fields.strip_prefix(line)?, unfit)))?;
         let mut fields = std::str::from_utf8(fields).ok()?.split("\r\n").map(str::to_ascii_lowercase);
-        // Any other field: a service has answered so.
+        // Any other field: a service gave this answer.
         fields
             .all(|field| field == "connection: close" || field == "content-length: 0" || field.starts_with("date: "))
             .then_some(unfit)

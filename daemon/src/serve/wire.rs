@@ -22,7 +22,7 @@ pub(crate) struct Wire<S> {
     words: Option<Words>,
     /// What is still to be written in place of hyper's answer.
     instead: Bytes,
-    /// The code that upgrades the connection gets this end of it, and no longer its place.
+    /// The code that upgrades the connection gets this end of it, without its place.
     _open: Arc<Open>,
 }
 
@@ -45,7 +45,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// Is this hyper's own answer? Then ours goes out instead, with the next flush.
+    /// Is this hyper's own answer? Then ours is sent instead, with the next flush.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
         let Some(words) = self.words.as_ref().filter(|_| self.seat.is_idle()) else { return false };
         let Some(unfit) = Unfit::of_written(bytes) else { return false };
@@ -77,7 +77,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // It comes alone: nothing else is under way.
+        // It is sent alone: nothing else is under way.
         let mut filled = bufs.iter().filter(|buf| !buf.is_empty());
         if let (Some(only), None) = (filled.next(), filled.next())
             && self.replaces(only)
