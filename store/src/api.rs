@@ -1,4 +1,4 @@
-//! The HTTP API for clients and people: what is in the replica, and writes by way of the log.
+//! The HTTP API for clients and people: reads what the replica holds, and writes through the log.
 //!
 //! ```text
 //!   request ──forward──▶ dispatch (by the table of `calls`) ──writes, batch──▶ Handle::write ──▶ log
@@ -22,10 +22,11 @@
 //! | `GET /healthz`, `/readyz`, `/metrics`, `/` | alive; may be asked; Prometheus; these calls |
 //! | `GET /openapi.json`, `/docs` | the same for programs and people |
 //!
-//! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied, which `Leasehold-Sequence` names. `HEAD` goes where `GET`
-//! does, `OPTIONS` says what a path takes. Around the calls: [`forward`] takes writes elsewhere and compresses (`gzip`),
-//! [`cors`] answers browsers. Every error is a [`Problem`](problem::Problem) from the list in
-//! [`problem::Code`]. A call returns a result; what becomes of a write that was not done is decided by that, before it is HTTP.
+//! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied,
+//! which `Leasehold-Sequence` names. `HEAD` goes to the same call as `GET`, and `OPTIONS` lists a path's methods. Around
+//! the calls, [`forward`] takes writes elsewhere and compresses (`gzip`), and [`cors`] answers browsers. Every error is a
+//! [`Problem`](problem::Problem) from the list in [`problem::Code`]. A call returns a result; it decides what happens to a
+//! write that was not done, before the result becomes HTTP.
 
 mod batch;
 mod body;

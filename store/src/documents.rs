@@ -1,14 +1,14 @@
-//! The data: collections of JSON records, as they are after the entries of the log up to one position.
+//! The data: collections of JSON records, as the entries of the log up to one position leave them.
 //!
 //! ```text
 //!   log ──apply(position, command)──▶ Documents ──clone, O(1)──▶ readers (a consistent view at `applied`)
 //!                                               ──clone, O(1)──▶ snapshot.json (without stopping writes)
 //! ```
 //!
-//! Pure: what a command does depends on the documents and the command alone, so every replica decides the same. Each
-//! record has a creation number, counted per collection from 1 and never used twice; it is the order of every list, it
-//! stays when the record is replaced, and it survives a snapshot exactly. The maps are persistent (a B+ tree that
-//! shares what did not change), so a clone costs nothing and a write costs O(log n), whatever holds old clones.
+//! Pure: what a command does depends on the documents and the command alone, so every replica decides the same. Each record
+//! has a creation number, counted per collection from 1 and never used twice. It is the order of every list, it stays when
+//! the record is replaced, and it survives a snapshot exactly. The maps are persistent (a B+ tree that shares what did not
+//! change), so a clone costs nothing and a write costs O(log n), whatever holds old clones.
 
 mod command;
 pub mod history;
@@ -38,13 +38,12 @@ use uuid::Uuid;
 /// All collections at one position of the log. A clone is cheap and never changes.
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
-    /// The last entry that is in here.
+    /// The last entry that this includes.
     applied: Position,
     collections: OrdMap<String, Collection>,
     /// The answers to writes with a key.
     keys: Keys,
-    /// Bytes of records and their places that were given up since the start: a reader of an older view still holds
-    /// them.
+    /// Bytes of records and their places that were dropped since the start: a reader of an older view still holds them.
     given_up: u64,
     /// Alive as long as a clone of this view is; see [`Documents::renew`].
     view: Arc<()>,
@@ -53,7 +52,7 @@ pub struct Documents {
 /// The records of one kind.
 #[derive(Clone, Debug, Default)]
 pub struct Collection {
-    /// The highest creation number that was ever given; that record may be gone.
+    /// The highest creation number ever assigned; that record may be gone.
     last_number: u64,
     by_number: OrdMap<u64, Record>,
     /// The creation number of each id. Always the same records as `by_number`.
@@ -68,20 +67,20 @@ impl Documents {
         Documents::default()
     }
 
-    /// The last entry that is in here.
+    /// The last entry that this includes.
     pub fn applied(&self) -> Position {
         self.applied
     }
 
-    /// The records of that kind; none when there never was one.
+    /// The records of that kind; none if there never was one.
     pub fn collection(&self, name: &str) -> Option<&Collection> {
         self.collections.get(name)
     }
 
-    /// Applies the command of the entry at `position`, which follows the last one, and adds what it changed to `changes`.
+    /// Applies the command of the entry at `position`, which follows the last one, and adds its changes to `changes`.
     ///
     /// # Panics
-    /// When an entry is left out or comes twice: the log is broken, and going on would make replicas differ.
+    /// If an entry is left out or arrives twice: the log is broken, and continuing would make replicas differ.
     pub fn apply(&mut self, position: Position, command: &[u8], changes: &mut Vec<Change>) -> Answer {
         self.skip(position);
         match Command::decode(command) {
@@ -90,7 +89,7 @@ impl Documents {
         }
     }
 
-    /// Takes note of an entry that is no command (a term's first one, a change of the voters).
+    /// Notes an entry that is not a command (a term's first one, a change of the voters).
     ///
     /// # Panics
     /// As [`Documents::apply`].
@@ -148,7 +147,7 @@ impl Documents {
         }
     }
 
-    /// One operation, and the record as it is then.
+    /// One operation, and the record after it.
     fn operate(
         &mut self,
         collection: &str,

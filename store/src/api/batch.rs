@@ -9,7 +9,8 @@
 //!   ──▶ 409 problem: which operation could not be done, and why
 //! ```
 //!
-//! They are done in this order, so one may build on the one before. Each may have a condition, which is decided then.
+//! They are done in this order, so one may build on an earlier one. Each may have a condition, which is decided at its
+//! turn.
 
 use super::body::{BoxError, Sent};
 use super::conditions::{self, etag};
@@ -31,7 +32,7 @@ use warp::http::{HeaderMap, HeaderValue};
 #[derive(Debug)]
 struct Wanted {
     op: Op,
-    /// As sent; none for a create that leaves it to us.
+    /// As sent; none for a create that leaves the choice to us.
     id: Option<Uuid>,
     conditions: conditions::Wanted,
 }
@@ -67,7 +68,7 @@ where
         condition: condition(context, &one.conditions, *id),
     });
     let path = format!("/{COLLECTION}:batch");
-    // Ids that are made here are not part of what the key stands for: the same request again makes others.
+    // The key does not cover ids that are made here: the same request again makes other ids.
     let operation = |one: &Wanted| one.json(one.id.unwrap_or_default());
     let request = || format!("POST {path}\n{}", wanted.iter().map(operation).collect::<String>());
     let work = Work::Batch(operations.collect());
@@ -124,7 +125,7 @@ impl Wanted {
         }
     }
 
-    /// One form for the key: what differs here is another request.
+    /// One form for the key: a difference here means another request.
     fn json(&self, id: Uuid) -> String {
         let record = self.record(id);
         let word = match &self.op {

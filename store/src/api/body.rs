@@ -1,4 +1,4 @@
-//! The body of a request: declared as what it must be, whole, in time, and not too long.
+//! The body of a request: of the declared type, whole, in time, and not too long.
 
 use super::context::Context;
 use super::problem::{Code, Problem};
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
-/// What a body is declared as.
+/// The declared type of a body.
 pub(super) const JSON: &str = "application/json";
-/// A patch is something else than a record: the wrong one of the two must not be taken for the other.
+/// A patch is not a record: neither may be mistaken for the other.
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// A body, and its place among those that are under way: kept until the request is answered.
+/// A body, and its place among those under way: kept until the request is answered.
 pub(super) struct Received<'a> {
     bytes: Bytes,
     _place: Place<'a>,
@@ -32,25 +32,25 @@ impl Deref for Received<'_> {
 /// Any error of a body.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body as it came: read once, and known from then on, so that the same request can be answered again.
+/// A body as it arrived: read once, and known from then on, so that the same request can be answered again.
 pub(super) struct Sent<B> {
     body: Option<B>,
     read: Bytes,
 }
 
 impl<B> Sent<B> {
-    /// Nothing of it was read.
+    /// Nothing of it has been read.
     pub(super) fn new(body: B) -> Sent<B> {
         Sent { body: Some(body), read: Bytes::new() }
     }
 
-    /// What a call has read of it: all, or nothing. What no call wanted is no part of the request.
+    /// What a call has read of it: all, or nothing. What no call read is not part of the request.
     pub(super) fn read(&self) -> Bytes {
         self.read.clone()
     }
 }
 
-/// The whole body. Chunked ones are counted as they come.
+/// The whole body. Chunked ones are counted as they arrive.
 pub(super) async fn receive<'a, B>(
     context: &'a Context,
     headers: &HeaderMap,

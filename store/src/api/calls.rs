@@ -1,5 +1,5 @@
-//! The table of calls: every path with its methods, in one place. Who answers what, `Allow`, `GET /` and the paths of
-//! `/openapi.json` come from here.
+//! The table of calls: every path with its methods, in one place. Routing, `Allow`, `GET /` and the paths of
+//! `/openapi.json` derive from it.
 
 use std::sync::LazyLock;
 
@@ -10,9 +10,9 @@ pub(super) struct Call {
     pub(super) method: Method,
     /// `{id}` stands for one segment, the last.
     pub(super) path: &'static str,
-    /// In a few words, for `GET /` and `/openapi.json`.
+    /// A few words for `GET /` and `/openapi.json`.
     pub(super) summary: &'static str,
-    /// What else somebody at a terminal should know, for `GET /`: `/openapi.json` has it in more detail. Mostly empty.
+    /// What else a user at a terminal should know, for `GET /`: `/openapi.json` has it in more detail. Mostly empty.
     pub(super) hint: &'static str,
     pub(super) kind: Kind,
 }
@@ -67,7 +67,7 @@ pub(super) static CALLS: [Call; 16] = [
 /// All methods of any path.
 pub(super) const ANY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Every path and the methods that it takes.
+/// Every path and its methods.
 pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| {
     let mut paths: Vec<(&'static str, String)> = Vec::new();
     for call in &CALLS {
@@ -86,8 +86,8 @@ pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|
 });
 
 impl Kind {
-    /// Does it read no parameter of a query, and refuse every one? Probes and pages for people ignore them: a wrong query is
-    /// not worth a restart.
+    /// Does it read no query parameter, and refuse every one? Probes and pages for people ignore them: a wrong query is not
+    /// worth a restart.
     pub(super) fn refuses_parameters(self) -> bool {
         match self {
             Kind::Create | Kind::Replace | Kind::Patch | Kind::Delete | Kind::Batch | Kind::Leader | Kind::Status => {
@@ -112,24 +112,24 @@ impl Call {
         if self.hint.is_empty() { self.summary.to_owned() } else { format!("{}; {}", self.summary, self.hint) }
     }
 
-    /// `HEAD` goes where `GET` does; a stream that does not end has no head worth asking for.
+    /// `HEAD` goes to the same call as `GET`; the head of an endless stream is not worth asking for.
     fn takes_head(&self) -> bool {
         self.method == Method::GET && self.kind != Kind::Watch
     }
 }
 
-/// What a request is about.
+/// The target of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
-    /// This, of the record with that id, as it stands in the path.
+    /// This call, for the record with that id, as it appears in the path.
     Call(Kind, &'a str),
-    /// The path takes these methods.
+    /// The path has these methods.
     OtherMethods(&'static str),
     /// There is no such path.
     Nothing,
 }
 
-/// Looks for the call. A slash at the end of a path counts for nothing.
+/// Looks up the call. A slash at the end of a path is ignored.
 pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
     let path = path.strip_suffix('/').filter(|shorter| !shorter.is_empty()).unwrap_or(path);
     let matches = |template: &str| match template.strip_suffix("{id}") {
@@ -150,7 +150,7 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
     methods.map_or(Found::Nothing, |(_, methods)| Found::OtherMethods(methods))
 }
 
-/// The methods that a path takes; none when there is no such path.
+/// A path's methods; none if there is no such path.
 pub(super) fn methods_of(path: &str) -> Option<&'static str> {
     match find(&Method::OPTIONS, path) {
         Found::OtherMethods(methods) => Some(methods),

@@ -1,22 +1,23 @@
-//! `If-Match` and `If-None-Match`, as RFC 9110 (8.8.3, 13.1, 13.2) has them.
+//! `If-Match` and `If-None-Match`, as RFC 9110 (8.8.3, 13.1, 13.2) defines them.
 //!
 //! ```text
 //!   header ──tags──▶ *, or each tag: is it one of ours, is it weak ──▶ a read: send, 304, 412
 //!                                   └──▶ a write: Wanted ──condition_for──▶ Condition, decided where the command is applied
 //! ```
 //!
-//! A tag that this store never gave matches nothing; that is not an error. For writes, text that is not a tag is one.
+//! A tag that this store never issued matches nothing; that is no error. For writes, text that is not a tag is one.
 //!
 //! Proxies that compress weaken a tag (`"…"` becomes `W/"…"`), and by the letter of the RFC a weak tag never matches for
-//! `If-Match`: clients behind them could write nothing conditionally. Ours are hashes of the content, so a weakened one
-//! still says exactly what the client has read; it matches unless [`Config::match_weakened`](super::Config) is off.
+//! `If-Match`: clients behind them could not write conditionally at all. Our tags are hashes of the content, so a weakened
+//! one still identifies exactly what the client has read; it matches unless [`Config::match_weakened`](super::Config) is
+//! off.
 
 use super::problem::{Code, Problem};
 use crate::documents::Condition;
 use warp::http::header::{IF_MATCH, IF_NONE_MATCH};
 use warp::http::{HeaderMap, HeaderName};
 
-/// What a read's conditions make of the record with this tag.
+/// What a read's conditions decide for the record with this tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadVerdict {
     /// Send it.
@@ -32,19 +33,19 @@ pub(super) fn etag(tag: u128) -> String {
     format!("\"{tag:032x}\"")
 }
 
-/// The conditions of a write. None of them: none is wanted.
+/// The conditions of a write. Empty: there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     if_match: Option<Those>,
     if_none_match: Option<Those>,
 }
 
-/// Which records one condition is about.
+/// The records that one condition covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Those {
-    /// `*`: whatever is there.
+    /// `*`: any record.
     Any,
-    /// Those with one of these tags of ours. The first stands apart: one is usual, and needs no list.
+    /// Those with one of these tags of ours. The first is separate: usually there is only one, and it needs no list.
     Tagged(Option<u128>, Vec<u128>),
 }
 
@@ -70,9 +71,9 @@ impl Wanted {
         *self == Wanted::default()
     }
 
-    /// What must hold when the command is applied. `tag_now` is asked for where more than one tag counts: the log knows a
-    /// condition on one tag. What comes out never holds where the wanted conditions do not; where they hold now, it does
-    /// unless the record changes in between, and a 412 is answered then.
+    /// The condition to check when the command is applied. `tag_now` is called if there is more than one tag: the log
+    /// supports a condition on only one tag. The result never holds where the wanted conditions do not. Where they hold
+    /// now, the result holds unless the record changes in between; then the answer is 412.
     pub(super) fn condition_for(&self, tag_now: impl FnOnce() -> Option<u128>) -> Condition {
         /// No record has it: tags are hashes.
         const NEVER: Condition = Condition::Tag(0);
@@ -82,7 +83,7 @@ impl Wanted {
             (None, Some(Those::Any)) => Condition::Absent,
             (Some(Those::Tagged(Some(tag), more)), None) if more.is_empty() => Condition::Tag(*tag),
             (None, Some(those)) => match tag_now() {
-                // Where it is gone by then, it has none of the tags.
+                // If the record is gone by then, it has none of the tags.
                 Some(now) if those.is_in(now) => Condition::Absent,
                 Some(now) => Condition::Tag(now),
                 None => Condition::Absent,
@@ -95,7 +96,7 @@ impl Wanted {
         }
     }
 
-    /// One form for the same conditions: what differs here is another request for an idempotency key.
+    /// One form for the same conditions: for an idempotency key, a difference here means another request.
     pub(super) fn word(&self) -> String {
         let word = |name: &str, those: &Those| match those {
             Those::Any => name.to_owned(),
@@ -142,7 +143,7 @@ impl Wanted {
     }
 }
 
-/// Tags of ours in one condition. A client has read that many versions of a record, and not more.
+/// Tags of ours in one condition. A client has not read more versions of a record than this.
 const TAGS_MAX: usize = 64;
 
 /// The conditions of a write.
@@ -159,7 +160,7 @@ pub(super) fn of_write(headers: &HeaderMap, match_weakened: bool) -> Result<Want
     Ok(wanted)
 }
 
-/// A read's conditions: `If-Match` first. What is no tag matches nothing.
+/// A read's conditions: `If-Match` first. Text that is not a tag matches nothing.
 pub(super) fn of_read(headers: &HeaderMap, tag: u128, match_weakened: bool) -> ReadVerdict {
     let matches = |name: HeaderName, weakened: bool| {
         let mut values = headers.get_all(name).iter().map(|value| value.as_bytes()).peekable();
@@ -176,13 +177,13 @@ pub(super) fn of_read(headers: &HeaderMap, tag: u128, match_weakened: bool) -> R
     }
 }
 
-/// The entity tags of a list. A comma between quotes belongs to a tag.
+/// The entity tags of a list. A comma inside quotes belongs to the tag.
 struct Tags<'a>(&'a [u8]);
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Each {
-    /// None: it is not one that this store gives.
+    /// None: this store never issues it.
     tag: Option<u128>,
     is_weak: bool,
 }
@@ -234,7 +235,7 @@ mod tests {
         Ok(wanted)
     }
 
-    /// By the words of the RFC, with weakened tags of ours as good as others.
+    /// By the words of the RFC, except that weakened tags of ours count as well.
     fn holds(wanted: &Wanted, tag: Option<u128>) -> bool {
         let is = |those: &Those| tag.is_some_and(|tag| those.is_in(tag));
         wanted.if_match.as_ref().is_none_or(is) && !wanted.if_none_match.as_ref().is_some_and(is)
@@ -315,7 +316,7 @@ mod tests {
             headers.insert(IF_MATCH, weak.parse().unwrap());
             let verdict = if match_weakened { ReadVerdict::Send } else { ReadVerdict::Failed };
             assert_eq!(of_read(&headers, A, match_weakened), verdict);
-            // If-None-Match compares weakly whatever is wanted.
+            // If-None-Match always compares weakly.
             headers.insert(IF_NONE_MATCH, headers[IF_MATCH].clone());
             headers.remove(IF_MATCH);
             assert_eq!(of_read(&headers, A, match_weakened), ReadVerdict::NotModified);

@@ -33,9 +33,9 @@ pub struct Config {
     pub read_timeout: Duration,
     /// Clients that may watch at a time.
     pub watchers_max: usize,
-    /// A tag of ours that a proxy weakened matches for `If-Match`.
+    /// Our tags match for `If-Match` even if a proxy weakened them.
     pub match_weakened: bool,
-    /// A watcher that takes nothing for this long is cut.
+    /// A watcher that reads nothing for this long is cut.
     pub watch_stall_max: Duration,
 }
 
@@ -98,11 +98,11 @@ pub(super) struct Context {
 pub(super) type Answer = Result<Response, Problem>;
 
 impl Context {
-    /// The last word on every answer. `Leasehold-Sequence`: what it saw or made; else what is applied here now.
+    /// Completes every answer. `Leasehold-Sequence`: the sequence that it saw or made; otherwise what is applied here now.
     pub(super) fn finish(&self, answer: Answer) -> Response {
         let mut response = answer.unwrap_or_else(Problem::into_response);
         let headers = response.headers_mut();
-        // What another pod answered is not about what is applied here.
+        // Another pod's answer does not describe what is applied here.
         if !headers.contains_key(SEQUENCE) && !headers.contains_key(FORWARDED) {
             headers.insert(SEQUENCE, HeaderValue::from(self.handle.documents().applied().seq.0));
         }
@@ -110,7 +110,7 @@ impl Context {
     }
 }
 
-/// The header that says which entry of the log an answer saw or made.
+/// The header that names the log entry that an answer saw or made.
 pub const SEQUENCE: &str = "leasehold-sequence";
 
 /// The header that says how old the data of an answer may be, in milliseconds. Absent where that is not known.

@@ -1,4 +1,4 @@
-//! What pages of other origins may do in a browser (CORS, as the Fetch standard has it). Nothing, unless an operator
+//! What pages of other origins may do in a browser (CORS, as the Fetch standard defines it). Nothing, unless an operator
 //! allows it.
 //!
 //! ```text
@@ -23,13 +23,13 @@ use warp::http::header::{
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
-/// What a page may send beside what every page may.
+/// What a page may send beyond what every page may.
 const ALLOW_HEADERS: &str =
     "Authorization, Content-Type, If-Match, If-None-Match, Idempotency-Key, Last-Event-ID, Leasehold-Cluster";
-/// What a page may read beside what every page may.
+/// What a page may read beyond what every page may.
 const EXPOSE_HEADERS: &str = "ETag, Location, Link, Allow, Retry-After, WWW-Authenticate, Leasehold-Sequence, \
                               Leasehold-Staleness-Ms, Leasehold-Forwarded";
-/// How long a browser may remember a preflight, in seconds. Chromium does for two hours at most.
+/// How long a browser may remember a preflight, in seconds. Chromium remembers it for two hours at most.
 const MAX_AGE: &str = "7200";
 
 /// The origins whose pages may read the answers.
@@ -42,10 +42,10 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// Of the flag's values, each checked by [`origin`]. None: there are none.
+    /// From the flag's values, each checked by [`origin`]. None: there are none.
     ///
     /// # Errors
-    /// `*` stands beside others.
+    /// `*` appears beside others.
     pub fn of(origins: &[String]) -> Result<Option<Origins>, String> {
         if origins.iter().any(|origin| origin == "*") {
             let is_alone = origins.iter().all(|origin| origin == "*");
@@ -72,7 +72,8 @@ impl Origins {
         }
     }
 
-    /// The answer to a browser that asks whether a page may ask. Only of an origin that may; others go on like any `OPTIONS`.
+    /// The answer to a browser that asks whether a page may send a request. Only for a permitted origin; others are treated
+    /// like any `OPTIONS`.
     fn preflight(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
         let origin = headers.get(ORIGIN)?;
         let is_one = *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
@@ -80,7 +81,7 @@ impl Origins {
             return None;
         }
         let mut response = reply::empty(StatusCode::NO_CONTENT);
-        // Where there is nothing, the page shall be able to read just that.
+        // If there is nothing, the page should be able to read exactly that.
         let methods = HeaderValue::from_static(methods_of(path).unwrap_or(ANY_METHODS));
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
@@ -89,19 +90,19 @@ impl Origins {
         Some(response)
     }
 
-    /// What the answer to a request with this head says; without one, to a request that could not be read.
+    /// What the answer to a request with this head says; without a head, to a request that could not be read.
     fn stamp(&self, headers: Option<&HeaderMap>) -> HeaderMap {
         let mut stamp = HeaderMap::new();
         let asks = match headers {
             Some(headers) => headers.get(ORIGIN).filter(|origin| self.allows(origin)).cloned(),
-            // Who asked is not known. Where all of them get the same, it need not be.
+            // The asker is unknown. Where all get the same answer, it need not be known.
             None => match self {
                 Origins::Those(those) if those.len() == 1 => those.first().cloned(),
                 Origins::Those(_) | Origins::Any => None,
             },
         };
         let allowed = match self {
-            // The same for everybody, so that caches keep one answer.
+            // The same for all, so that caches keep one answer.
             Origins::Any => Some(HeaderValue::from_static("*")),
             Origins::Those(_) => {
                 stamp.insert(VARY, HeaderValue::from_static("Origin"));
@@ -129,7 +130,7 @@ impl Origins {
 /// What is wrong with it.
 pub fn origin(text: &str) -> Result<String, String> {
     const LIKE: &str = "an origin is like https://app.example:8443, or * for all of them";
-    // Lists are written with a space after each comma.
+    // Lists have a space after each comma.
     let text = text.trim();
     if text == "*" {
         return Ok(text.to_owned());

@@ -4,8 +4,8 @@
 //!   cursor = hex of: version 1u8 | creation number u64 | crc32 u32 of (collection, version, number)      big-endian
 //! ```
 //!
-//! The number is part of the data, so a cursor is valid on every replica, after every change of leader, and forever:
-//! later records have higher numbers, and nothing moves. Opaque: the checksum only rejects invented and truncated ones.
+//! The number is part of the data, so a cursor is valid on every replica, after every change of leader, and forever: later
+//! records have higher numbers, and nothing moves. It is opaque: the checksum only rejects invented and truncated ones.
 
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};

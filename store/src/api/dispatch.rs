@@ -1,4 +1,4 @@
-//! Which request goes to which call: by the table, without a tree of filters.
+//! Routes each request to its call: by the table, without a tree of filters.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -33,7 +33,7 @@ impl Calls {
         Calls(Arc::new(Context { handle, config, metrics, watchers }))
     }
 
-    /// Answers a request. The same body may come again, where it is known that nothing was done.
+    /// Answers a request. The same body may arrive again, if it is known that nothing was done.
     pub(super) async fn answer<B>(&self, head: &Parts, sent: &mut Sent<B>) -> Answer
     where
         B: Body<Data = Bytes>,
@@ -70,7 +70,7 @@ impl Calls {
         }
     }
 
-    /// The answer of this replica alone: a write at a replica that does not lead is refused.
+    /// This replica's own answer: it refuses a write if it does not lead.
     pub async fn respond<B>(&self, request: Request<B>) -> Response
     where
         B: Body<Data = Bytes>,
@@ -81,7 +81,7 @@ impl Calls {
         self.finish(answer)
     }
 
-    /// The answer with what every answer carries.
+    /// Adds what every answer carries.
     pub(super) fn finish(&self, answer: Answer) -> Response {
         self.0.finish(answer)
     }
@@ -98,7 +98,7 @@ impl Service<Request<Incoming>> for Calls {
     }
 }
 
-/// What probes ask, for a port of their own.
+/// The probes' calls, for a port of their own.
 #[derive(Clone)]
 pub struct Probes(Calls);
 
@@ -143,7 +143,7 @@ fn nothing_there(path: &str) -> Answer {
     Err(Problem::new(Code::UnknownPath, format!("nothing exists at {path}; `GET /` lists the calls")))
 }
 
-/// `OPTIONS`, or a method that the path does not take.
+/// `OPTIONS`, or a method that the path does not have.
 fn other_method(path: &str, method: &Method, methods: &'static str) -> Answer {
     percent::path(path)?;
     if method == Method::OPTIONS {
@@ -154,7 +154,7 @@ fn other_method(path: &str, method: &Method, methods: &'static str) -> Answer {
     Err(Problem::new(Code::MethodNotAllowed, format!("{path} accepts {methods}, not {method}")).allow(methods))
 }
 
-/// What a call does not know is an error: a misspelt parameter would else be a wrong answer.
+/// An unknown parameter is an error: a misspelt one would otherwise give a wrong answer.
 fn no_query(query: Query) -> Result<(), Problem> {
     match query.first() {
         None => Ok(()),

@@ -1,7 +1,7 @@
 //! When clients on HTTP/2 should send new requests on another connection.
 //!
-//! Their connection may last for days, and they opened it when the Service named another leader. HTTP/1 clients see it
-//! in their next answer: see [`crate::api::forward`].
+//! Their connection may last for days, and it may date from when the Service named another leader. HTTP/1 clients learn it
+//! from their next answer: see [`crate::api::forward`].
 
 use tokio_util::sync::CancellationToken;
 

@@ -18,8 +18,8 @@
 //! | is about to lead | waits | waits | waits |
 //!
 //! Only what is known not to be done is tried again: a write that was sent on and got no answer is not (504). A request
-//! that was sent on once carries [`FORWARDED`] and is never sent on again, so there are no loops: a receiver that does
-//! not lead refuses it, and the sender looks for the leader again.
+//! that was sent on once carries [`FORWARDED`] and is never sent on again, so there are no loops: a receiver that does not
+//! lead refuses it, and the sender looks for the leader again.
 //!
 //! A write is sent on to the leader's peer port, which proves who answers before any part of the request leaves
 //! ([`lines`]).
@@ -68,23 +68,23 @@ use crate::handle::Handle;
 use crate::peer::{ForwardWay, PeerConfig};
 use lines::{CONNECT_MAX, IDLE_MAX, IDLE_TIME, Led, LineError, Lines};
 
-/// The cluster-id of the cluster that a request is meant for. An IP may be a stranger's by now, whose leader would take the
-/// write into another database \[F1\].
+/// The cluster-id of the intended cluster. An IP may belong to a stranger by now, whose leader would write the request into
+/// another database \[F1\].
 pub use crate::peer::CLUSTER;
 
-/// What is sent on at all has so much time at least: cut off while it connects, nobody would know whether it was sent.
+/// The least time for a write that is sent on: if it were cut off while connecting, nobody would know whether it was sent.
 const SEND_MIN: Duration = Duration::from_secs(1);
-/// A pod that stopped leading takes writes so much longer: Services and clients need a moment to find the new leader.
+/// How much longer a pod that stopped leading accepts writes: Services and clients need a moment to find the new leader.
 const LED_LATELY: Duration = Duration::from_secs(5);
 /// A replica that hears no leader for this long looks for the one that role.json names.
 const UNHEARD_MIN: Duration = Duration::from_secs(1);
-/// Pauses between two looks at who leads, if no news comes before.
+/// Pauses between two looks at who leads, if there is no news before.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MOST: Duration = Duration::from_millis(50);
-/// Room in a leader's answer beside what the request brought.
+/// Extra room in a leader's answer beside what the request contained.
 const ANSWER_ROOM_BYTES: usize = 1024 * 1024;
 
-/// What a follower does with a write.
+/// How a follower handles a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum FollowerWrites {
     /// 421, and the body names the leader.
@@ -96,24 +96,24 @@ pub enum FollowerWrites {
     Forward,
 }
 
-/// What a person may set.
+/// What an operator may set.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What a follower does with a write.
+    /// How a follower handles a write.
     pub follower_writes: FollowerWrites,
-    /// How long a write may take, from the moment in which this replica could not do it.
+    /// How long a write may take after this replica turned out unable to do it.
     pub write_timeout: Duration,
     /// The longest body of a request.
     pub body_limit_bytes: usize,
-    /// Writes that are sent on, or wait for a leader, at once. More are refused (503).
+    /// How many writes may be under way to the leader, or wait for one, at once. More are refused (503).
     pub forwards_max: usize,
-    /// How the leader is reached: its peer port,
+    /// How to reach the leader: its peer port,
     pub peers: PeerConfig,
-    /// and its port for clients, where its peer port does not take forwarded writes.
+    /// and its port for clients, if its peer port does not accept forwarded writes.
     pub way: ApiWay,
 }
 
-/// The API of a replica, with writes taken to where the leader is. For [`Server::run`](leasehold_daemon::serve::Server::run).
+/// The API of a replica, with writes routed to the leader. For [`Server::run`](leasehold_daemon::serve::Server::run).
 #[derive(Clone)]
 pub struct Forwarding {
     calls: Calls,
@@ -134,9 +134,9 @@ struct Shared {
 enum Target {
     /// This replica is open for writes.
     Here,
-    /// That one leads.
+    /// That pod leads.
     There(Box<Leader>),
-    /// Nobody is known to lead, or this replica is about to.
+    /// No leader is known, or this replica is about to lead.
     Nowhere,
 }
 
@@ -174,14 +174,14 @@ impl Forwarding {
             Ok(()) if is_read => self.calls.answer(&head, &mut sent).await,
             Ok(()) => self.write(&head, &mut sent).await,
         };
-        // Where the rest of a body is not read, the connection ends after the answer: the client must know, or its next
+        // If the rest of a body is not read, the connection ends after the answer: the client must know that, or its next
         // request is lost.
         let is_unread = has_body && answer.as_ref().is_err_and(|problem| problem.code().leaves_the_body());
         let mut response = self.calls.finish(answer);
-        // A client of a Service that meant the leader finds the new one by a new connection, too.
+        // A client of a Service that selects the leader finds the new leader only by a new connection, too.
         let led = response.headers().contains_key(FORWARDED) && self.shared.handle.led_within(LED_LATELY);
-        // Likewise who was told that another pod leads: through the Service that means the leader, this connection would
-        // bring each later write here, too.
+        // The same applies to a client that learns that another pod leads: with a Service that selects the leader, this
+        // connection would bring each later write here, too.
         let is_elsewhere =
             matches!(response.status(), StatusCode::MISDIRECTED_REQUEST | StatusCode::TEMPORARY_REDIRECT);
         if is_http1 && (led || is_elsewhere || is_unread || self.is_leaving()) {
@@ -202,7 +202,7 @@ impl Forwarding {
         Err(Problem::new(Code::OtherCluster, what))
     }
 
-    /// The leader's own writes end here: nothing of the request is copied for the case that another pod must do it.
+    /// The leader's own writes end here: no part of the request is copied in case another pod must do it.
     async fn write<B>(&self, head: &Parts, sent: &mut Sent<B>) -> Answer
     where
         B: Body<Data = Bytes>,
@@ -259,7 +259,7 @@ impl Forwarding {
                     }
                     done => return done,
                 },
-                // Who was to lead here does not, and this request must not be sent on twice.
+                // The expected leader here does not lead, and this request must not be sent on twice.
                 Target::There(_) if is_marked => return Err(last),
                 Target::There(leader) => match self.send_on(&leader, head, sent.read(), deadline).await {
                     SentOn::Answered(response) => return Ok(self.answered(response)),
@@ -277,7 +277,7 @@ impl Forwarding {
             }
             let until = deadline.min(Instant::now() + pause);
             pause = (pause * 2).min(PAUSE_MOST);
-            // Silence is no news: then it is looked at again all the same, the other pod may know more by now.
+            // Even without news it looks again: the other pod may know more by now.
             let _ = timeout_at(until, news.next()).await;
         }
         if first_code == Code::Recovering {
@@ -295,8 +295,9 @@ impl Forwarding {
             let is_open = handle.is_alive() && handle.leads();
             return if is_open { Target::Here } else { Target::Nowhere };
         }
-        // A replica that is cut off from its leader by the peer port alone asks whom role.json names. Not at once: the one that
-        // was just lost is mostly dead, and a connection to it would take the time in which the next one is found.
+        // A replica whose peer connection to its leader alone is cut asks the one that role.json names. Not at once: a
+        // leader that was just lost is mostly dead, and connecting to it would use up the time in which the next one is
+        // found.
         let by_role = || leader_named(handle).filter(|_| handle.unheard_for(UNHEARD_MIN));
         match leader_seen(handle).or_else(by_role) {
             Some(leader) if leader.name != handle.name() => Target::There(Box::new(leader)),
@@ -304,7 +305,7 @@ impl Forwarding {
         }
     }
 
-    /// Told to end: who comes by this connection shall come by another way.
+    /// This pod is ending: a client on this connection should use another one.
     fn is_leaving(&self) -> bool {
         let handle = &self.shared.handle;
         handle.status().is_some_and(|status| status.phase == Phase::Draining) || !handle.is_alive()
@@ -325,7 +326,7 @@ impl Forwarding {
         Some(response)
     }
 
-    /// Once. Whether it was done is known only where there is an answer.
+    /// Once. Its outcome is known only if there is an answer.
     async fn send_on(&self, leader: &Leader, parts: &Parts, body: Bytes, deadline: Instant) -> SentOn {
         let answer_max = body.len() + ANSWER_ROOM_BYTES;
         let answer = async {
@@ -349,10 +350,10 @@ impl Forwarding {
             .unwrap_or_else(|_| SentOn::Unknown("timed out".to_owned()))
     }
 
-    /// By the leader's peer port. Two cases go by its port for clients:
+    /// Uses the leader's peer port. Two cases use its port for clients:
     ///
-    /// - its build is older and knows of no other way, which its peer port has said as that very pod: in a rolling update
-    ///   writes go on;
+    /// - its build is older and does not know the other way, as its peer port, proven to be that pod's, has reported:
+    ///   during a rolling update writes continue;
     /// - clients speak TLS and replicas do not: their tokens would cross the network in the clear. There the certificate
     ///   shows who answers.
     async fn hand_to(&self, leader: &Leader, parts: &Parts, body: Bytes) -> Result<Answered, LineError> {
@@ -370,7 +371,7 @@ impl Forwarding {
             }
         }
         let Some(address) = &leader.address else { return Err(LineError::PreviousBuild) };
-        // The connector adds TLS, where it is spoken.
+        // The connector adds TLS, where it is used.
         let uri = url("http", address, &parts.uri).parse::<Uri>();
         let uri = uri.map_err(|_| LineError::NotSent(format!("{address} is not a valid address")))?;
         self.shared.api.request(request(uri)).await.map_err(|error| match error.is_connect() {
@@ -379,7 +380,7 @@ impl Forwarding {
         })
     }
 
-    /// The cluster that this replica belongs to; as long as its volume is empty, the Lease's.
+    /// This replica's cluster; while its volume is empty, the Lease's.
     fn cluster(&self) -> Option<ClusterId> {
         let handle = &self.shared.handle;
         let own = handle.status().and_then(|status| status.cluster_id);
@@ -422,7 +423,7 @@ fn unknown_outcome(leader: &str, why: &str) -> Problem {
     Problem::new(Code::OutcomeUnknown, what)
 }
 
-/// The write's time is over. `last`: what it was refused for in the end.
+/// The write's time is over. `last`: the last reason for refusing it.
 fn nobody_took(last: Code, waited_ms: u128) -> Problem {
     match last {
         Code::NoMajority => {
@@ -442,13 +443,13 @@ fn nobody_took(last: Code, waited_ms: u128) -> Problem {
 /// A leader's answer, whose body is still to come.
 type Answered = warp::http::Response<Incoming>;
 
-/// What came of sending a write on.
+/// The outcome of sending a write on.
 enum SentOn {
     /// This.
     Answered(Response),
     /// It was not done, and never will be.
     NotDone(Code, String),
-    /// Nobody knows.
+    /// Unknown.
     Unknown(String),
 }
 
@@ -463,7 +464,7 @@ fn judge(head: warp::http::response::Parts, body: Bytes) -> SentOn {
     SentOn::Answered(response)
 }
 
-/// Not done here, and perhaps done elsewhere or a little later. What a leader refuses for its own reasons stays refused.
+/// Not done here, but perhaps elsewhere or a little later. What a leader refuses for its own reasons stays refused.
 fn is_not_done(code: Code) -> bool {
     matches!(
         code,
@@ -478,8 +479,8 @@ fn is_not_done(code: Code) -> bool {
     )
 }
 
-/// A certificate has names, and a pod's address for clients may be its IP: the name by which replicas reach the pod, with
-/// the port for clients.
+/// A certificate contains names, and a pod's address for clients may be its IP: this is the name by which replicas reach
+/// the pod, with the port for clients.
 pub(super) fn by_name(address: &str, peer_address: &str) -> String {
     match (peer_address.rsplit_once(':'), address.rsplit_once(':')) {
         (Some((host, _)), Some((_, port))) => format!("{host}:{port}"),
@@ -492,7 +493,7 @@ fn url(scheme: &str, address: &str, uri: &Uri) -> String {
     format!("{scheme}://{address}{path}")
 }
 
-/// The headers that are for the one who answers in the end, not for the next connection (RFC 9110, 7.6.1).
+/// The headers that are meant for the final recipient, not for the next connection (RFC 9110, 7.6.1).
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     const HOP_BY_HOP: [HeaderName; 9] = [
         CONNECTION,

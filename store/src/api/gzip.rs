@@ -1,16 +1,16 @@
-//! Long answers are compressed for clients that want it (`Accept-Encoding`, RFC 9110, 12.5.3).
+//! Compresses long answers for clients that want it (`Accept-Encoding`, RFC 9110, 12.5.3).
 //!
 //! ```text
 //!   request ──Accepted──▶ the calls, or the leader ──answer──▶ text of more than 1 KiB, without a tag of its own?
 //!        yes: Vary: Accept-Encoding ──gzip wanted, a place is free──▶ Content-Encoding: gzip, piece by piece
 //! ```
 //!
-//! A list stays a stream: at most one piece of it is in memory, and between two of them other requests have their turn. It
-//! is compressed where clients are served; the core's thread, which also serves the probes' port, compresses nothing.
+//! A list stays a stream: at most one piece of it is in memory, and between two pieces other requests get their turn.
+//! Compression happens where clients are served; the core's thread, which also serves the probes' port, compresses nothing.
 //!
-//! What carries an `ETag` (one record, some hundred bytes) is sent as it is: another representation would need a tag of its
-//! own, and a strong one that goes with `If-Match` is worth more to a client. Nor is a watch compressed: its events
-//! would wait for each other.
+//! An answer with an `ETag` (one record, some hundred bytes) is sent as it is: another representation would need its own
+//! tag, and a strong tag that works with `If-Match` is worth more to a client. A watch is not compressed, either: its
+//! events would wait for each other.
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -27,21 +27,21 @@ use warp::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONT
 use warp::http::{HeaderMap, HeaderValue};
 use warp::reply::Response;
 
-/// What is not longer fits into one packet as it is.
+/// Anything shorter fits into one packet as it is.
 const LONG_BYTES: u64 = 1024;
-/// Answers that are compressed at a time. Each takes some 350 KiB for that; one more is sent as it is.
+/// How many answers are compressed at a time. Each needs some 350 KiB for that; further ones are sent as they are.
 const PLACES: usize = 32;
-/// What is compressed at once, before other requests have their turn.
+/// How much is compressed at once before other requests get their turn.
 const TURN_BYTES: usize = 64 * 1024;
-/// What shrinks.
+/// The types that shrink.
 const KINDS: [&str; 4] = ["application/json", "application/problem+json", "application/openmetrics-text", "text/html"];
 
-/// What a client makes of gzip.
+/// What a client wants of gzip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Accepted {
-    /// It wants it, at least as much as none.
+    /// It wants gzip, at least as much as no encoding.
     wanted: bool,
-    /// It wants nothing that is not encoded.
+    /// It wants only unencoded answers.
     only: bool,
 }
 
@@ -61,16 +61,16 @@ impl Accepted {
             } else {
                 continue;
             };
-            // What cannot be understood is no wish.
+            // Invalid values express no wish.
             *slot = weight(parameters).map(|weight| slot.map_or(weight, |before| before.min(weight))).or(*slot);
         }
         let (gzip, identity) = (gzip.or(others).unwrap_or(0), identity.or(others));
-        // `identity` may always be sent where nobody speaks against it; it is wanted only where somebody speaks for it.
+        // `identity` is acceptable unless a client forbids it; it is wanted only if a client asks for it.
         Accepted { wanted: gzip > 0 && gzip >= identity.unwrap_or(0), only: gzip > 0 && identity == Some(0) }
     }
 }
 
-/// Of `q=0.5`: in thousandths; without it, all of them.
+/// Parses `q=0.5`: in thousandths; without it, 1000.
 fn weight(parameters: &str) -> Option<u16> {
     let parameters = parameters.trim();
     if parameters.is_empty() {
@@ -94,7 +94,8 @@ impl Gzip {
         Gzip { places: Arc::new(Semaphore::new(PLACES)) }
     }
 
-    /// The answer for a client that accepts this. To a HEAD it is the same, and as nobody reads its body, nothing is done.
+    /// The answer for a client that accepts this. For a HEAD it is the same, and because nobody reads its body, nothing is
+    /// done.
     pub(super) fn encode(&self, accepted: Accepted, mut response: Response) -> Response {
         let length = response.body().size_hint().exact();
         let is_long = length.is_none_or(|length| length > LONG_BYTES || (accepted.only && length > 0));
@@ -130,11 +131,11 @@ fn is_of_a_kind(headers: &HeaderMap) -> bool {
 /// A body on its way out.
 struct Compressing<B> {
     body: B,
-    /// None: nothing came yet.
+    /// None: nothing has arrived yet.
     encoder: Option<GzEncoder<Vec<u8>>>,
-    /// What came and is not compressed yet.
+    /// What has arrived and is not compressed yet.
     waiting: Bytes,
-    /// The rest of what came waits until other requests had their turn.
+    /// The rest of what arrived waits until other requests had their turn.
     turn_is_over: bool,
     ended: bool,
 }
@@ -183,7 +184,7 @@ where
         Poll::Ready(None)
     }
 
-    /// What is ready of it; the encoder may keep all of a small piece.
+    /// The finished part; the encoder may keep all of a small piece.
     fn compress(&mut self, piece: &[u8]) -> io::Result<Bytes> {
         let encoder = self.encoder.get_or_insert_with(encoder);
         encoder.write_all(piece)?;
@@ -191,7 +192,7 @@ where
     }
 }
 
-/// JSON shrinks to a fifth; the last percents would take several times as long.
+/// JSON shrinks to a fifth; the last few percent would take several times as long.
 fn encoder() -> GzEncoder<Vec<u8>> {
     GzEncoder::new(Vec::new(), Compression::fast())
 }
@@ -317,7 +318,7 @@ mod tests {
             }
         })
         .await;
-        // Four turns a piece, and a pause between each two of them.
+        // Four turns per piece, with a pause between two turns.
         assert!(pauses >= 24 && polls > pauses, "{pauses} of {polls}");
         let expected: Vec<u8> = (0..8).flat_map(|n| vec![n; 3 * TURN_BYTES + 7]).collect();
         assert!(unpacked(&packed) == expected);
@@ -331,7 +332,7 @@ mod tests {
         assert!(all.iter().all(is_gzip));
         let plain = gzip.encode(WANTED, long());
         assert!(!is_gzip(&plain) && plain.headers()[VARY] == "accept-encoding");
-        // A body that is dropped, as that of an answer to a HEAD is, frees its place like one that was read.
+        // A dropped body, as that of an answer to a HEAD, frees its place like one that was read.
         let last = body(all.pop().unwrap()).await;
         assert_eq!(unpacked(&last).len(), 2_000);
         drop(all);

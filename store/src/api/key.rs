@@ -1,8 +1,8 @@
-//! `Idempotency-Key`: a write that is sent again under the same key is done once, and answered the same.
+//! `Idempotency-Key`: a write that is sent again under the same key is done once, and gets the same answer.
 //!
-//! As draft-ietf-httpapi-idempotency-key-header says, with two liberties: the key may lack the quotes of a structured
-//! string, and every write accepts one, not only POST. Which keys are known, and for how long, is part of the data
-//! ([`crate::documents`]). Without a key a client is only safe with ids and conditions of its own.
+//! It follows draft-ietf-httpapi-idempotency-key-header, with two liberties: the key may lack the quotes of a structured
+//! string, and every write accepts one, not only POST. The data determine which keys are known, and for how long
+//! ([`crate::documents`]). Without a key a client is safe only with ids and conditions of its own.
 
 use super::problem::{Code, Problem};
 use crate::documents::{KEY_BYTES_MAX, Key, tag_of};
@@ -31,7 +31,7 @@ pub(super) fn for_log(key: &Option<String>, request: impl FnOnce() -> String) ->
     key.as_deref().map(|name| Key { name, request: tag_of(&request()) })
 }
 
-/// A structured string with its quotes, or plain.
+/// A structured string with its quotes, or plain text.
 fn parse(value: &str) -> Option<String> {
     let value = value.trim();
     let Some(inner) = value.strip_prefix('"') else { return Some(value.to_owned()) };

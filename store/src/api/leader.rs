@@ -13,18 +13,18 @@ use crate::handle::Handle;
 pub(super) struct Leader {
     /// Its pod.
     pub(super) name: String,
-    /// Where clients reach it; none when no role.json said so.
+    /// Where clients reach it; none if no role.json said so.
     pub(super) address: Option<String>,
     /// Its term.
     pub(super) term: u64,
-    /// Its run, where that is known.
+    /// Its run, if known.
     pub(super) incarnation: Option<Uuid>,
     /// How other replicas reach it.
     pub(super) peer: Target,
 }
 
-/// The leader that this replica hears, or itself. A claim that was never heard is nobody, unless the own disk hangs: then
-/// this replica cannot dial whom it handed over to.
+/// The leader that this replica hears, or itself. A claim that was never heard does not count, unless the own disk hangs:
+/// then this replica cannot dial the successor of its hand-over.
 pub(super) fn leader_seen(handle: &Handle) -> Option<Leader> {
     let status = handle.status()?;
     let claim = status
@@ -61,7 +61,7 @@ pub(super) fn leader_named(handle: &Handle) -> Option<Leader> {
     Some(Leader { name: leader.name.clone(), address, term: *term, incarnation: leader.incarnation, peer })
 }
 
-/// The older knowledge behind the newer.
+/// Older knowledge after the newer.
 fn add_addresses(addresses: &mut Vec<IpAddr>, older: &[IpAddr]) {
     for address in older {
         if !addresses.contains(address) {

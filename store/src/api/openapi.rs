@@ -7,9 +7,9 @@
 //!   headers, parameters, refusals, schemas ───────▶ components ──┴─▶ the document
 //! ```
 //!
-//! A call is in the document because it is in the table of calls, and it is not done before somebody says the rest of it
-//! in `reads`, `writes` or `pages`. What several calls share is described once and referred to. Limits and the list of
-//! problems are those that the code goes by.
+//! A call is in the document because it is in the table of calls, and it is incomplete until `reads`, `writes` or `pages`
+//! describes the rest of it. What several calls share is described once and referred to. The code uses the same limits and
+//! the same list of problems.
 
 mod details;
 mod headers;
@@ -46,7 +46,7 @@ pub(super) fn document() -> &'static Value {
     WHOLE.get_or_init(|| {
         let mut whole = OpenApi::new(info(), paths());
         whole.components = Some(components());
-        // A token, or none: that depends on the flags of the store.
+        // With a token or without: that depends on the flags of the store.
         whole.security = Some(vec![SecurityRequirement::new(TOKEN, NO_SCOPES), SecurityRequirement::default()]);
         serde_json::to_value(whole).expect("it has no map with other keys than text")
     })

@@ -154,7 +154,7 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is used, what may be, and whether writes that make the data larger count on this replica.
+/// The used amount, the allowed amount, and whether this replica accepts writes that make the data larger.
 fn room(figures: &Figures) -> Value {
     json!({
         "memory": {
@@ -171,7 +171,7 @@ fn room(figures: &Figures) -> Value {
     })
 }
 
-/// How far something is that takes long.
+/// The progress of a long operation.
 fn progress(info: Option<ProgressInfo>) -> Value {
     let Some(info) = info else { return Value::Null };
     json!({
@@ -185,7 +185,7 @@ fn progress(info: Option<ProgressInfo>) -> Value {
     })
 }
 
-/// `GET /healthz`: the process does its work. Neither the API server nor a leader is needed for that.
+/// `GET /healthz`: the process does its work. That needs neither the API server nor a leader.
 pub(super) fn healthz(context: &Context) -> Answer {
     if context.handle.is_alive() {
         Ok(reply::text(StatusCode::OK, "ok"))
@@ -226,7 +226,7 @@ pub(super) fn index(context: &Context) -> Answer {
     })))
 }
 
-/// What the volume's disk does.
+/// The state of the volume's disk.
 fn disk(handle: &Handle) -> Value {
     let hangs = handle.disk().hangs();
     json!({
@@ -243,7 +243,7 @@ fn position(position: Position) -> Value {
     json!({ "term": position.term.0, "sequence": position.seq.0 })
 }
 
-/// `text/plain` is named, and JSON is not: then a shell asks.
+/// `text/plain` is named, and JSON is not: then the asker is a shell.
 fn wants_text(headers: &HeaderMap) -> bool {
     let accepts = |kind: &str| {
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {

@@ -1,7 +1,7 @@
 //! Percent-encoding in paths and queries (RFC 3986, 2.1), read strictly.
 //!
-//! Invalid encoding, or bytes that are not UTF-8, are refused with their position. A reader that puts U+FFFD there
-//! instead would look for another name than the client did, and find nothing: a wrong answer.
+//! Invalid encoding, or bytes that are not UTF-8, are refused with their position. A reader that substitutes U+FFFD would
+//! look for another name than the client meant, and find nothing: a wrong answer.
 
 use super::problem::{Code, Problem};
 use std::borrow::Cow;
@@ -17,12 +17,12 @@ struct Broken<'a> {
     is_digits: bool,
 }
 
-/// One segment of a path, decoded. `what` it stands for there.
+/// One segment of a path, decoded. `what` names its meaning there.
 pub(super) fn segment<'a>(what: &str, text: &'a str) -> Result<Cow<'a, str>, Problem> {
     decode(text).map_err(|broken| broken.problem(&format!("{what} in the path")))
 }
 
-/// A path of which no more is known than its segments: refused by the first that is broken.
+/// A path of which only the segments are known: the first invalid one refuses it.
 pub(super) fn path(text: &str) -> Result<(), Problem> {
     let segments = text.strip_prefix('/').unwrap_or(text).split('/');
     for (number, segment) in (1..).zip(segments) {
@@ -31,7 +31,7 @@ pub(super) fn path(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A query, as forms write it: pairs between `&`, `+` for a space.
+/// A query in the format of forms: pairs between `&`, `+` for a space.
 pub(super) fn query(text: &str) -> Result<Query, Problem> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -54,7 +54,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Broken<'_>> {
         return Ok(Cow::Borrowed(text));
     }
     let bytes = text.as_bytes();
-    // For each decoded byte, where it stands in the text.
+    // For each decoded byte, its position in the text.
     let (mut decoded, mut places) = (Vec::with_capacity(bytes.len()), Vec::with_capacity(bytes.len()));
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -78,7 +78,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Broken<'_>> {
     })
 }
 
-/// Three characters from there on, or what is left.
+/// Three characters from there on, or the rest.
 fn piece(text: &str, at: usize) -> &str {
     let rest = text.get(at..).unwrap_or("");
     rest.char_indices().nth(3).map_or(rest, |(end, _)| &rest[..end])

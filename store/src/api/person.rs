@@ -1,12 +1,12 @@
-//! What a record of `persons` is, and the errors for a body that is something else.
+//! What a record of `persons` is, and the errors for a body that is not one.
 //!
 //! ```text
 //!   bytes ──syntax──▶ JSON, depth, keys once ──fields──▶ Person ──to_json──▶ the record as it is stored
 //! ```
 //!
 //! A record is stored in one form (`firstName`, `lastName`, `id`, no spaces, the UUID in lower case), so the same person
-//! sent twice with other spaces or another order of the fields is the same record. Nothing is lost by that: every field
-//! is known and is a string.
+//! sent twice with different spaces or another order of fields is the same record. This loses nothing: every field is known
+//! and is a string.
 
 use super::problem::{Code, Problem};
 use crate::documents::{Action, Command, Condition};
@@ -30,11 +30,11 @@ const FIELDS: [&str; 3] = ["firstName", "lastName", "id"];
 pub struct Person {
     first_name: String,
     last_name: String,
-    /// As sent; none when it was left out.
+    /// As sent; none if omitted.
     pub id: Option<Uuid>,
 }
 
-/// A person as it is stored and read again.
+/// A person as stored and read again.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored<'a> {
@@ -54,7 +54,7 @@ pub enum InitialDataError {
     /// It is not a JSON array.
     #[error("the initial data is not a JSON array of persons")]
     NoArray(#[source] serde_json::Error),
-    /// A record in it is not as it must be.
+    /// A record in it is invalid.
     #[error("record {number} of the initial data: {reason}")]
     Record {
         /// Counted from 1.
@@ -64,17 +64,17 @@ pub enum InitialDataError {
     },
 }
 
-/// What is to be different in a person, checked: whatever person it is applied to stays one.
+/// Changes to a person, checked: applied to any person, they leave a valid one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PersonPatch {
     first_name: Option<String>,
     last_name: Option<String>,
-    /// As sent. It cannot be changed: it must be the one of the person.
+    /// As sent. It cannot change: it must equal the person's id.
     pub id: Option<Uuid>,
 }
 
 impl Person {
-    /// Reads a body. Every field is checked, none is ignored.
+    /// Reads a body. Every field is checked; none is ignored.
     ///
     /// # Errors
     /// A problem that says what and where.
@@ -83,7 +83,7 @@ impl Person {
         Person::parse_part(body, body, String::new())
     }
 
-    /// Reads the object `part`, which is a part of `body` and stands at `pointer` in it. Its syntax is checked already.
+    /// Reads the object `part`, which is a part of `body`, at `pointer` in it. Its syntax has been checked already.
     pub(super) fn parse_part(body: &[u8], part: &[u8], pointer: String) -> Result<Person, Problem> {
         let object = Object::of(body, part, Code::InvalidRecord, pointer)?;
         object.only(&FIELDS)?;
@@ -119,7 +119,7 @@ impl PersonPatch {
         Ok(PersonPatch { first_name, last_name, id: object.id("id")? })
     }
 
-    /// The patch in one form. The id is left out: it stays what it is.
+    /// The patch in one form, without the id, which cannot change.
     pub fn to_json(&self) -> String {
         let mut patch = serde_json::Map::new();
         for (name, value) in [("firstName", &self.first_name), ("lastName", &self.last_name)] {
@@ -131,15 +131,15 @@ impl PersonPatch {
     }
 }
 
-/// A UUID in its usual form, in lower or upper case; nothing else that could be one.
+/// A UUID in its usual form, in lower or upper case; no other notation.
 pub fn parse_id(text: &str) -> Option<Uuid> {
     if text.len() == uuid::fmt::Hyphenated::LENGTH { Uuid::try_parse(text).ok() } else { None }
 }
 
-/// The commands that put the persons of a JSON array into an empty store, checked as if each were sent.
+/// The commands that put the persons of a JSON array into an empty store, checked like requests.
 ///
 /// # Errors
-/// [`InitialDataError`]: nothing of it is to be used then.
+/// [`InitialDataError`]: then none of it may be used.
 pub fn initial_data(json: &[u8]) -> Result<Vec<Bytes>, InitialDataError> {
     let records: Vec<&RawValue> = serde_json::from_slice(json).map_err(InitialDataError::NoArray)?;
     let mut seen = HashSet::new();
@@ -158,13 +158,13 @@ pub fn initial_data(json: &[u8]) -> Result<Vec<Bytes>, InitialDataError> {
     Ok(commands)
 }
 
-/// One object of a body, and where its fields stand in that.
+/// One object of a body, and the positions of its fields.
 pub(super) struct Object<'a> {
     body: &'a [u8],
-    /// Of all of the object.
+    /// The text of the whole object.
     part: &'a [u8],
     code: Code,
-    /// Where the object is in the body.
+    /// The object's position in the body.
     pointer: String,
     pub(super) fields: BTreeMap<String, &'a RawValue>,
 }
@@ -186,7 +186,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// It has no other fields than these.
+    /// It has no fields but these.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
         let Some(name) = self.fields.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
         let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
@@ -198,7 +198,7 @@ impl<'a> Object<'a> {
         Err(self.problem(name, format!("unknown field `{name}`; {known}")))
     }
 
-    /// The string under that name; none when the field is not there.
+    /// The string under that name; none if the field is missing.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
         let Some(value) = self.fields.get(name) else { return Ok(None) };
         serde_json::from_str(value.get())
@@ -229,7 +229,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A problem with one field: where its value begins, or where the object does if the field is missing.
+    /// A problem with one field: its position is that of the value, or of the object if the field is missing.
     pub(super) fn problem(&self, name: &str, what: String) -> Problem {
         let (line, column) = self.place(self.fields.get(name).map(|value| value.get().as_bytes()));
         let pointer = format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1"));
@@ -238,7 +238,7 @@ impl<'a> Object<'a> {
             .at(line, column)
     }
 
-    /// Line and column in the body of a part of it, or of the object.
+    /// Line and column in the body, of a part of the object or of the object itself.
     fn place(&self, part: Option<&[u8]>) -> (usize, usize) {
         let part = part.unwrap_or_else(|| self.part.trim_ascii_start());
         let offset = part.as_ptr().addr().saturating_sub(self.body.as_ptr().addr());
@@ -264,7 +264,7 @@ fn kind_of(json: &str) -> &'static str {
 pub(super) fn check_syntax(body: &[u8]) -> Result<(), Problem> {
     let Err(error) = serde_json::from_slice::<Sound>(body) else { return Ok(()) };
     let mut message = error.to_string();
-    // `Sound` itself refuses nothing but a key that stands twice; the depth is serde_json's own limit.
+    // `Sound` itself refuses only a duplicate key; the depth is serde_json's own limit.
     let code = if error.is_data() {
         Code::DuplicateKey
     } else if message.starts_with("recursion limit exceeded") {
@@ -278,7 +278,7 @@ pub(super) fn check_syntax(body: &[u8]) -> Result<(), Problem> {
     Err(Problem::new(code, message).at(error.line(), error.column()))
 }
 
-/// Words for what people send without seeing it.
+/// Explains what people send without seeing it.
 fn unusual(body: &[u8], message: &str) -> Option<&'static str> {
     if body.starts_with(b"\xef\xbb\xbf") {
         Some("the body begins with a byte order mark (EF BB BF), which is not part of JSON: send it without one")

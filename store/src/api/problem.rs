@@ -1,8 +1,8 @@
 //! The errors that clients receive: `application/problem+json` (RFC 9457).
 //!
-//! The `type` is `urn:leasehold:<code>`; all codes are in the one list below, [`Code`]. A code is never reused for
-//! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves the outcome open;
-//! a read never gets it.
+//! The `type` is `urn:leasehold:<code>`; the single list below, [`Code`], has all codes. A code is never reused for
+//! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves the outcome open; a read never
+//! gets it.
 
 use leasehold_daemon::serve::Unfit;
 use serde::Serialize;
@@ -15,7 +15,7 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
-        /// Every reason for an answer that is not the one that was asked for: its word, its status, its title.
+        /// Every reason for an answer other than the requested one: its word, its status, its title.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code {
             $($(#[doc = $doc])+ $name,)+
@@ -35,7 +35,7 @@ macro_rules! codes {
                 match self { $(Code::$name => StatusCode::$status,)+ }
             }
 
-            /// The code of the problem that another pod answered with, if that is one.
+            /// The code of another pod's answer, if that is a problem.
             pub fn of_body(body: &[u8]) -> Option<Code> {
                 let problem: Value = serde_json::from_slice(body).ok()?;
                 let word = problem["type"].as_str()?.strip_prefix("urn:leasehold:")?;
@@ -51,7 +51,7 @@ macro_rules! codes {
 }
 
 impl Code {
-    /// Told before the body was read to its end.
+    /// Reported before the body was read to its end.
     pub(super) fn leaves_the_body(self) -> bool {
         use Code::*;
         matches!(
@@ -80,27 +80,27 @@ codes! {
     InvalidRecord = "invalid-record", BAD_REQUEST, "The record is invalid";
     /// 400: the id in the path is not a UUID.
     InvalidId = "invalid-id", BAD_REQUEST, "The id is not a valid UUID";
-    /// 400: the id in the body is another one than in the path.
+    /// 400: the id in the body differs from the one in the path.
     IdMismatch = "id-mismatch", BAD_REQUEST, "Path and body name different records";
-    /// 400: a query parameter is not known here, is given twice, or has a value that cannot be.
+    /// 400: a query parameter is unknown here, is given twice, or has an impossible value.
     InvalidQuery = "invalid-query", BAD_REQUEST, "The query is invalid";
     /// 400: a percent-encoding in the path or the query is broken, or does not stand for UTF-8; `detail` says where.
     MalformedEncoding = "malformed-encoding", BAD_REQUEST, "The encoding of the path or query is invalid";
-    /// 400: `If-Match` or `If-None-Match` is not one that this call understands.
+    /// 400: this call does not understand `If-Match` or `If-None-Match`.
     InvalidCondition = "invalid-condition", BAD_REQUEST, "The condition is invalid";
-    /// 400: `Idempotency-Key` is not one.
+    /// 400: `Idempotency-Key` is not valid.
     InvalidKey = "invalid-idempotency-key", BAD_REQUEST, "The idempotency key is invalid";
-    /// 400: a batch is not as it must be; `pointer`, `line` and `column` say where. Nothing of it is done.
+    /// 400: a batch is invalid; `pointer`, `line` and `column` say where. Nothing of it is done.
     InvalidBatch = "invalid-batch", BAD_REQUEST, "The batch is invalid";
     /// 400: the body ended early or its framing is broken.
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body is incomplete";
-    /// 400: the request is not HTTP as it must be, or has not exactly one `Host`.
+    /// 400: the request is not valid HTTP, or has not exactly one `Host`.
     MalformedRequest = "malformed-request", BAD_REQUEST, "The request is malformed";
     /// 414: the target of the request is too long.
     UriTooLong = "uri-too-long", URI_TOO_LONG, "The target is too long";
     /// 431: the head of the request is too long, or has too many fields.
     HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large";
-    /// 401: no token, or one that is not known; `WWW-Authenticate` says what is expected. Not done.
+    /// 401: no token, or an unknown one; `WWW-Authenticate` says what is expected. Not done.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A token is needed";
     /// 403: the token may read, and this call writes. Not done.
     Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
@@ -116,10 +116,10 @@ codes! {
     Conflict = "conflict", CONFLICT, "Another record has this id";
     /// 409: an operation of the batch could not be done (`operation`, `reason`), so nothing of it is.
     BatchNotDone = "batch-not-done", CONFLICT, "Nothing of the batch was done";
-    /// 409: nothing with so high a sequence was ever committed here; `committed` says how far it goes. The data went back in
-    /// time (a restored cluster, a wiped one), or the sequence is of another cluster.
+    /// 409: nothing with so high a sequence was ever committed here; `committed` names the highest. The data went back in
+    /// time (a restored cluster, a wiped one), or the sequence belongs to another cluster.
     Ahead = "ahead", CONFLICT, "The sequence lies beyond what is committed";
-    /// 410: the changes after that sequence are not all known here any more; `oldest` says from where on they are.
+    /// 410: the changes after that sequence are no longer all known here; `oldest` names the first that still is.
     HistoryGone = "history-gone", GONE, "The history does not reach back that far";
     /// 412: `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "The condition does not hold";
@@ -137,9 +137,9 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error of the store";
     /// 503: the replica has not opened its volume, or has not caught up since its start.
     NotReady = "not-ready", SERVICE_UNAVAILABLE, "This replica is not ready";
-    /// 503: nobody is known to lead. Not done.
+    /// 503: no leader is known. Not done.
     NoLeader = "no-leader", SERVICE_UNAVAILABLE, "No leader is known";
-    /// 503: this replica is about to lead and finds out whether it may. Not done.
+    /// 503: this replica is about to lead and is finding out whether it may. Not done.
     Recovering = "recovering", SERVICE_UNAVAILABLE, "The leader is recovering";
     /// 503: the leader does not hear a majority of the voters. Not done.
     NoMajority = "no-majority", SERVICE_UNAVAILABLE, "The leader has no majority";
@@ -152,11 +152,11 @@ codes! {
     /// 503: a disk hangs, and the request would wait for it: the leader's (a write: not done), or this replica's (a strong
     /// read, or one with `after`).
     DiskStalled = "disk-stalled", SERVICE_UNAVAILABLE, "A disk hangs";
-    /// 503: the disk failed or the volume is of another cluster. Not done.
+    /// 503: the disk failed or the volume belongs to another cluster. Not done.
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
-    /// 503: the leadership was lost, and another entry took the place of this write. Not done.
+    /// 503: the leadership was lost, and another entry replaced this write. Not done.
     Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leader changed before the write was committed";
-    /// 503: the data here may be older than `max-staleness` allows; `stalenessMs` says how old, null where that is not known.
+    /// 503: the data here may be older than `max-staleness` allows; `stalenessMs` says how old, null if unknown.
     Stale = "stale", SERVICE_UNAVAILABLE, "The data of this replica may be too old";
     /// 503: a strong read was not confirmed in time. Ask again.
     NotConfirmed = "not-confirmed", SERVICE_UNAVAILABLE, "The read was not confirmed";
@@ -167,13 +167,13 @@ codes! {
     /// 503: the process ends. Not done.
     Stopping = "stopping", SERVICE_UNAVAILABLE, "This replica is shutting down";
     /// 507: it would make the data larger, and `limit` (`memory` or `disk`) of `pod` is exceeded: `used` of `allowed`
-    /// bytes. Not done; may be sent again later, when records were deleted or there is more room.
+    /// bytes. Not done; may be sent again later, after records were deleted or room was added.
     OutOfRoom = "out-of-room", INSUFFICIENT_STORAGE, "No room is left for more data";
     /// 504: not committed in time; it may still be done. Ask, or send the same again: the same record is stored once.
     OutcomeUnknown = "outcome-unknown", GATEWAY_TIMEOUT, "The outcome of the write is unknown";
 }
 
-/// One problem, about to be an answer.
+/// One problem, about to become an answer.
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
@@ -194,10 +194,10 @@ struct Body<'a> {
 }
 
 impl Problem {
-    /// `detail`: what and where, for the person who sent the request.
+    /// `detail`: what and where, for the author of the request.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
         let problem = Problem { code, detail: detail.into(), more: Map::new(), headers: Vec::new() };
-        // Every 503 is over soon, or a person must look; either way a second is a good time to ask again.
+        // Every 503 is over soon, or an operator must look; either way a second is a good time to ask again.
         if code.status() == StatusCode::SERVICE_UNAVAILABLE { problem.header(RETRY_AFTER, "1") } else { problem }
     }
 
@@ -207,17 +207,17 @@ impl Problem {
         self
     }
 
-    /// Where in the body it is, both from 1; the column counts bytes.
+    /// The position in the body, both from 1; the column counts bytes.
     pub fn at(self, line: usize, column: usize) -> Problem {
         self.with("line", line).with("column", column)
     }
 
-    /// Names the methods that the path takes.
+    /// Names the path's methods.
     pub fn allow(self, methods: &'static str) -> Problem {
         self.header(ALLOW, methods)
     }
 
-    /// Says where to ask instead. A URL that is no header value is left out.
+    /// Says where to ask instead. A URL that is not a valid header value is omitted.
     pub fn location(self, url: &str) -> Problem {
         self.header(LOCATION, url)
     }
@@ -261,7 +261,7 @@ impl Problem {
         response
     }
 
-    /// For [`serve::Gates`](leasehold_daemon::serve::Gates): what no call has seen.
+    /// For [`serve::Gates`](leasehold_daemon::serve::Gates): for requests that no call has seen.
     pub fn of_unfit(unfit: Unfit) -> (&'static str, String) {
         let (code, detail) = match unfit {
             Unfit::Malformed => (Code::MalformedRequest, "the request line or a header field cannot be parsed"),

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// The longest page.
 pub(super) const PAGE_MAX: usize = 1_000;
 
-/// More than any call knows.
+/// More than any call has.
 const PARAMETERS_MAX: usize = 32;
 
 /// How fresh an answer must be.
@@ -22,26 +22,26 @@ const PARAMETERS_MAX: usize = 32;
 pub(super) struct Freshness {
     /// Linearizable.
     pub(super) strong: bool,
-    /// This entry, at least.
+    /// At least this entry.
     pub(super) after: Option<Seq>,
-    /// Its data may be this old at most.
+    /// Its data may be at most this old.
     pub(super) max_staleness: Option<Duration>,
     /// How long the client is ready to wait for that.
     pub(super) timeout: Option<Duration>,
 }
 
-/// What `GET /persons` is asked for.
+/// What a client asks of `GET /persons`.
 #[derive(Debug, Default)]
 pub(super) struct ListQuery {
     pub(super) freshness: Freshness,
     pub(super) filter: PersonFilter,
-    /// At most so many; none: all.
+    /// At most this many; none: all.
     pub(super) limit: Option<usize>,
     /// Those created after this number.
     pub(super) after_number: u64,
 }
 
-/// What a listed person must be equal to.
+/// The values that a listed person must have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PersonFilter {
     first_name: Option<String>,
@@ -162,7 +162,7 @@ impl PersonFilter {
         if self.first_name.is_none() && self.last_name.is_none() && self.id.is_none() {
             return true;
         }
-        // What is stored was checked; a record of another shape matches no filter.
+        // Stored records were checked; a record of another shape matches no filter.
         let Ok(person) = serde_json::from_str::<Stored<'_>>(record) else { return false };
         let is_equal = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is_equal(&self.first_name, &person.first_name)
@@ -213,7 +213,7 @@ fn wrong(name: &str, what: String) -> Problem {
     Problem::new(Code::InvalidQuery, what).with("parameter", name)
 }
 
-/// Percent-encodes all but what RFC 3986 leaves alone everywhere.
+/// Percent-encodes everything but the unreserved characters of RFC 3986.
 fn percent(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,4 +1,4 @@
-//! The reads of `/persons`: of what this replica has applied, when that is fresh enough for the client.
+//! The reads of `/persons`: from what this replica has applied, when that is fresh enough for the client.
 //!
 //! ```text
 //!   GET ──▶ caught up once? ──▶ ?consistency=strong: a read index of the leader, applied here
@@ -6,8 +6,8 @@
 //!                           ──▶ ?max-staleness=: as of a moment that is not longer ago, or 503
 //! ```
 //!
-//! Both wait, until the deadline; not for a disk of this replica's that hangs. A read changes nothing: whatever the
-//! answer, it is safe to repeat.
+//! Both wait until the deadline, but not for a hung disk of this replica. A read changes nothing: whatever the answer, it
+//! is safe to repeat.
 
 use super::conditions::{self, ReadVerdict};
 use super::context::{Answer, Context, SEQUENCE, STALENESS};
@@ -33,18 +33,18 @@ use warp::reply::Response;
 
 /// A list goes out in pieces of about this size, so a large one is never in memory twice.
 const PIECE_BYTES: usize = 64 * 1024;
-/// Records that are looked at for one piece at most, so a rare match does not keep a worker from other requests.
+/// At most this many records are examined for one piece, so a rare match does not keep a worker from other requests.
 const PIECE_RECORDS: usize = 2_000;
 
 /// What a read sees.
 struct View {
     documents: Documents,
-    /// How old it may be: all that was committed anywhere so long ago is in there. None: not known.
+    /// The maximum age: everything that was committed anywhere before that is included. None: unknown.
     staleness: Option<Duration>,
 }
 
 impl View {
-    /// What every answer says of what it saw.
+    /// What every answer reports about what it saw.
     fn stamp(&self, response: &mut Response) {
         let headers = response.headers_mut();
         headers.insert(SEQUENCE, HeaderValue::from(self.documents.applied().seq.0));
@@ -54,12 +54,12 @@ impl View {
     }
 }
 
-/// Rounded up: never younger than it is.
+/// Rounded up: never younger than the data.
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// The documents, as fresh as they were asked for.
+/// The documents, as fresh as requested.
 async fn view(context: &Context, freshness: &Freshness) -> Result<View, Problem> {
     let handle = &context.handle;
     handle.readable().map_err(not_ready)?;
@@ -97,8 +97,8 @@ fn too_old(most: Duration, staleness: Option<Duration>) -> Problem {
     Problem::new(Code::Stale, what).with("stalenessMs", staleness.map(milliseconds))
 }
 
-/// Waits until this entry is applied here. What was never committed is told from what is only late here by a read index of
-/// the leader: all that was committed when it was asked is applied when it answers.
+/// Waits until this entry is applied here. A read index of the leader distinguishes what was never committed from what is
+/// only late here: everything committed at the time of the question is applied when it answers.
 pub(super) async fn reach(handle: &Handle, after: Seq, deadline: Instant, timeout: Duration) -> Result<(), Problem> {
     if handle.documents().applied().seq >= after {
         return Ok(());
@@ -114,11 +114,11 @@ pub(super) async fn reach(handle: &Handle, after: Seq, deadline: Instant, timeou
                 }
                 true
             }
-            // Nothing comes before the disk answers.
+            // Nothing arrives before the disk answers.
             Err(error @ ReadError::Refused(Refusal::DiskStalled)) => {
                 return Err(not_confirmed(handle, error, timeout.as_millis()));
             }
-            // Nobody can say now. The entry may still come.
+            // Unknown at present. The entry may still arrive.
             Err(_) => handle.applied(after, deadline).await,
         },
     };
@@ -210,7 +210,7 @@ pub(super) async fn list(context: &Context, query: Query) -> Answer {
     Ok(response)
 }
 
-/// At most `limit` records, and a link to those that follow, if any do.
+/// At most `limit` records, and a link to the following ones, if there are any.
 async fn page(query: &ListQuery, documents: &Documents, limit: usize) -> Response {
     let (mut body, mut kept) = (BytesMut::from(&b"["[..]), 0);
     let (mut last_kept, mut looked_at) = (query.after_number, query.after_number);
@@ -235,7 +235,7 @@ async fn page(query: &ListQuery, documents: &Documents, limit: usize) -> Respons
         if !more || next.is_some() {
             break;
         }
-        // Between two pieces other requests have their turn.
+        // Between two pieces other requests get their turn.
         tokio::task::yield_now().await;
     }
     body.extend_from_slice(b"]");
@@ -259,14 +259,14 @@ fn whole(documents: Documents, filter: PersonFilter, after: u64) -> Response {
         if listing.ended {
             return None;
         }
-        // Between two pieces other requests have their turn.
+        // Between two pieces other requests get their turn.
         tokio::task::yield_now().await;
         Some((Ok(listing.next_piece()), listing))
     });
     warp::reply::stream(first.chain(others)).into_response()
 }
 
-/// A list on its way out, always of the same moment.
+/// A list on its way out, always as of one moment.
 struct Listing {
     documents: Documents,
     filter: PersonFilter,

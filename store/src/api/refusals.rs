@@ -11,7 +11,7 @@ use super::problem::{Code, Problem};
 use crate::documents::Outcome;
 use crate::handle::WriteError;
 
-/// What was committed and decided as not to be done.
+/// A write that was committed and decided as not to be done.
 pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
     match outcome {
         Outcome::Conflict => {
@@ -27,7 +27,7 @@ pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
             Code::KeyReused,
             "another request used this Idempotency-Key; a key is valid for one request only. Not done",
         ),
-        // Only commands that were made a few lines above come here; these would be faults of ours.
+        // Only commands made a few lines above arrive here; these would be faults of ours.
         Outcome::Unreadable(_)
         | Outcome::Created
         | Outcome::Same
@@ -116,9 +116,9 @@ fn out_of_room(context: &Context, limit: Limit, replica: ReplicaId) -> Problem {
     problem
 }
 
-/// Who leads instead, if that is known.
+/// Who leads instead, if known.
 fn not_leader(context: &Context, path: &str) -> Problem {
-    // A leader that has just lost its leadership may still see itself in its status: it cannot name another.
+    // A leader that has just lost its leadership may still see itself in its status: it cannot name another one.
     let Some(leader) = leader_seen(&context.handle).filter(|leader| leader.name != context.handle.name()) else {
         return Problem::new(Code::NoLeader, "no leader is known at the moment; not done");
     };
@@ -142,7 +142,7 @@ pub(super) fn unknown_id(id: Uuid) -> Problem {
     Problem::new(Code::UnknownId, format!("there is no record with the id {id}"))
 }
 
-/// As a 507 and the status say it.
+/// The same words as in a 507 and in the status.
 pub(super) fn limit_word(limit: Limit) -> &'static str {
     match limit {
         Limit::Memory => "memory",

@@ -5,8 +5,8 @@
 //!                                        none, unknown: 401                      no: 403
 //! ```
 //!
-//! The files `read` and `write` hold one token a line, so that an old and a new one are good at a time. A token of
-//! `write` may read as well. `/healthz` and `/readyz` are open: probes have no token.
+//! The files `read` and `write` hold one token a line, so that an old and a new one can be valid at the same time. A token
+//! of `write` may also read. `/healthz` and `/readyz` are open: probes have no token.
 
 use ring::digest;
 use subtle::{Choice, ConstantTimeEq};
@@ -20,22 +20,22 @@ use std::sync::Arc;
 
 /// The files.
 pub const NAMES: &[&str] = &["read", "write"];
-/// A shorter token could be found by trying.
+/// A shorter token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 /// Each is compared with every request's.
 const TOKENS_MAX: usize = 16;
 
-/// What may be asked with which token.
+/// Which token permits which requests.
 #[derive(Debug)]
 pub struct Tokens {
     read: Vec<Digest>,
     write: Vec<Digest>,
 }
 
-/// Of equal length for every token, so that a comparison tells nothing of it.
+/// Every token gives equal length, so that a comparison reveals nothing about it.
 type Digest = [u8; 32];
 
-/// What a token is good for.
+/// What a token permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Right {
     Read,
@@ -46,7 +46,7 @@ impl Tokens {
     /// From the files of [`NAMES`].
     ///
     /// # Errors
-    /// There is no token that may write, or one that is too short; not in words that repeat it.
+    /// There is no token that may write, or one is too short; the message never repeats it.
     pub fn from_files(files: &Files) -> Result<Tokens, String> {
         let tokens = |name: &str| -> Result<Vec<Digest>, String> {
             let Some(bytes) = files.get(name) else { return Ok(Vec::new()) };
@@ -72,14 +72,14 @@ impl Tokens {
 
     fn right_of(&self, token: &[u8]) -> Option<Right> {
         let digest = digest(token);
-        // All are compared, whichever fits.
+        // All are compared, whichever matches.
         let any = |all: &[Digest]| all.iter().fold(Choice::from(0), |any, one| any | one.ct_eq(&digest));
         let (read, write) = (any(&self.read), any(&self.write));
         if write.into() { Some(Right::Write) } else { bool::from(read).then_some(Right::Read) }
     }
 }
 
-/// Which requests need no token: the probes', and `/metrics` where that is wanted.
+/// Which requests need no token: the probes', and `/metrics` if so configured.
 pub(super) fn is_open(path: &str, metrics_open: bool) -> bool {
     match path.strip_suffix('/').unwrap_or(path) {
         "/healthz" | "/readyz" => true,
@@ -93,12 +93,12 @@ pub(super) fn writes(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// What stands before the calls. It answers who may not pass.
+/// The guard before the calls. It answers requests that may not pass.
 pub fn guard(tokens: Reloaded<Tokens>, metrics_open: bool) -> Guard {
     Arc::new(move |method, path, headers| refusal(&tokens.get(), metrics_open, method, path, headers))
 }
 
-/// The answer to who may not pass; none: he may.
+/// The answer to a request that may not pass; none if it may.
 fn refusal(
     tokens: &Tokens,
     metrics_open: bool,

@@ -9,11 +9,11 @@
 //!   data: {"reason":"draining","detail":"…","after":812}
 //! ```
 //!
-//! One event carries all that one entry changed (a batch is one entry), so a client that resumes after its `id`, by
+//! One event carries everything that one entry changed (a batch is one entry). So a client that resumes after its `id`, by
 //! `Last-Event-ID` or `?after=`, on any pod, misses nothing and sees nothing twice. A watcher has no queue but the few
-//! events that are on their way to it: what it has not read waits in the [`History`](crate::documents::history), once
-//! for all. A client that reads nothing for long (`watch_stall_max`), or falls behind the history, is cut off, and
-//! resumes after the last `id` that it got.
+//! events on their way to it: what it has not read waits in the [`History`](crate::documents::history), once for all. A
+//! client that reads nothing for a long time (`watch_stall_max`), or falls behind the history, is cut off, and resumes
+//! after the last `id` that it got.
 
 use super::context::{Answer, Context, SEQUENCE};
 use super::percent::Query;
@@ -40,7 +40,7 @@ use warp::http::{HeaderMap, HeaderValue};
 
 /// Events on their way to one watcher, beside what the sockets hold.
 const EVENTS_MAX: usize = 8;
-/// Commits that are taken from the history at once.
+/// How many commits are read from the history at once.
 const COMMITS_MAX: usize = 64;
 /// A watcher that received nothing for this long gets a comment that says so.
 const STILL_HERE_AFTER: Duration = Duration::from_secs(10);
@@ -56,12 +56,12 @@ enum End {
 /// `GET /persons:watch`
 pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) -> Answer {
     let asked = query::watch_after(query)?;
-    // A browser that comes back sends the old URL and, newer than that, this.
+    // A browser that reconnects sends the old URL and, newer than that, this.
     let after = last_event_id(headers)?.or(asked);
     let handle = &context.handle;
     handle.ready().map_err(not_ready)?;
     let after = after.unwrap_or_else(|| handle.documents().applied().seq);
-    // Another replica may be ahead of this one; whoever has seen what was never committed must hear of it.
+    // Another replica may be ahead of this one; a client that has seen what was never committed must learn it.
     let timeout = context.config.read_timeout;
     reads::reach(handle, after, Instant::now() + timeout, timeout).await?;
     handle.history().after(after, 1).map_err(|gone| {
@@ -109,7 +109,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
     number.map(Some).ok_or_else(|| wrong().with("parameter", "Last-Event-ID"))
 }
 
-/// Tells one watcher everything, in order, until one of the two ends it.
+/// Sends one watcher everything, in order, until either side ends.
 async fn tell(
     handle: Handle,
     after: Seq,
@@ -120,13 +120,13 @@ async fn tell(
 ) {
     let mut told = after;
     let end = tokio::select! {
-        // What is there is told before the end is.
+        // What is there is sent before the end is.
         biased;
         end = tell_on(&handle, &mut told, &events, stall_max) => end,
         () = handle.leaving() => Some(if handle.readable().is_ok() { End::Draining } else { End::Gone }),
         () = events.closed() => None,
     };
-    // Said before the sender is dropped: who finds the queue empty and closed finds this.
+    // Set before the sender is dropped: a reader that finds the queue empty and closed finds this.
     if let Some(end) = end {
         let _ = last_words.set(end.event(told)); // set once, here
     }
@@ -154,7 +154,7 @@ async fn tell_on(handle: &Handle, told: &mut Seq, events: &mpsc::Sender<Bytes>, 
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Some(End::Draining),
             Err(_) => {
-                // An id without data moves the watcher on, past entries that changed nothing; it is no event.
+                // An id without data moves the watcher past entries that changed nothing; it is not an event.
                 let still_here = Bytes::from(format!("id: {told}\n: still here\n\n"));
                 match events.send_timeout(still_here, stall_max).await {
                     Ok(()) => {}

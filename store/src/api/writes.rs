@@ -35,7 +35,7 @@ where
     let name = key::of(headers)?;
     let body = body::receive(context, headers, sent, body::JSON).await?;
     let person = Person::parse(&body)?;
-    // Made before the write, so that the same write could be sent on under the same id. The key is of what was sent: the
+    // Made before the write, so that the same write could be sent on under the same id. The key covers what was sent: the
     // same request again gets another id here, and the first one's answer.
     let id = person.id.unwrap_or_else(Uuid::now_v7);
     let record = person.to_json(id);
@@ -93,7 +93,7 @@ pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> 
     one(context, &path, operation, key::for_log(&name, request)).await
 }
 
-/// What the log is to decide by.
+/// What the log decides by.
 pub(super) fn condition(context: &Context, wanted: &conditions::Wanted, id: Uuid) -> Condition {
     wanted.condition_for(|| {
         let documents = context.handle.documents();
@@ -129,7 +129,7 @@ async fn one(
 
 /// Through the log, counted.
 pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) -> Result<Answer, Problem> {
-    // Without a volume nobody takes requests from the queue.
+    // Without a volume nobody reads requests from the queue.
     if let Some(why) = context.handle.starting() {
         context.metrics.write_ended(WriteResult::refused);
         return Err(not_ready(format!("the replica is starting: {why}")));

@@ -68,7 +68,7 @@ pub enum Demand {
     Optional,
 }
 
-/// What is built from the flags.
+/// What the flags build.
 #[derive(Debug)]
 pub struct Trust {
     /// Of the peer port.
@@ -83,7 +83,7 @@ pub struct Trust {
     pub metrics_open: bool,
 }
 
-/// Why the flags of trust are invalid.
+/// Why the trust flags are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// A directory.
@@ -127,13 +127,13 @@ impl TrustArgs {
 }
 
 impl Trust {
-    /// What clients pass.
+    /// What clients must pass.
     pub fn api_gates(&self) -> Gates {
         let door = self.api_tls.clone().map(|tls| -> Door {
             Arc::new(move |stream, remote| {
                 let tls = tls.get();
                 Box::pin(async move {
-                    // The server bounds the time of it.
+                    // The server bounds its time.
                     match tls.accept(stream).await {
                         Ok(stream) => Some(Box::new(stream) as BoxedStream),
                         Err(error) => {
@@ -147,7 +147,7 @@ impl Trust {
         Gates { door, ..self.probe_gates() }
     }
 
-    /// What probes pass: no TLS, and a token only for /metrics.
+    /// What probes must pass: no TLS, and a token only for /metrics.
     pub fn probe_gates(&self) -> Gates {
         let guard = self.tokens.clone().map(|tokens| tokens::guard(tokens, self.metrics_open));
         Gates { guard, refuse: Some(Problem::of_unfit), ..Gates::default() }
@@ -158,7 +158,7 @@ impl Trust {
         ApiWay { tls: self.api_tls.clone(), name: self.api_tls_name.clone() }
     }
 
-    /// Once, at the start: what is protected, and what is not.
+    /// Logs once, at the start: what is protected, and what is not.
     pub fn log(&self) {
         if self.peers.demands_something() {
             info!(demanded = self.peers.describe(), "trust between replicas");
@@ -171,7 +171,7 @@ impl Trust {
         }
     }
 
-    /// What is read again from its files.
+    /// What is reloaded from its files.
     pub fn reloads(&self) -> Vec<Arc<dyn Reload>> {
         let mut all = self.peers.reloads();
         all.extend(self.api_tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Reload>));

@@ -1,4 +1,4 @@
-//! What a write looks like in the replicated log.
+//! The format of a write in the replicated log.
 //!
 //! ```text
 //!   command   = version 1u8 | kind u8 | condition | name length u8 | collection (UTF-8) | rest       little-endian
@@ -37,23 +37,23 @@ const CONDITION_KEY: u8 = 4;
 /// The most operations in a batch.
 pub const BATCH_OPERATIONS_MAX: usize = 1_000;
 
-/// A client's write, as it stands in the log. What it does is decided where it is applied.
+/// A client's write as the log contains it. Its effect is decided when it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
     /// The collection, such as `persons`. At most 255 bytes.
     pub collection: &'a str,
-    /// Under this key it is done once, and answered the same every time.
+    /// Under this key it is done once, and gets the same answer every time.
     pub key: Option<Key<'a>>,
     /// What to do.
     pub work: Work<'a>,
 }
 
-/// A client's name for one write of his.
+/// A client's name for one of its writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'a> {
-    /// As he sent it: 1 to 255 bytes.
+    /// As sent: 1 to 255 bytes.
     pub name: &'a str,
-    /// A hash of what he asked for: another request under the same key is a mistake of his.
+    /// A hash of the request: another request under the same key is the client's mistake.
     pub request: u128,
 }
 
@@ -69,7 +69,7 @@ pub enum Work<'a> {
 /// What to do with one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation<'a> {
-    /// The record that is meant.
+    /// The record.
     pub id: Uuid,
     /// What to do with it.
     pub action: Action<'a>,
@@ -77,24 +77,24 @@ pub struct Operation<'a> {
     pub condition: Condition,
 }
 
-/// What an operation does. A `record` is a JSON object that carries the operation's id.
+/// What an operation does. A `record` is a JSON object with the operation's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// Add the record; one with other content under the same id is a conflict.
+    /// Add the record; a record with other content under the same id is a conflict.
     Create {
         /// Its JSON.
         record: &'a str,
     },
-    /// Add the record, or put it in the place of the one that is there.
+    /// Add the record, or replace the existing one.
     Put {
         /// Its JSON.
         record: &'a str,
     },
     /// Remove the record.
     Delete,
-    /// Change the record that is there. What comes out must have the same id.
+    /// Change the existing record. The result must have the same id.
     Patch {
-        /// A JSON object: what is to be different (RFC 7396).
+        /// A JSON object with the changes (RFC 7396).
         patch: &'a str,
     },
 }
@@ -104,30 +104,30 @@ pub enum Action<'a> {
 pub enum Condition {
     /// Nothing.
     None,
-    /// The record is there (`If-Match: *`).
+    /// The record exists (`If-Match: *`).
     Exists,
-    /// The record is not there (`If-None-Match: *`).
+    /// The record does not exist (`If-None-Match: *`).
     Absent,
-    /// The record is there with this tag (`If-Match: "<tag>"`).
+    /// The record exists with this tag (`If-Match: "<tag>"`).
     Tag(u128),
 }
 
-/// Why bytes are no command.
+/// Why bytes are not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The bytes end too early.
     #[error("the command is truncated")]
     Short,
-    /// It was written by a newer version.
+    /// A newer version wrote it.
     #[error("the command has format {0}, this version reads {VERSION}")]
     Version(u8),
-    /// The kind is not known.
+    /// The kind is unknown.
     #[error("the command is of kind {0}, which this version does not know")]
     Kind(u8),
-    /// The condition is not known.
+    /// The condition is unknown.
     #[error("the command has condition {0}, which this version does not know")]
     Condition(u8),
-    /// The collection or the record is not what it must be.
+    /// The collection or the record is invalid.
     #[error("{0}")]
     Content(&'static str),
 }
@@ -138,11 +138,11 @@ impl<'a> Command<'a> {
         Command { collection, key: None, work: Work::One(Operation { id, action, condition }) }
     }
 
-    /// The bytes that go into the log.
+    /// The bytes for the log.
     ///
     /// # Panics
-    /// When the name of the collection or a key is longer than 255 bytes, or a batch has too many operations: the API
-    /// lets none of that in.
+    /// If the name of the collection or a key is longer than 255 bytes, or a batch has too many operations: the API admits
+    /// none of these.
     pub fn encode(&self) -> Bytes {
         let room = match &self.work {
             Work::One(operation) => operation.action.record().len(),
@@ -298,14 +298,14 @@ pub(crate) fn record_id(record: &str) -> Option<Uuid> {
     struct Identified {
         id: Uuid,
     }
-    // A derived struct would be read from a JSON array, too.
+    // A derived struct would accept a JSON array, too.
     if !record.trim_ascii_start().starts_with('{') {
         return None;
     }
     serde_json::from_str::<Identified>(record).ok().map(|identified| identified.id)
 }
 
-/// Records go into `snapshot.json` as they are, so what is no JSON, or stands under another id, is never stored.
+/// Records go into `snapshot.json` as they are, so invalid JSON, or a record under another id, is never stored.
 fn record_of(bytes: &[u8], id: Uuid) -> Result<&str, CommandError> {
     let record = std::str::from_utf8(bytes).map_err(|_| CommandError::Content("the record is not valid UTF-8"))?;
     match record_id(record) {

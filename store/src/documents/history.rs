@@ -1,4 +1,4 @@
-//! The last changes, for watchers.
+//! The most recent changes, for watchers.
 //!
 //! ```text
 //!   driver ──note (each entry that changed something), tell──▶ History ──after──▶ watchers, each with a position of its own
@@ -7,8 +7,7 @@
 //!
 //! A watcher keeps only its position; what it has not read waits here, once for all of them. The bound is in bytes: the
 //! oldest changes go first, and a watcher that has not read them by then has a gap and is notified ([`Gone`]), never
-//! skipped over. After a restart the journal is applied again from its snapshot on, so the history reaches back to
-//! that.
+//! skipped over. After a restart the journal is applied again from its snapshot on, so the history reaches back to that.
 
 use crate::documents::{Change, Record};
 use bytes::Bytes;
@@ -17,12 +16,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
-/// Bytes of changes that are kept if nothing else is said.
+/// Bytes of changes that are kept by default.
 pub const HISTORY_BYTES: usize = 16 * 1024 * 1024;
-/// What a change takes beside its record.
+/// What a change uses beside its record.
 const CHANGE_BYTES: usize = 200;
 
-/// What one entry changed. Watchers receive it whole, as it was done.
+/// The changes of one entry. Watchers receive it whole.
 #[derive(Debug)]
 pub struct Commit {
     /// The entry.
@@ -36,7 +35,7 @@ pub struct Commit {
 /// This replica no longer has all changes after that sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone {
-    /// Those after this one are.
+    /// Those after this one are available.
     pub oldest: Seq,
 }
 
@@ -52,7 +51,7 @@ pub struct History {
 struct Ring {
     /// Every change after this one is here.
     oldest: Seq,
-    /// Every entry up to this one was looked at.
+    /// Every entry up to this one was examined.
     latest: Seq,
     commits: VecDeque<Arc<Commit>>,
     bytes: usize,
@@ -72,7 +71,7 @@ impl History {
         self.latest.send_replace(seq);
     }
 
-    /// The entry after the last one was applied and changed this (nothing, mostly, for entries that are no writes).
+    /// The entry after the last one was applied and changed this (usually nothing, for entries that are not writes).
     pub fn note(&self, seq: Seq, changes: Vec<Change>) {
         let mut ring = self.lock();
         ring.latest = seq;
@@ -80,7 +79,7 @@ impl History {
             return;
         }
         let of_record = |change: &Change| change.record.as_ref().map_or(0, |record: &Record| record.as_str().len());
-        // A record may be kept alive by this alone, and once more as it is told.
+        // This alone may keep a record alive, and once more as the text for watchers.
         let bytes = changes.iter().map(|change| CHANGE_BYTES + 2 * of_record(change)).sum();
         ring.bytes += bytes;
         ring.changes += changes.len();
@@ -93,13 +92,13 @@ impl History {
         }
     }
 
-    /// Wakes who waits for what was noted.
+    /// Wakes those who wait for what was noted.
     pub fn tell(&self) {
         let latest = self.lock().latest;
         self.latest.send_if_modified(|told| std::mem::replace(told, latest) != latest);
     }
 
-    /// The first of the changes after `seq`, at most `count`; and up to where they are all: more may follow after that.
+    /// The first changes after `seq`, at most `count`; and up to where they are complete: more may follow after that.
     ///
     /// # Errors
     /// [`Gone`]: this replica no longer has some of them.
@@ -117,15 +116,15 @@ impl History {
         Ok((taken, upto))
     }
 
-    /// Tells of each [`History::tell`].
+    /// Notifies of each [`History::tell`].
     pub fn news(&self) -> watch::Receiver<Seq> {
         self.latest.subscribe()
     }
 
-    /// What it takes in memory, about: records that are still in the documents are counted here, too.
+    /// The memory that it uses, approximately: records that are still in the documents are counted here, too.
     pub fn memory_bytes(&self) -> u64 {
         let ring = self.lock();
-        // `bytes` has each record twice, as it may be told; few are.
+        // `bytes` counts each record twice, for its text; few have one.
         (ring.bytes + ring.changes * CHANGE_BYTES) as u64 / 2
     }
 
@@ -135,7 +134,7 @@ impl History {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
-        // Nothing in here panics half way.
+        // Nothing in here panics halfway.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
 //! The outcomes of writes that carried a key: the same write again gets the same answer, and is not done again.
 //!
-//! It is part of the data, so it is the same on every replica: a new leader knows every key that the old one knew, and a
-//! snapshot carries them. Bounded by count, by bytes and by age. Age is counted in entries of the log: replicas have no
-//! common clock. The bounds are part of what the log means; another bound is another format.
+//! This is part of the data, so it is the same on every replica: a new leader knows every key that the old one knew, and a
+//! snapshot carries them. It is bounded by count, by bytes and by age. Age is counted in entries of the log: replicas have
+//! no common clock. The bounds are part of the log's meaning; another bound is another format.
 
 use super::command::Key;
 use super::outcome::Answer;
@@ -10,14 +10,14 @@ use imbl::OrdMap;
 use leasehold_replication::Seq;
 use std::sync::Arc;
 
-/// Keys that are remembered at most; the oldest goes first.
+/// How many keys are remembered at most; the oldest goes first.
 pub const KEYS_MAX: usize = 10_000;
 /// A key is remembered for at most this many entries of the log.
 pub const KEY_ENTRIES_MAX: u64 = 1_000_000;
-/// What all of them hold together, about.
+/// How much all of them may hold together, approximately.
 pub const KEYS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A key's command, and what became of it.
+/// A key's command, and its outcome.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) request: u128,
@@ -66,7 +66,7 @@ impl Keys {
         }
     }
 
-    /// What all of them take in memory, about.
+    /// The memory that all of them use, approximately.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -81,7 +81,7 @@ impl Keys {
     }
 }
 
-/// About what it takes in memory. Part of what the log means, like the bounds.
+/// The memory that it uses, approximately. Part of the log's meaning, like the bounds.
 fn cost(name: &str, answer: &Answer) -> usize {
     256 + name.len() + answer.record.as_ref().map_or(0, |record| record.as_str().len()) + answer.operations.len() * 48
 }

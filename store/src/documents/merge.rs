@@ -1,20 +1,20 @@
 //! JSON Merge Patch (RFC 7396), on text.
 //!
-//! It is part of what the log means: every replica must merge to the same bytes. So nothing here rests on a map of a
-//! library (whose order may change with a feature): members keep the order of the target, new ones follow in the order
-//! of the patch, and what is not changed is copied as it is written.
+//! This is part of the log's meaning: every replica must merge to the same bytes. So nothing here relies on a library's map
+//! (whose order may change with a feature): members keep the order of the target, new ones follow in the order of the
+//! patch, and what does not change is copied as it is written.
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Objects nested deeper than this are refused; the API refuses them before.
+/// Objects nested deeper than this are refused; the API refuses them earlier.
 const DEPTH_MAX: usize = 128;
 
 /// Why there is no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum MergeError {
-    /// Target or patch is no JSON, or has a key twice in one object.
+    /// Target or patch is not JSON, or has a key twice in one object.
     #[error("target or patch is not JSON, or has a key twice")]
     Json,
     /// Nested too deep.
@@ -22,7 +22,7 @@ pub(super) enum MergeError {
     Depth,
 }
 
-/// What `patch` makes of `target`. A patch that is no object takes the target's place.
+/// Applies `patch` to `target`. A patch that is not an object replaces the target.
 ///
 /// # Errors
 /// [`MergeError`]

@@ -6,14 +6,14 @@ use uuid::Uuid;
 use super::command::CommandError;
 use super::record::Record;
 
-/// What became of a command, or of one operation of a batch. The same on every replica.
+/// The outcome of a command, or of one operation of a batch. The same on every replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The record is new.
     Created,
-    /// The record was there with the same content; nothing changed.
+    /// The record existed with the same content; nothing changed.
     Same,
-    /// Another record stood under that id and is replaced or changed.
+    /// Another record existed under that id and is replaced or changed.
     Replaced,
     /// The record is gone.
     Deleted,
@@ -23,18 +23,18 @@ pub enum Outcome {
     Missing,
     /// Not done: the condition does not hold.
     PreconditionFailed,
-    /// Not done: the bytes are no command that this version knows.
+    /// Not done: the bytes are not a command that this version knows.
     Unreadable(CommandError),
     /// All operations of the batch are done.
     BatchDone,
-    /// Nothing of the batch is done, because of its last operation that was looked at.
+    /// Nothing of the batch is done, because of the last operation that was examined.
     BatchNotDone,
-    /// Not done: another command came under the same key.
+    /// Not done: another command arrived under the same key.
     KeyReused,
 }
 
 impl Outcome {
-    /// What was asked for is the case now.
+    /// The requested state now exists.
     pub fn is_done(self) -> bool {
         match self {
             Outcome::Created | Outcome::Same | Outcome::Replaced | Outcome::Deleted | Outcome::BatchDone => true,
@@ -53,20 +53,20 @@ impl Outcome {
 pub struct Answer {
     /// The entry that did it (or decided not to).
     pub seq: Seq,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// The record that was meant; nil for a batch.
+    /// The record; nil for a batch.
     pub id: Uuid,
-    /// The record as it was then; none where there is none, and for a batch.
+    /// The record at that time; none where there is none, and for a batch.
     pub record: Option<Record>,
-    /// The operations of a batch that were looked at: all that were done, or all up to the one that could not be.
+    /// The operations of a batch that were examined: all that were done, or all up to the impossible one.
     pub operations: Vec<Operated>,
 }
 
 /// One operation of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operated {
-    /// What became of it; if the batch was not done: what would have.
+    /// Its outcome; if the batch was not done: what it would have been.
     pub outcome: Outcome,
     /// The record.
     pub id: Uuid,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// One record: the bytes of its JSON, as they were stored. A clone shares them.
+/// One record: the bytes of its JSON as stored. A clone shares them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record(Arc<str>);
 
@@ -12,7 +12,7 @@ impl Record {
         &self.0
     }
 
-    /// A hash of its bytes, for `ETag` and `If-Match`. Part of the log's format: every replica must find the same.
+    /// A hash of its bytes, for `ETag` and `If-Match`. Part of the log's format: every replica must compute the same.
     pub fn tag(&self) -> u128 {
         tag_of(&self.0)
     }

@@ -6,46 +6,45 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
-/// What a record takes in memory beside its bytes: its places in two trees, and what the allocator keeps with it.
+/// What a record uses in memory beside its bytes: its places in two trees, and the allocator's overhead.
 pub const RECORD_MEMORY_BYTES: u64 = 144;
-/// What a record takes in `snapshot.json` beside its bytes: the end of its line.
+/// What a record uses in `snapshot.json` beside its bytes: the end of its line.
 const RECORD_STORED_BYTES: u64 = 6;
-/// What stands around the records there.
+/// What surrounds the records there.
 const STORED_BYTES: u64 = 4096;
 
 impl Documents {
-    /// What they take in memory, about. Bytes that older views share with them are counted once.
+    /// The memory that they use, approximately. Bytes that older views share with them are counted once.
     pub fn memory_bytes(&self) -> u64 {
         let of_records: u64 =
             self.collections.values().map(|one| one.bytes + one.len() as u64 * RECORD_MEMORY_BYTES).sum();
         of_records + self.keys.bytes() as u64
     }
 
-    /// What `snapshot.json` would take, about.
+    /// The approximate length of `snapshot.json`.
     pub fn stored_bytes(&self) -> u64 {
         let of_records: u64 =
             self.collections.values().map(|one| one.bytes + one.len() as u64 * RECORD_STORED_BYTES).sum();
         of_records + self.keys.bytes() as u64 + STORED_BYTES
     }
 
-    /// Bytes that were given up since the start, and that older views still hold.
+    /// Bytes that were dropped since the start, but that older views still hold.
     pub fn given_up_bytes(&self) -> u64 {
         self.given_up
     }
 
-    /// From here on clones are told from those that were made before: of the latter the token that is returned tells
-    /// whether any is left.
+    /// Separates later clones from earlier ones: the returned token tells whether any of the earlier ones is left.
     pub fn renew(&mut self) -> Weak<()> {
         let before = std::mem::take(&mut self.view);
         Arc::downgrade(&before)
     }
 
-    /// How many bytes more there would be in memory; `None`: nothing would be written. Without what stands in the log
-    /// before it, and is not applied yet: for a leader that is short of room, which need not be exact.
+    /// By how many bytes the memory would grow; `None`: nothing would be written. It ignores earlier log entries that are
+    /// not applied yet: a leader that is short of room needs no exact figure.
     pub fn growth(&self, command: &[u8]) -> Option<i64> {
         let command = Command::decode(command).ok()?;
         if command.key.is_some_and(|key| self.keys.get(key.name).is_some()) {
-            // It is answered as the first one was.
+            // It gets the first one's answer.
             return None;
         }
         let operations = match &command.work {

@@ -1,4 +1,4 @@
-//! The documents in `snapshot.json`: readable JSON for the records, and beside it what their order needs.
+//! The documents in `snapshot.json`: readable JSON for the records, and beside it the data for their order.
 //!
 //! ```text
 //!   "collections": {
@@ -15,9 +15,9 @@
 //!   ]
 //! ```
 //!
-//! `last` is the highest creation number ever given; each run is (first number, how many): here the five records have
-//! the numbers 1, 2, 3, 6, 7. `"keys"` is left out where there are none. `snapshot.rs` writes and reads
-//! what stands around these members.
+//! `last` is the highest creation number ever given; each run is (first number, how many): here the five records have the
+//! numbers 1, 2, 3, 6, 7. `"keys"` is omitted if there are none. `snapshot.rs` writes and reads what surrounds these
+//! members.
 
 use super::command::record_id;
 use super::keys::Kept;
@@ -78,42 +78,42 @@ enum StoredOutcome {
     PreconditionFailed,
     BatchDone,
     BatchNotDone,
-    /// Of an operation in a batch.
+    /// For an operation in a batch.
     Unreadable,
 }
 
 /// Why `"collections"` and `"order"` do not make documents: the file is damaged.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoredError {
-    /// A name or an id stands there twice.
+    /// A name or an id appears twice.
     #[error("{collection}: {what} occurs twice")]
     Twice {
         /// The collection.
         collection: String,
-        /// What is there twice.
+        /// The duplicate.
         what: String,
     },
-    /// The order does not belong to the records.
+    /// The order does not match the records.
     #[error("{collection}: {why}")]
     Order {
         /// The collection.
         collection: String,
-        /// How it does not fit.
+        /// How it does not match.
         why: &'static str,
     },
-    /// A key is not as it was written.
+    /// A key differs from what is ever written.
     #[error("the key {key:?}: {why}")]
     Key {
         /// The key.
         key: String,
-        /// How it does not fit.
+        /// How it differs.
         why: &'static str,
     },
 }
 
 impl Documents {
-    /// Writes the members `"collections": …,\n"order": …` (and `"keys"`) of a JSON object, without braces around and without a comma
-    /// or line end after them.
+    /// Writes the members `"collections": …,\n"order": …` (and `"keys"`) of a JSON object, without the surrounding braces
+    /// and without a comma or line end after them.
     ///
     /// # Errors
     /// Those of `out`.
@@ -149,7 +149,7 @@ impl Documents {
     /// The documents at `applied`, from what [`Documents::write_collections`] wrote.
     ///
     /// # Errors
-    /// [`StoredError`]: it was written by nobody like that.
+    /// [`StoredError`]: nobody wrote it like that.
     pub fn restore(
         applied: Position,
         collections: StoredCollections,
@@ -245,7 +245,7 @@ impl From<Outcome> for StoredOutcome {
             Outcome::PreconditionFailed => StoredOutcome::PreconditionFailed,
             Outcome::BatchDone => StoredOutcome::BatchDone,
             Outcome::BatchNotDone => StoredOutcome::BatchNotDone,
-            // The reason is not kept: the API lets no such operation in.
+            // The reason is lost: the API admits no such operation.
             Outcome::Unreadable(_) | Outcome::KeyReused => StoredOutcome::Unreadable,
         }
     }

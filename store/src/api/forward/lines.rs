@@ -1,10 +1,10 @@
-//! Connections to the leader for writes that are sent on: by its peer port, kept and used again.
+//! Connections to the leader for writes that are sent on: to its peer port, kept and reused.
 //!
 //! ```text
 //!   request ──▶ the pool of the present leader ──a kept one, or a new one──▶ ForwardWay (proof, name, cluster) ──▶ sent
 //! ```
 //!
-//! Each leadership has a pool of its own: a connection to an earlier one, or to an earlier address, is never used for the
+//! Each leadership has its own pool: a connection to an earlier leadership, or to an earlier address, is never used for the
 //! next. New ones are opened a few at a time, because the leader's core, which also sends the heartbeats, accepts them.
 
 use std::io;
@@ -31,20 +31,20 @@ use crate::peer::{ForwardError, ForwardWay};
 
 /// Connections to the leader that are kept.
 pub(super) const IDLE_MAX: usize = 64;
-/// Below the time after which a server closes an idle connection, so that none is used in that moment.
+/// Below the time after which a server closes an idle connection, so that none is used just then.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(20);
-/// For a connection to the leader, up to where it has shown who it is. Nothing was sent before it is there.
+/// The time for connecting to the leader until it has shown who it is. Nothing is sent before that.
 pub(super) const CONNECT_MAX: Duration = Duration::from_millis(500);
-/// Connections that come to be at a time.
+/// How many connections may be opening at a time.
 const OPENING_MAX: usize = 8;
-/// A leader whose build does not know of this way is asked again after so long: it may be another build's by then.
+/// A leader whose build does not know this way is asked again after this time: it may run another build by then.
 const PREVIOUS_BUILD_TIME: Duration = Duration::from_secs(10);
 
 /// One leadership, as far as connections matter.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Led {
     pub(super) cluster: ClusterId,
-    /// The leader's run; none is known where a plain claim is.
+    /// The leader's run; none for a plain claim.
     pub(super) incarnation: Option<Uuid>,
     pub(super) to: Target,
 }
@@ -58,11 +58,11 @@ pub(super) struct Lines {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum LineError {
-    /// The leader's build takes forwarded writes by its port for clients alone. Nothing was sent.
+    /// The leader's build accepts forwarded writes only on its port for clients. Nothing was sent.
     PreviousBuild,
     /// There is no connection. Nothing was sent.
     NotSent(String),
-    /// Nobody knows what became of it.
+    /// The outcome is unknown.
     Unknown(String),
 }
 
@@ -78,7 +78,7 @@ impl Lines {
         Lines { client, opener }
     }
 
-    /// Can nobody on the network read what is sent?
+    /// Is what is sent unreadable on the network?
     pub(super) fn is_secret(&self) -> bool {
         self.opener.way.is_secret()
     }
@@ -122,14 +122,14 @@ struct Opener {
 }
 
 struct Present {
-    /// Of this leadership; never used for another one.
+    /// For this leadership; never used for another one.
     number: u64,
     led: Led,
     previous_build: Option<Instant>,
 }
 
 impl Opener {
-    /// The number of a leadership, which is the present one from now on. None: its leader's build is known to be older.
+    /// The number of a leadership, which becomes the present one. None: its leader's build is known to be older.
     fn number(&self, led: &Led) -> Option<u64> {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         match present.as_ref() {
@@ -196,7 +196,7 @@ fn is_previous_build(error: &legacy::Error) -> bool {
     false
 }
 
-/// An error with its causes: the outermost says only where it happened.
+/// An error with its causes: the outermost only says where it happened.
 fn whole(error: &legacy::Error) -> String {
     let mut whole = error.to_string();
     let mut source = std::error::Error::source(error);

@@ -1,8 +1,8 @@
 //! The way to another replica's API port, for requests that are sent on where its peer port does not accept them: TCP,
 //! and TLS where clients use it, too.
 //!
-//! The leader's address may be a bare IP, which no certificate names; so what is checked is one name that all replicas'
-//! certificates are good for (`--api-tls-name`), or else the host of the address.
+//! The leader's address may be a bare IP, which no certificate names. So the check uses one name for which all replicas'
+//! certificates are valid (`--api-tls-name`), or else the host of the address.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::tls::{ApiTls, host_name};
 use leasehold_daemon::reload::Reloaded;
 use leasehold_daemon::serve::BoxedStream;
 
-/// Whether the replicas' API speaks TLS, and how it is checked. Plain by default.
+/// Whether the replicas' API uses TLS, and how it is checked. Plain by default.
 #[derive(Clone, Debug, Default)]
 pub struct ApiWay {
     pub(crate) tls: Option<Reloaded<ApiTls>>,

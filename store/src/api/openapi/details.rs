@@ -14,12 +14,12 @@ use super::headers;
 use super::parameters;
 use super::refusals::{FORBIDDEN, Refusal, UNAUTHORIZED};
 
-/// What the table does not say of a call.
+/// What the table does not say about a call.
 #[derive(Default)]
 pub(super) struct Details {
-    /// Generators of clients name their functions so.
+    /// Client generators name their functions after it.
     pub(super) id: &'static str,
-    /// What the summary leaves out; empty where it leaves out nothing.
+    /// What the summary omits; empty if it omits nothing.
     pub(super) description: &'static str,
     pub(super) parameters: Vec<&'static parameters::Shared>,
     pub(super) body: Option<RequestBody>,
@@ -50,7 +50,7 @@ pub(super) fn operation(call: &Call, details: Details) -> Operation {
     operation.build()
 }
 
-/// What stands before the call, where the store has tokens.
+/// What a client needs before the call, if the store has tokens.
 fn guards(call: &Call) -> Vec<&'static Refusal> {
     match (tokens::is_open(call.path, false), tokens::writes(&call.method)) {
         (true, _) => vec![],

@@ -43,7 +43,7 @@ pub(super) static RETRY_AFTER: Shared =
     Shared { name: "Retry-After", kind: Type::Integer, description: "Seconds after which to ask again." };
 
 impl Shared {
-    /// What stands in an answer.
+    /// The reference inside an answer.
     pub(super) fn reference(&self) -> Ref {
         Ref::new(format!("#/components/headers/{}", self.name))
     }

@@ -1,4 +1,4 @@
-//! `components.parameters`: what paths, queries and request headers say.
+//! `components.parameters`: the parameters of paths, queries and request headers.
 
 use crate::api::query::PAGE_MAX;
 use crate::documents::KEY_BYTES_MAX;
@@ -11,7 +11,7 @@ use super::schemas;
 
 /// A parameter that calls share.
 pub(super) struct Shared {
-    /// In `components.parameters`: two of one name mean different things.
+    /// In `components.parameters`: two of the same name mean different things.
     key: &'static str,
     /// On the wire.
     name: &'static str,
@@ -176,7 +176,7 @@ static ALL: [&Shared; 17] = [
 ];
 
 impl Shared {
-    /// What stands in a call.
+    /// The reference inside a call.
     pub(super) fn reference(&self) -> Ref {
         Ref::new(format!("#/components/parameters/{}", self.key))
     }
@@ -185,7 +185,7 @@ impl Shared {
         ParameterBuilder::new()
             .name(self.name)
             .parameter_in(self.place.clone())
-            // The library makes a parameter of the path required in any case.
+            // The library makes a path parameter required in any case.
             .required(Required::False)
             .description(Some(self.description))
             .schema(Some((self.schema)()))

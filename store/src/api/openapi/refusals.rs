@@ -152,7 +152,7 @@ impl Refusal {
         self.code.status()
     }
 
-    /// What stands in a call.
+    /// The reference inside a call.
     pub(super) fn reference(&self) -> Ref {
         Ref::from_response_name(self.name)
     }

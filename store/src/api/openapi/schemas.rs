@@ -32,7 +32,7 @@ pub(super) fn describe(components: &mut Components) {
     components.schemas = all.map(|(name, schema)| (name.to_owned(), schema.into())).into();
 }
 
-/// What stands where one of these is meant.
+/// A reference to one of these.
 pub(super) fn reference(name: &'static str) -> Ref {
     Ref::from_schema_name(name)
 }
