@@ -1,4 +1,4 @@
-//! The boring loop: takes an input, steps the state machine, carries out what it says.
+//! The boring loop: receives an input, steps the state machine, carries out the effects.
 //!
 //! ```text
 //!   role.json ─────────┐                          ┌─▶ journal (Persist, InstallSnapshot, snapshots)
@@ -8,15 +8,15 @@
 //!   clock, SIGTERM ────┘                          └─▶ the end
 //! ```
 //!
-//! One task owns everything here, so nothing is locked. Effects are carried out in order. A turn takes what waits, up
-//! to a bound, so one `Propose` carries many writes and one fsync covers them; what arrives during that fsync waits for
-//! its end, or for the commit by others, and becomes the next group ([`Replica::is_writing_a_group`]). While the disk
-//! is behind ([`Journal::has_room`]), neither writes nor peers are listened to: they wait, and TCP and the handle's
-//! queue hold the senders back. While it hangs, all are listened to \[B2\], and the state machine refuses what needs it
+//! One task owns everything here, so nothing is locked. Effects are carried out in order. A turn processes what waits, up
+//! to a bound, so one `Propose` carries many writes and one fsync covers them; what arrives during that fsync waits for its
+//! end, or for the commit by others, and becomes the next group ([`Replica::is_writing_a_group`]). While the disk is behind
+//! ([`Journal::has_room`]), the driver reads neither writes nor peers: they wait, and TCP and the handle's queue hold the
+//! senders back. While the disk hangs, it reads all of them \[B2\], and the state machine refuses what needs the disk
 //! (`stall`).
 //!
-//! Decisions live in the state machine. The driver keeps only what that cannot know: who waits for which answer, and
-//! which of the volume's files belongs to which connection.
+//! Decisions live in the state machine. The driver keeps only what the state machine cannot know: who waits for which
+//! answer, and which of the volume's files belongs to which connection.
 
 mod effects;
 mod intake;
@@ -57,18 +57,18 @@ use readers::Readers;
 use stall::{Look, Stall};
 use waiters::Waiters;
 
-/// Peer events that one turn takes.
+/// How many peer events one turn processes.
 const PEER_EVENTS_MAX: usize = 64;
-/// Writes that one turn proposes together, and their bytes.
+/// How many writes one turn proposes together, and their bytes.
 const PROPOSALS_MAX: usize = 1024;
 const PROPOSAL_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Strong reads that one turn takes together.
+/// How many strong reads one turn processes together.
 const READS_MAX: usize = 4096;
-/// Journal events that wait for the driver. The journal's thread waits at the bound.
+/// How many journal events may wait for the driver. The journal's thread waits at the bound.
 pub const JOURNAL_EVENTS_MAX: usize = 256;
-/// How long what is queued for other replicas may take to leave at the end.
+/// How long queued messages for other replicas may take to leave at the end.
 const FINISH_MAX: Duration = Duration::from_millis(500);
-/// How long the journal may take to write what waits at the end.
+/// How long the journal may take at the end to write what waits.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// For people.
 const JOURNAL_FAILED: &str = "the journal failed: this replica is shutting down";
@@ -90,7 +90,7 @@ pub enum End {
     },
 }
 
-/// What a driver is made of.
+/// The parts of a driver.
 pub struct Parts {
     /// Who this replica is.
     pub config: Config,
@@ -98,23 +98,23 @@ pub struct Parts {
     pub recovered: Recovered,
     /// The data of its snapshot.
     pub documents: Documents,
-    /// What memory and disk the data may take.
+    /// How much memory and disk the data may use.
     pub limits: Limits,
-    /// What takes longer says how far it is.
+    /// Operations that take longer report their progress.
     pub progress_after: Duration,
     /// The others.
     pub ends: Ends,
 }
 
-/// Its ends of what the other parts of the process hold, too.
+/// Its ends of what other parts of the process hold, too.
 pub struct Ends {
     /// The journal.
     pub journal: Journal,
-    /// What the journal tells; make it with [`JOURNAL_EVENTS_MAX`].
+    /// The journal's events; make it with [`JOURNAL_EVENTS_MAX`].
     pub journal_events: mpsc::Receiver<JournalEvent>,
     /// Other replicas.
     pub peers: Peers,
-    /// What they tell.
+    /// Their events.
     pub peer_events: mpsc::Receiver<PeerEvent>,
     /// The latest role.json.
     pub role: RoleReceiver,
@@ -126,7 +126,7 @@ pub struct Ends {
     pub peer_state: watch::Sender<Option<PeerState>>,
     /// SIGTERM.
     pub stop: CancellationToken,
-    /// Cancelled when no client is served any longer: only then a driver that is drained ends.
+    /// Cancelled when no client is served any longer: a drained driver ends only then.
     pub unserved: CancellationToken,
 }
 
@@ -138,41 +138,42 @@ pub struct Driver {
     /// The state machine's time counts from here.
     begun: Instant,
     replica: Replica,
-    /// Rings at the state machine's deadline or before it, if it runs.
+    /// If running, fires at the state machine's deadline or earlier.
     timer: Pin<Box<Sleep>>,
     timer_runs: bool,
     ends: Ends,
     draining: bool,
-    /// Nothing kept it any more at some time since; from there on there is no way back.
+    /// Nothing kept it any longer at some time since; from then on there is no way back.
     drained: bool,
-    /// All that was applied.
+    /// Everything that was applied.
     documents: Documents,
     /// The voters at the position of `documents`: for snapshots.
     voters: Voters,
-    /// What the data take, and who still holds what was replaced.
+    /// What the data use, and who still holds replaced data.
     account: Account,
     held: Held,
     /// What the state machine last received about that, and the figures.
     room: Room,
     figures: Figures,
-    /// What may take long, and what does not go on without more room.
+    /// What may take long, and what waits for more room.
     under_way: UnderWay,
     waits_for_room: Option<String>,
     waiters: Waiters,
     readers: Readers,
     intake: Intake,
-    /// Held by the piece of a snapshot that is being stepped in, until it is kept.
+    /// Held by the piece of a snapshot in the current step, until it is kept.
     piece_room: Option<OwnedSemaphorePermit>,
-    /// Entries that were read back from the journal: at most one answer for each connection.
+    /// Entries read back from the journal: at most one answer for each connection.
     found: mpsc::UnboundedSender<Found>,
     founds: mpsc::UnboundedReceiver<Found>,
-    /// Inputs that carrying out an effect brought about: connections that took no more, a journal that took nothing.
+    /// Inputs that resulted from carrying out an effect: connections that accepted no more, a journal that accepted
+    /// nothing.
     brought_about: VecDeque<Input>,
-    /// What was shown last.
+    /// What was last published.
     shown: Option<Status>,
-    /// Whether the disk hangs, and whether more may be appended anyway, as the state machine last received it.
+    /// Whether the disk hangs, and whether more may be appended anyway, as last reported to the state machine.
     stall: Stall,
-    /// When that is looked at.
+    /// When to check that.
     looks: Interval,
     /// When the writer of status.json was last notified, and whether the position has changed since.
     told_at: Instant,
@@ -205,7 +206,7 @@ enum Woke {
 }
 
 impl Driver {
-    /// A driver that has not begun.
+    /// A driver that has not started.
     pub fn new(parts: Parts) -> Driver {
         let Parts { config, recovered, documents, limits, progress_after, ends } = parts;
         let mut looks = tokio::time::interval(Stall::pause(ends.journal.disk_watch().bound()));
@@ -249,7 +250,8 @@ impl Driver {
         }
     }
 
-    /// Runs until this incarnation is over. `status_file` has the last word when this returns; the volume is let go.
+    /// Runs until this incarnation is over. When this returns, `status_file` has the last status, and the volume is
+    /// released.
     pub async fn run(mut self) -> End {
         self.ends.handle.restore(&self.documents);
         self.ends.role.mark_changed();
@@ -279,7 +281,7 @@ impl Driver {
             Some(read) = self.ends.handle.reads.recv() => Woke::Read(read),
             kept = self.intake.next() => Woke::Kept(kept),
             Some(found) = self.founds.recv() => Woke::Found(found),
-            // Whoever else has something to do comes first, on this thread, too.
+            // This lets other work on this thread run first.
             () = tokio::task::yield_now(), if self.replica.applies().is_some() => Woke::Apply,
             Ok(()) = self.ends.role.changed() => Woke::Role,
             () = self.ends.stop.cancelled(), if !self.draining => Woke::Stop,
@@ -289,8 +291,8 @@ impl Driver {
         }
     }
 
-    /// Nearly every write brings an earlier deadline, and the next one removes it. Resetting a tokio timer wakes this
-    /// thread, so we never postpone it; a stale deadline fires harmlessly.
+    /// Nearly every write sets an earlier deadline, and the next one removes it. Resetting a tokio timer wakes this thread,
+    /// so we never postpone it; a stale deadline fires harmlessly.
     fn set_timer(&mut self) {
         let Some(deadline) = self.replica.deadline() else { return };
         let deadline = self.begun + deadline;
@@ -300,7 +302,7 @@ impl Driver {
         }
     }
 
-    /// Does what it was woken for, and what waits besides.
+    /// Handles what woke it, and what else waits.
     fn turn(&mut self, woke: Woke) {
         if self.stall.is_stalled()
             && let Some(full) = self.stall.fullness(self.ends.journal.has_room())
@@ -349,7 +351,7 @@ impl Driver {
 
     // ---- the disk
 
-    /// What came back counts before what did not.
+    /// What has returned counts before what has not.
     fn look_at_disk(&mut self) {
         self.on_journal_events();
         match self.stall.look(std::time::Instant::now()) {
@@ -401,7 +403,7 @@ impl Driver {
                 error!(%error, "{JOURNAL_FAILED}");
                 self.step(Input::PersistFailed);
             }
-            // The thread ended and said nothing: nothing will ever be durable again.
+            // The thread ended without a word: nothing will ever be durable again.
             None => self.step(Input::PersistFailed),
         }
     }
@@ -421,7 +423,7 @@ impl Driver {
             Kept::Whole { conn, run } => {
                 if let Some(meta) = self.intake.whole(conn, run) {
                     self.step(Input::SnapshotReceived { conn, meta });
-                    // If it was not installed, the state machine had no use for it.
+                    // If it was not installed, the state machine did not need it.
                     self.intake.done(conn);
                 }
             }
@@ -449,7 +451,7 @@ impl Driver {
         }
     }
 
-    /// Proposes this write and those that wait behind it, together.
+    /// Proposes this write and those waiting behind it, together.
     fn propose(&mut self, first: Option<WriteRequest>) {
         let (mut proposals, mut bytes) = (Vec::new(), 0);
         let mut next = first;
@@ -469,7 +471,7 @@ impl Driver {
         }
     }
 
-    /// Reads this one and those that wait behind it, together.
+    /// Reads this one and those waiting behind it, together.
     fn read(&mut self, first: ReadReply) {
         let reads = &mut self.ends.handle.reads;
         let others = std::iter::from_fn(|| reads.try_recv().ok()).take(READS_MAX - 1);
@@ -504,7 +506,7 @@ impl Driver {
         let closed = async {
             let mut closed = tokio::task::spawn_blocking(move || journal.close());
             loop {
-                // The journal's thread must not wait for us to take an event.
+                // The journal's thread must not wait for us to receive an event.
                 tokio::select! {
                     Some(event) = journal_events.recv() => say(event),
                     _ = &mut closed => break,

@@ -9,8 +9,8 @@
 //!   Handle::history   ◀──────── note, tell          what each entry changed, for watchers
 //! ```
 //!
-//! Until the first `set_status` the volume is not open: the API answers 503 with the words of `set_starting`.
-//! Not promised: that the views are of the same moment. Promised: `documents` is all that `Written` was answered for, if
+//! Until the first `set_status` the volume is not open: the API answers 503 with the words of `set_starting`. Not promised:
+//! that the views are of the same moment. Promised: `documents` includes every write that was answered with `Written`, if
 //! the driver calls `set_documents` before it answers.
 
 use crate::documents::history::{HISTORY_BYTES, History};
@@ -26,14 +26,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-/// Writes that may wait for the driver, and with it for the group before theirs. At the bound: `Refused(Overloaded)` at
+/// How many writes may wait for the driver, and with it for the group before theirs. At the bound: `Refused(Overloaded)` at
 /// once, and the client tries again.
 pub const WRITES_WAITING_MAX: usize = 16_384;
 
-/// Strong reads that may wait for the driver. At the bound: refused at once, and the client tries again.
+/// How many strong reads may wait for the driver. At the bound: refused at once, and the client tries again.
 pub const READS_WAITING_MAX: usize = 16_384;
 
-/// Where the answer to a strong read goes: all that it must see is applied here, or why it cannot be answered.
+/// Receives the answer to a strong read: everything that it must see is applied here, or why it cannot be answered.
 pub type ReadReply = oneshot::Sender<Result<(), Refusal>>;
 
 /// What the API needs of the running replica. Cheap to clone.
@@ -55,7 +55,7 @@ pub struct Handle {
 /// The driver's end. When it is dropped, the API knows that the driver is dead.
 #[derive(Debug)]
 pub struct HandleServer {
-    /// The writes of clients, to be answered each: see [`WriteRequest`].
+    /// The writes of clients, each to be answered: see [`WriteRequest`].
     pub writes: mpsc::Receiver<WriteRequest>,
     incarnation: Incarnation,
     /// The strong reads of clients. Dropping one counts as not confirmed.
@@ -68,7 +68,7 @@ pub struct HandleServer {
     freshness: Arc<Freshness>,
 }
 
-/// What both ends know of room, and of what takes long.
+/// What both ends know of room, and of long operations.
 #[derive(Debug)]
 struct Shelf {
     under_way: UnderWay,
@@ -91,7 +91,7 @@ impl Shelf {
 /// The driver answers it once: `Refused` when the replica rejected it; `Written` when the entry at its accepted position
 /// was applied; `Overwritten` when another entry of that sequence was; `Unknown` when the outcome can no longer be
 /// determined. Dropping `reply` counts as `Unknown`. A request whose `reply.is_closed()` before it was proposed may be
-/// left out.
+/// skipped.
 #[derive(Debug)]
 pub struct WriteRequest {
     /// The encoded [`Command`](crate::documents::Command).
@@ -105,7 +105,7 @@ pub struct WriteRequest {
 pub struct Written {
     /// Its entry.
     pub position: Position,
-    /// What became of it, the same on every replica.
+    /// Its outcome, the same on every replica.
     pub answer: Answer,
 }
 
@@ -115,13 +115,13 @@ pub enum WriteError {
     /// It was not done, and never will be.
     #[error("refused: {0:?}")]
     Refused(Refusal),
-    /// It stands in a log and may be done, or not: it was not committed in time, or the leadership was lost meanwhile.
+    /// A log contains it, and it may be done or not: it was not committed in time, or the leadership was lost meanwhile.
     #[error("the outcome of the write is unknown")]
     Unknown,
     /// Another entry was committed in its place: it was not done, and never will be.
     #[error("a later leader replaced the write with another entry")]
     Overwritten,
-    /// The replica ended before it took the write: it was not done.
+    /// The replica ended before it accepted the write: it was not done.
     #[error("the replica has ended")]
     Closed,
 }
@@ -129,7 +129,7 @@ pub enum WriteError {
 /// Why a strong read was not confirmed. It may be asked again at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The replica said no.
+    /// The replica refused.
     #[error("refused: {0:?}")]
     Refused(Refusal),
     /// Nobody confirmed it in time.
@@ -140,7 +140,7 @@ pub enum ReadError {
     Closed,
 }
 
-/// Where the replica's life is.
+/// The stage of the replica's life.
 #[derive(Clone, Debug)]
 enum Life {
     /// The volume is not open yet; why, for people.
@@ -148,33 +148,33 @@ enum Life {
     Running {
         replica: ReplicaId,
         status: Arc<Status>,
-        /// When it ceased to lead.
+        /// When it stopped leading.
         led_until: Option<Instant>,
-        /// Since when it hears no leader; none while it hears one, or leads.
+        /// Since when it has heard no leader; none while it hears one, or leads.
         unheard_since: Option<Instant>,
     },
 }
 
-/// As of when the documents are: read for each answer, written for each step, so no lock.
+/// The age of the documents: read for each answer, written for each step, so there is no lock.
 #[derive(Debug)]
 struct Freshness {
     /// The driver's time counts from here.
     begun: Instant,
-    /// Microseconds after `begun`, and one more; 0: not known.
+    /// Microseconds after `begun`, plus one; 0: unknown.
     as_of: AtomicU64,
 }
 
-/// Tells when the replica has something new to say of itself.
+/// Notifies when the replica has something new to report.
 #[derive(Clone, Debug)]
 pub struct News(watch::Receiver<Life>);
 
 impl News {
-    /// What was reported up to now is no longer news.
+    /// Marks everything reported up to now as seen.
     pub fn heard(&mut self) {
         self.0.mark_unchanged();
     }
 
-    /// Waits for news; forever where no sender is left.
+    /// Waits for news; forever if no sender is left.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await
@@ -187,7 +187,7 @@ pub fn handle(name: &str, incarnation: Incarnation) -> (Handle, HandleServer) {
     handle_with(name, incarnation, HISTORY_BYTES, Arc::default())
 }
 
-/// As [`handle`], with so many bytes of history for those who watch, and what knows of a disk that hangs.
+/// Like [`handle`], with this many bytes of history for watchers, and the watch for a hung disk.
 pub fn handle_with(
     name: &str,
     incarnation: Incarnation,
@@ -197,7 +197,7 @@ pub fn handle_with(
     handle_within(name, incarnation, history_bytes, disk, u64::MAX / 2)
 }
 
-/// As [`handle_with`], for a process that may use so much memory for its data.
+/// Like [`handle_with`], for a process that may use this much memory for its data.
 pub fn handle_within(
     name: &str,
     incarnation: Incarnation,
@@ -258,13 +258,13 @@ impl Handle {
         })?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
-            // The driver dropped it, or took too long: it may stand in the log.
+            // The driver dropped it, or took too long: a log may contain it.
             Ok(Err(_)) | Err(_) => Err(WriteError::Unknown),
         }
     }
 
-    /// Waits until all is applied here that was committed anywhere when this was called: then [`Handle::documents`] is
-    /// good for a strong read.
+    /// Waits until everything that was committed anywhere when this was called is applied here: then [`Handle::documents`]
+    /// is good for a strong read.
     ///
     /// # Errors
     /// [`ReadError`]; `Late` at the deadline.
@@ -281,14 +281,14 @@ impl Handle {
         }
     }
 
-    /// Waits until the entry `seq` is applied here. False: it was not, at the deadline or when the replica ended.
+    /// Waits until the entry `seq` is applied here. False: it was not, by the deadline or by the replica's end.
     pub async fn applied(&self, seq: Seq, deadline: Instant) -> bool {
         let mut documents = self.documents.clone();
         let applied = documents.wait_for(|documents| documents.applied().seq >= seq);
         matches!(timeout_at(deadline, applied).await, Ok(Ok(_)))
     }
 
-    /// The last changes.
+    /// The most recent changes.
     pub fn history(&self) -> &Arc<History> {
         &self.history
     }
@@ -298,12 +298,12 @@ impl Handle {
         &self.room.under_way
     }
 
-    /// Memory and disk, as they were counted last.
+    /// Memory and disk, as last counted.
     pub fn room(&self) -> Figures {
         *self.room.figures()
     }
 
-    /// What takes long, and how far it is; none while nothing does.
+    /// The present long operation and its progress; none if there is none.
     pub fn progress(&self) -> Option<ProgressInfo> {
         self.room.progress().clone()
     }
@@ -315,13 +315,13 @@ impl Handle {
         let _ = status.wait_for(drains).await; // an error: the driver is gone
     }
 
-    /// The data as they were applied last. The view does not change while it is held.
+    /// The data as last applied. The view does not change while it is held.
     pub fn documents(&self) -> Documents {
         self.documents.borrow().clone()
     }
 
-    /// All that was committed anywhere before this moment is in [`Handle::documents`], if those are taken later. None: not
-    /// known since the start.
+    /// If [`Handle::documents`] are read after this, they include everything that was committed anywhere before this
+    /// moment. None: unknown since the start.
     pub fn fresh_as_of(&self) -> Option<Instant> {
         let micros = self.freshness.as_of.load(Ordering::Acquire).checked_sub(1)?;
         Some(self.freshness.begun + Duration::from_micros(micros))
@@ -334,7 +334,7 @@ impl Handle {
         self.freshness.begun.elapsed().saturating_sub(moment)
     }
 
-    /// What the replica says of itself; none before its volume is open.
+    /// What the replica reports about itself; none before its volume is open.
     pub fn status(&self) -> Option<Arc<Status>> {
         match &*self.status.borrow() {
             Life::Running { status, .. } => Some(status.clone()),
@@ -350,12 +350,12 @@ impl Handle {
         }
     }
 
-    /// What role.json said last; none before it was read once.
+    /// The last content of role.json; none before the first read.
     pub fn role(&self) -> Option<Arc<RoleFile>> {
         self.role.borrow().clone()
     }
 
-    /// The volume's disk, as far as it is waited for.
+    /// The volume's disk and the calls under way on it.
     pub fn disk(&self) -> &DiskWatch {
         &self.disk
     }
@@ -370,12 +370,12 @@ impl Handle {
         self.incarnation
     }
 
-    /// Is the driver there? When it is not, the process must end.
+    /// Is the driver alive? If not, the process must end.
     pub fn is_alive(&self) -> bool {
         !self.writes.is_closed()
     }
 
-    /// May this replica be asked for data? It has caught up once with a leader since its start, and is not failed.
+    /// May clients ask this replica for data? It has caught up once with a leader since its start, and has not failed.
     ///
     /// # Errors
     /// Why not, in words for people.
@@ -414,7 +414,7 @@ impl Handle {
         }
     }
 
-    /// May traffic be sent here? As [`Handle::readable`], but not while it drains.
+    /// Is this replica ready for traffic? Like [`Handle::readable`], but not while it drains.
     ///
     /// # Errors
     /// Why not, in words for people.
@@ -439,7 +439,7 @@ impl Handle {
         )
     }
 
-    /// It has heard no leader for at least so long.
+    /// It has heard no leader for at least this long.
     pub fn unheard_for(&self, span: Duration) -> bool {
         match &*self.status.borrow() {
             Life::Running { unheard_since, .. } => unheard_since.is_some_and(|since| since.elapsed() >= span),
@@ -447,17 +447,17 @@ impl Handle {
         }
     }
 
-    /// Tells of every change of [`Handle::status`].
+    /// Notifies of every change of [`Handle::status`].
     pub fn news(&self) -> News {
         News(self.status.clone())
     }
 
-    /// It is open for writes; a leader that drains leads on until its successor does.
+    /// It is open for writes; a draining leader leads until its successor does.
     pub fn leads(&self) -> bool {
         matches!(&*self.status.borrow(), Life::Running { status, .. } if status.open)
     }
 
-    /// It led until less than `span` ago, and does no more.
+    /// It led until less than `span` ago, and no longer leads.
     pub fn led_within(&self, span: Duration) -> bool {
         match &*self.status.borrow() {
             Life::Running { led_until, .. } => led_until.is_some_and(|until| until.elapsed() < span),
@@ -465,7 +465,7 @@ impl Handle {
         }
     }
 
-    /// Waits until nothing keeps a replica that received a signal to end. Where it ends otherwise: forever.
+    /// Waits until nothing keeps a replica that received a signal to end. If it ends otherwise: forever.
     pub async fn drained(&self) {
         let mut status = self.status.clone();
         let drained = status.wait_for(|life| matches!(life, Life::Running { status, .. } if status.drained));
@@ -484,44 +484,44 @@ impl Handle {
 }
 
 impl HandleServer {
-    /// Shows the documents as they are now. Before the writes among them are answered, so that who was answered reads
-    /// what he wrote.
+    /// Publishes the present documents. Called before the writes among them are answered, so that a client with an answer
+    /// reads what it wrote.
     pub fn set_documents(&self, documents: &Documents) {
         self.documents.send_replace(documents.clone());
     }
 
-    /// What the next entry changed.
+    /// The changes of the next entry.
     pub fn note(&self, position: Position, changes: Vec<Change>) {
         self.history.note(position.seq, changes);
     }
 
-    /// What bodies under way and the last changes take in memory, about.
+    /// The memory that bodies under way and the most recent changes use, approximately.
     pub fn memory_bytes(&self) -> (u64, u64) {
         (self.room.under_way.bytes(), self.history.memory_bytes())
     }
 
-    /// Shows memory and disk as they are counted now.
+    /// Publishes memory and disk as counted now.
     pub fn set_room(&self, figures: Figures) {
         *self.room.figures() = figures;
     }
 
-    /// Shows how far something is that takes long.
+    /// Publishes the progress of a long operation.
     pub fn set_progress(&self, progress: Option<ProgressInfo>) {
         *self.room.progress() = progress;
     }
 
-    /// Wakes those who watch.
+    /// Wakes watchers.
     pub fn tell(&self) {
         self.history.tell();
     }
 
-    /// Shows documents that do not come from applying entries: of a snapshot.
+    /// Publishes documents that do not result from applying entries: of a snapshot.
     pub fn restore(&self, documents: &Documents) {
         self.history.restart(documents.applied().seq);
         self.set_documents(documents);
     }
 
-    /// Shows what the replica says of itself. From the first call on the volume counts as open.
+    /// Publishes what the replica reports about itself. From the first call on the volume counts as open.
     pub fn set_status(&self, replica: ReplicaId, status: Status) {
         let follows_itself = self.follows_itself(&status);
         self.status.send_modify(|life| {
@@ -540,7 +540,7 @@ impl HandleServer {
         });
     }
 
-    /// Shows that the log has moved on. Nobody is woken: who waits for an entry waits for the documents.
+    /// Publishes that the log has moved on. This wakes nobody: a client that waits for an entry waits for the documents.
     pub fn move_status(&self, newer: &Status) {
         self.status.send_if_modified(|life| {
             if let Life::Running { status, .. } = life {
@@ -560,18 +560,18 @@ impl HandleServer {
         self.freshness.begun
     }
 
-    /// Shows as of when the documents are that were set last.
+    /// Publishes the age of the documents that were set last.
     pub fn set_fresh_as_of(&self, as_of: Option<Duration>) {
         let micros = as_of.map_or(0, |as_of| u64::try_from(as_of.as_micros()).unwrap_or(u64::MAX - 1) + 1);
         self.freshness.as_of.store(micros, Ordering::Release);
     }
 
-    /// Says what the start waits for (the lock of the data directory, the journal), for people.
+    /// Publishes what the start waits for (the lock of the data directory, the journal), for people.
     pub fn set_starting(&self, why: &str) {
         self.status.send_replace(Life::Starting(why.into()));
     }
 
-    /// Shows role.json as it was read last.
+    /// Publishes role.json as last read.
     pub fn set_role(&self, role: RoleFile) {
         self.role.send_replace(Some(Arc::new(role)));
     }

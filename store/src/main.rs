@@ -1,8 +1,8 @@
 //! `store`: reads its flags, and runs a [`Node`] until it ends.
 //!
-//! Two runtimes. The core (driver, peers, files) has this process' first thread: what circulates between driver,
-//! connections and journal wakes no other thread on the way, and no client's long list delays a heartbeat.
-//! Clients have `--worker-threads` threads.
+//! Two runtimes. The core (driver, peers, files) has this process's first thread: what circulates between driver,
+//! connections and journal wakes no other thread on the way, and no client's long list delays a heartbeat. Clients have
+//! `--worker-threads` threads.
 //!
 //! Exit codes: 0 drained, 1 fatal IO (or a part that ended unexpectedly), 2 invalid flags or initial data, 3 damage.
 
@@ -71,13 +71,13 @@ fn run(config: Config) -> Result<(), Failure> {
         let failed = |error: leasehold_store::node::NodeError| Failure { code: error.exit_code(), error: error.into() };
         Node::start(config, clients.handle(), stop).await.map_err(failed)?.ended().await.map_err(failed)
     });
-    // Blocking threads that wait for a lock, or a name server, do not keep the process.
+    // Blocking threads that wait for a lock, or a name server, do not keep the process alive.
     clients.shutdown_background();
     core.shutdown_background();
     done
 }
 
-/// For a person who does not want to wait for the hand-over.
+/// For an operator who does not want to wait for the hand-over.
 fn end_at_once() {
     warn!("received a second signal to end: ending without a hand-over");
     std::process::exit(i32::from(FATAL));

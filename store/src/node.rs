@@ -6,7 +6,7 @@
 //!           ▶ its last status.json ▶ the servers end ▶ the lock is let go: the sidecar knows
 //! ```
 //!
-//! Every part that lives as long as the process is a task with a name ([`Part`]). None of them may end unseen: when one does
+//! Every part that lives as long as the process is a task with a name ([`Part`]). None of them may end unseen: if one ends
 //! before the driver, the node ends with an error that names it.
 
 mod error;
@@ -49,14 +49,14 @@ pub use error::{NodeError, Part};
 use parts::Parts;
 use serving::{Serving, serve_clients};
 
-/// How long the sidecar has for a transfer of the Lease, before the hand-over is undone.
+/// How long the sidecar has for a transfer of the Lease before the hand-over is undone.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
-/// Entries that are durable and applied stay in memory up to here, for followers that are a little behind; but no more
-/// than a sixteenth of what data may take.
+/// How many bytes of durable and applied entries stay in memory, for followers that are a little behind; but no more than a
+/// sixteenth of what the data may use.
 const LOG_MEMORY_BYTES: usize = 16 * 1024 * 1024;
-/// Entries that are applied in one turn of the driver: some milliseconds of it.
+/// How many bytes of entries one turn of the driver applies: some milliseconds of work.
 const APPLY_BYTES_MAX: usize = 256 * 1024;
-/// How long the last status.json may take to be written.
+/// How long writing the last status.json may take.
 const LAST_STATUS_MAX: Duration = Duration::from_secs(2);
 
 /// The sockets, in the order of the flags.
@@ -93,25 +93,25 @@ pub struct Node {
     core: Core,
     disk: Arc<DiskWatch>,
     metrics: Metrics,
-    /// The servers' end.
+    /// The end of the servers.
     stop_http: CancellationToken,
 }
 
-/// What the driver is made of besides what was found on the volume.
+/// The driver's parts besides what was found on the volume.
 struct Core {
     incarnation: Incarnation,
     room: RoomLimits,
     handle: HandleServer,
     peers: PeerEnds,
-    /// Asked to end, from outside.
+    /// A request to end, from outside.
     stop: CancellationToken,
     /// No client is served any longer.
     unserved: CancellationToken,
 }
 
 impl Node {
-    /// Opens the ports and serves: alive for the probes, not ready, and honest about what is waited for. Clients are served on
-    /// the runtime `clients`, everything else on the present one. `stop`: drain, and end.
+    /// Opens the ports and serves: alive for the probes, not ready, and honest about what it waits for. Clients are served
+    /// on the runtime `clients`, everything else on the present one. `stop`: drain, and end.
     ///
     /// # Errors
     /// [`NodeError`], before anything was touched.
@@ -144,7 +144,7 @@ impl Node {
         let server = serving.clients(farewell.leaving(), stop_http.child_token());
         let server = serve_clients(server, entrance, service, api.clone(), (stop_http.clone(), unserved.clone()));
         parts.spawn_on(clients, Part::ClientsServer, server);
-        // By the core's thread: what it says of itself does not wait for the clients'.
+        // On the core's thread: its own reports must not wait for the clients' work.
         if let Some(socket) = ports.probes {
             parts.spawn(Part::ProbesServer, serving.probes(stop_http.clone()).run(socket, Probes::new(calls)));
         }
@@ -158,13 +158,13 @@ impl Node {
         Ok(Node { config, parts, core, disk, metrics, stop_http })
     }
 
-    /// Opens the volume and runs, until the replica is drained, or something is over. What it ends with is in status.json then,
-    /// and the servers have ended.
+    /// Opens the volume and runs, until the replica is drained or a part has ended. By then status.json has its last
+    /// content, and the servers have ended.
     ///
     /// # Errors
     /// [`NodeError`].
     pub async fn ended(mut self) -> Result<(), NodeError> {
-        // The lock before the first status.json: who reads this incarnation there knows that it lives.
+        // The lock before the first status.json: a reader of this incarnation thus knows that it is alive.
         self.core.handle.set_starting("status.lock in the directory shared with the sidecar");
         let (stop, incarnation) = (self.core.stop.clone(), self.core.incarnation);
         let lock = tokio::select! {
@@ -192,13 +192,13 @@ impl Node {
                 let (role_sender, role) = watch::channel(None);
                 let (directory, name) = (config.directory.clone(), config.name.clone());
                 parts.spawn(Part::Role, async move { role::watch(&directory, &name, role_sender).await });
-                // The driver's ends of what other tasks watch: they must not end when it does.
+                // The driver's ends of channels that other tasks watch: these must not end when the driver does.
                 let _kept = (role.clone(), status_file.clone());
                 parts.spawn_driver(core.driver(&config, opened, initial_data, (journal_events, role, status_file)));
                 parts.first_to_end().await
             }
         };
-        // The driver is gone, and with it who sends status.json: its writer writes the last word and ends.
+        // The driver is gone, and with it the sender of status.json: its writer writes the last status and ends.
         stop_http.cancel();
         if tokio::time::timeout(LAST_STATUS_MAX, parts.all_ended(&[Part::Status])).await.is_err() {
             warn!("cannot write the last status.json in time");
@@ -214,7 +214,7 @@ impl Node {
         let (metrics, disk) = (self.metrics.clone(), self.disk.clone());
         move || {
             let (events, metrics) = (events.clone(), metrics.clone());
-            // Blocks the journal's thread while the driver is behind; a driver that is gone hears nothing.
+            // Blocks the journal's thread while the driver is behind; a driver that is gone receives nothing.
             let mut options = volume::Options::new(move |event| drop(events.blocking_send(event)));
             options.on_fsync = Arc::new(move |took| metrics.journal_fsync(took));
             options.watch = disk.clone();
@@ -222,7 +222,7 @@ impl Node {
         }
     }
 
-    /// The commands of the initial data, where this volume may have to bootstrap; else nobody looks at the file.
+    /// The commands of the initial data, if this volume may have to bootstrap; otherwise nobody reads the file.
     fn initial_data(&self, opened: &Opened) -> Result<Vec<Bytes>, NodeError> {
         let Some(path) = self.config.initial_data.clone().filter(|_| opened.recovered.state.cluster_id.is_none())
         else {
@@ -289,7 +289,7 @@ fn ended_while_starting() -> Result<(), NodeError> {
     Ok(())
 }
 
-/// What the data may take: as the flags say, else as this container and volume allow.
+/// What the data may use: as the flags say, otherwise as this container and volume allow.
 fn room_limits(config: &Config) -> RoomLimits {
     let memory_bytes = config.memory_limit.unwrap_or_else(machine::memory_limit);
     info!(memory_limit = memory_bytes, disk_reserve = config.disk_reserve, "room for data, in bytes");

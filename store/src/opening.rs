@@ -1,4 +1,4 @@
-//! Opens the volume on a thread that may block, while the API answers already: alive, not ready, and saying what the start
+//! Opens the volume on a thread that may block, while the API already answers: alive, not ready, and saying what the start
 //! waits for.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!   this task ◀───┴── looks every second ──▶ the API's words, status.json, the log
 //! ```
 //!
-//! A volume without room for the files of a start does not end the process: a restart would not help, and an
-//! operator may make room meanwhile. Then everything is read again, as by a new process \[S2\].
+//! A volume without room for the files of a start does not end the process: a restart would not help, and an operator may
+//! make room meanwhile. Then everything is read again, as by a new process \[S2\].
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,16 +25,16 @@ use crate::volume::disk::is_full;
 use crate::volume::disk::watch::{DiskWatch, UnderWay};
 use crate::volume::{Opened, Options, Volume, VolumeError};
 
-/// How often it is looked what the start waits for.
+/// How often to check what the start waits for.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// How often it is said that the disk hangs, in looks.
+/// How often a hung disk is logged, in checks.
 const HANG_SAID: u32 = 3;
-/// How often a start tries again whether there is room.
+/// How often a start checks again for room.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
-/// How often it is said that there is none.
+/// How often the lack of room is logged.
 const ROOM_SAID: Duration = Duration::from_secs(60);
 
-/// What the thread met.
+/// What the thread ran into.
 #[derive(Debug, Default)]
 struct Obstacles {
     /// Another process holds the volume.
@@ -47,10 +47,10 @@ fn lock(obstacles: &Mutex<Obstacles>) -> MutexGuard<'_, Obstacles> {
     obstacles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens the volume at `data`, whatever it waits for. `options` are made for each try; `on_wait` is set here.
+/// Opens the volume at `data`, whatever it waits for. `options` are created for each try; `on_wait` is set here.
 ///
 /// # Errors
-/// As [`Volume::open`], but for a file system that is full. The outer one: a panic on the thread.
+/// As [`Volume::open`], except for a full file system. The outer one: a panic on the thread.
 pub async fn open(
     data: &Path,
     options: impl FnMut() -> Options + Send + 'static,
@@ -153,7 +153,7 @@ impl<'a> Observer<'a> {
     }
 }
 
-/// Opens, and again after each time that there was no room: `wait` hears why, and waits.
+/// Opens, and again after each try without room: `wait` learns why, and waits.
 pub(crate) fn wait_for_room(
     mut open: impl FnMut() -> Result<Opened, VolumeError>,
     mut wait: impl FnMut(&VolumeError),
@@ -205,7 +205,7 @@ mod tests {
             |error| {
                 assert!(error.to_string().contains("no"), "{error}");
                 waits += 1;
-                // Somebody frees a little at a time.
+                // Somebody may free a little at a time.
                 disk.set_room(Some(1000 * waits));
             },
         );

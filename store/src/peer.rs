@@ -11,16 +11,15 @@
 //! ```
 //!
 //! Bounds: a connection whose queue is full is closed, and the state machine is notified; the other end dials again and
-//! catches up from the journal. Where the driver is slow, the connection tasks wait for it and TCP holds the sender
-//! back.
+//! catches up from the journal. If the driver is slow, the connection tasks wait for it and TCP holds the sender back.
 //!
-//! Order: within a connection nothing overtakes anything, but for heartbeats and their echoes, which may pass the pieces
-//! of a snapshot: a long snapshot must not look like a silent leader.
+//! Order: within a connection nothing overtakes anything, except that heartbeats and their echoes may pass the pieces of a
+//! snapshot: a long snapshot must not look like a silent leader.
 //!
-//! Before any of that a connection passes what [`trust`] demands of it.
+//! Before any of that a connection passes the checks of [`trust`].
 //!
-//! A peer's bytes are never trusted: what is not a hello, not a frame or not of this protocol closes the connection, is
-//! counted (`leasehold_store_peer_rejected_total`) and logged with the address it came from.
+//! A peer's bytes are never trusted: anything that is not a hello, not a frame or not of this protocol closes the
+//! connection, is counted (`leasehold_store_peer_rejected_total`) and logged with the address of its sender.
 
 mod config;
 mod connection;
@@ -58,21 +57,22 @@ use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-/// Events that wait for the driver. Beyond them connections wait, and TCP holds their senders back.
+/// How many events may wait for the driver. Beyond them connections wait, and TCP holds their senders back.
 pub const EVENTS_MAX: usize = 128;
-/// Invitations that wait for the state machine's answer. Beyond them the oldest are given up (their askers ask again).
+/// How many invitations may wait for the state machine's answer. Beyond them the oldest are dropped (their senders ask
+/// again).
 const INVITATIONS_MAX: usize = 256;
-/// An event that the state machine is to hear of.
+/// An event for the state machine.
 #[derive(Debug)]
 pub struct Admitted {
-    /// As it hears of it.
+    /// As the state machine receives it.
     pub input: Input,
-    /// The room that a piece of a snapshot takes. While it is held, it counts against the few pieces that a connection lets in
-    /// before they are kept.
+    /// The permit of a piece of a snapshot. While held, it counts against the few pieces that a connection admits before
+    /// they are kept.
     pub room: Option<OwnedSemaphorePermit>,
 }
 
-/// All connections and requests of this replica, as the driver has them.
+/// All connections and requests of this replica, as the driver sees them.
 #[derive(Debug)]
 pub struct Peers {
     config: PeerConfig,
@@ -95,7 +95,7 @@ enum Kind {
 struct Asking {
     run: u64,
     claim: Option<Claim>,
-    /// Where it asks. One that has become known since deserves another attempt.
+    /// The addresses that it asks. One that has become known since deserves another attempt.
     addresses: Vec<IpAddr>,
     task: AbortHandle,
 }
@@ -108,7 +108,7 @@ impl Asking {
 }
 
 impl Peers {
-    /// Nobody is connected. Events go to `events` (make it with [`EVENTS_MAX`]).
+    /// No connections yet. Events go to `events` (make it with [`EVENTS_MAX`]).
     pub fn new(config: PeerConfig, events: mpsc::Sender<PeerEvent>) -> Peers {
         Peers {
             config,
@@ -121,8 +121,8 @@ impl Peers {
         }
     }
 
-    /// Takes an event in and returns the input for the state machine: nothing, where the connection was closed
-    /// by us in the meantime, or a request had no answer.
+    /// Receives an event and returns the input for the state machine: nothing, if we closed the connection in the meantime,
+    /// or a request had no answer.
     pub fn admit(&mut self, event: PeerEvent) -> Option<Admitted> {
         let mut held = None;
         let input = match event {
@@ -159,7 +159,7 @@ impl Peers {
                 };
                 match self.asking.entry((kind, name.clone())) {
                     MapEntry::Occupied(asking) if asking.get().run == run => drop(asking.remove()),
-                    // It was replaced by a newer one while this event waited.
+                    // A newer one replaced it while this event waited.
                     _ => return None,
                 }
                 match said {
@@ -190,7 +190,7 @@ impl Peers {
     }
 
     /// Queues a frame. False: the queue was full and the connection is closed now; the caller must notify the state
-    /// machine. A connection that is gone already takes everything: its `Closed` is on its way.
+    /// machine. A connection that is gone already accepts everything: its `Closed` is on its way.
     #[must_use]
     pub fn send(&mut self, conn: ConnId, frame: Frame) -> bool {
         self.put(conn, |link| link.send(frame))
@@ -212,7 +212,7 @@ impl Peers {
         false
     }
 
-    /// Closes a connection once what is queued is sent, or soon. No `Closed` is reported.
+    /// Closes a connection once its queue is sent, or soon. No `Closed` is reported.
     pub fn close(&mut self, conn: ConnId) {
         self.links.remove(&conn);
     }
@@ -222,7 +222,7 @@ impl Peers {
         self.links.contains_key(&conn)
     }
 
-    /// Invites a pod. An older claim of ours that is under way to it is given up.
+    /// Invites a pod. Drops an older claim of ours that is under way to it.
     pub fn invite(&mut self, to: Target, claim: Claim) {
         let key = (Kind::Invite, to.name.clone());
         match self.asking.get(&key) {
@@ -259,7 +259,7 @@ impl Peers {
         let (run, events) = (self.runs, self.events.clone());
         let task = self.tasks.spawn(async move {
             let said = request.await;
-            // Only a driver that is gone takes no events any more.
+            // Only a driver that is gone no longer receives events.
             let _ = events.send(PeerEvent::Asked { name, run, said }).await;
         });
         task.abort_handle()
@@ -268,11 +268,11 @@ impl Peers {
     /// Answers an invitation.
     pub fn answer_invite(&mut self, request: RequestId, answer: InviteAnswer) {
         if let Some(reply) = self.invitations.remove(&request) {
-            let _ = reply.send(answer); // who gave up asks again
+            let _ = reply.send(answer); // an asker that gave up asks again
         }
     }
 
-    /// Closes everything, and gives what is queued `time_max` to be sent.
+    /// Closes everything, and gives queued data `time_max` to be sent.
     pub async fn finish(mut self, time_max: Duration) {
         for asking in self.asking.values() {
             asking.task.abort();

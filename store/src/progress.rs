@@ -1,12 +1,12 @@
-//! How far something is that may take long: a start, a join, a snapshot that is written.
+//! The progress of something that may take long: a start, a join, writing a snapshot.
 //!
 //! ```text
 //!   who does it ──bytes──▶ Meter ──amount──▶ Progress::look(now) ──▶ nothing | say it | it is over
 //!   replica's positions ──▶ Lag ──amount──▶                     └──▶ ProgressInfo: handle, status.json
 //! ```
 //!
-//! What takes less than the time that counts as long is never mentioned. [`Progress`] has no clock: the shells pass in
-//! the time and the amounts. The total may be an estimate, and it may grow.
+//! What takes less than the time that counts as long is never mentioned. [`Progress`] has no clock: the shells pass in the
+//! time and the amounts. The total may be an estimate, and it may grow.
 
 use leasehold_contract::{Doing, ProgressInfo};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::info;
 
-/// What takes longer than this says how far it is, and says so again as often.
+/// What takes longer than this reports its progress, and repeats that at this interval.
 pub const LONG: Duration = Duration::from_secs(5);
 
-/// Now, in milliseconds since 1970: what the shells bring.
+/// Now, in milliseconds since 1970, as the shells pass it in.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is counted.
+/// The unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Of files.
@@ -32,18 +32,18 @@ pub enum Unit {
     Entries,
 }
 
-/// How much is done, of how much.
+/// The finished amount, and the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount {
     /// In this unit.
     pub unit: Unit,
-    /// So much is done.
+    /// The finished amount.
     pub done: u64,
-    /// Of so much.
+    /// The total.
     pub of: u64,
 }
 
-/// Counts bytes on one thread, for another one that looks. Clones count together.
+/// Counts bytes on one thread for a reader on another. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Counts>);
 
@@ -54,44 +54,44 @@ struct Counts {
 }
 
 impl Meter {
-    /// Something new begins, of about so many bytes.
+    /// Something new begins, of about this many bytes.
     pub fn begin(&self, of: u64) {
         self.0.done.store(0, Ordering::Relaxed);
         self.0.of.store(of, Ordering::Relaxed);
     }
 
-    /// So many more are done.
+    /// This many more are done.
     pub fn add(&self, bytes: u64) {
         self.0.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// How far it is.
+    /// Its progress.
     pub fn amount(&self) -> Amount {
         Amount { unit: Unit::Bytes, done: self.0.done.load(Ordering::Relaxed), of: self.0.of.load(Ordering::Relaxed) }
     }
 }
 
-/// The entries that a replica lacks of the log of its leader, counted from where it was when it began to lack some.
+/// The entries of its leader's log that a replica lacks, counted from where it was when it began to lack some.
 #[derive(Clone, Debug, Default)]
 pub struct Lag {
     from: Option<u64>,
 }
 
 impl Lag {
-    /// How far it is on the way from where it was to `wanted`; none where it `has` all of that.
+    /// Its progress from where it was to `wanted`; none if it `has` all of that.
     pub fn amount(&mut self, has: u64, wanted: u64) -> Option<Amount> {
         if has >= wanted {
             self.from = None;
             return None;
         }
-        // A log that was cut begins further down.
+        // A log that was cut begins further back.
         let from = self.from.map_or(has, |from| from.min(has));
         self.from = Some(from);
         Some(Amount { unit: Unit::Entries, done: has - from, of: wanted - from })
     }
 }
 
-/// See the module. One of them for each thing that may be under way.
+/// See the module. One for each thing that may be under way.
 #[derive(Clone, Debug)]
 pub struct Progress {
     what: Doing,
@@ -101,7 +101,7 @@ pub struct Progress {
 
 #[derive(Clone, Debug)]
 struct Run {
-    /// By the clock that the looks are by, and in milliseconds since 1970.
+    /// By the looks' clock, and in milliseconds since 1970.
     begun: Duration,
     begun_unix_ms: u64,
     said: Option<Duration>,
@@ -109,24 +109,24 @@ struct Run {
     is_long: bool,
 }
 
-/// What a look has brought.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Nothing to be said.
+    /// Nothing to report.
     Quiet,
-    /// To be said now: it takes long, and this is how far it is.
+    /// To report now: it takes long, and this is its progress.
     Say(Amount),
     /// Something that took long is over, after this time.
     Over(Duration),
 }
 
 impl Progress {
-    /// Nothing is under way. What takes `long` is mentioned.
+    /// Nothing is under way. What takes `long` is reported.
     pub fn new(what: Doing, long: Duration) -> Progress {
         Progress { what, long, run: None }
     }
 
-    /// Looks at what is under way: `amount` of it is done, none: nothing is under way. `now` is of any clock that does not
+    /// Looks at what is under way: `amount` of it is done; none: nothing is under way. `now` is of any clock that does not
     /// go back.
     pub fn look(&mut self, now: Duration, unix_ms: u64, amount: Option<Amount>) -> Look {
         let Some(amount) = amount else {
@@ -164,7 +164,7 @@ impl Progress {
         })
     }
 
-    /// As [`Progress::look`]; what is to be said goes to the log.
+    /// As [`Progress::look`]; reports go to the log.
     pub fn look_and_say(&mut self, now: Duration, unix_ms: u64, amount: Option<Amount>) {
         let look = self.look(now, unix_ms, amount);
         let percent = self.info().and_then(|info| info.percent());

@@ -4,8 +4,8 @@
 //!   sidecar ──rename──▶ role.json ──Watch (notify)──▶ watch task ──latest value──▶ driver ──Input::Role──▶ Replica
 //! ```
 //!
-//! A file that is missing or unreadable changes nothing: the last good one stays in force. A leader never stops because
-//! of it \[L11\].
+//! A missing or unreadable file changes nothing: the last good one stays in force. A leader never stops because of it
+//! \[L11\].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ mod tests {
         write(&another);
         std::fs::remove_file(dir.path().join(ROLE_FILE)).unwrap();
         write(&role(3, None));
-        // Nothing but what is ours was ever shown on the way to the third.
+        // On the way to the third, only our own content was ever published.
         let seen = latest.wait_for(|role| role.as_ref().is_some_and(|role| role.term != 1));
         assert_eq!(
             tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap().unwrap().as_ref().unwrap().term,

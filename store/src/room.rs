@@ -1,4 +1,4 @@
-//! Room: how much memory and disk the data may use, how much they use, and what follows from it.
+//! How much memory and disk the data may use, how much they use, and what follows from it.
 //!
 //! ```text
 //!   documents, keys, history, log, bodies under way, replaced records that a view still holds ─┐
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The account is an estimate, meant to be within a quarter of what the process really uses; the limit leaves more than
-//! that of the container's limit free. `machine`: how much that is. `held`: views that hold what was replaced.
+//! that of the container's limit free. `machine` says how much that is. `held` counts views that hold replaced records.
 
 mod held;
 mod lack;
@@ -24,17 +24,17 @@ pub use under_way::{Crowded, Place, UnderWay};
 use crate::volume::disk::Space;
 use leasehold_replication::{Level, Room};
 
-/// The program itself: code, threads, connections, and what the allocator keeps.
+/// The program itself: code, threads, connections, and the allocator's overhead.
 const PROGRAM_BYTES: u64 = 24 * 1024 * 1024;
-/// The least that a reserve is.
+/// The smallest reserve.
 const DISK_RESERVE_LEAST: u64 = 64 * 1024 * 1024;
 
-/// What may be used.
+/// The allowed amounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// By data in memory, and the program.
+    /// For data in memory, and the program.
     pub memory_bytes: u64,
-    /// What is left free on the volume's file system; none: as much as the next snapshot needs.
+    /// What stays free on the volume's file system; none: as much as the next snapshot needs.
     pub disk_reserve_bytes: Option<u64>,
 }
 
@@ -43,12 +43,12 @@ impl Limits {
     pub const NONE: Limits = Limits { memory_bytes: u64::MAX / 2, disk_reserve_bytes: Some(0) };
 }
 
-/// What is used, of what the account adds up.
+/// The used amounts that the account adds up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Records, indexes, keys.
     pub documents_bytes: u64,
-    /// The last changes, for those who watch.
+    /// The most recent changes, for watchers.
     pub history_bytes: u64,
     /// The log's entries in memory.
     pub log_bytes: u64,
@@ -56,28 +56,28 @@ pub struct Usage {
     pub under_way_bytes: u64,
     /// Replaced and deleted records that a snapshot or a reader still holds.
     pub held_bytes: u64,
-    /// What the next snapshot will take.
+    /// The expected length of the next snapshot.
     pub next_snapshot_bytes: u64,
-    /// The volume's file system; none where that is not known.
+    /// The volume's file system; none if unknown.
     pub space: Option<Space>,
-    /// The journal has no room for more than what keeps the cluster alive.
+    /// The journal has room only for what keeps the cluster alive.
     pub disk_full: bool,
 }
 
-/// What is used and what may be, for people.
+/// The used and the allowed amounts, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// The levels that follow.
     pub room: Room,
-    /// Memory that is used, estimated.
+    /// Used memory, estimated.
     pub memory_used_bytes: u64,
-    /// Memory that may be used.
+    /// Allowed memory.
     pub memory_allowed_bytes: u64,
-    /// What is used of the volume's file system, by whomever; none where that is not known.
+    /// Used bytes of the volume's file system, by any program; none if unknown.
     pub disk_used_bytes: Option<u64>,
-    /// What may be used of it: all but the reserve.
+    /// Allowed bytes of it: all but the reserve.
     pub disk_allowed_bytes: Option<u64>,
-    /// The log takes a large part of memory that is short: a snapshot would give it back.
+    /// Memory is short, and the log uses a large part of it: a snapshot would free that.
     pub log_is_large: bool,
 }
 
@@ -89,7 +89,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// What data may take of memory.
+    /// How much memory the data may use.
     pub fn memory_bytes(&self) -> u64 {
         self.limits.memory_bytes
     }
@@ -99,7 +99,7 @@ impl Account {
         Account { limits, room: Room::default() }
     }
 
-    /// What follows from that use. What is over a limit stays so until it is well below, so that it does not come and go
+    /// What follows from that use. What is over a limit stays so until it is well below, so that the state does not change
     /// with every write.
     pub fn judge(&mut self, usage: &Usage) -> Figures {
         let used = PROGRAM_BYTES

@@ -12,13 +12,14 @@
 
 use crate::args::CONNECTIONS_LEAST;
 
-/// For the store's own files and sockets: it has some 30 at a time.
+/// For the store's own files and sockets: some 30 at a time.
 const OWN: usize = 96;
 /// Connections of the probe port.
 const PROBES: usize = 32;
 /// Connections of other replicas and of those who ask them something.
 const PEERS_MAX: usize = 512;
-/// Writes that are sent on, or wait for a leader, at once. More are refused (503): they would only fill the memory.
+/// How many writes may be under way to the leader, or wait for one, at once. More are refused (503): they would only fill
+/// the memory.
 const FORWARDS_MAX: usize = 1024;
 
 /// Connections of each kind.
@@ -45,14 +46,14 @@ pub struct TooFew {
 }
 
 impl Shares {
-    /// For `limit` descriptors in all, and so many clients if they fit.
+    /// For `limit` descriptors in all, and this many clients if they fit.
     ///
     /// # Errors
     /// [`TooFew`].
     pub fn of(limit: usize, clients_wanted: usize) -> Result<Shares, TooFew> {
         let rest = limit.saturating_sub(OWN + PROBES);
         let (peers, forwards) = ((rest / 8).min(PEERS_MAX), (rest / 4).min(FORWARDS_MAX));
-        // The one that waits for its place has a descriptor, too: on each port.
+        // The connection that waits for its place has a descriptor, too: on each port.
         let clients = (rest - peers - forwards).saturating_sub(3).min(clients_wanted);
         if clients < CONNECTIONS_LEAST || peers < CONNECTIONS_LEAST {
             return Err(TooFew { limit, needed: OWN + PROBES + 8 * CONNECTIONS_LEAST });
@@ -60,7 +61,7 @@ impl Shares {
         Ok(Shares { clients, peers, forwards, probes: PROBES })
     }
 
-    /// Clients that may watch: they stay, and must leave places for the others.
+    /// How many clients may watch: they stay, and must leave places for the others.
     pub fn watchers(&self, wanted: usize) -> usize {
         wanted.min(self.clients / 2)
     }

@@ -4,8 +4,9 @@
 //!   driver ──latest StatusFile (watch)──▶ writer task ──blocking thread──▶ replace_file(status.json)
 //! ```
 //!
-//! Written on every change; where only the position or other figures changed, at most once a second. The driver never waits for it. The
-//! lock (status.lock) is taken before the first write, so a sidecar that reads an incarnation knows that it lives.
+//! Written on every change; if only the position or other figures changed, at most once a second. The driver never waits
+//! for it. The lock (status.lock) is acquired before the first write, so a sidecar that reads an incarnation knows that it
+//! is alive.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,35 +25,35 @@ use crate::room::Figures;
 const POSITION_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a write that failed (no directory, no room).
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// How often a wait for the lock is said.
+/// How often a wait for the lock is logged.
 const WAIT_SAID: Duration = Duration::from_secs(10);
 
-/// The version of this program, as status.json says it.
+/// The version of this program in status.json.
 const APP_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What status.json says before there is a replica.
+/// The content of status.json before there is a replica.
 pub fn starting(incarnation: Incarnation) -> StatusFile {
     contract::starting(incarnation, APP_VERSION)
 }
 
-/// What status.json says of a replica.
+/// The content of status.json for a replica.
 pub fn file(incarnation: Incarnation, replica: ReplicaId, status: &Status) -> StatusFile {
     contract::status_file(incarnation, replica, status, APP_VERSION)
 }
 
-/// What the state machine does not know of, for people.
+/// What the state machine does not know, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asides {
-    /// What takes long.
+    /// The present long operation.
     pub progress: Option<ProgressInfo>,
     /// The limits that are exceeded.
     pub out_of_room: Vec<OutOfRoom>,
-    /// What does not go on without more room.
+    /// What waits for more room.
     pub waits_for_room: Option<String>,
 }
 
 impl Asides {
-    /// Puts them into what status.json says.
+    /// Adds them to the content of status.json.
     pub fn put(self, file: &mut StatusFile) {
         (file.progress, file.out_of_room, file.waits_for_room) = (self.progress, self.out_of_room, self.waits_for_room);
     }
@@ -70,8 +71,8 @@ pub fn out_of_room(figures: &Figures) -> Vec<OutOfRoom> {
     memory.into_iter().chain(disk).collect()
 }
 
-/// Takes status.lock, for as long as that takes: an earlier run of this store may still be ending, the directory may not
-/// be there yet. On a thread of its own, because a runtime would wait for a blocking task that may never end.
+/// Acquires status.lock, however long that takes: an earlier run of this store may still be ending, or the directory may
+/// not exist yet. It uses a thread of its own, because a runtime would wait for a blocking task that may never end.
 pub async fn lock(dir: &Path) -> StatusLock {
     let dir: Arc<Path> = dir.into();
     loop {
@@ -79,7 +80,7 @@ pub async fn lock(dir: &Path) -> StatusLock {
         let locked = Arc::clone(&dir);
         let thread = std::thread::Builder::new().name("status-lock".into());
         let spawned = thread.spawn(move || {
-            // Nobody waits any more when the process ends; then the lock goes with it.
+            // Nobody waits any longer when the process ends; then the lock goes with it.
             let _ = sender.send(StatusLock::acquire(&locked));
         });
         let mut taken = std::pin::pin!(async {
@@ -137,7 +138,7 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
         if last_moment {
             return;
         }
-        // An error means that nobody sends any more; the next round writes what is left and ends.
+        // An error means that no sender is left; the next round writes what remains and ends.
         match due {
             None => drop(latest.changed().await),
             Some(due) => drop(tokio::time::timeout_at(due, latest.changed()).await),
@@ -145,7 +146,7 @@ pub async fn write(dir: PathBuf, mut latest: watch::Receiver<StatusFile>) {
     }
 }
 
-/// Are the position, and figures that were reported before, all that changed, if anything did?
+/// If anything changed, was it only the position, and figures that were reported before?
 pub fn is_figures_alone(last: &StatusFile, next: &StatusFile) -> bool {
     let task = |file: &StatusFile| file.progress.as_ref().map(|progress| (progress.what, progress.since_unix_ms));
     let limits = |file: &StatusFile| file.out_of_room.iter().map(|out| out.what).collect::<Vec<_>>();

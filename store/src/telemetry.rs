@@ -43,14 +43,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// All metrics of one process. A clone is the same metrics.
+/// All metrics of one process. A clone shares them.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
-    /// Held while a scrape fills the gauges and writes them, so that no two mix.
+    /// Held while a scrape fills the gauges and writes them, so that two scrapes do not mix.
     scrape: Mutex<()>,
     state: Family<StateLabel, Gauge>,
     promised_term: Gauge<u64, AtomicU64>,
@@ -76,7 +76,7 @@ struct Inner {
     ports: [Arc<Counts>; 3],
 }
 
-/// The ports of the store, as the metrics call them.
+/// The ports of the store in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     /// `--listen`.
@@ -155,12 +155,12 @@ impl Metrics {
         self.0.journal_fsync.observe(took.as_secs_f64());
     }
 
-    /// Counts a connection of the peer port that was closed for what it sent. `reason`: a word from a fixed list.
+    /// Counts a connection to the peer port that was closed because of what it sent. `reason`: a word from a fixed list.
     pub fn peer_rejected(&self, reason: Rejection) {
         self.0.peer_rejected.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
-    /// Counts a client that may not watch because too many do.
+    /// Counts a client that may not watch because too many are watching.
     pub fn watcher_refused(&self) {
         self.0.watchers_refused.inc();
     }
@@ -175,7 +175,7 @@ impl Metrics {
         self.0.writes.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Everything in the OpenMetrics text format, as it is now.
+    /// Everything in the OpenMetrics text format, as of now.
     ///
     /// # Errors
     /// None that our own metrics can cause.
@@ -394,7 +394,7 @@ mod tests {
     fn every_metric_stands_in_the_design_document_and_no_other_does() {
         let page = include_str!("../../docs/design.md");
         let names = page.lines().filter(|line| line.starts_with("| `leasehold_")).flat_map(|line| {
-            // The cell of the names: `name{labels}`, and perhaps more of them.
+            // The cell of the names: `name{labels}`, and perhaps several of them.
             let cell = line.split('|').nth(1).unwrap_or_default();
             cell.split('`').skip(1).step_by(2)
         });

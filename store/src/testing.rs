@@ -1,4 +1,4 @@
-//! What tests and fuzz targets need of the insides. No program has it compiled in.
+//! What tests and fuzz targets need of the insides. No shipped program contains it.
 
 #[cfg_attr(not(test), allow(dead_code))]
 pub(crate) mod fault_disk;

@@ -6,8 +6,8 @@
 //!   API port    DIR/{tls.crt, tls.key}           as any HTTPS server; ca.crt, if there, is for requests to other replicas
 //! ```
 //!
-//! The names are those of a Secret of type kubernetes.io/tls, as cert-manager makes them. Open connections keep the
-//! certificate that they began with. TLS 1.2 and 1.3, by rustls with ring.
+//! The names are those of a Secret of type kubernetes.io/tls, as cert-manager creates them. Open connections keep the
+//! certificate that they started with. TLS 1.2 and 1.3, by rustls with ring.
 
 use std::io;
 use std::path::Path;
@@ -33,7 +33,7 @@ const NAMES: &[&str] = &["tls.crt", "tls.key", "ca.crt"];
 pub struct PeerTls {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
-    /// Of the certificate, and of whom it trusts: see [`PeerTls::fingerprints`].
+    /// Of the certificate, and of those that it trusts: see [`PeerTls::fingerprints`].
     fingerprints: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl PeerTls {
     /// Reads them.
     ///
     /// # Errors
-    /// They are missing, or do not fit each other.
+    /// They are missing, or do not match each other.
     pub fn open(dir: &Path) -> Result<Reloaded<PeerTls>, FilesError> {
         Reloaded::open("the peers' certificates", dir, NAMES, PeerTls::from_files)
     }
@@ -81,16 +81,16 @@ impl PeerTls {
         Ok(PeerTls { server: Arc::new(server), client: Arc::new(client), fingerprints })
     }
 
-    /// For people, who want to know whether a pod has read the new files: of its own certificate first, then of those that
-    /// it trusts. The beginning of what `openssl x509 -noout -fingerprint -sha256` prints.
+    /// For operators who want to know whether a pod has read the new files: first its own certificate's, then those that it
+    /// trusts. Each is the start of what `openssl x509 -noout -fingerprint -sha256` prints.
     pub fn fingerprints(&self) -> &[String] {
         &self.fingerprints
     }
 
-    /// The listener's part. `member`: a DNS name that the dialer's certificate must be good for, besides being of our CA.
+    /// The listener's part. `member`: a DNS name that the dialer's certificate must be valid for, besides being of our CA.
     ///
     /// # Errors
-    /// No handshake, or a certificate that does not fit.
+    /// No handshake, or a certificate that does not match.
     pub async fn accept<S>(&self, stream: S, member: Option<&ServerName<'_>>) -> io::Result<server::TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -109,7 +109,7 @@ impl PeerTls {
     /// The dialer's part: the listener must show a certificate of our CA for the host of `address`.
     ///
     /// # Errors
-    /// No handshake, or a certificate that does not fit.
+    /// No handshake, or a certificate that does not match.
     pub async fn connect<S>(&self, stream: S, address: &str) -> io::Result<client::TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -122,7 +122,7 @@ impl ApiTls {
     /// Reads them.
     ///
     /// # Errors
-    /// They are missing, or do not fit each other.
+    /// They are missing, or do not match each other.
     pub fn open(dir: &Path) -> Result<Reloaded<ApiTls>, FilesError> {
         Reloaded::open("the API's certificate", dir, NAMES, ApiTls::from_files)
     }
@@ -158,11 +158,11 @@ impl ApiTls {
         TlsAcceptor::from(Arc::clone(&self.server)).accept(stream).await
     }
 
-    /// The part of a replica that sends a client's request on to another one. `name`: what the other's certificate must
-    /// be for; the leader's address may be a bare IP, which no certificate names.
+    /// The part of a replica that sends a client's request on to another one. `name`: what the other's certificate must be
+    /// valid for; the leader's address may be a bare IP, which no certificate names.
     ///
     /// # Errors
-    /// No handshake, a certificate that does not fit, or no `ca.crt` to check it by.
+    /// No handshake, a certificate that does not match, or no `ca.crt` to check it.
     pub async fn connect<S>(&self, stream: S, name: ServerName<'static>) -> io::Result<client::TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -176,19 +176,19 @@ impl ApiTls {
     }
 }
 
-/// The name or IP address in `host:port`, as a certificate has it.
+/// The name or IP address in `host:port`, in the form of a certificate.
 ///
 /// # Errors
 /// It is neither.
 pub fn host_name(address: &str) -> io::Result<ServerName<'static>> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    // An absolute name is the same name; certificates have it without the last dot.
+    // An absolute name is the same name; certificates contain it without the last dot.
     let host = host.strip_suffix('.').unwrap_or(host).to_owned();
     ServerName::try_from(host).map_err(|error| io::Error::other(format!("{address}: {error}")))
 }
 
-/// What stands in the files.
+/// The content of the files.
 struct Given {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -240,7 +240,7 @@ fn certificates(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    // Given by hand, so that no library's default decides.
+    // Set explicitly, so that no library's default decides.
     Arc::new(ring::default_provider())
 }
 

@@ -1,4 +1,4 @@
-//! What the state machine says, carried out: to the journal, to the peers, to the documents and who waits for them.
+//! Carries out the state machine's effects: on the journal, the peers, the documents and those who wait for them.
 
 use std::sync::Arc;
 
@@ -140,7 +140,7 @@ impl Driver {
             self.ends.handle.note(entry.position, changes);
             self.waiters.applied(entry.position, answer, &mut answers);
         }
-        // Shown before anybody is answered: who was answered reads what he wrote.
+        // Published before any answer: a client with an answer reads what it wrote.
         self.ends.handle.set_documents(&self.documents);
         self.ends.handle.tell();
         for (reply, answer) in answers {
@@ -151,7 +151,7 @@ impl Driver {
     pub(super) fn take_snapshot(&mut self) {
         let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };
         let position = self.documents.applied();
-        // Part of what was found at the start gives nothing back.
+        // Part of what was found at the start frees nothing.
         if self.replica.applies().is_some() || position.seq <= self.ends.journal.figures().snapshot_position.seq {
             return;
         }

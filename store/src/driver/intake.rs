@@ -1,18 +1,18 @@
-//! Snapshots that arrive in pieces: each connection's pieces go to a thread of their own, because they are written to
-//! disk, and the whole is read and verified.
+//! Snapshots that arrive in pieces: each connection's pieces go to a thread of their own, because it writes them to disk,
+//! and then reads and verifies the whole.
 //!
 //! ```text
 //!   KeepPiece ──queue──▶ thread: PartFile::push … finish ──Kept::Whole──▶ driver ──SnapshotReceived──▶ Replica
 //!                                                          ──Kept::Spoilt─▶ driver closes the connection
 //! ```
 //!
-//! An interrupted transfer leaves what has arrived: the next hello says so, and a leader that still has the same
+//! An interrupted transfer leaves what has arrived: the next hello reports it, and a leader that still has the same
 //! snapshot resumes behind it.
 //!
-//! Where there is no room for the whole ([`Lack`]), its pieces are dropped without an answer: the leader waits,
-//! as for a slow disk. As soon as there is room the driver closes the connection, and the next one sends it again.
+//! If there is no room for the whole ([`Lack`]), its pieces are dropped without an answer: the leader waits, as for a slow
+//! disk. As soon as there is room the driver closes the connection, and the next one sends the snapshot again.
 //!
-//! Bound: a connection lets only a few pieces in before they are kept (their room is given back here), so the queue never
+//! Bound: a connection admits only a few pieces before they are kept (their room is returned here), so the queue never
 //! fills by itself.
 
 use std::collections::HashMap;
@@ -28,14 +28,14 @@ use crate::room::Lack;
 use crate::volume::journal::{Journal, JournalFigures};
 use crate::volume::snapshot::{PartError, PartFile, ReceivedSnapshot};
 
-/// More than a connection lets in at once.
+/// More than a connection admits at once.
 const PIECES_WAITING_MAX: usize = 64;
 const KEPT_WAITING_MAX: usize = 16;
-/// How long what came of a transfer that was cut is kept.
+/// How long the data of an interrupted transfer is kept.
 const CUT_KEPT: Duration = Duration::from_secs(10 * 60);
-/// What needs more memory is asked for again after this: the leader's data may be smaller by then.
+/// A snapshot that needs more memory is requested again after this: the leader's data may be smaller by then.
 const MEMORY_RETRY: Duration = Duration::from_secs(5 * 60);
-/// How often the same lack is said.
+/// How often the same lack is logged.
 const LACK_SAID: Duration = Duration::from_secs(60);
 
 type Piece = (SnapshotPiece, Option<OwnedSemaphorePermit>);
@@ -50,7 +50,7 @@ pub(super) struct Intake {
     cut: Cut,
     /// The transfer whose pieces are dropped.
     refused: Option<Refused>,
-    /// When that was said last.
+    /// When that was last logged.
     lack_said: Option<Instant>,
 }
 
@@ -64,14 +64,14 @@ struct Refused {
     since: Instant,
 }
 
-/// What came of the last transfer that was cut, and when it was. One at most: a newer one takes its place.
+/// The data of the last interrupted transfer, and when it was interrupted. One at most: a newer one replaces it.
 type Cut = Arc<Mutex<Option<(PartFile, Instant)>>>;
 
 struct Flow {
     run: u64,
     pieces: mpsc::Sender<Piece>,
     whole: Option<ReceivedSnapshot>,
-    /// Of the last piece that came: where it ends, and where the whole does. None: the whole was used.
+    /// From the last piece that arrived: where it ends, and where the whole does. None: the whole was used.
     came: Option<(u64, u64)>,
 }
 
@@ -81,19 +81,19 @@ struct Outcome {
     result: Result<ReceivedSnapshot, PartError>,
 }
 
-/// What became of pieces.
+/// What happened to pieces.
 #[derive(Debug)]
 pub(super) enum Kept {
     /// A snapshot is whole and verified: ask for it by [`Intake::whole`].
     Whole {
-        /// By this connection.
+        /// On this connection.
         conn: ConnId,
         /// See [`Intake::is_current`].
         run: u64,
     },
     /// What arrived is unusable.
     Spoilt {
-        /// By this connection.
+        /// On this connection.
         conn: ConnId,
         /// See [`Intake::is_current`].
         run: u64,
@@ -109,15 +109,15 @@ impl Intake {
         Intake { journal, flows, runs: 0, sender, outcomes, cut, refused: None, lack_said: None }
     }
 
-    /// What a leader may go on behind. One that nobody asked for in a while is dropped: it takes room.
+    /// What a leader may resume behind. If nobody asked for it for a while, it is dropped: it uses room.
     pub(super) fn part(&self) -> Option<SnapshotPart> {
         let mut cut = lock(&self.cut);
         drop(cut.take_if(|(_, since)| since.elapsed() > CUT_KEPT));
         cut.as_ref().and_then(|(part, _)| part.part())
     }
 
-    /// Keeps a piece; drops it where there is no room for the whole. False: too many wait already, or there is no room, and
-    /// a leader needs it, which must not wait.
+    /// Keeps a piece; drops it if there is no room for the whole. False: too many wait already, or there is no room, and a
+    /// leader needs it, which must not wait.
     pub(super) fn keep(
         &mut self,
         conn: ConnId,
@@ -131,7 +131,7 @@ impl Intake {
         }
         if !self.flows.contains_key(&conn) {
             if piece.offset == 0 {
-                // What was cut is of another one, and takes room.
+                // What was interrupted belongs to another one, and uses room.
                 drop(lock(&self.cut).take());
             }
             if let Some(lack) = Lack::of(piece.length_bytes, piece.offset, journal, memory_bytes) {
@@ -149,7 +149,7 @@ impl Intake {
         });
         flow.came = came;
         match flow.pieces.try_send((piece, room)) {
-            // A thread that has ended told why: that is on its way.
+            // A thread that has ended has reported why: that is on its way.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
             Err(mpsc::error::TrySendError::Full(_)) => false,
         }
@@ -170,7 +170,7 @@ impl Intake {
         }
     }
 
-    /// The connection whose snapshot may be asked for again.
+    /// The connection whose snapshot may be requested again.
     pub(super) fn look(&self, journal: &JournalFigures, memory_bytes: u64) -> Option<ConnId> {
         let Refused { conn, length_bytes, have_bytes, since, .. } = self.refused.as_ref()?;
         let again = match Lack::of(*length_bytes, *have_bytes, journal, memory_bytes) {
@@ -181,19 +181,19 @@ impl Intake {
         again.then_some(*conn)
     }
 
-    /// What a snapshot waits for that cannot be received, for people.
+    /// What a snapshot that cannot be received waits for, for people.
     pub(super) fn waits(&self) -> Option<String> {
         self.refused.as_ref().map(|refused| refused.lack.to_string())
     }
 
-    /// How much of a snapshot has come.
+    /// How much of a snapshot has arrived.
     pub(super) fn amount(&self) -> Option<Amount> {
         let flow = self.flows.values().max_by_key(|flow| flow.run)?;
         let (done, of) = flow.came?;
         Some(Amount { unit: Unit::Bytes, done, of })
     }
 
-    /// The next thing that became of pieces. Never ends: there is always a sender here.
+    /// The next result for pieces. Never ends: there is always a sender here.
     pub(super) async fn next(&mut self) -> Kept {
         let Some(Outcome { conn, run, result }) = self.outcomes.recv().await else {
             return std::future::pending().await;
@@ -209,12 +209,12 @@ impl Intake {
         }
     }
 
-    /// Was this connection's snapshot not forgotten since?
+    /// Is this connection's snapshot still current?
     pub(super) fn is_current(&self, conn: ConnId, run: u64) -> bool {
         self.flows.get(&conn).is_some_and(|flow| flow.run == run)
     }
 
-    /// What the snapshot is of that came whole.
+    /// The description of the snapshot that arrived whole.
     pub(super) fn whole(&self, conn: ConnId, run: u64) -> Option<SnapshotMeta> {
         let flow = self.flows.get(&conn).filter(|flow| flow.run == run)?;
         flow.whole.as_ref().map(|snapshot| snapshot.meta.clone())
@@ -225,14 +225,14 @@ impl Intake {
         self.flows.get_mut(&conn)?.whole.take()
     }
 
-    /// A whole snapshot that was not taken is not wanted.
+    /// A whole snapshot that was not used is not wanted.
     pub(super) fn done(&mut self, conn: ConnId) {
         if let Some(flow) = self.flows.get_mut(&conn) {
             (flow.whole, flow.came) = (None, None);
         }
     }
 
-    /// The connection is gone, and what came by it.
+    /// The connection is gone, and so is its data.
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.flows.remove(&conn);
         if self.refused.as_ref().is_some_and(|refused| refused.conn == conn) {
@@ -277,7 +277,7 @@ fn lock(cut: &Cut) -> MutexGuard<'_, Option<(PartFile, Instant)>> {
     cut.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives the file back when it holds the whole snapshot.
+/// Returns the file when it holds the whole snapshot.
 fn keep(journal: &Journal, part: &mut Option<PartFile>, piece: &SnapshotPiece) -> Result<Option<PartFile>, PartError> {
     let mut file = match part.take() {
         Some(file) => file,
@@ -316,7 +316,7 @@ mod tests {
         let mut intake = Intake::new(follower.journal().clone());
         assert_eq!(intake.part(), None);
 
-        // Two pieces come, and are kept.
+        // Two pieces arrive, and are kept.
         let room = Arc::new(Semaphore::new(2));
         let mut offset = 0;
         for _ in 0..2 {

@@ -1,5 +1,4 @@
-//! What takes long, which limits are exceeded, and what waits for room: checked together with the disk, shown to
-//! people.
+//! Long operations, exceeded limits, and what waits for room: checked together with the disk, shown to people.
 
 use leasehold_contract::{Doing, ProgressInfo};
 use tracing::info;
@@ -18,7 +17,7 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
-    /// What takes `long` is mentioned.
+    /// Operations that take `long` are reported.
     pub(super) fn new(long: std::time::Duration) -> UnderWay {
         UnderWay {
             start: Progress::new(Doing::Start, long),

@@ -1,6 +1,6 @@
 //! Clients that wait for a strong read.
 //!
-//! All that wait at a moment go to the state machine as one read; the answer covers all reads up to one, so there is no
+//! All that wait at a time go to the state machine as one read; the answer covers all reads up to one, so there is no
 //! search. Clients that gave up are forgotten when too many wait.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use leasehold_replication::{ReadId, Refusal};
 
 use crate::handle::ReadReply;
 
-/// Below this many nobody looks for clients that gave up.
+/// Below this many, clients that gave up are not looked for.
 const FORGET_ABOVE: usize = 4096;
 /// More than this many are refused.
 const READERS_MAX: usize = 65_536;
@@ -29,7 +29,7 @@ impl Default for Readers {
 }
 
 impl Readers {
-    /// These came together. The read to ask for; none if all were refused.
+    /// These arrived together. The read to ask for; none if all were refused.
     pub(super) fn add(&mut self, replies: impl Iterator<Item = ReadReply>) -> Option<ReadId> {
         let id = ReadId(self.next + 1);
         for reply in replies {
@@ -38,7 +38,7 @@ impl Readers {
                 self.forget_at = FORGET_ABOVE.max(self.waiting.len() * 2);
             }
             if self.waiting.len() >= READERS_MAX {
-                let _ = reply.send(Err(Refusal::Overloaded)); // who gave up does not wait
+                let _ = reply.send(Err(Refusal::Overloaded)); // a client that gave up does not wait
                 continue;
             }
             self.next = id.0;
@@ -47,11 +47,11 @@ impl Readers {
         (self.next == id.0).then_some(id)
     }
 
-    /// All up to this one may go on, or not.
+    /// All up to this one may proceed, or not.
     pub(super) fn answered(&mut self, upto: ReadId, answer: Result<(), Refusal>) {
         while self.waiting.front().is_some_and(|(id, _)| *id <= upto) {
             if let Some((_, reply)) = self.waiting.pop_front() {
-                let _ = reply.send(answer); // who gave up does not wait
+                let _ = reply.send(answer); // a client that gave up does not wait
             }
         }
     }

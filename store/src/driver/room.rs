@@ -17,7 +17,7 @@ impl Driver {
             log_bytes: self.replica.log_bytes() as u64,
             under_way_bytes,
             held_bytes: self.held.count(self.begun.elapsed(), &mut self.documents),
-            // As if nothing replaced or deleted what is there: so much at most.
+            // As if nothing replaced or deleted existing data: at most this much.
             next_snapshot_bytes: self.documents.stored_bytes() + self.replica.unapplied_bytes(),
             space: journal.space,
             disk_full: journal.is_full(),
@@ -35,7 +35,7 @@ impl Driver {
         Some(figures.room)
     }
 
-    /// What was just appended may be the last that fits: the state machine hears of it before the next entries.
+    /// The records just appended may be the last that fit: the state machine learns it before the next entries.
     pub(super) fn look_whether_full(&mut self) {
         if self.room.disk < Level::Full && self.ends.journal.figures().is_full() {
             let changed = self.look_at_room();
@@ -43,7 +43,7 @@ impl Driver {
         }
     }
 
-    /// Which of these would make the data larger; looked at only where that matters.
+    /// Which of these would make the data larger; examined only where that matters.
     pub(super) fn mark_growth(&self, proposals: &mut [Proposal]) {
         if !self.replica.refuses_growth() {
             return;
@@ -51,14 +51,14 @@ impl Driver {
         for proposal in proposals {
             proposal.grows = match self.documents.growth(&proposal.command) {
                 None => false,
-                // As long as before it takes no more memory, and more of the journal.
+                // A record of unchanged length uses no more memory, but more of the journal.
                 Some(bytes) => bytes > 0 || bytes == 0 && self.room.disk >= Level::Over,
             };
         }
     }
 }
 
-/// For who looks at the log: what is short, and what helps.
+/// For readers of the log: what is short, and what helps.
 fn say(before: Room, now: &Figures) {
     let (used, allowed) = (now.memory_used_bytes, now.memory_allowed_bytes);
     let is_over = |level: Level| level >= Level::Over;

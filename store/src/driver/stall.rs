@@ -1,14 +1,14 @@
 //! Whether the disk hangs, for the state machine: measured on the journal's own writes.
 //!
-//! A late check proves nothing: this process was stopped, or had no processor, and so had the journal's thread,
-//! which may have its answer and cannot say so. After such a gap a call gets its whole time again.
+//! A late check proves nothing: this process was stopped, or had no processor, and so was the journal's thread, which may
+//! have its answer without being able to say so. After such a gap a call gets its whole time again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::volume::disk::watch::{DiskWatch, UnderWay};
 
-/// So many looks in the time that a call may take.
+/// The number of checks in the time that a call may take.
 const LOOKS: u32 = 20;
 const LOOK_LEAST: Duration = Duration::from_millis(10);
 const LOOK_MOST: Duration = Duration::from_millis(250);
@@ -17,15 +17,15 @@ const LOOK_MOST: Duration = Duration::from_millis(250);
 pub(super) struct Stall {
     watch: Arc<DiskWatch>,
     looked_at: Instant,
-    /// No call counts as begun before this.
+    /// No call counts as having begun before this.
     awake_since: Instant,
-    /// The call that hangs.
+    /// The hung call.
     hangs: Option<UnderWay>,
     /// Nothing more may be appended while it does, as last reported.
     is_full: bool,
 }
 
-/// What a look has brought.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     Same,
@@ -39,7 +39,7 @@ impl Stall {
         Stall { watch, looked_at: now, awake_since: now, hangs: None, is_full: false }
     }
 
-    /// The time between two looks.
+    /// The time between two checks.
     pub(super) fn pause(bound: Duration) -> Duration {
         (bound / LOOKS).clamp(LOOK_LEAST, LOOK_MOST)
     }
@@ -48,7 +48,7 @@ impl Stall {
         self.hangs.is_some()
     }
 
-    /// Whether more may be appended during a stall, where that is news. Outside of one nobody needs to know.
+    /// Whether more may be appended during a stall, if that is news. Outside of a stall nobody needs to know.
     pub(super) fn fullness(&mut self, has_room: bool) -> Option<bool> {
         let is_full = self.is_stalled() && !has_room;
         let is_news = self.is_stalled() && is_full != std::mem::replace(&mut self.is_full, is_full);
@@ -86,7 +86,7 @@ impl Stall {
 mod tests {
     use super::*;
 
-    /// A watch with a call under way on a thread that waits, and what ends it.
+    /// A watch with a call under way on a waiting thread, and what ends it.
     fn hung(bound: Duration) -> (Arc<DiskWatch>, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>) {
         let watch = Arc::new(DiskWatch::new(bound));
         let (end, ended) = std::sync::mpsc::channel::<()>();
@@ -105,7 +105,7 @@ mod tests {
                 );
             }
         });
-        let _ = is_under_way.recv(); // fails when it is dropped, which is what is waited for
+        let _ = is_under_way.recv(); // fails when it is dropped, which is the signal
         (watch, end, thread)
     }
 

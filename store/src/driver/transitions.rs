@@ -3,7 +3,7 @@
 use leasehold_replication::{Phase, Status};
 use tracing::{debug, error, info, warn};
 
-/// Logs what is different now.
+/// Logs what has changed.
 pub(super) fn log(before: Option<&Status>, now: &Status) {
     let (phase, promise) = (before.map(|status| status.phase), before.map(|status| status.promise));
     if phase != Some(now.phase) || promise != Some(now.promise) {

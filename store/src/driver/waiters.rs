@@ -5,8 +5,8 @@
 //!                        ──Rejected──▶ Refused                        ──Apply of another──────────▶ Overwritten
 //! ```
 //!
-//! A write stays accepted while its fate is open, even when this replica no longer leads: the entry may still be
-//! committed by a later leader, and then it is applied here. A client that gives up (504) is forgotten.
+//! A write stays accepted while its fate is open, even when this replica no longer leads: a later leader may still commit
+//! the entry, and then it is applied here. A client that gives up (504) is forgotten.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,7 +21,7 @@ pub(super) type Reply = oneshot::Sender<Result<Written, WriteError>>;
 /// An answer on its way.
 pub(super) type Answered = (Reply, Result<Written, WriteError>);
 
-/// Below this many nobody looks for clients that gave up.
+/// Below this many, clients that gave up are not looked for.
 const FORGET_ABOVE: usize = 4096;
 
 /// See the module.
@@ -30,7 +30,7 @@ pub(super) struct Waiters {
     next: u64,
     proposed: HashMap<ProposalId, Reply>,
     accepted: BTreeMap<(Seq, Term), Reply>,
-    /// When so many wait, those who gave up are looked for.
+    /// When this many wait, those that gave up are looked for.
     forget_at: usize,
 }
 
@@ -41,7 +41,7 @@ impl Default for Waiters {
 }
 
 impl Waiters {
-    /// Names a write that is about to be proposed.
+    /// Names a write before it is proposed.
     pub(super) fn propose(&mut self, reply: Reply) -> ProposalId {
         self.next += 1;
         let id = ProposalId(self.next);
@@ -49,7 +49,7 @@ impl Waiters {
         id
     }
 
-    /// It stands in the log.
+    /// The log contains it.
     pub(super) fn accepted(&mut self, id: ProposalId, position: Position) {
         let Some(reply) = self.proposed.remove(&id) else { return };
         self.accepted.insert((position.seq, position.term), reply);
@@ -62,11 +62,11 @@ impl Waiters {
     /// It was not done.
     pub(super) fn rejected(&mut self, id: ProposalId, reason: Refusal) {
         if let Some(reply) = self.proposed.remove(&id) {
-            let _ = reply.send(Err(WriteError::Refused(reason))); // who gave up does not wait
+            let _ = reply.send(Err(WriteError::Refused(reason))); // a client that gave up does not wait
         }
     }
 
-    /// This entry was applied; what became of it, if it is a command.
+    /// This entry was applied; its outcome, if it is a command.
     pub(super) fn applied(&mut self, position: Position, mut answer: Option<Answer>, answers: &mut Vec<Answered>) {
         while let Some(first) = self.accepted.first_entry() {
             let (seq, term) = *first.key();
@@ -84,18 +84,18 @@ impl Waiters {
         }
     }
 
-    /// What became of these writes will not be known here in time.
+    /// The outcome of these writes will not be known here in time.
     pub(super) fn give_up(&mut self) {
         for (_, reply) in std::mem::take(&mut self.accepted) {
-            let _ = reply.send(Err(WriteError::Unknown)); // who gave up does not wait
+            let _ = reply.send(Err(WriteError::Unknown)); // a client that gave up does not wait
         }
     }
 
-    /// A snapshot takes the place of everything up to `seq`: what became of these writes is not to be known here.
+    /// A snapshot replaces everything up to `seq`: the outcome of these writes cannot be known here.
     pub(super) fn skip_to(&mut self, seq: Seq) {
         let later = self.accepted.split_off(&(seq.next(), Term(0)));
         for (_, reply) in std::mem::replace(&mut self.accepted, later) {
-            let _ = reply.send(Err(WriteError::Unknown)); // who gave up does not wait
+            let _ = reply.send(Err(WriteError::Unknown)); // a client that gave up does not wait
         }
     }
 }

@@ -12,13 +12,13 @@ use crate::args::trust::TrustError;
 use crate::shares::TooFew;
 use crate::volume::VolumeError;
 
-/// Why a node does not start, or ended.
+/// Why a node does not start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// A port.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The limit of open files does not even do for the least.
+    /// The limit of open files is too low even for the minimum.
     #[error(transparent)]
     Shares(#[from] TooFew),
     /// Keys, certificates or tokens.
@@ -27,18 +27,18 @@ pub enum NodeError {
     /// The file of the initial data cannot be read.
     #[error("--initial-data {}: {source}", path.display())]
     InitialDataFile {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The initial data are not what a store can begin with.
+    /// The initial data are not valid for a store's start.
     #[error("--initial-data {}: {source}", path.display())]
     InitialData {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: InitialDataError,
     },
@@ -60,21 +60,21 @@ pub enum NodeError {
     /// Another bootstrap won.
     #[error("emptied the volume; the next start joins cluster {winner}")]
     Wiped {
-        /// Whose cluster it is now.
+        /// The winning cluster.
         winner: ClusterId,
     },
-    /// A part ended that lives as long as the process.
+    /// A part that lives as long as the process ended.
     #[error("{} ended: {why}", part.in_words())]
     PartEnded {
-        /// Which.
+        /// The part.
         part: Part,
-        /// How.
+        /// How it ended.
         why: String,
     },
 }
 
 impl NodeError {
-    /// The exit code of a process that ends with it: 1 fatal, 2 flags and what they name, 3 damage.
+    /// The process's exit code for this error: 1 fatal, 2 flags and what they name, 3 damage.
     pub fn exit_code(&self) -> u8 {
         match self {
             NodeError::Bind(_)
@@ -101,9 +101,9 @@ pub enum Part {
     PeersServer,
     /// Serves probes, where they have a port of their own.
     ProbesServer,
-    /// Sends clients to another pod when this one is about to go.
+    /// Sends clients to another pod when this one is about to leave.
     Farewells,
-    /// Reads keys, certificates and tokens again.
+    /// Reloads keys, certificates and tokens.
     Reload,
     /// Watches role.json.
     Role,

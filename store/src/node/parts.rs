@@ -41,7 +41,7 @@ impl Parts {
         self.parts.insert(id.id(), Part::Driver);
     }
 
-    /// The next one to end, and how. Pending where none is left.
+    /// The next one to end, and how. Pending if none is left.
     async fn next(&mut self) -> (Part, Result<Option<End>, JoinError>) {
         loop {
             let (id, ended) = match self.tasks.join_next_with_id().await {
@@ -71,7 +71,7 @@ impl Parts {
         }
     }
 
-    /// Waits until all of these have ended; for those that did already, not at all.
+    /// Waits until all of these have ended; returns at once for those that have ended already.
     pub(super) async fn all_ended(&mut self, wanted: &[Part]) {
         while self.parts.values().any(|part| wanted.contains(part)) {
             // However it ended: this is the end of all.

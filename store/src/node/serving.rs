@@ -15,7 +15,7 @@ use crate::peer::{Listener, PeerConfig};
 use crate::shares::Shares;
 use crate::telemetry::{Metrics, Port};
 
-/// How long a connection of the peer port may ask nothing. Replication asks once, and leaves HTTP then.
+/// How long a connection of the peer port may send no request. Replication sends one, and then leaves HTTP.
 const PEER_IDLE_MAX: Duration = Duration::from_secs(75);
 
 /// What they are made of.
@@ -30,7 +30,7 @@ pub(super) struct Serving<'a> {
 impl Serving<'_> {
     /// Of the clients' port.
     pub(super) fn clients(&self, leaving: Leaving, stop: CancellationToken) -> Server {
-        // Not of the probes' port: no page has business there.
+        // Not for the probes' port: no page has business there.
         let gates = match self.config.cors_origins.clone() {
             Some(origins) => origins.around(self.trust.api_gates()),
             None => self.trust.api_gates(),
@@ -55,12 +55,12 @@ impl Serving<'_> {
         }
     }
 
-    /// What may be asked.
+    /// The available calls.
     pub(super) fn calls(&self) -> Calls {
         Calls::new(self.api.clone(), self.api_config(), self.metrics.clone())
     }
 
-    /// These calls, and what becomes of a write where this replica does not lead.
+    /// These calls, and how a write is handled if this replica does not lead.
     pub(super) fn forwarding(&self, calls: Calls, peers: PeerConfig) -> Forwarding {
         let config = forward::Config {
             follower_writes: self.config.follower_writes,

@@ -16,13 +16,13 @@ use crate::peer::trust::peers::PeerTrust;
 pub struct PeerConfig {
     /// The time-out of dialling and of requests.
     pub lost_time: Duration,
-    /// How long a dialled leader, or one who dialled us, may take for its first word.
+    /// How long a dialled leader, or a dialler, may take for its first word.
     pub hello_max: Duration,
-    /// What a connection must pass first, and is shown by us. Nothing, unless it is set.
+    /// What a connection must pass first, and what we show. Nothing, unless it is set.
     pub trust: PeerTrust,
-    /// Counts what was not a word of this protocol.
+    /// Counts messages that were not of this protocol.
     pub rejected: Arc<dyn Fn(Rejection) + Send + Sync>,
-    /// Names that are being looked up.
+    /// Name look-ups under way.
     pub(super) names: Names,
 }
 
@@ -45,20 +45,20 @@ impl PeerConfig {
 }
 
 impl PeerConfig {
-    /// What [`TO`] and [`NAME`] say for a pod of our cluster; none where we do not know who we are, as in tests.
+    /// The value of [`TO`] and [`NAME`] for a pod of our cluster; none if we do not know who we are, as in tests.
     pub(super) fn name_of(&self, pod: &str) -> Option<HeaderValue> {
         let me = self.trust.me();
         (!me.name.is_empty()).then(|| HeaderValue::from_str(&format!("{}/{pod}", me.cluster)).ok()).flatten()
     }
 
-    /// Says whom a request is for.
+    /// Adds the addressee of a request.
     pub(super) fn address_to(&self, pod: &str, headers: &mut HeaderMap) {
         if let Some(name) = self.name_of(pod) {
             headers.insert(TO, name);
         }
     }
 
-    /// Is an answer with these headers the answer of that pod? One that says no name is of an earlier build.
+    /// Is an answer with these headers from that pod? An answer without a name comes from an earlier build.
     pub(super) fn is_answer_of(&self, pod: &str, answer: &HeaderMap) -> Result<(), String> {
         match (answer.get(NAME), self.name_of(pod)) {
             (Some(said), Some(meant)) if said != meant => {
@@ -68,7 +68,7 @@ impl PeerConfig {
         }
     }
 
-    /// A connection that did not come to be, for want of trust at either end.
+    /// A connection that failed because one end did not trust the other.
     pub(super) fn refused(&self, remote: impl std::fmt::Display, reason: Rejection, what: &str) {
         if reason != Rejection::Name {
             (self.rejected)(reason);

@@ -5,9 +5,9 @@
 //!   driver ◀──PeerEvent::Frame── reader ◀── decode ◀── socket
 //! ```
 //!
-//! Both halves live in one task. The task ends when the other end closes, either half fails, or the [`Link`](super::link::Link) is dropped;
-//! then what is queued has [`DRAIN_MAX`] to leave, and the task tells `Closed` (which the driver ignores if it was the
-//! one who dropped the link).
+//! Both halves live in one task. The task ends when the other end closes, either half fails, or the
+//! [`Link`](super::link::Link) is dropped; then its queue has [`DRAIN_MAX`] to leave, and the task reports `Closed` (which
+//! the driver ignores if it dropped the link itself).
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -29,11 +29,11 @@ use super::link::{Outbox, Outgoing, SnapshotOut};
 use super::rejection::Rejection;
 use super::remote::Remote;
 
-/// Frames that are written with one flush.
+/// How many frames are written with one flush.
 const BATCH_FRAMES_MAX: usize = 64;
-/// What a dropped connection still has for sending what is queued.
+/// How long a dropped connection may still send its queue.
 const DRAIN_MAX: Duration = Duration::from_millis(250);
-/// Pieces of a snapshot that came by one connection and are not kept yet. Beyond them TCP holds the sender back.
+/// Pieces of a snapshot that arrived on one connection and are not kept yet. Beyond them TCP holds the sender back.
 const PIECES_MAX: usize = 16;
 
 /// A message of either WebSocket library (the server's is wrapped by warp).
@@ -43,11 +43,11 @@ pub(super) trait Message: Sized + Send {
     fn read(self) -> Word;
 }
 
-/// What a WebSocket message is for us.
+/// The meaning of a WebSocket message for us.
 pub(super) enum Word {
     Text(Bytes),
     Binary(Bytes),
-    /// Ping and pong: the library sees to them.
+    /// Ping and pong: the library handles them.
     Control,
     Close,
 }
@@ -99,13 +99,13 @@ pub(super) enum PeerError {
     Closed,
     #[error("broken: {0}")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It did not say what it must in time.
+    /// It did not send the expected message in time.
     #[error("the other end was silent for too long")]
     Silent,
-    /// Not a word of this protocol: the reason for the metric, and what it was.
+    /// Not of this protocol: the reason for the metric, and what it was.
     #[error("{0}: {1}")]
     Hostile(Rejection, String),
-    /// Not one of us, or we are not one of them: the reason for the metric, and what it was.
+    /// Not a member of ours, or we are not one of theirs: the reason for the metric, and what it was.
     #[error("{1}")]
     Untrusted(Rejection, String),
     /// Our own snapshot cannot be read.
@@ -123,7 +123,7 @@ impl From<io::Error> for PeerError {
 }
 
 impl PeerError {
-    /// Sorts what a WebSocket library says: bytes that are no WebSocket are hostile, the rest is the network.
+    /// Classifies a WebSocket library's errors: bytes that are not a WebSocket are hostile, the rest is the network.
     pub(super) fn from_socket<E: std::error::Error + Send + Sync + 'static>(error: E) -> PeerError {
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(inner) = source {
@@ -137,7 +137,7 @@ impl PeerError {
                     | tungstenite::Error::Capacity(_)
                     | tungstenite::Error::Utf8(_)
                     | tungstenite::Error::AttackAttempt => PeerError::Hostile(Rejection::Websocket, known.to_string()),
-                    // A sealed record that does not fit: see `trust::sealed`.
+                    // A sealed record that does not match: see `trust::sealed`.
                     tungstenite::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
                         PeerError::Hostile(Rejection::Mac, io.to_string())
                     }
@@ -150,10 +150,10 @@ impl PeerError {
     }
 }
 
-/// Counts the bytes that were read, and how often that is looked at: bytes of an incomplete frame are reported, too.
+/// Counts the bytes that were read, and how often to check: bytes of an incomplete frame are reported, too.
 pub(super) type Heard = (Arc<AtomicU64>, Duration);
 
-/// Runs a welcomed connection to its end. Tells frames, not the end.
+/// Runs a welcomed connection to its end. Reports frames, not the end.
 pub(super) async fn run<S, M, E>(
     socket: S,
     conn: ConnId,
@@ -176,7 +176,7 @@ where
     }
 }
 
-/// What is queued may still leave: a refusal, the last commit of one who hands over.
+/// Queued messages may still leave: a refusal, or the last commit of a leader that hands over.
 async fn drain(writer: impl Future<Output = Result<(), PeerError>>) -> Result<(), PeerError> {
     tokio::time::timeout(DRAIN_MAX, writer).await.unwrap_or(Ok(()))
 }
@@ -196,7 +196,7 @@ where
     let (counter, every) = heard.unwrap_or_else(|| (Arc::default(), Duration::from_secs(3600)));
     let mut look = tokio::time::interval(every.max(Duration::from_millis(1)));
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // What was read when a frame or a sign of life was last told.
+    // What had been read when a frame or a sign of life was last reported.
     let mut told = counter.load(Ordering::Relaxed);
     loop {
         let message = tokio::select! {
@@ -248,13 +248,13 @@ where
         }
         writer.sink.flush().await.map_err(PeerError::from_socket)?;
     }
-    // The driver dropped the link, and all that it queued is sent.
+    // The driver dropped the link, and its whole queue is sent.
     writer.sink.close().await.map_err(PeerError::from_socket)
 }
 
 struct Writer<T, M> {
     sink: T,
-    /// Taken from the queue, not yet written. Bounded as the queue is: its bytes count until they are written.
+    /// Taken from the queue, not yet written. Bounded like the queue: its bytes count until they are written.
     taken: VecDeque<Outgoing>,
     _message: std::marker::PhantomData<fn(M)>,
 }
@@ -287,8 +287,8 @@ where
         self.sink.feed(M::text(text)).await.map_err(PeerError::from_socket)
     }
 
-    /// One piece after the other, each flushed: the socket's own back-pressure is the flow control. In between,
-    /// heartbeats and echoes pass; everything else waits behind the last piece.
+    /// One piece after the other, each flushed: the socket's own back-pressure is the flow control. In between, heartbeats
+    /// and echoes pass; everything else waits behind the last piece.
     async fn put_snapshot(&mut self, snapshot: SnapshotOut, outbox: &mut Outbox) -> Result<(), PeerError> {
         let SnapshotOut { piece: read, term, incarnation, from } = snapshot;
         let mut offset = from;
@@ -324,7 +324,7 @@ where
     }
 }
 
-/// Says how a connection ended: hostile ones loudly, the others for those who look.
+/// Logs how a connection ended: loudly if it was hostile, otherwise for those who look.
 pub(super) fn note_end(ended: Result<(), PeerError>, conn: ConnId, remote: &Remote, config: &PeerConfig) {
     match ended {
         Ok(()) | Err(PeerError::Ending) => debug!(?conn, %remote, "closed a peer connection"),

@@ -1,4 +1,4 @@
-//! A stream that counts what it reads: a long frame on a slow link is a sign of life before it is whole.
+//! A stream that counts what it reads: a long frame on a slow link is a sign of life before it is complete.
 
 use crate::peer::trust::sniffed::BoxedStream;
 use std::io;

@@ -22,7 +22,7 @@ use super::rejection::{Rejection, worst};
 use super::remote::Remote;
 use crate::peer::trust::peers::WayError;
 
-/// Dials, and tells `Answered` and frames, or `Closed` when the connection ends by itself.
+/// Dials, and reports `Answered` and frames, or `Closed` when the connection ends by itself.
 pub(super) async fn dial(
     conn: ConnId,
     to: Target,
@@ -51,8 +51,8 @@ pub(super) async fn dial(
     let _ = events.send(PeerEvent::Closed { conn }).await;
 }
 
-/// Refused by every address, or reset, is an error at once; silence is when its time is over. Of the connections that race
-/// the winner alone gets the hello: after a second one the leader would close the first \[F4\].
+/// If every address refuses or resets, that is an error at once; silence is an error when its time is over. Of the
+/// connections that race only the winner gets the hello: after a second one the leader would close the first \[F4\].
 async fn greet(
     to: &Target,
     hello: &Hello,
@@ -76,7 +76,7 @@ async fn connect(to: &Target, config: &PeerConfig) -> Result<WebSocketStream<Cou
     })
 }
 
-/// By one address, up to where the other end has shown that it is that pod.
+/// To one address, up to where the other end has shown that it is that pod.
 async fn connect_at(
     socket: SocketAddr,
     to: &Target,

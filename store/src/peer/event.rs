@@ -8,11 +8,11 @@ use super::link::Link;
 /// What happens on the peer side, for the driver. Give each to [`Peers::admit`](super::Peers::admit).
 #[derive(Debug)]
 pub enum PeerEvent {
-    /// Somebody dialled us and said hello.
+    /// Another replica dialled us and said hello.
     Hello {
         /// The new connection.
         conn: ConnId,
-        /// What it said.
+        /// Its hello.
         hello: Hello,
         /// The way to it.
         link: Link,
@@ -24,21 +24,21 @@ pub enum PeerEvent {
         /// Its answer.
         answer: Answer,
     },
-    /// A frame came.
+    /// A frame arrived.
     Frame {
-        /// By this connection.
+        /// On this connection.
         conn: ConnId,
         /// The frame.
         frame: Frame,
         /// Held by a piece of a snapshot until it is kept: see [`Admitted`](super::Admitted).
         room: Option<OwnedSemaphorePermit>,
     },
-    /// Bytes of a frame came that is not whole yet.
+    /// Bytes of an incomplete frame arrived.
     Heard {
-        /// By this connection.
+        /// On this connection.
         conn: ConnId,
     },
-    /// A connection ended. Nothing follows by it.
+    /// A connection ended. Nothing follows on it.
     Closed {
         /// The connection.
         conn: ConnId,
@@ -54,11 +54,11 @@ pub enum PeerEvent {
     },
     /// A request of ours ended.
     Asked {
-        /// Which pod was asked.
+        /// The pod.
         name: String,
-        /// Which run of this kind of request it was.
+        /// The number of this request among those of its kind.
         run: u64,
-        /// What it said; none when it could not be had.
+        /// Its answer; none if there was none.
         said: Said,
     },
 }
@@ -68,6 +68,6 @@ pub enum PeerEvent {
 pub enum Said {
     /// To an invitation.
     Invite(Option<InviteAnswer>),
-    /// To the question for its state.
+    /// To a question for its state.
     State(Option<PeerState>),
 }

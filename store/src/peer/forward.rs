@@ -1,4 +1,4 @@
-//! The way of writes that are sent on: to the leader's peer port, where each end shows who it is before a request leaves.
+//! The way for writes that are sent on: to the leader's peer port, where each end shows who it is before a request leaves.
 //!
 //! ```text
 //!   follower ──TCP, TLS, proof──▶ leader's peer port
@@ -7,9 +7,9 @@
 //!            ──HTTP/1.1: the client's requests──▶ handed over to the port for clients, and served there as any other
 //! ```
 //!
-//! An address may be a stranger's by now, and a stranger's leader would take the write, and the client's token with it \[F1\].
-//! A key proves who answers. Without one the other end only claims it; that protects against addresses that moved to
-//! another pod, and not against an attacker.
+//! An address may be a stranger's by now, and a stranger's leader would accept the write, and the client's token with it
+//! \[F1\]. A key proves who answers. Without one the other end only claims it; that protects against addresses that moved
+//! to another pod, but not against an attacker.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,9 +29,9 @@ use super::rejection::{Rejection, worst};
 use crate::peer::trust::peers::WayError;
 use crate::peer::trust::sniffed::BoxedStream;
 
-/// Where the way begins.
+/// The path where it starts.
 pub(super) const PATH: &str = "/v1/forward";
-/// What is spoken on it.
+/// The protocol on it.
 pub(super) const PROTOCOL: HeaderValue = HeaderValue::from_static("leasehold-forward");
 
 /// Opens ways to leaders.
@@ -41,22 +41,22 @@ pub struct ForwardWay(PeerConfig);
 /// Why there is no way. Nothing of any request has left.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    /// It is that pod, and its build does not know of this way.
+    /// It is that pod, but its build does not know this way.
     #[error("the leader's version does not accept forwarded writes at its peer port")]
     PreviousBuild,
     /// The network.
     #[error("cannot connect: {0}")]
     Broken(#[from] io::Error),
-    /// Likewise.
+    /// The network, too.
     #[error("cannot connect: {0}")]
     Spoilt(#[from] hyper::Error),
-    /// Another pod, no member, or we are none for it: the reason for the metric, and what it was.
+    /// Another pod, no member, or we are not one for it: the reason for the metric, and what it was.
     #[error("{1}")]
     Untrusted(Rejection, String),
-    /// It cannot take it now.
+    /// It cannot accept it now.
     #[error("answered {0}")]
     Refused(StatusCode),
-    /// A name or an address that is none.
+    /// A name or an address is invalid.
     #[error("cannot resolve the address: {0}")]
     Address(#[from] http::Error),
 }
@@ -76,7 +76,7 @@ impl ForwardWay {
         ForwardWay(config)
     }
 
-    /// Can nobody on the network read what goes by it?
+    /// Is what passes on it unreadable on the network?
     pub fn is_secret(&self) -> bool {
         self.0.trust.is_secret()
     }
@@ -105,7 +105,7 @@ impl ForwardWay {
         })
     }
 
-    /// By one address.
+    /// To one address.
     async fn open_at(&self, socket: SocketAddr, to: &Target, cluster: ClusterId) -> Result<BoxedStream, ForwardError> {
         let mut request = hyper::Request::get(PATH)
             .header(HOST, &to.peer_address)
@@ -135,7 +135,7 @@ impl ForwardWay {
         }
     }
 
-    /// The answer's head: is it that pod, and that cluster?
+    /// The answer's head: is it from that pod, and of that cluster?
     fn judge(
         &self,
         status: StatusCode,
@@ -151,7 +151,7 @@ impl ForwardWay {
             }
             _ => {}
         }
-        // Unlike a hello, a request is gone once it is sent: who says no name gets none.
+        // Unlike a hello, a request cannot be taken back: a pod without a name gets none.
         let said = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         if self.0.name_of(&to.name).is_some_and(|meant| headers.get(NAME) != Some(&meant)) {
             let what = format!("{:?} answers where {} is expected", said(NAME).unwrap_or_default(), to.name);

@@ -8,11 +8,11 @@ use leasehold_replication::{Answer, Body, Frame, Incarnation, SnapshotPiece, Ter
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Frames that wait to be sent.
+/// How many frames may wait to be sent.
 const QUEUE_FRAMES_MAX: usize = 4096;
-/// Bytes that wait to be sent: more than the state machine has under way to one follower.
+/// How many bytes may wait to be sent: more than the state machine has under way to one follower.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Room of a frame beside its records.
+/// Room for a frame beside its records.
 const FRAME_ROOM_BYTES: usize = 96;
 
 /// The driver's end of a connection. Dropping it ends the connection.
@@ -38,15 +38,15 @@ pub(super) enum Outgoing {
     Snapshot(SnapshotOut),
 }
 
-/// A snapshot of our own that is to be sent.
+/// A snapshot of our own to be sent.
 pub struct SnapshotOut {
-    /// Reads the piece that begins at an offset; none behind the last one. Called on a thread that may block.
+    /// Reads the piece that starts at an offset; none after the last one. Called on a thread that may block.
     pub piece: Arc<PieceReader>,
     /// For the head of the frames.
     pub term: Term,
     /// For the head of the frames.
     pub incarnation: Incarnation,
-    /// Where to begin: the other end has what is before.
+    /// Where to start: the other end has what is before.
     pub from: u64,
 }
 
@@ -87,7 +87,7 @@ impl Link {
             return false;
         }
         match self.queue.try_send(out) {
-            // A task that has ended takes nothing more, and its `Closed` is on its way.
+            // A task that has ended accepts nothing more, and its `Closed` is on its way.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
             Err(mpsc::error::TrySendError::Full(_)) => false,
         }
@@ -95,7 +95,7 @@ impl Link {
 }
 
 impl Outgoing {
-    /// About how many bytes it holds in memory.
+    /// The memory that it holds, approximately.
     pub(super) fn room(&self) -> usize {
         let held = match self {
             Outgoing::Frame(Frame { body: Body::Append { entries, .. }, .. }) => {

@@ -1,4 +1,4 @@
-//! The peer port: what other replicas may ask of this one.
+//! The peer port: the requests of other replicas to this one.
 //!
 //! ```text
 //!   GET  /v1/replicate   WebSocket: hello, then welcome or refused, then frames
@@ -7,7 +7,7 @@
 //!   GET  /v1/forward     Upgrade: clients' writes that another replica sends on; handed over to the port for clients
 //! ```
 //!
-//! Before the volume is read there is no replica: everything answers 503, and the peer asks again.
+//! Before the volume is read there is no replica: every answer is 503, and the peer asks again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,10 +38,10 @@ use super::remote::Remote;
 use crate::peer::trust::peers::WayError;
 use leasehold_daemon::serve::{self, Door, Handing, OnMalformed};
 
-/// Connections that are not welcome yet. More of them must try again later.
+/// How many connections may wait for their welcome. More of them must try again later.
 const STRANGERS_MAX: usize = 64;
 
-/// What this replica says of itself; none while it is starting.
+/// What this replica reports about itself; none while it is starting.
 pub type PeerStateReceiver = watch::Receiver<Option<PeerState>>;
 
 /// The peer port's side of this replica.
@@ -56,24 +56,24 @@ pub struct Listener {
     next_request: Arc<AtomicU64>,
     /// Places for connections that are not welcome yet. Each may hold a frame's worth of memory.
     strangers: Arc<Semaphore>,
-    /// The port for clients, which serves what other replicas send on. None: this listener knows no `/v1/forward`.
+    /// The port for clients, which serves what other replicas send on. None: this listener does not know `/v1/forward`.
     clients: Option<Handing>,
 }
 
 impl Listener {
-    /// Tells what comes to `events`, and answers questions from `state`.
+    /// Reports arrivals to `events`, and answers questions from `state`.
     pub fn new(config: PeerConfig, events: mpsc::Sender<PeerEvent>, state: PeerStateReceiver) -> Listener {
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
         let (next_conn, next_request) = Default::default();
         Listener { config, events, state, next_conn, next_request, strangers, clients: None }
     }
 
-    /// Writes that other replicas send on are served by that port.
+    /// That port serves the writes that other replicas send on.
     pub fn handing_over_to(self, clients: Handing) -> Listener {
         Listener { clients: Some(clients), ..self }
     }
 
-    /// What is to be served on the peer port.
+    /// The filters of the peer port.
     pub fn routes(&self) -> BoxedFilter<(Response,)> {
         let this = self.clone();
         let me = warp::any().map(move || this.clone());
@@ -144,7 +144,7 @@ impl Listener {
         Arc::new(move |remote, why| config.reject(remote, Rejection::Http, why))
     }
 
-    /// A request for another pod, at an address that is ours by now: neither its "yes" nor our "no" is ours to say \[F2\].
+    /// A request for another pod, at an address that is ours by now: we must answer neither yes nor no for that pod \[F2\].
     fn misled(&self, to: &HeaderValue) -> Option<Response> {
         let me = self.config.name_of(&self.config.trust.me().name)?;
         (me != to).then(|| {
@@ -180,7 +180,7 @@ impl Listener {
         let heard = timeout(self.config.hello_max, hear_hello(&mut socket)).await;
         let hello = match heard.unwrap_or(Err(PeerError::Silent)) {
             Ok(hello) => hello,
-            // Whoever connects to this port and says nothing is no replica either.
+            // A client that connects to this port and says nothing is not a replica, either.
             Err(PeerError::Silent) => return self.config.reject(remote, Rejection::Silent, "no hello arrived in time"),
             Err(error) => return note_end(Err(error), conn, &remote, &self.config),
         };
@@ -233,7 +233,7 @@ impl Listener {
         }
         let request = RequestId(self.next_request.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
-        // The asker waits for a lost-time; an answer that comes later is for nobody.
+        // The asker waits for a lost-time; a later answer reaches nobody.
         let answered = timeout(self.config.lost_time, async {
             self.events.send(PeerEvent::Invited { request, claim, reply }).await.ok()?;
             answer.await.ok()
@@ -244,7 +244,7 @@ impl Listener {
         }
     }
 
-    /// From here on it is a connection of the port for clients. Who asks must name our cluster: where there is no key, two
+    /// From here on it is a connection of the port for clients. The asker must name our cluster: without a key, two
     /// releases may have the same names \[F1\].
     fn forward(self, upgrade: Option<OnUpgrade>, headers: &HeaderMap, remote: Option<serve::Remote>) -> Response {
         let Some(clients) = &self.clients else {
@@ -299,7 +299,7 @@ impl Listener {
     }
 }
 
-/// A body of at most [`TEXT_BYTES_MAX`], also where it does not say its length.
+/// A body of at most [`TEXT_BYTES_MAX`], even if it does not declare its length.
 async fn collect(body: impl Stream<Item = Result<impl Buf, warp::Error>>) -> Result<Vec<u8>, String> {
     let mut body = std::pin::pin!(body);
     let mut whole = Vec::new();

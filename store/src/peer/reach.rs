@@ -1,14 +1,13 @@
-//! How another pod's peer port is reached: its IPs and its DNS name race, and the first that shows that it is that pod
-//! wins.
+//! Reaches another pod's peer port: its IPs and its DNS name race, and the first that shows that it is that pod wins.
 //!
 //! ```text
 //!   newest IP ──50 ms──▶ next IP ──50 ms──▶ the DNS name ──its IPs──▶ …        an attempt that fails starts the next at once
 //!        └───────────────────┴── the first attempt that succeeds ends all others; the error comes when all have failed
 //! ```
 //!
-//! DNS is only the fallback: its caches name pods that are gone for half a minute, and it may be down. An IP may belong to
-//! another pod by now, so an attempt counts only when the other end has shown who it is: by the proof where there is a
-//! key, by the name in its answer where there is none.
+//! DNS is only the fallback: its caches name pods that have been gone for half a minute, and it may be down. An IP may
+//! belong to another pod by now, so an attempt counts only when the other end has shown who it is: by the proof if there is
+//! a key, by the name in its answer if there is none.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -22,13 +21,13 @@ use futures_util::future::{BoxFuture, FutureExt, Shared};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use leasehold_replication::Target;
 
-/// From one attempt to the next, as long as none has ended.
+/// The pause between two attempts while none has ended.
 const START_PAUSE: Duration = Duration::from_millis(50);
-/// More addresses than this are no pod's.
+/// No pod has more addresses than this.
 const ADDRESSES_MAX: usize = 8;
 
-/// Looks names up: one question at a time for each name, for all callers. A name server that does not answer holds a
-/// thread for half a minute, and many callers must not hold many.
+/// Looks up names: one question at a time for each name, for all callers. A name server that does not answer holds a thread
+/// for half a minute, and many callers must not hold many.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names(Arc<Mutex<HashMap<String, Lookup>>>);
 
@@ -42,7 +41,7 @@ impl Names {
                 Entry::Occupied(lookup) => lookup.get().clone(),
                 Entry::Vacant(vacant) => {
                     let (names, address) = (self.clone(), vacant.key().clone());
-                    // A task of its own: it ends, and makes room for the next one, also when its callers have given up.
+                    // A task of its own: it ends, and makes room for the next one, even if its callers have given up.
                     let task = tokio::spawn(async move {
                         let found = tokio::net::lookup_host(&address).await.map(Iterator::collect).map_err(Arc::new);
                         names.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&address);
@@ -63,8 +62,8 @@ enum Step<T, E> {
     Resolved(io::Result<Vec<SocketAddr>>),
 }
 
-/// The first success of `attempt` at the addresses of `to`; else what each of them failed with. It has no time limit: an
-/// address that says nothing is not one that refuses.
+/// The first success of `attempt` at the addresses of `to`; otherwise each one's failure. It has no time limit: an address
+/// that says nothing is not one that refuses.
 pub(crate) async fn reach<T, E, F>(to: &Target, names: &Names, attempt: impl Fn(SocketAddr) -> F) -> Result<T, Vec<E>>
 where
     F: Future<Output = Result<T, E>> + Send,
@@ -143,7 +142,7 @@ mod tests {
         assert_eq!(reached.unwrap(), "[fd00::1]:8090".parse().unwrap());
         let [first, second, third] = seen[..] else { panic!("{seen:?}") };
         assert!(second.1 - first.1 >= START_PAUSE, "{seen:?}");
-        // At once, on a machine that has other things to do as well.
+        // At once, even on a busy machine.
         assert!(third.1 - second.1 < START_PAUSE, "{seen:?}");
     }
 

@@ -1,28 +1,28 @@
-//! Why a connection or an answer of another replica was not accepted.
+//! Why a connection or an answer of another replica was rejected.
 
 use std::fmt;
 
-/// A closed list: the label `reason` of `leasehold_store_peer_rejected_total`, in the log and in `/api/status`. Each has a word
-/// on docs/kubernetes.md.
+/// A closed list: the label `reason` of `leasehold_store_peer_rejected_total`, in the log and in `/api/status`.
+/// docs/kubernetes.md explains each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rejection {
-    /// The answer to a hello is none.
+    /// The answer to a hello is invalid.
     Answer,
     /// An invitation without a claim.
     Claim,
-    /// What came is not a frame.
+    /// The message is not a frame.
     Frame,
-    /// What came first is not a hello.
+    /// The first message is not a hello.
     Hello,
     /// Not HTTP, or a call that the peer port does not have.
     Http,
     /// No key, or none in common.
     Key,
-    /// Bytes that were changed on the way.
+    /// Bytes changed on the way.
     Mac,
     /// A member of another cluster.
     Member,
-    /// A member of this cluster, but not the one that was meant: an address has passed from one pod to the other. It is
+    /// A member of this cluster, but not the intended one: an address has passed from one pod to the other. That is
     /// nobody's fault, so it is not counted.
     Name,
     /// A forgery or a recording.
@@ -31,9 +31,9 @@ pub enum Rejection {
     Protocol,
     /// The other end refused us.
     Refused,
-    /// Nothing was said in time.
+    /// Nothing arrived in time.
     Silent,
-    /// TLS at one end only, or a certificate that does not fit.
+    /// TLS at one end only, or a certificate that does not match.
     Tls,
     /// Not a WebSocket.
     Websocket,
@@ -87,8 +87,8 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// Of the failures at all addresses of a pod the one to go by: lack of trust says most, silence less, and that an old
-/// address is another pod's least.
+/// The failure to report, of those at all addresses of a pod: lack of trust says most, silence less, and an old address
+/// that belongs to another pod least.
 pub(super) fn worst<E>(errors: Vec<E>, reason: impl Fn(&E) -> Option<Rejection>) -> Option<E> {
     errors.into_iter().max_by_key(|error| match reason(error) {
         Some(Rejection::Name) => 0,

@@ -1,5 +1,5 @@
-//! Requests to other replicas' peer ports: an invitation, a question. One small HTTP/1 exchange each, on a connection of
-//! its own, within a time limit: the state machine asks again where no answer came.
+//! Requests to other replicas' peer ports: an invitation, a question. Each is one small HTTP/1 exchange on its own
+//! connection, within a time limit: the state machine asks again if there was no answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) enum RequestError {
     TimedOut(Duration),
     #[error("cannot connect: {0}")]
     Unreached(#[from] std::io::Error),
-    /// Not one of us, or we are not one of them: the reason for the metric, and what it was.
+    /// Not a member of ours, or we are not one of theirs: the reason for the metric, and what it was.
     #[error("{1}")]
     Untrusted(Rejection, String),
     #[error("the exchange failed: {0}")]
@@ -64,8 +64,8 @@ pub(super) async fn state(to: &Target, config: &PeerConfig) -> Result<PeerState,
     exchange(to, request, config).await
 }
 
-/// Whole exchanges race. A pod that is slow may get the same request twice, as it may from a network that repeats it: a
-/// question changes nothing, and a claim that was taken is only taken again.
+/// Whole exchanges race. A slow pod may get the same request twice, as it may from a network that repeats it: a question
+/// changes nothing, and a claim that was accepted is only accepted again.
 async fn exchange<T: DeserializeOwned + Send>(
     to: &Target,
     mut request: hyper::Request<Full<Bytes>>,
@@ -86,7 +86,7 @@ async fn exchange<T: DeserializeOwned + Send>(
     })
 }
 
-/// By one address. It has no time limit of its own.
+/// To one address. It has no time limit of its own.
 async fn exchange_at<T: DeserializeOwned>(
     socket: SocketAddr,
     to: &Target,
@@ -95,7 +95,7 @@ async fn exchange_at<T: DeserializeOwned>(
 ) -> Result<T, RequestError> {
     let stream = config.trust.connect(socket, &to.peer_address, Some(&to.name)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Driven here, not in a task of its own: it ends with this request, also when that is given up.
+    // Driven here, not in a task of its own: it ends with this request, even if that is dropped.
     let mut connection = std::pin::pin!(connection);
     let answered = async {
         let response = sender.send_request(request).await?;
@@ -117,7 +117,7 @@ async fn exchange_at<T: DeserializeOwned>(
         answer = &mut answered => answer,
         ended = &mut connection => {
             ended?;
-            // The connection is done, what it read is with the other half.
+            // The connection is done; what it read is with the other half.
             answered.await
         }
     }

@@ -1,5 +1,5 @@
-//! Replaced and deleted records live on as long as a view of the documents from before is held: by a snapshot that is
-//! being written, or by a reader that takes a list slowly.
+//! Replaced and deleted records live on while somebody holds an earlier view of the documents: a snapshot that is being
+//! written, or a reader that receives a list slowly.
 //!
 //! ```text
 //!   epoch ── a token in every view that is made in it ── what was given up since it began
@@ -17,14 +17,14 @@ const EPOCH: Duration = Duration::from_millis(500);
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Of each epoch that is over: its token, and what had been given up in all when it ended.
+    /// For each finished epoch: its token, and the total that had been dropped when it ended.
     epochs: VecDeque<(Weak<()>, u64)>,
-    /// When the present one began, and what had been given up in all.
+    /// When the present one began, and the total that had been dropped.
     began: (Duration, u64),
 }
 
 impl Held {
-    /// What is held, about, at `now` (of any clock that does not go back). `documents` are those that are written to.
+    /// What is held, approximately, at `now` (of any clock that does not go back). `documents` are the current ones.
     pub fn count(&mut self, now: Duration, documents: &mut Documents) -> u64 {
         let given_up = documents.given_up_bytes();
         if given_up != self.began.1 && now >= self.began.0 + EPOCH {
@@ -34,8 +34,8 @@ impl Held {
         while self.epochs.front().is_some_and(|(token, _)| token.strong_count() == 0) {
             self.epochs.pop_front();
         }
-        // A view of an epoch may hold all that was given up after it began; it began when the one before it ended, and
-        // that one is not known any more: what was given up within it is left out.
+        // A view of an epoch may hold everything that was dropped after the epoch began. The epoch began when the one
+        // before it ended, and that one is no longer known: what was dropped within it is ignored.
         self.epochs.front().map_or(0, |(_, ended)| given_up.saturating_sub(*ended))
     }
 }

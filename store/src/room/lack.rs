@@ -1,6 +1,6 @@
-//! Whether a snapshot of the leader can be received: judged by its first piece, which says how long all of it is, before a
-//! byte of it is kept. A follower that began anyway would fill its volume, or be killed for its memory, and begin again
-//! at its next start.
+//! Whether a snapshot of the leader can be received: judged by its first piece, which gives the whole length, before a byte
+//! of it is kept. A follower that began anyway would fill its volume, or be killed for its memory, and start over at its
+//! next start.
 
 use crate::volume::journal::JournalFigures;
 use std::fmt;
@@ -10,26 +10,26 @@ const MIB: u64 = 1024 * 1024;
 /// What is missing. Its text is for people: how much, and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// The volume has no room for one copy more.
+    /// The volume has no room for one more copy.
     Disk {
-        /// What must be free.
+        /// The room that it needs.
         needs_bytes: u64,
-        /// What is.
+        /// The free room.
         free_bytes: u64,
     },
-    /// The data alone is well above the memory that data may take.
+    /// The data alone is well above the memory that data may use.
     Memory {
-        /// The snapshot's length; in memory it takes more.
+        /// The snapshot's length; in memory it needs more.
         snapshot_bytes: u64,
-        /// What data may take.
+        /// How much data may use.
         allowed_bytes: u64,
     },
 }
 
 impl Lack {
-    /// What is missing for a snapshot of that length, of which so much is here already.
+    /// What is missing for a snapshot of that length, if this much is here already.
     ///
-    /// Not compared with the memory that is used now: the snapshot takes the place of what uses it, and may be shorter.
+    /// Not compared with the memory in use now: the snapshot replaces what uses it, and may be shorter.
     pub fn of(snapshot_bytes: u64, have_bytes: u64, journal: &JournalFigures, memory_bytes: u64) -> Option<Lack> {
         if snapshot_bytes > memory_bytes.saturating_add(memory_bytes / 10) {
             return Some(Lack::Memory { snapshot_bytes, allowed_bytes: memory_bytes });

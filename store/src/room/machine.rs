@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-/// Of what there is, the data may take this much; the rest is for the program, for copies, and for what is not counted.
+/// The data may use this part of it; the rest is for the program, for copies, and for what is not counted.
 const PERCENT: u64 = 60;
 /// Above this a limit of version 1 means none.
 const NO_LIMIT: u64 = 1 << 60;
-/// What is assumed where nothing can be read.
+/// The assumption if nothing can be read.
 const UNKNOWN: u64 = 512 * 1024 * 1024;
 
-/// The memory for data, if nobody says how much.
+/// The default memory for data.
 pub fn memory_limit() -> u64 {
     of(Path::new("/")) / 100 * PERCENT
 }
 
-/// What the process may have, by the files below `root`.
+/// How much the process may use, by the files below `root`.
 fn of(root: &Path) -> u64 {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let groups = read("proc/self/cgroup").unwrap_or_default();
@@ -28,7 +28,7 @@ fn of(root: &Path) -> u64 {
             some if some.split(',').any(|one| one == "memory") => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
             _ => continue,
         };
-        // Each group above limits, too. Within a container the path may be that of the host, and the mount the group's own.
+        // Each parent group limits, too. Within a container the path may be the host's, and the mount the group's own.
         let group = group.trim_start_matches('/');
         let paths = std::iter::successors(Some(Path::new(group)), |path| path.parent());
         for path in paths {
@@ -65,7 +65,7 @@ mod tests {
         const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:        1000000 kB\nMemFree: 5 kB\n");
         assert_eq!(machine(&[]), UNKNOWN);
         assert_eq!(machine(&[MEMINFO]), 1_024_000_000);
-        // In a container: the path is the host's, what is mounted is the group itself.
+        // In a container: the path is the host's, but the mount shows the group itself.
         let own = ("proc/self/cgroup", "0::/kubepods/pod1/abc\n");
         assert_eq!(machine(&[MEMINFO, own, ("sys/fs/cgroup/memory.max", "134217728\n")]), 134_217_728);
         assert_eq!(machine(&[MEMINFO, own, ("sys/fs/cgroup/memory.max", "max\n")]), 1_024_000_000);

@@ -1,15 +1,15 @@
-//! Bodies of requests and what is made of them, until they are answered: a place is taken before the body is read.
+//! Bodies of requests and what is made of them, until they are answered: each gets a place before it is read.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-/// A body is there as it came, and as the command that is made of it.
+/// A body exists as it arrived, and as the command that is made of it.
 const COPIES: usize = 2;
-/// What one permit is.
+/// The size of one permit.
 const UNIT_BYTES: usize = 1024;
-/// Of the memory for data, bodies may take this part.
+/// Bodies may use this part of the memory for data.
 const PART: u64 = 8;
-/// But as much at least: a few bodies of any length that is allowed.
+/// But at least this much: a few bodies of any allowed length.
 const LEAST_BYTES: u64 = 16 * 1024 * 1024;
 /// And no more than this.
 const MOST_BYTES: u64 = 1024 * 1024 * 1024;
@@ -21,7 +21,7 @@ pub struct UnderWay {
     most: u32,
 }
 
-/// A place that was taken; dropping it gives it back.
+/// A place in use; dropping it frees it.
 #[derive(Debug)]
 pub struct Place<'a>(#[expect(dead_code, reason = "it is held")] SemaphorePermit<'a>);
 
@@ -30,20 +30,20 @@ pub struct Place<'a>(#[expect(dead_code, reason = "it is held")] SemaphorePermit
 pub struct Crowded;
 
 impl UnderWay {
-    /// For a process that may use so much memory for data.
+    /// For a process that may use this much memory for data.
     pub fn new(memory_bytes: u64) -> UnderWay {
         let bytes = (memory_bytes / PART).clamp(LEAST_BYTES, MOST_BYTES);
         let most = (bytes / UNIT_BYTES as u64) as u32;
         UnderWay { permits: Semaphore::new(most as usize), most }
     }
 
-    /// A place for a body of that length, in the order in which they were asked for.
+    /// A place for a body of that length, in the order of the requests.
     ///
     /// # Errors
     /// [`Crowded`] at the deadline.
     pub async fn take(&self, body_bytes: usize, deadline: Instant) -> Result<Place<'_>, Crowded> {
         let units = body_bytes.saturating_mul(COPIES).div_ceil(UNIT_BYTES).max(1);
-        // A body longer than all of it has it alone.
+        // A body longer than all of it gets it alone.
         let units = u32::try_from(units).unwrap_or(u32::MAX).min(self.most);
         match timeout_at(deadline, self.permits.acquire_many(units)).await {
             Ok(Ok(permit)) => Ok(Place(permit)),
@@ -51,7 +51,7 @@ impl UnderWay {
         }
     }
 
-    /// Bytes of the places that are taken.
+    /// Bytes of the places in use.
     pub fn bytes(&self) -> u64 {
         (self.most as usize).saturating_sub(self.permits.available_permits()) as u64 * UNIT_BYTES as u64
     }
