@@ -2,31 +2,31 @@
 //!
 //! Metric names are public (a changed one is a line under Behaviour in the changelog):
 //! ```text
-//!   leasehold_store_state{state}                   1 for the state that the replica is in, 0 for the others
-//!   leasehold_store_promised_term                  the term that it is bound to
-//!   leasehold_store_committed_sequence             up to here the log is committed, as far as it knows
-//!   leasehold_store_applied_sequence               up to here the documents are
-//!   leasehold_store_voters                         voters by its own log
-//!   leasehold_store_ready                          1 when traffic may be sent to it
-//!   leasehold_store_foreign_cluster                1 when its volume belongs to another cluster than the Lease
-//!   leasehold_store_staleness_seconds              how old the data here may be; NaN where that is not known
-//!   leasehold_store_follower_lag_entries{follower} at the leader: entries that this follower does not have yet; absent while
-//!                                                  it is not heard
+//!   leasehold_store_state{state}                   1 for the replica's present state, 0 for the others
+//!   leasehold_store_promised_term                  the term of the replica's promise
+//!   leasehold_store_committed_sequence             the last committed entry that it knows of
+//!   leasehold_store_applied_sequence               the last entry in its documents
+//!   leasehold_store_voters                         the number of voters in its own log
+//!   leasehold_store_ready                          1 while it is ready for traffic
+//!   leasehold_store_foreign_cluster                1 if its volume belongs to another cluster than the Lease
+//!   leasehold_store_staleness_seconds              the maximum age of the data here; NaN while unknown
+//!   leasehold_store_follower_lag_entries{follower} on the leader: entries that this follower lacks; absent while it is not
+//!                                                  connected
 //!   leasehold_store_journal_fsync_seconds          histogram
-//!   leasehold_store_disk_stalled_seconds           how long the write or fsync lasts that hangs; 0 while none does
+//!   leasehold_store_disk_stalled_seconds           how long the present write or fsync has been hanging; 0 if none is
 //!   leasehold_store_writes_total{result}           committed, declined (409, 404, 412), refused (421, 503, 507), unknown (504)
 //!   leasehold_store_memory_used_bytes              memory for data (and the program), estimated
-//!   leasehold_store_memory_allowed_bytes           above this, what makes the data larger is refused (507)
-//!   leasehold_store_disk_used_bytes                of the volume's file system, by any program
-//!   leasehold_store_disk_allowed_bytes             above this, too
-//!   leasehold_store_out_of_room{limit}             1 where the limit (`memory`, `disk`) is exceeded
-//!   leasehold_store_peer_rejected_total{reason}    connections of the peer port that were closed for what they sent
+//!   leasehold_store_memory_allowed_bytes           above this, writes that grow the data are refused (507)
+//!   leasehold_store_disk_used_bytes                in use on the volume's file system, by any program
+//!   leasehold_store_disk_allowed_bytes             above this, they are refused, too
+//!   leasehold_store_out_of_room{limit}             1 while the limit (`memory`, `disk`) is exceeded
+//!   leasehold_store_peer_rejected_total{reason}    connections to the peer port closed because of what they sent
 //!   leasehold_store_connections{port}              accepted connections that are open; port: clients, peers, probes (peers: at
 //!                                                  the leader each follower's; those with forwarded writes: at clients, too)
 //!   leasehold_store_connections_closed_total{port,reason}  closed by us: silent, idle, stalled, room, refused
-//!   leasehold_store_connections_waited_total{port} times that a new connection waited because all places were busy
-//!   leasehold_store_watchers                       clients that watch
-//!   leasehold_store_watchers_refused_total         clients that were refused because too many watch
+//!   leasehold_store_connections_waited_total{port} how often a new connection had to wait because all places were taken
+//!   leasehold_store_watchers                       clients that are watching
+//!   leasehold_store_watchers_refused_total         clients refused because too many were
 //! ```
 
 use crate::handle::Handle;

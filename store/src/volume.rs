@@ -1,4 +1,4 @@
-//! The volume: opens it, makes all that was found on it durable, and hands it over.
+//! The volume: opens it, makes everything that was found on it durable, and hands it over.
 //!
 //! ```text
 //!   lock ▶ replica.json ▶ journal ▶ snapshot.json ▶ copy to a new segment, sync ▶ Opened
@@ -13,17 +13,17 @@
 //!
 //! For the driver:
 //!
-//! - [`Volume::open`] blocks (on the lock, then for as long as the data is large): call it on a thread of its own, with the
-//!   state `starting` meanwhile. [`Options::on_wait`] is called while another process holds the volume.
+//! - [`Volume::open`] blocks (on the lock, then for as long as the amount of data requires): call it on a thread of its
+//!   own, with the state `starting` meanwhile. [`Options::on_wait`] is called while another process holds the volume.
 //! - [`Opened`] holds what `Replica::new` needs ([`Opened::replica`], [`Opened::recovered`]), the [`Documents`] **of the
 //!   snapshot only** (the entries in `recovered` are applied when they are committed), and the [`Journal`].
-//! - `Persist` is [`Journal::append`]; `InstallSnapshot` is [`Journal::install`] with what [`PartFile::finish`] gave, whose
-//!   `documents` are those from then on; `KeepPiece` is [`PartFile::push`], with a file from [`Journal::part_file`];
+//! - `Persist` is [`Journal::append`]; `InstallSnapshot` is [`Journal::install`] with the result of [`PartFile::finish`],
+//!   whose `documents` are those from then on; `KeepPiece` is [`PartFile::push`], with a file from [`Journal::part_file`];
 //!   `SendSnapshot` is [`Journal::open_snapshot`] and its pieces; `WipeVolume` is [`Journal::wipe`], then the end.
 //! - The outcomes arrive at [`Options::events`], as [`JournalEvent`]s. At `Failed` this incarnation is over.
 //!
-//! A volume with `replica.json` and without a promise record does not start \[S1\]: it once promised something, and
-//! what is unknown.
+//! A volume with `replica.json` and without a promise record does not start \[S1\]: it once promised something, but nobody
+//! knows what.
 //!
 //! [`PartFile::finish`]: crate::volume::snapshot::PartFile::finish
 //! [`PartFile::push`]: crate::volume::snapshot::PartFile::push
@@ -54,22 +54,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The shortest segment that a small volume gets.
+/// The shortest segment of a small volume.
 const SEGMENT_BYTES_MIN: u64 = 4 * 1024 * 1024;
-/// How often a start looks whether the volume is free.
+/// How often a start checks whether the volume is free.
 const LOCK_POLL: Duration = Duration::from_millis(100);
-/// How often it says that it is not.
+/// How often it logs that it is not.
 const LOCK_SAY: Duration = Duration::from_secs(10);
 
 /// How to open a volume.
 pub struct Options {
     /// The length of a segment's file.
     pub segment_bytes: u64,
-    /// A snapshot is wanted when the live journal is longer than this, and than the snapshot.
+    /// A snapshot is wanted when the live journal is longer than both this and the snapshot.
     pub snapshot_after_bytes: u64,
-    /// Gets what the journal tells.
+    /// Receives the journal's events.
     pub events: Box<dyn Fn(JournalEvent) + Send>,
-    /// Gets the time of each fdatasync that writes waited for.
+    /// Receives the time of each fdatasync that writes waited for.
     pub on_fsync: Arc<dyn Fn(Duration) + Send + Sync>,
     /// Called at once when another process holds the volume, and every 10 s after, with the time since the first call.
     pub on_wait: Box<dyn FnMut(Duration) + Send>,
@@ -78,7 +78,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual figures (16 MiB, 64 MiB), and nobody who looks on.
+    /// The usual figures (16 MiB, 64 MiB), without a watch.
     pub fn new(events: impl Fn(JournalEvent) + Send + 'static) -> Options {
         Options {
             segment_bytes: 16 * 1024 * 1024,
@@ -95,22 +95,22 @@ impl Options {
 #[derive(Debug)]
 pub struct Volume;
 
-/// A volume that is open, and what was found on it, all of it durable \[S2\].
+/// An open volume, and what was found on it, all of it durable \[S2\].
 pub struct Opened {
-    /// Who the volume is.
+    /// The volume's identity.
     pub replica: ReplicaId,
     /// For `Replica::new`.
     pub recovered: Recovered,
-    /// The data of the snapshot; empty without one. `recovered.entries` are not in there.
+    /// The data of the snapshot; empty without one. It does not include `recovered.entries`.
     pub documents: Documents,
-    /// Takes what is to become durable.
+    /// Accepts what must become durable.
     pub journal: Journal,
-    /// A person said `bootstrap --force`, and the volume is empty.
+    /// An operator ran `bootstrap --force`, and the volume is empty.
     pub force_bootstrap: bool,
 }
 
 impl Volume {
-    /// Opens the volume at `folder`, made if it is not there. Waits while another process holds it.
+    /// Opens the volume at `folder`, which it creates if necessary. Waits while another process holds it.
     ///
     /// # Errors
     /// [`VolumeError`]; see there for the exit codes.
@@ -131,7 +131,7 @@ impl Volume {
         watch.watch_this_thread();
         let disk: Arc<dyn Disk> = Arc::new(Watched::new(disk, watch.clone()));
         let lock = wait_for_lock(&*disk, &mut options.on_wait)?;
-        // A small volume is not filled by segments that are set aside.
+        // Reserved segments must not fill a small volume.
         if let Ok(Some(space)) = disk.space() {
             options.segment_bytes = options.segment_bytes.min((space.total_bytes / 64).max(SEGMENT_BYTES_MIN));
         }
@@ -180,7 +180,7 @@ impl Volume {
 /// What was found on a volume and made durable.
 pub(crate) struct Found {
     pub(crate) replica: ReplicaId,
-    /// `None` on a volume that is new.
+    /// `None` on a new volume.
     pub(crate) replay: Option<Replay>,
     pub(crate) snapshot: Option<SnapshotMeta>,
     pub(crate) documents: Documents,
@@ -192,7 +192,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
     let io = |source| VolumeError::io(&**disk, "", source);
     let folder_io = |source| VolumeError::io(&**disk, FOLDER, source);
     disk.create_folder(FOLDER).map_err(folder_io)?;
-    // Names that can be seen are not durable yet: what follows rests on them, and removes others.
+    // Visible names are not durable yet: what follows relies on them, and removes others.
     disk.sync_folder(FOLDER).map_err(folder_io)?;
     disk.sync_folder("").map_err(io)?;
     if wipe::is_wiping(&**disk).map_err(io)? {
@@ -210,10 +210,10 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
         None => (None, Documents::new()),
     };
 
-    // `snapshot.next` too: it has its name now, or no durable segment ever wanted it.
+    // `snapshot.next` too: it has its name now, or no durable segment ever referred to it.
     clean_leftovers(&**disk);
     if let Some(replay) = &replay {
-        // What the newest segment needs is named in its head, and was durable before it had its name.
+        // The head of the newest segment names what it needs, and that was durable before the segment had its name.
         let needed: Vec<u64> = replay.older.iter().copied().chain([replay.newest.number]).collect();
         remove_segments_but(&**disk, &needed);
     }
@@ -244,14 +244,15 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
     Ok(Found { replica, replay, snapshot, documents, writer })
 }
 
-/// About what a start reads: the journal, and the snapshot twice (its checksum first). Only to say how far it is.
+/// How much a start reads, approximately: the journal, and the snapshot twice (its checksum first). Only to report
+/// progress.
 fn to_read(disk: &dyn Disk) -> u64 {
     let length = |name: &str| disk.open(name).and_then(|file| file.length()).unwrap_or(0);
     let numbers = journal::numbers(disk).unwrap_or_default();
     numbers.into_iter().map(|number| length(&file_name(number))).sum::<u64>() + 2 * length(SNAPSHOT)
 }
 
-/// Do the parts of the volume belong together? Gives the mark of the snapshot that has to be there.
+/// Do the parts of the volume belong together? Returns the mark of the snapshot that must exist.
 fn check(
     disk: &dyn Disk,
     replica: Option<ReplicaId>,
@@ -277,14 +278,14 @@ fn check(
     }
 }
 
-/// Reads the snapshot that the journal wants, after giving it its name if a crash came before that.
+/// Reads the snapshot that the journal refers to, after giving it its name if a crash came before that.
 fn read_snapshot(
     disk: &dyn Disk,
     mark: &SnapshotMark,
     replay: Option<&Replay>,
 ) -> Result<(SnapshotMeta, Documents), VolumeError> {
     let io = |source| VolumeError::io(disk, SNAPSHOT, source);
-    // Only a crash leaves one that waits for its name: mostly the data is read once less.
+    // Only a crash leaves one that waits for its name: usually the data is read once less.
     let waits = match disk.open(SNAPSHOT_NEXT) {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
@@ -294,7 +295,7 @@ fn read_snapshot(
         && !snapshot::fits(disk, SNAPSHOT, mark).map_err(io)?
         && snapshot::fits(disk, SNAPSHOT_NEXT, mark).map_err(io)?
     {
-        // The segment that wants it is durable under its name: it was synced before it got it, and the folder is now.
+        // The segment that refers to it is durable under its name: it was synced before it got it, and the folder is now.
         journal::name_snapshot(disk).map_err(io)?;
     }
     let (meta, documents, _) = match snapshot::read(disk, SNAPSHOT, Some(mark)) {
@@ -336,7 +337,7 @@ fn remove_segments_but(disk: &dyn Disk, needed: &[u64]) {
     }
 }
 
-/// Removes what only a process that ended needed. Before anything is written: it may be what fills the disk.
+/// Removes what only an earlier process needed. Before anything is written: it may be what fills the disk.
 fn clean_leftovers(disk: &dyn Disk) {
     for name in disk.list(FOLDER).unwrap_or_default().iter().filter(|name| name.ends_with(".tmp")) {
         remove(disk, &format!("{FOLDER}/{name}"));

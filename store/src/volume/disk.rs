@@ -1,6 +1,6 @@
-//! What the volume asks of a disk, and the real one.
+//! What the volume needs from a disk, and the real one.
 //!
-//! Everything durable goes through [`Disk`], so that a test can put one under it that fails, tears and forgets.
+//! Everything durable goes through [`Disk`], so that a test can substitute one that fails, tears and forgets.
 //! Names are relative to the data directory and use `/`.
 //!
 //! Assumptions (docs/design.md, "assumptions on the disk"): after a successful [`DiskFile::sync`] the bytes that
@@ -17,23 +17,23 @@ use std::path::{Path, PathBuf};
 
 /// The folder of a volume.
 pub trait Disk: Send + Sync + 'static {
-    /// Makes an empty file to read and write; one that is there is emptied.
+    /// Creates an empty file to read and write; empties an existing one.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Opens a file that is there.
+    /// Opens an existing file.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Puts one name in the place of another, at once.
+    /// Replaces one name by another, atomically.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// The names in a folder (`""`: the data directory itself).
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
-    /// Makes a folder (and those above it) unless it is there.
+    /// Creates a folder (and its parents) unless it exists.
     fn create_folder(&self, folder: &str) -> io::Result<()>;
     /// Makes the names of a folder durable.
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
     /// Locks the volume against a second process; `None` while another one holds it.
     fn try_lock(&self) -> io::Result<Option<VolumeLock>>;
-    /// How much room its file system has; `None` where that cannot be known.
+    /// How much room its file system has; `None` if unknown.
     fn space(&self) -> io::Result<Option<Space>>;
     /// The full path of a name, for people.
     fn path(&self, name: &str) -> PathBuf;
@@ -42,7 +42,7 @@ pub trait Disk: Send + Sync + 'static {
 /// The room of a file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that may still be written, by this process' user.
+    /// Bytes that this process's user may still write.
     pub free_bytes: u64,
     /// All of it.
     pub total_bytes: u64,
@@ -54,11 +54,11 @@ pub trait DiskFile: Send + Sync {
     fn length(&self) -> io::Result<u64>;
     /// Reads at most `to.len()` bytes; 0 at the end.
     fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes at least one byte of `bytes`, and says how many.
+    /// Writes at least one byte of `bytes`, and returns how many.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
-    /// Makes everything that was written durable (`fdatasync`).
+    /// Makes everything written so far durable (`fdatasync`).
     fn sync(&self) -> io::Result<()>;
-    /// Makes an empty file this long, full of zeros, so that writing into it needs no more room.
+    /// Creates an empty file of this length, full of zeros, so that writing into it needs no more room.
     fn allocate(&self, length: u64) -> io::Result<()>;
 }
 
@@ -82,11 +82,11 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
-    /// The volume at `folder`, which is made if it is not there. Its own name is durable then, unless it is a mount point
-    /// (that of a pod's claim): a volume that was made, written and synced would be gone after a power loss otherwise.
+    /// The volume at `folder`, which is created if necessary. Its own name is durable then, unless it is a mount point
+    /// (that of a pod's claim). Otherwise a volume that was created, written and synced would be gone after a power loss.
     ///
     /// # Errors
-    /// When it cannot be made, or its name cannot be made durable.
+    /// If it cannot be created, or its name cannot be made durable.
     pub fn new(folder: &Path) -> io::Result<RealDisk> {
         let made: Vec<&Path> = folder.ancestors().skip(1).take_while(|above| !above.exists()).collect();
         std::fs::create_dir_all(folder)?;
@@ -97,19 +97,19 @@ impl RealDisk {
     }
 }
 
-/// Makes the name of a folder durable, even one that an earlier process made, which may have ended in between.
+/// Makes the name of a folder durable, even if an earlier process created it and then ended too early.
 fn sync_name(folder: &Path) -> io::Result<()> {
     let above = match folder.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new("."),
         Some(above) => above,
         None => return Ok(()),
     };
-    // The name of a mount point is none of its file system's.
+    // A mount point's name does not belong to its file system.
     if above.metadata()?.dev() != folder.metadata()?.dev() {
         return Ok(());
     }
     match File::open(above) {
-        // Who may not even read it has not made the folder.
+        // A user that may not even read it did not create the folder.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         opened => opened?.sync_all(),
     }
@@ -132,7 +132,7 @@ impl Disk for RealDisk {
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.path(folder))? {
-            // A name that is not UTF-8 is none of ours.
+            // A name that is not UTF-8 is not one of ours.
             names.extend(entry?.file_name().into_string().ok());
         }
         Ok(names)
@@ -185,7 +185,7 @@ impl DiskFile for File {
 /// Writes all of `bytes`.
 ///
 /// # Errors
-/// As [`DiskFile::write_at`]; `WriteZero` when nothing more is taken. Some of the bytes may be written then.
+/// As [`DiskFile::write_at`]; `WriteZero` if nothing more is accepted. Some of the bytes may be written then.
 pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
@@ -201,7 +201,7 @@ pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> i
     Ok(())
 }
 
-/// Fills `to` from `offset` on, as far as the file reaches, and says how far that was.
+/// Fills `to` from `offset` on, as far as the file reaches, and returns how far that was.
 ///
 /// # Errors
 /// As [`DiskFile::read_at`].
@@ -230,8 +230,8 @@ pub fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Fills a new file with zeros from `offset` up to `end`. Written, not reserved: a `fdatasync` of later writes into it then has no
-/// metadata to write, and no later write can find the disk full.
+/// Fills a new file with zeros from `offset` up to `end`. They are written, not reserved: a `fdatasync` of later writes
+/// then has no metadata to write, and no later write can find the disk full.
 ///
 /// # Errors
 /// As [`DiskFile::write_at`].
@@ -250,10 +250,10 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// Puts a small file in its place, whole and durably.
+/// Replaces a small file, whole and durably.
 ///
 /// # Errors
-/// Any of the disk's. The old file is still there then, or the new one is.
+/// Any error of the disk. Then the old file still exists, or the new one does.
 pub fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let aside = format!("{name}.tmp");
     let file = disk.create(&aside)?;
@@ -263,10 +263,10 @@ pub fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     disk.sync_folder(name.rsplit_once('/').map_or("", |(folder, _)| folder))
 }
 
-/// All of a small file; `None` when there is none.
+/// All of a small file; `None` if there is none.
 ///
 /// # Errors
-/// Any other of the disk's.
+/// Any other error of the disk.
 pub fn read_if_there(disk: &dyn Disk, name: &str) -> io::Result<Option<Vec<u8>>> {
     match disk.open(name) {
         Ok(file) => read_all(&*file).map(Some),
@@ -275,10 +275,10 @@ pub fn read_if_there(disk: &dyn Disk, name: &str) -> io::Result<Option<Vec<u8>>>
     }
 }
 
-/// Removes a name; that it is not there is fine.
+/// Removes a name; its absence is fine.
 ///
 /// # Errors
-/// Any other of the disk's.
+/// Any other error of the disk.
 pub fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -10,36 +10,36 @@ use crate::volume::disk::Disk;
 /// Why a volume does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    /// The disk does not do what is asked. Exit code 1.
+    /// The disk does not do what it is asked. Exit code 1.
     #[error("{path}: {source}")]
     Io {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The disk does not hold what was written. A person must look; a wiped volume joins again as a new replica. Exit
+    /// The disk does not hold what was written. An operator must look; a wiped volume joins again as a new replica. Exit
     /// code 3.
     #[error("{file} is damaged at byte {offset}: {what}")]
     Damage {
-        /// Where.
+        /// The path.
         file: PathBuf,
-        /// At which byte.
+        /// The byte.
         offset: u64,
-        /// How.
+        /// What is wrong.
         what: String,
     },
     /// Another version wrote it. Exit code 3.
     #[error("{file} has format {found}, and this version reads {min} to {max}")]
     Format {
-        /// Where.
+        /// The path.
         file: PathBuf,
-        /// What was found.
+        /// The format that was found.
         found: u32,
-        /// The lowest that is read.
+        /// The lowest readable format.
         min: u32,
-        /// The highest that is read.
+        /// The highest readable format.
         max: u32,
     },
 }
@@ -53,7 +53,7 @@ impl VolumeError {
         VolumeError::Format { file: disk.path(name), found, min: FORMAT_MIN, max: FORMAT }
     }
 
-    /// The exit code of a process that ends because of it.
+    /// The process's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             VolumeError::Io { .. } => 1,

@@ -1,4 +1,4 @@
-//! The names of what is on the volume, for all modules that read and write there: see [`volume`](crate::volume).
+//! The names of the volume's files, for all modules that read and write there: see [`volume`](crate::volume).
 
 /// The file of the identity.
 pub(crate) const REPLICA: &str = "replica.json";
@@ -12,15 +12,15 @@ pub(crate) const COMMITTED: &str = "committed.json";
 pub(crate) const WENT_BACK: &str = "went-back.json";
 /// The snapshot in force.
 pub(crate) const SNAPSHOT: &str = "snapshot.json";
-/// Complete and durable, waits for the segment that begins with its mark.
+/// Complete and durable; waits for the segment that begins with its mark.
 pub(crate) const SNAPSHOT_NEXT: &str = "snapshot.next";
 /// Being written from the documents.
 pub(crate) const SNAPSHOT_TAKEN: &str = "snapshot.taken";
 /// The folder of the segments.
 pub(crate) const FOLDER: &str = "journal";
-/// A segment that is being made when it is needed.
+/// A segment that is created when it is needed.
 pub(crate) const NEXT_SEGMENT: &str = "journal/next.tmp";
-/// A segment that is made ahead.
+/// A segment that is created ahead.
 pub(crate) const SPARE_SEGMENT: &str = "journal/spare.tmp";
-/// A segment for the reserve that is being made.
+/// A segment for the reserve that is being created.
 pub(crate) const RESERVE_SEGMENT: &str = "journal/reserve.tmp";

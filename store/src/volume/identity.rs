@@ -1,4 +1,4 @@
-//! Who the volume is (`replica.json`), and the marks that an operator or a decision leaves on it.
+//! The volume's identity (`replica.json`), and the marks that an operator or a decision leaves on it.
 //!
 //! ```text
 //!   replica.json      {"format":1,"replica":"<uuid>"}   written last, when the first segment with promise 0 is durable
@@ -8,8 +8,8 @@
 //!   went-back.json    this replica has lost what it acknowledged: it never votes again \[E2\]
 //! ```
 //!
-//! A volume with `replica.json` has had a promise record since before that file was there. If the journal is gone, so is
-//! the promise, and such a volume does not start \[S1\].
+//! A volume with `replica.json` has had a promise record since before that file existed. If the journal is gone, so is the
+//! promise, and such a volume does not start \[S1\].
 
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::error::VolumeError;
@@ -40,7 +40,7 @@ pub(crate) fn read(disk: &dyn Disk) -> Result<Option<ReplicaId>, VolumeError> {
     };
     let damage =
         |error: serde_json::Error| VolumeError::Damage { file: disk.path(REPLICA), offset: 0, what: error.to_string() };
-    // The number alone first: the rest may look otherwise in a later format.
+    // The number alone first: the rest may differ in a later format.
     let Format { format } = serde_json::from_slice(&bytes).map_err(damage)?;
     if !(FORMAT_MIN..=FORMAT).contains(&format) {
         return Err(VolumeError::format(disk, REPLICA, format));
@@ -49,7 +49,7 @@ pub(crate) fn read(disk: &dyn Disk) -> Result<Option<ReplicaId>, VolumeError> {
     Ok(Some(stored.replica))
 }
 
-/// Makes a new identity, durably.
+/// Creates a new identity, durably.
 ///
 /// # Errors
 /// Those of the disk.
@@ -64,7 +64,7 @@ pub(crate) fn fresh() -> ReplicaId {
     ReplicaId(Uuid::new_v4())
 }
 
-/// Notes what is committed. A hint: it is not made durable by itself, and a torn one is none.
+/// Notes the commit. It is a hint: it is not made durable by itself, and a torn one is ignored.
 pub(crate) fn note_committed(disk: &dyn Disk, position: Position) -> io::Result<()> {
     let aside = format!("{COMMITTED}.tmp");
     let bytes = serde_json::to_vec(&position)?;
@@ -72,7 +72,7 @@ pub(crate) fn note_committed(disk: &dyn Disk, position: Position) -> io::Result<
     disk.rename(&aside, COMMITTED)
 }
 
-/// What was noted as committed; `ZERO` without a note that can be read.
+/// The noted commit; `ZERO` without a readable note.
 pub(crate) fn committed(disk: &dyn Disk) -> Position {
     let noted = read_if_there(disk, COMMITTED).ok().flatten();
     noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Position::ZERO)
@@ -85,10 +85,10 @@ pub(crate) fn mark_went_back(disk: &dyn Disk, mark: &WentBack) -> io::Result<()>
     replace(disk, WENT_BACK, &bytes)
 }
 
-/// The mark of this replica. One that was left of another replica, which had the volume before, does not count.
+/// The mark of this replica. A mark of another replica, which had the volume before, does not count.
 ///
 /// # Errors
-/// `Damage` or `Io`: what cannot be read may be the mark of this replica.
+/// `Damage` or `Io`: an unreadable mark may be this replica's.
 pub(crate) fn went_back(disk: &dyn Disk, replica: ReplicaId) -> Result<Option<WentBack>, VolumeError> {
     let Some(bytes) = read_if_there(disk, WENT_BACK).map_err(|error| VolumeError::io(disk, WENT_BACK, error))? else {
         return Ok(None);

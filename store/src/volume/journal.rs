@@ -6,12 +6,12 @@
 //!   snapshot thread ─────▶          └───────────────────────────────────────────────┘
 //! ```
 //!
-//! [`Journal`] is the driver's end: calls never wait for the disk. Their outcomes come back as [`JournalEvent`]s,
-//! in order. A failed write or fsync is final: one `Failed`, and everything after it is refused. The state of a file
-//! after a failed fsync is unknown until the next start \[S2\].
+//! [`Journal`] is the driver's end: calls never wait for the disk. Their outcomes return as [`JournalEvent`]s, in order. A
+//! failed write or fsync is final: one `Failed`, and everything after it is refused. The state of a file after a failed
+//! fsync is unknown until the next start \[S2\].
 //!
-//! `segment`: the bytes. `replay`: what they say. `writer`: writes them. `queue`: what waits. `reserve`: room for a
-//! disk that others filled. `need`: when a snapshot is wanted.
+//! `segment`: the bytes. `replay`: their meaning. `writer`: writes them. `queue`: what waits. `reserve`: room for a disk
+//! that others filled. `need`: when a snapshot is wanted.
 
 mod event;
 mod lookup;
@@ -86,17 +86,17 @@ impl Journal {
         &self.handle.watch
     }
 
-    /// Makes these records durable, in this order, after all that was appended before. `Persisted` follows, of this
-    /// ticket or a later one.
+    /// Makes these records durable, in this order, after everything appended before. `Persisted` follows, of this ticket or
+    /// a later one.
     ///
     /// # Errors
-    /// `Full`, `Closed`: nothing was taken, so this incarnation's log would have a hole: end it.
+    /// `Full`, `Closed`: nothing was accepted, so this incarnation's log would have a hole: end it.
     pub fn append(&self, ticket: Ticket, records: Vec<Record>) -> Result<(), JournalError> {
         self.push(Command::Append { ticket, records })
     }
 
-    /// Puts a received snapshot in the place of the whole log: a segment with `state`, the snapshot's mark and nothing
-    /// else begins. `Persisted` follows.
+    /// Replaces the whole log by a received snapshot: a segment begins with `state`, the snapshot's mark and nothing else.
+    /// `Persisted` follows.
     ///
     /// # Errors
     /// As [`Journal::append`].
@@ -105,9 +105,9 @@ impl Journal {
         self.push(Command::Install { ticket, mark, part, state })
     }
 
-    /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal continues. `meta.position`
-    /// is the last entry that was applied to them. `SnapshotTaken` or `SnapshotDropped` follows. False: one is being
-    /// taken already, no thread could be started, or the journal ended.
+    /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal continues. `meta.position` is
+    /// the last entry that was applied to them. `SnapshotTaken` or `SnapshotDropped` follows. False: one is being taken
+    /// already, no thread could be started, or the journal ended.
     pub fn take_snapshot(&self, meta: SnapshotMeta, documents: Documents) -> bool {
         let shared = self.handle.shared.clone();
         if shared.taking.swap(true, Ordering::AcqRel) {
@@ -116,7 +116,7 @@ impl Journal {
         let disk = self.handle.disk.clone();
         shared.written.begin(documents.stored_bytes());
         let write = move || {
-            // A panic must not leave the journal waiting for a snapshot that never comes.
+            // After a panic the journal must not wait for a snapshot that never arrives.
             let written = AssertUnwindSafe(|| {
                 snapshot::write_counted(&*disk, SNAPSHOT_TAKEN, &meta, &documents, &shared.written)
             });
@@ -138,38 +138,38 @@ impl Journal {
         shared.wanted.load(Ordering::Acquire) && !shared.taking.load(Ordering::Acquire)
     }
 
-    /// How far a snapshot is that is being taken; `None` while none is.
+    /// The progress of the snapshot that is being taken; `None` while none is.
     pub fn taking(&self) -> Option<Amount> {
         let shared = &self.handle.shared;
         shared.taking.load(Ordering::Acquire).then(|| shared.written.amount())
     }
 
-    /// The newest snapshot, to be sent; `None` while there is none. Stays readable when a newer one takes its place.
+    /// The newest snapshot, to be sent; `None` if there is none. Stays readable when a newer one replaces it.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub fn open_snapshot(&self) -> io::Result<Option<SnapshotFile>> {
-        // The lock is held while a new one takes the name, so file and mark belong together.
+        // The lock is held while a new one gets the name, so file and mark belong together.
         let newest = self.handle.shared.newest();
         let Some(mark) = *newest else { return Ok(None) };
         Ok(Some(SnapshotFile::new(self.handle.disk.open(SNAPSHOT)?, mark)))
     }
 
-    /// A file for the pieces of a snapshot that a leader sends.
+    /// A file for the pieces of a leader's snapshot.
     ///
     /// # Errors
-    /// Those of the disk. Not final.
+    /// Errors of the disk. Not final.
     pub fn part_file(&self) -> io::Result<PartFile> {
         let number = self.handle.shared.parts.fetch_add(1, Ordering::Relaxed);
         PartFile::create(self.handle.disk.clone(), number)
     }
 
-    /// Notes what is committed, for a later run: a hint, whose outcome is not reported.
+    /// Notes the commit for a later run: a hint, whose outcome is not reported.
     pub fn note_committed(&self, position: Position) {
         let _ = self.push(Command::NoteCommitted { position });
     }
 
-    /// Marks the volume as one that went back in time, after all that waits. `Persisted` follows.
+    /// Marks the volume as one that went back in time, after everything that waits. `Persisted` follows.
     ///
     /// # Errors
     /// As [`Journal::append`].
@@ -177,14 +177,15 @@ impl Journal {
         self.push(Command::MarkWentBack { ticket, mark })
     }
 
-    /// Reads entries back, beginning with the one after `after`, about `bytes_max` bytes of them and one at least. Not for what
-    /// is not durable, nor for what is in a snapshot. The answer comes on a thread of its own.
+    /// Reads entries back, starting with the one after `after`, about `bytes_max` bytes of them and at least one. Not for
+    /// entries that are not durable, nor for those in a snapshot. The answer comes on a thread of its own.
     pub fn look_up(&self, after: Position, bytes_max: usize, answer: LookUpAnswer) {
         // Closed or full: the command is dropped, and its answer says so.
         let _ = self.push(Command::LookUp { after, bytes_max, answer });
     }
 
-    /// Empties the volume after all that waits. `Wiped` follows, and nothing else is taken. A new replica then.
+    /// Empties the volume after everything that waits. `Wiped` follows, and nothing else is accepted. The next start makes
+    /// a new replica.
     ///
     /// # Errors
     /// As [`Journal::append`].
@@ -192,7 +193,7 @@ impl Journal {
         self.push(Command::Wipe)
     }
 
-    /// May more be appended without fear of `Full`? While not, take no more proposals and read no more frames.
+    /// May more be appended without risking `Full`? If not, accept no more proposals and read no more frames.
     pub fn has_room(&self) -> bool {
         self.handle.shared.queue.has_room()
     }
@@ -203,16 +204,16 @@ impl Journal {
         JournalFigures { queued_bytes, ..*self.handle.shared.figures() }
     }
 
-    /// What a snapshot of the present data would take, about; and whether the disk is short of room, or memory of what the
-    /// log takes, so that a snapshot that gives some back is wanted at once.
+    /// The approximate length of a snapshot of the present data; and whether the disk is short of room, or memory because
+    /// of the log, so that a snapshot that frees some is wanted at once.
     pub fn set_need(&self, next_snapshot_bytes: u64, disk_is_short: bool, log_is_large: bool) {
         let shared = &self.handle.shared;
-        shared.next_snapshot.store(next_snapshot_bytes.max(1), Ordering::Relaxed); // 0: not known
+        shared.next_snapshot.store(next_snapshot_bytes.max(1), Ordering::Relaxed); // 0: unknown
         shared.short.store(disk_is_short, Ordering::Relaxed);
         shared.short_of_memory.store(log_is_large, Ordering::Relaxed);
     }
 
-    /// Takes nothing more, and waits until all that waits is written and the volume is let go.
+    /// Accepts nothing more, and waits until everything that waits is written and the volume is released.
     pub fn close(&self) {
         self.handle.shared.queue.close();
         let thread = self.handle.thread.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();

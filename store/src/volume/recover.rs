@@ -1,5 +1,5 @@
-//! What an operator may do to one volume while no store runs on it: `store recover --force-new-cluster` and
-//! `store bootstrap --force`.
+//! What an operator may do to one volume while no store runs on it: `store recover --force-new-cluster` and `store
+//! bootstrap --force`.
 //!
 //! ```text
 //!   a majority lost for good:  volume of cluster A ──force_new_cluster──▶ new cluster-id, new replica, sole voter
@@ -7,8 +7,8 @@
 //!   all volumes lost:          empty volume ──force_bootstrap──▶ a mark, which the next start obeys
 //! ```
 //!
-//! Not promised: that nothing is lost. Both exist for when the protocol cannot continue without giving something up,
-//! and both name what that is.
+//! Not promised: that nothing is lost. Both are for cases in which the protocol cannot continue without giving something
+//! up, and both name what that is.
 
 use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::files::{FOLDER, SNAPSHOT_TAKEN};
@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The port that is guessed for a voter that never stood in the log.
+/// The assumed port for a voter whose address was never in the log.
 const PEER_PORT: u16 = 8090;
 
 /// Why nothing was done.
@@ -57,16 +57,16 @@ impl RecoverError {
     }
 }
 
-/// What `recover --force-new-cluster` did. Its text is for the person who did it.
+/// What `recover --force-new-cluster` did. Its text is for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCluster {
     /// The cluster from now on.
     pub cluster_id: ClusterId,
-    /// What it was.
+    /// The cluster before.
     pub old_cluster_id: ClusterId,
     /// The volume from now on: its sole voter.
     pub replica: ReplicaId,
-    /// What it was.
+    /// The volume before.
     pub old_replica: ReplicaId,
     /// The last entry that was found here.
     pub last: Position,
@@ -75,10 +75,10 @@ pub struct NewCluster {
 }
 
 /// Makes this volume the only voter of a new cluster, with everything that it holds. `name`: the pod that it belongs to.
-/// If it is interrupted, it can be said again.
+/// After an interruption, the operator can run it again.
 ///
 /// # Errors
-/// `Held`, `Empty`, and what [`volume::Volume::open`] gives.
+/// `Held`, `Empty`, and the errors of [`volume::Volume::open`].
 pub fn force_new_cluster(folder: &Path, name: &str) -> Result<NewCluster, RecoverError> {
     force_new_cluster_on(open(folder)?, name)
 }
@@ -86,7 +86,7 @@ pub fn force_new_cluster(folder: &Path, name: &str) -> Result<NewCluster, Recove
 fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, RecoverError> {
     let io = |source| VolumeError::io(&*disk, "", source);
     let Some(_lock) = disk.try_lock().map_err(io)? else { return Err(RecoverError::Held) };
-    // Asked before anything is made: an empty folder stays one.
+    // Checked before anything is created: an empty folder stays empty.
     if identity::read(&*disk)?.is_none() {
         return Err(RecoverError::Empty);
     }
@@ -116,7 +116,7 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
         }
         None => None,
     };
-    // The promise stays: terms go on from it, also for this name at the API server.
+    // The promise stays: terms continue from it, also for this name at the API server.
     let state = DurableState { promise: replay.state.promise, cluster_id: Some(cluster_id), bootstrapping: false };
     let last = replay.last();
     let mut entries: Vec<Entry> = replay.chain.iter().map(|live| live.entry.clone()).collect();
@@ -142,19 +142,19 @@ fn voters(replay: &journal::Replay, snapshot: Option<&SnapshotMeta>) -> Voters {
     in_log.or_else(|| snapshot.map(|snapshot| snapshot.voters.clone())).unwrap_or_else(Voters::none)
 }
 
-/// Leaves a mark on an empty volume: when the store starts on it next, it makes a new cluster without asking anybody. A
-/// store may be running on it (waiting, since the Lease carries a cluster-id): it has to be started again.
+/// Leaves a mark on an empty volume: the next start of the store on it founds a new cluster without asking the others. A
+/// store may be running on it (waiting, because the Lease carries a cluster-id): it has to be restarted.
 ///
 /// # Errors
-/// `NotEmpty`, and what reading the volume gives.
+/// `NotEmpty`, and the errors of reading the volume.
 pub fn force_bootstrap(folder: &Path) -> Result<ForcedBootstrap, RecoverError> {
     force_bootstrap_on(&*open(folder)?)
 }
 
-/// What `bootstrap --force` did. Its text is for the person who did it.
+/// What `bootstrap --force` did. Its text is for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForcedBootstrap {
-    /// A store runs on this volume and has to be started again.
+    /// A store runs on this volume and has to be restarted.
     pub running: bool,
 }
 
@@ -164,7 +164,7 @@ fn force_bootstrap_on(disk: &dyn Disk) -> Result<ForcedBootstrap, RecoverError> 
     identity::read(disk)?;
     let has_journal = disk.list("").map_err(io)?.iter().any(|name| name == FOLDER);
     if has_journal {
-        // Where a store runs, a segment may go while it is read. On an empty volume that is rare, and an error then.
+        // While a store runs, a segment may go while it is read. On an empty volume that is rare, and an error then.
         let replay = journal::replay(disk, &journal::numbers(disk)?)?;
         if let Some(replay) = replay.filter(|replay| !replay.is_empty()) {
             return Err(RecoverError::NotEmpty(replay.state.cluster_id.unwrap_or(ClusterId(Uuid::nil()))));
@@ -176,7 +176,7 @@ fn force_bootstrap_on(disk: &dyn Disk) -> Result<ForcedBootstrap, RecoverError> 
 
 fn open(folder: &Path) -> Result<Arc<dyn Disk>, RecoverError> {
     let io = |source| VolumeError::Io { path: folder.to_owned(), source };
-    // A wrong path is told, not made.
+    // A wrong path is reported, not created.
     std::fs::read_dir(folder).map_err(io)?;
     Ok(Arc::new(RealDisk::new(folder).map_err(io)?))
 }
@@ -261,7 +261,7 @@ mod tests {
             assert_eq!(rig.persons(), persons);
             rig.close();
 
-            // Said again (as after an interruption): another new cluster, nothing lost.
+            // Run again (as after an interruption): another new cluster, nothing lost.
             force_new_cluster(folder.path(), "db-1").unwrap();
             assert_eq!(open_rig(folder.path()).unwrap().persons(), persons);
         }

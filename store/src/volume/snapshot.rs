@@ -10,9 +10,9 @@
 //!   a leader's pieces ─▶ received-1.part ─┴─▶ snapshot.next ──┘
 //! ```
 //!
-//! The journal says which snapshot belongs to it: each segment begins with the mark (position, length, checksum). The
-//! file waits as `snapshot.next` until such a segment is durable, and only then takes its name. So whatever a crash
-//! leaves, the mark of the newest segment fits either `snapshot.json` or `snapshot.next`, and neither is damage.
+//! The journal says which snapshot belongs to it: each segment begins with the mark (position, length, checksum). The file
+//! waits as `snapshot.next` until such a segment is durable, and only then gets its name. So whatever a crash leaves, the
+//! mark of the newest segment matches either `snapshot.json` or `snapshot.next`, and neither is damage.
 
 mod part;
 
@@ -33,7 +33,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 /// A snapshot that is written is synced after each this many bytes.
 const SYNC_STEP: u64 = 4 * 1024 * 1024;
 
-/// The newest snapshot of the volume, open to be sent. It stays readable when a newer one takes its place.
+/// The newest snapshot of the volume, open to be sent. It stays readable when a newer one replaces it.
 pub struct SnapshotFile {
     file: Box<dyn DiskFile>,
     mark: SnapshotMark,
@@ -59,16 +59,16 @@ impl SnapshotFile {
         self.mark.crc32
     }
 
-    /// Where to go on for somebody who has this part: 0 where it is of another snapshot.
+    /// Where to resume for a receiver that has this part: 0 if it is of another snapshot.
     pub fn is_behind(&self, part: &SnapshotPart) -> u64 {
         let mark = SnapshotMark { position: part.position, length_bytes: part.length_bytes, crc32: part.crc32 };
         if mark == self.mark && part.have_bytes < part.length_bytes { part.have_bytes } else { 0 }
     }
 
-    /// The piece that begins at `offset`; `None` behind the last one. Blocks on the disk (256 KiB, mostly cached).
+    /// The piece that starts at `offset`; `None` after the last one. Blocks on the disk (256 KiB, mostly cached).
     ///
     /// # Errors
-    /// Those of the disk; `UnexpectedEof` when the file is shorter than it was.
+    /// Errors of the disk; `UnexpectedEof` if the file is shorter than it was.
     pub fn piece(&self, offset: u64) -> io::Result<Option<SnapshotPiece>> {
         let left = self.mark.length_bytes.saturating_sub(offset);
         if left == 0 {
@@ -88,7 +88,7 @@ impl SnapshotFile {
     }
 }
 
-/// What stands before the data.
+/// What precedes the data.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Head<'a> {
@@ -112,16 +112,16 @@ struct Whole {
     keys: Vec<StoredKey>,
 }
 
-/// Only what tells whether the rest can be read.
+/// Only what tells whether the rest is readable.
 #[derive(Deserialize)]
 struct Format {
     format: u32,
 }
 
-/// Writes a snapshot to `name`, durably, and says how it is to be marked. The name itself is not durable yet.
+/// Writes a snapshot to `name`, durably, and returns its mark. The name itself is not durable yet.
 ///
 /// # Errors
-/// Those of the disk; the file is unusable then.
+/// Errors of the disk; the file is unusable then.
 pub(crate) fn write(
     disk: &dyn Disk,
     name: &str,
@@ -131,7 +131,7 @@ pub(crate) fn write(
     write_counted(disk, name, meta, documents, &Meter::default())
 }
 
-/// As [`write()`]; `meter` counts what is written.
+/// Like [`write()`]; `meter` counts what is written.
 ///
 /// # Errors
 /// As there.
@@ -161,7 +161,7 @@ pub(crate) fn write_counted(
 /// Reads the snapshot in `name`.
 ///
 /// # Errors
-/// `Damage` when it is none, or of another length or checksum than `expected`; `Format` when a newer version wrote it.
+/// `Damage` if it is not one, or has another length or checksum than `expected`; `Format` if a newer version wrote it.
 pub(crate) fn read(
     disk: &dyn Disk,
     name: &str,
@@ -185,7 +185,7 @@ pub(crate) fn read(
         Ok(whole) if (FORMAT_MIN..=FORMAT).contains(&whole.format) => whole,
         Ok(Whole { format: found, .. }) => return Err(VolumeError::format(disk, name, found)),
         Err(error) if error.is_io() => return Err(io(error.into())),
-        // A later format may not fit our fields: then its number is what a person needs to know.
+        // A later format may not fit our fields: then an operator needs to know its number.
         Err(error) => match serde_json::from_reader::<_, Format>(Reader::buffered(&*file)) {
             Ok(Format { format: found }) if !(FORMAT_MIN..=FORMAT).contains(&found) => {
                 return Err(VolumeError::format(disk, name, found));
@@ -232,7 +232,7 @@ fn sum(file: &dyn DiskFile) -> io::Result<(u64, u32)> {
     }
 }
 
-/// Writes one after the other, and sums up.
+/// Writes one part after the other, and sums up.
 struct Sum<'a> {
     file: &'a dyn DiskFile,
     length: u64,
@@ -258,7 +258,7 @@ impl Write for Sum<'_> {
     }
 }
 
-/// Reads one after the other.
+/// Reads one part after the other.
 struct Reader<'a> {
     file: &'a dyn DiskFile,
     offset: u64,

@@ -12,8 +12,7 @@ pub(crate) fn is_wiping(disk: &dyn Disk) -> io::Result<bool> {
     Ok(read_if_there(disk, WIPING)?.is_some())
 }
 
-/// Empties the volume, whatever it holds. Interrupted, it resumes at the next start: a half-emptied volume never
-/// starts.
+/// Empties the volume, whatever it holds. If interrupted, it resumes at the next start: a half-emptied volume never starts.
 pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
     replace(disk, WIPING, b"")?;
     remove_if_there(disk, REPLICA)?;
@@ -34,7 +33,7 @@ pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
     disk.sync_folder("")
 }
 
-/// Is that a file that only a process that ended needed?
+/// Is that a file that only an earlier process needed?
 pub(crate) fn is_leftover(name: &str) -> bool {
     [SNAPSHOT_NEXT, SNAPSHOT_TAKEN].contains(&name) || PartFile::is_name(name) || name.ends_with(".tmp")
 }

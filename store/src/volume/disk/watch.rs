@@ -1,13 +1,13 @@
-//! Which call to the disk is under way, and since when: a disk that hangs neither succeeds nor fails, so another
-//! thread than the one that waits for it has to check.
+//! Which call to the disk is under way, and since when: a hung disk neither succeeds nor fails, so a thread other than the
+//! waiting one has to check.
 //!
 //! ```text
 //!   journal's thread ──call──▶ Watched ──▶ the disk             DiskWatch::under_way ◀── driver, metrics, status
 //!                        └─ begins, ends ─▶ DiskWatch
 //! ```
 //!
-//! Only one thread is watched, the one that makes records durable: of a start the thread that opens the volume, and from
-//! then on the journal's. What others write aside (snapshots, spare segments) may take as long as it takes.
+//! Only one thread is watched, the one that makes records durable: during a start the thread that opens the volume, and
+//! from then on the journal's. What others write aside (snapshots, spare segments) may take any time.
 
 use super::{Disk, DiskFile, Space, VolumeLock};
 use crate::progress::Meter;
@@ -17,15 +17,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-/// How long a call may take until the disk counts as hanging, where nobody says.
+/// How long a call may take by default before the disk counts as hanging.
 pub const DISK_STALL: Duration = Duration::from_secs(2);
 
-/// A call that has not come back.
+/// A call that has not returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnderWay {
     /// Numbers the calls: the same number is the same call.
     pub number: u64,
-    /// As the kernel calls it.
+    /// Its name in the kernel.
     pub call: &'static str,
     /// The full path.
     pub file: Arc<str>,
@@ -33,7 +33,7 @@ pub struct UnderWay {
     pub since: Instant,
 }
 
-/// Said of a call for people: `fdatasync of /data/journal/0000000000000001.segment`.
+/// Describes a call for people: `fdatasync of /data/journal/0000000000000001.segment`.
 impl std::fmt::Display for UnderWay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} of {}", self.call, self.file)
@@ -45,7 +45,7 @@ impl std::fmt::Display for UnderWay {
 pub struct DiskWatch {
     bound: Duration,
     slot: Mutex<Slot>,
-    /// Counts the bytes that are read: how far a start is.
+    /// Counts the bytes that are read: the progress of a start.
     read: Meter,
 }
 
@@ -89,7 +89,7 @@ impl DiskWatch {
         self.slot().under_way.clone()
     }
 
-    /// The call that is under way for longer than the bound, and for how long.
+    /// The call that has been under way for longer than the bound, and for how long.
     pub fn hangs(&self) -> Option<(UnderWay, Duration)> {
         let under_way = self.under_way()?;
         let age = under_way.since.elapsed();

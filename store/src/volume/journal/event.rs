@@ -6,8 +6,8 @@ use leasehold_replication::{Position, Ticket};
 
 use crate::volume::disk::Space;
 
-/// What the journal tells, in order. Called on the journal's own thread: a callback must not wait for the driver to call
-/// the journal (every call of [`Journal`](super::Journal) returns at once, so a bounded channel is fine).
+/// The journal's events, in order. Sent on the journal's own thread: a callback must not wait for the driver to call the
+/// journal (every call of [`Journal`](super::Journal) returns at once, so a bounded channel is fine).
 #[derive(Debug)]
 pub enum JournalEvent {
     /// Everything up to this ticket is durable.
@@ -15,35 +15,37 @@ pub enum JournalEvent {
         /// The last of them.
         ticket: Ticket,
     },
-    /// The live journal is longer than max(limit, the snapshot's length): time for [`Journal::take_snapshot`](super::Journal::take_snapshot). Told once
-    /// until one was taken; [`Journal::wants_snapshot`](super::Journal::wants_snapshot) says it as long as it holds.
+    /// The live journal is longer than max(limit, the snapshot's length): time for
+    /// [`Journal::take_snapshot`](super::Journal::take_snapshot). Sent once until a snapshot is taken;
+    /// [`Journal::wants_snapshot`](super::Journal::wants_snapshot) holds throughout.
     SnapshotWanted,
     /// A snapshot of our own is durable and in place.
     SnapshotTaken {
         /// The last entry that it holds.
         position: Position,
     },
-    /// A snapshot of our own could not be written aside, or came too late. Nothing is lost; another one may follow.
+    /// A snapshot of our own could not be written aside, or was too late. Nothing is lost; another one may follow.
     SnapshotDropped {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The volume is empty ([`Journal::wipe`](super::Journal::wipe)). Nothing follows.
     Wiped,
     /// A write or fsync failed (the disk may be full). Final: nothing follows, everything is refused.
     Failed {
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
 }
 
-/// Why the journal takes nothing.
+/// Why the journal accepts nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// It failed or was closed. This incarnation is over.
     #[error("the journal failed or was closed")]
     Closed,
-    /// The disk does not keep up, and more waits than may ([`Journal::has_room`](super::Journal::has_room) was not asked). Nothing was taken.
+    /// The disk does not keep up, and too much waits already ([`Journal::has_room`](super::Journal::has_room) was not
+    /// checked). Nothing was accepted.
     #[error("too many writes are waiting for the disk")]
     Full,
 }
@@ -51,7 +53,7 @@ pub enum JournalError {
 /// Figures for metrics and the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JournalFigures {
-    /// Bytes of the entries that are not in a snapshot.
+    /// Bytes of the entries that no snapshot contains.
     pub live_bytes: u64,
     /// Segments that a start would read.
     pub segments: u64,
@@ -65,9 +67,9 @@ pub struct JournalFigures {
     pub snapshot_bytes: u64,
     /// The position of the snapshot.
     pub snapshot_position: Position,
-    /// The room of the volume's file system, as it was seen last; `None` where that cannot be known.
+    /// The room of the volume's file system, as last seen; `None` if unknown.
     pub space: Option<Space>,
-    /// What can be appended for certain before the disk is full, the reserve for deletes included.
+    /// What is certain to fit before the disk is full, including the reserve for deletes.
     pub writable_bytes: u64,
     /// The length of a segment.
     pub segment_bytes: u64,
@@ -76,7 +78,7 @@ pub struct JournalFigures {
 }
 
 impl JournalFigures {
-    /// Almost no room is left: what remains is for promises, voters and the first entry of a term.
+    /// Almost no room is left: the rest is for promises, voters and the first entry of a term.
     pub fn is_full(&self) -> bool {
         self.writable_bytes < self.queued_bytes.saturating_add(self.segment_bytes / 2)
     }

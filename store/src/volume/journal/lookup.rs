@@ -1,4 +1,4 @@
-//! Entries that are read back from the journal, for followers that lag behind what is in memory.
+//! Reads entries back from the journal, for followers that lag behind what is in memory.
 //!
 //! ```text
 //!   driver ──LookUp──▶ the journal's thread: where do they stand? opens the files ──▶ a thread: reads them ──▶ the answer
@@ -12,12 +12,12 @@ use bytes::Bytes;
 use leasehold_replication::{Entry, Record};
 use std::io;
 
-/// Where the answer goes. It is always given: one that is dropped says that nothing was read.
+/// Receives the answer. It is always called: a dropped one reports that nothing was read.
 pub struct LookUpAnswer(Option<Callback>);
 
 type Callback = Box<dyn FnOnce(io::Result<Vec<Entry>>) + Send>;
 
-/// Entries that stand one behind the other in one file.
+/// Consecutive entries in one file.
 pub(super) struct Place {
     pub(super) file: Box<dyn DiskFile>,
     pub(super) offset: u64,

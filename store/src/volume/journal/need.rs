@@ -6,33 +6,33 @@
 //!   memory is short       and the log takes much beside the data           at once
 //! ```
 
-/// What is known when that is decided. All in bytes.
+/// The figures for that decision. All in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Need {
-    /// The entries that are in no snapshot.
+    /// The entries that no snapshot contains.
     pub(super) live: u64,
     /// The snapshot in force; 0 without one.
     pub(super) snapshot: u64,
-    /// What the next one would take, about; 0: not known.
+    /// The approximate length of the next one; 0: unknown.
     pub(super) next: u64,
     /// A segment.
     pub(super) segment: u64,
-    /// The live journal may be this long; raised for a while after one that could not be taken.
+    /// The live journal may be this long; raised for a while after a snapshot that could not be taken.
     pub(super) limit: u64,
     /// The disk is short of room.
     pub(super) disk_is_short: bool,
     /// The log takes too much memory.
     pub(super) log_is_large: bool,
-    /// One that is to give room back may be tried: the last try is long enough ago.
+    /// A snapshot that is to free room may be tried: the last try is long enough ago.
     pub(super) may_try: bool,
 }
 
-/// Whether a snapshot fits on the disk, beside all that is there.
+/// Whether a snapshot fits on the disk, beside everything that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     /// It does.
     Fits,
-    /// If a segment of the reserve is given up.
+    /// If a segment of the reserve is released.
     WithReserve,
     /// Not even then.
     No,
@@ -48,7 +48,7 @@ impl Need {
         is_long || may_try && (gives_disk_back || gives_memory_back)
     }
 
-    /// Would it fit, if so much is free?
+    /// Would it fit into this much free room?
     pub(super) fn fit(&self, free: u64) -> Fit {
         match free {
             free if free >= self.needs() => Fit::Fits,
@@ -57,9 +57,9 @@ impl Need {
         }
     }
 
-    /// What must be free for it: the estimate may be a little low, and the segment that names it needs room, too.
+    /// The room that it needs: the estimate may be a little low, and the segment that names it needs room, too.
     pub(super) fn needs(&self) -> u64 {
-        // Not known before anything is applied: then as much as all that is there.
+        // Unknown before anything is applied: then as much as everything that is there.
         let next = if self.next == 0 { self.live + self.snapshot } else { self.next };
         next + next / 16 + self.segment / 2
     }

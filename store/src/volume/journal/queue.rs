@@ -1,8 +1,8 @@
 //! What waits for the journal's thread: bounded, first in, first out, taken in groups.
 //!
-//! At the bound nothing more is accepted ([`JournalError::Full`]): a disk that is so far behind does not recover from
-//! more work. At half of it the driver is asked to slow down ([`Queue::has_room`]); or less, where the journal has not
-//! set so much room aside: another program may fill the disk meanwhile.
+//! At the bound nothing more is accepted ([`JournalError::Full`]): a disk that is so far behind does not recover from more
+//! work. At half of it the driver is asked to slow down ([`Queue::has_room`]), or at less, if the journal has not set so
+//! much room aside: another program may fill the disk meanwhile.
 
 use super::event::JournalError;
 use super::lookup::LookUpAnswer;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const COMMANDS_MAX: usize = 64 * 1024;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Without work the thread looks after the volume's room this often.
+/// How often the thread checks the volume's room while it has no work.
 const IDLE: Duration = Duration::from_millis(500);
 /// The records of one group.
 const GROUP_RECORDS: usize = 4096;
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     ReserveMade {
         result: io::Result<&'static str>,
     },
-    /// Read entries back that are durable.
+    /// Read back durable entries.
     LookUp {
         after: Position,
         bytes_max: usize,
@@ -58,13 +58,13 @@ pub(crate) enum Command {
     Wipe,
 }
 
-/// What the thread does next.
+/// The thread's next task.
 pub(crate) enum Work {
-    /// Make these durable together, then tell the ticket.
+    /// Make these durable together, then report the ticket.
     Group { ticket: Ticket, records: Vec<Record>, bytes: usize },
     /// One of the other commands.
     Single(Command),
-    /// Nothing came for [`IDLE`].
+    /// Nothing arrived for [`IDLE`].
     Idle,
     /// Nothing more will arrive.
     End,
@@ -73,7 +73,7 @@ pub(crate) enum Work {
 /// The queue.
 pub(crate) struct Queue {
     inner: Mutex<Inner>,
-    /// Told of a push and of the end.
+    /// Notified of a push and of the end.
     changed: Condvar,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Queue {
 struct Inner {
     commands: VecDeque<(Command, usize)>,
     bytes: usize,
-    /// Room that nobody else can take.
+    /// Room that nobody else can use.
     certain_bytes: u64,
     closed: bool,
 }
@@ -139,7 +139,7 @@ impl Queue {
         !inner.closed && inner.commands.len() < COMMANDS_MAX / 2 && inner.bytes < inner.bytes_wanted()
     }
 
-    /// So much fits for certain, whatever becomes of the disk.
+    /// This much is certain to fit, whatever happens to the disk.
     pub(crate) fn set_certain(&self, bytes: u64) {
         self.lock().certain_bytes = bytes;
     }
@@ -148,13 +148,13 @@ impl Queue {
         self.lock().bytes as u64
     }
 
-    /// Takes nothing more. What waits is still handed out.
+    /// Accepts nothing more. What waits is still handed out.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Takes nothing more, and forgets what waits.
+    /// Accepts nothing more, and forgets what waits.
     pub(crate) fn fail(&self) {
         let mut inner = self.lock();
         inner.closed = true;
@@ -172,7 +172,7 @@ impl Queue {
 }
 
 impl Inner {
-    /// Not more is to wait. One batch may in any case: only what is written brings new segments about.
+    /// No more than this may wait. One batch may in any case: only writing creates new segments.
     fn bytes_wanted(&self) -> usize {
         let certain = usize::try_from(self.certain_bytes).unwrap_or(usize::MAX);
         certain.clamp(BATCH_BYTES, BYTES_MAX / 2)

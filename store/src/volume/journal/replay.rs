@@ -1,15 +1,15 @@
-//! What a journal says, from its segments.
+//! Derives the journal's content from its segments.
 //!
 //! ```text
 //!   the newest segment ──its head──▶ mark of the snapshot, first segment needed
 //!   first … newest, in order: states (the last one counts), entries that chain from the snapshot's position
 //! ```
 //!
-//! An entry that names an earlier position in the chain replaces all after it (a cut). What stands before the first
-//! entry that chains from the snapshot (without one: from the beginning) is what the snapshot holds already, or a branch
-//! that was cut, whose beginning went with an older segment; it is dropped \[S8\]. Anything else that does not chain is
-//! damage. Nothing can be missing unseen: batches and segments are numbered, and older segments were durable, to the
-//! byte that the next one names, before that one was begun.
+//! An entry that names an earlier position in the chain replaces everything after it (a cut). What precedes the first entry
+//! that chains from the snapshot (without one: from the beginning) is in the snapshot already, or belongs to a branch that
+//! was cut, whose beginning went with an older segment; it is dropped \[S8\]. Anything else that does not chain is damage.
+//! Nothing can be missing unseen: batches and segments are numbered, and older segments were durable, to the byte that the
+//! next one names, before that one was started.
 
 use super::segment::{self, Contents, Head, SegmentError};
 use crate::volume::disk::{Disk, read_all};
@@ -17,28 +17,28 @@ use crate::volume::error::VolumeError;
 use crate::volume::files::FOLDER;
 use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark};
 
-/// An entry of the chain, and where it stands.
+/// An entry of the chain, and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
     pub(crate) entry: Entry,
     pub(crate) segment: u64,
-    /// The byte in which its record begins there.
+    /// The byte where its record starts.
     pub(crate) offset: u64,
 }
 
-/// A journal as it was found. Nothing of it is known to be durable yet \[S2\].
+/// A journal as found. Nothing of it is known to be durable yet \[S2\].
 #[derive(Debug)]
 pub(crate) struct Replay {
     pub(crate) state: DurableState,
     /// The snapshot that belongs to it.
     pub(crate) mark: Option<SnapshotMark>,
-    /// What follows the snapshot.
+    /// The entries after the snapshot.
     pub(crate) chain: Vec<Live>,
     /// The head of the newest segment.
     pub(crate) newest: Head,
     /// The segments before the newest one that were needed, oldest first.
     pub(crate) older: Vec<u64>,
-    /// The newest segment ends in something that a crash tore, at this offset.
+    /// The newest segment ends at this offset in something that a crash tore.
     pub(crate) torn: Option<u64>,
 }
 
@@ -49,13 +49,13 @@ impl Replay {
         self.chain.last().map_or(base, |live| live.entry.position)
     }
 
-    /// Never written to, but for promises.
+    /// Only promises were ever written to it.
     pub(crate) fn is_empty(&self) -> bool {
         self.state.cluster_id.is_none() && self.mark.is_none() && self.chain.is_empty()
     }
 }
 
-/// The numbers of the segments that are there.
+/// The numbers of the existing segments.
 pub(crate) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, VolumeError> {
     let names = disk.list(FOLDER).map_err(|error| VolumeError::io(disk, FOLDER, error))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
@@ -147,8 +147,8 @@ impl Said {
     }
 }
 
-/// May this state follow that one? A promise never goes down, nor does its incarnation change within a term, and a
-/// volume belongs to one cluster.
+/// May this state follow that one? A promise never goes down, nor does its incarnation change within a term, and a volume
+/// belongs to one cluster.
 pub(crate) fn follows(before: &DurableState, next: &DurableState) -> Result<(), String> {
     let (old, new) = (before.promise, next.promise);
     if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
@@ -188,7 +188,7 @@ fn damage(disk: &dyn Disk, number: u64, offset: u64, what: String) -> VolumeErro
     VolumeError::Damage { file: disk.path(&segment::file_name(number)), offset, what }
 }
 
-/// The entries that follow the snapshot.
+/// The entries after the snapshot.
 struct Chain {
     /// The snapshot's position; [`Position::ZERO`] without one.
     base: Position,
@@ -200,21 +200,21 @@ impl Chain {
         Chain { base, entries: Vec::new() }
     }
 
-    /// Takes the next record of the journal. False: it follows nothing, and no crash explains that.
+    /// Adds the next record of the journal. False: it follows nothing, and no crash explains that.
     fn push(&mut self, entry: &Entry, segment: u64, offset: u64) -> bool {
         let base = self.base;
         let keep = if entry.previous == base {
             0
         } else if entry.previous.seq < base.seq {
-            // Before the snapshot: a cut that reaches below it, so what chained from it was cut, too. The branch that
-            // the snapshot is of was written again behind.
+            // Before the snapshot: a cut that reaches below it, so what chained from it was cut, too. The branch that the
+            // snapshot belongs to was written again afterwards.
             self.entries.clear();
             return true;
         } else {
             let at = (entry.previous.seq.0 - base.seq.0) as usize;
             match self.entries.get(at.wrapping_sub(1)) {
                 Some(live) if live.entry.position == entry.previous => at,
-                // With nothing chained, a branch that was cut.
+                // With nothing chained, this is a branch that was cut.
                 _ => return self.entries.is_empty(),
             }
         };

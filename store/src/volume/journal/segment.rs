@@ -8,14 +8,15 @@
 //!           | crc32 u32 of (salt, number, records) | records: `length` bytes
 //! ```
 //!
-//! Little-endian. `first`: the lowest segment that a replay which ends here begins with; `previous`: the one before this
+//! Little-endian. `first`: the lowest segment with which a replay that ends here begins; `previous`: the one before this
 //! one in that replay (0: none, `first` is this one), of which it needs exactly `previous bytes`. The first batch is
 //! written before the segment gets its name: the durable state, the mark of the snapshot if there is one, and on a start
-//! the live entries of the segment that this one takes the place of.
+//! the live entries of the segment that this one replaces.
 //!
-//! A batch is what one `fdatasync` covered, and the next one is written only after that. So of a segment in use only the
-//! last batch can be torn by a crash, wherever in it the tear is (what a segment begins with is durable before it has its
-//! name); anything unreadable with a later batch behind it is damage. The salt is random for each segment: no bytes that a client or an older file leaves there pass for a batch.
+//! A batch is what one `fdatasync` covered, and the next one is written only after that. So a crash can tear only the last
+//! batch of a segment in use, anywhere in it (a segment's first batch is durable before the segment has its name). Anything
+//! unreadable before a later batch is damage. The salt is random for each segment: no bytes that a client or an older file
+//! leaves there pass for a batch.
 
 use bytes::Bytes;
 use leasehold_replication::{FORMAT, FORMAT_MIN, Record};
@@ -28,7 +29,7 @@ pub(crate) const BATCH_HEAD_BYTES: usize = 24;
 const MAGIC: &[u8; 8] = b"LEASEJNL";
 const BATCH_MAGIC: u32 = 0x4254_4148;
 
-/// What a segment says of itself.
+/// A segment's description of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     /// Its number, also in its name. A later segment has a higher one.
@@ -48,21 +49,21 @@ pub(crate) struct Head {
 pub(crate) enum SegmentError {
     /// Not what was written.
     Damage { offset: u64, what: String },
-    /// Written by a version with another format.
+    /// A version with another format wrote it.
     Format { found: u32 },
 }
 
-/// What was read of a segment.
+/// What was read from a segment.
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) head: Head,
-    /// The records of all batches, and in which byte each batch begins (for messages).
+    /// The records of all batches, and the byte where each batch starts (for messages).
     pub(crate) records: Vec<(u64, Record)>,
-    /// In which byte each record begins.
+    /// The byte where each record starts.
     pub(crate) offsets: Vec<u64>,
     /// Where the last good batch ends.
     pub(crate) end: u64,
-    /// Something that is no batch follows: a write that a crash tore.
+    /// Something that is not a batch follows: a write that a crash tore.
     pub(crate) torn: bool,
 }
 
@@ -94,7 +95,7 @@ impl Head {
         if &from[..8] != MAGIC {
             return Err(damage("it does not begin as a segment does"));
         }
-        // The format is looked at before the checksum: a later one may have a longer head.
+        // The format is checked before the checksum: a later one may have a longer head.
         let found = u32_at(from, 8);
         if !(FORMAT_MIN..=FORMAT).contains(&found) {
             return Err(SegmentError::Format { found });
@@ -118,7 +119,7 @@ impl Head {
         Ok(head)
     }
 
-    /// The bytes of a batch: `write` puts its records behind the head that stands there already.
+    /// The bytes of a batch: `write` puts its records after the head, which is already there.
     pub(crate) fn batch(&self, number: u64, to: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let start = to.len();
         to.resize(start + BATCH_HEAD_BYTES, 0);
@@ -149,7 +150,7 @@ impl Head {
         crc.finalize()
     }
 
-    /// The number and the records of the batch at the start of `from`, if one stands there.
+    /// The number and the records of the batch at the start of `from`, if there is one.
     fn batch_at<'a>(&self, from: &'a [u8]) -> Option<(u64, &'a [u8])> {
         if from.len() < BATCH_HEAD_BYTES || u32_at(from, 0) != BATCH_MAGIC {
             return None;
@@ -209,7 +210,7 @@ fn read_batch(offset: u64, records: &[u8], to: &mut Contents) -> Result<(), Segm
                 to.records.push((offset, record));
                 to.offsets.push(at);
             }
-            // The batch's own checksum fits, so no crash did this.
+            // The batch's own checksum matches, so no crash did this.
             Err(error) => {
                 return Err(SegmentError::Damage { offset, what: format!("a record in a good batch: {error}") });
             }
@@ -247,7 +248,7 @@ mod tests {
         Head { number: 7, first: 3, previous: 6, previous_bytes: 4096, salt: [9; 16] }
     }
 
-    /// Batches with one command each, in a file with some zeros behind.
+    /// Batches with one command each, in a file with some zeros at the end.
     fn segment(commands: &[&'static str]) -> Vec<u8> {
         let head = head();
         let mut bytes = head.encode();

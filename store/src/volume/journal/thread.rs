@@ -19,13 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// After a spare segment could not be made (the disk may be full), the next try is not before this.
+/// The wait before another try to create a spare segment, after one failed (the disk may be full).
 const SPARE_RETRY: Duration = Duration::from_secs(10);
-/// How often the room of the file system is looked at; with each segment that is begun, too.
+/// How often the room of the file system is checked; also with each new segment.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
-/// After a snapshot that was wanted to give room back could not be taken, the next try is not before this.
+/// The wait before another try to take a snapshot that is to free room, after one failed.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
-/// How often it is said that there is no room for a snapshot.
+/// How often the lack of room for a snapshot is logged.
 const NO_ROOM_SAID: Duration = Duration::from_secs(60);
 
 /// What the thread and the handles share.
@@ -33,23 +33,23 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     /// A snapshot is being taken.
     pub(crate) taking: AtomicBool,
-    /// What of it is written.
+    /// Its written part.
     pub(crate) written: Meter,
     /// The live journal is too long.
     pub(crate) wanted: AtomicBool,
-    /// What a snapshot of the present data would take, about; 0: not known.
+    /// The approximate length of a snapshot of the present data; 0: unknown.
     pub(crate) next_snapshot: AtomicU64,
     /// The disk is short of room.
     pub(crate) short: AtomicBool,
-    /// The log takes too much memory.
+    /// The log uses too much memory.
     pub(crate) short_of_memory: AtomicBool,
     /// Numbers the files for received pieces.
     pub(crate) parts: AtomicU64,
     newest: Mutex<Option<SnapshotMark>>,
     figures: Mutex<JournalFigures>,
-    /// Held by the journal's thread and by every other one that writes for it; gone when the journal ended.
+    /// Held by the journal's thread and by every other thread that writes for it; gone when the journal ended.
     lock: Mutex<Option<Arc<VolumeLock>>>,
-    /// Those other ones.
+    /// Those other threads.
     helpers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -87,7 +87,7 @@ impl Shared {
         self.lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Runs `work` on a thread of its own, which holds the volume as long. Refused when the journal ended.
+    /// Runs `work` on a thread of its own, which holds the volume for that time. Refused when the journal ended.
     pub(crate) fn help(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let lock = self.lock().clone().ok_or(io::ErrorKind::BrokenPipe)?;
         let held = move || {
@@ -105,7 +105,7 @@ impl Shared {
         self.helpers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Waits until nobody else holds the volume for the journal.
+    /// Waits until no other thread holds the volume for the journal.
     pub(crate) fn join_helpers(&self) {
         let helpers = std::mem::take(&mut *self.helpers());
         for helper in helpers {
@@ -141,7 +141,7 @@ pub(crate) struct Thread<E> {
     events: E,
     /// A snapshot is wanted above this length of the live journal.
     snapshot_after_bytes: u64,
-    /// As above, raised for a while after a snapshot that could not be taken.
+    /// The same limit, raised for a while after a snapshot that could not be taken.
     snapshot_not_below: u64,
     /// An operator ran `bootstrap --force` on this empty volume; the mark is removed when it is no longer empty.
     bootstrap_forced: bool,
@@ -149,14 +149,14 @@ pub(crate) struct Thread<E> {
     spare_not_before: Option<Instant>,
     reserve_in_making: bool,
     reserve_not_before: Option<Instant>,
-    /// When the room was looked at, and which segment was the newest then.
+    /// When the room was last checked, and which segment was the newest then.
     looked: Option<(Instant, u64)>,
-    /// A snapshot that is to give room back is not tried before this.
+    /// A snapshot that is to free room is not tried before this.
     snapshot_not_before: Option<Instant>,
     no_room_said: Option<Instant>,
 }
 
-/// Runs until the queue ends or something fails. Holds the volume as long.
+/// Runs until the queue ends or something fails. Holds the volume for that time.
 pub(crate) fn run<E: Fn(JournalEvent)>(
     writer: Writer,
     disk: Arc<dyn Disk>,
@@ -181,7 +181,7 @@ pub(crate) fn run<E: Fn(JournalEvent)>(
         snapshot_not_before: None,
         no_room_said: None,
     };
-    // A panic in here is a broken invariant. The driver must hear of it: nothing would ever be durable again.
+    // A panic in here is a broken invariant. The driver must learn of it: nothing would ever be durable again.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.work()));
     let error = match ended {
         Ok(Ok(())) => None,
@@ -310,14 +310,14 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         (self.events)(JournalEvent::SnapshotDropped { reason });
     }
 
-    /// Sees how much room there is, now and then and whenever some of it was taken.
+    /// Checks the room, now and then and whenever some of it was used.
     fn look_at_room(&mut self) {
         let newest = self.writer.segments().last().unwrap_or(0);
         if self.looked.is_some_and(|(at, segment)| segment == newest && at.elapsed() < LOOK_PAUSE) {
             return;
         }
         self.looked = Some((Instant::now(), newest));
-        // A file system that does not say it has room until a write fails.
+        // A file system that does not report its room has room until a write fails.
         let space = self.disk.space().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot determine the free room of the volume's file system");
             None
@@ -330,7 +330,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         self.shared.figures().space
     }
 
-    /// What is known of a snapshot's need.
+    /// What is known about the need for a snapshot.
     fn need(&self) -> Need {
         let shared = &self.shared;
         Need {
@@ -345,7 +345,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         }
     }
 
-    /// Tells when a snapshot begins to be wanted.
+    /// Reports when a snapshot becomes wanted.
     fn want_snapshot(&mut self) {
         let need = self.need();
         let wants = need.is_wanted() && self.has_room_for_snapshot(&need);
@@ -355,7 +355,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         }
     }
 
-    /// Does one fit? Gives a segment of the reserve back where that is what it takes.
+    /// Does one fit? Releases a segment of the reserve if that is necessary.
     fn has_room_for_snapshot(&mut self, need: &Need) -> bool {
         if self.shared.taking.load(Ordering::Acquire) {
             return true;
@@ -394,13 +394,13 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             return;
         }
         let (disk, shared, bytes) = (self.disk.clone(), self.shared.clone(), self.writer.segment_bytes());
-        // What little is left is better left to the reserve, and to a snapshot.
+        // The little that remains is better left to the reserve, and to a snapshot.
         if self.space().is_some_and(|space| space.free_bytes < 2 * bytes) {
             return;
         }
         let make = move || {
             let result = Spare::create(&*disk, bytes);
-            // Closed: nobody needs it any more, and the next start removes it.
+            // Closed: nobody needs it any longer, and the next start removes it.
             let _ = shared.queue.push(Command::SpareMade { result });
         };
         match self.shared.help("spare-segment", make) {
@@ -432,7 +432,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         let bytes = self.writer.segment_bytes();
         let reserve = self.writer.reserve();
         let Some(name) = reserve.missing() else { return };
-        // A snapshot that is about to be taken comes first: it gives more back.
+        // A snapshot that is about to be taken comes first: it frees more.
         let is_for_snapshot = self.shared.taking.load(Ordering::Acquire) || self.shared.wanted.load(Ordering::Acquire);
         let next = self.shared.next_snapshot.load(Ordering::Relaxed);
         let needs = bytes + if is_for_snapshot { next + next / 16 } else { 0 };
@@ -443,7 +443,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         let (disk, shared) = (self.disk.clone(), self.shared.clone());
         let make = move || {
             let result = reserve::make(&*disk, name, bytes);
-            // Closed: nobody needs it any more, and the next start finds it.
+            // Closed: nobody needs it any longer, and the next start finds it.
             let _ = shared.queue.push(Command::ReserveMade { result });
         };
         match self.shared.help("reserve-segment", make) {

@@ -5,9 +5,9 @@
 //!   put_snapshot    ──▶ snapshot.next ▶ new segment that begins with its mark ▶ snapshot.json ▶ old segments go
 //! ```
 //!
-//! A new segment is prepared under another name, synced with all that it begins with, and only then gets its name; so a
-//! segment that has its name is complete. It is begun only when the one before is durable, and old ones go only when it
-//! is. After any error the writer must be discarded: only the next start finds out what the disk holds.
+//! A new segment is prepared under another name, synced with everything that it begins with, and only then gets its name;
+//! so a segment that has its name is complete. It is started only when the one before is durable, and old ones are removed
+//! only when it is. After any error the writer must be discarded: only the next start determines what the disk holds.
 
 use super::lookup::Place;
 use super::replay::{Live, Replay, follows};
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
 /// A spare segment is synced after each this many bytes.
 const SPARE_STEP: u64 = 1024 * 1024;
-/// How many entries go into one batch where a segment begins with more.
+/// How many entries go into one batch if a segment begins with more.
 const ENTRIES_COPIED: usize = 512;
 
 /// Owns the segments of a volume.
@@ -47,7 +47,7 @@ pub(crate) struct Writer {
     spare: Option<Spare>,
     /// For a disk that others filled.
     reserve: Reserve,
-    /// Told of the time of each fdatasync that a batch waited for.
+    /// Receives the time of each fdatasync that a batch waited for.
     on_fsync: Arc<dyn Fn(Duration) + Send + Sync>,
 }
 
@@ -68,41 +68,41 @@ struct Link {
     position: Position,
     bytes: u64,
     segment: u64,
-    /// Where its record begins in the segment.
+    /// The position of its record in the segment.
     offset: u64,
 }
 
-/// A segment's file full of zeros, durable but for its name.
+/// A segment's file full of zeros, durable except for its name.
 pub(crate) struct Spare {
     file: Box<dyn DiskFile>,
     capacity: u64,
 }
 
-/// What records would change, found before anything is written.
+/// What records would change, determined before anything is written.
 struct Plan {
     state: DurableState,
     /// How many of the links stay.
     keep: usize,
-    /// What follows them: position, length, and where the record begins behind the batch's head.
+    /// What follows them: position, length, and where the record starts after the batch's head.
     new: Vec<(Position, u64, u64)>,
 }
 
 impl Writer {
-    /// Begins the first segment of an empty volume, with promise 0.
+    /// Starts the first segment of an empty volume, with promise 0.
     pub(crate) fn begin(disk: Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsync) -> io::Result<Writer> {
         let seed = Seed { state: DurableState::EMPTY, mark: None, links: VecDeque::new(), older: VecDeque::new() };
         Writer::start(disk, segment_bytes, on_fsync, seed, Head::new(1, 1, 0, 0), &[])
     }
 
-    /// Goes on where a journal ends: the live records of its newest segment are copied to a new one. When this returns,
-    /// all that `replay` says is durable \[S2\].
+    /// Continues where a journal ends: the live records of its newest segment are copied to a new one. When this returns,
+    /// everything in `replay` is durable \[S2\].
     pub(crate) fn resume(
         disk: Arc<dyn Disk>,
         segment_bytes: u64,
         on_fsync: OnFsync,
         replay: &Replay,
     ) -> io::Result<Writer> {
-        // They were durable before the newest one was begun. That is cheap to make sure of.
+        // They were durable before the newest one was started. Making sure of that is cheap.
         for number in &replay.older {
             disk.open(&file_name(*number))?.sync()?;
         }
@@ -125,7 +125,7 @@ impl Writer {
         Writer::start(disk, segment_bytes, on_fsync, seed, head, &entries)
     }
 
-    /// Makes a journal of one segment that holds exactly this, behind all segments that are there (for `recover`).
+    /// Makes a journal of one segment with exactly this content, after all existing segments (for `recover`).
     pub(crate) fn replace_all(
         disk: Arc<dyn Disk>,
         segment_bytes: u64,
@@ -167,7 +167,7 @@ impl Writer {
     /// Makes records durable, in this order.
     ///
     /// # Errors
-    /// Those of the disk; `InvalidInput` when a record does not follow what stands there, before anything is written.
+    /// Errors of the disk; `InvalidInput` if a record does not follow what is there, before anything is written.
     pub(crate) fn commit(&mut self, records: &[Record]) -> io::Result<()> {
         let mut from = 0;
         while from < records.len() {
@@ -211,8 +211,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts a snapshot of our own, durable in the file `name`, in the place of what it holds. False: it is not of this
-    /// log, or older than the one in force, and was removed.
+    /// Puts a snapshot of our own, durable in the file `name`, in the place of what it holds. False: it is not of this log,
+    /// or older than the one in force, and was removed.
     pub(crate) fn put_snapshot(&mut self, name: &str, mark: SnapshotMark) -> io::Result<bool> {
         let base = self.base();
         if mark.position.seq <= base.seq || self.find(mark.position).is_none() {
@@ -224,7 +224,7 @@ impl Writer {
             self.live_bytes -= self.links.pop_front().map_or(0, |link| link.bytes);
         }
         self.mark = Some(mark);
-        // It gives room back at once: it may have all of the reserve.
+        // It frees room at once: it may use all of the reserve.
         self.roll(0, 0)?;
         name_snapshot(&*self.disk)?;
         Ok(true)
@@ -238,13 +238,13 @@ impl Writer {
         self.live_bytes = 0;
         self.mark = Some(mark);
         self.state = state;
-        // It gives room back at once: it may have all of the reserve.
+        // It frees room at once: it may use all of the reserve.
         self.roll(0, 0)?;
         name_snapshot(&*self.disk)?;
         Ok(())
     }
 
-    /// Begins the next segment; `room` bytes must fit behind what it begins with. On a full disk it is one of the reserve,
+    /// Starts the next segment; `room` bytes must fit after what it begins with. On a full disk it is one of the reserve,
     /// unless no more than `keep` are left.
     fn roll(&mut self, room: u64, keep: usize) -> io::Result<()> {
         let number = self.current.head.number + 1;
@@ -303,7 +303,7 @@ impl Writer {
         Ok(plan)
     }
 
-    /// How many links, and how many of those planned, stay when an entry names `previous`.
+    /// How many links, and how many of those planned, stay if an entry names `previous`.
     fn place(&self, plan: &Plan, previous: Position) -> Option<(usize, usize)> {
         let at = usize::try_from(previous.seq.0.checked_sub(self.base().seq.0)?).ok()?;
         if at == 0 {
@@ -333,10 +333,10 @@ impl Writer {
         (self.links.get(at)?.position == position).then_some(at)
     }
 
-    /// Where the entries stand that follow `after`: about `bytes_max` bytes of them, and one at least.
+    /// Where the entries after `after` are: about `bytes_max` bytes of them, and at least one.
     ///
     /// # Errors
-    /// Those of opening the files; `NotFound` when that is not (or no longer) in the journal.
+    /// Errors of opening the files; `NotFound` if they are not (or no longer) in the journal.
     pub(super) fn places(&self, after: Position, bytes_max: usize) -> io::Result<Vec<Place>> {
         let from = if after == self.base() { Some(0) } else { self.find(after).map(|at| at + 1) };
         let links = from.map(|from| self.links.range(from.min(self.links.len())..));
@@ -384,7 +384,7 @@ impl Writer {
         self.older.iter().copied().chain([self.current.head.number])
     }
 
-    /// Nothing but promises was ever written.
+    /// Only promises were ever written.
     pub(crate) fn is_empty(&self) -> bool {
         self.state.cluster_id.is_none() && self.mark.is_none() && self.links.is_empty()
     }
@@ -403,7 +403,7 @@ impl Writer {
         self.segment_bytes
     }
 
-    /// What can be appended before the disk is full, if so much is free; without the reserve of a start.
+    /// What can be appended to this much free room before the disk is full; without the reserve of a start.
     pub(crate) fn writable(&self, free_bytes: Option<u64>) -> u64 {
         let Some(free_bytes) = free_bytes else { return u64::MAX };
         let tail = self.current.capacity - self.current.end;
@@ -421,13 +421,13 @@ impl Writer {
     }
 }
 
-/// A durable file becomes `snapshot.next`, durably: a segment that wants it may be begun.
+/// A durable file becomes `snapshot.next`, durably: a segment that refers to it may be started.
 pub(crate) fn stage(disk: &dyn Disk, name: &str) -> io::Result<()> {
     disk.rename(name, SNAPSHOT_NEXT)?;
     disk.sync_folder("")
 }
 
-/// `snapshot.next` becomes `snapshot.json`, now that a durable segment wants it.
+/// `snapshot.next` becomes `snapshot.json`, now that a durable segment refers to it.
 pub(crate) fn name_snapshot(disk: &dyn Disk) -> io::Result<()> {
     disk.rename(SNAPSHOT_NEXT, SNAPSHOT)?;
     disk.sync_folder("")
@@ -445,7 +445,7 @@ struct Seed {
 }
 
 impl Spare {
-    /// Makes one. Takes a moment: not for the thread that writes.
+    /// Creates one. This takes a moment: not for the thread that writes.
     pub(crate) fn create(disk: &dyn Disk, capacity: u64) -> io::Result<Spare> {
         let made = disk.create(SPARE_SEGMENT).and_then(|file| {
             // Synced in steps, so that an fdatasync of the journal never waits behind all of it.
@@ -459,7 +459,7 @@ impl Spare {
             Ok(Spare { file, capacity })
         });
         if made.is_err() {
-            // Half of one only takes room.
+            // Half of one only wastes room.
             let _ = remove_if_there(disk, SPARE_SEGMENT);
         }
         made
@@ -472,11 +472,11 @@ struct Room<'a> {
     least: u64,
     spare: Option<Spare>,
     reserve: &'a mut Reserve,
-    /// So many of the reserve are left alone.
+    /// This many of the reserve are left alone.
     keep: usize,
 }
 
-/// Makes a segment that begins with this, durable with its name. Says where the entries stand in it.
+/// Creates a segment with this beginning, durable with its name. Returns where the entries are in it.
 fn begin_segment(
     disk: &dyn Disk,
     room: Room<'_>,
@@ -519,7 +519,7 @@ fn begin_segment(
     Ok((Current { file, head, end, capacity, batch: batch + 1 }, offsets))
 }
 
-/// A file full of zeros under the name of a segment that is being made; where the disk has no room, one of the reserve.
+/// A file full of zeros under the name of a segment that is being created; if the disk has no room, one of the reserve.
 fn fresh_segment(
     disk: &dyn Disk,
     capacity: u64,
@@ -535,7 +535,7 @@ fn fresh_segment(
         Err(error) if is_full(&error) => error,
         Err(error) => return Err(error),
     };
-    // Half of one only takes room.
+    // Half of one only wastes room.
     remove_if_there(disk, NEXT_SEGMENT)?;
     match reserve.take(disk, capacity, keep)? {
         Some(taken) => {
@@ -562,7 +562,7 @@ fn in_segment(replay: &Replay, number: u64) -> impl Iterator<Item = &Live> {
     replay.chain.iter().filter(move |live| live.segment == number)
 }
 
-/// The length of a record; those that are no entries are short and of few sizes.
+/// The length of a record; those that are not entries are short and have few sizes.
 fn record_bytes(record: &Record) -> usize {
     match record {
         Record::Entry(entry) => entry.record().len(),

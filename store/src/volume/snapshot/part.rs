@@ -8,23 +8,23 @@ use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPi
 use std::io;
 use std::sync::Arc;
 
-/// Why pieces make no snapshot. The connection they came by is closed.
+/// Why pieces do not make a snapshot. The connection that carried them is closed.
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
     /// A piece of another snapshot, or one that does not follow the piece before.
     #[error("a piece at {offset} of {length_bytes} bytes does not follow the {have} bytes received so far")]
     Order {
-        /// Where it begins.
+        /// Where it starts.
         offset: u64,
-        /// The length that it says the snapshot has.
+        /// The length of the snapshot, as announced.
         length_bytes: u64,
-        /// What was taken so far.
+        /// How much was accepted so far.
         have: u64,
     },
-    /// The pieces do not make the snapshot that they said.
+    /// The pieces do not make the announced snapshot.
     #[error("the received snapshot is not the announced one: {0}")]
     Content(#[source] VolumeError),
-    /// Our own disk did not take it (it may be full). Nothing is lost by that.
+    /// Our own disk did not accept it (it may be full). Nothing is lost by that.
     #[error("cannot keep a snapshot: {0}")]
     Disk(#[from] io::Error),
 }
@@ -37,14 +37,14 @@ pub struct PartFile {
     /// What the first piece announced.
     announced: Option<SnapshotMark>,
     have: u64,
-    /// It is somebody else's now.
+    /// Another owner has it now.
     kept: bool,
 }
 
-/// A snapshot of a leader: whole, verified, durable under a name of its own. [`crate::volume::journal::Journal::install`] puts it
-/// in place.
+/// A leader's snapshot: whole, verified, durable under a name of its own. [`crate::volume::journal::Journal::install`] puts
+/// it in place.
 pub struct ReceivedSnapshot {
-    /// What it is of.
+    /// Its description.
     pub meta: SnapshotMeta,
     /// Its data.
     pub documents: Documents,
@@ -59,13 +59,13 @@ impl PartFile {
         Ok(PartFile { disk, name, file, announced: None, have: 0, kept: false })
     }
 
-    /// Is that a name of ours, left by a process that ended?
+    /// Is that a name of ours, left by an earlier process?
     pub(crate) fn is_name(name: &str) -> bool {
         name.starts_with("received-") && name.ends_with(".part")
     }
 
-    /// Keeps a piece. True: it was the last one, and [`PartFile::finish`] may follow. One at offset 0 begins anew.
-    /// Blocks on the disk's cache.
+    /// Keeps a piece. True: it was the last one, and [`PartFile::finish`] may follow. One at offset 0 starts anew. Blocks
+    /// on the disk's cache.
     ///
     /// # Errors
     /// `Order`, or `Disk`.
@@ -95,10 +95,10 @@ impl PartFile {
         (self.have > 0).then_some(SnapshotPart { position, length_bytes, crc32, have_bytes: self.have })
     }
 
-    /// Makes the whole file durable and reads it. Takes as long as the data is large: never on an async worker.
+    /// Makes the whole file durable and reads it. Takes time in proportion to the data: never on an async worker.
     ///
     /// # Errors
-    /// `Content` when length, checksum or JSON do not fit what was announced, `Order` when pieces are missing, `Disk`.
+    /// `Content` if length, checksum or JSON do not match the announcement, `Order` if pieces are missing, `Disk`.
     pub fn finish(self) -> Result<ReceivedSnapshot, PartError> {
         let length_bytes = self.announced.map_or(0, |mark| mark.length_bytes);
         let Some(announced) = self.announced.filter(|_| self.have == length_bytes) else {
