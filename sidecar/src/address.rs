@@ -1,12 +1,12 @@
-//! Where a pod is reached, from its name: the address templates.
+//! Where to reach a pod, from its name: the address templates.
 //!
 //! `{name}.{service}.{namespace}.svc.{clusterDomain}:{appPort}` is the usual one; a cluster of processes on one machine
 //! uses sums, `127.0.0.1:{8089+100*ordinal}`.
 
-/// An address template, checked, with everything filled in but the pod.
+/// An address template, checked, with everything filled in except the pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// None: no template was given and none can be made up, because there is no headless Service.
+    /// None: no template was given and none can be derived, because there is no headless Service.
     pieces: Option<Vec<Piece>>,
 }
 
@@ -21,7 +21,7 @@ enum Piece {
     },
 }
 
-/// What the fixed placeholders of an address template stand for.
+/// The values of an address template's fixed placeholders.
 #[derive(Debug)]
 pub(crate) struct TemplateValues {
     pub(crate) service: Option<String>,
@@ -33,12 +33,12 @@ pub(crate) struct TemplateValues {
 }
 
 impl Template {
-    /// The template that knows no address.
+    /// The template without any address.
     pub fn unknown() -> Template {
         Template { pieces: None }
     }
 
-    /// Checks a template, and fills in what is the same for all pods.
+    /// Checks a template, and fills in the values that all pods share.
     pub(crate) fn parse(text: &str, values: &TemplateValues) -> Result<Template, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -56,7 +56,7 @@ impl Template {
         Ok(Template { pieces: Some(pieces) })
     }
 
-    /// The address of that pod. None where the template asks for an ordinal and the name has none, or there is none.
+    /// The address of that pod. None if the template needs an ordinal and the name has none, or if there is no template.
     pub fn render(&self, pod: &str) -> Option<String> {
         let mut address = String::new();
         for piece in self.pieces.as_ref()? {

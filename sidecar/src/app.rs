@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::telemetry::Metrics;
 
-/// How often a status whose lock could not be judged is looked at again.
+/// How often to check again a status whose lock could not be judged.
 const AGAIN: Duration = Duration::from_millis(500);
 
 type Wait = Pin<Box<dyn Future<Output = std::io::Result<Release>> + Send>>;
@@ -34,17 +34,17 @@ struct Fencing {
     directory: PathBuf,
     watch: Watch<StatusFile>,
     metrics: Metrics,
-    /// What status.json says, however its lock stands.
+    /// The last content of status.json, whatever the state of its lock.
     status: Option<StatusFile>,
-    /// The incarnation whose lock is waited for, with that wait.
+    /// The incarnation whose lock is awaited, with that wait.
     wait: Option<(Uuid, Wait)>,
-    /// The incarnation whose lock was got.
+    /// The incarnation whose lock was acquired.
     dead: Option<Uuid>,
     /// The incarnation that the election was last shown.
     shown: Option<Uuid>,
-    /// When to look at the lock again, where it could not be judged.
+    /// When to check the lock again, if it could not be judged.
     again: Option<Instant>,
-    /// That it could not be judged was said.
+    /// Whether that was logged.
     warned: bool,
 }
 
@@ -60,7 +60,7 @@ impl AppWatch {
         AppWatch { fencing: Some(Fencing { directory, watch, metrics, status, wait, dead, shown, again, warned }) }
     }
 
-    /// Waits for what the election must know next. May be dropped and called again at any time.
+    /// Waits for the election's next input. May be dropped and called again at any time.
     pub(crate) async fn next(&mut self) -> Input {
         match &mut self.fencing {
             None => pending().await,
@@ -68,7 +68,7 @@ impl AppWatch {
         }
     }
 
-    /// What status.json last said, and whether that run of the app holds its lock.
+    /// The last content of status.json, and whether that run of the app holds its lock.
     pub(crate) fn status(&self) -> (Option<&StatusFile>, bool) {
         match &self.fencing {
             None => (None, true),
@@ -110,7 +110,7 @@ impl Fencing {
         }
     }
 
-    /// A status counts only while its lock is held.
+    /// A status counts only while the app holds its lock.
     fn judge(&mut self) -> Option<Input> {
         self.again = None;
         let status = self.status.as_ref()?;
@@ -121,7 +121,7 @@ impl Fencing {
         if self.wait.as_ref().is_none_or(|(waiting, _)| *waiting != incarnation) {
             match contract::is_locked(&self.directory) {
                 Ok(true) => {}
-                // It locks before its first status.json: so this run of the app is dead, or there is no lock at all.
+                // An app locks before its first status.json: so this run of it is dead, or there is no lock at all.
                 Ok(false) if self.directory.join(contract::LOCK_FILE).exists() => return Some(self.died(incarnation)),
                 Ok(false) => return Some(self.undecided("status.lock does not exist: the app has not created it")),
                 Err(error) => return Some(self.undecided(&error.to_string())),
@@ -149,7 +149,7 @@ impl Fencing {
         info!(%incarnation, "the app released its lock: it has ended");
         self.wait = None;
         self.dead = Some(incarnation);
-        // A run that lived and died between two looks takes the one that the election knows with it.
+        // A run that lived and died between two looks replaces the one that the election knows: both are dead.
         Input::AppDied { incarnation: self.shown.take().unwrap_or(incarnation) }
     }
 
@@ -162,7 +162,7 @@ impl Fencing {
     }
 
     fn forget(&mut self) {
-        // The wait for its lock goes on: an app that lives without a status.json can still die.
+        // The wait for its lock continues: an app that lives without a status.json can still die.
         self.status = None;
         self.again = None;
     }
@@ -275,7 +275,7 @@ mod tests {
         let first = app.lock();
         app.write(1, "leading");
         app.seen().await;
-        // The next app has the lock before the waiting thread gets it, writes, and dies.
+        // The next app gets the lock before the waiting thread does, writes, and dies.
         app.write(2, "starting");
         drop(first);
         match app.next().await {

@@ -18,7 +18,7 @@ impl Clock {
         Clock { began: boottime() }
     }
 
-    /// The election's `now`.
+    /// The `now` for the election.
     pub(crate) fn now(&self) -> Duration {
         boottime().saturating_sub(self.began)
     }
@@ -31,7 +31,7 @@ impl Clock {
     }
 }
 
-/// Nanoseconds of `CLOCK_BOOTTIME`, as they stand in role.json.
+/// Nanoseconds of `CLOCK_BOOTTIME`, as in role.json.
 pub fn boottime_ns() -> u64 {
     Moment::now().boottime_ns
 }

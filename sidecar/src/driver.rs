@@ -38,21 +38,21 @@ use crate::role::{RoleWriter, role_file};
 use crate::state::{Change, HISTORY_MAX, LeaseState, State};
 use crate::telemetry::Metrics;
 
-/// The loop turns at least so often, for the heartbeat and for files that could not be written.
+/// The loop turns at least this often, for the heartbeat and for files that could not be written.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Where the inputs come from.
+/// The sources of inputs.
 pub(crate) struct Inlets {
     pub(crate) lease: mpsc::Receiver<Observed<RawLease>>,
     /// None: there is no StatefulSet, every pod is a member.
     pub(crate) members: Option<mpsc::Receiver<Observed<StatefulSet>>>,
-    /// Where the pods are; none before the first look, or forever where nothing looks.
+    /// The pods' addresses; none before the first look, or forever if nothing looks.
     pub(crate) addresses: watch::Receiver<Option<Seen>>,
     pub(crate) app: AppWatch,
     pub(crate) stop: CancellationToken,
 }
 
-/// Where the effects go.
+/// The destinations of effects.
 pub(crate) struct Outlets {
     pub(crate) lease: LeaseClient,
     pub(crate) role: RoleWriter,
@@ -62,7 +62,7 @@ pub(crate) struct Outlets {
     pub(crate) state: watch::Sender<State>,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) metrics: Metrics,
-    /// Asks the observers to begin again.
+    /// Asks the observers to start over.
     pub(crate) restart: watch::Sender<u64>,
     pub(crate) requester: Requester,
     pub(crate) upkeep: Upkeep,
@@ -79,12 +79,12 @@ pub(crate) struct Driver {
     history: VecDeque<Change>,
     /// When the watch of the Lease last reported something, and which version that was.
     watched: (Duration, Option<String>),
-    /// Where the pods are, and what was decided last: role.json has both.
+    /// The pods' addresses, and the last decision: role.json has both.
     book: Book,
     published: Option<RoleView>,
     /// For how long there was no leader.
     failover: Failover,
-    /// What the app last said of a volume that went back in time.
+    /// What the app last reported about a volume that went back in time.
     went_back: Option<String>,
     stopping: bool,
     stopped: bool,
@@ -117,7 +117,7 @@ impl Driver {
         }
     }
 
-    /// Runs until the election says `Stopped`, which it does after [`Inlets::stop`] only.
+    /// Runs until the election returns `Stopped`, which it does only after [`Inlets::stop`].
     pub(crate) async fn run(mut self) {
         self.step(Input::Wake);
         while !self.stopped {
@@ -132,7 +132,7 @@ impl Driver {
         info!("the election has ended: the Lease is released");
     }
 
-    /// Waits for the next input; none: only time went by.
+    /// Waits for the next input; none: only time has passed.
     async fn next(&mut self) -> Option<Input> {
         let now = self.clock.now();
         let deadline = self.election.deadline();
@@ -172,7 +172,7 @@ impl Driver {
         }
     }
 
-    /// The app's volume went back in time: said once for each run of the sidecar, or when it says something else.
+    /// The app's volume went back in time: logged once for each run of the sidecar, or when the report changes.
     fn look_at_volume(&mut self) {
         let says = self.inlets.app.status().0.and_then(|status| status.went_back.clone());
         if let Some(why) = says.as_ref().filter(|why| self.went_back.as_ref() != Some(why)) {
@@ -205,7 +205,7 @@ impl Driver {
         }
     }
 
-    /// Before anything is decided the old role.json stays, with what it knows.
+    /// Until the first decision the old role.json stays, with its content.
     fn addresses_seen(&mut self) {
         let Some(seen) = self.inlets.addresses.borrow_and_update().clone() else { return };
         if self.book.see(seen)
@@ -299,7 +299,7 @@ impl Driver {
         Some(Input::MembersSeen(wanted.members))
     }
 
-    /// Shows what is known to HTTP and to an app that embeds the elector.
+    /// Publishes the state to HTTP and to an app that embeds the elector.
     fn show(&self) {
         let (app, app_alive) = self.inlets.app.status();
         let lease = self.election.lease();

@@ -6,7 +6,7 @@
 //!   Elector::ended ◀── the first of them that ends: the election after `stop`, or a fault
 //! ```
 //!
-//! A dead election task in a pod that looks ready is the worst failure there is, so no task is left to itself.
+//! A dead election task in a pod that looks ready is the worst possible failure, so every task is supervised.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,13 +39,13 @@ use crate::role::{RoleWriter, old_role};
 use crate::state::State;
 use crate::telemetry::Metrics;
 
-/// How many observations may wait for the election. It takes them at once; at the bound the watch waits.
+/// How many observations may wait for the election. It receives them at once; at the bound the watch waits.
 const OBSERVED_MAX: usize = 16;
-/// How long the last Events may take after the Lease was let go of.
+/// How long sending the last Events may take after the Lease was let go.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
-/// A running elector. Dropping it ends it at once, as a crash would: the Lease is not let go of. Use [`Elector::stop`]
-/// and [`Elector::ended`] to end it well.
+/// A running elector. Dropping it ends it at once, as a crash would: the Lease is not let go. Use [`Elector::stop`] and
+/// [`Elector::ended`] to end it well.
 #[derive(Debug)]
 pub struct Elector {
     tasks: JoinSet<&'static str>,
@@ -56,10 +56,10 @@ pub struct Elector {
 /// Why an elector did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The port is taken, or may not be had.
+    /// The port is taken, or not permitted.
     #[error("cannot serve HTTP: {0}; choose another port with --listen")]
     Listen(#[from] leasehold_daemon::serve::BindError),
-    /// A fencing app tells its state in a directory; there must be one.
+    /// A fencing app reports its state in a directory, but none was given.
     #[error("a fencing app needs a shared directory")]
     NoDirectory,
     /// The pod has no address to advertise.
@@ -67,7 +67,7 @@ pub enum StartError {
     NoAddress,
 }
 
-/// Why an elector ended that was not asked to.
+/// Why an elector ended without a request.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
     /// A task that runs forever ended.
@@ -79,7 +79,7 @@ pub enum EndError {
 }
 
 impl Elector {
-    /// Starts to take part in the election. Call it on a tokio runtime with timers and IO; one thread is enough.
+    /// Starts taking part in the election. Call it on a tokio runtime with timers and IO; one thread is enough.
     ///
     /// # Errors
     /// See [`StartError`]. An unreachable API server is not an error: requests are retried.
@@ -136,7 +136,7 @@ impl Elector {
         self.state.clone()
     }
 
-    /// Asks it to hand the leadership on and to end. [`Elector::ended`] tells when that is done.
+    /// Asks it to hand over the leadership and to end. [`Elector::ended`] returns when that is done.
     pub fn stop(&self) {
         self.stop.cancel();
     }
@@ -149,20 +149,20 @@ impl Elector {
     /// Waits until the elector ended.
     ///
     /// # Errors
-    /// It ended although nobody asked it to: a fault. The caller should end as well and be started again.
+    /// It ended although nobody asked it to: a fault. The caller should also end and be restarted.
     pub async fn ended(mut self) -> Result<(), EndError> {
         let mut events_ended = false;
         loop {
             match self.tasks.join_next().await {
                 Some(Ok(ELECTION)) => break,
-                // The tasks that only serve the election may end a moment before it is seen to have ended.
+                // The tasks that only serve the election may end a moment before its own end is seen.
                 Some(Ok(name)) if self.stop.is_cancelled() => events_ended |= name == EVENTS,
                 Some(Ok(name)) => return Err(EndError::TaskEnded(name)),
                 Some(Err(error)) => return Err(EndError::TaskPanicked(error)),
                 None => return Err(EndError::TaskEnded(ELECTION)),
             }
         }
-        // What was said last goes out, if the API server takes it.
+        // This sends the last Events, if the API server accepts them.
         let last_events = async {
             while !events_ended && let Some(ended) = self.tasks.join_next().await {
                 events_ended = matches!(ended, Ok(EVENTS));
@@ -313,7 +313,7 @@ fn election(config: &Config) -> Result<Election, StartError> {
     }))
 }
 
-/// What of the grace period is for the app and the Lease; the rest is for the way out.
+/// The part of the grace period for the app and the Lease; the rest is for shutting down.
 fn stop_bound(grace_period: Duration) -> Duration {
     let reserve = (grace_period / 4).min(Duration::from_secs(5));
     grace_period - reserve

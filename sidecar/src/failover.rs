@@ -7,29 +7,29 @@
 //!                   to:   the next leader is known
 //! ```
 //!
-//! One value for each change of leadership that this pod lived through. A hand-over without a gap counts as
-//! zero. Not counted: the first leader that is known after a start, and a leader that comes back in its own term.
+//! One value for each change of leadership that this pod lived through. A hand-over without a gap counts as zero. Not
+//! counted: the first leader that is known after a start, and a leader that returns in its own term.
 
 use std::time::Duration;
 
 use leasehold_election::{AppState, AppStatus, Body, Term};
 use uuid::Uuid;
 
-/// What is known of it.
+/// What is known about it.
 #[derive(Debug, Default)]
 pub(crate) struct Failover {
     /// The leader that worked last, by term.
     known: Option<Term>,
-    /// Since when none does.
+    /// Since when none has worked.
     lost: Option<Duration>,
-    /// The run of the app that reported it: another run begins again.
+    /// The run of the app that reported it: another run starts over.
     incarnation: Option<Uuid>,
-    /// The holder of the Lease, and when he wrote it last (plain apps).
+    /// The holder of the Lease, and when it last wrote it (plain apps).
     holder: Option<(String, Duration)>,
 }
 
 impl Failover {
-    /// A fencing app said something. Some: the next leader works, after so long.
+    /// A fencing app reported. Some: the next leader works, after this time.
     pub(crate) fn app_seen(&mut self, now: Duration, app: &AppStatus) -> Option<Duration> {
         if self.incarnation != Some(app.incarnation) {
             *self = Failover { incarnation: Some(app.incarnation), ..Failover::default() };
@@ -48,7 +48,7 @@ impl Failover {
         }
     }
 
-    /// (plain apps) The Lease was written by somebody.
+    /// (plain apps) A pod wrote the Lease.
     pub(crate) fn lease_seen(&mut self, now: Duration, duration: Duration, lease: &Body) {
         let Some((holder, wrote)) = &mut self.holder else {
             self.holder = lease.holder.clone().map(|holder| (holder, now));
@@ -56,9 +56,9 @@ impl Failover {
         };
         match &lease.holder {
             Some(new) if new != holder => {
-                // What this pod wrote itself it knows before the watch tells it.
+                // This pod knows its own write before the watch shows it.
                 if self.known < Some(lease.term) {
-                    // One who still held it named the next one himself; an expired one was taken from him.
+                    // A holder that still held it named the next one itself; an expired Lease was taken away.
                     let handed_over = now.saturating_sub(*wrote) < duration;
                     self.lost.get_or_insert(if handed_over { now } else { *wrote });
                 }
@@ -68,14 +68,14 @@ impl Failover {
                 self.lost = None;
                 *wrote = now;
             }
-            // Let go of: by himself.
+            // The holder itself let go.
             None => {
                 self.lost.get_or_insert(now);
             }
         }
     }
 
-    /// (plain apps) The next leader is known. Some: after so long.
+    /// (plain apps) The next leader is known. Some: after this time.
     pub(crate) fn leader_known(&mut self, now: Duration, duration: Duration, term: Term) -> Option<Duration> {
         let expired =
             self.holder.as_ref().map(|(_, wrote)| *wrote).filter(|wrote| now.saturating_sub(*wrote) >= duration);
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(run(&[(0, Some("a")), (5000, None), (5300, Some("b"))]), Some(ms(300)), "let go of");
         assert_eq!(run(&[(0, Some("a")), (4000, Some("b"))]), Some(ms(0)), "handed over");
 
-        // This pod took it itself, and hears of its own write afterwards.
+        // This pod took it itself, and sees its own write afterwards.
         let mut failover = Failover::default();
         failover.leader_known(ms(0), duration, Term(1));
         failover.lease_seen(ms(0), duration, &lease(Some("a")));

@@ -28,7 +28,7 @@ use crate::clock;
 use crate::state::State;
 use crate::telemetry::{self, Metrics};
 
-/// An election that did not turn for so long is dead or stuck; it turns once a second even when nothing happens.
+/// An election that has not turned for this long is dead or stuck; it turns once a second even when nothing happens.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// When the election last turned, in nanoseconds of the boot clock.
@@ -50,7 +50,7 @@ impl Heartbeat {
     }
 }
 
-/// What the answers are made of.
+/// What the answers are built from.
 #[derive(Clone)]
 pub(crate) struct Sources {
     pub(crate) state: watch::Receiver<State>,
@@ -58,13 +58,13 @@ pub(crate) struct Sources {
     pub(crate) metrics: Metrics,
 }
 
-/// Probes, a few load balancers and people. More than that, and who is silent longest makes room.
+/// Probes, a few load balancers and people. Beyond that, the longest silent connection makes room.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Opens the port. A node without IPv6 gets the IPv4 port of the same number instead of `[::]`.
 ///
 /// # Errors
-/// The port is taken, or may not be had.
+/// The port is taken, or not permitted.
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listener = bind(address)?;
     info!(address = %address, "serving HTTP");
@@ -121,13 +121,13 @@ fn answer(sources: &Sources, method: &Method, path: &str) -> Reply {
         "/readyz" if state.lease_read => ready(&state),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "the Lease has not been read yet"),
         "/metrics" => with_type(StatusCode::OK, telemetry::CONTENT_TYPE, sources.metrics.encode()),
-        // "/": what users of the old leader-elector read.
+        // "/": the path that users of the old leader-elector read.
         _ => json_reply(&json!({ "name": state.leader().unwrap_or_default() })),
     }
 }
 
-/// Ready, whatever is wrong with the objects around it: to take the pod out of all other Services as well would help
-/// nobody. The body says so for people.
+/// Ready, whatever is wrong with the objects around it: removing the pod from all other Services as well would help nobody.
+/// The body tells people.
 fn ready(state: &State) -> Reply {
     let lines = state.failing_objects.iter().map(|object| format!("\nnot kept right: {}", object.line()));
     text(StatusCode::OK, &format!("ok{}", lines.collect::<String>()))

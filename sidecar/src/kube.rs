@@ -1,5 +1,5 @@
-//! What the sidecar does at the API server, by the crate `kube`: each request goes through a [`request::Requester`], which gives
-//! it a time-out and sorts the outcomes by what the caller does next.
+//! The sidecar's work at the API server, by the crate `kube`: each request goes through a [`request::Requester`], which
+//! gives it a time-out and sorts the outcomes by what the caller does next.
 //!
 //! ```text
 //!   observe ──▶ the Lease, and the StatefulSet as members reads it        ┐
@@ -9,8 +9,8 @@
 //!   events ──▶ what people shall know
 //! ```
 //!
-//! Nothing here decides who leads, and nothing here knows the driver. `kube::Api` is the crate's, `crate::kube` this: only in
-//! `lib.rs` are both in scope.
+//! Nothing here decides who leads, and nothing here knows the driver. `kube::Api` is the crate's, `crate::kube` is this
+//! module: only in `lib.rs` both are in scope.
 
 pub(crate) mod addresses;
 pub(crate) mod endpoints;

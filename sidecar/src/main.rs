@@ -9,7 +9,7 @@ use leasehold_daemon::{descriptors, flags, signals};
 use leasehold_sidecar::{Args, Command, Config, Elector, connect, run_command};
 use tracing::{error, info, warn};
 
-/// kube reports every failed request at level error from inside; we report them ourselves, once.
+/// kube logs every failed request at level error itself; we report them ourselves, once.
 const LOG_ALWAYS: &[&str] = &["kube_client=off"];
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             }
             Some(command) => match run_command(&command, &config, &mut say).await {
                 Ok(()) => Ok(()),
-                // To the operator, whatever the log's filter lets through.
+                // This reaches the operator whatever the log's filter is.
                 Err(reason) => {
                     eprintln!("sidecar: {}", in_words(&reason));
                     Err(reason.into())
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
             },
         }
     });
-    // A thread that waits for the app's lock, or a connection of HTTP, must not hold the process up.
+    // A thread that waits for the app's lock, or an HTTP connection, must not delay the end of the process.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends quietly when the reader has gone, as `status --watch | head` has it.
+/// Ends quietly when the reader has gone, as with `status --watch | head`.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
@@ -67,7 +67,7 @@ fn say(text: &str) {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    // To hand over takes well under a second: a second signal changes nothing.
+    // A hand-over takes well under a second: a second signal changes nothing.
     let stop = signals::stop_token(|| {}).context("cannot listen for signals")?;
     if let Err(error) = descriptors::raise() {
         warn!(%error, "cannot raise the limit of open files; it stays unchanged");

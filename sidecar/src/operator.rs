@@ -1,4 +1,4 @@
-//! What operators ask of the program: `status`, `switchover`, `pause`, `resume`, `adopt`.
+//! The program's commands for operators: `status`, `switchover`, `pause`, `resume`, `adopt`.
 //!
 //! ```text
 //!   commands ──▶ fleet: what the sidecars of all pods say ──▶ table

@@ -25,11 +25,11 @@ pub(crate) struct RoleWriter {
     directory: Option<PathBuf>,
     /// Counts the writes, from 1.
     generation: u64,
-    /// What stands in the file, or shall.
+    /// The present or desired content of the file.
     latest: Option<RoleFile>,
-    /// The last write failed, or somebody took the file away.
+    /// The last write failed, or somebody removed the file.
     pending: bool,
-    /// That it failed was said.
+    /// Whether the failure was logged.
     warned: bool,
 }
 
@@ -38,7 +38,7 @@ impl RoleWriter {
         RoleWriter { directory, generation: 0, latest: None, pending: false, warned: false }
     }
 
-    /// Makes the files say this. What could not be written is tried again by [`RoleWriter::tend`].
+    /// Sets the content of the files. [`RoleWriter::tend`] retries what could not be written.
     pub(crate) fn publish(&mut self, mut file: RoleFile) {
         self.generation += 1;
         file.generation = self.generation;
@@ -47,7 +47,7 @@ impl RoleWriter {
         self.write();
     }
 
-    /// Writes again what could not be written or was taken away. Called about once a second.
+    /// Rewrites what could not be written or was removed. Called about once a second.
     pub(crate) fn tend(&mut self) {
         if let (Some(directory), Some(_)) = (&self.directory, &self.latest)
             && !directory.join(ROLE_FILE).exists()
@@ -69,7 +69,7 @@ impl RoleWriter {
         }
         let word = format!("{}\n", file.role.as_str());
         let leader = file.leader.as_ref().map(|leader| format!("{}\n", leader.address)).unwrap_or_default();
-        // The words after the file that they are derived from: who waits for a word finds the file as new as it.
+        // The words follow the file from which they derive: a reader that waits for a word finds the file at least as new.
         let written = std::fs::create_dir_all(directory)
             .and_then(|()| replace_file(directory, ROLE_FILE, &file.to_json()))
             .and_then(|()| replace_file(directory, ROLE_WORD_FILE, word.as_bytes()))
@@ -90,7 +90,7 @@ impl RoleWriter {
     }
 }
 
-/// The content of role.json for what the election decided.
+/// The content of role.json for the election's decision.
 pub(crate) fn role_file(view: &RoleView, book: &Book, config: &Config, clock: &Clock) -> RoleFile {
     contract::election::role_file(view, &Around { book, config, clock })
 }
@@ -102,7 +102,7 @@ struct Around<'a> {
     clock: &'a Clock,
 }
 
-/// Addresses that the election does not know come from the templates.
+/// The templates give the addresses that the election does not know.
 impl Surroundings for Around<'_> {
     fn name(&self) -> &str {
         &self.config.name
@@ -145,7 +145,7 @@ impl Surroundings for Around<'_> {
     }
 }
 
-/// What an earlier run of the sidecar left behind: its term counts as seen.
+/// What an earlier run of the sidecar left: its term counts as seen.
 pub(crate) fn old_role(directory: &Path, name: &str) -> Option<OldRole> {
     match contract::read_json::<RoleFile>(&directory.join(ROLE_FILE)) {
         Ok(file) => Some(contract::election::old_role(&file, name)),
@@ -166,7 +166,7 @@ mod tests {
     use clap::Parser as _;
     use leasehold_election::{Leader, Role, Term};
 
-    /// After a transfer the Lease names the new leader, and not yet where it is: the slices do.
+    /// After a transfer the Lease names the new leader, but not its address yet: the slices have it.
     #[test]
     fn a_leader_whose_address_stands_in_no_lease_yet_is_named_by_the_ips_of_its_pod() {
         let args = ["sidecar", "--namespace", "n", "--lease", "db", "--name", "db-1", "--service", "db-peers"];

@@ -12,7 +12,7 @@ use crate::kube::upkeep::FailingObject;
 /// How many changes of leadership are remembered.
 pub(crate) const HISTORY_MAX: usize = 32;
 
-/// What the sidecar knows at one moment.
+/// What the sidecar knows at one time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -22,28 +22,28 @@ pub struct State {
     pub sidecar_version: String,
     /// The app fences itself by terms (`--app=fencing`).
     pub fencing: bool,
-    /// What stands in role.json. Null before the first time.
+    /// The content of role.json. Null before the first.
     pub role: Option<RoleFile>,
-    /// What stands in status.json. Null for a plain app, and where it cannot be read.
+    /// The content of status.json. Null for a plain app, and if it is unreadable.
     pub app: Option<StatusFile>,
     /// The app holds its lock (a plain app: always).
     pub app_alive: bool,
-    /// The Lease as it was last seen. Null where there is none, or it was not read yet.
+    /// The Lease as last seen. Null if there is none, or if it was not read yet.
     pub lease: Option<LeaseState>,
-    /// The API server was asked for the Lease and answered, once. Never unset: see `/readyz`.
+    /// The API server has answered a request for the Lease, once. Never unset: see `/readyz`.
     pub lease_read: bool,
-    /// What is waited for or wrong at this moment, in words.
+    /// What is waited for or wrong at present, in words.
     pub waits: Vec<String>,
-    /// The rights at the API server that are missing.
+    /// The missing rights at the API server.
     pub missing_rights: Vec<String>,
-    /// The objects that this sidecar keeps right and cannot write at this moment: EndpointSlices, the pod's label.
+    /// The objects that this sidecar maintains but cannot write at present: EndpointSlices, the pod's label.
     #[serde(default)]
     pub failing_objects: Vec<FailingObject>,
     /// The last changes of leadership, the newest last.
     pub history: Vec<Change>,
 }
 
-/// The Lease as it was last seen.
+/// The Lease as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaseState {
@@ -53,7 +53,7 @@ pub struct LeaseState {
     pub holder: Option<String>,
     /// `leaseTransitions`
     pub term: u64,
-    /// The run of the app that the term was issued to.
+    /// The run of the app for which the term was issued.
     pub incarnation: Option<Uuid>,
     /// `renewTime`
     pub renew_time: Option<String>,
@@ -65,21 +65,21 @@ pub struct LeaseState {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A change of who is published as leader.
+/// A change of the published leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// When, in Unix milliseconds.
     pub at_unix_ms: u64,
-    /// Who leads now. Null: nobody is known to.
+    /// The new leader. Null: none is known.
     pub leader: Option<String>,
     /// The leader's term, or the highest seen.
     pub term: u64,
 }
 
 impl State {
-    /// Does this pod lead at this moment, as far as a program may rely on it? It fails closed: a plain app's claim ends
-    /// by the clock when it is not renewed, and a fencing app counts only while it says that it is `leading`.
+    /// Does this pod lead now, as far as a program may rely on it? It fails closed: a plain app's claim ends by the clock
+    /// unless renewed, and a fencing app counts only while it says that it is `leading`.
     pub fn leads(&self) -> bool {
         let Some(role) = &self.role else { return false };
         if role.role != Role::Leader {
@@ -93,14 +93,14 @@ impl State {
         }
     }
 
-    /// The app lives, and does not write what it has to write every few seconds: it is frozen, or has hardly any processor
-    /// time. What it says of itself may be long ago.
+    /// The app is alive, but does not write its report, which it must do every few seconds: it is frozen, or has hardly any
+    /// processor time. Its last report may be old.
     pub fn app_is_frozen(&self) -> bool {
         let until = self.app.as_ref().and_then(|app| app.holds_until_boottime_ns);
         self.app_alive && until.is_some_and(|until| until < clock::boottime_ns())
     }
 
-    /// The role in one word. A plain app's leadership that ran out no longer counts.
+    /// The role in one word. A plain app's expired leadership no longer counts.
     pub fn role_word(&self) -> &'static str {
         match &self.role {
             None => Role::None.as_str(),
@@ -109,7 +109,7 @@ impl State {
         }
     }
 
-    /// The name of the leader, where one is known.
+    /// The name of the leader, if one is known.
     pub fn leader(&self) -> Option<&str> {
         self.role.as_ref()?.leader.as_ref().map(|leader| leader.name.as_str())
     }

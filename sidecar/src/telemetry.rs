@@ -124,7 +124,7 @@ impl Metrics {
         self.transitions.inc();
     }
 
-    /// There was no leader for so long: see [`crate::failover`].
+    /// There was no leader for this long: see [`crate::failover`].
     pub(crate) fn failed_over(&self, gap: Duration) {
         self.failover.observe(gap.as_secs_f64());
     }
@@ -162,7 +162,7 @@ impl Metrics {
     pub(crate) fn encode(&self) -> String {
         let mut out = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a String cannot fail; should an encoder, what is there is better than nothing.
+        // Writing to a String cannot fail; if an encoder does, a partial text is better than nothing.
         let _ = text::encode(&mut out, &registry);
         out
     }
@@ -177,7 +177,7 @@ mod tests {
     fn every_metric_stands_in_the_design_document_and_no_other_does() {
         let page = include_str!("../../docs/design.md");
         let names = page.lines().filter(|line| line.starts_with("| `leasehold_")).flat_map(|line| {
-            // The cell of the names: `name{labels}`, and perhaps more of them.
+            // The cell of the names: `name{labels}`, and perhaps several of them.
             let cell = line.split('|').nth(1).unwrap_or_default();
             cell.split('`').skip(1).step_by(2)
         });

@@ -5,9 +5,9 @@
 //!   the last role.json        ──▶ IPs from before      ──▶ │
 //! ```
 //!
-//! DNS answers from caches: for half a minute it gives the old IP of a pod that was created again, and while it is
-//! down it finds no pod. Known IPs stay known while the API server does not answer, and across a restart of the
-//! sidecar: they are in role.json. Without the permission to list and watch slices, pods are known by name only.
+//! DNS answers from caches: for half a minute it returns the old IP of a recreated pod, and while it is down it finds no
+//! pod. Known IPs stay known while the API server does not answer, and across a restart of the sidecar: they are in
+//! role.json. Without the permission to list and watch slices, pods are known only by name.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -30,24 +30,24 @@ use crate::kube::request::{Backoff, RequestError, Requester, Right};
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-/// Who makes the slices of a Service with a selector. Anybody else's say what somebody wrote by hand.
+/// The creator of the slices of a Service with a selector. Any others were written by hand.
 const CONTROLLER: &str = "endpointslice-controller.k8s.io";
-/// As for the other watches: the API server ends one itself, and a longer silence is a lost connection.
+/// As for the other watches: the API server ends a watch by itself, and a longer silence is a lost connection.
 const WATCH_SECONDS: u32 = 290;
 const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
-/// Pods that are remembered, and IPs of one: more are no cluster's.
+/// How many pods are remembered, and IPs of one: no cluster has more.
 const PODS_MAX: usize = 1000;
 const IPS_MAX: usize = 8;
 
 /// The IPs of each pod, the best first.
 pub(crate) type Seen = BTreeMap<String, Vec<IpAddr>>;
 
-/// What is known of where the pods are.
+/// What is known about the pods' addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    /// As of the newest look at the slices.
+    /// From the latest look at the slices.
     seen: Seen,
-    /// From the role.json of an earlier run, or of a pod that has left the slices since.
+    /// From the role.json of an earlier run, or from a pod that has left the slices since.
     remembered: Seen,
 }
 
@@ -62,7 +62,7 @@ impl Book {
         Book { seen: Seen::new(), remembered }
     }
 
-    /// Takes in what the slices say now. Says whether that is news.
+    /// Adds the present content of the slices. Returns whether it is new.
     pub(crate) fn see(&mut self, seen: Seen) -> bool {
         if self.seen == seen {
             return false;
@@ -76,7 +76,7 @@ impl Book {
         true
     }
 
-    /// Where that pod is, and whether that is only remembered.
+    /// That pod's addresses, and whether they are only remembered.
     pub(crate) fn of(&self, pod: &str) -> (Vec<IpAddr>, bool) {
         match self.seen.get(pod) {
             Some(ips) => (ips.clone(), false),
@@ -88,7 +88,7 @@ impl Book {
         }
     }
 
-    /// Where that pod is, where it said itself that it is at `advertised`: nobody knows better.
+    /// That pod's addresses, if it advertises `advertised` itself: nobody knows better.
     pub(crate) fn of_advertised(&self, pod: &str, advertised: Option<&str>) -> Vec<IpAddr> {
         let own = advertised.and_then(|address| address.parse::<SocketAddr>().ok()).map(|address| address.ip());
         let mut ips = self.of(pod).0;
@@ -107,8 +107,8 @@ fn old_file(directory: &Path, config: &Config) -> Option<RoleFile> {
     is_ours.then_some(old)
 }
 
-/// Looks at the slices forever, and says what they are together after each change. A watch that ended is begun again
-/// with a list; meanwhile the last word stays.
+/// Watches the slices forever, and reports their combined content after each change. A watch that ended is restarted with a
+/// list; meanwhile the last report stays valid.
 pub(crate) async fn run(
     requester: Requester,
     service: String,
@@ -246,7 +246,7 @@ impl Look {
     }
 }
 
-/// Pod by pod, ready or not \[L5\]. Of pods that go only where nothing better is known, so their IPs come last.
+/// Pod by pod, ready or not \[L5\]. Terminating pods count only if nothing better is known, so their IPs come last.
 fn pods<'a>(slices: impl Iterator<Item = &'a EndpointSlice>, service: &str, namespace: &str) -> Seen {
     let mut found: BTreeMap<String, Vec<(bool, IpAddr)>> = BTreeMap::new();
     for slice in slices {

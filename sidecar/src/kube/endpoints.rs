@@ -1,5 +1,5 @@
-//! EndpointSlices for the Service that names the leader: one per address family, made by us, because that Service has no
-//! selector.
+//! EndpointSlices for the Service that names the leader: one per address family. We create them, because that Service has
+//! no selector.
 //!
 //! ```text
 //!   UpdateEndpoints{name, address, term} ──▶ slice of the address's family: GET, higher term there? done
@@ -10,10 +10,10 @@
 //!   LeaveEndpoints                       ──▶ no longer watched or written
 //! ```
 //!
-//! A slice carries its term in an annotation and is replaced only by a higher or equal one, so a late writer cannot point
-//! clients back to an old leader. A higher term that the Lease does not know (the slice was restored from a backup, or is
-//! another cluster's, or was edited) does not bind: a sidecar that wrote a slice of that term held the Lease with it
-//! before, so it is enough to read the Lease **after** the slice was seen.
+//! A slice carries its term in an annotation, and only a higher or equal term replaces it, so a late writer cannot point
+//! clients back to an old leader. A higher term that the Lease does not know (the slice was restored from a backup, or
+//! belongs to another cluster, or was edited) does not bind: a sidecar that wrote a slice of that term held the Lease with
+//! it before, so it is enough to read the Lease **after** the slice was seen.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -45,16 +45,16 @@ const TERM: &str = "leasehold.dev/term";
 const PORT_NAME: &str = "http";
 /// The longest pause between attempts: a Service that names a pod which does not lead is an outage for its clients.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How often the slices are looked at although no watch reported a change: a watch may miss it.
+/// How often the slices are read although no watch reported a change: a watch may miss one.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// The same, while they cannot be watched, or another one's higher term stands there.
+/// The same while they cannot be watched, or while another leader's higher term is in one.
 const LOOK_OFTEN: Duration = Duration::from_secs(5);
 /// The longest pause between attempts to watch.
 const WATCH_PAUSE_MAX: Duration = Duration::from_secs(15);
-/// Somebody who changes a slice again within this time is answered with pauses that grow.
+/// If somebody changes a slice again within this time, the repairs get growing pauses.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// To whom the Service shall lead.
+/// The target of the Service.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
     /// The leader's pod.
@@ -65,13 +65,13 @@ pub(crate) struct Target {
     pub(crate) owner: Option<OwnerReference>,
 }
 
-/// What keeps the slices right.
+/// Maintains the slices.
 pub(crate) struct Keeper {
     pub(crate) requester: Requester,
     pub(crate) config: Arc<Config>,
     pub(crate) service: String,
     pub(crate) upkeep: Upkeep,
-    /// Asks the watches to begin again.
+    /// Asks the watches to start over.
     pub(crate) restart: watch::Receiver<u64>,
 }
 
@@ -92,7 +92,7 @@ impl Family {
         }
     }
 
-    /// As it stands in `addressType`.
+    /// The value of `addressType`.
     fn word(self) -> &'static str {
         match self {
             Family::V4 => "IPv4",
@@ -101,10 +101,10 @@ impl Family {
     }
 }
 
-/// How a slice was left.
+/// The outcome for a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// It was right.
+    /// It was already right.
     Alone,
     Written,
     /// It carries the higher term of a leader that this pod does not know of yet.
@@ -112,7 +112,7 @@ enum Left {
 }
 
 impl Keeper {
-    /// Keeps the slices right while there is a target, until no new one can arrive. Only the newest one is written.
+    /// Maintains the slices while there is a target, until no new one can arrive. Only the newest one is written.
     pub(crate) async fn run(self, mut target: watch::Receiver<Option<Target>>) {
         loop {
             let wanted = target.borrow_and_update().clone();
@@ -126,7 +126,7 @@ impl Keeper {
         }
     }
 
-    /// Writes the slices, and mends them for as long as it is let (returns only where there is nothing to mend).
+    /// Writes the slices, and repairs them as long as it may (returns only if there is nothing to repair).
     async fn keep(&self, target: Option<Target>) {
         let Some(target) = target else {
             return Family::BOTH.iter().for_each(|family| self.upkeep.forget(&self.object(*family)));
@@ -141,13 +141,13 @@ impl Keeper {
         };
         let wanted = Wanted { target: &target, address, config: &self.config, service: &self.service };
         self.write_both(&wanted).await;
-        // What was written for another pod, whose sidecar is blind, is that pod's from here on.
+        // What was written for another pod, whose sidecar is blind, belongs to that pod from here on.
         if target.name == self.config.name {
             self.mend(&wanted).await;
         }
     }
 
-    /// Until both are right: first the one that clients are to follow.
+    /// Until both are right: first the one that clients follow.
     async fn write_both(&self, wanted: &Wanted<'_>) {
         let mut pauses = Backoff::new(PAUSE_MAX);
         for family in [wanted.family(), wanted.family().other()] {
@@ -175,7 +175,7 @@ impl Keeper {
         tokio::join!(self.mend_one(wanted, Family::V4, first), self.mend_one(wanted, Family::V6, second));
     }
 
-    /// Makes one slice right whenever it is seen not to be.
+    /// Corrects one slice whenever it is seen to be wrong.
     async fn mend_one(&self, wanted: &Wanted<'_>, family: Family, mut seen: mpsc::Receiver<Observed<EndpointSlice>>) {
         let mut pauses = Backoff::new(PAUSE_MAX);
         let mut mended_at: Option<Instant> = None;
@@ -223,7 +223,7 @@ impl Keeper {
                     self.upkeep.right(&self.object(family));
                     return left;
                 }
-                // Somebody was faster: look again.
+                // Another writer was faster: look again.
                 Err(RequestError::Conflict) => {}
                 Err(error) => self.upkeep.failed(&self.object(family), &error),
             }
@@ -259,8 +259,8 @@ impl Keeper {
         Ok(Left::Written)
     }
 
-    /// The slice was seen to carry a higher term than this leader's. Does the Lease, read after that, still name this
-    /// leader and its term? Then nobody led with the higher one.
+    /// A slice was seen with a higher term than this leader's. Does the Lease, read after that, still name this leader and
+    /// its term? Then nobody led with the higher one.
     async fn is_unknown_to_the_lease(&self, name: &str, term: u64, target: &Target) -> Result<bool, RequestError> {
         let leases: Api<Lease> = Api::namespaced(self.requester.client.clone(), &self.requester.namespace);
         let lease = self.requester.call(Right::new("get", LEASES), leases.get_opt(&self.config.lease)).await?;
@@ -293,7 +293,7 @@ impl Keeper {
     }
 }
 
-/// What the slices are to say.
+/// The desired content of the slices.
 struct Wanted<'a> {
     target: &'a Target,
     address: SocketAddr,
@@ -302,13 +302,13 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// The slice that clients are to follow.
+    /// The slice that clients follow.
     fn family(&self) -> Family {
         if self.address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
-    /// What the slice of that family names. Of the other family only this pod's own IP is known for certain, and only where
-    /// it advertises another one of its own: an address that a person gave may not be the pod's.
+    /// The addresses in the slice of that family. For the other family only this pod's own IP is known for certain, and
+    /// only if the advertised address is one of its own: an address that an operator gave may not be the pod's.
     fn ip(&self, family: Family) -> Option<IpAddr> {
         if family == self.family() {
             return Some(self.address.ip());
@@ -318,7 +318,7 @@ impl Wanted<'_> {
         own.iter().copied().find(|ip| is_own && ip.is_ipv4() == (family == Family::V4))
     }
 
-    /// Whether the slice (none: there is none) says what it is to say. Only what we write is compared.
+    /// Whether the slice (none: there is none) has the desired content. Only what we write is compared.
     fn is_met(&self, family: Family, present: Option<&EndpointSlice>) -> bool {
         let Some(slice) = present else { return self.ip(family).is_none() };
         let mut written = slice.clone();
@@ -341,7 +341,7 @@ impl Wanted<'_> {
             && slice.metadata.owner_references == written.metadata.owner_references
     }
 
-    /// Puts into a slice what it is to say. Labels, annotations and owners of others stay.
+    /// Puts the desired content into a slice. Labels, annotations and owners of others stay.
     fn write_into(&self, slice: &mut EndpointSlice, family: Family) {
         let metadata = &mut slice.metadata;
         let labels = metadata.labels.get_or_insert_default();
@@ -382,7 +382,7 @@ impl Wanted<'_> {
     }
 }
 
-/// The term in the annotation; 0 where there is none that can be read.
+/// The term in the annotation; 0 if there is no readable one.
 fn term_of(slice: &EndpointSlice) -> u64 {
     let annotation = slice.metadata.annotations.as_ref().and_then(|all| all.get(TERM));
     annotation.and_then(|term| term.parse().ok()).unwrap_or(0)
@@ -496,7 +496,7 @@ mod tests {
         kept.watched(2).await;
         kept.delete(V6);
         kept.until("ipv6", &["fd00::1"], 3).await;
-        // Of another pod one address is known, and of an address that is none of the pod's no other.
+        // For another pod only one address is known, and likewise for an address that is not the pod's own.
         kept.point_to("db-1", "10.0.0.2:80", 4);
         kept.until("ipv6", &[], 4).await;
         kept.point_to("db-0", "10.7.7.7:80", 5);
@@ -509,7 +509,7 @@ mod tests {
         let kept = Kept::start().await;
         kept.point_to("db-1", "10.0.0.1:80", 9);
         kept.until("ipv4", &["10.0.0.1"], 9).await;
-        // The late writer looks at the slice, and at the Lease, which does not name it.
+        // The late writer reads the slice, and the Lease, which does not name it.
         kept.point_to("db-2", "10.0.0.2:80", 8);
         until("it looked at the Lease", || kept.api.requests(Verb::Get, Kind::Lease) > 0).await;
         kept.until("ipv4", &["10.0.0.1"], 9).await;
@@ -565,7 +565,7 @@ mod tests {
         kept.target.send_replace(None);
         let before = kept.api.requests(Verb::Watch, Kind::EndpointSlice);
         kept.delete(V4);
-        // Somebody else's target is written once, and not watched.
+        // Another pod's target is written once, and not watched.
         kept.point_to("db-1", "10.0.0.2:80", 4);
         kept.until("ipv4", &["10.0.0.2"], 4).await;
         kept.delete(V4);

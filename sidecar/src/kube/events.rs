@@ -1,5 +1,5 @@
-//! Reports what the election decides: a log line for each event, and a Kubernetes Event (`events.k8s.io`) for those
-//! that readers of the namespace should see.
+//! Reports the election's decisions: a log line for each event, and a Kubernetes Event (`events.k8s.io`) for those that
+//! readers of the namespace should see.
 //!
 //! ```text
 //!   election Event ──▶ Told ──▶ log
@@ -23,22 +23,22 @@ use crate::args::Config;
 use crate::kube::request::{Requester, Right};
 use crate::telemetry::Metrics;
 
-/// More than this waiting means that the API server is not there; then old news are not worth keeping.
+/// If more than this wait, the API server is not there; then old news is not worth keeping.
 const QUEUE_MAX: usize = 64;
-/// The longest note that the API server takes, in bytes.
+/// The longest note that the API server accepts, in bytes.
 const NOTE_MAX: usize = 1024;
 
 /// An election's event in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// One word in camel case, as Events have it.
+    /// One word in camel case, as in Events.
     pub(crate) reason: &'static str,
     /// A sentence.
     pub(crate) note: String,
-    /// Somebody should look.
+    /// An operator should look.
     pub(crate) warning: bool,
-    /// It becomes a Kubernetes Event, too. Not where every pod of the cluster would write the same one, nor where the
-    /// news is that the API server does not answer.
+    /// It also becomes a Kubernetes Event. Not if every pod of the cluster would write the same one, nor if the news is
+    /// that the API server does not answer.
     pub(crate) published: bool,
 }
 
@@ -120,12 +120,12 @@ pub(crate) fn told(event: &Event) -> Told {
     }
 }
 
-/// The app's volume has lost what it acknowledged; `why` has the way out, too.
+/// The app's volume has lost what it acknowledged; `why` includes the way out.
 pub(crate) fn went_back(why: &str) -> Told {
     Told { reason: "VolumeWentBack", note: why.to_owned(), warning: true, published: true }
 }
 
-/// Where events go. Cheap to clone.
+/// The destination of events. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     sender: mpsc::Sender<Told>,
@@ -133,13 +133,13 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// The recorder, and what [`run`] works off.
+    /// The recorder, and the queue for [`run`].
     pub(crate) fn new(metrics: Metrics) -> (Recorder, mpsc::Receiver<Told>) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         (Recorder { sender, metrics }, receiver)
     }
 
-    /// Logs it at once, and queues it where it is to be published.
+    /// Logs it at once, and queues it if it is to be published.
     pub(crate) fn tell(&self, told: Told) {
         let Told { reason, note, .. } = &told;
         if told.warning {

@@ -5,8 +5,7 @@
 //!   once one was written, the pod is watched: edited or removed, the label is made right again
 //! ```
 //!
-//! The watch begins after the first success, so without any permission for pods the log names one missing right,
-//! not three.
+//! The watch begins after the first success, so without any permission for pods the log names one missing right, not three.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,12 +27,12 @@ use crate::kube::upkeep::{LABEL, Object, Upkeep};
 /// The name of the label.
 pub(crate) const ROLE_LABEL: &str = "leasehold.dev/role";
 const PODS: &str = "pods";
-/// The longest pause between attempts, and how often it is looked at while the pod cannot be watched.
+/// The longest pause between attempts, and how often it is read while the pod cannot be watched.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Somebody who changes it again within this time is answered with pauses that grow.
+/// If somebody changes it again within this time, the repairs get growing pauses.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// The little of a pod that we read: see [`crate::kube::members::StatefulSet`].
+/// The few fields of a pod that we read: see [`crate::kube::members::StatefulSet`].
 #[derive(Clone, Debug, Deserialize)]
 struct Pod {
     metadata: ObjectMeta,
@@ -74,18 +73,18 @@ impl Pod {
     }
 }
 
-/// What keeps the label right.
+/// Maintains the label.
 pub(crate) struct Keeper {
     pub(crate) requester: Requester,
     /// The name of the pod.
     pub(crate) pod: String,
     pub(crate) upkeep: Upkeep,
-    /// Asks the watch to begin again.
+    /// Asks the watch to start over.
     pub(crate) restart: watch::Receiver<u64>,
 }
 
 impl Keeper {
-    /// Keeps the label right, until no new role can arrive. Only the newest role is written.
+    /// Maintains the label until no new role can arrive. Only the newest role is written.
     pub(crate) async fn run(self, mut role: watch::Receiver<Option<&'static str>>) {
         let object: Object = (LABEL, self.pod.clone());
         let mut pauses = Backoff::new(PAUSE_MAX);
@@ -108,7 +107,7 @@ impl Keeper {
                     }
                     watching.begin(&self, version);
                 }
-                // Whoever runs without a pod of this name has no label to keep.
+                // A process without a pod of this name has no label to maintain.
                 Err(RequestError::NotFound) => self.upkeep.forget(&object),
                 Err(error) => {
                     self.upkeep.failed(&object, &error);
@@ -144,13 +143,13 @@ impl Keeper {
     }
 }
 
-/// The watch of the own pod, once it has begun.
+/// The watch of this pod, once it has begun.
 #[derive(Default)]
 struct Watching {
     task: JoinSet<()>,
     seen: Option<mpsc::Receiver<Observed<Pod>>>,
     is_open: bool,
-    /// Our last write: what the watch shows of an older version is no news.
+    /// Our last write: an older version in the watch is no news.
     written: Option<Version>,
 }
 
@@ -173,7 +172,7 @@ impl Watching {
         self.seen = Some(receiver);
     }
 
-    /// Waits until the label is seen to be another; false: the pod cannot be watched, and it is time to look.
+    /// Waits until the label is seen to differ; false: the pod cannot be watched, and it is time to read it.
     async fn differs(&mut self, word: &str) -> bool {
         loop {
             let seen = tokio::select! {
@@ -189,7 +188,7 @@ impl Watching {
                 }
                 Some(Observed::Changed(pod)) if self.is_changed(&pod, word) => return true,
                 Some(Observed::Changed(_)) => {}
-                // The pod is gone, and so is what was to be kept.
+                // The pod is gone, and so is its label.
                 Some(Observed::Listed(None, _) | Observed::Deleted(_)) => self.is_open = true,
                 Some(Observed::Lost | Observed::Failed) => self.is_open = false,
                 None => return std::future::pending().await,

@@ -1,4 +1,4 @@
-//! The Lease at the API server: reads, compare-and-swap, and the way between its object and the election's view of it.
+//! The Lease at the API server: reads, compare-and-swap, and the translation between its object and the election's view.
 //!
 //! ```text
 //!   Effect::ReadLease  ──▶ GET ───────────────────────────▶ Input::LeaseRead
@@ -6,8 +6,8 @@
 //!                          with the new body put into it
 //! ```
 //!
-//! A PUT carries the version that it replaces, always: an unconditional one could undo what another sidecar wrote. It is
-//! never repeated here. After a time-out or a 5xx the outcome is unknown, and the election looks again.
+//! A PUT always carries the version that it replaces: an unconditional one could undo another sidecar's write. It is never
+//! repeated here. After a time-out or a 5xx the outcome is unknown, and the election looks again.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 use crate::kube::observe::Observed;
 use crate::kube::request::{LEASES, RequestError, Requester, Right};
 
-/// How many versions of the raw object are kept: the one that the election decided on is the last or the one before.
+/// How many versions of the raw object are kept: the election decided on the last one or the one before.
 const RAW_MAX: usize = 4;
 
 /// The Lease of this cluster at the API server.
@@ -31,7 +31,7 @@ pub(crate) struct LeaseClient {
     requester: Requester,
     api: Api<RawLease>,
     name: String,
-    /// The last raw objects that were shown to the election, the newest at the back.
+    /// The last raw objects that the election saw, the newest at the back.
     raw: VecDeque<RawLease>,
     /// The present StatefulSet; every write makes it the owner.
     owner: Option<OwnerReference>,
@@ -47,12 +47,12 @@ impl LeaseClient {
         self.owner = owner;
     }
 
-    /// What every write makes the owner.
+    /// The owner that every write sets.
     pub(crate) fn owner(&self) -> Option<&OwnerReference> {
         self.owner.as_ref()
     }
 
-    /// The last raw object that was shown to the election.
+    /// The last raw object that the election saw.
     pub(crate) fn latest(&self) -> Option<&RawLease> {
         self.raw.back()
     }
@@ -79,7 +79,7 @@ impl LeaseClient {
             let params = PostParams::default();
             let (why, create) = (write.why, write.expected.is_none());
             let result = match object {
-                // The election decided on a version of which we have no object any more: it must look again.
+                // The election decided on a version whose object we no longer have: it must look again.
                 None => Err(RequestError::Conflict),
                 Some(object) if create => {
                     requester.call(Right::new("create", LEASES), api.create(&params, &object)).await
@@ -124,11 +124,11 @@ impl LeaseClient {
     }
 
     fn show(&mut self, mut raw: RawLease) -> Lease {
-        // Never looked at, and the largest part of the object.
+        // Never read, and the largest part of the object.
         raw.metadata.managed_fields = None;
         let lease = view(&raw);
         self.raw.retain(|kept| kept.metadata.resource_version != raw.metadata.resource_version);
-        // Without a version it cannot be replaced: the API server takes an empty one for "whatever is there".
+        // Without a version it cannot be replaced: the API server reads an empty one as "any version".
         if raw.metadata.resource_version.as_deref().is_some_and(|version| !version.is_empty()) {
             self.raw.push_back(raw);
         }
@@ -138,7 +138,7 @@ impl LeaseClient {
         lease
     }
 
-    /// The object to send; none where the version that it replaces is not kept.
+    /// The object to send; none if the version that it replaces is not kept.
     pub(crate) fn object(&self, write: &LeaseWrite) -> Option<RawLease> {
         let mut object = match &write.expected {
             None => RawLease {
@@ -163,7 +163,7 @@ impl LeaseClient {
         let now = MicroTime(Timestamp::now());
         let spec = object.spec.get_or_insert_with(LeaseSpec::default);
         spec.holder_identity = write.body.holder.clone();
-        // A term fits an int32 by construction (Term::MAX); one that does not must not become another number.
+        // A term fits an int32 by construction (Term::MAX); one that does not fit must not become another number.
         spec.lease_transitions = Some(i32::try_from(write.body.term.0).ok()?);
         spec.lease_duration_seconds = write.body.duration_seconds.and_then(|seconds| i32::try_from(seconds).ok());
         spec.renew_time = Some(now.clone());
@@ -174,7 +174,7 @@ impl LeaseClient {
     }
 }
 
-/// What came of a request, before the raw object is kept.
+/// The outcome of a request, before the raw object is kept.
 pub(crate) enum Answer {
     Read(Result<Option<Box<RawLease>>, RequestError>),
     Written { result: Result<Box<RawLease>, RequestError>, create: bool },
@@ -183,7 +183,7 @@ pub(crate) enum Answer {
 fn outcome(error: &RequestError, create: bool) -> WriteOutcome {
     match error {
         RequestError::Conflict => WriteOutcome::Conflict,
-        // Of a PUT: the Lease was deleted. Of a POST: there is no such namespace, which nobody was faster to change.
+        // For a PUT: the Lease was deleted. For a POST: there is no such namespace, and no faster writer is the cause.
         RequestError::NotFound if !create => WriteOutcome::Conflict,
         RequestError::NotFound | RequestError::Gone => WriteOutcome::Refused,
         RequestError::Denied { .. } | RequestError::Invalid { .. } => WriteOutcome::Refused,
@@ -194,7 +194,7 @@ fn outcome(error: &RequestError, create: bool) -> WriteOutcome {
     }
 }
 
-/// Only where there was no connection is it sure that nothing was done.
+/// Only if there was no connection is it certain that nothing was done.
 fn never_sent(error: &kube::Error) -> bool {
     use std::io::ErrorKind;
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -222,7 +222,7 @@ pub(crate) fn view(raw: &RawLease) -> Lease {
         renewed: spec.renew_time.as_ref().map(|time| time.0.to_string()),
         body: Body {
             holder: spec.holder_identity.clone().filter(|holder| !holder.is_empty()),
-            // The API server refuses negative numbers; one that got in all the same is no term.
+            // The API server refuses negative numbers; if one got in anyway, it is not a term.
             term: Term(spec.lease_transitions.and_then(|term| u64::try_from(term).ok()).unwrap_or(0)),
             duration_seconds: spec.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
             annotations: raw.metadata.annotations.clone().unwrap_or_default(),
@@ -397,7 +397,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_connection_is_known_not_to_have_done_anything() {
-        // A port that was free a moment ago: nobody listens there.
+        // A port that was free a moment ago: no process listens there.
         let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let config = kube::Config::new(format!("http://127.0.0.1:{port}").parse().unwrap());
         let mut lease = client_of(kube::Client::try_from(config).unwrap());

@@ -18,7 +18,7 @@ pub(crate) const STATEFUL_SETS: &str = "statefulsets.apps";
 /// More pods than this are an edit by hand, not a cluster; they would only fill role.json.
 const MEMBERS_MAX: u64 = 1000;
 
-/// The little of a StatefulSet that we read. The whole type would bring the code for every kind of volume with it: two
+/// The few fields of a StatefulSet that we read. The whole type would bring the code for every kind of volume with it: two
 /// megabytes of program.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct StatefulSet {
@@ -73,15 +73,15 @@ impl Resource for StatefulSet {
     }
 }
 
-/// What the StatefulSet says.
+/// The relevant content of the StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Wanted {
-    /// The wanted pods in the order of their ordinals. None where nobody is wanted or the StatefulSet is gone: then
-    /// nothing is to be changed in who counts.
+    /// The wanted pods in the order of their ordinals. None if no pod is wanted or the StatefulSet is gone: then the voters
+    /// must not change.
     pub(crate) members: Option<Vec<Member>>,
     /// What owns the Lease and the EndpointSlices.
     pub(crate) owner: Option<OwnerReference>,
-    /// The revision that the pods are brought to: their label `controller-revision-hash`, once they are.
+    /// The revision to which the pods are being updated: their label `controller-revision-hash`, once they are.
     pub(crate) newest_revision: Option<String>,
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn api(client: kube::Client, namespace: &str) -> Api<StatefulSet> {
     Api::namespaced(client, namespace)
 }
 
-/// What an observation says about who is wanted. None: nothing new; what was known stays.
+/// What an observation says about the wanted pods. None: nothing new; what was known stays.
 pub(crate) fn wanted(observed: Observed<StatefulSet>, config: &Config) -> Option<Wanted> {
     match observed {
         Observed::Listed(Some(stateful_set), _) | Observed::Changed(stateful_set) => Some(Wanted {
@@ -106,8 +106,8 @@ pub(crate) fn wanted(observed: Observed<StatefulSet>, config: &Config) -> Option
         }
         Observed::Deleted(stateful_set) => {
             info!(stateful_set = config.stateful_set, "the StatefulSet was deleted");
-            // What this pod makes until it ends, too, goes with it: the garbage collector deletes what names an owner that
-            // is not there.
+            // What this pod still creates until it ends is removed with it: the garbage collector deletes objects whose
+            // owner does not exist.
             Some(Wanted { owner: owner(&stateful_set), ..Wanted::default() })
         }
         Observed::Lost | Observed::Failed => None,
@@ -132,9 +132,10 @@ fn members(stateful_set: &StatefulSet, config: &Config) -> Option<Vec<Member>> {
 
 /// Without `blockOwnerDeletion`: that would need the right to update the StatefulSet's finalizers.
 ///
-/// None where its dependents are to stay, with `--cascade=orphan`: the garbage collector takes the reference away first, and
-/// deletes what names it later. The last change takes the finalizer `orphan` away, so what tells the three ways apart is that
-/// `background`, helm's own, sets no `deletionTimestamp`, and `foreground` has a finalizer for as long as pods are left.
+/// None if its dependents must stay, with `--cascade=orphan`: the garbage collector first removes the reference from those
+/// that exist, and deletes any object that names the owner after that. The last change removes the finalizer `orphan`. So
+/// these signs tell the three ways apart: `background`, helm's own, sets no `deletionTimestamp`, and `foreground` has a
+/// finalizer as long as pods are left.
 fn owner(stateful_set: &StatefulSet) -> Option<OwnerReference> {
     let metadata = &stateful_set.metadata;
     let goes_last = |finalizers: &Vec<String>| finalizers.iter().any(|finalizer| finalizer == "foregroundDeletion");

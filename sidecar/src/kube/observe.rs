@@ -6,8 +6,8 @@
 //!    └─┴──back-off─────┴─────────────┘
 //! ```
 //!
-//! Not kube's `watcher`, because an election must know what that one hides: that the API server answered, that it did
-//! not, and that the watch was cut.
+//! This is not kube's `watcher`, because an election must know what that one hides: that the API server answered, that it
+//! did not, and that the watch was cut.
 
 use std::fmt::Debug;
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ use tracing::debug;
 
 use crate::kube::request::{Backoff, RequestError, Requester, Right};
 
-/// The API server ends a watch itself after this time; one that tells nothing for longer has lost its connection.
+/// The API server ends a watch by itself after this time; one that reports nothing for longer has lost its connection.
 const WATCH_SECONDS: u32 = 290;
 const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
@@ -32,17 +32,17 @@ const WATCH_SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 pub(crate) enum Observed<K> {
     /// The list: this is the object now, or there is none as of that version. A watch follows.
     Listed(Option<K>, Option<String>),
-    /// It was made or changed.
+    /// It was created or changed.
     Changed(K),
-    /// It was deleted; as it was last, at the version of the deletion.
+    /// It was deleted; its last state, at the version of the deletion.
     Deleted(K),
     /// The watch was cut. Changes are not reported until the next [`Observed::Listed`].
     Lost,
-    /// The list, or the watch after it, could not be had. As [`Observed::Lost`].
+    /// The list, or the watch after it, failed. As [`Observed::Lost`].
     Failed,
 }
 
-/// Which object, and how it is observed.
+/// Which object to observe, and how.
 pub(crate) struct Observer<K> {
     pub(crate) requester: Requester,
     pub(crate) api: Api<K>,
@@ -51,13 +51,13 @@ pub(crate) struct Observer<K> {
     pub(crate) resource: &'static str,
     /// The longest wait between attempts.
     pub(crate) backoff_max: Duration,
-    /// A change asks to begin again: somebody found that the connection is dead.
+    /// A change asks to start over: another task found that the connection is dead.
     pub(crate) restart: watch::Receiver<u64>,
 }
 
-/// Why a watch was left.
+/// Why a watch ended.
 enum Left {
-    /// The API server ended it in good order: begin again at this version.
+    /// The API server ended it in good order: resume at this version.
     Ended(String),
     /// List again, at once.
     Stale,
@@ -77,7 +77,7 @@ where
             let observed = match self.list().await {
                 Ok((object, version)) => {
                     let from = version.clone().unwrap_or_else(|| "0".to_owned());
-                    // Nobody listening ends the loop.
+                    // The loop ends if nobody listens.
                     let _ = sender.send(Observed::Listed(object, version)).await;
                     match self.watch_from(from, &sender, &mut backoff).await {
                         Ok(Left::Stale) => {
@@ -103,7 +103,7 @@ where
         Ok((object, version))
     }
 
-    /// Watches, again and again, until there is a reason to list again. The error is that of opening it.
+    /// Watches, again and again, until there is a reason to list again. The error comes from opening it.
     async fn watch_from(
         &mut self,
         mut version: String,
@@ -144,7 +144,7 @@ where
                 next = tokio::time::timeout(WATCH_SILENCE, stream.next()) => next,
                 changed = self.restart.changed() => match changed {
                     Ok(()) => return Left::Stale,
-                    // Nobody can ask any more: the sidecar ends.
+                    // Nobody can ask any longer: the sidecar ends.
                     Err(_) => return Left::Broken,
                 },
             };
@@ -236,7 +236,7 @@ mod tests {
             self.api.put(Kind::Lease, "n", &lease).unwrap();
         }
 
-        /// Waits for a sight of that holder; failures before it are all right.
+        /// Waits until that holder is seen; failures before that are acceptable.
         async fn sees(&mut self, holder: &str) {
             loop {
                 match self.next().await {

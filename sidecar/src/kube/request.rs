@@ -1,5 +1,5 @@
-//! Every request to the API server goes through here: a time-out around it, its failure sorted by what the caller does
-//! next, and a missing permission logged once.
+//! Every request to the API server goes through here: it gets a time-out, its failure is sorted by what the caller does
+//! next, and a missing permission is logged once.
 //!
 //! ```text
 //!   future ──timeout──▶ Ok │ RequestError::{Conflict: look again │ NotFound │ Denied: a person must look │ Unanswered: ...}
@@ -38,24 +38,24 @@ impl fmt::Display for Right {
     }
 }
 
-/// Why a request did not do what was asked, by what the caller does next.
+/// Why a request failed, by what the caller does next.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// 409: somebody was faster. Look again.
+    /// 409: another writer was faster. Look again.
     #[error("another writer changed it first (409)")]
     Conflict,
-    /// 404: it is not there.
+    /// 404: it does not exist.
     #[error("it does not exist (404)")]
     NotFound,
     /// 410: the version that a watch asks for is gone. List again.
     #[error("that version no longer exists (410)")]
     Gone,
-    /// 401 or 403: a person must grant something. No answer in the sense of the election.
+    /// 401 or 403: an operator must grant something. To the election this is no answer.
     #[error("refused ({code}): {message}")]
     Denied {
         /// 401 or 403.
         code: u16,
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
     /// Another 4xx: the request itself is wrong, and would be again. It was not done.
@@ -63,21 +63,21 @@ pub enum RequestError {
     Invalid {
         /// The status.
         code: u16,
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
-    /// 429 or 5xx: the outcome is not known.
+    /// 429 or 5xx: the outcome is unknown.
     #[error("the API server failed ({code}): {message}")]
     Failed {
         /// The status.
         code: u16,
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
-    /// No answer in time: the outcome is not known.
+    /// No answer in time: the outcome is unknown.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// No connection, or it broke: the outcome is not known.
+    /// No connection, or it broke: the outcome is unknown.
     #[error("cannot reach the API server: {0}")]
     Unreachable(#[source] Box<kube::Error>),
 }
@@ -92,7 +92,7 @@ impl From<kube::Error> for RequestError {
 }
 
 impl RequestError {
-    /// Sorts a status that the API server sent, as an answer or in the middle of a watch.
+    /// Sorts a status from the API server, in an answer or in the middle of a watch.
     pub(crate) fn from_status(status: &kube::core::Status) -> RequestError {
         let (code, message) = (status.code, status.message.clone());
         match code {
@@ -129,13 +129,13 @@ pub(crate) struct Requester {
     /// The bound of every single request.
     pub(crate) timeout: Duration,
     metrics: Metrics,
-    /// The rights that were found missing, so that each is said once.
+    /// The rights found missing, so that each is logged once.
     missing: Arc<Mutex<BTreeSet<Right>>>,
 }
 
 impl Requester {
     pub(crate) fn new(client: Client, config: &Config, metrics: Metrics) -> Requester {
-        // Well below the deadline of a renewal: one that hangs must leave time for another.
+        // Well below the deadline of a renewal: a hung request must leave time for another one.
         let timeout = (config.lease_duration / 3).clamp(Duration::from_millis(250), Duration::from_secs(5));
         Requester { client, namespace: config.namespace.clone(), timeout, metrics, missing: Arc::default() }
     }
@@ -157,7 +157,7 @@ impl Requester {
         result
     }
 
-    /// Counts a failure, and says which right is missing where that is the reason.
+    /// Counts a failure, and logs the missing right if that is the reason.
     pub(crate) fn note(&self, right: Right, error: &RequestError) {
         if right.resource == LEASES {
             self.metrics.lease_request_failed(right.verb, error.reason());
@@ -189,7 +189,7 @@ impl Requester {
         }
     }
 
-    /// The rights that are missing as far as is known, for people.
+    /// The rights known to be missing, for people.
     pub(crate) fn missing_rights(&self) -> Vec<String> {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Right::to_string).collect()
     }
@@ -198,10 +198,10 @@ impl Requester {
 /// The resource whose failures count in `leasehold_lease_request_errors_total`.
 pub(crate) const LEASES: &str = "leases.coordination.k8s.io";
 
-/// Connects by the kubeconfig that is named, else as a pod, else by the user's own kubeconfig.
+/// Connects by the named kubeconfig, otherwise as a pod, otherwise by the user's own kubeconfig.
 ///
 /// # Errors
-/// No configuration was found, or it cannot be used.
+/// No configuration was found, or it is unusable.
 pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
     let mut client_config = match &config.kubeconfig {
         Some(file) => {
@@ -215,8 +215,8 @@ pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
             Err(_) => kube::Config::infer().await.map_err(|error| ConnectError::Nowhere(Box::new(error)))?,
         },
     };
-    // kube would repeat a request up to 15 times by itself; a late repeat of a renewal is a hazard, and a silent one
-    // hides an outage from the election. Each call has its own time-out; these are for what is not a call.
+    // kube itself would repeat a request up to 15 times; a late repeat of a renewal is a hazard, and a silent one hides an
+    // outage from the election. Each call has its own time-out; these are for everything else.
     client_config.default_retry = false;
     client_config.connect_timeout = Some(Duration::from_secs(5));
     client_config.write_timeout = Some(Duration::from_secs(30));
@@ -226,10 +226,10 @@ pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
 /// Why there is no client for the API server.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The kubeconfig that was named cannot be used.
+    /// The named kubeconfig is unusable.
     #[error("cannot use the kubeconfig")]
     Kubeconfig(#[source] kube::config::KubeconfigError),
-    /// Neither a pod's service account nor a kubeconfig is there.
+    /// There is neither a pod's service account nor a kubeconfig.
     #[error("found neither a service account nor a kubeconfig")]
     Nowhere(#[source] Box<kube::config::InferConfigError>),
     /// The configuration makes no client.

@@ -1,5 +1,5 @@
-//! The objects that this sidecar keeps right at the API server (EndpointSlices, the pod's label), and what stands in the way
-//! of it: for `GET /v1/state`, `sidecar status`, the metrics and the log.
+//! The objects that this sidecar maintains at the API server (EndpointSlices, the pod's label), and what prevents that: for
+//! `GET /v1/state`, `sidecar status`, the metrics and the log.
 //!
 //! ```text
 //!   endpoints, label ──failed──▶ Upkeep ──▶ WARN when it begins and when its reason changes, counters
@@ -19,21 +19,21 @@ use crate::clock::unix_ms;
 use crate::kube::request::RequestError;
 use crate::telemetry::Metrics;
 
-/// An object that is not as it should be, and cannot be made so at this moment.
+/// An object that is wrong and cannot be corrected at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailingObject {
-    /// What it is: `endpointslice` or `label`.
+    /// Its kind: `endpointslice` or `label`.
     pub kind: String,
-    /// Its name; of a label: the pod's.
+    /// Its name; for a label: the pod's.
     pub name: String,
     /// The reason in a word, as in the metrics: `denied`, `timeout`, ...
     pub reason: String,
-    /// What the API server said, or why it could not be asked.
+    /// The API server's message, or why it could not be asked.
     pub message: String,
     /// Since when, in Unix milliseconds.
     pub since_unix_ms: u64,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u64,
 }
 
@@ -59,7 +59,7 @@ impl Upkeep {
         Upkeep { failing: Arc::default(), metrics }
     }
 
-    /// It is not right, and this attempt to change that failed.
+    /// It is wrong, and this attempt to change that failed.
     pub(crate) fn failed(&self, object: &Object, error: &RequestError) {
         self.metrics.object_failed(object.0, error.reason());
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,19 +85,19 @@ impl Upkeep {
         self.metrics.objects_failing(object.0, count);
     }
 
-    /// It is as it should be.
+    /// It is right.
     pub(crate) fn right(&self, object: &Object) {
         if let Some(found) = self.remove(object) {
             info!(kind = object.0, name = object.1, attempts = found.attempts, "the object is correct again");
         }
     }
 
-    /// Somebody else sees to it now.
+    /// Another pod maintains it now.
     pub(crate) fn forget(&self, object: &Object) {
         self.remove(object);
     }
 
-    /// Somebody changed or deleted it, and it was made right again.
+    /// Somebody changed or deleted it, and it was restored.
     pub(crate) fn mended(&self, object: &Object) {
         self.metrics.object_mended(object.0);
         warn!(kind = object.0, name = object.1, "this object was edited or deleted; restoring it");
@@ -111,7 +111,7 @@ impl Upkeep {
         Some(found)
     }
 
-    /// All that are not right.
+    /// All that are wrong.
     pub(crate) fn failing(&self) -> Vec<FailingObject> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }

@@ -6,8 +6,8 @@
 //!   others     ──▶ GET the Lease, change one annotation, PUT with its version (409: again, a few times)
 //! ```
 //!
-//! A command only writes the request into the Lease; the sidecars read it there and act. So `kubectl annotate lease`
-//! does the same.
+//! A command only writes the request into the Lease; the sidecars read it there and act. So `kubectl annotate lease` has
+//! the same effect.
 
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,9 @@ use crate::operator::fleet::{self, Fleet, Pod};
 use crate::operator::table;
 use crate::telemetry::Metrics;
 
-/// How often a write is tried when somebody else (a renewal) was faster each time.
+/// How often to try a write when another writer (a renewal) is faster each time.
 const ATTEMPTS: usize = 8;
-/// From one look at a switchover's progress to the next.
+/// The interval between two checks of a switchover's progress.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// So many looks in a row may find neither the request nor its outcome.
 const WITHOUT_WISH_MAX: u32 = 10;
@@ -35,7 +35,7 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// There is no way to the API server.
+    /// The API server cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The right to do it is missing.
@@ -45,15 +45,15 @@ pub enum OperatorError {
          has it: {instead} ({message})"
     )]
     Denied {
-        /// What was tried.
+        /// The attempted action.
         verb: &'static str,
         /// Its name.
         name: String,
         /// Its namespace.
         namespace: String,
-        /// The same with kubectl.
+        /// The same action with kubectl.
         instead: String,
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
     /// There is no such Lease.
@@ -67,7 +67,7 @@ pub enum OperatorError {
     /// Another failure of a request.
     #[error("the API server refused or did not answer")]
     Request(#[source] RequestError),
-    /// The pod that shall lead is none of the StatefulSet's.
+    /// The requested leader is not a pod of the StatefulSet.
     #[error("{to} is not a pod of {stateful_set}")]
     NoMember {
         /// The pod.
@@ -75,7 +75,7 @@ pub enum OperatorError {
         /// The StatefulSet.
         stateful_set: String,
     },
-    /// The pod that shall lead is none that the sidecars know.
+    /// The requested leader is not a pod that the sidecars know.
     #[error("{to} is no member: {members} are. Nothing was changed")]
     Unknown {
         /// The pod.
@@ -83,55 +83,55 @@ pub enum OperatorError {
         /// The members.
         members: String,
     },
-    /// The pod that shall lead cannot.
+    /// The requested pod cannot lead.
     #[error("{to} cannot lead: {why}. Nothing was changed")]
     NotFit {
         /// The pod.
         to: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// No pod is known that could lead.
+    /// No known pod could lead.
     #[error("found no follower that can lead: `sidecar status` shows why; name one with --to. Nothing was changed")]
     NobodyFit,
-    /// No sidecar says who could lead.
+    /// No sidecar reports who could lead.
     #[error(
         "no sidecar answers here (is this machine outside the cluster?), so no follower is known: name one with --to, \
          or run this in a pod: kubectl exec -n {namespace} POD -c sidecar -- sidecar switchover. Nothing was changed"
     )]
     NobodyAnswers {
-        /// Of the pods.
+        /// For the pods.
         namespace: String,
     },
     /// Another pod led, or it did not happen in time: the sidecars removed the request.
     #[error("the sidecars abandoned the switchover to {to}; {leader} holds the Lease (its Events say why)")]
     GivenUp {
-        /// The pod that should have led.
+        /// The requested pod.
         to: String,
-        /// Who does.
+        /// The present leader.
         leader: String,
     },
     /// It took too long.
     #[error("{to} did not lead within {time_max:?}: the request was withdrawn{waits}")]
     NotInTime {
-        /// The pod that should have led.
+        /// The requested pod.
         to: String,
-        /// How long was waited.
+        /// How long the command waited.
         time_max: Duration,
         /// What the present leader waits for.
         waits: String,
     },
-    /// The Lease has another cluster-id, which is not overwritten while somebody holds it.
+    /// The Lease has another cluster-id, which is not overwritten while the Lease has a holder.
     #[error("the Lease has cluster-id {present} and {holder} holds it: stop that cluster first")]
     OtherCluster {
-        /// What stands there.
+        /// The present cluster-id.
         present: String,
-        /// Who holds it.
+        /// The holder.
         holder: String,
     },
 }
 
-/// Carries out an operator's command, and prints what there is to say.
+/// Carries out an operator's command, and prints the result.
 ///
 /// # Errors
 /// See [`OperatorError`]; each is one sentence for the operator.
@@ -147,7 +147,7 @@ pub async fn run_command(
                 print(&text);
                 return Ok(());
             }
-            // A table is drawn over the last one; JSON is one object a line for whoever reads it.
+            // A table replaces the last one on the screen; JSON is one object a line for programs.
             print(&if *output == Output::Table { format!("\x1b[H\x1b[2J{text}") } else { text });
             tokio::time::sleep(WATCH_PAUSE).await;
         },
@@ -162,7 +162,7 @@ pub async fn run_command(
 async fn status(output: Output, config: &Config) -> Result<String, OperatorError> {
     let mut fleet = Fleet::ask(config).await;
     let lease = if fleet.is_silent() {
-        // As on an operator's machine, which is no pod: the Lease says who holds it.
+        // As on an operator's machine, which is no pod: the Lease names the holder.
         let lease = Leases::open(config, connect(config).await?).get().await?;
         let body = view(&lease).body;
         if fleet.leader.is_none() {
@@ -199,7 +199,7 @@ impl Leases {
     async fn carry_out(&self, command: &Command, config: &Config) -> Result<String, OperatorError> {
         let lease = &config.lease;
         match command {
-            // Handled by the caller; to run is no command.
+            // The caller handles it; running the sidecar is no command.
             Command::Run | Command::Status { .. } => Ok(String::new()),
             Command::Switchover { to, timeout, no_wait } => {
                 self.switch_over(to.as_deref(), (!no_wait).then_some(*timeout), config).await
@@ -232,7 +232,7 @@ impl Leases {
         }
     }
 
-    /// Asks for it, and waits until it has come about: until the pod says of itself that it leads.
+    /// Requests it, and waits until it has happened: until the pod reports that it leads.
     async fn switch_over(
         &self,
         to: Option<&str>,

@@ -4,8 +4,8 @@
 //!   the own sidecar's state, or role.json ──▶ who and where the members are ──GET /v1/state of each, briefly──▶ Fleet
 //! ```
 //!
-//! Only sidecars are asked, over plain HTTP, so neither a right at the API server nor the app's certificates or tokens
-//! are needed. A pod that does not answer in time is shown as such, never left out.
+//! Only sidecars are asked, over plain HTTP, so this needs neither a right at the API server nor the app's certificates or
+//! tokens. A pod that does not answer in time is shown as such, never left out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,24 +23,24 @@ use tokio::net::TcpStream;
 use crate::args::Config;
 use crate::state::State;
 
-/// How long another pod's sidecar may take. One that takes longer is as good as gone, for an operator who waits.
+/// How long another pod's sidecar may take. A slower one is as good as gone to an operator who waits.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// From one address of a pod to the next, while none has answered.
+/// The pause between two addresses of a pod while none has answered.
 const START_PAUSE: Duration = Duration::from_millis(50);
 /// The longest answer of a sidecar.
 const STATE_MAX: u64 = 4 * 1024 * 1024;
-/// A follower as far behind as this is not offered the leadership.
+/// A follower this far behind is not offered the leadership.
 const FIT_LAG_MAX: u64 = 1000;
 
-/// What a sidecar said.
+/// A sidecar's answer.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Told {
-    /// Its pod leads at this moment. By its own clock: a plain app's claim ends by the clock of its node.
+    /// Its pod leads now. By its own clock: a plain app's claim ends by the clock of its node.
     pub(crate) leads: bool,
-    /// Its app lives and does nothing, by the clock of its node.
+    /// Its app is alive but does nothing, by the clock of its node.
     #[serde(default, rename = "appFrozen")]
     pub(crate) app_frozen: bool,
-    /// All that it knows.
+    /// Everything that it knows.
     #[serde(flatten)]
     pub(crate) state: State,
 }
@@ -49,34 +49,34 @@ pub(crate) struct Told {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Fleet {
-    /// Who leads, by the pod that says so of itself.
+    /// The leader, by its own report.
     pub(crate) leader: Option<String>,
     /// Its term.
     pub(crate) term: Option<u64>,
     /// Every member, and this pod.
     pub(crate) pods: Vec<Pod>,
-    /// What the sidecar of this pod knows, or that of another one where it does not answer.
+    /// What this pod's sidecar knows, or, if it does not answer, what another one does.
     pub(crate) state: Option<State>,
-    /// The IPs of each pod, as role.json has them.
+    /// The IPs of each pod, as in role.json.
     #[serde(skip)]
     pub(crate) addresses: BTreeMap<String, Vec<IpAddr>>,
 }
 
-/// One of them.
+/// One pod.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pod {
     pub(crate) name: String,
     /// The role in its role.json. None: it does not answer.
     pub(crate) role: Option<String>,
-    /// It leads at this moment, and its app says so.
+    /// It leads now, and its app says so.
     pub(crate) leads: bool,
     pub(crate) term: Option<u64>,
-    /// Where its app is in its life. None: a plain app, or no status.json.
+    /// Its app's stage of life. None: a plain app, or no status.json.
     pub(crate) app_state: Option<AppState>,
-    /// Its app lives.
+    /// Its app is alive.
     pub(crate) app_alive: Option<bool>,
-    /// Its app lives and does nothing: it has not said for a while what it has to say every few seconds.
+    /// Its app is alive but does nothing: it has not renewed its report, which it must do every few seconds.
     pub(crate) app_frozen: bool,
     /// Its app may lead.
     pub(crate) eligible: Option<bool>,
@@ -84,25 +84,25 @@ pub(crate) struct Pod {
     pub(crate) disk_stalled: Option<bool>,
     /// Why its volume no longer counts, and what to do.
     pub(crate) went_back: Option<String>,
-    /// What its app does that takes long.
+    /// The long operation of its app.
     pub(crate) progress: Option<ProgressInfo>,
     /// The limits that its data exceed.
     pub(crate) out_of_room: Vec<OutOfRoom>,
-    /// Why its app does not go on without more room, and what to do.
+    /// Why its app waits for more room, and what to do.
     pub(crate) waits_for_room: Option<String>,
     /// The last entry of its app, at most a second old.
     pub(crate) position: Option<PositionInfo>,
-    /// Entries that it does not have and the leader does.
+    /// Entries that the leader has and it lacks.
     pub(crate) lag_entries: Option<u64>,
-    /// Of its app; of its sidecar where the app tells none.
+    /// The version of its app; of its sidecar if the app reports none.
     pub(crate) version: Option<String>,
     pub(crate) ready: Option<bool>,
-    /// Why nothing is known of it.
+    /// Why nothing is known about it.
     pub(crate) unknown_because: Option<String>,
 }
 
 impl Fleet {
-    /// Asks everybody.
+    /// Asks all pods.
     pub(crate) async fn ask(config: &Config) -> Fleet {
         let own = ask_own(config).await;
         let role = own.as_ref().and_then(|own| own.state.role.clone()).or_else(|| role_file(config));
@@ -130,7 +130,7 @@ impl Fleet {
 
     fn of(answers: Vec<(String, Result<Told, String>)>, own: Option<Told>) -> Fleet {
         let mut pods: Vec<Pod> = answers.iter().map(|(name, answer)| Pod::of(name, answer)).collect();
-        // Two may say so for a moment, at a change; the higher term is right.
+        // Two may say so for a moment during a change; the higher term is right.
         let leader = pods.iter().filter(|pod| pod.leads).max_by_key(|pod| pod.term);
         let (name, term) = (leader.map(|pod| pod.name.clone()), leader.and_then(|pod| pod.term));
         let last = leader.and_then(|pod| pod.position).map(|position| position.sequence);
@@ -141,18 +141,18 @@ impl Fleet {
         Fleet { leader: name, term, pods, state, addresses: BTreeMap::new() }
     }
 
-    /// Nobody answered at all.
+    /// No pod answered at all.
     pub(crate) fn is_silent(&self) -> bool {
         self.state.is_none()
     }
 
-    /// Who counts as a member, by role.json; empty where nobody says so.
+    /// The members, by role.json; empty if no sidecar names them.
     pub(crate) fn members(&self) -> Vec<&str> {
         let role = self.state.as_ref().and_then(|state| state.role.as_ref());
         role.iter().flat_map(|role| &role.members).map(|member| member.name.as_str()).collect()
     }
 
-    /// The IPs of that pod, as far as they are known.
+    /// The known IPs of that pod.
     pub(crate) fn addresses_of(&self, name: &str) -> &[IpAddr] {
         self.addresses.get(name).map_or(&[], Vec::as_slice)
     }
@@ -161,7 +161,7 @@ impl Fleet {
         self.pods.iter().find(|pod| pod.name == name)
     }
 
-    /// The follower that has most, and of these the first; none where none is known to be fit.
+    /// The follower that has the most entries, and of equal ones the first; none if none is known to be fit.
     pub(crate) fn fittest_follower(&self) -> Option<&Pod> {
         let fit = self.pods.iter().filter(|pod| !pod.leads && pod.why_not_fit().is_none() && pod.role.is_some());
         fit.min_by_key(|pod| pod.lag_entries.unwrap_or(0))
@@ -175,7 +175,7 @@ impl Pod {
             Err(why) => return Pod { name: name.to_owned(), unknown_because: Some(why.clone()), ..Pod::default() },
         };
         let app = state.app.as_ref();
-        // A file outlives its process: what a dead app said of itself is no more so, nor what one said that is frozen.
+        // A file outlives its process: what a dead or frozen app reported about itself is no longer true.
         let alive = app.filter(|_| state.app_alive && !app_frozen);
         Pod {
             name: name.to_owned(),
@@ -187,12 +187,12 @@ impl Pod {
             app_frozen: *app_frozen,
             eligible: alive.map(|app| app.eligible),
             disk_stalled: alive.map(|app| app.stalled),
-            // Of the volume, whether the app lives or not.
+            // About the volume, whether the app is alive or not.
             went_back: app.and_then(|app| app.went_back.clone()),
             progress: alive.and_then(|app| app.progress.clone()),
             out_of_room: alive.map(|app| app.out_of_room.clone()).unwrap_or_default(),
             waits_for_room: alive.and_then(|app| app.waits_for_room.clone()),
-            // Where it was when it died; one that is frozen may go on.
+            // Its state when it died; a frozen app may continue.
             position: app.filter(|_| !app_frozen).map(|app| app.position),
             lag_entries: None,
             version: Some(app.map_or(&state.sidecar_version, |app| &app.app_version).clone()),
@@ -201,7 +201,7 @@ impl Pod {
         }
     }
 
-    /// Why it cannot lead, as far as is known; who does not answer is not known to be unfit.
+    /// Why it cannot lead, as far as is known; a pod that does not answer is not known to be unfit.
     pub(crate) fn why_not_fit(&self) -> Option<String> {
         if self.app_alive == Some(false) {
             return Some("its app is not running".to_owned());
@@ -222,7 +222,7 @@ impl Pod {
         }
     }
 
-    /// Its role, and what its app says besides.
+    /// Its role, and the other reports of its app.
     pub(crate) fn role_words(&self) -> String {
         let Some(role) = &self.role else { return "unknown".to_owned() };
         if self.app_alive == Some(false) {
@@ -232,7 +232,7 @@ impl Pod {
             return format!("{role} (app frozen)");
         }
         let mut notes = Vec::new();
-        // How far it is says what it does, too.
+        // The progress also names the operation.
         let is_on_its_way = self.progress.as_ref().is_some_and(|progress| progress.what != Doing::Snapshot);
         let is_stalled = self.disk_stalled == Some(true);
         match self.app_state {
@@ -253,7 +253,7 @@ impl Pod {
         if notes.is_empty() { role.clone() } else { format!("{role} ({})", notes.join(", ")) }
     }
 
-    /// What is wrong with it, and what to do: a line each, for below the table.
+    /// What is wrong with it, and what to do: one line each, for below the table.
     pub(crate) fn troubles(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.unknown_because.iter().cloned().collect();
         lines.extend(self.went_back.iter().map(|why| format!("its volume went back in time: {why}")));
@@ -263,10 +263,10 @@ impl Pod {
     }
 }
 
-/// As the pod itself would put it.
+/// In the words of the pod itself.
 fn role_word(state: &State, leads: bool) -> &'static str {
     match state.role.as_ref().map_or(Role::None, |role| role.role) {
-        // A plain app's claim that ran out.
+        // A plain app's claim that expired.
         Role::Leader if !state.fencing && !leads => Role::Follower.as_str(),
         role => role.as_str(),
     }
@@ -284,12 +284,12 @@ fn state_word(state: AppState) -> &'static str {
     }
 }
 
-/// Of role.json, where the sidecar of this pod does not answer but its files are there.
+/// From role.json, if this pod's sidecar does not answer but its files exist.
 fn role_file(config: &Config) -> Option<RoleFile> {
     read_json(&config.directory.as_ref()?.join(ROLE_FILE)).ok()
 }
 
-/// What the sidecar of this pod knows; none where it does not answer.
+/// What this pod's sidecar knows; none if it does not answer.
 async fn ask_own(config: &Config) -> Option<Told> {
     let listen = config.listen?;
     let address =
@@ -299,8 +299,8 @@ async fn ask_own(config: &Config) -> Option<Told> {
     (told.state.name == config.name).then_some(told)
 }
 
-/// What another pod's sidecar knows. Its IPs and its name race, 50 ms apart: DNS knows a pod that was made anew by its old
-/// IP for half a minute. An IP may be another pod's by now, so only that very pod's answer counts.
+/// What another pod's sidecar knows. Its IPs and its name race, 50 ms apart: for half a minute DNS still returns the old IP
+/// of a recreated pod. An IP may be another pod's by now, so only that very pod's answer counts.
 pub(crate) async fn ask_pod(config: &Config, name: &str, ips: &[IpAddr]) -> Result<Told, String> {
     let by_name = config.member_sidecar_address.render(name);
     let by_name = by_name.ok_or("its sidecar's address is unknown (set --service or --member-sidecar-address)")?;
@@ -335,7 +335,7 @@ async fn ask_state(address: &str) -> Result<Told, String> {
     serde_json::from_slice(&body).map_err(|error| format!("not a sidecar's answer: {error}"))
 }
 
-/// One GET over HTTP/1.0, where the answer ends with the connection. A whole client is too much for one command.
+/// One GET over HTTP/1.0, where the answer ends with the connection. A whole client would be too much for one command.
 async fn get(address: &str, path: &str) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
@@ -352,7 +352,7 @@ pub(crate) mod tests {
     use leasehold_contract::RoomKind;
     use serde_json::json;
 
-    /// A pod of a fencing app, as its sidecar tells.
+    /// A pod of a fencing app, as its sidecar reports it.
     pub(crate) fn told(name: &str, role: &str, state: &str, term: u64, sequence: u64) -> Told {
         let app = json!({
             "version": 1, "incarnation": uuid::Uuid::nil(), "replica": null, "clusterId": null, "state": state,

@@ -11,7 +11,7 @@ use crate::clock::unix_ms;
 use crate::kube::lease::view;
 use crate::operator::fleet::Fleet;
 
-/// All pods, and what the sidecar that was asked knows.
+/// All pods, and what the asked sidecar knows.
 pub(crate) fn of_fleet(fleet: &Fleet) -> String {
     let mut out = String::new();
     let none = || "-".to_owned();
@@ -65,7 +65,8 @@ pub(crate) fn of_fleet(fleet: &Fleet) -> String {
     out
 }
 
-/// One row a pod. Whose sidecar does not answer is shown as unknown. Below: why, and what is wrong with the others.
+/// One row for each pod. A pod whose sidecar does not answer is shown as unknown. Below: why, and what is wrong with the
+/// others.
 pub(crate) fn of_pods(fleet: &Fleet) -> String {
     let none = || "-".to_owned();
     let mut rows = vec![["POD", "ROLE", "TERM", "POSITION", "LAG", "VERSION", "READY"].map(str::to_owned)];
@@ -91,7 +92,7 @@ pub(crate) fn of_pods(fleet: &Fleet) -> String {
     out
 }
 
-/// What the Lease alone tells.
+/// What the Lease alone shows.
 pub(crate) fn of_lease(lease: &RawLease, config: &Config) -> String {
     let seen = view(lease);
     let ago = |time: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>| {

@@ -1,4 +1,4 @@
-//! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no program has it compiled in.
+//! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no shipped program contains it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,9 +20,9 @@ use crate::telemetry::Metrics;
 
 const NAME: &str = "db-0";
 const OWN: Uuid = Uuid::from_u128(0xa);
-/// Effects of one step at most.
+/// The most effects of one step.
 const EFFECTS_MAX: usize = 64;
-/// Steps at one moment before time must go on.
+/// Steps at one moment before time must move on.
 const WAKES_MAX: usize = 64;
 
 /// What an API server, an app and people could show one election, line by line:
@@ -62,7 +62,7 @@ pub fn lease(data: &[u8]) {
     });
 }
 
-/// A client that is never asked anything.
+/// A client that never gets a request.
 fn nowhere() -> kube::Client {
     let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     kube::Client::try_from(config).unwrap()
@@ -73,7 +73,7 @@ struct Desk {
     lease: LeaseClient,
     is_plain: bool,
     now: Duration,
-    /// The write that waits for its answer: the object that would be sent; none where the shell says "conflict" itself.
+    /// The write that waits for its answer: the object to send; none where the shell itself says "conflict".
     writing: Option<Option<RawLease>>,
     reading: bool,
     version: u64,
@@ -158,7 +158,7 @@ impl Desk {
         self.lease.input(Answer::Written { result: Ok(Box::new(raw)), create: false })
     }
 
-    /// A step, and all that its own alarm asks for at the same moment.
+    /// A step, and everything that its own alarm asks for at the same moment.
     fn step(&mut self, input: Input) {
         let effects = self.election.step(self.now, input);
         self.take(effects);
@@ -202,7 +202,7 @@ impl Desk {
     }
 }
 
-/// The object is what was decided, can be sent, and comes back as the same.
+/// The object equals the decision, can be sent, and returns unchanged.
 fn check_object(write: &LeaseWrite, object: &RawLease) {
     let text = serde_json::to_string(object).unwrap();
     let again: RawLease = serde_json::from_str(&text).unwrap();

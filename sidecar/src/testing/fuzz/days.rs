@@ -1,4 +1,4 @@
-//! Scripts for [`super::lease`] from a seed: what a fuzzer seldom hits on, because JSON and names must fit first.
+//! Scripts for [`super::lease`] from a seed: cases that a fuzzer seldom finds, because JSON and names must fit first.
 
 use serde_json::{Map, Value, json};
 
