@@ -1,4 +1,4 @@
-//! What must never happen, at every step (`invariants` and what looks beside it), and what must come right (`settle`).
+//! What must never happen, at every step (`invariants` and the checks beside it), and what must finally hold (`settle`).
 
 mod invariants;
 mod plain;

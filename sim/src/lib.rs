@@ -4,15 +4,15 @@
 //!   seed ─▶ settings ─▶ chaos: faults, writes, invariants at every step ─▶ heal ─▶ liveness ─▶ Summary, or Failure
 //! ```
 //!
-//! A run is a function of its seed: a failing one is repeated with its trace switched on, and gives the seed, what is
-//! wrong and the last lines of what happened. `cargo run -p leasehold-sim -- --seed X --trace` shows it.
+//! A run is a function of its seed: a failing one is repeated with its trace switched on, and reports the seed, the
+//! violation and the last lines of the trace. `cargo run -p leasehold-sim -- --seed X --trace` shows it.
 //!
 //! ```text
 //!   play ──▶ model ◀── judge        one object, `Cluster`: what it is, what happens to it, what must be true of it
 //! ```
 //!
-//! Where to read: [`model`] is the made-up world, and [`model::cluster`] all of it; [`play`] drives the cores as the
-//! production shells do, and breaks what they stand on; [`judge`] judges.
+//! Where to read: [`model`] is the simulated world, and [`model::cluster`] all of it; [`play`] drives the cores as the
+//! production shells do, and breaks what they rely on; [`judge`] judges.
 
 mod judge;
 mod model;
@@ -36,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs the cluster of this seed.
 ///
 /// # Errors
-/// A violated invariant, a cluster that does not come right, or a panic of a core.
+/// A violated invariant, a cluster that does not recover, or a panic of a core.
 pub fn run(seed: u64, options: &Options) -> Result<Summary, Failure> {
     let lines = if options.always_trace { options.trace_lines } else { 0 };
     let first = run_traced(seed, options, lines);
@@ -50,7 +50,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
     let _planted = plant::Planted::new(options.plant);
     let mut rng = Rng::new(seed);
     let mut settings = Settings::new(&mut rng, options);
-    // By the seed's own number: what the others meant before there was this fault, they mean still.
+    // With its own random numbers: so the older seeds mean the same as before this fault existed.
     settings.goes_back = seed % 4 == 3 && !options.plain;
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
     let judged = catch_unwind(AssertUnwindSafe(|| if options.plain { cluster.play_plain() } else { cluster.play() }));

@@ -1,4 +1,4 @@
-//! `leasehold-sim`: runs seeds and says what it found.
+//! `leasehold-sim`: runs seeds and reports what it found.
 
 use clap::Parser;
 use leasehold_sim::{Base, Options, Plant, Summary, run, small};

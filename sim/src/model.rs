@@ -1,5 +1,4 @@
-//! The made-up world: what there is in it, and what each thing is by itself. It knows neither who plays in it nor who
-//! judges.
+//! The simulated world: what it contains, and what each thing is by itself. It knows neither the players nor the judges.
 
 pub(crate) mod chaos;
 pub(crate) mod client;

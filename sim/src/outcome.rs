@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The outcome of a run.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Summary {
     pub acknowledged: u64,
     /// Writes that were refused.
     pub refused: u64,
-    /// Writes whose outcome nobody was told.
+    /// Writes with an unknown outcome.
     pub unknown: u64,
     /// Strong reads that were answered.
     pub strong_reads: u64,

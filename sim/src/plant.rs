@@ -1,9 +1,9 @@
-//! Faults that are built in on purpose, to see that they are found: README.md has the table.
+//! Faults built in on purpose, to check that they are found: README.md has the table.
 
 /// A rule that is left out, in one of the cores or in a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plant {
-    /// In what the simulator does as the production shells do.
+    /// In the simulator's part of the production shells.
     Shell(Shell),
     /// In the store's core. Only with the feature `plants`.
     Replication(leasehold_replication::Fault),
@@ -14,9 +14,9 @@ pub enum Plant {
 /// A fault of the shells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shell {
-    /// The journal says that records are durable before they are.
+    /// The journal reports records as durable before they are.
     ToldBeforeDurable,
-    /// A restarted process takes what it reads from the page cache for durable \[S2\].
+    /// A restarted process considers what it reads from the page cache durable \[S2\].
     PageCacheIsDurable,
     /// The promise is lost when the journal is read again \[S1\].
     PromiseLost,
@@ -30,9 +30,9 @@ pub enum Shell {
     ReadsDoNotWait,
     /// Every connection of a race says hello, not the winner alone \[F4\].
     HelloByEveryAddress,
-    /// The translation of role.json forgets who is wanted.
+    /// The translation of role.json forgets the wanted pods.
     MembersAreLost,
-    /// The translation of status.json forgets that the app lets go of the leadership.
+    /// The translation of status.json forgets that the app is letting go of the leadership.
     HandOverIsLost,
     /// A plain app believes a role.json of an earlier boot of its machine \[A8\].
     OldBootCounts,
@@ -123,7 +123,7 @@ impl Plant {
             .collect()
     }
 
-    /// Its name, without where it is.
+    /// Its name, without its place.
     pub fn name(&self) -> String {
         match self {
             Plant::Shell(fault) => format!("{fault:?}"),
@@ -133,11 +133,11 @@ impl Plant {
     }
 }
 
-/// As long as this lives, the fault is built into the cores of this thread.
+/// While this lives, the fault is built into the cores of this thread.
 pub(crate) struct Planted;
 
 impl Planted {
-    /// Builds it in. One of a core needs the feature `plants`.
+    /// Builds it in. A fault of a core needs the feature `plants`.
     pub(crate) fn new(fault: Option<Plant>) -> Planted {
         set(fault);
         Planted

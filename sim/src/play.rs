@@ -1,4 +1,5 @@
-//! What happens in the world: the cores, driven as the production shells do, what they ask for, and what breaks.
+//! What happens in the world: it drives the cores as the production shells do, carries out their effects, and breaks
+//! things.
 //!
 //! ```text
 //!   course, plain, products ─▶ run ─▶ store, sidecar ─▶ effects, disk, network, lease

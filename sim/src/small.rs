@@ -1,4 +1,4 @@
-//! The small world: a few real replicas, and nothing between the steps that could go wrong that is not tried.
+//! The small world: a few real replicas, and between the steps everything is tried that could go wrong.
 //!
 //! ```text
 //!   World ──choices()──▶ every thing that may happen next ──happen(choice)──▶ World
@@ -9,11 +9,11 @@
 //! ```
 //!
 //! The large simulator has clocks, Leases and sidecars, and most of its steps are heartbeats. Here a claim to lead is what
-//! it is to a replica: a word that may come at any time, about anybody, twice, late, or never. So safety is judged where
-//! it is decided, and a fault that needs five messages in a certain order is found in a second.
+//! it is to a replica: a message that may arrive at any time, about any replica, twice, late, or never. So safety is judged
+//! where it is decided, and a fault that needs five messages in a certain order is found in a second.
 //!
-//! What is judged (by what replicas write and apply, not by what they say): what is applied is the same everywhere and
-//! stands in every later leader's log; one incarnation opens a term; a strong read sees all that was applied before it.
+//! What is judged (by what replicas write and apply, not by what they report): what is applied is the same everywhere and
+//! is in every later leader's log; one incarnation opens a term; a strong read sees everything that was applied before it.
 
 mod journal;
 mod judge;

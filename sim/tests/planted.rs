@@ -1,8 +1,8 @@
-//! Every fault that can be planted is found: by a seed that is named here. With the fault the run ends in what it says,
-//! without it the same run ends well. (`traces` has those that need messages in one certain order.)
+//! Every fault that can be planted is found: by a seed that is named here. With the fault the run ends in the named
+//! violation; without it the same run ends well. (`traces` has those that need messages in one certain order.)
 //!
-//! A change of the cores or of the simulator changes what a seed means. When a fault is not found any more, look for
-//! another seed: `cargo run --release -p leasehold-sim --features plants -- --plant NAME --chaos 12 --lines 0` (`--walks`,
+//! A change of the cores or of the simulator changes what a seed means. If a fault is no longer found, look for another
+//! seed: `cargo run --release -p leasehold-sim --features plants -- --plant NAME --chaos 12 --lines 0` (`--walks`,
 //! `--mixes`, `--plain`, `--start`). If there is none, the simulator has become worse.
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use leasehold_replication::Fault as R;
 use leasehold_sim::{Base, Failure, Options, Plant, Shell, run, small};
 use std::time::{Duration, Instant};
 
-/// Where it is looked for, and by which seed.
+/// Where to look for it, and with which seed.
 #[derive(Clone, Copy, Debug)]
 enum How {
     /// In the whole cluster.
@@ -154,7 +154,7 @@ fn the_table_names_every_fault() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// For whoever changed the cores: a new seed for each fault that its own does not find any more. (Minutes.)
+/// After a change of the cores: finds a new seed for each fault that its own no longer finds. (Minutes.)
 /// `cargo test --locked -p leasehold-sim --features plants --test planted -- --ignored --nocapture`
 #[test]
 #[ignore = "looks for seeds"]

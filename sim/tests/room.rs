@@ -1,5 +1,5 @@
 //! Memory and disks that run short, one, some and all: nothing is written to a full disk, nothing grows far over a limit,
-//! deletes and reads go on, and everything comes right when there is room again.
+//! deletes and reads continue, and everything recovers when there is room again.
 #![allow(clippy::unwrap_used)]
 
 use leasehold_sim::{Options, run};

@@ -1,7 +1,7 @@
 //! Seeds that once failed, and some seconds of new ones.
 //!
-//! The new ones begin at a number that is fixed here, so a run of the tests says the same twice on one machine, and a
-//! faster machine sees more. `LEASEHOLD_SIM_START` and `LEASEHOLD_SIM_SECONDS` ask for others.
+//! The new ones start at a number that is fixed here, so two runs of the tests on one machine report the same, and a faster
+//! machine sees more. `LEASEHOLD_SIM_START` and `LEASEHOLD_SIM_SECONDS` select others.
 #![allow(clippy::unwrap_used)]
 
 use leasehold_sim::{Base, Options, PRODUCTS, run, small};
@@ -23,7 +23,7 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
-/// Tries seeds for a part of the time, and says how many there were, how many steps, and what else they sum up to.
+/// Tries seeds for a part of the time, and reports how many there were, how many steps, and the other totals.
 fn for_a_while(share: f64, mut one: impl FnMut(u64) -> (u64, u64)) -> (u64, u64, u64, f64) {
     let start = number("LEASEHOLD_SIM_START", 100_000);
     let bound = Duration::from_secs(number("LEASEHOLD_SIM_SECONDS", 30)).mul_f64(share);

@@ -1,9 +1,9 @@
 //! Faults that chance seldom finds, because they need messages in one certain order: each by a trace written by hand.
 //! With the fault the trace ends in a violation, without it in none.
 //!
-//! Read each beside its table, `traces/NAME.txt`: a row for each act, and what it leads to (`small::Stage` says what a cell
-//! means). After a change of a core: `LEASEHOLD_SIM_REWRITE=1 cargo test --locked -p leasehold-sim --features plants --test
-//! traces` writes the tables anew; commit what you can explain.
+//! Read each beside its table, `traces/NAME.txt`: a row for each act, and its result (`small::Stage` explains the cells).
+//! After a change of a core: `LEASEHOLD_SIM_REWRITE=1 cargo test --locked -p leasehold-sim --features plants --test traces`
+//! writes the tables anew; commit what you can explain.
 #![allow(clippy::unwrap_used)]
 
 use leasehold_election::Fault as E;
@@ -13,11 +13,11 @@ use leasehold_sim::small::{LeaseStage, Stage, Staged, VolumeCopy};
 use std::path::Path;
 use std::time::Duration;
 
-/// So long a write fills an append: what stands behind it comes in the next one.
+/// A write of this length fills an append: what follows it arrives in the next one.
 const FAT: usize = 600_000;
 
 /// Plays the trace without the fault, where nothing may be wrong, and with it. Both are compared with the tables in
-/// `traces/`, where the reader sees what each act leads to.
+/// `traces/`, which show the reader the result of each act.
 fn finds<S: Staged>(plant: Plant, trace: impl Fn(Option<Plant>) -> S) {
     let (clean, faulty) = (trace(None).played(), trace(Some(plant)).played());
     assert_eq!(clean.wrong, None, "\n{}", clean.table(1));
@@ -33,7 +33,7 @@ fn finds<S: Staged>(plant: Plant, trace: impl Fn(Option<Plant>) -> S) {
     assert!(known == text, "{} says something else; now it is:\n{text}", path.display());
 }
 
-/// A switchover is asked for and taken back. The leader sees its own clear late, when nobody is asked for any more.
+/// A switchover is requested and withdrawn. The leader sees its own clear late, when the request is gone.
 #[test]
 fn a_leader_that_sent_its_clear_does_not_lead_on_by_an_older_renewal() {
     finds(Plant::Election(E::ClearedLeadsOn), |plant| {
@@ -48,7 +48,7 @@ fn a_leader_that_sent_its_clear_does_not_lead_on_by_an_older_renewal() {
         stage.watch(1);
         stage.pass(Duration::from_millis(1_900));
         stage.watch(0);
-        // The other one waits two lost-times from the clear, which is less than the old claim is good for.
+        // The other one waits two lost-times from the clear, which is less than the old claim is valid for.
         stage.freeze(0);
         stage.pass(Duration::from_millis(100));
         stage.carry_out(1);
@@ -60,7 +60,7 @@ fn a_leader_that_sent_its_clear_does_not_lead_on_by_an_older_renewal() {
     });
 }
 
-/// One saw the first clear late, and then nothing of the leadership that came between it and the second one.
+/// One saw the first clear late, and then nothing of the leadership between it and the second one.
 #[test]
 fn a_wait_that_counts_from_the_first_of_two_clears_takes_the_lease_too_soon() {
     finds(Plant::Election(E::ClearsAreAlike), |plant| {
@@ -87,7 +87,7 @@ fn a_wait_that_counts_from_the_first_of_two_clears_takes_the_lease_too_soon() {
     });
 }
 
-/// An entry of term 1 is on a majority, and is counted. A leader of term 2 that nobody heard has a better log without it.
+/// An entry of term 1 is on a majority, and is counted. A leader of term 2 whom nobody heard has a better log without it.
 #[test]
 fn a_commit_that_counts_an_entry_of_an_older_term_is_undone_by_a_later_leader() {
     finds(Plant::Replication(R::OldTermCommits), |plant| {
@@ -112,28 +112,28 @@ fn a_commit_that_counts_an_entry_of_an_older_term_is_undone_by_a_later_leader() 
     });
 }
 
-/// The log of a follower ends where nobody has compared it with the leader's. What it acks counts.
+/// The log of a follower ends where it was never compared with the leader's. What it acks counts.
 #[test]
 fn an_ack_of_the_last_instead_of_the_verified_sequence_commits_what_nobody_has() {
     finds(Plant::Replication(R::AckOfTheLast), |plant| {
         let mut stage = Stage::new(3, 8, plant);
         stage.lead(0, &[1, 2]);
         stage.among(&[0, 1, 2]);
-        // Two writes come to replica 2, their acks do not come back, and the leader loses them.
+        // Two writes reach replica 2, their acks do not return, and the leader loses them.
         stage.write(0);
         stage.write(0);
         stage.deliver(0, 2);
         stage.sync(2);
         assert_eq!(stage.position(2), Position::new(1, 4));
         stage.crash(0);
-        // A leadership that nobody else's log was pulled for: the hello of 0 is the one that makes the majority.
+        // A leadership for which nobody else's log was pulled: the hello of 0 is the one that makes the majority.
         stage.lead(1, &[0]);
         assert_eq!(stage.position(1), Position::new(2, 3));
         let claim = 1;
         stage.tell(2, claim);
         stage.sync(2);
         stage.deliver(2, 1);
-        // The welcome comes, and an ack goes back before anything was compared; the appends are still on their way.
+        // The welcome arrives, and an ack goes back before anything was compared; the appends are still under way.
         stage.deliver_one(1, 2);
         stage.deliver(2, 1);
         stage.cut(1, 2);
@@ -143,7 +143,7 @@ fn an_ack_of_the_last_instead_of_the_verified_sequence_commits_what_nobody_has()
     });
 }
 
-/// An append that came before comes again. It is shorter than the log, and equal.
+/// An earlier append arrives again. It is shorter than the log, and equal.
 #[test]
 fn an_append_that_cuts_what_is_equal_takes_back_what_was_acked() {
     finds(Plant::Replication(R::ShorterAppendCuts), |plant| {
@@ -163,8 +163,8 @@ fn an_append_that_cuts_what_is_equal_takes_back_what_was_acked() {
     });
 }
 
-/// Five voters: 0 leads term 1 with the entries 3 and 4 on {0, 1}; 2 leads term 2 and they are cut; 0 leads term 3; the
-/// ack "4" of term 1 comes late \[S4\].
+/// Five voters: 0 leads term 1 with the entries 3 and 4 on {0, 1}; 2 leads term 2 and they are cut; 0 leads term 3; the ack
+/// "4" of term 1 arrives late \[S4\].
 #[test]
 fn a_late_ack_of_an_older_term_counts_for_another_entry() {
     finds(Plant::Replication(R::LateAcks), |plant| {
@@ -198,7 +198,7 @@ fn a_late_ack_of_an_older_term_counts_for_another_entry() {
     });
 }
 
-/// A leader was replaced and does not know. Its last heartbeat was echoed, before the read came \[S6\].
+/// A leader was replaced and does not know it. Its last heartbeat was echoed before the read arrived \[S6\].
 #[test]
 fn a_strong_read_that_is_confirmed_by_an_older_heartbeat_is_stale() {
     finds(Plant::Replication(R::UnaskedHeartbeatsConfirm), |plant| {
@@ -247,7 +247,7 @@ fn a_leader_that_stops_because_nobody_is_named_is_a_leader_less() {
     assert!(!leads_on(Some(Plant::Replication(R::MissingLeaseStops))), "the fault is not found");
 }
 
-/// 0 leads and 1 alone helps it to commit one more entry, of which 2 has never heard. Gives the volume of 1 before that.
+/// 0 leads and only 1 helps it to commit one more entry, which 2 has never received. Returns the volume of 1 before that.
 fn committed_with_1(plant: Option<Plant>) -> (Stage, VolumeCopy) {
     let mut stage = Stage::new(3, 8, plant);
     stage.lead(0, &[1, 2]);
@@ -291,7 +291,7 @@ fn a_volume_that_was_refused_as_gone_back_votes_for_the_next_leader_if_it_does_n
 }
 
 /// 1 led term 1 and has four entries of it that nobody else has. It has promised term 2 when its volume is copied; then it
-/// is cut, and acks what 0 commits by its help in term 2: more, by fewer entries \[E3\].
+/// is cut, and acks what 0 commits with its help in term 2: more, by fewer entries \[E3\].
 #[test]
 fn a_longer_log_of_a_lower_term_passes_for_one_that_went_on_where_sequences_are_compared() {
     finds(Plant::Replication(R::SequencesCompared), |plant| {
@@ -322,8 +322,8 @@ fn a_longer_log_of_a_lower_term_passes_for_one_that_went_on_where_sequences_are_
     });
 }
 
-/// Five voters. 1 acks the first entry of 0's term 2, which nobody else gets. The leader of term 3 cuts it, and what it
-/// sends in its place comes in parts, so that for a while the log of 1 ends at a lower position. 0 has not heard of it \[E3\].
+/// Five voters. 1 acks the first entry of 0's term 2, which nobody else gets. The leader of term 3 cuts it, and sends the
+/// replacement in parts, so that for a while the log of 1 ends at a lower position. 0 has not learnt of it \[E3\].
 #[test]
 fn a_volume_is_taken_for_gone_back_where_what_was_never_committed_counts() {
     finds(Plant::Replication(R::UncommittedIsKnown), |plant| {

@@ -1,9 +1,9 @@
 //! What must never happen, checked from outside at every step (docs/design.md, "Invariants").
 //!
-//! No replica is believed. Known is, from what was written to journals and applied to documents anywhere (`Facts`):
-//! every entry that ever existed by (term, sequence), which volumes ever had it durably, the one sequence of what was
-//! applied, who opened which term for writes, and what each volume promised. Each fact is compared when it is added, so
-//! a check costs a few look-ups, and the first violation is seen in the very step that makes it.
+//! No replica is believed. The facts (`Facts`) come from what was written to journals and applied to documents anywhere:
+//! every entry that ever existed by (term, sequence), which volumes ever had it durably, the one sequence of applied
+//! entries, who opened which term for writes, and what each volume promised. Each fact is compared when it is added, so a
+//! check costs a few look-ups, and the first violation is seen in the very step that makes it.
 //!
 //! ```text
 //!   1 acknowledged writes stand in every later leader's log     opened(), applied()
@@ -25,7 +25,7 @@ use leasehold_replication::{
 };
 
 impl Facts {
-    /// A replica began to write this entry.
+    /// A replica started writing this entry.
     pub(crate) fn begun(&mut self, who: &str, entry: &Entry, cluster: Option<ClusterId>) {
         let cluster = cluster.filter(|_| entry.position.term == Term(0));
         let at = entry.position.seq.0 as usize - 1;
@@ -73,7 +73,7 @@ impl Facts {
                 .is_some_and(|all| all.iter().any(|w| w.position == position && w.durable & (1 << volume) != 0))
     }
 
-    /// This state is durable on this volume: promises only go up.
+    /// This state is durable on this volume: promises only increase.
     pub(crate) fn promised(&mut self, who: &str, volume: usize, state: &DurableState) {
         let new = state.promise;
         if let Some(old) = self.promises[volume]
@@ -119,8 +119,8 @@ impl Facts {
         }
     }
 
-    /// A leader of its own term says that all up to `committed` is committed. A majority of its voters, by what it knew
-    /// before or after the step, must have had it durably, and the entry must be of its own term.
+    /// A leader of its own term says that everything up to `committed` is committed. A majority of its voters, by what it
+    /// knew before or after the step, must have had it durably, and the entry must be of its own term.
     pub(crate) fn committed(&mut self, who: &str, log: &Log, after: &Pulse) {
         let seq = after.committed;
         let Some((term, _)) = log.entry(seq) else { return };
@@ -129,8 +129,8 @@ impl Facts {
             self.violated(format!("{who} leads {} and commits up to {position} by counting", after.promise.term));
         }
         let has = |replica| self.volume_numbers.get(&replica).is_some_and(|number| self.was_durable(*number, position));
-        // The voters are those of the log as it was written, not those that the replica says. It may have committed and
-        // changed them in one step.
+        // The voters are those of the log as written, not those that the replica reports. It may have committed and changed
+        // them in one step.
         if !log.last_voters().any(|voters| voters.is_majority(has)) {
             self.violated(format!(
                 "{who} says {position} is committed, but no majority of its voters ever had it durably"
@@ -174,7 +174,8 @@ impl Facts {
         }
     }
 
-    /// A replica says hello: it is its vote, so it must be durable, and the position must be its last one \[S3\].
+    /// A replica says hello. That is its vote, so its promise must be durable, and the position must be its last one
+    /// \[S3\].
     pub(crate) fn said_hello(&mut self, who: &str, volume: &Volume, promise: Promise, position: Position) {
         if volume.durable_state.promise != promise {
             let durable = volume.durable_state.promise;
@@ -186,7 +187,7 @@ impl Facts {
         }
     }
 
-    /// A follower acknowledges: it must be durable there, and equal to the leader's log \[S4\].
+    /// A follower acknowledges: the entry must be durable there, and equal to the leader's log \[S4\].
     pub(crate) fn acknowledged(&mut self, who: &str, volume: &Volume, seq: Seq, leader: Option<&Log>) {
         let durable = volume.durable_log.last_seq();
         if durable < seq {
@@ -207,7 +208,7 @@ impl Facts {
     }
 
     /// A leader appends this voters entry to this log. It may add or remove exactly one voter \[S7\], after the last change
-    /// and an entry of the own term are committed.
+    /// and an entry of its own term are committed.
     pub(crate) fn voters_changed(&mut self, who: &str, log: &Log, committed: Seq, entry: &Entry) {
         let Payload::Voters(after) = &entry.payload else { return };
         let none = (Seq(0), std::rc::Rc::new(Voters::none()));
@@ -229,7 +230,7 @@ impl Facts {
     }
 
     /// A leader writes an entry of its own term: a majority of its voters must have promised that term to it, durably. (One
-    /// that has gone on to a later term may have done so before.)
+    /// that has moved on to a later term may have done so before.)
     pub(crate) fn begins_term(&mut self, who: &str, log: &Log, own: Promise, entry: &Entry) {
         if entry.previous.term == own.term || entry.position.term != own.term {
             return;
@@ -253,7 +254,7 @@ impl Facts {
         }
     }
 
-    /// A leader takes a write: there must be as many voters as the floor asks for \[L7\].
+    /// A leader accepts a write: there must be as many voters as the floor requires \[L7\].
     pub(crate) fn taken(&mut self, who: &str, log: &Log) {
         if let Some((_, voters)) = log.voters()
             && voters.voters.len() < voters.floor as usize

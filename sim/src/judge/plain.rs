@@ -1,8 +1,8 @@
-//! Plain apps: they have nothing but the Lease, so of the sidecars alone it is asked that two never lead at once: at every
-//! published `leader`, no other claim is valid, and no other sidecar that runs says so.
+//! Plain apps: they have only the Lease, so the requirement concerns the sidecars alone: two must never lead at once. At
+//! every published `leader`, no other claim is valid, and no other running sidecar publishes it.
 //!
-//! Valid is a claim until its `validUntil`, in the boot that it was written in: a sidecar that stands still cannot take
-//! `leader` back from its file, and an app reads that file also when its sidecar is dead.
+//! A claim is valid until its `validUntil`, in the boot in which it was written: a sidecar that stands still cannot
+//! withdraw `leader` from its file, and an app reads that file even when its sidecar is dead.
 
 use crate::model::cluster::Cluster;
 use crate::model::lease::describe;
@@ -31,7 +31,7 @@ impl Cluster {
         }
     }
 
-    /// What an app on this pod makes of its role.json.
+    /// How an app on this pod reads its role.json.
     fn claim_is_valid(&self, pod: usize) -> bool {
         let found = &self.pods[pod];
         let Some(file) = &found.role_file else { return false };
@@ -42,7 +42,7 @@ impl Cluster {
         file.leads(now)
     }
 
-    /// The clock of a machine began anew: no claim may have come to life again.
+    /// The clock of a machine restarted: no claim may have become valid again.
     pub(crate) fn check_claims(&mut self) {
         let valid: Vec<usize> = (0..self.pods.len()).filter(|pod| self.claim_is_valid(*pod)).collect();
         if valid.len() > 1 {
@@ -50,7 +50,7 @@ impl Cluster {
         }
     }
 
-    /// Runs until settled, and sees that it stays so. Returns how long it took, or who waits for what.
+    /// Runs until settled, and checks that it stays so. Returns how long it took, or who waits for what.
     pub(crate) fn settle_plain(&mut self, what: &str) -> Result<Duration, String> {
         let begin = self.now;
         let bound = 6 * self.settings.lease_duration + self.settings.grace + Duration::from_secs(20);
@@ -101,7 +101,7 @@ impl Cluster {
     }
 }
 
-/// As an app does that looks at the time alone.
+/// As an app would that checks only the time.
 fn believes_any_boot(file: &RoleFile, now: Moment) -> bool {
     file.role == Role::Leader && file.lease.valid_until_boottime_ns.is_some_and(|until| now.boottime_ns < until)
 }

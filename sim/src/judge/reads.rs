@@ -1,10 +1,10 @@
-//! Clients that read, on any pod: strongly, or what is there, or what is there after what they saw before.
+//! Clients that read, on any pod: strongly, or whatever is there, or at least what they saw before.
 //!
-//! What has been applied anywhere was committed, and may have been seen. So whatever a strong read is answered from must
-//! hold all that anybody had applied when it came: that is the whole check, and it is exact.
+//! What has been applied anywhere was committed, and may have been seen. So the state that answers a strong read must
+//! include everything that any replica had applied when the read arrived: that is the whole check, and it is exact.
 //!
-//! A session passes on what it saw last (`after`), to another pod mostly. What it is shown must be the documents of some
-//! prefix of what is committed, and never of an earlier one than before.
+//! A session passes on what it saw last (`after`), usually to another pod. The answer must be the documents of some prefix
+//! of the committed log, and never of an earlier one than before.
 
 use crate::model::cluster::Cluster;
 use crate::plant::{Plant, Shell};
@@ -22,7 +22,7 @@ impl Cluster {
         self.step_store(pod, Input::Read { id });
     }
 
-    /// Reads of this pod are answered from what it has applied, or (`is_ready` is false) not at all.
+    /// Reads at this pod are answered from what it has applied, or (`is_ready` is false) not at all.
     pub(crate) fn reads_answered(&mut self, pod: usize, upto: ReadId, is_ready: bool) {
         let found = &mut self.pods[pod];
         let Some(up) = found.store.up_mut() else { return };
@@ -40,7 +40,7 @@ impl Cluster {
         }
     }
 
-    /// A client reads at every pod and waits for a second. Who did not answer, if anybody.
+    /// A client reads at every pod and waits for a second. Returns a pod that did not answer, if any.
     pub(crate) fn read_everywhere(&mut self) -> Option<String> {
         let up: Vec<usize> = (0..self.pods.len()).filter(|pod| self.pods[*pod].store.is_up()).collect();
         up.iter().for_each(|pod| self.client_reads(*pod));
@@ -55,7 +55,7 @@ impl Cluster {
         }
     }
 
-    /// A session reads at this pod, as the shell does it: not before this much is applied here.
+    /// A session reads at this pod, like the shell: not before this much is applied here.
     pub(crate) fn session_reads(&mut self, pod: usize) {
         let session = self.rng.below(self.clients.sessions.len());
         let after = self.clients.sessions[session];
@@ -63,7 +63,8 @@ impl Cluster {
         let found = &self.pods[pod];
         let Some(up) = found.store.up() else { return };
         let (seen, name) = (up.applied.seq, &found.name);
-        // Before it has caught up once it shows nothing; nor to who has seen more. (He waits, or is told to come again.)
+        // Before it has caught up once, it answers nothing; nor does it answer a client that has seen more. (That client
+        // waits, or must retry.)
         if !up.status.caught_up || up.status.went_back.is_some() || (waits && seen < after) {
             return;
         }

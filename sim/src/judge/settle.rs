@@ -1,4 +1,4 @@
-//! Liveness: after everything is healed, the cluster must come right by itself within bounded virtual time, and stay so.
+//! Liveness: after everything is healed, the cluster must recover by itself within bounded virtual time, and stay well.
 //!
 //! Settled: one leader, every wanted pod a voter and nobody else, equal logs, a true Lease, a write acknowledged.
 
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// So many leaderships may be written until everything is settled, however bad it was before.
+/// How many leaderships may be written until everything is settled, however bad it was before.
 const TAKES_MAX: u64 = 40;
 
 impl Cluster {
@@ -81,12 +81,12 @@ impl Cluster {
         }
     }
 
-    /// The term of who leads.
+    /// The leader's term.
     pub(crate) fn leader_term(&self) -> Option<Term> {
         self.leader().map(|leader| self.pods[leader].store.status().promise.term)
     }
 
-    /// What is not yet as it must be.
+    /// What is still wrong.
     fn unsettled(&self) -> Option<String> {
         let wanted = self.api.wanted;
         if let Some(why) = self.pods.iter().find_map(|pod| missing(pod, pod.store.life.pod < wanted)) {
@@ -111,7 +111,7 @@ impl Cluster {
             return Some(format!("{} voters, {wanted} wanted", status.voters.voters.len()));
         }
         if !(0..wanted).all(|pod| self.api.is_up(self.now, pod)) {
-            return None; // Nobody can write the Lease.
+            return None; // No sidecar can write the Lease.
         }
         self.untrue(&leader.name, incarnation, status)
     }

@@ -1,4 +1,4 @@
-//! What is looked at when a store says or does something: against the other pods and the true time.
+//! Checks when a store reports or does something: against the other pods and the true time.
 
 use crate::model::cluster::Cluster;
 use crate::model::network::stranger;
@@ -6,13 +6,13 @@ use leasehold_replication::{Entry, Frame, Payload, Phase, Pulse, Seq};
 use std::time::Duration;
 
 impl Cluster {
-    /// What a replica says of the age of its data must hold: all that was applied anywhere before that moment is applied here.
+    /// A replica's report on the age of its data must hold: everything applied anywhere before that moment is applied here.
     pub(crate) fn check_freshness(&mut self, pod: usize) {
         let found = &self.pods[pod];
         let Some(up) = found.store.up() else { return };
         let Some(as_of) = up.replica.fresh_as_of() else { return };
         let (as_of, next) = (found.global(as_of), up.applied.seq.0 as usize);
-        // Its clock may be a rounding behind.
+        // Its clock may be late by a rounding error.
         if let Some(at) = self.facts.applied_at.get(next).filter(|at| **at + Duration::from_micros(1) < as_of) {
             self.facts.violated(format!(
                 "invariant 7: {} says that its data are as of {as_of:?}, and lacks entry {}, applied at {at:?}",
@@ -22,7 +22,7 @@ impl Cluster {
         }
     }
 
-    /// A pod behind a slow link that becomes a voter must not lack more than the link brings in about a second \[L14\].
+    /// A pod behind a slow link that becomes a voter must not lack more than the link delivers in about a second \[L14\].
     pub(crate) fn check_added(&mut self, leader: usize, entry: &Entry) {
         let (Payload::Voters(after), Some((slow, rate))) = (&entry.payload, self.network.slow) else { return };
         let log = &self.pods[leader].volume.log;

@@ -34,7 +34,7 @@ pub(crate) enum Fault {
     Scale,
     Restart,
     DiskFails,
-    /// Of plain apps alone, as the three after it: see `play::plain_chaos`.
+    /// Only for plain apps, like the three after it: see `play::plain_chaos`.
     DeleteByForce,
     RestartMachine,
     LateRequests,
@@ -78,7 +78,7 @@ const FAULTS: [(Fault, u32); 29] = [
 /// Only in runs in which volumes go back in time.
 const GOING_BACK: [(Fault, u32); 2] = [(Fault::CopyVolume, 12), (Fault::SetBack, 12)];
 
-/// Of plain apps alone: what a seed of a fencing cluster meant before there were these, it means still.
+/// Only for plain apps: so the seeds of a fencing cluster keep the meaning that they had before these existed.
 const OF_PLAIN_APPS: [(Fault, u32); 4] =
     [(Fault::DeleteByForce, 6), (Fault::RestartMachine, 6), (Fault::LateRequests, 6), (Fault::TakeBackSwitchover, 3)];
 
@@ -86,7 +86,7 @@ const OF_PLAIN_APPS: [(Fault, u32); 4] =
 #[derive(Clone, Debug)]
 pub(crate) struct Chaos {
     on: bool,
-    /// Each fault as often as it weighs.
+    /// Each fault, as often as its weight.
     mix: Vec<Fault>,
     /// Which disks hang, and when.
     pub(crate) hangs: Rng,
@@ -108,12 +108,12 @@ impl Chaos {
         Chaos { on: true, mix, hangs }
     }
 
-    /// Are faults still made?
+    /// Do faults still happen?
     pub(crate) fn is_on(&self) -> bool {
         self.on
     }
 
-    /// No more faults are made.
+    /// No more faults happen.
     pub(crate) fn end(&mut self) {
         self.on = false;
     }

@@ -1,4 +1,4 @@
-//! Clients that write wherever they think the leader is, and remember what they were told.
+//! Clients that write where they think the leader is, and remember the answers.
 //!
 //! ```text
 //!   Propose ──▶ Accepted { position } ──▶ Apply of exactly that position ──▶ acknowledged
@@ -10,7 +10,7 @@ use super::facts::Facts;
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, Proposal, ProposalId, Seq};
 
-/// What a client was told about one write.
+/// What a client learnt about one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Nothing yet.
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
     Acknowledged(Position),
     /// Not done, and never will be.
     Refused,
-    /// Nobody knows.
+    /// Unknown.
     Unknown,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// No writes yet; their commands will be this long.
+    /// No writes yet; their commands will have this length.
     pub(crate) fn new(command_bytes: usize) -> Clients {
         Clients { command_bytes, ..Clients::default() }
     }
@@ -85,7 +85,7 @@ impl Clients {
         self.writes.get(id.0 as usize).map_or(Outcome::Unknown, |write| write.outcome)
     }
 
-    /// A client is told.
+    /// A client gets an answer.
     pub(crate) fn tell(&mut self, facts: &mut Facts, id: ProposalId, outcome: Outcome) {
         let Some(write) = self.writes.get_mut(id.0 as usize) else {
             return facts.violated(format!("an answer to write {}, which nobody sent", id.0));
@@ -109,7 +109,7 @@ impl Clients {
         let Some(id) = command.get(..8).map(|id| u64::from_le_bytes(id.try_into().expect("eight bytes"))) else {
             return;
         };
-        // Initial data is nobody's write.
+        // Initial data is not a client's write.
         let Some(write) = self.writes.get_mut(id as usize) else { return };
         if let Some(before) = write.committed {
             facts.violated(format!("write {id} is committed twice: at {before} and at {}", entry.position));

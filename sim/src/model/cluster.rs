@@ -1,4 +1,4 @@
-//! The whole cluster of a run: what makes it run, the world, and what is known of it.
+//! The whole cluster of a run: its machinery, the world, and what is known about it.
 //!
 //! ```text
 //!   queue ──next event──▶ dispatch ──▶ step_store   ──▶ Replica  ──effects──▶ disk, network, clients, status file
@@ -6,8 +6,8 @@
 //!     └───────────────────────────────── everything that takes time ─────────────────────────────────┘
 //! ```
 //!
-//! Virtual time is a counter. Nothing here waits, and nothing reads a clock: a run is a function of its seed. What happens
-//! is in `play`, what is judged in `judge`: both are more of this object's methods, by what they are about.
+//! Virtual time is a counter. Nothing here waits, and nothing reads a clock: a run is a function of its seed. `play` has
+//! what happens, `judge` has what is judged: both contain more methods of this object, sorted by topic.
 
 use super::chaos::Chaos;
 use super::client::Clients;
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// The cluster of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
-    // What makes it run.
+    // The machinery.
     pub(crate) now: Duration,
     pub(crate) queue: Queue<Event>,
     pub(crate) rng: Rng,
@@ -37,11 +37,11 @@ pub(crate) struct Cluster {
     pub(crate) network: Network,
     pub(crate) api: Api,
     pub(crate) clients: Clients,
-    /// Every snapshot that was taken, by number: the bytes that go over the wire are that number.
+    /// Every snapshot taken, by number: the number stands for its bytes on the wire.
     pub(crate) snapshots: Vec<Rc<SnapshotMeta>>,
     /// What breaks it.
     pub(crate) chaos: Chaos,
-    // What is known of it, and told.
+    // What is known about it, and reported.
     pub(crate) facts: Facts,
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
@@ -98,7 +98,7 @@ impl Cluster {
         cluster
     }
 
-    /// It happens at this moment, or now if that is over.
+    /// It happens at this time, or now if that has passed.
     pub(crate) fn schedule(&mut self, at: Duration, event: Event) {
         self.queue.schedule(at.max(self.now), event);
     }
@@ -109,13 +109,13 @@ impl Cluster {
         self.facts.violated(what);
     }
 
-    /// The pod that an address or a name leads to.
+    /// The pod behind an address or a name.
     pub(crate) fn find_pod(&self, address: &str) -> Option<usize> {
         let pod = address.strip_prefix("pod-")?.split(':').next()?.parse().ok()?;
         (pod < self.pods.len()).then_some(pod)
     }
 
-    /// The pod that says that it leads; of several, the one with the highest term.
+    /// The pod that reports that it leads; of several, the one with the highest term.
     pub(crate) fn leader(&self) -> Option<usize> {
         let leads = |pod: &usize| self.pods[*pod].store.up().is_some_and(|up| up.status.phase == Phase::Leading);
         (0..self.pods.len()).filter(leads).max_by_key(|pod| self.pods[*pod].store.status().promise.term)

@@ -1,4 +1,4 @@
-//! A data volume: what was begun, what is durable, and what a crash leaves of it.
+//! A data volume: what was started, what is durable, and what a crash leaves of it.
 //!
 //! ```text
 //!   Persist ──▶ begun: [ durable | page cache | still in the process ]       fdatasync moves the first mark, after a while
@@ -7,9 +7,9 @@
 //!   recovery:      reads all that is there, makes it durable, and only then begins the replica
 //! ```
 //!
-//! Records are kept whole: torn bytes are the journal's own business (its checksums turn them into missing records).
-//! A snapshot is one thing that is in place or not. Old records are dropped only from the front and only when a durable
-//! state stands before what stays \[S1\]; whatever is left in front of a snapshot is told apart by its chain \[S8\].
+//! Records are kept whole: torn bytes are the journal's own business (its checksums turn them into missing records). A
+//! snapshot is either in place or not. Old records are dropped only from the front, and only when a durable state precedes
+//! the rest \[S1\]; whatever is left in front of a snapshot is recognised by its chain \[S8\].
 
 use super::rng::Rng;
 use leasehold_replication::{
@@ -24,9 +24,9 @@ use std::rc::Rc;
 pub(crate) enum Item {
     /// The state from here on.
     State(DurableState),
-    /// An entry; it may cut what stands before it.
+    /// An entry; it may cut earlier ones.
     Entry(Entry),
-    /// A snapshot that was received takes the place of all before it.
+    /// A received snapshot replaces everything before it.
     Install(Rc<SnapshotMeta>, DurableState),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Log {
     base: Position,
     /// (term, checksum) of the entries after `base`.
     entries: VecDeque<(Term, u32)>,
-    /// Every set of voters in it, with the sequence from which on it counts. The first is the base's.
+    /// Every set of voters in it, with the sequence from which it counts. The first is the base's.
     voters: Vec<(Seq, Rc<Voters>)>,
 }
 
@@ -55,16 +55,16 @@ pub(crate) struct Volume {
     pub(crate) replica: ReplicaId,
     /// Its number among all volumes of the run, below 64.
     pub(crate) number: usize,
-    /// The log with everything that was begun: what the running replica has.
+    /// The log with everything that was started: what the running replica has.
     pub(crate) log: Log,
     /// The log that a power loss would leave.
     pub(crate) durable_log: Log,
-    /// The last state that was begun.
+    /// The last state that was started.
     pub(crate) begun_state: DurableState,
     /// The state that a power loss would leave.
     pub(crate) durable_state: DurableState,
     journal: VecDeque<Item>,
-    /// How many records were dropped from the front; the marks below count from the first record ever.
+    /// How many records were dropped from the front; the marks below count from the very first record.
     dropped: u64,
     durable: u64,
     waiting: VecDeque<Waiting>,
@@ -75,7 +75,7 @@ pub(crate) struct Volume {
     pub(crate) mark: Option<WentBack>,
     /// A copy that somebody made of it.
     copy: Option<Rc<Volume>>,
-    /// What it was before an older copy took its place.
+    /// Its content before an older copy replaced it.
     before: Option<Rc<Volume>>,
 }
 
@@ -84,7 +84,7 @@ impl Log {
         Log { base, entries: VecDeque::new(), voters: vec![(base.seq, Rc::new(voters))] }
     }
 
-    /// The last set of voters, and the sequence from which on it counts.
+    /// The last set of voters, and the sequence from which it counts.
     pub(crate) fn voters(&self) -> Option<&(Seq, Rc<Voters>)> {
         self.voters.last()
     }
@@ -94,7 +94,7 @@ impl Log {
         self.voters.iter().rev().take(2).map(|(_, voters)| &**voters)
     }
 
-    /// The last entry, or what the snapshot ends with.
+    /// The last entry, or the snapshot's last one.
     pub(crate) fn last(&self) -> Position {
         match self.entries.back() {
             Some((term, _)) => Position { term: *term, seq: self.last_seq() },
@@ -123,7 +123,7 @@ impl Log {
         position == self.base || self.entry(position.seq).is_some_and(|(term, _)| term == position.term)
     }
 
-    /// Appends an entry, cutting what stands after the one that it names. False: it names none \[S8\].
+    /// Appends an entry, cutting what follows the one that it names. False: it names none \[S8\].
     fn push(&mut self, entry: &Entry) -> bool {
         if !self.contains(entry.previous) {
             return false;
@@ -153,8 +153,7 @@ impl Log {
     }
 }
 
-/// The first record that a crash took may be there in part, with other bytes in its place behind that: it is never taken
-/// for whole.
+/// The first record that a crash removed may be there in part, followed by other bytes: it is never read as whole.
 fn is_told_apart(entry: &Entry, rng: &mut Rng) {
     let whole = entry.record();
     let cut = rng.below(whole.len());
@@ -169,7 +168,7 @@ fn is_told_apart(entry: &Entry, rng: &mut Rng) {
     assert!(read.is_err() || !is_other, "a record torn at byte {cut} of {} is taken for {read:?}", whole.len());
 }
 
-/// The checksum that stands in the entry's record.
+/// The checksum in the entry's record.
 pub(crate) fn checksum(entry: &Entry) -> u32 {
     u32::from_le_bytes(entry.record()[4..8].try_into().expect("a record has a header"))
 }
@@ -196,7 +195,7 @@ impl Volume {
         }
     }
 
-    /// Begins to write. False: an entry of it follows nothing in the log.
+    /// Starts to write. False: one of the entries follows nothing in the log.
     pub(crate) fn begin(&mut self, ticket: Ticket, items: impl Iterator<Item = Item>) -> bool {
         let mut chained = true;
         for item in items {
@@ -211,12 +210,12 @@ impl Volume {
         chained
     }
 
-    /// Is there anything durable of a cluster?
+    /// Is any cluster's data durable?
     pub(crate) fn has_data(&self) -> bool {
         self.durable_state.cluster_id.is_some()
     }
 
-    /// The durable entries that follow this position, as far as they stand in the journal: about so many bytes, one at least.
+    /// The durable entries after this position, as far as the journal contains them: about this many bytes, at least one.
     pub(crate) fn look_up(&self, previous: Position, bytes_max: usize) -> Option<Vec<Entry>> {
         let durable = self.journal.iter().take((self.durable - self.dropped) as usize);
         let mut found: Vec<Entry> = Vec::new();
@@ -238,12 +237,12 @@ impl Volume {
         (!found.is_empty()).then_some(found)
     }
 
-    /// Where the snapshot ends that is in place.
+    /// Where the installed snapshot ends.
     pub(crate) fn snapshot_position(&self) -> Option<Position> {
         self.snapshot.as_ref().map(|meta| meta.position)
     }
 
-    /// The last voters that stand on this volume, if any.
+    /// The last voters on this volume, if any.
     pub(crate) fn voters(&self) -> Option<Voters> {
         let recovered = self.clone().recover(true, false, |_| {});
         let in_log = recovered.entries.iter().rev().find_map(|entry| match &entry.payload {
@@ -253,22 +252,22 @@ impl Volume {
         in_log.or(recovered.snapshot.map(|meta| meta.voters))
     }
 
-    /// How many records were begun, ever.
+    /// The number of records ever started.
     pub(crate) fn begun(&self) -> u64 {
         self.dropped + self.journal.len() as u64
     }
 
-    /// Are more records begun than these, and not durable?
+    /// Were more records than these started that are not durable?
     pub(crate) fn is_behind_by(&self, records: u64) -> bool {
         self.begun() - self.durable > records
     }
 
-    /// Is anything begun that is not durable, or durable and not told?
+    /// Is anything started but not durable, or durable but not reported?
     pub(crate) fn is_busy(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// An fsync ended that covers the first `covers` records. Returns the last ticket that is durable by it, and calls
+    /// An fsync ended that covers the first `covers` records. Returns the last ticket that this makes durable, and calls
     /// `seen` with each entry that became durable.
     pub(crate) fn synced(&mut self, covers: u64, mut seen: impl FnMut(&Item)) -> Option<Ticket> {
         while self.durable < covers {
@@ -294,13 +293,13 @@ impl Volume {
         ticket
     }
 
-    /// The next ticket that waits and its mark (for a planted fault: telling it before it is durable).
+    /// The next waiting ticket and its mark (for a planted fault: reporting it before it is durable).
     pub(crate) fn take_unsynced(&mut self) -> Option<Ticket> {
         self.waiting.drain(..).next_back().map(|waiting| waiting.ticket)
     }
 
     /// A snapshot of the replica's own is durable and in place. Drops what it holds from the front of the journal, as far
-    /// as that is durable, but a random part.
+    /// as that is durable, except for a random part.
     pub(crate) fn snapshot_taken(&mut self, meta: Rc<SnapshotMeta>, rng: &mut Rng) {
         let position = meta.position;
         self.log.trim(position, &meta.voters);
@@ -316,7 +315,7 @@ impl Volume {
             }
             count += 1;
         }
-        // A segment boundary seldom falls where one would like it.
+        // A segment boundary is seldom in the ideal place.
         let keep = if rng.chance(500) { rng.below(count + 1) } else { 0 };
         if keep > 0 {
             count -= keep;
@@ -332,11 +331,11 @@ impl Volume {
         }
     }
 
-    /// The process died. `power`: so did the machine; else the page cache stays.
+    /// The process died. `power`: so did the machine; otherwise the page cache stays.
     pub(crate) fn crash(&mut self, power: bool, rng: &mut Rng) {
         self.waiting.clear();
         let open = (self.begun() - self.durable) as usize;
-        // What had left the process is in the page cache. It mostly all had; a power loss mostly takes it all.
+        // What had left the process is in the page cache. Usually all of it had; a power loss usually removes it all.
         let kept = match rng.below(4) {
             0 => rng.below(open + 1),
             _ if power => 0,
@@ -349,9 +348,8 @@ impl Volume {
         self.journal.truncate(lost);
     }
 
-    /// A new process reads the volume, and makes what it read durable before it says anything \[S2\]. `resync` is false
-    /// only where that very fault is planted. Returns what it found; `seen` is called with each record that became
-    /// durable by it.
+    /// A new process reads the volume, and makes what it read durable before it reports anything \[S2\]. `resync` is false
+    /// only if that very fault is planted. Returns what it found; `seen` is called with each record that this made durable.
     pub(crate) fn recover(&mut self, resync: bool, replays_tail: bool, seen: impl FnMut(&Item)) -> Recovered {
         if resync {
             let begun = self.begun();
@@ -373,7 +371,7 @@ impl Volume {
                         }
                     }
                 }
-                // The planted fault: what stands behind the snapshot's sequence, whether or not it follows from it.
+                // The planted fault: everything behind the snapshot's sequence, whether or not it follows from it.
                 Item::Entry(entry) if replays_tail && entry.position.seq.0 == base.seq.0 + entries.len() as u64 + 1 => {
                     entries.push(entry.clone());
                 }
@@ -424,7 +422,7 @@ impl Volume {
         self.copy.as_deref().filter(|_| self.before.is_none())
     }
 
-    /// The copy takes the volume's place.
+    /// The copy replaces the volume.
     pub(crate) fn set_back(&mut self) {
         if let Some(copy) = self.copy.take() {
             let before = std::mem::replace(self, (*copy).clone());
@@ -437,19 +435,19 @@ impl Volume {
         self.before.is_some()
     }
 
-    /// The newest state is put in its place again: nothing was promised from the copy.
+    /// The newest state is restored: the copy never promised anything.
     pub(crate) fn put_right(&mut self) {
         if let Some(before) = self.before.take() {
             *self = (*before).clone();
         }
     }
 
-    /// The replica takes the log for empty, which the next entries will make true in the journal as well.
+    /// The replica considers the log empty; the next entries will make that true in the journal as well.
     pub(crate) fn forget_log(&mut self) {
         (self.log, self.durable_log) = Default::default();
     }
 
-    /// Takes the promise out of the journal (for a planted fault \[S1\]).
+    /// Removes the promise from the journal (for a planted fault \[S1\]).
     pub(crate) fn lose_promise(&mut self) {
         for item in &mut self.journal {
             if let Item::State(state) | Item::Install(_, state) = item {
@@ -521,7 +519,7 @@ mod tests {
         assert_eq!(volume.log.last(), Position::new(2, 6));
     }
 
-    /// The fault that `OldTailIsReplayed` plants: a replica would begin with entries that nobody else has \[S8\].
+    /// The fault planted by `OldTailIsReplayed`: a replica would start with entries that nobody else has \[S8\].
     #[test]
     fn the_tail_of_an_older_journal_is_dropped_unless_that_fault_is_planted() {
         let mut volume = Volume::new(ReplicaId(uuid::Uuid::from_u128(1)), 0);

@@ -17,7 +17,7 @@ pub(crate) enum Event {
     StoreWakes {
         life: Life,
     },
-    /// In the middle of what it does.
+    /// In the middle of an action.
     StoreDies {
         life: Life,
     },
@@ -89,13 +89,13 @@ pub(crate) enum Event {
         pod: usize,
         generation: u32,
     },
-    /// An fsync, by its number, may be under way for too long.
+    /// An fsync, by its number, may have been under way for too long.
     DiskStall {
         life: Life,
         syncs: u64,
     },
     ClientsWrite,
-    /// Somebody has more room, or less.
+    /// A replica has more room, or less.
     RoomChanges,
     Fault,
     DiskHangs,

@@ -1,5 +1,5 @@
-//! What is known to be true, from what was written to journals and applied to documents anywhere: no replica is believed.
-//! Each fact is compared when it is added (`judge::invariants`), and the first violation is kept.
+//! The true facts, from what was written to journals and applied to documents anywhere: no replica is believed. Each fact
+//! is compared when it is added (`judge::invariants`), and the first violation is kept.
 
 use super::disk::checksum;
 use leasehold_replication::{ClusterId, Entry, Incarnation, Position, Promise, ReplicaId, Seq, Term};
@@ -12,7 +12,7 @@ pub(crate) struct Written {
     pub(crate) position: Position,
     pub(crate) previous: Position,
     pub(crate) checksum: u32,
-    /// The cluster of an entry of term 0: a bootstrap that came to nothing is made again, as another cluster.
+    /// The cluster of an entry of term 0: a failed bootstrap is repeated, as another cluster.
     pub(crate) cluster: Option<ClusterId>,
     /// The numbers of the volumes that had it durably at any time.
     pub(crate) durable: u64,
@@ -22,13 +22,13 @@ pub(crate) struct Written {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Applied {
     pub(crate) position: Position,
-    /// The lowest term in which somebody applied it.
+    /// The lowest term in which a replica applied it.
     pub(crate) by: Term,
-    /// What the documents are after it.
+    /// The documents after it.
     pub(crate) digest: u64,
 }
 
-/// Everything that is known to be true.
+/// All true facts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     /// By sequence, then the few variants of it.
@@ -37,11 +37,11 @@ pub(crate) struct Facts {
     pub(crate) opened: BTreeMap<Term, Incarnation>,
     /// The number of each volume.
     pub(crate) volume_numbers: BTreeMap<ReplicaId, usize>,
-    /// By volume number: all of the committed log up to here is in a durable snapshot.
+    /// By volume number: a durable snapshot contains the whole committed log up to here.
     pub(crate) snapshots: Vec<Seq>,
     /// By volume number: the last promise that became durable.
     pub(crate) promises: Vec<Option<Promise>>,
-    /// What was applied for the first time in the present step, and by whose term.
+    /// What was applied for the first time in the present step, and in which term.
     pub(crate) fresh: Vec<(Position, Term)>,
     /// When each entry was applied first.
     pub(crate) applied_at: Vec<Duration>,
@@ -60,17 +60,17 @@ impl Facts {
         self.violation.is_some()
     }
 
-    /// Something is wrong. Only the first one is kept: the rest follows from it.
+    /// Something is wrong. Only the first violation is kept: the others follow from it.
     pub(crate) fn violated(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
 
-    /// What was applied for the first time since the last call: (position, term of who did).
+    /// What was applied for the first time since the last call: (position, term of the replica).
     pub(crate) fn take_fresh(&mut self) -> Vec<(Position, Term)> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// How far anybody has applied.
+    /// How far any replica has applied.
     pub(crate) fn applied_seq(&self) -> Seq {
         Seq(self.applied.len() as u64)
     }
@@ -82,7 +82,7 @@ impl Facts {
 
     /// May there be one more volume?
     pub(crate) fn has_room_for_a_volume(&self) -> bool {
-        // Some are left for those that empty themselves.
+        // Some are left for replicas that empty themselves.
         self.snapshots.len() < 56
     }
 
@@ -95,7 +95,7 @@ impl Facts {
         self.snapshots.len() - 1
     }
 
-    /// What all documents together are when everything up to `seq` is applied.
+    /// A digest of all documents when everything up to `seq` is applied.
     pub(crate) fn digest(&self, seq: Seq) -> Option<u64> {
         if seq == Seq(0) { Some(0) } else { self.applied.get(seq.0 as usize - 1).map(|applied| applied.digest) }
     }

@@ -1,12 +1,13 @@
-//! role.json and status.json, by the code that is shipped: each goes through its bytes and is read again, once for each
-//! content, as a watch does.
+//! role.json and status.json, by the shipped code: each is written as bytes and read again, once for each content, as by a
+//! watch.
 //!
 //! ```text
 //!   RoleView ──contract::election──▶ RoleFile ──bytes──▶ RoleFile ──contract::replication──▶ RoleView
 //!   Status ──contract::replication──▶ StatusFile ──bytes──▶ StatusFile ──contract::election──▶ AppStatus
 //! ```
 //!
-//! A translation that loses something is therefore seen in what the cluster does. What cannot be read again is a violation.
+//! So a translation that loses something shows in the cluster's behaviour. Anything that cannot be read again is a
+//! violation.
 
 use super::pod::Pod;
 use crate::plant::{Plant, Shell};
@@ -18,21 +19,21 @@ use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What stands in role.json when this was written.
+/// The content of role.json at the time of writing.
 pub(crate) fn role(file: &RoleFile, plant: Option<Plant>) -> Result<Rc<RoleFile>, ReadError> {
     let is_planted = plant == Some(Plant::Shell(Shell::MembersAreLost));
     let bytes = if is_planted { without("members", &file.to_json()) } else { file.to_json() };
     parse_json(Path::new(ROLE_FILE), &bytes).map(Rc::new)
 }
 
-/// What stands in status.json when this was written.
+/// The content of status.json at the time of writing.
 pub(crate) fn status(file: &StatusFile, plant: Option<Plant>) -> Result<Rc<StatusFile>, ReadError> {
     let is_planted = plant == Some(Plant::Shell(Shell::HandOverIsLost));
     let bytes = if is_planted { without("handOver", &file.to_json()) } else { file.to_json() };
     parse_json(Path::new(STATUS_FILE), &bytes).map(Rc::new)
 }
 
-/// Is the position all that changed, if anything did?
+/// If anything changed, was it only the position?
 pub(crate) fn is_position_alone(last: &StatusFile, next: &mut StatusFile) -> bool {
     let position = std::mem::replace(&mut next.position, last.position);
     let is_alone = *last == *next;
@@ -40,7 +41,7 @@ pub(crate) fn is_position_alone(last: &StatusFile, next: &mut StatusFile) -> boo
     is_alone
 }
 
-/// The file as a translation would write it that forgets a field.
+/// The file from a translation that forgets a field.
 fn without(field: &str, json: &[u8]) -> Vec<u8> {
     let mut file: serde_json::Value = serde_json::from_slice(json).expect("it was just written");
     file.as_object_mut().expect("a file is an object").remove(field);

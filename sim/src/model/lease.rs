@@ -1,17 +1,17 @@
-//! The API server, as far as a sidecar sees it: one Lease with compare-and-swap, its watch, and the StatefulSet's size.
+//! The API server as a sidecar sees it: one Lease with compare-and-swap, its watch, and the StatefulSet's size.
 //!
 //! ```text
 //!   ReadLease, WriteLease ──delay──▶ register ──delay──▶ LeaseRead, LeaseWritten   exactly one answer each; it may be lost
 //!   every change ───────────delay──▶ LeaseWatched, in order                        a watch may be cut, or be deaf unnoticed
 //! ```
 //!
-//! Each sidecar is a client of its own: the API may be gone for one and there for the others.
+//! Each sidecar is a client of its own: the API may be gone for one and available to the others.
 
 use leasehold_election::{Lease, LeaseWrite};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What the API server stores, and what it is to each client.
+/// What the API server stores, and its state for each client.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) lease: Option<Rc<Lease>>,
@@ -27,14 +27,14 @@ pub(crate) struct Api {
     pub(crate) cleared_at: Duration,
 }
 
-/// What the API server is to one sidecar.
+/// The API server's state for one sidecar.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Client {
     /// No request gets through before this moment.
     down_until: Duration,
     /// Requests are carried out, but not answered before this moment.
     pub(crate) mute_until: Duration,
-    /// The open watch; it has another number each time.
+    /// The open watch; each one has a new number.
     pub(crate) watch: Option<u64>,
     pub(crate) watches: u64,
     /// Watch events arrive no earlier than this.
@@ -65,7 +65,7 @@ impl Api {
         }
     }
 
-    /// The Lease as it stands.
+    /// The present Lease.
     pub(crate) fn lease(&self) -> Option<&Lease> {
         self.lease.as_deref()
     }
@@ -98,7 +98,7 @@ impl Api {
     /// Everything works for everybody.
     pub(crate) fn mend(&mut self) {
         for client in &mut self.clients {
-            // A watch that is dead stays so: nobody but its own end can mend that.
+            // A dead watch stays dead: nothing but its own end can repair that.
             (client.down_until, client.mute_until, client.late_until) = Default::default();
         }
     }
@@ -115,7 +115,7 @@ pub(crate) enum Answer {
     /// Some milliseconds after it arrived.
     Soon,
     At(Duration),
-    /// It was given up before.
+    /// It was dropped before.
     Never,
 }
 

@@ -1,6 +1,6 @@
 //! One run of a process.
 
-/// One run of a process: what was meant for an earlier one never reaches it.
+/// One run of a process: events for an earlier run never reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Life {
     /// The pod.

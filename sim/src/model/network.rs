@@ -1,13 +1,13 @@
-//! The network between stores: connections that deliver in order, or late, or not, and end at any time; requests that may
-//! be lost.
+//! The network between stores: connections that deliver in order, late, or not at all, and end at any time; requests that
+//! may be lost.
 //!
 //! ```text
 //!   Dial ──hello──▶ inbox of the acceptor ──▶ Input::Hello      one event per message; the message stays in the inbox of
 //!   Send ──frame──▶ inbox of the other end ──▶ Input::Frame     the end that it goes to, so order never depends on events
 //! ```
 //!
-//! A cut link holds messages back (TCP sends them again) until it heals or the connection is given up. A killed process
-//! leaves what its kernel had taken, and then an end of file; a machine without power leaves silence for a while.
+//! A cut link holds messages back (TCP sends them again) until it heals or the connection is dropped. A killed process
+//! leaves what its kernel had accepted, and then an end of file; a machine without power leaves silence for a while.
 
 use super::life::Life;
 use super::rng::Rng;
@@ -34,13 +34,13 @@ impl Weather {
     }
 }
 
-/// What goes through a connection.
+/// What passes over a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
     Hello(Box<Hello>),
     Answer(Answer),
     Frame(Frame),
-    /// The other end closed, or the connection was given up.
+    /// The other end closed, or the connection was dropped.
     End,
 }
 
@@ -50,9 +50,9 @@ pub(crate) struct End {
     pub(crate) life: Life,
     pub(crate) id: ConnId,
     pub(crate) inbox: VecDeque<Message>,
-    /// Messages to this end arrive no earlier than this: order.
+    /// Messages to this end arrive no earlier than this, which keeps the order.
     pub(crate) last_at: Duration,
-    /// The process behind this end knows the connection and was not told that it ended.
+    /// The process behind this end knows the connection and was not notified of its end.
     pub(crate) open: bool,
 }
 
@@ -69,12 +69,12 @@ pub(crate) struct Conn {
 pub(crate) struct Network {
     pub(crate) weather: Weather,
     pub(crate) conns: BTreeMap<u64, Conn>,
-    /// What a dialled connection is called by its dialler: (run of the dialler, its number) -> ours.
+    /// The dialler's name for a connection: (run of the dialler, its number) -> ours.
     pub(crate) dialled: BTreeMap<(Life, u64), u64>,
     next: u64,
-    /// The links to this pod bring so many bytes a second, one message after the other.
+    /// The links to this pod deliver this many bytes a second, one message after the other.
     pub(crate) slow: Option<(usize, u64)>,
-    /// Until then what was sent to it before is on its way.
+    /// Until then, what was sent to it before is under way.
     slow_until: Duration,
     /// `cut_until[from][to]`: nothing passes before this moment.
     pub(crate) cut_until: Vec<Vec<Duration>>,
@@ -117,7 +117,7 @@ impl Network {
         }
     }
 
-    /// Does nothing pass from one pod to the other now?
+    /// Is the way from one pod to the other cut now?
     pub(crate) fn is_cut(&self, now: Duration, from: usize, to: usize) -> bool {
         self.cut_until[from][to] > now
     }
@@ -148,7 +148,7 @@ impl Network {
         self.slow_until
     }
 
-    /// All links are whole.
+    /// All links work.
     pub(crate) fn mend(&mut self) {
         self.slow = None;
         self.cut_until.iter_mut().flatten().for_each(|until| *until = Duration::ZERO);
@@ -165,7 +165,7 @@ impl Network {
         self.next
     }
 
-    /// The connection that a process calls so, and its end of it, while that is open.
+    /// The connection that a process calls this, and its end of it, while that is open.
     pub(crate) fn find(&self, life: Life, id: ConnId) -> Option<(u64, usize)> {
         match id {
             ConnId::Dialled(number) => self.dialled.get(&(life, number)).map(|conn| (*conn, 0)),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How many pods of plain apps may still run after they were deleted by force.
+/// How many pods of plain apps may still be running after they were deleted by force.
 pub(crate) const SPARE_PODS: usize = 2;
 
 /// A member of the StatefulSet: two processes, a volume, a directory that they share.
@@ -21,11 +21,11 @@ pub(crate) struct Pod {
     pub(crate) address: String,
     /// Where other replicas reach it.
     pub(crate) peer_address: String,
-    /// How fast its clocks run, in millionths of true time.
+    /// The speed of its clocks, in millionths of true time.
     pub(crate) rate: u64,
     /// The pod exists: its processes are started again when they end.
     pub(crate) exists: bool,
-    /// It was told to end.
+    /// It was asked to end.
     pub(crate) terminating: bool,
     /// Counts the pods of this name.
     pub(crate) generation: u32,
@@ -37,9 +37,9 @@ pub(crate) struct Pod {
     pub(crate) booted_at: Duration,
     /// The data volume, which outlives the pod.
     pub(crate) volume: Volume,
-    /// Its disk answers nothing until then.
+    /// Its disk does not answer until then.
     pub(crate) disk_hangs_until: Duration,
-    /// What its shell finds of memory and disk.
+    /// The room that its shell finds in memory and on disk.
     pub(crate) room: Room,
     /// role.json.
     pub(crate) role_file: Option<Rc<RoleFile>>,
@@ -52,7 +52,7 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
-    /// No pod yet, and a volume that is empty: the replica of this UUID, which has this number.
+    /// No pod yet, and an empty volume: the replica of this UUID, which has this number.
     pub(crate) fn new(pod: usize, replica: ReplicaId, number: usize, rate: u64, ordinal: Option<usize>) -> Pod {
         Pod {
             name: format!("pod-{pod}"),
@@ -86,7 +86,7 @@ impl Pod {
         Uuid::from_u128(u128::from(self.boot))
     }
 
-    /// The same moment, as an app on this pod holds it against role.json.
+    /// The same moment, as an app on this pod compares it with role.json.
     pub(crate) fn moment(&self, now: Duration) -> Moment {
         Moment { boot_id: Some(self.boot_id()), boottime_ns: self.local(now).as_nanos() as u64 }
     }

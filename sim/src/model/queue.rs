@@ -1,7 +1,7 @@
-//! Everything that is going to happen, in order: by time, and what is put in first comes first.
+//! Everything that is going to happen, in order: by time, and first in, first out.
 //!
-//! Times are whole microseconds. What is put off, because a process is frozen or a disk hangs, stands half a microsecond
-//! later: before everything of a later moment, and known by that.
+//! Times are whole microseconds. An event that is postponed, because a process is frozen or a disk hangs, gets half a
+//! microsecond more: it precedes everything of a later moment, and is recognisable.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Queue<E> {
     heap: BinaryHeap<Reverse<Scheduled<E>>>,
-    /// Counts what was put in.
+    /// Counts the insertions.
     order: u64,
 }
 
@@ -25,7 +25,7 @@ impl<E> Queue<E> {
         self.push(microseconds(at), event);
     }
 
-    /// It happens when what holds it up is over, or is brought forward.
+    /// It happens when its obstacle is over, or it is brought forward.
     pub(crate) fn put_off(&mut self, until: Duration, event: E) {
         self.push(microseconds(until) + Duration::from_nanos(500), event);
     }
@@ -40,7 +40,7 @@ impl<E> Queue<E> {
         Some((at, event))
     }
 
-    /// What was put off happens now: nothing holds it up.
+    /// Postponed events happen now: nothing holds them up.
     pub(crate) fn bring_forward(&mut self, now: Duration) {
         let mut events: Vec<_> = std::mem::take(&mut self.heap).into_iter().map(|Reverse(event)| event).collect();
         events.sort_unstable();

@@ -1,4 +1,4 @@
-//! The only source of chance: xoshiro256++, seeded through splitmix64. Same seed, same run, on every machine.
+//! The only source of randomness: xoshiro256++, seeded through splitmix64. Same seed, same run, on every machine.
 
 use std::time::Duration;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! What one run is made of: sizes, times and how bad the weather is. All of it comes from the seed, and every run leaves
+//! The settings of one run: sizes, times and how bad the weather is. All of it derives from the seed, and every run leaves
 //! some of it out: a fault that is never mixed with the others finds what the mix hides.
 
 use super::rng::Rng;
@@ -9,9 +9,9 @@ use std::time::Duration;
 /// The settings of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Pods that there may be at most.
+    /// The maximum number of pods.
     pub(crate) pods: usize,
-    /// Pods that are wanted at first.
+    /// The number of wanted pods at first.
     pub(crate) wanted: usize,
     pub(crate) lost_time: Duration,
     pub(crate) heartbeat: Duration,
@@ -39,27 +39,27 @@ pub(crate) struct Settings {
     pub(crate) write_every_us: u64,
     /// The length of a command.
     pub(crate) command_bytes: usize,
-    /// Bytes of entries that a replica keeps in memory though they are durable and applied.
+    /// Bytes of durable and applied entries that a replica keeps in memory.
     pub(crate) log_memory_bytes: usize,
-    /// Bytes of entries that a replica gives out for application at once.
+    /// Bytes of entries that a replica hands out for application at once.
     pub(crate) apply_bytes_max: usize,
-    /// To this pod the links bring so many bytes a second.
+    /// The links to this pod deliver this many bytes a second.
     pub(crate) slow: Option<(usize, u64)>,
-    /// A snapshot is taken after about so many applied entries.
+    /// A snapshot is taken after about this many applied entries.
     pub(crate) snapshot_every: u64,
     /// Disks hang now and then.
     pub(crate) disks_hang: bool,
     /// Of 100,000 steps of a store, those in which it dies between two effects.
     pub(crate) effect_crashes: u32,
-    /// How long faults are made.
+    /// How long faults happen.
     pub(crate) chaos: Duration,
     /// The usual time between two faults.
     pub(crate) fault_every: Duration,
     /// What is broken on purpose.
     pub(crate) plant: Option<Plant>,
-    /// Volumes are set back to older copies.
+    /// Older copies replace volumes.
     pub(crate) goes_back: bool,
-    /// The apps are plain ones: there are sidecars alone, and nobody edits the Lease.
+    /// The apps are plain ones: there are only sidecars, and nobody edits the Lease.
     pub(crate) is_plain: bool,
     /// Addresses lead to other pods at times, and to those of another cluster.
     pub(crate) strangers: bool,
@@ -74,7 +74,7 @@ impl Settings {
         let wanted = if rng.chance(800) { pods } else { 1 + rng.below(pods) };
         let grace = Duration::from_secs(rng.between(8, 30));
         let lease_seconds = *rng.pick(&[2, 3, 3, 5, 15]);
-        // By numbers of its own: what a seed meant before there were long commands, it means still.
+        // With its own random numbers: so seeds keep the meaning that they had before there were long commands.
         let mut own = Rng::new(rng.clone().bits());
         let is_fat = own.chance(150);
         let slow = (is_fat && own.chance(500)).then(|| (own.below(pods), *own.pick(&[150_000, 400_000, 1_000_000])));
@@ -90,7 +90,7 @@ impl Settings {
             lease_duration: Duration::from_secs(lease_seconds),
             grace,
             native_sidecar: rng.chance(500),
-            // Of plain apps nothing is promised where clocks run at different speeds.
+            // For plain apps nothing is promised if clocks run at different speeds.
             drift: *rng.pick(&[0, 0, 100, 50_000, 200_000]) * u64::from(!options.plain),
             delay_us: *rng.pick(&[200, 1000, 1000, 5000, 20_000]),
             late: *rng.pick(&[0, 0, 5, 30]),
@@ -116,7 +116,7 @@ impl Settings {
         }
     }
 
-    /// Three pods, and nothing that goes wrong by itself.
+    /// Three pods, and nothing goes wrong by itself.
     pub(crate) fn calm(rng: &mut Rng, options: &Options) -> Settings {
         Settings {
             pods: 3,

@@ -21,7 +21,7 @@ pub(crate) struct Up {
     /// The run of the store whose lock it waits for.
     pub(crate) waits_for: Option<Uuid>,
     pub(crate) wake_at: Option<Duration>,
-    /// The last moment of a step, and how many there were in it.
+    /// The last moment of a step, and the number of steps at it.
     pub(crate) busy: (Duration, u32),
 }
 

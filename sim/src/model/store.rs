@@ -11,12 +11,12 @@ pub(crate) struct Store {
     pub(crate) life: Life,
     /// It is not scheduled before this moment.
     pub(crate) frozen_until: Duration,
-    /// Invitations that wait for an answer: who asked, and when.
+    /// Invitations that wait for an answer: the asker, and the time.
     pub(crate) questions: BTreeMap<u64, (Life, usize, Duration)>,
     pub(crate) process: Process,
 }
 
-/// Whether there is a process, and how far it is.
+/// Whether there is a process, and its stage.
 #[derive(Clone, Debug)]
 pub(crate) enum Process {
     Down,
@@ -25,7 +25,7 @@ pub(crate) enum Process {
     Up(Box<Up>),
 }
 
-/// A store that runs.
+/// A running store.
 #[derive(Clone, Debug)]
 pub(crate) struct Up {
     pub(crate) replica: Replica,
@@ -36,7 +36,7 @@ pub(crate) struct Up {
     /// Accepted writes that wait for their entries.
     pub(crate) pending: BTreeMap<Seq, Vec<(Position, ProposalId)>>,
     pub(crate) applied: Position,
-    /// The documents: one number that says what was applied, in which order.
+    /// The documents: one number for what was applied, in which order.
     pub(crate) digest: u64,
     pub(crate) applied_voters: Voters,
     /// Entries since the last snapshot.
@@ -47,22 +47,22 @@ pub(crate) struct Up {
     /// When it began, and how many did.
     pub(crate) sync_since: Duration,
     pub(crate) syncs: u64,
-    /// It was told that its disk hangs, and that the journal takes no more.
+    /// It knows that its disk hangs, and that the journal accepts no more.
     pub(crate) stalled: bool,
     pub(crate) is_full: bool,
-    /// It was told that a write failed.
+    /// It knows that a write failed.
     pub(crate) disk_failed: bool,
-    /// Pieces of snapshots that come in, by connection.
+    /// Incoming pieces of snapshots, by connection.
     pub(crate) pieces: BTreeMap<ConnId, Vec<u8>>,
     /// Strong reads of its clients.
     pub(crate) reads: Reads,
     pub(crate) wake_at: Option<Duration>,
-    /// The last moment of a step, and how many there were in it.
+    /// The last moment of a step, and the number of steps at it.
     pub(crate) busy: (Duration, u32),
 }
 
 impl Up {
-    /// It has recovered: its documents are those of the snapshot at `applied`, and of nothing else yet.
+    /// It has recovered: its documents are those of the snapshot at `applied`, and nothing more yet.
     pub(crate) fn new(
         replica: Replica,
         incarnation: Incarnation,
@@ -127,7 +127,7 @@ impl Store {
         !matches!(self.process, Process::Down)
     }
 
-    /// What the replica says of itself; only while it is up.
+    /// What the replica reports about itself; only while it is up.
     pub(crate) fn status(&self) -> &Status {
         &self.up().expect("only asked of a store that is up").status
     }

@@ -1,12 +1,12 @@
-//! What happened, in lines for people. Nothing is formatted unless somebody wants it: a run is repeated with its trace
-//! switched on when it failed, which costs nothing in the thousands of runs that do not.
+//! What happened, in lines for people. Nothing is formatted unless it is wanted: a failed run is repeated with its trace
+//! switched on, which costs nothing in the thousands of runs that succeed.
 
 use leasehold_replication::{Body, Effect, Entry, Frame, Input, Payload, Record, Status};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A line is cut after so many characters.
+/// A line is cut after this many characters.
 const LINE_MAX: usize = 320;
 
 /// The last lines of a run.
@@ -69,7 +69,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
     }
 }
 
-/// What a store says of itself in one line.
+/// A store's report about itself in one line.
 pub(crate) fn status(status: &Status) -> String {
     let mut text = format!(
         "{:?} promise {} at {} committed {} voters {:?} heard {}",

@@ -1,7 +1,7 @@
 //! What goes wrong, and when: one random fault after another, each run with its own mix of them.
 //!
-//! Whatever is mended by time is stored as the moment until which it lasts, so healing everything is setting those
-//! moments to now. Only a minority of the voters ever loses its volumes: of more, nothing is promised.
+//! A fault that time repairs is stored as the moment until which it lasts, so healing everything sets those moments to now.
+//! Only a minority of the voters ever loses its volumes: beyond that nothing is promised.
 
 use crate::model::chaos::Fault;
 use crate::model::cluster::Cluster;
@@ -13,7 +13,7 @@ use leasehold_replication::{Input, PeerState};
 use std::time::Duration;
 
 impl Cluster {
-    /// The next fault, and when the one after it comes.
+    /// The next fault, and the time of the one after it.
     pub(crate) fn next_fault(&mut self) {
         if !self.chaos.is_on() {
             return;
@@ -26,7 +26,7 @@ impl Cluster {
         }
     }
 
-    /// Some milliseconds mostly, seconds often, long now and then.
+    /// Usually some milliseconds, often seconds, and sometimes long.
     fn some_time(&mut self) -> Duration {
         match self.rng.below(10) {
             0..=3 => self.rng.millis(1, 300),
@@ -39,7 +39,7 @@ impl Cluster {
         self.rng.below(self.pods.len())
     }
 
-    /// Makes a fault: for some time, of some pod.
+    /// Makes a fault: for some time, for some pod.
     fn make(&mut self, fault: Fault) {
         let until = self.now + self.some_time();
         if self.settings.is_plain && matches!(fault, Fault::DeleteLease | Fault::EditLease) {
@@ -161,7 +161,7 @@ impl Cluster {
     /// The API is gone for one sidecar.
     pub(crate) fn lose_api(&mut self, pod: usize, until: Duration) {
         self.api.take_down(pod, until);
-        // A connection that is open may outlive the outage's beginning, silently.
+        // An open connection may outlive the start of the outage, silently.
         if self.rng.chance(800) {
             self.cut_watch(pod);
         } else {
@@ -169,15 +169,16 @@ impl Cluster {
         }
     }
 
-    /// A person may delete the Lease, or scale, or empty a volume, but is not helped who does all three such that nothing
-    /// but empty volumes is wanted: that is a first start by every rule (5.5 in docs/design.md), beside the data that nobody wants.
+    /// A person may delete the Lease, or scale, or empty a volume. But nothing protects one who does all three so that only
+    /// empty volumes are wanted: by every rule that is a first start (5.5 in docs/design.md), beside the data that nobody
+    /// wants.
     fn is_a_first_start(&self, wanted: usize, emptied: Option<usize>) -> bool {
         let has_data = |pod: usize| Some(pod) != emptied && self.pods[pod].volume.has_data();
         wanted > 0 && !(0..wanted).any(has_data) && (0..self.pods.len()).any(has_data)
     }
 
-    /// Would every majority still be there without this volume? Judged by all voters that stand on any volume, with this
-    /// one counted among them even if it is none: it may become one by what is under way.
+    /// Would every majority still exist without this volume? Judged by all voters on any volume, counting this one among
+    /// them even if it is not one: what is under way may make it one.
     fn may_be_wiped(&self, pod: usize) -> bool {
         let gone = self.pods[pod].volume.replica;
         let counts = |volume: &&Volume| volume.replica != gone && !volume.is_set_back();
@@ -189,15 +190,15 @@ impl Cluster {
         })
     }
 
-    /// May an older copy take the place of this volume? As for one that is emptied; and somebody must know better, who
-    /// will answer: of a volume that nobody knows, nothing is promised.
+    /// May an older copy replace this volume? The same rule as for emptying it; and a replica that knows better must exist
+    /// and answer: for a volume that nobody knows, nothing is promised.
     fn may_be_set_back(&self, pod: usize) -> bool {
         let older = self.pods[pod].volume.older();
         older.is_some_and(|older| older.has_data() && self.who_knows_more(pod, older).is_some())
             && self.may_be_wiped(pod)
     }
 
-    /// Another pod that runs and knows more of this pod's volume than such a state of it holds: what it answers.
+    /// Another running pod that knows more of this pod's volume than such a state of it holds: its answer.
     pub(crate) fn who_knows_more(&self, pod: usize, of: &Volume) -> Option<(String, PeerState)> {
         let more = |state: &PeerState| {
             state.known.iter().any(|known| {
@@ -213,7 +214,7 @@ impl Cluster {
         states.into_iter().find(|(_, state)| state.cluster_id == of.durable_state.cluster_id && more(state))
     }
 
-    /// The clients write a batch, mostly where somebody says to lead.
+    /// The clients write a batch, mostly where a pod reports that it leads.
     pub(crate) fn clients_write(&mut self) {
         if !self.chaos.is_on() {
             return;
@@ -243,12 +244,12 @@ impl Cluster {
         }
     }
 
-    /// Nothing goes wrong from the beginning, and nobody writes.
+    /// Nothing goes wrong from the start, and nobody writes.
     pub(crate) fn calm(&mut self) {
         self.chaos.end();
     }
 
-    /// A shorter stop within a longer one does not end it: what came meanwhile waits for the longer one's end.
+    /// A shorter stop within a longer one does not end it: what arrived meanwhile waits for the longer one's end.
     fn freeze_store(&mut self, pod: usize, until: Duration) {
         let frozen = &mut self.pods[pod].store.frozen_until;
         *frozen = until.max(*frozen);
@@ -259,19 +260,19 @@ impl Cluster {
         *frozen = until.max(*frozen);
     }
 
-    /// That process ends, and is not started again.
+    /// That process ends, and is not restarted.
     pub(crate) fn end_store_for_good(&mut self, pod: usize) {
         self.kill_running_store(pod, false);
         self.pods[pod].store.life.run += 1;
     }
 
-    /// That process ends, and is not started again.
+    /// That process ends, and is not restarted.
     pub(crate) fn end_sidecar_for_good(&mut self, pod: usize) {
         self.kill_running_sidecar(pod);
         self.pods[pod].sidecar.life.run += 1;
     }
 
-    /// All faults end: from here on everything must come right by itself.
+    /// All faults end: from here on everything must recover by itself.
     pub(crate) fn heal(&mut self) {
         self.trace.add(self.now, || "heal        everything".to_owned());
         self.chaos.end();
@@ -291,8 +292,8 @@ impl Cluster {
         self.annotate_lease(annotation::PAUSED, None);
     }
 
-    /// A person does what each replica says that went back in time: it is wiped, and joins as a new one. One that has not
-    /// found out yet gets its newest state again.
+    /// A person follows the advice of each replica that went back in time: it is wiped, and joins as a new one. One that
+    /// has not found out yet gets its newest state back.
     fn mend_volumes(&mut self) {
         for pod in 0..self.pods.len() {
             let volume = &self.pods[pod].volume;

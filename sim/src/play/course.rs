@@ -1,4 +1,4 @@
-//! The course of a run with fencing apps: chaos, then order, then a few single faults to a cluster that is well.
+//! The course of a run with fencing apps: chaos, then order, then a few single faults in a healthy cluster.
 //!
 //! ```text
 //!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
@@ -11,15 +11,15 @@ use crate::model::event::Event;
 use std::time::Duration;
 
 impl Cluster {
-    /// Chaos, then order, then a few single faults to a cluster that is well. Returns how long the first settling took,
-    /// or who waits for what.
+    /// Chaos, then order, then a few single faults in a healthy cluster. Returns how long the first settling took, or who
+    /// waits for what.
     pub(crate) fn play(&mut self) -> Result<Duration, String> {
         if self.settings.runs_short {
             self.schedule(self.now, Event::RoomChanges);
         }
         self.run_until(self.settings.chaos);
         self.heal();
-        // A majority may be among the pods that were scaled away: all of them come back first.
+        // A majority may be among the pods that were scaled away: all of them return first.
         self.scale_to(self.pods.len());
         let settled = self.settle("after healing")?;
         self.stays_settled()?;
@@ -47,7 +47,7 @@ impl Cluster {
         Ok(settled)
     }
 
-    /// The Lease is deleted: a healthy leader writes it again, and goes on \[L11\].
+    /// The Lease is deleted: a healthy leader writes it again, and continues \[L11\].
     fn lose_the_lease(&mut self) -> Result<(), String> {
         let term = self.leader_term();
         self.delete_lease();
@@ -56,7 +56,7 @@ impl Cluster {
         self.is_still(term, "the Lease was deleted")
     }
 
-    /// Nobody is wanted, and then everybody again.
+    /// No pod is wanted, and then all are again.
     fn down_to_zero_and_back(&mut self) -> Result<(), String> {
         self.scale_to(0);
         let until = self.now + self.settings.grace + Duration::from_secs(5);
@@ -83,7 +83,7 @@ impl Cluster {
         self.run_until(self.now + self.settings.lease_duration + 2 * self.settings.lost_time);
         self.settle("while the API is gone")?;
         if self.rng.chance(500) {
-            // The sidecars start again, too, and know the Lease no more.
+            // The sidecars restart, too, and no longer know the Lease.
             (0..self.pods.len())
                 .filter(|pod| self.pods[*pod].sidecar.is_up())
                 .collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! What a store asks of its disk: writes, fsyncs, snapshots.
+//! A store's requests to its disk: writes, fsyncs, snapshots.
 //!
 //! ```text
 //!   Persist, InstallSnapshot ─▶ journal ─▶ Synced ─▶ Input::Persisted        group commit: one fsync for all that waits
@@ -14,7 +14,7 @@ use leasehold_replication::{Input, ReplicaId, SnapshotMeta, Ticket};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// No fsync takes longer: one that is under way when everything is healed must not look like a cluster that waits.
+/// No fsync takes longer: one that is under way when everything is healed must not look like a waiting cluster.
 const FSYNC_US_MAX: u64 = 2_000_000;
 
 impl Cluster {
@@ -37,7 +37,7 @@ impl Cluster {
                         && up.pulse.promise.incarnation == up.incarnation
                         && entry.position.term == up.pulse.promise.term
                     {
-                        // What is committed in this very step is in the replica already.
+                        // The replica already contains what this very step committed.
                         self.facts.begins_term(&pod.name, &pod.volume.log, up.pulse.promise, entry);
                         let committed = up.replica.pulse().committed;
                         self.facts.voters_changed(&pod.name, &pod.volume.log, committed, entry);
@@ -55,7 +55,7 @@ impl Cluster {
         self.sync(life);
     }
 
-    /// Begins an fsync of all that is begun, unless one is running.
+    /// Starts an fsync of everything that was started, unless one is running.
     fn sync(&mut self, life: Life) {
         let pod = &mut self.pods[life.pod];
         let covers = pod.volume.begun();
@@ -119,12 +119,12 @@ impl Cluster {
         let pod = &mut self.pods[life.pod];
         let Some(up) = pod.store.up_mut() else { return };
         if up.snapshot_running != Some(number) {
-            return; // One that was received overtook it.
+            return; // A received one overtook it.
         }
         let meta = self.snapshots[number as usize].clone();
         let position = meta.position;
         if pod.volume.durable_log.last_seq() < position.seq {
-            // It gets its name with a segment that is begun when the one before is durable.
+            // It gets its name with a segment that starts when the one before is durable.
             let at = self.now + Duration::from_micros(self.settings.fsync_us);
             return self.schedule(at, Event::SnapshotDone { life, number });
         }
@@ -147,7 +147,7 @@ impl Cluster {
         }
     }
 
-    /// The volume is replaced by an empty one: a new replica.
+    /// An empty volume replaces it: a new replica.
     pub(crate) fn wipe(&mut self, pod: usize) {
         let replica = ReplicaId(self.rng.uuid());
         let keeps = self.settings.plant == Some(Plant::Shell(Shell::WipedKeepsIdentity));

@@ -1,4 +1,4 @@
-//! What a store asks for, carried out in the made-up world: its disk, its connections, its clients.
+//! A store's effects, carried out in the simulated world: its disk, its connections, its clients.
 //!
 //! ```text
 //!   Persist, InstallSnapshot ─▶ journal ─▶ Synced ─▶ Input::Persisted        group commit: one fsync for all that waits
@@ -92,7 +92,7 @@ impl Cluster {
         }
     }
 
-    /// The documents become those of the snapshot.
+    /// The snapshot's documents replace the present ones.
     fn restore(&mut self, pod: usize, meta: &SnapshotMeta) {
         let found = &mut self.pods[pod];
         let name = &found.name;
@@ -107,7 +107,7 @@ impl Cluster {
         up.applied_voters = meta.voters.clone();
         up.since_snapshot = 0;
         up.snapshot_running = None;
-        // What waits for an entry that is now inside the snapshot will never be told.
+        // Whoever waits for an entry that is now inside the snapshot will never get an answer.
         let later = up.pending.split_off(&meta.position.seq.next());
         for (_, id) in std::mem::replace(&mut up.pending, later).into_values().flatten() {
             self.clients.tell(&mut self.facts, id, Outcome::Unknown);
@@ -126,7 +126,7 @@ impl Cluster {
         }
     }
 
-    /// Nobody will learn what came of the writes that wait.
+    /// Nobody will learn the outcome of the waiting writes.
     fn give_up(&mut self, pod: usize) {
         let pending = self.pods[pod].store.up_mut().map(|up| std::mem::take(&mut up.pending));
         for (_, id) in pending.unwrap_or_default().into_values().flatten() {
@@ -187,7 +187,7 @@ impl Cluster {
         let found = &self.pods[life.pod];
         self.facts.said_hello(&found.name, &found.volume, hello.promise, hello.position);
         if self.settings.plant == Some(Plant::Shell(Shell::HelloByEveryAddress)) {
-            // The race's other connection says hello, too. Nobody listens to it.
+            // The race's other connection says hello, too. Nobody listens on it.
             self.say_hello_twice(to, hello.clone());
         }
         self.dial(life, conn, to, hello);
@@ -209,7 +209,7 @@ impl Cluster {
         }
     }
 
-    /// Entries that are no longer in memory come from the journal.
+    /// Entries that are no longer in memory are read from the journal.
     fn look_up(&mut self, life: Life, conn: ConnId, previous: Position, bytes_max: usize) {
         let pod = life.pod;
         let Some(entries) = self.pods[pod].volume.look_up(previous, bytes_max) else {
@@ -230,7 +230,7 @@ impl Cluster {
         self.begin(life, ticket, Vec::new());
     }
 
-    /// It lost the race of the first start, and begins again as a new replica.
+    /// It lost the race of the first start, and starts again as a new replica.
     fn wipe_itself(&mut self, pod: usize, winner: &impl Display) {
         if !self.pods[pod].volume.durable_state.bootstrapping {
             self.violation(format!("pod-{pod} empties a volume that is not marked bootstrapping, for {winner}"));

@@ -1,12 +1,13 @@
-//! Disks that hang: an fsync that neither succeeds nor fails, for seconds or minutes, and what a cluster that is well makes
-//! of one.
+//! Disks that hang: an fsync that neither succeeds nor fails, for seconds or minutes, and how a healthy cluster handles
+//! one.
 //!
 //! ```text
 //!   fsync begins ──(the disk hangs)── DiskStall ─▶ Input::Disk { stalled }          ... minutes ...
 //!                                                  the disk answers ─▶ Input::Persisted ─▶ Input::Disk { not stalled }
 //! ```
 //!
-//! By numbers of their own: what a seed meant before there were such disks, it means still as far as that goes.
+//! With random numbers of their own: so seeds keep, as far as possible, the meaning that they had before there were such
+//! disks.
 
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
@@ -15,15 +16,15 @@ use crate::model::rng::Rng;
 use leasehold_replication::{Input, Term};
 use std::time::Duration;
 
-/// What the shells call a stall.
+/// What the shells consider a stall.
 pub(crate) const DISK_STALL: Duration = Duration::from_secs(2);
-/// A journal that hangs takes no more than this, until it answers.
+/// A hung journal accepts no more than this until it answers.
 const WAITING_MAX: u64 = 200;
-/// How long writes may stand still when one disk hangs, where the lost-time is a second.
+/// How long writes may stop when one disk hangs, if the lost-time is a second.
 const GOAL: Duration = Duration::from_secs(5);
 
 impl Cluster {
-    /// The next disk hangs, and when the one after it does.
+    /// The next disk hangs, and the time of the one after it.
     pub(crate) fn next_hang(&mut self) {
         if !self.chaos.is_on() {
             return;
@@ -39,7 +40,7 @@ impl Cluster {
         self.hang(pod, self.now + span);
     }
 
-    /// The disk of that pod answers nothing until then.
+    /// That pod's disk does not answer until then.
     pub(crate) fn hang(&mut self, pod: usize, until: Duration) {
         self.trace.add(self.now, || format!("fault       disk of pod-{pod} hangs until {:.3}", until.as_secs_f64()));
         let hangs_until = &mut self.pods[pod].disk_hangs_until;
@@ -54,7 +55,7 @@ impl Cluster {
         self.queue.bring_forward(self.now);
     }
 
-    /// What needs the disk of a pod waits for it. True: it does.
+    /// What needs a pod's disk waits for it. True: it does.
     pub(crate) fn waits_for_disk(&mut self, life: Life, event: Event) -> bool {
         let until = self.pods[life.pod].disk_hangs_until;
         if until <= self.now {
@@ -72,7 +73,7 @@ impl Cluster {
         true
     }
 
-    /// That fsync is under way for longer than it may be.
+    /// That fsync has been under way for longer than allowed.
     pub(crate) fn disk_stalled(&mut self, life: Life, syncs: u64) {
         let Some(up) = self.pods[life.pod].store.up_mut() else { return };
         if up.sync_running && up.syncs == syncs && !up.stalled {
@@ -81,7 +82,7 @@ impl Cluster {
         }
     }
 
-    /// The fsync ended, and what it brought was told.
+    /// The fsync ended, and its result was reported.
     pub(crate) fn disk_answered(&mut self, life: Life) {
         let Some(up) = self.pods[life.pod].store.up_mut() else { return };
         if std::mem::take(&mut up.stalled) {
@@ -90,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// More was given to a journal that hangs.
+    /// More was given to a hung journal.
     pub(crate) fn fills_up(&mut self, life: Life) {
         let pod = &mut self.pods[life.pod];
         let is_too_much = pod.volume.is_behind_by(WAITING_MAX);
@@ -101,7 +102,7 @@ impl Cluster {
         }
     }
 
-    /// Disks hang in a cluster that is well.
+    /// Disks hang in a healthy cluster.
     pub(crate) fn outlive_hung_disks(&mut self) -> Result<(), String> {
         let mut rng = Rng::new(self.rng.clone().bits());
         let (Some(leader), wanted) = (self.leader(), self.api.wanted) else { return Ok(()) };
@@ -123,7 +124,7 @@ impl Cluster {
         self.stays_settled()
     }
 
-    /// Another leads, and writes go on, long before the disk answers \[B1\].
+    /// Another pod leads, and writes continue, long before the disk answers \[B1\].
     fn leader_hangs(&mut self, leader: usize, without_api: bool) -> Result<(), String> {
         let long = self.now + Duration::from_secs(100_000);
         if without_api {
@@ -160,7 +161,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Three are scaled to two, and of these one hangs: writes go on as long as the third is there \[B3\].
+    /// Three are scaled to two, and one of these hangs: writes continue as long as the third is there \[B3\].
     fn scaled_while_one_hangs(&mut self, hung: usize) -> Result<(), String> {
         self.hang(hung, self.now + Duration::from_secs(100_000));
         self.write_once();
@@ -178,7 +179,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// One storage hangs for all, or for all but one: nobody is better off with another leader \[B4\].
+    /// One storage hangs for all, or for all but one: another leader helps nobody \[B4\].
     fn too_many_hang(&mut self, leader: usize, spared: Option<usize>) -> Result<(), String> {
         let term = self.term_of(leader);
         let hung = (0..self.pods.len()).filter(|pod| *pod == leader || Some(*pod) != spared);

@@ -1,4 +1,4 @@
-//! What sidecars ask of the API server, what it shows them, and who else changes what is in it.
+//! The sidecars' requests to the API server, what it shows them, and who else changes its content.
 
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
@@ -24,7 +24,7 @@ impl Cluster {
         self.rng.micros(500, 8_000 * slow)
     }
 
-    /// The request arrives, or does not.
+    /// The request arrives, or it does not.
     pub(crate) fn called(&mut self, life: Life, call: Call, answer: Answer) {
         if answer == Answer::Never && !self.api.is_up(self.now, life.pod) {
             return;
@@ -32,7 +32,7 @@ impl Cluster {
         let client = &self.api.clients[life.pod];
         let is_lost = client.mute_until > self.now || self.rng.chance(self.settings.api_lost);
         if !self.api.is_up(self.now, life.pod) {
-            // Refused at once, or silence until the shell's time-out.
+            // It is refused at once, or silence follows until the shell's time-out.
             let quick = self.rng.chance(500);
             let at = self.now + if quick { self.rng.millis(1, 5) } else { self.settings.api_timeout };
             let input = match call {
@@ -81,7 +81,7 @@ impl Cluster {
         }
     }
 
-    /// (plain apps) Whoever let go may still be read as leader for a moment, so nobody takes the Lease sooner than two
+    /// (plain apps) A pod that let go may still be read as leader for a moment, so no pod takes the Lease sooner than two
     /// lost-times after the last clear \[A3\].
     fn check_take(&mut self, write: &LeaseWrite) {
         if !self.settings.is_plain {
@@ -97,7 +97,7 @@ impl Cluster {
         }
     }
 
-    /// The Lease becomes this (none: it is deleted), and every open watch is told.
+    /// The Lease becomes this (none: it is deleted), and every open watch is notified.
     fn store_lease(&mut self, body: Option<Body>) -> Option<Lease> {
         self.api.version += 1;
         let version = Version(self.api.version.to_string());
@@ -155,7 +155,7 @@ impl Cluster {
         self.show_members(life.pod);
     }
 
-    /// The watch of this pod's sidecar ends. The process is told, and opens it again.
+    /// The watch of this pod's sidecar ends. The process learns it, and opens it again.
     pub(crate) fn cut_watch(&mut self, pod: usize) {
         if self.api.clients[pod].watch.take().is_some() {
             let life = self.pods[pod].sidecar.life;
@@ -172,14 +172,14 @@ impl Cluster {
     }
 
     fn show_members(&mut self, pod: usize) {
-        // The watch of the StatefulSet is another one than that of the Lease: it may be deaf for a while.
+        // The watch of the StatefulSet is separate from that of the Lease: it may be deaf for a while.
         let is_deaf = self.settings.is_plain && self.rng.chance(200);
         let at = self.now + if is_deaf { self.rng.millis(1000, 40_000) } else { self.api_delay() };
         let life = self.pods[pod].sidecar.life;
         self.schedule(at, Event::MembersShown { life });
     }
 
-    /// The sidecar learns how many pods are wanted, if the API answers it.
+    /// The sidecar learns how many pods are wanted, if the API answers.
     pub(crate) fn members_shown(&mut self, life: Life) {
         if self.api.is_up(self.now, life.pod) {
             let member = |ordinal: usize| Member {
@@ -237,7 +237,7 @@ impl Cluster {
         self.store_lease(Some(body));
     }
 
-    /// Somebody asks for a switchover, or for no automatic take-over, or takes that back.
+    /// Somebody requests a switchover, or a pause of automatic take-overs, or withdraws that.
     pub(crate) fn annotate_lease(&mut self, name: &str, value: Option<String>) {
         let Some(mut body) = self.api.lease.as_ref().map(|lease| lease.body.clone()) else { return };
         match value {

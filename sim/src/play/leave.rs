@@ -1,12 +1,12 @@
-//! Planned leaves in a cluster that is well: a graceful end of the leader's pod, a switchover, a rolling update, a scale to
-//! one; with or without something that breaks in the middle of it.
+//! Planned leaves in a healthy cluster: a graceful end of the leader's pod, a switchover, a rolling update, scaling to one;
+//! with or without something that breaks in the middle.
 //!
 //! ```text
 //!   settled ─▶ told to go ─▶ (something breaks) ─▶ writes all the time, wherever somebody leads ─▶ settled
 //! ```
 //!
-//! Judged: the invariants at every step, that it settles, and, where nothing broke, that the leadership moved no more often
-//! than it had to: once, and twice at most in a rolling update.
+//! Judged: the invariants at every step, that it settles, and, if nothing broke, that the leadership moved no more often
+//! than necessary: once, and at most twice in a rolling update.
 
 use crate::model::cluster::Cluster;
 use crate::model::rng::Rng;
@@ -14,7 +14,7 @@ use leasehold_election::annotation;
 use leasehold_replication::{Input, Term};
 use std::time::Duration;
 
-/// What is done to a cluster that is well.
+/// What happens to a healthy cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leave {
     Drain,
@@ -24,7 +24,7 @@ enum Leave {
     ScaleToOne,
 }
 
-/// What breaks in the middle of it.
+/// What breaks in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Break {
     Nothing,
@@ -59,7 +59,7 @@ const BREAKS: [Break; 10] = [
 ];
 
 impl Cluster {
-    /// One planned leave. By numbers of its own: what a seed meant before, it means still.
+    /// One planned leave. With its own random numbers: so seeds keep the meaning that they had before.
     pub(crate) fn leave_as_planned(&mut self) -> Result<(), String> {
         let mut rng = Rng::new(self.rng.clone().bits());
         let (leave, breaks) = (*rng.pick(&LEAVES), *rng.pick(&BREAKS));
@@ -94,7 +94,7 @@ impl Cluster {
         }
         self.write_on(Duration::from_secs(2));
         self.api.mend();
-        // A voter that dies while it goes for good may take the majority with it: then only its volume brings that back.
+        // A voter that dies while it leaves for good may take the majority with it: then only its volume restores that.
         let dies_for_good = leave == Leave::ScaleToOne && matches!(breaks, Break::OwnStore | Break::SuccessorsStore);
         if dies_for_good {
             self.scale_to(wanted);
@@ -107,7 +107,7 @@ impl Cluster {
             Leave::Drain | Leave::Switchover | Leave::ScaleToOne => 1,
             Leave::Update => 2,
         };
-        // Two replicas, one of them away, are no majority: then the leadership is found anew.
+        // Two replicas, one of them away, are no majority: then a new leadership is found.
         if breaks == Break::Nothing && wanted > 2 && moves > most && !self.facts.is_violated() {
             return Err(format!("{leave:?} moved the leadership {moves} times\n{}", self.explain()));
         }
@@ -137,7 +137,7 @@ impl Cluster {
         }
     }
 
-    /// Clients write for so long, at everybody who is claimed to lead, also while it drains.
+    /// Clients write for this long, at every pod that is claimed to lead, also while it drains.
     fn write_on(&mut self, span: Duration) {
         let until = self.now + span;
         while self.now < until && !self.facts.is_violated() {

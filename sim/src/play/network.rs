@@ -1,4 +1,4 @@
-//! What goes over the network: dials, messages, resets and ends of connections, and requests that may be lost.
+//! What passes over the network: dials, messages, resets and ends of connections, and requests that may be lost.
 
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
@@ -7,7 +7,7 @@ use crate::model::network::{Conn, End, Message, Reply, Request, stranger};
 use leasehold_replication::{Body, ConnId, Frame, Hello, Input, RequestId};
 use std::time::Duration;
 
-/// The most messages that wait in one direction. At the bound the connection is reset, as the shell's queue would.
+/// The most messages that wait in one direction. At the bound the connection is reset, as by the shell's queue.
 const INBOX_MAX: usize = 4096;
 
 impl Cluster {
@@ -31,7 +31,7 @@ impl Cluster {
         }
     }
 
-    /// One more hello of a dial, by a connection that nobody is at the near end of.
+    /// One more hello of a dial, on a connection whose near end nobody uses.
     pub(crate) fn say_hello_twice(&mut self, to: Option<usize>, hello: Hello) {
         let Some(to) = to else { return };
         let conn = self.network.fresh();
@@ -41,14 +41,14 @@ impl Cluster {
         self.put(conn, 1, Message::Hello(Box::new(hello)));
     }
 
-    /// A store sends by a connection. What is sent by one that has ended in the meantime is lost.
+    /// A store sends on a connection. If that has ended in the meantime, the message is lost.
     pub(crate) fn send(&mut self, life: Life, id: ConnId, message: Message) {
         if let Some((conn, end)) = self.network.find(life, id) {
             self.put(conn, 1 - end, message);
         }
     }
 
-    /// A store closes a connection: it hears no more of it, the other end is told in time.
+    /// A store closes a connection: it receives no more on it, and the other end learns it in time.
     pub(crate) fn close(&mut self, life: Life, id: ConnId) {
         if let Some((conn, end)) = self.network.find(life, id) {
             if let Some(conn) = self.network.conns.get_mut(&conn) {
@@ -60,7 +60,7 @@ impl Cluster {
         }
     }
 
-    /// A random connection is reset: both ends are told, each in its time.
+    /// A random connection is reset: both ends learn it, each in its time.
     pub(crate) fn reset_some_connection(&mut self) {
         let keys: Vec<u64> = self.network.conns.keys().copied().collect();
         if !keys.is_empty() {
@@ -109,7 +109,7 @@ impl Cluster {
             let since = *found.stalled_since.get_or_insert(self.now);
             if self.now - since > Duration::from_secs(4) {
                 found.stalled_since = None;
-                // Given up: each end notices by itself, without a message from the other.
+                // Dropped: each end notices by itself, without a message from the other.
                 for end in 0..2 {
                     self.end_silently(conn, end);
                 }
@@ -151,7 +151,7 @@ impl Cluster {
         self.step_store(to, input);
     }
 
-    /// Some frames go through their bytes, so that the format is tried, too.
+    /// Some frames are encoded and decoded, so that the format is tested, too.
     fn rewritten(&mut self, frame: Frame) -> Frame {
         if !self.rng.chance(20) {
             return frame;
@@ -177,7 +177,7 @@ impl Cluster {
         self.forget_if_over(conn);
     }
 
-    /// A store died. `silent`: its machine did, so nobody is told for a while.
+    /// A store died. `silent`: its machine did, so nobody learns it for a while.
     pub(crate) fn drop_connections(&mut self, pod: usize, silent: bool) {
         let mine: Vec<(u64, usize)> = (self.network.conns.iter())
             .flat_map(|(key, conn)| (0..2).filter(|end| conn.ends[*end].life.pod == pod).map(|end| (*key, end)))
@@ -215,7 +215,7 @@ impl Cluster {
         }
     }
 
-    /// A store asks another one something over HTTP.
+    /// A store sends another one a request over HTTP.
     pub(crate) fn request(&mut self, from: Life, to: Option<usize>, request: Request) {
         let Some(meant) = to else { return };
         let to = self.led_astray(meant);
@@ -232,8 +232,8 @@ impl Cluster {
         self.schedule(at, Event::Asked { from, meant, to, asked_at: self.now, request: Box::new(request) });
     }
 
-    /// The pod that an address leads to: another one where it was its own before. And a stranger's leader, whose pods have
-    /// our names, has an address of ours at times, and invites.
+    /// The pod behind an address: another one if the address was its own before. And a stranger's leader, whose pods have
+    /// our names, sometimes has an address of ours, and invites.
     fn led_astray(&mut self, meant: usize) -> usize {
         if !self.settings.strangers || !self.chaos.is_on() {
             return meant;
@@ -285,7 +285,7 @@ impl Cluster {
         self.schedule(at, Event::Store { life: to, input: Box::new(input) });
     }
 
-    /// A snapshot goes over a connection in a few pieces. Its bytes are only its number in the run's list.
+    /// A snapshot is sent over a connection in a few pieces. Its bytes are only its number in the run's list.
     pub(crate) fn send_snapshot(&mut self, life: Life, conn: ConnId, head: Frame, number: u64) {
         let meta = self.snapshots[number as usize].clone();
         let mut bytes = [0; 24];

@@ -1,4 +1,4 @@
-//! The course of a run with plain apps: sidecars alone.
+//! The course of a run with plain apps: only sidecars.
 //!
 //! ```text
 //!   chaos without edits of the Lease ─▶ heal ─▶ one leader, a true Lease ─▶ leader killed ─▶ one ─▶ all watches dead, leader
@@ -25,7 +25,7 @@ impl Cluster {
         Ok(settled)
     }
 
-    /// The API is gone for longer than a Lease lasts. The holder could not renew, so it has a whole duration for that.
+    /// The API is gone for longer than a Lease lasts. The holder could not renew, so it gets a whole duration for that.
     fn outlive_the_api_plainly(&mut self) -> Result<(), String> {
         let holder = self.api.lease().map(|lease| (lease.body.holder.clone(), lease.body.term));
         let back = self.now + 3 * self.settings.lease_duration;

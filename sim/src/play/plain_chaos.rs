@@ -1,5 +1,5 @@
-//! What goes wrong with plain apps alone: these faults take numbers only in runs of plain apps, so what a seed of a fencing
-//! cluster meant before, it means still.
+//! Faults of plain apps alone: they draw random numbers only in runs of plain apps, so the seeds of a fencing cluster keep
+//! the meaning that they had before.
 //!
 //! ```text
 //!   deleted by force ─▶ the pod runs on, alone, for up to a grace period; a new pod takes its name, on another machine
@@ -50,7 +50,7 @@ impl Cluster {
         self.schedule(at, Event::PodStarts { pod: heir, generation });
     }
 
-    /// The pod's processes start again where they were. Its emptyDir is on disk.
+    /// The pod's processes start again in the same place. Its emptyDir is on disk.
     fn restart_machine(&mut self, pod: usize) {
         if !self.pods[pod].exists {
             return;
@@ -63,8 +63,8 @@ impl Cluster {
         self.check_claims();
     }
 
-    /// A request while they are late. Of three, one is lost, one is carried out when nobody waits for it any more, and one
-    /// is answered at the last moment. (None: it is not this time.)
+    /// A request while they are late. Of three, one is lost, one is carried out when nobody waits for it any longer, and
+    /// one is answered at the last moment. (None: this one is not late.)
     pub(crate) fn call_late(&mut self, life: Life, call: Call) -> Option<Call> {
         if !self.settings.is_plain || !self.api.is_late(self.now, life.pod) {
             return Some(call);

@@ -1,4 +1,4 @@
-//! The kubelet and the StatefulSet's controller: pods begin, are told to end, are gone, and are scaled.
+//! The kubelet and the StatefulSet's controller: pods start, are asked to end, are gone, and are scaled.
 
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
@@ -43,7 +43,7 @@ impl Cluster {
         if self.pods[pod].sidecar.is_up() {
             let life = self.pods[pod].sidecar.life;
             let input = Box::new(leasehold_election::Input::Stop);
-            // A native sidecar is told after the app has ended (see `kill_store`), any other at once.
+            // A native sidecar gets it after the app has ended (see `kill_store`), any other at once.
             if !self.settings.native_sidecar {
                 self.schedule(self.now, Event::Sidecar { life, input });
             }
@@ -53,7 +53,7 @@ impl Cluster {
         self.pod_over(pod);
     }
 
-    /// Both processes of a pod that ends have ended: a new pod takes its name, if one is wanted.
+    /// Both processes of an ending pod have ended: a new pod gets its name, if one is wanted.
     pub(crate) fn pod_over(&mut self, pod: usize) {
         let found = &mut self.pods[pod];
         if !found.terminating || found.store.is_running() || found.sidecar.is_up() {
@@ -63,7 +63,7 @@ impl Cluster {
         found.exists = false;
         found.terminating = false;
         if self.settings.is_plain {
-            // Its directory goes with it, and so does its app.
+            // Its directory is removed with it, and so is its app.
             found.role_file = None;
         }
         found.generation += 1;
@@ -81,7 +81,7 @@ impl Cluster {
         }
     }
 
-    /// `kubectl scale`, and what the StatefulSet's controller does about it.
+    /// `kubectl scale`, and the response of the StatefulSet's controller.
     pub(crate) fn scale_to(&mut self, wanted: usize) {
         self.scale(wanted);
         for pod in 0..self.pods.len() {
@@ -96,7 +96,7 @@ impl Cluster {
         }
     }
 
-    /// How long the kubelet takes to start a process again.
+    /// How long the kubelet takes to restart a process.
     pub(crate) fn restart_delay(&mut self) -> Duration {
         if self.rng.chance(300) { self.rng.millis(1, 100) } else { self.rng.millis(100, 3000) }
     }

@@ -5,9 +5,9 @@
 //!   gone for a while──▶ must there be a leader? ──▶ one, that writes, that stays, with a true Lease, after few terms
 //! ```
 //!
-//! There must be one where a store with a live sidecar reaches a majority of the stores. Each mix begins with a copy of one
+//! There must be one where a store with a live sidecar reaches a majority of the stores. Each mix starts with a copy of one
 //! of two clusters: in the first all logs are equal, in the other the last replica lags when the trouble begins. Nothing
-//! here is random but small delays.
+//! here is random except small delays.
 
 use crate::model::cluster::Cluster;
 use crate::model::lease::describe;
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// How many mixes there are.
 pub const PRODUCTS: u64 = 2 * 4 * 27 * 4 * LEASES * 2;
 const LEASES: u64 = 8;
-/// A mix may cost so many terms, however bad it is.
+/// How many terms a mix may cost, however bad it is.
 const TERMS_MAX: u64 = 8;
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl Mix {
     }
 }
 
-/// A cluster that is well, from which the mixes begin.
+/// A healthy cluster, from which the mixes start.
 #[derive(Debug)]
 pub struct Base {
     cluster: Cluster,
@@ -91,10 +91,10 @@ impl Base {
         }
     }
 
-    /// Tries the mix of this number. How many terms it cost; none where there need not be a leader.
+    /// Tries the mix of this number. Returns how many terms it cost; none if there need not be a leader.
     ///
     /// # Errors
-    /// What was wrong.
+    /// The violation.
     pub fn mix(&self, number: u64, plant: Option<Plant>) -> Result<Option<u64>, Failure> {
         let _planted = Planted::new(plant);
         let mix = Mix::new(number);
@@ -113,7 +113,7 @@ impl Base {
 
 impl Cluster {
     fn endure(&mut self, mix: &Mix) -> Result<Option<u64>, String> {
-        // The leader is pod-0 in every mix: hand it over first where it is not.
+        // The leader is pod-0 in every mix: if it is not, it hands over first.
         let forever = self.now + Duration::from_secs(1_000_000);
         let lease_duration = self.settings.lease_duration;
         if mix.lags {
@@ -148,13 +148,13 @@ impl Cluster {
             self.run_until(self.now + 4 * lease_duration);
             return Ok(None);
         }
-        // What was done has not been seen by anybody yet.
+        // Nobody has seen the changes yet.
         self.run_until(self.now + Duration::from_secs(3));
         let mut during = None;
         if mix.api_gone {
             self.run_until(back - Duration::from_millis(1));
             during = self.steady_leader(mix, false).ok();
-            // What was edited is seen only now.
+            // The edit is seen only now.
             self.run_until(back + Duration::from_secs(3));
         }
         let after = self.becomes_steady(mix)?;
@@ -195,7 +195,7 @@ impl Cluster {
         }
     }
 
-    /// The one leader and its term; or what is not yet as it must be.
+    /// The one leader and its term; or what is still wrong.
     fn steady_leader(&self, mix: &Mix, has_api: bool) -> Result<(usize, u64), String> {
         let up = |pod: &usize| self.pods[*pod].store.up().map(|up| &up.status);
         let leaders: Vec<usize> = (0..3)

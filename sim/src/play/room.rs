@@ -1,4 +1,5 @@
-//! Memory and disks that run short, in runs of their own (`--room`): what is refused, what goes on, and that it clears itself.
+//! Memory and disks that run short, in runs of their own (`--room`): what is refused, what continues, and that it ends by
+//! itself.
 //!
 //! ```text
 //!   chaos ─▶ now and then one pod, some or all are short of something, more or less ─▶ heal: enough of everything
@@ -21,7 +22,7 @@ const FAR: Room = Room { memory: Level::Enough, disk: Level::Far };
 const FULL: Room = Room { memory: Level::Enough, disk: Level::Full };
 
 impl Cluster {
-    /// Some are short of something else from now on.
+    /// Some pods run short of something else from now on.
     pub(crate) fn change_room(&mut self) {
         if !self.chaos.is_on() {
             return;
@@ -49,7 +50,7 @@ impl Cluster {
         }
     }
 
-    /// A store that has just started looks, too.
+    /// A store that has just started checks, too.
     pub(crate) fn show_room(&mut self, pod: usize) {
         let room = self.pods[pod].room;
         if room != FINE {
@@ -66,13 +67,13 @@ impl Cluster {
         }
     }
 
-    /// See the module. Begins and ends settled.
+    /// See the module. Starts and ends settled.
     pub(crate) fn run_short(&mut self) -> Result<(), String> {
         let wanted = self.api.wanted;
         if wanted < 3 {
             return Ok(());
         }
-        // So long ago must a leader have opened that it may hand over for lack of room.
+        // A leader must have opened this long ago before it may hand over for lack of room.
         self.run_until(self.now + Duration::from_secs(11));
         (0..wanted).for_each(|pod| self.set_room(pod, if pod % 2 == 0 { OVER } else { FAR }));
         self.run_until(self.now + Duration::from_secs(3));
@@ -113,7 +114,7 @@ impl Cluster {
         self.settle("after all disks were full").map(|_| ())
     }
 
-    /// A client writes at the leader; it must be acknowledged, or refused.
+    /// A client writes at the leader, which must acknowledge or refuse it.
     fn outcome_of(&mut self, when: &str, grows: bool, is_taken: bool) -> Result<(), String> {
         let until = self.now + Duration::from_secs(10);
         loop {

@@ -1,4 +1,4 @@
-//! The loop: the next event, and who deals with it.
+//! The loop: the next event, and who handles it.
 
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
@@ -15,7 +15,7 @@ impl Cluster {
             };
             self.now = at;
             match self.frozen_until(&event) {
-                // A frozen process finds it all when it goes on, in the old order: before anything of a later moment.
+                // A frozen process finds it all when it resumes, in the old order: before anything of a later moment.
                 Some(until) if until >= at => {
                     self.queue.put_off(until, event);
                 }
@@ -77,7 +77,7 @@ impl Cluster {
             Event::Sidecar { life, input } if self.is_sidecar(life) => self.step_sidecar(life.pod, *input),
             Event::StatusRead { life, again } if self.is_sidecar(life) => self.read_status(life, again),
             Event::LockFree { life } if self.is_sidecar(life) => self.lock_free(life),
-            // A request of a process that died meanwhile is still on its way.
+            // A request of a process that died meanwhile is still under way.
             Event::Called { life, call, answer } => self.called(life, *call, answer),
             Event::WatchOpens { life } if self.is_sidecar(life) => self.open_watch(life),
             Event::Watched { life, watch, watched } if self.is_sidecar(life) => self.watched(life, watch, *watched),
@@ -89,7 +89,7 @@ impl Cluster {
             Event::Fault => self.next_fault(),
             Event::DiskHangs => self.next_hang(),
             Event::DiskStall { life, syncs } if self.is_store(life) => self.disk_stalled(life, syncs),
-            // Meant for a process or a pod that is no more.
+            // For a process or a pod that no longer exists.
             Event::StoreStarts { .. }
             | Event::StoreRecovered { .. }
             | Event::StoreWakes { .. }

@@ -81,7 +81,7 @@ impl Cluster {
         }
     }
 
-    /// One input to the core, and everything that it asks for.
+    /// One input to the core, and all its effects.
     pub(crate) fn step_sidecar(&mut self, pod: usize, input: Input) {
         let local = self.pods[pod].local(self.now);
         let Some(up) = &mut self.pods[pod].sidecar.up else { return };
@@ -127,7 +127,7 @@ impl Cluster {
         }
     }
 
-    /// How long it takes until the other side notices a changed file. Some notices are lost: then it is the second read.
+    /// How long the other side needs to notice a changed file. Some notices are lost: then the second read finds it.
     fn notice_delay(&mut self) -> Duration {
         if self.rng.chance(20) { self.rng.millis(10, 2000) } else { self.rng.micros(100, 4000) }
     }
@@ -148,7 +148,7 @@ impl Cluster {
         let found = &mut self.pods[pod];
         let Some(up) = found.store.up() else { return };
         let mut file = contract::replication::status_file(up.incarnation, found.volume.replica, &up.status, "");
-        // The shell puts off a position that moved alone.
+        // The shell delays a position that moved alone.
         let is_known = found.status_file.as_ref().is_some_and(|last| files::is_position_alone(last, &mut file));
         if !is_known {
             match files::status(&file, self.settings.plant) {
@@ -161,7 +161,7 @@ impl Cluster {
         self.schedule(at, Event::StatusRead { life, again: false });
     }
 
-    /// The sidecar reads status.json, because it changed or because two seconds went by.
+    /// The sidecar reads status.json, because it changed or because two seconds have passed.
     pub(crate) fn read_status(&mut self, life: Life, again: bool) {
         if again {
             self.schedule(self.now + Duration::from_secs(2), Event::StatusRead { life, again });
@@ -182,7 +182,7 @@ impl Cluster {
         self.step_sidecar(life.pod, input);
     }
 
-    /// The store's lock was let go of. If a new process has it already, its status.json will tell.
+    /// The store's lock was released. If a new process has it already, its status.json will say so.
     pub(crate) fn lock_free(&mut self, life: Life) {
         let pod = &self.pods[life.pod];
         let waits_for = pod.sidecar.up.as_ref().and_then(|up| up.waits_for);

@@ -1,4 +1,5 @@
-//! The store's process around the real core: what the production shell does, with a made-up disk, network and clients.
+//! The store's process around the real core: it does what the production shell does, with a simulated disk, network and
+//! clients.
 //!
 //! ```text
 //!   StoreStarts ─▶ lock held, journal read ─▶ StoreRecovered ─▶ Replica::new ─▶ step … step ─▶ drained, failed or killed
@@ -16,9 +17,9 @@ use crate::play::hang::DISK_STALL;
 use leasehold_replication::{ClusterId, Config, Incarnation, Input, Position, Pulse, Replica, Term, Voters};
 use std::time::Duration;
 
-/// More steps than this at one moment of virtual time: a core that never comes to rest.
+/// More steps than this at one moment of virtual time mean a core that never comes to rest.
 const STEPS_AT_ONCE_MAX: u32 = 20_000;
-/// What a slice of committed entries takes to be applied, where there are more.
+/// How long applying a slice of committed entries takes, if there are more.
 const APPLY_TIME: Duration = Duration::from_micros(300);
 
 impl Cluster {
@@ -33,7 +34,7 @@ impl Cluster {
         self.schedule(at, Event::StoreRecovered { life });
     }
 
-    /// The journal is read and durable; the replica begins.
+    /// The journal is read and durable; the replica starts.
     pub(crate) fn recover_store(&mut self, life: Life) {
         if self.waits_for_disk(life, Event::StoreRecovered { life }) {
             return;
@@ -61,7 +62,7 @@ impl Cluster {
             let (promise, last) = (recovered.state.promise, pod.volume.log.last());
             format!("{name} store recovers: {incarnation} on {}, promise {promise}, log {last}", pod.volume.replica)
         });
-        // A bootstrap that was torn by a crash never was: what is left of its entries will be cut by the first ones.
+        // A bootstrap that a crash tore never happened: the first entries will cut what is left of its entries.
         let may_be_torn = recovered.snapshot.is_none() && recovered.entries.iter().all(|e| e.position.term == Term(0));
         let replica = Replica::new(config, recovered);
         let digest = facts.digest(applied.seq).unwrap_or_default();
@@ -98,8 +99,8 @@ impl Cluster {
         }
     }
 
-    /// The volume is an older copy that has not been found out yet. Somebody who knows more will answer in time; if there is
-    /// nobody, the copy is not used after all: of that nothing is promised.
+    /// The volume is an older copy that has not been found out yet. A replica that knows more will answer in time; if there
+    /// is none, the copy is not used after all: for that nothing is promised.
     fn know_better(&mut self, life: Life) {
         let volume = &self.pods[life.pod].volume;
         if !volume.is_set_back() || volume.mark.is_some() {
@@ -116,7 +117,7 @@ impl Cluster {
         }
     }
 
-    /// role.json is read, because it changed or because two seconds went by.
+    /// role.json is read, because it changed or because two seconds have passed.
     pub(crate) fn read_role(&mut self, life: Life, again: bool) {
         if again {
             self.schedule(self.now + Duration::from_secs(2), Event::RoleRead { life, again });
@@ -142,7 +143,7 @@ impl Cluster {
         }
     }
 
-    /// One input to the core, and everything that it asks for.
+    /// One input to the core, and all its effects.
     pub(crate) fn step_store(&mut self, pod: usize, input: Input) {
         let local = self.pods[pod].local(self.now);
         let Some(up) = self.pods[pod].store.up_mut() else { return };
@@ -175,7 +176,7 @@ impl Cluster {
         self.after_step(pod);
     }
 
-    /// What the shell and the judges look at after every step.
+    /// What the shell and the judges check after every step.
     fn after_step(&mut self, pod: usize) {
         self.check_freshness(pod);
         let Some((before, after)) = self.look_again(pod) else { return };
@@ -195,7 +196,7 @@ impl Cluster {
         self.plan_store_wake(pod);
     }
 
-    /// Takes its pulse, and its status where that may have changed. Returns the pulse before and after the step.
+    /// Takes its pulse, and its status if that may have changed. Returns the pulse before and after the step.
     fn look_again(&mut self, pod: usize) -> Option<(Pulse, Pulse)> {
         let found = &mut self.pods[pod];
         let up = found.store.up_mut()?;
@@ -220,7 +221,7 @@ impl Cluster {
         let at = found.global(deadline).max(self.now);
         let life = found.store.life;
         let Some(up) = found.store.up_mut() else { return };
-        // The shell is busy with what was given out last.
+        // The shell is busy with what was handed out last.
         let at = if up.replica.applies().is_some() { at.max(self.now + APPLY_TIME) } else { at };
         if up.wake_at.is_none_or(|planned| at < planned) {
             up.wake_at = Some(at);
@@ -243,7 +244,7 @@ impl Cluster {
             if let Some(number) = up.snapshot_running
                 && self.rng.chance(500)
             {
-                // It was just renamed into its place, and nobody had been told.
+                // It was just renamed into its place, and nobody had been notified.
                 let meta = self.snapshots[number as usize].clone();
                 self.facts.snapshot_durable(found.volume.number, meta.position);
                 found.volume.snapshot_taken(meta, &mut self.rng);
@@ -254,7 +255,7 @@ impl Cluster {
         let found = &self.pods[pod];
         let (life, sidecar) = (found.store.life, found.sidecar.life);
         let (exists, terminating, sidecar_is_up) = (found.exists, found.terminating, found.sidecar.is_up());
-        // The kernel lets go of the lock.
+        // The kernel releases the lock.
         let at = self.now + self.rng.micros(50, 3000);
         self.schedule(at, Event::LockFree { life: sidecar });
         if terminating {
@@ -270,7 +271,7 @@ impl Cluster {
     }
 }
 
-/// Did the step change what status.json says, but for the position?
+/// Did the step change the content of status.json, except for the position?
 fn is_news(before: &Pulse, after: &Pulse) -> bool {
     (before.phase, before.promise, before.rest) != (after.phase, after.promise, after.rest)
 }

@@ -1,9 +1,9 @@
-//! The volume of a replica in the small world: what is durable, and what is begun.
+//! The volume of a replica in the small world: what is durable, and what was started.
 
 use leasehold_replication::{DurableState, Entry, Position, Record, Recovered, SnapshotMeta, Ticket};
 use std::collections::VecDeque;
 
-/// What one ticket brings.
+/// The content of one ticket.
 #[derive(Clone, Debug, Hash)]
 pub(crate) enum Item {
     Record(Record),
@@ -23,7 +23,7 @@ impl Disk {
         self.snapshot.as_ref().map_or(Position::ZERO, |meta| meta.position)
     }
 
-    /// The last entry, or what the snapshot ends with.
+    /// The last entry, or the snapshot's last one.
     pub(crate) fn last(&self) -> Position {
         self.entries.last().map_or(self.base(), |entry| entry.position)
     }
@@ -68,14 +68,14 @@ impl Disk {
 /// See the module.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Journal {
-    /// With all that was begun: what the running process has.
+    /// With everything that was started: what the running process has.
     pub(crate) begun: Disk,
     durable: Disk,
     waiting: VecDeque<(Ticket, Vec<Item>)>,
 }
 
 impl Journal {
-    /// The term of each entry, in parentheses from the first one on that is not durable.
+    /// The term of each entry, in parentheses from the first entry that is not durable.
     pub(crate) fn terms(&self) -> String {
         let is_durable = |entry: &&Entry| self.durable.has(entry.position);
         let durable = self.begun.entries.iter().take_while(is_durable).count();
@@ -96,7 +96,7 @@ impl Journal {
         Journal { begun: disk.clone(), durable: disk, waiting: VecDeque::new() }
     }
 
-    /// Begins to write.
+    /// Starts to write.
     pub(crate) fn begin(&mut self, ticket: Ticket, items: Vec<Item>) {
         items.iter().for_each(|item| self.begun.put(item));
         self.waiting.push_back((ticket, items));
@@ -112,7 +112,7 @@ impl Journal {
         self.waiting.iter().map(|(_, items)| items.len()).sum()
     }
 
-    /// An fsync ends that covers all that is begun.
+    /// An fsync ends that covers everything that was started.
     pub(crate) fn sync(&mut self) -> Option<Ticket> {
         let mut last = None;
         for (ticket, items) in std::mem::take(&mut self.waiting) {
@@ -122,7 +122,7 @@ impl Journal {
         last
     }
 
-    /// A snapshot of the replica's own. (It is taken of what is durable, so both logs have it.)
+    /// A snapshot of the replica's own. (It is taken of durable data, so both logs have it.)
     pub(crate) fn take_snapshot(&mut self, meta: SnapshotMeta) {
         if self.durable.has(meta.position) && self.durable.base().seq < meta.position.seq {
             self.durable.trim(meta.clone());

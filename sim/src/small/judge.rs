@@ -3,10 +3,10 @@
 use super::journal::Disk;
 use leasehold_replication::{Entry, Incarnation, Position, Seq, Term};
 
-/// Everything that is known to be true.
+/// All true facts.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Judge {
-    /// What was applied anywhere, in order: position, checksum, and the lowest term in which somebody did.
+    /// What was applied anywhere, in order: position, checksum, and the lowest term in which a replica did so.
     applied: Vec<(Position, [u8; 4], Term)>,
     opened: Vec<(Term, Incarnation)>,
 }
@@ -22,7 +22,7 @@ impl Judge {
         self.opened.len()
     }
 
-    /// Somebody applies this, as a leader or follower of `term`.
+    /// A replica applies this, as a leader or follower of `term`.
     pub(crate) fn apply(&mut self, entry: &Entry, term: Term) -> Result<(), String> {
         let at = entry.position.seq.0 as usize - 1;
         let sum: [u8; 4] = entry.record()[4..8].try_into().expect("a record has a header");
@@ -41,7 +41,7 @@ impl Judge {
         }
     }
 
-    /// Somebody has its documents from a snapshot of this position.
+    /// A replica has its documents from a snapshot of this position.
     pub(crate) fn restored(&self, position: Position) -> Result<(), String> {
         let known = self.applied.get(position.seq.0 as usize - 1);
         match known {

@@ -6,8 +6,8 @@
 //!   and another of its name begins
 //! ```
 //!
-//! A plain app has nothing but the Lease, so its exclusion is decided here: nobody publishes `leader` while another claim
-//! is valid. (What fencing apps lead by is in [`super::world`].)
+//! A plain app has only the Lease, so its exclusion is decided here: no pod publishes `leader` while another claim is
+//! valid. ([`super::world`] has what fencing apps lead by.)
 
 use super::prints::Prints;
 use super::search::Count;
@@ -28,13 +28,13 @@ use uuid::Uuid;
 pub struct LeaseBounds {
     /// How many sidecars there are.
     pub sidecars: usize,
-    /// How often time goes on.
+    /// How often time moves on.
     pub ticks: u32,
     /// How many requests get no answer.
     pub lost: u32,
-    /// How many sidecars die; another run begins at once, and finds the role.json of the one before.
+    /// How many sidecars die; another run starts at once, and finds the role.json of the one before.
     pub deaths: u32,
-    /// How many pods are deleted by force: they run on, and one of the same name begins.
+    /// How many pods are deleted by force: they continue to run, and one of the same name starts.
     pub namesakes: u32,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Sidecar {
     runs: u32,
     pub(super) reads: bool,
     pub(super) writes: Option<LeaseWrite>,
-    /// What role.json says: leader, its term, until when.
+    /// The content of role.json: leader, its term, until when.
     published: Option<(bool, Term, Option<Duration>)>,
 }
 
@@ -83,7 +83,7 @@ fn member(number: usize) -> Member {
     Member { name: name(number), address: name(number), peer_address: name(number) }
 }
 
-/// The sidecar in this place, with its number, its run, and what it finds in role.json: the term, and whether it led.
+/// The sidecar in this place, with its number, its run, and the content of role.json: the term, and whether it led.
 fn election(place: usize, number: usize, runs: u32, found: Option<(bool, Term)>) -> Election {
     let incarnation = |runs: u32| Uuid::from_u128(100 * place as u128 + u128::from(runs));
     let old_role = found.map(|(led, term)| OldRole {
@@ -266,7 +266,7 @@ impl Leases {
     }
 }
 
-/// Looks at every state within the bounds, and at no more than `states_max`, nearest first.
+/// Visits every state within the bounds, at most `states_max`, nearest first.
 ///
 /// # Errors
 /// The way to the first state in which something is wrong.

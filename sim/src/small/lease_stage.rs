@@ -1,8 +1,8 @@
-//! The small world of the sidecar's core led by hand: a trace says whose request arrives, who is answered, and what each
-//! one's watches show.
+//! The small world of the sidecar's core led by hand: a trace decides whose request arrives, who gets an answer, and what
+//! each one's watches show.
 //!
-//! After the first thing that is wrong nothing more happens. Each act is a row of a table: the time, the Lease, and of each
-//! sidecar what it publishes, until when, and which request of it is on its way.
+//! After the first violation nothing more happens. Each act is a row of a table: the time, the Lease, and for each sidecar
+//! what it publishes, until when, and which of its requests is under way.
 
 use super::lease::{LeaseBounds, Leases, name};
 use super::sheet::{Played, Sheet, Staged};
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct LeaseStage {
     world: Leases,
     sheet: Sheet,
-    /// What the API server has done, and nobody was told yet.
+    /// What the API server has done and not reported yet.
     answer: Option<(usize, WriteOutcome)>,
     /// It stands still: nothing wakes it.
     frozen: Option<usize>,
@@ -23,7 +23,7 @@ pub struct LeaseStage {
 }
 
 impl LeaseStage {
-    /// So many sidecars; the first one leads.
+    /// This many sidecars; the first one leads.
     pub fn new(sidecars: usize, plant: Option<Plant>) -> LeaseStage {
         let planted = Planted::new(plant);
         let bounds = LeaseBounds { sidecars, ticks: 0, lost: 0, deaths: 0, namesakes: 0 };
@@ -80,12 +80,12 @@ impl LeaseStage {
         format!("{role}{read}{}", write.unwrap_or_default())
     }
 
-    /// Does this one say that it leads?
+    /// Does this one publish that it leads?
     pub fn leads(&self, sidecar: usize) -> bool {
         self.world.sidecars[sidecar].election.role().is_some_and(|role| role.role == Role::Leader)
     }
 
-    /// The time passes, with a wake at each deadline. No request arrives.
+    /// Time passes, with a wake at each deadline. No request arrives.
     pub fn pass(&mut self, time: Duration) {
         self.act(format!("pass {time:?}"), |stage| {
             let end = stage.world.now + time;
@@ -119,7 +119,7 @@ impl LeaseStage {
         });
     }
 
-    /// Its write, if there is one, arrives; nobody is told before [`LeaseStage::answer`].
+    /// Its write, if there is one, arrives; nobody gets an answer before [`LeaseStage::answer`].
     pub fn carry_out(&mut self, sidecar: usize) {
         self.act(format!("carry out {sidecar}"), |stage| {
             if stage.world.sidecars[sidecar].writes.is_some() {
@@ -129,7 +129,7 @@ impl LeaseStage {
         });
     }
 
-    /// The write that was carried out last is answered.
+    /// The last write that was carried out is answered.
     pub fn answer(&mut self) {
         self.act("answer".to_owned(), |stage| {
             if let Some((sidecar, outcome)) = stage.answer.take() {
@@ -146,7 +146,7 @@ impl LeaseStage {
         });
     }
 
-    /// Somebody asks for a switchover, or takes that back.
+    /// Somebody requests a switchover, or withdraws that.
     pub fn ask_for(&mut self, sidecar: Option<usize>) {
         self.act(format!("ask for {}", sidecar.map_or("nobody".to_owned(), name)), |stage| {
             stage.world.annotate(annotation::PREFERRED_HOLDER, sidecar.map(name));

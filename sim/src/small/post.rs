@@ -1,4 +1,4 @@
-//! What replicas of the small world ask for, and the connections between them.
+//! The requests of replicas in the small world, and the connections between them.
 
 use super::journal::{Item, Journal};
 use super::world::{End, Letter, Message, World, incarnation, new_replica, node_of};
@@ -8,7 +8,7 @@ use leasehold_replication::{
 use std::collections::VecDeque;
 
 impl World {
-    /// The node that the messages of this end go to.
+    /// The node that receives this end's messages.
     pub(crate) fn receiver(&self, conn: u64, end: usize) -> usize {
         self.conns.get(&conn).map_or(0, |ends| ends[end].node)
     }
@@ -19,7 +19,7 @@ impl World {
         self.conns.iter().filter(|(_, ends)| is_it(ends)).map(|(conn, _)| *conn).collect()
     }
 
-    /// What waits from one node to another: connection, end, how many messages. The oldest connection first.
+    /// What waits from one node to another: connection, end, number of messages. The oldest connection first.
     pub(crate) fn waiting(&self, from: usize, to: usize) -> Vec<(u64, usize, usize)> {
         let between = self.between(from, to).into_iter();
         between
@@ -31,7 +31,7 @@ impl World {
             .collect()
     }
 
-    /// The first append that waits comes again at the end.
+    /// The first waiting append arrives once more at the end.
     pub(crate) fn repeat_append(&mut self, from: usize, to: usize) {
         for (conn, end, _) in self.waiting(from, to) {
             if let Some(ends) = self.conns.get_mut(&conn) {
@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// The last two messages that wait change places.
+    /// The last two waiting messages change places.
     pub(crate) fn swap_last(&mut self, from: usize, to: usize) {
         for (conn, end, count) in self.waiting(from, to) {
             if let Some(ends) = self.conns.get_mut(&conn)
@@ -215,7 +215,7 @@ impl World {
         self.ask(number, &all)
     }
 
-    /// An older copy of the volume takes its place while the process is down. Of the others only these answer it.
+    /// An older copy of the volume replaces it while the process is down. Of the others only these answer it.
     pub(super) fn set_back(&mut self, number: usize, copy: Journal, answering: &[usize]) -> Result<(), String> {
         self.crash_alone(number);
         let node = self.node(number);
@@ -241,7 +241,7 @@ impl World {
                 if ends[end].node == number && ends[end].open {
                     ends[end].open = false;
                     ends[end].inbox.clear();
-                    // What its kernel had taken still goes out, and then the end.
+                    // What its kernel had accepted still goes out, and then the end.
                     if ends[1 - end].open {
                         ends[1 - end].inbox.push_back(Message::End);
                     }

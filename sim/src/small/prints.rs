@@ -1,5 +1,5 @@
-//! Fingerprints of states: 128 bits, from a quick mixing of every word. Two states with the same one are taken for the
-//! same: among some millions that is unlikely by far, and would only hide one state.
+//! Fingerprints of states: 128 bits, by quickly mixing every word. Two states with the same fingerprint count as the same:
+//! among some millions that is very unlikely, and would only hide one state.
 
 use std::hash::Hasher;
 

@@ -16,15 +16,15 @@ pub struct Bounds {
     pub voters: usize,
     /// What may go wrong.
     pub budget: Budget,
-    /// What is left out.
+    /// What the search leaves out.
     pub reduced: Reduced,
-    /// No more states than this are looked at.
+    /// At most this many states are visited.
     pub states_max: usize,
 }
 
 impl Bounds {
-    /// The searches that are usual: three replicas, each with some kinds of trouble. Together they cover what the rules of
-    /// safety are about; one budget of everything would only be a shallow search.
+    /// The usual searches: three replicas, each search with some kinds of trouble. Together they cover the rules of safety;
+    /// one budget of everything would only be a shallow search.
     pub fn usual(states_max: usize) -> Vec<(&'static str, Bounds)> {
         let none = Budget {
             claims: 0,
@@ -65,11 +65,11 @@ pub struct Count {
     pub depth: usize,
     /// All states within the budget were seen.
     pub complete: bool,
-    /// The most terms that were opened in one state.
+    /// The most terms opened in one state.
     pub terms: usize,
 }
 
-/// Looks at every state within the bounds, nearest first, so what it finds is a shortest way to it.
+/// Visits every state within the bounds, nearest first, so each finding has a shortest way to it.
 ///
 /// # Errors
 /// The way to the first state in which something is wrong.
@@ -78,7 +78,7 @@ pub fn exhaust(bounds: &Bounds, plant: Option<Plant>) -> Result<Count, Failure> 
     let mut first = World::new(bounds.nodes, bounds.voters, bounds.budget, 8, true);
     first.reduced = Some(bounds.reduced);
     let mut seen: HashSet<u128> = HashSet::from([first.print()]);
-    // (the one it came from, what happened): enough to tell a way.
+    // (its predecessor, what happened): enough to describe a way.
     let mut ways: Vec<(usize, Option<Choice>)> = vec![(0, None)];
     let mut open = VecDeque::from([(first, 0_usize, 0_usize)]);
     let mut count = Count { states: 1, complete: true, ..Count::default() };
@@ -135,10 +135,10 @@ pub struct Walk {
     pub terms: usize,
 }
 
-/// Goes one way, by this seed: also how many replicas there are, what is likely and what is slow is of the seed.
+/// Follows one way, by this seed, which also decides how many replicas there are, what is likely and what is slow.
 ///
 /// # Errors
-/// What was wrong, and the way to it.
+/// The violation, and the way to it.
 pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
     let _planted = Planted::new(plant);
     let mut rng = Rng::new(seed);
@@ -157,7 +157,7 @@ pub fn walk(seed: u64, plant: Option<Plant>) -> Result<Walk, Failure> {
         snapshots: some(&mut rng, 4),
         wishes: if grows || rng.chance(200) { rng.between(1, 8) as u32 } else { 0 },
     };
-    // Such a long one fills an append, so that a log is sent in parts.
+    // A command of this length fills an append, so that a log is sent in parts.
     let command_bytes = if rng.chance(250) { 600_000 } else { 8 };
     let mut world = World::new(nodes, voters, budget, command_bytes, false);
     let mut salt = rng.bits();

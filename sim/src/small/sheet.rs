@@ -1,13 +1,13 @@
-//! What happened on a stage: a table with a row for each act, and the first thing that was wrong.
+//! What happened on a stage: a table with a row for each act, and the first violation.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a trace by hand came to.
+/// The result of a trace by hand.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// The names of the columns, then a row for each act, up to the first thing that was wrong.
+    /// The names of the columns, then a row for each act, up to the first violation.
     pub rows: Vec<Vec<String>>,
-    /// What that was.
+    /// The violation.
     pub wrong: Option<String>,
 }
 
@@ -42,13 +42,13 @@ pub trait Staged {
     fn played(self) -> Played;
 }
 
-/// The table while it is written. An act may be made of others; then it is one row.
+/// The table while it is written. An act may consist of others; then it is one row.
 #[derive(Debug)]
 pub(super) struct Sheet {
     rows: Vec<Vec<String>>,
     depth: u32,
     wrong: Option<String>,
-    /// Something was wrong before the present act.
+    /// There was a violation before the present act.
     was_wrong: bool,
 }
 
@@ -59,12 +59,12 @@ impl Sheet {
         Sheet { rows, depth: 0, wrong: None, was_wrong: false }
     }
 
-    /// Something was wrong: nothing more happens.
+    /// A violation: nothing more happens.
     pub(super) fn is_over(&self) -> bool {
         self.wrong.is_some()
     }
 
-    /// Lets something happen, unless something was wrong before. A panic of a core is wrong, too.
+    /// Lets something happen, unless there was a violation before. A panic of a core is one, too.
     pub(super) fn happen(&mut self, what: impl FnOnce() -> Result<(), String>) {
         if self.wrong.is_none() {
             let happened = catch_unwind(AssertUnwindSafe(what));
@@ -80,13 +80,13 @@ impl Sheet {
         self.depth += 1;
     }
 
-    /// An act ends. True: it wants a row.
+    /// An act ends. True: it needs a row.
     pub(super) fn end(&mut self) -> bool {
         self.depth -= 1;
         self.depth == 0 && !self.was_wrong
     }
 
-    /// What there is after an act.
+    /// The state after an act.
     pub(super) fn row(&mut self, act: String, cells: impl Iterator<Item = String>) {
         self.rows.push(std::iter::once(act).chain(cells).collect());
     }

@@ -1,6 +1,6 @@
-//! The small world led by hand: a trace says who is told what, and which replicas reach each other for a while.
+//! The small world led by hand: a trace decides who receives what, and which replicas reach each other for a while.
 //!
-//! After the first thing that is wrong nothing more happens. Each act is a row of a table, with a cell for each replica:
+//! After the first violation nothing more happens. Each act is a row of a table, with a cell for each replica:
 //!
 //! ```text
 //!   L2 0 1 (2) a2     L leads, R recovers, F follows, l learns, W went back in time, S starts, D drains, X failed; the term
@@ -13,7 +13,7 @@ use super::world::{Budget, Choice, World};
 use crate::plant::{Plant, Planted};
 use leasehold_replication::{Phase, Position, Seq};
 
-/// What may happen is up to the trace, so there is enough of everything.
+/// The trace decides what happens, so there is enough of everything.
 const PLENTY: Budget = Budget {
     claims: 100,
     same_term: 100,
@@ -90,7 +90,7 @@ impl Stage {
         self.sheet.happen(|| world.happen(choice));
     }
 
-    /// A new leadership of the next term. Nobody is told yet. Returns its number.
+    /// A new leadership of the next term. Nobody knows it yet. Returns its number.
     pub fn claim(&mut self, leader: usize) -> usize {
         self.act(format!("claim for {leader}"), |stage| {
             stage.happen(Choice::Claim { leader, same_term: false });
@@ -128,7 +128,7 @@ impl Stage {
         });
     }
 
-    /// Everything that was begun becomes durable.
+    /// Everything that was started becomes durable.
     pub fn sync(&mut self, node: usize) {
         self.act(format!("sync {node}"), |stage| {
             stage.happen(Choice::Sync { node });
@@ -149,14 +149,14 @@ impl Stage {
         });
     }
 
-    /// The time comes that it waits for.
+    /// The time for which it waits has come.
     pub fn tick(&mut self, node: usize) {
         self.act(format!("tick {node}"), |stage| {
             stage.happen(Choice::Tick { node });
         });
     }
 
-    /// It dies, with all that is not durable, and begins again.
+    /// It dies, with everything that is not durable, and starts again.
     pub fn crash(&mut self, node: usize) {
         self.act(format!("crash {node}"), |stage| {
             stage.happen(Choice::Crash { node, keep: 0 });
@@ -168,7 +168,7 @@ impl Stage {
         VolumeCopy(self.world.node(node).journal.copy())
     }
 
-    /// An older copy of the volume takes its place while the process is down. Of those it asks only these answer, and it
+    /// An older copy of the volume replaces it while the process is down. Of those that it asks only these answer, and it
     /// gives up waiting for the others.
     pub fn set_back(&mut self, node: usize, copy: &VolumeCopy, answering: &[usize]) {
         self.act(format!("set back {node}, {answering:?} answer"), |stage| {
@@ -185,7 +185,7 @@ impl Stage {
         self.world.replica(node).phase() == Phase::WentBack
     }
 
-    /// The messages that wait from one to the other arrive; what they bring about waits.
+    /// The waiting messages from one to the other arrive; their results wait.
     pub fn deliver(&mut self, from: usize, to: usize) {
         self.act(format!("deliver {from} to {to}"), |stage| {
             for (conn, end, count) in stage.world.waiting(from, to) {
@@ -196,7 +196,7 @@ impl Stage {
         });
     }
 
-    /// The first message that waits from one to the other arrives.
+    /// The first waiting message from one to the other arrives.
     pub fn deliver_one(&mut self, from: usize, to: usize) {
         self.act(format!("deliver one {from} to {to}"), |stage| {
             if let Some((conn, end, _)) = stage.world.waiting(from, to).first() {
@@ -205,7 +205,7 @@ impl Stage {
         });
     }
 
-    /// As `deliver`, by the newest connection alone.
+    /// As `deliver`, but only on the newest connection.
     pub fn deliver_newest(&mut self, from: usize, to: usize) {
         self.act(format!("deliver newest {from} to {to}"), |stage| {
             if let Some((conn, end, count)) = stage.world.waiting(from, to).pop() {
@@ -216,15 +216,15 @@ impl Stage {
         });
     }
 
-    /// The first append that waits from one to the other will come again, after all that waits now.
-    /// (No connection does that. The rule must stand without its help.)
+    /// The first waiting append from one to the other will arrive once more, after everything that waits now. (No
+    /// connection does that. The rule must hold without its help.)
     pub fn repeat_append(&mut self, from: usize, to: usize) {
         self.act(format!("repeat append {from} to {to}"), |stage| {
             stage.world.repeat_append(from, to);
         });
     }
 
-    /// The last two messages that wait from one to the other change places. (As above.)
+    /// The last two waiting messages from one to the other change places. (As above.)
     pub fn swap_last(&mut self, from: usize, to: usize) {
         self.act(format!("swap last {from} to {to}"), |stage| {
             stage.world.swap_last(from, to);
@@ -272,7 +272,7 @@ impl Stage {
         self.world.replica(node).phase() == Phase::Leading
     }
 
-    /// How far anybody has applied.
+    /// How far any replica has applied.
     pub fn applied(&self) -> Seq {
         self.world.judge.applied_seq()
     }

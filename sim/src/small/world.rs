@@ -1,4 +1,4 @@
-//! What there is in the small world, and everything that may happen next.
+//! What the small world contains, and everything that may happen next.
 
 use super::journal::Journal;
 use super::judge::Judge;
@@ -17,14 +17,14 @@ use uuid::Uuid;
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
 
-/// How much may still go wrong, or be asked for. Each thing that happens takes one.
+/// How much may still go wrong, or be requested. Each event uses one unit.
 #[derive(Clone, Copy, Debug, Hash)]
 pub struct Budget {
     /// New leaderships.
     pub claims: u32,
-    /// Of them, those of a term that somebody else was given, too.
+    /// Of these, how many have a term that another replica was given, too.
     pub same_term: u32,
-    /// Deaths of a process; another one begins at once.
+    /// Deaths of a process; another one starts at once.
     pub crashes: u32,
     /// Broken connections.
     pub cuts: u32,
@@ -32,18 +32,18 @@ pub struct Budget {
     pub writes: u32,
     /// Strong reads of clients.
     pub reads: u32,
-    /// How often a replica's time goes on to what it waits for.
+    /// How often a replica's time moves on to what it waits for.
     pub ticks: u32,
     /// Snapshots.
     pub snapshots: u32,
-    /// Changes of the pods that are wanted.
+    /// Changes of the wanted pods.
     pub wishes: u32,
 }
 
 /// One thing that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// This replica is given a new leadership: of the next term, or of the newest one.
+    /// This replica gets a new leadership: of the next term, or of the newest one.
     Claim {
         leader: usize,
         same_term: bool,
@@ -66,7 +66,7 @@ pub(crate) enum Choice {
     Sync {
         node: usize,
     },
-    /// A process dies, and of what it had begun this many records are found.
+    /// A process dies, and this many of the records that it had started are found.
     Crash {
         node: usize,
         keep: usize,
@@ -102,7 +102,7 @@ pub(super) struct Node {
     pub(super) journal: Journal,
     pub(super) applied: Position,
     pub(super) voters: Voters,
-    /// What its role file shows: the claim, and which pods are unwanted.
+    /// The content of its role file: the claim, and which pods are unwanted.
     pub(super) shown: Option<(usize, u32)>,
     /// Strong reads that wait, and what each must see.
     pub(super) reads: Vec<(ReadId, Seq)>,
@@ -112,7 +112,7 @@ pub(super) struct Node {
     pub(super) is_set_back: bool,
 }
 
-/// A node with its fingerprint: most of them stay as they are from one step to the next.
+/// A node with its fingerprint: most nodes do not change from one step to the next.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) node: Node,
@@ -160,16 +160,16 @@ pub(crate) struct World {
     keeps_prints: bool,
     /// The Lease carries the cluster's id.
     pub(crate) lease_has_id: bool,
-    /// For a search of everything: how the world is smaller still.
+    /// For an exhaustive search: how the world is smaller still.
     pub(crate) reduced: Option<Reduced>,
 }
 
-/// What a search of everything leaves out, so that it can be complete.
+/// What an exhaustive search leaves out, so that it can be complete.
 #[derive(Clone, Copy, Debug)]
 pub struct Reduced {
-    /// What is begun is durable at once. (Else any time later, or never.)
+    /// What was started is durable at once. (Otherwise any time later, or never.)
     pub instant_disks: bool,
-    /// Invitations arrive, at any time. (Else never.)
+    /// Invitations arrive, at any time. (Otherwise never.)
     pub letters: bool,
 }
 
@@ -274,8 +274,8 @@ impl World {
         world
     }
 
-    /// What each of them knows of the others' volumes is told to one that has just begun. (All answer at once: that somebody
-    /// does not is a matter of time, and the large simulator's.)
+    /// A replica that has just started learns what each of them knows of the others' volumes. (All answer at once: a
+    /// missing answer is a matter of time, and the large simulator's.)
     pub(super) fn ask(&mut self, number: usize, whom: &[usize]) -> Result<(), String> {
         for other in whom.iter().copied().filter(|other| *other != number) {
             if !self.replica(number).is_asking() {
@@ -287,7 +287,7 @@ impl World {
         Ok(())
     }
 
-    /// A fingerprint: two worlds with the same one are taken for the same.
+    /// A fingerprint: two worlds with the same one count as the same.
     pub(crate) fn print(&self) -> u128 {
         let mut prints = Prints::default();
         for kept in &self.nodes {
@@ -322,11 +322,11 @@ impl World {
         }
     }
 
-    /// The leaderships that this node may be given, and the claims that it may be shown.
+    /// The leaderships that this node may get, and the claims that it may see.
     fn choices_of_claims(&self, number: usize, all: &mut Vec<Choice>) {
         let node = &self.nodes[number].node;
         let newest = self.claims.last().map(|claim| claim.0);
-        // One replica is like another until it led: the first leader is the first one, and so on.
+        // A replica is like any other until it has led: the first leader is the first one, and so on.
         let is_next = self.reduced.is_none() || number == self.claims.len() % self.nodes.len();
         let is_next = is_next || (self.reduced.is_some() && self.claims.iter().any(|claim| claim.1 == number));
         if self.left.claims > 0 && is_next {
@@ -414,7 +414,7 @@ impl World {
         }
     }
 
-    /// What happens is taken from the budget.
+    /// The budget pays for what happens.
     fn pay(&mut self, choice: Choice) {
         let left = &mut self.left;
         match choice {
