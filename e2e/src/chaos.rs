@@ -7,9 +7,9 @@
 //!                                                                   └──▶ time line: gaps, and their causes
 //! ```
 //!
-//! Two things are judged: what clients were told (`crate::history`), and that writes go on within a generous time after
-//! everything was healed. Never how fast anything was. The faults are decided by the seed alone; when exactly they meet a
-//! request is not, so the same seed finds a rare fault often, but not always.
+//! Two things are judged: what clients learnt (`crate::history`), and that writes continue within a generous time after
+//! everything was healed. Speed is never judged. The seed alone decides the faults, but not when exactly they meet a
+//! request. So the same seed finds a rare fault often, but not always.
 
 mod args;
 mod clients;
@@ -49,10 +49,10 @@ use scene::Scene;
 use stage::{PODS, PODS_MAX, Stage};
 use timeline::TimeLine;
 
-/// After everything is healed: within this time writes are acknowledged again, and the cluster is whole again. Generous:
-/// a slow machine is no violation.
+/// After everything is healed: within this time writes must be acknowledged again, and the cluster whole again. Generous: a
+/// slow machine is no violation.
 const RECOVERY: Duration = Duration::from_secs(180);
-/// How often is said how it goes.
+/// How often the progress is reported.
 const SUMMED_UP_EVERY: Duration = Duration::from_secs(5);
 
 /// To be called before anything else, threads above all: goes into a network of our own, if that is wanted and can be.
@@ -65,7 +65,7 @@ pub fn prepare(args: &Chaos) {
 /// Runs it. The code is 1 after a violation, 130 after Ctrl-C.
 ///
 /// # Errors
-/// It could not be begun, or not be gone on with.
+/// It could not start, or not continue.
 pub async fn run(args: Chaos) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.check {
         let verdict = Recorded::load(path)?.verdict();
@@ -103,7 +103,7 @@ struct Show {
 enum Ended {
     TimeIsUp,
     Interrupted,
-    /// Nothing is broken any more, and still it does not work.
+    /// All faults are over, but it still does not work.
     NoRecovery,
 }
 
@@ -254,7 +254,7 @@ impl Show {
         Ok(())
     }
 
-    /// Clients are told of ten more writes.
+    /// Ten more writes of clients are acknowledged.
     async fn writes_go_on(&self) -> bool {
         let line = &self.scene.line;
         let goal = line.acknowledged_so_far() + 10;

@@ -15,7 +15,7 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 pub struct Http(Client<HttpConnector, Full<Bytes>>);
 
-/// What came back.
+/// The answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -26,7 +26,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Why nothing came back.
+/// Why there was no answer.
 #[derive(Clone, Debug)]
 pub enum NoAnswer {
     /// No connection could be made: the request was not sent.
@@ -94,7 +94,7 @@ impl Http {
         self.send_as_is(request, deadline).await
     }
 
-    /// One request as it is, for those that a well-behaved client would not send.
+    /// One request, unchanged, for those that a well-behaved client would not send.
     ///
     /// # Errors
     /// [`NoAnswer`]

@@ -86,7 +86,7 @@ impl Cluster {
     /// Starts the embedded API and the pods. They are not ready yet: see [`Cluster::wait_for_leader`].
     ///
     /// # Errors
-    /// A folder or a port is not to be had.
+    /// A folder or a port is not available.
     pub fn start(config: Config) -> anyhow::Result<Cluster> {
         let temporary = config.folder.is_none();
         let root = match &config.folder {
@@ -197,7 +197,7 @@ impl Cluster {
     /// `kill -9`, and it stays away until [`Cluster::start_again`]. Returns when it is gone.
     ///
     /// # Errors
-    /// There is no such pod.
+    /// No such pod exists.
     pub fn kill_and_hold(&self, i: u16, part: Part) -> anyhow::Result<()> {
         let pods = lock(&self.inner.pods);
         let process = pods.get(&i).and_then(|pod| pod.process(part)).context("no such pod")?;
@@ -256,7 +256,7 @@ impl Cluster {
     /// when the one before is ready.
     ///
     /// # Errors
-    /// A pod does not come back within [`PATIENCE`].
+    /// A pod does not return within [`PATIENCE`].
     pub async fn update(&self, revision: &str) -> anyhow::Result<()> {
         self.set_revision(revision).map_err(|failure| anyhow::anyhow!(failure.message))?;
         for i in (0..self.wanted()).rev() {
@@ -309,7 +309,7 @@ impl Cluster {
         self.api().get(Kind::Lease, NAMESPACE, LEASE).ok()
     }
 
-    /// Changes the Lease by hand, without a condition, as `kubectl edit` does in the end.
+    /// Edits the Lease without a condition, as `kubectl edit` finally does.
     ///
     /// # Errors
     /// As the API refuses.
@@ -317,7 +317,7 @@ impl Cluster {
         self.api().patch(Kind::Lease, NAMESPACE, LEASE, patch)
     }
 
-    /// Deletes the Lease by hand.
+    /// Deletes the Lease, as an operator might.
     ///
     /// # Errors
     /// As the API refuses.
@@ -378,8 +378,8 @@ impl Cluster {
         }
     }
 
-    /// Waits until all wanted pods show the same data, and that agrees with what clients were told. The clients must
-    /// have stopped.
+    /// Waits until all wanted pods show the same data, and that agrees with the clients' answers. The clients must have
+    /// stopped.
     ///
     /// # Errors
     /// What does not agree, after [`PATIENCE`].
@@ -455,7 +455,7 @@ impl Drop for Cluster {
         if let Some(controller) = self.controller.take() {
             let _ = controller.join();
         }
-        // Ends the processes: all are told first, then each is waited for.
+        // Ends the processes: signals all of them first, then waits for each.
         self.kill_all();
         lock(&self.inner.pods).clear();
         if self.temporary {

@@ -101,7 +101,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nobody may be reading any more: that is no reason to leave the pods behind.
+/// Perhaps nobody reads any longer: no reason to leave the pods behind.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -193,7 +193,7 @@ struct View {
 struct PodView {
     name: String,
     state: String,
-    /// What it does that takes long, without and with how far it is.
+    /// Its long operation, without and with the progress.
     under_way: Option<(&'static str, String)>,
     leads: bool,
     term: u64,

@@ -1,4 +1,4 @@
-//! What clients were told about their writes, and whether the data agrees with it.
+//! What clients learnt about their writes, and whether the data agrees with it.
 //!
 //! Each id is written by one client, one request at a time. A write is
 //!
@@ -60,7 +60,7 @@ struct Id {
     possible: Vec<Option<Value>>,
 }
 
-/// How many writes were told what.
+/// How many writes got which answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Counts {
@@ -69,7 +69,7 @@ pub struct Counts {
     pub unknown: u64,
 }
 
-/// The persons that a cluster begins with.
+/// The initial persons of a cluster.
 pub fn initial_persons() -> Value {
     json!([
         {"firstName": "Niklas", "lastName": "Heidloff", "id": "e0a08c5b-62d5-4b20-a024-e1c270d901c2"},
@@ -119,7 +119,7 @@ impl History {
         told.ids.entry(id.to_owned()).or_default();
     }
 
-    /// Pod `pod` said that it leads in this term.
+    /// Pod `pod` reported that it leads in this term.
     pub fn leads(&self, pod: u16, term: u64) {
         let mut told = lock(&self.0);
         let first = *told.terms.entry(term).or_insert(pod);
@@ -139,7 +139,7 @@ impl History {
         Counts { acknowledged: told.acknowledged, refused: told.refused, unknown: told.unknown }
     }
 
-    /// Does the data agree with what clients were told?
+    /// Does the data agree with what clients learnt?
     ///
     /// # Errors
     /// What does not.

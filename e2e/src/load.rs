@@ -1,4 +1,4 @@
-//! Clients that write until they are told to stop, and note what they were told.
+//! Clients that write until they are stopped, and note the answers.
 
 use std::{
     net::SocketAddr,
@@ -62,7 +62,7 @@ impl Load {
         Load { history: history.clone(), over, clients: set }
     }
 
-    /// Waits until this many more writes were acknowledged from now on.
+    /// Waits until this many more writes have been acknowledged.
     ///
     /// # Errors
     /// They were not within the cluster's patience.
@@ -105,7 +105,7 @@ impl Client {
         let mut turn: u64 = 0;
         while !over.load(Ordering::Relaxed) {
             turn += 1;
-            // Mostly new persons; now and then one of the own is changed or deleted.
+            // Usually new persons; now and then it changes or deletes one of its own.
             let (method, id) = match turn % 10 {
                 4 if !self.own.is_empty() => (Method::PUT, self.own[self.own.len() / 2].clone()),
                 7 if !self.own.is_empty() => (Method::DELETE, self.own.swap_remove(0)),
@@ -184,8 +184,8 @@ pub fn tell(outcome: &Result<Answer, NoAnswer>) -> Told {
     }
 }
 
-/// Looks at every pod once: whoever says that it leads is noted with its term, and a write is tried at each one. A pod
-/// that follows must refuse it. What must not be is noted as a violation, which [`History::check`] reports.
+/// Asks every pod once: notes each that claims to lead, with its term, and tries a write at each one. A pod that follows
+/// must refuse it. Anything wrong is noted as a violation, which [`History::check`] reports.
 pub async fn probe(http: &Http, pods: &[SocketAddr], history: &History) {
     for (i, address) in pods.iter().enumerate() {
         let i = u16::try_from(i).unwrap_or(u16::MAX);

@@ -1,4 +1,4 @@
-//! Clients as they come through a Service: each keeps one connection to a pod, and changes the pod only when it must.
+//! Clients that use a Service: each keeps one connection to a pod, and changes the pod only when it must.
 //!
 //! ```text
 //!   Pod objects, /readyz ──every 20 ms──▶ endpoints ──some time later, as by kube-proxy──▶ clients
@@ -10,8 +10,8 @@
 //! a request on it, an answer that is not 2xx.
 //!
 //! On a real Kubernetes the endpoints are one address, the Service's own, and kube-proxy does the rest: `e2e writers`.
-//! There a connection that is refused is tried again for a second, and counted: kube-proxy's own rules refuse one now and
-//! then in the moment in which they change (docs/kubernetes.md, "Services").
+//! There a refused connection is retried for a second, and counted: kube-proxy's own rules refuse one now and then while
+//! they change (docs/kubernetes.md, "Services").
 
 use std::{
     collections::VecDeque,
@@ -42,11 +42,11 @@ use crate::{
     history::History,
 };
 
-/// A pod's address is still used so long after the pod was told to end, and not yet used so long after it is ready.
+/// For this long a pod's address stays in use after the pod's SIGTERM, and is not yet in use after it is ready.
 const ENDPOINTS_LATE: Duration = Duration::from_millis(300);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// A Service of a real Kubernetes may refuse connections for so long.
+/// For this long a Service of a real Kubernetes may refuse connections.
 const REFUSED_MAX: Duration = Duration::from_secs(1);
 /// From one try to connect to the next.
 const CONNECT_AGAIN: Duration = Duration::from_millis(5);
@@ -65,7 +65,7 @@ struct Shared {
     history: History,
     over: AtomicBool,
     seen: Mutex<Seen>,
-    /// Where each outcome is told as it comes.
+    /// Where each outcome is reported when it arrives.
     log: Option<Mutex<File>>,
 }
 
@@ -158,7 +158,7 @@ pub struct Report {
     pub failures: Vec<String>,
     /// The longest time of one request.
     pub slowest: Duration,
-    /// How often a client was asked politely to come back by another connection.
+    /// How often a client was asked politely to reconnect.
     pub reconnected: u64,
     /// How often a connection was refused and tried again. Only through a Service of a real Kubernetes.
     pub refused: u64,
@@ -201,7 +201,7 @@ impl Clients {
         Clients { shared, tasks }
     }
 
-    /// Waits until this many more writes were acknowledged from now on.
+    /// Waits until this many more writes have been acknowledged.
     ///
     /// # Errors
     /// They were not within the cluster's patience.
@@ -256,11 +256,11 @@ struct Client {
     endpoints: watch::Receiver<Vec<(u16, SocketAddr)>>,
     shared: Arc<Shared>,
     connection: Option<(u16, SocketAddr, SendRequest<Full<Bytes>>)>,
-    /// For so long a refused connection is tried again.
+    /// For this long a refused connection is retried.
     refused_max: Duration,
 }
 
-/// What came of one write.
+/// The outcome of one write.
 enum Told {
     Acknowledged {
         pod: u16,
@@ -279,7 +279,7 @@ impl Client {
             if self.shared.over.load(Ordering::Relaxed) {
                 return;
             }
-            // Mostly new persons; now and then the last one is changed.
+            // Usually new persons; now and then it changes the last one.
             let (method, id) = match last.take().filter(|_| turn % 4 == 3) {
                 Some(id) => (Method::PUT, id),
                 None => (Method::POST, uuid::Uuid::new_v4().to_string()),
@@ -287,7 +287,7 @@ impl Client {
             let person = json!({"firstName": format!("turn {turn}"), "lastName": "service", "id": id});
             let begin = Instant::now();
             let mut told = self.write(&method, &id, &person).await;
-            // What any client does that keeps connections: one that was closed between two requests is opened anew.
+            // As any client does that keeps connections: one that was closed between two requests is opened again.
             while matches!(told, Told::NotSent) && begin.elapsed() < DEADLINE {
                 told = self.write(&method, &id, &person).await;
             }

@@ -30,7 +30,7 @@ pub struct Conformance {
     /// The API server to ask; without it, the embedded API is started and asked.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// The namespace, which must exist (default: the kubeconfig's; it is left as it was).
+    /// The namespace, which must exist (default: the kubeconfig's; it is left unchanged).
     #[arg(long)]
     namespace: Option<String>,
 }
@@ -121,7 +121,7 @@ pub const CHECKS: &[Check] = checks! {
     "a Pod's labels are patched" => other_kinds::pods,
 };
 
-/// What came of one check.
+/// The outcome of one check.
 #[derive(Debug)]
 pub struct Outcome {
     /// The check's name.
@@ -130,8 +130,8 @@ pub struct Outcome {
     pub differences: Vec<String>,
 }
 
-/// Runs all checks, one after another, and removes what they made, which is an outcome, too. `each` is shown every
-/// outcome as it comes. What cannot be carried out is a difference.
+/// Runs all checks, one after another, and removes the objects that they made, which is an outcome, too. `each` receives
+/// every outcome at once. A check that cannot be carried out is a difference.
 pub async fn run_all(target: &Target, mut each: impl FnMut(&Outcome)) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for (number, check) in CHECKS.iter().enumerate() {
@@ -155,7 +155,7 @@ pub async fn run_all(target: &Target, mut each: impl FnMut(&Outcome)) -> Vec<Out
 /// # Errors
 /// The kubeconfig cannot be used, or the embedded API cannot be started.
 pub async fn run(args: Conformance) -> anyhow::Result<ExitCode> {
-    // Lives as long as it is asked.
+    // Lives as long as requested.
     let embedded;
     let target = match &args.kubeconfig {
         Some(file) => Target::of_kubeconfig(file, args.namespace).await?,

@@ -40,7 +40,7 @@ impl Cause {
         Cause { reason: "FieldValueRequired", field: field.into(), message }
     }
 
-    /// A value that is none of the known ones.
+    /// An unknown value.
     pub(super) fn not_supported(field: &str, value: &str, known: &[&str]) -> Cause {
         let known: Vec<String> = known.iter().map(|k| format!("{k:?}")).collect();
         Cause {
@@ -135,7 +135,7 @@ impl Failure {
         Failure::invalid_as(&kind.qualified(), name, kind.group(), kind.plural(), &[cause])
     }
 
-    /// 422 for a patch after which the object is none any more.
+    /// 422 for a patch whose result is not a valid object.
     pub(super) fn invalid_patch(object: &Value, why: &str) -> Failure {
         let cause = Cause::invalid("patch", &object.to_string().into(), why);
         Failure::invalid_as("", "", "", "", &[cause])

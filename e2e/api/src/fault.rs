@@ -32,9 +32,9 @@ pub struct Faults {
     pub status: Option<u16>,
     /// Each request waits until this is lifted, and is carried out then.
     pub hold: bool,
-    /// Nothing is done and no answer comes; open watches fall silent. As a cut network.
+    /// Nothing is done and no answer arrives; open watches fall silent. Like a cut network.
     pub black_hole: bool,
-    /// Requests are carried out, but the answer never comes: the outcome is unknown.
+    /// Requests are carried out, but the answer never arrives: the outcome is unknown.
     pub lost_answers: bool,
     /// The connection is closed without an answer, and nothing is done.
     pub hang_up: bool,
@@ -55,7 +55,7 @@ impl Faults {
         Faults { black_hole: true, ..Faults::default() }
     }
 
-    /// Writes are carried out, but their answers never come.
+    /// Writes are carried out, but their answers never arrive.
     pub fn lost_answers_of_writes() -> Faults {
         let verbs = vec![Verb::Create, Verb::Update, Verb::Patch, Verb::Delete];
         Faults { lost_answers: true, verbs, ..Faults::default() }
@@ -85,7 +85,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// As it stands in roles and in refusals.
+    /// As in roles and in refusals.
     pub(super) fn word(self) -> &'static str {
         match self {
             Verb::Get => "get",
@@ -99,7 +99,7 @@ impl Verb {
     }
 }
 
-/// One request that came in.
+/// One request that arrived.
 #[derive(Clone, Debug)]
 pub struct Logged {
     /// When, since the API was started.

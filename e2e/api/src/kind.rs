@@ -52,7 +52,7 @@ impl Kind {
         if self.group().is_empty() { "v1".to_owned() } else { format!("{}/v1", self.group()) }
     }
 
-    /// The resource, as it stands in paths.
+    /// The resource, as in paths.
     pub fn plural(self) -> &'static str {
         match self {
             Kind::Lease => "leases",
@@ -63,12 +63,12 @@ impl Kind {
         }
     }
 
-    /// The resource with its group, as it stands in messages.
+    /// The resource with its group, as in messages.
     pub fn qualified(self) -> String {
         if self.group().is_empty() { self.plural().to_owned() } else { format!("{}.{}", self.plural(), self.group()) }
     }
 
-    /// The kind with its group, as it stands in messages about the object itself.
+    /// The kind with its group, as in messages about the object itself.
     pub fn with_group(self) -> String {
         if self.group().is_empty() { self.name().to_owned() } else { format!("{}.{}", self.name(), self.group()) }
     }

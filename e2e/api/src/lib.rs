@@ -71,7 +71,7 @@ impl Reader {
     }
 }
 
-/// What a test tells the server's thread; each is answered when it is done.
+/// A test's command to the server's thread; each is answered when it is done.
 enum Command {
     Down(std_mpsc::Sender<anyhow::Result<()>>),
     Up(std_mpsc::Sender<anyhow::Result<()>>),
@@ -82,7 +82,7 @@ impl ApiServer {
     /// Starts the API on this loopback port; 0: any free one.
     ///
     /// # Errors
-    /// The port is taken, or no thread is to be had.
+    /// The port is taken, or no thread is available.
     pub fn start(port: u16) -> anyhow::Result<ApiServer> {
         ApiServer::start_at((Ipv4Addr::LOCALHOST, port).into())
     }
@@ -111,7 +111,7 @@ impl ApiServer {
         self.address
     }
 
-    /// A kubeconfig for one client, who is known to the faults and the log by this name.
+    /// A kubeconfig for one client; the faults and the log know it by this name.
     pub fn kubeconfig(&self, client: &str, namespace: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "e2e",
@@ -203,12 +203,12 @@ impl ApiServer {
         lock(&self.shared.ledger).held
     }
 
-    /// The requests that came in, oldest first.
+    /// The requests that arrived, oldest first.
     pub fn log(&self) -> Vec<Logged> {
         lock(&self.shared.ledger).log.clone()
     }
 
-    /// How many such requests came in.
+    /// How many such requests arrived.
     pub fn requests(&self, verb: Verb, kind: Kind) -> usize {
         lock(&self.shared.ledger).log.iter().filter(|entry| (entry.verb, entry.kind) == (verb, kind)).count()
     }
@@ -268,8 +268,8 @@ impl ApiServer {
         self.request(&Method::POST, kind, namespace, "", "application/json", object)
     }
 
-    /// Writes an object over the one of its name, whatever its version, or makes it: as somebody who does not look first.
-    /// Its values are checked as a client's are.
+    /// Overwrites the object of that name, whatever its version, or creates it: like a writer that does not look first. Its
+    /// values are checked as a client's are.
     ///
     /// # Errors
     /// As the API refuses.

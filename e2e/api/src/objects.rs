@@ -5,10 +5,10 @@
 //!                                                      └─▶ history (bounded, older ones: 410)  what WATCH sees
 //! ```
 //!
-//! Imitated, as the API server does it: an update that changes nothing keeps the version; a PUT of a missing Lease makes
-//! it, also with a resourceVersion, unless its `metadata.uid` says which Lease was meant (then 409); a PATCH with a
-//! resourceVersion is conditional, and may not take the version away where a PUT must have one; versions are compared
-//! before values are looked at. Each of these is held against a real API server by `crate::conformance`.
+//! It imitates the API server in these points: an update that changes nothing keeps the version. A PUT of a missing Lease
+//! creates it, even with a resourceVersion, unless its `metadata.uid` says which Lease was meant (then 409). A PATCH with a
+//! resourceVersion is conditional, and may not remove the version where a PUT must have one. Versions are compared before
+//! values are checked. `crate::conformance` compares each of these with a real API server.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,7 +44,7 @@ pub(super) struct Change {
     pub(super) namespace: String,
     /// The object before; `None`: it was made.
     pub(super) before: Option<Value>,
-    /// The object after, or as it was deleted, with the version of the deletion.
+    /// The object after the change, or its last state before the deletion, with the deletion's version.
     pub(super) object: Value,
     pub(super) deleted: bool,
 }
@@ -54,7 +54,7 @@ const HISTORY_MAX: usize = 10_000;
 
 impl Objects {
     pub(super) fn new() -> Objects {
-        // Not from 1, so that nobody takes a version for a count.
+        // Not from 1, so that nobody mistakes a version for a count.
         Objects {
             version: 1_000,
             live: BTreeMap::new(),
@@ -89,7 +89,7 @@ impl Objects {
             meta["name"] = format!("{}{}", text(&meta["generateName"]), &suffix[..5]).into();
         }
         let name = text(&meta["name"]).to_owned();
-        // What is no number counts as none here; not so in an update.
+        // Text that is not a number counts as none here, unlike in an update.
         if requested_version(&object).is_ok_and(|version| version != 0) {
             return Err(Failure::internal("resourceVersion should not be set on objects to be created"));
         }
@@ -229,7 +229,7 @@ impl Objects {
                 causes.push(Cause::invalid(&format!("metadata.{field}"), sent, "field is immutable"));
             }
         }
-        // What the server owns stays as it is, whatever the client sent.
+        // What the server owns does not change, whatever the client sent.
         for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"] {
             match before["metadata"].get(field) {
                 Some(value) => object["metadata"][field] = value.clone(),
@@ -319,7 +319,7 @@ impl Objects {
     /// The changes after `version`.
     ///
     /// # Errors
-    /// 410 when some of them are no longer known.
+    /// 410 if some of them are no longer known.
     pub(super) fn changes_since(&self, version: u64) -> Result<Vec<Change>, Failure> {
         if version < self.oldest {
             return Err(Failure::expired(version, self.oldest));

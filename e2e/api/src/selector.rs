@@ -22,7 +22,7 @@ enum LabelRule {
 
 impl Selector {
     /// # Errors
-    /// 400 for a field that cannot be selected by, or for text that is no selector.
+    /// 400 for a field that is not selectable, or for text that is not a selector.
     pub(super) fn parse(fields: &str, labels: &str) -> Result<Selector, Failure> {
         let mut selector = Selector::default();
         for term in fields.split(',').filter(|term| !term.is_empty()) {

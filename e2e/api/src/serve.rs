@@ -33,7 +33,7 @@ impl std::fmt::Display for HangUp {
 
 impl std::error::Error for HangUp {}
 
-/// The API server takes bodies up to this size.
+/// The API server accepts bodies up to this size.
 const BODY_MAX: usize = 3 << 20;
 
 /// Answers one request. Never answers while a black hole is in force; the caller drops the future with the connection.
@@ -124,7 +124,7 @@ async fn held_until_lifted(shared: &Arc<Shared>, client: &str, verb: Verb) -> Fa
     }
 }
 
-/// Who asks: the bearer token.
+/// The client's identity: the bearer token.
 fn client_of(headers: &http::HeaderMap) -> String {
     let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     header.strip_prefix("Bearer ").unwrap_or("anonymous").to_owned()

@@ -1,8 +1,8 @@
 //! A watch: the objects at its start, then each change, bookmarks between, and the end at its time-out.
 //!
-//! With `resourceVersion` it begins after that version (410 as an ERROR event when that is too old); without one, or
-//! with 0, or when initial events are asked for, it begins with what is there, and a bookmark says where that ends.
-//! Bookmarks come once a minute, and two seconds before the end: a watch that is shorter gets none.
+//! With `resourceVersion` it starts after that version (410 as an ERROR event if that is too old). Without one, or with 0,
+//! or if initial events are requested, it starts with the present objects, and a bookmark marks their end. Bookmarks arrive
+//! once a minute, and two seconds before the end: a shorter watch gets none.
 
 use std::{
     sync::Arc,
@@ -27,10 +27,10 @@ pub(super) struct Stream {
     kind: Kind,
     namespace: Option<String>,
     client: String,
-    /// The ledger's count when the request came in; another one ends the watch.
+    /// The ledger's count when the request arrived; another one ends the watch.
     drops: u64,
     selector: Selector,
-    /// Where to begin; `None`: with what is there.
+    /// Where to start; `None`: with the present objects.
     from: Option<u64>,
     bookmarks: bool,
     lives: Duration,
@@ -40,7 +40,7 @@ pub(super) struct Stream {
 const WATCH_DEFAULT: Duration = Duration::from_secs(1800);
 /// How often an idle watch gets a bookmark; the API server does it about once a minute, too.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// How long before a watch's end its last bookmark comes.
+/// How long before a watch's end its last bookmark arrives.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
 impl Stream {
@@ -89,7 +89,7 @@ impl Stream {
         })
     }
 
-    /// What this watch is told of a change: an object that begins or ceases to match is added or deleted.
+    /// How this watch sees a change: an object that begins or ceases to match is added or deleted.
     fn event(&self, change: &Change) -> Option<Value> {
         if change.kind != self.kind || self.namespace.as_ref().is_some_and(|ns| *ns != change.namespace) {
             return None;
@@ -102,7 +102,7 @@ impl Stream {
             (true, false) => "DELETED",
             (false, false) => return None,
         };
-        // What leaves the selection is shown as it was when it last matched, with the version of the change.
+        // What leaves the selection is shown as it last matched, with the version of the change.
         let mut object = change.before.as_ref().filter(|_| kind == "DELETED").unwrap_or(&change.object).clone();
         object["metadata"]["resourceVersion"] = change.version.to_string().into();
         Some(json!({"type": kind, "object": object}))

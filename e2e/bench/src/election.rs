@@ -226,7 +226,7 @@ async fn outage(api: &Api, team: &Team, seconds: f64) -> anyhow::Result<(Duratio
             is_up = true;
         }
         led_since = if is_up && leaders == 1 { led_since.or(Some(now)) } else { None };
-        // Somebody leads again, and has for long enough that it stays so.
+        // There is a leader again, and has been for long enough to be stable.
         if led_since.is_some_and(|since| now - since > Duration::from_secs(3)) {
             return Ok((leaderless, several));
         }

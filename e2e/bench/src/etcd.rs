@@ -1,5 +1,5 @@
-//! etcd in the bench: how it is started, and the few calls of its JSON gateway that the harness itself needs. Load comes
-//! from its own client (e2e/bench/peers).
+//! etcd in the bench: how to start it, and the few calls of its JSON gateway that the harness itself needs. Its own client
+//! (e2e/bench/peers) makes the load.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -54,7 +54,7 @@ pub(super) async fn settled(place: &Place) -> anyhow::Result<usize> {
     seen.iter().position(|(member, _, _)| *member == leader).context("nobody leads")
 }
 
-/// Tells the cluster that a member will come.
+/// Announces a new member to the cluster.
 pub(super) async fn add_member(place: &Place, i: usize) -> anyhow::Result<()> {
     let urls = json!({"peerURLs": [format!("http://{}", place.peer(i))]});
     call(&Http::default(), place.client(settled(place).await?), "/v3/cluster/member/add", &urls).await.map(drop)

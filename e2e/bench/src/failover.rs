@@ -1,7 +1,7 @@
 //! Fail-over: the longest time in which no write was acknowledged, wherever it was sent to.
 //!
-//! Writes begin at every node every 5 ms, whatever became of those before: so a frozen node holds nobody up, and no
-//! client's own time-out is measured. A node that cannot write passes on or refuses, as it does.
+//! A write starts at every node every 5 ms, whatever happened to the earlier ones: so a frozen node delays nobody, and no
+//! client's own time-out is measured. A node that cannot write passes on or refuses, as it usually does.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,9 +37,9 @@ const WORKLOADS: [(&str, Fault); 4] = [
     ("failover-api-outage", Fault::Outage),
 ];
 
-/// Nothing is expected to take longer.
+/// Nothing should take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Writes must have been acknowledged for so long after the fault, and without a new gap.
+/// After the fault, writes must have been acknowledged for this long without a new gap.
 const CALM: i64 = 2_500_000_000;
 /// On a machine with others on it there is always a new gap. It is not waited for longer than that.
 const UNREST_MAX: Duration = Duration::from_secs(20);
@@ -91,7 +91,7 @@ async fn all_faults(run: &mut Run, kind: Kind, round: u32, wanted: &[(&'static s
     Ok(())
 }
 
-/// The longest gap before the fault and after it, in milliseconds, and whether gaps came to the end.
+/// The longest gap before the fault and after it, in milliseconds, and whether gaps ended.
 async fn one(run: &Run, system: &System, fault: Fault) -> anyhow::Result<(f64, f64, bool)> {
     system.settle().await?;
     let leader = system.leader().await?;
@@ -135,7 +135,7 @@ async fn after(watch: &mut Watch, at: i64, fault: Fault, outage_seconds: f64) ->
     let begin = Instant::now();
     #[allow(clippy::cast_possible_truncation)]
     let calm = if fault == Fault::Outage { (outage_seconds * 1e9) as i64 } else { CALM };
-    // Two ticks and less are not told.
+    // Up to two ticks are not reported.
     let (mut worst, mut quiet_from) = (10.0_f64, at);
     loop {
         ensure!(begin.elapsed() < PATIENCE, "writes were not acknowledged again in {PATIENCE:?}");

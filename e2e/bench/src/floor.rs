@@ -32,10 +32,10 @@ struct Person {
     id: Uuid,
 }
 
-/// Serves on this loopback port until it is killed; begins with the records of the known ids.
+/// Serves on this loopback port until it is killed; starts with the records of the known ids.
 ///
 /// # Errors
-/// The port or the file is not to be had.
+/// The port or the file is not available.
 pub(crate) async fn run(port: u16, file: &Path, records: u64) -> anyhow::Result<()> {
     let known = (0..records).map(record::known_id).map(|id| (id, record::text(id, record::BYTES)));
     let data = Arc::new(Mutex::new(Data { file: file.to_owned(), records: known.collect() }));

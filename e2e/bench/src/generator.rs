@@ -1,4 +1,4 @@
-//! Starts load generators, and takes what they bring.
+//! Starts load generators, and receives their results.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -29,7 +29,7 @@ fn command(peers: &Peers, job: &Job) -> anyhow::Result<Command> {
 pub(super) async fn carry_out(peers: &Peers, job: &Job) -> anyhow::Result<Outcome> {
     let mut child = command(peers, job)?.spawn().context("the load generator cannot be started")?;
     let _stdin = child.stdin.take();
-    // A fill takes as long as it takes; it has the patience of the slowest disk.
+    // A fill may take any time; it has the patience of the slowest disk.
     let patience = Duration::from_secs_f64(job.warm_up + job.seconds + 3_600.0);
     let done = tokio::time::timeout(patience, child.wait_with_output()).await.context("the load does not end")??;
     if !done.status.success() {
@@ -42,7 +42,7 @@ pub(super) async fn carry_out(peers: &Peers, job: &Job) -> anyhow::Result<Outcom
     Ok(outcome)
 }
 
-/// Writers that tell when none was acknowledged. Dropping it ends them.
+/// Writers that report when none was acknowledged. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct Watch {
     _child: Child,

@@ -13,7 +13,7 @@ use super::{
 
 pub(super) const WORKLOADS: [&str; 4] = ["growth", "memory", "restart", "join"];
 const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
-/// One JSON file beyond that size takes the bench for ever.
+/// One JSON file beyond that size takes the bench forever.
 const FLOOR_MAX: u64 = 10_000;
 
 pub(super) fn names() -> Vec<&'static str> {

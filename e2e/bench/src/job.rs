@@ -1,5 +1,5 @@
-//! What a load generator is told, and what it tells. The generator of etcd is a program of its own (e2e/bench/peers), which
-//! reads and writes the same JSON.
+//! A load generator's orders and reports. The generator of etcd is a program of its own (e2e/bench/peers), which reads and
+//! writes the same JSON.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Operation {
     /// A new record at the leader, acknowledged when it is durable.
     Write,
-    /// One record by its id, at every node in turn, as it is there.
+    /// One record by its id, at every node in turn, as stored there.
     Read,
     /// One record by its id at every node in turn, linearizable.
     Strong,
@@ -23,7 +23,8 @@ pub(super) enum Operation {
     Batch,
     /// The records with the known ids `from..records`, as fast as it goes.
     Fill,
-    /// A write at every node on every tick, whatever became of those before: tells for how long none was acknowledged.
+    /// A write at every node on every tick, whatever happened to the earlier ones: reports for how long none was
+    /// acknowledged.
     Gap,
 }
 
@@ -61,13 +62,13 @@ pub(super) struct Job {
     pub(super) warm_up: f64,
     /// The known ids are those below.
     pub(super) records: u64,
-    /// Where a fill begins.
+    /// Where a fill starts.
     pub(super) from: u64,
     pub(super) record_bytes: usize,
     pub(super) batch_size: usize,
     /// From one write to the next of [`Operation::Gap`].
     pub(super) tick_ms: u64,
-    /// Our store takes `POST /persons:batch`.
+    /// Our store accepts `POST /persons:batch`.
     pub(super) has_batch: bool,
 }
 
@@ -92,7 +93,7 @@ impl Job {
     }
 }
 
-/// What came of it.
+/// The results.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Outcome {
@@ -122,11 +123,11 @@ pub(super) struct Quantiles {
     pub(super) max: u64,
 }
 
-/// What [`Operation::Gap`] tells, a line each. Times are nanoseconds since 1970: two processes of one machine agree.
+/// The report of [`Operation::Gap`], one line each. Times are nanoseconds since 1970: two processes of one machine agree.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Told {
-    /// Nothing was acknowledged from then on for so long; it is over.
+    /// From then on nothing was acknowledged for this long; it is over.
     Gap {
         #[serde(rename = "gapFrom")]
         from: i64,

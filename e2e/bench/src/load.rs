@@ -1,4 +1,4 @@
-//! `bench load`: the load generator, a process of its own so that its processor time is known and said.
+//! `bench load`: the load generator, a process of its own so that its processor time is known and reported.
 //!
 //! ```text
 //!   e2e bench ──job (JSON, argument)──▶ bench load ──▶ threads, each with its share of the clients ──▶ nodes
@@ -37,7 +37,7 @@ use link::{Ask, Link};
 pub(crate) fn run(job: &str) -> anyhow::Result<()> {
     let job: Job = serde_json::from_str(job).context("the job")?;
     std::thread::spawn(|| {
-        // Whatever is read or whichever error comes: the bench, or its wish, is over.
+        // Whatever is read, or whichever error occurs: the bench, or its interest, is over.
         let _ = std::io::Read::read_to_end(&mut std::io::stdin(), &mut Vec::new());
         std::process::exit(0);
     });
@@ -161,7 +161,7 @@ async fn one_client(
                 if share.outcome.first_failure.is_empty() {
                     share.outcome.first_failure = format!("{error:#}");
                 }
-                // A fill that fails is no fill: what is asked for later would not be there.
+                // A partial fill counts for nothing: what is requested later would not exist.
                 if job.operation == Operation::Fill {
                     return Err(error);
                 }

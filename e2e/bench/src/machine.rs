@@ -65,15 +65,15 @@ pub(super) fn cpu_seconds(pid: u32) -> f64 {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| cpu_of_stat(&stat)).unwrap_or(0.0)
 }
 
-/// Resident memory of a process that it cannot do without, in bytes; nothing if it is gone. Pages of files (programs,
-/// etcd's mapped database) are left out: the kernel takes them back when it needs them.
+/// Resident memory that a process cannot do without, in bytes; nothing if it is gone. Pages of files (programs, etcd's
+/// mapped database) are left out: the kernel reclaims them when it needs them.
 pub(super) fn resident_bytes(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
 }
 
-/// The processor and memory, for whoever reads the figures.
+/// The processor and memory, for readers of the figures.
 pub(super) fn describe() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");

@@ -214,7 +214,7 @@ fn warn_of_debug_build() {
     }
 }
 
-/// Measures what was asked for, and says what came of it.
+/// Measures what was requested, and reports the results.
 ///
 /// # Errors
 /// A system does not work, or a file cannot be written.
@@ -289,7 +289,7 @@ fn finish(args: &Bench, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The workloads that these words name: a whole name is that one, a beginning all that begin so, no word all.
+/// The workloads that these words name: a whole name selects that one, a prefix all that start with it, no word all.
 fn named(words: &[String], known: &[&'static str]) -> anyhow::Result<Vec<&'static str>> {
     let mut named = Vec::new();
     for word in words {

@@ -140,7 +140,7 @@ impl Ours {
     }
 }
 
-/// A single write or read of the harness waits so long.
+/// How long a single write or read of the harness may take.
 const WRITE: Duration = Duration::from_secs(5);
 
 fn ordinal(node: usize) -> u16 {

@@ -67,7 +67,7 @@ impl Place {
         Ok(())
     }
 
-    /// Starts something that is no node.
+    /// Starts something that is not a node.
     pub(super) fn start_helper(&mut self, program: &Path, args: Vec<String>) -> anyhow::Result<()> {
         let process = self.process(program, args, &format!("helper-{}.log", self.helpers.len()))?;
         self.helpers.push(process);
@@ -121,7 +121,7 @@ impl Place {
         }
     }
 
-    /// What a node said last.
+    /// The last output of a node.
     pub(super) fn last_words(&self, i: usize) -> String {
         let Some(node) = self.nodes.get(i) else { return String::new() };
         let text = std::fs::read_to_string(node.log_path()).unwrap_or_default();

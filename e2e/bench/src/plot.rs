@@ -148,7 +148,7 @@ impl Bars {
             return Ok(None);
         }
         let least = all().map(|(_, summary)| summary.median).filter(|value| *value > 0.0).fold(most, f64::min);
-        // The shortest bar of a logarithmic scale begins in the decade below its value: a length of nothing says nothing.
+        // The shortest bar of a logarithmic scale starts in the decade below its value: a bar without length says nothing.
         let floor = (least.log10().floor() - 0.3).min(most.log10() - 1.0);
         // Room for the number right of the longest bar.
         let end = if self.logarithmic { most.log10() + (most.log10() - floor) * 0.14 } else { most * 1.12 };
@@ -236,7 +236,7 @@ fn growth(rows: &Rows, report: &Report) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let (left, bottom) = points().fold((right, top), |(x, y): (f64, f64), point| (x.min(point.0), y.min(point.1)));
-    // From decade to decade, and at least one. It begins a little below: else rounding may hide the first number.
+    // From decade to decade, and at least one. It starts a little lower: otherwise rounding may hide the first number.
     let decades = |low: f64, high: f64| {
         let first = low.max(1e-6).log10().floor();
         10_f64.powf(first) * 0.999..10_f64.powf(high.log10().ceil().max(first + 1.0))
@@ -288,7 +288,7 @@ fn colour(report: &Report, system: &str) -> RGBColor {
     COLOURS[1 + at % (COLOURS.len() - 1)]
 }
 
-/// Letters so many pixels high; the library counts a font's size otherwise.
+/// Letters this many pixels high; the library counts a font's size differently.
 fn words(pixels: u32, colour: RGBColor) -> TextStyle<'static> {
     ("system-ui, sans-serif", f64::from(pixels) * 1.24).into_font().color(&colour)
 }

@@ -14,8 +14,8 @@ use super::{
     record,
 };
 
-/// `appendfsync always` everywhere; no RDB snapshots beside it; a replica's first copy begins at once instead of after
-/// 5 s. All else as it is by default.
+/// `appendfsync always` everywhere; no RDB snapshots beside it; a replica's first copy starts at once instead of after 5 s.
+/// Everything else has its default.
 pub(super) fn args(place: &Place, i: usize) -> anyhow::Result<Vec<String>> {
     let mut words = vec![
         "--port".to_owned(),
@@ -79,7 +79,7 @@ pub(super) async fn settled(place: &Place) -> anyhow::Result<usize> {
 const NAME: &str = "bench";
 
 /// The arguments of Sentinel `i`. A master counts as down after the second that etcd and our store wait, too (Sentinel's
-/// own default is 30 s), when two of three agree; all else as it is by default.
+/// own default is 30 s), when two of three agree; everything else has its default.
 pub(super) fn sentinel_args(place: &Place, i: usize) -> anyhow::Result<Vec<String>> {
     let file = place.folder().join(format!("sentinel-{i}.conf"));
     let text = format!(

@@ -1,4 +1,4 @@
-//! What came of a run: a table for people, JSON for programs, and what was too noisy to judge.
+//! The results of a run: a table for people, JSON for programs, and what was too noisy to judge.
 
 use std::collections::BTreeMap;
 

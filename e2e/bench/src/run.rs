@@ -72,7 +72,7 @@ impl Run {
         self.only.contains(&workload)
     }
 
-    /// The systems in this round's order, so that nobody always comes first.
+    /// The systems in this round's order, so that no system always goes first.
     pub(super) fn order(&self, round: u32) -> Vec<Kind> {
         let mut systems = self.systems.clone();
         let by = round as usize % systems.len().max(1);
@@ -88,7 +88,7 @@ impl Run {
         }
     }
 
-    /// A system that failed is noted, and the run goes on.
+    /// A failed system is noted, and the run continues.
     pub(super) fn skip_rest(&mut self, workloads: &str, kind: Kind, round: u32, outcome: anyhow::Result<()>) {
         if let Err(error) = outcome {
             self.skip(&format!("the rest of {workloads}"), kind.name(), format!("in round {round}: {error:#}"));
@@ -104,7 +104,7 @@ impl Run {
         self.samples.push(sample);
     }
 
-    /// As [`Run::measure`]; a load that came to nothing is noted as not measured, and the run goes on.
+    /// As [`Run::measure`]; a failed load is noted as not measured, and the run continues.
     pub(super) async fn try_measure(
         &mut self,
         system: &System,
@@ -169,7 +169,7 @@ impl Run {
         Ok(outcome)
     }
 
-    /// Notes a value that was measured by hand since `look`. Without a load generator nobody can say whose time it was,
+    /// Notes a value that was measured separately since `look`. Without a load generator nobody can tell whose time it was,
     /// so only the host's share counts as noise.
     pub(super) fn note_value(
         &mut self,

@@ -48,7 +48,7 @@ impl Figure {
         matches!(self, Figure::PerSecond | Figure::RecordsPerSecond)
     }
 
-    /// The load generator's share is said, not compared.
+    /// The load generator's share is reported, not compared.
     pub(super) fn is_compared(self) -> bool {
         self != Figure::GeneratorPercent
     }
@@ -92,11 +92,11 @@ pub(super) struct Summary {
     pub(super) count: usize,
     pub(super) steal: f64,
     pub(super) others: f64,
-    /// How many samples say of themselves that they were disturbed: their remark begins with [`NOISE`].
+    /// How many samples report a disturbance: their remark starts with [`NOISE`].
     pub(super) disturbed: usize,
 }
 
-/// How the remark of a sample begins that was disturbed.
+/// The start of a disturbed sample's remark.
 pub(super) const NOISE: &str = "noise: ";
 
 /// From here on a figure is too noisy to judge.
@@ -105,7 +105,7 @@ const STEAL_MAX: f64 = 0.05;
 const OTHERS_MAX: f64 = 0.10;
 
 impl Summary {
-    /// None of no samples.
+    /// None if there are no samples.
     pub(super) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Option<Summary> {
         let samples: Vec<&Sample> = samples.into_iter().collect();
         let mut values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();

@@ -27,7 +27,7 @@ enum At {
     OneFollower,
 }
 
-/// In this order: the list wants 1,000 records and no more.
+/// In this order: the list wants exactly 1,000 records.
 const WORKLOADS: [Load; 11] = [
     load("list-1000", Operation::List, 16),
     load("reads", Operation::Read, 64),

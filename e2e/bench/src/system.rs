@@ -120,7 +120,7 @@ enum Body {
 const PATIENCE: Duration = Duration::from_secs(300);
 
 impl System {
-    /// Starts three nodes (the floor: one) and waits until they work. The floor begins with so many records.
+    /// Starts three nodes (the floor: one) and waits until they work. The floor starts with this many records.
     pub(super) async fn start(kind: Kind, peers: &Peers, floor_records: u64) -> anyhow::Result<System> {
         let missing = |why: String| anyhow::anyhow!(why);
         let body = match kind {
@@ -155,7 +155,7 @@ impl System {
         Ok(system)
     }
 
-    /// Has somebody who makes another node the leader when this one is lost, where the system needs that: Sentinels.
+    /// Starts what makes another node the leader when this one is lost, if the system needs that: Sentinels.
     pub(super) async fn watch_over(&mut self, peers: &Peers) -> anyhow::Result<()> {
         if let (Body::Peers(place), Kind::Redis | Kind::RedisWait) = (&mut self.body, self.kind) {
             let program = peers.redis().map_err(|why| anyhow::anyhow!(why))?;
@@ -267,7 +267,7 @@ impl System {
             (Body::Ours(ours), _) => ours.scale(4)?,
             (Body::Peers(place), Kind::Etcd) => {
                 let program = peers.etcd().map_err(|why| anyhow::anyhow!(why))?;
-                // After a restart it takes no new member for some seconds. That is not the new one's time.
+                // After a restart it accepts no new member for some seconds. That is not the new one's time.
                 ask_until("etcd takes a fourth member", PATIENCE, LOOK, || etcd::add_member(place, 3)).await?;
                 begin = Instant::now();
                 let args = etcd::args(place, 3, 4, "existing")?;
@@ -299,7 +299,7 @@ impl System {
         Ok(begin.elapsed())
     }
 
-    /// Whether our store takes `POST /persons:batch` and `?consistency=strong`; the others' answers are known.
+    /// Whether our store accepts `POST /persons:batch` and `?consistency=strong`; the others' answers are known.
     pub(super) async fn has(&self, capability: Capability) -> Result<(), String> {
         match (&self.body, capability) {
             (Body::Ours(ours), _) => ours.has(capability).await,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 /// What it is started with.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Chaos {
-    /// How long faults go on
+    /// How long faults last
     #[arg(long, value_name = "N", default_value_t = 3.0)]
     pub minutes: f64,
-    /// Decides which faults come in which order (default: another one each time; it is printed)
+    /// Decides the faults and their order (default: a new one each time; it is printed)
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
     /// On the Kubernetes cluster that KUBECONFIG names, and the release that is there, instead of processes

@@ -1,4 +1,4 @@
-//! Clients that read and write the same few records at once, and take down what they are told.
+//! Clients that read and write the same few records at once, and record the answers.
 //!
 //! Some follow the leader, as a good client does; one for each pod stays with its pod, so that a pod that hangs delays
 //! nobody else, and the first acknowledgement of a new leader is seen at once.
@@ -35,7 +35,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// One for each of so many pods, and so many that go where the leader is.
+    /// One for each of this many pods, and this many that go to the leader.
     pub(super) fn start(scene: &Arc<Scene>, seed: u64, pods: u16, roaming: u16) -> Clients {
         let over = Arc::new(AtomicBool::new(false));
         let mut all = JoinSet::new();
@@ -111,7 +111,7 @@ impl Client {
         }
     }
 
-    /// One request. Was there an answer that it can go on with?
+    /// One request. Did it get an answer that lets it continue?
     async fn ask(&mut self, pod: u16, reads: bool) -> bool {
         if !reads && !self.keyed.is_empty() && self.random.chance(40) {
             return self.ask_again(pod).await;
@@ -210,7 +210,7 @@ impl Client {
         }
     }
 
-    /// All that there is to say about a request; none, if the ETag that it takes is not known.
+    /// Everything about a request; none if the ETag that it needs is unknown.
     fn asked(&mut self, key: u32, id: String, call: Call) -> Option<Asked> {
         let tag = match call {
             Call::Put(_, Condition::Is(value)) | Call::Delete(Condition::Is(value)) => {
@@ -264,7 +264,7 @@ impl Client {
         let tag = answer.and_then(|answer| answer.headers.get(header::ETAG)?.to_str().ok().map(str::to_owned));
         if let (Some(value), Some(tag)) = (content, tag) {
             self.seen.insert(key, (value, tag));
-            // Records that are no longer in use are forgotten in time.
+            // This forgets records that are no longer in use.
             if self.seen.len() > 64 {
                 self.seen.retain(|other, _| *other + 32 > key);
             }

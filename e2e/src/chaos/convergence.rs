@@ -1,5 +1,5 @@
-//! The last look: when nothing is broken and nobody writes any more, all replicas must come to show the same, and that
-//! is what everybody would read from then on. It ends each record's history.
+//! The last look: once all faults are over and nobody writes, all replicas must finally show the same, and that is what
+//! everybody would read from then on. It ends each record's history.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,7 +17,7 @@ use crate::history::{Call, Effect, LAST_LOOK, Outcome};
 /// Persons by their ids.
 pub(super) type Persons = BTreeMap<String, Value>;
 
-/// What is there before any client begins.
+/// What exists before any client starts.
 ///
 /// # Errors
 /// No store answers.
@@ -40,7 +40,7 @@ async fn persons(scene: &Scene, i: u16) -> anyhow::Result<(Persons, u64)> {
     Ok((persons, sequence))
 }
 
-/// What all of so many replicas show, if they agree and have every write that was acknowledged.
+/// The common content of this many replicas, if they agree and have every acknowledged write.
 ///
 /// # Errors
 /// Where they do not agree.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Who is hit. Decided by role, found out when the time has come.
+/// The target. Chosen by role, determined when the time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Leader,
@@ -11,7 +11,7 @@ pub(super) enum Who {
 }
 
 impl Who {
-    /// The pod's ordinal, of so many; without a leader pod 0 stands for it.
+    /// The pod's ordinal, of this many; without a leader pod 0 takes its place.
     pub(super) fn of(self, leader: Option<u16>, pods: u16) -> u16 {
         let leader = leader.unwrap_or(0);
         match self {
@@ -56,13 +56,13 @@ pub(super) enum Fault {
     DeletePod { who: Who, by_force: bool },
     /// A new version: one pod after the other, from the last.
     Rolling,
-    /// From three to so many and back.
+    /// From three to this many and back.
     Scale { to: u16 },
     /// Somebody asks that this pod lead.
     Switchover { to: Who },
     /// The pod's machine.
     Node { who: Who, trouble: NodeTrouble },
-    /// etcd dies and comes back.
+    /// etcd dies and restarts.
     Etcd,
 }
 
@@ -130,7 +130,7 @@ impl LeaseEdit {
         LeaseEdit::Paused,
     ];
 
-    /// The merge patch, for the Lease as it is and another pod's name; none: it is deleted.
+    /// The merge patch for the present Lease and another pod's name; none: it is deleted.
     pub(super) fn patch(self, term: u64, other: &str) -> Option<serde_json::Value> {
         use serde_json::json;
         let long_ago = "2001-01-01T00:00:00.000000Z";
@@ -176,7 +176,7 @@ impl LeaseEdit {
 }
 
 impl Fault {
-    /// Does it take its own time, one step after the other, beside what else the round breaks?
+    /// Does it run on its own, one step after the other, beside the round's other faults?
     pub(super) fn is_procedure(&self) -> bool {
         matches!(self, Fault::Rolling | Fault::Scale { .. } | Fault::DeletePod { .. })
     }

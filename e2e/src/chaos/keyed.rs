@@ -48,16 +48,16 @@ pub(super) enum Lesson {
     Nothing,
     /// Its outcome is known now.
     Known,
-    /// It was told the same again.
+    /// It got the same answer again.
     Same,
-    /// It never may be told this.
+    /// It must never get this answer.
     Wrong(String),
 }
 
 /// How often a write is sent again before its client gives up.
 const TRIES: u32 = 6;
 
-/// How many writes were sent again, and what came of it.
+/// How many writes were sent again, and the results.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) sent_again: AtomicU32,
@@ -93,7 +93,7 @@ impl Keyed {
         Some(Keyed { asked, ticket, told, left })
     }
 
-    /// It was sent again, and this came back.
+    /// It was sent again, with this result.
     pub(super) fn learn(&mut self, outcome: &Outcome, sequence: Option<u64>) -> Lesson {
         self.left = self.left.saturating_sub(1);
         match (self.told, outcome) {
@@ -108,7 +108,7 @@ impl Keyed {
                 let (first, second) = (number(first), number(sequence));
                 Lesson::Wrong(format!("first {effect} (sequence {first}), then {now} (sequence {second})"))
             }
-            // A refusal is of the last try only. The request itself is as good as it was.
+            // A refusal concerns only the last try. The request itself is as valid as before.
             (_, Outcome::Refused(why)) if ["421", "503", "not sent"].iter().any(|good| why.starts_with(good)) => {
                 Lesson::Nothing
             }

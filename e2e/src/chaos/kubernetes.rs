@@ -43,7 +43,7 @@ pub(super) struct Kubernetes {
     http: Http,
     undo: Mutex<Vec<Undo>>,
     roster: Mutex<Vec<Option<SocketAddr>>>,
-    /// How containers ended, as far as it was seen.
+    /// How containers ended, as far as that was seen.
     exits: Mutex<BTreeSet<String>>,
 }
 
@@ -54,10 +54,10 @@ enum Undo {
     Unpause,
 }
 
-/// Each request, and each command of `cluster`, has this time. To boot a node takes longest.
+/// The time for each request, and for each command of `cluster`. Booting a node takes longest.
 const REQUEST: Duration = Duration::from_secs(5);
 const COMMAND: Duration = Duration::from_secs(120);
-/// How long a procedure waits for each of its steps, broken as things are; then it goes on with the next.
+/// How long a procedure waits for each of its steps while things are broken; then it continues with the next.
 const STEP: Duration = Duration::from_secs(120);
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(500);

@@ -1,6 +1,6 @@
 //! Which faults, in which order: decided by the seed and by what this stage can do, and by nothing else.
 //!
-//! The kinds of faults are dealt like cards: all come once before any comes again. A round is one to three of them at
+//! The kinds of faults are dealt like cards: each occurs once before any occurs again. A round is one to three of them at
 //! once; then everything is healed.
 
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub(super) struct Round {
     pub(super) faults: Vec<Fault>,
     /// From the first fault to the healing.
     pub(super) lasts: Duration,
-    /// After it the cluster shall be whole again before the next one; else writes need only go on.
+    /// After it the cluster must be whole again before the next one; otherwise writes only need to continue.
     pub(super) settles: bool,
     /// Quiet after it.
     pub(super) rest: Duration,

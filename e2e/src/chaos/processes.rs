@@ -52,7 +52,7 @@ enum Undo {
     Disk(u16),
 }
 
-/// How long a procedure waits for each of its steps, broken as things are; then it goes on with the next.
+/// How long a procedure waits for each of its steps while things are broken; then it continues with the next.
 const STEP: Duration = Duration::from_secs(40);
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! What all who take part share: the recorder, the time line, where the stores are, which records are in use.
+//! What all participants share: the recorder, the time line, the stores' addresses, the records in use.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +23,7 @@ pub(super) struct Scene {
     pub(super) recorder: Recorder,
     pub(super) line: TimeLine,
     pub(super) http: Http,
-    /// Strong reads are to be had.
+    /// Strong reads are available.
     pub(super) strong_reads: AtomicBool,
     /// Writes that were sent again.
     pub(super) keyed: Counts,
@@ -43,7 +43,7 @@ struct Board {
 
 /// Records in use at one time.
 const KEYS: usize = 8;
-/// A record is used for so many requests, then another one takes its place.
+/// How many requests use a record before another one replaces it.
 const USES: u32 = 400;
 
 impl Scene {
@@ -108,7 +108,7 @@ impl Scene {
         picked
     }
 
-    /// Asks everybody who leads, now and then, and notes who says so.
+    /// Asks every pod now and then who leads, and notes who claims to.
     pub(super) async fn watch_the_leader(self: Arc<Scene>, over: Arc<AtomicBool>) {
         while !over.load(Ordering::Relaxed) {
             let asked = self.stores().into_iter().map(|(i, address)| {
@@ -116,7 +116,7 @@ impl Scene {
                 async move {
                     let get = http.send(http::Method::GET, address, "/api/leader", None, Duration::from_millis(500));
                     let said = get.await.ok()?.json();
-                    // The address may have come to another pod meanwhile.
+                    // The address may belong to another pod by now.
                     let pod = said["self"].as_str().and_then(Cluster::ordinal).unwrap_or(i);
                     (said["isLeader"] == true).then(|| (pod, said["term"].as_u64().unwrap_or(0)))
                 }

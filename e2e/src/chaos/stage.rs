@@ -1,4 +1,4 @@
-//! Where chaos takes place: a cluster of processes, or a real Kubernetes.
+//! Where chaos happens: in a cluster of processes, or in a real Kubernetes.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -20,7 +20,7 @@ pub(super) trait Stage {
     /// It cannot be broken now; says why. Nothing is broken then.
     async fn begin(&self, fault: &Fault, scene: &Scene) -> anyhow::Result<()>;
 
-    /// Carries out what takes its own time, from beginning to end.
+    /// Carries out a fault that runs on its own, from start to end.
     ///
     /// # Errors
     /// As [`Stage::begin`].
@@ -29,7 +29,7 @@ pub(super) trait Stage {
     /// Undoes all that lasts.
     ///
     /// # Errors
-    /// Something cannot be undone: the run cannot go on.
+    /// Something cannot be undone: the run must stop.
     async fn heal(&self) -> anyhow::Result<()>;
 
     /// Is the cluster whole: [`PODS`] pods, all ready and voters, with one leader, and a true Lease?

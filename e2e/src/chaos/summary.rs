@@ -1,4 +1,4 @@
-//! What came of it, on one page.
+//! The results, on one page.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::atomic::Ordering, time::Duration};
 

@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context;
 use leasehold_api::lock;
 
-/// Gaps below this are no news.
+/// Gaps below this are not reported.
 const GAP_MIN: Duration = Duration::from_millis(100);
 
 /// The time line. Everybody writes to it.
@@ -62,9 +62,9 @@ impl TimeLine {
         self.print(&format!("{:8.2} s  {text}", self.elapsed().as_secs_f64()));
     }
 
-    /// A line as it is.
+    /// A line, unchanged.
     pub(super) fn print(&self, text: &str) {
-        // Nobody may be reading any more: no reason to stop, or to leave pods behind.
+        // Perhaps nobody reads any longer: no reason to stop, or to leave pods behind.
         let _ = writeln!(std::io::stdout().lock(), "{text}");
         let _ = writeln!(lock(&self.file), "{text}");
     }
@@ -90,7 +90,7 @@ impl TimeLine {
         lock(&self.state).acknowledged
     }
 
-    /// Clients stop: what comes after is no gap.
+    /// Clients stop: what follows is no gap.
     pub(super) fn stop_measuring(&self) {
         let now = self.elapsed();
         let mut state = lock(&self.state);
@@ -105,7 +105,7 @@ impl TimeLine {
         lock(&self.state).faults.push((now, None, what.to_owned()));
     }
 
-    /// Nothing is broken any more.
+    /// All faults are over.
     pub(super) fn healed(&self) {
         let now = self.elapsed();
         for (_, end, _) in &mut lock(&self.state).faults {

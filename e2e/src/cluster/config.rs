@@ -76,7 +76,7 @@ pub struct Config {
     pub replicas: u16,
     /// What runs in them.
     pub app: App,
-    /// The Lease's duration, as the sidecar's flag takes it.
+    /// The Lease's duration, in the format of the sidecar's flag.
     pub lease_duration: String,
     /// After which time a program that ended is started again.
     pub restart_after: Duration,
@@ -96,7 +96,7 @@ pub struct Config {
     pub programs: Programs,
     /// What stands between the pods and this machine, so that it can fail.
     pub machine: Machine,
-    /// False: the names by which pods reach each other lead nowhere. Where the pods are stands in an EndpointSlice.
+    /// False: the names by which pods reach each other lead nowhere. An EndpointSlice says where the pods are.
     pub dns: bool,
 }
 
@@ -126,7 +126,7 @@ impl Config {
         if self.dns { self.member_address(by_number) } else { by_number.replacen("127.0.0.1", "{name}.invalid", 1) }
     }
 
-    /// A template of members' addresses on loopback, as it is on the pods' own network.
+    /// A template of members' addresses on loopback, equal to the one on the pods' own network.
     pub(super) fn member_address(&self, on_loopback: String) -> String {
         match self.machine.network {
             Some(_) => on_loopback.replacen("127.0.0.1", Network::HOSTS, 1),

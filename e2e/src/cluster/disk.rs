@@ -36,9 +36,9 @@ pub struct Trouble {
     pub syncs_fail: bool,
     /// So many of the next fsyncs fail (EIO); then the disk is well again.
     pub syncs_fail_next: u32,
-    /// No fsync and no fdatasync comes back while this is so.
+    /// While this is set, no fsync and no fdatasync returns.
     pub syncs_hang: bool,
-    /// No write to a file comes back while this is so.
+    /// While this is set, no write to a file returns.
     pub writes_hang: bool,
 }
 
@@ -49,7 +49,7 @@ pub struct Disks {
 }
 
 const EIO: u32 = 5;
-/// Where the count of what was done to calls stands in the control file, behind six words.
+/// The place of the count of manipulated calls in the control file, after six words.
 const HITS_AT: u64 = 24;
 /// And behind that, whether syncs hang, and whether writes do.
 const HUNG_AT: u64 = 28;
@@ -59,7 +59,7 @@ impl Disks {
     /// Compiles the library.
     ///
     /// # Errors
-    /// There is no C compiler, or it does not take the source.
+    /// There is no C compiler, or it rejects the source.
     pub fn build() -> anyhow::Result<Disks> {
         let folder = tempfile::Builder::new().prefix("leasehold-disks-").tempdir()?;
         let mut compiler = Command::new("cc")
@@ -137,7 +137,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Runs a shell on that disk; its exit and what it said.
+    /// Runs a shell on that disk; returns its exit and its output.
     fn shell(disks: &Disks, data: &Path, script: &str) -> (bool, String) {
         let environment = disks.environment(0, data).unwrap();
         let output =

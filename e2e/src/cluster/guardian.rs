@@ -46,7 +46,7 @@ impl Drop for Guardian {
 
 /// What `e2e guard` does.
 pub fn guard(root: &Path, remove: bool) {
-    // Whatever is read or whichever error comes: the harness is gone.
+    // Whatever is read, or whichever error occurs: the harness is gone.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     kill_noted(&root.join("pids"));
     if remove {

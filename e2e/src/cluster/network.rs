@@ -8,8 +8,8 @@
 //!     forwards; `ip rule from 10.99.1.2 to 10.99.2.2 blackhole` is a cut from pod 0 to pod 1
 //! ```
 //!
-//! A cut drops packets silently and one way, as a switch does. The namespaces have no names and hold nothing else: they
-//! are gone with the processes in them, however those end. It takes `ip`, `unshare` and `nsenter`, and root or a
+//! A cut drops packets silently and in one direction, as a switch does. The namespaces have no names and hold nothing else:
+//! they disappear with the processes in them, however those end. This needs `ip`, `unshare` and `nsenter`, and root or a
 //! machine that lets users have namespaces of their own.
 
 use std::{
@@ -23,7 +23,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use leasehold_api::lock;
 
-/// Set for the process that was started anew in a namespace of its own.
+/// Set for the process that was restarted in a namespace of its own.
 const INSIDE: &str = "LEASEHOLD_E2E_NETWORK";
 
 /// The pods' namespaces. Dropping it ends them.
@@ -38,12 +38,12 @@ pub struct Network {
 /// Where harness and clients are.
 pub(super) const HUB: Ipv4Addr = Ipv4Addr::new(10, 99, 255, 1);
 
-/// Is this process one that [`enter`] started anew?
+/// Is this process one that [`enter`] restarted?
 pub fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Starts this program anew in a network namespace of its own. Returns only if that cannot be.
+/// Restarts this program in a network namespace of its own. Returns only if that is impossible.
 ///
 /// # Errors
 /// Always: why not.
@@ -72,7 +72,7 @@ pub fn enter() -> anyhow::Error {
 }
 
 impl Network {
-    /// Makes the namespaces of so many pods. This process must be alone in its own: see [`enter`].
+    /// Makes the namespaces of this many pods. This process must be alone in its own: see [`enter`].
     ///
     /// # Errors
     /// The first thing that did not work.

@@ -31,7 +31,7 @@ pub(super) struct Pod {
 #[derive(Debug)]
 enum Life {
     Running,
-    /// The store was told to end; the sidecar, a native one, is told when it has.
+    /// The store got SIGTERM; the sidecar, a native one, gets it when the store has ended.
     StoreEnding {
         deadline: Instant,
     },
@@ -57,7 +57,7 @@ impl Pod {
         }
         let kubeconfig = folder.join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig(&name, NAMESPACE).to_string())?;
-        // A name that is still there is one that is ending; the controller only comes here when it is gone.
+        // A name that still exists belongs to a pod that is ending; the controller runs this only when it is gone.
         let set = api.get(Kind::StatefulSet, NAMESPACE, STATEFUL_SET).unwrap_or(Value::Null);
         let revision = set["status"]["updateRevision"].as_str().unwrap_or("").to_owned();
         let _ = api.create(Kind::Pod, NAMESPACE, &pod_object(config, &name, ordinal, &revision));

@@ -16,11 +16,11 @@ pub struct Ports {
     pub first: u16,
     /// From one pod to the next.
     pub step: u16,
-    /// Held while the block is ours, so that no other test run takes it. Nobody connects to it.
+    /// Held while the block is ours, so that no other test run uses it. Nobody connects to it.
     _claim: Option<TcpListener>,
 }
 
-/// Below the range that Linux takes outgoing ports from, so that no client's port is in the way.
+/// Below Linux's range for outgoing ports, so that no client's port is in the way.
 const BLOCKS_FROM: u16 = 20_000;
 const BLOCKS_TO: u16 = 32_000;
 const BLOCK: u16 = 100;

@@ -6,9 +6,9 @@
 //!                           └──────────── while wanted ─────────────────────────┘
 //! ```
 //!
-//! A thread per program. The child is reaped only under the lock that signals are sent under, so a signal never meets
-//! somebody else's process that got the number. Each child has its own process group: a Ctrl-C in the terminal is
-//! the harness's alone to handle.
+//! A thread per program. The child is reaped only under the lock that also covers sending signals, so a signal never
+//! reaches another process that got the number. Each child has its own process group: only the harness handles a Ctrl-C in
+//! the terminal.
 
 use std::{
     fs::{File, OpenOptions},
@@ -64,7 +64,7 @@ struct State {
     running: Option<Pid>,
     starts: u32,
     last_exit: Option<ExitStatus>,
-    /// The program could not be started at all.
+    /// The program could not be started.
     failed: Option<String>,
 }
 
@@ -201,7 +201,7 @@ impl Shared {
         let log = open_log(&self.spec.log)?;
         let mut command = Command::new(&self.spec.program);
         for (name, _) in std::env::vars_os() {
-            // What somebody set for a program of his own must not change the cluster's.
+            // A user's settings for a program of their own must not change the cluster's.
             if name.to_string_lossy().starts_with("LEASEHOLD_") {
                 command.env_remove(name);
             }

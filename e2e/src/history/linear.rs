@@ -1,18 +1,17 @@
-//! Is there an order of one record's operations that explains what every client was told?
+//! Is there an order of one record's operations that explains every client's answer?
 //!
-//! Wing and Gong's search, with Lowe's set of what was visited: depth first, an operation may come next if none that is
-//! left had returned before it was called; a pair of (operations done, content) that was once a dead end is not tried
-//! again.
+//! Wing and Gong's search, with Lowe's set of visited states: depth first. An operation may be next if no remaining one had
+//! returned before it was called. A pair of (operations done, content) that was once a dead end is not tried again.
 //!
 //! ```text
 //!   time ─▶   call a   call b   return a   call c   return b ...
 //!             └── candidates ──┘ └─ nobody beyond the first return that is left
 //! ```
 //!
-//! An operation of unknown outcome has no return: it may come at any time after its call, or never. Such are tried only
-//! after all others, only where they change something, and those with the same effect only in the order of their calls
-//! (an earlier one can always stand for a later one). Whoever used fewer of them to get to the same place can do all that
-//! the others can, so only the fewest are kept. Values that nobody ever compared or saw count as one.
+//! An operation of unknown outcome has no return: it may take effect at any time after its call, or never. The search tries
+//! these only after all others, only where they change something, and those with the same effect only in the order of their
+//! calls (an earlier one can always stand for a later one). A path that used fewer of them to reach the same place can do
+//! everything that the others can, so only the fewest are kept. Values that nobody ever compared or saw count as one.
 
 use std::collections::HashMap;
 
@@ -23,14 +22,14 @@ use super::operation::{Call, Condition, Content, Effect, Value};
 pub(super) struct Step {
     /// When it was called.
     pub(super) invoked: u64,
-    /// When its answer came; `None`: it may take effect at any later time, or never.
+    /// When its answer arrived; `None`: it may take effect at any later time, or never.
     pub(super) returned: Option<u64>,
     /// What was asked.
     pub(super) call: Call,
-    /// What was told; of no meaning without an answer.
+    /// The answer; meaningless if there was none.
     pub(super) effect: Option<Effect>,
-    /// Its place in the log, if that was told: those that have one come in its order. It leaves little to search for, and
-    /// the answer is about the history *and* its numbers.
+    /// Its place in the log, if the answer named it: operations with a place must follow its order. That leaves little to
+    /// search for, and the result covers the history *and* its numbers.
     pub(super) rank: Option<u64>,
 }
 
@@ -48,7 +47,7 @@ pub(super) enum Linear {
 /// How many pairs are visited before it is given up; some hundred bytes each.
 pub(super) const BUDGET: usize = 1_000_000;
 
-/// What a call does to a content, and what its client is told then.
+/// The effect of a call on a content, and the client's answer then.
 pub(super) fn apply(content: Content, call: Call) -> (Content, Effect) {
     let holds = |condition: Condition| match condition {
         Condition::Always => true,
@@ -78,7 +77,7 @@ pub(super) fn check(steps: &[Step], budget: usize) -> Linear {
 /// Stands for every value that nobody compared or saw.
 const UNSEEN: Value = Value(u32::MAX);
 
-/// Only the write itself names an unseen value, and no write of it comes upon itself: so they are all alike.
+/// Only the write itself names an unseen value, and no write replaces its own value: so they are all alike.
 fn with_unseen_values_as_one(steps: &[Step]) -> Vec<Step> {
     let mut seen: HashMap<Value, u32> = HashMap::new();
     for step in steps {
@@ -158,11 +157,11 @@ impl Bits {
     }
 }
 
-/// Which answered operations were done, and what was there then: with which sets of open ones that was reached, none of
-/// them a part of another.
+/// Which answered operations were done, and what was there then; and the sets of open ones that led there, none of them a
+/// part of another.
 type Visited = HashMap<(Bits, Content), Vec<Bits>>;
 
-/// What may come next.
+/// The possible next operations.
 #[derive(Clone, Copy)]
 enum Candidate {
     /// This step.
@@ -258,7 +257,8 @@ impl<'a> Search<'a> {
                     }
                     return Some((Candidate::Answered(event / 2), At::List(self.after[event])));
                 }
-                // The first return: beyond it nobody answered may come. Now the open ones that were called before it.
+                // The first return: no operation answered after it may be next. Now the open ones that were called before
+                // it.
                 At::List(_) => at = At::Open(0),
                 At::Open(place) => {
                     let i = *self.open.get(place)?;

@@ -1,4 +1,4 @@
-//! What clients did, and what they were told: the words of a recorded history.
+//! What clients did, and the answers: the words of a recorded history.
 //!
 //! Values are numbers here: each write of a client carries a new one, so that a value that is seen names its writer.
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Value(pub u32);
 
-/// What a record holds: a value, or there is no record.
+/// The content of a record: a value, or no record.
 pub type Content = Option<Value>;
 
 /// Under which condition a write is to be done.
@@ -59,7 +59,7 @@ impl Call {
     }
 }
 
-/// What a client was told that is done.
+/// The answer to a client for a finished operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
@@ -109,14 +109,14 @@ pub struct Operation {
     pub invoked: u64,
     /// After the answer was read.
     pub returned: u64,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// `Leasehold-Sequence` of the answer: of a write its own, of a read the last entry that it saw.
     pub sequence: Option<u64>,
 }
 
 impl Operation {
-    /// What was told to be done.
+    /// What the answer reported as done.
     pub fn effect(&self) -> Option<Effect> {
         match self.outcome {
             Outcome::Done(effect) => Some(effect),

@@ -28,14 +28,14 @@ struct Shared {
     recorded: Mutex<Recorded>,
 }
 
-/// A history, as it is checked and kept.
+/// A history, as checked and stored.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
     /// The ids of the records, by their numbers.
     pub keys: Vec<String>,
     /// What clients did, in the order of the calls.
     pub operations: Vec<Operation>,
-    /// Who led in which term, where two did: always a violation.
+    /// Who led in a term with two leaders: always a violation.
     pub violations: Vec<String>,
     /// Who was seen to lead in which term.
     pub terms: BTreeMap<u64, u16>,
@@ -99,7 +99,7 @@ impl Recorder {
         }
     }
 
-    /// Pod `pod` said that it leads in this term.
+    /// Pod `pod` reported that it leads in this term.
     pub fn leads(&self, pod: u16, term: u64) {
         let mut recorded = lock(&self.0.recorded);
         let first = *recorded.terms.entry(term).or_insert(pod);

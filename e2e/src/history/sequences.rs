@@ -1,7 +1,6 @@
-//! Do the sequence numbers that clients were told agree with time, and local reads with the sequence numbers?
+//! Do the sequence numbers in clients' answers agree with time, and local reads with the sequence numbers?
 //!
-//! Every write that was decided, also one that was declined (409, 412), stands in the log under its number. So, over all
-//! records:
+//! Every write that was decided, even if it was declined (409, 412), is in the log under its number. So, over all records:
 //!
 //! - no number is given twice;
 //! - what was answered before another was asked has the lower number;

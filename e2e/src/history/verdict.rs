@@ -1,4 +1,4 @@
-//! The whole history is checked here, and what is wrong with it is said so that a person can follow.
+//! Checks the whole history, and explains its violations so that a person can follow.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::recorder::Recorded;
 use super::sequences;
 use super::smallest::smallest;
 
-/// What came out.
+/// The result.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     /// What can never be right, each with the operations that show it.
@@ -21,7 +21,7 @@ pub struct Verdict {
     pub counts: Counts,
 }
 
-/// How many operations were told what.
+/// How many operations got which answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Writes that were done, or declined for good (409, 412, 404 of a DELETE): decided in the log.
@@ -41,7 +41,7 @@ pub struct Counts {
 /// The client of the reads at the end, when all replicas agree.
 pub const LAST_LOOK: u16 = u16::MAX;
 
-/// At most this many violations are told in full.
+/// At most this many violations are reported in full.
 const TOLD: usize = 10;
 
 impl Recorded {
@@ -88,7 +88,7 @@ impl Recorded {
             return;
         }
         let mut shown: Vec<&Operation> = smallest(&steps).into_iter().map(|i| counting[i]).collect();
-        // A refused write that is seen all the same is no step, but it is the story.
+        // A refused write that is seen anyway is no step, but it is the story.
         let seen = |operation: &&Operation| match operation.effect() {
             Some(Effect::Found(content)) => content,
             _ => None,

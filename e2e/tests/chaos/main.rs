@@ -13,7 +13,7 @@ use std::{
 use leasehold_testkit::until_blocking;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Printed with the test's output; another one may be tried by hand: `e2e chaos --minutes 1 --seed S`.
+/// Printed with the test's output; you can try another one: `e2e chaos --minutes 1 --seed S`.
 const SEED: &str = "20261122";
 
 /// A run, killed if the test ends before it.
@@ -92,7 +92,7 @@ fn ctrl_c_ends_it_and_leaves_nothing() {
     });
 }
 
-/// A history as it is kept: one record, written and then not there.
+/// A stored history: one record, written and then missing.
 fn history(found: &str) -> String {
     let operation = |client: u16, at: u64, call: &str, effect: &str, sequence: &str| {
         format!(

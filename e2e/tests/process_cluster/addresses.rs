@@ -14,7 +14,7 @@ async fn pods_find_each_other_by_ip_where_dns_names_nobody() {
                 cluster.kill(leader, Part::Store);
                 load.progresses(cluster, 10).await.unwrap();
             }
-            // What was known stands in role.json, over a restart of the sidecar as well.
+            // role.json keeps what was known, also over a restart of the sidecar.
             let leader = cluster.wait_for_leader().await.unwrap();
             cluster.kill((leader + 1) % 3, Part::Sidecar);
             cluster.kill(leader, Part::Store);

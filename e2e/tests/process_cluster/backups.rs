@@ -64,7 +64,7 @@ fn holds_all(have: &[Value], wanted: &[Value]) {
     }
 }
 
-/// Three pods with some data, and what they had before it was said that they are to be copied.
+/// Three pods with some data, and its content before the copies were requested.
 async fn with_data() -> (Setting, Vec<Value>) {
     let setting = cluster_of(3).await;
     setting.under_load(async |cluster, load| load.progresses(cluster, 200).await.unwrap()).await;

@@ -1,4 +1,4 @@
-//! Pods that leave as planned: nobody who comes by a Service sees a failed request. And what breaks meanwhile.
+//! Pods that leave as planned: no client of a Service sees a failed request. And what breaks meanwhile.
 
 use anyhow::{Context, ensure};
 use leasehold_e2e::{

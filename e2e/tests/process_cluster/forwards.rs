@@ -56,7 +56,8 @@ async fn a_follower_sends_writes_on_by_the_peer_port_also_to_the_next_leader() {
         for follower in (0..3).filter(|pod| *pod != leader) {
             written.push(write_through(cluster, follower).await);
         }
-        // Both had proven themselves to a leader that takes them at its peer port: none was answered by the other one.
+        // Both had proven themselves to a leader that accepts them at its peer port: neither got its answer from the other
+        // one.
         let metrics = cluster.http().get(cluster.store(leader), "/metrics").await.unwrap().text();
         assert!(!metrics.contains("peer_rejected_total{reason=\"http\"}"), "{metrics}");
         cluster.kill(leader, Part::Store);

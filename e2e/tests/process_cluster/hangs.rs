@@ -1,4 +1,4 @@
-//! Disks that hang: an fdatasync that does not come back until it is told to.
+//! Disks that hang: an fdatasync that does not return until it is released.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ const HUNG: Trouble = Trouble {
     writes_hang: false,
 };
 
-/// Three pods on such disks; none where there is no compiler.
+/// Three pods on such disks; none if there is no compiler.
 async fn cluster_on_disks() -> Option<Setting> {
     let disks = match Disks::build() {
         Ok(disks) => disks,
@@ -120,7 +120,7 @@ async fn another_replica_leads_while_the_disk_of_the_leader_hangs_and_the_old_le
     lease_is_true(&setting.cluster).await;
 }
 
-/// So much that the old leader's journal takes no more.
+/// So much that the old leader's journal accepts no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_hangs_lets_go_however_much_is_written_meanwhile() {
     let Some(setting) = cluster_on_disks().await else { return };
@@ -129,7 +129,8 @@ async fn a_leader_whose_disk_hangs_lets_go_however_much_is_written_meanwhile() {
     lease_is_true(&setting.cluster).await;
 }
 
-/// Nobody can be handed the Lease: it falls silent, and the others elect one without the Lease. Here no write comes back either.
+/// Nobody can receive the Lease: it falls silent, and the others elect one without the Lease. Here no write returns,
+/// either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_hangs_falls_silent_where_the_api_does_not_answer_and_writes_go_on() {
     let Some(setting) = cluster_on_disks().await else { return };
@@ -232,8 +233,8 @@ async fn a_follower_whose_disk_hangs_is_no_successor_and_a_start_on_such_a_disk_
         .await;
 }
 
-/// Clients that write batches of up to some 500 kB as fast as they are taken, as the README tells clients to: each begins at
-/// a pod of its own, goes to the leader that a 421 names, and otherwise asks the next pod.
+/// Clients that write batches of up to some 500 kB as fast as they are accepted, as the README advises: each starts at a
+/// pod of its own, goes to the leader that a 421 names, and otherwise asks the next pod.
 struct Heavy {
     over: Arc<AtomicBool>,
     bytes: Arc<AtomicU64>,

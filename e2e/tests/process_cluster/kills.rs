@@ -69,7 +69,7 @@ async fn everything_may_be_killed_at_once_and_started_again() {
     }
     lease_is_true(&setting.cluster).await;
 
-    // A pod dies for good in the middle of it: the other two come back without it.
+    // A pod dies for good in the middle of it: the other two recover without it.
     setting
         .under_load(async |cluster, load| {
             let leader = cluster.wait_for_leader().await.unwrap();

@@ -74,7 +74,7 @@ async fn a_foreign_elector_on_the_same_lease_takes_no_write_away() {
             let foreign = foreign_candidate(cluster).await;
             let contender = tokio::spawn(async move {
                 loop {
-                    // Whatever it is told: it asks again, as its example does.
+                    // Whatever the answer is: it asks again, as its example does.
                     let _ = foreign.try_acquire_or_renew().await;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }

@@ -41,7 +41,7 @@ static CLUSTERS: Semaphore = Semaphore::const_new(2);
 /// How long the tests' Lease lasts.
 const LEASE_DURATION: Duration = Duration::from_secs(3);
 
-/// A cluster that runs, and what its clients were told.
+/// A running cluster, and its clients' answers.
 struct Setting {
     cluster: Cluster,
     history: History,
@@ -100,7 +100,7 @@ async fn all_ready(cluster: &Cluster) {
             for i in 0..cluster.wanted() {
                 cluster.http().get(cluster.store(i), "/readyz").await?;
                 let claim = cluster.http().get_json(cluster.store(i), "/api/leader").await?;
-                // The address comes with role.json: a follower may know its leader before its sidecar does.
+                // role.json carries the address: a follower may know its leader before its sidecar does.
                 claims.push((claim["name"].clone(), claim["term"].clone(), claim["address"].clone()));
             }
             let first = claims.first().context("no pods")?;
@@ -127,7 +127,7 @@ async fn lease_is_true(cluster: &Cluster) {
         .unwrap();
 }
 
-/// Writes go on for longer than a Lease lasts.
+/// Writes continue for longer than a Lease lasts.
 async fn writes_outlast_the_lease(cluster: &Cluster, load: &Load) {
     let begin = Instant::now();
     while begin.elapsed() < LEASE_DURATION + Duration::from_secs(1) {

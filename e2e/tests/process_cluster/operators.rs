@@ -54,7 +54,7 @@ async fn operators_see_all_pods_and_move_the_leadership() {
 
     setting
         .under_load(async |cluster, load| {
-            // To a named one, and to whoever is fittest; asked at any pod.
+            // To a named pod, and to the fittest one; asked at any pod.
             let to = cluster.pod_name((leader + 1) % 3);
             let (well, said, stderr) = operator(cluster, leader, &["switchover", "--to", &to]).await;
             assert!(

@@ -1,4 +1,4 @@
-//! The API server is down, slow, lying or deaf. Writes go on.
+//! The API server is down, slow, lying or deaf. Writes continue.
 
 use anyhow::{Context, ensure};
 use leasehold_api::{Faults, Verb, Who};
@@ -17,7 +17,7 @@ async fn an_api_outage_longer_than_the_lease_stops_no_write_even_if_a_follower_a
             writes_outlast_the_lease(cluster, load).await;
             assert_eq!(cluster.leader().await.map(|(i, _)| i), Some(leader), "a healthy leader was replaced");
 
-            // A follower dies meanwhile, and comes back.
+            // A follower dies meanwhile, and restarts.
             cluster.kill((leader + 1) % 3, Part::Store);
             load.progresses(cluster, 20).await.unwrap();
             assert_eq!(cluster.leader().await.map(|(i, _)| i), Some(leader), "a healthy leader was replaced");

@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(8);
 /// The last write that was acknowledged: its id and sequence.
 type Acknowledged = Arc<Mutex<Option<(String, u64)>>>;
 
-/// Writes one person after the other, wherever it is taken, until told to stop.
+/// Writes one person after the other, to any pod that accepts it, until stopped.
 async fn write(targets: Vec<SocketAddr>, history: History, last: Acknowledged, over: Arc<AtomicBool>) {
     let http = Http::default();
     let mut pod = 0;

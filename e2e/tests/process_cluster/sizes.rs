@@ -44,13 +44,13 @@ async fn two_replicas_refuse_writes_while_one_is_away() {
                 Told::Unknown => setting.history.unknown(&id, Some(person)),
             }
         }
-        // Reads go on.
+        // Reads continue.
         assert!(cluster.persons(1 - dies).await.is_ok());
         cluster.start_again(dies, Part::Store);
         setting.all_ready().await;
         setting.under_load(async |_, _| {}).await;
     }
-    // A frozen sidecar and a killed one change nothing for long.
+    // A frozen sidecar and a killed one have no lasting effect.
     setting.under_load(async |cluster, _| cluster.kill_all()).await;
     lease_is_true(cluster).await;
 }

@@ -72,7 +72,7 @@ async fn unnoticed(cluster: &Cluster, what: impl AsyncFnOnce()) {
     tokio::join!(writes, done);
 }
 
-/// What one says to a peer port by hand, and hears.
+/// Bytes sent to a peer port directly, and the answer.
 async fn say(cluster: &Cluster, i: u16, words: &str) -> String {
     let address = format!("127.0.0.1:{}", cluster.ports().peer(i));
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -113,7 +113,7 @@ async fn strangers_get_nothing_and_a_key_is_changed_without_a_gap_in_writes() {
         write(folder.path(), "next", NEW);
         all_have(cluster, "all know both keys", |trust| trust["keys"].as_array().is_some_and(|all| all.len() == 2))
             .await;
-        // One of them connects anew while the two are good.
+        // One of them reconnects while both keys are valid.
         let follower = (leader + 1) % 3;
         cluster.kill(follower, Part::Store);
         cluster
@@ -132,7 +132,7 @@ async fn strangers_get_nothing_and_a_key_is_changed_without_a_gap_in_writes() {
     })
     .await;
 
-    // And everything that is connected anew from here on is by the new key.
+    // And every new connection from here on uses the new key.
     setting.under_load(async |cluster, _| cluster.kill_all()).await;
     setting.all_ready().await;
     lease_is_true(cluster).await;

@@ -1,4 +1,4 @@
-//! Volumes that come, go and are lost: scaling, and a wiped disk.
+//! Volumes that are added, removed and lost: scaling, and a wiped disk.
 
 use anyhow::{Context, ensure};
 use leasehold_api::Kind;
@@ -122,7 +122,7 @@ async fn when_all_volumes_are_lost_nobody_begins_anew_until_a_person_says_so() {
     lease_is_true(cluster).await;
 }
 
-/// Copies a volume's files. The store on it is down, or they are of no moment in particular.
+/// Copies a volume's files. The store on it is down, or they are of no particular moment.
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -157,14 +157,14 @@ async fn an_older_copy_of_a_volume_neither_votes_nor_serves_and_is_mended_by_a_w
             cluster.kill_and_hold(victim, Part::Store).unwrap();
             std::fs::remove_dir_all(cluster.volume(victim)).unwrap();
             copy_folder(&copy, &cluster.volume(victim));
-            // Started again, it finds its mark, whoever answers it.
+            // After a restart it finds its mark, whichever pod answers it.
             for _ in 0..2 {
                 cluster.start_again(victim, Part::Store);
                 says_that_it_went_back(cluster, victim, leader).await;
                 cluster.kill_and_hold(victim, Part::Store).unwrap();
             }
             cluster.start_again(victim, Part::Store);
-            // The two others go on without it.
+            // The two others continue without it.
             cluster.start_again(other, Part::Store);
             load.progresses(cluster, 20).await.unwrap();
             voters_are(cluster, &[leader, other]).await;

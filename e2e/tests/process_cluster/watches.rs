@@ -1,4 +1,4 @@
-//! Watches that go on over the death of leaders, and writes that are sent again under their key.
+//! Watches that survive the death of leaders, and writes that are sent again under their key.
 
 use std::{
     collections::BTreeMap,
@@ -29,10 +29,10 @@ use super::{all_ready, cluster_of};
 
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// What a watcher was told: sequence and changes, in the order in which they came.
+/// What a watcher received: sequence and changes, in the order of arrival.
 type Told = Arc<Mutex<Vec<(u64, Value)>>>;
 
-/// Watches the pods in turn, each until it ends, going on after the last id.
+/// Watches the pods in turn, each until it ends, resuming after the last id.
 async fn watch(targets: Vec<SocketAddr>, told: Told, over: Arc<AtomicBool>) {
     let (mut pod, mut last) = (0, 0);
     while !over.load(Ordering::Relaxed) {
@@ -70,7 +70,7 @@ async fn watch_one(target: SocketAddr, last: &mut u64, told: &Told, over: &Atomi
     Ok(())
 }
 
-/// What the changes make of nothing. Each must fit what is there: nothing was left out, nothing came twice.
+/// The content after applying the changes to nothing. Each must fit: nothing was left out, nothing arrived twice.
 fn replay(told: &[(u64, Value)]) -> BTreeMap<String, Value> {
     let mut persons: BTreeMap<String, Value> = BTreeMap::new();
     let mut last = 0;
@@ -138,7 +138,7 @@ async fn post_keyed(cluster: &Cluster, pod: u16, key: &str, body: &Value) -> Res
     cluster.http().send_as_is(request, DEADLINE).await
 }
 
-/// Sends it until somebody says that it is done.
+/// Sends it until a pod reports it done.
 async fn until_done(cluster: &Cluster, key: &str, body: &Value) -> Answer {
     let again = || async move {
         for pod in 0..3 {

@@ -95,7 +95,7 @@ pub(super) async fn creates_twice(t: &Target, seen: &mut Seen) -> anyhow::Result
         let answer = t.create(Lease, &with(lease(&name, "x"), json!({"resourceVersion": "5"}))).await?;
         seen.refused("with a version", &answer, 500, "", "resourceVersion should not be set on objects to be created");
     }
-    // Zero, and what is no number at all, is no version here.
+    // Zero, and text that is not a number, is no version here.
     for (i, version) in ["0", "abc", ""].into_iter().enumerate() {
         let name = t.name(&format!("v{i}"));
         let answer = t.create(Lease, &with(lease(&name, "x"), json!({"resourceVersion": version}))).await?;

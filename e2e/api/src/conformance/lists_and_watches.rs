@@ -116,7 +116,7 @@ pub(super) async fn watches_from_a_version(t: &Target, seen: &mut Seen) -> anyho
     let deleted = got[2][2].as_u64().unwrap_or(0);
     seen.same("events", got, want(deleted));
     seen.that("the deletion has a version of its own", other < deleted && deleted < again);
-    // By the version of each change the next watch begins after it.
+    // The next watch starts after the version of each change.
     let query = format!("fieldSelector=metadata.name%3D{a}&timeoutSeconds=30&resourceVersion={deleted}");
     let mut watch = t.watch(Lease, &query).await?;
     seen.same("after the deletion", watch.next_change().await?, json!(["ADDED", a, again, "5"]));
@@ -203,13 +203,13 @@ pub(super) async fn watches_to_the_end(t: &Target, seen: &mut Seen) -> anyhow::R
         seen.same("a bookmark's name", object["metadata"]["name"].clone(), Value::Null);
         seen.that("a bookmark is not older than the changes before it", version_of(object) >= changed);
     }
-    // Without being asked for, bookmarks do not come; and too late for one, none does.
+    // Without a request for bookmarks none arrive; and if it is too late for one, none does.
     for bookmarks in ["", "&allowWatchBookmarks=true"] {
         let query = format!("{}&timeoutSeconds=1&resourceVersion={changed}{bookmarks}", mine(t));
         let events = t.watch(Lease, &query).await?.rest().await?;
         seen.same(format!("a second in which nothing happens {bookmarks}"), events, json!([]));
     }
-    // From a version that is still to come, nothing is heard.
+    // From a future version nothing arrives.
     let query = format!("{}&timeoutSeconds=1&resourceVersion=999999999999", mine(t));
     let events = t.watch(Lease, &query).await?.rest().await?;
     seen.same("from a version to come", events, json!([]));
@@ -243,7 +243,7 @@ pub(super) async fn watches_with_initial_events(t: &Target, seen: &mut Seen) -> 
 }
 
 pub(super) async fn watches_too_old(t: &Target, seen: &mut Seen) -> anyhow::Result<()> {
-    // The first version of all: an API server's watch cache begins later, whatever etcd has compacted.
+    // The very first version: an API server's watch cache starts later, whatever etcd has compacted.
     let events = t.watch(Lease, "timeoutSeconds=5&resourceVersion=1").await?.rest().await?;
     let event = events.first().cloned().unwrap_or_default();
     if !t.is_embedded() && event["type"] == "ADDED" {

@@ -246,7 +246,7 @@ pub(super) async fn pods(t: &Target, seen: &mut Seen) -> anyhow::Result<()> {
             "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
         },
     });
-    // In a new namespace the service account comes a moment later.
+    // In a new namespace the service account appears a moment later.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let made = loop {
         let answer = t.create(Pod, &pod).await?;

@@ -1,4 +1,4 @@
-//! The API that is asked: requests with exact bodies, answers as they came, watches line by line.
+//! The API under test: requests with exact bodies, unchanged answers, watches line by line.
 
 use std::{path::Path, time::Duration};
 
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// What came back.
+/// The answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) code: u16,
@@ -53,9 +53,9 @@ pub(super) fn version_of(object: &Value) -> u64 {
     object["metadata"]["resourceVersion"].as_str().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// An answer, and each event of a watch, must come within this time.
+/// An answer, and each event of a watch, must arrive within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The kinds of which objects are made.
+/// The kinds of objects that are created.
 const KINDS: [Kind; 4] = [Kind::Lease, Kind::Event, Kind::EndpointSlice, Kind::Pod];
 
 pub(super) const JSON: &str = "application/json";
@@ -230,7 +230,7 @@ impl Watch {
         }
     }
 
-    /// The next event that is no bookmark, as (type, name, version, holder); `Null` at the end.
+    /// The next event that is not a bookmark, as (type, name, version, holder); `Null` at the end.
     pub(super) async fn next_change(&mut self) -> anyhow::Result<Value> {
         while let Some(event) = self.next().await? {
             if event["type"] != "BOOKMARK" {

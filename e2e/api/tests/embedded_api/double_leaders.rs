@@ -79,7 +79,7 @@ async fn kube_leader_election_tells_a_paused_leader_that_it_leads_with_the_lease
 async fn kube_leader_election_takes_a_lease_back_by_a_silent_retry_with_the_same_term() {
     let api = ApiServer::start(0).unwrap();
     expired_lease(&api);
-    // kube's client as it is by default: it repeats what met a 503.
+    // kube's client with its defaults: it repeats a request that got a 503.
     let (a, b) = (candidate(&api, "a", 15, true).await, candidate(&api, "b", 15, true).await);
     api.set_faults(&Who::client("a"), Faults { status: Some(503), verbs: vec![Verb::Patch], ..Faults::default() });
     let slow = tokio::spawn(async move { a.try_acquire_or_renew().await });

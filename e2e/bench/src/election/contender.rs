@@ -1,8 +1,8 @@
 //! `bench contender`: a contender for a Lease by the crate kube-leader-election, used as its documentation shows: a lease
 //! of 15 s, a try every 5 s, and `step_down` at the end.
 //!
-//! It says on standard output when it is told to lead and when no longer, as the elector in e2e/bench/peers does. An error is
-//! taken for "not leading": the crate leaves that to its user.
+//! It reports on standard output when it becomes leader and when it stops, as the elector in e2e/bench/peers does. An error
+//! counts as "not leading": the crate leaves that to its user.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -33,7 +33,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Contends until SIGTERM.
 ///
 /// # Errors
-/// The kubeconfig is of no use.
+/// The kubeconfig is unusable.
 pub(crate) async fn contend(args: Contender) -> anyhow::Result<()> {
     let kubeconfig = kube::config::Kubeconfig::read_from(&args.kubeconfig)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;

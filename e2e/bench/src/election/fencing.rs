@@ -48,7 +48,7 @@ pub(super) async fn run(run: &mut Run, round: u32) -> anyhow::Result<()> {
         leader = settle(&cluster).await?;
     }
     if run.wants("election-kill") {
-        // The node is gone: both programs, and they do not come back by themselves.
+        // The node is gone: both programs, and they do not return by themselves.
         let (look, begin) = (Look::now(), Instant::now());
         cluster.kill_and_hold(leader, Part::Sidecar)?;
         cluster.kill_and_hold(leader, Part::Store)?;

@@ -1,4 +1,4 @@
-//! Stands before a real API server: counts who asks how often, and takes the server away on command.
+//! Stands before a real API server: counts each client's requests, and takes the server away on command.
 //!
 //! Contenders reach it without TLS on loopback and name themselves by a token; it asks with the rights of `--kubeconfig`.
 
@@ -31,7 +31,7 @@ pub(super) struct Relay {
 struct Shared {
     client: kube::Client,
     requests: Mutex<BTreeMap<String, usize>>,
-    /// The API server is away: connections are closed as they come, and those that are open at once.
+    /// The API server is away: new connections are closed on arrival, and the open ones at once.
     is_down: watch::Sender<bool>,
 }
 
@@ -138,7 +138,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
         shared.client.send(request).await.map_err(|error| error.to_string())
     };
     match forwarded.await {
-        // A watch's answer goes on as it comes.
+        // A watch's answer is passed on as it arrives.
         Ok(response) => response.map(BodyExt::boxed_unsync),
         Err(why) => {
             let body = Full::new(Bytes::from(why)).map_err(|never| match never {}).boxed_unsync();

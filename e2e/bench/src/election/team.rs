@@ -1,4 +1,4 @@
-//! Three contenders of one kind, and what they were told.
+//! Three contenders of one kind, and what they learnt.
 
 use std::{
     path::PathBuf,
@@ -109,7 +109,7 @@ impl Team {
         &self.names
     }
 
-    /// What the application beside this contender was told last.
+    /// What the application beside this contender last learnt.
     pub(super) fn leads(&self, i: usize) -> bool {
         if self.place.pid(i).is_none() {
             return false;
@@ -121,14 +121,14 @@ impl Team {
             }
             Elector::ClientGo | Elector::KubeLeaderElection => {
                 let log = self.place.log(i).and_then(|log| std::fs::read_to_string(log).ok()).unwrap_or_default();
-                // What a process said that is gone says nothing about the one that runs.
+                // The report of a process that is gone says nothing about the running one.
                 let own = log.rsplit("---- e2e: ended").next().unwrap_or_default();
                 own.lines().rev().find(|line| line.contains("\"leads\":")).is_some_and(|line| line.contains("true"))
             }
         }
     }
 
-    /// Who leads, other than this one, and when that was seen.
+    /// The leader, other than this one, and when that was seen.
     pub(super) async fn wait_for_leader(
         &self,
         not: Option<usize>,

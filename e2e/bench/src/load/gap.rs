@@ -1,4 +1,4 @@
-//! For how long no write was acknowledged, while nodes die, freeze and come back.
+//! For how long no write was acknowledged, while nodes die, freeze and return.
 
 use std::{
     collections::BTreeMap,

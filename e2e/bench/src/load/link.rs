@@ -127,7 +127,7 @@ impl Link {
         Ok(records)
     }
 
-    /// Sends commands in one packet, and takes a reply for each: its first line, the rest is skipped.
+    /// Sends commands in one packet, and reads a reply for each: its first line; the rest is skipped.
     async fn talk(&mut self, commands: &[&[&str]]) -> anyhow::Result<Vec<String>> {
         let Link::Redis { stream, input, .. } = self else { bail!("not a Redis connection") };
         let mut out = Vec::new();

@@ -65,7 +65,7 @@ fn a_stale_read_is_found_but_a_concurrent_one_may_see_either() {
         steps.push(step(invoked, returned, Call::Read, found(value)));
         assert_eq!(verdict(&steps) == Linear::Yes, linear, "{invoked} {value}");
     }
-    // Seen, then not seen any more.
+    // Seen, then no longer seen.
     let mut steps = writes.to_vec();
     steps.extend([step(3, 4, Call::Read, found(2)), step(5, 6, Call::Read, found(1))]);
     assert_eq!(verdict(&steps), Linear::No);
@@ -89,7 +89,7 @@ fn a_write_that_takes_effect_twice_is_found() {
     let steps =
         [step(0, 1, put(1), Effect::Created), step(2, 3, put(2), Effect::Stored), step(4, 5, Call::Read, found(1))];
     assert_eq!(verdict(&steps), Linear::No);
-    // Also one whose outcome was unknown: it may come late, but once.
+    // Also one whose outcome was unknown: it may take effect late, but once.
     let late = [
         step(0, 1, put(1), Effect::Created),
         open(2, put(2)),
@@ -137,7 +137,7 @@ fn histories() -> impl Strategy<Value = Vec<Step>> {
         let mut steps = Vec::new();
         for (call, invoked, length, kind, noise) in drawn {
             let (then, mut effect) = apply(content, call);
-            // 0: unknown and done, 1: unknown and not done, 2: told something else, others: as it was.
+            // 0: unknown and done, 1: unknown and not done, 2: a wrong answer, others: unchanged.
             if kind != 1 {
                 content = then;
             }
@@ -168,8 +168,8 @@ proptest! {
     }
 }
 
-/// A record of `count` operations of eight clients, as a correct store answers; each 13th answer is lost. Each lasts for
-/// up to twice `around`, while one takes effect every 10.
+/// A record of `count` operations of eight clients, as a correct store answers; each 13th answer is lost. Each lasts for up
+/// to twice `around`, while one takes effect every 10.
 fn long(count: usize, around: u64, mut noise: u64) -> Vec<Step> {
     let mut random = move |below: u64| {
         noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
