@@ -1,5 +1,5 @@
-//! The cores are pure, and their dependencies are the proof: none knows of time, files, sockets, tasks or chance, and none of
-//! this crate. Each list is what stands in the `Cargo.toml` today; a new name is a decision.
+//! The cores are pure, and their dependencies are the proof: none knows of time, files, sockets, tasks or randomness, and
+//! none of this crate. Each list is the present content of the `Cargo.toml`; a new name is a decision.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

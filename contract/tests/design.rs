@@ -51,7 +51,7 @@ fn design() -> String {
     fs::read_to_string(root().join("docs/design.md")).unwrap()
 }
 
-/// `S1` in `[S1]` or `\[S1\]`, of the letters that marks begin with.
+/// `S1` in `[S1]` or `\[S1\]`, with the letters that start marks.
 fn marks(text: &str) -> BTreeSet<String> {
     let mark = |piece: &str| -> Option<String> {
         let piece = piece.split(']').next()?.trim_end_matches('\\');

@@ -113,7 +113,7 @@ impl Pod {
         role.unwrap()
     }
 
-    /// The app takes the claim that role.json shows, and leads.
+    /// The app accepts the claim in role.json, and leads.
     async fn lead(&mut self) -> u64 {
         let role = self.role(|role| role.role == Role::Leader).await;
         let leader = role.leader.unwrap();

@@ -82,7 +82,7 @@ async fn a_steady_leader_asks_only_for_renewals_and_a_steady_follower_for_nothin
     until(&leader, State::leads).await;
     let follower = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     until(&follower, |state| state.leader() == Some("a")).await;
-    // Each begins with one read, one list and one watch.
+    // Each starts with one read, one list and one watch.
     let all_watch = || api.requests(Verb::Watch, Kind::Lease) >= 2 && api.requests(Verb::Get, Kind::Lease) >= 2;
     testkit::until("everybody watches", all_watch).await;
     let reads = || {
@@ -194,7 +194,7 @@ async fn a_dead_watch_does_not_hide_a_new_leader() {
     let elector = Elector::start(config("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
     let mut lease = until_lease(&api, |lease| holder(lease) == Some("bb")).await;
     api.set_faults(&Who::All, Faults::silent_watches());
-    // Somebody takes it, and the watch does not tell.
+    // Another pod takes it, and the watch does not show it.
     lease["spec"]["holderIdentity"] = json!("a");
     lease["spec"]["leaseTransitions"] = json!(term(&lease) + 1);
     lease["spec"]["renewTime"] = json!("2030-01-01T00:00:00.000000Z");

@@ -1,4 +1,4 @@
-//! The built binary as a process: its start, its files, its exit codes. The sidecar is played by hand.
+//! The built binary as a process: its start, its files, its exit codes. The test plays the sidecar.
 
 #![allow(clippy::unwrap_used)]
 
@@ -124,7 +124,7 @@ impl Store {
     }
 }
 
-/// Status and body; none when there is no connection.
+/// Status and body; none if there is no connection.
 fn request(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     let answer = http::ask_blocking(("127.0.0.1", port), method, path, body)?;
     Some((answer.status, answer.body))

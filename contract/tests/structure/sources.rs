@@ -41,7 +41,7 @@ pub(crate) struct Import {
 }
 
 impl Crate {
-    /// Reads `src/lib.rs` (or `src/main.rs`, where there is no library) and all modules below it.
+    /// Reads `src/lib.rs` (or `src/main.rs`, if there is no library) and all modules below it.
     pub(crate) fn read(folder: &Path) -> Self {
         let source = folder.join("src");
         let root = ["lib.rs", "main.rs"].map(|name| source.join(name)).into_iter().find(|path| path.exists());

@@ -142,7 +142,7 @@ fn a_transfer_to_an_app_that_is_not_eligible_does_not_lead() {
     assert_ne!(desk.role().role, Role::Leader);
 }
 
-/// It was chosen before it was told to end, and whoever chose it has let go.
+/// It was chosen before its SIGTERM, and the leader that chose it has let go.
 #[test]
 fn a_transfer_to_an_app_that_drains_by_now_leads() {
     let draining = AppStatus { eligible: false, state: AppState::Draining, ..following(7, 0xb, "db-1") };
@@ -463,7 +463,7 @@ fn an_off_lease_leader_is_not_deposed_by_its_own_sidecar_that_reads_its_status_l
     desk.effects.clear();
     desk.watch(Some(lease(1, Some(("db-0", 0xd)), 7)));
     desk.pass(ms(1_500));
-    // What it may write is that the earlier run has let go; never a new term above its own claim.
+    // It may write that the earlier run has let go; never a new term above its own claim.
     assert!(
         desk.writes().iter().all(|write| write.why != Why::TakeBack && write.body.term <= Term(8)),
         "{:?}",

@@ -259,7 +259,7 @@ fn a_lease_of_a_namesake_is_taken_when_it_expired_or_was_cleared() {
     assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
 }
 
-/// A4, the other way round: whoever ends does not clear what a namesake holds.
+/// A4, the other way round: a sidecar that ends does not clear what a namesake holds.
 #[test]
 fn a_sidecar_that_ends_does_not_let_go_of_what_a_namesake_holds() {
     let mut desk = Desk::plain();
@@ -304,7 +304,7 @@ fn an_edit_of_a_cleared_lease_that_renews_nothing_does_not_put_off_the_take() {
     assert_eq!(desk.write().why, Why::TakeFree);
 }
 
-/// db-0 led, was asked to hand over to db-1, and has sent the clear; now nobody is asked for any more.
+/// db-0 led, was asked to hand over to db-1, and has sent the clear; now the request is gone.
 fn cleared_and_no_longer_asked(outcome: Option<WriteOutcome>, seen: leasehold_election::Lease) -> Desk {
     let mut desk = leader();
     let held = desk.election.lease().unwrap().unwrap().clone();
@@ -323,7 +323,7 @@ fn cleared_and_no_longer_asked(outcome: Option<WriteOutcome>, seen: leasehold_el
     desk
 }
 
-/// A2: the watch is deaf, and somebody else leads by now.
+/// A2: the watch is deaf, and another pod leads by now.
 #[test]
 fn a_leadership_ends_when_its_clear_is_sent_whatever_becomes_of_that() {
     let cleared = || lease(5, None, 7);

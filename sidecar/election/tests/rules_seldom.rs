@@ -1,5 +1,5 @@
 //! What hardly ever happens: a restart while leading off the Lease, another cluster's Lease, the end of the terms, inputs
-//! that a correct shell does not give. No simulated run comes here by itself, so each stands here by hand.
+//! that a correct shell does not give. No simulated run gets here by itself, so each has its own test here.
 #![allow(clippy::unwrap_used)]
 
 mod desk;
@@ -10,7 +10,7 @@ use leasehold_election::{
     annotation,
 };
 
-/// A sidecar that starts anew, without an API server, and finds a role.json that named this run leader off the Lease.
+/// A sidecar that restarts without an API server, and finds a role.json that named this run leader off the Lease.
 fn restarted_off_lease(term: u64, incarnation: u128) -> Desk {
     let mut config = config(App::Fencing);
     config.old_role =

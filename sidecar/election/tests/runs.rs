@@ -49,7 +49,7 @@ fn fault() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// Edits that never make a term come again.
+/// Edits that never repeat a term.
 fn harmless_edit() -> impl Strategy<Value = Deed> {
     prop_oneof![
         (1_u64..50).prop_map(|by| Deed::RaiseTerm { by }),

@@ -1,5 +1,5 @@
-//! Transcripts: `tests/scripts/*.txt` tell a story each, in commands and in all that the elections do about them. They are read
-//! first and checked second; `tests/scripts/README.md` explains the lines.
+//! Transcripts: each `tests/scripts/*.txt` tells a story, in commands and in everything that the elections do about them.
+//! They are read first and checked second; `tests/scripts/README.md` explains the lines.
 //!
 //! A test replays every script and compares. After a change that is meant:
 //!
@@ -50,7 +50,7 @@ enum Command {
     Start(String),
     /// SIGTERM for the sidecar: `stop a`
     Stop(String),
-    /// The process of the sidecar stands still, and goes on: `freeze a`, `thaw a`
+    /// The process of the sidecar stands still, and resumes: `freeze a`, `thaw a`
     Freeze(String),
     Thaw(String),
     /// The API server refuses connections, of all pods or of some, and answers again: `api down`, `api up`, `api down ab`
@@ -60,7 +60,7 @@ enum Command {
     },
     /// An operator asks for a switchover: `switchover b`
     Switchover(String),
-    /// Nobody is to take over by himself, until `resume`.
+    /// No pod may take over by itself, until `resume`.
     Pause,
     Resume,
     /// Somebody edits the Lease by hand: `edit term=9`, `edit holder=x`
@@ -199,7 +199,7 @@ impl Runner {
         self.0.pods[pod].election.as_ref().map(|_| pod).ok_or_else(|| format!("{name} does not run"))
     }
 
-    /// A quiet cluster, some time after its start, which has a script of its own. The clock begins here.
+    /// A quiet cluster, some time after its start, which has a script of its own. The clock starts here.
     fn led_by_the_first(&mut self, names: &[String], is_plain: bool) -> Result<String, String> {
         let stage = &mut self.0;
         stage.want(names, is_plain)?;

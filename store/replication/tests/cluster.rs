@@ -1,5 +1,5 @@
-//! Whole lives of small clusters of replicas, with a network that delivers at once and a disk that is durable at once:
-//! each rule once, by hand. What chance can do to them is the simulator's part.
+//! Whole lives of small clusters of replicas, with a network that delivers at once and a disk that is durable at once: a
+//! separate test for each rule. What chance can do to them is the simulator's part.
 
 #![allow(clippy::unwrap_used)]
 
@@ -43,7 +43,7 @@ struct Node {
     /// What it noted as committed when it was stopped.
     noted: Position,
     up: bool,
-    /// Persisted is told at once, or held back until released.
+    /// Persisted is reported at once, or held back until released.
     disk_stuck: Option<Ticket>,
     applied: Vec<Entry>,
     failed: Option<String>,
@@ -86,7 +86,7 @@ struct Cluster {
     /// Frames that were sent, and by whom.
     sent: Vec<(usize, Body)>,
     fresh: u128,
-    /// Who gave up writes that were in flight.
+    /// Nodes that gave up writes that were in flight.
     given_up: Vec<usize>,
     /// What disks that are stuck were given.
     unwritten: Vec<(usize, Vec<Record>)>,
@@ -300,7 +300,7 @@ impl Cluster {
         }
     }
 
-    /// Who answers at that address: as a rule the pod whose it is.
+    /// The pod that answers at that address: usually its owner.
     fn reached(&self, peer_address: &str) -> usize {
         let meant = peer_address.parse().unwrap();
         self.misled.iter().find(|(one, _)| *one == meant).map_or(meant, |(_, other)| *other)
@@ -681,7 +681,7 @@ fn a_leader_that_drains_hands_over_to_a_caught_up_voter_and_ends_when_that_one_i
     let handed = cluster.nodes[0].replica.status().hand_over.unwrap();
     assert_eq!(handed, (name(1), cluster.nodes[1].incarnation));
     assert!(!cluster.nodes[0].replica.status().drained);
-    // Writes go on until the claim of the successor is there.
+    // Writes continue until the claim of the successor is there.
     cluster.write(0, "meanwhile");
     assert!(cluster.rejected.is_empty() && cluster.has(0, "meanwhile"));
     cluster.lead(1, 2);
@@ -867,7 +867,7 @@ fn a_successor_that_was_told_to_end_meanwhile_leads_all_the_same() {
 
 #[test]
 fn the_successor_is_of_the_newest_revision_and_of_the_lowest_ordinal() {
-    // What the pods are of, what the newest is, who goes, and who is chosen.
+    // The pods' revisions, the newest one, who leaves, and who is chosen.
     for (revisions, newest, asked, chosen) in [
         (["a", "a", "a"], None, None, 1),
         (["a", "a", "b"], None, None, 2),

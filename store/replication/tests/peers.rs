@@ -263,7 +263,7 @@ fn a_replica_whose_disk_failed_refuses_everybody_and_wants_nothing_more() {
     };
     let effects = follower.replica.step(NOW, Input::Hello { conn: ConnId::Accepted(1), hello });
     assert!(matches!(effects[..], [Effect::Close { conn: ConnId::Accepted(1) }]), "{effects:#?}");
-    // Also a write that was told of late changes nothing: nothing is acked, nothing promised.
+    // Nor does a write that was reported late change anything: nothing is acked, nothing promised.
     for input in [Input::Persisted { ticket: Ticket(9) }, Input::Wake, Input::Role(view(CLUSTER, "db-1:8090"))] {
         let effects = follower.replica.step(NOW, input);
         assert!(effects.is_empty(), "{effects:#?}");

@@ -1,5 +1,5 @@
-//! Transcripts: `tests/scripts/*.txt` tell a story each, in commands and in all that the replicas do about them. They are read
-//! first and checked second; `tests/scripts/README.md` explains the lines.
+//! Transcripts: each `tests/scripts/*.txt` tells a story, in commands and in everything that the replicas do about them.
+//! They are read first and checked second; `tests/scripts/README.md` explains the lines.
 //!
 //! A test replays every script and compares. After a change that is meant:
 //!
@@ -52,19 +52,19 @@ enum Command {
     Run(u64),
     /// The process ends without a word: `kill a`
     Kill(String),
-    /// It starts (again), with the volume as it is: `start a`
+    /// It starts (again), with its volume unchanged: `start a`
     Start(String),
     /// SIGTERM: `drain a`
     Drain(String),
     /// An operator asks for a switchover, and role.json says so: `switchover b`
     Switchover(String),
-    /// These two do not reach each other, and are not told so: `cut a b`
+    /// These two do not reach each other, and do not know it: `cut a b`
     Cut(String, String),
     /// They do again: `heal a b`
     Heal(String, String),
     /// The disk hangs: it neither writes nor fails: `disk a hangs`; `disk a works`
     Disk(String, String),
-    /// The pod takes a snapshot of its own, in place of its log: `snapshot a`
+    /// The pod takes a snapshot of its own, which replaces its log: `snapshot a`
     Snapshot(String),
     /// The volume is copied aside: `copy c`
     Copy(String),
@@ -72,7 +72,7 @@ enum Command {
     Restore(String),
     /// One line for each pod.
     Status,
-    /// What stands on each volume.
+    /// The content of each volume.
     Logs,
 }
 
@@ -188,7 +188,7 @@ impl Runner {
         if self.0.pods[pod].replica.is_some() { Err(format!("{name} runs")) } else { Ok(pod) }
     }
 
-    /// The first start of a cluster, which has a script of its own. The clock begins at its end.
+    /// The first start of a cluster, which has a script of its own. The clock starts at its end.
     fn first_start(&mut self, names: &[String], little_memory: bool) -> Result<String, String> {
         self.add(names, little_memory)?;
         let stage = &mut self.0;

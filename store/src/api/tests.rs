@@ -220,7 +220,7 @@ impl HandleServerParts {
         Written { position, answer }
     }
 
-    /// A read that is not to be answered comes back, to be kept.
+    /// A read that must get no answer is returned, to be kept.
     fn confirm(&mut self, reply: ReadReply) -> Option<ReadReply> {
         self.asked += 1;
         match self.confirms {
@@ -229,7 +229,7 @@ impl HandleServerParts {
         }
     }
 
-    /// A request that is to hang comes back, to be kept.
+    /// A request that must hang is returned, to be kept.
     fn serve(&mut self, request: WriteRequest) -> Option<WriteRequest> {
         self.taken += 1;
         let answer = match self.serving {

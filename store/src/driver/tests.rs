@@ -1,7 +1,7 @@
 //! Whole replicas in one process: driver, journal on a real disk, peers on real sockets. Only the sidecars are made up:
 //! [`Cluster::elect`] plays the Lease.
 //!
-//! Not put together by [`Node`](crate::node::Node): disks that fail, and limits of a few kilobytes, are no flags.
+//! Not put together by [`Node`](crate::node::Node): failing disks, and limits of a few kilobytes, are not flags.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ use uuid::Uuid;
 mod room;
 
 const LONG: Duration = Duration::from_secs(20);
-/// Never in these tests: a busy machine is no disk that hangs. (e2e's process tests have disks that do.)
+/// Never in these tests: a busy machine is not a hung disk. (e2e's process tests have disks that hang.)
 const STALLED: Duration = Duration::from_secs(300);
 
 /// One run of one pod's store.
@@ -174,7 +174,7 @@ impl Cluster {
         self.pods[index] = Some(Pod { handle, journal, status, role, stop, stop_http, driver });
     }
 
-    /// As by `kill -9`: nothing is said to anybody. The volume is free when this returns.
+    /// As by `kill -9`: nobody is notified. The volume is free when this returns.
     async fn kill(&mut self, index: usize) {
         let pod = self.pods[index].take().unwrap();
         pod.stop_http.cancel();
@@ -480,7 +480,7 @@ async fn what_comes_while_the_disk_writes_is_proposed_together_when_it_has_writt
     let first = sent(1);
     until("the first write is in the log", || log() != before).await;
     let others: Vec<_> = (2..=50).map(sent).collect();
-    // A turn takes what it is told of in no particular order: after so many reads it would have taken a write.
+    // A turn handles its events in no particular order: after this many reads it would have handled a write.
     for _ in 0..64 {
         cluster.pod(0).handle.read_index(Instant::now() + LONG).await.unwrap();
     }

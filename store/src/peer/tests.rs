@@ -52,7 +52,7 @@ impl Node {
         Node::patient(trust, Duration::from_secs(1)).await
     }
 
-    /// Waits so long for a hello.
+    /// Waits this long for a hello.
     async fn patient(trust: PeerTrust, hello_max: Duration) -> Node {
         Node::at(trust, hello_max, "127.0.0.1:0").await
     }
@@ -86,7 +86,7 @@ impl Node {
     async fn next(&mut self) -> Input {
         loop {
             let event = tokio::time::timeout(LONG, self.events.recv()).await.expect("nothing happened").unwrap();
-            // On a busy machine a frame may come in parts.
+            // On a busy machine a frame may arrive in parts.
             match self.peers.admit(event) {
                 Some(Admitted { input, .. }) if !matches!(input, Input::Heard { .. }) => return input,
                 _ => {}
@@ -400,7 +400,7 @@ async fn an_invitation_is_answered_and_the_answer_comes_back() {
         Input::InviteAnswered { name, answer } => assert_eq!((name.as_str(), answer), ("store-1", said)),
         other => panic!("{other:?}"),
     }
-    // A newer claim takes the place of one that hangs; the same one does not go out twice.
+    // A newer claim replaces a hanging one; the same one is not sent twice.
     leader.peers.invite(at("store-1", &address), claim(8));
     leader.peers.invite(at("store-1", &address), claim(8));
     let Input::Invited { claim: first, .. } = follower.next().await else { panic!("no invitation") };
@@ -421,7 +421,7 @@ async fn an_invitation_is_answered_and_the_answer_comes_back() {
 #[tokio::test]
 async fn the_state_is_answered_without_the_driver() {
     let (mut asker, asked) = (Node::start().await, Node::start().await);
-    // Nobody takes events from `asked` here: the answer comes from what was published.
+    // Nobody receives events from `asked` here: the answer comes from what was published.
     asker.peers.ask_state(at("store-0", &asked.address));
     match asker.next().await {
         Input::StateAnswered { name, state } => assert_eq!((name.as_str(), state), ("store-0", peer_state())),
@@ -586,7 +586,7 @@ async fn a_snapshot_goes_in_pieces_heartbeats_pass_it_and_appends_wait() {
 #[tokio::test]
 async fn a_connection_that_takes_nothing_is_closed_when_its_queue_is_full() {
     let (mut leader, down, mut follower, up) = connected().await;
-    // The follower's driver takes no events, so its connection reads no more, so the leader's queue fills.
+    // The follower's driver receives no events, so its connection reads no more, so the leader's queue fills.
     let mut sent = 0;
     while leader.peers.send(down, append(sent, 1024 * 1024)) {
         sent += 1;

@@ -26,7 +26,7 @@ pub(crate) enum Fault {
     Eio,
     /// A write fails for lack of room, some of it written. Other calls as `Eio`.
     Full,
-    /// A write takes less than it was given. Other calls are fine.
+    /// A write accepts less than it was given. Other calls are fine.
     Short,
 }
 
@@ -131,7 +131,7 @@ impl FaultDisk {
         assert!(!inner.power_off, "a machine without power restarts by `power_loss`");
     }
 
-    /// The machine is gone and comes back.
+    /// The machine is gone and returns.
     pub(crate) fn power_loss(&self) {
         let mut inner = self.lock();
         inner.fault = None;
@@ -389,7 +389,7 @@ impl DiskFile for FaultFile {
         let pending = std::mem::take(&mut inner.files[self.file].pending);
         for change in pending {
             match change {
-                // Some of it reached the disk, and the cache takes all of it for clean.
+                // Some of it reached the disk, and the cache considers all of it clean.
                 change if failed => inner.keep_some(self.file, change),
                 Change::Truncate => inner.files[self.file].durable.clear(),
                 Change::Write(offset, bytes) => put(&mut inner.files[self.file].durable, offset, &bytes),

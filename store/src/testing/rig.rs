@@ -23,7 +23,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(0xc1));
 const SEGMENT_BYTES: u64 = 8192;
 
-/// An open volume, what it told, and the log as the test knows it.
+/// An open volume, its events, and the log as the test knows it.
 pub(crate) struct Rig {
     pub(crate) folder: PathBuf,
     pub(crate) opened: Opened,
@@ -33,7 +33,7 @@ pub(crate) struct Rig {
     ticket: Ticket,
 }
 
-/// A temporary folder. It goes with the test, also while the thread of a journal that was let go still makes a file there.
+/// A temporary folder. It is removed with the test, even while the thread of a released journal still creates a file there.
 pub(crate) struct Folder(TempDir);
 
 pub(crate) fn folder() -> Folder {

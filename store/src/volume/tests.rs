@@ -139,7 +139,7 @@ fn a_bad_tail_of_an_older_segment_is_damage_but_of_the_newest_one_it_is_cut() {
     flip(newest, end(newest));
     let rig = open(folder.path()).unwrap();
     assert_eq!(rig.persons(), persons[..persons.len() - 1]);
-    // And it is gone for good: nothing of it comes back.
+    // And it is gone for good: nothing of it returns.
     let rig = rig.reopen();
     assert_eq!(rig.persons().len(), persons.len() - 1);
 }
@@ -268,7 +268,7 @@ fn an_emptied_volume_is_a_new_replica_also_if_that_was_interrupted() {
     rig.fill(1..5);
     let old = rig.opened.replica;
     let root = rig.close();
-    // As a crash leaves it that came after the mark and some files.
+    // As after a crash that came after the mark and some files.
     fs::write(root.join("wiping"), b"").unwrap();
     fs::remove_file(root.join("replica.json")).unwrap();
     let rig = open(&root).unwrap();

@@ -52,7 +52,7 @@ fn an_fsync_that_fails_once_ends_the_store_and_all_that_was_told_is_there_even_i
     assert!(store.log().contains("Input/output error"), "it does not say why: {}", store.log());
     assert_eq!(store.status().unwrap().state, State::Failed);
 
-    // The disk is well again. What it serves from here on it must never take back, whatever it found in the cache.
+    // The disk is well again. Whatever it serves from here on must stay, whatever it found in the cache.
     store.lead(Some((&shim, &[])));
     let served = store.list();
     assert_eq!(served[..acknowledged.len()], acknowledged);
@@ -144,7 +144,7 @@ fn a_write_that_fails_ends_the_store_and_on_a_full_disk_it_starts_serves_and_tak
     assert!(!acknowledged.is_empty());
     assert_eq!(store.status().unwrap().state, State::Failed);
 
-    // No file gets longer any more: it starts in what was set aside.
+    // No file can grow: it starts in what was set aside.
     let full: &[(&str, &str)] = &[("CRASH_FAIL", "grow:1:ENOSPC"), ("CRASH_MATCH", "/data/")];
     for _ in 0..3 {
         store.lead(Some((&shim, full)));
@@ -156,7 +156,7 @@ fn a_write_that_fails_ends_the_store_and_on_a_full_disk_it_starts_serves_and_tak
         store.until("the reserve, anew", || (is_there("reserve-1") && is_there("reserve-2")).then_some(()));
         store.kill();
     }
-    // Without a reserve it says what it needs, leaves all as it is, and waits.
+    // Without a reserve it says what it needs, leaves everything unchanged, and waits.
     for name in ["reserve-1", "reserve-2"] {
         std::fs::remove_file(root.path().join("data/journal").join(name)).unwrap();
     }

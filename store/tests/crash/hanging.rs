@@ -1,4 +1,4 @@
-//! A disk that hangs under a store that is alone: it leads on, acknowledges nothing, and tells whoever asks.
+//! A disk that hangs under a store that is alone: it leads on, acknowledges nothing, and reports it to every client.
 
 use super::failing::{person, power_goes};
 use super::random::Random;

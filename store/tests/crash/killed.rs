@@ -1,4 +1,5 @@
-//! kill -9 at any moment: the page cache stays, so everything that was begun may be there, and all that was told must.
+//! kill -9 at any moment: the page cache stays, so everything that was started may be there, and everything reported must
+//! be.
 
 use super::model::Told;
 use super::random::Random;
@@ -21,8 +22,8 @@ fn a_writer_that_is_killed_at_any_moment_has_written_all_that_it_was_told() {
         for life in 0..24 {
             let mut writer = Killed(command(&volume, 1 + round * 1000 + life, 0).spawn().unwrap());
             let mut said = writer.0.stdout.take().unwrap();
-            // One life of four may end while it starts. The others end when they have said so many words more or less:
-            // the writer goes on while the signal is on its way.
+            // One life of four may end while it starts. The others end after about this many lines: the writer continues
+            // while the signal is on its way.
             let words_wanted = if life % 4 == 0 { 0 } else { 1 + random.below(300) as usize };
             let mut said_so_far = Vec::new();
             let mut piece = [0; 512];

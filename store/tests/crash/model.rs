@@ -1,4 +1,4 @@
-//! What the writer's volume holds, told by what the writer says.
+//! The content of the writer's volume, derived from what the writer says.
 //!
 //! ```text
 //!   S ticket term                          a state with the promise of that term
@@ -47,7 +47,7 @@ impl Model {
         self.entries.last().map_or(self.base, |entry| entry.position)
     }
 
-    /// An entry after the one it names; what stood there is cut.
+    /// An entry after the one it names; what was there is cut.
     pub(crate) fn push(&mut self, entry: Entry) {
         let keep = entry.previous.seq.0 - self.base.seq.0;
         self.entries.truncate(keep as usize);
@@ -140,9 +140,9 @@ fn persons_of(documents: &Documents) -> Vec<Person> {
     persons.map(|(_, record)| person(number(record.as_str()), record.as_str())).collect()
 }
 
-/// What a writer has said so far: all that its volume may hold, and from where on it must.
+/// What a writer has said so far: everything that its volume may hold, and from where on it must.
 pub(crate) struct Told {
-    /// The volume after each ticket that was begun; what is before the first one may not come back.
+    /// The volume after each ticket that was started; what precedes the first one may not return.
     pub(crate) begun: Vec<(Ticket, Model)>,
     pub(crate) replica: Option<ReplicaId>,
     /// A line that has not ended yet.

@@ -1,4 +1,4 @@
-//! The power goes at any moment: what the writer was told is there, whatever the disk kept of the rest.
+//! The power goes at any moment: what was reported to the writer is there, whatever the disk kept of the rest.
 //!
 //! ```text
 //!   generation: a volume ──▶ a few lives of the writer, each killed at some call (the page cache stays \[S2\])
@@ -54,7 +54,7 @@ fn after_a_power_loss_at_any_moment_a_start_finds_all_that_was_told() {
                     let left = super::scratch();
                     world.power_loss(&mut random, left.path());
                     if moments.peek().is_none() {
-                        // This one goes on. (The start that checks it would change it.)
+                        // This one continues. (The start that checks it would change it.)
                         copy(left.path(), next.path());
                     }
                     let said = format!("round {round}, generation {generation}, after call {at} of {}", events.len());

@@ -14,7 +14,7 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// None, said loudly, where there is no C compiler.
+    /// None if there is no C compiler, with a loud message.
     pub(crate) fn new(root: &Path, log: &Path) -> Option<Shim> {
         Some(Shim { library: library()?.clone(), root: root.to_owned(), log: log.to_owned() })
     }

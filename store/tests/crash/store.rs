@@ -1,4 +1,4 @@
-//! The built store as a process, a cluster of one; the sidecar is played by hand.
+//! The built store as a process, a cluster of one; the test plays the sidecar.
 
 use super::shim::Shim;
 use leasehold_contract::testing::{alone, member};
@@ -77,7 +77,7 @@ impl Store {
         }
     }
 
-    /// What it said since it was started last.
+    /// Its output since its last start.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.run.path().join("log")).unwrap_or_default()
     }
@@ -142,13 +142,13 @@ impl Store {
     }
 }
 
-/// The records in a list, each as it stands there.
+/// The records in a list, each exactly as listed.
 pub(crate) fn records(list: &str) -> Vec<String> {
     let raw: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(list).unwrap();
     raw.into_iter().map(|record| record.get().to_owned()).collect()
 }
 
-/// None when there is no whole answer.
+/// None if there is no whole answer.
 pub(crate) fn ask(port: u16, method: &str, path: &str, body: &str) -> Option<Answer> {
     let answer = http::ask_blocking(("127.0.0.1", port), method, path, body)?;
     let sequence = answer.header("leasehold-sequence")?.parse().ok()?;

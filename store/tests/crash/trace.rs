@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// One call of the process, in the order in which they took effect.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
-    /// A process begins. What the ones before left in the page cache is still there.
+    /// A process starts. What earlier ones left in the page cache is still there.
     Start,
     /// A file or folder got a name, or was only opened (`new` false); a file that was there may be emptied.
     Open {
@@ -46,7 +46,7 @@ pub(crate) enum Event {
         inode: u64,
         length: u64,
     },
-    /// Somebody is told something, by stdout (1) or a socket.
+    /// Somebody learns something, by stdout (1) or a socket.
     Out {
         to: u64,
         bytes: Vec<u8>,

@@ -7,9 +7,9 @@
 //!                                 + of each folder: a prefix of the changes of its names, or any of them
 //! ```
 //!
-//! Legal are states that a file system may leave that promises no more than POSIX does: fsync of a file keeps its bytes
-//! and length, fsync of a folder keeps its names, nothing else is ordered. A sector that is kept is as the page cache had
-//! it at some moment. Bytes whose sync failed are in the page cache, and never become durable by a later sync.
+//! Legal are states that a file system may leave that promises no more than POSIX does: fsync of a file keeps its bytes and
+//! length, fsync of a folder keeps its names, nothing else is ordered. A sector that is kept is as the page cache had it at
+//! some moment. Bytes whose sync failed are in the page cache, and a later sync never makes them durable.
 
 use super::random::Random;
 use super::trace::Event;
@@ -58,7 +58,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The disk as it is now, all of it durable. `root` is a folder.
+    /// The present disk, all of it durable. `root` is a folder.
     pub(crate) fn of(root: &Path) -> World {
         let mut world = World { root: root.to_owned(), ..World::default() };
         world.names.insert(root.to_owned(), Entry::Folder);
@@ -160,7 +160,7 @@ impl World {
         }
     }
 
-    /// Is what a process reads what stands there now? If not, the shim was gone round.
+    /// Does a process read what is there now? If not, something bypassed the shim.
     pub(crate) fn assert_seen_whole(&self) {
         let there: Vec<PathBuf> = walk(&self.root);
         let known: Vec<&PathBuf> = self.names.keys().filter(|path| **path != self.root).collect();
@@ -296,7 +296,7 @@ impl File {
                     }
                 }
                 for (at, count) in touched.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-                    // As the page cache had it after so many of them.
+                    // As the page cache had it after this many of them.
                     let moment = random.below(u64::from(count) + 1) as usize;
                     let within = at * unit..(at + 1) * unit;
                     let mine = self.pending.iter().filter(|(op, _)| {
@@ -312,7 +312,7 @@ impl File {
     }
 }
 
-/// A file whose zeros take no room.
+/// A file whose zeros use no room.
 fn put_sparse(path: &Path, bytes: &[u8]) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::File::create(path).unwrap();

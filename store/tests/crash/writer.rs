@@ -65,7 +65,7 @@ fn writer() {
         }
     };
     let model = Model::of(&opened);
-    // The harness has begun a line of its own.
+    // The harness has started a line of its own.
     say(&format!("\nO {} {}", opened.replica.0, model.digest()));
     // Numbers that no earlier run has used.
     let first = 1 + model
@@ -105,7 +105,7 @@ struct Writer {
     model: Model,
     /// The documents at the model's base.
     documents: Documents,
-    /// The end of what was told to be durable.
+    /// The end of what was reported durable.
     durable: Position,
     /// Tickets, and where the log ends with each.
     under_way: Vec<(Ticket, Position)>,
@@ -173,7 +173,7 @@ impl Writer {
     }
 
     fn take_snapshot(&mut self) {
-        // What is cut is not durable in the sense of the log any more.
+        // In the log's sense, what is cut is no longer durable.
         let is_there = self.model.entries.iter().any(|entry| entry.position == self.durable);
         if self.snapshot_wanted.is_some() || !is_there || self.durable.seq <= self.snapshot.seq {
             return;
@@ -269,7 +269,7 @@ impl Writer {
     }
 }
 
-/// One write: whoever reads the pipe, or the shim, has it whole.
+/// One write: a reader of the pipe, or the shim, has it whole.
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(format!("{line}\n").as_bytes()).unwrap();

@@ -355,7 +355,7 @@ async fn a_head_over_http2_is_answered_with_a_head_alone() {
     }
 }
 
-/// It takes no door of this port, and one of its places; its idle time and the end are those of all.
+/// It passes no door of this port, and uses one of its places; its idle time and its end are those of any other.
 #[tokio::test]
 async fn a_connection_that_another_port_hands_over_is_served_like_those_of_this_one() {
     let listener = bind(ANY_PORT).unwrap();

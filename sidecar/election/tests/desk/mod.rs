@@ -1,4 +1,4 @@
-//! One election on a desk: inputs go in by hand, and every effect is looked at.
+//! One election on a desk: the test passes inputs in directly, and checks every effect.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

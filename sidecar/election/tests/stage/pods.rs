@@ -1,7 +1,7 @@
-//! The stage: sidecars with their elections, one API server with one Lease, and a clock. All of it is exact, so a script gives
-//! the same lines every time: a request takes 10 ms, and an event of the watch 5 ms.
+//! The stage: sidecars with their elections, one API server with one Lease, and a clock. All of it is exact, so a script
+//! gives the same lines every time: a request takes 10 ms, and an event of the watch 5 ms.
 //!
-//! There are no apps here. The script says what an app says in status.json.
+//! There are no apps here. The script decides what an app says in status.json.
 
 use crate::words;
 use leasehold_election::{
@@ -77,7 +77,7 @@ impl Stage {
         }
     }
 
-    /// A command begins: what is repeated is shown again, once.
+    /// A command starts: repeated lines are shown again, once.
     pub fn begin_command(&mut self) {
         self.in_vain.clear();
     }
@@ -230,7 +230,7 @@ impl Stage {
         self.pods[pod].is_frozen = is_frozen;
         if !is_frozen {
             let waiting = std::mem::take(&mut self.pods[pod].waiting);
-            // Its clock went on, so what is due is due now.
+            // Its clock moved on, so what is due is due now.
             for input in waiting.into_iter().chain([Input::Wake]) {
                 self.step(pod, input);
             }
@@ -419,7 +419,7 @@ impl Stage {
             Effect::PublishRole(view) => {
                 let text = words::role(&self.lines, &view, self.begin);
                 let old = self.pods[pod].role.replace(view);
-                // That a renewal was seen is written to the file, too, and is no news here.
+                // A renewal that was seen is written to the file, too, and is no news here.
                 if old.map(|old| words::role(&self.lines, &old, self.begin)).as_ref() != Some(&text) {
                     self.say(pod, &format!("role.json: {text}"));
                 }

@@ -13,7 +13,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// `who` did `what`, so many milliseconds after the beginning.
+    /// `who` did `what`, this many milliseconds after the start.
     pub fn say(&mut self, at: Duration, who: &str, what: &str) {
         let line = format!("{:>6}  {who:<7}  {what}", at.as_millis());
         self.text.push_str(line.trim_end());

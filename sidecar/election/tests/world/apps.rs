@@ -118,7 +118,7 @@ impl World {
 
     pub fn app_tick(&mut self, pod: usize) {
         if !self.pods[pod].replica.is_alive {
-            return; // The next run begins a new row of ticks.
+            return; // The next run starts a new row of ticks.
         }
         self.read_role(pod);
         if self.pods[pod].replica.is_in_office() {
@@ -149,7 +149,7 @@ impl World {
         self.pods[pod].replica.hand_over = hand_over;
     }
 
-    /// Invites everybody, and counts who is bound to exactly this leadership.
+    /// Invites all, and counts who is bound to exactly this leadership.
     fn lead(&mut self, pod: usize) {
         let now = self.now;
         let own = self.pods[pod].replica.promised;

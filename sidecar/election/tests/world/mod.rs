@@ -1,5 +1,5 @@
-//! Several electors, one Lease register, one virtual clock. `apps` models what the apps do with what they are told.
-//! With `TRACE=1` every step is printed.
+//! Several electors, one Lease register, one virtual clock. `apps` models how the apps react to what they learn. With
+//! `TRACE=1` every step is printed.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 mod apps;
@@ -384,7 +384,7 @@ impl World {
 
     fn published(&mut self, pod: usize, view: RoleView) {
         let name = self.pods[pod].name.clone();
-        // Only where somebody lowered it by hand, and after a while of `none`.
+        // Only if somebody lowered it by hand, and after a while of `none`.
         let was_none = self.pods[pod].role.as_ref().is_some_and(|role| role.leader.is_none());
         let may_sink = self.terms_come_again && was_none;
         let floor = self.pods[pod].floor;
@@ -519,7 +519,7 @@ impl World {
         }
     }
 
-    /// Who leads, if everybody agrees: name, incarnation, term.
+    /// Who leads, if all agree: name, incarnation, term.
     pub fn settled(&self) -> Option<(String, Uuid, Term)> {
         let body = &self.register.lease.as_ref()?.body;
         let (name, incarnation, term) = (body.holder.clone()?, body.incarnation()?, body.term);

@@ -1,11 +1,11 @@
-//! Addresses that lead to another pod, or to a stranger: what comes from there is believed of nobody [F2, F3].
+//! Addresses that lead to another pod, or to a stranger: nobody believes what arrives from there [F2, F3].
 
 use super::*;
 
 #[test]
 fn an_answer_of_another_member_makes_no_voter_dead_and_is_asked_for_again() {
     let mut cluster = Cluster::started(3);
-    // db-1 is made anew elsewhere; where it was before, db-2 answers.
+    // db-1 is recreated elsewhere; at its old address, db-2 answers.
     cluster.kill(1);
     cluster.misled = vec![(1, 2)];
     cluster.run(3000 * MS);

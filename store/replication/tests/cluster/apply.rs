@@ -17,7 +17,7 @@ fn stopped() -> Cluster {
     cluster
 }
 
-/// What that node said of itself at each slice of the first fifty.
+/// That node's reports at each slice of the first fifty.
 fn slices(cluster: &Cluster, node: usize) -> Vec<&Status> {
     let own: Vec<_> = cluster.given_out.iter().filter(|(one, ..)| *one == node).collect();
     assert!(own.len() >= 50 && own.iter().all(|(_, count, _)| *count == 1), "{} slices", own.len());

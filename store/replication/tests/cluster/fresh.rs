@@ -85,7 +85,7 @@ fn a_follower_that_is_cut_off_is_told_apart_from_a_cluster_without_a_leader() {
     assert!(is_cut_off(&cluster, 2) && !is_cut_off(&cluster, 0) && !is_cut_off(&cluster, 1));
     let status = cluster.nodes[2].replica.status();
     assert!(!status.leader_heard && age(&cluster, 2).is_some_and(|age| age >= cluster.now - began));
-    // The Lease is not renewed any more: nobody leads, and it is as good as the others.
+    // The Lease is no longer renewed: nobody leads, and it is as good as the others.
     cluster.run(4000 * MS);
     assert!(!is_cut_off(&cluster, 2));
     run_renewed(&mut cluster, Duration::from_secs(2), &[1, 2]);

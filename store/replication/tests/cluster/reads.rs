@@ -1,4 +1,4 @@
-//! Strong reads: what they may be answered from, and what it takes \[S6\].
+//! Strong reads: what may answer them, and what they need \[S6\].
 
 use super::*;
 
@@ -206,7 +206,7 @@ fn a_lone_voter_answers_at_once_and_a_failed_replica_refuses() {
 #[test]
 fn a_follower_that_is_stuck_is_not_flooded_with_rounds() {
     let mut cluster = Cluster::started(3);
-    // db-2 takes nothing; db-1 is enough for a majority.
+    // db-2 accepts nothing; db-1 is enough for a majority.
     cluster.hold = Some(|node, _| node == 2);
     let before = cluster.sent.len();
     for id in 1..=5000 {

@@ -1,4 +1,4 @@
-//! Memory or disks that run short: who refuses what, who hands over, and what a full disk still takes.
+//! Memory or disks that run short: who refuses what, who hands over, and what a full disk still accepts.
 
 use super::*;
 
@@ -36,7 +36,7 @@ impl Cluster {
     }
 }
 
-/// Started, and so long ago that a leader may hand over for lack of room.
+/// Started long enough ago for a leader to hand over for lack of room.
 fn settled() -> Cluster {
     let mut cluster = Cluster::started(3);
     cluster.run(10_500 * MS);

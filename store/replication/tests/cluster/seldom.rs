@@ -46,7 +46,7 @@ fn the_end_of_a_late_connection_of_a_gone_volume_makes_the_present_one_count_aga
     cluster.nodes.remove(2);
     cluster.add(2);
     let new = cluster.nodes[2].id;
-    // The old volume's hello comes after the new one's, so for a while it is who that pod seems to be.
+    // The old volume's hello arrives after the new one's, so for a while it seems to be that pod's.
     cluster.hold = Some(|node, input| {
         node == 0 && matches!(input, Input::Frame { frame, .. } if matches!(frame.body, Body::Ack { .. }))
     });

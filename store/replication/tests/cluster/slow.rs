@@ -1,4 +1,4 @@
-//! A follower behind a slow link: it counts, and may lead, when it lacks no more than the link brings in about a second.
+//! A follower behind a slow link: it counts, and may lead, when it lacks no more than the link delivers in about a second.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn a_voter_that_lacks_much_is_no_successor_until_it_has_nearly_all_bytes() {
     cluster.run_until("the sidecar is told", |c| c.nodes[0].replica.status().hand_over.is_some());
     let left = lacks(&cluster, 1);
     assert!(left <= RATE as usize, "it was chosen when it lacked {left} bytes");
-    // Nobody waits for it who has all: the other voter is free to take over.
+    // A voter that has everything does not wait for it: it is free to take over.
     let mut cluster = Cluster::started(3);
     cluster.kill(1);
     write_much(&mut cluster);
@@ -100,7 +100,7 @@ fn writes_that_come_in_bursts_do_not_undo_a_hand_over_that_was_begun() {
     }
 }
 
-/// The harness keeps 1 MB of a log in memory: what is older comes from the journal.
+/// The harness keeps 1 MB of a log in memory: older entries are read from the journal.
 #[test]
 fn what_a_slow_follower_lacks_is_read_back_from_the_journal_and_not_kept_in_memory() {
     let mut cluster = Cluster::started(3);

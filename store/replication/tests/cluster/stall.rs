@@ -5,7 +5,7 @@ use super::*;
 const BOUND: Duration = Duration::from_secs(2);
 
 impl Cluster {
-    /// The disk of `node` takes nothing from here on; its shell says so when the bound is over.
+    /// The disk of `node` accepts nothing from here on; its shell reports it when the bound is over.
     fn hang(&mut self, node: usize) {
         self.nodes[node].disk_stuck = Some(Ticket(0));
     }
@@ -46,7 +46,7 @@ impl Cluster {
     }
 }
 
-/// Nobody transfers the Lease here, so that the hand-over comes to nothing.
+/// Nobody transfers the Lease here, so that the hand-over fails.
 #[test]
 fn b1_a_leader_whose_disk_hangs_offers_the_leadership_and_then_falls_silent_so_that_the_others_campaign() {
     for load in [true, false] {
@@ -118,7 +118,7 @@ fn b5_a_strong_read_is_refused_at_once_where_the_promise_to_the_leader_waits_for
     read(&mut cluster, 0, 1);
     assert!(answer(&cluster, 1).unwrap().is_ok(), "as long as it leads the others confirm it");
     cluster.run_until("it hands over", |c| c.nodes[0].replica.status().hand_over.is_some());
-    // Its own question and that of a client are on their way when the successor's claim comes.
+    // Its own question and that of a client are under way when the successor's claim arrives.
     cluster.hold = Some(|node, input| node != 0 && matches!(input, Input::Frame { .. }));
     read(&mut cluster, 0, 2);
     assert_eq!(answer(&cluster, 2), None);

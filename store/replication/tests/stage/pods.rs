@@ -1,7 +1,7 @@
 //! The stage: pods with their replicas, volumes and disks, a network and a clock. All of it is exact, so a script gives the
 //! same lines every time: a message takes 1 ms, a write to a disk 2 ms.
 //!
-//! There is no sidecar here. The script says what role.json says, as the sidecars would.
+//! There is no sidecar here. The script decides the content of role.json, as the sidecars would.
 
 use crate::words;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 const MS: Duration = Duration::from_millis(1);
 const MESSAGE_TAKES: Duration = MS;
 const WRITE_TAKES: Duration = Duration::from_millis(2);
-/// A snapshot comes in pieces; here it comes whole.
+/// A snapshot arrives in pieces; here it arrives whole.
 const SNAPSHOT_TAKES: Duration = Duration::from_millis(5);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 const LOST_TIME: Duration = Duration::from_millis(1000);
@@ -119,7 +119,7 @@ impl Stage {
         }
     }
 
-    /// A command begins: what is repeated is shown again, once.
+    /// A command starts: repeated lines are shown again, once.
     pub fn begin_command(&mut self) {
         self.repeated.clear();
     }
@@ -182,7 +182,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Processes start at the same time, each with the volume of its pod as it is.
+    /// Processes start at the same time, each with its pod's present volume.
     pub fn start(&mut self, pods: &[usize]) {
         for pod in pods {
             self.open(*pod);
@@ -411,7 +411,7 @@ impl Stage {
 
     fn dialled(&mut self, from: usize, conn: ConnId, to: usize, hello: Hello) {
         if self.is_cut(from, to) {
-            // Nothing comes back: the shell gives up.
+            // Nothing returns: the shell gives up.
             return self.input_later(LOST_TIME, from, Input::Closed { conn });
         }
         if self.pods[to].replica.is_none() {

@@ -13,7 +13,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// `who` did `what`, so many milliseconds after the beginning.
+    /// `who` did `what`, this many milliseconds after the start.
     pub fn say(&mut self, at: Duration, who: &str, what: &str) {
         let line = format!("{:>5}  {who:<5}  {what}", at.as_millis());
         self.text.push_str(line.trim_end());
@@ -192,7 +192,7 @@ pub fn peer_state(lines: &Lines, state: &PeerState, asker: ReplicaId) -> String 
     format!("I promised {}, {log}, {hears}{known}", promise(lines, state.promise))
 }
 
-/// None: what is said all the time, and would drown the story.
+/// None: what is repeated all the time, and would drown the story.
 pub fn body(lines: &Lines, body: &Body, leads: bool) -> Option<String> {
     Some(match body {
         Body::Append { previous, commit, entries } => {

@@ -241,7 +241,7 @@ async fn a_chunked_body_over_a_real_connection_is_stored_or_counted() {
     let stored = send(&[&JOHANNA[..10], &JOHANNA[10..]], "0\r\n\r\n").await;
     assert!(stored.starts_with("HTTP/1.1 201 "), "{stored}");
     assert!(stored.ends_with(JOHANNA_STORED), "{stored}");
-    // The end never comes: the answer is given as soon as the limit is passed.
+    // The end never arrives: the answer is sent as soon as the limit is passed.
     let piece = "x".repeat(1_500);
     let refused = send(&[&piece, &piece], "").await;
     assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");

@@ -163,7 +163,7 @@ fn peer_state(cluster: Uuid) -> PeerState {
     }
 }
 
-/// What a leader says by hand when it is asked to take forwarded writes.
+/// A hand-made leader's answer to a request for forwarded writes.
 fn opened(cluster: Uuid) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: leasehold-forward\r\n\
@@ -171,7 +171,7 @@ fn opened(cluster: Uuid) -> String {
     )
 }
 
-/// The head of a request that is read by hand.
+/// The head of a request, read directly.
 async fn head(stream: &mut tokio::net::TcpStream) -> String {
     let mut seen = Vec::new();
     while !seen.ends_with(b"\r\n\r\n") {
@@ -508,7 +508,7 @@ async fn who_does_not_show_that_it_is_this_pod_of_this_cluster_gets_no_byte_of_a
         (told("421 Misdirected Request"), false),
         (told("200 OK"), false),
         (told("401 Unauthorized"), false),
-        // Who knows who it is demands a name.
+        // A pod that knows who it is demands a name.
         (own.clone(), true),
         (named("db/pod-2"), true),
         (named("another/pod-1"), true),

@@ -180,7 +180,7 @@ async fn a_full_queue_is_refused_at_once() {
         .collect();
     tokio::task::yield_now().await;
     let refused = loop {
-        // Whoever comes before the queue is full waits, and is given up.
+        // A client that arrives before the queue is full waits, and gives up.
         match handle.write(Bytes::new(), Duration::from_millis(1)).await {
             Err(WriteError::Unknown) => {}
             other => break other,

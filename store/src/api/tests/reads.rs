@@ -188,7 +188,7 @@ async fn writes_between_two_pages_move_nothing() {
     let pages = pages(&api, "/persons?limit=1", async |api| {
         turn += 1;
         match turn {
-            // The one that the page ended with is gone, the next one is replaced, one comes last.
+            // The record that ended the page is gone, the next one is replaced, one is added last.
             1 => drop(api.json("DELETE", &format!("/persons/{}", before[0]["id"].as_str().unwrap()), "").await),
             2 => {
                 let path = format!("/persons/{}", before[3]["id"].as_str().unwrap());

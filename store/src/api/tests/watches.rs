@@ -16,7 +16,7 @@ fn events(text: &str) -> Vec<(u64, Value)> {
     text.split("\n\n").filter_map(one).collect()
 }
 
-/// Watches until the replica drains; what came, the end last.
+/// Watches until the replica drains; returns what arrived, the end last.
 async fn watched(api: &Api, path: &str, last_event_id: Option<&str>, meanwhile: impl AsyncFn()) -> Vec<(u64, Value)> {
     let mut request = asking().path(path);
     if let Some(id) = last_event_id {

@@ -53,7 +53,7 @@ async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart()
         assert_eq!(answer.contains("urn:leasehold:"), status != 200, "{answer}");
     }
 
-    // Another replica, which sends a request on, gets through; by a bare address only with the name that it is told.
+    // Another replica, which sends a request on, gets through; by a bare address only with the name given to it.
     use hyper_util::client::legacy::{Client, connect::HttpConnector};
     let mut way = trust.api_way();
     assert_eq!(way.scheme(), "https");
@@ -73,7 +73,7 @@ async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart()
     let _ = tokio::time::timeout(LONG, plain.read_to_end(&mut answer)).await.expect("it was not closed");
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP/1.1 200"));
 
-    // Another authority: who trusts the old one alone does not get in, who trusts the new one does.
+    // Another authority: an end that trusts only the old one does not get in; one that trusts the new one does.
     let old = trust.api_tls.as_ref().unwrap().get();
     Authority::new().issue(folder.path(), &["localhost"]);
     tokens("reads-9876543210", "writes-9876543210");

@@ -85,7 +85,7 @@ async fn short_of_disk_a_leader_refuses_growth_restarts_on_a_full_one_and_goes_o
     assert_eq!(cluster.put_large(21, 1000).await, Err(refused));
     assert_eq!(cluster.put_large(20, 1000).await.unwrap().answer.outcome, Outcome::Same);
     cluster.delete(20).await;
-    // Somebody fills it to the last byte, and the store starts anew.
+    // Somebody fills it to the last byte, and the store restarts.
     disk.set_room(Some(disk.used()));
     cluster.kill(0).await;
     cluster.run(0).await;
@@ -141,7 +141,7 @@ async fn a_follower_without_room_for_the_leaders_snapshot_says_so_and_receives_i
                 .is_some_and(|join| join.of_entries > Some(0) && join.percent() == Some(0))
     };
     cluster.until("saying so", is_shown).await;
-    // Heard, and heard from: it waits beside its leader, and that leader's data go on.
+    // Heard, and heard from: it waits beside its leader, and that leader's data continue to arrive.
     cluster.write_surely(leader, 401).await;
     assert!(disk.open("snapshot.json").is_err() && disk.list("").unwrap().iter().all(|name| !name.ends_with(".part")));
     disk.set_room(None);
@@ -171,7 +171,7 @@ async fn a_follower_with_more_under_way_than_fits_on_a_filled_disk_runs_on_and_g
         put_large(&cluster.pod(leader).handle, n, 40_000).await.unwrap();
     }
     cluster.until("a reserve", |_| disk.open("journal/reserve-2").is_ok()).await;
-    // The leader goes on; the follower's disk is slow for a moment, and somebody fills it.
+    // The leader continues; the follower's disk is slow for a moment, and somebody fills it.
     let (handle, enough) = (cluster.pod(leader).handle.clone(), CancellationToken::new());
     let stop = enough.clone();
     let writer = tokio::spawn(async move {

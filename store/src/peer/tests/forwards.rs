@@ -1,4 +1,4 @@
-//! The way of forwarded writes: who gets through to the port for clients, and whom nothing is sent to.
+//! The way of forwarded writes: who reaches the port for clients, and to whom nothing is sent.
 
 use super::*;
 use crate::peer::trust::tests::{Authority, KEY, Member};
@@ -11,11 +11,11 @@ use warp::Filter;
 
 const CLUSTER_ID: ClusterId = ClusterId(Uuid::from_u128(5));
 
-/// A pod that takes forwarded writes.
+/// A pod that accepts forwarded writes.
 struct Taker {
     address: String,
     rejected: Arc<AtomicU64>,
-    /// Requests that came to its port for clients.
+    /// Requests that arrived at its port for clients.
     asked: Arc<AtomicU64>,
     _stop: tokio_util::sync::DropGuard,
     _folder: tempfile::TempDir,

@@ -1,4 +1,4 @@
-//! Replicas with a key, and those who have none: nothing of what the peer port can do is to be had without it.
+//! Replicas with a key, and others without: nothing that the peer port offers is available without it.
 
 use super::*;
 use crate::peer::trust::tests::{Authority, KEY, Member};

@@ -107,7 +107,7 @@ async fn check(leader: &Leader, (method, path, keyed): (&Method, &str, bool), be
             let person = Person::parse(&body).expect("what is answered is a person");
             let persons = leader.documents.collection(person::COLLECTION).unwrap();
             let stored = persons.get(person.id.unwrap()).map(|record| record.as_str().as_bytes());
-            // The first answer of a key comes again, whatever became of the record since.
+            // A key's first answer is repeated, whatever happened to the record since.
             assert!(keyed || stored == Some(&body[..]), "{at}");
         }
         return;
@@ -162,7 +162,7 @@ fn split<'a>(data: &'a [u8], by: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
 struct Leader {
     server: HandleServer,
     documents: Documents,
-    /// Writes that came to the log.
+    /// Writes that reached the log.
     taken: usize,
 }
 

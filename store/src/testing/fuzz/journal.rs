@@ -5,8 +5,8 @@
 //!   journal:  script ──▶ segments ──▶ damage ──▶ volume::recover ──▶ again, after a power loss
 //! ```
 //!
-//! Nothing is invented: each entry that is found was written as it is, with its checksum; a state follows the one before.
-//! What a start found it finds again at the next one.
+//! Nothing is invented: each entry that is found was written exactly so, with its checksum; a state follows the one before.
+//! What a start found, the next start finds again.
 
 use super::{Script, put};
 use crate::documents::{Documents, StoredCollections, StoredOrder};
@@ -42,7 +42,7 @@ fn read(bytes: &[u8]) {
     for (offset, record) in &contents.records {
         let encoded = record.encode();
         let batch = &bytes[*offset as usize..contents.end as usize];
-        // The id of no cluster is written as zeros, whatever stood there.
+        // A missing cluster-id is written as zeros, whatever was there before.
         let is_there = batch.windows(encoded.len()).any(|window| window == encoded);
         assert!(is_there || matches!(record, Record::State(_)), "{record:?} was invented");
     }
@@ -90,7 +90,7 @@ fn mended(data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Segments that a script writes with all the right checksums and none of the writer's rules, and then spoils.
+/// Segments that a script writes with all the right checksums and none of the writer's rules, and then corrupts.
 pub fn journal(data: &[u8]) {
     let mut script = Script(data);
     let fault_disk = FaultDisk::new(1);
@@ -162,7 +162,7 @@ fn segment_of(
     written: &mut Vec<Entry>,
 ) -> Vec<u8> {
     let mut head = match script.below(8) {
-        // As the writer does it, mostly.
+        // Mostly as the writer does it.
         0..=3 => Head::new(number, 1, if number == 1 { 0 } else { number - 1 }, 0),
         4 | 5 => Head::new(number, number, 0, 0),
         _ => Head::new(
@@ -221,7 +221,7 @@ fn any_record(script: &mut Script<'_>, last: &mut Position, written: &mut Vec<En
                 crc32: u32::from(script.word()),
             });
         }
-        // One that stood there before.
+        // One that was there before.
         2 if !written.is_empty() => {
             let entry = written[usize::from(script.byte()) % written.len()].clone();
             *last = entry.position;

@@ -24,7 +24,7 @@ fn body(data: &[u8]) {
             for name in [&stored.first_name, &stored.last_name] {
                 assert!((1..=NAME_CHARACTERS_MAX).contains(&name.chars().count()));
             }
-            // Escapes of one character take twelve bytes at most, and no field but three is taken.
+            // Escapes of one character take twelve bytes at most, and no more than three fields are accepted.
             assert!(text.len() <= 2 * 6 * data.len() + 128, "much was made of little");
         }
         Err(problem) => {

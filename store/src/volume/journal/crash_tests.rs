@@ -1,5 +1,5 @@
-//! Random use of a volume on a disk that fails at any call: what was told to be durable is there afterwards, in order,
-//! and nothing goes back.
+//! Random use of a volume on a disk that fails at any call: what was reported durable is there afterwards, in order, and
+//! nothing goes back.
 
 #![allow(clippy::unwrap_used)]
 
@@ -66,13 +66,13 @@ impl Random {
     }
 }
 
-/// One run: models of everything that was begun, and up to where it was told to be durable.
+/// One run: models of everything that was started, and up to where it was reported durable.
 struct Run {
     random: Random,
     disk: FaultDisk,
-    /// What the volume held after each step that was begun; the first one is told.
+    /// The volume's content after each step that was started; the first one was reported.
     begun: Vec<Model>,
-    /// Entries that stood somewhere once, to come back.
+    /// Entries that existed somewhere once, to return.
     pool: Vec<Entry>,
     replica: Option<ReplicaId>,
     starts: u64,
@@ -91,7 +91,7 @@ impl Run {
                 let model = Model::of(&found);
                 let at = self.begun.iter().rposition(|begun| *begun == model);
                 let at = at.unwrap_or_else(|| panic!("found {model:#?}\nwhich is none of {:#?}", self.begun));
-                // What was found is told from here on, so it may not go back any more [S2].
+                // What was found counts as reported from here on, so it must not go back again [S2].
                 self.begun = vec![self.begun[at].clone()];
                 assert_eq!(*self.replica.get_or_insert(found.replica), found.replica, "the volume is another one");
                 self.starts += 1;
@@ -111,7 +111,7 @@ impl Run {
             0 => self.take_snapshot(writer),
             1 => self.install(writer),
             2 => {
-                // A spare that cannot be made is no failure, unless the machine is gone.
+                // A spare that cannot be created is no failure, unless the machine is gone.
                 match writer.reserve().missing() {
                     Some(name) if self.random.below(2) == 0 => {
                         if let Ok(name) = reserve::make(&self.disk.clone(), name, SEGMENT_BYTES) {
@@ -129,7 +129,7 @@ impl Run {
             _ => self.append(writer),
         };
         if ok {
-            // Told: nothing before counts any more.
+            // Reported: nothing earlier counts any longer.
             self.begun.drain(..self.begun.len() - 1);
         } else {
             self.failures += 1;
@@ -160,7 +160,7 @@ impl Run {
         writer.commit(&records).is_ok()
     }
 
-    /// An entry that follows the last one, or cuts; sometimes one that stood there before.
+    /// An entry that follows the last one, or cuts; sometimes one that existed before.
     fn entry(&mut self, model: &Model) -> Entry {
         let mut previous = model.last();
         if self.random.below(6) == 0 && !model.entries.is_empty() {

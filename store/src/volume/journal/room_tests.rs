@@ -23,7 +23,7 @@ fn until_a_snapshot_is_wanted(rig: &Rig) {
     until_seen_blocking("a snapshot is wanted", look, |(is_wanted, _)| *is_wanted);
 }
 
-/// A volume with so many persons and both segments of its reserve.
+/// A volume with this many persons and both segments of its reserve.
 fn filled(disk: &FaultDisk, persons: u128) -> Rig {
     disk.set_room(Some(1 << 30));
     let mut rig = open(disk);
@@ -48,7 +48,7 @@ fn a_volume_on_a_full_disk_starts_again_and_again_with_all_that_it_has() {
         until(&rig, |figures| figures.space.is_some() && figures.reserve_segments > 0);
         rig.journal().close();
     }
-    // Killed behind the moment in which the new segment has its name, so that nothing was given back.
+    // Killed after the new segment got its name, so that nothing was freed.
     for _ in 0..5 {
         disk.set_room(Some(disk.used()));
         let rig = open(&disk);
@@ -114,7 +114,7 @@ fn short_of_room_a_snapshot_is_wanted_as_soon_as_it_gives_some_back() {
     let live = rig.journal().figures().live_bytes;
     assert!(live < 20_000, "the usual length of {live} would do");
     rig.journal().set_need(live, true, false);
-    // It would be as long as what it takes the place of.
+    // It would be as long as what it replaces.
     let record = rig.entry(Payload::Command(person(61)));
     rig.append(vec![record]);
     assert!(!rig.journal().wants_snapshot());
