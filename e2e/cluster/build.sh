@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # build.sh: builds kubebox, coredns and helm into ./bin (and pause, the PID 1 of every box, from C).
-# Cold it takes 7 minutes on 2 cores, with Go's caches some seconds; the modules come from the ordinary proxy.
+# A cold build takes 7 minutes on 2 cores, one with Go's caches some seconds; the modules are from the usual proxy.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"
 
-# A build from modules has no version of its own, which charts' kubeVersion and the checks of version skew would see.
+# A build from modules has no version of its own, but charts' kubeVersion and the checks of version skew would see it.
 kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes v//p' go.mod)
 helm=$(sed -n 's/^\thelm.sh\/helm\/v3 v\([^ ]*\).*/\1/p' go.mod)
 version=k8s.io/component-base/version

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# images.sh: stand-ins for the base images, which cannot be pulled where there is no registry, and builds with them.
+# images.sh: makes stand-ins for the base images, which cannot be pulled without a registry, and builds with them.
 #
 #   images.sh pause           the container that holds a pod's namespaces           -> images/pause.tar
 #   images.sh debian          docker.io/library/debian:bookworm-slim, by debootstrap from the machine's own mirror
 #   images.sh rust            the base of the Dockerfiles' build stage: debian and gcc; the machine's toolchain is bound in
 #   images.sh build DOCKERFILE NAME CONTEXT      an unmodified Dockerfile            -> images/<last part of NAME>.tar
-#   images.sh clean           removes all that this script made, but for images/*.tar
+#   images.sh clean           removes all that this script made, except images/*.tar
 #
-# Everything lies under ./work (CLUSTER_WORK), buildah's own store and its cache mounts included. What is there is not
-# made again.
+# Everything is below ./work (CLUSTER_WORK), including buildah's own store and its cache mounts. What exists is not made
+# again.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 work=${CLUSTER_WORK:-$here/work}

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# figures.sh [RUNS] [FAULT...]: how long nobody could write, and how many requests failed, for each fault (all of them), RUNS times
-# (5); and what the sidecars ask of the API server in a minute. On a cluster of our own that a run of the tests left up, with its release:
+# figures.sh [RUNS] [FAULT...]: how long nobody could write, and how many requests failed, for each fault (default: all),
+# RUNS times (5); and the sidecars' requests to the API server in a minute. On a cluster of our own that a run of the tests
+# left up, with its release:
 #
 #   make e2e KEEP=1 ARGS=10-install && e2e/cluster/cluster exec e2e/kubernetes/figures.sh
 #
-# The gap is between two acknowledged writes of all writers, as writer.sh measures it: from outside, with a new
-# connection for each write. Each fault is undone, and the cluster settled, before the next. Where a fault is planned, or takes
-# all pods, four loops write by the -leader Service, as clients do; else one loop a member.
+# The gap is between two acknowledged writes of all writers, as writer.sh measures it: from outside, with a new connection
+# for each write. Each fault is undone, and the cluster settled, before the next. If a fault is planned, or affects all
+# pods, four loops write through the -leader Service, as clients do; otherwise one loop writes to each member.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
@@ -90,7 +91,7 @@ audit=${CLUSTER_STATE:-$root/e2e/cluster/run}/cp/audit.log
 if [ -r "$audit" ]; then
   from=$(wc -l <"$audit")
   sleep 60
-  echo "requests to the API server in 60 s, by pod and verb (a watch is told when it ends; the holder is $(holder)):"
+  echo "requests to the API server in 60 s, by pod and verb (a watch is logged when it ends; the holder is $(holder)):"
   tail -n "+$((from + 1))" "$audit" | grep -F "system:serviceaccount:$NAMESPACE:" |
     sed -n 's/.*"verb":"\([a-z]*\)".*"authentication.kubernetes.io\/pod-name":\["\([^"]*\)"\].*/\2 \1/p' | sort | uniq -c
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # images.sh [REGISTRY]: builds both images as REGISTRY/leasehold/{store,sidecar}:<appVersion>; REGISTRY is localhost by
-# default. With Docker or Podman where an engine answers; else, as root on Debian, with buildah and stand-ins for the
-# base images (e2e/cluster/images.sh), from the same Dockerfiles.
+# default. With Docker or Podman if an engine answers; otherwise, as root on Debian, with buildah and stand-ins for the base
+# images (e2e/cluster/images.sh), from the same Dockerfiles.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=$here/../..

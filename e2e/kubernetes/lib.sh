@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the tests are written with. Through kubectl and helm, as a user would: the tests see nothing that a user cannot.
+# The tests' vocabulary. It uses kubectl and helm, as a user would: the tests see nothing that a user cannot see.
 
 chart=$root/helm
 cluster_name=database-cluster
@@ -9,7 +9,7 @@ k() { kubectl -n "$NAMESPACE" "$@"; }
 milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 say() { printf '     %s\n' "$*"; }
 
-# wait_for WHAT SECONDS COMMAND...: until it succeeds. Never a sleep for its own sake.
+# wait_for WHAT SECONDS COMMAND...: until it succeeds. Never a bare sleep.
 wait_for() {
   local what=$1 end=$((SECONDS + $2))
   shift 2
@@ -35,8 +35,8 @@ quietly() {
   "$@" >"$file" 2>&1 || { cat "$file"; return 1; }
 }
 
-# helm_test RELEASE: its pod is deleted when it succeeds (so `--logs` would fail), and there to be read when it does not. A chart that
-# was packaged without the test succeeds as well, so the test must have run.
+# helm_test RELEASE: its pod is deleted if it succeeds (so `--logs` would fail), and stays for reading if it does not. A
+# chart that was packaged without the test succeeds as well, so the test must have run.
 helm_test() {
   local output
   output=$(helm test "$1" -n "$NAMESPACE" --timeout 60s) || { echo "$output"; k logs "$1-test"; return 1; }
@@ -44,7 +44,7 @@ helm_test() {
   grep -q '^Phase: *Succeeded' <<<"$output" || { say "the chart has no test"; return 1; }
 }
 
-# ---- the cluster's own words
+# ---- what the cluster reports
 
 pod() { echo "$cluster_name-$1"; }
 in_pod() { local name=$1; shift; k exec "$name" -c store -- "$@"; }
@@ -61,8 +61,8 @@ is_ready() { [ "$(k get pod "$1" -o jsonpath='{.status.conditions[?(@.type=="Rea
 is_new() { local uid; uid=$(uid_of "$1" 2>/dev/null) && [ -n "$uid" ] && [ "$uid" != "$2" ]; } # is_new POD OLD-UID
 voters() { ask "$1" /metrics | sed -n 's/^leasehold_store_voters\(_total\)\?\({[^}]*}\)\? //p'; }
 
-# settled: all pods that are wanted are ready and of the newest revision, the Lease names a pod that leads, and every
-# member is a voter.
+# settled: all wanted pods are ready and of the newest revision, the Lease names a pod that leads, and every member is a
+# voter.
 settled() {
   local wanted now
   wanted=$(members)
@@ -74,11 +74,11 @@ settled() {
 settle() { wait_for "the cluster to settle" "${1:-120}" settled; }
 another_leads() { local now; now=$(holder) && [ -n "$now" ] && [ "$now" != "$1" ] && leads "$now"; } # another_leads OLD
 
-# ---- writes that go on while something is broken
+# ---- writes that continue while something is broken
 
 # writer_start [AVOIDED-NODE...]: a pod that writes to every member all the time, on a node that will not be broken.
-# WRITE_TO="HOST..." writes there instead; BY_IP=1 writes to the IPs that the members have now. (By its name a DNS cache leads to
-# a member's pod of half a minute ago, or to none.)
+# WRITE_TO="HOST..." writes there instead; BY_IP=1 writes to the members' present IPs. (By a member's name a DNS cache leads
+# to its pod of half a minute ago, or to none.)
 writer_start() {
   local avoid="" node hosts="" i
   for i in $(seq 0 $(($(members) - 1))); do
@@ -88,7 +88,7 @@ writer_start() {
       hosts="$hosts $cluster_name-$i.$RELEASE-service"
     fi
   done
-  # And as clients do, who need not know a pod's name.
+  # Also as clients do, which need not know a pod's name.
   [ -n "${BY_IP:-}" ] || hosts="$hosts $RELEASE-leader"
   for node in "$@"; do avoid="$avoid,\"$node\""; done
   k delete pod writer --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
@@ -127,14 +127,14 @@ Y
 }
 writer_wrote() { k logs writer --tail=20 | grep -q '^acknowledged'; }
 writer_marks() { [ "$(k logs writer --tail=-1 | grep -c '^acknowledged')" -gt "$1" ]; }
-# writer_goes_on: a write is acknowledged that began after now
+# writer_goes_on: a write that starts after now is acknowledged
 writer_goes_on() {
   local have
   have=$(k logs writer --tail=-1 | grep -c '^acknowledged')
   wait_for "writes to go on" "${1:-60}" writer_marks "$((have + 5))"
 }
 
-# writer_stop: what was acknowledged goes to the list of all, and the longest gap is told
+# writer_stop: adds the acknowledged writes to the list of all, and reports the longest gap
 writer_stop() {
   k exec writer -- touch /tmp/stop
   wait_for "the writer to end" 30 writer_ended

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# run.sh [FILE|SCENARIO...]: what `make e2e` runs. On the first of these that there is:
-#   1. the cluster that USER_KUBECONFIG names, with images from REGISTRY: only what stays in its namespace
+# run.sh [FILE|SCENARIO...]: what `make e2e` runs. It uses the first of these that is available:
+#   1. the cluster that USER_KUBECONFIG names, with images from REGISTRY: only what affects its own namespace
 #   2. kind, where a Docker engine runs: the same
 #   3. a cluster of our own (e2e/cluster), as root on Debian: machines and networks are broken, too
 #
-# CLUSTER_FAMILY=ipv6 gives the third nodes, pods and Services with IPv6 addresses alone (`make nightly` runs an installation,
-# the walk-through and pods that go there). KEEP=1 leaves the cluster up, for a look or for another run (`up` is quick then).
+# CLUSTER_FAMILY=ipv6 gives the third only IPv6 addresses, for nodes, pods and Services (`make nightly` runs an
+# installation, the walk-through and leaving pods there). KEEP=1 leaves the cluster up, for a look or for another run (`up`
+# is quick then).
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
@@ -51,11 +52,11 @@ on_our_own() {
   step "base image: debian" "$cluster/images.sh" debian
   step "base image: rust" "$cluster/images.sh" rust
   step "images" "$here/images.sh" "$REGISTRY"
-  # The same rules are checked against this API server as against the embedded one.
+  # This API server is checked against the same rules as the embedded one.
   step "build e2e" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --bin e2e
   export E2E=${CARGO_TARGET_DIR:-$root/target}/debug/e2e
   # In every case, also at once after a signal (with a trap for it, bash would first wait for the tests): `down` ends what
-  # an interrupted `up` began, and the tests, which run in the cluster's network.
+  # an interrupted `up` started, and the tests, which run in the cluster's network.
   # shellcheck disable=SC2064 # its value now
   trap "[ -n '${KEEP:-}' ] || bash '$root/scripts/step.sh' 'cluster down' '$cluster/cluster' down" EXIT
   step "cluster up" "$cluster/cluster" up

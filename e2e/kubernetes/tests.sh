@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # tests.sh [FILE|SCENARIO...]: runs the scenarios in tests/ against the cluster that KUBECONFIG names. Started by run.sh,
-# which sees to it that kubectl, helm, the cluster and the images are there.
+# which provides kubectl, helm, the cluster and the images.
 #
-# Environment: REGISTRY (where the images are), CLUSTER (the script of our own cluster: then machines and networks can
-# be broken, too), FAIL_FAST=1 (stop at the first failure), KEEP=1 (leave the release where it is).
+# Environment: REGISTRY (of the images), CLUSTER (the script of our own cluster: then machines and networks can be broken,
+# too), FAIL_FAST=1 (stop at the first failure), KEEP=1 (leave the release in place).
 #
 # shellcheck disable=SC2034,SC2317 # used by the files that are read in
 set -uo pipefail
@@ -14,7 +14,7 @@ cluster=${CLUSTER:-}
 version=$(sed -n 's/^appVersion: //p' "$root/helm/Chart.yaml")
 results=${RESULTS:-$here/results}
 values=(--set "image.registry=$registry")
-# kubectl's cache and helm's settings: nothing of the user's, and nothing left in his home.
+# kubectl's cache and helm's settings: nothing of the user's, and nothing left in the user's home.
 rm -rf "$results"
 mkdir -p "$results/home"
 export HOME=$results/home
@@ -26,7 +26,7 @@ kubectl --request-timeout=10s get --raw /readyz >/dev/null || {
   exit 1
 }
 if kubectl get namespace "$NAMESPACE" >/dev/null 2>&1; then
-  echo "namespace $NAMESPACE is there already: the tests would change what is in it. Remove it, or use another cluster." >&2
+  echo "namespace $NAMESPACE exists already: the tests would change its content. Remove it, or use another cluster." >&2
   exit 1
 fi
 
@@ -35,16 +35,16 @@ passed=0
 failed=()
 summary=()
 
-# scenario FUNCTION: one test, named by a sentence. It ends with the cluster as it found it.
+# scenario FUNCTION: one test, named by a sentence. It leaves the cluster as it found it.
 scenario() {
   local name=$1 began=$SECONDS code
   if [ "${#wanted[@]}" -gt 0 ]; then
-    # The installation always: nothing else can be without it.
+    # The installation always runs: everything else needs it.
     case " ${wanted[*]} helm_install_waits_until_all_pods_serve " in *" $name "* | *" $file "* | *" ${file%.sh} "*) ;; *) return 0 ;; esac
   fi
   [ "${#failed[@]}" = 0 ] || [ -z "${FAIL_FAST:-}" ] || return 0
   printf '\n==> %s\n' "${name//_/ }"
-  # A subshell that is no condition: only there does `set -e` hold.
+  # A subshell outside a condition: only there does `set -e` hold.
   (
     set -e
     "$name"
@@ -60,7 +60,7 @@ scenario() {
   [ -z "$cluster" ] || mend
   diagnose "$results/$name"
   [ "$name" != helm_install_waits_until_all_pods_serve ] || finish
-  # What comes next begins with a whole release, wherever this one stopped: what it finds is about itself.
+  # The next scenario starts with a complete release, wherever this one stopped: its findings are about itself.
   helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" --install "${values[@]}" --wait --timeout 120s >/dev/null
 }
 
@@ -84,7 +84,7 @@ finish() {
   printf '%s\n' "${summary[@]}"
   printf '%d passed, %d failed, %d s; %d records acknowledged in all\n' "$passed" "${#failed[@]}" "$SECONDS" "$(sort -u "$results/acknowledged" | wc -l)"
   if [ "${#failed[@]}" -gt 0 ]; then
-    echo "Objects, logs and role files of what failed: $results/<name>"
+    echo "Objects, logs and role files of the failed scenarios: $results/<name>"
   elif [ -z "${KEEP:-}" ]; then
     helm uninstall "$RELEASE" -n "$NAMESPACE" >/dev/null 2>&1
     kubectl delete namespace "$NAMESPACE" --wait=false >/dev/null 2>&1

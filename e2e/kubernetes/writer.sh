@@ -1,5 +1,5 @@
-# Runs in a pod, beside the cluster. One loop for each host in HOSTS, each of which writes there only: a member that hangs
-# does not delay what another acknowledges. Followers answer 421 at once, so the leader's loop is the one that writes.
+# Runs in a pod, beside the cluster. There is one loop for each host in HOSTS, which writes only there: so a hung member
+# does not delay what another acknowledges. Followers answer 421 at once, so only the leader's loop really writes.
 #   acknowledged MICROSECONDS ID      answered MICROSECONDS CODE (below 100: no answer, and curl's exit code)
 exec {never}<> <(:)
 pause() { read -rt "$1" -u "$never" _; } # without a process

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # build.sh: builds what `e2e bench` compares us with into ./bin: etcd, a load generator with etcd's own client, and a
-# contender by client-go's leader election. Cold it takes 3 minutes on 2 cores; the modules come from the ordinary proxy.
+# contender by client-go's leader election. A cold build takes 3 minutes on 2 cores; the modules are from the usual proxy.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"

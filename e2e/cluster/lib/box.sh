@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # A box is a machine: network, mount, PID and host name of its own. PID 1 of it is `pause`, which only reaps orphans.
 # SIGKILL to that is a power cut: the kernel ends all the box's processes at once, and all its mounts go with the mount
-# namespace. So the box's PID 1 is all that must be remembered.
+# namespace. So only the box's PID 1 must be remembered.
 #
 #   cluster ── nsenter --net ── unshare --mount --pid --fork ── PID 1: cluster __init, then pause
 #                                                               └─ daemons, by `enter` (nsenter -t)
@@ -41,7 +41,7 @@ boot_box() {
     fi
     sleep 0.03
   done
-  # Not before: until all of them have replaced each other, the only child may be another one, and soon gone.
+  # Not earlier: until all of them have replaced each other, the only child may be another one, and soon gone.
   child=$(tr -d ' ' <"/proc/$parent/task/$parent/children")
   disown "$parent" 2>/dev/null || true
   echo "$child $(start_time "$child")" >"$folder/init.pid"
@@ -63,8 +63,8 @@ init_box() {
       mount --bind "$folder/$path" "/$path"
     done
     mount --make-rshared /var/lib/kubelet
-    # The kubelet insists on some sysctls that belong to the whole machine. It is shown the values that it wants;
-    # else it would write the host's.
+    # The kubelet insists on some sysctls that belong to the whole machine. It is shown the values that it wants; otherwise
+    # it would write the host's.
     for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
       kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
       file=/run/node/sys/$(basename "${setting%=*}")
@@ -77,10 +77,10 @@ init_box() {
   exec "$BIN/pause"
 }
 
-# daemon BOX NAME COMMAND...: starts it in the box, detached, and again whenever it ends by itself, as systemd or a kubelet
-# would: a kube-scheduler ends of its own accord when it finds, after an outage of the API server, that it has missed too
-# much. The file holds the PID (as the box sees it) and start time of the present run; without the file, or with another
-# run in it, nothing is started again.
+# daemon BOX NAME COMMAND...: starts it in the box, detached, and restarts it whenever it ends by itself, as systemd or a
+# kubelet would: a kube-scheduler ends by itself if it finds, after an outage of the API server, that it has missed too
+# much. The file holds the PID (as the box sees it) and start time of the present run; without the file, or with another run
+# in it, nothing is restarted.
 daemon() {
   local b=$1 name=$2 folder=$STATE/$(box "$1")
   shift 2
@@ -96,7 +96,7 @@ daemon() {
       wait $!
       code=$?
       [ "$(cat "$file" 2>/dev/null)" = "$run" ] || exit 0
-      echo "$1 ended by itself with code $code: it is started again"
+      echo "$1 ended by itself with code $code: restarting it"
       sleep 1
     done' sh "$folder/pid/$name" "$@" </dev/null >>"$folder/log/$name.log" 2>&1
 }
@@ -115,13 +115,13 @@ runs() {
   [ "$(enter "$1" sh -c 'sed "s/.*) //" "/proc/$1/stat" 2>/dev/null | cut -d" " -f20' sh "$2")" = "$3" ]
 }
 
-# stop_daemon BOX NAME [SIGNAL]: waits for its end, but for STOP and CONT
+# stop_daemon BOX NAME [SIGNAL]: waits for its end, except for STOP and CONT
 stop_daemon() {
   local b=$1 name=$2 signal=${3:-TERM} file pid started end=$((SECONDS + 20))
   file=$STATE/$(box "$b")/pid/$name
-  is_running "$b" "$name" || { say "$name does not run on $(box "$b")"; return 1; }
+  is_running "$b" "$name" || { say "$name is not running on $(box "$b")"; return 1; }
   read -r pid started <"$file"
-  # First the file, so that it is not started again.
+  # First the file, so that it is not restarted.
   case $signal in STOP | CONT) ;; *) rm -f "$file" ;; esac
   enter "$b" kill "-$signal" "$pid"
   case $signal in STOP | CONT) return 0 ;; esac

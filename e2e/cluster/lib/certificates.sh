@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# The cluster's own authorities, and a certificate and kubeconfig for everybody who speaks to the API server.
+# The cluster's own authorities, and a certificate and kubeconfig for every client of the API server.
 
 new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
 
@@ -23,7 +23,7 @@ certificate() {
     echo "extendedKeyUsage=$usage"
     [ -z "$san" ] || echo "subjectAltName=$san"
   } >"$name.ext"
-  # Renamed at the end: an interrupted `up` must not leave half a certificate that the next one takes for whole.
+  # Renamed at the end: an interrupted `up` must not leave half a certificate that the next one would use as whole.
   openssl x509 -req -in "$name.csr" -CA "$authority.crt" -CAkey "$authority.key" -CAcreateserial -days 3650 \
     -extfile "$name.ext" -out "$name.new" 2>/dev/null
   mv "$name.new" "$name.crt"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# What all layers use: messages, waiting, processes that are still the same, what the machine must have.
+# What all layers use: messages, waiting, identifying processes, the machine's requirements.
 
 say() { printf '%s %s\n' "$(date +%H:%M:%S.%3N)" "$*" >&2; }
 
@@ -28,11 +28,11 @@ until_ok() {
   done
 }
 
-# A PID alone says little: numbers are used again. With the time of its start (field 22 of stat, in ticks since the
-# machine's boot, the same in every namespace) it names one process.
+# A PID alone says little: numbers are reused. With its start time (field 22 of stat, in ticks since the machine's boot, the
+# same in every namespace) it identifies one process.
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
-# can_run: whether this machine can run the cluster. Says all that is missing at once.
+# can_run: whether this machine can run the cluster. Lists everything that is missing at once.
 can_run() {
   local wrong=() missing controller
   [ "$(id -u)" = 0 ] || wrong+=("it must be run by root")
@@ -54,7 +54,7 @@ can_run() {
   return 1
 }
 
-# missing_packages: of the Debian packages that are needed, each told by a command or file of it.
+# missing_packages: the required Debian packages that are missing; each is recognised by one of its commands or files.
 missing_packages() {
   local package file
   while read -r package file; do

@@ -67,7 +67,7 @@ start_control_plane() {
   esac
 }
 
-# What the pods ask of the API server, one line a request, with the pod's name: so a test can count it.
+# What the pods ask of the API server, one line a request, with the pod's name: so that a test can count it.
 audit_policy() {
   cat <<'Y'
 apiVersion: audit.k8s.io/v1
@@ -80,7 +80,7 @@ rules:
 Y
 }
 
-# No `bind` (the plugin is not built in): the addresses of health and ready are given where they belong.
+# No `bind` (the plugin is not built in): the addresses of health and ready are set in their own places.
 corefile() {
   cat <<Y
 .:53 {
@@ -97,7 +97,8 @@ corefile() {
 Y
 }
 
-# CoreDNS runs in the control plane's box, not in a pod: its Service has no selector, its EndpointSlice is made by hand.
+# CoreDNS runs in the control plane's box, not in a pod: its Service has no selector, and this script makes its
+# EndpointSlice.
 base_objects() {
   kubectl_quick apply -f - <<Y
 apiVersion: rbac.authorization.k8s.io/v1

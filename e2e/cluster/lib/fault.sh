@@ -49,19 +49,19 @@ Y
     in_network "$b" nft flush ruleset
     ip -n "$NAME-node$b" link del cni0 2>/dev/null || true
     ;;
-  # A file system of its own at that folder, empty, in the box's mounts alone: what is started from now on sees it.
+  # A file system of its own at that folder, empty, only in the box's mounts: processes started from now on see it.
   own-disk)
     mkdir -p "$STATE/own-disks"
     truncate -s 1G "$STATE/own-disks/${3##*/}"
     mkfs.ext4 -q -F "$STATE/own-disks/${3##*/}"
     enter "$b" mount -o loop "$STATE/own-disks/${3##*/}" "$3"
     ;;
-  # Whoever has it open keeps it; whoever is started from now on sees the folder as it was.
+  # Processes that have it open keep it; processes started from now on see the earlier folder.
   no-disk)
     enter "$b" umount --lazy "$3"
     rm -f "$STATE/own-disks/${3##*/}"
     ;;
-  # By a process of the host, which outlives the box: what waits for a frozen file system cannot be killed.
+  # By a process of the host, which outlives the box: whatever waits for a frozen file system cannot be killed.
   hang-disk)
     setsid nsenter -t "$(init_pid "$b")" -m -- \
       sh -c 'fsfreeze -f "$1" && { sleep "$2"; fsfreeze -u "$1"; }' hang "$3" "$4" </dev/null >/dev/null 2>&1 &
@@ -86,7 +86,7 @@ find_container() {
     -o jsonpath="{.status.containerStatuses[$path].containerID}{.status.initContainerStatuses[$path].containerID}")
   [ -n "$id" ] || { say "pod $2 has no running container $3"; return 1; }
   pid=$(enter "$node" ctr -n k8s.io tasks ls | awk -v id="${id#containerd://}" '$1 == id {print $2}')
-  [ -n "$pid" ] || { say "container $3 of $2 does not run"; return 1; }
+  [ -n "$pid" ] || { say "container $3 of $2 is not running"; return 1; }
   echo "$node $pid"
 }
 

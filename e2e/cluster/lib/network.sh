@@ -12,7 +12,7 @@
 networks() { ip netns list 2>/dev/null | awk '{print $1}' | grep -E "^$NAME-(net|cp|node[0-9]+)\$" || true; }
 
 # in_network BOX PROGRAM...: in the box's network, else on the host (its files, its PIDs).
-# Not `ip netns exec`: that mounts /sys anew and so hides /sys/fs/cgroup.
+# Not `ip netns exec`: that mounts a new /sys and so hides /sys/fs/cgroup.
 in_network() {
   local network
   network=$(network_of "$1") || return 1
@@ -45,7 +45,7 @@ make_port() {
   ip -n "$NAME-net" link add "p-$(box "$b")" type veth peer name eth0 netns "$name"
   ip -n "$NAME-net" link set "p-$(box "$b")" master br0 up
   ip -n "$name" link set lo up
-  # nodad: an IPv6 address would be unusable for a second, while it is looked for elsewhere.
+  # nodad: otherwise an IPv6 address would be unusable for a second, while others are asked for it.
   # shellcheck disable=SC2046 # one word or none
   ip -n "$name" addr add "$(ip_of "$b")/$LENGTH" dev eth0 $([ "$FAMILY" = ipv4 ] || echo nodad)
   ip -n "$name" link set eth0 up
@@ -53,7 +53,7 @@ make_port() {
     [ "$other" = "$b" ] || ip -n "$name" route add "$(pods_of "$other")" via "$(ip_of "$other")"
   done
   [ "$b" != cp ] || return 0
-  # Without any route to it a connection to a service's address fails before kube-proxy's rules can rewrite it.
+  # Without any route to it, a connection to a service's address fails before kube-proxy's rules can rewrite it.
   ip -n "$name" route add "$SERVICES" dev eth0
   nsenter --net="/run/netns/$name" sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 \
     net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0

@@ -13,8 +13,8 @@ remove_cgroups() {
   for tree in $(cgroups "$1"); do find "$tree" -depth -type d -exec rmdir {} \; 2>/dev/null || true; done
 }
 
-# The node's tree must be there in every controller before the kubelet looks; a cpuset is empty until it is filled from
-# the top down.
+# The node's tree must exist in every controller before the kubelet looks; a cpuset is empty until it is filled from the top
+# down.
 make_cgroups() {
   local controller level file
   for controller in /sys/fs/cgroup/*/; do
@@ -60,8 +60,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
 Y
-  # failCgroupV1: 1.35 refuses cgroup v1 unless told. protectKernelDefaults: complain about sysctls, do not write them
-  # (see init_box). Images are never removed and disks never count as full: images cannot be pulled again.
+  # failCgroupV1: 1.35 refuses cgroup v1 unless this is set. protectKernelDefaults: complain about sysctls, do not write
+  # them (see init_box). Images are never removed and disks never count as full: images cannot be pulled again.
   cat >"$folder/kubelet.yaml" <<Y
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -87,7 +87,7 @@ seccompDefault: true
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}
 nodeStatusUpdateFrequency: 5s
-# How soon a pod sees that its Secret changed. The default, 1m, only makes the tests wait.
+# How soon a pod sees that its Secret changed. The default, 1m, would only make the tests wait.
 syncFrequency: 15s
 maxPods: 40
 registerNode: true

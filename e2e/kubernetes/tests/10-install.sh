@@ -4,7 +4,7 @@
 the_chart_is_as_its_golden_files() { HELM=$(command -v helm) "$chart/tests/run.sh"; }
 
 helm_install_waits_until_all_pods_serve() {
-  # First, so that the pods come under it: "restricted" is the strictest of Kubernetes' pod security standards.
+  # First, so that it applies to the pods: "restricted" is the strictest of Kubernetes' pod security standards.
   kubectl create namespace "$NAMESPACE" >/dev/null
   kubectl label namespace "$NAMESPACE" pod-security.kubernetes.io/enforce=restricted >/dev/null
   cd "$root" || return 1
@@ -50,14 +50,14 @@ the_sidecar_may_do_what_it_does_and_nothing_else() {
     [ "$(k auth can-i $what --as "$as" 2>/dev/null)" = no ] || { say "allowed: $what"; return 1; }
   done
   in_pod "$(pod 0)" test ! -e /var/run/secrets/kubernetes.io || { say "the store has a token"; return 1; }
-  # Nothing was refused that the sidecars asked for.
+  # The API server refused none of the sidecars' requests.
   ! k logs -l app.kubernetes.io/name=leasehold -c sidecar --tail=-1 | grep -i forbidden
 }
 
 # As the README says.
 a_port_is_forwarded_to_the_leaders_pod_and_not_to_its_service() {
   local forward code=1
-  # No kubectl can: it looks for pods by a Service's selector.
+  # kubectl cannot: it looks for pods by a Service's selector.
   if timeout 10 kubectl port-forward -n database svc/database-leader 18089:8089 >"$results/forward.txt" 2>&1; then return 1; fi
   grep -q 'selector' "$results/forward.txt" || { cat "$results/forward.txt"; return 1; }
   # shellcheck disable=SC2046 # as the README has it
@@ -71,11 +71,11 @@ a_port_is_forwarded_to_the_leaders_pod_and_not_to_its_service() {
 }
 forwarded() { [ "$(curl -s --max-time 2 -H 'Accept: text/plain' http://localhost:18089/api/leader)" = true ]; }
 
-# Without a cluster in sight no key is made; with one, only once.
+# Without a visible cluster no key is made; with one, only once.
 a_rendering_without_a_cluster_is_refused() {
   if helm template database "$chart" -n database --kube-version 1.35.0 >"$results/template.txt" 2>&1; then return 1; fi
   grep -q 'kubectl create secret generic database-peer-key -n database' "$results/template.txt" || { cat "$results/template.txt"; return 1; }
-  # What a cluster would get, of a release that is there: no other key.
+  # What a cluster would get from an existing release: no other key.
   helm upgrade database "$chart" -n database "${values[@]}" --dry-run=server >"$results/template.txt"
   grep -q 'kind: StatefulSet' "$results/template.txt" && ! grep -q 'kind: Secret' "$results/template.txt"
 }

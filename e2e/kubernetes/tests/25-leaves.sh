@@ -13,7 +13,7 @@ service_goes_on() {
   wait_for "writes through the Services to go on" 60 service_marks "$((have + 50))"
 }
 
-# The clients run in a node's network: kube-proxy is there. They end with the scenario in any case.
+# The clients run in a node's network, where kube-proxy is. They always end with the scenario.
 service_writers_start() {
   local which
   rm -f "$results"/service-*
@@ -78,7 +78,7 @@ no_write_fails_when_pods_leave_as_planned() {
   service_writers_stop
   failed=$(service_count failed)
   service_log | sed -n 's/^failed [0-9]* /failed: /p' | head -n 20 | sed 's/^/     /'
-  say "$failed of $((failed + $(service_count acknowledged))) writes failed; $(service_count refused) connections were refused and tried again"
+  say "$failed of $((failed + $(service_count acknowledged))) writes failed; $(service_count refused) connections were refused and retried"
   [ "$failed" = 0 ]
   helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --wait --timeout 300s >"$results/upgrade.txt" 2>&1
   verify

@@ -23,7 +23,8 @@ helm_upgrade_changes_the_pods() {
 reinstall() { # reinstall keep|drop
   helm uninstall "$RELEASE" -n "$NAMESPACE" --wait --timeout 120s >/dev/null || return 1
   wait_for "the pods to be gone" 120 no_pods || return 1
-  # The Lease is owned by the StatefulSet and goes with it. To keep it is to restore it, as a backup of the namespace would.
+  # The StatefulSet owns the Lease, which is removed with it. Keeping it means restoring it, as a backup of the namespace
+  # would.
   wait_for "the Lease to be gone" 60 no_lease || return 1
   [ "$1" = drop ] || k create -f "$results/lease.yaml" >/dev/null || return 1
   helm install "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --wait --timeout 240s >/dev/null

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Volumes that grow, and a backup of one that begins a release of another name.
+# Volumes that grow, and a backup of one with which a release of another name starts.
 
 claims() { k get pvc -l "app.kubernetes.io/instance=$RELEASE" -o name; }
-claims_have() { # claims_have SIZE: every claim of the release has that much
+claims_have() { # claims_have SIZE: every claim of the release has this size
   local sizes
   sizes=$(k get pvc -l "app.kubernetes.io/instance=$RELEASE" -o jsonpath='{.items[*].status.capacity.storage}')
   [ -n "$sizes" ] && [ -z "$(tr ' ' '\n' <<<"$sizes" | grep -vx "$1")" ]
@@ -21,7 +21,7 @@ volumes_grow_without_a_failed_write() {
   BY_IP=1 writer_start # no pod is replaced
   # The short way is refused, and changes nothing.
   if helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --set persistence.size=2Gi >"$results/grow.txt" 2>&1; then
-    say "Kubernetes takes the new size by itself: docs/kubernetes.md can be shorter"
+    say "Kubernetes accepts the new size by itself: docs/kubernetes.md can be shorter"
     return 1
   fi
   grep -q 'updates to statefulset spec' "$results/grow.txt" || { cat "$results/grow.txt"; return 1; }
@@ -44,7 +44,7 @@ ended() { [ "$(k get pod "$1" -o jsonpath='{.status.phase}')" = Succeeded ]; }
 records_have() { k exec records-cluster-0 -c store -- curl -s --max-time 5 http://localhost:8089/persons | grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' | sort -u; }
 
 # As docs/kubernetes.md says: one volume at rest is copied, recover makes a new cluster of the copy, and a release of
-# another name begins with it. The old one goes on meanwhile.
+# another name starts with it. The old one continues meanwhile.
 a_copied_volume_begins_a_release_of_another_name() {
   local claim=data-records-cluster-0
   settle
@@ -86,7 +86,7 @@ Y
   k scale statefulset "$cluster_name" --replicas=3 >/dev/null
   timed "helm install records" quietly records helm install records "$chart" -n "$NAMESPACE" "${values[@]}" --set persistence.size=1Gi --wait --timeout 240s
   records_have >"$results/restored"
-  say "$(wc -l <"$results/backed-up") were acknowledged before the copy, the new release has $(wc -l <"$results/restored")"
+  say "$(wc -l <"$results/backed-up") records were acknowledged before the copy, the new release has $(wc -l <"$results/restored")"
   [ -z "$(comm -23 "$results/backed-up" "$results/restored")" ] || { say "records are missing"; return 1; }
   quietly records-test helm_test records
   helm uninstall records -n "$NAMESPACE" --wait --timeout 120s >/dev/null
@@ -98,6 +98,6 @@ Y
 }
 
 scenario volumes_grow_without_a_failed_write
-# Of all later upgrades, too: the size is immutable.
+# This applies to all later upgrades, too: the size is immutable.
 ! claims_have 2Gi || values+=(--set persistence.size=2Gi)
 scenario a_copied_volume_begins_a_release_of_another_name

@@ -7,9 +7,9 @@ filler() { k exec filler -- bash -c "$1"; }
 small_records() { k exec "$1" -c store -- curl -s --max-time 20 'http://localhost:8089/persons' | grep -oE '"id":"' | wc -l; }
 small_has() { [ "$(small_records "$1")" = "$2" ]; } # small_has POD RECORDS
 
-# Batches of 500 records of some 600 bytes, by the Service of the leader, until the answer is another one than 200.
+# Batches of 500 records of some 600 bytes, through the leader's Service, until an answer is not 200.
 filling='
-shopt -s lastpipe # send is the end of a pipe, and says by a variable what came
+shopt -s lastpipe # send is the end of a pipe, and sets a variable to the result
 create() { # create RECORDS
   local n id
   for n in $(seq "$1"); do
@@ -18,15 +18,15 @@ create() { # create RECORDS
     printf "{\"op\":\"create\",\"record\":{\"id\":\"%s\",\"firstName\":\"%s\",\"lastName\":\"%s\"}}" "$id" "$text" "$text"
   done | send
 }
-send() { # what comes in, as the operations of a batch; the answer is in /tmp/answer
+send() { # sends its input as the operations of a batch; the answer is in /tmp/answer
   { printf "{\"operations\":["; cat; printf "]}"; } >/tmp/batch
   code=$(curl -s -o /tmp/answer -w "%{http_code}" --max-time 20 -H "Content-Type: application/json" --data-binary @/tmp/batch http://small-leader:8089/persons:batch)
 }
 text=$(printf "x%.0s" $(seq 250)) code=200
 '
 
-# The container may have 96 MiB, and is given more than it can hold. It was killed over and over once, and its successor
-# never came up.
+# The container may use 96 MiB, and is given more than it can hold. Once it was killed over and over, and its successor
+# never started.
 a_small_memory_is_filled_and_no_pod_is_killed() {
   local initial taken counted leader i
   timed "helm install small" quietly small helm install small "$chart" -n "$NAMESPACE" "${values[@]}" \
@@ -54,17 +54,17 @@ Y
     batches=0
     while create 500; [ "$code" = 200 ] && [ "$batches" -lt 1000 ]; do batches=$((batches + 1)); done
     echo "$((batches * 500)) $code $(head -c 300 /tmp/answer)"')
-  say "records taken, and what came then: $taken"
+  say "records accepted, and the answer after that: $taken"
   case $taken in *" 507 "*out-of-room*) ;; *) return 1 ;; esac
   leader=$(k get lease small-cluster -o jsonpath='{.spec.holderIdentity}')
   k exec "$leader" -c store -- sh -c 'echo "     memory of the leader: $(grep VmRSS /proc/1/status)"'
   for i in 0 1 2; do wait_for "small-cluster-$i to have all" 60 small_has "small-cluster-$i" "$((initial + ${taken%% *}))"; done
   [ "$(restarts)" = 0 ] || { say "a store was killed"; small_pods; return 1; }
-  # All of them start with what they hold, one after the other, and the last leader's successors too.
+  # All of them start with their data, one after the other, including the last leader's successors.
   k rollout restart statefulset small-cluster >/dev/null
   quietly small-rollout k rollout status statefulset small-cluster --timeout 240s
   for i in 0 1 2; do wait_for "small-cluster-$i to have all" 60 small_has "small-cluster-$i" "$((initial + ${taken%% *}))"; done
-  # Deletes are taken, and make room for others by themselves.
+  # Deletes are accepted, and make room for other records by themselves.
   counted=$(filler "$filling"'
     for page in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
       curl -s --max-time 20 "http://small-leader:8089/persons?limit=500" | grep -oE "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}" |

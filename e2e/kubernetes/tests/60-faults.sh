@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# Machines and networks that fail: only on the cluster of our own, which can be told to.
+# Machines and networks that fail: only on the cluster of our own, where a command can break them.
 
 number() { echo "${1#node}"; }
 node_is() { [ "$(kubectl get node "$1" -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}')" = "$2" ]; } # node_is NODE True|Unknown
 nodes_are_ready() { ! kubectl get nodes --no-headers | grep -q NotReady; }
 api_answers() { kubectl --request-timeout=2s get --raw /readyz; }
 
-# watches: how many watches the daemons have open, by resource. Not the pods' own, which name one object: but for nodes.
+# watches: how many watches the daemons have open, by resource. Not the pods' own, which name one object, except for nodes.
 watches() {
   kubectl --request-timeout=5s get --raw /metrics |
     sed -n 's/^apiserver_longrunning_requests{.*resource="\([^"]*\)",scope="\([^"]*\)".*verb="WATCH".*} \([0-9]*\)$/\1 \2 \3/p' |
     awk '$1 == "nodes" || $2 == "cluster" {n[$1] += $3} END {for (name in n) print name, n[name]}'
 }
-# watches_are_back: none fewer than in the file. A lost watch is tried again after a pause that grows to a minute; until
-# then Kubernetes answers, but does nothing: nodes are Ready that are not, pods are not scheduled, names are not found.
+# watches_are_back: no fewer than in the file. A lost watch is retried after a pause that grows to a minute. Until then
+# Kubernetes answers but does nothing: nodes are Ready that are not, pods are not scheduled, names are not found.
 watches_are_back() {
   watches >"$results/watches.now" && [ -s "$results/watches.now" ] &&
     awk 'NR == FNR {now[$1] = $2; next} now[$1] < $2 {exit 1}' "$results/watches.now" "$results/watches"
@@ -25,8 +25,8 @@ kubernetes_is_well() {
     wait_for "the nodes to be Ready" 120 nodes_are_ready
 }
 
-# spread: no two pods on one node. An eviction moves a pod to where room is, and nothing moves it back; to take a node
-# away would then be to take the majority.
+# spread: no two pods on one node. An eviction moves a pod to a node with room, and nothing moves it back; breaking a node
+# would then break the majority.
 spread() {
   local crowded node name uid
   settle
@@ -48,7 +48,7 @@ the_api_server_may_be_down_and_the_leader_die_meanwhile() {
   old=$(holder)
   read -r node pid <<<"$("$cluster" container "$NAMESPACE" "$old" store)"
   "$cluster" fault stop cp kube-apiserver KILL
-  say "the API server is killed; waiting for longer than a Lease lasts, while the writer writes"
+  say "the API server is killed; waiting longer than a Lease lasts, while the writer writes"
   # Time must pass here: nothing can be asked without an API server. The Lease's duration is 15 s.
   for i in 18 4; do
     sleep "$i"
@@ -63,7 +63,7 @@ the_api_server_may_be_down_and_the_leader_die_meanwhile() {
   verify
 }
 
-# Pods find each other by IP: DNS is down for longer than anybody keeps its answers, and the leader dies meanwhile.
+# Pods find each other by IP: DNS is down for longer than any answer stays cached, and the leader dies meanwhile.
 dns_may_be_down_and_the_leader_die_meanwhile() {
   local old gap
   BY_IP=1 writer_start
@@ -145,7 +145,7 @@ the_leaders_node_may_be_cut_off_and_its_pod_replaced() {
   timed "another leads" wait_for "another leader" 60 another_leads "$old"
   wait_for "$node to be NotReady" 90 node_is "$node" Unknown
   k delete pod "$old" --force --grace-period=0 >/dev/null 2>&1
-  # Now two pods of that name live, on one volume: the old one still runs on the node that nobody reaches.
+  # Now two pods of that name live, on one volume: the old one still runs on the unreachable node.
   wait_for "the twin" 60 is_new "$old" "$uid"
   say "the twin of $old is on $(node_of "$old"); the old one still runs on $node"
   writer_goes_on
@@ -215,7 +215,7 @@ the_leaders_node_can_be_drained() {
   verify
 }
 
-# renew_on_its_node POD: it is made anew where it is.
+# renew_on_its_node POD: recreates it on its own node.
 renew_on_its_node() {
   local name=$1 node uid other
   node=$(node_of "$name") uid=$(uid_of "$name")
@@ -225,7 +225,7 @@ renew_on_its_node() {
   for other in $(kubectl get nodes -o name); do kubectl uncordon "${other#node/}" >/dev/null; done
 }
 
-# A disk that answers no more: the file system of one pod's volume is frozen, and whatever writes or syncs there waits.
+# A disk that no longer answers: the file system of one pod's volume is frozen, and whatever writes or syncs there waits.
 the_leaders_disk_may_hang() {
   local name node path began
   settle
@@ -242,14 +242,14 @@ the_leaders_disk_may_hang() {
   say "another leads after $(($(milliseconds) - began)) ms"
   writer_goes_on 20
   [ "$(k exec "$name" -c sidecar -- sidecar status | grep -c "^$name .*disk stalled")" = 1 ] || { say "status does not say so"; return 1; }
-  say "$(($(milliseconds) - began)) ms after the disk has hung writes go on"
-  # Ten times as long as the bound of a stall after it answers again, it is no successor; nobody minds.
+  say "$(($(milliseconds) - began)) ms after the disk hung, writes continue"
+  # After it answers again, it is no successor for ten times the bound of a stall; that does not matter here.
   wait_for "its disk to answer" 60 is_ready "$name"
   settle 120
   writer_goes_on
   writer_stop
   verify
-  # What was there before has lost what was acknowledged meanwhile: it is no volume to start with.
+  # The old content lacks what was acknowledged meanwhile: the volume must not be used for a start.
   rm -rf "${path:?}"/*
   "$cluster" fault no-disk "$(number "$node")" "$path"
   renew_on_its_node "$name"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The rules that the embedded Lease API of `make test` imitates are those of this API server.
+# The embedded Lease API of `make test` imitates rules: this API server follows the same ones.
 
 the_api_server_does_what_the_embedded_lease_api_does() {
   "$E2E" conformance --kubeconfig "$KUBECONFIG" --namespace "$NAMESPACE" | sed 's/^/     /'

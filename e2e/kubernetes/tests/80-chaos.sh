@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Everything is broken that can be, by a seed, while clients read and write; then what they were told is checked.
+# Everything that can be broken is broken, by a seed, while clients read and write; then their answers are checked.
 #   CHAOS_MINUTES=30 CHAOS_SEED=7 make e2e ARGS=80-chaos KEEP=1
 
 chaos_leaves_every_history_linearizable() {

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Trust: a pod that does not belong to the cluster, keys and certificates that change, TLS and tokens for clients. No
-# NetworkPolicy helps here (the cluster of our own does not enforce any): what refuses is the store.
+# NetworkPolicy helps here (the cluster of our own does not enforce any): the store itself refuses.
 
 key_secret=$RELEASE-peer-key
 status_of() { ask "$1" /api/status; }
 keys_of() { status_of "$1" | grep -oE '"keys":\[[^]]*\]' | grep -oE '[0-9a-f]{16}' | wc -l; }
-all_know() { # all_know COUNT: every pod has read its Secret and knows so many keys
+all_know() { # all_know COUNT: every pod has read its Secret and knows this many keys
   local i
   for i in $(seq 0 $(($(members) - 1))); do [ "$(keys_of "$(pod "$i")")" = "$1" ] || return 1; done
 }
@@ -15,7 +15,7 @@ upgrade() { # upgrade ARGS...: and every pod is of the new revision. They drain 
     { cat "$results/upgrade.txt"; return 1; }
 }
 
-# outsider_start: a pod of the same namespace and image, without the key. It shows what it hears on its log.
+# outsider_start: a pod of the same namespace and image, without the key. It logs what it receives.
 outsider_start() {
   k delete pod outsider --ignore-not-found --force --grace-period=0 >/dev/null 2>&1
   k apply -f - >/dev/null <<Y
@@ -77,7 +77,7 @@ the_key_is_changed_while_clients_write() {
   timed "every pod knows both keys" wait_for "both keys" 240 all_know 2
   k patch secret "$key_secret" -p "{\"data\": {\"current\": \"$new\", \"next\": null}}" >/dev/null
   timed "every pod knows the new key alone" wait_for "the new key" 240 all_know 1
-  # Connections made with the old key live on; a restart ends them.
+  # Connections made with the old key survive; a restart ends them.
   k rollout restart statefulset "$cluster_name" >/dev/null
   settle 240
   writer_goes_on
@@ -86,7 +86,7 @@ the_key_is_changed_while_clients_write() {
   verify
 }
 
-# The revision that is rolled back to was made before the key was changed.
+# The rollback's target revision was made before the key was changed.
 an_upgrade_and_a_rollback_keep_the_key() {
   local before
   before=$(key_file current)
@@ -148,7 +148,7 @@ redirects_a_write() { # redirects_a_write POD TOKEN
 clients_need_tls_and_a_token_where_that_is_asked_for() {
   local token reader code expected redirected url=https://localhost:8089
   certificates
-  # --wait is the test that the kubelet's probes go on: the pods become ready.
+  # --wait tests that the kubelet's probes still work: the pods become ready.
   timed "upgraded" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect
   wait_for "the rollout" 240 k rollout status statefulset "$cluster_name" --timeout=5s
   token=$(k get secret "$RELEASE-api-tokens" -o jsonpath='{.data.write}' | base64 -d)
@@ -161,12 +161,12 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
     shift
     [ "$(code_of "$@")" = "$code" ] || { say "not $code but $(code_of "$@"): ${*:1:1}"; return 1; }
   done
-  # A redirect names the leader's pod as its certificate does: curl follows it, as soon as DNS knows the new pod. Its caches
-  # (of names and of names that are not there) tell of the old one for half a minute; a write that did not arrive is not done.
+  # A redirect names the leader's pod as its certificate does: curl follows it, as soon as DNS knows the new pod. For half a
+  # minute its caches (of names and of missing names) return the old one; a write that did not arrive is not done.
   redirected=$(a_follower)
   wait_for "a redirected write" 75 redirects_a_write "$redirected" "$token" ||
     { say "$(in_pod "$redirected" curl -sS -i --max-time 5 "${redirected_write[@]}" -H "Authorization: Bearer $token" 2>&1)"; return 1; }
-  # curl ends with an error, as it should: what kubectl says of that is no news.
+  # curl ends with an error, as it should: kubectl's message about that is no news.
   [ "$(in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://localhost:8089/healthz 2>/dev/null)" = 000 ] ||
     { say "plain HTTP is answered"; return 1; }
   timed "helm test" quietly helm-test-tls helm_test "$RELEASE"
