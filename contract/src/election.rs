@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::json::tests::role_file as file_of;
 
-    /// The emptyDir may have belonged to another pod, and another pod's leadership is no claim of this one.
+    /// The emptyDir may have belonged to another pod, and a leader of another name is no claim of this one.
     #[test]
     fn an_old_claim_is_the_own_one_only_where_file_and_leader_name_this_pod() {
         let file = file_of(3, 0);

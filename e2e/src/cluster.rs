@@ -9,8 +9,8 @@
 //!                                           └── Process: a kubelet's part, starts again what was killed
 //! ```
 //!
-//! Whatever way it ends, the processes and the folder go with it: by `Drop`, also in a panic; by the guardian where no
-//! destructor runs. Only processes that were started here are ever signalled.
+//! However it ends, the processes and the folder go with it: by `Drop`, even in a panic; by the guardian if no destructor
+//! runs. Only processes that were started here are ever signalled.
 
 mod config;
 mod controller;

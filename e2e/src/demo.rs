@@ -24,7 +24,7 @@ pub struct Demo {
     /// without a terminal)
     #[arg(long)]
     pub plain: bool,
-    /// Keep the data in this folder, and go on with what is in it
+    /// Keep the data in this folder, and continue with what is in it
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// How many pods to begin with

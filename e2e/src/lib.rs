@@ -4,7 +4,7 @@
 //!   demo, tests, bench (a crate) ──▶ cluster ──▶ store, sidecar (processes)
 //!                            │   └───▶ leasehold_api (embedded, misbehaves on command)
 //!                            ├──▶ service: clients as behind a Service, with kept connections, through every pod
-//!                            └──▶ load ──▶ client ──▶ stores;  history: what clients were told, against the data
+//!                            └──▶ load ──▶ client ──▶ stores;  history: what clients learnt, against the data
 //!   chaos ──▶ cluster, or a real Kubernetes: faults by a seed, clients, history (its own clients, judged afterwards)
 //! ```
 

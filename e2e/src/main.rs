@@ -25,7 +25,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Break everything while clients read and write, and check what they were told.
+    /// Break everything while clients read and write, and check their answers.
     Chaos(chaos::Chaos),
     /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
     Conformance(conformance::Conformance),

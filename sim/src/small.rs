@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   World ──choices()──▶ every thing that may happen next ──happen(choice)──▶ World
-//!     │                     a message arrives, an fsync ends, a claim is told, a process dies, a connection breaks, …
+//!     │                     a message arrives, an fsync ends, a claim arrives, a process dies, a connection breaks, …
 //!     ├── [`exhaust`]: all of them, breadth first, with a set of what was seen      (within a budget of faults)
-//!     ├── [`walk`]:    one of them, by a seed that also says what is likely         (thousands of walks a second)
+//!     ├── [`walk`]:    one of them, by a seed that also decides what is likely         (thousands of walks a second)
 //!     └── [`Stage`]:   those that a trace names, by hand
 //! ```
 //!

@@ -18,7 +18,7 @@ pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Res
 /// one more value. Without a head: to a request that could not be read.
 pub type Stamp = Arc<dyn Fn(Option<&http::HeaderMap>) -> http::HeaderMap + Send + Sync>;
 
-/// Who is let in. Everybody, by default.
+/// What connections and requests must pass. By default, everything passes.
 #[derive(Clone, Default)]
 pub struct Gates {
     /// For connections.

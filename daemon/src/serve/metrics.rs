@@ -13,9 +13,9 @@ use crate::serve::counts::{Closed, Counts};
 
 /// Some ports' counts:
 /// ```text
-///   <prefix>connections{port}                       open now, also what was upgraded
+///   <prefix>connections{port}                       open now, including upgraded ones
 ///   <prefix>connections_closed_total{port,reason}   closed by this end, see [`Closed`]
-///   <prefix>connections_waited_total{port}          times that a new connection waited because all others were busy
+///   <prefix>connections_waited_total{port}          how often a new connection had to wait because all were busy
 /// ```
 #[derive(Debug)]
 pub struct Ports {

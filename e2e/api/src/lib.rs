@@ -124,7 +124,7 @@ impl ApiServer {
     /// The `kube` client of one client. It sends each request once: what meets a fault is not repeated.
     ///
     /// # Errors
-    /// None that is to be expected.
+    /// None is expected.
     pub async fn client(&self, client: &str, namespace: &str) -> anyhow::Result<kube::Client> {
         let kubeconfig = serde_json::from_value(self.kubeconfig(client, namespace))?;
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;

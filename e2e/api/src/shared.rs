@@ -30,7 +30,7 @@ impl Shared {
     }
 }
 
-/// Locks, also after a panic: no lock here is held while anything can panic that would leave the data half changed.
+/// Locks, even after a panic: no code that holds a lock here can panic and leave the data half changed.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

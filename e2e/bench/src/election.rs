@@ -6,9 +6,9 @@
 //!   3 x kube-leader-election ─┘                       └─▶ a real API server (--kubeconfig), through a relay
 //! ```
 //!
-//! All with a Lease of 15 s, which is what Kubernetes' own components use; else as each proposes. Measured is when the
-//! application is told: the role file, or the elector's call-back. All teams contend at the same time, each on an API of
-//! its own: they wait for seconds and compute for milliseconds, so nobody is in anybody's way.
+//! All with a Lease of 15 s, which Kubernetes' own components use; otherwise with what each proposes. The measured moment
+//! is when the application learns it: by the role file, or by the elector's call-back. All teams contend at the same time,
+//! each on an API of its own: they wait for seconds and compute for milliseconds, so they do not disturb each other.
 
 mod api;
 mod contender;

@@ -52,7 +52,7 @@ impl Look {
     }
 }
 
-/// User and system time in the text of a `/proc/…/stat`, in seconds. The name may contain anything, also brackets.
+/// User and system time in the text of a `/proc/…/stat`, in seconds. The name may contain anything, even brackets.
 pub(super) fn cpu_of_stat(stat: &str) -> Option<f64> {
     let rest = stat.rsplit_once(") ")?.1;
     let field: Vec<&str> = rest.split_whitespace().collect();

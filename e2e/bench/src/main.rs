@@ -105,7 +105,7 @@ enum Alone {
     /// Put load on one system (started by the bench).
     #[command(hide = true)]
     Load {
-        /// What is to be done, as JSON.
+        /// The job, as JSON.
         job: String,
     },
     /// Serve one JSON file that is rewritten for each write (started by the bench).

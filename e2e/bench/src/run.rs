@@ -38,7 +38,7 @@ pub(super) struct Run {
     pub(super) settings: Settings,
     pub(super) systems: Vec<Kind>,
     pub(super) peers: Peers,
-    /// The workloads that are to be measured.
+    /// The workloads to measure.
     pub(super) only: Vec<&'static str>,
     pub(super) samples: Vec<Sample>,
     pub(super) skipped: Vec<Skipped>,

@@ -47,7 +47,7 @@ pub(super) struct Kubernetes {
     exits: Mutex<BTreeSet<String>>,
 }
 
-/// What is to be done at the end of a round: arguments of `cluster`, or the annotation that pauses.
+/// What to do at the end of a round: arguments of `cluster`, or the annotation that pauses.
 #[derive(Clone, Debug)]
 enum Undo {
     Cluster(Vec<String>),

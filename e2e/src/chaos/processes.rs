@@ -40,7 +40,7 @@ pub(super) struct Processes {
     updates: AtomicU32,
 }
 
-/// What is to be done at the end of a round.
+/// What to do at the end of a round.
 #[derive(Clone, Copy, Debug)]
 enum Undo {
     Start(u16, Part),

@@ -13,7 +13,7 @@ pub struct Value(pub u32);
 /// The content of a record: a value, or no record.
 pub type Content = Option<Value>;
 
-/// Under which condition a write is to be done.
+/// The condition of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Condition {

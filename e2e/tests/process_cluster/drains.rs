@@ -13,7 +13,7 @@ const CLIENTS: u16 = 6;
 
 async fn forwarding_cluster() -> Setting {
     let mut config = Config::for_tests(3).unwrap();
-    // Nothing fails here, so nothing is to be taken for a failure: a busy machine may stand still for seconds.
+    // Nothing fails here, so nothing may look like a failure: a busy machine may stand still for seconds.
     config.lease_duration = "15s".into();
     let patient = ["--follower-writes", "forward", "--lost-time", "10s", "--write-timeout", "20s"];
     config.store_args = patient.map(str::to_owned).to_vec();

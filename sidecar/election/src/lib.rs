@@ -44,7 +44,7 @@
 //! 5. (fencing) As 4, but no request about the Lease got an answer for a duration: lead without it, one lost-time later.
 //!    When the API answers, rule 2 writes that term; a Lease with a higher one wins.
 //!
-//! `paused` stops 2 (but for the leader's own), 3, 4 and 5.
+//! `paused` stops 2 (except for the leader's own), 3, 4 and 5.
 //!
 //! **Besides** (`take`): the holder renews every third of the duration, and repairs edits. `needTerm` starts a new term
 //! only where the app leads \[L3\]. A Lease that has been void for 10 s is written for a leader whose sidecar is blind. No

@@ -35,7 +35,7 @@ const WAKES_MAX: usize = 64;
 ///   c | u | x        our write: conflict, unknown, refused
 ///   s JSON           status.json                        q   it is gone      k   the app died
 ///   m 3              three members                      o   watch lost      z   SIGTERM
-///   t 1500           so many milliseconds later
+///   t 1500           this many milliseconds later
 /// ```
 pub fn lease(data: &[u8]) {
     thread_local! {

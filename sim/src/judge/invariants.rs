@@ -6,7 +6,7 @@
 //! check costs a few look-ups, and the first violation is seen in the very step that makes it.
 //!
 //! ```text
-//!   1 acknowledged writes stand in every later leader's log     opened(), applied()
+//!   1 acknowledged writes are in every later leader's log       opened(), applied()
 //!   2 one incarnation opens a term                              opened()
 //!   3 logs that agree somewhere agree on all before             begun(): one entry per (term, sequence), with its previous
 //!   4 applied = committed, in one order                         applied(), committed(), restored()

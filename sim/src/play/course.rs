@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
-//!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled but for the Lease? ─▶ API back ─▶ same leader, true Lease?
+//!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled except for the Lease? ─▶ API back ─▶ same leader, true Lease?
 //!         ─▶ disks hang (`hang`) ─▶ settled?
 //! ```
 

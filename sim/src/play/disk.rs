@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Persist, InstallSnapshot ─▶ journal ─▶ Synced ─▶ Input::Persisted        group commit: one fsync for all that waits
-//!   applied so many ─▶ a snapshot ─▶ SnapshotDone ─▶ Input::SnapshotTaken
+//!   enough applied ─▶ a snapshot ─▶ SnapshotDone ─▶ Input::SnapshotTaken
 //! ```
 
 use crate::model::cluster::Cluster;

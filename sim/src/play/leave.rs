@@ -2,7 +2,7 @@
 //! with or without something that breaks in the middle.
 //!
 //! ```text
-//!   settled ─▶ told to go ─▶ (something breaks) ─▶ writes all the time, wherever somebody leads ─▶ settled
+//!   settled ─▶ asked to leave ─▶ (something breaks) ─▶ writes all the time, wherever somebody leads ─▶ settled
 //! ```
 //!
 //! Judged: the invariants at every step, that it settles, and, if nothing broke, that the leadership moved no more often

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   chaos ─▶ now and then one pod, some or all are short of something, more or less ─▶ heal: enough of everything
-//!   settled ─▶ all are over: deletes and reads work, growth is refused ─▶ one disk is full: growth goes on
+//!   settled ─▶ all are over: deletes and reads work, growth is refused ─▶ one disk is full: growth continues
 //!           ─▶ the leader is over: another one leads ─▶ too many disks are full: nothing hangs ─▶ settled?
 //! ```
 

@@ -1,8 +1,8 @@
 //! The small world of the sidecar's core: a few elections for plain apps, a register with compare-and-swap, and time.
 //!
 //! ```text
-//!   time goes on to the next deadline │ an election wakes, in time or late │ a GET or a write is carried out and answered,
-//!   or carried out and not answered, or not at all │ a sidecar dies and begins anew │ a pod is deleted by force, runs on,
+//!   time moves on to the next deadline │ an election wakes, in time or late │ a GET or a write is carried out and answered,
+//!   or carried out and not answered, or not at all │ a sidecar dies and restarts │ a pod is deleted by force, runs on,
 //!   and another of its name begins
 //! ```
 //!

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   Drain, or handOverTo in role.json ─▶ a fit successor is chosen ─▶ it has (nearly) everything
-//!     ─▶ handOver in status.json; writes go on ─▶ the sidecar transfers the Lease
-//!     ─▶ the claim of the successor comes: told to the successor, and followed ─▶ it pulls what it lacks ─▶ it is open
-//!     ─▶ the time in which clients still come is over ─▶ drained
+//!     ─▶ handOver in status.json; writes continue ─▶ the sidecar transfers the Lease
+//!     ─▶ the successor's claim arrives: sent to the successor, and followed ─▶ it pulls what it lacks ─▶ it is open
+//!     ─▶ no more clients arrive ─▶ drained
 //!   not done in time: undone, and tried again later
 //! ```
 //!

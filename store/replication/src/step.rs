@@ -187,7 +187,7 @@ pub enum Input {
         /// The connection.
         conn: ConnId,
     },
-    /// A connection ended (refused, reset, closed, spoilt) that the state machine has not closed itself.
+    /// A connection that the state machine has not closed itself has ended (refused, reset, closed, corrupt).
     Closed {
         /// The connection.
         conn: ConnId,
@@ -199,14 +199,14 @@ pub enum Input {
         /// The leader's claim.
         claim: Claim,
     },
-    /// An invitation of ours was answered. One without an answer is not told.
+    /// An invitation of ours was answered. A missing answer is not reported.
     InviteAnswered {
         /// The pod that was invited.
         name: String,
         /// Its answer.
         answer: InviteAnswer,
     },
-    /// A question of ours was answered. One without an answer is not told.
+    /// A question of ours was answered. A missing answer is not reported.
     StateAnswered {
         /// The pod that was asked.
         name: String,
@@ -331,7 +331,7 @@ pub enum Effect {
         term: crate::Term,
         /// The leader's incarnation for the frames.
         incarnation: Incarnation,
-        /// The position of the newest snapshot that the state machine was told of.
+        /// The position of the newest snapshot that the state machine knows.
         position: Position,
         /// What the other end has of a snapshot. If it is the one being sent, only the rest is sent.
         part: Option<SnapshotPart>,

@@ -104,7 +104,7 @@ impl Replica {
         }
     }
 
-    /// The replicas that may know this volume, while they are to be asked: the voters by its own log, and the wanted pods.
+    /// The replicas that may know this volume, while they must be asked: the voters by its own log, and the wanted pods.
     pub(crate) fn asked_at_the_start(&self) -> Option<Vec<Target>> {
         if !self.is_asking() {
             return None;

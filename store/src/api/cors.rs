@@ -2,7 +2,7 @@
 //! allows it.
 //!
 //! ```text
-//!   OPTIONS with Access-Control-Request-Method ──▶ 204: methods, headers, for how long      (before a token is asked for)
+//!   OPTIONS with Access-Control-Request-Method ──▶ 204: methods, headers, for how long      (before any token is checked)
 //!   every answer, whoever made it              ──▶ Access-Control-Allow-Origin, -Expose-Headers, Vary
 //! ```
 //!

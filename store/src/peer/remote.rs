@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-/// Who is at the other end, for logs.
+/// The other end's identity, for logs.
 #[derive(Clone, Debug)]
 pub(super) enum Remote {
     Address(SocketAddr),

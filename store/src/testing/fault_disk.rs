@@ -5,8 +5,8 @@
 //!   power loss:   each write since the last sync is kept, lost or torn by sectors; each change of a name is kept or lost
 //!   failed sync:  what was written may be lost, yet it is still read, and the next sync says that all is well \[S2\]
 //!   killed:       nothing is lost, nothing becomes durable
-//!   stalled:      a sync does not return before the disk goes on
-//!   small:        only so many bytes fit; a write that would make a file longer fails beyond that
+//!   stalled:      a sync does not return before the disk resumes
+//!   small:        only this many bytes fit; a write that would make a file longer fails beyond that
 //! ```
 
 #![allow(clippy::unwrap_used)]

@@ -3,10 +3,10 @@
 //! ```text
 //!   kill -9       writer, store ──pipe, HTTP──▶ what was acknowledged ──▶ there after the next start, in order, equal
 //!   power loss    writer, store under shim.c ──log of writes, syncs, renames──▶ World ──▶ states a power loss may leave
-//!                                                                             ──▶ a start on each finds all that was told
+//!                                                                             ──▶ a start on each finds everything reported
 //!   EIO, ENOSPC   shim.c lets one call fail ──▶ not acknowledged, exit 1 with a reason ──▶ the next start has it all
-//!   a hang        shim.c lets no call come back ──▶ nothing is acknowledged, and whoever asks is told ──▶ the power goes,
-//!                                                   and all that was told is there
+//!   a hang        shim.c lets no call come back ──▶ nothing is acknowledged, and every client learns it ──▶ the power goes,
+//!                                                   and everything reported is there
 //! ```
 //!
 //! The volumes are real folders, the code is the real journal through the real disk; the page cache over a kill -9 is the

@@ -6,8 +6,8 @@
 //!   I ticket term/seq count first          a received snapshot: that position, the persons first, first + 1 …
 //!   W ticket                               the volume is emptied
 //!   (all before it is handed to the journal)
-//!   A ticket                               told to be durable: up to here
-//!   O replica digest                       a start says who it is and what it found
+//!   A ticket                               reported durable: up to here
+//!   O replica digest                       a start reports its identity and what it found
 //! ```
 
 use super::trace::Event;
@@ -34,7 +34,7 @@ pub(crate) struct Model {
     /// Where the last received snapshot ends, and its persons.
     pub(crate) base: Position,
     pub(crate) received: Vec<Person>,
-    /// Every entry since, also those that a snapshot of our own holds.
+    /// Every entry since, including those that a snapshot of our own holds.
     pub(crate) entries: Vec<Entry>,
 }
 

@@ -1,5 +1,5 @@
-//! The writer: a process of its own that drives the real journal on the real disk as fast as it can, and says on stdout
-//! what it begins and what it is told. It is this test's own binary, started with [`VOLUME`] set.
+//! The writer: a process of its own that drives the real journal on the real disk as fast as it can, and reports on stdout
+//! what it starts and what it learns. It is this test's own binary, started with [`VOLUME`] set.
 
 use super::model::{CLUSTER, Model, RECEIVED_LENGTH, entry, record, state};
 use super::random::Random;

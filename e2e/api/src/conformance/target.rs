@@ -75,7 +75,7 @@ impl Target {
     /// An embedded API.
     ///
     /// # Errors
-    /// None that is to be expected.
+    /// None is expected.
     pub async fn of_embedded(api: &ApiServer, namespace: &str) -> anyhow::Result<Target> {
         let kubeconfig = serde_json::from_value(api.kubeconfig("conformance", namespace))?;
         Target::of(kubeconfig, None, true).await

@@ -110,7 +110,7 @@ fn a_leader_that_is_over_hands_over_to_one_that_is_not_and_takes_writes_meanwhil
     cluster.lead(1, 2);
     cluster.run_until("the successor", |c| c.nodes[1].replica.status().phase == Phase::Leading);
     assert!(cluster.has(1, "meanwhile") && cluster.rejected.is_empty(), "{:?}", cluster.rejected);
-    // The other one is over, too, soon after: the leadership stays, also when the first one has room again.
+    // The other one is over, too, soon after: the leadership stays, even when the first one has room again.
     cluster.told(0, Some(Limit::Memory));
     cluster.room(1, OVER);
     assert!(cluster.refuses(1, Limit::Memory, 1), "{:?}", cluster.rejected);

@@ -54,7 +54,7 @@ fn a_volume_that_went_back_neither_votes_nor_counts_and_is_removed_until_it_is_w
     cluster.run(3000 * MS);
     assert!(!cluster.has(0, "not yet"));
     assert_eq!(copy(&cluster, 1), first, "a marked volume took something");
-    // Nor does it help a leader that lacks what it has lost, also when it is started again.
+    // Nor does it help a leader that lacks what it has lost, even after a restart.
     cluster.kill(0);
     cluster.cuts.clear();
     cluster.kill(1);
