@@ -151,7 +151,7 @@ impl Driver {
     pub(super) fn take_snapshot(&mut self) {
         let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };
         let position = self.documents.applied();
-        // Part of what was found at the start frees nothing.
+        // A snapshot of only a part of what the start found would free nothing.
         if self.replica.applies().is_some() || position.seq <= self.ends.journal.figures().snapshot_position.seq {
             return;
         }

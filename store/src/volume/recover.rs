@@ -1,5 +1,5 @@
-//! What an operator may do to one volume while no store runs on it: `store recover --force-new-cluster` and `store
-//! bootstrap --force`.
+//! What an operator may do to one volume while no store runs on it: `store recover --force-new-cluster` and
+//! `store bootstrap --force`.
 //!
 //! ```text
 //!   a majority lost for good:  volume of cluster A ──force_new_cluster──▶ new cluster-id, new replica, sole voter
