@@ -1,7 +1,7 @@
 //! The way for writes that are sent on: to the leader's peer port, where each end shows who it is before a request leaves.
 //!
 //! ```text
-//!   follower ──TCP, TLS, proof──▶ leader's peer port
+//!   follower ──TCP, TLS, Noise──▶ leader's peer port
 //!            ──GET /v1/forward, Upgrade: leasehold-forward, Leasehold-To, Leasehold-Cluster──▶
 //!            ◀──101, Leasehold-Name, Leasehold-Cluster──      the very pod, of the very cluster; nothing was sent before
 //!            ──HTTP/1.1: the client's requests──▶ handed over to the port for clients, and served there as any other

@@ -5,9 +5,9 @@
 //!        └───────────────────┴── the first attempt that succeeds ends all others; the error comes when all have failed
 //! ```
 //!
-//! DNS is only the fallback: its caches name pods that have been gone for half a minute, and it may be down. An IP may
-//! belong to another pod by now, so an attempt counts only when the other end has shown who it is: by the proof if there is
-//! a key, by the name in its answer if there is none.
+//! DNS is only the fallback: its caches name pods that are gone for half a minute, and it may be down. An IP may belong to
+//! another pod by now, so an attempt counts only when the other end has shown who it is: by the handshake where there is a
+//! key, by the name in its answer where there is none.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};

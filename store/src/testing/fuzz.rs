@@ -1,15 +1,18 @@
 //! What `fuzz/` and the replay of its corpora call. Nothing else uses it, and no program has it compiled in.
 //!
 //! `journal`: segments of any content, and what a start makes of them. `snapshot`: any snapshot.json. `person`: bodies,
-//! initial data, commands. `http`: whole requests against a replica that applies what it is sent.
+//! initial data, commands. `http`: whole requests against a replica that applies what it is sent. `channel`: both ends of a
+//! peer connection, strangers, and somebody on the way.
 
 #![allow(clippy::unwrap_used)]
 
+mod channel;
 mod http;
 mod journal;
 mod person;
 mod snapshot;
 
+pub use channel::channel;
 pub use http::http;
 pub use journal::{journal, segment};
 pub use person::person;
@@ -85,6 +88,11 @@ mod tests {
     #[test]
     fn no_body_of_the_corpus_is_stored_as_something_else() {
         super::replay::all("person", super::person);
+    }
+
+    #[test]
+    fn no_connection_of_the_corpus_is_believed_more_than_its_ends_said() {
+        super::replay::all("channel", super::channel);
     }
 
     #[test]

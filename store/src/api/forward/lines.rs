@@ -1,7 +1,7 @@
 //! Connections to the leader for writes that are sent on: to its peer port, kept and reused.
 //!
 //! ```text
-//!   request ──▶ the pool of the present leader ──a kept one, or a new one──▶ ForwardWay (proof, name, cluster) ──▶ sent
+//!   request ──▶ the pool of the present leader ──a kept one, or a new one──▶ ForwardWay (Noise, name, cluster) ──▶ sent
 //! ```
 //!
 //! Each leadership has its own pool: a connection to an earlier leadership, or to an earlier address, is never used for the

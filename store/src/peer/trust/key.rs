@@ -7,7 +7,13 @@
 //!
 //! A file holds at least 32 bytes of randomness in any form (`openssl rand -base64 48`); white space around it is
 //! ignored. The key never crosses the wire, and is never logged. Its id does: 8 bytes that are made from it one way, so
-//! people can compare what the pods have.
+//! people can compare what the pods have. What enters the handshake is made from it, too: a key has any length, and Noise's
+//! has 32 bytes.
+//!
+//! ```text
+//!   id  = HMAC-SHA-256(key, "leasehold peer key id 1"), the first 8 bytes
+//!   psk = HMAC-SHA-256(key, "leasehold peer psk 1")
+//! ```
 
 use ring::hmac;
 
@@ -27,7 +33,7 @@ pub type KeyId = [u8; 8];
 #[derive(Clone)]
 pub struct Key {
     id: KeyId,
-    hmac: hmac::Key,
+    psk: [u8; 32],
 }
 
 impl Key {
@@ -44,9 +50,10 @@ impl Key {
             ));
         }
         let hmac = hmac::Key::new(hmac::HMAC_SHA256, bytes);
-        let mut id = KeyId::default();
+        let (mut id, mut psk) = (KeyId::default(), [0; 32]);
         id.copy_from_slice(&hmac::sign(&hmac, b"leasehold peer key id 1").as_ref()[..8]);
-        Ok(Key { id, hmac })
+        psk.copy_from_slice(hmac::sign(&hmac, b"leasehold peer psk 1").as_ref());
+        Ok(Key { id, psk })
     }
 
     /// Its id.
@@ -54,11 +61,9 @@ impl Key {
         self.id
     }
 
-    /// HMAC-SHA-256 of parts, each of known length or preceded by it.
-    pub(super) fn sign(&self, parts: &[&[u8]]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.hmac);
-        parts.iter().for_each(|part| context.update(part));
-        context.sign()
+    /// What the handshake takes as the shared key.
+    pub(super) fn psk(&self) -> &[u8; 32] {
+        &self.psk
     }
 }
 

@@ -1,9 +1,9 @@
-//! What a peer connection passes before a word of HTTP: TLS and the proof of membership, whichever are given.
+//! What a peer connection passes before a word of HTTP: TLS and the handshake of Noise, whichever are given.
 //!
 //! ```text
-//!   first byte of a connection:  0x16 TLS │ 'L' a proof │ anything else: HTTP without either
+//!   first byte of a connection:  0x16 TLS │ 'L' a handshake │ anything else: HTTP without either
 //!   listener  given and spoken: passed │ given, not spoken: error, closed │ not given, spoken: error, closed
-//!   dialer    TCP ▶ TLS ▶ proof; an end that does not take part is a clear error, not a time-out
+//!   dialer    TCP ▶ TLS ▶ handshake; an end that does not take part is a clear error, not a time-out
 //! ```
 //!
 //! `--peer-trust=optional` is for the time in which one pod after the other gets a key or a certificate (or loses it):
@@ -23,8 +23,8 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::{debug, warn};
 
+use super::handshake::{self, HandshakeError, Identity, MAGIC};
 use super::key::Keys;
-use super::proof::{self, Identity, MAGIC, ProofError};
 use super::sniffed::{BoxedStream, Sniffed, Stream};
 use crate::peer::rejection::Rejection;
 use crate::tls::PeerTls;
@@ -110,10 +110,10 @@ pub enum WayError {
     Untrusted(Rejection, String),
 }
 
-impl From<ProofError> for WayError {
-    fn from(error: ProofError) -> WayError {
+impl From<HandshakeError> for WayError {
+    fn from(error: HandshakeError) -> WayError {
         match error {
-            ProofError::Broken(error) => WayError::Broken(error),
+            HandshakeError::Broken(error) => WayError::Broken(error),
             other => WayError::Untrusted(other.reason(), other.to_string()),
         }
     }
@@ -132,7 +132,7 @@ impl PeerTrust {
 
     /// Is each connection to another replica encrypted?
     pub fn is_secret(&self) -> bool {
-        self.0.required && self.0.tls.is_some()
+        self.demands_something()
     }
 
     /// The files that are to be looked at.
@@ -164,7 +164,7 @@ impl PeerTrust {
                 let stream = tls.get().accept(stream, tls_name.as_ref()).await;
                 let stream = stream.map_err(|error| untrusted(Rejection::Tls, format!("TLS: {error}")))?;
                 let (first, stream) = Sniffed::new(stream).await?;
-                self.let_in_by_proof(first, stream).await
+                self.let_in_by_key(first, stream).await
             }
             // A record of TLS: fatal alert, protocol_version. Its client says so at once.
             (true, None) => {
@@ -180,18 +180,18 @@ impl PeerTrust {
                 tell(first, &mut stream, why).await;
                 Err(untrusted(Rejection::Tls, format!("the connection does not use TLS; {why} (--peer-tls)")))
             }
-            (false, _) => self.let_in_by_proof(first, stream).await,
+            (false, _) => self.let_in_by_key(first, stream).await,
         }
     }
 
-    async fn let_in_by_proof<S: Stream + 'static>(&self, first: u8, mut stream: S) -> Result<BoxedStream, WayError> {
+    async fn let_in_by_key<S: Stream + 'static>(&self, first: u8, mut stream: S) -> Result<BoxedStream, WayError> {
         match (first == MAGIC[0], &self.0.keys) {
             (true, Some(keys)) => {
-                let (sealed, _from) = proof::accept(stream, &keys.get(), &self.0.me).await?;
-                Ok(Box::new(sealed))
+                let (channel, _from) = handshake::accept(stream, &keys.get(), &self.0.me).await?;
+                Ok(Box::new(channel))
             }
             (true, None) => {
-                proof::refuse(&mut stream, &format!("{} has no peer key", self.0.me.name)).await;
+                handshake::refuse(&mut stream, &format!("{} has no peer key", self.0.me.name)).await;
                 Err(untrusted(
                     Rejection::Key,
                     "the other end offers a proof of membership, but this replica has no peer key (--peer-key)",
@@ -258,7 +258,7 @@ impl PeerTrust {
         keys: Option<&Reloaded<Keys>>,
     ) -> Result<BoxedStream, WayError> {
         match keys {
-            Some(keys) => Ok(Box::new(proof::dial(stream, &keys.get(), &self.0.me, to).await?)),
+            Some(keys) => Ok(Box::new(handshake::dial(stream, &keys.get(), &self.0.me, to).await?)),
             None => Ok(Box::new(stream)),
         }
     }
@@ -329,7 +329,7 @@ impl PeerTrust {
 /// For a log line, and for the other end's where it understands one of our protocols.
 async fn tell(first: u8, stream: &mut (impl AsyncWrite + Unpin), why: &str) {
     if first == MAGIC[0] {
-        return proof::refuse(stream, why).await;
+        return handshake::refuse(stream, why).await;
     }
     let head = "HTTP/1.1 401 Unauthorized\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length:";
     let _ = stream.write_all(format!("{head} {}\r\n\r\n{why}\n", why.len() + 1).as_bytes()).await;

@@ -1,6 +1,9 @@
 //! Two ends on real sockets: who comes in, who does not, and what a recording is worth.
 #![allow(clippy::unwrap_used)]
 
+mod golden;
+mod strangers;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::handshake::Identity;
 use super::key::{self, Keys};
 use super::peers::{PeerTrust, PeerTrustParts, WayError};
-use super::proof::Identity;
 use super::sniffed::BoxedStream;
 use crate::peer::Rejection;
 use crate::tls::{ApiTls, PeerTls};
@@ -180,20 +183,22 @@ async fn who_has_no_key_another_key_or_another_cluster_is_told_so_at_both_ends()
 async fn an_outsider_gets_a_refusal_whatever_he_says() {
     let (listener, _folder) = Member::new("db-1").key(KEY).trust();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut call = b"LEASEPR1".to_vec();
+    let mut call = b"LEASENP1".to_vec();
     call.extend_from_slice(&600u16.to_le_bytes());
     call.extend(vec![7; 600]);
-    let mut empty = b"LEASEPR1\x21\0".to_vec();
+    let mut empty = b"LEASENP1\x21\0".to_vec();
     empty.extend(vec![0; 33]);
+    let before = b"LEASEPR1\x21\0".iter().copied().chain(vec![0; 33]).collect();
     for (words, told, expected) in [
         (b"GET /v1/state HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), "HTTP/1.1 401", "key"),
         (b"POST /v1/claim HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), "HTTP/1.1 401", "key"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), "HTTP/1.1 401", "key"),
         (vec![0x16, 3, 1, 2, 0, 1], "\u{15}", "tls"),
-        (b"LEASEPR2 something else".to_vec(), "", "protocol"),
-        (b"LEASEPR1\xff\xff".to_vec(), "", "protocol"),
+        (b"LEASENP2 something else".to_vec(), "", "protocol"),
+        (b"LEASENP1\xff\xff".to_vec(), "", "protocol"),
         (call, "", "protocol"),
         (empty, "", "protocol"),
+        (before, "", "protocol"),
     ] {
         let mut outsider = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         outsider.write_all(&words).await.unwrap();
@@ -248,7 +253,10 @@ async fn a_recorded_connection_that_is_played_again_is_worth_nothing() {
     let (dialer, _a) = Member::new("db-0").key(KEY).trust();
     let (listener, _b) = Member::new("db-1").key(KEY).trust();
     let (up, down) = record(&dialer, &listener).await;
-    assert!(!up.windows(KEY.len()).any(|window| window == KEY.as_bytes()), "the key went over the wire");
+    let crossed = |words: &[u8]| [&up, &down].iter().any(|way| way.windows(words.len()).any(|window| window == words));
+    assert!(!crossed(KEY.as_bytes()), "the key went over the wire");
+    assert!(!crossed(b"claim"), "what was said can be read on the way");
+    assert!(crossed(b"LEASENP1"), "{up:?}");
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap().to_string();
 
@@ -282,47 +290,74 @@ async fn a_member_is_not_its_own_reflection() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     };
     let (refused, ()) = tokio::join!(dialer.connect(address.parse().unwrap(), &address, None), mirror);
-    // A call begins with a random byte, an answer with its kind: by chance (2 of 256) it reads as a refusal.
     let refused = reason(refused);
-    assert!(["protocol", "refused", "name"].contains(&refused.0), "{refused:?}");
+    assert_eq!(refused.0, "protocol", "{refused:?}");
 }
 
-/// Somebody on the way changes, repeats or drops a byte after the proof.
+/// Somebody on the way changes, repeats or drops a byte after the handshake.
 #[tokio::test]
 async fn a_connection_that_is_tampered_with_ends() {
-    for tamper in ["change", "repeat", "drop", "lengthen"] {
+    for tamper in ["change", "repeat", "drop", "lengthen", "shorten", "empty", "reflect", "cut", "tag"] {
         let (dialer, _a) = Member::new("db-0").key(KEY).trust();
         let (listener, _b) = Member::new("db-1").key(KEY).trust();
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let back = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (front_address, back_address) = (front.local_addr().unwrap().to_string(), back.local_addr().unwrap());
-        // Hands on until the first sealed record, which is the only thing that the dialer says in one piece of 30 bytes.
+        // The second record, so that the connection was good before. Both have six bytes of payload.
+        const RECORD: usize = 2 + 6 + 16;
         let middle = async {
-            let (mut inside, mut outside) =
-                (front.accept().await.unwrap().0, TcpStream::connect(back_address).await.unwrap());
-            let (mut a, mut b) = ([0; 4096], [0; 4096]);
-            loop {
-                tokio::select! {
-                    n = inside.read(&mut a) => {
-                        let n = n.unwrap();
-                        let mut bytes = a[..n].to_vec();
-                        // The second record, so that the connection was good before.
-                        if bytes.windows(6).any(|window| window == b"second") {
-                            match tamper {
-                                "change" => bytes[5] ^= 1,
-                                "repeat" => bytes.extend(bytes.clone()),
-                                "drop" => { let _ = bytes.remove(6); bytes.push(0) }
-                                _ => bytes[0] += 1,
-                            }
-                            outside.write_all(&bytes).await.unwrap();
-                            outside.write_all(&[0; 64]).await.unwrap();
-                            return (inside, outside);
-                        }
-                        outside.write_all(&bytes).await.unwrap();
+            let (inside, outside) = (front.accept().await.unwrap().0, TcpStream::connect(back_address).await.unwrap());
+            let ((mut inside, mut inside_back), (mut outside_back, mut outside)) =
+                (inside.into_split(), outside.into_split());
+            let down = async {
+                let (mut down, mut part) = (Vec::new(), [0; 4096]);
+                // The answer and "ok", each as it comes.
+                loop {
+                    let n = outside_back.read(&mut part).await.unwrap();
+                    down.extend(&part[..n]);
+                    inside_back.write_all(&part[..n]).await.unwrap();
+                    let answer = 10 + down.get(8).map_or(0, |length| usize::from(*length));
+                    if down.len() >= answer + 2 + 2 + 16 {
+                        return down.split_off(answer);
                     }
-                    n = outside.read(&mut b) => { let n = n.unwrap(); inside.write_all(&b[..n]).await.unwrap() }
                 }
+            };
+            let up = async {
+                let mut head = [0; 10];
+                inside.read_exact(&mut head).await.unwrap();
+                outside.write_all(&head).await.unwrap();
+                let mut rest = vec![0; usize::from(head[8]) + 18 + RECORD];
+                // The proof comes only after the answer, so nothing is held back until it is whole.
+                let (call, rest) = rest.split_at_mut(usize::from(head[8]));
+                for part in [call, rest] {
+                    inside.read_exact(part).await.unwrap();
+                    outside.write_all(part).await.unwrap();
+                }
+                let mut second = vec![0; RECORD];
+                inside.read_exact(&mut second).await.unwrap();
+                second
+            };
+            let (said, mut bytes) = tokio::join!(down, up);
+            match tamper {
+                "change" => bytes[5] ^= 1,
+                "tag" => bytes[RECORD - 1] ^= 0x80,
+                "repeat" => bytes.extend(bytes.clone()),
+                "drop" => {
+                    let _ = bytes.remove(6);
+                    bytes.push(0);
+                }
+                "lengthen" => bytes[0] += 1,
+                "shorten" => bytes[0] -= 1,
+                "empty" => bytes[0] = 16,
+                "reflect" => bytes = said,
+                _ => bytes.truncate(RECORD - 1),
             }
+            outside.write_all(&bytes).await.unwrap();
+            if tamper != "cut" {
+                outside.write_all(&[0; 64]).await.unwrap();
+            }
+            outside.shutdown().await.unwrap();
+            (inside, inside_back, outside_back, outside)
         };
         let dial = async {
             let mut stream = dialer.connect(front_address.parse().unwrap(), &front_address, None).await.unwrap();
@@ -343,8 +378,10 @@ async fn a_connection_that_is_tampered_with_ends() {
             stream.write_all(b"ok").await.unwrap();
             stream.flush().await.unwrap();
             let mut rest = Vec::new();
-            let ended = stream.read_to_end(&mut rest).await;
-            assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::InvalidData, "{tamper}");
+            let ended = stream.read_to_end(&mut rest).await.unwrap_err().kind();
+            let is_cut = tamper == "cut";
+            assert_eq!(ended == std::io::ErrorKind::UnexpectedEof, is_cut, "{tamper}: {ended}");
+            assert_eq!(ended == std::io::ErrorKind::InvalidData, !is_cut, "{tamper}: {ended}");
             let expected: &[u8] = if tamper == "repeat" { b"second" } else { b"" };
             assert_eq!(rest, expected, "{tamper}: more was believed than was said");
         };
