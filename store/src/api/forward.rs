@@ -352,8 +352,8 @@ impl Forwarding {
 
     /// Uses the leader's peer port. Two cases use its port for clients:
     ///
-    /// - its build is older and knows of no other way, which its peer port has said as that very pod: in a rolling update
-    ///   writes go on;
+    /// - its build is older and does not know the other way, as its peer port, proven to be that pod's, has reported:
+    ///   during a rolling update writes continue;
     /// - clients speak TLS, and replicas have neither a key nor TLS: their tokens would cross the network in the clear. There
     ///   the certificate shows who answers.
     async fn hand_to(&self, leader: &Leader, parts: &Parts, body: Bytes) -> Result<Answered, LineError> {

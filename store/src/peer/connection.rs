@@ -137,7 +137,7 @@ impl PeerError {
                     | tungstenite::Error::Capacity(_)
                     | tungstenite::Error::Utf8(_)
                     | tungstenite::Error::AttackAttempt => PeerError::Hostile(Rejection::Websocket, known.to_string()),
-                    // A record that does not fit: see `trust::channel`.
+                    // A record that does not match: see `trust::channel`.
                     tungstenite::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => {
                         PeerError::Hostile(Rejection::Mac, io.to_string())
                     }

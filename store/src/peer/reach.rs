@@ -6,8 +6,8 @@
 //! ```
 //!
 //! DNS is only the fallback: its caches name pods that are gone for half a minute, and it may be down. An IP may belong to
-//! another pod by now, so an attempt counts only when the other end has shown who it is: by the handshake where there is a
-//! key, by the name in its answer where there is none.
+//! another pod by now, so an attempt counts only when the other end has shown who it is: by the handshake if there
+//! is a key, by the name in its answer if there is none.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
