@@ -11,12 +11,13 @@
 #   make peers   builds the peers that are Go modules, for make bench
 #   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
 #   make deny    checks licences, sources and advisories of the dependencies          (ARGS=licenses; needs cargo-deny)
+#   make release-check   what RELEASE.md asks for, up to the push                     (ARGS=--quick leaves out what takes hours)
 #   make clean   removes what Cargo built
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint msrv build unit nightly chaos bench peers deny clean
+.PHONY: demo test lint msrv build unit nightly chaos bench peers deny release-check clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -35,6 +36,7 @@ msrv:
 	$(STEP) "the oldest Rust" $(CARGO) +$$(sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml) check --locked --workspace --all-targets
 
 lint:
+	$(STEP) "one version" sh ./scripts/version.sh
 	$(STEP) "one toolchain" sh ./scripts/one-toolchain.sh
 	$(STEP) "one k8s-openapi" sh -c 'test "$$(grep -c "^name = \"k8s-openapi\"" Cargo.lock)" = 1'
 	$(STEP) "rustfmt" $(CARGO) fmt --all --check
@@ -73,6 +75,9 @@ deny:
 	@$(CARGO) deny --version >/dev/null 2>&1 || \
 	  { echo "make deny: cargo-deny is not installed; install it with: cargo install --locked cargo-deny" >&2; exit 1; }
 	$(STEP) "deny" $(CARGO) deny --locked --workspace check --hide-inclusion-graph $(ARGS)
+
+release-check:
+	@exec sh ./scripts/release-check.sh $(ARGS)
 
 clean:
 	$(CARGO) clean
