@@ -42,6 +42,9 @@ struct Arguments {
     /// Memory and disks run short.
     #[arg(long)]
     room: bool,
+    /// Pods are of two builds, which read one format and two, and change between them with their restarts.
+    #[arg(long)]
+    formats: bool,
     /// Seeds are mixes of lasting troubles.
     #[arg(long)]
     mixes: bool,
@@ -118,6 +121,7 @@ fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary,
         plain: arguments.plain,
         strangers: arguments.strangers,
         room: arguments.room,
+        formats: arguments.formats,
     };
     run(seed, &options)
 }

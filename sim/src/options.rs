@@ -20,4 +20,6 @@ pub struct Options {
     pub strangers: bool,
     /// Memory and disks run short.
     pub room: bool,
+    /// Pods are of two builds, and change between them with their restarts.
+    pub formats: bool,
 }

@@ -34,6 +34,10 @@ pub enum Shell {
     MembersAreLost,
     /// The translation of status.json forgets that the app is letting go of the leadership.
     HandOverIsLost,
+    /// A snapshot is written in the format of the build \[C3\].
+    SnapshotInBuildsFormat,
+    /// The journal begins no segment for a later format \[C3\].
+    NoNewSegment,
     /// A plain app believes a role.json of an earlier boot of its machine \[A8\].
     OldBootCounts,
 }
@@ -55,6 +59,8 @@ impl Plant {
             Shell::MembersAreLost,
             Shell::HandOverIsLost,
             Shell::OldBootCounts,
+            Shell::SnapshotInBuildsFormat,
+            Shell::NoNewSegment,
         ];
         let replication = [
             R::BetterPositionIsVote,
@@ -99,6 +105,11 @@ impl Plant {
             R::UnappliedIsFresh,
             R::FullTakesEntries,
             R::OverStillGrows,
+            R::RaisedTooEarly,
+            R::RaisedWithoutMembers,
+            R::UnreadableIsSkipped,
+            R::OldBuildsStay,
+            R::NewFormatBeforeCommit,
         ];
         let election = [
             E::NeedTermByOthers,

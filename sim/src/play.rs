@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!   course, plain, products ─▶ run ─▶ store, sidecar ─▶ effects, disk, network, lease
-//!                                 └─▶ chaos, plain_chaos, hang, room, leave, pods
+//!                                 └─▶ chaos, plain_chaos, hang, room, formats, leave, pods
 //! ```
 
 mod chaos;
 mod course;
 mod disk;
 mod effects;
+mod formats;
 mod hang;
 mod lease;
 mod leave;

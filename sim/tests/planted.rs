@@ -6,7 +6,7 @@
 //! `--mixes`, `--plain`, `--start`). If there is none, the simulator has become worse.
 #![allow(clippy::unwrap_used)]
 
-use How::{Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
+use How::{Formats, Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
 use leasehold_election::Fault as E;
 use leasehold_replication::Fault as R;
 use leasehold_sim::{Base, Failure, Options, Plant, Shell, run, small};
@@ -31,6 +31,8 @@ enum How {
     Walk(u64),
     /// In the whole cluster, short of memory and disk.
     Room(u64),
+    /// In the whole cluster, of pods of two builds.
+    Formats(u64),
     /// In a mix of lasting troubles.
     Mix(u64),
     /// Not by chance: `tests/traces.rs`.
@@ -91,6 +93,13 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::UnappliedIsFresh), Large(56)),
     (Plant::Replication(R::FullTakesEntries), Room(9)),
     (Plant::Replication(R::OverStillGrows), Room(9)),
+    (Plant::Replication(R::RaisedTooEarly), Formats(1)),
+    (Plant::Replication(R::RaisedWithoutMembers), Formats(17)),
+    (Plant::Replication(R::UnreadableIsSkipped), Formats(47)),
+    (Plant::Replication(R::OldBuildsStay), Formats(230)),
+    (Plant::Replication(R::NewFormatBeforeCommit), Formats(0)),
+    (Plant::Shell(Shell::SnapshotInBuildsFormat), Formats(1)),
+    (Plant::Shell(Shell::NoNewSegment), Formats(0)),
     (Plant::Election(E::NeedTermByOthers), Mix(11449)),
     (Plant::Election(E::NoOffLeaseBeforeRead), Large(14)),
     (Plant::Election(E::SameTermOfAnotherCounts), Mix(3528)),
@@ -109,7 +118,7 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
     let chaos = match how {
         Short(_) => 2,
         Long(_) | PlainLong(_) => 40,
-        Large(_) | Plain(_) | Strange(_) | Room(_) | Walk(_) | Mix(_) | Trace => 12,
+        Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Walk(_) | Mix(_) | Trace => 12,
     };
     let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
     match how {
@@ -117,6 +126,7 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
         Plain(seed) | PlainLong(seed) => run(seed, &Options { plain: true, ..options }).map(|_| ()),
         Strange(seed) => run(seed, &Options { strangers: true, ..options }).map(|_| ()),
         Room(seed) => run(seed, &Options { room: true, ..options }).map(|_| ()),
+        Formats(seed) => run(seed, &Options { formats: true, ..options }).map(|_| ()),
         Walk(seed) => small::walk(seed, plant).map(|_| ()),
         Mix(number) => base.mix(number, plant).map(|_| ()),
         Trace => Ok(()),
@@ -176,6 +186,7 @@ fn other_seeds_for_faults_that_are_not_found_any_more() {
             PlainLong(_) => PlainLong(seed),
             Strange(_) => Strange(seed),
             Room(_) => Room(seed),
+            Formats(_) => Formats(seed),
             Walk(_) => Walk(seed),
             Mix(_) => Mix(seed),
             Trace => Trace,

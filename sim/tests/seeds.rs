@@ -19,6 +19,10 @@ fn strangers() -> Options {
     Options { strangers: true, ..options() }
 }
 
+fn formats() -> Options {
+    Options { formats: true, ..options() }
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
@@ -47,6 +51,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
         let result = match kind {
             "large" => run(seed, &options()).map(|_| ()),
             "strange" => run(seed, &strangers()).map(|_| ()),
+            "formats" => run(seed, &formats()).map(|_| ()),
             "plain" => run(seed, &plain()).map(|_| ()),
             "walk" => small::walk(seed, None).map(|_| ()),
             "mix" => base.mix(seed, None).map(|_| ()),
@@ -60,7 +65,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
 
 #[test]
 fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
-    let large = for_a_while(0.4, |seed| match run(seed, &options()) {
+    let large = for_a_while(0.3, |seed| match run(seed, &options()) {
         Ok(summary) => (summary.steps, summary.acknowledged + summary.strong_reads),
         Err(failure) => panic!("{failure}\nseed {seed}"),
     });
@@ -72,10 +77,15 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         Ok(summary) => (summary.steps, summary.acknowledged),
         Err(failure) => panic!("{failure}\nseed {seed} with strangers"),
     });
+    let formats = for_a_while(0.1, |seed| match run(seed, &formats()) {
+        Ok(summary) => (summary.steps, summary.acknowledged),
+        Err(failure) => panic!("{failure}\nseed {seed} with two builds"),
+    });
     for (what, (seeds, steps, sum, seconds)) in [
         ("large, writes and strong reads answered", large),
         ("plain, leaderships", plain),
         ("with strangers, writes", strange),
+        ("of two builds, writes", formats),
     ] {
         println!("{what}: {seeds} seeds, {steps} steps, {sum}: {:.0} steps/s", steps as f64 / seconds);
         assert!(seeds > 0 && sum > 0, "nothing was tried");

@@ -16,6 +16,7 @@ use leasehold_daemon::logs::LogFormat;
 use crate::api::cors::{self, Origins};
 use crate::api::forward::FollowerWrites;
 use crate::documents::history::HISTORY_BYTES;
+use crate::format::FORMAT;
 use trust::TrustArgs;
 
 /// The default log filter: our own transitions, and only failures of the libraries.
@@ -100,6 +101,12 @@ pub struct Args {
     /// data may be old (ms, s, m). With no leader anywhere it stays ready.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_UNREADY_AFTER", value_name = "TIME", default_value = "30s", value_parser = durations::parse)]
     pub unready_after: Duration,
+
+    /// The highest format that the cluster may begin to write, of those that this build reads: the format rises only when
+    /// every pod allows it, and there is no way back to an older build after that. It never limits what is read; a number
+    /// above the build's means the build's, so that an older build starts with it as well [default: the build's].
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_FORMAT_MAX", value_name = "N")]
+    pub format_max: Option<u32>,
 
     /// The pod's terminationGracePeriodSeconds: a drain ends 5 s before it is over (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_GRACE_PERIOD", value_name = "TIME", default_value = "60s", value_parser = durations::parse)]
@@ -226,6 +233,8 @@ pub struct Config {
     pub disk_stall: Duration,
     /// How long a leader may not be heard before the replica is not ready.
     pub unready_after: Duration,
+    /// The highest format that may be begun; none above the build's.
+    pub format_max: u32,
     /// How long a drain may take: the grace period less 5 s.
     pub drain_max: Duration,
     /// How long a drain takes at least.
@@ -289,6 +298,7 @@ impl Args {
         self.check_times_of_the_cluster()?;
         self.check_requests()?;
         self.check_resources()?;
+        self.check_formats()?;
         let cors_origins =
             Origins::of(&self.cors_origin).map_err(|why| ConfigError(format!("--cors-origin: {why}")))?;
         Ok(Config {
@@ -308,6 +318,7 @@ impl Args {
             heartbeat: self.heartbeat,
             disk_stall: self.disk_stall,
             unready_after: self.unready_after,
+            format_max: self.format_max.unwrap_or(FORMAT).min(FORMAT),
             drain_max: self.grace_period - GRACE_LEFT,
             drain_min: self.drain_min,
             follower_writes: self.follower_writes,

@@ -20,7 +20,7 @@ mod size;
 mod stored;
 
 pub use command::{
-    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, Work,
+    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, UnknownCommand, Work,
 };
 pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
 pub use outcome::{Answer, Change, Operated, Outcome};
@@ -34,6 +34,10 @@ use keys::Keys;
 use leasehold_replication::Position;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// What is wrong with what a patch would make.
+const PATCH_TAKES_ID: &str = "the patch does not result in a record with the same id";
+const TRUNCATED: &str = "the command is truncated";
 
 /// All collections at one position of the log. A clone is cheap and never changes.
 #[derive(Clone, Debug, Default)]
@@ -79,14 +83,28 @@ impl Documents {
 
     /// Applies the command of the entry at `position`, which follows the last one, and adds its changes to `changes`.
     ///
+    /// # Errors
+    /// [`UnknownCommand`]: nothing was done, and this build must not go on \[C1\]. Anything else that is wrong with it is an
+    /// outcome.
+    ///
     /// # Panics
-    /// If an entry is left out or arrives twice: the log is broken, and continuing would make replicas differ.
-    pub fn apply(&mut self, position: Position, command: &[u8], changes: &mut Vec<Change>) -> Answer {
+    /// When an entry is left out or comes twice: the log is broken, and going on would make replicas differ.
+    pub fn apply(
+        &mut self,
+        position: Position,
+        command: &[u8],
+        changes: &mut Vec<Change>,
+    ) -> Result<Answer, UnknownCommand> {
+        let command = match Command::decode(command) {
+            Err(CommandError::Unknown(unknown)) => return Err(unknown),
+            known => known,
+        };
         self.skip(position);
-        match Command::decode(command) {
+        Ok(match command {
             Ok(command) => self.decide(&command, changes),
-            Err(error) => self.answer(Outcome::Unreadable(error)),
-        }
+            Err(CommandError::Content(what)) => self.answer(Outcome::Invalid(what)),
+            Err(CommandError::Short | CommandError::Unknown(_)) => self.answer(Outcome::Invalid(TRUNCATED)),
+        })
     }
 
     /// Notes an entry that is not a command (a term's first one, a change of the voters).
@@ -115,7 +133,7 @@ impl Documents {
             None => {}
         }
         let answer = self.work(command, changes);
-        if !matches!(answer.outcome, Outcome::Unreadable(_)) {
+        if !matches!(answer.outcome, Outcome::Invalid(_)) {
             self.keys.keep(key, answer.clone());
         }
         answer
@@ -176,8 +194,7 @@ impl Documents {
                 Ok(merged) if merged == found.as_str() => return (Outcome::Same, Some(found.clone())),
                 Ok(merged) if record_id(&merged) == Some(id) => Record::from(merged),
                 Ok(_) | Err(_) => {
-                    let error = CommandError::Content("the patch does not result in a record with the same id");
-                    return (Outcome::Unreadable(error), Some(found.clone()));
+                    return (Outcome::Invalid(PATCH_TAKES_ID), Some(found.clone()));
                 }
             },
             (Action::Delete, Some(record)) => {

@@ -51,6 +51,7 @@ use crate::peer::{Admitted, PeerEvent, Peers};
 use crate::role::RoleReceiver;
 use crate::room::{Account, Figures, Held, Limits};
 use crate::volume::journal::{Journal, JournalEvent};
+use crate::volume::snapshot::PartError;
 use intake::{Intake, Kept};
 use progress::UnderWay;
 use readers::Readers;
@@ -82,6 +83,11 @@ pub enum End {
     Failed {
         /// For people.
         reason: String,
+    },
+    /// This build cannot go on with its log. The volume is as it was.
+    Unreadable {
+        /// For people.
+        what: String,
     },
     /// The volume is empty now, because another bootstrap won.
     Wiped {
@@ -430,6 +436,9 @@ impl Driver {
             Kept::Spoilt { conn, run, error } => {
                 if self.intake.is_current(conn, run) {
                     warn!(?conn, %error, "received an unusable snapshot");
+                    if let PartError::Format { .. } = error {
+                        self.brought_about.push_back(Input::Unreadable { conn, what: error.to_string() });
+                    }
                     self.spoil(conn);
                     self.step_all();
                 }
@@ -487,6 +496,10 @@ impl Driver {
 
     fn step_all(&mut self) {
         while let Some(input) = self.brought_about.pop_front() {
+            if matches!(self.end, Some(End::Unreadable { .. })) {
+                // Nothing more is applied, nor written.
+                return;
+            }
             for effect in self.replica.step(self.begun.elapsed(), input) {
                 self.carry_out(effect);
             }

@@ -15,6 +15,7 @@
 
 use crate::documents::history::{HISTORY_BYTES, History};
 use crate::documents::{Answer, Change, Documents};
+use crate::format::FORMAT_MIN;
 use crate::room::{Figures, UnderWay};
 use crate::volume::disk::watch::DiskWatch;
 use bytes::Bytes;
@@ -340,6 +341,11 @@ impl Handle {
             Life::Running { status, .. } => Some(status.clone()),
             Life::Starting(_) => None,
         }
+    }
+
+    /// The format in force, of all that is written. It never sinks, so what was made by it a moment ago still may be written.
+    pub fn format(&self) -> u32 {
+        self.status().map_or(FORMAT_MIN, |status| status.formats.in_force)
     }
 
     /// The volume; none before it is open.

@@ -12,6 +12,7 @@ pub mod api;
 pub mod args;
 pub mod documents;
 pub mod driver;
+pub mod format;
 pub mod handle;
 pub mod node;
 pub mod opening;

@@ -4,7 +4,8 @@
 //! connections and journal wakes no other thread on the way, and no client's long list delays a heartbeat. Clients have
 //! `--worker-threads` threads.
 //!
-//! Exit codes: 0 drained, 1 fatal IO (or a part that ended unexpectedly), 2 invalid flags or initial data, 3 damage.
+//! Exit codes: 0 drained, 1 fatal IO (or a part that ended unexpectedly), 2 invalid flags or initial data, or a
+//! volume or log of a format that this build does not read, 3 damage.
 
 use std::process::ExitCode;
 

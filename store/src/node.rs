@@ -32,6 +32,7 @@ use crate::api::person;
 use crate::api::{Probes, farewells};
 use crate::args::Config;
 use crate::driver::{self, Driver, JOURNAL_EVENTS_MAX};
+use crate::format::FORMAT;
 use crate::handle::{self, HandleServer};
 use crate::opening;
 use crate::peer::{EVENTS_MAX, Listener, PeerConfig, PeerEvent, Peers};
@@ -261,6 +262,8 @@ impl Core {
             new_cluster_id: ClusterId(Uuid::new_v4()),
             initial_data,
             force_bootstrap: opened.force_bootstrap,
+            format_build: FORMAT,
+            format_allowed: config.format_max,
         };
         Driver::new(driver::Parts {
             config: replica,

@@ -169,7 +169,7 @@ pub(crate) fn wait_for_room(
 fn lacks_room(error: &VolumeError) -> bool {
     match error {
         VolumeError::Io { source, .. } => is_full(source),
-        VolumeError::Damage { .. } | VolumeError::Format { .. } => false,
+        VolumeError::Damage { .. } | VolumeError::Format { .. } | VolumeError::Unreadable { .. } => false,
     }
 }
 

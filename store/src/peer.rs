@@ -142,6 +142,7 @@ impl Peers {
                 held = room;
                 self.links.get(&conn).map(|_| Input::Frame { conn, frame })
             }
+            PeerEvent::Unreadable { conn, what } => self.links.get(&conn).map(|_| Input::Unreadable { conn, what }),
             PeerEvent::Heard { conn } => self.links.get(&conn).map(|_| Input::Heard { conn }),
             PeerEvent::Closed { conn } => self.links.remove(&conn).map(|_| Input::Closed { conn }),
             PeerEvent::Invited { request, claim, reply } => {

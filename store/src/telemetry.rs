@@ -60,6 +60,9 @@ struct Inner {
     ready: Gauge,
     foreign_cluster: Gauge,
     went_back: Gauge,
+    format: Gauge,
+    format_build: Gauge,
+    format_allowed: Gauge,
     staleness: Gauge<f64, AtomicU64>,
     follower_lag: Family<FollowerLabel, Gauge<u64, AtomicU64>>,
     memory_used: Gauge<u64, AtomicU64>,
@@ -209,6 +212,9 @@ impl Metrics {
             inner.voters.set(i64::try_from(status.voters.voters.len()).unwrap_or(i64::MAX));
             inner.foreign_cluster.set(i64::from(status.foreign_cluster_id.is_some()));
             inner.went_back.set(i64::from(status.went_back.is_some()));
+            inner.format.set(status.formats.in_force.into());
+            inner.format_build.set(status.formats.build.into());
+            inner.format_allowed.set(status.formats.allowed.into());
             for follower in status.followers.iter().filter(|follower| follower.connected) {
                 let label = FollowerLabel { follower: follower.name.clone() };
                 let lag = status.position.seq.0.saturating_sub(follower.verified.0);
@@ -234,6 +240,9 @@ impl Inner {
             ready: Gauge::default(),
             foreign_cluster: Gauge::default(),
             went_back: Gauge::default(),
+            format: Gauge::default(),
+            format_build: Gauge::default(),
+            format_allowed: Gauge::default(),
             staleness: Gauge::default(),
             follower_lag: Family::default(),
             memory_used: Gauge::default(),
@@ -271,6 +280,9 @@ impl Inner {
         registry.register("ready", "1 when traffic may be sent to the replica", self.ready.clone());
         registry.register("foreign_cluster", "1 when the Lease names another cluster", self.foreign_cluster.clone());
         registry.register("went_back", "1 when the volume has lost what it acknowledged", self.went_back.clone());
+        registry.register("format", "Format in force, of all that is written", self.format.clone());
+        registry.register("format_build", "Highest format that this build reads", self.format_build.clone());
+        registry.register("format_allowed", "Highest format that --format-max allows", self.format_allowed.clone());
         registry.register_with_unit("staleness", "How old the data may be", Unit::Seconds, self.staleness.clone());
         registry.register(
             "follower_lag_entries",

@@ -40,7 +40,8 @@ mod wipe;
 #[cfg(test)]
 mod tests;
 
-use crate::documents::Documents;
+use crate::documents::{Command, Documents};
+use crate::format::{FORMAT, FORMAT_MIN};
 use crate::volume::disk::watch::{DiskWatch, Watched};
 use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
 use crate::volume::files::{FOLDER, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
@@ -48,7 +49,7 @@ use crate::volume::journal::{Journal, JournalEvent, OnFsync, Replay, Shared, Wri
 use crate::volume::wipe::is_leftover;
 
 pub use error::VolumeError;
-use leasehold_replication::{Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
+use leasehold_replication::{Payload, Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub struct Options {
     pub on_wait: Box<dyn FnMut(Duration) + Send>,
     /// Watches the calls of the thread that opens the volume, and then of the journal's.
     pub watch: Arc<DiskWatch>,
+    /// The highest format that is read: the build's, but for tests.
+    pub format_build: u32,
 }
 
 impl Options {
@@ -87,6 +90,7 @@ impl Options {
             on_fsync: Arc::new(|_| {}),
             on_wait: Box::new(|_| {}),
             watch: Arc::default(),
+            format_build: FORMAT,
         }
     }
 }
@@ -137,7 +141,8 @@ impl Volume {
         }
         watch.read().begin(to_read(&*disk));
         let on_fsync = options.on_fsync.clone();
-        let Found { replica, replay, snapshot, documents, writer } = recover(&disk, options.segment_bytes, on_fsync)?;
+        let Found { replica, replay, snapshot, documents, writer } =
+            recover(&disk, options.segment_bytes, on_fsync, options.format_build)?;
         let io = |source| VolumeError::io(&*disk, "", source);
 
         let mut force_bootstrap = identity::is_bootstrap_forced(&*disk).map_err(io)?;
@@ -154,6 +159,7 @@ impl Volume {
                 entries: replay.chain.into_iter().map(|live| live.entry).collect(),
                 committed,
                 went_back,
+                format: replay.newest.format,
             },
             None => Recovered {
                 state: leasehold_replication::DurableState::EMPTY,
@@ -161,6 +167,7 @@ impl Volume {
                 entries: Vec::new(),
                 committed,
                 went_back,
+                format: FORMAT_MIN,
             },
         };
         let shared = Arc::new(Shared::new(&writer, lock));
@@ -172,7 +179,7 @@ impl Volume {
                 journal::run(writer, disk, shared, events, snapshot_after_bytes, force_bootstrap);
             }
         });
-        let journal = Journal::new(disk.clone(), shared, thread.map_err(io)?, watch);
+        let journal = Journal::new(disk.clone(), shared, thread.map_err(io)?, watch, options.format_build);
         Ok(Opened { replica, recovered, documents, journal, force_bootstrap })
     }
 }
@@ -188,7 +195,12 @@ pub(crate) struct Found {
 }
 
 /// Reads the volume, and makes what was read durable. The lock is held.
-pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsync) -> Result<Found, VolumeError> {
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    segment_bytes: u64,
+    on_fsync: OnFsync,
+    format_max: u32,
+) -> Result<Found, VolumeError> {
     let io = |source| VolumeError::io(&**disk, "", source);
     let folder_io = |source| VolumeError::io(&**disk, FOLDER, source);
     disk.create_folder(FOLDER).map_err(folder_io)?;
@@ -201,10 +213,14 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsyn
     }
     let replica = identity::read(&**disk)?;
     let numbers = journal::numbers(&**disk)?;
-    let replay = journal::replay(&**disk, &numbers)?;
+    let replay = journal::replay(&**disk, &numbers, format_max)?;
+    // Nothing is skipped, and nothing on the volume changes where this build cannot go on with it [C1].
+    if let Some(replay) = &replay {
+        check_known(&**disk, replay, format_max)?;
+    }
     let (snapshot, documents) = match check(&**disk, replica, replay.as_ref())? {
         Some(mark) => {
-            let (meta, documents) = read_snapshot(&**disk, &mark, replay.as_ref())?;
+            let (meta, documents) = read_snapshot(&**disk, &mark, replay.as_ref(), format_max)?;
             (Some(meta), documents)
         }
         None => (None, Documents::new()),
@@ -252,7 +268,24 @@ fn to_read(disk: &dyn Disk) -> u64 {
     numbers.into_iter().map(|number| length(&file_name(number))).sum::<u64>() + 2 * length(SNAPSHOT)
 }
 
-/// Do the parts of the volume belong together? Returns the mark of the snapshot that must exist.
+/// Does this build know all that stands in the log?
+fn check_known(disk: &dyn Disk, replay: &Replay, max: u32) -> Result<(), VolumeError> {
+    for live in &replay.chain {
+        let what = match &live.entry.payload {
+            Payload::Voters(voters) if voters.format > max => format!("voters of format {}", voters.format),
+            Payload::Command(command) => match Command::check_known(command) {
+                Ok(()) => continue,
+                Err(unknown) => unknown.to_string(),
+            },
+            Payload::Voters(_) | Payload::Empty => continue,
+        };
+        let (file, position) = (disk.path(&file_name(live.segment)), live.entry.position);
+        return Err(VolumeError::Unreadable { file, what: format!("entry {position} has {what}"), max });
+    }
+    Ok(())
+}
+
+/// Do the parts of the volume belong together? Gives the mark of the snapshot that has to be there.
 fn check(
     disk: &dyn Disk,
     replica: Option<ReplicaId>,
@@ -283,6 +316,7 @@ fn read_snapshot(
     disk: &dyn Disk,
     mark: &SnapshotMark,
     replay: Option<&Replay>,
+    format_max: u32,
 ) -> Result<(SnapshotMeta, Documents), VolumeError> {
     let io = |source| VolumeError::io(disk, SNAPSHOT, source);
     // Only a crash leaves one that waits for its name: usually the data is read once less.
@@ -298,7 +332,7 @@ fn read_snapshot(
         // The segment that refers to it is durable under its name: it was synced before it got it, and the folder is now.
         journal::name_snapshot(disk).map_err(io)?;
     }
-    let (meta, documents, _) = match snapshot::read(disk, SNAPSHOT, Some(mark)) {
+    let (meta, documents, _) = match snapshot::read(disk, SNAPSHOT, Some(mark), format_max) {
         Err(VolumeError::Io { source, path }) if source.kind() == io::ErrorKind::NotFound => {
             let what = "it is missing, but the journal begins after it".to_owned();
             return Err(VolumeError::Damage { file: path, offset: 0, what });

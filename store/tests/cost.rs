@@ -181,6 +181,8 @@ fn config(replica: ReplicaId, incarnation: Incarnation, force_bootstrap: bool) -
         new_cluster_id: ClusterId(Uuid::new_v4()),
         initial_data: Vec::new(),
         force_bootstrap,
+        format_build: 1,
+        format_allowed: 1,
     }
 }
 

@@ -85,6 +85,7 @@ const DISTRICTS: [(&str, &[&str]); 4] = [
             "volume",
             "documents",
             "progress",
+            "format",
         ],
     ),
     (

@@ -21,7 +21,8 @@
 use crate::model::disk::{Item, Log, Volume, checksum};
 use crate::model::facts::{Applied, Facts, Written, digest};
 use leasehold_replication::{
-    ClusterId, DurableState, Entry, Incarnation, Payload, Phase, Position, Promise, Pulse, Seq, Status, Term, Voters,
+    ClusterId, DurableState, Entry, FORMAT_MIN, Incarnation, Payload, Phase, Position, Promise, Pulse, Seq, Status,
+    Term, Voters,
 };
 
 impl Facts {
@@ -31,6 +32,11 @@ impl Facts {
         let at = entry.position.seq.0 as usize - 1;
         if self.written.len() <= at {
             self.written.resize(at + 1, Vec::new());
+        }
+        if let Payload::Voters(voters) = &entry.payload
+            && voters.format > FORMAT_MIN
+        {
+            self.raises.push((entry.position, voters.clone()));
         }
         let sum = checksum(entry);
         match self.written[at].iter().find(|known| known.position == entry.position && known.cluster == cluster) {
@@ -67,7 +73,7 @@ impl Facts {
         self.snapshots[volume] = self.snapshots[volume].max(position.seq);
     }
 
-    fn was_durable(&self, volume: usize, position: Position) -> bool {
+    pub(super) fn was_durable(&self, volume: usize, position: Position) -> bool {
         self.snapshots[volume] >= position.seq
             || (self.written.get(position.seq.0 as usize - 1))
                 .is_some_and(|all| all.iter().any(|w| w.position == position && w.durable & (1 << volume) != 0))
@@ -125,7 +131,9 @@ impl Facts {
         let seq = after.committed;
         let Some((term, _)) = log.entry(seq) else { return };
         let position = Position { term, seq };
-        if term != after.promise.term {
+        // A raise that was pulled is known to be committed by who was pulled from.
+        let is_pulled = self.raises.iter().any(|(raise, _)| *raise == position);
+        if term != after.promise.term && !is_pulled {
             self.violated(format!("{who} leads {} and commits up to {position} by counting", after.promise.term));
         }
         let has = |replica| self.volume_numbers.get(&replica).is_some_and(|number| self.was_durable(*number, position));
@@ -269,6 +277,7 @@ impl Facts {
         match item {
             Item::State(state) => self.promised(who, volume, state),
             Item::Entry(entry) => self.durable(volume, entry),
+            Item::Segment(_) => {}
             Item::Install(meta, state) => {
                 self.snapshot_durable(volume, meta.position);
                 self.promised(who, volume, state);

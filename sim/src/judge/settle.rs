@@ -103,6 +103,9 @@ impl Cluster {
             return Some("the leader hears no majority".to_owned());
         }
         for pod in &self.pods[..wanted] {
+            if let Some(up) = pod.store.up().filter(|up| self.settings.two_builds && up.format != 2) {
+                return Some(format!("format {} is in force on {}", up.format, pod.name));
+            }
             if let Some(why) = lags(pod, status).or_else(|| self.misled(pod, incarnation, status)) {
                 return Some(why);
             }

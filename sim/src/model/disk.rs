@@ -13,8 +13,8 @@
 
 use super::rng::Rng;
 use leasehold_replication::{
-    DurableState, Entry, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket, Voters,
-    WentBack,
+    DurableState, Entry, FORMAT_MIN, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket,
+    Voters, WentBack,
 };
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -26,7 +26,9 @@ pub(crate) enum Item {
     State(DurableState),
     /// An entry; it may cut earlier ones.
     Entry(Entry),
-    /// A received snapshot replaces everything before it.
+    /// The next segment begins: it is of a later format than the one before.
+    Segment(u32),
+    /// A snapshot that was received takes the place of all before it.
     Install(Rc<SnapshotMeta>, DurableState),
 }
 
@@ -69,6 +71,13 @@ pub(crate) struct Volume {
     durable: u64,
     waiting: VecDeque<Waiting>,
     snapshot: Option<Rc<SnapshotMeta>>,
+    /// The format of the segments before the first one that `journal` tells of; and that of the newest one.
+    first_format: u32,
+    pub(crate) format: u32,
+    /// The format that stands in snapshot.json.
+    snapshot_format: u32,
+    /// The highest format of voters that was ever written here.
+    pub(crate) saw_format: u32,
     /// What the last run noted as committed when it ended.
     pub(crate) noted: Position,
     /// The file that marks it as gone back in time.
@@ -168,7 +177,16 @@ fn is_told_apart(entry: &Entry, rng: &mut Rng) {
     assert!(read.is_err() || !is_other, "a record torn at byte {cut} of {} is taken for {read:?}", whole.len());
 }
 
-/// The checksum in the entry's record.
+/// What a build must read to apply it. In runs with two builds a command says so behind its number.
+pub(crate) fn format_of(entry: &Entry) -> u32 {
+    match &entry.payload {
+        Payload::Empty => FORMAT_MIN,
+        Payload::Voters(voters) => voters.format,
+        Payload::Command(command) => command.get(8).map_or(FORMAT_MIN, |format| u32::from(*format).max(FORMAT_MIN)),
+    }
+}
+
+/// The checksum that stands in the entry's record.
 pub(crate) fn checksum(entry: &Entry) -> u32 {
     u32::from_le_bytes(entry.record()[4..8].try_into().expect("a record has a header"))
 }
@@ -188,6 +206,10 @@ impl Volume {
             durable: 1,
             waiting: VecDeque::new(),
             snapshot: None,
+            first_format: FORMAT_MIN,
+            format: FORMAT_MIN,
+            snapshot_format: FORMAT_MIN,
+            saw_format: FORMAT_MIN,
             noted: Position::ZERO,
             mark: None,
             copy: None,
@@ -200,9 +222,17 @@ impl Volume {
         let mut chained = true;
         for item in items {
             match &item {
-                Item::State(_) => {}
-                Item::Entry(entry) => chained &= self.log.push(entry),
-                Item::Install(meta, _) => self.log = Log::new(meta.position, meta.voters.clone()),
+                Item::State(_) | Item::Segment(_) => {}
+                Item::Entry(entry) => {
+                    if let Payload::Voters(voters) = &entry.payload {
+                        self.saw_format = self.saw_format.max(voters.format);
+                    }
+                    chained &= self.log.push(entry);
+                }
+                Item::Install(meta, _) => {
+                    self.saw_format = self.saw_format.max(meta.voters.format);
+                    self.log = Log::new(meta.position, meta.voters.clone());
+                }
             }
             self.journal.push_back(item);
         }
@@ -210,7 +240,26 @@ impl Volume {
         chained
     }
 
-    /// Is any cluster's data durable?
+    /// What is begun from here on goes into a segment of that format.
+    pub(crate) fn begin_segment(&mut self, format: u32) {
+        if format > self.format {
+            self.format = format;
+            self.journal.push_back(Item::Segment(format));
+        }
+    }
+
+    /// What a build must read that starts on this volume.
+    pub(crate) fn needs_format(&self) -> u32 {
+        let of_journal = self.journal.iter().map(|item| match item {
+            Item::State(_) => FORMAT_MIN,
+            Item::Entry(entry) => format_of(entry),
+            Item::Segment(format) => *format,
+            Item::Install(meta, _) => meta.voters.format,
+        });
+        of_journal.max().unwrap_or(FORMAT_MIN).max(self.first_format).max(self.snapshot_format)
+    }
+
+    /// Is there anything durable of a cluster?
     pub(crate) fn has_data(&self) -> bool {
         self.durable_state.cluster_id.is_some()
     }
@@ -274,6 +323,7 @@ impl Volume {
             let item = &self.journal[(self.durable - self.dropped) as usize];
             match item {
                 Item::State(state) => self.durable_state = *state,
+                Item::Segment(_) => {}
                 Item::Entry(entry) => {
                     self.durable_log.push(entry);
                 }
@@ -281,6 +331,7 @@ impl Volume {
                     self.durable_log = Log::new(meta.position, meta.voters.clone());
                     self.durable_state = *state;
                     self.snapshot = Some(meta.clone());
+                    self.snapshot_format = meta.voters.format;
                 }
             }
             seen(item);
@@ -299,9 +350,12 @@ impl Volume {
     }
 
     /// A snapshot of the replica's own is durable and in place. Drops what it holds from the front of the journal, as far
-    /// as that is durable, except for a random part.
-    pub(crate) fn snapshot_taken(&mut self, meta: Rc<SnapshotMeta>, rng: &mut Rng) {
+    /// as that is durable, but a random part.
+    pub(crate) fn snapshot_taken(&mut self, meta: Rc<SnapshotMeta>, format: u32, rng: &mut Rng) {
         let position = meta.position;
+        self.snapshot_format = format;
+        // A segment begins that names it.
+        self.begin_segment(format);
         self.log.trim(position, &meta.voters);
         self.durable_log.trim(position, &meta.voters);
         self.snapshot = Some(meta);
@@ -310,6 +364,7 @@ impl Volume {
         for item in self.journal.iter().take((self.durable - self.dropped) as usize) {
             match item {
                 Item::State(new) | Item::Install(_, new) => state = Some(*new),
+                Item::Segment(_) => {}
                 Item::Entry(entry) if entry.position.seq <= position.seq => {}
                 Item::Entry(_) => break,
             }
@@ -321,11 +376,15 @@ impl Volume {
             count -= keep;
             state = self.journal.iter().take(count).rev().find_map(|item| match item {
                 Item::State(state) | Item::Install(_, state) => Some(*state),
-                Item::Entry(_) => None,
+                Item::Entry(_) | Item::Segment(_) => None,
             });
         }
         if let (Some(state), true) = (state, count > 1) {
-            self.journal.drain(..count);
+            for item in self.journal.drain(..count) {
+                if let Item::Segment(format) = item {
+                    self.first_format = self.first_format.max(format);
+                }
+            }
             self.journal.push_front(Item::State(state));
             self.dropped += count as u64 - 1;
         }
@@ -359,9 +418,11 @@ impl Volume {
         let mut entries: Vec<Entry> = Vec::new();
         let mut snapshot = self.snapshot.clone();
         let mut base = snapshot.as_ref().map_or(Position::ZERO, |meta| meta.position);
+        self.format = self.first_format;
         for item in &self.journal {
             match item {
                 Item::State(new) => state = Some(*new),
+                Item::Segment(format) => self.format = self.format.max(*format),
                 Item::Install(meta, new) => {
                     state = Some(*new);
                     if meta.position.seq >= base.seq {
@@ -404,7 +465,7 @@ impl Volume {
         self.begun_state = state;
         let went_back = self.mark.clone();
         let snapshot = snapshot.map(|meta| (*meta).clone());
-        Recovered { state, snapshot, entries, committed: self.noted, went_back }
+        Recovered { state, snapshot, entries, committed: self.noted, went_back, format: self.format }
     }
 
     /// Somebody copies what is durable.
@@ -512,7 +573,7 @@ mod tests {
             position: Position::new(2, 6),
             voters: leasehold_replication::Voters::none(),
         };
-        volume.snapshot_taken(Rc::new(meta), &mut Rng::new(1));
+        volume.snapshot_taken(Rc::new(meta), FORMAT_MIN, &mut Rng::new(1));
         let recovered = volume.recover(true, false, |_| {});
         assert_eq!(recovered.state.promise.term, Term(3));
         assert!(recovered.entries.is_empty(), "{:?}", recovered.entries);

@@ -2,7 +2,7 @@
 //! is compared when it is added (`judge::invariants`), and the first violation is kept.
 
 use super::disk::checksum;
-use leasehold_replication::{ClusterId, Entry, Incarnation, Position, Promise, ReplicaId, Seq, Term};
+use leasehold_replication::{ClusterId, Entry, Incarnation, Position, Promise, ReplicaId, Seq, Term, Voters};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) fresh: Vec<(Position, Term)>,
     /// When each entry was applied first.
     pub(crate) applied_at: Vec<Duration>,
+    /// Every voters entry of a later format than the lowest: where it stands, the format, and the voters.
+    pub(crate) raises: Vec<(Position, Voters)>,
     /// The first violation.
     pub(crate) violation: Option<String>,
 }

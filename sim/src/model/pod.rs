@@ -4,7 +4,7 @@ use super::disk::Volume;
 use super::sidecar::Sidecar;
 use super::store::Store;
 use leasehold_contract::{Moment, RoleFile, StatusFile};
-use leasehold_replication::{ReplicaId, Room};
+use leasehold_replication::{FORMAT_MIN, ReplicaId, Room};
 use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -41,6 +41,10 @@ pub(crate) struct Pod {
     pub(crate) disk_hangs_until: Duration,
     /// The room that its shell finds in memory and on disk.
     pub(crate) room: Room,
+    /// The highest format that the build of its store reads, and that its operator allows; and the highest that was ever
+    /// allowed here.
+    pub(crate) formats: (u32, u32),
+    pub(crate) ever_allowed: u32,
     /// role.json.
     pub(crate) role_file: Option<Rc<RoleFile>>,
     /// status.json.
@@ -68,6 +72,8 @@ impl Pod {
             volume: Volume::new(replica, number),
             disk_hangs_until: Duration::ZERO,
             room: Room::default(),
+            formats: (FORMAT_MIN, FORMAT_MIN),
+            ever_allowed: FORMAT_MIN,
             role_file: None,
             status_file: None,
             store: Store::new(pod),

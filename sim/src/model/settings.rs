@@ -65,6 +65,10 @@ pub(crate) struct Settings {
     pub(crate) strangers: bool,
     /// Memory and disks run short.
     pub(crate) runs_short: bool,
+    /// Pods are of two builds.
+    pub(crate) two_builds: bool,
+    /// What an operator brings them to at the moment: the format that a build reads, and that it allows.
+    pub(crate) image: (u32, u32),
 }
 
 impl Settings {
@@ -113,6 +117,8 @@ impl Settings {
             is_plain: options.plain,
             strangers: options.strangers,
             runs_short: options.room,
+            two_builds: options.formats,
+            image: (1, 1),
         }
     }
 

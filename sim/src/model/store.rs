@@ -41,6 +41,10 @@ pub(crate) struct Up {
     pub(crate) applied_voters: Voters,
     /// Entries since the last snapshot.
     pub(crate) since_snapshot: u64,
+    /// The format in force, by its last step.
+    pub(crate) format: u32,
+    /// The pods that role.json named as wanted, by its last input.
+    pub(crate) members: Vec<String>,
     /// The snapshot that is being written.
     pub(crate) snapshot_running: Option<u64>,
     pub(crate) sync_running: bool,
@@ -73,6 +77,8 @@ impl Up {
         Up {
             status: replica.status(),
             pulse: replica.pulse(),
+            format: replica.format(),
+            members: Vec::new(),
             replica,
             incarnation,
             pending: BTreeMap::new(),

@@ -60,7 +60,7 @@ pub(crate) fn input(input: &Input) -> String {
 pub(crate) fn effect(effect: &Effect) -> String {
     match effect {
         Effect::Send { conn, frame: body } => format!("Send {conn:?} {}", frame(body)),
-        Effect::Persist { ticket, records } => {
+        Effect::Persist { ticket, records, .. } => {
             let records: Vec<String> = records.iter().map(record).collect();
             format!("Persist {} [{}]", ticket.0, records.join(", "))
         }

@@ -288,6 +288,7 @@ impl Cluster {
         self.disks_answer();
         self.mend_volumes();
         self.make_room();
+        self.update_all();
         // Only a person ends a pause.
         self.annotate_lease(annotation::PAUSED, None);
     }

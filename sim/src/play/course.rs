@@ -27,6 +27,11 @@ impl Cluster {
             self.run_short()?;
             return Ok(settled);
         }
+        if self.settings.two_builds {
+            self.kill_leader();
+            self.settle("after the leader's death")?;
+            return Ok(settled);
+        }
         self.leave_as_planned()?;
         let other_size = 1 + self.rng.below(self.pods.len());
         if other_size != self.pods.len() {

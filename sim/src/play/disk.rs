@@ -19,6 +19,7 @@ const FSYNC_US_MAX: u64 = 2_000_000;
 
 impl Cluster {
     pub(crate) fn begin(&mut self, life: Life, ticket: Ticket, items: Vec<Item>) {
+        self.check_formats_written(life.pod, &items);
         for item in &items {
             if let Item::Entry(entry) = item {
                 if let Some(what) = self.writes_to_full_disk(life.pod, entry) {
@@ -31,6 +32,7 @@ impl Cluster {
         for item in &items {
             match item {
                 Item::State(state) | Item::Install(_, state) => pod.volume.begun_state = *state,
+                Item::Segment(_) => {}
                 Item::Entry(entry) => {
                     self.facts.begun(&pod.name, entry, pod.volume.begun_state.cluster_id);
                     if let Some(up) = pod.store.up()
@@ -129,8 +131,10 @@ impl Cluster {
             return self.schedule(at, Event::SnapshotDone { life, number });
         }
         up.snapshot_running = None;
-        pod.volume.snapshot_taken(meta, &mut self.rng);
+        let format = self.settings.snapshot_format(pod.formats.0, &meta);
+        pod.volume.snapshot_taken(meta, format, &mut self.rng);
         self.facts.snapshot_durable(pod.volume.number, position);
+        self.check_snapshot_format(life.pod, number, format);
         self.step_store(life.pod, Input::SnapshotTaken { position });
     }
 

@@ -8,7 +8,7 @@
 
 use crate::model::client::Outcome;
 use crate::model::cluster::Cluster;
-use crate::model::disk::Item;
+use crate::model::disk::{Item, format_of};
 use crate::model::event::Event;
 use crate::model::facts::digest;
 use crate::model::life::Life;
@@ -26,8 +26,12 @@ impl Cluster {
     pub(crate) fn carry_out(&mut self, life: Life, effect: Effect) {
         let pod = life.pod;
         match effect {
-            Effect::Persist { ticket, records } => self.persist(life, ticket, records),
-            Effect::InstallSnapshot { ticket, conn: _, meta, state } => {
+            Effect::Persist { ticket, format, records } => {
+                self.begins_segment(pod, format);
+                self.persist(life, ticket, records);
+            }
+            Effect::InstallSnapshot { ticket, conn: _, meta, state, format } => {
+                self.begins_segment(pod, format);
                 self.install_snapshot(life, ticket, meta, state);
             }
             Effect::Apply { entries } => self.apply(pod, entries),
@@ -70,6 +74,7 @@ impl Cluster {
             Effect::MarkWentBack { ticket, mark } => self.mark_volume(life, ticket, mark),
             Effect::WipeVolume { winner } => self.wipe_itself(pod, &winner),
             Effect::Fail { reason } => self.fail(pod, &reason),
+            Effect::Unreadable { what } => self.was_sent_unreadable(pod, &what),
             Effect::Report { what } => self.violation(format!("pod-{pod} reports: {what}")),
         }
     }
@@ -143,6 +148,12 @@ impl Cluster {
             if entry.previous != up.applied {
                 let applied = up.applied;
                 self.facts.violated(format!("invariant 4: {name} applies {} after {applied}", entry.position));
+            }
+            if format_of(&entry) > found.formats.0 {
+                let (position, build) = (entry.position, found.formats.0);
+                self.facts.violated(format!(
+                    "{name} applies {position}, which its build (up to format {build}) cannot read [C1]"
+                ));
             }
             up.applied = entry.position;
             up.digest = digest(up.digest, &entry);

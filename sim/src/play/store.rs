@@ -27,6 +27,7 @@ impl Cluster {
         if self.pods[life.pod].store.is_running() {
             return;
         }
+        self.choose_build(life.pod);
         self.trace.add(self.now, || format!("pod-{} store starts", life.pod));
         self.pods[life.pod].store.process = Process::Starting;
         let slow = if self.rng.chance(30) { 40 } else { 1 };
@@ -37,6 +38,9 @@ impl Cluster {
     /// The journal is read and durable; the replica starts.
     pub(crate) fn recover_store(&mut self, life: Life) {
         if self.waits_for_disk(life, Event::StoreRecovered { life }) {
+            return;
+        }
+        if self.settings.two_builds && self.cannot_be_read(life) {
             return;
         }
         let incarnation = Incarnation(self.rng.uuid());
@@ -96,6 +100,8 @@ impl Cluster {
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
             force_bootstrap: false,
+            format_build: pod.formats.0,
+            format_allowed: pod.formats.1,
         }
     }
 
@@ -124,6 +130,9 @@ impl Cluster {
         }
         if let Some(file) = &self.pods[life.pod].role_file {
             let view = leasehold_contract::replication::role_view(file);
+            if let Some(up) = self.pods[life.pod].store.up_mut() {
+                up.members = view.members.iter().map(|member| member.name.clone()).collect();
+            }
             self.step_store(life.pod, Input::Role(view));
         }
     }
@@ -145,6 +154,7 @@ impl Cluster {
 
     /// One input to the core, and all its effects.
     pub(crate) fn step_store(&mut self, pod: usize, input: Input) {
+        let input = self.of_format_in_force(pod, input);
         let local = self.pods[pod].local(self.now);
         let Some(up) = self.pods[pod].store.up_mut() else { return };
         if !matches!(input, Input::Wake) {
@@ -178,6 +188,7 @@ impl Cluster {
 
     /// What the shell and the judges check after every step.
     fn after_step(&mut self, pod: usize) {
+        self.check_format(pod);
         self.check_freshness(pod);
         let Some((before, after)) = self.look_again(pod) else { return };
         self.check_step(pod, &before, &after);
@@ -247,7 +258,8 @@ impl Cluster {
                 // It was just renamed into its place, and nobody had been notified.
                 let meta = self.snapshots[number as usize].clone();
                 self.facts.snapshot_durable(found.volume.number, meta.position);
-                found.volume.snapshot_taken(meta, &mut self.rng);
+                let format = self.settings.snapshot_format(found.formats.0, &meta);
+                found.volume.snapshot_taken(meta, format, &mut self.rng);
             }
             found.volume.crash(power, &mut self.rng);
             self.drop_connections(pod, power);

@@ -57,10 +57,10 @@ impl World {
     pub(super) fn carry_out(&mut self, number: usize, effect: Effect) -> Result<(), String> {
         let runs = self.nodes[number].node.runs;
         match effect {
-            Effect::Persist { ticket, records } => {
+            Effect::Persist { ticket, records, .. } => {
                 self.node(number).journal.begin(ticket, records.into_iter().map(Item::Record).collect());
             }
-            Effect::InstallSnapshot { ticket, conn: _, meta, state } => {
+            Effect::InstallSnapshot { ticket, conn: _, meta, state, format: _ } => {
                 self.judge.restored(meta.position)?;
                 let node = self.node(number);
                 node.applied = meta.position;
@@ -144,6 +144,7 @@ impl World {
             }
             Effect::WipeVolume { .. } => return Err(format!("n-{number} empties its volume")),
             Effect::Fail { reason } => return Err(format!("n-{number} fails: {reason}")),
+            Effect::Unreadable { what } => return Err(format!("n-{number} cannot read its log: {what}")),
             Effect::Report { what } => return Err(format!("n-{number} reports: {what}")),
         }
         Ok(())

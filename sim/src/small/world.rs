@@ -5,9 +5,9 @@ use super::judge::Judge;
 use super::prints::Prints;
 use bytes::Bytes;
 use leasehold_replication::{
-    Answer, Claim, ClusterId, Config, ConnId, DurableState, Entry, Frame, Hello, Incarnation, Input, InviteAnswer,
-    LeaderView, Member, Payload, Phase, Position, Promise, Proposal, ProposalId, ReadId, Recovered, Replica, ReplicaId,
-    RequestId, RoleView, Seq, SnapshotMeta, Term, Voter, Voters, WentBack,
+    Answer, Claim, ClusterId, Config, ConnId, DurableState, Entry, FORMAT_MIN, Frame, Hello, Incarnation, Input,
+    InviteAnswer, LeaderView, Member, Payload, Phase, Position, Promise, Proposal, ProposalId, ReadId, Recovered,
+    Replica, ReplicaId, RequestId, RoleView, Seq, SnapshotMeta, Term, Voter, Voters, WentBack,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
@@ -218,6 +218,8 @@ pub(super) fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Repli
         new_cluster_id: ClusterId(Uuid::from_u128(2)),
         initial_data: Vec::new(),
         force_bootstrap: false,
+        format_build: FORMAT_MIN,
+        format_allowed: FORMAT_MIN,
     };
     Replica::new(config, recovered)
 }
@@ -239,6 +241,7 @@ impl World {
                 entries: entries.clone(),
                 committed: Position::ZERO,
                 went_back: None,
+                format: FORMAT_MIN,
             };
             let node = Node {
                 replica: new_replica(node, 1, recovered),

@@ -12,7 +12,7 @@ use crate::losing::ANSWER_GOOD;
 use crate::plants::first_start_asks_others;
 use crate::replica::Replica;
 use crate::role::Role;
-use crate::{Config, DurableState, FORMAT, Payload, Position, Recovered, Term, Voter, Voters};
+use crate::{Config, DurableState, FORMAT_MIN, Payload, Position, Recovered, Term, Voter, Voters};
 
 /// A bootstrap that a power loss tore: the volume is as good as empty, and keeps only its promise. The first entries that
 /// arrive cut what is left.
@@ -82,7 +82,7 @@ impl Replica {
         let cluster_id = Some(self.config.new_cluster_id);
         let state = DurableState { cluster_id, bootstrapping: !forced, ..self.volume.state() };
         let mut records = vec![self.volume.hold(state)];
-        let voters = Payload::Voters(Voters { format: FORMAT, floor, voters: vec![voter] });
+        let voters = Payload::Voters(Voters { format: FORMAT_MIN, floor, voters: vec![voter] });
         let commands: Vec<Payload> = self.config.initial_data.iter().cloned().map(Payload::Command).collect();
         // The voters come last: a power loss may keep any prefix of this write, and without voters it never was.
         for payload in commands.into_iter().chain([voters]) {

@@ -49,9 +49,17 @@ pub enum RecordError {
         /// The checksum of the bytes.
         found: u32,
     },
-    /// The checksum matches, but the content makes no sense (a newer format, or foreign data).
+    /// The checksum fits, the content makes no sense: not our writing.
     #[error("{0}")]
     Content(&'static str),
+    /// The checksum fits, and it is of a format that this build does not know. It must not be skipped.
+    #[error("{what} {found}, which this build does not know")]
+    Unknown {
+        /// What is not known.
+        what: &'static str,
+        /// What stands there.
+        found: u32,
+    },
 }
 
 /// What a volume knows beside its log; every segment begins with it.
@@ -245,7 +253,7 @@ fn decode_body(record: Bytes, mut body: Bytes) -> Result<Record, RecordError> {
             let flags = body.get_u8();
             let cluster = ClusterId(get_uuid(&mut body));
             if flags & !(FLAG_CLUSTER | FLAG_BOOTSTRAPPING) != 0 {
-                return Err(RecordError::Content("a state record with flags that this version does not know"));
+                return Err(RecordError::Unknown { what: "a state record with flags", found: flags.into() });
             }
             Ok(Record::State(DurableState {
                 promise: Promise { term, incarnation },
@@ -264,12 +272,10 @@ fn decode_body(record: Bytes, mut body: Bytes) -> Result<Record, RecordError> {
             }
             let payload = match body.get_u8() {
                 0 if body.is_empty() => Payload::Empty,
-                1 => Payload::Voters(
-                    serde_json::from_slice(&body)
-                        .map_err(|_| RecordError::Content("a voters entry whose JSON does not fit"))?,
-                ),
+                1 => Payload::Voters(decode_voters(&body)?),
                 2 => Payload::Command(body),
-                _ => return Err(RecordError::Content("an entry of a kind that this version does not know")),
+                0 => return Err(RecordError::Content("an empty entry that is not empty")),
+                found => return Err(RecordError::Unknown { what: "an entry of kind", found: found.into() }),
             };
             Ok(Record::Entry(Entry { previous, position, payload, record }))
         }
@@ -278,8 +284,26 @@ fn decode_body(record: Bytes, mut body: Bytes) -> Result<Record, RecordError> {
             length_bytes: body.get_u64_le(),
             crc32: body.get_u32_le(),
         })),
-        _ => Err(RecordError::Content("a record of a kind or length that this version does not know")),
+        KIND_STATE | KIND_ENTRY | KIND_SNAPSHOT => {
+            Err(RecordError::Content("a record of a length that its kind never has"))
+        }
+        found => Err(RecordError::Unknown { what: "a record of kind", found: found.into() }),
     }
+}
+
+/// A later format may have other fields: then its number is what counts.
+fn decode_voters(json: &[u8]) -> Result<Voters, RecordError> {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let misfit = RecordError::Content("a voters entry whose JSON does not fit");
+    serde_json::from_slice(json).map_err(|_| match serde_json::from_slice(json) {
+        Ok(Format { format: found }) if found > crate::FORMAT => {
+            RecordError::Unknown { what: "voters of format", found }
+        }
+        Ok(Format { .. }) | Err(_) => misfit,
+    })
 }
 
 pub(crate) fn put_position(to: &mut BytesMut, position: Position) {

@@ -18,8 +18,8 @@ use crate::plants::{
 use crate::replica::{Accepted, Replica};
 use crate::role::{Link, Role, Stage};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, Entry, FORMAT, FORMAT_MIN, Frame, Hello, InviteAnswer, KnownVolume, Position,
-    Promise, RefusalCode, RequestId, Seq, SnapshotMeta, SnapshotPart,
+    Answer, Body, Claim, ConnId, Effect, Entry, Frame, Hello, InviteAnswer, KnownVolume, Position, Promise,
+    RefusalCode, RequestId, Seq, SnapshotMeta, SnapshotPart,
 };
 use std::time::Duration;
 
@@ -124,9 +124,11 @@ impl Replica {
 
     fn hello(&self) -> Hello {
         let position = if hello_reads_log_after_promise() { self.volume.log().last() } else { self.memory.position() };
+        let (format_min, format_max, format_allowed) = self.said_formats();
         Hello {
-            format_min: FORMAT_MIN,
-            format_max: FORMAT,
+            format_min,
+            format_max,
+            format_allowed,
             cluster_id: self.volume.state().cluster_id,
             name: self.config.name.clone(),
             replica: self.config.replica,
@@ -146,10 +148,12 @@ impl Replica {
             return;
         }
         match answer {
-            Answer::Welcome { replica, format: _ } => {
+            Answer::Welcome { replica, format } => {
                 following.link = Link::Up(conn);
+                following.welcomed = format;
                 following.leader_replica = replica;
                 following.is_used_elsewhere = false;
+                following.refused_format = None;
                 following.heard = true;
                 following.heard_at = self.clock.now();
                 following.redial_pause = Duration::ZERO;
@@ -164,8 +168,9 @@ impl Replica {
                     self.ack();
                 }
             }
-            Answer::Refused { promise, code, known, reason: _ } => {
+            Answer::Refused { promise, code, known, reason } => {
                 self.effects.push(Effect::Close { conn });
+                following.refused_format = (code == RefusalCode::Format).then_some(reason);
                 following.is_used_elsewhere = code == RefusalCode::AlreadyConnected;
                 if code == RefusalCode::WentBack && !self.past.has_gone_back() {
                     let (replica, leader) = (self.config.replica, following.claim.name.clone());
@@ -401,6 +406,7 @@ impl Replica {
                 self.effects.push(Effect::Report { what: what.clone() });
                 self.fail(what);
             }
+            Accepted::Unreadable(what) => self.cannot_go_on(what),
         }
     }
 

@@ -20,12 +20,12 @@ use crate::plants::{
     answers_count_by_name, better_positions_are_pulled, floor_holds, lacking_leaders_pull, leaders_invite,
     marked_volumes_stay_closed, only_own_terms_are_counted, own_promise_waits_for_disk, promises_name_incarnations,
 };
-use crate::replica::Replica;
+use crate::replica::{Accepted, Replica};
 use crate::role::{Follower, Leading, Role, Stage};
 use crate::rounds::Rounds;
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, FORMAT, FORMAT_MIN, Hello, InviteAnswer, Payload, Position, Promise, Proposal,
-    Refusal, RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,
+    Answer, Body, Claim, ConnId, Effect, Hello, InviteAnswer, Payload, Position, Promise, Proposal, Refusal,
+    RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -138,6 +138,8 @@ impl Replica {
             echoed: 0,
             verified: before.as_ref().map_or(Seq(0), |follower| follower.verified),
             acked: before.map_or(Position::ZERO, |follower| follower.acked),
+            formats: (hello.format_max, hello.format_allowed),
+            welcomed: self.in_force,
             durable_told: Seq(0),
             outbound,
         };
@@ -146,16 +148,13 @@ impl Replica {
             // Answers on the old connection will never arrive: count, and ask, again.
             leading.stage = Stage::Counting;
         }
-        let format = FORMAT.min(hello.format_max);
+        let format = self.in_force;
         let replica = Some(self.config.replica);
         self.effects.push(Effect::Answer { conn, answer: Answer::Welcome { format, replica } });
     }
 
     fn check_hello(&self, hello: &Hello) -> Result<(), (RefusalCode, String)> {
         let refused = |code, reason: &str| Err((code, reason.to_owned()));
-        if hello.format_min > FORMAT || hello.format_max < FORMAT_MIN {
-            return refused(RefusalCode::Format, "the two versions have no format in common");
-        }
         if self.volume.state().cluster_id.is_none()
             || hello.cluster_id.is_some_and(|id| Some(id) != self.volume.state().cluster_id)
         {
@@ -172,7 +171,10 @@ impl Replica {
         if hello.promise != self.volume.state().promise && !any_incarnation {
             return refused(RefusalCode::NotPromised, "this replica has not promised my term");
         }
-        // A copy of a volume in use. The connected one may be the older of the two, so neither is marked [E4].
+        if let Some(reason) = self.refuses_formats(hello) {
+            return Err((RefusalCode::Format, reason));
+        }
+        // A copy of a volume that is in use. The one that is connected may be the older of the two, so nobody is marked [E4].
         let (replica, name) = (hello.replica, &hello.name);
         if let Some(other) = leading.followers.get(&replica).map(|one| &one.name).filter(|other| *other != name)
             && leading.hears(replica, self.clock.now(), self.config.lost_time)
@@ -257,8 +259,11 @@ impl Replica {
             }
             // It pulls again what its disk did not accept, or another leader does.
             Body::Append { .. } if pulling && self.disk.is_full() => {}
-            Body::Append { previous, entries, .. } if pulling => {
+            Body::Append { previous, entries, commit } if pulling => {
                 let accepted = self.accept(previous, entries);
+                if let Accepted::UpTo(end) = accepted {
+                    self.learn_raise(commit.min(end));
+                }
                 self.after_accept(conn, accepted);
             }
             Body::Snapshot(piece) if pulling => self.effects.push(Effect::KeepPiece { conn, piece }),
@@ -357,6 +362,7 @@ impl Replica {
         self.advance_commit();
         self.tend_draining();
         self.reconcile_voters();
+        self.drop_old_builds();
         self.advance_commit();
         self.feed_followers();
         self.beat();

@@ -169,6 +169,7 @@
 //! | [`Input::Room`] | growth is refused, or the leadership goes elsewhere | [`mod@room`] |
 //! | [`Input::StateAnswered`] | a campaign, a bootstrap, the first promise; [`Effect::MarkWentBack`] | [`losing`], [`bootstrap`], [`went_back`] |
 //! | [`Input::SnapshotTaken`], [`Input::SnapshotReceived`], [`Input::LookedUp`] | what a follower lacks; [`Effect::KeepPiece`] | [`catchup`], [`pace`], [`mod@log`] |
+//! | [`Input::Unreadable`], any voters of a later format | [`Effect::Unreadable`]; who may stay, and when the format rises | [`formats`] |
 //! | [`Input::Drain`] | a hand-over, and the end | [`draining`] |
 //! | [`Input::Wake`] | [`Effect::AskState`], [`Effect::Invite`], heartbeats, what is due | all of them |
 //!
@@ -328,6 +329,8 @@
 //! #         new_cluster_id: CLUSTER,
 //! #         initial_data: Vec::new(),
 //! #         force_bootstrap: false,
+//! #         format_build: FORMAT,
+//! #         format_allowed: FORMAT,
 //! #     }
 //! # }
 //! # fn volume_with_three_voters() -> Recovered {
@@ -343,6 +346,7 @@
 //! #         entries: vec![Entry::new(Position::ZERO, Term(0), Payload::Voters(voters))],
 //! #         committed: Position::ZERO,
 //! #         went_back: None,
+//! #         format: FORMAT_MIN,
 //! #     }
 //! # }
 //! ```
@@ -355,6 +359,8 @@ mod disk;
 mod draining;
 mod entry;
 mod following;
+mod format;
+mod formats;
 mod freshness;
 mod ids;
 mod known_volume;
@@ -391,6 +397,8 @@ pub use entry::{
     DurableState, Entry, Payload, RECORD_BODY_BYTES_MAX, RECORD_HEADER_BYTES, Record, RecordError, SnapshotMark,
     record_length,
 };
+pub use format::{FORMAT, FORMAT_MIN};
+pub use formats::{FormatStatus, HoldsBack, WhyHeldBack};
 pub use ids::{ConnId, ProposalId, ReadId, RequestId, Ticket};
 pub use known_volume::{KnownVolume, WentBack};
 pub use message::{
@@ -406,8 +414,3 @@ pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
 pub use step::{Config, Effect, Input, LeaderView, Member, Proposal, Recovered, Refusal, RoleView, SnapshotMeta};
 pub use target::Target;
 pub use voters::{Voter, Voters};
-
-/// The format of records, frames and snapshots that this version writes, and the highest that it reads.
-pub const FORMAT: u32 = 1;
-/// The lowest format that this version reads.
-pub const FORMAT_MIN: u32 = 1;

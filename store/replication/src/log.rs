@@ -189,8 +189,14 @@ impl Log {
         &found.unwrap_or_else(|| self.voters.first().expect("the base's set is always there")).1
     }
 
-    /// Entries from `from` on, of about `bytes_max` together, and at least one if there is one. None: the first one is only
-    /// on the disk.
+    /// The first entry from which on the voters have that format or a later one; none where that is before the base.
+    pub(crate) fn first_of_format(&self, format: u32) -> Option<Seq> {
+        let behind = self.voters.iter().skip(1);
+        behind.filter(|(_, voters)| voters.format >= format).map(|(seq, _)| *seq).next()
+    }
+
+    /// Entries from `from` on, at least one if there is one, of about `bytes_max` together. None: the first one is on the
+    /// disk only.
     pub(crate) fn range(&self, from: Seq, bytes_max: usize) -> Option<Vec<Entry>> {
         let skip = from.0.checked_sub(self.dropped_upto().0 + 1)? as usize;
         let mut bytes = 0;
@@ -249,6 +255,7 @@ mod tests {
             entries: Vec::new(),
             committed: Position::ZERO,
             went_back: None,
+            format: crate::FORMAT_MIN,
         });
         for term in terms {
             log.append(Entry::new(log.last(), Term(*term), Payload::Empty));

@@ -1,9 +1,9 @@
 //! Who counts: the leader aligns the voters with the wanted members (5.5 in docs/design.md).
 //!
-//! One entry adds or removes exactly one voter; it takes effect when appended; the next one waits for its commit. The
-//! leader makes it only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the
-//! cluster. Order: first it removes dead volumes, then voters that are not wanted, and then it adds members that are wanted
-//! and have caught up [S7, L6].
+//! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
+//! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
+//! Order: dead volumes go first, then who is not wanted, then who is wanted and has caught up comes in [S7, L6]; and when
+//! nobody is to come or go, the format may rise ([`formats`](crate::formats)).
 
 use crate::plants::{
     distance_is_bytes_and_time, one_voter_an_entry, voters_change_one_by_one, voters_have_caught_up,
@@ -12,7 +12,7 @@ use crate::plants::{
 use crate::replica::Replica;
 use crate::role::{Follower, Role, Stage};
 use crate::target::ordinal;
-use crate::{FORMAT, Payload, ReplicaId, Voter, Voters};
+use crate::{Payload, ReplicaId, Voter, Voters};
 use std::time::Duration;
 
 /// A replica has caught up when it lacks no more than it absorbs within this time, at its measured pace.
@@ -57,7 +57,7 @@ impl Replica {
                 voters.push(Voter { replica, ..gone.clone() });
             }
             let floor = if wanted == 1 && voters.len() == 1 { 1 } else { now.floor };
-            return self.possible(Voters { format: FORMAT, floor, voters });
+            return self.possible(Voters { format: now.format, floor, voters });
         }
         let comes = leading.followers.iter().filter(|(replica, follower)| {
             self.sidecar.is_wanted(&follower.name)
@@ -70,11 +70,14 @@ impl Replica {
             let peer_address = self.address_of(&follower.name)?;
             let mut voters = now.voters.clone();
             voters.push(Voter { replica: *replica, name: follower.name.clone(), peer_address });
-            return self.possible(Voters { format: FORMAT, floor: now.floor.max(2), voters });
+            return self.possible(Voters { format: now.format, floor: now.floor.max(2), voters });
         }
         // Scaled to one before a second voter ever joined: only the floor changes.
         let alone = wanted == 1 && now.voters.len() == 1 && now.floor > 1;
-        alone.then(|| Voters { floor: 1, ..now.clone() })
+        if alone {
+            return Some(Voters { floor: 1, ..now.clone() });
+        }
+        self.possible(self.raised()?)
     }
 
     /// The set, if a majority of it is connected and has caught up.

@@ -42,10 +42,13 @@ const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
-    /// The lowest format that it reads.
+    /// The format of its log, committed or not: who leads it must read that \[C2\].
     pub format_min: u32,
-    /// The highest.
+    /// The highest format that its build reads.
     pub format_max: u32,
+    /// The highest that its operator allows. A build that knows nothing of that does not say it.
+    #[serde(default = "crate::format::lowest")]
+    pub format_allowed: u32,
     /// The cluster of its volume; null while that is empty.
     pub cluster_id: Option<ClusterId>,
     /// The name of its pod.
@@ -89,7 +92,7 @@ pub struct SnapshotPart {
 pub enum Answer {
     /// Frames may follow.
     Welcome {
-        /// The format that both will use.
+        /// The format that this connection speaks \[C6\].
         format: u32,
         /// The leader's volume; none from an earlier build.
         #[serde(default)]
@@ -114,7 +117,7 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalCode {
-    /// No format is readable by both.
+    /// One of the two does not read the format of the other's log \[C2\].
     Format,
     /// The volumes belong to different clusters, or the refuser's is empty.
     OtherCluster,
@@ -182,6 +185,15 @@ pub struct PeerState {
     /// What it knows of the volumes of others.
     #[serde(default)]
     pub known: Vec<KnownVolume>,
+    /// The format of its log, the highest that its build reads, and the highest that its operator allows, as in a [`Hello`].
+    #[serde(default = "crate::format::lowest")]
+    pub format_min: u32,
+    /// See there.
+    #[serde(default = "crate::format::lowest")]
+    pub format_max: u32,
+    /// See there.
+    #[serde(default = "crate::format::lowest")]
+    pub format_allowed: u32,
 }
 
 /// One piece of a snapshot.
@@ -285,6 +297,16 @@ pub enum FrameError {
     /// A record in an append is damaged.
     #[error("a record in an append: {0}")]
     Record(#[from] RecordError),
+}
+
+impl FrameError {
+    /// What it is that this build does not know, if that is why.
+    pub fn unknown(&self) -> Option<String> {
+        match self {
+            FrameError::Record(error @ RecordError::Unknown { .. }) => Some(error.to_string()),
+            FrameError::TooLong(_) | FrameError::Content(_) | FrameError::Record(_) => None,
+        }
+    }
 }
 
 impl Frame {

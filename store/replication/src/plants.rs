@@ -97,6 +97,20 @@ pub enum Fault {
     FullTakesEntries,
     /// A leader that is over its limits still accepts writes that grow the data.
     OverStillGrows,
+    /// The format is raised, whoever allows it or does not \[C4\].
+    RaisedTooEarly,
+    /// The format is raised without asking who is wanted and no voter yet \[C4\].
+    RaisedWithoutMembers,
+    /// What a build cannot read is taken and passed over \[C1\].
+    UnreadableIsSkipped,
+    /// A leader welcomes whoever reads less than its log's format \[C2\].
+    OldBuildsWelcome,
+    /// A hello tells the lowest format of the build instead of the log's \[C2\].
+    FormatMinOfTheBuild,
+    /// A leader keeps its connections when its log's format rises \[C2\].
+    OldBuildsStay,
+    /// What is written is of the log's format, committed or not \[C3\].
+    NewFormatBeforeCommit,
 }
 
 #[cfg(feature = "plants")]
@@ -212,6 +226,20 @@ rules! {
     full_disks_take_nothing unless FullTakesEntries;
     /// A leader that is over its limits accepts nothing that grows the data.
     limits_hold unless OverStillGrows;
+    /// The format rises when everybody who counts allows it \[C4\].
+    raises_wait_for_all unless RaisedTooEarly;
+    /// Who is wanted counts for a raise, voter or not \[C4\].
+    wanted_members_are_asked unless RaisedWithoutMembers;
+    /// What a build cannot read ends the process \[C1\].
+    unreadable_ends unless UnreadableIsSkipped;
+    /// A leader refuses whoever reads less than its log's format \[C2\].
+    old_builds_are_refused unless OldBuildsWelcome;
+    /// A hello tells the format of the log \[C2\].
+    hello_tells_log_format unless FormatMinOfTheBuild;
+    /// A leader drops whoever reads less when its log's format rises \[C2\].
+    old_builds_are_dropped unless OldBuildsStay;
+    /// The new format is written when the raise is committed \[C3\].
+    new_format_waits_for_commit unless NewFormatBeforeCommit;
 }
 
 /// What some faults have to remember: nothing, in shipped builds.

@@ -17,9 +17,10 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A start: the snapshot is committed and applied.
-    pub(crate) fn new(snapshot: Seq) -> Progress {
-        Progress { commit: snapshot, applied: snapshot, caught_up: false }
+    /// A start: the snapshot is committed and applied, and what the volume proves is committed.
+    pub(crate) fn new(snapshot: Seq, proven: Option<Seq>) -> Progress {
+        let commit = proven.map_or(snapshot, |proven| proven.max(snapshot));
+        Progress { commit, applied: snapshot, caught_up: false }
     }
 
     pub(crate) fn commit(&self) -> Seq {

@@ -147,6 +147,8 @@ impl Replica {
             leader_replica: None,
             leader_durable: Seq(0),
             is_used_elsewhere: false,
+            refused_format: None,
+            welcomed: crate::FORMAT_MIN,
             round: 0,
             echoed_at: Duration::ZERO,
         }));

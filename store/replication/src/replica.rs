@@ -22,6 +22,7 @@ use crate::bootstrap::without_torn_bootstrap;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::draining::Ending;
+use crate::formats::in_force_at_start;
 use crate::freshness::Freshness;
 use crate::losing::{Lost, Peers};
 use crate::plants::{Memory, equal_entries_stay};
@@ -66,6 +67,8 @@ pub struct Replica {
     pub(crate) supply: Supply,
     /// It is to end, or has failed.
     pub(crate) ending: Ending,
+    /// The format in force (`formats`). Never sinks.
+    pub(crate) in_force: u32,
     next_conn: u64,
     pub(crate) effects: Vec<Effect>,
     pub(crate) memory: Memory,
@@ -77,11 +80,12 @@ impl Replica {
         let recovered = without_torn_bootstrap(recovered, &config);
         let volume = Volume::new(&recovered);
         let snapshot = volume.log().snapshot().seq;
+        let (in_force, proven) = in_force_at_start(&recovered, volume.log());
         let noted = if volume.log().contains(recovered.committed) { recovered.committed.seq } else { snapshot };
         Replica {
             clock: Clock::default(),
             volume,
-            progress: Progress::new(snapshot),
+            progress: Progress::new(snapshot, proven),
             past: Past::new(recovered.went_back, noted),
             sidecar: Sidecar::default(),
             role: Role::Idle,
@@ -92,6 +96,7 @@ impl Replica {
             disk: Disk::default(),
             supply: Supply::default(),
             ending: Ending::default(),
+            in_force,
             next_conn: 0,
             effects: Vec::new(),
             memory: Memory::default(),
@@ -103,6 +108,10 @@ impl Replica {
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         if self.clock.advance(now) {
             self.freshness.heard_at = self.clock.now();
+            // The shell looks before it opens a volume; this is the second look.
+            if let Some(what) = self.cannot_read(self.volume.log().voters()) {
+                self.cannot_go_on(what);
+            }
         }
         if self.ending.has_failed() {
             self.refuse_after_failure(input);
@@ -126,6 +135,7 @@ impl Replica {
             Input::SnapshotTaken { position } => self.volume.snapshot_taken(position),
             Input::LookedUp { conn, entries } => self.on_looked_up(conn, entries),
             Input::SnapshotReceived { conn, meta } => self.on_snapshot_received(conn, meta),
+            Input::Unreadable { conn, what } => self.on_unreadable(conn, what),
             Input::Room(room) => self.on_room(room),
             Input::Drain => self.ending.drain(self.clock.now()),
             Input::Wake => {}
@@ -145,6 +155,7 @@ impl Replica {
             self.tend_freshness();
             self.volume.trim(self.progress.applied(), self.config.log_memory_bytes);
         }
+        self.settle_format();
         self.volume.note_committed(self.progress.commit());
         std::mem::take(&mut self.effects)
     }
@@ -178,7 +189,8 @@ impl Replica {
 
     pub(crate) fn persist(&mut self, records: Vec<Record>) -> Ticket {
         let ticket = self.volume.issue();
-        self.effects.push(Effect::Persist { ticket, records });
+        // Which format it is of is settled when the step ends.
+        self.effects.push(Effect::Persist { ticket, format: self.in_force, records });
         ticket
     }
 
@@ -195,6 +207,13 @@ impl Replica {
         if !self.volume.log().contains(previous) {
             // Before our base everything is committed: the sender's log has it, too, and the base itself is common.
             return Accepted::Mismatch(self.volume.log().at_most(previous).unwrap_or(self.volume.log().base()));
+        }
+        let unreadable = entries.iter().find_map(|entry| match &entry.payload {
+            Payload::Voters(voters) => self.cannot_read(voters).map(|why| (entry.position, why)),
+            Payload::Empty | Payload::Command(_) => None,
+        });
+        if let Some((position, why)) = unreadable {
+            return Accepted::Unreadable(format!("entry {position} was sent: {why}"));
         }
         let end = entries.last().map_or(previous.seq, |entry| entry.position.seq);
         let mut records = Vec::new();
@@ -243,6 +262,9 @@ impl Replica {
         if self.volume.state().cluster_id.is_some_and(|own| own != meta.cluster_id) {
             return Accepted::Violation(format!("a snapshot of cluster {} was sent", meta.cluster_id));
         }
+        if let Some(why) = self.cannot_read(&meta.voters) {
+            return Accepted::Unreadable(format!("a snapshot at {} was sent: {why}", meta.position));
+        }
         if meta.position.seq <= self.volume.log().base().seq || self.volume.log().contains(meta.position) {
             return Accepted::UpTo(meta.position.seq.max(self.volume.log().base().seq));
         }
@@ -261,7 +283,13 @@ impl Replica {
         self.progress.begin_after(meta.position.seq);
         let ticket = self.volume.issue();
         let end = meta.position.seq;
-        self.effects.push(Effect::InstallSnapshot { ticket, conn, meta, state: self.volume.state() });
+        self.effects.push(Effect::InstallSnapshot {
+            ticket,
+            conn,
+            meta,
+            state: self.volume.state(),
+            format: self.in_force,
+        });
         Accepted::UpTo(end)
     }
 
@@ -313,6 +341,9 @@ impl Replica {
     }
 
     pub(crate) fn send(&mut self, conn: ConnId, body: crate::Body) {
+        if !self.speaks(conn, &body) {
+            return;
+        }
         let crate::Promise { term, incarnation } = self.volume.state().promise;
         self.effects.push(Effect::Send { conn, frame: Frame { term, incarnation, body } });
     }
@@ -361,4 +392,6 @@ pub(crate) enum Accepted {
     Mismatch(Position),
     /// Would cut what is committed, or is no chain.
     Violation(String),
+    /// Of a format that this build does not read.
+    Unreadable(String),
 }

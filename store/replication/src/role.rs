@@ -49,7 +49,11 @@ pub(crate) struct Following {
     pub(crate) leader_durable: Seq,
     /// Another pod is connected with this very volume.
     pub(crate) is_used_elsewhere: bool,
-    /// The leader's newest round, and when an echo was last sent.
+    /// Why the leader refused it for its formats, the last time that it did.
+    pub(crate) refused_format: Option<String>,
+    /// The format that the leader welcomed it with.
+    pub(crate) welcomed: u32,
+    /// The leader's newest round, and when an echo was sent last.
     pub(crate) round: u64,
     pub(crate) echoed_at: Duration,
 }
@@ -153,6 +157,10 @@ pub(crate) struct Follower {
     pub(crate) acked: Position,
     /// The follower knows that our own volume is durable up to here.
     pub(crate) durable_told: Seq,
+    /// By its hello on the present connection: the highest format that its build reads, and that its operator allows.
+    pub(crate) formats: (u32, u32),
+    /// The format in force when it was welcomed \[C6\].
+    pub(crate) welcomed: u32,
     pub(crate) outbound: Outbound,
 }
 

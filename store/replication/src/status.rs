@@ -3,8 +3,8 @@
 use crate::replica::Replica;
 use crate::role::Role;
 use crate::{
-    Claim, ClusterId, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Room, Seq, Shortage, Term,
-    Voters, WentBack,
+    Claim, ClusterId, FormatStatus, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Room, Seq,
+    Shortage, Term, Voters, WentBack,
 };
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct FollowerStatus {
     pub stalled: bool,
     /// What it lacks room for.
     pub room: Shortage,
+    /// The highest format that its build reads, and the highest that its operator allows.
+    pub formats: (u32, u32),
 }
 
 /// Everything that a replica reports about itself.
@@ -109,6 +111,8 @@ pub struct Status {
     pub went_back: Option<WentBack>,
     /// What it knows of the volumes of others.
     pub known: Vec<KnownVolume>,
+    /// What is in force, what it reads, and who holds the next format back.
+    pub formats: FormatStatus,
 }
 
 impl Status {
@@ -125,6 +129,9 @@ impl Status {
             stalled: self.stalled,
             went_back: self.went_back.is_some(),
             known: self.known.clone(),
+            format_min: self.formats.log,
+            format_max: self.formats.build,
+            format_allowed: self.formats.allowed,
         }
     }
 }
@@ -256,6 +263,7 @@ impl Replica {
             waiting_for: self.waiting_for(),
             went_back: self.past.went_back().cloned(),
             known: self.past.known().to_vec(),
+            formats: self.format_status(),
         }
     }
 
@@ -316,6 +324,7 @@ impl Replica {
             waiting_for,
             went_back,
             known: _,
+            formats,
         } = said;
         *phase == self.phase()
             && *cluster_id == self.volume.state().cluster_id
@@ -339,6 +348,7 @@ impl Replica {
             && *drained == self.is_drained()
             && self.are_my_followers(followers)
             && went_back.as_ref() == self.past.went_back()
+            && self.is_format_status(formats)
             && *waiting_for == self.waiting_for()
     }
 
@@ -357,6 +367,7 @@ impl Replica {
                 eligible,
                 stalled,
                 room,
+                formats,
             } = said;
             id == replica
                 && *name == follower.name
@@ -367,6 +378,7 @@ impl Replica {
                 && *eligible == follower.eligible
                 && *stalled == follower.stalled
                 && *room == follower.room
+                && *formats == follower.formats
         };
         said.len() == leading.followers.len() && said.iter().zip(&leading.followers).all(is_same)
     }
@@ -415,6 +427,7 @@ impl Replica {
             eligible: follower.eligible,
             stalled: follower.stalled,
             room: follower.room,
+            formats: follower.formats,
         };
         leading.followers.iter().map(one).collect()
     }
@@ -435,6 +448,9 @@ impl Replica {
                  Stop this pod, and wipe the volume that is the copy",
                 self.config.replica
             ));
+        }
+        if let Role::Following(following) = &self.role {
+            waits.extend(following.refused_format.clone());
         }
         if let Some(theirs) = self.foreign_cluster() {
             waits.push(format!(

@@ -233,6 +233,13 @@ pub enum Input {
         /// Identifies it.
         meta: SnapshotMeta,
     },
+    /// By this connection came an entry, a record or a snapshot that this build does not know.
+    Unreadable {
+        /// The connection.
+        conn: ConnId,
+        /// What it was, for people.
+        what: String,
+    },
     /// How much room there is now, in memory and on the volume.
     Room(Room),
     /// SIGTERM: hand over and end.
@@ -248,6 +255,8 @@ pub enum Effect {
     Persist {
         /// Returns in `Persisted`.
         ticket: Ticket,
+        /// They go into a segment of this format or a later one, begun before the first of them \[C3\].
+        format: u32,
         /// In this order.
         records: Vec<Record>,
     },
@@ -262,6 +271,8 @@ pub enum Effect {
         meta: SnapshotMeta,
         /// The durable state that the new segment begins with.
         state: DurableState,
+        /// The format of that segment, or a later one \[C3\].
+        format: u32,
     },
     /// These entries are committed: apply them, in order. Each is sent exactly once per incarnation.
     Apply {
@@ -395,8 +406,13 @@ pub enum Effect {
         /// For people.
         reason: String,
     },
-    /// A replica's log contradicts what was committed: a majority has lost what it acknowledged. Never happens while the
-    /// volumes keep what was written to them; the simulator counts it.
+    /// This build cannot read its log, or what belongs to it: say so, leave the volume as it is, and end with exit code 2.
+    Unreadable {
+        /// For people.
+        what: String,
+    },
+    /// A replica's log was found at odds with what was committed: a majority has lost what it acknowledged. Never happens
+    /// while the volumes keep what was written to them; the simulator counts it.
     Report {
         /// For people.
         what: String,
@@ -439,6 +455,10 @@ pub struct Config {
     pub initial_data: Vec<Bytes>,
     /// An operator ran `store bootstrap --force`: an empty volume founds a new cluster without asking the others.
     pub force_bootstrap: bool,
+    /// The highest format that this build reads: [`FORMAT`](crate::FORMAT), but for tests.
+    pub format_build: u32,
+    /// The highest that the operator allows to write, no more than the build reads. It never limits what is read.
+    pub format_allowed: u32,
 }
 
 /// What was found on the volume, all of it durable \[S2\], for `Replica::new`.
@@ -455,4 +475,6 @@ pub struct Recovered {
     pub committed: Position,
     /// The mark of a volume that has gone back in time, if it carries one.
     pub went_back: Option<crate::WentBack>,
+    /// The format of the newest segment: a raise to it was committed.
+    pub format: u32,
 }

@@ -19,7 +19,7 @@ pub struct Voter {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Voters {
-    /// The highest format that all of them read. No leader appends above it.
+    /// The format of all that is written once this entry is committed. All of them read it.
     pub format: u32,
     /// Client writes are refused while there are fewer voters than this \[L7\].
     pub floor: u32,
@@ -30,7 +30,7 @@ pub struct Voters {
 impl Voters {
     /// No voters: an empty volume.
     pub fn none() -> Voters {
-        Voters { format: crate::FORMAT, floor: 1, voters: Vec::new() }
+        Voters { format: crate::FORMAT_MIN, floor: 1, voters: Vec::new() }
     }
 
     /// How many of them are a majority. At least 1, so an empty set cannot have one by counting nobody.

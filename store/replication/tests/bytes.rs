@@ -184,18 +184,30 @@ fn what_a_later_version_might_write_is_refused_with_a_word_for_each() {
     let mut flags = Record::State(state).encode()[RECORD_HEADER_BYTES..].to_vec();
     flags[25] |= 0x80;
     for (body, word) in [
-        (flags, "flags"),
         (entry([1, 3], [1, 5], &[0]), "does not follow"),
         (entry([2, 3], [1, 4], &[0]), "does not follow"),
         (entry([1, 3], [1, 4], b"\x01{\"format\":"), "JSON"),
-        (entry([1, 3], [1, 4], &[3]), "kind"),
-        (entry([1, 3], [1, 4], &[0, 0]), "kind"),
-        (vec![9], "kind or length"),
-        (vec![1, 0], "kind or length"),
-        (vec![3, 0], "kind or length"),
+        (entry([1, 3], [1, 4], b"\x01{\"format\":1}"), "JSON"),
+        (entry([1, 3], [1, 4], &[0, 0]), "empty"),
+        (vec![1, 0], "length"),
+        (vec![3, 0], "length"),
     ] {
         match Record::decode(&mut sealed(&body)) {
             Err(RecordError::Content(what)) => assert!(what.contains(word), "{what:?} does not say {word:?}"),
+            other => panic!("{word}: {other:?}"),
+        }
+    }
+    // What is not known must not be skipped, nor taken for damage.
+    for (body, word) in [
+        (flags, "a state record with flags 130"),
+        (entry([1, 3], [1, 4], b"\x01{\"format\":7,\"voters\":\"elsewhere\"}"), "voters of format 7"),
+        (entry([1, 3], [1, 4], &[3]), "an entry of kind 3"),
+        (vec![9], "a record of kind 9"),
+    ] {
+        match Record::decode(&mut sealed(&body)) {
+            Err(error @ RecordError::Unknown { .. }) => {
+                assert_eq!(error.to_string(), format!("{word}, which this build does not know"));
+            }
             other => panic!("{word}: {other:?}"),
         }
     }
@@ -219,4 +231,14 @@ fn a_frame_that_is_too_long_or_holds_other_records_than_entries_is_refused() {
         let refused = Frame::decode(bytes.into());
         assert!(matches!(refused, Err(FrameError::Content(what)) if what.contains("entries")), "{record:?}");
     }
+}
+
+#[test]
+fn a_frame_with_an_entry_that_is_not_known_says_so() {
+    let body = Body::Append { previous: Position::ZERO, commit: Seq(0), entries: Vec::new() };
+    let frame = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body };
+    let bytes = [&frame.encode()[..], &sealed(&[9])].concat();
+    let unknown = Frame::decode(bytes.into()).unwrap_err().unknown();
+    assert_eq!(unknown.as_deref(), Some("a record of kind 9, which this build does not know"));
+    assert_eq!(FrameError::TooLong(9).unknown(), None);
 }

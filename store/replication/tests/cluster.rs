@@ -13,6 +13,8 @@ use uuid::Uuid;
 mod addresses;
 #[path = "cluster/apply.rs"]
 mod apply;
+#[path = "cluster/formats.rs"]
+mod formats;
 #[path = "cluster/fresh.rs"]
 mod fresh;
 #[path = "cluster/groups.rs"]
@@ -47,6 +49,12 @@ struct Node {
     disk_stuck: Option<Ticket>,
     applied: Vec<Entry>,
     failed: Option<String>,
+    /// It ended for what it cannot read.
+    unreadable: Option<String>,
+    /// What its build reads, and what is allowed.
+    formats: (u32, u32),
+    /// All that it wrote, with the format that it was to be of.
+    segments: Vec<(u32, Vec<Record>)>,
 }
 
 #[derive(Debug)]
@@ -158,6 +166,9 @@ impl Cluster {
             disk_stuck: None,
             applied: Vec::new(),
             failed: None,
+            unreadable: None,
+            formats: (FORMAT, FORMAT),
+            segments: Vec::new(),
         };
         added.replica.step(self.now, Input::Wake);
         self.nodes.insert(node, added);
@@ -216,9 +227,16 @@ impl Cluster {
         one.up = true;
         one.disk_stuck = None;
         one.applied.clear();
-        let found =
-            Recovered { went_back: one.mark.clone(), committed: one.noted, ..recovered(one.state, &one.entries) };
-        let config = Config { apply_bytes_max: self.apply_bytes_max, ..config(node, one.id, incarnation) };
+        let format = one.segments.iter().map(|(format, _)| *format).max().unwrap_or(FORMAT_MIN);
+        let (went_back, committed) = (one.mark.clone(), one.noted);
+        let found = Recovered { went_back, committed, format, ..recovered(one.state, &one.entries) };
+        let (format_build, format_allowed) = one.formats;
+        let config = Config {
+            apply_bytes_max: self.apply_bytes_max,
+            format_build,
+            format_allowed,
+            ..config(node, one.id, incarnation)
+        };
         one.replica = Replica::new(config, found);
         self.queue.push_back(Event::Input(node, Input::Role(self.view.clone())));
     }
@@ -312,7 +330,8 @@ impl Cluster {
 
     fn carry_out(&mut self, node: usize, effect: Effect) {
         match effect {
-            Effect::Persist { ticket, records } => {
+            Effect::Persist { ticket, format, records } => {
+                self.nodes[node].segments.push((format, records.clone()));
                 if self.nodes[node].disk_stuck.is_some() {
                     self.nodes[node].disk_stuck = Some(ticket);
                     self.unwritten.push((node, records));
@@ -406,6 +425,7 @@ impl Cluster {
                 self.nodes[node].mark = Some(mark);
                 self.queue.push_back(Event::Input(node, Input::Persisted { ticket }));
             }
+            Effect::Unreadable { what } => self.nodes[node].unreadable = Some(what),
             Effect::Fail { reason } => self.nodes[node].failed = Some(reason),
             Effect::WipeVolume { .. } => self.nodes[node].failed = Some("wiped".to_owned()),
             Effect::Report { what } => self.reported.push((node, what)),
@@ -466,11 +486,14 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
         initial_data: vec![Bytes::from_static(b"first")],
         force_bootstrap: false,
+        format_build: FORMAT,
+        format_allowed: FORMAT,
     }
 }
 
 fn recovered(state: DurableState, entries: &[Entry]) -> Recovered {
-    Recovered { state, snapshot: None, entries: entries.to_vec(), committed: Position::ZERO, went_back: None }
+    let (committed, went_back, format) = (Position::ZERO, None, FORMAT_MIN);
+    Recovered { state, snapshot: None, entries: entries.to_vec(), committed, went_back, format }
 }
 
 #[test]
@@ -634,6 +657,7 @@ fn a_late_word_of_a_volume_that_is_gone_does_not_make_the_new_one_dead() {
         snapshot_part: None,
         format_min: 1,
         format_max: 1,
+        format_allowed: 1,
         cluster_id: status.cluster_id,
         name: name(2),
         replica: old,

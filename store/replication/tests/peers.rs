@@ -55,9 +55,11 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         new_cluster_id: ClusterId(Uuid::from_u128(0xc9)),
         initial_data: Vec::new(),
         force_bootstrap: false,
+        format_build: FORMAT,
+        format_allowed: FORMAT,
     };
-    let mut replica =
-        Replica::new(config, Recovered { state, snapshot, entries, committed: Position::ZERO, went_back: None });
+    let (committed, went_back, format) = (Position::ZERO, None, FORMAT_MIN);
+    let mut replica = Replica::new(config, Recovered { state, snapshot, entries, committed, went_back, format });
     // Nobody knows more of this volume than it holds: it may promise.
     for (name, id) in [("db-1", 0xb0), ("db-2", 0xc0)] {
         let state = PeerState {
@@ -71,6 +73,9 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
             stalled: false,
             went_back: false,
             known: Vec::new(),
+            format_min: FORMAT_MIN,
+            format_max: FORMAT,
+            format_allowed: FORMAT,
         };
         replica.step(NOW, Input::StateAnswered { name: name.to_owned(), state });
     }
@@ -252,6 +257,7 @@ fn a_replica_whose_disk_failed_refuses_everybody_and_wants_nothing_more() {
         snapshot_part: None,
         format_min: FORMAT_MIN,
         format_max: FORMAT,
+        format_allowed: FORMAT,
         cluster_id: Some(CLUSTER),
         name: "db-2".to_owned(),
         replica: ReplicaId(Uuid::from_u128(0xc0)),

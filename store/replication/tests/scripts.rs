@@ -54,6 +54,14 @@ enum Command {
     Kill(String),
     /// It starts (again), with its volume unchanged: `start a`
     Start(String),
+    /// The next start of that pod is of a build that reads formats up to 2, of which its operator allows so much:
+    /// `build a 2 allowed=2`
+    Build {
+        name: String,
+        reads: u32,
+        #[arg(key, optional)]
+        allowed: u32,
+    },
     /// SIGTERM: `drain a`
     Drain(String),
     /// An operator asks for a switchover, and role.json says so: `switchover b`
@@ -111,6 +119,10 @@ impl Runner {
             Command::Start(name) => {
                 let pod = self.stopped(name)?;
                 self.0.start(&[pod]);
+            }
+            Command::Build { name, reads, allowed } => {
+                let pod = stage.pod(name)?;
+                stage.update(pod, *reads, if *allowed == 0 { *reads } else { *allowed });
             }
             Command::Drain(name) => {
                 let pod = self.running(name)?;

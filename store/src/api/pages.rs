@@ -10,7 +10,7 @@ use crate::handle::Handle;
 use crate::room::Figures;
 use crate::telemetry::phase_word;
 use leasehold_contract::ProgressInfo;
-use leasehold_replication::{FollowerStatus, Level, Phase, Position, Status, Voter};
+use leasehold_replication::{FollowerStatus, HoldsBack, Level, Phase, Position, Status, Voter};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use warp::http::header::{ACCEPT, CONTENT_TYPE};
@@ -99,7 +99,14 @@ fn of_replica(status: &Status, applied: Position, handle: &Handle) -> Value {
         })),
         "voters": status.voters.voters,
         "floor": status.voters.floor,
-        "format": status.voters.format,
+        "format": status.formats.in_force,
+        "formats": {
+            "inForce": status.formats.in_force,
+            "log": status.formats.log,
+            "build": status.formats.build,
+            "allowed": status.formats.allowed,
+            "heldBackBy": status.formats.held_back_by.iter().map(held_back_by).collect::<Vec<_>>(),
+        },
         "followers": followers,
         "caughtUp": status.caught_up,
         "drained": status.drained,
@@ -122,7 +129,14 @@ fn of_follower(follower: &FollowerStatus, status: &Status, handle: &Handle) -> V
         "silentMs": follower.silent_since.map(|since| ms(handle.since(since))),
         "lagEntries": follower.connected.then(|| status.position.seq.0.saturating_sub(follower.verified.0)),
         "outOfRoom": follower.room.limit().map(limit_word),
+        "formatBuild": follower.formats.0,
+        "formatAllowed": follower.formats.1,
     })
+}
+
+/// A pod that holds the next format back.
+fn held_back_by(pod: &HoldsBack) -> Value {
+    json!({ "name": pod.name, "why": pod.why.word(), "detail": pod.to_string() })
 }
 
 /// What a leader says of the voters that have not said hello to it.

@@ -10,6 +10,7 @@
 
 use super::problem::{Code, Problem};
 use crate::documents::{Action, Command, Condition};
+use crate::format::FORMAT_MIN;
 use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -153,7 +154,7 @@ pub fn initial_data(json: &[u8]) -> Result<Vec<Bytes>, InitialDataError> {
         }
         let record = person.to_json(id);
         let action = Action::Create { record: &record };
-        commands.push(Command::one(COLLECTION, id, action, Condition::None).encode());
+        commands.push(Command::one(COLLECTION, id, action, Condition::None).encode(FORMAT_MIN));
     }
     Ok(commands)
 }

@@ -152,7 +152,10 @@ codes! {
     /// 503: a disk hangs, and the request would wait for it: the leader's (a write: not done), or this replica's (a strong
     /// read, or one with `after`).
     DiskStalled = "disk-stalled", SERVICE_UNAVAILABLE, "A disk hangs";
-    /// 503: the disk failed or the volume belongs to another cluster. Not done.
+    /// 503: it needs a later format than is in force, because not every pod reads and allows that yet: `format` of `inForce`,
+    /// and `heldBackBy` names the pods and why (`older-build`, `format-max`, `not-connected`, `members-unknown`). Not done.
+    UpgradePending = "upgrade-pending", SERVICE_UNAVAILABLE, "An update of the cluster is not complete";
+    /// 503: the disk failed or the volume is of another cluster. Not done.
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
     /// 503: the leadership was lost, and another entry replaced this write. Not done.
     Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leader changed before the write was committed";

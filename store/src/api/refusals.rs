@@ -27,8 +27,8 @@ pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
             Code::KeyReused,
             "another request used this Idempotency-Key; a key is valid for one request only. Not done",
         ),
-        // Only commands made a few lines above arrive here; these would be faults of ours.
-        Outcome::Unreadable(_)
+        // Only commands that were made a few lines above come here; these would be faults of ours.
+        Outcome::Invalid(_)
         | Outcome::Created
         | Outcome::Same
         | Outcome::Replaced
@@ -84,6 +84,28 @@ pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> P
         }
     };
     Problem::new(code, detail)
+}
+
+/// What the write needs is not in force yet: who holds it back. Only the leader knows.
+pub(super) fn needs_later_format(context: &Context, format: u32, path: &str) -> Problem {
+    let Some(status) = context.handle.status().filter(|status| status.open) else { return not_leader(context, path) };
+    let formats = &status.formats;
+    let pods: Vec<String> = formats.held_back_by.iter().map(ToString::to_string).collect();
+    let why = match pods.as_slice() {
+        [] if formats.build < format => format!("the leader's own build reads formats up to {}", formats.build),
+        [] => "it is about to be raised".to_owned(),
+        pods => format!("it is held back by {}", pods.join(", ")),
+    };
+    let what = format!(
+        "the request needs format {format}, and format {} is in force: {why}. Not done; send it again when every pod runs \
+         the later build and allows its format",
+        formats.in_force
+    );
+    let pods = formats.held_back_by.iter().map(|one| serde_json::json!({ "name": one.name, "why": one.why.word() }));
+    Problem::new(Code::UpgradePending, what)
+        .with("format", format)
+        .with("inForce", formats.in_force)
+        .with("heldBackBy", pods.collect::<Vec<_>>())
 }
 
 /// Which limit, of which pod, and what helps.

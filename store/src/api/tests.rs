@@ -213,7 +213,7 @@ impl HandleServerParts {
     fn apply(&mut self, command: &[u8]) -> Written {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
         let mut changes = Vec::new();
-        let answer = self.documents.apply(position, command, &mut changes);
+        let answer = self.documents.apply(position, command, &mut changes).unwrap();
         self.server.note(position, changes);
         self.server.set_documents(&self.documents);
         self.server.tell();
@@ -253,6 +253,7 @@ pub(crate) fn status(phase: Phase, leader: &str) -> Status {
         })
         .collect();
     Status {
+        formats: leasehold_replication::FormatStatus::default(),
         room: Default::default(),
         phase,
         open: phase == Phase::Leading || (phase == Phase::Draining && leader == "pod-0"),

@@ -5,7 +5,7 @@ use super::conditions;
 use super::context::{Answer as Answered, Context, SEQUENCE};
 use super::person::{COLLECTION, Person, PersonPatch};
 use super::problem::{Code, Problem};
-use super::refusals::{declined, id_of_path, not_ready, not_written};
+use super::refusals::{declined, id_of_path, needs_later_format, not_ready, not_written};
 use super::{body, key, reply};
 use crate::documents::{Action, Answer, Command, Condition, Operation, Outcome, Record, Work};
 use crate::handle::WriteError;
@@ -134,7 +134,12 @@ pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) 
         context.metrics.write_ended(WriteResult::refused);
         return Err(not_ready(format!("the replica is starting: {why}")));
     }
-    let command = command.encode();
+    let in_force = context.handle.format();
+    if command.needs() > in_force {
+        context.metrics.write_ended(WriteResult::refused);
+        return Err(needs_later_format(context, command.needs(), path));
+    }
+    let command = command.encode(in_force);
     let limit = RECORD_BODY_BYTES_MAX - ENTRY_ROOM_BYTES;
     if command.len() > limit {
         let what = format!(

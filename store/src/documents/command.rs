@@ -1,7 +1,7 @@
 //! The format of a write in the replicated log.
 //!
 //! ```text
-//!   command   = version 1u8 | kind u8 | condition | name length u8 | collection (UTF-8) | rest       little-endian
+//!   command   = version u8 (the format in force, 1) | kind u8 | condition | name length u8 | collection (UTF-8) | rest       little-endian
 //!   kind      = 1 create | 2 put | 3 delete | 4 patch | 5 batch
 //!   condition = 0u8 none | 1u8 exists | 2u8 absent | 3u8, tag u128: the record's tag is `tag`
 //!             | 4u8, key length u8, key (UTF-8), request u128, condition (0 to 3): with an idempotency key
@@ -12,9 +12,11 @@
 //! ```
 //!
 //! Decoding is strict, so that every replica reads the same command or refuses the same bytes. A new kind or condition
-//! needs a higher format number in the voters entry before a leader may write it.
+//! needs a higher format number in the voters entry before a leader may write it. So a version, kind or condition that is
+//! not known ends the process \[C1\]; anything else that is wrong with a command is an outcome, the same on every replica.
 
 use super::merge;
+use crate::format::{FORMAT, FORMAT_MIN};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -22,7 +24,9 @@ use uuid::Uuid;
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 255;
 
-const VERSION: u8 = 1;
+/// The version is the format in force where the command was written.
+const VERSION_MIN: u8 = FORMAT_MIN as u8;
+const VERSION_MAX: u8 = FORMAT as u8;
 const KIND_CREATE: u8 = 1;
 const KIND_PUT: u8 = 2;
 const KIND_DELETE: u8 = 3;
@@ -118,18 +122,27 @@ pub enum CommandError {
     /// The bytes end too early.
     #[error("the command is truncated")]
     Short,
-    /// A newer version wrote it.
-    #[error("the command has format {0}, this version reads {VERSION}")]
-    Version(u8),
-    /// The kind is unknown.
-    #[error("the command is of kind {0}, which this version does not know")]
-    Kind(u8),
-    /// The condition is unknown.
-    #[error("the command has condition {0}, which this version does not know")]
-    Condition(u8),
-    /// The collection or the record is invalid.
+    /// It is of a format that this build does not know: it must not be skipped.
+    #[error(transparent)]
+    Unknown(#[from] UnknownCommand),
+    /// The collection or the record is not what it must be.
     #[error("{0}")]
     Content(&'static str),
+}
+
+/// What this build does not know of a command. Every build that knows its format does: the process ends, and nothing is
+/// skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownCommand {
+    /// Of another format.
+    #[error("a command of version {0}, which this build does not know")]
+    Version(u8),
+    /// The kind of the command, or of one of its operations.
+    #[error("a command of kind {0}, which this build does not know")]
+    Kind(u8),
+    /// The condition.
+    #[error("a command with condition {0}, which this build does not know")]
+    Condition(u8),
 }
 
 impl<'a> Command<'a> {
@@ -138,18 +151,25 @@ impl<'a> Command<'a> {
         Command { collection, key: None, work: Work::One(Operation { id, action, condition }) }
     }
 
-    /// The bytes for the log.
+    /// The lowest format whose builds know all of it: before that is in force no leader may write it.
+    pub fn needs(&self) -> u32 {
+        let is_made_up = |key: &Key<'_>| cfg!(feature = "made-up-format") && key.name.starts_with("made-up-format-2");
+        if self.key.as_ref().is_some_and(is_made_up) { FORMAT } else { FORMAT_MIN }
+    }
+
+    /// The bytes that go into the log where this format is in force.
     ///
     /// # Panics
-    /// If the name of the collection or a key is longer than 255 bytes, or a batch has too many operations: the API admits
-    /// none of these.
-    pub fn encode(&self) -> Bytes {
+    /// When the name of the collection or a key is longer than 255 bytes, or a batch has too many operations: the API
+    /// lets none of that in.
+    pub fn encode(&self, format: u32) -> Bytes {
         let room = match &self.work {
             Work::One(operation) => operation.action.record().len(),
             Work::Batch(operations) => operations.iter().map(|one| 40 + one.action.record().len()).sum(),
         };
         let mut to = BytesMut::with_capacity(64 + self.collection.len() + room);
-        to.put_u8(VERSION);
+        // None is in force that this build does not read.
+        to.put_u8(u8::try_from(format).unwrap_or(VERSION_MAX).clamp(VERSION_MIN, VERSION_MAX));
         to.put_u8(match &self.work {
             Work::One(operation) => operation.action.kind(),
             Work::Batch(_) => KIND_BATCH,
@@ -185,24 +205,38 @@ impl<'a> Command<'a> {
         to.freeze()
     }
 
+    /// Does this build know all that the command consists of? Without a look at its content.
+    ///
+    /// # Errors
+    /// [`UnknownCommand`]: exactly where [`Command::decode`] gives that.
+    pub fn check_known(mut bytes: &[u8]) -> Result<(), UnknownCommand> {
+        let known = |found| match found {
+            Err(CommandError::Unknown(unknown)) => Err(unknown),
+            // Content is for whoever applies it.
+            Err(CommandError::Short | CommandError::Content(_)) | Ok(()) => Ok(()),
+        };
+        let from = &mut bytes;
+        let walk = |from: &mut &[u8]| {
+            let kind = take_version_and_kind(from)?;
+            let (condition, _) = take_condition_and_key(from)?;
+            take_short(from, "the name of the collection is empty or not valid UTF-8")?;
+            if kind == KIND_BATCH {
+                // As `decode_batch` does it, without the records.
+                return if condition == Condition::None { walk_batch(from) } else { Ok(()) };
+            }
+            Ok(())
+        };
+        known(walk(from))
+    }
+
     /// Reads what [`Command::encode`] wrote.
     ///
     /// # Errors
     /// [`CommandError`] for anything else. The answer depends on the bytes alone, so it is the same on every replica.
     pub fn decode(mut bytes: &'a [u8]) -> Result<Command<'a>, CommandError> {
         let from = &mut bytes;
-        let version = take_u8(from)?;
-        if version != VERSION {
-            return Err(CommandError::Version(version));
-        }
-        let kind = take_u8(from)?;
-        let (mut condition, mut key) = (take_u8(from)?, None);
-        if condition == CONDITION_KEY {
-            let name = take_short(from, "the key is empty or not valid UTF-8")?;
-            key = Some(Key { name, request: take_u128(from)? });
-            condition = take_u8(from)?;
-        }
-        let condition = Condition::decode(condition, from)?;
+        let kind = take_version_and_kind(from)?;
+        let (condition, key) = take_condition_and_key(from)?;
         let collection = take_short(from, "the name of the collection is empty or not valid UTF-8")?;
         let work = if kind == KIND_BATCH {
             if condition != Condition::None {
@@ -218,18 +252,74 @@ impl<'a> Command<'a> {
     }
 }
 
-fn decode_batch<'a>(from: &mut &'a [u8]) -> Result<Vec<Operation<'a>>, CommandError> {
+fn take_version_and_kind(from: &mut &[u8]) -> Result<u8, CommandError> {
+    let version = take_u8(from)?;
+    if !(VERSION_MIN..=VERSION_MAX).contains(&version) {
+        return Err(UnknownCommand::Version(version).into());
+    }
+    match take_u8(from)? {
+        kind @ (KIND_CREATE | KIND_PUT | KIND_DELETE | KIND_PATCH | KIND_BATCH) => Ok(kind),
+        kind => Err(UnknownCommand::Kind(kind).into()),
+    }
+}
+
+fn take_condition_and_key<'a>(from: &mut &'a [u8]) -> Result<(Condition, Option<Key<'a>>), CommandError> {
+    let (mut condition, mut key) = (take_u8(from)?, None);
+    if condition == CONDITION_KEY {
+        let name = take_short(from, "the key is empty or not valid UTF-8")?;
+        key = Some(Key { name, request: take_u128(from)? });
+        condition = take_u8(from)?;
+    }
+    Ok((Condition::decode(condition, from)?, key))
+}
+
+fn take_operation_kind(from: &mut &[u8]) -> Result<u8, CommandError> {
+    match take_u8(from)? {
+        kind @ (KIND_CREATE | KIND_PUT | KIND_DELETE | KIND_PATCH) => Ok(kind),
+        kind => Err(UnknownCommand::Kind(kind).into()),
+    }
+}
+
+/// All kinds and conditions of a batch; what its records are does not matter here.
+fn walk_batch(from: &mut &[u8]) -> Result<(), CommandError> {
+    let count = take_count(from)?;
+    for _ in 0..count {
+        take_operation_kind(from)?;
+        let condition = take_u8(from)?;
+        Condition::decode(condition, from)?;
+        take_id(from)?;
+        take_record(from)?;
+    }
+    Ok(())
+}
+
+fn take_count(from: &mut &[u8]) -> Result<usize, CommandError> {
     let count = usize::from(u16::from_le_bytes(take(from, 2)?.try_into().expect("two bytes were taken")));
     if count > BATCH_OPERATIONS_MAX {
         return Err(CommandError::Content("a batch of too many operations"));
     }
+    Ok(count)
+}
+
+fn take_record<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], CommandError> {
+    let length = u32::from_le_bytes(take(from, 4)?.try_into().expect("four bytes were taken"));
+    take(from, usize::try_from(length).map_err(|_| CommandError::Short)?)
+}
+
+fn decode_batch<'a>(from: &mut &'a [u8]) -> Result<Vec<Operation<'a>>, CommandError> {
+    // What is not known comes before what is wrong: whatever stands in a batch, every build of a format says the same of it.
+    walk_batch(&mut &**from).or_else(|error| match error {
+        CommandError::Unknown(_) => Err(error),
+        CommandError::Short | CommandError::Content(_) => Ok(()),
+    })?;
+    let count = take_count(from)?;
     let mut operations = Vec::with_capacity(count);
     for _ in 0..count {
-        let kind = take_u8(from)?;
-        let condition = Condition::decode(take_u8(from)?, from)?;
+        let kind = take_operation_kind(from)?;
+        let condition = take_u8(from)?;
+        let condition = Condition::decode(condition, from)?;
         let id = take_id(from)?;
-        let length = u32::from_le_bytes(take(from, 4)?.try_into().expect("four bytes were taken"));
-        let record = take(from, usize::try_from(length).map_err(|_| CommandError::Short)?)?;
+        let record = take_record(from)?;
         operations.push(Operation { id, action: Action::decode(kind, id, record)?, condition });
     }
     if from.is_empty() { Ok(operations) } else { Err(CommandError::Content("bytes after the last operation")) }
@@ -263,7 +353,7 @@ impl<'a> Action<'a> {
                 Ok(patch) if merge::is_object(patch) => Ok(Action::Patch { patch }),
                 _ => Err(CommandError::Content("the patch is not a JSON object")),
             },
-            other => Err(CommandError::Kind(other)),
+            other => Err(UnknownCommand::Kind(other).into()),
         }
     }
 }
@@ -287,7 +377,7 @@ impl Condition {
             CONDITION_EXISTS => Ok(Condition::Exists),
             CONDITION_ABSENT => Ok(Condition::Absent),
             CONDITION_TAG => Ok(Condition::Tag(take_u128(from)?)),
-            other => Err(CommandError::Condition(other)),
+            other => Err(UnknownCommand::Condition(other).into()),
         }
     }
 }

@@ -3,7 +3,6 @@
 use leasehold_replication::Seq;
 use uuid::Uuid;
 
-use super::command::CommandError;
 use super::record::Record;
 
 /// The outcome of a command, or of one operation of a batch. The same on every replica.
@@ -23,8 +22,8 @@ pub enum Outcome {
     Missing,
     /// Not done: the condition does not hold.
     PreconditionFailed,
-    /// Not done: the bytes are not a command that this version knows.
-    Unreadable(CommandError),
+    /// Not done: the bytes are not a command, or would not make a record. The same in every build of the format \[C1\].
+    Invalid(&'static str),
     /// All operations of the batch are done.
     BatchDone,
     /// Nothing of the batch is done, because of the last operation that was examined.
@@ -41,7 +40,7 @@ impl Outcome {
             Outcome::Conflict
             | Outcome::Missing
             | Outcome::PreconditionFailed
-            | Outcome::Unreadable(_)
+            | Outcome::Invalid(_)
             | Outcome::BatchNotDone
             | Outcome::KeyReused => false,
         }

@@ -245,8 +245,8 @@ impl From<Outcome> for StoredOutcome {
             Outcome::PreconditionFailed => StoredOutcome::PreconditionFailed,
             Outcome::BatchDone => StoredOutcome::BatchDone,
             Outcome::BatchNotDone => StoredOutcome::BatchNotDone,
-            // The reason is lost: the API admits no such operation.
-            Outcome::Unreadable(_) | Outcome::KeyReused => StoredOutcome::Unreadable,
+            // The reason is not kept: the API lets no such operation in.
+            Outcome::Invalid(_) | Outcome::KeyReused => StoredOutcome::Unreadable,
         }
     }
 }
@@ -263,9 +263,7 @@ impl From<StoredOutcome> for Outcome {
             StoredOutcome::PreconditionFailed => Outcome::PreconditionFailed,
             StoredOutcome::BatchDone => Outcome::BatchDone,
             StoredOutcome::BatchNotDone => Outcome::BatchNotDone,
-            StoredOutcome::Unreadable => Outcome::Unreadable(super::CommandError::Content(
-                "the patch does not result in a record with the same id",
-            )),
+            StoredOutcome::Unreadable => Outcome::Invalid(super::PATCH_TAKES_ID),
         }
     }
 }

@@ -9,19 +9,23 @@ use leasehold_replication::{
 use tracing::{error, info, warn};
 
 use super::{Driver, End};
+use crate::documents::UnknownCommand;
+use crate::format::FORMAT;
 use crate::peer::SnapshotOut;
 use crate::volume::journal::{JournalError, LookUpAnswer};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Persist { ticket, records } => {
-                if let Err(error) = self.ends.journal.append(ticket, records) {
+            Effect::Persist { ticket, format, records } => {
+                if let Err(error) = self.ends.journal.append(ticket, format, records) {
                     self.journal_refuses(&error);
                 }
                 self.look_whether_full();
             }
-            Effect::InstallSnapshot { ticket, conn, meta, state } => self.install_snapshot(ticket, conn, meta, state),
+            Effect::InstallSnapshot { ticket, conn, meta, state, format } => {
+                self.install_snapshot(ticket, conn, meta, (state, format));
+            }
             Effect::Apply { entries } => self.apply(&entries),
             Effect::Accepted { id, position } => self.waiters.accepted(id, position),
             Effect::Rejected { id, reason } => self.waiters.rejected(id, reason),
@@ -67,17 +71,26 @@ impl Driver {
                     self.end.get_or_insert(End::Failed { reason });
                 }
             }
+            Effect::Unreadable { what } => {
+                self.end.get_or_insert(End::Unreadable { what });
+            }
             Effect::Report { what } => error!(what, "the log of a replica contradicts what was committed"),
         }
     }
 
-    fn install_snapshot(&mut self, ticket: Ticket, conn: ConnId, meta: SnapshotMeta, state: DurableState) {
+    fn install_snapshot(
+        &mut self,
+        ticket: Ticket,
+        conn: ConnId,
+        meta: SnapshotMeta,
+        (state, format): (DurableState, u32),
+    ) {
         let snapshot = self.intake.take(conn).expect("only what was just received is installed");
         info!(position = %meta.position, "installing a snapshot of the leader");
         self.documents = snapshot.documents.clone();
         self.voters = meta.voters;
         self.waiters.skip_to(meta.position.seq);
-        if let Err(error) = self.ends.journal.install(ticket, snapshot, state) {
+        if let Err(error) = self.ends.journal.install(ticket, snapshot, state, format) {
             self.journal_refuses(&error);
         }
         self.ends.handle.restore(&self.documents);
@@ -126,7 +139,14 @@ impl Driver {
         for entry in entries {
             let mut changes = Vec::new();
             let answer = match &entry.payload {
-                Payload::Command(command) => Some(self.documents.apply(entry.position, command, &mut changes)),
+                Payload::Command(command) => match self.documents.apply(entry.position, command, &mut changes) {
+                    Ok(answer) => Some(answer),
+                    Err(unknown) => {
+                        // Never skipped: what follows would be applied to other data than everywhere else [C1].
+                        self.end.get_or_insert(End::Unreadable { what: cannot_apply(entry.position, &unknown) });
+                        break;
+                    }
+                },
                 Payload::Voters(voters) => {
                     self.voters = voters.clone();
                     self.documents.skip(entry.position);
@@ -187,4 +207,11 @@ impl Driver {
             }
         }
     }
+}
+
+fn cannot_apply(position: Position, unknown: &UnknownCommand) -> String {
+    format!(
+        "entry {position} has {unknown}; this build reads formats up to {FORMAT}: run the build that wrote it, or a later \
+         one; the volume is unchanged"
+    )
 }

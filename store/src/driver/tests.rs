@@ -154,6 +154,8 @@ impl Cluster {
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
                 force_bootstrap: opened.force_bootstrap,
+                format_build: 1,
+                format_allowed: 1,
             },
             recovered: opened.recovered,
             documents: opened.documents,
@@ -276,7 +278,7 @@ impl Cluster {
         let id = Uuid::from_u128(u128::from(n));
         let record = format!("{{\"id\":\"{id}\",\"n\":{n},\"filling\":\"{}\"}}", "x".repeat(500));
         let action = Action::Create { record: &record };
-        let command = Command::one("things", id, action, Condition::None).encode();
+        let command = Command::one("things", id, action, Condition::None).encode(1);
         self.pod(index).handle.write(command, LONG).await
     }
 

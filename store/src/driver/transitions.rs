@@ -37,6 +37,24 @@ pub(super) fn log(before: Option<&Status>, now: &Status) {
         let names: Vec<&str> = now.voters.voters.iter().map(|voter| voter.name.as_str()).collect();
         info!(voters = ?names, floor = now.voters.floor, "voters");
     }
+    let formats = before.map(|status| (status.formats.log, status.formats.in_force));
+    if let Some((log, in_force)) = formats {
+        let now = &now.formats;
+        if now.log > log {
+            info!(
+                format = now.log,
+                "the log has the raise to a later format: older builds cannot read this volume any longer"
+            );
+        }
+        if now.in_force > in_force {
+            info!(format = now.in_force, "a later format is in force");
+        }
+    }
+    let held_back = before.map(|status| &status.formats.held_back_by);
+    if now.open && held_back != Some(&now.formats.held_back_by) && !now.formats.held_back_by.is_empty() {
+        let pods: Vec<String> = now.formats.held_back_by.iter().map(ToString::to_string).collect();
+        info!(format = now.formats.log + 1, ?pods, "a later format is held back");
+    }
     let known = |what: &String| before.is_some_and(|status| status.waiting_for.contains(what));
     for what in now.waiting_for.iter().filter(|what| !known(what)) {
         info!(what, "waiting");

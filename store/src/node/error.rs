@@ -57,6 +57,12 @@ pub enum NodeError {
         /// Why, for people.
         reason: String,
     },
+    /// This build cannot go on with the log.
+    #[error("{what}")]
+    Unreadable {
+        /// What it cannot read, and what to do.
+        what: String,
+    },
     /// Another bootstrap won.
     #[error("emptied the volume; the next start joins cluster {winner}")]
     Wiped {
@@ -74,14 +80,16 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// The process's exit code for this error: 1 fatal, 2 flags and what they name, 3 damage.
+    /// The exit code of a process that ends with it: 1 fatal, 2 flags and what they name, or a format that this build
+    /// does not read, 3 damage.
     pub fn exit_code(&self) -> u8 {
         match self {
             NodeError::Bind(_)
             | NodeError::Shares(_)
             | NodeError::Trust(_)
             | NodeError::InitialDataFile { .. }
-            | NodeError::InitialData { .. } => 2,
+            | NodeError::InitialData { .. }
+            | NodeError::Unreadable { .. } => 2,
             NodeError::Volume(error) => error.exit_code(),
             NodeError::Descriptors(_)
             | NodeError::Opening(_)

@@ -63,6 +63,7 @@ impl Parts {
                 Ok(())
             }
             (Part::Driver, Ok(Some(End::Failed { reason }))) => Err(NodeError::Failed { reason }),
+            (Part::Driver, Ok(Some(End::Unreadable { what }))) => Err(NodeError::Unreadable { what }),
             (Part::Driver, Ok(Some(End::Wiped { winner }))) => Err(NodeError::Wiped { winner }),
             (part, ended) => {
                 let why = ended.err().map_or("it returned".to_owned(), |error| error.to_string());

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use leasehold_replication::{Answer, Body, ConnId, FRAME_BYTES_MAX, Frame, FrameError};
+use leasehold_replication::{Answer, Body, ConnId, FRAME_BYTES_MAX, Frame};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_tungstenite::tungstenite;
 use tracing::debug;
@@ -213,8 +213,17 @@ where
         match message.map_err(PeerError::from_socket)?.read() {
             Word::Binary(bytes) => {
                 told = counter.load(Ordering::Relaxed);
-                let frame = Frame::decode(bytes)
-                    .map_err(|error: FrameError| PeerError::Hostile(Rejection::Frame, error.to_string()))?;
+                let frame = match Frame::decode(bytes) {
+                    Ok(frame) => frame,
+                    Err(error) => {
+                        // From a leader it belongs to the log, and must not be skipped: the state machine decides.
+                        if let Some(what) = error.unknown() {
+                            let unreadable = PeerEvent::Unreadable { conn, what };
+                            events.send(unreadable).await.map_err(|_| PeerError::Ending)?;
+                        }
+                        return Err(PeerError::Hostile(Rejection::Frame, error.to_string()));
+                    }
+                };
                 let room = match &frame.body {
                     Body::Snapshot(_) => {
                         let room = Arc::clone(&pieces).acquire_owned().await;

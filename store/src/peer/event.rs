@@ -33,7 +33,14 @@ pub enum PeerEvent {
         /// Held by a piece of a snapshot until it is kept: see [`Admitted`](super::Admitted).
         room: Option<OwnedSemaphorePermit>,
     },
-    /// Bytes of an incomplete frame arrived.
+    /// A frame came with an entry, or a record, of a format that this build does not know. The connection ends.
+    Unreadable {
+        /// By this connection.
+        conn: ConnId,
+        /// What it was.
+        what: String,
+    },
+    /// Bytes of a frame came that is not whole yet.
     Heard {
         /// On this connection.
         conn: ConnId,

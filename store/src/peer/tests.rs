@@ -135,6 +135,7 @@ fn hello() -> Hello {
         snapshot_part: None,
         format_min: 1,
         format_max: 1,
+        format_allowed: 1,
         cluster_id: None,
         name: "store-1".into(),
         replica: ReplicaId(uuid(1)),
@@ -169,6 +170,9 @@ fn peer_state() -> PeerState {
         stalled: false,
         went_back: false,
         known: Vec::new(),
+        format_min: 1,
+        format_max: 1,
+        format_allowed: 1,
     }
 }
 

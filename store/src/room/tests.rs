@@ -91,13 +91,13 @@ fn operation(id: u128, action: Action<'_>) -> Operation<'_> {
 }
 
 fn apply(documents: &mut Documents, operation: Operation<'_>) {
-    let command = Command { collection: "persons", key: None, work: Work::One(operation) }.encode();
+    let command = Command { collection: "persons", key: None, work: Work::One(operation) }.encode(1);
     let next = documents.applied().seq.next();
-    documents.apply(Position::new(1, next.0), &command, &mut Vec::new());
+    documents.apply(Position::new(1, next.0), &command, &mut Vec::new()).unwrap();
 }
 
 fn growth(documents: &Documents, operations: Vec<Operation<'_>>) -> Option<i64> {
-    documents.growth(&Command { collection: "persons", key: None, work: Work::Batch(operations) }.encode())
+    documents.growth(&Command { collection: "persons", key: None, work: Work::Batch(operations) }.encode(1))
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Rig {
     pub(crate) last: Position,
     pub(crate) documents: Documents,
     ticket: Ticket,
+    /// In force: of what is appended.
+    pub(crate) format: u32,
 }
 
 /// A temporary folder. It is removed with the test, even while the thread of a released journal still creates a file there.
@@ -66,16 +68,28 @@ pub(crate) fn voters(replica: ReplicaId) -> Voters {
     Voters { voters: vec![one("db-0", ReplicaId(Uuid::nil())), one("db-1", replica)], ..Voters::none() }
 }
 
+/// A command of that length that every build knows as far as it goes, and then anything.
+pub(crate) fn any_command(fill: u8, length: usize) -> Bytes {
+    let mut command = vec![fill; length];
+    command.iter_mut().zip([1, 1, 0]).for_each(|(to, from)| *to = from);
+    Bytes::from(command)
+}
+
 /// A command that adds a person.
 pub(crate) fn person(number: u128) -> Bytes {
     let id = Uuid::from_u128(number);
     let record = format!(r#"{{"id":"{id}","firstName":"Person","lastName":"{number}"}}"#);
     let action = Action::Create { record: &record };
-    Command::one("persons", id, action, Condition::None).encode()
+    Command::one("persons", id, action, Condition::None).encode(1)
 }
 
 pub(crate) fn open(folder: &Path) -> Result<Rig, VolumeError> {
     Rig::open_with(|options| Volume::open(folder, options), folder)
+}
+
+/// As a build that reads that much.
+pub(crate) fn open_as(folder: &Path, format_build: u32) -> Result<Rig, VolumeError> {
+    Rig::open_with(|options| Volume::open(folder, Options { format_build, ..options }), folder)
 }
 
 pub(crate) fn damage(folder: &Path) -> (PathBuf, u64, String) {
@@ -102,13 +116,14 @@ impl Rig {
         options.segment_bytes = SEGMENT_BYTES;
         options.snapshot_after_bytes = 20_000;
         let opened = open(options)?;
+        let format = opened.recovered.format;
         let base = opened.recovered.snapshot.as_ref().map_or(Position::ZERO, |meta| meta.position);
         let last = opened.recovered.entries.last().map_or(base, |entry| entry.position);
         let mut documents = opened.documents.clone();
         for entry in &opened.recovered.entries {
             apply(&mut documents, entry);
         }
-        Ok(Rig { folder: folder.to_owned(), opened, events, last, documents, ticket: Ticket(0) })
+        Ok(Rig { folder: folder.to_owned(), opened, events, last, documents, ticket: Ticket(0), format })
     }
 
     pub(crate) fn journal(&self) -> &Journal {
@@ -122,7 +137,7 @@ impl Rig {
 
     pub(crate) fn begin(&mut self, records: Vec<Record>) -> Ticket {
         let ticket = self.next_ticket();
-        self.journal().append(ticket, records).unwrap();
+        self.journal().append(ticket, self.format, records).unwrap();
         ticket
     }
 
@@ -183,7 +198,7 @@ impl Rig {
 fn apply(documents: &mut Documents, entry: &Entry) {
     match &entry.payload {
         Payload::Command(command) => {
-            documents.apply(entry.position, command, &mut Vec::new());
+            documents.apply(entry.position, command, &mut Vec::new()).unwrap();
         }
         Payload::Empty | Payload::Voters(_) => documents.skip(entry.position),
     }

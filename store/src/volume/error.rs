@@ -3,8 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use leasehold_replication::{FORMAT, FORMAT_MIN};
-
+use crate::format::FORMAT_MIN;
 use crate::volume::disk::Disk;
 
 /// Why a volume does not open.
@@ -30,8 +29,11 @@ pub enum VolumeError {
         /// What is wrong.
         what: String,
     },
-    /// Another version wrote it. Exit code 3.
-    #[error("{file} has format {found}, and this version reads {min} to {max}")]
+    /// A build that reads more wrote it, and this one has touched nothing. Exit code 2.
+    #[error(
+        "{file} has format {found}, and this build reads formats {min} to {max}: run a build that reads format {found}; \
+         the volume is unchanged"
+    )]
     Format {
         /// The path.
         file: PathBuf,
@@ -42,6 +44,19 @@ pub enum VolumeError {
         /// The highest readable format.
         max: u32,
     },
+    /// It holds what this build does not know, which must not be skipped. It has touched nothing. Exit code 2.
+    #[error(
+        "{file}: {what}; this build reads formats up to {max}: run the build that wrote it, or a later one; the volume is \
+         unchanged"
+    )]
+    Unreadable {
+        /// Where.
+        file: PathBuf,
+        /// What is not known, and where in the log it stands.
+        what: String,
+        /// The highest format that is read.
+        max: u32,
+    },
 }
 
 impl VolumeError {
@@ -49,15 +64,16 @@ impl VolumeError {
         VolumeError::Io { path: disk.path(name), source }
     }
 
-    pub(crate) fn format(disk: &dyn Disk, name: &str, found: u32) -> VolumeError {
-        VolumeError::Format { file: disk.path(name), found, min: FORMAT_MIN, max: FORMAT }
+    pub(crate) fn format(disk: &dyn Disk, name: &str, found: u32, max: u32) -> VolumeError {
+        VolumeError::Format { file: disk.path(name), found, min: FORMAT_MIN, max }
     }
 
     /// The process's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             VolumeError::Io { .. } => 1,
-            VolumeError::Damage { .. } | VolumeError::Format { .. } => 3,
+            VolumeError::Format { .. } | VolumeError::Unreadable { .. } => 2,
+            VolumeError::Damage { .. } => 3,
         }
     }
 }

@@ -11,10 +11,11 @@
 //! A volume with `replica.json` has had a promise record since before that file existed. If the journal is gone, so is the
 //! promise, and such a volume does not start \[S1\].
 
+use crate::format::{FORMAT, FORMAT_MIN};
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::error::VolumeError;
 use crate::volume::files::{COMMITTED, FORCE_BOOTSTRAP, REPLICA, WENT_BACK};
-use leasehold_replication::{FORMAT, FORMAT_MIN, Position, ReplicaId, WentBack};
+use leasehold_replication::{Position, ReplicaId, WentBack};
 use serde::{Deserialize, Serialize};
 use std::io;
 use uuid::Uuid;
@@ -43,18 +44,18 @@ pub(crate) fn read(disk: &dyn Disk) -> Result<Option<ReplicaId>, VolumeError> {
     // The number alone first: the rest may differ in a later format.
     let Format { format } = serde_json::from_slice(&bytes).map_err(damage)?;
     if !(FORMAT_MIN..=FORMAT).contains(&format) {
-        return Err(VolumeError::format(disk, REPLICA, format));
+        return Err(VolumeError::format(disk, REPLICA, format, FORMAT));
     }
     let stored: Stored = serde_json::from_slice(&bytes).map_err(damage)?;
     Ok(Some(stored.replica))
 }
 
-/// Creates a new identity, durably.
+/// Makes a new identity, durably; in the lowest format, whatever the cluster has: the volume may go back \[C3\].
 ///
 /// # Errors
 /// Those of the disk.
 pub(crate) fn write(disk: &dyn Disk, replica: ReplicaId) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec(&Stored { format: FORMAT, replica })?;
+    let mut bytes = serde_json::to_vec(&Stored { format: FORMAT_MIN, replica })?;
     bytes.push(b'\n');
     replace(disk, REPLICA, &bytes)
 }

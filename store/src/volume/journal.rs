@@ -26,6 +26,8 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod room_tests;
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,8 @@ struct Handle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     watch: Arc<DiskWatch>,
+    /// What this build reads of a snapshot that is received.
+    format_build: u32,
 }
 
 impl Drop for Handle {
@@ -77,8 +81,9 @@ impl Journal {
         shared: Arc<Shared>,
         thread: JoinHandle<()>,
         watch: Arc<DiskWatch>,
+        format_build: u32,
     ) -> Journal {
-        Journal { handle: Arc::new(Handle { disk, shared, thread: Mutex::new(Some(thread)), watch }) }
+        Journal { handle: Arc::new(Handle { disk, shared, thread: Mutex::new(Some(thread)), watch, format_build }) }
     }
 
     /// Knows which write or fsync of the journal's thread is under way.
@@ -86,23 +91,29 @@ impl Journal {
         &self.handle.watch
     }
 
-    /// Makes these records durable, in this order, after everything appended before. `Persisted` follows, of this ticket or
-    /// a later one.
+    /// Makes these records durable, in this order, after all that was appended before, in a segment of that format or a
+    /// later one. `Persisted` follows, of this ticket or a later one.
     ///
     /// # Errors
-    /// `Full`, `Closed`: nothing was accepted, so this incarnation's log would have a hole: end it.
-    pub fn append(&self, ticket: Ticket, records: Vec<Record>) -> Result<(), JournalError> {
-        self.push(Command::Append { ticket, records })
+    /// `Full`, `Closed`: nothing was taken, so this incarnation's log would have a hole: end it.
+    pub fn append(&self, ticket: Ticket, format: u32, records: Vec<Record>) -> Result<(), JournalError> {
+        self.push(Command::Append { ticket, format, records })
     }
 
-    /// Replaces the whole log by a received snapshot: a segment begins with `state`, the snapshot's mark and nothing else.
-    /// `Persisted` follows.
+    /// Puts a received snapshot in the place of the whole log: a segment of that format (or a later one) with `state`, the snapshot's mark and nothing
+    /// else begins. `Persisted` follows.
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub fn install(&self, ticket: Ticket, snapshot: ReceivedSnapshot, state: DurableState) -> Result<(), JournalError> {
+    pub fn install(
+        &self,
+        ticket: Ticket,
+        snapshot: ReceivedSnapshot,
+        state: DurableState,
+        format: u32,
+    ) -> Result<(), JournalError> {
         let ReceivedSnapshot { mark, part, .. } = snapshot;
-        self.push(Command::Install { ticket, mark, part, state })
+        self.push(Command::Install { ticket, mark, part, state, format })
     }
 
     /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal continues. `meta.position` is
@@ -118,7 +129,8 @@ impl Journal {
         let write = move || {
             // After a panic the journal must not wait for a snapshot that never arrives.
             let written = AssertUnwindSafe(|| {
-                snapshot::write_counted(&*disk, SNAPSHOT_TAKEN, &meta, &documents, &shared.written)
+                let mark = snapshot::write_counted(&*disk, SNAPSHOT_TAKEN, &meta, &documents, &shared.written)?;
+                Ok((mark, meta.voters.format))
             });
             let result = catch_unwind(written).unwrap_or_else(|_| Err(io::Error::other("writing it panicked")));
             // Closed or full: the journal is over, or will be.
@@ -161,7 +173,7 @@ impl Journal {
     /// Errors of the disk. Not final.
     pub fn part_file(&self) -> io::Result<PartFile> {
         let number = self.handle.shared.parts.fetch_add(1, Ordering::Relaxed);
-        PartFile::create(self.handle.disk.clone(), number)
+        PartFile::create(self.handle.disk.clone(), number, self.handle.format_build)
     }
 
     /// Notes the commit for a later run: a hint, whose outcome is not reported.

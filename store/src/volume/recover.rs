@@ -10,6 +10,7 @@
 //! Not promised: that nothing is lost. Both are for cases in which the protocol cannot continue without giving something
 //! up, and both name what that is.
 
+use crate::format::FORMAT;
 use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::files::{FOLDER, SNAPSHOT_TAKEN};
 use crate::volume::identity;
@@ -92,7 +93,7 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
     }
     let options = volume::Options::new(|_| {});
     let Found { replica: old_replica, replay, snapshot, documents, writer } =
-        recover(&disk, options.segment_bytes, options.on_fsync.clone())?;
+        recover(&disk, options.segment_bytes, options.on_fsync.clone(), options.format_build)?;
     let Some(replay) = replay else { return Err(RecoverError::Empty) };
     let (Some(old_cluster_id), true) = (replay.state.cluster_id, replay.last() > Position::ZERO) else {
         return Err(RecoverError::Empty);
@@ -105,11 +106,14 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
         name: name.to_owned(),
         peer_address: known.map_or_else(|| format!("{name}:{PEER_PORT}"), |voter| voter.peer_address.clone()),
     };
+    // What the volume holds needs its format, also in the new cluster.
     let sole = Voters { format: old_voters.format, floor: 1, voters: vec![voter] };
+    let format = replay.newest.format.max(sole.format);
 
     let mark = match snapshot {
         Some(snapshot) => {
-            let meta = SnapshotMeta { cluster_id, position: snapshot.position, voters: sole.clone() };
+            let voters = Voters { format: snapshot.voters.format, ..sole.clone() };
+            let meta = SnapshotMeta { cluster_id, position: snapshot.position, voters };
             let mark = snapshot::write(&*disk, SNAPSHOT_TAKEN, &meta, &documents).map_err(io)?;
             journal::stage(&*disk, SNAPSHOT_TAKEN).map_err(io)?;
             Some(mark)
@@ -122,8 +126,8 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
     let mut entries: Vec<Entry> = replay.chain.iter().map(|live| live.entry.clone()).collect();
     entries.push(Entry::new(last, last.term, Payload::Voters(sole)));
     let number = writer.segments().last().map_or(1, |number| number + 1);
-    let mut writer =
-        Writer::replace_all(disk.clone(), options.segment_bytes, number, state, mark, &entries).map_err(io)?;
+    let mut writer = Writer::replace_all(disk.clone(), options.segment_bytes, (format, number), state, mark, &entries)
+        .map_err(io)?;
     if mark.is_some() {
         journal::name_snapshot(&*disk).map_err(io)?;
     }
@@ -164,8 +168,8 @@ fn force_bootstrap_on(disk: &dyn Disk) -> Result<ForcedBootstrap, RecoverError> 
     identity::read(disk)?;
     let has_journal = disk.list("").map_err(io)?.iter().any(|name| name == FOLDER);
     if has_journal {
-        // While a store runs, a segment may go while it is read. On an empty volume that is rare, and an error then.
-        let replay = journal::replay(disk, &journal::numbers(disk)?)?;
+        // Where a store runs, a segment may go while it is read. On an empty volume that is rare, and an error then.
+        let replay = journal::replay(disk, &journal::numbers(disk)?, FORMAT)?;
         if let Some(replay) = replay.filter(|replay| !replay.is_empty()) {
             return Err(RecoverError::NotEmpty(replay.state.cluster_id.unwrap_or(ClusterId(Uuid::nil()))));
         }

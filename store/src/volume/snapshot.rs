@@ -19,13 +19,13 @@ mod part;
 pub use part::{PartError, PartFile, ReceivedSnapshot};
 
 use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
+use crate::format::FORMAT_MIN;
 use crate::progress::Meter;
 use crate::volume::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::volume::error::VolumeError;
 use bytes::Bytes;
 use leasehold_replication::{
-    ClusterId, FORMAT, FORMAT_MIN, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart,
-    SnapshotPiece, Voters,
+    ClusterId, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece, Voters,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -145,7 +145,9 @@ pub(crate) fn write_counted(
     let file = disk.create(name)?;
     let sum = Sum { file: &*file, length: 0, crc: crc32fast::Hasher::new(), meter };
     let mut to = BufWriter::with_capacity(256 * 1024, sum);
-    let head = Head { format: FORMAT, cluster_id: meta.cluster_id, position: meta.position, voters: &meta.voters };
+    // In force there is what the last committed voters say [C3].
+    let format = meta.voters.format;
+    let head = Head { format, cluster_id: meta.cluster_id, position: meta.position, voters: &meta.voters };
     let head = serde_json::to_vec(&head)?;
     // The object stays open for the data.
     to.write_all(&head[..head.len() - 1])?;
@@ -161,11 +163,12 @@ pub(crate) fn write_counted(
 /// Reads the snapshot in `name`.
 ///
 /// # Errors
-/// `Damage` if it is not one, or has another length or checksum than `expected`; `Format` if a newer version wrote it.
+/// `Damage` when it is none, or of another length or checksum than `expected`; `Format` when it is of a later one than that.
 pub(crate) fn read(
     disk: &dyn Disk,
     name: &str,
     expected: Option<&SnapshotMark>,
+    format_max: u32,
 ) -> Result<(SnapshotMeta, Documents, SnapshotMark), VolumeError> {
     let damage = |what: String| VolumeError::Damage { file: disk.path(name), offset: 0, what };
     let io = |source| VolumeError::io(disk, name, source);
@@ -181,14 +184,17 @@ pub(crate) fn read(
         );
         return Err(damage(what));
     }
+    let is_known = |format: u32| (FORMAT_MIN..=format_max).contains(&format);
     let whole = match serde_json::from_reader::<_, Whole>(Reader::buffered(&*file)) {
-        Ok(whole) if (FORMAT_MIN..=FORMAT).contains(&whole.format) => whole,
-        Ok(Whole { format: found, .. }) => return Err(VolumeError::format(disk, name, found)),
+        Ok(whole) if is_known(whole.format) && is_known(whole.voters.format) => whole,
+        Ok(Whole { format, voters, .. }) => {
+            return Err(VolumeError::format(disk, name, format.max(voters.format), format_max));
+        }
         Err(error) if error.is_io() => return Err(io(error.into())),
         // A later format may not fit our fields: then an operator needs to know its number.
         Err(error) => match serde_json::from_reader::<_, Format>(Reader::buffered(&*file)) {
-            Ok(Format { format: found }) if !(FORMAT_MIN..=FORMAT).contains(&found) => {
-                return Err(VolumeError::format(disk, name, found));
+            Ok(Format { format: found }) if !is_known(found) => {
+                return Err(VolumeError::format(disk, name, found, format_max));
             }
             _ => return Err(damage(error.to_string())),
         },

@@ -118,7 +118,7 @@ fn persons(found: &Opened) -> Vec<String> {
     for entry in &found.recovered.entries {
         match &entry.payload {
             Payload::Command(command) => {
-                documents.apply(entry.position, command, &mut Vec::new());
+                documents.apply(entry.position, command, &mut Vec::new()).unwrap();
             }
             Payload::Empty | Payload::Voters(_) => documents.skip(entry.position),
         }

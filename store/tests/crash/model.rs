@@ -114,7 +114,7 @@ pub(crate) fn entry(previous: Position, term: u64, number: u128, length: usize) 
     let record = record(number, length);
     let action = Action::Create { record: &record };
     let id = Uuid::from_u128(number);
-    let command = Command::one("persons", id, action, Condition::None).encode();
+    let command = Command::one("persons", id, action, Condition::None).encode(1);
     Entry::new(previous, Term(term), Payload::Command(command))
 }
 

@@ -157,7 +157,7 @@ impl Writer {
             records.push(Record::Entry(entry));
         }
         self.under_way.push((ticket, self.model.last()));
-        self.journal.append(ticket, records).unwrap();
+        self.journal.append(ticket, 1, records).unwrap();
     }
 
     /// The end, or an earlier entry that is cut after.
@@ -183,7 +183,7 @@ impl Writer {
         let mut documents = self.documents.clone();
         for entry in self.model.entries.iter().take_while(|entry| entry.position.seq <= position.seq) {
             let leasehold_replication::Payload::Command(command) = &entry.payload else { unreachable!() };
-            documents.apply(entry.position, command, &mut Vec::new());
+            documents.apply(entry.position, command, &mut Vec::new()).unwrap();
         }
         if self.journal.take_snapshot(meta, documents) {
             self.snapshot = position;
@@ -217,7 +217,7 @@ impl Writer {
         self.documents = whole.documents.clone();
         self.snapshot = position;
         self.under_way.push((ticket, position));
-        self.journal.install(ticket, whole, self.model.state).unwrap();
+        self.journal.install(ticket, whole, self.model.state, 1).unwrap();
     }
 
     fn wipe(&mut self) {

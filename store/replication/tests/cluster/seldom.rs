@@ -58,6 +58,7 @@ fn the_end_of_a_late_connection_of_a_gone_volume_makes_the_present_one_count_aga
         snapshot_part: None,
         format_min: 1,
         format_max: 1,
+        format_allowed: 1,
         cluster_id: status.cluster_id,
         name: name(2),
         replica: old,

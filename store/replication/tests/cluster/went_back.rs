@@ -239,6 +239,7 @@ fn a_copy_of_a_volume_that_is_in_use_is_refused_and_nobody_is_marked() {
     let hello = Hello {
         format_min: FORMAT_MIN,
         format_max: FORMAT,
+        format_allowed: FORMAT,
         cluster_id: status.cluster_id,
         name: name(2),
         replica: id,

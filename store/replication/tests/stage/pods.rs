@@ -32,6 +32,8 @@ pub struct Pod {
     id: ReplicaId,
     alarm: Option<Duration>,
     disk: Disk,
+    /// What its build reads, and what its operator allows.
+    formats: (u32, u32),
     said: Option<Status>,
     /// What clients of this pod wait for.
     waiting: Vec<(ProposalId, String, Option<Position>)>,
@@ -44,6 +46,8 @@ struct Volume {
     snapshot: Option<SnapshotMeta>,
     entries: Vec<Entry>,
     mark: Option<WentBack>,
+    /// Of the newest segment of its journal.
+    format: u32,
 }
 
 #[derive(Default)]
@@ -152,12 +156,19 @@ impl Stage {
         let pod = Pod {
             letter: letter.to_owned(),
             replica: None,
-            volume: Volume { state: DurableState::EMPTY, snapshot: None, entries: Vec::new(), mark: None },
+            volume: Volume {
+                state: DurableState::EMPTY,
+                snapshot: None,
+                entries: Vec::new(),
+                mark: None,
+                format: FORMAT_MIN,
+            },
             run: 0,
             incarnation: Incarnation(Uuid::nil()),
             id,
             alarm: None,
             disk: Disk::default(),
+            formats: (FORMAT, FORMAT),
             said: None,
             waiting: Vec::new(),
             reads: Vec::new(),
@@ -211,6 +222,7 @@ impl Stage {
             entries: volume.entries.clone(),
             committed: Position::ZERO,
             went_back: volume.mark.clone(),
+            format: volume.format,
         };
         let replica = Replica::new(config, found);
         one.said = Some(replica.status());
@@ -236,6 +248,8 @@ impl Stage {
             new_cluster_id: CLUSTER,
             initial_data: vec![Bytes::from_static(b"first data")],
             force_bootstrap: false,
+            format_build: one.formats.0,
+            format_allowed: one.formats.1,
         }
     }
 
@@ -453,11 +467,13 @@ impl Stage {
 
     fn carry_out(&mut self, pod: usize, effect: Effect) {
         match effect {
-            Effect::Persist { ticket, records } => {
+            Effect::Persist { ticket, format, records } => {
+                self.begin_segment(pod, format);
                 let texts: Vec<String> = records.iter().map(|record| words::record(&self.lines, record)).collect();
                 self.give_to_disk(pod, ticket, Job::Records(records), &texts.join("; "));
             }
-            Effect::InstallSnapshot { ticket, meta, state, .. } => {
+            Effect::InstallSnapshot { ticket, meta, state, format, .. } => {
+                self.begin_segment(pod, format);
                 let text = format!("the snapshot up to {}, in place of its log", meta.position);
                 self.give_to_disk(pod, ticket, Job::Snapshot(meta, state), &text);
             }
@@ -509,6 +525,9 @@ impl Stage {
             Effect::AskState { to } => self.ask_state(pod, &to),
             Effect::KeepPiece { .. } => unreachable!("snapshots come whole here"),
             Effect::WipeVolume { winner } => self.say(pod, format!("wipes its volume: cluster {winner} won")),
+            Effect::Unreadable { what } => {
+                self.say(pod, format!("ends, with exit code 2: {}", self.lines.named(&what)))
+            }
             Effect::Fail { reason } => self.say(pod, format!("fails: {}", self.lines.named(&reason))),
             Effect::Report { what } => self.say(pod, format!("reports: {}", self.lines.named(&what))),
         }
@@ -616,6 +635,19 @@ impl Stage {
     }
 
     // ---- the disk
+
+    /// The journal's next segment is of a later format: the first record of it comes behind its head.
+    fn begin_segment(&mut self, pod: usize, format: u32) {
+        if format > self.pods[pod].volume.format {
+            self.pods[pod].volume.format = format;
+            self.say(pod, format!("disk <- a segment of format {format}"));
+        }
+    }
+
+    /// The next start of that pod is of a build that reads that much.
+    pub fn update(&mut self, pod: usize, build: u32, allowed: u32) {
+        self.pods[pod].formats = (build, allowed);
+    }
 
     fn give_to_disk(&mut self, pod: usize, ticket: Ticket, job: Job, text: &str) {
         self.say(pod, format!("disk <- {text}"));

@@ -84,7 +84,19 @@ pub fn changes(lines: &Lines, old: &Status, new: &Status) -> Vec<String> {
             _ => format!("== {}, promised term {promised}", phase(new.phase)),
         });
     }
-    if old.voters != new.voters {
+    if old.formats.log != new.formats.log {
+        all.push(format!("== its log has format {}", new.formats.log));
+    }
+    if old.formats.in_force != new.formats.in_force {
+        all.push(format!("== format {} is in force", new.formats.in_force));
+    }
+    if old.formats.held_back_by != new.formats.held_back_by {
+        let pods: Vec<String> = new.formats.held_back_by.iter().map(|one| lines.named(&one.to_string())).collect();
+        if !pods.is_empty() {
+            all.push(format!("== the next format is held back by {}", pods.join(", ")));
+        }
+    }
+    if (&old.voters.voters, old.voters.floor) != (&new.voters.voters, new.voters.floor) {
         let names: Vec<String> = new.voters.voters.iter().map(|voter| lines.named(&voter.name)).collect();
         all.push(format!("== voters are now {} (at least {} for writes)", names.join(", "), new.voters.floor));
     }
@@ -154,7 +166,8 @@ pub fn entry(lines: &Lines, entry: &Entry) -> String {
         Payload::Empty => "(empty)".to_owned(),
         Payload::Voters(voters) => {
             let names: Vec<String> = voters.voters.iter().map(|voter| lines.named(&voter.name)).collect();
-            format!("voters {}", names.join(" "))
+            let format = if voters.format > FORMAT_MIN { format!(", format {}", voters.format) } else { String::new() };
+            format!("voters {}{format}", names.join(" "))
         }
         Payload::Command(command) => format!("\"{}\"", String::from_utf8_lossy(command)),
     };
@@ -162,12 +175,18 @@ pub fn entry(lines: &Lines, entry: &Entry) -> String {
 }
 
 pub fn hello(lines: &Lines, hello: &Hello) -> String {
-    format!("hello: I promised {}, my log ends at {}", promise(lines, hello.promise), hello.position)
+    // Where everything is of format 1 it is not worth a word.
+    let formats = match (hello.format_min, hello.format_max, hello.format_allowed) {
+        (FORMAT_MIN, FORMAT_MIN, FORMAT_MIN) => String::new(),
+        (log, reads, allowed) => format!("; my log has format {log}, I read up to {reads} and allow {allowed}"),
+    };
+    format!("hello: I promised {}, my log ends at {}{formats}", promise(lines, hello.promise), hello.position)
 }
 
 pub fn answer(lines: &Lines, answer: &Answer) -> String {
     match answer {
-        Answer::Welcome { .. } => "welcome".to_owned(),
+        Answer::Welcome { format: FORMAT_MIN, .. } => "welcome".to_owned(),
+        Answer::Welcome { format, .. } => format!("welcome, in format {format}"),
         Answer::Refused { reason, promise: bound, .. } => {
             format!("refused: {}; I promised {}", lines.named(reason), promise(lines, *bound))
         }

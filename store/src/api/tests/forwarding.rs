@@ -160,6 +160,9 @@ fn peer_state(cluster: Uuid) -> PeerState {
         stalled: false,
         went_back: false,
         known: Vec::new(),
+        format_min: 1,
+        format_max: 1,
+        format_allowed: 1,
     }
 }
 

@@ -217,6 +217,7 @@ async fn a_replica_that_is_cut_off_is_not_ready_knows_no_lag_and_still_answers_r
 async fn a_leader_shows_a_follower_that_is_silent_as_not_connected_and_of_unknown_lag() {
     let api = Api::leader();
     let silent = leasehold_replication::FollowerStatus {
+        formats: (1, 1),
         room: Default::default(),
         name: "pod-1".to_owned(),
         replica: ReplicaId(Uuid::from_u128(2)),
@@ -245,6 +246,7 @@ async fn the_status_says_everything() {
     let api = Api::leader();
     api.lock().server.set_role(role("pod-0"));
     let follower = leasehold_replication::FollowerStatus {
+        formats: (1, 1),
         room: Default::default(),
         name: "pod-1".to_owned(),
         replica: ReplicaId(Uuid::from_u128(2)),

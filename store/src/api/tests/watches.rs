@@ -140,7 +140,7 @@ async fn a_slow_watcher_is_cut_with_its_last_id_and_too_many_are_refused() {
     for number in 0..70u128 {
         let id = Uuid::from_u128(number);
         let record = format!(r#"{{"id":"{id}","filling":"{}"}}"#, "x".repeat(100_000));
-        let command = Command::one("persons", id, Action::Create { record: &record }, Condition::None).encode();
+        let command = Command::one("persons", id, Action::Create { record: &record }, Condition::None).encode(1);
         api.lock().apply(&command);
         tokio::task::yield_now().await;
     }

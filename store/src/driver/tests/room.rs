@@ -8,7 +8,7 @@ const MIB: u64 = 1024 * 1024;
 
 async fn command(handle: &Handle, n: u64, action: Action<'_>) -> Result<Written, WriteError> {
     let id = Uuid::from_u128(u128::from(n));
-    let command = Command::one("things", id, action, Condition::None).encode();
+    let command = Command::one("things", id, action, Condition::None).encode(1);
     handle.write(command, LONG).await
 }
 

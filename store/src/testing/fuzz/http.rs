@@ -170,7 +170,7 @@ impl Leader {
     fn apply(&mut self, command: &[u8]) -> Written {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
         let mut changes = Vec::new();
-        let answer = self.documents.apply(position, command, &mut changes);
+        let answer = self.documents.apply(position, command, &mut changes).unwrap();
         self.server.note(position, changes);
         self.server.set_documents(&self.documents);
         self.server.tell();
@@ -181,6 +181,7 @@ impl Leader {
 fn status() -> Status {
     let incarnation = Incarnation(Uuid::from_u128(7));
     Status {
+        formats: leasehold_replication::FormatStatus::default(),
         room: Default::default(),
         phase: Phase::Leading,
         open: true,

@@ -10,6 +10,7 @@
 
 use super::{Script, put};
 use crate::documents::{Documents, StoredCollections, StoredOrder};
+use crate::format::FORMAT;
 use crate::testing::fault_disk::FaultDisk;
 use crate::volume::disk::Disk;
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_NEXT};
@@ -37,7 +38,7 @@ pub fn segment(data: &[u8]) {
 }
 
 fn read(bytes: &[u8]) {
-    let Ok(contents) = segment::read(bytes) else { return };
+    let Ok(contents) = segment::read(bytes, FORMAT) else { return };
     assert!(contents.end as usize <= bytes.len());
     for (offset, record) in &contents.records {
         let encoded = record.encode();
@@ -47,7 +48,7 @@ fn read(bytes: &[u8]) {
         assert!(is_there || matches!(record, Record::State(_)), "{record:?} was invented");
     }
     // What was read is read again when nothing but that is there; torn or not, the rest counts for nothing.
-    let again = segment::read(&bytes[..contents.end as usize]).expect("a good beginning");
+    let again = segment::read(&bytes[..contents.end as usize], FORMAT).expect("a good beginning");
     assert_eq!((again.records, again.end, again.torn), (contents.records, contents.end, false));
 }
 
@@ -108,7 +109,7 @@ pub fn journal(data: &[u8]) {
     let mut end = 0;
     for number in 1..=count {
         let bytes = segment_of(&mut script, number, end, mark, &mut written);
-        end = segment::read(&bytes).map_or(0, |contents| contents.end);
+        end = segment::read(&bytes, FORMAT).map_or(0, |contents| contents.end);
         if script.below(16) > 0 {
             put(&*disk, &file_name(number), &bytes);
         }
@@ -116,11 +117,11 @@ pub fn journal(data: &[u8]) {
     if script.below(4) > 0 {
         identity::write(&*disk, ReplicaId(Uuid::from_u128(1))).unwrap();
     }
-    let found = match volume::recover(&disk, SEGMENT_BYTES, Arc::new(|_| {})) {
+    let found = match volume::recover(&disk, SEGMENT_BYTES, Arc::new(|_| {}), FORMAT) {
         Ok(found) => found,
         // The disk itself is fine.
         Err(VolumeError::Io { path, source }) => panic!("{}: {source}", path.display()),
-        Err(VolumeError::Damage { .. } | VolumeError::Format { .. }) => return,
+        Err(VolumeError::Damage { .. } | VolumeError::Format { .. } | VolumeError::Unreadable { .. }) => return,
     };
     let before = said(&found);
     if let Some(replay) = &found.replay {
@@ -129,7 +130,8 @@ pub fn journal(data: &[u8]) {
     drop(found);
     // What was found is durable from here on.
     fault_disk.power_loss();
-    let again = volume::recover(&disk, SEGMENT_BYTES, Arc::new(|_| {})).expect("what was found once is found again");
+    let again =
+        volume::recover(&disk, SEGMENT_BYTES, Arc::new(|_| {}), FORMAT).expect("what was found once is found again");
     assert_eq!(said(&again), before);
 }
 
@@ -162,10 +164,11 @@ fn segment_of(
     written: &mut Vec<Entry>,
 ) -> Vec<u8> {
     let mut head = match script.below(8) {
-        // Mostly as the writer does it.
-        0..=3 => Head::new(number, 1, if number == 1 { 0 } else { number - 1 }, 0),
-        4 | 5 => Head::new(number, number, 0, 0),
+        // As the writer does it, mostly.
+        0..=3 => Head::new(1, number, 1, if number == 1 { 0 } else { number - 1 }, 0),
+        4 | 5 => Head::new(1, number, number, 0, 0),
         _ => Head::new(
+            1,
             u64::from(script.below(5)),
             u64::from(script.below(5)),
             u64::from(script.below(5)),
@@ -240,7 +243,14 @@ fn any_record(script: &mut Script<'_>, last: &mut Position, written: &mut Vec<En
     let payload = match script.below(8) {
         0 => Payload::Empty,
         1 => Payload::Voters(Voters::none()),
-        _ => Payload::Command(Bytes::from(vec![script.byte(); usize::from(script.byte())])),
+        _ => {
+            // Mostly one that is known: what is not known ends a start, before anything else is found out.
+            let mut command = vec![script.byte(); usize::from(script.byte())];
+            if script.below(16) > 0 {
+                command.iter_mut().zip([1, 1, 0]).for_each(|(to, from)| *to = from);
+            }
+            Payload::Command(Bytes::from(command))
+        }
     };
     let entry = Entry::new(*last, term, payload);
     *last = entry.position;

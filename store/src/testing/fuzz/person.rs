@@ -2,7 +2,7 @@
 
 use super::contents;
 use crate::api::person::{self, NAME_CHARACTERS_MAX, Person, Stored};
-use crate::documents::{Command, Documents, Outcome};
+use crate::documents::{Command, CommandError, Documents, Outcome};
 use leasehold_replication::Position;
 use uuid::Uuid;
 
@@ -40,7 +40,7 @@ fn initial(data: &[u8]) {
     let Ok(commands) = person::initial_data(data) else { return };
     let mut documents = Documents::new();
     for (seq, command) in (1..).zip(&commands) {
-        assert_eq!(documents.apply(Position::new(0, seq), command, &mut Vec::new()).outcome, Outcome::Created);
+        assert_eq!(documents.apply(Position::new(0, seq), command, &mut Vec::new()).unwrap().outcome, Outcome::Created);
     }
     let stored = documents.collection(person::COLLECTION).map_or(0, |persons| persons.len());
     assert_eq!(stored, commands.len());
@@ -50,18 +50,24 @@ fn command(data: &[u8]) {
     let mut documents = Documents::new();
     match Command::decode(data) {
         Ok(command) => {
-            assert_eq!(&command.encode()[..], data, "a command that was read is written otherwise");
-            let answer = documents.apply(Position::new(1, 1), data, &mut Vec::new());
-            assert!(!matches!(answer.outcome, Outcome::Unreadable(_)));
+            assert_eq!(&command.encode(data[0].into())[..], data, "a command that was read is written otherwise");
+            let answer = documents.apply(Position::new(1, 1), data, &mut Vec::new()).unwrap();
+            assert!(!matches!(answer.outcome, Outcome::Invalid(_)));
             let before = contents(&documents);
             // The same again, where nothing is in its way: the state of all replicas is decided by the log alone.
             let mut other = Documents::new();
-            assert_eq!(other.apply(Position::new(1, 1), data, &mut Vec::new()), answer);
+            assert_eq!(other.apply(Position::new(1, 1), data, &mut Vec::new()), Ok(answer));
             assert_eq!(contents(&other), before);
         }
-        Err(error) => {
-            let answer = documents.apply(Position::new(1, 1), data, &mut Vec::new());
-            assert_eq!(answer.outcome, Outcome::Unreadable(error));
+        Err(CommandError::Unknown(unknown)) => {
+            assert_eq!(Command::check_known(data), Err(unknown));
+            assert_eq!(documents.apply(Position::new(1, 1), data, &mut Vec::new()), Err(unknown));
+            assert_eq!(documents.applied(), Position::ZERO, "nothing was done");
+            return;
+        }
+        Err(CommandError::Short | CommandError::Content(_)) => {
+            let answer = documents.apply(Position::new(1, 1), data, &mut Vec::new()).unwrap();
+            assert!(matches!(answer.outcome, Outcome::Invalid(_)));
         }
     }
     assert_eq!(documents.applied(), Position::new(1, 1));

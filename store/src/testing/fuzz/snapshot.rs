@@ -1,6 +1,7 @@
 //! Any bytes as snapshot.json, and as the pieces of one that a leader sends.
 
 use super::{Script, contents, put};
+use crate::format::FORMAT;
 use crate::testing::fault_disk::FaultDisk;
 use crate::volume::disk::{Disk, read_if_there};
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub fn snapshot(data: &[u8]) {
     let disk: Arc<dyn Disk> = Arc::new(FaultDisk::new(1));
     put(&*disk, SNAPSHOT, data);
-    let read = snapshot::read(&*disk, SNAPSHOT, None);
+    let read = snapshot::read(&*disk, SNAPSHOT, None, FORMAT);
     pieces(&disk, data, read.is_ok());
     let Ok((meta, documents, mark)) = read else { return };
     assert_eq!((mark.length_bytes, mark.crc32), (data.len() as u64, crc32fast::hash(data)));
@@ -25,10 +26,11 @@ pub fn snapshot(data: &[u8]) {
         SnapshotMark { crc32: !mark.crc32, ..mark },
         SnapshotMark { position: leasehold_replication::Position::new(9, mark.position.seq.0 ^ 1), ..mark },
     ] {
-        assert!(snapshot::read(&*disk, SNAPSHOT, Some(&wrong)).is_err(), "{wrong:?} fits {mark:?}");
+        assert!(snapshot::read(&*disk, SNAPSHOT, Some(&wrong), FORMAT).is_err(), "{wrong:?} fits {mark:?}");
     }
     let written = snapshot::write(&*disk, SNAPSHOT_TAKEN, &meta, &documents).unwrap();
-    let (meta_again, documents_again, _) = snapshot::read(&*disk, SNAPSHOT_TAKEN, Some(&written)).expect("we wrote it");
+    let (meta_again, documents_again, _) =
+        snapshot::read(&*disk, SNAPSHOT_TAKEN, Some(&written), FORMAT).expect("we wrote it");
     assert_eq!(meta_again, meta);
     assert_eq!(contents(&documents_again), contents(&documents));
     let first = read_if_there(&*disk, SNAPSHOT_TAKEN).unwrap();
@@ -39,10 +41,11 @@ pub fn snapshot(data: &[u8]) {
 fn pieces(disk: &Arc<dyn Disk>, data: &[u8], good: bool) {
     // Cut where the bytes themselves say.
     let mut script = Script(data);
-    let position = snapshot::read(&**disk, SNAPSHOT, None).map_or_else(|_| Default::default(), |read| read.2.position);
+    let position =
+        snapshot::read(&**disk, SNAPSHOT, None, FORMAT).map_or_else(|_| Default::default(), |read| read.2.position);
     let lies = script.below(4) == 0;
     let crc32 = crc32fast::hash(data) ^ u32::from(lies);
-    let mut part = PartFile::create(disk.clone(), 1).unwrap();
+    let mut part = PartFile::create(disk.clone(), 1, FORMAT).unwrap();
     let mut offset = 0;
     let mut whole = false;
     while offset < data.len() {

@@ -7,11 +7,11 @@ use super::reserve;
 use super::writer::{Spare, Writer};
 use crate::documents::{Documents, StoredCollections, StoredOrder};
 use crate::testing::fault_disk::{Fault, FaultDisk};
+use crate::testing::rig::any_command;
 use crate::volume::disk::Disk;
 use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError};
-use bytes::Bytes;
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, SnapshotMeta, Term,
     Voters,
@@ -86,7 +86,7 @@ impl Run {
 
     fn start(&mut self) -> Option<Writer> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        match volume::recover(&disk, SEGMENT_BYTES, Arc::new(|_| {})) {
+        match volume::recover(&disk, SEGMENT_BYTES, Arc::new(|_| {}), 1) {
             Ok(found) => {
                 let model = Model::of(&found);
                 let at = self.begun.iter().rposition(|begun| *begun == model);
@@ -157,7 +157,7 @@ impl Run {
             records.push(Record::Entry(entry));
         }
         self.begun.push(model);
-        writer.commit(&records).is_ok()
+        writer.commit(&records, 1).is_ok()
     }
 
     /// An entry that follows the last one, or cuts; sometimes one that existed before.
@@ -177,7 +177,7 @@ impl Run {
         let length = 1 + self.random.below(longest);
         let fill = self.random.below(256) as u8;
         let term = Term(previous.term.0 + self.random.below(2));
-        Entry::new(previous, term, Payload::Command(Bytes::from(vec![fill; length as usize])))
+        Entry::new(previous, term, Payload::Command(any_command(fill, length as usize)))
     }
 
     fn take_snapshot(&mut self, writer: &mut Writer) -> bool {
@@ -194,7 +194,7 @@ impl Run {
         self.begun.push(model);
         let disk: &dyn Disk = &self.disk.clone();
         let written = snapshot::write(disk, SNAPSHOT_TAKEN, &meta, &documents(meta.position))
-            .and_then(|mark| writer.put_snapshot(SNAPSHOT_TAKEN, mark));
+            .and_then(|mark| writer.put_snapshot(SNAPSHOT_TAKEN, mark, 1));
         matches!(written, Ok(true))
     }
 
@@ -212,7 +212,7 @@ impl Run {
         self.begun.push(model);
         let disk: &dyn Disk = &self.disk.clone();
         let written = snapshot::write(disk, SNAPSHOT_TAKEN, &meta, &documents(meta.position))
-            .and_then(|mark| writer.install(SNAPSHOT_TAKEN, mark, state));
+            .and_then(|mark| writer.install(SNAPSHOT_TAKEN, mark, state, 1));
         written.is_ok()
     }
 }

@@ -25,6 +25,8 @@ const GROUP_RECORDS: usize = 4096;
 pub(crate) enum Command {
     Append {
         ticket: Ticket,
+        /// Of the segment that they go into, or a later one.
+        format: u32,
         records: Vec<Record>,
     },
     Install {
@@ -32,9 +34,11 @@ pub(crate) enum Command {
         mark: SnapshotMark,
         part: PartFile,
         state: DurableState,
+        format: u32,
     },
     SnapshotWritten {
-        result: io::Result<SnapshotMark>,
+        /// With its format.
+        result: io::Result<(SnapshotMark, u32)>,
     },
     SpareMade {
         result: io::Result<Spare>,
@@ -60,8 +64,8 @@ pub(crate) enum Command {
 
 /// The thread's next task.
 pub(crate) enum Work {
-    /// Make these durable together, then report the ticket.
-    Group { ticket: Ticket, records: Vec<Record>, bytes: usize },
+    /// Make these durable together, then tell the ticket.
+    Group { ticket: Ticket, format: u32, records: Vec<Record>, bytes: usize },
     /// One of the other commands.
     Single(Command),
     /// Nothing arrived for [`IDLE`].
@@ -116,7 +120,9 @@ impl Queue {
         let mut inner = self.lock();
         loop {
             match inner.commands.pop_front() {
-                Some((Command::Append { ticket, records }, bytes)) => return inner.group(ticket, records, bytes),
+                Some((Command::Append { ticket, format, records }, bytes)) => {
+                    return inner.group(ticket, format, records, bytes);
+                }
                 Some((command, bytes)) => {
                     inner.bytes -= bytes;
                     return Work::Single(command);
@@ -178,10 +184,13 @@ impl Inner {
         certain.clamp(BATCH_BYTES, BYTES_MAX / 2)
     }
 
-    fn group(&mut self, mut ticket: Ticket, mut records: Vec<Record>, mut bytes: usize) -> Work {
+    /// All of it is of one format: what is of a later one goes into another segment.
+    fn group(&mut self, mut ticket: Ticket, format: u32, mut records: Vec<Record>, mut bytes: usize) -> Work {
         while bytes < BATCH_BYTES && records.len() < GROUP_RECORDS {
             match self.commands.pop_front() {
-                Some((Command::Append { ticket: later, records: more }, length)) => {
+                Some((Command::Append { ticket: later, format: of_more, records: more }, length))
+                    if of_more == format =>
+                {
                     ticket = ticket.max(later);
                     records.extend(more);
                     bytes += length;
@@ -194,7 +203,7 @@ impl Inner {
             }
         }
         self.bytes -= bytes;
-        Work::Group { ticket, records, bytes }
+        Work::Group { ticket, format, records, bytes }
     }
 }
 
@@ -214,7 +223,7 @@ mod tests {
     fn push(queue: &Queue, batches: usize) {
         for _ in 0..batches {
             let entry = Entry::new(Position::ZERO, Term(1), Payload::Command(vec![b'x'; BATCH_BYTES].into()));
-            queue.push(Command::Append { ticket: Ticket(1), records: vec![Record::Entry(entry)] }).unwrap();
+            queue.push(Command::Append { ticket: Ticket(1), format: 1, records: vec![Record::Entry(entry)] }).unwrap();
         }
     }
 

@@ -67,12 +67,12 @@ pub(crate) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, VolumeError> {
 ///
 /// # Errors
 /// `Damage`, `Format`, `Io`.
-pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<Replay>, VolumeError> {
+pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64], format_max: u32) -> Result<Option<Replay>, VolumeError> {
     let Some(number) = numbers.last() else { return Ok(None) };
-    let newest = read(disk, *number)?;
+    let newest = read(disk, *number, format_max)?;
     let (head, torn) = (newest.head, newest.torn.then_some(newest.end));
     let mark = mark_of(&newest);
-    let mut needed = needed(disk, newest, numbers)?;
+    let mut needed = needed(disk, newest, numbers, format_max)?;
     let mut said = Said::new(mark.map_or(Position::ZERO, |mark| mark.position));
     for contents in &needed {
         let number = contents.head.number;
@@ -88,7 +88,7 @@ pub(crate) fn replay(disk: &dyn Disk, numbers: &[u64]) -> Result<Option<Replay>,
 }
 
 /// The newest segment and those before it that it leads back to, oldest first.
-fn needed(disk: &dyn Disk, newest: Contents, numbers: &[u64]) -> Result<Vec<Contents>, VolumeError> {
+fn needed(disk: &dyn Disk, newest: Contents, numbers: &[u64], format_max: u32) -> Result<Vec<Contents>, VolumeError> {
     let first = newest.head.first;
     let mut needed = vec![newest];
     loop {
@@ -103,7 +103,7 @@ fn needed(disk: &dyn Disk, newest: Contents, numbers: &[u64]) -> Result<Vec<Cont
         if !numbers.contains(&later.previous) {
             return Err(damage(disk, later.previous, 0, format!("it is missing, segment {} follows it", later.number)));
         }
-        let contents = read(disk, later.previous)?;
+        let contents = read(disk, later.previous, format_max)?;
         if contents.torn || contents.end != later.previous_bytes {
             let what = format!("it was {} bytes long when segment {} began", later.previous_bytes, later.number);
             return Err(damage(disk, later.previous, contents.end, what));
@@ -167,11 +167,11 @@ fn mark_of(contents: &Contents) -> Option<SnapshotMark> {
     }
 }
 
-fn read(disk: &dyn Disk, number: u64) -> Result<Contents, VolumeError> {
+fn read(disk: &dyn Disk, number: u64, format_max: u32) -> Result<Contents, VolumeError> {
     let name = segment::file_name(number);
     let io = |error| VolumeError::io(disk, &name, error);
     let bytes = read_all(&*disk.open(&name).map_err(io)?).map_err(io)?;
-    match segment::read(&bytes) {
+    match segment::read(&bytes, format_max) {
         Ok(contents) if contents.head.number != number => {
             Err(damage(disk, number, 0, format!("it says that it is segment {}", contents.head.number)))
         }
@@ -179,7 +179,11 @@ fn read(disk: &dyn Disk, number: u64) -> Result<Contents, VolumeError> {
             Err(damage(disk, number, contents.end, "it does not begin with the durable state [S1]".to_owned()))
         }
         Ok(contents) => Ok(contents),
-        Err(SegmentError::Format { found }) => Err(VolumeError::format(disk, &name, found)),
+        Err(SegmentError::Format { found }) => Err(VolumeError::format(disk, &name, found, format_max)),
+        Err(SegmentError::Unknown { offset, what }) => {
+            let (file, what) = (disk.path(&name), format!("{what} (in the batch at byte {offset})"));
+            Err(VolumeError::Unreadable { file, what, max: format_max })
+        }
         Err(SegmentError::Damage { offset, what }) => Err(damage(disk, number, offset, what)),
     }
 }

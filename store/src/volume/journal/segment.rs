@@ -18,8 +18,9 @@
 //! unreadable before a later batch is damage. The salt is random for each segment: no bytes that a client or an older file
 //! leaves there pass for a batch.
 
+use crate::format::FORMAT_MIN;
 use bytes::Bytes;
-use leasehold_replication::{FORMAT, FORMAT_MIN, Record};
+use leasehold_replication::{Record, RecordError};
 use uuid::Uuid;
 
 /// The length of a segment's head.
@@ -32,6 +33,8 @@ const BATCH_MAGIC: u32 = 0x4254_4148;
 /// A segment's description of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
+    /// No record in it is of a later format than this.
+    pub(crate) format: u32,
     /// Its number, also in its name. A later segment has a higher one.
     pub(crate) number: u64,
     /// The lowest segment that a replay which ends here needs.
@@ -51,6 +54,8 @@ pub(crate) enum SegmentError {
     Damage { offset: u64, what: String },
     /// A version with another format wrote it.
     Format { found: u32 },
+    /// A record in it is of a kind that this build does not know.
+    Unknown { offset: u64, what: String },
 }
 
 /// What was read from a segment.
@@ -69,14 +74,14 @@ pub(crate) struct Contents {
 
 impl Head {
     /// A new segment's head, with a new salt.
-    pub(crate) fn new(number: u64, first: u64, previous: u64, previous_bytes: u64) -> Head {
-        Head { number, first, previous, previous_bytes, salt: *Uuid::new_v4().as_bytes() }
+    pub(crate) fn new(format: u32, number: u64, first: u64, previous: u64, previous_bytes: u64) -> Head {
+        Head { format, number, first, previous, previous_bytes, salt: *Uuid::new_v4().as_bytes() }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(HEAD_BYTES);
         to.extend_from_slice(MAGIC);
-        to.extend_from_slice(&FORMAT.to_le_bytes());
+        to.extend_from_slice(&self.format.to_le_bytes());
         to.extend_from_slice(&0u32.to_le_bytes());
         for number in [self.number, self.first, self.previous, self.previous_bytes] {
             to.extend_from_slice(&number.to_le_bytes());
@@ -87,7 +92,7 @@ impl Head {
         to
     }
 
-    fn decode(from: &[u8]) -> Result<Head, SegmentError> {
+    fn decode(from: &[u8], format_max: u32) -> Result<Head, SegmentError> {
         let damage = |what: &str| SegmentError::Damage { offset: 0, what: what.to_owned() };
         if from.len() < HEAD_BYTES {
             return Err(damage("it is shorter than a segment's head"));
@@ -97,7 +102,7 @@ impl Head {
         }
         // The format is checked before the checksum: a later one may have a longer head.
         let found = u32_at(from, 8);
-        if !(FORMAT_MIN..=FORMAT).contains(&found) {
+        if !(FORMAT_MIN..=format_max).contains(&found) {
             return Err(SegmentError::Format { found });
         }
         if crc32fast::hash(&from[..64]) != u32_at(from, 64) {
@@ -106,6 +111,7 @@ impl Head {
         let mut salt = [0; 16];
         salt.copy_from_slice(&from[48..64]);
         let head = Head {
+            format: found,
             number: u64_at(from, 16),
             first: u64_at(from, 24),
             previous: u64_at(from, 32),
@@ -164,12 +170,12 @@ impl Head {
     }
 }
 
-/// Reads a whole segment.
+/// Reads a whole segment, if it is of no later format than that.
 ///
 /// # Errors
 /// [`SegmentError`]: damage is anything that a crash cannot explain.
-pub(crate) fn read(bytes: &[u8]) -> Result<Contents, SegmentError> {
-    let head = Head::decode(bytes)?;
+pub(crate) fn read(bytes: &[u8], format_max: u32) -> Result<Contents, SegmentError> {
+    let head = Head::decode(bytes, format_max)?;
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let mut contents = Contents { head, records: Vec::new(), offsets: Vec::new(), end: HEAD_BYTES as u64, torn: false };
     let mut offset = HEAD_BYTES;
@@ -210,7 +216,10 @@ fn read_batch(offset: u64, records: &[u8], to: &mut Contents) -> Result<(), Segm
                 to.records.push((offset, record));
                 to.offsets.push(at);
             }
-            // The batch's own checksum matches, so no crash did this.
+            Err(error @ RecordError::Unknown { .. }) => {
+                return Err(SegmentError::Unknown { offset, what: error.to_string() });
+            }
+            // The batch's own checksum fits, so no crash did this.
             Err(error) => {
                 return Err(SegmentError::Damage { offset, what: format!("a record in a good batch: {error}") });
             }
@@ -245,7 +254,7 @@ mod tests {
     use leasehold_replication::{ClusterId, DurableState, Entry, Payload, Position, Term};
 
     fn head() -> Head {
-        Head { number: 7, first: 3, previous: 6, previous_bytes: 4096, salt: [9; 16] }
+        Head { format: 1, number: 7, first: 3, previous: 6, previous_bytes: 4096, salt: [9; 16] }
     }
 
     /// Batches with one command each, in a file with some zeros at the end.
@@ -266,7 +275,7 @@ mod tests {
     #[test]
     fn a_segment_is_read_as_it_was_written() {
         let bytes = segment(&["one", "two"]);
-        let contents = read(&bytes).unwrap();
+        let contents = read(&bytes, 1).unwrap();
         assert_eq!(contents.head, head());
         assert_eq!(contents.records.len(), 3);
         assert_eq!((contents.end as usize, contents.torn), (bytes.len() - 100, false));
@@ -282,12 +291,12 @@ mod tests {
     #[test]
     fn every_flipped_byte_of_the_last_batch_is_a_torn_tail_and_of_any_other_damage() {
         let good = segment(&["one", "two"]);
-        let whole = read(&good).unwrap();
+        let whole = read(&good, 1).unwrap();
         let last_batch = whole.records.last().unwrap().0 as usize;
         for at in 12..good.len() - 100 {
             let mut bytes = good.clone();
             bytes[at] ^= 0x41;
-            match read(&bytes) {
+            match read(&bytes, 1) {
                 Ok(contents) => {
                     // Bytes 12 to 16 are reserved zeros, but the checksum covers them.
                     assert!(at >= last_batch, "byte {at} was flipped, unseen");
@@ -313,7 +322,7 @@ mod tests {
         for lost in [from..from + 512, from + 512..from + 1024, bytes.len() - 10..bytes.len()] {
             let mut torn = bytes.clone();
             torn[lost].fill(0);
-            let contents = read(&torn).unwrap();
+            let contents = read(&torn, 1).unwrap();
             assert!(contents.torn);
             assert_eq!(contents.end as usize, from);
         }
@@ -323,7 +332,8 @@ mod tests {
     fn a_newer_format_is_named_and_no_damage() {
         let mut bytes = segment(&[]);
         bytes[8] = 9;
-        assert_eq!(read(&bytes).unwrap_err(), SegmentError::Format { found: 9 });
+        assert_eq!(read(&bytes, 1).unwrap_err(), SegmentError::Format { found: 9 });
+        assert!(matches!(read(&bytes, 9), Err(SegmentError::Damage { .. })), "its checksum is that of another head");
     }
 
     #[test]
@@ -334,7 +344,7 @@ mod tests {
         let stale = Head { salt: [8; 16], ..head() };
         stale.batch(2, &mut bytes, |to| to.extend_from_slice(&Record::State(DurableState::EMPTY).encode()));
         stale.batch(3, &mut bytes, |to| to.extend_from_slice(&Record::State(DurableState::EMPTY).encode()));
-        let contents = read(&bytes).unwrap();
+        let contents = read(&bytes, 1).unwrap();
         assert_eq!((contents.records.len(), contents.end as usize, contents.torn), (1, end, true));
     }
 

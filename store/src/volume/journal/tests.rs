@@ -5,7 +5,7 @@
 use super::queue::{Command, Queue, Work};
 use super::{JournalError, JournalEvent};
 use crate::testing::fault_disk::{Fault, FaultDisk};
-use crate::testing::rig::{CLUSTER, Rig, folder, open, person, segments, state, voters};
+use crate::testing::rig::{CLUSTER, Rig, any_command, folder, open, person, segments, state, voters};
 use crate::volume::snapshot::PartError;
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, RECORD_BODY_BYTES_MAX, Record, SnapshotMeta, Term, Ticket};
@@ -30,10 +30,12 @@ impl Rig {
 fn all_appends_that_wait_become_one_group_with_the_last_ticket() {
     let queue = Queue::new();
     for ticket in 1..=10 {
-        queue.push(Command::Append { ticket: Ticket(ticket), records: vec![Record::State(state(ticket))] }).unwrap();
+        queue
+            .push(Command::Append { ticket: Ticket(ticket), format: 1, records: vec![Record::State(state(ticket))] })
+            .unwrap();
     }
     queue.push(Command::Wipe).unwrap();
-    queue.push(Command::Append { ticket: Ticket(11), records: vec![] }).unwrap();
+    queue.push(Command::Append { ticket: Ticket(11), format: 1, records: vec![] }).unwrap();
     let Work::Group { ticket, records, .. } = queue.take() else { panic!("no group") };
     assert_eq!((ticket, records.len()), (Ticket(10), 10));
     assert!(matches!(queue.take(), Work::Single(Command::Wipe)));
@@ -53,7 +55,7 @@ fn a_queue_that_is_full_takes_nothing_and_says_before_that_it_has_no_room() {
     let mut had_room = true;
     loop {
         let records = vec![Record::Entry(entry.clone())];
-        match queue.push(Command::Append { ticket: Ticket(1), records }) {
+        match queue.push(Command::Append { ticket: Ticket(1), format: 1, records }) {
             Ok(()) => taken += 1,
             Err(error) => {
                 assert_eq!(error, JournalError::Full);
@@ -72,7 +74,7 @@ fn entries_of_any_size_up_to_the_limit_are_recovered() {
     rig.fill(1..2);
     let mut records = Vec::new();
     for length in [1, 8_000, 9_000, 100_000, RECORD_BODY_BYTES_MAX - 64, 1] {
-        let entry = Entry::new(rig.last, Term(1), Payload::Command(Bytes::from(vec![b'x'; length])));
+        let entry = Entry::new(rig.last, Term(1), Payload::Command(any_command(b'x', length)));
         rig.last = entry.position;
         records.push(Record::Entry(entry));
     }
@@ -279,7 +281,7 @@ fn a_received_snapshot_takes_the_place_of_the_whole_log() {
     assert_eq!(received.meta, leader.meta());
     follower.documents = received.documents.clone();
     let ticket = follower.next_ticket();
-    follower.journal().install(ticket, received, state(2)).unwrap();
+    follower.journal().install(ticket, received, state(2), 1).unwrap();
     follower.last = leader.last;
     follower.wait_for(|event| matches!(event, JournalEvent::Persisted { ticket: told } if *told == ticket));
     let record = follower.entry(Payload::Command(person(9000)));
@@ -345,7 +347,7 @@ fn a_full_disk_fails_the_write_cleanly_and_the_next_start_has_all_that_was_told(
         assert!(matches!(failed, JournalEvent::Failed { .. }), "{failed:?}");
         // Final, although the disk is well again.
         let ticket = rig.next_ticket();
-        assert_eq!(rig.journal().append(ticket, Vec::new()), Err(JournalError::Closed));
+        assert_eq!(rig.journal().append(ticket, 1, Vec::new()), Err(JournalError::Closed));
         assert!(!rig.journal().has_room());
         rig.journal().close();
         assert!(rig.events.try_recv().is_err(), "nothing follows a failure");

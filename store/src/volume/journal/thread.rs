@@ -203,9 +203,9 @@ impl<E: Fn(JournalEvent)> Thread<E> {
             self.want_spare();
             self.want_reserve();
             match self.shared.queue.take() {
-                Work::Group { ticket, records, bytes } => self.commit(ticket, &records, bytes)?,
-                Work::Single(Command::Install { ticket, mark, part, state }) => {
-                    self.install(ticket, mark, part, state)?;
+                Work::Group { ticket, format, records, bytes } => self.commit(ticket, (&records, format), bytes)?,
+                Work::Single(Command::Install { ticket, mark, part, state, format }) => {
+                    self.install(ticket, mark, part, (state, format))?;
                 }
                 Work::Single(Command::SnapshotWritten { result }) => self.put_snapshot(result)?,
                 Work::Single(Command::SpareMade { result }) => self.take_spare(result),
@@ -233,8 +233,8 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         }
     }
 
-    fn commit(&mut self, ticket: Ticket, records: &[Record], bytes: usize) -> io::Result<()> {
-        self.writer.commit(records)?;
+    fn commit(&mut self, ticket: Ticket, (records, format): (&[Record], u32), bytes: usize) -> io::Result<()> {
+        self.writer.commit(records, format)?;
         {
             let mut figures = self.shared.figures();
             figures.batches += 1;
@@ -244,10 +244,16 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         Ok(())
     }
 
-    fn install(&mut self, ticket: Ticket, mark: SnapshotMark, part: PartFile, state: DurableState) -> io::Result<()> {
+    fn install(
+        &mut self,
+        ticket: Ticket,
+        mark: SnapshotMark,
+        part: PartFile,
+        (state, format): (DurableState, u32),
+    ) -> io::Result<()> {
         {
             let mut newest = self.shared.newest();
-            self.writer.install(&part.into_name(), mark, state)?;
+            self.writer.install(&part.into_name(), mark, state, format)?;
             *newest = Some(mark);
         }
         self.tell_persisted(ticket);
@@ -270,9 +276,9 @@ impl<E: Fn(JournalEvent)> Thread<E> {
     }
 
     /// A snapshot that cannot be written aside is no failure of the journal; one that cannot be put in place is.
-    fn put_snapshot(&mut self, result: io::Result<SnapshotMark>) -> io::Result<()> {
-        let mark = match result {
-            Ok(mark) => mark,
+    fn put_snapshot(&mut self, result: io::Result<(SnapshotMark, u32)>) -> io::Result<()> {
+        let (mark, format) = match result {
+            Ok(written) => written,
             Err(error) => {
                 let _ = remove_if_there(&*self.disk, SNAPSHOT_TAKEN);
                 self.snapshot_dropped(format!("it could not be written: {error}"));
@@ -281,7 +287,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         };
         let taken = {
             let mut newest = self.shared.newest();
-            let taken = self.writer.put_snapshot(SNAPSHOT_TAKEN, mark)?;
+            let taken = self.writer.put_snapshot(SNAPSHOT_TAKEN, mark, format)?;
             if taken {
                 *newest = Some(mark);
             }

@@ -13,6 +13,7 @@ use super::lookup::Place;
 use super::replay::{Live, Replay, follows};
 use super::reserve::{KEPT_FOR_A_START, Reserve};
 use super::segment::{BATCH_HEAD_BYTES, Head, file_name};
+use crate::format::FORMAT_MIN;
 use crate::volume::disk::{Disk, DiskFile, is_full, remove_if_there, write_all_at, write_zeros};
 use crate::volume::files::{FOLDER, NEXT_SEGMENT, SNAPSHOT, SNAPSHOT_NEXT, SPARE_SEGMENT};
 use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark};
@@ -91,7 +92,7 @@ impl Writer {
     /// Starts the first segment of an empty volume, with promise 0.
     pub(crate) fn begin(disk: Arc<dyn Disk>, segment_bytes: u64, on_fsync: OnFsync) -> io::Result<Writer> {
         let seed = Seed { state: DurableState::EMPTY, mark: None, links: VecDeque::new(), older: VecDeque::new() };
-        Writer::start(disk, segment_bytes, on_fsync, seed, Head::new(1, 1, 0, 0), &[])
+        Writer::start(disk, segment_bytes, on_fsync, seed, Head::new(FORMAT_MIN, 1, 1, 0, 0), &[])
     }
 
     /// Continues where a journal ends: the live records of its newest segment are copied to a new one. When this returns,
@@ -106,7 +107,8 @@ impl Writer {
         for number in &replay.older {
             disk.open(&file_name(*number))?.sync()?;
         }
-        let number = replay.newest.number + 1;
+        // Never below it: it proves that the raise to its format was committed [C3].
+        let (number, format) = (replay.newest.number + 1, replay.newest.format);
         let entries: Vec<Entry> = in_segment(replay, replay.newest.number).map(|live| live.entry.clone()).collect();
         let links = replay.chain.iter().map(|live| Link {
             position: live.entry.position,
@@ -118,18 +120,19 @@ impl Writer {
         let first = links.front().map_or(number, |link| link.segment);
         let older: VecDeque<u64> = replay.older.iter().copied().filter(|older| *older >= first).collect();
         let head = match older.back() {
-            Some(_) => Head::new(number, first, replay.newest.previous, replay.newest.previous_bytes),
-            None => Head::new(number, number, 0, 0),
+            Some(_) => Head::new(format, number, first, replay.newest.previous, replay.newest.previous_bytes),
+            None => Head::new(format, number, number, 0, 0),
         };
         let seed = Seed { state: replay.state, mark: replay.mark, links, older };
         Writer::start(disk, segment_bytes, on_fsync, seed, head, &entries)
     }
 
-    /// Makes a journal of one segment with exactly this content, after all existing segments (for `recover`).
+    /// Makes a journal of one segment of that format that holds exactly this, behind all segments that are there (for
+    /// `recover`).
     pub(crate) fn replace_all(
         disk: Arc<dyn Disk>,
         segment_bytes: u64,
-        number: u64,
+        (format, number): (u32, u64),
         state: DurableState,
         mark: Option<SnapshotMark>,
         entries: &[Entry],
@@ -142,7 +145,7 @@ impl Writer {
             offset: 0,
         };
         let seed = Seed { state, mark, links: entries.iter().map(link).collect(), older: VecDeque::new() };
-        Writer::start(disk, segment_bytes, Arc::new(|_| {}), seed, Head::new(number, number, 0, 0), entries)
+        Writer::start(disk, segment_bytes, Arc::new(|_| {}), seed, Head::new(format, number, number, 0, 0), entries)
     }
 
     fn start(
@@ -164,11 +167,15 @@ impl Writer {
         Ok(Writer { disk, segment_bytes, current, older, state, mark, links, live_bytes, spare, reserve, on_fsync })
     }
 
-    /// Makes records durable, in this order.
+    /// Makes records durable, in this order, in a segment of that format or a later one: where the present one is of an
+    /// earlier format, the next one begins first \[C3\].
     ///
     /// # Errors
-    /// Errors of the disk; `InvalidInput` if a record does not follow what is there, before anything is written.
-    pub(crate) fn commit(&mut self, records: &[Record]) -> io::Result<()> {
+    /// Those of the disk; `InvalidInput` when a record does not follow what stands there, before it is written.
+    pub(crate) fn commit(&mut self, records: &[Record], format: u32) -> io::Result<()> {
+        if format > self.current.head.format {
+            self.roll(0, KEPT_FOR_A_START, format)?;
+        }
         let mut from = 0;
         while from < records.len() {
             let mut bytes = 0;
@@ -187,7 +194,7 @@ impl Writer {
         let plan = self.plan(records)?;
         let length = (BATCH_HEAD_BYTES + bytes) as u64;
         if self.current.end + length > self.current.capacity {
-            self.roll(length, KEPT_FOR_A_START)?;
+            self.roll(length, KEPT_FOR_A_START, FORMAT_MIN)?;
         }
         let mut batch = Vec::with_capacity(length as usize);
         self.current.head.batch(self.current.batch, &mut batch, |to| {
@@ -211,9 +218,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts a snapshot of our own, durable in the file `name`, in the place of what it holds. False: it is not of this log,
-    /// or older than the one in force, and was removed.
-    pub(crate) fn put_snapshot(&mut self, name: &str, mark: SnapshotMark) -> io::Result<bool> {
+    /// Puts a snapshot of our own, of that format and durable in the file `name`, in the place of what it holds. False: it is not of this
+    /// log, or older than the one in force, and was removed.
+    pub(crate) fn put_snapshot(&mut self, name: &str, mark: SnapshotMark, format: u32) -> io::Result<bool> {
         let base = self.base();
         if mark.position.seq <= base.seq || self.find(mark.position).is_none() {
             remove_if_there(&*self.disk, name)?;
@@ -224,35 +231,42 @@ impl Writer {
             self.live_bytes -= self.links.pop_front().map_or(0, |link| link.bytes);
         }
         self.mark = Some(mark);
-        // It frees room at once: it may use all of the reserve.
-        self.roll(0, 0)?;
+        // It gives room back at once: it may have all of the reserve.
+        self.roll(0, 0, format)?;
         name_snapshot(&*self.disk)?;
         Ok(true)
     }
 
     /// Puts a received snapshot, durable in the file `name`, in the place of the whole log.
-    pub(crate) fn install(&mut self, name: &str, mark: SnapshotMark, state: DurableState) -> io::Result<()> {
+    pub(crate) fn install(
+        &mut self,
+        name: &str,
+        mark: SnapshotMark,
+        state: DurableState,
+        format: u32,
+    ) -> io::Result<()> {
         follows(&self.state, &state).map_err(refused)?;
         stage(&*self.disk, name)?;
         self.links.clear();
         self.live_bytes = 0;
         self.mark = Some(mark);
         self.state = state;
-        // It frees room at once: it may use all of the reserve.
-        self.roll(0, 0)?;
+        // It gives room back at once: it may have all of the reserve.
+        self.roll(0, 0, format)?;
         name_snapshot(&*self.disk)?;
         Ok(())
     }
 
-    /// Starts the next segment; `room` bytes must fit after what it begins with. On a full disk it is one of the reserve,
+    /// Begins the next segment, of that format if the present one is not of a later one; `room` bytes must fit behind what it begins with. On a full disk it is one of the reserve,
     /// unless no more than `keep` are left.
-    fn roll(&mut self, room: u64, keep: usize) -> io::Result<()> {
+    fn roll(&mut self, room: u64, keep: usize, format: u32) -> io::Result<()> {
+        let format = format.max(self.current.head.format);
         let number = self.current.head.number + 1;
         let first = self.links.front().map_or(number, |link| link.segment);
         let head = if first == number {
-            Head::new(number, number, 0, 0)
+            Head::new(format, number, number, 0, 0)
         } else {
-            Head::new(number, first, self.current.head.number, self.current.end)
+            Head::new(format, number, first, self.current.head.number, self.current.end)
         };
         let spare = self.spare.take();
         let least = self.segment_bytes.max(room + 1024);

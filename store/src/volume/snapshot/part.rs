@@ -24,7 +24,17 @@ pub enum PartError {
     /// The pieces do not make the announced snapshot.
     #[error("the received snapshot is not the announced one: {0}")]
     Content(#[source] VolumeError),
-    /// Our own disk did not accept it (it may be full). Nothing is lost by that.
+    /// It is whole, and of a format that this build does not read.
+    #[error(
+        "the received snapshot has format {found}, and this build reads formats up to {max}: run a build that reads format {found}"
+    )]
+    Format {
+        /// Its format.
+        found: u32,
+        /// The highest that is read.
+        max: u32,
+    },
+    /// Our own disk did not take it (it may be full). Nothing is lost by that.
     #[error("cannot keep a snapshot: {0}")]
     Disk(#[from] io::Error),
 }
@@ -33,6 +43,8 @@ pub enum PartError {
 pub struct PartFile {
     disk: Arc<dyn Disk>,
     name: String,
+    /// What this build reads.
+    format_max: u32,
     file: Box<dyn DiskFile>,
     /// What the first piece announced.
     announced: Option<SnapshotMark>,
@@ -53,10 +65,10 @@ pub struct ReceivedSnapshot {
 }
 
 impl PartFile {
-    pub(crate) fn create(disk: Arc<dyn Disk>, number: u64) -> io::Result<PartFile> {
+    pub(crate) fn create(disk: Arc<dyn Disk>, number: u64, format_max: u32) -> io::Result<PartFile> {
         let name = format!("received-{number}.part");
         let file = disk.create(&name)?;
-        Ok(PartFile { disk, name, file, announced: None, have: 0, kept: false })
+        Ok(PartFile { disk, name, format_max, file, announced: None, have: 0, kept: false })
     }
 
     /// Is that a name of ours, left by an earlier process?
@@ -98,16 +110,17 @@ impl PartFile {
     /// Makes the whole file durable and reads it. Takes time in proportion to the data: never on an async worker.
     ///
     /// # Errors
-    /// `Content` if length, checksum or JSON do not match the announcement, `Order` if pieces are missing, `Disk`.
+    /// `Content` when length, checksum or JSON do not fit what was announced, `Format` when it is of a later one, `Order` when pieces are missing, `Disk`.
     pub fn finish(self) -> Result<ReceivedSnapshot, PartError> {
         let length_bytes = self.announced.map_or(0, |mark| mark.length_bytes);
         let Some(announced) = self.announced.filter(|_| self.have == length_bytes) else {
             return Err(PartError::Order { offset: self.have, length_bytes, have: self.have });
         };
         self.file.sync()?;
-        match read(&*self.disk, &self.name, Some(&announced)) {
+        match read(&*self.disk, &self.name, Some(&announced), self.format_max) {
             Ok((meta, documents, mark)) => Ok(ReceivedSnapshot { meta, documents, mark, part: self }),
             Err(VolumeError::Io { source, .. }) => Err(PartError::Disk(source)),
+            Err(VolumeError::Format { found, max, .. }) => Err(PartError::Format { found, max }),
             Err(error) => Err(PartError::Content(error)),
         }
     }

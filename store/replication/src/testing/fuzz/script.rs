@@ -203,6 +203,8 @@ pub fn replica(data: &[u8]) {
         new_cluster_id: ClusterId(Uuid::from_u128(200)),
         initial_data: vec![Bytes::from_static(b"x")],
         force_bootstrap: script.yes(),
+        format_build: crate::FORMAT,
+        format_allowed: crate::FORMAT,
     };
     let mut promised = recovered.state.promise;
     let mut desk = Desk { replica: Replica::new(config, recovered), conns: Vec::new(), tickets: Vec::new(), number: 0 };
@@ -217,7 +219,9 @@ pub fn replica(data: &[u8]) {
         let Some(input) = desk.input(&mut script) else { continue };
         let effects = desk.replica.step(now, input);
         assert!(effects.len() < EFFECTS_MAX, "{} effects of one step", effects.len());
-        let over = effects.iter().any(|effect| matches!(effect, Effect::Fail { .. } | Effect::WipeVolume { .. }));
+        let over = effects.iter().any(|effect| {
+            matches!(effect, Effect::Fail { .. } | Effect::Unreadable { .. } | Effect::WipeVolume { .. })
+        });
         desk.take(effects);
         let (since, status) = (desk.replica.recount(&mut said), desk.replica.status());
         assert_eq!(said == status, since != Since::Changed, "{since:?}: {said:?} and {status:?}");
@@ -242,6 +246,7 @@ fn recovered(script: &mut Script<'_>) -> Recovered {
             entries: Vec::new(),
             committed: Position::ZERO,
             went_back: None,
+            format: crate::FORMAT_MIN,
         };
     }
     let term = u64::from(script.below(4));
@@ -279,7 +284,7 @@ fn recovered(script: &mut Script<'_>) -> Recovered {
     };
     let went_back = (script.below(16) == 0).then(|| mark(script));
     let committed = if script.yes() { last } else { script.position() };
-    Recovered { state, snapshot, entries, committed, went_back }
+    Recovered { state, snapshot, entries, committed, went_back, format: crate::FORMAT_MIN }
 }
 
 /// The replica, and what its shell has under way.
@@ -333,6 +338,7 @@ impl Desk {
                         snapshot_part: None,
                         format_min: 1,
                         format_max: script.number() as u32,
+                        format_allowed: crate::FORMAT,
                         cluster_id: script.maybe_cluster(),
                         name: script.name(),
                         replica: script.replica(),
@@ -393,6 +399,9 @@ impl Desk {
                         stalled: script.yes(),
                         went_back: script.below(4) == 0,
                         known: (0..script.below(3)).map(|_| script.known()).collect(),
+                        format_min: crate::FORMAT_MIN,
+                        format_max: crate::FORMAT,
+                        format_allowed: crate::FORMAT,
                     },
                 },
             },
@@ -426,6 +435,7 @@ impl Desk {
                 | Effect::AskState { .. }
                 | Effect::WipeVolume { .. }
                 | Effect::Fail { .. }
+                | Effect::Unreadable { .. }
                 | Effect::Report { .. }
                 | Effect::GiveUp
                 | Effect::ReadReady { .. }

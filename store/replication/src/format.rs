@@ -1,0 +1,11 @@
+//! The numbers of formats; what they mean is in [`formats`](crate::formats).
+
+/// The highest format that this version reads, unless its shell says more (for tests).
+pub const FORMAT: u32 = 1;
+/// The lowest format that this version reads. Empty volumes begin with it \[C3\].
+pub const FORMAT_MIN: u32 = 1;
+
+/// What a hello, or a state, of a build says that knows nothing of formats.
+pub(crate) fn lowest() -> u32 {
+    FORMAT_MIN
+}
