@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use leasehold_election::{
-    AppState, AppStatus, Claim, HandOver, Leader, Member, OldRole, Promise, Role, RoleView, Term,
+    AppState, AppStatus, Claim, HandOver, Leader, Member, OldRole, PodRole, Promise, RoleView, Term,
 };
 use uuid::Uuid;
 
@@ -42,9 +42,9 @@ pub fn role_file(view: &RoleView, around: &impl Surroundings) -> RoleFile {
         version: VERSION,
         generation: 0,
         role: match view.role {
-            Role::Leader => crate::Role::Leader,
-            Role::Follower => crate::Role::Follower,
-            Role::None => crate::Role::None,
+            PodRole::Leader => crate::Role::Leader,
+            PodRole::Follower => crate::Role::Follower,
+            PodRole::None => crate::Role::None,
         },
         term: view.term.0,
         cluster_id: view.cluster_id,

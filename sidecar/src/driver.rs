@@ -29,7 +29,7 @@ use crate::http::Heartbeat;
 use crate::kube::addresses::{Book, Seen};
 use crate::kube::endpoints::Target;
 use crate::kube::events::{self, Recorder};
-use crate::kube::lease::{Answer, LeaseClient};
+use crate::kube::lease::{LeaseClient, LeaseResponse};
 use crate::kube::members::{self, StatefulSet};
 use crate::kube::observe::Observed;
 use crate::kube::request::Requester;
@@ -75,7 +75,7 @@ pub(crate) struct Driver {
     pub(crate) election: Election,
     pub(crate) inlets: Inlets,
     pub(crate) outlets: Outlets,
-    requests: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send>>>,
+    requests: FuturesUnordered<Pin<Box<dyn Future<Output = LeaseResponse> + Send>>>,
     history: VecDeque<Change>,
     /// When the watch of the Lease last reported something, and which version that was.
     watched: (Duration, Option<String>),
@@ -241,7 +241,7 @@ impl Driver {
         self.outlets.recorder.tell(events::told(event));
     }
 
-    fn answered(&mut self, answer: Answer) -> Input {
+    fn answered(&mut self, answer: LeaseResponse) -> Input {
         let input = self.outlets.lease.input(answer);
         if let Input::LeaseRead(outcome) = &input {
             self.suspect_watch(outcome);

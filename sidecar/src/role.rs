@@ -164,7 +164,7 @@ mod tests {
     use crate::args::Args;
     use crate::kube::addresses::Seen;
     use clap::Parser as _;
-    use leasehold_election::{Leader, Role, Term};
+    use leasehold_election::{Leader, PodRole, Term};
 
     /// After a transfer the Lease names the new leader, but not its address yet: the slices have it.
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         let config = Args::try_parse_from(args).unwrap().config().unwrap();
         let leader = Leader { name: "db-0".into(), incarnation: Uuid::from_u128(1), address: None, peer_address: None };
         let view = RoleView {
-            role: Role::Follower,
+            role: PodRole::Follower,
             term: Term(4),
             cluster_id: None,
             leader: Some(leader),

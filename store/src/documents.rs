@@ -23,7 +23,7 @@ pub use command::{
     Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, UnknownCommand, Work,
 };
 pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
-pub use outcome::{Answer, Change, Operated, Outcome};
+pub use outcome::{Applied, Change, Operated, Outcome};
 pub use record::{Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
@@ -94,7 +94,7 @@ impl Documents {
         position: Position,
         command: &[u8],
         changes: &mut Vec<Change>,
-    ) -> Result<Answer, UnknownCommand> {
+    ) -> Result<Applied, UnknownCommand> {
         let command = match Command::decode(command) {
             Err(CommandError::Unknown(unknown)) => return Err(unknown),
             known => known,
@@ -120,11 +120,11 @@ impl Documents {
         self.applied = position;
     }
 
-    fn answer(&self, outcome: Outcome) -> Answer {
-        Answer { seq: self.applied.seq, outcome, id: Uuid::nil(), record: None, operations: Vec::new() }
+    fn answer(&self, outcome: Outcome) -> Applied {
+        Applied { seq: self.applied.seq, outcome, id: Uuid::nil(), record: None, operations: Vec::new() }
     }
 
-    fn decide(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Answer {
+    fn decide(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Applied {
         let Some(key) = command.key else { return self.work(command, changes) };
         self.keys.forget_before(self.applied.seq);
         match self.keys.get(key.name) {
@@ -139,11 +139,11 @@ impl Documents {
         answer
     }
 
-    fn work(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Answer {
+    fn work(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Applied {
         match &command.work {
             Work::One(operation) => {
                 let (outcome, record) = self.operate(command.collection, operation, changes);
-                Answer { id: operation.id, record, ..self.answer(outcome) }
+                Applied { id: operation.id, record, ..self.answer(outcome) }
             }
             Work::Batch(operations) => {
                 let (before, known) = (self.collections.clone(), changes.len());
@@ -160,7 +160,7 @@ impl Documents {
                     }
                 }
                 let outcome = if is_done { Outcome::BatchDone } else { Outcome::BatchNotDone };
-                Answer { operations: operated, ..self.answer(outcome) }
+                Applied { operations: operated, ..self.answer(outcome) }
             }
         }
     }

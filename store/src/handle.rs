@@ -14,7 +14,7 @@
 //! the driver calls `set_documents` before it answers.
 
 use crate::documents::history::{HISTORY_BYTES, History};
-use crate::documents::{Answer, Change, Documents};
+use crate::documents::{Applied, Change, Documents};
 use crate::format::FORMAT_MIN;
 use crate::room::{Figures, UnderWay};
 use crate::volume::disk::watch::DiskWatch;
@@ -107,7 +107,7 @@ pub struct Written {
     /// Its entry.
     pub position: Position,
     /// Its outcome, the same on every replica.
-    pub answer: Answer,
+    pub answer: Applied,
 }
 
 /// Why a write got no outcome.

@@ -51,7 +51,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use leasehold_replication::{Answer, Claim, ConnId, Frame, Hello, Input, InviteAnswer, RequestId, Target};
+use leasehold_replication::{Claim, ConnId, Frame, Hello, HelloAnswer, Input, InviteAnswer, RequestId, Target};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
@@ -131,7 +131,7 @@ impl Peers {
                 Some(Input::Hello { conn, hello })
             }
             PeerEvent::Answered { conn, answer } => {
-                if matches!(answer, Answer::Refused { .. }) {
+                if matches!(answer, HelloAnswer::Refused { .. }) {
                     self.links.remove(&conn)?;
                 } else {
                     self.links.get(&conn)?;
@@ -181,8 +181,8 @@ impl Peers {
 
     /// Answers a hello. A refused connection ends when the refusal is sent. False: as of [`Peers::send`].
     #[must_use]
-    pub fn answer(&mut self, conn: ConnId, answer: Answer) -> bool {
-        let refused = matches!(answer, Answer::Refused { .. });
+    pub fn answer(&mut self, conn: ConnId, answer: HelloAnswer) -> bool {
+        let refused = matches!(answer, HelloAnswer::Refused { .. });
         let sent = self.put(conn, |link| link.answer(answer));
         if refused {
             self.links.remove(&conn);

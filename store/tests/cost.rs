@@ -23,7 +23,7 @@ use http_body_util::{BodyExt, Full};
 use leasehold_contract::testing::{alone, member};
 use leasehold_contract::{RoleFile, State, StatusFile};
 use leasehold_replication::{ClusterId, Config, Incarnation, ReplicaId};
-use leasehold_store::api::forward::way::ApiWay;
+use leasehold_store::api::forward::route::ApiRoute;
 use leasehold_store::api::forward::{self, FollowerWrites, Forwarding};
 use leasehold_store::api::{self, Calls};
 use leasehold_store::driver::{Driver, Ends, JOURNAL_EVENTS_MAX, Parts};
@@ -193,7 +193,7 @@ fn forwarding() -> forward::Config {
         body_limit_bytes: 1024 * 1024,
         forwards_max: 64,
         peers: PeerConfig::new(Duration::from_secs(5), |_| {}),
-        way: ApiWay::default(),
+        route: ApiRoute::default(),
     }
 }
 

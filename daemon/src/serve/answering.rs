@@ -62,7 +62,7 @@ where
 {
     type Response = http::Response<Tracked<BodyOf<Response>>>;
     type Error = Infallible;
-    type Future = Answer<S::Future>;
+    type Future = Responding<S::Future>;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         let under_way = Some(self.seat.begin(request.version()));
@@ -72,15 +72,15 @@ where
             && let Some(unfit) = Unfit::of_request(request.version(), request.uri(), request.headers())
         {
             let refusal = refusal(unfit, refuse, request.version());
-            return Answer { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
+            return Responding { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
         }
         if let Some(guard) = &self.guard
             && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
         {
-            return Answer { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
+            return Responding { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
         }
         request.extensions_mut().insert(Remote(self.remote));
-        Answer { response: Either::Right(self.service.call(request)), stamp, is_headless, under_way }
+        Responding { response: Either::Right(self.service.call(request)), stamp, is_headless, under_way }
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) type BodyOf<R> = <R as HasBody>::Body;
 
 pin_project! {
     /// A response that is being produced.
-    pub(crate) struct Answer<F> {
+    pub(crate) struct Responding<F> {
         #[pin]
         response: Either<Ready<Result<Response, Infallible>>, F>,
         stamp: Option<HeaderMap>,
@@ -137,7 +137,7 @@ pin_project! {
     }
 }
 
-impl<F> Future for Answer<F>
+impl<F> Future for Responding<F>
 where
     F: Future<Output = Result<Response, Infallible>>,
 {

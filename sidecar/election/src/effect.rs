@@ -104,7 +104,7 @@ impl Why {
 
 /// This pod's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum PodRole {
     /// A claim says that this pod leads.
     Leader,
     /// Another pod leads, or this pod must not.
@@ -117,7 +117,7 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoleView {
     /// This pod's role.
-    pub role: Role,
+    pub role: PodRole,
     /// The term of `leader`; the highest term seen when nobody leads. It never goes down.
     pub term: Term,
     /// The cluster-id of the Lease (of an off-lease claim: the app's own).

@@ -70,7 +70,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use leasehold_election::{App, Config, Effect, Election, Input, ReadOutcome, Role, Why};
+//! use leasehold_election::{App, Config, Effect, Election, Input, ReadOutcome, PodRole, Why};
 //!
 //! let mut election = Election::new(Config {
 //!     name: "web-0".into(),
@@ -84,7 +84,7 @@
 //! });
 //! let effects = election.step(Duration::ZERO, Input::Wake);
 //! assert!(effects.contains(&Effect::ReadLease));
-//! assert_eq!(election.role().map(|role| role.role), Some(Role::Follower));
+//! assert_eq!(election.role().map(|role| role.role), Some(PodRole::Follower));
 //!
 //! // There is none: another pod may still lead by a deleted Lease, so it looks again later, and then creates one.
 //! election.step(Duration::ZERO, Input::LeaseRead(ReadOutcome::NotFound));
@@ -121,7 +121,7 @@ mod take;
 mod timing;
 
 pub use app::{AppState, AppStatus, Claim, HandOver, Promise};
-pub use effect::{Effect, Leader, LeaseWrite, Role, RoleView, Why};
+pub use effect::{Effect, Leader, LeaseWrite, PodRole, RoleView, Why};
 pub use election::{App, Config, Election, OldRole};
 pub use event::Event;
 pub use input::{Input, Member, ReadOutcome, Watched, WriteOutcome};

@@ -2,7 +2,7 @@
 
 use crate::app::AppState;
 use crate::counts::{Holder, NoHolder, NoLease, Standing};
-use crate::effect::{Effect, Leader, Role, RoleView};
+use crate::effect::{Effect, Leader, PodRole, RoleView};
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::{Body, Term};
@@ -28,7 +28,7 @@ impl Election {
             self.emit(Effect::Tell(Event::LeaderChanged {
                 leader: view.leader.as_ref().map(|leader| leader.name.clone()),
                 term: view.term,
-                is_self: view.role == Role::Leader,
+                is_self: view.role == PodRole::Leader,
             }));
         }
         self.published = Some(view.clone());
@@ -73,17 +73,17 @@ impl Election {
         let seen = self.seen.filter(|term| self.is_plausible(*term)).unwrap_or_default();
         let is_self = |claim: &Holder| claim.name == self.config.name;
         let role = match &claim {
-            Some(claim) if is_self(claim) => Role::Leader,
-            Some(_) => Role::Follower,
+            Some(claim) if is_self(claim) => PodRole::Leader,
+            Some(_) => PodRole::Follower,
             // A plain app's sidecar that stepped down reports it by the word that the app knows.
             None if self.timing.is_plain && (*standing == Standing::Unread || self.is_stepping_down(standing)) => {
-                Role::Follower
+                PodRole::Follower
             }
-            None => Role::None,
+            None => PodRole::None,
         };
         let off_lease = self
             .off_lease
-            .filter(|off| role == Role::Leader && claim.as_ref().is_some_and(|claim| claim.term == off.term));
+            .filter(|off| role == PodRole::Leader && claim.as_ref().is_some_and(|claim| claim.term == off.term));
         let holds = self.held(standing).is_some();
         let is_valid = holds || self.plain_term(standing).is_some();
         let volume = self.app.status.as_ref().and_then(|status| status.cluster_id);
@@ -98,12 +98,12 @@ impl Election {
             members: self.members.clone(),
             hand_over_to: self
                 .hand_over_to()
-                .filter(|_| role == Role::Leader && holds && !self.timing.is_plain)
+                .filter(|_| role == PodRole::Leader && holds && !self.timing.is_plain)
                 .map(str::to_owned),
             off_lease: off_lease.is_some(),
             paused: self.is_paused(),
             newest_revision: self.newest_revision.clone(),
-            renewed_at: self.sight.renewed_at.filter(|_| role == Role::Follower),
+            renewed_at: self.sight.renewed_at.filter(|_| role == PodRole::Follower),
             valid_until: self.hold.filter(|_| is_valid).map(|hold| hold.from + self.timing.duration),
         }
     }
@@ -221,12 +221,12 @@ impl Election {
             || self.app.alive().is_some_and(|status| {
                 status.state == AppState::Leading && status.own_claim().is_some_and(|claim| claim.term == view.term)
             });
-        let is_current = view.role == Role::Leader && self.endpoints == Some(view.term);
+        let is_current = view.role == PodRole::Leader && self.endpoints == Some(view.term);
         if self.endpoints.is_some() && !is_current {
             self.endpoints = None;
             self.emit(Effect::LeaveEndpoints);
         }
-        if view.role == Role::Leader && leads && !is_current {
+        if view.role == PodRole::Leader && leads && !is_current {
             self.endpoints = Some(view.term);
             self.emit(Effect::UpdateEndpoints {
                 name: self.config.name.clone(),

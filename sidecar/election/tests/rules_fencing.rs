@@ -5,7 +5,7 @@ mod desk;
 
 use desk::*;
 use leasehold_election::{
-    AppState, AppStatus, Effect, Event, HandOver, Input, Promise, Role, Term, Why, WriteOutcome, annotation,
+    AppState, AppStatus, Effect, Event, HandOver, Input, PodRole, Promise, Term, Why, WriteOutcome, annotation,
 };
 
 // Which Lease counts.
@@ -139,7 +139,7 @@ fn a_transfer_to_an_app_that_is_not_eligible_does_not_lead() {
     let learner = AppStatus { eligible: false, state: AppState::Learner, ..following(7, 0xb, "db-1") };
     let mut desk = Desk::seeing(Some(lease(1, Some(("db-1", 0xb)), 7)), learner);
     desk.watch(Some(lease(2, Some(("db-0", 0xa)), 8)));
-    assert_ne!(desk.role().role, Role::Leader);
+    assert_ne!(desk.role().role, PodRole::Leader);
 }
 
 /// It was chosen before its SIGTERM, and the leader that chose it has let go.
@@ -339,7 +339,7 @@ fn without_an_api_for_a_duration_a_campaign_leads_off_the_lease_after_one_lost_t
 fn an_api_that_failed_for_less_than_a_duration_is_waited_for() {
     let mut desk = Desk::seeing(Some(lease(1, Some(("db-1", 0xb)), 7)), campaigning(7, 0xb, "db-1"));
     desk.pass_without_api(ms(15_900));
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     desk.pass_without_api(ms(200));
     desk.leads(8);
 }
@@ -354,7 +354,7 @@ fn the_newest_request_must_have_failed_too() {
     desk.now += secs(3);
     desk.give(Input::Wake);
     assert!(!desk.role().off_lease);
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
 }
 
 #[test]
@@ -527,7 +527,7 @@ fn when_the_app_died_the_holder_is_cleared() {
     let write = desk.write();
     desk.written(&write, 2);
     desk.give(Input::AppDied { incarnation: id(0xa) });
-    assert_ne!(desk.role().role, Role::Leader);
+    assert_ne!(desk.role().role, PodRole::Leader);
     let write = desk.write();
     assert_eq!(said(&write), (Why::Clear, None, None, 7));
     assert_eq!(write.body.address(), None);
@@ -761,7 +761,7 @@ fn only_a_sidecar_whose_app_has_the_leases_incarnation_renews() {
     let desk = Desk::seeing(Some(lease(1, Some(("db-0", 0xdead)), 7)), AppStatus { eligible: false, ..status() });
     let writes = desk.writes();
     assert!(writes.iter().all(|write| write.why != Why::Renew), "{writes:#?}");
-    assert_ne!(desk.role().role, Role::Leader);
+    assert_ne!(desk.role().role, PodRole::Leader);
 }
 
 #[test]

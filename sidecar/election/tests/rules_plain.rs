@@ -5,7 +5,7 @@ mod desk;
 
 use desk::*;
 use leasehold_election::{
-    App, Config, Effect, Event, Input, Lease, OldRole, Role, Term, Version, Why, WriteOutcome, annotation,
+    App, Config, Effect, Event, Input, Lease, OldRole, PodRole, Term, Version, Why, WriteOutcome, annotation,
 };
 
 /// db-0 holds the Lease and leads.
@@ -41,11 +41,11 @@ fn pass_reading(desk: &mut Desk, time: std::time::Duration, seen: &Option<leaseh
 #[test]
 fn a_starting_sidecar_of_a_plain_app_writes_follower_first() {
     let desk = Desk::plain();
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     let Some(Effect::PublishRole(first)) = desk.effects.iter().find(|e| matches!(e, Effect::PublishRole(_))) else {
         panic!("nothing was published")
     };
-    assert_eq!(first.role, Role::Follower);
+    assert_eq!(first.role, PodRole::Follower);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_plain_app_never_leads_off_the_lease() {
     let mut desk = Desk::plain();
     desk.read(Some(lease(1, Some(("db-1", 0xb)), 6)));
     desk.pass_without_api(secs(3600));
-    assert_ne!(desk.role().role, Role::Leader);
+    assert_ne!(desk.role().role, PodRole::Leader);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_plain_app_is_follower_when_the_lease_could_not_be_renewed_for_two_thirds_of
     desk.pass_without_api(ms(9_999));
     desk.leads(7);
     desk.pass_without_api(ms(1));
-    assert_eq!((desk.role().role, &desk.role().leader), (Role::Follower, &None));
+    assert_eq!((desk.role().role, &desk.role().leader), (PodRole::Follower, &None));
     assert!(desk.told(&Event::Lapsed { term: Term(7) }));
 }
 
@@ -186,7 +186,7 @@ fn a_plain_app_is_follower_when_the_lease_could_not_be_renewed_for_two_thirds_of
 fn a_holder_that_comes_back_after_an_outage_before_anybody_took_the_lease_leads_on() {
     let mut desk = leader();
     desk.pass_without_api(secs(60));
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     let seen = desk.election.lease().flatten().cloned();
     desk.effects.clear();
     pass_reading(&mut desk, secs(3), &seen);
@@ -221,7 +221,7 @@ fn restarted() -> Desk {
 fn a_lease_of_an_earlier_run_that_role_json_names_is_taken_back_at_once() {
     let mut desk = restarted();
     desk.read(Some(lease(1, Some(("db-0", 0xdead)), 6)));
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     assert_eq!(said(&desk.write()), (Why::TakeBack, Some("db-0"), Some(id(0xa)), 7));
 }
 
@@ -233,7 +233,7 @@ fn a_lease_of_a_namesake_is_left_to_it_while_it_renews() {
         for version in 2..20 {
             desk.pass(secs(5));
             desk.watch(Some(lease(version, Some(("db-0", 0xf)), 6)));
-            assert_eq!((desk.role().role, &desk.role().leader), (Role::Follower, &None));
+            assert_eq!((desk.role().role, &desk.role().leader), (PodRole::Follower, &None));
         }
         desk.writes_nothing();
     }
@@ -329,7 +329,7 @@ fn a_leadership_ends_when_its_clear_is_sent_whatever_becomes_of_that() {
     let cleared = || lease(5, None, 7);
     for outcome in [None, Some(WriteOutcome::Unknown), Some(WriteOutcome::Conflict), Some(WriteOutcome::Refused)] {
         let desk = cleared_and_no_longer_asked(outcome.clone(), cleared());
-        assert_eq!((desk.role().role, &desk.role().leader), (Role::None, &None), "{outcome:?}");
+        assert_eq!((desk.role().role, &desk.role().leader), (PodRole::None, &None), "{outcome:?}");
     }
 }
 
@@ -337,11 +337,11 @@ fn a_leadership_ends_when_its_clear_is_sent_whatever_becomes_of_that() {
 fn after_a_clear_that_was_lost_a_confirmed_renewal_begins_the_leadership_again() {
     let held = Lease { renewed: Some("stamp 2".into()), ..lease(5, Some(("db-0", 0xa)), 7) };
     let mut desk = cleared_and_no_longer_asked(Some(WriteOutcome::Unknown), held);
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     desk.pass(secs(1));
     let write = desk.write();
     assert_eq!(said(&write), (Why::Renew, Some("db-0"), Some(id(0xa)), 7));
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     desk.written(&write, 6);
     desk.leads(7);
 }
@@ -361,7 +361,7 @@ fn paused_stops_the_take_over_of_an_expired_lease() {
 fn sigterm_writes_follower_then_clears_the_holder_then_stops() {
     let mut desk = leader();
     desk.give(Input::Stop);
-    let follower = desk.effects.iter().position(|e| matches!(e, Effect::PublishRole(v) if v.role == Role::Follower));
+    let follower = desk.effects.iter().position(|e| matches!(e, Effect::PublishRole(v) if v.role == PodRole::Follower));
     let clear = desk.effects.iter().position(|e| matches!(e, Effect::WriteLease(w) if w.why == Why::Clear));
     assert!(follower.unwrap() < clear.unwrap(), "{:#?}", desk.effects);
     let write = desk.write();
@@ -385,7 +385,7 @@ fn a_switchover_clears_the_holder_and_the_asked_pod_goes_first() {
     let asked = with(desk.election.lease().unwrap().unwrap().clone(), annotation::PREFERRED_HOLDER, "db-1");
     let asked = leasehold_election::Lease { version: leasehold_election::Version("3".into()), ..asked };
     desk.watch(Some(asked));
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     let write = desk.write();
     assert_eq!((write.why, write.body.preferred_holder()), (Why::Clear, Some("db-1")));
     desk.written(&write, 4);
@@ -411,7 +411,7 @@ fn a_switchover_clears_the_holder_and_the_asked_pod_goes_first() {
 fn a_leader_whose_pod_is_no_longer_wanted_steps_down_clears_the_lease_and_takes_nothing() {
     let mut desk = leader();
     desk.give(Input::MembersSeen(Some(members(3).unwrap().split_off(1))));
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     let write = desk.write();
     assert_eq!(said(&write), (Why::Clear, None, None, 7));
     desk.written(&write, 3);
@@ -454,7 +454,7 @@ fn a_leadership_that_was_lost_and_given_back_by_hand_is_valid_only_once_it_is_re
     desk.watch(Some(lease(3, Some(("db-1", 0xb)), 8)));
     desk.follows("db-1", 8);
     desk.watch(Some(lease(4, Some(("db-0", 0xa)), 9)));
-    assert_eq!(desk.role().role, Role::Follower);
+    assert_eq!(desk.role().role, PodRole::Follower);
     let write = desk.write();
     assert_eq!(said(&write), (Why::Renew, Some("db-0"), Some(id(0xa)), 9));
     desk.written(&write, 5);

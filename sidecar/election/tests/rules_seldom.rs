@@ -6,8 +6,8 @@ mod desk;
 
 use desk::*;
 use leasehold_election::{
-    App, AppState, AppStatus, Effect, Event, HandOver, Input, Lease, OldRole, Role, Term, Version, Why, WriteOutcome,
-    annotation,
+    App, AppState, AppStatus, Effect, Event, HandOver, Input, Lease, OldRole, PodRole, Term, Version, Why,
+    WriteOutcome, annotation,
 };
 
 /// A sidecar that restarts without an API server, and finds a role.json that named this run leader off the Lease.
@@ -42,7 +42,7 @@ fn a_claim_off_the_lease_of_an_earlier_run_of_the_app_is_not_gone_on_with() {
     let mut desk = restarted_off_lease(9, 0xd);
     desk.app(following(7, 0xb, "db-1"));
     desk.pass_without_api(secs(2));
-    assert_ne!(desk.election.role().map(|role| role.role), Some(Role::Leader));
+    assert_ne!(desk.election.role().map(|role| role.role), Some(PodRole::Leader));
     assert!(desk.election.role().is_none_or(|role| !role.off_lease));
 }
 
@@ -57,9 +57,9 @@ fn a_claim_off_the_lease_ends_when_the_lease_turns_out_to_be_another_clusters() 
     desk.leads(9);
     desk.effects.clear();
     desk.watch(Some(foreign(1)));
-    assert!(!desk.role().off_lease && desk.role().role != Role::Leader, "{:#?}", desk.role());
+    assert!(!desk.role().off_lease && desk.role().role != PodRole::Leader, "{:#?}", desk.role());
     desk.pass_without_api(secs(60));
-    assert!(!desk.role().off_lease && desk.role().role != Role::Leader, "{:#?}", desk.role());
+    assert!(!desk.role().off_lease && desk.role().role != PodRole::Leader, "{:#?}", desk.role());
     desk.writes_nothing();
 }
 
@@ -68,7 +68,7 @@ fn while_the_lease_is_another_clusters_nobody_is_named_leader_off_it() {
     let mut desk = Desk::seeing(Some(foreign(1)), campaigning(7, 0xb, "db-1"));
     desk.effects.clear();
     desk.pass_without_api(secs(60));
-    assert!(!desk.role().off_lease && desk.role().role != Role::Leader, "{:#?}", desk.role());
+    assert!(!desk.role().off_lease && desk.role().role != PodRole::Leader, "{:#?}", desk.role());
     desk.writes_nothing();
 }
 

@@ -58,21 +58,21 @@ impl LeaseClient {
     }
 
     /// One GET.
-    pub(crate) fn read(&self) -> impl Future<Output = Answer> + Send + 'static {
+    pub(crate) fn read(&self) -> impl Future<Output = LeaseResponse> + Send + 'static {
         let (requester, api, name) = (self.requester.clone(), self.api.clone(), self.name.clone());
         async move {
             match requester.call(Right::new("get", LEASES), api.get_opt(&name)).await {
-                Ok(found) => Answer::Read(Ok(found.map(Box::new))),
+                Ok(found) => LeaseResponse::Read(Ok(found.map(Box::new))),
                 Err(error) => {
                     debug!(%error, "cannot read the Lease");
-                    Answer::Read(Err(error))
+                    LeaseResponse::Read(Err(error))
                 }
             }
         }
     }
 
     /// One compare-and-swap.
-    pub(crate) fn write(&self, write: LeaseWrite) -> impl Future<Output = Answer> + Send + 'static {
+    pub(crate) fn write(&self, write: LeaseWrite) -> impl Future<Output = LeaseResponse> + Send + 'static {
         let (requester, api, name) = (self.requester.clone(), self.api.clone(), self.name.clone());
         let object = self.object(&write);
         async move {
@@ -93,18 +93,20 @@ impl LeaseClient {
                 Err(RequestError::Conflict) => debug!(?why, "another writer changed the Lease first"),
                 Err(error) => warn!(?why, %error, "cannot write the Lease"),
             }
-            Answer::Written { result: result.map(Box::new), create }
+            LeaseResponse::Written { result: result.map(Box::new), create }
         }
     }
 
     /// The input of the election for an answer. Keeps the raw object.
-    pub(crate) fn input(&mut self, answer: Answer) -> Input {
+    pub(crate) fn input(&mut self, answer: LeaseResponse) -> Input {
         match answer {
-            Answer::Read(Ok(Some(raw))) => Input::LeaseRead(ReadOutcome::Found(self.show(*raw))),
-            Answer::Read(Ok(None)) => Input::LeaseRead(ReadOutcome::NotFound),
-            Answer::Read(Err(_)) => Input::LeaseRead(ReadOutcome::NoAnswer),
-            Answer::Written { result: Ok(raw), .. } => Input::LeaseWritten(WriteOutcome::Written(self.show(*raw))),
-            Answer::Written { result: Err(error), create } => Input::LeaseWritten(outcome(&error, create)),
+            LeaseResponse::Read(Ok(Some(raw))) => Input::LeaseRead(ReadOutcome::Found(self.show(*raw))),
+            LeaseResponse::Read(Ok(None)) => Input::LeaseRead(ReadOutcome::NotFound),
+            LeaseResponse::Read(Err(_)) => Input::LeaseRead(ReadOutcome::NoAnswer),
+            LeaseResponse::Written { result: Ok(raw), .. } => {
+                Input::LeaseWritten(WriteOutcome::Written(self.show(*raw)))
+            }
+            LeaseResponse::Written { result: Err(error), create } => Input::LeaseWritten(outcome(&error, create)),
         }
     }
 
@@ -175,7 +177,7 @@ impl LeaseClient {
 }
 
 /// The outcome of a request, before the raw object is kept.
-pub(crate) enum Answer {
+pub(crate) enum LeaseResponse {
     Read(Result<Option<Box<RawLease>>, RequestError>),
     Written { result: Result<Box<RawLease>, RequestError>, create: bool },
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use leasehold_contract::StatusFile;
 use leasehold_election::{
-    App, Effect, Election, Input, LeaseWrite, Member, ReadOutcome, Role, Term, Watched, WriteOutcome,
+    App, Effect, Election, Input, LeaseWrite, Member, PodRole, ReadOutcome, Term, Watched, WriteOutcome,
 };
 use uuid::Uuid;
 
 use crate::args::Config;
-use crate::kube::lease::{Answer, LeaseClient};
+use crate::kube::lease::{LeaseClient, LeaseResponse};
 use crate::kube::observe::Observed;
 use crate::kube::request::Requester;
 use crate::telemetry::Metrics;
@@ -111,7 +111,7 @@ impl Desk {
             "l" => self.lease.watched(Observed::Changed(raw(rest)?)),
             "d" => Input::LeaseWatched(Watched::Absent { as_of: None }),
             "r" if std::mem::take(&mut self.reading) => match raw(rest) {
-                Some(raw) => self.lease.input(Answer::Read(Ok(Some(Box::new(raw))))),
+                Some(raw) => self.lease.input(LeaseResponse::Read(Ok(Some(Box::new(raw))))),
                 None => Input::LeaseRead(ReadOutcome::NoAnswer),
             },
             "n" if std::mem::take(&mut self.reading) => Input::LeaseRead(ReadOutcome::NotFound),
@@ -155,7 +155,7 @@ impl Desk {
     }
 
     fn written(&mut self, raw: RawLease) -> Input {
-        self.lease.input(Answer::Written { result: Ok(Box::new(raw)), create: false })
+        self.lease.input(LeaseResponse::Written { result: Ok(Box::new(raw)), create: false })
     }
 
     /// A step, and everything that its own alarm asks for at the same moment.
@@ -190,10 +190,13 @@ impl Desk {
                 }
                 Effect::PublishRole(role) => {
                     let own = role.leader.as_ref().is_some_and(|leader| leader.name == NAME);
-                    assert!(role.role != Role::Leader || own, "it leads, and another one is named");
+                    assert!(role.role != PodRole::Leader || own, "it leads, and another one is named");
                     // A plain app's sidecar is its own app.
                     let ours = role.leader.as_ref().is_some_and(|leader| leader.incarnation == OWN);
-                    assert!(!self.is_plain || role.role != Role::Leader || ours, "it leads with another's incarnation");
+                    assert!(
+                        !self.is_plain || role.role != PodRole::Leader || ours,
+                        "it leads with another's incarnation"
+                    );
                     assert!(role.valid_until.is_none_or(|until| until <= self.now + Duration::from_secs(15)));
                 }
                 Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) | Effect::Stopped => {}

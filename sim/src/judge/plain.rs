@@ -15,7 +15,7 @@ use std::time::Duration;
 impl Cluster {
     /// A plain app's sidecar publishes this.
     pub(crate) fn check_plain(&mut self, pod: usize, role: &RoleView) {
-        if role.role != leasehold_election::Role::Leader {
+        if role.role != leasehold_election::PodRole::Leader {
             return;
         }
         for other in (0..self.pods.len()).filter(|other| *other != pod && self.publishes_leader(*other)) {

@@ -1,6 +1,6 @@
 //! What is going to happen.
 
-use super::lease::{Answer, Call};
+use super::lease::{AnswerTime, Call};
 use super::life::Life;
 use super::network::Request;
 use std::time::Duration;
@@ -68,7 +68,7 @@ pub(crate) enum Event {
     Called {
         life: Life,
         call: Box<Call>,
-        answer: Answer,
+        answer: AnswerTime,
     },
     WatchOpens {
         life: Life,

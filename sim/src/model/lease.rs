@@ -111,7 +111,7 @@ impl Api {
 
 /// When a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum AnswerTime {
     /// Some milliseconds after it arrived.
     Soon,
     At(Duration),

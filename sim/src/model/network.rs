@@ -11,7 +11,7 @@
 
 use super::life::Life;
 use super::rng::Rng;
-use leasehold_replication::{Answer, Body, ConnId, Frame, Hello, InviteAnswer, PeerState};
+use leasehold_replication::{Body, ConnId, Frame, Hello, HelloAnswer, InviteAnswer, PeerState};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Weather {
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
     Hello(Box<Hello>),
-    Answer(Answer),
+    Answer(HelloAnswer),
     Frame(Frame),
     /// The other end closed, or the connection was dropped.
     End,

@@ -15,8 +15,8 @@ use crate::model::life::Life;
 use crate::model::network::{Message, Reply, Request};
 use crate::plant::{Plant, Shell};
 use leasehold_replication::{
-    Answer, Body, ConnId, DurableState, Effect, Entry, Frame, Hello, Input, Payload, Position, ProposalId, Record, Seq,
-    SnapshotMeta, Ticket, WentBack,
+    Body, ConnId, DurableState, Effect, Entry, Frame, Hello, HelloAnswer, Input, Payload, Position, ProposalId, Record,
+    Seq, SnapshotMeta, Ticket, WentBack,
 };
 use std::fmt::Display;
 use std::rc::Rc;
@@ -204,8 +204,8 @@ impl Cluster {
         self.dial(life, conn, to, hello);
     }
 
-    fn answer(&mut self, life: Life, conn: ConnId, answer: Answer) {
-        let is_refused = matches!(answer, Answer::Refused { .. });
+    fn answer(&mut self, life: Life, conn: ConnId, answer: HelloAnswer) {
+        let is_refused = matches!(answer, HelloAnswer::Refused { .. });
         self.send(life, conn, Message::Answer(answer));
         if is_refused {
             self.close(life, conn);

@@ -2,7 +2,7 @@
 
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
-use crate::model::lease::{Answer, Call, describe};
+use crate::model::lease::{AnswerTime, Call, describe};
 use crate::model::life::Life;
 use crate::plant::{Plant, Shell};
 use leasehold_election::{
@@ -16,7 +16,7 @@ impl Cluster {
     pub(crate) fn call(&mut self, life: Life, call: Call) {
         let Some(call) = self.call_late(life, call) else { return };
         let at = self.now + self.api_delay();
-        self.schedule(at, Event::Called { life, call: Box::new(call), answer: Answer::Soon });
+        self.schedule(at, Event::Called { life, call: Box::new(call), answer: AnswerTime::Soon });
     }
 
     fn api_delay(&mut self) -> Duration {
@@ -25,8 +25,8 @@ impl Cluster {
     }
 
     /// The request arrives, or it does not.
-    pub(crate) fn called(&mut self, life: Life, call: Call, answer: Answer) {
-        if answer == Answer::Never && !self.api.is_up(self.now, life.pod) {
+    pub(crate) fn called(&mut self, life: Life, call: Call, answer: AnswerTime) {
+        if answer == AnswerTime::Never && !self.api.is_up(self.now, life.pod) {
             return;
         }
         let client = &self.api.clients[life.pod];
@@ -62,13 +62,13 @@ impl Cluster {
                 }
             }
         };
-        if answer == Answer::Never {
+        if answer == AnswerTime::Never {
             return;
         }
         let (at, input) = match (is_lost, is_read) {
             (false, _) => match answer {
-                Answer::At(at) => (at.max(self.now), done),
-                Answer::Soon | Answer::Never => (self.now + self.api_delay(), done),
+                AnswerTime::At(at) => (at.max(self.now), done),
+                AnswerTime::Soon | AnswerTime::Never => (self.now + self.api_delay(), done),
             },
             (true, true) => (self.now + self.settings.api_timeout, Input::LeaseRead(ReadOutcome::NoAnswer)),
             (true, false) => (self.now + self.settings.api_timeout, Input::LeaseWritten(WriteOutcome::Unknown)),

@@ -10,7 +10,7 @@
 use crate::model::chaos::Fault;
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
-use crate::model::lease::{Answer, Call};
+use crate::model::lease::{AnswerTime, Call};
 use crate::model::life::Life;
 use crate::model::pod::Pod;
 use leasehold_election::{Input, ReadOutcome, WriteOutcome, annotation};
@@ -79,12 +79,12 @@ impl Cluster {
             0 => self.schedule(given_up_at, Event::Sidecar { life, input: given_up }),
             1 => {
                 let at = self.now + self.rng.micros(0, timeout * 4);
-                self.schedule(at, Event::Called { life, call: Box::new(call), answer: Answer::Never });
+                self.schedule(at, Event::Called { life, call: Box::new(call), answer: AnswerTime::Never });
                 self.schedule(given_up_at, Event::Sidecar { life, input: given_up });
             }
             _ => {
                 let at = self.now + self.rng.micros(500, timeout / 2);
-                let answer = Answer::At(self.now + self.rng.micros(timeout / 2, timeout));
+                let answer = AnswerTime::At(self.now + self.rng.micros(timeout / 2, timeout));
                 self.schedule(at, Event::Called { life, call: Box::new(call), answer });
             }
         }

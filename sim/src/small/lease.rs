@@ -14,7 +14,7 @@ use super::search::Count;
 use crate::outcome::Failure;
 use crate::plant::{Plant, Planted};
 use leasehold_election::{
-    App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole, ReadOutcome, Role, Term, Version, Why,
+    App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole, PodRole, ReadOutcome, Term, Version, Why,
     WriteOutcome,
 };
 use std::collections::{HashSet, VecDeque};
@@ -245,7 +245,7 @@ impl Leases {
                 Effect::ReadLease => one.reads = true,
                 Effect::WriteLease(write) => one.writes = Some(write),
                 Effect::PublishRole(role) => {
-                    let leads = role.role == Role::Leader;
+                    let leads = role.role == PodRole::Leader;
                     one.published = Some((leads, role.term, role.valid_until));
                     if leads {
                         self.is_alone(sidecar, role.term)?;

@@ -7,7 +7,7 @@
 use super::lease::{LeaseBounds, Leases, name};
 use super::sheet::{Played, Sheet, Staged};
 use crate::plant::{Plant, Planted};
-use leasehold_election::{Input, ReadOutcome, Role, Watched, WriteOutcome, annotation};
+use leasehold_election::{Input, PodRole, ReadOutcome, Watched, WriteOutcome, annotation};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ impl LeaseStage {
 
     /// Does this one publish that it leads?
     pub fn leads(&self, sidecar: usize) -> bool {
-        self.world.sidecars[sidecar].election.role().is_some_and(|role| role.role == Role::Leader)
+        self.world.sidecars[sidecar].election.role().is_some_and(|role| role.role == PodRole::Leader)
     }
 
     /// Time passes, with a wake at each deadline. No request arrives.

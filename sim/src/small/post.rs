@@ -3,7 +3,7 @@
 use super::journal::{Item, Journal};
 use super::world::{End, Letter, Message, World, incarnation, new_replica, node_of};
 use leasehold_replication::{
-    Answer, Body, ConnId, Effect, Frame, Input, Payload, Position, ReadId, Recovered, Seq, Voters,
+    Body, ConnId, Effect, Frame, HelloAnswer, Input, Payload, Position, ReadId, Recovered, Seq, Voters,
 };
 use std::collections::VecDeque;
 
@@ -104,7 +104,7 @@ impl World {
                 self.conns.insert(key, ends);
             }
             Effect::Answer { conn, answer } => {
-                let is_refused = matches!(answer, Answer::Refused { .. });
+                let is_refused = matches!(answer, HelloAnswer::Refused { .. });
                 self.put(number, conn, Message::Answer(answer));
                 if is_refused {
                     self.close(number, conn);

@@ -5,7 +5,7 @@ use super::judge::Judge;
 use super::prints::Prints;
 use bytes::Bytes;
 use leasehold_replication::{
-    Answer, Claim, ClusterId, Config, ConnId, DurableState, Entry, FORMAT_MIN, Frame, Hello, Incarnation, Input,
+    Claim, ClusterId, Config, ConnId, DurableState, Entry, FORMAT_MIN, Frame, Hello, HelloAnswer, Incarnation, Input,
     InviteAnswer, LeaderView, Member, Payload, Phase, Position, Promise, Proposal, ProposalId, ReadId, Recovered,
     Replica, ReplicaId, RequestId, RoleView, Seq, SnapshotMeta, Term, Voter, Voters, WentBack,
 };
@@ -122,7 +122,7 @@ pub(super) struct Kept {
 #[derive(Clone, Debug, Hash)]
 pub(super) enum Message {
     Hello(Hello),
-    Answer(Answer),
+    Answer(HelloAnswer),
     Frame(Frame),
     Snapshot(SnapshotMeta),
     End,

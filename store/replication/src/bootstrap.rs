@@ -11,7 +11,7 @@
 use crate::losing::ANSWER_GOOD;
 use crate::plants::first_start_asks_others;
 use crate::replica::Replica;
-use crate::role::Role;
+use crate::stance::Stance;
 use crate::{Config, DurableState, FORMAT_MIN, Payload, Position, Recovered, Term, Voter, Voters};
 
 /// A bootstrap that a power loss tore: the volume is as good as empty, and keeps only its promise. The first entries that
@@ -33,7 +33,7 @@ impl Replica {
         let view = self.sidecar.view()?;
         let lowest = view.members.first()?;
         let fit = self.volume.is_empty()
-            && matches!(self.role, Role::Idle)
+            && matches!(self.stance, Stance::Idle)
             && self.volume.state().promise.term == Term(0)
             && view.cluster_id.is_none()
             && !view.paused
@@ -74,7 +74,7 @@ impl Replica {
             return;
         }
         // An operator ran `bootstrap --force`: that overrides an invitation that an empty volume may have accepted.
-        self.end_role();
+        self.end_stance();
         let name = self.config.name.clone();
         let peer_address = self.address_of(&name).unwrap_or_default();
         let voter = Voter { replica: self.config.replica, name, peer_address };

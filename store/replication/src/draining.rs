@@ -15,7 +15,7 @@
 use crate::membership::CAUGHT_UP_TIME;
 use crate::plants::needed_replicas_stay;
 use crate::replica::Replica;
-use crate::role::{Follower, HandingOver, Role, Stage};
+use crate::stance::{Follower, HandingOver, Stage, Stance};
 use crate::target::ordinal;
 use crate::{Claim, Effect, Incarnation, ReplicaId};
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Replica {
         let asked = self.sidecar.view().and_then(|view| view.hand_over_to.clone());
         let asked = asked.filter(|name| *name != self.config.name);
         let own_gone = !self.is_voter() || !self.sidecar.is_wanted(&self.config.name);
-        let Role::Leading(leading) = &self.role else { return };
+        let Stance::Leading(leading) = &self.stance else { return };
         if !matches!(leading.stage, Stage::Open(_)) {
             return;
         }
@@ -92,7 +92,7 @@ impl Replica {
                     CAUGHT_UP_TIME
                 };
                 let has_nearly_all = successor.is_some_and(|one| self.lacks_little(one, time));
-                let Role::Leading(leading) = &mut self.role else { return };
+                let Stance::Leading(leading) = &mut self.stance else { return };
                 if !wish || !fit || late || other {
                     // Undone, so the sidecar renews the Lease again, and abandons a switchover that is impossible.
                     leading.hand_over = None;
@@ -123,7 +123,7 @@ impl Replica {
                     caught_up_at: self.clock.now(),
                     ready: false,
                 };
-                let Role::Leading(leading) = &mut self.role else { return };
+                let Stance::Leading(leading) = &mut self.stance else { return };
                 leading.hand_over = Some(hand_over);
                 self.tend_draining();
             }
@@ -134,7 +134,7 @@ impl Replica {
     /// The best successor (or the requested one, if it is fit): caught up, on the newest revision, of the lowest ordinal
     /// \[L10\]. An update begins at the highest ordinal, so of the pods not yet updated it reaches the lowest last.
     fn successor(&self, name: Option<&str>) -> Option<(ReplicaId, &Follower)> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         let fit = leading
             .followers
             .iter()
@@ -159,14 +159,14 @@ impl Replica {
 
     /// In shape to lead, and lacks at most what it can absorb within a second \[L10\].
     fn is_fit(&self, replica: ReplicaId) -> bool {
-        let Role::Leading(leading) = &self.role else { return false };
+        let Stance::Leading(leading) = &self.stance else { return false };
         let follower = leading.followers.get(&replica);
         self.is_in_shape(replica) && follower.is_some_and(|one| self.lacks_little(one, CAUGHT_UP_TIME))
     }
 
     /// Wanted, a voter, eligible, heard, and neither draining nor stalled itself \[L10\].
     fn is_in_shape(&self, replica: ReplicaId) -> bool {
-        let Role::Leading(leading) = &self.role else { return false };
+        let Stance::Leading(leading) = &self.stance else { return false };
         leading.followers.get(&replica).is_some_and(|one| {
             self.volume.log().voters().contains(replica)
                 && self.sidecar.is_wanted(&one.name)
@@ -180,7 +180,7 @@ impl Replica {
 
     /// The hand-over as published: to this pod and incarnation. None while no pod is fit for it.
     pub(crate) fn published_hand_over(&self) -> Option<(String, Incarnation)> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         let hand_over = leading.hand_over.as_ref().filter(|hand_over| hand_over.ready)?;
         Some((hand_over.to_name.clone(), hand_over.to_incarnation))
     }
@@ -188,7 +188,7 @@ impl Replica {
     /// The chosen successor's claim has arrived: what to send to the successor. It need not wait until the API server has
     /// notified its sidecar.
     pub(crate) fn word_to_successor(&self, claim: &Claim) -> Option<Effect> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         let hand_over = leading.hand_over.as_ref()?;
         let is_successor = hand_over.to_name == claim.name && hand_over.to_incarnation == claim.incarnation;
         let invite = || Effect::Invite { to: claim.target(), claim: claim.clone() };
@@ -223,11 +223,11 @@ impl Replica {
             return false;
         }
         let patient = self.clock.now() < since + LAST_VOTER_WAITS;
-        match &self.role {
+        match &self.stance {
             // It leads on while a successor may still appear.
-            Role::Leading(_) => !patient && !self.others_are_a_majority(since) || self.is_alone(),
+            Stance::Leading(_) => !patient && !self.others_are_a_majority(since) || self.is_alone(),
             // Its successor is open: it has committed an entry of its own term [L9].
-            Role::Following(following) => {
+            Stance::Following(following) => {
                 let opened = self
                     .volume
                     .log()
@@ -236,7 +236,7 @@ impl Replica {
                 let succeeded = following.heard && opened;
                 (succeeded && self.others_are_a_majority(since)) || !patient
             }
-            Role::Idle => !patient,
+            Stance::Idle => !patient,
         }
     }
 
@@ -248,13 +248,13 @@ impl Replica {
     /// themselves nor wait for a hung disk. An older answer proves nothing: all of them may have been asked to end at once.
     fn others_are_a_majority(&self, since: Duration) -> bool {
         let fresh = since.max(self.clock.now().saturating_sub(self.config.lost_time));
-        let stays = |replica: ReplicaId| match &self.role {
-            Role::Leading(leading) => {
+        let stays = |replica: ReplicaId| match &self.stance {
+            Stance::Leading(leading) => {
                 leading.hears(replica, self.clock.now(), self.config.lost_time)
                     && leading.followers.get(&replica).is_some_and(|one| !one.draining)
                     && !self.is_known_stalled(replica)
             }
-            Role::Idle | Role::Following(_) => {
+            Stance::Idle | Stance::Following(_) => {
                 self.peers.since(fresh).any(|state| state.replica == replica && state.eligible)
             }
         };

@@ -16,9 +16,9 @@ use crate::plants::{
     strangers_are_refused,
 };
 use crate::replica::{Accepted, Replica};
-use crate::role::{Link, Role, Stage};
+use crate::stance::{Link, Stage, Stance};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, Entry, Frame, Hello, InviteAnswer, KnownVolume, Position, Promise,
+    Body, Claim, ConnId, Effect, Entry, Frame, Hello, HelloAnswer, InviteAnswer, KnownVolume, Position, Promise,
     RefusalCode, RequestId, Seq, SnapshotMeta, SnapshotPart,
 };
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Replica {
         if ours && may_be_ours {
             let again = claim.promise() == self.volume.state().promise;
             self.consider(claim);
-            if let Role::Following(following) = &mut self.role
+            if let Stance::Following(following) = &mut self.stance
                 && let Link::Down { redial_at } = &mut following.link
                 && again
             {
@@ -60,7 +60,7 @@ impl Replica {
     /// The followed leader is reported again, perhaps with other addresses. A report without addresses knows less, not
     /// better.
     pub(crate) fn learn_addresses(&mut self, claim: Claim) {
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         let known = &following.claim.addresses;
         let addresses = if claim.addresses.is_empty() { known.clone() } else { claim.addresses };
         let has_new = addresses.iter().any(|address| !known.contains(address));
@@ -75,7 +75,7 @@ impl Replica {
     /// Dials when it may, and detects that the leader is silent.
     pub(crate) fn tend_following(&mut self) {
         let ours = self.config.name.clone();
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         if following.heard && self.clock.now() >= following.heard_at + self.config.lost_time {
             following.heard = false;
             if let Link::Dialled(conn) | Link::Up(conn) = following.link {
@@ -92,7 +92,7 @@ impl Replica {
                 return self.lose();
             }
         }
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         if let Link::Down { redial_at } = following.link
             && self.clock.now() >= redial_at
             && following.claim.name != ours
@@ -101,14 +101,14 @@ impl Replica {
             let to = following.claim.target();
             let conn = self.new_conn();
             let hello = self.hello();
-            let Role::Following(following) = &mut self.role else { return };
+            let Stance::Following(following) = &mut self.stance else { return };
             following.link = Link::Dialled(conn);
             self.effects.push(Effect::Dial { conn, to, hello });
         }
     }
 
     pub(crate) fn following_deadline(&self) -> Option<Duration> {
-        let Role::Following(following) = &self.role else { return None };
+        let Stance::Following(following) = &self.stance else { return None };
         let silent = (following.heard || self.lost.is_none()).then_some(following.heard_at + self.config.lost_time);
         let redial = match following.link {
             Link::Down { redial_at }
@@ -142,13 +142,13 @@ impl Replica {
         }
     }
 
-    pub(crate) fn on_answered(&mut self, conn: ConnId, answer: Answer) {
-        let Role::Following(following) = &mut self.role else { return };
+    pub(crate) fn on_answered(&mut self, conn: ConnId, answer: HelloAnswer) {
+        let Stance::Following(following) = &mut self.stance else { return };
         if following.link != Link::Dialled(conn) {
             return;
         }
         match answer {
-            Answer::Welcome { replica, format } => {
+            HelloAnswer::Welcome { replica, format } => {
                 following.link = Link::Up(conn);
                 following.welcomed = format;
                 following.leader_replica = replica;
@@ -168,7 +168,7 @@ impl Replica {
                     self.ack();
                 }
             }
-            Answer::Refused { promise, code, known, reason } => {
+            HelloAnswer::Refused { promise, code, known, reason } => {
                 self.effects.push(Effect::Close { conn });
                 following.refused_format = (code == RefusalCode::Format).then_some(reason);
                 following.is_used_elsewhere = code == RefusalCode::AlreadyConnected;
@@ -180,7 +180,7 @@ impl Replica {
                         return;
                     }
                 }
-                let Role::Following(following) = &mut self.role else { return };
+                let Stance::Following(following) = &mut self.stance else { return };
                 // It has not yet read that it leads. That is no loss; the lost-time is the limit.
                 let not_yet = promise.term < following.claim.term;
                 self.hang_up(not_yet);
@@ -193,21 +193,21 @@ impl Replica {
     }
 
     pub(crate) fn on_closed(&mut self, conn: ConnId) {
-        match &mut self.role {
-            Role::Idle => {}
-            Role::Following(following) => {
+        match &mut self.stance {
+            Stance::Idle => {}
+            Stance::Following(following) => {
                 if following.link == Link::Dialled(conn) || following.link == Link::Up(conn) {
                     // A refused or reset connection: lost at once.
                     self.hang_up(false);
                     self.lose();
                 }
             }
-            Role::Leading(leading) => leading.hung_up(conn),
+            Stance::Leading(leading) => leading.hung_up(conn),
         }
     }
 
     pub(crate) fn hang_up(&mut self, soon: bool) {
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         following.heard = false;
         following.redial_pause =
             if soon { REDIAL_SOON } else { (following.redial_pause * 2).clamp(REDIAL_FIRST, REDIAL_MOST) };
@@ -228,16 +228,16 @@ impl Replica {
         if !is_promised {
             return;
         }
-        match &mut self.role {
-            Role::Idle => {}
-            Role::Following(following) => {
+        match &mut self.stance {
+            Stance::Idle => {}
+            Stance::Following(following) => {
                 if following.link == Link::Up(conn) {
                     following.heard_at = self.clock.now();
                     self.freshness.heard_at = self.clock.now();
                     self.on_leader_says(conn, frame.body);
                 }
             }
-            Role::Leading(leading) => {
+            Stance::Leading(leading) => {
                 let found = leading.followers.iter_mut().find(|(_, follower)| follower.conn == Some(conn));
                 if let Some((replica, follower)) = found {
                     follower.heard_at = self.clock.now();
@@ -253,12 +253,12 @@ impl Replica {
             Body::Append { .. } if self.disk.is_full() => self.disk.missed(),
             Body::Append { entries, .. } if !entries.is_empty() && self.takes_no_entries() => {
                 // Not answered: the leader waits, as for a slow disk, and counts others.
-                if let Role::Following(following) = &mut self.role {
+                if let Stance::Following(following) = &mut self.stance {
                     following.dropped = true;
                 }
             }
             Body::Append { previous, commit, entries } => {
-                if let Role::Following(following) = &mut self.role {
+                if let Stance::Following(following) = &mut self.stance {
                     // It has everything that it pulled for: from here on its acks report its own volume.
                     following.pulled = None;
                 }
@@ -267,7 +267,7 @@ impl Replica {
                 self.leader_commits(commit);
             }
             Body::Heartbeat { round, commit } => {
-                if let Role::Following(following) = &mut self.role {
+                if let Stance::Following(following) = &mut self.stance {
                     following.round = round;
                 }
                 self.echo(conn);
@@ -282,20 +282,20 @@ impl Replica {
             }
             Body::Pull { position } => {
                 let outbound = Outbound::new(position, self.volume.log());
-                let Role::Following(following) = &mut self.role else { return };
+                let Stance::Following(following) = &mut self.stance else { return };
                 following.pulled = Some(outbound);
                 self.feed_leader();
             }
             Body::Ack { seq } => {
                 self.on_leader_acks(seq);
-                let Role::Following(following) = &mut self.role else { return };
+                let Stance::Following(following) = &mut self.stance else { return };
                 if let Some(outbound) = &mut following.pulled {
                     outbound.acked(self.clock.now(), seq, self.volume.log());
                 }
                 self.feed_leader();
             }
             Body::Mismatch { hint } => {
-                let Role::Following(following) = &mut self.role else { return };
+                let Stance::Following(following) = &mut self.stance else { return };
                 if let Some(outbound) = &mut following.pulled {
                     outbound.mismatched(hint, self.volume.log());
                 }
@@ -310,7 +310,7 @@ impl Replica {
     fn echo(&mut self, conn: ConnId) {
         let (eligible, draining) = (self.is_eligible(), self.ending.is_draining());
         let (stalled, room) = (self.is_stalled(), self.supply.room().shortage());
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         following.echoed_at = self.clock.now();
         let round = following.round;
         self.send(conn, Body::Echo { round, eligible, draining, stalled, room });
@@ -319,7 +319,7 @@ impl Replica {
     /// Heartbeats queue behind whatever fills a slow link: while a follower receives a long frame or a snapshot, its leader
     /// must not consider it gone. The echo of an old round confirms nothing new.
     fn say_that_it_lives(&mut self, conn: ConnId) {
-        let Role::Following(following) = &self.role else { return };
+        let Stance::Following(following) = &self.stance else { return };
         if self.clock.now() >= following.echoed_at + self.config.lost_time / 4 {
             self.echo(conn);
         }
@@ -327,7 +327,7 @@ impl Replica {
 
     /// Part of a frame is as good a sign of life as a whole one.
     pub(crate) fn on_heard(&mut self, conn: ConnId) {
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         if following.link == Link::Up(conn) {
             following.heard_at = self.clock.now();
             self.freshness.heard_at = self.clock.now();
@@ -338,7 +338,7 @@ impl Replica {
     /// Sends the recovering leader what it pulls.
     pub(crate) fn feed_leader(&mut self) {
         while self.volume.holds_its_snapshot() {
-            let Role::Following(following) = &mut self.role else { return };
+            let Stance::Following(following) = &mut self.stance else { return };
             let (Link::Up(conn), Some(outbound)) = (following.link, &mut following.pulled) else { return };
             match outbound.next(self.clock.now(), self.volume.log(), self.progress.commit()) {
                 None => return,
@@ -356,11 +356,11 @@ impl Replica {
     /// Entries that were looked up go to the replica that they were looked up for.
     pub(crate) fn on_looked_up(&mut self, conn: ConnId, entries: Vec<Entry>) {
         let (now, commit) = (self.clock.now(), self.progress.commit());
-        let outbound = match &mut self.role {
-            Role::Idle => None,
-            Role::Following(following) if following.link == Link::Up(conn) => following.pulled.as_mut(),
-            Role::Following(_) => None,
-            Role::Leading(leading) => {
+        let outbound = match &mut self.stance {
+            Stance::Idle => None,
+            Stance::Following(following) if following.link == Link::Up(conn) => following.pulled.as_mut(),
+            Stance::Following(_) => None,
+            Stance::Leading(leading) => {
                 let follower = leading.followers.values_mut().find(|follower| follower.conn == Some(conn));
                 follower.map(|follower| &mut follower.outbound)
             }
@@ -377,10 +377,10 @@ impl Replica {
     }
 
     pub(crate) fn on_snapshot_received(&mut self, conn: ConnId, meta: SnapshotMeta) {
-        let theirs = match &self.role {
-            Role::Idle => false,
-            Role::Following(following) => following.link == Link::Up(conn),
-            Role::Leading(leading) => match leading.stage {
+        let theirs = match &self.stance {
+            Stance::Idle => false,
+            Stance::Following(following) => following.link == Link::Up(conn),
+            Stance::Leading(leading) => match leading.stage {
                 Stage::Pulling(from) => leading.followers.get(&from).is_some_and(|one| one.conn == Some(conn)),
                 Stage::Counting | Stage::Opening(_) | Stage::Open(_) => false,
             },
@@ -395,7 +395,7 @@ impl Replica {
     pub(crate) fn after_accept(&mut self, conn: ConnId, accepted: Accepted) {
         match accepted {
             Accepted::UpTo(end) => {
-                if let Role::Following(following) = &mut self.role {
+                if let Stance::Following(following) = &mut self.stance {
                     following.verified = following.verified.max(end);
                     following.owes_ack = true;
                 }
@@ -414,8 +414,8 @@ impl Replica {
     pub(crate) fn ack(&mut self) {
         let durable =
             if only_durable_is_acked() { self.volume.writes().durable() } else { self.volume.log().last().seq };
-        match &mut self.role {
-            Role::Following(following) => {
+        match &mut self.stance {
+            Stance::Following(following) => {
                 let Link::Up(conn) = following.link else { return };
                 let verified = if only_verified_is_acked() { following.verified } else { self.volume.log().last().seq };
                 let seq = durable.min(verified);
@@ -429,7 +429,7 @@ impl Replica {
                     self.follow_commit();
                 }
             }
-            Role::Leading(leading) => {
+            Stance::Leading(leading) => {
                 // The replica that is pulled from continues when what it sent is durable here.
                 if let Stage::Pulling(from) = leading.stage
                     && durable == self.volume.log().last().seq
@@ -438,19 +438,19 @@ impl Replica {
                     self.send(conn, Body::Ack { seq: durable });
                 }
             }
-            Role::Idle => {}
+            Stance::Idle => {}
         }
     }
 
     pub(crate) fn leader_commits(&mut self, commit: Seq) {
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         following.leader_commit = following.leader_commit.max(commit);
         self.follow_commit();
     }
 
     /// Commit = the leader's, as far as our log is verified to equal its log \[S5\].
     fn follow_commit(&mut self) {
-        let Role::Following(following) = &self.role else { return };
+        let Stance::Following(following) = &self.stance else { return };
         let end = if only_verified_is_committed() { following.verified } else { self.volume.log().last().seq };
         let commit = following.leader_commit.min(end);
         self.progress.commit_up_to(commit);
@@ -458,14 +458,14 @@ impl Replica {
 
     /// Runs after the rest of a step, because what the step applies counts.
     pub(crate) fn tend_caught_up(&mut self) {
-        let caught_up = match &self.role {
-            Role::Idle => false,
-            Role::Following(following) => {
+        let caught_up = match &self.stance {
+            Stance::Idle => false,
+            Stance::Following(following) => {
                 following.acked.is_some()
                     && self.progress.applied() >= following.leader_commit
                     && following.leader_commit > Seq(0)
             }
-            Role::Leading(_) => self.is_open(),
+            Stance::Leading(_) => self.is_open(),
         };
         self.progress.note_caught_up(caught_up);
     }
@@ -482,7 +482,7 @@ impl Replica {
             return true;
         }
         if !late_acks_are_dropped()
-            && let (Body::Ack { seq }, Role::Leading(leading)) = (&frame.body, &mut self.role)
+            && let (Body::Ack { seq }, Stance::Leading(leading)) = (&frame.body, &mut self.stance)
             && let Some(replica) = self.memory.earlier(conn)
             && let Some(follower) = leading.followers.get_mut(&replica)
         {

@@ -19,7 +19,7 @@ use crate::plants::{
     raises_wait_for_all, unreadable_ends, wanted_members_are_asked,
 };
 use crate::replica::Replica;
-use crate::role::{Follower, Leading, Link, Role, Stage};
+use crate::stance::{Follower, Leading, Link, Stage, Stance};
 use crate::{Body, Config, ConnId, Effect, FORMAT_MIN, Hello, Recovered, ReplicaId, Seq, Voters};
 
 /// What a replica says of formats.
@@ -216,10 +216,10 @@ impl Replica {
     /// By that connection came what this build does not know. From the leader (or from who is pulled from) it belongs to the
     /// log: it must not be skipped.
     pub(crate) fn on_unreadable(&mut self, conn: ConnId, what: String) {
-        let is_of_log = match &self.role {
-            Role::Idle => false,
-            Role::Following(following) => following.link == Link::Up(conn),
-            Role::Leading(leading) => match leading.stage {
+        let is_of_log = match &self.stance {
+            Stance::Idle => false,
+            Stance::Following(following) => following.link == Link::Up(conn),
+            Stance::Leading(leading) => match leading.stage {
                 Stage::Pulling(from) => leading.followers.get(&from).is_some_and(|one| one.conn == Some(conn)),
                 Stage::Counting | Stage::Opening(_) | Stage::Open(_) => false,
             },
@@ -231,7 +231,7 @@ impl Replica {
 
     /// This build cannot go on with its log: the process ends, and the volume stays as it is.
     pub(crate) fn cannot_go_on(&mut self, what: String) {
-        self.end_role();
+        self.end_stance();
         self.ending.fail();
         self.refuse_all_reads(crate::Refusal::Failed);
         self.effects.push(Effect::Unreadable { what });
@@ -264,7 +264,7 @@ impl Replica {
     /// anything of it is sent \[C2\].
     pub(crate) fn drop_old_builds(&mut self) {
         let log = self.log_format();
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         let is_old = |one: &&Follower| one.formats.0 < log && old_builds_are_dropped();
         let old: Vec<ConnId> = leading.followers.values().filter(is_old).filter_map(|one| one.conn).collect();
         for conn in old {
@@ -278,13 +278,13 @@ impl Replica {
         if body.format() <= FORMAT_MIN {
             return true;
         }
-        let speaks = match &self.role {
-            Role::Idle => FORMAT_MIN,
-            Role::Following(following) => {
+        let speaks = match &self.stance {
+            Stance::Idle => FORMAT_MIN,
+            Stance::Following(following) => {
                 let acked = following.acked.map_or(FORMAT_MIN, |acked| self.volume.log().voters_at(acked).format);
                 following.welcomed.max(acked.min(self.in_force))
             }
-            Role::Leading(leading) => {
+            Stance::Leading(leading) => {
                 let follower = leading.followers.values().find(|one| one.conn == Some(conn));
                 follower.map_or(FORMAT_MIN, |one| one.speaks(self.volume.log()))
             }
@@ -296,7 +296,7 @@ impl Replica {
 
     /// (an open leader, whose voters are settled) The voters with the next format, when everybody allows it \[C4\].
     pub(crate) fn raised(&self) -> Option<Voters> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         let now = self.volume.log().voters();
         let next = now.format + 1;
         if self.config.format_build < next || self.held_back(leading).next().is_some() {
@@ -307,9 +307,9 @@ impl Replica {
 
     /// Who holds the next format back: nothing where this is for another one to say, or there is no next one.
     fn held_back_by(&self) -> impl Iterator<Item = (&str, WhyHeldBack)> {
-        let leading = match &self.role {
-            Role::Leading(leading) if self.config.format_build > self.volume.log().voters().format => Some(leading),
-            Role::Leading(_) | Role::Idle | Role::Following(_) => None,
+        let leading = match &self.stance {
+            Stance::Leading(leading) if self.config.format_build > self.volume.log().voters().format => Some(leading),
+            Stance::Leading(_) | Stance::Idle | Stance::Following(_) => None,
         };
         leading.into_iter().flat_map(|leading| self.held_back(leading))
     }

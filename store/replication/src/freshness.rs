@@ -17,7 +17,7 @@
 use crate::plants::{heartbeats_prove_nothing, only_applied_is_fresh};
 use crate::question::AT_LEISURE;
 use crate::replica::Replica;
-use crate::role::{Link, Role, Stage};
+use crate::stance::{Link, Stage, Stance};
 use crate::{Body, ConnId, ReplicaId, RoleView, Seq};
 use std::time::Duration;
 
@@ -70,9 +70,9 @@ impl Replica {
         if let Some((_, at)) = self.freshness.waiting.take_if(|(index, _)| *index <= self.progress.applied()) {
             self.freshness.as_of = self.freshness.as_of.max(Some(at));
         }
-        match &self.role {
-            Role::Idle => {}
-            Role::Following(following) => {
+        match &self.stance {
+            Stance::Idle => {}
+            Stance::Following(following) => {
                 let Link::Up(conn) = following.link else { return };
                 let is_open = self.freshness.asked.is_some_and(|(whom, ..)| whom == conn);
                 if !is_open && self.freshness.waiting.is_none() && self.clock.now() >= self.freshness.next_at {
@@ -83,7 +83,7 @@ impl Replica {
                     self.send(conn, Body::ReadIndex { number });
                 }
             }
-            Role::Leading(_) => self.date_by_echoes(),
+            Stance::Leading(_) => self.date_by_echoes(),
         }
     }
 
@@ -94,7 +94,7 @@ impl Replica {
         let alone = self.volume.log().voters().is_majority(|replica: ReplicaId| replica == own);
         let (now, is_applied) =
             (self.clock.now(), self.progress.applied() == self.progress.commit() || !only_applied_is_fresh());
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         if !matches!(leading.stage, Stage::Open(_)) || !is_applied {
             return;
         }
@@ -117,7 +117,7 @@ impl Replica {
     /// There is a leader, by a Lease that is being renewed, and this replica lost it so long ago that clients should not
     /// ask it for data. Without a leader anywhere all replicas are equally good, and stay ready.
     pub(crate) fn cut_off(&self) -> bool {
-        !matches!(self.role, Role::Leading(_))
+        !matches!(self.stance, Stance::Leading(_))
             && self.clock.now() >= self.freshness.heard_at + self.config.unready_after
             && self.lease_is_renewed()
     }
@@ -136,7 +136,7 @@ impl Replica {
     /// When [`Replica::cut_off`] may change by time alone.
     pub(crate) fn freshness_deadline(&self) -> Option<Duration> {
         let begins = self.freshness.heard_at + self.config.unready_after;
-        if matches!(self.role, Role::Leading(_)) || !self.lease_is_renewed() {
+        if matches!(self.stance, Stance::Leading(_)) || !self.lease_is_renewed() {
             return None;
         }
         let duration = self.sidecar.view().map(|view| view.lease_duration).unwrap_or_default();

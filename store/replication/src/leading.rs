@@ -21,10 +21,10 @@ use crate::plants::{
     marked_volumes_stay_closed, only_own_terms_are_counted, own_promise_waits_for_disk, promises_name_incarnations,
 };
 use crate::replica::{Accepted, Replica};
-use crate::role::{Follower, Leading, Role, Stage};
 use crate::rounds::Rounds;
+use crate::stance::{Follower, Leading, Stage, Stance};
 use crate::{
-    Answer, Body, Claim, ConnId, Effect, Hello, InviteAnswer, Payload, Position, Promise, Proposal, Refusal,
+    Body, Claim, ConnId, Effect, Hello, HelloAnswer, InviteAnswer, Payload, Position, Promise, Proposal, Refusal,
     RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +99,7 @@ impl Replica {
         if let Err((code, reason)) = self.check_hello(&hello) {
             let promise = self.volume.state().promise;
             let known = if code == RefusalCode::WentBack { self.knows_better(&hello) } else { None };
-            let answer = Answer::Refused { reason, code, promise, known };
+            let answer = HelloAnswer::Refused { reason, code, promise, known };
             self.effects.push(Effect::Answer { conn, answer });
             if code == RefusalCode::WentBack {
                 self.disown(hello.replica);
@@ -112,7 +112,7 @@ impl Replica {
         let position = hello.position;
         let mut outbound = Outbound::new(position, self.volume.log());
         outbound.part = hello.snapshot_part;
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         leading.seen.insert(hello.name.clone(), hello.replica);
         // It has everything that it is known to have: somebody has restored its newest state.
         leading.gone_back.remove(&hello.replica);
@@ -150,7 +150,7 @@ impl Replica {
         }
         let format = self.in_force;
         let replica = Some(self.config.replica);
-        self.effects.push(Effect::Answer { conn, answer: Answer::Welcome { format, replica } });
+        self.effects.push(Effect::Answer { conn, answer: HelloAnswer::Welcome { format, replica } });
     }
 
     fn check_hello(&self, hello: &Hello) -> Result<(), (RefusalCode, String)> {
@@ -163,7 +163,7 @@ impl Replica {
         if hello.replica == self.config.replica {
             return refused(RefusalCode::OwnVolume, "this is my own volume");
         }
-        let Role::Leading(leading) = &self.role else { return refused(RefusalCode::NotLeading, "not leading") };
+        let Stance::Leading(leading) = &self.stance else { return refused(RefusalCode::NotLeading, "not leading") };
         if leading.stall.silent {
             return refused(RefusalCode::Stalled, "my disk hangs, and the others can do without me");
         }
@@ -204,7 +204,7 @@ impl Replica {
         }
         // Only an answer with its own name shows that a volume is gone: the voter of that name with another volume is dead.
         let is_named = answer.name.is_some();
-        if let Role::Leading(leading) = &mut self.role
+        if let Stance::Leading(leading) = &mut self.stance
             && is_named
             // A late answer from a volume that is gone must not make its replacement dead.
             && leading.connected_as(&name).is_none()
@@ -227,9 +227,9 @@ impl Replica {
         self.told_of(promise);
         let own = self.volume.state().promise;
         let voter = self.volume.log().voters().contains(replica);
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         if promise.term > own.term && voter {
-            self.end_role();
+            self.end_stance();
             self.lose();
             self.told_of(promise);
         } else if promise.term > own.term || (promise.term == own.term && promise.incarnation != own.incarnation) {
@@ -238,7 +238,7 @@ impl Replica {
     }
 
     pub(crate) fn on_follower_says(&mut self, conn: ConnId, replica: ReplicaId, body: Body) {
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         let Some(follower) = leading.followers.get_mut(&replica) else { return };
         let pulling = leading.stage == Stage::Pulling(replica);
         match body {
@@ -329,7 +329,7 @@ impl Replica {
 
     /// Why `more` writes would be refused now.
     fn refusal(&self, more: usize) -> Option<Refusal> {
-        if !matches!(self.role, Role::Leading(_)) {
+        if !matches!(self.stance, Stance::Leading(_)) {
             return Some(Refusal::NotLeader);
         }
         if self.write_needs_hung_disk() {
@@ -352,7 +352,7 @@ impl Replica {
     // ---- what time and progress bring
 
     pub(crate) fn tend_leading(&mut self) {
-        if !matches!(self.role, Role::Leading(_)) {
+        if !matches!(self.stance, Stance::Leading(_)) {
             return;
         }
         self.listen_for_majority();
@@ -370,7 +370,7 @@ impl Replica {
 
     fn listen_for_majority(&mut self) {
         let (now, lost_time, own) = (self.clock.now(), self.config.lost_time, self.config.replica);
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         let heard =
             self.volume.log().voters().is_majority(|replica| replica == own || leading.hears(replica, now, lost_time));
         if heard {
@@ -384,7 +384,7 @@ impl Replica {
 
     /// Invites every voter and every wanted member that has not said hello \[L1\].
     fn invite(&mut self) {
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         if self.clock.now() < leading.next_invitations {
             return;
         }
@@ -419,7 +419,7 @@ impl Replica {
     fn count(&mut self) {
         let own = self.config.replica;
         let own_counts = |promised_by| self.volume.writes().is_durable(promised_by) || !own_promise_waits_for_disk();
-        let Role::Leading(leading) = &self.role else { return };
+        let Stance::Leading(leading) = &self.stance else { return };
         let connected = |replica: &ReplicaId| leading.followers.get(replica).is_some_and(|one| one.conn.is_some());
         let last = self.volume.log().last();
         match leading.stage {
@@ -445,7 +445,7 @@ impl Replica {
             .filter(|voter| voter.replica != own && connected(&voter.replica))
             .map(|voter| (leading.followers[&voter.replica].position, voter.replica))
             .max();
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         leading.stage = Stage::Counting;
         if !enough {
             return;
@@ -453,7 +453,7 @@ impl Replica {
         match best.filter(|_| better_positions_are_pulled()) {
             Some((position, replica)) if position > last && !lacking_leaders_pull() => {
                 let better = &leading.followers[&replica];
-                leading.hand_over = Some(crate::role::HandingOver {
+                leading.hand_over = Some(crate::stance::HandingOver {
                     to: replica,
                     to_name: better.name.clone(),
                     to_incarnation: better.incarnation,
@@ -469,7 +469,7 @@ impl Replica {
             }
             _ => {
                 let first = self.append_own([Payload::Empty]);
-                let Role::Leading(leading) = &mut self.role else { return };
+                let Stance::Leading(leading) = &mut self.stance else { return };
                 leading.stage = Stage::Opening(first);
                 // Only now is it known what a follower lacks: its hello was compared with the log before the pull.
                 for follower in leading.followers.values_mut() {
@@ -485,7 +485,7 @@ impl Replica {
     pub(crate) fn advance_commit(&mut self) {
         let own = self.config.replica;
         let durable = self.volume.writes().durable();
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         let (Stage::Opening(first) | Stage::Open(first)) = leading.stage else { return };
         let has = |replica: ReplicaId| {
             if replica == own { durable } else { leading.followers.get(&replica).map_or(Seq(0), |one| one.verified) }
@@ -502,7 +502,7 @@ impl Replica {
         let unmarked = self.volume.is_unmarked() || !marked_volumes_stay_closed();
         // Writes are answered when they are applied: who leads with much to apply would keep them waiting.
         let opens = self.progress.commit() >= first && unmarked && self.applies_the_rest_now();
-        if let Role::Leading(leading) = &mut self.role
+        if let Stance::Leading(leading) = &mut self.stance
             && opens
         {
             leading.stage = Stage::Open(first);
@@ -512,7 +512,7 @@ impl Replica {
     fn feed_followers(&mut self) {
         let commit = self.progress.commit();
         let has_its_snapshot = self.volume.holds_its_snapshot();
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         if !matches!(leading.stage, Stage::Opening(_) | Stage::Open(_)) {
             return;
         }
@@ -520,7 +520,7 @@ impl Replica {
         if telling {
             self.tell_durable(false);
         }
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         let mut out = Vec::new();
         for follower in leading.followers.values_mut() {
             let Some(conn) = follower.conn.filter(|_| has_its_snapshot) else { continue };
@@ -548,14 +548,14 @@ impl Replica {
     }
 
     fn beat(&mut self) {
-        let Role::Leading(leading) = &self.role else { return };
+        let Stance::Leading(leading) = &self.stance else { return };
         if self.clock.now() >= leading.next_heartbeat {
             self.begin_round(false);
         }
     }
 
     pub(crate) fn leading_deadline(&self) -> Option<Duration> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         // The heartbeat is the finest of the clocks that never stop, so the majority is checked with it.
         let clocks = [Some(leading.next_heartbeat), Some(leading.next_invitations), leading.tell_commit_at];
         clocks.into_iter().flatten().min()
@@ -565,9 +565,9 @@ impl Replica {
     pub(crate) fn need_term(&self) -> Option<Term> {
         let told =
             self.lost.as_ref().map(|lost| lost.told.term).filter(|term| *term > self.volume.state().promise.term);
-        match &self.role {
-            Role::Leading(leading) => leading.need_term.max(told),
-            Role::Idle | Role::Following(_) => told,
+        match &self.stance {
+            Stance::Leading(leading) => leading.need_term.max(told),
+            Stance::Idle | Stance::Following(_) => told,
         }
     }
 }

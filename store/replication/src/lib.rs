@@ -173,10 +173,10 @@
 //! | [`Input::Drain`] | a hand-over, and the end | [`draining`] |
 //! | [`Input::Wake`] | [`Effect::AskState`], [`Effect::Invite`], heartbeats, what is due | all of them |
 //!
-//! [`membership`] decides about voters, [`role`] has the state that exists in one role only, [`volume`] what stands on
-//! the volume, [`progress`] what of it is committed and applied, [`step`] all inputs and effects, [`entry`] and
-//! [`message`] the bytes, [`status`] what a replica says of itself. The rules with their marks are in docs/design.md,
-//! section 5. Whole lives of small clusters, with every message, are told in `tests/scripts`.
+//! [`membership`] decides about voters, [`stance`] has the state that exists only while a replica follows or leads,
+//! [`volume`] what stands on the volume, [`progress`] what of it is committed and applied, [`step`] all inputs and
+//! effects, [`entry`] and [`message`] the bytes, [`status`] what a replica says of itself. The rules with their marks
+//! are in docs/design.md, section 5. Whole lives of small clusters, with every message, are told in `tests/scripts`.
 //!
 //! # Example
 //!
@@ -376,12 +376,12 @@ mod promising;
 mod question;
 mod reads;
 mod replica;
-mod role;
 mod room;
 mod rounds;
 mod shortage;
 mod sidecar;
 mod stall;
+mod stance;
 mod status;
 mod step;
 mod target;
@@ -402,7 +402,7 @@ pub use formats::{FormatStatus, HoldsBack, WhyHeldBack};
 pub use ids::{ConnId, ProposalId, ReadId, RequestId, Ticket};
 pub use known_volume::{KnownVolume, WentBack};
 pub use message::{
-    Answer, Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, InviteAnswer, PeerState, RefusalCode,
+    Body, FRAME_BYTES_MAX, Frame, FrameError, Hello, HelloAnswer, InviteAnswer, PeerState, RefusalCode,
     SNAPSHOT_PIECE_BYTES, SnapshotPart, SnapshotPiece,
 };
 pub use plants::Fault;

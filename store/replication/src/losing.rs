@@ -10,7 +10,7 @@
 
 use crate::plants::{answers_count_by_name, bootstrap_waits_for_disk, later_leaders_count};
 use crate::replica::Replica;
-use crate::role::Role;
+use crate::stance::Stance;
 use crate::target::ordinal;
 use crate::{PeerState, Promise, ReplicaId, Target, Term};
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ impl Replica {
 
     /// Starts looking for a leader where there is none to follow, and keeps asking while it is lost.
     pub(crate) fn tend_losing(&mut self) {
-        let knows_of_none = matches!(self.role, Role::Idle) && self.is_voter() && !self.past.has_gone_back();
+        let knows_of_none = matches!(self.stance, Stance::Idle) && self.is_voter() && !self.past.has_gone_back();
         // Right after a start role.json is still to be read; its sidecar may also be dead for good.
         if knows_of_none && (self.sidecar.view().is_some() || self.clock.now() >= self.waits_for_view_until()) {
             self.lose();
@@ -131,7 +131,7 @@ impl Replica {
 
     pub(crate) fn losing_deadline(&self) -> Option<Duration> {
         let waits_for_view =
-            matches!(self.role, Role::Idle) && self.is_voter() && self.lost.is_none() && !self.past.has_gone_back();
+            matches!(self.stance, Stance::Idle) && self.is_voter() && self.lost.is_none() && !self.past.has_gone_back();
         waits_for_view.then(|| self.waits_for_view_until())
     }
 

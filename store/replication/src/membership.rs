@@ -10,7 +10,7 @@ use crate::plants::{
     voters_wait_for_own_entry,
 };
 use crate::replica::Replica;
-use crate::role::{Follower, Role, Stage};
+use crate::stance::{Follower, Stage, Stance};
 use crate::target::ordinal;
 use crate::{Payload, ReplicaId, Voter, Voters};
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl Replica {
 
     /// The next set of voters, if it should change and may change now.
     fn next_voters(&self) -> Option<Voters> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         let is_open = matches!(leading.stage, Stage::Open(_))
             || !voters_wait_for_own_entry() && matches!(leading.stage, Stage::Opening(_));
         let is_settled = self.volume.log().voters_since() <= self.progress.commit()
@@ -100,7 +100,7 @@ impl Replica {
 
     /// Connected, heard, close to our end, and with a disk that answers.
     pub(crate) fn has_caught_up(&self, replica: ReplicaId) -> bool {
-        let Role::Leading(leading) = &self.role else { return false };
+        let Stance::Leading(leading) = &self.stance else { return false };
         let (Stage::Opening(first) | Stage::Open(first)) = leading.stage else { return false };
         leading.hears(replica, self.clock.now(), self.config.lost_time)
             && !self.is_known_stalled(replica)

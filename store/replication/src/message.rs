@@ -1,6 +1,6 @@
 //! What replicas say to each other, and its bytes.
 //!
-//! A follower dials its leader's peer port and says [`Hello`] (JSON); the answer is [`Answer`] (JSON). After a welcome
+//! A follower dials its leader's peer port and says [`Hello`] (JSON); the answer is [`HelloAnswer`] (JSON). After a welcome
 //! both sides send [`Frame`]s, binary and little-endian:
 //!
 //! ```text
@@ -89,7 +89,7 @@ pub struct SnapshotPart {
 /// The answer to a [`Hello`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Answer {
+pub enum HelloAnswer {
     /// Frames may follow.
     Welcome {
         /// The format that this connection speaks \[C6\].

@@ -1,4 +1,4 @@
-//! Promising: which claims a replica takes, and what ends with its role before that.
+//! Promising: which claims a replica takes, and what ends with its stance before that.
 //!
 //! ```text
 //!   role.json, invitation ──▶ claim ─▶ above the promise: the promise is replaced; the claim is followed, or led by
@@ -14,7 +14,7 @@ use crate::plants::{
     restarts_need_new_terms,
 };
 use crate::replica::Replica;
-use crate::role::{Following, Leading, Link, Role};
+use crate::stance::{Following, Leading, Link, Stance};
 use crate::{Claim, DurableState, Effect, RoleView, Seq, Term, Ticket};
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ const TERM_JUMP_MAX: u64 = 1_000_000;
 impl Replica {
     pub(crate) fn on_role(&mut self, view: RoleView) {
         self.memory.note_role_read(self.volume.log().last());
-        if !leaders_need_no_lease() && view.leader.is_none() && matches!(self.role, Role::Leading(_)) {
-            self.end_role();
+        if !leaders_need_no_lease() && view.leader.is_none() && matches!(self.stance, Stance::Leading(_)) {
+            self.end_stance();
             self.lose();
         }
         let leader = view.leader.clone();
@@ -84,23 +84,23 @@ impl Replica {
             && claim.term == self.volume.state().promise.term
             && self.claim().is_none_or(|own| own.incarnation != claim.incarnation)
         {
-            self.end_role();
+            self.end_stance();
             let ticket = self.volume.writes().newest();
             if claim.incarnation == self.config.incarnation {
-                self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.clock.now())));
+                self.stance = Stance::Leading(Box::new(Leading::new(claim, ticket, self.clock.now())));
             } else {
                 self.follow(claim, ticket);
             }
         } else if claim.promise() == self.volume.state().promise && claim.incarnation != self.config.incarnation {
-            match &mut self.role {
-                Role::Following(_) => self.learn_addresses(claim),
-                Role::Idle if !restarts_need_new_terms() && claim.name == self.config.name => {
-                    self.role =
-                        Role::Leading(Box::new(Leading::new(claim, self.volume.writes().newest(), self.clock.now())));
+            match &mut self.stance {
+                Stance::Following(_) => self.learn_addresses(claim),
+                Stance::Idle if !restarts_need_new_terms() && claim.name == self.config.name => {
+                    self.stance =
+                        Stance::Leading(Box::new(Leading::new(claim, self.volume.writes().newest(), self.clock.now())));
                 }
                 // Restarted under this promise: nothing new is promised, the volume has it.
-                Role::Idle => self.follow(claim, self.volume.writes().newest()),
-                Role::Leading(_) => {}
+                Stance::Idle => self.follow(claim, self.volume.writes().newest()),
+                Stance::Leading(_) => {}
             }
         }
     }
@@ -114,24 +114,24 @@ impl Replica {
             self.volume.state().promise
         );
         let word = self.word_to_successor(&claim);
-        if self.disk.hangs() && matches!(self.role, Role::Leading(_)) {
+        if self.disk.hangs() && matches!(self.stance, Stance::Leading(_)) {
             self.effects.push(Effect::GiveUp);
         }
         if !old_appends_are_dropped() {
-            self.role = Role::Idle;
+            self.stance = Stance::Idle;
         }
-        self.end_role();
+        self.end_stance();
         let ticket = self.write_state(DurableState { promise: claim.promise(), ..self.volume.state() });
         self.effects.extend(word);
         if claim.incarnation == self.config.incarnation {
-            self.role = Role::Leading(Box::new(Leading::new(claim, ticket, self.clock.now())));
+            self.stance = Stance::Leading(Box::new(Leading::new(claim, ticket, self.clock.now())));
         } else {
             self.follow(claim, ticket);
         }
     }
 
     fn follow(&mut self, claim: Claim, promised_by: Ticket) {
-        self.role = Role::Following(Box::new(Following {
+        self.stance = Stance::Following(Box::new(Following {
             claim,
             promised_by,
             heard_at: self.clock.now(),
@@ -154,16 +154,16 @@ impl Replica {
         }));
     }
 
-    /// Closes what belongs to the present role. A connection belongs to one term \[S4\].
-    pub(crate) fn end_role(&mut self) {
+    /// Closes what belongs to the present stance. A connection belongs to one term \[S4\].
+    pub(crate) fn end_stance(&mut self) {
         self.lost = None;
-        match std::mem::replace(&mut self.role, Role::Idle) {
-            Role::Idle => {}
-            Role::Following(following) => match following.link {
+        match std::mem::replace(&mut self.stance, Stance::Idle) {
+            Stance::Idle => {}
+            Stance::Following(following) => match following.link {
                 Link::Down { .. } => {}
                 Link::Dialled(conn) | Link::Up(conn) => self.effects.push(Effect::Close { conn }),
             },
-            Role::Leading(leading) => {
+            Stance::Leading(leading) => {
                 let open = leading.followers.iter().filter_map(|(replica, one)| Some((one.conn?, *replica)));
                 if late_acks_are_dropped() {
                     self.effects.extend(open.map(|(conn, _)| Effect::Close { conn }));

@@ -24,7 +24,7 @@
 use crate::plants::reads_wait_for_later_heartbeats;
 use crate::question::{ReadAsk, is_at_leisure};
 use crate::replica::Replica;
-use crate::role::{Link, Role, Stage};
+use crate::stance::{Link, Stage, Stance};
 use crate::{Body, ConnId, Effect, ReadId, Refusal, Seq, Term};
 
 /// Rounds for reads leave out a follower that owes more rounds than this: a slow one must not be flooded. (It still gets
@@ -69,7 +69,7 @@ impl Replica {
     /// A follower asks. Its next question replaces the one before: a follower waits for one at a time, and for one at
     /// leisure.
     pub(crate) fn on_read_index(&mut self, conn: ConnId, number: u64) {
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         leading.asks.retain(|ask| ask.from != Some(conn) || ask.is_at_leisure() != is_at_leisure(number));
         leading.asks.push(ReadAsk { from: Some(conn), number, at: None });
     }
@@ -131,13 +131,13 @@ impl Replica {
     }
 
     fn ask_for_index(&mut self) {
-        let whom = match &self.role {
-            Role::Idle => None,
-            Role::Following(following) => match following.link {
+        let whom = match &self.stance {
+            Stance::Idle => None,
+            Stance::Following(following) => match following.link {
                 Link::Up(conn) => Some(Asked::By(conn)),
                 Link::Down { .. } | Link::Dialled(_) => None,
             },
-            Role::Leading(_) => Some(Asked::Ourselves(self.volume.state().promise.term)),
+            Stance::Leading(_) => Some(Asked::Ourselves(self.volume.state().promise.term)),
         };
         if let Question::Asked { whom: asked, .. } = self.reads.question
             && Some(asked) != whom
@@ -150,18 +150,18 @@ impl Replica {
         }
         let Some(whom) = whom else { return };
         self.reads.question = Question::Asked { whom, upto };
-        match (whom, &mut self.role) {
+        match (whom, &mut self.stance) {
             (Asked::By(conn), _) => self.send(conn, Body::ReadIndex { number: upto.0 }),
-            (Asked::Ourselves(_), Role::Leading(leading)) => {
+            (Asked::Ourselves(_), Stance::Leading(leading)) => {
                 leading.asks.push(ReadAsk { from: None, number: upto.0, at: None });
             }
-            (Asked::Ourselves(_), Role::Idle | Role::Following(_)) => {}
+            (Asked::Ourselves(_), Stance::Idle | Stance::Following(_)) => {}
         }
     }
 
     /// The leader's part. True: reads of our own got their index.
     fn answer_asks(&mut self) -> bool {
-        let Role::Leading(leading) = &mut self.role else { return false };
+        let Stance::Leading(leading) = &mut self.stance else { return false };
         if leading.asks.is_empty() {
             return false;
         }
@@ -187,7 +187,7 @@ impl Replica {
             self.begin_round(true);
         }
         let echoed = self.echoed_round();
-        let Role::Leading(leading) = &mut self.role else { return false };
+        let Stance::Leading(leading) = &mut self.stance else { return false };
         let any = !reads_wait_for_later_heartbeats();
         let is_confirmed = |ask: &ReadAsk| ask.at.is_some_and(|(_, round)| round <= echoed || any && echoed > 0);
         let confirmed: Vec<ReadAsk> = leading.asks.iter().copied().filter(is_confirmed).collect();
@@ -209,7 +209,7 @@ impl Replica {
 
     /// The newest round that a majority of the voters has echoed. As always, the last set in the log counts \[S7\].
     pub(crate) fn echoed_round(&self) -> u64 {
-        let Role::Leading(leading) = &self.role else { return 0 };
+        let Stance::Leading(leading) = &self.stance else { return 0 };
         let own = self.config.replica;
         let echoed = |replica| {
             let round = if replica == own {
@@ -225,7 +225,7 @@ impl Replica {
     /// Begins a heartbeat round. A round for reads leaves out followers that owe many.
     pub(crate) fn begin_round(&mut self, for_reads: bool) {
         let commit = self.progress.commit();
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         leading.next_heartbeat = self.clock.now() + self.config.heartbeat;
         leading.round += 1;
         leading.rounds.begun(leading.round, self.clock.now());

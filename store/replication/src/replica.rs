@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Where to read on: `promising`, `following` (5.1 in docs/design.md), `leading` (5.2), `reads`, `losing` (5.3),
-//! `draining` (5.4), `membership` and `bootstrap` (5.5). Its parts: `volume`, `progress`, `role`, `sidecar` and `clock`
+//! `draining` (5.4), `membership` and `bootstrap` (5.5). Its parts: `volume`, `progress`, `stance`, `sidecar` and `clock`
 //! have files of their own; the others belong to the file that decides about them.
 //!
 //! Invariants: the promise never goes down, nor does its incarnation change within a term (`volume`); nothing that is
@@ -28,9 +28,9 @@ use crate::losing::{Lost, Peers};
 use crate::plants::{Memory, equal_entries_stay};
 use crate::progress::Progress;
 use crate::reads::Reads;
-use crate::role::{Role, Stage};
 use crate::room::Supply;
 use crate::sidecar::Sidecar;
+use crate::stance::{Stage, Stance};
 use crate::volume::Volume;
 use crate::went_back::Past;
 use crate::{
@@ -52,7 +52,7 @@ pub struct Replica {
     pub(crate) past: Past,
     /// What role.json said last.
     pub(crate) sidecar: Sidecar,
-    pub(crate) role: Role,
+    pub(crate) stance: Stance,
     /// Set while there is no leader to be heard (a leader: no majority).
     pub(crate) lost: Option<Lost>,
     /// What the other replicas say when they are asked.
@@ -88,7 +88,7 @@ impl Replica {
             progress: Progress::new(snapshot, proven),
             past: Past::new(recovered.went_back, noted),
             sidecar: Sidecar::default(),
-            role: Role::Idle,
+            stance: Stance::Idle,
             lost: None,
             peers: Peers::default(),
             reads: Reads::default(),
@@ -296,7 +296,7 @@ impl Replica {
     /// What was cut no longer equals the leader's log. (A leader never cuts what it sent; if one did, nothing that is
     /// missing may count as committed.)
     fn unverify(&mut self, keep: Seq) {
-        if let Role::Following(following) = &mut self.role {
+        if let Stance::Following(following) = &mut self.stance {
             following.verified = following.verified.min(keep);
         }
     }
@@ -311,7 +311,7 @@ impl Replica {
     }
 
     pub(crate) fn fail(&mut self, reason: String) {
-        self.end_role();
+        self.end_stance();
         self.ending.fail();
         self.refuse_all_reads(crate::Refusal::Failed);
         self.effects.push(Effect::Fail { reason });
@@ -350,10 +350,10 @@ impl Replica {
 
     /// The claim by which this replica follows or leads.
     pub(crate) fn claim(&self) -> Option<&Claim> {
-        match &self.role {
-            Role::Idle => None,
-            Role::Following(following) => Some(&following.claim),
-            Role::Leading(leading) => Some(&leading.claim),
+        match &self.stance {
+            Stance::Idle => None,
+            Stance::Following(following) => Some(&following.claim),
+            Stance::Leading(leading) => Some(&leading.claim),
         }
     }
 
@@ -362,7 +362,7 @@ impl Replica {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        matches!(&self.role, Role::Leading(leading) if matches!(leading.stage, Stage::Open(_)))
+        matches!(&self.stance, Stance::Leading(leading) if matches!(leading.stage, Stage::Open(_)))
     }
 
     pub(crate) fn is_eligible(&self) -> bool {

@@ -13,7 +13,7 @@
 
 use crate::plants::{full_disks_take_nothing, limits_hold};
 use crate::replica::Replica;
-use crate::role::{Follower, Link, Role};
+use crate::stance::{Follower, Link, Stance};
 use crate::{Effect, Level, Limit, Refusal, ReplicaId, Room, Shortage};
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl Replica {
 
     /// Entries arrived while nothing fitted, and got no answer: a new connection brings them again.
     fn ask_for_what_was_dropped(&mut self) {
-        let Role::Following(following) = &mut self.role else { return };
+        let Stance::Following(following) = &mut self.stance else { return };
         if let Link::Up(conn) = following.link
             && std::mem::take(&mut following.dropped)
         {
@@ -71,7 +71,7 @@ impl Replica {
 
     /// Why a write is refused for lack of room.
     pub(crate) fn room_refusal(&self, grows: bool) -> Option<Refusal> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         let own = self.config.replica;
         let out = |replica, shortage: Shortage| {
             Some(Refusal::OutOfRoom { limit: shortage.limit().unwrap_or(Limit::Disk), replica })
@@ -117,7 +117,7 @@ impl Replica {
 
     /// The leader is over, and those that are not are a majority without it, with one of them fit to lead.
     pub(crate) fn wants_room_elsewhere(&self) -> bool {
-        let Role::Leading(leading) = &self.role else { return false };
+        let Stance::Leading(leading) = &self.stance else { return false };
         if self.supply.room().shortage().limit().is_none() || self.clock.now() < leading.since + STAYS_AT_LEAST {
             return false;
         }

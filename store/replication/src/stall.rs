@@ -18,7 +18,7 @@
 use crate::disk::Stall;
 use crate::plants::{hung_leaders_fall_silent, hung_replicas_lag, needed_hung_leaders_stay};
 use crate::replica::Replica;
-use crate::role::{Link, Role};
+use crate::stance::{Link, Stance};
 use crate::{Body, Effect, ReplicaId};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Replica {
         } else if hung {
             self.disk.doubted_until = Some(self.clock.now() + self.config.disk_stall * DOUBTED_BOUNDS);
             self.ask_for_what_was_missed();
-            if let Role::Leading(leading) = &mut self.role {
+            if let Stance::Leading(leading) = &mut self.stance {
                 leading.next_invitations = self.clock.now();
             }
         }
@@ -47,7 +47,7 @@ impl Replica {
     /// What was not accepted is sent again to a replica that reports that it lacks it \[B2\].
     fn ask_for_what_was_missed(&mut self) {
         if std::mem::take(&mut self.disk.missed)
-            && let Role::Following(following) = &self.role
+            && let Stance::Following(following) = &self.stance
             && let Link::Up(conn) = following.link
         {
             self.send(conn, Body::Mismatch { hint: self.volume.log().last() });
@@ -72,19 +72,19 @@ impl Replica {
 
     /// Its disk hangs before it has stored the promise to the leader that it is to follow: until then it can say no hello.
     pub(crate) fn waits_to_promise(&self) -> bool {
-        let Role::Following(following) = &self.role else { return false };
+        let Stance::Following(following) = &self.stance else { return false };
         self.disk.hangs && !self.volume.writes().is_durable(following.promised_by)
     }
 
     /// (a leader) That follower reports that its disk hangs.
     pub(crate) fn is_known_stalled(&self, replica: ReplicaId) -> bool {
-        let Role::Leading(leading) = &self.role else { return false };
+        let Stance::Leading(leading) = &self.stance else { return false };
         leading.followers.get(&replica).is_some_and(|one| one.stalled) && hung_replicas_lag()
     }
 
     /// (a leader) The other voters are a majority without it, connected and not stalled.
     fn is_dispensable(&self) -> bool {
-        let Role::Leading(leading) = &self.role else { return false };
+        let Stance::Leading(leading) = &self.stance else { return false };
         let own = self.config.replica;
         let goes_on = |replica: ReplicaId| {
             leading.hears(replica, self.clock.now(), self.config.lost_time)
@@ -101,7 +101,7 @@ impl Replica {
 
     /// (a leader) It hands over because its disk hangs.
     pub(crate) fn lets_go_for_its_disk(&self) -> bool {
-        let Role::Leading(leading) = &self.role else { return false };
+        let Stance::Leading(leading) = &self.stance else { return false };
         leading.stall.dispensable_since.is_some_and(|since| self.clock.now() >= since + self.patience())
     }
 
@@ -113,7 +113,7 @@ impl Replica {
     pub(crate) fn tend_stall(&mut self) {
         let is_dispensable = self.disk.hangs && self.is_dispensable();
         let late = self.patience() + self.config.lost_time;
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         let stall = &mut leading.stall;
         if !self.disk.hangs {
             *stall = Stall::default();
@@ -128,7 +128,7 @@ impl Replica {
     }
 
     fn fall_silent(&mut self) {
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         leading.stall = Stall { dispensable_since: None, silent: true };
         leading.hand_over = None;
         for conn in leading.followers.values_mut().filter_map(|follower| follower.conn.take()) {
@@ -140,20 +140,20 @@ impl Replica {
 
     /// What it waits for, for people.
     pub fn waits_for_disk(&self) -> Option<String> {
-        let what = match &self.role {
-            Role::Leading(leading) if leading.stall.silent => "it keeps silent, so that another replica can lead",
-            Role::Leading(_) if self.is_dispensable() => "it hands over to another replica, or else keeps silent",
-            Role::Leading(_) => "it continues to lead, because the others are not a majority without it",
-            Role::Following(_) | Role::Idle => "it will not lead, and acknowledges nothing",
+        let what = match &self.stance {
+            Stance::Leading(leading) if leading.stall.silent => "it keeps silent, so that another replica can lead",
+            Stance::Leading(_) if self.is_dispensable() => "it hands over to another replica, or else keeps silent",
+            Stance::Leading(_) => "it continues to lead, because the others are not a majority without it",
+            Stance::Following(_) | Stance::Idle => "it will not lead, and acknowledges nothing",
         };
         self.disk.hangs.then(|| format!("the disk, which hangs: until it answers, {what}"))
     }
 
     pub(crate) fn stall_deadline(&self) -> Option<Duration> {
         let sound = self.disk.doubted_until.filter(|until| *until > self.clock.now());
-        let since = match &self.role {
-            Role::Leading(leading) => leading.stall.dispensable_since,
-            Role::Idle | Role::Following(_) => None,
+        let since = match &self.stance {
+            Stance::Leading(leading) => leading.stall.dispensable_since,
+            Stance::Idle | Stance::Following(_) => None,
         };
         let patient = since.map(|since| since + self.patience());
         let silent = since.map(|since| since + self.patience() + self.config.lost_time);

@@ -1,7 +1,7 @@
 //! What a replica reports about itself to its shell: for status.json, `/api/status`, metrics and other replicas.
 
 use crate::replica::Replica;
-use crate::role::Role;
+use crate::stance::Stance;
 use crate::{
     Claim, ClusterId, FormatStatus, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Room, Seq,
     Shortage, Term, Voters, WentBack,
@@ -270,7 +270,7 @@ impl Replica {
     /// Where the log ends, and how much the heard leader has committed: while this replica catches up with it for the first
     /// time since its start, or learns. For people: its progress.
     pub fn catches_up(&self) -> Option<(Seq, Seq)> {
-        let Role::Following(following) = &self.role else { return None };
+        let Stance::Following(following) = &self.stance else { return None };
         let is_new = !self.progress.has_caught_up_once() || self.phase() == Phase::Learner;
         (following.heard && is_new).then(|| (self.volume.log().last().seq, following.leader_commit))
     }
@@ -286,7 +286,7 @@ impl Replica {
             self.past.known().clone_into(&mut said.known);
             moved = true;
         }
-        if let Role::Leading(leading) = &self.role {
+        if let Stance::Leading(leading) = &self.stance {
             for (said, follower) in said.followers.iter_mut().zip(leading.followers.values()) {
                 moved |= said.verified != follower.verified;
                 said.verified = follower.verified;
@@ -353,9 +353,9 @@ impl Replica {
     }
 
     fn are_my_followers(&self, said: &[FollowerStatus]) -> bool {
-        let Role::Leading(leading) = &self.role else { return said.is_empty() };
+        let Stance::Leading(leading) = &self.stance else { return said.is_empty() };
         let voters = self.volume.log().voters();
-        let is_same = |(said, (replica, follower)): (&FollowerStatus, (&ReplicaId, &crate::role::Follower))| {
+        let is_same = |(said, (replica, follower)): (&FollowerStatus, (&ReplicaId, &crate::stance::Follower))| {
             let FollowerStatus {
                 name,
                 replica: id,
@@ -384,10 +384,10 @@ impl Replica {
     }
 
     fn leader_heard(&self) -> bool {
-        match &self.role {
-            Role::Idle => false,
-            Role::Following(following) => following.heard,
-            Role::Leading(_) => self.lost.is_none(),
+        match &self.stance {
+            Stance::Idle => false,
+            Stance::Following(following) => following.heard,
+            Stance::Leading(_) => self.lost.is_none(),
         }
     }
 
@@ -402,20 +402,20 @@ impl Replica {
         if self.past.has_gone_back() {
             return Phase::WentBack;
         }
-        match &self.role {
-            Role::Leading(_) if self.is_open() => Phase::Leading,
-            Role::Leading(_) => Phase::Recovering,
-            Role::Idle if self.foreign_cluster().is_some() => Phase::Failed,
-            Role::Idle if self.volume.state().cluster_id.is_none() => Phase::Starting,
-            Role::Idle | Role::Following(_) if self.is_voter() => Phase::Follower,
-            Role::Idle | Role::Following(_) => Phase::Learner,
+        match &self.stance {
+            Stance::Leading(_) if self.is_open() => Phase::Leading,
+            Stance::Leading(_) => Phase::Recovering,
+            Stance::Idle if self.foreign_cluster().is_some() => Phase::Failed,
+            Stance::Idle if self.volume.state().cluster_id.is_none() => Phase::Starting,
+            Stance::Idle | Stance::Following(_) if self.is_voter() => Phase::Follower,
+            Stance::Idle | Stance::Following(_) => Phase::Learner,
         }
     }
 
     fn follower_status(&self) -> Vec<FollowerStatus> {
-        let Role::Leading(leading) = &self.role else { return Vec::new() };
+        let Stance::Leading(leading) = &self.stance else { return Vec::new() };
         let voters = self.volume.log().voters();
-        let one = |(replica, follower): (&ReplicaId, &crate::role::Follower)| FollowerStatus {
+        let one = |(replica, follower): (&ReplicaId, &crate::stance::Follower)| FollowerStatus {
             name: follower.name.clone(),
             replica: *replica,
             incarnation: follower.incarnation,
@@ -442,14 +442,14 @@ impl Replica {
         if self.is_asking() {
             waits.push("answers of the other pods about this volume (for one lost-time at most)".to_owned());
         }
-        if matches!(&self.role, Role::Following(following) if following.is_used_elsewhere) {
+        if matches!(&self.stance, Stance::Following(following) if following.is_used_elsewhere) {
             waits.push(format!(
                 "another pod is connected with this same volume ({}): one of the two runs on a copy of the other's. \
                  Stop this pod, and wipe the volume that is the copy",
                 self.config.replica
             ));
         }
-        if let Role::Following(following) = &self.role {
+        if let Stance::Following(following) = &self.stance {
             waits.extend(following.refused_format.clone());
         }
         if let Some(theirs) = self.foreign_cluster() {
@@ -470,7 +470,7 @@ impl Replica {
             for name in self.bootstrap_waits_for() {
                 waits.push(format!("the first start waits for {name} to answer that its volume is empty"));
             }
-        } else if self.volume.state().cluster_id.is_none() && matches!(self.role, Role::Idle) {
+        } else if self.volume.state().cluster_id.is_none() && matches!(self.stance, Stance::Idle) {
             match self.sidecar.view() {
                 None => waits.push("the sidecar has not written role.json yet".to_owned()),
                 Some(view) if view.cluster_id.is_some() => waits.push(
@@ -487,7 +487,7 @@ impl Replica {
                 Some(_) => waits.push("the pod of the lowest ordinal makes the cluster's first start".to_owned()),
             }
         }
-        if let Role::Leading(_) = &self.role {
+        if let Stance::Leading(_) = &self.stance {
             let voters = self.volume.log().voters();
             if self.lost.is_some() {
                 waits.push("no contact with a majority of the voters: writes are refused".to_owned());

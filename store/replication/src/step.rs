@@ -11,9 +11,9 @@
 //! returns as an input, and before that the state machine tells nobody anything that rests on them.
 
 use crate::{
-    Answer, Claim, ClusterId, ConnId, DurableState, Entry, Frame, Hello, Incarnation, InviteAnswer, Limit, PeerState,
-    Position, ProposalId, ReadId, Record, ReplicaId, RequestId, Room, SnapshotPart, SnapshotPiece, Target, Ticket,
-    Voters,
+    Claim, ClusterId, ConnId, DurableState, Entry, Frame, Hello, HelloAnswer, Incarnation, InviteAnswer, Limit,
+    PeerState, Position, ProposalId, ReadId, Record, ReplicaId, RequestId, Room, SnapshotPart, SnapshotPiece, Target,
+    Ticket, Voters,
 };
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -166,7 +166,7 @@ pub enum Input {
         /// The connection.
         conn: ConnId,
         /// Its answer.
-        answer: Answer,
+        answer: HelloAnswer,
     },
     /// Another replica dialled us and said hello.
     Hello {
@@ -324,7 +324,7 @@ pub enum Effect {
         /// The connection.
         conn: ConnId,
         /// The answer.
-        answer: Answer,
+        answer: HelloAnswer,
     },
     /// Send this frame, after those before it.
     Send {

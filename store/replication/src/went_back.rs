@@ -20,7 +20,7 @@
 
 use crate::plants::{gone_back_is_marked, only_committed_is_known, promises_wait_for_answers, terms_compare_first};
 use crate::replica::Replica;
-use crate::role::Role;
+use crate::stance::Stance;
 use crate::{Body, Claim, Effect, Hello, KnownVolume, PeerState, Position, Refusal, ReplicaId, Seq, Target, WentBack};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) struct Past {
     noted: Seq,
     /// Entries were cut that an earlier run knew to be committed: which, for people.
     cut_committed: Option<String>,
-    /// What is known of other volumes, of this and of earlier roles of this run \[E1\].
+    /// What is known of other volumes, of this and of earlier stances of this run \[E1\].
     known: Vec<KnownVolume>,
 }
 
@@ -165,7 +165,7 @@ impl Replica {
         if self.past.has_gone_back() || !gone_back_is_marked() {
             return;
         }
-        self.end_role();
+        self.end_stance();
         self.past.asking = None;
         let mark = WentBack {
             replica: self.config.replica,
@@ -214,16 +214,16 @@ impl Replica {
             if upto == Seq(0) { None } else { log.position_at(upto) }
         };
         let voters = log.voters();
-        match &self.role {
-            Role::Idle => {}
-            Role::Following(following) => {
+        match &self.stance {
+            Stance::Idle => {}
+            Stance::Following(following) => {
                 let acked = following.leader_durable.min(following.verified);
                 if let (Some(replica), Some(position)) = (following.leader_replica, position(acked)) {
                     let known = KnownVolume { replica, term: following.claim.term, position };
                     learn(&mut self.past.known, known, |replica| voters.contains(replica));
                 }
             }
-            Role::Leading(leading) => {
+            Stance::Leading(leading) => {
                 for (replica, follower) in &leading.followers {
                     let position = position(follower.verified).unwrap_or(Position::ZERO);
                     let known = KnownVolume { replica: *replica, term: self.volume.state().promise.term, position };
@@ -235,7 +235,7 @@ impl Replica {
 
     /// The leader reports its own volume's progress: a follower must know that, too, in case the leader's volume goes back.
     pub(crate) fn on_leader_acks(&mut self, seq: Seq) {
-        if let Role::Following(following) = &mut self.role {
+        if let Stance::Following(following) = &mut self.stance {
             following.leader_durable = following.leader_durable.max(seq);
         }
     }
@@ -243,7 +243,7 @@ impl Replica {
     /// The leader's part: with each commit and heartbeat, and now and then while appends flow.
     pub(crate) fn tell_durable(&mut self, only_if_due: bool) {
         let (now, durable) = (self.clock.now(), self.volume.writes().durable());
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         // Behind its term's first entry its own promise is durable, too.
         if leading.first_entry().is_none_or(|first| durable < first) || only_if_due && now < leading.next_durable {
             return;
@@ -265,7 +265,7 @@ impl Replica {
 
     /// What this leader knows of the volume that says hello, if that is more than the hello claims.
     pub(crate) fn knows_better(&self, hello: &Hello) -> Option<KnownVolume> {
-        let Role::Leading(leading) = &self.role else { return None };
+        let Stance::Leading(leading) = &self.stance else { return None };
         let replica = hello.replica;
         let under_us = leading.followers.get(&replica).map(|follower| follower.acked);
         let before = self.past.known.iter().find(|known| known.replica == replica).map(|known| known.position);
@@ -275,7 +275,7 @@ impl Replica {
 
     /// A volume is known to have gone back, by its hello or by its own report: nothing of it counts.
     pub(crate) fn disown(&mut self, replica: ReplicaId) {
-        let Role::Leading(leading) = &mut self.role else { return };
+        let Stance::Leading(leading) = &mut self.stance else { return };
         leading.gone_back.insert(replica);
         let Some(follower) = leading.followers.get_mut(&replica) else { return };
         follower.verified = Seq(0);

@@ -120,7 +120,7 @@ impl Follower {
         let mut effects = replica.step(NOW, Input::Role(view(CLUSTER, "db-1:8090")));
         effects.extend(replica.step(NOW, Input::Persisted { ticket: Ticket(1) }));
         let conn = dialled(&effects).expect("the promise is durable").0;
-        replica.step(NOW, Input::Answered { conn, answer: Answer::Welcome { format: FORMAT, replica: None } });
+        replica.step(NOW, Input::Answered { conn, answer: HelloAnswer::Welcome { format: FORMAT, replica: None } });
         let mut follower = Follower { replica, conn };
         follower.append(last, committed, Vec::new());
         assert_eq!(follower.replica.status().committed, Seq(committed));

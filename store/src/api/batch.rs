@@ -14,7 +14,7 @@
 
 use super::body::{BoxError, Sent};
 use super::conditions::{self, etag};
-use super::context::{Answer, Context, SEQUENCE};
+use super::context::{ApiResult, Context, SEQUENCE};
 use super::person::{COLLECTION, Object, Person, PersonPatch};
 use super::problem::{Code, Problem};
 use super::refusals::declined;
@@ -46,7 +46,7 @@ enum Op {
 }
 
 /// `POST /persons:batch`
-pub(super) async fn batch<B>(context: &Context, headers: &HeaderMap, sent: &mut Sent<B>) -> Answer
+pub(super) async fn batch<B>(context: &Context, headers: &HeaderMap, sent: &mut Sent<B>) -> ApiResult
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,

@@ -95,11 +95,11 @@ pub(super) struct Context {
 }
 
 /// The answer, or why there is none.
-pub(super) type Answer = Result<Response, Problem>;
+pub(super) type ApiResult = Result<Response, Problem>;
 
 impl Context {
     /// Completes every answer. `Leasehold-Sequence`: the sequence that it saw or made; otherwise what is applied here now.
-    pub(super) fn finish(&self, answer: Answer) -> Response {
+    pub(super) fn finish(&self, answer: ApiResult) -> Response {
         let mut response = answer.unwrap_or_else(Problem::into_response);
         let headers = response.headers_mut();
         // Another pod's answer does not describe what is applied here.

@@ -15,7 +15,7 @@ use warp::reply::Response;
 
 use super::body::{BoxError, Sent};
 use super::calls::{Found, Kind, find};
-use super::context::{Answer, Config, Context};
+use super::context::{ApiResult, Config, Context};
 use super::percent::{self, Query};
 use super::problem::{Code, Problem};
 use super::{batch, openapi, pages, reads, reply, watch, writes};
@@ -34,7 +34,7 @@ impl Calls {
     }
 
     /// Answers a request. The same body may arrive again, if it is known that nothing was done.
-    pub(super) async fn answer<B>(&self, head: &Parts, sent: &mut Sent<B>) -> Answer
+    pub(super) async fn answer<B>(&self, head: &Parts, sent: &mut Sent<B>) -> ApiResult
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -82,7 +82,7 @@ impl Calls {
     }
 
     /// Adds what every answer carries.
-    pub(super) fn finish(&self, answer: Answer) -> Response {
+    pub(super) fn finish(&self, answer: ApiResult) -> Response {
         self.0.finish(answer)
     }
 }
@@ -108,7 +108,7 @@ impl Probes {
         Probes(calls)
     }
 
-    fn answer(&self, head: &Parts) -> Answer {
+    fn answer(&self, head: &Parts) -> ApiResult {
         let (path, context) = (path_of(&head.uri), &*self.0.0);
         match find(&head.method, path) {
             Found::Call(Kind::Healthz, _) => pages::healthz(context),
@@ -138,13 +138,13 @@ fn path_of(uri: &Uri) -> &str {
     Some(uri.path()).filter(|path| path.starts_with('/')).unwrap_or("/")
 }
 
-fn nothing_there(path: &str) -> Answer {
+fn nothing_there(path: &str) -> ApiResult {
     percent::path(path)?;
     Err(Problem::new(Code::UnknownPath, format!("nothing exists at {path}; `GET /` lists the calls")))
 }
 
 /// `OPTIONS`, or a method that the path does not have.
-fn other_method(path: &str, method: &Method, methods: &'static str) -> Answer {
+fn other_method(path: &str, method: &Method, methods: &'static str) -> ApiResult {
     percent::path(path)?;
     if method == Method::OPTIONS {
         let mut response = reply::empty(StatusCode::NO_CONTENT);

@@ -29,7 +29,7 @@
 //! [`crate::api::farewells`].
 
 mod lines;
-pub mod way;
+pub mod route;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -57,13 +57,13 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use warp::reply::Response;
 
 use super::body::{BoxError, Sent};
-use super::context::{Answer, FORWARDED};
+use super::context::{ApiResult, FORWARDED};
 use super::dispatch::Calls;
 use super::gzip::{Accepted, Gzip};
 use super::leader::{Leader, leader_named, leader_seen};
 use super::problem::{Code, Problem};
 use super::reply;
-use crate::api::forward::way::{ApiWay, Connector};
+use crate::api::forward::route::{ApiRoute, Connector};
 use crate::handle::Handle;
 use crate::peer::{ForwardWay, PeerConfig};
 use lines::{CONNECT_MAX, IDLE_MAX, IDLE_TIME, Led, LineError, Lines};
@@ -110,7 +110,7 @@ pub struct Config {
     /// How to reach the leader: its peer port,
     pub peers: PeerConfig,
     /// and its port for clients, if its peer port does not accept forwarded writes.
-    pub way: ApiWay,
+    pub route: ApiRoute,
 }
 
 /// The API of a replica, with writes routed to the leader. For [`Server::run`](leasehold_daemon::serve::Server::run).
@@ -150,7 +150,7 @@ impl Forwarding {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_MAX)
-            .build(config.way.connector(connector));
+            .build(config.route.connector(connector));
         let lines = Lines::new(ForwardWay::new(config.peers.clone()));
         let room = Semaphore::new(config.forwards_max);
         let shared = Shared { handle, config, lines, api, room, gzip: Gzip::new() };
@@ -203,7 +203,7 @@ impl Forwarding {
     }
 
     /// The leader's own writes end here: no part of the request is copied in case another pod must do it.
-    async fn write<B>(&self, head: &Parts, sent: &mut Sent<B>) -> Answer
+    async fn write<B>(&self, head: &Parts, sent: &mut Sent<B>) -> ApiResult
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -215,7 +215,7 @@ impl Forwarding {
     }
 
     /// Redirects a write that this replica did not do, sends it on, or waits for a leader. `first`: why it was not done.
-    async fn take_on<B>(&self, first: Problem, head: &Parts, sent: &mut Sent<B>) -> Answer
+    async fn take_on<B>(&self, first: Problem, head: &Parts, sent: &mut Sent<B>) -> ApiResult
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -238,7 +238,7 @@ impl Forwarding {
         self.find_leader(first, head, sent).await
     }
 
-    async fn find_leader<B>(&self, first: Problem, head: &Parts, sent: &mut Sent<B>) -> Answer
+    async fn find_leader<B>(&self, first: Problem, head: &Parts, sent: &mut Sent<B>) -> ApiResult
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -317,7 +317,7 @@ impl Forwarding {
         }
         let Target::There(leader) = self.target() else { return None };
         let address = leader.address?;
-        let scheme = self.shared.config.way.scheme();
+        let scheme = self.shared.config.route.scheme();
         let claim = self.shared.handle.status()?.following.clone()?;
         let host = if scheme == "https" { by_name(&address, &claim.peer_address) } else { address };
         let location = HeaderValue::from_str(&url(scheme, &host, &parts.uri)).ok()?;
@@ -361,7 +361,7 @@ impl Forwarding {
             .cluster()
             .ok_or_else(|| LineError::NotSent("this replica does not know its cluster yet".to_owned()))?;
         let request = |uri| self.request(uri, cluster, parts, body.clone());
-        let is_encrypted = self.shared.config.way.scheme() == "https";
+        let is_encrypted = self.shared.config.route.scheme() == "https";
         if !is_encrypted || self.shared.lines.is_secret() {
             let led = Led { cluster, incarnation: leader.incarnation, to: leader.peer.clone() };
             let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());

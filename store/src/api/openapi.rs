@@ -21,7 +21,7 @@ mod schemas;
 mod writes;
 
 use super::calls::{CALLS, Call, Kind};
-use super::context::{Answer, Context};
+use super::context::{ApiResult, Context};
 use super::reply;
 use details::{Details, operation};
 use serde_json::Value;
@@ -119,12 +119,12 @@ fn method(call: &Call) -> HttpMethod {
 }
 
 /// `GET /openapi.json`
-pub(super) fn openapi(_: &Context) -> Answer {
+pub(super) fn openapi(_: &Context) -> ApiResult {
     Ok(reply::json(document()))
 }
 
 /// `GET /docs`
-pub(super) fn docs(_: &Context) -> Answer {
+pub(super) fn docs(_: &Context) -> ApiResult {
     let mut response = Response::new(PAGE.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

@@ -1,7 +1,7 @@
 //! The pages about a replica itself: for people, probes and Prometheus.
 
 use super::calls::{CALLS, Kind};
-use super::context::{Answer, Context};
+use super::context::{ApiResult, Context};
 use super::leader::leader_seen;
 use super::problem::{Code, Problem};
 use super::refusals::limit_word;
@@ -18,7 +18,7 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
 
 /// `GET /api/leader`
-pub(super) fn leader(context: &Context, headers: &HeaderMap) -> Answer {
+pub(super) fn leader(context: &Context, headers: &HeaderMap) -> ApiResult {
     let handle = &context.handle;
     let status = handle.status();
     let is_leader = status.as_ref().is_some_and(|status| status.open);
@@ -38,7 +38,7 @@ pub(super) fn leader(context: &Context, headers: &HeaderMap) -> Answer {
 }
 
 /// `GET /api/status`
-pub(super) fn status(context: &Context) -> Answer {
+pub(super) fn status(context: &Context) -> ApiResult {
     let handle = &context.handle;
     let applied = handle.documents().applied();
     let status = handle.status();
@@ -200,7 +200,7 @@ fn progress(info: Option<ProgressInfo>) -> Value {
 }
 
 /// `GET /healthz`: the process does its work. That needs neither the API server nor a leader.
-pub(super) fn healthz(context: &Context) -> Answer {
+pub(super) fn healthz(context: &Context) -> ApiResult {
     if context.handle.is_alive() {
         Ok(reply::text(StatusCode::OK, "ok"))
     } else {
@@ -209,7 +209,7 @@ pub(super) fn healthz(context: &Context) -> Answer {
 }
 
 /// `GET /readyz`
-pub(super) fn readyz(context: &Context) -> Answer {
+pub(super) fn readyz(context: &Context) -> ApiResult {
     match context.handle.ready() {
         Ok(()) => Ok(reply::text(StatusCode::OK, "ok")),
         Err(why) => Err(Problem::new(Code::NotReady, why)),
@@ -217,7 +217,7 @@ pub(super) fn readyz(context: &Context) -> Answer {
 }
 
 /// `GET /metrics`
-pub(super) fn metrics(context: &Context) -> Answer {
+pub(super) fn metrics(context: &Context) -> ApiResult {
     let metrics = context.metrics.encode(&context.handle).map_err(|error| {
         tracing::error!(%error, "cannot write the metrics");
         Problem::new(Code::Internal, "cannot write the metrics; see the log")
@@ -229,7 +229,7 @@ pub(super) fn metrics(context: &Context) -> Answer {
 }
 
 /// `GET /`
-pub(super) fn index(context: &Context) -> Answer {
+pub(super) fn index(context: &Context) -> ApiResult {
     let others = CALLS.iter().filter(|call| call.kind != Kind::Index);
     let calls = others.map(|call| (format!("{} {}", call.method, call.path), Value::from(call.in_short())));
     Ok(reply::json(&json!({

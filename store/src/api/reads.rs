@@ -10,7 +10,7 @@
 //! is safe to repeat.
 
 use super::conditions::{self, ReadVerdict};
-use super::context::{Answer, Context, SEQUENCE, STALENESS};
+use super::context::{ApiResult, Context, SEQUENCE, STALENESS};
 use super::leader::leader_seen;
 use super::percent::Query;
 use super::person::COLLECTION;
@@ -172,7 +172,7 @@ fn not_confirmed(handle: &Handle, error: ReadError, waited_ms: u128) -> Problem 
 }
 
 /// `GET /persons/{id}`
-pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query: Query) -> Answer {
+pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query: Query) -> ApiResult {
     let freshness = Freshness::parse(query)?;
     let view = view(context, &freshness).await?;
     let id = id_of_path(id)?;
@@ -198,7 +198,7 @@ pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query
 }
 
 /// `GET /persons`
-pub(super) async fn list(context: &Context, query: Query) -> Answer {
+pub(super) async fn list(context: &Context, query: Query) -> ApiResult {
     let query = ListQuery::parse(query)?;
     let view = view(context, &query.freshness).await?;
     let mut response = match query.limit {

@@ -15,7 +15,7 @@
 //! client that reads nothing for a long time (`watch_stall_max`), or falls behind the history, is cut off, and resumes
 //! after the last `id` that it got.
 
-use super::context::{Answer, Context, SEQUENCE};
+use super::context::{ApiResult, Context, SEQUENCE};
 use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
@@ -54,7 +54,7 @@ enum End {
 }
 
 /// `GET /persons:watch`
-pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) -> Answer {
+pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) -> ApiResult {
     let asked = query::watch_after(query)?;
     // A browser that reconnects sends the old URL and, newer than that, this.
     let after = last_event_id(headers)?.or(asked);

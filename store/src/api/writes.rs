@@ -2,12 +2,12 @@
 
 use super::body::{BoxError, Sent};
 use super::conditions;
-use super::context::{Answer as Answered, Context, SEQUENCE};
+use super::context::{ApiResult, Context, SEQUENCE};
 use super::person::{COLLECTION, Person, PersonPatch};
 use super::problem::{Code, Problem};
 use super::refusals::{declined, id_of_path, needs_later_format, not_ready, not_written};
 use super::{body, key, reply};
-use crate::documents::{Action, Answer, Command, Condition, Operation, Outcome, Record, Work};
+use crate::documents::{Action, Applied, Command, Condition, Operation, Outcome, Record, Work};
 use crate::handle::WriteError;
 use crate::telemetry::WriteResult;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode};
 const ENTRY_ROOM_BYTES: usize = 1024;
 
 /// `POST /persons`
-pub(super) async fn create<B>(context: &Context, headers: &HeaderMap, sent: &mut Sent<B>) -> Answered
+pub(super) async fn create<B>(context: &Context, headers: &HeaderMap, sent: &mut Sent<B>) -> ApiResult
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -46,7 +46,7 @@ where
 }
 
 /// `PUT /persons/{id}`
-pub(super) async fn replace<B>(context: &Context, id: &str, headers: &HeaderMap, sent: &mut Sent<B>) -> Answered
+pub(super) async fn replace<B>(context: &Context, id: &str, headers: &HeaderMap, sent: &mut Sent<B>) -> ApiResult
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -65,7 +65,7 @@ where
 }
 
 /// `PATCH /persons/{id}`
-pub(super) async fn patch<B>(context: &Context, id: &str, headers: &HeaderMap, sent: &mut Sent<B>) -> Answered
+pub(super) async fn patch<B>(context: &Context, id: &str, headers: &HeaderMap, sent: &mut Sent<B>) -> ApiResult
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -84,7 +84,7 @@ where
 }
 
 /// `DELETE /persons/{id}`
-pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> Answered {
+pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> ApiResult {
     let id = id_of_path(id)?;
     let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
     let path = format!("/{COLLECTION}/{id}");
@@ -107,9 +107,9 @@ async fn one(
     path: &str,
     operation: Operation<'_>,
     key: Option<crate::documents::Key<'_>>,
-) -> Answered {
+) -> ApiResult {
     let command = Command { collection: COLLECTION, key, work: Work::One(operation) };
-    let Answer { seq, outcome, id, record, .. } = write(context, path, &command).await?;
+    let Applied { seq, outcome, id, record, .. } = write(context, path, &command).await?;
     let mut response = match (outcome, record) {
         (Outcome::Created, Some(record)) => {
             let mut response = reply::record(StatusCode::CREATED, &record);
@@ -128,7 +128,7 @@ async fn one(
 }
 
 /// Through the log, counted.
-pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) -> Result<Answer, Problem> {
+pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) -> Result<Applied, Problem> {
     // Without a volume nobody reads requests from the queue.
     if let Some(why) = context.handle.starting() {
         context.metrics.write_ended(WriteResult::refused);

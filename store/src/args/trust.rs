@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::{debug, info, warn};
 
-use crate::api::forward::way::ApiWay;
+use crate::api::forward::route::ApiRoute;
 use crate::api::problem::Problem;
 use crate::api::tokens::{self, Tokens};
 use crate::peer::trust::handshake::Identity;
@@ -154,8 +154,8 @@ impl Trust {
     }
 
     /// How one replica reaches another's API.
-    pub fn api_way(&self) -> ApiWay {
-        ApiWay { tls: self.api_tls.clone(), name: self.api_tls_name.clone() }
+    pub fn api_route(&self) -> ApiRoute {
+        ApiRoute { tls: self.api_tls.clone(), name: self.api_tls_name.clone() }
     }
 
     /// Logs once, at the start: what is protected, and what is not.

@@ -5,7 +5,7 @@
 //! no common clock. The bounds are part of the log's meaning; another bound is another format.
 
 use super::command::Key;
-use super::outcome::Answer;
+use super::outcome::Applied;
 use imbl::OrdMap;
 use leasehold_replication::Seq;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub const KEYS_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) request: u128,
-    pub(super) answer: Answer,
+    pub(super) answer: Applied,
 }
 
 /// See the module. A clone is cheap.
@@ -48,7 +48,7 @@ impl Keys {
         }
     }
 
-    pub(super) fn keep(&mut self, key: Key<'_>, answer: Answer) {
+    pub(super) fn keep(&mut self, key: Key<'_>, answer: Applied) {
         let name: Arc<str> = key.name.into();
         self.bytes += cost(&name, &answer);
         self.by_seq.insert(answer.seq.0, name.clone());
@@ -82,7 +82,7 @@ impl Keys {
 }
 
 /// The memory that it uses, approximately. Part of the log's meaning, like the bounds.
-fn cost(name: &str, answer: &Answer) -> usize {
+fn cost(name: &str, answer: &Applied) -> usize {
     256 + name.len() + answer.record.as_ref().map_or(0, |record| record.as_str().len()) + answer.operations.len() * 48
 }
 
@@ -93,9 +93,9 @@ mod tests {
     use crate::documents::{Outcome, Record};
     use uuid::Uuid;
 
-    fn answer(seq: u64, record_bytes: usize) -> Answer {
+    fn answer(seq: u64, record_bytes: usize) -> Applied {
         let record = (record_bytes > 0).then(|| Record::from("x".repeat(record_bytes)));
-        Answer { seq: Seq(seq), outcome: Outcome::Created, id: Uuid::nil(), record, operations: Vec::new() }
+        Applied { seq: Seq(seq), outcome: Outcome::Created, id: Uuid::nil(), record, operations: Vec::new() }
     }
 
     fn keep(keys: &mut Keys, seq: u64, record_bytes: usize) {

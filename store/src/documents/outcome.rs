@@ -49,7 +49,7 @@ impl Outcome {
 
 /// All that the client of a command receives. For a repeated key it is the first answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Applied {
     /// The entry that did it (or decided not to).
     pub seq: Seq,
     /// Its outcome.

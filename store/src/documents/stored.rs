@@ -21,7 +21,7 @@
 
 use super::command::record_id;
 use super::keys::Kept;
-use super::{Answer, Collection, Documents, Key, Operated, Outcome, Record};
+use super::{Applied, Collection, Documents, Key, Operated, Outcome, Record};
 use leasehold_replication::{Position, Seq};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -217,7 +217,7 @@ impl StoredKey {
         })
     }
 
-    fn answer(&self) -> Result<(u128, Answer), &'static str> {
+    fn answer(&self) -> Result<(u128, Applied), &'static str> {
         let hash = |digits: &str| u128::from_str_radix(digits, 16).map_err(|_| "a hash in it is not a number");
         let mut operations = Vec::with_capacity(self.operations.len());
         for (outcome, id, tag) in &self.operations {
@@ -229,7 +229,7 @@ impl StoredKey {
         }
         let record = self.record.as_ref().map(|raw| Record::from(raw.get()));
         let (seq, outcome) = (Seq(self.sequence), self.outcome.into());
-        Ok((hash(&self.request)?, Answer { seq, outcome, id: self.id, record, operations }))
+        Ok((hash(&self.request)?, Applied { seq, outcome, id: self.id, record, operations }))
     }
 }
 

@@ -49,17 +49,17 @@ impl Log {
         self.answer(command).outcome
     }
 
-    fn answer(&mut self, command: &[u8]) -> Answer {
+    fn answer(&mut self, command: &[u8]) -> Applied {
         let position = Position::new(1, self.documents.applied().seq.0 + 1);
         self.changes.clear();
         self.documents.apply(position, command, &mut self.changes).unwrap()
     }
 
-    fn batch(&mut self, key: Option<Key<'_>>, operations: &[Operation<'_>]) -> Answer {
+    fn batch(&mut self, key: Option<Key<'_>>, operations: &[Operation<'_>]) -> Applied {
         self.answer(&Command { collection: "persons", key, work: Work::Batch(operations.to_vec()) }.encode(1))
     }
 
-    fn keyed(&mut self, name: &str, request: u128, action: Action<'_>) -> Answer {
+    fn keyed(&mut self, name: &str, request: u128, action: Action<'_>) -> Applied {
         let work = Work::One(Operation { id: id(1), action, condition: Condition::None });
         self.answer(&Command { collection: "persons", key: Some(Key { name, request }), work }.encode(1))
     }

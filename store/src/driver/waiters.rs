@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use leasehold_replication::{Position, ProposalId, Refusal, Seq, Term};
 use tokio::sync::oneshot;
 
-use crate::documents::Answer;
+use crate::documents::Applied;
 use crate::handle::{WriteError, Written};
 
 /// Where an answer goes.
@@ -67,7 +67,7 @@ impl Waiters {
     }
 
     /// This entry was applied; its outcome, if it is a command.
-    pub(super) fn applied(&mut self, position: Position, mut answer: Option<Answer>, answers: &mut Vec<Answered>) {
+    pub(super) fn applied(&mut self, position: Position, mut answer: Option<Applied>, answers: &mut Vec<Answered>) {
         while let Some(first) = self.accepted.first_entry() {
             let (seq, term) = *first.key();
             if seq > position.seq {
@@ -105,9 +105,9 @@ impl Waiters {
 mod tests {
     use super::*;
 
-    fn made(position: Position) -> Answer {
+    fn made(position: Position) -> Applied {
         let (id, record, operations) = (uuid::Uuid::nil(), None, Vec::new());
-        Answer { seq: position.seq, outcome: crate::documents::Outcome::Created, id, record, operations }
+        Applied { seq: position.seq, outcome: crate::documents::Outcome::Created, id, record, operations }
     }
 
     fn accepted(waiters: &mut Waiters, position: Position) -> oneshot::Receiver<Result<Written, WriteError>> {

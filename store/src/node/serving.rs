@@ -68,7 +68,7 @@ impl Serving<'_> {
             body_limit_bytes: self.config.body_limit,
             forwards_max: self.shares.forwards,
             peers,
-            way: self.trust.api_way(),
+            route: self.trust.api_route(),
         };
         Forwarding::new(calls, self.api.clone(), config)
     }
@@ -80,7 +80,7 @@ impl Serving<'_> {
             write_timeout: self.config.write_timeout,
             match_weakened: self.config.match_weakened_etags,
             peer_trust: api::Shown::new(move || trust.status()),
-            scheme: self.trust.api_way().scheme(),
+            scheme: self.trust.api_route().scheme(),
             read_timeout: self.config.read_timeout,
             watchers_max: self.shares.watchers(self.config.watchers_max),
             ..api::Config::default()

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use leasehold_replication::{Answer, Body, ConnId, FRAME_BYTES_MAX, Frame};
+use leasehold_replication::{Body, ConnId, FRAME_BYTES_MAX, Frame, HelloAnswer};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_tungstenite::tungstenite;
 use tracing::debug;
@@ -291,7 +291,7 @@ where
         self.sink.feed(M::binary(bytes)).await.map_err(PeerError::from_socket)
     }
 
-    async fn put_text(&mut self, answer: &Answer) -> Result<(), PeerError> {
+    async fn put_text(&mut self, answer: &HelloAnswer) -> Result<(), PeerError> {
         let text = serde_json::to_string(answer).expect("plain data has a JSON form");
         self.sink.feed(M::text(text)).await.map_err(PeerError::from_socket)
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use leasehold_replication::{Answer, ConnId, FRAME_BYTES_MAX, Hello, Target};
+use leasehold_replication::{ConnId, FRAME_BYTES_MAX, Hello, HelloAnswer, Target};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -38,7 +38,7 @@ pub(super) async fn dial(
     };
     let ended = match greeted {
         Ok((socket, answer)) => {
-            let refused = matches!(answer, Answer::Refused { .. });
+            let refused = matches!(answer, HelloAnswer::Refused { .. });
             if events.send(PeerEvent::Answered { conn, answer }).await.is_err() || refused {
                 return;
             }
@@ -57,7 +57,7 @@ async fn greet(
     to: &Target,
     hello: &Hello,
     config: &PeerConfig,
-) -> Result<(WebSocketStream<Counted>, Answer), PeerError> {
+) -> Result<(WebSocketStream<Counted>, HelloAnswer), PeerError> {
     let mut socket = within(config.lost_time, connect(to, config)).await?;
     let text = serde_json::to_string(hello).expect("plain data has a JSON form");
     within(config.lost_time, async { socket.send(Message::text(text)).await.map_err(PeerError::from_socket) }).await?;
@@ -107,7 +107,7 @@ async fn connect_at(
     }
 }
 
-async fn hear_answer(socket: &mut WebSocketStream<Counted>) -> Result<Answer, PeerError> {
+async fn hear_answer(socket: &mut WebSocketStream<Counted>) -> Result<HelloAnswer, PeerError> {
     loop {
         let Some(message) = socket.next().await else { return Err(PeerError::Closed) };
         match message.map_err(PeerError::from_socket)?.read() {

@@ -1,6 +1,6 @@
 //! What happens on the peer side, for the driver.
 
-use leasehold_replication::{Answer, Claim, ConnId, Frame, Hello, InviteAnswer, PeerState, RequestId};
+use leasehold_replication::{Claim, ConnId, Frame, Hello, HelloAnswer, InviteAnswer, PeerState, RequestId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::link::Link;
@@ -22,7 +22,7 @@ pub enum PeerEvent {
         /// The connection.
         conn: ConnId,
         /// Its answer.
-        answer: Answer,
+        answer: HelloAnswer,
     },
     /// A frame arrived.
     Frame {

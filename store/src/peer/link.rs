@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leasehold_replication::{Answer, Body, Frame, Incarnation, SnapshotPiece, Term};
+use leasehold_replication::{Body, Frame, HelloAnswer, Incarnation, SnapshotPiece, Term};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -33,7 +33,7 @@ pub(super) struct Outbox {
 
 #[derive(Debug)]
 pub(super) enum Outgoing {
-    Answer(Answer),
+    Answer(HelloAnswer),
     Frame(Frame),
     Snapshot(SnapshotOut),
 }
@@ -68,7 +68,7 @@ pub(super) fn link() -> (Link, Outbox) {
 }
 
 impl Link {
-    pub(super) fn answer(&self, answer: Answer) -> bool {
+    pub(super) fn answer(&self, answer: HelloAnswer) -> bool {
         self.put(Outgoing::Answer(answer))
     }
 
@@ -115,7 +115,7 @@ impl Outgoing {
 
 impl Outbox {
     /// The driver's answer to a hello. None: it dropped the link instead.
-    pub(super) async fn next_answer(&mut self) -> Option<Answer> {
+    pub(super) async fn next_answer(&mut self) -> Option<HelloAnswer> {
         match self.queue.recv().await? {
             Outgoing::Answer(answer) => {
                 self.sent(FRAME_ROOM_BYTES);

@@ -17,7 +17,7 @@ use futures_util::{SinkExt, Stream, StreamExt};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use leasehold_replication::{Answer, Claim, ConnId, FRAME_BYTES_MAX, Hello, PeerState, RequestId};
+use leasehold_replication::{Claim, ConnId, FRAME_BYTES_MAX, Hello, HelloAnswer, PeerState, RequestId};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -191,7 +191,7 @@ impl Listener {
         let ended = match outbox.next_answer().await {
             None => Ok(()),
             Some(answer) => {
-                let refused = matches!(answer, Answer::Refused { .. });
+                let refused = matches!(answer, HelloAnswer::Refused { .. });
                 match timeout(self.config.lost_time, say(&mut socket, &answer)).await {
                     Err(_) => Err(PeerError::Silent),
                     Ok(Err(error)) => Err(error),
@@ -336,7 +336,7 @@ async fn hear_hello(socket: &mut WebSocket) -> Result<Hello, PeerError> {
     }
 }
 
-async fn say(socket: &mut WebSocket, answer: &Answer) -> Result<(), PeerError> {
+async fn say(socket: &mut WebSocket, answer: &HelloAnswer) -> Result<(), PeerError> {
     let text = serde_json::to_string(answer).expect("plain data has a JSON form");
     socket.send(Message::text(text)).await.map_err(PeerError::from_socket)
 }

@@ -118,9 +118,11 @@ async fn connected() -> (Node, ConnId, Node, ConnId) {
     follower.peers.dial(dialled, at("store-0", &leader.address), hello());
     let Input::Hello { conn: accepted, hello: said } = leader.next().await else { panic!("no hello") };
     assert_eq!(said, hello());
-    assert!(leader.peers.answer(accepted, Answer::Welcome { format: 1, replica: None }));
+    assert!(leader.peers.answer(accepted, HelloAnswer::Welcome { format: 1, replica: None }));
     match follower.next().await {
-        Input::Answered { conn, answer: Answer::Welcome { format: 1, replica: None } } => assert_eq!(conn, dialled),
+        Input::Answered { conn, answer: HelloAnswer::Welcome { format: 1, replica: None } } => {
+            assert_eq!(conn, dialled)
+        }
         other => panic!("{other:?}"),
     }
     (leader, accepted, follower, dialled)
@@ -230,7 +232,7 @@ async fn a_refusal_is_told_and_nothing_after_it() {
     let (mut leader, mut follower) = (Node::start().await, Node::start().await);
     follower.peers.dial(ConnId::Dialled(1), at("store-0", &leader.address), hello());
     let Input::Hello { conn, .. } = leader.next().await else { panic!("no hello") };
-    let refusal = Answer::Refused {
+    let refusal = HelloAnswer::Refused {
         reason: "another cluster".into(),
         code: RefusalCode::OtherCluster,
         promise: Promise::NONE,
@@ -333,7 +335,7 @@ async fn hostile_frames_close_a_welcomed_connection_and_are_counted() {
         let mut socket = dial_by_hand(&node.address).await;
         socket.send(WsMessage::Text(serde_json::to_string(&hello()).unwrap().into())).await.unwrap();
         let Input::Hello { conn, .. } = node.next().await else { panic!("no hello") };
-        assert!(node.peers.answer(conn, Answer::Welcome { format: 1, replica: None }));
+        assert!(node.peers.answer(conn, HelloAnswer::Welcome { format: 1, replica: None }));
         socket.send(word).await.unwrap();
         assert!(matches!(node.next().await, Input::Closed { conn: told } if told == conn));
         ends(socket).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leasehold_election::{
     App, AppState, AppStatus, Body, Claim, Config, Effect, Election, Event, Input, Lease, LeaseWrite, Member, OldRole,
-    Promise, ReadOutcome, Role, RoleView, Term, Version, Watched, Why, WriteOutcome, annotation,
+    PodRole, Promise, ReadOutcome, RoleView, Term, Version, Watched, Why, WriteOutcome, annotation,
 };
 use uuid::Uuid;
 
@@ -274,19 +274,19 @@ impl Desk {
 
     #[track_caller]
     pub fn leads(&self, term: u64) {
-        assert_eq!((self.role().role, self.role().term), (Role::Leader, Term(term)), "{:#?}", self.role());
+        assert_eq!((self.role().role, self.role().term), (PodRole::Leader, Term(term)), "{:#?}", self.role());
     }
 
     #[track_caller]
     pub fn follows(&self, name: &str, term: u64) {
         let role = self.role();
         let leader = role.leader.as_ref().map(|leader| leader.name.as_str());
-        assert_eq!((role.role, leader, role.term), (Role::Follower, Some(name), Term(term)), "{role:#?}");
+        assert_eq!((role.role, leader, role.term), (PodRole::Follower, Some(name), Term(term)), "{role:#?}");
     }
 
     #[track_caller]
     pub fn knows_nobody(&self) {
-        assert_eq!((self.role().role, &self.role().leader), (Role::None, &None), "{:#?}", self.role());
+        assert_eq!((self.role().role, &self.role().leader), (PodRole::None, &None), "{:#?}", self.role());
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::words;
 use leasehold_election::{
     App, AppState, AppStatus, Body, Claim, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole,
-    Promise, ReadOutcome, Role, RoleView, Term, Version, Watched, WriteOutcome, annotation,
+    PodRole, Promise, ReadOutcome, RoleView, Term, Version, Watched, WriteOutcome, annotation,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -472,7 +472,7 @@ impl Stage {
     }
 
     pub fn leads(&self, pod: usize) -> bool {
-        self.pods[pod].role.as_ref().is_some_and(|role| role.role == Role::Leader)
+        self.pods[pod].role.as_ref().is_some_and(|role| role.role == PodRole::Leader)
     }
 }
 

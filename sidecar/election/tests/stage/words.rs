@@ -1,6 +1,6 @@
 //! What happens, in words. UUIDs are named after the pods that they belong to.
 
-use leasehold_election::{Body, Event, Lease, LeaseWrite, ReadOutcome, Role, RoleView, Why};
+use leasehold_election::{Body, Event, Lease, LeaseWrite, PodRole, ReadOutcome, RoleView, Why};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -90,10 +90,10 @@ pub fn write(lines: &Lines, write: &LeaseWrite) -> String {
 pub fn role(lines: &Lines, view: &RoleView, begin: Duration) -> String {
     let leader = view.leader.as_ref().map(|leader| lines.run(&leader.name, Some(leader.incarnation)));
     let mut text = match (view.role, leader) {
-        (Role::Leader, _) => format!("leader, term {}", view.term),
-        (Role::Follower, Some(leader)) => format!("follower of {leader}, term {}", view.term),
-        (Role::Follower, None) => format!("follower, term {}", view.term),
-        (Role::None, _) => format!("none, term {}", view.term),
+        (PodRole::Leader, _) => format!("leader, term {}", view.term),
+        (PodRole::Follower, Some(leader)) => format!("follower of {leader}, term {}", view.term),
+        (PodRole::Follower, None) => format!("follower, term {}", view.term),
+        (PodRole::None, _) => format!("none, term {}", view.term),
     };
     if view.off_lease {
         text += ", off the Lease";

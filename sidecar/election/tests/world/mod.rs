@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold_election::{
-    App, Body, Config, Effect, Election, Input, LeaseWrite, Member, OldRole, ReadOutcome, Role, RoleView, Term,
+    App, Body, Config, Effect, Election, Input, LeaseWrite, Member, OldRole, PodRole, ReadOutcome, RoleView, Term,
     Watched, WriteOutcome, annotation,
 };
 use uuid::Uuid;
@@ -390,7 +390,7 @@ impl World {
         let floor = self.pods[pod].floor;
         assert!(may_sink || view.term >= floor, "{name}: the term went down from {floor}: {view:?}");
         self.pods[pod].floor = view.term;
-        if view.role == Role::Leader {
+        if view.role == PodRole::Leader {
             let leader = view.leader.as_ref().unwrap();
             assert_eq!(leader.name, name, "leader means this pod");
             if !view.off_lease && !self.terms_come_again {
@@ -399,7 +399,7 @@ impl World {
             }
             if self.is_plain && !self.is_edited {
                 for other in self.pods.iter().filter(|other| other.name != name) {
-                    let Some(role) = other.role.as_ref().filter(|role| role.role == Role::Leader) else { continue };
+                    let Some(role) = other.role.as_ref().filter(|role| role.role == PodRole::Leader) else { continue };
                     let until = role.valid_until.expect("a plain leader's claim has an end");
                     assert!(until <= self.now, "{} still leads until {until:?}, at {:?}", other.name, self.now);
                 }
@@ -483,7 +483,7 @@ impl World {
             term: role.term,
             paused: role.paused,
             off_lease: role.leader.as_ref().filter(|_| role.off_lease).map(|leader| leader.incarnation),
-            own_claim: role.leader.as_ref().filter(|_| role.role == Role::Leader).map(|leader| leader.incarnation),
+            own_claim: role.leader.as_ref().filter(|_| role.role == PodRole::Leader).map(|leader| leader.incarnation),
         });
         let election = Election::new(self.config(pod, &name, old_role));
         let world = &mut self.pods[pod];
@@ -526,7 +526,7 @@ impl World {
         let agrees = |pod: &Pod| {
             let Some(role) = &pod.role else { return false };
             let leader = role.leader.as_ref().map(|leader| (&leader.name, leader.incarnation));
-            let word = if pod.name == name { Role::Leader } else { Role::Follower };
+            let word = if pod.name == name { PodRole::Leader } else { PodRole::Follower };
             leader == Some((&name, incarnation)) && role.term == term && role.role == word && !role.off_lease
         };
         let leads = |pod: &Pod| self.is_plain || pod.name != name || pod.replica.leads_with(incarnation, term);
@@ -537,7 +537,7 @@ impl World {
     /// The pod whose app is leading (plain: that publishes `leader`), and its term.
     pub fn leading(&self) -> Option<(String, Term)> {
         let leads = |pod: &&Pod| {
-            let is_named = pod.role.as_ref().is_some_and(|role| role.role == Role::Leader);
+            let is_named = pod.role.as_ref().is_some_and(|role| role.role == PodRole::Leader);
             is_named && (self.is_plain || pod.replica.is_leading())
         };
         let pod = self.pods.iter().find(leads)?;

@@ -70,7 +70,7 @@ fn words(data: &[u8]) {
         assert_eq!(serde_json::from_str::<T>(&text).expect("it was just written"), word);
     }
     same::<Hello>(data);
-    same::<crate::Answer>(data);
+    same::<crate::HelloAnswer>(data);
     same::<InviteAnswer>(data);
     same::<PeerState>(data);
     same::<crate::Claim>(data);

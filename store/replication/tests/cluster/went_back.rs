@@ -253,7 +253,9 @@ fn a_copy_of_a_volume_that_is_in_use_is_refused_and_nobody_is_marked() {
     let input = Input::Hello { conn: ConnId::Accepted(999), hello };
     let effects = cluster.nodes[0].replica.step(cluster.now, input);
     let refused = effects.iter().find_map(|effect| match effect {
-        Effect::Answer { answer: Answer::Refused { code, reason, known, .. }, .. } => Some((*code, reason, *known)),
+        Effect::Answer { answer: HelloAnswer::Refused { code, reason, known, .. }, .. } => {
+            Some((*code, reason, *known))
+        }
         _ => None,
     });
     let (code, reason, known) = refused.unwrap();

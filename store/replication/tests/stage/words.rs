@@ -183,11 +183,11 @@ pub fn hello(lines: &Lines, hello: &Hello) -> String {
     format!("hello: I promised {}, my log ends at {}{formats}", promise(lines, hello.promise), hello.position)
 }
 
-pub fn answer(lines: &Lines, answer: &Answer) -> String {
+pub fn answer(lines: &Lines, answer: &HelloAnswer) -> String {
     match answer {
-        Answer::Welcome { format: FORMAT_MIN, .. } => "welcome".to_owned(),
-        Answer::Welcome { format, .. } => format!("welcome, in format {format}"),
-        Answer::Refused { reason, promise: bound, .. } => {
+        HelloAnswer::Welcome { format: FORMAT_MIN, .. } => "welcome".to_owned(),
+        HelloAnswer::Welcome { format, .. } => format!("welcome, in format {format}"),
+        HelloAnswer::Refused { reason, promise: bound, .. } => {
             format!("refused: {}; I promised {}", lines.named(reason), promise(lines, *bound))
         }
     }

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use warp::http::header::HOST;
 use warp::http::{HeaderValue, Request, Response, Uri};
 
-use crate::api::forward::way::ApiStream;
+use crate::api::forward::route::ApiStream;
 use crate::peer::{ForwardError, ForwardWay};
 
 /// Connections to the leader that are kept.

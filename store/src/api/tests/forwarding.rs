@@ -1,7 +1,7 @@
 //! Writes at a replica that does not lead: refused, redirected, sent on; never twice, never in a circle.
 
 use super::*;
-use crate::api::forward::way::ApiWay;
+use crate::api::forward::route::ApiRoute;
 use crate::api::forward::{FollowerWrites, Forwarding};
 use crate::peer::trust::tests::Member as Trusting;
 use crate::peer::{Listener, PeerConfig};
@@ -34,7 +34,7 @@ fn config(follower_writes: FollowerWrites, write_timeout: Duration) -> forward::
         body_limit_bytes: 2_000,
         forwards_max: 64,
         peers: PeerConfig::new(LONG, |_| {}),
-        way: ApiWay::default(),
+        route: ApiRoute::default(),
     }
 }
 

@@ -55,12 +55,12 @@ async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart()
 
     // Another replica, which sends a request on, gets through; by a bare address only with the name given to it.
     use hyper_util::client::legacy::{Client, connect::HttpConnector};
-    let mut way = trust.api_way();
-    assert_eq!(way.scheme(), "https");
+    let mut route = trust.api_route();
+    assert_eq!(route.scheme(), "https");
     for (name, gets_through) in [(Some(name()), true), (None, false)] {
-        way.name = name;
+        route.name = name;
         let client: Client<_, http_body_util::Full<bytes::Bytes>> =
-            Client::builder(hyper_util::rt::TokioExecutor::new()).build(way.connector(HttpConnector::new()));
+            Client::builder(hyper_util::rt::TokioExecutor::new()).build(route.connector(HttpConnector::new()));
         let answer = client.get(format!("http://{address}/healthz").parse().unwrap()).await;
         assert_eq!(answer.is_ok(), gets_through, "{answer:?}");
         assert!(answer.is_ok_and(|answer| answer.status() == 200) == gets_through);

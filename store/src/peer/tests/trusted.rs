@@ -18,10 +18,10 @@ async fn replicas_with_a_key_and_tls_do_all_that_they_do_without() {
     follower.peers.dial(ConnId::Dialled(1), at("store-0", &leader.address), hello());
     let Input::Hello { conn, hello: said } = leader.next().await else { panic!("no hello") };
     assert_eq!(said, hello());
-    assert!(leader.peers.answer(conn, Answer::Welcome { format: 1, replica: None }));
+    assert!(leader.peers.answer(conn, HelloAnswer::Welcome { format: 1, replica: None }));
     assert!(matches!(
         follower.next().await,
-        Input::Answered { answer: Answer::Welcome { format: 1, replica: None }, .. }
+        Input::Answered { answer: HelloAnswer::Welcome { format: 1, replica: None }, .. }
     ));
     for seq in 0..20 {
         assert!(leader.peers.send(conn, append(seq, 300_000)));
@@ -145,8 +145,8 @@ async fn a_pod_is_found_though_its_newest_address_is_another_pods_by_now() {
         assert!(matches!(asker.next().await, Input::InviteAnswered { answer, .. } if answer == said));
         asker.peers.dial(ConnId::Dialled(1), to, hello());
         let Input::Hello { conn, .. } = meant.next().await else { panic!("no hello") };
-        assert!(meant.peers.answer(conn, Answer::Welcome { format: 1, replica: None }));
-        assert!(matches!(asker.next().await, Input::Answered { answer: Answer::Welcome { .. }, .. }));
+        assert!(meant.peers.answer(conn, HelloAnswer::Welcome { format: 1, replica: None }));
+        assert!(matches!(asker.next().await, Input::Answered { answer: HelloAnswer::Welcome { .. }, .. }));
 
         // Where only the other one is, nobody is found, and that is nobody's fault.
         let nowhere = at("store-0", &other.address);
@@ -172,8 +172,8 @@ async fn where_both_addresses_lead_to_the_leader_one_hello_is_said() {
     let to = Target { addresses: ips, ..at("store-0", &format!("localhost:{port}")) };
     follower.peers.dial(ConnId::Dialled(1), to, hello());
     let Input::Hello { conn, .. } = leader.next().await else { panic!("no hello") };
-    assert!(leader.peers.answer(conn, Answer::Welcome { format: 1, replica: None }));
-    assert!(matches!(follower.next().await, Input::Answered { answer: Answer::Welcome { .. }, .. }));
+    assert!(leader.peers.answer(conn, HelloAnswer::Welcome { format: 1, replica: None }));
+    assert!(matches!(follower.next().await, Input::Answered { answer: HelloAnswer::Welcome { .. }, .. }));
     let second = tokio::time::timeout(Duration::from_millis(300), leader.next()).await;
     assert!(second.is_err(), "{second:?}");
 }

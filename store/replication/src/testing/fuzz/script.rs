@@ -4,7 +4,7 @@
 //! positions, including the extremes), because random JSON would never pass the first check.
 
 use crate::{
-    Answer, Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, Incarnation, Input,
+    Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, HelloAnswer, Incarnation, Input,
     InviteAnswer, KnownVolume, LeaderView, Level, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId,
     Recovered, RefusalCode, Replica, ReplicaId, RequestId, RoleView, Room, Seq, Shortage, Since, SnapshotMeta,
     SnapshotPiece, Term, Ticket, Voter, Voters, WentBack,
@@ -319,9 +319,12 @@ impl Desk {
             5 | 6 => Input::Answered {
                 conn: self.conn(script)?,
                 answer: if script.below(4) > 0 {
-                    Answer::Welcome { format: script.number() as u32, replica: script.yes().then(|| script.replica()) }
+                    HelloAnswer::Welcome {
+                        format: script.number() as u32,
+                        replica: script.yes().then(|| script.replica()),
+                    }
                 } else {
-                    Answer::Refused {
+                    HelloAnswer::Refused {
                         reason: String::new(),
                         code: if script.yes() { RefusalCode::WentBack } else { RefusalCode::AlreadyConnected },
                         promise: script.promise(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Follows nobody, follows somebody, or leads.
 #[derive(Clone, Debug, Hash)]
-pub(crate) enum Role {
+pub(crate) enum Stance {
     /// Knows of no leader: an empty volume, a start, or a leadership that it gave up.
     Idle,
     /// Its promise binds it to a leader.

@@ -1,4 +1,4 @@
-//! The way to another replica's API port, for requests that are sent on where its peer port does not accept them: TCP,
+//! The route to another replica's API port, for requests that are sent on where its peer port does not accept them: TCP,
 //! and TLS where clients use it, too.
 //!
 //! The leader's address may be a bare IP, which no certificate names. So the check uses one name for which all replicas'
@@ -21,12 +21,12 @@ use leasehold_daemon::serve::BoxedStream;
 
 /// Whether the replicas' API uses TLS, and how it is checked. Plain by default.
 #[derive(Clone, Debug, Default)]
-pub struct ApiWay {
+pub struct ApiRoute {
     pub(crate) tls: Option<Reloaded<ApiTls>>,
     pub(crate) name: Option<ServerName<'static>>,
 }
 
-impl ApiWay {
+impl ApiRoute {
     /// `http` or `https`, for URLs in answers to clients.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
@@ -35,15 +35,15 @@ impl ApiWay {
     /// For a client of `hyper_util`, whose requests name `http://host:port/…` in either case.
     pub fn connector(&self, mut tcp: HttpConnector) -> Connector {
         tcp.enforce_http(false);
-        Connector { tcp, way: self.clone() }
+        Connector { tcp, route: self.clone() }
     }
 }
 
-/// Connects that way.
+/// Connects by that route.
 #[derive(Clone, Debug)]
 pub struct Connector {
     tcp: HttpConnector,
-    way: ApiWay,
+    route: ApiRoute,
 }
 
 impl Service<Uri> for Connector {
@@ -57,11 +57,11 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let authority = uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
-        let (connecting, way) = (self.tcp.call(uri), self.way.clone());
+        let (connecting, route) = (self.tcp.call(uri), self.route.clone());
         Box::pin(async move {
             let stream = connecting.await?.into_inner();
-            let Some(tls) = way.tls else { return Ok(TokioIo::new(ApiStream(Box::new(stream)))) };
-            let name = way.name.map_or_else(|| host_name(&authority), Ok)?;
+            let Some(tls) = route.tls else { return Ok(TokioIo::new(ApiStream(Box::new(stream)))) };
+            let name = route.name.map_or_else(|| host_name(&authority), Ok)?;
             Ok(TokioIo::new(ApiStream(Box::new(tls.get().connect(stream, name).await?))))
         })
     }
