@@ -272,7 +272,8 @@ pub(super) fn answer(
     let builder = builder(resolver)?.prologue(&prologue).map_err(HandshakeError::ours)?;
     let builder = builder.psk(PSK, key.psk()).map_err(HandshakeError::ours)?;
     let mut noise = builder.build_responder().map_err(HandshakeError::ours)?;
-    // Without a payload: what is longer is no call. Its tag needs no secret; it shows that what stands ahead came as it was sent.
+    // Without a payload: what is longer is no call. Its tag needs no secret, so it finds accidents; what was changed on purpose
+    // makes the answer useless to the dialer.
     match noise.read_message(message, &mut []) {
         Ok(0) => {}
         _ => return Err(HandshakeError::NoProtocol("the call is not a message of Noise, or was changed".into())),

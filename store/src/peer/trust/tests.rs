@@ -528,6 +528,22 @@ fn certificates_that_are_missing_or_do_not_fit_are_said_at_the_start() {
     ApiTls::open(dir.path()).unwrap();
 }
 
+/// What clients sent over TLS must not leave in the clear.
+#[test]
+fn a_way_between_pods_is_secret_with_a_key_or_tls_that_is_required() {
+    let authority = Authority::new();
+    for (member, is_secret) in [
+        (Member::new("db-0"), false),
+        (Member::new("db-0").key(KEY), true),
+        (Member::new("db-0").tls(&authority, &["a"]), true),
+        (Member::new("db-0").tls(&authority, &["a"]).key(KEY), true),
+        (Member::new("db-0").tls(&authority, &["a"]).key(KEY).optional(), false),
+    ] {
+        let (trust, _folder) = member.trust();
+        assert_eq!(trust.is_secret(), is_secret, "{}", trust.describe());
+    }
+}
+
 #[test]
 fn refusals_are_kept_for_the_status() {
     let (trust, _folder) = Member::new("db-0").key(KEY).trust();

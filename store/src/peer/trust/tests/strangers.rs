@@ -94,6 +94,14 @@ fn a_call_of_two_keys_is_bound_to_both() {
     fewer[1] = 1;
     fewer.drain(2..10);
     assert!(answer(&fewer, &keys(KEY), &me("db-1"), primitives::ring()).is_err());
+
+    // Or makes the call anew around the dialer's `e`, with a good tag, to which nobody needs a secret.
+    let (dialling, call) = Dialling::begin(&two, &me("db-0"), None, primitives::ring()).unwrap();
+    let e = call[call.len() - 48..call.len() - 16].to_vec();
+    let same = Agreement { ours: e.clone(), theirs: e.clone(), shared: e };
+    let (_, forged) = Dialling::begin(&keys(KEY), &me("db-0"), None, Box::new(Fixed(same))).unwrap();
+    let (_, answer, _) = answer(&forged, &keys(KEY), &me("db-1"), primitives::ring()).unwrap();
+    assert_eq!(dialling.hear(&answer).map(|_| ()).unwrap_err().reason(), Rejection::Proof);
 }
 
 /// X25519 knows points on which everybody agrees, whatever his own key is.
