@@ -1,8 +1,9 @@
-//! Serves a tree of warp filters on a socket of ours: the API, peer and probe ports of the store, the sidecar's port.
+//! Serves a hyper service, or a tree of warp filters (`Server::run_filter`), on a socket of ours: the API, peer and probe
+//! ports of the store, the sidecar's port.
 //!
 //! ```text
 //!   bind ──▶ accept ──▶ a place (who is silent longest makes room) ──▶ Socket ──▶ door: TLS, a proof ──▶ Wire
-//!        ──▶ hyper (http/1, http/2, upgrades) ──▶ guard ──▶ filters
+//!        ──▶ hyper (http/1, http/2, upgrades) ──▶ guard ──▶ service
 //!   stop ──▶ nothing more is accepted, open requests may end within `stop_max`, then everything is dropped
 //! ```
 //!

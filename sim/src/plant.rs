@@ -1,4 +1,4 @@
-//! Faults built in on purpose, to check that they are found: README.md has the table.
+//! Faults built in on purpose, to check that they are found: `tests/planted.rs` has the table.
 
 /// A rule that is left out, in one of the cores or in a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

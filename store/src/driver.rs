@@ -84,7 +84,8 @@ pub enum End {
         /// For people.
         reason: String,
     },
-    /// This build cannot go on with its log. The volume is as it was.
+    /// This build cannot read its log. If that was found at a start, the volume is as it was; what arrived by an append is on
+    /// it, and is not applied.
     Unreadable {
         /// For people.
         what: String,
@@ -149,7 +150,7 @@ pub struct Driver {
     timer_runs: bool,
     ends: Ends,
     draining: bool,
-    /// Nothing kept it any longer at some time since; from then on there is no way back.
+    /// The replica said that nothing keeps it. It stays drained, whatever changes afterwards.
     drained: bool,
     /// Everything that was applied.
     documents: Documents,

@@ -1,4 +1,5 @@
-//! Which formats this build reads (5.10 in docs/design.md).
+//! The formats that this build of the store reads, as numbers (5.10 in docs/design.md). The core's are in
+//! `leasehold_replication`'s `format.rs`; what they mean is in its `formats.rs`.
 //!
 //! The feature `made-up-format` is for tests of an update alone: with it the build reads a format 2, which is format 1 under
 //! another number. Nothing that is shipped asks for it.

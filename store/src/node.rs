@@ -1,9 +1,9 @@
 //! The composition root: puts the parts of a store together, and ends them in order.
 //!
 //! ```text
-//!   start   bind the ports ▶ HTTP is up (alive, not ready)
-//!   ended   status.lock ▶ status.json `starting` ▶ the volume ▶ the driver ▶ … ▶ the driver ends
-//!           ▶ its last status.json ▶ the servers end ▶ the lock is let go: the sidecar knows
+//!   Node::start   bind the ports ▶ HTTP is up (alive, not ready)
+//!   Node::ended   runs until the end: status.lock ▶ status.json `starting` ▶ the volume ▶ the driver ▶ … ▶ the driver ends
+//!                 ▶ its last status.json ▶ the servers end ▶ the lock is let go: the sidecar knows
 //! ```
 //!
 //! Every part that lives as long as the process is a task with a name ([`Part`]). None of them may end unseen: if one ends

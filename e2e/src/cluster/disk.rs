@@ -6,7 +6,7 @@
 //!
 //! Honest about what it is: the store's own calls fail or wait before they reach the kernel. The files below are those of
 //! a real file system, and nothing that was written is taken away; what is lost with the power is the simulator's part
-//! (`sim/`, `store/src/journal/crash_tests.rs`). It needs a C compiler and a store that is linked dynamically.
+//! (`sim/`, `store/src/volume/journal/crash_tests.rs`). It needs a C compiler and a store that is linked dynamically.
 
 use std::{
     io::Write,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::lease::Term;
 
-/// The part of `status.json` that the election needs. The shell converts; an unreadable file is `Input::AppSilent`.
+/// The part of `status.json` that the election needs. `contract::election` converts; an unreadable file is `Input::AppSilent`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppStatus {
     /// This run of the app.

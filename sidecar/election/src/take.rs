@@ -1,5 +1,6 @@
 //! When this pod's sidecar writes the Lease: rules 1 to 4, renewal, needTerm, and the Lease of a leader whose own sidecar
-//! is blind. The numbers are those of the chapter in `lib.rs`.
+//! is blind. The numbers are those of the chapter in `lib.rs`. The first half of rule 1 needs no write: the Lease already
+//! names this incarnation, and `publish` says so in role.json.
 
 use std::time::Duration;
 
@@ -48,7 +49,8 @@ impl Election {
         }
     }
 
-    /// Rule 1, second half: the Lease names this pod with another incarnation. `paused` does not stop it.
+    /// Rule 1, second half: the Lease names this pod with another incarnation. `paused` does not stop it. (The first half is
+    /// in `publish`.)
     fn take_back(&mut self, standing: &Standing) -> Option<Proposal> {
         let Standing::Held(holder) = standing else { return None };
         let is_namesake = holder.name == self.config.name && Some(holder.incarnation) != self.incarnation();

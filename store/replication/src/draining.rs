@@ -31,7 +31,7 @@ const NEARLY_ALL_TIME: Duration = Duration::from_millis(100);
 /// A chosen successor may fall behind for this long: a burst of writes does not undo a hand-over.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
-/// It was told to end, or has failed.
+/// It received a signal to end, or has failed.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(crate) struct Ending {
     draining_since: Option<Duration>,
@@ -39,12 +39,12 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// It is told to end, perhaps not for the first time.
+    /// A signal to end arrived, perhaps not the first one.
     pub(crate) fn drain(&mut self, now: Duration) {
         self.draining_since.get_or_insert(now);
     }
 
-    /// Since when it was told to end.
+    /// When the first signal to end arrived.
     pub(crate) fn draining_since(&self) -> Option<Duration> {
         self.draining_since
     }

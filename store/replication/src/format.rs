@@ -1,4 +1,5 @@
-//! The numbers of formats; what they mean is in [`formats`](crate::formats).
+//! The lowest and the highest format that this core knows, as numbers. What a format means, and when it rises, is in
+//! [`formats`](crate::formats); which formats a build of the store reads is in its `src/format.rs`.
 
 /// The highest format that this version reads, unless its shell says more (for tests).
 pub const FORMAT: u32 = 1;

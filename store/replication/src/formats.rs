@@ -1,5 +1,5 @@
 //! The format gate: what may be written, and who may stay, while a cluster has builds of two formats (5.10 in
-//! docs/design.md).
+//! docs/design.md). The numbers themselves are in `format.rs`.
 //!
 //! ```text
 //!   the log's format    that of the last voters entry in the own log, committed or not     hello's `formatMin` [C2]
@@ -7,10 +7,10 @@
 //!   build, allowed      what this build reads, and what its operator allows of that        hello's `formatMax`, `formatAllowed`
 //!
 //!   all voters and wanted members, connected, allow the next one ──a voters entry, nothing else changed──▶ the log's format
-//!        ──who reads less is dropped, and refused from then on──▶ committed ──a new segment first──▶ in force
+//!        ──a follower that reads less is dropped, then refused──▶ committed ──a new segment first──▶ in force
 //! ```
 //!
-//! Not promised: a way back. Whoever has the raise in its log needs a build that reads the new format, also where the
+//! Not promised: a way back. A replica that has the raise in its log needs a build that reads the new format, also if the
 //! raise is not committed yet: nobody can tell.
 
 use crate::log::Log;
@@ -152,7 +152,7 @@ impl Replica {
         self.in_force
     }
 
-    /// What whoever shares this log must read \[C2\].
+    /// The format that every replica with this log must read \[C2\].
     pub(crate) fn log_format(&self) -> u32 {
         self.in_force.max(self.volume.log().voters().format)
     }
@@ -196,8 +196,8 @@ impl Replica {
         }
     }
 
-    /// (a leader that pulls) What it pulled holds a raise that the other one knows to be committed: what follows it may be of
-    /// the new format, and goes on to others, so the commit that is told with it must cover the raise \[C3\].
+    /// (a leader that pulls) What it pulled contains a raise that the sender knows to be committed. What follows the raise may be
+    /// of the new format, and this leader sends it to others: the commit that it sends with it must cover the raise \[C3\].
     pub(crate) fn learn_raise(&mut self, committed: Seq) {
         if let Some(raise) = self.volume.log().first_of_format(self.in_force + 1).filter(|raise| *raise <= committed) {
             self.progress.commit_up_to(raise);
@@ -213,8 +213,8 @@ impl Replica {
         needs_more(&self.config, voters.format)
     }
 
-    /// By that connection came what this build does not know. From the leader (or from who is pulled from) it belongs to the
-    /// log: it must not be skipped.
+    /// That connection brought what this build does not know. From the leader (or from the follower that it pulls from) it
+    /// belongs to the log: it must not be skipped.
     pub(crate) fn on_unreadable(&mut self, conn: ConnId, what: String) {
         let is_of_log = match &self.stance {
             Stance::Idle => false,
@@ -229,7 +229,7 @@ impl Replica {
         }
     }
 
-    /// This build cannot go on with its log: the process ends, and the volume stays as it is.
+    /// This build cannot read its log: the process ends before it applies that. What was persisted stays.
     pub(crate) fn cannot_go_on(&mut self, what: String) {
         self.end_stance();
         self.ending.fail();
@@ -260,8 +260,8 @@ impl Replica {
         None
     }
 
-    /// (a leader) Whoever reads less than its log's format loses its connection when that rises, also by a pull, before
-    /// anything of it is sent \[C2\].
+    /// (a leader) A follower that reads less than the log's format loses its connection when that rises, also by a pull,
+    /// before anything of it is sent \[C2\].
     pub(crate) fn drop_old_builds(&mut self) {
         let log = self.log_format();
         let Stance::Leading(leading) = &mut self.stance else { return };

@@ -2,8 +2,8 @@
 //!
 //! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
 //! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
-//! Order: dead volumes go first, then who is not wanted, then who is wanted and has caught up comes in [S7, L6]; and when
-//! nobody is to come or go, the format may rise ([`formats`](crate::formats)).
+//! Order: it first removes dead volumes, then pods that are not wanted, and then adds wanted pods that have caught up
+//! [S7, L6]. When no voter is to be added or removed, the format may rise ([`formats`](crate::formats)).
 
 use crate::plants::{
     distance_is_bytes_and_time, one_voter_an_entry, voters_change_one_by_one, voters_have_caught_up,

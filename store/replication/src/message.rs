@@ -42,7 +42,7 @@ const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
-    /// The format of its log, committed or not: who leads it must read that \[C2\].
+    /// The format of its log, committed or not: its leader must read that \[C2\].
     pub format_min: u32,
     /// The highest format that its build reads.
     pub format_max: u32,

@@ -103,7 +103,7 @@ pub enum Fault {
     RaisedWithoutMembers,
     /// What a build cannot read is taken and passed over \[C1\].
     UnreadableIsSkipped,
-    /// A leader welcomes whoever reads less than its log's format \[C2\].
+    /// A leader welcomes a replica that reads less than its log's format \[C2\].
     OldBuildsWelcome,
     /// A hello tells the lowest format of the build instead of the log's \[C2\].
     FormatMinOfTheBuild,
@@ -232,11 +232,11 @@ rules! {
     wanted_members_are_asked unless RaisedWithoutMembers;
     /// What a build cannot read ends the process \[C1\].
     unreadable_ends unless UnreadableIsSkipped;
-    /// A leader refuses whoever reads less than its log's format \[C2\].
+    /// A leader refuses a replica that reads less than its log's format \[C2\].
     old_builds_are_refused unless OldBuildsWelcome;
     /// A hello tells the format of the log \[C2\].
     hello_tells_log_format unless FormatMinOfTheBuild;
-    /// A leader drops whoever reads less when its log's format rises \[C2\].
+    /// A leader drops a follower that reads less when its log's format rises \[C2\].
     old_builds_are_dropped unless OldBuildsStay;
     /// The new format is written when the raise is committed \[C3\].
     new_format_waits_for_commit unless NewFormatBeforeCommit;

@@ -69,8 +69,8 @@ impl Replica {
         self.consider(claim);
     }
 
-    /// Takes the claim if it is above the promise; goes on with it if it is the one that was promised to. A term that no
-    /// Lease can carry is nobody's, whoever says it.
+    /// Accepts the claim if it is above the promise, and continues with it if it is the one that was promised to. Ignores a
+    /// term that no Lease can carry, whatever its sender.
     pub(crate) fn consider(&mut self, claim: Claim) {
         if claim.term > Term::MAX || self.past.has_gone_back() {
             return;

@@ -1,4 +1,4 @@
-//! The table of calls: every path with its methods, in one place. Routing, `Allow`, `GET /` and the paths of
+//! The table of calls: every path with its methods, in one place. Routing (`dispatch`), `Allow`, `GET /` and the paths of
 //! `/openapi.json` derive from it.
 
 use std::sync::LazyLock;

@@ -1,4 +1,5 @@
-//! Routes each request to its call: by the table, without a tree of filters.
+//! [`Calls`]: routes each request to its call, by the table in `calls`, without a tree of filters. Requests arrive through
+//! `forward`.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,4 +1,5 @@
-//! Writes that reach a replica which does not lead: refused, redirected, or sent on to the leader.
+//! The entrance of the clients' port: every request passes here on its way to [`Calls`]. Writes that reach a replica that
+//! does not lead are refused, redirected, or sent on to the leader.
 //!
 //! ```text
 //!   request ──▶ the calls of this replica ──done, or an error of the client's──▶ answer
