@@ -84,8 +84,8 @@ pub enum End {
         /// For people.
         reason: String,
     },
-    /// This build cannot read its log. If that was found at a start, the volume is as it was; what arrived by an append is on
-    /// it, and is not applied.
+    /// This build cannot read its log. It has written nothing of that, but for an entry with a command that it does not know:
+    /// that is persisted, and not applied.
     Unreadable {
         /// For people.
         what: String,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Node::start   bind the ports ▶ HTTP is up (alive, not ready)
-//!   Node::ended   runs until the end: status.lock ▶ status.json `starting` ▶ the volume ▶ the driver ▶ … ▶ the driver ends
+//!   Node::ended   runs to the end: status.lock ▶ status.json `starting` ▶ the volume ▶ the driver ▶ … ▶ it ends
 //!                 ▶ its last status.json ▶ the servers end ▶ the lock is let go: the sidecar knows
 //! ```
 //!

@@ -6,9 +6,15 @@
 //!   /data/lock                       held as long as the journal is open
 //!        /replica.json               who this volume is
 //!        /journal/<number>.segment   promises and entries
+//!        /journal/reserve-1, -2      segments set aside for a disk that others filled
+//!        /journal/*.tmp              segments that are being made: next, spare, reserve
 //!        /snapshot.json              all data at one position
+//!        /snapshot.taken             a snapshot that is being written
+//!        /snapshot.next              complete; waits for the segment that begins with its mark
 //!        /committed.json             a hint: what was committed here a moment ago
 //!        /went-back.json             only on a volume that lost what it acknowledged: why it never votes again
+//!        /force-bootstrap            an operator ran `bootstrap --force` on this empty volume
+//!        /wiping                     the volume is being emptied; a start that finds it ends that first
 //! ```
 //!
 //! For the driver:

@@ -80,10 +80,11 @@
 //!
 //! # A write becomes durable by an input
 //!
-//! [`Effect::Persist`] only *begins* a write. Its completion returns as [`Input::Persisted`], with its ticket, and covers
-//! all writes before it. Until then the replica neither acks the entry, nor counts its own copy, nor says a hello that
-//! rests on it. A client's answer needs a majority of such copies, which may lack the leader's. To acknowledge before the fsync would need an input that nobody has sent. A disk that fails ends the
-//! process ([`Input::PersistFailed`]). One that hangs makes the replica unfit to lead ([`Input::Disk`]), and a leader whose
+//! [`Effect::Persist`] only *begins* a write. Its completion returns as [`Input::Persisted`], with its ticket, and
+//! covers all writes before it. Until then the replica neither acks the entry, nor counts its own copy, nor says a
+//! hello that rests on it. A client's answer needs a majority of such copies, which may lack the leader's. To
+//! acknowledge before the fsync would need an input that nobody has sent. A disk that fails ends the process
+//! ([`Input::PersistFailed`]). One that hangs makes the replica unfit to lead ([`Input::Disk`]), and a leader whose
 //! followers can do without it lets go.
 //!
 //! # Voters and learners
@@ -123,10 +124,10 @@
 //!
 //! # One fail-over
 //!
-//! Three voters, a, b and c; a leads in term 1. "x" is at 1/6 (term/sequence): it was acknowledged when a and b had it,
-//! while c's disk hung. "y" is at 1/7 on a alone, and its client has no answer. Then a is killed. A message takes 1 ms
-//! here, a write to a disk 2 ms. (`tests/scripts/02-fail-over.txt` has every line of it. Its clock starts earlier: the leader is
-//! lost there at 24, here at 1, so 0 here is 23 there.)
+//! Three voters, a, b and c; a leads in term 1. "x" is at 1/6 (term/sequence): it was acknowledged when a and b had
+//! it, while c's disk hung. "y" is at 1/7 on a alone, and its client has no answer. Then a is killed. A message takes
+//! 1 ms here, a write to a disk 2 ms. (`tests/scripts/02-fail-over.txt` has every line of it. Its clock starts
+//! earlier: the leader is lost there at 24, here at 1, so 0 here is 23 there.)
 //!
 //! ```text
 //!   ms   a               b                                   c
