@@ -1,7 +1,7 @@
 //! Imports point one way: no circle of files, and none from a district that stands above. Of the whole workspace, from its sources.
 //!
-//! Not checked: calls of methods. An object that is written in several files (`impl Replica`, `Election`, `Driver`, `Cluster`) counts
-//! as one, and its files call each other in any direction.
+//! Not checked: calls of methods. An object that is written in several files (`impl Replica`, `Election`, `Driver`,
+//! `Cluster`) counts as one, and its files call each other in any direction.
 
 #![allow(clippy::unwrap_used)]
 
@@ -67,7 +67,8 @@ fn no_files_import_from_each_other() {
     assert!(wrong.is_empty(), "these files import from each other:\n{wrong}");
 }
 
-/// The districts (top-level modules, with their folders) of the shells and laboratories, from above to below: each imports from those behind it alone.
+/// The districts (top-level modules, with their folders) of the shells and laboratories, from above to below: each imports
+/// from those behind it alone.
 const DISTRICTS: [(&str, &[&str]); 4] = [
     (
         "store",

@@ -232,7 +232,7 @@ pub enum ConnectError {
     /// There is neither a pod's service account nor a kubeconfig.
     #[error("found neither a service account nor a kubeconfig")]
     Nowhere(#[source] Box<kube::config::InferConfigError>),
-    /// The configuration makes no client.
+    /// No client can be built from the configuration.
     #[error("cannot build a Kubernetes client from this configuration")]
     Client(#[source] Box<kube::Error>),
 }

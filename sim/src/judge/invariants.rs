@@ -11,8 +11,9 @@
 //!   3 logs that agree somewhere agree on all before             begun(): one entry per (term, sequence), with its previous
 //!   4 applied = committed, in one order                         applied(), committed(), restored()
 //!   5 promises never go down, nor change within a term          promised()
-//!   6 a strong read sees all that was applied anywhere before   client, reads
-//!   7 data as of a moment have all that was applied before it   reads
+//!   6 a strong read sees all that was applied anywhere before   reads
+//!   7 data as of a moment have all that was applied before it   steps
+//!   and: a write takes effect after all that was seen before    client
 //!   and: a local read is of a prefix of what is committed, and
 //!     never goes back for a client that passes `after`          reads, digest()
 //!   and: nothing is said before it is durable                   said_hello(), acknowledged(), entry_of() [S3, S4]
