@@ -12,9 +12,9 @@
 //!   4 applied = committed, in one order                         applied(), committed(), restored()
 //!   5 promises never go down, nor change within a term          promised()
 //!   6 a strong read sees all that was applied anywhere before   reads
+//!     and a write takes effect after all that its client saw    client
 //!   7 data as of a moment have all that was applied before it   steps
-//!   and: a write takes effect after all that was seen before    client
-//!   and: a local read is of a prefix of what is committed, and
+//!     and a local read is of a prefix of what is committed, and
 //!     never goes back for a client that passes `after`          reads, digest()
 //!   and: nothing is said before it is durable                   said_hello(), acknowledged(), entry_of() [S3, S4]
 //!   and: the rules of changes to the voters, and the floor      voters_changed(), taken() [S7, L7]
