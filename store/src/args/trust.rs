@@ -29,7 +29,8 @@ pub struct TrustArgs {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_CLUSTER", value_name = "NAME")]
     pub peer_cluster: Option<String>,
 
-    /// Mutual TLS between replicas: files tls.crt, tls.key and ca.crt. Read again when they change.
+    /// Mutual TLS between replicas, beside --peer-key or in its place: files tls.crt, tls.key and ca.crt. A key alone
+    /// already encrypts everything. Read again when they change.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_PEER_TLS", value_name = "DIR")]
     pub peer_tls: Option<PathBuf>,
 
