@@ -162,7 +162,7 @@ fn introduction(cluster: &Cluster, commands: &Path, kept: bool) -> String {
             format!("curl -s -X 'POST' '{any}/persons' {post} -d '{person}'"),
         ),
         ("", format!("curl -s -X 'POST' \"http://{leader}/persons\" {post} -d '{person}'")),
-        ("every pod, and who leads; another pod shall lead", format!("{sidecar} status")),
+        ("every pod, and who leads; hand the leadership to another pod", format!("{sidecar} status")),
         ("", format!("{sidecar} switchover")),
         ("any process of the table: it is started again after a second", "kill -9 PID".to_owned()),
         ("delete a pod, and scale, as kubectl does", format!("curl -s -X DELETE {pods}/database-cluster-0")),

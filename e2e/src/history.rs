@@ -157,12 +157,12 @@ impl History {
             match told.ids.get(&id) {
                 None => bail!("nobody wrote {person}"),
                 Some(known) if allowed(known, &Some(person.clone())) => {}
-                Some(known) => bail!("{person} is there, but clients were told {known:?}"),
+                Some(known) => bail!("{person} is there, but the answers to clients allow only {known:?}"),
             }
         }
         for (id, known) in &told.ids {
             if !seen.contains(id) && !allowed(known, &None) {
-                bail!("{id} is lost; clients were told {known:?}");
+                bail!("{id} is lost; the answers to clients allow only {known:?}");
             }
         }
         Ok(())

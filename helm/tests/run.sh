@@ -159,7 +159,7 @@ paragraphs 'as by default' --set $key
 paragraphs 'with tokens' --set $key --set apiTokens.existingSecret=mine
 paragraphs 'with every warning' --set replicaCount=2,peerKey.enabled=false,peerTrust=optional,apiTokens.existingSecret=mine
 
-# One selector for ever: what is immutable on a StatefulSet must be the same in every version of the chart.
+# A StatefulSet's selector is immutable, so it must be the same in every version of the chart.
 selector=$(render database $chart --set $key --show-only templates/statefulset.yaml | sed -n '/^  selector:/,/^  template:/p' | sed '$d')
 if [ "$selector" = "  selector:
     matchLabels:

@@ -44,7 +44,7 @@ pub enum Command {
     },
     /// Hand the leadership to another pod, and wait until it leads (needs the right to get and update the Lease).
     Switchover {
-        /// The pod that shall lead [default: the fittest follower].
+        /// The pod to hand over to [default: the fittest follower].
         #[arg(long, value_name = "POD")]
         to: Option<String>,
         /// How long to wait; then the request is withdrawn.

@@ -174,7 +174,7 @@ async fn a_campaign_becomes_a_lease_and_a_role_and_a_restarted_sidecar_goes_on_w
     let before = read_lease(&api)["spec"]["renewTime"].clone();
     pod.start_sidecar();
     let renewed = until_lease(&api, |lease| lease["spec"]["renewTime"] != before).await;
-    assert_eq!(renewed["spec"]["leaseTransitions"], term, "the same incarnation goes on with its term");
+    assert_eq!(renewed["spec"]["leaseTransitions"], term, "the same incarnation continues its term");
     let role = pod.role(|role| role.generation >= 1 && role.role == Role::Leader).await;
     assert_eq!((role.term, role.off_lease), (term, false));
 }

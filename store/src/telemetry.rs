@@ -321,7 +321,11 @@ impl Inner {
 
     fn register_clients(&self, registry: &mut Registry) {
         registry.register("writes", "Clients' writes by outcome", self.writes.clone());
-        registry.register("peer_rejected", "Peer connections closed for what they sent", self.peer_rejected.clone());
+        registry.register(
+            "peer_rejected",
+            "Peer connections closed because of invalid input",
+            self.peer_rejected.clone(),
+        );
         registry.register("watchers", "Clients that are watching", self.watchers.clone());
         registry.register(
             "watchers_refused",

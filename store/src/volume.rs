@@ -214,7 +214,7 @@ pub(crate) fn recover(
     disk.sync_folder(FOLDER).map_err(folder_io)?;
     disk.sync_folder("").map_err(io)?;
     if wipe::is_wiping(&**disk).map_err(io)? {
-        tracing::warn!("this volume was being emptied; resuming that");
+        tracing::warn!("a wipe of this volume was interrupted: resuming it");
         wipe::wipe(&**disk).map_err(io)?;
     }
     let replica = identity::read(&**disk)?;

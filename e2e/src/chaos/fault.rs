@@ -244,8 +244,8 @@ impl fmt::Display for DiskTrouble {
             DiskTrouble::WritesFail => "writes fail (EIO)",
             DiskTrouble::SyncsFail => "fsync fails (EIO)",
             DiskTrouble::OneSyncFails => "one fsync fails (EIO)",
-            DiskTrouble::SyncsHang => "no fsync comes back",
-            DiskTrouble::AllHangs => "no write and no fsync comes back",
+            DiskTrouble::SyncsHang => "no fsync returns",
+            DiskTrouble::AllHangs => "no write and no fsync returns",
         })
     }
 }

@@ -213,7 +213,7 @@ impl Kubernetes {
         let lease = self.get(&self.lease()).await?;
         let holder = lease["spec"]["holderIdentity"].as_str().context("nobody holds the Lease")?;
         let wish = &lease["metadata"]["annotations"][PREFERRED];
-        ensure!(wish.is_null(), "it is still asked for that {wish} lead");
+        ensure!(wish.is_null(), "the switchover to {wish} is still pending");
         let leader = Cluster::ordinal(holder).with_context(|| format!("{holder} holds the Lease"))?;
         let address = lock(&self.roster).get(usize::from(leader)).copied().flatten().context("the leader has no IP")?;
         let said = self.http.get_json(address, "/api/status").await?;

@@ -385,7 +385,7 @@ impl Stage for Processes {
         let (term, led) = (&lease["spec"]["leaseTransitions"], &status["leader"]["term"]);
         ensure!(term == led, "the Lease says term {term}, the leader {led}");
         let wish = &lease["metadata"]["annotations"][PREFERRED];
-        ensure!(wish.is_null(), "it is still asked for that {wish} lead");
+        ensure!(wish.is_null(), "the switchover to {wish} is still pending");
         Ok(())
     }
 

@@ -68,7 +68,7 @@ pub fn enter() -> anyhow::Error {
             Err(error) => why = error.to_string(),
         }
     }
-    anyhow::anyhow!("no network namespace is to be had: {why}")
+    anyhow::anyhow!("cannot create a network namespace: {why}")
 }
 
 impl Network {

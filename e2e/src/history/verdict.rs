@@ -101,8 +101,8 @@ impl Recorded {
         shown.extend(list.iter().copied().filter(is_the_story));
         let rest = counting.len().saturating_sub(shown.len());
         let what = match is_lost {
-            true => "a write is lost: what is there in the end is not what clients were told",
-            false => "no order of these operations explains what clients were told",
+            true => "a write is lost: the final data contradict the answers that clients received",
+            false => "no order of these operations explains the answers that clients received",
         };
         let what = format!("{what} ({rest} other operations of the record do not matter for it)");
         verdict.violations.push(self.tell(&what, &shown));

@@ -96,7 +96,7 @@ async fn operators_see_all_pods_and_move_the_leadership() {
     assert!(!well && stderr.contains("cannot lead") && stderr.contains("Nothing was changed"), "{stderr}");
     let nobody = format!("{STATEFUL_SET}-9");
     let (well, _, stderr) = operator(cluster, now, &["switchover", "--to", &nobody, "--no-wait"]).await;
-    assert!(!well && stderr.contains("is no member") && stderr.contains(&cluster.pod_name(now)), "{stderr}");
+    assert!(!well && stderr.contains("is not a member") && stderr.contains(&cluster.pod_name(now)), "{stderr}");
     cluster.kill_and_hold(dead, Part::Sidecar).unwrap();
     let (well, table, stderr) = operator(cluster, now, &["status"]).await;
     let row = table.lines().find(|line| line.starts_with(&cluster.pod_name(dead)));

@@ -53,7 +53,7 @@ async fn blind_slow_and_refused_sidecars_stop_no_write() {
     let refused = |code| Faults { status: Some(code), ..Faults::default() };
     let troubles = [
         ("a cut network", Faults { black_hole: true, ..Faults::default() }),
-        ("no rights any more", refused(403)),
+        ("no rights left", refused(403)),
         ("an API server in trouble", refused(500)),
         ("throttling", refused(429)),
         (

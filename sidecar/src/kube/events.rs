@@ -67,7 +67,7 @@ pub(crate) fn told(event: &Event) -> Told {
         ),
         Event::WrittenForLeader { leader, term } => normal(
             "WrittenForLeader",
-            format!("wrote the Lease for {leader} (term {term}), whose own sidecar does not reach the API server"),
+            format!("wrote the Lease for {leader} (term {term}), whose own sidecar cannot reach the API server"),
         ),
         Event::SwitchoverDone { to } => normal("SwitchoverDone", format!("the leadership moved to {to}, as requested")),
         Event::SwitchoverRefused { to } => {

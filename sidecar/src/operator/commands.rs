@@ -76,7 +76,7 @@ pub enum OperatorError {
         stateful_set: String,
     },
     /// The requested leader is not a pod that the sidecars know.
-    #[error("{to} is no member: {members} are. Nothing was changed")]
+    #[error("{to} is not a member; the members are {members}. Nothing was changed")]
     Unknown {
         /// The pod.
         to: String,
@@ -253,7 +253,7 @@ impl Leases {
         let Some(time_max) = time_max else {
             // Who is not known may be misspelt.
             let doubt = if fleet.members().is_empty() { ", if there is such a pod" } else { "" };
-            return Ok(format!("requested: {to} shall lead{doubt}. `sidecar status` shows when it does.\n"));
+            return Ok(format!("requested a switchover to {to}{doubt}. `sidecar status` shows when it leads.\n"));
         };
         Switchover { leases: self, config, fleet, to, before, began }.outcome(time_max).await
     }

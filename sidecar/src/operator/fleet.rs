@@ -216,7 +216,9 @@ impl Pod {
             return Some("its disk hangs, or hung a moment ago".to_owned());
         }
         match (self.eligible, self.app_state, self.lag_entries) {
-            (Some(false), Some(state), _) => Some(format!("its app may not lead (it is {})", state_word(state))),
+            (Some(false), Some(state), _) => {
+                Some(format!("its app is not eligible to lead (state: {})", state_word(state)))
+            }
             (_, _, Some(lag)) if lag > FIT_LAG_MAX => Some(format!("it is {lag} entries behind the leader")),
             _ => None,
         }

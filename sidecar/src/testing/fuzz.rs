@@ -166,7 +166,7 @@ impl Desk {
             if self.election.deadline().is_none_or(|deadline| deadline > self.now) {
                 return;
             }
-            assert!(wakes < WAKES_MAX, "it wakes for ever at {:?}", self.now);
+            assert!(wakes < WAKES_MAX, "it wakes forever at {:?}", self.now);
             let effects = self.election.step(self.now, Input::Wake);
             self.take(effects);
         }

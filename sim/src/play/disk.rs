@@ -146,7 +146,7 @@ impl Cluster {
             up.sync_running = true;
             self.step_store(pod, Input::PersistFailed);
             if self.pods[pod].store.is_up() {
-                self.violation(format!("pod-{pod} store goes on after a failed write"));
+                self.violation(format!("pod-{pod} store continues after a failed write"));
             }
         }
     }

@@ -123,7 +123,7 @@ impl Driver {
 
     /// The end of this replica. Why the journal is closed comes with its last event (`finish`).
     fn journal_refuses(&mut self, error: &JournalError) {
-        error!(%error, "the journal accepts nothing: this replica is shutting down");
+        error!(%error, "the journal no longer accepts writes: shutting down");
         self.brought_about.push_back(Input::PersistFailed);
     }
 

@@ -449,7 +449,7 @@ async fn a_full_disk_acknowledges_nothing_and_ends_the_replica_which_says_so() {
     }
     assert!(matches!(failed, Err(WriteError::Unknown | WriteError::Refused(_))), "{failed:?}");
     let pod = cluster.pods[0].take().unwrap();
-    let end = tokio::time::timeout(LONG, pod.driver).await.expect("it goes on").unwrap();
+    let end = tokio::time::timeout(LONG, pod.driver).await.expect("it continues").unwrap();
     assert!(matches!(end, End::Failed { .. }), "{end:?}");
     assert_eq!(pod.status.borrow().state, State::Failed);
     assert!(!pod.handle.is_alive());

@@ -43,7 +43,7 @@ pub(super) fn log(before: Option<&Status>, now: &Status) {
         if now.log > log {
             info!(
                 format = now.log,
-                "the log has the raise to a later format: older builds cannot read this volume any longer"
+                "the log contains the raise to a later format: older builds cannot read this volume any longer"
             );
         }
         if now.in_force > in_force {
@@ -53,7 +53,7 @@ pub(super) fn log(before: Option<&Status>, now: &Status) {
     let held_back = before.map(|status| &status.formats.held_back_by);
     if now.open && held_back != Some(&now.formats.held_back_by) && !now.formats.held_back_by.is_empty() {
         let pods: Vec<String> = now.formats.held_back_by.iter().map(ToString::to_string).collect();
-        info!(format = now.formats.log + 1, ?pods, "a later format is held back");
+        info!(format = now.formats.log + 1, ?pods, "the raise to a later format is held back");
     }
     let known = |what: &String| before.is_some_and(|status| status.waiting_for.contains(what));
     for what in now.waiting_for.iter().filter(|what| !known(what)) {

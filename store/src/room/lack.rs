@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(lack(100, 2, 0), None);
         assert_eq!(lack(99, 2, 0), Some(Lack::Disk { needs_bytes: 100, free_bytes: 99 }));
         assert_eq!(lack(100, 0, 0), Some(Lack::Disk { needs_bytes: 116, free_bytes: 100 }));
-        assert_eq!(lack(60, 1, 40), None, "what is here already takes no room any more");
+        assert_eq!(lack(60, 1, 40), None, "what is already here takes no further room");
         assert_eq!(Lack::of(100, 0, &JournalFigures::default(), 1 << 30), None, "nobody knows the room");
     }
 

@@ -303,7 +303,7 @@ fn a_segment_under_another_ones_name_is_damage() {
     fs::rename(&newest, &renamed).unwrap();
     let (file, _, what) = damage(folder.path());
     assert_eq!(file, renamed);
-    assert!(what.contains("it says that it is segment"), "{what}");
+    assert!(what.contains("its header names segment"), "{what}");
     fs::rename(&renamed, &newest).unwrap();
     open(folder.path()).unwrap();
 }

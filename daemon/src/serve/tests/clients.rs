@@ -44,7 +44,7 @@ fn server_behind(gates: Gates, limits: Limits) -> Serving {
 /// All that still comes, until the server closes.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut rest = Vec::new();
-    let _ = timeout(LONG, stream.read_to_end(&mut rest)).await.expect("it is open for ever");
+    let _ = timeout(LONG, stream.read_to_end(&mut rest)).await.expect("it stays open");
     String::from_utf8_lossy(&rest).into_owned()
 }
 
@@ -376,7 +376,7 @@ async fn a_connection_that_another_port_hands_over_is_served_like_those_of_this_
     let mut first = hand_over();
     first.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
-    timeout(LONG, first.read_to_string(&mut answer)).await.expect("it is idle for ever").unwrap();
+    timeout(LONG, first.read_to_string(&mut answer)).await.expect("it stays idle").unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("you are 10.1.2.3"), "{answer}");
     until("its place is free again", || counts.open() == 0).await;
     let mut silent = hand_over();

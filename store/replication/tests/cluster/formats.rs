@@ -88,7 +88,7 @@ fn a_later_build_changes_the_voters_without_raising_the_format() {
     let mut cluster = half_updated();
     cluster.view.members.truncate(2);
     cluster.tell_all();
-    cluster.run_until("a voter goes, and nothing holds back any more", |c| c.in_force()[..2] == [2, 2]);
+    cluster.run_until("a voter leaves, and nothing holds the raise back", |c| c.in_force()[..2] == [2, 2]);
     let formats: Vec<u32> = cluster.nodes[1]
         .entries
         .iter()

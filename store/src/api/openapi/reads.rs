@@ -50,9 +50,9 @@ pub(super) fn read() -> Details {
 pub(super) fn watch() -> Details {
     Details {
         id: "watchPersons",
-        description: "Each event is one commit; its `id` is the sequence. Continue after it, on any replica, by \
-                      `Last-Event-ID` or `after`: nothing is left out, nothing comes twice. Without either: from now on. \
-                      The last event is `end` and says why.",
+        description: "Each event is one commit; its `id` is the sequence. Resume after it, on any replica, with \
+                      `Last-Event-ID` or `after`: no commit is skipped, none is repeated. Without either, the watch \
+                      starts with the next commit. The last event is `end` and says why.",
         parameters: vec![&WATCH_AFTER, &LAST_EVENT_ID],
         successes: vec![(StatusCode::OK, of_media("text/event-stream", "The events.", string(), &[]))],
         refusals: vec![&BAD_REQUEST, &AHEAD, &HISTORY_GONE, &UNAVAILABLE],

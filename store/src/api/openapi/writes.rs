@@ -40,8 +40,8 @@ pub(super) fn patch() -> Details {
     let example = json!({ "lastName": "Koester-Heidloff" });
     Details {
         id: "patchPerson",
-        description: "The patch itself goes into the log and is merged where it is applied: two patches at once of \
-                      different fields both count.",
+        description: "The log contains the patch itself, and each replica merges it when it applies it: concurrent \
+                      patches of different fields both take effect.",
         parameters: vec![&ID, &IF_MATCH, &IF_NONE_MATCH, &KEY],
         body: Some(body(MERGE_PATCH, reference(PERSON_PATCH), example)),
         successes: vec![(StatusCode::OK, record("The record."))],

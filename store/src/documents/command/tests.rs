@@ -77,7 +77,7 @@ fn what_no_version_of_ours_wrote_is_refused_with_its_reason() {
     assert!(matches!(Command::decode(&patch), Err(CommandError::Content(_))));
     assert!(matches!(spoilt(1, KIND_DELETE), CommandError::Content(_)));
     assert!(matches!(spoilt(12, 0), CommandError::Content(_)), "another id than the record's");
-    assert!(matches!(spoilt(good.len() - 1, b' '), CommandError::Content(_)), "no JSON any more");
+    assert!(matches!(spoilt(good.len() - 1, b' '), CommandError::Content(_)), "no longer JSON");
     assert_eq!(Command::decode(&good[..20]), Err(CommandError::Short));
     assert_eq!(Command::decode(&[]), Err(CommandError::Short));
     assert_eq!(record_id(&format!(r#"["{}"]"#, id())), None, "an array is no record");

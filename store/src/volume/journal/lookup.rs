@@ -61,7 +61,10 @@ pub(super) fn read(places: Vec<Place>) -> io::Result<Vec<Entry>> {
             match Record::decode(&mut read) {
                 Ok(Record::Entry(entry)) => entries.push(entry),
                 Ok(_) => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "no entry stands where one was written"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "expected an entry at this position, found none",
+                    ));
                 }
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }

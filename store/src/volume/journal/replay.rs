@@ -173,7 +173,7 @@ fn read(disk: &dyn Disk, number: u64, format_max: u32) -> Result<Contents, Volum
     let bytes = read_all(&*disk.open(&name).map_err(io)?).map_err(io)?;
     match segment::read(&bytes, format_max) {
         Ok(contents) if contents.head.number != number => {
-            Err(damage(disk, number, 0, format!("it says that it is segment {}", contents.head.number)))
+            Err(damage(disk, number, 0, format!("its header names segment {}", contents.head.number)))
         }
         Ok(contents) if contents.records.is_empty() => {
             Err(damage(disk, number, contents.end, "it does not begin with the durable state [S1]".to_owned()))
