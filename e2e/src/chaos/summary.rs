@@ -45,7 +45,7 @@ pub(super) fn page(scene: &Scene, recorded: &Recorded, verdict: &Verdict, rounds
     let (sent, known, same) = (&scene.keyed.sent_again, &scene.keyed.known, &scene.keyed.same);
     let _ = writeln!(
         out,
-        "sent again under their Idempotency-Key: {}; {} learned an outcome that had been unknown, {} got the same again",
+        "sent again under their Idempotency-Key: {}; {} learned an outcome that was unknown, {} got the same again",
         count(sent),
         count(known),
         count(same)
