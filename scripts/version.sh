@@ -1,6 +1,7 @@
 #!/bin/sh
 # version.sh [TAG]: prints the version, if all places that name it agree; says which one does not, otherwise. With a tag
-# (v0.1.0) that must agree, too, and CHANGELOG.md must have a date for it.
+# (v0.1.0) that must agree, too, and CHANGELOG.md must have a date for it. The commit of the last release must be there, and an
+# ancestor of this one.
 set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' Cargo.toml)
@@ -19,5 +20,6 @@ if [ "$#" -gt 0 ]; then
   grep -qE "^## ${version} \([0-9]{4}-[0-9]{2}-[0-9]{2}\)$" CHANGELOG.md ||
     { echo "version.sh: CHANGELOG.md has no heading \"## $version (YYYY-MM-DD)\"" >&2; failed=1; }
 fi
+sh ./scripts/last-release.sh check || failed=1
 [ "$failed" = 0 ] || exit 1
 echo "$version"
