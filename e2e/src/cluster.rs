@@ -39,7 +39,7 @@ pub use leasehold_testkit::PATIENCE;
 use leasehold_testkit::ask_until;
 use serde_json::{Value, json};
 
-pub use config::{App, Config, Machine, Part, Programs};
+pub use config::{App, Config, Machine, Part, Program, Programs};
 pub use disk::{Disks, Trouble};
 pub use guardian::{Guardian, guard};
 pub use names::{LEASE, NAMESPACE, SERVICE, STATEFUL_SET};
@@ -97,8 +97,14 @@ impl Cluster {
         std::fs::write(root.join("initial.json"), crate::history::initial_persons().to_string())?;
         let guardian = Guardian::start(&config.programs.e2e, &root, temporary);
         let api = ApiServer::start_at((config.hub(), config.ports.api).into())?;
-        let inner =
-            Arc::new(Inner { config, api, root: root.clone(), pods: Mutex::default(), over: AtomicBool::new(false) });
+        let inner = Arc::new(Inner {
+            config,
+            api,
+            root: root.clone(),
+            pods: Mutex::default(),
+            exchanged: Mutex::default(),
+            over: AtomicBool::new(false),
+        });
         inner
             .api
             .create(Kind::StatefulSet, NAMESPACE, &stateful_set(inner.config.replicas))
@@ -165,12 +171,15 @@ impl Cluster {
         self.root.join(Pod::name_of(i)).join("data")
     }
 
-    /// Where a program lies.
+    /// Where a program lies that pods begin with.
     pub fn program(&self, part: Part) -> &Path {
-        match part {
-            Part::Store => &self.inner.config.programs.store,
-            Part::Sidecar => &self.inner.config.programs.sidecar,
-        }
+        &self.inner.config.programs.of(part).path
+    }
+
+    /// Pod `i` has this program from the next time on that it is made: a template with another image. The StatefulSet's
+    /// controller would then delete the pod: see [`Cluster::delete_pod`].
+    pub fn set_program(&self, i: u16, part: Part, program: Program) {
+        lock(&self.inner.exchanged).insert((i, part), program);
     }
 
     /// The name of pod `i`.
@@ -227,6 +236,18 @@ impl Cluster {
     /// The pid of a program that runs.
     pub fn pid(&self, i: u16, part: Part) -> Option<u32> {
         lock(&self.inner.pods).get(&i)?.process(part)?.pid()
+    }
+
+    /// Does a program run that is the one pod `i` shall have? Not if the pod was not made anew since [`Cluster::set_program`].
+    ///
+    /// # Errors
+    /// It does not run, or is another one.
+    pub fn runs_its_program(&self, i: u16, part: Part) -> anyhow::Result<()> {
+        let pid = self.pid(i, part).with_context(|| format!("the {} of pod {i} does not run", part.word()))?;
+        let runs = std::fs::read_link(format!("/proc/{pid}/exe"))?;
+        let shall = std::fs::canonicalize(&self.inner.programs(i).of(part).path)?;
+        anyhow::ensure!(runs == shall, "pod {i} runs {}, and shall run {}", runs.display(), shall.display());
+        Ok(())
     }
 
     /// How often a program was started since its pod was made.

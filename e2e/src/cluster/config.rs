@@ -16,7 +16,7 @@ pub enum App {
 }
 
 /// One of a pod's programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The store.
     Store,
@@ -34,18 +34,39 @@ impl Part {
     }
 }
 
+/// A program of one build, as a container's image and its own arguments are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Flags for this build alone, after those of all: an older one does not know each of them.
+    pub args: Vec<String>,
+}
+
+impl Program {
+    /// Without flags of its own.
+    pub fn at(path: PathBuf) -> Program {
+        Program { path, args: Vec::new() }
+    }
+}
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    pub(super) store: PathBuf,
-    pub(super) sidecar: PathBuf,
+    /// The store that pods begin with: see [`Cluster::set_program`](super::Cluster::set_program).
+    pub store: Program,
+    /// The sidecar that pods begin with.
+    pub sidecar: Program,
     pub(super) e2e: PathBuf,
 }
 
 impl Programs {
-    /// The sidecar.
-    pub fn sidecar(&self) -> &std::path::Path {
-        &self.sidecar
+    /// One of them.
+    pub fn of(&self, part: Part) -> &Program {
+        match part {
+            Part::Store => &self.store,
+            Part::Sidecar => &self.sidecar,
+        }
     }
 
     /// Beside this executable, where Cargo puts all of a workspace's binaries of one profile.
@@ -65,7 +86,8 @@ impl Programs {
             }
             Ok(path)
         };
-        Ok(Programs { store: find("store")?, sidecar: find("sidecar")?, e2e: folder.join("e2e") })
+        let (store, sidecar) = (Program::at(find("store")?), Program::at(find("sidecar")?));
+        Ok(Programs { store, sidecar, e2e: folder.join("e2e") })
     }
 }
 

@@ -14,7 +14,7 @@ use leasehold_api::{ApiServer, Kind, lock};
 use serde_json::{Value, json};
 
 use super::{
-    Config,
+    Config, Part, Program, Programs,
     names::{NAMESPACE, SERVICE, STATEFUL_SET},
     pod::Pod,
 };
@@ -26,6 +26,8 @@ pub(super) struct Inner {
     pub(super) api: ApiServer,
     pub(super) root: PathBuf,
     pub(super) pods: Mutex<BTreeMap<u16, Pod>>,
+    /// Programs of single pods, other than those that pods begin with.
+    pub(super) exchanged: Mutex<BTreeMap<(u16, Part), Program>>,
     pub(super) over: AtomicBool,
 }
 
@@ -33,6 +35,18 @@ impl Inner {
     pub(super) fn wanted(&self) -> u16 {
         let set = self.api.get(Kind::StatefulSet, NAMESPACE, STATEFUL_SET).unwrap_or(Value::Null);
         set["spec"]["replicas"].as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0)
+    }
+
+    /// What pod `i` is made of.
+    pub(super) fn programs(&self, i: u16) -> Programs {
+        let mut programs = self.config.programs.clone();
+        let exchanged = lock(&self.exchanged);
+        for (part, program) in [(Part::Store, &mut programs.store), (Part::Sidecar, &mut programs.sidecar)] {
+            if let Some(other) = exchanged.get(&(i, part)) {
+                program.clone_from(other);
+            }
+        }
+        programs
     }
 
     /// The StatefulSet's controller, with the Parallel policy.
@@ -60,7 +74,7 @@ impl Inner {
                 }
                 for i in 0..wanted {
                     let Entry::Vacant(place) = pods.entry(i) else { continue };
-                    match Pod::create(&self.config, &self.root, &self.api, i) {
+                    match Pod::create(&self.config, &self.programs(i), &self.root, &self.api, i) {
                         Ok(pod) => {
                             place.insert(pod);
                         }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    App, Config, Part,
+    App, Config, Part, Programs,
     names::{LEASE, NAMESPACE, SERVICE, STATEFUL_SET},
     process::{Process, Spec},
 };
@@ -47,7 +47,13 @@ impl Pod {
     }
 
     /// Makes the folders, the Pod object and the programs, and starts them. A volume that is there already is kept.
-    pub(super) fn create(config: &Config, root: &Path, api: &ApiServer, ordinal: u16) -> anyhow::Result<Pod> {
+    pub(super) fn create(
+        config: &Config,
+        programs: &Programs,
+        root: &Path,
+        api: &ApiServer,
+        ordinal: u16,
+    ) -> anyhow::Result<Pod> {
         let name = Pod::name_of(ordinal);
         let folder = root.join(&name);
         // The shared directory is an emptyDir: a new pod never finds anything in it.
@@ -62,13 +68,15 @@ impl Pod {
         let revision = set["status"]["updateRevision"].as_str().unwrap_or("").to_owned();
         let _ = api.create(Kind::Pod, NAMESPACE, &pod_object(config, &name, ordinal, &revision));
 
-        let process = |program: &Path, part: Part, args: Vec<String>| {
+        let process = |part: Part, args: Vec<String>| {
+            let program = programs.of(part);
             let mut command = match &config.machine.network {
                 Some(network) => network.enter(ordinal)?,
                 None => Vec::new(),
             };
-            command.push(program.display().to_string());
+            command.push(program.path.display().to_string());
             command.extend(args);
+            command.extend(program.args.iter().cloned());
             let environment = match &config.machine.disks {
                 Some(disks) if part == Part::Store => disks.environment(ordinal, &folder.join("data"))?,
                 _ => Vec::new(),
@@ -82,11 +90,9 @@ impl Pod {
                 restart_after: config.restart_after,
             })
         };
-        let sidecar = process(&config.programs.sidecar, Part::Sidecar, sidecar_args(config, &folder, &name, ordinal))?;
+        let sidecar = process(Part::Sidecar, sidecar_args(config, &folder, &name, ordinal))?;
         let store = match config.app {
-            App::Store => {
-                Some(process(&config.programs.store, Part::Store, store_args(config, root, &name, ordinal, &revision))?)
-            }
+            App::Store => Some(process(Part::Store, store_args(config, root, &name, ordinal, &revision))?),
             App::Plain => None,
         };
         sidecar.start();

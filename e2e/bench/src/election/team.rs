@@ -86,7 +86,7 @@ impl Team {
                         ("--grace-period", "10s".to_owned()),
                     ];
                     args.extend(more.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
-                    Programs::find()?.sidecar().to_owned()
+                    Programs::find()?.sidecar.path
                 }
                 Elector::ClientGo => peers.elector().map_err(|why| anyhow::anyhow!(why))?,
                 Elector::KubeLeaderElection => {
