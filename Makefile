@@ -4,9 +4,10 @@
 # The rest:
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
-#   make nightly what is too long for each change: more seeds, half an hour of chaos, make e2e with 20 leaves of each kind, and
-#                on IPv6 alone
+#   make nightly what is too long for each change: more seeds, half an hour of chaos, updates from the last release and back,
+#                make e2e with 20 leaves of each kind, and on IPv6 alone
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
+#   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
 #   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
@@ -17,7 +18,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint msrv build unit nightly chaos bench peers deny release-check clean
+.PHONY: demo test lint msrv build unit nightly chaos skew last-release bench peers deny clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -56,12 +57,22 @@ SEED ?= 1
 nightly:
 	$(STEP) "ten minutes of seeds" env LEASEHOLD_SIM_SECONDS=600 $(CARGO) test --locked -p leasehold-sim --test seeds
 	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
-	LEAVES=20 UPDATES=3 $(MAKE) e2e
+	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
+	LAST_RELEASE=1 LEAVES=20 UPDATES=3 $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
 
 chaos:
 	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
 	$(CARGO) run --locked --quiet --bin e2e -- chaos $(ARGS)
+
+# The programs of the last release, which e2e/last-release names, from its commit. With them `make test` also tries the shortest
+# update; it does not build them, for that takes minutes.
+last-release:
+	@CARGO="$(CARGO)" sh ./scripts/last-release.sh build
+
+skew: last-release
+	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
+	$(CARGO) run --locked --quiet --bin e2e -- skew $(ARGS)
 
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e --bin bench

@@ -7,23 +7,30 @@
 //!                                                                   └──▶ time line: gaps, and their causes
 //! ```
 //!
-//! Two things are judged: what clients learnt (`crate::history`), and that writes continue within a generous time after
-//! everything was healed. Speed is never judged. The seed alone decides the faults, but not when exactly they meet a
-//! request. So the same seed finds a rare fault often, but not always.
+//! `e2e skew` is the same with other rounds: steps of rolling updates from the last release to this build and back
+//! (`updates`), with faults of chaos' plan during them and in between.
+//!
+//! Two things are judged: what clients were told (`crate::history`), and that writes go on within a generous time after
+//! everything was healed. Never how fast anything was. The faults are decided by the seed alone; when exactly they meet a
+//! request is not, so the same seed finds a rare fault often, but not always.
 
 mod args;
 mod clients;
 mod convergence;
+mod course;
 mod fault;
 mod keyed;
 mod kubernetes;
 mod plan;
 mod processes;
 mod random;
+mod release;
 mod scene;
 mod stage;
+mod steps;
 mod summary;
 mod timeline;
+mod updates;
 
 use std::{
     path::{Path, PathBuf},
@@ -39,14 +46,17 @@ use crate::{
     cluster::{enter_own_network, is_in_own_network},
     history::{Recorded, Recorder},
 };
-pub use args::{Chaos, When};
+pub use args::{Chaos, Skew, When};
 use clients::Clients;
 use convergence::Persons;
+use course::{About, Course};
 use kubernetes::Kubernetes;
-use plan::{Plan, Round};
-use processes::Processes;
+use plan::Round;
+use processes::{Mixed, Processes};
+use release::Builds;
 use scene::Scene;
 use stage::{PODS, PODS_MAX, Stage};
+use steps::Step;
 use timeline::TimeLine;
 
 /// After everything is healed: within this time writes must be acknowledged again, and the cluster whole again. Generous: a
@@ -58,8 +68,13 @@ const SUMMED_UP_EVERY: Duration = Duration::from_secs(5);
 /// To be called before anything else, threads above all: goes into a network of our own, if that is wanted and can be.
 pub fn prepare(args: &Chaos) {
     if !args.kubernetes && args.check.is_none() && !args.no_network && !is_in_own_network() {
-        eprintln!("e2e chaos: {:#}", enter_own_network());
+        eprintln!("e2e: {:#}", enter_own_network());
     }
+}
+
+/// The same for `e2e skew`.
+pub fn prepare_skew(args: &Skew) {
+    prepare(&args.as_chaos());
 }
 
 /// Runs it. The code is 1 after a violation, 130 after Ctrl-C.
@@ -72,31 +87,52 @@ pub async fn run(args: Chaos) -> anyhow::Result<ExitCode> {
         println!("{verdict}");
         return Ok(if verdict.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    // Two of them a moment apart differ.
-    let seed = args.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000);
-    let folder = args
-        .keep
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join(format!("leasehold-chaos-{seed}-{}", std::process::id())));
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let line = TimeLine::new(&folder.join("timeline.txt"))?;
-    line.print(&format!("e2e chaos: seed {seed}, {} minutes", args.minutes));
-    let scene = Scene::new(line, seed);
-    let show = Show { args, seed, folder, scene: scene.clone() };
+    let show = Show::new(args, About::Chaos)?;
+    let line = &show.scene.line;
     if show.args.kubernetes {
-        let place = Kubernetes::find(&show.args, |text| scene.line.print(text)).await?;
+        let place = Kubernetes::find(&show.args, |text| line.print(text)).await?;
         show.run(place).await
     } else {
-        let place = Processes::start(PODS, |text| scene.line.print(text))?;
+        let place = Processes::start(PODS, None, |text| line.print(text))?;
         show.run(place).await
     }
 }
 
+/// Runs `e2e skew`. The code is as that of [`run`].
+///
+/// # Errors
+/// As [`run`]; the programs of the last release are not there.
+pub async fn run_skew(args: Skew) -> anyhow::Result<ExitCode> {
+    let builds = Builds::find()?;
+    let show = Show::new(args.as_chaos(), About::Skew { quick: args.quick })?;
+    let line = &show.scene.line;
+    line.print(&builds.to_string());
+    let shares_a_key = match args.peer_key {
+        When::Auto => builds.share_a_key(),
+        When::On => true,
+        When::Off => false,
+    };
+    let key = shares_a_key.then(|| show.folder.join("peer-key"));
+    if let Some(folder) = &key {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(
+            folder.join("current"),
+            format!("the key of seed {}, of more than thirty-two bytes", show.seed),
+        )?;
+    }
+    line.print(if shares_a_key { "the replicas share a key" } else { "the replicas share no key" });
+    let place = Processes::start(PODS, Some(Mixed { builds, key }), |text| line.print(text))?;
+    show.run(place).await
+}
+
 struct Show {
+    about: About,
     args: Chaos,
     seed: u64,
     folder: PathBuf,
     scene: Arc<Scene>,
+    /// How it is called to be played again.
+    again: String,
 }
 
 /// Why it ended.
@@ -108,6 +144,37 @@ enum Ended {
 }
 
 impl Show {
+    fn new(args: Chaos, about: About) -> anyhow::Result<Show> {
+        // Two of them a moment apart differ.
+        let seed = args.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 % 1_000_000);
+        let name = match about {
+            About::Chaos => "chaos",
+            About::Skew { .. } => "skew",
+        };
+        let folder = args
+            .keep
+            .clone()
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("leasehold-{name}-{seed}-{}", std::process::id())));
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let line = TimeLine::new(&folder.join("timeline.txt"))?;
+        let again = match about {
+            About::Skew { quick: true } => format!("e2e skew --quick --seed {seed}"),
+            About::Chaos if args.kubernetes => {
+                format!("e2e chaos --kubernetes --minutes {} --seed {seed}", args.minutes)
+            }
+            _ => format!("e2e {name} --minutes {} --seed {seed}", args.minutes),
+        };
+        match about {
+            About::Chaos => line.print(&format!("e2e chaos: seed {seed}, {} minutes", args.minutes)),
+            About::Skew { quick: true } => line.print(&format!("e2e skew: seed {seed}, the quick one")),
+            About::Skew { quick: false } => {
+                line.print(&format!("e2e skew: seed {seed}, all steps, and at least {} minutes", args.minutes));
+            }
+        }
+        let scene = Scene::new(line, seed);
+        Ok(Show { about, args, seed, folder, scene, again })
+    }
+
     async fn run(&self, place: impl Stage) -> anyhow::Result<ExitCode> {
         // Before the first client, so that no signal finds us without a handler.
         let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
@@ -185,7 +252,7 @@ impl Show {
             return Ok(Ended::NoRecovery);
         }
         let over = Instant::now() + Duration::from_secs_f64(self.args.minutes * 60.0);
-        let mut plan = Plan::new(self.seed, &place.kinds(), if self.args.kubernetes { 4 } else { 1 });
+        let mut course = Course::new(self.about, self.seed, &place.kinds(), if self.args.kubernetes { 4 } else { 1 });
         let tick = async {
             loop {
                 tokio::time::sleep(SUMMED_UP_EVERY).await;
@@ -193,15 +260,24 @@ impl Show {
             }
         };
         let all = async {
-            while Instant::now() < over {
-                let round = plan.next();
+            while let Some(round) = course.next(Instant::now() >= over) {
                 *rounds = round.number;
+                let (from, acknowledged, faults) = (line.elapsed(), line.acknowledged_so_far(), line.faults_so_far());
                 self.carry_out(place, &round).await?;
                 if !self.writes_go_on().await {
                     return Ok(Ended::NoRecovery);
                 }
                 if (round.settles || Instant::now() >= over) && !self.is_whole_again(place).await {
                     return Ok(Ended::NoRecovery);
+                }
+                if let Some(step) = round.faults.iter().find(|fault| fault.is_step()) {
+                    self.scene.steps.made(Step {
+                        words: step.words(None, PODS),
+                        beside: (line.faults_so_far() - faults).saturating_sub(1),
+                        from,
+                        to: line.elapsed(),
+                        acknowledged: line.acknowledged_so_far() - acknowledged,
+                    });
                 }
                 tokio::time::sleep(round.rest).await;
             }
@@ -245,6 +321,10 @@ impl Show {
                 && let Err(error) = place.carry_out(fault, &self.scene).await
             {
                 line.say(&format!("       given up: {words}: {error:#}"));
+                // The cluster was whole when it began, and a step waits until what broke meanwhile is healed.
+                if fault.is_step() {
+                    self.scene.recorder.violation(format!("given up: {words}: {error:#}"));
+                }
             }
         };
         let (healed, ()) = tokio::join!(healing, carrying_out);
@@ -312,9 +392,7 @@ impl Show {
             (recorded, verdict)
         })
         .await?;
-        let kind = if self.args.kubernetes { " --kubernetes" } else { "" };
-        let again = format!("e2e chaos{kind} --minutes {} --seed {}", self.args.minutes, self.seed);
-        line.print(&summary::page(&self.scene, &recorded, &verdict, rounds, &again));
+        line.print(&summary::page(&self.scene, &recorded, &verdict, rounds, &self.again));
         let is_fine = verdict.is_fine();
         if !is_fine || self.args.keep.is_some() {
             self.keep(&recorded, &place).await;
@@ -332,7 +410,7 @@ impl Show {
     async fn keep(&self, recorded: &Recorded, place: &impl Stage) {
         let history: &Path = &self.folder.join("history.jsonl");
         if let Err(error) = recorded.save(history) {
-            eprintln!("e2e chaos: {error:#}");
+            eprintln!("e2e: {error:#}");
         }
         place.keep(&self.folder).await;
         let line = &self.scene.line;

@@ -1,4 +1,4 @@
-//! `e2e`: the demo, chaos and the bench, on a cluster of processes; and the embedded API compared with a real one.
+//! `e2e`: the demo, chaos, updates and the bench, on a cluster of processes; and the embedded API compared with a real one.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};
 
@@ -27,6 +27,9 @@ enum Command {
     },
     /// Break everything while clients read and write, and check their answers.
     Chaos(chaos::Chaos),
+    /// Update from the last release and back, one program after the other, while clients read and write, and check what they
+    /// were told.
+    Skew(chaos::Skew),
     /// Compare the embedded API, or a real one, with what a real API server was seen to answer.
     Conformance(conformance::Conformance),
     /// Write through a Service of a real Kubernetes, as clients do that keep their connections (for the tests there).
@@ -64,11 +67,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     if let Command::Chaos(args) = &command {
         chaos::prepare(args);
     }
+    if let Command::Skew(args) = &command {
+        chaos::prepare_skew(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match command {
             Command::Demo(demo) => demo::run(demo).await?,
             Command::Chaos(args) => return chaos::run(args).await,
+            Command::Skew(args) => return chaos::run_skew(args).await,
             Command::Conformance(args) => return conformance::run(args).await,
             Command::Writers(args) => service::run(args).await?,
             Command::Guard { .. } | Command::Bench { .. } => {}

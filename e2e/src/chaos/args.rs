@@ -1,4 +1,4 @@
-//! The flags of `e2e chaos`.
+//! The flags of `e2e chaos` and `e2e skew`.
 
 use std::path::PathBuf;
 
@@ -35,6 +35,50 @@ pub struct Chaos {
     /// Use the machine's loopback: no cuts between pods
     #[arg(long)]
     pub no_network: bool,
+}
+
+/// What `e2e skew` is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Skew {
+    /// Go on updating forward and back so long; all steps are made once in any case
+    #[arg(long, value_name = "M", default_value_t = 5.0)]
+    pub minutes: f64,
+    /// Decides what else breaks, and when (default: another one each time; it is printed)
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// One update forward and one back, and nothing else breaks
+    #[arg(long, conflicts_with = "minutes")]
+    pub quick: bool,
+    /// Let the replicas share a key (auto: from 0.1.0 on; 0.0.9 proves it in another way, so old and new do not connect)
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub peer_key: When,
+    /// So many clients follow the leader, beside the one of each pod
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub clients: u16,
+    /// Keep history, time line and logs in this folder (after a violation they are kept in any case)
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Use the machine's loopback: no cuts between pods
+    #[arg(long)]
+    pub no_network: bool,
+}
+
+impl Skew {
+    /// What chaos is told: the same place, clients and judgement.
+    pub(super) fn as_chaos(&self) -> Chaos {
+        Chaos {
+            minutes: self.minutes,
+            seed: self.seed,
+            kubernetes: false,
+            namespace: String::new(),
+            cluster: None,
+            clients: self.clients,
+            strong_reads: When::Auto,
+            keep: self.keep.clone(),
+            check: None,
+            no_network: self.no_network,
+        }
+    }
 }
 
 /// When something is done.

@@ -29,6 +29,25 @@ pub(super) enum Parts {
     Both,
 }
 
+/// Of which build a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Build {
+    /// The last release.
+    Last,
+    /// This one.
+    This,
+}
+
+/// Whether kill -9 meets a pod in the middle of its exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Midway {
+    Unharmed,
+    /// Both old programs, when the store has begun to end.
+    KilledEnding,
+    /// The new store, as soon as it runs.
+    KilledStarting,
+}
+
 /// One thing that is done to the cluster. What lasts is undone at the end of its round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -56,7 +75,11 @@ pub(super) enum Fault {
     DeletePod { who: Who, by_force: bool },
     /// A new version: one pod after the other, from the last.
     Rolling,
-    /// From three to this many and back.
+    /// One step of a rolling update: a pod's programs become those of the other build.
+    Exchange { pod: u16, parts: Parts, to: Build, midway: Midway },
+    /// This pod is asked to lead, until it does.
+    Lead { pod: u16 },
+    /// From three to so many and back.
     Scale { to: u16 },
     /// Somebody asks that this pod lead.
     Switchover { to: Who },
@@ -178,7 +201,12 @@ impl LeaseEdit {
 impl Fault {
     /// Does it run on its own, one step after the other, beside the round's other faults?
     pub(super) fn is_procedure(&self) -> bool {
-        matches!(self, Fault::Rolling | Fault::Scale { .. } | Fault::DeletePod { .. })
+        self.is_step() || matches!(self, Fault::Rolling | Fault::Scale { .. } | Fault::DeletePod { .. })
+    }
+
+    /// Is it a step of an update? All else happens while it is made, or between two.
+    pub(super) fn is_step(&self) -> bool {
+        matches!(self, Fault::Exchange { .. } | Fault::Lead { .. })
     }
 
     /// What it says, with the pods' numbers.
@@ -203,6 +231,8 @@ impl Fault {
             Fault::DeletePod { who, by_force: false } => format!("{} deleted", pod(who)),
             Fault::DeletePod { who, by_force: true } => format!("{} deleted by force", pod(who)),
             Fault::Rolling => "rolling restart with a new version".to_owned(),
+            Fault::Exchange { pod, parts, to, midway } => format!("pod {pod}: {parts} of {to}{midway}"),
+            Fault::Lead { pod } => format!("pod {pod}: leads"),
             Fault::Scale { to } => format!("scaled to {to} and back to {pods}"),
             Fault::Switchover { to } => format!("{} asked to lead", pod(to)),
             Fault::Node { who, trouble: NodeTrouble::Cut } => format!("node of {} cut off", pod(who)),
@@ -218,6 +248,25 @@ impl fmt::Display for Parts {
             Parts::Store => "store",
             Parts::Sidecar => "sidecar",
             Parts::Both => "store and sidecar",
+        })
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Build::Last => "the last release",
+            Build::This => "this build",
+        })
+    }
+}
+
+impl fmt::Display for Midway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Midway::Unharmed => "",
+            Midway::KilledEnding => ", the old ones killed while they end",
+            Midway::KilledStarting => ", the store killed while it starts",
         })
     }
 }

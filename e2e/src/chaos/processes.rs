@@ -7,12 +7,13 @@
 //! | the API | the embedded one goes down, is slow, refuses, loses answers, is deaf; for one sidecar: never answers |
 //! | disks | a library in the stores makes writes and fsyncs fail, wait, or never come back (`cluster::Disks`) |
 //! | switchovers | the annotation of the Lease |
+//! | updates | a pod is deleted, and made again of the other build's programs |
 //! | volumes | the folder is emptied, if all voters are there and have caught up |
 
 use std::{
     fmt::Write as _,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -25,8 +26,9 @@ use leasehold_api::{Faults, Verb, Who as Clients, lock};
 use leasehold_testkit::within;
 use serde_json::{Value, json};
 
-use super::fault::{ApiTrouble, DiskTrouble, Fault, LeaseEdit, Parts, Who};
+use super::fault::{ApiTrouble, Build, DiskTrouble, Fault, LeaseEdit, Midway, Parts, Who};
 use super::plan::Kind;
+use super::release::Builds;
 use super::scene::Scene;
 use super::stage::{PODS, PODS_MAX, PREFERRED, Stage};
 use crate::cluster::{Cluster, Config, Disks, Machine, Network, Part, Signal, Trouble, is_in_own_network};
@@ -38,6 +40,17 @@ pub(super) struct Processes {
     undo: Mutex<Vec<Undo>>,
     /// How many rolling updates there were.
     updates: AtomicU32,
+    mixed: Option<Mixed>,
+    /// Of which build the newest template's store and sidecar are.
+    template: Mutex<(Build, Build)>,
+}
+
+/// The pods begin on the last release, and go to and fro.
+#[derive(Debug)]
+pub(super) struct Mixed {
+    pub(super) builds: Builds,
+    /// Where the replicas' key lies.
+    pub(super) key: Option<PathBuf>,
 }
 
 /// What to do at the end of a round.
@@ -54,15 +67,19 @@ enum Undo {
 
 /// How long a procedure waits for each of its steps while things are broken; then it continues with the next.
 const STEP: Duration = Duration::from_secs(40);
+/// How long a step of an update waits: what breaks meanwhile is healed before, and no machine is that slow.
+const UPDATE_STEP: Duration = Duration::from_secs(150);
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(50);
+/// The same, where the moment matters.
+const KILL_LOOK: Duration = Duration::from_millis(5);
 
 impl Processes {
     /// Starts the cluster, and says what will be left out.
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) fn start(replicas: u16, say: impl Fn(&str)) -> anyhow::Result<Processes> {
+    pub(super) fn start(replicas: u16, mixed: Option<Mixed>, say: impl Fn(&str)) -> anyhow::Result<Processes> {
         let network = match is_in_own_network().then(|| Network::make(PODS_MAX)).transpose() {
             Ok(network) => network,
             Err(error) => {
@@ -84,12 +101,23 @@ impl Processes {
                 None
             }
         };
-        let config = Config {
-            machine: Machine { network, disks },
-            store_args: ["--write-timeout", "3s"].map(str::to_owned).to_vec(),
-            ..Config::for_tests(replicas)?
-        };
-        Ok(Processes { cluster: Cluster::start(config)?, undo: Mutex::default(), updates: AtomicU32::new(0) })
+        // Both builds know these.
+        let mut store_args = ["--write-timeout", "3s"].map(str::to_owned).to_vec();
+        let mut config = Config::for_tests(replicas)?;
+        if let Some(Mixed { builds, key }) = &mixed {
+            config.programs = builds.programs(Build::Last).clone();
+            if let Some(folder) = key {
+                store_args.extend(["--peer-key".to_owned(), folder.display().to_string()]);
+            }
+        }
+        let config = Config { machine: Machine { network, disks }, store_args, ..config };
+        Ok(Processes {
+            cluster: Cluster::start(config)?,
+            undo: Mutex::default(),
+            updates: AtomicU32::new(0),
+            mixed,
+            template: Mutex::new((Build::Last, Build::Last)),
+        })
     }
 
     fn later(&self, undo: Undo) {
@@ -212,14 +240,85 @@ impl Processes {
     }
 
     async fn delete(&self, i: u16) -> anyhow::Result<()> {
-        let (store, sidecar) = (self.cluster.pid(i, Part::Store), self.cluster.pid(i, Part::Sidecar));
+        let before = self.pids(i);
         self.cluster.delete_pod(i).map_err(|failure| anyhow::anyhow!(failure.message))?;
-        within(STEP, LOOK, async || {
-            let is_new = self.cluster.pid(i, Part::Store).is_some_and(|pid| Some(pid) != store)
-                && self.cluster.pid(i, Part::Sidecar).is_some_and(|pid| Some(pid) != sidecar);
-            is_new && self.cluster.http().get(self.cluster.store(i), "/readyz").await.is_ok()
+        within(STEP, LOOK, async || self.is_new_and_ready(i, before).await).await;
+        Ok(())
+    }
+
+    fn pids(&self, i: u16) -> [Option<u32>; 2] {
+        [self.cluster.pid(i, Part::Store), self.cluster.pid(i, Part::Sidecar)]
+    }
+
+    /// Do other programs run in the pod, and is it ready?
+    async fn is_new_and_ready(&self, i: u16, before: [Option<u32>; 2]) -> bool {
+        let are_new = self.pids(i).iter().zip(before).all(|(now, before)| now.is_some() && *now != before);
+        are_new && self.cluster.http().get(self.cluster.store(i), "/readyz").await.is_ok()
+    }
+
+    /// A step of an update, as a StatefulSet's controller makes it.
+    async fn exchange(&self, i: u16, which: Parts, to: Build, midway: Midway) -> anyhow::Result<()> {
+        let Mixed { builds, .. } = self.mixed.as_ref().context("there is one build only")?;
+        let revision = {
+            let mut template = lock(&self.template);
+            for part in parts(which) {
+                *match part {
+                    Part::Store => &mut template.0,
+                    Part::Sidecar => &mut template.1,
+                } = to;
+                // A pod that a scaling up adds is of the newest template.
+                for pod in std::iter::once(i).chain(PODS..PODS_MAX) {
+                    self.cluster.set_program(pod, part, builds.program(to, part));
+                }
+            }
+            // The same template again is the same revision again.
+            format!("store-of-{:?}-sidecar-of-{:?}", template.0, template.1).to_lowercase()
+        };
+        self.cluster.set_revision(&revision).map_err(|failure| anyhow::anyhow!(failure.message))?;
+        let before = self.pids(i);
+        self.cluster.delete_pod(i).map_err(|failure| anyhow::anyhow!(failure.message))?;
+        match midway {
+            Midway::Unharmed => {}
+            Midway::KilledEnding => {
+                // It is not ready when it ends.
+                let ready = async || self.cluster.http().get(self.cluster.store(i), "/readyz").await.is_ok();
+                within(STEP, KILL_LOOK, async || !ready().await).await;
+                self.kill(i, Parts::Both, false)?;
+            }
+            Midway::KilledStarting => {
+                let starts = async || self.cluster.pid(i, Part::Store).is_some_and(|pid| Some(pid) != before[0]);
+                within(STEP, KILL_LOOK, starts).await;
+                self.cluster.kill(i, Part::Store);
+            }
+        }
+        let is_ready = within(UPDATE_STEP, LOOK, async || {
+            // An old program that something else killed may have been started once more before the pod ended.
+            self.is_new_and_ready(i, before).await && self.runs_its_programs(i).is_ok()
         })
         .await;
+        ensure!(is_ready, "the pod is not there again, and ready, within {UPDATE_STEP:?}");
+        Ok(())
+    }
+
+    fn runs_its_programs(&self, i: u16) -> anyhow::Result<()> {
+        [Part::Store, Part::Sidecar].into_iter().try_for_each(|part| self.cluster.runs_its_program(i, part))
+    }
+
+    /// Asks that the pod lead until it does: a wish may be given up.
+    async fn lead(&self, i: u16) -> anyhow::Result<()> {
+        let name = self.cluster.pod_name(i);
+        let leads = within(UPDATE_STEP, LOOK, async || {
+            if self.cluster.leader().await.is_some_and(|(leader, _)| leader == i) {
+                return true;
+            }
+            let wish = self.cluster.lease().map(|lease| lease["metadata"]["annotations"][PREFERRED].clone());
+            if wish.is_some_and(|wish| wish != name.as_str()) {
+                let _ = self.cluster.ask_switchover(i);
+            }
+            false
+        })
+        .await;
+        ensure!(leads, "it does not lead within {UPDATE_STEP:?}");
         Ok(())
     }
 }
@@ -299,9 +398,13 @@ impl Stage for Processes {
                 let asked = cluster.ask_switchover(self.pod(to, scene));
                 asked.map_err(|failure| anyhow::anyhow!(failure.message))?;
             }
-            Fault::DeletePod { .. } | Fault::Rolling | Fault::Scale { .. } | Fault::Node { .. } | Fault::Etcd => {
-                bail!("not a fault of processes")
-            }
+            Fault::DeletePod { .. }
+            | Fault::Rolling
+            | Fault::Exchange { .. }
+            | Fault::Lead { .. }
+            | Fault::Scale { .. }
+            | Fault::Node { .. }
+            | Fault::Etcd => bail!("not a fault of processes"),
         }
         Ok(())
     }
@@ -319,6 +422,8 @@ impl Stage for Processes {
                 scene.line.say(&format!("       all pods are of revision {revision}"));
                 Ok(())
             }
+            Fault::Exchange { pod, parts, to, midway } => self.exchange(pod, parts, to, midway).await,
+            Fault::Lead { pod } => self.lead(pod).await,
             Fault::Scale { to } => {
                 for replicas in [to, PODS] {
                     self.cluster.scale(replicas).map_err(|failure| anyhow::anyhow!(failure.message))?;
@@ -368,6 +473,9 @@ impl Stage for Processes {
         ensure!(pods == (0..PODS).collect::<Vec<_>>(), "the pods are {pods:?}");
         for i in pods {
             self.cluster.http().get(self.cluster.store(i), "/readyz").await?;
+            if self.mixed.is_some() {
+                self.runs_its_programs(i)?;
+            }
         }
         let status = self.leaders_status().await?;
         let names = |list: &Value| -> Vec<String> {

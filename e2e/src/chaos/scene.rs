@@ -14,6 +14,7 @@ use leasehold_api::lock;
 
 use super::keyed::Counts;
 use super::random::Random;
+use super::steps::Steps;
 use super::timeline::TimeLine;
 use crate::{client::Http, cluster::Cluster, history::Recorder};
 
@@ -22,6 +23,8 @@ use crate::{client::Http, cluster::Cluster, history::Recorder};
 pub(super) struct Scene {
     pub(super) recorder: Recorder,
     pub(super) line: TimeLine,
+    /// Of updates.
+    pub(super) steps: Steps,
     pub(super) http: Http,
     /// Strong reads are available.
     pub(super) strong_reads: AtomicBool,
@@ -51,6 +54,7 @@ impl Scene {
         Arc::new(Scene {
             recorder: Recorder::default(),
             line,
+            steps: Steps::default(),
             http: Http::default(),
             strong_reads: AtomicBool::new(false),
             keyed: Counts::default(),

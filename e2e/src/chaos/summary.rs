@@ -39,7 +39,7 @@ fn reasons(recorded: &Recorded) -> String {
 
 /// The page.
 pub(super) fn page(scene: &Scene, recorded: &Recorded, verdict: &Verdict, rounds: u32, again: &str) -> String {
-    let mut out = format!("{}\n{verdict}\n", "-".repeat(100));
+    let mut out = format!("{}\n{}{verdict}\n", "-".repeat(100), scene.steps.lines(&scene.line));
     let _ = writeln!(out, "not done or not known: {}", reasons(recorded));
     let count = |counter: &std::sync::atomic::AtomicU32| counter.load(Ordering::Relaxed);
     let (sent, known, same) = (&scene.keyed.sent_again, &scene.keyed.known, &scene.keyed.same);

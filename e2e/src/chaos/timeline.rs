@@ -144,6 +144,22 @@ impl TimeLine {
         self.say(&text);
     }
 
+    /// How many things were broken.
+    pub(super) fn faults_so_far(&self) -> usize {
+        lock(&self.state).faults.len()
+    }
+
+    /// The longest time without an acknowledged write, as far as it lies between these.
+    pub(super) fn longest_gap_between(&self, from: Duration, to: Duration) -> Duration {
+        let state = lock(&self.state);
+        state
+            .gaps
+            .iter()
+            .map(|(begin, end)| (*end).min(to).saturating_sub((*begin).max(from)))
+            .max()
+            .unwrap_or_default()
+    }
+
     /// The longest gaps, longest first.
     pub(super) fn longest_gaps(&self, count: usize) -> Vec<Gap> {
         let state = lock(&self.state);
@@ -186,6 +202,11 @@ mod tests {
         let gaps = line.longest_gaps(5);
         assert_eq!((gaps[0].length, gaps[0].cause.as_str()), (milliseconds(1200), "frozen"));
         assert_eq!(gaps[1].cause, "nothing was broken");
+        let between = |from, to| line.longest_gap_between(milliseconds(from), milliseconds(to));
+        assert_eq!(
+            (between(0, 9000), between(6000, 9000), between(7000, 8000)),
+            (gaps[0].length, milliseconds(300), Duration::ZERO)
+        );
         line.breaks("cut");
         line.healed();
         line.acknowledged();

@@ -1,4 +1,5 @@
-//! `e2e chaos` as a person starts it: a minute of it, its end by Ctrl-C, and the judgement of a kept history.
+//! `e2e chaos` as a person starts it: a minute of it, its end by Ctrl-C, and the judgement of a kept history. And the shortest
+//! `e2e skew`.
 //!
 //! The programs must be there: `cargo build --locked --bins`. What is judged does not depend on how fast this machine is:
 //! only a violation fails, or no recovery within minutes after everything was healed.
@@ -28,7 +29,6 @@ impl Drop for Run {
 
 fn start(temporary: &Path, args: &[&str]) -> Run {
     let child = Command::new(env!("CARGO_BIN_EXE_e2e"))
-        .arg("chaos")
         .args(args)
         .env("TMPDIR", temporary)
         .stdin(Stdio::null())
@@ -51,10 +51,10 @@ fn processes_of(folder: &Path) -> Vec<String> {
     lines.filter(|line| line.contains(&needle)).collect()
 }
 
-#[test]
-fn a_minute_of_chaos_loses_nothing_and_leaves_nothing() {
+/// Runs it to its end, which must be a good one that leaves nothing. Returns what it said.
+fn whole_run(args: &[&str]) -> String {
     let temporary = tempfile::tempdir().unwrap();
-    let mut run = start(temporary.path(), &["--minutes", "1", "--seed", SEED]);
+    let mut run = start(temporary.path(), args);
     let mut said = String::new();
     for line in BufReader::new(run.0.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -63,16 +63,34 @@ fn a_minute_of_chaos_loses_nothing_and_leaves_nothing() {
         said.push('\n');
     }
     let code = run.0.wait().unwrap().code();
-    assert_eq!(code, Some(0), "seed {SEED}:\n{said}");
+    assert_eq!(code, Some(0), "{args:?}:\n{said}");
     assert!(said.contains(" 0 lost") && said.contains(&format!("--seed {SEED}")), "{said}");
     assert!(processes_of(temporary.path()).is_empty(), "{:?}", processes_of(temporary.path()));
     assert!(what_is_left(temporary.path()).is_empty(), "{:?}", what_is_left(temporary.path()));
+    said
+}
+
+#[test]
+fn a_minute_of_chaos_loses_nothing_and_leaves_nothing() {
+    whole_run(&["chaos", "--minutes", "1", "--seed", SEED]);
+}
+
+/// Only where the last release's programs are: to build them takes minutes, and `make skew` does that.
+#[test]
+fn an_update_from_the_last_release_and_its_rollback_lose_nothing() {
+    let built = Path::new(env!("CARGO_BIN_EXE_e2e")).ancestors().nth(2).unwrap().join("last-release/built");
+    if std::fs::read_to_string(&built).unwrap_or_default() != include_str!("../../last-release") {
+        println!("SKIPPED: {} is not there, or of another release: make last-release", built.display());
+        return;
+    }
+    let said = whole_run(&["skew", "--quick", "--seed", SEED]);
+    assert!(said.contains("6 steps of updates, 0 other faults"), "{said}");
 }
 
 #[test]
 fn ctrl_c_ends_it_and_leaves_nothing() {
     let temporary = tempfile::tempdir().unwrap();
-    let mut run = start(temporary.path(), &["--minutes", "60", "--seed", "1"]);
+    let mut run = start(temporary.path(), &["chaos", "--minutes", "60", "--seed", "1"]);
     let mut out = BufReader::new(run.0.stdout.take().unwrap());
     let mut line = String::new();
     // In the middle of it: something is broken.
