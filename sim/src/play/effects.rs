@@ -112,7 +112,7 @@ impl Cluster {
         up.applied_voters = meta.voters.clone();
         up.since_snapshot = 0;
         up.snapshot_running = None;
-        // Whoever waits for an entry that is now inside the snapshot will never get an answer.
+        // A client that waits for an entry now inside the snapshot never gets an answer.
         let later = up.pending.split_off(&meta.position.seq.next());
         for (_, id) in std::mem::replace(&mut up.pending, later).into_values().flatten() {
             self.clients.tell(&mut self.facts, id, Outcome::Unknown);

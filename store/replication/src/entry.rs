@@ -97,7 +97,7 @@ pub enum Payload {
     Empty,
     /// The voters from here on, committed or not \[S7\].
     Voters(Voters),
-    /// A client's command. Whoever applies it decides its meaning, and every replica decides the same.
+    /// A client's command. Each replica that applies it decides its meaning, and all decide the same.
     Command(Bytes),
 }
 

@@ -97,7 +97,7 @@ pub enum Fault {
     FullTakesEntries,
     /// A leader that is over its limits still accepts writes that grow the data.
     OverStillGrows,
-    /// The format is raised, whoever allows it or does not \[C4\].
+    /// The format is raised without asking whether everybody allows it \[C4\].
     RaisedTooEarly,
     /// The format is raised without asking who is wanted and no voter yet \[C4\].
     RaisedWithoutMembers,

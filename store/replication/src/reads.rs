@@ -48,7 +48,7 @@ enum Question {
     None,
     /// The leader was asked.
     Asked { whom: Asked, upto: ReadId },
-    /// The leader answered: they may be answered when this is applied here. Valid forever, whoever leads.
+    /// The leader answered: they may be answered when this is applied here. It stays valid under every later leader.
     Waiting { upto: ReadId, index: Seq },
 }
 
