@@ -1,12 +1,25 @@
 #!/usr/bin/env bash
 # images.sh [REGISTRY]: builds both images as REGISTRY/leasehold/{store,sidecar}:<appVersion>; REGISTRY is localhost by
-# default. With Docker or Podman if an engine answers; otherwise, as root on Debian, with buildah and stand-ins for the base
+# default.
+# images.sh --last-release [REGISTRY]: those of the release that e2e/last-release names, from its own Dockerfiles, as
+# REGISTRY/leasehold/last-release-{store,sidecar}:<its version>.
+#
+# With Docker or Podman if an engine answers; otherwise, as root on Debian, with buildah and stand-ins for the base
 # images (e2e/cluster/images.sh), from the same Dockerfiles.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=$here/../..
+prefix=
+[ "${1:-}" != --last-release ] || { prefix=last-release- && shift; }
 registry=${1:-localhost}
-version=$(sed -n 's/^appVersion: //p' "$root/helm/Chart.yaml")
+if [ -n "$prefix" ]; then
+  read -r version _ <"$root/e2e/last-release"
+  root=$(sh "$root/scripts/last-release.sh" source)
+  # A cache of its own: Cargo compares times, and would take what was built of this checkout for the other one's.
+  sed -i 's/id=leasehold-target,/id=leasehold-target-last-release,/' "$root"/Dockerfile.{store,sidecar}
+else
+  version=$(sed -n 's/^appVersion: //p' "$root/helm/Chart.yaml")
+fi
 
 if docker info >/dev/null 2>&1; then
   build() { DOCKER_BUILDKIT=1 docker build --file "$1" --tag "$2" "$root"; }
@@ -16,5 +29,5 @@ else
   build() { "$here/../cluster/images.sh" build "$1" "$2" "$root"; }
 fi
 for name in store sidecar; do
-  build "$root/Dockerfile.$name" "$registry/leasehold/$name:$version"
+  build "$root/Dockerfile.$name" "$registry/leasehold/$prefix$name:$version"
 done

@@ -5,18 +5,25 @@
 #   3. a cluster of our own (e2e/cluster), as root on Debian: machines and networks are broken, too
 #
 # CLUSTER_FAMILY=ipv6 gives the third only IPv6 addresses, for nodes, pods and Services (`make nightly` runs an
-# installation, the walk-through and leaving pods there). KEEP=1 leaves the cluster up, for a look or for another run (`up`
-# is quick then).
+# installation, the walk-through and leaving pods there). LAST_RELEASE=1 also builds the images of the last release, which
+# takes minutes, and tests the update from it and back (`make nightly`). KEEP=1 leaves the cluster up, for a look or for
+# another run (`up` is quick then).
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
 version=$(sed -n 's/^appVersion: //p' "$root/helm/Chart.yaml")
+read -r last_version _ <"$root/e2e/last-release"
 export REGISTRY=${REGISTRY:-localhost}
 step() {
   echo
   bash "$root/scripts/step.sh" "$@"
 }
 needed() { command -v "$1" >/dev/null || { echo "make e2e: $1 is needed: $2" >&2; exit 1; }; }
+
+build_images() {
+  step "images" "$here/images.sh" "$REGISTRY"
+  [ -z "${LAST_RELEASE:-}" ] || step "images of the last release" "$here/images.sh" --last-release "$REGISTRY"
+}
 
 on_the_users() {
   needed kubectl https://kubernetes.io/docs/tasks/tools/
@@ -34,11 +41,13 @@ on_kind() {
   # shellcheck disable=SC2064 # its value now
   trap "[ -n '${KEEP:-}' ] || kind delete cluster --name $name; rm -rf '$scratch'" EXIT
   export KUBECONFIG=$scratch/kubeconfig
-  step "images" "$here/images.sh" "$REGISTRY"
+  build_images
   printf 'kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}, {role: worker}, {role: worker}, {role: worker}]\n' >"$scratch/kind.yaml"
   kind get clusters | grep -qx $name || step "kind create cluster" kind create cluster --name $name --config "$scratch/kind.yaml" --wait 180s
   kind export kubeconfig --name $name --kubeconfig "$KUBECONFIG"
-  step "kind load" kind load docker-image --name $name "$REGISTRY/leasehold/store:$version" "$REGISTRY/leasehold/sidecar:$version"
+  local images=("$REGISTRY"/leasehold/{store,sidecar}:"$version")
+  [ -z "${LAST_RELEASE:-}" ] || images+=("$REGISTRY"/leasehold/last-release-{store,sidecar}:"$last_version")
+  step "kind load" kind load docker-image --name $name "${images[@]}"
   CLUSTER="" "$here/tests.sh" "$@"
 }
 
@@ -51,7 +60,7 @@ on_our_own() {
   step "base image: pause" "$cluster/images.sh" pause
   step "base image: debian" "$cluster/images.sh" debian
   step "base image: rust" "$cluster/images.sh" rust
-  step "images" "$here/images.sh" "$REGISTRY"
+  build_images
   # This API server is checked against the same rules as the embedded one.
   step "build e2e" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --bin e2e
   export E2E=${CARGO_TARGET_DIR:-$root/target}/debug/e2e
@@ -61,7 +70,10 @@ on_our_own() {
   trap "[ -n '${KEEP:-}' ] || bash '$root/scripts/step.sh' 'cluster down' '$cluster/cluster' down" EXIT
   step "cluster up" "$cluster/cluster" up
   # shellcheck disable=SC2016
-  step "load images" bash -c 'for tar in "$1"/images/{store,sidecar}.tar; do "$1/cluster" load "$tar"; done' - "$cluster"
+  local images=("$cluster"/images/{store,sidecar}.tar)
+  [ -z "${LAST_RELEASE:-}" ] || images+=("$cluster"/images/last-release-{store,sidecar}.tar)
+  # shellcheck disable=SC2016
+  step "load images" bash -c 'for tar in "${@:2}"; do "$1" load "$tar"; done' - "$cluster/cluster" "${images[@]}"
   CLUSTER=$cluster/cluster "$cluster/cluster" exec "$here/tests.sh" "$@" || code=$?
   return $code
 }
