@@ -49,7 +49,7 @@ pub fn status_file(incarnation: Incarnation, replica: ReplicaId, status: &Status
     StatusFile {
         replica: Some(replica.0),
         cluster_id: status.cluster_id.map(|id| id.0),
-        state: state(status.phase),
+        state: state(incarnation, status),
         voter: status.voter,
         promised: promise(status.promise),
         position: position(status.position),
@@ -74,12 +74,13 @@ pub fn status_file(incarnation: Incarnation, replica: ReplicaId, status: &Status
 
 /// The same answer as `GET /readyz`.
 fn is_ready(status: &Status) -> bool {
-    let serves = !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed | Phase::WentBack);
+    let serves =
+        !matches!(status.phase, Phase::Starting | Phase::Draining | Phase::Failed | Phase::WentBack | Phase::Diverged);
     serves && status.caught_up && !status.cut_off && status.foreign_cluster_id.is_none()
 }
 
-fn state(phase: Phase) -> State {
-    match phase {
+fn state(incarnation: Incarnation, status: &Status) -> State {
+    match status.phase {
         Phase::Starting => State::Starting,
         Phase::Learner => State::Learner,
         Phase::Follower => State::Follower,
@@ -88,7 +89,15 @@ fn state(phase: Phase) -> State {
         Phase::Draining => State::Draining,
         // This also serves a sidecar of another build, which knows no further state.
         Phase::Failed | Phase::WentBack => State::Failed,
+        // It follows, but never leads: whoever leads with such data is letting go.
+        Phase::Diverged if leads(incarnation, status) => State::Draining,
+        Phase::Diverged if status.voter => State::Follower,
+        Phase::Diverged => State::Learner,
     }
+}
+
+fn leads(incarnation: Incarnation, status: &Status) -> bool {
+    status.following.as_ref().is_some_and(|claim| claim.incarnation == incarnation)
 }
 
 fn promise(promise: Promise) -> PromiseInfo {

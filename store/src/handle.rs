@@ -312,7 +312,7 @@ impl Handle {
     /// Waits until clients should go elsewhere: the replica drains, counts for nothing, or has ended.
     pub async fn leaving(&self) {
         let mut status = self.status.clone();
-        let drains = |life: &Life| matches!(life, Life::Running { status, .. } if matches!(status.phase, Phase::Draining | Phase::WentBack));
+        let drains = |life: &Life| matches!(life, Life::Running { status, .. } if matches!(status.phase, Phase::Draining | Phase::WentBack | Phase::Diverged));
         let _ = status.wait_for(drains).await; // an error: the driver is gone
     }
 
@@ -400,6 +400,9 @@ impl Handle {
         if let Some(mark) = &status.went_back {
             return Err(mark.advice(&self.name));
         }
+        if let Some(mark) = &status.diverged {
+            return Err(mark.advice(&self.name));
+        }
         match status.phase {
             Phase::Failed => Err("the replica has failed (its log says why)".to_owned()),
             _ if !status.caught_up => {
@@ -416,7 +419,8 @@ impl Handle {
             | Phase::Recovering
             | Phase::Leading
             | Phase::Draining
-            | Phase::WentBack => Ok(()),
+            | Phase::WentBack
+            | Phase::Diverged => Ok(()),
         }
     }
 

@@ -264,6 +264,7 @@ impl Core {
             force_bootstrap: opened.force_bootstrap,
             format_build: FORMAT,
             format_allowed: config.format_max,
+            sums: true,
         };
         Driver::new(driver::Parts {
             config: replica,

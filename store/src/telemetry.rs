@@ -335,7 +335,7 @@ impl Inner {
     }
 }
 
-const PHASES: [Phase; 8] = [
+const PHASES: [Phase; 9] = [
     Phase::Starting,
     Phase::Learner,
     Phase::Follower,
@@ -344,6 +344,7 @@ const PHASES: [Phase; 8] = [
     Phase::Draining,
     Phase::Failed,
     Phase::WentBack,
+    Phase::Diverged,
 ];
 
 /// The word for a phase in JSON and metrics.
@@ -357,6 +358,7 @@ pub fn phase_word(phase: Phase) -> &'static str {
         Phase::Draining => "draining",
         Phase::Failed => "failed",
         Phase::WentBack => "went-back",
+        Phase::Diverged => "diverged",
     }
 }
 

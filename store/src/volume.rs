@@ -13,6 +13,7 @@
 //!        /snapshot.next              complete; waits for the segment that begins with its mark
 //!        /committed.json             a hint: what was committed here a moment ago
 //!        /went-back.json             only on a volume that lost what it acknowledged: why it never votes again
+//!        /diverged.json              only on a volume whose data are not those of the others: why it serves nothing
 //!        /force-bootstrap            an operator ran `bootstrap --force` on this empty volume
 //!        /wiping                     the volume is being emptied; a start that finds it ends that first
 //! ```
@@ -50,7 +51,7 @@ use crate::documents::{Command, Documents};
 use crate::format::{FORMAT, FORMAT_MIN};
 use crate::volume::disk::watch::{DiskWatch, Watched};
 use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
-use crate::volume::files::{FOLDER, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
+use crate::volume::files::{DIVERGED, FOLDER, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
 use crate::volume::journal::{Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle};
 use crate::volume::wipe::is_leftover;
 
@@ -157,6 +158,7 @@ impl Volume {
             force_bootstrap = false;
         }
         let went_back = identity::went_back(&*disk, replica)?;
+        let diverged = identity::diverged(&*disk, replica)?;
         let committed = identity::committed(&*disk);
         let recovered = match replay {
             Some(replay) => Recovered {
@@ -165,6 +167,7 @@ impl Volume {
                 entries: replay.chain.into_iter().map(|live| live.entry).collect(),
                 committed,
                 went_back,
+                diverged,
                 format: replay.newest.format,
             },
             None => Recovered {
@@ -173,6 +176,7 @@ impl Volume {
                 entries: Vec::new(),
                 committed,
                 went_back,
+                diverged,
                 format: FORMAT_MIN,
             },
         };
@@ -245,7 +249,7 @@ pub(crate) fn recover(
                 let file = disk.path(&file_name(replay.newest.number));
                 tracing::warn!(file = %file.display(), offset, "cut off the journal's torn tail");
             }
-            for name in [REPLICA, WENT_BACK, SNAPSHOT] {
+            for name in [REPLICA, WENT_BACK, DIVERGED, SNAPSHOT] {
                 sync_if_there(&**disk, name)?;
             }
             Writer::resume(disk.clone(), segment_bytes, on_fsync, replay)

@@ -13,8 +13,8 @@
 
 use super::rng::Rng;
 use leasehold_replication::{
-    DurableState, Entry, FORMAT_MIN, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta, Term, Ticket,
-    Voters, WentBack,
+    Diverged, DurableState, Entry, FORMAT_MIN, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta,
+    Term, Ticket, Voters, WentBack,
 };
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -82,6 +82,8 @@ pub(crate) struct Volume {
     pub(crate) noted: Position,
     /// The file that marks it as gone back in time.
     pub(crate) mark: Option<WentBack>,
+    /// The file of data that have diverged.
+    pub(crate) diverged: Option<Diverged>,
     /// A copy that somebody made of it.
     copy: Option<Rc<Volume>>,
     /// Its content before an older copy replaced it.
@@ -212,6 +214,7 @@ impl Volume {
             saw_format: FORMAT_MIN,
             noted: Position::ZERO,
             mark: None,
+            diverged: None,
             copy: None,
             before: None,
         }
@@ -463,9 +466,9 @@ impl Volume {
         }
         let state = state.expect("every segment begins with a state [S1]");
         self.begun_state = state;
-        let went_back = self.mark.clone();
+        let (went_back, diverged) = (self.mark.clone(), self.diverged.clone());
         let snapshot = snapshot.map(|meta| (*meta).clone());
-        Recovered { state, snapshot, entries, committed: self.noted, went_back, format: self.format }
+        Recovered { state, snapshot, entries, committed: self.noted, went_back, diverged, format: self.format }
     }
 
     /// Somebody copies what is durable.

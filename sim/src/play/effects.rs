@@ -15,8 +15,8 @@ use crate::model::life::Life;
 use crate::model::network::{Message, Reply, Request};
 use crate::plant::{Plant, Shell};
 use leasehold_replication::{
-    Body, ConnId, DurableState, Effect, Entry, Frame, Hello, HelloAnswer, Input, Payload, Position, ProposalId, Record,
-    Seq, SnapshotMeta, Ticket, WentBack,
+    Body, ConnId, Diverged, DurableState, Effect, Entry, Frame, Hello, HelloAnswer, Input, Payload, Position,
+    ProposalId, Record, Seq, SnapshotMeta, Ticket, WentBack,
 };
 use std::fmt::Display;
 use std::rc::Rc;
@@ -72,6 +72,8 @@ impl Cluster {
                 self.request(life, to, Request::State);
             }
             Effect::MarkWentBack { ticket, mark } => self.mark_volume(life, ticket, mark),
+            Effect::TellSum { sequence } => self.tell_sum(life, sequence),
+            Effect::MarkDiverged { ticket, mark } => self.mark_diverged(life, ticket, mark),
             Effect::WipeVolume { winner } => self.wipe_itself(pod, &winner),
             Effect::Fail { reason } => self.fail(pod, &reason),
             Effect::Unreadable { what } => self.was_sent_unreadable(pod, &what),
@@ -238,6 +240,16 @@ impl Cluster {
             self.violation(format!("pod-{pod} takes its volume for an older copy, and it is none: {mark}"));
         }
         self.pods[pod].volume.mark = Some(mark);
+        self.begin(life, ticket, Vec::new());
+    }
+
+    fn tell_sum(&mut self, life: Life, sequence: Seq) {
+        let input = Box::new(Input::Sum { sequence, sum: None });
+        self.schedule(self.now, Event::Store { life, input });
+    }
+
+    fn mark_diverged(&mut self, life: Life, ticket: Ticket, mark: Diverged) {
+        self.pods[life.pod].volume.diverged = Some(mark);
         self.begin(life, ticket, Vec::new());
     }
 

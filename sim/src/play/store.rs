@@ -102,6 +102,7 @@ impl Cluster {
             force_bootstrap: false,
             format_build: pod.formats.0,
             format_allowed: pod.formats.1,
+            sums: false,
         }
     }
 

@@ -151,6 +151,7 @@ impl Journal {
             entries: self.durable.entries.clone(),
             committed: Position::ZERO,
             went_back: None,
+            diverged: None,
             format: leasehold_replication::FORMAT_MIN,
         }
     }

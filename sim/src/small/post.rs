@@ -142,6 +142,10 @@ impl World {
                 node.mark = Some(mark);
                 node.journal.begin(ticket, Vec::new());
             }
+            // Sums are not compared in the small world.
+            Effect::TellSum { .. } | Effect::MarkDiverged { .. } => {
+                return Err(format!("n-{number} compares sums"));
+            }
             Effect::WipeVolume { .. } => return Err(format!("n-{number} empties its volume")),
             Effect::Fail { reason } => return Err(format!("n-{number} fails: {reason}")),
             Effect::Unreadable { what } => return Err(format!("n-{number} cannot read its log: {what}")),

@@ -81,6 +81,7 @@ impl Stage {
             Phase::Draining => 'D',
             Phase::Failed => 'X',
             Phase::WentBack => 'W',
+            Phase::Diverged => 'D',
         };
         format!("{role}{} {} a{}", node.replica.promise().term, node.journal.terms(), node.applied.seq)
     }

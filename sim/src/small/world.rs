@@ -220,6 +220,7 @@ pub(super) fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Repli
         force_bootstrap: false,
         format_build: FORMAT_MIN,
         format_allowed: FORMAT_MIN,
+        sums: false,
     };
     Replica::new(config, recovered)
 }
@@ -241,6 +242,7 @@ impl World {
                 entries: entries.clone(),
                 committed: Position::ZERO,
                 went_back: None,
+                diverged: None,
                 format: FORMAT_MIN,
             };
             let node = Node {

@@ -139,6 +139,7 @@ impl Replica {
             position,
             // The shell knows it.
             snapshot_part: None,
+            sums: self.config.sums,
         }
     }
 
@@ -303,17 +304,18 @@ impl Replica {
             }
             Body::ReadAnswer { number, index } => self.on_read_answer(conn, number, index),
             // Only followers send these.
-            Body::Echo { .. } | Body::ReadIndex { .. } => {}
+            Body::Echo { .. } | Body::ReadIndex { .. } | Body::Sum { .. } => {}
+            Body::AskSum { .. } | Body::Sums { .. } => {}
         }
     }
 
     fn echo(&mut self, conn: ConnId) {
         let (eligible, draining) = (self.is_eligible(), self.ending.is_draining());
-        let (stalled, room) = (self.is_stalled(), self.supply.room().shortage());
+        let (stalled, room, diverged) = (self.is_stalled(), self.supply.room().shortage(), self.checks.have_diverged());
         let Stance::Following(following) = &mut self.stance else { return };
         following.echoed_at = self.clock.now();
         let round = following.round;
-        self.send(conn, Body::Echo { round, eligible, draining, stalled, room });
+        self.send(conn, Body::Echo { round, eligible, draining, stalled, room, diverged });
     }
 
     /// Heartbeats queue behind whatever fills a slow link: while a follower receives a long frame or a snapshot, its leader

@@ -128,7 +128,11 @@ impl Body {
             | Body::Snapshot(_)
             | Body::Pull { .. }
             | Body::ReadIndex { .. }
-            | Body::ReadAnswer { .. } => FORMAT_MIN,
+            | Body::ReadAnswer { .. }
+            // For these, each build says by itself whether it knows them.
+            | Body::AskSum { .. }
+            | Body::Sum { .. }
+            | Body::Sums { .. } => FORMAT_MIN,
         }
     }
 }

@@ -132,6 +132,8 @@ impl Replica {
             // Until its first echo reports the present state.
             stalled: before.as_ref().is_some_and(|follower| follower.stalled),
             room: Shortage::default(),
+            diverged: before.as_ref().is_some_and(|follower| follower.diverged),
+            sums: hello.sums,
             position,
             heard_at: self.clock.now(),
             begun: 0,
@@ -250,12 +252,13 @@ impl Replica {
                 }
             }
             Body::Mismatch { hint } => follower.outbound.mismatched(hint, self.volume.log()),
-            Body::Echo { round, eligible, draining, stalled, room } => {
+            Body::Echo { round, eligible, draining, stalled, room, diverged } => {
                 follower.echoed = follower.echoed.max(round);
                 follower.eligible = eligible;
                 follower.draining = draining;
                 follower.stalled = stalled;
                 follower.room = room;
+                follower.diverged = diverged;
             }
             // It pulls again what its disk did not accept, or another leader does.
             Body::Append { .. } if pulling && self.disk.is_full() => {}
@@ -273,7 +276,10 @@ impl Replica {
             | Body::Snapshot(_)
             | Body::Heartbeat { .. }
             | Body::Pull { .. }
-            | Body::ReadAnswer { .. } => {}
+            | Body::ReadAnswer { .. }
+            | Body::AskSum { .. }
+            | Body::Sums { .. } => {}
+            Body::Sum { .. } => {}
         }
     }
 

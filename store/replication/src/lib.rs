@@ -333,6 +333,7 @@
 //! #         force_bootstrap: false,
 //! #         format_build: FORMAT,
 //! #         format_allowed: FORMAT,
+//! #         sums: false,
 //! #     }
 //! # }
 //! # fn volume_with_three_voters() -> Recovered {
@@ -348,16 +349,19 @@
 //! #         entries: vec![Entry::new(Position::ZERO, Term(0), Payload::Voters(voters))],
 //! #         committed: Position::ZERO,
 //! #         went_back: None,
+//! #         diverged: None,
 //! #         format: FORMAT_MIN,
 //! #     }
 //! # }
 //! ```
 
+mod agreement;
 mod bootstrap;
 mod catchup;
 mod claim;
 mod clock;
 mod disk;
+mod diverged;
 mod draining;
 mod entry;
 mod following;
@@ -386,6 +390,7 @@ mod stall;
 mod stance;
 mod status;
 mod step;
+mod sum;
 mod target;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
@@ -395,6 +400,7 @@ mod voters;
 mod went_back;
 
 pub use claim::{Claim, ClusterId, Incarnation, Position, Promise, ReplicaId, Seq, Term};
+pub use diverged::{Agreement, Diverged};
 pub use entry::{
     DurableState, Entry, Payload, RECORD_BODY_BYTES_MAX, RECORD_HEADER_BYTES, Record, RecordError, SnapshotMark,
     record_length,
@@ -414,5 +420,6 @@ pub use replica::Replica;
 pub use shortage::{Level, Limit, Room, Shortage};
 pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
 pub use step::{Config, Effect, Input, LeaderView, Member, Proposal, Recovered, Refusal, RoleView, SnapshotMeta};
+pub use sum::{NoSum, Sum};
 pub use target::Target;
 pub use voters::{Voter, Voters};

@@ -255,6 +255,7 @@ mod tests {
             entries: Vec::new(),
             committed: Position::ZERO,
             went_back: None,
+            diverged: None,
             format: crate::FORMAT_MIN,
         });
         for term in terms {

@@ -12,11 +12,14 @@
 //!   heartbeat = 4 | round u64 | commit u64                                     leader -> follower
 //!   echo      = 5 | round u64 | flags u8                                       follower -> leader
 //!               flags: 1 eligible, 2 draining, 4 stalled, 8 over its memory limit, 16 less free than the disk's
-//!               reserve, 32 disk full
+//!               reserve, 32 disk full, 64 diverged
 //!   snapshot  = 6 | term u64, seq u64 | length u64 | crc32 u32 | offset u64 | bytes
 //!   pull      = 7 | term u64, seq u64                                          a recovering leader -> a better follower
 //!   readIndex = 8 | number u64                                                 follower -> leader: a strong read
 //!   readAnswer = 9 | number u64 | given u8 (0, 1) | seq u64                    leader -> follower; not given: no majority
+//!   askSum    = 10 | seq u64                                                   leader -> follower
+//!   sum       = 11 | seq u64 | known u8 (0, 1) | sum u128                      follower -> leader
+//!   sums      = 12 | seq u64 | count u8 | count times: replica 16, sum u128    leader -> follower: what voters said
 //! ```
 //!
 //! Every frame carries the term and the leader's incarnation; one of any other is dropped \[S4\]. Records are the
@@ -27,7 +30,8 @@
 use crate::Claim;
 use crate::entry::{get_position, get_uuid, put_position};
 use crate::{
-    ClusterId, Entry, Incarnation, KnownVolume, Position, Promise, Record, RecordError, ReplicaId, Seq, Shortage, Term,
+    ClusterId, Entry, Incarnation, KnownVolume, Position, Promise, Record, RecordError, ReplicaId, Seq, Shortage, Sum,
+    Term,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -37,6 +41,10 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes of a snapshot in one frame.
 pub const SNAPSHOT_PIECE_BYTES: usize = 64 * 1024;
 const FRAME_HEAD_BYTES: usize = 1 + 8 + 16;
+/// The most sums in a table: their count is one byte.
+const SUMS_MAX: usize = u8::MAX as usize;
+/// A sum in a table: whose it is, and the sum.
+const SUM_BYTES: usize = 16 + 16;
 
 /// The dialling replica's first message. It is sent when everything up to the promise is durable: it is the vote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +78,9 @@ pub struct Hello {
     /// that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_part: Option<SnapshotPart>,
+    /// Its build keeps sums of the data, so its leader may ask for them. A build that does not know this omits it.
+    #[serde(default)]
+    pub sums: bool,
 }
 
 /// The first bytes of a snapshot that arrived before its transfer was interrupted.
@@ -133,6 +144,8 @@ pub enum RefusalCode {
     AlreadyConnected,
     /// The volume has lost what it acknowledged \[E2\].
     WentBack,
+    /// The refuser's data have diverged, so it leads no longer \[D4\].
+    Diverged,
     /// A code that this build does not know, or none.
     #[default]
     #[serde(other)]
@@ -182,6 +195,9 @@ pub struct PeerState {
     /// The volume has gone back in time: it no longer promises anything.
     #[serde(default)]
     pub went_back: bool,
+    /// Its data have diverged: it serves nothing, and never leads. A build that does not know this omits it.
+    #[serde(default)]
+    pub diverged: bool,
     /// What it knows of the volumes of others.
     #[serde(default)]
     pub known: Vec<KnownVolume>,
@@ -252,6 +268,8 @@ pub enum Body {
         stalled: bool,
         /// What it is short of.
         room: Shortage,
+        /// Its data have diverged.
+        diverged: bool,
     },
     /// A piece of a snapshot.
     Snapshot(SnapshotPiece),
@@ -271,6 +289,25 @@ pub enum Body {
         number: u64,
         /// The commit when the question arrived, or later; none: the leader hears no majority.
         index: Option<Seq>,
+    },
+    /// "What is the sum of your data after that entry?" Answered when that is applied \[D6\].
+    AskSum {
+        /// The entry.
+        seq: Seq,
+    },
+    /// The answer to a [`Body::AskSum`].
+    Sum {
+        /// The entry.
+        seq: Seq,
+        /// The sum after it; none: not known.
+        sum: Option<Sum>,
+    },
+    /// What the voters have answered: each replica judges itself by it \[D1\].
+    Sums {
+        /// The entry.
+        seq: Seq,
+        /// The sums after it, of voters alone, the leader first. At most 255.
+        sums: Vec<(ReplicaId, Sum)>,
     },
 }
 
@@ -315,6 +352,7 @@ impl Frame {
         let room = match &self.body {
             Body::Append { entries, .. } => entries.iter().map(|entry| entry.record().len()).sum(),
             Body::Snapshot(piece) => piece.bytes.len(),
+            Body::Sums { sums, .. } => sums.len() * SUM_BYTES,
             _ => 0,
         };
         let mut to = BytesMut::with_capacity(FRAME_HEAD_BYTES + 40 + room);
@@ -328,6 +366,9 @@ impl Frame {
             Body::Pull { .. } => 7,
             Body::ReadIndex { .. } => 8,
             Body::ReadAnswer { .. } => 9,
+            Body::AskSum { .. } => 10,
+            Body::Sum { .. } => 11,
+            Body::Sums { .. } => 12,
         });
         to.put_u64_le(self.term.0);
         to.put_slice(self.incarnation.0.as_bytes());
@@ -339,15 +380,15 @@ impl Frame {
                     to.put_slice(entry.record());
                 }
             }
-            Body::Ack { seq } => to.put_u64_le(seq.0),
+            Body::Ack { seq } | Body::AskSum { seq } => to.put_u64_le(seq.0),
             Body::Mismatch { hint: position } | Body::Pull { position } => put_position(&mut to, *position),
             Body::Heartbeat { round, commit } => {
                 to.put_u64_le(*round);
                 to.put_u64_le(commit.0);
             }
-            Body::Echo { round, eligible, draining, stalled, room } => {
+            Body::Echo { round, eligible, draining, stalled, room, diverged } => {
                 to.put_u64_le(*round);
-                let flags = [*eligible, *draining, *stalled, room.memory, room.disk, room.full];
+                let flags = [*eligible, *draining, *stalled, room.memory, room.disk, room.full, *diverged];
                 to.put_u8((0..).zip(flags).map(|(bit, flag)| u8::from(flag) << bit).sum());
             }
             Body::Snapshot(piece) => {
@@ -362,6 +403,20 @@ impl Frame {
                 to.put_u64_le(*number);
                 to.put_u8(u8::from(index.is_some()));
                 to.put_u64_le(index.map_or(0, |seq| seq.0));
+            }
+            Body::Sum { seq, sum } => {
+                to.put_u64_le(seq.0);
+                to.put_u8(u8::from(sum.is_some()));
+                to.put_u128_le(sum.map_or(0, |sum| sum.0));
+            }
+            Body::Sums { seq, sums } => {
+                to.put_u64_le(seq.0);
+                let count = sums.len().min(SUMS_MAX);
+                to.put_u8(count as u8);
+                for (replica, sum) in &sums[..count] {
+                    to.put_slice(replica.0.as_bytes());
+                    to.put_u128_le(sum.0);
+                }
             }
         }
         to.freeze()
@@ -395,7 +450,8 @@ impl Frame {
                 let flags = from.get_u8();
                 let room = Shortage { memory: flags & 8 != 0, disk: flags & 16 != 0, full: flags & 32 != 0 };
                 let (eligible, draining, stalled) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
-                Body::Echo { round, eligible, draining, stalled, room }
+                let diverged = flags & 64 != 0;
+                Body::Echo { round, eligible, draining, stalled, room, diverged }
             }
             (6, 36..) => {
                 let position = get_position(&mut from);
@@ -417,6 +473,24 @@ impl Frame {
                     _ => return Err(FrameError::Content("an answer to a read is neither yes nor no")),
                 };
                 Body::ReadAnswer { number, index }
+            }
+            (10, 8) => Body::AskSum { seq: Seq(from.get_u64_le()) },
+            (11, 25) => {
+                let (seq, known, sum) = (Seq(from.get_u64_le()), from.get_u8(), from.get_u128_le());
+                let sum = match (known, sum) {
+                    (0, 0) => None,
+                    (1, sum) => Some(Sum(sum)),
+                    _ => return Err(FrameError::Content("a sum is neither known nor unknown")),
+                };
+                Body::Sum { seq, sum }
+            }
+            (12, 9..) => {
+                let (seq, count) = (Seq(from.get_u64_le()), usize::from(from.get_u8()));
+                if from.len() != count * SUM_BYTES {
+                    return Err(FrameError::Content("a table of sums has another length than it says"));
+                }
+                let sums = (0..count).map(|_| (ReplicaId(get_uuid(&mut from)), Sum(from.get_u128_le())));
+                Body::Sums { seq, sums: sums.collect() }
             }
             _ => return Err(FrameError::Content("the frame has an unknown kind or length")),
         };

@@ -18,6 +18,7 @@
 //!
 //! Not promised: that only one replica believes it leads. Promised: only one can commit in a term.
 
+use crate::agreement::Checks;
 use crate::bootstrap::without_torn_bootstrap;
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -50,6 +51,8 @@ pub struct Replica {
     pub(crate) progress: Progress,
     /// What earlier runs and other replicas know of volumes: may this one promise and count? \[E1, E2\]
     pub(crate) past: Past,
+    /// What is known of the data: are they those of the others? \[D1\]
+    pub(crate) checks: Checks,
     /// What role.json said last.
     pub(crate) sidecar: Sidecar,
     pub(crate) stance: Stance,
@@ -87,6 +90,7 @@ impl Replica {
             volume,
             progress: Progress::new(snapshot, proven),
             past: Past::new(recovered.went_back, noted),
+            checks: Checks::new(recovered.diverged),
             sidecar: Sidecar::default(),
             stance: Stance::Idle,
             lost: None,
@@ -137,6 +141,8 @@ impl Replica {
             Input::SnapshotReceived { conn, meta } => self.on_snapshot_received(conn, meta),
             Input::Unreadable { conn, what } => self.on_unreadable(conn, what),
             Input::Room(room) => self.on_room(room),
+            Input::Sum { sequence, sum } => self.on_sum(sequence, sum),
+            Input::SumIsFalse { position, said, found } => self.on_false_sum(position, said, found),
             Input::Drain => self.ending.drain(self.clock.now()),
             Input::Wake => {}
         }

@@ -144,6 +144,10 @@ pub(crate) struct Follower {
     pub(crate) stalled: bool,
     /// What it lacks room for, by its last echo on the present connection.
     pub(crate) room: Shortage,
+    /// Its data have diverged, by its last echo.
+    pub(crate) diverged: bool,
+    /// Its build keeps sums, by its hello on the present connection.
+    pub(crate) sums: bool,
     /// By its hello on the present connection. Its vote.
     pub(crate) position: Position,
     pub(crate) heard_at: Duration,

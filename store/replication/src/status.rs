@@ -3,8 +3,8 @@
 use crate::replica::Replica;
 use crate::stance::Stance;
 use crate::{
-    Claim, ClusterId, FormatStatus, Incarnation, KnownVolume, PeerState, Position, Promise, ReplicaId, Room, Seq,
-    Shortage, Term, Voters, WentBack,
+    Agreement, Claim, ClusterId, Diverged, FormatStatus, Incarnation, KnownVolume, PeerState, Position, Promise,
+    ReplicaId, Room, Seq, Shortage, Term, Voters, WentBack,
 };
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub enum Phase {
     Failed,
     /// Its volume has lost what it acknowledged: it counts for nothing, and serves nothing \[E2\].
     WentBack,
+    /// Its data are not those of the others: it promises and acknowledges, but serves nothing and never leads \[D5\].
+    Diverged,
 }
 
 /// A follower, as its leader sees it.
@@ -50,6 +52,8 @@ pub struct FollowerStatus {
     pub eligible: bool,
     /// Its disk hangs, or did so a moment ago.
     pub stalled: bool,
+    /// Its data have diverged.
+    pub diverged: bool,
     /// What it lacks room for.
     pub room: Shortage,
     /// The highest format that its build reads, and the highest that its operator allows.
@@ -109,6 +113,10 @@ pub struct Status {
     pub waiting_for: Vec<String>,
     /// The volume has gone back in time: what is known of it.
     pub went_back: Option<WentBack>,
+    /// Its data have diverged: what is known of it.
+    pub diverged: Option<Diverged>,
+    /// The last verdict about the data of all, as far as it knows.
+    pub agreement: Option<Agreement>,
     /// What it knows of the volumes of others.
     pub known: Vec<KnownVolume>,
     /// What is in force, what it reads, and who holds the next format back.
@@ -128,6 +136,7 @@ impl Status {
             eligible: self.eligible && !self.stalled,
             stalled: self.stalled,
             went_back: self.went_back.is_some(),
+            diverged: self.diverged.is_some(),
             known: self.known.clone(),
             format_min: self.formats.log,
             format_max: self.formats.build,
@@ -141,7 +150,8 @@ impl Status {
 pub enum Since {
     /// Nothing.
     Same,
-    /// The log has moved on: only `position`, `committed`, `known` and the followers' `verified` differ.
+    /// The log has moved on: only `position`, `committed`, `known`, the followers' `verified`, and the sequence and the sum
+    /// of `agreement` differ.
     Moved,
     /// Something else differs, too.
     Changed,
@@ -152,6 +162,7 @@ impl Status {
     pub fn move_to(&mut self, newer: &Status) {
         (self.position, self.committed) = (newer.position, newer.committed);
         self.known.clone_from(&newer.known);
+        self.agreement.clone_from(&newer.agreement);
         for (follower, newer) in self.followers.iter_mut().zip(&newer.followers) {
             follower.verified = newer.verified;
         }
@@ -191,6 +202,7 @@ pub struct PulseRest {
     need_term: Option<Term>,
     hands_over: Option<Incarnation>,
     room: Room,
+    has_diverged: bool,
 }
 
 impl Replica {
@@ -230,6 +242,7 @@ impl Replica {
                 need_term: self.need_term(),
                 hands_over: self.published_hand_over().map(|(_, incarnation)| incarnation),
                 room: self.supply.room(),
+                has_diverged: self.checks.have_diverged(),
             },
         }
     }
@@ -262,6 +275,8 @@ impl Replica {
             drained: self.is_drained(),
             waiting_for: self.waiting_for(),
             went_back: self.past.went_back().cloned(),
+            diverged: self.checks.mark().cloned(),
+            agreement: self.checks.verdict().cloned(),
             known: self.past.known().to_vec(),
             formats: self.format_status(),
         }
@@ -284,6 +299,10 @@ impl Replica {
         (said.position, said.committed) = (self.volume.log().last(), self.progress.commit());
         if said.known != self.past.known() {
             self.past.known().clone_into(&mut said.known);
+            moved = true;
+        }
+        if said.agreement.as_ref() != self.checks.verdict() {
+            said.agreement = self.checks.verdict().cloned();
             moved = true;
         }
         if let Stance::Leading(leading) = &self.stance {
@@ -323,6 +342,8 @@ impl Replica {
             drained,
             waiting_for,
             went_back,
+            diverged,
+            agreement,
             known: _,
             formats,
         } = said;
@@ -348,6 +369,8 @@ impl Replica {
             && *drained == self.is_drained()
             && self.are_my_followers(followers)
             && went_back.as_ref() == self.past.went_back()
+            && diverged.as_ref() == self.checks.mark()
+            && is_like(agreement.as_ref(), self.checks.verdict())
             && self.is_format_status(formats)
             && *waiting_for == self.waiting_for()
     }
@@ -366,6 +389,7 @@ impl Replica {
                 verified: _,
                 eligible,
                 stalled,
+                diverged,
                 room,
                 formats,
             } = said;
@@ -377,6 +401,7 @@ impl Replica {
                 && *silent_since == (!*connected).then_some(follower.heard_at)
                 && *eligible == follower.eligible
                 && *stalled == follower.stalled
+                && *diverged == follower.diverged
                 && *room == follower.room
                 && *formats == follower.formats
         };
@@ -402,6 +427,9 @@ impl Replica {
         if self.past.has_gone_back() {
             return Phase::WentBack;
         }
+        if self.checks.have_diverged() {
+            return Phase::Diverged;
+        }
         match &self.stance {
             Stance::Leading(_) if self.is_open() => Phase::Leading,
             Stance::Leading(_) => Phase::Recovering,
@@ -426,6 +454,7 @@ impl Replica {
             verified: follower.verified,
             eligible: follower.eligible,
             stalled: follower.stalled,
+            diverged: follower.diverged,
             room: follower.room,
             formats: follower.formats,
         };
@@ -439,6 +468,7 @@ impl Replica {
             return vec![mark.advice(&self.config.name)];
         }
         waits.extend(self.past.cut_committed().map(str::to_owned));
+        waits.extend(self.checks.mark().map(|mark| mark.advice(&self.config.name)));
         if self.is_asking() {
             waits.push("answers of the other pods about this volume (for one lost-time at most)".to_owned());
         }
@@ -501,5 +531,14 @@ impl Replica {
             waits.push("the leader is lost, but no majority of the voters confirms it yet".to_owned());
         }
         waits
+    }
+}
+
+/// Do both verdicts say the same of everybody?
+fn is_like(said: Option<&Agreement>, now: Option<&Agreement>) -> bool {
+    match (said, now) {
+        (None, None) => true,
+        (Some(said), Some(now)) => said.sum.is_some() == now.sum.is_some() && said.differing == now.differing,
+        (None, Some(_)) | (Some(_), None) => false,
     }
 }

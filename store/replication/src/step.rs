@@ -12,8 +12,8 @@
 
 use crate::{
     Claim, ClusterId, ConnId, DurableState, Entry, Frame, Hello, HelloAnswer, Incarnation, InviteAnswer, Limit,
-    PeerState, Position, ProposalId, ReadId, Record, ReplicaId, RequestId, Room, SnapshotPart, SnapshotPiece, Target,
-    Ticket, Voters,
+    PeerState, Position, ProposalId, ReadId, Record, ReplicaId, RequestId, Room, Seq, SnapshotPart, SnapshotPiece, Sum,
+    Target, Ticket, Voters,
 };
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -122,6 +122,8 @@ pub enum Refusal {
     Failed,
     /// The volume has gone back in time, and counts for nothing.
     WentBack,
+    /// The data here are not those of the other replicas \[D5\].
+    Diverged,
 }
 
 /// Identifies a snapshot.
@@ -242,6 +244,22 @@ pub enum Input {
     },
     /// How much room there is now, in memory and on the volume.
     Room(Room),
+    /// The answer to `TellSum`.
+    Sum {
+        /// After this entry.
+        sequence: Seq,
+        /// The sum of the data; none: it is not known, not yet or no longer.
+        sum: Option<Sum>,
+    },
+    /// Data of this replica, in memory or in a snapshot, do not have the sum that they should have \[D3\].
+    SumIsFalse {
+        /// After this entry.
+        position: Position,
+        /// The sum that was kept with them.
+        said: Sum,
+        /// The sum that was computed from their bytes.
+        found: Sum,
+    },
     /// SIGTERM: hand over and end.
     Drain,
     /// The time named by `deadline` has passed.
@@ -376,6 +394,20 @@ pub enum Effect {
         /// What to write.
         mark: crate::WentBack,
     },
+    /// Answer with `Sum`, as soon as the effects of this step are carried out: what is the sum of the data after that entry?
+    /// It is applied by then.
+    TellSum {
+        /// After this entry.
+        sequence: Seq,
+    },
+    /// Write this mark to a file of its own on the volume, durably: every later start must find it. From now on the replica
+    /// serves no reads and no watches, and takes no snapshots.
+    MarkDiverged {
+        /// Returns in `Persisted`.
+        ticket: Ticket,
+        /// What to write.
+        mark: crate::Diverged,
+    },
     /// `POST /v1/claim` to this pod, with a time-out of about the lost-time.
     Invite {
         /// The pod.
@@ -459,6 +491,8 @@ pub struct Config {
     pub format_build: u32,
     /// The highest that the operator allows to write, no more than the build reads. It never limits what is read.
     pub format_allowed: u32,
+    /// Its shell keeps sums of the data: true, but for tests.
+    pub sums: bool,
 }
 
 /// What was found on the volume, all of it durable \[S2\], for `Replica::new`.
@@ -475,6 +509,8 @@ pub struct Recovered {
     pub committed: Position,
     /// The mark of a volume that has gone back in time, if it carries one.
     pub went_back: Option<crate::WentBack>,
+    /// The mark of data that have diverged, if it carries one.
+    pub diverged: Option<crate::Diverged>,
     /// The format of the newest segment: a raise to it was committed.
     pub format: u32,
 }

@@ -76,9 +76,11 @@ fn body() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|seq| Body::Ack { seq: Seq(seq) }),
         position().prop_map(|hint| Body::Mismatch { hint }),
         (any::<u64>(), any::<u64>()).prop_map(|(round, commit)| Body::Heartbeat { round, commit: Seq(commit) }),
-        (any::<u64>(), any::<[bool; 6]>()).prop_map(|(round, [eligible, draining, stalled, memory, disk, full])| {
-            Body::Echo { round, eligible, draining, stalled, room: Shortage { memory, disk, full } }
-        }),
+        (any::<u64>(), any::<[bool; 7]>()).prop_map(
+            |(round, [eligible, draining, stalled, memory, disk, full, diverged])| {
+                Body::Echo { round, eligible, draining, stalled, room: Shortage { memory, disk, full }, diverged }
+            }
+        ),
         (position(), any::<u32>(), 0..999u64, prop::collection::vec(any::<u8>(), 0..50)).prop_map(
             |(position, crc32, offset, bytes)| Body::Snapshot(SnapshotPiece {
                 position,
@@ -92,6 +94,13 @@ fn body() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|number| Body::ReadIndex { number }),
         (any::<u64>(), prop::option::of(any::<u64>()))
             .prop_map(|(number, index)| Body::ReadAnswer { number, index: index.map(Seq) }),
+        any::<u64>().prop_map(|seq| Body::AskSum { seq: Seq(seq) }),
+        (any::<u64>(), prop::option::of(any::<u128>()))
+            .prop_map(|(seq, sum)| Body::Sum { seq: Seq(seq), sum: sum.map(Sum) }),
+        (any::<u64>(), prop::collection::vec((uuid(), any::<u128>()), 0..9)).prop_map(|(seq, sums)| {
+            let sums = sums.into_iter().map(|(replica, sum)| (ReplicaId(replica), Sum(sum)));
+            Body::Sums { seq: Seq(seq), sums: sums.collect() }
+        }),
     ]
 }
 

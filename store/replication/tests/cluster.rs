@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 #[path = "cluster/addresses.rs"]
 mod addresses;
+#[path = "cluster/agreement.rs"]
+mod agreement;
 #[path = "cluster/apply.rs"]
 mod apply;
 #[path = "cluster/formats.rs"]
@@ -42,6 +44,12 @@ struct Node {
     entries: Vec<Entry>,
     /// The file of a volume that went back in time.
     mark: Option<WentBack>,
+    /// The file of data that have diverged.
+    diverged: Option<Diverged>,
+    /// Its shell keeps sums.
+    keeps_sums: bool,
+    /// Bits that are wrong in its data, from that entry on.
+    flips: Vec<(Seq, u128)>,
     /// What it noted as committed when it was stopped.
     noted: Position,
     up: bool,
@@ -161,6 +169,9 @@ impl Cluster {
             state: DurableState::EMPTY,
             entries: Vec::new(),
             mark: None,
+            diverged: None,
+            keeps_sums: false,
+            flips: Vec::new(),
             noted: Position::ZERO,
             up: true,
             disk_stuck: None,
@@ -227,14 +238,17 @@ impl Cluster {
         one.up = true;
         one.disk_stuck = None;
         one.applied.clear();
+        one.flips.clear();
+        let sums = one.keeps_sums;
         let format = one.segments.iter().map(|(format, _)| *format).max().unwrap_or(FORMAT_MIN);
-        let (went_back, committed) = (one.mark.clone(), one.noted);
-        let found = Recovered { went_back, committed, format, ..recovered(one.state, &one.entries) };
+        let (went_back, committed, diverged) = (one.mark.clone(), one.noted, one.diverged.clone());
+        let found = Recovered { went_back, committed, diverged, format, ..recovered(one.state, &one.entries) };
         let (format_build, format_allowed) = one.formats;
         let config = Config {
             apply_bytes_max: self.apply_bytes_max,
             format_build,
             format_allowed,
+            sums,
             ..config(node, one.id, incarnation)
         };
         one.replica = Replica::new(config, found);
@@ -425,6 +439,14 @@ impl Cluster {
                 self.nodes[node].mark = Some(mark);
                 self.queue.push_back(Event::Input(node, Input::Persisted { ticket }));
             }
+            Effect::MarkDiverged { ticket, mark } => {
+                self.nodes[node].diverged = Some(mark);
+                self.queue.push_back(Event::Input(node, Input::Persisted { ticket }));
+            }
+            Effect::TellSum { sequence } => {
+                let sum = self.nodes[node].sum_after(sequence);
+                self.queue.push_back(Event::Input(node, Input::Sum { sequence, sum }));
+            }
             Effect::Unreadable { what } => self.nodes[node].unreadable = Some(what),
             Effect::Fail { reason } => self.nodes[node].failed = Some(reason),
             Effect::WipeVolume { .. } => self.nodes[node].failed = Some("wiped".to_owned()),
@@ -488,12 +510,13 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         force_bootstrap: false,
         format_build: FORMAT,
         format_allowed: FORMAT,
+        sums: false,
     }
 }
 
 fn recovered(state: DurableState, entries: &[Entry]) -> Recovered {
-    let (committed, went_back, format) = (Position::ZERO, None, FORMAT_MIN);
-    Recovered { state, snapshot: None, entries: entries.to_vec(), committed, went_back, format }
+    let (committed, went_back, diverged, format) = (Position::ZERO, None, None, FORMAT_MIN);
+    Recovered { state, snapshot: None, entries: entries.to_vec(), committed, went_back, diverged, format }
 }
 
 #[test]
@@ -666,6 +689,7 @@ fn a_late_word_of_a_volume_that_is_gone_does_not_make_the_new_one_dead() {
         eligible: true,
         promise: status.promise,
         position: Position::ZERO,
+        sums: false,
     };
     let late = ConnId::Accepted(999);
     cluster.queue.push_back(Event::Input(0, Input::Hello { conn: late, hello }));

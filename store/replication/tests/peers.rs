@@ -57,9 +57,11 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         force_bootstrap: false,
         format_build: FORMAT,
         format_allowed: FORMAT,
+        sums: false,
     };
-    let (committed, went_back, format) = (Position::ZERO, None, FORMAT_MIN);
-    let mut replica = Replica::new(config, Recovered { state, snapshot, entries, committed, went_back, format });
+    let (committed, went_back, diverged, format) = (Position::ZERO, None, None, FORMAT_MIN);
+    let found = Recovered { state, snapshot, entries, committed, went_back, diverged, format };
+    let mut replica = Replica::new(config, found);
     // Nobody knows more of this volume than it holds: it may promise.
     for (name, id) in [("db-1", 0xb0), ("db-2", 0xc0)] {
         let state = PeerState {
@@ -72,6 +74,7 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
             eligible: true,
             stalled: false,
             went_back: false,
+            diverged: false,
             known: Vec::new(),
             format_min: FORMAT_MIN,
             format_max: FORMAT,
@@ -266,6 +269,7 @@ fn a_replica_whose_disk_failed_refuses_everybody_and_wants_nothing_more() {
         eligible: true,
         promise: Promise { term: Term(2), incarnation: LEADER },
         position: Position::new(1, 3),
+        sums: false,
     };
     let effects = follower.replica.step(NOW, Input::Hello { conn: ConnId::Accepted(1), hello });
     assert!(matches!(effects[..], [Effect::Close { conn: ConnId::Accepted(1) }]), "{effects:#?}");

@@ -36,6 +36,9 @@ enum Command {
         names: Vec<String>,
         #[arg(key, optional)]
         little_memory: bool,
+        /// The shells keep sums of the data, so the replicas compare them.
+        #[arg(key, optional)]
+        sums: bool,
     },
     /// The Lease names a pod, and role.json says so on all pods or on some: `lease b 2`, `lease b 2 seen_by=bc`
     Lease {
@@ -78,6 +81,8 @@ enum Command {
     Copy(String),
     /// The copy is put back, while the process is down: `restore c`
     Restore(String),
+    /// The next entry that it applies leaves other data there than elsewhere: `damage b`
+    Damage(String),
     /// One line for each pod.
     Status,
     /// The content of each volume.
@@ -101,7 +106,10 @@ impl Runner {
         let stage = &mut self.0;
         match command {
             Command::Pods { names, little_memory } => self.add(names, *little_memory)?,
-            Command::Cluster { names, little_memory } => return self.first_start(names, *little_memory),
+            Command::Cluster { names, little_memory, sums } => {
+                stage.sums = *sums;
+                return self.first_start(names, *little_memory);
+            }
             Command::Lease { holder, term, seen_by } => self.lease(holder, *term, seen_by.as_deref())?,
             Command::Write(name, text) => {
                 let pod = self.running(name)?;
@@ -157,6 +165,10 @@ impl Runner {
             Command::Restore(name) => {
                 let pod = self.stopped(name)?;
                 self.0.restore_volume(pod)?;
+            }
+            Command::Damage(name) => {
+                let pod = self.running(name)?;
+                self.0.damage(pod);
             }
             Command::Status => return Ok(stage.status()),
             Command::Logs => return Ok(stage.logs()),

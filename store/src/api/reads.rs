@@ -156,6 +156,10 @@ fn not_confirmed(handle: &Handle, error: ReadError, waited_ms: u128) -> Problem 
             Code::NotReady,
             "this replica's volume went back in time (its status says what to do); ask another one",
         ),
+        ReadError::Refused(Refusal::Diverged) => Problem::new(
+            Code::NotReady,
+            "this replica's data have diverged (its status says what to do); ask another one",
+        ),
         ReadError::Refused(Refusal::DiskStalled) => Problem::new(
             Code::DiskStalled,
             "the disk of this replica hangs, so it cannot ask the leader; ask another replica",

@@ -70,6 +70,9 @@ pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> P
         WriteError::Refused(Refusal::WentBack) => {
             (Code::Failed, "this replica's volume went back in time (its status says what to do); not done".to_owned())
         }
+        WriteError::Refused(Refusal::Diverged) => {
+            (Code::Failed, "this replica's data have diverged (its status says what to do); not done".to_owned())
+        }
         WriteError::Overwritten => {
             (Code::Overwritten, "a later leader replaced the write with another entry; not done".to_owned())
         }

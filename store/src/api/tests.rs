@@ -286,6 +286,8 @@ pub(crate) fn status(phase: Phase, leader: &str) -> Status {
         drained: false,
         waiting_for: Vec::new(),
         went_back: None,
+        diverged: None,
+        agreement: None,
         known: Vec::new(),
     }
 }

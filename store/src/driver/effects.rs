@@ -64,6 +64,14 @@ impl Driver {
                     self.journal_refuses(&error);
                 }
             }
+            // The shell's part follows: while no sum is known, nobody is judged.
+            Effect::TellSum { sequence } => self.brought_about.push_back(Input::Sum { sequence, sum: None }),
+            Effect::MarkDiverged { ticket, mark } => {
+                error!("{}", mark.advice(&self.name));
+                if let Err(error) = self.ends.journal.mark_diverged(ticket, mark) {
+                    self.journal_refuses(&error);
+                }
+            }
             Effect::WipeVolume { winner } => self.wipe(winner),
             Effect::Fail { reason } => {
                 // The end waits until the volume is empty, if it is being emptied.

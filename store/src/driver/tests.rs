@@ -168,6 +168,7 @@ impl Cluster {
                 force_bootstrap: opened.force_bootstrap,
                 format_build: 1,
                 format_allowed: 1,
+                sums: false,
             },
             recovered: opened.recovered,
             documents: opened.documents,

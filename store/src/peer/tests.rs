@@ -146,6 +146,7 @@ fn hello() -> Hello {
         eligible: true,
         promise: Promise { term: TERM, incarnation: Incarnation(uuid(9)) },
         position: Position::new(3, 14),
+        sums: true,
     }
 }
 
@@ -171,6 +172,7 @@ fn peer_state() -> PeerState {
         eligible: true,
         stalled: false,
         went_back: false,
+        diverged: false,
         known: Vec::new(),
         format_min: 1,
         format_max: 1,

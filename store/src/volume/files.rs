@@ -10,6 +10,8 @@ pub(crate) const WIPING: &str = "wiping";
 pub(crate) const COMMITTED: &str = "committed.json";
 /// The file of a replica that went back in time.
 pub(crate) const WENT_BACK: &str = "went-back.json";
+/// The file of a replica whose data have diverged.
+pub(crate) const DIVERGED: &str = "diverged.json";
 /// The snapshot in force.
 pub(crate) const SNAPSHOT: &str = "snapshot.json";
 /// Complete and durable; waits for the segment that begins with its mark.

@@ -6,6 +6,7 @@
 //!   wiping            the volume is being emptied; a start that finds it ends that first
 //!   committed.json    a hint: what was committed and durable here a moment ago, so that its loss is not silent
 //!   went-back.json    this replica has lost what it acknowledged: it never votes again \[E2\]
+//!   diverged.json     its data are not those of the others: it serves nothing \[D5\]
 //! ```
 //!
 //! A volume with `replica.json` has had a promise record since before that file existed. If the journal is gone, so is the
@@ -14,8 +15,8 @@
 use crate::format::{FORMAT, FORMAT_MIN};
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::error::VolumeError;
-use crate::volume::files::{COMMITTED, FORCE_BOOTSTRAP, REPLICA, WENT_BACK};
-use leasehold_replication::{Position, ReplicaId, WentBack};
+use crate::volume::files::{COMMITTED, DIVERGED, FORCE_BOOTSTRAP, REPLICA, WENT_BACK};
+use leasehold_replication::{Diverged, Position, ReplicaId, WentBack};
 use serde::{Deserialize, Serialize};
 use std::io;
 use uuid::Uuid;
@@ -96,6 +97,29 @@ pub(crate) fn went_back(disk: &dyn Disk, replica: ReplicaId) -> Result<Option<We
     };
     let mark: WentBack = serde_json::from_slice(&bytes).map_err(|error| VolumeError::Damage {
         file: disk.path(WENT_BACK),
+        offset: 0,
+        what: error.to_string(),
+    })?;
+    Ok((mark.replica == replica).then_some(mark))
+}
+
+/// Marks the replica as one whose data have diverged, durably.
+pub(crate) fn mark_diverged(disk: &dyn Disk, mark: &Diverged) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(mark)?;
+    bytes.push(b'\n');
+    replace(disk, DIVERGED, &bytes)
+}
+
+/// The mark of this replica. A mark of another replica, which had the volume before, does not count.
+///
+/// # Errors
+/// `Damage` or `Io`: an unreadable mark may be this replica's.
+pub(crate) fn diverged(disk: &dyn Disk, replica: ReplicaId) -> Result<Option<Diverged>, VolumeError> {
+    let Some(bytes) = read_if_there(disk, DIVERGED).map_err(|error| VolumeError::io(disk, DIVERGED, error))? else {
+        return Ok(None);
+    };
+    let mark: Diverged = serde_json::from_slice(&bytes).map_err(|error| VolumeError::Damage {
+        file: disk.path(DIVERGED),
         offset: 0,
         what: error.to_string(),
     })?;

@@ -47,7 +47,7 @@ use crate::volume::disk::Disk;
 use crate::volume::disk::watch::DiskWatch;
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
 use crate::volume::snapshot::{self, PartFile, ReceivedSnapshot, SnapshotFile};
-use leasehold_replication::{DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
+use leasehold_replication::{Diverged, DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -187,6 +187,14 @@ impl Journal {
     /// As [`Journal::append`].
     pub fn mark_went_back(&self, ticket: Ticket, mark: WentBack) -> Result<(), JournalError> {
         self.push(Command::MarkWentBack { ticket, mark })
+    }
+
+    /// Marks the volume as one whose data have diverged, after everything that waits. `Persisted` follows.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn mark_diverged(&self, ticket: Ticket, mark: Diverged) -> Result<(), JournalError> {
+        self.push(Command::MarkDiverged { ticket, mark })
     }
 
     /// Reads entries back, starting with the one after `after`, about `bytes_max` bytes of them and at least one. Not for

@@ -67,6 +67,7 @@ fn the_end_of_a_late_connection_of_a_gone_volume_makes_the_present_one_count_aga
         eligible: true,
         promise: status.promise,
         position: Position::ZERO,
+        sums: false,
     };
     let late = ConnId::Accepted(999);
     cluster.queue.push_back(Event::Input(0, Input::Hello { conn: late, hello }));

@@ -249,6 +249,7 @@ fn a_copy_of_a_volume_that_is_in_use_is_refused_and_nobody_is_marked() {
         promise: status.promise,
         position: Position::new(1, 1),
         snapshot_part: None,
+        sums: false,
     };
     let input = Input::Hello { conn: ConnId::Accepted(999), hello };
     let effects = cluster.nodes[0].replica.step(cluster.now, input);

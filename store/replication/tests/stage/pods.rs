@@ -35,6 +35,9 @@ pub struct Pod {
     /// What its build reads, and what its operator allows.
     formats: (u32, u32),
     said: Option<Status>,
+    /// The sum of its data after each entry that it has applied, and what is wrong with the data.
+    sums: BTreeMap<Seq, u128>,
+    damage: u128,
     /// What clients of this pod wait for.
     waiting: Vec<(ProposalId, String, Option<Position>)>,
     reads: Vec<ReadId>,
@@ -46,6 +49,7 @@ struct Volume {
     snapshot: Option<SnapshotMeta>,
     entries: Vec<Entry>,
     mark: Option<WentBack>,
+    diverged: Option<Diverged>,
     /// Of the newest segment of its journal.
     format: u32,
 }
@@ -71,6 +75,7 @@ enum Job {
     Records(Vec<Record>),
     Snapshot(SnapshotMeta, DurableState),
     Mark(WentBack),
+    MarkDiverged(Diverged),
 }
 
 enum Event {
@@ -101,6 +106,8 @@ pub struct Stage {
     /// Questions, invitations and calls that this command has shown already: they are repeated until they are answered.
     repeated: BTreeSet<(usize, usize, Repeated)>,
     log_memory_bytes: usize,
+    /// The shells keep sums, and the replicas compare them.
+    pub sums: bool,
 }
 
 impl Stage {
@@ -120,6 +127,7 @@ impl Stage {
             fresh: 0,
             repeated: BTreeSet::new(),
             log_memory_bytes: 1_000_000,
+            sums: false,
         }
     }
 
@@ -161,6 +169,7 @@ impl Stage {
                 snapshot: None,
                 entries: Vec::new(),
                 mark: None,
+                diverged: None,
                 format: FORMAT_MIN,
             },
             run: 0,
@@ -170,6 +179,8 @@ impl Stage {
             disk: Disk::default(),
             formats: (FORMAT, FORMAT),
             said: None,
+            sums: BTreeMap::new(),
+            damage: 0,
             waiting: Vec::new(),
             reads: Vec::new(),
         };
@@ -215,6 +226,7 @@ impl Stage {
         let one = &mut self.pods[pod];
         one.incarnation = incarnation;
         one.disk = Disk::default();
+        (one.sums, one.damage) = (BTreeMap::new(), 0);
         let volume = &one.volume;
         let found = Recovered {
             state: volume.state,
@@ -222,6 +234,7 @@ impl Stage {
             entries: volume.entries.clone(),
             committed: Position::ZERO,
             went_back: volume.mark.clone(),
+            diverged: volume.diverged.clone(),
             format: volume.format,
         };
         let replica = Replica::new(config, found);
@@ -250,6 +263,7 @@ impl Stage {
             force_bootstrap: false,
             format_build: one.formats.0,
             format_allowed: one.formats.1,
+            sums: self.sums,
         }
     }
 
@@ -481,6 +495,11 @@ impl Stage {
                 let text = format!("the mark went-back: {}", self.lines.named(&mark.to_string()));
                 self.give_to_disk(pod, ticket, Job::Mark(mark), &text);
             }
+            Effect::MarkDiverged { ticket, mark } => {
+                let text = format!("the mark diverged: {}", self.lines.named(&mark.to_string()));
+                self.give_to_disk(pod, ticket, Job::MarkDiverged(mark), &text);
+            }
+            Effect::TellSum { sequence } => self.tell_sum(pod, sequence),
             Effect::LookUp { conn, previous, .. } => self.look_up(pod, conn, previous),
             Effect::Apply { entries } => self.apply(pod, &entries),
             Effect::Accepted { id, position } => {
@@ -607,6 +626,7 @@ impl Stage {
         let texts: Vec<String> = entries.iter().map(|entry| words::entry(&self.lines, entry)).collect();
         self.say(pod, format!("applies {}", texts.join("; ")));
         for entry in entries {
+            self.pods[pod].add_to_sum(entry);
             let waiting = &mut self.pods[pod].waiting;
             let is_due = |place: &Option<Position>| place.is_some_and(|place| place.seq == entry.position.seq);
             let due: Vec<_> = waiting.extract_if(.., |(_, _, place)| is_due(place)).collect();
@@ -619,6 +639,17 @@ impl Stage {
                 self.say_to_client(pod, outcome);
             }
         }
+    }
+
+    /// Right after the step, as the real shell does.
+    fn tell_sum(&mut self, pod: usize, sequence: Seq) {
+        let sum = self.pods[pod].sums.get(&sequence).map(|sum| Sum(*sum));
+        self.input_later(Duration::ZERO, pod, Input::Sum { sequence, sum });
+    }
+
+    /// From here on its data are not those that it applied.
+    pub fn damage(&mut self, pod: usize) {
+        self.pods[pod].damage = 1;
     }
 
     fn answer_reads(&mut self, pod: usize, upto: ReadId, refused: Option<Refusal>) {
@@ -736,6 +767,15 @@ impl Stage {
     }
 }
 
+impl Pod {
+    /// Small sums, for a story: 16 bits.
+    fn add_to_sum(&mut self, entry: &Entry) {
+        let before = self.sums.last_key_value().map_or(0, |(_, sum)| *sum);
+        let sum = entry.record().iter().fold(before, |sum, byte| (sum * 31 + u128::from(*byte)) & 0xffff);
+        self.sums.insert(entry.position.seq, sum ^ std::mem::take(&mut self.damage));
+    }
+}
+
 impl Volume {
     fn write(&mut self, job: Job) {
         match job {
@@ -746,6 +786,7 @@ impl Volume {
                 self.entries.clear();
             }
             Job::Mark(mark) => self.mark = Some(mark),
+            Job::MarkDiverged(mark) => self.diverged = Some(mark),
         }
     }
 

@@ -62,6 +62,7 @@ pub fn phase(phase: Phase) -> &'static str {
         Phase::Draining => "draining",
         Phase::Failed => "failed",
         Phase::WentBack => "went-back",
+        Phase::Diverged => "diverged",
     }
 }
 
@@ -230,7 +231,20 @@ pub fn body(lines: &Lines, body: &Body, leads: bool) -> Option<String> {
         Body::ReadIndex { .. } => "read index: how far must I have applied?".to_owned(),
         Body::ReadAnswer { index: Some(index), .. } => format!("read index: up to {index}"),
         Body::ReadAnswer { index: None, .. } => "read index: I hear no majority".to_owned(),
+        Body::AskSum { seq } => format!("what is the sum of your data after {seq}?"),
+        Body::Sum { seq, sum: Some(sum) } => format!("after {seq} it is {}", short(*sum)),
+        Body::Sum { seq, sum: None } => format!("after {seq} I do not know it"),
+        Body::Sums { seq, sums } => {
+            let texts =
+                sums.iter().map(|(replica, sum)| format!("{} {}", lines.named(&replica.to_string()), short(*sum)));
+            format!("the sums after {seq}: {}", texts.collect::<Vec<_>>().join(", "))
+        }
     })
+}
+
+/// A sum, without the zeros that all sums of a story begin with.
+pub fn short(sum: Sum) -> String {
+    format!("{:x}", sum.0)
 }
 
 pub fn refusal(lines: &Lines, reason: Refusal) -> String {
@@ -245,5 +259,6 @@ pub fn refusal(lines: &Lines, reason: Refusal) -> String {
         Refusal::OutOfRoom { replica, .. } => format!("no room on {}", lines.named(&replica.to_string())),
         Refusal::Failed => "the replica failed".to_owned(),
         Refusal::WentBack => "the volume went back in time".to_owned(),
+        Refusal::Diverged => "its data have diverged".to_owned(),
     }
 }

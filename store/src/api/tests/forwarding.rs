@@ -159,6 +159,7 @@ fn peer_state(cluster: Uuid) -> PeerState {
         eligible: true,
         stalled: false,
         went_back: false,
+        diverged: false,
         known: Vec::new(),
         format_min: 1,
         format_max: 1,

@@ -228,6 +228,7 @@ async fn a_leader_shows_a_follower_that_is_silent_as_not_connected_and_of_unknow
         verified: Seq(1),
         eligible: true,
         stalled: false,
+        diverged: false,
     };
     api.set_status(Status { followers: vec![silent], ..status(Phase::Leading, "pod-0") });
     let body = value(&api.get("/api/status").await);
@@ -257,6 +258,7 @@ async fn the_status_says_everything() {
         verified: Seq(1),
         eligible: true,
         stalled: false,
+        diverged: false,
     };
     api.set_status(Status { followers: vec![follower], ..status(Phase::Leading, "pod-0") });
     let body = value(&api.get("/api/status").await);

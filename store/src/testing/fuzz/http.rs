@@ -214,6 +214,8 @@ fn status() -> Status {
         drained: false,
         waiting_for: Vec::new(),
         went_back: None,
+        diverged: None,
+        agreement: None,
         known: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use super::event::JournalError;
 use super::lookup::LookUpAnswer;
 use super::writer::{BATCH_BYTES, Spare};
 use crate::volume::snapshot::PartFile;
-use leasehold_replication::{DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
+use leasehold_replication::{Diverged, DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -46,6 +46,10 @@ pub(crate) enum Command {
     MarkWentBack {
         ticket: Ticket,
         mark: WentBack,
+    },
+    MarkDiverged {
+        ticket: Ticket,
+        mark: Diverged,
     },
     NoteCommitted {
         position: Position,

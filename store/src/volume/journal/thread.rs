@@ -218,6 +218,10 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                     identity::mark_went_back(&*self.disk, &mark)?;
                     (self.events)(JournalEvent::Persisted { ticket });
                 }
+                Work::Single(Command::MarkDiverged { ticket, mark }) => {
+                    identity::mark_diverged(&*self.disk, &mark)?;
+                    (self.events)(JournalEvent::Persisted { ticket });
+                }
                 Work::Single(Command::ReserveMade { result }) => self.take_reserve(result),
                 Work::Idle => {}
                 Work::Single(Command::Wipe) => {

@@ -167,7 +167,7 @@ impl Script<'_> {
             5 => {
                 let (round, eligible, draining, flags) = (self.number(), self.yes(), self.yes(), self.byte());
                 let room = Shortage { memory: flags & 2 != 0, disk: flags & 4 != 0, full: flags & 8 != 0 };
-                Body::Echo { round, eligible, draining, stalled: flags & 1 != 0, room }
+                Body::Echo { round, eligible, draining, stalled: flags & 1 != 0, room, diverged: flags & 16 != 0 }
             }
             6 => Body::Snapshot(SnapshotPiece {
                 position: self.position(),
@@ -205,6 +205,7 @@ pub fn replica(data: &[u8]) {
         force_bootstrap: script.yes(),
         format_build: crate::FORMAT,
         format_allowed: crate::FORMAT,
+        sums: true,
     };
     let mut promised = recovered.state.promise;
     let mut desk = Desk { replica: Replica::new(config, recovered), conns: Vec::new(), tickets: Vec::new(), number: 0 };
@@ -246,6 +247,7 @@ fn recovered(script: &mut Script<'_>) -> Recovered {
             entries: Vec::new(),
             committed: Position::ZERO,
             went_back: None,
+            diverged: None,
             format: crate::FORMAT_MIN,
         };
     }
@@ -284,7 +286,7 @@ fn recovered(script: &mut Script<'_>) -> Recovered {
     };
     let went_back = (script.below(16) == 0).then(|| mark(script));
     let committed = if script.yes() { last } else { script.position() };
-    Recovered { state, snapshot, entries, committed, went_back, format: crate::FORMAT_MIN }
+    Recovered { state, snapshot, entries, committed, went_back, diverged: None, format: crate::FORMAT_MIN }
 }
 
 /// The replica, and what its shell has under way.
@@ -350,6 +352,7 @@ impl Desk {
                         eligible: script.yes(),
                         promise: if script.yes() { self.replica.status().promise } else { script.promise() },
                         position: script.position(),
+                        sums: true,
                     },
                 }
             }
@@ -401,6 +404,7 @@ impl Desk {
                         eligible: script.yes(),
                         stalled: script.yes(),
                         went_back: script.below(4) == 0,
+                        diverged: false,
                         known: (0..script.below(3)).map(|_| script.known()).collect(),
                         format_min: crate::FORMAT_MIN,
                         format_max: crate::FORMAT,
@@ -422,7 +426,8 @@ impl Desk {
             match effect {
                 Effect::Persist { ticket, .. }
                 | Effect::InstallSnapshot { ticket, .. }
-                | Effect::MarkWentBack { ticket, .. } => self.tickets.push(ticket),
+                | Effect::MarkWentBack { ticket, .. }
+                | Effect::MarkDiverged { ticket, .. } => self.tickets.push(ticket),
                 Effect::Dial { conn, .. } => self.conns.push(conn),
                 Effect::Close { conn } => self.conns.retain(|other| *other != conn),
                 Effect::Apply { .. }
@@ -436,6 +441,7 @@ impl Desk {
                 | Effect::Invite { .. }
                 | Effect::AnswerInvite { .. }
                 | Effect::AskState { .. }
+                | Effect::TellSum { .. }
                 | Effect::WipeVolume { .. }
                 | Effect::Fail { .. }
                 | Effect::Unreadable { .. }
