@@ -75,6 +75,10 @@ pub struct StatusFile {
     /// The volume has lost what it acknowledged, and counts for nothing (`state` is `failed` then): the reason, for people.
     #[serde(default)]
     pub went_back: Option<String>,
+    /// Its data differ from those of the other replicas, so it neither leads nor answers clients (`state` is `failed` then):
+    /// how, and what to do, for people.
+    #[serde(default)]
+    pub diverged: Option<String>,
     /// An operation that takes longer than a few seconds, and its progress. Null: there is none.
     #[serde(default)]
     pub progress: Option<ProgressInfo>,
@@ -116,6 +120,7 @@ impl StatusFile {
             bootstrapping: false,
             ready: None,
             went_back: None,
+            diverged: None,
             progress: None,
             out_of_room: Vec::new(),
             waits_for_room: None,

@@ -56,7 +56,7 @@ fn marks(text: &str) -> BTreeSet<String> {
     let mark = |piece: &str| -> Option<String> {
         let piece = piece.split(']').next()?.trim_end_matches('\\');
         let (letter, digits) = (piece.chars().next()?, piece.get(1..)?);
-        let is_mark = "SLBCEFA".contains(letter) && (1..=2).contains(&digits.len());
+        let is_mark = "SLBCDEFA".contains(letter) && (1..=2).contains(&digits.len());
         (is_mark && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| piece.to_owned())
     };
     text.split('[').skip(1).filter_map(mark).collect()

@@ -297,6 +297,7 @@ impl PodView {
                 None if store.is_none() => "down".to_owned(),
                 None => "starting".to_owned(),
                 Some(status) if status.went_back.is_some() => "went back".to_owned(),
+                Some(status) if status.diverged.is_some() => "diverged".to_owned(),
                 // A leader that is out of room is shown as one by its colour.
                 Some(status) if is_short(status) => "out of room".to_owned(),
                 Some(status) => format!("{:?}", status.state).to_lowercase(),

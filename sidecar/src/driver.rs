@@ -84,8 +84,9 @@ pub(crate) struct Driver {
     published: Option<RoleView>,
     /// For how long there was no leader.
     failover: Failover,
-    /// What the app last reported about a volume that went back in time.
+    /// What the app last reported about a volume that went back in time, and about data that differ from the others'.
     went_back: Option<String>,
+    diverged: Option<String>,
     stopping: bool,
     stopped: bool,
 }
@@ -112,6 +113,7 @@ impl Driver {
             published: None,
             failover: Failover::default(),
             went_back: None,
+            diverged: None,
             stopping: false,
             stopped: false,
         }
@@ -172,13 +174,19 @@ impl Driver {
         }
     }
 
-    /// The app's volume went back in time: logged once for each run of the sidecar, or when the report changes.
+    /// The app's volume went back in time, or its data are wrong: an Event, once for each run of the sidecar, or when the
+    /// report changes.
     fn look_at_volume(&mut self) {
-        let says = self.inlets.app.status().0.and_then(|status| status.went_back.clone());
-        if let Some(why) = says.as_ref().filter(|why| self.went_back.as_ref() != Some(why)) {
+        let status = self.inlets.app.status().0;
+        let went_back = status.and_then(|status| status.went_back.clone());
+        let diverged = status.and_then(|status| status.diverged.clone());
+        if let Some(why) = went_back.as_ref().filter(|why| self.went_back.as_ref() != Some(why)) {
             self.outlets.recorder.tell(events::went_back(why));
         }
-        self.went_back = says;
+        if let Some(why) = diverged.as_ref().filter(|why| self.diverged.as_ref() != Some(why)) {
+            self.outlets.recorder.tell(events::diverged(why));
+        }
+        (self.went_back, self.diverged) = (went_back, diverged);
     }
 
     fn carry_out(&mut self, effect: Effect) {

@@ -18,6 +18,7 @@ mod outcome;
 mod record;
 mod size;
 mod stored;
+mod sums;
 
 pub use command::{
     Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, UnknownCommand, Work,
@@ -27,12 +28,14 @@ pub use outcome::{Applied, Change, Operated, Outcome};
 pub use record::{Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
+pub use sums::FalseSum;
 
 use command::record_id;
 use imbl::OrdMap;
 use keys::Keys;
 use leasehold_replication::Position;
 use std::sync::Arc;
+use sums::Name;
 use uuid::Uuid;
 
 /// What is wrong with what a patch would make.
@@ -45,6 +48,8 @@ pub struct Documents {
     /// The last entry that this includes.
     applied: Position,
     collections: OrdMap<String, Collection>,
+    /// The sum of all collections, as each write changes it (`sums`). The keys have one of their own.
+    sum: u128,
     /// The answers to writes with a key.
     keys: Keys,
     /// Bytes of records and their places that were dropped since the start: a reader of an older view still holds them.
@@ -146,7 +151,7 @@ impl Documents {
                 Applied { id: operation.id, record, ..self.answer(outcome) }
             }
             Work::Batch(operations) => {
-                let (before, known) = (self.collections.clone(), changes.len());
+                let (before, sum, known) = (self.collections.clone(), self.sum, changes.len());
                 let mut operated = Vec::with_capacity(operations.len());
                 let mut is_done = true;
                 for operation in operations {
@@ -154,7 +159,7 @@ impl Documents {
                     operated.push(Operated { outcome, id: operation.id, tag: record.map(|record| record.tag()) });
                     is_done = outcome.is_done();
                     if !is_done {
-                        self.collections = before;
+                        (self.collections, self.sum) = (before, sum);
                         changes.truncate(known);
                         break;
                     }
@@ -201,7 +206,7 @@ impl Documents {
                 let given_up = record.as_str().len() as u64 + RECORD_MEMORY_BYTES;
                 self.given_up += given_up;
                 if let Some(records) = self.collections.get_mut(collection) {
-                    records.remove(id);
+                    self.sum = self.sum.wrapping_add(records.remove(Name::of(collection), id));
                 }
                 changes.push(Change { collection: collection.into(), id, outcome: Outcome::Deleted, record: None });
                 return (Outcome::Deleted, None);
@@ -210,9 +215,23 @@ impl Documents {
         let outcome = if found.is_some() { Outcome::Replaced } else { Outcome::Created };
         let given_up = found.map_or(0, |record| record.as_str().len() as u64 + RECORD_MEMORY_BYTES);
         self.given_up += given_up;
-        self.collections.entry(collection.to_owned()).or_default().put(id, wanted.clone());
+        let records = self.collections.entry(collection.to_owned()).or_default();
+        self.sum = self.sum.wrapping_add(records.put(Name::of(collection), id, wanted.clone()));
         changes.push(Change { collection: collection.into(), id, outcome, record: Some(wanted.clone()) });
         (outcome, Some(wanted))
+    }
+}
+
+#[cfg(test)]
+impl Documents {
+    /// Changes a record in memory alone, as a faulty machine does: nothing else notices.
+    pub(crate) fn damage(&mut self, collection: &str, id: Uuid, from: &str, to: &str) {
+        let records = self.collections.get_mut(collection).expect("the collection exists");
+        let number = *records.by_id.get(&id).expect("the record exists");
+        let record = records.by_number.get_mut(&number).expect("each id has its record");
+        let damaged = record.as_str().replacen(from, to, 1);
+        assert_ne!(damaged, record.as_str(), "{from:?} is not in it");
+        *record = Record::from(damaged);
     }
 }
 
@@ -238,31 +257,37 @@ impl Collection {
         self.by_number.range((Excluded(number), Unbounded)).map(|(number, record)| (*number, record))
     }
 
-    fn put(&mut self, id: Uuid, record: Record) {
-        let number = match self.by_id.get(&id) {
-            Some(number) => *number,
+    /// By how much the sum changes.
+    fn put(&mut self, name: Name, id: Uuid, record: Record) -> u128 {
+        let (number, numbered) = match self.by_id.get(&id) {
+            Some(number) => (*number, 0),
             None => {
+                let before = sums::of_number(name, self.last_number);
                 self.last_number += 1;
                 self.by_id.insert(id, self.last_number);
-                self.last_number
+                (self.last_number, sums::of_number(name, self.last_number).wrapping_sub(before))
             }
         };
-        self.insert(number, record);
+        let added = sums::of_record(name, id, number, record.as_str());
+        let before = self.insert(number, record);
+        let taken = before.map_or(0, |before| sums::of_record(name, id, number, before.as_str()));
+        numbered.wrapping_add(added).wrapping_sub(taken)
     }
 
-    fn insert(&mut self, number: u64, record: Record) {
+    /// The record that was there before.
+    fn insert(&mut self, number: u64, record: Record) -> Option<Record> {
         self.bytes += record.as_str().len() as u64;
-        if let Some(before) = self.by_number.insert(number, record) {
-            self.bytes -= before.as_str().len() as u64;
-        }
+        let before = self.by_number.insert(number, record)?;
+        self.bytes -= before.as_str().len() as u64;
+        Some(before)
     }
 
-    fn remove(&mut self, id: Uuid) {
-        if let Some(number) = self.by_id.remove(&id)
-            && let Some(before) = self.by_number.remove(&number)
-        {
-            self.bytes -= before.as_str().len() as u64;
-        }
+    /// By how much the sum changes.
+    fn remove(&mut self, name: Name, id: Uuid) -> u128 {
+        let Some(number) = self.by_id.remove(&id) else { return 0 };
+        let Some(before) = self.by_number.remove(&number) else { return 0 };
+        self.bytes -= before.as_str().len() as u64;
+        0_u128.wrapping_sub(sums::of_record(name, id, number, before.as_str()))
     }
 }
 

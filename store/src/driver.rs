@@ -25,6 +25,7 @@ mod readers;
 mod room;
 mod showing;
 mod stall;
+mod sums;
 mod transitions;
 mod waiters;
 
@@ -45,7 +46,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::documents::Documents;
+use crate::documents::{Documents, FalseSum};
 use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::peer::{Admitted, PeerEvent, Peers};
 use crate::role::RoleReceiver;
@@ -56,6 +57,7 @@ use intake::{Intake, Kept};
 use progress::UnderWay;
 use readers::Readers;
 use stall::{Look, Stall};
+use sums::Sums;
 use waiters::Waiters;
 
 /// How many peer events one turn processes.
@@ -105,6 +107,8 @@ pub struct Parts {
     pub recovered: Recovered,
     /// The data of its snapshot.
     pub documents: Documents,
+    /// They are not those that the snapshot was written for.
+    pub false_sum: Option<FalseSum>,
     /// How much memory and disk the data may use.
     pub limits: Limits,
     /// Operations that take longer report their progress.
@@ -154,6 +158,10 @@ pub struct Driver {
     drained: bool,
     /// Everything that was applied.
     documents: Documents,
+    /// Their sums after the last entries.
+    sums: Sums,
+    /// What the start found of their snapshot, until the state machine knows it.
+    false_sum: Option<FalseSum>,
     /// The voters at the position of `documents`: for snapshots.
     voters: Voters,
     /// What the data use, and who still holds replaced data.
@@ -215,7 +223,7 @@ enum Woke {
 impl Driver {
     /// A driver that has not started.
     pub fn new(parts: Parts) -> Driver {
-        let Parts { config, recovered, documents, limits, progress_after, ends } = parts;
+        let Parts { config, recovered, documents, false_sum, limits, progress_after, ends } = parts;
         let mut looks = tokio::time::interval(Stall::pause(ends.journal.disk_watch().bound()));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (found, founds) = mpsc::unbounded_channel();
@@ -235,6 +243,8 @@ impl Driver {
             ends,
             draining: false,
             drained: false,
+            sums: Sums::new(&documents),
+            false_sum,
             documents,
             voters,
             account: Account::new(limits),
@@ -261,6 +271,10 @@ impl Driver {
     /// released.
     pub async fn run(mut self) -> End {
         self.ends.handle.restore(&self.documents);
+        // Before anything that a sound replica would do.
+        if let Some(wrong) = self.false_sum.take() {
+            self.found_damage(wrong);
+        }
         self.ends.role.mark_changed();
         self.show();
         let end = loop {
@@ -401,6 +415,7 @@ impl Driver {
                 self.step(Input::SnapshotTaken { position });
             }
             Some(JournalEvent::SnapshotDropped { reason }) => warn!(reason, "cannot take a snapshot"),
+            Some(JournalEvent::SumIsFalse(wrong)) => self.found_damage(wrong),
             Some(JournalEvent::Wiped) => {
                 if let Some(winner) = self.wiping {
                     self.end = Some(End::Wiped { winner });
@@ -413,6 +428,11 @@ impl Driver {
             // The thread ended without a word: nothing will ever be durable again.
             None => self.step(Input::PersistFailed),
         }
+    }
+
+    /// The data here are not those that were written: this replica has diverged, by itself \[D3\].
+    fn found_damage(&mut self, wrong: FalseSum) {
+        error!(%wrong, "the data of this replica are damaged");
     }
 
     fn on_peer(&mut self, event: PeerEvent) {

@@ -270,6 +270,7 @@ impl Core {
             config: replica,
             recovered: opened.recovered,
             documents: opened.documents,
+            false_sum: opened.false_sum,
             limits: self.room,
             progress_after: progress::LONG,
             ends: driver::Ends {

@@ -1,10 +1,10 @@
 //! How much memory and disk the data may use, how much they use, and what follows from it.
 //!
 //! ```text
-//!   documents, keys, history, log, bodies under way, replaced records that a view still holds ─┐
-//!   statvfs, the journal's segments, the next snapshot ────────────────────────────────────────┼─▶ Account ─▶ levels
-//!   --memory-limit, --disk-reserve ────────────────────────────────────────────────────────────┘              │
-//!   Replica (who refuses what, who hands over) ◀── Input::Room ───────────────────────────────────────────────┘
+//!   documents, keys, history, sums, log, bodies under way, replaced records that a view still holds ─┐
+//!   statvfs, the journal's segments, the next snapshot ──────────────────────────────────────────────┼─▶ Account ─▶ levels
+//!   --memory-limit, --disk-reserve ──────────────────────────────────────────────────────────────────┘              │
+//!   Replica (who refuses what, who hands over) ◀── Input::Room ─────────────────────────────────────────────────────┘
 //! ```
 //!
 //! The account is an estimate, meant to be within a quarter of what the process really uses; the limit leaves more than
@@ -50,6 +50,8 @@ pub struct Usage {
     pub documents_bytes: u64,
     /// The most recent changes, for watchers.
     pub history_bytes: u64,
+    /// The sums of the last entries.
+    pub sums_bytes: u64,
     /// The log's entries in memory.
     pub log_bytes: u64,
     /// Bodies and proposals under way.
@@ -105,6 +107,7 @@ impl Account {
         let used = PROGRAM_BYTES
             + usage.documents_bytes
             + usage.history_bytes
+            + usage.sums_bytes
             + usage.log_bytes
             + usage.under_way_bytes
             + usage.held_bytes;

@@ -6,6 +6,7 @@
 //!   leasehold_store_promised_term                  the term of the replica's promise
 //!   leasehold_store_committed_sequence             the last committed entry that it knows of
 //!   leasehold_store_applied_sequence               the last entry in its documents
+//!   leasehold_store_sum                            the last 48 bits of the sum of the data after that entry
 //!   leasehold_store_voters                         the number of voters in its own log
 //!   leasehold_store_ready                          1 while it is ready for traffic
 //!   leasehold_store_foreign_cluster                1 if its volume belongs to another cluster than the Lease
@@ -32,7 +33,7 @@
 use crate::handle::Handle;
 use crate::peer::Rejection;
 use leasehold_daemon::serve::{Counts, Ports};
-use leasehold_replication::{Level, Phase};
+use leasehold_replication::{Level, Phase, Sum};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -56,6 +57,7 @@ struct Inner {
     promised_term: Gauge<u64, AtomicU64>,
     committed: Gauge<u64, AtomicU64>,
     applied: Gauge<u64, AtomicU64>,
+    sum: Gauge<u64, AtomicU64>,
     voters: Gauge,
     ready: Gauge,
     foreign_cluster: Gauge,
@@ -193,7 +195,9 @@ impl Metrics {
         }
         inner.ready.set(i64::from(handle.ready().is_ok()));
         inner.disk_stalled.set(handle.disk().hangs().map_or(0.0, |(_, age)| age.as_secs_f64()));
-        inner.applied.set(handle.documents().applied().seq.0);
+        let documents = handle.documents();
+        inner.applied.set(documents.applied().seq.0);
+        inner.sum.set(last_digits(documents.sum()));
         inner.watchers.set(i64::try_from(handle.history().watchers()).unwrap_or(i64::MAX));
         let staleness = handle.fresh_as_of().map(|as_of| as_of.elapsed().as_secs_f64());
         inner.staleness.set(staleness.unwrap_or(f64::NAN));
@@ -236,6 +240,7 @@ impl Inner {
             promised_term: Gauge::default(),
             committed: Gauge::default(),
             applied: Gauge::default(),
+            sum: Gauge::default(),
             voters: Gauge::default(),
             ready: Gauge::default(),
             foreign_cluster: Gauge::default(),
@@ -276,6 +281,7 @@ impl Inner {
         registry.register("promised_term", "Term that the replica is bound to", self.promised_term.clone());
         registry.register("committed_sequence", "Last committed entry that the replica knows", self.committed.clone());
         registry.register("applied_sequence", "Last entry in the documents", self.applied.clone());
+        registry.register("sum", "Last 12 hexadecimal digits of the sum of the documents", self.sum.clone());
         registry.register("voters", "Voters by the replica's own log", self.voters.clone());
         registry.register("ready", "1 when traffic may be sent to the replica", self.ready.clone());
         registry.register("foreign_cluster", "1 when the Lease names another cluster", self.foreign_cluster.clone());
@@ -335,6 +341,12 @@ impl Inner {
     }
 }
 
+/// Of 32 hexadecimal digits the last 12: what a float, which is all that Prometheus has, contains exactly.
+fn last_digits(sum: Sum) -> u64 {
+    const DIGITS: u128 = (1 << 48) - 1;
+    u64::try_from(sum.0 & DIGITS).expect("it has 48 bits")
+}
+
 const PHASES: [Phase; 9] = [
     Phase::Starting,
     Phase::Learner,
@@ -384,6 +396,7 @@ mod tests {
             "leasehold_store_ready 0",
             "leasehold_store_committed_sequence 0",
             "leasehold_store_applied_sequence 0",
+            "leasehold_store_sum 0",
             "leasehold_store_voters 0",
             "leasehold_store_disk_stalled_seconds 0.0",
             "leasehold_store_journal_fsync_seconds_count 1",
@@ -406,6 +419,15 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_gauge_of_the_sum_is_its_last_digits_exactly() {
+        let sum: Sum = "0123456789abcdef0123ffffffffffff".parse().unwrap();
+        let digits = last_digits(sum);
+        assert_eq!(digits, 0xffff_ffff_ffff);
+        assert_eq!(digits as f64 as u64, digits);
+        assert_eq!(last_digits(Sum(u128::MAX << 48)), 0);
     }
 
     #[test]

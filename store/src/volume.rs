@@ -47,12 +47,13 @@ mod wipe;
 #[cfg(test)]
 mod tests;
 
-use crate::documents::{Command, Documents};
+use crate::documents::{Command, Documents, FalseSum};
 use crate::format::{FORMAT, FORMAT_MIN};
 use crate::volume::disk::watch::{DiskWatch, Watched};
 use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
 use crate::volume::files::{DIVERGED, FOLDER, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
 use crate::volume::journal::{Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle};
+use crate::volume::snapshot::Loaded;
 use crate::volume::wipe::is_leftover;
 
 pub use error::VolumeError;
@@ -118,6 +119,8 @@ pub struct Opened {
     pub journal: Journal,
     /// An operator ran `bootstrap --force`, and the volume is empty.
     pub force_bootstrap: bool,
+    /// The data of the snapshot are not those that it was written for: this replica has diverged, by itself \[D3\].
+    pub false_sum: Option<FalseSum>,
 }
 
 impl Volume {
@@ -148,7 +151,7 @@ impl Volume {
         }
         watch.read().begin(to_read(&*disk));
         let on_fsync = options.on_fsync.clone();
-        let Found { replica, replay, snapshot, documents, writer } =
+        let Found { replica, replay, snapshot, documents, writer, false_sum } =
             recover(&disk, options.segment_bytes, on_fsync, options.format_build)?;
         let io = |source| VolumeError::io(&*disk, "", source);
 
@@ -190,7 +193,7 @@ impl Volume {
             }
         });
         let journal = Journal::new(disk.clone(), shared, thread.map_err(io)?, watch, options.format_build);
-        Ok(Opened { replica, recovered, documents, journal, force_bootstrap })
+        Ok(Opened { replica, recovered, documents, journal, force_bootstrap, false_sum })
     }
 }
 
@@ -202,6 +205,8 @@ pub(crate) struct Found {
     pub(crate) snapshot: Option<SnapshotMeta>,
     pub(crate) documents: Documents,
     pub(crate) writer: Writer,
+    /// The snapshot's data do not have the sum that it says.
+    pub(crate) false_sum: Option<FalseSum>,
 }
 
 /// Reads the volume, and makes what was read durable. The lock is held.
@@ -228,12 +233,12 @@ pub(crate) fn recover(
     if let Some(replay) = &replay {
         check_known(&**disk, replay, format_max)?;
     }
-    let (snapshot, documents) = match check(&**disk, replica, replay.as_ref())? {
+    let (snapshot, documents, false_sum) = match check(&**disk, replica, replay.as_ref())? {
         Some(mark) => {
-            let (meta, documents) = read_snapshot(&**disk, &mark, replay.as_ref(), format_max)?;
-            (Some(meta), documents)
+            let Loaded { meta, documents, false_sum, .. } = read_snapshot(&**disk, &mark, replay.as_ref(), format_max)?;
+            (Some(meta), documents, false_sum)
         }
-        None => (None, Documents::new()),
+        None => (None, Documents::new(), None),
     };
 
     // `snapshot.next` too: it has its name now, or no durable segment ever referred to it.
@@ -267,7 +272,7 @@ pub(crate) fn recover(
         }
     };
     clean(&**disk, &mut writer);
-    Ok(Found { replica, replay, snapshot, documents, writer })
+    Ok(Found { replica, replay, snapshot, documents, writer, false_sum })
 }
 
 /// How much a start reads, approximately: the journal, and the snapshot twice (its checksum first). Only to report
@@ -327,7 +332,7 @@ fn read_snapshot(
     mark: &SnapshotMark,
     replay: Option<&Replay>,
     format_max: u32,
-) -> Result<(SnapshotMeta, Documents), VolumeError> {
+) -> Result<Loaded, VolumeError> {
     let io = |source| VolumeError::io(disk, SNAPSHOT, source);
     // Only a crash leaves one that waits for its name: usually the data is read once less.
     let waits = match disk.open(SNAPSHOT_NEXT) {
@@ -342,7 +347,7 @@ fn read_snapshot(
         // The segment that refers to it is durable under its name: it was synced before it got it, and the folder is now.
         journal::name_snapshot(disk).map_err(io)?;
     }
-    let (meta, documents, _) = match snapshot::read(disk, SNAPSHOT, Some(mark), format_max) {
+    let loaded = match snapshot::read(disk, SNAPSHOT, Some(mark), format_max) {
         Err(VolumeError::Io { source, path }) if source.kind() == io::ErrorKind::NotFound => {
             let what = "it is missing, but the journal begins after it".to_owned();
             return Err(VolumeError::Damage { file: path, offset: 0, what });
@@ -350,11 +355,11 @@ fn read_snapshot(
         other => other?,
     };
     let cluster = replay.and_then(|replay| replay.state.cluster_id);
-    if cluster != Some(meta.cluster_id) {
-        let what = format!("it belongs to cluster {}, the journal to another", meta.cluster_id);
+    if cluster != Some(loaded.meta.cluster_id) {
+        let what = format!("it belongs to cluster {}, the journal to another", loaded.meta.cluster_id);
         return Err(VolumeError::Damage { file: disk.path(SNAPSHOT), offset: 0, what });
     }
-    Ok((meta, documents))
+    Ok(loaded)
 }
 
 /// Removes the segments that no start needs any longer, or sets them aside. One that cannot be removed does no harm.

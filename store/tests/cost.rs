@@ -116,6 +116,7 @@ impl Replica {
             config: config(opened.replica, incarnation, opened.force_bootstrap),
             recovered: opened.recovered,
             documents: opened.documents,
+            false_sum: opened.false_sum,
             ends: Ends {
                 journal: opened.journal,
                 journal_events,

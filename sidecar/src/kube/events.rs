@@ -125,6 +125,11 @@ pub(crate) fn went_back(why: &str) -> Told {
     Told { reason: "VolumeWentBack", note: why.to_owned(), warning: true, published: true }
 }
 
+/// The app's data differ from those of the other replicas; `why` includes the way out.
+pub(crate) fn diverged(why: &str) -> Told {
+    Told { reason: "ReplicaDiverged", note: why.to_owned(), warning: true, published: true }
+}
+
 /// The destination of events. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recorder {

@@ -84,6 +84,8 @@ pub(crate) struct Pod {
     pub(crate) disk_stalled: Option<bool>,
     /// Why its volume no longer counts, and what to do.
     pub(crate) went_back: Option<String>,
+    /// How its data differ from the others', and what to do.
+    pub(crate) diverged: Option<String>,
     /// The long operation of its app.
     pub(crate) progress: Option<ProgressInfo>,
     /// The limits that its data exceed.
@@ -189,6 +191,7 @@ impl Pod {
             disk_stalled: alive.map(|app| app.stalled),
             // About the volume, whether the app is alive or not.
             went_back: app.and_then(|app| app.went_back.clone()),
+            diverged: app.and_then(|app| app.diverged.clone()),
             progress: alive.and_then(|app| app.progress.clone()),
             out_of_room: alive.map(|app| app.out_of_room.clone()).unwrap_or_default(),
             waits_for_room: alive.and_then(|app| app.waits_for_room.clone()),
@@ -211,6 +214,9 @@ impl Pod {
         }
         if self.went_back.is_some() {
             return Some("its volume went back in time, so it neither votes nor leads".to_owned());
+        }
+        if self.diverged.is_some() {
+            return Some("its data differ from the other replicas', so it does not lead".to_owned());
         }
         if self.disk_stalled == Some(true) {
             return Some("its disk hangs, or hung a moment ago".to_owned());
@@ -239,6 +245,7 @@ impl Pod {
         let is_stalled = self.disk_stalled == Some(true);
         match self.app_state {
             _ if self.went_back.is_some() => notes.push("went back".to_owned()),
+            _ if self.diverged.is_some() => notes.push("diverged".to_owned()),
             _ if is_on_its_way => {}
             Some(AppState::Leading) if role == "leader" || is_stalled => {}
             Some(AppState::Follower) if role == "follower" || is_stalled => {}
@@ -259,6 +266,7 @@ impl Pod {
     pub(crate) fn troubles(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.unknown_because.iter().cloned().collect();
         lines.extend(self.went_back.iter().map(|why| format!("its volume went back in time: {why}")));
+        lines.extend(self.diverged.iter().map(|why| format!("its data are not those of the others: {why}")));
         lines.extend(self.out_of_room.iter().map(OutOfRoom::words));
         lines.extend(self.waits_for_room.iter().map(|why| format!("waits for room: {why}")));
         lines
@@ -459,6 +467,18 @@ pub(crate) mod tests {
         let fleet = Fleet { pods: vec![pod], ..Fleet::of(Vec::new(), None) };
         let table = crate::operator::table::of_pods(&fleet);
         assert!(table.contains("db-1: its volume went back in time: wipe the volume of db-1\n"), "{table}");
+    }
+
+    #[test]
+    fn a_replica_that_diverged_is_no_failure_and_the_way_out_stands_below_the_table() {
+        let mut wrong = told("db-1", "follower", "failed", 7, 1);
+        wrong.state.app.as_mut().unwrap().diverged = Some("wipe the volume of db-1".to_owned());
+        let pod = Pod::of("db-1", &Ok(wrong));
+        assert_eq!(pod.role_words(), "follower (diverged)");
+        assert!(pod.why_not_fit().unwrap().contains("differ"));
+        let fleet = Fleet { pods: vec![pod], ..Fleet::of(Vec::new(), None) };
+        let table = crate::operator::table::of_pods(&fleet);
+        assert!(table.contains("db-1: its data are not those of the others: wipe the volume of db-1\n"), "{table}");
     }
 
     #[test]

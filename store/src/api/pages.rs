@@ -40,7 +40,8 @@ pub(super) fn leader(context: &Context, headers: &HeaderMap) -> ApiResult {
 /// `GET /api/status`
 pub(super) fn status(context: &Context) -> ApiResult {
     let handle = &context.handle;
-    let applied = handle.documents().applied();
+    let documents = handle.documents();
+    let applied = documents.applied();
     let status = handle.status();
     let mut body = json!({
         "self": handle.name(),
@@ -51,6 +52,7 @@ pub(super) fn status(context: &Context) -> ApiResult {
         "incarnation": handle.incarnation().0,
         "replica": handle.replica().map(|replica| replica.0),
         "applied": position(applied),
+        "sum": documents.sum(),
         "role": handle.role().as_deref(),
         "peerTrust": context.config.peer_trust.now(),
         "disk": disk(handle),

@@ -395,9 +395,13 @@ pub(crate) fn record_id(record: &str) -> Option<Uuid> {
     serde_json::from_str::<Identified>(record).ok().map(|identified| identified.id)
 }
 
-/// Records go into `snapshot.json` as they are, so invalid JSON, or a record under another id, is never stored.
+/// Records go into `snapshot.json` as they are, so invalid JSON, or a record under another id, is never stored. Nor is one with
+/// white space around it: a snapshot would lose that, and a replica that loads it would differ from the others.
 fn record_of(bytes: &[u8], id: Uuid) -> Result<&str, CommandError> {
     let record = std::str::from_utf8(bytes).map_err(|_| CommandError::Content("the record is not valid UTF-8"))?;
+    if record.trim_ascii().len() != record.len() {
+        return Err(CommandError::Content("the record has white space around it"));
+    }
     match record_id(record) {
         Some(found) if found == id => Ok(record),
         Some(_) => Err(CommandError::Content("the id of the record differs from that of the command")),

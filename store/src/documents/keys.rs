@@ -6,6 +6,7 @@
 
 use super::command::Key;
 use super::outcome::Applied;
+use super::sums;
 use imbl::OrdMap;
 use leasehold_replication::Seq;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) struct Keys {
     /// By the sequence of the command: the oldest first.
     by_seq: OrdMap<u64, Arc<str>>,
     bytes: usize,
+    /// The sum of all of them.
+    sum: u128,
 }
 
 impl Keys {
@@ -52,6 +55,7 @@ impl Keys {
         let name: Arc<str> = key.name.into();
         self.bytes += cost(&name, &answer);
         self.by_seq.insert(answer.seq.0, name.clone());
+        self.sum = self.sum.wrapping_add(sums::of_key(&name, key.request, &answer));
         self.by_name.insert(name, Arc::new(Kept { request: key.request, answer }));
         while self.by_seq.len() > KEYS_MAX || self.bytes > KEYS_BYTES_MAX && self.by_seq.len() > 1 {
             self.forget_oldest();
@@ -63,7 +67,17 @@ impl Keys {
         self.by_seq.remove(&seq);
         if let Some(kept) = self.by_name.remove(&name) {
             self.bytes -= cost(&name, &kept.answer);
+            self.sum = self.sum.wrapping_sub(sums::of_key(&name, kept.request, &kept.answer));
         }
+    }
+
+    pub(super) fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// From what they are, not from what was kept and forgotten.
+    pub(super) fn recomputed_sum(&self) -> u128 {
+        self.iter().map(|(name, kept)| sums::of_key(name, kept.request, &kept.answer)).fold(0, u128::wrapping_add)
     }
 
     /// The memory that all of them use, approximately.
@@ -120,6 +134,6 @@ mod tests {
             assert!(keys.get(&format!("key {}", 20_007 + seq)).is_some());
         }
         keys.forget_before(Seq(u64::MAX));
-        assert!(keys.is_empty() && keys.bytes == 0, "{keys:?}");
+        assert!(keys.is_empty() && keys.bytes == 0 && keys.sum == 0, "{keys:?}");
     }
 }

@@ -45,6 +45,22 @@ impl Outcome {
             | Outcome::KeyReused => false,
         }
     }
+
+    /// As the sum of the state contains it. What a snapshot does not tell apart has one number.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Outcome::Created => 1,
+            Outcome::Same => 2,
+            Outcome::Replaced => 3,
+            Outcome::Deleted => 4,
+            Outcome::Conflict => 5,
+            Outcome::Missing => 6,
+            Outcome::PreconditionFailed => 7,
+            Outcome::BatchDone => 8,
+            Outcome::BatchNotDone => 9,
+            Outcome::Invalid(_) | Outcome::KeyReused => 10,
+        }
+    }
 }
 
 /// All that the client of a command receives. For a repeated key it is the first answer.

@@ -146,7 +146,8 @@ impl Documents {
         out.write_all(b"\n]")
     }
 
-    /// The documents at `applied`, from what [`Documents::write_collections`] wrote.
+    /// The documents at `applied`, from what [`Documents::write_collections`] wrote. Their sum is computed from what was
+    /// read, which takes as long as [`Documents::recomputed_sum`].
     ///
     /// # Errors
     /// [`StoredError`]: nobody wrote it like that.
@@ -196,7 +197,10 @@ impl Documents {
         }
         match order.0.into_keys().next() {
             Some(collection) => Err(StoredError::Order { collection, why: "only the order has it" }),
-            None => Ok(documents),
+            None => {
+                documents.sum = documents.recomputed_sum_of_collections();
+                Ok(documents)
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use leasehold_replication::Position;
+use leasehold_replication::{Position, Sum};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -49,10 +49,13 @@ impl Log {
         self.answer(command).outcome
     }
 
+    /// Whatever is applied, the running sum stays that of the bytes.
     fn answer(&mut self, command: &[u8]) -> Applied {
         let position = Position::new(1, self.documents.applied().seq.0 + 1);
         self.changes.clear();
-        self.documents.apply(position, command, &mut self.changes).unwrap()
+        let applied = self.documents.apply(position, command, &mut self.changes).unwrap();
+        assert_eq!(self.documents.check_sum(), Ok(()), "after {applied:?}");
+        applied
     }
 
     fn batch(&mut self, key: Option<Key<'_>>, operations: &[Operation<'_>]) -> Applied {
@@ -331,6 +334,121 @@ fn a_snapshot_that_nobody_wrote_is_refused() {
     }
 }
 
+#[test]
+fn the_sum_of_a_state_is_this_for_ever() {
+    assert_eq!(Documents::new().sum(), Sum(0));
+    let mut log = Log::default();
+    log.create(1, "A");
+    assert_eq!(log.documents.sum().to_string(), "RECORDSUM");
+    log.keyed("k", 1, Action::Create { record: &record(1, "B") });
+    log.batch(
+        Some(Key { name: "b", request: 2 }),
+        &[Operation { id: id(1), action: Action::Delete, condition: Condition::None }],
+    );
+    assert_eq!(log.documents.sum().to_string(), "KEYSUM");
+}
+
+#[test]
+fn all_that_two_replicas_must_have_in_common_is_in_the_sum() {
+    let mut sums = Vec::new();
+    let mut sum_of = |what: &dyn Fn(&mut Log)| {
+        let mut log = Log::default();
+        what(&mut log);
+        sums.push(log.documents.sum());
+    };
+    sum_of(&|_| {});
+    sum_of(&|log| drop(log.create(1, "A")));
+    sum_of(&|log| drop(log.create(1, "B")));
+    sum_of(&|log| drop(log.create(2, "A")));
+    let one = record(1, "A");
+    let create = Action::Create { record: &one };
+    sum_of(&|log| drop(log.raw(&Command::one("dogs", id(1), create, Condition::None).encode(1))));
+    // Another creation number, or another last one.
+    sum_of(&|log| {
+        log.create(1, "A");
+        log.delete(1, Condition::None);
+        log.create(1, "A");
+    });
+    sum_of(&|log| {
+        log.create(1, "A");
+        log.create(2, "A");
+        log.delete(2, Condition::None);
+    });
+    // Keys: their name, their request, their sequence, and each part of their answers.
+    sum_of(&|log| drop(log.keyed("k", 1, create)));
+    sum_of(&|log| drop(log.keyed("l", 1, create)));
+    sum_of(&|log| drop(log.keyed("k", 2, create)));
+    sum_of(&|log| {
+        log.create(1, "A");
+        log.keyed("k", 1, create);
+    });
+    sum_of(&|log| {
+        log.create(1, "A");
+        log.keyed("k", 1, Action::Create { record: &record(1, "B") });
+    });
+    sum_of(&|log| {
+        log.create(1, "A");
+        log.keyed("k", 1, Action::Patch { patch: r#"{"id":null}"# });
+    });
+    for tag in [None, Some(7)] {
+        let condition = tag.map_or(Condition::None, Condition::Tag);
+        let operation = |number| Operation { id: id(number), action: Action::Delete, condition };
+        let key = Some(Key { name: "k", request: 1 });
+        sum_of(&|log| drop(log.batch(key, &[operation(1)])));
+        sum_of(&|log| drop(log.batch(key, &[operation(2)])));
+    }
+    let count = sums.len();
+    sums.sort_unstable();
+    sums.dedup();
+    // A patch that is refused is not kept under its key: that state is the one of a plain create.
+    assert_eq!(sums.len(), count - 1);
+}
+
+#[test]
+fn the_way_to_a_state_does_not_matter_for_its_sum() {
+    let (mut one, mut other) = (Log::default(), Log::default());
+    one.create(1, "A");
+    one.create(2, "B");
+    other.create(1, "X");
+    other.create(2, "Y");
+    other.put(2, "B", Condition::None);
+    other.run(id(1), Action::Patch { patch: r#"{"lastName":"A"}"# }, Condition::None);
+    assert_eq!(one.documents.sum(), other.documents.sum());
+}
+
+#[test]
+fn a_batch_that_is_not_done_leaves_the_sum_as_it_was() {
+    let mut log = Log::default();
+    log.create(1, "A");
+    let before = log.documents.sum();
+    let two = record(2, "B");
+    let operation = |number, action| Operation { id: id(number), action, condition: Condition::None };
+    let operations =
+        [operation(2, Action::Create { record: &two }), operation(1, Action::Delete), operation(9, Action::Delete)];
+    assert_eq!(log.batch(None, &operations).outcome, Outcome::BatchNotDone);
+    assert_eq!(log.documents.sum(), before);
+}
+
+#[test]
+fn damage_shows_in_the_bytes_at_once_and_in_the_running_sum_when_the_record_is_written() {
+    let mut log = Log::default();
+    log.create(1, "A");
+    log.create(2, "B");
+    let good = log.documents.clone();
+    log.documents.damage("persons", id(1), r#""A""#, r#""Q""#);
+    let FalseSum { said, found, .. } = log.documents.check_sum().unwrap_err();
+    assert_eq!((said, found), (good.sum(), log.documents.recomputed_sum()));
+    assert_ne!(said, found);
+    let put = record(1, "C");
+    let command = Command::one("persons", id(1), Action::Put { record: &put }, Condition::None).encode(1);
+    let mut sound = good;
+    for documents in [&mut log.documents, &mut sound] {
+        documents.apply(Position::new(1, 3), &command, &mut Vec::new()).unwrap();
+    }
+    assert_eq!(write(&log.documents), write(&sound), "the bytes are sound again");
+    assert_ne!(log.documents.sum(), sound.sum(), "and it is remembered that they were not");
+}
+
 /// A step of a random history: what, which id, which content, which condition.
 fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
     proptest::collection::vec((0u8..7, 0u8..6, 0u8..3, 0u8..4), 0..80)
@@ -372,6 +490,7 @@ proptest! {
         }
         prop_assert_eq!(one.list(), other.list());
         prop_assert_eq!(write(&one.documents), write(&other.documents));
+        prop_assert_eq!(one.documents.sum(), other.documents.sum());
         prop_assert_eq!(one.documents.applied(), other.documents.applied());
     }
 

@@ -8,6 +8,7 @@ use leasehold_replication::{
 };
 use tracing::{error, info, warn};
 
+use super::sums::Sums;
 use super::{Driver, End};
 use crate::documents::UnknownCommand;
 use crate::format::FORMAT;
@@ -96,6 +97,7 @@ impl Driver {
         let snapshot = self.intake.take(conn).expect("only what was just received is installed");
         info!(position = %meta.position, "installing a snapshot of the leader");
         self.documents = snapshot.documents.clone();
+        self.sums = Sums::new(&self.documents);
         self.voters = meta.voters;
         self.waiters.skip_to(meta.position.seq);
         if let Err(error) = self.ends.journal.install(ticket, snapshot, state, format) {
@@ -165,6 +167,7 @@ impl Driver {
                     None
                 }
             };
+            self.sums.note(&self.documents);
             self.ends.handle.note(entry.position, changes);
             self.waiters.applied(entry.position, answer, &mut answers);
         }

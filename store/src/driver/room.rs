@@ -14,6 +14,7 @@ impl Driver {
         let usage = Usage {
             documents_bytes: self.documents.memory_bytes(),
             history_bytes,
+            sums_bytes: self.sums.memory_bytes(),
             log_bytes: self.replica.log_bytes() as u64,
             under_way_bytes,
             held_bytes: self.held.count(self.begun.elapsed(), &mut self.documents),

@@ -172,6 +172,7 @@ impl Cluster {
             },
             recovered: opened.recovered,
             documents: opened.documents,
+            false_sum: opened.false_sum,
             ends: Ends {
                 journal: opened.journal,
                 journal_events,

@@ -43,9 +43,10 @@ fn all_that_takes_memory_is_counted() {
         log_bytes: 100,
         under_way_bytes: 1000,
         held_bytes: 10_000,
+        sums_bytes: 100_000,
         ..Usage::default()
     };
-    assert_eq!(account.judge(&usage).memory_used_bytes, none + 11_111);
+    assert_eq!(account.judge(&usage).memory_used_bytes, none + 111_111);
 }
 
 #[test]

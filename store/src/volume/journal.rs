@@ -117,7 +117,8 @@ impl Journal {
     }
 
     /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal continues. `meta.position` is
-    /// the last entry that was applied to them. `SnapshotTaken` or `SnapshotDropped` follows. False: one is being taken
+    /// the last entry that was applied to them. `SnapshotTaken` or `SnapshotDropped` follows, before that `SumIsFalse` if
+    /// they do not have their sum. False: one is being taken
     /// already, no thread could be started, or the journal ended.
     pub fn take_snapshot(&self, meta: SnapshotMeta, documents: Documents) -> bool {
         let shared = self.handle.shared.clone();
@@ -129,10 +130,11 @@ impl Journal {
         let write = move || {
             // After a panic the journal must not wait for a snapshot that never arrives.
             let written = AssertUnwindSafe(|| {
+                documents.check_sum()?;
                 let mark = snapshot::write_counted(&*disk, SNAPSHOT_TAKEN, &meta, &documents, &shared.written)?;
                 Ok((mark, meta.voters.format))
             });
-            let result = catch_unwind(written).unwrap_or_else(|_| Err(io::Error::other("writing it panicked")));
+            let result = catch_unwind(written).unwrap_or_else(|_| Err(io::Error::other("writing it panicked").into()));
             // Closed or full: the journal is over, or will be.
             let _ = shared.queue.push(Command::SnapshotWritten { result });
         };

@@ -10,6 +10,7 @@
 //! Not promised: that nothing is lost. Both are for cases in which the protocol cannot continue without giving something
 //! up, and both name what that is.
 
+use crate::documents::FalseSum;
 use crate::format::FORMAT;
 use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::files::{FOLDER, SNAPSHOT_TAKEN};
@@ -73,6 +74,8 @@ pub struct NewCluster {
     pub last: Position,
     /// The names of the old voters.
     pub old_voters: Vec<String>,
+    /// Some of the data that it holds are damaged.
+    pub false_sum: Option<FalseSum>,
 }
 
 /// Makes this volume the only voter of a new cluster, with everything that it holds. `name`: the pod that it belongs to.
@@ -92,7 +95,7 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
         return Err(RecoverError::Empty);
     }
     let options = volume::Options::new(|_| {});
-    let Found { replica: old_replica, replay, snapshot, documents, writer } =
+    let Found { replica: old_replica, replay, snapshot, documents, writer, false_sum } =
         recover(&disk, options.segment_bytes, options.on_fsync.clone(), options.format_build)?;
     let Some(replay) = replay else { return Err(RecoverError::Empty) };
     let (Some(old_cluster_id), true) = (replay.state.cluster_id, replay.last() > Position::ZERO) else {
@@ -134,7 +137,7 @@ fn force_new_cluster_on(disk: Arc<dyn Disk>, name: &str) -> Result<NewCluster, R
     identity::write(&*disk, replica).map_err(io)?;
     volume::clean(&*disk, &mut writer);
     let old_voters = old_voters.voters.into_iter().map(|voter| voter.name).collect();
-    Ok(NewCluster { cluster_id, old_cluster_id, replica, old_replica, last, old_voters })
+    Ok(NewCluster { cluster_id, old_cluster_id, replica, old_replica, last, old_voters, false_sum })
 }
 
 /// The voters by the volume's own log.
@@ -187,12 +190,17 @@ fn open(folder: &Path) -> Result<Arc<dyn Disk>, RecoverError> {
 
 impl fmt::Display for NewCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NewCluster { cluster_id, old_cluster_id, replica, old_replica, last, old_voters } = self;
+        let NewCluster { cluster_id, old_cluster_id, replica, old_replica, last, old_voters, false_sum } = self;
         writeln!(f, "This volume is now the only voter of a new cluster, with everything that it held.")?;
         writeln!(f, "  cluster-id  {cluster_id}  (was {old_cluster_id})")?;
         writeln!(f, "  replica     {replica}  (was {old_replica})")?;
         writeln!(f, "  last entry  {last}  (term/sequence)")?;
         writeln!(f, "  old voters  {}", old_voters.join(", "))?;
+        if let Some(wrong) = false_sum {
+            writeln!(f)?;
+            writeln!(f, "SOME OF THE DATA ARE DAMAGED: {wrong}, so records of the snapshot are not")?;
+            writeln!(f, "what clients wrote. If another volume of the old cluster is sound, use that one.")?;
+        }
         writeln!(f)?;
         writeln!(
             f,
@@ -269,6 +277,18 @@ mod tests {
             force_new_cluster(folder.path(), "db-1").unwrap();
             assert_eq!(open_rig(folder.path()).unwrap().persons(), persons);
         }
+    }
+
+    #[test]
+    fn a_new_cluster_of_damaged_data_says_that_they_are() {
+        let folder = folder();
+        let mut rig = open_rig(folder.path()).unwrap();
+        rig.fill(1..20);
+        rig.put_false_snapshot(7);
+        rig.close();
+        let done = force_new_cluster(folder.path(), "db-1").unwrap();
+        assert!(done.false_sum.is_some() && done.to_string().contains("DAMAGED"), "{done}");
+        assert_eq!(open_rig(folder.path()).unwrap().opened.false_sum, None, "it begins with what there is");
     }
 
     #[test]

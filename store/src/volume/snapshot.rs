@@ -4,7 +4,8 @@
 //!   {"format":1,"clusterId":"…","position":{"term":3,"sequence":812},"voters":{…},
 //!   "collections": {"persons": […]},
 //!   "order": {…},
-//!   "keys": […]}                                             where there are any
+//!   "keys": […],                                             where there are any
+//!   "sum": "<32 hexadecimal digits>"}                        of the data (`documents/sums.rs`)
 //!
 //!   documents ──write──▶ snapshot.taken ──┐ (fsynced)         ┌─▶ a segment begins with its mark ──▶ snapshot.json
 //!   a leader's pieces ─▶ received-1.part ─┴─▶ snapshot.next ──┘
@@ -13,19 +14,23 @@
 //! The journal says which snapshot belongs to it: each segment begins with the mark (position, length, checksum). The file
 //! waits as `snapshot.next` until such a segment is durable, and only then gets its name. So whatever a crash leaves, the
 //! mark of the newest segment matches either `snapshot.json` or `snapshot.next`, and neither is damage.
+//!
+//! The mark's checksum says that a file is as it was written, the sum that what was written was sound \[D3\]: it is compared
+//! with the bytes before a snapshot is written, after one is loaded at a start, and before a leader's is installed.
 
 mod part;
 
 pub use part::{PartError, PartFile, ReceivedSnapshot};
 
-use crate::documents::{Documents, StoredCollections, StoredKey, StoredOrder};
+use crate::documents::{Documents, FalseSum, StoredCollections, StoredKey, StoredOrder};
 use crate::format::FORMAT_MIN;
 use crate::progress::Meter;
 use crate::volume::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::volume::error::VolumeError;
 use bytes::Bytes;
 use leasehold_replication::{
-    ClusterId, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece, Voters,
+    ClusterId, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece, Sum,
+    Voters,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -110,6 +115,18 @@ struct Whole {
     order: StoredOrder,
     #[serde(default)]
     keys: Vec<StoredKey>,
+    /// Builds before the sums wrote none.
+    #[serde(default)]
+    sum: Option<Sum>,
+}
+
+/// A snapshot that was read.
+pub(crate) struct Loaded {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) documents: Documents,
+    pub(crate) mark: SnapshotMark,
+    /// It is whole and readable, and its data do not have the sum that it says.
+    pub(crate) false_sum: Option<FalseSum>,
 }
 
 /// Only what tells whether the rest is readable.
@@ -118,7 +135,8 @@ struct Format {
     format: u32,
 }
 
-/// Writes a snapshot to `name`, durably, and returns its mark. The name itself is not durable yet.
+/// Writes a snapshot to `name`, durably, and returns its mark. The name itself is not durable yet. Its sum is the running one
+/// ([`Documents::check_sum`] comes before).
 ///
 /// # Errors
 /// Errors of the disk; the file is unusable then.
@@ -143,8 +161,8 @@ pub(crate) fn write_counted(
     meter: &Meter,
 ) -> io::Result<SnapshotMark> {
     let file = disk.create(name)?;
-    let sum = Sum { file: &*file, length: 0, crc: crc32fast::Hasher::new(), meter };
-    let mut to = BufWriter::with_capacity(256 * 1024, sum);
+    let summed = Summed { file: &*file, length: 0, crc: crc32fast::Hasher::new(), meter };
+    let mut to = BufWriter::with_capacity(256 * 1024, summed);
     // In force there is what the last committed voters say [C3].
     let format = meta.voters.format;
     let head = Head { format, cluster_id: meta.cluster_id, position: meta.position, voters: &meta.voters };
@@ -153,9 +171,9 @@ pub(crate) fn write_counted(
     to.write_all(&head[..head.len() - 1])?;
     to.write_all(b",\n")?;
     documents.write_collections(&mut to)?;
-    to.write_all(b"\n}\n")?;
-    let sum = to.into_inner().map_err(io::IntoInnerError::into_error)?;
-    let mark = SnapshotMark { position: meta.position, length_bytes: sum.length, crc32: sum.crc.finalize() };
+    write!(to, ",\n\"sum\": \"{}\"\n}}\n", documents.sum())?;
+    let summed = to.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mark = SnapshotMark { position: meta.position, length_bytes: summed.length, crc32: summed.crc.finalize() };
     file.sync()?;
     Ok(mark)
 }
@@ -169,7 +187,7 @@ pub(crate) fn read(
     name: &str,
     expected: Option<&SnapshotMark>,
     format_max: u32,
-) -> Result<(SnapshotMeta, Documents, SnapshotMark), VolumeError> {
+) -> Result<Loaded, VolumeError> {
     let damage = |what: String| VolumeError::Damage { file: disk.path(name), offset: 0, what };
     let io = |source| VolumeError::io(disk, name, source);
     let file = disk.open(name).map_err(io)?;
@@ -209,8 +227,10 @@ pub(crate) fn read(
     }
     let documents = Documents::restore(whole.position, whole.collections, whole.order, whole.keys)
         .map_err(|error| damage(error.to_string()))?;
-    let meta = SnapshotMeta { cluster_id: whole.cluster_id, position: whole.position, voters: whole.voters };
-    Ok((meta, documents, SnapshotMark { position: whole.position, length_bytes, crc32 }))
+    let (position, found) = (whole.position, documents.sum());
+    let false_sum = whole.sum.filter(|said| *said != found).map(|said| FalseSum { position, said, found });
+    let meta = SnapshotMeta { cluster_id: whole.cluster_id, position, voters: whole.voters };
+    Ok(Loaded { meta, documents, mark: SnapshotMark { position, length_bytes, crc32 }, false_sum })
 }
 
 /// Does a file of that name have this length and checksum?
@@ -239,14 +259,14 @@ fn sum(file: &dyn DiskFile) -> io::Result<(u64, u32)> {
 }
 
 /// Writes one part after the other, and sums up.
-struct Sum<'a> {
+struct Summed<'a> {
     file: &'a dyn DiskFile,
     length: u64,
     crc: crc32fast::Hasher,
     meter: &'a Meter,
 }
 
-impl Write for Sum<'_> {
+impl Write for Summed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         write_all_at(self.file, bytes, self.length)?;
         let steps = self.length / SYNC_STEP;

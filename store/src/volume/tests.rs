@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::{Options, Volume, VolumeError};
+use super::disk::RealDisk;
+use super::{Options, Volume, VolumeError, snapshot};
 use crate::testing::rig::{CLUSTER, LONG, Rig, damage, folder, open, person, segments, state};
 use leasehold_replication::{ClusterId, DurableState, Entry, Payload, Position, Record, SnapshotMeta, Term};
 use std::fs;
@@ -214,6 +215,43 @@ fn a_snapshot_that_is_not_the_one_of_the_journal_is_damage() {
 
     fs::write(&file, &good).unwrap();
     assert_eq!(open(&root).unwrap().persons().len(), 8);
+}
+
+#[test]
+fn a_start_finds_that_the_snapshot_is_not_what_was_to_be_written() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..9);
+    rig.take_snapshot();
+    let mut rig = rig.reopen();
+    assert_eq!(rig.opened.false_sum, None);
+    rig.fill(9..20);
+    let (said, position) = (rig.documents.sum(), rig.last);
+    rig.put_false_snapshot(7);
+    rig.fill(20..30);
+    let rig = rig.reopen();
+    let wrong = rig.opened.false_sum.unwrap();
+    assert_eq!((wrong.position, wrong.said, wrong.found), (position, said, rig.opened.documents.sum()));
+    assert_eq!(rig.persons()[6], "damaged", "and it keeps them for a post-mortem");
+}
+
+#[test]
+fn a_snapshot_says_its_sum_last_and_one_without_a_sum_is_read() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..9);
+    rig.take_snapshot();
+    let sum = rig.documents.sum();
+    let root = rig.close();
+    let disk = RealDisk::new(&root).unwrap();
+    let good = fs::read_to_string(root.join("snapshot.json")).unwrap();
+    let last = format!(",\n\"sum\": \"{sum}\"\n}}\n");
+    let others = good.strip_suffix(&last).unwrap_or_else(|| panic!("{good} does not end in {last}"));
+    fs::write(root.join("older.json"), format!("{others}\n}}\n")).unwrap();
+    let older = snapshot::read(&disk, "older.json", None, 1).unwrap();
+    assert_eq!((older.false_sum, older.documents.sum()), (None, sum));
+    fs::write(root.join("spoilt.json"), good.replace(&sum.to_string(), "no sum")).unwrap();
+    assert!(matches!(snapshot::read(&disk, "spoilt.json", None, 1), Err(VolumeError::Damage { .. })));
 }
 
 #[test]

@@ -21,7 +21,10 @@ pub(super) fn status() -> Details {
     Details {
         id: "status",
         refusals: vec![&BAD_REQUEST],
-        ..page(object("Positions, voters, the lag of each, and what this replica waits for."))
+        ..page(object(
+            "Positions, voters, the lag of each, and what this replica waits for. `sum` is that of the data after `applied`: \
+             replicas with the same sequence have the same.",
+        ))
     }
 }
 

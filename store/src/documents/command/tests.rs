@@ -84,6 +84,21 @@ fn what_no_version_of_ours_wrote_is_refused_with_its_reason() {
     assert_eq!(record_id(&format!(r#"{{"id":"{0}","id":"{0}"}}"#, id())), None, "two ids");
 }
 
+#[test]
+fn a_record_with_white_space_around_it_is_refused_because_a_snapshot_would_lose_that() {
+    let json = record(id());
+    for spaced in [format!(" {json}"), format!("{json}\n"), format!("\t{json}\r\n")] {
+        assert_eq!(record_id(&spaced), Some(id()), "it is JSON all the same");
+        for action in [Action::Create { record: &spaced }, Action::Put { record: &spaced }] {
+            let one = Operation { id: id(), action, condition: Condition::None };
+            for work in [Work::One(one), Work::Batch(vec![one])] {
+                let bytes = Command { collection: "p", key: None, work }.encode(1);
+                assert!(matches!(Command::decode(&bytes), Err(CommandError::Content(_))), "{spaced:?}");
+            }
+        }
+    }
+}
+
 /// What a start looks at before it opens a volume, and what applying finds, are the same.
 fn is_known_alike(bytes: &[u8]) {
     let unknown = match Command::decode(bytes) {

@@ -5,7 +5,7 @@ use crate::format::FORMAT;
 use crate::testing::fault_disk::FaultDisk;
 use crate::volume::disk::{Disk, read_if_there};
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
-use crate::volume::snapshot::{self, PartFile};
+use crate::volume::snapshot::{self, Loaded, PartFile};
 use bytes::Bytes;
 use leasehold_replication::{SnapshotMark, SnapshotPiece};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub fn snapshot(data: &[u8]) {
     let disk: Arc<dyn Disk> = Arc::new(FaultDisk::new(1));
     put(&*disk, SNAPSHOT, data);
     let read = snapshot::read(&*disk, SNAPSHOT, None, FORMAT);
-    pieces(&disk, data, read.is_ok());
-    let Ok((meta, documents, mark)) = read else { return };
+    pieces(&disk, data, read.as_ref().is_ok_and(|loaded| loaded.false_sum.is_none()));
+    let Ok(Loaded { meta, documents, mark, .. }) = read else { return };
     assert_eq!((mark.length_bytes, mark.crc32), (data.len() as u64, crc32fast::hash(data)));
     assert_eq!((meta.position, documents.applied()), (mark.position, mark.position));
     assert!(contents(&documents).len() <= 64 * data.len(), "much was made of little");
@@ -29,9 +29,9 @@ pub fn snapshot(data: &[u8]) {
         assert!(snapshot::read(&*disk, SNAPSHOT, Some(&wrong), FORMAT).is_err(), "{wrong:?} fits {mark:?}");
     }
     let written = snapshot::write(&*disk, SNAPSHOT_TAKEN, &meta, &documents).unwrap();
-    let (meta_again, documents_again, _) =
-        snapshot::read(&*disk, SNAPSHOT_TAKEN, Some(&written), FORMAT).expect("we wrote it");
-    assert_eq!(meta_again, meta);
+    let again = snapshot::read(&*disk, SNAPSHOT_TAKEN, Some(&written), FORMAT).expect("we wrote it");
+    let Loaded { meta: meta_again, documents: documents_again, .. } = again;
+    assert_eq!((&meta_again, again.false_sum), (&meta, None));
     assert_eq!(contents(&documents_again), contents(&documents));
     let first = read_if_there(&*disk, SNAPSHOT_TAKEN).unwrap();
     assert_eq!(snapshot::write(&*disk, SNAPSHOT_TAKEN, &meta_again, &documents_again).unwrap(), written);
@@ -42,7 +42,7 @@ fn pieces(disk: &Arc<dyn Disk>, data: &[u8], good: bool) {
     // Cut where the bytes themselves say.
     let mut script = Script(data);
     let position =
-        snapshot::read(&**disk, SNAPSHOT, None, FORMAT).map_or_else(|_| Default::default(), |read| read.2.position);
+        snapshot::read(&**disk, SNAPSHOT, None, FORMAT).map_or_else(|_| Default::default(), |read| read.mark.position);
     let lies = script.below(4) == 0;
     let crc32 = crc32fast::hash(data) ^ u32::from(lies);
     let mut part = PartFile::create(disk.clone(), 1, FORMAT).unwrap();

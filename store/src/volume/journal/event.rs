@@ -4,6 +4,7 @@ use std::io;
 
 use leasehold_replication::{Position, Ticket};
 
+use crate::documents::FalseSum;
 use crate::volume::disk::Space;
 
 /// The journal's events, in order. Sent on the journal's own thread: a callback must not wait for the driver to call the
@@ -29,6 +30,8 @@ pub enum JournalEvent {
         /// The reason.
         reason: String,
     },
+    /// The data that were to be written as a snapshot are damaged \[D3\]; nothing was written. `SnapshotDropped` follows.
+    SumIsFalse(FalseSum),
     /// The volume is empty ([`Journal::wipe`](super::Journal::wipe)). Nothing follows.
     Wiped,
     /// A write or fsync failed (the disk may be full). Final: nothing follows, everything is refused.

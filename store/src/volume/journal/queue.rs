@@ -7,6 +7,7 @@
 use super::event::JournalError;
 use super::lookup::LookUpAnswer;
 use super::writer::{BATCH_BYTES, Spare};
+use crate::documents::FalseSum;
 use crate::volume::snapshot::PartFile;
 use leasehold_replication::{Diverged, DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
 use std::collections::VecDeque;
@@ -20,6 +21,16 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 const IDLE: Duration = Duration::from_millis(500);
 /// The records of one group.
 const GROUP_RECORDS: usize = 4096;
+
+/// Why a snapshot of our own was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotWritten {
+    #[error("it could not be written: {0}")]
+    Io(#[from] io::Error),
+    /// What would have been written is damaged.
+    #[error(transparent)]
+    FalseSum(#[from] FalseSum),
+}
 
 /// Something for the journal's thread.
 pub(crate) enum Command {
@@ -38,7 +49,7 @@ pub(crate) enum Command {
     },
     SnapshotWritten {
         /// With its format.
-        result: io::Result<(SnapshotMark, u32)>,
+        result: Result<(SnapshotMark, u32), NotWritten>,
     },
     SpareMade {
         result: io::Result<Spare>,

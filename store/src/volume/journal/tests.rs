@@ -6,7 +6,8 @@ use super::queue::{Command, Queue, Work};
 use super::{JournalError, JournalEvent};
 use crate::testing::fault_disk::{Fault, FaultDisk};
 use crate::testing::rig::{CLUSTER, Rig, any_command, folder, open, person, segments, state, voters};
-use crate::volume::snapshot::PartError;
+use crate::volume::files::SNAPSHOT_TAKEN;
+use crate::volume::snapshot::{self, PartError};
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, RECORD_BODY_BYTES_MAX, Record, SnapshotMeta, Term, Ticket};
 use leasehold_testkit::until_seen_blocking;
@@ -23,6 +24,22 @@ impl Rig {
         assert!(self.journal().take_snapshot(self.meta(), self.documents.clone()));
         let position = self.last;
         self.wait_for(|event| matches!(event, JournalEvent::SnapshotTaken { position: at } if *at == position));
+    }
+
+    /// Changes the last name of a person in memory alone.
+    pub(crate) fn damage(&mut self, person: u128) {
+        let id = uuid::Uuid::from_u128(person);
+        self.documents.damage("persons", id, &format!("\"{person}\""), "\"damaged\"");
+    }
+
+    /// Puts a snapshot of damaged data in place, as if they were damaged only after their sum was compared.
+    pub(crate) fn put_false_snapshot(&mut self, person: u128) {
+        self.damage(person);
+        let meta = self.meta();
+        let mark = snapshot::write(&*self.journal().handle.disk, SNAPSHOT_TAKEN, &meta, &self.documents).unwrap();
+        let written = Command::SnapshotWritten { result: Ok((mark, meta.voters.format)) };
+        self.journal().handle.shared.queue.push(written).unwrap();
+        self.wait_for(|event| matches!(event, JournalEvent::SnapshotTaken { position } if *position == meta.position));
     }
 }
 
@@ -328,6 +345,44 @@ fn pieces_that_do_not_make_the_snapshot_are_refused_and_leave_nothing() {
     assert!(whole);
     assert!(matches!(part.finish(), Err(PartError::Content(_))));
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{left:?}");
+}
+
+#[test]
+fn damaged_data_are_not_written_as_a_snapshot_and_are_reported() {
+    let folder = folder();
+    let mut rig = open(folder.path()).unwrap();
+    rig.fill(1..20);
+    rig.take_snapshot();
+    let sound = fs::read(folder.path().join("snapshot.json")).unwrap();
+    rig.fill(20..30);
+    let said = rig.documents.sum();
+    rig.damage(7);
+    assert!(rig.journal().take_snapshot(rig.meta(), rig.documents.clone()));
+    let event = rig.wait_for(|event| !matches!(event, JournalEvent::Persisted { .. }));
+    let JournalEvent::SumIsFalse(wrong) = event else { panic!("{event:?}") };
+    assert_eq!((wrong.position, wrong.said, wrong.found), (rig.last, said, rig.documents.recomputed_sum()));
+    let event = rig.wait_for(|_| true);
+    assert!(matches!(event, JournalEvent::SnapshotDropped { .. }), "{event:?}");
+    assert_eq!(fs::read(folder.path().join("snapshot.json")).unwrap(), sound);
+    assert!(rig.journal().taking().is_none());
+    // The journal has all of it: what is read again is sound.
+    assert_eq!(rig.reopen().persons()[6], "7");
+}
+
+#[test]
+fn a_received_snapshot_whose_data_do_not_have_its_sum_is_refused_and_leaves_nothing() {
+    let (theirs, ours) = (folder(), folder());
+    let mut leader = open(theirs.path()).unwrap();
+    leader.fill(1..20);
+    leader.put_false_snapshot(7);
+    let follower = open(ours.path()).unwrap();
+    let sent = leader.journal().open_snapshot().unwrap().unwrap();
+    let mut part = follower.journal().part_file().unwrap();
+    assert!(part.push(&sent.piece(0).unwrap().unwrap()).unwrap(), "it is one piece");
+    let Err(error @ PartError::FalseSum(_)) = part.finish() else { panic!("it was taken") };
+    assert!(error.to_string().contains("not installed"), "{error}");
+    let left: Vec<_> = fs::read_dir(ours.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{left:?}");
 }
 

@@ -3,7 +3,7 @@
 use super::event::{JournalEvent, JournalFigures};
 use super::lookup::{self, LookUpAnswer};
 use super::need::{Fit, Need};
-use super::queue::{Command, Queue, Work};
+use super::queue::{Command, NotWritten, Queue, Work};
 use super::reserve;
 use super::writer::{Spare, Writer};
 use crate::progress::Meter;
@@ -280,12 +280,15 @@ impl<E: Fn(JournalEvent)> Thread<E> {
     }
 
     /// A snapshot that cannot be written aside is no failure of the journal; one that cannot be put in place is.
-    fn put_snapshot(&mut self, result: io::Result<(SnapshotMark, u32)>) -> io::Result<()> {
+    fn put_snapshot(&mut self, result: Result<(SnapshotMark, u32), NotWritten>) -> io::Result<()> {
         let (mark, format) = match result {
             Ok(written) => written,
             Err(error) => {
                 let _ = remove_if_there(&*self.disk, SNAPSHOT_TAKEN);
-                self.snapshot_dropped(format!("it could not be written: {error}"));
+                if let NotWritten::FalseSum(wrong) = error {
+                    (self.events)(JournalEvent::SumIsFalse(wrong));
+                }
+                self.snapshot_dropped(error.to_string());
                 return Ok(());
             }
         };

@@ -1,7 +1,7 @@
 //! A snapshot that arrives in pieces from a leader, until it is whole and verified.
 
-use super::read;
-use crate::documents::Documents;
+use super::{Loaded, read};
+use crate::documents::{Documents, FalseSum};
 use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_all_at};
 use crate::volume::error::VolumeError;
 use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
@@ -24,6 +24,12 @@ pub enum PartError {
     /// The pieces do not make the announced snapshot.
     #[error("the received snapshot is not the announced one: {0}")]
     Content(#[source] VolumeError),
+    /// It is as announced, but what its sender read for it was damaged, or what it wrote \[D3\].
+    #[error(
+        "the received snapshot is false: {0}. Its data were damaged before they were sent, on that pod or its disk; it is not \
+         installed, and requested again"
+    )]
+    FalseSum(FalseSum),
     /// It is whole, and of a format that this build does not read.
     #[error(
         "the received snapshot has format {found}, and this build reads formats up to {max}: run a build that reads format {found}"
@@ -110,7 +116,8 @@ impl PartFile {
     /// Makes the whole file durable and reads it. Takes time in proportion to the data: never on an async worker.
     ///
     /// # Errors
-    /// `Content` when length, checksum or JSON do not fit what was announced, `Format` when it is of a later one, `Order` when pieces are missing, `Disk`.
+    /// `Content` when length, checksum or JSON do not fit what was announced, `Format` when it is of a later one, `FalseSum` when
+    /// its data do not have the sum that it says, `Order` when pieces are missing, `Disk`.
     pub fn finish(self) -> Result<ReceivedSnapshot, PartError> {
         let length_bytes = self.announced.map_or(0, |mark| mark.length_bytes);
         let Some(announced) = self.announced.filter(|_| self.have == length_bytes) else {
@@ -118,7 +125,10 @@ impl PartFile {
         };
         self.file.sync()?;
         match read(&*self.disk, &self.name, Some(&announced), self.format_max) {
-            Ok((meta, documents, mark)) => Ok(ReceivedSnapshot { meta, documents, mark, part: self }),
+            Ok(Loaded { false_sum: Some(wrong), .. }) => Err(PartError::FalseSum(wrong)),
+            Ok(Loaded { meta, documents, mark, false_sum: None }) => {
+                Ok(ReceivedSnapshot { meta, documents, mark, part: self })
+            }
             Err(VolumeError::Io { source, .. }) => Err(PartError::Disk(source)),
             Err(VolumeError::Format { found, max, .. }) => Err(PartError::Format { found, max }),
             Err(error) => Err(PartError::Content(error)),
