@@ -33,6 +33,4 @@ impl Disk {
 pub(crate) struct Stall {
     /// Since when it has hung while the others can do without this leader.
     pub(crate) dispensable_since: Option<Duration>,
-    /// See [`stall`](crate::stall).
-    pub(crate) silent: bool,
 }

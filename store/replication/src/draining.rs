@@ -75,7 +75,8 @@ impl Replica {
         }
         let hangs = self.lets_go_for_its_disk();
         let is_short = self.wants_room_elsewhere();
-        let wish = self.ending.is_draining() || own_gone || hangs || asked.is_some() || is_short;
+        let diverged = self.checks.end_leading();
+        let wish = self.ending.is_draining() || own_gone || hangs || diverged || asked.is_some() || is_short;
         match &leading.hand_over {
             Some(hand_over) => {
                 let caught_up_at = if self.is_fit(hand_over.to) { self.clock.now() } else { hand_over.caught_up_at };
@@ -107,7 +108,7 @@ impl Replica {
                 }
             }
             None if wish && self.clock.now() >= leading.hand_over_not_before => {
-                let forced = self.ending.is_draining() || own_gone || hangs;
+                let forced = self.ending.is_draining() || own_gone || hangs || diverged;
                 let named = asked.as_deref().and_then(|name| self.successor(Some(name)));
                 let found = match named {
                     None if forced => self.successor(None),
@@ -164,7 +165,8 @@ impl Replica {
         self.is_in_shape(replica) && follower.is_some_and(|one| self.lacks_little(one, CAUGHT_UP_TIME))
     }
 
-    /// Wanted, a voter, eligible, heard, and neither draining nor stalled itself \[L10\].
+    /// Wanted, a voter, eligible, heard, and neither draining nor stalled itself \[L10\]; with the data of the majority if
+    /// this leader's have diverged \[D4\].
     fn is_in_shape(&self, replica: ReplicaId) -> bool {
         let Stance::Leading(leading) = &self.stance else { return false };
         leading.followers.get(&replica).is_some_and(|one| {
@@ -174,6 +176,8 @@ impl Replica {
                 && !one.draining
                 && !self.is_known_stalled(replica)
                 && !one.room.full
+                && !one.diverged
+                && self.checks.allow_successor(replica)
                 && leading.hears(replica, self.clock.now(), self.config.lost_time)
         })
     }

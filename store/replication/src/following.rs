@@ -11,9 +11,9 @@
 
 use crate::catchup::{Outbound, Sending};
 use crate::plants::{
-    hello_reads_log_after_promise, hello_waits_for_promise, late_acks_are_dropped, old_appends_are_dropped,
-    only_durable_is_acked, only_verified_is_acked, only_verified_is_committed, promises_name_incarnations,
-    strangers_are_refused,
+    diverged_send_no_snapshots, diverged_still_ack, hello_reads_log_after_promise, hello_waits_for_promise,
+    late_acks_are_dropped, old_appends_are_dropped, only_durable_is_acked, only_verified_is_acked,
+    only_verified_is_committed, promises_name_incarnations, strangers_are_refused,
 };
 use crate::replica::{Accepted, Replica};
 use crate::stance::{Link, Stage, Stance};
@@ -164,6 +164,8 @@ impl Replica {
                 following.owes_ack = !only_verified_is_acked();
                 following.pulled = None;
                 following.dropped = false;
+                following.asked.clear();
+                following.table = None;
                 self.lost = None;
                 if !only_verified_is_acked() {
                     self.ack();
@@ -275,6 +277,8 @@ impl Replica {
                 self.leader_commits(commit);
                 self.after_heartbeat();
             }
+            // It is not replaced by the data of others, so that an operator can see what happened [D5].
+            Body::Snapshot(_) if self.checks.have_diverged() => {}
             // Its pieces go to the same disk, by threads of their own.
             Body::Snapshot(_) if self.disk.hangs() => self.disk.missed(),
             Body::Snapshot(piece) => {
@@ -303,9 +307,10 @@ impl Replica {
                 self.feed_leader();
             }
             Body::ReadAnswer { number, index } => self.on_read_answer(conn, number, index),
+            Body::AskSum { seq } => self.on_ask_sum(seq),
+            Body::Sums { seq, sums } => self.on_sums(seq, sums),
             // Only followers send these.
             Body::Echo { .. } | Body::ReadIndex { .. } | Body::Sum { .. } => {}
-            Body::AskSum { .. } | Body::Sums { .. } => {}
         }
     }
 
@@ -374,6 +379,14 @@ impl Replica {
     }
 
     pub(crate) fn send_snapshot(&mut self, conn: ConnId, position: Position, part: Option<SnapshotPart>) {
+        if self.checks.have_diverged() && diverged_send_no_snapshots() {
+            // Another replica must bring what is missing there.
+            if matches!(self.stance, Stance::Following(_)) {
+                self.effects.push(Effect::Close { conn });
+                self.hang_up(false);
+            }
+            return;
+        }
         let Promise { term, incarnation } = self.volume.state().promise;
         self.effects.push(Effect::SendSnapshot { conn, term, incarnation, position, part });
     }
@@ -387,7 +400,7 @@ impl Replica {
                 Stage::Counting | Stage::Opening(_) | Stage::Open(_) => false,
             },
         };
-        if theirs {
+        if theirs && !self.checks.have_diverged() {
             let accepted = self.install(conn, meta);
             self.after_accept(conn, accepted);
         }
@@ -421,6 +434,9 @@ impl Replica {
                 let Link::Up(conn) = following.link else { return };
                 let verified = if only_verified_is_acked() { following.verified } else { self.volume.log().last().seq };
                 let seq = durable.min(verified);
+                if self.checks.have_diverged() && !diverged_still_ack() {
+                    return;
+                }
                 // Every append is answered, even one that brought nothing new: the leader may have been probing. The first
                 // ack of a connection waits until everything verified is durable.
                 let whole = seq == verified;

@@ -59,6 +59,10 @@ impl Leading {
             hand_over: None,
             hand_over_not_before: Duration::ZERO,
             stall: Stall::default(),
+            diverged_since: None,
+            is_silent: false,
+            question: None,
+            next_question: now,
         }
     }
 
@@ -166,7 +170,10 @@ impl Replica {
             return refused(RefusalCode::OwnVolume, "this is my own volume");
         }
         let Stance::Leading(leading) = &self.stance else { return refused(RefusalCode::NotLeading, "not leading") };
-        if leading.stall.silent {
+        if leading.is_silent && self.checks.have_diverged() {
+            return refused(RefusalCode::Diverged, "my data have diverged, so I lead no longer");
+        }
+        if leading.is_silent {
             return refused(RefusalCode::Stalled, "my disk hangs, and the others can do without me");
         }
         let any_incarnation = !promises_name_incarnations() && hello.promise.term == self.volume.state().promise.term;
@@ -271,6 +278,7 @@ impl Replica {
             }
             Body::Snapshot(piece) if pulling => self.effects.push(Effect::KeepPiece { conn, piece }),
             Body::ReadIndex { number } => self.on_read_index(conn, number),
+            Body::Sum { seq, sum } => self.on_follower_sum(replica, seq, sum),
             // Only a leader sends these, and only one that pulls receives these.
             Body::Append { .. }
             | Body::Snapshot(_)
@@ -279,7 +287,6 @@ impl Replica {
             | Body::ReadAnswer { .. }
             | Body::AskSum { .. }
             | Body::Sums { .. } => {}
-            Body::Sum { .. } => {}
         }
     }
 
@@ -338,6 +345,9 @@ impl Replica {
         if !matches!(self.stance, Stance::Leading(_)) {
             return Some(Refusal::NotLeader);
         }
+        if self.checks.end_leading() {
+            return Some(Refusal::Diverged);
+        }
         if self.write_needs_hung_disk() {
             return Some(Refusal::DiskStalled);
         }
@@ -362,7 +372,9 @@ impl Replica {
             return;
         }
         self.listen_for_majority();
+        self.tend_question();
         self.tend_stall();
+        self.tend_divergence();
         self.invite();
         self.count();
         self.advance_commit();
@@ -395,7 +407,7 @@ impl Replica {
             return;
         }
         leading.next_invitations = self.clock.now() + self.config.lost_time / 5;
-        if !leaders_invite() || leading.stall.silent {
+        if !leaders_invite() || leading.is_silent {
             return;
         }
         let mut claim = leading.claim.clone();
@@ -531,7 +543,10 @@ impl Replica {
         for follower in leading.followers.values_mut() {
             let Some(conn) = follower.conn.filter(|_| has_its_snapshot) else { continue };
             while let Some(sending) = follower.outbound.next(self.clock.now(), self.volume.log(), commit) {
-                out.push((conn, sending));
+                // One whose data have diverged takes no snapshot [D5].
+                if !(follower.diverged && matches!(sending, Sending::Snapshot(..))) {
+                    out.push((conn, sending));
+                }
             }
             if telling && let Some(body) = follower.outbound.tell_commit(commit) {
                 out.push((conn, Sending::Append(body)));

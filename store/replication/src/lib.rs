@@ -122,6 +122,12 @@
 //! **began after** the question arrived \[S6\]: a leader does not notice that it was replaced, but a voter that echoes has
 //! promised to nobody else at that moment. The follower answers when it has applied that much.
 //!
+//! # Replicas that check each other
+//!
+//! Equal logs do not prove equal data: a bit may flip, or a build may have a fault. Every second the leader asks for the
+//! [`Sum`] of the data after one entry. If a majority of **all** voters has the same one, a replica with another one has
+//! diverged, also if it is the leader ([`agreement`]). It serves nothing and never leads, but it still acks.
+//!
 //! # One fail-over
 //!
 //! Three voters, a, b and c; a leads in term 1. "x" is at 1/6 (term/sequence): it was acknowledged when a and b had
@@ -170,6 +176,7 @@
 //! | [`Input::Disk`] | hand-over, silence; [`Effect::GiveUp`] | [`stall`] |
 //! | [`Input::Room`] | growth is refused, or the leadership goes elsewhere | [`mod@room`] |
 //! | [`Input::StateAnswered`] | a campaign, a bootstrap, the first promise; [`Effect::MarkWentBack`] | [`losing`], [`bootstrap`], [`went_back`] |
+//! | [`Input::Sum`], [`Input::SumIsFalse`] | [`Effect::TellSum`], and a verdict; [`Effect::MarkDiverged`] | [`agreement`] |
 //! | [`Input::SnapshotTaken`], [`Input::SnapshotReceived`], [`Input::LookedUp`] | what a follower lacks; [`Effect::KeepPiece`] | [`catchup`], [`pace`], [`mod@log`] |
 //! | [`Input::Unreadable`], any voters of a later format | [`Effect::Unreadable`]; who may stay, and when the format rises | [`formats`] |
 //! | [`Input::Drain`] | a hand-over, and the end | [`draining`] |
@@ -391,6 +398,7 @@ mod stance;
 mod status;
 mod step;
 mod sum;
+mod table;
 mod target;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]

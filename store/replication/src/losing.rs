@@ -168,7 +168,7 @@ impl Replica {
         };
         // A bootstrap must be durable before anybody is told of it [L4].
         let is_durable = self.volume.writes().all_durable() || !bootstrap_waits_for_disk();
-        let is_fit = !self.disk.hangs() && !self.is_asking();
+        let is_fit = !self.disk.hangs() && !self.is_asking() && !self.checks.forbid_leading();
         (self.is_voter() && is_fit && is_durable && self.volume.log().voters().is_majority(deaf)).then_some(term)
     }
 

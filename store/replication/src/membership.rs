@@ -33,7 +33,7 @@ impl Replica {
             || !voters_change_one_by_one()
             || !voters_wait_for_own_entry();
         let settled = is_open && is_settled;
-        if !settled || leading.hand_over.is_some() || self.sidecar.members().is_empty() {
+        if !settled || leading.hand_over.is_some() || self.checks.end_leading() || self.sidecar.members().is_empty() {
             return None;
         }
         let now = self.volume.log().voters();
@@ -64,6 +64,7 @@ impl Replica {
                 && !now.contains(**replica)
                 && now.named(&follower.name).is_none()
                 && leading.seen.get(&follower.name) == Some(*replica)
+                && !follower.diverged
                 && self.has_caught_up(**replica)
         });
         if let Some((replica, follower)) = comes.min_by_key(|(_, follower)| ordinal(&follower.name)) {

@@ -111,6 +111,26 @@ pub enum Fault {
     OldBuildsStay,
     /// What is written is of the log's format, committed or not \[C3\].
     NewFormatBeforeCommit,
+    /// The leader's sum decides, not that of the majority \[D1\].
+    LeaderDecides,
+    /// Sums of replicas that do not vote count, too \[D1\].
+    LearnersAreCounted,
+    /// A majority of those that answered decides \[D1\].
+    AnswersDecide,
+    /// A newer question for sums replaces the open one \[D6\].
+    NewerQuestionReplaces,
+    /// A leader whose data have diverged goes on \[D4\].
+    DivergedLeaderGoesOn,
+    /// A leader whose data have diverged hands over to any voter \[D4\].
+    DivergedHandsOverToAny,
+    /// A replica whose data have diverged leads, if it is named \[D5\].
+    DivergedLeadsAgain,
+    /// A replica whose data have diverged acks nothing \[D5\].
+    DivergedStopsAcking,
+    /// The mark of data that have diverged is not found again at a start \[D5\].
+    DivergedIsForgotten,
+    /// A replica whose data have diverged sends them to others \[D5\].
+    DivergedSendsSnapshot,
 }
 
 #[cfg(feature = "plants")]
@@ -240,6 +260,26 @@ rules! {
     old_builds_are_dropped unless OldBuildsStay;
     /// The new format is written when the raise is committed \[C3\].
     new_format_waits_for_commit unless NewFormatBeforeCommit;
+    /// The sum of a majority decides \[D1\].
+    majority_decides unless LeaderDecides;
+    /// Sums of voters alone count \[D1\].
+    learners_do_not_count unless LearnersAreCounted;
+    /// A majority of all voters decides, whoever answered \[D1\].
+    all_voters_count unless AnswersDecide;
+    /// A question for sums stays until it is judged \[D6\].
+    open_questions_stay unless NewerQuestionReplaces;
+    /// A leader whose data have diverged lets go at once \[D4\].
+    diverged_leaders_let_go unless DivergedLeaderGoesOn;
+    /// A leader whose data have diverged hands over to a voter with the sum of the majority \[D4\].
+    diverged_hand_over_into_majority unless DivergedHandsOverToAny;
+    /// A replica whose data have diverged never leads \[D5\].
+    diverged_never_lead unless DivergedLeadsAgain;
+    /// A replica whose data have diverged still acks \[D5\].
+    diverged_still_ack unless DivergedStopsAcking;
+    /// The mark of data that have diverged holds for all later runs \[D5\].
+    marks_of_diverged_stay unless DivergedIsForgotten;
+    /// A replica whose data have diverged sends no snapshot \[D5\].
+    diverged_send_no_snapshots unless DivergedSendsSnapshot;
 }
 
 /// What some faults have to remember: nothing, in shipped builds.

@@ -16,6 +16,7 @@ use crate::plants::{
 use crate::replica::Replica;
 use crate::stance::{Following, Leading, Link, Stance};
 use crate::{Claim, DurableState, Effect, RoleView, Seq, Term, Ticket};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A Lease whose term is further above the promise than this is an edit by hand; nobody promises to it \[L8\].
@@ -77,6 +78,10 @@ impl Replica {
         }
         if self.is_asking() {
             return self.defer(claim);
+        }
+        // It never leads [D5]: nobody else may believe so either, so it does not promise itself.
+        if claim.incarnation == self.config.incarnation && self.checks.forbid_leading() {
+            return;
         }
         if claim.term > self.volume.state().promise.term {
             self.take(claim);
@@ -147,6 +152,8 @@ impl Replica {
             leader_replica: None,
             leader_durable: Seq(0),
             is_used_elsewhere: false,
+            asked: VecDeque::new(),
+            table: None,
             refused_format: None,
             welcomed: crate::FORMAT_MIN,
             round: 0,

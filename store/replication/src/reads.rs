@@ -112,6 +112,9 @@ impl Replica {
         if self.past.has_gone_back() {
             return self.refuse_all_reads(Refusal::WentBack);
         }
+        if self.checks.end_leading() {
+            return self.refuse_all_reads(Refusal::Diverged);
+        }
         if self.waits_to_promise() {
             return self.refuse_all_reads(Refusal::DiskStalled);
         }

@@ -26,7 +26,7 @@ use crate::draining::Ending;
 use crate::formats::in_force_at_start;
 use crate::freshness::Freshness;
 use crate::losing::{Lost, Peers};
-use crate::plants::{Memory, equal_entries_stay};
+use crate::plants::{Memory, equal_entries_stay, marks_of_diverged_stay};
 use crate::progress::Progress;
 use crate::reads::Reads;
 use crate::room::Supply;
@@ -90,7 +90,7 @@ impl Replica {
             volume,
             progress: Progress::new(snapshot, proven),
             past: Past::new(recovered.went_back, noted),
-            checks: Checks::new(recovered.diverged),
+            checks: Checks::new(recovered.diverged.filter(|_| marks_of_diverged_stay())),
             sidecar: Sidecar::default(),
             stance: Stance::Idle,
             lost: None,
@@ -142,7 +142,7 @@ impl Replica {
             Input::Unreadable { conn, what } => self.on_unreadable(conn, what),
             Input::Room(room) => self.on_room(room),
             Input::Sum { sequence, sum } => self.on_sum(sequence, sum),
-            Input::SumIsFalse { position, said, found } => self.on_false_sum(position, said, found),
+            Input::SumIsFalse { position, said: _, found } => self.on_false_sum(position, found),
             Input::Drain => self.ending.drain(self.clock.now()),
             Input::Wake => {}
         }
@@ -155,6 +155,7 @@ impl Replica {
             self.tend_leading();
             self.tend_losing();
             self.give_out_committed();
+            self.tend_sums();
             self.tend_caught_up();
             self.tend_reads();
             self.note_known();
@@ -180,6 +181,7 @@ impl Replica {
             self.losing_deadline(),
             self.draining_deadline(),
             self.stall_deadline(),
+            self.sums_deadline(),
             self.freshness_deadline(),
             self.applies().map(|_| self.clock.now()),
         ];
@@ -367,6 +369,12 @@ impl Replica {
         self.volume.log().voters().contains(self.config.replica)
     }
 
+    /// It leads and accepts writes.
+    pub(crate) fn says_open(&self) -> bool {
+        self.is_open() && !self.checks.end_leading()
+    }
+
+    /// The first entry of its term is committed.
     pub(crate) fn is_open(&self) -> bool {
         matches!(&self.stance, Stance::Leading(leading) if matches!(leading.stage, Stage::Open(_)))
     }
@@ -385,6 +393,7 @@ impl Replica {
             && self.foreign_cluster().is_none()
             && self.sidecar.is_wanted(&self.config.name)
             && !self.past.has_gone_back()
+            && !self.checks.forbid_leading()
             && !self.ending.has_failed()
     }
 }

@@ -113,11 +113,13 @@ impl Replica {
     pub(crate) fn tend_stall(&mut self) {
         let is_dispensable = self.disk.hangs && self.is_dispensable();
         let late = self.patience() + self.config.lost_time;
+        let stays_silent = self.checks.end_leading();
         let Stance::Leading(leading) = &mut self.stance else { return };
         let stall = &mut leading.stall;
         if !self.disk.hangs {
             *stall = Stall::default();
-        } else if stall.silent {
+            leading.is_silent &= stays_silent;
+        } else if leading.is_silent {
         } else if !is_dispensable {
             stall.dispensable_since = None;
         } else if self.clock.now() >= *stall.dispensable_since.get_or_insert(self.clock.now()) + late
@@ -127,9 +129,11 @@ impl Replica {
         }
     }
 
-    fn fall_silent(&mut self) {
+    /// Ends all contact, without ending its leadership.
+    pub(crate) fn fall_silent(&mut self) {
         let Stance::Leading(leading) = &mut self.stance else { return };
-        leading.stall = Stall { dispensable_since: None, silent: true };
+        leading.stall = Stall::default();
+        leading.is_silent = true;
         leading.hand_over = None;
         for conn in leading.followers.values_mut().filter_map(|follower| follower.conn.take()) {
             self.effects.push(Effect::Close { conn });
@@ -141,7 +145,7 @@ impl Replica {
     /// What it waits for, for people.
     pub fn waits_for_disk(&self) -> Option<String> {
         let what = match &self.stance {
-            Stance::Leading(leading) if leading.stall.silent => "it keeps silent, so that another replica can lead",
+            Stance::Leading(leading) if leading.is_silent => "it keeps silent, so that another replica can lead",
             Stance::Leading(_) if self.is_dispensable() => "it hands over to another replica, or else keeps silent",
             Stance::Leading(_) => "it continues to lead, because the others are not a majority without it",
             Stance::Following(_) | Stance::Idle => "it will not lead, and acknowledges nothing",

@@ -4,8 +4,9 @@ use crate::catchup::Outbound;
 use crate::disk::Stall;
 use crate::question::ReadAsk;
 use crate::rounds::Rounds;
+use crate::table::{Question, Table};
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Shortage, Term, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Follows nobody, follows somebody, or leads.
@@ -53,6 +54,9 @@ pub(crate) struct Following {
     pub(crate) refused_format: Option<String>,
     /// The format that the leader welcomed it with.
     pub(crate) welcomed: u32,
+    /// The questions for sums that are not answered yet, and the table by which it has not judged itself yet \[D6\].
+    pub(crate) asked: VecDeque<Seq>,
+    pub(crate) table: Option<Table>,
     /// The leader's newest round, and when an echo was sent last.
     pub(crate) round: u64,
     pub(crate) echoed_at: Duration,
@@ -113,6 +117,13 @@ pub(crate) struct Leading {
     pub(crate) hand_over_not_before: Duration,
     /// What its own disk's hanging has led to.
     pub(crate) stall: Stall,
+    /// Since when it knows that its data have diverged.
+    pub(crate) diverged_since: Option<Duration>,
+    /// It keeps silent, so that another replica can lead (`stall`, `agreement`).
+    pub(crate) is_silent: bool,
+    /// The question for sums that is not judged yet, and when the next one may be asked.
+    pub(crate) question: Option<Question>,
+    pub(crate) next_question: Duration,
 }
 
 /// How far a leadership has come.

@@ -251,7 +251,7 @@ impl Replica {
     pub fn status(&self) -> Status {
         Status {
             phase: self.phase(),
-            open: self.is_open(),
+            open: self.says_open(),
             cluster_id: self.volume.state().cluster_id,
             bootstrapping: self.volume.state().bootstrapping,
             foreign_cluster_id: self.foreign_cluster(),
@@ -349,7 +349,7 @@ impl Replica {
         } = said;
         *phase == self.phase()
             && *cluster_id == self.volume.state().cluster_id
-            && *open == self.is_open()
+            && *open == self.says_open()
             && *bootstrapping == self.volume.state().bootstrapping
             && *foreign_cluster_id == self.foreign_cluster()
             && *voter == self.is_voter()

@@ -19,7 +19,7 @@ impl Cluster {
         self.drain_queue();
     }
 
-    fn count(&self, node: usize, which: fn(&Body) -> bool) -> usize {
+    pub(super) fn count(&self, node: usize, which: fn(&Body) -> bool) -> usize {
         self.sent.iter().filter(|(by, body)| *by == node && which(body)).count()
     }
 
