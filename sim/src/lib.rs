@@ -51,7 +51,7 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
     let mut rng = Rng::new(seed);
     let mut settings = Settings::new(&mut rng, options);
     // With its own random numbers: so the older seeds mean the same as before this fault existed.
-    settings.goes_back = seed % 4 == 3 && !options.plain;
+    settings.goes_back = seed % 4 == 3 && !options.plain && !options.diverging;
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
     let judged = catch_unwind(AssertUnwindSafe(|| if options.plain { cluster.play_plain() } else { cluster.play() }));
     let violation = cluster.facts.take_violation();

@@ -45,6 +45,9 @@ struct Arguments {
     /// Pods are of two builds, which read one format and two, and change between them with their restarts.
     #[arg(long)]
     formats: bool,
+    /// Bits flip in the data of single replicas, or they apply otherwise than the others.
+    #[arg(long)]
+    diverging: bool,
     /// Seeds are mixes of lasting troubles.
     #[arg(long)]
     mixes: bool,
@@ -122,6 +125,7 @@ fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary,
         strangers: arguments.strangers,
         room: arguments.room,
         formats: arguments.formats,
+        diverging: arguments.diverging,
     };
     run(seed, &options)
 }

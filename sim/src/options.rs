@@ -22,4 +22,6 @@ pub struct Options {
     pub room: bool,
     /// Pods are of two builds, and change between them with their restarts.
     pub formats: bool,
+    /// Data of single replicas differ.
+    pub diverging: bool,
 }

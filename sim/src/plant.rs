@@ -110,6 +110,16 @@ impl Plant {
             R::UnreadableIsSkipped,
             R::OldBuildsStay,
             R::NewFormatBeforeCommit,
+            R::LeaderDecides,
+            R::LearnersAreCounted,
+            R::AnswersDecide,
+            R::NewerQuestionReplaces,
+            R::DivergedLeaderGoesOn,
+            R::DivergedHandsOverToAny,
+            R::DivergedLeadsAgain,
+            R::DivergedStopsAcking,
+            R::DivergedIsForgotten,
+            R::DivergedSendsSnapshot,
         ];
         let election = [
             E::NeedTermByOthers,

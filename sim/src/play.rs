@@ -3,12 +3,13 @@
 //!
 //! ```text
 //!   course, plain, products ─▶ run ─▶ store, sidecar ─▶ effects, disk, network, lease
-//!                                 └─▶ chaos, plain_chaos, hang, room, formats, leave, pods
+//!                                 └─▶ chaos, plain_chaos, hang, room, formats, diverging, leave, pods
 //! ```
 
 mod chaos;
 mod course;
 mod disk;
+mod diverging;
 mod effects;
 mod formats;
 mod hang;

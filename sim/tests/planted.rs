@@ -6,7 +6,7 @@
 //! `--mixes`, `--plain`, `--start`). If there is none, the simulator has become worse.
 #![allow(clippy::unwrap_used)]
 
-use How::{Formats, Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
+use How::{Diverging, Formats, Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
 use leasehold_election::Fault as E;
 use leasehold_replication::Fault as R;
 use leasehold_sim::{Base, Failure, Options, Plant, Shell, run, small};
@@ -33,6 +33,8 @@ enum How {
     Room(u64),
     /// In the whole cluster, of pods of two builds.
     Formats(u64),
+    /// In the whole cluster, where data differ.
+    Diverging(u64),
     /// In a mix of lasting troubles.
     Mix(u64),
     /// Not by chance: `tests/traces.rs`.
@@ -118,7 +120,7 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
     let chaos = match how {
         Short(_) => 2,
         Long(_) | PlainLong(_) => 40,
-        Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Walk(_) | Mix(_) | Trace => 12,
+        Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Diverging(_) | Walk(_) | Mix(_) | Trace => 12,
     };
     let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
     match how {
@@ -127,6 +129,7 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
         Strange(seed) => run(seed, &Options { strangers: true, ..options }).map(|_| ()),
         Room(seed) => run(seed, &Options { room: true, ..options }).map(|_| ()),
         Formats(seed) => run(seed, &Options { formats: true, ..options }).map(|_| ()),
+        Diverging(seed) => run(seed, &Options { diverging: true, ..options }).map(|_| ()),
         Walk(seed) => small::walk(seed, plant).map(|_| ()),
         Mix(number) => base.mix(number, plant).map(|_| ()),
         Trace => Ok(()),
@@ -187,6 +190,7 @@ fn other_seeds_for_faults_that_are_not_found_any_more() {
             Strange(_) => Strange(seed),
             Room(_) => Room(seed),
             Formats(_) => Formats(seed),
+            Diverging(_) => Diverging(seed),
             Walk(_) => Walk(seed),
             Mix(_) => Mix(seed),
             Trace => Trace,

@@ -23,6 +23,10 @@ fn formats() -> Options {
     Options { formats: true, ..options() }
 }
 
+fn diverging() -> Options {
+    Options { diverging: true, ..options() }
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
@@ -52,6 +56,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
             "large" => run(seed, &options()).map(|_| ()),
             "strange" => run(seed, &strangers()).map(|_| ()),
             "formats" => run(seed, &formats()).map(|_| ()),
+            "diverging" => run(seed, &diverging()).map(|_| ()),
             "plain" => run(seed, &plain()).map(|_| ()),
             "walk" => small::walk(seed, None).map(|_| ()),
             "mix" => base.mix(seed, None).map(|_| ()),
@@ -81,11 +86,16 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         Ok(summary) => (summary.steps, summary.acknowledged),
         Err(failure) => panic!("{failure}\nseed {seed} with two builds"),
     });
+    let diverging = for_a_while(0.1, |seed| match run(seed, &diverging()) {
+        Ok(summary) => (summary.steps, summary.acknowledged),
+        Err(failure) => panic!("{failure}\nseed {seed} with data that differ"),
+    });
     for (what, (seeds, steps, sum, seconds)) in [
         ("large, writes and strong reads answered", large),
         ("plain, leaderships", plain),
         ("with strangers, writes", strange),
         ("of two builds, writes", formats),
+        ("with data that differ, writes", diverging),
     ] {
         println!("{what}: {seeds} seeds, {steps} steps, {sum}: {:.0} steps/s", steps as f64 / seconds);
         assert!(seeds > 0 && sum > 0, "nothing was tried");

@@ -65,7 +65,11 @@ impl Cluster {
         let (seen, name) = (up.applied.seq, &found.name);
         // Before it has caught up once, it answers nothing; nor does it answer a client that has seen more. (That client
         // waits, or must retry.)
-        if !up.status.caught_up || up.status.went_back.is_some() || (waits && seen < after) {
+        if !up.status.caught_up
+            || up.status.went_back.is_some()
+            || up.status.diverged.is_some()
+            || (waits && seen < after)
+        {
             return;
         }
         if self.facts.digest(seen) != Some(up.digest) {

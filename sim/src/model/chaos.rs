@@ -1,6 +1,7 @@
 //! The faults that there are, and the mix of a run.
 
 use super::rng::Rng;
+use super::settings::Settings;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,11 @@ pub(crate) enum Fault {
     TakeBackSwitchover,
     CopyVolume,
     SetBack,
+    /// Only in runs in which data differ, like the three after it: see `play::diverging`.
+    FlipBit,
+    FlipBitAtRest,
+    ApplyOtherwise,
+    RepairDiverged,
 }
 
 const FAULTS: [(Fault, u32); 29] = [
@@ -78,6 +84,12 @@ const FAULTS: [(Fault, u32); 29] = [
 /// Only in runs in which volumes go back in time.
 const GOING_BACK: [(Fault, u32); 2] = [(Fault::CopyVolume, 12), (Fault::SetBack, 12)];
 
+/// Only in runs in which data differ.
+const DIVERGING: [(Fault, u32); 4] =
+    [(Fault::FlipBit, 8), (Fault::FlipBitAtRest, 6), (Fault::ApplyOtherwise, 12), (Fault::RepairDiverged, 4)];
+/// Not in those runs: the damaged must stay a minority of the voters.
+const NOT_DIVERGING: [Fault; 2] = [Fault::Wipe, Fault::Scale];
+
 /// Only for plain apps: so the seeds of a fencing cluster keep the meaning that they had before these existed.
 const OF_PLAIN_APPS: [(Fault, u32); 4] =
     [(Fault::DeleteByForce, 6), (Fault::RestartMachine, 6), (Fault::LateRequests, 6), (Fault::TakeBackSwitchover, 3)];
@@ -94,15 +106,21 @@ pub(crate) struct Chaos {
 
 impl Chaos {
     /// A mix: each kind is left out of every third run.
-    pub(crate) fn new(rng: &mut Rng, is_plain: bool, goes_back: bool) -> Chaos {
+    pub(crate) fn new(rng: &mut Rng, settings: &Settings) -> Chaos {
         let mut mix = Vec::new();
-        let of_plain_apps = OF_PLAIN_APPS.into_iter().filter(|_| is_plain);
+        let of_plain_apps = OF_PLAIN_APPS.into_iter().filter(|_| settings.is_plain);
         for (fault, weight) in FAULTS.into_iter().chain(of_plain_apps) {
             let factor = *rng.pick(&[0, 1, 1, 1, 1, 4]);
             mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
         }
-        for (fault, weight) in GOING_BACK.into_iter().filter(|_| goes_back) {
+        for (fault, weight) in GOING_BACK.into_iter().filter(|_| settings.goes_back) {
             mix.extend(std::iter::repeat_n(fault, weight as usize));
+        }
+        if settings.diverging {
+            mix.retain(|fault| !NOT_DIVERGING.contains(fault));
+            for (fault, weight) in DIVERGING {
+                mix.extend(std::iter::repeat_n(fault, weight as usize));
+            }
         }
         let hangs = Rng::new(rng.clone().bits());
         Chaos { on: true, mix, hangs }

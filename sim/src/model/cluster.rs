@@ -78,7 +78,7 @@ impl Cluster {
             clients: Clients::new(settings.command_bytes),
             network: Network::new(pods.len(), weather, settings.slow),
             api: Api::new(pods.len(), settings.wanted),
-            chaos: Chaos::new(&mut rng, settings.is_plain, settings.goes_back),
+            chaos: Chaos::new(&mut rng, &settings),
             pods,
             snapshots: Vec::new(),
             rng,

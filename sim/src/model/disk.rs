@@ -84,6 +84,8 @@ pub(crate) struct Volume {
     pub(crate) mark: Option<WentBack>,
     /// The file of data that have diverged.
     pub(crate) diverged: Option<Diverged>,
+    /// What is wrong with the data in its snapshot; 0 if nothing is.
+    pub(crate) snapshot_damage: u64,
     /// A copy that somebody made of it.
     copy: Option<Rc<Volume>>,
     /// Its content before an older copy replaced it.
@@ -215,6 +217,7 @@ impl Volume {
             noted: Position::ZERO,
             mark: None,
             diverged: None,
+            snapshot_damage: 0,
             copy: None,
             before: None,
         }

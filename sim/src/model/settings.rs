@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) strangers: bool,
     /// Memory and disks run short.
     pub(crate) runs_short: bool,
+    /// Data of single replicas differ.
+    pub(crate) diverging: bool,
     /// Pods are of two builds.
     pub(crate) two_builds: bool,
     /// What an operator brings them to at the moment: the format that a build reads, and that it allows.
@@ -117,6 +119,7 @@ impl Settings {
             is_plain: options.plain,
             strangers: options.strangers,
             runs_short: options.room,
+            diverging: options.diverging,
             two_builds: options.formats,
             image: (1, 1),
         }

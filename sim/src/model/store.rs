@@ -38,6 +38,12 @@ pub(crate) struct Up {
     pub(crate) applied: Position,
     /// The documents: one number for what was applied, in which order.
     pub(crate) digest: u64,
+    /// What is wrong with the sum of its data, and from which entry on; the last one counts.
+    pub(crate) damage: Vec<(Seq, u64)>,
+    /// A record at rest is wrong, which its sum does not show.
+    pub(crate) at_rest: bool,
+    /// It knows no sum before this entry.
+    pub(crate) began_at: Seq,
     pub(crate) applied_voters: Voters,
     /// Entries since the last snapshot.
     pub(crate) since_snapshot: u64,
@@ -84,6 +90,9 @@ impl Up {
             pending: BTreeMap::new(),
             applied,
             digest,
+            damage: Vec::new(),
+            at_rest: false,
+            began_at: applied.seq,
             applied_voters,
             since_snapshot: 0,
             snapshot_running: None,
@@ -98,6 +107,13 @@ impl Up {
             wake_at: None,
             busy: (Duration::ZERO, 0),
         }
+    }
+}
+
+impl Up {
+    /// What is wrong with the sum of its data after that entry; 0 if nothing is.
+    pub(crate) fn damage_at(&self, sequence: Seq) -> u64 {
+        self.damage.iter().rev().find(|(from, _)| *from <= sequence).map_or(0, |(_, what)| *what)
     }
 }
 

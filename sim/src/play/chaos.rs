@@ -99,6 +99,11 @@ impl Cluster {
             }
             Fault::CopyVolume => self.pods[pod].volume.keep_copy(),
             Fault::SetBack => self.set_back_if_allowed(pod),
+            Fault::FlipBit => self.flip_bit(pod),
+            Fault::FlipBitAtRest => self.flip_bit_at_rest(pod),
+            Fault::ApplyOtherwise => self.apply_otherwise(pod),
+            Fault::RepairDiverged if self.pods[pod].volume.diverged.is_some() => self.wipe_if_allowed(pod),
+            Fault::RepairDiverged => {}
         }
     }
 

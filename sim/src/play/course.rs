@@ -4,6 +4,7 @@
 //!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
 //!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled except for the Lease? ─▶ API back ─▶ same leader, true Lease?
 //!         ─▶ disks hang (`hang`) ─▶ settled?
+//!   where data differ: chaos ─▶ heal ─▶ found out? mended? (`diverging`)
 //! ```
 
 use crate::model::cluster::Cluster;
@@ -21,6 +22,9 @@ impl Cluster {
         self.heal();
         // A majority may be among the pods that were scaled away: all of them return first.
         self.scale_to(self.pods.len());
+        if self.settings.diverging {
+            return self.find_out_and_mend();
+        }
         let settled = self.settle("after healing")?;
         self.stays_settled()?;
         if self.settings.runs_short {

@@ -101,9 +101,15 @@ impl Cluster {
 
     /// Now and then the shell takes a snapshot of what is applied.
     pub(crate) fn take_snapshot(&mut self, pod: usize) {
+        if self.finds_false_sum(pod) {
+            return;
+        }
         let found = &mut self.pods[pod];
         let life = found.store.life;
         let Some(up) = found.store.up_mut() else { return };
+        if found.volume.diverged.is_some() {
+            return;
+        }
         let Some(cluster_id) = up.status.cluster_id else { return };
         let number = self.snapshots.len() as u64;
         up.since_snapshot = 0;
@@ -131,6 +137,7 @@ impl Cluster {
             return self.schedule(at, Event::SnapshotDone { life, number });
         }
         up.snapshot_running = None;
+        pod.volume.snapshot_damage = up.damage_at(position.seq);
         let format = self.settings.snapshot_format(pod.formats.0, &meta);
         pod.volume.snapshot_taken(meta, format, &mut self.rng);
         self.facts.snapshot_durable(pod.volume.number, position);

@@ -15,8 +15,8 @@ use crate::model::life::Life;
 use crate::model::network::{Message, Reply, Request};
 use crate::plant::{Plant, Shell};
 use leasehold_replication::{
-    Body, ConnId, Diverged, DurableState, Effect, Entry, Frame, Hello, HelloAnswer, Input, Payload, Position,
-    ProposalId, Record, Seq, SnapshotMeta, Ticket, WentBack,
+    Body, ConnId, DurableState, Effect, Entry, Frame, Hello, HelloAnswer, Input, Payload, Position, ProposalId, Record,
+    Seq, SnapshotMeta, Ticket, WentBack,
 };
 use std::fmt::Display;
 use std::rc::Rc;
@@ -25,6 +25,7 @@ impl Cluster {
     /// Carries out one effect of a store's step.
     pub(crate) fn carry_out(&mut self, life: Life, effect: Effect) {
         let pod = life.pod;
+        self.check_effect(pod, &effect);
         match effect {
             Effect::Persist { ticket, format, records } => {
                 self.begins_segment(pod, format);
@@ -110,6 +111,9 @@ impl Cluster {
             self.facts.violated(format!("invariant 4: {name} goes back from {applied} to a snapshot of {position}"));
         }
         up.applied = meta.position;
+        // What is sent is sound.
+        up.damage.clear();
+        (up.at_rest, up.began_at, found.volume.snapshot_damage) = (false, meta.position.seq, 0);
         up.digest = self.facts.digest(meta.position.seq).unwrap_or_default();
         up.applied_voters = meta.voters.clone();
         up.since_snapshot = 0;
@@ -240,16 +244,6 @@ impl Cluster {
             self.violation(format!("pod-{pod} takes its volume for an older copy, and it is none: {mark}"));
         }
         self.pods[pod].volume.mark = Some(mark);
-        self.begin(life, ticket, Vec::new());
-    }
-
-    fn tell_sum(&mut self, life: Life, sequence: Seq) {
-        let input = Box::new(Input::Sum { sequence, sum: None });
-        self.schedule(self.now, Event::Store { life, input });
-    }
-
-    fn mark_diverged(&mut self, life: Life, ticket: Ticket, mark: Diverged) {
-        self.pods[life.pod].volume.diverged = Some(mark);
         self.begin(life, ticket, Vec::new());
     }
 

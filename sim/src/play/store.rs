@@ -14,7 +14,7 @@ use crate::model::store::{Process, Up};
 use crate::model::trace;
 use crate::plant::{Plant, Shell};
 use crate::play::hang::DISK_STALL;
-use leasehold_replication::{ClusterId, Config, Incarnation, Input, Position, Pulse, Replica, Term, Voters};
+use leasehold_replication::{ClusterId, Config, Incarnation, Input, Position, Pulse, Replica, Seq, Term, Voters};
 use std::time::Duration;
 
 /// More steps than this at one moment of virtual time mean a core that never comes to rest.
@@ -70,11 +70,15 @@ impl Cluster {
         let may_be_torn = recovered.snapshot.is_none() && recovered.entries.iter().all(|e| e.position.term == Term(0));
         let replica = Replica::new(config, recovered);
         let digest = facts.digest(applied.seq).unwrap_or_default();
-        let up = Up::new(replica, incarnation, applied, applied_voters, digest);
+        let mut up = Up::new(replica, incarnation, applied, applied_voters, digest);
+        if pod.volume.snapshot_damage != 0 {
+            up.damage.push((Seq(0), pod.volume.snapshot_damage));
+        }
         if may_be_torn && up.status.position == Position::ZERO && up.status.cluster_id.is_none() {
             pod.volume.forget_log();
         }
         pod.store.process = Process::Up(Box::new(up));
+        self.check_mark_is_found(life.pod);
         self.write_status(life.pod);
         self.read_role(life, true);
         self.step_store(life.pod, Input::Wake);
@@ -102,7 +106,7 @@ impl Cluster {
             force_bootstrap: false,
             format_build: pod.formats.0,
             format_allowed: pod.formats.1,
-            sums: false,
+            sums: self.settings.diverging,
         }
     }
 
@@ -193,6 +197,7 @@ impl Cluster {
         self.check_freshness(pod);
         let Some((before, after)) = self.look_again(pod) else { return };
         self.check_step(pod, &before, &after);
+        self.check_diverged(pod);
         if is_news(&before, &after) {
             self.write_status(pod);
         }
@@ -258,6 +263,7 @@ impl Cluster {
             {
                 // It was just renamed into its place, and nobody had been notified.
                 let meta = self.snapshots[number as usize].clone();
+                found.volume.snapshot_damage = up.damage_at(meta.position.seq);
                 self.facts.snapshot_durable(found.volume.number, meta.position);
                 let format = self.settings.snapshot_format(found.formats.0, &meta);
                 found.volume.snapshot_taken(meta, format, &mut self.rng);
