@@ -68,6 +68,7 @@ pub fn status_file(incarnation: Incarnation, replica: ReplicaId, status: &Status
         ready: Some(is_ready(status)),
         // What it waits for tells an operator what to do.
         went_back: status.went_back.as_ref().map(|_| status.waiting_for.join("; ")),
+        diverged: status.diverged.as_ref().map(|_| status.waiting_for.join("; ")),
         ..starting(incarnation, app_version)
     }
 }

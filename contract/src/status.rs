@@ -75,8 +75,8 @@ pub struct StatusFile {
     /// The volume has lost what it acknowledged, and counts for nothing (`state` is `failed` then): the reason, for people.
     #[serde(default)]
     pub went_back: Option<String>,
-    /// Its data differ from those of the other replicas, so it neither leads nor answers clients (`state` is `failed` then):
-    /// how, and what to do, for people.
+    /// Its data are not those of the other replicas, so it neither leads nor answers clients (`state` is that of a follower
+    /// that is not eligible; of a leader that lets go: `draining`): how they differ, and what to do, for people.
     #[serde(default)]
     pub diverged: Option<String>,
     /// An operation that takes longer than a few seconds, and its progress. Null: there is none.

@@ -199,7 +199,14 @@ pub struct Driver {
     wiping: Option<ClusterId>,
     /// Set when this turn is the last one.
     end: Option<End>,
+    /// What a faulty machine does to the data.
+    #[cfg(test)]
+    tampering: Tampering,
 }
+
+/// To be done to the documents at the next turn; empty when it is done.
+#[cfg(test)]
+type Tampering = std::sync::Arc<std::sync::Mutex<Vec<Box<dyn FnOnce(&mut Documents) + Send>>>>;
 
 /// Entries for a connection, or why they cannot be read.
 type Found = (ConnId, std::io::Result<Vec<Entry>>);
@@ -264,6 +271,8 @@ impl Driver {
             noted: Position::ZERO,
             wiping: None,
             end: None,
+            #[cfg(test)]
+            tampering: Tampering::default(),
         }
     }
 
@@ -325,6 +334,10 @@ impl Driver {
 
     /// Handles what woke it, and what else waits.
     fn turn(&mut self, woke: Woke) {
+        #[cfg(test)]
+        for tamper in self.tampering.lock().expect("nothing panics in it").drain(..) {
+            tamper(&mut self.documents);
+        }
         if self.stall.is_stalled()
             && let Some(full) = self.stall.fullness(self.ends.journal.has_room())
         {
@@ -433,6 +446,8 @@ impl Driver {
     /// The data here are not those that were written: this replica has diverged, by itself \[D3\].
     fn found_damage(&mut self, wrong: FalseSum) {
         error!(%wrong, "the data of this replica are damaged");
+        let FalseSum { position, said, found } = wrong;
+        self.step(Input::SumIsFalse { position, said, found });
     }
 
     fn on_peer(&mut self, event: PeerEvent) {

@@ -424,6 +424,11 @@ impl Handle {
         }
     }
 
+    /// Its data are not those of the others: it serves nothing \[D5\].
+    pub fn has_diverged(&self) -> bool {
+        matches!(&*self.status.borrow(), Life::Running { status, .. } if status.diverged.is_some())
+    }
+
     /// Is this replica ready for traffic? Like [`Handle::readable`], but not while it drains.
     ///
     /// # Errors

@@ -62,6 +62,7 @@ struct Inner {
     ready: Gauge,
     foreign_cluster: Gauge,
     went_back: Gauge,
+    diverged: Gauge,
     format: Gauge,
     format_build: Gauge,
     format_allowed: Gauge,
@@ -216,6 +217,7 @@ impl Metrics {
             inner.voters.set(i64::try_from(status.voters.voters.len()).unwrap_or(i64::MAX));
             inner.foreign_cluster.set(i64::from(status.foreign_cluster_id.is_some()));
             inner.went_back.set(i64::from(status.went_back.is_some()));
+            inner.diverged.set(i64::from(status.diverged.is_some()));
             inner.format.set(status.formats.in_force.into());
             inner.format_build.set(status.formats.build.into());
             inner.format_allowed.set(status.formats.allowed.into());
@@ -245,6 +247,7 @@ impl Inner {
             ready: Gauge::default(),
             foreign_cluster: Gauge::default(),
             went_back: Gauge::default(),
+            diverged: Gauge::default(),
             format: Gauge::default(),
             format_build: Gauge::default(),
             format_allowed: Gauge::default(),
@@ -286,6 +289,7 @@ impl Inner {
         registry.register("ready", "1 when traffic may be sent to the replica", self.ready.clone());
         registry.register("foreign_cluster", "1 when the Lease names another cluster", self.foreign_cluster.clone());
         registry.register("went_back", "1 when the volume has lost what it acknowledged", self.went_back.clone());
+        registry.register("diverged", "1 when the data are not those of the other replicas", self.diverged.clone());
         registry.register("format", "Format in force, of all that is written", self.format.clone());
         registry.register("format_build", "Highest format that this build reads", self.format_build.clone());
         registry.register("format_allowed", "Highest format that --format-max allows", self.format_allowed.clone());
@@ -398,6 +402,7 @@ mod tests {
             "leasehold_store_applied_sequence 0",
             "leasehold_store_sum 0",
             "leasehold_store_voters 0",
+            "leasehold_store_diverged 0",
             "leasehold_store_disk_stalled_seconds 0.0",
             "leasehold_store_journal_fsync_seconds_count 1",
             "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0008\"} 1",

@@ -184,7 +184,7 @@ fn config(replica: ReplicaId, incarnation: Incarnation, force_bootstrap: bool) -
         force_bootstrap,
         format_build: 1,
         format_allowed: 1,
-        sums: false,
+        sums: true,
     }
 }
 

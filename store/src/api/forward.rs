@@ -210,6 +210,8 @@ impl Forwarding {
         B::Error: Into<BoxError>,
     {
         match self.calls.answer(head, sent).await {
+            // What serves nothing sends nothing on, either: the client is to use another pod.
+            Err(problem) if problem.code() == Code::Diverged => Err(problem),
             Err(problem) if is_not_done(problem.code()) => self.take_on(problem, head, sent).await,
             done => done,
         }
@@ -474,6 +476,7 @@ fn is_not_done(code: Code) -> bool {
             | Code::Recovering
             | Code::NoMajority
             | Code::DiskStalled
+            | Code::Diverged
             | Code::Overwritten
             | Code::Stopping
             | Code::OtherCluster

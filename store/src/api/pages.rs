@@ -114,6 +114,12 @@ fn of_replica(status: &Status, applied: Position, handle: &Handle) -> Value {
         "drained": status.drained,
         "waitingFor": status.waiting_for,
         "wentBack": status.went_back,
+        "diverged": status.diverged,
+        "agreement": status.agreement.as_ref().map(|agreement| json!({
+            "sequence": agreement.sequence.0,
+            "sum": agreement.sum,
+            "differing": agreement.differing,
+        })),
     })
 }
 
@@ -127,6 +133,7 @@ fn of_follower(follower: &FollowerStatus, status: &Status, handle: &Handle) -> V
         "connected": follower.connected,
         "eligible": follower.eligible,
         "stalled": follower.stalled,
+        "diverged": follower.diverged,
         "verified": follower.verified.0,
         "silentMs": follower.silent_since.map(|since| ms(handle.since(since))),
         "lagEntries": follower.connected.then(|| status.position.seq.0.saturating_sub(follower.verified.0)),

@@ -157,6 +157,9 @@ codes! {
     UpgradePending = "upgrade-pending", SERVICE_UNAVAILABLE, "An update of the cluster is not complete";
     /// 503: the disk failed or the volume is of another cluster. Not done.
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
+    /// 503: the data of this replica are not those of the others; its status says what to do. Ask another one. A write is
+    /// not done.
+    Diverged = "diverged", SERVICE_UNAVAILABLE, "The data of this replica have diverged";
     /// 503: the leadership was lost, and another entry replaced this write. Not done.
     Overwritten = "overwritten", SERVICE_UNAVAILABLE, "The leader changed before the write was committed";
     /// 503: the data here may be older than `max-staleness` allows; `stalenessMs` says how old, null if unknown.

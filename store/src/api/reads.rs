@@ -16,7 +16,7 @@ use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::query::{Freshness, ListQuery, PersonFilter};
-use super::refusals::{id_of_path, not_ready, unknown_id};
+use super::refusals::{diverged, id_of_path, not_readable, unknown_id};
 use super::reply;
 use crate::documents::{Collection, Documents};
 use crate::handle::{Handle, ReadError};
@@ -62,7 +62,7 @@ fn milliseconds(time: Duration) -> u64 {
 /// The documents, as fresh as requested.
 async fn view(context: &Context, freshness: &Freshness) -> Result<View, Problem> {
     let handle = &context.handle;
-    handle.readable().map_err(not_ready)?;
+    handle.readable().map_err(|why| not_readable(handle, why))?;
     let timeout = freshness.timeout.unwrap_or(context.config.read_timeout);
     let asked = Instant::now();
     let deadline = asked + timeout;
@@ -156,10 +156,7 @@ fn not_confirmed(handle: &Handle, error: ReadError, waited_ms: u128) -> Problem 
             Code::NotReady,
             "this replica's volume went back in time (its status says what to do); ask another one",
         ),
-        ReadError::Refused(Refusal::Diverged) => Problem::new(
-            Code::NotReady,
-            "this replica's data have diverged (its status says what to do); ask another one",
-        ),
+        ReadError::Refused(Refusal::Diverged) => diverged(handle, "ask another replica"),
         ReadError::Refused(Refusal::DiskStalled) => Problem::new(
             Code::DiskStalled,
             "the disk of this replica hangs, so it cannot ask the leader; ask another replica",

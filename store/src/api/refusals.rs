@@ -9,7 +9,7 @@ use super::percent;
 use super::person::{COLLECTION, parse_id};
 use super::problem::{Code, Problem};
 use crate::documents::Outcome;
-use crate::handle::WriteError;
+use crate::handle::{Handle, WriteError};
 
 /// A write that was committed and decided as not to be done.
 pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
@@ -71,7 +71,7 @@ pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> P
             (Code::Failed, "this replica's volume went back in time (its status says what to do); not done".to_owned())
         }
         WriteError::Refused(Refusal::Diverged) => {
-            (Code::Failed, "this replica's data have diverged (its status says what to do); not done".to_owned())
+            return diverged(&context.handle, "not done; send it to another replica");
         }
         WriteError::Overwritten => {
             (Code::Overwritten, "a later leader replaced the write with another entry; not done".to_owned())
@@ -157,6 +157,20 @@ fn not_leader(context: &Context, path: &str) -> Problem {
         Some(address) => problem.location(&format!("{}://{address}{path}", context.config.scheme)),
         None => problem,
     }
+}
+
+/// The data here are not those of the others: how, and the way out. `then`: what becomes of the request.
+pub(super) fn diverged(handle: &Handle, then: &str) -> Problem {
+    let status = handle.status();
+    let mark = status.as_ref().and_then(|status| status.diverged.as_ref());
+    // The refusal may be younger than the published status.
+    let why = mark.map_or("the data of this replica have diverged".to_owned(), |mark| mark.advice(handle.name()));
+    Problem::new(Code::Diverged, format!("{why}; {then}"))
+}
+
+/// Why this replica answers no reads.
+pub(super) fn not_readable(handle: &Handle, why: String) -> Problem {
+    if handle.has_diverged() { diverged(handle, "ask another replica") } else { not_ready(why) }
 }
 
 pub(super) fn not_ready(why: String) -> Problem {

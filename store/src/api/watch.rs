@@ -19,7 +19,7 @@ use super::context::{ApiResult, Context, SEQUENCE};
 use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
-use super::refusals::not_ready;
+use super::refusals::not_readable;
 use super::{query, reads};
 use crate::documents::Outcome;
 use crate::documents::history::Commit;
@@ -59,7 +59,7 @@ pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) 
     // A browser that reconnects sends the old URL and, newer than that, this.
     let after = last_event_id(headers)?.or(asked);
     let handle = &context.handle;
-    handle.ready().map_err(not_ready)?;
+    handle.ready().map_err(|why| not_readable(handle, why))?;
     let after = after.unwrap_or_else(|| handle.documents().applied().seq);
     // Another replica may be ahead of this one; a client that has seen what was never committed must learn it.
     let timeout = context.config.read_timeout;

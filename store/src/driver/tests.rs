@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+mod diverging;
 mod room;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -42,6 +43,7 @@ struct Pod {
     role: watch::Sender<Option<Arc<RoleFile>>>,
     stop: CancellationToken,
     stop_http: CancellationToken,
+    tampering: Tampering,
     driver: JoinHandle<End>,
 }
 
@@ -168,7 +170,7 @@ impl Cluster {
                 force_bootstrap: opened.force_bootstrap,
                 format_build: 1,
                 format_allowed: 1,
-                sums: false,
+                sums: true,
             },
             recovered: opened.recovered,
             documents: opened.documents,
@@ -186,8 +188,9 @@ impl Cluster {
                 stop: stop.clone(),
             },
         });
+        let tampering = driver.tampering.clone();
         let driver = tokio::spawn(driver.run());
-        self.pods[index] = Some(Pod { handle, journal, status, role, stop, stop_http, driver });
+        self.pods[index] = Some(Pod { handle, journal, status, role, stop, stop_http, tampering, driver });
     }
 
     /// As by `kill -9`: nobody is notified. The volume is free when this returns.

@@ -55,6 +55,22 @@ pub(super) fn log(before: Option<&Status>, now: &Status) {
         let pods: Vec<String> = now.formats.held_back_by.iter().map(ToString::to_string).collect();
         info!(format = now.formats.log + 1, ?pods, "the raise to a later format is held back");
     }
+    let differing = before.and_then(|status| status.agreement.as_ref()).map(|agreement| &agreement.differing);
+    if let Some(agreement) = &now.agreement
+        && differing != Some(&agreement.differing)
+    {
+        let (sequence, pods) = (agreement.sequence, &agreement.differing);
+        match agreement.sum {
+            _ if pods.is_empty() => info!(%sequence, "all replicas that were compared have the same data"),
+            Some(sum) => warn!(%sequence, %sum, ?pods, "the data of these pods are not those of the majority"),
+            None => warn!(
+                %sequence,
+                ?pods,
+                "the data of these pods differ, and no majority of all voters agrees: nobody is judged. Find out whose \
+                 are right, and wipe the volumes of the others"
+            ),
+        }
+    }
     let known = |what: &String| before.is_some_and(|status| status.waiting_for.contains(what));
     for what in now.waiting_for.iter().filter(|what| !known(what)) {
         info!(what, "waiting");

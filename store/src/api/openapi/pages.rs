@@ -23,7 +23,8 @@ pub(super) fn status() -> Details {
         refusals: vec![&BAD_REQUEST],
         ..page(object(
             "Positions, voters, the lag of each, and what this replica waits for. `sum` is that of the data after `applied`: \
-             replicas with the same sequence have the same.",
+             replicas with the same sequence have the same. `agreement` is \
+             the last comparison of all sums, and `diverged` says that those here are not the majority's.",
         ))
     }
 }

@@ -1,4 +1,6 @@
 use super::*;
+use leasehold_replication::{Agreement, Diverged, Sum};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_starting_replica_answers_503_with_the_reason_and_no_empty_list() {
@@ -122,6 +124,7 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
         (WriteError::Refused(Refusal::Overloaded), Code::Overloaded),
         (WriteError::Refused(Refusal::DiskStalled), Code::DiskStalled),
         (WriteError::Refused(Refusal::Failed), Code::Failed),
+        (WriteError::Refused(Refusal::Diverged), Code::Diverged),
         (
             WriteError::Refused(Refusal::OutOfRoom {
                 limit: leasehold_replication::Limit::Disk,
@@ -142,8 +145,42 @@ async fn every_reason_why_a_write_is_not_done_has_its_code() {
     }
     let scrape = api.get("/metrics").await;
     let text = String::from_utf8(scrape.body().to_vec()).unwrap();
-    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 30"), "{text}");
+    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 33"), "{text}");
     assert!(text.contains("leasehold_store_writes_total{result=\"unknown\"} 3"), "{text}");
+}
+
+#[tokio::test]
+async fn a_replica_that_diverged_serves_nothing_and_names_the_way_out() {
+    let api = Api::follower();
+    let mark = Diverged {
+        replica: ReplicaId(Uuid::nil()),
+        name: "pod-0".to_owned(),
+        sequence: Seq(4),
+        own: Sum(1),
+        agreed: Some(Sum(2)),
+        agreeing: vec!["pod-1".to_owned(), "pod-2".to_owned()],
+    };
+    let agreement = Agreement { sequence: Seq(4), sum: Some(Sum(2)), differing: vec!["pod-0".to_owned()] };
+    let diverged = Status { diverged: Some(mark), agreement: Some(agreement), ..status(Phase::Diverged, "pod-1") };
+    api.set_status(diverged);
+    let way_out = "kubectl delete pvc data-pod-0";
+    for path in ["/persons", "/persons?consistency=strong", "/persons:watch", JOHANNA_PATH] {
+        let body = problem(&api.get(path).await, Code::Diverged);
+        assert!(body["detail"].as_str().unwrap().contains(way_out), "{path}: {body}");
+    }
+    for (method, path) in [("POST", "/persons"), ("PUT", JOHANNA_PATH), ("DELETE", JOHANNA_PATH)] {
+        let body = problem(&api.json(method, path, JOHANNA).await, Code::Diverged);
+        assert!(body["detail"].as_str().unwrap().contains("not done"), "{method}: {body}");
+    }
+    let body = value(&api.get("/api/status").await);
+    assert_eq!((&body["state"], &body["ready"]), (&json!("diverged"), &json!(false)));
+    assert_eq!(body["diverged"]["agreeing"], json!(["pod-1", "pod-2"]));
+    let agreement = json!({"sequence": 4, "sum": Sum(2).to_string(), "differing": ["pod-0"]});
+    assert_eq!(body["agreement"], agreement);
+    assert_eq!(body["sum"].as_str().unwrap().len(), 32);
+    let scrape = api.get("/metrics").await;
+    let text = String::from_utf8(scrape.body().to_vec()).unwrap();
+    assert!(text.contains("leasehold_store_diverged 1"), "{text}");
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ async fn a_strong_read_that_is_not_confirmed_says_why_and_is_never_answered_from
         (Some(Err(Refusal::NoMajority)), Code::NoMajority),
         (Some(Err(Refusal::Overloaded)), Code::Overloaded),
         (Some(Err(Refusal::Failed)), Code::Failed),
+        (Some(Err(Refusal::Diverged)), Code::Diverged),
         (Some(Err(Refusal::DiskStalled)), Code::DiskStalled),
     ] {
         api.lock().confirms = confirms;
