@@ -10,6 +10,7 @@
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
+#   make golden  writes the golden files of the unreleased version                    (docs/golden.md)
 #   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
 #   make deny    checks licences, sources and advisories of the dependencies          (ARGS=licenses; needs cargo-deny)
 #   make release-check   what RELEASE.md asks for, up to the push                     (ARGS=--quick leaves out what takes hours)
@@ -18,7 +19,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint msrv build unit nightly chaos skew last-release bench peers deny release-check clean
+.PHONY: demo test lint golden msrv build unit nightly chaos skew last-release bench peers deny release-check clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -40,6 +41,7 @@ lint:
 	$(STEP) "one version" sh ./scripts/version.sh
 	$(STEP) "one toolchain" sh ./scripts/one-toolchain.sh
 	$(STEP) "one k8s-openapi" sh -c 'test "$$(grep -c "^name = \"k8s-openapi\"" Cargo.lock)" = 1'
+	$(STEP) "released golden files" sh ./scripts/golden.sh
 	$(STEP) "rustfmt" $(CARGO) fmt --all --check
 	$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	$(STEP) "rustdoc" env RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
@@ -51,6 +53,12 @@ build:
 unit:
 	$(STEP) "tests" $(CARGO) test --locked --workspace
 	$(STEP) "planted faults" $(CARGO) test --locked -p leasehold-sim --features plants --test planted --test traces
+
+# Writes what differs, and then compares all of it: tests run beside each other, and one may have read what another replaced.
+GOLDEN = $(CARGO) test --locked --quiet --workspace --lib --test golden golden
+golden:
+	$(STEP) "golden files written" env UPDATE_GOLDENFILES=1 $(GOLDEN)
+	$(STEP) "golden files compared" $(GOLDEN)
 
 # LEASEHOLD_SIM_START takes other seeds, SEED other faults: give both the date, say, to see something new each night.
 SEED ?= 1

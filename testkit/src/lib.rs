@@ -3,6 +3,7 @@
 //! ```text
 //!   waiting       for a condition, never for a fixed time      (also by the names here)
 //!   http          a request by hand, and its answer
+//!   golden        files of every format, as releases wrote them
 //!   transcripts   plays the scripts of a core, and compares     feature `transcripts`
 //!   flags         holds docs/flags.md to a program's flags      feature `flags`
 //! ```
@@ -11,6 +12,7 @@
 
 #[cfg(feature = "flags")]
 pub mod flags;
+pub mod golden;
 pub mod http;
 #[cfg(feature = "transcripts")]
 pub mod transcripts;
