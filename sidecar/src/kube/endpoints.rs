@@ -393,6 +393,7 @@ fn term_of(slice: &EndpointSlice) -> u64 {
 mod tests {
     use super::*;
     use crate::telemetry::Metrics;
+    use crate::testing::golden::golden;
     use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
     use leasehold_testkit::{until, until_seen};
     use serde_json::{Value, json};
@@ -590,5 +591,35 @@ mod tests {
         kept.api.grant_all();
         kept.until("ipv4", &["10.0.0.2"], 4).await;
         kept.until_upkeep(<[_]>::is_empty).await;
+    }
+
+    fn golden_target() -> Target {
+        let owner = OwnerReference {
+            api_version: "apps/v1".to_owned(),
+            kind: "StatefulSet".to_owned(),
+            name: "db".to_owned(),
+            uid: "u".to_owned(),
+            ..OwnerReference::default()
+        };
+        Target { name: "db-0".to_owned(), address: "10.0.0.1:8089".to_owned(), term: 5, owner: Some(owner) }
+    }
+
+    /// During an update the sidecar of one release reads the term that one of the other wrote.
+    #[test]
+    fn golden_slices_are_read_as_of_this_term() {
+        for (version, json) in golden().stored("endpoint-slice.json") {
+            assert_eq!(term_of(&serde_json::from_slice(&json).unwrap()), golden_target().term, "{version}");
+        }
+    }
+
+    #[test]
+    fn golden_slices_are_what_this_target_is_written_as() {
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let target = golden_target();
+        let address = target.address.parse().unwrap();
+        let wanted = Wanted { target: &target, address, config: &config, service: "db-leader" };
+        let mut slice = EndpointSlice { address_type: Family::V4.word().to_owned(), ..EndpointSlice::default() };
+        wanted.write_into(&mut slice, Family::V4);
+        golden().is_written("endpoint-slice.json", &serde_json::to_vec_pretty(&slice).unwrap());
     }
 }

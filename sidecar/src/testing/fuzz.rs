@@ -63,7 +63,7 @@ pub fn lease(data: &[u8]) {
 }
 
 /// A client that never gets a request.
-fn nowhere() -> kube::Client {
+pub(super) fn nowhere() -> kube::Client {
     let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     kube::Client::try_from(config).unwrap()
 }
