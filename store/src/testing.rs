@@ -4,4 +4,6 @@
 pub(crate) mod fault_disk;
 pub mod fuzz;
 #[cfg(test)]
+pub(crate) mod golden;
+#[cfg(test)]
 pub(crate) mod rig;

@@ -5,6 +5,7 @@ mod calls;
 mod compressed;
 mod documented;
 mod forwarding;
+mod golden;
 mod leading;
 mod many;
 mod reads;

@@ -92,6 +92,11 @@ pub(crate) fn open_as(folder: &Path, format_build: u32) -> Result<Rig, VolumeErr
     Rig::open_with(|options| Volume::open(folder, Options { format_build, ..options }), folder)
 }
 
+/// With shorter segments, or longer ones.
+pub(crate) fn open_with_segments_of(folder: &Path, segment_bytes: u64) -> Result<Rig, VolumeError> {
+    Rig::open_with(|options| Volume::open(folder, Options { segment_bytes, ..options }), folder)
+}
+
 pub(crate) fn damage(folder: &Path) -> (PathBuf, u64, String) {
     match open(folder).map(|_| ()) {
         Err(error @ VolumeError::Damage { .. }) => {

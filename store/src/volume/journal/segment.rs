@@ -282,13 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_segment_stay_as_they_are() {
-        let bytes = segment(&["a"]);
-        assert_eq!(&bytes[..12], b"LEASEJNL\x01\0\0\0");
-        assert_eq!(crc32fast::hash(&bytes), 0xe6dc_1082, "the format changed: {:08x}", crc32fast::hash(&bytes));
-    }
-
-    #[test]
     fn every_flipped_byte_of_the_last_batch_is_a_torn_tail_and_of_any_other_damage() {
         let good = segment(&["one", "two"]);
         let whole = read(&good, 1).unwrap();

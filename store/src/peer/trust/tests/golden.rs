@@ -1,5 +1,5 @@
-//! The bytes of a connection do not change unnoticed: golden.json was made by another implementation, and the primitives by a public
-//! vector of the Noise protocol.
+//! The bytes of a connection do not change unnoticed: peer-connection.json (docs/golden.md) was made by another implementation, and
+//! the primitives are held to a public vector of the Noise protocol.
 //!
 //! ring takes no private key, so the agreement of the two ephemeral keys is given; all else is computed as in the program.
 
@@ -133,7 +133,8 @@ fn the_primitives_make_the_public_vector_of_this_pattern() {
 
 #[test]
 fn a_connection_has_the_bytes_of_the_other_implementation() {
-    let golden: Value = serde_json::from_str(include_str!("golden.json")).unwrap();
+    let golden = crate::testing::golden::golden().newest("peer-connection.json").unwrap();
+    let golden: Value = serde_json::from_slice(&golden).unwrap();
     let text = |name: &str| golden[name].as_str().unwrap();
     assert_eq!(text("protocol"), PATTERN);
     let keys = |current: &str, next: &str| {
