@@ -131,6 +131,7 @@ fn statuses() -> Vec<(&'static str, StatusFile)> {
         bootstrapping: true,
         ready: Some(true),
         went_back: None,
+        diverged: None,
         progress: Some(progress(Doing::Snapshot, Some(1_000), None)),
         out_of_room: vec![out_of(RoomKind::Memory), out_of(RoomKind::Disk)],
         waits_for_room: None,
@@ -154,6 +155,7 @@ fn statuses() -> Vec<(&'static str, StatusFile)> {
     let hand_over = Some(HandOver { to: None, incarnation: None });
     let failed = StatusFile {
         went_back: Some("db-0 knows more of this volume".to_owned()),
+        diverged: Some("its data are not those of db-0 and db-2".to_owned()),
         stalled: true,
         eligible: false,
         ready: Some(false),

@@ -65,7 +65,12 @@ fn frames() -> Vec<(&'static str, Body)> {
         offset: 1000,
         bytes: Bytes::from_static(b"{\"id\":"),
     };
-    let echo = |eligible, draining, stalled, room| Body::Echo { round: 3, eligible, draining, stalled, room };
+    let echo =
+        |eligible, draining, stalled, room| Body::Echo { round: 3, eligible, draining, stalled, room, diverged: false };
+    let (eligible, draining, stalled, room_left) =
+        (false, false, false, Shortage { memory: false, disk: false, full: false });
+    let diverged = Body::Echo { round: 3, eligible, draining, stalled, room: room_left, diverged: true };
+    let (first_sum, second_sum) = (Sum(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f), Sum(0xff));
     let room = |memory, disk, full| Shortage { memory, disk, full };
     vec![
         ("frame-1-append.hex", append(vec![first, second])),
@@ -79,11 +84,19 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("frame-5-echo-memory.hex", echo(false, false, false, room(true, false, false))),
         ("frame-5-echo-disk.hex", echo(false, false, false, room(false, true, false))),
         ("frame-5-echo-full.hex", echo(false, false, false, room(false, false, true))),
+        ("frame-5-echo-diverged.hex", diverged),
         ("frame-6-snapshot.hex", Body::Snapshot(piece)),
         ("frame-7-pull.hex", Body::Pull { position: Position::new(4, 7) }),
         ("frame-8-read-index.hex", Body::ReadIndex { number: 2 }),
         ("frame-9-read-answer.hex", Body::ReadAnswer { number: 2, index: Some(Seq(9)) }),
         ("frame-9-read-answer-none.hex", Body::ReadAnswer { number: 2, index: None }),
+        ("frame-10-ask-sum.hex", Body::AskSum { seq: Seq(9) }),
+        ("frame-11-sum.hex", Body::Sum { seq: Seq(9), sum: Some(first_sum) }),
+        ("frame-11-sum-unknown.hex", Body::Sum { seq: Seq(9), sum: None }),
+        (
+            "frame-12-sums.hex",
+            Body::Sums { seq: Seq(9), sums: vec![(REPLICAS[0], first_sum), (REPLICAS[1], second_sum)] },
+        ),
     ]
 }
 
@@ -101,6 +114,7 @@ fn hellos() -> Vec<(&'static str, Hello)> {
         promise: PROMISE,
         position: Position::new(4, 7),
         snapshot_part: None,
+        sums: true,
     };
     let part =
         SnapshotPart { position: Position::new(5, 900), length_bytes: 1234, crc32: 0x89ab_cdef, have_bytes: 1000 };
@@ -122,6 +136,7 @@ fn hello_answers() -> Vec<(&'static str, HelloAnswer)> {
     vec![
         ("welcome.json", HelloAnswer::Welcome { format: 1, replica: Some(REPLICAS[0]) }),
         ("refused.json", refused("this replica does not lead", RefusalCode::NotLeading, None)),
+        ("refused-diverged.json", refused("the data of this replica have diverged", RefusalCode::Diverged, None)),
         ("refused-went-back.json", refused("it has lost entries", RefusalCode::WentBack, Some(known))),
     ]
 }
@@ -164,6 +179,7 @@ fn peer_states() -> Vec<(&'static str, PeerState)> {
         eligible: true,
         stalled: false,
         went_back: false,
+        diverged: false,
         known: vec![known],
         format_min: 1,
         format_max: 3,
@@ -171,7 +187,12 @@ fn peer_states() -> Vec<(&'static str, PeerState)> {
     };
     let alone =
         PeerState { hears: None, eligible: false, stalled: true, went_back: true, known: Vec::new(), ..state.clone() };
-    vec![("state.json", state), ("state-of-a-volume-that-went-back.json", alone)]
+    let diverged = PeerState { eligible: false, diverged: true, known: Vec::new(), ..state.clone() };
+    vec![
+        ("state.json", state),
+        ("state-of-a-volume-that-went-back.json", alone),
+        ("state-of-a-replica-that-diverged.json", diverged),
+    ]
 }
 
 fn are_read<T: DeserializeOwned + Debug + PartialEq>(values: Vec<(&'static str, T)>) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use leasehold_replication::{
-    ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, Seq, SnapshotMark,
-    SnapshotMeta, Term, Voter, Voters, WentBack,
+    ClusterId, Diverged, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, Seq,
+    SnapshotMark, SnapshotMeta, Sum, Term, Voter, Voters, WentBack,
 };
 use leasehold_testkit::golden::Parts;
 use uuid::Uuid;
@@ -224,8 +224,10 @@ fn golden_snapshots_are_read_as_these_values() {
                 length_bytes: bytes.len() as u64,
                 crc32: crc32fast::hash(&bytes),
             };
-            let (found, read, _) = snapshot::read(&*disk, "snapshot.json", Some(&mark), 1).unwrap();
-            assert_eq!((&found, read.applied()), (&meta, meta.position), "{version}/{name}");
+            let loaded = snapshot::read(&*disk, "snapshot.json", Some(&mark), 1).unwrap();
+            let read = loaded.documents;
+            assert_eq!((&loaded.meta, read.applied()), (&meta, meta.position), "{version}/{name}");
+            assert_eq!((loaded.false_sum, read.sum()), (None, documents.sum()), "{version}/{name}");
             assert_eq!(records(&read), records(&documents), "{version}/{name}");
             if name == "snapshot.json" {
                 let given = answers(&read);
@@ -259,6 +261,21 @@ fn went_back() -> WentBack {
     }
 }
 
+fn diverged() -> Diverged {
+    Diverged {
+        replica: REPLICA,
+        name: "db-1".to_owned(),
+        sequence: Seq(90),
+        own: Sum(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
+        agreed: Some(Sum(0xff)),
+        agreeing: vec!["db-0".to_owned(), "db-2".to_owned()],
+    }
+}
+
+fn diverged_by_itself() -> Diverged {
+    Diverged { agreed: None, agreeing: Vec::new(), ..diverged() }
+}
+
 #[test]
 fn golden_notes_on_a_volume_are_read_as_these_values() {
     for (version, bytes) in golden().stored("replica.json") {
@@ -274,6 +291,13 @@ fn golden_notes_on_a_volume_are_read_as_these_values() {
         assert_eq!(identity::went_back(&*disk, REPLICA).unwrap(), Some(went_back()), "{version}");
         assert_eq!(identity::went_back(&*disk, OTHER).unwrap(), None, "{version}");
     }
+    for (name, mark) in [("diverged.json", diverged()), ("diverged-by-itself.json", diverged_by_itself())] {
+        for (version, bytes) in golden().stored(name) {
+            let (_folder, disk) = holding("diverged.json", &bytes);
+            assert_eq!(identity::diverged(&*disk, REPLICA).unwrap().as_ref(), Some(&mark), "{version}/{name}");
+            assert_eq!(identity::diverged(&*disk, OTHER).unwrap(), None, "{version}/{name}");
+        }
+    }
 }
 
 #[test]
@@ -285,4 +309,8 @@ fn golden_notes_on_a_volume_are_what_these_values_are_written_as() {
     golden().is_written("committed.json", &committed);
     let mark = written("went-back.json", |disk| identity::mark_went_back(disk, &went_back()).unwrap());
     golden().is_written("went-back.json", &mark);
+    for (name, mark) in [("diverged.json", diverged()), ("diverged-by-itself.json", diverged_by_itself())] {
+        let mark = written("diverged.json", |disk| identity::mark_diverged(disk, &mark).unwrap());
+        golden().is_written(name, &mark);
+    }
 }
