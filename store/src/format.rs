@@ -4,7 +4,7 @@
 //! The feature `made-up-format` is for tests of an update alone: with it the build reads a format 2, which is format 1 under
 //! another number. Nothing that is shipped asks for it.
 
-pub use leasehold_replication::FORMAT_MIN;
+pub use leasehold_replication::{FORMAT_MIN, readable};
 
 /// The highest format that this build reads.
 pub const FORMAT: u32 = if cfg!(feature = "made-up-format") { 2 } else { leasehold_replication::FORMAT };

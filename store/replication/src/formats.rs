@@ -13,6 +13,7 @@
 //! Not promised: a way back. A replica that has the raise in its log needs a build that reads the new format, also if the
 //! raise is not committed yet: nobody can tell.
 
+use crate::format::readable;
 use crate::log::Log;
 use crate::plants::{
     hello_tells_log_format, new_format_waits_for_commit, old_builds_are_dropped, old_builds_are_refused,
@@ -89,7 +90,7 @@ impl std::fmt::Display for HoldsBack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = &self.name;
         match self.why {
-            WhyHeldBack::OlderBuild { reads } => write!(f, "{name} (its build reads formats up to {reads})"),
+            WhyHeldBack::OlderBuild { reads } => write!(f, "{name} (its build reads {})", readable(reads)),
             WhyHeldBack::FormatMax { allowed } => write!(f, "{name} (--format-max {allowed})"),
             WhyHeldBack::NotConnected => write!(f, "{name} (not connected)"),
             WhyHeldBack::MembersUnknown => write!(f, "the wanted pods are not known"),
@@ -108,10 +109,10 @@ pub(crate) fn in_force_at_start(recovered: &Recovered, log: &Log) -> (u32, Optio
 /// What the log of a volume needs, where that is more than the build reads.
 fn needs_more(config: &Config, format: u32) -> Option<String> {
     (format > config.format_build && unreadable_ends()).then(|| {
-        let build = config.format_build;
+        let reads = readable(config.format_build);
         format!(
-            "the voters have format {format}, and this build reads formats up to {build}: run a build that reads \
-             format {format}; the volume is unchanged"
+            "the voters have format {format}, and this build reads {reads}: run a build that reads format {format}; the \
+             volume is unchanged"
         )
     })
 }
@@ -248,17 +249,17 @@ impl Replica {
         let (name, own) = (&hello.name, &self.config.name);
         let (build, log) = (self.config.format_build, self.log_format());
         if hello.format_min > build {
-            let needs = hello.format_min;
+            let (needs, reads) = (hello.format_min, readable(build));
             return Some(format!(
-                "the log of {name} has format {needs}, and {own} leads with a build that reads formats up to {build}: \
-                 run a build that reads format {needs} on {own}"
+                "the log of {name} has format {needs}, and {own} leads with a build that reads {reads}: run a build \
+                 that reads format {needs} on {own}"
             ));
         }
         if hello.format_max < log && old_builds_are_refused() {
-            let reads = hello.format_max;
+            let reads = readable(hello.format_max);
             return Some(format!(
-                "the log of this cluster has format {log}, and the build of {name} reads formats up to {reads}: run a \
-                 build that reads format {log} on {name}"
+                "the log of this cluster has format {log}, and the build of {name} reads {reads}: run a build that \
+                 reads format {log} on {name}"
             ));
         }
         None
@@ -363,7 +364,7 @@ mod tests {
     #[test]
     fn a_pod_that_holds_a_format_back_is_named_with_the_reason() {
         let said = |why| HoldsBack { name: "db-1".to_owned(), why }.to_string();
-        assert_eq!(said(WhyHeldBack::OlderBuild { reads: 1 }), "db-1 (its build reads formats up to 1)");
+        assert_eq!(said(WhyHeldBack::OlderBuild { reads: 1 }), "db-1 (its build reads only format 1)");
         assert_eq!(said(WhyHeldBack::FormatMax { allowed: 1 }), "db-1 (--format-max 1)");
         assert_eq!(said(WhyHeldBack::NotConnected), "db-1 (not connected)");
     }

@@ -413,7 +413,7 @@ pub use entry::{
     DurableState, Entry, Payload, RECORD_BODY_BYTES_MAX, RECORD_HEADER_BYTES, Record, RecordError, SnapshotMark,
     record_length,
 };
-pub use format::{FORMAT, FORMAT_MIN};
+pub use format::{FORMAT, FORMAT_MIN, readable};
 pub use formats::{FormatStatus, HoldsBack, WhyHeldBack};
 pub use ids::{ConnId, ProposalId, ReadId, RequestId, Ticket};
 pub use known_volume::{KnownVolume, WentBack};

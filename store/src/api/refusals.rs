@@ -9,6 +9,7 @@ use super::percent;
 use super::person::{COLLECTION, parse_id};
 use super::problem::{Code, Problem};
 use crate::documents::Outcome;
+use crate::format::readable;
 use crate::handle::{Handle, WriteError};
 
 /// A write that was committed and decided as not to be done.
@@ -95,7 +96,7 @@ pub(super) fn needs_later_format(context: &Context, format: u32, path: &str) -> 
     let formats = &status.formats;
     let pods: Vec<String> = formats.held_back_by.iter().map(ToString::to_string).collect();
     let why = match pods.as_slice() {
-        [] if formats.build < format => format!("the leader's own build reads formats up to {}", formats.build),
+        [] if formats.build < format => format!("the leader's own build reads {}", readable(formats.build)),
         [] => "it is about to be raised".to_owned(),
         pods => format!("it is held back by {}", pods.join(", ")),
     };

@@ -6,7 +6,7 @@ use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
 use super::{Args, CONNECTIONS_LEAST, ConfigError, GRACE_LEFT, SubCommand, Task};
 use crate::api::READ_TIMEOUT_MAX;
-use crate::format::{FORMAT, FORMAT_MIN};
+use crate::format::{FORMAT, FORMAT_MIN, readable};
 
 /// Half of the connections that the API accepts: watchers keep theirs.
 const WATCHERS_MOST: usize = 2048;
@@ -60,7 +60,7 @@ impl Args {
     /// More than this build reads is no mistake: an older build gets the flags of a newer one when it is rolled back.
     pub(super) fn check_formats(&self) -> Result<(), ConfigError> {
         refuse(self.format_max.is_some_and(|max| max < FORMAT_MIN), || {
-            format!("--format-max must be at least {FORMAT_MIN}; this build reads formats {FORMAT_MIN} to {FORMAT}")
+            format!("--format-max must be at least {FORMAT_MIN}; this build reads {}", readable(FORMAT))
         })
     }
 

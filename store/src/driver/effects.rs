@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::sums::Sums;
 use super::{Driver, End};
 use crate::documents::UnknownCommand;
-use crate::format::FORMAT;
+use crate::format::{FORMAT, readable};
 use crate::peer::SnapshotOut;
 use crate::volume::journal::{JournalError, LookUpAnswer};
 
@@ -226,7 +226,8 @@ impl Driver {
 
 fn cannot_apply(position: Position, unknown: &UnknownCommand) -> String {
     format!(
-        "entry {position} has {unknown}; this build reads formats up to {FORMAT}: run the build that wrote it, or a later \
-         one; the volume is unchanged"
+        "entry {position} has {unknown}; this build reads {}: run the build that wrote it, or a later one; the volume is \
+         unchanged",
+        readable(FORMAT)
     )
 }

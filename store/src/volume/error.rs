@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::format::FORMAT_MIN;
+use crate::format::readable;
 use crate::volume::disk::Disk;
 
 /// Why a volume does not open.
@@ -31,23 +31,21 @@ pub enum VolumeError {
     },
     /// A build that reads more wrote it, and this one has touched nothing. Exit code 2.
     #[error(
-        "{file} has format {found}, and this build reads formats {min} to {max}: run a build that reads format {found}; \
-         the volume is unchanged"
+        "{file} has format {found}, and this build reads {}: run a build that reads format {found}; the volume is unchanged",
+        readable(*max)
     )]
     Format {
         /// The path.
         file: PathBuf,
         /// The format that was found.
         found: u32,
-        /// The lowest readable format.
-        min: u32,
         /// The highest readable format.
         max: u32,
     },
     /// It holds what this build does not know, which must not be skipped. It has touched nothing. Exit code 2.
     #[error(
-        "{file}: {what}; this build reads formats up to {max}: run the build that wrote it, or a later one; the volume is \
-         unchanged"
+        "{file}: {what}; this build reads {}: run the build that wrote it, or a later one; the volume is unchanged",
+        readable(*max)
     )]
     Unreadable {
         /// Where.
@@ -65,7 +63,7 @@ impl VolumeError {
     }
 
     pub(crate) fn format(disk: &dyn Disk, name: &str, found: u32, max: u32) -> VolumeError {
-        VolumeError::Format { file: disk.path(name), found, min: FORMAT_MIN, max }
+        VolumeError::Format { file: disk.path(name), found, max }
     }
 
     /// The process's exit code for this error.

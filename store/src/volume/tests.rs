@@ -179,7 +179,7 @@ fn a_newer_format_is_refused_naming_both() {
         let error = open(&root).map(|_| ()).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, VolumeError::Format { found: 9, .. }), "{text}");
-        assert!(text.contains("format 9") && text.contains("1 to 1"), "{text}");
+        assert!(text.contains("format 9") && text.contains("reads only format 1"), "{text}");
         assert_eq!(error.exit_code(), 2);
         fs::write(file, good).unwrap();
     };

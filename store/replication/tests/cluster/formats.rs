@@ -68,7 +68,7 @@ fn the_format_rises_when_the_last_pod_is_updated_by_an_entry_that_changes_nothin
     let mut cluster = half_updated();
     cluster.run(3000 * MS);
     assert_eq!(cluster.in_force(), [1, 1, 1]);
-    assert_eq!(cluster.held_back(1), ["db-2 (its build reads formats up to 1)"]);
+    assert_eq!(cluster.held_back(1), ["db-2 (its build reads only format 1)"]);
     let before = cluster.nodes[1].replica.status().voters;
     cluster.kill(2);
     cluster.run(10 * MS);
@@ -131,7 +131,7 @@ fn a_wanted_pod_that_is_no_voter_yet_holds_the_format_back_and_an_unwanted_learn
     // It joins with the old build, and is wanted no longer.
     cluster.add(3);
     cluster.run_until("it votes", |c| c.nodes[1].replica.status().voters.voters.len() == 4);
-    assert_eq!(cluster.held_back(1), ["db-3 (its build reads formats up to 1)"]);
+    assert_eq!(cluster.held_back(1), ["db-3 (its build reads only format 1)"]);
     cluster.view.members.truncate(3);
     cluster.tell_all();
     cluster.run_until("format 2 is in force", |c| c.in_force()[..3] == [2, 2, 2]);
@@ -183,7 +183,7 @@ fn an_old_build_is_refused_once_the_log_has_the_raise_and_told_what_to_run() {
     cluster.add(2);
     cluster.run(1000 * MS);
     let waits = cluster.nodes[2].replica.status().waiting_for;
-    assert!(waits.iter().any(|why| why.contains("the log of this cluster has format 2, and the build of db-2 reads formats up to 1: run a build that reads format 2 on db-2")), "{waits:?}");
+    assert!(waits.iter().any(|why| why.contains("the log of this cluster has format 2, and the build of db-2 reads only format 1: run a build that reads format 2 on db-2")), "{waits:?}");
     cluster.update(2, 2, 2);
     cluster.run_until("it votes", |c| c.nodes[1].replica.status().voters.contains(c.nodes[2].id));
 }
@@ -212,7 +212,7 @@ fn an_old_leader_refuses_a_log_that_it_cannot_read_and_is_sent_nothing_of_it() {
     cluster.cuts.clear();
     cluster.run(1500 * MS);
     let waits = cluster.nodes[1].replica.status().waiting_for;
-    assert!(waits.iter().any(|why| why.contains("the log of db-1 has format 2, and db-0 leads with a build that reads formats up to 1: run a build that reads format 2 on db-0")), "{waits:?}");
+    assert!(waits.iter().any(|why| why.contains("the log of db-1 has format 2, and db-0 leads with a build that reads only format 1: run a build that reads format 2 on db-0")), "{waits:?}");
     assert!(!cluster.has(1, "by the old build"));
     // A new build that leads takes it back, and cuts the raise that came to nothing.
     for node in [0, 2] {

@@ -86,13 +86,18 @@ fn an_earlier_build_refuses_a_raise_that_it_finds_and_a_segment_of_the_new_forma
     raise(&mut rig);
     rig.close();
     let said = refusal(folder.path(), 1);
-    assert!(said.contains("entry 1/4 has voters of format 2; this build reads formats up to 1"), "{said}");
+    assert!(said.contains("entry 1/4 has voters of format 2; this build reads only format 1"), "{said}");
     let mut rig = open_as(folder.path(), 2).unwrap();
     rig.format = 2;
     rig.fill(3..4);
     rig.close();
     let said = refusal(folder.path(), 1);
-    assert!(said.contains("has format 2, and this build reads formats 1 to 1: run a build that reads format 2; the volume is unchanged"), "{said}");
+    assert!(
+        said.contains(
+            "has format 2, and this build reads only format 1: run a build that reads format 2; the volume is unchanged"
+        ),
+        "{said}"
+    );
     open_as(folder.path(), 2).unwrap().close();
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Loaded, read};
 use crate::documents::{Documents, FalseSum};
+use crate::format::readable;
 use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_all_at};
 use crate::volume::error::VolumeError;
 use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
@@ -32,7 +33,8 @@ pub enum PartError {
     FalseSum(FalseSum),
     /// It is whole, and of a format that this build does not read.
     #[error(
-        "the received snapshot has format {found}, and this build reads formats up to {max}: run a build that reads format {found}"
+        "the received snapshot has format {found}, and this build reads {}: run a build that reads format {found}",
+        readable(*max)
     )]
     Format {
         /// Its format.
