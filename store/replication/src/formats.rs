@@ -119,7 +119,11 @@ fn needs_more(config: &Config, format: u32) -> Option<String> {
 
 impl Body {
     /// The lowest format of a connection that may carry it \[C6\].
-    pub(crate) const fn format(&self) -> u32 {
+    pub(crate) fn format(&self) -> u32 {
+        #[cfg(test)]
+        if tests::IS_LATER.get() {
+            return FORMAT_MIN + 1;
+        }
         match self {
             Body::Append { .. }
             | Body::Ack { .. }
@@ -357,15 +361,4 @@ impl Replica {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pod_that_holds_a_format_back_is_named_with_the_reason() {
-        let said = |why| HoldsBack { name: "db-1".to_owned(), why }.to_string();
-        assert_eq!(said(WhyHeldBack::OlderBuild { reads: 1 }), "db-1 (its build reads only format 1)");
-        assert_eq!(said(WhyHeldBack::FormatMax { allowed: 1 }), "db-1 (--format-max 1)");
-        assert_eq!(said(WhyHeldBack::NotConnected), "db-1 (not connected)");
-    }
-}
+mod tests;
