@@ -435,10 +435,25 @@ mod tests {
             (&["--name", "a", "--listen", "nowhere"], "--listen"),
             (&["--name", "a", "--listen", "[::]:8090"], "--listen"),
             (&["--name", "a", "--log-format", "xml"], "--log-format"),
+            (&["--name", "a", "--format-max", "0"], "--format-max"),
+            (&["--name", "a", "--format-max=-1"], "--format-max"),
+            (&["--name", "a", "--format-max", "latest"], "--format-max"),
         ] {
             let error = parse(flags).unwrap_err();
             assert!(error.contains(word), "{flags:?}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_allowed_of_formats_is_never_above_the_builds_and_never_below_the_lowest() {
+        let allowed = |flags: &[&str]| parse(&[&["--name", "db-0"], flags].concat()).map(|config| config.format_max);
+        assert_eq!(allowed(&[]), Ok(FORMAT));
+        assert_eq!(allowed(&["--format-max", "1"]), Ok(1));
+        // As an older build gets it when it is rolled back: with the flags of the newer one.
+        assert_eq!(allowed(&["--format-max", "7"]), Ok(FORMAT));
+        let refused = allowed(&["--format-max", "0"]).unwrap_err();
+        let reads = crate::format::readable(FORMAT);
+        assert_eq!(refused, format!("--format-max must be at least 1; this build reads {reads}"));
     }
 
     #[test]

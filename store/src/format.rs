@@ -7,4 +7,9 @@
 pub use leasehold_replication::{FORMAT_MIN, readable};
 
 /// The highest format that this build reads.
-pub const FORMAT: u32 = if cfg!(feature = "made-up-format") { 2 } else { leasehold_replication::FORMAT };
+pub const FORMAT: u32 = if cfg!(feature = "made-up-format") { MADE_UP } else { leasehold_replication::FORMAT };
+
+/// The made-up format.
+pub(crate) const MADE_UP: u32 = leasehold_replication::FORMAT + 1;
+/// An idempotency key that begins so needs the made-up format, where there is one: in its build, and in tests.
+pub(crate) const MADE_UP_KEY: &str = "made-up-format-2";

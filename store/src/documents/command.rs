@@ -16,7 +16,7 @@
 //! not known ends the process \[C1\]; anything else that is wrong with a command is an outcome, the same on every replica.
 
 use super::merge;
-use crate::format::{FORMAT, FORMAT_MIN};
+use crate::format::{FORMAT, FORMAT_MIN, MADE_UP, MADE_UP_KEY};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -153,8 +153,9 @@ impl<'a> Command<'a> {
 
     /// The lowest format whose builds know all of it: before that is in force no leader may write it.
     pub fn needs(&self) -> u32 {
-        let is_made_up = |key: &Key<'_>| cfg!(feature = "made-up-format") && key.name.starts_with("made-up-format-2");
-        if self.key.as_ref().is_some_and(is_made_up) { FORMAT } else { FORMAT_MIN }
+        let is_there = cfg!(any(feature = "made-up-format", test));
+        let is_made_up = |key: &Key<'_>| is_there && key.name.starts_with(MADE_UP_KEY);
+        if self.key.as_ref().is_some_and(is_made_up) { MADE_UP } else { FORMAT_MIN }
     }
 
     /// The bytes that go into the log where this format is in force.

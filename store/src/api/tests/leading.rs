@@ -1,5 +1,5 @@
 use super::*;
-use leasehold_replication::{Agreement, Diverged, Sum};
+use leasehold_replication::{Agreement, Diverged, FormatStatus, HoldsBack, Sum, WhyHeldBack};
 use serde_json::json;
 
 #[tokio::test]
@@ -181,6 +181,55 @@ async fn a_replica_that_diverged_serves_nothing_and_names_the_way_out() {
     let scrape = api.get("/metrics").await;
     let text = String::from_utf8(scrape.body().to_vec()).unwrap();
     assert!(text.contains("leasehold_store_diverged 1"), "{text}");
+}
+
+#[tokio::test]
+async fn what_needs_a_later_format_is_not_done_and_says_who_holds_that_back_and_why() {
+    let held_by = |name: &str, why| HoldsBack { name: name.to_owned(), why };
+    let formats = FormatStatus { build: 2, allowed: 2, ..FormatStatus::default() };
+    let of = |formats: FormatStatus| Status { formats, ..status(Phase::Leading, "pod-0") };
+    let write = |path: &str| {
+        let request = asking().method("PUT").path(path).header("content-type", "application/json");
+        request.header("idempotency-key", "made-up-format-2-of-a-test").body(JOHANNA)
+    };
+    let api = Api::leader();
+    let held_back_by = vec![
+        held_by("pod-1", WhyHeldBack::OlderBuild { reads: 1 }),
+        held_by("pod-2", WhyHeldBack::FormatMax { allowed: 1 }),
+        held_by("pod-3", WhyHeldBack::NotConnected),
+        held_by("", WhyHeldBack::MembersUnknown),
+    ];
+    for (formats, held, words) in [
+        (
+            FormatStatus { held_back_by, ..formats.clone() },
+            serde_json::json!([
+                {"name": "pod-1", "why": "older-build"},
+                {"name": "pod-2", "why": "format-max"},
+                {"name": "pod-3", "why": "not-connected"},
+                {"name": "", "why": "members-unknown"},
+            ]),
+            "it is held back by pod-1 (its build reads only format 1), pod-2 (--format-max 1), pod-3 (not connected), \
+             the wanted pods are not known",
+        ),
+        (formats.clone(), serde_json::json!([]), "it is about to be raised"),
+        (FormatStatus::default(), serde_json::json!([]), "the leader's own build reads only format 1"),
+    ] {
+        api.set_status(of(formats));
+        let body = problem(&api.send(write(JOHANNA_PATH)).await, Code::UpgradePending);
+        assert_eq!((&body["format"], &body["inForce"], &body["heldBackBy"]), (&2.into(), &1.into(), &held));
+        let detail = body["detail"].as_str().unwrap();
+        assert!(detail.contains(words) && detail.contains("format 2") && detail.contains("Not done"), "{detail}");
+    }
+    assert_eq!(api.lock().taken, 0);
+    // Whoever does not lead does not know who holds it back.
+    api.set_status(status(Phase::Follower, "pod-1"));
+    problem(&api.send(write(JOHANNA_PATH)).await, Code::NotLeader);
+    api.set_status(of(FormatStatus { in_force: 2, log: 2, ..formats }));
+    assert_eq!(api.send(write(JOHANNA_PATH)).await.status(), StatusCode::CREATED);
+    assert_eq!(api.lock().taken, 1);
+    let scrape = api.get("/metrics").await;
+    let text = String::from_utf8(scrape.body().to_vec()).unwrap();
+    assert!(text.contains("leasehold_store_writes_total{result=\"refused\"} 4"), "{text}");
 }
 
 #[tokio::test]
