@@ -113,6 +113,12 @@ impl Rig {
         Rig::open_with(|options| Volume::open_on(disk, options), Path::new("/none"))
     }
 
+    /// As a build that reads that much.
+    pub(crate) fn open_on_as(disk: Arc<dyn Disk>, format_build: u32) -> Result<Rig, VolumeError> {
+        let open = |options| Volume::open_on(disk, Options { format_build, ..options });
+        Rig::open_with(open, Path::new("/none"))
+    }
+
     fn open_with(open: impl FnOnce(Options) -> Result<Opened, VolumeError>, folder: &Path) -> Result<Rig, VolumeError> {
         let (sender, events) = channel();
         let mut options = Options::new(move |event| {

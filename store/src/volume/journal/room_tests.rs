@@ -14,6 +14,10 @@ fn open(disk: &FaultDisk) -> Rig {
     Rig::open_on(Arc::new(disk.clone())).unwrap()
 }
 
+fn open_as_of_format_2(disk: &FaultDisk) -> Rig {
+    Rig::open_on_as(Arc::new(disk.clone()), 2).unwrap()
+}
+
 fn until(rig: &Rig, wanted: impl Fn(&JournalFigures) -> bool) {
     until_seen_blocking("the figures are as wanted", || rig.journal().figures(), wanted);
 }
@@ -81,6 +85,34 @@ fn on_a_full_disk_something_can_be_written_until_the_journal_says_that_it_is_ful
     let rig = open(&disk);
     assert_eq!(rig.persons(), names(1..last + 1));
     disk.set_room(Some(1 << 30));
+    until(&rig, |figures| figures.reserve_segments == 2 && !figures.is_full());
+}
+
+#[test]
+fn a_format_rises_on_a_full_disk_without_an_end_and_every_later_start_has_what_it_needs() {
+    let disk = FaultDisk::new(9);
+    let mut rig = filled(&disk, 100);
+    disk.set_room(Some(disk.used()));
+    until(&rig, |figures| figures.space.is_some_and(|space| space.free_bytes == 0));
+    let mut last = 100;
+    while !rig.journal().figures().is_full() {
+        last += 1;
+        rig.fill(last..last + 1);
+        assert!(last < 10_000, "it is never full");
+    }
+    assert_eq!(rig.journal().figures().reserve_segments, 1, "that of a start");
+    // What is written next is of a later format: it needs a segment of its own, and there is room for none.
+    rig.format = 2;
+    let record = rig.entry(Payload::Empty);
+    rig.append(vec![record]);
+    let record = rig.entry(Payload::Command(person(last + 1)));
+    rig.append(vec![record]);
+    assert_eq!(rig.journal().figures().reserve_segments, 0);
+    rig.journal().close();
+    // Somebody frees room.
+    disk.set_room(Some(1 << 30));
+    let rig = open_as_of_format_2(&disk);
+    assert_eq!((rig.persons(), rig.opened.recovered.format), (names(1..last + 2), 2));
     until(&rig, |figures| figures.reserve_segments == 2 && !figures.is_full());
 }
 

@@ -174,7 +174,8 @@ impl Writer {
     /// Those of the disk; `InvalidInput` when a record does not follow what stands there, before it is written.
     pub(crate) fn commit(&mut self, records: &[Record], format: u32) -> io::Result<()> {
         if format > self.current.head.format {
-            self.roll(0, KEPT_FOR_A_START, format)?;
+            // Nothing can be written before it, and it happens once for each format: it may have all of the reserve.
+            self.roll(0, 0, format)?;
         }
         let mut from = 0;
         while from < records.len() {
