@@ -67,6 +67,7 @@ fn replica(pod: usize) -> Replica {
         force_bootstrap: false,
         format_build: FORMAT_MIN + 1,
         format_allowed: FORMAT_MIN + 1,
+        sums: false,
     };
     let recovered = Recovered {
         state: DurableState { cluster_id: Some(CLUSTER), ..DurableState::EMPTY },
@@ -75,6 +76,7 @@ fn replica(pod: usize) -> Replica {
         committed: Position::ZERO,
         went_back: None,
         format: FORMAT_MIN,
+        diverged: None,
     };
     Replica::new(config, recovered)
 }
