@@ -13,7 +13,7 @@
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
 use crate::model::life::Life;
-use leasehold_replication::{Diverged, Input, ReplicaId, Seq, Sum, Ticket};
+use leasehold_replication::{Diverged, Input, ReplicaId, Seq, Sum, Ticket, Voters};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -73,12 +73,16 @@ impl Cluster {
         damaged.insert(volume.replica);
         let is_minority = |some: usize, all: usize| 2 * some < all;
         let sets = self.pods.iter().filter_map(|pod| pod.volume.voters()).filter(|set| !set.voters.is_empty());
+        let sets: Vec<_> = sets.collect();
+        let is_small = |set: &Voters| {
+            let some = set.voters.iter().filter(|voter| damaged.contains(&voter.replica)).count();
+            is_minority(some, set.voters.len())
+        };
+        // Before the first start nobody knows who will be the only voter.
         is_sound
+            && !sets.is_empty()
             && is_minority(damaged.len(), self.api.wanted)
-            && sets.into_iter().all(|set| {
-                let some = set.voters.iter().filter(|voter| damaged.contains(&voter.replica)).count();
-                is_minority(some, set.voters.len())
-            })
+            && sets.into_iter().all(|set| is_small(&set))
     }
 
     /// From its next entry on the sum is another one.
@@ -186,22 +190,23 @@ impl Cluster {
         self.pods.iter().any(|pod| pod.volume.diverged.is_some() && pod.volume.log.last_seq() < base)
     }
 
-    /// True: there is a leader, all wanted pods are its voters and up, and the sound ones that nobody needs are cut off.
+    /// True: there is a leader, all wanted pods are its voters and up, except for learners that have diverged, and the sound
+    /// voters that nobody needs are cut off.
     fn cut_off_sound_followers(&mut self, until: Duration) -> bool {
         let Some(leader) = self.leader() else { return false };
-        let all = self.api.wanted;
         let status = self.pods[leader].store.status();
-        let is_in_order = |pod: &usize| {
-            let found = &self.pods[*pod];
-            let is_up = found.store.up().is_some_and(|up| up.status.position == status.position);
-            is_up && status.voters.contains(found.volume.replica)
+        let is_voter = |pod: &usize| status.voters.contains(self.pods[*pod].volume.replica);
+        let is_sound = |pod: &usize| self.pods[*pod].volume.diverged.is_none();
+        let is_in_order = |pod: usize| {
+            let is_there = self.pods[pod].store.up().is_some_and(|up| up.status.position == status.position);
+            is_there && is_voter(&pod) || !is_sound(&pod) && !is_voter(&pod)
         };
-        if !status.leader_heard || status.voters.voters.len() != all || !(0..all).all(|pod| is_in_order(&pod)) {
+        if !status.leader_heard || !(0..self.api.wanted).all(is_in_order) {
             return false;
         }
-        let sound = (0..all).filter(|pod| *pod != leader && self.pods[*pod].volume.diverged.is_none());
-        let sound: Vec<usize> = sound.collect();
-        for pod in sound.into_iter().take(all - status.voters.majority()) {
+        let others = (0..self.api.wanted).filter(|pod| *pod != leader && is_voter(pod) && is_sound(pod));
+        let unneeded = status.voters.voters.len() - status.voters.majority();
+        for pod in others.take(unneeded).collect::<Vec<usize>>() {
             self.trace.add(self.now, || format!("pod-{pod} is cut off, so the majority needs who has diverged"));
             (0..self.pods.len()).for_each(|other| self.network.cut_both(pod, other, until));
         }

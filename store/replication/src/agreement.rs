@@ -36,6 +36,9 @@ use std::time::Duration;
 
 /// How often an open leader compares.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// A question that has found no majority in this time is given up: a voter that lacks very much may answer much later, or
+/// never, and another one that came meanwhile was not asked.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 /// Questions that a follower keeps: the open one, and the newest behind it.
 const ASKED_MAX: usize = 2;
 
@@ -205,10 +208,12 @@ impl Replica {
         let table = question.table(own, is_voter);
         let is_awaited = |(replica, conn): &(ReplicaId, ConnId)| {
             let is_there = leading.followers.get(replica).is_some_and(|one| one.conn == Some(*conn));
-            is_there && leading.hears(*replica, now, lost_time) && !question.answers.contains_key(replica)
+            // One that has diverged may never get so far: it takes no snapshot.
+            let is_needed = leading.followers.get(replica).is_some_and(|one| !one.diverged);
+            is_there && is_needed && leading.hears(*replica, now, lost_time) && !question.answers.contains_key(replica)
         };
-        let is_late = now >= question.since + ASK_EVERY;
-        if question.asked.iter().any(is_awaited) && !(is_late && self.agreed(&table).is_some()) {
+        let is_late = now >= question.since + ASK_EVERY && self.agreed(&table).is_some();
+        if question.asked.iter().any(is_awaited) && !is_late && now < question.since + GIVE_UP_AFTER {
             return;
         }
         let learners = question.answers.iter().filter(|(replica, _)| !is_voter(**replica));
@@ -235,7 +240,10 @@ impl Replica {
         let is_asking = self.config.sums && self.is_open() && self.lost.is_none() && !self.checks.have_diverged();
         let has_whom = leading.followers.values().any(|one| one.sums && one.conn.is_some());
         match &leading.question {
-            Some(question) => Some(question.since + ASK_EVERY).filter(|at| *at > self.clock.now()),
+            Some(question) => {
+                let bounds = [question.since + ASK_EVERY, question.since + GIVE_UP_AFTER];
+                bounds.into_iter().find(|at| *at > self.clock.now())
+            }
             None => (is_asking && has_whom).then_some(leading.next_question),
         }
     }
@@ -256,16 +264,15 @@ impl Replica {
     /// Everybody judges itself \[D1\]. `own`: the sum here. `learners`: what is known of replicas that do not count, this one
     /// perhaps among them.
     fn judge(&mut self, table: &Table, own: Option<(ReplicaId, Sum)>, learners: Vec<(ReplicaId, Sum)>) {
-        let [voters, _] = self.judging_voters(table.seq);
         let agreed = self.agreed(table);
-        let mut differing = table.differing(voters, agreed);
+        let is_voter = |replica: ReplicaId| self.judging_voters(table.seq).iter().any(|set| set.contains(replica));
         let is_other = |(replica, sum): &&(ReplicaId, Sum)| {
-            !voters.contains(*replica) && agreed.is_some_and(|agreed| agreed != *sum) && learners_do_not_count()
+            !is_voter(*replica) && agreed.is_some_and(|agreed| agreed != *sum) && learners_do_not_count()
         };
-        differing.extend(learners.iter().filter(is_other).filter_map(|(replica, _)| self.name_of(*replica)));
-        let name_of = |replica: ReplicaId| voters.voters.iter().find(|voter| voter.replica == replica);
+        let others = learners.iter().filter(is_other).map(|(replica, _)| *replica);
+        let differing = self.names(table.seq, table.differing(agreed).chain(others));
         let agreeing: Vec<ReplicaId> = agreed.into_iter().flat_map(|agreed| table.with(agreed)).collect();
-        let names = agreeing.iter().filter_map(|replica| name_of(*replica)).map(|voter| voter.name.clone()).collect();
+        let names = self.names(table.seq, agreeing.iter().copied());
         self.checks.verdict = Some(Agreement { sequence: table.seq, sum: agreed, differing });
         let Some(agreed) = agreed else { return };
         self.checks.agreeing = agreeing;
@@ -275,13 +282,19 @@ impl Replica {
         }
     }
 
-    /// The pod of a replica that is no voter.
-    fn name_of(&self, replica: ReplicaId) -> Option<String> {
-        if replica == self.config.replica {
-            return Some(self.config.name.clone());
-        }
-        let Stance::Leading(leading) = &self.stance else { return None };
-        leading.followers.get(&replica).map(|one| one.name.clone())
+    /// The pods of these replicas, as far as they are known.
+    fn names(&self, at: Seq, replicas: impl Iterator<Item = ReplicaId>) -> Vec<String> {
+        let sets = self.judging_voters(at);
+        let name = |replica: ReplicaId| {
+            let voter = sets.iter().flat_map(|set| &set.voters).find(|voter| voter.replica == replica);
+            let follower = || match &self.stance {
+                Stance::Leading(leading) => leading.followers.get(&replica).map(|one| &one.name),
+                Stance::Idle | Stance::Following(_) => None,
+            };
+            let own = || (replica == self.config.replica).then_some(&self.config.name);
+            voter.map(|voter| &voter.name).or_else(own).or_else(follower).cloned()
+        };
+        replicas.filter_map(name).collect()
     }
 
     /// The shell found data that do not have the sum that was kept with them \[D3\].

@@ -238,3 +238,60 @@ fn a_frame_with_an_entry_that_is_not_known_says_so() {
     assert_eq!(unknown.as_deref(), Some("a record of kind 9, which this build does not know"));
     assert_eq!(FrameError::TooLong(9).unknown(), None);
 }
+
+/// A frame's kind, its head, and the rest.
+fn rest(body: Body) -> Vec<u8> {
+    let frame = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body };
+    let bytes = frame.encode();
+    [&bytes[..1], &bytes[25..]].concat()
+}
+
+#[test]
+fn the_frames_that_compare_sums_never_change() {
+    let (nine, sum) = (9u64.to_le_bytes(), 0x0102_u128.to_le_bytes());
+    assert_eq!(rest(Body::AskSum { seq: Seq(9) }), [&[10][..], &nine].concat());
+    assert_eq!(rest(Body::Sum { seq: Seq(9), sum: Some(Sum(0x0102)) }), [&[11][..], &nine, &[1], &sum].concat());
+    assert_eq!(rest(Body::Sum { seq: Seq(9), sum: None }), [&[11][..], &nine, &[0], &[0; 16]].concat());
+    let replica = ReplicaId(Uuid::from_u128(7));
+    let table = rest(Body::Sums { seq: Seq(9), sums: vec![(replica, Sum(0x0102))] });
+    assert_eq!(table, [&[12][..], &nine, &[1], replica.0.as_bytes(), &sum].concat());
+    let room = Shortage::default();
+    let echo = Body::Echo { round: 9, eligible: false, draining: false, stalled: false, room, diverged: true };
+    assert_eq!(rest(echo), [&[5][..], &nine, &[64]].concat());
+}
+
+#[test]
+fn a_sum_that_is_half_known_and_a_table_of_another_length_are_refused() {
+    let head = Frame { term: Term(1), incarnation: Incarnation(Uuid::nil()), body: Body::AskSum { seq: Seq(9) } };
+    let head = head.encode();
+    for (kind, more) in [(11u8, [&[0][..], &[1; 16]].concat()), (11, [&[2][..], &[0; 16]].concat()), (12, vec![1; 32])]
+    {
+        let mut bytes = [&head[..], &more].concat();
+        bytes[0] = kind;
+        let refused = Frame::decode(bytes.into());
+        assert!(matches!(refused, Err(FrameError::Content(_))), "{kind}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_hello_of_a_build_that_knows_no_sums_does_not_say_that_it_does() {
+    let hello = Hello {
+        format_min: 1,
+        format_max: 1,
+        format_allowed: 1,
+        cluster_id: None,
+        name: "db-0".to_owned(),
+        replica: ReplicaId(Uuid::nil()),
+        incarnation: Incarnation(Uuid::nil()),
+        revision: String::new(),
+        eligible: true,
+        promise: Promise::NONE,
+        position: Position::ZERO,
+        snapshot_part: None,
+        sums: true,
+    };
+    let mut said = serde_json::to_value(&hello).unwrap();
+    assert_eq!(said["sums"], true);
+    said.as_object_mut().unwrap().remove("sums");
+    assert_eq!(serde_json::from_value::<Hello>(said).unwrap(), Hello { sums: false, ..hello });
+}

@@ -4,10 +4,10 @@
 //! positions, including the extremes), because random JSON would never pass the first check.
 
 use crate::{
-    Body, Claim, ClusterId, Config, ConnId, DurableState, Effect, Entry, Frame, Hello, HelloAnswer, Incarnation, Input,
-    InviteAnswer, KnownVolume, LeaderView, Level, Member, Payload, PeerState, Position, Promise, Proposal, ProposalId,
-    Recovered, RefusalCode, Replica, ReplicaId, RequestId, RoleView, Room, Seq, Shortage, Since, SnapshotMeta,
-    SnapshotPiece, Term, Ticket, Voter, Voters, WentBack,
+    Body, Claim, ClusterId, Config, ConnId, Diverged, DurableState, Effect, Entry, Frame, Hello, HelloAnswer,
+    Incarnation, Input, InviteAnswer, KnownVolume, LeaderView, Level, Member, Payload, PeerState, Position, Promise,
+    Proposal, ProposalId, Recovered, RefusalCode, Replica, ReplicaId, RequestId, RoleView, Room, Seq, Shortage, Since,
+    SnapshotMeta, SnapshotPiece, Sum, Term, Ticket, Voter, Voters, WentBack,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -60,6 +60,14 @@ impl Script<'_> {
 
     fn known(&mut self) -> KnownVolume {
         KnownVolume { replica: self.replica(), term: Term(self.number()), position: self.position() }
+    }
+
+    fn sum(&mut self) -> Sum {
+        Sum(u128::from(self.below(3)))
+    }
+
+    fn maybe_sum(&mut self) -> Option<Sum> {
+        (self.below(4) > 0).then(|| self.sum())
     }
 
     fn incarnation(&mut self) -> Incarnation {
@@ -156,7 +164,16 @@ impl Script<'_> {
     }
 
     fn body(&mut self) -> Body {
-        match self.below(8) {
+        let kind = self.byte();
+        // The highest ones came later: so the others mean in the corpus what they meant before.
+        match kind % 8 {
+            _ if kind == 255 => Body::AskSum { seq: Seq(self.number()) },
+            _ if kind == 254 => Body::Sum { seq: Seq(self.number()), sum: self.maybe_sum() },
+            _ if kind == 253 => {
+                let seq = Seq(self.number());
+                let sums = (0..self.below(5)).map(|_| (self.replica(), self.sum())).collect();
+                Body::Sums { seq, sums }
+            }
             0 | 1 => {
                 let previous = self.position();
                 Body::Append { previous, commit: Seq(self.number()), entries: self.chain(previous) }
@@ -284,9 +301,18 @@ fn recovered(script: &mut Script<'_>) -> Recovered {
         found_term: Term(term),
         found: last,
     };
-    let went_back = (script.below(16) == 0).then(|| mark(script));
+    let marked = script.byte();
+    let went_back = marked.is_multiple_of(16).then(|| mark(script));
+    let diverged = (marked % 16 == 1).then(|| Diverged {
+        replica: ReplicaId(Uuid::from_u128(1)),
+        name: "db-0".to_owned(),
+        sequence: last.seq,
+        own: Sum(1),
+        agreed: Some(Sum(2)),
+        agreeing: Vec::new(),
+    });
     let committed = if script.yes() { last } else { script.position() };
-    Recovered { state, snapshot, entries, committed, went_back, diverged: None, format: crate::FORMAT_MIN }
+    Recovered { state, snapshot, entries, committed, went_back, diverged, format: crate::FORMAT_MIN }
 }
 
 /// The replica, and what its shell has under way.
@@ -301,7 +327,14 @@ impl Desk {
     /// What a shell could report to it next: about existing connections and tickets.
     fn input(&mut self, script: &mut Script<'_>) -> Option<Input> {
         self.number += 1;
-        Some(match script.below(16) {
+        let kind = script.byte();
+        // As with frames: the highest ones came later.
+        Some(match kind % 16 {
+            _ if kind == 255 => Input::Sum { sequence: Seq(script.number()), sum: script.maybe_sum() },
+            _ if kind == 254 => {
+                let position = self.replica.status().position;
+                Input::SumIsFalse { position, said: script.sum(), found: script.sum() }
+            }
             0 => Input::Role(script.role()),
             1 | 2 => {
                 let proposals = (0..1 + script.below(3)).map(|_| {
