@@ -318,17 +318,21 @@ fn a_volume_is_never_emptied_without_the_mark_of_a_bootstrap_nor_for_its_own_clu
 
 #[test]
 fn a_follower_whose_data_have_diverged_neither_sends_a_snapshot_nor_takes_one() {
-    for has_diverged in [false, true] {
-        let (cluster_id, position) = (CLUSTER, Position::new(1, 3));
+    let (cluster_id, position) = (CLUSTER, Position::new(1, 3));
+    let follower = |has_diverged: bool| {
         let own = replica(state(), Some(SnapshotMeta { cluster_id, position, voters: voters() }), Vec::new());
         let mut follower = Follower::welcomed(own, position, 3);
         if has_diverged {
             follower.replica.step(NOW, Input::SumIsFalse { position, said: Sum(1), found: Sum(2) });
         }
-        let effects = follower.snapshot(CLUSTER, Position::new(2, 9));
+        follower
+    };
+    for has_diverged in [false, true] {
+        let effects = follower(has_diverged).snapshot(CLUSTER, Position::new(2, 9));
         let installs = effects.iter().any(|effect| matches!(effect, Effect::InstallSnapshot { .. }));
+        let Follower { mut replica, conn } = follower(has_diverged);
         let frame = Frame { term: Term(2), incarnation: LEADER, body: Body::Pull { position: Position::new(1, 1) } };
-        let effects = follower.replica.step(NOW, Input::Frame { conn: follower.conn, frame });
+        let effects = replica.step(NOW, Input::Frame { conn, frame });
         let sends = effects.iter().any(|effect| matches!(effect, Effect::SendSnapshot { .. }));
         let hangs_up = effects.iter().any(|effect| matches!(effect, Effect::Close { .. }));
         assert_eq!((installs, sends, hangs_up), (!has_diverged, !has_diverged, has_diverged), "{effects:#?}");
