@@ -70,6 +70,7 @@ impl Driver {
                 self.brought_about.push_back(Input::Sum { sequence, sum });
             }
             Effect::MarkDiverged { ticket, mark } => {
+                self.diverged = true;
                 error!("{}", mark.advice(&self.name));
                 if let Err(error) = self.ends.journal.mark_diverged(ticket, mark) {
                     self.journal_refuses(&error);
@@ -182,9 +183,11 @@ impl Driver {
     }
 
     pub(super) fn take_snapshot(&mut self) {
-        let Some(status) = &self.shown else { return };
         // What has diverged must not become the base of a later start, nor of another replica [D5].
-        let Some(cluster_id) = status.cluster_id.filter(|_| status.diverged.is_none()) else { return };
+        if self.diverged {
+            return;
+        }
+        let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };
         let position = self.documents.applied();
         // A snapshot of only a part of what the start found would free nothing.
         if self.replica.applies().is_some() || position.seq <= self.ends.journal.figures().snapshot_position.seq {

@@ -261,6 +261,7 @@ impl Writer {
             }
             JournalEvent::SnapshotTaken { .. } | JournalEvent::SnapshotDropped { .. } => self.snapshot_wanted = None,
             JournalEvent::SnapshotWanted | JournalEvent::Wiped => {}
+            JournalEvent::SumIsFalse(wrong) => panic!("{wrong}"),
             JournalEvent::Failed { error } => {
                 eprintln!("writer: the journal failed: {error}");
                 std::process::exit(1);
