@@ -240,7 +240,7 @@ fn describe_frame(parts: &mut Parts<'_>) {
         }
         5 => {
             parts.u64("round");
-            parts.u8("flags (1 eligible, 2 draining, 4 stalled, 8 memory, 16 disk, 32 disk full)");
+            parts.u8("flags (1 eligible, 2 draining, 4 stalled, 8 memory, 16 disk, 32 disk full, 64 diverged)");
         }
         6 => {
             described::position(parts, "the last entry in the snapshot");
@@ -257,6 +257,21 @@ fn describe_frame(parts: &mut Parts<'_>) {
             parts.u64("number of the question");
             parts.u8("given (0 no, 1 yes)");
             parts.u64("apply up to this sequence first");
+        }
+        10 => {
+            parts.u64("the sum after this sequence is asked for");
+        }
+        11 => {
+            parts.u64("after this sequence");
+            parts.u8("known (0 no, 1 yes)");
+            parts.bytes(16, "sum of the data, u128");
+        }
+        12 => {
+            parts.u64("after this sequence");
+            for _ in 0..parts.u8("how many voters have answered") {
+                parts.bytes(16, "replica");
+                parts.bytes(16, "its sum, u128");
+            }
         }
         kind => panic!("no frame has kind {kind}"),
     }

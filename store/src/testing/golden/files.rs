@@ -17,7 +17,7 @@ use crate::volume::identity;
 use crate::volume::journal::segment::{self, Head};
 use crate::volume::snapshot;
 
-pub(super) const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 9] = [
     "segment.hex",
     "segment-continued.hex",
     "snapshot.json",
@@ -25,6 +25,8 @@ pub(super) const NAMES: [&str; 7] = [
     "replica.json",
     "committed.json",
     "went-back.json",
+    "diverged.json",
+    "diverged-by-itself.json",
 ];
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(0xc1));
