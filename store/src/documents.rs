@@ -10,6 +10,7 @@
 //! the record is replaced, and it survives a snapshot exactly. The maps are persistent (a B+ tree that shares what did not
 //! change), so a clone costs nothing and a write costs O(log n), whatever holds old clones.
 
+mod check;
 mod command;
 pub mod history;
 mod keys;
@@ -20,6 +21,7 @@ mod size;
 mod stored;
 mod sums;
 
+pub use check::FalseSum;
 pub use command::{
     Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, UnknownCommand, Work,
 };
@@ -28,7 +30,6 @@ pub use outcome::{Applied, Change, Operated, Outcome};
 pub use record::{Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
-pub use sums::FalseSum;
 
 use command::record_id;
 use imbl::OrdMap;

@@ -14,7 +14,7 @@
 //! A write subtracts what it replaces and adds what it stores, whatever the size of the data. The order of the records does
 //! not matter for the sum, but their creation numbers are part of it. What is subtracted is hashed anew, from the bytes as
 //! they are now: if they were damaged in memory, the running sum is wrong from then on, and the other replicas see that. A
-//! damaged record that nobody writes shows only when the sum is computed from all bytes ([`Documents::recomputed_sum`]).
+//! damaged record that nobody writes shows only when the sum is computed from all bytes ([`recomputed_sum`](super::Documents::recomputed_sum)).
 //!
 //! Not promised: defence against an attacker. The hash has no secret.
 //!
@@ -22,8 +22,6 @@
 //! and a build that reads both formats must keep both sums as long as either may be in force \[D2\].
 
 use super::outcome::{Applied, Operated};
-use super::{Collection, Documents};
-use leasehold_replication::{Position, Sum};
 use twox_hash::XxHash3_128;
 use uuid::Uuid;
 
@@ -35,18 +33,6 @@ const KEY: u8 = 3;
 /// The longest item is that of a key.
 const ITEM_BYTES_MAX: usize = 128;
 
-/// What data say of themselves is not what their bytes make: one of the two was damaged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the data at {position} should have the sum {said}, and have {found}")]
-pub struct FalseSum {
-    /// Of the data.
-    pub position: Position,
-    /// What was written beside them, or kept while they were written.
-    pub said: Sum,
-    /// What their bytes make.
-    pub found: Sum,
-}
-
 /// A collection's name, as its items contain it.
 #[derive(Clone, Copy)]
 pub(super) struct Name(u128);
@@ -55,41 +41,6 @@ impl Name {
     pub(super) fn of(collection: &str) -> Name {
         Name(hash(collection.as_bytes()))
     }
-}
-
-impl Documents {
-    /// The sum of the state, as each write has changed it. Costs nothing.
-    pub fn sum(&self) -> Sum {
-        Sum(self.sum.wrapping_add(self.keys.sum()))
-    }
-
-    /// The sum of the state, from the bytes of everything. About 0.2 s for a million records: never on the driver.
-    pub fn recomputed_sum(&self) -> Sum {
-        Sum(self.recomputed_sum_of_collections().wrapping_add(self.keys.recomputed_sum()))
-    }
-
-    /// Do the data have the sum that they should? As long as [`Documents::recomputed_sum`].
-    ///
-    /// # Errors
-    /// [`FalseSum`]
-    pub fn check_sum(&self) -> Result<(), FalseSum> {
-        let (position, said, found) = (self.applied(), self.sum(), self.recomputed_sum());
-        if said == found { Ok(()) } else { Err(FalseSum { position, said, found }) }
-    }
-
-    pub(super) fn recomputed_sum_of_collections(&self) -> u128 {
-        let all = self.collections.iter().map(|(name, collection)| recomputed(Name::of(name), collection));
-        all.fold(0, u128::wrapping_add)
-    }
-}
-
-/// By the index of ids, so that a damaged index shows, too.
-fn recomputed(name: Name, collection: &Collection) -> u128 {
-    let records = collection.by_id.iter().filter_map(|(id, number)| {
-        let record = collection.by_number.get(number)?;
-        Some(of_record(name, *id, *number, record.as_str()))
-    });
-    records.fold(of_number(name, collection.last_number), u128::wrapping_add)
 }
 
 pub(super) fn of_record(name: Name, id: Uuid, number: u64, record: &str) -> u128 {
