@@ -65,7 +65,7 @@ pub(super) fn of_number(name: Name, last_number: u64) -> u128 {
 
 pub(super) fn of_key(key: &str, request: u128, answer: &Applied) -> u128 {
     let record = answer.record.as_ref().map(|record| hash(record.as_str().as_bytes()));
-    let operations = answer.operations.iter().fold(0, |before, operation| hash_operation(before, operation));
+    let operations = answer.operations.iter().fold(0, hash_operation);
     let mut item = Item::new(KEY);
     item.put(&hash(key.as_bytes()).to_le_bytes());
     item.put(&request.to_le_bytes());

@@ -64,7 +64,7 @@ fn a_description_that_ends_too_early_or_too_late_is_refused() {
 fn all_versions_are_read_in_their_order_and_the_newest_is_written() {
     let files = [("0.10.0/a.json", "new"), ("0.9.0/a.json", "old"), ("0.9.0/b.hex", "    0: 07  # seven")];
     let (_root, golden) = golden(UNRELEASED, false, &files);
-    let stored = |name| golden.stored(name).into_iter().map(|(version, bytes)| (version, bytes)).collect::<Vec<_>>();
+    let stored = |name| golden.stored(name).into_iter().collect::<Vec<_>>();
     assert_eq!(stored("a.json"), [("0.9.0".to_owned(), b"old".to_vec()), ("0.10.0".to_owned(), b"new".to_vec())]);
     assert_eq!(stored("b.hex"), [("0.9.0".to_owned(), vec![7])]);
     golden.is_written("a.json", b"new");
