@@ -5,9 +5,11 @@
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
 #   make nightly what is too long for each change: more seeds, half an hour of chaos, updates from the last release and back,
-#                make e2e with 20 leaves of each kind and the update from the last release's chart, and on IPv6 alone
+#                updates to a later format, make e2e with 20 leaves of each kind and the update from the last release's chart,
+#                and on IPv6 alone
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
+#   make formats updates to a store with a made-up later format, and the ways back      (part of make nightly)
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
 #   make peers   builds the peers that are Go modules, for make bench
 #   make golden  writes the golden files of the unreleased version                    (docs/golden.md)
@@ -19,7 +21,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint golden msrv build unit nightly chaos skew last-release bench peers deny release-check clean
+.PHONY: demo test lint golden msrv build unit nightly chaos skew last-release formats made-up-format bench peers deny release-check clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -66,6 +68,7 @@ nightly:
 	$(STEP) "ten minutes of seeds" env LEASEHOLD_SIM_SECONDS=600 $(CARGO) test --locked -p leasehold-sim --test seeds
 	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
 	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
+	$(MAKE) formats
 	LEAVES=20 UPDATES=3 LAST_RELEASE=1 $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
 
@@ -81,6 +84,20 @@ last-release:
 skew: last-release
 	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
 	$(CARGO) run --locked --quiet --bin e2e -- skew $(ARGS)
+
+# The store with a later format that is made up. In a folder of its own: with another feature Cargo would compile the ordinary one
+# anew. Copied each time, by rename: what is older than the ordinary store is not taken for its equal.
+MADE_UP = $(or $(CARGO_TARGET_DIR),target)/made-up-format
+made-up-format:
+	$(CARGO) build --locked --quiet --workspace --bin store --features leasehold-store/made-up-format --target-dir $(MADE_UP)/build
+	cp $(MADE_UP)/build/debug/store $(MADE_UP)/store.new
+	mv $(MADE_UP)/store.new $(MADE_UP)/store
+
+# The ordinary programs first, with the tests, so that nothing is compiled twice. `make test` runs these, too, where that store is there.
+formats:
+	$(CARGO) build --locked --quiet --workspace --bin store --bin sidecar --bin e2e --test process_cluster
+	$(MAKE) made-up-format
+	$(CARGO) test --locked --workspace --test process_cluster formats
 
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e --bin bench

@@ -255,6 +255,21 @@ impl Cluster {
         lock(&self.inner.pods).get(&i).and_then(|pod| pod.process(part)).map_or(0, process::Process::starts)
     }
 
+    /// The exit code of a program's last run since its pod was made; none: no run ended, or a signal ended it.
+    pub fn last_exit_code(&self, i: u16, part: Part) -> Option<i32> {
+        lock(&self.inner.pods).get(&i)?.process(part)?.last_exit()?.code()
+    }
+
+    /// What a program of pod `i` has written so far, in all its runs.
+    ///
+    /// # Errors
+    /// No such pod exists, or it has not run yet.
+    pub fn log(&self, i: u16, part: Part) -> anyhow::Result<String> {
+        let pods = lock(&self.inner.pods);
+        let process = pods.get(&i).and_then(|pod| pod.process(part)).context("no such pod")?;
+        Ok(String::from_utf8_lossy(&std::fs::read(process.log_path())?).into_owned())
+    }
+
     /// `kubectl delete pod`: both programs end gracefully; the StatefulSet makes the pod again with the same volume.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 mod addresses;
 mod backups;
 mod drains;
+mod formats;
 mod forwards;
 mod freezes;
 mod guardian;
