@@ -108,6 +108,7 @@ impl Plant {
             R::RaisedTooEarly,
             R::RaisedWithoutMembers,
             R::UnreadableIsSkipped,
+            R::FormatMinOfTheBuild,
             R::OldBuildsStay,
             R::NewFormatBeforeCommit,
             R::LeaderDecides,

@@ -98,6 +98,7 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::RaisedTooEarly), Formats(1)),
     (Plant::Replication(R::RaisedWithoutMembers), Formats(17)),
     (Plant::Replication(R::UnreadableIsSkipped), Formats(47)),
+    (Plant::Replication(R::FormatMinOfTheBuild), Trace),
     (Plant::Replication(R::OldBuildsStay), Formats(230)),
     (Plant::Replication(R::NewFormatBeforeCommit), Formats(0)),
     (Plant::Replication(R::LeaderDecides), Diverging(24)),

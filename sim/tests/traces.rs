@@ -358,3 +358,35 @@ fn a_volume_is_taken_for_gone_back_where_what_was_never_committed_counts() {
         stage
     });
 }
+
+/// Three pods of a build that reads format 2. 0 leads, and has the raise in its own log alone.
+fn raised_by_0_alone(plant: Option<Plant>) -> Stage {
+    let mut stage = Stage::new(3, 8, plant);
+    (0..3).for_each(|node| stage.exchange(node, 2));
+    stage.lead(0, &[1]);
+    stage.among(&[0, 1]);
+    // Whom it does not hear holds the format back, so the last hello brings the raise about.
+    assert_eq!(stage.log_format(0), 1);
+    stage.tell(2, 0);
+    stage.sync(2);
+    stage.deliver(2, 0);
+    assert_eq!([0, 1, 2].map(|node| stage.log_format(node)), [2, 1, 1]);
+    stage
+}
+
+/// The raise reaches nobody, and both others are rolled back: 1 leads, and 0 has the better log \[C2\].
+#[test]
+fn an_old_leader_pulls_a_raise_where_hellos_do_not_tell_the_logs_format() {
+    finds(Plant::Replication(R::FormatMinOfTheBuild), |plant| {
+        let mut stage = raised_by_0_alone(plant);
+        stage.sync(0);
+        stage.exchange(1, 1);
+        stage.exchange(2, 1);
+        stage.lead(1, &[0, 2]);
+        stage.among(&[0, 1, 2]);
+        if plant.is_none() {
+            assert!(stage.leads(1), "2 is a majority with it");
+        }
+        stage
+    });
+}

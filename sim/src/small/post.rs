@@ -220,6 +220,12 @@ impl World {
         self.ask(number, &all)
     }
 
+    /// The process ends, with what is not durable, and one of a build that reads that format starts on its volume.
+    pub(super) fn exchange(&mut self, number: usize, format: u32) -> Result<(), String> {
+        self.node(number).format = format;
+        self.crash(number, 0)
+    }
+
     /// An older copy of the volume replaces it while the process is down. Of the others only these answer it.
     pub(super) fn set_back(&mut self, number: usize, copy: Journal, answering: &[usize]) -> Result<(), String> {
         self.crash_alone(number);
@@ -236,7 +242,7 @@ impl World {
         (node.applied, node.voters) = known.unwrap_or((Position::ZERO, Voters::none()));
         node.shown = None;
         node.reads.clear();
-        node.replica = new_replica(number, node.runs, recovered);
+        node.replica = new_replica(number, node.runs, node.format, recovered);
         self.step(number, Input::Wake)
     }
 

@@ -164,6 +164,19 @@ impl Stage {
         });
     }
 
+    /// It dies, with everything that is not durable, and starts again as a build that reads that format and allows it.
+    pub fn exchange(&mut self, node: usize, format: u32) {
+        self.act(format!("exchange {node} for a build of {format}"), |stage| {
+            let world = &mut stage.world;
+            stage.sheet.happen(|| world.exchange(node, format));
+        });
+    }
+
+    /// The format that every replica with its log must read.
+    pub fn log_format(&self, node: usize) -> u32 {
+        self.world.replica(node).status().formats.log
+    }
+
     /// What is durable on a volume now.
     pub fn copy(&mut self, node: usize) -> VolumeCopy {
         VolumeCopy(self.world.node(node).journal.copy())

@@ -98,6 +98,8 @@ pub(super) struct Node {
     pub(super) replica: Replica,
     pub(super) incarnation: Incarnation,
     pub(super) runs: u32,
+    /// What its build reads.
+    pub(super) format: u32,
     now: Duration,
     pub(super) journal: Journal,
     pub(super) applied: Position,
@@ -199,7 +201,8 @@ fn print_of(node: &Node) -> u128 {
     prints.both()
 }
 
-pub(super) fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Replica {
+/// `format`: what its build reads, and allows.
+pub(super) fn new_replica(node: usize, runs: u32, format: u32, recovered: Recovered) -> Replica {
     let ms = Duration::from_millis;
     let config = Config {
         name: name(node),
@@ -218,8 +221,8 @@ pub(super) fn new_replica(node: usize, runs: u32, recovered: Recovered) -> Repli
         new_cluster_id: ClusterId(Uuid::from_u128(2)),
         initial_data: Vec::new(),
         force_bootstrap: false,
-        format_build: FORMAT_MIN,
-        format_allowed: FORMAT_MIN,
+        format_build: format,
+        format_allowed: format,
         sums: false,
     };
     Replica::new(config, recovered)
@@ -246,9 +249,10 @@ impl World {
                 format: FORMAT_MIN,
             };
             let node = Node {
-                replica: new_replica(node, 1, recovered),
+                replica: new_replica(node, 1, FORMAT_MIN, recovered),
                 incarnation: incarnation(node, 1),
                 runs: 1,
+                format: FORMAT_MIN,
                 now: Duration::ZERO,
                 journal: Journal::new(state, entries),
                 applied: Position::ZERO,
