@@ -21,7 +21,7 @@ use crate::plants::{
 };
 use crate::replica::Replica;
 use crate::stance::{Follower, Leading, Link, Stage, Stance};
-use crate::{Body, Config, ConnId, Effect, FORMAT_MIN, Hello, Recovered, ReplicaId, Seq, Voters};
+use crate::{Body, Config, ConnId, Effect, FORMAT_MIN, Hello, Limit, Recovered, ReplicaId, Seq, Shortage, Voters};
 
 /// What a replica says of formats.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub enum WhyHeldBack {
     },
     /// It is not connected, so what its present run allows is not known.
     NotConnected,
+    /// Its disk is short of room, and a later format begins with a new segment of the journal.
+    OutOfRoom,
     /// The wanted pods are not known.
     MembersUnknown,
 }
@@ -81,6 +83,7 @@ impl WhyHeldBack {
             WhyHeldBack::OlderBuild { .. } => "older-build",
             WhyHeldBack::FormatMax { .. } => "format-max",
             WhyHeldBack::NotConnected => "not-connected",
+            WhyHeldBack::OutOfRoom => "out-of-room",
             WhyHeldBack::MembersUnknown => "members-unknown",
         }
     }
@@ -93,6 +96,7 @@ impl std::fmt::Display for HoldsBack {
             WhyHeldBack::OlderBuild { reads } => write!(f, "{name} (its build reads {})", readable(reads)),
             WhyHeldBack::FormatMax { allowed } => write!(f, "{name} (--format-max {allowed})"),
             WhyHeldBack::NotConnected => write!(f, "{name} (not connected)"),
+            WhyHeldBack::OutOfRoom => write!(f, "{name} (its disk is short of room)"),
             WhyHeldBack::MembersUnknown => write!(f, "the wanted pods are not known"),
         }
     }
@@ -311,6 +315,13 @@ impl Replica {
         if self.config.format_build < next || self.held_back(leading).next().is_some() {
             return None;
         }
+        // How its disk is, a follower says in its first echo.
+        let counts = |replica: ReplicaId, one: &Follower| now.contains(replica) || self.sidecar.is_wanted(&one.name);
+        if leading.followers.iter().any(|(replica, one)| {
+            one.conn.is_some() && one.echoed == 0 && counts(*replica, one) && raises_wait_for_all()
+        }) {
+            return None;
+        }
         Some(Voters { format: next, ..now.clone() })
     }
 
@@ -327,7 +338,12 @@ impl Replica {
         let next = self.volume.log().voters().format + 1;
         let own = self.config.replica;
         let allowed = self.config.format_allowed;
-        let myself = (allowed < next).then_some((&*self.config.name, WhyHeldBack::FormatMax { allowed }));
+        let why_myself = if allowed < next {
+            Some(WhyHeldBack::FormatMax { allowed })
+        } else {
+            lacks_disk(self.supply.room().shortage()).then_some(WhyHeldBack::OutOfRoom)
+        };
+        let myself = why_myself.map(|why| (&*self.config.name, why));
         let unknown = self.sidecar.members().is_empty().then_some(("", WhyHeldBack::MembersUnknown));
         let voters = self.volume.log().voters().voters.iter().filter(move |voter| voter.replica != own);
         let voters = voters.map(|voter| (&*voter.name, Some(voter.replica)));
@@ -353,11 +369,17 @@ impl Replica {
         };
         let (reads, allowed) = follower.formats;
         match follower.allows(next) {
+            true if lacks_disk(follower.room) => Some(WhyHeldBack::OutOfRoom),
             true => None,
             false if reads < next => Some(WhyHeldBack::OlderBuild { reads }),
             false => Some(WhyHeldBack::FormatMax { allowed }),
         }
     }
+}
+
+/// No new segment of the journal is certain to fit there.
+fn lacks_disk(shortage: Shortage) -> bool {
+    shortage.limit() == Some(Limit::Disk)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ fn a_pod_that_holds_a_format_back_is_named_with_the_reason() {
     assert_eq!(said(WhyHeldBack::OlderBuild { reads: 1 }), "db-1 (its build reads only format 1)");
     assert_eq!(said(WhyHeldBack::FormatMax { allowed: 1 }), "db-1 (--format-max 1)");
     assert_eq!(said(WhyHeldBack::NotConnected), "db-1 (not connected)");
+    assert_eq!(said(WhyHeldBack::OutOfRoom), "db-1 (its disk is short of room)");
 }
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));

@@ -371,3 +371,81 @@ fn a_welcome_says_the_format_in_force_and_a_state_says_all_three() {
     let status = cluster.nodes[1].replica.status();
     assert_eq!(status.followers.iter().find(|one| one.name == name(0)).unwrap().formats, (2, 1));
 }
+
+/// A later format begins with a new segment of the journal, which may not fit.
+#[test]
+fn a_disk_that_is_short_of_room_holds_the_format_back_until_there_is_room() {
+    const SHORT: [Level; 3] = [Level::Over, Level::Far, Level::Full];
+    let room = |cluster: &mut Cluster, node, disk| {
+        cluster.queue.push_back(Event::Input(node, Input::Room(Room { disk, ..Room::default() })));
+    };
+    for (node, disk) in SHORT.into_iter().flat_map(|disk| [(0, disk), (1, disk), (2, disk)]) {
+        let mut cluster = half_updated();
+        room(&mut cluster, node, disk);
+        cluster.update(2, 2, 2);
+        if node == 2 {
+            // As a shell does when it starts.
+            room(&mut cluster, node, disk);
+        }
+        cluster.run(3000 * MS);
+        let held = vec![format!("db-{node} (its disk is short of room)")];
+        assert_eq!((cluster.in_force(), cluster.held_back(1)), (vec![1, 1, 1], held), "{disk:?}");
+        assert!(!cluster.nodes.iter().any(|node| node.entries.iter().any(|entry| is_raise(&entry.payload))));
+        room(&mut cluster, node, Level::Enough);
+        cluster.run_until("format 2 is in force everywhere", |c| c.in_force() == [2, 2, 2]);
+    }
+}
+
+/// It filled up after it had said that there is room.
+#[test]
+fn a_raise_that_meets_a_full_disk_is_committed_by_the_others_and_arrives_when_there_is_room() {
+    let mut cluster = half_updated();
+    cluster.hold = Some(|_, input| {
+        matches!(input, Input::Frame { frame: Frame { body: Body::Append { entries, .. }, .. }, .. }
+            if entries.iter().any(|entry| is_raise(&entry.payload)))
+    });
+    cluster.update(2, 2, 2);
+    cluster.run_until("the raise is on its way", |c| c.held.len() == 2);
+    let full = Room { disk: Level::Full, ..Room::default() };
+    cluster.queue.push_back(Event::Input(2, Input::Room(full)));
+    cluster.drain_queue();
+    cluster.hold = None;
+    let held = std::mem::take(&mut cluster.held);
+    cluster.queue.extend(held);
+    cluster.run_until("the others have it", |c| c.in_force()[..2] == [2, 2]);
+    cluster.write(1, "of format 2");
+    cluster.run(3000 * MS);
+    assert!(cluster.has(0, "of format 2") && !cluster.has(2, "of format 2"));
+    let follower = &cluster.nodes[2];
+    assert_eq!((follower.replica.format(), &follower.failed, &follower.unreadable), (1, &None, &None));
+    assert!(follower.replica.status().leader_heard);
+    cluster.queue.push_back(Event::Input(2, Input::Room(Room::default())));
+    cluster.run_until("it has all", |c| c.in_force() == [2, 2, 2] && c.has(2, "of format 2"));
+}
+
+/// The leader's own disk is full when the raise is committed: it leads on, and refuses what it must.
+#[test]
+fn a_leader_whose_disk_fills_up_during_the_raise_leads_on() {
+    let mut cluster = half_updated();
+    cluster.run(500 * MS);
+    cluster.hold = Some(|_, input| matches!(input, Input::Frame { frame: Frame { body: Body::Ack { .. }, .. }, .. }));
+    cluster.update(2, 2, 2);
+    cluster.run_until("the raise is appended", |c| c.nodes[1].replica.status().formats.log == 2);
+    let full = Room { disk: Level::Full, ..Room::default() };
+    cluster.queue.push_back(Event::Input(1, Input::Room(full)));
+    cluster.drain_queue();
+    cluster.hold = None;
+    let held = std::mem::take(&mut cluster.held);
+    cluster.queue.extend(held);
+    cluster.run_until("it is in force", |c| c.in_force() == [2, 2, 2]);
+    cluster.run(1000 * MS);
+    let leader = &cluster.nodes[1];
+    assert_eq!((leader.replica.status().phase, &leader.failed), (Phase::Leading, &None));
+    let id = cluster.propose(1, "nowhere to go", false);
+    let replica = cluster.nodes[1].id;
+    assert_eq!(cluster.rejected.last(), Some(&(id, Refusal::OutOfRoom { limit: Limit::Disk, replica })));
+    cluster.queue.push_back(Event::Input(1, Input::Room(Room::default())));
+    cluster.drain_queue();
+    cluster.write(1, "again");
+    cluster.run_until("it is done", |c| (0..3).all(|node| c.has(node, "again")));
+}
