@@ -342,11 +342,12 @@ impl Replica {
 
     /// Why `more` writes would be refused now.
     fn refusal(&self, more: usize) -> Option<Refusal> {
-        if !matches!(self.stance, Stance::Leading(_)) {
-            return Some(Refusal::NotLeader);
-        }
+        // What serves nothing points to nobody else, either.
         if self.checks.end_leading() {
             return Some(Refusal::Diverged);
+        }
+        if !matches!(self.stance, Stance::Leading(_)) {
+            return Some(Refusal::NotLeader);
         }
         if self.write_needs_hung_disk() {
             return Some(Refusal::DiskStalled);

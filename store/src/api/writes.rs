@@ -5,7 +5,7 @@ use super::conditions;
 use super::context::{ApiResult, Context, SEQUENCE};
 use super::person::{COLLECTION, Person, PersonPatch};
 use super::problem::{Code, Problem};
-use super::refusals::{declined, diverged, id_of_path, needs_later_format, not_ready, not_written};
+use super::refusals::{declined, id_of_path, needs_later_format, not_ready, not_written};
 use super::{body, key, reply};
 use crate::documents::{Action, Applied, Command, Condition, Operation, Outcome, Record, Work};
 use crate::handle::WriteError;
@@ -133,10 +133,6 @@ pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) 
     if let Some(why) = context.handle.starting() {
         context.metrics.write_ended(WriteResult::refused);
         return Err(not_ready(format!("the replica is starting: {why}")));
-    }
-    if context.handle.has_diverged() {
-        context.metrics.write_ended(WriteResult::refused);
-        return Err(diverged(&context.handle, "not done; send it to another replica"));
     }
     let in_force = context.handle.format();
     if command.needs() > in_force {

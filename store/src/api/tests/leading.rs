@@ -168,6 +168,7 @@ async fn a_replica_that_diverged_serves_nothing_and_names_the_way_out() {
         let body = problem(&api.get(path).await, Code::Diverged);
         assert!(body["detail"].as_str().unwrap().contains(way_out), "{path}: {body}");
     }
+    api.serve(Serving::Says(WriteError::Refused(Refusal::Diverged)));
     for (method, path) in [("POST", "/persons"), ("PUT", JOHANNA_PATH), ("DELETE", JOHANNA_PATH)] {
         let body = problem(&api.json(method, path, JOHANNA).await, Code::Diverged);
         assert!(body["detail"].as_str().unwrap().contains("not done"), "{method}: {body}");
@@ -221,7 +222,7 @@ async fn what_needs_a_later_format_is_not_done_and_says_who_holds_that_back_and_
         assert!(detail.contains(words) && detail.contains("format 2") && detail.contains("Not done"), "{detail}");
     }
     assert_eq!(api.lock().taken, 0);
-    // Whoever does not lead does not know who holds it back.
+    // A follower does not know who holds it back.
     api.set_status(status(Phase::Follower, "pod-1"));
     problem(&api.send(write(JOHANNA_PATH)).await, Code::NotLeader);
     api.set_status(of(FormatStatus { in_force: 2, log: 2, ..formats }));
