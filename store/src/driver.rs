@@ -162,8 +162,6 @@ pub struct Driver {
     sums: Sums,
     /// What the start found of their snapshot, until the state machine knows it.
     false_sum: Option<FalseSum>,
-    /// They are not those of the others, as the state machine said in this or an earlier run. It stays so.
-    diverged: bool,
     /// The voters at the position of `documents`: for snapshots.
     voters: Voters,
     /// What the data use, and who still holds replaced data.
@@ -242,7 +240,6 @@ impl Driver {
             id: config.replica,
             incarnation: config.incarnation,
             begun: ends.handle.begun(),
-            diverged: recovered.diverged.is_some(),
             replica: Replica::new(config, recovered),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_runs: false,

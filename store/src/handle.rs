@@ -312,7 +312,12 @@ impl Handle {
     /// Waits until clients should go elsewhere: the replica drains, counts for nothing, or has ended.
     pub async fn leaving(&self) {
         let mut status = self.status.clone();
-        let drains = |life: &Life| matches!(life, Life::Running { status, .. } if matches!(status.phase, Phase::Draining | Phase::WentBack | Phase::Diverged));
+        let drains = |life: &Life| match life {
+            Life::Running { status, .. } => {
+                matches!(status.phase, Phase::Draining | Phase::WentBack | Phase::Diverged)
+            }
+            Life::Starting(_) => false,
+        };
         let _ = status.wait_for(drains).await; // an error: the driver is gone
     }
 

@@ -90,6 +90,11 @@ impl Checks {
 }
 
 impl Replica {
+    /// Its data are not those of the others, as it found in this or an earlier run. It stays so \[D5\].
+    pub fn has_diverged(&self) -> bool {
+        self.checks.have_diverged()
+    }
+
     // ---- questions and answers
 
     /// After what this step applied: the leader's next question, and what a follower owes.
@@ -331,7 +336,7 @@ impl Replica {
             return;
         }
         let since = *leading.diverged_since.get_or_insert(now);
-        // Whoever is not open yet has nobody to hand over to: they have only just said hello.
+        // A leader that is not open yet has nobody to hand over to: its followers have only just said hello.
         if now >= since + lost_time || !matches!(leading.stage, Stage::Open(_)) {
             self.fall_silent();
         }

@@ -70,7 +70,6 @@ impl Driver {
                 self.brought_about.push_back(Input::Sum { sequence, sum });
             }
             Effect::MarkDiverged { ticket, mark } => {
-                self.diverged = true;
                 error!("{}", mark.advice(&self.name));
                 if let Err(error) = self.ends.journal.mark_diverged(ticket, mark) {
                     self.journal_refuses(&error);
@@ -184,7 +183,7 @@ impl Driver {
 
     pub(super) fn take_snapshot(&mut self) {
         // What has diverged must not become the base of a later start, nor of another replica [D5].
-        if self.diverged {
+        if self.replica.has_diverged() {
             return;
         }
         let Some(cluster_id) = self.shown.as_ref().and_then(|status| status.cluster_id) else { return };

@@ -17,6 +17,7 @@ use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_a
 use crate::volume::error::VolumeError;
 use crate::volume::files::{COMMITTED, DIVERGED, FORCE_BOOTSTRAP, REPLICA, WENT_BACK};
 use leasehold_replication::{Diverged, Position, ReplicaId, WentBack};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
 use uuid::Uuid;
@@ -82,9 +83,7 @@ pub(crate) fn committed(disk: &dyn Disk) -> Position {
 
 /// Marks the replica as one that went back in time, durably.
 pub(crate) fn mark_went_back(disk: &dyn Disk, mark: &WentBack) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec(mark)?;
-    bytes.push(b'\n');
-    replace(disk, WENT_BACK, &bytes)
+    write_mark(disk, WENT_BACK, mark)
 }
 
 /// The mark of this replica. A mark of another replica, which had the volume before, does not count.
@@ -92,38 +91,38 @@ pub(crate) fn mark_went_back(disk: &dyn Disk, mark: &WentBack) -> io::Result<()>
 /// # Errors
 /// `Damage` or `Io`: an unreadable mark may be this replica's.
 pub(crate) fn went_back(disk: &dyn Disk, replica: ReplicaId) -> Result<Option<WentBack>, VolumeError> {
-    let Some(bytes) = read_if_there(disk, WENT_BACK).map_err(|error| VolumeError::io(disk, WENT_BACK, error))? else {
-        return Ok(None);
-    };
-    let mark: WentBack = serde_json::from_slice(&bytes).map_err(|error| VolumeError::Damage {
-        file: disk.path(WENT_BACK),
-        offset: 0,
-        what: error.to_string(),
-    })?;
-    Ok((mark.replica == replica).then_some(mark))
+    Ok(read_mark::<WentBack>(disk, WENT_BACK)?.filter(|mark| mark.replica == replica))
 }
 
 /// Marks the replica as one whose data have diverged, durably.
 pub(crate) fn mark_diverged(disk: &dyn Disk, mark: &Diverged) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec(mark)?;
-    bytes.push(b'\n');
-    replace(disk, DIVERGED, &bytes)
+    write_mark(disk, DIVERGED, mark)
 }
 
-/// The mark of this replica. A mark of another replica, which had the volume before, does not count.
+/// As [`went_back`].
 ///
 /// # Errors
-/// `Damage` or `Io`: an unreadable mark may be this replica's.
+/// As there.
 pub(crate) fn diverged(disk: &dyn Disk, replica: ReplicaId) -> Result<Option<Diverged>, VolumeError> {
-    let Some(bytes) = read_if_there(disk, DIVERGED).map_err(|error| VolumeError::io(disk, DIVERGED, error))? else {
+    Ok(read_mark::<Diverged>(disk, DIVERGED)?.filter(|mark| mark.replica == replica))
+}
+
+fn write_mark(disk: &dyn Disk, name: &str, mark: &impl Serialize) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(mark)?;
+    bytes.push(b'\n');
+    replace(disk, name, &bytes)
+}
+
+fn read_mark<T: DeserializeOwned>(disk: &dyn Disk, name: &str) -> Result<Option<T>, VolumeError> {
+    let Some(bytes) = read_if_there(disk, name).map_err(|error| VolumeError::io(disk, name, error))? else {
         return Ok(None);
     };
-    let mark: Diverged = serde_json::from_slice(&bytes).map_err(|error| VolumeError::Damage {
-        file: disk.path(DIVERGED),
+    let mark = serde_json::from_slice(&bytes).map_err(|error| VolumeError::Damage {
+        file: disk.path(name),
         offset: 0,
         what: error.to_string(),
     })?;
-    Ok((mark.replica == replica).then_some(mark))
+    Ok(Some(mark))
 }
 
 pub(crate) fn is_bootstrap_forced(disk: &dyn Disk) -> io::Result<bool> {
