@@ -15,6 +15,7 @@ use crate::testing::rig::{Folder, folder};
 use crate::volume::disk::Disk as _;
 use crate::volume::disk::watch::DiskWatch;
 use crate::volume::{Options, Volume};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use leasehold_contract::testing::{leader, member, role_of};
 use leasehold_contract::{Role, RoleFile, State};
@@ -68,6 +69,23 @@ struct Cluster {
     disk: Option<FaultDisk>,
     limits: crate::room::Limits,
     progress_after: Duration,
+}
+
+fn command(n: u64, action: Action<'_>) -> Bytes {
+    Command::one("things", Uuid::from_u128(u128::from(n)), action, Condition::None).encode(1)
+}
+
+/// Writes again where a machine too busy for heartbeats in time costs the leader its majority for a moment.
+async fn surely(handle: &Handle, command: Bytes) -> Written {
+    let deadline = Instant::now() + LONG;
+    loop {
+        match handle.write(command.clone(), LONG).await {
+            Ok(written) => return written,
+            Err(error) => assert_eq!(error, WriteError::Refused(Refusal::NoMajority)),
+        }
+        assert!(Instant::now() < deadline, "no majority");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A loopback address for one cluster alone: no other test, and no connection of this one, takes a port of it while its
@@ -294,12 +312,10 @@ impl Cluster {
     async fn write(&self, index: usize, n: u64) -> Result<Written, WriteError> {
         let id = Uuid::from_u128(u128::from(n));
         let record = format!("{{\"id\":\"{id}\",\"n\":{n},\"filling\":\"{}\"}}", "x".repeat(500));
-        let action = Action::Create { record: &record };
-        let command = Command::one("things", id, action, Condition::None).encode(1);
-        self.pod(index).handle.write(command, LONG).await
+        self.pod(index).handle.write(command(n, Action::Create { record: &record }), LONG).await
     }
 
-    /// Writes at whoever leads, until it is done: on a busy machine heartbeats are late, and then a leader lacks its
+    /// Writes at the present leader, until it is done: on a busy machine heartbeats are late, and then a leader lacks its
     /// majority, or another one leads. The same record again changes nothing.
     async fn write_surely(&mut self, n: u64) {
         let deadline = Instant::now() + LONG;

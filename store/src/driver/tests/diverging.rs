@@ -14,18 +14,9 @@ impl Cluster {
 
     /// Replaces the record, which subtracts the sum of what is there now: of other bytes where it was damaged.
     async fn replace(&self, index: usize, n: u64) {
-        let id = Uuid::from_u128(n.into());
-        let record = format!("{{\"id\":\"{id}\",\"n\":{n}}}");
-        let command = Command::one("things", id, Action::Put { record: &record }, Condition::None).encode(1);
-        let deadline = Instant::now() + LONG;
-        loop {
-            match self.pod(index).handle.write(command.clone(), LONG).await {
-                Ok(written) => return assert_eq!(written.answer.outcome, Outcome::Replaced),
-                Err(error) => assert_eq!(error, WriteError::Refused(Refusal::NoMajority)),
-            }
-            assert!(Instant::now() < deadline, "no majority");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let record = format!("{{\"id\":\"{}\",\"n\":{n}}}", Uuid::from_u128(n.into()));
+        let written = surely(&self.pod(index).handle, command(n, Action::Put { record: &record })).await;
+        assert_eq!(written.answer.outcome, Outcome::Replaced);
     }
 
     fn mark(&self, index: usize) -> Option<Diverged> {

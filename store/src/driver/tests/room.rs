@@ -6,35 +6,19 @@ use leasehold_replication::{Level, Limit};
 
 const MIB: u64 = 1024 * 1024;
 
-async fn command(handle: &Handle, n: u64, action: Action<'_>) -> Result<Written, WriteError> {
+fn large(n: u64, bytes: usize) -> Bytes {
     let id = Uuid::from_u128(u128::from(n));
-    let command = Command::one("things", id, action, Condition::None).encode(1);
-    handle.write(command, LONG).await
-}
-
-async fn put_large(handle: &Handle, n: u64, bytes: usize) -> Result<Written, WriteError> {
-    let id = Uuid::from_u128(u128::from(n));
-    let record = format!(r#"{{"id":"{id}","n":{n},"filling":"{}"}}"#, "x".repeat(bytes));
-    command(handle, n, Action::Put { record: &record }).await
-}
-
-/// 40 kB, again where a machine too busy for heartbeats in time costs the leader its majority for a moment.
-async fn put_surely(handle: &Handle, n: u64) {
-    let deadline = Instant::now() + LONG;
-    while let Err(error) = put_large(handle, n, 40_000).await {
-        assert_eq!(error, WriteError::Refused(Refusal::NoMajority), "put {n}");
-        assert!(Instant::now() < deadline, "put {n}: no majority");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    command(n, Action::Put { record: &format!(r#"{{"id":"{id}","n":{n},"filling":"{}"}}"#, "x".repeat(bytes)) })
 }
 
 impl Cluster {
     async fn put_large(&self, n: u64, bytes: usize) -> Result<Written, WriteError> {
-        put_large(&self.pod(0).handle, n, bytes).await
+        self.pod(0).handle.write(large(n, bytes), LONG).await
     }
 
     async fn delete(&self, n: u64) {
-        assert_eq!(command(&self.pod(0).handle, n, Action::Delete).await.unwrap().answer.outcome, Outcome::Deleted);
+        let deleted = self.pod(0).handle.write(command(n, Action::Delete), LONG).await;
+        assert_eq!(deleted.unwrap().answer.outcome, Outcome::Deleted);
     }
 
     fn levels(&self) -> (Level, Level) {
@@ -180,7 +164,7 @@ async fn a_follower_with_more_under_way_than_fits_on_a_filled_disk_runs_on_and_g
     }
     let leader = cluster.settle(3).await;
     for n in 1..=100 {
-        put_surely(&cluster.pod(leader).handle, n).await;
+        surely(&cluster.pod(leader).handle, large(n, 40_000)).await;
     }
     cluster.until("a reserve", |cluster| cluster.pod(0).journal.figures().reserve_segments == 2).await;
     // The leader continues; the follower's disk is slow for a moment, and somebody fills it.
@@ -190,7 +174,7 @@ async fn a_follower_with_more_under_way_than_fits_on_a_filled_disk_runs_on_and_g
         let mut n = 100;
         while !stop.is_cancelled() && n < 2000 {
             n += 1;
-            put_surely(&handle, n).await;
+            surely(&handle, large(n, 40_000)).await;
         }
         n
     });
@@ -201,7 +185,7 @@ async fn a_follower_with_more_under_way_than_fits_on_a_filled_disk_runs_on_and_g
     cluster.until_disk("full", |level| level == Level::Full).await;
     enough.cancel();
     let last = writer.await.unwrap() + 1;
-    put_surely(&cluster.pod(leader).handle, last).await;
+    surely(&cluster.pod(leader).handle, large(last, 40_000)).await;
     assert!(!cluster.pod(0).driver.is_finished(), "it ended");
     assert!((cluster.applied(0).len() as u64) < last, "all of it fitted");
     disk.set_room(None);
