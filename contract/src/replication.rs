@@ -90,14 +90,15 @@ fn state(incarnation: Incarnation, status: &Status) -> State {
         Phase::Draining => State::Draining,
         // This also serves a sidecar of another build, which knows no further state.
         Phase::Failed | Phase::WentBack => State::Failed,
-        // It follows, but never leads: whoever leads with such data is letting go.
-        Phase::Diverged if leads(incarnation, status) => State::Draining,
+        // It may follow, and never leads: a leader that finds this out is letting go.
+        Phase::Diverged if is_named_leader(incarnation, status) => State::Draining,
         Phase::Diverged if status.voter => State::Follower,
         Phase::Diverged => State::Learner,
     }
 }
 
-fn leads(incarnation: Incarnation, status: &Status) -> bool {
+/// The claim that binds it is its own.
+fn is_named_leader(incarnation: Incarnation, status: &Status) -> bool {
     status.following.as_ref().is_some_and(|claim| claim.incarnation == incarnation)
 }
 

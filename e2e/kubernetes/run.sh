@@ -69,7 +69,6 @@ on_our_own() {
   # shellcheck disable=SC2064 # its value now
   trap "[ -n '${KEEP:-}' ] || bash '$root/scripts/step.sh' 'cluster down' '$cluster/cluster' down" EXIT
   step "cluster up" "$cluster/cluster" up
-  # shellcheck disable=SC2016
   local images=("$cluster"/images/{store,sidecar}.tar)
   [ -z "${LAST_RELEASE:-}" ] || images+=("$cluster"/images/last-release-{store,sidecar}.tar)
   # shellcheck disable=SC2016

@@ -471,7 +471,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_replica_that_diverged_is_no_failure_and_the_way_out_stands_below_the_table() {
-        let mut wrong = told("db-1", "follower", "failed", 7, 1);
+        let mut wrong = told("db-1", "follower", "follower", 7, 1);
         wrong.state.app.as_mut().unwrap().diverged = Some("wipe the volume of db-1".to_owned());
         let pod = Pod::of("db-1", &Ok(wrong));
         assert_eq!(pod.role_words(), "follower (diverged)");

@@ -2,7 +2,7 @@
 //! or it applies otherwise than the others, as a build with a fault would.
 //!
 //! ```text
-//!   chaos ─▶ damage, never to more than a minority of the voters; whoever knows it may be wiped, as its advice says
+//!   chaos ─▶ damage, to a minority of the voters at most; a replica that knows it may be wiped, as its advice says
 //!         ─▶ heal ─▶ all that are damaged say so? ─▶ a majority with diverged ones in it: a write is acknowledged? [D5]
 //!         ─▶ all of them wiped ─▶ settled?
 //! ```

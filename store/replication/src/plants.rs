@@ -264,7 +264,7 @@ rules! {
     majority_decides unless LeaderDecides;
     /// Sums of voters alone count \[D1\].
     learners_do_not_count unless LearnersAreCounted;
-    /// A majority of all voters decides, whoever answered \[D1\].
+    /// A majority of all voters decides, not one of those that answered \[D1\].
     all_voters_count unless AnswersDecide;
     /// A question for sums stays until it is judged \[D6\].
     open_questions_stay unless NewerQuestionReplaces;

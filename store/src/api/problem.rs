@@ -153,7 +153,8 @@ codes! {
     /// read, or one with `after`).
     DiskStalled = "disk-stalled", SERVICE_UNAVAILABLE, "A disk hangs";
     /// 503: it needs a later format than is in force, because not every pod reads and allows that yet: `format` of `inForce`,
-    /// and `heldBackBy` names the pods and why (`older-build`, `format-max`, `not-connected`, `out-of-room`, `members-unknown`). Not done.
+    /// and `heldBackBy` names the pods and why (`older-build`, `format-max`, `not-connected`, `out-of-room`,
+    /// `members-unknown`). Not done.
     UpgradePending = "upgrade-pending", SERVICE_UNAVAILABLE, "An update of the cluster is not complete";
     /// 503: the disk failed or the volume is of another cluster. Not done.
     Failed = "failed", SERVICE_UNAVAILABLE, "This replica has failed";
