@@ -15,8 +15,8 @@ use leasehold_daemon::logs::LogFormat;
 
 use crate::api::cors::{self, Origins};
 use crate::api::forward::FollowerWrites;
-use crate::documents::history::HISTORY_BYTES;
-use crate::format::FORMAT;
+use crate::history::HISTORY_BYTES;
+use leasehold_documents::FORMAT;
 use trust::TrustArgs;
 
 /// The default log filter: our own transitions, and only failures of the libraries.
@@ -452,7 +452,7 @@ mod tests {
         // As an older build gets it when it is rolled back: with the flags of the newer one.
         assert_eq!(allowed(&["--format-max", "7"]), Ok(FORMAT));
         let refused = allowed(&["--format-max", "0"]).unwrap_err();
-        let reads = crate::format::readable(FORMAT);
+        let reads = leasehold_documents::readable(FORMAT);
         assert_eq!(refused, format!("--format-max must be at least 1; this build reads {reads}"));
     }
 

@@ -46,7 +46,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::documents::{Documents, FalseSum};
 use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::peer::{Admitted, PeerEvent, Peers};
 use crate::role::RoleReceiver;
@@ -54,6 +53,7 @@ use crate::room::{Account, Figures, Held, Limits};
 use crate::volume::journal::{Journal, JournalEvent};
 use crate::volume::snapshot::PartError;
 use intake::{Intake, Kept};
+use leasehold_documents::{Documents, FalseSum};
 use progress::UnderWay;
 use readers::Readers;
 use stall::{Look, Stall};

@@ -13,13 +13,13 @@
 //! that the views are of the same moment. Promised: `documents` includes every write that was answered with `Written`, if
 //! the driver calls `set_documents` before it answers.
 
-use crate::documents::history::{HISTORY_BYTES, History};
-use crate::documents::{Applied, Change, Documents};
-use crate::format::FORMAT_MIN;
+use crate::history::{HISTORY_BYTES, History};
 use crate::room::{Figures, UnderWay};
 use crate::volume::disk::watch::DiskWatch;
 use bytes::Bytes;
 use leasehold_contract::{ProgressInfo, RoleFile};
+use leasehold_documents::FORMAT_MIN;
+use leasehold_documents::{Applied, Change, Documents};
 use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,7 +95,7 @@ impl Shelf {
 /// skipped.
 #[derive(Debug)]
 pub struct WriteRequest {
-    /// The encoded [`Command`](crate::documents::Command).
+    /// The encoded [`Command`](leasehold_documents::Command).
     pub command: Bytes,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Result<Written, WriteError>>,

@@ -10,10 +10,9 @@
 
 pub mod api;
 pub mod args;
-pub mod documents;
 pub mod driver;
-pub mod format;
 pub mod handle;
+pub mod history;
 pub mod node;
 pub mod opening;
 pub mod peer;

@@ -32,7 +32,6 @@ use crate::api::person;
 use crate::api::{Probes, farewells};
 use crate::args::Config;
 use crate::driver::{self, Driver, JOURNAL_EVENTS_MAX};
-use crate::format::FORMAT;
 use crate::handle::{self, HandleServer};
 use crate::opening;
 use crate::peer::{EVENTS_MAX, Listener, PeerConfig, PeerEvent, Peers};
@@ -45,6 +44,7 @@ use crate::telemetry::Metrics;
 use crate::volume::disk::watch::DiskWatch;
 use crate::volume::journal::JournalEvent;
 use crate::volume::{self, Opened};
+use leasehold_documents::FORMAT;
 
 pub use error::{NodeError, Part};
 use parts::Parts;

@@ -47,14 +47,14 @@ mod wipe;
 #[cfg(test)]
 mod tests;
 
-use crate::documents::{Command, Documents, FalseSum};
-use crate::format::{FORMAT, FORMAT_MIN};
 use crate::volume::disk::watch::{DiskWatch, Watched};
 use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
 use crate::volume::files::{DIVERGED, FOLDER, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
 use crate::volume::journal::{Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle};
 use crate::volume::snapshot::Loaded;
 use crate::volume::wipe::is_leftover;
+use leasehold_documents::{Command, Documents, FalseSum};
+use leasehold_documents::{FORMAT, FORMAT_MIN};
 
 pub use error::VolumeError;
 use leasehold_replication::{Payload, Recovered, ReplicaId, SnapshotMark, SnapshotMeta};

@@ -87,9 +87,8 @@ const DISTRICTS: [(&str, &[&str]); 4] = [
             "handle",
             "room",
             "volume",
-            "documents",
             "progress",
-            "format",
+            "history",
         ],
     ),
     (

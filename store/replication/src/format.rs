@@ -1,5 +1,5 @@
 //! The lowest and the highest format that this core knows, as numbers. What a format means, and when it rises, is in
-//! [`formats`](crate::formats); which formats a build of the store reads is in its `src/format.rs`.
+//! [`formats`](crate::formats); which formats a build of the store reads is in `store/documents/src/format.rs`.
 
 /// The highest format that this version reads, unless its shell says more (for tests).
 pub const FORMAT: u32 = 1;

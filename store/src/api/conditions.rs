@@ -13,7 +13,7 @@
 //! off.
 
 use super::problem::{Code, Problem};
-use crate::documents::Condition;
+use leasehold_documents::Condition;
 use warp::http::header::{IF_MATCH, IF_NONE_MATCH};
 use warp::http::{HeaderMap, HeaderName};
 

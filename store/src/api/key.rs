@@ -2,10 +2,10 @@
 //!
 //! It follows draft-ietf-httpapi-idempotency-key-header, with two liberties: the key may lack the quotes of a structured
 //! string, and every write accepts one, not only POST. The data determine which keys are known, and for how long
-//! ([`crate::documents`]). Without a key a client is safe only with ids and conditions of its own.
+//! ([`leasehold_documents`]). Without a key a client is safe only with ids and conditions of its own.
 
 use super::problem::{Code, Problem};
-use crate::documents::{KEY_BYTES_MAX, Key, tag_of};
+use leasehold_documents::{KEY_BYTES_MAX, Key, tag_of};
 use warp::http::HeaderMap;
 
 const HEADER: &str = "idempotency-key";

@@ -9,9 +9,9 @@
 //! and is a string.
 
 use super::problem::{Code, Problem};
-use crate::documents::{Action, Command, Condition};
-use crate::format::FORMAT_MIN;
 use bytes::Bytes;
+use leasehold_documents::FORMAT_MIN;
+use leasehold_documents::{Action, Command, Condition};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;

@@ -8,9 +8,9 @@ use super::leader::leader_seen;
 use super::percent;
 use super::person::{COLLECTION, parse_id};
 use super::problem::{Code, Problem};
-use crate::documents::Outcome;
-use crate::format::readable;
 use crate::handle::{Handle, WriteError};
+use leasehold_documents::Outcome;
+use leasehold_documents::readable;
 
 /// A write that was committed and decided as not to be done.
 pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {

@@ -6,7 +6,7 @@ use warp::http::{HeaderValue, StatusCode};
 use warp::reply::Response;
 
 use super::conditions::etag;
-use crate::documents::Record;
+use leasehold_documents::Record;
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {

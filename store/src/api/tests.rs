@@ -14,7 +14,6 @@ mod watches;
 use super::calls::PATHS;
 use super::problem::Code;
 use super::*;
-use crate::documents::Documents;
 use crate::handle::Handle;
 use crate::handle::{HandleServer, ReadReply, WriteError, WriteRequest, Written, handle};
 use crate::telemetry::Metrics;
@@ -22,6 +21,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use leasehold_contract::testing::{leader, member, role_of};
 use leasehold_contract::{Role, RoleFile};
+use leasehold_documents::Documents;
 use leasehold_replication::{
     Claim, ClusterId, Incarnation, Phase, Position, Promise, Refusal, ReplicaId, Seq, Status, Term, Voter, Voters,
 };

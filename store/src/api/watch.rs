@@ -11,7 +11,7 @@
 //!
 //! One event carries everything that one entry changed (a batch is one entry). So a client that resumes after its `id`, by
 //! `Last-Event-ID` or `?after=`, on any pod, misses nothing and sees nothing twice. A watcher has no queue but the few
-//! events on their way to it: what it has not read waits in the [`History`](crate::documents::history), once for all. A
+//! events on their way to it: what it has not read waits in the [`History`](crate::history), once for all. A
 //! client that reads nothing for a long time (`watch_stall_max`), or falls behind the history, is cut off, and resumes
 //! after the last `id` that it got.
 
@@ -21,11 +21,11 @@ use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::refusals::not_readable;
 use super::{query, reads};
-use crate::documents::Outcome;
-use crate::documents::history::Commit;
 use crate::handle::Handle;
+use crate::history::Commit;
 use bytes::Bytes;
 use futures_util::stream;
+use leasehold_documents::Outcome;
 use leasehold_replication::Seq;
 use serde_json::json;
 use serde_json::value::RawValue;

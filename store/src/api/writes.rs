@@ -7,11 +7,11 @@ use super::person::{COLLECTION, Person, PersonPatch};
 use super::problem::{Code, Problem};
 use super::refusals::{declined, id_of_path, needs_later_format, not_ready, not_written};
 use super::{body, key, reply};
-use crate::documents::{Action, Applied, Command, Condition, Operation, Outcome, Record, Work};
 use crate::handle::WriteError;
 use crate::telemetry::WriteResult;
 use bytes::Bytes;
 use hyper::body::Body;
+use leasehold_documents::{Action, Applied, Command, Condition, Operation, Outcome, Record, Work};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 use uuid::Uuid;
 use warp::http::header::LOCATION;
@@ -106,7 +106,7 @@ async fn one(
     context: &Context,
     path: &str,
     operation: Operation<'_>,
-    key: Option<crate::documents::Key<'_>>,
+    key: Option<leasehold_documents::Key<'_>>,
 ) -> ApiResult {
     let command = Command { collection: COLLECTION, key, work: Work::One(operation) };
     let Applied { seq, outcome, id, record, .. } = write(context, path, &command).await?;

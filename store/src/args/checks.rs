@@ -6,7 +6,7 @@ use leasehold_replication::RECORD_BODY_BYTES_MAX;
 
 use super::{Args, CONNECTIONS_LEAST, ConfigError, GRACE_LEFT, SubCommand, Task};
 use crate::api::READ_TIMEOUT_MAX;
-use crate::format::{FORMAT, FORMAT_MIN, readable};
+use leasehold_documents::{FORMAT, FORMAT_MIN, readable};
 
 /// Half of the connections that the API accepts: watchers keep theirs.
 const WATCHERS_MOST: usize = 2048;

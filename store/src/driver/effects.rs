@@ -10,10 +10,10 @@ use tracing::{error, info, warn};
 
 use super::sums::Sums;
 use super::{Driver, End};
-use crate::documents::UnknownCommand;
-use crate::format::{FORMAT, readable};
 use crate::peer::SnapshotOut;
 use crate::volume::journal::{JournalError, LookUpAnswer};
+use leasehold_documents::UnknownCommand;
+use leasehold_documents::{FORMAT, readable};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {

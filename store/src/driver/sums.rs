@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use leasehold_replication::{Seq, Sum};
 
-use crate::documents::Documents;
+use leasehold_documents::Documents;
 
 /// How many are remembered: some seconds of writes, so that a replica that is a little ahead still knows the one that is
 /// asked for.

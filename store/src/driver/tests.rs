@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::documents::{Action, Command, Condition, Outcome};
 use crate::handle::{self, Handle, WriteError, Written};
 use crate::peer::{EVENTS_MAX, Listener, PeerConfig};
 use crate::status;
@@ -20,6 +19,7 @@ use futures_util::FutureExt as _;
 use leasehold_contract::testing::{leader, member, role_of};
 use leasehold_contract::{Role, RoleFile, State};
 use leasehold_daemon::serve::{self, Server};
+use leasehold_documents::{Action, Command, Condition, Outcome};
 use leasehold_replication::{Incarnation, Refusal};
 use leasehold_testkit::{until, until_seen};
 use std::net::Ipv4Addr;
@@ -335,7 +335,7 @@ impl Cluster {
     fn applied(&self, index: usize) -> Vec<u64> {
         let documents = self.pod(index).handle.documents();
         let Some(things) = documents.collection("things") else { return Vec::new() };
-        let number = |record: &crate::documents::Record| {
+        let number = |record: &leasehold_documents::Record| {
             serde_json::from_str::<serde_json::Value>(record.as_str()).unwrap()["n"].as_u64().unwrap()
         };
         things.after(0).map(|(_, record)| number(record)).collect()

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use leasehold_replication::{Position, ProposalId, Refusal, Seq, Term};
 use tokio::sync::oneshot;
 
-use crate::documents::Applied;
 use crate::handle::{WriteError, Written};
+use leasehold_documents::Applied;
 
 /// Where an answer goes.
 pub(super) type Reply = oneshot::Sender<Result<Written, WriteError>>;
@@ -107,7 +107,7 @@ mod tests {
 
     fn made(position: Position) -> Applied {
         let (id, record, operations) = (uuid::Uuid::nil(), None, Vec::new());
-        Applied { seq: position.seq, outcome: crate::documents::Outcome::Created, id, record, operations }
+        Applied { seq: position.seq, outcome: leasehold_documents::Outcome::Created, id, record, operations }
     }
 
     fn accepted(waiters: &mut Waiters, position: Position) -> oneshot::Receiver<Result<Written, WriteError>> {

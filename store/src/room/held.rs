@@ -6,7 +6,7 @@
 //!   oldest epoch with a view left: all that was given up since is counted as held
 //! ```
 
-use crate::documents::Documents;
+use leasehold_documents::Documents;
 use std::collections::VecDeque;
 use std::sync::Weak;
 use std::time::Duration;

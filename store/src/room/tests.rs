@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::documents::{Action, Command, Condition, Documents, Operation, Work};
+use leasehold_documents::{Action, Command, Condition, Documents, Operation, Work};
 use leasehold_replication::Position;
 use std::time::Duration;
 use uuid::Uuid;
@@ -109,7 +109,7 @@ fn documents_count_what_they_hold_and_what_was_given_up() {
         put(&mut documents, id, 500);
     }
     let ten = documents.memory_bytes() - empty;
-    assert_eq!(ten, 10 * (500 + crate::documents::RECORD_MEMORY_BYTES));
+    assert_eq!(ten, 10 * (500 + leasehold_documents::RECORD_MEMORY_BYTES));
     assert_eq!(documents.given_up_bytes(), 0);
     put(&mut documents, 1, 200);
     assert_eq!(documents.memory_bytes() - empty, ten - 300);

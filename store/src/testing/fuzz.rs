@@ -18,8 +18,8 @@ pub use journal::{journal, segment};
 pub use person::person;
 pub use snapshot::snapshot;
 
-use crate::documents::Documents;
 use crate::volume::disk::{Disk, DiskFile, write_all_at};
+use leasehold_documents::Documents;
 
 /// Bytes, one after the other; zeros behind the end.
 struct Script<'a>(&'a [u8]);

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crate::documents::{Action, Command, Condition, Documents};
 use crate::volume::disk::Disk;
 use crate::volume::journal::{Journal, JournalEvent};
 use crate::volume::{Opened, Options, Volume, VolumeError};
 use bytes::Bytes;
+use leasehold_documents::{Action, Command, Condition, Documents};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, Term, Ticket, Voter,
     Voters,

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::format::readable;
 use crate::volume::disk::Disk;
+use leasehold_documents::readable;
 
 /// Why a volume does not open.
 #[derive(Debug, thiserror::Error)]

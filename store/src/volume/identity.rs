@@ -12,10 +12,10 @@
 //! A volume with `replica.json` has had a promise record since before that file existed. If the journal is gone, so is the
 //! promise, and such a volume does not start \[S1\].
 
-use crate::format::{FORMAT, FORMAT_MIN};
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::error::VolumeError;
 use crate::volume::files::{COMMITTED, DIVERGED, FORCE_BOOTSTRAP, REPLICA, WENT_BACK};
+use leasehold_documents::{FORMAT, FORMAT_MIN};
 use leasehold_replication::{Diverged, Position, ReplicaId, WentBack};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -41,12 +41,12 @@ pub(crate) use segment::{file_name, number_of};
 pub(crate) use thread::{Shared, run};
 pub(crate) use writer::{OnFsync, Writer, name_snapshot, stage};
 
-use crate::documents::Documents;
 use crate::progress::Amount;
 use crate::volume::disk::Disk;
 use crate::volume::disk::watch::DiskWatch;
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
 use crate::volume::snapshot::{self, PartFile, ReceivedSnapshot, SnapshotFile};
+use leasehold_documents::Documents;
 use leasehold_replication::{Diverged, DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,14 +10,14 @@
 //! Not promised: that nothing is lost. Both are for cases in which the protocol cannot continue without giving something
 //! up, and both name what that is.
 
-use crate::documents::FalseSum;
-use crate::format::FORMAT;
 use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::files::{FOLDER, SNAPSHOT_TAKEN};
 use crate::volume::identity;
 use crate::volume::journal::{self, Writer};
 use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError, recover};
+use leasehold_documents::FORMAT;
+use leasehold_documents::FalseSum;
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Payload, Position, ReplicaId, SnapshotMeta, Voter, Voters,
 };

@@ -22,12 +22,12 @@ mod part;
 
 pub use part::{PartError, PartFile, ReceivedSnapshot};
 
-use crate::documents::{Documents, FalseSum, StoredCollections, StoredKey, StoredOrder};
-use crate::format::FORMAT_MIN;
 use crate::progress::Meter;
 use crate::volume::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::volume::error::VolumeError;
 use bytes::Bytes;
+use leasehold_documents::FORMAT_MIN;
+use leasehold_documents::{Documents, FalseSum, StoredCollections, StoredKey, StoredOrder};
 use leasehold_replication::{
     ClusterId, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece, Sum,
     Voters,

@@ -11,10 +11,10 @@
 //! ```
 
 use super::trace::Event;
+use leasehold_documents::{Action, Command, Condition, Documents, Operation, Work};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, ReplicaId, Term, Ticket,
 };
-use leasehold_store::documents::{Action, Command, Condition, Documents, Operation, Work};
 use leasehold_store::volume::Opened;
 use std::fmt::Write;
 use uuid::Uuid;

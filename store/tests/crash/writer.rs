@@ -4,8 +4,8 @@
 use super::model::{CLUSTER, Model, RECEIVED_LENGTH, entry, record, state};
 use super::random::Random;
 use bytes::Bytes;
+use leasehold_documents::Documents;
 use leasehold_replication::{Position, Record, SnapshotMeta, SnapshotPiece, Ticket, Voters};
-use leasehold_store::documents::Documents;
 use leasehold_store::volume::journal::{Journal, JournalEvent};
 use leasehold_store::volume::{Opened, Options, Volume, VolumeError};
 use std::io::Write;

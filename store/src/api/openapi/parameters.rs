@@ -1,7 +1,7 @@
 //! `components.parameters`: the parameters of paths, queries and request headers.
 
 use crate::api::query::PAGE_MAX;
-use crate::documents::KEY_BYTES_MAX;
+use leasehold_documents::KEY_BYTES_MAX;
 use serde_json::json;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::ObjectBuilder;

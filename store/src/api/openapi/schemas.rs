@@ -2,7 +2,7 @@
 
 use crate::api::person::NAME_CHARACTERS_MAX;
 use crate::api::problem::Code;
-use crate::documents::BATCH_OPERATIONS_MAX;
+use leasehold_documents::BATCH_OPERATIONS_MAX;
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{

@@ -1,7 +1,7 @@
 //! Watching changes.
 use super::*;
-use crate::documents::{Action, Command, Condition};
 use leasehold_daemon::serve::{self, Server};
+use leasehold_documents::{Action, Command, Condition};
 use leasehold_testkit::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;

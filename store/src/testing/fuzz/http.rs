@@ -10,11 +10,11 @@
 use crate::api::person::{self, Person};
 use crate::api::problem::Code;
 use crate::api::{Calls, Config, SEQUENCE};
-use crate::documents::Documents;
 use crate::handle::{Handle, HandleServer, Written, handle};
 use crate::telemetry::Metrics;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use leasehold_documents::Documents;
 use leasehold_replication::{
     Claim, ClusterId, Incarnation, Phase, Position, Promise, ReplicaId, Seq, Status, Term, Voters,
 };

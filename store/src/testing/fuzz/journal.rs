@@ -9,8 +9,6 @@
 //! What a start found, the next start finds again.
 
 use super::{Script, put};
-use crate::documents::{Documents, StoredCollections, StoredOrder};
-use crate::format::FORMAT;
 use crate::testing::fault_disk::FaultDisk;
 use crate::volume::disk::Disk;
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_NEXT};
@@ -20,6 +18,8 @@ use crate::volume::journal::{Replay, file_name};
 use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError};
 use bytes::Bytes;
+use leasehold_documents::FORMAT;
+use leasehold_documents::{Documents, StoredCollections, StoredOrder};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, Seq, SnapshotMark,
     SnapshotMeta, Term, Voters,

@@ -2,7 +2,7 @@
 
 use super::contents;
 use crate::api::person::{self, NAME_CHARACTERS_MAX, Person, Stored};
-use crate::documents::{Command, CommandError, Documents, Outcome};
+use leasehold_documents::{Command, CommandError, Documents, Outcome};
 use leasehold_replication::Position;
 use uuid::Uuid;
 

@@ -1,12 +1,12 @@
 //! Any bytes as snapshot.json, and as the pieces of one that a leader sends.
 
 use super::{Script, contents, put};
-use crate::format::FORMAT;
 use crate::testing::fault_disk::FaultDisk;
 use crate::volume::disk::{Disk, read_if_there};
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
 use crate::volume::snapshot::{self, Loaded, PartFile};
 use bytes::Bytes;
+use leasehold_documents::FORMAT;
 use leasehold_replication::{SnapshotMark, SnapshotPiece};
 use std::sync::Arc;
 

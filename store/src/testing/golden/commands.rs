@@ -4,7 +4,7 @@ use leasehold_testkit::golden::Parts;
 use uuid::Uuid;
 
 use super::golden;
-use crate::documents::{Action, Command, Condition, Key, Operation, Work};
+use leasehold_documents::{Action, Command, Condition, Key, Operation, Work};
 
 const ID: Uuid = Uuid::from_u128(0xe956b5d0_fa0c_40e8_9da9_333c214dcaf7);
 const RECORD: &str = r#"{"firstName":"Johanna","lastName":"Köster","id":"e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;

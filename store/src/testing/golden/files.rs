@@ -10,12 +10,12 @@ use leasehold_testkit::golden::Parts;
 use uuid::Uuid;
 
 use super::{commands, described, golden};
-use crate::documents::{Action, Applied, Command, Condition, Documents, Key, Operation, Outcome, Work};
 use crate::testing::rig::{Folder, folder};
 use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::identity;
 use crate::volume::journal::segment::{self, Head};
 use crate::volume::snapshot;
+use leasehold_documents::{Action, Applied, Command, Condition, Documents, Key, Operation, Outcome, Work};
 
 pub(super) const NAMES: [&str; 9] = [
     "segment.hex",

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::files::describe_segment;
 use super::golden;
-use crate::documents::{Action, Command, Condition, Key, Operation, Work};
 use crate::testing::rig::{CLUSTER, Folder, Rig, folder, open, open_with_segments_of, person, segments, state, voters};
 use crate::volume::journal::JournalEvent;
 use crate::volume::journal::segment::{self, Head};
+use leasehold_documents::{Action, Command, Condition, Key, Operation, Work};
 
 /// A segment is stored as text, and up to its last byte that is not zero.
 pub(super) const NAMES: [&str; 5] = [

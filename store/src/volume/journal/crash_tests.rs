@@ -5,13 +5,13 @@
 
 use super::reserve;
 use super::writer::{Spare, Writer};
-use crate::documents::{Documents, StoredCollections, StoredOrder};
 use crate::testing::fault_disk::{Fault, FaultDisk};
 use crate::testing::rig::any_command;
 use crate::volume::disk::Disk;
 use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError};
+use leasehold_documents::{Documents, StoredCollections, StoredOrder};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, SnapshotMeta, Term,
     Voters,

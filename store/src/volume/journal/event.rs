@@ -4,8 +4,8 @@ use std::io;
 
 use leasehold_replication::{Position, Ticket};
 
-use crate::documents::FalseSum;
 use crate::volume::disk::Space;
+use leasehold_documents::FalseSum;
 
 /// The journal's events, in order. Sent on the journal's own thread: a callback must not wait for the driver to call the
 /// journal (every call of [`Journal`](super::Journal) returns at once, so a bounded channel is fine).

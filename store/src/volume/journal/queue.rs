@@ -7,8 +7,8 @@
 use super::event::JournalError;
 use super::lookup::LookUpAnswer;
 use super::writer::{BATCH_BYTES, Spare};
-use crate::documents::FalseSum;
 use crate::volume::snapshot::PartFile;
+use leasehold_documents::FalseSum;
 use leasehold_replication::{Diverged, DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
 use std::collections::VecDeque;
 use std::io;

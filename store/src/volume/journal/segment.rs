@@ -18,8 +18,8 @@
 //! unreadable before a later batch is damage. The salt is random for each segment: no bytes that a client or an older file
 //! leaves there pass for a batch.
 
-use crate::format::FORMAT_MIN;
 use bytes::Bytes;
+use leasehold_documents::FORMAT_MIN;
 use leasehold_replication::{Record, RecordError};
 use uuid::Uuid;
 

@@ -1,10 +1,10 @@
 //! A snapshot that arrives in pieces from a leader, until it is whole and verified.
 
 use super::{Loaded, read};
-use crate::documents::{Documents, FalseSum};
-use crate::format::readable;
 use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_all_at};
 use crate::volume::error::VolumeError;
+use leasehold_documents::readable;
+use leasehold_documents::{Documents, FalseSum};
 use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
 use std::io;
 use std::sync::Arc;

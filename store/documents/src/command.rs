@@ -153,7 +153,7 @@ impl<'a> Command<'a> {
 
     /// The lowest format whose builds know all of it: before that is in force no leader may write it.
     pub fn needs(&self) -> u32 {
-        let is_there = cfg!(any(feature = "made-up-format", test));
+        let is_there = cfg!(any(feature = "made-up-format", feature = "testing", test));
         let is_made_up = |key: &Key<'_>| is_there && key.name.starts_with(MADE_UP_KEY);
         if self.key.as_ref().is_some_and(is_made_up) { MADE_UP } else { FORMAT_MIN }
     }

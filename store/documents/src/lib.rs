@@ -12,7 +12,7 @@
 
 mod check;
 mod command;
-pub mod history;
+mod format;
 mod keys;
 mod merge;
 mod outcome;
@@ -25,6 +25,7 @@ pub use check::FalseSum;
 pub use command::{
     Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, UnknownCommand, Work,
 };
+pub use format::{FORMAT, FORMAT_MIN, MADE_UP_KEY, readable};
 pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
 pub use outcome::{Applied, Change, Operated, Outcome};
 pub use record::{Record, tag_of};
@@ -223,10 +224,11 @@ impl Documents {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
 impl Documents {
     /// Changes a record in memory alone, as a faulty machine does: nothing else notices.
-    pub(crate) fn damage(&mut self, collection: &str, id: Uuid, from: &str, to: &str) {
+    pub fn damage(&mut self, collection: &str, id: Uuid, from: &str, to: &str) {
         let records = self.collections.get_mut(collection).expect("the collection exists");
         let number = *records.by_id.get(&id).expect("the record exists");
         let record = records.by_number.get_mut(&number).expect("each id has its record");

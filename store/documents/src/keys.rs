@@ -104,7 +104,7 @@ fn cost(name: &str, answer: &Applied) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::documents::{Outcome, Record};
+    use crate::{Outcome, Record};
     use uuid::Uuid;
 
     fn answer(seq: u64, record_bytes: usize) -> Applied {

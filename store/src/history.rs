@@ -9,8 +9,8 @@
 //! oldest changes go first, and a watcher that has not read them by then has a gap and is notified ([`Gone`]), never
 //! skipped over. After a restart the journal is applied again from its snapshot on, so the history reaches back to that.
 
-use crate::documents::{Change, Record};
 use bytes::Bytes;
+use leasehold_documents::{Change, Record};
 use leasehold_replication::Seq;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -150,7 +150,7 @@ impl Commit {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::documents::Outcome;
+    use leasehold_documents::Outcome;
     use uuid::Uuid;
 
     fn change(bytes: usize) -> Vec<Change> {
