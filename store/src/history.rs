@@ -78,7 +78,12 @@ impl History {
         if changes.is_empty() {
             return;
         }
-        let of_record = |change: &Change| change.record.as_ref().map_or(0, |record: &Record| record.as_str().len());
+        let of_record = |change: &Change| match change {
+            Change::Record(change) => change.record.as_ref().map_or(0, |record: &Record| record.as_str().len()),
+            Change::Definition { definition, .. } => {
+                definition.iter().filter_map(|definition| definition.schema.as_ref()).map(|schema| schema.len()).sum()
+            }
+        };
         // This alone may keep a record alive, and once more as the text for watchers.
         let bytes = changes.iter().map(|change| CHANGE_BYTES + 2 * of_record(change)).sum();
         ring.bytes += bytes;
@@ -150,12 +155,12 @@ impl Commit {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use leasehold_documents::Outcome;
-    use uuid::Uuid;
+    use leasehold_documents::{ChangeKind, Id, RecordChange};
 
     fn change(bytes: usize) -> Vec<Change> {
         let record = Some(Record::from("x".repeat(bytes)));
-        vec![Change { collection: "persons".into(), id: Uuid::nil(), outcome: Outcome::Created, record }]
+        let (collection, id, kind) = ("persons".into(), Id::NONE, ChangeKind::Created);
+        vec![Change::Record(RecordChange { collection, id, number: 1, kind, record })]
     }
 
     fn after(history: &History, seq: u64, count: usize) -> Result<(Vec<u64>, u64), u64> {

@@ -46,7 +46,7 @@ impl Documents {
 fn recomputed(name: Name, collection: &Collection) -> u128 {
     let records = collection.by_id.iter().filter_map(|(id, number)| {
         let record = collection.by_number.get(number)?;
-        Some(sums::of_record(name, *id, *number, record.as_str()))
+        Some(sums::of_record(name, id.as_ref(), *number, record.as_str()))
     });
     records.fold(sums::of_number(name, collection.last_number), u128::wrapping_add)
 }

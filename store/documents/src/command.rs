@@ -15,9 +15,11 @@
 //! needs a higher format number in the voters entry before a leader may write it. So a version, kind or condition that is
 //! not known ends the process \[C1\]; anything else that is wrong with a command is an outcome, the same on every replica.
 
-use super::merge;
 use crate::format::{FORMAT, FORMAT_MIN, MADE_UP, MADE_UP_KEY};
+use crate::id::IdRef;
+use crate::merge;
 use bytes::{BufMut, Bytes, BytesMut};
+use leasehold_replication::Seq;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -41,11 +43,11 @@ const CONDITION_KEY: u8 = 4;
 /// The most operations in a batch.
 pub const BATCH_OPERATIONS_MAX: usize = 1_000;
 
-/// A client's write as the log contains it. Its effect is decided when it is applied.
+/// A write as the log contains it. Its effect is decided when it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
-    /// The collection, such as `persons`. At most 255 bytes.
-    pub collection: &'a str,
+    /// When the leader made it, by its clock, in milliseconds since 1970: for people. 0 in format 1.
+    pub time_ms: u64,
     /// Under this key it is done once, and gets the same answer every time.
     pub key: Option<Key<'a>>,
     /// What to do.
@@ -61,24 +63,136 @@ pub struct Key<'a> {
     pub request: u128,
 }
 
-/// One operation, or many of which all are done or none.
+/// What a command does. From [`Work::Transaction`] on: since format 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work<'a> {
-    /// One.
-    One(Operation<'a>),
-    /// At most [`BATCH_OPERATIONS_MAX`], done in this order.
-    Batch(Vec<Operation<'a>>),
+    /// One operation.
+    One(On<'a>, Operation<'a>),
+    /// At most [`BATCH_OPERATIONS_MAX`] on one collection, done in this order, all or none.
+    Batch(On<'a>, Vec<Operation<'a>>),
+    /// As a batch, over several collections: each operation with the place of its own among them. Each collection once.
+    Transaction(Vec<On<'a>>, Vec<(u16, Operation<'a>)>),
+    /// (only with a key) Nothing: the leader found the request wrong by what its data said, such as the schema. A key that is
+    /// known gives its own answer; otherwise this one is kept, a problem's JSON.
+    Refuse(On<'a>, &'a str),
+    /// Defines a collection, or changes its definition.
+    Define(Define<'a>),
+    /// The collection goes, with its records.
+    Drop {
+        /// Its name.
+        collection: &'a str,
+        /// Only if this holds.
+        condition: DefinitionCondition,
+        /// Also if it has records.
+        with_records: bool,
+    },
+    /// The pending change of a definition is given up.
+    GiveUp {
+        /// The collection.
+        collection: &'a str,
+    },
+    /// The pending change gets on: the leader has found that all records up to this number fit its schema.
+    Advance {
+        /// The collection, at the epoch of the pending change.
+        on: On<'a>,
+        /// The highest creation number that was examined. At most [`STEP_RECORDS_MAX`] records, or [`STEP_BYTES_MAX`], are
+        /// entered into new indexes: the cursor may stay below it.
+        upto: u64,
+    },
+    /// The leader has found a record that does not fit the schema of the pending change: that ends.
+    DoesNotFit {
+        /// The collection, at the epoch of the pending change.
+        on: On<'a>,
+        /// The record.
+        id: IdRef<'a>,
+        /// Where in it, as a JSON Pointer.
+        pointer: &'a str,
+        /// The rule of the schema, such as `minLength`.
+        rule: &'a str,
+    },
+    /// Records whose time is over go, the oldest time first: at most [`STEP_RECORDS_MAX`], or [`STEP_BYTES_MAX`].
+    Expire {
+        /// The collection.
+        on: On<'a>,
+        /// Those whose time is at most this, in milliseconds since 1970.
+        upto_ms: u64,
+    },
+    /// Nothing expires while it is paused.
+    PauseExpiry {
+        /// Whether it is.
+        paused: bool,
+    },
+    /// The definitions of the file with this hash were applied.
+    NoteFile {
+        /// Of its bytes.
+        hash: u128,
+    },
+}
+
+/// How many records one step may enter, or remove.
+pub const STEP_RECORDS_MAX: usize = 1_000;
+/// The bytes of the records that one step may look at, at least one.
+pub const STEP_BYTES_MAX: usize = 1024 * 1024;
+
+/// A collection, as the leader knew it when it checked the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct On<'a> {
+    /// Its name. At most 255 bytes.
+    pub collection: &'a str,
+    /// [`Collection::epoch`](crate::Collection::epoch): if it has another one by now, nothing is done. None in format 1, whose
+    /// commands mean the built-in `persons`.
+    pub epoch: Option<Seq>,
+}
+
+/// See [`Work::Define`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Define<'a> {
+    /// The name.
+    pub collection: &'a str,
+    /// [`Definition::to_json`](crate::Definition::to_json).
+    pub definition: &'a str,
+    /// Only if this holds.
+    pub condition: DefinitionCondition,
+    /// Also if records would expire at once, by this clock (milliseconds since 1970). None: they may.
+    pub unless_expired_ms: Option<u64>,
+}
+
+/// What must hold for a definition to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefinitionCondition {
+    /// Nothing.
+    None,
+    /// There is such a collection (`If-Match: *`).
+    Exists,
+    /// There is no such collection (`If-None-Match: *`).
+    Absent,
+    /// Its revision is this one (`If-Match: "<revision>"`).
+    Revision(Seq),
 }
 
 /// What to do with one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation<'a> {
     /// The record.
-    pub id: Uuid,
+    pub id: IdRef<'a>,
     /// What to do with it.
     pub action: Action<'a>,
-    /// Only if this holds when the command is applied.
+    /// Only if this holds when the command is applied: the client's condition.
     pub condition: Condition,
+    /// What the leader saw when it made this of the client's request. If the record is another one by then, nothing is done,
+    /// and the leader tries again ([`Outcome::Contention`](crate::Outcome::Contention)).
+    pub seen: Seen,
+}
+
+/// What a leader saw of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It does not matter. Always in format 1.
+    Any,
+    /// There was none.
+    Absent,
+    /// It had this tag.
+    Tag(u128),
 }
 
 /// What an operation does. A `record` is a JSON object with the operation's id.
@@ -101,6 +215,8 @@ pub enum Action<'a> {
         /// A JSON object with the changes (RFC 7396).
         patch: &'a str,
     },
+    /// (since format 2) Nothing; its condition must hold.
+    Check,
 }
 
 /// What must hold for an operation to be done.
@@ -145,10 +261,44 @@ pub enum UnknownCommand {
     Condition(u8),
 }
 
+impl<'a> On<'a> {
+    /// In format 1.
+    pub fn name(collection: &'a str) -> On<'a> {
+        On { collection, epoch: None }
+    }
+
+    /// As it is at that epoch.
+    pub fn at(collection: &'a str, epoch: Seq) -> On<'a> {
+        On { collection, epoch: Some(epoch) }
+    }
+}
+
+impl<'a> Operation<'a> {
+    /// Whatever the record was when the leader looked.
+    pub fn new(id: impl Into<IdRef<'a>>, action: Action<'a>, condition: Condition) -> Operation<'a> {
+        Operation { id: id.into(), action, condition, seen: Seen::Any }
+    }
+}
+
 impl<'a> Command<'a> {
-    /// One operation without a key.
-    pub fn one(collection: &'a str, id: Uuid, action: Action<'a>, condition: Condition) -> Command<'a> {
-        Command { collection, key: None, work: Work::One(Operation { id, action, condition }) }
+    /// Without a key or a time.
+    pub fn new(work: Work<'a>) -> Command<'a> {
+        Command { time_ms: 0, key: None, work }
+    }
+
+    /// One operation without a key, as format 1 has it.
+    pub fn one(collection: &'a str, id: impl Into<IdRef<'a>>, action: Action<'a>, condition: Condition) -> Command<'a> {
+        Command::new(Work::One(On::name(collection), Operation::new(id, action, condition)))
+    }
+
+    /// A batch without a key, as format 1 has it.
+    pub fn batch(collection: &'a str, operations: Vec<Operation<'a>>) -> Command<'a> {
+        Command::new(Work::Batch(On::name(collection), operations))
+    }
+
+    /// The same under that key.
+    pub fn with_key(self, key: Option<Key<'a>>) -> Command<'a> {
+        Command { key, ..self }
     }
 
     /// The lowest format whose builds know all of it: before that is in force no leader may write it.
@@ -161,49 +311,63 @@ impl<'a> Command<'a> {
     /// The bytes that go into the log where this format is in force.
     ///
     /// # Panics
-    /// When the name of the collection or a key is longer than 255 bytes, or a batch has too many operations: the API
-    /// lets none of that in.
+    /// When the name of the collection or a key is longer than 255 bytes, a batch has too many operations, or the format has
+    /// no such command: the API lets none of that in.
     pub fn encode(&self, format: u32) -> Bytes {
-        let room = match &self.work {
-            Work::One(operation) => operation.action.record().len(),
-            Work::Batch(operations) => operations.iter().map(|one| 40 + one.action.record().len()).sum(),
-        };
-        let mut to = BytesMut::with_capacity(64 + self.collection.len() + room);
+        let mut to = BytesMut::with_capacity(64 + self.room());
         // None is in force that this build does not read.
         to.put_u8(u8::try_from(format).unwrap_or(VERSION_MAX).clamp(VERSION_MIN, VERSION_MAX));
-        to.put_u8(match &self.work {
-            Work::One(operation) => operation.action.kind(),
-            Work::Batch(_) => KIND_BATCH,
-        });
+        let (on, operations) = match &self.work {
+            Work::One(on, operation) => (on, std::slice::from_ref(operation)),
+            Work::Batch(on, operations) => (on, &**operations),
+            other => panic!("format 1 has no {other:?}"),
+        };
+        let one = matches!(self.work, Work::One(..)).then(|| operations[0]);
+        to.put_u8(one.map_or(KIND_BATCH, |operation| operation.action.kind()));
         if let Some(key) = self.key {
             to.put_u8(CONDITION_KEY);
             put_short(&mut to, key.name);
             to.put_u128_le(key.request);
         }
-        match &self.work {
-            Work::One(operation) => operation.condition.encode(&mut to),
-            Work::Batch(_) => Condition::None.encode(&mut to),
-        }
-        put_short(&mut to, self.collection);
-        match &self.work {
-            Work::One(operation) => {
-                to.put_slice(operation.id.as_bytes());
+        one.map_or(Condition::None, |operation| operation.condition).encode(&mut to);
+        put_short(&mut to, on.collection);
+        match one {
+            Some(operation) => {
+                put_uuid(&mut to, operation.id);
                 to.put_slice(operation.action.record().as_bytes());
             }
-            Work::Batch(operations) => {
+            None => {
                 assert!(operations.len() <= BATCH_OPERATIONS_MAX, "a batch of {} was let in", operations.len());
                 to.put_u16_le(operations.len() as u16);
                 for operation in operations {
                     let record = operation.action.record();
                     to.put_u8(operation.action.kind());
                     operation.condition.encode(&mut to);
-                    to.put_slice(operation.id.as_bytes());
+                    put_uuid(&mut to, operation.id);
                     to.put_u32_le(u32::try_from(record.len()).expect("a record fits into an entry"));
                     to.put_slice(record.as_bytes());
                 }
             }
         }
         to.freeze()
+    }
+
+    /// About how long its operations are.
+    fn room(&self) -> usize {
+        match &self.work {
+            Work::One(_, operation) => operation.action.record().len(),
+            Work::Batch(_, operations) => operations.iter().map(|one| 40 + one.action.record().len()).sum(),
+            Work::Transaction(_, operations) => operations.iter().map(|(_, one)| 60 + one.action.record().len()).sum(),
+            Work::Refuse(_, problem) => problem.len(),
+            Work::Define(define) => define.definition.len(),
+            Work::Drop { .. }
+            | Work::GiveUp { .. }
+            | Work::Advance { .. }
+            | Work::DoesNotFit { .. }
+            | Work::Expire { .. }
+            | Work::PauseExpiry { .. }
+            | Work::NoteFile { .. } => 0,
+        }
     }
 
     /// Does this build know all that the command consists of? Without a look at its content.
@@ -243,13 +407,14 @@ impl<'a> Command<'a> {
             if condition != Condition::None {
                 return Err(CommandError::Content("a batch with a condition of its own"));
             }
-            Work::Batch(decode_batch(from)?)
+            Work::Batch(On::name(collection), decode_batch(from)?)
         } else {
             let id = take_id(from)?;
             let record = take(from, from.len())?;
-            Work::One(Operation { id, action: Action::decode(kind, id, record)?, condition })
+            let action = Action::decode(kind, id, record)?;
+            Work::One(On::name(collection), Operation::new(id, action, condition))
         };
-        Ok(Command { collection, key, work })
+        Ok(Command { time_ms: 0, key, work })
     }
 }
 
@@ -321,7 +486,7 @@ fn decode_batch<'a>(from: &mut &'a [u8]) -> Result<Vec<Operation<'a>>, CommandEr
         let condition = Condition::decode(condition, from)?;
         let id = take_id(from)?;
         let record = take_record(from)?;
-        operations.push(Operation { id, action: Action::decode(kind, id, record)?, condition });
+        operations.push(Operation::new(id, Action::decode(kind, id, record)?, condition));
     }
     if from.is_empty() { Ok(operations) } else { Err(CommandError::Content("bytes after the last operation")) }
 }
@@ -333,6 +498,7 @@ impl<'a> Action<'a> {
             Action::Put { .. } => KIND_PUT,
             Action::Delete => KIND_DELETE,
             Action::Patch { .. } => KIND_PATCH,
+            Action::Check => panic!("format 1 has no checks"),
         }
     }
 
@@ -340,7 +506,7 @@ impl<'a> Action<'a> {
         match self {
             Action::Create { record } | Action::Put { record } => record,
             Action::Patch { patch } => patch,
-            Action::Delete => "",
+            Action::Delete | Action::Check => "",
         }
     }
 
@@ -407,6 +573,13 @@ fn record_of(bytes: &[u8], id: Uuid) -> Result<&str, CommandError> {
         Some(found) if found == id => Ok(record),
         Some(_) => Err(CommandError::Content("the id of the record differs from that of the command")),
         None => Err(CommandError::Content("the record is not a JSON object with an id")),
+    }
+}
+
+fn put_uuid(to: &mut BytesMut, id: IdRef<'_>) {
+    match id {
+        IdRef::Uuid(uuid) => to.put_slice(uuid.as_bytes()),
+        IdRef::Text(text) => panic!("format 1 has no id {text:?}"),
     }
 }
 

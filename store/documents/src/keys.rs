@@ -104,12 +104,11 @@ fn cost(name: &str, answer: &Applied) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{Outcome, Record};
-    use uuid::Uuid;
+    use crate::{Id, Outcome, Record};
 
     fn answer(seq: u64, record_bytes: usize) -> Applied {
         let record = (record_bytes > 0).then(|| Record::from("x".repeat(record_bytes)));
-        Applied { seq: Seq(seq), outcome: Outcome::Created, id: Uuid::nil(), record, operations: Vec::new() }
+        Applied { seq: Seq(seq), outcome: Outcome::Created, id: Id::NONE, record, operations: Vec::new() }
     }
 
     fn keep(keys: &mut Keys, seq: u64, record_bytes: usize) {

@@ -11,8 +11,11 @@
 //! change), so a clone costs nothing and a write costs O(log n), whatever holds old clones.
 
 mod check;
+mod collection;
 mod command;
+mod definition;
 mod format;
+mod id;
 mod keys;
 mod merge;
 mod outcome;
@@ -22,12 +25,19 @@ mod stored;
 mod sums;
 
 pub use check::FalseSum;
+pub use collection::{Collection, Defined, LastRefused, Pending, WhyRefused};
 pub use command::{
-    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, KEY_BYTES_MAX, Key, Operation, UnknownCommand, Work,
+    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Define, DefinitionCondition, KEY_BYTES_MAX, Key,
+    On, Operation, STEP_BYTES_MAX, STEP_RECORDS_MAX, Seen, UnknownCommand, Work,
+};
+pub use definition::{
+    Definition, DefinitionChange, DefinitionError, FIELDS_MAX, Field, FieldKind, Form, INDEXES_MAX, IndexDefinition,
+    NAME_BYTES_MAX, PATH_STEPS_MAX, Path, RESERVED_NAMES, SCHEMA_BYTES_MAX, is_name,
 };
 pub use format::{FORMAT, FORMAT_MIN, MADE_UP_KEY, readable};
+pub use id::{ID_BYTES_MAX, Id, IdKind, IdRef};
 pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
-pub use outcome::{Applied, Change, Operated, Outcome};
+pub use outcome::{Applied, Change, ChangeKind, Operated, Outcome, RecordChange};
 pub use record::{Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
@@ -38,11 +48,19 @@ use keys::Keys;
 use leasehold_replication::Position;
 use std::sync::Arc;
 use sums::Name;
-use uuid::Uuid;
 
 /// What is wrong with what a patch would make.
 const PATCH_TAKES_ID: &str = "the patch does not result in a record with the same id";
 const TRUNCATED: &str = "the command is truncated";
+
+/// The longest record, in bytes (since format 2).
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// What one entry may read and write of records, in bytes (since format 2).
+pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many collections there may be.
+pub const COLLECTIONS_MAX: usize = 1_000;
+/// The collection that each cluster begins with.
+pub const PERSONS: &str = "persons";
 
 /// All collections at one position of the log. A clone is cheap and never changes.
 #[derive(Clone, Debug, Default)]
@@ -58,18 +76,6 @@ pub struct Documents {
     given_up: u64,
     /// Alive as long as a clone of this view is; see [`Documents::renew`].
     view: Arc<()>,
-}
-
-/// The records of one kind.
-#[derive(Clone, Debug, Default)]
-pub struct Collection {
-    /// The highest creation number ever assigned; that record may be gone.
-    last_number: u64,
-    by_number: OrdMap<u64, Record>,
-    /// The creation number of each id. Always the same records as `by_number`.
-    by_id: OrdMap<Uuid, u64>,
-    /// Bytes of all records.
-    bytes: u64,
 }
 
 impl Documents {
@@ -127,8 +133,16 @@ impl Documents {
         self.applied = position;
     }
 
+    /// Notes a change of the voters. The first one of a format begins what that format adds to the data.
+    ///
+    /// # Panics
+    /// As [`Documents::apply`].
+    pub fn voters(&mut self, position: Position, _format: u32) {
+        self.skip(position);
+    }
+
     fn answer(&self, outcome: Outcome) -> Applied {
-        Applied { seq: self.applied.seq, outcome, id: Uuid::nil(), record: None, operations: Vec::new() }
+        Applied { seq: self.applied.seq, outcome, id: Id::NONE, record: None, operations: Vec::new() }
     }
 
     fn decide(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Applied {
@@ -148,18 +162,19 @@ impl Documents {
 
     fn work(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Applied {
         match &command.work {
-            Work::One(operation) => {
-                let (outcome, record) = self.operate(command.collection, operation, changes);
-                Applied { id: operation.id, record, ..self.answer(outcome) }
+            Work::One(on, operation) => {
+                let (outcome, record) = self.operate(on.collection, operation, changes);
+                Applied { id: operation.id.to_owned(), record, ..self.answer(outcome) }
             }
-            Work::Batch(operations) => {
+            Work::Batch(on, operations) => {
                 let (before, sum, known) = (self.collections.clone(), self.sum, changes.len());
                 let mut operated = Vec::with_capacity(operations.len());
                 let mut is_done = true;
                 for operation in operations {
-                    let (outcome, record) = self.operate(command.collection, operation, changes);
-                    operated.push(Operated { outcome, id: operation.id, tag: record.map(|record| record.tag()) });
+                    let (outcome, record) = self.operate(on.collection, operation, changes);
                     is_done = outcome.is_done();
+                    let (id, tag) = (operation.id.to_owned(), record.map(|record| record.tag()));
+                    operated.push(Operated { outcome, id, tag });
                     if !is_done {
                         (self.collections, self.sum) = (before, sum);
                         changes.truncate(known);
@@ -169,6 +184,7 @@ impl Documents {
                 let outcome = if is_done { Outcome::BatchDone } else { Outcome::BatchNotDone };
                 Applied { operations: operated, ..self.answer(outcome) }
             }
+            other => panic!("format 1 has no {other:?}"),
         }
     }
 
@@ -179,7 +195,7 @@ impl Documents {
         operation: &Operation<'_>,
         changes: &mut Vec<Change>,
     ) -> (Outcome, Option<Record>) {
-        let Operation { id, action, condition } = *operation;
+        let Operation { id, action, condition, seen: _ } = *operation;
         let found = self.collection(collection).and_then(|collection| collection.get(id));
         let holds = match condition {
             Condition::None => true,
@@ -199,7 +215,7 @@ impl Documents {
             (Action::Patch { .. } | Action::Delete, None) => return (Outcome::Missing, None),
             (Action::Patch { patch }, Some(found)) => match merge::merge(found.as_str(), patch) {
                 Ok(merged) if merged == found.as_str() => return (Outcome::Same, Some(found.clone())),
-                Ok(merged) if record_id(&merged) == Some(id) => Record::from(merged),
+                Ok(merged) if record_id(&merged).map(IdRef::Uuid) == Some(id) => Record::from(merged),
                 Ok(_) | Err(_) => {
                     return (Outcome::Invalid(PATCH_TAKES_ID), Some(found.clone()));
                 }
@@ -207,90 +223,42 @@ impl Documents {
             (Action::Delete, Some(record)) => {
                 let given_up = record.as_str().len() as u64 + RECORD_MEMORY_BYTES;
                 self.given_up += given_up;
-                if let Some(records) = self.collections.get_mut(collection) {
-                    self.sum = self.sum.wrapping_add(records.remove(Name::of(collection), id));
+                if let Some(records) = self.collections.get_mut(collection)
+                    && let Some((number, by)) = records.remove(Name::of(collection), id)
+                {
+                    self.sum = self.sum.wrapping_add(by);
+                    changes.push(Change::record(collection, id, number, ChangeKind::Deleted, None));
                 }
-                changes.push(Change { collection: collection.into(), id, outcome: Outcome::Deleted, record: None });
                 return (Outcome::Deleted, None);
             }
+            (Action::Check, found) => return (Outcome::Checked, found.cloned()),
         };
-        let outcome = if found.is_some() { Outcome::Replaced } else { Outcome::Created };
+        let (outcome, kind) = match found {
+            Some(_) => (Outcome::Replaced, ChangeKind::Replaced),
+            None => (Outcome::Created, ChangeKind::Created),
+        };
         let given_up = found.map_or(0, |record| record.as_str().len() as u64 + RECORD_MEMORY_BYTES);
         self.given_up += given_up;
         let records = self.collections.entry(collection.to_owned()).or_default();
-        self.sum = self.sum.wrapping_add(records.put(Name::of(collection), id, wanted.clone()));
-        changes.push(Change { collection: collection.into(), id, outcome, record: Some(wanted.clone()) });
+        let (number, by) = records.put(Name::of(collection), id, wanted.clone());
+        self.sum = self.sum.wrapping_add(by);
+        changes.push(Change::record(collection, id, number, kind, Some(wanted.clone())));
         (outcome, Some(wanted))
     }
 }
 
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
+#[allow(clippy::missing_panics_doc)]
 impl Documents {
     /// Changes a record in memory alone, as a faulty machine does: nothing else notices.
-    pub fn damage(&mut self, collection: &str, id: Uuid, from: &str, to: &str) {
+    pub fn damage(&mut self, collection: &str, id: uuid::Uuid, from: &str, to: &str) {
         let records = self.collections.get_mut(collection).expect("the collection exists");
-        let number = *records.by_id.get(&id).expect("the record exists");
+        let number = *records.by_id.get(&Id::Uuid(id)).expect("the record exists");
         let record = records.by_number.get_mut(&number).expect("each id has its record");
         let damaged = record.as_str().replacen(from, to, 1);
         assert_ne!(damaged, record.as_str(), "{from:?} is not in it");
         *record = Record::from(damaged);
-    }
-}
-
-impl Collection {
-    /// How many records there are.
-    pub fn len(&self) -> usize {
-        self.by_number.len()
-    }
-
-    /// There is no record.
-    pub fn is_empty(&self) -> bool {
-        self.by_number.is_empty()
-    }
-
-    /// The record with that id.
-    pub fn get(&self, id: Uuid) -> Option<&Record> {
-        self.by_id.get(&id).and_then(|number| self.by_number.get(number))
-    }
-
-    /// The records that were created after the one with this creation number (0: all), in order of creation.
-    pub fn after(&self, number: u64) -> impl Iterator<Item = (u64, &Record)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.by_number.range((Excluded(number), Unbounded)).map(|(number, record)| (*number, record))
-    }
-
-    /// By how much the sum changes.
-    fn put(&mut self, name: Name, id: Uuid, record: Record) -> u128 {
-        let (number, numbered) = match self.by_id.get(&id) {
-            Some(number) => (*number, 0),
-            None => {
-                let before = sums::of_number(name, self.last_number);
-                self.last_number += 1;
-                self.by_id.insert(id, self.last_number);
-                (self.last_number, sums::of_number(name, self.last_number).wrapping_sub(before))
-            }
-        };
-        let added = sums::of_record(name, id, number, record.as_str());
-        let before = self.insert(number, record);
-        let taken = before.map_or(0, |before| sums::of_record(name, id, number, before.as_str()));
-        numbered.wrapping_add(added).wrapping_sub(taken)
-    }
-
-    /// The record that was there before.
-    fn insert(&mut self, number: u64, record: Record) -> Option<Record> {
-        self.bytes += record.as_str().len() as u64;
-        let before = self.by_number.insert(number, record)?;
-        self.bytes -= before.as_str().len() as u64;
-        Some(before)
-    }
-
-    /// By how much the sum changes.
-    fn remove(&mut self, name: Name, id: Uuid) -> u128 {
-        let Some(number) = self.by_id.remove(&id) else { return 0 };
-        let Some(before) = self.by_number.remove(&number) else { return 0 };
-        self.bytes -= before.as_str().len() as u64;
-        0_u128.wrapping_sub(sums::of_record(name, id, number, before.as_str()))
     }
 }
 

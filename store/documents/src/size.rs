@@ -2,9 +2,9 @@
 
 use super::command::{Action, Command, Condition, Work};
 use super::{Documents, merge};
+use crate::id::IdRef;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use uuid::Uuid;
 
 /// What a record uses in memory beside its bytes: its places in two trees, and the allocator's overhead.
 pub const RECORD_MEMORY_BYTES: u64 = 144;
@@ -47,13 +47,14 @@ impl Documents {
             // It gets the first one's answer.
             return None;
         }
-        let operations = match &command.work {
-            Work::One(operation) => std::slice::from_ref(operation),
-            Work::Batch(operations) => operations,
+        let (on, operations) = match &command.work {
+            Work::One(on, operation) => (on, std::slice::from_ref(operation)),
+            Work::Batch(on, operations) => (on, &**operations),
+            other => panic!("format 1 has no {other:?}"),
         };
-        let collection = self.collection(command.collection);
+        let collection = self.collection(on.collection);
         // The lengths of records that earlier operations of the batch change.
-        let mut changed: HashMap<Uuid, Option<i64>> = HashMap::new();
+        let mut changed: HashMap<IdRef<'_>, Option<i64>> = HashMap::new();
         let (mut growth, mut writes) = (0, false);
         for operation in operations {
             let found = collection.and_then(|collection| collection.get(operation.id));
@@ -68,7 +69,7 @@ impl Documents {
             let after = match (operation.action, before) {
                 _ if !holds => before,
                 (Action::Create { record }, None) | (Action::Put { record }, _) => Some(record.len() as i64),
-                (Action::Create { .. }, Some(_)) | (Action::Patch { .. }, None) => before,
+                (Action::Create { .. }, Some(_)) | (Action::Patch { .. }, None) | (Action::Check, _) => before,
                 (Action::Delete, _) => None,
                 (Action::Patch { patch }, Some(before)) => {
                     let merged = found.filter(|_| !changed.contains_key(&operation.id));
@@ -79,7 +80,7 @@ impl Documents {
             let is_same = match operation.action {
                 Action::Put { record } => found.is_some_and(|found| found.as_str() == record),
                 Action::Patch { .. } => before.is_none(),
-                Action::Create { .. } | Action::Delete => before == after,
+                Action::Create { .. } | Action::Delete | Action::Check => before == after,
             };
             writes |= holds && !is_same;
             let memory = |length: Option<i64>| length.map_or(0, |length| length + RECORD_MEMORY_BYTES as i64);

@@ -21,7 +21,7 @@
 
 use super::command::record_id;
 use super::keys::Kept;
-use super::{Applied, Collection, Documents, Key, Operated, Outcome, Record};
+use super::{Applied, Collection, Documents, Id, Key, Operated, Outcome, Record};
 use leasehold_replication::{Position, Seq};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ impl Documents {
                     return Err(wrong("the order's numbers do not increase up to the last one"));
                 }
                 last = number;
-                if collection.by_id.insert(id, number).is_some() {
+                if collection.by_id.insert(Id::Uuid(id), number).is_some() {
                     return Err(StoredError::Twice { collection: name, what: format!("the id {id}") });
                 }
                 collection.insert(number, record);
@@ -209,13 +209,14 @@ impl StoredKey {
     fn new(key: &str, kept: &Kept) -> Result<StoredKey, serde_json::Error> {
         let answer = &kept.answer;
         let record = answer.record.as_ref().map(|record| RawValue::from_string(record.as_str().to_owned()));
-        let operation = |one: &Operated| (one.outcome.into(), one.id, one.tag.map(|tag| format!("{tag:032x}")));
+        let operation =
+            |one: &Operated| ((&one.outcome).into(), uuid_of(&one.id), one.tag.map(|tag| format!("{tag:032x}")));
         Ok(StoredKey {
             key: key.to_owned(),
             request: format!("{:032x}", kept.request),
             sequence: answer.seq.0,
-            outcome: answer.outcome.into(),
-            id: answer.id,
+            outcome: (&answer.outcome).into(),
+            id: uuid_of(&answer.id),
             record: record.transpose()?,
             operations: answer.operations.iter().map(operation).collect(),
         })
@@ -226,19 +227,26 @@ impl StoredKey {
         let mut operations = Vec::with_capacity(self.operations.len());
         for (outcome, id, tag) in &self.operations {
             let tag = tag.as_deref().map(hash).transpose()?;
-            operations.push(Operated { outcome: (*outcome).into(), id: *id, tag });
+            operations.push(Operated { outcome: (*outcome).into(), id: Id::Uuid(*id), tag });
         }
         if self.key.is_empty() || self.key.len() > super::KEY_BYTES_MAX {
             return Err("it is empty or too long");
         }
         let record = self.record.as_ref().map(|raw| Record::from(raw.get()));
         let (seq, outcome) = (Seq(self.sequence), self.outcome.into());
-        Ok((hash(&self.request)?, Applied { seq, outcome, id: self.id, record, operations }))
+        Ok((hash(&self.request)?, Applied { seq, outcome, id: Id::Uuid(self.id), record, operations }))
     }
 }
 
-impl From<Outcome> for StoredOutcome {
-    fn from(outcome: Outcome) -> StoredOutcome {
+fn uuid_of(id: &Id) -> Uuid {
+    match id {
+        Id::Uuid(uuid) => *uuid,
+        Id::Text(text) => panic!("format 1 has no id {text:?}"),
+    }
+}
+
+impl From<&Outcome> for StoredOutcome {
+    fn from(outcome: &Outcome) -> StoredOutcome {
         match outcome {
             Outcome::Created => StoredOutcome::Created,
             Outcome::Same => StoredOutcome::Same,
@@ -251,6 +259,7 @@ impl From<Outcome> for StoredOutcome {
             Outcome::BatchNotDone => StoredOutcome::BatchNotDone,
             // The reason is not kept: the API lets no such operation in.
             Outcome::Invalid(_) | Outcome::KeyReused => StoredOutcome::Unreadable,
+            other => panic!("format 1 has no {other:?}"),
         }
     }
 }

@@ -21,39 +21,43 @@
 //! The sum belongs to the format, whose number is in every item: a format that changes what is hashed is a sum of its own,
 //! and a build that reads both formats must keep both sums as long as either may be in force \[D2\].
 
-use super::outcome::{Applied, Operated};
+use crate::id::IdRef;
+use crate::outcome::{Applied, Operated};
 use twox_hash::XxHash3_128;
-use uuid::Uuid;
 
 /// The format of this sum. It is also that of the `made-up-format`, whose data are the same.
 const FORMAT: u32 = 1;
 const RECORD: u8 = 1;
 const NUMBER: u8 = 2;
 const KEY: u8 = 3;
+const TEXT_RECORD: u8 = 4;
 /// The longest item is that of a key.
 const ITEM_BYTES_MAX: usize = 128;
 
 /// A collection's name, as its items contain it.
 #[derive(Clone, Copy)]
-pub(super) struct Name(u128);
+pub(crate) struct Name(u128);
 
 impl Name {
-    pub(super) fn of(collection: &str) -> Name {
+    pub(crate) fn of(collection: &str) -> Name {
         Name(hash(collection.as_bytes()))
     }
 }
 
-pub(super) fn of_record(name: Name, id: Uuid, number: u64, record: &str) -> u128 {
-    let mut item = Item::new(RECORD);
+pub(crate) fn of_record(name: Name, id: IdRef<'_>, number: u64, record: &str) -> u128 {
+    let mut item = Item::new(match id {
+        IdRef::Uuid(_) => RECORD,
+        IdRef::Text(_) => TEXT_RECORD,
+    });
     item.put(&name.0.to_le_bytes());
-    item.put(id.as_bytes());
+    item.put(&id_bytes(id));
     item.put(&number.to_le_bytes());
     item.put(&hash(record.as_bytes()).to_le_bytes());
     item.hash()
 }
 
 /// 0 for a collection that does not exist yet.
-pub(super) fn of_number(name: Name, last_number: u64) -> u128 {
+pub(crate) fn of_number(name: Name, last_number: u64) -> u128 {
     if last_number == 0 {
         return 0;
     }
@@ -63,7 +67,7 @@ pub(super) fn of_number(name: Name, last_number: u64) -> u128 {
     item.hash()
 }
 
-pub(super) fn of_key(key: &str, request: u128, answer: &Applied) -> u128 {
+pub(crate) fn of_key(key: &str, request: u128, answer: &Applied) -> u128 {
     let record = answer.record.as_ref().map(|record| hash(record.as_str().as_bytes()));
     let operations = answer.operations.iter().fold(0, hash_operation);
     let mut item = Item::new(KEY);
@@ -71,7 +75,7 @@ pub(super) fn of_key(key: &str, request: u128, answer: &Applied) -> u128 {
     item.put(&request.to_le_bytes());
     item.put(&answer.seq.0.to_le_bytes());
     item.put(&[answer.outcome.number()]);
-    item.put(answer.id.as_bytes());
+    item.put(&id_bytes(answer.id.as_ref()));
     item.put(&[u8::from(record.is_some())]);
     item.put(&record.unwrap_or(0).to_le_bytes());
     // A batch has at most a thousand.
@@ -86,10 +90,18 @@ fn hash_operation(before: u128, operation: &Operated) -> u128 {
     let mut item = Item { bytes: [0; ITEM_BYTES_MAX], length: 0 };
     item.put(&before.to_le_bytes());
     item.put(&[outcome.number()]);
-    item.put(id.as_bytes());
+    item.put(&id_bytes(id.as_ref()));
     item.put(&[u8::from(tag.is_some())]);
     item.put(&tag.unwrap_or(0).to_le_bytes());
     item.hash()
+}
+
+/// A text enters by its hash.
+fn id_bytes(id: IdRef<'_>) -> [u8; 16] {
+    match id {
+        IdRef::Uuid(uuid) => uuid.into_bytes(),
+        IdRef::Text(text) => hash(text.as_bytes()).to_le_bytes(),
+    }
 }
 
 fn hash(bytes: &[u8]) -> u128 {

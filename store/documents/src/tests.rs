@@ -2,6 +2,7 @@ use super::*;
 use leasehold_replication::{Position, Sum};
 use proptest::prelude::*;
 use serde::Deserialize;
+use uuid::Uuid;
 
 /// What `snapshot.rs` wraps around the two members.
 #[derive(Deserialize)]
@@ -45,6 +46,13 @@ impl Log {
         self.raw(&Command::one("persons", id, action, condition).encode(1))
     }
 
+    fn changed(&self, at: usize) -> &RecordChange {
+        match &self.changes[at] {
+            Change::Record(change) => change,
+            other => panic!("{other:?} is no change of a record"),
+        }
+    }
+
     fn raw(&mut self, command: &[u8]) -> Outcome {
         self.answer(command).outcome
     }
@@ -59,12 +67,12 @@ impl Log {
     }
 
     fn batch(&mut self, key: Option<Key<'_>>, operations: &[Operation<'_>]) -> Applied {
-        self.answer(&Command { collection: "persons", key, work: Work::Batch(operations.to_vec()) }.encode(1))
+        self.answer(&Command { time_ms: 0, key, work: Work::Batch(On::name("persons"), operations.to_vec()) }.encode(1))
     }
 
     fn keyed(&mut self, name: &str, request: u128, action: Action<'_>) -> Applied {
-        let work = Work::One(Operation { id: id(1), action, condition: Condition::None });
-        self.answer(&Command { collection: "persons", key: Some(Key { name, request }), work }.encode(1))
+        let work = Work::One(On::name("persons"), Operation::new(id(1), action, Condition::None));
+        self.answer(&Command { time_ms: 0, key: Some(Key { name, request }), work }.encode(1))
     }
 
     fn create(&mut self, number: u8, name: &str) -> Outcome {
@@ -145,7 +153,7 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
     assert_eq!(log.run(id(1), patch, Condition::Tag(7)), Outcome::PreconditionFailed);
     assert_eq!(log.run(id(1), patch, Condition::Tag(tag_of(&record(1, "A")))), Outcome::Replaced);
     assert_eq!(log.list(), [(1, record(1, "B"))]);
-    assert_eq!(log.changes[0].record.as_ref().unwrap().as_str(), record(1, "B"));
+    assert_eq!(log.changed(0).record.as_ref().unwrap().as_str(), record(1, "B"));
     assert_eq!(log.run(id(1), patch, Condition::None), Outcome::Same);
     assert!(log.changes.is_empty());
     let other = format!(r#"{{"id":"{}"}}"#, id(2));
@@ -160,14 +168,14 @@ fn a_batch_is_done_whole_or_not_at_all() {
     let mut log = Log::default();
     log.create(1, "A");
     let (two, three, new) = (record(2, "B"), record(3, "C"), record(1, "Z"));
-    let operation = |number, action| Operation { id: id(number), action, condition: Condition::None };
+    let operation = |number, action| Operation::new(id(number), action, Condition::None);
     let create_two = operation(2, Action::Create { record: &two });
     let done = log.batch(
         None,
         &[create_two, operation(2, Action::Patch { patch: r#"{"lastName":"P"}"# }), operation(1, Action::Delete)],
     );
     assert_eq!(done.outcome, Outcome::BatchDone);
-    let outcomes: Vec<Outcome> = done.operations.iter().map(|one| one.outcome).collect();
+    let outcomes: Vec<Outcome> = done.operations.iter().map(|one| one.outcome.clone()).collect();
     assert_eq!(outcomes, [Outcome::Created, Outcome::Replaced, Outcome::Deleted]);
     assert_eq!(done.operations[1].tag, Some(tag_of(&record(2, "P"))));
     assert_eq!(log.list(), [(2, record(2, "P"))]);
@@ -195,7 +203,7 @@ fn a_key_that_comes_again_gets_the_first_answer_and_does_nothing() {
     let mut log = Log::default();
     let (first, second) = (record(1, "A"), record(1, "B"));
     let created = log.keyed("k", 1, Action::Create { record: &first });
-    assert_eq!((created.outcome, created.seq.0), (Outcome::Created, 1));
+    assert_eq!((created.outcome.clone(), created.seq.0), (Outcome::Created, 1));
     log.put(1, "X", Condition::None);
     assert_eq!(log.keyed("k", 1, Action::Create { record: &second }), created, "whatever the new attempt carries");
     assert!(log.changes.is_empty());
@@ -219,7 +227,7 @@ fn a_key_that_comes_again_gets_the_first_answer_and_does_nothing() {
 fn keys_in_the_snapshot_read_like_this_and_spoilt_ones_are_refused() {
     let mut log = Log::default();
     log.keyed("a \"key\"", 10, Action::Create { record: &record(1, "A") });
-    let operation = Operation { id: id(1), action: Action::Delete, condition: Condition::None };
+    let operation = Operation::new(id(1), Action::Delete, Condition::None);
     log.batch(Some(Key { name: "b", request: 1 }), &[operation]);
     let text = write(&log.documents);
     let keys = &text[text.find("\"keys\"").unwrap()..];
@@ -341,10 +349,7 @@ fn the_sum_of_a_state_is_this_for_ever() {
     log.create(1, "A");
     assert_eq!(log.documents.sum().to_string(), "e9cdfc0583399306da821b9f8a5c7ecc");
     log.keyed("k", 1, Action::Create { record: &record(1, "B") });
-    log.batch(
-        Some(Key { name: "b", request: 2 }),
-        &[Operation { id: id(1), action: Action::Delete, condition: Condition::None }],
-    );
+    log.batch(Some(Key { name: "b", request: 2 }), &[Operation::new(id(1), Action::Delete, Condition::None)]);
     assert_eq!(log.documents.sum().to_string(), "5127a1f3b534d284eaf856b18ee2bcc1");
 }
 
@@ -406,7 +411,7 @@ fn all_that_two_replicas_must_have_in_common_is_in_the_sum() {
     });
     for tag in [None, Some(7)] {
         let condition = tag.map_or(Condition::None, Condition::Tag);
-        let operation = |number| Operation { id: id(number), action: Action::Delete, condition };
+        let operation = |number| Operation::new(id(number), Action::Delete, condition);
         let key = Some(Key { name: "k", request: 1 });
         sum_of(&|log| {
             log.batch(key, &[operation(1)]);
@@ -440,7 +445,7 @@ fn a_batch_that_is_not_done_leaves_the_sum_as_it_was() {
     log.create(1, "A");
     let before = log.documents.sum();
     let two = record(2, "B");
-    let operation = |number, action| Operation { id: id(number), action, condition: Condition::None };
+    let operation = |number, action| Operation::new(id(number), action, Condition::None);
     let operations =
         [operation(2, Action::Create { record: &two }), operation(1, Action::Delete), operation(9, Action::Delete)];
     assert_eq!(log.batch(None, &operations).outcome, Outcome::BatchNotDone);
@@ -485,9 +490,8 @@ fn run(log: &mut Log, (what, number, content, condition): (u8, u8, u8, u8)) -> O
         5 => log.keyed(name, u128::from(number), Action::Create { record: &record(1, name) }).outcome,
         6 => {
             let (one, two) = (record(number, name), record(number + 1, name));
-            let put = Operation { id: id(number), action: Action::Put { record: &one }, condition };
-            let create =
-                Operation { id: id(number + 1), action: Action::Create { record: &two }, condition: Condition::None };
+            let put = Operation::new(id(number), Action::Put { record: &one }, condition);
+            let create = Operation::new(id(number + 1), Action::Create { record: &two }, Condition::None);
             log.batch(Some(Key { name: "batch", request: u128::from(number) }).filter(|_| content == 0), &[put, create])
                 .outcome
         }

@@ -22,7 +22,7 @@ use super::writes::{condition, write};
 use super::{body, key, person, reply};
 use bytes::Bytes;
 use hyper::body::Body;
-use leasehold_documents::{Action, BATCH_OPERATIONS_MAX, Command, Operated, Operation, Outcome, Work};
+use leasehold_documents::{Action, BATCH_OPERATIONS_MAX, Command, Id, On, Operated, Operation, Outcome, Work};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -62,17 +62,16 @@ where
     let wanted = parse(&body, context.config.match_weakened)?;
     let ids: Vec<Uuid> = wanted.iter().map(|one| one.id.unwrap_or_else(Uuid::now_v7)).collect();
     let records: Vec<String> = wanted.iter().zip(&ids).map(|(one, id)| one.record(*id)).collect();
-    let operations = wanted.iter().zip(&ids).zip(&records).map(|((one, id), record)| Operation {
-        id: *id,
-        action: one.action(record),
-        condition: condition(context, &one.conditions, *id),
-    });
+    let operations =
+        wanted.iter().zip(&ids).zip(&records).map(|((one, id), record)| {
+            Operation::new(*id, one.action(record), condition(context, &one.conditions, *id))
+        });
     let path = format!("/{COLLECTION}:batch");
     // The key does not cover ids that are made here: the same request again makes other ids.
     let operation = |one: &Wanted| one.json(one.id.unwrap_or_default());
     let request = || format!("POST {path}\n{}", wanted.iter().map(operation).collect::<String>());
-    let work = Work::Batch(operations.collect());
-    let command = Command { collection: COLLECTION, key: key::for_log(&name, request), work };
+    let work = Work::Batch(On::name(COLLECTION), operations.collect());
+    let command = Command { time_ms: 0, key: key::for_log(&name, request), work };
     let answer = write(context, &path, &command).await?;
     let mut response = match (answer.outcome, answer.operations.last()) {
         (Outcome::BatchDone, _) => {
@@ -80,7 +79,7 @@ where
             reply::json(&json!({ "sequence": answer.seq.0, "results": results }))
         }
         (Outcome::BatchNotDone, Some(last)) => not_done(answer.operations.len() - 1, last).into_response(),
-        (other, _) => declined(other, Uuid::nil()).into_response(),
+        (other, _) => declined(&other, &Id::NONE).into_response(),
     };
     response.headers_mut().insert(SEQUENCE, HeaderValue::from(answer.seq.0));
     Ok(response)
@@ -96,7 +95,7 @@ fn result(one: &Operated) -> Value {
 }
 
 fn not_done(at: usize, last: &Operated) -> Problem {
-    let reason = declined(last.outcome, last.id);
+    let reason = declined(&last.outcome, &last.id);
     Problem::new(
         Code::BatchNotDone,
         format!("operation {at} (from 0): {}; nothing of the batch was done", reason.detail()),

@@ -9,11 +9,10 @@ use super::percent;
 use super::person::{COLLECTION, parse_id};
 use super::problem::{Code, Problem};
 use crate::handle::{Handle, WriteError};
-use leasehold_documents::Outcome;
-use leasehold_documents::readable;
+use leasehold_documents::{Id, Outcome, readable};
 
 /// A write that was committed and decided as not to be done.
-pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
+pub(super) fn declined(outcome: &Outcome, id: &Id) -> Problem {
     match outcome {
         Outcome::Conflict => {
             let what =
@@ -29,14 +28,8 @@ pub(super) fn declined(outcome: Outcome, id: Uuid) -> Problem {
             "another request used this Idempotency-Key; a key is valid for one request only. Not done",
         ),
         // Only commands that were made a few lines above come here; these would be faults of ours.
-        Outcome::Invalid(_)
-        | Outcome::Created
-        | Outcome::Same
-        | Outcome::Replaced
-        | Outcome::Deleted
-        | Outcome::BatchDone
-        | Outcome::BatchNotDone => {
-            tracing::error!(?outcome, %id, "a write had an impossible outcome");
+        other => {
+            tracing::error!(outcome = ?other, %id, "a write had an impossible outcome");
             Problem::new(Code::Internal, "the write had an impossible outcome; see the log")
         }
     }
@@ -178,7 +171,7 @@ pub(super) fn not_ready(why: String) -> Problem {
     Problem::new(Code::NotReady, why)
 }
 
-pub(super) fn unknown_id(id: Uuid) -> Problem {
+pub(super) fn unknown_id(id: impl std::fmt::Display) -> Problem {
     Problem::new(Code::UnknownId, format!("there is no record with the id {id}"))
 }
 

@@ -25,7 +25,7 @@ use crate::handle::Handle;
 use crate::history::Commit;
 use bytes::Bytes;
 use futures_util::stream;
-use leasehold_documents::Outcome;
+use leasehold_documents::{Change, ChangeKind};
 use leasehold_replication::Seq;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -168,11 +168,15 @@ async fn tell_on(handle: &Handle, told: &mut Seq, events: &mpsc::Sender<Bytes>, 
 
 /// One commit as an event. The records are JSON without line breaks, as they are stored.
 fn event_of(commit: &Commit) -> Bytes {
-    let changes = commit.changes.iter().filter(|change| &*change.collection == COLLECTION).map(|change| {
-        let word = match change.outcome {
-            Outcome::Created => "created",
-            Outcome::Deleted => "deleted",
-            _ => "replaced",
+    let of_records = commit.changes.iter().filter_map(|change| match change {
+        Change::Record(change) if &*change.collection == COLLECTION => Some(change),
+        Change::Record(_) | Change::Definition { .. } => None,
+    });
+    let changes = of_records.map(|change| {
+        let word = match change.kind {
+            ChangeKind::Created => "created",
+            ChangeKind::Replaced => "replaced",
+            ChangeKind::Deleted | ChangeKind::Expired => "deleted",
         };
         let record = change.record.as_ref().and_then(|record| serde_json::from_str::<&RawValue>(record.as_str()).ok());
         let record = record.map_or("null", RawValue::get);

@@ -11,7 +11,7 @@ use crate::handle::WriteError;
 use crate::telemetry::WriteResult;
 use bytes::Bytes;
 use hyper::body::Body;
-use leasehold_documents::{Action, Applied, Command, Condition, Operation, Outcome, Record, Work};
+use leasehold_documents::{Action, Applied, Command, Condition, On, Operation, Outcome, Record, Work};
 use leasehold_replication::RECORD_BODY_BYTES_MAX;
 use uuid::Uuid;
 use warp::http::header::LOCATION;
@@ -41,7 +41,7 @@ where
     let record = person.to_json(id);
     let path = format!("/{COLLECTION}");
     let request = || format!("POST {path}\n{}", person.to_json(person.id.unwrap_or_default()));
-    let operation = Operation { id, action: Action::Create { record: &record }, condition: Condition::None };
+    let operation = Operation::new(id, Action::Create { record: &record }, Condition::None);
     one(context, &path, operation, key::for_log(&name, request)).await
 }
 
@@ -59,8 +59,7 @@ where
     let record = person.to_json(id);
     let path = format!("/{COLLECTION}/{id}");
     let request = || format!("PUT {path}\n{}\n{record}", wanted.word());
-    let operation =
-        Operation { id, action: Action::Put { record: &record }, condition: condition(context, &wanted, id) };
+    let operation = Operation::new(id, Action::Put { record: &record }, condition(context, &wanted, id));
     one(context, &path, operation, key::for_log(&name, request)).await
 }
 
@@ -78,8 +77,7 @@ where
     let patch = patch.to_json();
     let path = format!("/{COLLECTION}/{id}");
     let request = || format!("PATCH {path}\n{}\n{patch}", wanted.word());
-    let operation =
-        Operation { id, action: Action::Patch { patch: &patch }, condition: condition(context, &wanted, id) };
+    let operation = Operation::new(id, Action::Patch { patch: &patch }, condition(context, &wanted, id));
     one(context, &path, operation, key::for_log(&name, request)).await
 }
 
@@ -89,7 +87,7 @@ pub(super) async fn delete(context: &Context, id: &str, headers: &HeaderMap) -> 
     let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
     let path = format!("/{COLLECTION}/{id}");
     let request = || format!("DELETE {path}\n{}", wanted.word());
-    let operation = Operation { id, action: Action::Delete, condition: condition(context, &wanted, id) };
+    let operation = Operation::new(id, Action::Delete, condition(context, &wanted, id));
     one(context, &path, operation, key::for_log(&name, request)).await
 }
 
@@ -108,7 +106,7 @@ async fn one(
     operation: Operation<'_>,
     key: Option<leasehold_documents::Key<'_>>,
 ) -> ApiResult {
-    let command = Command { collection: COLLECTION, key, work: Work::One(operation) };
+    let command = Command { time_ms: 0, key, work: Work::One(On::name(COLLECTION), operation) };
     let Applied { seq, outcome, id, record, .. } = write(context, path, &command).await?;
     let mut response = match (outcome, record) {
         (Outcome::Created, Some(record)) => {
@@ -121,7 +119,7 @@ async fn one(
         }
         (Outcome::Same | Outcome::Replaced, Some(record)) => reply::record(StatusCode::OK, &record),
         (Outcome::Deleted, None) => reply::empty(StatusCode::NO_CONTENT),
-        (other, _) => declined(other, id).into_response(),
+        (other, _) => declined(&other, &id).into_response(),
     };
     response.headers_mut().insert(SEQUENCE, HeaderValue::from(seq.0));
     Ok(response)

@@ -161,7 +161,7 @@ impl Driver {
                 },
                 Payload::Voters(voters) => {
                     self.voters = voters.clone();
-                    self.documents.skip(entry.position);
+                    self.documents.voters(entry.position, voters.format);
                     None
                 }
                 Payload::Empty => {

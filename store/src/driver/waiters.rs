@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn made(position: Position) -> Applied {
-        let (id, record, operations) = (uuid::Uuid::nil(), None, Vec::new());
+        let (id, record, operations) = (leasehold_documents::Id::NONE, None, Vec::new());
         Applied { seq: position.seq, outcome: leasehold_documents::Outcome::Created, id, record, operations }
     }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use leasehold_documents::{Action, Command, Condition, Documents, Operation, Work};
+use leasehold_documents::{Action, Command, Condition, Documents, On, Operation, Work};
 use leasehold_replication::Position;
 use std::time::Duration;
 use uuid::Uuid;
@@ -88,17 +88,17 @@ fn record(id: u128, length: usize) -> String {
 }
 
 fn operation(id: u128, action: Action<'_>) -> Operation<'_> {
-    Operation { id: Uuid::from_u128(id), action, condition: Condition::None }
+    Operation::new(Uuid::from_u128(id), action, Condition::None)
 }
 
 fn apply(documents: &mut Documents, operation: Operation<'_>) {
-    let command = Command { collection: "persons", key: None, work: Work::One(operation) }.encode(1);
+    let command = Command { time_ms: 0, key: None, work: Work::One(On::name("persons"), operation) }.encode(1);
     let next = documents.applied().seq.next();
     documents.apply(Position::new(1, next.0), &command, &mut Vec::new()).unwrap();
 }
 
 fn growth(documents: &Documents, operations: Vec<Operation<'_>>) -> Option<i64> {
-    documents.growth(&Command { collection: "persons", key: None, work: Work::Batch(operations) }.encode(1))
+    documents.growth(&Command { time_ms: 0, key: None, work: Work::Batch(On::name("persons"), operations) }.encode(1))
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! ```
 
 use super::trace::Event;
-use leasehold_documents::{Action, Command, Condition, Documents, Operation, Work};
+use leasehold_documents::{Action, Command, Condition, Documents, IdRef, Operation, Work};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, ReplicaId, Term, Ticket,
 };
@@ -125,7 +125,7 @@ fn person(number: u128, record: &str) -> Person {
 fn person_of(entry: &Entry) -> Person {
     let Payload::Command(command) = &entry.payload else { panic!("the writer writes commands only") };
     let command = Command::decode(command).unwrap();
-    let Work::One(Operation { id, action: Action::Create { record }, .. }) = command.work else {
+    let Work::One(_, Operation { id: IdRef::Uuid(id), action: Action::Create { record }, .. }) = command.work else {
         panic!("the writer creates only, one by one")
     };
     person(id.as_u128(), record)

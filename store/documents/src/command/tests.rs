@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 fn id() -> Uuid {
     "e956b5d0-fa0c-40e8-9da9-333c214dcaf7".parse().unwrap()
@@ -16,14 +17,16 @@ fn every_kind_and_condition_comes_back_as_it_went_in() {
     let patch = Action::Patch { patch: r#"{"lastName":"K"}"# };
     for action in [Action::Create { record: &json }, Action::Put { record: &json }, Action::Delete, patch] {
         for condition in [Condition::None, Condition::Exists, Condition::Absent, Condition::Tag(u128::MAX)] {
-            operations.push(Operation { id: id(), action, condition });
+            operations.push(Operation::new(id(), action, condition));
         }
     }
-    let works =
-        operations.iter().map(|one| Work::One(*one)).chain([Work::Batch(operations.clone()), Work::Batch(vec![])]);
+    let works = operations
+        .iter()
+        .map(|one| Work::One(On::name("p"), *one))
+        .chain([Work::Batch(On::name("p"), operations.clone()), Work::Batch(On::name("p"), vec![])]);
     for work in works {
         for key in [None, Some(Key { name: "ä key", request: 7 })] {
-            let command = Command { collection: "persons", key, work: work.clone() };
+            let command = Command { time_ms: 0, key, work: work.clone() };
             assert_eq!(Command::decode(&command.encode(1)), Ok(command));
         }
     }
@@ -44,7 +47,7 @@ fn what_no_version_of_ours_wrote_is_refused_with_its_reason() {
     {
         assert_eq!(spoilt(at, value), CommandError::Unknown(unknown));
     }
-    let batch = Command { collection: "p", key: None, work: Work::Batch(Vec::new()) }.encode(1);
+    let batch = Command { time_ms: 0, key: None, work: Work::Batch(On::name("p"), Vec::new()) }.encode(1);
     assert!(matches!(Command::decode(&[&batch[..], b"x"].concat()), Err(CommandError::Content(_))));
     let patch = Command::one("p", id(), Action::Patch { patch: "[]" }, Condition::None).encode(1);
     assert!(matches!(Command::decode(&patch), Err(CommandError::Content(_))));
@@ -63,9 +66,9 @@ fn a_record_with_white_space_around_it_is_refused_because_a_snapshot_would_lose_
     for spaced in [format!(" {json}"), format!("{json}\n"), format!("\t{json}\r\n")] {
         assert_eq!(record_id(&spaced), Some(id()), "it is JSON all the same");
         for action in [Action::Create { record: &spaced }, Action::Put { record: &spaced }] {
-            let one = Operation { id: id(), action, condition: Condition::None };
-            for work in [Work::One(one), Work::Batch(vec![one])] {
-                let bytes = Command { collection: "p", key: None, work }.encode(1);
+            let one = Operation::new(id(), action, Condition::None);
+            for work in [Work::One(On::name("p"), one), Work::Batch(On::name("p"), vec![one])] {
+                let bytes = Command { time_ms: 0, key: None, work }.encode(1);
                 assert!(matches!(Command::decode(&bytes), Err(CommandError::Content(_))), "{spaced:?}");
             }
         }
@@ -83,8 +86,8 @@ fn is_known_alike(bytes: &[u8]) {
 
 #[test]
 fn an_unknown_operation_in_a_batch_counts_whatever_is_wrong_before_it() {
-    let one = Operation { id: id(), action: Action::Delete, condition: Condition::None };
-    let good = Command { collection: "p", key: None, work: Work::Batch(vec![one, one]) }.encode(1).to_vec();
+    let one = Operation::new(id(), Action::Delete, Condition::None);
+    let good = Command { time_ms: 0, key: None, work: Work::Batch(On::name("p"), vec![one, one]) }.encode(1).to_vec();
     let second = good.len() - 22;
     let spoilt = |at: usize, value: u8| {
         let mut bytes = good.clone();
@@ -119,9 +122,9 @@ proptest! {
     #[test]
     fn spoilt_commands_never_panic_and_what_is_read_encodes_to_the_same(at in any::<prop::sample::Index>(), value in any::<u8>(), is_batch in any::<bool>()) {
         let json = record(id());
-        let one = Operation { id: id(), action: Action::Put { record: &json }, condition: Condition::Tag(7) };
-        let work = if is_batch { Work::Batch(vec![one, one]) } else { Work::One(one) };
-        let command = Command { collection: "persons", key: Some(Key { name: "key", request: 9 }), work };
+        let one = Operation::new(id(), Action::Put { record: &json }, Condition::Tag(7));
+        let work = if is_batch { Work::Batch(On::name("p"), vec![one, one]) } else { Work::One(On::name("p"), one) };
+        let command = Command { time_ms: 0, key: Some(Key { name: "key", request: 9 }), work };
         let mut bytes = command.encode(1).to_vec();
         let at = at.index(bytes.len());
         bytes[at] = value;

@@ -4,7 +4,7 @@ use leasehold_testkit::golden::Parts;
 use uuid::Uuid;
 
 use super::golden;
-use leasehold_documents::{Action, Command, Condition, Key, Operation, Work};
+use leasehold_documents::{Action, Command, Condition, Key, On, Operation, Work};
 
 const ID: Uuid = Uuid::from_u128(0xe956b5d0_fa0c_40e8_9da9_333c214dcaf7);
 const RECORD: &str = r#"{"firstName":"Johanna","lastName":"Köster","id":"e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
@@ -13,12 +13,15 @@ const TAG: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
 const KEY: Option<Key<'_>> = Some(Key { name: "8e03978e-40d5", request: TAG });
 
 fn operation(action: Action<'static>, condition: Condition) -> Operation<'static> {
-    Operation { id: ID, action, condition }
+    Operation::new(ID, action, condition)
 }
 
 fn commands() -> Vec<(&'static str, Command<'static>)> {
-    let one =
-        |key, action, condition| Command { collection: "persons", key, work: Work::One(operation(action, condition)) };
+    let one = |key, action, condition| Command {
+        time_ms: 0,
+        key,
+        work: Work::One(On::name("persons"), operation(action, condition)),
+    };
     let create = Action::Create { record: RECORD };
     let put = Action::Put { record: RECORD };
     let patch = Action::Patch { patch: PATCH };
@@ -28,7 +31,7 @@ fn commands() -> Vec<(&'static str, Command<'static>)> {
         operation(patch, Condition::Exists),
         operation(Action::Delete, Condition::Tag(TAG)),
     ];
-    let batch = |key, operations| Command { collection: "persons", key, work: Work::Batch(operations) };
+    let batch = |key, operations| Command { time_ms: 0, key, work: Work::Batch(On::name("persons"), operations) };
     vec![
         ("command-1-create.hex", one(None, create, Condition::None)),
         ("command-2-put-if-absent.hex", one(None, put, Condition::Absent)),

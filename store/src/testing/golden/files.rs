@@ -15,7 +15,7 @@ use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::identity;
 use crate::volume::journal::segment::{self, Head};
 use crate::volume::snapshot;
-use leasehold_documents::{Action, Applied, Command, Condition, Documents, Key, Operation, Outcome, Work};
+use leasehold_documents::{Action, Applied, Command, Condition, Documents, Key, On, Operation, Outcome, Work};
 
 pub(super) const NAMES: [&str; 9] = [
     "segment.hex",
@@ -143,7 +143,7 @@ fn documents() -> Documents {
     let mut documents = Documents::new();
     keyed_commands(|key, work| {
         let key = key.as_deref().map(|name| Key { name, request: 0x0a });
-        let command = Command { collection: "persons", key, work }.encode(1);
+        let command = Command { time_ms: 0, key, work }.encode(1);
         let seq = documents.applied().seq.0 + 1;
         documents.apply(Position::new(5, seq), &command, &mut Vec::new()).unwrap();
     });
@@ -153,24 +153,27 @@ fn documents() -> Documents {
 /// What is done in [`documents`], in this order.
 fn keyed_commands(mut apply: impl FnMut(Option<String>, Work<'_>)) {
     let key = |name: &str| Some(name.to_owned());
-    let one = |number: u128, action, condition| Operation { id: Uuid::from_u128(number), action, condition };
+    let one = |number: u128, action, condition| Operation::new(Uuid::from_u128(number), action, condition);
     let records: Vec<String> = (0..7).map(person).collect();
     let create = |number: usize| one(number as u128, Action::Create { record: &records[number] }, Condition::None);
     let other = person(1).replace("Person", "Other");
     for number in 1..=4 {
-        apply(None, Work::One(create(number)));
+        apply(None, Work::One(On::name("persons"), create(number)));
     }
-    apply(key("created"), Work::One(create(5)));
-    apply(key("same"), Work::One(create(5)));
-    apply(key("conflict"), Work::One(one(1, Action::Create { record: &other }, Condition::None)));
-    apply(key("replaced"), Work::One(one(1, Action::Put { record: &other }, Condition::Exists)));
-    apply(key("deleted"), Work::One(one(3, Action::Delete, Condition::None)));
-    apply(key("missing"), Work::One(one(3, Action::Delete, Condition::None)));
-    apply(key("failed"), Work::One(one(1, Action::Delete, Condition::Absent)));
-    apply(key("done"), Work::Batch(vec![create(6), one(2, Action::Delete, Condition::None)]));
-    apply(key("not done"), Work::Batch(vec![create(6), one(3, Action::Delete, Condition::None)]));
+    apply(key("created"), Work::One(On::name("persons"), create(5)));
+    apply(key("same"), Work::One(On::name("persons"), create(5)));
+    apply(key("conflict"), Work::One(On::name("persons"), one(1, Action::Create { record: &other }, Condition::None)));
+    apply(key("replaced"), Work::One(On::name("persons"), one(1, Action::Put { record: &other }, Condition::Exists)));
+    apply(key("deleted"), Work::One(On::name("persons"), one(3, Action::Delete, Condition::None)));
+    apply(key("missing"), Work::One(On::name("persons"), one(3, Action::Delete, Condition::None)));
+    apply(key("failed"), Work::One(On::name("persons"), one(1, Action::Delete, Condition::Absent)));
+    apply(key("done"), Work::Batch(On::name("persons"), vec![create(6), one(2, Action::Delete, Condition::None)]));
+    apply(key("not done"), Work::Batch(On::name("persons"), vec![create(6), one(3, Action::Delete, Condition::None)]));
     let taken = r#"{"id":"00000000-0000-0000-0000-000000000009"}"#;
-    apply(key("unreadable"), Work::Batch(vec![one(1, Action::Patch { patch: taken }, Condition::None)]));
+    apply(
+        key("unreadable"),
+        Work::Batch(On::name("persons"), vec![one(1, Action::Patch { patch: taken }, Condition::None)]),
+    );
 }
 
 /// The outcomes in that order, of those with a key.
@@ -203,7 +206,7 @@ fn answers(documents: &Documents) -> Vec<Applied> {
     let (mut documents, mut answers) = (documents.clone(), Vec::new());
     keyed_commands(|key, work| {
         let Some(name) = key else { return };
-        let command = Command { collection: "persons", key: Some(Key { name: &name, request: 0x0a }), work }.encode(1);
+        let command = Command { time_ms: 0, key: Some(Key { name: &name, request: 0x0a }), work }.encode(1);
         let seq = documents.applied().seq.next().0;
         answers.push(documents.apply(Position::new(5, seq), &command, &mut Vec::new()).unwrap());
     });
@@ -233,7 +236,11 @@ fn golden_snapshots_are_read_as_these_values() {
             assert_eq!(records(&read), records(&documents), "{version}/{name}");
             if name == "snapshot.json" {
                 let given = answers(&read);
-                assert_eq!(given.iter().map(|answer| answer.outcome).collect::<Vec<_>>(), OUTCOMES, "{version}/{name}");
+                assert_eq!(
+                    given.iter().map(|answer| answer.outcome.clone()).collect::<Vec<_>>(),
+                    OUTCOMES,
+                    "{version}/{name}"
+                );
                 assert_eq!(given, answers(&documents), "{version}/{name}");
                 let numbers: Vec<u64> = records(&read).into_iter().map(|(number, _)| number).collect();
                 assert_eq!(numbers, [1, 4, 5, 6], "{version}/{name}");

@@ -12,7 +12,7 @@ use super::golden;
 use crate::testing::rig::{CLUSTER, Folder, Rig, folder, open, open_with_segments_of, person, segments, state, voters};
 use crate::volume::journal::JournalEvent;
 use crate::volume::journal::segment::{self, Head};
-use leasehold_documents::{Action, Command, Condition, Key, Operation, Work};
+use leasehold_documents::{Action, Command, Condition, Key, On, Operation, Work};
 
 /// A segment is stored as text, and up to its last byte that is not zero.
 pub(super) const NAMES: [&str; 5] = [
@@ -41,8 +41,8 @@ type Shape = (Vec<(Head, Vec<(u64, Record)>)>, Vec<(String, String)>);
 fn keyed() -> bytes::Bytes {
     let id = Uuid::from_u128(KEYED);
     let record = format!(r#"{{"id":"{id}","firstName":"Person","lastName":"{KEYED}"}}"#);
-    let work = Work::One(Operation { id, action: Action::Create { record: &record }, condition: Condition::None });
-    Command { collection: "persons", key: Some(Key { name: "a key", request: 0x0a }), work }.encode(1)
+    let work = Work::One(On::name("persons"), Operation::new(id, Action::Create { record: &record }, Condition::None));
+    Command { time_ms: 0, key: Some(Key { name: "a key", request: 0x0a }), work }.encode(1)
 }
 
 /// A voter's life: three persons, a snapshot, and six persons more, for which one segment is too short.
