@@ -16,13 +16,17 @@ mod command;
 mod definition;
 mod format;
 mod id;
+mod index;
 mod keys;
 mod merge;
+mod moment;
+mod number;
 mod outcome;
 mod record;
 mod size;
 mod stored;
 mod sums;
+mod value;
 
 pub use check::FalseSum;
 pub use collection::{Collection, Defined, LastRefused, Pending, WhyRefused};
@@ -36,11 +40,14 @@ pub use definition::{
 };
 pub use format::{FORMAT, FORMAT_MIN, MADE_UP_KEY, readable};
 pub use id::{ID_BYTES_MAX, Id, IdKind, IdRef};
+pub use index::Index;
 pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
+pub use number::{DIGITS_MAX, EXPONENT_MAX};
 pub use outcome::{Applied, Change, ChangeKind, Operated, Outcome, RecordChange};
 pub use record::{Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredError, StoredKey, StoredOrder};
+pub use value::{BadValue, IndexKey, Read, STRING_BYTES_MAX, Shape};
 
 use command::record_id;
 use imbl::OrdMap;
