@@ -4,8 +4,13 @@
 //! (whose order may change with a feature): members keep the order of the target, new ones follow in the order of the
 //! patch, and what does not change is copied as it is written.
 
+mod scan;
+
+use scan::Scan;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// Objects nested deeper than this are refused; the API refuses them earlier.
@@ -22,12 +27,26 @@ pub(super) enum MergeError {
     Depth,
 }
 
-/// Applies `patch` to `target`. A patch that is not an object replaces the target.
+/// Applies `patch` to `target`. A patch that is not an object replaces the target. Each byte of the two is read a constant
+/// number of times, however deep it stands.
 ///
 /// # Errors
 /// [`MergeError`]
 pub(super) fn merge(target: &str, patch: &str) -> Result<String, MergeError> {
-    merge_at(Some(target), patch, 0)
+    check(patch)?;
+    let patch = match Patch::read(&mut Scan::of(patch), 0)? {
+        Patch::Null => return Ok("null".to_owned()),
+        Patch::Value(value) => return Ok(value.to_owned()),
+        Patch::Object(patch) => patch,
+    };
+    let mut merged = String::with_capacity(target.len());
+    if target.trim_ascii_start().starts_with('{') {
+        check(target)?;
+        merge_object(&mut Scan::of(target), &patch, &mut merged)?;
+    } else {
+        write_new(&patch, &mut merged);
+    }
+    Ok(merged)
 }
 
 /// Is it a JSON object, with each key once (in its own members)?
@@ -35,49 +54,138 @@ pub(super) fn is_object(json: &str) -> bool {
     json.trim_ascii_start().starts_with('{') && Members::of(json).is_ok()
 }
 
-fn merge_at(target: Option<&str>, patch: &str, depth: usize) -> Result<String, MergeError> {
-    if depth > DEPTH_MAX {
-        return Err(MergeError::Depth);
+fn check(json: &str) -> Result<(), MergeError> {
+    serde_json::from_str::<&RawValue>(json).map(|_| ()).map_err(|_| MergeError::Json)
+}
+
+/// A patch, read.
+enum Patch<'a> {
+    Null,
+    Object(Changes<'a>),
+    /// Anything else, as it is written.
+    Value(&'a str),
+}
+
+/// The members of a patch, in order; no name twice.
+type Changes<'a> = Vec<(Cow<'a, str>, Patch<'a>)>;
+
+impl<'a> Patch<'a> {
+    fn read(scan: &mut Scan<'a>, depth: usize) -> Result<Patch<'a>, MergeError> {
+        if scan.next() != Some(b'{') {
+            let value = scan.value();
+            return match value {
+                "null" if depth > 0 => Ok(Patch::Null),
+                _ if depth > DEPTH_MAX => Err(MergeError::Depth),
+                _ => Ok(Patch::Value(value)),
+            };
+        }
+        if depth > DEPTH_MAX {
+            return Err(MergeError::Depth);
+        }
+        let mut changes = Vec::new();
+        while let Some(name) = scan.member()? {
+            changes.push((name, Patch::read(scan, depth + 1)?));
+        }
+        no_name_twice(changes.iter().map(|(name, _)| &**name))?;
+        Ok(Patch::Object(changes))
     }
-    if !patch.trim_ascii_start().starts_with('{') {
-        serde_json::from_str::<&RawValue>(patch).map_err(|_| MergeError::Json)?;
-        return Ok(patch.trim_ascii().to_owned());
-    }
-    let target = target.filter(|target| target.trim_ascii_start().starts_with('{')).unwrap_or("{}");
-    let mut patch = Members::of(patch)?.0;
-    let mut merged: Vec<(String, String)> = Vec::new();
-    for (name, old) in Members::of(target)?.0 {
-        match patch.iter().position(|(patched, _)| *patched == name) {
-            None => merged.push((name, old.get().to_owned())),
+}
+
+fn merge_object(target: &mut Scan<'_>, patch: &Changes<'_>, merged: &mut String) -> Result<(), MergeError> {
+    // Looked up, never walked through: its order decides nothing.
+    let places: HashMap<&str, usize> = patch.iter().enumerate().map(|(at, (name, _))| (&**name, at)).collect();
+    let mut is_merged = vec![false; patch.len()];
+    let mut names = Vec::new();
+    let mut to = Object::begin(merged);
+    while let Some(name) = target.member()? {
+        match places.get(&*name) {
+            None => to.member(&name).push_str(target.value()),
             Some(at) => {
-                let (_, new) = patch.remove(at);
-                if new.get() != "null" {
-                    merged.push((name, merge_at(Some(old.get()), new.get(), depth + 1)?));
+                is_merged[*at] = true;
+                match &patch[*at].1 {
+                    Patch::Null => {
+                        target.value();
+                    }
+                    Patch::Value(value) => {
+                        target.value();
+                        to.member(&name).push_str(value);
+                    }
+                    Patch::Object(changes) if target.next() == Some(b'{') => {
+                        merge_object(target, changes, to.member(&name))?;
+                    }
+                    Patch::Object(changes) => {
+                        target.value();
+                        write_new(changes, to.member(&name));
+                    }
                 }
             }
         }
+        names.push(name);
     }
-    for (name, new) in patch {
-        if new.get() != "null" {
-            merged.push((name, merge_at(None, new.get(), depth + 1)?));
+    no_name_twice(names.iter().map(|name| &**name))?;
+    for ((name, change), is_merged) in patch.iter().zip(is_merged) {
+        if !is_merged {
+            to.new_member(name, change);
         }
     }
-    let mut text = String::from("{");
-    for (at, (name, value)) in merged.iter().enumerate() {
-        text.push_str(if at == 0 { "" } else { "," });
-        text.push_str(&serde_json::to_string(name).expect("a string has a JSON form"));
-        text.push(':');
-        text.push_str(value);
+    to.end();
+    Ok(())
+}
+
+/// What a patch makes of nothing.
+fn write_new(patch: &Changes<'_>, merged: &mut String) {
+    let mut to = Object::begin(merged);
+    for (name, change) in patch {
+        to.new_member(name, change);
     }
-    text.push('}');
-    Ok(text)
+    to.end();
+}
+
+fn no_name_twice<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Result<(), MergeError> {
+    let count = names.len();
+    let names: HashSet<&str> = names.collect();
+    if names.len() < count { Err(MergeError::Json) } else { Ok(()) }
+}
+
+/// An object in the making.
+struct Object<'a> {
+    text: &'a mut String,
+    is_empty: bool,
+}
+
+impl Object<'_> {
+    fn begin(text: &mut String) -> Object<'_> {
+        text.push('{');
+        Object { text, is_empty: true }
+    }
+
+    /// Where its value belongs.
+    fn member(&mut self, name: &str) -> &mut String {
+        self.text.push_str(if self.is_empty { "" } else { "," });
+        self.is_empty = false;
+        self.text.push_str(&serde_json::to_string(name).expect("a string has a JSON form"));
+        self.text.push(':');
+        self.text
+    }
+
+    fn new_member(&mut self, name: &str, change: &Patch<'_>) {
+        match change {
+            Patch::Null => {}
+            Patch::Value(value) => self.member(name).push_str(value),
+            Patch::Object(changes) => write_new(changes, self.member(name)),
+        }
+    }
+
+    fn end(self) {
+        self.text.push('}');
+    }
 }
 
 /// The members of one object, in order.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    fn of(json: &'a str) -> Result<Members<'a>, MergeError> {
+    pub(super) fn of(json: &'a str) -> Result<Members<'a>, MergeError> {
         serde_json::from_str(json).map_err(|_| MergeError::Json)
     }
 }
@@ -92,11 +200,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
                 let mut members: Vec<(String, &'de RawValue)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    if members.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom("a key stands twice"));
-                    }
-                    members.push((name, value));
+                while let Some(member) = map.next_entry::<String, &'de RawValue>()? {
+                    members.push(member);
+                }
+                let names: HashSet<&str> = members.iter().map(|(name, _)| &**name).collect();
+                if names.len() < members.len() {
+                    return Err(A::Error::custom("a key stands twice"));
                 }
                 Ok(Members(members))
             }
@@ -109,6 +218,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_examples_of_the_rfc() {
@@ -136,6 +246,59 @@ mod tests {
     fn the_order_is_the_target_s_and_numbers_stay_as_they_are_written() {
         let merged = merge(r#"{"z":1.10,"a":1e400,"m":"ä"}"#, r#"{"b":0,"a":2.50}"#).unwrap();
         assert_eq!(merged, r#"{"z":1.10,"a":2.50,"m":"ä","b":0}"#);
+    }
+
+    /// The same by its definition, as it was until format 2: it reads what stands deep once for each level.
+    fn by_definition(target: Option<&str>, patch: &str) -> Result<String, MergeError> {
+        if !patch.trim_ascii_start().starts_with('{') {
+            serde_json::from_str::<&RawValue>(patch).map_err(|_| MergeError::Json)?;
+            return Ok(patch.trim_ascii().to_owned());
+        }
+        let target = target.filter(|target| target.trim_ascii_start().starts_with('{')).unwrap_or("{}");
+        let mut patch = Members::of(patch)?.0;
+        let mut merged: Vec<(String, String)> = Vec::new();
+        for (name, old) in Members::of(target)?.0 {
+            match patch.iter().position(|(patched, _)| *patched == name) {
+                None => merged.push((name, old.get().to_owned())),
+                Some(at) => {
+                    let (_, new) = patch.remove(at);
+                    if new.get() != "null" {
+                        merged.push((name, by_definition(Some(old.get()), new.get())?));
+                    }
+                }
+            }
+        }
+        for (name, new) in patch {
+            if new.get() != "null" {
+                merged.push((name, by_definition(None, new.get())?));
+            }
+        }
+        let members = merged.iter().map(|(name, value)| format!("{}:{value}", serde_json::to_string(name).unwrap()));
+        Ok(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
+    }
+
+    /// JSON, and some texts that are nearly JSON.
+    fn json() -> impl Strategy<Value = String> {
+        let names = r#""(a|b|\\u0061|c\\"|ä|\\ud800)""#;
+        let leaf = prop_oneof![
+            "null|true|-1.50e2| 7 |",
+            "\\[[1-3](, ?[1-3])?\\]",
+            r#""[a\{\}:,]{0,3}""#,
+            Just(r#"[{"a":{"a":1,"a":2}},"]\\\""]"#.to_owned())
+        ];
+        leaf.prop_recursive(4, 40, 5, move |inner| {
+            let member =
+                (names, "[ \n]?", inner).prop_map(|(name, space, value)| format!("{name}{space}:{space}{value}"));
+            proptest::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(", ")))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn the_result_is_the_one_of_the_definition(target in json(), patch in json()) {
+            prop_assert_eq!(merge(&target, &patch).ok(), by_definition(Some(&target), &patch).ok());
+        }
     }
 
     #[test]

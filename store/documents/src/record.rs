@@ -1,32 +1,67 @@
 //! One record.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// A record longer than this keeps its tag once it was computed: a thousand conditions on one such record cost little.
+const TAG_KEPT_FROM_BYTES: usize = 1024;
 
 /// One record: the bytes of its JSON as stored. A clone shares them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record(Arc<str>);
+#[derive(Clone, Debug)]
+pub struct Record(Bytes);
+
+#[derive(Clone, Debug)]
+enum Bytes {
+    Short(Arc<str>),
+    Long(Arc<Long>),
+}
+
+#[derive(Debug)]
+struct Long {
+    json: Box<str>,
+    tag: OnceLock<u128>,
+}
 
 impl Record {
     /// Its JSON.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Bytes::Short(json) => json,
+            Bytes::Long(long) => &long.json,
+        }
     }
 
     /// A hash of its bytes, for `ETag` and `If-Match`. Part of the log's format: every replica must compute the same.
     pub fn tag(&self) -> u128 {
-        tag_of(&self.0)
+        match &self.0 {
+            Bytes::Short(json) => tag_of(json),
+            Bytes::Long(long) => *long.tag.get_or_init(|| tag_of(&long.json)),
+        }
     }
 }
 
+impl PartialEq for Record {
+    fn eq(&self, other: &Record) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Record {}
+
 impl From<&str> for Record {
     fn from(json: &str) -> Record {
-        Record(json.into())
+        if json.len() <= TAG_KEPT_FROM_BYTES {
+            return Record(Bytes::Short(json.into()));
+        }
+        Record(Bytes::Long(Arc::new(Long { json: json.into(), tag: OnceLock::new() })))
     }
 }
 
 impl From<String> for Record {
     fn from(json: String) -> Record {
-        Record(json.into())
+        if json.len() <= TAG_KEPT_FROM_BYTES {
+            return Record(Bytes::Short(json.into()));
+        }
+        Record(Bytes::Long(Arc::new(Long { json: json.into(), tag: OnceLock::new() })))
     }
 }
 
@@ -35,4 +70,20 @@ pub fn tag_of(record: &str) -> u128 {
     const OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
     const PRIME: u128 = 0x0000000001000000000000000000013b;
     record.bytes().fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_a_record_is_that_of_its_bytes_however_long_it_is() {
+        for length in [0, TAG_KEPT_FROM_BYTES, TAG_KEPT_FROM_BYTES + 1] {
+            let json = "x".repeat(length);
+            let (borrowed, owned) = (Record::from(&*json), Record::from(json.clone()));
+            assert_eq!((borrowed.tag(), owned.tag(), owned.tag()), (tag_of(&json), tag_of(&json), tag_of(&json)));
+            assert_eq!((borrowed.as_str(), owned.as_str()), (&*json, &*json));
+            assert_eq!(borrowed, owned);
+        }
+    }
 }

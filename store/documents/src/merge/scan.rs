@@ -1,0 +1,89 @@
+//! A walk through JSON that is known to be valid, without a look into what is only copied.
+
+use super::MergeError;
+use std::borrow::Cow;
+
+/// Where the walk stands. Whatever the text is, it ends and stays inside; only of JSON it says what JSON means.
+pub(super) struct Scan<'a> {
+    json: &'a str,
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn of(json: &'a str) -> Scan<'a> {
+        Scan { json, at: 0 }
+    }
+
+    /// The next byte that is not white space.
+    pub(super) fn next(&mut self) -> Option<u8> {
+        let rest = &self.json.as_bytes()[self.at..];
+        let space = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+        self.at += space;
+        rest.get(space).copied()
+    }
+
+    /// Goes to the value of the object's next member, and gives its name; none behind the last one, and then it stands behind
+    /// the object. The walk stands at the object's begin, or behind the value of a member.
+    pub(super) fn member(&mut self) -> Result<Option<Cow<'a, str>>, MergeError> {
+        if let Some(b'{' | b',') = self.next() {
+            self.at += 1;
+        }
+        if self.next() != Some(b'"') {
+            self.at = self.json.len().min(self.at + 1);
+            return Ok(None);
+        }
+        let name = self.value();
+        if self.next() != Some(b':') {
+            return Err(MergeError::Json);
+        }
+        self.at += 1;
+        let bare = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).ok_or(MergeError::Json)?;
+        if !bare.contains('\\') {
+            return Ok(Some(bare.into()));
+        }
+        serde_json::from_str(name).map(|name: String| Some(name.into())).map_err(|_| MergeError::Json)
+    }
+
+    /// The value that is next, as it is written; the walk stands behind it.
+    pub(super) fn value(&mut self) -> &'a str {
+        self.next();
+        let begin = self.at;
+        let bytes = self.json.as_bytes();
+        let mut depth = 0_usize;
+        while let Some(byte) = bytes.get(self.at) {
+            match byte {
+                b'"' => self.skip_text(),
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' | b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => break,
+                b'}' | b']' => {
+                    depth -= 1;
+                    self.at += 1;
+                }
+                _ => self.at += 1,
+            }
+            if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
+                break;
+            }
+        }
+        &self.json[begin..self.at]
+    }
+
+    fn skip_text(&mut self) {
+        let bytes = self.json.as_bytes();
+        self.at += 1;
+        while let Some(byte) = bytes.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.at += 1;
+                    return;
+                }
+                // What is escaped may be a quotation mark. It is ASCII, so this ends between two characters.
+                b'\\' => self.at = bytes.len().min(self.at + 2),
+                _ => self.at += 1,
+            }
+        }
+    }
+}
