@@ -1,15 +1,19 @@
 //! One collection: its definition, its records in the order of their creation, and its indexes.
 
+use crate::command::{record_id, record_text_id};
 use crate::definition::Definition;
-use crate::id::{Id, IdRef};
+use crate::id::{Id, IdKind, IdRef};
+use crate::index::Index;
 use crate::record::Record;
 use crate::sums::{self, Name};
+use crate::tables::{Building, Clash, Tables};
+use crate::value::{BadValue, Read};
 use imbl::OrdMap;
 use leasehold_replication::Seq;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The records of one kind.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Collection {
     /// What it is; none in format 1.
     pub(crate) defined: Option<Arc<Defined>>,
@@ -20,6 +24,23 @@ pub struct Collection {
     pub(crate) by_id: OrdMap<Id, u64>,
     /// Bytes of all records.
     pub(crate) bytes: u64,
+    /// The sum of its records, its last number and its definition in force (`sums`).
+    pub(crate) data_sum: u128,
+    /// The sum of the rest of [`Defined`].
+    pub(crate) progress_sum: u128,
+    pub(crate) tables: Tables,
+    /// Where a change is pending.
+    pub(crate) building: Option<Building>,
+}
+
+/// What a collection is that nothing defines: in format 1.
+static BUILT_IN: LazyLock<Definition> = LazyLock::new(Definition::persons);
+
+/// What the definitions of a collection need of a record.
+pub(crate) struct Reads {
+    in_force: Option<Read>,
+    /// By the pending definition.
+    pending: Option<Read>,
 }
 
 /// A definition in force, and where it comes from.
@@ -89,6 +110,22 @@ pub enum WhyRefused {
     },
 }
 
+impl Default for Collection {
+    fn default() -> Collection {
+        Collection {
+            defined: None,
+            last_number: 0,
+            by_number: OrdMap::new(),
+            by_id: OrdMap::new(),
+            bytes: 0,
+            data_sum: 0,
+            progress_sum: 0,
+            tables: Tables::of(&BUILT_IN),
+            building: None,
+        }
+    }
+}
+
 impl Collection {
     /// How many records there are.
     pub fn len(&self) -> usize {
@@ -115,6 +152,27 @@ impl Collection {
         self.defined.as_ref()
     }
 
+    /// What is in force.
+    pub fn definition(&self) -> &Definition {
+        self.defined.as_ref().map_or(&*BUILT_IN, |defined| &defined.definition)
+    }
+
+    /// In the order of [`Collection::definition`].
+    pub fn indexes(&self) -> &[Index] {
+        &self.tables.indexes
+    }
+
+    /// The change of its definition that is pending.
+    pub fn pending(&self) -> Option<&Pending> {
+        self.defined.as_ref()?.pending.as_ref()
+    }
+
+    /// The creation number of each id, in the order of the ids.
+    #[allow(dead_code, reason = "for queries")]
+    pub(crate) fn ids(&self) -> &OrdMap<Id, u64> {
+        &self.by_id
+    }
+
     /// See [`Defined::epoch`]; none in format 1.
     pub fn epoch(&self) -> Option<Seq> {
         self.defined.as_ref().map(|defined| defined.epoch)
@@ -137,22 +195,76 @@ impl Collection {
         self.by_number.range((Excluded(number), Unbounded)).map(|(number, record)| (*number, record))
     }
 
-    /// Its creation number, and by how much the sum changes.
-    pub(crate) fn put(&mut self, name: Name, id: IdRef<'_>, record: Record) -> (u64, u128) {
-        let id = id.to_owned();
-        let (number, numbered) = match self.by_id.get(&id) {
-            Some(number) => (*number, 0),
-            None => {
-                let before = sums::of_number(name, self.last_number);
-                self.last_number += 1;
-                self.by_id.insert(id.clone(), self.last_number);
-                (self.last_number, sums::of_number(name, self.last_number).wrapping_sub(before))
-            }
+    /// The id of one of its records.
+    pub(crate) fn id_of(&self, record: &Record) -> Option<Id> {
+        id_in(self.definition().id, record.as_str())
+    }
+
+    /// Definitions need something of a record: it must be read before it is written.
+    pub(crate) fn needs_reading(&self) -> bool {
+        !self.tables.is_trivial() || self.building.as_ref().is_some_and(|building| !building.is_trivial())
+    }
+
+    /// A record as it is written: it must fit both definitions.
+    pub(crate) fn read(&self, record: &str) -> Result<Reads, BadValue> {
+        let pending = self.building.as_ref().map(|building| building.read(record)).transpose()?;
+        Ok(Reads { in_force: Some(self.tables.read(record)?), pending })
+    }
+
+    /// A record as it is entered: the pending definition has not seen those behind its cursor.
+    fn read_entered(&self, number: u64, record: &str) -> Reads {
+        if !self.needs_reading() {
+            return Reads { in_force: None, pending: None };
+        }
+        let is_examined = self.pending().is_some_and(|pending| number <= pending.cursor);
+        let building = self.building.as_ref().filter(|_| is_examined);
+        Reads {
+            in_force: self.tables.read(record).ok(),
+            pending: building.and_then(|building| building.read(record).ok()),
+        }
+    }
+
+    /// Another record than `own` (0: any) with the same values in a unique index in force: the index, and the record.
+    pub(crate) fn conflict(&self, reads: &Reads, own: u64) -> Option<(u8, Id)> {
+        let (index, other) = self.tables.clash(reads.in_force.as_ref()?, own)?;
+        Some((index, self.id_at(other)))
+    }
+
+    /// The id of the record with this creation number.
+    pub(crate) fn id_at(&self, number: u64) -> Id {
+        self.by_number.get(&number).and_then(|record| self.id_of(record)).unwrap_or(Id::NONE)
+    }
+
+    /// Its creation number; and the clash that it makes in a pending unique index, where it is not entered then.
+    pub(crate) fn put(&mut self, name: Name, id: IdRef<'_>, record: Record, reads: &Reads) -> (u64, Option<Clash>) {
+        let owned = id.to_owned();
+        let number = self.by_id.get(&owned).copied().unwrap_or_else(|| {
+            self.data_sum = self.data_sum.wrapping_sub(sums::of_number(name, self.last_number));
+            self.last_number += 1;
+            self.data_sum = self.data_sum.wrapping_add(sums::of_number(name, self.last_number));
+            self.by_id.insert(owned, self.last_number);
+            self.last_number
+        });
+        self.data_sum = self.data_sum.wrapping_add(sums::of_record(name, id, number, record.as_str()));
+        if let Some(before) = self.insert(number, record) {
+            self.data_sum = self.data_sum.wrapping_sub(sums::of_record(name, id, number, before.as_str()));
+            self.leave(number, &before);
+        }
+        if let Some(read) = &reads.in_force {
+            self.tables.enter(read, number);
+        }
+        let cursor = self.pending().map_or(0, |pending| pending.cursor);
+        let clash = match (&mut self.building, &reads.pending) {
+            (Some(building), Some(read)) if number <= cursor => match building.clash(read, number) {
+                None => {
+                    building.enter(read, number);
+                    None
+                }
+                clash => clash,
+            },
+            _ => None,
         };
-        let added = sums::of_record(name, id.as_ref(), number, record.as_str());
-        let before = self.insert(number, record);
-        let taken = before.map_or(0, |before| sums::of_record(name, id.as_ref(), number, before.as_str()));
-        (number, numbered.wrapping_add(added).wrapping_sub(taken))
+        (number, clash)
     }
 
     /// The record that was there before.
@@ -163,11 +275,49 @@ impl Collection {
         Some(before)
     }
 
-    /// Its creation number, and by how much the sum changes; none if there is none.
-    pub(crate) fn remove(&mut self, name: Name, id: IdRef<'_>) -> Option<(u64, u128)> {
+    /// Its creation number; none if there is none.
+    pub(crate) fn remove(&mut self, name: Name, id: IdRef<'_>) -> Option<u64> {
         let number = self.by_id.remove(&id.to_owned())?;
         let before = self.by_number.remove(&number)?;
         self.bytes -= before.as_str().len() as u64;
-        Some((number, 0_u128.wrapping_sub(sums::of_record(name, id, number, before.as_str()))))
+        self.data_sum = self.data_sum.wrapping_sub(sums::of_record(name, id, number, before.as_str()));
+        self.leave(number, &before);
+        Some(number)
+    }
+
+    fn leave(&mut self, number: u64, before: &Record) {
+        let reads = self.read_entered(number, before.as_str());
+        if let Some(read) = &reads.in_force {
+            self.tables.leave(read, number);
+        }
+        if let (Some(building), Some(read)) = (&mut self.building, &reads.pending) {
+            building.leave(read, number);
+        }
+    }
+
+    /// Its definition is this from now on. What is made of the records is not touched.
+    pub(crate) fn set_defined(&mut self, name: Name, defined: Defined) {
+        let (data, progress) = self.defined.as_deref().map_or((0, 0), |before| sums::of_defined(name, before));
+        let (new_data, new_progress) = sums::of_defined(name, &defined);
+        self.data_sum = self.data_sum.wrapping_sub(data).wrapping_add(new_data);
+        self.progress_sum = self.progress_sum.wrapping_sub(progress).wrapping_add(new_progress);
+        self.defined = Some(Arc::new(defined));
+    }
+
+    /// What indexes, times and definitions use in memory, approximately.
+    pub(crate) fn tables_bytes(&self) -> u64 {
+        let definitions = self.defined.as_ref().map_or(0, |defined| {
+            let pending = defined.pending.as_ref().map_or(0, |pending| pending.definition.memory_bytes());
+            defined.definition.memory_bytes() + pending
+        });
+        self.tables.memory_bytes() + self.building.as_ref().map_or(0, Building::memory_bytes) + definitions
+    }
+}
+
+/// The id in a record's JSON, where ids are of that kind.
+pub(crate) fn id_in(kind: IdKind, record: &str) -> Option<Id> {
+    match kind {
+        IdKind::Uuid => record_id(record).map(Id::Uuid),
+        IdKind::Text => record_text_id(record).and_then(|text| IdKind::Text.parse(&text).map(IdRef::to_owned)),
     }
 }

@@ -1,26 +1,24 @@
 //! The format of a write in the replicated log.
 //!
 //! ```text
-//!   command   = version u8 (the format in force, 1) | kind u8 | condition | name length u8 | collection (UTF-8) | rest       little-endian
-//!   kind      = 1 create | 2 put | 3 delete | 4 patch | 5 batch
-//!   condition = 0u8 none | 1u8 exists | 2u8 absent | 3u8, tag u128: the record's tag is `tag`
-//!             | 4u8, key length u8, key (UTF-8), request u128, condition (0 to 3): with an idempotency key
-//!   rest      = id 16 | record                      kinds 1 to 4
-//!             | count u16 | operations              kind 5, whose own condition is 0, or 4 with 0
-//!   operation = kind u8 (1 to 4) | condition (0 to 3) | id 16 | length u32 | record
-//!   record    = a JSON object in UTF-8 whose `id` is `id`; none in a delete; in a patch a JSON Merge Patch
+//!   command = version u8 (the format in force: 1, or 2 and higher) | as that version has it (`v1`, `v2`)
 //! ```
 //!
 //! Decoding is strict, so that every replica reads the same command or refuses the same bytes. A new kind or condition
 //! needs a higher format number in the voters entry before a leader may write it. So a version, kind or condition that is
 //! not known ends the process \[C1\]; anything else that is wrong with a command is an outcome, the same on every replica.
 
+mod bytes;
+mod v1;
+mod v2;
+
+use crate::PERSONS;
 use crate::format::{FORMAT, FORMAT_MIN, MADE_UP, MADE_UP_KEY};
-use crate::id::IdRef;
-use crate::merge;
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::id::{IdKind, IdRef};
+use ::bytes::{BufMut, Bytes, BytesMut};
 use leasehold_replication::Seq;
 use serde::Deserialize;
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// The longest key.
@@ -29,16 +27,8 @@ pub const KEY_BYTES_MAX: usize = 255;
 /// The version is the format in force where the command was written.
 const VERSION_MIN: u8 = FORMAT_MIN as u8;
 const VERSION_MAX: u8 = FORMAT as u8;
-const KIND_CREATE: u8 = 1;
-const KIND_PUT: u8 = 2;
-const KIND_DELETE: u8 = 3;
-const KIND_PATCH: u8 = 4;
-const KIND_BATCH: u8 = 5;
-const CONDITION_NONE: u8 = 0;
-const CONDITION_EXISTS: u8 = 1;
-const CONDITION_ABSENT: u8 = 2;
-const CONDITION_TAG: u8 = 3;
-const CONDITION_KEY: u8 = 4;
+/// The first format with collections of all kinds.
+pub(crate) const COLLECTIONS: u32 = 2;
 
 /// The most operations in a batch.
 pub const BATCH_OPERATIONS_MAX: usize = 1_000;
@@ -244,6 +234,9 @@ pub enum CommandError {
     /// The collection or the record is not what it must be.
     #[error("{0}")]
     Content(&'static str),
+    /// Its records have more than [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX) together: they were not looked at.
+    #[error("the records of the command are too large together")]
+    TooLarge,
 }
 
 /// What this build does not know of a command. Every build that knows its format does: the process ends, and nothing is
@@ -259,6 +252,9 @@ pub enum UnknownCommand {
     /// The condition.
     #[error("a command with condition {0}, which this build does not know")]
     Condition(u8),
+    /// What the leader saw of a record.
+    #[error("a command with {0} as what the leader saw, which this build does not know")]
+    Seen(u8),
 }
 
 impl<'a> On<'a> {
@@ -301,11 +297,33 @@ impl<'a> Command<'a> {
         Command { key, ..self }
     }
 
+    /// The same, made at that time.
+    pub fn at(self, time_ms: u64) -> Command<'a> {
+        Command { time_ms, ..self }
+    }
+
     /// The lowest format whose builds know all of it: before that is in force no leader may write it.
     pub fn needs(&self) -> u32 {
         let is_there = cfg!(any(feature = "made-up-format", feature = "testing", test));
         let is_made_up = |key: &Key<'_>| is_there && key.name.starts_with(MADE_UP_KEY);
-        if self.key.as_ref().is_some_and(is_made_up) { MADE_UP } else { FORMAT_MIN }
+        if self.key.as_ref().is_some_and(is_made_up) {
+            return MADE_UP;
+        }
+        let is_old = match &self.work {
+            Work::One(on, operation) => on.is_old() && operation.is_old(),
+            Work::Batch(on, operations) => on.is_old() && operations.iter().all(Operation::is_old),
+            Work::Transaction(..)
+            | Work::Refuse(..)
+            | Work::Define(_)
+            | Work::Drop { .. }
+            | Work::GiveUp { .. }
+            | Work::Advance { .. }
+            | Work::DoesNotFit { .. }
+            | Work::Expire { .. }
+            | Work::PauseExpiry { .. }
+            | Work::NoteFile { .. } => false,
+        };
+        if is_old { FORMAT_MIN } else { COLLECTIONS }
     }
 
     /// The bytes that go into the log where this format is in force.
@@ -314,40 +332,13 @@ impl<'a> Command<'a> {
     /// When the name of the collection or a key is longer than 255 bytes, a batch has too many operations, or the format has
     /// no such command: the API lets none of that in.
     pub fn encode(&self, format: u32) -> Bytes {
-        let mut to = BytesMut::with_capacity(64 + self.room());
+        let mut to = BytesMut::with_capacity(96 + self.room());
         // None is in force that this build does not read.
-        to.put_u8(u8::try_from(format).unwrap_or(VERSION_MAX).clamp(VERSION_MIN, VERSION_MAX));
-        let (on, operations) = match &self.work {
-            Work::One(on, operation) => (on, std::slice::from_ref(operation)),
-            Work::Batch(on, operations) => (on, &**operations),
-            other => panic!("format 1 has no {other:?}"),
-        };
-        let one = matches!(self.work, Work::One(..)).then(|| operations[0]);
-        to.put_u8(one.map_or(KIND_BATCH, |operation| operation.action.kind()));
-        if let Some(key) = self.key {
-            to.put_u8(CONDITION_KEY);
-            put_short(&mut to, key.name);
-            to.put_u128_le(key.request);
-        }
-        one.map_or(Condition::None, |operation| operation.condition).encode(&mut to);
-        put_short(&mut to, on.collection);
-        match one {
-            Some(operation) => {
-                put_uuid(&mut to, operation.id);
-                to.put_slice(operation.action.record().as_bytes());
-            }
-            None => {
-                assert!(operations.len() <= BATCH_OPERATIONS_MAX, "a batch of {} was let in", operations.len());
-                to.put_u16_le(operations.len() as u16);
-                for operation in operations {
-                    let record = operation.action.record();
-                    to.put_u8(operation.action.kind());
-                    operation.condition.encode(&mut to);
-                    put_uuid(&mut to, operation.id);
-                    to.put_u32_le(u32::try_from(record.len()).expect("a record fits into an entry"));
-                    to.put_slice(record.as_bytes());
-                }
-            }
+        let version = u8::try_from(format).unwrap_or(VERSION_MAX).clamp(VERSION_MIN, VERSION_MAX);
+        to.put_u8(version);
+        match u32::from(version) {
+            ..COLLECTIONS => v1::encode(self, &mut to),
+            COLLECTIONS.. => v2::encode(self, &mut to),
         }
         to.freeze()
     }
@@ -355,15 +346,15 @@ impl<'a> Command<'a> {
     /// About how long its operations are.
     fn room(&self) -> usize {
         match &self.work {
-            Work::One(_, operation) => operation.action.record().len(),
-            Work::Batch(_, operations) => operations.iter().map(|one| 40 + one.action.record().len()).sum(),
-            Work::Transaction(_, operations) => operations.iter().map(|(_, one)| 60 + one.action.record().len()).sum(),
+            Work::One(_, operation) => operation.action.text().len(),
+            Work::Batch(_, operations) => operations.iter().map(|one| 40 + one.action.text().len()).sum(),
+            Work::Transaction(_, operations) => operations.iter().map(|(_, one)| 60 + one.action.text().len()).sum(),
             Work::Refuse(_, problem) => problem.len(),
             Work::Define(define) => define.definition.len(),
+            Work::DoesNotFit { pointer, rule, .. } => pointer.len() + rule.len(),
             Work::Drop { .. }
             | Work::GiveUp { .. }
             | Work::Advance { .. }
-            | Work::DoesNotFit { .. }
             | Work::Expire { .. }
             | Work::PauseExpiry { .. }
             | Work::NoteFile { .. } => 0,
@@ -375,23 +366,16 @@ impl<'a> Command<'a> {
     /// # Errors
     /// [`UnknownCommand`]: exactly where [`Command::decode`] gives that.
     pub fn check_known(mut bytes: &[u8]) -> Result<(), UnknownCommand> {
-        let known = |found| match found {
+        let from = &mut bytes;
+        let found = take_version(from).and_then(|version| match version {
+            ..COLLECTIONS => v1::walk(from),
+            COLLECTIONS.. => v2::walk(from).map(|_| ()),
+        });
+        match found {
             Err(CommandError::Unknown(unknown)) => Err(unknown),
             // Content is for whoever applies it.
-            Err(CommandError::Short | CommandError::Content(_)) | Ok(()) => Ok(()),
-        };
-        let from = &mut bytes;
-        let walk = |from: &mut &[u8]| {
-            let kind = take_version_and_kind(from)?;
-            let (condition, _) = take_condition_and_key(from)?;
-            take_short(from, "the name of the collection is empty or not valid UTF-8")?;
-            if kind == KIND_BATCH {
-                // As `decode_batch` does it, without the records.
-                return if condition == Condition::None { walk_batch(from) } else { Ok(()) };
-            }
-            Ok(())
-        };
-        known(walk(from))
+            Err(CommandError::Short | CommandError::Content(_) | CommandError::TooLarge) | Ok(()) => Ok(()),
+        }
     }
 
     /// Reads what [`Command::encode`] wrote.
@@ -400,153 +384,52 @@ impl<'a> Command<'a> {
     /// [`CommandError`] for anything else. The answer depends on the bytes alone, so it is the same on every replica.
     pub fn decode(mut bytes: &'a [u8]) -> Result<Command<'a>, CommandError> {
         let from = &mut bytes;
-        let kind = take_version_and_kind(from)?;
-        let (condition, key) = take_condition_and_key(from)?;
-        let collection = take_short(from, "the name of the collection is empty or not valid UTF-8")?;
-        let work = if kind == KIND_BATCH {
-            if condition != Condition::None {
-                return Err(CommandError::Content("a batch with a condition of its own"));
-            }
-            Work::Batch(On::name(collection), decode_batch(from)?)
-        } else {
-            let id = take_id(from)?;
-            let record = take(from, from.len())?;
-            let action = Action::decode(kind, id, record)?;
-            Work::One(On::name(collection), Operation::new(id, action, condition))
+        match take_version(from)? {
+            ..COLLECTIONS => v1::decode(from),
+            COLLECTIONS.. => v2::decode(from),
+        }
+    }
+}
+
+/// As format 1 has them.
+impl On<'_> {
+    fn is_old(&self) -> bool {
+        self.collection == PERSONS && self.epoch.is_none()
+    }
+}
+
+impl Operation<'_> {
+    fn is_old(&self) -> bool {
+        let is_old_action = match self.action {
+            Action::Create { .. } | Action::Put { .. } | Action::Delete | Action::Patch { .. } => true,
+            Action::Check => false,
         };
-        Ok(Command { time_ms: 0, key, work })
+        is_old_action && self.seen == Seen::Any && self.id.kind() == IdKind::Uuid
     }
-}
-
-fn take_version_and_kind(from: &mut &[u8]) -> Result<u8, CommandError> {
-    let version = take_u8(from)?;
-    if !(VERSION_MIN..=VERSION_MAX).contains(&version) {
-        return Err(UnknownCommand::Version(version).into());
-    }
-    match take_u8(from)? {
-        kind @ (KIND_CREATE | KIND_PUT | KIND_DELETE | KIND_PATCH | KIND_BATCH) => Ok(kind),
-        kind => Err(UnknownCommand::Kind(kind).into()),
-    }
-}
-
-fn take_condition_and_key<'a>(from: &mut &'a [u8]) -> Result<(Condition, Option<Key<'a>>), CommandError> {
-    let (mut condition, mut key) = (take_u8(from)?, None);
-    if condition == CONDITION_KEY {
-        let name = take_short(from, "the key is empty or not valid UTF-8")?;
-        key = Some(Key { name, request: take_u128(from)? });
-        condition = take_u8(from)?;
-    }
-    Ok((Condition::decode(condition, from)?, key))
-}
-
-fn take_operation_kind(from: &mut &[u8]) -> Result<u8, CommandError> {
-    match take_u8(from)? {
-        kind @ (KIND_CREATE | KIND_PUT | KIND_DELETE | KIND_PATCH) => Ok(kind),
-        kind => Err(UnknownCommand::Kind(kind).into()),
-    }
-}
-
-/// All kinds and conditions of a batch; what its records are does not matter here.
-fn walk_batch(from: &mut &[u8]) -> Result<(), CommandError> {
-    let count = take_count(from)?;
-    for _ in 0..count {
-        take_operation_kind(from)?;
-        let condition = take_u8(from)?;
-        Condition::decode(condition, from)?;
-        take_id(from)?;
-        take_record(from)?;
-    }
-    Ok(())
-}
-
-fn take_count(from: &mut &[u8]) -> Result<usize, CommandError> {
-    let count = usize::from(u16::from_le_bytes(take(from, 2)?.try_into().expect("two bytes were taken")));
-    if count > BATCH_OPERATIONS_MAX {
-        return Err(CommandError::Content("a batch of too many operations"));
-    }
-    Ok(count)
-}
-
-fn take_record<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], CommandError> {
-    let length = u32::from_le_bytes(take(from, 4)?.try_into().expect("four bytes were taken"));
-    take(from, usize::try_from(length).map_err(|_| CommandError::Short)?)
-}
-
-fn decode_batch<'a>(from: &mut &'a [u8]) -> Result<Vec<Operation<'a>>, CommandError> {
-    // What is not known comes before what is wrong: whatever stands in a batch, every build of a format says the same of it.
-    walk_batch(&mut &**from).or_else(|error| match error {
-        CommandError::Unknown(_) => Err(error),
-        CommandError::Short | CommandError::Content(_) => Ok(()),
-    })?;
-    let count = take_count(from)?;
-    let mut operations = Vec::with_capacity(count);
-    for _ in 0..count {
-        let kind = take_operation_kind(from)?;
-        let condition = take_u8(from)?;
-        let condition = Condition::decode(condition, from)?;
-        let id = take_id(from)?;
-        let record = take_record(from)?;
-        operations.push(Operation::new(id, Action::decode(kind, id, record)?, condition));
-    }
-    if from.is_empty() { Ok(operations) } else { Err(CommandError::Content("bytes after the last operation")) }
 }
 
 impl<'a> Action<'a> {
-    fn kind(&self) -> u8 {
-        match self {
-            Action::Create { .. } => KIND_CREATE,
-            Action::Put { .. } => KIND_PUT,
-            Action::Delete => KIND_DELETE,
-            Action::Patch { .. } => KIND_PATCH,
-            Action::Check => panic!("format 1 has no checks"),
-        }
-    }
-
-    fn record(&self) -> &'a str {
+    /// The record or the patch; empty where there is none.
+    pub(crate) fn text(&self) -> &'a str {
         match self {
             Action::Create { record } | Action::Put { record } => record,
             Action::Patch { patch } => patch,
             Action::Delete | Action::Check => "",
         }
     }
+}
 
-    fn decode(kind: u8, id: Uuid, record: &'a [u8]) -> Result<Action<'a>, CommandError> {
-        match kind {
-            KIND_CREATE => Ok(Action::Create { record: record_of(record, id)? }),
-            KIND_PUT => Ok(Action::Put { record: record_of(record, id)? }),
-            KIND_DELETE if record.is_empty() => Ok(Action::Delete),
-            KIND_DELETE => Err(CommandError::Content("a delete that carries a record")),
-            KIND_PATCH => match std::str::from_utf8(record) {
-                Ok(patch) if merge::is_object(patch) => Ok(Action::Patch { patch }),
-                _ => Err(CommandError::Content("the patch is not a JSON object")),
-            },
-            other => Err(UnknownCommand::Kind(other).into()),
-        }
+/// The format that the first byte names.
+fn take_version(from: &mut &[u8]) -> Result<u32, CommandError> {
+    match bytes::take_u8(from)? {
+        version @ VERSION_MIN..=VERSION_MAX => Ok(version.into()),
+        version => Err(UnknownCommand::Version(version).into()),
     }
 }
 
-impl Condition {
-    fn encode(self, to: &mut BytesMut) {
-        match self {
-            Condition::None => to.put_u8(CONDITION_NONE),
-            Condition::Exists => to.put_u8(CONDITION_EXISTS),
-            Condition::Absent => to.put_u8(CONDITION_ABSENT),
-            Condition::Tag(tag) => {
-                to.put_u8(CONDITION_TAG);
-                to.put_u128_le(tag);
-            }
-        }
-    }
-
-    fn decode(condition: u8, from: &mut &[u8]) -> Result<Condition, CommandError> {
-        match condition {
-            CONDITION_NONE => Ok(Condition::None),
-            CONDITION_EXISTS => Ok(Condition::Exists),
-            CONDITION_ABSENT => Ok(Condition::Absent),
-            CONDITION_TAG => Ok(Condition::Tag(take_u128(from)?)),
-            other => Err(UnknownCommand::Condition(other).into()),
-        }
-    }
+/// The format of the command, by its first byte alone.
+pub(crate) fn version(command: &[u8]) -> u32 {
+    command.first().map_or(0, |version| u32::from(*version))
 }
 
 /// The id in a record's JSON, if it is a JSON object with one `id` that is a UUID, and nothing after it.
@@ -562,57 +445,28 @@ pub(crate) fn record_id(record: &str) -> Option<Uuid> {
     serde_json::from_str::<Identified>(record).ok().map(|identified| identified.id)
 }
 
-/// Records go into `snapshot.json` as they are, so invalid JSON, or a record under another id, is never stored. Nor is one with
-/// white space around it: a snapshot would lose that, and a replica that loads it would differ from the others.
-fn record_of(bytes: &[u8], id: Uuid) -> Result<&str, CommandError> {
-    let record = std::str::from_utf8(bytes).map_err(|_| CommandError::Content("the record is not valid UTF-8"))?;
-    if record.trim_ascii().len() != record.len() {
-        return Err(CommandError::Content("the record has white space around it"));
+/// The text in a record's member `id`, if it is a JSON object with one that is a string, and nothing after it.
+pub(crate) fn record_text_id(record: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Identified<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
     }
-    match record_id(record) {
-        Some(found) if found == id => Ok(record),
-        Some(_) => Err(CommandError::Content("the id of the record differs from that of the command")),
-        None => Err(CommandError::Content("the record is not a JSON object with an id")),
+    if !record.trim_ascii_start().starts_with('{') {
+        return None;
     }
+    serde_json::from_str::<Identified<'_>>(record).ok().map(|identified| identified.id)
 }
 
-fn put_uuid(to: &mut BytesMut, id: IdRef<'_>) {
-    match id {
-        IdRef::Uuid(uuid) => to.put_slice(uuid.as_bytes()),
-        IdRef::Text(text) => panic!("format 1 has no id {text:?}"),
-    }
-}
-
-fn put_short(to: &mut BytesMut, text: &str) {
-    const { assert!(KEY_BYTES_MAX == u8::MAX as usize) };
-    to.put_u8(u8::try_from(text.len()).expect("names and keys have at most 255 bytes"));
-    to.put_slice(text.as_bytes());
-}
-
-fn take_short<'a>(bytes: &mut &'a [u8], wrong: &'static str) -> Result<&'a str, CommandError> {
-    let length = usize::from(take_u8(bytes)?);
-    match std::str::from_utf8(take(bytes, length)?) {
-        Ok(text) if !text.is_empty() => Ok(text),
-        _ => Err(CommandError::Content(wrong)),
-    }
-}
-
-fn take_u8(bytes: &mut &[u8]) -> Result<u8, CommandError> {
-    Ok(take(bytes, 1)?[0])
-}
-
-fn take_u128(bytes: &mut &[u8]) -> Result<u128, CommandError> {
-    Ok(u128::from_le_bytes(take(bytes, 16)?.try_into().expect("sixteen bytes were taken")))
-}
-
-fn take_id(bytes: &mut &[u8]) -> Result<Uuid, CommandError> {
-    Ok(Uuid::from_bytes(take(bytes, 16)?.try_into().expect("sixteen bytes were taken")))
-}
-
-fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], CommandError> {
-    let (taken, rest) = bytes.split_at_checked(count).ok_or(CommandError::Short)?;
-    *bytes = rest;
-    Ok(taken)
+/// Is it the text of a record with this id, in the one form of ids? Records go into `snapshot.json` as they are, so anything
+/// else is never stored; nor is one with white space around it, which a snapshot would lose.
+pub(crate) fn is_record_of(record: &str, id: IdRef<'_>) -> bool {
+    let is_bare = record.trim_ascii().len() == record.len();
+    is_bare
+        && record_text_id(record).is_some_and(|found| match id {
+            IdRef::Uuid(uuid) => *found == *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+            IdRef::Text(text) => found == text,
+        })
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@
 //! white space, and without what is the default. The schema stays as the client wrote it, without white space between its
 //! tokens.
 
+mod text;
+
 use crate::id::IdKind;
 use std::sync::Arc;
 
@@ -26,6 +28,8 @@ pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 pub const NAME_BYTES_MAX: usize = 63;
 /// How many steps a path may have.
 pub const PATH_STEPS_MAX: usize = 16;
+/// The longest path, as a JSON Pointer, in bytes.
+pub const PATH_BYTES_MAX: usize = 1_024;
 
 /// First segments of paths that name no collection.
 pub const RESERVED_NAMES: [&str; 7] = ["api", "docs", "ui", "metrics", "healthz", "readyz", "openapi.json"];
@@ -159,6 +163,13 @@ impl Definition {
             expires: None,
             records_max: None,
         }
+    }
+
+    /// What it uses in memory, approximately.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        const BYTES: u64 = 512;
+        const INDEX_BYTES: u64 = 512;
+        BYTES + self.indexes.len() as u64 * INDEX_BYTES + self.schema.as_ref().map_or(0, |schema| schema.len() as u64)
     }
 
     /// What a change to `other` needs of the records that are there.

@@ -1,7 +1,7 @@
 //! The formats that this build of the store reads, as numbers (5.10 in docs/design.md). The core's are in
 //! `leasehold_replication`'s `format.rs`; what they mean is in its `formats.rs`.
 //!
-//! The feature `made-up-format` is for tests of an update alone: with it the build reads a format 2, which is format 1 under
+//! The feature `made-up-format` is for tests of an update alone: with it the build reads a format 3, which is format 2 under
 //! another number. Nothing that is shipped asks for it.
 
 pub use leasehold_replication::{FORMAT_MIN, readable};

@@ -5,6 +5,7 @@ use leasehold_replication::Seq;
 use crate::definition::Definition;
 use crate::id::{Id, IdRef};
 use crate::record::Record;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The outcome of a command, or of one operation of a batch. The same on every replica.
@@ -53,7 +54,7 @@ pub enum Outcome {
         /// Where, as a JSON Pointer into the record.
         pointer: Box<str>,
         /// For people.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// Not done: there is no such collection.
     NoCollection,

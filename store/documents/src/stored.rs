@@ -15,13 +15,43 @@
 //!   ]
 //! ```
 //!
+//! In format 2 these precede them:
+//!
+//! ```text
+//!   "definitions": {
+//!     "orders": {"definition":{…},"created":3,"revision":9,"epoch":12,     one collection a line
+//!                "pending":{"definition":{…},"since":12,"cursor":4000},
+//!                "lastRefused":{"since":7,"why":{"doesNotFit":{…}}}}
+//!   },
+//!   "time": 1700000000000,
+//!   "expiryPaused": false,
+//!   "file": "0…",                                                          if one was noted
+//! ```
+//!
+//! A key of another collection than `persons` names it as its `"space"`; that of a transaction is empty. A UUID is a string, an
+//! id that is a text `{"text": …}`. Indexes, and the times at which records go, are made of the records when they are read;
+//! those of a pending change of the records up to its cursor.
+//!
 //! `last` is the highest creation number ever given; each run is (first number, how many): here the five records have the
 //! numbers 1, 2, 3, 6, 7. `"keys"` is omitted if there are none. `snapshot.rs` writes and reads what surrounds these
 //! members.
 
-use super::command::record_id;
-use super::keys::Kept;
-use super::{Applied, Collection, Documents, Id, Key, Operated, Outcome, Record};
+mod definitions;
+mod ids;
+mod keys;
+
+pub use definitions::StoredDefinitions;
+pub(crate) use definitions::progress_text;
+pub use keys::StoredKey;
+pub(crate) use keys::detail;
+
+use crate::collection::{Defined, id_in};
+use crate::command::COLLECTIONS;
+use crate::settings::Settings;
+use crate::sums::Name;
+use crate::tables::{Building, Tables};
+use crate::value::BadValue;
+use crate::{Collection, Documents, IdKind, Key, Record};
 use leasehold_replication::{Position, Seq};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -29,11 +59,24 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
-use uuid::Uuid;
+use std::sync::Arc;
 
 /// The value of `"collections"`: by name, in the order of the file.
 #[derive(Debug, Default)]
-pub struct StoredCollections(Vec<(String, Vec<(Uuid, Record)>)>);
+pub struct StoredCollections(Vec<(String, Vec<Record>)>);
+
+/// The members of format 2: all absent in a file of format 1.
+#[derive(Debug, Default)]
+pub struct StoredState {
+    /// The value of `"definitions"`; it is always there in format 2.
+    pub definitions: Option<StoredDefinitions>,
+    /// The value of `"time"`.
+    pub time: u64,
+    /// The value of `"expiryPaused"`.
+    pub expiry_paused: bool,
+    /// The value of `"file"`.
+    pub file: Option<String>,
+}
 
 /// The value of `"order"`: by the collection's name.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -46,40 +89,6 @@ pub struct StoredOrder(BTreeMap<String, Numbers>);
 struct Numbers {
     last: u64,
     runs: Vec<(u64, u64)>,
-}
-
-/// One of the value of `"keys"`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StoredKey {
-    key: String,
-    /// A hash, in hexadecimal digits.
-    request: String,
-    sequence: u64,
-    outcome: StoredOutcome,
-    #[serde(default, skip_serializing_if = "Uuid::is_nil")]
-    id: Uuid,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    record: Option<Box<RawValue>>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    operations: Vec<(StoredOutcome, Uuid, Option<String>)>,
-}
-
-/// The outcomes that are remembered.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum StoredOutcome {
-    Created,
-    Same,
-    Replaced,
-    Deleted,
-    Conflict,
-    Missing,
-    PreconditionFailed,
-    BatchDone,
-    BatchNotDone,
-    /// For an operation in a batch.
-    Unreadable,
 }
 
 /// Why `"collections"` and `"order"` do not make documents: the file is damaged.
@@ -101,6 +110,17 @@ pub enum StoredError {
         /// How it does not match.
         why: &'static str,
     },
+    /// A definition is not one, or the records do not fit it.
+    #[error("{collection}: {why}")]
+    Definition {
+        /// The collection.
+        collection: String,
+        /// How it differs.
+        why: String,
+    },
+    /// The hash of the file of definitions is not a number.
+    #[error("the hash of the file of definitions is not a number")]
+    File,
     /// A key differs from what is ever written.
     #[error("the key {key:?}: {why}")]
     Key {
@@ -118,6 +138,9 @@ impl Documents {
     /// # Errors
     /// Those of `out`.
     pub fn write_collections(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.format >= COLLECTIONS {
+            self.write_definitions(out)?;
+        }
         out.write_all(b"\"collections\": {")?;
         let mut before_name = "\n  ";
         for (name, collection) in self.collections.iter() {
@@ -139,15 +162,15 @@ impl Documents {
         }
         out.write_all(b",\n\"keys\": [")?;
         let mut before = "\n  ";
-        for (key, kept) in self.keys.iter() {
-            write!(out, "{before}{}", serde_json::to_string(&StoredKey::new(key, kept)?)?)?;
+        for (space, key, kept) in self.keys.iter() {
+            write!(out, "{before}{}", serde_json::to_string(&StoredKey::new(space, key, kept)?)?)?;
             before = ",\n  ";
         }
         out.write_all(b"\n]")
     }
 
-    /// The documents at `applied`, from what [`Documents::write_collections`] wrote. Their sum is computed from what was
-    /// read, which takes as long as [`Documents::recomputed_sum`].
+    /// The documents at `applied`, from what [`Documents::write_collections`] wrote. Their sum, their indexes and the times at
+    /// which records go are made of what was read, which takes longer than [`Documents::recomputed_sum`].
     ///
     /// # Errors
     /// [`StoredError`]: nobody wrote it like that.
@@ -156,129 +179,123 @@ impl Documents {
         collections: StoredCollections,
         mut order: StoredOrder,
         keys: Vec<StoredKey>,
+        state: StoredState,
     ) -> Result<Documents, StoredError> {
         let mut documents = Documents { applied, ..Documents::default() };
+        if state.definitions.is_some() {
+            documents.format = COLLECTIONS;
+        }
+        let mut definitions = state.definitions.unwrap_or_default().0;
         for (name, records) in collections.0 {
-            let wrong = |why| StoredError::Order { collection: name.clone(), why };
-            let numbers = order.0.remove(&name).ok_or_else(|| wrong("the order lacks this collection"))?;
-            let mut number_of = numbers.iter();
-            let mut collection = Collection { last_number: numbers.last, ..Collection::default() };
-            let mut last = 0;
-            for (id, record) in records {
-                let number = number_of.next().ok_or_else(|| wrong("the order has fewer numbers than records"))?;
-                if number <= last || number > numbers.last {
-                    return Err(wrong("the order's numbers do not increase up to the last one"));
-                }
-                last = number;
-                if collection.by_id.insert(Id::Uuid(id), number).is_some() {
-                    return Err(StoredError::Twice { collection: name, what: format!("the id {id}") });
-                }
-                collection.insert(number, record);
-            }
-            if number_of.next().is_some() {
-                return Err(wrong("the order has more numbers than records"));
-            }
+            let numbers = order.0.remove(&name).ok_or_else(|| StoredError::Order {
+                collection: name.clone(),
+                why: "the order lacks this collection",
+            })?;
+            let defined = definitions.remove(&name).map(|defined| defined.read()).transpose();
+            let defined = defined.map_err(|why| StoredError::Definition { collection: name.clone(), why })?;
+            let collection = restore_collection(&name, records, &numbers, defined)?;
+            documents.data_sum = documents.data_sum.wrapping_add(collection.data_sum);
+            documents.progress_sum = documents.progress_sum.wrapping_add(collection.progress_sum);
             if documents.collections.insert(name.clone(), collection).is_some() {
                 return Err(StoredError::Twice { collection: name, what: "the collection".to_owned() });
             }
         }
+        documents.restore_keys(keys)?;
+        if let Some(collection) = order.0.into_keys().next() {
+            return Err(StoredError::Order { collection, why: "only the order has it" });
+        }
+        if let Some(collection) = definitions.into_keys().next() {
+            return Err(StoredError::Definition { collection, why: "only the definitions have it".to_owned() });
+        }
+        let file = state.file.map(|digits| u128::from_str_radix(&digits, 16)).transpose();
+        let file = file.map_err(|_| StoredError::File)?;
+        documents.settings = Settings { time_ms: state.time, expiry_paused: state.expiry_paused, file };
+        Ok(documents)
+    }
+
+    fn restore_keys(&mut self, keys: Vec<StoredKey>) -> Result<(), StoredError> {
         let mut newest = Seq(0);
         for stored in keys {
             let wrong = |why| StoredError::Key { key: stored.key.clone(), why };
             let (request, answer) = stored.answer().map_err(wrong)?;
-            if answer.seq <= newest || answer.seq > applied.seq {
+            if answer.seq <= newest || answer.seq > self.applied.seq {
                 return Err(wrong("its sequence is not between the previous one and the snapshot's"));
             }
             newest = answer.seq;
-            if documents.keys.get(&stored.key).is_some() {
+            if self.keys.get(&stored.space, &stored.key).is_some() {
                 return Err(wrong("it occurs twice"));
             }
-            documents.keys.keep(Key { name: &stored.key, request }, answer);
+            self.keys.keep(&stored.space, Key { name: &stored.key, request }, answer);
         }
-        match order.0.into_keys().next() {
-            Some(collection) => Err(StoredError::Order { collection, why: "only the order has it" }),
-            None => {
-                documents.sum = documents.recomputed_sum_of_collections();
-                Ok(documents)
-            }
-        }
+        Ok(())
     }
 }
 
-impl StoredKey {
-    fn new(key: &str, kept: &Kept) -> Result<StoredKey, serde_json::Error> {
-        let answer = &kept.answer;
-        let record = answer.record.as_ref().map(|record| RawValue::from_string(record.as_str().to_owned()));
-        let operation =
-            |one: &Operated| ((&one.outcome).into(), uuid_of(&one.id), one.tag.map(|tag| format!("{tag:032x}")));
-        Ok(StoredKey {
-            key: key.to_owned(),
-            request: format!("{:032x}", kept.request),
-            sequence: answer.seq.0,
-            outcome: (&answer.outcome).into(),
-            id: uuid_of(&answer.id),
-            record: record.transpose()?,
-            operations: answer.operations.iter().map(operation).collect(),
-        })
+fn restore_collection(
+    name: &str,
+    records: Vec<Record>,
+    numbers: &Numbers,
+    defined: Option<Defined>,
+) -> Result<Collection, StoredError> {
+    let wrong = |why| StoredError::Order { collection: name.to_owned(), why };
+    let spoilt = |why: String| StoredError::Definition { collection: name.to_owned(), why };
+    let mut collection = Collection { last_number: numbers.last, ..Collection::default() };
+    let mut kind = IdKind::Uuid;
+    if let Some(defined) = &defined {
+        kind = defined.definition.id;
+        collection.tables = Tables::of(&defined.definition);
+        collection.building =
+            defined.pending.as_ref().map(|pending| Building::of(&pending.definition, &defined.definition));
     }
-
-    fn answer(&self) -> Result<(u128, Applied), &'static str> {
-        let hash = |digits: &str| u128::from_str_radix(digits, 16).map_err(|_| "a hash in it is not a number");
-        let mut operations = Vec::with_capacity(self.operations.len());
-        for (outcome, id, tag) in &self.operations {
-            let tag = tag.as_deref().map(hash).transpose()?;
-            operations.push(Operated { outcome: (*outcome).into(), id: Id::Uuid(*id), tag });
-        }
-        if self.key.is_empty() || self.key.len() > super::KEY_BYTES_MAX {
-            return Err("it is empty or too long");
-        }
-        let record = self.record.as_ref().map(|raw| Record::from(raw.get()));
-        let (seq, outcome) = (Seq(self.sequence), self.outcome.into());
-        Ok((hash(&self.request)?, Applied { seq, outcome, id: Id::Uuid(self.id), record, operations }))
+    let cursor = defined.as_ref().and_then(|defined| defined.pending.as_ref()).map_or(0, |pending| pending.cursor);
+    if cursor > numbers.last {
+        return Err(spoilt("the pending change is beyond the last record".to_owned()));
     }
+    let mut number_of = numbers.iter();
+    let mut last = 0;
+    for record in records {
+        let number = number_of.next().ok_or_else(|| wrong("the order has fewer numbers than records"))?;
+        if number <= last || number > numbers.last {
+            return Err(wrong("the order's numbers do not increase up to the last one"));
+        }
+        last = number;
+        let id = id_in(kind, record.as_str());
+        let id = id.ok_or_else(|| wrong("a record is not a JSON object with an id of the collection's kind"))?;
+        enter(&mut collection, number, &record, cursor).map_err(|what| spoilt(format!("{id}: {what}")))?;
+        if collection.by_id.insert(id.clone(), number).is_some() {
+            return Err(StoredError::Twice { collection: name.to_owned(), what: format!("the id {id}") });
+        }
+        collection.insert(number, record);
+    }
+    if number_of.next().is_some() {
+        return Err(wrong("the order has more numbers than records"));
+    }
+    collection.defined = defined.map(Arc::new);
+    (collection.data_sum, collection.progress_sum) = collection.recomputed_sums(Name::of(name));
+    Ok(collection)
 }
 
-fn uuid_of(id: &Id) -> Uuid {
-    match id {
-        Id::Uuid(uuid) => *uuid,
-        Id::Text(text) => panic!("format 1 has no id {text:?}"),
-    }
-}
-
-impl From<&Outcome> for StoredOutcome {
-    fn from(outcome: &Outcome) -> StoredOutcome {
-        match outcome {
-            Outcome::Created => StoredOutcome::Created,
-            Outcome::Same => StoredOutcome::Same,
-            Outcome::Replaced => StoredOutcome::Replaced,
-            Outcome::Deleted => StoredOutcome::Deleted,
-            Outcome::Conflict => StoredOutcome::Conflict,
-            Outcome::Missing => StoredOutcome::Missing,
-            Outcome::PreconditionFailed => StoredOutcome::PreconditionFailed,
-            Outcome::BatchDone => StoredOutcome::BatchDone,
-            Outcome::BatchNotDone => StoredOutcome::BatchNotDone,
-            // The reason is not kept: the API lets no such operation in.
-            Outcome::Invalid(_) | Outcome::KeyReused => StoredOutcome::Unreadable,
-            other => panic!("format 1 has no {other:?}"),
+/// Enters a record into what is made of the records.
+fn enter(collection: &mut Collection, number: u64, record: &Record, cursor: u64) -> Result<(), String> {
+    const CLASH: &str = "a unique index has another record with its values";
+    let bad = |bad: BadValue| format!("{}: {}", bad.pointer, bad.why);
+    if !collection.tables.is_trivial() {
+        let read = collection.tables.read(record.as_str()).map_err(bad)?;
+        if collection.tables.clash(&read, number).is_some() {
+            return Err(CLASH.to_owned());
         }
+        collection.tables.enter(&read, number);
     }
-}
-
-impl From<StoredOutcome> for Outcome {
-    fn from(outcome: StoredOutcome) -> Outcome {
-        match outcome {
-            StoredOutcome::Created => Outcome::Created,
-            StoredOutcome::Same => Outcome::Same,
-            StoredOutcome::Replaced => Outcome::Replaced,
-            StoredOutcome::Deleted => Outcome::Deleted,
-            StoredOutcome::Conflict => Outcome::Conflict,
-            StoredOutcome::Missing => Outcome::Missing,
-            StoredOutcome::PreconditionFailed => Outcome::PreconditionFailed,
-            StoredOutcome::BatchDone => Outcome::BatchDone,
-            StoredOutcome::BatchNotDone => Outcome::BatchNotDone,
-            StoredOutcome::Unreadable => Outcome::Invalid(super::PATCH_TAKES_ID),
+    if let Some(building) = &mut collection.building
+        && number <= cursor
+    {
+        let read = building.read(record.as_str()).map_err(bad)?;
+        if building.clash(&read, number).is_some() {
+            return Err(CLASH.to_owned());
         }
+        building.enter(&read, number);
     }
+    Ok(())
 }
 
 impl Collection {
@@ -323,7 +340,7 @@ impl<'de> Deserialize<'de> for StoredCollections {
 }
 
 /// Streamed, so that a large collection is in memory once, not once as text and once as records.
-struct Records(Vec<(Uuid, Record)>);
+struct Records(Vec<Record>);
 
 impl<'de> Deserialize<'de> for Records {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Records, D::Error> {
@@ -336,9 +353,7 @@ impl<'de> Deserialize<'de> for Records {
             fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Records, A::Error> {
                 let mut all = Vec::new();
                 while let Some(raw) = array.next_element::<Box<RawValue>>()? {
-                    let id = record_id(raw.get())
-                        .ok_or_else(|| serde::de::Error::custom("a record is not a JSON object with an id"))?;
-                    all.push((id, Record::from(raw.get())));
+                    all.push(Record::from(raw.get()));
                 }
                 Ok(Records(all))
             }

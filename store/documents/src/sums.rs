@@ -6,7 +6,19 @@
 //!         | format u32 | 2u8 | hash(collection) | last creation number u64                       each collection
 //!         | format u32 | 3u8 | hash(key) | request u128 | sequence u64 | outcome u8 | id 16      each key that is
 //!           | has a record u8 | hash(record) | operations u32 | hash(operations)                 remembered
+//!
+//!   since format 2:
+//!         | format u32 | 4u8 | as 1u8; the id by its hash                                        each record with a text id
+//!         | format u32 | 5u8 | as 3u8 | hash(space) | hash(detail of the outcome)                a key of another collection
+//!                                                                                                than persons, or with detail
+//!         | format u32 | 6u8 | hash(collection) | created u64 | revision u64 | hash(definition)  each definition in force
+//!         | format u32 | 7u8 | hash(collection) | epoch u64 | hash(its pending and refused change)
+//!         | format u32 | 8u8 | time u64                                                          unless it is 0
+//!         | format u32 | 9u8                                                                     expiry is paused
+//!         | format u32 | 10u8 | hash of the file of definitions u128                             if one was noted
 //! ```
+//!
+//! In each of them the format is 1: data that format 1 can say have the sum that they had there.
 //!
 //! All numbers are little-endian. Texts of any length enter by their hash, so an item of a kind has one length, and no two
 //! items have the same bytes. Operations are chained: each is hashed behind the hash of those before it.
@@ -21,18 +33,26 @@
 //! The sum belongs to the format, whose number is in every item: a format that changes what is hashed is a sum of its own,
 //! and a build that reads both formats must keep both sums as long as either may be in force \[D2\].
 
+use crate::collection::Defined;
 use crate::id::IdRef;
 use crate::outcome::{Applied, Operated};
+use crate::{PERSONS, stored};
 use twox_hash::XxHash3_128;
 
-/// The format of this sum. It is also that of the `made-up-format`, whose data are the same.
+/// The format of this sum: the first one that had it.
 const FORMAT: u32 = 1;
 const RECORD: u8 = 1;
 const NUMBER: u8 = 2;
 const KEY: u8 = 3;
 const TEXT_RECORD: u8 = 4;
+const KEY_WITH_MORE: u8 = 5;
+const DEFINITION: u8 = 6;
+const PROGRESS: u8 = 7;
+const TIME: u8 = 8;
+const PAUSE: u8 = 9;
+const FILE: u8 = 10;
 /// The longest item is that of a key.
-const ITEM_BYTES_MAX: usize = 128;
+const ITEM_BYTES_MAX: usize = 160;
 
 /// A collection's name, as its items contain it.
 #[derive(Clone, Copy)]
@@ -67,10 +87,42 @@ pub(crate) fn of_number(name: Name, last_number: u64) -> u128 {
     item.hash()
 }
 
-pub(crate) fn of_key(key: &str, request: u128, answer: &Applied) -> u128 {
+/// Of a definition in force, and of the rest.
+pub(crate) fn of_defined(name: Name, defined: &Defined) -> (u128, u128) {
+    let mut definition = Item::new(DEFINITION);
+    definition.put(&name.0.to_le_bytes());
+    definition.put(&defined.created.0.to_le_bytes());
+    definition.put(&defined.revision.0.to_le_bytes());
+    definition.put(&hash(defined.definition.to_json().as_bytes()).to_le_bytes());
+    let mut progress = Item::new(PROGRESS);
+    progress.put(&name.0.to_le_bytes());
+    progress.put(&defined.epoch.0.to_le_bytes());
+    progress.put(&hash(stored::progress_text(defined).as_bytes()).to_le_bytes());
+    (definition.hash(), progress.hash())
+}
+
+pub(crate) fn of_time(time_ms: u64) -> u128 {
+    let mut item = Item::new(TIME);
+    item.put(&time_ms.to_le_bytes());
+    item.hash()
+}
+
+pub(crate) fn of_pause() -> u128 {
+    Item::new(PAUSE).hash()
+}
+
+pub(crate) fn of_file(file: u128) -> u128 {
+    let mut item = Item::new(FILE);
+    item.put(&file.to_le_bytes());
+    item.hash()
+}
+
+pub(crate) fn of_key(space: &str, key: &str, request: u128, answer: &Applied) -> u128 {
+    let detail = stored::detail(&answer.outcome);
+    let has_more = space != PERSONS || detail.is_some();
     let record = answer.record.as_ref().map(|record| hash(record.as_str().as_bytes()));
     let operations = answer.operations.iter().fold(0, hash_operation);
-    let mut item = Item::new(KEY);
+    let mut item = Item::new(if has_more { KEY_WITH_MORE } else { KEY });
     item.put(&hash(key.as_bytes()).to_le_bytes());
     item.put(&request.to_le_bytes());
     item.put(&answer.seq.0.to_le_bytes());
@@ -81,10 +133,14 @@ pub(crate) fn of_key(key: &str, request: u128, answer: &Applied) -> u128 {
     // A batch has at most a thousand.
     item.put(&u32::try_from(answer.operations.len()).unwrap_or(u32::MAX).to_le_bytes());
     item.put(&operations.to_le_bytes());
+    if has_more {
+        item.put(&hash(space.as_bytes()).to_le_bytes());
+        item.put(&hash(detail.unwrap_or_default().as_bytes()).to_le_bytes());
+    }
     item.hash()
 }
 
-/// `hash before | outcome u8 | id 16 | has a tag u8 | tag u128`
+/// `hash before | outcome u8 | id 16 | has a tag u8 | tag u128`; behind it the hash of the outcome's detail, if it has one
 fn hash_operation(before: u128, operation: &Operated) -> u128 {
     let Operated { outcome, id, tag } = operation;
     let mut item = Item { bytes: [0; ITEM_BYTES_MAX], length: 0 };
@@ -93,6 +149,9 @@ fn hash_operation(before: u128, operation: &Operated) -> u128 {
     item.put(&id_bytes(id.as_ref()));
     item.put(&[u8::from(tag.is_some())]);
     item.put(&tag.unwrap_or(0).to_le_bytes());
+    if let Some(detail) = stored::detail(outcome) {
+        item.put(&hash(detail.as_bytes()).to_le_bytes());
+    }
     item.hash()
 }
 

@@ -4,9 +4,18 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// What `snapshot.rs` wraps around the two members.
+/// What `snapshot.rs` wraps around the members.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct File {
+    #[serde(default)]
+    definitions: Option<StoredDefinitions>,
+    #[serde(default)]
+    time: u64,
+    #[serde(default)]
+    expiry_paused: bool,
+    #[serde(default)]
+    file: Option<String>,
     collections: StoredCollections,
     order: StoredOrder,
     #[serde(default)]
@@ -21,8 +30,9 @@ fn write(documents: &Documents) -> String {
 }
 
 fn read(applied: Position, text: &str) -> Result<Documents, StoredError> {
-    let file: File = serde_json::from_str(text).unwrap();
-    Documents::restore(applied, file.collections, file.order, file.keys)
+    let File { definitions, time, expiry_paused, file, collections, order, keys } = serde_json::from_str(text).unwrap();
+    let state = StoredState { definitions, time, expiry_paused, file };
+    Documents::restore(applied, collections, order, keys, state)
 }
 
 fn id(number: u8) -> Uuid {
@@ -337,7 +347,11 @@ fn a_snapshot_that_nobody_wrote_is_refused() {
         assert!(matches!(bad(&one, order), StoredError::Order { .. }), "{order}");
     }
     assert!(matches!(bad(&twice, r#"{"persons":{"last":2,"runs":[[1,2]]}}"#), StoredError::Twice { .. }));
-    for collections in [r#"{"persons":[1]}"#, r#"{"persons":[{}]}"#, r#"{"persons":{}}"#, "[]"] {
+    for record in ["1", "{}", r#"{"id":"x"}"#] {
+        let error = bad(&format!(r#"{{"persons":[{record}]}}"#), r#"{"persons":{"last":1,"runs":[[1,1]]}}"#);
+        assert!(matches!(error, StoredError::Order { .. }), "{record}");
+    }
+    for collections in [r#"{"persons":{}}"#, "[]"] {
         assert!(serde_json::from_str::<StoredCollections>(collections).is_err(), "{collections}");
     }
 }

@@ -2,7 +2,7 @@
 //! [`formats`](crate::formats); which formats a build of the store reads is in `store/documents/src/format.rs`.
 
 /// The highest format that this version reads, unless its shell says more (for tests).
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The lowest format that this version reads. Empty volumes begin with it \[C3\].
 pub const FORMAT_MIN: u32 = 1;
 

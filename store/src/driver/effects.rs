@@ -12,7 +12,7 @@ use super::sums::Sums;
 use super::{Driver, End};
 use crate::peer::SnapshotOut;
 use crate::volume::journal::{JournalError, LookUpAnswer};
-use leasehold_documents::UnknownCommand;
+use leasehold_documents::{Collection, UnknownCommand};
 use leasehold_documents::{FORMAT, readable};
 
 impl Driver {
@@ -173,8 +173,10 @@ impl Driver {
             self.ends.handle.note(entry.position, changes);
             self.waiters.applied(entry.position, answer, &mut answers);
         }
+        let discarded = self.documents.take_discarded();
         // Published before any answer: a client with an answer reads what it wrote.
         self.ends.handle.set_documents(&self.documents);
+        free(discarded);
         self.ends.handle.tell();
         for (reply, answer) in answers {
             let _ = reply.send(answer); // who gave up does not wait
@@ -223,6 +225,17 @@ impl Driver {
                 self.spoil(conn);
             }
         }
+    }
+}
+
+/// A million records take a tenth of a second to free: not on the driver, which answers everybody.
+fn free(discarded: Vec<Collection>) {
+    if discarded.is_empty() {
+        return;
+    }
+    let freed = std::thread::Builder::new().name("free".to_owned()).spawn(move || drop(discarded));
+    if let Err(error) = freed {
+        warn!(%error, "cannot start a thread: a collection that was dropped is freed by the driver");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   {"format":1,"clusterId":"…","position":{"term":3,"sequence":812},"voters":{…},
+//!   "definitions": {…}, "time": …, "expiryPaused": …, "file": …,     in format 2 (`stored` of the documents)
 //!   "collections": {"persons": […]},
 //!   "order": {…},
 //!   "keys": […],                                             where there are any
@@ -27,7 +28,9 @@ use crate::volume::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::volume::error::VolumeError;
 use bytes::Bytes;
 use leasehold_documents::FORMAT_MIN;
-use leasehold_documents::{Documents, FalseSum, StoredCollections, StoredKey, StoredOrder};
+use leasehold_documents::{
+    Documents, FalseSum, StoredCollections, StoredDefinitions, StoredKey, StoredOrder, StoredState,
+};
 use leasehold_replication::{
     ClusterId, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece, Sum,
     Voters,
@@ -111,6 +114,15 @@ struct Whole {
     cluster_id: ClusterId,
     position: Position,
     voters: Voters,
+    /// The members of format 2.
+    #[serde(default)]
+    definitions: Option<StoredDefinitions>,
+    #[serde(default)]
+    time: u64,
+    #[serde(default)]
+    expiry_paused: bool,
+    #[serde(default)]
+    file: Option<String>,
     collections: StoredCollections,
     order: StoredOrder,
     #[serde(default)]
@@ -225,7 +237,9 @@ pub(crate) fn read(
     if whole.position.seq > Seq::MAX {
         return Err(damage(format!("it is at {}, a sequence that no log reaches", whole.position)));
     }
-    let documents = Documents::restore(whole.position, whole.collections, whole.order, whole.keys)
+    let Whole { definitions, time, expiry_paused, file: noted, .. } = whole;
+    let state = StoredState { definitions, time, expiry_paused, file: noted };
+    let documents = Documents::restore(whole.position, whole.collections, whole.order, whole.keys, state)
         .map_err(|error| damage(error.to_string()))?;
     let (position, found) = (whole.position, documents.sum());
     let false_sum = whole.sum.filter(|said| *said != found).map(|said| FalseSum { position, said, found });

@@ -19,7 +19,7 @@ use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError};
 use bytes::Bytes;
 use leasehold_documents::FORMAT;
-use leasehold_documents::{Documents, StoredCollections, StoredOrder};
+use leasehold_documents::{Documents, StoredCollections, StoredOrder, StoredState};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, Seq, SnapshotMark,
     SnapshotMeta, Term, Voters,
@@ -100,8 +100,14 @@ pub fn journal(data: &[u8]) {
     let mark = (script.below(3) == 0).then(|| {
         let position = Position::new(1, u64::from(script.below(6)) + 1);
         let meta = SnapshotMeta { cluster_id: CLUSTER, position, voters: Voters::none() };
-        let documents =
-            Documents::restore(position, StoredCollections::default(), StoredOrder::default(), Vec::new()).unwrap();
+        let documents = Documents::restore(
+            position,
+            StoredCollections::default(),
+            StoredOrder::default(),
+            Vec::new(),
+            StoredState::default(),
+        )
+        .unwrap();
         let name = if script.below(4) == 0 { SNAPSHOT_NEXT } else { SNAPSHOT };
         snapshot::write(&*disk, name, &meta, &documents).unwrap()
     });

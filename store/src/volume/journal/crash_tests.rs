@@ -11,7 +11,7 @@ use crate::volume::disk::Disk;
 use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::snapshot;
 use crate::volume::{self, Found, VolumeError};
-use leasehold_documents::{Documents, StoredCollections, StoredOrder};
+use leasehold_documents::{Documents, StoredCollections, StoredOrder, StoredState};
 use leasehold_replication::{
     ClusterId, DurableState, Entry, Incarnation, Payload, Position, Promise, Record, ReplicaId, SnapshotMeta, Term,
     Voters,
@@ -222,7 +222,14 @@ fn meta(position: Position) -> SnapshotMeta {
 }
 
 fn documents(position: Position) -> Documents {
-    Documents::restore(position, StoredCollections::default(), StoredOrder::default(), Vec::new()).unwrap()
+    Documents::restore(
+        position,
+        StoredCollections::default(),
+        StoredOrder::default(),
+        Vec::new(),
+        StoredState::default(),
+    )
+    .unwrap()
 }
 
 fn run(seed: u64) -> Run {

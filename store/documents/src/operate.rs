@@ -1,0 +1,210 @@
+//! One operation on one record.
+//!
+//! In this order: the client's condition, what the leader saw, the action; then whether the record fits the definitions, and
+//! whether a unique index has another one with its values.
+
+use crate::command::{COLLECTIONS, is_record_of, record_id};
+use crate::{
+    Action, Change, ChangeKind, Collection, Condition, Documents, ENTRY_BYTES_MAX, IdRef, Operation, Outcome,
+    PATCH_TAKES_ID, RECORD_BYTES_MAX, RECORD_MEMORY_BYTES, Record, Seen, merge,
+};
+
+const OTHER_KIND: &str = "the ids of this collection are of another kind";
+
+/// How many bytes of records an entry may still read and write.
+pub(crate) enum Budget {
+    /// Format 1 has no bounds.
+    Endless,
+    /// As many.
+    Bytes(usize),
+}
+
+impl Budget {
+    pub(crate) fn of_entry() -> Budget {
+        Budget::Bytes(ENTRY_BYTES_MAX)
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), Outcome> {
+        if let Budget::Bytes(left) = self {
+            *left = left.checked_sub(bytes).ok_or(Outcome::EntryTooLarge)?;
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of a record.
+enum Next {
+    Written(Record),
+    Removed,
+}
+
+impl Documents {
+    /// One operation, and the record after it.
+    pub(crate) fn operate(
+        &mut self,
+        name: &str,
+        operation: &Operation<'_>,
+        budget: &mut Budget,
+        changes: &mut Vec<Change>,
+    ) -> (Outcome, Option<Record>) {
+        let found = self.collection(name).and_then(|collection| collection.numbered(operation.id));
+        let found = found.map(|(number, record)| (number, record.clone()));
+        let before = found.as_ref().map(|(_, record)| record);
+        match self.decide_operation(name, operation, before, budget) {
+            Err(outcome) => (outcome, found.map(|(_, record)| record)),
+            Ok(Next::Removed) => {
+                self.give_up_bytes(before);
+                if let Some(Some(number)) = self.with(name, |collection, name| collection.remove(name, operation.id)) {
+                    changes.push(Change::record(name, operation.id, number, ChangeKind::Deleted, None));
+                }
+                (Outcome::Deleted, None)
+            }
+            Ok(Next::Written(record)) => {
+                let (outcome, kind) = match before {
+                    Some(_) => (Outcome::Replaced, ChangeKind::Replaced),
+                    None => (Outcome::Created, ChangeKind::Created),
+                };
+                let own = found.as_ref().map_or(0, |(number, _)| *number);
+                match self.write(name, operation.id, own, &record, budget) {
+                    Err(outcome) => (outcome, found.map(|(_, record)| record)),
+                    Ok(number) => {
+                        self.give_up_bytes(before);
+                        changes.push(Change::record(name, operation.id, number, kind, Some(record.clone())));
+                        (outcome, Some(record))
+                    }
+                }
+            }
+        }
+    }
+
+    /// What becomes of the record, by the operation alone; or the outcome, if nothing does.
+    fn decide_operation(
+        &self,
+        name: &str,
+        operation: &Operation<'_>,
+        found: Option<&Record>,
+        budget: &mut Budget,
+    ) -> Result<Next, Outcome> {
+        let Operation { id, action, condition, seen } = *operation;
+        let collection = self.collection(name);
+        if self.format >= COLLECTIONS && collection.is_some_and(|known| known.definition().id != id.kind()) {
+            return Err(Outcome::Invalid(OTHER_KIND));
+        }
+        let holds = match condition {
+            Condition::None => true,
+            Condition::Exists => found.is_some(),
+            Condition::Absent => found.is_none(),
+            Condition::Tag(tag) => found.is_some_and(|record| record.tag() == tag),
+        };
+        if !holds {
+            return Err(Outcome::PreconditionFailed);
+        }
+        let is_seen = match seen {
+            Seen::Any => true,
+            Seen::Absent => found.is_none(),
+            Seen::Tag(tag) => found.is_some_and(|record| record.tag() == tag),
+        };
+        if !is_seen {
+            return Err(Outcome::Contention);
+        }
+        match (action, found) {
+            (Action::Create { record } | Action::Put { record }, Some(found)) if found.as_str() == record => {
+                Err(Outcome::Same)
+            }
+            (Action::Create { .. }, Some(_)) => Err(Outcome::Conflict),
+            (Action::Create { record } | Action::Put { record }, _) => {
+                self.fits(record.len())?;
+                budget.take(record.len())?;
+                Ok(Next::Written(Record::from(record)))
+            }
+            (Action::Patch { .. } | Action::Delete, None) => Err(Outcome::Missing),
+            (Action::Patch { patch }, Some(found)) => {
+                // The schema is not looked at here: the leader must have made a put of it.
+                if collection.is_some_and(has_schema) {
+                    return Err(Outcome::Contention);
+                }
+                budget.take(found.as_str().len())?;
+                let merged = merge::merge(found.as_str(), patch).map_err(|_| Outcome::Invalid(PATCH_TAKES_ID))?;
+                if merged == found.as_str() {
+                    return Err(Outcome::Same);
+                }
+                self.fits(merged.len())?;
+                budget.take(merged.len())?;
+                if !self.is_record_of(&merged, id) {
+                    return Err(Outcome::Invalid(PATCH_TAKES_ID));
+                }
+                Ok(Next::Written(Record::from(merged)))
+            }
+            (Action::Delete, Some(found)) => {
+                self.take_reading(collection, Some(found), budget)?;
+                Ok(Next::Removed)
+            }
+            (Action::Check, _) => Err(Outcome::Checked),
+        }
+    }
+
+    /// Its creation number.
+    fn write(
+        &mut self,
+        name: &str,
+        id: IdRef<'_>,
+        own: u64,
+        record: &Record,
+        budget: &mut Budget,
+    ) -> Result<u64, Outcome> {
+        let found = self.collection(name);
+        let is_full =
+            |known: &Collection| known.definition().records_max.is_some_and(|most| known.len() as u64 >= most);
+        if own == 0 && found.is_some_and(is_full) {
+            return Err(Outcome::TooManyRecords);
+        }
+        self.take_reading(found, found.and_then(|known| known.get(id)), budget)?;
+        let collection = self.collections.entry(name.to_owned()).or_default();
+        let reads = collection.read(record.as_str());
+        let reads = reads.map_err(|bad| Outcome::BadValue { pointer: bad.pointer, why: bad.why.into() })?;
+        if let Some((index, id)) = collection.conflict(&reads, own) {
+            return Err(Outcome::UniqueConflict { index, id });
+        }
+        let written = self.with(name, |collection, name| collection.put(name, id, record.clone(), &reads));
+        let (number, clash) = written.expect("the collection was entered above");
+        if let Some(clash) = clash {
+            self.refuse_clash(name, number, clash);
+        }
+        Ok(number)
+    }
+
+    /// The record that goes must be read, too, where definitions need something of it.
+    fn take_reading(
+        &self,
+        collection: Option<&Collection>,
+        found: Option<&Record>,
+        budget: &mut Budget,
+    ) -> Result<(), Outcome> {
+        match found {
+            Some(found) if collection.is_some_and(Collection::needs_reading) => budget.take(found.as_str().len()),
+            _ => Ok(()),
+        }
+    }
+
+    fn fits(&self, length: usize) -> Result<(), Outcome> {
+        if self.format >= COLLECTIONS && length > RECORD_BYTES_MAX { Err(Outcome::RecordTooLarge) } else { Ok(()) }
+    }
+
+    /// Format 1 accepts an id in any form of its UUID.
+    fn is_record_of(&self, record: &str, id: IdRef<'_>) -> bool {
+        if self.format < COLLECTIONS {
+            record_id(record).map(IdRef::Uuid) == Some(id)
+        } else {
+            is_record_of(record, id)
+        }
+    }
+
+    pub(crate) fn give_up_bytes(&mut self, record: Option<&Record>) {
+        self.given_up += record.map_or(0, |record| record.as_str().len() as u64 + RECORD_MEMORY_BYTES);
+    }
+}
+
+fn has_schema(collection: &Collection) -> bool {
+    let is_pending = collection.pending().is_some_and(|pending| pending.definition.schema.is_some());
+    collection.definition().schema.is_some() || is_pending
+}
