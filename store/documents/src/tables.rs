@@ -162,3 +162,11 @@ impl Building {
 fn expiry_bytes(expiry: &Expiry) -> u64 {
     expiry.len() as u64 * EXPIRY_MEMORY_BYTES
 }
+
+#[cfg(test)]
+impl Building {
+    pub(crate) fn describe(&self, index: impl Fn(&Index) -> String) -> String {
+        let indexes: Vec<String> = self.indexes.iter().flatten().map(index).collect();
+        format!("{indexes:?} {:?}", self.expiry)
+    }
+}

@@ -4,6 +4,15 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use uuid::Uuid;
 
+mod bounds;
+mod definitions;
+mod histories;
+mod raised;
+mod records;
+mod steps;
+mod stored;
+mod world;
+
 /// What `snapshot.rs` wraps around the members.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
