@@ -24,6 +24,8 @@ pub struct Collection {
     pub(crate) by_id: OrdMap<Id, u64>,
     /// Bytes of all records.
     pub(crate) bytes: u64,
+    /// Memory of ids that are texts; a UUID is part of its place.
+    pub(crate) id_bytes: u64,
     /// The sum of its records, its last number and its definition in force (`sums`).
     pub(crate) data_sum: u128,
     /// The sum of the rest of [`Defined`].
@@ -118,6 +120,7 @@ impl Default for Collection {
             by_number: OrdMap::new(),
             by_id: OrdMap::new(),
             bytes: 0,
+            id_bytes: 0,
             data_sum: 0,
             progress_sum: 0,
             tables: Tables::of(&BUILT_IN),
@@ -242,7 +245,7 @@ impl Collection {
             self.data_sum = self.data_sum.wrapping_sub(sums::of_number(name, self.last_number));
             self.last_number += 1;
             self.data_sum = self.data_sum.wrapping_add(sums::of_number(name, self.last_number));
-            self.by_id.insert(owned, self.last_number);
+            self.enter_id(owned, self.last_number);
             self.last_number
         });
         self.data_sum = self.data_sum.wrapping_add(sums::of_record(name, id, number, record.as_str()));
@@ -267,6 +270,12 @@ impl Collection {
         (number, clash)
     }
 
+    /// False: it was there.
+    pub(crate) fn enter_id(&mut self, id: Id, number: u64) -> bool {
+        self.id_bytes += memory_of(id.as_ref());
+        self.by_id.insert(id, number).is_none()
+    }
+
     /// The record that was there before.
     pub(crate) fn insert(&mut self, number: u64, record: Record) -> Option<Record> {
         self.bytes += record.as_str().len() as u64;
@@ -278,6 +287,7 @@ impl Collection {
     /// Its creation number; none if there is none.
     pub(crate) fn remove(&mut self, name: Name, id: IdRef<'_>) -> Option<u64> {
         let number = self.by_id.remove(&id.to_owned())?;
+        self.id_bytes -= memory_of(id);
         let before = self.by_number.remove(&number)?;
         self.bytes -= before.as_str().len() as u64;
         self.data_sum = self.data_sum.wrapping_sub(sums::of_record(name, id, number, before.as_str()));
@@ -304,13 +314,26 @@ impl Collection {
         self.defined = Some(Arc::new(defined));
     }
 
-    /// What indexes, times and definitions use in memory, approximately.
+    /// What ids, indexes, times and definitions use in memory, approximately.
     pub(crate) fn tables_bytes(&self) -> u64 {
-        let definitions = self.defined.as_ref().map_or(0, |defined| {
+        let building = self.building.as_ref().map_or(0, Building::memory_bytes);
+        self.id_bytes + self.tables.memory_bytes() + building + self.definitions_bytes()
+    }
+
+    /// What its definitions use in memory or in a snapshot, approximately.
+    pub(crate) fn definitions_bytes(&self) -> u64 {
+        self.defined.as_ref().map_or(0, |defined| {
             let pending = defined.pending.as_ref().map_or(0, |pending| pending.definition.memory_bytes());
             defined.definition.memory_bytes() + pending
-        });
-        self.tables.memory_bytes() + self.building.as_ref().map_or(0, Building::memory_bytes) + definitions
+        })
+    }
+}
+
+/// What an id uses beside its place, with the overhead of the allocator.
+fn memory_of(id: IdRef<'_>) -> u64 {
+    match id {
+        IdRef::Uuid(_) => 0,
+        IdRef::Text(text) => text.len() as u64 + 32,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::command::{Action, Command, Condition, Work};
 use super::{Definition, Documents, IndexDefinition, Operation, merge};
 use crate::collection::Collection;
-use crate::id::{IdKind, IdRef};
+use crate::id::IdRef;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
@@ -11,8 +11,6 @@ use std::sync::{Arc, Weak};
 pub const RECORD_MEMORY_BYTES: u64 = 144;
 /// What a record uses in `snapshot.json` beside its bytes: the end of its line.
 const RECORD_STORED_BYTES: u64 = 6;
-/// What an id that is a text uses beside its place, as a rule.
-const TEXT_ID_BYTES: u64 = 48;
 /// What a record uses in an index, as a rule.
 const INDEX_ENTRY_BYTES: i64 = 104;
 /// What surrounds the records there.
@@ -21,8 +19,8 @@ const STORED_BYTES: u64 = 4096;
 impl Documents {
     /// The memory that they use, approximately. Bytes that older views share with them are counted once.
     pub fn memory_bytes(&self) -> u64 {
-        let of_ids = |one: &Collection| one.id_bytes() + one.len() as u64 * RECORD_MEMORY_BYTES;
-        let of_collections = self.collections.values().map(|one| one.bytes + of_ids(one) + one.tables_bytes());
+        let of_records = |one: &Collection| one.bytes + one.len() as u64 * RECORD_MEMORY_BYTES;
+        let of_collections = self.collections.values().map(|one| of_records(one) + one.tables_bytes());
         of_collections.sum::<u64>() + self.keys.bytes() as u64
     }
 
@@ -120,22 +118,5 @@ impl Documents {
             changed.insert(place, after);
         }
         writes.then_some(growth)
-    }
-}
-
-impl Collection {
-    /// Ids that are texts are in the index of ids; a UUID is part of its place there.
-    fn id_bytes(&self) -> u64 {
-        match self.definition().id {
-            IdKind::Uuid => 0,
-            IdKind::Text => self.len() as u64 * TEXT_ID_BYTES,
-        }
-    }
-
-    fn definitions_bytes(&self) -> u64 {
-        self.defined().map_or(0, |defined| {
-            let pending = defined.pending.as_ref().map_or(0, |pending| pending.definition.memory_bytes());
-            defined.definition.memory_bytes() + pending
-        })
     }
 }

@@ -262,7 +262,7 @@ fn restore_collection(
         let id = id_in(kind, record.as_str());
         let id = id.ok_or_else(|| wrong("a record is not a JSON object with an id of the collection's kind"))?;
         enter(&mut collection, number, &record, cursor).map_err(|what| spoilt(format!("{id}: {what}")))?;
-        if collection.by_id.insert(id.clone(), number).is_some() {
+        if !collection.enter_id(id.clone(), number) {
             return Err(StoredError::Twice { collection: name.to_owned(), what: format!("the id {id}") });
         }
         collection.insert(number, record);

@@ -11,6 +11,7 @@ mod raised;
 mod records;
 mod steps;
 mod stored;
+mod timings;
 mod world;
 
 /// What `snapshot.rs` wraps around the members.

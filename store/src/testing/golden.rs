@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod collections;
 mod commands;
 #[path = "../../replication/tests/described/mod.rs"]
 mod described;
@@ -20,6 +21,11 @@ pub(crate) fn golden() -> Golden {
 
 #[test]
 fn golden_files_of_the_store_are_all_tested() {
-    let names = commands::names().into_iter().chain(files::NAMES).chain(volume::NAMES).chain(ELSEWHERE);
+    let names = commands::names()
+        .into_iter()
+        .chain(collections::names())
+        .chain(files::NAMES)
+        .chain(volume::NAMES)
+        .chain(ELSEWHERE);
     golden().has_exactly(&names.collect::<Vec<_>>());
 }

@@ -5,6 +5,7 @@
 use super::disk::RealDisk;
 use super::{Options, Volume, VolumeError, snapshot};
 use crate::testing::rig::{CLUSTER, LONG, Rig, damage, folder, open, person, segments, state};
+use leasehold_documents::{FORMAT, readable};
 use leasehold_replication::{ClusterId, DurableState, Entry, Payload, Position, Record, SnapshotMeta, Term};
 use std::fs;
 use std::path::Path;
@@ -179,7 +180,7 @@ fn a_newer_format_is_refused_naming_both() {
         let error = open(&root).map(|_| ()).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, VolumeError::Format { found: 9, .. }), "{text}");
-        assert!(text.contains("format 9") && text.contains("reads only format 1"), "{text}");
+        assert!(text.contains("format 9") && text.contains(&format!("reads {}", readable(FORMAT))), "{text}");
         assert_eq!(error.exit_code(), 2);
         fs::write(file, good).unwrap();
     };

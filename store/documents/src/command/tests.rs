@@ -135,3 +135,168 @@ proptest! {
         }
     }
 }
+
+/// One of each work of version 2, with every action, condition and kind of id in it.
+fn works<'a>(json: &'a str, text_json: &'a str) -> Vec<Work<'a>> {
+    let mut operations = Vec::new();
+    let of_uuid = [Action::Create { record: json }, Action::Put { record: json }];
+    let of_text = [Action::Create { record: text_json }, Action::Put { record: text_json }];
+    let of_any = [Action::Delete, Action::Patch { patch: r#"{"a":null}"# }, Action::Check];
+    for seen in [Seen::Any, Seen::Absent, Seen::Tag(u128::MAX)] {
+        for condition in [Condition::Exists, Condition::Absent, Condition::Tag(7)] {
+            for action in of_uuid.iter().chain(&of_any) {
+                operations.push(Operation { id: id().into(), action: *action, condition, seen });
+            }
+            for action in of_text.iter().chain(&of_any) {
+                operations.push(Operation { id: IdRef::Text("ä b"), action: *action, condition, seen });
+            }
+        }
+    }
+    let (one, two) = (On::at("orders", Seq(u64::MAX)), On::name("stock"));
+    let transaction = operations.iter().zip([0, 1].into_iter().cycle()).map(|(operation, at)| (at, *operation));
+    let define = |condition, unless_expired_ms| {
+        Work::Define(Define { collection: "orders", definition: r#"{"id":"uuid"}"#, condition, unless_expired_ms })
+    };
+    let drop = |condition, with_records| Work::Drop { collection: "orders", condition, with_records };
+    let mut works: Vec<Work<'_>> = operations.iter().map(|operation| Work::One(one, *operation)).collect();
+    works.extend([
+        Work::One(one, Operation::new(id(), Action::Delete, Condition::None)),
+        Work::Transaction(vec![one, two], transaction.collect()),
+        Work::Transaction(vec![], vec![]),
+        Work::Batch(two, operations),
+        define(DefinitionCondition::None, None),
+        define(DefinitionCondition::Exists, Some(0)),
+        define(DefinitionCondition::Absent, Some(u64::MAX)),
+        define(DefinitionCondition::Revision(Seq(3)), None),
+        drop(DefinitionCondition::None, true),
+        drop(DefinitionCondition::Revision(Seq(u64::MAX)), false),
+        Work::GiveUp { collection: "orders" },
+        Work::Advance { on: one, upto: 5 },
+        Work::DoesNotFit { on: one, id: IdRef::Text("a"), pointer: "/a", rule: "type" },
+        Work::DoesNotFit { on: two, id: id().into(), pointer: "", rule: "" },
+        Work::Expire { on: one, upto_ms: 5 },
+        Work::PauseExpiry { paused: true },
+        Work::PauseExpiry { paused: false },
+        Work::NoteFile { hash: 5 },
+    ]);
+    works
+}
+
+fn text_record() -> &'static str {
+    r#"{"x":1,"id":"\u00e4 b"}"#
+}
+
+#[test]
+fn everything_of_version_2_comes_back_as_it_went_in() {
+    let json = record(id());
+    let key = Some(Key { name: "ä key", request: 7 });
+    for work in works(&json, text_record()) {
+        for key in [None, key] {
+            let command = Command { time_ms: u64::MAX - 1, key, work: work.clone() };
+            let bytes = command.encode(2);
+            assert_eq!(bytes[0], 2);
+            assert_eq!(Command::decode(&bytes), Ok(command));
+            is_known_alike(&bytes);
+        }
+    }
+    let refusal = Command { time_ms: 1, key, work: Work::Refuse(On::name("orders"), "{}") };
+    assert_eq!(Command::decode(&refusal.encode(2)), Ok(refusal.clone()));
+    let without = Command { key: None, ..refusal }.encode(2);
+    assert!(matches!(Command::decode(&without), Err(CommandError::Content(_))), "nobody would receive it");
+}
+
+#[test]
+fn a_command_of_version_2_that_is_cut_anywhere_is_truncated_or_wrong_and_never_another_one() {
+    let json = record(id());
+    for work in works(&json, text_record()) {
+        let bytes = Command::new(work).with_key(Some(Key { name: "k", request: 7 })).encode(2);
+        for end in 0..bytes.len() {
+            assert!(Command::decode(&bytes[..end]).is_err(), "{end} of {bytes:?}");
+            is_known_alike(&bytes[..end]);
+        }
+        let longer = [&bytes[..], b"x"].concat();
+        assert!(matches!(Command::decode(&longer), Err(CommandError::Content(_))));
+    }
+}
+
+#[test]
+fn what_version_2_does_not_know_ends_the_process_wherever_it_stands() {
+    let json = record(id());
+    let bad =
+        Operation { seen: Seen::Absent, ..Operation::new(id(), Action::Put { record: &json[1..] }, Condition::Exists) };
+    let good = Operation { seen: Seen::Absent, ..Operation::new(id(), Action::Delete, Condition::Exists) };
+    let batch = Command::new(Work::Batch(On::name("p"), vec![bad, good])).encode(2).to_vec();
+    assert!(matches!(Command::decode(&batch), Err(CommandError::Content(_))));
+    // Action, condition, seen, kind of the id, id, length.
+    let second = batch.len() - (3 + 17 + 4);
+    let define = |condition| {
+        let (definition, unless_expired_ms) = ("", None);
+        Command::new(Work::Define(Define { collection: "p", definition, condition, unless_expired_ms }))
+            .encode(2)
+            .to_vec()
+    };
+    let defined = define(DefinitionCondition::None);
+    let at = 1 + 1 + 8 + 1 + 2;
+    for (bytes, at, unknown) in [
+        (&batch, 0, UnknownCommand::Version(99)),
+        (&batch, 1, UnknownCommand::Kind(99)),
+        (&batch, second, UnknownCommand::Kind(99)),
+        (&batch, second + 1, UnknownCommand::Condition(99)),
+        (&batch, second + 2, UnknownCommand::Seen(99)),
+        (&defined, at, UnknownCommand::Condition(99)),
+    ] {
+        let mut spoilt = bytes.clone();
+        spoilt[at] = 99;
+        assert_eq!(Command::decode(&spoilt), Err(CommandError::Unknown(unknown)));
+        is_known_alike(&spoilt);
+    }
+    for (bytes, at) in [(&batch, second + 3), (&defined, at + 1)] {
+        let mut spoilt = bytes.clone();
+        spoilt[at] = 99;
+        assert!(matches!(Command::decode(&spoilt), Err(CommandError::Content(_))), "a kind of id, a flag: content");
+    }
+}
+
+#[test]
+fn what_no_leader_of_version_2_writes_is_content() {
+    let delete = Operation::new(id(), Action::Delete, Condition::None);
+    let on = On::name("p");
+    let twice = Work::Transaction(vec![on, On::at("p", Seq(1))], vec![]);
+    let nowhere = Work::Transaction(vec![on], vec![(1, delete)]);
+    let check = Work::One(on, Operation { action: Action::Check, ..delete });
+    let dots = Work::One(on, Operation { id: IdRef::Text(".."), ..delete });
+    let patch = Work::One(on, Operation { action: Action::Patch { patch: r#"{"a":1,"a":2}"# }, ..delete });
+    for work in [twice, nowhere, check, dots, patch] {
+        let bytes = Command::new(work.clone()).encode(2);
+        assert!(matches!(Command::decode(&bytes), Err(CommandError::Content(_))), "{work:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_of_version_2_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 2..200), kind in 1u8..13) {
+        (bytes[0], bytes[1]) = (2, kind);
+        is_known_alike(&bytes);
+        if let Ok(read) = Command::decode(&bytes) {
+            prop_assert_eq!(&read.encode(2)[..], &bytes[..]);
+        }
+    }
+
+    #[test]
+    fn spoilt_commands_of_version_2_never_panic_and_what_is_read_encodes_to_the_same(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        value in any::<u8>(),
+    ) {
+        let json = record(id());
+        let works = works(&json, text_record());
+        let command = Command { time_ms: 5, key: Some(Key { name: "k", request: 9 }), work: which.get(&works).clone() };
+        let mut bytes = command.encode(2).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        is_known_alike(&bytes);
+        if let Ok(read) = Command::decode(&bytes) {
+            prop_assert_eq!(&read.encode(bytes[0].into())[..], &bytes[..]);
+        }
+    }
+}

@@ -87,7 +87,9 @@ fn a_change_that_records_must_be_examined_for_is_pending_until_the_last_of_them(
     assert_eq!(world.advance(u64::MAX), Outcome::Stepped);
     let defined = world.orders().defined().unwrap();
     assert_eq!((defined.revision, defined.epoch), (world.documents.applied().seq, world.documents.applied().seq));
-    assert!(matches!(&world.changes[..], [Change::Definition { definition: Some(now), .. }] if **now == definition(UNIQUE)));
+    assert!(
+        matches!(&world.changes[..], [Change::Definition { definition: Some(now), .. }] if **now == definition(UNIQUE))
+    );
     assert_eq!(world.orders().indexes()[0].len(), 4);
     assert!(matches!(world.create("e", r#""x":"d""#), Outcome::UniqueConflict { .. }));
     assert_eq!(world.advance(9), Outcome::Missing);
@@ -156,7 +158,9 @@ fn a_new_write_must_fit_the_pending_definition_too_and_an_old_record_that_does_n
     assert!(matches!(world.put("b", r#""until":"soon""#), Outcome::BadValue { .. }));
     assert_eq!(world.advance(9), Outcome::Stepped);
     let why = &world.orders().defined().unwrap().last_refused.as_ref().unwrap().why;
-    assert!(matches!(why, WhyRefused::BadValue { id, pointer, .. } if *id == text("a").to_owned() && &**pointer == "/until"));
+    assert!(
+        matches!(why, WhyRefused::BadValue { id, pointer, .. } if *id == text("a").to_owned() && &**pointer == "/until")
+    );
     assert_eq!(world.put("b", r#""until":"soon""#), Outcome::Created);
     world.put("a", "");
     world.put("b", r#""until":5"#);
@@ -207,7 +211,10 @@ fn a_change_keeps_the_indexes_that_both_definitions_have() {
     world.put("a", r#""x":"3","y":"4","t":5"#);
     world.advance(1);
     assert_eq!(world.orders().definition(), &definition(other));
-    assert_eq!(world.define("orders", r#"{"id":"string","indexes":[{"fields":["/y"]}]}"#), Outcome::Defined { created: false });
+    assert_eq!(
+        world.define("orders", r#"{"id":"string","indexes":[{"fields":["/y"]}]}"#),
+        Outcome::Defined { created: false }
+    );
     assert_eq!(world.documents.overdue("orders", u64::MAX, 9), 0, "nothing expires any longer");
 }
 

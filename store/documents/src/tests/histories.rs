@@ -32,8 +32,9 @@ const NAMES: [&str; 3] = ["orders", "stock", "persons"];
 type Step = (u8, u8, u8, u8, u8);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let one = (0u8..24, 0u8..3, 0u8..5, 0u8..8, 0u8..8);
-    proptest::collection::vec(one, 0..60)
+    let name = prop_oneof![4 => Just(0u8), 1 => 1u8..3];
+    let one = (0u8..26, name, 0u8..6, 0u8..8, 0u8..8);
+    proptest::collection::vec(one, 0..90)
 }
 
 /// A command as a leader makes it of what it sees: mostly at the epoch in force.
@@ -41,16 +42,18 @@ fn command(documents: &Documents, (what, name, id, content, more): Step) -> Vec<
     let name = NAMES[usize::from(name)];
     let kind = documents.collection(name).map_or(IdKind::Text, |known| known.definition().id);
     let text_id = id.to_string();
-    let (uuid, id) = match kind {
-        IdKind::Uuid => (Uuid::from_bytes([id; 16]), IdRef::Uuid(Uuid::from_bytes([id; 16]))),
-        IdKind::Text => (Uuid::nil(), IdRef::Text(&text_id)),
+    let id = match kind {
+        IdKind::Uuid => IdRef::Uuid(Uuid::from_bytes([id; 16])),
+        IdKind::Text => IdRef::Text(&text_id),
     };
-    let _ = uuid;
     let json = format!(r#"{{"id":"{id}"{}}}"#, MEMBERS[usize::from(content)]);
     let patch = format!(r#"{{"p":{more}{}}}"#, MEMBERS[usize::from(content)]);
     let epoch = documents.collection(name).and_then(Collection::epoch);
-    let on = On { collection: name, epoch: if more == 7 { Some(Seq(1)) } else { epoch } };
-    let condition = [Condition::None, Condition::None, Condition::Exists, Condition::Absent][usize::from(more % 4)];
+    // Most of what could be done to a collection that does not exist says little.
+    let what = if epoch.is_none() && more < 6 { 14 } else { what };
+    let on = On { collection: name, epoch: if (what, more) == (0, 7) { Some(Seq(1)) } else { epoch } };
+    let conditions = [Condition::None, Condition::None, Condition::None, Condition::Exists, Condition::Absent];
+    let condition = if what == 12 { Condition::Exists } else { conditions[usize::from(more % 5)] };
     let seen = [Seen::Any, Seen::Any, Seen::Any, Seen::Absent][usize::from(more / 2)];
     let of = |action| Operation { id, action, condition, seen };
     let put = of(Action::Put { record: &json });
@@ -62,29 +65,39 @@ fn command(documents: &Documents, (what, name, id, content, more): Step) -> Vec<
         7 | 8 => Work::One(on, of(Action::Delete)),
         9 | 10 => Work::One(on, patched),
         11 => Work::Batch(on, vec![of(Action::Delete), create, patched]),
-        12 => Work::Batch(on, vec![put, of(Action::Check)]),
+        12 => Work::Batch(on, vec![put, of(Action::Check), patched]),
         13 => {
             let other = NAMES[usize::from(more % 3)];
-            let both = vec![on, On { collection: other, epoch: documents.collection(other).and_then(Collection::epoch) }];
+            let both =
+                vec![on, On { collection: other, epoch: documents.collection(other).and_then(Collection::epoch) }];
             Work::Transaction(both, vec![(0, put), (1, create), (0, of(Action::Delete))])
         }
         14..=16 => {
-            let definition = DEFINITIONS[usize::from(more % 7)];
+            // Each kind of ids has a collection, mostly.
+            let definition = DEFINITIONS[if name == "stock" { 6 } else { usize::from(more % 6) }];
             let unless_expired_ms = (content == 1).then_some(1_000);
-            Work::Define(Define { collection: name, definition, condition: DefinitionCondition::None, unless_expired_ms })
+            Work::Define(Define {
+                collection: name,
+                definition,
+                condition: DefinitionCondition::None,
+                unless_expired_ms,
+            })
         }
-        17 => Work::Drop { collection: name, condition: DefinitionCondition::None, with_records: more > 3 },
+        17 if id.to_string() == "0" => {
+            Work::Drop { collection: name, condition: DefinitionCondition::None, with_records: more > 3 }
+        }
         18 if more == 0 => Work::GiveUp { collection: name },
-        18 | 19 => Work::Advance { on, upto: u64::from(more) },
+        17..=19 => Work::Advance { on, upto: u64::from(more) },
         20 if more < 2 => Work::DoesNotFit { on, id, pointer: "/x", rule: "type" },
         20 => Work::Advance { on, upto: u64::MAX },
         21 => Work::Expire { on, upto_ms: u64::from(more) * 1_000 },
         22 if more < 3 => Work::PauseExpiry { paused: more == 0 },
         22 => Work::NoteFile { hash: more.into() },
+        24 | 25 => Work::One(on, put),
         _ => Work::Refuse(on, r#"{"code":"invalid-record"}"#),
     };
-    let is_keyed = matches!(work, Work::Refuse(..)) || content == 2;
-    let key = Key { name: ["k", "l"][usize::from(more % 2)], request: u128::from(what / 4) };
+    let is_keyed = matches!(work, Work::Refuse(..)) || content == 2 && more > 3;
+    let key = Key { name: ["k", "l", "m", "n"][usize::from(more % 4)], request: u128::from(what / 12) };
     Command { time_ms: u64::from(more), key: is_keyed.then_some(key), work }.encode(2).to_vec()
 }
 
@@ -107,11 +120,10 @@ proptest! {
     #[test]
     fn a_replica_that_restores_snapshots_anywhere_is_the_same(
         steps in steps(),
-        raised_at in 0usize..20,
-        restored_at in proptest::collection::vec(0usize..60, 0..6),
+        raised_at in 0usize..10,
+        restored_at in proptest::collection::vec(0usize..90, 0..8),
     ) {
         let (mut one, mut other) = (Documents::new(), Documents::new());
-        let (mut done, mut undone) = (0, 0);
         for (at, step) in steps.into_iter().enumerate() {
             if restored_at.contains(&at) {
                 other = read(other.applied(), &write(&other)).unwrap();
@@ -130,12 +142,10 @@ proptest! {
             prop_assert_eq!(one.check_sum(), Ok(()), "after {:?}", answer);
             prop_assert_eq!(one.sum(), other.sum());
             prop_assert_eq!(one.memory_bytes(), other.memory_bytes());
-            if answer.outcome.is_done() { done += 1 } else { undone += 1 }
-            prop_assert!(answer.outcome.is_done() || changes.is_empty() , "{:?} changed {:?}", answer, changes);
+            prop_assert!(answer.outcome.is_done() || changes.is_empty(), "{:?} changed {:?}", answer, changes);
         }
         prop_assert_eq!(tables(&one), tables(&other));
         prop_assert_eq!(write(&one), write(&other));
-        prop_assert!(done + undone <= 60);
     }
 
     #[test]

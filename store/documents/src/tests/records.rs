@@ -32,7 +32,8 @@ fn a_write_that_was_checked_at_another_epoch_is_not_done() {
     let mut world = World::with(PLAIN);
     let epoch = world.epoch("orders").unwrap();
     let json = record("a", "");
-    let create = |epoch| Work::One(On { collection: "orders", epoch }, operation("a", Action::Create { record: &json }));
+    let create =
+        |epoch| Work::One(On { collection: "orders", epoch }, operation("a", Action::Create { record: &json }));
     for wrong in [None, Some(Seq(epoch.0 + 1)), Some(Seq(epoch.0 - 1))] {
         assert_eq!(world.run(create(wrong)).outcome, Outcome::DefinitionChanged);
     }
@@ -48,7 +49,8 @@ fn the_client_s_condition_comes_before_what_the_leader_saw_and_that_before_the_a
     world.create("a", "");
     let tag = tag_of(&record("a", ""));
     let mut run = |condition, seen| {
-        let operation = Operation { id: text("a"), action: Action::Create { record: &record("a", "\"x\":1") }, condition, seen };
+        let operation =
+            Operation { id: text("a"), action: Action::Create { record: &record("a", "\"x\":1") }, condition, seen };
         world.run(Work::One(world.on("orders"), operation)).outcome
     };
     assert_eq!(run(Condition::Absent, Seen::Absent), Outcome::PreconditionFailed);
@@ -252,9 +254,8 @@ fn a_key_belongs_to_its_collection_and_a_refusal_is_kept_under_it() {
 
 #[test]
 fn every_refusal_that_is_kept_comes_back_from_a_snapshot_as_it_was() {
-    let mut world = World::with(
-        r#"{"id":"string","indexes":[{"fields":["/x"],"unique":true}],"expires":"/until","maxRecords":1}"#,
-    );
+    let mut world =
+        World::with(r#"{"id":"string","indexes":[{"fields":["/x"],"unique":true}],"expires":"/until","maxRecords":1}"#);
     world.put("a", r#""x":"1""#);
     world.define("more", r#"{"id":"string","indexes":[{"fields":["/x"],"unique":true}],"expires":"/until"}"#);
     let (same, bad) = (record("b", r#""x":"1""#), record("a", r#""until":"x""#));

@@ -46,7 +46,10 @@ fn a_snapshot_of_format_2_that_nobody_wrote_is_refused() {
     ] {
         let spoilt = text.replacen(from, to, 1);
         assert_ne!(spoilt, text, "{from}");
-        assert!(matches!(read(applied, &spoilt), Err(StoredError::Definition { .. } | StoredError::Order { .. })), "{from}");
+        assert!(
+            matches!(read(applied, &spoilt), Err(StoredError::Definition { .. } | StoredError::Order { .. })),
+            "{from}"
+        );
     }
     assert_eq!(read(applied, &text.replace("00ab\"", "00xx\"")).unwrap_err(), StoredError::File);
 }

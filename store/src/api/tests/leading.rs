@@ -187,7 +187,7 @@ async fn a_replica_that_diverged_serves_nothing_and_names_the_way_out() {
 #[tokio::test]
 async fn what_needs_a_later_format_is_not_done_and_says_who_holds_that_back_and_why() {
     let held_by = |name: &str, why| HoldsBack { name: name.to_owned(), why };
-    let formats = FormatStatus { build: 2, allowed: 2, ..FormatStatus::default() };
+    let formats = FormatStatus { build: 3, allowed: 3, ..FormatStatus::default() };
     let of = |formats: FormatStatus| Status { formats, ..status(Phase::Leading, "pod-0") };
     let write = |path: &str| {
         let request = asking().method("PUT").path(path).header("content-type", "application/json");
@@ -217,15 +217,15 @@ async fn what_needs_a_later_format_is_not_done_and_says_who_holds_that_back_and_
     ] {
         api.set_status(of(formats));
         let body = problem(&api.send(write(JOHANNA_PATH)).await, Code::UpgradePending);
-        assert_eq!((&body["format"], &body["inForce"], &body["heldBackBy"]), (&2.into(), &1.into(), &held));
+        assert_eq!((&body["format"], &body["inForce"], &body["heldBackBy"]), (&3.into(), &1.into(), &held));
         let detail = body["detail"].as_str().unwrap();
-        assert!(detail.contains(words) && detail.contains("format 2") && detail.contains("Not done"), "{detail}");
+        assert!(detail.contains(words) && detail.contains("format 3") && detail.contains("Not done"), "{detail}");
     }
     assert_eq!(api.lock().taken, 0);
     // A follower does not know who holds it back.
     api.set_status(status(Phase::Follower, "pod-1"));
     problem(&api.send(write(JOHANNA_PATH)).await, Code::NotLeader);
-    api.set_status(of(FormatStatus { in_force: 2, log: 2, ..formats }));
+    api.set_status(of(FormatStatus { in_force: 3, log: 3, ..formats }));
     assert_eq!(api.send(write(JOHANNA_PATH)).await.status(), StatusCode::CREATED);
     assert_eq!(api.lock().taken, 1);
     let scrape = api.get("/metrics").await;

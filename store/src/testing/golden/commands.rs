@@ -52,7 +52,9 @@ pub(super) fn names() -> Vec<&'static str> {
 /// A command of that many bytes.
 pub(super) fn describe(parts: &mut Parts<'_>, length: usize) {
     let end = parts.left() - length;
-    parts.u8("version: the format in force");
+    if parts.u8("version: the format in force") > 1 {
+        return super::collections::describe(parts);
+    }
     let kind = parts.u8("kind of the command (1 create, 2 put, 3 delete, 4 patch, 5 batch)");
     if describe_condition(parts) == 4 {
         let key = parts.u8("length of the idempotency key");
