@@ -171,7 +171,6 @@ impl Collection {
     }
 
     /// The creation number of each id, in the order of the ids.
-    #[allow(dead_code, reason = "for queries")]
     pub(crate) fn ids(&self) -> &OrdMap<Id, u64> {
         &self.by_id
     }
