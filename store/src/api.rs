@@ -9,7 +9,7 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `GET /persons` | a JSON array in order of creation; `?firstName=`, `?lastName=`, `?id=` keep what is equal; `?limit=` and the `next` link page |
+//! | `GET /persons` | a JSON array in order of creation; `?firstName=`, `?lastName=`, `?id=` keep what is equal; `?limit=` and the `next` link page; `?where.<path>=`, `?sort=` |
 //! | `POST /persons` | 201, `Location` and the record; 200 if the same record is there; 409 if another one has its id |
 //! | `GET /persons/{id}` | 200 with `ETag`; 404; `If-None-Match`: 304 |
 //! | `PUT /persons/{id}` | 201 if it is new, else 200; `If-Match`, `If-None-Match: *`: 412 |
@@ -37,10 +37,12 @@ pub mod cors;
 mod cursor;
 mod dispatch;
 pub mod farewells;
+mod filters;
 pub mod forward;
 mod gzip;
 mod key;
 mod leader;
+mod list;
 mod openapi;
 mod pages;
 mod percent;

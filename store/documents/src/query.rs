@@ -33,6 +33,7 @@ use crate::id::{Id, IdKind};
 use crate::index::Index;
 use crate::record::Record;
 use imbl::OrdMap;
+use std::sync::LazyLock;
 
 /// The most values of one [`Test::OneOf`].
 pub const VALUES_MAX: usize = 100;
@@ -113,11 +114,11 @@ pub enum PlanError {
 }
 
 impl Query {
-    /// How to answer it from this collection, as it is now.
+    /// How to answer it from this collection, as it is now. None: from `persons` before it has its first record.
     ///
     /// # Errors
     /// [`PlanError`]
-    pub fn plan(&self, collection: &Collection) -> Result<Plan, PlanError> {
+    pub fn plan(&self, collection: Option<&Collection>) -> Result<Plan, PlanError> {
         plan::plan(self, Source::of(collection))
     }
 }
@@ -132,12 +133,17 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn of(collection: &'a Collection) -> Source<'a> {
-        Source {
-            kind: collection.definition().id,
-            indexes: collection.indexes(),
-            ids: collection.ids(),
-            records: &collection.by_number,
+    fn of(collection: Option<&'a Collection>) -> Source<'a> {
+        static NO_IDS: LazyLock<OrdMap<Id, u64>> = LazyLock::new(OrdMap::new);
+        static NO_RECORDS: LazyLock<OrdMap<u64, Record>> = LazyLock::new(OrdMap::new);
+        match collection {
+            Some(collection) => Source {
+                kind: collection.definition().id,
+                indexes: collection.indexes(),
+                ids: collection.ids(),
+                records: &collection.by_number,
+            },
+            None => Source { kind: IdKind::Uuid, indexes: &[], ids: &NO_IDS, records: &NO_RECORDS },
         }
     }
 }

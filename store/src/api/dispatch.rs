@@ -18,6 +18,7 @@ use super::body::{BoxError, Sent};
 use super::calls::{Found, Kind, find};
 use super::context::{ApiResult, Config, Context};
 use super::percent::{self, Query};
+use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::{batch, openapi, pages, reads, reply, watch, writes};
 use crate::handle::Handle;
@@ -52,8 +53,11 @@ impl Calls {
             no_query(query()?)?;
         }
         match kind {
-            Kind::List => reads::list(context, query()?).await,
-            Kind::Read => reads::read(context, id, headers, query()?).await,
+            Kind::List => reads::list(context, COLLECTION, query()?).await,
+            Kind::Read => {
+                let id = percent::segment("the id", id)?;
+                reads::read(context, COLLECTION, &id, headers, query()?).await
+            }
             Kind::Watch => watch::watch(context, headers, query()?).await,
             Kind::Create => writes::create(context, headers, sent).await,
             Kind::Replace => writes::replace(context, id, headers, sent).await,

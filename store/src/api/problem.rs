@@ -78,12 +78,17 @@ codes! {
     DuplicateKey = "duplicate-key", BAD_REQUEST, "A key occurs twice in one object";
     /// 400: a field is missing, unknown, of another type, empty or too long; `pointer`, `line` and `column` say which.
     InvalidRecord = "invalid-record", BAD_REQUEST, "The record is invalid";
-    /// 400: the id in the path is not a UUID.
-    InvalidId = "invalid-id", BAD_REQUEST, "The id is not a valid UUID";
+    /// 400: the id in the path is not what ids are in that collection: a UUID, or a text.
+    InvalidId = "invalid-id", BAD_REQUEST, "The id is not valid in this collection";
     /// 400: the id in the body differs from the one in the path.
     IdMismatch = "id-mismatch", BAD_REQUEST, "Path and body name different records";
     /// 400: a query parameter is unknown here, is given twice, or has an impossible value.
     InvalidQuery = "invalid-query", BAD_REQUEST, "The query is invalid";
+    /// 400: the list would need an index that the collection does not have, of `fields`.
+    NoIndex = "no-index", BAD_REQUEST, "The collection has no index for this query";
+    /// 400: the cursor belongs to another list: the collection, its indexes, the filters or the order are not those that it
+    /// was made for. Begin the list anew.
+    StaleCursor = "stale-cursor", BAD_REQUEST, "The cursor belongs to another list";
     /// 400: a percent-encoding in the path or the query is broken, or does not stand for UTF-8; `detail` says where.
     MalformedEncoding = "malformed-encoding", BAD_REQUEST, "The encoding of the path or query is invalid";
     /// 400: this call does not understand `If-Match` or `If-None-Match`.
@@ -106,6 +111,8 @@ codes! {
     Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
     /// 404: there is no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "Nothing exists at this path";
+    /// 404: there is no such collection, or there was none when the write was decided.
+    UnknownCollection = "unknown-collection", NOT_FOUND, "There is no such collection";
     /// 404: there is no record with that id.
     UnknownId = "unknown-id", NOT_FOUND, "There is no record with this id";
     /// 405: the path exists, the method does not; `Allow` names those that do.

@@ -2,12 +2,14 @@
 //! parameter would otherwise give a wrong answer.
 
 use super::context::READ_TIMEOUT_MAX;
-use super::cursor;
+use super::cursor::Cursor;
+use super::filters::{self, Filters};
 use super::percent::Query;
-use super::person::{Stored, parse_id};
+use super::person::{COLLECTION, Stored, parse_id};
 use super::problem::{Code, Problem};
 use leasehold_daemon::durations;
 use leasehold_replication::Seq;
+use std::borrow::Cow;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -30,15 +32,20 @@ pub(super) struct Freshness {
     pub(super) timeout: Option<Duration>,
 }
 
-/// What a client asks of `GET /persons`.
+/// What a client asks of a list.
 #[derive(Debug, Default)]
 pub(super) struct ListQuery {
     pub(super) freshness: Freshness,
+    /// Of `persons` alone.
     pub(super) filter: PersonFilter,
-    /// At most this many; none: all.
+    /// `where.` and `sort`.
+    pub(super) filters: Filters,
+    /// At most this many; none: all, or as many as a page may have.
     pub(super) limit: Option<usize>,
-    /// Those created after this number.
-    pub(super) after_number: u64,
+    /// Those behind this place.
+    pub(super) cursor: Option<Cursor>,
+    /// Say how many there are.
+    pub(super) count: bool,
 }
 
 /// The values that a listed person must have.
@@ -93,7 +100,7 @@ impl Freshness {
 }
 
 impl ListQuery {
-    pub(super) fn parse(query: Query) -> Result<ListQuery, Problem> {
+    pub(super) fn parse(collection: &str, query: Query) -> Result<ListQuery, Problem> {
         let mut list = ListQuery::default();
         for (name, value) in unique(query)? {
             match name.as_str() {
@@ -103,41 +110,57 @@ impl ListQuery {
                         wrong(&name, format!("`limit` must be a number from 1 to {PAGE_MAX}, not {value:?}"))
                     })?);
                 }
-                "cursor" => list.after_number = cursor::read(&value)?,
-                "firstName" => list.filter.first_name = Some(value),
-                "lastName" => list.filter.last_name = Some(value),
-                "id" => {
+                "cursor" => list.cursor = Some(Cursor::read(&value)?),
+                "count" => {
+                    list.count = match value.as_str() {
+                        "true" => true,
+                        "false" => false,
+                        _ => return Err(wrong(&name, format!("`count` must be true or false, not {value:?}"))),
+                    }
+                }
+                "firstName" if collection == COLLECTION => list.filter.first_name = Some(value),
+                "lastName" if collection == COLLECTION => list.filter.last_name = Some(value),
+                "id" if collection == COLLECTION => {
                     let id = parse_id(&value);
                     list.filter.id =
                         Some(id.ok_or_else(|| wrong(&name, format!("`id` must be a UUID, not {value:?}")))?);
                 }
-                _ if list.freshness.take(&name, &value)? => {}
+                _ if list.filters.take(&name, &value)? || list.freshness.take(&name, &value)? => {}
                 _ => {
-                    let known = "the list can be filtered by firstName, lastName and id; it also accepts limit, \
-                                 cursor, consistency, after, max-staleness and timeout";
-                    return Err(unknown(&name, known));
+                    let of_persons = if collection == COLLECTION { "firstName, lastName, id and " } else { "" };
+                    let known = format!(
+                        "the list can be filtered by {of_persons}where.<path>; it also accepts sort, count, limit, cursor, \
+                         consistency, after, max-staleness and timeout"
+                    );
+                    return Err(unknown(&name, &known));
                 }
             }
         }
         Ok(list)
     }
 
-    /// The path of the page that begins after `number`. It waits for what this one has seen, so pages never go back.
-    pub(super) fn next_page(&self, path: &str, number: u64, seen: Seq) -> String {
+    /// All filters: those of `persons` are filters like others.
+    pub(super) fn all_filters(&self) -> Filters {
+        let mut filters = self.filters.clone();
+        self.filter.parameters().for_each(|(name, value)| filters.add_equal(name, &value));
+        filters
+    }
+
+    /// The path of the page that begins with that cursor. It waits for what this one has seen, so pages never go back. The
+    /// count is not asked for again.
+    pub(super) fn next_page(&self, path: &str, cursor: &Cursor, seen: Seq) -> String {
         let mut url = path.to_owned();
         let mut add = |name: &str, value: &str| {
             url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(name);
+            url.push_str(&percent(name));
             url.push('=');
             url.push_str(&percent(value));
         };
-        for (name, value) in [("firstName", &self.filter.first_name), ("lastName", &self.filter.last_name)] {
-            if let Some(value) = value {
-                add(name, value);
-            }
+        for (name, value) in self.filter.parameters() {
+            add(name, &value);
         }
-        if let Some(id) = self.filter.id {
-            add("id", &id.to_string());
+        for (name, value) in &self.filters.parameters {
+            add(name, value);
         }
         if self.freshness.strong {
             add("consistency", "strong");
@@ -152,14 +175,29 @@ impl ListQuery {
         if let Some(limit) = self.limit {
             add("limit", &limit.to_string());
         }
-        add("cursor", &cursor::write(number));
+        add("cursor", &cursor.write());
         url
     }
 }
 
 impl PersonFilter {
+    /// It keeps all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parameters().next().is_none()
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let id = self.id.map(|id| Cow::Owned(id.to_string()));
+        let all = [
+            ("firstName", self.first_name.as_deref().map(Cow::Borrowed)),
+            ("lastName", self.last_name.as_deref().map(Cow::Borrowed)),
+            ("id", id),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+
     pub(super) fn keeps(&self, record: &str) -> bool {
-        if self.first_name.is_none() && self.last_name.is_none() && self.id.is_none() {
+        if self.is_empty() {
             return true;
         }
         // Stored records were checked; a record of another shape matches no filter.
@@ -191,16 +229,23 @@ fn sequence(name: &str, value: &str) -> Result<Seq, Problem> {
     })
 }
 
-/// Each parameter once.
+/// Each parameter once, but for those that list values.
 fn unique(query: Query) -> Result<Query, Problem> {
-    if query.len() > PARAMETERS_MAX {
-        let what = format!("{} parameters; at most {PARAMETERS_MAX} are allowed", query.len());
-        return Err(Problem::new(Code::InvalidQuery, what));
-    }
-    for (at, (name, _)) in query.iter().enumerate() {
-        if query[..at].iter().any(|(before, _)| before == name) {
-            return Err(wrong(name, format!("the parameter `{name}` occurs twice")));
+    let mut known: Vec<&str> = Vec::new();
+    let mut several = 0;
+    for (name, _) in &query {
+        match known.contains(&name.as_str()) {
+            true if filters::is_repeated(name) => several += 1,
+            true => return Err(wrong(name, format!("the parameter `{name}` occurs twice"))),
+            // Beyond that it is refused anyway, and a query of thousands is not compared with itself.
+            false if known.len() > PARAMETERS_MAX => {}
+            false => known.push(name),
         }
+    }
+    let count = query.len() - several;
+    if count > PARAMETERS_MAX {
+        let what = format!("{count} parameters; at most {PARAMETERS_MAX} are allowed");
+        return Err(Problem::new(Code::InvalidQuery, what));
     }
     Ok(query)
 }
@@ -237,10 +282,15 @@ mod tests {
     #[test]
     fn the_next_page_keeps_what_was_asked_for() {
         let asked = [("lastName", "Köster & Söhne"), ("limit", "10"), ("consistency", "strong"), ("timeout", "2s")];
-        let list = ListQuery::parse(query(&asked)).unwrap();
-        let url = list.next_page("/persons", 7, Seq(99));
+        let list = ListQuery::parse("persons", query(&asked)).unwrap();
+        let url = list.next_page("/persons", &Cursor::Persons(7), Seq(99));
         let expected = "/persons?lastName=K%C3%B6ster%20%26%20S%C3%B6hne&consistency=strong&timeout=2000ms&after=99&limit=10&cursor=";
-        assert_eq!(url, format!("{expected}{}", cursor::write(7)));
+        assert_eq!(url, format!("{expected}{}", Cursor::Persons(7).write()));
+        let asked = [("where.a b.in", "&"), ("sort", "-a"), ("where.a b.in", "="), ("count", "true")];
+        let list = ListQuery::parse("orders", query(&asked)).unwrap();
+        let url = list.next_page("/orders", &Cursor::Persons(7), Seq(99));
+        let expected = "/orders?where.a%20b.in=%26&sort=-a&where.a%20b.in=%3D&after=99&cursor=";
+        assert_eq!(url, format!("{expected}{}", Cursor::Persons(7).write()));
     }
 
     #[test]
@@ -261,12 +311,24 @@ mod tests {
             ("cursor", "abc"),
             ("id", "abc"),
             ("lastname", "x"),
+            ("count", "yes"),
+            ("where", "x"),
+            ("where.a.exists", "x"),
+            ("sort", "a,-b"),
         ] {
-            let problem = ListQuery::parse(query(&[(name, value)])).unwrap_err();
+            let problem = ListQuery::parse("persons", query(&[(name, value)])).unwrap_err();
             assert_eq!(problem.code(), Code::InvalidQuery);
             assert!(problem.detail().contains(name), "{}", problem.detail());
         }
-        assert!(ListQuery::parse(query(&[("after", "1"), ("after", "1")])).unwrap_err().detail().contains("twice"));
+        for name in ["after", "where.a", "where.a.eq", "sort"] {
+            let problem = ListQuery::parse("persons", query(&[(name, "1"), (name, "1")])).unwrap_err();
+            assert!(problem.detail().contains("twice") && problem.detail().contains(name), "{}", problem.detail());
+        }
+        for name in ["firstName", "lastName", "id"] {
+            let value = "e956b5d0-fa0c-40e8-9da9-333c214dcaf7";
+            assert!(ListQuery::parse("persons", query(&[(name, value)])).is_ok());
+            assert!(ListQuery::parse("orders", query(&[(name, value)])).unwrap_err().detail().contains(name));
+        }
         assert!(Freshness::parse(query(&[("limit", "1")])).unwrap_err().detail().contains("limit"));
     }
 }

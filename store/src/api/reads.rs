@@ -1,4 +1,4 @@
-//! The reads of `/persons`: from what this replica has applied, when that is fresh enough for the client.
+//! Reads: from what this replica has applied, when that is fresh enough for the client.
 //!
 //! ```text
 //!   GET ──▶ caught up once? ──▶ ?consistency=strong: a read index of the leader, applied here
@@ -12,40 +12,35 @@
 use super::conditions::{self, ReadVerdict};
 use super::context::{ApiResult, Context, SEQUENCE, STALENESS};
 use super::leader::leader_seen;
+pub(super) use super::list::list;
 use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
-use super::query::{Freshness, ListQuery, PersonFilter};
-use super::refusals::{diverged, id_of_path, not_readable, unknown_id};
+use super::query::Freshness;
+use super::refusals::{diverged, not_readable, unknown_collection, unknown_id};
 use super::reply;
 use crate::handle::{Handle, ReadError};
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
-use leasehold_documents::{Collection, Documents};
+use leasehold_documents::{Collection, Documents, ID_BYTES_MAX, IdKind};
 use leasehold_replication::{Refusal, Seq};
-use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::Instant;
-use warp::Reply;
-use warp::http::header::{CONTENT_TYPE, LINK};
+use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
 
-/// A list goes out in pieces of about this size, so a large one is never in memory twice.
-const PIECE_BYTES: usize = 64 * 1024;
-/// At most this many records are examined for one piece, so a rare match does not keep a worker from other requests.
-const PIECE_RECORDS: usize = 2_000;
+/// The format from which on there are other collections than `persons`.
+const COLLECTIONS: u32 = 2;
 
 /// What a read sees.
-struct View {
-    documents: Documents,
+pub(super) struct View {
+    pub(super) documents: Documents,
     /// The maximum age: everything that was committed anywhere before that is included. None: unknown.
     staleness: Option<Duration>,
 }
 
 impl View {
     /// What every answer reports about what it saw.
-    fn stamp(&self, response: &mut Response) {
+    pub(super) fn stamp(&self, response: &mut Response) {
         let headers = response.headers_mut();
         headers.insert(SEQUENCE, HeaderValue::from(self.documents.applied().seq.0));
         if let Some(staleness) = self.staleness {
@@ -60,7 +55,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// The documents, as fresh as requested.
-async fn view(context: &Context, freshness: &Freshness) -> Result<View, Problem> {
+pub(super) async fn view(context: &Context, freshness: &Freshness) -> Result<View, Problem> {
     let handle = &context.handle;
     handle.readable().map_err(|why| not_readable(handle, why))?;
     let timeout = freshness.timeout.unwrap_or(context.config.read_timeout);
@@ -172,13 +167,31 @@ fn not_confirmed(handle: &Handle, error: ReadError, waited_ms: u128) -> Problem 
     }
 }
 
-/// `GET /persons/{id}`
-pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query: Query) -> ApiResult {
+impl View {
+    /// That collection; an error if there is none. None: `persons` in a cluster of format 1, before the first record.
+    pub(super) fn collection(&self, name: &str) -> Result<Option<&Collection>, Problem> {
+        match self.documents.collection(name) {
+            Some(found) => Ok(Some(found)),
+            None if name == COLLECTION && self.documents.format() < COLLECTIONS => Ok(None),
+            None => Err(unknown_collection(name)),
+        }
+    }
+}
+
+/// `GET /{collection}/{id}`. The id is decoded.
+pub(super) async fn read(
+    context: &Context,
+    collection: &str,
+    id: &str,
+    headers: &HeaderMap,
+    query: Query,
+) -> ApiResult {
     let freshness = Freshness::parse(query)?;
     let view = view(context, &freshness).await?;
-    let id = id_of_path(id)?;
-    let record =
-        view.documents.collection(COLLECTION).and_then(|persons| persons.get(id)).ok_or_else(|| unknown_id(id));
+    let found = view.collection(collection)?;
+    let kind = found.map_or(IdKind::Uuid, |found| found.definition().id);
+    let id = kind.parse(id).ok_or_else(|| bad_id(kind, id))?;
+    let record = found.and_then(|found| found.get(id)).ok_or_else(|| unknown_id(id));
     let mut response = match record {
         Err(unknown) => unknown.into_response(),
         Ok(record) => match conditions::of_read(headers, record.tag(), context.config.match_weakened) {
@@ -198,112 +211,16 @@ pub(super) async fn read(context: &Context, id: &str, headers: &HeaderMap, query
     Ok(response)
 }
 
-/// `GET /persons`
-pub(super) async fn list(context: &Context, query: Query) -> ApiResult {
-    let query = ListQuery::parse(query)?;
-    let view = view(context, &query.freshness).await?;
-    let mut response = match query.limit {
-        Some(limit) => page(&query, &view.documents, limit).await,
-        None => whole(view.documents.clone(), query.filter, query.after_number),
+/// The id in the path is none of that collection.
+fn bad_id(kind: IdKind, text: &str) -> Problem {
+    let what = match kind {
+        IdKind::Uuid => {
+            format!("the path must end in a UUID such as e956b5d0-fa0c-40e8-9da9-333c214dcaf7, not {text:?}")
+        }
+        IdKind::Text => format!(
+            "the id must have 1 to {ID_BYTES_MAX} bytes, without control characters and `/`, and not be `.` or `..`; not \
+             {text:?}"
+        ),
     };
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    view.stamp(&mut response);
-    Ok(response)
-}
-
-/// At most `limit` records, and a link to the following ones, if there are any.
-async fn page(query: &ListQuery, documents: &Documents, limit: usize) -> Response {
-    let (mut body, mut kept) = (BytesMut::from(&b"["[..]), 0);
-    let (mut last_kept, mut looked_at) = (query.after_number, query.after_number);
-    let mut next = None;
-    while let Some(persons) = documents.collection(COLLECTION) {
-        let mut more = false;
-        for (number, record) in persons.after(looked_at).take(PIECE_RECORDS) {
-            (looked_at, more) = (number, true);
-            if !query.filter.keeps(record.as_str()) {
-                continue;
-            }
-            if kept == limit {
-                next = Some(query.next_page(&format!("/{COLLECTION}"), last_kept, documents.applied().seq));
-                break;
-            }
-            if kept > 0 {
-                body.extend_from_slice(b",");
-            }
-            body.extend_from_slice(record.as_str().as_bytes());
-            (kept, last_kept) = (kept + 1, number);
-        }
-        if !more || next.is_some() {
-            break;
-        }
-        // Between two pieces other requests get their turn.
-        tokio::task::yield_now().await;
-    }
-    body.extend_from_slice(b"]");
-    let mut response = Response::new(body.freeze().into());
-    // Percent-encoded ASCII.
-    if let Some(link) = next.and_then(|url| HeaderValue::from_str(&format!("<{url}>; rel=\"next\"")).ok()) {
-        response.headers_mut().insert(LINK, link);
-    }
-    response
-}
-
-/// All of them, in pieces.
-fn whole(documents: Documents, filter: PersonFilter, after: u64) -> Response {
-    let mut listing = Listing { documents, filter, after, opened: false, begun: false, ended: false };
-    let first = listing.next_piece();
-    if listing.ended {
-        return Response::new(first.into());
-    }
-    let first = stream::iter([Ok::<Bytes, Infallible>(first)]);
-    let others = stream::unfold(listing, |mut listing| async move {
-        if listing.ended {
-            return None;
-        }
-        // Between two pieces other requests get their turn.
-        tokio::task::yield_now().await;
-        Some((Ok(listing.next_piece()), listing))
-    });
-    warp::reply::stream(first.chain(others)).into_response()
-}
-
-/// A list on its way out, always as of one moment.
-struct Listing {
-    documents: Documents,
-    filter: PersonFilter,
-    /// The creation number of the last record that was looked at.
-    after: u64,
-    /// The opening bracket was written.
-    opened: bool,
-    /// A record was written, so the next one needs a comma.
-    begun: bool,
-    /// The closing bracket was written.
-    ended: bool,
-}
-
-impl Listing {
-    fn next_piece(&mut self) -> Bytes {
-        let mut piece = BytesMut::with_capacity(1024);
-        if !std::mem::replace(&mut self.opened, true) {
-            piece.extend_from_slice(b"[");
-        }
-        let after = self.after;
-        let persons = self.documents.collection(COLLECTION).into_iter();
-        let records = persons.flat_map(|persons: &Collection| persons.after(after));
-        for (looked_at, (number, record)) in records.enumerate() {
-            if piece.len() >= PIECE_BYTES || looked_at >= PIECE_RECORDS {
-                return piece.freeze();
-            }
-            self.after = number;
-            if self.filter.keeps(record.as_str()) {
-                if std::mem::replace(&mut self.begun, true) {
-                    piece.extend_from_slice(b",");
-                }
-                piece.extend_from_slice(record.as_str().as_bytes());
-            }
-        }
-        piece.extend_from_slice(b"]");
-        self.ended = true;
-        piece.freeze()
-    }
+    Problem::new(Code::InvalidId, what)
 }

@@ -7,6 +7,7 @@ mod documented;
 mod forwarding;
 mod golden;
 mod leading;
+mod lists;
 mod many;
 mod reads;
 mod watches;

@@ -59,15 +59,23 @@ impl Place {
             At::Entry((key, number)) => [&number.to_be_bytes()[..], key.as_bytes()].concat(),
         }
     }
+
+    /// The creation number, where that is the order.
+    pub fn number(&self) -> Option<u64> {
+        match self.0 {
+            At::Number(number) => Some(number),
+            At::Id(_) | At::Entry(_) => None,
+        }
+    }
 }
 
 impl Plan {
     /// The place that has these bytes; none if none has. A place of another plan may have them, too.
-    pub fn place(&self, bytes: &[u8], collection: &Collection) -> Option<Place> {
+    pub fn place(&self, bytes: &[u8]) -> Option<Place> {
         let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
         let at = match &self.way {
             Way::Numbers => At::Number(number(bytes)?),
-            Way::Ids(_) => At::Id(match collection.definition().id {
+            Way::Ids(_) => At::Id(match self.ids {
                 IdKind::Uuid => Id::Uuid(uuid::Uuid::from_slice(bytes).ok()?),
                 IdKind::Text => IdRef::Text(std::str::from_utf8(bytes).ok()?).to_owned(),
             }),
@@ -80,7 +88,7 @@ impl Plan {
     }
 
     /// The next records behind `after` (none: from the beginning), at most `limit`.
-    pub fn page(&self, collection: &Collection, after: Option<&Place>, limit: usize, budget: Budget) -> Page {
+    pub fn page(&self, collection: Option<&Collection>, after: Option<&Place>, limit: usize, budget: Budget) -> Page {
         self.page_of(Source::of(collection), after, limit, budget)
     }
 
@@ -105,7 +113,7 @@ impl Plan {
     }
 
     /// How many records the whole way has, at most `steps` at once. For a plan that is exact, this is the count of the answer.
-    pub fn count(&self, collection: &Collection, after: Option<&Place>, steps: usize) -> Counted {
+    pub fn count(&self, collection: Option<&Collection>, after: Option<&Place>, steps: usize) -> Counted {
         self.count_of(Source::of(collection), after, steps)
     }
 

@@ -13,6 +13,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) way: Way,
+    /// Of the collection.
+    pub(super) ids: IdKind,
     pub(super) descending: bool,
     pub(super) checks: Checks,
     fingerprint: u64,
@@ -119,7 +121,7 @@ pub(super) fn plan(query: &Query, source: Source<'_>) -> Result<Plan, PlanError>
         }
     }
     let fingerprint = fingerprint(&way, query.descending, &query.sort, &filters, source);
-    Ok(Plan { way, descending: query.descending, checks, fingerprint, filtered })
+    Ok(Plan { way, ids: source.kind, descending: query.descending, checks, fingerprint, filtered })
 }
 
 /// See the module `query`.

@@ -1,13 +1,10 @@
 use super::*;
-use crate::collection::Defined;
 use crate::definition::{Definition, Field, Form, IndexDefinition};
 use crate::value::Shape;
-use leasehold_replication::Seq;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// A collection, in the simplest way.
@@ -66,18 +63,6 @@ impl World {
 
     fn source(&self) -> Source<'_> {
         Source { kind: self.definition.id, indexes: &self.indexes, ids: &self.ids, records: &self.records }
-    }
-
-    fn collection(&self) -> Collection {
-        let defined = Defined {
-            definition: Arc::new(self.definition.clone()),
-            created: Seq(1),
-            revision: Seq(1),
-            epoch: Seq(1),
-            pending: None,
-            last_refused: None,
-        };
-        Collection { defined: Some(Arc::new(defined)), ..Collection::default() }
     }
 
     fn plan(&self, query: &Query) -> Result<Plan, PlanError> {
@@ -327,7 +312,7 @@ proptest! {
             place = match page.next {
                 // As a cursor carries it.
                 Some(next) => {
-                    let carried = plan.place(&next.to_bytes(), &world.collection());
+                    let carried = plan.place(&next.to_bytes());
                     prop_assert_eq!(carried, Some(next.clone()));
                     Some(next)
                 }

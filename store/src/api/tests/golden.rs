@@ -1,7 +1,7 @@
 //! What clients keep, as each release gave it to them: cursors, ETags, and what a write under a key is recognized by. A client may
 //! come back with it after an update, and to a pod of the other release during one. docs/golden.md has the rules.
 
-use super::super::cursor;
+use super::super::cursor::Cursor;
 use super::*;
 use crate::testing::golden::golden;
 
@@ -11,14 +11,14 @@ const NUMBERS: [u64; 4] = [0, 1, 812, u64::MAX];
 fn golden_cursors_are_read_as_these_numbers() {
     for (version, text) in golden().stored("page-cursors.txt") {
         let text = String::from_utf8(text).unwrap();
-        let read: Vec<u64> = text.lines().map(|line| cursor::read(line).unwrap()).collect();
-        assert_eq!(read, NUMBERS, "{version}");
+        let read: Vec<Cursor> = text.lines().map(|line| Cursor::read(line).unwrap()).collect();
+        assert_eq!(read, NUMBERS.map(Cursor::Persons), "{version}");
     }
 }
 
 #[test]
 fn golden_cursors_are_what_these_numbers_are_written_as() {
-    let text: String = NUMBERS.into_iter().map(|number| cursor::write(number) + "\n").collect();
+    let text: String = NUMBERS.into_iter().map(|number| Cursor::Persons(number).write() + "\n").collect();
     golden().is_written("page-cursors.txt", text.as_bytes());
 }
 

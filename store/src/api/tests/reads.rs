@@ -148,7 +148,7 @@ async fn a_client_that_has_the_record_is_told_304() {
 }
 
 /// All pages from this path on, and what was done between them.
-async fn pages(api: &Api, path: &str, mut between: impl AsyncFnMut(&Api)) -> Vec<Vec<Value>> {
+pub(super) async fn pages(api: &Api, path: &str, mut between: impl AsyncFnMut(&Api)) -> Vec<Vec<Value>> {
     let mut pages = Vec::new();
     let mut next = Some(path.to_owned());
     while let Some(path) = next {
