@@ -12,4 +12,4 @@ pub const FORMAT: u32 = if cfg!(feature = "made-up-format") { MADE_UP } else { l
 /// The made-up format.
 pub(crate) const MADE_UP: u32 = leasehold_replication::FORMAT + 1;
 /// An idempotency key that begins so needs the made-up format, where there is one: in its build, and in tests.
-pub const MADE_UP_KEY: &str = "made-up-format-2";
+pub const MADE_UP_KEY: &str = "made-up-format-3";

@@ -7,6 +7,8 @@
 //!     ──campaign {0}──▶ its sidecar writes the Lease with the id                    (then the Lease)
 //!     role.json shows the Lease with that id ──▶ the mark is cleared                \[L4\]
 //! ```
+//!
+//! The voters have the highest format that all wanted pods allow: nobody has anything yet that an older build would lose.
 
 use crate::losing::ANSWER_GOOD;
 use crate::plants::first_start_asks_others;
@@ -63,6 +65,17 @@ impl Replica {
         asked.into_iter().map(|to| to.name).filter(|name| !is_empty(name)).collect()
     }
 
+    /// What a new cluster begins with: the highest format that all wanted pods read and allow, as far as they have said so.
+    fn first_format(&self) -> u32 {
+        let own = self.config.format_allowed.min(self.config.format_build);
+        let since = self.clock.now().saturating_sub(ANSWER_GOOD);
+        let allowed = |name: &str| {
+            self.peers.said(name, since).map_or(FORMAT_MIN, |state| state.format_allowed.min(state.format_max))
+        };
+        let others = self.sidecar.members().iter().filter(|member| member.name != self.config.name);
+        others.map(|member| allowed(&member.name)).fold(own, u32::min).max(FORMAT_MIN)
+    }
+
     pub(crate) fn tend_bootstrap(&mut self) {
         let wanted = self.sidecar.members().len();
         let forced = self.config.force_bootstrap
@@ -82,7 +95,8 @@ impl Replica {
         let cluster_id = Some(self.config.new_cluster_id);
         let state = DurableState { cluster_id, bootstrapping: !forced, ..self.volume.state() };
         let mut records = vec![self.volume.hold(state)];
-        let voters = Payload::Voters(Voters { format: FORMAT_MIN, floor, voters: vec![voter] });
+        let format = if forced { FORMAT_MIN } else { self.first_format() };
+        let voters = Payload::Voters(Voters { format, floor, voters: vec![voter] });
         let commands: Vec<Payload> = self.config.initial_data.iter().cloned().map(Payload::Command).collect();
         // The voters come last: a power loss may keep any prefix of this write, and without voters it never was.
         for payload in commands.into_iter().chain([voters]) {

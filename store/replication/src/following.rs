@@ -479,9 +479,11 @@ impl Replica {
         let caught_up = match &self.stance {
             Stance::Idle => false,
             Stance::Following(following) => {
+                // A leader that has committed nothing of its own term does not know yet what else was committed.
+                let committed = self.volume.log().position_at(following.leader_commit);
                 following.acked.is_some()
                     && self.progress.applied() >= following.leader_commit
-                    && following.leader_commit > Seq(0)
+                    && committed.is_some_and(|committed| committed.term == following.claim.term)
             }
             Stance::Leading(_) => self.is_open(),
         };

@@ -3,7 +3,7 @@
 
 /// The highest format that this version reads, unless its shell says more (for tests).
 pub const FORMAT: u32 = 2;
-/// The lowest format that this version reads. Empty volumes begin with it \[C3\].
+/// The lowest format that this version reads. The first segment of an empty volume has it \[C3\].
 pub const FORMAT_MIN: u32 = 1;
 
 /// What a build reads that knows the formats up to this one, in words: "only format 1", or "formats 1 to 3".

@@ -189,15 +189,21 @@ impl Cluster {
     /// A started cluster, led by node 0 in term 1, everybody a voter.
     fn started(nodes: usize) -> Cluster {
         let mut cluster = Cluster::new(nodes);
-        cluster.run_until("the bootstrap", |c| c.nodes[0].replica.status().campaign == Some(Term(0)));
-        cluster.lead(0, 1);
-        cluster.run_until("all are voters", |c| {
+        cluster.start();
+        cluster
+    }
+
+    /// Empty volumes become a cluster that node 0 leads.
+    fn start(&mut self) {
+        let nodes = self.nodes.len();
+        self.run_until("the bootstrap", |c| c.nodes[0].replica.status().campaign == Some(Term(0)));
+        self.lead(0, 1);
+        self.run_until("all are voters", |c| {
             let status = c.nodes[0].replica.status();
             status.phase == Phase::Leading
                 && status.voters.voters.len() == nodes
                 && status.committed == status.position.seq
         });
-        cluster
     }
 
     /// The Lease names that node, and all role files say so.

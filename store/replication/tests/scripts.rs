@@ -39,6 +39,9 @@ enum Command {
         /// The shells keep sums of the data, so the replicas compare them.
         #[arg(key, optional)]
         sums: bool,
+        /// They are of a build that reads formats up to this one, and not up to the newest.
+        #[arg(key, optional)]
+        reads: u32,
     },
     /// The Lease names a pod, and role.json says so on all pods or on some: `lease b 2`, `lease b 2 seen_by=bc`
     Lease {
@@ -106,8 +109,11 @@ impl Runner {
         let stage = &mut self.0;
         match command {
             Command::Pods { names, little_memory } => self.add(names, *little_memory)?,
-            Command::Cluster { names, little_memory, sums } => {
+            Command::Cluster { names, little_memory, sums, reads } => {
                 stage.sums = *sums;
+                if *reads > 0 {
+                    stage.formats = (*reads, *reads);
+                }
                 return self.first_start(names, *little_memory);
             }
             Command::Lease { holder, term, seen_by } => self.lease(holder, *term, seen_by.as_deref())?,

@@ -3,6 +3,16 @@
 use super::*;
 
 impl Cluster {
+    /// As [`Cluster::started`], with builds that read format 1 alone.
+    fn started_with_format_1(nodes: usize) -> Cluster {
+        let mut cluster = Cluster::new(nodes);
+        for node in 0..nodes {
+            cluster.update(node, 1, 1);
+        }
+        cluster.start();
+        cluster
+    }
+
     /// That node runs a build that reads up to `build`, from its next start on.
     fn update(&mut self, node: usize, build: u32, allowed: u32) {
         self.nodes[node].formats = (build, allowed);
@@ -44,7 +54,7 @@ fn is_write(what: &'static str) -> impl Fn(&Payload) -> bool {
 
 /// Three pods, of which the leader and one follower are updated; node 1 leads in term 2.
 fn half_updated() -> Cluster {
-    let mut cluster = Cluster::started(3);
+    let mut cluster = Cluster::started_with_format_1(3);
     cluster.update(1, 2, 2);
     cluster.run_until("it is back", |c| c.nodes[1].replica.status().leader_heard);
     cluster.hand_to(1, 2);
@@ -61,6 +71,27 @@ fn raised() -> Cluster {
     cluster.update(2, 2, 2);
     cluster.run_until("format 2 is in force everywhere", |c| c.in_force() == [2, 2, 2]);
     cluster
+}
+
+#[test]
+fn a_new_cluster_begins_with_the_highest_format_that_all_wanted_pods_allow() {
+    for (of_the_last, begins_with) in [((2, 2), 2), ((2, 1), 1), ((1, 1), 1)] {
+        let mut cluster = Cluster::new(3);
+        cluster.update(2, of_the_last.0, of_the_last.1);
+        cluster.start();
+        cluster.run(3000 * MS);
+        let formats: Vec<u32> = cluster.nodes[0]
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.payload {
+                Payload::Voters(voters) => Some(voters.format),
+                Payload::Empty | Payload::Command(_) => None,
+            })
+            .collect();
+        assert_eq!((formats, cluster.in_force()), (vec![begins_with; 3], vec![begins_with; 3]), "{of_the_last:?}");
+        cluster.update(2, 2, 2);
+        cluster.run_until("format 2 is in force", |c| c.in_force() == [2, 2, 2]);
+    }
 }
 
 #[test]
@@ -130,6 +161,7 @@ fn a_wanted_pod_that_is_no_voter_yet_holds_the_format_back_and_an_unwanted_learn
     );
     // It joins with the old build, and is wanted no longer.
     cluster.add(3);
+    cluster.update(3, 1, 1);
     cluster.run_until("it votes", |c| c.nodes[1].replica.status().voters.voters.len() == 4);
     assert_eq!(cluster.held_back(1), ["db-3 (its build reads only format 1)"]);
     cluster.view.members.truncate(3);
@@ -157,7 +189,7 @@ fn nobody_raises_while_the_wanted_pods_are_not_known() {
 
 #[test]
 fn a_leader_of_the_old_build_never_raises() {
-    let mut cluster = Cluster::started(3);
+    let mut cluster = Cluster::started_with_format_1(3);
     for node in [1, 2] {
         cluster.update(node, 2, 2);
     }
@@ -181,6 +213,7 @@ fn an_old_build_is_refused_once_the_log_has_the_raise_and_told_what_to_run() {
     cluster.kill(2);
     cluster.nodes.remove(2);
     cluster.add(2);
+    cluster.update(2, 1, 1);
     cluster.run(1000 * MS);
     let waits = cluster.nodes[2].replica.status().waiting_for;
     assert!(waits.iter().any(|why| why.contains("the log of this cluster has format 2, and the build of db-2 reads only format 1: run a build that reads format 2 on db-2")), "{waits:?}");
@@ -228,7 +261,7 @@ fn an_old_leader_refuses_a_log_that_it_cannot_read_and_is_sent_nothing_of_it() {
 /// A new leader pulls a raise that it did not have, after it welcomed an old build.
 #[test]
 fn a_pull_that_raises_the_log_drops_who_cannot_read_it_before_anything_is_sent() {
-    let mut cluster = Cluster::started(5);
+    let mut cluster = Cluster::started_with_format_1(5);
     cluster.update(1, 2, 2);
     cluster.run_until("it is back", |c| c.nodes[1].replica.status().leader_heard);
     cluster.hand_to(1, 2);

@@ -108,6 +108,8 @@ pub struct Stage {
     log_memory_bytes: usize,
     /// The shells keep sums, and the replicas compare them.
     pub sums: bool,
+    /// What the build of a new pod reads, and what its operator allows.
+    pub formats: (u32, u32),
 }
 
 impl Stage {
@@ -128,6 +130,7 @@ impl Stage {
             repeated: BTreeSet::new(),
             log_memory_bytes: 1_000_000,
             sums: false,
+            formats: (FORMAT, FORMAT),
         }
     }
 
@@ -177,7 +180,7 @@ impl Stage {
             id,
             alarm: None,
             disk: Disk::default(),
-            formats: (FORMAT, FORMAT),
+            formats: self.formats,
             said: None,
             sums: BTreeMap::new(),
             damage: 0,

@@ -191,7 +191,7 @@ async fn what_needs_a_later_format_is_not_done_and_says_who_holds_that_back_and_
     let of = |formats: FormatStatus| Status { formats, ..status(Phase::Leading, "pod-0") };
     let write = |path: &str| {
         let request = asking().method("PUT").path(path).header("content-type", "application/json");
-        request.header("idempotency-key", "made-up-format-2-of-a-test").body(JOHANNA)
+        request.header("idempotency-key", "made-up-format-3-of-a-test").body(JOHANNA)
     };
     let api = Api::leader();
     let held_back_by = vec![
