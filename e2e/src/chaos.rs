@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `e2e skew` is the same with other rounds: steps of rolling updates from the last release to this build and back
-//! (`updates`), with faults of chaos' plan during them and in between.
+//! (`updates`), with faults of chaos' plan during them and in between. The format is held back meanwhile, and rises at the end.
 //!
 //! Two things are judged: what clients were told (`crate::history`), and that writes go on within a generous time after
 //! everything was healed. Never how fast anything was. The faults are decided by the seed alone; when exactly they meet a
@@ -107,20 +107,9 @@ pub async fn run_skew(args: Skew) -> anyhow::Result<ExitCode> {
     let show = Show::new(args.as_chaos(), About::Skew { quick: args.quick })?;
     let line = &show.scene.line;
     line.print(&builds.to_string());
-    let shares_a_key = match args.peer_key {
-        When::Auto => builds.share_a_key(),
-        When::On => true,
-        When::Off => false,
-    };
-    let key = shares_a_key.then(|| show.folder.join("peer-key"));
-    if let Some(folder) = &key {
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(
-            folder.join("current"),
-            format!("the key of seed {}, of more than thirty-two bytes", show.seed),
-        )?;
-    }
-    line.print(if shares_a_key { "the replicas share a key" } else { "the replicas share no key" });
+    let key = show.folder.join("peer-key");
+    std::fs::create_dir_all(&key)?;
+    std::fs::write(key.join("current"), format!("the key of seed {}, of more than thirty-two bytes", show.seed))?;
     let place = Processes::start(PODS, Some(Mixed { builds, key }), |text| line.print(text))?;
     show.run(place).await
 }

@@ -46,12 +46,9 @@ pub struct Skew {
     /// Decides what else breaks, and when (default: another one each time; it is printed)
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// One update forward and one back, and nothing else breaks
+    /// One update forward, one back, one forward with the raise of the format, and nothing else breaks
     #[arg(long, conflicts_with = "minutes")]
     pub quick: bool,
-    /// Let the replicas share a key (auto: from 0.1.0 on; 0.0.9 proves it in another way, so old and new do not connect)
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub peer_key: When,
     /// So many clients follow the leader, beside the one of each pod
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub clients: u16,

@@ -34,6 +34,8 @@ pub(super) enum Parts {
 pub(super) enum Build {
     /// The last release.
     Last,
+    /// This one, with the last release's format as the highest: until the format rises, there is a way back.
+    Held,
     /// This one.
     This,
 }
@@ -256,6 +258,7 @@ impl fmt::Display for Build {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Build::Last => "the last release",
+            Build::Held => "this build, its format held back",
             Build::This => "this build",
         })
     }

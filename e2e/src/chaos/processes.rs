@@ -50,7 +50,7 @@ pub(super) struct Processes {
 pub(super) struct Mixed {
     pub(super) builds: Builds,
     /// Where the replicas' key lies.
-    pub(super) key: Option<PathBuf>,
+    pub(super) key: PathBuf,
 }
 
 /// What to do at the end of a round.
@@ -106,9 +106,7 @@ impl Processes {
         let mut config = Config::for_tests(replicas)?;
         if let Some(Mixed { builds, key }) = &mixed {
             config.programs = builds.programs(Build::Last).clone();
-            if let Some(folder) = key {
-                store_args.extend(["--peer-key".to_owned(), folder.display().to_string()]);
-            }
+            store_args.extend(["--peer-key".to_owned(), key.display().to_string()]);
         }
         let config = Config { machine: Machine { network, disks }, store_args, ..config };
         Ok(Processes {
@@ -492,6 +490,10 @@ impl Stage for Processes {
         ensure!(holder == leader, "the Lease names {holder}, and {leader} leads");
         let (term, led) = (&lease["spec"]["leaseTransitions"], &status["leader"]["term"]);
         ensure!(term == led, "the Lease says term {term}, the leader {led}");
+        if self.mixed.is_some() && lock(&self.template).0 == Build::This {
+            let formats = &status["formats"];
+            ensure!(formats["inForce"] == formats["build"], "the format has not risen: {formats}");
+        }
         let wish = &lease["metadata"]["annotations"][PREFERRED];
         ensure!(wish.is_null(), "the switchover to {wish} is still pending");
         Ok(())

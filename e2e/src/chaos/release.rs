@@ -9,15 +9,14 @@ use crate::cluster::{Part, Program, Programs};
 
 /// Its version and its commit.
 const NAMED: &str = include_str!("../../last-release");
-/// The first one that proves the peers' key as this build does.
-const NOISE_SINCE: [u32; 3] = [0, 1, 0];
+/// The format that it writes.
+const FORMAT: &str = "1";
 
 /// The programs of both builds.
 #[derive(Clone, Debug)]
 pub(super) struct Builds {
-    /// What the last release is called.
-    pub(super) version: String,
     last: Programs,
+    held: Programs,
     this: Programs,
 }
 
@@ -41,14 +40,16 @@ impl Builds {
         let mut last = this.clone();
         last.store = Program::at(folder.join("store"));
         last.sidecar = Program::at(folder.join("sidecar"));
-        let version = named.split(' ').next().unwrap_or_default().to_owned();
-        Ok(Builds { version, last, this })
+        let mut held = this.clone();
+        held.store.args.extend(["--format-max", FORMAT].map(str::to_owned));
+        Ok(Builds { last, held, this })
     }
 
     /// One build's.
     pub(super) fn programs(&self, build: Build) -> &Programs {
         match build {
             Build::Last => &self.last,
+            Build::Held => &self.held,
             Build::This => &self.this,
         }
     }
@@ -57,17 +58,6 @@ impl Builds {
     pub(super) fn program(&self, build: Build, part: Part) -> Program {
         self.programs(build).of(part).clone()
     }
-
-    /// Can replicas of both builds share a key?
-    pub(super) fn share_a_key(&self) -> bool {
-        numbers(&self.version) >= NOISE_SINCE
-    }
-}
-
-/// What is none counts as 0.
-fn numbers(version: &str) -> [u32; 3] {
-    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
-    std::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
 /// Where the last release lies, for who wants to see.
@@ -88,11 +78,5 @@ mod tests {
         assert_eq!((words.len(), NAMED.lines().count()), (2, 1), "{NAMED}");
         assert_eq!(words[0].split('.').filter(|number| number.parse::<u32>().is_ok()).count(), 3, "{NAMED}");
         assert!(words[1].len() == 40 && words[1].chars().all(|digit| digit.is_ascii_hexdigit()), "{NAMED}");
-    }
-
-    #[test]
-    fn versions_are_compared_by_their_numbers() {
-        assert!(numbers("0.0.9") < NOISE_SINCE);
-        assert!(numbers("0.1.0") >= NOISE_SINCE && numbers("0.10.0") >= NOISE_SINCE && numbers("1.0.0") >= NOISE_SINCE);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   half way forward ─▶ rollback ─▶ forward ─▶ back ─▶ sidecars, then stores forward ─▶ sidecars, then stores back ─▶ forward
+//!     ─▶ all once more, allowed to write this build's format: it rises, and there is no way back
 //! ```
 //!
 //! Each goes as a StatefulSet's does: the highest ordinal first, the next when the one before is ready. Before pod 0 is
@@ -15,7 +16,7 @@ use super::plan::{Plan, Round};
 use super::random::Random;
 use super::stage::PODS;
 
-/// All rounds, one after the other. In the end all pods are of this build, unless it was the quick one.
+/// All rounds, one after the other. In the end all pods are of this build, and nothing holds its format back.
 #[derive(Debug)]
 pub(super) struct Updates {
     random: Random,
@@ -25,6 +26,8 @@ pub(super) struct Updates {
     midways: Vec<Midway>,
     /// Who leads next before pod 0 is exchanged: the last pod, or pod 0 itself.
     newest_leads: bool,
+    /// The last update was dealt.
+    is_raised: bool,
     dealt: u32,
 }
 
@@ -33,24 +36,24 @@ impl Updates {
     pub(super) fn new(seed: u64, chaos: Plan) -> Updates {
         let mut updates = Updates::empty(seed, Some(chaos));
         let last = PODS - 1;
-        updates.exchange((1..=last).rev(), Parts::Both, Build::This);
+        updates.exchange((1..=last).rev(), Parts::Both, Build::Held);
         updates.lead(last);
         updates.lead(0);
         updates.exchange((1..=last).rev(), Parts::Both, Build::Last);
-        updates.whole(Parts::Both, Build::This);
+        updates.whole(Parts::Both, Build::Held);
         updates.whole(Parts::Both, Build::Last);
-        for to in [Build::This, Build::Last] {
+        for to in [Build::Held, Build::Last] {
             updates.whole(Parts::Sidecar, to);
             updates.whole(Parts::Store, to);
         }
-        updates.whole(Parts::Both, Build::This);
+        updates.whole(Parts::Both, Build::Held);
         updates
     }
 
-    /// Forward and back, and nothing else.
+    /// Forward, back, and forward with the raise, and nothing else.
     pub(super) fn quick() -> Updates {
         let mut updates = Updates::empty(0, None);
-        for to in [Build::This, Build::Last] {
+        for to in [Build::Held, Build::Last] {
             updates.exchange((0..PODS).rev(), Parts::Both, to);
         }
         updates
@@ -63,20 +66,28 @@ impl Updates {
             rounds: VecDeque::new(),
             midways: Vec::new(),
             newest_leads: true,
+            is_raised: false,
             dealt: 0,
         }
     }
 
     /// The next round. When the time is up, what was begun is brought to its end.
     pub(super) fn next(&mut self, is_over: bool) -> Option<Round> {
-        if self.rounds.is_empty() && self.chaos.is_some() && !is_over {
-            for to in [Build::Last, Build::This] {
+        if self.rounds.is_empty() && self.chaos.is_some() && !self.is_raised && !is_over {
+            for to in [Build::Last, Build::Held] {
                 if self.random.chance(50) {
                     self.whole(Parts::Both, to);
                 } else {
                     self.whole(Parts::Store, to);
                     self.whole(Parts::Sidecar, to);
                 }
+            }
+        }
+        if self.rounds.is_empty() && !self.is_raised {
+            self.is_raised = true;
+            match self.chaos {
+                Some(_) => self.whole(Parts::Both, Build::This),
+                None => self.exchange((0..PODS).rev(), Parts::Both, Build::This),
             }
         }
         let round = self.rounds.pop_front()?;
@@ -182,9 +193,9 @@ mod tests {
         for (seed, more) in [(1, 0), (2, 0), (3, 200)] {
             let rounds = all(with_chaos(seed), more);
             let (seen, led) = played(&rounds);
-            let (last, this) = (Build::Last, Build::This);
-            assert_eq!(seen.last(), Some(&[(this, this); 3]), "seed {seed}");
-            assert_eq!(led, BTreeSet::from([last, this]), "seed {seed}");
+            let (last, this) = (Build::Last, Build::Held);
+            assert_eq!(seen.last(), Some(&[(Build::This, Build::This); 3]), "seed {seed}");
+            assert!(led.is_superset(&BTreeSet::from([last, this])), "seed {seed}");
             for mixture in [
                 // Half way, by whole pods, and by one container alone.
                 [(last, last), (this, this), (this, this)],
@@ -211,10 +222,21 @@ mod tests {
     }
 
     #[test]
-    fn the_quick_one_goes_forward_and_back_and_breaks_nothing() {
+    fn after_the_first_pod_that_may_write_the_new_format_no_pod_goes_back() {
+        for seed in [1, 2, 3] {
+            let (seen, _) = played(&all(with_chaos(seed), 100));
+            let may_rise = |pods: &&[(Build, Build); 3]| pods.iter().any(|(store, _)| *store == Build::This);
+            let rest: Vec<_> = seen.iter().skip_while(|pods| !may_rise(pods)).collect();
+            assert_eq!(rest.len(), usize::from(PODS), "seed {seed}");
+            assert!(rest.iter().all(|pods| pods.iter().all(|pod| *pod != (Build::Last, Build::Last))), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn the_quick_one_goes_forward_and_back_and_forward_and_breaks_nothing() {
         let rounds = all(Updates::quick(), 100);
-        assert_eq!(rounds.len(), 6);
+        assert_eq!(rounds.len(), 9);
         let (seen, _) = played(&rounds);
-        assert_eq!((seen[3], seen[6]), ([(Build::This, Build::This); 3], [(Build::Last, Build::Last); 3]));
+        assert_eq!([3, 6, 9].map(|step| seen[step]), [Build::Held, Build::Last, Build::This].map(|to| [(to, to); 3]));
     }
 }

@@ -1,4 +1,4 @@
-//! Stores of two builds: this one, and one that reads a made-up format 2 as well (the feature `made-up-format`): an update,
+//! Stores of two builds: this one, and one that reads a made-up format 3 as well (the feature `made-up-format`): an update,
 //! the raise, and the ways back.
 //!
 //! Only where that store is built: that takes a minute, and `make made-up-format` does it.
@@ -77,12 +77,12 @@ async fn leads(cluster: &Cluster, i: u16) {
         .unwrap();
 }
 
-/// A write that needs format 2 wherever there is one, and its record.
-async fn write_of_format_2(cluster: &Cluster, i: u16, id: uuid::Uuid) -> anyhow::Result<(Answer, Value)> {
-    let person = json!({"firstName": "Of", "lastName": "format 2", "id": id});
+/// A write that needs format 3 wherever there is one, and its record.
+async fn write_of_format_3(cluster: &Cluster, i: u16, id: uuid::Uuid) -> anyhow::Result<(Answer, Value)> {
+    let person = json!({"firstName": "Of", "lastName": "format 3", "id": id});
     let request = Request::put(format!("http://{}/persons/{id}", cluster.store(i)))
         .header("content-type", "application/json")
-        .header("idempotency-key", format!("made-up-format-2-{id}"))
+        .header("idempotency-key", format!("made-up-format-3-{id}"))
         .body(Full::new(Bytes::from(person.to_string())))?;
     Ok((cluster.http().send_as_is(request, Duration::from_secs(8)).await?, person))
 }
@@ -94,10 +94,10 @@ async fn is_pending(cluster: &Cluster, leader: u16, held_by: &[(u16, &str)]) {
     let wanted = &wanted;
     cluster
         .until("the upgrade is pending", || async move {
-            let (answer, _) = write_of_format_2(cluster, leader, uuid::Uuid::new_v4()).await?;
+            let (answer, _) = write_of_format_3(cluster, leader, uuid::Uuid::new_v4()).await?;
             let mut body = answer.json();
             ensure!(answer.status == 503 && body["type"] == "urn:leasehold:upgrade-pending", "{}", answer.text());
-            ensure!(body["format"] == 2 && body["inForce"] == 1, "{body}");
+            ensure!(body["format"] == 3 && body["inForce"] == 2, "{body}");
             body["heldBackBy"].as_array_mut().context("no pods")?.sort_by_key(|one| one["name"].to_string());
             ensure!(body["heldBackBy"] == *wanted, "{body}");
             Ok(())
@@ -122,7 +122,7 @@ fn bytes_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// What the older store says at its end.
 const SENTENCE: &str =
-    "has format 2, and this build reads only format 1: run a build that reads format 2; the volume is unchanged";
+    "has format 3, and this build reads formats 1 to 2: run a build that reads format 3; the volume is unchanged";
 
 /// After so many starts, the older store has been started once more on that volume, and ended with exit code 2.
 async fn ends_with_2(cluster: &Cluster, i: u16, starts: u32) {
@@ -142,31 +142,31 @@ async fn a_format_rises_when_the_last_pod_is_updated_and_a_rollback_after_that_e
     let Some(later) = made_up() else { return };
     let setting = cluster_of(3).await;
     let older = Programs::find().unwrap().store;
-    let of_format_2 = uuid::Uuid::new_v4();
+    let of_format_3 = uuid::Uuid::new_v4();
     setting
         .under_load(async |cluster, load| {
             exchange(cluster, 2, &later);
-            runs(cluster, load, 2, 1).await;
+            runs(cluster, load, 2, 2).await;
             leads(cluster, 2).await;
             is_pending(cluster, 2, &[(0, "older-build"), (1, "older-build")]).await;
             // Until the raise any pod can go back.
             exchange(cluster, 2, &older);
-            runs(cluster, load, 2, 1).await;
+            runs(cluster, load, 2, 2).await;
             exchange(cluster, 2, &later);
-            runs(cluster, load, 2, 1).await;
+            runs(cluster, load, 2, 2).await;
             exchange(cluster, 1, &later);
-            runs(cluster, load, 1, 1).await;
+            runs(cluster, load, 1, 2).await;
             leads(cluster, 2).await;
             is_pending(cluster, 2, &[(0, "older-build")]).await;
             exchange(cluster, 0, &later);
             for i in 0..3 {
-                runs(cluster, load, i, 2).await;
+                runs(cluster, load, i, 3).await;
             }
 
             let leader = cluster.wait_for_leader().await.unwrap();
-            let (answer, person) = write_of_format_2(cluster, leader, of_format_2).await.unwrap();
+            let (answer, person) = write_of_format_3(cluster, leader, of_format_3).await.unwrap();
             assert_eq!(answer.status, 201, "{}", answer.text());
-            setting.history.acknowledged(leader, &of_format_2.to_string(), Some(person), answer.sequence());
+            setting.history.acknowledged(leader, &of_format_3.to_string(), Some(person), answer.sequence());
 
             let back = (leader + 1) % 3;
             exchange(cluster, back, &older);
@@ -184,7 +184,7 @@ async fn a_format_rises_when_the_last_pod_is_updated_and_a_rollback_after_that_e
             let ends: Vec<&str> = said.lines().filter(|line| line.contains("the store stops")).collect();
             assert!(ends.iter().all(|line| line.contains(SENTENCE)) && !ends.is_empty(), "{said}");
             exchange(cluster, back, &later);
-            runs(cluster, load, back, 2).await;
+            runs(cluster, load, back, 3).await;
         })
         .await;
 }
@@ -193,7 +193,7 @@ async fn a_format_rises_when_the_last_pod_is_updated_and_a_rollback_after_that_e
 async fn a_format_that_is_not_allowed_is_not_raised_and_every_step_of_the_update_has_a_way_back() {
     let Some(later) = made_up() else { return };
     let mut config = Config::for_tests(3).unwrap();
-    config.store_args.extend(["--format-max", "1"].map(str::to_owned));
+    config.store_args.extend(["--format-max", "2"].map(str::to_owned));
     let setting: Setting = cluster_with(config).await;
     let older = Programs::find().unwrap().store;
     setting
@@ -201,14 +201,14 @@ async fn a_format_that_is_not_allowed_is_not_raised_and_every_step_of_the_update
             for i in [2, 1, 0] {
                 for store in [&later, &older, &later] {
                     exchange(cluster, i, store);
-                    runs(cluster, load, i, 1).await;
+                    runs(cluster, load, i, 2).await;
                 }
             }
             let leader = cluster.wait_for_leader().await.unwrap();
             is_pending(cluster, leader, &[(0, "format-max"), (1, "format-max"), (2, "format-max")]).await;
             for i in [2, 1, 0] {
                 exchange(cluster, i, &older);
-                runs(cluster, load, i, 1).await;
+                runs(cluster, load, i, 2).await;
             }
         })
         .await;
