@@ -52,6 +52,7 @@ mod query;
 mod reads;
 mod refusals;
 mod reply;
+mod rfc3339;
 pub mod tokens;
 mod watch;
 mod writes;

@@ -13,7 +13,7 @@
 //! that the views are of the same moment. Promised: `documents` includes every write that was answered with `Written`, if
 //! the driver calls `set_documents` before it answers.
 
-use crate::history::{HISTORY_BYTES, History};
+use crate::history::{HISTORY_BYTES, History, Mark};
 use crate::room::{Figures, UnderWay};
 use crate::volume::disk::watch::DiskWatch;
 use bytes::Bytes;
@@ -510,9 +510,9 @@ impl HandleServer {
         self.documents.send_replace(documents.clone());
     }
 
-    /// The changes of the next entry.
-    pub fn note(&self, position: Position, changes: Vec<Change>) {
-        self.history.note(position.seq, changes);
+    /// What the next entry, the last one in these documents, has changed.
+    pub fn note(&self, documents: &Documents, changes: Vec<Change>) {
+        self.history.note(Mark::of(documents), changes);
     }
 
     /// The memory that bodies under way and the most recent changes use, approximately.
@@ -537,7 +537,7 @@ impl HandleServer {
 
     /// Publishes documents that do not result from applying entries: of a snapshot.
     pub fn restore(&self, documents: &Documents) {
-        self.history.restart(documents.applied().seq);
+        self.history.restart(Mark::of(documents));
         self.set_documents(documents);
     }
 

@@ -58,7 +58,7 @@ impl Calls {
                 let id = percent::segment("the id", id)?;
                 reads::read(context, COLLECTION, &id, headers, query()?).await
             }
-            Kind::Watch => watch::watch(context, headers, query()?).await,
+            Kind::Watch => watch::watch(context, Some(COLLECTION), headers, query()?).await,
             Kind::Create => writes::create(context, headers, sent).await,
             Kind::Replace => writes::replace(context, id, headers, sent).await,
             Kind::Patch => writes::patch(context, id, headers, sent).await,
@@ -89,6 +89,13 @@ impl Calls {
     /// Adds what every answer carries.
     pub(super) fn finish(&self, answer: ApiResult) -> Response {
         self.0.finish(answer)
+    }
+}
+
+#[cfg(test)]
+impl Calls {
+    pub(super) fn context(&self) -> &Context {
+        &self.0
     }
 }
 

@@ -136,7 +136,8 @@ codes! {
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body has the wrong media type";
     /// 421: this replica follows; `leader` and `Location` say who leads. Not done.
     NotLeader = "not-leader", MISDIRECTED_REQUEST, "This replica does not lead";
-    /// 421: the request is for another cluster (`Leasehold-Cluster`); its address was that cluster's before. Not done.
+    /// 421: the request is for another cluster (`Leasehold-Cluster`); its address was that cluster's before. Not done. 409: the
+    /// sequence of a watch is another cluster's; `clusterId` names this one.
     OtherCluster = "other-cluster", MISDIRECTED_REQUEST, "This replica belongs to another cluster";
     /// 422: another request was sent under the same `Idempotency-Key`. Not done.
     KeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request";
@@ -191,6 +192,8 @@ codes! {
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
+    /// That of its code, but for the few of [`Problem::as_conflict`].
+    status: StatusCode,
     detail: String,
     more: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -210,7 +213,8 @@ struct Body<'a> {
 impl Problem {
     /// `detail`: what and where, for the author of the request.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        let problem = Problem { code, detail: detail.into(), more: Map::new(), headers: Vec::new() };
+        let problem =
+            Problem { code, status: code.status(), detail: detail.into(), more: Map::new(), headers: Vec::new() };
         // Every 503 is over soon, or an operator must look; either way a second is a good time to ask again.
         if code.status() == StatusCode::SERVICE_UNAVAILABLE { problem.header(RETRY_AFTER, "1") } else { problem }
     }
@@ -236,6 +240,11 @@ impl Problem {
         self.header(LOCATION, url)
     }
 
+    /// The same with 409, where that says better what its code says.
+    pub(super) fn as_conflict(self) -> Problem {
+        Problem { status: StatusCode::CONFLICT, ..self }
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.code
@@ -251,7 +260,7 @@ impl Problem {
         let body = Body {
             r#type: format!("urn:leasehold:{}", self.code.as_str()),
             title: self.code.title(),
-            status: self.code.status().as_u16(),
+            status: self.status.as_u16(),
             detail: &self.detail,
             more: &self.more,
         };
@@ -263,13 +272,13 @@ impl Problem {
         let body = Body {
             r#type: format!("urn:leasehold:{}", self.code.as_str()),
             title: self.code.title(),
-            status: self.code.status().as_u16(),
+            status: self.status.as_u16(),
             detail: &self.detail,
             more: &self.more,
         };
         let text = serde_json::to_string(&body).expect("strings and numbers have a JSON form");
         let mut response = Response::new(text.into());
-        *response.status_mut() = self.code.status();
+        *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         response.headers_mut().extend(self.headers);
         response

@@ -209,19 +209,7 @@ impl PersonFilter {
     }
 }
 
-/// `after` of a watch, and nothing else.
-pub(super) fn watch_after(query: Query) -> Result<Option<Seq>, Problem> {
-    let mut after = None;
-    for (name, value) in unique(query)? {
-        match name.as_str() {
-            "after" => after = Some(sequence(&name, &value)?),
-            _ => return Err(unknown(&name, "this call accepts after")),
-        }
-    }
-    Ok(after)
-}
-
-fn sequence(name: &str, value: &str) -> Result<Seq, Problem> {
+pub(super) fn sequence(name: &str, value: &str) -> Result<Seq, Problem> {
     let is_number = !value.is_empty() && value.bytes().all(|digit| digit.is_ascii_digit());
     let number = value.parse().ok().filter(|_| is_number).map(Seq);
     number.ok_or_else(|| {
@@ -230,7 +218,7 @@ fn sequence(name: &str, value: &str) -> Result<Seq, Problem> {
 }
 
 /// Each parameter once, but for those that list values.
-fn unique(query: Query) -> Result<Query, Problem> {
+pub(super) fn unique(query: Query) -> Result<Query, Problem> {
     let mut known: Vec<&str> = Vec::new();
     let mut several = 0;
     for (name, _) in &query {
@@ -250,11 +238,11 @@ fn unique(query: Query) -> Result<Query, Problem> {
     Ok(query)
 }
 
-fn unknown(name: &str, known: &str) -> Problem {
+pub(super) fn unknown(name: &str, known: &str) -> Problem {
     wrong(name, format!("unknown parameter `{name}`; {known}"))
 }
 
-fn wrong(name: &str, what: String) -> Problem {
+pub(super) fn wrong(name: &str, what: String) -> Problem {
     Problem::new(Code::InvalidQuery, what).with("parameter", name)
 }
 

@@ -35,6 +35,11 @@ pub(super) fn declined(outcome: &Outcome, id: &Id) -> Problem {
     }
 }
 
+pub(super) fn unknown_collection(name: &str) -> Problem {
+    let what = format!("there is no collection {name:?}; PUT /api/collections/<name> defines one");
+    Problem::new(Code::UnknownCollection, what)
+}
+
 /// The error for a write that was not done, or may not have been.
 pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
     let (code, detail) = match error {

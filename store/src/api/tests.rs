@@ -11,6 +11,7 @@ mod lists;
 mod many;
 mod reads;
 mod watches;
+mod watching;
 
 use super::calls::PATHS;
 use super::problem::Code;
@@ -216,7 +217,7 @@ impl HandleServerParts {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
         let mut changes = Vec::new();
         let answer = self.documents.apply(position, command, &mut changes).unwrap();
-        self.server.note(position, changes);
+        self.server.note(&self.documents, changes);
         self.server.set_documents(&self.documents);
         self.server.tell();
         Written { position, answer }

@@ -1,4 +1,4 @@
-//! `GET /persons:watch`: every committed change, as server-sent events.
+//! `GET /{collection}:watch` and `GET /api/watch`: every committed change, as server-sent events.
 //!
 //! ```text
 //!   retry: 1000                                                      how soon a browser reconnects
@@ -9,26 +9,33 @@
 //!   data: {"reason":"draining","detail":"…","after":812}
 //! ```
 //!
-//! One event carries everything that one entry changed (a batch is one entry). So a client that resumes after its `id`, by
-//! `Last-Event-ID` or `?after=`, on any pod, misses nothing and sees nothing twice. A watcher has no queue but the few
-//! events on their way to it: what it has not read waits in the [`History`](crate::history), once for all. A
+//! One event carries everything that one entry changed of what is watched (a batch is one entry). So a client that resumes
+//! after its `id`, by `Last-Event-ID` or `?after=`, on any pod, misses nothing and sees nothing twice. A watcher has no queue
+//! but the few events on their way to it: what it has not read waits in the [`History`](crate::history), once for all. A
 //! client that reads nothing for a long time (`watch_stall_max`), or falls behind the history, is cut off, and resumes
 //! after the last `id` that it got.
+//!
+//! `/api/watch` is for programs that keep the changes elsewhere. Its events have times, creation numbers, definitions and
+//! the hash of the data after each of them, and at first and every ten seconds a bookmark says how far it is. Who names the
+//! cluster that `after` is a sequence of (`cluster`) is refused by another one, instead of mixing two histories. A watch that
+//! names collections ends when one of them is dropped: what has its name afterwards is another one.
+
+mod asked;
+mod event;
 
 use super::context::{ApiResult, Context, SEQUENCE};
 use super::percent::Query;
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
-use super::refusals::not_readable;
-use super::{query, reads};
+use super::reads;
+use super::refusals::{not_readable, unknown_collection};
 use crate::handle::Handle;
-use crate::history::Commit;
+use asked::{Asked, What};
 use bytes::Bytes;
 use futures_util::stream;
-use leasehold_documents::{Change, ChangeKind};
-use leasehold_replication::Seq;
+use leasehold_documents::FORMAT_MIN;
+use leasehold_replication::{ClusterId, Seq};
 use serde_json::json;
-use serde_json::value::RawValue;
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -42,7 +49,7 @@ use warp::http::{HeaderMap, HeaderValue};
 const EVENTS_MAX: usize = 8;
 /// How many commits are read from the history at once.
 const COMMITS_MAX: usize = 64;
-/// A watcher that received nothing for this long gets a comment that says so.
+/// A watcher that received nothing for this long gets a comment that says so. Of `/api/watch`: from one bookmark to the next.
 const STILL_HERE_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a watch ends.
@@ -51,23 +58,32 @@ enum End {
     Draining,
     Slow,
     Gone,
+    Dropped,
 }
 
-/// `GET /persons:watch`
-pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) -> ApiResult {
-    let asked = query::watch_after(query)?;
-    // A browser that reconnects sends the old URL and, newer than that, this.
-    let after = last_event_id(headers)?.or(asked);
+/// `GET /{collection}:watch`; without a collection `GET /api/watch`.
+pub(super) async fn watch(context: &Context, collection: Option<&str>, headers: &HeaderMap, query: Query) -> ApiResult {
+    let Asked { after, cluster: asked, what } = Asked::parse(collection, headers, query)?;
     let handle = &context.handle;
     handle.ready().map_err(|why| not_readable(handle, why))?;
+    let cluster = handle.status().and_then(|status| status.cluster_id);
+    if let (Some(asked), Some(cluster)) = (asked, cluster)
+        && asked != cluster
+    {
+        return Err(other_cluster(asked, cluster));
+    }
     let after = after.unwrap_or_else(|| handle.documents().applied().seq);
     // Another replica may be ahead of this one; a client that has seen what was never committed must learn it.
     let timeout = context.config.read_timeout;
     reads::reach(handle, after, Instant::now() + timeout, timeout).await?;
+    if let Some(name) = collection.filter(|name| !is_there(handle, name)) {
+        return Err(unknown_collection(name));
+    }
     handle.history().after(after, 1).map_err(|gone| {
+        let read = collection.map_or_else(|| "the collections".to_owned(), |name| format!("GET /{name}"));
         let what = format!(
-            "this replica no longer has all changes after {after}, only those after {}. Read GET /{COLLECTION}, and \
-             watch after its Leasehold-Sequence",
+            "this replica no longer has all changes after {after}, only those after {}. Read {read}, and watch after its \
+             Leasehold-Sequence",
             gone.oldest
         );
         Problem::new(Code::HistoryGone, what).with("oldest", gone.oldest.0)
@@ -80,7 +96,8 @@ pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) 
     let (events, mut taken) = mpsc::channel(EVENTS_MAX);
     let last_words = Arc::new(OnceLock::new());
     let stall_max = context.config.watch_stall_max;
-    tokio::spawn(tell(handle.clone(), after, events, last_words.clone(), stall_max, permit));
+    let telling = Telling { handle: handle.clone(), cluster, what, told: after, events, stall_max };
+    tokio::spawn(tell(telling, last_words.clone(), permit));
     let mut first = Some(Bytes::from(format!("retry: 1000\nid: {after}\n: watching\n\n")));
     let mut is_over = false;
     let stream = stream::poll_fn(move |cx| {
@@ -102,89 +119,112 @@ pub(super) async fn watch(context: &Context, headers: &HeaderMap, query: Query) 
     Ok(response)
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Seq>, Problem> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let number = value.to_str().ok().and_then(|value| value.trim().parse().ok()).map(Seq);
-    let wrong = || Problem::new(Code::InvalidQuery, "Last-Event-ID is not the `id` of an event of this store");
-    number.map(Some).ok_or_else(|| wrong().with("parameter", "Last-Event-ID"))
+fn other_cluster(asked: ClusterId, cluster: ClusterId) -> Problem {
+    let (asked, cluster) = (asked.0, cluster.0.to_string());
+    let what = format!(
+        "this is the cluster {cluster}, not {asked}: its sequences say nothing about what you have. Read everything anew, and \
+         keep it apart"
+    );
+    Problem::new(Code::OtherCluster, what).with("clusterId", cluster).as_conflict()
 }
 
-/// Sends one watcher everything, in order, until either side ends.
-async fn tell(
+/// In format 1 there are `persons`, with or without records.
+fn is_there(handle: &Handle, name: &str) -> bool {
+    let documents = handle.documents();
+    documents.collection(name).is_some() || (name == COLLECTION && documents.format() <= FORMAT_MIN)
+}
+
+/// What one watcher is sent, in order, until either side ends.
+struct Telling {
     handle: Handle,
-    after: Seq,
+    cluster: Option<ClusterId>,
+    what: What,
+    /// All up to this entry was sent.
+    told: Seq,
     events: mpsc::Sender<Bytes>,
-    last_words: Arc<OnceLock<Bytes>>,
     stall_max: Duration,
-    _permit: OwnedSemaphorePermit,
-) {
-    let mut told = after;
+}
+
+/// Why nothing more is sent. None: the watcher has gone.
+type Over = Option<End>;
+
+async fn tell(mut telling: Telling, last_words: Arc<OnceLock<Bytes>>, _permit: OwnedSemaphorePermit) {
+    let (handle, events) = (telling.handle.clone(), telling.events.clone());
     let end = tokio::select! {
         // What is there is sent before the end is.
         biased;
-        end = tell_on(&handle, &mut told, &events, stall_max) => end,
+        over = telling.go_on() => over,
         () = handle.leaving() => Some(if handle.readable().is_ok() { End::Draining } else { End::Gone }),
         () = events.closed() => None,
     };
-    // Set before the sender is dropped: a reader that finds the queue empty and closed finds this.
+    // Set before the senders are dropped: a reader that finds the queue empty and closed finds this.
     if let Some(end) = end {
-        let _ = last_words.set(end.event(told)); // set once, here
+        let _ = last_words.set(end.event(telling.told)); // set once, here
     }
 }
 
-/// None: the watcher has gone.
-async fn tell_on(handle: &Handle, told: &mut Seq, events: &mpsc::Sender<Bytes>, stall_max: Duration) -> Option<End> {
-    let mut news = handle.history().news();
-    loop {
-        news.borrow_and_update();
-        let Ok((commits, upto)) = handle.history().after(*told, COMMITS_MAX) else { return Some(End::Gone) };
-        for commit in &commits {
-            let event = commit.told(event_of);
-            match events.send_timeout(event, stall_max).await {
-                Ok(()) => *told = commit.seq,
-                Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Some(End::Slow),
-                Err(mpsc::error::SendTimeoutError::Closed(_)) => return None,
+impl Telling {
+    async fn go_on(&mut self) -> Over {
+        let handle = self.handle.clone();
+        let history = handle.history();
+        let mut news = history.news();
+        let mut quiet_until = match self.what {
+            What::Records { .. } => Instant::now() + STILL_HERE_AFTER,
+            What::All | What::Collections(_) => Instant::now(),
+        };
+        loop {
+            news.borrow_and_update();
+            if Instant::now() >= quiet_until {
+                if let Err(over) = self.say_how_far_it_is().await {
+                    return over;
+                }
+                quiet_until = Instant::now() + STILL_HERE_AFTER;
             }
-        }
-        *told = upto;
-        if !commits.is_empty() {
-            continue;
-        }
-        match tokio::time::timeout(STILL_HERE_AFTER, news.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Some(End::Draining),
-            Err(_) => {
-                // An id without data moves the watcher past entries that changed nothing; it is not an event.
-                let still_here = Bytes::from(format!("id: {told}\n: still here\n\n"));
-                match events.send_timeout(still_here, stall_max).await {
-                    Ok(()) => {}
-                    Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Some(End::Slow),
-                    Err(mpsc::error::SendTimeoutError::Closed(_)) => return None,
+            let Ok((commits, upto)) = history.after(self.told, COMMITS_MAX) else { return Some(End::Gone) };
+            for commit in &commits {
+                if let Some(event) = event::of(commit, &self.what) {
+                    if let Err(over) = self.send(event).await {
+                        return over;
+                    }
+                    if matches!(self.what, What::Records { .. }) {
+                        quiet_until = Instant::now() + STILL_HERE_AFTER;
+                    }
+                }
+                self.told = commit.mark.seq;
+                if commit.changes.iter().any(|change| self.what.ends_with(change)) {
+                    return Some(End::Dropped);
                 }
             }
+            self.told = upto;
+            if !commits.is_empty() {
+                // Nothing of them may have been sent: others get their turn.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            // The time is looked at above.
+            if let Ok(Err(_)) = tokio::time::timeout_at(quiet_until, news.changed()).await {
+                return Some(End::Draining);
+            }
         }
     }
-}
 
-/// One commit as an event. The records are JSON without line breaks, as they are stored.
-fn event_of(commit: &Commit) -> Bytes {
-    let of_records = commit.changes.iter().filter_map(|change| match change {
-        Change::Record(change) if &*change.collection == COLLECTION => Some(change),
-        Change::Record(_) | Change::Definition { .. } => None,
-    });
-    let changes = of_records.map(|change| {
-        let word = match change.kind {
-            ChangeKind::Created => "created",
-            ChangeKind::Replaced => "replaced",
-            ChangeKind::Deleted | ChangeKind::Expired => "deleted",
-        };
-        let record = change.record.as_ref().and_then(|record| serde_json::from_str::<&RawValue>(record.as_str()).ok());
-        let record = record.map_or("null", RawValue::get);
-        format!(r#"{{"change":"{word}","id":"{}","record":{record}}}"#, change.id)
-    });
-    let changes: Vec<String> = changes.collect();
-    let seq = commit.seq;
-    Bytes::from(format!("id: {seq}\ndata: {{\"sequence\":{seq},\"changes\":[{}]}}\n\n", changes.join(",")))
+    /// For whoever waits for nothing: an id moves the watcher past entries of which it is told nothing.
+    async fn say_how_far_it_is(&self) -> Result<(), Over> {
+        match self.what {
+            What::Records { .. } => self.send(Bytes::from(format!("id: {}\n: still here\n\n", self.told))).await,
+            What::All | What::Collections(_) => {
+                let mark = self.handle.history().mark(self.told).ok_or(Some(End::Gone))?;
+                self.send(event::bookmark(self.cluster, &mark)).await
+            }
+        }
+    }
+
+    async fn send(&self, event: Bytes) -> Result<(), Over> {
+        self.events.send_timeout(event, self.stall_max).await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => Some(End::Slow),
+            mpsc::error::SendTimeoutError::Closed(_) => None,
+        })
+    }
 }
 
 impl End {
@@ -197,6 +237,9 @@ impl End {
                 "this replica no longer has what follows the last id; ask another replica, or read the list and watch \
                  after its Leasehold-Sequence",
             ),
+            End::Dropped => {
+                ("dropped", "a collection that this watch names is gone; what has its name later is another one")
+            }
         };
         let data = json!({ "reason": reason, "detail": detail, "after": told.0 });
         Bytes::from(format!("event: end\ndata: {data}\n\n"))

@@ -170,7 +170,7 @@ impl Driver {
                 }
             };
             self.sums.note(&self.documents);
-            self.ends.handle.note(entry.position, changes);
+            self.ends.handle.note(&self.documents, changes);
             self.waiters.applied(entry.position, answer, &mut answers);
         }
         let discarded = self.documents.take_discarded();

@@ -105,6 +105,22 @@ pub(super) static WATCH_AFTER: Shared = Shared {
     description: "The changes after this sequence.",
 };
 
+pub(super) static WATCH_CLUSTER: Shared = Shared {
+    key: "watchCluster",
+    name: "cluster",
+    place: ParameterIn::Query,
+    schema: schemas::string,
+    description: "The id of the cluster that `after` is a sequence of: another one answers 409 `other-cluster`.",
+};
+
+pub(super) static WATCH_ID_PREFIX: Shared = Shared {
+    key: "watchIdPrefix",
+    name: "where.id.prefix",
+    place: ParameterIn::Query,
+    schema: schemas::string,
+    description: "Only records whose ids begin so.",
+};
+
 pub(super) static LAST_EVENT_ID: Shared = Shared {
     key: "lastEventId",
     name: "Last-Event-ID",
@@ -155,7 +171,7 @@ pub(super) static KEY: Shared = Shared {
                   another leader, for the last 10,000 keys and 1,000,000 entries.",
 };
 
-static ALL: [&Shared; 17] = [
+static ALL: [&Shared; 19] = [
     &ID,
     &ID_EQUALS,
     &FIRST_NAME,
@@ -167,6 +183,8 @@ static ALL: [&Shared; 17] = [
     &MAX_STALENESS,
     &TIMEOUT,
     &WATCH_AFTER,
+    &WATCH_CLUSTER,
+    &WATCH_ID_PREFIX,
     &LAST_EVENT_ID,
     &IF_MATCH,
     &IF_NONE_MATCH,

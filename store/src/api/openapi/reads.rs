@@ -6,7 +6,7 @@ use super::details::{Details, empty, json, of_media};
 use super::headers::{ETAG, LINK, STALENESS};
 use super::parameters::{
     AFTER, CONSISTENCY, CURSOR, FIRST_NAME, ID, ID_EQUALS, IF_MATCH_READ, IF_NONE_MATCH_READ, LAST_EVENT_ID, LAST_NAME,
-    LIMIT, MAX_STALENESS, TIMEOUT, WATCH_AFTER,
+    LIMIT, MAX_STALENESS, TIMEOUT, WATCH_AFTER, WATCH_CLUSTER, WATCH_ID_PREFIX,
 };
 use super::refusals::{AHEAD, BAD_REQUEST, HISTORY_GONE, PRECONDITION_FAILED, UNAVAILABLE, UNKNOWN_ID};
 use super::schemas::{PERSON, many, reference, string};
@@ -53,7 +53,7 @@ pub(super) fn watch() -> Details {
         description: "Each event is one commit; its `id` is the sequence. Resume after it, on any replica, with \
                       `Last-Event-ID` or `after`: no commit is skipped, none is repeated. Without either, the watch \
                       starts with the next commit. The last event is `end` and says why.",
-        parameters: vec![&WATCH_AFTER, &LAST_EVENT_ID],
+        parameters: vec![&WATCH_AFTER, &WATCH_CLUSTER, &WATCH_ID_PREFIX, &LAST_EVENT_ID],
         successes: vec![(StatusCode::OK, of_media("text/event-stream", "The events.", string(), &[]))],
         refusals: vec![&BAD_REQUEST, &AHEAD, &HISTORY_GONE, &UNAVAILABLE],
         ..Details::default()

@@ -171,7 +171,7 @@ impl Leader {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
         let mut changes = Vec::new();
         let answer = self.documents.apply(position, command, &mut changes).unwrap();
-        self.server.note(position, changes);
+        self.server.note(&self.documents, changes);
         self.server.set_documents(&self.documents);
         self.server.tell();
         Written { position, answer }
