@@ -176,12 +176,6 @@ pub(super) fn not_ready(why: String) -> Problem {
     Problem::new(Code::NotReady, why)
 }
 
-/// There is no such collection.
-pub(super) fn unknown_collection(name: &str) -> Problem {
-    let what = format!("there is no collection {name:?}; PUT /api/collections/<name> defines one");
-    Problem::new(Code::UnknownCollection, what)
-}
-
 pub(super) fn unknown_id(id: impl std::fmt::Display) -> Problem {
     Problem::new(Code::UnknownId, format!("there is no record with the id {id}"))
 }
