@@ -82,9 +82,7 @@ impl Check {
             Check::Typed { kind, values, wanted } => {
                 of_kind(*kind).is_some_and(|found| values.contains(&found)) == *wanted
             }
-            Check::Loose { values, wanted } => {
-                raw.is_some_and(|raw| values.iter().any(|value| value.equals(raw))) == *wanted
-            }
+            Check::Loose { values, wanted } => raw.is_some_and(|raw| any_equals(values, raw)) == *wanted,
             Check::Range { kind, side, value } => of_kind(*kind).is_some_and(|found| match side {
                 Side::Above => found > *value,
                 Side::From => found >= *value,
@@ -106,15 +104,19 @@ impl Loose {
         };
         Loose { letters: text.to_owned(), number: encode(FieldKind::Number, text), boolean }
     }
+}
 
-    fn equals(&self, raw: &str) -> bool {
-        match raw.as_bytes().first() {
-            Some(b'"') => value::letters(raw).is_some_and(|found| *found == *self.letters),
-            Some(b't') => self.boolean == Some(true),
-            Some(b'f') => self.boolean == Some(false),
-            Some(b'-' | b'0'..=b'9') => self.number.is_some() && self.number == encode(FieldKind::Number, raw),
-            _ => false,
+/// The record's value is read once, however many values there are.
+fn any_equals(values: &[Loose], raw: &str) -> bool {
+    match raw.as_bytes().first() {
+        Some(b'"') => value::letters(raw).is_some_and(|found| values.iter().any(|value| *found == *value.letters)),
+        Some(b't') => values.iter().any(|value| value.boolean == Some(true)),
+        Some(b'f') => values.iter().any(|value| value.boolean == Some(false)),
+        Some(b'-' | b'0'..=b'9') => {
+            let found = encode(FieldKind::Number, raw);
+            found.is_some() && values.iter().any(|value| value.number == found)
         }
+        _ => false,
     }
 }
 
