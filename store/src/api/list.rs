@@ -36,7 +36,7 @@ const PAGE: Budget = Budget { records: 20_000, bytes: 16 * 1024 * 1024 };
 /// A planned page ends when it has this many bytes.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// So many places of an index are counted before others get their turn.
-const COUNT_STEPS: usize = 50_000;
+const COUNT_STEPS: usize = 20_000;
 
 /// The header with the number of all records of a list.
 const COUNT: &str = "leasehold-count";
