@@ -192,7 +192,7 @@ codes! {
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
-    /// That of its code, but for the few of [`Problem::as_conflict`].
+    /// That of its code, but for the few of [`Problem::conflicting`].
     status: StatusCode,
     detail: String,
     more: Map<String, Value>,
@@ -241,7 +241,7 @@ impl Problem {
     }
 
     /// The same with 409, where that says better what its code says.
-    pub(super) fn as_conflict(self) -> Problem {
+    pub(super) fn conflicting(self) -> Problem {
         Problem { status: StatusCode::CONFLICT, ..self }
     }
 

@@ -125,7 +125,7 @@ fn other_cluster(asked: ClusterId, cluster: ClusterId) -> Problem {
         "this is the cluster {cluster}, not {asked}: its sequences say nothing about what you have. Read everything anew, and \
          keep it apart"
     );
-    Problem::new(Code::OtherCluster, what).with("clusterId", cluster).as_conflict()
+    Problem::new(Code::OtherCluster, what).with("clusterId", cluster).conflicting()
 }
 
 /// In format 1 there are `persons`, with or without records.

@@ -20,20 +20,15 @@ pub(super) struct Asked {
 }
 
 /// Which changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum What {
     /// Of the records of this collection whose ids begin so.
     Records { collection: String, id_prefix: String },
     /// Of all collections.
+    #[default]
     All,
     /// Of these collections.
     Collections(BTreeSet<String>),
-}
-
-impl Default for What {
-    fn default() -> What {
-        What::All
-    }
 }
 
 impl Asked {
