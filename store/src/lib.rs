@@ -19,6 +19,7 @@ pub mod peer;
 pub mod progress;
 pub mod role;
 pub mod room;
+pub mod schema;
 pub mod shares;
 pub mod status;
 pub mod telemetry;

@@ -1,0 +1,219 @@
+//! JSON Schema 2020-12, as the leader checks it before a write goes into the log.
+//!
+//! ```text
+//!   definition ──text──▶ Schema::compile ──▶ known keywords? own references? bounded work? (graph) ──▶ jsonschema ──▶ Schema
+//!   record ─────text──▶ Schema::check ──▶ the first violation: pointer, rule, value
+//! ```
+//!
+//! A keyword that is not known is an error (`requird` would otherwise be a rule that nobody checks), and so is a reference to
+//! another document. Formats are enforced. Patterns have no look-around: their engine takes linear time. How often one value
+//! is checked, and how deep checks nest, is bounded when the schema is compiled.
+//!
+//! Numbers are compared as integers where they fit into 64 bits, and as doubles otherwise.
+//!
+//! Only before the log, never where entries are applied: another release of the library may judge a record otherwise.
+//!
+//! Not promised: that a check is short. A schema of 64 KiB on a record of 1 MiB may take seconds, so both functions belong on
+//! a blocking thread.
+
+mod graph;
+#[cfg(test)]
+mod tests;
+
+use graph::Graph;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use leasehold_documents::{DefinitionError, SCHEMA_BYTES_MAX};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The memory of one compiled pattern, and of the cache that grows while it is used. Together with the most patterns of a
+/// schema: what the memory of a schema is bounded by.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// Characters of a value in a message.
+const VALUE_CHARACTERS_MAX: usize = 100;
+/// Characters of a sentence: one that lists the values of an `enum` may be long.
+const WHAT_CHARACTERS_MAX: usize = 300;
+/// Up to this length all violations of a record are compared, and the first is reported. A longer record may have half a
+/// million: there it is the one that the library finds first.
+const COMPARED_BYTES_MAX: usize = 64 * 1024;
+/// Compiled schemas that are kept, and the bytes of their texts.
+const KEPT_MAX: usize = 256;
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A compiled schema.
+#[derive(Debug)]
+pub struct Schema(Validator);
+
+/// Where a record does not fit a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The value, as a JSON Pointer into the record.
+    pub pointer: String,
+    /// The keyword of the schema.
+    pub rule: String,
+    /// The value's JSON. At most 100 characters, then `…`.
+    pub value: String,
+    /// One sentence.
+    pub what: String,
+}
+
+impl Schema {
+    /// From its JSON.
+    ///
+    /// # Errors
+    /// The pointer is one into the definition: it begins with `/schema`.
+    pub fn compile(text: &str) -> Result<Schema, DefinitionError> {
+        let wrong = |pointer: &str, what: String| DefinitionError { pointer: format!("/schema{pointer}"), what };
+        if text.len() > SCHEMA_BYTES_MAX {
+            let what = format!("the schema has {} bytes, and at most {SCHEMA_BYTES_MAX} are possible", text.len());
+            return Err(wrong("", what));
+        }
+        let value = serde_json::from_str::<Value>(text);
+        let value = value.map_err(|error| wrong("", format!("the schema cannot be read as JSON: {error}")))?;
+        Graph::of(&value)
+            .and_then(|graph| graph.check())
+            .map_err(|graph::Wrong { pointer, what }| wrong(&pointer, what))?;
+        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
+        jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .should_validate_formats(true)
+            .should_ignore_unknown_formats(false)
+            .offline()
+            .with_pattern_options(patterns)
+            .build(&value)
+            .map(Schema)
+            .map_err(|error| {
+                // The path into the schema as the instance of its meta-schema; a pattern is tried only later.
+                let within = error.instance_path().as_str();
+                let pointer = if within.is_empty() { error.schema_path().as_str() } else { within };
+                wrong(pointer, cut(&error.to_string(), WHAT_CHARACTERS_MAX))
+            })
+    }
+
+    /// Does this record fit?
+    ///
+    /// # Errors
+    /// The first violation: by its pointer, then by its rule.
+    pub fn check(&self, record: &str) -> Result<(), Violation> {
+        let value = serde_json::from_str::<Value>(record).map_err(|error| Violation {
+            pointer: String::new(),
+            rule: "json".to_owned(),
+            value: cut(record, VALUE_CHARACTERS_MAX),
+            what: format!("the record cannot be read as JSON: {error}"),
+        })?;
+        if self.0.is_valid(&value) {
+            return Ok(());
+        }
+        let first = if record.len() <= COMPARED_BYTES_MAX {
+            self.0.iter_errors(&value).min_by_key(|error| {
+                (
+                    error.instance_path().as_str().to_owned(),
+                    error.kind().keyword().to_owned(),
+                    error.schema_path().to_string(),
+                )
+            })
+        } else {
+            self.0.validate(&value).err()
+        };
+        first.map_or(Ok(()), |error| Err(Violation::of(&error)))
+    }
+}
+
+impl Violation {
+    fn of(error: &ValidationError<'_>) -> Violation {
+        let pointer = error.instance_path().to_string();
+        let place = if pointer.is_empty() { "the record".to_owned() } else { format!("the value at {pointer}") };
+        let value = shown(error.instance());
+        let what = error.masked_with(place).to_string();
+        Violation { rule: error.kind().keyword().to_owned(), what: cut(&what, WHAT_CHARACTERS_MAX), pointer, value }
+    }
+}
+
+/// The beginning of a text.
+fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// The beginning of a value's JSON, without writing all of it: it may be the whole record.
+fn shown(value: &Value) -> String {
+    struct Beginning(Vec<u8>);
+    impl Write for Beginning {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Four bytes a character, and one more character, by which `cut` sees that there is more.
+            let room = ((VALUE_CHARACTERS_MAX + 1) * 4).saturating_sub(self.0.len());
+            if room == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            let taken = bytes.len().min(room);
+            self.0.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut beginning = Beginning(Vec::new());
+    // An error: it is full.
+    let _ = serde_json::to_writer(&mut beginning, value);
+    cut(String::from_utf8_lossy(&beginning.0).trim_end_matches('\u{fffd}'), VALUE_CHARACTERS_MAX)
+}
+
+/// Compiled schemas by their text, the most recently used ones. A clone is the same.
+#[derive(Clone, Debug, Default)]
+pub struct Schemas(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    by_text: HashMap<Arc<str>, (u64, Arc<Schema>)>,
+    /// Bytes of all texts.
+    bytes: usize,
+    /// Counts uses.
+    uses: u64,
+}
+
+impl Schemas {
+    /// The schema of this text. It may have to be compiled: on a blocking thread.
+    ///
+    /// # Errors
+    /// As [`Schema::compile`].
+    pub fn of(&self, text: &Arc<str>) -> Result<Arc<Schema>, DefinitionError> {
+        if let Some(schema) = self.known(text) {
+            return Ok(schema);
+        }
+        // Without the lock: others may compile the same meanwhile, and nobody waits.
+        let schema = Arc::new(Schema::compile(text)?);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = kept.count();
+        if kept.by_text.insert(Arc::clone(text), (used, Arc::clone(&schema))).is_none() {
+            kept.bytes += text.len();
+        }
+        while kept.by_text.len() > KEPT_MAX || kept.bytes > KEPT_BYTES_MAX {
+            let oldest = kept.by_text.iter().min_by_key(|(_, (used, _))| *used).map(|(text, _)| Arc::clone(text));
+            let Some(oldest) = oldest else { break };
+            kept.bytes -= oldest.len();
+            kept.by_text.remove(&oldest);
+        }
+        Ok(schema)
+    }
+
+    /// The schema of this text, if it is compiled already.
+    pub fn known(&self, text: &str) -> Option<Arc<Schema>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = kept.count();
+        let (used, schema) = kept.by_text.get_mut(text)?;
+        *used = now;
+        Some(Arc::clone(schema))
+    }
+}
+
+impl Kept {
+    fn count(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
+    }
+}
