@@ -16,6 +16,8 @@
 //! Not promised: that a check is short. A schema of 64 KiB on a record of 1 MiB may take seconds, so both functions belong on
 //! a blocking thread.
 
+#[cfg(test)]
+mod agreement;
 mod graph;
 #[cfg(test)]
 mod tests;
