@@ -24,7 +24,7 @@ use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Se
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 /// How many writes may wait for the driver, and with it for the group before theirs. At the bound: `Refused(Overloaded)` at
@@ -51,6 +51,7 @@ pub struct Handle {
     role: watch::Receiver<Option<Arc<RoleFile>>>,
     disk: Arc<DiskWatch>,
     freshness: Arc<Freshness>,
+    change_begun: Arc<Notify>,
 }
 
 /// The driver's end. When it is dropped, the API knows that the driver is dead.
@@ -230,6 +231,7 @@ pub fn handle_within(
         role,
         disk,
         freshness: Arc::clone(&freshness),
+        change_begun: Arc::default(),
     };
     let server = HandleServer {
         writes: writes_receiver,
@@ -287,6 +289,22 @@ impl Handle {
         let mut documents = self.documents.clone();
         let applied = documents.wait_for(|documents| documents.applied().seq >= seq);
         matches!(timeout_at(deadline, applied).await, Ok(Ok(_)))
+    }
+
+    /// Waits until the documents are so. False: they were not, by the deadline or by the replica's end.
+    pub async fn until(&self, deadline: Instant, is_so: impl FnMut(&Documents) -> bool) -> bool {
+        let mut documents = self.documents.clone();
+        matches!(timeout_at(deadline, documents.wait_for(is_so)).await, Ok(Ok(_)))
+    }
+
+    /// Says that the change of a definition is pending, so that its steps begin at once.
+    pub fn tell_change_begun(&self) {
+        self.change_begun.notify_one();
+    }
+
+    /// Waits for that. For one who waits.
+    pub async fn change_begun(&self) {
+        self.change_begun.notified().await;
     }
 
     /// The most recent changes.

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 /// Bytes of changes that are kept by default.
 pub const HISTORY_BYTES: usize = 16 * 1024 * 1024;
 /// What a change uses beside its record.
-const CHANGE_BYTES: usize = 200;
+pub(crate) const CHANGE_BYTES: usize = 200;
 
 /// What the data are after an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl History {
     pub fn new(bytes_max: usize) -> History {
         let ring = Ring::after(Mark::of(&Documents::new()));
         History { ring: Mutex::new(ring), latest: watch::channel(Seq(0)).0, bytes_max }
+    }
+
+    /// Bytes of changes that are kept.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Only what comes after `mark` will be known.

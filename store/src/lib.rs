@@ -22,6 +22,7 @@ pub mod room;
 pub mod schema;
 pub mod shares;
 pub mod status;
+pub mod steward;
 pub mod telemetry;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]

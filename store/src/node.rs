@@ -40,6 +40,7 @@ use crate::role::{self, RoleReceiver};
 use crate::room::{Limits as RoomLimits, machine};
 use crate::shares::Shares;
 use crate::status;
+use crate::steward;
 use crate::telemetry::Metrics;
 use crate::volume::disk::watch::DiskWatch;
 use crate::volume::journal::JournalEvent;
@@ -152,6 +153,7 @@ impl Node {
         let listener = Listener::new(peer_config.clone(), sender.clone(), states).handing_over_to(handing);
         let server = serving.peers(&listener, stop_http.clone());
         parts.spawn(Part::PeersServer, server.run_filter(ports.peers, listener.routes()));
+        parts.spawn(Part::Steward, steward::run(api.clone()));
         parts.spawn(Part::Farewells, farewells::say(api, farewell, stop.clone()));
         parts.spawn(Part::Reload, reload::keep_up_to_date(trust.reloads()));
         let peers = PeerEnds { config: peer_config, sender, events, state };

@@ -109,6 +109,8 @@ pub enum Part {
     PeersServer,
     /// Serves probes, where they have a port of their own.
     ProbesServer,
+    /// Does the leader's steps: changes of definitions, and expiry.
+    Steward,
     /// Sends clients to another pod when this one is about to leave.
     Farewells,
     /// Reloads keys, certificates and tokens.
@@ -127,6 +129,7 @@ impl Part {
             Part::ClientsServer => "the API's server",
             Part::PeersServer => "the peers' server",
             Part::ProbesServer => "the probes' server",
+            Part::Steward => "the leader's steps",
             Part::Farewells => "the watch of the leader",
             Part::Reload => "the watch of keys and certificates",
             Part::Role => "the watch of role.json",

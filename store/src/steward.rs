@@ -1,0 +1,179 @@
+//! The leader's steps: what becomes of collections without a client that waits for each piece of it.
+//!
+//! ```text
+//!   every second, and when a change begins
+//!      ├─ changes  the pending change of a definition ──records behind its cursor, checked──▶ `Advance` | `DoesNotFit`
+//!      └─ expiry   records whose time is over ─────────────────────────────────────────────▶ `Expire`
+//! ```
+//!
+//! It runs on every replica and does nothing where that does not lead. All that a step needs is in the data that the log made,
+//! so the next leader continues where the last one stopped, and a step that was proposed twice does nothing the second time.
+//!
+//! One step is under way at a time, as one more write among those of clients; its size is bounded where it is applied. A
+//! write that is refused (no majority, no disk, another leader) is no error: the next second tries again.
+//!
+//! Expiry uses the time of day only while that and the monotonic clock agree ([`Clock`]), and takes at most a tenth of the
+//! history for watchers a second.
+
+mod change;
+mod clock;
+mod expiry;
+#[cfg(test)]
+mod tests;
+
+use crate::handle::Handle;
+use crate::schema::Schemas;
+use change::{Mark, Step};
+use clock::Clock;
+use leasehold_documents::{Collection, Command, Documents, On, Outcome, Work};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{debug, error, info, warn};
+
+/// How often it looks.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a step may wait for its commit. Then the next second looks what became of it.
+const STEP_MAX: Duration = Duration::from_secs(5);
+
+/// Does the steps of this replica while it leads. Never ends.
+pub async fn run(handle: Handle) {
+    let mut steward =
+        Steward { handle, schemas: Schemas::default(), is_busy: false, stuck: Vec::new(), served: Served::default() };
+    let (mut clock, begun) = (Clock::default(), Instant::now());
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = ticks.tick() => {
+                // On each replica: so the next leader need not wait for a minute.
+                let now_ms = clock.look(wall_ms(), begun.elapsed());
+                steward.stuck.clear();
+                steward.expire(now_ms).await;
+            }
+            () = steward.handle.change_begun(), if !steward.is_busy => {}
+            // The next step at once, but never before a tick that is due.
+            () = tokio::task::yield_now(), if steward.is_busy => {}
+        }
+        steward.change().await;
+    }
+}
+
+struct Steward {
+    handle: Handle,
+    schemas: Schemas,
+    /// A change got on a moment ago: there may be more to do at once.
+    is_busy: bool,
+    /// Changes that a step did not move. Not again before the next second.
+    stuck: Vec<Mark>,
+    served: Served,
+}
+
+/// The collections that had their turn last, so that none waits for another's many steps.
+#[derive(Default)]
+struct Served {
+    change: String,
+    expiry: String,
+}
+
+impl Steward {
+    /// One step of one pending change.
+    async fn change(&mut self) {
+        self.is_busy = false;
+        if !self.handle.leads() {
+            return;
+        }
+        let next = change::next(&self.handle.documents(), &self.served.change, &self.stuck);
+        let Some((mark, collection)) = next else { return };
+        self.served.change.clone_from(&mark.collection);
+        let schemas = self.schemas.clone();
+        let step = tokio::task::spawn_blocking(move || change::step(&collection, &schemas)).await;
+        let step = match step {
+            Ok(Ok(Some(step))) => step,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
+                let collection = mark.collection;
+                warn!(collection, pointer = error.pointer, %error, "this build cannot read the schema of a pending definition; \
+                    DELETE /api/collections/<name>/pending gives it up");
+                return;
+            }
+            Err(error) => {
+                error!(collection = mark.collection, %error, "checking records against a pending definition failed");
+                return;
+            }
+        };
+        let on = On::at(&mark.collection, mark.epoch);
+        let work = match &step {
+            Step::Advance { upto } => Work::Advance { on, upto: *upto },
+            Step::DoesNotFit { id, pointer, rule } => {
+                info!(collection = mark.collection, %id, pointer, rule, "a record does not fit the pending definition");
+                Work::DoesNotFit { on, id: id.as_ref(), pointer, rule }
+            }
+        };
+        self.is_busy = self.propose(work).await;
+        let now = self.handle.documents();
+        if self.is_busy
+            && now.collection(&mark.collection).and_then(|found| Mark::of(&mark.collection, found)).as_ref()
+                == Some(&mark)
+        {
+            warn!(
+                collection = mark.collection,
+                "a step of a pending definition changed nothing; trying again in a second"
+            );
+            self.stuck.push(mark);
+        }
+    }
+
+    /// What expires in this second. `now_ms`: the time of day, if it may be used.
+    async fn expire(&mut self, now_ms: Option<u64>) {
+        let Some(now_ms) = now_ms else { return };
+        for _ in 0..expiry::steps_a_second(self.handle.history().bytes_max()) {
+            if !self.handle.leads() {
+                return;
+            }
+            let found = expiry::next(&self.handle.documents(), &self.served.expiry, now_ms);
+            let Some((collection, epoch)) = found else { return };
+            let is_done = self.propose(Work::Expire { on: On::at(&collection, epoch), upto_ms: now_ms }).await;
+            self.served.expiry = collection;
+            if !is_done {
+                return;
+            }
+        }
+    }
+
+    /// Through the log. False: it was not done, or nobody knows.
+    async fn propose(&self, work: Work<'_>) -> bool {
+        let command = Command { time_ms: wall_ms(), key: None, work };
+        let in_force = self.handle.format().max(self.handle.documents().format());
+        if command.needs() > in_force {
+            return false;
+        }
+        match self.handle.write(command.encode(in_force), STEP_MAX).await {
+            Ok(written) => match written.answer.outcome {
+                Outcome::Stepped => true,
+                // Somebody was faster: a client changed the definition, or gave the change up.
+                Outcome::DefinitionChanged | Outcome::NoCollection | Outcome::Missing => false,
+                other => {
+                    error!(outcome = ?other, "a step had an impossible outcome");
+                    false
+                }
+            },
+            Err(error) => {
+                debug!(%error, "a step was not done; trying again in a second");
+                false
+            }
+        }
+    }
+}
+
+/// All collections, in turn: first those behind that name.
+fn after<'a>(documents: &'a Documents, behind: &'a str) -> impl Iterator<Item = (&'a str, &'a Collection)> {
+    let later = documents.collections().filter(move |(name, _)| *name > behind);
+    later.chain(documents.collections().filter(move |(name, _)| *name <= behind))
+}
+
+/// The time of day, in milliseconds since 1970.
+fn wall_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
