@@ -11,6 +11,7 @@ use warp::reply::Response;
 
 use super::problem::Problem;
 use crate::handle::Handle;
+use crate::schema::Schemas;
 use crate::telemetry::Metrics;
 
 /// The name of the pod that sent a request on; in the request and in its answer.
@@ -92,6 +93,8 @@ pub(super) struct Context {
     pub(super) metrics: Metrics,
     /// One permit for each client that may watch.
     pub(super) watchers: Arc<Semaphore>,
+    /// The schemas of all collections, compiled.
+    pub(super) schemas: Schemas,
 }
 
 /// The answer, or why there is none.

@@ -20,8 +20,9 @@ use super::context::{ApiResult, Config, Context};
 use super::percent::{self, Query};
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
-use super::{batch, openapi, pages, reads, reply, watch, writes};
+use super::{batch, definitions, expiry, openapi, pages, reads, reply, watch, writes};
 use crate::handle::Handle;
+use crate::schema::Schemas;
 use crate::telemetry::Metrics;
 
 /// All calls of a replica. A clone is the same.
@@ -32,7 +33,7 @@ impl Calls {
     /// Of this replica.
     pub fn new(handle: Handle, config: Config, metrics: Metrics) -> Calls {
         let watchers = Arc::new(Semaphore::new(config.watchers_max));
-        Calls(Arc::new(Context { handle, config, metrics, watchers }))
+        Calls(Arc::new(Context { handle, config, metrics, watchers, schemas: Schemas::default() }))
     }
 
     /// Answers a request. The same body may arrive again, if it is known that nothing was done.
@@ -43,6 +44,9 @@ impl Calls {
     {
         let (context, headers) = (&*self.0, &head.headers);
         let path = path_of(&head.uri);
+        if let Some(answer) = self.of_definitions(head, path, sent).await {
+            return answer;
+        }
         let (kind, id) = match find(&head.method, path) {
             Found::Call(kind, id) => (kind, id),
             Found::OtherMethods(methods) => return other_method(path, &head.method, methods),
@@ -73,6 +77,29 @@ impl Calls {
             Kind::Docs => openapi::docs(context),
             Kind::Index => pages::index(context),
         }
+    }
+
+    /// `/api/collections` and what is below it, and `/api/expiry`.
+    async fn of_definitions<B>(&self, head: &Parts, path: &str, sent: &mut Sent<B>) -> Option<ApiResult>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let (context, headers) = (&*self.0, &head.headers);
+        let segments: Vec<&str> = path.trim_start_matches('/').trim_end_matches('/').split('/').collect();
+        let query = match percent::query(head.uri.query().unwrap_or_default()) {
+            Ok(query) => query,
+            Err(problem) => return Some(Err(problem)),
+        };
+        Some(match (head.method.as_str(), segments.as_slice()) {
+            ("GET" | "HEAD", ["api", "collections"]) => definitions::list(context, query).await,
+            ("GET" | "HEAD", ["api", "collections", name]) => definitions::read(context, name, headers, query).await,
+            ("PUT", ["api", "collections", name]) => definitions::put(context, name, headers, sent, query).await,
+            ("DELETE", ["api", "collections", name]) => definitions::drop(context, name, headers, query).await,
+            ("DELETE", ["api", "collections", name, "pending"]) => definitions::give_up(context, name, headers).await,
+            ("PUT", ["api", "expiry"]) => expiry::put(context, headers, sent).await,
+            _ => return None,
+        })
     }
 
     /// This replica's own answer: it refuses a write if it does not lead.

@@ -97,6 +97,8 @@ codes! {
     InvalidKey = "invalid-idempotency-key", BAD_REQUEST, "The idempotency key is invalid";
     /// 400: a batch is invalid; `pointer`, `line` and `column` say where. Nothing of it is done.
     InvalidBatch = "invalid-batch", BAD_REQUEST, "The batch is invalid";
+    /// 400: a definition is invalid; `pointer` says where. Nothing of it is done.
+    InvalidDefinition = "invalid-definition", BAD_REQUEST, "The definition is invalid";
     /// 400: the body ended early or its framing is broken.
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body is incomplete";
     /// 400: the request is not valid HTTP, or has not exactly one `Host`.
@@ -113,6 +115,8 @@ codes! {
     UnknownPath = "unknown-path", NOT_FOUND, "Nothing exists at this path";
     /// 404: there is no such collection, or there was none when the write was decided.
     UnknownCollection = "unknown-collection", NOT_FOUND, "There is no such collection";
+    /// 404: no change of the definition is pending.
+    NothingPending = "nothing-pending", NOT_FOUND, "No change is pending";
     /// 404: there is no record with that id.
     UnknownId = "unknown-id", NOT_FOUND, "There is no record with this id";
     /// 405: the path exists, the method does not; `Allow` names those that do.
@@ -121,6 +125,19 @@ codes! {
     BodyTimeout = "body-timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     /// 409: a record with that id and other content exists.
     Conflict = "conflict", CONFLICT, "Another record has this id";
+    /// 409: another change of the definition is pending; or it was given up, or followed by another, while the request waited
+    /// for it.
+    DefinitionPending = "definition-pending", CONFLICT, "A change of the definition is pending";
+    /// 409: what ids a collection has never changes. Not done.
+    Immutable = "immutable", CONFLICT, "This member of a definition never changes";
+    /// 409: `count` records would expire at once. Not done; `?expire-now=true` does it.
+    WouldExpire = "would-expire", CONFLICT, "Records would expire at once";
+    /// 409: the record `id` does not fit the new definition: `rule`, at `pointer` in it. The definition is as before.
+    DoesNotFit = "does-not-fit", CONFLICT, "A record does not fit the definition";
+    /// 409: the collection has `count` records. Not done; `?records=delete` removes them, too.
+    NotEmpty = "not-empty", CONFLICT, "The collection is not empty";
+    /// 409: there are as many collections as there may be. Not done.
+    TooManyCollections = "too-many-collections", CONFLICT, "There are too many collections";
     /// 409: an operation of the batch could not be done (`operation`, `reason`), so nothing of it is.
     BatchNotDone = "batch-not-done", CONFLICT, "Nothing of the batch was done";
     /// 409: nothing with so high a sequence was ever committed here; `committed` names the highest. The data went back in
@@ -130,6 +147,9 @@ codes! {
     HistoryGone = "history-gone", GONE, "The history does not reach back that far";
     /// 412: `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "The condition does not hold";
+    /// 409: records have the same values in a unique index: two of those that are there (`ids`), where a definition would make
+    /// the index; or another one, `id`, where a record is written. `index` says which one, from 0. Not done.
+    UniqueConflict = "unique-conflict", CONFLICT, "Another record has the same unique values";
     /// 413: the body is longer than the limit, which `limitBytes` says.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// 415: the body is not declared as `application/json` (a patch: `application/merge-patch+json`), or is encoded.

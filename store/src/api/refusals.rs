@@ -1,6 +1,6 @@
 //! The errors for writes that were not done, and for records and paths that do not exist.
 
-use leasehold_replication::{Limit, Refusal, ReplicaId};
+use leasehold_replication::{Limit, Phase, Refusal, ReplicaId};
 use uuid::Uuid;
 
 use super::context::Context;
@@ -8,7 +8,7 @@ use super::leader::leader_seen;
 use super::percent;
 use super::person::{COLLECTION, parse_id};
 use super::problem::{Code, Problem};
-use crate::handle::{Handle, WriteError};
+use crate::handle::{Handle, ReadError, WriteError};
 use leasehold_documents::{Id, Outcome, readable};
 
 /// A write that was committed and decided as not to be done.
@@ -35,9 +35,43 @@ pub(super) fn declined(outcome: &Outcome, id: &Id) -> Problem {
     }
 }
 
+/// There is no such collection.
 pub(super) fn unknown_collection(name: &str) -> Problem {
     let what = format!("there is no collection {name:?}; PUT /api/collections/<name> defines one");
     Problem::new(Code::UnknownCollection, what)
+}
+
+/// Why this replica accepts no writes at present: what [`Handle::write`] would say, before anyone looks at its data.
+pub(super) fn not_open(context: &Context, path: &str) -> Problem {
+    let handle = &context.handle;
+    if let Some(why) = handle.starting() {
+        return not_ready(format!("the replica is starting: {why}"));
+    }
+    if !handle.is_alive() {
+        return not_written(context, WriteError::Closed, path);
+    }
+    let refusal = match handle.status().map(|status| status.phase) {
+        Some(Phase::Recovering) => Refusal::Recovering,
+        Some(Phase::Failed) => Refusal::Failed,
+        Some(Phase::WentBack) => Refusal::WentBack,
+        Some(Phase::Diverged) => Refusal::Diverged,
+        Some(Phase::Starting | Phase::Learner | Phase::Follower | Phase::Leading | Phase::Draining) | None => {
+            Refusal::NotLeader
+        }
+    };
+    not_written(context, WriteError::Refused(refusal), path)
+}
+
+/// A refusal that could not be confirmed: this replica may have been deposed, and its data may be old.
+pub(super) fn not_confirmed(context: &Context, error: ReadError, path: &str) -> Problem {
+    match error {
+        ReadError::Refused(refusal) => not_written(context, WriteError::Refused(refusal), path),
+        ReadError::Closed => not_written(context, WriteError::Closed, path),
+        ReadError::Late => {
+            let what = "no majority confirmed in time that this replica still leads; not done";
+            Problem::new(Code::NoMajority, what)
+        }
+    }
 }
 
 /// The error for a write that was not done, or may not have been.

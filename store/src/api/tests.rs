@@ -3,6 +3,7 @@
 mod bad_input;
 mod calls;
 mod compressed;
+mod definitions;
 mod documented;
 mod forwarding;
 mod golden;
