@@ -27,7 +27,7 @@ impl Api {
         tokio::spawn(steward::run(self.handle.clone()))
     }
 
-    async fn define(&self, name: &str, definition: Value) -> Response<Bytes> {
+    async fn put_definition(&self, name: &str, definition: Value) -> Response<Bytes> {
         self.json("PUT", &format!("/api/collections/{name}"), definition.to_string()).await
     }
 
@@ -53,7 +53,7 @@ async fn a_collection_is_defined_shown_changed_and_dropped() {
         "id": "string", "schema": {"type": "object", "properties": {"n": {"type": "integer"}}},
         "indexes": [{"fields": ["/n"], "unique": true}], "maxRecords": 10
     });
-    let made = api.define("orders", definition.clone()).await;
+    let made = api.put_definition("orders", definition.clone()).await;
     assert_eq!((made.status(), header(&made, "location")), (StatusCode::CREATED, Some(ORDERS)), "{:?}", value(&made));
     let shown = value(&made);
     for (member, wanted) in definition.as_object().unwrap().iter().filter(|(name, _)| *name != "indexes") {
@@ -67,7 +67,7 @@ async fn a_collection_is_defined_shown_changed_and_dropped() {
         (&json!(revision), &json!(0), &json!(0), &json!("ready"))
     );
     // The same again writes nothing.
-    let again = api.define("orders", definition.clone()).await;
+    let again = api.put_definition("orders", definition.clone()).await;
     assert_eq!((again.status(), value(&again)["revision"].as_u64()), (StatusCode::OK, Some(revision)));
     let read = api.get(ORDERS).await;
     assert_eq!((read.status(), value(&read)), (StatusCode::OK, shown));
@@ -75,7 +75,7 @@ async fn a_collection_is_defined_shown_changed_and_dropped() {
     assert_eq!(api.send(request("if-none-match", &tag)).await.status(), StatusCode::NOT_MODIFIED);
     problem(&api.send(request("if-match", "\"1\"")).await, Code::PreconditionFailed);
     // There are no records: at once.
-    let changed = api.define("orders", json!({"id": "string", "schema": {"required": ["n"]}})).await;
+    let changed = api.put_definition("orders", json!({"id": "string", "schema": {"required": ["n"]}})).await;
     assert_eq!(changed.status(), StatusCode::OK);
     assert!(value(&changed)["revision"].as_u64() > Some(revision), "{:?}", value(&changed));
     assert_eq!(value(&changed)["created"].as_u64(), Some(revision));
@@ -97,11 +97,11 @@ async fn what_is_not_a_definition_is_refused_with_its_place() {
         (json!({"id": "string", "indexes": [{"fields": []}]}), "/indexes/0/fields"),
         (json!({"id": "string", "form": "persons"}), "/form"),
     ] {
-        let problem = problem(&api.define("orders", definition.clone()).await, Code::InvalidDefinition);
+        let problem = problem(&api.put_definition("orders", definition.clone()).await, Code::InvalidDefinition);
         assert_eq!(problem["pointer"], pointer, "{definition} {problem}");
     }
     for name in ["api", "Orders", "1", "openapi.json", "a%2Fb"] {
-        problem(&api.define(name, json!({"id": "string"})).await, Code::InvalidDefinition);
+        problem(&api.put_definition(name, json!({"id": "string"})).await, Code::InvalidDefinition);
     }
     problem(&api.json("PUT", ORDERS, "{").await, Code::MalformedJson);
     problem(&api.json("PUT", ORDERS, r#"{"id": "string", "id": "uuid"}"#).await, Code::DuplicateKey);
@@ -120,7 +120,7 @@ async fn before_the_format_is_raised_there_are_persons_and_no_definitions() {
     );
     assert_eq!(api.get("/api/collections/persons").await.status(), StatusCode::OK);
     problem(&api.get(ORDERS).await, Code::UnknownCollection);
-    problem(&api.define("orders", json!({"id": "string"})).await, Code::UpgradePending);
+    problem(&api.put_definition("orders", json!({"id": "string"})).await, Code::UpgradePending);
     problem(&api.delete("/api/collections/persons?records=delete").await, Code::UpgradePending);
     problem(&api.json("PUT", "/api/expiry", r#"{"paused": true}"#).await, Code::UpgradePending);
     assert_eq!(api.lock().taken, 0);
@@ -129,7 +129,7 @@ async fn before_the_format_is_raised_there_are_persons_and_no_definitions() {
 #[tokio::test]
 async fn a_replica_that_does_not_lead_says_so_before_it_looks() {
     let api = Api::follower();
-    problem(&api.define("orders", json!({"id": "string"})).await, Code::NotLeader);
+    problem(&api.put_definition("orders", json!({"id": "string"})).await, Code::NotLeader);
     problem(&api.delete(ORDERS).await, Code::NotLeader);
     problem(&api.delete("/api/collections/orders/pending").await, Code::NotLeader);
     problem(&api.json("PUT", "/api/expiry", r#"{"paused": true}"#).await, Code::NotLeader);
@@ -141,7 +141,7 @@ async fn a_change_that_all_records_fit_is_in_force_when_it_is_answered() {
     let steward = api.steward();
     let schema = json!({"properties": {"firstName": {"maxLength": 20}}});
     let definition = json!({"id": "uuid", "schema": schema, "indexes": [{"fields": ["/lastName"], "unique": true}]});
-    let changed = api.define("persons", definition).await;
+    let changed = api.put_definition("persons", definition).await;
     assert_eq!(
         (changed.status(), &value(&changed)["state"]),
         (StatusCode::OK, &json!("ready")),
@@ -161,7 +161,8 @@ async fn a_change_that_a_record_does_not_fit_names_it_and_leaves_the_definition(
     let api = raised();
     let steward = api.steward();
     let schema = json!({"properties": {"lastName": {"maxLength": 7}}});
-    let refused = problem(&api.define("persons", json!({"id": "uuid", "schema": schema})).await, Code::DoesNotFit);
+    let refused =
+        problem(&api.put_definition("persons", json!({"id": "uuid", "schema": schema})).await, Code::DoesNotFit);
     let niklas = "e0a08c5b-62d5-4b20-a024-e1c270d901c2";
     assert_eq!(
         (&refused["id"], &refused["pointer"], &refused["rule"]),
@@ -176,14 +177,14 @@ async fn a_change_that_a_record_does_not_fit_names_it_and_leaves_the_definition(
 #[tokio::test]
 async fn a_new_unique_index_over_equal_records_names_both() {
     let api = raised();
-    api.define("orders", json!({"id": "string"})).await;
+    api.put_definition("orders", json!({"id": "string"})).await;
     for id in ["a", "b", "c"] {
         api.create("orders", id, json!({"id": id, "n": if id == "b" { 1 } else { 2 }}));
     }
     let steward = api.steward();
     let index = json!({"fields": [{"path": "/n", "type": "number"}], "unique": true});
     let refused =
-        problem(&api.define("orders", json!({"id": "string", "indexes": [index]})).await, Code::UniqueConflict);
+        problem(&api.put_definition("orders", json!({"id": "string", "indexes": [index]})).await, Code::UniqueConflict);
     assert_eq!((&refused["index"], &refused["ids"]), (&json!(0), &json!(["a", "c"])), "{refused}");
     steward.abort();
 }
@@ -194,7 +195,7 @@ async fn a_change_that_takes_longer_is_pending_and_can_be_given_up() {
     // Nobody does the steps.
     let wanted = json!({"id": "uuid", "schema": {"required": ["firstName"]}});
     for _ in 0..2 {
-        let pending = api.define("persons", wanted.clone()).await;
+        let pending = api.put_definition("persons", wanted.clone()).await;
         assert_eq!(pending.status(), StatusCode::ACCEPTED, "{:?}", value(&pending));
         let shown = value(&pending);
         assert_eq!(
@@ -203,7 +204,7 @@ async fn a_change_that_takes_longer_is_pending_and_can_be_given_up() {
             "{shown}"
         );
     }
-    problem(&api.define("persons", json!({"id": "uuid", "maxRecords": 1})).await, Code::DefinitionPending);
+    problem(&api.put_definition("persons", json!({"id": "uuid", "maxRecords": 1})).await, Code::DefinitionPending);
     let given_up = "/api/collections/persons/pending";
     assert_eq!(api.delete(given_up).await.status(), StatusCode::NO_CONTENT);
     problem(&api.delete(given_up).await, Code::NothingPending);
@@ -214,13 +215,13 @@ async fn a_change_that_takes_longer_is_pending_and_can_be_given_up() {
 #[tokio::test]
 async fn records_that_would_expire_at_once_are_counted_first() {
     let api = raised();
-    api.define("sessions", json!({"id": "string"})).await;
+    api.put_definition("sessions", json!({"id": "string"})).await;
     for (id, until) in [("old", 1), ("older", 0), ("new", 4_000_000_000_u64)] {
         api.create("sessions", id, json!({"id": id, "until": until}));
     }
     let definition = json!({"id": "string", "expires": "/until"});
     let taken = api.lock().taken;
-    let refused = problem(&api.define("sessions", definition.clone()).await, Code::WouldExpire);
+    let refused = problem(&api.put_definition("sessions", definition.clone()).await, Code::WouldExpire);
     assert_eq!(refused["count"], 2);
     let parts = api.lock();
     assert_eq!((parts.taken, parts.asked), (taken, 1), "nothing was written, and the leader was confirmed");
@@ -257,13 +258,13 @@ async fn conditions_are_of_the_revision() {
 #[tokio::test]
 async fn what_ids_are_never_changes_and_records_are_not_dropped_by_mistake() {
     let api = raised();
-    problem(&api.define("persons", json!({"id": "string"})).await, Code::Immutable);
+    problem(&api.put_definition("persons", json!({"id": "string"})).await, Code::Immutable);
     let refused = problem(&api.delete("/api/collections/persons").await, Code::NotEmpty);
     assert_eq!(refused["count"], 4);
     let created = value(&api.get("/api/collections/persons").await)["created"].as_u64();
     assert_eq!(api.delete("/api/collections/persons?records=delete").await.status(), StatusCode::NO_CONTENT);
     // Another collection of that name: of any records.
-    let again = value(&api.define("persons", json!({"id": "string"})).await);
+    let again = value(&api.put_definition("persons", json!({"id": "string"})).await);
     assert!(again["created"].as_u64() > created, "{again}");
     assert_eq!(again["count"], 0);
 }
@@ -285,7 +286,7 @@ async fn expiry_is_paused_and_resumed() {
 async fn a_write_that_was_refused_by_the_log_says_why() {
     let api = raised();
     api.serve(Serving::Says(WriteError::Refused(Refusal::NoMajority)));
-    problem(&api.define("orders", json!({"id": "string"})).await, Code::NoMajority);
+    problem(&api.put_definition("orders", json!({"id": "string"})).await, Code::NoMajority);
     api.serve(Serving::Hangs);
-    problem(&api.define("orders", json!({"id": "string"})).await, Code::OutcomeUnknown);
+    problem(&api.put_definition("orders", json!({"id": "string"})).await, Code::OutcomeUnknown);
 }
