@@ -113,6 +113,11 @@ impl Calls {
         self.finish(answer)
     }
 
+    #[cfg(test)]
+    pub(super) fn context(&self) -> &Context {
+        &self.0
+    }
+
     /// Adds what every answer carries.
     pub(super) fn finish(&self, answer: ApiResult) -> Response {
         self.0.finish(answer)

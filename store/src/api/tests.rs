@@ -10,6 +10,7 @@ mod golden;
 mod leading;
 mod lists;
 mod many;
+mod orders;
 mod reads;
 mod watches;
 mod watching;
