@@ -19,7 +19,7 @@ use crate::operate::Budget;
 use crate::sums::Name;
 use crate::{
     Applied, Change, Collection, Command, CommandError, Defined, Definition, Documents, Id, On, Operated, Operation,
-    Outcome, PERSONS, UnknownCommand, Work,
+    Outcome, PATCH_TAKES_ID, PERSONS, UnknownCommand, Work,
 };
 use leasehold_replication::{Position, Seq};
 use std::sync::Arc;
@@ -271,8 +271,13 @@ impl Outcome {
         !matches!(self, Outcome::Invalid(_) | Outcome::DefinitionChanged | Outcome::Contention)
     }
 
-    /// Of one operation it is the outcome of the whole command.
+    /// Of one operation it is the outcome of the whole command. Only what is wrong with a patch is kept as an operation's: a
+    /// snapshot has one reason for `Invalid`.
     fn is_whole(&self) -> bool {
-        matches!(self, Outcome::DefinitionChanged | Outcome::Contention | Outcome::EntryTooLarge)
+        match self {
+            Outcome::Invalid(what) => *what != PATCH_TAKES_ID,
+            Outcome::DefinitionChanged | Outcome::Contention | Outcome::EntryTooLarge => true,
+            _ => false,
+        }
     }
 }

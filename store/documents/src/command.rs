@@ -462,11 +462,15 @@ pub(crate) fn record_text_id(record: &str) -> Option<Cow<'_, str>> {
 /// else is never stored; nor is one with white space around it, which a snapshot would lose.
 pub(crate) fn is_record_of(record: &str, id: IdRef<'_>) -> bool {
     let is_bare = record.trim_ascii().len() == record.len();
-    is_bare
-        && record_text_id(record).is_some_and(|found| match id {
-            IdRef::Uuid(uuid) => *found == *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
-            IdRef::Text(text) => found == text,
-        })
+    is_bare && record_text_id(record).is_some_and(|found| is_form_of(&found, id))
+}
+
+/// Is it the one form of this id?
+pub(crate) fn is_form_of(text: &str, id: IdRef<'_>) -> bool {
+    match id {
+        IdRef::Uuid(uuid) => *text == *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+        IdRef::Text(id) => text == id,
+    }
 }
 
 #[cfg(test)]

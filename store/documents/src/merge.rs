@@ -49,9 +49,26 @@ pub(super) fn merge(target: &str, patch: &str) -> Result<String, MergeError> {
     Ok(merged)
 }
 
+/// The text of the member `id` of what [`merge`] made, if it is one: that is JSON, and has no name twice.
+pub(super) fn id_of_merged(merged: &str) -> Option<Cow<'_, str>> {
+    let mut scan = Scan::of(merged);
+    while let Some(name) = scan.member().ok()? {
+        let value = scan.value();
+        if name == "id" {
+            return scan::text(value).ok();
+        }
+    }
+    None
+}
+
 /// Is it a JSON object, with each key once (in its own members)?
 pub(super) fn is_object(json: &str) -> bool {
-    json.trim_ascii_start().starts_with('{') && Members::of(json).is_ok()
+    is_json_object(json) && Members::of(json).is_ok()
+}
+
+/// Is it a JSON object? What is wrong with its names shows when it is merged.
+pub(super) fn is_json_object(json: &str) -> bool {
+    json.trim_ascii_start().starts_with('{') && check(json).is_ok()
 }
 
 fn check(json: &str) -> Result<(), MergeError> {
@@ -66,8 +83,12 @@ enum Patch<'a> {
     Value(&'a str),
 }
 
-/// The members of a patch, in order; no name twice.
-type Changes<'a> = Vec<(Cow<'a, str>, Patch<'a>)>;
+/// The members of a patch, in order.
+struct Changes<'a> {
+    all: Vec<(Cow<'a, str>, Patch<'a>)>,
+    /// Where each name is. Looked up, never walked through: its order decides nothing.
+    places: HashMap<Cow<'a, str>, usize>,
+}
 
 impl<'a> Patch<'a> {
     fn read(scan: &mut Scan<'a>, depth: usize) -> Result<Patch<'a>, MergeError> {
@@ -82,48 +103,52 @@ impl<'a> Patch<'a> {
         if depth > DEPTH_MAX {
             return Err(MergeError::Depth);
         }
-        let mut changes = Vec::new();
+        let (mut all, mut places) = (Vec::new(), HashMap::new());
         while let Some(name) = scan.member()? {
-            changes.push((name, Patch::read(scan, depth + 1)?));
+            if places.insert(name.clone(), all.len()).is_some() {
+                return Err(MergeError::Json);
+            }
+            all.push((name, Patch::read(scan, depth + 1)?));
         }
-        no_name_twice(changes.iter().map(|(name, _)| &**name))?;
-        Ok(Patch::Object(changes))
+        Ok(Patch::Object(Changes { all, places }))
     }
 }
 
 fn merge_object(target: &mut Scan<'_>, patch: &Changes<'_>, merged: &mut String) -> Result<(), MergeError> {
-    // Looked up, never walked through: its order decides nothing.
-    let places: HashMap<&str, usize> = patch.iter().enumerate().map(|(at, (name, _))| (&**name, at)).collect();
-    let mut is_merged = vec![false; patch.len()];
+    let mut is_merged = vec![false; patch.all.len()];
     let mut names = Vec::new();
     let mut to = Object::begin(merged);
     while let Some(name) = target.member()? {
-        match places.get(&*name) {
-            None => to.member(&name).push_str(target.value()),
-            Some(at) => {
-                is_merged[*at] = true;
-                match &patch[*at].1 {
-                    Patch::Null => {
-                        target.value();
-                    }
-                    Patch::Value(value) => {
-                        target.value();
-                        to.member(&name).push_str(value);
-                    }
-                    Patch::Object(changes) if target.next() == Some(b'{') => {
-                        merge_object(target, changes, to.member(&name))?;
-                    }
-                    Patch::Object(changes) => {
-                        target.value();
-                        write_new(changes, to.member(&name));
-                    }
-                }
+        let Some(at) = patch.places.get(&name) else {
+            to.member(&name).push_str(target.value());
+            names.push(name);
+            continue;
+        };
+        if std::mem::replace(&mut is_merged[*at], true) {
+            return Err(MergeError::Json);
+        }
+        match &patch.all[*at].1 {
+            Patch::Null => {
+                target.value();
+            }
+            Patch::Value(value) => {
+                target.value();
+                to.member(&name).push_str(value);
+            }
+            Patch::Object(changes) if target.next() == Some(b'{') => {
+                merge_object(target, changes, to.member(&name))?;
+            }
+            Patch::Object(changes) => {
+                target.value();
+                write_new(changes, to.member(&name));
             }
         }
-        names.push(name);
     }
-    no_name_twice(names.iter().map(|name| &**name))?;
-    for ((name, change), is_merged) in patch.iter().zip(is_merged) {
+    let unlike: HashSet<&str> = names.iter().map(|name| &**name).collect();
+    if unlike.len() < names.len() {
+        return Err(MergeError::Json);
+    }
+    for ((name, change), is_merged) in patch.all.iter().zip(is_merged) {
         if !is_merged {
             to.new_member(name, change);
         }
@@ -135,16 +160,10 @@ fn merge_object(target: &mut Scan<'_>, patch: &Changes<'_>, merged: &mut String)
 /// What a patch makes of nothing.
 fn write_new(patch: &Changes<'_>, merged: &mut String) {
     let mut to = Object::begin(merged);
-    for (name, change) in patch {
+    for (name, change) in &patch.all {
         to.new_member(name, change);
     }
     to.end();
-}
-
-fn no_name_twice<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Result<(), MergeError> {
-    let count = names.len();
-    let names: HashSet<&str> = names.collect();
-    if names.len() < count { Err(MergeError::Json) } else { Ok(()) }
 }
 
 /// An object in the making.
@@ -160,15 +179,23 @@ impl Object<'_> {
     }
 
     /// Where its value belongs.
-    fn member(&mut self, name: &str) -> &mut String {
+    fn member(&mut self, name: &Cow<'_, str>) -> &mut String {
         self.text.push_str(if self.is_empty { "" } else { "," });
         self.is_empty = false;
-        self.text.push_str(&serde_json::to_string(name).expect("a string has a JSON form"));
+        match name {
+            // It was written without an escape, so it needs none.
+            Cow::Borrowed(name) => {
+                self.text.push('"');
+                self.text.push_str(name);
+                self.text.push('"');
+            }
+            Cow::Owned(name) => self.text.push_str(&serde_json::to_string(name).expect("a string has a JSON form")),
+        }
         self.text.push(':');
         self.text
     }
 
-    fn new_member(&mut self, name: &str, change: &Patch<'_>) {
+    fn new_member(&mut self, name: &Cow<'_, str>, change: &Patch<'_>) {
         match change {
             Patch::Null => {}
             Patch::Value(value) => self.member(name).push_str(value),

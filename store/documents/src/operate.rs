@@ -3,7 +3,7 @@
 //! In this order: the client's condition, what the leader saw, the action; then whether the record fits the definitions, and
 //! whether a unique index has another one with its values.
 
-use crate::command::{COLLECTIONS, is_record_of, record_id};
+use crate::command::{COLLECTIONS, is_form_of, record_id};
 use crate::{
     Action, Change, ChangeKind, Collection, Condition, Documents, ENTRY_BYTES_MAX, IdRef, Operation, Outcome,
     PATCH_TAKES_ID, RECORD_BYTES_MAX, RECORD_MEMORY_BYTES, Record, Seen, merge,
@@ -130,7 +130,7 @@ impl Documents {
                 }
                 self.fits(merged.len())?;
                 budget.take(merged.len())?;
-                if !self.is_record_of(&merged, id) {
+                if !self.has_id(&merged, id) {
                     return Err(Outcome::Invalid(PATCH_TAKES_ID));
                 }
                 Ok(Next::Written(Record::from(merged)))
@@ -190,13 +190,12 @@ impl Documents {
         if self.format >= COLLECTIONS && length > RECORD_BYTES_MAX { Err(Outcome::RecordTooLarge) } else { Ok(()) }
     }
 
-    /// Format 1 accepts an id in any form of its UUID.
-    fn is_record_of(&self, record: &str, id: IdRef<'_>) -> bool {
+    /// Has the merged record the same id? Format 1 accepts any form of its UUID.
+    fn has_id(&self, merged: &str, id: IdRef<'_>) -> bool {
         if self.format < COLLECTIONS {
-            record_id(record).map(IdRef::Uuid) == Some(id)
-        } else {
-            is_record_of(record, id)
+            return record_id(merged).map(IdRef::Uuid) == Some(id);
         }
+        merge::id_of_merged(merged).is_some_and(|found| is_form_of(&found, id))
     }
 
     pub(crate) fn give_up_bytes(&mut self, record: Option<&Record>) {

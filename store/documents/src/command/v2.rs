@@ -353,7 +353,7 @@ fn take_operation<'a>(from: &mut &'a [u8]) -> Result<Operation<'a>, CommandError
         }
         CREATE => Action::Create { record: text },
         PUT => Action::Put { record: text },
-        PATCH if merge::is_object(text) => Action::Patch { patch: text },
+        PATCH if merge::is_json_object(text) => Action::Patch { patch: text },
         PATCH => return Err(CommandError::Content("the patch is not a JSON object")),
         _ if !text.is_empty() => return Err(CommandError::Content("a delete or a check that carries a record")),
         CHECK if condition == Condition::None => return Err(CommandError::Content("a check without a condition")),

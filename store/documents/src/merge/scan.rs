@@ -37,11 +37,7 @@ impl<'a> Scan<'a> {
             return Err(MergeError::Json);
         }
         self.at += 1;
-        let bare = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).ok_or(MergeError::Json)?;
-        if !bare.contains('\\') {
-            return Ok(Some(bare.into()));
-        }
-        serde_json::from_str(name).map(|name: String| Some(name.into())).map_err(|_| MergeError::Json)
+        text(name).map(Some)
     }
 
     /// The value that is next, as it is written; the walk stands behind it.
@@ -86,4 +82,13 @@ impl<'a> Scan<'a> {
             }
         }
     }
+}
+
+/// What a JSON string says. Borrowed: it is written without an escape.
+pub(super) fn text(json: &str) -> Result<Cow<'_, str>, MergeError> {
+    let bare = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).ok_or(MergeError::Json)?;
+    if !bare.contains('\\') {
+        return Ok(bare.into());
+    }
+    serde_json::from_str(json).map(|text: String| text.into()).map_err(|_| MergeError::Json)
 }

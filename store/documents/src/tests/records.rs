@@ -90,6 +90,8 @@ fn a_record_under_another_id_or_of_another_kind_of_id_is_invalid() {
     assert!(matches!(world.run(Work::One(world.on("orders"), put)).outcome, Outcome::Invalid(_)));
     let delete = Operation::new(uuid, Action::Delete, Condition::None);
     assert!(matches!(world.run(Work::One(world.on("orders"), delete)).outcome, Outcome::Invalid(_)));
+    let batch = world.run(Work::Batch(world.on("orders"), vec![delete]));
+    assert!(matches!(batch.outcome, Outcome::Invalid(_)) && batch.operations.is_empty(), "{batch:?}");
     world.define("things", r#"{"id":"uuid"}"#);
     assert_eq!(world.run(Work::One(world.on("things"), put)).outcome, Outcome::Created);
     let upper = record(&uuid.to_string().to_uppercase().replace('7', "A"), "");
@@ -102,7 +104,7 @@ fn a_record_under_another_id_or_of_another_kind_of_id_is_invalid() {
 fn a_patch_may_not_change_the_id_nor_make_a_record_too_large() {
     let mut world = World::with(PLAIN);
     world.create("a", "");
-    for patch in [r#"{"id":"b"}"#, r#"{"id":null}"#, r#"{"id":{"a":1}}"#] {
+    for patch in [r#"{"x":1,"x":2}"#, r#"{"id":"b"}"#, r#"{"id":null}"#, r#"{"id":{"a":1}}"#] {
         assert!(matches!(world.one("a", Action::Patch { patch }), Outcome::Invalid(_)));
     }
     let half = "x".repeat(RECORD_BYTES_MAX / 2);
