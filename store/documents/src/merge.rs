@@ -179,23 +179,22 @@ impl Object<'_> {
     }
 
     /// Where its value belongs.
-    fn member(&mut self, name: &Cow<'_, str>) -> &mut String {
+    fn member(&mut self, name: &str) -> &mut String {
         self.text.push_str(if self.is_empty { "" } else { "," });
         self.is_empty = false;
-        match name {
-            // It was written without an escape, so it needs none.
-            Cow::Borrowed(name) => {
-                self.text.push('"');
-                self.text.push_str(name);
-                self.text.push('"');
-            }
-            Cow::Owned(name) => self.text.push_str(&serde_json::to_string(name).expect("a string has a JSON form")),
+        // What serde_json would write, without a text of its own for each name that needs no escape.
+        if name.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            self.text.push_str(&serde_json::to_string(name).expect("a string has a JSON form"));
+        } else {
+            self.text.push('"');
+            self.text.push_str(name);
+            self.text.push('"');
         }
         self.text.push(':');
         self.text
     }
 
-    fn new_member(&mut self, name: &Cow<'_, str>, change: &Patch<'_>) {
+    fn new_member(&mut self, name: &str, change: &Patch<'_>) {
         match change {
             Patch::Null => {}
             Patch::Value(value) => self.member(name).push_str(value),
