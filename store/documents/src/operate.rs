@@ -123,7 +123,7 @@ impl Documents {
                 if collection.is_some_and(has_schema) {
                     return Err(Outcome::Contention);
                 }
-                budget.take(found.as_str().len())?;
+                budget.take(patch.len() + found.as_str().len())?;
                 let merged = merge::merge(found.as_str(), patch).map_err(|_| Outcome::Invalid(PATCH_TAKES_ID))?;
                 if merged == found.as_str() {
                     return Err(Outcome::Same);

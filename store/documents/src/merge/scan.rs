@@ -4,6 +4,7 @@ use super::MergeError;
 use std::borrow::Cow;
 
 /// Where the walk stands. Whatever the text is, it ends and stays inside; only of JSON it says what JSON means.
+#[derive(Clone)]
 pub(super) struct Scan<'a> {
     json: &'a str,
     at: usize,
