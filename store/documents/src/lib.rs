@@ -52,6 +52,7 @@ pub use format::{FORMAT, FORMAT_MIN, MADE_UP_KEY, readable};
 pub use id::{ID_BYTES_MAX, Id, IdKind, IdRef};
 pub use index::Index;
 pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
+pub use merge::{MergeError, merge};
 pub use number::{DIGITS_MAX, EXPONENT_MAX};
 pub use outcome::{Applied, Change, ChangeKind, Operated, Outcome, RecordChange};
 pub use query::{Budget, Counted, Filter, Page, Place, Plan, PlanError, Query, Side, Test, VALUES_MAX};

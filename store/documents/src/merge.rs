@@ -19,7 +19,7 @@ const DEPTH_MAX: usize = 128;
 
 /// Why there is no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MergeError {
+pub enum MergeError {
     /// Target or patch is not JSON, or has a key twice in one object.
     #[error("target or patch is not JSON, or has a key twice")]
     Json,
@@ -33,7 +33,7 @@ pub(super) enum MergeError {
 ///
 /// # Errors
 /// [`MergeError`]
-pub(super) fn merge(target: &str, patch: &str) -> Result<String, MergeError> {
+pub fn merge(target: &str, patch: &str) -> Result<String, MergeError> {
     check(patch)?;
     let patch = match Patch::read(&mut Scan::of(patch), 0)? {
         Patch::Null => return Ok("null".to_owned()),
