@@ -1,7 +1,8 @@
 //! The HTTP API for clients and people: reads what the replica holds, and writes through the log.
 //!
 //! ```text
-//!   request ──forward──▶ dispatch (by the table of `calls`) ──writes, batch──▶ Handle::write ──▶ log
+//!   request ──forward──▶ dispatch (by `paths`, and the table of `calls`)
+//!                          ──writes, batch, transaction──▶ attempts ──plan──▶ Handle::write ──▶ log
 //!                                                           ──reads, watch───▶ Handle::{read_index, applied, documents, history}
 //!                                                           ──pages, openapi─▶ Handle::{documents, status, role}
 //!           ◀─ one place (`finish`) ── answer or Problem: status, headers, Leasehold-Sequence
@@ -28,6 +29,8 @@
 //! [`Problem`](problem::Problem) from the list in [`problem::Code`]. A call returns a result; it decides what happens to a
 //! write that was not done, before the result becomes HTTP.
 
+mod asked;
+mod attempts;
 mod batch;
 mod body;
 mod calls;
@@ -37,6 +40,7 @@ pub mod cors;
 mod cursor;
 mod definitions;
 mod dispatch;
+mod expires_in;
 mod expiry;
 pub mod farewells;
 mod filters;
@@ -46,16 +50,22 @@ mod key;
 mod leader;
 mod list;
 mod openapi;
+mod operations;
 mod pages;
+mod paths;
 mod percent;
 pub mod person;
+mod plan;
 pub mod problem;
 mod query;
 mod reads;
+mod record;
 mod refusals;
 mod reply;
 mod rfc3339;
 pub mod tokens;
+mod transaction;
+mod turns;
 mod watch;
 mod writes;
 

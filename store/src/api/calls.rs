@@ -5,10 +5,12 @@ use std::sync::LazyLock;
 
 use warp::http::Method;
 
+use super::paths::{self, Place};
+
 /// One call.
 pub(super) struct Call {
     pub(super) method: Method,
-    /// `{id}` stands for one segment, the last.
+    /// As [`Place::template`] has it: the rows of `/persons` are those of every collection.
     pub(super) path: &'static str,
     /// A few words for `GET /` and `/openapi.json`.
     pub(super) summary: &'static str,
@@ -36,13 +38,21 @@ pub(super) enum Kind {
     OpenApi,
     Docs,
     Index,
+    Transaction,
+    WatchAll,
+    Definitions,
+    Definition,
+    Define,
+    Drop,
+    GiveUp,
+    PauseExpiry,
 }
 
 const fn call(method: Method, path: &'static str, kind: Kind, summary: &'static str, hint: &'static str) -> Call {
     Call { method, path, summary, hint, kind }
 }
 
-/// All of them.
+/// Those that `GET /` and `/openapi.json` describe.
 #[rustfmt::skip]
 pub(super) static CALLS: [Call; 16] = [
     call(Method::GET, "/persons", Kind::List, "The persons, in order of creation",
@@ -64,13 +74,29 @@ pub(super) static CALLS: [Call; 16] = [
     call(Method::GET, "/", Kind::Index, "These calls in short", ""),
 ];
 
+/// Those of collections in general, which `GET /` and `/openapi.json` do not describe yet.
+#[rustfmt::skip]
+static MORE: [Call; 8] = [
+    call(Method::POST, "/api/transaction", Kind::Transaction, "Up to 1,000 operations over any collections, all or none", ""),
+    call(Method::GET, "/api/watch", Kind::WatchAll, "Every committed change of every collection", "after, cluster, collections"),
+    call(Method::GET, "/api/collections", Kind::Definitions, "The collections", ""),
+    call(Method::GET, "/api/collections/{collection}", Kind::Definition, "What a collection is", ""),
+    call(Method::PUT, "/api/collections/{collection}", Kind::Define, "Define a collection, or change it", ""),
+    call(Method::DELETE, "/api/collections/{collection}", Kind::Drop, "Remove a collection", "records=delete"),
+    call(Method::DELETE, "/api/collections/{collection}/pending", Kind::GiveUp, "Give up a pending change", ""),
+    call(Method::PUT, "/api/expiry", Kind::PauseExpiry, "Pause expiry, or end the pause", ""),
+];
+
 /// All methods of any path.
 pub(super) const ANY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Every path and its methods.
-pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| {
+/// Every path of [`CALLS`] and its methods.
+pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| paths_of(&CALLS));
+static MORE_PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| paths_of(&MORE));
+
+fn paths_of(calls: &[Call]) -> Vec<(&'static str, String)> {
     let mut paths: Vec<(&'static str, String)> = Vec::new();
-    for call in &CALLS {
+    for call in calls {
         if paths.last().is_none_or(|(path, _)| *path != call.path) {
             paths.push((call.path, String::new()));
         }
@@ -83,17 +109,24 @@ pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|
         methods.push_str("OPTIONS");
     }
     paths
-});
+}
 
 impl Kind {
     /// Does it read no query parameter, and refuse every one? Probes and pages for people ignore them: a wrong query is not
     /// worth a restart.
     pub(super) fn refuses_parameters(self) -> bool {
         match self {
-            Kind::Create | Kind::Replace | Kind::Patch | Kind::Delete | Kind::Batch | Kind::Leader | Kind::Status => {
-                true
-            }
-            Kind::List
+            Kind::Delete | Kind::Batch | Kind::Leader | Kind::Status | Kind::Transaction | Kind::GiveUp => true,
+            Kind::Create
+            | Kind::Replace
+            | Kind::Patch
+            | Kind::WatchAll
+            | Kind::Definitions
+            | Kind::Definition
+            | Kind::Define
+            | Kind::Drop
+            | Kind::PauseExpiry
+            | Kind::List
             | Kind::Read
             | Kind::Watch
             | Kind::Healthz
@@ -114,51 +147,44 @@ impl Call {
 
     /// `HEAD` goes to the same call as `GET`; the head of an endless stream is not worth asking for.
     fn takes_head(&self) -> bool {
-        self.method == Method::GET && self.kind != Kind::Watch
+        self.method == Method::GET && !matches!(self.kind, Kind::Watch | Kind::WatchAll)
     }
 }
 
 /// The target of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
-    /// This call, for the record with that id, as it appears in the path.
-    Call(Kind, &'a str),
+pub(super) enum Found {
+    /// This call.
+    Call(Kind),
     /// The path has these methods.
     OtherMethods(&'static str),
     /// There is no such path.
     Nothing,
 }
 
-/// Looks up the call. A slash at the end of a path is ignored.
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
-    let path = path.strip_suffix('/').filter(|shorter| !shorter.is_empty()).unwrap_or(path);
-    let matches = |template: &str| match template.strip_suffix("{id}") {
-        Some(before) => path.strip_prefix(before).filter(|id| !id.is_empty() && !id.contains('/')),
-        None => (path == template).then_some(""),
+/// Looks up the call.
+pub(super) fn find(method: &Method, place: &Place<'_>) -> Found {
+    let Some(template) = place.template() else { return Found::Nothing };
+    let takes = |call: &&Call| {
+        call.path == template && (call.method == *method || (*method == Method::HEAD && call.takes_head()))
     };
-    let takes = |call: &Call| call.method == *method || (*method == Method::HEAD && call.takes_head());
-    let mut template = None;
-    for call in &CALLS {
-        if let Some(id) = matches(call.path) {
-            if takes(call) {
-                return Found::Call(call.kind, id);
-            }
-            template = Some(call.path);
-        }
+    if let Some(call) = CALLS.iter().chain(&MORE).find(takes) {
+        return Found::Call(call.kind);
     }
-    let methods = PATHS.iter().find(|(path, _)| Some(*path) == template);
+    let methods = PATHS.iter().chain(&*MORE_PATHS).find(|(path, _)| *path == template);
     methods.map_or(Found::Nothing, |(_, methods)| Found::OtherMethods(methods))
 }
 
 /// A path's methods; none if there is no such path.
 pub(super) fn methods_of(path: &str) -> Option<&'static str> {
-    match find(&Method::OPTIONS, path) {
+    match find(&Method::OPTIONS, &paths::read(path).ok()?) {
         Found::OtherMethods(methods) => Some(methods),
-        Found::Nothing | Found::Call(..) => None,
+        Found::Nothing | Found::Call(_) => None,
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -181,19 +207,23 @@ mod tests {
     #[test]
     fn a_call_is_found_by_method_and_path() {
         for (method, path, found) in [
-            (Method::GET, "/persons", Found::Call(Kind::List, "")),
-            (Method::HEAD, "/persons/", Found::Call(Kind::List, "")),
-            (Method::PATCH, "/persons/x%20y", Found::Call(Kind::Patch, "x%20y")),
-            (Method::GET, "/persons/x/", Found::Call(Kind::Read, "x")),
-            (Method::GET, "/", Found::Call(Kind::Index, "")),
+            (Method::GET, "/persons", Found::Call(Kind::List)),
+            (Method::HEAD, "/persons/", Found::Call(Kind::List)),
+            (Method::PATCH, "/persons/x%20y", Found::Call(Kind::Patch)),
+            (Method::GET, "/orders/x/", Found::Call(Kind::Read)),
+            (Method::POST, "/orders%3Abatch", Found::Call(Kind::Batch)),
+            (Method::GET, "/", Found::Call(Kind::Index)),
             (Method::HEAD, "/persons:watch", Found::OtherMethods("GET, OPTIONS")),
-            (Method::PUT, "/persons", Found::OtherMethods("GET, HEAD, POST, OPTIONS")),
+            (Method::PUT, "/orders", Found::OtherMethods("GET, HEAD, POST, OPTIONS")),
+            (Method::DELETE, "/orders/", Found::OtherMethods("GET, HEAD, POST, OPTIONS")),
+            (Method::POST, "/api/collections/orders", Found::OtherMethods("GET, HEAD, PUT, DELETE, OPTIONS")),
+            (Method::POST, "/api/transaction", Found::Call(Kind::Transaction)),
             (Method::GET, "/persons/x/y", Found::Nothing),
             (Method::GET, "/persons//", Found::Nothing),
-            (Method::GET, "//", Found::Call(Kind::Index, "")),
+            (Method::GET, "//", Found::Call(Kind::Index)),
             (Method::GET, "", Found::Nothing),
         ] {
-            assert_eq!(find(&method, path), found, "{method} {path:?}");
+            assert_eq!(find(&method, &paths::read(path).unwrap()), found, "{method} {path:?}");
         }
     }
 }

@@ -10,6 +10,7 @@ use warp::http::HeaderValue;
 use warp::reply::Response;
 
 use super::problem::Problem;
+use super::turns::Turns;
 use crate::handle::Handle;
 use crate::schema::Schemas;
 use crate::telemetry::Metrics;
@@ -95,6 +96,8 @@ pub(super) struct Context {
     pub(super) watchers: Arc<Semaphore>,
     /// The schemas of all collections, compiled.
     pub(super) schemas: Schemas,
+    /// Patches that are merged here.
+    pub(super) turns: Turns,
 }
 
 /// The answer, or why there is none.

@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(preflight.headers()[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD, PUT, PATCH, DELETE, OPTIONS");
         assert_eq!(preflight.headers()[ACCESS_CONTROL_ALLOW_HEADERS], ALLOW_HEADERS);
         assert_eq!(preflight.headers()[ACCESS_CONTROL_MAX_AGE], MAX_AGE);
-        let nowhere = guard(&Method::OPTIONS, "/nowhere", &asks(APP)).unwrap();
+        let nowhere = guard(&Method::OPTIONS, "/api/nowhere", &asks(APP)).unwrap();
         assert_eq!(nowhere.headers()[ACCESS_CONTROL_ALLOW_METHODS], ANY_METHODS);
         for (method, headers) in [
             (Method::OPTIONS, asks("https://other.example")),

@@ -14,16 +14,20 @@ use warp::http::request::Parts;
 use warp::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use warp::reply::Response;
 
+use super::attempts::COLLECTIONS;
 use super::body::{BoxError, Sent};
 use super::calls::{Found, Kind, find};
 use super::context::{ApiResult, Config, Context};
+use super::paths::{self, Place};
 use super::percent::{self, Query};
-use super::person::COLLECTION;
 use super::problem::{Code, Problem};
-use super::{batch, definitions, expiry, openapi, pages, reads, reply, watch, writes};
+use super::refusals::unknown_collection;
+use super::turns::Turns;
+use super::{batch, definitions, expiry, openapi, pages, reads, reply, transaction, watch, writes};
 use crate::handle::Handle;
 use crate::schema::Schemas;
 use crate::telemetry::Metrics;
+use leasehold_documents::{Documents, PERSONS};
 
 /// All calls of a replica. A clone is the same.
 #[derive(Clone)]
@@ -33,7 +37,8 @@ impl Calls {
     /// Of this replica.
     pub fn new(handle: Handle, config: Config, metrics: Metrics) -> Calls {
         let watchers = Arc::new(Semaphore::new(config.watchers_max));
-        Calls(Arc::new(Context { handle, config, metrics, watchers, schemas: Schemas::default() }))
+        let (schemas, turns) = (Schemas::default(), Turns::default());
+        Calls(Arc::new(Context { handle, config, metrics, watchers, schemas, turns }))
     }
 
     /// Answers a request. The same body may arrive again, if it is known that nothing was done.
@@ -44,30 +49,39 @@ impl Calls {
     {
         let (context, headers) = (&*self.0, &head.headers);
         let path = path_of(&head.uri);
-        if let Some(answer) = self.of_definitions(head, path, sent).await {
-            return answer;
-        }
-        let (kind, id) = match find(&head.method, path) {
-            Found::Call(kind, id) => (kind, id),
-            Found::OtherMethods(methods) => return other_method(path, &head.method, methods),
+        let place = paths::read(path)?;
+        let kind = match find(&head.method, &place) {
+            Found::Call(kind) => kind,
+            Found::OtherMethods(methods) => return other_method(context, path, &place, &head.method, methods),
             Found::Nothing => return nothing_there(path),
+        };
+        let (collection, id) = match &place {
+            Place::Records(name) | Place::Batch(name) | Place::Watch(name) => (&**name, ""),
+            Place::Definition(name) | Place::Pending(name) => (&**name, ""),
+            Place::Record(name, id) => (&**name, &**id),
+            Place::Fixed(_) | Place::Nothing => ("", ""),
         };
         let query = || percent::query(head.uri.query().unwrap_or_default());
         if kind.refuses_parameters() {
             no_query(query()?)?;
         }
         match kind {
-            Kind::List => reads::list(context, COLLECTION, query()?).await,
-            Kind::Read => {
-                let id = percent::segment("the id", id)?;
-                reads::read(context, COLLECTION, &id, headers, query()?).await
-            }
-            Kind::Watch => watch::watch(context, Some(COLLECTION), headers, query()?).await,
-            Kind::Create => writes::create(context, headers, sent).await,
-            Kind::Replace => writes::replace(context, id, headers, sent).await,
-            Kind::Patch => writes::patch(context, id, headers, sent).await,
-            Kind::Delete => writes::delete(context, id, headers).await,
-            Kind::Batch => batch::batch(context, headers, sent).await,
+            Kind::List => reads::list(context, collection, query()?).await,
+            Kind::Read => reads::read(context, collection, id, headers, query()?).await,
+            Kind::Watch => watch::watch(context, Some(collection), headers, query()?).await,
+            Kind::WatchAll => watch::watch(context, None, headers, query()?).await,
+            Kind::Create => writes::create(context, collection, headers, sent, query()?).await,
+            Kind::Replace => writes::replace(context, collection, id, headers, sent, query()?).await,
+            Kind::Patch => writes::patch(context, collection, id, headers, sent, query()?).await,
+            Kind::Delete => writes::delete(context, collection, id, headers).await,
+            Kind::Batch => batch::batch(context, collection, headers, sent).await,
+            Kind::Transaction => transaction::transaction(context, headers, sent).await,
+            Kind::Definitions => definitions::list(context, query()?).await,
+            Kind::Definition => definitions::read(context, collection, headers, query()?).await,
+            Kind::Define => definitions::put(context, collection, headers, sent, query()?).await,
+            Kind::Drop => definitions::drop(context, collection, headers, query()?).await,
+            Kind::GiveUp => definitions::give_up(context, collection, headers).await,
+            Kind::PauseExpiry => expiry::put(context, headers, sent).await,
             Kind::Leader => pages::leader(context, headers),
             Kind::Status => pages::status(context),
             Kind::Healthz => pages::healthz(context),
@@ -77,29 +91,6 @@ impl Calls {
             Kind::Docs => openapi::docs(context),
             Kind::Index => pages::index(context),
         }
-    }
-
-    /// `/api/collections` and what is below it, and `/api/expiry`.
-    async fn of_definitions<B>(&self, head: &Parts, path: &str, sent: &mut Sent<B>) -> Option<ApiResult>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<BoxError>,
-    {
-        let (context, headers) = (&*self.0, &head.headers);
-        let segments: Vec<&str> = path.trim_start_matches('/').trim_end_matches('/').split('/').collect();
-        let query = match percent::query(head.uri.query().unwrap_or_default()) {
-            Ok(query) => query,
-            Err(problem) => return Some(Err(problem)),
-        };
-        Some(match (head.method.as_str(), segments.as_slice()) {
-            ("GET" | "HEAD", ["api", "collections"]) => definitions::list(context, query).await,
-            ("GET" | "HEAD", ["api", "collections", name]) => definitions::read(context, name, headers, query).await,
-            ("PUT", ["api", "collections", name]) => definitions::put(context, name, headers, sent, query).await,
-            ("DELETE", ["api", "collections", name]) => definitions::drop(context, name, headers, query).await,
-            ("DELETE", ["api", "collections", name, "pending"]) => definitions::give_up(context, name, headers).await,
-            ("PUT", ["api", "expiry"]) => expiry::put(context, headers, sent).await,
-            _ => return None,
-        })
     }
 
     /// This replica's own answer: it refuses a write if it does not lead.
@@ -121,13 +112,6 @@ impl Calls {
     /// Adds what every answer carries.
     pub(super) fn finish(&self, answer: ApiResult) -> Response {
         self.0.finish(answer)
-    }
-}
-
-#[cfg(test)]
-impl Calls {
-    pub(super) fn context(&self) -> &Context {
-        &self.0
     }
 }
 
@@ -154,10 +138,10 @@ impl Probes {
 
     fn answer(&self, head: &Parts) -> ApiResult {
         let (path, context) = (path_of(&head.uri), &*self.0.0);
-        match find(&head.method, path) {
-            Found::Call(Kind::Healthz, _) => pages::healthz(context),
-            Found::Call(Kind::Readyz, _) => pages::readyz(context),
-            Found::Call(Kind::Metrics, _) => pages::metrics(context),
+        match find(&head.method, &paths::read(path)?) {
+            Found::Call(Kind::Healthz) => pages::healthz(context),
+            Found::Call(Kind::Readyz) => pages::readyz(context),
+            Found::Call(Kind::Metrics) => pages::metrics(context),
             _ => {
                 let what = format!("{path} is not served on this port, only GET /healthz, /readyz and /metrics");
                 Err(Problem::new(Code::UnknownPath, what))
@@ -183,19 +167,27 @@ fn path_of(uri: &Uri) -> &str {
 }
 
 fn nothing_there(path: &str) -> ApiResult {
-    percent::path(path)?;
     Err(Problem::new(Code::UnknownPath, format!("nothing exists at {path}; `GET /` lists the calls")))
 }
 
 /// `OPTIONS`, or a method that the path does not have.
-fn other_method(path: &str, method: &Method, methods: &'static str) -> ApiResult {
-    percent::path(path)?;
+fn other_method(context: &Context, path: &str, place: &Place<'_>, method: &Method, methods: &'static str) -> ApiResult {
     if method == Method::OPTIONS {
+        if let Some(name) = place.collection()
+            && !is_there(&context.handle.documents(), name)
+        {
+            return Err(unknown_collection(name));
+        }
         let mut response = reply::empty(StatusCode::NO_CONTENT);
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
         return Ok(response);
     }
     Err(Problem::new(Code::MethodNotAllowed, format!("{path} accepts {methods}, not {method}")).allow(methods))
+}
+
+/// In format 1 there is `persons`, also before its first record.
+fn is_there(documents: &Documents, collection: &str) -> bool {
+    documents.collection(collection).is_some() || (collection == PERSONS && documents.format() < COLLECTIONS)
 }
 
 /// An unknown parameter is an error: a misspelt one would otherwise give a wrong answer.

@@ -4,9 +4,10 @@
 //! string, and every write accepts one, not only POST. The data determine which keys are known, and for how long
 //! ([`leasehold_documents`]). Without a key a client is safe only with ids and conditions of its own.
 
+use super::percent::Query;
 use super::problem::{Code, Problem};
 use leasehold_documents::{KEY_BYTES_MAX, Key, tag_of};
-use warp::http::HeaderMap;
+use warp::http::{HeaderMap, Method};
 
 const HEADER: &str = "idempotency-key";
 
@@ -27,8 +28,28 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The key for the log. `request` is the request's canonical form; it is computed only when a key is present.
-pub(super) fn for_log(key: &Option<String>, request: impl FnOnce() -> String) -> Option<Key<'_>> {
-    key.as_deref().map(|name| Key { name, request: tag_of(&request()) })
+pub(super) fn for_log(key: Option<&str>, request: impl FnOnce() -> String) -> Option<Key<'_>> {
+    key.map(|name| Key { name, request: tag_of(&request()) })
+}
+
+/// What a request is recognized by where collections of all kinds are in force (format 2). It covers what the client sent:
+/// the call, its conditions, and the bytes of the body. Not what is made here: ids, times, merged records.
+pub(super) fn request(method: &Method, path: &str, query: &Query, conditions: &str, body: &[u8]) -> u128 {
+    let mut text = method.to_string();
+    let mut add = |part: &str| {
+        // With its length, so that no two requests have the same text.
+        text.push_str(&format!("\n{} {part}", part.len()));
+    };
+    add(path);
+    for (name, value) in query {
+        add(name);
+        add(value);
+    }
+    add("");
+    add(conditions);
+    // A body that is no UTF-8 was refused before.
+    add(&String::from_utf8_lossy(body));
+    tag_of(&text)
 }
 
 /// A structured string with its quotes, or plain text.
@@ -51,6 +72,34 @@ fn parse(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_another_one_where_anything_that_the_client_sent_is() {
+        let query =
+            |pairs: &[(&str, &str)]| -> Query { pairs.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect() };
+        let none = query(&[]);
+        let all = [
+            request(&Method::PUT, "/orders/a", &none, "none", b"{}"),
+            request(&Method::PATCH, "/orders/a", &none, "none", b"{}"),
+            request(&Method::PUT, "/orders/b", &none, "none", b"{}"),
+            request(&Method::PUT, "/orders/a", &query(&[("expires-in", "30s")]), "none", b"{}"),
+            request(&Method::PUT, "/orders/a", &query(&[("expires-in", "31s")]), "none", b"{}"),
+            request(&Method::PUT, "/orders/a", &none, "exists", b"{}"),
+            request(&Method::PUT, "/orders/a", &none, "none", b"{ }"),
+            request(&Method::PUT, "/orders/a", &query(&[("", "none")]), "", b"{}"),
+            request(&Method::PUT, "/orders/a\n4 none", &none, "", b"{}"),
+        ];
+        let distinct: std::collections::HashSet<u128> = all.into_iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(request(&Method::PUT, "/orders/a", &none, "none", b"{}"), all[0]);
+    }
+
+    #[test]
+    fn the_hash_of_a_request_never_changes() {
+        let query = vec![("expires-in".to_owned(), "30s".to_owned())];
+        let hash = request(&Method::POST, "/orders", &query, "none", b"{\"a\":1}");
+        assert_eq!(format!("{hash:032x}"), "4227a692ae7322d10820e45202a5ccc9");
+    }
 
     #[test]
     fn a_key_comes_with_or_without_quotes() {

@@ -104,6 +104,15 @@ fn details(kind: Kind) -> Details {
         Kind::OpenApi => pages::openapi(),
         Kind::Docs => pages::docs(),
         Kind::Index => pages::index(),
+        // Not in the table that the document is made from.
+        Kind::Transaction
+        | Kind::WatchAll
+        | Kind::Definitions
+        | Kind::Definition
+        | Kind::Define
+        | Kind::Drop
+        | Kind::GiveUp
+        | Kind::PauseExpiry => Details::default(),
     }
 }
 

@@ -17,18 +17,21 @@ struct Broken<'a> {
     is_digits: bool,
 }
 
-/// One segment of a path, decoded. `what` names its meaning there.
+/// One segment of a path, decoded. `what` says which one.
 pub(super) fn segment<'a>(what: &str, text: &'a str) -> Result<Cow<'a, str>, Problem> {
-    decode(text).map_err(|broken| broken.problem(&format!("{what} in the path")))
+    decode(text).map_err(|broken| broken.problem(what))
 }
 
-/// A path of which only the segments are known: the first invalid one refuses it.
-pub(super) fn path(text: &str) -> Result<(), Problem> {
-    let segments = text.strip_prefix('/').unwrap_or(text).split('/');
-    for (number, segment) in (1..).zip(segments) {
-        decode(segment).map_err(|broken| broken.problem(&format!("segment {number} of the path")))?;
+/// Text as a segment of a path: everything but the unreserved characters of RFC 3986 is encoded.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
     }
-    Ok(())
+    encoded
 }
 
 /// A query in the format of forms: pairs between `&`, `+` for a space.
@@ -115,7 +118,9 @@ mod tests {
         #[test]
         fn what_was_encoded_comes_back(text in ".{0,20}") {
             let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
-            prop_assert_eq!(decode(&encoded).unwrap(), text);
+            prop_assert_eq!(decode(&encoded).unwrap(), &*text);
+            let encoded = encode(&text);
+            prop_assert_eq!(decode(&encoded).unwrap(), &*text);
         }
     }
 

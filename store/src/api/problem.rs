@@ -148,8 +148,15 @@ codes! {
     /// 412: `If-Match` or `If-None-Match` does not hold.
     PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "The condition does not hold";
     /// 409: records have the same values in a unique index: two of those that are there (`ids`), where a definition would make
-    /// the index; or another one, `id`, where a record is written. `index` says which one, from 0. Not done.
+    /// the index; or another one, `id`, where a record is written. `index` says which one, from 0, and `fields` what it
+    /// consists of. Not done.
     UniqueConflict = "unique-conflict", CONFLICT, "Another record has the same unique values";
+    /// 409: the collection has as many records as its definition allows, `maxRecords`. Not done.
+    TooManyRecords = "too-many-records", CONFLICT, "The collection is full";
+    /// 413: the record has, or would have after the patch, more than `limitBytes`. Not done.
+    RecordTooLarge = "record-too-large", PAYLOAD_TOO_LARGE, "The record is too large";
+    /// 413: the records that the operations read and write have more than `limitBytes` together. Not done.
+    EntryTooLarge = "entry-too-large", PAYLOAD_TOO_LARGE, "The operations are too large together";
     /// 413: the body is longer than the limit, which `limitBytes` says.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// 415: the body is not declared as `application/json` (a patch: `application/merge-patch+json`), or is encoded.
@@ -177,6 +184,8 @@ codes! {
     Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being created";
     /// 503: too many writes wait. Not done.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many writes are waiting";
+    /// 503: others changed the record, or the definition of its collection, each time the write was tried. Not done.
+    Contention = "contention", SERVICE_UNAVAILABLE, "Others changed the record at the same time";
     /// 503: a disk hangs, and the request would wait for it: the leader's (a write: not done), or this replica's (a strong
     /// read, or one with `after`).
     DiskStalled = "disk-stalled", SERVICE_UNAVAILABLE, "A disk hangs";
@@ -275,6 +284,17 @@ impl Problem {
         &self.detail
     }
 
+    /// From a body that [`Problem::to_value`] made; none if it is not one, or of a code that this build does not know.
+    pub(super) fn of_body(body: &str) -> Option<Problem> {
+        let code = Code::of_body(body.as_bytes())?;
+        let mut more: Map<String, Value> = serde_json::from_str(body).ok()?;
+        let detail = more.get("detail")?.as_str()?.to_owned();
+        for member in ["type", "title", "status", "detail"] {
+            more.remove(member);
+        }
+        Some(Problem { more, ..Problem::new(code, detail) })
+    }
+
     /// The body, as a value.
     pub fn to_value(&self) -> Value {
         let body = Body {
@@ -340,6 +360,16 @@ mod tests {
         }
         for other in ["", "[]", r#"{"type": 1}"#, r#"{"type": "about:blank"}"#, r#"{"type": "urn:leasehold:x"}"#] {
             assert_eq!(Code::of_body(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_made_again_from_its_body() {
+        let problem = Problem::new(Code::Contention, "why").with("operation", 3).with("pointer", "/a");
+        let again = Problem::of_body(&problem.to_value().to_string()).expect("it is one");
+        assert_eq!((again.to_value(), again.headers), (problem.to_value(), problem.headers));
+        for other in ["", "[]", r#"{"type":"urn:leasehold:conflict"}"#, r#"{"type":"urn:leasehold:x","detail":"x"}"#] {
+            assert!(Problem::of_body(other).is_none(), "{other}");
         }
     }
 

@@ -3,20 +3,21 @@
 use leasehold_replication::{Limit, Phase, Refusal, ReplicaId};
 use uuid::Uuid;
 
+use super::asked::bad_id;
 use super::context::Context;
 use super::leader::leader_seen;
-use super::percent;
-use super::person::{COLLECTION, parse_id};
+use super::person::parse_id;
 use super::problem::{Code, Problem};
+use super::{percent, record};
 use crate::handle::{Handle, ReadError, WriteError};
-use leasehold_documents::{Id, Outcome, readable};
+use leasehold_documents::{Definition, ENTRY_BYTES_MAX, Id, IdKind, Outcome, readable};
 
-/// A write that was committed and decided as not to be done.
-pub(super) fn declined(outcome: &Outcome, id: &Id) -> Problem {
+/// A write of that collection that was committed and decided as not to be done.
+pub(super) fn declined(outcome: &Outcome, id: &Id, collection: &str, definition: Option<&Definition>) -> Problem {
     match outcome {
         Outcome::Conflict => {
-            let what =
-                format!("a record with the id {id} and different content exists; PUT /{COLLECTION}/{id} replaces it");
+            let path = format!("/{collection}/{}", percent::encode(&id.to_string()));
+            let what = format!("a record with the id {id} and different content exists; PUT {path} replaces it");
             Problem::new(Code::Conflict, what)
         }
         Outcome::Missing => unknown_id(id),
@@ -27,9 +28,51 @@ pub(super) fn declined(outcome: &Outcome, id: &Id) -> Problem {
             Code::KeyReused,
             "another request used this Idempotency-Key; a key is valid for one request only. Not done",
         ),
+        Outcome::UniqueConflict { index, id: other } => unique_conflict(*index, other, definition),
+        Outcome::TooManyRecords => {
+            let most = definition.and_then(|definition| definition.records_max);
+            let allowed = most.map_or("as many records as it may have".to_owned(), |most| {
+                format!("the {most} records that it may have (`maxRecords`)")
+            });
+            let what = format!("the collection {collection} has {allowed}; delete some, or raise the limit. Not done");
+            Problem::new(Code::TooManyRecords, what).with("maxRecords", most)
+        }
+        Outcome::RecordTooLarge => record::too_large(),
+        Outcome::EntryTooLarge => entry_too_large(),
+        Outcome::BadValue { pointer, why } => {
+            let expires = definition.and_then(|definition| definition.expires.as_ref());
+            let is_time = expires.is_some_and(|path| path.to_pointer() == **pointer);
+            let rule = if is_time { "expires" } else { "index" };
+            Problem::new(Code::InvalidRecord, format!("the value at {pointer} of the record: {why}. Not done"))
+                .with("pointer", &**pointer)
+                .with("rule", rule)
+        }
+        Outcome::NoCollection => unknown_collection(collection),
+        Outcome::Refused(problem) => Problem::of_body(problem).unwrap_or_else(|| {
+            // A later release may have kept it.
+            Problem::new(Code::Internal, "this write was refused for a reason that this release does not know")
+        }),
+        Outcome::DefinitionChanged | Outcome::Contention => contention(),
         // Only commands that were made a few lines above come here; these would be faults of ours.
-        other => {
-            tracing::error!(outcome = ?other, %id, "a write had an impossible outcome");
+        Outcome::Created
+        | Outcome::Same
+        | Outcome::Replaced
+        | Outcome::Deleted
+        | Outcome::Invalid(_)
+        | Outcome::BatchDone
+        | Outcome::BatchNotDone
+        | Outcome::Checked
+        | Outcome::Defined { .. }
+        | Outcome::Unchanged
+        | Outcome::Pending
+        | Outcome::Dropped
+        | Outcome::Stepped
+        | Outcome::DefinitionPending
+        | Outcome::Immutable
+        | Outcome::WouldExpire(_)
+        | Outcome::NotEmpty(_)
+        | Outcome::TooManyCollections => {
+            tracing::error!(?outcome, %id, "a write had an impossible outcome");
             Problem::new(Code::Internal, "the write had an impossible outcome; see the log")
         }
     }
@@ -39,6 +82,30 @@ pub(super) fn declined(outcome: &Outcome, id: &Id) -> Problem {
 pub(super) fn unknown_collection(name: &str) -> Problem {
     let what = format!("there is no collection {name:?}; PUT /api/collections/<name> defines one");
     Problem::new(Code::UnknownCollection, what)
+}
+
+pub(super) fn entry_too_large() -> Problem {
+    let what = format!(
+        "the records that the operations read and write have more than {ENTRY_BYTES_MAX} bytes together; send fewer \
+         operations at once. Not done"
+    );
+    Problem::new(Code::EntryTooLarge, what).with("limitBytes", ENTRY_BYTES_MAX)
+}
+
+/// Each try met a change by others, until the write's time was over.
+pub(super) fn contention() -> Problem {
+    let what = "others changed the record, or the definition of its collection, each time this write was tried; not done, \
+                and safe to send again";
+    Problem::new(Code::Contention, what)
+}
+
+fn unique_conflict(index: u8, id: &Id, definition: Option<&Definition>) -> Problem {
+    let found = definition.and_then(|definition| definition.indexes.get(usize::from(index)));
+    let fields: Vec<String> =
+        found.iter().flat_map(|index| &index.fields).map(|field| field.path.to_pointer()).collect();
+    let named = if fields.is_empty() { "of a unique index".to_owned() } else { format!("at {}", fields.join(", ")) };
+    let what = format!("the record {id} has the same values {named}, which must be unique; change them. Not done");
+    Problem::new(Code::UniqueConflict, what).with("index", index).with("fields", fields).with("id", id.to_string())
 }
 
 /// Why this replica accepts no writes at present: what [`Handle::write`] would say, before anyone looks at its data.
@@ -222,12 +289,7 @@ pub(super) fn limit_word(limit: Limit) -> &'static str {
     }
 }
 
-/// The id in a path.
+/// The id of a person in a path, decoded.
 pub(super) fn id_of_path(text: &str) -> Result<Uuid, Problem> {
-    parse_id(&percent::segment("the id", text)?).ok_or_else(|| {
-        Problem::new(
-            Code::InvalidId,
-            format!("the path must end in a UUID such as e956b5d0-fa0c-40e8-9da9-333c214dcaf7, not {text:?}"),
-        )
-    })
+    parse_id(text).ok_or_else(|| bad_id(IdKind::Uuid, text))
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod calls;
+mod collections;
 mod compressed;
 mod definitions;
 mod documented;
@@ -12,6 +13,7 @@ mod lists;
 mod many;
 mod orders;
 mod reads;
+mod transactions;
 mod watches;
 mod watching;
 
@@ -25,9 +27,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use leasehold_contract::testing::{leader, member, role_of};
 use leasehold_contract::{Role, RoleFile};
-use leasehold_documents::Documents;
+use leasehold_documents::{Applied, Command, Define, Definition, DefinitionCondition, Documents, Id, Outcome, Work};
 use leasehold_replication::{
-    Claim, ClusterId, Incarnation, Phase, Position, Promise, Refusal, ReplicaId, Seq, Status, Term, Voter, Voters,
+    Claim, ClusterId, FormatStatus, Incarnation, Phase, Position, Promise, Refusal, ReplicaId, Seq, Status, Term,
+    Voter, Voters,
 };
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -77,6 +80,12 @@ struct HandleServerParts {
     confirms: Option<Result<(), Refusal>>,
     /// Strong reads that reached the replica.
     asked: usize,
+    /// Commands of others that are applied just before the next write.
+    meanwhile: Vec<Bytes>,
+    /// The format is raised just before the next write.
+    raises: bool,
+    /// The outcome of each write, whatever it is; nothing is done.
+    says: Option<Outcome>,
 }
 
 impl Drop for Api {
@@ -92,6 +101,27 @@ impl Api {
         api.load(SEED);
         api.set_status(status(Phase::Leading, "pod-0"));
         api
+    }
+
+    /// The same, where format 2 is in force.
+    fn leader_of_collections() -> Api {
+        let api = Api::leader();
+        api.raise_to(2);
+        api
+    }
+
+    /// Raises the format that is in force.
+    fn raise_to(&self, format: u32) {
+        self.lock().raise(format);
+        let formats =
+            FormatStatus { in_force: format, log: format, build: format, allowed: format, ..Default::default() };
+        self.set_status(Status { formats, ..status(Phase::Leading, "pod-0") });
+    }
+
+    /// Defines a collection, or changes it.
+    fn defined_as(&self, name: &str, definition: &str) {
+        let answer = self.lock().apply(&defining(name, definition)).answer;
+        assert!(answer.outcome.is_done(), "{answer:?}");
     }
 
     /// A follower of pod-1, with the four persons.
@@ -111,7 +141,10 @@ impl Api {
         let mut writes = std::mem::replace(&mut server.writes, nobody);
         let mut reads = std::mem::replace(&mut server.reads, tokio::sync::mpsc::channel(1).1);
         let (serving, confirms) = (Serving::Applies, Some(Ok(())));
-        let parts = HandleServerParts { server, documents: Documents::new(), serving, taken: 0, confirms, asked: 0 };
+        let (documents, meanwhile) = (Documents::new(), Vec::new());
+        let (raises, says) = (false, None);
+        let parts =
+            HandleServerParts { server, documents, serving, taken: 0, confirms, asked: 0, meanwhile, raises, says };
         let parts = Arc::new(Mutex::new(parts));
         let served = parts.clone();
         let task = tokio::spawn(async move {
@@ -214,7 +247,23 @@ impl Asking {
     }
 }
 
+/// The command that defines a collection.
+fn defining(name: &str, definition: &str) -> Bytes {
+    let definition = Definition::parse(definition).unwrap().to_json();
+    let condition = DefinitionCondition::None;
+    let define = Define { collection: name, definition: &definition, condition, unless_expired_ms: None };
+    Command::new(Work::Define(define)).encode(2)
+}
+
 impl HandleServerParts {
+    /// The entry that raises the format.
+    fn raise(&mut self, format: u32) {
+        let position = Position::new(3, self.documents.applied().seq.0 + 1);
+        self.documents.voters(position, format);
+        self.server.note(&self.documents, Vec::new());
+        self.server.set_documents(&self.documents);
+    }
+
     fn apply(&mut self, command: &[u8]) -> Written {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
         let mut changes = Vec::new();
@@ -222,6 +271,13 @@ impl HandleServerParts {
         self.server.note(&self.documents, changes);
         self.server.set_documents(&self.documents);
         self.server.tell();
+        Written { position, answer }
+    }
+
+    fn decide(&mut self, command: &[u8]) -> Written {
+        let Some(outcome) = self.says.clone() else { return self.apply(command) };
+        let position = self.documents.applied();
+        let answer = Applied { seq: position.seq, outcome, id: Id::NONE, record: None, operations: Vec::new() };
         Written { position, answer }
     }
 
@@ -238,7 +294,15 @@ impl HandleServerParts {
     fn serve(&mut self, request: WriteRequest) -> Option<WriteRequest> {
         self.taken += 1;
         let answer = match self.serving {
-            Serving::Applies => Ok(self.apply(&request.command)),
+            Serving::Applies => {
+                if std::mem::take(&mut self.raises) {
+                    self.raise(2);
+                }
+                for command in std::mem::take(&mut self.meanwhile) {
+                    self.apply(&command);
+                }
+                Ok(self.decide(&request.command))
+            }
             Serving::Says(error) => Err(error),
             Serving::Hangs => return Some(request),
             Serving::Drops => return None,

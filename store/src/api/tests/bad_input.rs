@@ -223,10 +223,11 @@ async fn another_method_is_405_and_allow_names_those_that_there_are() {
 #[tokio::test]
 async fn an_unknown_path_is_404() {
     let api = Api::leader();
-    for path in ["/person", "/persons/1/2", "/api", "/api/leader/x", "/Persons", "/persons:none", "//persons"] {
+    for path in ["/persons/1/2", "/api", "/api/leader/x", "/ui", "/Persons", "/persons:none", "//persons"] {
         problem(&api.get(path).await, Code::UnknownPath);
         problem(&api.post_to(path).await, Code::UnknownPath);
     }
+    problem(&api.get("/person").await, Code::UnknownCollection);
 }
 
 impl Api {

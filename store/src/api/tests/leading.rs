@@ -225,7 +225,7 @@ async fn what_needs_a_later_format_is_not_done_and_says_who_holds_that_back_and_
     // A follower does not know who holds it back.
     api.set_status(status(Phase::Follower, "pod-1"));
     problem(&api.send(write(JOHANNA_PATH)).await, Code::NotLeader);
-    api.set_status(of(FormatStatus { in_force: 3, log: 3, ..formats }));
+    api.raise_to(3);
     assert_eq!(api.send(write(JOHANNA_PATH)).await.status(), StatusCode::CREATED);
     assert_eq!(api.lock().taken, 1);
     let scrape = api.get("/metrics").await;

@@ -1,0 +1,205 @@
+//! A write on its way to an outcome that a client may see.
+//!
+//! ```text
+//!   open for writes? ──no──▶ not-leader, before any look at the data
+//!     │ yes
+//!     ▼
+//!   the view ──Plan──▶ the log ──DefinitionChanged, Contention──▶ the view again, within the write's time; then 503
+//!     │                  └─────────────────────────────────────▶ the outcome
+//!     └──Refusal── with a key: into the log, so that a known key gives its own answer
+//!              └── without: after a read index, on a view that includes all that was committed before
+//! ```
+//!
+//! In format 1 there are only persons and no definitions: such a write is decided where it is applied, in one try.
+//!
+//! Who was deposed and has not noticed does not answer from old data: neither way leads through without a majority.
+
+use super::asked::{Asked, Op, Ready};
+use super::context::Context;
+use super::key;
+use super::plan::{Plan, Refusal, Shape};
+use super::problem::{Code, Problem};
+use super::refusals::{contention, needs_later_format, not_confirmed, not_open};
+use super::turns::{NoTurn, Turn};
+use super::writes::write_within;
+use leasehold_documents::{Applied, Command, Definition, Documents, Id, Key, On, Outcome, PERSONS, Work};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The format that has collections of all kinds.
+pub(super) const COLLECTIONS: u32 = 2;
+
+/// Pauses between two tries. The first is over before a disk has answered; a definition may take a while to stand still.
+const PAUSE_FIRST: Duration = Duration::from_millis(1);
+const PAUSE_MOST: Duration = Duration::from_millis(50);
+
+/// What is to be written.
+pub(super) struct Writing<'a> {
+    /// Of the request, for answers that name another replica.
+    pub(super) path: &'a str,
+    pub(super) shape: Shape,
+    pub(super) all: Vec<Asked<'a>>,
+    /// The client's key.
+    pub(super) key: Option<&'a str>,
+    /// What the request is recognized by under its key, as format 2 has it.
+    pub(super) request: u128,
+}
+
+/// The definition of a collection by now, for the words of a refusal.
+pub(super) fn definition(documents: &Documents, collection: &str) -> Option<Arc<Definition>> {
+    documents.collection(collection).and_then(|found| found.defined()).map(|defined| Arc::clone(&defined.definition))
+}
+
+impl Writing<'_> {
+    /// Writes it.
+    pub(super) async fn done(&self, context: &Context) -> Result<Applied, Problem> {
+        let handle = &context.handle;
+        let deadline = Instant::now() + context.config.write_timeout;
+        let (mut pause, mut confirmed, mut turn) = (PAUSE_FIRST, false, None);
+        loop {
+            let documents = handle.documents();
+            if documents.format() < COLLECTIONS && handle.format() < COLLECTIONS {
+                if !self.is_of_format_1() {
+                    return Err(needs_later_format(context, COLLECTIONS, self.path));
+                }
+                let plan = Plan::of_persons(&documents, &self.all)?;
+                let key = key::for_log(self.key, || self.request_of_format_1());
+                let answer = self.propose(context, plan.command(self.shape, 0, key), deadline).await?;
+                // The format was raised meanwhile.
+                if !is_race(&answer.outcome) {
+                    return Ok(answer);
+                }
+            }
+            if !handle.leads() {
+                return Err(not_open(context, self.path));
+            }
+            let documents = handle.documents();
+            // Where only the view is behind, the entry that raises the format is applied in a moment.
+            if documents.format() >= COLLECTIONS {
+                if turn.is_none() && self.may_race(&documents) {
+                    turn = Some(self.turn(context, &documents, deadline).await?);
+                    // Others were first, meanwhile.
+                    continue;
+                }
+                let now_ms = wall_clock_ms();
+                match Plan::of(&documents, &context.schemas, &self.all, now_ms).await {
+                    Ok(plan) => {
+                        let answer =
+                            self.propose(context, plan.command(self.shape, now_ms, self.key()), deadline).await?;
+                        if !is_race(&answer.outcome) {
+                            return Ok(answer);
+                        }
+                    }
+                    Err(refusal) if self.key.is_some() => {
+                        let answer = self.refuse(context, &refusal, now_ms, deadline).await?;
+                        if !is_race(&answer.outcome) {
+                            return Ok(answer);
+                        }
+                    }
+                    // The view was not older than that.
+                    Err(refusal) if confirmed => return Err(*refusal.problem),
+                    Err(_) => {
+                        let applied = handle.read_index(deadline).await;
+                        applied.map_err(|error| not_confirmed(context, error, self.path))?;
+                        confirmed = true;
+                        continue;
+                    }
+                }
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(contention());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MOST);
+        }
+    }
+
+    fn key(&self) -> Option<Key<'_>> {
+        self.key.map(|name| Key { name, request: self.request })
+    }
+
+    /// Format 1 has all of it.
+    fn is_of_format_1(&self) -> bool {
+        let is_old = |one: &Asked<'_>| one.collection == PERSONS && one.op != Op::Check && one.expires_in.is_none();
+        self.shape != Shape::Transaction && self.all.iter().all(is_old)
+    }
+
+    /// What format 1 recognizes a request by: clients may repeat what an older release did under their key.
+    fn request_of_format_1(&self) -> String {
+        // Not an id that was made here: the same request again makes another one.
+        let ready = |one: &Asked<'_>| one.ready_as(&Definition::persons(), Uuid::nil()).ok();
+        let one = |one: &Asked<'_>| {
+            let (Some(Ready { id, text }), word) = (ready(one), one.conditions.word()) else { return String::new() };
+            match (self.shape, one.op) {
+                (Shape::One, Op::Create) => format!("POST /{PERSONS}\n{text}"),
+                (Shape::One, Op::Put) => format!("PUT /{PERSONS}/{id}\n{word}\n{text}"),
+                (Shape::One, Op::Patch) => format!("PATCH /{PERSONS}/{id}\n{word}\n{text}"),
+                (Shape::One, Op::Delete | Op::Check) => format!("DELETE /{PERSONS}/{id}\n{word}"),
+                (Shape::Batch | Shape::Transaction, op) => format!("{} {id} {word} {text}\n", op.word()),
+            }
+        };
+        let all: String = self.all.iter().map(one).collect();
+        if self.shape == Shape::One { all } else { format!("POST /{PERSONS}:batch\n{all}") }
+    }
+
+    async fn propose(&self, context: &Context, command: Command<'_>, deadline: Instant) -> Result<Applied, Problem> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        write_within(context, self.path, &command, left).await
+    }
+
+    /// A key that is known gives its own answer; otherwise this one is kept.
+    async fn refuse(
+        &self,
+        context: &Context,
+        refusal: &Refusal,
+        time_ms: u64,
+        deadline: Instant,
+    ) -> Result<Applied, Problem> {
+        let problem = refusal.problem.to_value().to_string();
+        let on = On::at(&refusal.collection, refusal.epoch);
+        let command = Command { time_ms, key: self.key(), work: Work::Refuse(on, &problem) };
+        self.propose(context, command, deadline).await
+    }
+
+    /// A single patch that will be merged here. Batches and transactions take no turns: two of them could wait for each
+    /// other.
+    fn may_race(&self, documents: &Documents) -> bool {
+        let [one] = self.all.as_slice() else { return false };
+        let defined = documents.collection(&one.collection).and_then(|found| found.defined());
+        let has_schema = |definition: &Definition| definition.schema.is_some();
+        self.shape == Shape::One
+            && one.op == Op::Patch
+            && defined.is_some_and(|defined| {
+                has_schema(&defined.definition)
+                    || defined.pending.as_ref().is_some_and(|pending| has_schema(&pending.definition))
+                    || one.expires_in.is_some()
+            })
+    }
+
+    /// Waits for those that patch the same record.
+    async fn turn(&self, context: &Context, documents: &Documents, deadline: Instant) -> Result<Option<Turn>, Problem> {
+        let Some(one) = self.all.first() else { return Ok(None) };
+        let kind = documents.collection(&one.collection).and_then(|found| found.defined()).map(|it| it.definition.id);
+        let id: Option<Id> = kind.zip(one.id.as_deref()).and_then(|(kind, id)| kind.parse(id)).map(|id| id.to_owned());
+        // What is no id is refused in a moment.
+        let Some(id) = id else { return Ok(None) };
+        match context.turns.take(&one.collection, &id, deadline).await {
+            Ok(turn) => Ok(Some(turn)),
+            Err(NoTurn::Full) => Err(Problem::new(Code::Overloaded, "too many patches are waiting; not done")),
+            Err(NoTurn::Late) => Err(contention()),
+        }
+    }
+}
+
+/// No answer to a client: it is tried again.
+fn is_race(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::DefinitionChanged | Outcome::Contention)
+}
+
+/// For people, and for times of expiry: apply never depends on it.
+fn wall_clock_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
