@@ -19,8 +19,8 @@ use futures_util::FutureExt as _;
 use leasehold_contract::testing::{leader, member, role_of};
 use leasehold_contract::{Role, RoleFile, State};
 use leasehold_daemon::serve::{self, Server};
-use leasehold_documents::{Action, Command, Condition, Outcome};
-use leasehold_replication::{Incarnation, Refusal};
+use leasehold_documents::{Action, Change, Command, Condition, Outcome};
+use leasehold_replication::{Incarnation, Refusal, Seq};
 use leasehold_testkit::{until, until_seen};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -69,6 +69,8 @@ struct Cluster {
     disk: Option<FaultDisk>,
     limits: crate::room::Limits,
     progress_after: Duration,
+    /// What each pod's build reads.
+    format: u32,
 }
 
 fn command(n: u64, action: Action<'_>) -> Bytes {
@@ -124,6 +126,7 @@ impl Cluster {
             disk,
             limits: crate::room::Limits::NONE,
             progress_after: crate::progress::LONG,
+            format: 1,
         };
         for _ in 0..pods {
             let free = std::net::TcpListener::bind((cluster.host, 0)).unwrap().local_addr().unwrap().port();
@@ -186,8 +189,8 @@ impl Cluster {
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
                 force_bootstrap: opened.force_bootstrap,
-                format_build: 1,
-                format_allowed: 1,
+                format_build: self.format,
+                format_allowed: self.format,
                 sums: true,
             },
             recovered: opened.recovered,
@@ -367,6 +370,22 @@ async fn a_lonely_replica_begins_takes_writes_and_has_them_after_a_restart() {
     cluster.pod(0).stop.cancel();
     let driver = cluster.pods[0].take().unwrap().driver;
     assert_eq!(tokio::time::timeout(LONG, driver).await.unwrap().unwrap(), End::Drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_are_told_what_the_first_entry_of_format_2_defines() {
+    let mut cluster = Cluster::prepare(1, None);
+    cluster.format = 2;
+    cluster.run(0).await;
+    cluster.settle(1).await;
+    let (commits, _) = cluster.pod(0).handle.history().after(Seq(0), 100).unwrap();
+    let told: Vec<(Seq, &Change)> =
+        commits.iter().flat_map(|commit| commit.changes.iter().map(|change| (commit.mark.seq, change))).collect();
+    let is_it = |seq: Seq, change: &Change| {
+        matches!(change, Change::Definition { collection, created, definition: Some(_) }
+        if **collection == *"persons" && *created == seq)
+    };
+    assert!(told.len() == 1 && is_it(told[0].0, told[0].1), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
