@@ -19,6 +19,7 @@
 #[cfg(test)]
 mod agreement;
 mod graph;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -26,15 +27,13 @@ use graph::Graph;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use leasehold_documents::{DefinitionError, SCHEMA_BYTES_MAX};
 use serde_json::Value;
+use shown::{VALUE_CHARACTERS_MAX, cut, shown};
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The memory of one compiled pattern, and of the cache that grows while it is used. Together with the most patterns of a
 /// schema: what the memory of a schema is bounded by.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
-/// Characters of a value in a message.
-const VALUE_CHARACTERS_MAX: usize = 100;
 /// Characters of a sentence: one that lists the values of an `enum` may be long.
 const WHAT_CHARACTERS_MAX: usize = 300;
 /// Up to this length all violations of a record are compared, and the first is reported. A longer record may have half a
@@ -131,38 +130,6 @@ impl Violation {
         let what = error.masked_with(place).to_string();
         Violation { rule: error.kind().keyword().to_owned(), what: cut(&what, WHAT_CHARACTERS_MAX), pointer, value }
     }
-}
-
-/// The beginning of a text.
-fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-/// The beginning of a value's JSON, without writing all of it: it may be the whole record.
-fn shown(value: &Value) -> String {
-    struct Beginning(Vec<u8>);
-    impl Write for Beginning {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Four bytes a character, and one more character, by which `cut` sees that there is more.
-            let room = ((VALUE_CHARACTERS_MAX + 1) * 4).saturating_sub(self.0.len());
-            if room == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            let taken = bytes.len().min(room);
-            self.0.extend_from_slice(&bytes[..taken]);
-            Ok(taken)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut beginning = Beginning(Vec::new());
-    // An error: it is full.
-    let _ = serde_json::to_writer(&mut beginning, value);
-    cut(String::from_utf8_lossy(&beginning.0).trim_end_matches('\u{fffd}'), VALUE_CHARACTERS_MAX)
 }
 
 /// Compiled schemas by their text, the most recently used ones. A clone is the same.

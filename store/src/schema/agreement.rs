@@ -1,5 +1,7 @@
 //! A second opinion: `boon` judges random records by random schemas as we do.
 
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 use boon::{Compiler, Schemas as Others};
 use proptest::prelude::*;

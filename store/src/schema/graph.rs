@@ -13,6 +13,7 @@
 //! Both are computed level by level, from above: every pattern and `additionalProperties` count for each member that they
 //! may be for. So a schema may be refused that no record would make slow.
 
+use super::shown::cut;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 
@@ -227,8 +228,7 @@ impl<'a> Walk<'a> {
             }
             "format" => {
                 if let Some(format) = value.as_str().filter(|format| !FORMATS.contains(format)) {
-                    let what =
-                        format!("no format {:?} is known; these are: {}", super::cut(format, 50), FORMATS.join(", "));
+                    let what = format!("no format {:?} is known; these are: {}", cut(format, 50), FORMATS.join(", "));
                     return Err(Wrong::new(at, what));
                 }
             }
@@ -265,7 +265,7 @@ impl<'a> Walk<'a> {
     }
 
     fn target(&self, at: &str, reference: &str) -> Result<usize, Wrong> {
-        let shown = super::cut(reference, 100);
+        let shown = cut(reference, 100);
         let Some(fragment) = reference.strip_prefix('#') else {
             let what = format!(
                 "{shown:?} is another document, and none is read: put what it stands for under `$defs`, and refer to it by \
@@ -293,7 +293,7 @@ fn unknown(keyword: &str, schema: &Map<String, Value>) -> String {
         "$vocabulary" => "; vocabularies are not supported",
         _ => "",
     };
-    format!("{:?} is no keyword of JSON Schema 2020-12{instead}", super::cut(keyword, 50))
+    format!("{:?} is no keyword of JSON Schema 2020-12{instead}", cut(keyword, 50))
 }
 
 fn escaped(name: &str) -> String {

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 use serde_json::{Map, json};
 use std::time::{Duration, Instant};
