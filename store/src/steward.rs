@@ -20,12 +20,13 @@ mod clock;
 mod expiry;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use crate::handle::Handle;
 use crate::schema::Schemas;
 use change::{Mark, Step};
 use clock::Clock;
-use leasehold_documents::{Collection, Command, Documents, On, Outcome, Work};
+use leasehold_documents::{Command, On, Outcome, Work};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
@@ -164,12 +165,6 @@ impl Steward {
             }
         }
     }
-}
-
-/// All collections, in turn: first those behind that name.
-fn after<'a>(documents: &'a Documents, behind: &'a str) -> impl Iterator<Item = (&'a str, &'a Collection)> {
-    let later = documents.collections().filter(move |(name, _)| *name > behind);
-    later.chain(documents.collections().filter(move |(name, _)| *name <= behind))
 }
 
 /// The time of day, in milliseconds since 1970.

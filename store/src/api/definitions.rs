@@ -109,6 +109,14 @@ where
         Some(found) => definition.with_form(found.definition.form),
         None => definition,
     };
+    if is_so(&documents, name, &definition, condition) {
+        // As committed anywhere: then nothing is written.
+        context.handle.read_index(deadline).await.map_err(|error| not_confirmed(context, error, &path))?;
+        let documents = context.handle.documents();
+        if is_so(&documents, name, &definition, condition) {
+            return shown_as(StatusCode::OK, &documents, name, documents.applied().seq);
+        }
+    }
     let now_ms = wall_ms();
     let definition = Arc::new(definition);
     let may_change = found.is_some_and(|found| found.pending.is_none() && holds(condition, found.revision));
@@ -133,16 +141,29 @@ where
         other => return Err(declined(&other, name)),
     };
     let documents = context.handle.documents();
-    let Some(collection) = documents.collection(name) else { return Err(unknown_collection(name)) };
-    let mut response = with_tag(json(status, shown::json(name, collection)), shown::revision(collection));
-    let headers = response.headers_mut();
     // The entry that brought it into force, if it had to wait for that.
-    headers.insert(SEQUENCE, HeaderValue::from(answer.seq.max(shown::revision(collection)).0));
+    let revision = documents.collection(name).map_or(answer.seq, shown::revision);
+    let mut response = shown_as(status, &documents, name, answer.seq.max(revision))?;
     if status == StatusCode::CREATED
         && let Ok(location) = HeaderValue::from_str(&path)
     {
-        headers.insert(LOCATION, location);
+        response.headers_mut().insert(LOCATION, location);
     }
+    Ok(response)
+}
+
+/// Is it defined so, and nothing pending?
+fn is_so(documents: &Documents, name: &str, wanted: &Definition, condition: DefinitionCondition) -> bool {
+    defined(documents, name).is_some_and(|found| {
+        found.pending.is_none() && *found.definition == *wanted && holds(condition, found.revision)
+    })
+}
+
+/// The answer to a PUT.
+fn shown_as(status: StatusCode, documents: &Documents, name: &str, seq: Seq) -> ApiResult {
+    let collection = documents.collection(name).ok_or_else(|| unknown_collection(name))?;
+    let mut response = with_tag(json(status, shown::json(name, collection)), shown::revision(collection));
+    response.headers_mut().insert(SEQUENCE, HeaderValue::from(seq.0));
     Ok(response)
 }
 

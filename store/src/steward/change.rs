@@ -1,6 +1,6 @@
 //! What is next for the change of a definition that is pending.
 
-use super::after;
+use super::turn::after;
 use crate::schema::{Schema, Schemas};
 use leasehold_documents::{
     Collection, DefinitionError, Documents, Id, IdRef, Pending, STEP_BYTES_MAX, STEP_RECORDS_MAX,

@@ -1,6 +1,6 @@
 //! Which collection has records whose time is over, and how fast they may go.
 
-use super::after;
+use super::turn::after;
 use crate::history::CHANGE_BYTES;
 use leasehold_documents::{Documents, STEP_RECORDS_MAX};
 use leasehold_replication::Seq;

@@ -67,8 +67,13 @@ async fn a_collection_is_defined_shown_changed_and_dropped() {
         (&json!(revision), &json!(0), &json!(0), &json!("ready"))
     );
     // The same again writes nothing.
+    let taken = api.lock().taken;
     let again = api.put_definition("orders", definition.clone()).await;
     assert_eq!((again.status(), value(&again)["revision"].as_u64()), (StatusCode::OK, Some(revision)));
+    assert_eq!(api.lock().taken, taken);
+    api.lock().confirms = Some(Err(Refusal::NoMajority));
+    problem(&api.put_definition("orders", definition.clone()).await, Code::NoMajority);
+    api.lock().confirms = Some(Ok(()));
     let read = api.get(ORDERS).await;
     assert_eq!((read.status(), value(&read)), (StatusCode::OK, shown));
     let request = |name: &str, value: &str| asking().path(ORDERS).header(name, value);
@@ -223,9 +228,11 @@ async fn records_that_would_expire_at_once_are_counted_first() {
     let taken = api.lock().taken;
     let refused = problem(&api.put_definition("sessions", definition.clone()).await, Code::WouldExpire);
     assert_eq!(refused["count"], 2);
-    let parts = api.lock();
-    assert_eq!((parts.taken, parts.asked), (taken, 1), "nothing was written, and the leader was confirmed");
-    drop(parts);
+    let after = {
+        let parts = api.lock();
+        (parts.taken, parts.asked)
+    };
+    assert_eq!(after, (taken, 1), "nothing was written, and the leader was confirmed");
     let steward = api.steward();
     let path = "/api/collections/sessions?expire-now=true";
     let changed = api.json("PUT", path, definition.to_string()).await;
