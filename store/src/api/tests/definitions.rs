@@ -16,6 +16,7 @@ fn raised() -> Api {
     let mut parts = api.lock();
     let position = Position::new(3, parts.documents.applied().seq.0 + 1);
     parts.documents.voters(position, 2);
+    parts.server.note(&parts.documents, Vec::new());
     parts.server.set_documents(&parts.documents);
     drop(parts);
     api
