@@ -57,6 +57,7 @@ mod percent;
 pub mod person;
 mod plan;
 pub mod problem;
+mod proposal;
 mod query;
 mod reads;
 mod record;

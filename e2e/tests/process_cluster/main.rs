@@ -7,6 +7,7 @@
 
 mod addresses;
 mod backups;
+mod collections;
 mod drains;
 mod formats;
 mod forwards;

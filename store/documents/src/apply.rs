@@ -14,12 +14,13 @@
 //! [`ENTRY_BYTES_MAX`] bytes together; a step looks at [`STEP_RECORDS_MAX`](crate::STEP_RECORDS_MAX) records or
 //! [`STEP_BYTES_MAX`](crate::STEP_BYTES_MAX) at most.
 
-use crate::command::{self, COLLECTIONS};
+use crate::codec::{COLLECTIONS, version};
 use crate::operate::Budget;
+use crate::outcome::PATCH_TAKES_ID;
 use crate::sums::Name;
 use crate::{
     Applied, Change, Collection, Command, CommandError, Defined, Definition, Documents, Id, On, Operated, Operation,
-    Outcome, PATCH_TAKES_ID, PERSONS, UnknownCommand, Work,
+    Outcome, PERSONS, UnknownCommand, Work,
 };
 use leasehold_replication::{Position, Seq};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl Documents {
         command: &[u8],
         changes: &mut Vec<Change>,
     ) -> Result<Applied, UnknownCommand> {
-        let version = command::version(command);
+        let version = version(command);
         let command = match Command::decode(command) {
             Err(CommandError::Unknown(unknown)) => return Err(unknown),
             known => known,
@@ -138,8 +139,9 @@ impl Documents {
     pub(crate) fn space<'a>(&self, work: &Work<'a>) -> &'a str {
         match work {
             _ if self.format < COLLECTIONS => PERSONS,
-            Work::One(on, _) | Work::Batch(on, _) | Work::Refuse(on, _) => on.collection,
+            Work::One(on, _) | Work::Batch(on, _) | Work::Refuse { on, is_transaction: false, .. } => on.collection,
             Work::Transaction(..)
+            | Work::Refuse { is_transaction: true, .. }
             | Work::Define(_)
             | Work::Drop { .. }
             | Work::GiveUp { .. }
@@ -168,7 +170,7 @@ impl Documents {
                 let operations = operations.iter().map(|(at, one)| (collections[usize::from(*at)].collection, one));
                 self.all_or_none(collections, operations, changes)
             }
-            Work::Refuse(on, problem) => {
+            Work::Refuse { on, problem, .. } => {
                 let known = self.is_as_known(on);
                 self.answer(known.err().unwrap_or_else(|| Outcome::Refused((*problem).into())))
             }

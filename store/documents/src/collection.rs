@@ -1,10 +1,10 @@
 //! One collection: its definition, its records in the order of their creation, and its indexes.
 
-use crate::command::{record_id, record_text_id};
+use crate::defined::{Defined, Pending};
 use crate::definition::Definition;
 use crate::id::{Id, IdKind, IdRef};
 use crate::index::Index;
-use crate::record::Record;
+use crate::record::{Record, record_id, record_text_id};
 use crate::sums::{self, Name};
 use crate::tables::{Building, Clash, Tables};
 use crate::value::{BadValue, Read};
@@ -43,73 +43,6 @@ pub(crate) struct Reads {
     in_force: Option<Read>,
     /// By the pending definition.
     pending: Option<Read>,
-}
-
-/// A definition in force, and where it comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defined {
-    /// What is in force.
-    pub definition: Arc<Definition>,
-    /// The entry that defined it first: a collection that was dropped and defined again is another one.
-    pub created: Seq,
-    /// The entry that last changed the definition in force. Also the definition's `ETag`.
-    pub revision: Seq,
-    /// The last entry after which records must be checked otherwise than before: it defined, changed, or refused a change.
-    pub epoch: Seq,
-    /// The change that records are being examined for.
-    pub pending: Option<Pending>,
-    /// Why the last change that was not possible was not.
-    pub last_refused: Option<LastRefused>,
-}
-
-/// A change of a definition that records are being examined for. New writes must fit both.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending {
-    /// The new definition.
-    pub definition: Arc<Definition>,
-    /// The entry that brought it.
-    pub since: Seq,
-    /// Every record up to this creation number fits, and is in the new indexes; no other one is in them.
-    pub cursor: u64,
-}
-
-/// A change that was not possible.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastRefused {
-    /// The entry that brought it.
-    pub since: Seq,
-    /// Why.
-    pub why: WhyRefused,
-}
-
-/// Why a change of a definition is not possible.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WhyRefused {
-    /// A record does not fit its schema.
-    DoesNotFit {
-        /// The record.
-        id: Id,
-        /// Where in it, as a JSON Pointer.
-        pointer: Arc<str>,
-        /// The rule of the schema.
-        rule: Arc<str>,
-    },
-    /// Two records have the same values in a unique index.
-    UniqueConflict {
-        /// The index, by its place in the new definition.
-        index: u8,
-        /// The records.
-        ids: [Id; 2],
-    },
-    /// A value that the definition needs is not what it must be.
-    BadValue {
-        /// The record.
-        id: Id,
-        /// Where in it, as a JSON Pointer.
-        pointer: Arc<str>,
-        /// For people.
-        why: Arc<str>,
-    },
 }
 
 impl Default for Collection {

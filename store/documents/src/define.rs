@@ -6,8 +6,9 @@
 //! `unless_expired_ms` is for the leader to count before it proposes: a count over all records is not bounded. Apply counts,
 //! too, where the records are as few as a step may read, so there the answer is exact.
 
-use crate::collection::{Collection, Defined, LastRefused, Pending, WhyRefused};
+use crate::collection::Collection;
 use crate::command::Define;
+use crate::defined::{Defined, LastRefused, Pending, WhyRefused};
 use crate::tables::{Building, Clash, Tables};
 use crate::{
     COLLECTIONS_MAX, Change, Definition, DefinitionChange, DefinitionCondition, Documents, Outcome,

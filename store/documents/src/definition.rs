@@ -18,6 +18,10 @@ mod text;
 use crate::id::IdKind;
 use std::sync::Arc;
 
+/// The collection that each cluster begins with.
+pub const PERSONS: &str = "persons";
+/// How many collections there may be.
+pub const COLLECTIONS_MAX: usize = 1_000;
 /// The most indexes of a collection.
 pub const INDEXES_MAX: usize = 8;
 /// The most fields of an index.

@@ -15,14 +15,17 @@
 
 mod apply;
 mod check;
+mod codec;
 mod collection;
 mod command;
 mod define;
+mod defined;
 mod definition;
 mod format;
 mod id;
 mod index;
 mod keys;
+mod letters;
 mod merge;
 mod moment;
 mod number;
@@ -39,14 +42,16 @@ mod tables;
 mod value;
 
 pub use check::FalseSum;
-pub use collection::{Collection, Defined, LastRefused, Pending, WhyRefused};
+pub use collection::Collection;
 pub use command::{
-    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Define, DefinitionCondition, KEY_BYTES_MAX, Key,
-    On, Operation, STEP_BYTES_MAX, STEP_RECORDS_MAX, Seen, UnknownCommand, Work,
+    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Define, DefinitionCondition, ENTRY_BYTES_MAX,
+    KEY_BYTES_MAX, Key, On, Operation, STEP_BYTES_MAX, STEP_RECORDS_MAX, Seen, UnknownCommand, Work,
 };
+pub use defined::{Defined, LastRefused, Pending, WhyRefused};
 pub use definition::{
-    Definition, DefinitionChange, DefinitionError, FIELDS_MAX, Field, FieldKind, Form, INDEXES_MAX, IndexDefinition,
-    NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_STEPS_MAX, Path, RESERVED_NAMES, SCHEMA_BYTES_MAX, is_name,
+    COLLECTIONS_MAX, Definition, DefinitionChange, DefinitionError, FIELDS_MAX, Field, FieldKind, Form, INDEXES_MAX,
+    IndexDefinition, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_STEPS_MAX, PERSONS, Path, RESERVED_NAMES, SCHEMA_BYTES_MAX,
+    is_name,
 };
 pub use format::{FORMAT, FORMAT_MIN, MADE_UP_KEY, readable};
 pub use id::{ID_BYTES_MAX, Id, IdKind, IdRef};
@@ -56,7 +61,7 @@ pub use merge::{MergeError, merge};
 pub use number::{DIGITS_MAX, EXPONENT_MAX};
 pub use outcome::{Applied, Change, ChangeKind, Operated, Outcome, RecordChange};
 pub use query::{Budget, Counted, Filter, Page, Place, Plan, PlanError, Query, Side, Test, VALUES_MAX};
-pub use record::{Record, tag_of};
+pub use record::{RECORD_BYTES_MAX, Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;
 pub use stored::{StoredCollections, StoredDefinitions, StoredError, StoredKey, StoredOrder, StoredState};
 pub use value::{BadValue, IndexKey, Read, STRING_BYTES_MAX, Shape};
@@ -66,18 +71,6 @@ use keys::Keys;
 use leasehold_replication::Position;
 use settings::Settings;
 use std::sync::Arc;
-
-/// What is wrong with what a patch would make.
-const PATCH_TAKES_ID: &str = "the patch does not result in a record with the same id";
-
-/// The longest record, in bytes (since format 2).
-pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
-/// What one entry may read and write of records, in bytes (since format 2).
-pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How many collections there may be.
-pub const COLLECTIONS_MAX: usize = 1_000;
-/// The collection that each cluster begins with.
-pub const PERSONS: &str = "persons";
 
 /// All collections at one position of the log. A clone is cheap and never changes.
 #[derive(Clone, Debug)]
@@ -149,6 +142,21 @@ impl Documents {
     /// What was dropped since the last call: free it where nothing waits.
     pub fn take_discarded(&mut self) -> Vec<Collection> {
         std::mem::take(&mut self.discarded)
+    }
+
+    /// The highest time of all commands, by the clocks of their leaders, in milliseconds since 1970; 0 before format 2.
+    pub fn time_ms(&self) -> u64 {
+        self.settings.time_ms
+    }
+
+    /// Nothing expires until somebody ends the pause.
+    pub fn expiry_paused(&self) -> bool {
+        self.settings.expiry_paused
+    }
+
+    /// The hash of the file of definitions that was applied last.
+    pub fn noted_file(&self) -> Option<u128> {
+        self.settings.file
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod scan;
 
+pub use scan::MergeError;
 use scan::Scan;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -16,17 +17,6 @@ use std::hash::{BuildHasher, RandomState};
 
 /// Objects nested deeper than this are refused; the API refuses them earlier.
 const DEPTH_MAX: usize = 128;
-
-/// Why there is no result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MergeError {
-    /// Target or patch is not JSON, or has a key twice in one object.
-    #[error("target or patch is not JSON, or has a key twice")]
-    Json,
-    /// Nested too deep.
-    #[error("the patch is nested too deeply")]
-    Depth,
-}
 
 /// Applies `patch` to `target`. A patch that is not an object replaces the target. Each byte of the two is read a constant
 /// number of times, however deep it stands.

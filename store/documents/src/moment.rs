@@ -3,8 +3,8 @@
 //! A number of milliseconds is no time (before the year 9999 it is larger than any of seconds, for every moment since 1978):
 //! a client that mistakes the unit learns it at its first write, not when nothing ever expires.
 
+use crate::letters::letters;
 use crate::number::Decimal;
-use crate::value::letters;
 
 /// 0000-01-01T00:00:00Z, in seconds since 1970.
 const FIRST: i64 = -62_167_219_200;

@@ -3,10 +3,12 @@
 //! In this order: the client's condition, what the leader saw, the action; then whether the record fits the definitions, and
 //! whether a unique index has another one with its values.
 
-use crate::command::{COLLECTIONS, is_form_of, record_id};
+use crate::codec::COLLECTIONS;
+use crate::outcome::PATCH_TAKES_ID;
+use crate::record::{is_form_of, record_id};
 use crate::{
     Action, Change, ChangeKind, Collection, Condition, Documents, ENTRY_BYTES_MAX, IdRef, Operation, Outcome,
-    PATCH_TAKES_ID, RECORD_BYTES_MAX, RECORD_MEMORY_BYTES, Record, Seen, merge,
+    RECORD_BYTES_MAX, RECORD_MEMORY_BYTES, Record, Seen, merge,
 };
 
 const OTHER_KIND: &str = "the ids of this collection are of another kind";

@@ -8,6 +8,9 @@ use crate::record::Record;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// What is wrong with what a patch would make.
+pub(crate) const PATCH_TAKES_ID: &str = "the patch does not result in a record with the same id";
+
 /// The outcome of a command, or of one operation of a batch. The same on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

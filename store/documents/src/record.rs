@@ -1,7 +1,13 @@
 //! One record.
 
+use crate::id::IdRef;
+use serde::Deserialize;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
+use uuid::Uuid;
 
+/// The longest record, in bytes (since format 2).
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// A record longer than this keeps its tag once it was computed: a thousand conditions on one such record cost little.
 const TAG_KEPT_FROM_BYTES: usize = 1024;
 
@@ -85,5 +91,46 @@ mod tests {
             assert_eq!((borrowed.as_str(), owned.as_str()), (&*json, &*json));
             assert_eq!(borrowed, owned);
         }
+    }
+}
+
+/// The id in a record's JSON, if it is a JSON object with one `id` that is a UUID, and nothing after it.
+pub(crate) fn record_id(record: &str) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Identified {
+        id: Uuid,
+    }
+    // A derived struct would accept a JSON array, too.
+    if !record.trim_ascii_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str::<Identified>(record).ok().map(|identified| identified.id)
+}
+
+/// The text in a record's member `id`, if it is a JSON object with one that is a string, and nothing after it.
+pub(crate) fn record_text_id(record: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Identified<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    }
+    if !record.trim_ascii_start().starts_with('{') {
+        return None;
+    }
+    serde_json::from_str::<Identified<'_>>(record).ok().map(|identified| identified.id)
+}
+
+/// Is it the text of a record with this id, in the one form of ids? Records go into `snapshot.json` as they are, so anything
+/// else is never stored; nor is one with white space around it, which a snapshot would lose.
+pub(crate) fn is_record_of(record: &str, id: IdRef<'_>) -> bool {
+    let is_bare = record.trim_ascii().len() == record.len();
+    is_bare && record_text_id(record).is_some_and(|found| is_form_of(&found, id))
+}
+
+/// Is it the one form of this id?
+pub(crate) fn is_form_of(text: &str, id: IdRef<'_>) -> bool {
+    match id {
+        IdRef::Uuid(uuid) => *text == *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+        IdRef::Text(id) => text == id,
     }
 }

@@ -57,7 +57,7 @@ impl Documents {
             Work::Transaction(collections, operations) => {
                 self.growth_of(operations.iter().map(|(at, one)| (collections[usize::from(*at)].collection, one)))
             }
-            Work::Refuse(_, problem) => Some(problem.len() as i64),
+            Work::Refuse { problem, .. } => Some(problem.len() as i64),
             Work::Define(define) => Some(self.growth_of_definition(define.collection, define.definition)),
             Work::Drop { .. }
             | Work::GiveUp { .. }

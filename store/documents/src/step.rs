@@ -1,6 +1,7 @@
 //! The leader's steps: each looks at a bounded number of records, and the next leader continues.
 
-use crate::collection::{Collection, WhyRefused};
+use crate::collection::Collection;
+use crate::defined::WhyRefused;
 use crate::tables::Clash;
 use crate::value::BadValue;
 use crate::{Change, ChangeKind, Documents, Id, IdRef, Outcome, Record, STEP_BYTES_MAX, STEP_RECORDS_MAX};

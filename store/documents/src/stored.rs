@@ -36,17 +36,18 @@
 //! numbers 1, 2, 3, 6, 7. `"keys"` is omitted if there are none. `snapshot.rs` writes and reads what surrounds these
 //! members.
 
-mod definitions;
+pub(crate) mod definitions;
+pub(crate) mod detail;
 mod ids;
 mod keys;
 
+use definitions::StoredDefined;
 pub use definitions::StoredDefinitions;
-pub(crate) use definitions::progress_text;
 pub use keys::StoredKey;
-pub(crate) use keys::detail;
 
-use crate::collection::{Defined, id_in};
-use crate::command::COLLECTIONS;
+use crate::codec::COLLECTIONS;
+use crate::collection::id_in;
+use crate::defined::Defined;
 use crate::settings::Settings;
 use crate::sums::Name;
 use crate::tables::{Building, Tables};
@@ -132,6 +133,24 @@ pub enum StoredError {
 }
 
 impl Documents {
+    /// The members of format 2 that precede the collections; nothing in format 1.
+    fn write_definitions(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(b"\"definitions\": {")?;
+        let mut before = "\n  ";
+        for (name, collection) in self.collections() {
+            let Some(defined) = collection.defined() else { continue };
+            let defined = serde_json::to_string(&StoredDefined::of(defined))?;
+            write!(out, "{before}{}: {defined}", serde_json::to_string(name)?)?;
+            before = ",\n  ";
+        }
+        out.write_all(if before.starts_with(',') { b"\n},\n" } else { b"},\n" })?;
+        write!(out, "\"time\": {},\n\"expiryPaused\": {},\n", self.time_ms(), self.expiry_paused())?;
+        match self.noted_file() {
+            Some(file) => writeln!(out, "\"file\": \"{file:032x}\","),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the members `"collections": …,\n"order": …` (and `"keys"`) of a JSON object, without the surrounding braces
     /// and without a comma or line end after them.
     ///

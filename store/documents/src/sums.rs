@@ -33,10 +33,12 @@
 //! The sum belongs to the format, whose number is in every item: a format that changes what is hashed is a sum of its own,
 //! and a build that reads both formats must keep both sums as long as either may be in force \[D2\].
 
-use crate::collection::Defined;
+use crate::defined::Defined;
+use crate::definition::PERSONS;
 use crate::id::IdRef;
 use crate::outcome::{Applied, Operated};
-use crate::{PERSONS, stored};
+use crate::stored::definitions::progress_text;
+use crate::stored::detail::detail;
 use twox_hash::XxHash3_128;
 
 /// The format of this sum: the first one that had it.
@@ -97,7 +99,7 @@ pub(crate) fn of_defined(name: Name, defined: &Defined) -> (u128, u128) {
     let mut progress = Item::new(PROGRESS);
     progress.put(&name.0.to_le_bytes());
     progress.put(&defined.epoch.0.to_le_bytes());
-    progress.put(&hash(stored::progress_text(defined).as_bytes()).to_le_bytes());
+    progress.put(&hash(progress_text(defined).as_bytes()).to_le_bytes());
     (definition.hash(), progress.hash())
 }
 
@@ -118,7 +120,7 @@ pub(crate) fn of_file(file: u128) -> u128 {
 }
 
 pub(crate) fn of_key(space: &str, key: &str, request: u128, answer: &Applied) -> u128 {
-    let detail = stored::detail(&answer.outcome);
+    let detail = detail(&answer.outcome);
     let has_more = space != PERSONS || detail.is_some();
     let record = answer.record.as_ref().map(|record| hash(record.as_str().as_bytes()));
     let operations = answer.operations.iter().fold(0, hash_operation);
@@ -149,7 +151,7 @@ fn hash_operation(before: u128, operation: &Operated) -> u128 {
     item.put(&id_bytes(id.as_ref()));
     item.put(&[u8::from(tag.is_some())]);
     item.put(&tag.unwrap_or(0).to_le_bytes());
-    if let Some(detail) = stored::detail(outcome) {
+    if let Some(detail) = detail(outcome) {
         item.put(&hash(detail.as_bytes()).to_le_bytes());
     }
     item.hash()

@@ -19,11 +19,11 @@
 //! is no JSON object has none of the fields (nothing stores one).
 
 use crate::definition::{Definition, FieldKind, Path};
+use crate::letters::letters;
 use crate::moment;
 use crate::number::Decimal;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -201,12 +201,6 @@ fn push_escaped(text: &str, to: &mut Vec<u8>) {
 
 fn end_string(to: &mut Vec<u8>) {
     to.extend_from_slice(&[0, 1]);
-}
-
-/// The text of a JSON string; none if it is something else.
-pub(crate) fn letters(raw: &str) -> Option<Cow<'_, str>> {
-    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
 fn is_long(raw: &str) -> bool {

@@ -16,13 +16,12 @@
 
 use super::asked::{Asked, Op, Ready};
 use super::context::Context;
-use super::key;
 use super::plan::{Plan, Refusal, Shape};
 use super::problem::{Code, Problem};
+use super::proposal::write_within;
 use super::refusals::{contention, needs_later_format, not_confirmed, not_open};
 use super::turns::{NoTurn, Turn};
-use super::writes::write_within;
-use leasehold_documents::{Applied, Command, Definition, Documents, Id, Key, On, Outcome, PERSONS, Work};
+use leasehold_documents::{Applied, Command, Definition, Documents, Form, Id, Key, On, Outcome, PERSONS, Work, tag_of};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
@@ -45,11 +44,18 @@ pub(super) struct Writing<'a> {
     pub(super) key: Option<&'a str>,
     /// What the request is recognized by under its key, as format 2 has it.
     pub(super) request: u128,
+    /// It has parameters, which format 1 has not.
+    pub(super) has_query: bool,
 }
 
 /// The definition of a collection by now, for the words of a refusal.
 pub(super) fn definition(documents: &Documents, collection: &str) -> Option<Arc<Definition>> {
     documents.collection(collection).and_then(|found| found.defined()).map(|defined| Arc::clone(&defined.definition))
+}
+
+/// `persons` is what each cluster begins with.
+fn is_of_persons(documents: &Documents) -> bool {
+    documents.collection(PERSONS).is_some_and(|found| found.definition().form == Form::Persons)
 }
 
 impl Writing<'_> {
@@ -65,7 +71,7 @@ impl Writing<'_> {
                     return Err(needs_later_format(context, COLLECTIONS, self.path));
                 }
                 let plan = Plan::of_persons(&documents, &self.all)?;
-                let key = key::for_log(self.key, || self.request_of_format_1());
+                let key = self.key(true);
                 let answer = self.propose(context, plan.command(self.shape, 0, key), deadline).await?;
                 // The format was raised meanwhile.
                 if !is_race(&answer.outcome) {
@@ -83,17 +89,16 @@ impl Writing<'_> {
                     // Others were first, meanwhile.
                     continue;
                 }
-                let now_ms = wall_clock_ms();
+                let (now_ms, key) = (wall_clock_ms(), self.key(is_of_persons(&documents)));
                 match Plan::of(&documents, &context.schemas, &self.all, now_ms).await {
                     Ok(plan) => {
-                        let answer =
-                            self.propose(context, plan.command(self.shape, now_ms, self.key()), deadline).await?;
+                        let answer = self.propose(context, plan.command(self.shape, now_ms, key), deadline).await?;
                         if !is_race(&answer.outcome) {
                             return Ok(answer);
                         }
                     }
-                    Err(refusal) if self.key.is_some() => {
-                        let answer = self.refuse(context, &refusal, now_ms, deadline).await?;
+                    Err(refusal) if key.is_some() => {
+                        let answer = self.refuse(context, &refusal, (now_ms, key), deadline).await?;
                         if !is_race(&answer.outcome) {
                             return Ok(answer);
                         }
@@ -116,8 +121,11 @@ impl Writing<'_> {
         }
     }
 
-    fn key(&self) -> Option<Key<'_>> {
-        self.key.map(|name| Key { name, request: self.request })
+    /// A request that format 1 has is recognized as there, so that its answer is found after an update, too.
+    fn key(&self, is_of_persons: bool) -> Option<Key<'_>> {
+        let is_old = is_of_persons && !self.has_query && self.is_of_format_1();
+        let request = || is_old.then(|| self.request_of_format_1()).flatten();
+        self.key.map(|name| Key { name, request: request().unwrap_or(self.request) })
     }
 
     /// Format 1 has all of it.
@@ -126,22 +134,23 @@ impl Writing<'_> {
         self.shape != Shape::Transaction && self.all.iter().all(is_old)
     }
 
-    /// What format 1 recognizes a request by: clients may repeat what an older release did under their key.
-    fn request_of_format_1(&self) -> String {
+    /// What format 1 recognizes a request by: clients may repeat what an older release did under their key. None: it would
+    /// have refused the request.
+    fn request_of_format_1(&self) -> Option<u128> {
         // Not an id that was made here: the same request again makes another one.
         let ready = |one: &Asked<'_>| one.ready_as(&Definition::persons(), Uuid::nil()).ok();
         let one = |one: &Asked<'_>| {
-            let (Some(Ready { id, text }), word) = (ready(one), one.conditions.word()) else { return String::new() };
-            match (self.shape, one.op) {
+            let (Ready { id, text }, word) = (ready(one)?, one.conditions.word());
+            Some(match (self.shape, one.op) {
                 (Shape::One, Op::Create) => format!("POST /{PERSONS}\n{text}"),
                 (Shape::One, Op::Put) => format!("PUT /{PERSONS}/{id}\n{word}\n{text}"),
                 (Shape::One, Op::Patch) => format!("PATCH /{PERSONS}/{id}\n{word}\n{text}"),
                 (Shape::One, Op::Delete | Op::Check) => format!("DELETE /{PERSONS}/{id}\n{word}"),
                 (Shape::Batch | Shape::Transaction, op) => format!("{} {id} {word} {text}\n", op.word()),
-            }
+            })
         };
-        let all: String = self.all.iter().map(one).collect();
-        if self.shape == Shape::One { all } else { format!("POST /{PERSONS}:batch\n{all}") }
+        let all = self.all.iter().map(one).collect::<Option<String>>()?;
+        Some(tag_of(&if self.shape == Shape::One { all } else { format!("POST /{PERSONS}:batch\n{all}") }))
     }
 
     async fn propose(&self, context: &Context, command: Command<'_>, deadline: Instant) -> Result<Applied, Problem> {
@@ -154,12 +163,13 @@ impl Writing<'_> {
         &self,
         context: &Context,
         refusal: &Refusal,
-        time_ms: u64,
+        (time_ms, key): (u64, Option<Key<'_>>),
         deadline: Instant,
     ) -> Result<Applied, Problem> {
         let problem = refusal.problem.to_value().to_string();
         let on = On::at(&refusal.collection, refusal.epoch);
-        let command = Command { time_ms, key: self.key(), work: Work::Refuse(on, &problem) };
+        let work = Work::Refuse { on, is_transaction: self.shape == Shape::Transaction, problem: &problem };
+        let command = Command { time_ms, key, work };
         self.propose(context, command, deadline).await
     }
 

@@ -24,6 +24,6 @@ where
     let all = operations::parse(&body, Some(collection), context.config.match_weakened)?;
     let path = format!("/{collection}:batch");
     let request = key::request(&Method::POST, &path, &Query::new(), "", &body);
-    let writing = Writing { path: &path, shape: Shape::Batch, all, key: name.as_deref(), request };
+    let writing = Writing { path: &path, shape: Shape::Batch, all, key: name.as_deref(), request, has_query: false };
     operations::done(context, &writing).await
 }

@@ -19,7 +19,7 @@ use super::person::check_syntax;
 use super::problem::{Code, Problem};
 use super::query::Freshness;
 use super::refusals::{needs_later_format, not_confirmed, not_open, unknown_collection};
-use super::{reads, reply, writes};
+use super::{proposal, reads, reply};
 use crate::schema::Schemas;
 use bytes::Bytes;
 use hyper::body::Body;
@@ -130,7 +130,7 @@ where
     let unless_expired_ms = (!expire_now).then_some(now_ms);
     let define = Define { collection: name, definition: &text, condition, unless_expired_ms };
     let command = Command { time_ms: now_ms, key: None, work: Work::Define(define) };
-    let answer = writes::write(context, &path, &command).await?;
+    let answer = proposal::write(context, &path, &command).await?;
     let status = match answer.outcome {
         Outcome::Defined { created: true } => StatusCode::CREATED,
         Outcome::Defined { created: false } | Outcome::Unchanged => StatusCode::OK,
@@ -198,7 +198,7 @@ async fn done(context: &Context, name: &str, path: &str, work: Work<'_>) -> ApiR
         return Err(unknown_collection(name));
     }
     let command = Command { time_ms: wall_ms(), key: None, work };
-    let answer = writes::write(context, path, &command).await?;
+    let answer = proposal::write(context, path, &command).await?;
     let mut response = match answer.outcome {
         Outcome::Dropped => reply::empty(StatusCode::NO_CONTENT),
         other => declined(&other, name).into_response(),

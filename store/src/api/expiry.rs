@@ -5,7 +5,7 @@ use super::context::{ApiResult, Context, SEQUENCE};
 use super::definitions::{open, wall_ms};
 use super::person::{Object, check_syntax};
 use super::problem::{Code, Problem};
-use super::{reply, writes};
+use super::{proposal, reply};
 use bytes::Bytes;
 use hyper::body::Body;
 use leasehold_documents::{Command, Outcome, Work};
@@ -31,7 +31,7 @@ where
     };
     open(context, PATH)?;
     let command = Command { time_ms: wall_ms(), key: None, work: Work::PauseExpiry { paused } };
-    let answer = writes::write(context, PATH, &command).await?;
+    let answer = proposal::write(context, PATH, &command).await?;
     if answer.outcome != Outcome::Stepped {
         tracing::error!(outcome = ?answer.outcome, "a pause of expiry had an impossible outcome");
         return Err(Problem::new(Code::Internal, "the request had an impossible outcome; see the log"));

@@ -6,7 +6,7 @@
 
 use super::percent::Query;
 use super::problem::{Code, Problem};
-use leasehold_documents::{KEY_BYTES_MAX, Key, tag_of};
+use leasehold_documents::{KEY_BYTES_MAX, tag_of};
 use warp::http::{HeaderMap, Method};
 
 const HEADER: &str = "idempotency-key";
@@ -25,11 +25,6 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             "Idempotency-Key must be a string of 1 to {KEY_BYTES_MAX} visible ASCII characters or spaces"
         )),
     }
-}
-
-/// The key for the log. `request` is the request's canonical form; it is computed only when a key is present.
-pub(super) fn for_log(key: Option<&str>, request: impl FnOnce() -> String) -> Option<Key<'_>> {
-    key.map(|name| Key { name, request: tag_of(&request()) })
 }
 
 /// What a request is recognized by where collections of all kinds are in force (format 2). It covers what the client sent:

@@ -25,6 +25,7 @@ where
     person::check_syntax(&body)?;
     let all = operations::parse(&body, None, context.config.match_weakened)?;
     let request = key::request(&Method::POST, PATH, &Query::new(), "", &body);
-    let writing = Writing { path: PATH, shape: Shape::Transaction, all, key: name.as_deref(), request };
+    let writing =
+        Writing { path: PATH, shape: Shape::Transaction, all, key: name.as_deref(), request, has_query: false };
     operations::done(context, &writing).await
 }

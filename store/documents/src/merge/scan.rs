@@ -1,7 +1,17 @@
 //! A walk through JSON that is known to be valid, without a look into what is only copied.
 
-use super::MergeError;
 use std::borrow::Cow;
+
+/// Why there is no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// Target or patch is not JSON, or has a key twice in one object.
+    #[error("target or patch is not JSON, or has a key twice")]
+    Json,
+    /// Nested too deep.
+    #[error("the patch is nested too deeply")]
+    Depth,
+}
 
 /// Where the walk stands. Whatever the text is, it ends and stays inside; only of JSON it says what JSON means.
 #[derive(Clone)]

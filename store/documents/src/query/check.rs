@@ -1,7 +1,8 @@
 //! What a plan's way does not decide is checked on each record: one parse for all of it.
 
-use super::{Filter, Side, Test};
+use super::question::{Filter, Side, Test};
 use crate::definition::FieldKind;
+use crate::letters::letters;
 use crate::value::{self, Paths};
 
 /// All checks of a plan.
@@ -89,7 +90,7 @@ impl Check {
                 Side::Below => found < *value,
                 Side::UpTo => found <= *value,
             }),
-            Check::Prefix(text) => raw.and_then(value::letters).is_some_and(|found| found.starts_with(text.as_str())),
+            Check::Prefix(text) => raw.and_then(letters).is_some_and(|found| found.starts_with(text.as_str())),
             Check::Exists(wanted) => raw.is_some() == *wanted,
         }
     }
@@ -109,7 +110,7 @@ impl Loose {
 /// The record's value is read once, however many values there are.
 fn any_equals(values: &[Loose], raw: &str) -> bool {
     match raw.as_bytes().first() {
-        Some(b'"') => value::letters(raw).is_some_and(|found| values.iter().any(|value| *found == *value.letters)),
+        Some(b'"') => letters(raw).is_some_and(|found| values.iter().any(|value| *found == *value.letters)),
         Some(b't') => values.iter().any(|value| value.boolean == Some(true)),
         Some(b'f') => values.iter().any(|value| value.boolean == Some(false)),
         Some(b'-' | b'0'..=b'9') => {

@@ -1,7 +1,7 @@
 //! Pages: the records of a plan's way, from a place on.
 
-use super::Source;
 use super::plan::{Plan, Way};
+use super::source::Source;
 use crate::collection::Collection;
 use crate::id::{Id, IdKind, IdRef};
 use crate::index::Entry;

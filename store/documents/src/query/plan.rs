@@ -1,7 +1,8 @@
 //! Which way a query takes.
 
 use super::check::{Checks, encode};
-use super::{Filter, PlanError, Query, Side, Source, Test, is_id};
+use super::question::{Filter, PlanError, Query, Side, Test, is_id};
+use super::source::Source;
 use crate::definition::{FIELDS_MAX, FieldKind, Path};
 use crate::id::{Id, IdKind};
 use crate::value::{AFTER_VALUES, VALUES, encode_letters};

@@ -1,6 +1,11 @@
 use super::*;
 use crate::definition::{Definition, Field, Form, IndexDefinition};
+use crate::definition::{FieldKind, Path};
+use crate::id::{Id, IdKind};
+use crate::index::Index;
+use crate::record::Record;
 use crate::value::Shape;
+use imbl::OrdMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::cmp::Ordering;

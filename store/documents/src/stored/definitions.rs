@@ -1,13 +1,12 @@
 //! Definitions in `snapshot.json`, with what is pending and what was refused.
 
-use crate::collection::{Defined, LastRefused, Pending, WhyRefused};
+use crate::defined::{Defined, LastRefused, Pending, WhyRefused};
+use crate::definition::Definition;
 use crate::stored::ids::StoredId;
-use crate::{Definition, Documents};
 use leasehold_replication::Seq;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::sync::Arc;
 
 /// The value of `"definitions"`: by the collection's name.
@@ -65,26 +64,6 @@ pub(crate) fn progress_text(defined: &Defined) -> String {
     serde_json::to_string(&(pending, refused)).expect("texts and numbers have a JSON form")
 }
 
-impl Documents {
-    /// The members of format 2 that precede the collections; nothing in format 1.
-    pub(super) fn write_definitions(&self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(b"\"definitions\": {")?;
-        let mut before = "\n  ";
-        for (name, collection) in self.collections() {
-            let Some(defined) = collection.defined() else { continue };
-            let defined = serde_json::to_string(&StoredDefined::of(defined))?;
-            write!(out, "{before}{}: {defined}", serde_json::to_string(name)?)?;
-            before = ",\n  ";
-        }
-        out.write_all(if before.starts_with(',') { b"\n},\n" } else { b"},\n" })?;
-        write!(out, "\"time\": {},\n\"expiryPaused\": {},\n", self.time_ms(), self.expiry_paused())?;
-        match self.noted_file() {
-            Some(file) => writeln!(out, "\"file\": \"{file:032x}\","),
-            None => Ok(()),
-        }
-    }
-}
-
 fn raw(definition: &Definition) -> Box<RawValue> {
     RawValue::from_string(definition.to_json()).expect("a definition's one form is JSON")
 }
@@ -94,7 +73,7 @@ fn read(raw: &RawValue) -> Result<Arc<Definition>, String> {
 }
 
 impl StoredDefined {
-    fn of(defined: &Defined) -> StoredDefined {
+    pub(super) fn of(defined: &Defined) -> StoredDefined {
         StoredDefined {
             definition: raw(&defined.definition),
             created: defined.created.0,

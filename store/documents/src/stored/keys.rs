@@ -1,8 +1,9 @@
 //! The answers to writes with a key, in `snapshot.json`.
 
 use crate::keys::Kept;
+use crate::outcome::PATCH_TAKES_ID;
 use crate::stored::ids::StoredId;
-use crate::{Applied, KEY_BYTES_MAX, Operated, Outcome, PATCH_TAKES_ID, PERSONS, Record};
+use crate::{Applied, KEY_BYTES_MAX, Operated, Outcome, PERSONS, Record};
 use leasehold_replication::Seq;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -80,19 +81,6 @@ fn persons() -> String {
 
 fn is_persons(space: &str) -> bool {
     space == PERSONS
-}
-
-/// What an outcome says beside which one it is, as the sum contains it; without what is for people.
-pub(crate) fn detail(outcome: &Outcome) -> Option<String> {
-    let detail = match outcome {
-        Outcome::UniqueConflict { index, id } => serde_json::to_string(&(index, StoredId::from(id))),
-        Outcome::BadValue { pointer, .. } => Ok(pointer.to_string()),
-        Outcome::Refused(problem) => Ok(problem.to_string()),
-        Outcome::Defined { created } => Ok(created.to_string()),
-        Outcome::WouldExpire(count) | Outcome::NotEmpty(count) => Ok(count.to_string()),
-        _ => return None,
-    };
-    Some(detail.expect("texts and numbers have a JSON form"))
 }
 
 impl StoredKey {

@@ -94,9 +94,9 @@ fn command(documents: &Documents, (what, name, id, content, more): Step) -> Vec<
         22 if more < 3 => Work::PauseExpiry { paused: more == 0 },
         22 => Work::NoteFile { hash: more.into() },
         24 | 25 => Work::One(on, put),
-        _ => Work::Refuse(on, r#"{"code":"invalid-record"}"#),
+        _ => Work::Refuse { on, is_transaction: content == 1, problem: r#"{"code":"invalid-record"}"# },
     };
-    let is_keyed = matches!(work, Work::Refuse(..)) || content == 2 && more > 3;
+    let is_keyed = matches!(work, Work::Refuse { .. }) || content == 2 && more > 3;
     let key = Key { name: ["k", "l", "m", "n"][usize::from(more % 4)], request: u128::from(what / 12) };
     Command { time_ms: u64::from(more), key: is_keyed.then_some(key), work }.encode(2).to_vec()
 }

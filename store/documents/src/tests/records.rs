@@ -246,11 +246,21 @@ fn a_key_belongs_to_its_collection_and_a_refusal_is_kept_under_it() {
     assert_eq!(world.keyed("k", transaction.clone()).outcome, Outcome::BatchDone, "and transactions have their own");
     assert_eq!(world.keyed("k", create(world.on("orders"))).seq, Seq(3), "its first answer");
     let problem = r#"{"code":"invalid-record"}"#;
-    let refused = world.keyed("l", Work::Refuse(world.on("orders"), problem));
+    let refused = world.keyed("l", Work::Refuse { on: world.on("orders"), is_transaction: false, problem });
     assert_eq!(refused.outcome, Outcome::Refused(problem.into()));
     assert_eq!(world.keyed("l", create(world.on("orders"))), refused);
+    assert_eq!(
+        world.keyed("l", transaction.clone()).outcome,
+        Outcome::BatchNotDone,
+        "transactions have a key of that name"
+    );
+    let of_transaction = Work::Refuse { on: world.on("orders"), is_transaction: true, problem };
+    assert_eq!(world.keyed("k", of_transaction).outcome, Outcome::BatchDone, "its first answer");
     let stale = On::at("orders", Seq(99));
-    assert_eq!(world.keyed("m", Work::Refuse(stale, problem)).outcome, Outcome::DefinitionChanged);
+    assert_eq!(
+        world.keyed("m", Work::Refuse { on: stale, is_transaction: false, problem }).outcome,
+        Outcome::DefinitionChanged
+    );
     assert_eq!(world.keyed("m", create(world.on("orders"))).outcome, Outcome::Created, "it was not kept");
 }
 

@@ -216,6 +216,37 @@ async fn in_format_1_there_are_persons_alone_and_the_raise_changes_nothing_for_t
 }
 
 #[tokio::test]
+async fn a_write_that_was_done_before_the_raise_gives_its_answer_after_it() {
+    let api = Api::leader();
+    let batch = r#"{"operations": [{"op": "create", "record": {"firstName": "A", "lastName": "B"}}]}"#;
+    let sends = || [keyed("POST", "/persons", "k", JOHANNA), keyed("POST", "/persons:batch", "b", batch)];
+    let mut before = Vec::new();
+    for send in sends() {
+        before.push(api.send(send).await);
+    }
+    api.raise_to(2);
+    for (send, first) in sends().into_iter().zip(&before) {
+        let again = api.send(send).await;
+        assert_eq!((again.status(), again.body()), (first.status(), first.body()));
+        assert_eq!(header(&again, SEQUENCE), header(first, SEQUENCE));
+    }
+    problem(&api.send(keyed("POST", "/persons", "k", r#"{"firstName":"A","lastName":"B"}"#)).await, Code::KeyReused);
+    assert_eq!(api.count().await, 6);
+}
+
+#[tokio::test]
+async fn a_collection_that_is_called_persons_later_is_like_any_other() {
+    let api = Api::leader_of_collections();
+    assert_eq!(
+        api.json("DELETE", "/api/collections/persons?records=delete", "").await.status(),
+        StatusCode::NO_CONTENT
+    );
+    api.defined_as("persons", ORDERS);
+    assert_eq!(api.json("PUT", "/persons/a", r#"{"n": 1}"#).await.status(), StatusCode::CREATED);
+    assert_eq!(api.get("/persons/a").await.body(), r#"{"n":1,"id":"a"}"#);
+}
+
+#[tokio::test]
 async fn a_write_under_a_key_gets_its_own_answer_whatever_the_data_say_by_now() {
     let api = with_orders(COUNTED);
     let first = api.send(keyed("PUT", "/orders/a", "k", r#"{"n": 1}"#)).await;

@@ -130,6 +130,10 @@ async fn a_transaction_under_a_key_is_done_once() {
     let again = api.send(send()).await;
     assert_eq!(again.body(), first.body());
     assert_eq!(value(&api.get("/stock").await).as_array().unwrap().len(), 1);
+    // By now it would be refused.
+    assert_eq!(api.json("DELETE", "/api/collections/stock?records=delete", "").await.status(), StatusCode::NO_CONTENT);
+    let again = api.send(send()).await;
+    assert_eq!((again.status(), again.body()), (StatusCode::OK, first.body()));
 }
 
 #[tokio::test]

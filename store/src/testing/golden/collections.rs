@@ -56,7 +56,11 @@ fn commands() -> Vec<(&'static str, Command<'static>)> {
             "command-v2-3-transaction-with-key.hex",
             one(Work::Transaction(vec![PERSONS, ORDERS], vec![(0, check), (1, delete)])).with_key(Some(KEY)),
         ),
-        ("command-v2-4-refuse.hex", one(Work::Refuse(ORDERS, r#"{"code":"invalid-record"}"#)).with_key(Some(KEY))),
+        (
+            "command-v2-4-refuse.hex",
+            one(Work::Refuse { on: ORDERS, is_transaction: false, problem: r#"{"code":"invalid-record"}"# })
+                .with_key(Some(KEY)),
+        ),
         ("command-v2-5-define.hex", one(Work::Define(define))),
         ("command-v2-5-define-if-absent.hex", one(Work::Define(free))),
         ("command-v2-6-drop.hex", one(drop(DefinitionCondition::None, false))),
@@ -227,7 +231,10 @@ fn history(mut apply: impl FnMut(Option<&str>, Work<'_>)) {
     apply(None, Work::One(on("orders", 1), create("b ä", b)));
     apply(Some("conflict"), Work::One(on("orders", 1), create("c", again)));
     apply(Some("bad"), Work::One(on("orders", 1), create("c", r#"{"id":"c","t":"soon"}"#)));
-    apply(Some("refused"), Work::Refuse(on("orders", 1), r#"{"code":"invalid-record"}"#));
+    apply(
+        Some("refused"),
+        Work::Refuse { on: on("orders", 1), is_transaction: false, problem: r#"{"code":"invalid-record"}"# },
+    );
     let check = Operation { condition: Condition::Exists, ..text("a", Action::Check) };
     apply(
         Some("transaction"),

@@ -6,7 +6,7 @@
 //!   rest      = on | operation                                              1 one operation
 //!             | on | count u16 | operations                                 2 batch
 //!             | count u16 | each on | count u16 | each index u16, operation 3 transaction; no collection twice
-//!             | on | text                                                   4 refuse: a problem's JSON; with a key
+//!             | on | flag | text                                            4 refuse: a problem's JSON; with a key; flag 1: of a transaction
 //!             | name | definition condition | clock | text                  5 define: a definition's JSON
 //!             | name | definition condition | flag                          6 drop: flag 1: with its records
 //!             | name                                                        7 give up
@@ -34,12 +34,13 @@ use super::bytes::{
     put_condition, put_short, take, take_condition, take_count, take_short, take_text, take_u8, take_u16, take_u64,
     take_u128,
 };
-use super::{
-    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Define, DefinitionCondition, Key, On, Operation,
-    Seen, UnknownCommand, Work, is_record_of,
+use crate::command::{
+    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Define, DefinitionCondition, ENTRY_BYTES_MAX, Key,
+    On, Operation, Seen, UnknownCommand, Work,
 };
 use crate::id::{IdKind, IdRef};
-use crate::{ENTRY_BYTES_MAX, merge};
+use crate::merge;
+use crate::record::is_record_of;
 use ::bytes::{BufMut, BytesMut};
 use leasehold_replication::Seq;
 use std::collections::BTreeSet;
@@ -103,8 +104,9 @@ pub(super) fn encode(command: &Command<'_>, to: &mut BytesMut) {
                 put_operation(to, operation);
             }
         }
-        Work::Refuse(on, problem) => {
+        Work::Refuse { on, is_transaction, problem } => {
             put_on(to, on);
+            to.put_u8(u8::from(*is_transaction));
             put_text(to, problem);
         }
         Work::Define(Define { collection, definition, condition, unless_expired_ms }) => {
@@ -146,7 +148,7 @@ fn kind_of(work: &Work<'_>) -> u8 {
         Work::One(..) => ONE,
         Work::Batch(..) => BATCH,
         Work::Transaction(..) => TRANSACTION,
-        Work::Refuse(..) => REFUSE,
+        Work::Refuse { .. } => REFUSE,
         Work::Define(_) => DEFINE,
         Work::Drop { .. } => DROP,
         Work::GiveUp { .. } => GIVE_UP,
@@ -242,7 +244,7 @@ pub(super) fn decode<'a>(from: &mut &'a [u8]) -> Result<Command<'a>, CommandErro
             Work::Batch(on, operations)
         }
         TRANSACTION => take_transaction(from)?,
-        REFUSE => Work::Refuse(take_on(from)?, take_str(from)?),
+        REFUSE => Work::Refuse { on: take_on(from)?, is_transaction: take_flag(from)?, problem: take_str(from)? },
         DEFINE => {
             let collection = take_short(from, NAME)?;
             let condition = take_definition_condition(from)?;
@@ -265,7 +267,7 @@ pub(super) fn decode<'a>(from: &mut &'a [u8]) -> Result<Command<'a>, CommandErro
         NOTE_FILE => Work::NoteFile { hash: take_u128(from)? },
         other => return Err(UnknownCommand::Kind(other).into()),
     };
-    if matches!(work, Work::Refuse(..)) && key.is_none() {
+    if matches!(work, Work::Refuse { .. }) && key.is_none() {
         return Err(CommandError::Content("a refusal without a key"));
     }
     if from.is_empty() {

@@ -1,5 +1,9 @@
 use super::v1::{KIND_BATCH, KIND_CREATE, KIND_DELETE};
 use super::*;
+use crate::command::*;
+use crate::id::IdRef;
+use crate::record::record_id;
+use leasehold_replication::Seq;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -199,7 +203,11 @@ fn everything_of_version_2_comes_back_as_it_went_in() {
             is_known_alike(&bytes);
         }
     }
-    let refusal = Command { time_ms: 1, key, work: Work::Refuse(On::name("orders"), "{}") };
+    let refusal = Command {
+        time_ms: 1,
+        key,
+        work: Work::Refuse { on: On::name("orders"), is_transaction: false, problem: "{}" },
+    };
     assert_eq!(Command::decode(&refusal.encode(2)), Ok(refusal.clone()));
     let without = Command { key: None, ..refusal }.encode(2);
     assert!(matches!(Command::decode(&without), Err(CommandError::Content(_))), "nobody would receive it");

@@ -1,6 +1,6 @@
 //! What commands of all versions are made of. Little-endian.
 
-use super::{BATCH_OPERATIONS_MAX, CommandError, Condition, KEY_BYTES_MAX, UnknownCommand};
+use crate::command::{BATCH_OPERATIONS_MAX, CommandError, Condition, KEY_BYTES_MAX, UnknownCommand};
 use bytes::{BufMut, BytesMut};
 
 const CONDITION_NONE: u8 = 0;

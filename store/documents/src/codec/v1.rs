@@ -14,11 +14,12 @@
 use super::bytes::{
     put_condition, put_short, take, take_condition, take_count, take_short, take_text, take_u8, take_u128,
 };
-use super::{
-    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Key, On, Operation, UnknownCommand, Work, record_id,
+use crate::command::{
+    Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Key, On, Operation, UnknownCommand, Work,
 };
 use crate::id::IdRef;
 use crate::merge;
+use crate::record::record_id;
 use ::bytes::{BufMut, BytesMut};
 use uuid::Uuid;
 
