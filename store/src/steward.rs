@@ -106,9 +106,9 @@ impl Steward {
         let on = On::at(&mark.collection, mark.epoch);
         let work = match &step {
             Step::Advance { upto } => Work::Advance { on, upto: *upto },
-            Step::DoesNotFit { id, pointer, rule } => {
+            Step::DoesNotFit { id, tag, pointer, rule } => {
                 info!(collection = mark.collection, %id, pointer, rule, "a record does not fit the pending definition");
-                Work::DoesNotFit { on, id: id.as_ref(), pointer, rule }
+                Work::DoesNotFit { on, id: id.as_ref(), tag: *tag, pointer, rule }
             }
         };
         self.is_busy = self.propose(work).await;

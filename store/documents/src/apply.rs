@@ -107,7 +107,7 @@ impl Documents {
 
     /// Changes a collection, and the sums with it. None if there is none of that name.
     pub(crate) fn with<T>(&mut self, name: &str, change: impl FnOnce(&mut Collection, Name) -> T) -> Option<T> {
-        let collection = self.collections.get_mut(name)?;
+        let collection = Arc::make_mut(self.collections.get_mut(name)?);
         let (data, progress) = (collection.data_sum, collection.progress_sum);
         let done = change(collection, Name::of(name));
         self.data_sum = self.data_sum.wrapping_sub(data).wrapping_add(collection.data_sum);
@@ -171,7 +171,11 @@ impl Documents {
                 self.all_or_none(collections, operations, changes)
             }
             Work::Refuse { on, problem, .. } => {
-                let known = self.is_as_known(on);
+                // That there is no such collection may be what is wrong with the request.
+                let known = self.is_as_known(on).or_else(|outcome| match outcome {
+                    Outcome::NoCollection if on.epoch.is_none() => Ok(()),
+                    other => Err(other),
+                });
                 self.answer(known.err().unwrap_or_else(|| Outcome::Refused((*problem).into())))
             }
             Work::Define(define) => {
@@ -190,8 +194,9 @@ impl Documents {
                 let outcome = self.is_as_known(on).map(|()| self.advance(on.collection, *upto, changes));
                 self.answer(outcome.unwrap_or_else(|outcome| outcome))
             }
-            Work::DoesNotFit { on, id, pointer, rule } => {
-                let outcome = self.is_as_known(on).map(|()| self.does_not_fit(on.collection, *id, pointer, rule));
+            Work::DoesNotFit { on, id, tag, pointer, rule } => {
+                let outcome = self.is_as_known(on);
+                let outcome = outcome.map(|()| self.does_not_fit(on.collection, (*id, *tag), pointer, rule));
                 self.answer(outcome.unwrap_or_else(|outcome| outcome))
             }
             Work::Expire { on, upto_ms } => {
@@ -235,7 +240,7 @@ impl Documents {
         if let Some(outcome) = collections.iter().find_map(|on| self.is_as_known(on).err()) {
             return self.answer(outcome);
         }
-        let before = (self.collections.clone(), self.data_sum, self.progress_sum, changes.len());
+        let before = (self.collections.clone(), self.data_sum, self.progress_sum, self.given_up, changes.len());
         let mut budget = self.budget();
         let mut operated = Vec::with_capacity(operations.len());
         let mut not_done = None;
@@ -254,7 +259,7 @@ impl Documents {
             return Applied { operations: operated, ..self.answer(Outcome::BatchDone) };
         };
         let known;
-        (self.collections, self.data_sum, self.progress_sum, known) = before;
+        (self.collections, self.data_sum, self.progress_sum, self.given_up, known) = before;
         changes.truncate(known);
         if outcome.is_whole() {
             return self.answer(outcome);

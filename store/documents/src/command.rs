@@ -80,6 +80,8 @@ pub enum Work<'a> {
         on: On<'a>,
         /// The record.
         id: IdRef<'a>,
+        /// Its tag: if it is another one by now, it may fit.
+        tag: u128,
         /// Where in it, as a JSON Pointer.
         pointer: &'a str,
         /// The rule of the schema, such as `minLength`.

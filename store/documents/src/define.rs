@@ -35,6 +35,10 @@ impl Documents {
             if self.collections.len() >= COLLECTIONS_MAX {
                 return Outcome::TooManyCollections;
             }
+            // Of format 1, whose API knew only `persons`: it would have records that no index has.
+            if self.collections.contains_key(name) {
+                return Outcome::Immutable;
+            }
             self.collections.entry(name.to_owned()).or_default();
             return self.bring_into_force(name, Arc::new(definition), seq, changes);
         };
@@ -77,13 +81,15 @@ impl Documents {
         changes: &mut Vec<Change>,
     ) -> Outcome {
         let seq = self.seq();
-        self.with(name, |collection, hashed| {
-            collection.tables.change_to(&definition);
-            collection.building = None;
+        let before = self.with(name, |collection, hashed| {
+            let tables = collection.tables.change_to(&definition);
+            let before = Collection { tables, building: collection.building.take(), ..Collection::default() };
             let definition = definition.clone();
             let defined = Defined { definition, created, revision: seq, epoch: seq, pending: None, last_refused: None };
             collection.set_defined(hashed, defined);
+            before
         });
+        self.discard(before);
         let definition = Some(definition);
         changes.push(Change::Definition { collection: name.into(), created, definition });
         Outcome::Defined { created: created == seq }
@@ -97,7 +103,7 @@ impl Documents {
             let definition = defined.pending.as_ref()?.definition.clone();
             let built = collection.building.take()?;
             let in_force = built.finish(&definition, &collection.tables);
-            collection.tables = in_force;
+            let tables = std::mem::replace(&mut collection.tables, in_force);
             let created = defined.created;
             let defined = Defined {
                 definition: definition.clone(),
@@ -108,9 +114,10 @@ impl Documents {
                 last_refused: None,
             };
             collection.set_defined(hashed, defined);
-            Some((created, definition))
+            Some((created, definition, Collection { tables, ..Collection::default() }))
         });
-        if let Some(Some((created, definition))) = finished {
+        if let Some(Some((created, definition, before))) = finished {
+            self.discard(Some(before));
             let definition = Some(definition);
             changes.push(Change::Definition { collection: name.into(), created, definition });
         }
@@ -122,16 +129,24 @@ impl Documents {
         let ended = self.with(name, |collection, hashed| {
             let defined = collection.defined.clone()?;
             let since = defined.pending.as_ref()?.since;
-            collection.building = None;
+            let building = collection.building.take();
             let last_refused = match why {
                 Some(why) => Some(LastRefused { since, why }),
                 None => defined.last_refused.clone(),
             };
             let defined = Defined { epoch: seq, pending: None, last_refused, ..Defined::clone(&defined) };
             collection.set_defined(hashed, defined);
-            Some(())
+            Some(Collection { building, ..Collection::default() })
         });
-        ended.flatten().is_some()
+        let ended = ended.flatten();
+        let has_ended = ended.is_some();
+        self.discard(ended);
+        has_ended
+    }
+
+    /// An index of very many records takes long to free: not here.
+    fn discard(&mut self, gone: Option<Collection>) {
+        self.discarded.extend(gone.filter(|gone| gone.tables_bytes() > 0).map(Arc::new));
     }
 
     /// The record with this creation number has the values of another one in a pending unique index.

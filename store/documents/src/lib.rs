@@ -79,7 +79,8 @@ pub struct Documents {
     applied: Position,
     /// 1, or 2 from the first entry of format 2 on.
     format: u32,
-    collections: OrdMap<String, Collection>,
+    /// Shared, so that a copied node of the map is small.
+    collections: OrdMap<String, Arc<Collection>>,
     /// The sum of all collections' records, numbers and definitions, as each write changes it (`sums`).
     data_sum: u128,
     /// The sum of what else their definitions say.
@@ -90,8 +91,8 @@ pub struct Documents {
     keys: Keys,
     /// Bytes of records and their places that were dropped since the start: a reader of an older view still holds them.
     given_up: u64,
-    /// Collections that were dropped, until somebody frees them.
-    discarded: Vec<Collection>,
+    /// Collections that were dropped, and indexes as parts of such ones, until somebody frees them.
+    discarded: Vec<Arc<Collection>>,
     /// Alive as long as a clone of this view is; see [`Documents::renew`].
     view: Arc<()>,
 }
@@ -131,16 +132,16 @@ impl Documents {
 
     /// The records of that kind; none if there never was one.
     pub fn collection(&self, name: &str) -> Option<&Collection> {
-        self.collections.get(name)
+        self.collections.get(name).map(|collection| &**collection)
     }
 
     /// All collections, by name.
     pub fn collections(&self) -> impl Iterator<Item = (&str, &Collection)> {
-        self.collections.iter().map(|(name, collection)| (&**name, collection))
+        self.collections.iter().map(|(name, collection)| (&**name, &**collection))
     }
 
     /// What was dropped since the last call: free it where nothing waits.
-    pub fn take_discarded(&mut self) -> Vec<Collection> {
+    pub fn take_discarded(&mut self) -> Vec<Arc<Collection>> {
         std::mem::take(&mut self.discarded)
     }
 
@@ -166,7 +167,7 @@ impl Documents {
 impl Documents {
     /// Changes a record in memory alone, as a faulty machine does: nothing else notices.
     pub fn damage(&mut self, collection: &str, id: uuid::Uuid, from: &str, to: &str) {
-        let records = self.collections.get_mut(collection).expect("the collection exists");
+        let records = Arc::make_mut(self.collections.get_mut(collection).expect("the collection exists"));
         let number = *records.by_id.get(&Id::Uuid(id)).expect("the record exists");
         let record = records.by_number.get_mut(&number).expect("each id has its record");
         let damaged = record.as_str().replacen(from, to, 1);

@@ -5,11 +5,14 @@
 
 use crate::codec::COLLECTIONS;
 use crate::outcome::PATCH_TAKES_ID;
-use crate::record::{is_form_of, record_id};
+use crate::record::{TAG_KEPT_FROM_BYTES, is_form_of, record_id};
 use crate::{
-    Action, Change, ChangeKind, Collection, Condition, Documents, ENTRY_BYTES_MAX, IdRef, Operation, Outcome,
+    Action, Change, ChangeKind, Collection, Condition, Documents, ENTRY_BYTES_MAX, Id, IdRef, Operation, Outcome,
     RECORD_BYTES_MAX, RECORD_MEMORY_BYTES, Record, Seen, merge,
 };
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const OTHER_KIND: &str = "the ids of this collection are of another kind";
 
@@ -17,18 +20,31 @@ const OTHER_KIND: &str = "the ids of this collection are of another kind";
 pub(crate) enum Budget {
     /// Format 1 has no bounds.
     Endless,
-    /// As many.
-    Bytes(usize),
+    /// As many; and as many of records whose tags are computed, which records those were already.
+    Bytes { left: usize, tags_left: usize, tagged: BTreeSet<(String, Id)> },
 }
 
 impl Budget {
     pub(crate) fn of_entry() -> Budget {
-        Budget::Bytes(ENTRY_BYTES_MAX)
+        Budget::Bytes { left: ENTRY_BYTES_MAX, tags_left: ENTRY_BYTES_MAX, tagged: BTreeSet::new() }
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Outcome> {
-        if let Budget::Bytes(left) = self {
+        if let Budget::Bytes { left, .. } = self {
             *left = left.checked_sub(bytes).ok_or(Outcome::EntryTooLarge)?;
+        }
+        Ok(())
+    }
+
+    /// The tag of a long record is computed once. Whether it was before this entry is not the same on every replica, so each
+    /// entry pays for it.
+    fn take_tag(&mut self, name: &str, id: IdRef<'_>, record: &Record) -> Result<(), Outcome> {
+        let length = record.as_str().len();
+        if let Budget::Bytes { tags_left, tagged, .. } = self
+            && length > TAG_KEPT_FROM_BYTES
+            && tagged.insert((name.to_owned(), id.to_owned()))
+        {
+            *tags_left = tags_left.checked_sub(length).ok_or(Outcome::EntryTooLarge)?;
         }
         Ok(())
     }
@@ -91,6 +107,11 @@ impl Documents {
         let collection = self.collection(name);
         if self.format >= COLLECTIONS && collection.is_some_and(|known| known.definition().id != id.kind()) {
             return Err(Outcome::Invalid(OTHER_KIND));
+        }
+        let needs_tag =
+            matches!((condition, seen), (Condition::Tag(_), _) | (_, Seen::Tag(_))) || matches!(action, Action::Check);
+        if let Some(found) = found.filter(|_| needs_tag) {
+            budget.take_tag(name, id, found)?;
         }
         let holds = match condition {
             Condition::None => true,
@@ -161,7 +182,7 @@ impl Documents {
             return Err(Outcome::TooManyRecords);
         }
         self.take_reading(found, found.and_then(|known| known.get(id)), budget)?;
-        let collection = self.collections.entry(name.to_owned()).or_default();
+        let collection = Arc::make_mut(self.collections.entry(name.to_owned()).or_default());
         let reads = collection.read(record.as_str());
         let reads = reads.map_err(|bad| Outcome::BadValue { pointer: bad.pointer, why: bad.why.into() })?;
         if let Some((index, id)) = collection.conflict(&reads, own) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// The longest record, in bytes (since format 2).
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// A record longer than this keeps its tag once it was computed: a thousand conditions on one such record cost little.
-const TAG_KEPT_FROM_BYTES: usize = 1024;
+pub(crate) const TAG_KEPT_FROM_BYTES: usize = 1024;
 
 /// One record: the bytes of its JSON as stored. A clone shares them.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The size of the documents: in memory, and as `snapshot.json`; and how much larger a command would make them.
 
 use super::command::{Action, Command, Condition, Work};
-use super::{Definition, Documents, IndexDefinition, Operation, merge};
+use super::{Definition, Documents, ENTRY_BYTES_MAX, IndexDefinition, Operation, merge};
 use crate::collection::Collection;
 use crate::id::IdRef;
 use std::collections::HashMap;
@@ -82,6 +82,8 @@ impl Documents {
     fn growth_of<'a>(&self, operations: impl Iterator<Item = (&'a str, &'a Operation<'a>)>) -> Option<i64> {
         // The lengths of records that earlier operations of the batch change.
         let mut changed: HashMap<(&str, IdRef<'_>), Option<i64>> = HashMap::new();
+        // What apply would refuse is not worth more work here.
+        let mut looked_at = 0;
         let (mut growth, mut writes) = (0, false);
         for (name, operation) in operations {
             let collection = self.collection(name);
@@ -93,7 +95,10 @@ impl Documents {
                 Condition::None => true,
                 Condition::Exists => before.is_some(),
                 Condition::Absent => before.is_none(),
-                Condition::Tag(tag) => found.is_some_and(|record| record.tag() == tag),
+                Condition::Tag(tag) => found.is_some_and(|record| {
+                    looked_at += record.as_str().len();
+                    looked_at <= ENTRY_BYTES_MAX && record.tag() == tag
+                }),
             };
             let after = match (operation.action, before) {
                 _ if !holds => before,
@@ -101,7 +106,8 @@ impl Documents {
                 (Action::Create { .. }, Some(_)) | (Action::Patch { .. }, None) | (Action::Check, _) => before,
                 (Action::Delete, _) => None,
                 (Action::Patch { patch }, Some(before)) => {
-                    let merged = found.filter(|_| !changed.contains_key(&place));
+                    looked_at += before as usize + patch.len();
+                    let merged = found.filter(|_| looked_at <= ENTRY_BYTES_MAX && !changed.contains_key(&place));
                     let merged = merged.and_then(|record| merge::merge(record.as_str(), patch).ok());
                     Some(merged.map_or(before + patch.len() as i64, |merged| merged.len() as i64))
                 }

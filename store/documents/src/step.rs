@@ -69,13 +69,19 @@ impl Documents {
         });
     }
 
-    /// The pending change ends, if the record is still there: a record that was written since the leader looked fits.
-    pub(crate) fn does_not_fit(&mut self, name: &str, id: IdRef<'_>, pointer: &str, rule: &str) -> Outcome {
+    /// The pending change ends, if the record is still what the leader saw: what was written since then fits.
+    pub(crate) fn does_not_fit(
+        &mut self,
+        name: &str,
+        (id, tag): (IdRef<'_>, u128),
+        pointer: &str,
+        rule: &str,
+    ) -> Outcome {
         let Some(collection) = self.collection(name) else { return Outcome::NoCollection };
         if collection.pending().is_none() {
             return Outcome::Missing;
         }
-        if collection.get(id).is_some() {
+        if collection.get(id).is_some_and(|record| record.tag() == tag) {
             let why = WhyRefused::DoesNotFit { id: id.to_owned(), pointer: pointer.into(), rule: rule.into() };
             self.end_change(name, Some(why));
         }

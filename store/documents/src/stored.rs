@@ -215,7 +215,7 @@ impl Documents {
             let collection = restore_collection(&name, records, &numbers, defined)?;
             documents.data_sum = documents.data_sum.wrapping_add(collection.data_sum);
             documents.progress_sum = documents.progress_sum.wrapping_add(collection.progress_sum);
-            if documents.collections.insert(name.clone(), collection).is_some() {
+            if documents.collections.insert(name.clone(), Arc::new(collection)).is_some() {
                 return Err(StoredError::Twice { collection: name, what: "the collection".to_owned() });
             }
         }

@@ -73,18 +73,20 @@ impl Tables {
         }
     }
 
-    /// For a definition that needs no look at the records: what it has was there before, if there are records at all.
-    pub(crate) fn change_to(&mut self, definition: &Definition) {
+    /// For a definition that needs no look at the records: what it has was there before, if there are records at all. Gives
+    /// what there was: to free it may take long.
+    pub(crate) fn change_to(&mut self, definition: &Definition) -> Tables {
         let is_kept = definition.expires.is_some();
         let before = std::mem::replace(self, Tables::of(definition));
         if is_kept {
-            self.expiry = before.expiry;
+            self.expiry = before.expiry.clone();
         }
         for index in &mut self.indexes {
             if let Some(known) = before.indexes.iter().find(|known| known.definition() == index.definition()) {
                 *index = known.clone();
             }
         }
+        before
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {

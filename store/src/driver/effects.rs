@@ -232,7 +232,7 @@ impl Driver {
 }
 
 /// A million records take a tenth of a second to free: not on the driver, which answers everybody.
-fn free(discarded: Vec<Collection>) {
+fn free(discarded: Vec<Arc<Collection>>) {
     if discarded.is_empty() {
         return;
     }

@@ -19,7 +19,7 @@ pub(super) enum Step {
         upto: u64,
     },
     /// This record does not.
-    DoesNotFit { id: Id, pointer: String, rule: String },
+    DoesNotFit { id: Id, tag: u128, pointer: String, rule: String },
 }
 
 /// How far a change is: the same twice means that a step did nothing.
@@ -72,7 +72,8 @@ fn examine(collection: &Collection, pending: &Pending, schema: &Arc<Schema>) -> 
         }
         if let Err(violation) = schema.check(record.as_str()) {
             let id = id_of(collection, record.as_str());
-            return Step::DoesNotFit { id, pointer: violation.pointer, rule: violation.rule };
+            let tag = record.tag();
+            return Step::DoesNotFit { id, tag, pointer: violation.pointer, rule: violation.rule };
         }
         (records, upto) = (records + 1, number);
     }

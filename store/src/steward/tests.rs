@@ -56,7 +56,9 @@ impl Data {
         let on = On::at(&mark.collection, mark.epoch);
         let work = match &step {
             Step::Advance { upto } => Work::Advance { on, upto: *upto },
-            Step::DoesNotFit { id, pointer, rule } => Work::DoesNotFit { on, id: id.as_ref(), pointer, rule },
+            Step::DoesNotFit { id, tag, pointer, rule } => {
+                Work::DoesNotFit { on, id: id.as_ref(), tag: *tag, pointer, rule }
+            }
         };
         assert_eq!(self.done(work), Outcome::Stepped);
         true

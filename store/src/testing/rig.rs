@@ -211,7 +211,8 @@ fn apply(documents: &mut Documents, entry: &Entry) {
         Payload::Command(command) => {
             documents.apply(entry.position, command, &mut Vec::new()).unwrap();
         }
-        Payload::Empty | Payload::Voters(_) => documents.skip(entry.position),
+        Payload::Empty => documents.skip(entry.position),
+        Payload::Voters(voters) => documents.voters(entry.position, voters.format),
     }
 }
 

@@ -120,7 +120,8 @@ fn persons(found: &Opened) -> Vec<String> {
             Payload::Command(command) => {
                 documents.apply(entry.position, command, &mut Vec::new()).unwrap();
             }
-            Payload::Empty | Payload::Voters(_) => documents.skip(entry.position),
+            Payload::Empty => documents.skip(entry.position),
+            Payload::Voters(voters) => documents.voters(entry.position, voters.format),
         }
     }
     let persons = documents.collection("persons").into_iter().flat_map(|persons| persons.after(0));

@@ -11,7 +11,7 @@
 //!             | name | definition condition | flag                          6 drop: flag 1: with its records
 //!             | name                                                        7 give up
 //!             | on | number u64                                             8 advance: up to this creation number
-//!             | on | id | text | text                                       9 does not fit: pointer, rule
+//!             | on | id | tag u128 | text | text                            9 does not fit: pointer, rule
 //!             | on | time u64                                               10 expire: what is over then
 //!             | flag                                                        11 pause expiry: flag 1: it is paused
 //!             | hash u128                                                   12 note file
@@ -128,9 +128,10 @@ pub(super) fn encode(command: &Command<'_>, to: &mut BytesMut) {
             put_on(to, on);
             to.put_u64_le(*upto);
         }
-        Work::DoesNotFit { on, id, pointer, rule } => {
+        Work::DoesNotFit { on, id, tag, pointer, rule } => {
             put_on(to, on);
             put_id(to, *id);
+            to.put_u128_le(*tag);
             put_text(to, pointer);
             put_text(to, rule);
         }
@@ -260,7 +261,7 @@ pub(super) fn decode<'a>(from: &mut &'a [u8]) -> Result<Command<'a>, CommandErro
         ADVANCE => Work::Advance { on: take_on(from)?, upto: take_u64(from)? },
         DOES_NOT_FIT => {
             let (on, id) = (take_on(from)?, take_id(from)?);
-            Work::DoesNotFit { on, id, pointer: take_str(from)?, rule: take_str(from)? }
+            Work::DoesNotFit { on, id, tag: take_u128(from)?, pointer: take_str(from)?, rule: take_str(from)? }
         }
         EXPIRE => Work::Expire { on: take_on(from)?, upto_ms: take_u64(from)? },
         PAUSE_EXPIRY => Work::PauseExpiry { paused: take_flag(from)? },

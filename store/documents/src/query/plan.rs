@@ -89,13 +89,16 @@ pub(super) fn plan(query: &Query, source: Source<'_>) -> Result<Plan, PlanError>
     let ids = std::iter::once((None, vec![(&id, FieldKind::String)], true));
     let indexes = source.indexes.iter().enumerate().map(|(at, index)| {
         let definition = index.definition();
-        let fields = definition.fields.iter().map(|field| (&field.path, field.kind)).collect();
+        let fields: Vec<(&Path, FieldKind)> = definition.fields.iter().map(|field| (&field.path, field.kind)).collect();
         (Some(at), fields, definition.unique)
     });
     for (at, fields, is_unique) in ids.chain(indexes) {
         // A field of another type than its path's ends what the index serves.
+        let count = fields.len();
         let fields: Vec<&Path> =
             fields.into_iter().map_while(|(path, kind)| (kind_of(path) == Some(kind)).then_some(path)).collect();
+        // Unique are all of its fields together.
+        let is_unique = is_unique && fields.len() == count;
         let Some(served) = serve(&fields, is_unique, &filters, &sort) else { continue };
         if best.as_ref().is_none_or(|(_, known)| served.score > known.score) {
             best = Some((at, served));

@@ -88,7 +88,11 @@ fn command(documents: &Documents, (what, name, id, content, more): Step) -> Vec<
         }
         18 if more == 0 => Work::GiveUp { collection: name },
         17..=19 => Work::Advance { on, upto: u64::from(more) },
-        20 if more < 2 => Work::DoesNotFit { on, id, pointer: "/x", rule: "type" },
+        20 if more < 2 => {
+            let found = documents.collection(name).and_then(|found| found.get(id));
+            let tag = found.map_or(0, crate::Record::tag);
+            Work::DoesNotFit { on, id, tag, pointer: "/x", rule: "type" }
+        }
         20 => Work::Advance { on, upto: u64::MAX },
         21 => Work::Expire { on, upto_ms: u64::from(more) * 1_000 },
         22 if more < 3 => Work::PauseExpiry { paused: more == 0 },

@@ -4,6 +4,7 @@
 use super::world::{record, text};
 use crate::*;
 use leasehold_replication::Position;
+use std::sync::Arc;
 use std::time::Duration;
 
 struct Timed {
@@ -153,6 +154,6 @@ fn worst_entries() {
     println!("{:>9.2} ms  free them, elsewhere", (on_cpu() - before).as_secs_f64() * 1000.0);
 }
 
-fn drop_all(discarded: Vec<Collection>) {
+fn drop_all(discarded: Vec<Arc<Collection>>) {
     drop(discarded);
 }

@@ -69,7 +69,13 @@ fn commands() -> Vec<(&'static str, Command<'static>)> {
         ("command-v2-8-advance.hex", one(Work::Advance { on: ORDERS, upto: 4_000 })),
         (
             "command-v2-9-does-not-fit.hex",
-            one(Work::DoesNotFit { on: ORDERS, id: IdRef::Text("2026-7"), pointer: "/total", rule: "minimum" }),
+            one(Work::DoesNotFit {
+                on: ORDERS,
+                id: IdRef::Text("2026-7"),
+                tag: TAG,
+                pointer: "/total",
+                rule: "minimum",
+            }),
         ),
         ("command-v2-10-expire.hex", one(Work::Expire { on: ORDERS, upto_ms: TIME_MS })),
         ("command-v2-11-pause-expiry.hex", one(Work::PauseExpiry { paused: true })),
@@ -115,6 +121,7 @@ pub(super) fn describe(parts: &mut Parts<'_>) {
         }
         4 => {
             describe_on(parts);
+            parts.u8("1: the request was a transaction");
             describe_text(parts, "a problem");
         }
         5 => {
@@ -138,6 +145,7 @@ pub(super) fn describe(parts: &mut Parts<'_>) {
         9 => {
             describe_on(parts);
             describe_id(parts);
+            parts.bytes(16, "tag of the record, u128");
             describe_text(parts, "where, a JSON Pointer");
             describe_text(parts, "the rule");
         }
@@ -244,7 +252,7 @@ fn history(mut apply: impl FnMut(Option<&str>, Work<'_>)) {
     apply(None, Work::GiveUp { collection: "orders" });
     apply(None, define("orders", r#"{"id":"string","schema":false}"#));
     let (id, pointer, rule) = (IdRef::Text("a"), "", "false");
-    apply(None, Work::DoesNotFit { on: on("orders", 11), id, pointer, rule });
+    apply(None, Work::DoesNotFit { on: on("orders", 11), id, tag: leasehold_documents::tag_of(a), pointer, rule });
     apply(None, define("orders", r#"{"id":"string","maxRecords":9,"indexes":[{"fields":["/y"]}]}"#));
     apply(Some("gone"), Work::One(on("dogs", 1), text("a", Action::Delete)));
     apply(None, Work::NoteFile { hash: TAG });
