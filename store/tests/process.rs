@@ -460,7 +460,7 @@ fn a_page_of_a_named_origin_may_read_every_answer_and_others_none() {
         ("GET /persons", app, 401),
         ("GET /persons", &known, 503),
         ("DELETE /persons/e956b5d0-fa0c-40e8-9da9-333c214dcaf7", &known, 503),
-        ("GET /nowhere", &known, 404),
+        ("GET /no/where/at/all", &known, 404),
         ("GET /persons?a=%zz", &known, 400),
         ("GET /persons", "origin: https://app.example\r\n", 400),
         ("GET /a b c", app, 400),

@@ -55,7 +55,7 @@ pub(super) fn definition(documents: &Documents, collection: &str) -> Option<Arc<
 
 /// `persons` is what each cluster begins with.
 fn is_of_persons(documents: &Documents) -> bool {
-    documents.collection(PERSONS).is_some_and(|found| found.definition().form == Form::Persons)
+    documents.collection(PERSONS).is_none_or(|found| found.definition().form == Form::Persons)
 }
 
 impl Writing<'_> {
@@ -71,7 +71,7 @@ impl Writing<'_> {
                     return Err(needs_later_format(context, COLLECTIONS, self.path));
                 }
                 let plan = Plan::of_persons(&documents, &self.all)?;
-                let key = self.key(true);
+                let key = self.key(&documents);
                 let answer = self.propose(context, plan.command(self.shape, 0, key), deadline).await?;
                 // The format was raised meanwhile.
                 if !is_race(&answer.outcome) {
@@ -89,7 +89,7 @@ impl Writing<'_> {
                     // Others were first, meanwhile.
                     continue;
                 }
-                let (now_ms, key) = (wall_clock_ms(), self.key(is_of_persons(&documents)));
+                let (now_ms, key) = (wall_clock_ms(), self.key(&documents));
                 match Plan::of(&documents, &context.schemas, &self.all, now_ms).await {
                     Ok(plan) => {
                         let answer = self.propose(context, plan.command(self.shape, now_ms, key), deadline).await?;
@@ -97,6 +97,8 @@ impl Writing<'_> {
                             return Ok(answer);
                         }
                     }
+                    // Not of the request's making: it may be done at the next try.
+                    Err(refusal) if refusal.problem.code() == Code::Internal => return Err(*refusal.problem),
                     Err(refusal) if key.is_some() => {
                         let answer = self.refuse(context, &refusal, (now_ms, key), deadline).await?;
                         if !is_race(&answer.outcome) {
@@ -122,10 +124,17 @@ impl Writing<'_> {
     }
 
     /// A request that format 1 has is recognized as there, so that its answer is found after an update, too.
-    fn key(&self, is_of_persons: bool) -> Option<Key<'_>> {
-        let is_old = is_of_persons && !self.has_query && self.is_of_format_1();
-        let request = || is_old.then(|| self.request_of_format_1()).flatten();
-        self.key.map(|name| Key { name, request: request().unwrap_or(self.request) })
+    /// Otherwise the collection's origin belongs to it: in one that is defined again nothing was done yet.
+    fn key(&self, documents: &Documents) -> Option<Key<'_>> {
+        let is_old = is_of_persons(documents) && !self.has_query && self.is_of_format_1();
+        let first = self.all.first().filter(|_| self.shape != Shape::Transaction);
+        let defined = first.and_then(|one| documents.collection(&one.collection)?.defined());
+        let created = defined.map_or(0, |defined| defined.created.0);
+        let request = || {
+            let old = is_old.then(|| self.request_of_format_1()).flatten();
+            old.unwrap_or_else(|| self.request.wrapping_add(created.into()))
+        };
+        self.key.map(|name| Key { name, request: request() })
     }
 
     /// Format 1 has all of it.
@@ -155,6 +164,9 @@ impl Writing<'_> {
 
     async fn propose(&self, context: &Context, command: Command<'_>, deadline: Instant) -> Result<Applied, Problem> {
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(contention());
+        }
         write_within(context, self.path, &command, left).await
     }
 

@@ -116,7 +116,13 @@ impl Kind {
     /// worth a restart.
     pub(super) fn refuses_parameters(self) -> bool {
         match self {
-            Kind::Delete | Kind::Batch | Kind::Leader | Kind::Status | Kind::Transaction | Kind::GiveUp => true,
+            Kind::Delete
+            | Kind::Batch
+            | Kind::Leader
+            | Kind::Status
+            | Kind::Transaction
+            | Kind::GiveUp
+            | Kind::PauseExpiry => true,
             Kind::Create
             | Kind::Replace
             | Kind::Patch
@@ -125,7 +131,6 @@ impl Kind {
             | Kind::Definition
             | Kind::Define
             | Kind::Drop
-            | Kind::PauseExpiry
             | Kind::List
             | Kind::Read
             | Kind::Watch

@@ -86,7 +86,8 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    let deadline = Instant::now() + context.config.write_timeout;
+    // A follower that sends this on waits as long as a write may take: it must have the answer before.
+    let deadline = Instant::now() + context.config.write_timeout * 4 / 5;
     let path = path_of(name);
     let expire_now = flag(query, "expire-now", "true")?;
     let body = body::receive(context, headers, sent, body::JSON).await?;
@@ -130,7 +131,8 @@ where
     let unless_expired_ms = (!expire_now).then_some(now_ms);
     let define = Define { collection: name, definition: &text, condition, unless_expired_ms };
     let command = Command { time_ms: now_ms, key: None, work: Work::Define(define) };
-    let answer = proposal::write(context, &path, &command).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let answer = proposal::write_within(context, &path, &command, left).await?;
     let status = match answer.outcome {
         Outcome::Defined { created: true } => StatusCode::CREATED,
         Outcome::Defined { created: false } | Outcome::Unchanged => StatusCode::OK,

@@ -18,7 +18,7 @@ use super::refusals::{entry_too_large, unknown_collection};
 use crate::schema::{Schemas, Violation};
 use leasehold_documents::{
     Action, Collection, Command, Condition, Defined, Definition, Documents, ENTRY_BYTES_MAX, Id, Key, On, Operation,
-    PERSONS, RECORD_BYTES_MAX, Record, Seen, Work, merge, tag_of,
+    PERSONS, RECORD_BYTES_MAX, Record, Seen, Work, merge,
 };
 use leasehold_replication::Seq;
 use std::collections::HashMap;
@@ -143,7 +143,7 @@ struct Play<'a> {
     on: Vec<(String, Option<Seq>)>,
     /// The records that earlier operations leave, by the collection's place; none: removed. Of patches that are merged
     /// later nothing is known here.
-    after: HashMap<(u16, Id), Option<Arc<str>>>,
+    after: HashMap<(u16, Id), Option<Record>>,
     /// Of the records that were read and made here.
     bytes: usize,
     now_ms: u64,
@@ -158,17 +158,15 @@ impl Play<'_> {
         let Ready { id, mut text } = asked.ready(&defined.definition)?;
         let on = self.place(&asked.collection, defined.epoch);
         let mut schemas: Vec<Arc<str>> = schemas_of(defined).cloned().collect();
+        // Shared: a record may be large, and a request may name it a thousand times.
         let present = match self.after.get(&(on, id.clone())) {
             Some(after) => after.clone(),
-            None => collection.get(&id).map(|record| Arc::from(record.as_str())),
+            None => collection.get(&id).cloned(),
         };
-        let tag = || match self.after.get(&(on, id.clone())) {
-            Some(after) => after.as_deref().map(tag_of),
-            None => collection.get(&id).map(Record::tag),
-        };
+        let tag = || present.as_ref().map(Record::tag);
         let condition = asked.conditions.condition_for(tag);
         let (mut op, mut seen) = (asked.op, Seen::Any);
-        let like = if op == Op::Patch { present.as_deref() } else { Some(&*text) };
+        let like = if op == Op::Patch { present.as_ref().map(Record::as_str) } else { Some(&*text) };
         let expires = asked.expires_in.map(|after| expires_in::patch(defined, like, self.now_ms, after)).transpose()?;
         match op {
             Op::Create | Op::Put => {
@@ -187,7 +185,7 @@ impl Play<'_> {
                 seen = tag.map_or(Seen::Absent, Seen::Tag);
                 match &present {
                     Some(present) if holds => {
-                        text = self.merged(present, &text)?;
+                        text = self.merged(present.as_str(), &text)?;
                         if let Some(expires) = expires {
                             text = self.merged(&text, &expires)?;
                         }
@@ -200,7 +198,7 @@ impl Play<'_> {
             Op::Patch | Op::Delete | Op::Check => schemas.clear(),
         }
         let after = match op {
-            Op::Create | Op::Put => Some(Some(Arc::from(text.as_str()))),
+            Op::Create | Op::Put => Some(Some(Record::from(text.as_str()))),
             Op::Delete => Some(None),
             Op::Patch | Op::Check => None,
         };

@@ -100,6 +100,12 @@ async fn one(context: &Context, method: Method, asked: Asked<'_>, key: Option<&s
         None => (format!("/{collection}"), format!("/{collection}")),
         Some(id) => (format!("/{collection}/{id}"), format!("/{collection}/{}", percent::encode(id))),
     };
+    // Whoever follows a redirect asks for the same.
+    let shown = asked.expires_in.map_or(shown.clone(), |_| {
+        let pairs: Vec<String> =
+            query.iter().map(|(name, value)| format!("{}={}", percent::encode(name), percent::encode(value))).collect();
+        format!("{shown}?{}", pairs.join("&"))
+    });
     let request = key::request(&method, &path, query, &asked.conditions.word(), asked.body);
     let writing =
         Writing { path: &shown, shape: Shape::One, all: vec![asked], key, request, has_query: !query.is_empty() };
