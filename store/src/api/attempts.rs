@@ -42,7 +42,7 @@ pub(super) struct Writing<'a> {
     pub(super) all: Vec<Asked<'a>>,
     /// The client's key.
     pub(super) key: Option<&'a str>,
-    /// What the request is recognized by under its key, as format 2 has it.
+    /// What the request is recognized by under its key, as format 2 has it. 0 without a key.
     pub(super) request: u128,
     /// It has parameters, which format 1 has not.
     pub(super) has_query: bool,

@@ -23,7 +23,14 @@ where
     person::check_syntax(&body)?;
     let all = operations::parse(&body, Some(collection), context.config.match_weakened)?;
     let path = format!("/{collection}:batch");
-    let request = key::request(&Method::POST, &path, &Query::new(), "", &body);
-    let writing = Writing { path: &path, shape: Shape::Batch, all, key: name.as_deref(), request, has_query: false };
+    let request = name.as_ref().map(|_| key::request(&Method::POST, &path, &Query::new(), "", &body));
+    let writing = Writing {
+        path: &path,
+        shape: Shape::Batch,
+        all,
+        key: name.as_deref(),
+        request: request.unwrap_or_default(),
+        has_query: false,
+    };
     operations::done(context, &writing).await
 }

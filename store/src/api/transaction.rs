@@ -24,8 +24,14 @@ where
     let body = body::receive(context, headers, sent, body::JSON).await?;
     person::check_syntax(&body)?;
     let all = operations::parse(&body, None, context.config.match_weakened)?;
-    let request = key::request(&Method::POST, PATH, &Query::new(), "", &body);
-    let writing =
-        Writing { path: PATH, shape: Shape::Transaction, all, key: name.as_deref(), request, has_query: false };
+    let request = name.as_ref().map(|_| key::request(&Method::POST, PATH, &Query::new(), "", &body));
+    let writing = Writing {
+        path: PATH,
+        shape: Shape::Transaction,
+        all,
+        key: name.as_deref(),
+        request: request.unwrap_or_default(),
+        has_query: false,
+    };
     operations::done(context, &writing).await
 }

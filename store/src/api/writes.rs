@@ -106,7 +106,8 @@ async fn one(context: &Context, method: Method, asked: Asked<'_>, key: Option<&s
             query.iter().map(|(name, value)| format!("{}={}", percent::encode(name), percent::encode(value))).collect();
         format!("{shown}?{}", pairs.join("&"))
     });
-    let request = key::request(&method, &path, query, &asked.conditions.word(), asked.body);
+    let request = || key::request(&method, &path, query, &asked.conditions.word(), asked.body);
+    let request = key.map(|_| request()).unwrap_or_default();
     let writing =
         Writing { path: &shown, shape: Shape::One, all: vec![asked], key, request, has_query: !query.is_empty() };
     let Applied { seq, outcome, id, record, .. } = writing.done(context).await?;
