@@ -130,7 +130,8 @@ async fn collections_keep_their_rules_and_their_records_when_leaders_are_killed(
 
     // A change that takes steps: whichever leader is left ends it.
     let leader = cluster.wait_for_leader().await.unwrap();
-    let changed = at_leader(cluster, Method::PUT, "/api/collections/tenants", &definition(true), None);
+    let indexed = definition(true);
+    let changed = at_leader(cluster, Method::PUT, "/api/collections/tenants", &indexed, None);
     let (changed, ()) = tokio::join!(changed, async { _ = cluster.kill(leader, Part::Store) });
     assert!([200, 202].contains(&changed.status), "{}", changed.text());
     cluster

@@ -78,22 +78,6 @@ pub fn tag_of(record: &str) -> u128 {
     record.bytes().fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tag_of_a_record_is_that_of_its_bytes_however_long_it_is() {
-        for length in [0, TAG_KEPT_FROM_BYTES, TAG_KEPT_FROM_BYTES + 1] {
-            let json = "x".repeat(length);
-            let (borrowed, owned) = (Record::from(&*json), Record::from(json.clone()));
-            assert_eq!((borrowed.tag(), owned.tag(), owned.tag()), (tag_of(&json), tag_of(&json), tag_of(&json)));
-            assert_eq!((borrowed.as_str(), owned.as_str()), (&*json, &*json));
-            assert_eq!(borrowed, owned);
-        }
-    }
-}
-
 /// The id in a record's JSON, if it is a JSON object with one `id` that is a UUID, and nothing after it.
 pub(crate) fn record_id(record: &str) -> Option<Uuid> {
     #[derive(Deserialize)]
@@ -132,5 +116,21 @@ pub(crate) fn is_form_of(text: &str, id: IdRef<'_>) -> bool {
     match id {
         IdRef::Uuid(uuid) => *text == *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
         IdRef::Text(id) => text == id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_a_record_is_that_of_its_bytes_however_long_it_is() {
+        for length in [0, TAG_KEPT_FROM_BYTES, TAG_KEPT_FROM_BYTES + 1] {
+            let json = "x".repeat(length);
+            let (borrowed, owned) = (Record::from(&*json), Record::from(json.clone()));
+            assert_eq!((borrowed.tag(), owned.tag(), owned.tag()), (tag_of(&json), tag_of(&json), tag_of(&json)));
+            assert_eq!((borrowed.as_str(), owned.as_str()), (&*json, &*json));
+            assert_eq!(borrowed, owned);
+        }
     }
 }
