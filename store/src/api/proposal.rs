@@ -17,7 +17,7 @@ pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) 
     write_within(context, path, command, context.config.write_timeout).await
 }
 
-/// As [`write`], in this time.
+/// As [`write()`], in this time.
 pub(super) async fn write_within(
     context: &Context,
     path: &str,
