@@ -221,7 +221,7 @@ pub enum CommandError {
     /// The collection or the record is not what it must be.
     #[error("{0}")]
     Content(&'static str),
-    /// Its records have more than [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX) together: they were not looked at.
+    /// Its records have more than [`ENTRY_BYTES_MAX`] together: they were not looked at.
     #[error("the records of the command are too large together")]
     TooLarge,
 }
