@@ -5,8 +5,8 @@
 //!   snapshot of a leader installed ──restart──▶ what was before is not known here
 //! ```
 //!
-//! Of each entry that it reaches back to it also keeps a [`Mark`]: the hashes of the data after it, so that whoever keeps the
-//! changes elsewhere can check that nothing is missing.
+//! Of each entry that it reaches back to it also keeps a [`Mark`]: the hashes of the data after it, so that a watcher that
+//! keeps the changes elsewhere can check that nothing is missing.
 //!
 //! A watcher keeps only its position; what it has not read waits here, once for all of them. The bound is in bytes: the
 //! oldest changes go first, and a watcher that has not read them by then has a gap and is notified ([`Gone`]), never

@@ -29,3 +29,4 @@ pub mod telemetry;
 pub mod testing;
 pub mod tls;
 pub mod volume;
+mod wall_clock;

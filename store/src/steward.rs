@@ -24,10 +24,11 @@ mod turn;
 
 use crate::handle::Handle;
 use crate::schema::Schemas;
+use crate::wall_clock;
 use change::{Mark, Step};
 use clock::Clock;
 use leasehold_documents::{Command, On, Outcome, Work};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
@@ -48,7 +49,7 @@ pub async fn run(handle: Handle) {
             biased;
             _ = ticks.tick() => {
                 // On each replica: so the next leader need not wait for a minute.
-                let now_ms = clock.look(wall_ms(), begun.elapsed());
+                let now_ms = clock.look(wall_clock::now_ms(), begun.elapsed());
                 steward.stuck.clear();
                 steward.expire(now_ms).await;
             }
@@ -144,7 +145,7 @@ impl Steward {
 
     /// Through the log. False: it was not done, or nobody knows.
     async fn propose(&self, work: Work<'_>) -> bool {
-        let command = Command { time_ms: wall_ms(), key: None, work };
+        let command = Command { time_ms: wall_clock::now_ms(), key: None, work };
         let in_force = self.handle.format().max(self.handle.documents().format());
         if command.needs() > in_force {
             return false;
@@ -165,10 +166,4 @@ impl Steward {
             }
         }
     }
-}
-
-/// The time of day, in milliseconds since 1970.
-fn wall_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

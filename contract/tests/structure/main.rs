@@ -91,6 +91,7 @@ const DISTRICTS: [(&str, &[&str]); 4] = [
             "volume",
             "progress",
             "history",
+            "wall_clock",
         ],
     ),
     (

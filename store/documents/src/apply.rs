@@ -14,7 +14,8 @@
 //! [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX) bytes together; a step looks at [`STEP_RECORDS_MAX`](crate::STEP_RECORDS_MAX) records or
 //! [`STEP_BYTES_MAX`](crate::STEP_BYTES_MAX) at most.
 
-use crate::codec::{COLLECTIONS, version};
+use crate::codec::version;
+use crate::format::COLLECTIONS;
 use crate::operate::Budget;
 use crate::outcome::PATCH_TAKES_ID;
 use crate::sums::Name;
@@ -49,7 +50,7 @@ impl Documents {
         };
         self.skip(position);
         if version >= COLLECTIONS {
-            self.begin_collections();
+            self.begin_collections(changes);
         }
         Ok(match command {
             // Checked on a thread of the API before the format was raised: the leader looks again.
@@ -77,32 +78,40 @@ impl Documents {
         self.applied = position;
     }
 
-    /// Notes a change of the voters. The first one of a format begins what that format adds to the data. No change is told of:
-    /// a snapshot has the definition of `persons`, and whoever knows none may assume it.
+    /// Notes a change of the voters. The first one of a format begins what that format adds to the data: that is among
+    /// `changes` then.
     ///
     /// # Panics
     /// As [`Documents::apply`].
-    pub fn voters(&mut self, position: Position, format: u32) {
+    pub fn voters(&mut self, position: Position, format: u32, changes: &mut Vec<Change>) {
         self.skip(position);
         if format >= COLLECTIONS {
-            self.begin_collections();
+            self.begin_collections(changes);
         }
     }
 
     /// Once. The records stay as they are, so this costs nothing.
-    fn begin_collections(&mut self) {
+    fn begin_collections(&mut self, changes: &mut Vec<Change>) {
         if self.format >= COLLECTIONS {
             return;
         }
         self.format = COLLECTIONS;
         let seq = self.applied.seq;
         self.collections.entry(PERSONS.to_owned()).or_default();
+        let definition = Arc::new(Definition::persons());
         self.with(PERSONS, |persons, name| {
-            let definition = Arc::new(Definition::persons());
-            let defined =
-                Defined { definition, created: seq, revision: seq, epoch: seq, pending: None, last_refused: None };
+            let defined = Defined {
+                definition: definition.clone(),
+                created: seq,
+                revision: seq,
+                epoch: seq,
+                pending: None,
+                last_refused: None,
+            };
             persons.set_defined(name, defined);
         });
+        let definition = Some(definition);
+        changes.push(Change::Definition { collection: PERSONS.into(), created: seq, definition });
     }
 
     /// Changes a collection, and the sums with it. None if there is none of that name.
@@ -135,7 +144,7 @@ impl Documents {
         answer
     }
 
-    /// Keys are a collection's; those of all else have a space of their own, as have those of format 1.
+    /// Keys are a collection's, and those of format 1 are those of `persons`; the keys of all else have a space of their own.
     pub(crate) fn space<'a>(&self, work: &Work<'a>) -> &'a str {
         match work {
             _ if self.format < COLLECTIONS => PERSONS,

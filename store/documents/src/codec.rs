@@ -14,15 +14,13 @@ mod v2;
 
 use crate::command::{Action, Command, CommandError, Key, On, Operation, Seen, UnknownCommand, Work};
 use crate::definition::PERSONS;
-use crate::format::{FORMAT, FORMAT_MIN, MADE_UP, MADE_UP_KEY};
+use crate::format::{COLLECTIONS, FORMAT, FORMAT_MIN, MADE_UP, MADE_UP_KEY};
 use crate::id::IdKind;
 use ::bytes::{BufMut, Bytes, BytesMut};
 
 /// The version is the format in force where the command was written.
 const VERSION_MIN: u8 = FORMAT_MIN as u8;
 const VERSION_MAX: u8 = FORMAT as u8;
-/// The first format with collections of all kinds.
-pub(crate) const COLLECTIONS: u32 = 2;
 
 impl<'a> Command<'a> {
     /// The lowest format whose builds know all of it: before that is in force no leader may write it.

@@ -130,8 +130,8 @@ impl Collection {
         self.by_number.range((Excluded(number), Unbounded)).map(|(number, record)| (*number, record))
     }
 
-    /// The id of one of its records.
-    pub(crate) fn id_of(&self, record: &Record) -> Option<Id> {
+    /// The id of one of its records; none of a text that is no record.
+    pub fn id_of(&self, record: &Record) -> Option<Id> {
         id_in(self.definition().id, record.as_str())
     }
 

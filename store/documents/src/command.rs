@@ -1,6 +1,7 @@
 //! A write as the log contains it, as a value. Its bytes are in `codec`.
 
 use crate::id::IdRef;
+use crate::record::Record;
 use leasehold_replication::Seq;
 
 /// What one entry may read and write of records, in bytes (since format 2).
@@ -242,6 +243,30 @@ pub enum UnknownCommand {
     /// What the leader saw of a record.
     #[error("a command with {0} as what the leader saw, which this build does not know")]
     Seen(u8),
+}
+
+impl DefinitionCondition {
+    /// Does it hold where the definition has this revision, or there is none?
+    pub fn holds(self, revision: Option<Seq>) -> bool {
+        match self {
+            DefinitionCondition::None => true,
+            DefinitionCondition::Exists => revision.is_some(),
+            DefinitionCondition::Absent => revision.is_none(),
+            DefinitionCondition::Revision(wanted) => revision == Some(wanted),
+        }
+    }
+}
+
+impl Condition {
+    /// Does it hold where this record is there, or none?
+    pub fn holds(self, found: Option<&Record>) -> bool {
+        match self {
+            Condition::None => true,
+            Condition::Exists => found.is_some(),
+            Condition::Absent => found.is_none(),
+            Condition::Tag(tag) => found.is_some_and(|record| record.tag() == tag),
+        }
+    }
 }
 
 impl<'a> On<'a> {

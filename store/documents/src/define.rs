@@ -9,7 +9,8 @@
 use crate::collection::Collection;
 use crate::command::Define;
 use crate::defined::{Defined, LastRefused, Pending, WhyRefused};
-use crate::tables::{Building, Clash, Tables};
+use crate::tables::{Building, Clash};
+use crate::value::Shape;
 use crate::{
     COLLECTIONS_MAX, Change, Definition, DefinitionChange, DefinitionCondition, Documents, Outcome,
     RECORD_MEMORY_BYTES, STEP_BYTES_MAX, STEP_RECORDS_MAX, is_name,
@@ -28,7 +29,7 @@ impl Documents {
         };
         let seq = self.seq();
         let found = self.collection(name).and_then(|collection| Some((collection, collection.defined.as_ref()?)));
-        if !holds(condition, found.map(|(_, defined)| defined.revision)) {
+        if !condition.holds(found.map(|(_, defined)| defined.revision)) {
             return Outcome::PreconditionFailed;
         }
         let Some((collection, defined)) = found else {
@@ -49,7 +50,8 @@ impl Documents {
             DefinitionChange::None => Outcome::Unchanged,
             DefinitionChange::Immutable => Outcome::Immutable,
             DefinitionChange::Examine if !collection.is_empty() => {
-                let expired = unless_expired_ms.map_or(0, |by_ms| would_expire(collection, &definition, by_ms));
+                let by_ms = unless_expired_ms.filter(|_| is_a_step(collection));
+                let expired = by_ms.map_or(0, |by_ms| collection.would_expire(&definition, by_ms));
                 if expired > 0 {
                     return Outcome::WouldExpire(expired);
                 }
@@ -163,7 +165,7 @@ impl Documents {
         }
     }
 
-    /// However many records it has, this costs the same: they are freed by whoever takes what was discarded.
+    /// However many records it has, this costs the same: what was discarded is freed elsewhere.
     pub(crate) fn drop_collection(
         &mut self,
         name: &str,
@@ -172,7 +174,7 @@ impl Documents {
         changes: &mut Vec<Change>,
     ) -> Outcome {
         let found = self.collection(name).and_then(|collection| Some((collection, collection.defined.as_ref()?)));
-        if !holds(condition, found.map(|(_, defined)| defined.revision)) {
+        if !condition.holds(found.map(|(_, defined)| defined.revision)) {
             return Outcome::PreconditionFailed;
         }
         let Some((collection, defined)) = found else { return Outcome::NoCollection };
@@ -191,26 +193,22 @@ impl Documents {
     }
 }
 
-fn holds(condition: DefinitionCondition, revision: Option<Seq>) -> bool {
-    match condition {
-        DefinitionCondition::None => true,
-        DefinitionCondition::Exists => revision.is_some(),
-        DefinitionCondition::Absent => revision.is_none(),
-        DefinitionCondition::Revision(wanted) => revision == Some(wanted),
-    }
+/// Its records are as few as a step may read.
+fn is_a_step(collection: &Collection) -> bool {
+    collection.len() <= STEP_RECORDS_MAX && collection.bytes() <= STEP_BYTES_MAX as u64
 }
 
-/// How many records would go at once; 0 where they are too many to count.
-fn would_expire(collection: &Collection, definition: &Definition, by_ms: u64) -> u64 {
-    let is_bounded = collection.len() <= STEP_RECORDS_MAX && collection.bytes() <= STEP_BYTES_MAX as u64;
-    if !is_bounded || definition.expires == collection.definition().expires {
-        return 0;
+impl Collection {
+    /// How many records would go at once, because their times begin to count with this definition.
+    pub fn would_expire(&self, definition: &Definition, by_ms: u64) -> u64 {
+        if definition.expires.is_none() || definition.expires == self.definition().expires {
+            return 0;
+        }
+        let times = Shape::of(&Definition { indexes: Vec::new(), ..definition.clone() });
+        let is_over = |record: &str| {
+            let time = times.read(record).ok().and_then(|read| read.expires_ms);
+            time.is_some_and(|time| i128::from(time) <= i128::from(by_ms))
+        };
+        self.after(0).filter(|(_, record)| is_over(record.as_str())).count() as u64
     }
-    let of_time = Definition { indexes: Vec::new(), ..definition.clone() };
-    let times = Tables::of(&of_time);
-    let is_over = |record: &str| {
-        let read = times.read(record).ok();
-        read.and_then(|read| read.expires_ms).is_some_and(|time| i128::from(time) <= i128::from(by_ms))
-    };
-    collection.after(0).filter(|(_, record)| is_over(record.as_str())).count() as u64
 }

@@ -6,6 +6,8 @@
 
 pub use leasehold_replication::{FORMAT_MIN, readable};
 
+/// The first format with collections of all kinds, and with definitions.
+pub const COLLECTIONS: u32 = 2;
 /// The highest format that this build reads.
 pub const FORMAT: u32 = if cfg!(feature = "made-up-format") { MADE_UP } else { leasehold_replication::FORMAT };
 

@@ -3,7 +3,7 @@
 //! In this order: the client's condition, what the leader saw, the action; then whether the record fits the definitions, and
 //! whether a unique index has another one with its values.
 
-use crate::codec::COLLECTIONS;
+use crate::format::COLLECTIONS;
 use crate::outcome::PATCH_TAKES_ID;
 use crate::record::{TAG_KEPT_FROM_BYTES, is_form_of, record_id};
 use crate::{
@@ -113,13 +113,7 @@ impl Documents {
         if let Some(found) = found.filter(|_| needs_tag) {
             budget.take_tag(name, id, found)?;
         }
-        let holds = match condition {
-            Condition::None => true,
-            Condition::Exists => found.is_some(),
-            Condition::Absent => found.is_none(),
-            Condition::Tag(tag) => found.is_some_and(|record| record.tag() == tag),
-        };
-        if !holds {
+        if !condition.holds(found) {
             return Err(Outcome::PreconditionFailed);
         }
         let is_seen = match seen {

@@ -45,9 +45,9 @@ use definitions::StoredDefined;
 pub use definitions::StoredDefinitions;
 pub use keys::StoredKey;
 
-use crate::codec::COLLECTIONS;
 use crate::collection::id_in;
 use crate::defined::Defined;
+use crate::format::COLLECTIONS;
 use crate::settings::Settings;
 use crate::sums::Name;
 use crate::tables::{Building, Tables};

@@ -21,14 +21,14 @@ use super::problem::{Code, Problem};
 use super::proposal::write_within;
 use super::refusals::{contention, needs_later_format, not_confirmed, not_open};
 use super::turns::{NoTurn, Turn};
-use leasehold_documents::{Applied, Command, Definition, Documents, Form, Id, Key, On, Outcome, PERSONS, Work, tag_of};
+use crate::wall_clock;
+use leasehold_documents::{
+    Applied, COLLECTIONS, Command, Definition, Documents, Form, Id, Key, On, Outcome, PERSONS, Work, tag_of,
+};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
-
-/// The format that has collections of all kinds.
-pub(super) const COLLECTIONS: u32 = 2;
 
 /// Pauses between two tries. The first is over before a disk has answered; a definition may take a while to stand still.
 const PAUSE_FIRST: Duration = Duration::from_millis(1);
@@ -89,7 +89,7 @@ impl Writing<'_> {
                     // Others were first, meanwhile.
                     continue;
                 }
-                let (now_ms, key) = (wall_clock_ms(), self.key(&documents));
+                let (now_ms, key) = (wall_clock::now_ms(), self.key(&documents));
                 match Plan::of(&documents, &context.schemas, &self.all, now_ms).await {
                     Ok(plan) => {
                         let answer = self.propose(context, plan.command(self.shape, now_ms, key), deadline).await?;
@@ -218,10 +218,4 @@ impl Writing<'_> {
 /// No answer to a client: it is tried again.
 fn is_race(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::DefinitionChanged | Outcome::Contention)
-}
-
-/// For people, and for times of expiry: apply never depends on it.
-fn wall_clock_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -21,23 +21,20 @@ use super::query::Freshness;
 use super::refusals::{needs_later_format, not_confirmed, not_open, unknown_collection};
 use super::{proposal, reads, reply};
 use crate::schema::Schemas;
+use crate::wall_clock;
 use bytes::Bytes;
 use hyper::body::Body;
 use leasehold_documents::{
-    Collection, Command, Define, Defined, Definition, DefinitionCondition, DefinitionError, Documents, Outcome,
-    PERSONS, Shape, WhyRefused, Work, is_name,
+    COLLECTIONS, Collection, Command, Define, Defined, Definition, DefinitionCondition, DefinitionError, Documents,
+    Outcome, PERSONS, WhyRefused, Work, is_name,
 };
 use leasehold_replication::Seq;
 use revisions::Verdict;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use warp::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
-
-/// The format that has definitions.
-pub(super) const COLLECTIONS: u32 = 2;
 
 /// `GET /api/collections`
 pub(super) async fn list(context: &Context, query: Query) -> ApiResult {
@@ -118,9 +115,9 @@ where
             return shown_as(StatusCode::OK, &documents, name, documents.applied().seq);
         }
     }
-    let now_ms = wall_ms();
+    let now_ms = wall_clock::now_ms();
     let definition = Arc::new(definition);
-    let may_change = found.is_some_and(|found| found.pending.is_none() && holds(condition, found.revision));
+    let may_change = found.is_some_and(|found| found.pending.is_none() && condition.holds(Some(found.revision)));
     let examined = (may_change && !expire_now).then(|| documents.collection(name).cloned()).flatten();
     let over = checked(&context.schemas, &definition, examined, now_ms).await?;
     if over > 0 {
@@ -157,7 +154,7 @@ where
 /// Is it defined so, and nothing pending?
 fn is_so(documents: &Documents, name: &str, wanted: &Definition, condition: DefinitionCondition) -> bool {
     defined(documents, name).is_some_and(|found| {
-        found.pending.is_none() && *found.definition == *wanted && holds(condition, found.revision)
+        found.pending.is_none() && *found.definition == *wanted && condition.holds(Some(found.revision))
     })
 }
 
@@ -199,7 +196,7 @@ async fn done(context: &Context, name: &str, path: &str, work: Work<'_>) -> ApiR
     if !is_name(name) {
         return Err(unknown_collection(name));
     }
-    let command = Command { time_ms: wall_ms(), key: None, work };
+    let command = Command { time_ms: wall_clock::now_ms(), key: None, work };
     let answer = proposal::write(context, path, &command).await?;
     let mut response = match answer.outcome {
         Outcome::Dropped => reply::empty(StatusCode::NO_CONTENT),
@@ -232,7 +229,7 @@ async fn checked(
         if let Some(schema) = &definition.schema {
             schemas.of(schema)?;
         }
-        Ok(examined.map_or(0, |collection| over(&collection, &definition, now_ms)))
+        Ok(examined.map_or(0, |collection| collection.would_expire(&definition, now_ms)))
     };
     match tokio::task::spawn_blocking(check).await {
         Ok(checked) => checked.map_err(invalid),
@@ -241,19 +238,6 @@ async fn checked(
             Err(Problem::new(Code::Internal, "the definition could not be checked; see the log. Not done"))
         }
     }
-}
-
-/// How many records would expire at once, because their times begin to count.
-fn over(collection: &Collection, definition: &Definition, now_ms: u64) -> u64 {
-    if definition.expires.is_none() || definition.expires == collection.definition().expires {
-        return 0;
-    }
-    let times = Shape::of(&Definition { indexes: Vec::new(), ..definition.clone() });
-    let is_over = |record: &str| {
-        let time = times.read(record).ok().and_then(|read| read.expires_ms);
-        time.is_some_and(|time| i128::from(time) <= i128::from(now_ms))
-    };
-    collection.after(0).filter(|(_, record)| is_over(record.as_str())).count() as u64
 }
 
 /// Waits until the pending change has ended: in force (200), refused, or not in time (202).
@@ -381,15 +365,6 @@ fn defined<'a>(documents: &'a Documents, name: &str) -> Option<&'a Arc<Defined>>
     documents.collection(name)?.defined()
 }
 
-/// As apply decides it; a look before that spares a count over all records.
-fn holds(condition: DefinitionCondition, revision: Seq) -> bool {
-    match condition {
-        DefinitionCondition::None | DefinitionCondition::Exists => true,
-        DefinitionCondition::Absent => false,
-        DefinitionCondition::Revision(wanted) => wanted == revision,
-    }
-}
-
 fn path_of(name: &str) -> String {
     // A name that is one needs no encoding; any other is only sent back.
     format!("/api/collections/{}", if is_name(name) { name } else { "" })
@@ -407,10 +382,4 @@ fn with_tag(mut response: Response, revision: Seq) -> Response {
         response.headers_mut().insert(ETAG, tag);
     }
     response
-}
-
-/// The time of day, in milliseconds since 1970.
-pub(super) fn wall_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

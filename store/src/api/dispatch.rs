@@ -14,7 +14,6 @@ use warp::http::request::Parts;
 use warp::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use warp::reply::Response;
 
-use super::attempts::COLLECTIONS;
 use super::body::{BoxError, Sent};
 use super::calls::{Found, Kind, find};
 use super::context::{ApiResult, Config, Context};
@@ -27,7 +26,7 @@ use super::{batch, definitions, expiry, openapi, pages, reads, reply, transactio
 use crate::handle::Handle;
 use crate::schema::Schemas;
 use crate::telemetry::Metrics;
-use leasehold_documents::{Documents, PERSONS};
+use leasehold_documents::{COLLECTIONS, Documents, PERSONS};
 
 /// All calls of a replica. A clone is the same.
 #[derive(Clone)]

@@ -2,10 +2,11 @@
 
 use super::body::{self, BoxError, Sent};
 use super::context::{ApiResult, Context, SEQUENCE};
-use super::definitions::{open, wall_ms};
+use super::definitions::open;
 use super::person::{Object, check_syntax};
 use super::problem::{Code, Problem};
 use super::{proposal, reply};
+use crate::wall_clock;
 use bytes::Bytes;
 use hyper::body::Body;
 use leasehold_documents::{Command, Outcome, Work};
@@ -30,7 +31,7 @@ where
         return Err(Problem::new(Code::InvalidRecord, what).with("pointer", "/paused"));
     };
     open(context, PATH)?;
-    let command = Command { time_ms: wall_ms(), key: None, work: Work::PauseExpiry { paused } };
+    let command = Command { time_ms: wall_clock::now_ms(), key: None, work: Work::PauseExpiry { paused } };
     let answer = proposal::write(context, PATH, &command).await?;
     if answer.outcome != Outcome::Stepped {
         tracing::error!(outcome = ?answer.outcome, "a pause of expiry had an impossible outcome");

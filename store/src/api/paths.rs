@@ -1,5 +1,5 @@
-//! What a path names: one reading of it for the routes, for preflights, and for whoever must know which collection a
-//! request is about.
+//! What a path names: one reading of it for the routes, for preflights, and for all that must know the collection of a
+//! request.
 //!
 //! ```text
 //!   /orders%3Awatch ──split at `/`, raw──▶ each segment decoded once ──▶ the first is cut at its first `:` ──▶ Watch("orders")

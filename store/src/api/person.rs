@@ -20,7 +20,7 @@ use std::fmt;
 use uuid::Uuid;
 
 /// The name of the collection, in paths and in the log.
-pub const COLLECTION: &str = "persons";
+pub const COLLECTION: &str = leasehold_documents::PERSONS;
 /// The longest name, in characters (Unicode scalar values).
 pub const NAME_CHARACTERS_MAX: usize = 256;
 

@@ -175,16 +175,9 @@ impl Play<'_> {
                 }
             }
             Op::Patch if !schemas.is_empty() || expires.is_some() => {
-                let tag = tag();
-                let holds = match condition {
-                    Condition::None => true,
-                    Condition::Exists => tag.is_some(),
-                    Condition::Absent => tag.is_none(),
-                    Condition::Tag(wanted) => tag == Some(wanted),
-                };
-                seen = tag.map_or(Seen::Absent, Seen::Tag);
+                seen = tag().map_or(Seen::Absent, Seen::Tag);
                 match &present {
-                    Some(present) if holds => {
+                    Some(present) if condition.holds(Some(present)) => {
                         text = self.merged(present.as_str(), &text)?;
                         if let Some(expires) = expires {
                             text = self.merged(&text, &expires)?;

@@ -20,16 +20,13 @@ use super::query::Freshness;
 use super::refusals::{diverged, not_readable, unknown_collection, unknown_id};
 use super::reply;
 use crate::handle::{Handle, ReadError};
-use leasehold_documents::{Collection, Documents, ID_BYTES_MAX, IdKind};
+use leasehold_documents::{COLLECTIONS, Collection, Documents, ID_BYTES_MAX, IdKind};
 use leasehold_replication::{Refusal, Seq};
 use std::time::Duration;
 use tokio::time::Instant;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
-
-/// The format from which on there are other collections than `persons`.
-const COLLECTIONS: u32 = 2;
 
 /// What a read sees.
 pub(super) struct View {

@@ -259,8 +259,9 @@ impl HandleServerParts {
     /// The entry that raises the format.
     fn raise(&mut self, format: u32) {
         let position = Position::new(3, self.documents.applied().seq.0 + 1);
-        self.documents.voters(position, format);
-        self.server.note(&self.documents, Vec::new());
+        let mut changes = Vec::new();
+        self.documents.voters(position, format, &mut changes);
+        self.server.note(&self.documents, changes);
         self.server.set_documents(&self.documents);
     }
 

@@ -33,7 +33,7 @@ use crate::handle::Handle;
 use asked::{Asked, What};
 use bytes::Bytes;
 use futures_util::stream;
-use leasehold_documents::FORMAT_MIN;
+use leasehold_documents::COLLECTIONS;
 use leasehold_replication::{ClusterId, Seq};
 use serde_json::json;
 use std::convert::Infallible;
@@ -131,7 +131,7 @@ fn other_cluster(asked: ClusterId, cluster: ClusterId) -> Problem {
 /// In format 1 there are `persons`, with or without records.
 fn is_there(handle: &Handle, name: &str) -> bool {
     let documents = handle.documents();
-    documents.collection(name).is_some() || (name == COLLECTION && documents.format() <= FORMAT_MIN)
+    documents.collection(name).is_some() || (name == COLLECTION && documents.format() < COLLECTIONS)
 }
 
 /// What one watcher is sent, in order, until either side ends.
@@ -208,7 +208,7 @@ impl Telling {
         }
     }
 
-    /// For whoever waits for nothing: an id moves the watcher past entries of which it is told nothing.
+    /// An id without data moves the watcher past entries that changed nothing of what it watches.
     async fn say_how_far_it_is(&self) -> Result<(), Over> {
         match self.what {
             What::Records { .. } => self.send(Bytes::from(format!("id: {}\n: still here\n\n", self.told))).await,

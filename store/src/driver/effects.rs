@@ -12,7 +12,7 @@ use super::sums::Sums;
 use super::{Driver, End};
 use crate::peer::SnapshotOut;
 use crate::volume::journal::{JournalError, LookUpAnswer};
-use leasehold_documents::{Change, Collection, Documents, FORMAT, PERSONS, UnknownCommand, readable};
+use leasehold_documents::{Collection, FORMAT, UnknownCommand, readable};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -149,7 +149,6 @@ impl Driver {
         let mut answers = Vec::new();
         for entry in entries {
             let mut changes = Vec::new();
-            let format = self.documents.format();
             let answer = match &entry.payload {
                 Payload::Command(command) => match self.documents.apply(entry.position, command, &mut changes) {
                     Ok(answer) => Some(answer),
@@ -161,7 +160,7 @@ impl Driver {
                 },
                 Payload::Voters(voters) => {
                     self.voters = voters.clone();
-                    self.documents.voters(entry.position, voters.format);
+                    self.documents.voters(entry.position, voters.format, &mut changes);
                     None
                 }
                 Payload::Empty => {
@@ -169,9 +168,6 @@ impl Driver {
                     None
                 }
             };
-            if self.documents.format() > format {
-                changes.splice(..0, begun(&self.documents));
-            }
             self.sums.note(&self.documents);
             self.ends.handle.note(&self.documents, changes);
             self.waiters.applied(entry.position, answer, &mut answers);
@@ -240,13 +236,6 @@ fn free(discarded: Vec<Arc<Collection>>) {
     if let Err(error) = freed {
         warn!(%error, "cannot start a thread: a collection that was dropped is freed by the driver");
     }
-}
-
-/// What the first entry of a format defines: watchers of all find the hash of their copy false without it.
-fn begun(documents: &Documents) -> Option<Change> {
-    let persons = documents.collection(PERSONS)?.defined()?;
-    let definition = Some(persons.definition.clone());
-    Some(Change::Definition { collection: PERSONS.into(), created: persons.created, definition })
 }
 
 fn cannot_apply(position: Position, unknown: &UnknownCommand) -> String {

@@ -2,12 +2,8 @@
 
 use super::turn::after;
 use crate::schema::{Schema, Schemas};
-use leasehold_documents::{
-    Collection, DefinitionError, Documents, Id, IdRef, Pending, STEP_BYTES_MAX, STEP_RECORDS_MAX,
-};
+use leasehold_documents::{Collection, DefinitionError, Documents, Id, Pending, STEP_BYTES_MAX, STEP_RECORDS_MAX};
 use leasehold_replication::Seq;
-use serde::Deserialize;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The step that comes next.
@@ -71,22 +67,10 @@ fn examine(collection: &Collection, pending: &Pending, schema: &Arc<Schema>) -> 
             return Step::Advance { upto };
         }
         if let Err(violation) = schema.check(record.as_str()) {
-            let id = id_of(collection, record.as_str());
-            let tag = record.tag();
+            let (id, tag) = (collection.id_of(record).unwrap_or(Id::NONE), record.tag());
             return Step::DoesNotFit { id, tag, pointer: violation.pointer, rule: violation.rule };
         }
         (records, upto) = (records + 1, number);
     }
     Step::Advance { upto: u64::MAX }
-}
-
-/// Every record has its id.
-fn id_of(collection: &Collection, record: &str) -> Id {
-    #[derive(Deserialize)]
-    struct Identified<'a> {
-        #[serde(borrow)]
-        id: Cow<'a, str>,
-    }
-    let text = serde_json::from_str::<Identified<'_>>(record).map(|found| found.id.into_owned()).unwrap_or_default();
-    collection.definition().id.parse(&text).map_or(Id::NONE, IdRef::to_owned)
 }

@@ -212,7 +212,7 @@ fn apply(documents: &mut Documents, entry: &Entry) {
             documents.apply(entry.position, command, &mut Vec::new()).unwrap();
         }
         Payload::Empty => documents.skip(entry.position),
-        Payload::Voters(voters) => documents.voters(entry.position, voters.format),
+        Payload::Voters(voters) => documents.voters(entry.position, voters.format, &mut Vec::new()),
     }
 }
 

@@ -121,7 +121,7 @@ fn persons(found: &Opened) -> Vec<String> {
                 documents.apply(entry.position, command, &mut Vec::new()).unwrap();
             }
             Payload::Empty => documents.skip(entry.position),
-            Payload::Voters(voters) => documents.voters(entry.position, voters.format),
+            Payload::Voters(voters) => documents.voters(entry.position, voters.format, &mut Vec::new()),
         }
     }
     let persons = documents.collection("persons").into_iter().flat_map(|persons| persons.after(0));

@@ -28,7 +28,7 @@
 //! ```
 //!
 //! Times are milliseconds since 1970. A record is a JSON object whose `id` is the operation's, in its one form, without white
-//! space around it. All texts of a command have at most [`ENTRY_BYTES_MAX`] bytes: longer ones are not looked at.
+//! space around it. The texts of its operations have at most [`ENTRY_BYTES_MAX`] bytes: longer ones are not looked at.
 
 use super::bytes::{
     put_condition, put_short, take, take_condition, take_count, take_short, take_text, take_u8, take_u16, take_u64,

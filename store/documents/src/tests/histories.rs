@@ -134,8 +134,8 @@ proptest! {
             }
             let position = Position::new(1, one.applied().seq.0 + 1);
             if at == raised_at {
-                one.voters(position, 2);
-                other.voters(position, 2);
+                one.voters(position, 2, &mut Vec::new());
+                other.voters(position, 2, &mut Vec::new());
                 continue;
             }
             let bytes = if at < raised_at || step.0 == 23 && step.4 == 0 { old_command(step) } else { command(&one, step) };

@@ -4,10 +4,13 @@ use super::{Log, id, list, read, record, write};
 use crate::*;
 use leasehold_replication::{Position, Seq, Sum};
 
-fn raise(log: &mut Log) {
+/// What it changed.
+fn raise(log: &mut Log) -> Vec<Change> {
     let position = Position::new(1, log.documents.applied().seq.0 + 1);
-    log.documents.voters(position, 2);
+    let mut changes = Vec::new();
+    log.documents.voters(position, 2, &mut changes);
     assert_eq!(log.documents.check_sum(), Ok(()));
+    changes
 }
 
 fn put(log: &mut Log, epoch: u64, number: u8) -> Outcome {
@@ -23,17 +26,21 @@ fn the_voters_entry_of_format_2_defines_persons_and_leaves_its_records() {
     log.create(1, "A");
     let before = log.list();
     let position = Position::new(1, 2);
-    log.documents.voters(position, 1);
+    let mut changes = Vec::new();
+    log.documents.voters(position, 1, &mut changes);
+    assert_eq!(changes, []);
     assert_eq!((log.documents.format(), log.documents.collection("persons").unwrap().defined()), (1, None));
-    raise(&mut log);
+    let definition = Some(Definition::persons().into());
+    let told = Change::Definition { collection: "persons".into(), created: Seq(3), definition };
+    assert_eq!(raise(&mut log), [told]);
     assert_eq!((log.documents.format(), log.list()), (2, before));
     let persons = log.documents.collection("persons").unwrap();
     let defined = persons.defined().unwrap();
     assert_eq!((defined.created, defined.revision, defined.epoch), (Seq(3), Seq(3), Seq(3)));
     assert_eq!(persons.definition(), &Definition::persons());
     assert_eq!(put(&mut log, 3, 1), Outcome::Replaced);
-    raise(&mut log);
-    assert_eq!(log.documents.collection("persons").unwrap().epoch(), Some(Seq(3)), "only the first one counts");
+    assert_eq!(raise(&mut log), [], "only the first one counts");
+    assert_eq!(log.documents.collection("persons").unwrap().epoch(), Some(Seq(3)));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn raised() -> Api {
     api.set_status(status);
     let mut parts = api.lock();
     let position = Position::new(3, parts.documents.applied().seq.0 + 1);
-    parts.documents.voters(position, 2);
+    parts.documents.voters(position, 2, &mut Vec::new());
     parts.server.note(&parts.documents, Vec::new());
     parts.server.set_documents(&parts.documents);
     drop(parts);

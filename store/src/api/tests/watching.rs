@@ -182,7 +182,7 @@ async fn what_is_no_collection_cannot_be_watched_and_persons_always_can() {
     let api = Api::leader();
     let (code, body) = refused(&api, Some("orders"), "").await;
     assert_eq!((code, &body["status"]), (Code::UnknownCollection, &404.into()), "{body}");
-    // Whoever knows of its definition gets no such answer.
+    // A client that has seen its definition is ahead of this replica.
     assert_eq!(refused(&api, Some("orders"), "after=5").await.0, Code::Ahead);
     let empty = Api::starting();
     empty.set_status(status(Phase::Leading, "pod-0"));
