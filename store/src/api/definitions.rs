@@ -265,15 +265,23 @@ async fn examined_within(
     }
 }
 
+/// For people: the pointer of a whole record is empty.
+fn place(pointer: &str) -> String {
+    if pointer.is_empty() { "in the record itself".to_owned() } else { format!("at {pointer}") }
+}
+
 fn why_refused(why: &WhyRefused, wanted: &Definition) -> Problem {
     let problem = match why {
         WhyRefused::DoesNotFit { id, pointer, rule } => {
-            let what =
-                format!("the record {id} does not fit the schema: {rule}, at {pointer:?}. The definition is as before");
+            let what = format!(
+                "the record {id} does not fit the schema: {rule}, {}. The definition is as before",
+                place(pointer)
+            );
             Problem::new(Code::DoesNotFit, what)
         }
         WhyRefused::BadValue { id, pointer, why } => {
-            let what = format!("the record {id} cannot be read at {pointer:?}: {why}. The definition is as before");
+            let what =
+                format!("the record {id} cannot be read, {}: {why}. The definition is as before", place(pointer));
             Problem::new(Code::DoesNotFit, what)
         }
         WhyRefused::UniqueConflict { index, ids: [one, other] } => {

@@ -293,7 +293,7 @@ fn unknown(keyword: &str, schema: &Map<String, Value>) -> String {
         "$vocabulary" => "; vocabularies are not supported",
         _ => "",
     };
-    format!("{:?} is no keyword of JSON Schema 2020-12{instead}", cut(keyword, 50))
+    format!("{:?} is not a keyword of JSON Schema 2020-12{instead}", cut(keyword, 50))
 }
 
 fn escaped(name: &str) -> String {

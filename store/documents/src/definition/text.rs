@@ -152,7 +152,7 @@ fn parse_id(value: &str) -> Result<IdKind, DefinitionError> {
     match text(value).as_deref() {
         Some("uuid") => Ok(IdKind::Uuid),
         Some("string") => Ok(IdKind::Text),
-        _ => wrong("/id", "ids are of no such kind: send \"string\" or \"uuid\""),
+        _ => wrong("/id", "this kind of ids is unknown: send \"string\" or \"uuid\""),
     }
 }
 
