@@ -55,8 +55,8 @@ impl Collection {
     /// Of the data, and of the rest. By the index of ids, so that a damaged index shows, too.
     pub(crate) fn recomputed_sums(&self, name: Name) -> (u128, u128) {
         let records = self.by_id.iter().filter_map(|(id, number)| {
-            let record = self.by_number.get(number)?;
-            Some(sums::of_record(name, id.as_ref(), *number, record.as_str()))
+            let record = self.by_number.get(&number)?;
+            Some(sums::of_record(name, id, number, record.as_str()))
         });
         let (definition, progress) = self.defined.as_deref().map_or((0, 0), |defined| sums::of_defined(name, defined));
         let data = records.fold(sums::of_number(name, self.last_number), u128::wrapping_add);

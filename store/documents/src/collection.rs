@@ -3,6 +3,7 @@
 use crate::defined::{Defined, Pending};
 use crate::definition::Definition;
 use crate::id::{Id, IdKind, IdRef};
+use crate::ids::Ids;
 use crate::index::Index;
 use crate::record::{Record, record_id, record_text_id};
 use crate::sums::{self, Name};
@@ -21,7 +22,7 @@ pub struct Collection {
     pub(crate) last_number: u64,
     pub(crate) by_number: OrdMap<u64, Record>,
     /// The creation number of each id. Always the same records as `by_number`.
-    pub(crate) by_id: OrdMap<Id, u64>,
+    pub(crate) by_id: Ids,
     /// Bytes of all records.
     pub(crate) bytes: u64,
     /// Memory of ids that are texts; a UUID is part of its place.
@@ -51,7 +52,7 @@ impl Default for Collection {
             defined: None,
             last_number: 0,
             by_number: OrdMap::new(),
-            by_id: OrdMap::new(),
+            by_id: Ids::of(BUILT_IN.id),
             bytes: 0,
             id_bytes: 0,
             data_sum: 0,
@@ -104,7 +105,7 @@ impl Collection {
     }
 
     /// The creation number of each id, in the order of the ids.
-    pub(crate) fn ids(&self) -> &OrdMap<Id, u64> {
+    pub(crate) fn ids(&self) -> &Ids {
         &self.by_id
     }
 
@@ -120,7 +121,7 @@ impl Collection {
 
     /// The record with that id, and its creation number.
     pub fn numbered(&self, id: IdRef<'_>) -> Option<(u64, &Record)> {
-        let number = *self.by_id.get(&id.to_owned())?;
+        let number = self.by_id.get(id)?;
         self.by_number.get(&number).map(|record| (number, record))
     }
 
@@ -170,16 +171,17 @@ impl Collection {
         self.by_number.get(&number).and_then(|record| self.id_of(record)).unwrap_or(Id::NONE)
     }
 
-    /// Its creation number; and the clash that it makes in a pending unique index, where it is not entered then.
-    pub(crate) fn put(&mut self, name: Name, id: IdRef<'_>, record: Record, reads: &Reads) -> (u64, Option<Clash>) {
-        let owned = id.to_owned();
-        let number = self.by_id.get(&owned).copied().unwrap_or_else(|| {
-            self.data_sum = self.data_sum.wrapping_sub(sums::of_number(name, self.last_number));
-            self.last_number += 1;
-            self.data_sum = self.data_sum.wrapping_add(sums::of_number(name, self.last_number));
-            self.enter_id(owned, self.last_number);
-            self.last_number
-        });
+    /// `own`: the creation number of the record that it replaces, 0 if there is none. Its creation number; and the clash that
+    /// it makes in a pending unique index, where it is not entered then.
+    pub(crate) fn put(
+        &mut self,
+        name: Name,
+        id: IdRef<'_>,
+        own: u64,
+        record: Record,
+        reads: &Reads,
+    ) -> (u64, Option<Clash>) {
+        let number = if own == 0 { self.next_number(name, id) } else { own };
         self.data_sum = self.data_sum.wrapping_add(sums::of_record(name, id, number, record.as_str()));
         if let Some(before) = self.insert(number, record) {
             self.data_sum = self.data_sum.wrapping_sub(sums::of_record(name, id, number, before.as_str()));
@@ -202,10 +204,19 @@ impl Collection {
         (number, clash)
     }
 
+    /// That of a record which is created.
+    fn next_number(&mut self, name: Name, id: IdRef<'_>) -> u64 {
+        self.data_sum = self.data_sum.wrapping_sub(sums::of_number(name, self.last_number));
+        self.last_number += 1;
+        self.data_sum = self.data_sum.wrapping_add(sums::of_number(name, self.last_number));
+        self.enter_id(id, self.last_number);
+        self.last_number
+    }
+
     /// False: it was there.
-    pub(crate) fn enter_id(&mut self, id: Id, number: u64) -> bool {
-        self.id_bytes += memory_of(id.as_ref());
-        self.by_id.insert(id, number).is_none()
+    pub(crate) fn enter_id(&mut self, id: IdRef<'_>, number: u64) -> bool {
+        self.id_bytes += memory_of(id);
+        self.by_id.insert(id, number)
     }
 
     /// The record that was there before.
@@ -218,7 +229,7 @@ impl Collection {
 
     /// Its creation number; none if there is none.
     pub(crate) fn remove(&mut self, name: Name, id: IdRef<'_>) -> Option<u64> {
-        let number = self.by_id.remove(&id.to_owned())?;
+        let number = self.by_id.remove(id)?;
         self.id_bytes -= memory_of(id);
         let before = self.by_number.remove(&number)?;
         self.bytes -= before.as_str().len() as u64;
@@ -243,6 +254,10 @@ impl Collection {
         let (new_data, new_progress) = sums::of_defined(name, &defined);
         self.data_sum = self.data_sum.wrapping_sub(data).wrapping_add(new_data);
         self.progress_sum = self.progress_sum.wrapping_sub(progress).wrapping_add(new_progress);
+        // A definition of another kind of ids is that of a new collection.
+        if defined.definition.id != self.by_id.kind() {
+            self.by_id = Ids::of(defined.definition.id);
+        }
         self.defined = Some(Arc::new(defined));
     }
 

@@ -23,6 +23,7 @@ mod defined;
 mod definition;
 mod format;
 mod id;
+mod ids;
 mod index;
 mod keys;
 mod letters;
@@ -168,7 +169,7 @@ impl Documents {
     /// Changes a record in memory alone, as a faulty machine does: nothing else notices.
     pub fn damage(&mut self, collection: &str, id: uuid::Uuid, from: &str, to: &str) {
         let records = Arc::make_mut(self.collections.get_mut(collection).expect("the collection exists"));
-        let number = *records.by_id.get(&Id::Uuid(id)).expect("the record exists");
+        let number = records.by_id.get(IdRef::Uuid(id)).expect("the record exists");
         let record = records.by_number.get_mut(&number).expect("each id has its record");
         let damaged = record.as_str().replacen(from, to, 1);
         assert_ne!(damaged, record.as_str(), "{from:?} is not in it");

@@ -82,8 +82,8 @@ impl Documents {
                     Some(_) => (Outcome::Replaced, ChangeKind::Replaced),
                     None => (Outcome::Created, ChangeKind::Created),
                 };
-                let own = found.as_ref().map_or(0, |(number, _)| *number);
-                match self.write(name, operation.id, own, &record, budget) {
+                let replaced = found.as_ref().map(|(number, record)| (*number, record));
+                match self.write(name, operation.id, replaced, &record, budget) {
                     Err(outcome) => (outcome, found.map(|(_, record)| record)),
                     Ok(number) => {
                         self.give_up_bytes(before);
@@ -160,29 +160,35 @@ impl Documents {
         }
     }
 
-    /// Its creation number.
+    /// `before`: the record that it replaces, and its creation number. Gives that, or the new one's.
     fn write(
         &mut self,
         name: &str,
         id: IdRef<'_>,
-        own: u64,
+        before: Option<(u64, &Record)>,
         record: &Record,
         budget: &mut Budget,
     ) -> Result<u64, Outcome> {
-        let found = self.collection(name);
-        let is_full =
-            |known: &Collection| known.definition().records_max.is_some_and(|most| known.len() as u64 >= most);
-        if own == 0 && found.is_some_and(is_full) {
-            return Err(Outcome::TooManyRecords);
+        // Format 1 does not define its collection.
+        if !self.collections.contains_key(name) {
+            self.collections.insert(name.to_owned(), Arc::default());
         }
-        self.take_reading(found, found.and_then(|known| known.get(id)), budget)?;
-        let collection = Arc::make_mut(self.collections.entry(name.to_owned()).or_default());
-        let reads = collection.read(record.as_str());
-        let reads = reads.map_err(|bad| Outcome::BadValue { pointer: bad.pointer, why: bad.why.into() })?;
-        if let Some((index, id)) = collection.conflict(&reads, own) {
-            return Err(Outcome::UniqueConflict { index, id });
-        }
-        let written = self.with(name, |collection, name| collection.put(name, id, record.clone(), &reads));
+        let own = before.map_or(0, |(number, _)| number);
+        let reads = {
+            let Some(collection) = self.collection(name) else { return Err(Outcome::NoCollection) };
+            let is_full = |most| collection.len() as u64 >= most;
+            if own == 0 && collection.definition().records_max.is_some_and(is_full) {
+                return Err(Outcome::TooManyRecords);
+            }
+            self.take_reading(Some(collection), before.map(|(_, before)| before), budget)?;
+            let reads = collection.read(record.as_str());
+            let reads = reads.map_err(|bad| Outcome::BadValue { pointer: bad.pointer, why: bad.why.into() })?;
+            if let Some((index, id)) = collection.conflict(&reads, own) {
+                return Err(Outcome::UniqueConflict { index, id });
+            }
+            reads
+        };
+        let written = self.with(name, |collection, name| collection.put(name, id, own, record.clone(), &reads));
         let (number, clash) = written.expect("the collection was entered above");
         if let Some(clash) = clash {
             self.refuse_clash(name, number, clash);

@@ -48,6 +48,7 @@ pub use keys::StoredKey;
 use crate::collection::id_in;
 use crate::defined::Defined;
 use crate::format::COLLECTIONS;
+use crate::ids::Ids;
 use crate::settings::Settings;
 use crate::sums::Name;
 use crate::tables::{Building, Tables};
@@ -262,6 +263,7 @@ fn restore_collection(
     let mut kind = IdKind::Uuid;
     if let Some(defined) = &defined {
         kind = defined.definition.id;
+        collection.by_id = Ids::of(kind);
         collection.tables = Tables::of(&defined.definition);
         collection.building =
             defined.pending.as_ref().map(|pending| Building::of(&pending.definition, &defined.definition));
@@ -281,7 +283,7 @@ fn restore_collection(
         let id = id_in(kind, record.as_str());
         let id = id.ok_or_else(|| wrong("a record is not a JSON object with an id of the collection's kind"))?;
         enter(&mut collection, number, &record, cursor).map_err(|what| spoilt(format!("{id}: {what}")))?;
-        if !collection.enter_id(id.clone(), number) {
+        if !collection.enter_id(id.as_ref(), number) {
             return Err(StoredError::Twice { collection: name.to_owned(), what: format!("the id {id}") });
         }
         collection.insert(number, record);

@@ -156,7 +156,7 @@ impl Plan {
                 let spans = directed(spans.iter(), is_down);
                 Box::new(spans.filter_map(move |span| clip(span.clone(), behind.clone(), is_down)).flat_map(
                     move |(from, to)| {
-                        let ids = source.ids.range((from, to)).map(|(id, number)| Step::Id(id, *number));
+                        let ids = source.ids.range((from, to)).map(|(id, number)| Step::Id(id, number));
                         directed(ids, is_down)
                     },
                 ))
@@ -188,7 +188,7 @@ impl Plan {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Number(u64),
-    Id(&'a Id, u64),
+    Id(IdRef<'a>, u64),
     Entry(&'a Entry),
 }
 
@@ -203,7 +203,7 @@ impl Step<'_> {
     fn place(self) -> Place {
         Place(match self {
             Step::Number(number) => At::Number(number),
-            Step::Id(id, _) => At::Id(id.clone()),
+            Step::Id(id, _) => At::Id(id.to_owned()),
             Step::Entry(entry) => At::Entry(entry.clone()),
         })
     }

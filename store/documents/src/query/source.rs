@@ -1,7 +1,8 @@
 //! What a query sees of a collection.
 
 use crate::collection::Collection;
-use crate::id::{Id, IdKind};
+use crate::id::IdKind;
+use crate::ids::Ids;
 use crate::index::Index;
 use crate::record::Record;
 use imbl::OrdMap;
@@ -12,13 +13,13 @@ use std::sync::LazyLock;
 pub(super) struct Source<'a> {
     pub(super) kind: IdKind,
     pub(super) indexes: &'a [Index],
-    pub(super) ids: &'a OrdMap<Id, u64>,
+    pub(super) ids: &'a Ids,
     pub(super) records: &'a OrdMap<u64, Record>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn of(collection: Option<&'a Collection>) -> Source<'a> {
-        static NO_IDS: LazyLock<OrdMap<Id, u64>> = LazyLock::new(OrdMap::new);
+        static NO_IDS: LazyLock<Ids> = LazyLock::new(|| Ids::of(IdKind::Uuid));
         static NO_RECORDS: LazyLock<OrdMap<u64, Record>> = LazyLock::new(OrdMap::new);
         match collection {
             Some(collection) => Source {
