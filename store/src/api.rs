@@ -49,6 +49,7 @@ mod gzip;
 mod key;
 mod leader;
 mod list;
+mod members;
 mod openapi;
 mod operations;
 mod pages;

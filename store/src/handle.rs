@@ -46,7 +46,7 @@ pub struct Handle {
     reads: mpsc::Sender<ReadReply>,
     history: Arc<History>,
     room: Arc<Shelf>,
-    documents: watch::Receiver<Documents>,
+    documents: watch::Receiver<Arc<Documents>>,
     status: watch::Receiver<Life>,
     role: watch::Receiver<Option<Arc<RoleFile>>>,
     disk: Arc<DiskWatch>,
@@ -64,7 +64,7 @@ pub struct HandleServer {
     pub reads: mpsc::Receiver<ReadReply>,
     history: Arc<History>,
     room: Arc<Shelf>,
-    documents: watch::Sender<Documents>,
+    documents: watch::Sender<Arc<Documents>>,
     status: watch::Sender<Life>,
     role: watch::Sender<Option<Arc<RoleFile>>>,
     freshness: Arc<Freshness>,
@@ -215,7 +215,7 @@ pub fn handle_within(
         figures: Mutex::default(),
         progress: Mutex::default(),
     });
-    let (documents_sender, documents) = watch::channel(Documents::new());
+    let (documents_sender, documents) = watch::channel(Arc::new(Documents::new()));
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
     let (role_sender, role) = watch::channel(None);
     let freshness = Arc::new(Freshness { begun: Instant::now(), as_of: AtomicU64::new(0) });
@@ -292,9 +292,9 @@ impl Handle {
     }
 
     /// Waits until the documents are so. False: they were not, by the deadline or by the replica's end.
-    pub async fn until(&self, deadline: Instant, is_so: impl FnMut(&Documents) -> bool) -> bool {
+    pub async fn until(&self, deadline: Instant, mut is_so: impl FnMut(&Documents) -> bool) -> bool {
         let mut documents = self.documents.clone();
-        matches!(timeout_at(deadline, documents.wait_for(is_so)).await, Ok(Ok(_)))
+        matches!(timeout_at(deadline, documents.wait_for(|documents| is_so(documents))).await, Ok(Ok(_)))
     }
 
     /// Says that the change of a definition is pending, so that its steps begin at once.
@@ -340,7 +340,7 @@ impl Handle {
     }
 
     /// The data as last applied. The view does not change while it is held.
-    pub fn documents(&self) -> Documents {
+    pub fn documents(&self) -> Arc<Documents> {
         self.documents.borrow().clone()
     }
 
@@ -525,7 +525,7 @@ impl HandleServer {
     /// Publishes the present documents. Called before the writes among them are answered, so that a client with an answer
     /// reads what it wrote.
     pub fn set_documents(&self, documents: &Documents) {
-        self.documents.send_replace(documents.clone());
+        self.documents.send_replace(Arc::new(documents.clone()));
     }
 
     /// What the next entry, the last one in these documents, has changed.

@@ -97,7 +97,7 @@ impl Documents {
         }
         self.format = COLLECTIONS;
         let seq = self.applied.seq;
-        self.collections.entry(PERSONS.to_owned()).or_default();
+        self.collections.entry(PERSONS.into()).or_default();
         let definition = Arc::new(Definition::persons());
         self.with(PERSONS, |persons, name| {
             let defined = Defined {

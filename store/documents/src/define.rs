@@ -40,7 +40,7 @@ impl Documents {
             if self.collections.contains_key(name) {
                 return Outcome::Immutable;
             }
-            self.collections.entry(name.to_owned()).or_default();
+            self.collections.entry(name.into()).or_default();
             return self.bring_into_force(name, Arc::new(definition), seq, changes);
         };
         if let Some(pending) = &defined.pending {

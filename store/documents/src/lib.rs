@@ -81,7 +81,7 @@ pub struct Documents {
     /// 1, or 2 from the first entry of format 2 on.
     format: u32,
     /// Shared, so that a copied node of the map is small.
-    collections: OrdMap<String, Arc<Collection>>,
+    collections: OrdMap<Arc<str>, Arc<Collection>>,
     /// The sum of all collections' records, numbers and definitions, as each write changes it (`sums`).
     data_sum: u128,
     /// The sum of what else their definitions say.
@@ -134,6 +134,11 @@ impl Documents {
     /// The records of that kind; none if there never was one.
     pub fn collection(&self, name: &str) -> Option<&Collection> {
         self.collections.get(name).map(|collection| &**collection)
+    }
+
+    /// Its name, shared.
+    pub(crate) fn shared_name(&self, name: &str) -> Arc<str> {
+        self.collections.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known))
     }
 
     /// All collections, by name.

@@ -73,7 +73,13 @@ impl Documents {
             Ok(Next::Removed) => {
                 self.give_up_bytes(before);
                 if let Some(Some(number)) = self.with(name, |collection, name| collection.remove(name, operation.id)) {
-                    changes.push(Change::record(name, operation.id, number, ChangeKind::Deleted, None));
+                    changes.push(Change::record(
+                        self.shared_name(name),
+                        operation.id,
+                        number,
+                        ChangeKind::Deleted,
+                        None,
+                    ));
                 }
                 (Outcome::Deleted, None)
             }
@@ -87,6 +93,7 @@ impl Documents {
                     Err(outcome) => (outcome, found.map(|(_, record)| record)),
                     Ok(number) => {
                         self.give_up_bytes(before);
+                        let name = self.shared_name(name);
                         changes.push(Change::record(name, operation.id, number, kind, Some(record.clone())));
                         (outcome, Some(record))
                     }
@@ -171,7 +178,7 @@ impl Documents {
     ) -> Result<u64, Outcome> {
         // Format 1 does not define its collection.
         if !self.collections.contains_key(name) {
-            self.collections.insert(name.to_owned(), Arc::default());
+            self.collections.insert(name.into(), Arc::default());
         }
         let own = before.map_or(0, |(number, _)| number);
         let reads = {

@@ -215,7 +215,7 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordChange {
     /// The collection.
-    pub collection: Box<str>,
+    pub collection: Arc<str>,
     /// The record.
     pub id: Id,
     /// Its creation number.
@@ -241,13 +241,13 @@ pub enum ChangeKind {
 
 impl Change {
     pub(crate) fn record(
-        collection: &str,
+        collection: Arc<str>,
         id: IdRef<'_>,
         number: u64,
         kind: ChangeKind,
         record: Option<Record>,
     ) -> Change {
-        Change::Record(RecordChange { collection: collection.into(), id: id.to_owned(), number, kind, record })
+        Change::Record(RecordChange { collection, id: id.to_owned(), number, kind, record })
     }
 
     /// The collection that it is about.

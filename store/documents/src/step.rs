@@ -5,6 +5,7 @@ use crate::defined::WhyRefused;
 use crate::tables::Clash;
 use crate::value::BadValue;
 use crate::{Change, ChangeKind, Documents, Id, IdRef, Outcome, Record, STEP_BYTES_MAX, STEP_RECORDS_MAX};
+use std::sync::Arc;
 
 /// What the records of a step come to.
 enum Examined {
@@ -100,11 +101,12 @@ impl Documents {
             room.take(record).then(|| (collection.id_of(record), record.clone()))
         });
         let over: Vec<(Option<Id>, Record)> = over.collect();
+        let shared = self.shared_name(name);
         for (id, record) in over {
             let Some(id) = id else { continue };
             self.give_up_bytes(Some(&record));
             if let Some(Some(number)) = self.with(name, |collection, name| collection.remove(name, id.as_ref())) {
-                changes.push(Change::record(name, id.as_ref(), number, ChangeKind::Expired, None));
+                changes.push(Change::record(Arc::clone(&shared), id.as_ref(), number, ChangeKind::Expired, None));
             }
         }
         Outcome::Stepped

@@ -164,7 +164,7 @@ impl Documents {
         out.write_all(b"\"collections\": {")?;
         let mut before_name = "\n  ";
         for (name, collection) in self.collections.iter() {
-            write!(out, "{before_name}{}: [", serde_json::to_string(name)?)?;
+            write!(out, "{before_name}{}: [", serde_json::to_string(&**name)?)?;
             before_name = ",\n  ";
             let mut before_record = "\n    ";
             for record in collection.by_number.values() {
@@ -175,7 +175,8 @@ impl Documents {
             out.write_all(if collection.is_empty() { b"]" } else { b"\n  ]" })?;
         }
         out.write_all(if self.collections.is_empty() { b"},\n" } else { b"\n},\n" })?;
-        let order = self.collections.iter().map(|(name, collection)| (name.clone(), collection.numbers())).collect();
+        let order =
+            self.collections.iter().map(|(name, collection)| ((**name).to_owned(), collection.numbers())).collect();
         write!(out, "\"order\": {}", serde_json::to_string(&StoredOrder(order))?)?;
         if self.keys.is_empty() {
             return Ok(());
@@ -216,7 +217,7 @@ impl Documents {
             let collection = restore_collection(&name, records, &numbers, defined)?;
             documents.data_sum = documents.data_sum.wrapping_add(collection.data_sum);
             documents.progress_sum = documents.progress_sum.wrapping_add(collection.progress_sum);
-            if documents.collections.insert(name.clone(), Arc::new(collection)).is_some() {
+            if documents.collections.insert(name.as_str().into(), Arc::new(collection)).is_some() {
                 return Err(StoredError::Twice { collection: name, what: "the collection".to_owned() });
             }
         }

@@ -19,7 +19,7 @@ use super::context::Context;
 use super::plan::{Plan, Refusal, Shape};
 use super::problem::{Code, Problem};
 use super::proposal::write_within;
-use super::refusals::{contention, needs_later_format, not_confirmed, not_open};
+use super::refusals::{Path, contention, needs_later_format, not_confirmed, not_open};
 use super::turns::{NoTurn, Turn};
 use crate::wall_clock;
 use leasehold_documents::{
@@ -36,10 +36,10 @@ const PAUSE_MOST: Duration = Duration::from_millis(50);
 
 /// What is to be written.
 pub(super) struct Writing<'a> {
-    /// Of the request, for answers that name another replica.
-    pub(super) path: &'a str,
+    /// Of the request.
+    pub(super) path: Path<'a>,
     pub(super) shape: Shape,
-    pub(super) all: Vec<Asked<'a>>,
+    pub(super) all: &'a [Asked<'a>],
     /// The client's key.
     pub(super) key: Option<&'a str>,
     /// What the request is recognized by under its key, as format 2 has it. 0 without a key.
@@ -70,8 +70,10 @@ impl Writing<'_> {
                 if !self.is_of_format_1() {
                     return Err(needs_later_format(context, COLLECTIONS, self.path));
                 }
-                let plan = Plan::of_persons(&documents, &self.all)?;
+                let plan = Plan::of_persons(&documents, self.all)?;
                 let key = self.key(&documents);
+                // An older view is not kept alive while this one waits.
+                drop(documents);
                 let answer = self.propose(context, plan.command(self.shape, 0, key), deadline).await?;
                 // The format was raised meanwhile.
                 if !is_race(&answer.outcome) {
@@ -90,7 +92,9 @@ impl Writing<'_> {
                     continue;
                 }
                 let (now_ms, key) = (wall_clock::now_ms(), self.key(&documents));
-                match Plan::of(&documents, &context.schemas, &self.all, now_ms).await {
+                let plan = Plan::of(&documents, &context.schemas, self.all, now_ms).await;
+                drop(documents);
+                match plan {
                     Ok(plan) => {
                         let answer = self.propose(context, plan.command(self.shape, now_ms, key), deadline).await?;
                         if !is_race(&answer.outcome) {
@@ -188,7 +192,7 @@ impl Writing<'_> {
     /// A single patch that will be merged here. Batches and transactions take no turns: two of them could wait for each
     /// other.
     fn may_race(&self, documents: &Documents) -> bool {
-        let [one] = self.all.as_slice() else { return false };
+        let [one] = self.all else { return false };
         let defined = documents.collection(&one.collection).and_then(|found| found.defined());
         let has_schema = |definition: &Definition| definition.schema.is_some();
         self.shape == Shape::One

@@ -27,7 +27,7 @@ where
     let writing = Writing {
         path: &path,
         shape: Shape::Batch,
-        all,
+        all: &all,
         key: name.as_deref(),
         request: request.unwrap_or_default(),
         has_query: false,

@@ -14,6 +14,7 @@
 
 use super::problem::{Code, Problem};
 use leasehold_documents::Condition;
+use std::fmt::Write as _;
 use warp::http::header::{IF_MATCH, IF_NONE_MATCH};
 use warp::http::{HeaderMap, HeaderName};
 
@@ -30,7 +31,10 @@ pub(super) enum ReadVerdict {
 
 /// The `ETag` of a record.
 pub(super) fn etag(tag: u128) -> String {
-    format!("\"{tag:032x}\"")
+    let mut text = String::with_capacity(34);
+    // Writing to a string does not fail.
+    let _ = write!(text, "\"{tag:032x}\"");
+    text
 }
 
 /// The conditions of a write. Empty: there is none.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use warp::http::HeaderValue;
 use warp::reply::Response;
 
 use super::problem::Problem;
+use super::reply;
 use super::turns::Turns;
 use crate::handle::Handle;
 use crate::schema::Schemas;
@@ -110,7 +110,7 @@ impl Context {
         let headers = response.headers_mut();
         // Another pod's answer does not describe what is applied here.
         if !headers.contains_key(SEQUENCE) && !headers.contains_key(FORWARDED) {
-            headers.insert(SEQUENCE, HeaderValue::from(self.handle.documents().applied().seq.0));
+            headers.insert(SEQUENCE, reply::number(self.handle.documents().applied().seq.0));
         }
         response
     }

@@ -18,7 +18,7 @@ use super::percent::Query;
 use super::person::check_syntax;
 use super::problem::{Code, Problem};
 use super::query::Freshness;
-use super::refusals::{needs_later_format, not_confirmed, not_open, unknown_collection};
+use super::refusals::{Path, needs_later_format, not_confirmed, not_open, unknown_collection};
 use super::{proposal, reads, reply};
 use crate::schema::Schemas;
 use crate::wall_clock;
@@ -162,7 +162,7 @@ fn is_so(documents: &Documents, name: &str, wanted: &Definition, condition: Defi
 fn shown_as(status: StatusCode, documents: &Documents, name: &str, seq: Seq) -> ApiResult {
     let collection = documents.collection(name).ok_or_else(|| unknown_collection(name))?;
     let mut response = with_tag(json(status, shown::json(name, collection)), shown::revision(collection));
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(seq.0));
+    response.headers_mut().insert(SEQUENCE, reply::number(seq.0));
     Ok(response)
 }
 
@@ -191,7 +191,7 @@ pub(super) async fn give_up(context: &Context, name: &str, headers: &HeaderMap) 
 }
 
 /// Something that leaves nothing to show.
-async fn done(context: &Context, name: &str, path: &str, work: Work<'_>) -> ApiResult {
+async fn done(context: &Context, name: &str, path: Path<'_>, work: Work<'_>) -> ApiResult {
     // The log has only names that could be defined.
     if !is_name(name) {
         return Err(unknown_collection(name));
@@ -202,12 +202,12 @@ async fn done(context: &Context, name: &str, path: &str, work: Work<'_>) -> ApiR
         Outcome::Dropped => reply::empty(StatusCode::NO_CONTENT),
         other => declined(&other, name).into_response(),
     };
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(answer.seq.0));
+    response.headers_mut().insert(SEQUENCE, reply::number(answer.seq.0));
     Ok(response)
 }
 
 /// Only an open leader of a cluster whose format has definitions looks at them.
-pub(super) fn open(context: &Context, path: &str) -> Result<(), Problem> {
+pub(super) fn open(context: &Context, path: Path<'_>) -> Result<(), Problem> {
     if !context.handle.leads() {
         return Err(not_open(context, path));
     }

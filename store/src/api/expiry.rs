@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::body::Body;
 use leasehold_documents::{Command, Outcome, Work};
 use serde_json::json;
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::HeaderMap;
 
 const PATH: &str = "/api/expiry";
 
@@ -30,14 +30,14 @@ where
         let what = "the body must be {\"paused\": true} or {\"paused\": false}";
         return Err(Problem::new(Code::InvalidRecord, what).with("pointer", "/paused"));
     };
-    open(context, PATH)?;
+    open(context, &PATH)?;
     let command = Command { time_ms: wall_clock::now_ms(), key: None, work: Work::PauseExpiry { paused } };
-    let answer = proposal::write(context, PATH, &command).await?;
+    let answer = proposal::write(context, &PATH, &command).await?;
     if answer.outcome != Outcome::Stepped {
         tracing::error!(outcome = ?answer.outcome, "a pause of expiry had an impossible outcome");
         return Err(Problem::new(Code::Internal, "the request had an impossible outcome; see the log"));
     }
     let mut response = reply::json(&json!({ "paused": paused }));
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(answer.seq.0));
+    response.headers_mut().insert(SEQUENCE, reply::number(answer.seq.0));
     Ok(response)
 }

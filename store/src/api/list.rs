@@ -16,10 +16,12 @@ use super::percent::Query;
 use super::problem::{Code, Problem};
 use super::query::{ListQuery, PAGE_MAX, PersonFilter};
 use super::reads::{View, view};
+use super::reply;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use leasehold_documents::{Budget, Collection, Documents, Form, Place, Plan};
 use std::convert::Infallible;
+use std::sync::Arc;
 use warp::Reply;
 use warp::http::HeaderValue;
 use warp::http::header::{CONTENT_TYPE, LINK};
@@ -80,7 +82,7 @@ pub(super) async fn list(context: &Context, collection: &str, query: Query) -> A
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(count) = count {
-        headers.insert(COUNT, HeaderValue::from(count));
+        headers.insert(COUNT, reply::number(count));
     }
     view.stamp(&mut response);
     Ok(response)
@@ -224,7 +226,7 @@ async fn page_of_persons(
 }
 
 /// All of them, in pieces.
-fn whole(collection: String, documents: Documents, filter: PersonFilter, after: u64) -> Response {
+fn whole(collection: String, documents: Arc<Documents>, filter: PersonFilter, after: u64) -> Response {
     let mut listing = Listing { collection, documents, filter, after, opened: false, begun: false, ended: false };
     let first = listing.next_piece();
     if listing.ended {
@@ -245,7 +247,7 @@ fn whole(collection: String, documents: Documents, filter: PersonFilter, after: 
 /// A list on its way out, always as of one moment.
 struct Listing {
     collection: String,
-    documents: Documents,
+    documents: Arc<Documents>,
     filter: PersonFilter,
     /// The creation number of the last record that was looked at.
     after: u64,

@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use uuid::Uuid;
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::HeaderMap;
 
 /// Conditions in headers would be about no operation.
 pub(super) fn refuse_conditions(headers: &HeaderMap, what: &str) -> Result<(), Problem> {
@@ -67,7 +67,7 @@ fn operation<'a>(
     let object = Object::of(body, raw.get().as_bytes(), Code::InvalidBatch, pointer)?;
     let word = object.text("op")?.ok_or_else(|| object.problem("op", "`op` is missing".to_owned()))?;
     let is_named = collection.is_none();
-    let (op, fields): (Op, &[&str]) = match word.as_str() {
+    let (op, fields): (Op, &[&str]) = match &*word {
         "create" if is_named => (Op::Create, &["op", "collection", "id", "record"]),
         "create" => (Op::Create, &["op", "record"]),
         "put" => (Op::Put, &["op", "id", "record", "ifMatch", "ifNoneMatch", "collection"]),
@@ -104,14 +104,14 @@ fn operation<'a>(
             if !is_name(&name) {
                 return Err(object.problem("collection", format!("{name:?} is not the name of a collection")));
             }
-            Cow::Owned(name)
+            name
         }
     };
     let conditions = conditions_of(&object, match_weakened)?;
     if op == Op::Check && conditions.is_none() {
         return Err(object.problem("op", "`check` needs `ifMatch` or `ifNoneMatch`".to_owned()));
     }
-    let (id, among, made) = (id.map(Cow::Owned), Some(Among { number, object }), Uuid::now_v7());
+    let (id, among, made) = (id, Some(Among { number, object }), Uuid::now_v7());
     Ok(Asked { collection, op, id, part, body, conditions, among, made, expires_in: None })
 }
 
@@ -147,7 +147,7 @@ pub(super) async fn done(context: &Context, writing: &Writing<'_>) -> ApiResult 
             declined(&other, &Id::NONE, collection, defined(collection).as_deref()).into_response()
         }
     };
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(answer.seq.0));
+    response.headers_mut().insert(SEQUENCE, reply::number(answer.seq.0));
     Ok(response)
 }
 

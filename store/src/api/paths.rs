@@ -64,28 +64,32 @@ pub(super) fn read(path: &str) -> Result<Place<'_>, Problem> {
     if path.is_empty() {
         return Ok(Place::Fixed("/"));
     }
-    let raw: Vec<&str> = path.split('/').collect();
-    let is_record = raw.len() == 2 && raw.first() != Some(&"api");
-    let mut segments = Vec::with_capacity(raw.len().min(SEGMENTS_MAX));
-    for (number, text) in (1..).zip(&raw) {
+    let count = path.split('/').count();
+    let is_record = count == 2 && !path.starts_with("api/");
+    // On the stack: each request comes by here.
+    let mut segments: [Cow<'_, str>; SEGMENTS_MAX] = Default::default();
+    for (number, text) in (1..).zip(path.split('/')) {
         // The same words for an id wherever it is refused.
-        let segment = match (is_record, number) {
-            (true, 2) => percent::segment("the id in the path", text),
-            _ => percent::segment(&format!("segment {number} of the path"), text),
+        let what = || match (is_record, number) {
+            (true, 2) => "the id in the path".to_owned(),
+            _ => format!("segment {number} of the path"),
         };
-        segments.push(segment?);
+        let segment = percent::segment(what, text)?;
+        if let Some(place) = segments.get_mut(number - 1) {
+            *place = segment;
+        }
     }
-    Ok(place(segments))
+    Ok(segments.get_mut(..count).map_or(Place::Nothing, place))
 }
 
-fn place(mut segments: Vec<Cow<'_, str>>) -> Place<'_> {
+fn place<'a>(segments: &mut [Cow<'a, str>]) -> Place<'a> {
     let is_fixed = |(names, _): &&(&[&str], &'static str)| {
-        names.len() == segments.len() && names.iter().zip(&segments).all(|(name, segment)| *name == segment)
+        names.len() == segments.len() && names.iter().zip(&*segments).all(|(name, segment)| *name == segment)
     };
     if let Some((_, path)) = FIXED.iter().find(is_fixed) {
         return Place::Fixed(path);
     }
-    match segments.as_mut_slice() {
+    match segments {
         [api, collections, name] if api == "api" && collections == "collections" => {
             Place::Definition(std::mem::take(name))
         }

@@ -18,8 +18,8 @@ struct Broken<'a> {
 }
 
 /// One segment of a path, decoded. `what` says which one.
-pub(super) fn segment<'a>(what: &str, text: &'a str) -> Result<Cow<'a, str>, Problem> {
-    decode(text).map_err(|broken| broken.problem(what))
+pub(super) fn segment(what: impl FnOnce() -> String, text: &str) -> Result<Cow<'_, str>, Problem> {
+    decode(text).map_err(|broken| broken.problem(&what()))
 }
 
 /// Text as a segment of a path: everything but the unreserved characters of RFC 3986 is encoded.

@@ -8,6 +8,7 @@
 //! sent twice with different spaces or another order of fields is the same record. This loses nothing: every field is known
 //! and is a string.
 
+use super::members::{Members, Seen, Text};
 use super::problem::{Code, Problem};
 use bytes::Bytes;
 use leasehold_documents::FORMAT_MIN;
@@ -15,7 +16,7 @@ use leasehold_documents::{Action, Command, Condition};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use uuid::Uuid;
 
@@ -28,9 +29,9 @@ const FIELDS: [&str; 3] = ["firstName", "lastName", "id"];
 
 /// A person, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    first_name: String,
-    last_name: String,
+pub struct Person<'a> {
+    first_name: Cow<'a, str>,
+    last_name: Cow<'a, str>,
     /// As sent; none if omitted.
     pub id: Option<Uuid>,
 }
@@ -67,25 +68,25 @@ pub enum InitialDataError {
 
 /// Changes to a person, checked: applied to any person, they leave a valid one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PersonPatch {
-    first_name: Option<String>,
-    last_name: Option<String>,
+pub struct PersonPatch<'a> {
+    first_name: Option<Cow<'a, str>>,
+    last_name: Option<Cow<'a, str>>,
     /// As sent. It cannot change: it must equal the person's id.
     pub id: Option<Uuid>,
 }
 
-impl Person {
+impl<'a> Person<'a> {
     /// Reads a body. Every field is checked; none is ignored.
     ///
     /// # Errors
     /// A problem that says what and where.
-    pub fn parse(body: &[u8]) -> Result<Person, Problem> {
+    pub fn parse(body: &'a [u8]) -> Result<Person<'a>, Problem> {
         check_syntax(body)?;
         Person::parse_part(body, body, String::new())
     }
 
     /// Reads the object `part`, which is a part of `body`, at `pointer` in it. Its syntax has been checked already.
-    pub(super) fn parse_part(body: &[u8], part: &[u8], pointer: String) -> Result<Person, Problem> {
+    pub(super) fn parse_part(body: &'a [u8], part: &'a [u8], pointer: String) -> Result<Person<'a>, Problem> {
         let object = Object::of(body, part, Code::InvalidRecord, pointer)?;
         object.only(&FIELDS)?;
         let id = object.id("id")?;
@@ -99,18 +100,18 @@ impl Person {
     }
 }
 
-impl PersonPatch {
+impl<'a> PersonPatch<'a> {
     /// Reads a JSON Merge Patch (RFC 7396).
     ///
     /// # Errors
     /// A problem that says what and where: no field of a person can be removed, and none added.
-    pub fn parse(body: &[u8]) -> Result<PersonPatch, Problem> {
+    pub fn parse(body: &'a [u8]) -> Result<PersonPatch<'a>, Problem> {
         check_syntax(body)?;
         PersonPatch::parse_part(body, body, String::new())
     }
 
     /// As [`Person::parse_part`].
-    pub(super) fn parse_part(body: &[u8], part: &[u8], pointer: String) -> Result<PersonPatch, Problem> {
+    pub(super) fn parse_part(body: &'a [u8], part: &'a [u8], pointer: String) -> Result<PersonPatch<'a>, Problem> {
         let object = Object::of(body, part, Code::InvalidRecord, pointer)?;
         object.only(&FIELDS)?;
         if let Some((name, _)) = object.fields.iter().find(|(_, value)| value.get() == "null") {
@@ -125,7 +126,7 @@ impl PersonPatch {
         let mut patch = serde_json::Map::new();
         for (name, value) in [("firstName", &self.first_name), ("lastName", &self.last_name)] {
             if let Some(value) = value {
-                patch.insert(name.to_owned(), value.as_str().into());
+                patch.insert(name.to_owned(), (&**value).into());
             }
         }
         serde_json::Value::Object(patch).to_string()
@@ -167,13 +168,13 @@ pub(super) struct Object<'a> {
     code: Code,
     /// The object's position in the body.
     pointer: String,
-    pub(super) fields: BTreeMap<String, &'a RawValue>,
+    pub(super) fields: Members<'a>,
 }
 
 impl<'a> Object<'a> {
     /// The object `part`, which is a part of `body`.
     pub(super) fn of(body: &'a [u8], part: &'a [u8], code: Code, pointer: String) -> Result<Object<'a>, Problem> {
-        let object = Object { body, part, code, pointer, fields: BTreeMap::new() };
+        let object = Object { body, part, code, pointer, fields: Members::default() };
         match serde_json::from_slice(part) {
             Ok(fields) => Ok(Object { fields, ..object }),
             Err(_) if object.pointer.is_empty() => {
@@ -189,7 +190,9 @@ impl<'a> Object<'a> {
 
     /// It has no fields but these.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
-        let Some(name) = self.fields.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+        let Some(name) = self.fields.iter().map(|(name, _)| name).find(|name| !known.contains(name)) else {
+            return Ok(());
+        };
         let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
         let known = match quoted.split_last() {
             Some((last, [])) => format!("the field is {last}"),
@@ -200,10 +203,10 @@ impl<'a> Object<'a> {
     }
 
     /// The string under that name; none if the field is missing.
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Problem> {
         let Some(value) = self.fields.get(name) else { return Ok(None) };
-        serde_json::from_str(value.get())
-            .map(Some)
+        serde_json::from_str::<Text<'a>>(value.get())
+            .map(|text| Some(text.0))
             .map_err(|_| self.problem(name, format!("`{name}` must be a string, not {}", kind_of(value.get()))))
     }
 
@@ -216,11 +219,11 @@ impl<'a> Object<'a> {
         })
     }
 
-    fn needed_name(&self, name: &str) -> Result<String, Problem> {
+    fn needed_name(&self, name: &str) -> Result<Cow<'a, str>, Problem> {
         self.name(name)?.ok_or_else(|| self.problem(name, format!("`{name}` is missing")))
     }
 
-    fn name(&self, name: &str) -> Result<Option<String>, Problem> {
+    fn name(&self, name: &str) -> Result<Option<Cow<'a, str>>, Problem> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         match text.chars().count() {
             0 => Err(self.problem(name, format!("`{name}` must not be empty"))),
@@ -326,10 +329,10 @@ impl<'de> Deserialize<'de> for Sound {
                 Ok(Sound)
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sound, A::Error> {
-                let mut seen = HashSet::new();
-                while let Some(key) = map.next_key::<String>()? {
+                let mut seen = Seen::default();
+                while let Some(key) = map.next_key::<Text<'de>>()? {
                     map.next_value::<Sound>()?;
-                    if let Some(twice) = seen.replace(key) {
+                    if let Err(Text(twice)) = seen.enter(key) {
                         return Err(A::Error::custom(format!("the key `{twice}` occurs twice in one object")));
                     }
                 }

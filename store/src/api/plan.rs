@@ -21,14 +21,15 @@ use leasehold_documents::{
     PERSONS, RECORD_BYTES_MAX, Record, Seen, Work, merge,
 };
 use leasehold_replication::Seq;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What will be proposed.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     /// Each collection once, at its epoch.
-    on: Vec<(String, Option<Seq>)>,
+    on: Vec<(Cow<'a, str>, Option<Seq>)>,
     steps: Vec<Step>,
 }
 
@@ -66,14 +67,14 @@ pub(super) struct Refusal {
     pub(super) epoch: Seq,
 }
 
-impl Plan {
+impl<'r> Plan<'r> {
     /// Plays the request over this view.
     pub(super) async fn of(
         documents: &Documents,
         schemas: &Schemas,
-        all: &[Asked<'_>],
+        all: &'r [Asked<'_>],
         now_ms: u64,
-    ) -> Result<Plan, Refusal> {
+    ) -> Result<Plan<'r>, Refusal> {
         let mut play = Play { documents, on: Vec::new(), after: HashMap::new(), bytes: 0, now_ms };
         let mut steps = Vec::with_capacity(all.len());
         for asked in all {
@@ -88,13 +89,14 @@ impl Plan {
         let on = play.on;
         let steps = checked(schemas, steps).await.map_err(|(at, problem)| {
             let (collection, epoch) = at.and_then(|at| on.get(usize::from(at))).cloned().unwrap_or_default();
+            let collection = collection.into_owned();
             Refusal { problem: Box::new(problem), collection, epoch: epoch.unwrap_or(Seq(0)) }
         })?;
         Ok(Plan { on, steps })
     }
 
     /// In format 1, whose only collection is `persons`: each condition and patch is decided where it is applied.
-    pub(super) fn of_persons(documents: &Documents, all: &[Asked<'_>]) -> Result<Plan, Problem> {
+    pub(super) fn of_persons(documents: &Documents, all: &'r [Asked<'_>]) -> Result<Plan<'r>, Problem> {
         let persons = documents.collection(PERSONS);
         let step = |asked: &Asked<'_>| {
             let Ready { id, text } = asked.ready(&Definition::persons())?;
@@ -103,7 +105,7 @@ impl Plan {
             Ok(Step { on: 0, id, op, text, condition, seen: Seen::Any, schemas, pointer })
         };
         let steps = all.iter().map(step).collect::<Result<Vec<Step>, Problem>>()?;
-        Ok(Plan { on: vec![(PERSONS.to_owned(), None)], steps })
+        Ok(Plan { on: vec![(PERSONS.into(), None)], steps })
     }
 
     /// As it goes into the log.
@@ -138,9 +140,9 @@ impl Step {
 }
 
 /// A request that is being played.
-struct Play<'a> {
+struct Play<'a, 'r> {
     documents: &'a Documents,
-    on: Vec<(String, Option<Seq>)>,
+    on: Vec<(Cow<'r, str>, Option<Seq>)>,
     /// The records that earlier operations leave, by the collection's place; none: removed. Of patches that are merged
     /// later nothing is known here.
     after: HashMap<(u16, Id), Option<Record>>,
@@ -149,8 +151,8 @@ struct Play<'a> {
     now_ms: u64,
 }
 
-impl Play<'_> {
-    fn step(&mut self, asked: &Asked<'_>) -> Result<Step, Problem> {
+impl<'r> Play<'_, 'r> {
+    fn step(&mut self, asked: &'r Asked<'_>) -> Result<Step, Problem> {
         let found = self.documents.collection(&asked.collection);
         let Some((collection, defined)) = found.and_then(|found| Some((found, found.defined()?))) else {
             return Err(unknown_collection(&asked.collection));
@@ -203,9 +205,9 @@ impl Play<'_> {
     }
 
     /// The place of a collection among those of the request.
-    fn place(&mut self, name: &str, epoch: Seq) -> u16 {
+    fn place(&mut self, name: &'r str, epoch: Seq) -> u16 {
         let at = self.on.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            self.on.push((name.to_owned(), Some(epoch)));
+            self.on.push((name.into(), Some(epoch)));
             self.on.len() - 1
         });
         // There are at most as many as operations.

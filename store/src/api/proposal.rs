@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::problem::{Code, Problem};
-use super::refusals::{needs_later_format, not_ready, not_written};
+use super::refusals::{Path, needs_later_format, not_ready, not_written};
 use crate::handle::WriteError;
 use crate::telemetry::WriteResult;
 use leasehold_documents::{Applied, Command};
@@ -13,14 +13,14 @@ use std::time::Duration;
 const ENTRY_ROOM_BYTES: usize = 1024;
 
 /// Through the log, counted: one try.
-pub(super) async fn write(context: &Context, path: &str, command: &Command<'_>) -> Result<Applied, Problem> {
+pub(super) async fn write(context: &Context, path: Path<'_>, command: &Command<'_>) -> Result<Applied, Problem> {
     write_within(context, path, command, context.config.write_timeout).await
 }
 
 /// As [`write()`], in this time.
 pub(super) async fn write_within(
     context: &Context,
-    path: &str,
+    path: Path<'_>,
     command: &Command<'_>,
     timeout: Duration,
 ) -> Result<Applied, Problem> {

@@ -22,15 +22,16 @@ use super::reply;
 use crate::handle::{Handle, ReadError};
 use leasehold_documents::{COLLECTIONS, Collection, Documents, ID_BYTES_MAX, IdKind};
 use leasehold_replication::{Refusal, Seq};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use warp::http::header::CONTENT_TYPE;
-use warp::http::{HeaderMap, HeaderValue, StatusCode};
+use warp::http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
 /// What a read sees.
 pub(super) struct View {
-    pub(super) documents: Documents,
+    pub(super) documents: Arc<Documents>,
     /// The maximum age: everything that was committed anywhere before that is included. None: unknown.
     staleness: Option<Duration>,
 }
@@ -39,9 +40,9 @@ impl View {
     /// What every answer reports about what it saw.
     pub(super) fn stamp(&self, response: &mut Response) {
         let headers = response.headers_mut();
-        headers.insert(SEQUENCE, HeaderValue::from(self.documents.applied().seq.0));
+        headers.insert(SEQUENCE, reply::number(self.documents.applied().seq.0));
         if let Some(staleness) = self.staleness {
-            headers.insert(STALENESS, HeaderValue::from(milliseconds(staleness)));
+            headers.insert(STALENESS, reply::number(milliseconds(staleness)));
         }
     }
 }

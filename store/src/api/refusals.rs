@@ -1,6 +1,7 @@
 //! The errors for writes that were not done, and for records and paths that do not exist.
 
 use leasehold_replication::{Limit, Phase, Refusal, ReplicaId};
+use std::fmt;
 use uuid::Uuid;
 
 use super::asked::bad_id;
@@ -108,8 +109,11 @@ fn unique_conflict(index: u8, id: &Id, definition: Option<&Definition>) -> Probl
     Problem::new(Code::UniqueConflict, what).with("index", index).with("fields", fields).with("id", id.to_string())
 }
 
+/// The path of a request, for an answer that names another replica: hardly ever written out.
+pub(super) type Path<'a> = &'a (dyn fmt::Display + Sync);
+
 /// Why this replica accepts no writes at present: what [`Handle::write`] would say, before anyone looks at its data.
-pub(super) fn not_open(context: &Context, path: &str) -> Problem {
+pub(super) fn not_open(context: &Context, path: Path<'_>) -> Problem {
     let handle = &context.handle;
     if let Some(why) = handle.starting() {
         return not_ready(format!("the replica is starting: {why}"));
@@ -130,7 +134,7 @@ pub(super) fn not_open(context: &Context, path: &str) -> Problem {
 }
 
 /// A refusal that could not be confirmed: this replica may have been deposed, and its data may be old.
-pub(super) fn not_confirmed(context: &Context, error: ReadError, path: &str) -> Problem {
+pub(super) fn not_confirmed(context: &Context, error: ReadError, path: Path<'_>) -> Problem {
     match error {
         ReadError::Refused(refusal) => not_written(context, WriteError::Refused(refusal), path),
         ReadError::Closed => not_written(context, WriteError::Closed, path),
@@ -142,7 +146,7 @@ pub(super) fn not_confirmed(context: &Context, error: ReadError, path: &str) -> 
 }
 
 /// The error for a write that was not done, or may not have been.
-pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> Problem {
+pub(super) fn not_written(context: &Context, error: WriteError, path: Path<'_>) -> Problem {
     let (code, detail) = match error {
         WriteError::Refused(Refusal::NotLeader) => return not_leader(context, path),
         WriteError::Refused(Refusal::Recovering) => {
@@ -190,7 +194,7 @@ pub(super) fn not_written(context: &Context, error: WriteError, path: &str) -> P
 }
 
 /// What the write needs is not in force yet: who holds it back. Only the leader knows.
-pub(super) fn needs_later_format(context: &Context, format: u32, path: &str) -> Problem {
+pub(super) fn needs_later_format(context: &Context, format: u32, path: Path<'_>) -> Problem {
     let Some(status) = context.handle.status().filter(|status| status.open) else { return not_leader(context, path) };
     let formats = &status.formats;
     let pods: Vec<String> = formats.held_back_by.iter().map(ToString::to_string).collect();
@@ -242,7 +246,7 @@ fn out_of_room(context: &Context, limit: Limit, replica: ReplicaId) -> Problem {
 }
 
 /// Who leads instead, if known.
-fn not_leader(context: &Context, path: &str) -> Problem {
+fn not_leader(context: &Context, path: Path<'_>) -> Problem {
     // A leader that has just lost its leadership may still see itself in its status: it cannot name another one.
     let Some(leader) = leader_seen(&context.handle).filter(|leader| leader.name != context.handle.name()) else {
         return Problem::new(Code::NoLeader, "no leader is known at the moment; not done");

@@ -15,13 +15,19 @@ pub(super) fn empty(status: StatusCode) -> Response {
     response
 }
 
+/// A number as a header's value.
+pub(super) fn number(number: u64) -> HeaderValue {
+    // Takes the string over, where `HeaderValue::from` copies.
+    HeaderValue::try_from(number.to_string()).unwrap_or_else(|_| HeaderValue::from(number))
+}
+
 /// A record, and its tag.
 pub(super) fn record(status: StatusCode, record: &Record) -> Response {
     let mut response = Response::new(record.as_str().to_owned().into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(tag) = HeaderValue::from_str(&etag(record.tag())) {
+    if let Ok(tag) = HeaderValue::try_from(etag(record.tag())) {
         headers.insert(ETAG, tag);
     }
     response

@@ -26,9 +26,9 @@ where
     let all = operations::parse(&body, None, context.config.match_weakened)?;
     let request = name.as_ref().map(|_| key::request(&Method::POST, PATH, &Query::new(), "", &body));
     let writing = Writing {
-        path: PATH,
+        path: &PATH,
         shape: Shape::Transaction,
-        all,
+        all: &all,
         key: name.as_deref(),
         request: request.unwrap_or_default(),
         has_query: false,

@@ -29,6 +29,7 @@ use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::reads;
 use super::refusals::{not_readable, unknown_collection};
+use super::reply;
 use crate::handle::Handle;
 use asked::{Asked, What};
 use bytes::Bytes;
@@ -115,7 +116,7 @@ pub(super) async fn watch(context: &Context, collection: Option<&str>, headers: 
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // A proxy that collects answers would keep the events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    headers.insert(SEQUENCE, HeaderValue::from(after.0));
+    headers.insert(SEQUENCE, reply::number(after.0));
     Ok(response)
 }
 

@@ -12,7 +12,8 @@ use super::refusals::declined;
 use super::{body, expires_in, key, person, record, reply};
 use bytes::Bytes;
 use hyper::body::Body;
-use leasehold_documents::{Applied, Form, Outcome, PERSONS};
+use leasehold_documents::{Applied, Form, Id, Outcome, PERSONS};
+use std::fmt;
 use warp::http::header::LOCATION;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -38,7 +39,7 @@ where
     let body = body::receive(context, headers, sent, body::JSON).await?;
     check_syntax(context, collection, &body)?;
     let asked = Asked { expires_in, ..Asked::alone(collection, Op::Create, None, &body, Wanted::default()) };
-    one(context, Method::POST, asked, name.as_deref(), &query).await
+    one(context, Method::POST, &asked, name.as_deref(), &query).await
 }
 
 /// `PUT /{collection}/{id}`
@@ -60,7 +61,7 @@ where
     let body = body::receive(context, headers, sent, body::JSON).await?;
     check_syntax(context, collection, &body)?;
     let asked = Asked { expires_in, ..Asked::alone(collection, Op::Put, Some(id), &body, wanted) };
-    one(context, Method::PUT, asked, name.as_deref(), &query).await
+    one(context, Method::PUT, &asked, name.as_deref(), &query).await
 }
 
 /// `PATCH /{collection}/{id}`
@@ -82,7 +83,7 @@ where
     let body = body::receive(context, headers, sent, body::MERGE_PATCH).await?;
     check_syntax(context, collection, &body)?;
     let asked = Asked { expires_in, ..Asked::alone(collection, Op::Patch, Some(id), &body, wanted) };
-    one(context, Method::PATCH, asked, name.as_deref(), &query).await
+    one(context, Method::PATCH, &asked, name.as_deref(), &query).await
 }
 
 /// `DELETE /{collection}/{id}`
@@ -90,33 +91,29 @@ pub(super) async fn delete(context: &Context, collection: &str, id: &str, header
     check_id(context, collection, id)?;
     let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
     let asked = Asked::alone(collection, Op::Delete, Some(id), b"", wanted);
-    one(context, Method::DELETE, asked, name.as_deref(), &Query::new()).await
+    one(context, Method::DELETE, &asked, name.as_deref(), &Query::new()).await
 }
 
 /// One operation through the log, and its answer.
-async fn one(context: &Context, method: Method, asked: Asked<'_>, key: Option<&str>, query: &Query) -> ApiResult {
-    let collection = asked.collection.clone();
-    let (path, shown) = match &asked.id {
-        None => (format!("/{collection}"), format!("/{collection}")),
-        Some(id) => (format!("/{collection}/{id}"), format!("/{collection}/{}", percent::encode(id))),
+async fn one(context: &Context, method: Method, asked: &Asked<'_>, key: Option<&str>, query: &Query) -> ApiResult {
+    let collection = &*asked.collection;
+    let request = || {
+        let path = match &asked.id {
+            None => format!("/{collection}"),
+            Some(id) => format!("/{collection}/{id}"),
+        };
+        key::request(&method, &path, query, &asked.conditions.word(), asked.body)
     };
-    // Whoever follows a redirect asks for the same.
-    let shown = asked.expires_in.map_or(shown.clone(), |_| {
-        let pairs: Vec<String> =
-            query.iter().map(|(name, value)| format!("{}={}", percent::encode(name), percent::encode(value))).collect();
-        format!("{shown}?{}", pairs.join("&"))
-    });
-    let request = || key::request(&method, &path, query, &asked.conditions.word(), asked.body);
     let request = key.map(|_| request()).unwrap_or_default();
-    let writing =
-        Writing { path: &shown, shape: Shape::One, all: vec![asked], key, request, has_query: !query.is_empty() };
+    let target = Target { collection, id: asked.id.as_deref(), query: asked.expires_in.and(Some(query)) };
+    let (all, has_query) = (std::slice::from_ref(asked), !query.is_empty());
+    let writing = Writing { path: &target, shape: Shape::One, all, key, request, has_query };
     let Applied { seq, outcome, id, record, .. } = writing.done(context).await?;
     let mut response = match (outcome, record) {
         (Outcome::Created, Some(record)) => {
             let mut response = reply::record(StatusCode::CREATED, &record);
             // Percent-encoded ASCII.
-            let location = format!("/{collection}/{}", percent::encode(&id.to_string()));
-            if let Ok(location) = HeaderValue::from_str(&location) {
+            if let Ok(location) = HeaderValue::try_from(location(collection, &id)) {
                 response.headers_mut().insert(LOCATION, location);
             }
             response
@@ -124,12 +121,40 @@ async fn one(context: &Context, method: Method, asked: Asked<'_>, key: Option<&s
         (Outcome::Same | Outcome::Replaced, Some(record)) => reply::record(StatusCode::OK, &record),
         (Outcome::Deleted, None) => reply::empty(StatusCode::NO_CONTENT),
         (other, _) => {
-            let defined = definition(&context.handle.documents(), &collection);
-            declined(&other, &id, &collection, defined.as_deref()).into_response()
+            let defined = definition(&context.handle.documents(), collection);
+            declined(&other, &id, collection, defined.as_deref()).into_response()
         }
     };
-    response.headers_mut().insert(SEQUENCE, HeaderValue::from(seq.0));
+    response.headers_mut().insert(SEQUENCE, reply::number(seq.0));
     Ok(response)
+}
+
+fn location(collection: &str, id: &Id) -> String {
+    match id {
+        Id::Uuid(uuid) => format!("/{collection}/{uuid}"),
+        Id::Text(text) => format!("/{collection}/{}", percent::encode(text)),
+    }
+}
+
+/// What the request was sent to, as a path. With the query where it matters: whoever follows a redirect asks for the same.
+struct Target<'a> {
+    collection: &'a str,
+    id: Option<&'a str>,
+    query: Option<&'a Query>,
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", self.collection)?;
+        if let Some(id) = self.id {
+            write!(f, "/{}", percent::encode(id))?;
+        }
+        for (number, (name, value)) in self.query.into_iter().flatten().enumerate() {
+            let before = if number == 0 { '?' } else { '&' };
+            write!(f, "{before}{}={}", percent::encode(name), percent::encode(value))?;
+        }
+        Ok(())
+    }
 }
 
 /// Whatever the data say: it must be JSON.
