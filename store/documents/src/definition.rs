@@ -9,9 +9,9 @@
 //!    "maxRecords": 100000}
 //! ```
 //!
-//! The log, snapshot.json and the sum have a definition in one form ([`Definition::to_json`]): members in this order, without
-//! white space, and without what is the default. The schema stays as the client wrote it, without white space between its
-//! tokens.
+//! The log, snapshot.json and the sum have a definition in one form ([`Definition::to_json`]): members in this order, behind `id`
+//! the form of its records if it is a special one (`"form":"persons"`, which clients cannot send), without white space, and
+//! without what is the default. The schema stays as the client wrote it, without white space between its tokens.
 
 mod text;
 
@@ -47,9 +47,9 @@ pub struct Definition {
     pub form: Form,
     /// JSON Schema 2020-12, as the client wrote it, without white space between tokens.
     pub schema: Option<Arc<str>>,
-    /// At most [`INDEXES_MAX`], no two alike.
+    /// At most [`INDEXES_MAX`], no two with the same fields. A path has the same type in all of them.
     pub indexes: Vec<IndexDefinition>,
-    /// The field with the time at which a record goes.
+    /// The field with the time at which a record goes. Not the id.
     pub expires: Option<Path>,
     /// How many records it may have at most.
     pub records_max: Option<u64>,

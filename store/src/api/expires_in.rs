@@ -2,6 +2,7 @@
 
 use super::percent::Query;
 use super::problem::{Code, Problem};
+use super::record::invalid;
 use super::rfc3339;
 use leasehold_daemon::durations;
 use leasehold_documents::{Defined, Path};
@@ -31,20 +32,49 @@ pub(super) fn parse(query: &Query) -> Result<Option<Duration>, Problem> {
     Ok(found)
 }
 
-/// The patch that sets the time. An integer where the record's own time is one, in whole seconds and never too early;
-/// else a text.
-pub(super) fn patch(defined: &Defined, present: Option<&str>, now_ms: u64, after: Duration) -> Result<String, Problem> {
-    let Some(path) = &defined.definition.expires else {
-        let what =
-            format!("`{NAME}`: the records of this collection have no time of expiry (`expires` of its definition)");
-        return Err(Problem::new(Code::InvalidQuery, what).with("parameter", NAME));
-    };
-    let at_ms = now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-    let is_number = present
-        .and_then(|record| serde_json::from_str::<Value>(record).ok())
-        .is_some_and(|record| record.pointer(&path.to_pointer()).is_some_and(Value::is_number));
-    let time = if is_number { Value::from(at_ms.div_ceil(1000)) } else { Value::from(rfc3339::text(at_ms)) };
-    Ok(nested(path, time).to_string())
+/// When a record goes, and where it has that.
+pub(super) struct Expiry<'a> {
+    path: &'a Path,
+    at_ms: u64,
+}
+
+impl<'a> Expiry<'a> {
+    /// So much later than this time of the leader's clock.
+    pub(super) fn of(defined: &'a Defined, now_ms: u64, after: Duration) -> Result<Expiry<'a>, Problem> {
+        let Some(path) = &defined.definition.expires else {
+            let what = format!(
+                "`{NAME}`: the records of this collection have no time of expiry (`expires` of its definition)"
+            );
+            return Err(Problem::new(Code::InvalidQuery, what).with("parameter", NAME));
+        };
+        let at_ms = now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        Ok(Expiry { path, at_ms })
+    }
+
+    /// The patch that sets the time in this record, which is at `pointer` in the body. An integer where the record's own time
+    /// is one, in whole seconds and never too early; else a text. A patch would replace what is no object on the way there.
+    pub(super) fn patch(&self, record: &str, pointer: &str) -> Result<String, Problem> {
+        let record = serde_json::from_str::<Value>(record).unwrap_or_default();
+        let (mut present, mut place) = (Some(&record), pointer.to_owned());
+        for name in self.path.names() {
+            match present {
+                None | Some(Value::Null) => present = None,
+                Some(Value::Object(members)) => present = members.get(&**name),
+                Some(other) => {
+                    let to = self.path.to_pointer();
+                    let what =
+                        format!("`{NAME}` sets the time at {to}, and this value on the way there is not an object");
+                    return Err(invalid(&what, &place, "expires", &other.to_string()));
+                }
+            }
+            place.push_str(&format!("/{}", name.replace('~', "~0").replace('/', "~1")));
+        }
+        let time = match present {
+            Some(Value::Number(_)) => Value::from(self.at_ms.div_ceil(1000)),
+            _ => Value::from(rfc3339::text(self.at_ms)),
+        };
+        Ok(nested(self.path, time).to_string())
+    }
 }
 
 fn nested(path: &Path, value: Value) -> Value {
@@ -66,13 +96,34 @@ mod tests {
         Defined { definition, created, revision, epoch, pending: None, last_refused: None }
     }
 
+    fn patch(defined: &Defined, record: &str) -> Result<String, Problem> {
+        Expiry::of(defined, 1, Duration::from_secs(60))?.patch(record, "/operations/3/record")
+    }
+
     #[test]
     fn the_time_is_set_where_the_definition_has_it_and_as_the_record_has_it() {
-        let (day, minute) = (defined(Some("/meta/expiresAt")), Duration::from_secs(60));
-        assert_eq!(patch(&day, None, 1, minute).unwrap(), r#"{"meta":{"expiresAt":"1970-01-01T00:01:00.001Z"}}"#);
-        let numbered = Some(r#"{"meta":{"expiresAt":5}}"#);
-        assert_eq!(patch(&day, numbered, 1, minute).unwrap(), r#"{"meta":{"expiresAt":61}}"#);
-        assert_eq!(patch(&defined(None), None, 1, minute).unwrap_err().code(), Code::InvalidQuery);
+        let day = defined(Some("/meta/expiresAt"));
+        for record in ["{}", r#"{"meta":null}"#, r#"{"meta":{"expiresAt":"x"}}"#] {
+            assert_eq!(
+                patch(&day, record).unwrap(),
+                r#"{"meta":{"expiresAt":"1970-01-01T00:01:00.001Z"}}"#,
+                "{record}"
+            );
+        }
+        assert_eq!(patch(&day, r#"{"meta":{"expiresAt":5}}"#).unwrap(), r#"{"meta":{"expiresAt":61}}"#);
+        assert_eq!(patch(&defined(None), "{}").unwrap_err().code(), Code::InvalidQuery);
+    }
+
+    #[test]
+    fn what_is_no_object_on_the_way_to_the_time_is_not_replaced() {
+        let deep = defined(Some("/a~1b/at/end"));
+        for value in ["5", r#""x""#, "true", "[]"] {
+            let refused = patch(&deep, &format!(r#"{{"a/b":{{"at":{value}}}}}"#)).unwrap_err();
+            let body = refused.to_value();
+            assert_eq!(refused.code(), Code::InvalidRecord, "{value}");
+            assert_eq!((&body["pointer"], &body["rule"]), (&"/operations/3/record/a~1b/at".into(), &"expires".into()));
+            assert_eq!(body["value"], value);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! seen, and where that has changed the outcome is `Contention` or `DefinitionChanged`, and it is played again.
 
 use super::asked::{Asked, Op, Ready};
-use super::expires_in;
+use super::expires_in::Expiry;
 use super::problem::{Code, Problem};
 use super::record::{invalid, too_large};
 use super::refusals::{entry_too_large, unknown_collection};
@@ -168,12 +168,11 @@ impl<'r> Play<'_, 'r> {
         let tag = || present.as_ref().map(Record::tag);
         let condition = asked.conditions.condition_for(tag);
         let (mut op, mut seen) = (asked.op, Seen::Any);
-        let like = if op == Op::Patch { present.as_ref().map(Record::as_str) } else { Some(&*text) };
-        let expires = asked.expires_in.map(|after| expires_in::patch(defined, like, self.now_ms, after)).transpose()?;
+        let expires = asked.expires_in.map(|after| Expiry::of(defined, self.now_ms, after)).transpose()?;
         match op {
             Op::Create | Op::Put => {
                 if let Some(expires) = expires {
-                    text = self.merged(&text, &expires)?;
+                    text = self.merged(&text, &expires.patch(&text, &asked.pointer())?)?;
                 }
             }
             Op::Patch if !schemas.is_empty() || expires.is_some() => {
@@ -182,7 +181,7 @@ impl<'r> Play<'_, 'r> {
                     Some(present) if condition.holds(Some(present)) => {
                         text = self.merged(present.as_str(), &text)?;
                         if let Some(expires) = expires {
-                            text = self.merged(&text, &expires)?;
+                            text = self.merged(&text, &expires.patch(&text, &asked.pointer())?)?;
                         }
                         op = Op::Put;
                     }

@@ -107,7 +107,7 @@ fn parse(json: &str, is_stored: bool) -> Result<Definition, DefinitionError> {
             },
             "schema" => definition.schema = Some(parse_schema(value)?.into()),
             "indexes" => definition.indexes = parse_indexes(value)?,
-            "expires" => definition.expires = Some(parse_path(value, "/expires")?),
+            "expires" => definition.expires = Some(parse_expires(value)?),
             "maxRecords" => match value.parse() {
                 Ok(most) if most > 0 => definition.records_max = Some(most),
                 _ => {
@@ -180,6 +180,14 @@ fn parse_indexes(value: &str) -> Result<Vec<IndexDefinition>, DefinitionError> {
         if let Some(like) = indexes.iter().position(|known| known.fields == index.fields) {
             return wrong(pointer, format!("this index has the fields of /indexes/{like}: remove one of the two"));
         }
+        // A query names a path without a type: which of the two it means could not be told.
+        let typed = |field: &Field| {
+            indexes.iter().position(|known| known.fields.iter().any(|k| k.path == field.path && k.kind != field.kind))
+        };
+        if let Some((field, like)) = index.fields.iter().enumerate().find_map(|(at, field)| Some((at, typed(field)?))) {
+            let what = format!("this path has another type in /indexes/{like}: give it one type in all indexes");
+            return wrong(format!("{pointer}/fields/{field}"), what);
+        }
         indexes.push(index);
     }
     Ok(indexes)
@@ -247,6 +255,15 @@ fn parse_field(value: &str, pointer: &str) -> Result<Field, DefinitionError> {
         Some(path) => Ok(Field { path, kind }),
         None => wrong(format!("{pointer}/path"), "the field has no path: send a JSON Pointer such as \"/email\""),
     }
+}
+
+/// Not the id, nor a place within it: `expires-in` writes a time there, and no id is one.
+fn parse_expires(value: &str) -> Result<Path, DefinitionError> {
+    let path = parse_path(value, "/expires")?;
+    if path.names().first().is_some_and(|name| **name == *"id") {
+        return wrong("/expires", "the id of a record is not its time of expiry: name another member");
+    }
+    Ok(path)
 }
 
 fn parse_path(value: &str, pointer: &str) -> Result<Path, DefinitionError> {
@@ -328,6 +345,8 @@ mod tests {
             (r#"{"id":"uuid","expires":"/~2"}"#, "/expires"),
             (&format!(r#"{{"id":"uuid","expires":"{long}"}}"#), "/expires"),
             (&format!(r#"{{"id":"uuid","expires":"{steps}"}}"#), "/expires"),
+            (r#"{"id":"uuid","expires":"/id"}"#, "/expires"),
+            (r#"{"id":"uuid","expires":"/id/at"}"#, "/expires"),
             (r#"{"id":"uuid","maxRecords":0}"#, "/maxRecords"),
             (r#"{"id":"uuid","maxRecords":1.0}"#, "/maxRecords"),
             (r#"{"id":"uuid","maxRecords":-1}"#, "/maxRecords"),
@@ -337,6 +356,10 @@ mod tests {
             (r#"{"id":"uuid","indexes":[{"fields":["/a"],"unique":1}]}"#, "/indexes/0/unique"),
             (r#"{"id":"uuid","indexes":[{"fields":["/a"],"uniq":true}]}"#, "/indexes/0/uniq"),
             (r#"{"id":"uuid","indexes":[{"fields":["/a"]},{"fields":["/a"],"unique":true}]}"#, "/indexes/1"),
+            (
+                r#"{"id":"uuid","indexes":[{"fields":["/a","/b"]},{"fields":["/c",{"path":"/a","type":"number"}]}]}"#,
+                "/indexes/1/fields/1",
+            ),
             (&index("[]"), "/indexes/0/fields"),
             (&index(r#"["/a","/b","/c","/d","/e"]"#), "/indexes/0/fields"),
             (&index(r#"["/a",{"path":"/a","type":"number"}]"#), "/indexes/0/fields/1"),

@@ -303,6 +303,14 @@ async fn a_time_of_expiry_is_set_by_the_leaders_clock() {
     assert_eq!(value(&put)["meta"]["x"], 1);
     let patched = api.send(patch("/orders/a?expires-in=2h", "{}")).await;
     assert!(*value(&patched)["meta"]["until"].as_str().unwrap() > *until, "{patched:?}");
+    // A value that is no object would be replaced by one.
+    for refused in [
+        api.json("PUT", "/orders/a?expires-in=1h", r#"{"meta": "gold"}"#).await,
+        api.send(patch("/orders/a?expires-in=1h", r#"{"meta": [1]}"#)).await,
+    ] {
+        let body = problem(&refused, Code::InvalidRecord);
+        assert_eq!((&body["pointer"], &body["rule"]), (&"/meta".into(), &"expires".into()), "{body}");
+    }
     api.defined_as("parts", ORDERS);
     problem(&api.json("PUT", "/parts/a?expires-in=1h", "{}").await, Code::InvalidQuery);
     problem(&api.json("PUT", "/orders/a?expires=1h", "{}").await, Code::InvalidQuery);
