@@ -46,6 +46,8 @@ pub(super) struct Writing<'a> {
     pub(super) request: u128,
     /// It has parameters, which format 1 has not.
     pub(super) has_query: bool,
+    /// How long it may take.
+    pub(super) time: Duration,
 }
 
 /// The definition of a collection by now, for the words of a refusal.
@@ -62,7 +64,7 @@ impl Writing<'_> {
     /// Writes it.
     pub(super) async fn done(&self, context: &Context) -> Result<Applied, Problem> {
         let handle = &context.handle;
-        let deadline = Instant::now() + context.config.write_timeout;
+        let deadline = Instant::now() + self.time;
         let (mut pause, mut confirmed, mut turn) = (PAUSE_FIRST, false, None);
         loop {
             let documents = handle.documents();

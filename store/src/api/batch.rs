@@ -31,6 +31,7 @@ where
         key: name.as_deref(),
         request: request.unwrap_or_default(),
         has_query: false,
+        time: context.write_time(headers),
     };
     operations::done(context, &writing).await
 }

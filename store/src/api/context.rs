@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Semaphore;
+use warp::http::{HeaderMap, HeaderValue};
 use warp::reply::Response;
 
 use super::problem::Problem;
@@ -17,6 +18,10 @@ use crate::telemetry::Metrics;
 
 /// The name of the pod that sent a request on; in the request and in its answer.
 pub const FORWARDED: &str = "leasehold-forwarded";
+
+/// In a request that was sent on: within how many milliseconds its answer must leave the leader. The client has waited
+/// already, and an answer that comes too late for the pod between them is lost.
+pub(super) const TIME_LEFT: &str = "leasehold-time-left-ms";
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -104,6 +109,13 @@ pub(super) struct Context {
 pub(super) type ApiResult = Result<Response, Problem>;
 
 impl Context {
+    /// How long this write may take: if another pod sent it on, at most the time that is left there.
+    pub(super) fn write_time(&self, headers: &HeaderMap) -> Duration {
+        let left = headers.get(TIME_LEFT).filter(|_| headers.contains_key(FORWARDED));
+        let left = left.and_then(|left| left.to_str().ok()?.parse().ok()).map(Duration::from_millis);
+        left.map_or(self.config.write_timeout, |left| left.min(self.config.write_timeout))
+    }
+
     /// Completes every answer. `Leasehold-Sequence`: the sequence that it saw or made; otherwise what is applied here now.
     pub(super) fn finish(&self, answer: ApiResult) -> Response {
         let mut response = answer.unwrap_or_else(Problem::into_response);

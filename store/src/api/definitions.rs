@@ -83,8 +83,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    // A follower that sends this on waits as long as a write may take: it must have the answer before.
-    let deadline = Instant::now() + context.config.write_timeout * 4 / 5;
+    let deadline = Instant::now() + context.write_time(headers);
     let path = path_of(name);
     let expire_now = flag(query, "expire-now", "true")?;
     let body = body::receive(context, headers, sent, body::JSON).await?;

@@ -58,7 +58,7 @@ use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use warp::reply::Response;
 
 use super::body::{BoxError, Sent};
-use super::context::{ApiResult, FORWARDED};
+use super::context::{ApiResult, FORWARDED, TIME_LEFT};
 use super::dispatch::Calls;
 use super::gzip::{Accepted, Gzip};
 use super::leader::{Leader, leader_named, leader_seen};
@@ -75,6 +75,8 @@ pub use crate::peer::CLUSTER;
 
 /// The least time for a write that is sent on: if it were cut off while connecting, nobody would know whether it was sent.
 const SEND_MIN: Duration = Duration::from_secs(1);
+/// The part of it after which the leader's answer would come too late: a fifth, and never more than this.
+const RETURN_MAX: Duration = Duration::from_millis(500);
 /// How much longer a pod that stopped leading accepts writes: Services and clients need a moment to find the new leader.
 const LED_LATELY: Duration = Duration::from_secs(5);
 /// A replica that hears no leader for this long looks for the one that role.json names.
@@ -332,8 +334,9 @@ impl Forwarding {
     /// Once. Its outcome is known only if there is an answer.
     async fn send_on(&self, leader: &Leader, parts: &Parts, body: Bytes, deadline: Instant) -> SentOn {
         let answer_max = body.len() + ANSWER_ROOM_BYTES;
+        let deadline = deadline.max(Instant::now() + SEND_MIN);
         let answer = async {
-            let (head, body) = match self.hand_to(leader, parts, body).await {
+            let (head, body) = match self.hand_to(leader, parts, body, deadline).await {
                 Ok(response) => response.into_parts(),
                 Err(LineError::PreviousBuild) => {
                     let why =
@@ -348,9 +351,7 @@ impl Forwarding {
                 Err(error) => SentOn::Unknown(format!("its answer was cut off: {error}")),
             }
         };
-        timeout_at(deadline.max(Instant::now() + SEND_MIN), answer)
-            .await
-            .unwrap_or_else(|_| SentOn::Unknown("timed out".to_owned()))
+        timeout_at(deadline, answer).await.unwrap_or_else(|_| SentOn::Unknown("timed out".to_owned()))
     }
 
     /// Uses the leader's peer port. Two cases use its port for clients:
@@ -359,11 +360,17 @@ impl Forwarding {
     ///   during a rolling update writes continue;
     /// - clients speak TLS, and replicas have neither a key nor TLS: their tokens would cross the network in the clear. There
     ///   the certificate shows who answers.
-    async fn hand_to(&self, leader: &Leader, parts: &Parts, body: Bytes) -> Result<Answered, LineError> {
+    async fn hand_to(
+        &self,
+        leader: &Leader,
+        parts: &Parts,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Answered, LineError> {
         let cluster = self
             .cluster()
             .ok_or_else(|| LineError::NotSent("this replica does not know its cluster yet".to_owned()))?;
-        let request = |uri| self.request(uri, cluster, parts, body.clone());
+        let request = |uri| self.request(uri, cluster, parts, body.clone(), deadline);
         let is_encrypted = self.shared.config.route.scheme() == "https";
         if !is_encrypted || self.shared.lines.is_secret() {
             let led = Led { cluster, incarnation: leader.incarnation, to: leader.peer.clone() };
@@ -390,8 +397,15 @@ impl Forwarding {
         own.or_else(|| handle.role()?.cluster_id.map(ClusterId))
     }
 
-    /// The client's request on its way to the leader.
-    fn request(&self, uri: Uri, cluster: ClusterId, parts: &Parts, body: Bytes) -> Request<Full<Bytes>> {
+    /// The client's request on its way to the leader, which is to answer before the deadline.
+    fn request(
+        &self,
+        uri: Uri,
+        cluster: ClusterId,
+        parts: &Parts,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = uri;
@@ -406,6 +420,9 @@ impl Forwarding {
         if let Ok(name) = HeaderValue::from_str(self.shared.handle.name()) {
             request.headers_mut().insert(FORWARDED, name);
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left_ms = u64::try_from((left - RETURN_MAX.min(left / 5)).as_millis()).unwrap_or(u64::MAX);
+        request.headers_mut().insert(TIME_LEFT, HeaderValue::from(left_ms));
         request
     }
 

@@ -39,7 +39,7 @@ where
     let body = body::receive(context, headers, sent, body::JSON).await?;
     check_syntax(context, collection, &body)?;
     let asked = Asked { expires_in, ..Asked::alone(collection, Op::Create, None, &body, Wanted::default()) };
-    one(context, Method::POST, &asked, name.as_deref(), &query).await
+    one(context, (Method::POST, headers), &asked, name.as_deref(), &query).await
 }
 
 /// `PUT /{collection}/{id}`
@@ -61,7 +61,7 @@ where
     let body = body::receive(context, headers, sent, body::JSON).await?;
     check_syntax(context, collection, &body)?;
     let asked = Asked { expires_in, ..Asked::alone(collection, Op::Put, Some(id), &body, wanted) };
-    one(context, Method::PUT, &asked, name.as_deref(), &query).await
+    one(context, (Method::PUT, headers), &asked, name.as_deref(), &query).await
 }
 
 /// `PATCH /{collection}/{id}`
@@ -83,7 +83,7 @@ where
     let body = body::receive(context, headers, sent, body::MERGE_PATCH).await?;
     check_syntax(context, collection, &body)?;
     let asked = Asked { expires_in, ..Asked::alone(collection, Op::Patch, Some(id), &body, wanted) };
-    one(context, Method::PATCH, &asked, name.as_deref(), &query).await
+    one(context, (Method::PATCH, headers), &asked, name.as_deref(), &query).await
 }
 
 /// `DELETE /{collection}/{id}`
@@ -91,11 +91,17 @@ pub(super) async fn delete(context: &Context, collection: &str, id: &str, header
     check_id(context, collection, id)?;
     let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
     let asked = Asked::alone(collection, Op::Delete, Some(id), b"", wanted);
-    one(context, Method::DELETE, &asked, name.as_deref(), &Query::new()).await
+    one(context, (Method::DELETE, headers), &asked, name.as_deref(), &Query::new()).await
 }
 
 /// One operation through the log, and its answer.
-async fn one(context: &Context, method: Method, asked: &Asked<'_>, key: Option<&str>, query: &Query) -> ApiResult {
+async fn one(
+    context: &Context,
+    (method, headers): (Method, &HeaderMap),
+    asked: &Asked<'_>,
+    key: Option<&str>,
+    query: &Query,
+) -> ApiResult {
     let collection = &*asked.collection;
     let request = || {
         let path = match &asked.id {
@@ -106,8 +112,8 @@ async fn one(context: &Context, method: Method, asked: &Asked<'_>, key: Option<&
     };
     let request = key.map(|_| request()).unwrap_or_default();
     let target = Target { collection, id: asked.id.as_deref(), query: asked.expires_in.and(Some(query)) };
-    let (all, has_query) = (std::slice::from_ref(asked), !query.is_empty());
-    let writing = Writing { path: &target, shape: Shape::One, all, key, request, has_query };
+    let (all, has_query, time) = (std::slice::from_ref(asked), !query.is_empty(), context.write_time(headers));
+    let writing = Writing { path: &target, shape: Shape::One, all, key, request, has_query, time };
     let Applied { seq, outcome, id, record, .. } = writing.done(context).await?;
     let mut response = match (outcome, record) {
         (Outcome::Created, Some(record)) => {

@@ -161,6 +161,18 @@ async fn a_write_that_never_stands_still_is_not_done_and_says_so() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_write_that_was_sent_on_is_what_is_left_of_it_there() {
+    let api = with_orders(ORDERS);
+    let put = || {
+        let put = asking().method("PUT").path("/orders/a").header("content-type", "application/json").body("{}");
+        put.header("leasehold-time-left-ms", "0")
+    };
+    problem(&api.send(put().header("leasehold-forwarded", "pod-1")).await, Code::Contention);
+    assert_eq!(api.lock().taken, 0, "no try was left");
+    assert_eq!(api.send(put()).await.status(), StatusCode::CREATED, "a client has all of it");
+}
+
+#[tokio::test]
 async fn a_collection_that_does_not_exist_is_404_confirmed_by_a_majority() {
     let api = with_orders(ORDERS);
     problem(&api.json("POST", "/parts", "{}").await, Code::UnknownCollection);

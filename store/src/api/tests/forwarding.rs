@@ -1,6 +1,7 @@
 //! Writes at a replica that does not lead: refused, redirected, sent on; never twice, never in a circle.
 
 use super::*;
+use crate::api::context::TIME_LEFT;
 use crate::api::forward::route::ApiRoute;
 use crate::api::forward::{FollowerWrites, Forwarding};
 use crate::peer::trust::tests::Member as Trusting;
@@ -227,6 +228,9 @@ async fn a_follower_sends_a_write_on_as_it_is_and_the_leaders_answer_back() {
         ] {
             assert_eq!(headers.get(name).map(|value| value.to_str().unwrap()), value, "{name}");
         }
+        // Of ten seconds half of one is for the way back.
+        let left_ms: u64 = headers[TIME_LEFT].to_str().unwrap().parse().unwrap();
+        assert!((5_000..=9_500).contains(&left_ms), "{left_ms}");
     }
     assert_eq!(answer(&around, request("DELETE", JOHANNA_PATH, "")).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(leader.seen.lock().unwrap()[1].0, format!("DELETE {JOHANNA_PATH}"));
