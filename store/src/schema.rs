@@ -27,7 +27,8 @@ use graph::Graph;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use leasehold_documents::{DefinitionError, SCHEMA_BYTES_MAX};
 use serde_json::Value;
-use shown::{VALUE_CHARACTERS_MAX, cut, shown};
+pub(crate) use shown::cut;
+use shown::{VALUE_CHARACTERS_MAX, shown};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

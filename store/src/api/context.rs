@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::HeaderMap;
 use warp::reply::Response;
 
 use super::problem::Problem;

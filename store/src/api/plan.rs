@@ -57,7 +57,7 @@ pub(super) enum Shape {
     Transaction,
 }
 
-/// The request cannot be done, by what the view says.
+/// The request cannot be done, by what the view says. The problem is short, for it may be kept under a key.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) problem: Box<Problem>,
@@ -65,6 +65,12 @@ pub(super) struct Refusal {
     pub(super) collection: String,
     /// Its epoch; 0 if there is no such collection.
     pub(super) epoch: Seq,
+}
+
+impl Refusal {
+    fn new(problem: Problem, collection: String, epoch: Seq) -> Refusal {
+        Refusal { problem: Box::new(problem.shortened()), collection, epoch }
+    }
 }
 
 impl<'r> Plan<'r> {
@@ -79,18 +85,13 @@ impl<'r> Plan<'r> {
         let mut steps = Vec::with_capacity(all.len());
         for asked in all {
             let epoch = || documents.collection(&asked.collection).and_then(Collection::epoch).unwrap_or(Seq(0));
-            let refused = |problem| Refusal {
-                problem: Box::new(problem),
-                collection: asked.collection.clone().into_owned(),
-                epoch: epoch(),
-            };
+            let refused = |problem| Refusal::new(problem, asked.collection.clone().into_owned(), epoch());
             steps.push(play.step(asked).map_err(refused)?);
         }
         let on = play.on;
         let steps = checked(schemas, steps).await.map_err(|(at, problem)| {
             let (collection, epoch) = at.and_then(|at| on.get(usize::from(at))).cloned().unwrap_or_default();
-            let collection = collection.into_owned();
-            Refusal { problem: Box::new(problem), collection, epoch: epoch.unwrap_or(Seq(0)) }
+            Refusal::new(problem, collection.into_owned(), epoch.unwrap_or(Seq(0)))
         })?;
         Ok(Plan { on, steps })
     }

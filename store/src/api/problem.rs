@@ -4,6 +4,7 @@
 //! something else. 421 and 503 always mean: not done, and never will be. Only 504 leaves the outcome open; a read never
 //! gets it.
 
+use crate::schema::cut;
 use leasehold_daemon::serve::Unfit;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,6 +13,9 @@ use warp::http::{HeaderName, HeaderValue, StatusCode};
 use warp::reply::Response;
 
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+/// The longest texts of a problem that may be kept.
+const DETAIL_CHARACTERS_MAX: usize = 600;
+const TEXT_CHARACTERS_MAX: usize = 300;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
@@ -274,6 +278,16 @@ impl Problem {
         Problem { status: StatusCode::CONFLICT, ..self }
     }
 
+    /// The same with short texts: parts of them are the client's, and it may be kept under a key.
+    pub(super) fn shortened(self) -> Problem {
+        let short = |value| match value {
+            Value::String(text) => Value::String(cut(&text, TEXT_CHARACTERS_MAX)),
+            other => other,
+        };
+        let more = self.more.into_iter().map(|(name, value)| (name, short(value))).collect();
+        Problem { detail: cut(&self.detail, DETAIL_CHARACTERS_MAX), more, ..self }
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.code
@@ -371,6 +385,17 @@ mod tests {
         for other in ["", "[]", r#"{"type":"urn:leasehold:conflict"}"#, r#"{"type":"urn:leasehold:x","detail":"x"}"#] {
             assert!(Problem::of_body(other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn a_shortened_problem_says_where_it_was_cut() {
+        let (short, long) = ("/a", format!("/{}", "ä".repeat(100_000)));
+        let problem = |pointer: &str| Problem::new(Code::InvalidRecord, pointer).with("pointer", pointer).with("n", 7);
+        assert_eq!(problem(short).shortened().to_value(), problem(short).to_value());
+        let body = problem(&long).shortened().to_value();
+        assert_eq!((body["pointer"].as_str().map(|text| text.chars().count()), &body["n"]), (Some(301), &7.into()));
+        assert!(body["pointer"].as_str().is_some_and(|text| text.ends_with('…')));
+        assert!(body.to_string().len() < 2_000, "{body}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 /// Characters of a value in a message.
 pub(super) const VALUE_CHARACTERS_MAX: usize = 100;
 
-/// The beginning of a text.
-pub(super) fn cut(text: &str, characters: usize) -> String {
+/// The beginning of a text, with `…` behind it if there is more.
+pub(crate) fn cut(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
