@@ -284,7 +284,7 @@ impl Documents {
 impl Outcome {
     /// Kept under a key. The others are no answers to a client, or cost nothing to find again.
     fn is_kept(&self) -> bool {
-        !matches!(self, Outcome::Invalid(_) | Outcome::DefinitionChanged | Outcome::Contention)
+        !matches!(self, Outcome::Invalid(_) | Outcome::DefinitionChanged | Outcome::Contention | Outcome::NoCollection)
     }
 
     /// Of one operation it is the outcome of the whole command. Only what is wrong with a patch is kept as an operation's: a

@@ -59,7 +59,8 @@ pub enum Outcome {
         /// For people.
         why: Cow<'static, str>,
     },
-    /// Not done: there is no such collection.
+    /// Not done: there is no such collection. As [`Outcome::DefinitionChanged`]: of a transaction the leader then finds out which
+    /// one it is.
     NoCollection,
     /// Not done, and no answer to a client: the collection is defined otherwise by now. The leader checks again, and tries
     /// again. Never kept under a key.

@@ -4,8 +4,8 @@
 //!   open for writes? ──no──▶ not-leader, before any look at the data
 //!     │ yes
 //!     ▼
-//!   the view ──Plan──▶ the log ──DefinitionChanged, Contention──▶ the view again, within the write's time; then 503
-//!     │                  └─────────────────────────────────────▶ the outcome
+//!   the view ──Plan──▶ the log ──DefinitionChanged, NoCollection, Contention──▶ the view again, within the write's time; then 503
+//!     │                  └───────────────────────────────────────────────────▶ the outcome
 //!     └──Refusal── with a key: into the log, so that a known key gives its own answer
 //!              └── without: after a read index, on a view that includes all that was committed before
 //! ```
@@ -221,7 +221,7 @@ impl Writing<'_> {
     }
 }
 
-/// No answer to a client: it is tried again.
+/// No answer to a client: it is tried again. A collection that is gone is found by name then.
 fn is_race(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::DefinitionChanged | Outcome::Contention)
+    matches!(outcome, Outcome::DefinitionChanged | Outcome::NoCollection | Outcome::Contention)
 }

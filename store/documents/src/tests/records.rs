@@ -216,8 +216,8 @@ fn a_transaction_is_done_in_all_of_its_collections_or_in_none() {
     let stale = Work::Transaction(vec![world.on("orders"), On::at("stock", Seq(1))], vec![]);
     assert_eq!(world.run(stale).outcome, Outcome::DefinitionChanged);
     let unknown = Work::Transaction(vec![world.on("orders"), On::at("dogs", Seq(1))], vec![]);
-    assert_eq!(world.run(unknown).outcome, Outcome::NoCollection);
-    assert_eq!(world.documents.sum(), before);
+    assert_eq!(world.keyed("k", unknown).outcome, Outcome::NoCollection);
+    assert_eq!(world.documents.sum(), before, "nor was it kept under the key");
 }
 
 #[test]

@@ -289,6 +289,29 @@ async fn a_refusal_under_a_key_is_kept() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_is_kept_is_short_however_long_the_names_in_the_record_are() {
+    let api = with_orders(r#"{"id": "string", "schema": {"additionalProperties": {"type": "string"}}}"#);
+    let record = json!({ "é".repeat(800): 1 }).to_string();
+    let body = problem(&api.send(keyed("PUT", "/orders/a", "k", &record)).await, Code::InvalidRecord);
+    assert!(body["pointer"].as_str().unwrap().starts_with("/ééé") && body.to_string().len() < 2_500, "{body}");
+    assert_eq!(problem(&api.send(keyed("PUT", "/orders/a", "k", &record)).await, Code::InvalidRecord), body);
+}
+
+#[tokio::test]
+async fn a_transaction_whose_collection_is_dropped_on_the_way_is_told_which_one_is_gone() {
+    let api = with_orders(ORDERS);
+    api.defined_as("parts", ORDERS);
+    let drop = Work::Drop { collection: "parts", condition: DefinitionCondition::None, with_records: false };
+    api.lock().meanwhile = vec![Command::new(drop).encode(2)];
+    let operations = r#"{"operations": [{"op": "create", "collection": "orders", "id": "a", "record": {}},
+                                        {"op": "create", "collection": "parts", "id": "b", "record": {}}]}"#;
+    let first = problem(&api.send(keyed("POST", "/api/transaction", "k", operations)).await, Code::UnknownCollection);
+    assert!(first["detail"].as_str().unwrap().contains("\"parts\""), "{first}");
+    let again = problem(&api.send(keyed("POST", "/api/transaction", "k", operations)).await, Code::UnknownCollection);
+    assert_eq!(again, first);
+}
+
+#[tokio::test]
 async fn what_apply_decides_is_said_in_the_words_of_the_definition() {
     let api = with_orders(
         r#"{"id": "string", "indexes": [{"fields": ["/email"], "unique": true}], "maxRecords": 2, "expires": "/until"}"#,
