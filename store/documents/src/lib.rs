@@ -141,6 +141,11 @@ impl Documents {
         self.collections.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known))
     }
 
+    /// Is there such a collection, for clients? In format 1 there is `persons`, also before its first record.
+    pub fn has_collection(&self, name: &str) -> bool {
+        self.collections.contains_key(name) || (name == PERSONS && self.format < COLLECTIONS)
+    }
+
     /// All collections, by name.
     pub fn collections(&self) -> impl Iterator<Item = (&str, &Collection)> {
         self.collections.iter().map(|(name, collection)| (&**name, &**collection))

@@ -26,7 +26,6 @@ use super::{batch, definitions, expiry, openapi, pages, reads, reply, transactio
 use crate::handle::Handle;
 use crate::schema::Schemas;
 use crate::telemetry::Metrics;
-use leasehold_documents::{COLLECTIONS, Documents, PERSONS};
 
 /// All calls of a replica. A clone is the same.
 #[derive(Clone)]
@@ -173,7 +172,7 @@ fn nothing_there(path: &str) -> ApiResult {
 fn other_method(context: &Context, path: &str, place: &Place<'_>, method: &Method, methods: &'static str) -> ApiResult {
     if method == Method::OPTIONS {
         if let Some(name) = place.collection()
-            && !is_there(&context.handle.documents(), name)
+            && !context.handle.documents().has_collection(name)
         {
             return Err(unknown_collection(name));
         }
@@ -182,11 +181,6 @@ fn other_method(context: &Context, path: &str, place: &Place<'_>, method: &Metho
         return Ok(response);
     }
     Err(Problem::new(Code::MethodNotAllowed, format!("{path} accepts {methods}, not {method}")).allow(methods))
-}
-
-/// In format 1 there is `persons`, also before its first record.
-fn is_there(documents: &Documents, collection: &str) -> bool {
-    documents.collection(collection).is_some() || (collection == PERSONS && documents.format() < COLLECTIONS)
 }
 
 /// An unknown parameter is an error: a misspelt one would otherwise give a wrong answer.

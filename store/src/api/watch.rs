@@ -25,7 +25,6 @@ mod event;
 
 use super::context::{ApiResult, Context, SEQUENCE};
 use super::percent::Query;
-use super::person::COLLECTION;
 use super::problem::{Code, Problem};
 use super::reads;
 use super::refusals::{not_readable, unknown_collection};
@@ -34,7 +33,6 @@ use crate::handle::Handle;
 use asked::{Asked, What};
 use bytes::Bytes;
 use futures_util::stream;
-use leasehold_documents::COLLECTIONS;
 use leasehold_replication::{ClusterId, Seq};
 use serde_json::json;
 use std::convert::Infallible;
@@ -77,7 +75,7 @@ pub(super) async fn watch(context: &Context, collection: Option<&str>, headers: 
     // Another replica may be ahead of this one; a client that has seen what was never committed must learn it.
     let timeout = context.config.read_timeout;
     reads::reach(handle, after, Instant::now() + timeout, timeout).await?;
-    if let Some(name) = collection.filter(|name| !is_there(handle, name)) {
+    if let Some(name) = collection.filter(|name| !handle.documents().has_collection(name)) {
         return Err(unknown_collection(name));
     }
     handle.history().after(after, 1).map_err(|gone| {
@@ -127,12 +125,6 @@ fn other_cluster(asked: ClusterId, cluster: ClusterId) -> Problem {
          keep it apart"
     );
     Problem::new(Code::OtherCluster, what).with("clusterId", cluster).conflicting()
-}
-
-/// In format 1 there are `persons`, with or without records.
-fn is_there(handle: &Handle, name: &str) -> bool {
-    let documents = handle.documents();
-    documents.collection(name).is_some() || (name == COLLECTION && documents.format() < COLLECTIONS)
 }
 
 /// What one watcher is sent, in order, until either side ends.
