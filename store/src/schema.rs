@@ -7,7 +7,8 @@
 //!
 //! A keyword that is not known is an error (`requird` would otherwise be a rule that nobody checks), and so is a reference to
 //! another document. Formats are enforced. Patterns have no look-around: their engine takes linear time. How often one value
-//! is checked, and how deep checks nest, is bounded when the schema is compiled.
+//! is checked, and how deep checks nest, is bounded when the schema is compiled; so is the memory of its patterns. Compiled schemas
+//! are kept for the next record, within a bound of what all of them use.
 //!
 //! Numbers are compared as integers where they fit into 64 bits, and as doubles otherwise.
 //!
@@ -32,21 +33,30 @@ use shown::{VALUE_CHARACTERS_MAX, shown};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The memory of one compiled pattern, and of the cache that grows while it is used. Together with the most patterns of a
-/// schema: what the memory of a schema is bounded by.
+/// The memory of one compiled pattern, and once more of the cache that grows while it is used: what is tried first, which is
+/// enough for most, and what a pattern may have at most.
+const PATTERN_BYTES_FIRST: usize = 32 * 1024;
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// The same of all patterns of a schema: each may have an equal part of it.
+const PATTERNS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a compiled schema uses for each byte of its text, beside its patterns: from 20 to 45 were measured.
+const BYTES_PER_TEXT_BYTE: usize = 48;
 /// Characters of a sentence: one that lists the values of an `enum` may be long.
 const WHAT_CHARACTERS_MAX: usize = 300;
 /// Up to this length all violations of a record are compared, and the first is reported. A longer record may have half a
 /// million: there it is the one that the library finds first.
 const COMPARED_BYTES_MAX: usize = 64 * 1024;
-/// Compiled schemas that are kept, and the bytes of their texts.
+/// Compiled schemas that are kept, and the memory that they may use together, approximately.
 const KEPT_MAX: usize = 256;
-const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+const KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A compiled schema.
 #[derive(Debug)]
-pub struct Schema(Validator);
+pub struct Schema {
+    validator: Validator,
+    /// The memory that it uses at most, approximately.
+    bytes: usize,
+}
 
 /// Where a record does not fit a schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,24 +84,31 @@ impl Schema {
         }
         let value = serde_json::from_str::<Value>(text);
         let value = value.map_err(|error| wrong("", format!("the schema cannot be read as JSON: {error}")))?;
-        Graph::of(&value)
-            .and_then(|graph| graph.check())
+        let graph = Graph::of(&value);
+        let patterns = graph
+            .and_then(|graph| graph.check().map(|()| graph.patterns()))
             .map_err(|graph::Wrong { pointer, what }| wrong(&pointer, what))?;
-        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
-        jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
-            .offline()
-            .with_pattern_options(patterns)
-            .build(&value)
-            .map(Schema)
-            .map_err(|error| {
-                // The path into the schema as the instance of its meta-schema; a pattern is tried only later.
-                let within = error.instance_path().as_str();
-                let pointer = if within.is_empty() { error.schema_path().as_str() } else { within };
-                wrong(pointer, cut(&error.to_string(), WHAT_CHARACTERS_MAX))
-            })
+        let share = PATTERN_BYTES_MAX.min(PATTERNS_BYTES_MAX / patterns.max(1));
+        let first = build(&value, PATTERN_BYTES_FIRST).map(|validator| (validator, PATTERN_BYTES_FIRST));
+        let built = match first {
+            Err(_) if patterns > 0 => build(&value, share).map(|validator| (validator, share)),
+            first => first,
+        };
+        let (validator, pattern_bytes) = built.map_err(|error| {
+            // The path into the schema as the instance of its meta-schema; a pattern is tried only later.
+            let within = error.instance_path().as_str();
+            let pointer = if within.is_empty() { error.schema_path().as_str() } else { within };
+            let what = cut(&error.to_string(), WHAT_CHARACTERS_MAX);
+            match error.kind().keyword() {
+                "pattern" | "format" | "patternProperties" => {
+                    let kib = share / 1024;
+                    wrong(pointer, format!("{what} (or it would use more than {kib} KiB: patterns share 8 MiB)"))
+                }
+                _ => wrong(pointer, what),
+            }
+        })?;
+        let bytes = text.len() * BYTES_PER_TEXT_BYTE + patterns * 2 * pattern_bytes;
+        Ok(Schema { validator, bytes })
     }
 
     /// Does this record fit?
@@ -105,11 +122,11 @@ impl Schema {
             value: cut(record, VALUE_CHARACTERS_MAX),
             what: format!("the record cannot be read as JSON: {error}"),
         })?;
-        if self.0.is_valid(&value) {
+        if self.validator.is_valid(&value) {
             return Ok(());
         }
         let first = if record.len() <= COMPARED_BYTES_MAX {
-            self.0.iter_errors(&value).min_by_key(|error| {
+            self.validator.iter_errors(&value).min_by_key(|error| {
                 (
                     error.instance_path().as_str().to_owned(),
                     error.kind().keyword().to_owned(),
@@ -117,10 +134,21 @@ impl Schema {
                 )
             })
         } else {
-            self.0.validate(&value).err()
+            self.validator.validate(&value).err()
         };
         first.map_or(Ok(()), |error| Err(Violation::of(&error)))
     }
+}
+
+fn build(schema: &Value, pattern_bytes: usize) -> Result<Validator, ValidationError<'static>> {
+    let patterns = PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes);
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        .offline()
+        .with_pattern_options(patterns)
+        .build(schema)
 }
 
 impl Violation {
@@ -140,7 +168,7 @@ pub struct Schemas(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     by_text: HashMap<Arc<str>, (u64, Arc<Schema>)>,
-    /// Bytes of all texts.
+    /// Of all schemas.
     bytes: usize,
     /// Counts uses.
     uses: u64,
@@ -160,13 +188,14 @@ impl Schemas {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let used = kept.count();
         if kept.by_text.insert(Arc::clone(text), (used, Arc::clone(&schema))).is_none() {
-            kept.bytes += text.len();
+            kept.bytes += schema.bytes;
         }
         while kept.by_text.len() > KEPT_MAX || kept.bytes > KEPT_BYTES_MAX {
             let oldest = kept.by_text.iter().min_by_key(|(_, (used, _))| *used).map(|(text, _)| Arc::clone(text));
             let Some(oldest) = oldest else { break };
-            kept.bytes -= oldest.len();
-            kept.by_text.remove(&oldest);
+            if let Some((_, schema)) = kept.by_text.remove(&oldest) {
+                kept.bytes -= schema.bytes;
+            }
         }
         Ok(schema)
     }

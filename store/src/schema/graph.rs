@@ -70,6 +70,7 @@ impl Wrong {
 pub(super) struct Graph<'a> {
     /// The root is the first.
     nodes: Vec<Node<'a>>,
+    patterns: usize,
 }
 
 /// A subschema. Others by their places in the list.
@@ -121,7 +122,12 @@ impl<'a> Graph<'a> {
             let to = walk.target(&pointer, reference)?;
             walk.nodes[from].in_place.push(to);
         }
-        Ok(Graph { nodes: walk.nodes })
+        Ok(Graph { nodes: walk.nodes, patterns: walk.patterns })
+    }
+
+    /// How many patterns it has.
+    pub(super) fn patterns(&self) -> usize {
+        self.patterns
     }
 }
 

@@ -19,9 +19,9 @@ fn violation(schema: &Value, record: &Value) -> Violation {
 #[test]
 fn what_is_not_understood_is_refused_with_its_place() {
     for (schema, pointer, what) in [
-        (json!({"requird": ["a"]}), "/schema/requird", "no keyword"),
-        (json!({"properties": {"a/b": {"minLenght": 1}}}), "/schema/properties/a~1b/minLenght", "no keyword"),
-        (json!({"allOf": [true, {"x": 1}]}), "/schema/allOf/1/x", "no keyword"),
+        (json!({"requird": ["a"]}), "/schema/requird", "is not a keyword"),
+        (json!({"properties": {"a/b": {"minLenght": 1}}}), "/schema/properties/a~1b/minLenght", "is not a keyword"),
+        (json!({"allOf": [true, {"x": 1}]}), "/schema/allOf/1/x", "is not a keyword"),
         (json!({"definitions": {}}), "/schema/definitions", "$defs"),
         (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), "/schema/$schema", "2020-12"),
         (
@@ -210,6 +210,24 @@ fn the_largest_records_are_checked_in_bounded_time() {
 const CHECKS: usize = 900;
 
 #[test]
+fn the_patterns_of_a_schema_share_a_bounded_memory() {
+    let with = |patterns: usize, pattern: &str| {
+        let one = |at: usize| (format!("p{at}"), json!({"pattern": format!("{pattern}{at}")}));
+        compile(&json!({"properties": (0..patterns).map(one).collect::<Map<_, _>>()}))
+    };
+    let usual = r"^[A-Za-z0-9][A-Za-z0-9._%+-]{0,62}@[a-z]+\.[a-z]{2,}$|";
+    assert!(with(128, usual).unwrap().bytes < PATTERNS_BYTES_MAX + 128 * 1024 * BYTES_PER_TEXT_BYTE);
+    let large = r"\p{L}{3}";
+    let few = with(4, large).unwrap();
+    assert!(
+        few.bytes > 4 * 2 * PATTERN_BYTES_FIRST
+            && few.bytes <= 2 * PATTERNS_BYTES_MAX + 64 * 1024 * BYTES_PER_TEXT_BYTE
+    );
+    let error = with(128, large).unwrap_err();
+    assert!(error.pointer.starts_with("/schema/properties/p") && error.what.contains("more than 64 KiB"), "{error:?}");
+}
+
+#[test]
 fn the_most_recently_used_schemas_are_kept_and_no_more() {
     let schemas = Schemas::default();
     let text = |number: usize| -> Arc<str> { format!(r#"{{"title":"{number}"}}"#).into() };
@@ -225,8 +243,8 @@ fn the_most_recently_used_schemas_are_kept_and_no_more() {
         schemas.of(&large(number)).unwrap();
     }
     let kept = schemas.0.lock().unwrap();
-    assert!(kept.bytes <= KEPT_BYTES_MAX, "{}", kept.bytes);
-    assert_eq!(kept.bytes, kept.by_text.keys().map(|text| text.len()).sum::<usize>());
+    assert!(kept.bytes <= KEPT_BYTES_MAX && kept.by_text.len() > 20, "{} {}", kept.bytes, kept.by_text.len());
+    assert_eq!(kept.bytes, kept.by_text.values().map(|(_, schema)| schema.bytes).sum::<usize>());
     drop(kept);
     assert!(schemas.of(&r#"{"x":1}"#.into()).is_err());
 }
