@@ -10,14 +10,21 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `GET /persons` | a JSON array in order of creation; `?firstName=`, `?lastName=`, `?id=` keep what is equal; `?limit=` and the `next` link page; `?where.<path>=`, `?sort=` |
-//! | `POST /persons` | 201, `Location` and the record; 200 if the same record is there; 409 if another one has its id |
-//! | `GET /persons/{id}` | 200 with `ETag`; 404; `If-None-Match`: 304 |
-//! | `PUT /persons/{id}` | 201 if it is new, else 200; `If-Match`, `If-None-Match: *`: 412 |
-//! | `PATCH /persons/{id}` | 200; 404; JSON Merge Patch; `If-Match`: 412 |
-//! | `DELETE /persons/{id}` | 204; 404; `If-Match`: 412 |
-//! | `POST /persons:batch` | up to 1,000 operations, all or none |
-//! | `GET /persons:watch` | server-sent events: each committed change |
+//! | `GET /{collection}` | a JSON array; `?where.<path>=`, `?sort=`, `?count=true`; `?limit=` and the `next` link page. Persons: also `?firstName=`, `?lastName=`, `?id=` |
+//! | `POST /{collection}` | 201, `Location` and the record; 200 if the same record is there; 409 if another one has its id |
+//! | `GET /{collection}/{id}` | 200 with `ETag`; 404; `If-None-Match`: 304 |
+//! | `PUT /{collection}/{id}` | 201 if it is new, else 200; `If-Match`, `If-None-Match: *`: 412 |
+//! | `PATCH /{collection}/{id}` | 200; 404; JSON Merge Patch; `If-Match`: 412 |
+//! | `DELETE /{collection}/{id}` | 204; 404; `If-Match`: 412 |
+//! | `POST /{collection}:batch` | up to 1,000 operations, all or none |
+//! | `GET /{collection}:watch` | server-sent events: each committed change |
+//! | `POST /api/transaction` | as a batch, over any collections |
+//! | `GET /api/watch` | as a watch, of all collections and definitions, with the hash of the data after each entry |
+//! | `GET /api/collections`, `/api/collections/{collection}` | what collections there are, and what they are |
+//! | `PUT /api/collections/{collection}` | defines it, or changes it: 201, 200, or 202 while the change is pending |
+//! | `DELETE /api/collections/{collection}` | 204; 409 if it has records, unless `?records=delete` |
+//! | `DELETE /api/collections/{collection}/pending` | gives the pending change up: 204; 404 |
+//! | `PUT /api/expiry` | pauses expiry, or ends the pause |
 //! | `GET /api/leader` | who leads; `Accept: text/plain`: `true` where this replica does, else `false` |
 //! | `GET /api/status` | all that the replica says of itself |
 //! | `GET /healthz`, `/readyz`, `/metrics`, `/` | alive; may be asked; Prometheus; these calls |

@@ -30,8 +30,9 @@
 //!
 //! Not promised: defence against an attacker. The hash has no secret.
 //!
-//! The sum belongs to the format, whose number is in every item: a format that changes what is hashed is a sum of its own,
-//! and a build that reads both formats must keep both sums as long as either may be in force \[D2\].
+//! Format 2 only adds items, with the number 1 like all others, so one sum serves both formats. A format that changes what an
+//! item consists of would be a sum of its own, with its number in each item, and a build that reads both formats would have to
+//! keep both sums as long as either may be in force \[D2\].
 
 use crate::defined::Defined;
 use crate::definition::PERSONS;

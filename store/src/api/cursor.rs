@@ -10,7 +10,8 @@
 //!
 //! Version 2 is of any other list. `created` tells a collection from an earlier one of its name, and the fingerprint tells
 //! filters, order and index from others: a place among those would skip records in silence. All of it is part of the data or
-//! of the query, so it is as valid everywhere, until the collection's indexes change.
+//! of the query, so it is as valid everywhere, as long as the query takes the same way: until the index that serves it goes, or
+//! one comes that serves it better. A list that no index serves stays in order of creation.
 //!
 //! Cursors are opaque: the checksum only rejects invented and truncated ones.
 

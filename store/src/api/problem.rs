@@ -80,7 +80,9 @@ codes! {
     TooDeep = "too-deep", BAD_REQUEST, "The JSON is nested too deeply";
     /// 400: an object has the same key twice. Readers of JSON disagree on what that means, so it is never stored.
     DuplicateKey = "duplicate-key", BAD_REQUEST, "A key occurs twice in one object";
-    /// 400: a field is missing, unknown, of another type, empty or too long; `pointer`, `line` and `column` say which.
+    /// 400: the record, or what a patch would make of it, is not what it must be. `pointer` says where, `rule` which rule it
+    /// breaks (a keyword of the schema, or `index`, `expires`, `id`, `depth`, `number`, `type`), `value` how the value begins. A
+    /// person: a field is missing, unknown, of another type, empty or too long; `line` and `column` in place of the rule.
     InvalidRecord = "invalid-record", BAD_REQUEST, "The record is invalid";
     /// 400: the id in the path is not what ids are in that collection: a UUID, or a text.
     InvalidId = "invalid-id", BAD_REQUEST, "The id is not valid in this collection";
