@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The work of one entry is bounded (since format 2): its records, and the records that it must read, have at most
-//! [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX) bytes together; a step looks at [`STEP_RECORDS_MAX`](crate::STEP_RECORDS_MAX) records or
+//! [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX) bytes together, those that it removes or replaces
+//! [`GONE_BYTES_MAX`](crate::GONE_BYTES_MAX); a step looks at [`STEP_RECORDS_MAX`](crate::STEP_RECORDS_MAX) records or
 //! [`STEP_BYTES_MAX`](crate::STEP_BYTES_MAX) at most.
 
 use crate::codec::version;

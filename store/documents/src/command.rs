@@ -6,6 +6,8 @@ use leasehold_replication::Seq;
 
 /// What one entry may read and write of records, in bytes (since format 2).
 pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What the records that one entry removes or replaces may have, in bytes (since format 2): their hashes leave the sum.
+pub const GONE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 255;
 

@@ -50,7 +50,8 @@ pub enum Outcome {
     TooManyRecords,
     /// Not done: the record would have more than [`RECORD_BYTES_MAX`](crate::RECORD_BYTES_MAX).
     RecordTooLarge,
-    /// Not done: the records that it reads and writes have more than [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX) together.
+    /// Not done: the records that it reads and writes have more than [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX) together, or
+    /// those that it removes and replaces more than [`GONE_BYTES_MAX`](crate::GONE_BYTES_MAX).
     EntryTooLarge,
     /// Not done: a value of the record that the definition needs is not what it must be, such as its time of expiry.
     BadValue {

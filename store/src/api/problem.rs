@@ -161,7 +161,8 @@ codes! {
     TooManyRecords = "too-many-records", CONFLICT, "The collection is full";
     /// 413: the record has, or would have after the patch, more than `limitBytes`. Not done.
     RecordTooLarge = "record-too-large", PAYLOAD_TOO_LARGE, "The record is too large";
-    /// 413: the records that the operations read and write have more than `limitBytes` together. Not done.
+    /// 413: the records that the operations read and write have more than `limitBytes` together, or those that they remove and
+    /// replace more than four times that. Not done.
     EntryTooLarge = "entry-too-large", PAYLOAD_TOO_LARGE, "The operations are too large together";
     /// 413: the body is longer than the limit, which `limitBytes` says.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large";

@@ -11,7 +11,7 @@ use super::person::parse_id;
 use super::problem::{Code, Problem};
 use super::{percent, record};
 use crate::handle::{Handle, ReadError, WriteError};
-use leasehold_documents::{Definition, ENTRY_BYTES_MAX, Id, IdKind, Outcome, readable};
+use leasehold_documents::{Definition, ENTRY_BYTES_MAX, GONE_BYTES_MAX, Id, IdKind, Outcome, readable};
 
 /// A write of that collection that was committed and decided as not to be done.
 pub(super) fn declined(outcome: &Outcome, id: &Id, collection: &str, definition: Option<&Definition>) -> Problem {
@@ -87,8 +87,8 @@ pub(super) fn unknown_collection(name: &str) -> Problem {
 
 pub(super) fn entry_too_large() -> Problem {
     let what = format!(
-        "the records that the operations read and write have more than {ENTRY_BYTES_MAX} bytes together; send fewer \
-         operations at once. Not done"
+        "the records that the operations read and write have more than {ENTRY_BYTES_MAX} bytes together, or those that they \
+         remove and replace more than {GONE_BYTES_MAX}; send fewer operations at once. Not done"
     );
     Problem::new(Code::EntryTooLarge, what).with("limitBytes", ENTRY_BYTES_MAX)
 }

@@ -47,6 +47,25 @@ fn patches_count_what_they_read_and_what_they_write() {
 }
 
 #[test]
+fn records_that_go_count_wherever_they_are() {
+    let mut world = World::with(r#"{"id":"string"}"#);
+    let ids: Vec<String> = (0..18).map(|number| number.to_string()).collect();
+    for id in &ids {
+        world.create(id, &long(1_000_000));
+    }
+    let deletes: Vec<Operation<'_>> = ids.iter().map(|id| operation(id, Action::Delete)).collect();
+    let short: Vec<String> = ids.iter().map(|id| record(id, "")).collect();
+    let puts: Vec<_> = ids.iter().zip(&short).map(|(id, record)| operation(id, Action::Put { record })).collect();
+    let before = world.documents.sum();
+    for operations in [&deletes, &puts] {
+        assert_eq!(batch(&mut world, operations), Outcome::EntryTooLarge);
+        assert_eq!((world.documents.sum(), world.changes.len()), (before, 0));
+    }
+    assert_eq!(batch(&mut world, &puts[..8]), Outcome::BatchDone);
+    assert_eq!(batch(&mut world, &deletes), Outcome::BatchDone, "eight are short by now");
+}
+
+#[test]
 fn old_records_count_where_an_index_must_lose_them() {
     for (definition, outcome) in [(INDEXED, Outcome::EntryTooLarge), (r#"{"id":"string"}"#, Outcome::BatchDone)] {
         let mut world = World::with(definition);

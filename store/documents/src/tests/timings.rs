@@ -132,6 +132,14 @@ fn worst_entries() {
             .collect();
         say("1,000 tag checks of them", timed.batch(&checks));
         say("expire 1,000 of them", timed.run(Work::Expire { on: timed.on(), upto_ms: u64::MAX }));
+        let mib: Vec<String> = (0..200).map(|number| format!("m{number}")).collect();
+        for id in &mib {
+            timed.put(id, &format!(r#""s":"{}""#, "x".repeat(1024 * 1024 - 60)));
+        }
+        for (from, many) in [(0, 4), (4, 16), (20, 180)] {
+            let deletes: Vec<_> = mib[from..from + many].iter().map(|id| operation(id, Action::Delete)).collect();
+            say(&format!("delete {many} records of 1 MiB"), timed.batch(&deletes));
+        }
         let deep = deep("d");
         say("put 1 MiB, 60 deep", timed.batch(&[operation("d", Action::Put { record: &deep })]));
         let patch = format!("{}{{\"0\":9}}{}", "{\"a\":".repeat(58), "}".repeat(58));
