@@ -1,4 +1,7 @@
 //! Times for people, as RFC 3339 writes them.
+//!
+//! Our own: it is one function, it has a text for every number, and the store has no other use for a calendar. The crate jiff,
+//! which the sidecar and the tests have, would be one more dependency of the store, and has times up to the year 9999 alone.
 
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ`, of milliseconds since 1970.
 pub(super) fn text(time_ms: u64) -> String {
