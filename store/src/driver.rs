@@ -52,6 +52,7 @@ use crate::role::RoleReceiver;
 use crate::room::{Account, Figures, Held, Limits};
 use crate::volume::journal::{Journal, JournalEvent};
 use crate::volume::snapshot::PartError;
+use crate::wall_clock;
 use intake::{Intake, Kept};
 use leasehold_documents::{Documents, FalseSum};
 use progress::UnderWay;
@@ -69,6 +70,8 @@ const PROPOSAL_BYTES_MAX: usize = 2 * 1024 * 1024;
 const READS_MAX: usize = 4096;
 /// How many journal events may wait for the driver. The journal's thread waits at the bound.
 pub const JOURNAL_EVENTS_MAX: usize = 256;
+/// How often it looks at the wall clock.
+const CLOCK_PAUSE: Duration = Duration::from_secs(1);
 /// How long queued messages for other replicas may take to leave at the end.
 const FINISH_MAX: Duration = Duration::from_millis(500);
 /// How long the journal may take at the end to write what waits.
@@ -190,6 +193,8 @@ pub struct Driver {
     stall: Stall,
     /// When to check that.
     looks: Interval,
+    /// When to look at the wall clock next.
+    clock_at: Instant,
     /// When the writer of status.json was last notified, and whether the position has changed since.
     told_at: Instant,
     position_untold: bool,
@@ -247,6 +252,7 @@ impl Driver {
             stall: Stall::new(ends.journal.disk_watch().clone()),
             piece_room: None,
             looks,
+            clock_at: Instant::now(),
             ends,
             draining: false,
             drained: false,
@@ -351,6 +357,7 @@ impl Driver {
             Woke::Disk => {
                 self.look_at_disk();
                 self.look_at_progress();
+                self.look_at_clock();
             }
             Woke::Peer(event) => {
                 let mut next = event;
@@ -381,6 +388,16 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// The state machine has no clock: it learns what time it is, and says whether the others say so, too.
+    fn look_at_clock(&mut self) {
+        if Instant::now() < self.clock_at {
+            return;
+        }
+        self.clock_at = Instant::now() + CLOCK_PAUSE;
+        self.step(Input::TimeOfDay { ms: wall_clock::now_ms() });
+        self.ends.handle.set_clocks(self.replica.clocks());
     }
 
     // ---- the disk

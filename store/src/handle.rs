@@ -20,7 +20,7 @@ use bytes::Bytes;
 use leasehold_contract::{ProgressInfo, RoleFile};
 use leasehold_documents::FORMAT_MIN;
 use leasehold_documents::{Applied, Change, Documents};
-use leasehold_replication::{Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
+use leasehold_replication::{Clocks, Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -76,11 +76,16 @@ struct Shelf {
     under_way: UnderWay,
     figures: Mutex<Figures>,
     progress: Mutex<Option<ProgressInfo>>,
+    clocks: Mutex<Clocks>,
 }
 
 impl Shelf {
     fn figures(&self) -> MutexGuard<'_, Figures> {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clocks(&self) -> MutexGuard<'_, Clocks> {
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn progress(&self) -> MutexGuard<'_, Option<ProgressInfo>> {
@@ -214,6 +219,7 @@ pub fn handle_within(
         under_way: UnderWay::new(memory_bytes),
         figures: Mutex::default(),
         progress: Mutex::default(),
+        clocks: Mutex::default(),
     });
     let (documents_sender, documents) = watch::channel(Arc::new(Documents::new()));
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
@@ -320,6 +326,11 @@ impl Handle {
     /// Memory and disk, as last counted.
     pub fn room(&self) -> Figures {
         *self.room.figures()
+    }
+
+    /// Whether the clocks of a majority agree, as of the last second.
+    pub fn clocks(&self) -> Clocks {
+        *self.room.clocks()
     }
 
     /// The present long operation and its progress; none if there is none.
@@ -602,6 +613,11 @@ impl HandleServer {
     pub fn set_fresh_as_of(&self, as_of: Option<Duration>) {
         let micros = as_of.map_or(0, |as_of| u64::try_from(as_of.as_micros()).unwrap_or(u64::MAX - 1) + 1);
         self.freshness.as_of.store(micros, Ordering::Release);
+    }
+
+    /// Publishes what is known of the clocks of all.
+    pub fn set_clocks(&self, clocks: Clocks) {
+        *self.room.clocks() = clocks;
     }
 
     /// Publishes what the start waits for (the lock of the data directory, the journal), for people.

@@ -12,12 +12,14 @@
 //! One step is under way at a time, as one more write among those of clients; its size is bounded where it is applied. A
 //! write that is refused (no majority, no disk, another leader) is no error: the next second tries again.
 //!
-//! Expiry uses the time of day only while that and the monotonic clock agree ([`Clock`]), and takes at most a tenth of the
-//! history for watchers a second.
+//! Expiry uses the time of day only while that and the monotonic clock agree ([`Clock`]), and while the clocks of a majority
+//! of the voters agree with it ([`Clocks`](leasehold_replication::Clocks)). It takes at most a tenth of the history for
+//! watchers a second.
 
 mod change;
 mod clock;
 mod expiry;
+mod quarrel;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -27,7 +29,9 @@ use crate::schema::Schemas;
 use crate::wall_clock;
 use change::{Mark, Step};
 use clock::Clock;
-use leasehold_documents::{Command, On, Outcome, Work};
+use leasehold_documents::{Collection, Command, Documents, On, Outcome, Work};
+use leasehold_replication::CLOCKS_APART_MAX;
+use quarrel::{News, Quarrel};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
@@ -39,8 +43,7 @@ const STEP_MAX: Duration = Duration::from_secs(5);
 
 /// Does the steps of this replica while it leads. Never ends.
 pub async fn run(handle: Handle) {
-    let mut steward =
-        Steward { handle, schemas: Schemas::default(), is_busy: false, stuck: Vec::new(), served: Served::default() };
+    let mut steward = Steward::new(handle);
     let (mut clock, begun) = (Clock::default(), Instant::now());
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -51,7 +54,7 @@ pub async fn run(handle: Handle) {
                 // On each replica: so the next leader need not wait for a minute.
                 let now_ms = clock.look(wall_clock::now_ms(), begun.elapsed());
                 steward.stuck.clear();
-                steward.expire(now_ms).await;
+                steward.look_at_clocks(now_ms).await;
             }
             () = steward.handle.change_begun(), if !steward.is_busy => {}
             // The next step at once, but never before a tick that is due.
@@ -69,6 +72,7 @@ struct Steward {
     /// Changes that a step did not move. Not again before the next second.
     stuck: Vec<Mark>,
     served: Served,
+    quarrel: Quarrel,
 }
 
 /// The collections that had their turn last, so that none waits for another's many steps.
@@ -79,6 +83,17 @@ struct Served {
 }
 
 impl Steward {
+    fn new(handle: Handle) -> Steward {
+        Steward {
+            handle,
+            schemas: Schemas::default(),
+            is_busy: false,
+            stuck: Vec::new(),
+            served: Served::default(),
+            quarrel: Quarrel::default(),
+        }
+    }
+
     /// One step of one pending change.
     async fn change(&mut self) {
         self.is_busy = false;
@@ -126,6 +141,26 @@ impl Steward {
         }
     }
 
+    /// Once a second. `now_ms`: the time of day, if the clocks of this process agree. What is over goes if those of a majority
+    /// agree with it, too \[T1\].
+    async fn look_at_clocks(&mut self, now_ms: Option<u64>) {
+        let clocks = self.handle.clocks();
+        let matters = now_ms.is_some() && self.handle.leads() && has_times(&self.handle.documents());
+        let (apart_seconds, limit_seconds) =
+            (clocks.apart.map(|apart| apart.as_secs_f64()), CLOCKS_APART_MAX.as_secs());
+        match self.quarrel.look(matters.then_some(clocks.agree)) {
+            Some(News::Paused) => warn!(
+                apart_seconds,
+                limit_seconds,
+                "nothing expires: the clocks of a majority of the pods are not known to be within the limit of this one's; \
+                 set the clocks right (NTP)"
+            ),
+            Some(News::Resumed) => info!(apart_seconds, "records expire again: the clocks of a majority agree"),
+            None => {}
+        }
+        self.expire(now_ms.filter(|_| clocks.agree)).await;
+    }
+
     /// What expires in this second. `now_ms`: the time of day, if it may be used.
     async fn expire(&mut self, now_ms: Option<u64>) {
         let Some(now_ms) = now_ms else { return };
@@ -166,4 +201,10 @@ impl Steward {
             }
         }
     }
+}
+
+/// Some collection has records with a time, and they may expire.
+fn has_times(documents: &Documents) -> bool {
+    let expires = |(_, collection): (&str, &Collection)| collection.definition().expires.is_some();
+    !documents.expiry_paused() && documents.collections().any(expires)
 }

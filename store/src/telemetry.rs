@@ -11,6 +11,8 @@
 //!   leasehold_store_ready                          1 while it is ready for traffic
 //!   leasehold_store_foreign_cluster                1 if its volume belongs to another cluster than the Lease
 //!   leasehold_store_staleness_seconds              the maximum age of the data here; NaN while unknown
+//!   leasehold_store_clock_skew_seconds             on the leader: the difference of its clock from that of the replica that is
+//!                                                  worst; NaN while unknown
 //!   leasehold_store_follower_lag_entries{follower} on the leader: entries that this follower lacks; absent while it is not
 //!                                                  connected
 //!   leasehold_store_journal_fsync_seconds          histogram
@@ -67,6 +69,7 @@ struct Inner {
     format_build: Gauge,
     format_allowed: Gauge,
     staleness: Gauge<f64, AtomicU64>,
+    clock_skew: Gauge<f64, AtomicU64>,
     follower_lag: Family<FollowerLabel, Gauge<u64, AtomicU64>>,
     memory_used: Gauge<u64, AtomicU64>,
     memory_allowed: Gauge<u64, AtomicU64>,
@@ -202,6 +205,7 @@ impl Metrics {
         inner.watchers.set(i64::try_from(handle.history().watchers()).unwrap_or(i64::MAX));
         let staleness = handle.fresh_as_of().map(|as_of| as_of.elapsed().as_secs_f64());
         inner.staleness.set(staleness.unwrap_or(f64::NAN));
+        inner.clock_skew.set(handle.clocks().apart.map_or(f64::NAN, |apart| apart.as_secs_f64()));
         let figures = handle.room();
         inner.memory_used.set(figures.memory_used_bytes);
         inner.memory_allowed.set(figures.memory_allowed_bytes);
@@ -252,6 +256,7 @@ impl Inner {
             format_build: Gauge::default(),
             format_allowed: Gauge::default(),
             staleness: Gauge::default(),
+            clock_skew: Gauge::default(),
             follower_lag: Family::default(),
             memory_used: Gauge::default(),
             memory_allowed: Gauge::default(),
@@ -294,6 +299,12 @@ impl Inner {
         registry.register("format_build", "Highest format that this build reads", self.format_build.clone());
         registry.register("format_allowed", "Highest format that --format-max allows", self.format_allowed.clone());
         registry.register_with_unit("staleness", "How old the data may be", Unit::Seconds, self.staleness.clone());
+        registry.register_with_unit(
+            "clock_skew",
+            "Difference of the leader's clock from that of the replica that is worst",
+            Unit::Seconds,
+            self.clock_skew.clone(),
+        );
         registry.register(
             "follower_lag_entries",
             "Entries that the follower does not have yet",

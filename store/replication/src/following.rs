@@ -320,7 +320,11 @@ impl Replica {
         let Stance::Following(following) = &mut self.stance else { return };
         following.echoed_at = self.clock.now();
         let round = following.round;
-        self.send(conn, Body::Echo { round, eligible, draining, stalled, room, diverged });
+        let time_ms = self.time_of_day.at(self.clock.now());
+        let echo = |time_ms| Body::Echo { round, eligible, draining, stalled, room, diverged, time_ms };
+        let whole = echo(time_ms);
+        let echo = if self.speaks(conn, &whole) { whole } else { echo(None) };
+        self.send(conn, echo);
     }
 
     /// Heartbeats queue behind whatever fills a slow link: while a follower receives a long frame or a snapshot, its leader

@@ -6,6 +6,9 @@ pub const FORMAT: u32 = 2;
 /// The lowest format that this version reads. The first segment of an empty volume has it \[C3\].
 pub const FORMAT_MIN: u32 = 1;
 
+/// From this format on an echo may carry a clock.
+pub(crate) const CLOCKS: u32 = 2;
+
 /// What a build reads that knows the formats up to this one, in words: "only format 1", or "formats 1 to 3".
 pub fn readable(max: u32) -> String {
     match max {

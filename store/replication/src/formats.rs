@@ -13,7 +13,7 @@
 //! Not promised: a way back. A replica that has the raise in its log needs a build that reads the new format, also if the
 //! raise is not committed yet: nobody can tell.
 
-use crate::format::readable;
+use crate::format::{CLOCKS, readable};
 use crate::log::Log;
 use crate::plants::{
     hello_tells_log_format, new_format_waits_for_commit, old_builds_are_dropped, old_builds_are_refused,
@@ -129,6 +129,7 @@ impl Body {
             return FORMAT_MIN + 1;
         }
         match self {
+            Body::Echo { time_ms: Some(_), .. } => CLOCKS,
             Body::Append { .. }
             | Body::Ack { .. }
             | Body::Mismatch { .. }

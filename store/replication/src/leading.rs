@@ -23,6 +23,7 @@ use crate::plants::{
 use crate::replica::{Accepted, Replica};
 use crate::rounds::Rounds;
 use crate::stance::{Follower, Leading, Stage, Stance};
+use crate::time_of_day::Measured;
 use crate::{
     Body, Claim, ConnId, Effect, Hello, HelloAnswer, InviteAnswer, Payload, Position, Promise, Proposal, Refusal,
     RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,
@@ -142,6 +143,7 @@ impl Replica {
             heard_at: self.clock.now(),
             begun: 0,
             echoed: 0,
+            clock: Measured::default(),
             verified: before.as_ref().map_or(Seq(0), |follower| follower.verified),
             acked: before.map_or(Position::ZERO, |follower| follower.acked),
             formats: (hello.format_max, hello.format_allowed),
@@ -259,7 +261,8 @@ impl Replica {
                 }
             }
             Body::Mismatch { hint } => follower.outbound.mismatched(hint, self.volume.log()),
-            Body::Echo { round, eligible, draining, stalled, room, diverged } => {
+            Body::Echo { round, eligible, draining, stalled, room, diverged, time_ms } => {
+                follower.clock.echoed(round, time_ms, self.clock.now());
                 follower.echoed = follower.echoed.max(round);
                 follower.eligible = eligible;
                 follower.draining = draining;

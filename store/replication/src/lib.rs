@@ -175,6 +175,7 @@
 //! | [`Input::Persisted`], [`Input::PersistFailed`] | acks, hellos, commits; [`Effect::Fail`] | [`replica`] |
 //! | [`Input::Disk`] | hand-over, silence; [`Effect::GiveUp`] | [`stall`] |
 //! | [`Input::Room`] | growth is refused, or the leadership goes elsewhere | [`mod@room`] |
+//! | [`Input::TimeOfDay`] | the clocks of a majority agree, or not ([`Replica::clocks`]) | [`time_of_day`] |
 //! | [`Input::StateAnswered`] | a campaign, a bootstrap, the first promise; [`Effect::MarkWentBack`] | [`losing`], [`bootstrap`], [`went_back`] |
 //! | [`Input::Sum`], [`Input::SumIsFalse`] | [`Effect::TellSum`], and a verdict; [`Effect::MarkDiverged`] | [`agreement`] |
 //! | [`Input::SnapshotTaken`], [`Input::SnapshotReceived`], [`Input::LookedUp`] | what a follower lacks; [`Effect::KeepPiece`] | [`catchup`], [`pace`], [`mod@log`] |
@@ -403,6 +404,7 @@ mod target;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod testing;
+mod time_of_day;
 mod volume;
 mod voters;
 mod went_back;
@@ -430,4 +432,5 @@ pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
 pub use step::{Config, Effect, Input, LeaderView, Member, Proposal, Recovered, Refusal, RoleView, SnapshotMeta};
 pub use sum::{NoSum, Sum};
 pub use target::Target;
+pub use time_of_day::{CLOCKS_APART_MAX, Clocks};
 pub use voters::{Voter, Voters};

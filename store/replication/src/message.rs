@@ -10,7 +10,7 @@
 //!                                                           leader -> follower: how far its own volume is durable \[E1\]
 //!   mismatch  = 3 | term u64, seq u64                                          "I have not your previous; look here"
 //!   heartbeat = 4 | round u64 | commit u64                                     leader -> follower
-//!   echo      = 5 | round u64 | flags u8                                       follower -> leader
+//!   echo      = 5 | round u64 | flags u8 | (format 2, if known) time u64       follower -> leader; ms since 1970
 //!               flags: 1 eligible, 2 draining, 4 stalled, 8 over its memory limit, 16 less free than the disk's
 //!               reserve, 32 disk full, 64 diverged
 //!   snapshot  = 6 | term u64, seq u64 | length u64 | crc32 u32 | offset u64 | bytes
@@ -270,6 +270,9 @@ pub enum Body {
         room: Shortage,
         /// Its data have diverged.
         diverged: bool,
+        /// Its time of day, in milliseconds since 1970 \[T1\]. None where that is not known, or where the connection speaks
+        /// format 1.
+        time_ms: Option<u64>,
     },
     /// A piece of a snapshot.
     Snapshot(SnapshotPiece),
@@ -386,10 +389,13 @@ impl Frame {
                 to.put_u64_le(*round);
                 to.put_u64_le(commit.0);
             }
-            Body::Echo { round, eligible, draining, stalled, room, diverged } => {
+            Body::Echo { round, eligible, draining, stalled, room, diverged, time_ms } => {
                 to.put_u64_le(*round);
                 let flags = [*eligible, *draining, *stalled, room.memory, room.disk, room.full, *diverged];
                 to.put_u8((0..).zip(flags).map(|(bit, flag)| u8::from(flag) << bit).sum());
+                if let Some(time_ms) = time_ms {
+                    to.put_u64_le(*time_ms);
+                }
             }
             Body::Snapshot(piece) => {
                 put_position(&mut to, piece.position);
@@ -445,13 +451,14 @@ impl Frame {
             (2, 8) => Body::Ack { seq: Seq(from.get_u64_le()) },
             (3, 16) => Body::Mismatch { hint: get_position(&mut from) },
             (4, 16) => Body::Heartbeat { round: from.get_u64_le(), commit: Seq(from.get_u64_le()) },
-            (5, 9) => {
+            (5, length @ (9 | 17)) => {
                 let round = from.get_u64_le();
                 let flags = from.get_u8();
                 let room = Shortage { memory: flags & 8 != 0, disk: flags & 16 != 0, full: flags & 32 != 0 };
                 let (eligible, draining, stalled) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
                 let diverged = flags & 64 != 0;
-                Body::Echo { round, eligible, draining, stalled, room, diverged }
+                let time_ms = (length == 17).then(|| from.get_u64_le());
+                Body::Echo { round, eligible, draining, stalled, room, diverged, time_ms }
             }
             (6, 36..) => {
                 let position = get_position(&mut from);

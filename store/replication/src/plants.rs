@@ -131,6 +131,8 @@ pub enum Fault {
     DivergedIsForgotten,
     /// A replica whose data have diverged sends them to others \[D5\].
     DivergedSendsSnapshot,
+    /// The leader's clock alone says what is over \[T1\].
+    OneClockExpires,
 }
 
 #[cfg(feature = "plants")]
@@ -280,6 +282,8 @@ rules! {
     marks_of_diverged_stay unless DivergedIsForgotten;
     /// A replica whose data have diverged sends no snapshot \[D5\].
     diverged_send_no_snapshots unless DivergedSendsSnapshot;
+    /// The clocks of a majority agree with the leader's before it removes what is over \[T1\].
+    clocks_of_a_majority_agree unless OneClockExpires;
 }
 
 /// What some faults have to remember: nothing, in shipped builds.

@@ -231,7 +231,8 @@ impl Replica {
         let Stance::Leading(leading) = &mut self.stance else { return };
         leading.next_heartbeat = self.clock.now() + self.config.heartbeat;
         leading.round += 1;
-        leading.rounds.begun(leading.round, self.clock.now());
+        let now = self.clock.now();
+        leading.rounds.begun(leading.round, now);
         let round = leading.round;
         if for_reads {
             leading.read_round = round;
@@ -243,6 +244,7 @@ impl Replica {
                 continue;
             }
             follower.begun = round;
+            follower.clock.begin(round, now);
             conns.push(conn);
         }
         if !for_reads {

@@ -32,6 +32,7 @@ use crate::reads::Reads;
 use crate::room::Supply;
 use crate::sidecar::Sidecar;
 use crate::stance::{Stage, Stance};
+use crate::time_of_day::TimeOfDay;
 use crate::volume::Volume;
 use crate::went_back::Past;
 use crate::{
@@ -68,6 +69,8 @@ pub struct Replica {
     pub(crate) disk: Disk,
     /// What the shell says of room, in memory and on the volume.
     pub(crate) supply: Supply,
+    /// What the shell says of the time of day.
+    pub(crate) time_of_day: TimeOfDay,
     /// It is to end, or has failed.
     pub(crate) ending: Ending,
     /// The format in force (`formats`). Never sinks.
@@ -99,6 +102,7 @@ impl Replica {
             freshness: Freshness::default(),
             disk: Disk::default(),
             supply: Supply::default(),
+            time_of_day: TimeOfDay::default(),
             ending: Ending::default(),
             in_force,
             next_conn: 0,
@@ -141,6 +145,7 @@ impl Replica {
             Input::SnapshotReceived { conn, meta } => self.on_snapshot_received(conn, meta),
             Input::Unreadable { conn, what } => self.on_unreadable(conn, what),
             Input::Room(room) => self.on_room(room),
+            Input::TimeOfDay { ms } => self.on_time_of_day(ms),
             Input::Sum { sequence, sum } => self.on_sum(sequence, sum),
             Input::SumIsFalse { position, said: _, found } => self.on_false_sum(position, found),
             Input::Drain => self.ending.drain(self.clock.now()),

@@ -5,6 +5,7 @@ use crate::disk::Stall;
 use crate::question::ReadAsk;
 use crate::rounds::Rounds;
 use crate::table::{Question, Table};
+use crate::time_of_day::Measured;
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Shortage, Term, Ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -166,6 +167,8 @@ pub(crate) struct Follower {
     pub(crate) begun: u64,
     /// The newest heartbeat round that it echoed. Strong reads wait for a majority of these \[S6\].
     pub(crate) echoed: u64,
+    /// What the echoes on the present connection say of its clock \[T1\].
+    pub(crate) clock: Measured,
     /// Durable there and equal to our log, under this promise; includes earlier connections.
     pub(crate) verified: Seq,
     /// As `verified`, as a position: what its volume must hold at its next hello. It never goes down.

@@ -244,6 +244,12 @@ pub enum Input {
     },
     /// How much room there is now, in memory and on the volume.
     Room(Room),
+    /// What the wall clock says now: about once a second. It decides nothing in the log; see
+    /// [`Replica::clocks`](crate::Replica::clocks).
+    TimeOfDay {
+        /// Milliseconds since 1970.
+        ms: u64,
+    },
     /// The answer to `TellSum`.
     Sum {
         /// After this entry.

@@ -76,9 +76,10 @@ fn body() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|seq| Body::Ack { seq: Seq(seq) }),
         position().prop_map(|hint| Body::Mismatch { hint }),
         (any::<u64>(), any::<u64>()).prop_map(|(round, commit)| Body::Heartbeat { round, commit: Seq(commit) }),
-        (any::<u64>(), any::<[bool; 7]>()).prop_map(
-            |(round, [eligible, draining, stalled, memory, disk, full, diverged])| {
-                Body::Echo { round, eligible, draining, stalled, room: Shortage { memory, disk, full }, diverged }
+        (any::<u64>(), any::<[bool; 7]>(), any::<Option<u64>>()).prop_map(
+            |(round, [eligible, draining, stalled, memory, disk, full, diverged], time_ms)| {
+                let room = Shortage { memory, disk, full };
+                Body::Echo { round, eligible, draining, stalled, room, diverged, time_ms }
             }
         ),
         (position(), any::<u32>(), 0..999u64, prop::collection::vec(any::<u8>(), 0..50)).prop_map(
@@ -256,8 +257,12 @@ fn the_frames_that_compare_sums_never_change() {
     let table = rest(Body::Sums { seq: Seq(9), sums: vec![(replica, Sum(0x0102))] });
     assert_eq!(table, [&[12][..], &nine, &[1], replica.0.as_bytes(), &sum].concat());
     let room = Shortage::default();
-    let echo = Body::Echo { round: 9, eligible: false, draining: false, stalled: false, room, diverged: true };
-    assert_eq!(rest(echo), [&[5][..], &nine, &[64]].concat());
+    let (eligible, draining, stalled) = (false, false, false);
+    let echo = |time_ms| Body::Echo { round: 9, eligible, draining, stalled, room, diverged: true, time_ms };
+    // What a build of format 1 takes, and no more.
+    assert_eq!(rest(echo(None)), [&[5][..], &nine, &[64]].concat());
+    let time = [0, 0x50, 0x5c, 0x18, 0xa3, 1, 0, 0];
+    assert_eq!(rest(echo(Some(1_800_000_000_000))), [&[5][..], &nine, &[64], &time].concat());
 }
 
 #[test]

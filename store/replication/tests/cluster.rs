@@ -15,6 +15,8 @@ mod addresses;
 mod agreement;
 #[path = "cluster/apply.rs"]
 mod apply;
+#[path = "cluster/clocks.rs"]
+mod clocks;
 #[path = "cluster/formats.rs"]
 mod formats;
 #[path = "cluster/fresh.rs"]
@@ -108,6 +110,8 @@ struct Cluster {
     unwritten: Vec<(usize, Vec<Record>)>,
     /// What a replica that starts gives out at once for application.
     apply_bytes_max: usize,
+    /// What the wall clock of each node is ahead of the time here, in milliseconds; none: its shell says nothing.
+    wall_ahead: Vec<Option<i64>>,
     /// What was given out: by whom, how many entries, and what that one says of itself then.
     given_out: Vec<(usize, usize, Status)>,
 }
@@ -148,6 +152,7 @@ impl Cluster {
             unwritten: Vec::new(),
             apply_bytes_max: 1_000_000,
             given_out: Vec::new(),
+            wall_ahead: vec![None; nodes],
         };
         for node in 0..nodes {
             cluster.add(node);

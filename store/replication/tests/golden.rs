@@ -65,11 +65,20 @@ fn frames() -> Vec<(&'static str, Body)> {
         offset: 1000,
         bytes: Bytes::from_static(b"{\"id\":"),
     };
-    let echo =
-        |eligible, draining, stalled, room| Body::Echo { round: 3, eligible, draining, stalled, room, diverged: false };
+    let echo = |eligible, draining, stalled, room| Body::Echo {
+        round: 3,
+        eligible,
+        draining,
+        stalled,
+        room,
+        diverged: false,
+        time_ms: None,
+    };
     let (eligible, draining, stalled, room_left) =
         (false, false, false, Shortage { memory: false, disk: false, full: false });
-    let diverged = Body::Echo { round: 3, eligible, draining, stalled, room: room_left, diverged: true };
+    let (round, time_ms) = (3, Some(1_798_761_600_000));
+    let with_clock = Body::Echo { round, eligible, draining, stalled, room: room_left, diverged: false, time_ms };
+    let diverged = Body::Echo { round, eligible, draining, stalled, room: room_left, diverged: true, time_ms: None };
     let (first_sum, second_sum) = (Sum(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f), Sum(0xff));
     let room = |memory, disk, full| Shortage { memory, disk, full };
     vec![
@@ -85,6 +94,7 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("frame-5-echo-disk.hex", echo(false, false, false, room(false, true, false))),
         ("frame-5-echo-full.hex", echo(false, false, false, room(false, false, true))),
         ("frame-5-echo-diverged.hex", diverged),
+        ("frame-5-echo-clock.hex", with_clock),
         ("frame-6-snapshot.hex", Body::Snapshot(piece)),
         ("frame-7-pull.hex", Body::Pull { position: Position::new(4, 7) }),
         ("frame-8-read-index.hex", Body::ReadIndex { number: 2 }),
@@ -241,6 +251,9 @@ fn describe_frame(parts: &mut Parts<'_>) {
         5 => {
             parts.u64("round");
             parts.u8("flags (1 eligible, 2 draining, 4 stalled, 8 memory, 16 disk, 32 disk full, 64 diverged)");
+            if parts.left() > 0 {
+                parts.u64("time of day, milliseconds since 1970");
+            }
         }
         6 => {
             described::position(parts, "the last entry in the snapshot");

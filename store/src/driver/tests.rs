@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+mod clocks;
 mod diverging;
 mod room;
 

@@ -12,8 +12,8 @@ const LOOKS_MAX: usize = 1_000;
 
 /// Compares the time of day with the time since the process began. Somebody who sets the clock moves the first alone.
 ///
-/// Not promised: that the time of day is right. A clock that was wrong when the process began, and stays so, agrees with
-/// itself. That the clocks of a majority of the replicas agree is not checked yet: their echoes do not carry them.
+/// A clock that was wrong when the process began, and stays so, agrees with itself: that is what the other replicas' clocks
+/// are for ([`Clocks`](leasehold_replication::Clocks)).
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     /// When it was looked at (since the process began), and by how much the time of day was ahead of that, in milliseconds.

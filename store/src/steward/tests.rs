@@ -4,10 +4,10 @@ use super::*;
 use crate::api::tests::status;
 use crate::handle::{HandleServer, WriteError, Written, handle};
 use leasehold_documents::{
-    Action, Condition, Define, DefinitionCondition, Documents, Id, Operation, StoredCollections, StoredDefinitions,
-    StoredKey, StoredOrder, StoredState, WhyRefused,
+    Action, Condition, Define, DefinitionCondition, Id, Operation, StoredCollections, StoredDefinitions, StoredKey,
+    StoredOrder, StoredState, WhyRefused,
 };
-use leasehold_replication::{FormatStatus, Incarnation, Phase, Position, Refusal, ReplicaId, Status};
+use leasehold_replication::{Clocks, FormatStatus, Incarnation, Phase, Position, Refusal, ReplicaId, Status};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -239,13 +239,7 @@ impl Leader {
     }
 
     fn steward(&self) -> Steward {
-        Steward {
-            handle: self.handle.clone(),
-            schemas: Schemas::default(),
-            is_busy: false,
-            stuck: Vec::new(),
-            served: super::Served::default(),
-        }
+        Steward::new(self.handle.clone())
     }
 }
 
@@ -316,4 +310,28 @@ async fn what_is_over_goes_the_oldest_first_and_only_so_much_a_second() {
     assert_eq!(leader.handle.documents().collection("sessions").unwrap().len(), 1_000);
     steward.expire(Some(9_000_000)).await;
     assert_eq!(leader.served.lock().unwrap().writes, 9, "nothing more is over");
+}
+
+#[tokio::test]
+async fn nothing_expires_while_the_clocks_of_a_majority_are_not_known_to_agree() {
+    let mut data = Data::new();
+    data.define("sessions", r#"{"id":"string","expires":"/until"}"#);
+    data.create("sessions", "old", r#","until":1000"#);
+    let leader = Leader::of(data);
+    let mut steward = leader.steward();
+    let writes = || leader.served.lock().unwrap().writes;
+    let hear = |agree, seconds| {
+        let clocks = Clocks { agree, apart: Some(Duration::from_secs(seconds)) };
+        leader.served.lock().unwrap().server.set_clocks(clocks);
+    };
+    steward.look_at_clocks(Some(2_000_000)).await;
+    assert_eq!(writes(), 0, "no clock is known");
+    hear(false, 6);
+    steward.look_at_clocks(Some(2_000_000)).await;
+    assert_eq!(writes(), 0, "they disagree");
+    hear(true, 2);
+    steward.look_at_clocks(None).await;
+    assert_eq!(writes(), 0, "its own two clocks disagree");
+    steward.look_at_clocks(Some(2_000_000)).await;
+    assert_eq!((writes(), leader.handle.documents().collection("sessions").unwrap().len()), (1, 0));
 }

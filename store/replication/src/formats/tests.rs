@@ -11,7 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 thread_local! {
-    /// Frames are of the format after the lowest, for a test: none of ours is, yet.
+    /// All frames are of the format after the lowest, for a test.
     pub(super) static IS_LATER: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -184,7 +184,16 @@ impl Script<'_> {
             5 => {
                 let (round, eligible, draining, flags) = (self.number(), self.yes(), self.yes(), self.byte());
                 let room = Shortage { memory: flags & 2 != 0, disk: flags & 4 != 0, full: flags & 8 != 0 };
-                Body::Echo { round, eligible, draining, stalled: flags & 1 != 0, room, diverged: flags & 16 != 0 }
+                let time_ms = (flags & 32 != 0).then(|| self.number());
+                Body::Echo {
+                    round,
+                    eligible,
+                    draining,
+                    stalled: flags & 1 != 0,
+                    room,
+                    diverged: flags & 16 != 0,
+                    time_ms,
+                }
             }
             6 => Body::Snapshot(SnapshotPiece {
                 position: self.position(),
@@ -330,6 +339,7 @@ impl Desk {
         let kind = script.byte();
         // As with frames: the highest ones came later.
         Some(match kind % 16 {
+            _ if kind == 253 => Input::TimeOfDay { ms: script.number() },
             _ if kind == 255 => Input::Sum { sequence: Seq(script.number()), sum: script.maybe_sum() },
             _ if kind == 254 => {
                 let position = self.replica.status().position;
