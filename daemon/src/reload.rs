@@ -11,6 +11,7 @@
 //!
 //! At the start invalid files end the process: otherwise an operator would believe in a protection that does not exist.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,20 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Certificates and keys are small; anything longer is a mistake.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// No Secret has more keys than this: it has at most 1 MiB.
+const FILES_MAX: usize = 4096;
+
 /// The existing files, by name.
-pub type Files = BTreeMap<&'static str, Vec<u8>>;
+pub type Files = BTreeMap<Cow<'static, str>, Vec<u8>>;
+
+/// Which files of a directory are read.
+#[derive(Clone, Copy, Debug)]
+pub enum Names {
+    /// These, as far as they exist.
+    These(&'static [&'static str]),
+    /// All, except those whose names begin with a dot: the kubelet keeps its own there (`..data`).
+    All,
+}
 
 /// Why the files of a directory are invalid.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +84,7 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Reloaded<T> {
 struct Inner<T> {
     what: &'static str,
     dir: PathBuf,
-    names: &'static [&'static str],
+    names: Names,
     parse: fn(&Files) -> Result<T, String>,
     value: RwLock<Arc<T>>,
     /// What was last read, good or bad: reported and parsed once.
@@ -86,7 +99,7 @@ impl<T> Reloaded<T> {
     pub fn open(
         what: &'static str,
         dir: &Path,
-        names: &'static [&'static str],
+        names: Names,
         parse: fn(&Files) -> Result<T, String>,
     ) -> Result<Reloaded<T>, FilesError> {
         let files = read(dir, names).map_err(|(path, source)| FilesError::Unreadable { what, path, source })?;
@@ -116,7 +129,7 @@ pub trait Reload: Send + Sync {
 impl<T: Send + Sync> Reload for Reloaded<T> {
     fn reload(&self) {
         let Inner { what, dir, names, parse, value, seen } = &*self.0;
-        let found = read(dir, names).map_err(|(path, error)| format!("{}: {error}", path.display()));
+        let found = read(dir, *names).map_err(|(path, error)| format!("{}: {error}", path.display()));
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == found {
             return;
@@ -135,10 +148,14 @@ impl<T: Send + Sync> Reload for Reloaded<T> {
     }
 }
 
-fn read(dir: &Path, names: &[&'static str]) -> Result<Files, (PathBuf, io::Error)> {
+fn read(dir: &Path, names: Names) -> Result<Files, (PathBuf, io::Error)> {
+    let names = match names {
+        Names::These(names) => names.iter().map(|name| Cow::Borrowed(*name)).collect(),
+        Names::All => list(dir).map_err(|error| (dir.to_owned(), error))?,
+    };
     let mut files = Files::new();
     for name in names {
-        let path = dir.join(name);
+        let path = dir.join(&*name);
         let read = std::fs::metadata(&path).and_then(|about| {
             if about.len() > FILE_BYTES_MAX {
                 return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
@@ -152,6 +169,22 @@ fn read(dir: &Path, names: &[&'static str]) -> Result<Files, (PathBuf, io::Error
         }
     }
     Ok(files)
+}
+
+fn list(dir: &Path) -> io::Result<Vec<Cow<'static, str>>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_str().ok_or_else(|| io::Error::other(format!("{name:?}: the name is not text")))?;
+        if name.starts_with('.') {
+            continue;
+        }
+        if names.len() == FILES_MAX {
+            return Err(io::Error::other(format!("more than {FILES_MAX} files")));
+        }
+        names.push(Cow::Owned(name.to_owned()));
+    }
+    Ok(names)
 }
 
 /// Reads all of them every second, forever.
@@ -174,7 +207,7 @@ pub async fn keep_up_to_date(all: Vec<Arc<dyn Reload>>) {
 mod tests {
     use super::*;
 
-    const NAMES: &[&str] = &["a", "b"];
+    const NAMES: Names = Names::These(&["a", "b"]);
 
     fn number(files: &Files) -> Result<i64, String> {
         let text = files.get("a").ok_or("`a` is missing")?;
@@ -207,5 +240,33 @@ mod tests {
         std::fs::create_dir(dir.path().join("a")).unwrap();
         let error = Reloaded::open("the key", dir.path(), NAMES, number).unwrap_err();
         assert!(matches!(&error, FilesError::Unreadable { .. }) && error.to_string().contains("/a"), "{error}");
+    }
+
+    #[test]
+    fn all_files_are_found_as_a_secret_mounts_them_and_what_comes_and_goes_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = |name: &str, files: &[&str]| {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            files.iter().for_each(|file| std::fs::write(dir.path().join(name).join(file), "").unwrap());
+            std::os::unix::fs::symlink(name, dir.path().join("..new")).unwrap();
+            std::fs::rename(dir.path().join("..new"), dir.path().join("..data")).unwrap();
+        };
+        let link = |file: &str| {
+            std::os::unix::fs::symlink(Path::new("..data").join(file), dir.path().join(file)).unwrap();
+        };
+        let names = |files: &Files| Ok(files.keys().map(|name| name.to_string()).collect::<Vec<_>>());
+        version("..1", &["read", "write.orders"]);
+        ["read", "write.orders"].into_iter().for_each(link);
+        let value = Reloaded::open("it", dir.path(), Names::All, names).unwrap();
+        assert_eq!(*value.get(), ["read", "write.orders"]);
+        // In this order: the links follow the swap.
+        version("..2", &["read", "admin"]);
+        value.reload();
+        assert_eq!(*value.get(), ["read"]);
+        link("admin");
+        std::fs::remove_file(dir.path().join("write.orders")).unwrap();
+        value.reload();
+        assert_eq!(*value.get(), ["admin", "read"]);
+        assert!(Reloaded::open("it", &dir.path().join("nowhere"), Names::All, names).is_err());
     }
 }

@@ -59,7 +59,7 @@ use entrance::Arrived;
 use places::{Place, Places, Seat, Verdict};
 use wire::Wire;
 
-pub use answering::Remote;
+pub use answering::{HandedOver, Remote};
 pub use bind::{BindError, bind};
 pub use counts::{Closed, Counts};
 pub use entrance::{Entrance, Handing, HandingPlace};
@@ -138,6 +138,7 @@ impl Server {
             let service = Answering {
                 service: service.clone(),
                 remote: arrived.remote(),
+                is_handed: arrived.is_handed(),
                 guard: gates.guard.clone(),
                 refuse: gates.refuse,
                 stamp: gates.stamp.clone(),

@@ -32,7 +32,8 @@
 //!
 //! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied,
 //! which `Leasehold-Sequence` names. `HEAD` goes to the same call as `GET`, and `OPTIONS` lists a path's methods. Around
-//! the calls, [`forward`] takes writes elsewhere and compresses (`gzip`), and [`cors`] answers browsers. Every error is a
+//! the calls, [`forward`] takes writes elsewhere and compresses (`gzip`), and [`cors`] answers browsers. Before them,
+//! [`tokens`] asks what a request needs (`need`), and whether its token permits that ([`rights`]). Every error is a
 //! [`Problem`](problem::Problem) from the list in [`problem::Code`]. A call returns a result; it decides what happens to a
 //! write that was not done, before the result becomes HTTP.
 
@@ -57,6 +58,7 @@ mod key;
 mod leader;
 mod list;
 mod members;
+mod need;
 mod openapi;
 mod operations;
 mod pages;
@@ -72,6 +74,7 @@ mod record;
 mod refusals;
 mod reply;
 mod rfc3339;
+pub mod rights;
 pub mod tokens;
 mod transaction;
 mod turns;

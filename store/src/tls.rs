@@ -23,10 +23,10 @@ use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use leasehold_daemon::reload::{Files, FilesError, Reloaded};
+use leasehold_daemon::reload::{Files, FilesError, Names, Reloaded};
 
 /// The files.
-const NAMES: &[&str] = &["tls.crt", "tls.key", "ca.crt"];
+const NAMES: Names = Names::These(&["tls.crt", "tls.key", "ca.crt"]);
 
 /// The certificate of the peer port, and whom it trusts.
 #[derive(Debug)]

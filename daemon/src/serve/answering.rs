@@ -38,11 +38,16 @@ use crate::serve::unfit::{Refuse, Unfit, Words};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote(pub std::net::SocketAddr);
 
+/// Another port handed the connection over: an extension of each request on it. That port knows who the other end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOver;
+
 /// What the requests of one connection pass. Behind `warp::service` their address is otherwise unknown.
 #[derive(Clone)]
 pub(crate) struct Answering<S> {
     pub(crate) service: S,
     pub(crate) remote: std::net::SocketAddr,
+    pub(crate) is_handed: bool,
     pub(crate) guard: Option<Guard>,
     pub(crate) refuse: Option<Refuse>,
     pub(crate) stamp: Option<Stamp>,
@@ -74,12 +79,17 @@ where
             let refusal = refusal(unfit, refuse, request.version());
             return Responding { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
         }
-        if let Some(guard) = &self.guard
-            && let Some(refusal) = guard(request.method(), request.uri().path(), request.headers())
-        {
-            return Responding { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
-        }
         request.extensions_mut().insert(Remote(self.remote));
+        if self.is_handed {
+            request.extensions_mut().insert(HandedOver);
+        }
+        if let Some(guard) = &self.guard {
+            let (mut head, body) = request.into_parts();
+            if let Some(refusal) = guard(&mut head) {
+                return Responding { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
+            }
+            request = hyper::Request::from_parts(head, body);
+        }
         Responding { response: Either::Right(self.service.call(request)), stamp, is_headless, under_way }
     }
 }

@@ -50,6 +50,10 @@ impl Arrived {
             Arrived::Accepted(_, remote) | Arrived::Handed(_, remote) => *remote,
         }
     }
+
+    pub(crate) fn is_handed(&self) -> bool {
+        matches!(self, Arrived::Handed(..))
+    }
 }
 
 impl From<TcpListener> for Entrance {

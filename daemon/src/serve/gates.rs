@@ -12,8 +12,9 @@ use crate::serve::unfit::Refuse;
 pub type Door = Arc<dyn Fn(Socket, SocketAddr) -> Passage + Send + Sync>;
 /// On its way through a [`Door`].
 pub type Passage = std::pin::Pin<Box<dyn Future<Output = Option<BoxedStream>> + Send>>;
-/// Looks at the head of each request, and answers those that may not pass.
-pub type Guard = Arc<dyn Fn(&http::Method, &str, &http::HeaderMap) -> Option<Response> + Send + Sync>;
+/// Looks at the head of each request, and answers those that may not pass. What it learns about the others it leaves in
+/// their extensions, for the service.
+pub type Guard = Arc<dyn Fn(&mut http::request::Parts) -> Option<Response> + Send + Sync>;
 /// What is added to an answer, by the head of its request: it replaces a field of the same name, except that `Vary` gets
 /// one more value. Without a head: to a request that could not be read.
 pub type Stamp = Arc<dyn Fn(Option<&http::HeaderMap>) -> http::HeaderMap + Send + Sync>;

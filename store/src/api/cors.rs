@@ -12,7 +12,7 @@
 //! Not promised: that a page can follow a 307. The browser sends the origin `null` to the pod that it leads to.
 
 use super::calls::{ANY_METHODS, methods_of};
-use super::reply;
+use super::{paths, reply};
 use leasehold_daemon::serve::Gates;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -64,8 +64,9 @@ impl Origins {
         let (origins, guard) = (Arc::new(self), gates.guard);
         let stamping = Arc::clone(&origins);
         Gates {
-            guard: Some(Arc::new(move |method, path, headers| {
-                origins.preflight(method, path, headers).or_else(|| guard.as_ref()?(method, path, headers))
+            guard: Some(Arc::new(move |head| {
+                let preflight = origins.preflight(&head.method, paths::of(&head.uri), &head.headers);
+                preflight.or_else(|| guard.as_ref()?(head))
             })),
             stamp: Some(Arc::new(move |headers| stamping.stamp(headers))),
             ..gates
@@ -256,8 +257,15 @@ mod tests {
     #[test]
     fn a_preflight_needs_no_token_and_other_requests_do() {
         let locked =
-            Gates { guard: Some(Arc::new(|_, _, _| Some(reply::empty(StatusCode::UNAUTHORIZED)))), ..Gates::default() };
-        let guard = origins(&[APP]).around(locked).guard.unwrap();
+            Gates { guard: Some(Arc::new(|_| Some(reply::empty(StatusCode::UNAUTHORIZED)))), ..Gates::default() };
+        let judging = |gates: Gates| {
+            move |method: &Method, path: &str, headers: &HeaderMap| {
+                let mut head = warp::http::Request::new(()).into_parts().0;
+                (head.method, head.uri, head.headers) = (method.clone(), path.parse().unwrap(), headers.clone());
+                gates.guard.as_ref().unwrap()(&mut head)
+            }
+        };
+        let guard = judging(origins(&[APP]).around(locked));
         let asks = |origin| head(&[("origin", origin), ("access-control-request-method", "PUT")]);
         let preflight = guard(&Method::OPTIONS, "/persons/1", &asks(APP)).unwrap();
         assert_eq!(preflight.status(), StatusCode::NO_CONTENT);
@@ -274,7 +282,7 @@ mod tests {
         ] {
             assert_eq!(guard(&method, "/persons/1", &headers).unwrap().status(), StatusCode::UNAUTHORIZED);
         }
-        let open = origins(&["*"]).around(Gates::default()).guard.unwrap();
+        let open = judging(origins(&["*"]).around(Gates::default()));
         assert!(open(&Method::GET, "/persons", &head(&[("origin", APP)])).is_none());
     }
 }

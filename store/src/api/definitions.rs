@@ -19,6 +19,7 @@ use super::person::check_syntax;
 use super::problem::{Code, Problem};
 use super::query::Freshness;
 use super::refusals::{Path, needs_later_format, not_confirmed, not_open, unknown_collection};
+use super::rights::Rights;
 use super::{proposal, reads, reply};
 use crate::schema::Schemas;
 use crate::wall_clock;
@@ -36,13 +37,13 @@ use warp::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
 
-/// `GET /api/collections`
-pub(super) async fn list(context: &Context, query: Query) -> ApiResult {
+/// `GET /api/collections`: those that may be read.
+pub(super) async fn list(context: &Context, rights: &Rights, query: Query) -> ApiResult {
     let view = reads::view(context, &Freshness::parse(query)?).await?;
-    let mut all: Vec<String> =
-        view.documents.collections().map(|(name, collection)| shown::json(name, collection)).collect();
+    let readable = view.documents.collections().filter(|(name, _)| rights.reads(name));
+    let mut all: Vec<String> = readable.map(|(name, collection)| shown::json(name, collection)).collect();
     // In format 1 it is there before its first record.
-    if all.is_empty() && view.documents.format() < COLLECTIONS {
+    if all.is_empty() && view.documents.format() < COLLECTIONS && rights.reads(PERSONS) {
         all.push(shown::json(PERSONS, &Collection::default()));
     }
     let mut response = json(StatusCode::OK, format!("[{}]", all.join(",")));

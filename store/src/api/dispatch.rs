@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use tokio::sync::Semaphore;
 use warp::http::request::Parts;
-use warp::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use warp::http::{HeaderValue, Method, Request, StatusCode, header};
 use warp::reply::Response;
 
 use super::body::{BoxError, Sent};
@@ -21,6 +21,7 @@ use super::paths::{self, Place};
 use super::percent::{self, Query};
 use super::problem::{Code, Problem};
 use super::refusals::unknown_collection;
+use super::rights::Rights;
 use super::turns::Turns;
 use super::{batch, definitions, expiry, openapi, pages, reads, reply, transaction, watch, writes};
 use crate::handle::Handle;
@@ -45,8 +46,8 @@ impl Calls {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let (context, headers) = (&*self.0, &head.headers);
-        let path = path_of(&head.uri);
+        let (context, headers, rights) = (&*self.0, &head.headers, Rights::of(&head.extensions));
+        let path = paths::of(&head.uri);
         let place = paths::read(path)?;
         let kind = match find(&head.method, &place) {
             Found::Call(kind) => kind,
@@ -66,15 +67,15 @@ impl Calls {
         match kind {
             Kind::List => reads::list(context, collection, query()?).await,
             Kind::Read => reads::read(context, collection, id, headers, query()?).await,
-            Kind::Watch => watch::watch(context, Some(collection), headers, query()?).await,
-            Kind::WatchAll => watch::watch(context, None, headers, query()?).await,
+            Kind::Watch => watch::watch(context, rights, Some(collection), headers, query()?).await,
+            Kind::WatchAll => watch::watch(context, rights, None, headers, query()?).await,
             Kind::Create => writes::create(context, collection, headers, sent, query()?).await,
             Kind::Replace => writes::replace(context, collection, id, headers, sent, query()?).await,
             Kind::Patch => writes::patch(context, collection, id, headers, sent, query()?).await,
             Kind::Delete => writes::delete(context, collection, id, headers).await,
             Kind::Batch => batch::batch(context, collection, headers, sent).await,
-            Kind::Transaction => transaction::transaction(context, headers, sent).await,
-            Kind::Definitions => definitions::list(context, query()?).await,
+            Kind::Transaction => transaction::transaction(context, rights, headers, sent).await,
+            Kind::Definitions => definitions::list(context, rights, query()?).await,
             Kind::Definition => definitions::read(context, collection, headers, query()?).await,
             Kind::Define => definitions::put(context, collection, headers, sent, query()?).await,
             Kind::Drop => definitions::drop(context, collection, headers, query()?).await,
@@ -135,7 +136,7 @@ impl Probes {
     }
 
     fn answer(&self, head: &Parts) -> ApiResult {
-        let (path, context) = (path_of(&head.uri), &*self.0.0);
+        let (path, context) = (paths::of(&head.uri), &*self.0.0);
         match find(&head.method, &paths::read(path)?) {
             Found::Call(Kind::Healthz) => pages::healthz(context),
             Found::Call(Kind::Readyz) => pages::readyz(context),
@@ -157,11 +158,6 @@ impl Service<Request<Incoming>> for Probes {
         let answer = self.answer(&request.into_parts().0);
         std::future::ready(Ok(self.0.finish(answer)))
     }
-}
-
-/// A target without a path (`CONNECT host:port`, `*`) counts as `/`.
-fn path_of(uri: &Uri) -> &str {
-    Some(uri.path()).filter(|path| path.starts_with('/')).unwrap_or("/")
 }
 
 fn nothing_there(path: &str) -> ApiResult {

@@ -13,6 +13,7 @@ use super::percent;
 use super::problem::Problem;
 use leasehold_documents::is_name;
 use std::borrow::Cow;
+use warp::http::Uri;
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,11 @@ const FIXED: [(&[&str], &str); 12] = [
 
 /// No path has more segments.
 const SEGMENTS_MAX: usize = 4;
+
+/// The path of a target. One without a path (`CONNECT host:port`, `*`) counts as `/`.
+pub(super) fn of(uri: &Uri) -> &str {
+    Some(uri.path()).filter(|path| path.starts_with('/')).unwrap_or("/")
+}
 
 /// Reads a path. A slash at its end is ignored.
 ///
@@ -148,6 +154,15 @@ impl Place<'_> {
         match self {
             Place::Records(name) | Place::Record(name, _) | Place::Batch(name) | Place::Watch(name) => Some(name),
             Place::Definition(_) | Place::Pending(_) | Place::Fixed(_) | Place::Nothing => None,
+        }
+    }
+
+    /// The name of a collection in it, whether it is about its records or about what it is.
+    pub(super) fn named(&self) -> Option<&str> {
+        match self {
+            Place::Definition(name) | Place::Pending(name) => Some(name),
+            Place::Fixed(_) | Place::Nothing => None,
+            Place::Records(_) | Place::Record(..) | Place::Batch(_) | Place::Watch(_) => self.collection(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::schema::cut;
 use leasehold_daemon::serve::Unfit;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use warp::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use warp::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::http::{HeaderName, HeaderValue, StatusCode};
 use warp::reply::Response;
 
@@ -115,7 +115,8 @@ codes! {
     HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too large";
     /// 401: no token, or an unknown one; `WWW-Authenticate` says what is expected. Not done.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A token is needed";
-    /// 403: the token may read, and this call writes. Not done.
+    /// 403: the token has not the right that the call needs; `detail` names the files, keys of the Secret, whose tokens have
+    /// it. The same whether there is such a collection or not. Not done.
     Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
     /// 404: there is no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "Nothing exists at this path";
@@ -274,6 +275,11 @@ impl Problem {
     /// Says where to ask instead. A URL that is not a valid header value is omitted.
     pub fn location(self, url: &str) -> Problem {
         self.header(LOCATION, url)
+    }
+
+    /// Says which token is expected.
+    pub(super) fn challenge(self, challenge: &'static str) -> Problem {
+        self.header(WWW_AUTHENTICATE, challenge)
     }
 
     /// The same with 409, where that says better what its code says.

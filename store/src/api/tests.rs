@@ -10,6 +10,7 @@ mod forwarding;
 mod golden;
 mod leading;
 mod lists;
+mod locked;
 mod many;
 mod orders;
 mod reads;

@@ -1,136 +1,141 @@
-//! Bearer tokens of the client API: who may read, who may write.
+//! Bearer tokens of the client API: who may do what.
 //!
 //! ```text
-//!   request ──▶ open path? ──▶ Authorization: Bearer … ──▶ known? ──▶ enough for the method? ──▶ the calls
-//!                                        none, unknown: 401                      no: 403
+//!   request ──▶ what it needs (`need`) ──▶ Authorization: Bearer … ──▶ known? ──▶ its rights suffice? ──▶ the calls
+//!               nothing: passes                 none, unknown: 401                        no: 403
 //! ```
 //!
-//! The files `read` and `write` hold one token a line, so that an old and a new one can be valid at the same time. A token
-//! of `write` may also read. `/healthz` and `/readyz` are open: probes have no token.
+//! Each file holds one token a line, so that an old and a new one can be valid at the same time; its name says what they
+//! permit ([`rights`](super::rights)). A token may stand in several files. `/healthz` and `/readyz` are open: probes have no
+//! token. The rights go along with the request, for calls that must know more than the head of a request says.
+//!
+//! Each request is judged when it arrives. An answer that is under way, a watch above all, goes on when its token is removed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use ring::digest;
-use subtle::{Choice, ConstantTimeEq};
-use warp::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use warp::http::{HeaderMap, HeaderValue, Method};
+use warp::http::header::AUTHORIZATION;
+use warp::http::request::Parts;
+use warp::http::{HeaderValue, Method};
 
+use crate::api::need::Need;
+use crate::api::paths::{self, Place};
 use crate::api::problem::{Code, Problem};
-use leasehold_daemon::reload::{Files, Reloaded};
+use crate::api::rights::Rights;
+use leasehold_daemon::reload::{Files, Names, Reloaded};
 use leasehold_daemon::serve::Guard;
-use std::sync::Arc;
 
-/// The files.
-pub const NAMES: &[&str] = &["read", "write"];
+/// The files: collections have any names.
+pub const NAMES: Names = Names::All;
 /// A shorter token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
-/// Each is compared with every request's.
+/// In one file: more is a mistake.
 const TOKENS_MAX: usize = 16;
 
 /// Which token permits which requests.
 #[derive(Debug)]
 pub struct Tokens {
-    read: Vec<Digest>,
-    write: Vec<Digest>,
+    /// Looked up by digests, in a table with a random key: how long that takes reveals nothing about a token.
+    rights: HashMap<Digest, Arc<Rights>>,
+    has_admin: bool,
 }
 
-/// Every token gives equal length, so that a comparison reveals nothing about it.
 type Digest = [u8; 32];
 
-/// What a token permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Right {
-    Read,
-    Write,
-}
+/// Of a request that needs no token.
+static NONE: LazyLock<Arc<Rights>> = LazyLock::new(Arc::default);
 
 impl Tokens {
-    /// From the files of [`NAMES`].
+    /// From all files of a directory.
     ///
     /// # Errors
-    /// There is no token that may write, or one is too short; the message never repeats it.
+    /// A file has an unknown name, a token is too short, or none may write; the message never repeats a token.
     pub fn from_files(files: &Files) -> Result<Tokens, String> {
-        let tokens = |name: &str| -> Result<Vec<Digest>, String> {
-            let Some(bytes) = files.get(name) else { return Ok(Vec::new()) };
-            let text = std::str::from_utf8(bytes).map_err(|_| format!("the file `{name}` is not text"))?;
-            let all: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            if all.len() > TOKENS_MAX {
-                return Err(format!("the file `{name}` holds more than {TOKENS_MAX} tokens"));
+        let mut rights: HashMap<Digest, Rights> = HashMap::new();
+        for (name, bytes) in files {
+            Rights::default().add(name)?;
+            for token in tokens_in(name, bytes)? {
+                rights.entry(digest(token.as_bytes())).or_default().add(name)?;
             }
-            let good = |token: &&str| token.len() >= TOKEN_BYTES_MIN && token.bytes().all(|b| b.is_ascii_graphic());
-            if !all.iter().all(good) {
-                return Err(format!(
-                    "the file `{name}` has a token that is shorter than {TOKEN_BYTES_MIN} characters or contains spaces"
-                ));
-            }
-            Ok(all.iter().map(|token| digest(token.as_bytes())).collect())
-        };
-        let (read, write) = (tokens("read")?, tokens("write")?);
-        if write.is_empty() {
-            return Err("the file `write` is missing or empty: no client could write".to_owned());
         }
-        Ok(Tokens { read, write })
+        if !rights.values().any(Rights::writes_something) {
+            let why =
+                "none of the files `write`, `admin` and `write.<collection>` holds a token: no client could write";
+            return Err(why.to_owned());
+        }
+        let has_admin = rights.values().any(Rights::administers);
+        Ok(Tokens { rights: rights.into_iter().map(|(token, rights)| (token, Arc::new(rights))).collect(), has_admin })
     }
 
-    fn right_of(&self, token: &[u8]) -> Option<Right> {
-        let digest = digest(token);
-        // All are compared, whichever matches.
-        let any = |all: &[Digest]| all.iter().fold(Choice::from(0), |any, one| any | one.ct_eq(&digest));
-        let (read, write) = (any(&self.read), any(&self.write));
-        if write.into() { Some(Right::Write) } else { bool::from(read).then_some(Right::Read) }
+    fn rights_of(&self, token: &[u8]) -> Option<&Arc<Rights>> {
+        self.rights.get(&digest(token))
     }
 }
 
-/// Which requests need no token: the probes', and `/metrics` if so configured.
+/// The tokens of a file.
+fn tokens_in<'a>(name: &str, bytes: &'a [u8]) -> Result<Vec<&'a str>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("the file `{name}` is not text"))?;
+    let all: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if all.len() > TOKENS_MAX {
+        return Err(format!("the file `{name}` holds more than {TOKENS_MAX} tokens"));
+    }
+    let good = |token: &&str| token.len() >= TOKEN_BYTES_MIN && token.bytes().all(|b| b.is_ascii_graphic());
+    if !all.iter().all(good) {
+        return Err(format!(
+            "the file `{name}` has a token that is shorter than {TOKEN_BYTES_MIN} characters or contains spaces"
+        ));
+    }
+    Ok(all)
+}
+
+/// Whether such a request needs no token: the probes' do not, nor does `/metrics` if so configured.
 pub(super) fn is_open(path: &str, metrics_open: bool) -> bool {
-    match path.strip_suffix('/').unwrap_or(path) {
-        "/healthz" | "/readyz" => true,
-        "/metrics" => metrics_open,
-        _ => false,
-    }
+    Need::of(&Method::GET, &place_of(path), metrics_open) == Need::Nothing
 }
 
-/// Which requests need a token that may write.
-pub(super) fn writes(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+/// Whether some token does not permit such a request, by its head.
+pub(super) fn may_forbid(method: &Method, path: &str) -> bool {
+    !matches!(Need::of(method, &place_of(path), false), Need::Nothing | Need::Token)
+}
+
+/// As the routes read it. A path that nobody can read names nothing, and is refused by them as well.
+fn place_of(path: &str) -> Place<'_> {
+    paths::read(path).unwrap_or(Place::Nothing)
 }
 
 /// The guard before the calls. It answers requests that may not pass.
 pub fn guard(tokens: Reloaded<Tokens>, metrics_open: bool) -> Guard {
-    Arc::new(move |method, path, headers| refusal(&tokens.get(), metrics_open, method, path, headers))
+    Arc::new(move |head| match judge(&tokens.get(), metrics_open, head) {
+        Ok(rights) => {
+            head.extensions.insert(rights);
+            None
+        }
+        Err(problem) => Some(problem.into_response()),
+    })
 }
 
-/// The answer to a request that may not pass; none if it may.
-fn refusal(
-    tokens: &Tokens,
-    metrics_open: bool,
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-) -> Option<warp::reply::Response> {
-    if is_open(path, metrics_open) {
-        return None;
+/// The rights of a request that may pass.
+fn judge(tokens: &Tokens, metrics_open: bool, head: &Parts) -> Result<Arc<Rights>, Problem> {
+    let (method, path) = (&head.method, paths::of(&head.uri));
+    let place = place_of(path);
+    let need = Need::of(method, &place, metrics_open);
+    if need == Need::Nothing {
+        return Ok(NONE.clone());
     }
-    let needed = if writes(method) { Right::Write } else { Right::Read };
-    let Some(value) = headers.get(AUTHORIZATION) else {
+    let Some(value) = head.headers.get(AUTHORIZATION) else {
         let problem = Problem::new(Code::Unauthorized, "send `Authorization: Bearer <token>`");
-        return Some(with_challenge(problem, "Bearer realm=\"leasehold\""));
+        return Err(problem.challenge("Bearer realm=\"leasehold\""));
     };
-    match bearer(value).and_then(|token| tokens.right_of(token)) {
-        Some(right) if right >= needed => None,
-        Some(_) => Some(with_challenge(
-            Problem::new(Code::Forbidden, format!("this token allows reads only, and {method} {path} is a write")),
-            "Bearer realm=\"leasehold\", error=\"insufficient_scope\", scope=\"write\"",
-        )),
-        None => Some(with_challenge(
-            Problem::new(Code::Unauthorized, "this token is unknown here"),
-            "Bearer realm=\"leasehold\", error=\"invalid_token\"",
-        )),
+    let Some(rights) = bearer(value).and_then(|token| tokens.rights_of(token)) else {
+        let problem = Problem::new(Code::Unauthorized, "this token is unknown here");
+        return Err(problem.challenge("Bearer realm=\"leasehold\", error=\"invalid_token\""));
+    };
+    if need.is_met(rights) {
+        return Ok(rights.clone());
     }
-}
-
-fn with_challenge(problem: Problem, challenge: &'static str) -> warp::reply::Response {
-    let mut response = problem.into_response();
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    response
+    let what = format!("{method} {path}");
+    Err(if need == Need::Admin && !tokens.has_admin { need.nobodys(&what) } else { need.refusal(&what) })
 }
 
 /// The token in `Bearer <token>`; the scheme's case does not matter.
@@ -150,6 +155,8 @@ fn digest(token: &[u8]) -> Digest {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use warp::http::Request;
+    use warp::http::header::WWW_AUTHENTICATE;
 
     const READ: &str = "reader-token-0000000";
     const WRITE: &str = "writer-token-0000000";
@@ -157,17 +164,18 @@ mod tests {
 
     fn tokens() -> Tokens {
         let write = format!("{OLD}\n\n  {WRITE}\n");
-        Tokens::from_files(&[("read", READ.into()), ("write", write.into())].into()).unwrap()
+        Tokens::from_files(&[("read".into(), READ.into()), ("write".into(), write.into())].into()).unwrap()
     }
 
     fn ask(method: Method, path: &str, authorization: Option<&str>) -> (u16, String) {
-        let mut headers = HeaderMap::new();
+        let mut head = Request::builder().method(method).uri(path).body(()).unwrap().into_parts().0;
         if let Some(value) = authorization {
-            headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            head.headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        match refusal(&tokens(), false, &method, path, &headers) {
-            None => (200, String::new()),
-            Some(response) => {
+        match judge(&tokens(), false, &head) {
+            Ok(_) => (200, String::new()),
+            Err(problem) => {
+                let response = problem.into_response();
                 let challenge = response.headers()[WWW_AUTHENTICATE].to_str().unwrap().to_owned();
                 (response.status().as_u16(), challenge)
             }
@@ -215,14 +223,30 @@ mod tests {
     #[test]
     fn files_without_a_good_token_are_refused() {
         for (files, word) in [
-            (Files::new(), "`write` is missing"),
-            ([("write", b" \n".to_vec())].into(), "`write` is missing"),
-            ([("write", b"short".to_vec())].into(), "shorter than"),
-            ([("write", WRITE.into()), ("read", b"has a space in it, really".to_vec())].into(), "`read`"),
-            ([("write", vec![0xff; 40])].into(), "not text"),
+            (&[][..], "no client could write"),
+            (&[("write", &b" \n"[..])], "no client could write"),
+            (&[("read", READ.as_bytes()), ("backup", OLD.as_bytes())], "no client could write"),
+            (&[("write", b"short")], "shorter than"),
+            (&[("write", WRITE.as_bytes()), ("read", b"has a space in it, really")], "`read`"),
+            (&[("write", &[0xff; 40])], "not text"),
+            (&[("write", WRITE.as_bytes()), ("raed", READ.as_bytes())], "\"raed\" is unknown"),
         ] {
+            let files = files.iter().map(|(name, bytes)| ((*name).into(), bytes.to_vec())).collect();
             let why = Tokens::from_files(&files).unwrap_err();
             assert!(why.contains(word), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_needs_an_admin_says_which_key_is_missing_where_nobody_is_one() {
+        let head = Request::put("/api/collections/orders").header(AUTHORIZATION, format!("Bearer {WRITE}"));
+        let head = head.body(()).unwrap().into_parts().0;
+        let admin =
+            |more: &str| Tokens::from_files(&[("write".into(), WRITE.into()), ("admin".into(), more.into())].into());
+        for (tokens, is_said) in [(tokens(), true), (admin("").unwrap(), true), (admin(OLD).unwrap(), false)] {
+            let refused = judge(&tokens, false, &head).unwrap_err();
+            assert_eq!(refused.code(), Code::Forbidden);
+            assert_eq!(refused.detail().contains("add the key `admin`"), is_said, "{}", refused.detail());
         }
     }
 }

@@ -1,11 +1,15 @@
 //! `POST /api/transaction`: many operations on any collections in one entry of the log, all of them or none
 //! ([`operations`]).
 
+use super::asked::{Asked, Op};
 use super::attempts::Writing;
 use super::body::{BoxError, Sent};
 use super::context::{ApiResult, Context};
+use super::need::Need;
 use super::percent::Query;
 use super::plan::Shape;
+use super::problem::Problem;
+use super::rights::Rights;
 use super::{body, key, operations, person};
 use bytes::Bytes;
 use hyper::body::Body;
@@ -14,7 +18,12 @@ use warp::http::{HeaderMap, Method};
 const PATH: &str = "/api/transaction";
 
 /// `POST /api/transaction`
-pub(super) async fn transaction<B>(context: &Context, headers: &HeaderMap, sent: &mut Sent<B>) -> ApiResult
+pub(super) async fn transaction<B>(
+    context: &Context,
+    rights: &Rights,
+    headers: &HeaderMap,
+    sent: &mut Sent<B>,
+) -> ApiResult
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -24,6 +33,7 @@ where
     let body = body::receive(context, headers, sent, body::JSON).await?;
     person::check_syntax(&body)?;
     let all = operations::parse(&body, None, context.config.match_weakened)?;
+    all.iter().enumerate().try_for_each(|(at, asked)| permitted(rights, at, asked))?;
     let request = name.as_ref().map(|_| key::request(&Method::POST, PATH, &Query::new(), "", &body));
     let writing = Writing {
         path: &PATH,
@@ -35,4 +45,18 @@ where
         time: context.write_time(headers),
     };
     operations::done(context, &writing).await
+}
+
+/// A condition reads, all else writes. Before anything else is known of the operations: what they are about may not exist.
+fn permitted(rights: &Rights, at: usize, asked: &Asked<'_>) -> Result<(), Problem> {
+    let collection = &*asked.collection;
+    let need = match asked.op {
+        Op::Check => Need::Read(Some(collection)),
+        Op::Create | Op::Put | Op::Patch | Op::Delete => Need::Write(collection),
+    };
+    if need.is_met(rights) {
+        return Ok(());
+    }
+    let what = format!("operation {at} (from 0), {} in {collection},", asked.op.word());
+    Err(need.refusal(&what).with("operation", at).with("pointer", format!("/operations/{at}")))
 }

@@ -19,6 +19,9 @@
 //! the hash of the data after each of them, and at first and every ten seconds a bookmark says how far it is. Who names the
 //! cluster that `after` is a sequence of (`cluster`) is refused by another one, instead of mixing two histories. A watch that
 //! names collections ends when one of them is dropped: what has its name afterwards is another one.
+//!
+//! A watch shows what the token of its request may see, and is judged once: a token that is removed, or gets other rights,
+//! ends no watch that is open. `/api/watch` leaves out what the token may not see, without a word; its bookmarks count on.
 
 mod asked;
 mod event;
@@ -29,6 +32,7 @@ use super::problem::{Code, Problem};
 use super::reads;
 use super::refusals::{not_readable, unknown_collection};
 use super::reply;
+use super::rights::Rights;
 use crate::handle::Handle;
 use asked::{Asked, What};
 use bytes::Bytes;
@@ -61,8 +65,15 @@ enum End {
 }
 
 /// `GET /{collection}:watch`; without a collection `GET /api/watch`.
-pub(super) async fn watch(context: &Context, collection: Option<&str>, headers: &HeaderMap, query: Query) -> ApiResult {
+pub(super) async fn watch(
+    context: &Context,
+    rights: &Rights,
+    collection: Option<&str>,
+    headers: &HeaderMap,
+    query: Query,
+) -> ApiResult {
     let Asked { after, cluster: asked, what } = Asked::parse(collection, headers, query)?;
+    let what = what.within(rights)?;
     let handle = &context.handle;
     handle.ready().map_err(|why| not_readable(handle, why))?;
     let cluster = handle.status().and_then(|status| status.cluster_id);
@@ -163,7 +174,7 @@ impl Telling {
         let mut news = history.news();
         let mut quiet_until = match self.what {
             What::Records { .. } => Instant::now() + STILL_HERE_AFTER,
-            What::All | What::Collections(_) => Instant::now(),
+            What::All | What::Collections(_) | What::Readable(_) => Instant::now(),
         };
         loop {
             news.borrow_and_update();
@@ -205,7 +216,7 @@ impl Telling {
     async fn say_how_far_it_is(&self) -> Result<(), Over> {
         match self.what {
             What::Records { .. } => self.send(Bytes::from(format!("id: {}\n: still here\n\n", self.told))).await,
-            What::All | What::Collections(_) => {
+            What::All | What::Collections(_) | What::Readable(_) => {
                 let mark = self.handle.history().mark(self.told).ok_or(Some(End::Gone))?;
                 self.send(event::bookmark(self.cluster, &mark)).await
             }

@@ -50,7 +50,8 @@ pub struct TrustArgs {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TLS_NAME", value_name = "NAME")]
     pub api_tls_name: Option<String>,
 
-    /// Bearer tokens of clients: files `read` and `write`, one token a line. Read again when they change.
+    /// Bearer tokens of clients, one a line: files `read`, `write`, `admin`, `backup`, and for one collection
+    /// `read.<collection>`, `write.<collection>`. Read again when they change.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TOKENS", value_name = "DIR")]
     pub api_tokens: Option<PathBuf>,
 

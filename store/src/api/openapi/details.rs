@@ -52,7 +52,7 @@ pub(super) fn operation(call: &Call, details: Details) -> Operation {
 
 /// What a client needs before the call, if the store has tokens.
 fn guards(call: &Call) -> Vec<&'static Refusal> {
-    match (tokens::is_open(call.path, false), tokens::writes(&call.method)) {
+    match (tokens::is_open(call.path, false), tokens::may_forbid(&call.method, call.path)) {
         (true, _) => vec![],
         (false, false) => vec![&UNAUTHORIZED],
         (false, true) => vec![&UNAUTHORIZED, &FORBIDDEN],

@@ -33,7 +33,7 @@ pub(super) static UNAUTHORIZED: Refusal = Refusal {
 pub(super) static FORBIDDEN: Refusal = Refusal {
     name: "Forbidden",
     code: Code::Forbidden,
-    description: "Only with `--api-tokens`: the token may read, and this call writes. Not done.",
+    description: "Only with `--api-tokens`: the token has not the right that this call needs. Not done.",
     header: Some(&headers::WWW_AUTHENTICATE),
 };
 

@@ -1,5 +1,6 @@
 //! Watching any collection, and all of them.
 use super::*;
+use crate::api::rights::Rights;
 use crate::history::Mark;
 use leasehold_documents::{Action, Command, Condition, Define, DefinitionCondition, IdRef, On, Operation, Work};
 use warp::http::HeaderMap;
@@ -52,7 +53,8 @@ fn query(text: &str) -> Vec<(String, String)> {
 }
 
 async fn refused(api: &Api, collection: Option<&str>, text: &str) -> (Code, Value) {
-    let problem = watch::watch(api.calls.context(), collection, &HeaderMap::new(), query(text)).await.unwrap_err();
+    let problem =
+        watch::watch(api.calls.context(), &rights::ALL, collection, &HeaderMap::new(), query(text)).await.unwrap_err();
     (problem.code(), problem.to_value())
 }
 
@@ -63,9 +65,21 @@ async fn watched(
     text: &str,
     meanwhile: impl AsyncFn(),
 ) -> Vec<(String, Option<u64>, Value)> {
+    watched_by(&rights::ALL, api, collection, text, meanwhile).await
+}
+
+/// The same with these rights.
+async fn watched_by(
+    rights: &Rights,
+    api: &Api,
+    collection: Option<&str>,
+    text: &str,
+    meanwhile: impl AsyncFn(),
+) -> Vec<(String, Option<u64>, Value)> {
     let watching = async {
-        let response = watch::watch(api.calls.context(), collection, &HeaderMap::new(), query(text)).await.unwrap();
-        response.into_body().collect().await.unwrap().to_bytes()
+        let (context, headers) = (api.calls.context(), HeaderMap::new());
+        let watch = watch::watch(context, rights, collection, &headers, query(text)).await;
+        watch.unwrap().into_body().collect().await.unwrap().to_bytes()
     };
     let drain = async {
         tokio::task::yield_now().await;
@@ -201,4 +215,55 @@ async fn a_sequence_of_another_cluster_is_refused_with_the_id_of_this_one() {
         let (code, body) = refused(&api, collection, &format!("after=50000&cluster={CLUSTER}")).await;
         assert_eq!((code, &body["committed"]), (Code::Ahead, &4.into()));
     }
+}
+
+fn rights_of(files: &[&str]) -> Rights {
+    let mut rights = Rights::default();
+    files.iter().for_each(|file| rights.add(file).unwrap());
+    rights
+}
+
+#[tokio::test]
+async fn a_watch_of_all_shows_what_may_be_read_and_goes_on_when_that_is_dropped() {
+    let api = Api::with_collections();
+    let seen = watched_by(&rights_of(&["read.orders"]), &api, None, "after=4", async || {
+        api.put("users", "hidden");
+        api.put("orders", "shown");
+        api.drops("orders");
+        api.define("orders");
+        api.drops("users");
+        api.put("orders", "again");
+    })
+    .await;
+    let told: Vec<(Option<u64>, String)> = seen
+        .iter()
+        .filter(|(kind, ..)| kind.is_empty())
+        .map(|(_, id, data)| {
+            let definition = data["definition"]["name"].as_str();
+            (*id, definition.or(data["changes"][0]["id"].as_str()).unwrap().to_owned())
+        })
+        .collect();
+    let expected = [(5, "orders"), (8, "shown"), (9, "orders"), (10, "orders"), (12, "again")];
+    assert_eq!(told, expected.map(|(id, what)| (Some(id), what.to_owned())), "{seen:?}");
+    let (kind, _, end) = seen.last().unwrap();
+    assert_eq!((&kind[..], &end["reason"], &end["after"]), ("end", &"draining".into(), &12.into()));
+    assert!(!format!("{seen:?}").contains("hidden"));
+    let whole = watched_by(&rights_of(&["backup"]), &api, None, "after=4", async || {}).await;
+    assert!(format!("{whole:?}").contains("hidden"), "a backup has all");
+}
+
+#[tokio::test]
+async fn a_watch_that_names_what_may_not_be_read_is_refused_whether_it_exists_or_not() {
+    let api = Api::with_collections();
+    let mut bodies = Vec::new();
+    for other in ["users", "parts"] {
+        let (rights, text) = (rights_of(&["write.orders"]), format!("collections=orders,{other}"));
+        let (context, headers) = (api.calls.context(), HeaderMap::new());
+        let refused = watch::watch(context, &rights, None, &headers, query(&text)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Forbidden);
+        bodies.push(refused.to_value().to_string().replace(other, "it"));
+    }
+    assert_eq!(bodies[0], bodies[1]);
+    let named = watched_by(&rights_of(&["read.orders"]), &api, None, "after=4&collections=orders", async || {}).await;
+    assert_eq!(named[1].2["definition"]["name"], "orders", "{named:?}");
 }

@@ -1,8 +1,10 @@
 //! What a client asks to watch.
 
+use super::super::need::Need;
 use super::super::percent::Query;
 use super::super::problem::{Code, Problem};
 use super::super::query::{sequence, unique, unknown, wrong};
+use super::super::rights::Rights;
 use leasehold_documents::{Change, is_name};
 use leasehold_replication::{ClusterId, Seq};
 use std::collections::BTreeSet;
@@ -29,6 +31,8 @@ pub(super) enum What {
     All,
     /// Of these collections.
     Collections(BTreeSet<String>),
+    /// Of all that there are, as far as they are these: nobody named them, so that one is dropped ends nothing.
+    Readable(BTreeSet<String>),
 }
 
 impl Asked {
@@ -58,6 +62,24 @@ impl Asked {
 }
 
 impl What {
+    /// The same, as far as it may be watched.
+    ///
+    /// # Errors
+    /// It names a collection that may not.
+    pub(super) fn within(self, rights: &Rights) -> Result<What, Problem> {
+        match &self {
+            What::All if !rights.watches_all() => return Ok(What::Readable(rights.named())),
+            What::Collections(names) => {
+                if let Some(name) = names.iter().find(|name| !rights.watches(name)) {
+                    return Err(Need::Watch(name).refusal(&format!("a watch of {name}")));
+                }
+            }
+            // The guard knows what the path names.
+            What::All | What::Records { .. } | What::Readable(_) => {}
+        }
+        Ok(self)
+    }
+
     /// Is this change one of them? That a collection is gone, or is another one now, is told to whoever watches its records.
     pub(super) fn includes(&self, change: &Change) -> bool {
         match (self, change) {
@@ -67,7 +89,9 @@ impl What {
             }
             (What::Records { .. }, Change::Definition { .. }) => false,
             (What::All, _) => true,
-            (What::Collections(collections), change) => collections.contains(change.collection()),
+            (What::Collections(collections) | What::Readable(collections), change) => {
+                collections.contains(change.collection())
+            }
         }
     }
 
@@ -76,7 +100,7 @@ impl What {
         let Change::Definition { collection, definition: None, .. } = change else { return false };
         match self {
             What::Records { collection: watched, .. } => **collection == **watched,
-            What::All => false,
+            What::All | What::Readable(_) => false,
             What::Collections(collections) => collections.contains(&**collection),
         }
     }

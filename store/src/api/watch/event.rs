@@ -38,8 +38,10 @@ pub(super) fn of(commit: &Commit, what: &What) -> Option<Bytes> {
             if id_prefix.is_empty() { commit.told(Some(collection), records) } else { records(commit) }
         }
         What::All => commit.told(None, all),
-        What::Collections(_) if commit.changes.iter().all(|change| what.includes(change)) => commit.told(None, all),
-        What::Collections(_) => all(commit),
+        What::Collections(_) | What::Readable(_) if commit.changes.iter().all(|change| what.includes(change)) => {
+            commit.told(None, all)
+        }
+        What::Collections(_) | What::Readable(_) => all(commit),
     })
 }
 

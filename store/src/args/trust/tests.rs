@@ -13,13 +13,15 @@ async fn clients_need_tls_and_a_token_and_both_are_exchanged_without_a_restart()
 
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     authority.issue(folder.path(), &["localhost"]);
+    let directory = folder.path().join("tokens");
+    std::fs::create_dir(&directory).unwrap();
     let tokens = |read: &str, write: &str| {
-        std::fs::write(folder.path().join("read"), read).unwrap();
-        std::fs::write(folder.path().join("write"), write).unwrap();
+        std::fs::write(directory.join("read"), read).unwrap();
+        std::fs::write(directory.join("write"), write).unwrap();
     };
     tokens("reads-0123456789", "writes-0123456789");
-    let directory = Some(folder.path().to_owned());
-    let args = TrustArgs { api_tls: directory.clone(), api_tokens: directory, ..TrustArgs::default() };
+    let (api_tls, api_tokens) = (Some(folder.path().to_owned()), Some(directory.clone()));
+    let args = TrustArgs { api_tls, api_tokens, ..TrustArgs::default() };
     let trust = args.open("db-0").unwrap();
     let (socket, stop) = (bind("127.0.0.1:0".parse().unwrap()).unwrap(), tokio_util::sync::CancellationToken::new());
     let address = socket.local_addr().unwrap();

@@ -17,14 +17,14 @@
 
 use ring::hmac;
 
-use leasehold_daemon::reload::Files;
+use leasehold_daemon::reload::{Files, Names};
 
 /// A key shorter than this could be found by trying.
 const KEY_BYTES_MIN: usize = 32;
 /// Nobody's key is longer; a file that is was meant for something else.
 const KEY_BYTES_MAX: usize = 4096;
 /// The files.
-pub const NAMES: &[&str] = &["current", "next"];
+pub const NAMES: Names = Names::These(&["current", "next"]);
 
 /// Which key: made from it one way.
 pub type KeyId = [u8; 8];
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn files(all: &[(&'static str, &str)]) -> Files {
-        all.iter().map(|(name, text)| (*name, text.as_bytes().to_vec())).collect()
+        all.iter().map(|(name, text)| ((*name).into(), text.as_bytes().to_vec())).collect()
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub fn channel(data: &[u8]) {
 }
 
 fn keys() -> Keys {
-    Keys::from_files(&[("current", KEY.as_bytes().to_vec())].into_iter().collect()).unwrap()
+    Keys::from_files(&[("current".into(), KEY.as_bytes().to_vec())].into_iter().collect()).unwrap()
 }
 
 fn me(name: &str) -> Identity {

@@ -138,7 +138,7 @@ fn a_connection_has_the_bytes_of_the_other_implementation() {
     let text = |name: &str| golden[name].as_str().unwrap();
     assert_eq!(text("protocol"), PATTERN);
     let keys = |current: &str, next: &str| {
-        let files = [("current", current.as_bytes().to_vec()), ("next", next.as_bytes().to_vec())];
+        let files = [("current".into(), current.as_bytes().to_vec()), ("next".into(), next.as_bytes().to_vec())];
         Keys::from_files(&files.into_iter().collect()).unwrap()
     };
     let me = |name: &str| Identity { cluster: text("cluster").into(), name: name.into() };

@@ -6,7 +6,7 @@ use super::golden::{Agreement, Fixed};
 use super::*;
 
 fn keys(current: &str) -> Keys {
-    Keys::from_files(&[("current", current.as_bytes().to_vec())].into_iter().collect()).unwrap()
+    Keys::from_files(&[("current".into(), current.as_bytes().to_vec())].into_iter().collect()).unwrap()
 }
 
 fn me(name: &str) -> Identity {
@@ -85,7 +85,7 @@ fn every_byte_of_a_call_and_of_an_answer_counts() {
 /// The listener takes the first of the offered keys that it has. Nobody on the way can make it take another.
 #[test]
 fn a_call_of_two_keys_is_bound_to_both() {
-    let two = [("current", OTHER), ("next", KEY)].map(|(name, key)| (name, key.as_bytes().to_vec()));
+    let two = [("current", OTHER), ("next", KEY)].map(|(name, key)| (name.into(), key.as_bytes().to_vec()));
     let two = Keys::from_files(&two.into_iter().collect()).unwrap();
     let (_, call) = Dialling::begin(&two, &me("db-0"), None, primitives::ring()).unwrap();
     assert!(answer(&call, &keys(KEY), &me("db-1"), primitives::ring()).is_ok());
