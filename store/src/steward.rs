@@ -17,18 +17,15 @@
 //! watchers a second.
 
 mod change;
-mod clock;
 mod expiry;
 mod quarrel;
 #[cfg(test)]
 mod tests;
-mod turn;
 
 use crate::handle::Handle;
 use crate::schema::Schemas;
 use crate::wall_clock;
-use change::{Mark, Step};
-use clock::Clock;
+use leasehold_documents::steward::{Clock, Mark, Misfit, Step, next_change, next_expiry};
 use leasehold_documents::{Collection, Command, Documents, On, Outcome, Work};
 use leasehold_replication::CLOCKS_APART_MAX;
 use quarrel::{News, Quarrel};
@@ -100,7 +97,7 @@ impl Steward {
         if !self.handle.leads() {
             return;
         }
-        let next = change::next(&self.handle.documents(), &self.served.change, &self.stuck);
+        let next = next_change(&self.handle.documents(), &self.served.change, &self.stuck);
         let Some((mark, collection)) = next else { return };
         self.served.change.clone_from(&mark.collection);
         let schemas = self.schemas.clone();
@@ -120,14 +117,10 @@ impl Steward {
             }
         };
         let on = On::at(&mark.collection, mark.epoch);
-        let work = match &step {
-            Step::Advance { upto } => Work::Advance { on, upto: *upto },
-            Step::DoesNotFit { id, tag, pointer, rule } => {
-                info!(collection = mark.collection, %id, pointer, rule, "a record does not fit the pending definition");
-                Work::DoesNotFit { on, id: id.as_ref(), tag: *tag, pointer, rule }
-            }
-        };
-        self.is_busy = self.propose(work).await;
+        if let Step::DoesNotFit { id, misfit: Misfit { pointer, rule }, .. } = &step {
+            info!(collection = mark.collection, %id, pointer, rule, "a record does not fit the pending definition");
+        }
+        self.is_busy = self.propose(step.work(on)).await;
         let now = self.handle.documents();
         if self.is_busy
             && now.collection(&mark.collection).and_then(|found| Mark::of(&mark.collection, found)).as_ref()
@@ -168,7 +161,7 @@ impl Steward {
             if !self.handle.leads() {
                 return;
             }
-            let found = expiry::next(&self.handle.documents(), &self.served.expiry, now_ms);
+            let found = next_expiry(&self.handle.documents(), &self.served.expiry, now_ms);
             let Some((collection, epoch)) = found else { return };
             let is_done = self.propose(Work::Expire { on: On::at(&collection, epoch), upto_ms: now_ms }).await;
             self.served.expiry = collection;

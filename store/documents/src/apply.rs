@@ -19,6 +19,7 @@ use crate::codec::version;
 use crate::format::COLLECTIONS;
 use crate::operate::Budget;
 use crate::outcome::PATCH_TAKES_ID;
+use crate::plants::{Fault, holds};
 use crate::sums::Name;
 use crate::{
     Applied, Change, Collection, Command, CommandError, Defined, Definition, Documents, Id, On, Operated, Operation,
@@ -139,7 +140,7 @@ impl Documents {
             None => {}
         }
         let answer = self.work(command, changes);
-        if answer.outcome.is_kept() {
+        if answer.outcome.is_kept() && holds(Fault::KeysAreForgotten) {
             self.keys.keep(space, key, answer.clone());
         }
         answer
@@ -166,7 +167,7 @@ impl Documents {
     fn work(&mut self, command: &Command<'_>, changes: &mut Vec<Change>) -> Applied {
         match &command.work {
             Work::One(on, operation) => {
-                if let Err(outcome) = self.is_as_known(on) {
+                if let Err(outcome) = self.is_as_known(on, Fault::WritesOfAnyEpoch) {
                     return Applied { id: operation.id.to_owned(), ..self.answer(outcome) };
                 }
                 let mut budget = self.budget();
@@ -182,7 +183,7 @@ impl Documents {
             }
             Work::Refuse { on, problem, .. } => {
                 // That there is no such collection may be what is wrong with the request.
-                let known = self.is_as_known(on).or_else(|outcome| match outcome {
+                let known = self.is_as_known(on, Fault::WritesOfAnyEpoch).or_else(|outcome| match outcome {
                     Outcome::NoCollection if on.epoch.is_none() => Ok(()),
                     other => Err(other),
                 });
@@ -201,16 +202,19 @@ impl Documents {
                 self.answer(outcome)
             }
             Work::Advance { on, upto } => {
-                let outcome = self.is_as_known(on).map(|()| self.advance(on.collection, *upto, changes));
+                let outcome =
+                    self.is_as_known(on, Fault::StepsOfAnyEpoch).map(|()| self.advance(on.collection, *upto, changes));
                 self.answer(outcome.unwrap_or_else(|outcome| outcome))
             }
             Work::DoesNotFit { on, id, tag, pointer, rule } => {
-                let outcome = self.is_as_known(on);
+                let outcome = self.is_as_known(on, Fault::StepsOfAnyEpoch);
                 let outcome = outcome.map(|()| self.does_not_fit(on.collection, (*id, *tag), pointer, rule));
                 self.answer(outcome.unwrap_or_else(|outcome| outcome))
             }
             Work::Expire { on, upto_ms } => {
-                let outcome = self.is_as_known(on).map(|()| self.expire(on.collection, *upto_ms, changes));
+                let outcome = self
+                    .is_as_known(on, Fault::StepsOfAnyEpoch)
+                    .map(|()| self.expire(on.collection, *upto_ms, changes));
                 self.answer(outcome.unwrap_or_else(|outcome| outcome))
             }
             Work::PauseExpiry { paused } => {
@@ -225,13 +229,13 @@ impl Documents {
     }
 
     /// Is the collection as the leader knew it when it checked the request? In format 1 it always is.
-    fn is_as_known(&self, on: &On<'_>) -> Result<(), Outcome> {
+    fn is_as_known(&self, on: &On<'_>, unless: Fault) -> Result<(), Outcome> {
         if self.format < COLLECTIONS {
             return Ok(());
         }
         match self.collection(on.collection).and_then(Collection::epoch) {
             None => Err(Outcome::NoCollection),
-            found if found == on.epoch => Ok(()),
+            found if found == on.epoch || !holds(unless) => Ok(()),
             Some(_) => Err(Outcome::DefinitionChanged),
         }
     }
@@ -247,7 +251,7 @@ impl Documents {
         operations: impl ExactSizeIterator<Item = (&'a str, &'a Operation<'a>)>,
         changes: &mut Vec<Change>,
     ) -> Applied {
-        if let Some(outcome) = collections.iter().find_map(|on| self.is_as_known(on).err()) {
+        if let Some(outcome) = collections.iter().find_map(|on| self.is_as_known(on, Fault::WritesOfAnyEpoch).err()) {
             return self.answer(outcome);
         }
         let before = (self.collections.clone(), self.data_sum, self.progress_sum, self.given_up, changes.len());
@@ -268,6 +272,9 @@ impl Documents {
         let Some(outcome) = not_done else {
             return Applied { operations: operated, ..self.answer(Outcome::BatchDone) };
         };
+        if !holds(Fault::HalfTransactions) {
+            return Applied { operations: operated, ..self.answer(outcome) };
+        }
         let known;
         (self.collections, self.data_sum, self.progress_sum, self.given_up, known) = before;
         changes.truncate(known);

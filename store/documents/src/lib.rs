@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Where to read: what there is (`definition`, `collection`, `command`, `outcome`), what an entry does (`apply`, `operate`, `define`,
-//! `step`), what is made of the records (`value`, `index`, `tables`), how it is kept and checked (`stored`, `sums`, `check`, `size`).
+//! `step`), what a leader does by itself ([`steward`]), what is made of the records (`value`, `index`, `tables`), how it is kept and checked (`stored`, `sums`, `check`, `size`).
 //!
 //! Pure: what a command does depends on the documents and the command alone, so every replica decides the same. Each record
 //! has a creation number, counted per collection from 1 and never used twice. It is the order of every list, it stays when
@@ -32,11 +32,13 @@ mod moment;
 mod number;
 mod operate;
 mod outcome;
+mod plants;
 mod query;
 mod record;
 mod settings;
 mod size;
 mod step;
+pub mod steward;
 mod stored;
 mod sums;
 mod tables;
@@ -61,6 +63,9 @@ pub use keys::{KEY_ENTRIES_MAX, KEYS_BYTES_MAX, KEYS_MAX};
 pub use merge::{MergeError, merge};
 pub use number::{DIGITS_MAX, EXPONENT_MAX};
 pub use outcome::{Applied, Change, ChangeKind, Operated, Outcome, RecordChange};
+pub use plants::Fault;
+#[cfg(feature = "plants")]
+pub use plants::plant;
 pub use query::{Budget, Counted, Filter, Page, Place, Plan, PlanError, Query, Side, Test, VALUES_MAX};
 pub use record::{RECORD_BYTES_MAX, Record, tag_of};
 pub use size::RECORD_MEMORY_BYTES;

@@ -49,6 +49,7 @@ use crate::collection::id_in;
 use crate::defined::Defined;
 use crate::format::COLLECTIONS;
 use crate::ids::Ids;
+use crate::plants::{Fault, holds};
 use crate::settings::Settings;
 use crate::sums::Name;
 use crate::tables::{Building, Tables};
@@ -309,7 +310,7 @@ fn enter(collection: &mut Collection, number: u64, record: &Record, cursor: u64)
         collection.tables.enter(&read, number);
     }
     if let Some(building) = &mut collection.building
-        && number <= cursor
+        && (number <= cursor || !holds(Fault::RestoredIndexIsWhole))
     {
         let read = building.read(record.as_str()).map_err(bad)?;
         if building.clash(&read, number).is_some() {

@@ -1,21 +1,7 @@
-//! Which collection has records whose time is over, and how fast they may go.
+//! How fast records may go whose time is over.
 
-use super::turn::after;
 use crate::history::CHANGE_BYTES;
-use leasehold_documents::{Documents, STEP_RECORDS_MAX};
-use leasehold_replication::Seq;
-
-/// A collection with a record whose time is over, in turn: the first one behind that name. Its name and epoch.
-pub(super) fn next(documents: &Documents, behind: &str, now_ms: u64) -> Option<(String, Seq)> {
-    if documents.expiry_paused() {
-        return None;
-    }
-    after(documents, behind).find_map(|(name, collection)| {
-        let epoch = collection.epoch()?;
-        let is_due = collection.definition().expires.is_some() && documents.overdue(name, now_ms, 1) > 0;
-        is_due.then(|| (name.to_owned(), epoch))
-    })
-}
+use leasehold_documents::STEP_RECORDS_MAX;
 
 /// How many steps there may be in a second: what they change takes a tenth of the history for watchers, so that a million
 /// records that go at once do not push out everything that somebody has not read yet. At least one: with a history of less

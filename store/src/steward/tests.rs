@@ -50,17 +50,11 @@ impl Data {
 
     /// One step of the pending change, as a leader with these data does it. False: nothing is pending.
     fn step(&mut self, schemas: &Schemas) -> bool {
-        let Some((mark, collection)) = change::next(&self.documents, "", &[]) else { return false };
+        let Some((mark, collection)) = next_change(&self.documents, "", &[]) else { return false };
         let step = change::step(&collection, schemas).unwrap().unwrap();
         self.steps.push(format!("{step:?}"));
         let on = On::at(&mark.collection, mark.epoch);
-        let work = match &step {
-            Step::Advance { upto } => Work::Advance { on, upto: *upto },
-            Step::DoesNotFit { id, tag, pointer, rule } => {
-                Work::DoesNotFit { on, id: id.as_ref(), tag: *tag, pointer, rule }
-            }
-        };
-        assert_eq!(self.done(work), Outcome::Stepped);
+        assert_eq!(self.done(step.work(on)), Outcome::Stepped);
         true
     }
 
@@ -188,7 +182,7 @@ fn collections_take_turns() {
     let turns = |mut behind: String| -> Vec<String> {
         (0..4)
             .map(|_| {
-                behind = expiry::next(&data.documents, &behind, 2_000_000).unwrap().0;
+                behind = next_expiry(&data.documents, &behind, 2_000_000).unwrap().0;
                 behind.clone()
             })
             .collect()
@@ -196,9 +190,9 @@ fn collections_take_turns() {
     assert_eq!(turns(String::new()), ["a", "b", "c", "a"]);
     assert_eq!(turns("b".to_owned()), ["c", "a", "b", "c"]);
     assert_eq!(turns("bb".to_owned()), ["c", "a", "b", "c"]);
-    assert_eq!(expiry::next(&data.documents, "", 999_999), None);
+    assert_eq!(next_expiry(&data.documents, "", 999_999), None);
     data.done(Work::PauseExpiry { paused: true });
-    assert_eq!(expiry::next(&data.documents, "", 2_000_000), None);
+    assert_eq!(next_expiry(&data.documents, "", 2_000_000), None);
 }
 
 /// A leader whose log is [`Data`].

@@ -1,6 +1,6 @@
 //! Whose turn it is, so that no collection waits for another's many steps.
 
-use leasehold_documents::{Collection, Documents};
+use crate::{Collection, Documents};
 
 /// All collections, in turn: first those behind that name.
 pub(super) fn after<'a>(documents: &'a Documents, behind: &'a str) -> impl Iterator<Item = (&'a str, &'a Collection)> {

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// For how long both clocks must have agreed,
-pub(super) const AGREED_MIN: Duration = Duration::from_secs(60);
-/// and how far they may differ, in milliseconds.
+/// For how long both clocks must have agreed.
+pub const AGREED_MIN: Duration = Duration::from_secs(60);
+/// How far they may differ, in milliseconds.
 const APART_MAX_MS: i128 = 5_000;
 /// More looks than this in a minute are none of ours: it begins anew.
 const LOOKS_MAX: usize = 1_000;
@@ -14,21 +14,35 @@ const LOOKS_MAX: usize = 1_000;
 ///
 /// A clock that was wrong when the process began, and stays so, agrees with itself: that is what the other replicas' clocks
 /// are for ([`Clocks`](leasehold_replication::Clocks)).
-#[derive(Debug, Default)]
-pub(super) struct Clock {
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// For how long they must have agreed.
+    agreed_min: Duration,
     /// When it was looked at (since the process began), and by how much the time of day was ahead of that, in milliseconds.
-    /// The first look is older than [`AGREED_MIN`], if there is one that old.
+    /// The first look is older than `agreed_min`, if there is one that old.
     looks: VecDeque<(Duration, i128)>,
 }
 
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::agreeing_for(AGREED_MIN)
+    }
+}
+
 impl Clock {
-    /// Looks at both clocks. The time of day, if it may be used: both have agreed within 5 seconds for a minute.
-    pub(super) fn look(&mut self, wall_ms: u64, since_begin: Duration) -> Option<u64> {
+    /// One that is used after so much time.
+    pub fn agreeing_for(agreed_min: Duration) -> Clock {
+        Clock { agreed_min, looks: VecDeque::new() }
+    }
+
+    /// Looks at both clocks. The time of day, if it may be used: both have agreed within 5 seconds for [`AGREED_MIN`].
+    pub fn look(&mut self, wall_ms: u64, since_begin: Duration) -> Option<u64> {
         if self.looks.len() >= LOOKS_MAX || self.looks.back().is_some_and(|(last, _)| *last > since_begin) {
             self.looks.clear();
         }
         self.looks.push_back((since_begin, i128::from(wall_ms) - since_begin.as_millis() as i128));
-        let is_old = |(then, _): &(Duration, i128)| since_begin.saturating_sub(*then) >= AGREED_MIN;
+        let agreed_min = self.agreed_min;
+        let is_old = |(then, _): &(Duration, i128)| since_begin.saturating_sub(*then) >= agreed_min;
         while self.looks.get(1).is_some_and(is_old) {
             self.looks.pop_front();
         }
@@ -39,6 +53,7 @@ impl Clock {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
