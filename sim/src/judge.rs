@@ -1,5 +1,6 @@
 //! What must never happen, at every step (`invariants` and the checks beside it), and what must finally hold (`settle`).
 
+mod collections;
 mod diverging;
 mod formats;
 mod invariants;

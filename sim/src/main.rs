@@ -45,6 +45,9 @@ struct Arguments {
     /// Pods are of two builds, which read one format and two, and change between them with their restarts.
     #[arg(long)]
     formats: bool,
+    /// Stores have collections: definitions, transactions, expiry by clocks of which some are wrong.
+    #[arg(long)]
+    collections: bool,
     /// Bits flip in the data of single replicas, or they apply otherwise than the others.
     #[arg(long)]
     diverging: bool,
@@ -125,6 +128,7 @@ fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary,
         strangers: arguments.strangers,
         room: arguments.room,
         formats: arguments.formats,
+        collections: arguments.collections,
         diverging: arguments.diverging,
     };
     run(seed, &options)
@@ -149,6 +153,8 @@ fn play(arguments: &Arguments) -> ExitCode {
                 sum.acknowledged += summary.acknowledged;
                 sum.committed += summary.committed;
                 sum.strong_reads += summary.strong_reads;
+                sum.expired += summary.expired;
+                sum.transactions += summary.transactions;
                 sum.terms += summary.terms;
                 sum.settling_takes = sum.settling_takes.max(summary.settling_takes);
                 slowest = slowest.max((summary.settled, seed));
@@ -186,5 +192,8 @@ fn play(arguments: &Arguments) -> ExitCode {
         slowest.1,
         sum.settling_takes
     );
+    if arguments.collections {
+        println!("{} transactions done, {} records expired", sum.transactions, sum.expired);
+    }
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

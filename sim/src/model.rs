@@ -1,8 +1,10 @@
 //! The simulated world: what it contains, and what each thing is by itself. It knows neither the players nor the judges.
 
+pub(crate) mod books;
 pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod data;
 pub(crate) mod disk;
 pub(crate) mod event;
 pub(crate) mod facts;

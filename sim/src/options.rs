@@ -22,6 +22,8 @@ pub struct Options {
     pub room: bool,
     /// Pods are of two builds, and change between them with their restarts.
     pub formats: bool,
+    /// Stores have collections, and some wall clocks are wrong.
+    pub collections: bool,
     /// Data of single replicas differ.
     pub diverging: bool,
 }

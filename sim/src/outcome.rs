@@ -20,6 +20,10 @@ pub struct Summary {
     pub strong_reads: u64,
     /// Entries that were committed.
     pub committed: u64,
+    /// (with collections) Records that expired, and transactions that were done.
+    pub expired: u64,
+    /// See there.
+    pub transactions: u64,
     /// Terms that were opened for writes.
     pub terms: u64,
     /// Leaderships that sidecars wrote into the Lease.

@@ -7,6 +7,8 @@ pub enum Plant {
     Shell(Shell),
     /// In the store's core. Only with the feature `plants`.
     Replication(leasehold_replication::Fault),
+    /// In the documents. Only with the feature `plants`.
+    Documents(leasehold_documents::Fault),
     /// In the sidecar's core. Only with the feature `plants`.
     Election(leasehold_election::Fault),
 }
@@ -38,6 +40,8 @@ pub enum Shell {
     SnapshotInBuildsFormat,
     /// The journal begins no segment for a later format \[C3\].
     NoNewSegment,
+    /// A replica that plays its log again leaves out the last operation of each transaction.
+    ReplaySkipsHalf,
     /// A plain app believes a role.json of an earlier boot of its machine \[A8\].
     OldBootCounts,
 }
@@ -45,6 +49,7 @@ pub enum Shell {
 impl Plant {
     /// Every fault.
     pub fn all() -> Vec<Plant> {
+        use leasehold_documents::Fault as D;
         use leasehold_election::Fault as E;
         use leasehold_replication::Fault as R;
         let shell = [
@@ -61,6 +66,7 @@ impl Plant {
             Shell::OldBootCounts,
             Shell::SnapshotInBuildsFormat,
             Shell::NoNewSegment,
+            Shell::ReplaySkipsHalf,
         ];
         let replication = [
             R::BetterPositionIsVote,
@@ -118,6 +124,14 @@ impl Plant {
             R::DivergedStopsAcking,
             R::DivergedIsForgotten,
             R::DivergedSendsSnapshot,
+            R::OneClockExpires,
+        ];
+        let documents = [
+            D::RestoredIndexIsWhole,
+            D::StepsOfAnyEpoch,
+            D::WritesOfAnyEpoch,
+            D::HalfTransactions,
+            D::KeysAreForgotten,
         ];
         let election = [
             E::NeedTermByOthers,
@@ -138,6 +152,7 @@ impl Plant {
             .into_iter()
             .map(Plant::Shell)
             .chain(replication)
+            .chain(documents.into_iter().map(Plant::Documents))
             .chain(election.into_iter().map(Plant::Election))
             .collect()
     }
@@ -147,6 +162,7 @@ impl Plant {
         match self {
             Plant::Shell(fault) => format!("{fault:?}"),
             Plant::Replication(fault) => format!("{fault:?}"),
+            Plant::Documents(fault) => format!("{fault:?}"),
             Plant::Election(fault) => format!("{fault:?}"),
         }
     }
@@ -171,17 +187,19 @@ impl Drop for Planted {
 
 #[cfg(feature = "plants")]
 fn set(fault: Option<Plant>) {
-    let (replication, election) = match fault {
-        None | Some(Plant::Shell(_)) => (None, None),
-        Some(Plant::Replication(fault)) => (Some(fault), None),
-        Some(Plant::Election(fault)) => (None, Some(fault)),
+    let (replication, documents, election) = match fault {
+        None | Some(Plant::Shell(_)) => (None, None, None),
+        Some(Plant::Replication(fault)) => (Some(fault), None, None),
+        Some(Plant::Documents(fault)) => (None, Some(fault), None),
+        Some(Plant::Election(fault)) => (None, None, Some(fault)),
     };
+    leasehold_documents::plant(documents);
     leasehold_replication::plant(replication);
     leasehold_election::plant(election);
 }
 
 #[cfg(not(feature = "plants"))]
 fn set(fault: Option<Plant>) {
-    let is_none = !matches!(fault, Some(Plant::Replication(_) | Plant::Election(_)));
+    let is_none = !matches!(fault, Some(Plant::Replication(_) | Plant::Documents(_) | Plant::Election(_)));
     assert!(is_none, "{fault:?} needs the feature `plants`");
 }

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //!   course, plain, products ─▶ run ─▶ store, sidecar ─▶ effects, disk, network, lease
-//!                                 └─▶ chaos, plain_chaos, hang, room, formats, diverging, leave, pods
+//!                                 └─▶ chaos, plain_chaos, hang, room, formats, collections, diverging, leave, pods
 //! ```
 
 mod chaos;
+mod collections;
 mod course;
 mod disk;
 mod diverging;

@@ -6,7 +6,8 @@
 //! `--mixes`, `--plain`, `--start`). If there is none, the simulator has become worse.
 #![allow(clippy::unwrap_used)]
 
-use How::{Diverging, Formats, Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
+use How::{Collections, Diverging, Formats, Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
+use leasehold_documents::Fault as D;
 use leasehold_election::Fault as E;
 use leasehold_replication::Fault as R;
 use leasehold_sim::{Base, Failure, Options, Plant, Shell, run, small};
@@ -33,6 +34,8 @@ enum How {
     Room(u64),
     /// In the whole cluster, of pods of two builds.
     Formats(u64),
+    /// In the whole cluster, with collections.
+    Collections(u64),
     /// In the whole cluster, where data differ.
     Diverging(u64),
     /// In a mix of lasting troubles.
@@ -108,6 +111,13 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::DivergedStopsAcking), Diverging(65)),
     (Plant::Replication(R::DivergedIsForgotten), Diverging(1)),
     (Plant::Replication(R::DivergedSendsSnapshot), Diverging(465)),
+    (Plant::Replication(R::OneClockExpires), Collections(1)),
+    (Plant::Documents(D::RestoredIndexIsWhole), Collections(9)),
+    (Plant::Documents(D::StepsOfAnyEpoch), Collections(9)),
+    (Plant::Documents(D::WritesOfAnyEpoch), Collections(3)),
+    (Plant::Documents(D::HalfTransactions), Collections(1)),
+    (Plant::Documents(D::KeysAreForgotten), Collections(1)),
+    (Plant::Shell(Shell::ReplaySkipsHalf), Collections(1)),
     (Plant::Shell(Shell::SnapshotInBuildsFormat), Formats(1)),
     (Plant::Shell(Shell::NoNewSegment), Formats(0)),
     (Plant::Election(E::NeedTermByOthers), Mix(11449)),
@@ -128,7 +138,8 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
     let chaos = match how {
         Short(_) => 2,
         Long(_) | PlainLong(_) => 40,
-        Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Diverging(_) | Walk(_) | Mix(_) | Trace => 12,
+        Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Collections(_) | Diverging(_) | Walk(_) | Mix(_)
+        | Trace => 12,
     };
     let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
     match how {
@@ -137,6 +148,7 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
         Strange(seed) => run(seed, &Options { strangers: true, ..options }).map(|_| ()),
         Room(seed) => run(seed, &Options { room: true, ..options }).map(|_| ()),
         Formats(seed) => run(seed, &Options { formats: true, ..options }).map(|_| ()),
+        Collections(seed) => run(seed, &Options { collections: true, ..options }).map(|_| ()),
         Diverging(seed) => run(seed, &Options { diverging: true, ..options }).map(|_| ()),
         Walk(seed) => small::walk(seed, plant).map(|_| ()),
         Mix(number) => base.mix(number, plant).map(|_| ()),
@@ -198,6 +210,7 @@ fn other_seeds_for_faults_that_are_not_found_any_more() {
             Strange(_) => Strange(seed),
             Room(_) => Room(seed),
             Formats(_) => Formats(seed),
+            Collections(_) => Collections(seed),
             Diverging(_) => Diverging(seed),
             Walk(_) => Walk(seed),
             Mix(_) => Mix(seed),

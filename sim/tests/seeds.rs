@@ -23,6 +23,10 @@ fn formats() -> Options {
     Options { formats: true, ..options() }
 }
 
+fn collections() -> Options {
+    Options { collections: true, ..options() }
+}
+
 fn diverging() -> Options {
     Options { diverging: true, ..options() }
 }
@@ -56,6 +60,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
             "large" => run(seed, &options()).map(|_| ()),
             "strange" => run(seed, &strangers()).map(|_| ()),
             "formats" => run(seed, &formats()).map(|_| ()),
+            "collections" => run(seed, &collections()).map(|_| ()),
             "diverging" => run(seed, &diverging()).map(|_| ()),
             "plain" => run(seed, &plain()).map(|_| ()),
             "walk" => small::walk(seed, None).map(|_| ()),
@@ -70,7 +75,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
 
 #[test]
 fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
-    let large = for_a_while(0.3, |seed| match run(seed, &options()) {
+    let large = for_a_while(0.2, |seed| match run(seed, &options()) {
         Ok(summary) => (summary.steps, summary.acknowledged + summary.strong_reads),
         Err(failure) => panic!("{failure}\nseed {seed}"),
     });
@@ -86,6 +91,10 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         Ok(summary) => (summary.steps, summary.acknowledged),
         Err(failure) => panic!("{failure}\nseed {seed} with two builds"),
     });
+    let collections = for_a_while(0.1, |seed| match run(seed, &collections()) {
+        Ok(summary) => (summary.steps, summary.transactions + summary.expired),
+        Err(failure) => panic!("{failure}\nseed {seed} with collections"),
+    });
     let diverging = for_a_while(0.1, |seed| match run(seed, &diverging()) {
         Ok(summary) => (summary.steps, summary.acknowledged),
         Err(failure) => panic!("{failure}\nseed {seed} with data that differ"),
@@ -95,6 +104,7 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         ("plain, leaderships", plain),
         ("with strangers, writes", strange),
         ("of two builds, writes", formats),
+        ("with collections, transactions and records that expired", collections),
         ("with data that differ, writes", diverging),
     ] {
         println!("{what}: {seeds} seeds, {steps} steps, {sum}: {:.0} steps/s", steps as f64 / seconds);

@@ -10,6 +10,9 @@ use super::facts::Facts;
 use bytes::Bytes;
 use leasehold_replication::{Entry, Payload, Position, Proposal, ProposalId, Seq};
 
+/// A command of the documents follows the number of its write.
+pub(crate) const COMMAND_AT: usize = 8;
+
 /// What a client learnt about one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -66,6 +69,13 @@ impl Clients {
         let mut command = id.to_le_bytes().to_vec();
         command.resize(self.command_bytes.max(command.len()), 0);
         Proposal { id: ProposalId(id), command: Bytes::from(command), grows: true }
+    }
+
+    /// A new write: a command of the documents.
+    pub(crate) fn write_command(&mut self, after: Seq, command: &[u8]) -> Proposal {
+        let proposal = self.write(after);
+        let numbered = [&proposal.command[..COMMAND_AT], command].concat();
+        Proposal { command: Bytes::from(numbered), ..proposal }
     }
 
     /// This write makes the data larger, or does not.

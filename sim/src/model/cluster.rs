@@ -9,6 +9,7 @@
 //! Virtual time is a counter. Nothing here waits, and nothing reads a clock: a run is a function of its seed. `play` has
 //! what happens, `judge` has what is judged: both contain more methods of this object, sorted by topic.
 
+use super::books::Books;
 use super::chaos::Chaos;
 use super::client::Clients;
 use super::event::Event;
@@ -43,6 +44,7 @@ pub(crate) struct Cluster {
     pub(crate) chaos: Chaos,
     // What is known about it, and reported.
     pub(crate) facts: Facts,
+    pub(crate) books: Books,
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
 }
@@ -74,6 +76,7 @@ impl Cluster {
             now: Duration::ZERO,
             queue: Queue::new(),
             facts,
+            books: Books::default(),
             counts: Counts::default(),
             clients: Clients::new(settings.command_bytes),
             network: Network::new(pods.len(), weather, settings.slow),
@@ -92,6 +95,10 @@ impl Cluster {
         }
         cluster.schedule(Duration::from_millis(1), Event::ClientsWrite);
         cluster.schedule(Duration::from_millis(1), Event::Fault);
+        if cluster.settings.collections {
+            cluster.pods.iter_mut().for_each(|pod| (pod.formats, pod.ever_allowed) = ((2, 2), 2));
+            cluster.schedule(Duration::from_millis(1), Event::ClocksChange);
+        }
         if cluster.settings.disks_hang {
             cluster.schedule(Duration::from_millis(1), Event::DiskHangs);
         }

@@ -95,6 +95,12 @@ pub(crate) enum Event {
         syncs: u64,
     },
     ClientsWrite,
+    /// The steward of a store looks at clocks and data.
+    StewardLooks {
+        life: Life,
+    },
+    /// Somebody sets a clock.
+    ClocksChange,
     /// A replica has more room, or less.
     RoomChanges,
     Fault,

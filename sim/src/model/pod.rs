@@ -1,5 +1,6 @@
 //! A pod: its two processes, its volume, and the directory that the two share.
 
+use super::books::EPOCH_MS;
 use super::disk::Volume;
 use super::sidecar::Sidecar;
 use super::store::Store;
@@ -23,6 +24,9 @@ pub(crate) struct Pod {
     pub(crate) peer_address: String,
     /// The speed of its clocks, in millionths of true time.
     pub(crate) rate: u64,
+    /// By how much its wall clock is ahead of true time, and since when it has been about right; none: it is wrong.
+    pub(crate) wall_ahead_ms: i64,
+    pub(crate) wall_good_since: Option<Duration>,
     /// The pod exists: its processes are started again when they end.
     pub(crate) exists: bool,
     /// It was asked to end.
@@ -63,6 +67,8 @@ impl Pod {
             address: format!("pod-{pod}:8089"),
             peer_address: format!("pod-{pod}:8090"),
             rate,
+            wall_ahead_ms: 0,
+            wall_good_since: Some(Duration::ZERO),
             exists: false,
             terminating: false,
             generation: 0,
@@ -85,6 +91,11 @@ impl Pod {
     pub(crate) fn local(&self, now: Duration) -> Duration {
         let since = now.saturating_sub(self.booted_at);
         Duration::from_nanos((since.as_nanos() * u128::from(self.rate) / 1_000_000) as u64)
+    }
+
+    /// What its wall clock shows, in milliseconds since 1970.
+    pub(crate) fn wall_ms(&self, now: Duration) -> u64 {
+        (EPOCH_MS + now.as_millis() as u64).saturating_add_signed(self.wall_ahead_ms)
     }
 
     /// Which start of its machine the clocks count from.

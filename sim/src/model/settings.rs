@@ -67,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) runs_short: bool,
     /// Data of single replicas differ.
     pub(crate) diverging: bool,
+    /// Stores have collections.
+    pub(crate) collections: bool,
     /// Pods are of two builds.
     pub(crate) two_builds: bool,
     /// What an operator brings them to at the moment: the format that a build reads, and that it allows.
@@ -120,6 +122,7 @@ impl Settings {
             strangers: options.strangers,
             runs_short: options.room,
             diverging: options.diverging,
+            collections: options.collections,
             two_builds: options.formats,
             image: (1, 1),
         }

@@ -1,5 +1,6 @@
 //! The store's process: the replica, and what its shell keeps beside it.
 
+use super::data::Data;
 use super::life::Life;
 use leasehold_replication::{ConnId, Incarnation, Position, ProposalId, Pulse, ReadId, Replica, Seq, Status, Voters};
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub(crate) struct Up {
     pub(crate) applied: Position,
     /// The documents: one number for what was applied, in which order.
     pub(crate) digest: u64,
+    /// The documents themselves, where runs have collections.
+    pub(crate) data: Option<Box<Data>>,
     /// What is wrong with the sum of its data, and from which entry on; the last one counts.
     pub(crate) damage: Vec<(Seq, u64)>,
     /// A record at rest is wrong, which its sum does not show.
@@ -90,6 +93,7 @@ impl Up {
             pending: BTreeMap::new(),
             applied,
             digest,
+            data: None,
             damage: Vec::new(),
             at_rest: false,
             began_at: applied.seq,

@@ -233,7 +233,10 @@ impl Cluster {
         if self.pods[pod].store.is_up() && self.pods[pod].store.frozen_until <= self.now {
             let count = 1 + self.rng.below(4);
             let after = self.facts.applied_seq();
-            let mut proposals: Vec<_> = (0..count).map(|_| self.clients.write(after)).collect();
+            let mut proposals: Vec<_> = match self.settings.collections {
+                true => (0..count).map(|_| self.some_write(pod, after)).collect(),
+                false => (0..count).map(|_| self.clients.write(after)).collect(),
+            };
             if self.settings.runs_short {
                 for proposal in &mut proposals {
                     proposal.grows = self.rng.chance(700);

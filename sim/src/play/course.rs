@@ -4,6 +4,7 @@
 //!   chaos ─▶ heal, all pods wanted ─▶ settled? ─▶ stays so ─▶ a planned leave (`leave`) ─▶ scaled to some other size ─▶ settled? ─▶ leader killed ─▶ settled?
 //!         ─▶ API gone for longer than a Lease, leader killed ─▶ settled except for the Lease? ─▶ API back ─▶ same leader, true Lease?
 //!         ─▶ disks hang (`hang`) ─▶ settled?
+//!   with collections: chaos ─▶ heal ─▶ settled? ─▶ the data, too? ─▶ leader killed ─▶ settled? (`collections`)
 //!   where data differ: chaos ─▶ heal ─▶ found out? mended? (`diverging`)
 //! ```
 
@@ -29,6 +30,13 @@ impl Cluster {
         self.stays_settled()?;
         if self.settings.runs_short {
             self.run_short()?;
+            return Ok(settled);
+        }
+        if self.settings.collections {
+            self.settle_data()?;
+            self.kill_leader();
+            self.settle("after the leader's death")?;
+            self.settle_data()?;
             return Ok(settled);
         }
         if self.settings.two_builds {

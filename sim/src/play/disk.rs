@@ -116,6 +116,7 @@ impl Cluster {
         up.snapshot_running = Some(number);
         let meta = SnapshotMeta { cluster_id, position: up.applied, voters: up.applied_voters.clone() };
         self.snapshots.push(Rc::new(meta));
+        self.write_data(pod);
         let at = self.now + self.rng.micros(100, self.settings.fsync_us * 4);
         self.schedule(at, Event::SnapshotDone { life, number });
     }

@@ -118,11 +118,13 @@ impl Cluster {
         up.applied_voters = meta.voters.clone();
         up.since_snapshot = 0;
         up.snapshot_running = None;
+        let position = meta.position;
         // A client that waits for an entry now inside the snapshot never gets an answer.
         let later = up.pending.split_off(&meta.position.seq.next());
         for (_, id) in std::mem::replace(&mut up.pending, later).into_values().flatten() {
             self.clients.tell(&mut self.facts, id, Outcome::Unknown);
         }
+        self.install_data(pod, position);
     }
 
     fn accepted(&mut self, pod: usize, id: ProposalId, position: Position) {
@@ -146,6 +148,9 @@ impl Cluster {
     }
 
     fn apply(&mut self, pod: usize, entries: Vec<Entry>) {
+        if self.settings.collections {
+            self.apply_data(pod, &entries);
+        }
         let found = &mut self.pods[pod];
         let name = &found.name;
         for entry in entries {

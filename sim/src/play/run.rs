@@ -33,6 +33,7 @@ impl Cluster {
             | Event::Synced { life, .. }
             | Event::SnapshotDone { life, .. }
             | Event::DiskStall { life, .. }
+            | Event::StewardLooks { life }
             | Event::RoleRead { life, .. } => (life.pod, true),
             Event::Asked { to, .. } => (*to, true),
             Event::Deliver { conn, end } => (self.network.receiver(*conn, *end)?, true),
@@ -50,6 +51,7 @@ impl Cluster {
             | Event::PodStarts { .. }
             | Event::GraceEnds { .. }
             | Event::ClientsWrite
+            | Event::ClocksChange
             | Event::Fault
             | Event::DiskHangs
             | Event::RoomChanges => return None,
@@ -84,6 +86,8 @@ impl Cluster {
             Event::MembersShown { life } if self.is_sidecar(life) => self.members_shown(life),
             Event::PodStarts { pod, generation } if self.pods[pod].generation == generation => self.start_pod(pod),
             Event::GraceEnds { pod, generation } if self.pods[pod].generation == generation => self.end_pod(pod),
+            Event::StewardLooks { life } if self.is_store(life) => self.steward_looks(life),
+            Event::ClocksChange => self.change_clocks(),
             Event::ClientsWrite => self.clients_write(),
             Event::RoomChanges => self.change_room(),
             Event::Fault => self.next_fault(),
@@ -98,6 +102,7 @@ impl Cluster {
             | Event::Synced { .. }
             | Event::SnapshotDone { .. }
             | Event::DiskStall { .. }
+            | Event::StewardLooks { .. }
             | Event::RoleRead { .. }
             | Event::SidecarStarts { .. }
             | Event::SidecarWakes { .. }

@@ -78,6 +78,7 @@ impl Cluster {
             pod.volume.forget_log();
         }
         pod.store.process = Process::Up(Box::new(up));
+        self.open_data(life.pod, applied);
         self.check_mark_is_found(life.pod);
         self.write_status(life.pod);
         self.read_role(life, true);
