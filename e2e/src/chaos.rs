@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `e2e skew` is the same with other rounds: steps of rolling updates from the last release to this build and back
-//! (`updates`), with faults of chaos' plan during them and in between. The format is held back meanwhile, and rises at the end.
+//! (`updates`), with faults of chaos' plan during them and in between. The format is held back meanwhile, and rises at the end;
+//! then a collection is used (`collection`).
 //!
 //! Two things are judged: what clients were told (`crate::history`), and that writes go on within a generous time after
 //! everything was healed. Never how fast anything was. The faults are decided by the seed alone; when exactly they meet a
@@ -16,6 +17,7 @@
 
 mod args;
 mod clients;
+mod collection;
 mod convergence;
 mod course;
 mod fault;

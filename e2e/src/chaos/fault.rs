@@ -81,6 +81,8 @@ pub(super) enum Fault {
     Exchange { pod: u16, parts: Parts, to: Build, midway: Midway },
     /// This pod is asked to lead, until it does.
     Lead { pod: u16 },
+    /// The format has risen: a collection is defined, and used at every pod.
+    UseCollection,
     /// From three to so many and back.
     Scale { to: u16 },
     /// Somebody asks that this pod lead.
@@ -208,7 +210,7 @@ impl Fault {
 
     /// Is it a step of an update? All else happens while it is made, or between two.
     pub(super) fn is_step(&self) -> bool {
-        matches!(self, Fault::Exchange { .. } | Fault::Lead { .. })
+        matches!(self, Fault::Exchange { .. } | Fault::Lead { .. } | Fault::UseCollection)
     }
 
     /// What it says, with the pods' numbers.
@@ -235,6 +237,7 @@ impl Fault {
             Fault::Rolling => "rolling restart with a new version".to_owned(),
             Fault::Exchange { pod, parts, to, midway } => format!("pod {pod}: {parts} of {to}{midway}"),
             Fault::Lead { pod } => format!("pod {pod}: leads"),
+            Fault::UseCollection => "a collection is defined and used".to_owned(),
             Fault::Scale { to } => format!("scaled to {to} and back to {pods}"),
             Fault::Switchover { to } => format!("{} asked to lead", pod(to)),
             Fault::Node { who, trouble: NodeTrouble::Cut } => format!("node of {} cut off", pod(who)),

@@ -26,6 +26,7 @@ use leasehold_api::{Faults, Verb, Who as Clients, lock};
 use leasehold_testkit::within;
 use serde_json::{Value, json};
 
+use super::collection;
 use super::fault::{ApiTrouble, Build, DiskTrouble, Fault, LeaseEdit, Midway, Parts, Who};
 use super::plan::Kind;
 use super::release::Builds;
@@ -43,6 +44,8 @@ pub(super) struct Processes {
     mixed: Option<Mixed>,
     /// Of which build the newest template's store and sidecar are.
     template: Mutex<(Build, Build)>,
+    /// Of which build each pod's store is.
+    stores: Mutex<[Build; PODS as usize]>,
 }
 
 /// The pods begin on the last release, and go to and fro.
@@ -115,6 +118,7 @@ impl Processes {
             updates: AtomicU32::new(0),
             mixed,
             template: Mutex::new((Build::Last, Build::Last)),
+            stores: Mutex::new([Build::Last; PODS as usize]),
         })
     }
 
@@ -272,6 +276,11 @@ impl Processes {
             // The same template again is the same revision again.
             format!("store-of-{:?}-sidecar-of-{:?}", template.0, template.1).to_lowercase()
         };
+        if which != Parts::Sidecar
+            && let Some(store) = lock(&self.stores).get_mut(usize::from(i))
+        {
+            *store = to;
+        }
         self.cluster.set_revision(&revision).map_err(|failure| anyhow::anyhow!(failure.message))?;
         let before = self.pids(i);
         self.cluster.delete_pod(i).map_err(|failure| anyhow::anyhow!(failure.message))?;
@@ -400,6 +409,7 @@ impl Stage for Processes {
             | Fault::Rolling
             | Fault::Exchange { .. }
             | Fault::Lead { .. }
+            | Fault::UseCollection
             | Fault::Scale { .. }
             | Fault::Node { .. }
             | Fault::Etcd => bail!("not a fault of processes"),
@@ -422,6 +432,7 @@ impl Stage for Processes {
             }
             Fault::Exchange { pod, parts, to, midway } => self.exchange(pod, parts, to, midway).await,
             Fault::Lead { pod } => self.lead(pod).await,
+            Fault::UseCollection => collection::is_used(&self.cluster).await,
             Fault::Scale { to } => {
                 for replicas in [to, PODS] {
                     self.cluster.scale(replicas).map_err(|failure| anyhow::anyhow!(failure.message))?;
@@ -490,9 +501,13 @@ impl Stage for Processes {
         ensure!(holder == leader, "the Lease names {holder}, and {leader} leads");
         let (term, led) = (&lease["spec"]["leaseTransitions"], &status["leader"]["term"]);
         ensure!(term == led, "the Lease says term {term}, the leader {led}");
-        if self.mixed.is_some() && lock(&self.template).0 == Build::This {
+        if self.mixed.is_some() {
             let formats = &status["formats"];
-            ensure!(formats["inForce"] == formats["build"], "the format has not risen: {formats}");
+            if *lock(&self.stores) == [Build::This; PODS as usize] {
+                ensure!(formats["inForce"] == formats["build"], "the format has not risen: {formats}");
+            } else {
+                ensure!(formats["inForce"] == 1, "the format has risen, and the way back is gone: {formats}");
+            }
         }
         let wish = &lease["metadata"]["annotations"][PREFERRED];
         ensure!(wish.is_null(), "the switchover to {wish} is still pending");

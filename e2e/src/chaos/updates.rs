@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   half way forward ─▶ rollback ─▶ forward ─▶ back ─▶ sidecars, then stores forward ─▶ sidecars, then stores back ─▶ forward
-//!     ─▶ all once more, allowed to write this build's format: it rises, and there is no way back
+//!     ─▶ all once more, allowed to write this build's format: it rises, and there is no way back ─▶ a collection is used
 //! ```
 //!
 //! Each goes as a StatefulSet's does: the highest ordinal first, the next when the one before is ready. Before pod 0 is
@@ -89,6 +89,7 @@ impl Updates {
                 Some(_) => self.whole(Parts::Both, Build::This),
                 None => self.exchange((0..PODS).rev(), Parts::Both, Build::This),
             }
+            self.step(vec![Fault::UseCollection], Duration::ZERO);
         }
         let round = self.rounds.pop_front()?;
         self.dealt += 1;
@@ -235,7 +236,8 @@ mod tests {
     #[test]
     fn the_quick_one_goes_forward_and_back_and_forward_and_breaks_nothing() {
         let rounds = all(Updates::quick(), 100);
-        assert_eq!(rounds.len(), 9);
+        assert_eq!(rounds.len(), 10);
+        assert_eq!(rounds[9].faults, [Fault::UseCollection]);
         let (seen, _) = played(&rounds);
         assert_eq!([3, 6, 9].map(|step| seen[step]), [Build::Held, Build::Last, Build::This].map(|to| [(to, to); 3]));
     }
