@@ -154,6 +154,7 @@ fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Re
     let headers = reply.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
     reply
 }
 
@@ -260,6 +261,7 @@ mod tests {
         tokio::spawn(run(listener, sources));
         let text = send(address, "GET /leader HTTP/1.0\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.0 200 OK") && text.ends_with("db-0\n"), "{text}");
+        assert!(text.contains("x-content-type-options: nosniff\r\n"), "{text}");
         let text = send(address, "CONNECT db:80 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(text.starts_with("HTTP/1.1 405"), "a target without a path: {text:?}");
     }

@@ -33,7 +33,8 @@
 //! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied,
 //! which `Leasehold-Sequence` names. `HEAD` goes to the same call as `GET`, and `OPTIONS` lists a path's methods. Around
 //! the calls, [`forward`] takes writes elsewhere and compresses (`gzip`), and [`cors`] answers browsers. Before them,
-//! [`tokens`] asks what a request needs (`need`), and whether its token permits that ([`rights`]). Every error is a
+//! [`browsers`] refuses what foreign pages send, and [`tokens`] asks what a request needs (`need`), and whether its token permits
+//! that ([`rights`]). Every error is a
 //! [`Problem`](problem::Problem) from the list in [`problem::Code`]. A call returns a result; it decides what happens to a
 //! write that was not done, before the result becomes HTTP.
 
@@ -41,6 +42,7 @@ mod asked;
 mod attempts;
 mod batch;
 mod body;
+pub mod browsers;
 mod calls;
 mod conditions;
 mod context;
@@ -54,6 +56,7 @@ pub mod farewells;
 mod filters;
 pub mod forward;
 mod gzip;
+pub mod hosts;
 mod key;
 mod leader;
 mod list;

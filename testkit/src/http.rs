@@ -41,7 +41,8 @@ impl Answer {
 
 /// What a server answers to this request, whose body is JSON. None: it does not, or not to the end.
 pub fn ask_blocking(address: impl ToSocketAddrs, method: &str, path: &str, body: &str) -> Option<Answer> {
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json");
     Answer::parse(&send_blocking(address, &format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))?)
 }
 

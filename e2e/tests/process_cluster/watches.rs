@@ -45,7 +45,7 @@ async fn watch(targets: Vec<SocketAddr>, told: Told, over: Arc<AtomicBool>) {
 async fn watch_one(target: SocketAddr, last: &mut u64, told: &Told, over: &AtomicBool) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(target).await?;
     // HTTP/1.0 has no chunks: the lines are as they were sent.
-    let request = format!("GET /persons:watch HTTP/1.0\r\nhost: x\r\nlast-event-id: {last}\r\n\r\n");
+    let request = format!("GET /persons:watch HTTP/1.0\r\nhost: localhost\r\nlast-event-id: {last}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut lines = BufReader::new(stream).lines();
     let status = lines.next_line().await?.context("no answer")?;

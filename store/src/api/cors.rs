@@ -6,7 +6,8 @@
 //!   every answer, whoever made it              ──▶ Access-Control-Allow-Origin, -Expose-Headers, Vary
 //! ```
 //!
-//! It protects only the user of a browser from foreign pages: a client that is not a browser needs none of this.
+//! It protects only the user of a browser from foreign pages: a client that is not a browser needs none of this. What pages may
+//! send at all is for [`browsers`](super::browsers).
 //! `Access-Control-Allow-Credentials` is never sent: this API knows tokens that a page sends by itself, and no cookies.
 //!
 //! Not promised: that a page can follow a 307. The browser sends the origin `null` to the pod that it leads to.
@@ -61,14 +62,18 @@ impl Origins {
 
     /// Before and around everything else.
     pub fn around(self, gates: Gates) -> Gates {
-        let (origins, guard) = (Arc::new(self), gates.guard);
+        let (origins, guard, stamp) = (Arc::new(self), gates.guard, gates.stamp);
         let stamping = Arc::clone(&origins);
         Gates {
             guard: Some(Arc::new(move |head| {
                 let preflight = origins.preflight(&head.method, paths::of(&head.uri), &head.headers);
                 preflight.or_else(|| guard.as_ref()?(head))
             })),
-            stamp: Some(Arc::new(move |headers| stamping.stamp(headers))),
+            stamp: Some(Arc::new(move |headers| {
+                let mut whole = stamp.as_ref().map_or_else(HeaderMap::new, |stamp| stamp(headers));
+                whole.extend(stamping.stamp(headers));
+                whole
+            })),
             ..gates
         }
     }
@@ -117,7 +122,8 @@ impl Origins {
         stamp
     }
 
-    fn allows(&self, origin: &HeaderValue) -> bool {
+    /// Does it belong to them?
+    pub(super) fn allows(&self, origin: &HeaderValue) -> bool {
         match self {
             Origins::Any => true,
             Origins::Those(those) => those.contains(origin),

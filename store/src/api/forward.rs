@@ -50,8 +50,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use warp::http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, LOCATION, ORIGIN, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use warp::http::request::Parts;
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -413,6 +413,9 @@ impl Forwarding {
         request.headers_mut().remove(HOST);
         // Its answer is read here, and encoded for our client.
         request.headers_mut().remove(ACCEPT_ENCODING);
+        // A page was judged here, by the name that it used: the leader has another one.
+        request.headers_mut().remove(ORIGIN);
+        request.headers_mut().remove("sec-fetch-site");
         if let Ok(cluster) = HeaderValue::from_str(&cluster.to_string()) {
             request.headers_mut().insert(CLUSTER, cluster);
         }

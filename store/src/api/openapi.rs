@@ -24,13 +24,14 @@ use super::calls::{CALLS, Call, Kind};
 use super::context::{ApiResult, Context};
 use super::reply;
 use details::{Details, operation};
+use ring::digest::{SHA256, digest};
 use serde_json::Value;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use utoipa::openapi::path::{HttpMethod, PathItem, Paths, PathsBuilder};
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Info, InfoBuilder, License, OpenApi};
 use warp::http::HeaderValue;
-use warp::http::header::CONTENT_TYPE;
+use warp::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use warp::reply::Response;
 
 /// In `components.securitySchemes`.
@@ -39,6 +40,35 @@ const TOKEN: &str = "token";
 const NO_SCOPES: [&str; 0] = [];
 
 const PAGE: &str = include_str!("docs.html");
+
+/// Its own script and style alone, by their hashes, and what they ask of this store. Nobody may put it into a frame.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let hash = |element: &str| {
+        let within =
+            PAGE.split_once(&format!("<{element}>")).and_then(|(_, rest)| rest.split_once(&format!("</{element}>")));
+        base64(digest(&SHA256, within.map_or("", |(text, _)| text).as_bytes()).as_ref())
+    };
+    let policy = format!(
+        "default-src 'none'; connect-src 'self'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash("script"),
+        hash("style")
+    );
+    HeaderValue::from_str(&policy).expect("it is ASCII")
+});
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let quartet = |three: &[u8]| {
+        let at = |place: usize| u32::from(three.get(place).copied().unwrap_or_default());
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        let letters = three.len() + 1;
+        let letter = move |place: usize| char::from(LETTERS[(bits >> (18 - 6 * place) & 63) as usize]);
+        (0..4).map(move |place| if place < letters { letter(place) } else { '=' })
+    };
+    bytes.chunks(3).flat_map(quartet).collect()
+}
 
 /// The whole document, made when it is first asked for.
 pub(super) fn document() -> &'static Value {
@@ -82,7 +112,7 @@ fn components() -> Components {
 }
 
 fn bearer() -> Http {
-    let description = "With `--api-tokens`: one that may read, or one that may write (and read). Probes need none.";
+    let description = "With `--api-tokens`: one that permits the call; a 403 names those that do. Probes need none.";
     HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build()
 }
 
@@ -137,7 +167,17 @@ pub(super) fn docs(_: &Context) -> ApiResult {
     let mut response = Response::new(PAGE.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    let policy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'";
-    headers.insert("content-security-policy", HeaderValue::from_static(policy));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let all = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base64(text.as_bytes()));
+        assert_eq!(all, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
+    }
 }

@@ -13,7 +13,7 @@ use leasehold_contract::ProgressInfo;
 use leasehold_replication::{FollowerStatus, HoldsBack, Level, Phase, Position, Status, Voter};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use warp::http::header::{ACCEPT, CONTENT_TYPE};
+use warp::http::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
 
@@ -241,12 +241,15 @@ pub(super) fn metrics(context: &Context) -> ApiResult {
 pub(super) fn index(context: &Context) -> ApiResult {
     let others = CALLS.iter().filter(|call| call.kind != Kind::Index);
     let calls = others.map(|call| (format!("{} {}", call.method, call.path), Value::from(call.in_short())));
-    Ok(reply::json(&json!({
+    let mut response = reply::json(&json!({
         "name": "leasehold-store",
         "version": env!("CARGO_PKG_VERSION"),
         "self": context.handle.name(),
         "calls": calls.collect::<Map<String, Value>>(),
-    })))
+    }));
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    Ok(response)
 }
 
 /// The state of the volume's disk.

@@ -68,6 +68,8 @@ impl Code {
                 | MethodNotAllowed
                 | Unauthorized
                 | Forbidden
+                | ForeignHost
+                | ForeignOrigin
                 | OtherCluster
         )
     }
@@ -118,6 +120,11 @@ codes! {
     /// 403: the token has not the right that the call needs; `detail` names the files, keys of the Secret, whose tokens have
     /// it. The same whether there is such a collection or not. Not done.
     Forbidden = "forbidden", FORBIDDEN, "The token does not allow this";
+    /// 403: the store has no tokens, and `Host` is no name of it (`--api-hosts`): any web page could be behind that name. Not
+    /// done.
+    ForeignHost = "foreign-host", FORBIDDEN, "The store does not answer by this name";
+    /// 403: a page of another origin sent it (`Origin`, `Sec-Fetch-Site`), and it is no read. Not done.
+    ForeignOrigin = "foreign-origin", FORBIDDEN, "Pages of other origins may not do this";
     /// 404: there is no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "Nothing exists at this path";
     /// 404: there is no such collection, or there was none when the write was decided.

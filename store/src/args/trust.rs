@@ -8,6 +8,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::{debug, info, warn};
 
 use crate::api::forward::route::ApiRoute;
+use crate::api::hosts;
 use crate::api::problem::Problem;
 use crate::api::tokens::{self, Tokens};
 use crate::peer::trust::handshake::Identity;
@@ -55,6 +56,13 @@ pub struct TrustArgs {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_API_TOKENS", value_name = "DIR")]
     pub api_tokens: Option<PathBuf>,
 
+    /// A name by which clients reach this store, such as db.example.com, beside IPs, localhost and the names of the pods;
+    /// repeat it, or separate several by commas. `*.` at its begin stands for one more label, `*` alone for any name, and a
+    /// name like x.ns.svc.cluster.local also for x, x.ns and x.ns.svc. Without --api-tokens other names are refused,
+    /// because any web page could be behind them.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_API_HOSTS", value_name = "NAME", value_delimiter = ',', value_parser = hosts::host)]
+    pub api_hosts: Vec<String>,
+
     /// /metrics needs no token, even where every other call does.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_METRICS_OPEN")]
     pub metrics_open: bool,
@@ -81,6 +89,8 @@ pub struct Trust {
     pub api_tls_name: Option<ServerName<'static>>,
     /// Of the API.
     pub tokens: Option<Reloaded<Tokens>>,
+    /// Names by which clients reach the API.
+    pub api_hosts: Vec<String>,
     /// `/metrics` needs no token.
     pub metrics_open: bool,
 }
@@ -123,6 +133,7 @@ impl TrustArgs {
             api_tls: self.api_tls.as_deref().map(ApiTls::open).transpose()?,
             api_tls_name: server_name("--api-tls-name", self.api_tls_name.as_deref())?,
             tokens: self.api_tokens.as_ref().map(tokens).transpose()?,
+            api_hosts: self.api_hosts.clone(),
             metrics_open: self.metrics_open,
         })
     }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::Calls;
+use crate::api::browsers::Browsers;
 use crate::api::forward::{self, Forwarding};
 use crate::args::Config;
 use crate::args::trust::Trust;
@@ -31,10 +32,9 @@ impl Serving<'_> {
     /// Of the clients' port.
     pub(super) fn clients(&self, leaving: Leaving, stop: CancellationToken) -> Server {
         // Not for the probes' port: no page has business there.
-        let gates = match self.config.cors_origins.clone() {
-            Some(origins) => origins.around(self.trust.api_gates()),
-            None => self.trust.api_gates(),
-        };
+        let names = self.trust.tokens.is_none().then_some(&*self.trust.api_hosts);
+        let browsers = Browsers::new(names, self.config.cors_origins.clone(), self.api.clone());
+        let gates = browsers.around(self.trust.api_gates());
         Server { gates, limits: self.limits(Port::Clients, self.shares.clients), leaving, stop, ..Server::default() }
     }
 

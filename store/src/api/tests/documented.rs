@@ -206,4 +206,14 @@ async fn the_page_for_people_loads_nothing_from_elsewhere() {
     let text = std::str::from_utf8(page.body()).unwrap();
     assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("//cdn"), "{text}");
     assert!(text.contains("fetch(\"openapi.json\")"));
+    // The hashes are of elements, and nothing else is in line.
+    assert!(!text.contains(" style=") && !text.contains(" onclick=") && !text.contains("javascript:"), "{text}");
+    let policy = header(&page, "content-security-policy").unwrap();
+    assert!(policy.contains("script-src 'sha256-") && policy.contains("style-src 'sha256-"), "{policy}");
+    for page in ["/", "/docs"] {
+        let page = api.get(page).await;
+        let policy = header(&page, "content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; ") && policy.ends_with("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
 }
