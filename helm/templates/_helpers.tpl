@@ -61,6 +61,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.apiTokens.existingSecret | default (ternary (printf "%s-api-tokens" (include "leasehold.fullname" .)) "" .Values.apiTokens.create) -}}
 {{- end -}}
 
+{{/* The names by which clients may reach a store without tokens: those of the Services and of the pods, and the given ones. */}}
+{{- define "leasehold.apiHosts" -}}
+{{- $hosts := list (printf "*.%s" (include "leasehold.host" (list . (include "leasehold.service" .)))) -}}
+{{- range tuple "service" "read" "leader" -}}
+{{- $hosts = append $hosts (include "leasehold.host" (list $ (include (printf "leasehold.%s" .) $))) -}}
+{{- end -}}
+{{- concat $hosts (.Values.apiHosts | default list) | join "," -}}
+{{- end -}}
+
 {{/* <name>.<namespace>.svc.<domain>: include "leasehold.host" (list $ "name") */}}
 {{- define "leasehold.host" -}}
 {{- $root := index . 0 -}}
@@ -76,9 +85,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{/*
-A Secret of random words that is made once and never touched again: include "leasehold.madeOnce" (list $ NAME VALUE LENGTHS).
+A Secret of random words that is made once: include "leasehold.madeOnce" (list $ NAME VALUE LENGTHS). From then on it is left
+alone, except that keys which it lacks are added; those that it has keep their values, whatever they are.
 It is a hook, so it belongs to no revision: `helm rollback` cannot bring an old key back, and `helm uninstall` leaves it, as
-it leaves the volumes. One that an older chart made belongs to the release, and must be rendered or Helm would delete it.
+it leaves the volumes. (To add keys Helm makes it again, as it does with any hook: pods that run keep what they have mounted.)
+One that an older chart made belongs to the release, and must be rendered or Helm would delete it.
 */}}
 {{- define "leasehold.madeOnce" -}}
 {{- $root := index . 0 -}}
@@ -92,26 +103,28 @@ it leaves the volumes. One that an older chart made belongs to the release, and 
 {{- range $key, $length := $lengths }}{{ $literals = append $literals (printf "--from-literal=%s=\"$(openssl rand -base64 48)\"" $key) }}{{ end -}}
 {{- fail (printf "this rendering sees no cluster (helm template, GitOps, a dry run), so Secret %s would get other random values each time. Make it once: kubectl create secret generic %s -n %s %s; then set %s=%s. To look at what a cluster would get: --dry-run=server" $name $name $root.Release.Namespace (join " " $literals) $value $name) -}}
 {{- end -}}
-{{- if or (not $there) $releases -}}
+{{- $data := deepCopy (($there | default dict).data | default dict) -}}
+{{- $lacks := false -}}
+{{- range $key, $length := $lengths }}
+{{- if not (hasKey $data $key) }}
+{{- $lacks = true }}
+{{- $_ := set $data $key (randAlphaNum $length | b64enc) }}
+{{- end }}
+{{- end -}}
+{{- if or $lacks $releases -}}
 apiVersion: v1
 kind: Secret
 metadata:
   name: {{ $name }}
   labels:
     {{- include "leasehold.labels" $root | nindent 4 }}
-  {{- if not $there }}
+  {{- if not $releases }}
   annotations:
     helm.sh/hook: pre-install,pre-upgrade
   {{- end }}
 type: Opaque
 data:
-  {{- if $there }}
-  {{- toYaml $there.data | nindent 2 }}
-  {{- else }}
-  {{- range $key, $length := $lengths }}
-  {{ $key }}: {{ randAlphaNum $length | b64enc }}
-  {{- end }}
-  {{- end }}
+  {{- toYaml $data | nindent 2 }}
 {{- end -}}
 {{- end -}}
 

@@ -80,6 +80,9 @@ accepted database $chart --set store.formatMax=2
 refused 'corsOrigins' database $chart --set 'store.corsOrigins={https://app.example/}'
 refused 'corsOrigins' database $chart --set 'store.corsOrigins={app.example}'
 accepted database $chart --set 'store.corsOrigins={*}'
+refused 'apiHosts' database $chart --set 'apiHosts={https://db.example.com}'
+refused 'apiHosts' database $chart --set 'apiHosts={db.example.com:80}'
+accepted database $chart --set 'apiHosts={*}'
 refused 'replicaCount' database $chart --set-string replicaCount=three
 refused 'replicaCount' database $chart --set replicaCount=-1
 refused 'accessModes' database $chart --set 'persistence.accessModes={ReadWriteMany}'
@@ -118,6 +121,8 @@ hasnt 'without a policy there is none' 'NetworkPolicy' --set networkPolicy.enabl
 # A cluster is what remembers a key: e2e/kubernetes/tests/85-trust.sh has what happens there.
 refused 'kubectl create secret generic database-peer-key -n default --from-literal=current=' database $chart --set peerKey.existingSecret=
 refused 'then set apiTokens.existingSecret=database-api-tokens' database $chart --set apiTokens.create=true
+refused '--from-literal=admin=.* --from-literal=backup=.* --from-literal=read=.* --from-literal=write=' database $chart --set apiTokens.create=true
+has 'the names of Services and pods are known, and those that are given' 'API_HOSTS, value: "[*][.]database-service.default.svc.cluster.local,database-service.default.svc.cluster.local,database-read.default.svc.cluster.local,database-leader.default.svc.cluster.local,db.example.com"' --set 'apiHosts={db.example.com}'
 accepted database $chart --set peerKey.enabled=false,peerKey.existingSecret=
 # Where they run under OpenShift's rules, and where nobody has any.
 hasnt 'numbers are left to the cluster' 'runAsUser|runAsGroup|fsGroup:' --set podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null,podSecurityContext.fsGroup=null

@@ -139,28 +139,43 @@ tls_between_the_pods_comes_and_goes_while_clients_write() {
   verify
 }
 
+token_of() { k get secret "$RELEASE-api-tokens" -o jsonpath="{.data.$1}" | base64 -d; } # token_of KEY, with its dots as \.
 code_of() { in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 --cacert /etc/leasehold-trust/api-tls/ca.crt "$@"; }
+answers_with() { [ "$(code_of "${@:2}")" = "$1" ]; } # answers_with CODE ARGS...
 redirected_write=(--cacert /etc/leasehold-trust/api-tls/ca.crt --location-trusted -H 'Content-Type: application/json'
   -d '{"firstName": "Johanna", "lastName": "Redirected"}' https://localhost:8089/persons)
 redirects_a_write() { # redirects_a_write POD TOKEN
   [ "$(in_pod "$1" curl -s -o /dev/null -w '%{http_code}' --max-time 5 "${redirected_write[@]}" -H "Authorization: Bearer $2")" = 201 ]
 }
 clients_need_tls_and_a_token_where_that_is_asked_for() {
-  local token reader code expected redirected url=https://localhost:8089
+  local token reader admin backup orders code expected redirected url=https://localhost:8089
   certificates
   # --wait tests that the kubelet's probes still work: the pods become ready.
   timed "upgraded" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect
   wait_for "the rollout" 240 k rollout status statefulset "$cluster_name" --timeout=5s
-  token=$(k get secret "$RELEASE-api-tokens" -o jsonpath='{.data.write}' | base64 -d)
-  reader=$(k get secret "$RELEASE-api-tokens" -o jsonpath='{.data.read}' | base64 -d)
+  token=$(token_of write) reader=$(token_of read) admin=$(token_of admin) backup=$(token_of backup)
+  [ -n "$admin" ] && [ -n "$backup" ] || { say "the chart made no admin or no backup"; return 1; }
   for expected in "401 $url/persons" "200 $url/healthz" "200 $url/readyz" "401 $url/metrics" \
     "200 $url/persons -H Authorization:\ Bearer\ $reader" "403 $url/persons -X POST -H Authorization:\ Bearer\ $reader" \
-    "200 $url/metrics -H Authorization:\ Bearer\ $token"; do
+    "200 $url/metrics -H Authorization:\ Bearer\ $token" \
+    "403 $url/api/expiry -X PUT -H Authorization:\ Bearer\ $token" \
+    "415 $url/api/expiry -X PUT -H Authorization:\ Bearer\ $admin" \
+    "403 $url/persons -H Authorization:\ Bearer\ $backup" "403 $url/%70ersons -H Authorization:\ Bearer\ $backup" \
+    "200 $url/persons:watch -H Authorization:\ Bearer\ $backup"; do
     eval "set -- $expected"
     code=$1
     shift
     [ "$(code_of "$@")" = "$code" ] || { say "not $code but $(code_of "$@"): ${*:1:1}"; return 1; }
   done
+  # A key for one collection, and one that is gone: the chart makes that again, and leaves the others as they are.
+  orders=0123456789-orders-$RANDOM
+  k patch secret "$RELEASE-api-tokens" -p "{\"data\": {\"backup\": null, \"read.persons\": \"$(printf %s "$orders" | base64 -w0)\"}}" >/dev/null
+  wait_for "the pods to know the new token" 240 answers_with 200 "$url/persons" -H "Authorization: Bearer $orders"
+  [ "$(code_of "$url/orders" -H "Authorization: Bearer $orders")" = 403 ] || { say "a token of persons may read orders"; return 1; }
+  timed "a missing key is added" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect
+  [ "$(token_of write) $(token_of admin) $(token_of 'read\.persons')" = "$token $admin $orders" ] ||
+    { say "the upgrade changed a token"; return 1; }
+  [ -n "$(token_of backup)" ] && [ "$(token_of backup)" != "$backup" ] || { say "the upgrade added no backup"; return 1; }
   # A redirect names the leader's pod as its certificate does: curl follows it, as soon as DNS knows the new pod. For half a
   # minute its caches (of names and of missing names) return the old one; a write that did not arrive is not done.
   redirected=$(a_follower)
@@ -177,8 +192,29 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
   verify
 }
 
+# Without tokens: a page whose own name leads to the port, and pages of other origins.
+foreign_names_and_pages_get_nothing() {
+  local host
+  for host in localhost "$RELEASE-read" "$RELEASE-leader.$NAMESPACE" "$RELEASE-service.$NAMESPACE.svc" \
+    "$RELEASE-read.$NAMESPACE.svc.cluster.local" "$(pod 0)" "$(pod 1).$RELEASE-service.$NAMESPACE.svc.cluster.local"; do
+    [ "$(plain_code -H "Host: $host:8089" http://localhost:8089/persons)" = 200 ] || { say "$host is no name of it"; return 1; }
+  done
+  [ "$(plain_code -H 'Host: evil.example' http://localhost:8089/persons)" = 403 ] || { say "evil.example is a name of it"; return 1; }
+  [ "$(plain_code -H 'Host: evil.example' http://localhost:8089/readyz)" = 200 ] || { say "probes need a name"; return 1; }
+  [ "$(plain_code -X DELETE -H 'Origin: http://evil.example' "http://localhost:8089/persons/$(cat /proc/sys/kernel/random/uuid)")" = 403 ] ||
+    { say "a foreign page may delete"; return 1; }
+  timed "another name is given" upgrade --set 'apiHosts={db.example.com}'
+  settle
+  [ "$(plain_code -H 'Host: db.example.com' http://localhost:8089/persons)" = 200 ] || { say "db.example.com is no name of it"; return 1; }
+  timed "back" upgrade
+  settle
+  verify
+}
+plain_code() { in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 "$@"; }
+
 scenario an_outsider_pod_cannot_read_write_vote_or_invite
 scenario the_key_is_changed_while_clients_write
 scenario an_upgrade_and_a_rollback_keep_the_key
 scenario tls_between_the_pods_comes_and_goes_while_clients_write
 scenario clients_need_tls_and_a_token_where_that_is_asked_for
+scenario foreign_names_and_pages_get_nothing
