@@ -104,7 +104,7 @@ pub enum Work<'a> {
     },
     /// The definitions of the file with this hash were applied.
     NoteFile {
-        /// Of its bytes.
+        /// [`CollectionsFile::hash`](crate::CollectionsFile::hash).
         hash: u128,
     },
 }

@@ -21,6 +21,7 @@ mod command;
 mod define;
 mod defined;
 mod definition;
+mod file;
 mod format;
 mod id;
 mod ids;
@@ -56,6 +57,7 @@ pub use definition::{
     IndexDefinition, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_STEPS_MAX, PERSONS, Path, RESERVED_NAMES, SCHEMA_BYTES_MAX,
     is_name,
 };
+pub use file::{CollectionsFile, FileStep, Standing};
 pub use format::{COLLECTIONS, FORMAT, FORMAT_MIN, MADE_UP_KEY, readable};
 pub use id::{ID_BYTES_MAX, Id, IdKind, IdRef};
 pub use index::Index;
@@ -171,7 +173,7 @@ impl Documents {
         self.settings.expiry_paused
     }
 
-    /// The hash of the file of definitions that was applied last.
+    /// The hash of the file of definitions that was applied last ([`CollectionsFile::hash`]).
     pub fn noted_file(&self) -> Option<u128> {
         self.settings.file
     }
