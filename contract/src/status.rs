@@ -88,6 +88,10 @@ pub struct StatusFile {
     /// It waits for more memory or disk before it continues: how much, and what to do, for people.
     #[serde(default)]
     pub waits_for_room: Option<String>,
+    /// (a leader) Definitions that its operator wants by a file, and that are not in force because they were refused: which,
+    /// and why, for people.
+    #[serde(default)]
+    pub refused_definitions: Option<String>,
     /// All this is valid until that moment of `CLOCK_BOOTTIME`, in nanoseconds: an app that sets this rewrites the file
     /// before then, as long as it does its work. After that the app is frozen. Null: valid until the next change.
     #[serde(default)]
@@ -124,6 +128,7 @@ impl StatusFile {
             progress: None,
             out_of_room: Vec::new(),
             waits_for_room: None,
+            refused_definitions: None,
             holds_until_boottime_ns: None,
             app_version: String::new(),
         }

@@ -135,6 +135,7 @@ fn statuses() -> Vec<(&'static str, StatusFile)> {
         progress: Some(progress(Doing::Snapshot, Some(1_000), None)),
         out_of_room: vec![out_of(RoomKind::Memory), out_of(RoomKind::Disk)],
         waits_for_room: None,
+        refused_definitions: None,
         holds_until_boottime_ns: Some(900_000_000_000),
         app_version: "0.1.0".to_owned(),
     };

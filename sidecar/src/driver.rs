@@ -87,6 +87,8 @@ pub(crate) struct Driver {
     /// What the app last reported about a volume that went back in time, and about data that differ from the others'.
     went_back: Option<String>,
     diverged: Option<String>,
+    /// Likewise what was refused of the definitions that an operator wants.
+    refused_definitions: Option<String>,
     stopping: bool,
     stopped: bool,
 }
@@ -114,6 +116,7 @@ impl Driver {
             failover: Failover::default(),
             went_back: None,
             diverged: None,
+            refused_definitions: None,
             stopping: false,
             stopped: false,
         }
@@ -162,7 +165,7 @@ impl Driver {
     fn step(&mut self, input: Input) {
         debug!(?input, "input");
         if matches!(input, Input::AppSeen(_)) {
-            self.look_at_volume();
+            self.look_at_report();
         }
         if let Input::AppSeen(app) = &input
             && let Some(gap) = self.failover.app_seen(self.clock.now(), app)
@@ -174,9 +177,9 @@ impl Driver {
         }
     }
 
-    /// The app's volume went back in time, or its data are wrong: an Event, once for each run of the sidecar, or when the
-    /// report changes.
-    fn look_at_volume(&mut self) {
+    /// The app's volume went back in time, its data are wrong, or definitions were refused: an Event, once for each run of
+    /// the sidecar, or when the report changes.
+    fn look_at_report(&mut self) {
         let status = self.inlets.app.status().0;
         let went_back = status.and_then(|status| status.went_back.clone());
         let diverged = status.and_then(|status| status.diverged.clone());
@@ -186,7 +189,11 @@ impl Driver {
         if let Some(why) = diverged.as_ref().filter(|why| self.diverged.as_ref() != Some(why)) {
             self.outlets.recorder.tell(events::diverged(why));
         }
-        (self.went_back, self.diverged) = (went_back, diverged);
+        let refused = status.and_then(|status| status.refused_definitions.clone());
+        if let Some(why) = refused.as_ref().filter(|why| self.refused_definitions.as_ref() != Some(why)) {
+            self.outlets.recorder.tell(events::definitions_refused(why));
+        }
+        (self.went_back, self.diverged, self.refused_definitions) = (went_back, diverged, refused);
     }
 
     fn carry_out(&mut self, effect: Effect) {

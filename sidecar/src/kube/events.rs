@@ -130,6 +130,11 @@ pub(crate) fn diverged(why: &str) -> Told {
     Told { reason: "ReplicaDiverged", note: why.to_owned(), warning: true, published: true }
 }
 
+/// Definitions that an operator wants are not in force; `why` names them.
+pub(crate) fn definitions_refused(why: &str) -> Told {
+    Told { reason: "DefinitionsRefused", note: why.to_owned(), warning: true, published: true }
+}
+
 /// The destination of events. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recorder {
