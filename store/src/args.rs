@@ -81,9 +81,15 @@ pub struct Args {
     #[arg(long, global = true, env = "LEASEHOLD_STORE_IDLE_TIMEOUT", value_name = "TIME", default_value = "620s", value_parser = durations::parse)]
     pub idle_timeout: Duration,
 
-    /// A JSON array of persons: the first data of a new cluster. Read only at its bootstrap.
+    /// The first data of a new cluster: a JSON object of arrays of records, by collection, or an array of persons. Read only at
+    /// its bootstrap. Collections other than `persons` are defined by --collections-file.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_INITIAL_DATA", value_name = "FILE")]
     pub initial_data: Option<PathBuf>,
+
+    /// Definitions of collections: a JSON object, by name. The leader creates and changes what differs, once for each content
+    /// of this file, and drops nothing. Read at the start.
+    #[arg(long, global = true, env = "LEASEHOLD_STORE_COLLECTIONS_FILE", value_name = "FILE")]
+    pub collections_file: Option<PathBuf>,
 
     /// Silence after which a leader counts as lost (ms, s, m).
     #[arg(long, global = true, env = "LEASEHOLD_STORE_LOST_TIME", value_name = "TIME", default_value = "1s", value_parser = durations::parse)]
@@ -225,6 +231,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// What a bootstrap begins with.
     pub initial_data: Option<PathBuf>,
+    /// Definitions that the leader applies.
+    pub collections_file: Option<PathBuf>,
     /// Silence after which a leader counts as lost.
     pub lost_time: Duration,
     /// Time between two heartbeats.
@@ -314,6 +322,7 @@ impl Args {
             header_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
             initial_data: self.initial_data,
+            collections_file: self.collections_file,
             lost_time: self.lost_time,
             heartbeat: self.heartbeat,
             disk_stall: self.disk_stall,

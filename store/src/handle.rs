@@ -70,13 +70,14 @@ pub struct HandleServer {
     freshness: Arc<Freshness>,
 }
 
-/// What both ends know of room, and of long operations.
+/// What both ends know of room, of long operations, and of the collections file.
 #[derive(Debug)]
 struct Shelf {
     under_way: UnderWay,
     figures: Mutex<Figures>,
     progress: Mutex<Option<ProgressInfo>>,
     clocks: Mutex<Clocks>,
+    refused_definitions: Mutex<Option<String>>,
 }
 
 impl Shelf {
@@ -90,6 +91,10 @@ impl Shelf {
 
     fn progress(&self) -> MutexGuard<'_, Option<ProgressInfo>> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused_definitions(&self) -> MutexGuard<'_, Option<String>> {
+        self.refused_definitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -220,6 +225,7 @@ pub fn handle_within(
         figures: Mutex::default(),
         progress: Mutex::default(),
         clocks: Mutex::default(),
+        refused_definitions: Mutex::default(),
     });
     let (documents_sender, documents) = watch::channel(Arc::new(Documents::new()));
     let (status_sender, status) = watch::channel(Life::Starting("the process has just begun".into()));
@@ -311,6 +317,11 @@ impl Handle {
     /// Waits for that. For one who waits.
     pub async fn change_begun(&self) {
         self.change_begun.notified().await;
+    }
+
+    /// (a leader) What of the collections file was refused, for people.
+    pub fn tell_refused_definitions(&self, words: Option<String>) {
+        *self.room.refused_definitions() = words;
     }
 
     /// The most recent changes.
@@ -557,6 +568,11 @@ impl HandleServer {
     /// Publishes the progress of a long operation.
     pub fn set_progress(&self, progress: Option<ProgressInfo>) {
         *self.room.progress() = progress;
+    }
+
+    /// What of the collections file was refused, as the leader's steward said last.
+    pub fn refused_definitions(&self) -> Option<String> {
+        self.room.refused_definitions().clone()
     }
 
     /// Wakes watchers.

@@ -16,7 +16,6 @@ mod serving;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use leasehold_contract::{State, StatusFile};
 use leasehold_daemon::reload;
 use leasehold_daemon::serve::{BindError, Entrance, Farewell, bind};
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::api::person;
+use crate::api::initial_data::InitialData;
 use crate::api::{Probes, farewells};
 use crate::args::Config;
 use crate::driver::{self, Driver, JOURNAL_EVENTS_MAX};
@@ -40,12 +39,13 @@ use crate::role::{self, RoleReceiver};
 use crate::room::{Limits as RoomLimits, machine};
 use crate::shares::Shares;
 use crate::status;
-use crate::steward;
+use crate::steward::{self, file};
 use crate::telemetry::Metrics;
 use crate::volume::disk::watch::DiskWatch;
 use crate::volume::journal::JournalEvent;
 use crate::volume::{self, Opened};
-use leasehold_documents::FORMAT;
+use crate::wall_clock;
+use leasehold_documents::{CollectionsFile, FORMAT};
 
 pub use error::{NodeError, Part};
 use parts::Parts;
@@ -95,6 +95,8 @@ pub struct Node {
     core: Core,
     disk: Arc<DiskWatch>,
     metrics: Metrics,
+    /// The definitions that an operator wants.
+    file: Option<Arc<CollectionsFile>>,
     /// The end of the servers.
     stop_http: CancellationToken,
 }
@@ -122,6 +124,7 @@ impl Node {
         let shares = Shares::of(limit, config.connections_max)?;
         let ports = Ports::open(&config, clients)?;
         let trust = config.trust.open(&config.name)?;
+        let file = config.collections_file.as_deref().map(file::read).transpose()?;
         let incarnation = Incarnation(Uuid::new_v4());
         log_start(&config, incarnation, limit, &shares);
         trust.log();
@@ -137,7 +140,14 @@ impl Node {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let (state, states) = watch::channel(None);
 
-        let serving = Serving { config: &config, trust: &trust, shares: &shares, metrics: &metrics, api: &api };
+        let serving = Serving {
+            config: &config,
+            trust: &trust,
+            shares: &shares,
+            metrics: &metrics,
+            api: &api,
+            file: file.as_ref(),
+        };
         let (mut parts, farewell) = (Parts::default(), Farewell::default());
         let (stop_http, unserved) = (CancellationToken::new(), CancellationToken::new());
         let (entrance, handing) = Entrance::with_handing(ports.clients);
@@ -153,12 +163,13 @@ impl Node {
         let listener = Listener::new(peer_config.clone(), sender.clone(), states).handing_over_to(handing);
         let server = serving.peers(&listener, stop_http.clone());
         parts.spawn(Part::PeersServer, server.run_filter(ports.peers, listener.routes()));
-        parts.spawn(Part::Steward, steward::run(api.clone()));
+        let applier = file.clone().map(|file| file::Applier::new(api.clone(), file, &config.revision, metrics.clone()));
+        parts.spawn(Part::Steward, steward::run(api.clone(), applier));
         parts.spawn(Part::Farewells, farewells::say(api, farewell, stop.clone()));
         parts.spawn(Part::Reload, reload::keep_up_to_date(trust.reloads()));
         let peers = PeerEnds { config: peer_config, sender, events, state };
         let core = Core { incarnation, room, handle, peers, stop, unserved };
-        Ok(Node { config, parts, core, disk, metrics, stop_http })
+        Ok(Node { config, parts, core, disk, metrics, file, stop_http })
     }
 
     /// Opens the volume and runs, until the replica is drained or a part has ended. By then status.json has its last
@@ -226,14 +237,18 @@ impl Node {
     }
 
     /// The commands of the initial data, if this volume may have to bootstrap; otherwise nobody reads the file.
-    fn initial_data(&self, opened: &Opened) -> Result<Vec<Bytes>, NodeError> {
+    fn initial_data(&self, opened: &Opened) -> Result<InitialData, NodeError> {
         let Some(path) = self.config.initial_data.clone().filter(|_| opened.recovered.state.cluster_id.is_none())
         else {
-            return Ok(Vec::new());
+            return Ok(InitialData::none());
         };
         match std::fs::read(&path) {
             Err(source) => Err(NodeError::InitialDataFile { path, source }),
-            Ok(json) => person::initial_data(&json).map_err(|source| NodeError::InitialData { path, source }),
+            Ok(json) => {
+                let (file, allowed) = (self.file.as_deref(), self.config.format_max);
+                let data = InitialData::parse(&json, file, allowed, wall_clock::now_ms());
+                data.map_err(|source| NodeError::InitialData { path, source })
+            }
         }
     }
 }
@@ -243,7 +258,7 @@ impl Core {
         self,
         config: &Config,
         opened: Opened,
-        initial_data: Vec<Bytes>,
+        initial_data: InitialData,
         (journal_events, role, status_file): (mpsc::Receiver<JournalEvent>, RoleReceiver, watch::Sender<StatusFile>),
     ) -> Driver {
         let log_share = usize::try_from(self.room.memory_bytes / 16).unwrap_or(usize::MAX);
@@ -262,7 +277,8 @@ impl Core {
             apply_bytes_max: APPLY_BYTES_MAX,
             drain_max: config.drain_max,
             new_cluster_id: ClusterId(Uuid::new_v4()),
-            initial_data,
+            initial_data: initial_data.commands,
+            initial_format: initial_data.format,
             force_bootstrap: opened.force_bootstrap,
             format_build: FORMAT,
             format_allowed: config.format_max,

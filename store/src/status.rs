@@ -50,12 +50,15 @@ pub struct Asides {
     pub out_of_room: Vec<OutOfRoom>,
     /// What waits for more room.
     pub waits_for_room: Option<String>,
+    /// What of the collections file was refused.
+    pub refused_definitions: Option<String>,
 }
 
 impl Asides {
     /// Adds them to the content of status.json.
     pub fn put(self, file: &mut StatusFile) {
         (file.progress, file.out_of_room, file.waits_for_room) = (self.progress, self.out_of_room, self.waits_for_room);
+        file.refused_definitions = self.refused_definitions;
     }
 }
 
@@ -249,7 +252,7 @@ mod tests {
         let out = |what, used_bytes| OutOfRoom { what, used_bytes, allowed_bytes: 5 };
         let file = |progress, out_of_room| {
             let mut file = at(1, 1);
-            Asides { progress, out_of_room, waits_for_room: None }.put(&mut file);
+            Asides { progress, out_of_room, ..Asides::default() }.put(&mut file);
             file
         };
         let before = file(Some(progress(Doing::Join, 1)), vec![out(RoomKind::Disk, 6)]);

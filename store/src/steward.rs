@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   every second, and when a change begins
+//!      ├─ file     what of the collections file is not in force ─────────────────────────────▶ `Define`, `NoteFile`
 //!      ├─ changes  the pending change of a definition ──records behind its cursor, checked──▶ `Advance` | `DoesNotFit`
 //!      └─ expiry   records whose time is over ─────────────────────────────────────────────▶ `Expire`
 //! ```
@@ -18,6 +19,7 @@
 
 mod change;
 mod expiry;
+pub mod file;
 mod quarrel;
 #[cfg(test)]
 mod tests;
@@ -39,7 +41,7 @@ const TICK: Duration = Duration::from_secs(1);
 const STEP_MAX: Duration = Duration::from_secs(5);
 
 /// Does the steps of this replica while it leads. Never ends.
-pub async fn run(handle: Handle) {
+pub async fn run(handle: Handle, mut file: Option<file::Applier>) {
     let mut steward = Steward::new(handle);
     let (mut clock, begun) = (Clock::default(), Instant::now());
     let mut ticks = interval(TICK);
@@ -52,6 +54,9 @@ pub async fn run(handle: Handle) {
                 let now_ms = clock.look(wall_clock::now_ms(), begun.elapsed());
                 steward.stuck.clear();
                 steward.look_at_clocks(now_ms).await;
+                if let Some(file) = &mut file {
+                    file.look().await;
+                }
             }
             () = steward.handle.change_begun(), if !steward.is_busy => {}
             // The next step at once, but never before a tick that is due.
@@ -173,23 +178,12 @@ impl Steward {
 
     /// Through the log. False: it was not done, or nobody knows.
     async fn propose(&self, work: Work<'_>) -> bool {
-        let command = Command { time_ms: wall_clock::now_ms(), key: None, work };
-        let in_force = self.handle.format().max(self.handle.documents().format());
-        if command.needs() > in_force {
-            return false;
-        }
-        match self.handle.write(command.encode(in_force), STEP_MAX).await {
-            Ok(written) => match written.answer.outcome {
-                Outcome::Stepped => true,
-                // Somebody was faster: a client changed the definition, or gave the change up.
-                Outcome::DefinitionChanged | Outcome::NoCollection | Outcome::Missing => false,
-                other => {
-                    error!(outcome = ?other, "a step had an impossible outcome");
-                    false
-                }
-            },
-            Err(error) => {
-                debug!(%error, "a step was not done; trying again in a second");
+        match propose(&self.handle, work).await {
+            Some(Outcome::Stepped) => true,
+            // Somebody was faster: a client changed the definition, or gave the change up.
+            None | Some(Outcome::DefinitionChanged | Outcome::NoCollection | Outcome::Missing) => false,
+            Some(other) => {
+                error!(outcome = ?other, "a step had an impossible outcome");
                 false
             }
         }
@@ -200,4 +194,20 @@ impl Steward {
 fn has_times(documents: &Documents) -> bool {
     let expires = |(_, collection): (&str, &Collection)| collection.definition().expires.is_some();
     !documents.expiry_paused() && documents.collections().any(expires)
+}
+
+/// Through the log. None: it was not done, or nobody knows.
+async fn propose(handle: &Handle, work: Work<'_>) -> Option<Outcome> {
+    let command = Command { time_ms: wall_clock::now_ms(), key: None, work };
+    let in_force = handle.format().max(handle.documents().format());
+    if command.needs() > in_force {
+        return None;
+    }
+    match handle.write(command.encode(in_force), STEP_MAX).await {
+        Ok(written) => Some(written.answer.outcome),
+        Err(error) => {
+            debug!(%error, "a step was not done; trying again in a second");
+            None
+        }
+    }
 }

@@ -23,6 +23,9 @@
 //!   leasehold_store_disk_used_bytes                in use on the volume's file system, by any program
 //!   leasehold_store_disk_allowed_bytes             above this, they are refused, too
 //!   leasehold_store_out_of_room{limit}             1 while the limit (`memory`, `disk`) is exceeded
+//!   leasehold_store_collections_file{state}        definitions of --collections-file: `in-force`, `pending`, `refused`, `differs`;
+//!                                                  absent without a file
+//!   leasehold_store_collections_file_applied       1 if that file is the one that was applied last
 //!   leasehold_store_peer_rejected_total{reason}    connections to the peer port closed because of what they sent
 //!   leasehold_store_connections{port}              accepted connections that are open; port: clients, peers, probes (peers: at
 //!                                                  the leader each follower's; those with forwarded writes: at clients, too)
@@ -76,6 +79,8 @@ struct Inner {
     disk_used: Gauge<u64, AtomicU64>,
     disk_allowed: Gauge<u64, AtomicU64>,
     out_of_room: Family<LimitLabel, Gauge>,
+    collections_file: Family<StateLabel, Gauge>,
+    collections_file_applied: Gauge,
     journal_fsync: Histogram,
     disk_stalled: Gauge<f64, AtomicU64>,
     writes: Family<ResultLabel, Counter>,
@@ -134,6 +139,21 @@ struct ResultLabel {
     result: WriteResult,
 }
 
+/// How the definitions of a collections file stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileCounts {
+    /// The file is the one that was applied last.
+    pub applied: bool,
+    /// Definitions that are in force,
+    pub in_force: i64,
+    /// whose records are being examined,
+    pub pending: i64,
+    /// that the records did not allow,
+    pub refused: i64,
+    /// and that are otherwise for another reason.
+    pub differing: i64,
+}
+
 /// How a client's write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the label's values")]
@@ -182,6 +202,16 @@ impl Metrics {
     /// Counts a client's write.
     pub fn write_ended(&self, result: WriteResult) {
         self.0.writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// How the definitions of the collections file stand.
+    pub fn collections_file(&self, counts: FileCounts) {
+        let FileCounts { applied, in_force, pending, refused, differing } = counts;
+        let states = [("in-force", in_force), ("pending", pending), ("refused", refused), ("differs", differing)];
+        for (state, count) in states {
+            self.0.collections_file.get_or_create(&StateLabel { state }).set(count);
+        }
+        self.0.collections_file_applied.set(i64::from(applied));
     }
 
     /// Everything in the OpenMetrics text format, as of now.
@@ -263,6 +293,8 @@ impl Inner {
             disk_used: Gauge::default(),
             disk_allowed: Gauge::default(),
             out_of_room: Family::default(),
+            collections_file: Family::default(),
+            collections_file_applied: Gauge::default(),
             // From 50 µs (a disk with a battery) to 1.6 s (one in trouble).
             journal_fsync: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             disk_stalled: Gauge::default(),
@@ -278,6 +310,7 @@ impl Inner {
     fn register(&self, registry: &mut Registry) {
         self.register_replica(registry);
         self.register_room(registry);
+        self.register_file(registry);
         self.register_journal(registry);
         self.register_clients(registry);
         let ports = Port::ALL.map(|port| (port.word(), Arc::clone(&self.ports[port as usize])));
@@ -323,6 +356,13 @@ impl Inner {
             registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
         }
         registry.register("out_of_room", "1 while the limit is exceeded", self.out_of_room.clone());
+    }
+
+    fn register_file(&self, registry: &mut Registry) {
+        let what = "Definitions of --collections-file by how they stand";
+        registry.register("collections_file", what, self.collections_file.clone());
+        let what = "1 when that file is the one that was applied last";
+        registry.register("collections_file_applied", what, self.collections_file_applied.clone());
     }
 
     fn register_journal(&self, registry: &mut Registry) {
@@ -467,6 +507,7 @@ mod tests {
         inner.state.get_or_create(&StateLabel { state: "starting" }).set(0);
         inner.follower_lag.get_or_create(&FollowerLabel { follower: "pod-1".to_owned() }).set(0);
         inner.out_of_room.get_or_create(&LimitLabel { limit: "disk" }).set(0);
+        metrics.collections_file(FileCounts::default());
         let mut text = String::new();
         text::encode(&mut text, &inner.registry).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());

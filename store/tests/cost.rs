@@ -181,6 +181,7 @@ fn config(replica: ReplicaId, incarnation: Incarnation, force_bootstrap: bool) -
         drain_max: Duration::from_secs(10),
         new_cluster_id: ClusterId(Uuid::new_v4()),
         initial_data: Vec::new(),
+        initial_format: 1,
         force_bootstrap,
         format_build: leasehold_documents::FORMAT,
         format_allowed: leasehold_documents::FORMAT,

@@ -234,6 +234,12 @@ fn flags_and_config_that_make_no_sense_end_with_2_and_a_sentence() {
     assert_eq!(store.ends().code(), Some(2), "{}", store.log());
     assert!(store.log().contains("record 2") && store.log().contains("lastName"), "{}", store.log());
     assert_eq!(store.status().unwrap().state, State::Failed);
+    let mut store = Store::new();
+    let bad = store.path("collections.json");
+    std::fs::write(&bad, r#"{"orders": {"id": "string", "schema": {"requird": []}}}"#).unwrap();
+    store.run(&["--collections-file", bad.to_str().unwrap()]);
+    assert_eq!(store.ends().code(), Some(2), "{}", store.log());
+    assert!(store.log().contains("collections.json, at /orders/schema/requird: "), "{}", store.log());
 }
 
 /// In a manifest an empty value is the usual way to say that there is none.

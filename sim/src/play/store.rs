@@ -104,6 +104,7 @@ impl Cluster {
             drain_max: self.settings.grace - Duration::from_secs(5),
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
+            initial_format: 1,
             force_bootstrap: false,
             format_build: pod.formats.0,
             format_allowed: pod.formats.1,

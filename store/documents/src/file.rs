@@ -94,7 +94,8 @@ impl CollectionsFile {
             definitions.insert(name, definition);
         }
         if definitions.len() > COLLECTIONS_MAX {
-            let what = format!("there are {} collections, and at most {COLLECTIONS_MAX} are possible", definitions.len());
+            let what =
+                format!("there are {} collections, and at most {COLLECTIONS_MAX} are possible", definitions.len());
             return Err(DefinitionError { pointer: String::new(), what });
         }
         let lines = definitions.iter().map(|(name, definition)| format!("{name} {}\n", definition.to_json()));

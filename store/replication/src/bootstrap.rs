@@ -9,6 +9,7 @@
 //! ```
 //!
 //! The voters have the highest format that all wanted pods allow: nobody has anything yet that an older build would lose.
+//! Initial data that need a later format wait for all wanted pods to allow that.
 
 use crate::losing::ANSWER_GOOD;
 use crate::plants::first_start_asks_others;
@@ -52,14 +53,15 @@ impl Replica {
         fit.then(|| others.map(seen_now).collect())
     }
 
-    /// The wanted pods that have not yet confirmed that they are empty.
+    /// The wanted pods that have not yet confirmed that they are empty, and may write what the initial data need.
     pub(crate) fn bootstrap_waits_for(&self) -> Vec<String> {
         let asked = self.asked_for_bootstrap().filter(|_| first_start_asks_others());
         let Some(asked) = asked else { return Vec::new() };
         let since = self.clock.now().saturating_sub(ANSWER_GOOD);
         let is_empty = |name: &String| {
             self.peers.said(name, since).is_some_and(|state| {
-                state.cluster_id.is_none() && state.position == Position::ZERO && state.hears.is_none()
+                let allows = state.format_allowed.min(state.format_max) >= self.config.initial_format;
+                state.cluster_id.is_none() && state.position == Position::ZERO && state.hears.is_none() && allows
             })
         };
         asked.into_iter().map(|to| to.name).filter(|name| !is_empty(name)).collect()
@@ -95,7 +97,7 @@ impl Replica {
         let cluster_id = Some(self.config.new_cluster_id);
         let state = DurableState { cluster_id, bootstrapping: !forced, ..self.volume.state() };
         let mut records = vec![self.volume.hold(state)];
-        let format = if forced { FORMAT_MIN } else { self.first_format() };
+        let format = if forced { FORMAT_MIN.max(self.config.initial_format) } else { self.first_format() };
         let voters = Payload::Voters(Voters { format, floor, voters: vec![voter] });
         let commands: Vec<Payload> = self.config.initial_data.iter().cloned().map(Payload::Command).collect();
         // The voters come last: a power loss may keep any prefix of this write, and without voters it never was.

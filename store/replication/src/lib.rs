@@ -338,6 +338,7 @@
 //! #         drain_max: Duration::from_secs(55),
 //! #         new_cluster_id: CLUSTER,
 //! #         initial_data: Vec::new(),
+//! #         initial_format: 1,
 //! #         force_bootstrap: false,
 //! #         format_build: FORMAT,
 //! #         format_allowed: FORMAT,

@@ -498,7 +498,13 @@ impl Replica {
         waits.extend(self.waits_for_disk());
         if self.asked_for_bootstrap().is_some() {
             for name in self.bootstrap_waits_for() {
-                waits.push(format!("the first start waits for {name} to answer that its volume is empty"));
+                let needs = self.config.initial_format;
+                let also = if needs > crate::FORMAT_MIN {
+                    format!(", and that it may write format {needs}, which the initial data need")
+                } else {
+                    String::new()
+                };
+                waits.push(format!("the first start waits for {name} to answer that its volume is empty{also}"));
             }
         } else if self.volume.state().cluster_id.is_none() && matches!(self.stance, Stance::Idle) {
             match self.sidecar.view() {

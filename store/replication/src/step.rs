@@ -489,8 +489,10 @@ pub struct Config {
     pub drain_max: std::time::Duration,
     /// The id for the cluster that this replica founds if it is the one to bootstrap: a fresh UUID.
     pub new_cluster_id: ClusterId,
-    /// The commands of the initial data, if it is the one to bootstrap.
+    /// The commands of the initial data, if it is the one to bootstrap: entries 1, 2, ….
     pub initial_data: Vec<Bytes>,
+    /// The format that these need: a first start waits for the wanted pods to allow it.
+    pub initial_format: u32,
     /// An operator ran `store bootstrap --force`: an empty volume founds a new cluster without asking the others.
     pub force_bootstrap: bool,
     /// The highest format that this build reads: [`FORMAT`](crate::FORMAT), but for tests.

@@ -112,6 +112,8 @@ struct Cluster {
     apply_bytes_max: usize,
     /// What the wall clock of each node is ahead of the time here, in milliseconds; none: its shell says nothing.
     wall_ahead: Vec<Option<i64>>,
+    /// What its initial data need.
+    initial_format: u32,
     /// What was given out: by whom, how many entries, and what that one says of itself then.
     given_out: Vec<(usize, usize, Status)>,
 }
@@ -153,6 +155,7 @@ impl Cluster {
             apply_bytes_max: 1_000_000,
             given_out: Vec::new(),
             wall_ahead: vec![None; nodes],
+            initial_format: FORMAT_MIN,
         };
         for node in 0..nodes {
             cluster.add(node);
@@ -257,6 +260,7 @@ impl Cluster {
         let (format_build, format_allowed) = one.formats;
         let config = Config {
             apply_bytes_max: self.apply_bytes_max,
+            initial_format: self.initial_format,
             format_build,
             format_allowed,
             sums,
@@ -518,6 +522,7 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
         initial_data: vec![Bytes::from_static(b"first")],
+        initial_format: FORMAT_MIN,
         force_bootstrap: false,
         format_build: FORMAT,
         format_allowed: FORMAT,

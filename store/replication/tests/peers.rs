@@ -54,6 +54,7 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         drain_max: Duration::from_secs(55),
         new_cluster_id: ClusterId(Uuid::from_u128(0xc9)),
         initial_data: Vec::new(),
+        initial_format: 1,
         force_bootstrap: false,
         format_build: FORMAT,
         format_allowed: FORMAT,

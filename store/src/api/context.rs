@@ -36,6 +36,8 @@ pub struct Config {
     pub scheme: &'static str,
     /// What the status page says of the trust between replicas.
     pub peer_trust: Shown,
+    /// What it says of the collections file.
+    pub collections_file: Shown,
     /// How long a strong read, or one with `after`, may wait if it does not say. Then: 503.
     pub read_timeout: Duration,
     /// Clients that may watch at a time.
@@ -57,6 +59,7 @@ impl Default for Config {
             body_timeout: Duration::from_secs(10),
             scheme: "http",
             peer_trust: Shown::default(),
+            collections_file: Shown::default(),
             read_timeout: Duration::from_secs(5),
             watchers_max: 256,
             match_weakened: true,

@@ -270,7 +270,8 @@ fn place(pointer: &str) -> String {
     if pointer.is_empty() { "in the record itself".to_owned() } else { format!("at {pointer}") }
 }
 
-fn why_refused(why: &WhyRefused, wanted: &Definition) -> Problem {
+/// A change that the records did not allow.
+pub(crate) fn why_refused(why: &WhyRefused, wanted: &Definition) -> Problem {
     let problem = match why {
         WhyRefused::DoesNotFit { id, pointer, rule } => {
             let what = format!(
@@ -301,7 +302,7 @@ fn why_refused(why: &WhyRefused, wanted: &Definition) -> Problem {
 }
 
 /// A command that was decided as not to be done.
-fn declined(outcome: &Outcome, name: &str) -> Problem {
+pub(crate) fn declined(outcome: &Outcome, name: &str) -> Problem {
     match outcome {
         Outcome::NoCollection => unknown_collection(name),
         Outcome::Missing => {

@@ -55,6 +55,7 @@ pub(super) fn status(context: &Context) -> ApiResult {
         "sum": documents.sum(),
         "role": handle.role().as_deref(),
         "peerTrust": context.config.peer_trust.now(),
+        "collectionsFile": context.config.collections_file.now(),
         "disk": disk(handle),
         "room": room(&handle.room()),
         "progress": progress(handle.progress()),

@@ -64,6 +64,7 @@ impl Driver {
             progress: self.under_way.info(),
             out_of_room: status::out_of_room(&self.figures),
             waits_for_room: self.waits_for_room.clone(),
+            refused_definitions: self.ends.handle.refused_definitions(),
         }
     }
 

@@ -189,6 +189,7 @@ impl Cluster {
                 drain_max: Duration::from_secs(10),
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
+                initial_format: 1,
                 force_bootstrap: opened.force_bootstrap,
                 format_build: self.format,
                 format_allowed: self.format,

@@ -7,9 +7,10 @@ use leasehold_daemon::serve::BindError;
 use leasehold_replication::ClusterId;
 use tokio::task::JoinError;
 
-use crate::api::person::InitialDataError;
+use crate::api::initial_data::InitialDataError;
 use crate::args::trust::TrustError;
 use crate::shares::TooFew;
+use crate::steward::file::FileError;
 use crate::volume::VolumeError;
 
 /// Why a node does not start, or why it ended.
@@ -24,6 +25,9 @@ pub enum NodeError {
     /// Keys, certificates or tokens.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The definitions of collections.
+    #[error(transparent)]
+    CollectionsFile(#[from] FileError),
     /// The file of the initial data cannot be read.
     #[error("--initial-data {}: {source}", path.display())]
     InitialDataFile {
@@ -87,6 +91,7 @@ impl NodeError {
             NodeError::Bind(_)
             | NodeError::Shares(_)
             | NodeError::Trust(_)
+            | NodeError::CollectionsFile(_)
             | NodeError::InitialDataFile { .. }
             | NodeError::InitialData { .. }
             | NodeError::Unreadable { .. } => 2,

@@ -1,8 +1,10 @@
 //! The servers of a node's ports, as its flags have them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_daemon::serve::{Entrance, Gates, Leaving, Limits, Server};
+use leasehold_documents::CollectionsFile;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -14,6 +16,7 @@ use crate::args::trust::Trust;
 use crate::handle::Handle;
 use crate::peer::{Listener, PeerConfig};
 use crate::shares::Shares;
+use crate::steward::file;
 use crate::telemetry::{Metrics, Port};
 
 /// How long a connection of the peer port may send no request. Replication sends one, and then leaves HTTP.
@@ -26,6 +29,7 @@ pub(super) struct Serving<'a> {
     pub(super) shares: &'a Shares,
     pub(super) metrics: &'a Metrics,
     pub(super) api: &'a Handle,
+    pub(super) file: Option<&'a Arc<CollectionsFile>>,
 }
 
 impl Serving<'_> {
@@ -80,11 +84,18 @@ impl Serving<'_> {
             write_timeout: self.config.write_timeout,
             match_weakened: self.config.match_weakened_etags,
             peer_trust: api::Shown::new(move || trust.status()),
+            collections_file: self.collections_file(),
             scheme: self.trust.api_route().scheme(),
             read_timeout: self.config.read_timeout,
             watchers_max: self.shares.watchers(self.config.watchers_max),
             ..api::Config::default()
         }
+    }
+
+    fn collections_file(&self) -> api::Shown {
+        let Some(file) = self.file.cloned() else { return api::Shown::default() };
+        let handle = self.api.clone();
+        api::Shown::new(move || file::shown(&file, &handle.documents()))
     }
 
     fn limits(&self, port: Port, connections_max: usize) -> Limits {

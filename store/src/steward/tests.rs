@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod file;
+
 use super::*;
 use crate::api::tests::status;
 use crate::handle::{HandleServer, WriteError, Written, handle};
@@ -213,6 +215,13 @@ impl Leader {
     fn of(data: Data) -> Leader {
         let (handle, mut server) = handle("pod-0", Incarnation(Uuid::from_u128(7)));
         let mut writes = std::mem::replace(&mut server.writes, tokio::sync::mpsc::channel(1).1);
+        let mut reads = std::mem::replace(&mut server.reads, tokio::sync::mpsc::channel(1).1);
+        // All that was committed anywhere is applied here.
+        tokio::spawn(async move {
+            while let Some(reply) = reads.recv().await {
+                let _ = reply.send(Ok(()));
+            }
+        });
         server.set_status(ReplicaId(Uuid::from_u128(1)), leading());
         server.set_documents(&data.documents);
         let served = Arc::new(Mutex::new(Served { data, server, refuses: None, writes: 0 }));
@@ -258,7 +267,7 @@ async fn the_loop_brings_changes_into_force_and_survives_refusals() {
     assert_eq!(data.define("more", r#"{"id":"string","schema":{"required":["n"]}}"#), Outcome::Pending);
     let leader = Leader::of(data);
     leader.served.lock().unwrap().refuses = Some(Refusal::NoMajority);
-    let running = tokio::spawn(run(leader.handle.clone()));
+    let running = tokio::spawn(run(leader.handle.clone(), None));
     while leader.served.lock().unwrap().writes == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -65,6 +65,7 @@ fn replica(pod: usize) -> Replica {
         drain_max: 55_000 * MS,
         new_cluster_id: CLUSTER,
         initial_data: Vec::new(),
+        initial_format: 1,
         force_bootstrap: false,
         format_build: FORMAT_MIN + 1,
         format_allowed: FORMAT_MIN + 1,

@@ -95,6 +95,24 @@ fn a_new_cluster_begins_with_the_highest_format_that_all_wanted_pods_allow() {
 }
 
 #[test]
+fn initial_data_of_a_later_format_wait_until_all_wanted_pods_allow_it() {
+    let mut cluster = Cluster::new(3);
+    cluster.initial_format = 2;
+    for node in 0..3 {
+        cluster.update(node, 2, if node == 2 { 1 } else { 2 });
+    }
+    cluster.run(5000 * MS);
+    let status = cluster.nodes[0].replica.status();
+    assert_eq!((status.campaign, status.cluster_id), (None, None));
+    let wanted = "the first start waits for db-2 to answer that its volume is empty, and that it may write format 2, which \
+        the initial data need";
+    assert!(status.waiting_for.iter().any(|one| one == wanted), "{:?}", status.waiting_for);
+    cluster.update(2, 2, 2);
+    cluster.start();
+    cluster.run_until("all begin with it", |c| c.in_force() == [2, 2, 2]);
+}
+
+#[test]
 fn the_format_rises_when_the_last_pod_is_updated_by_an_entry_that_changes_nothing_else() {
     let mut cluster = half_updated();
     cluster.run(3000 * MS);

@@ -263,6 +263,7 @@ impl Stage {
             drain_max: Duration::from_secs(55),
             new_cluster_id: CLUSTER,
             initial_data: vec![Bytes::from_static(b"first data")],
+            initial_format: 1,
             force_bootstrap: false,
             format_build: one.formats.0,
             format_allowed: one.formats.1,

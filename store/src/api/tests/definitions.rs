@@ -25,7 +25,7 @@ fn raised() -> Api {
 impl Api {
     /// With the steps of a leader.
     fn steward(&self) -> tokio::task::JoinHandle<()> {
-        tokio::spawn(steward::run(self.handle.clone()))
+        tokio::spawn(steward::run(self.handle.clone(), None))
     }
 
     async fn put_definition(&self, name: &str, definition: Value) -> Response<Bytes> {

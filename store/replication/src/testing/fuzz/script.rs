@@ -228,6 +228,7 @@ pub fn replica(data: &[u8]) {
         drain_max: Duration::from_secs(10),
         new_cluster_id: ClusterId(Uuid::from_u128(200)),
         initial_data: vec![Bytes::from_static(b"x")],
+        initial_format: 1,
         force_bootstrap: script.yes(),
         format_build: crate::FORMAT,
         format_allowed: crate::FORMAT,
