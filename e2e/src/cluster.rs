@@ -94,7 +94,8 @@ impl Cluster {
             None => tempfile::Builder::new().prefix("leasehold-e2e-").tempdir()?.keep(),
         };
         std::fs::create_dir_all(root.join("pids")).with_context(|| format!("cannot make {}", root.display()))?;
-        std::fs::write(root.join("initial.json"), crate::history::initial_persons().to_string())?;
+        let initial_data = config.initial_data.clone().unwrap_or_else(crate::history::initial_persons);
+        std::fs::write(root.join("initial.json"), initial_data.to_string())?;
         let guardian = Guardian::start(&config.programs.e2e, &root, temporary);
         let api = ApiServer::start_at((config.hub(), config.ports.api).into())?;
         let inner = Arc::new(Inner {

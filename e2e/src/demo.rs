@@ -48,6 +48,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         grace: Duration::from_secs(60),
         drain_min: Duration::from_secs(5),
         ports: Ports::of_demo(demo.replicas.max(5))?,
+        initial_data: None,
         folder: demo.data.clone(),
         store_args: Vec::new(),
         sidecar_args: Vec::new(),

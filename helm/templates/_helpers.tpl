@@ -138,6 +138,28 @@ a namespace that Helm is about to make (--create-namespace) there is nothing yet
 {{- end -}}
 {{- end -}}
 
+{{/*
+initialData by collection, as JSON: a list means persons. (Not a default in values.yaml: Helm would warn of each map over a
+list, and would add it to each map.) The store refuses the same; better here, before a pod ends.
+*/}}
+{{- define "leasehold.initialData" -}}
+{{- $data := .Values.initialData -}}
+{{- if kindIs "invalid" $data -}}
+{{- $data = .Files.Get "files/initial-data.json" | fromJson -}}
+{{- else if kindIs "slice" $data -}}
+{{- $data = dict "persons" $data -}}
+{{- end -}}
+{{- range $name, $records := omit $data "persons" -}}
+{{- if not (hasKey ($.Values.collections | default dict) $name) -}}
+{{- fail (printf "initialData has records of %s: define that collection in collections" $name) -}}
+{{- end -}}
+{{- if and $records (eq (int ($.Values.store.formatMax | default 0)) 1) -}}
+{{- fail (printf "initialData has records of %s, which need format 2: take store.formatMax away, or these records" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $data -}}
+{{- end -}}
+
 {{/* A time such as 100ms, 1s or 2m, as milliseconds. */}}
 {{- define "leasehold.milliseconds" -}}
 {{- if hasSuffix "ms" . -}}{{ trimSuffix "ms" . }}

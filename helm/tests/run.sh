@@ -66,6 +66,10 @@ accepted() { # accepted RELEASE ARGS...
 "$helm" lint --quiet --strict --set $key $chart && echo "ok   helm lint" || failed=1
 golden default database $chart --namespace database --set $key
 golden all-values other $chart --namespace elsewhere --values all-values.yaml
+for example in feature-flags tenant-registry job-queue; do
+  golden $example $example $chart --namespace database --set $key --values $chart/examples/$example.yaml --show-only templates/configmap.yaml
+  accepted $example $chart --values $chart/examples/$example.yaml
+done
 
 forty=a234567890123456789012345678901234567890
 accepted "${forty}1234" $chart
@@ -88,6 +92,17 @@ refused 'replicaCount' database $chart --set replicaCount=-1
 refused 'accessModes' database $chart --set 'persistence.accessModes={ReadWriteMany}'
 refused 'durationSeconds' database $chart --set lease.durationSeconds=0
 refused 'initialData' database $chart --set 'initialData[0].name=Adam'
+accepted database $chart --set-json 'initialData={"persons":[]}'
+refused 'define that collection in collections' database $chart --set-json 'initialData={"orders":[{"id":"1"}]}'
+refused 'take store.formatMax away' database $chart --set store.formatMax=1 --set collections.orders.id=string --set-json 'initialData={"orders":[{"id":"1"}]}'
+refused 'initialData' database $chart --set collections.orders.id=string --set-json 'initialData={"orders":{"id":"1"}}'
+refused 'initialData' database $chart --set-json 'initialData={"persons":[{"name":"Adam"}]}'
+refused 'Orders' database $chart --set collections.Orders.id=string
+refused "'api'" database $chart --set collections.api.id=string
+refused 'collections' database $chart --set collections.orders.id=number
+refused 'collections' database $chart --set collections.orders.maxRecords=5
+refused 'collections' database $chart --set-json 'collections={"orders":{"id":"string","indexes":[{"fields":["tenant"]}]}}'
+refused 'collections' database $chart --set-json 'collections={"orders":{"id":"string","schemas":{}}}'
 refused 'store' database $chart --set store.resources.limits.cpu=1
 refused 'terminationGracePeriodSeconds' database $chart --set terminationGracePeriodSeconds=5
 refused 'followerWrites' database $chart --set followerWrites=perhaps
@@ -117,6 +132,19 @@ has 'a given key is mounted' 'secretName: "mine"' --set peerKey.existingSecret=m
 hasnt 'without a key nothing of it is left' 'peer-key' --set peerKey.enabled=false
 hasnt 'the probes are plain, also with TLS: they have a port of their own' 'scheme: HTTPS' --set apiTls.existingSecret=mine
 hasnt 'without a policy there is none' 'NetworkPolicy' --set networkPolicy.enabled=false
+
+hasnt 'without collections the pods get no file of them' 'collections' --show-only templates/statefulset.yaml
+hasnt 'without collections there is no file of them' 'collections' --show-only templates/configmap.yaml
+annotation() { render database $chart --set $key "$@" --show-only templates/statefulset.yaml | sed -n 's/^ *leasehold.dev\/collections: //p'; }
+one=$(annotation --set collections.orders.id=string)
+two=$(annotation --set collections.orders.id=uuid)
+data=$(annotation --set collections.orders.id=string --set-json 'initialData=[]')
+if [ -n "$one" ] && [ "$one" != "$two" ] && [ "$one" = "$data" ]; then
+  echo "ok   other collections make other pods, and other initial data do not"
+else
+  echo "FAIL the annotations of the collections: $one, $two, $data"
+  failed=1
+fi
 
 # A cluster is what remembers a key: e2e/kubernetes/tests/85-trust.sh has what happens there.
 refused 'kubectl create secret generic database-peer-key -n default --from-literal=current=' database $chart --set peerKey.existingSecret=

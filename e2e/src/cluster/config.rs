@@ -108,6 +108,8 @@ pub struct Config {
     pub drain_min: Duration,
     /// Which ports.
     pub ports: Ports,
+    /// What a new cluster begins with, as `--initial-data` has it; none: the persons of all tests.
+    pub initial_data: Option<serde_json::Value>,
     /// Where the folders go, and stay; none: a temporary place.
     pub folder: Option<PathBuf>,
     /// More flags for the stores.
@@ -169,6 +171,7 @@ impl Config {
             grace: Duration::from_secs(60),
             drain_min: Duration::from_secs(1),
             ports: Ports::claim()?,
+            initial_data: None,
             folder: None,
             store_args: Vec::new(),
             sidecar_args: Vec::new(),

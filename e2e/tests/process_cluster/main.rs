@@ -8,7 +8,9 @@
 mod addresses;
 mod backups;
 mod collections;
+mod collections_file;
 mod drains;
+mod examples;
 mod formats;
 mod forwards;
 mod freezes;
