@@ -20,6 +20,7 @@
 mod change;
 mod expiry;
 pub mod file;
+mod proposal;
 mod quarrel;
 #[cfg(test)]
 mod tests;
@@ -28,17 +29,16 @@ use crate::handle::Handle;
 use crate::schema::Schemas;
 use crate::wall_clock;
 use leasehold_documents::steward::{Clock, Mark, Misfit, Step, next_change, next_expiry};
-use leasehold_documents::{Collection, Command, Documents, On, Outcome, Work};
+use leasehold_documents::{Collection, Documents, On, Outcome, Work};
 use leasehold_replication::CLOCKS_APART_MAX;
+use proposal::propose;
 use quarrel::{News, Quarrel};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 /// How often it looks.
 const TICK: Duration = Duration::from_secs(1);
-/// How long a step may wait for its commit. Then the next second looks what became of it.
-const STEP_MAX: Duration = Duration::from_secs(5);
 
 /// Does the steps of this replica while it leads. Never ends.
 pub async fn run(handle: Handle, mut file: Option<file::Applier>) {
@@ -194,20 +194,4 @@ impl Steward {
 fn has_times(documents: &Documents) -> bool {
     let expires = |(_, collection): (&str, &Collection)| collection.definition().expires.is_some();
     !documents.expiry_paused() && documents.collections().any(expires)
-}
-
-/// Through the log. None: it was not done, or nobody knows.
-async fn propose(handle: &Handle, work: Work<'_>) -> Option<Outcome> {
-    let command = Command { time_ms: wall_clock::now_ms(), key: None, work };
-    let in_force = handle.format().max(handle.documents().format());
-    if command.needs() > in_force {
-        return None;
-    }
-    match handle.write(command.encode(in_force), STEP_MAX).await {
-        Ok(written) => Some(written.answer.outcome),
-        Err(error) => {
-            debug!(%error, "a step was not done; trying again in a second");
-            None
-        }
-    }
 }

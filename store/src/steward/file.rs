@@ -9,8 +9,7 @@
 //! An older pod that leads during an update has the older file, and must not apply that. What is refused is a log line,
 //! a metric, a part of `GET /api/status`, and, through status.json, an Event of the sidecar.
 
-use super::STEP_MAX;
-use super::propose;
+use super::proposal::{STEP_MAX, propose};
 use crate::api::definitions::{declined, why_refused};
 use crate::handle::Handle;
 use crate::schema::Schema;

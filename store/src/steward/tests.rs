@@ -6,8 +6,8 @@ use super::*;
 use crate::api::tests::status;
 use crate::handle::{HandleServer, WriteError, Written, handle};
 use leasehold_documents::{
-    Action, Condition, Define, DefinitionCondition, Id, Operation, StoredCollections, StoredDefinitions, StoredKey,
-    StoredOrder, StoredState, WhyRefused,
+    Action, Command, Condition, Define, DefinitionCondition, Id, Operation, StoredCollections, StoredDefinitions,
+    StoredKey, StoredOrder, StoredState, WhyRefused,
 };
 use leasehold_replication::{Clocks, FormatStatus, Incarnation, Phase, Position, Refusal, ReplicaId, Status};
 use serde::Deserialize;
