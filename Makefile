@@ -66,6 +66,7 @@ golden:
 SEED ?= 1
 nightly:
 	$(STEP) "ten minutes of seeds" env LEASEHOLD_SIM_SECONDS=600 $(CARGO) test --locked -p leasehold-sim --test seeds
+	$(STEP) "20,000 histories of the data" env MODEL_CASES=20000 $(CARGO) test --locked --release -p leasehold-documents --test model
 	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
 	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
 	$(MAKE) formats
