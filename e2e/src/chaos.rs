@@ -4,7 +4,8 @@
 //!   seed ──▶ plan ──rounds of faults──▶ stage: processes | kubernetes
 //!                                          ▲
 //!              clients (one per pod, and some that follow the leader) ──▶ Recorder ──▶ Verdict
-//!                                                                   └──▶ time line: gaps, and their causes
+//!              traders (of collections, while definitions change)        ▲   └──▶ time line: gaps, and their causes
+//!              watcher (all commits of those) ───────────────────────────┘
 //! ```
 //!
 //! `e2e skew` is the same with other rounds: steps of rolling updates from the last release to this build and back
@@ -32,7 +33,9 @@ mod stage;
 mod steps;
 mod summary;
 mod timeline;
+mod traders;
 mod updates;
+mod watcher;
 
 use std::{
     path::{Path, PathBuf},
@@ -64,6 +67,8 @@ use timeline::TimeLine;
 /// After everything is healed: within this time writes must be acknowledged again, and the cluster whole again. Generous: a
 /// slow machine is no violation.
 const RECOVERY: Duration = Duration::from_secs(180);
+/// Runs of so many minutes wait at the end until all records have expired whose time is over: that may take more than a minute.
+const CALM_FROM_MINUTES: f64 = 2.0;
 /// How often the progress is reported.
 const SUMMED_UP_EVERY: Duration = Duration::from_secs(5);
 
@@ -183,7 +188,7 @@ impl Show {
             }
         };
         let mut rounds = 0;
-        let mut clients = None;
+        let (mut clients, mut watcher) = (None, None);
         let mut before = Persons::new();
         let whole = async {
             until("the cluster is whole", async || place.is_whole().await).await?;
@@ -191,7 +196,15 @@ impl Show {
             until("the stores are known", async || convergence::first_look(scene).await.map(|_| ())).await?;
             before = convergence::first_look(scene).await?;
             self.ask_for_strong_reads().await;
-            clients = Some(Clients::start(scene, self.seed, PODS_MAX, self.args.clients));
+            // The last release has no collections.
+            if self.about == About::Chaos {
+                watcher = Some(traders::open(scene).await?);
+            }
+            let mut started = Clients::start(scene, self.seed, PODS_MAX, self.args.clients);
+            if self.about == About::Chaos {
+                started.trade(scene, self.seed);
+            }
+            clients = Some(started);
             self.break_everything(&place, &mut rounds).await
         };
         let ended = tokio::select! {
@@ -212,6 +225,9 @@ impl Show {
         }
         if matches!(ended, Ended::TimeIsUp) {
             self.look_for_the_last_time(&place, &before).await;
+        }
+        if let Some(watcher) = watcher {
+            watcher.stop().await?;
         }
         for misdeed in place.misdeeds().await {
             scene.recorder.violation(misdeed);
@@ -370,6 +386,22 @@ impl Show {
         match agreed.await {
             Ok(()) => convergence::last_look(&self.scene, before, &now.unwrap_or_default()),
             Err(error) => self.no_recovery(&format!("{error:#}")),
+        }
+        if self.about != About::Chaos {
+            return;
+        }
+        let looked = async {
+            if self.args.minutes >= CALM_FROM_MINUTES {
+                self.scene.line.say("waiting until what is over has expired");
+                convergence::calm(&self.scene).await?;
+            }
+            until("the collections of all replicas agree, and all their commits were seen", async || {
+                convergence::collections(&self.scene, PODS).await
+            })
+            .await
+        };
+        if let Err(error) = looked.await {
+            self.no_recovery(&format!("{error:#}"));
         }
     }
 

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -111,6 +112,20 @@ impl Http {
         match tokio::time::timeout(deadline, whole).await {
             Ok(outcome) => outcome,
             Err(_) => Err(NoAnswer::Lost(format!("nothing within {deadline:?}"))),
+        }
+    }
+
+    /// A GET whose answer does not end by itself: its status, and what comes. The head must be there within two seconds.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]
+    pub async fn open(&self, address: SocketAddr, path: &str) -> Result<(u16, Incoming), NoAnswer> {
+        let request = Request::get(format!("http://{address}{path}")).body(Full::default());
+        let request = request.map_err(|error| NoAnswer::NotSent(error.to_string()))?;
+        match tokio::time::timeout(Duration::from_secs(2), self.0.request(request)).await {
+            Ok(Ok(response)) => Ok((response.status().as_u16(), response.into_body())),
+            Ok(Err(error)) => Err(NoAnswer::Lost(error_chain(&error))),
+            Err(_) => Err(NoAnswer::Lost("no head within two seconds".to_owned())),
         }
     }
 

@@ -11,21 +11,31 @@
 //!
 //! ```text
 //!   clients ──Recorder──▶ Recorded ──▶ sequences: the numbers against time, local reads against the numbers
-//!                            │  └────▶ linear: an order for each record;  smallest: what a person must look at
+//!                            │  ├────▶ linear: an order for each record;  smallest: what a person must look at
+//!   watcher ─commits────────▶│  └────▶ collections: the data after each commit; writes, lists, unique values, expiry
 //!                            └─ a file, that can be judged again   ──▶ Verdict
 //! ```
+//!
+//! Persons are judged by what clients were told alone. Of other collections all commits are known, from a watch: so each write and
+//! each list is compared with the data at its sequence.
 
+mod collections;
+mod commits;
 mod linear;
 mod operation;
 mod recorder;
 mod sequences;
 mod smallest;
 mod verdict;
+mod writes;
 
+pub use collections::Collections;
+pub use commits::Commit;
 use leasehold_api::lock;
 pub use operation::{Call, Condition, Content, Effect, Operation, Outcome, Value as Written};
 pub use recorder::{Recorded, Recorder, Ticket};
 pub use verdict::{Counts as Tally, LAST_LOOK, Verdict};
+pub use writes::{Does, Expected, Look, MARK, Step, Told as Answered, Write};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::keyed::{Asked, Keyed, Lesson};
 use super::random::Random;
 use super::scene::Scene;
+use super::traders::{TRADERS, Trader};
 use crate::{
     client::{Answer, Http, NoAnswer},
     history::{Call, Condition, Effect, Outcome, Written},
@@ -54,6 +55,14 @@ impl Clients {
         }
         all.spawn(scene.clone().watch_the_leader(over.clone()));
         Clients { over, all }
+    }
+
+    /// With those of collections, whose definition changes meanwhile.
+    pub(super) fn trade(&mut self, scene: &Arc<Scene>, seed: u64) {
+        for number in 0..TRADERS {
+            self.all.spawn(Trader::new(scene, seed, number).go_on_until(self.over.clone()));
+        }
+        self.all.spawn(Trader::new(scene, seed, TRADERS).define_until(self.over.clone()));
     }
 
     /// Lets the requests that are on their way end.

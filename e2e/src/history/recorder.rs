@@ -15,7 +15,9 @@ use anyhow::Context;
 use leasehold_api::lock;
 use serde::{Deserialize, Serialize};
 
+use super::collections::Collections;
 use super::operation::{Call, Operation, Outcome, Value};
+use super::writes::{self, Step, Told};
 
 /// A history that grows. Clones share it.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Recorded {
     pub violations: Vec<String>,
     /// Who was seen to lead in which term.
     pub terms: BTreeMap<u64, u16>,
+    /// What was written to other collections than persons, and seen of them.
+    pub collections: Collections,
 }
 
 /// A request on its way.
@@ -99,6 +103,28 @@ impl Recorder {
         }
     }
 
+    /// A client is about to write to collections.
+    pub fn write(&self, client: u16, pod: u16, steps: Vec<Step>) -> Ticket {
+        let mut recorded = lock(&self.0.recorded);
+        let (invoked, told) = (self.nanoseconds(), Told::Unknown("still on its way".to_owned()));
+        let all = &mut recorded.collections.writes;
+        all.push(writes::Write { client, pod, invoked, returned: u64::MAX, steps, told });
+        Ticket(all.len() - 1)
+    }
+
+    /// The client of a [`Recorder::write`] read the answer, or gave up.
+    pub fn written(&self, ticket: &Ticket, told: Told) {
+        let now = self.nanoseconds();
+        if let Some(write) = lock(&self.0.recorded).collections.writes.get_mut(ticket.0) {
+            (write.returned, write.told) = (now, told);
+        }
+    }
+
+    /// Notes something about collections.
+    pub fn note(&self, note: impl FnOnce(&mut Collections)) {
+        note(&mut lock(&self.0.recorded).collections);
+    }
+
     /// Pod `pod` reported that it leads in this term.
     pub fn leads(&self, pod: u16, term: u64) {
         let mut recorded = lock(&self.0.recorded);
@@ -127,10 +153,16 @@ impl Recorder {
     pub fn highest_sequence(&self) -> u64 {
         let recorded = lock(&self.0.recorded);
         let writes = recorded.operations.iter().filter(|operation| operation.call.is_write());
-        writes.filter_map(|operation| operation.sequence).max().unwrap_or(0)
+        let of_persons = writes.filter_map(|operation| operation.sequence);
+        let others = recorded.collections.writes.iter().filter_map(|write| match write.told {
+            Told::Done(sequence) => Some(sequence),
+            Told::Not(_) | Told::Unknown(_) => None,
+        });
+        of_persons.chain(others).max().unwrap_or(0)
     }
 
-    fn nanoseconds(&self) -> u64 {
+    /// The history's clock, as it is recorded.
+    pub fn nanoseconds(&self) -> u64 {
         u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX)
     }
 }
@@ -143,6 +175,7 @@ enum Line {
     Terms(BTreeMap<u64, u16>),
     Violation(String),
     Operation(Operation),
+    Collections(Box<Collections>),
 }
 
 impl Recorded {
@@ -153,7 +186,8 @@ impl Recorded {
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         let mut out = std::io::BufWriter::new(file);
-        let head = [Line::Keys(self.keys.clone()), Line::Terms(self.terms.clone())];
+        let collections = Line::Collections(Box::new(self.collections.clone()));
+        let head = [Line::Keys(self.keys.clone()), Line::Terms(self.terms.clone()), collections];
         let rest = self.operations.iter().cloned().map(Line::Operation);
         for line in head.into_iter().chain(self.violations.iter().cloned().map(Line::Violation)).chain(rest) {
             serde_json::to_writer(&mut out, &line)?;
@@ -176,6 +210,7 @@ impl Recorded {
                 Line::Terms(terms) => recorded.terms = terms,
                 Line::Violation(what) => recorded.violations.push(what),
                 Line::Operation(operation) => recorded.operations.push(operation),
+                Line::Collections(collections) => recorded.collections = *collections,
             }
         }
         Ok(recorded)
@@ -198,6 +233,12 @@ mod tests {
         recorder.returned(&ticket, Outcome::Done(Effect::Stored), Some(17));
         recorder.leads(1, 5);
         recorder.leads(2, 5);
+        let record = serde_json::json!({"v": 3});
+        let does = super::super::writes::Does::Put(record);
+        let only_if = super::super::writes::Expected::Absent;
+        let write = recorder.write(3, 1, vec![Step { collection: "orders".into(), id: "a".into(), only_if, does }]);
+        recorder.written(&write, Told::Done(16));
+        recorder.note(|collections| collections.upto = 16);
         assert_eq!(recorder.highest_sequence(), 17);
         let recorded = recorder.take();
         assert_eq!(recorded.violations.len(), 1);
@@ -206,6 +247,7 @@ mod tests {
         recorded.save(&path).unwrap();
         let again = Recorded::load(&path).unwrap();
         assert_eq!((&again.keys, &again.operations), (&recorded.keys, &recorded.operations));
+        assert_eq!((again.collections.writes.len(), &again.collections), (1, &recorded.collections));
         assert_eq!((&again.violations, &again.terms), (&recorded.violations, &recorded.terms));
         std::fs::write(&path, "{}\n").unwrap();
         assert!(format!("{:#}", Recorded::load(&path).unwrap_err()).contains("line 1"));

@@ -1,12 +1,15 @@
 //! Checks the whole history, and explains its violations so that a person can follow.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use super::collections::{self, Collections};
 use super::linear::{BUDGET, Linear, Step, check};
 use super::operation::{Call, Effect, Operation, Outcome};
 use super::recorder::Recorded;
 use super::sequences;
 use super::smallest::smallest;
+use super::writes::Told;
 
 /// The result.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +39,12 @@ pub struct Counts {
     pub local_reads: usize,
     /// Records that were written to.
     pub records: usize,
+    /// Writes to other collections that were done.
+    pub others: usize,
+    /// Commits of those that watchers saw.
+    pub commits: usize,
+    /// Lists of those.
+    pub lists: usize,
 }
 
 /// The client of the reads at the end, when all replicas agree.
@@ -49,6 +58,7 @@ impl Recorded {
     pub fn verdict(&self) -> Verdict {
         let mut verdict = Verdict { violations: self.violations.clone(), ..Verdict::default() };
         verdict.counts = self.counts();
+        verdict.violations.extend(collections::wrong(&self.collections));
         for (what, operations) in sequences::numbers(&self.operations) {
             verdict.violations.push(self.tell(&what, &operations));
         }
@@ -121,7 +131,14 @@ impl Recorded {
     }
 
     fn counts(&self) -> Counts {
-        let mut counts = Counts { records: self.keys.len(), ..Counts::default() };
+        let Collections { commits, writes, looks, .. } = &self.collections;
+        let mut counts = Counts {
+            records: self.keys.len(),
+            others: writes.iter().filter(|write| matches!(write.told, Told::Done(_))).count(),
+            commits: commits.iter().map(|commit| commit.sequence).collect::<BTreeSet<u64>>().len(),
+            lists: looks.len(),
+            ..Counts::default()
+        };
         for operation in self.operations.iter().filter(|operation| operation.client != LAST_LOOK) {
             let counter = match (&operation.outcome, operation.call) {
                 (Outcome::Done(_), Call::Read) => &mut counts.reads,
@@ -174,7 +191,11 @@ impl fmt::Display for Verdict {
             let budget = BUDGET;
             writeln!(f, "{} records were not decided within {budget} visited pairs", self.undecided)?;
         }
-        let Counts { acknowledged, refused, unknown, reads, local_reads, records } = self.counts;
+        let Counts { acknowledged, refused, unknown, reads, local_reads, records, others, commits, lists } =
+            self.counts;
+        if commits > 0 {
+            writeln!(f, "collections: {others} writes acknowledged, {commits} commits seen, {lists} lists")?;
+        }
         write!(
             f,
             "writes: {acknowledged} acknowledged, {} lost, {refused} refused, {unknown} unknown; \
