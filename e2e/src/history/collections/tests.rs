@@ -81,11 +81,11 @@ impl Story {
         self
     }
 
-    fn is_fine(self) {
+    fn judged_fine(self) {
         assert_eq!(wrong(&self.told), Vec::<String>::new());
     }
 
-    fn is_wrong(self, what: &str) {
+    fn judged_wrong(self, what: &str) {
         let wrong = wrong(&self.told);
         assert!(wrong.iter().any(|said| said.contains(what)), "{what:?} is not in {wrong:#?}");
     }
@@ -98,19 +98,19 @@ fn order(v: u64, number: &str) -> Value {
 #[test]
 fn two_live_records_never_have_equal_unique_values() {
     let (a, b) = (order(1, "x"), order(2, "x"));
-    Story::new().made("a", 1, &a).made("b", 2, &order(2, "y")).is_fine();
-    Story::new().made("a", 1, &a).made("b", 2, &b).is_wrong("equal values in the unique index");
+    Story::new().made("a", 1, &a).made("b", 2, &order(2, "y")).judged_fine();
+    Story::new().made("a", 1, &a).made("b", 2, &b).judged_wrong("equal values in the unique index");
     // One after the other is right; and what is none does not count.
     let gone = |story: Story| {
         let changes = [("orders", Kind::Deleted, "a", 1, Value::Null)];
         story.done(vec![step("orders", "a", Does::Delete)]).shown(&changes)
     };
-    gone(Story::new().made("a", 1, &a)).made("b", 2, &b).is_fine();
-    Story::new().made("a", 1, &json!({"v": 1})).made("b", 2, &json!({"v": 2, "number": 7})).is_fine();
+    gone(Story::new().made("a", 1, &a)).made("b", 2, &b).judged_fine();
+    Story::new().made("a", 1, &json!({"v": 1})).made("b", 2, &json!({"v": 2, "number": 7})).judged_fine();
     // Without the index nothing is wrong with it.
     let mut story = Story::new();
     story.told.commits.clear();
-    story.made("a", 1, &a).made("b", 2, &b).is_fine();
+    story.made("a", 1, &a).made("b", 2, &b).judged_fine();
 }
 
 fn transfer(to: i64, of: i64) -> [Step; 2] {
@@ -144,19 +144,19 @@ const ALL: [(i64, u64, &str, u64); 2] = [(3, 5, "a", 1), (17, 6, "b", 2)];
 #[test]
 fn a_transaction_is_done_at_one_sequence_or_not_at_all() {
     let unknown = || Some(Told::Unknown("504".into()));
-    transferred(None, &ALL).is_fine();
-    transferred(unknown(), &ALL).is_fine();
-    transferred(unknown(), &[]).is_fine();
-    transferred(Some(Told::Not("409".into())), &[]).is_fine();
-    transferred(None, &ALL[..1]).is_wrong("it should have left");
-    transferred(unknown(), &ALL[1..]).is_wrong("it should have left");
-    transferred(unknown(), &ALL[1..]).is_wrong("balance of accounts is 27 together, not 20");
-    transferred(None, &[]).is_wrong("no commit 4, which was acknowledged");
-    transferred(Some(Told::Not("409".into())), &ALL).is_wrong("it is not done, its client was told");
-    transferred(Some(Told::Done(9)), &ALL).is_wrong("it was acknowledged under 9");
+    transferred(None, &ALL).judged_fine();
+    transferred(unknown(), &ALL).judged_fine();
+    transferred(unknown(), &[]).judged_fine();
+    transferred(Some(Told::Not("409".into())), &[]).judged_fine();
+    transferred(None, &ALL[..1]).judged_wrong("it should have left");
+    transferred(unknown(), &ALL[1..]).judged_wrong("it should have left");
+    transferred(unknown(), &ALL[1..]).judged_wrong("balance of accounts is 27 together, not 20");
+    transferred(None, &[]).judged_wrong("no commit 4, which was acknowledged");
+    transferred(Some(Told::Not("409".into())), &ALL).judged_wrong("it is not done, its client was told");
+    transferred(Some(Told::Done(9)), &ALL).judged_wrong("it was acknowledged under 9");
     transferred(unknown(), &ALL)
         .commit(5, 0, &[("accounts", Kind::Replaced, "a", 1, json!({"v": 5, "balance": 3}))])
-        .is_wrong("a second time");
+        .judged_wrong("a second time");
 }
 
 #[test]
@@ -167,18 +167,18 @@ fn a_check_held_at_the_sequence_of_its_transaction() {
         let story = Story::new().made("a", 1, &order(1, "x")).done(vec![check, write]);
         story.shown(&[("accounts", Kind::Created, "c", 1, json!({"v": 9}))])
     };
-    checked(Expected::Exists).is_fine();
-    checked(Expected::Is(order(1, "x"))).is_fine();
-    checked(Expected::Absent).is_wrong("had to be Absent");
-    checked(Expected::Is(order(7, "x"))).is_wrong("had to be Is");
+    checked(Expected::Exists).judged_fine();
+    checked(Expected::Is(order(1, "x"))).judged_fine();
+    checked(Expected::Absent).judged_wrong("had to be Absent");
+    checked(Expected::Is(order(7, "x"))).judged_wrong("had to be Is");
     let alone = |only_if: Expected| {
         let check = Step { only_if, ..step("orders", "a", Does::Check) };
         Story::new().made("a", 1, &order(1, "x")).done(vec![check])
     };
-    alone(Expected::Exists).is_fine();
-    alone(Expected::Exists).made("b", 2, &order(2, "y")).is_fine();
-    alone(Expected::Absent).is_wrong("had to be Absent");
-    alone(Expected::Absent).made("b", 2, &order(2, "y")).is_wrong("had to be Absent");
+    alone(Expected::Exists).judged_fine();
+    alone(Expected::Exists).made("b", 2, &order(2, "y")).judged_fine();
+    alone(Expected::Absent).judged_wrong("had to be Absent");
+    alone(Expected::Absent).made("b", 2, &order(2, "y")).judged_wrong("had to be Absent");
 }
 
 #[test]
@@ -186,46 +186,49 @@ fn a_record_expires_after_its_time_and_soon() {
     let record = json!({"v": 1, "number": "x", "goes": 60});
     let expired = [("orders", Kind::Expired, "a", 1, Value::Null)];
     let story = || Story::new().made("a", 1, &record);
-    story().commit(4, 60_000, &expired).is_fine();
-    story().commit(4, 60_000 - CLOCKS, &expired).is_fine();
-    story().commit(4, 59_000 - CLOCKS, &expired).is_wrong("orders/a expired at");
-    Story::new().made("a", 1, &order(1, "x")).commit(4, 60_000, &expired).is_wrong("its time is None");
+    story().commit(4, 60_000, &expired).judged_fine();
+    story().commit(4, 60_000 - CLOCKS, &expired).judged_fine();
+    story().commit(4, 59_000 - CLOCKS, &expired).judged_wrong("orders/a expired at");
+    Story::new().made("a", 1, &order(1, "x")).commit(4, 60_000, &expired).judged_wrong("its time is None");
     // Clients delete, or its time is over: nothing else takes a record away.
-    story().commit(4, 60_000, &[("orders", Kind::Deleted, "a", 1, Value::Null)]).is_wrong("nobody wrote");
+    story().commit(4, 60_000, &[("orders", Kind::Deleted, "a", 1, Value::Null)]).judged_wrong("nobody wrote");
     let calm = |from, to| {
         let mut story = story();
         story.told.calm = Some((from, to));
         story
     };
-    calm(0, 60_000 + LATE).is_fine();
-    calm(0, 60_001 + LATE).is_wrong("orders/a is still there");
-    calm(80_000, 80_000 + LATE).is_fine();
-    calm(80_000, 80_001 + LATE).is_wrong("orders/a is still there");
+    calm(0, 60_000 + LATE).judged_fine();
+    calm(0, 60_001 + LATE).judged_wrong("orders/a is still there");
+    calm(80_000, 80_000 + LATE).judged_fine();
+    calm(80_000, 80_001 + LATE).judged_wrong("orders/a is still there");
 }
 
 #[test]
 fn a_list_is_what_was_there_at_its_sequence() {
     let (a, b) = (json!({"v": 1, "n": 2}), json!({"v": 2, "n": 1}));
     let story = || Story::new().made("a", 1, &a).made("b", 2, &b);
-    story().look(2, false, None, &[]).look(3, false, None, std::slice::from_ref(&a)).is_fine();
-    story().look(4, true, None, &[a.clone(), b.clone()]).look(4, false, Some("n"), &[b.clone(), a.clone()]).is_fine();
-    story().look(4, false, Some("-n"), &[a.clone(), b.clone()]).is_fine();
-    story().look(4, false, Some("n"), &[a.clone(), b.clone()]).is_wrong("not in the order of n");
-    story().look(4, false, None, &[b.clone(), a.clone()]).is_wrong("the order is not that of creation");
-    story().look(4, false, None, &[a.clone(), a.clone(), b.clone()]).is_wrong("comes twice");
-    story().look(3, false, None, &[a.clone(), b.clone()]).is_wrong("not there at all");
-    story().look(4, false, None, std::slice::from_ref(&a)).is_wrong("missing");
-    story().look(3, true, None, std::slice::from_ref(&a)).is_wrong("and 4 was acknowledged before");
+    story().look(2, false, None, &[]).look(3, false, None, std::slice::from_ref(&a)).judged_fine();
+    story()
+        .look(4, true, None, &[a.clone(), b.clone()])
+        .look(4, false, Some("n"), &[b.clone(), a.clone()])
+        .judged_fine();
+    story().look(4, false, Some("-n"), &[a.clone(), b.clone()]).judged_fine();
+    story().look(4, false, Some("n"), &[a.clone(), b.clone()]).judged_wrong("not in the order of n");
+    story().look(4, false, None, &[b.clone(), a.clone()]).judged_wrong("the order is not that of creation");
+    story().look(4, false, None, &[a.clone(), a.clone(), b.clone()]).judged_wrong("comes twice");
+    story().look(3, false, None, &[a.clone(), b.clone()]).judged_wrong("not there at all");
+    story().look(4, false, None, std::slice::from_ref(&a)).judged_wrong("missing");
+    story().look(3, true, None, std::slice::from_ref(&a)).judged_wrong("and 4 was acknowledged before");
 }
 
 #[test]
 fn every_pod_tells_the_same_and_creation_numbers_are_never_given_again() {
     let a = order(1, "x");
     let story = || Story::new().made("a", 1, &a);
-    story().commit(3, 0, &[("orders", Kind::Created, "a", 1, a.clone())]).is_fine();
-    story().commit(3, 7, &[("orders", Kind::Created, "a", 1, a.clone())]).is_wrong("told in two ways");
-    story().made("b", 1, &order(2, "y")).is_wrong("as number 1");
-    story().commit(4, 0, &[("orders", Kind::Created, "s", 2, order(77, "y"))]).is_wrong("nobody wrote");
+    story().commit(3, 0, &[("orders", Kind::Created, "a", 1, a.clone())]).judged_fine();
+    story().commit(3, 7, &[("orders", Kind::Created, "a", 1, a.clone())]).judged_wrong("told in two ways");
+    story().made("b", 1, &order(2, "y")).judged_wrong("as number 1");
+    story().commit(4, 0, &[("orders", Kind::Created, "s", 2, order(77, "y"))]).judged_wrong("nobody wrote");
 }
 
 #[test]
@@ -233,7 +236,7 @@ fn the_later_write_has_the_higher_sequence() {
     let mut story = Story::new().made("a", 1, &order(1, "x")).made("b", 2, &order(2, "y"));
     story.told.writes[0].invoked = 1_000_000;
     story.told.writes[0].returned = 2_000_000;
-    story.is_wrong("the later write has the lower sequence");
+    story.judged_wrong("the later write has the lower sequence");
 }
 
 #[test]
@@ -243,8 +246,8 @@ fn a_patch_leaves_what_was_there_with_its_changes() {
         let steps = vec![step("orders", "a", Does::Patch(json!({"v": 2, "n": null})))];
         story.done(steps).shown(&[("orders", Kind::Replaced, "a", 1, left)])
     };
-    patch(json!({"number": "x", "v": 2})).is_fine();
-    patch(json!({"v": 2})).is_wrong("it should have left");
+    patch(json!({"number": "x", "v": 2})).judged_fine();
+    patch(json!({"v": 2})).judged_wrong("it should have left");
 }
 
 #[test]
