@@ -1,5 +1,6 @@
 //! The table of calls: every path with its methods, in one place. Routing (`dispatch`), `Allow`, `GET /` and the paths of
-//! `/openapi.json` derive from it.
+//! `/openapi.json` derive from it. The rows of `/{collection}` are those of every collection; where `persons` has its own
+//! form, [`PERSONS_CALLS`] has the same calls in the words of persons.
 
 use std::sync::LazyLock;
 
@@ -10,7 +11,7 @@ use super::paths::{self, Place};
 /// One call.
 pub(super) struct Call {
     pub(super) method: Method,
-    /// As [`Place::template`] has it: the rows of `/persons` are those of every collection.
+    /// As [`Place::template`] has it.
     pub(super) path: &'static str,
     /// A few words for `GET /` and `/openapi.json`.
     pub(super) summary: &'static str,
@@ -52,18 +53,26 @@ const fn call(method: Method, path: &'static str, kind: Kind, summary: &'static 
     Call { method, path, summary, hint, kind }
 }
 
-/// Those that `GET /` and `/openapi.json` describe.
+/// All of them.
 #[rustfmt::skip]
-pub(super) static CALLS: [Call; 16] = [
-    call(Method::GET, "/persons", Kind::List, "The persons, in order of creation",
-        "filters: firstName, lastName, id; pages: limit, cursor; consistency, after, max-staleness, timeout"),
-    call(Method::POST, "/persons", Kind::Create, "Add a person (at the leader)", ""),
-    call(Method::GET, "/persons/{id}", Kind::Read, "One person", ""),
-    call(Method::PUT, "/persons/{id}", Kind::Replace, "Add or replace a person (at the leader)", ""),
-    call(Method::PATCH, "/persons/{id}", Kind::Patch, "Change a person by a JSON Merge Patch, RFC 7396 (at the leader)", ""),
-    call(Method::DELETE, "/persons/{id}", Kind::Delete, "Remove a person (at the leader)", ""),
-    call(Method::POST, "/persons:batch", Kind::Batch, "Up to 1,000 operations, all or none (at the leader)", ""),
-    call(Method::GET, "/persons:watch", Kind::Watch, "Every committed change, as server-sent events", "after"),
+pub(super) static CALLS: [Call; 24] = [
+    call(Method::GET, "/{collection}", Kind::List, "The records, in order of creation",
+        "filters: where.<path>; sort, count; pages: limit, cursor; consistency, after, max-staleness, timeout"),
+    call(Method::POST, "/{collection}", Kind::Create, "Add a record (at the leader)", ""),
+    call(Method::GET, "/{collection}/{id}", Kind::Read, "One record", ""),
+    call(Method::PUT, "/{collection}/{id}", Kind::Replace, "Add or replace a record (at the leader)", ""),
+    call(Method::PATCH, "/{collection}/{id}", Kind::Patch, "Change a record by a JSON Merge Patch, RFC 7396 (at the leader)", ""),
+    call(Method::DELETE, "/{collection}/{id}", Kind::Delete, "Remove a record (at the leader)", ""),
+    call(Method::POST, "/{collection}:batch", Kind::Batch, "Up to 1,000 operations, all or none (at the leader)", ""),
+    call(Method::GET, "/{collection}:watch", Kind::Watch, "Every committed change, as server-sent events", "after, cluster"),
+    call(Method::GET, "/api/collections", Kind::Definitions, "The collections, and what each is", ""),
+    call(Method::GET, "/api/collections/{collection}", Kind::Definition, "What a collection is, and how it stands", ""),
+    call(Method::PUT, "/api/collections/{collection}", Kind::Define, "Define a collection, or change it (at the leader)", "expire-now=true"),
+    call(Method::DELETE, "/api/collections/{collection}", Kind::Drop, "Remove a collection (at the leader)", "records=delete"),
+    call(Method::DELETE, "/api/collections/{collection}/pending", Kind::GiveUp, "Give up the pending change of a definition (at the leader)", ""),
+    call(Method::POST, "/api/transaction", Kind::Transaction, "Up to 1,000 operations over any collections, all or none (at the leader)", ""),
+    call(Method::GET, "/api/watch", Kind::WatchAll, "Every committed change of every collection, as server-sent events", "after, cluster, collections"),
+    call(Method::PUT, "/api/expiry", Kind::PauseExpiry, "Pause expiry, or end the pause (at the leader)", ""),
     call(Method::GET, "/api/leader", Kind::Leader, "Who leads", "Accept: text/plain: true or false"),
     call(Method::GET, "/api/status", Kind::Status, "What this replica reports about itself", ""),
     call(Method::GET, "/healthz", Kind::Healthz, "Is the process alive?", ""),
@@ -74,29 +83,27 @@ pub(super) static CALLS: [Call; 16] = [
     call(Method::GET, "/", Kind::Index, "These calls in short", ""),
 ];
 
-/// Those of collections in general, which `GET /` and `/openapi.json` do not describe yet.
+/// Those of `persons`, in words of their own: routing does not need them.
 #[rustfmt::skip]
-static MORE: [Call; 8] = [
-    call(Method::POST, "/api/transaction", Kind::Transaction, "Up to 1,000 operations over any collections, all or none", ""),
-    call(Method::GET, "/api/watch", Kind::WatchAll, "Every committed change of every collection", "after, cluster, collections"),
-    call(Method::GET, "/api/collections", Kind::Definitions, "The collections", ""),
-    call(Method::GET, "/api/collections/{collection}", Kind::Definition, "What a collection is", ""),
-    call(Method::PUT, "/api/collections/{collection}", Kind::Define, "Define a collection, or change it", ""),
-    call(Method::DELETE, "/api/collections/{collection}", Kind::Drop, "Remove a collection", "records=delete"),
-    call(Method::DELETE, "/api/collections/{collection}/pending", Kind::GiveUp, "Give up a pending change", ""),
-    call(Method::PUT, "/api/expiry", Kind::PauseExpiry, "Pause expiry, or end the pause", ""),
+pub(super) static PERSONS_CALLS: [Call; 8] = [
+    call(Method::GET, "/persons", Kind::List, "The persons, in order of creation",
+        "filters: firstName, lastName, id; pages: limit, cursor; consistency, after, max-staleness, timeout"),
+    call(Method::POST, "/persons", Kind::Create, "Add a person (at the leader)", ""),
+    call(Method::GET, "/persons/{id}", Kind::Read, "One person", ""),
+    call(Method::PUT, "/persons/{id}", Kind::Replace, "Add or replace a person (at the leader)", ""),
+    call(Method::PATCH, "/persons/{id}", Kind::Patch, "Change a person by a JSON Merge Patch, RFC 7396 (at the leader)", ""),
+    call(Method::DELETE, "/persons/{id}", Kind::Delete, "Remove a person (at the leader)", ""),
+    call(Method::POST, "/persons:batch", Kind::Batch, "Up to 1,000 operations, all or none (at the leader)", ""),
+    call(Method::GET, "/persons:watch", Kind::Watch, "Every committed change, as server-sent events", "after"),
 ];
 
 /// All methods of any path.
 pub(super) const ANY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Every path of [`CALLS`] and its methods.
-pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| paths_of(&CALLS));
-static MORE_PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| paths_of(&MORE));
-
-fn paths_of(calls: &[Call]) -> Vec<(&'static str, String)> {
+pub(super) static PATHS: LazyLock<Vec<(&'static str, String)>> = LazyLock::new(|| {
     let mut paths: Vec<(&'static str, String)> = Vec::new();
-    for call in calls {
+    for call in &CALLS {
         if paths.last().is_none_or(|(path, _)| *path != call.path) {
             paths.push((call.path, String::new()));
         }
@@ -109,7 +116,7 @@ fn paths_of(calls: &[Call]) -> Vec<(&'static str, String)> {
         methods.push_str("OPTIONS");
     }
     paths
-}
+});
 
 impl Kind {
     /// Does it read no query parameter, and refuse every one? Probes and pages for people ignore them: a wrong query is not
@@ -145,6 +152,11 @@ impl Kind {
 }
 
 impl Call {
+    /// Is it one of those that each collection has?
+    pub(super) fn is_of_records(&self) -> bool {
+        self.path.starts_with("/{collection}")
+    }
+
     /// For a reader at a terminal.
     pub(super) fn in_short(&self) -> String {
         if self.hint.is_empty() { self.summary.to_owned() } else { format!("{}; {}", self.summary, self.hint) }
@@ -173,10 +185,10 @@ pub(super) fn find(method: &Method, place: &Place<'_>) -> Found {
     let takes = |call: &&Call| {
         call.path == template && (call.method == *method || (*method == Method::HEAD && call.takes_head()))
     };
-    if let Some(call) = CALLS.iter().chain(&MORE).find(takes) {
+    if let Some(call) = CALLS.iter().find(takes) {
         return Found::Call(call.kind);
     }
-    let methods = PATHS.iter().chain(&*MORE_PATHS).find(|(path, _)| *path == template);
+    let methods = PATHS.iter().find(|(path, _)| *path == template);
     methods.map_or(Found::Nothing, |(_, methods)| Found::OtherMethods(methods))
 }
 
@@ -196,10 +208,12 @@ mod tests {
     #[test]
     fn a_path_takes_the_methods_of_its_calls() {
         let all = [
-            ("/persons", "GET, HEAD, POST, OPTIONS"),
-            ("/persons/{id}", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
-            ("/persons:batch", "POST, OPTIONS"),
-            ("/persons:watch", "GET, OPTIONS"),
+            ("/{collection}", "GET, HEAD, POST, OPTIONS"),
+            ("/{collection}/{id}", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+            ("/{collection}:batch", "POST, OPTIONS"),
+            ("/{collection}:watch", "GET, OPTIONS"),
+            ("/api/collections/{collection}", "GET, HEAD, PUT, DELETE, OPTIONS"),
+            ("/api/collections/{collection}/pending", "DELETE, OPTIONS"),
             ("/api/leader", "GET, HEAD, OPTIONS"),
         ];
         for (path, methods) in all {
@@ -207,6 +221,14 @@ mod tests {
         }
         let any = |method: &str| PATHS.iter().any(|(_, methods)| methods.split(", ").any(|one| one == method));
         assert!(ANY_METHODS.split(", ").all(any));
+    }
+
+    #[test]
+    fn persons_have_the_calls_of_every_collection() {
+        let of_records = CALLS.iter().filter(|call| call.is_of_records());
+        let all: Vec<_> = of_records.map(|call| (&call.method, call.path.replace("{collection}", "persons"))).collect();
+        let persons: Vec<_> = PERSONS_CALLS.iter().map(|call| (&call.method, call.path.to_owned())).collect();
+        assert_eq!(persons, all);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use warp::http::HeaderMap;
 use warp::reply::Response;
 
+use super::described::Described;
 use super::problem::Problem;
 use super::reply;
 use super::turns::Turns;
@@ -106,6 +107,8 @@ pub(super) struct Context {
     pub(super) schemas: Schemas,
     /// Patches that are merged here.
     pub(super) turns: Turns,
+    /// The newest `/openapi.json`.
+    pub(super) described: Described,
 }
 
 /// The answer, or why there is none.

@@ -17,6 +17,7 @@ use warp::reply::Response;
 use super::body::{BoxError, Sent};
 use super::calls::{Found, Kind, find};
 use super::context::{ApiResult, Config, Context};
+use super::described::Described;
 use super::paths::{self, Place};
 use super::percent::{self, Query};
 use super::problem::{Code, Problem};
@@ -36,8 +37,8 @@ impl Calls {
     /// Of this replica.
     pub fn new(handle: Handle, config: Config, metrics: Metrics) -> Calls {
         let watchers = Arc::new(Semaphore::new(config.watchers_max));
-        let (schemas, turns) = (Schemas::default(), Turns::default());
-        Calls(Arc::new(Context { handle, config, metrics, watchers, schemas, turns }))
+        let (schemas, turns, described) = (Schemas::default(), Turns::default(), Described::default());
+        Calls(Arc::new(Context { handle, config, metrics, watchers, schemas, turns, described }))
     }
 
     /// Answers a request. The same body may arrive again, if it is known that nothing was done.
@@ -86,9 +87,9 @@ impl Calls {
             Kind::Healthz => pages::healthz(context),
             Kind::Readyz => pages::readyz(context),
             Kind::Metrics => pages::metrics(context),
-            Kind::OpenApi => openapi::openapi(context),
+            Kind::OpenApi => openapi::openapi(context, rights).await,
             Kind::Docs => openapi::docs(context),
-            Kind::Index => pages::index(context),
+            Kind::Index => pages::index(context, rights),
         }
     }
 

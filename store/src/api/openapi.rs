@@ -2,16 +2,24 @@
 //! network to load anything from.
 //!
 //! ```text
-//!   CALLS: method, path, summary ──┐
-//!   reads, writes, pages: Details ─┴─▶ Operation ──▶ paths ──────┐
-//!   headers, parameters, refusals, schemas ───────▶ components ──┴─▶ the document
+//!   CALLS: method, path, summary ─────────────────────────────┐
+//!   reads, writes (About a collection), definitions, pages: Details ─▶ Operation ──▶ paths ──────┐
+//!   headers, parameters, refusals, schemas ─────────────────────────────────────▶ components ──┴─▶ the document
+//!   the definitions in force (seen) ──▶ About ──▶ paths, filters, and the schemas of each (embedded) ──▲
 //! ```
 //!
-//! A call is in the document because it is in the table of calls, and it is incomplete until `reads`, `writes` or `pages`
-//! describes the rest of it. What several calls share is described once and referred to. The code uses the same limits and
-//! the same list of problems.
+//! A call is in the document because it is in the table of calls, and it is incomplete until `reads`, `writes`,
+//! `definitions` or `pages` describes the rest of it. What several calls share is described once and referred to. The code uses
+//! the same limits and the same list of problems.
+//!
+//! Each collection that the client may read has paths of its own. There may be a thousand, with schemas of 64 KiB: when they
+//! have [`BYTES_MAX`] together, the others are described by `/{collection}`, and `GET /api/collections` has the rest. A
+//! document is kept until a definition changes.
 
+mod about;
+mod definitions;
 mod details;
+mod embedded;
 mod headers;
 mod pages;
 mod parameters;
@@ -20,14 +28,19 @@ mod refusals;
 mod schemas;
 mod writes;
 
-use super::calls::{CALLS, Call, Kind};
+use super::calls::{CALLS, Call, Kind, PERSONS_CALLS};
 use super::context::{ApiResult, Context};
-use super::reply;
+use super::described::Seen;
+use super::problem::{Code, Problem};
+use super::rights::Rights;
+use super::seen::seen;
+use about::About;
+use bytes::Bytes;
 use details::{Details, operation};
 use ring::digest::{SHA256, digest};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::sync::{LazyLock, OnceLock};
-use utoipa::openapi::path::{HttpMethod, PathItem, Paths, PathsBuilder};
+use utoipa::openapi::path::Paths;
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Info, InfoBuilder, License, OpenApi};
 use warp::http::HeaderValue;
@@ -38,6 +51,10 @@ use warp::reply::Response;
 const TOKEN: &str = "token";
 /// Bearer tokens have none.
 const NO_SCOPES: [&str; 0] = [];
+/// Groups the calls that are about no single collection. No collection is called so.
+const TAG: &str = "api";
+/// What collections have in the document together. One more may stand above it.
+pub(super) const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 const PAGE: &str = include_str!("docs.html");
 
@@ -70,15 +87,61 @@ fn base64(bytes: &[u8]) -> String {
     bytes.chunks(3).flat_map(quartet).collect()
 }
 
-/// The whole document, made when it is first asked for.
-pub(super) fn document() -> &'static Value {
-    static WHOLE: OnceLock<Value> = OnceLock::new();
-    WHOLE.get_or_init(|| {
-        let mut whole = OpenApi::new(info(), paths());
+/// The document of these collections, which have at most so many bytes in it.
+pub(super) fn document(collections: &[Seen], bytes_max: usize) -> Value {
+    let mut whole = fixed().clone();
+    let mut bytes = 0;
+    for one in collections {
+        if bytes > bytes_max {
+            add(&mut whole, &About::Any);
+            break;
+        }
+        bytes += add(&mut whole, &About::new(&one.name, &one.definition));
+    }
+    whole
+}
+
+/// Adds what there is to say of a collection: how many bytes.
+fn add(whole: &mut Value, about: &About<'_>) -> usize {
+    let calls: Vec<(String, &Call)> = match about {
+        About::Persons(_) => PERSONS_CALLS.iter().map(|call| (call.path.to_owned(), call)).collect(),
+        About::One(..) | About::Any => {
+            let of_records = CALLS.iter().filter(|call| call.is_of_records());
+            of_records.map(|call| (call.path.replace("{collection}", about.name()), call)).collect()
+        }
+    };
+    let mut paths: Map<String, Value> = Map::new();
+    for (path, call) in calls {
+        let described = json!(operation(call, about.name(), of_records(call.kind, about)));
+        paths.entry(path).or_insert_with(|| json!({}))[method(call)] = described;
+    }
+    let components = about.components();
+    let (paths, components) = (Value::Object(paths), Value::Object(components));
+    let bytes = paths.to_string().len() + components.to_string().len();
+    for (into, from) in [("/paths", paths), ("/components/schemas", components)] {
+        if let (Some(Value::Object(into)), Value::Object(from)) = (whole.pointer_mut(into), from) {
+            into.extend(from);
+        }
+    }
+    bytes
+}
+
+/// What is there whatever the collections are.
+fn fixed() -> &'static Value {
+    static FIXED: OnceLock<Value> = OnceLock::new();
+    FIXED.get_or_init(|| {
+        let mut whole = OpenApi::new(info(), Paths::new());
         whole.components = Some(components());
         // With a token or without: that depends on the flags of the store.
         whole.security = Some(vec![SecurityRequirement::new(TOKEN, NO_SCOPES), SecurityRequirement::default()]);
-        serde_json::to_value(whole).expect("it has no map with other keys than text")
+        let mut whole = serde_json::to_value(whole).expect("it has no map with other keys than text");
+        for call in CALLS.iter().filter(|call| !call.is_of_records()) {
+            whole["paths"][call.path][method(call)] = json!(operation(call, TAG, of_none(call.kind)));
+        }
+        if let Some(Value::Object(schemas)) = whole.pointer_mut("/components/schemas") {
+            schemas.extend(schemas::more());
+        }
+        whole
     })
 }
 
@@ -89,16 +152,12 @@ fn info() -> Info {
         .title("Leasehold store")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "A replicated JSON record store: one leader accepts the writes, every replica answers reads.",
+            "A replicated JSON record store: one leader accepts the writes, every replica answers reads. Each collection has \
+             paths of its own here, by the definition in force; where there are too many, `/{collection}` stands for the \
+             others, and `/api/collections` has their definitions.",
         ))
         .license(Some(license))
         .build()
-}
-
-/// From the table of calls.
-fn paths() -> Paths {
-    let item = |call: &Call| PathItem::new(method(call), operation(call, details(call.kind)));
-    CALLS.iter().fold(PathsBuilder::new(), |paths, call| paths.path(call.path, item(call))).build()
 }
 
 fn components() -> Components {
@@ -116,16 +175,32 @@ fn bearer() -> Http {
     HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build()
 }
 
-fn details(kind: Kind) -> Details {
+/// Of the calls that each collection has.
+fn of_records(kind: Kind, about: &About<'_>) -> Details {
     match kind {
-        Kind::List => reads::list(),
-        Kind::Read => reads::read(),
-        Kind::Watch => reads::watch(),
-        Kind::Create => writes::create(),
-        Kind::Replace => writes::replace(),
-        Kind::Patch => writes::patch(),
-        Kind::Delete => writes::delete(),
-        Kind::Batch => writes::batch(),
+        Kind::List => reads::list(about),
+        Kind::Read => reads::read(about),
+        Kind::Watch => reads::watch(about),
+        Kind::Create => writes::create(about),
+        Kind::Replace => writes::replace(about),
+        Kind::Patch => writes::patch(about),
+        Kind::Delete => writes::delete(about),
+        Kind::Batch => writes::batch(about),
+        other => of_none(other),
+    }
+}
+
+/// Of the others.
+fn of_none(kind: Kind) -> Details {
+    match kind {
+        Kind::Definitions => definitions::list(),
+        Kind::Definition => definitions::read(),
+        Kind::Define => definitions::define(),
+        Kind::Drop => definitions::drop(),
+        Kind::GiveUp => definitions::give_up(),
+        Kind::Transaction => definitions::transaction(),
+        Kind::WatchAll => definitions::watch(),
+        Kind::PauseExpiry => definitions::expiry(),
         Kind::Leader => pages::leader(),
         Kind::Status => pages::status(),
         Kind::Healthz => pages::healthz(),
@@ -134,32 +209,45 @@ fn details(kind: Kind) -> Details {
         Kind::OpenApi => pages::openapi(),
         Kind::Docs => pages::docs(),
         Kind::Index => pages::index(),
-        // Not in the table that the document is made from.
-        Kind::Transaction
-        | Kind::WatchAll
-        | Kind::Definitions
-        | Kind::Definition
-        | Kind::Define
-        | Kind::Drop
-        | Kind::GiveUp
-        | Kind::PauseExpiry => Details::default(),
+        // They are about a collection.
+        Kind::List
+        | Kind::Read
+        | Kind::Watch
+        | Kind::Create
+        | Kind::Replace
+        | Kind::Patch
+        | Kind::Delete
+        | Kind::Batch => Details::default(),
     }
 }
 
-fn method(call: &Call) -> HttpMethod {
-    match call.method.as_str() {
-        "GET" => HttpMethod::Get,
-        "POST" => HttpMethod::Post,
-        "PUT" => HttpMethod::Put,
-        "PATCH" => HttpMethod::Patch,
-        "DELETE" => HttpMethod::Delete,
-        other => unreachable!("no call of the table is a {other}"),
-    }
+/// The key of a call in its path.
+fn method(call: &Call) -> String {
+    call.method.as_str().to_ascii_lowercase()
 }
 
 /// `GET /openapi.json`
-pub(super) fn openapi(_: &Context) -> ApiResult {
-    Ok(reply::json(document()))
+pub(super) async fn openapi(context: &Context, rights: &Rights) -> ApiResult {
+    let collections = seen(context, rights);
+    let text = match context.described.get(&collections) {
+        Some(text) => text,
+        None => {
+            // Many definitions take their time.
+            let made = tokio::task::spawn_blocking(move || {
+                let text = Bytes::from(document(&collections, BYTES_MAX).to_string());
+                (collections, text)
+            });
+            let (collections, text) = made.await.map_err(|error| {
+                tracing::error!(%error, "making /openapi.json failed");
+                Problem::new(Code::Internal, "the document could not be made; see the log")
+            })?;
+            context.described.put(collections, text.clone());
+            text
+        }
+    };
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 /// `GET /docs`

@@ -1,15 +1,18 @@
 //! The pages about a replica itself: for people, probes and Prometheus.
 
-use super::calls::{CALLS, Kind};
+use super::calls::{CALLS, Kind, PERSONS_CALLS};
 use super::context::{ApiResult, Context};
 use super::leader::leader_seen;
 use super::problem::{Code, Problem};
 use super::refusals::limit_word;
 use super::reply;
+use super::rights::Rights;
+use super::seen::seen;
 use crate::handle::Handle;
 use crate::room::Figures;
 use crate::telemetry::phase_word;
 use leasehold_contract::ProgressInfo;
+use leasehold_documents::Form;
 use leasehold_replication::{FollowerStatus, HoldsBack, Level, Phase, Position, Status, Voter};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -239,13 +242,17 @@ pub(super) fn metrics(context: &Context) -> ApiResult {
 }
 
 /// `GET /`
-pub(super) fn index(context: &Context) -> ApiResult {
-    let others = CALLS.iter().filter(|call| call.kind != Kind::Index);
-    let calls = others.map(|call| (format!("{} {}", call.method, call.path), Value::from(call.in_short())));
+pub(super) fn index(context: &Context, rights: &Rights) -> ApiResult {
+    let collections = seen(context, rights);
+    let has_persons = collections.iter().any(|one| one.definition.form == Form::Persons);
+    let of_persons = PERSONS_CALLS.iter().filter(|_| has_persons);
+    let calls = of_persons.chain(CALLS.iter().filter(|call| call.kind != Kind::Index));
+    let calls = calls.map(|call| (format!("{} {}", call.method, call.path), Value::from(call.in_short())));
     let mut response = reply::json(&json!({
         "name": "leasehold-store",
         "version": env!("CARGO_PKG_VERSION"),
         "self": context.handle.name(),
+        "collections": collections.iter().map(|one| &*one.name).collect::<Vec<_>>(),
         "calls": calls.collect::<Map<String, Value>>(),
     }));
     let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

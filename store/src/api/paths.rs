@@ -135,14 +135,14 @@ fn cut(segment: Cow<'_, str>) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
 }
 
 impl Place<'_> {
-    /// The path in the table of calls. Its rows for `/persons` are those of every collection.
+    /// The path in the table of calls.
     pub(super) fn template(&self) -> Option<&'static str> {
         match self {
             Place::Fixed(path) => Some(path),
-            Place::Records(_) => Some("/persons"),
-            Place::Record(..) => Some("/persons/{id}"),
-            Place::Batch(_) => Some("/persons:batch"),
-            Place::Watch(_) => Some("/persons:watch"),
+            Place::Records(_) => Some("/{collection}"),
+            Place::Record(..) => Some("/{collection}/{id}"),
+            Place::Batch(_) => Some("/{collection}:batch"),
+            Place::Watch(_) => Some("/{collection}:watch"),
             Place::Definition(_) => Some("/api/collections/{collection}"),
             Place::Pending(_) => Some("/api/collections/{collection}/pending"),
             Place::Nothing => None,

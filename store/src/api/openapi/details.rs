@@ -5,7 +5,7 @@ use crate::api::calls::Call;
 use crate::api::tokens;
 use serde_json::Value;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::{Operation, OperationBuilder};
+use utoipa::openapi::path::{Operation, OperationBuilder, Parameter};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::{Content, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
 use warp::http::StatusCode;
@@ -18,25 +18,31 @@ use super::refusals::{FORBIDDEN, Refusal, UNAUTHORIZED};
 #[derive(Default)]
 pub(super) struct Details {
     /// Client generators name their functions after it.
-    pub(super) id: &'static str,
+    pub(super) id: String,
     /// What the summary omits; empty if it omits nothing.
-    pub(super) description: &'static str,
+    pub(super) description: String,
     pub(super) parameters: Vec<&'static parameters::Shared>,
+    /// Parameters that are of one collection alone.
+    pub(super) filters: Vec<Parameter>,
     pub(super) body: Option<RequestBody>,
     /// Each success, by its status.
     pub(super) successes: Vec<(StatusCode, Response)>,
     pub(super) refusals: Vec<&'static Refusal>,
 }
 
-/// The operation that the document has for this call.
-pub(super) fn operation(call: &Call, details: Details) -> Operation {
+/// The operation that the document has for this call. `tag` groups it with others.
+pub(super) fn operation(call: &Call, tag: &str, details: Details) -> Operation {
     let mut operation = OperationBuilder::new()
+        .tag(tag)
         .summary(Some(call.summary))
         .operation_id(Some(details.id))
         .description(Some(details.description).filter(|text| !text.is_empty()))
         .request_body(details.body);
     for parameter in details.parameters {
         operation = operation.parameter_ref(parameter.reference());
+    }
+    for filter in details.filters {
+        operation = operation.parameter(filter);
     }
     for (status, response) in details.successes {
         operation = operation.response(status.as_str(), response);
@@ -60,8 +66,8 @@ fn guards(call: &Call) -> Vec<&'static Refusal> {
 }
 
 /// A body that must be sent.
-pub(super) fn body(media: &str, schema: Ref, example: Value) -> RequestBody {
-    let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+pub(super) fn body(media: &str, schema: Ref, example: Option<Value>) -> RequestBody {
+    let content = ContentBuilder::new().schema(Some(schema)).example(example).build();
     RequestBodyBuilder::new().required(Some(Required::True)).content(media, content).build()
 }
 
@@ -83,6 +89,12 @@ pub(super) fn of_media(
     more: &[&headers::Shared],
 ) -> Response {
     success(description, more).content(media, Content::new(Some(schema))).build()
+}
+
+/// Server-sent events. OpenAPI 3.1 knows only whole bodies; the schema is that of one event, which is how tools that read
+/// streams take it (OpenAPI 3.2 has `itemSchema` for that).
+pub(super) fn events(one: Ref) -> Response {
+    of_media("text/event-stream", "The events, each of this schema.", one, &[])
 }
 
 fn success(description: &str, more: &[&headers::Shared]) -> ResponseBuilder {

@@ -25,13 +25,19 @@ pub(super) static STALENESS: Shared = Shared {
                   before the answer is in it. Absent while this replica does not know.",
 };
 
-pub(super) static ETAG: Shared = Shared { name: "ETag", kind: Type::String, description: "A hash of the record." };
+pub(super) static ETAG: Shared =
+    Shared { name: "ETag", kind: Type::String, description: "A hash of the record; of a definition its revision." };
 
-pub(super) static LOCATION: Shared =
-    Shared { name: "Location", kind: Type::String, description: "The path of the record." };
+pub(super) static LOCATION: Shared = Shared { name: "Location", kind: Type::String, description: "Its path." };
 
 pub(super) static LINK: Shared =
     Shared { name: "Link", kind: Type::String, description: "The next page, with rel=\"next\"; none on the last one." };
+
+pub(super) static COUNT: Shared = Shared {
+    name: "Leasehold-Count",
+    kind: Type::Integer,
+    description: "How many records the filters select, on every page; only with `count=true`.",
+};
 
 pub(super) static WWW_AUTHENTICATE: Shared = Shared {
     name: "WWW-Authenticate",
@@ -56,6 +62,6 @@ impl Shared {
 
 /// Describes each once.
 pub(super) fn describe(components: &mut Components) {
-    let all = [&SEQUENCE, &STALENESS, &ETAG, &LOCATION, &LINK, &WWW_AUTHENTICATE, &RETRY_AFTER];
+    let all = [&SEQUENCE, &STALENESS, &ETAG, &LOCATION, &LINK, &COUNT, &WWW_AUTHENTICATE, &RETRY_AFTER];
     components.headers = all.map(|one| (one.name.to_owned(), one.header().into())).into();
 }

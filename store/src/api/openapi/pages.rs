@@ -10,8 +10,8 @@ use super::schemas::string;
 
 pub(super) fn leader() -> Details {
     Details {
-        id: "leader",
-        description: "With `Accept: text/plain` just `true` or `false`: whether this replica does.",
+        id: "leader".to_owned(),
+        description: "With `Accept: text/plain` just `true` or `false`: whether this replica does.".to_owned(),
         refusals: vec![&BAD_REQUEST],
         ..page(object("Who leads, as far as this replica knows."))
     }
@@ -19,7 +19,7 @@ pub(super) fn leader() -> Details {
 
 pub(super) fn status() -> Details {
     Details {
-        id: "status",
+        id: "status".to_owned(),
         refusals: vec![&BAD_REQUEST],
         ..page(object(
             "Positions, voters, the lag of each, and what this replica waits for. `sum` is that of the data after `applied`: \
@@ -30,27 +30,27 @@ pub(super) fn status() -> Details {
 }
 
 pub(super) fn healthz() -> Details {
-    Details { id: "healthz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is alive.")) }
+    Details { id: "healthz".to_owned(), refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is alive.")) }
 }
 
 pub(super) fn readyz() -> Details {
-    Details { id: "readyz", refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is ready.")) }
+    Details { id: "readyz".to_owned(), refusals: vec![&UNAVAILABLE], ..page(text("text/plain", "It is ready.")) }
 }
 
 pub(super) fn metrics() -> Details {
-    Details { id: "metrics", ..page(text("application/openmetrics-text", "OpenMetrics text.")) }
+    Details { id: "metrics".to_owned(), ..page(text("application/openmetrics-text", "OpenMetrics text.")) }
 }
 
 pub(super) fn openapi() -> Details {
-    Details { id: "openapi", ..page(object("This document.")) }
+    Details { id: "openapi".to_owned(), ..page(object("This document.")) }
 }
 
 pub(super) fn docs() -> Details {
-    Details { id: "docs", ..page(text("text/html", "A page that needs nothing from elsewhere.")) }
+    Details { id: "docs".to_owned(), ..page(text("text/html", "A page that needs nothing from elsewhere.")) }
 }
 
 pub(super) fn index() -> Details {
-    Details { id: "index", ..page(object("Name, version, calls.")) }
+    Details { id: "index".to_owned(), ..page(object("Name, version, calls.")) }
 }
 
 /// A call with one success.

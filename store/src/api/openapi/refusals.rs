@@ -40,6 +40,20 @@ pub(super) static FORBIDDEN: Refusal = Refusal {
 pub(super) static UNKNOWN_ID: Refusal =
     Refusal { name: "UnknownId", code: Code::UnknownId, description: "There is no record with this id.", header: None };
 
+pub(super) static UNKNOWN_COLLECTION: Refusal = Refusal {
+    name: "UnknownCollection",
+    code: Code::UnknownCollection,
+    description: "There is no such collection.",
+    header: None,
+};
+
+pub(super) static NOTHING_PENDING: Refusal = Refusal {
+    name: "NothingPending",
+    code: Code::NothingPending,
+    description: "There is no such collection, or no change of its definition is pending.",
+    header: None,
+};
+
 pub(super) static BODY_TIMEOUT: Refusal = Refusal {
     name: "BodyTimeout",
     code: Code::BodyTimeout,
@@ -47,8 +61,38 @@ pub(super) static BODY_TIMEOUT: Refusal = Refusal {
     header: None,
 };
 
-pub(super) static CONFLICT: Refusal =
-    Refusal { name: "Conflict", code: Code::Conflict, description: "Another record has this id.", header: None };
+pub(super) static CONFLICT: Refusal = Refusal {
+    name: "Conflict",
+    code: Code::Conflict,
+    description: "Another record has this id (`conflict`), or the same values in a unique index (`unique-conflict`); or \
+                  the collection is full (`too-many-records`).",
+    header: None,
+};
+
+pub(super) static UNIQUE_CONFLICT: Refusal = Refusal {
+    name: "UniqueConflict",
+    code: Code::UniqueConflict,
+    description: "Another record has the same values in a unique index (`unique-conflict`), or the collection is full \
+                  (`too-many-records`).",
+    header: None,
+};
+
+pub(super) static NOT_DEFINED: Refusal = Refusal {
+    name: "NotDefined",
+    code: Code::DoesNotFit,
+    description: "Records stand against the definition (`does-not-fit`, `unique-conflict`) or would go at once \
+                  (`would-expire`); another change is pending (`definition-pending`); what ids are never changes \
+                  (`immutable`); or there are as many collections as there may be (`too-many-collections`). The \
+                  definition is as before.",
+    header: None,
+};
+
+pub(super) static NOT_EMPTY: Refusal = Refusal {
+    name: "NotEmpty",
+    code: Code::NotEmpty,
+    description: "The collection has records (`count`). Not done; `?records=delete` removes them, too.",
+    header: None,
+};
 
 pub(super) static BATCH_NOT_DONE: Refusal = Refusal {
     name: "BatchNotDone",
@@ -61,7 +105,7 @@ pub(super) static AHEAD: Refusal = Refusal {
     name: "Ahead",
     code: Code::Ahead,
     description: "The sequence lies beyond what is committed: it is of another cluster, or the data went back in time. \
-                  `committed` says how far it goes.",
+                  `committed` says how far it goes. Or `cluster` is not this one (`other-cluster`).",
     header: None,
 };
 
@@ -80,8 +124,13 @@ pub(super) static PRECONDITION_FAILED: Refusal = Refusal {
     header: None,
 };
 
-pub(super) static BODY_TOO_LARGE: Refusal =
-    Refusal { name: "BodyTooLarge", code: Code::BodyTooLarge, description: "The body is too large.", header: None };
+pub(super) static BODY_TOO_LARGE: Refusal = Refusal {
+    name: "BodyTooLarge",
+    code: Code::BodyTooLarge,
+    description: "The body is too large (`limitBytes`), or a record (`record-too-large`), or all records of the request \
+                  together (`entry-too-large`).",
+    header: None,
+};
 
 pub(super) static UNSUPPORTED_MEDIA_TYPE: Refusal = Refusal {
     name: "UnsupportedMediaType",
@@ -126,7 +175,12 @@ pub(super) static OUT_OF_ROOM: Refusal = Refusal {
     header: None,
 };
 
-static ALL: [&Refusal; 17] = [
+static ALL: [&Refusal; 22] = [
+    &UNKNOWN_COLLECTION,
+    &NOTHING_PENDING,
+    &UNIQUE_CONFLICT,
+    &NOT_DEFINED,
+    &NOT_EMPTY,
     &BAD_REQUEST,
     &UNAUTHORIZED,
     &FORBIDDEN,
