@@ -12,7 +12,7 @@ use warp::http::StatusCode;
 
 use super::headers;
 use super::parameters;
-use super::refusals::{FORBIDDEN, Refusal, UNAUTHORIZED};
+use super::refusals::{FORBIDDEN, REDIRECT, Refusal, UNAUTHORIZED};
 
 /// What the table does not say about a call.
 #[derive(Default)]
@@ -46,6 +46,10 @@ pub(super) fn operation(call: &Call, tag: &str, details: Details) -> Operation {
     }
     for (status, response) in details.successes {
         operation = operation.response(status.as_str(), response);
+    }
+    if tokens::writes(&call.method) {
+        let status = StatusCode::TEMPORARY_REDIRECT;
+        operation = operation.response(status.as_str(), Ref::from_response_name(REDIRECT));
     }
     if tokens::is_open(call.path, false) {
         operation = operation.securities(Some([]));

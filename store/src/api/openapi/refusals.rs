@@ -1,4 +1,4 @@
-//! `components.responses`: the problems that calls share. The status is that of the code.
+//! `components.responses`: the problems that calls share (the status is that of the code), and the redirect of writes.
 
 use crate::api::problem::{Code, PROBLEM_JSON};
 use utoipa::openapi::{Components, Content, Ref, Response, ResponseBuilder};
@@ -218,7 +218,17 @@ impl Refusal {
     }
 }
 
+/// Where a write is done instead; not a problem.
+pub(super) const REDIRECT: &str = "Redirect";
+
+fn redirect() -> Response {
+    let what = "Only with `--follower-writes=redirect`: this replica does not lead, and `Location` is that of the call at the \
+                leader. Not done.";
+    ResponseBuilder::new().description(what).header_ref(headers::LOCATION.name, headers::LOCATION.reference()).build()
+}
+
 /// Describes each once.
 pub(super) fn describe(components: &mut Components) {
     components.responses = ALL.iter().map(|one| (one.name.to_owned(), one.response().into())).collect();
+    components.responses.insert(REDIRECT.to_owned(), redirect().into());
 }

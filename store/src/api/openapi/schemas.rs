@@ -118,7 +118,7 @@ pub(super) fn name_of_collection() -> Object {
 
 /// A place in the log.
 pub(super) fn sequence() -> Object {
-    integer().minimum(Some(0_u32)).maximum(Some(i64::MAX)).build()
+    integer().minimum(Some(0_u32)).maximum(Some(usize::MAX)).build()
 }
 
 /// One of these words.
@@ -317,7 +317,7 @@ fn of_definition() -> Value {
         },
         "indexes": { "type": "array", "maxItems": INDEXES_MAX, "uniqueItems": true, "items": index },
         "expires": pointer,
-        "maxRecords": { "type": "integer", "minimum": 1, "maximum": i64::MAX },
+        "maxRecords": { "type": "integer", "minimum": 1, "maximum": u64::MAX },
     })
 }
 

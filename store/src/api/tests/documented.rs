@@ -186,6 +186,87 @@ async fn a_document_has_the_definitions_in_force() {
     assert_eq!(names(&get().await), ["persons"]);
 }
 
+/// The schema of a component, where its references are resolved as those of the document are.
+fn compiled(name: &str) -> jsonschema::Validator {
+    let pointer = format!("#/components/schemas/{name}");
+    let whole = serde_json::json!({ "$ref": pointer, "components": document()["components"] });
+    jsonschema::options().with_draft(jsonschema::Draft::Draft202012).build(&whole).unwrap()
+}
+
+#[test]
+fn every_component_is_a_schema() {
+    for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {
+        assert!(jsonschema::meta::is_valid(schema), "{name}");
+        compiled(name);
+    }
+}
+
+#[test]
+fn a_schema_in_the_document_says_what_the_definition_says() {
+    let definition = Definition::parse(ORDERS).unwrap();
+    let own = crate::schema::Schema::compile(definition.schema.as_deref().unwrap()).unwrap();
+    let (sent, stored) = (compiled("orders_sent"), compiled("orders_record"));
+    for (record, fits) in [
+        (r#"{"id": "a", "tenant": "acme"}"#, true),
+        (r#"{"id": "a", "tenant": "acme", "price": {"n": 1.5}, "parent": {"tenant": "x"}, "lines": []}"#, true),
+        (r#"{"id": "a"}"#, false),
+        (r#"{"id": "a", "tenant": "acme", "price": {"n": "1.5"}}"#, false),
+        (r#"{"id": "a", "tenant": "acme", "parent": {"tenant": "x", "parent": {}}}"#, false),
+    ] {
+        let value: Value = serde_json::from_str(record).unwrap();
+        let said = [own.check(record).is_ok(), sent.is_valid(&value), stored.is_valid(&value)];
+        assert_eq!(said, [fits; 3], "{record}");
+    }
+    let without = serde_json::json!({ "tenant": "acme" });
+    assert_eq!((sent.is_valid(&without), stored.is_valid(&without)), (true, false));
+    for (id, fits) in
+        [("x", true), ("Ä b", true), ("...", true), ("", false), (".", false), ("..", false), ("a/b", false)]
+    {
+        let value = serde_json::json!({ "tenant": "acme", "id": id });
+        let is_id = leasehold_documents::IdKind::Text.parse(id).is_some();
+        assert_eq!((stored.is_valid(&value), is_id), (fits, fits), "{id:?}");
+    }
+}
+
+/// What a generator makes of the document must be what the API takes.
+#[test]
+fn the_patterns_of_parameters_are_what_the_api_reads() {
+    let patterns = |key: &str| {
+        let schema = document()["components"]["parameters"][key]["schema"].clone();
+        jsonschema::draft202012::new(&schema).unwrap()
+    };
+    let duration = |text: &str| leasehold_daemon::durations::parse(text).is_ok();
+    for text in ["0ms", "5s", "90m", "24h", "1", "s", "-1s", "1.5s", "1d", ""] {
+        assert_eq!(patterns("maxStaleness").is_valid(&text.into()), duration(text), "{text:?}");
+    }
+    for (text, fits) in [("1ms", true), ("30000ms", true), ("30s", true), ("0ms", false), ("31s", false), ("1m", false)]
+    {
+        assert_eq!(patterns("timeout").is_valid(&text.into()), fits, "{text:?}");
+    }
+    for (text, fits) in [
+        ("a", true),
+        ("-a.b,-c", true),
+        ("a,b,c,d", true),
+        ("", false),
+        ("-", false),
+        ("a,-b", false),
+        ("a..b", false),
+        ("a,b,c,d,e", false),
+    ] {
+        assert_eq!(patterns("sort").is_valid(&text.into()), fits, "{text:?}");
+    }
+    for (text, fits) in
+        [("*", true), (r#""x""#, true), (r#"W/"x", "y""#, true), ("", false), ("x", false), ("*, *", false)]
+    {
+        assert_eq!(patterns("ifMatch").is_valid(&text.into()), fits, "{text:?}");
+    }
+    for (text, fits) in
+        [("a", true), ("a b", true), (r#""a \" b""#, true), (r#""open"#, false), (" ", false), ("", false)]
+    {
+        assert_eq!(patterns("key").is_valid(&text.into()), fits, "{text:?}");
+    }
+}
+
 #[test]
 fn a_document_of_many_large_definitions_is_bounded_and_says_so() {
     let long = "x".repeat(60_000);
