@@ -5,8 +5,9 @@
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
 #   make nightly what is too long for each change: more seeds, half an hour of chaos, updates from the last release and back,
-#                updates to a later format, make e2e with 20 leaves of each kind and the update from the last release's chart,
+#                updates to a later format, make openapi, make e2e with 20 leaves of each kind and the update from the last release's chart,
 #                and on IPv6 alone
+#   make openapi asks a validator, a generated client and Schemathesis whether /openapi.json is true   (ARGS=--quick; needs Python)
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
 #   make formats updates to a store with a made-up later format, and the ways back      (part of make nightly)
@@ -21,7 +22,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint golden msrv build unit nightly chaos skew last-release formats made-up-format bench peers deny release-check clean
+.PHONY: demo test lint golden msrv build unit nightly openapi chaos skew last-release formats made-up-format bench peers deny release-check clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -70,8 +71,14 @@ nightly:
 	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
 	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
 	$(MAKE) formats
+	$(MAKE) openapi
 	LEAVES=20 UPDATES=3 LAST_RELEASE=1 $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
+
+# `exec`: a signal to make then reaches the program that ends what it started. e2e/openapi/README.md
+openapi:
+	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e
+	@exec ./e2e/openapi/run.sh $(ARGS)
 
 chaos:
 	$(CARGO) build --locked --quiet --bin store --bin sidecar --bin e2e

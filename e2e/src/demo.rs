@@ -30,6 +30,9 @@ pub struct Demo {
     /// How many pods to begin with
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     pub replicas: u16,
+    /// Use ports that are free, instead of those that it always has
+    #[arg(long)]
+    pub free_ports: bool,
     /// The Lease's duration, in whole seconds
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub lease_duration: String,
@@ -47,7 +50,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         restart_after: Duration::from_secs(1),
         grace: Duration::from_secs(60),
         drain_min: Duration::from_secs(5),
-        ports: Ports::of_demo(demo.replicas.max(5))?,
+        ports: if demo.free_ports { Ports::claim()? } else { Ports::of_demo(demo.replicas.max(5))? },
         initial_data: None,
         folder: demo.data.clone(),
         store_args: Vec::new(),
