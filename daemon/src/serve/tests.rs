@@ -37,6 +37,30 @@ async fn a_request_is_answered_and_knows_where_it_came_from() {
 }
 
 #[tokio::test]
+async fn a_guard_answers_some_requests_and_leaves_what_it_learns_of_the_others() {
+    #[derive(Clone)]
+    struct Learnt(String);
+    let guard: Guard = Arc::new(|head| {
+        assert!(head.extensions.get::<HandedOver>().is_none(), "it came by this port");
+        if head.uri.path() == "/no" {
+            return Some("refused".into_response());
+        }
+        let Remote(remote) = *head.extensions.get().unwrap();
+        head.extensions.insert(Learnt(format!("{} from {}", head.method, remote.ip())));
+        None
+    });
+    let listener = bind(ANY_PORT).unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let learnt = warp::ext::get::<Learnt>().map(|learnt: Learnt| learnt.0.into_response()).boxed();
+    let gates = Gates { guard: Some(guard), ..Gates::default() };
+    tokio::spawn(Server { gates, stop: stop.clone(), ..Server::default() }.run_filter(listener, learnt));
+    let ask = async |path: &str| send(address, &format!("PUT {path} HTTP/1.0\r\n\r\n")).await;
+    assert!(ask("/yes").await.ends_with("PUT from 127.0.0.1"));
+    assert!(ask("/no").await.ends_with("refused"));
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn the_unspecified_address_takes_ipv4_too() {
     let listener = bind("[::]:0".parse().unwrap()).unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -360,7 +360,11 @@ async fn a_head_over_http2_is_answered_with_a_head_alone() {
 async fn a_connection_that_another_port_hands_over_is_served_like_those_of_this_one() {
     let listener = bind(ANY_PORT).unwrap();
     let shut: Door = Arc::new(|_, _| Box::pin(async { None }));
-    let gates = Gates { door: Some(shut), ..Gates::default() };
+    let guard: Guard = Arc::new(|head| {
+        let is_handed = head.extensions.get::<HandedOver>().is_some();
+        (!is_handed).then(|| "nobody vouches for it".into_response())
+    });
+    let gates = Gates { door: Some(shut), guard: Some(guard), ..Gates::default() };
     let limits = Limits { idle_max: SOON, ..limits() };
     let counts = Arc::clone(&limits.counts);
     let (entrance, handing) = Entrance::with_handing(listener);
