@@ -6,7 +6,7 @@
 //!   noted already? ──yes──▶ nothing: what an administrator has changed since stays
 //!      │ no
 //!      ▼
-//!   the next definition that is neither in force nor pending, nor was refused ──▶ define it
+//!   the next definition that is neither in force nor pending, nor was tried ──▶ define it
 //!      │ there is none
 //!      ▼
 //!   another change of one is pending ──▶ wait      none ──▶ note the file
@@ -43,7 +43,7 @@ pub enum FileStep<'a> {
     },
     /// Another change of a definition is pending: it has to end first.
     Wait,
-    /// Each definition is in force, pending or refused: note the file.
+    /// Each definition is in force, pending, or was tried: note the file.
     Note,
 }
 
@@ -114,8 +114,8 @@ impl CollectionsFile {
         self.definitions.iter().map(|(name, definition)| (&**name, definition))
     }
 
-    /// What to do next with these data. `refused`: the collections whose definition was refused a moment ago.
-    pub fn next(&self, documents: &Documents, refused: &BTreeSet<String>) -> FileStep<'_> {
+    /// What to do next with these data. `tried`: the collections whose definition this leader has proposed, whatever came of it.
+    pub fn next(&self, documents: &Documents, tried: &BTreeSet<String>) -> FileStep<'_> {
         if documents.format() < COLLECTIONS || documents.noted_file() == Some(self.hash) {
             return FileStep::Nothing;
         }
@@ -124,7 +124,7 @@ impl CollectionsFile {
             let has_pending = documents.collection(name).is_some_and(|found| found.pending().is_some());
             match standing(documents, name, wanted) {
                 Standing::InForce | Standing::Pending => {}
-                _ if refused.contains(name) => {}
+                _ if tried.contains(name) => {}
                 _ if has_pending => last = FileStep::Wait,
                 _ => return FileStep::Define { name, definition: as_found(documents, name, wanted) },
             }
@@ -195,15 +195,13 @@ mod tests {
 
     /// What a leader would do with these data until there is nothing to do, or to wait for.
     fn applied(file: &CollectionsFile, documents: &mut Documents) -> Vec<String> {
-        let (mut steps, mut refused) = (Vec::new(), BTreeSet::new());
+        let (mut steps, mut tried) = (Vec::new(), BTreeSet::new());
         loop {
-            match file.next(documents, &refused) {
+            match file.next(documents, &tried) {
                 FileStep::Define { name, definition } => {
                     let outcome = define(documents, name, &definition.to_json());
                     steps.push(format!("{name}: {outcome:?}"));
-                    if !outcome.is_done() {
-                        refused.insert(name.to_owned());
-                    }
+                    tried.insert(name.to_owned());
                 }
                 FileStep::Note => {
                     assert_eq!(done(documents, Work::NoteFile { hash: file.hash() }), Outcome::Stepped);

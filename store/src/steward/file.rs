@@ -112,7 +112,10 @@ pub struct Applier {
     /// The pod's revision of its StatefulSet; empty where there is none.
     revision: String,
     metrics: Metrics,
-    /// What was refused since this replica leads, and why.
+    /// What was proposed since this replica leads, and decided. A change that was pending and then refused is among it: while
+    /// the note has to wait, it must not be tried again and again.
+    tried: BTreeSet<String>,
+    /// What of that was refused at once, and why.
     refused: BTreeMap<String, String>,
     /// What was logged last, so that each thing is said once.
     said: Option<String>,
@@ -121,13 +124,14 @@ pub struct Applier {
 impl Applier {
     /// Of this replica.
     pub fn new(handle: Handle, file: Arc<CollectionsFile>, revision: &str, metrics: Metrics) -> Applier {
-        let (revision, refused) = (revision.to_owned(), BTreeMap::new());
-        Applier { handle, file, revision, metrics, refused, said: None }
+        let (revision, tried, refused) = (revision.to_owned(), BTreeSet::new(), BTreeMap::new());
+        Applier { handle, file, revision, metrics, tried, refused, said: None }
     }
 
     /// What is to be done now.
     pub(super) async fn look(&mut self) {
         if !self.handle.leads() {
+            self.tried.clear();
             self.refused.clear();
             self.said = None;
             self.handle.tell_refused_definitions(None);
@@ -158,8 +162,7 @@ impl Applier {
             return false;
         }
         let (file, documents) = (self.file.clone(), self.handle.documents());
-        let refused = self.refused.keys().cloned().collect();
-        match file.next(&documents, &refused) {
+        match file.next(&documents, &self.tried) {
             FileStep::Nothing => false,
             FileStep::Wait => {
                 self.say_once("the collections file waits: another change of one of its definitions is pending");
@@ -169,7 +172,7 @@ impl Applier {
                 Some(Outcome::Stepped) => {
                     info!(
                         definitions = file.definitions().count(),
-                        refused = refused.len(),
+                        refused = self.refused.len(),
                         "the collections file is applied"
                     );
                     true
@@ -211,12 +214,14 @@ impl Applier {
             Some(outcome) if outcome.is_done() => {
                 let is_pending = outcome == Outcome::Pending;
                 info!(collection = name, is_pending, "defined as the collections file has it");
+                self.tried.insert(name.to_owned());
                 self.handle.tell_change_begun();
                 true
             }
             Some(outcome) => {
                 let why = declined(&outcome, name).detail().to_owned();
                 warn!(collection = name, why, "a definition of the collections file was refused");
+                self.tried.insert(name.to_owned());
                 self.refused.insert(name.to_owned(), why);
                 true
             }

@@ -160,6 +160,29 @@ async fn a_pending_change_that_ends_without_coming_into_force_is_reported_by_eve
     assert_eq!(refusals(&leader), Some(words));
 }
 
+#[tokio::test]
+async fn a_change_that_was_refused_is_not_tried_again_while_the_note_waits_for_anothers() {
+    let mut data = raised();
+    for name in ["a", "b"] {
+        data.define(name, r#"{"id":"string"}"#);
+        data.create(name, "one", r#","n":"much""#);
+    }
+    let schema = r#"{"id":"string","schema":{"properties":{"n":{"type":"integer"}}}}"#;
+    assert_eq!(data.define("b", r#"{"id":"string","indexes":[{"fields":["/n"]}]}"#), Outcome::Pending);
+    let leader = Leader::of(data);
+    newest(&leader, None);
+    let mut applier = applier(&leader, &format!(r#"{{"a": {schema}, "b": {{"id": "string"}}}}"#), "");
+    applier.look().await;
+    // The schema of `a` does not fit; the index of `b` stays pending.
+    leader.steward().change().await;
+    let defined = super::of(&leader.handle.documents(), "a");
+    assert!(defined.pending.is_none() && defined.last_refused.is_some(), "{defined:?}");
+    let before = writes(&leader);
+    applier.look().await;
+    assert_eq!(writes(&leader), before, "it waits, and does nothing");
+    assert_eq!(leader.handle.documents().noted_file(), None);
+}
+
 #[test]
 fn a_file_is_refused_with_its_name_and_the_place_in_it() {
     let dir = tempfile::tempdir().unwrap();
