@@ -92,7 +92,7 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         Err(failure) => panic!("{failure}\nseed {seed} with two builds"),
     });
     let collections = for_a_while(0.1, |seed| match run(seed, &collections()) {
-        Ok(summary) => (summary.steps, summary.transactions + summary.expired),
+        Ok(summary) => (summary.steps, summary.acknowledged + summary.transactions + summary.expired),
         Err(failure) => panic!("{failure}\nseed {seed} with collections"),
     });
     let diverging = for_a_while(0.1, |seed| match run(seed, &diverging()) {
@@ -104,7 +104,7 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         ("plain, leaderships", plain),
         ("with strangers, writes", strange),
         ("of two builds, writes", formats),
-        ("with collections, transactions and records that expired", collections),
+        ("with collections, writes, transactions and records that expired", collections),
         ("with data that differ, writes", diverging),
     ] {
         println!("{what}: {seeds} seeds, {steps} steps, {sum}: {:.0} steps/s", steps as f64 / seconds);

@@ -16,6 +16,7 @@
 use crate::catchup::{Outbound, Sending};
 use crate::disk::Stall;
 use crate::losing::Lost;
+use crate::measured::Measured;
 use crate::plants::{
     answers_count_by_name, better_positions_are_pulled, floor_holds, lacking_leaders_pull, leaders_invite,
     marked_volumes_stay_closed, only_own_terms_are_counted, own_promise_waits_for_disk, promises_name_incarnations,
@@ -23,7 +24,6 @@ use crate::plants::{
 use crate::replica::{Accepted, Replica};
 use crate::rounds::Rounds;
 use crate::stance::{Follower, Leading, Stage, Stance};
-use crate::time_of_day::Measured;
 use crate::{
     Body, Claim, ConnId, Effect, Hello, HelloAnswer, InviteAnswer, Payload, Position, Promise, Proposal, Refusal,
     RefusalCode, ReplicaId, Seq, Shortage, Term, Ticket,

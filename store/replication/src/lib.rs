@@ -382,6 +382,7 @@ mod known_volume;
 mod leading;
 mod log;
 mod losing;
+mod measured;
 mod membership;
 mod message;
 mod pace;

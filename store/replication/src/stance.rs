@@ -2,10 +2,10 @@
 
 use crate::catchup::Outbound;
 use crate::disk::Stall;
+use crate::measured::Measured;
 use crate::question::ReadAsk;
 use crate::rounds::Rounds;
 use crate::table::{Question, Table};
-use crate::time_of_day::Measured;
 use crate::{Claim, ConnId, Incarnation, Position, ReplicaId, Seq, Shortage, Term, Ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
