@@ -21,11 +21,28 @@ pub(super) enum Operation {
     Mixed,
     /// Many new records at once.
     Batch,
+    /// One order by its unique number, at every node in turn.
+    Where,
+    /// 20 orders of one tenant from one priority on, at every node in turn.
+    Range,
+    /// The 100 orders of the highest priority, at every node in turn.
+    Sorted,
     /// The records with the known ids `from..records`, as fast as it goes.
     Fill,
     /// A write at every node on every tick, whatever happened to the earlier ones: reports for how long none was
     /// acknowledged.
     Gap,
+}
+
+/// Which records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Records {
+    /// Those that every system stores.
+    #[default]
+    Persons,
+    /// Of our store's collection `orders` (`collections`).
+    Orders,
 }
 
 /// How a system is spoken to.
@@ -48,6 +65,8 @@ pub(super) enum Protocol {
 pub(super) struct Job {
     pub(super) protocol: Protocol,
     pub(super) operation: Operation,
+    /// Over HTTP alone.
+    pub(super) of: Records,
     /// All nodes.
     pub(super) nodes: Vec<SocketAddr>,
     /// Which of them leads: writes go there.
@@ -77,6 +96,7 @@ impl Job {
         Job {
             protocol,
             operation,
+            of: Records::Persons,
             nodes,
             leader,
             clients: 1,

@@ -143,6 +143,18 @@ async fn one_client(
             Operation::Read => (Ask::Read(record::known_id(at % job.records)), false),
             Operation::Strong => (Ask::Strong(record::known_id(at % job.records)), false),
             Operation::List => (Ask::List, false),
+            Operation::Where | Operation::Range | Operation::Sorted => {
+                let id = record::known_id(at % job.records);
+                let (tenant, priority) = (record::tenant(id), record::priority(id));
+                let query = match job.operation {
+                    Operation::Where => format!("where.number={}", record::number(id)),
+                    Operation::Range => {
+                        format!("where.tenant=t{tenant:03}&where.priority.gte={priority}&limit=20")
+                    }
+                    _ => "sort=-priority&limit=100".to_owned(),
+                };
+                (Ask::Query(format!("/orders?{query}")), false)
+            }
             Operation::Batch => (Ask::Batch((0..job.batch_size).map(|_| Uuid::new_v4()).collect()), true),
             Operation::Gap => bail!("gaps are not measured by clients that wait"),
         };
@@ -186,7 +198,7 @@ impl Links<'_> {
             false => (&mut self.read, self.here),
         };
         if link.is_none() {
-            *link = Some(Link::open(self.job.protocol, node).await?);
+            *link = Some(Link::open(self.job.protocol, self.job.of, node).await?);
         }
         let Some(open) = link else { bail!("no connection") };
         let outcome = open.carry_out(ask, self.job.record_bytes).await;

@@ -5,6 +5,7 @@
 //!
 //!   system ── ours (cluster), etcd, redis, floor: processes in folders of their own (place)
 //!   serve, failover, growth, election: the workloads        load, e2e/bench/peers: the load generators, processes too
+//!   collections: the same of our store's collections
 //!   handover: what clients notice when a pod leaves as planned; ours alone, a subcommand of its own
 //!   sample ─▶ report (table, JSON), plot (SVG)               machine: whose processor time it was
 //! ```
@@ -13,6 +14,7 @@
 //! and why that is fair, is in docs/bench.md.
 
 mod capability;
+mod collections;
 mod election;
 mod etcd;
 mod failover;
@@ -219,7 +221,8 @@ fn warn_of_debug_build() {
 /// # Errors
 /// A system does not work, or a file cannot be written.
 async fn run(args: Bench) -> anyhow::Result<()> {
-    let known: Vec<&str> = [serve::names(), failover::names(), growth::names(), election::names()].concat();
+    let known: Vec<&str> =
+        [serve::names(), failover::names(), growth::names(), collections::names(), election::names()].concat();
     if args.list {
         println!("{}", known.join("\n"));
         return Ok(());
@@ -273,6 +276,7 @@ async fn all(run: &mut Run, args: &Bench) -> anyhow::Result<()> {
     serve::run(run).await?;
     failover::run(run).await?;
     growth::run(run).await?;
+    collections::run(run).await?;
     election::run(run, args.kubeconfig.as_deref(), &args.namespace).await
 }
 

@@ -115,7 +115,7 @@ impl Ours {
             }
             Capability::Batch => {
                 // Two known records, which a fill writes again as they are.
-                let body = batch_body(&[record::known_id(0), record::known_id(1)], record::BYTES);
+                let body = batch_body(&[record::known_id(0), record::known_id(1)], record::BYTES, record::text);
                 let request = Request::post(format!("http://{address}/persons:batch"))
                     .header(header::CONTENT_TYPE, "application/json")
                     .body(Full::from(body))

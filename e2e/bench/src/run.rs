@@ -113,10 +113,23 @@ impl Run {
         job: &Job,
         figures: &[Figure],
     ) -> Option<Outcome> {
-        match self.measure(system, workload, round, job, figures).await {
+        self.try_measure_as(system, system.kind.name(), workload, round, job, figures).await
+    }
+
+    /// The same, where the system has another name in the table.
+    pub(super) async fn try_measure_as(
+        &mut self,
+        system: &System,
+        name: &str,
+        workload: &str,
+        round: u32,
+        job: &Job,
+        figures: &[Figure],
+    ) -> Option<Outcome> {
+        match self.measure(system, name, workload, round, job, figures).await {
             Ok(outcome) => Some(outcome),
             Err(error) => {
-                self.skip(workload, system.kind.name(), format!("in round {round}: {error:#}"));
+                self.skip(workload, name, format!("in round {round}: {error:#}"));
                 None
             }
         }
@@ -126,6 +139,7 @@ impl Run {
     async fn measure(
         &mut self,
         system: &System,
+        name: &str,
         workload: &str,
         round: u32,
         job: &Job,
@@ -157,7 +171,7 @@ impl Run {
             };
             self.note(Sample {
                 workload: workload.into(),
-                system: system.kind.name().into(),
+                system: name.into(),
                 figure: *figure,
                 round,
                 value,

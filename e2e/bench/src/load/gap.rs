@@ -12,7 +12,7 @@ use tokio::{sync::Semaphore, time::MissedTickBehavior};
 use uuid::Uuid;
 
 use super::{
-    super::job::{Job, Protocol, Told},
+    super::job::{Job, Protocol, Records, Told},
     link::{Ask, Link},
 };
 
@@ -70,7 +70,7 @@ impl Shared {
         let idle = lock(&self.idle).get_mut(&node).and_then(Vec::pop);
         let mut link = match idle {
             Some(link) => link,
-            None => Link::open(self.protocol, node).await?,
+            None => Link::open(self.protocol, Records::Persons, node).await?,
         };
         let outcome = link.carry_out(&Ask::Write(Uuid::new_v4()), self.record_bytes).await;
         let is_refusal = match &outcome {

@@ -14,36 +14,41 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::super::{job::Protocol, record};
+use super::super::{
+    job::{Protocol, Records},
+    record,
+};
 
 /// Nothing takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a client wants of a node.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     Write(Uuid),
     Read(Uuid),
     Strong(Uuid),
     List,
     Batch(Vec<Uuid>),
+    /// A list of our store's, by path and query.
+    Query(String),
 }
 
 /// A connection that is kept.
-pub(super) enum Link {
-    Http { sender: SendRequest<Full<Bytes>>, host: String },
+pub(crate) enum Link {
+    Http { sender: SendRequest<Full<Bytes>>, host: String, of: Records },
     Redis { stream: TcpStream, input: Vec<u8>, wait: bool },
 }
 
 impl Link {
-    pub(super) async fn open(protocol: Protocol, node: SocketAddr) -> anyhow::Result<Link> {
+    pub(crate) async fn open(protocol: Protocol, of: Records, node: SocketAddr) -> anyhow::Result<Link> {
         let stream = tokio::time::timeout(DEADLINE, TcpStream::connect(node)).await??;
         stream.set_nodelay(true)?;
         match protocol {
             Protocol::Http => {
                 let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
                 tokio::spawn(connection);
-                Ok(Link::Http { sender, host: node.to_string() })
+                Ok(Link::Http { sender, host: node.to_string(), of })
             }
             Protocol::Redis | Protocol::RedisWait => {
                 Ok(Link::Redis { stream, input: Vec::new(), wait: protocol == Protocol::RedisWait })
@@ -53,7 +58,7 @@ impl Link {
     }
 
     /// One operation. How many records it read or wrote.
-    pub(super) async fn carry_out(&mut self, ask: &Ask, record_bytes: usize) -> anyhow::Result<u64> {
+    pub(crate) async fn carry_out(&mut self, ask: &Ask, record_bytes: usize) -> anyhow::Result<u64> {
         tokio::time::timeout(DEADLINE, async {
             match self {
                 Link::Http { .. } => self.over_http(ask, record_bytes).await,
@@ -65,14 +70,19 @@ impl Link {
     }
 
     async fn over_http(&mut self, ask: &Ask, record_bytes: usize) -> anyhow::Result<u64> {
-        let (method, path, body) = match ask {
-            Ask::Write(id) => (Method::POST, "/persons".to_owned(), record::text(*id, record_bytes)),
-            Ask::Read(id) => (Method::GET, format!("/persons/{id}"), String::new()),
-            Ask::Strong(id) => (Method::GET, format!("/persons/{id}?consistency=strong"), String::new()),
-            Ask::List => (Method::GET, "/persons".to_owned(), String::new()),
-            Ask::Batch(ids) => (Method::POST, "/persons:batch".to_owned(), batch_body(ids, record_bytes)),
+        let Link::Http { sender, host, of } = self else { bail!("not an HTTP connection") };
+        let (collection, text): (&str, fn(Uuid, usize) -> String) = match of {
+            Records::Persons => ("/persons", record::text),
+            Records::Orders => ("/orders", record::order),
         };
-        let Link::Http { sender, host } = self else { bail!("not an HTTP connection") };
+        let (method, path, body) = match ask {
+            Ask::Write(id) => (Method::POST, collection.to_owned(), text(*id, record_bytes)),
+            Ask::Read(id) => (Method::GET, format!("{collection}/{id}"), String::new()),
+            Ask::Strong(id) => (Method::GET, format!("{collection}/{id}?consistency=strong"), String::new()),
+            Ask::List => (Method::GET, collection.to_owned(), String::new()),
+            Ask::Batch(ids) => (Method::POST, format!("{collection}:batch"), batch_body(ids, record_bytes, text)),
+            Ask::Query(path) => (Method::GET, path.clone(), String::new()),
+        };
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host.as_str());
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -89,6 +99,10 @@ impl Link {
                 Ok(1_000)
             }
             Ask::Batch(ids) => Ok(ids.len() as u64),
+            Ask::Query(path) => {
+                ensure!(body.len() > record_bytes, "{path} is answered without a record");
+                Ok(1)
+            }
             Ask::Write(_) | Ask::Read(_) | Ask::Strong(_) => Ok(1),
         }
     }
@@ -100,6 +114,7 @@ impl Link {
             Ask::Write(id) => (vec!["SET".to_owned(), key(id), record::text(*id, record_bytes)], 1),
             Ask::Read(id) => (vec!["GET".to_owned(), key(id)], 1),
             Ask::Strong(_) => bail!("Redis has no linearizable reads"),
+            Ask::Query(_) => bail!("Redis has no collections"),
             Ask::List => {
                 let keys = (0..1_000).map(|i| key(&record::known_id(i)));
                 (std::iter::once("MGET".to_owned()).chain(keys).collect(), 1_000)
@@ -185,10 +200,10 @@ pub(crate) fn reply_length(input: &[u8]) -> anyhow::Result<Option<usize>> {
     Ok((input.len() >= length).then_some(length))
 }
 
-/// The body of `POST /persons:batch` that makes these records.
-pub(crate) fn batch_body(ids: &[Uuid], record_bytes: usize) -> String {
+/// The body of a batch that makes these records.
+pub(crate) fn batch_body(ids: &[Uuid], record_bytes: usize, text: fn(Uuid, usize) -> String) -> String {
     let puts: Vec<String> =
-        ids.iter().map(|id| format!(r#"{{"op":"create","record":{}}}"#, record::text(*id, record_bytes))).collect();
+        ids.iter().map(|id| format!(r#"{{"op":"create","record":{}}}"#, text(*id, record_bytes))).collect();
     format!(r#"{{"operations":[{}]}}"#, puts.join(","))
 }
 
