@@ -28,7 +28,7 @@
 //! | `GET /api/leader` | who leads; `Accept: text/plain`: `true` where this replica does, else `false` |
 //! | `GET /api/status` | all that the replica says of itself |
 //! | `GET /healthz`, `/readyz`, `/metrics`, `/` | alive; may be asked; Prometheus; these calls |
-//! | `GET /openapi.json`, `/docs` | the same for programs and people |
+//! | `GET /openapi.json`, `/docs` | the same for programs and people: for each collection, by its definition |
 //!
 //! Reads are local unless they ask for more (`?consistency=strong`, `?after=`): they see what this replica has applied,
 //! which `Leasehold-Sequence` names. `HEAD` goes to the same call as `GET`, and `OPTIONS` lists a path's methods. Around

@@ -2,48 +2,27 @@
 
 use bytes::Bytes;
 use leasehold_documents::{Collection, Definition};
-use leasehold_replication::Seq;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Documents that are kept: clients that see different collections have different ones.
 const KEPT_MAX: usize = 4;
 
-/// A collection, and the state of its definition.
-#[derive(Clone, Debug)]
+/// A collection, as clients see it. Equal ones are described alike; as long as a definition stays, it is the same allocation, so
+/// that few bytes are compared.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seen {
     pub(super) name: String,
     /// What is in force.
     pub(super) definition: Arc<Definition>,
-    /// The entries that defined it first and last; none in format 1, where nothing has defined `persons`.
-    revision: Option<(Seq, Seq)>,
 }
 
 impl Seen {
     /// The collection of this name.
     pub(super) fn new(name: &str, collection: &Collection) -> Seen {
-        let defined = collection.defined();
         let own = || Arc::new(collection.definition().clone());
-        Seen {
-            name: name.to_owned(),
-            definition: defined.map_or_else(own, |defined| Arc::clone(&defined.definition)),
-            revision: defined.map(|defined| (defined.created, defined.revision)),
-        }
-    }
-}
-
-#[cfg(test)]
-impl Seen {
-    /// Of no cluster.
-    pub(super) fn of_definition(name: String, definition: Arc<Definition>) -> Seen {
-        Seen { name, definition, revision: None }
-    }
-}
-
-/// Equal ones are described alike: a revision is that of one definition.
-impl PartialEq for Seen {
-    fn eq(&self, other: &Seen) -> bool {
-        self.name == other.name && self.revision == other.revision
+        let definition = collection.defined().map_or_else(own, |defined| Arc::clone(&defined.definition));
+        Seen { name: name.to_owned(), definition }
     }
 }
 
@@ -79,13 +58,13 @@ impl fmt::Debug for Described {
 mod tests {
     use super::*;
 
-    fn seen(name: &str, revision: u64) -> Seen {
-        let revision = Some((Seq(1), Seq(revision)));
-        Seen { name: name.to_owned(), definition: Arc::new(Definition::persons()), revision }
+    fn seen(name: &str, most: u64) -> Seen {
+        let definition = Definition { records_max: Some(most), ..Definition::persons() };
+        Seen { name: name.to_owned(), definition: Arc::new(definition) }
     }
 
     #[test]
-    fn a_document_is_that_of_the_same_revisions_and_the_oldest_is_forgotten() {
+    fn a_document_is_that_of_equal_definitions_and_the_oldest_is_forgotten() {
         let kept = Described::default();
         let text = |number: u64| Bytes::from(number.to_string());
         for number in 1..=4 {

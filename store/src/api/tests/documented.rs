@@ -273,7 +273,7 @@ fn a_document_of_many_large_definitions_is_bounded_and_says_so() {
     let schema = serde_json::json!({ "type": "object", "description": long }).to_string();
     let definition = Arc::new(Definition::parse(&format!(r#"{{"id":"string","schema":{schema}}}"#)).unwrap());
     let all: Vec<Seen> =
-        (0..1_000).map(|number| Seen::of_definition(format!("c{number}"), Arc::clone(&definition))).collect();
+        (0..1_000).map(|number| Seen { name: format!("c{number}"), definition: Arc::clone(&definition) }).collect();
     let whole = openapi::document(&all, openapi::BYTES_MAX);
     assert!(whole.to_string().len() < openapi::BYTES_MAX + 300_000);
     let paths = &whole["paths"];
