@@ -83,7 +83,7 @@ def schemathesis(base, args, phases, seconds):
     command = ["schemathesis", "--config-file", HERE / "schemathesis.toml", "run", f"{base}/openapi.json"]
     flags = [f"--phases={phases}", f"--max-time={seconds}", f"--seed={args.seed}"]
     # HERE: the hooks lie beside the configuration.
-    return run([*command, *flags], directory=args.work, HERE=HERE, PYTHONDONTWRITEBYTECODE=1)
+    return run([*command, *flags], directory=args.work, HERE=HERE)
 
 
 if __name__ == "__main__":

@@ -21,5 +21,7 @@ if ! cmp -s "$here/requirements.txt" "$work/venv/requirements.txt"; then
   "$work/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$here/requirements.txt"
   cp "$here/requirements.txt" "$work/venv/requirements.txt"
 fi
-# No `exec -a`, no background: a signal to make reaches the program that stops what it started.
+# Nothing of it is left beside the sources.
+export PYTHONDONTWRITEBYTECODE=1
+# By exec: a signal to make reaches the program that stops what it started.
 exec "$work/venv/bin/python" "$here/check.py" --programs "$target/debug" --work "$work" "$@"
