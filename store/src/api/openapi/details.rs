@@ -2,6 +2,7 @@
 
 use crate::api::body::JSON;
 use crate::api::calls::Call;
+use crate::api::need::reads;
 use crate::api::tokens;
 use serde_json::Value;
 use utoipa::openapi::content::ContentBuilder;
@@ -47,7 +48,7 @@ pub(super) fn operation(call: &Call, tag: &str, details: Details) -> Operation {
     for (status, response) in details.successes {
         operation = operation.response(status.as_str(), response);
     }
-    if tokens::writes(&call.method) {
+    if !reads(&call.method) {
         let status = StatusCode::TEMPORARY_REDIRECT;
         operation = operation.response(status.as_str(), Ref::from_response_name(REDIRECT));
     }
@@ -62,7 +63,9 @@ pub(super) fn operation(call: &Call, tag: &str, details: Details) -> Operation {
 
 /// What a client needs before the call, if the store has tokens.
 fn guards(call: &Call) -> Vec<&'static Refusal> {
-    match (tokens::is_open(call.path, false), tokens::may_forbid(&call.method, call.path)) {
+    // A collection's own name is as good as any.
+    let path = call.path.replace("{collection}", "collection");
+    match (tokens::is_open(&path, false), tokens::may_forbid(&call.method, &path)) {
         (true, _) => vec![],
         (false, false) => vec![&UNAUTHORIZED],
         (false, true) => vec![&UNAUTHORIZED, &FORBIDDEN],
