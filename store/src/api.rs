@@ -56,6 +56,8 @@ mod expiry;
 pub mod farewells;
 mod filters;
 pub mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzed;
 mod gzip;
 pub mod hosts;
 pub mod initial_data;

@@ -2,17 +2,19 @@
 //!
 //! `journal`: segments of any content, and what a start makes of them. `snapshot`: any snapshot.json. `person`: bodies,
 //! initial data, commands. `http`: whole requests against a replica that applies what it is sent. `channel`: both ends of a
-//! peer connection, strangers, and somebody on the way.
+//! peer connection, strangers, and somebody on the way. `collection`: definitions, records, queries and cursors.
 
 #![allow(clippy::unwrap_used)]
 
 mod channel;
+mod collection;
 mod http;
 mod journal;
 mod person;
 mod snapshot;
 
 pub use channel::channel;
+pub use collection::collection;
 pub use http::http;
 pub use journal::{journal, segment};
 pub use person::person;
@@ -93,6 +95,11 @@ mod tests {
     #[test]
     fn no_connection_of_the_corpus_is_believed_more_than_its_ends_said() {
         super::replay::all("channel", super::channel);
+    }
+
+    #[test]
+    fn no_collection_of_the_corpus_is_answered_as_another() {
+        super::replay::all("collection", super::collection);
     }
 
     #[test]
