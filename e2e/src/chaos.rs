@@ -24,6 +24,7 @@ mod course;
 mod fault;
 mod keyed;
 mod kubernetes;
+mod patience;
 mod plan;
 mod processes;
 mod random;
@@ -56,6 +57,7 @@ use clients::Clients;
 use convergence::Persons;
 use course::{About, Course};
 use kubernetes::Kubernetes;
+use patience::{RECOVERY, until};
 use plan::Round;
 use processes::{Mixed, Processes};
 use release::Builds;
@@ -64,9 +66,6 @@ use stage::{PODS, PODS_MAX, Stage};
 use steps::Step;
 use timeline::TimeLine;
 
-/// After everything is healed: within this time writes must be acknowledged again, and the cluster whole again. Generous: a
-/// slow machine is no violation.
-const RECOVERY: Duration = Duration::from_secs(180);
 /// Runs of so many minutes wait at the end until all records have expired whose time is over: that may take more than a minute.
 const CALM_FROM_MINUTES: f64 = 2.0;
 /// How often the progress is reported.
@@ -440,9 +439,4 @@ impl Show {
         line.print(&format!("history: {} (judge it again: e2e chaos --check FILE)", history.display()));
         line.print(&format!("time line, logs and files of the pods: {}", self.folder.display()));
     }
-}
-
-/// Asks until there is no error, or [`RECOVERY`] is over.
-async fn until(what: &str, ask: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    leasehold_testkit::ask_until(what, RECOVERY, Duration::from_millis(50), ask).await
 }

@@ -21,6 +21,7 @@ use http::{Method, Request, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use super::patience::until;
 use super::random::Random;
 use super::scene::Scene;
 use super::watcher::Watcher;
@@ -50,14 +51,14 @@ pub(super) async fn open(scene: &Arc<Scene>) -> anyhow::Result<Watcher> {
     scene.recorder.note(|noted| noted.sums.push((ACCOUNTS.to_owned(), "balance".to_owned(), SUM)));
     let mut trader = Trader::new(scene, 0, 0);
     for (name, definition) in [(PARCELS, parcels(true, true, 100)), (ACCOUNTS, json!({"id": "string"}))] {
-        super::until(&format!("{name} is defined"), async || {
+        until(&format!("{name} is defined"), async || {
             let status = trader.define(name, &definition).await?;
             anyhow::ensure!(matches!(status, 200 | 201), "{status}");
             Ok(())
         })
         .await?;
     }
-    super::until("the accounts are there", async || {
+    until("the accounts are there", async || {
         let found = trader.list(ACCOUNTS, "consistency=strong", None, None, true).await.context("no list")?;
         if found == NAMES.len() {
             return Ok(());
