@@ -170,8 +170,8 @@ impl Model {
             return if *first == request { answer.clone() } else { self.answer("KeyReused") };
         }
         let answer = self.decide(&order.work, changes);
-        let is_kept =
-            !["DefinitionChanged", "Contention", "Invalid", "InvalidPatch"].contains(&answer.outcome.as_str());
+        let is_kept = !["DefinitionChanged", "NoCollection", "Contention", "Invalid", "InvalidPatch"]
+            .contains(&answer.outcome.as_str());
         if is_kept {
             self.kept.push((space, key.to_owned(), request, answer.clone()));
         }

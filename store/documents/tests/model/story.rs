@@ -95,9 +95,12 @@ fn definition(dice: &mut Dice, has_uuids: bool, is_persons: bool) -> Definition 
         index(&[("/n", Kind::Number)], true),
         index(&[("/o/y", Kind::Text), ("/b", Kind::Boolean)], false),
         index(&[("/b", Kind::Boolean), ("/n", Kind::Number)], true),
-        index(&[("/x", Kind::Number)], false),
     ];
     indexes.extend(others.into_iter().filter(|_| dice.one_in(4)));
+    // A path is of one type in all indexes.
+    if dice.one_in(4) && !indexes.iter().any(|index| index.fields.contains(&("/x", Kind::Text))) {
+        indexes.push(index(&[("/x", Kind::Number)], false));
+    }
     Definition {
         has_uuids,
         is_persons,
