@@ -134,7 +134,7 @@ hasnt 'the probes are plain, also with TLS: they have a port of their own' 'sche
 hasnt 'without a policy there is none' 'NetworkPolicy' --set networkPolicy.enabled=false
 
 hasnt 'without collections the pods get no file of them' 'collections' --show-only templates/statefulset.yaml
-hasnt 'without collections there is no file of them' 'collections' --show-only templates/configmap.yaml
+hasnt 'without collections there is no file of them' '^  collections.json:' --show-only templates/configmap.yaml
 annotation() { render database $chart --set $key "$@" --show-only templates/statefulset.yaml | sed -n 's/^ *leasehold.dev\/collections: //p'; }
 one=$(annotation --set collections.orders.id=string)
 two=$(annotation --set collections.orders.id=uuid)
