@@ -8,6 +8,9 @@ use leasehold_replication::Seq;
 pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What the records that one entry removes or replaces may have, in bytes (since format 2): their hashes leave the sum.
 pub const GONE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A patch and the record that it is for, in bytes together: the most that is merged where it is applied (since format 2).
+/// Merging is the dearest work that an entry can make; beyond this the leader makes a put of the patch.
+pub const MERGED_BYTES_MAX: usize = 64 * 1024;
 /// The longest key.
 pub const KEY_BYTES_MAX: usize = 255;
 

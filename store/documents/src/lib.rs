@@ -50,7 +50,8 @@ pub use check::FalseSum;
 pub use collection::Collection;
 pub use command::{
     Action, BATCH_OPERATIONS_MAX, Command, CommandError, Condition, Define, DefinitionCondition, ENTRY_BYTES_MAX,
-    GONE_BYTES_MAX, KEY_BYTES_MAX, Key, On, Operation, STEP_BYTES_MAX, STEP_RECORDS_MAX, Seen, UnknownCommand, Work,
+    GONE_BYTES_MAX, KEY_BYTES_MAX, Key, MERGED_BYTES_MAX, On, Operation, STEP_BYTES_MAX, STEP_RECORDS_MAX, Seen,
+    UnknownCommand, Work,
 };
 pub use defined::{Defined, LastRefused, Pending, WhyRefused};
 pub use definition::{

@@ -8,13 +8,16 @@ use crate::outcome::PATCH_TAKES_ID;
 use crate::record::{TAG_KEPT_FROM_BYTES, is_form_of, record_id};
 use crate::{
     Action, Change, ChangeKind, Collection, Condition, Documents, ENTRY_BYTES_MAX, GONE_BYTES_MAX, Id, IdRef,
-    Operation, Outcome, RECORD_BYTES_MAX, RECORD_MEMORY_BYTES, Record, Seen, merge,
+    MERGED_BYTES_MAX, Operation, Outcome, RECORD_BYTES_MAX, RECORD_MEMORY_BYTES, Record, Seen, merge,
 };
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const OTHER_KIND: &str = "the ids of this collection are of another kind";
+
+/// A byte that is merged is as much work as so many that are written.
+const MERGING: usize = 3;
 
 /// How many bytes of records an entry may still read and write.
 pub(crate) enum Budget {
@@ -152,16 +155,16 @@ impl Documents {
             }
             (Action::Patch { .. } | Action::Delete, None) => Err(Outcome::Missing),
             (Action::Patch { patch }, Some(found)) => {
-                // The schema is not looked at here: the leader must have made a put of it.
-                if collection.is_some_and(has_schema) {
+                let bytes = patch.len() + found.as_str().len();
+                // The schema is not looked at here: the leader must have made a put of it, or of much that is to be merged.
+                if collection.is_some_and(has_schema) || (self.format >= COLLECTIONS && bytes > MERGED_BYTES_MAX) {
                     return Err(Outcome::Contention);
                 }
-                budget.take(patch.len() + found.as_str().len())?;
+                budget.take(MERGING * bytes)?;
                 let merged = merge::merge(found.as_str(), patch).map_err(|_| Outcome::Invalid(PATCH_TAKES_ID))?;
                 if merged == found.as_str() {
                     return Err(Outcome::Same);
                 }
-                self.fits(merged.len())?;
                 budget.take(merged.len())?;
                 if !self.has_id(&merged, id) {
                     return Err(Outcome::Invalid(PATCH_TAKES_ID));
@@ -197,6 +200,9 @@ impl Documents {
                 return Err(Outcome::TooManyRecords);
             }
             self.take_going(Some(collection), before.map(|(_, before)| before), budget)?;
+            if collection.needs_reading() {
+                budget.take(record.as_str().len())?;
+            }
             let reads = collection.read(record.as_str());
             let reads = reads.map_err(|bad| Outcome::BadValue { pointer: bad.pointer, why: bad.why.into() })?;
             if let Some((index, id)) = collection.conflict(&reads, own) {

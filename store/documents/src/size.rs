@@ -1,7 +1,7 @@
 //! The size of the documents: in memory, and as `snapshot.json`; and how much larger a command would make them.
 
 use super::command::{Action, Command, Condition, Work};
-use super::{Definition, Documents, ENTRY_BYTES_MAX, IndexDefinition, Operation, merge};
+use super::{Definition, Documents, ENTRY_BYTES_MAX, IndexDefinition, MERGED_BYTES_MAX, Operation, merge};
 use crate::collection::Collection;
 use crate::id::IdRef;
 use std::collections::HashMap;
@@ -106,8 +106,10 @@ impl Documents {
                 (Action::Create { .. }, Some(_)) | (Action::Patch { .. }, None) | (Action::Check, _) => before,
                 (Action::Delete, _) => None,
                 (Action::Patch { patch }, Some(before)) => {
-                    looked_at += before as usize + patch.len();
-                    let merged = found.filter(|_| looked_at <= ENTRY_BYTES_MAX && !changed.contains_key(&place));
+                    let bytes = before as usize + patch.len();
+                    looked_at += bytes;
+                    let is_merged = bytes <= MERGED_BYTES_MAX && looked_at <= ENTRY_BYTES_MAX;
+                    let merged = found.filter(|_| is_merged && !changed.contains_key(&place));
                     let merged = merged.and_then(|record| merge::merge(record.as_str(), patch).ok());
                     Some(merged.map_or(before + patch.len() as i64, |merged| merged.len() as i64))
                 }

@@ -16,7 +16,7 @@
 
 use super::asked::{Asked, Op, Ready};
 use super::context::Context;
-use super::plan::{Plan, Refusal, Shape};
+use super::plan::{Plan, Refusal, Shape, is_much};
 use super::problem::{Code, Problem};
 use super::proposal::write_within;
 use super::refusals::{Path, contention, needs_later_format, not_confirmed, not_open};
@@ -197,12 +197,21 @@ impl Writing<'_> {
         let [one] = self.all else { return false };
         let defined = documents.collection(&one.collection).and_then(|found| found.defined());
         let has_schema = |definition: &Definition| definition.schema.is_some();
+        let is_long = || {
+            let found = documents.collection(&one.collection);
+            let id = found.zip(one.id.as_deref()).and_then(|(found, id)| found.definition().id.parse(id));
+            is_much(
+                found.zip(id).and_then(|(found, id)| found.get(id)),
+                std::str::from_utf8(one.part).unwrap_or_default(),
+            )
+        };
         self.shape == Shape::One
             && one.op == Op::Patch
             && defined.is_some_and(|defined| {
                 has_schema(&defined.definition)
                     || defined.pending.as_ref().is_some_and(|pending| has_schema(&pending.definition))
                     || one.expires_in.is_some()
+                    || is_long()
             })
     }
 

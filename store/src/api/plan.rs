@@ -6,8 +6,8 @@
 //!                              └─▶ Refusal: what the data say against it
 //! ```
 //!
-//! In a collection with a schema, in force or pending, each patch becomes a put of the result, on the tag that stands at
-//! that point. Elsewhere patches are merged where they are applied. Nothing here decides alone: the step carries what was
+//! In a collection with a schema, in force or pending, and of a long record each patch becomes a put of the result, on the
+//! tag that stands at that point. Elsewhere patches are merged where they are applied. Nothing here decides alone: the step carries what was
 //! seen, and where that has changed the outcome is `Contention` or `DefinitionChanged`, and it is played again.
 
 use super::asked::{Asked, Op, Ready};
@@ -17,8 +17,8 @@ use super::record::{invalid, too_large};
 use super::refusals::{entry_too_large, unknown_collection};
 use crate::schema::{Schemas, Violation};
 use leasehold_documents::{
-    Action, Collection, Command, Condition, Defined, Definition, Documents, ENTRY_BYTES_MAX, Id, Key, On, Operation,
-    PERSONS, RECORD_BYTES_MAX, Record, Seen, Work, merge,
+    Action, Collection, Command, Condition, Defined, Definition, Documents, ENTRY_BYTES_MAX, Id, Key, MERGED_BYTES_MAX,
+    On, Operation, PERSONS, RECORD_BYTES_MAX, Record, Seen, Work, merge,
 };
 use leasehold_replication::Seq;
 use std::borrow::Cow;
@@ -144,8 +144,7 @@ impl Step {
 struct Play<'a, 'r> {
     documents: &'a Documents,
     on: Vec<(Cow<'r, str>, Option<Seq>)>,
-    /// The records that earlier operations leave, by the collection's place; none: removed. Of patches that are merged
-    /// later nothing is known here.
+    /// The records that earlier operations leave, by the collection's place; none: removed.
     after: HashMap<(u16, Id), Option<Record>>,
     /// Of the records that were read and made here.
     bytes: usize,
@@ -176,7 +175,7 @@ impl<'r> Play<'_, 'r> {
                     text = self.merged(&text, &expires.patch(&text, &asked.pointer())?)?;
                 }
             }
-            Op::Patch if !schemas.is_empty() || expires.is_some() => {
+            Op::Patch if !schemas.is_empty() || expires.is_some() || is_much(present.as_ref(), &text) => {
                 seen = tag().map_or(Seen::Absent, Seen::Tag);
                 match &present {
                     Some(present) if condition.holds(Some(present)) => {
@@ -195,7 +194,8 @@ impl<'r> Play<'_, 'r> {
         let after = match op {
             Op::Create | Op::Put => Some(Some(Record::from(text.as_str()))),
             Op::Delete => Some(None),
-            Op::Patch | Op::Check => None,
+            Op::Patch => present.filter(|_| asked.among.is_some()).and_then(|present| self.patched(&present, &text)),
+            Op::Check => None,
         };
         // Only those that come after it need it.
         if let Some(after) = after.filter(|_| asked.among.is_some()) {
@@ -214,6 +214,14 @@ impl<'r> Play<'_, 'r> {
         u16::try_from(at).expect("a request has at most 1,000 operations")
     }
 
+    /// What a patch leaves that is merged where it is applied: whether a later one is much to merge depends on it. None: nobody
+    /// knows, and apply refuses so much.
+    fn patched(&mut self, present: &Record, patch: &str) -> Option<Option<Record>> {
+        self.bytes += present.as_str().len() + patch.len();
+        let merged = (self.bytes <= ENTRY_BYTES_MAX).then(|| merge(present.as_str(), patch));
+        Some(Some(Record::from(merged?.ok()?)))
+    }
+
     fn merged(&mut self, record: &str, patch: &str) -> Result<String, Problem> {
         let merged = merge(record, patch)
             .map_err(|error| Problem::new(Code::InvalidRecord, format!("the patch cannot be merged: {error}")))?;
@@ -224,6 +232,11 @@ impl<'r> Play<'_, 'r> {
         self.bytes += record.len() + merged.len();
         if self.bytes > 2 * ENTRY_BYTES_MAX { Err(entry_too_large()) } else { Ok(merged) }
     }
+}
+
+/// More to merge than is merged where it is applied.
+pub(super) fn is_much(present: Option<&Record>, patch: &str) -> bool {
+    present.is_some_and(|present| present.as_str().len() + patch.len() > MERGED_BYTES_MAX)
 }
 
 /// In force, and pending: new records must fit both.

@@ -34,16 +34,37 @@ fn an_entry_with_more_bytes_of_records_than_it_may_have_is_not_even_read() {
 #[test]
 fn patches_count_what_they_read_and_what_they_write() {
     let mut world = World::with(r#"{"id":"string"}"#);
-    world.create("a", &long(900_000));
+    world.create("a", &long(60_000));
     let patches: Vec<String> = (0..1000).map(|number| format!(r#"{{"x":{number}}}"#)).collect();
     let operations = |count: usize| -> Vec<Operation<'_>> {
         patches[..count].iter().map(|patch| operation("a", Action::Patch { patch })).collect()
     };
     let before = world.documents.sum();
     assert_eq!(batch(&mut world, &operations(1000)), Outcome::EntryTooLarge);
-    assert_eq!(batch(&mut world, &operations(3)), Outcome::EntryTooLarge, "each reads and writes it once");
+    assert_eq!(batch(&mut world, &operations(18)), Outcome::EntryTooLarge, "each merges it, and writes it once");
     assert_eq!((world.documents.sum(), world.changes.len()), (before, 0));
-    assert_eq!(batch(&mut world, &operations(2)), Outcome::BatchDone);
+    assert_eq!(batch(&mut world, &operations(17)), Outcome::BatchDone);
+}
+
+#[test]
+fn what_is_much_to_merge_is_left_to_the_leader() {
+    let mut world = World::with(r#"{"id":"string"}"#);
+    world.create("a", &long(MERGED_BYTES_MAX));
+    assert_eq!(world.one("a", Action::Patch { patch: r#"{"x":1}"# }), Outcome::Contention);
+    world.create("b", "");
+    let patch = format!("{{{}}}", long(MERGED_BYTES_MAX));
+    assert_eq!(world.one("b", Action::Patch { patch: &patch }), Outcome::Contention);
+    assert_eq!(world.one("c", Action::Patch { patch: &patch }), Outcome::Missing);
+}
+
+#[test]
+fn records_that_indexes_read_count_twice() {
+    let mut world = World::with(r#"{"id":"string","indexes":[{"fields":["/x"]}]}"#);
+    let records: Vec<String> = ["a", "b", "c"].iter().map(|id| record(id, &long(900_000))).collect();
+    let puts: Vec<Operation<'_>> =
+        ["a", "b", "c"].iter().zip(&records).map(|(id, record)| operation(id, Action::Put { record })).collect();
+    assert_eq!(batch(&mut world, &puts), Outcome::EntryTooLarge);
+    assert_eq!(batch(&mut world, &puts[..2]), Outcome::BatchDone);
 }
 
 #[test]

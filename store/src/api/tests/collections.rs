@@ -1,6 +1,6 @@
 //! Records of collections of any kind, and persons where format 2 is in force.
 use super::*;
-use leasehold_documents::{Action, Condition, On, Operation, Seen};
+use leasehold_documents::{Action, Collection, Condition, IdRef, On, Operation, Seen};
 use leasehold_replication::Phase;
 use serde_json::json;
 
@@ -130,6 +130,33 @@ async fn a_patch_that_lost_a_race_is_merged_again_and_loses_nothing() {
     // Also where the record was not there when the leader looked.
     api.lock().meanwhile = vec![put("orders", epoch, "b", r#"{"n":2,"id":"b"}"#)];
     problem(&api.send(patch("/orders/b", r#"{"n": 30}"#)).await, Code::InvalidRecord);
+}
+
+/// Beyond 64 KiB the leader merges, as where there is a schema: alone, in a batch, and where a record becomes so long within it.
+#[tokio::test]
+async fn patches_of_long_records_are_merged_by_the_leader() {
+    let api = Api::leader_of_collections();
+    api.defined_as("orders", r#"{"id": "string"}"#);
+    for (id, bytes) in [("long", 100_000), ("growing", 65_000)] {
+        let record = json!({ "text": "x".repeat(bytes), "id": id }).to_string();
+        let put = Operation::new(IdRef::Text(id), Action::Put { record: &record }, Condition::None);
+        let epoch = api.handle.documents().collection("orders").and_then(Collection::epoch);
+        let put = Command::new(Work::One(On { collection: "orders", epoch }, put)).encode(2);
+        assert!(api.lock().apply(&put).answer.outcome.is_done());
+    }
+    let patched = value(&api.send(patch("/orders/long", r#"{"n": 1}"#)).await);
+    assert_eq!((&patched["n"], patched["text"].as_str().unwrap().len()), (&json!(1), 100_000));
+    let more = |number: usize| json!({ format!("m{number}"): "y".repeat(300) });
+    let operations = |id: &str| -> Vec<Value> {
+        (0..4).map(|number| json!({ "op": "patch", "id": id, "patch": more(number) })).collect()
+    };
+    for id in ["long", "growing"] {
+        let batch = json!({ "operations": operations(id) }).to_string();
+        let answer = api.json("POST", "/orders:batch", batch).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{answer:?}");
+        let record = value(&api.get(&format!("/orders/{id}")).await);
+        assert_eq!((0..4).map(|number| record[format!("m{number}")].as_str().unwrap().len()).sum::<usize>(), 1_200);
+    }
 }
 
 #[tokio::test]
