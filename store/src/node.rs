@@ -19,12 +19,12 @@ use std::time::Duration;
 use leasehold_contract::{State, StatusFile};
 use leasehold_daemon::reload;
 use leasehold_daemon::serve::{BindError, Entrance, Farewell, bind};
-use leasehold_replication::{ClusterId, Incarnation, PeerState};
+use leasehold_replication::{ClusterId, Incarnation, PeerState, begins_anew};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::api::initial_data::InitialData;
@@ -39,6 +39,7 @@ use crate::role::{self, RoleReceiver};
 use crate::room::{Limits as RoomLimits, machine};
 use crate::shares::Shares;
 use crate::status;
+use crate::steward::file::FileError;
 use crate::steward::{self, file};
 use crate::telemetry::Metrics;
 use crate::volume::disk::watch::DiskWatch;
@@ -97,6 +98,8 @@ pub struct Node {
     metrics: Metrics,
     /// The definitions that an operator wants.
     file: Option<Arc<CollectionsFile>>,
+    /// Why there are none, though a file of them is named.
+    wrong_file: Option<FileError>,
     /// The end of the servers.
     stop_http: CancellationToken,
 }
@@ -124,7 +127,12 @@ impl Node {
         let shares = Shares::of(limit, config.connections_max)?;
         let ports = Ports::open(&config, clients)?;
         let trust = config.trust.open(&config.name)?;
-        let file = config.collections_file.as_deref().map(file::read).transpose()?;
+        // Only a first start needs it: a value that is wrong must not end pods that serve.
+        let (file, wrong_file) = match config.collections_file.as_deref().map(file::read) {
+            Some(Err(wrong)) => (None, Some(wrong)),
+            Some(Ok(file)) => (Some(file), None),
+            None => (None, None),
+        };
         let incarnation = Incarnation(Uuid::new_v4());
         log_start(&config, incarnation, limit, &shares);
         trust.log();
@@ -169,7 +177,7 @@ impl Node {
         parts.spawn(Part::Reload, reload::keep_up_to_date(trust.reloads()));
         let peers = PeerEnds { config: peer_config, sender, events, state };
         let core = Core { incarnation, room, handle, peers, stop, unserved };
-        Ok(Node { config, parts, core, disk, metrics, file, stop_http })
+        Ok(Node { config, parts, core, disk, metrics, file, wrong_file, stop_http })
     }
 
     /// Opens the volume and runs, until the replica is drained or a part has ended. By then status.json has its last
@@ -194,7 +202,18 @@ impl Node {
             () = stop.cancelled() => return ended_while_starting(),
         };
         let opened = opened.map_err(NodeError::Opening).and_then(|opened| Ok(opened?));
-        let opened = opened.and_then(|opened| Ok((self.initial_data(&opened)?, opened)));
+        let wrong_file = self.wrong_file.take();
+        let opened = opened.and_then(|opened| {
+            let is_first = begins_anew(&opened.recovered, opened.force_bootstrap);
+            match wrong_file {
+                Some(wrong) if is_first => return Err(wrong.into()),
+                Some(wrong) => {
+                    error!(error = %wrong, "cannot read the collections file; the definitions stay as they are")
+                }
+                None => {}
+            }
+            Ok((self.initial_data(is_first)?, opened))
+        });
         let Node { config, mut parts, core, stop_http, .. } = self;
         let ended = match opened {
             Err(failure) => {
@@ -237,9 +256,8 @@ impl Node {
     }
 
     /// The commands of the initial data, if this volume may have to bootstrap; otherwise nobody reads the file.
-    fn initial_data(&self, opened: &Opened) -> Result<InitialData, NodeError> {
-        let Some(path) = self.config.initial_data.clone().filter(|_| opened.recovered.state.cluster_id.is_none())
-        else {
+    fn initial_data(&self, is_first: bool) -> Result<InitialData, NodeError> {
+        let Some(path) = self.config.initial_data.clone().filter(|_| is_first) else {
             return Ok(InitialData::none());
         };
         match std::fs::read(&path) {

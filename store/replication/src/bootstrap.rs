@@ -17,13 +17,18 @@ use crate::replica::Replica;
 use crate::stance::Stance;
 use crate::{Config, DurableState, FORMAT_MIN, Payload, Position, Recovered, Term, Voter, Voters};
 
+/// A volume that may have to bootstrap: it never did, or that was torn, and is done again with the same initial data.
+/// `forced`: by `--force-bootstrap`.
+pub fn begins_anew(recovered: &Recovered, forced: bool) -> bool {
+    let has_voters = recovered.snapshot.is_some()
+        || recovered.entries.iter().any(|entry| matches!(entry.payload, Payload::Voters(_)));
+    recovered.state.cluster_id.is_none() || (!has_voters && (recovered.state.bootstrapping || forced))
+}
+
 /// A bootstrap that a power loss tore: the volume is as good as empty, and keeps only its promise. The first entries that
 /// arrive cut what is left.
 pub(crate) fn without_torn_bootstrap(recovered: Recovered, config: &Config) -> Recovered {
-    let has_voters = recovered.snapshot.is_some()
-        || recovered.entries.iter().any(|entry| matches!(entry.payload, Payload::Voters(_)));
-    let torn = !has_voters && (recovered.state.bootstrapping || config.force_bootstrap);
-    if torn || recovered.state.cluster_id.is_none() {
+    if begins_anew(&recovered, config.force_bootstrap) {
         let state = DurableState { promise: recovered.state.promise, ..DurableState::EMPTY };
         return Recovered { state, snapshot: None, entries: Vec::new(), ..recovered };
     }

@@ -411,6 +411,7 @@ mod volume;
 mod voters;
 mod went_back;
 
+pub use bootstrap::begins_anew;
 pub use claim::{Claim, ClusterId, Incarnation, Position, Promise, ReplicaId, Seq, Term};
 pub use diverged::{Agreement, Diverged};
 pub use entry::{

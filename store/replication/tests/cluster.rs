@@ -258,8 +258,11 @@ impl Cluster {
         let (went_back, committed, diverged) = (one.mark.clone(), one.noted, one.diverged.clone());
         let found = Recovered { went_back, committed, diverged, format, ..recovered(one.state, &one.entries) };
         let (format_build, format_allowed) = one.formats;
+        // As the shell does: nobody else reads the file of initial data.
+        let is_first = begins_anew(&found, false);
         let config = Config {
             apply_bytes_max: self.apply_bytes_max,
+            initial_data: if is_first { vec![Bytes::from_static(b"first")] } else { Vec::new() },
             initial_format: self.initial_format,
             format_build,
             format_allowed,
