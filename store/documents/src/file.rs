@@ -29,6 +29,9 @@ pub struct CollectionsFile {
     hash: u128,
 }
 
+/// The hash that is noted while a file is being applied that is not the one before.
+pub const NO_FILE: u128 = 0;
+
 /// What a leader does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileStep<'a> {
@@ -41,6 +44,9 @@ pub enum FileStep<'a> {
         /// With the form that its records have.
         definition: Definition,
     },
+    /// Note that no file is in force any longer ([`NO_FILE`]): this one begins, and an earlier one must be applied anew if it
+    /// comes back before this one is done.
+    Begin,
     /// Another change of a definition is pending: it has to end first.
     Wait,
     /// Each definition is in force, pending, or was tried: note the file.
@@ -126,6 +132,7 @@ impl CollectionsFile {
                 Standing::InForce | Standing::Pending => {}
                 _ if tried.contains(name) => {}
                 _ if has_pending => last = FileStep::Wait,
+                _ if documents.noted_file().is_some_and(|noted| noted != NO_FILE) => return FileStep::Begin,
                 _ => return FileStep::Define { name, definition: as_found(documents, name, wanted) },
             }
         }
@@ -207,6 +214,10 @@ mod tests {
                     assert_eq!(done(documents, Work::NoteFile { hash: file.hash() }), Outcome::Stepped);
                     steps.push("noted".to_owned());
                 }
+                FileStep::Begin => {
+                    assert_eq!(done(documents, Work::NoteFile { hash: NO_FILE }), Outcome::Stepped);
+                    steps.push("begun".to_owned());
+                }
                 FileStep::Nothing => return steps,
                 FileStep::Wait => {
                     steps.push("waits".to_owned());
@@ -285,8 +296,22 @@ mod tests {
         let standings: Vec<_> = file.standings(&documents).collect();
         assert_eq!(standings, [("a", Standing::Differs), ("b", Standing::Differs)]);
         let next = CollectionsFile::parse(r#"{"a": {"id": "string"}, "b": {"id": "string", "maxRecords": 1}}"#);
-        let wanted = ["a: Defined { created: false }", "b: Defined { created: true }", "noted"];
+        let wanted = ["begun", "a: Defined { created: false }", "b: Defined { created: true }", "noted"];
         assert_eq!(applied(&next.unwrap(), &mut documents), wanted);
+    }
+
+    #[test]
+    fn an_earlier_file_that_comes_back_undoes_what_a_later_one_had_begun() {
+        let first = CollectionsFile::parse(r#"{"a": {"id": "string"}, "b": {"id": "string"}}"#).unwrap();
+        let second = r#"{"a": {"id": "string", "maxRecords": 1}, "b": {"id": "string", "maxRecords": 1}}"#;
+        let second = CollectionsFile::parse(second).unwrap();
+        let mut documents = raised();
+        applied(&first, &mut documents);
+        assert_eq!(second.next(&documents, &BTreeSet::new()), FileStep::Begin);
+        done(&mut documents, Work::NoteFile { hash: NO_FILE });
+        assert!(matches!(second.next(&documents, &BTreeSet::new()), FileStep::Define { name: "a", .. }));
+        define(&mut documents, "a", r#"{"id":"string","maxRecords":1}"#);
+        assert_eq!(applied(&first, &mut documents), ["a: Defined { created: false }", "noted"]);
     }
 
     #[test]

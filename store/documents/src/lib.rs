@@ -59,7 +59,7 @@ pub use definition::{
     IndexDefinition, NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_STEPS_MAX, PERSONS, Path, RESERVED_NAMES, SCHEMA_BYTES_MAX,
     is_name,
 };
-pub use file::{CollectionsFile, FileStep, Standing};
+pub use file::{CollectionsFile, FileStep, NO_FILE, Standing};
 pub use format::{COLLECTIONS, FORMAT, FORMAT_MIN, MADE_UP_KEY, readable};
 pub use id::{ID_BYTES_MAX, Id, IdKind, IdRef};
 pub use index::Index;

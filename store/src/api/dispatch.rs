@@ -83,7 +83,7 @@ impl Calls {
             Kind::GiveUp => definitions::give_up(context, collection, headers).await,
             Kind::PauseExpiry => expiry::put(context, headers, sent).await,
             Kind::Leader => pages::leader(context, headers),
-            Kind::Status => pages::status(context),
+            Kind::Status => pages::status(context, rights),
             Kind::Healthz => pages::healthz(context),
             Kind::Readyz => pages::readyz(context),
             Kind::Metrics => pages::metrics(context),

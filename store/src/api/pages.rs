@@ -41,7 +41,7 @@ pub(super) fn leader(context: &Context, headers: &HeaderMap) -> ApiResult {
 }
 
 /// `GET /api/status`
-pub(super) fn status(context: &Context) -> ApiResult {
+pub(super) fn status(context: &Context, rights: &Rights) -> ApiResult {
     let handle = &context.handle;
     let documents = handle.documents();
     let applied = documents.applied();
@@ -58,7 +58,7 @@ pub(super) fn status(context: &Context) -> ApiResult {
         "sum": documents.sum(),
         "role": handle.role().as_deref(),
         "peerTrust": context.config.peer_trust.now(),
-        "collectionsFile": context.config.collections_file.now(),
+        "collectionsFile": collections_file(context, rights),
         "disk": disk(handle),
         "room": room(&handle.room()),
         "progress": progress(handle.progress()),
@@ -70,6 +70,15 @@ pub(super) fn status(context: &Context) -> ApiResult {
         body.extend(more);
     }
     Ok(reply::json(&body))
+}
+
+/// Of the collections that the client may read.
+fn collections_file(context: &Context, rights: &Rights) -> Value {
+    let mut shown = context.config.collections_file.now();
+    if let Some(Value::Object(definitions)) = shown.get_mut("definitions") {
+        definitions.retain(|name, _| rights.reads(name));
+    }
+    shown
 }
 
 /// What there is to say beside that when the volume is open.

@@ -81,7 +81,7 @@ impl<'r> Plan<'r> {
         all: &'r [Asked<'_>],
         now_ms: u64,
     ) -> Result<Plan<'r>, Refusal> {
-        let mut play = Play { documents, on: Vec::new(), after: HashMap::new(), bytes: 0, now_ms };
+        let mut play = Play { documents, on: Vec::new(), after: HashMap::new(), bytes: 0, patched_bytes: 0, now_ms };
         let mut steps = Vec::with_capacity(all.len());
         for asked in all {
             let epoch = || documents.collection(&asked.collection).and_then(Collection::epoch).unwrap_or(Seq(0));
@@ -148,6 +148,8 @@ struct Play<'a, 'r> {
     after: HashMap<(u16, Id), Option<Record>>,
     /// Of the records that were read and made here.
     bytes: usize,
+    /// Of the records and patches that are merged where they are applied, too.
+    patched_bytes: usize,
     now_ms: u64,
 }
 
@@ -217,8 +219,8 @@ impl<'r> Play<'_, 'r> {
     /// What a patch leaves that is merged where it is applied: whether a later one is much to merge depends on it. None: nobody
     /// knows, and apply refuses so much.
     fn patched(&mut self, present: &Record, patch: &str) -> Option<Option<Record>> {
-        self.bytes += present.as_str().len() + patch.len();
-        let merged = (self.bytes <= ENTRY_BYTES_MAX).then(|| merge(present.as_str(), patch));
+        self.patched_bytes += present.as_str().len() + patch.len();
+        let merged = (self.patched_bytes <= ENTRY_BYTES_MAX).then(|| merge(present.as_str(), patch));
         Some(Some(Record::from(merged?.ok()?)))
     }
 

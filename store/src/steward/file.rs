@@ -17,8 +17,8 @@ use crate::telemetry::{FileCounts, Metrics};
 use crate::wall_clock;
 use leasehold_contract::RoleFile;
 use leasehold_documents::{
-    CollectionsFile, Define, Definition, DefinitionCondition, DefinitionError, Documents, FileStep, Outcome, Standing,
-    Work,
+    CollectionsFile, Define, Definition, DefinitionCondition, DefinitionError, Documents, FileStep, NO_FILE, Outcome,
+    Standing, Work,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,22 +168,28 @@ impl Applier {
                 self.say_once("the collections file waits: another change of one of its definitions is pending");
                 false
             }
-            FileStep::Note => match propose(&self.handle, Work::NoteFile { hash: file.hash() }).await {
-                Some(Outcome::Stepped) => {
-                    info!(
-                        definitions = file.definitions().count(),
-                        refused = self.refused.len(),
-                        "the collections file is applied"
-                    );
-                    true
+            FileStep::Begin => self.note(NO_FILE).await,
+            FileStep::Note => {
+                let is_noted = self.note(file.hash()).await;
+                if is_noted {
+                    let (definitions, refused) = (file.definitions().count(), self.refused.len());
+                    info!(definitions, refused, "the collections file is applied");
                 }
-                Some(outcome) => {
-                    error!(?outcome, "noting the collections file had an impossible outcome");
-                    false
-                }
-                None => false,
-            },
+                is_noted
+            }
             FileStep::Define { name, definition } => self.define(&documents, name, definition).await,
+        }
+    }
+
+    /// False: it was not noted, or nobody knows.
+    async fn note(&self, hash: u128) -> bool {
+        match propose(&self.handle, Work::NoteFile { hash }).await {
+            Some(Outcome::Stepped) => true,
+            Some(outcome) => {
+                error!(?outcome, "noting the collections file had an impossible outcome");
+                false
+            }
+            None => false,
         }
     }
 

@@ -159,6 +159,28 @@ async fn patches_of_long_records_are_merged_by_the_leader() {
     }
 }
 
+/// What the leader merges for other records does not count where it asks what is merged at apply.
+#[tokio::test]
+async fn a_record_may_become_long_in_a_batch_that_patches_other_long_ones() {
+    let api = with_orders(ORDERS);
+    for (id, bytes) in [("l1", 1_040_000), ("l2", 1_040_000), ("s", 64_600)] {
+        let record = json!({ "text": "x".repeat(bytes), "id": id }).to_string();
+        let put = Operation::new(IdRef::Text(id), Action::Put { record: &record }, Condition::None);
+        let epoch = api.handle.documents().collection("orders").and_then(Collection::epoch);
+        let put = Command::new(Work::One(On { collection: "orders", epoch }, put)).encode(2);
+        assert!(api.lock().apply(&put).answer.outcome.is_done());
+    }
+    let patch = |id: &str, name: &str| json!({ "op": "patch", "id": id, "patch": { name: "y".repeat(700) } });
+    let operations = [
+        json!({ "op": "patch", "id": "l1", "patch": { "x": 1 } }),
+        json!({ "op": "patch", "id": "l2", "patch": { "x": 1 } }),
+        patch("s", "a"),
+        patch("s", "b"),
+    ];
+    let answer = api.json("POST", "/orders:batch", json!({ "operations": operations }).to_string()).await;
+    assert_eq!(answer.status(), StatusCode::OK, "{answer:?}");
+}
+
 #[tokio::test]
 async fn many_patches_of_one_record_are_all_done() {
     let api = Arc::new(with_orders(COUNTED));

@@ -247,6 +247,27 @@ async fn a_transaction_is_judged_by_its_operations() {
     assert_eq!(locked.api.get("/orders/b").await.status(), StatusCode::NOT_FOUND, "nothing of a refused one is done");
 }
 
+#[tokio::test]
+async fn who_may_only_read_leaves_no_key_and_sees_the_names_of_its_collections_alone() {
+    let mut locked = Locked::with_records().await;
+    let check = |id: &str| {
+        let check = format!(r#"{{"op": "check", "collection": "orders", "id": "{id}", "ifMatch": "*"}}"#);
+        json("POST", "/api/transaction", format!(r#"{{"operations": [{check}]}}"#)).header("idempotency-key", "k")
+    };
+    assert_eq!(locked.ask(Some("read"), check("a")).await.status(), StatusCode::OK);
+    // Not 422: nothing is kept under the key.
+    assert_eq!(problem(&locked.ask(Some("read"), check("b")).await, Code::BatchNotDone)["operation"], 0);
+
+    let file = serde_json::json!({ "applied": true, "definitions": { "orders": "in-force", "users": "refused" } });
+    let config = Config { collections_file: Shown::new(move || file.clone()), ..Config::default() };
+    locked.api.calls = Calls::new(locked.api.handle.clone(), config, Metrics::new());
+    for (token, names) in [("read", vec!["orders", "users"]), ("read.users", vec!["users"]), ("backup", vec![])] {
+        let status = value(&locked.ask(Some(token), asking().path("/api/status")).await);
+        let shown = status["collectionsFile"]["definitions"].as_object().unwrap();
+        assert_eq!(shown.keys().collect::<Vec<_>>(), names, "{token}");
+    }
+}
+
 /// Paths that are almost those of collections, each of their characters as it is or encoded.
 fn paths() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
