@@ -84,7 +84,7 @@ fn an_update_from_the_last_release_its_rollback_and_the_raise_lose_nothing() {
         return;
     }
     let said = whole_run(&["skew", "--quick", "--seed", SEED]);
-    assert!(said.contains("9 steps of updates, 0 other faults"), "{said}");
+    assert!(said.contains("10 steps of updates, 0 other faults"), "{said}");
 }
 
 #[test]
