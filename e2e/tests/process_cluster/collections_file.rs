@@ -66,9 +66,20 @@ async fn ask(cluster: &Cluster, method: Method, path: &str, body: &Value) -> Ans
         .unwrap()
 }
 
-async fn another_leads(cluster: &Cluster, leader: u16) {
-    cluster.wait_for_leader_other_than(Some(leader)).await.unwrap();
-    cluster.until("one pod leads", || async { cluster.leader().await.context("nobody leads") }).await.unwrap();
+/// Kills the leader's store, and waits for a later term: the same pod may lead again, if it is back before the others have
+/// decided.
+async fn kill_leader(cluster: &Cluster) {
+    let leader = || async { cluster.leader().await.context("nobody leads") };
+    let (pod, term) = cluster.until("a pod leads", leader).await.unwrap();
+    cluster.kill(pod, Part::Store);
+    cluster
+        .until("a pod leads in a later term", || async {
+            let (_, later) = cluster.leader().await.context("nobody leads")?;
+            ensure!(later > term, "still in term {term}");
+            Ok(())
+        })
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,10 +100,9 @@ async fn a_file_of_definitions_is_applied_once_by_leaders_that_die_and_by_pods_o
         if defined > MANY {
             break;
         }
-        if let Some((leader, _)) = cluster.leader().await.filter(|_| defined > 1 + killed * 50) {
-            cluster.kill(leader, Part::Store);
+        if defined > 1 + killed * 50 {
+            kill_leader(cluster).await;
             killed += 1;
-            another_leads(cluster, leader).await;
         }
     }
     eprintln!("{killed} leaders were killed between definitions");
@@ -108,9 +118,7 @@ async fn a_file_of_definitions_is_applied_once_by_leaders_that_die_and_by_pods_o
     let record = ask(cluster, Method::POST, "/c002", &json!({"id": "one", "n": "much"})).await;
     assert_eq!(record.status, 201, "{}", record.text());
     for _ in 0..2 {
-        let leader = cluster.wait_for_leader().await.unwrap();
-        cluster.kill(leader, Part::Store);
-        another_leads(cluster, leader).await;
+        kill_leader(cluster).await;
         is_applied(cluster).await;
         let file = file_at_leader(cluster).await.unwrap();
         assert_eq!(

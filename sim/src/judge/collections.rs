@@ -225,8 +225,10 @@ impl Books {
             }
             Some(_) => None,
             None => {
-                let is_kept =
-                    !matches!(answer.outcome, Outcome::Invalid(_) | Outcome::DefinitionChanged | Outcome::Contention);
+                let is_kept = !matches!(
+                    answer.outcome,
+                    Outcome::Invalid(_) | Outcome::DefinitionChanged | Outcome::NoCollection | Outcome::Contention
+                );
                 if is_kept && documents.format() >= 2 {
                     self.answers.insert(place, answer.clone());
                 }
