@@ -191,7 +191,8 @@ pub(super) static KEY: Shared = Shared {
     name: "Idempotency-Key",
     place: ParameterIn::Header,
     schema: || {
-        let plain_or_quoted = r#"^([!#-~][ -~]*|"([ !#-\[\]-~]|\\["\\])+")$"#;
+        // White space around a header's value is not part of it (RFC 9110, 5.5).
+        let plain_or_quoted = r#"^[ \t]*([!#-~][ -~]*|"([ !#-\[\]-~]|\\["\\])+")[ \t]*$"#;
         schemas::string().min_length(Some(1)).max_length(Some(KEY_BYTES_MAX)).pattern(Some(plain_or_quoted)).build()
     },
     description: "1 to 255 characters. The same request under the same key is done once and answered the same, also by \
