@@ -13,14 +13,18 @@
 //! that the views are of the same moment. Promised: `documents` includes every write that was answered with `Written`, if
 //! the driver calls `set_documents` before it answers.
 
+mod request;
+
+pub use request::{ReadError, WriteError, WriteRequest, Written};
+
 use crate::history::{HISTORY_BYTES, History, Mark};
 use crate::room::{Figures, UnderWay};
 use crate::volume::disk::watch::DiskWatch;
 use bytes::Bytes;
 use leasehold_contract::{ProgressInfo, RoleFile};
 use leasehold_documents::FORMAT_MIN;
-use leasehold_documents::{Applied, Change, Documents};
-use leasehold_replication::{Clocks, Incarnation, Phase, Position, Refusal, ReplicaId, Seq, Status};
+use leasehold_documents::{Change, Documents};
+use leasehold_replication::{Clocks, Incarnation, Phase, Refusal, ReplicaId, Seq, Status};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -96,60 +100,6 @@ impl Shelf {
     fn refused_definitions(&self) -> MutexGuard<'_, Option<String>> {
         self.refused_definitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A client's write on its way to the log.
-///
-/// The driver answers it once: `Refused` when the replica rejected it; `Written` when the entry at its accepted position
-/// was applied; `Overwritten` when another entry of that sequence was; `Unknown` when the outcome can no longer be
-/// determined. Dropping `reply` counts as `Unknown`. A request whose `reply.is_closed()` before it was proposed may be
-/// skipped.
-#[derive(Debug)]
-pub struct WriteRequest {
-    /// The encoded [`Command`](leasehold_documents::Command).
-    pub command: Bytes,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Result<Written, WriteError>>,
-}
-
-/// A write that was committed and applied here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Its entry.
-    pub position: Position,
-    /// Its outcome, the same on every replica.
-    pub answer: Applied,
-}
-
-/// Why a write got no outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// It was not done, and never will be.
-    #[error("refused: {0:?}")]
-    Refused(Refusal),
-    /// A log contains it, and it may be done or not: it was not committed in time, or the leadership was lost meanwhile.
-    #[error("the outcome of the write is unknown")]
-    Unknown,
-    /// Another entry was committed in its place: it was not done, and never will be.
-    #[error("a later leader replaced the write with another entry")]
-    Overwritten,
-    /// The replica ended before it accepted the write: it was not done.
-    #[error("the replica has ended")]
-    Closed,
-}
-
-/// Why a strong read was not confirmed. It may be asked again at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// The replica refused.
-    #[error("refused: {0:?}")]
-    Refused(Refusal),
-    /// Nobody confirmed it in time.
-    #[error("not confirmed in time")]
-    Late,
-    /// The replica has ended.
-    #[error("the replica has ended")]
-    Closed,
 }
 
 /// The stage of the replica's life.

@@ -228,7 +228,8 @@ impl Documents {
         }
     }
 
-    /// Is the collection as the leader knew it when it checked the request? In format 1 it always is.
+    /// Is the collection as the leader knew it when it checked the request? In format 1 it always is. `unless`: the planted
+    /// fault that leaves this rule out.
     fn is_as_known(&self, on: &On<'_>, unless: Fault) -> Result<(), Outcome> {
         if self.format < COLLECTIONS {
             return Ok(());

@@ -3,6 +3,7 @@
 //! In this order: the client's condition, what the leader saw, the action; then whether the record fits the definitions, and
 //! whether a unique index has another one with its values.
 
+use crate::collection::Reads;
 use crate::format::COLLECTIONS;
 use crate::outcome::PATCH_TAKES_ID;
 use crate::record::{TAG_KEPT_FROM_BYTES, is_form_of, record_id};
@@ -193,29 +194,38 @@ impl Documents {
             self.collections.insert(name.into(), Arc::default());
         }
         let own = before.map_or(0, |(number, _)| number);
-        let reads = {
-            let Some(collection) = self.collection(name) else { return Err(Outcome::NoCollection) };
-            let is_full = |most| collection.len() as u64 >= most;
-            if own == 0 && collection.definition().records_max.is_some_and(is_full) {
-                return Err(Outcome::TooManyRecords);
-            }
-            self.take_going(Some(collection), before.map(|(_, before)| before), budget)?;
-            if collection.needs_reading() {
-                budget.take(record.as_str().len())?;
-            }
-            let reads = collection.read(record.as_str());
-            let reads = reads.map_err(|bad| Outcome::BadValue { pointer: bad.pointer, why: bad.why.into() })?;
-            if let Some((index, id)) = collection.conflict(&reads, own) {
-                return Err(Outcome::UniqueConflict { index, id });
-            }
-            reads
-        };
+        let reads = self.reads(name, before, record, budget)?;
         let written = self.with(name, |collection, name| collection.put(name, id, own, record.clone(), &reads));
         let (number, clash) = written.expect("the collection was entered above");
         if let Some(clash) = clash {
             self.refuse_clash(name, number, clash);
         }
         Ok(number)
+    }
+
+    /// What the definitions need of the record, if it may be written.
+    fn reads(
+        &self,
+        name: &str,
+        before: Option<(u64, &Record)>,
+        record: &Record,
+        budget: &mut Budget,
+    ) -> Result<Reads, Outcome> {
+        let collection = self.collection(name).ok_or(Outcome::NoCollection)?;
+        let is_full = |most| collection.len() as u64 >= most;
+        if before.is_none() && collection.definition().records_max.is_some_and(is_full) {
+            return Err(Outcome::TooManyRecords);
+        }
+        self.take_going(Some(collection), before.map(|(_, before)| before), budget)?;
+        if collection.needs_reading() {
+            budget.take(record.as_str().len())?;
+        }
+        let reads = collection.read(record.as_str());
+        let reads = reads.map_err(|bad| Outcome::BadValue { pointer: bad.pointer, why: bad.why.into() })?;
+        match collection.conflict(&reads, before.map_or(0, |(number, _)| number)) {
+            Some((index, id)) => Err(Outcome::UniqueConflict { index, id }),
+            None => Ok(reads),
+        }
     }
 
     /// The record that goes must be read, too, where definitions need something of it.
