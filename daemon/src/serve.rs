@@ -29,6 +29,7 @@ mod metrics;
 mod places;
 mod socket;
 mod unfit;
+mod unread;
 mod wire;
 
 use std::convert::Infallible;
@@ -37,7 +38,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -69,6 +69,7 @@ pub use limits::Limits;
 pub use metrics::Ports;
 pub use socket::{BoxedStream, Socket, Stream};
 pub use unfit::{Refuse, Unfit};
+pub use unread::Inbound;
 
 /// The pause after an accept that failed for lack of descriptors or memory; the next one would fail at once, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -109,7 +110,7 @@ impl Server {
     /// over connections: see [`Entrance`].
     pub async fn run<S>(self, entrance: impl Into<Entrance>, service: S)
     where
-        S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+        S: Service<hyper::Request<Inbound>, Response = Response, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
     {
         let Server { gates, limits, on_malformed, leaving, stop } = self;
@@ -233,7 +234,7 @@ impl Ends {
 /// One connection: through the door, and to its end. Its place is free before that is said.
 async fn serve<S>(served: Arc<Served>, arrived: Arrived, place: Place, service: Answering<S>, ends: Ends)
 where
-    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Send + 'static,
+    S: Service<hyper::Request<Inbound>, Response = Response, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
 {
     let remote = arrived.remote();
@@ -264,14 +265,14 @@ async fn run<I, S>(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible> + Send + 'static,
+    S: Service<hyper::Request<Inbound>, Response = Response, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
 {
     let Served { builder, limits, .. } = served;
     let Ends { mut leaving, stop, cut } = ends;
     let seat: &Arc<Seat> = &place.seat;
     seat.passed_the_door();
-    let wire = Wire::new(stream, place, service.for_unread());
+    let wire = Wire::new(stream, place, service.for_unread(), limits.linger_max);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(wire), service).into_owned();
     let mut connection = std::pin::pin!(connection);
     let mut look_at = std::pin::pin!(tokio::time::sleep(limits.header_max.min(limits.idle_max)));

@@ -10,16 +10,15 @@
 //! may well make progress while the client's window for one stream stays shut: then hyper does not ask that body for more.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::Either;
 use http::header::{CONTENT_LENGTH, VARY};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
@@ -33,6 +32,7 @@ use crate::serve::gates::{Guard, Stamp};
 use crate::serve::limits::Limits;
 use crate::serve::places::{Seat, UnderWay};
 use crate::serve::unfit::{Refuse, Unfit, Words};
+use crate::serve::unread::{Draining, Inbound};
 
 /// The address of the other end: an extension of every request (`warp::ext::get::<Remote>()`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,34 +63,39 @@ impl<S> Answering<S> {
 
 impl<S> Service<hyper::Request<Incoming>> for Answering<S>
 where
-    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Service<hyper::Request<Inbound>, Response = Response, Error = Infallible>,
 {
     type Response = http::Response<Tracked<BodyOf<Response>>>;
     type Error = Infallible;
     type Future = Responding<S::Future>;
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let under_way = Some(self.seat.begin(request.version()));
         let stamp = self.stamp.as_ref().map(|stamp| stamp(Some(request.headers())));
         let is_headless = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
+        let (mut head, body) = request.into_parts();
+        let body = Inbound::new(body, head.version, &head.headers, &self.seat);
+        let response = match self.refusal(&mut head) {
+            Some(refusal) => Answer::Given { refusal: Some(refusal) },
+            None => Answer::Produced { future: self.service.call(hyper::Request::from_parts(head, body)) },
+        };
+        Responding { response, stamp, is_headless, seat: Arc::clone(&self.seat), under_way }
+    }
+}
+
+impl<S> Answering<S> {
+    /// What keeps a request from the service.
+    fn refusal(&self, head: &mut Parts) -> Option<Response> {
         if let Some(refuse) = self.refuse
-            && let Some(unfit) = Unfit::of_request(request.version(), request.uri(), request.headers())
+            && let Some(unfit) = Unfit::of_request(head.version, &head.uri, &head.headers)
         {
-            let refusal = refusal(unfit, refuse, request.version());
-            return Responding { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
+            return Some(refusal(unfit, refuse, head.version));
         }
-        request.extensions_mut().insert(Remote(self.remote));
+        head.extensions.insert(Remote(self.remote));
         if self.is_handed {
-            request.extensions_mut().insert(HandedOver);
+            head.extensions.insert(HandedOver);
         }
-        if let Some(guard) = &self.guard {
-            let (mut head, body) = request.into_parts();
-            if let Some(refusal) = guard(&mut head) {
-                return Responding { response: Either::Left(ready(Ok(refusal))), stamp, is_headless, under_way };
-            }
-            request = hyper::Request::from_parts(head, body);
-        }
-        Responding { response: Either::Right(self.service.call(request)), stamp, is_headless, under_way }
+        self.guard.as_ref()?(head)
     }
 }
 
@@ -139,11 +144,25 @@ pin_project! {
     /// A response that is being produced.
     pub(crate) struct Responding<F> {
         #[pin]
-        response: Either<Ready<Result<Response, Infallible>>, F>,
+        response: Answer<F>,
         stamp: Option<HeaderMap>,
         // A HEAD over HTTP/2: there hyper would send the body.
         is_headless: bool,
+        seat: Arc<Seat>,
         under_way: Option<UnderWay>,
+    }
+}
+
+pin_project! {
+    #[project = AnswerParts]
+    /// How far a response is.
+    enum Answer<F> {
+        // By the service. It may still hold the request's body.
+        Produced { #[pin] future: F },
+        // Before the service.
+        Given { refusal: Option<Response> },
+        // The rest of the request's body is awaited.
+        Waits { draining: Draining },
     }
 }
 
@@ -154,17 +173,32 @@ where
     type Output = Result<http::Response<Tracked<BodyOf<Response>>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        this.response.poll(cx).map_ok(|mut response| {
-            if let Some(stamp) = this.stamp.take() {
-                put_on(response.headers_mut(), &stamp);
+        let mut this = self.project();
+        let mut response = loop {
+            let response = match this.response.as_mut().project() {
+                AnswerParts::Produced { future } => {
+                    let Ok(response) = ready!(future.poll(cx));
+                    // Drops the future, and with it what is unread.
+                    this.response.set(Answer::Given { refusal: None });
+                    response
+                }
+                AnswerParts::Given { refusal } => refusal.take().unwrap_or_default(),
+                AnswerParts::Waits { draining } => break ready!(draining.poll(cx, this.seat)),
+            };
+            let Some(unread) = this.seat.take_unread() else { break response };
+            match Draining::new(response, unread, this.seat) {
+                Ok(draining) => this.response.set(Answer::Waits { draining }),
+                Err(response) => break response,
             }
-            if *this.is_headless {
-                behead(&mut response);
-            }
-            let stream = STREAM.try_with(Arc::clone).ok();
-            response.map(|inner| Tracked { inner, stream, _under_way: this.under_way.take() })
-        })
+        };
+        if let Some(stamp) = this.stamp.take() {
+            put_on(response.headers_mut(), &stamp);
+        }
+        if *this.is_headless {
+            behead(&mut response);
+        }
+        let stream = STREAM.try_with(Arc::clone).ok();
+        Poll::Ready(Ok(response.map(|inner| Tracked { inner, stream, _under_way: this.under_way.take() })))
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Limits {
     pub idle_max: Duration,
     /// How long a response may make no progress: its connection, or its HTTP/2 stream, is cut then.
     pub stall_max: Duration,
+    /// How long a connection that was closed with an answer still takes what the client sends, so that it can read that
+    /// answer.
+    pub linger_max: Duration,
     /// How long open requests may take to end once the server begins to stop.
     pub stop_max: Duration,
     /// Where closed connections are counted.
@@ -34,6 +37,7 @@ impl Default for Limits {
             header_max: Duration::from_secs(15),
             idle_max: Duration::from_secs(620),
             stall_max: Duration::from_secs(30),
+            linger_max: Duration::from_secs(5),
             stop_max: Duration::from_secs(2),
             counts: Arc::default(),
         }

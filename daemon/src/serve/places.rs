@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::serve::counts::{Closed, Counts, Open};
 use crate::serve::limits::Limits;
+use crate::serve::unread::Unread;
 
 /// A connection that has sent no request keeps its place until it is this old: it may be about to send one.
 const UNASKED_MIN: Duration = Duration::from_millis(100);
@@ -45,6 +46,10 @@ pub(crate) struct Seat {
     quiet_since: AtomicU64,
     /// One more than the milliseconds after `accepted` at which the next request's head began to arrive; 0: it did not.
     head_since: AtomicU64,
+    /// What the service left of the request's body. Over HTTP/1 there is one request at a time.
+    unread: Mutex<Option<Unread>>,
+    /// The client may still send when we close.
+    lingers: AtomicBool,
     told: AtomicBool,
     leave: Notify,
 }
@@ -66,6 +71,8 @@ impl Seat {
             under_way: AtomicUsize::new(0),
             quiet_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
+            unread: Mutex::default(),
+            lingers: AtomicBool::new(false),
             told: AtomicBool::new(false),
             leave: Notify::new(),
         }
@@ -94,6 +101,23 @@ impl Seat {
         if self.is_idle() && self.asked.load(Ordering::Relaxed) == 1 && self.head_since.load(Ordering::Relaxed) == 0 {
             self.head_since.store(self.age(Instant::now()) + 1, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn leave_unread(&self, unread: Unread) {
+        *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(unread);
+    }
+
+    pub(crate) fn take_unread(&self) -> Option<Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The connection ends with this answer, while the client still sends.
+    pub(crate) fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingers.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_idle(&self) -> bool {

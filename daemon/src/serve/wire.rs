@@ -1,10 +1,11 @@
 //! What HTTP reads and writes: notes that a request's head began to arrive, and replaces the parser's answers with
-//! ours.
+//! ours; and closes without a reset while the client still sends.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::serve::counts::Open;
 use crate::serve::places::{Place, Seat};
 use crate::serve::unfit::{Unfit, Words};
+use crate::serve::unread::Lingering;
 
 /// Between HTTP and whatever lies below it.
 #[derive(Debug)]
@@ -22,14 +24,15 @@ pub(crate) struct Wire<S> {
     words: Option<Words>,
     /// What is still to be written in place of hyper's answer.
     instead: Bytes,
+    lingering: Lingering,
     /// The code that upgrades the connection gets this end of it, without its place.
     _open: Arc<Open>,
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(inner: S, place: &Place, words: Option<Words>) -> Wire<S> {
+    pub(crate) fn new(inner: S, place: &Place, words: Option<Words>, linger_max: Duration) -> Wire<S> {
         let (seat, open) = (Arc::clone(&place.seat), Arc::clone(&place.open));
-        Wire { inner, seat, words, instead: Bytes::new(), _open: open }
+        Wire { inner, seat, words, instead: Bytes::new(), lingering: Lingering::new(linger_max), _open: open }
     }
 }
 
@@ -50,6 +53,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
         let Some(words) = self.words.as_ref().filter(|_| self.seat.is_idle()) else { return false };
         let Some(unfit) = Unfit::of_written(bytes) else { return false };
         self.instead = Bytes::from(unfit.answer(words));
+        self.seat.linger();
         true
     }
 
@@ -65,7 +69,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.replaces(buf) {
             return Poll::Ready(Ok(buf.len()));
@@ -95,6 +99,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_instead(cx))?;
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        let Wire { inner, seat, lingering, .. } = &mut *self;
+        if seat.lingers() { lingering.poll(inner, cx).map(Ok) } else { Poll::Ready(Ok(())) }
     }
 }

@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::service::Service;
+use leasehold_daemon::serve::Inbound;
 use tokio::sync::Semaphore;
 use warp::http::request::Parts;
 use warp::http::{HeaderValue, Method, Request, StatusCode, header};
@@ -115,12 +116,12 @@ impl Calls {
     }
 }
 
-impl Service<Request<Incoming>> for Calls {
+impl Service<Request<Inbound>> for Calls {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Inbound>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move { Ok(this.respond(request).await) })
     }
@@ -150,12 +151,12 @@ impl Probes {
     }
 }
 
-impl Service<Request<Incoming>> for Probes {
+impl Service<Request<Inbound>> for Probes {
     type Response = Response;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Inbound>) -> Self::Future {
         let answer = self.answer(&request.into_parts().0);
         std::future::ready(Ok(self.0.finish(answer)))
     }

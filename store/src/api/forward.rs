@@ -45,6 +45,7 @@ use hyper::service::Service;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use leasehold_daemon::serve::Inbound;
 use leasehold_replication::{ClusterId, Phase};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -550,12 +551,12 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-impl Service<Request<Incoming>> for Forwarding {
+impl Service<Request<Inbound>> for Forwarding {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Inbound>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move { Ok(this.answer(request).await) })
     }

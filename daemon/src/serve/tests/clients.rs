@@ -3,6 +3,7 @@
 use super::*;
 use bytes::Bytes;
 use futures_util::stream;
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioExecutor;
 
@@ -389,4 +390,70 @@ async fn a_connection_that_another_port_hands_over_is_served_like_those_of_this_
     timeout(LONG, silent.read_to_string(&mut answer)).await.expect("it outlives the server").unwrap();
     timeout(LONG, server).await.unwrap().unwrap();
     assert!(handing.place().is_none(), "nobody would serve it");
+}
+
+/// Sends all of it before it looks for an answer, as most clients do.
+async fn post(stream: &mut TcpStream, path: &str, length: usize) -> std::io::Result<()> {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&vec![b'x'; length]).await
+}
+
+/// `/no` by the guard, `/hello` by a service that reads no body.
+fn server_that_reads_no_body(limits: Limits) -> Serving {
+    let guard: Guard = Arc::new(|head| (head.uri.path() == "/no").then(|| "refused".into_response()));
+    server_behind(Gates { guard: Some(guard), ..Gates::default() }, limits)
+}
+
+#[tokio::test]
+async fn who_sends_a_long_body_that_nobody_reads_gets_the_answer() {
+    let server = server_that_reads_no_body(limits());
+    for (path, words) in [("/no", "refused"), ("/hello", "you are 127.0.0.1")] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        timeout(LONG, post(&mut stream, path, 16 << 20)).await.unwrap().expect("the connection was reset");
+        let answer = rest(&mut stream).await;
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with(words), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_short_body_that_nobody_reads_costs_no_connection() {
+    let server = server_that_reads_no_body(limits());
+    for (path, words) in [("/no", "refused"), ("/hello", "you are 127.0.0.1")] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        for length in [1, 20_000, 200_000] {
+            timeout(LONG, post(&mut stream, path, length)).await.unwrap().unwrap();
+            let mut answer = String::new();
+            while !answer.ends_with(words) {
+                let mut piece = [0; 512];
+                let length = timeout(LONG, stream.read(&mut piece)).await.unwrap().unwrap();
+                assert!(length > 0, "{path}: closed after {answer}");
+                answer.push_str(&String::from_utf8_lossy(&piece[..length]));
+            }
+            assert!(!answer.contains("connection: close"), "{path} {length}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_not_asked_for() {
+    let server = server_that_reads_no_body(limits());
+    for path in ["/no", "/hello"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_body_keeps_no_place() {
+    let server = server_that_reads_no_body(Limits { linger_max: SOON, ..limits() });
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"POST /no HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
+    assert!(rest(&mut stream).await.ends_with("refused"));
+    until("its place is free", || server.counts.open() == 0).await;
+    drop(stream);
 }
