@@ -1,0 +1,3 @@
+//! `backup`: see the library.
+
+fn main() {}
