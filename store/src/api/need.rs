@@ -44,14 +44,11 @@ impl<'a> Need<'a> {
         let name = place.named().unwrap_or_default();
         match find(method, place) {
             Found::Call(kind) => match kind {
-                Kind::Healthz | Kind::Readyz => Need::Nothing,
-                Kind::Index
-                | Kind::Leader
-                | Kind::Status
-                | Kind::OpenApi
-                | Kind::Docs
-                | Kind::Definitions
-                | Kind::WatchAll => Need::Token,
+                // The page is the same for everybody; what it shows it reads from `/openapi.json`.
+                Kind::Healthz | Kind::Readyz | Kind::Docs => Need::Nothing,
+                Kind::Index | Kind::Leader | Kind::Status | Kind::OpenApi | Kind::Definitions | Kind::WatchAll => {
+                    Need::Token
+                }
                 Kind::Metrics => Need::Read(None),
                 Kind::List | Kind::Read | Kind::Definition => Need::Read(Some(name)),
                 Kind::Watch => Need::Watch(name),

@@ -86,7 +86,7 @@ const ADMIN: &[&str] = &["admin"];
 
 /// Which tokens pass the guard with which calls; all others get 403, and none gets 401.
 const TABLE: &[(&str, &[&str], &[&str])] = &[
-    ("GET", &["/", "/api/leader", "/api/status", "/openapi.json", "/docs/", "/api/collections"], ANY),
+    ("GET", &["/", "/api/leader", "/api/status", "/openapi.json", "/api/collections"], ANY),
     ("HEAD", &["/", "/%61pi/status"], ANY),
     ("OPTIONS", &["/", "/api/transaction", "/api/expiry"], ANY),
     ("POST", &["/", "/api/status"], WRITES_ORDERS),
@@ -164,12 +164,14 @@ async fn each_token_passes_with_the_calls_that_its_files_permit() {
             }
         }
     }
-    for (method, path) in [("GET", "/healthz"), ("HEAD", "/%72eadyz/"), ("POST", "/healthz")] {
+    for (method, path) in
+        [("GET", "/healthz"), ("HEAD", "/%72eadyz/"), ("POST", "/healthz"), ("GET", "/docs"), ("HEAD", "/docs/")]
+    {
         for file in [None, Some("backup"), Some("read.users")] {
             assert!(locked.refused(file, &mut json(method, path, "").into_request()).is_none(), "{method} {path}");
         }
     }
-    let open = ["/healthz", "/readyz"];
+    let open = ["/healthz", "/readyz", "/docs"];
     for call in CALLS.iter().filter(|call| !open.contains(&call.path)) {
         assert!(seen.contains(&call.kind), "the table lacks {} {}", call.method, call.path);
     }
