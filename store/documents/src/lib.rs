@@ -7,7 +7,7 @@
 //!
 //! Where to read: what there is (`definition`, `collection`, `command`, `outcome`), what an entry does (`apply`, `operate`, `define`,
 //! `step`), what a leader does by itself ([`steward`]) and for a file of definitions (`file`), what is made of the records (`value`,
-//! `index`, `tables`), how it is kept and checked (`stored`, `sums`, `check`, `size`).
+//! `index`, `tables`), how it is kept and checked (`stored`, [`snapshot`], `sums`, `check`, `size`).
 //!
 //! Pure: what a command does depends on the documents and the command alone, so every replica decides the same. Each record
 //! has a creation number, counted per collection from 1 and never used twice. It is the order of every list, it stays when
@@ -39,6 +39,7 @@ mod query;
 mod record;
 mod settings;
 mod size;
+pub mod snapshot;
 mod step;
 pub mod steward;
 mod stored;

@@ -33,8 +33,8 @@
 //! those of a pending change of the records up to its cursor.
 //!
 //! `last` is the highest creation number ever given; each run is (first number, how many): here the five records have the
-//! numbers 1, 2, 3, 6, 7. `"keys"` is omitted if there are none. `snapshot.rs` writes and reads what surrounds these
-//! members.
+//! numbers 1, 2, 3, 6, 7. `"keys"` is omitted if there are none. [`snapshot`](crate::snapshot) writes and reads what surrounds
+//! these members.
 
 pub(crate) mod definitions;
 pub(crate) mod detail;

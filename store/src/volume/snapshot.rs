@@ -1,13 +1,6 @@
-//! `snapshot.json`: all data at one position of the log, in one JSON file that people can read.
+//! `snapshot.json` on the volume. What is in it: [`leasehold_documents::snapshot`].
 //!
 //! ```text
-//!   {"format":1,"clusterId":"…","position":{"term":3,"sequence":812},"voters":{…},
-//!   "definitions": {…}, "time": …, "expiryPaused": …, "file": …,     in format 2 (`stored` of the documents)
-//!   "collections": {"persons": […]},
-//!   "order": {…},
-//!   "keys": […],                                             where there are any
-//!   "sum": "<32 hexadecimal digits>"}                        of the data (`documents/sums.rs`)
-//!
 //!   documents ──write──▶ snapshot.taken ──┐ (fsynced)         ┌─▶ a segment begins with its mark ──▶ snapshot.json
 //!   a leader's pieces ─▶ received-1.part ─┴─▶ snapshot.next ──┘
 //! ```
@@ -27,16 +20,10 @@ use crate::progress::Meter;
 use crate::volume::disk::{Disk, DiskFile, read_full_at, write_all_at};
 use crate::volume::error::VolumeError;
 use bytes::Bytes;
-use leasehold_documents::FORMAT_MIN;
-use leasehold_documents::{
-    Documents, FalseSum, StoredCollections, StoredDefinitions, StoredKey, StoredOrder, StoredState,
-};
-use leasehold_replication::{
-    ClusterId, Position, SNAPSHOT_PIECE_BYTES, Seq, SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece, Sum,
-    Voters,
-};
-use serde::{Deserialize, Serialize};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use leasehold_documents::snapshot::{self, Head, ReadSnapshot, SnapshotError};
+use leasehold_documents::{Documents, FalseSum};
+use leasehold_replication::{Position, SNAPSHOT_PIECE_BYTES, SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
+use std::io::{self, BufWriter, Read, Write};
 
 /// A snapshot that is written is synced after each this many bytes.
 const SYNC_STEP: u64 = 4 * 1024 * 1024;
@@ -96,42 +83,6 @@ impl SnapshotFile {
     }
 }
 
-/// What precedes the data.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Head<'a> {
-    format: u32,
-    cluster_id: ClusterId,
-    position: Position,
-    voters: &'a Voters,
-}
-
-/// The whole file.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Whole {
-    format: u32,
-    cluster_id: ClusterId,
-    position: Position,
-    voters: Voters,
-    /// The members of format 2.
-    #[serde(default)]
-    definitions: Option<StoredDefinitions>,
-    #[serde(default)]
-    time: u64,
-    #[serde(default)]
-    expiry_paused: bool,
-    #[serde(default)]
-    file: Option<String>,
-    collections: StoredCollections,
-    order: StoredOrder,
-    #[serde(default)]
-    keys: Vec<StoredKey>,
-    /// Builds before the sums wrote none.
-    #[serde(default)]
-    sum: Option<Sum>,
-}
-
 /// A snapshot that was read.
 pub(crate) struct Loaded {
     pub(crate) meta: SnapshotMeta,
@@ -139,12 +90,6 @@ pub(crate) struct Loaded {
     pub(crate) mark: SnapshotMark,
     /// It is whole and readable, and its data do not have the sum that it says.
     pub(crate) false_sum: Option<FalseSum>,
-}
-
-/// Only what tells whether the rest is readable.
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
 }
 
 /// Writes a snapshot to `name`, durably, and returns its mark. The name itself is not durable yet. Its sum is the running one
@@ -177,13 +122,8 @@ pub(crate) fn write_counted(
     let mut to = BufWriter::with_capacity(256 * 1024, summed);
     // In force there is what the last committed voters say [C3].
     let format = meta.voters.format;
-    let head = Head { format, cluster_id: meta.cluster_id, position: meta.position, voters: &meta.voters };
-    let head = serde_json::to_vec(&head)?;
-    // The object stays open for the data.
-    to.write_all(&head[..head.len() - 1])?;
-    to.write_all(b",\n")?;
-    documents.write_collections(&mut to)?;
-    write!(to, ",\n\"sum\": \"{}\"\n}}\n", documents.sum())?;
+    let head = Head { format, cluster_id: meta.cluster_id, position: meta.position, voters: meta.voters.clone() };
+    snapshot::write(&mut to, &head, documents)?;
     let summed = to.into_inner().map_err(io::IntoInnerError::into_error)?;
     let mark = SnapshotMark { position: meta.position, length_bytes: summed.length, crc32: summed.crc.finalize() };
     file.sync()?;
@@ -214,36 +154,20 @@ pub(crate) fn read(
         );
         return Err(damage(what));
     }
-    let is_known = |format: u32| (FORMAT_MIN..=format_max).contains(&format);
-    let whole = match serde_json::from_reader::<_, Whole>(Reader::buffered(&*file)) {
-        Ok(whole) if is_known(whole.format) && is_known(whole.voters.format) => whole,
-        Ok(Whole { format, voters, .. }) => {
-            return Err(VolumeError::format(disk, name, format.max(voters.format), format_max));
-        }
-        Err(error) if error.is_io() => return Err(io(error.into())),
-        // A later format may not fit our fields: then an operator needs to know its number.
-        Err(error) => match serde_json::from_reader::<_, Format>(Reader::buffered(&*file)) {
-            Ok(Format { format: found }) if !is_known(found) => {
-                return Err(VolumeError::format(disk, name, found, format_max));
-            }
-            _ => return Err(damage(error.to_string())),
-        },
-    };
+    let whole = snapshot::read(Reader { file: &*file, offset: 0 }, format_max).map_err(|error| match error {
+        SnapshotError::Io(source) => io(source),
+        SnapshotError::Format { found, max } => VolumeError::format(disk, name, found, max),
+        SnapshotError::Damage(what) => damage(what),
+    })?;
+    let ReadSnapshot { head: Head { cluster_id, position, voters, .. }, documents, said } = whole;
     if let Some(mark) = expected
-        && mark.position != whole.position
+        && mark.position != position
     {
-        return Err(damage(format!("it is at {}, the journal expects {}", whole.position, mark.position)));
+        return Err(damage(format!("it is at {position}, the journal expects {}", mark.position)));
     }
-    if whole.position.seq > Seq::MAX {
-        return Err(damage(format!("it is at {}, a sequence that no log reaches", whole.position)));
-    }
-    let Whole { definitions, time, expiry_paused, file: noted, .. } = whole;
-    let state = StoredState { definitions, time, expiry_paused, file: noted };
-    let documents = Documents::restore(whole.position, whole.collections, whole.order, whole.keys, state)
-        .map_err(|error| damage(error.to_string()))?;
-    let (position, found) = (whole.position, documents.sum());
-    let false_sum = whole.sum.filter(|said| *said != found).map(|said| FalseSum { position, said, found });
-    let meta = SnapshotMeta { cluster_id: whole.cluster_id, position, voters: whole.voters };
+    let found = documents.sum();
+    let false_sum = said.filter(|said| *said != found).map(|said| FalseSum { position, said, found });
+    let meta = SnapshotMeta { cluster_id, position, voters };
     Ok(Loaded { meta, documents, mark: SnapshotMark { position, length_bytes, crc32 }, false_sum })
 }
 
@@ -302,12 +226,6 @@ impl Write for Summed<'_> {
 struct Reader<'a> {
     file: &'a dyn DiskFile,
     offset: u64,
-}
-
-impl Reader<'_> {
-    fn buffered(file: &dyn DiskFile) -> BufReader<Reader<'_>> {
-        BufReader::with_capacity(256 * 1024, Reader { file, offset: 0 })
-    }
 }
 
 impl Read for Reader<'_> {
