@@ -39,7 +39,8 @@ pub struct Collection {
 /// What a collection is that nothing defines: in format 1.
 static BUILT_IN: LazyLock<Definition> = LazyLock::new(Definition::persons);
 
-/// What the definitions of a collection need of a record.
+/// What the definitions of a collection need of a record. By default nothing.
+#[derive(Default)]
 pub(crate) struct Reads {
     in_force: Option<Read>,
     /// By the pending definition.

@@ -7,7 +7,8 @@
 //!
 //! Where to read: what there is (`definition`, `collection`, `command`, `outcome`), what an entry does (`apply`, `operate`, `define`,
 //! `step`), what a leader does by itself ([`steward`]) and for a file of definitions (`file`), what is made of the records (`value`,
-//! `index`, `tables`), how it is kept and checked (`stored`, [`snapshot`], `sums`, `check`, `size`).
+//! `index`, `tables`), how it is kept and checked (`stored`, [`snapshot`], `sums`, `check`, `size`), and how it is made again of changes
+//! ([`replay`]).
 //!
 //! Pure: what a command does depends on the documents and the command alone, so every replica decides the same. Each record
 //! has a creation number, counted per collection from 1 and never used twice. It is the order of every list, it stays when
@@ -37,6 +38,7 @@ mod outcome;
 mod plants;
 mod query;
 mod record;
+pub mod replay;
 mod settings;
 mod size;
 pub mod snapshot;

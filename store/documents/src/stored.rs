@@ -299,7 +299,7 @@ fn restore_collection(
 }
 
 /// Enters a record into what is made of the records.
-fn enter(collection: &mut Collection, number: u64, record: &Record, cursor: u64) -> Result<(), String> {
+pub(crate) fn enter(collection: &mut Collection, number: u64, record: &Record, cursor: u64) -> Result<(), String> {
     const CLASH: &str = "a unique index has another record with its values";
     let bad = |bad: BadValue| format!("{}: {}", bad.pointer, bad.why);
     if !collection.tables.is_trivial() {

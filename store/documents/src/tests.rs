@@ -9,6 +9,7 @@ mod definitions;
 mod histories;
 mod raised;
 mod records;
+mod replayed;
 mod steps;
 mod stored;
 mod timings;

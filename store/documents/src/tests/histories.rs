@@ -29,16 +29,16 @@ const MEMBERS: [&str; 8] = [
 const NAMES: [&str; 3] = ["orders", "stock", "persons"];
 
 /// One step: what, and numbers from which the rest is made.
-type Step = (u8, u8, u8, u8, u8);
+pub(super) type Step = (u8, u8, u8, u8, u8);
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let name = prop_oneof![4 => Just(0u8), 1 => 1u8..3];
     let one = (0u8..26, name, 0u8..6, 0u8..8, 0u8..8);
     proptest::collection::vec(one, 0..90)
 }
 
 /// A command as a leader makes it of what it sees: mostly at the epoch in force.
-fn command(documents: &Documents, (what, name, id, content, more): Step) -> Vec<u8> {
+pub(super) fn command(documents: &Documents, (what, name, id, content, more): Step) -> Vec<u8> {
     let name = NAMES[usize::from(name)];
     let kind = documents.collection(name).map_or(IdKind::Text, |known| known.definition().id);
     let text_id = id.to_string();
@@ -106,7 +106,7 @@ fn command(documents: &Documents, (what, name, id, content, more): Step) -> Vec<
 }
 
 /// A command of version 1.
-fn old_command((what, _, id, content, more): Step) -> Vec<u8> {
+pub(super) fn old_command((what, _, id, content, more): Step) -> Vec<u8> {
     let id = Uuid::from_bytes([id; 16]);
     let json = format!(r#"{{"id":"{id}"{}}}"#, MEMBERS[usize::from(content)]);
     let action = match what % 4 {

@@ -31,6 +31,16 @@ struct OfCollection {
     records: Vec<(u64, String, String)>,
 }
 
+/// What an archive keeps of it: what is in force.
+pub(crate) fn kept(documents: &Documents) -> Look {
+    let mut look = of_store(documents);
+    (look.is_paused, look.file) = (true, None);
+    for of in &mut look.collections {
+        (of.epoch, of.pending, of.refused) = (of.revision, None, None);
+    }
+    look
+}
+
 pub(crate) fn of_model(model: &Model) -> Look {
     let collections = model.collections.iter().map(|(name, of)| OfCollection {
         name: name.clone(),

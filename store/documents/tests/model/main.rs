@@ -5,6 +5,7 @@
 //!   steps ──story──▶ order ──▶ model                                   answer, changes, look: must be equal,
 //!                      └─encoded─▶ the store, without a break           entry by entry; and every query must have
 //!                                  a replica that restores snapshots    what a look at each record finds, in order
+//!                                  the changes, replayed from one       (`replay`): the same sum of the data
 //! ```
 //!
 //! `MODEL_CASES` says how many histories there are: 256, and more in `make nightly`.
@@ -18,6 +19,7 @@ mod question;
 mod story;
 
 use leasehold_documents::Documents;
+use leasehold_documents::replay::Replay;
 use leasehold_replication::Position;
 use model::{Answer, Change, Model};
 use order::Order;
@@ -25,8 +27,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use story::{Dice, Mood, Step, moods, steps};
 
-/// Two replicas and the model, after the same entries.
-#[derive(Default)]
+/// Two replicas, an archive and the model, after the same entries.
 struct World {
     model: Model,
     /// What a deposed leader still sees.
@@ -35,7 +36,22 @@ struct World {
     one: Documents,
     /// It begins anew with its own snapshot, now and then.
     other: Documents,
+    /// It begins anew with a snapshot of the other, now and then, and sees changes alone.
+    archived: Replay,
     last: Option<Order>,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World {
+            model: Model::default(),
+            before: Model::default(),
+            one: Documents::new(),
+            other: Documents::new(),
+            archived: Replay::new(Documents::new()),
+            last: None,
+        }
+    }
 }
 
 impl World {
@@ -45,13 +61,19 @@ impl World {
 
     fn raise(&mut self) {
         let (position, mut changes) = (self.position(), Vec::new());
-        self.one.voters(position, 2, &mut Vec::new());
+        let mut told = Vec::new();
+        self.one.voters(position, 2, &mut told);
         self.other.voters(position, 2, &mut Vec::new());
         self.model.voters(&mut changes);
+        self.archived.apply(position.seq, self.one.time_ms(), &told).expect("the next entry");
     }
 
     fn restart(&mut self) {
         self.other = look::restored(self.other.applied(), &look::stored(&self.other));
+        // Half of the archives go on from long ago.
+        if self.other.applied().seq.0.is_multiple_of(2) {
+            self.archived = Replay::new(self.other.clone());
+        }
     }
 
     fn entry(&mut self, order: &Order) -> Result<(), TestCaseError> {
@@ -67,6 +89,9 @@ impl World {
         prop_assert_eq!((&again, &same), (&answer, &changes), "the replica that restarted, {:?}", order);
         prop_assert_eq!(self.one.sum(), self.other.sum(), "{:?}", order);
         prop_assert_eq!(self.one.check_sum(), Ok(()));
+        let archived = self.archived.apply(position.seq, self.one.time_ms(), &changes);
+        prop_assert_eq!(archived, Ok(()), "{:?}", order);
+        prop_assert_eq!(self.archived.data_sum(), self.one.data_sum(), "{:?}", order);
         Ok(())
     }
 
@@ -116,5 +141,7 @@ proptest! {
             world.step(mood, step)?;
         }
         prop_assert_eq!(look::stored(&world.one), look::stored(&world.other));
+        let restored = world.archived.into_restored();
+        prop_assert_eq!(restored.map(|restored| look::kept(&restored)), Ok(look::kept(&world.one)));
     }
 }
