@@ -20,6 +20,7 @@
 //! | `GET /{collection}:watch` | server-sent events: each committed change |
 //! | `POST /api/transaction` | as a batch, over any collections |
 //! | `GET /api/watch` | as a watch, of all collections and definitions, with the hash of the data after each entry |
+//! | `GET /api/snapshot` | all data at one position of the log, as one file |
 //! | `GET /api/collections`, `/api/collections/{collection}` | what collections there are, and what they are |
 //! | `PUT /api/collections/{collection}` | defines it, or changes it: 201, 200, or 202 while the change is pending |
 //! | `DELETE /api/collections/{collection}` | 204; 409 if it has records, unless `?records=delete` |
@@ -83,6 +84,7 @@ mod reply;
 mod rfc3339;
 pub mod rights;
 mod seen;
+mod snapshot;
 pub mod tokens;
 mod transaction;
 mod turns;

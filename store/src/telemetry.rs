@@ -33,6 +33,7 @@
 //!   leasehold_store_connections_waited_total{port} how often a new connection had to wait because all places were taken
 //!   leasehold_store_watchers                       clients that are watching
 //!   leasehold_store_watchers_refused_total         clients refused because too many were
+//!   leasehold_store_snapshots_served_total         snapshots that clients read to their end (`GET /api/snapshot`)
 //! ```
 
 use crate::handle::Handle;
@@ -87,6 +88,7 @@ struct Inner {
     peer_rejected: Family<ReasonLabel, Counter>,
     watchers: Gauge,
     watchers_refused: Counter,
+    snapshots_served: Counter,
     ports: [Arc<Counts>; 3],
 }
 
@@ -192,6 +194,11 @@ impl Metrics {
     /// Counts a client that may not watch because too many are watching.
     pub fn watcher_refused(&self) {
         self.0.watchers_refused.inc();
+    }
+
+    /// Counts a snapshot that a client has read.
+    pub fn snapshot_served(&self) {
+        self.0.snapshots_served.inc();
     }
 
     /// Where a port's connections are counted.
@@ -302,6 +309,7 @@ impl Inner {
             peer_rejected: Family::default(),
             watchers: Gauge::default(),
             watchers_refused: Counter::default(),
+            snapshots_served: Counter::default(),
             ports: Default::default(),
         }
     }
@@ -393,6 +401,7 @@ impl Inner {
             "Clients that were refused a watch because too many are watching",
             self.watchers_refused.clone(),
         );
+        registry.register("snapshots_served", "Snapshots that clients read", self.snapshots_served.clone());
     }
 }
 
@@ -462,6 +471,7 @@ mod tests {
             "leasehold_store_peer_rejected_total{reason=\"frame\"} 1",
             "leasehold_store_watchers 0",
             "leasehold_store_watchers_refused_total 1",
+            "leasehold_store_snapshots_served_total 0",
             "leasehold_store_connections{port=\"clients\"} 0",
             "leasehold_store_connections_closed_total{port=\"probes\",reason=\"silent\"} 0",
             "leasehold_store_connections_waited_total{port=\"peers\"} 0",

@@ -41,6 +41,7 @@ pub(super) enum Kind {
     Index,
     Transaction,
     WatchAll,
+    Snapshot,
     Definitions,
     Definition,
     Define,
@@ -55,7 +56,7 @@ const fn call(method: Method, path: &'static str, kind: Kind, summary: &'static 
 
 /// All of them.
 #[rustfmt::skip]
-pub(super) static CALLS: [Call; 24] = [
+pub(super) static CALLS: [Call; 25] = [
     call(Method::GET, "/{collection}", Kind::List, "The records, in order of creation",
         "filters: where.<path>; sort, count; pages: limit, cursor; consistency, after, max-staleness, timeout"),
     call(Method::POST, "/{collection}", Kind::Create, "Add a record (at the leader)", ""),
@@ -72,6 +73,8 @@ pub(super) static CALLS: [Call; 24] = [
     call(Method::DELETE, "/api/collections/{collection}/pending", Kind::GiveUp, "Give up the pending change of a definition (at the leader)", ""),
     call(Method::POST, "/api/transaction", Kind::Transaction, "Up to 1,000 operations over any collections, all or none (at the leader)", ""),
     call(Method::GET, "/api/watch", Kind::WatchAll, "Every committed change of every collection, as server-sent events", "after, cluster, collections"),
+    call(Method::GET, "/api/snapshot", Kind::Snapshot, "All data as one file, snapshot.json: a backup",
+        "consistency, after, max-staleness, timeout"),
     call(Method::PUT, "/api/expiry", Kind::PauseExpiry, "Pause expiry, or end the pause (at the leader)", ""),
     call(Method::GET, "/api/leader", Kind::Leader, "Who leads", "Accept: text/plain: true or false"),
     call(Method::GET, "/api/status", Kind::Status, "What this replica reports about itself", ""),
@@ -134,6 +137,7 @@ impl Kind {
             | Kind::Replace
             | Kind::Patch
             | Kind::WatchAll
+            | Kind::Snapshot
             | Kind::Definitions
             | Kind::Definition
             | Kind::Define
@@ -215,6 +219,7 @@ mod tests {
             ("/api/collections/{collection}", "GET, HEAD, PUT, DELETE, OPTIONS"),
             ("/api/collections/{collection}/pending", "DELETE, OPTIONS"),
             ("/api/leader", "GET, HEAD, OPTIONS"),
+            ("/api/snapshot", "GET, HEAD, OPTIONS"),
         ];
         for (path, methods) in all {
             assert!(PATHS.iter().any(|known| *known == (path, methods.to_owned())), "{path}: {:?}", *PATHS);

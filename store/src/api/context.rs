@@ -103,6 +103,8 @@ pub(super) struct Context {
     pub(super) metrics: Metrics,
     /// One permit for each client that may watch.
     pub(super) watchers: Arc<Semaphore>,
+    /// One permit for each snapshot that may be read.
+    pub(super) snapshots: Arc<Semaphore>,
     /// The schemas of all collections, compiled.
     pub(super) schemas: Schemas,
     /// Patches that are merged here.

@@ -25,7 +25,7 @@ use super::problem::{Code, Problem};
 use super::refusals::unknown_collection;
 use super::rights::Rights;
 use super::turns::Turns;
-use super::{batch, definitions, expiry, openapi, pages, reads, reply, transaction, watch, writes};
+use super::{batch, definitions, expiry, openapi, pages, reads, reply, snapshot, transaction, watch, writes};
 use crate::handle::Handle;
 use crate::schema::Schemas;
 use crate::telemetry::Metrics;
@@ -38,8 +38,9 @@ impl Calls {
     /// Of this replica.
     pub fn new(handle: Handle, config: Config, metrics: Metrics) -> Calls {
         let watchers = Arc::new(Semaphore::new(config.watchers_max));
+        let snapshots = Arc::new(Semaphore::new(snapshot::SNAPSHOTS_MAX));
         let (schemas, turns, described) = (Schemas::default(), Turns::default(), Described::default());
-        Calls(Arc::new(Context { handle, config, metrics, watchers, schemas, turns, described }))
+        Calls(Arc::new(Context { handle, config, metrics, watchers, snapshots, schemas, turns, described }))
     }
 
     /// Answers a request. The same body may arrive again, if it is known that nothing was done.
@@ -71,6 +72,7 @@ impl Calls {
             Kind::Read => reads::read(context, collection, id, headers, query()?).await,
             Kind::Watch => watch::watch(context, rights, Some(collection), headers, query()?).await,
             Kind::WatchAll => watch::watch(context, rights, None, headers, query()?).await,
+            Kind::Snapshot => snapshot::snapshot(context, query()?).await,
             Kind::Create => writes::create(context, collection, headers, sent, query()?).await,
             Kind::Replace => writes::replace(context, collection, id, headers, sent, query()?).await,
             Kind::Patch => writes::patch(context, collection, id, headers, sent, query()?).await,

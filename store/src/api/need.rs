@@ -29,6 +29,8 @@ pub(super) enum Need<'a> {
     Operate,
     /// To write to any collection: there is no such call, and only who may write needs to know.
     WriteSomething,
+    /// To read all that there is, also what is about no collection.
+    BackUp,
     /// To change what collections are.
     Admin,
 }
@@ -50,6 +52,7 @@ impl<'a> Need<'a> {
                     Need::Token
                 }
                 Kind::Metrics => Need::Read(None),
+                Kind::Snapshot => Need::BackUp,
                 Kind::List | Kind::Read | Kind::Definition => Need::Read(Some(name)),
                 Kind::Watch => Need::Watch(name),
                 Kind::Create | Kind::Replace | Kind::Patch | Kind::Delete | Kind::Batch => Need::Write(name),
@@ -76,6 +79,7 @@ impl<'a> Need<'a> {
             Need::Write(collection) => rights.writes(collection),
             Need::Operate => rights.reads_something(),
             Need::WriteSomething => rights.writes_something(),
+            Need::BackUp => rights.backs_up(),
             Need::Admin => rights.administers(),
         }
     }
@@ -113,6 +117,7 @@ impl<'a> Need<'a> {
             Need::Write(collection) => of("write", collection, ""),
             Need::Operate => "`read` or `write`".to_owned(),
             Need::WriteSomething => "`write`".to_owned(),
+            Need::BackUp => "`backup` or `admin`".to_owned(),
             Need::Admin => "`admin`".to_owned(),
         }
     }
@@ -126,6 +131,7 @@ impl<'a> Need<'a> {
             Need::Write(_) | Need::WriteSomething => {
                 "Bearer realm=\"leasehold\", error=\"insufficient_scope\", scope=\"write\""
             }
+            Need::BackUp => "Bearer realm=\"leasehold\", error=\"insufficient_scope\", scope=\"backup\"",
             Need::Admin => "Bearer realm=\"leasehold\", error=\"insufficient_scope\", scope=\"admin\"",
         }
     }

@@ -200,6 +200,7 @@ fn of_none(kind: Kind) -> Details {
         Kind::GiveUp => definitions::give_up(),
         Kind::Transaction => definitions::transaction(),
         Kind::WatchAll => definitions::watch(),
+        Kind::Snapshot => definitions::snapshot(),
         Kind::PauseExpiry => definitions::expiry(),
         Kind::Leader => pages::leader(),
         Kind::Status => pages::status(),

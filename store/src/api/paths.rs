@@ -37,12 +37,13 @@ pub(super) enum Place<'a> {
 }
 
 /// The paths that name no collection, without the `/` before them.
-const FIXED: [(&[&str], &str); 12] = [
+const FIXED: [(&[&str], &str); 13] = [
     (&[], "/"),
     (&["api", "leader"], "/api/leader"),
     (&["api", "status"], "/api/status"),
     (&["api", "transaction"], "/api/transaction"),
     (&["api", "watch"], "/api/watch"),
+    (&["api", "snapshot"], "/api/snapshot"),
     (&["api", "collections"], "/api/collections"),
     (&["api", "expiry"], "/api/expiry"),
     (&["healthz"], "/healthz"),

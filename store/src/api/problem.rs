@@ -197,8 +197,8 @@ codes! {
     TooFewVoters = "too-few-voters", SERVICE_UNAVAILABLE, "Too few replicas count for majorities";
     /// 503: the new cluster is not confirmed by its Lease yet. Not done.
     Bootstrapping = "bootstrapping", SERVICE_UNAVAILABLE, "The cluster is being created";
-    /// 503: too many writes wait. Not done.
-    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many writes are waiting";
+    /// 503: too many writes or strong reads wait, or too many clients read a snapshot. Not done.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many requests are waiting";
     /// 503: others changed the record, or the definition of its collection, each time the write was tried. Not done.
     Contention = "contention", SERVICE_UNAVAILABLE, "Others changed the record at the same time";
     /// 503: a disk hangs, and the request would wait for it: the leader's (a write: not done), or this replica's (a strong

@@ -3,7 +3,7 @@
 //! ```text
 //!   admin ⊇ write ⊇ read              all collections; admin: also what they are
 //!   write.orders ⊇ read.orders        this collection
-//!   backup                            every watch
+//!   backup                            every watch, and the snapshot, which admin may read, too
 //! ```
 
 use std::collections::BTreeSet;
@@ -100,6 +100,11 @@ impl Rights {
         self.backup || self.reads_all()
     }
 
+    /// May it read all that there is, in one file?
+    pub(super) fn backs_up(&self) -> bool {
+        self.backup || self.admin
+    }
+
     /// May it watch this collection?
     pub(super) fn watches(&self, collection: &str) -> bool {
         self.backup || self.reads(collection)
@@ -131,17 +136,17 @@ mod tests {
 
     #[test]
     fn each_file_gives_what_its_name_says_and_what_lies_below_that() {
-        // Of orders: reads, writes, watches; of users: reads; all: reads, watches; administers.
+        // Of orders: reads, writes, watches; of users: reads; all: reads, watches, backs up; administers.
         for (files, expected) in [
-            (&["admin"][..], [true; 7]),
-            (&["write"], [true, true, true, true, true, true, false]),
-            (&["read"], [true, false, true, true, true, true, false]),
-            (&["backup"], [false, false, true, false, false, true, false]),
-            (&["read.orders"], [true, false, true, false, false, false, false]),
-            (&["write.orders"], [true, true, true, false, false, false, false]),
-            (&["read.users", "write.orders"], [true, true, true, true, false, false, false]),
-            (&["read", "write.orders"], [true, true, true, true, true, true, false]),
-            (&[], [false; 7]),
+            (&["admin"][..], [true; 8]),
+            (&["write"], [true, true, true, true, true, true, false, false]),
+            (&["read"], [true, false, true, true, true, true, false, false]),
+            (&["backup"], [false, false, true, false, false, true, true, false]),
+            (&["read.orders"], [true, false, true, false, false, false, false, false]),
+            (&["write.orders"], [true, true, true, false, false, false, false, false]),
+            (&["read.users", "write.orders"], [true, true, true, true, false, false, false, false]),
+            (&["read", "write.orders"], [true, true, true, true, true, true, false, false]),
+            (&[], [false; 8]),
         ] {
             let rights = of(files);
             let found = [
@@ -151,6 +156,7 @@ mod tests {
                 rights.reads("users"),
                 rights.reads_all(),
                 rights.watches_all(),
+                rights.backs_up(),
                 rights.administers(),
             ];
             assert_eq!(found, expected, "{files:?}");

@@ -14,6 +14,7 @@ mod locked;
 mod many;
 mod orders;
 mod reads;
+mod snapshots;
 mod transactions;
 mod watches;
 mod watching;

@@ -16,7 +16,7 @@ use super::refusals::{
     AHEAD, BAD_REQUEST, BATCH_NOT_DONE, HISTORY_GONE, NOT_DEFINED, NOT_EMPTY, NOT_LEADER, NOTHING_PENDING, OUT_OF_ROOM,
     OUTCOME_UNKNOWN, PRECONDITION_FAILED, Refusal, UNAVAILABLE, UNKNOWN_COLLECTION,
 };
-use super::schemas::{self, BATCH_DONE, EVENT, EXPIRY, TRANSACTION, many, reference};
+use super::schemas::{self, BATCH_DONE, EVENT, EXPIRY, SNAPSHOT, TRANSACTION, many, reference};
 use super::writes::{self, BODIES};
 
 pub(super) fn list() -> Details {
@@ -118,6 +118,20 @@ pub(super) fn watch() -> Details {
         parameters: vec![&WATCH_AFTER, &WATCH_CLUSTER, &COLLECTIONS, &LAST_EVENT_ID],
         successes: vec![(StatusCode::OK, events(reference(EVENT)))],
         refusals: vec![&BAD_REQUEST, &AHEAD, &HISTORY_GONE, &UNAVAILABLE],
+        ..Details::default()
+    }
+}
+
+pub(super) fn snapshot() -> Details {
+    Details {
+        id: "readSnapshot".to_owned(),
+        description:
+            "Of any replica, while writes go on. `Leasehold-Sequence` says as of which entry, and a watch after it \
+                      continues. Only an answer with `sum`, its last member, is whole."
+                .to_owned(),
+        parameters: FRESHNESS.to_vec(),
+        successes: vec![(StatusCode::OK, json("All data.", reference(SNAPSHOT), &[&STALENESS]))],
+        refusals: vec![&BAD_REQUEST, &AHEAD, &UNAVAILABLE],
         ..Details::default()
     }
 }

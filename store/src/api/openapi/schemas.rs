@@ -25,6 +25,7 @@ pub(super) static TRANSACTION: &str = "Transaction";
 pub(super) static DEFINITION: &str = "Definition";
 pub(super) static COLLECTION: &str = "Collection";
 pub(super) static EXPIRY: &str = "Expiry";
+pub(super) static SNAPSHOT: &str = "Snapshot";
 
 /// The tags of `If-Match` and `If-None-Match`.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
@@ -57,6 +58,7 @@ pub(super) fn more() -> Map<String, Value> {
         (TRANSACTION, transaction(&any, &text)),
         (DEFINITION, definition()),
         (COLLECTION, collection()),
+        (SNAPSHOT, snapshot()),
         (EXPIRY, closed_json(&["paused"], json!({ "paused": { "type": "boolean" } }))),
     ];
     all.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
@@ -346,6 +348,20 @@ fn collection() -> Value {
     json!({
         "type": "object", "required": ["name", "created", "revision", "count", "bytes", "state", "id"],
         "properties": with(&shown, of_definition()),
+    })
+}
+
+/// What a program needs of it; the rest is as the replicas write it for each other.
+fn snapshot() -> Value {
+    let position = json!({ "term": integer().build(), "sequence": integer().build() });
+    let records = json!({ "type": "array", "items": { "type": "object", "required": ["id"] } });
+    json!({
+        "type": "object", "required": ["format", "clusterId", "position", "voters", "collections", "order", "sum"],
+        "properties": {
+            "format": integer().build(), "clusterId": uuid(), "position": closed_json(&["term", "sequence"], position),
+            "collections": { "type": "object", "additionalProperties": records },
+            "sum": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
+        },
     })
 }
 

@@ -119,6 +119,8 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("DELETE", &["/api/collections/orders", "/api/collections/parts", "/api/collections/Orders"], ADMIN),
     ("DELETE", &["/api/collections/orders/pending", "/%61pi/collections/parts/pending"], ADMIN),
     ("PUT", &["/api/expiry", "/api/expir%79"], ADMIN),
+    ("GET", &["/api/snapshot", "/api/snapsho%74/"], &["admin", "backup"]),
+    ("HEAD", &["/api/snapshot"], &["admin", "backup"]),
     ("POST", &["/api/collections", "/api/collections/orders"], WRITES_ORDERS),
     (
         "GET",
@@ -139,7 +141,6 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
     ("GET", &["/%zz", "/%ff/a", "/healthz/../orders", "/healthz%2F..%2Forders"], ANY),
     ("POST", &["/Orders", "/orders:x", "/%zz", "/orders/a/b"], WRITES_ORDERS),
     ("DELETE", &["/api/snapshot", "/orders//a"], WRITES_ORDERS),
-    ("GET", &["/api/snapshot"], ANY),
     ("GET", &["/api/collections/Orders", "/api/collections/a:b", "/api/collections/%20"], READS_ALL),
     ("DELETE", &["/api/watch"], WRITES_ORDERS),
 ];
