@@ -6,6 +6,7 @@ mod formats;
 mod invariants;
 mod plain;
 mod reads;
+mod restoring;
 mod room;
 mod settle;
 mod steps;

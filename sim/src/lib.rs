@@ -57,7 +57,11 @@ fn run_traced(seed: u64, options: &Options, trace_lines: usize) -> Result<Summar
         settings.drift = settings.drift.min(100);
         settings.command_bytes = 8;
     }
+    if options.restores {
+        settings.choose_backup(seed);
+    }
     let mut cluster = Cluster::new(seed, settings, rng, Trace::new(trace_lines));
+    cluster.prepare_backup();
     let judged = catch_unwind(AssertUnwindSafe(|| if options.plain { cluster.play_plain() } else { cluster.play() }));
     let violation = cluster.facts.take_violation();
     let at = cluster.now;

@@ -48,6 +48,9 @@ struct Arguments {
     /// Stores have collections: definitions, transactions, expiry by clocks of which some are wrong.
     #[arg(long)]
     collections: bool,
+    /// The first start is one from a backup.
+    #[arg(long)]
+    restores: bool,
     /// Bits flip in the data of single replicas, or they apply otherwise than the others.
     #[arg(long)]
     diverging: bool,
@@ -129,6 +132,7 @@ fn one(seed: u64, arguments: &Arguments, base: Option<&Base>) -> Result<Summary,
         room: arguments.room,
         formats: arguments.formats,
         collections: arguments.collections,
+        restores: arguments.restores,
         diverging: arguments.diverging,
     };
     run(seed, &options)

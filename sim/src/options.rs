@@ -24,6 +24,8 @@ pub struct Options {
     pub formats: bool,
     /// Stores have collections, and some wall clocks are wrong.
     pub collections: bool,
+    /// The first start is one from a backup.
+    pub restores: bool,
     /// Data of single replicas differ.
     pub diverging: bool,
 }

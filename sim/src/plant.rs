@@ -42,6 +42,14 @@ pub enum Shell {
     NoNewSegment,
     /// A replica that plays its log again leaves out the last operation of each transaction.
     ReplaySkipsHalf,
+    /// A start with data believes restore.json more than its volume \[R1\].
+    RestoreAtAnyStart,
+    /// What is restored keeps the term of the cluster that it is from \[R2\].
+    RestoreTermKept,
+    /// The restored data and the voters behind them become durable one after the other \[R2\].
+    RestoreInTwoWrites,
+    /// restore.json is removed when it is read, before what was made of it is durable \[R2\].
+    RestoreDeletedEarly,
     /// A plain app believes a role.json of an earlier boot of its machine \[A8\].
     OldBootCounts,
 }
@@ -67,6 +75,10 @@ impl Plant {
             Shell::SnapshotInBuildsFormat,
             Shell::NoNewSegment,
             Shell::ReplaySkipsHalf,
+            Shell::RestoreAtAnyStart,
+            Shell::RestoreTermKept,
+            Shell::RestoreInTwoWrites,
+            Shell::RestoreDeletedEarly,
         ];
         let replication = [
             R::BetterPositionIsVote,
@@ -87,6 +99,8 @@ impl Plant {
             R::LateAcks,
             R::OwnPromiseBeforeDurable,
             R::BootstrapWithoutAsking,
+            R::RestoreWithoutAsking,
+            R::RestoreOfAnyFormat,
             R::MarkedVolumeOpens,
             R::LeaseBeforeVolume,
             R::NoInvitations,

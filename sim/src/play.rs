@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   course, plain, products ─▶ run ─▶ store, sidecar ─▶ effects, disk, network, lease
-//!                                 └─▶ chaos, plain_chaos, hang, room, formats, collections, diverging, leave, pods
+//!                                 └─▶ chaos, plain_chaos, hang, room, formats, collections, diverging, restoring, leave, pods
 //! ```
 
 mod chaos;
@@ -21,6 +21,7 @@ mod plain;
 mod plain_chaos;
 mod pods;
 pub(crate) mod products;
+mod restoring;
 mod room;
 mod run;
 mod sidecar;

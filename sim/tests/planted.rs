@@ -6,7 +6,10 @@
 //! `--mixes`, `--plain`, `--start`). If there is none, the simulator has become worse.
 #![allow(clippy::unwrap_used)]
 
-use How::{Collections, Diverging, Formats, Large, Long, Mix, Plain, PlainLong, Room, Short, Strange, Trace, Walk};
+use How::{
+    Collections, Diverging, Formats, Large, Long, Mix, Plain, PlainLong, Restored, RestoredFormats, RestoredShort,
+    Room, Short, Strange, Trace, Walk,
+};
 use leasehold_documents::Fault as D;
 use leasehold_election::Fault as E;
 use leasehold_replication::Fault as R;
@@ -38,6 +41,12 @@ enum How {
     Collections(u64),
     /// In the whole cluster, where data differ.
     Diverging(u64),
+    /// In the whole cluster, which begins with a backup.
+    Restored(u64),
+    /// The same, with two seconds of faults: most of them at the first start.
+    RestoredShort(u64),
+    /// The same, of pods of two builds.
+    RestoredFormats(u64),
     /// In a mix of lasting troubles.
     Mix(u64),
     /// Not by chance: `tests/traces.rs`.
@@ -120,6 +129,12 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::ReplaySkipsHalf), Collections(1)),
     (Plant::Shell(Shell::SnapshotInBuildsFormat), Formats(1)),
     (Plant::Shell(Shell::NoNewSegment), Formats(0)),
+    (Plant::Shell(Shell::RestoreAtAnyStart), Restored(25)),
+    (Plant::Shell(Shell::RestoreTermKept), Restored(0)),
+    (Plant::Shell(Shell::RestoreInTwoWrites), Restored(639)),
+    (Plant::Shell(Shell::RestoreDeletedEarly), Restored(0)),
+    (Plant::Replication(R::RestoreWithoutAsking), RestoredShort(946)),
+    (Plant::Replication(R::RestoreOfAnyFormat), RestoredFormats(1)),
     (Plant::Election(E::NeedTermByOthers), Mix(11449)),
     (Plant::Election(E::NoOffLeaseBeforeRead), Large(14)),
     (Plant::Election(E::SameTermOfAnotherCounts), Mix(3528)),
@@ -136,10 +151,10 @@ const TABLE: &[(Plant, How)] = &[
 
 fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
     let chaos = match how {
-        Short(_) => 2,
+        Short(_) | RestoredShort(_) => 2,
         Long(_) | PlainLong(_) => 40,
-        Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Collections(_) | Diverging(_) | Walk(_) | Mix(_)
-        | Trace => 12,
+        Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Collections(_) | Diverging(_) | Restored(_)
+        | RestoredFormats(_) | Walk(_) | Mix(_) | Trace => 12,
     };
     let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
     match how {
@@ -150,6 +165,8 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
         Formats(seed) => run(seed, &Options { formats: true, ..options }).map(|_| ()),
         Collections(seed) => run(seed, &Options { collections: true, ..options }).map(|_| ()),
         Diverging(seed) => run(seed, &Options { diverging: true, ..options }).map(|_| ()),
+        Restored(seed) | RestoredShort(seed) => run(seed, &Options { restores: true, ..options }).map(|_| ()),
+        RestoredFormats(seed) => run(seed, &Options { restores: true, formats: true, ..options }).map(|_| ()),
         Walk(seed) => small::walk(seed, plant).map(|_| ()),
         Mix(number) => base.mix(number, plant).map(|_| ()),
         Trace => Ok(()),
@@ -212,6 +229,9 @@ fn other_seeds_for_faults_that_are_not_found_any_more() {
             Formats(_) => Formats(seed),
             Collections(_) => Collections(seed),
             Diverging(_) => Diverging(seed),
+            Restored(_) => Restored(seed),
+            RestoredShort(_) => RestoredShort(seed),
+            RestoredFormats(_) => RestoredFormats(seed),
             Walk(_) => Walk(seed),
             Mix(_) => Mix(seed),
             Trace => Trace,

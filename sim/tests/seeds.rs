@@ -31,6 +31,11 @@ fn diverging() -> Options {
     Options { diverging: true, ..options() }
 }
 
+/// The first start is one from a backup: with collections, with two builds, or with neither.
+fn restores(seed: u64) -> Options {
+    Options { restores: true, collections: seed % 3 == 1, formats: seed % 3 == 2, ..options() }
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
@@ -62,6 +67,7 @@ fn seeds_that_failed_once_do_not_fail_again() {
             "formats" => run(seed, &formats()).map(|_| ()),
             "collections" => run(seed, &collections()).map(|_| ()),
             "diverging" => run(seed, &diverging()).map(|_| ()),
+            "restores" => run(seed, &restores(seed)).map(|_| ()),
             "plain" => run(seed, &plain()).map(|_| ()),
             "walk" => small::walk(seed, None).map(|_| ()),
             "mix" => base.mix(seed, None).map(|_| ()),
@@ -99,6 +105,10 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         Ok(summary) => (summary.steps, summary.acknowledged),
         Err(failure) => panic!("{failure}\nseed {seed} with data that differ"),
     });
+    let restored = for_a_while(0.1, |seed| match run(seed, &restores(seed)) {
+        Ok(summary) => (summary.steps, summary.acknowledged),
+        Err(failure) => panic!("{failure}\nseed {seed} with a backup"),
+    });
     for (what, (seeds, steps, sum, seconds)) in [
         ("large, writes and strong reads answered", large),
         ("plain, leaderships", plain),
@@ -106,6 +116,7 @@ fn half_a_minute_of_seeds_holds_every_invariant_and_settles() {
         ("of two builds, writes", formats),
         ("with collections, writes, transactions and records that expired", collections),
         ("with data that differ, writes", diverging),
+        ("that begin with a backup, writes", restored),
     ] {
         println!("{what}: {seeds} seeds, {steps} steps, {sum}: {:.0} steps/s", steps as f64 / seconds);
         assert!(seeds > 0 && sum > 0, "nothing was tried");

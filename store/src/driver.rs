@@ -50,6 +50,7 @@ use crate::handle::{HandleServer, ReadReply, WriteRequest};
 use crate::peer::{Admitted, PeerEvent, Peers};
 use crate::role::RoleReceiver;
 use crate::room::{Account, Figures, Held, Limits};
+use crate::volume::Restored;
 use crate::volume::journal::{Journal, JournalEvent};
 use crate::volume::snapshot::PartError;
 use crate::wall_clock;
@@ -110,6 +111,8 @@ pub struct Parts {
     pub recovered: Recovered,
     /// The data of its snapshot.
     pub documents: Documents,
+    /// What restore.json holds, if this replica may make a first start.
+    pub restored: Option<Restored>,
     /// They are not those that the snapshot was written for.
     pub false_sum: Option<FalseSum>,
     /// How much memory and disk the data may use.
@@ -163,6 +166,8 @@ pub struct Driver {
     documents: Documents,
     /// Their sums after the last entries.
     sums: Sums,
+    /// For a first start from a backup.
+    restored: Option<Restored>,
     /// What the start found of their snapshot, until the state machine knows it.
     false_sum: Option<FalseSum>,
     /// The voters at the position of `documents`: for snapshots.
@@ -235,7 +240,7 @@ enum Woke {
 impl Driver {
     /// A driver that has not started.
     pub fn new(parts: Parts) -> Driver {
-        let Parts { config, recovered, documents, false_sum, limits, progress_after, ends } = parts;
+        let Parts { config, recovered, documents, restored, false_sum, limits, progress_after, ends } = parts;
         let mut looks = tokio::time::interval(Stall::pause(ends.journal.disk_watch().bound()));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (found, founds) = mpsc::unbounded_channel();
@@ -257,6 +262,7 @@ impl Driver {
             draining: false,
             drained: false,
             sums: Sums::new(&documents),
+            restored,
             false_sum,
             documents,
             voters,

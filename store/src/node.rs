@@ -212,7 +212,11 @@ impl Node {
                 }
                 None => {}
             }
-            Ok((self.initial_data(is_first)?, opened))
+            let needs_data = is_first && opened.restored.is_none();
+            if is_first && !needs_data && self.config.initial_data.is_some() {
+                info!("a first start begins with restore.json: the initial data are not used");
+            }
+            Ok((self.initial_data(needs_data)?, opened))
         });
         let Node { config, mut parts, core, stop_http, .. } = self;
         let ended = match opened {
@@ -297,6 +301,7 @@ impl Core {
             new_cluster_id: ClusterId(Uuid::new_v4()),
             initial_data: initial_data.commands,
             initial_format: initial_data.format,
+            restore: opened.restored.as_ref().map(|restored| restored.restore),
             force_bootstrap: opened.force_bootstrap,
             format_build: FORMAT,
             format_allowed: config.format_max,
@@ -306,6 +311,7 @@ impl Core {
             config: replica,
             recovered: opened.recovered,
             documents: opened.documents,
+            restored: opened.restored,
             false_sum: opened.false_sum,
             limits: self.room,
             progress_after: progress::LONG,

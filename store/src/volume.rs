@@ -14,6 +14,7 @@
 //!        /committed.json             a hint: what was committed here a moment ago
 //!        /went-back.json             only on a volume that lost what it acknowledged: why it never votes again
 //!        /diverged.json              only on a volume whose data are not those of the others: why it serves nothing
+//!        /restore.json               the data of a backup, for the first start of this empty volume
 //!        /force-bootstrap            an operator ran `bootstrap --force` on this empty volume
 //!        /wiping                     the volume is being emptied; a start that finds it ends that first
 //! ```
@@ -41,6 +42,7 @@ pub(crate) mod files;
 pub mod identity;
 pub mod journal;
 pub mod recover;
+mod restore;
 pub mod snapshot;
 mod wipe;
 
@@ -49,7 +51,7 @@ mod tests;
 
 use crate::volume::disk::watch::{DiskWatch, Watched};
 use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
-use crate::volume::files::{DIVERGED, FOLDER, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
+use crate::volume::files::{DIVERGED, FOLDER, REPLICA, RESTORE, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
 use crate::volume::journal::{Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle};
 use crate::volume::snapshot::Loaded;
 use crate::volume::wipe::is_leftover;
@@ -57,7 +59,8 @@ use leasehold_documents::{Command, Documents, FalseSum};
 use leasehold_documents::{FORMAT, FORMAT_MIN};
 
 pub use error::VolumeError;
-use leasehold_replication::{Payload, Recovered, ReplicaId, SnapshotMark, SnapshotMeta};
+use leasehold_replication::{Payload, Recovered, ReplicaId, SnapshotMark, SnapshotMeta, begins_anew};
+pub use restore::{Restored, cluster_of};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -119,6 +122,8 @@ pub struct Opened {
     pub journal: Journal,
     /// An operator ran `bootstrap --force`, and the volume is empty.
     pub force_bootstrap: bool,
+    /// What restore.json holds, if this volume may make a first start.
+    pub restored: Option<Restored>,
     /// The data of the snapshot are not those that it was written for: this replica has diverged, by itself \[D3\].
     pub false_sum: Option<FalseSum>,
 }
@@ -183,17 +188,28 @@ impl Volume {
                 format: FORMAT_MIN,
             },
         };
+        let restored = if begins_anew(&recovered, force_bootstrap) {
+            restore::read(&*disk, options.format_build)?
+        } else {
+            if restore::forget(&*disk).map_err(io)? {
+                tracing::warn!(
+                    "removed restore.json: this volume belongs to a cluster, and only a first start restores"
+                );
+            }
+            None
+        };
         let shared = Arc::new(Shared::new(&writer, lock));
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
             let (disk, shared, watch) = (disk.clone(), shared.clone(), watch.clone());
             let Options { events, snapshot_after_bytes, .. } = options;
+            let for_first_start = (force_bootstrap, restored.is_some());
             move || {
                 watch.watch_this_thread();
-                journal::run(writer, disk, shared, events, snapshot_after_bytes, force_bootstrap);
+                journal::run(writer, disk, shared, events, snapshot_after_bytes, for_first_start);
             }
         });
         let journal = Journal::new(disk.clone(), shared, thread.map_err(io)?, watch, options.format_build);
-        Ok(Opened { replica, recovered, documents, journal, force_bootstrap, false_sum })
+        Ok(Opened { replica, recovered, documents, journal, force_bootstrap, restored, false_sum })
     }
 }
 
@@ -280,7 +296,9 @@ pub(crate) fn recover(
 fn to_read(disk: &dyn Disk) -> u64 {
     let length = |name: &str| disk.open(name).and_then(|file| file.length()).unwrap_or(0);
     let numbers = journal::numbers(disk).unwrap_or_default();
-    numbers.into_iter().map(|number| length(&file_name(number))).sum::<u64>() + 2 * length(SNAPSHOT)
+    numbers.into_iter().map(|number| length(&file_name(number))).sum::<u64>()
+        + 2 * length(SNAPSHOT)
+        + 2 * length(RESTORE)
 }
 
 /// Does this build know all that stands in the log?

@@ -116,6 +116,7 @@ impl Replica {
             config: config(opened.replica, incarnation, opened.force_bootstrap),
             recovered: opened.recovered,
             documents: opened.documents,
+            restored: None,
             false_sum: opened.false_sum,
             ends: Ends {
                 journal: opened.journal,
@@ -182,6 +183,7 @@ fn config(replica: ReplicaId, incarnation: Incarnation, force_bootstrap: bool) -
         new_cluster_id: ClusterId(Uuid::new_v4()),
         initial_data: Vec::new(),
         initial_format: 1,
+        restore: None,
         force_bootstrap,
         format_build: leasehold_documents::FORMAT,
         format_allowed: leasehold_documents::FORMAT,

@@ -20,7 +20,7 @@ impl Facts {
         let has = |position| {
             move |replica| self.volume_numbers.get(&replica).is_some_and(|number| self.was_durable(*number, position))
         };
-        format == FORMAT_MIN
+        format <= FORMAT_MIN.max(self.restored_format)
             || self
                 .raises
                 .iter()
@@ -106,8 +106,12 @@ impl Cluster {
         }
     }
 
-    /// A store cannot go on with what it was sent. That never comes to pass while everybody keeps to the rules.
+    /// A store cannot go on with what it was sent. That never comes to pass while everybody keeps to the rules; but a backup
+    /// may be of a later format than somebody allows.
     pub(crate) fn was_sent_unreadable(&mut self, pod: usize, what: &str) {
+        if self.settings.restores.is_some() && what.starts_with("the data in restore.json") {
+            return self.kill_store(pod, false);
+        }
         self.violation(format!("pod-{pod} was sent what its build cannot read [C2]: {what}"));
     }
 

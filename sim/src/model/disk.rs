@@ -13,8 +13,8 @@
 
 use super::rng::Rng;
 use leasehold_replication::{
-    Diverged, DurableState, Entry, FORMAT_MIN, Payload, Position, Record, Recovered, ReplicaId, Seq, SnapshotMeta,
-    Term, Ticket, Voters, WentBack,
+    Diverged, DurableState, Entry, FORMAT_MIN, Payload, Position, Record, Recovered, ReplicaId, Restore, Seq,
+    SnapshotMeta, Term, Ticket, Voters, WentBack,
 };
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -84,6 +84,10 @@ pub(crate) struct Volume {
     pub(crate) mark: Option<WentBack>,
     /// The file of data that have diverged.
     pub(crate) diverged: Option<Diverged>,
+    /// What its restore.json holds, if there is one.
+    pub(crate) restore: Option<Restore>,
+    /// A restored snapshot and the voters behind it are one write; false only if that very fault is planted.
+    pub(crate) restores_at_once: bool,
     /// What is wrong with the data in its snapshot; 0 if nothing is.
     pub(crate) snapshot_damage: u64,
     /// A copy that somebody made of it.
@@ -217,6 +221,8 @@ impl Volume {
             noted: Position::ZERO,
             mark: None,
             diverged: None,
+            restore: None,
+            restores_at_once: true,
             snapshot_damage: 0,
             copy: None,
             before: None,
@@ -263,6 +269,22 @@ impl Volume {
             Item::Install(meta, _) => meta.voters.format,
         });
         of_journal.max().unwrap_or(FORMAT_MIN).max(self.first_format).max(self.snapshot_format)
+    }
+
+    /// Does it belong to a cluster, by what a start would read?
+    pub(crate) fn has_cluster(&self) -> bool {
+        let states = self.journal.iter().filter_map(|item| match item {
+            Item::State(state) | Item::Install(_, state) => Some(state),
+            Item::Entry(_) | Item::Segment(_) => None,
+        });
+        states.last().is_some_and(|state| state.cluster_id.is_some())
+    }
+
+    /// Data are durable here: its restore.json is of no use any longer. `remains`: a crash comes first.
+    pub(crate) fn forget_restore(&mut self, remains: impl FnOnce() -> bool) {
+        if self.restore.is_some() && self.durable_state.cluster_id.is_some() && !remains() {
+            self.restore = None;
+        }
     }
 
     /// Is there anything durable of a cluster?
@@ -406,7 +428,14 @@ impl Volume {
             _ if power => 0,
             _ => open,
         };
-        let lost = self.journal.len() - (open - kept);
+        let mut lost = self.journal.len() - (open - kept);
+        if lost < self.journal.len()
+            && kept > 0
+            && self.restores_at_once
+            && matches!(&self.journal[lost - 1], Item::Install(meta, _) if meta.position.term == Term(0))
+        {
+            lost -= 1;
+        }
         if let Some(Item::Entry(entry)) = self.journal.get(lost) {
             is_told_apart(entry, rng);
         }

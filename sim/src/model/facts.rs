@@ -47,6 +47,8 @@ pub(crate) struct Facts {
     pub(crate) applied_at: Vec<Duration>,
     /// Every voters entry of a later format than the lowest: where it stands, the format, and the voters.
     pub(crate) raises: Vec<(Position, Voters)>,
+    /// The format of the data that were restored; 0 without any.
+    pub(crate) restored_format: u32,
     /// The first violation.
     pub(crate) violation: Option<String>,
 }

@@ -4,6 +4,7 @@
 use super::rng::Rng;
 use crate::options::Options;
 use crate::plant::Plant;
+use leasehold_replication::Restore;
 use std::time::Duration;
 
 /// The settings of a run.
@@ -69,6 +70,8 @@ pub(crate) struct Settings {
     pub(crate) diverging: bool,
     /// Stores have collections.
     pub(crate) collections: bool,
+    /// What the first start is to begin with.
+    pub(crate) restores: Option<Restore>,
     /// Pods are of two builds.
     pub(crate) two_builds: bool,
     /// What an operator brings them to at the moment: the format that a build reads, and that it allows.
@@ -123,6 +126,7 @@ impl Settings {
             runs_short: options.room,
             diverging: options.diverging,
             collections: options.collections,
+            restores: None,
             two_builds: options.formats,
             image: (1, 1),
         }

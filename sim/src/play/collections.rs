@@ -239,6 +239,26 @@ impl Cluster {
         record + "}"
     }
 
+    /// One more entry of a backup, the first of which are its voters.
+    pub(crate) fn commit_to_backup(&mut self, documents: &mut Documents, position: Position, format: u32) {
+        let mut changes = Vec::new();
+        if position.seq == Seq(1) {
+            documents.voters(position, format, &mut changes);
+            self.books.applied(&mut self.facts, "the backup", documents);
+            return self.books.note_voters(&changes);
+        }
+        let command = self.some_command(documents, EPOCH_MS);
+        let answer = command.as_ref().map(|command| documents.apply(position, command, &mut changes));
+        if answer.is_none() {
+            documents.skip(position);
+        }
+        drop(documents.take_discarded());
+        self.books.applied(&mut self.facts, "the backup", documents);
+        if let (Some(command), Some(Ok(answer))) = (&command, &answer) {
+            self.books.look_at(&mut self.facts, (command, answer), &changes, documents);
+        }
+    }
+
     // ---- the steward
 
     /// Twice a second. It does what `store/src/steward.rs` does.

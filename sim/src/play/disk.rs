@@ -88,6 +88,10 @@ impl Cluster {
         up.sync_running = false;
         let (facts, name, number) = (&mut self.facts, &pod.name, pod.volume.number);
         let ticket = pod.volume.synced(covers, |item| facts.made_durable(name, number, item));
+        if self.settings.restores.is_some() {
+            // A crash may come before the file is removed.
+            pod.volume.forget_restore(|| self.rng.chance(500));
+        }
         if let Some(ticket) = ticket {
             self.step_store(life.pod, Input::Persisted { ticket });
         }
@@ -168,5 +172,6 @@ impl Cluster {
             if keeps { (old.replica, old.number) } else { (replica, self.facts.add_volume(replica)) };
         self.trace.add(self.now, || format!("pod-{pod} has an empty volume now: {replica}"));
         self.pods[pod].volume = Volume::new(replica, number);
+        self.run_init_container(pod);
     }
 }

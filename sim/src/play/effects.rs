@@ -28,12 +28,17 @@ impl Cluster {
         self.check_effect(pod, &effect);
         match effect {
             Effect::Persist { ticket, format, records } => {
+                self.check_first_start(pod, &records);
                 self.begins_segment(pod, format);
                 self.persist(life, ticket, records);
             }
             Effect::InstallSnapshot { ticket, conn: _, meta, state, format } => {
                 self.begins_segment(pod, format);
                 self.install_snapshot(life, ticket, meta, state);
+            }
+            Effect::Restore { ticket, meta, state, format, entry } => {
+                self.begins_segment(pod, format);
+                self.begin_with_restored(life, ticket, meta, (state, entry));
             }
             Effect::Apply { entries } => self.apply(pod, entries),
             Effect::Accepted { id, position } => self.accepted(pod, id, position),
@@ -89,6 +94,24 @@ impl Cluster {
             Record::Snapshot(_) => None,
         });
         self.begin(life, ticket, items.collect());
+    }
+
+    fn begin_with_restored(
+        &mut self,
+        life: Life,
+        ticket: Ticket,
+        meta: SnapshotMeta,
+        (state, entry): (DurableState, Entry),
+    ) {
+        self.check_restore(life.pod, &meta);
+        self.restore(life.pod, &meta);
+        let meta = Rc::new(meta);
+        self.snapshots.push(meta.clone());
+        self.begin(life, ticket, vec![Item::Install(meta, state), Item::Entry(entry)]);
+        if self.chaos.is_on() && self.rng.chance(200) {
+            let at = self.now + self.rng.micros(0, 2 * self.settings.fsync_us);
+            self.schedule(at, Event::StoreDies { life });
+        }
     }
 
     fn install_snapshot(&mut self, life: Life, ticket: Ticket, meta: SnapshotMeta, state: DurableState) {
@@ -224,8 +247,10 @@ impl Cluster {
     }
 
     fn send_newest_snapshot(&mut self, life: Life, conn: ConnId, head: Frame) {
-        let newest = self.pods[life.pod].volume.snapshot_position();
-        match self.snapshots.iter().rposition(|meta| Some(meta.position) == newest) {
+        let volume = &self.pods[life.pod].volume;
+        let (newest, cluster) = (volume.snapshot_position(), volume.begun_state.cluster_id);
+        let is_it = |meta: &Rc<SnapshotMeta>| Some(meta.position) == newest && Some(meta.cluster_id) == cluster;
+        match self.snapshots.iter().rposition(is_it) {
             Some(number) => self.send_snapshot(life, conn, head, number as u64),
             None => self.violation(format!("pod-{} is to send a snapshot, and has none", life.pod)),
         }

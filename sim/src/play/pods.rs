@@ -16,6 +16,7 @@ impl Cluster {
         found.terminating = false;
         (found.role_file, found.status_file) = (None, None);
         let (store, sidecar) = (found.store.life, found.sidecar.life);
+        self.run_init_container(pod);
         if !self.settings.is_plain {
             let at = self.now + self.rng.millis(0, 100);
             self.schedule(at, Event::StoreStarts { life: store });

@@ -46,7 +46,7 @@ impl Cluster {
         let incarnation = Incarnation(self.rng.uuid());
         let new_cluster_id = ClusterId(self.rng.uuid());
         self.know_better(life);
-        let config = self.store_config(life.pod, incarnation, new_cluster_id);
+        let mut config = self.store_config(life.pod, incarnation, new_cluster_id);
         let pod = &mut self.pods[life.pod];
         let number = pod.volume.number;
         if self.settings.plant == Some(Plant::Shell(Shell::PromiseLost)) {
@@ -56,6 +56,10 @@ impl Cluster {
         let replays_tail = self.settings.plant == Some(Plant::Shell(Shell::OldTailIsReplayed));
         let (facts, name) = (&mut self.facts, &pod.name);
         let recovered = pod.volume.recover(resync, replays_tail, |item| facts.made_durable(name, number, item));
+        let recovered = match self.settings.restores {
+            Some(_) => pod.volume.offer_restore(recovered, &mut config, self.settings.plant),
+            None => recovered,
+        };
         let known = recovered.snapshot.as_ref().map(|meta| (meta.position, meta.voters.clone()));
         let (applied, applied_voters) = known.unwrap_or((Position::ZERO, Voters::none()));
         if applied != Position::ZERO {
@@ -105,6 +109,7 @@ impl Cluster {
             new_cluster_id,
             initial_data: vec![(u64::MAX - 1).to_le_bytes().to_vec().into(), u64::MAX.to_le_bytes().to_vec().into()],
             initial_format: 1,
+            restore: None,
             force_bootstrap: false,
             format_build: pod.formats.0,
             format_allowed: pod.formats.1,

@@ -67,6 +67,7 @@ impl World {
                 node.voters = meta.voters.clone();
                 node.journal.begin(ticket, vec![Item::Install(meta, state)]);
             }
+            Effect::Restore { .. } => return Err(format!("n-{number} restores a backup, and there is none")),
             Effect::Apply { entries } => {
                 for entry in entries {
                     let term = self.nodes[number].node.replica.promise().term;

@@ -221,6 +221,7 @@ pub(super) fn new_replica(node: usize, runs: u32, format: u32, recovered: Recove
         new_cluster_id: ClusterId(Uuid::from_u128(2)),
         initial_data: Vec::new(),
         initial_format: 1,
+        restore: None,
         force_bootstrap: false,
         format_build: format,
         format_allowed: format,

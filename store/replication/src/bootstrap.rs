@@ -8,14 +8,27 @@
 //!     role.json shows the Lease with that id ──▶ the mark is cleared                \[L4\]
 //! ```
 //!
+//! With a backup's data ([`Config::restore`]) in the place of initial data all of the volume is written at once, as one
+//! segment, so a power loss leaves all of it or nothing:
+//!
+//! ```text
+//!     ──Restore──▶ cluster-id, mark, a snapshot at (term 0, sequence N), itself as the sole voter at N + 1
+//! ```
+//!
+//! Term 0 is before all terms of the new cluster, whatever terms the old one had: positions only rise. Only a first start
+//! restores \[R1\]: nobody else may have data, and no Lease a cluster-id.
+//!
 //! The voters have the highest format that all wanted pods allow: nobody has anything yet that an older build would lose.
 //! Initial data that need a later format wait for all wanted pods to allow that.
 
 use crate::losing::ANSWER_GOOD;
-use crate::plants::first_start_asks_others;
+use crate::plants::{first_start_asks_others, restores_ask_others, restores_fit_the_format};
 use crate::replica::Replica;
 use crate::stance::Stance;
-use crate::{Config, DurableState, FORMAT_MIN, Payload, Position, Recovered, Term, Voter, Voters};
+use crate::{
+    Config, DurableState, Effect, Entry, FORMAT_MIN, Payload, Position, Recovered, Restore, SnapshotMeta, Term, Voter,
+    Voters,
+};
 
 /// A volume that may have to bootstrap: it never did, or that was torn, and is done again with the same initial data.
 /// `forced`: by `--force-bootstrap`.
@@ -60,7 +73,8 @@ impl Replica {
 
     /// The wanted pods that have not yet confirmed that they are empty, and may write what the initial data need.
     pub(crate) fn bootstrap_waits_for(&self) -> Vec<String> {
-        let asked = self.asked_for_bootstrap().filter(|_| first_start_asks_others());
+        let asks = first_start_asks_others() && (restores_ask_others() || self.config.restore.is_none());
+        let asked = self.asked_for_bootstrap().filter(|_| asks);
         let Some(asked) = asked else { return Vec::new() };
         let since = self.clock.now().saturating_sub(ANSWER_GOOD);
         let is_empty = |name: &String| {
@@ -74,7 +88,7 @@ impl Replica {
 
     /// What a new cluster begins with: the highest format that all wanted pods read and allow, as far as they have said so.
     fn first_format(&self) -> u32 {
-        let own = self.config.format_allowed.min(self.config.format_build);
+        let own = self.own_format();
         let since = self.clock.now().saturating_sub(ANSWER_GOOD);
         let allowed = |name: &str| {
             self.peers.said(name, since).map_or(FORMAT_MIN, |state| state.format_allowed.min(state.format_max))
@@ -93,6 +107,16 @@ impl Replica {
         if !forced && !agreed {
             return;
         }
+        let format = if forced { FORMAT_MIN.max(self.config.initial_format) } else { self.first_format() };
+        let format = match self.config.restore {
+            Some(restore) if forced => format.max(restore.format.min(self.own_format())),
+            _ => format,
+        };
+        if let Some(restore) =
+            self.config.restore.filter(|restore| restore.format > format && restores_fit_the_format())
+        {
+            return self.cannot_go_on(needs_later_format(restore, format));
+        }
         // An operator ran `bootstrap --force`: that overrides an invitation that an empty volume may have accepted.
         self.end_stance();
         let name = self.config.name.clone();
@@ -101,15 +125,49 @@ impl Replica {
         let floor = if wanted > 1 { 2 } else { 1 };
         let cluster_id = Some(self.config.new_cluster_id);
         let state = DurableState { cluster_id, bootstrapping: !forced, ..self.volume.state() };
-        let mut records = vec![self.volume.hold(state)];
-        let format = if forced { FORMAT_MIN.max(self.config.initial_format) } else { self.first_format() };
         let voters = Payload::Voters(Voters { format, floor, voters: vec![voter] });
+        match self.config.restore {
+            Some(restore) => self.begin_with_restored(restore, state, voters),
+            None => self.begin_with_initial_data(state, voters),
+        }
+        self.lose();
+    }
+
+    fn begin_with_initial_data(&mut self, state: DurableState, voters: Payload) {
+        let mut records = vec![self.volume.hold(state)];
         let commands: Vec<Payload> = self.config.initial_data.iter().cloned().map(Payload::Command).collect();
         // The voters come last: a power loss may keep any prefix of this write, and without voters it never was.
         for payload in commands.into_iter().chain([voters]) {
             records.push(self.volume.append(Term(0), payload));
         }
         self.persist(records);
-        self.lose();
     }
+
+    /// What was restored is committed: it was, in the cluster that it is from.
+    fn begin_with_restored(&mut self, restore: Restore, state: DurableState, voters: Payload) {
+        let Restore { position, format } = restore;
+        let nobody = Voters { format, ..Voters::none() };
+        let meta = SnapshotMeta { cluster_id: self.config.new_cluster_id, position, voters: nobody };
+        self.volume.hold(state);
+        self.volume.begin_after(&meta);
+        self.progress.begin_after(position.seq);
+        let entry = Entry::new(position, Term(0), voters);
+        self.volume.append_entry(entry.clone());
+        let ticket = self.volume.issue();
+        self.effects.push(Effect::Restore { ticket, meta, state, format: self.in_force, entry });
+    }
+
+    /// The highest format that this replica reads and may write.
+    fn own_format(&self) -> u32 {
+        self.config.format_allowed.min(self.config.format_build)
+    }
+}
+
+fn needs_later_format(restore: Restore, format: u32) -> String {
+    let needs = restore.format;
+    format!(
+        "the data in restore.json have format {needs}, and not every wanted pod reads and allows more than format {format}: \
+         give all of them a build that reads format {needs}, and a --format-max that allows it; nothing was restored, and \
+         the volume is unchanged"
+    )
 }

@@ -204,7 +204,10 @@ impl Replica {
         self.in_force = self.in_force.max(self.volume.log().voters_at(self.progress.commit()).format);
         let written = if new_format_waits_for_commit() { self.in_force } else { self.log_format() };
         for effect in &mut self.effects {
-            if let Effect::Persist { format, .. } | Effect::InstallSnapshot { format, .. } = effect {
+            if let Effect::Persist { format, .. }
+            | Effect::InstallSnapshot { format, .. }
+            | Effect::Restore { format, .. } = effect
+            {
                 *format = written;
             }
         }

@@ -339,6 +339,7 @@
 //! #         new_cluster_id: CLUSTER,
 //! #         initial_data: Vec::new(),
 //! #         initial_format: 1,
+//! #         restore: None,
 //! #         force_bootstrap: false,
 //! #         format_build: FORMAT,
 //! #         format_allowed: FORMAT,
@@ -432,7 +433,9 @@ pub use plants::plant;
 pub use replica::Replica;
 pub use shortage::{Level, Limit, Room, Shortage};
 pub use status::{FollowerStatus, Phase, Pulse, PulseRest, Since, Status};
-pub use step::{Config, Effect, Input, LeaderView, Member, Proposal, Recovered, Refusal, RoleView, SnapshotMeta};
+pub use step::{
+    Config, Effect, Input, LeaderView, Member, Proposal, Recovered, Refusal, Restore, RoleView, SnapshotMeta,
+};
 pub use sum::{NoSum, Sum};
 pub use target::Target;
 pub use time_of_day::{CLOCKS_APART_MAX, Clocks};

@@ -49,6 +49,10 @@ pub enum Fault {
     OwnPromiseBeforeDurable,
     /// The first start does not ask the others whether they are empty \[S9\].
     BootstrapWithoutAsking,
+    /// A first start from a backup does not ask the others whether they are empty \[R1\].
+    RestoreWithoutAsking,
+    /// A new cluster begins with data of whatever format \[R3\].
+    RestoreOfAnyFormat,
     /// A volume that is marked `bootstrapping` opens for writes \[L4\].
     MarkedVolumeOpens,
     /// The sidecar learns of a bootstrap before the volume is durable \[L4\].
@@ -200,6 +204,10 @@ rules! {
     own_promise_waits_for_disk unless OwnPromiseBeforeDurable;
     /// The first start asks the others whether they are empty \[S9\].
     first_start_asks_others unless BootstrapWithoutAsking;
+    /// A first start from a backup asks the others, too \[R1\].
+    restores_ask_others unless RestoreWithoutAsking;
+    /// A new cluster has the format of the data with which it begins, or a later one \[R3\].
+    restores_fit_the_format unless RestoreOfAnyFormat;
     /// A volume that is marked `bootstrapping` does not open for writes \[L4\].
     marked_volumes_stay_closed unless MarkedVolumeOpens;
     /// The sidecar learns of a bootstrap when the volume is durable \[L4\].

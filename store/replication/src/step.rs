@@ -137,6 +137,15 @@ pub struct SnapshotMeta {
     pub voters: Voters,
 }
 
+/// Data of a backup, with which a first start may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Restore {
+    /// The last entry that they hold, in a term before all terms: the new cluster's entries follow it.
+    pub position: Position,
+    /// Their format.
+    pub format: u32,
+}
+
 /// The inputs of the state machine.
 #[derive(Clone, Debug, Hash)]
 pub enum Input {
@@ -297,6 +306,21 @@ pub enum Effect {
         state: DurableState,
         /// The format of that segment, or a later one \[C3\].
         format: u32,
+    },
+    /// The first start of a cluster from a backup: replace the journal, which holds no data, by the data that were restored,
+    /// durably and all at once. A segment begins with `state`, the mark of a snapshot of those data as `meta` says, and
+    /// `entry`. Then, before any later `Apply`, the documents are those data.
+    Restore {
+        /// Returns in `Persisted`.
+        ticket: Ticket,
+        /// Identifies the snapshot, which is of the new cluster.
+        meta: SnapshotMeta,
+        /// The durable state that the new segment begins with.
+        state: DurableState,
+        /// The format of that segment, or a later one \[C3\].
+        format: u32,
+        /// The first voters: what follows the snapshot.
+        entry: Entry,
     },
     /// These entries are committed: apply them, in order. Each is sent exactly once per incarnation.
     Apply {
@@ -493,6 +517,8 @@ pub struct Config {
     pub initial_data: Vec<Bytes>,
     /// The format that these need: a first start waits for the wanted pods to allow it.
     pub initial_format: u32,
+    /// What restore.json holds: it takes the place of the initial data.
+    pub restore: Option<Restore>,
     /// An operator ran `store bootstrap --force`: an empty volume founds a new cluster without asking the others.
     pub force_bootstrap: bool,
     /// The highest format that this build reads: [`FORMAT`](crate::FORMAT), but for tests.

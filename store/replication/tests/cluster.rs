@@ -481,7 +481,10 @@ impl Cluster {
                 assert!(!entries.is_empty(), "nothing follows {previous}");
                 self.queue.push_back(Event::Input(node, Input::LookedUp { conn, entries }));
             }
-            Effect::InstallSnapshot { .. } | Effect::SendSnapshot { .. } | Effect::KeepPiece { .. } => {
+            Effect::InstallSnapshot { .. }
+            | Effect::Restore { .. }
+            | Effect::SendSnapshot { .. }
+            | Effect::KeepPiece { .. } => {
                 unreachable!("no snapshots here")
             }
         }
@@ -526,6 +529,7 @@ fn config(node: usize, replica: ReplicaId, incarnation: Incarnation) -> Config {
         new_cluster_id: ClusterId(Uuid::from_u128(7 + node as u128)),
         initial_data: vec![Bytes::from_static(b"first")],
         initial_format: FORMAT_MIN,
+        restore: None,
         force_bootstrap: false,
         format_build: FORMAT,
         format_allowed: FORMAT,

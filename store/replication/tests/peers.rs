@@ -55,6 +55,7 @@ fn replica(state: DurableState, snapshot: Option<SnapshotMeta>, entries: Vec<Ent
         new_cluster_id: ClusterId(Uuid::from_u128(0xc9)),
         initial_data: Vec::new(),
         initial_format: 1,
+        restore: None,
         force_bootstrap: false,
         format_build: FORMAT,
         format_allowed: FORMAT,

@@ -27,6 +27,12 @@ enum Command {
     /// Pods that are wanted and start with empty volumes: `pods a b c`
     Pods {
         names: Vec<String>,
+        /// A restore.json lies beside the first one's volume, with data of format 2 up to this sequence.
+        #[arg(key, optional)]
+        restored: u64,
+        /// They are of a build that reads formats up to this one, and not up to the newest.
+        #[arg(key, optional)]
+        reads: u32,
         /// Entries leave the memory as soon as they are applied and durable.
         #[arg(key, optional)]
         little_memory: bool,
@@ -108,7 +114,13 @@ impl Runner {
     fn carry_out(&mut self, command: &Command) -> Result<String, String> {
         let stage = &mut self.0;
         match command {
-            Command::Pods { names, little_memory } => self.add(names, *little_memory)?,
+            Command::Pods { names, restored, reads, little_memory } => {
+                stage.restored = *restored;
+                if *reads > 0 {
+                    stage.formats = (*reads, *reads);
+                }
+                self.add(names, *little_memory)?;
+            }
             Command::Cluster { names, little_memory, sums, reads } => {
                 stage.sums = *sums;
                 if *reads > 0 {

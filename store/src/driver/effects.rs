@@ -12,7 +12,7 @@ use super::sums::Sums;
 use super::{Driver, End};
 use crate::peer::SnapshotOut;
 use crate::volume::journal::{JournalError, LookUpAnswer};
-use leasehold_documents::{Collection, FORMAT, UnknownCommand, readable};
+use leasehold_documents::{Collection, Documents, FORMAT, UnknownCommand, readable};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -25,6 +25,9 @@ impl Driver {
             }
             Effect::InstallSnapshot { ticket, conn, meta, state, format } => {
                 self.install_snapshot(ticket, conn, meta, (state, format));
+            }
+            Effect::Restore { ticket, meta, state, format, entry } => {
+                self.begin_with_restored(ticket, meta, (state, format), entry);
             }
             Effect::Apply { entries } => self.apply(&entries),
             Effect::Accepted { id, position } => self.waiters.accepted(id, position),
@@ -97,13 +100,38 @@ impl Driver {
     ) {
         let snapshot = self.intake.take(conn).expect("only what was just received is installed");
         info!(position = %meta.position, "installing a snapshot of the leader");
-        self.documents = snapshot.documents.clone();
-        self.sums = Sums::new(&self.documents);
-        self.voters = meta.voters;
-        self.waiters.skip_to(meta.position.seq);
+        self.begin_with(&snapshot.documents, &meta);
         if let Err(error) = self.ends.journal.install(ticket, snapshot, state, format) {
             self.journal_refuses(&error);
         }
+    }
+
+    /// The first start of a cluster from a backup.
+    fn begin_with_restored(
+        &mut self,
+        ticket: Ticket,
+        meta: SnapshotMeta,
+        (state, format): (DurableState, u32),
+        entry: Entry,
+    ) {
+        let documents = self.restored.take().expect("only what the start found is restored").documents;
+        info!(
+            sequence = meta.position.seq.0,
+            cluster = %meta.cluster_id,
+            "the new cluster begins with the data of restore.json; expiry is paused (PUT /api/expiry lets it go on)"
+        );
+        self.begin_with(&documents, &meta);
+        if let Err(error) = self.ends.journal.restore(ticket, (meta, documents), (state, format), entry) {
+            self.journal_refuses(&error);
+        }
+    }
+
+    /// From here on the data are these.
+    fn begin_with(&mut self, documents: &Documents, meta: &SnapshotMeta) {
+        self.documents = documents.clone();
+        self.sums = Sums::new(&self.documents);
+        self.voters = meta.voters.clone();
+        self.waiters.skip_to(meta.position.seq);
         self.ends.handle.restore(&self.documents);
     }
 

@@ -190,6 +190,7 @@ impl Cluster {
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
                 initial_format: 1,
+                restore: None,
                 force_bootstrap: opened.force_bootstrap,
                 format_build: self.format,
                 format_allowed: self.format,
@@ -197,6 +198,7 @@ impl Cluster {
             },
             recovered: opened.recovered,
             documents: opened.documents,
+            restored: None,
             false_sum: opened.false_sum,
             ends: Ends {
                 journal: opened.journal,

@@ -95,6 +95,11 @@ impl RealDisk {
         }
         Ok(RealDisk { folder: folder.to_owned() })
     }
+
+    /// The volume at `folder`, which exists: to read what is there.
+    pub(crate) fn existing(folder: &Path) -> RealDisk {
+        RealDisk { folder: folder.to_owned() }
+    }
 }
 
 /// Makes the name of a folder durable, even if an earlier process created it and then ended too early.

@@ -12,6 +12,8 @@ pub(crate) const COMMITTED: &str = "committed.json";
 pub(crate) const WENT_BACK: &str = "went-back.json";
 /// The file of a replica whose data have diverged.
 pub(crate) const DIVERGED: &str = "diverged.json";
+/// The data of a backup, for a first start.
+pub(crate) const RESTORE: &str = "restore.json";
 /// The snapshot in force.
 pub(crate) const SNAPSHOT: &str = "snapshot.json";
 /// Complete and durable; waits for the segment that begins with its mark.

@@ -47,7 +47,7 @@ use crate::volume::disk::watch::DiskWatch;
 use crate::volume::files::{SNAPSHOT, SNAPSHOT_TAKEN};
 use crate::volume::snapshot::{self, PartFile, ReceivedSnapshot, SnapshotFile};
 use leasehold_documents::Documents;
-use leasehold_replication::{Diverged, DurableState, Position, Record, SnapshotMeta, Ticket, WentBack};
+use leasehold_replication::{Diverged, DurableState, Entry, Position, Record, SnapshotMeta, Ticket, WentBack};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -114,6 +114,22 @@ impl Journal {
     ) -> Result<(), JournalError> {
         let ReceivedSnapshot { mark, part, .. } = snapshot;
         self.push(Command::Install { ticket, mark, part, state, format })
+    }
+
+    /// Puts `documents`, which were restored, in the place of the log of an empty volume, as a snapshot at `meta.position`:
+    /// a segment of that format (or a later one) with `state`, the snapshot's mark and `entry` begins. Then the file that
+    /// they were read from is removed. `Persisted` follows.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn restore(
+        &self,
+        ticket: Ticket,
+        (meta, documents): (SnapshotMeta, Documents),
+        (state, format): (DurableState, u32),
+        entry: Entry,
+    ) -> Result<(), JournalError> {
+        self.push(Command::Restore { ticket, meta, documents: Box::new(documents), state, format, entry })
     }
 
     /// Begins to write a snapshot of `documents`, on a thread of its own, while the journal continues. `meta.position` is

@@ -4,7 +4,8 @@ use std::io;
 
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace};
 use crate::volume::files::{
-    COMMITTED, DIVERGED, FOLDER, FORCE_BOOTSTRAP, REPLICA, SNAPSHOT, SNAPSHOT_NEXT, SNAPSHOT_TAKEN, WENT_BACK, WIPING,
+    COMMITTED, DIVERGED, FOLDER, FORCE_BOOTSTRAP, REPLICA, RESTORE, SNAPSHOT, SNAPSHOT_NEXT, SNAPSHOT_TAKEN, WENT_BACK,
+    WIPING,
 };
 use crate::volume::snapshot::PartFile;
 
@@ -17,6 +18,7 @@ pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
     replace(disk, WIPING, b"")?;
     remove_if_there(disk, REPLICA)?;
     remove_if_there(disk, FORCE_BOOTSTRAP)?;
+    remove_if_there(disk, RESTORE)?;
     remove_if_there(disk, WENT_BACK)?;
     remove_if_there(disk, DIVERGED)?;
     remove_if_there(disk, COMMITTED)?;

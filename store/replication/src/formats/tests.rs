@@ -66,6 +66,7 @@ fn replica(pod: usize) -> Replica {
         new_cluster_id: CLUSTER,
         initial_data: Vec::new(),
         initial_format: 1,
+        restore: None,
         force_bootstrap: false,
         format_build: FORMAT_MIN + 1,
         format_allowed: FORMAT_MIN + 1,

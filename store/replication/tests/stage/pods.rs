@@ -34,6 +34,8 @@ pub struct Pod {
     disk: Disk,
     /// What its build reads, and what its operator allows.
     formats: (u32, u32),
+    /// What its restore.json holds.
+    restore: Option<Restore>,
     said: Option<Status>,
     /// The sum of its data after each entry that it has applied, and what is wrong with the data.
     sums: BTreeMap<Seq, u128>,
@@ -74,6 +76,7 @@ enum Repeated {
 enum Job {
     Records(Vec<Record>),
     Snapshot(SnapshotMeta, DurableState),
+    Restored(SnapshotMeta, DurableState, Entry),
     Mark(WentBack),
     MarkDiverged(Diverged),
 }
@@ -110,6 +113,8 @@ pub struct Stage {
     pub sums: bool,
     /// What the build of a new pod reads, and what its operator allows.
     pub formats: (u32, u32),
+    /// What a restore.json beside the next new volume holds: data up to there; 0: there is none.
+    pub restored: u64,
 }
 
 impl Stage {
@@ -131,6 +136,7 @@ impl Stage {
             log_memory_bytes: 1_000_000,
             sums: false,
             formats: (FORMAT, FORMAT),
+            restored: 0,
         }
     }
 
@@ -181,12 +187,14 @@ impl Stage {
             alarm: None,
             disk: Disk::default(),
             formats: self.formats,
+            restore: (self.restored > 0).then_some(Restore { position: Position::new(0, self.restored), format: 2 }),
             said: None,
             sums: BTreeMap::new(),
             damage: 0,
             waiting: Vec::new(),
             reads: Vec::new(),
         };
+        self.restored = 0;
         self.pods.push(pod);
         Ok(())
     }
@@ -264,6 +272,7 @@ impl Stage {
             new_cluster_id: CLUSTER,
             initial_data: vec![Bytes::from_static(b"first data")],
             initial_format: 1,
+            restore: one.restore.filter(|_| one.volume.state.cluster_id.is_none()),
             force_bootstrap: false,
             format_build: one.formats.0,
             format_allowed: one.formats.1,
@@ -494,6 +503,14 @@ impl Stage {
                 self.begin_segment(pod, format);
                 let text = format!("the snapshot up to {}, in place of its log", meta.position);
                 self.give_to_disk(pod, ticket, Job::Snapshot(meta, state), &text);
+            }
+            Effect::Restore { ticket, meta, state, format, entry } => {
+                self.begin_segment(pod, format);
+                let (state_text, entry_text) =
+                    (words::record(&self.lines, &Record::State(state)), words::entry(&self.lines, &entry));
+                let text =
+                    format!("{state_text}; the restored data up to {}; {entry_text}: all at once", meta.position);
+                self.give_to_disk(pod, ticket, Job::Restored(meta, state, entry), &text);
             }
             Effect::MarkWentBack { ticket, mark } => {
                 let text = format!("the mark went-back: {}", self.lines.named(&mark.to_string()));
@@ -788,6 +805,9 @@ impl Volume {
                 self.state = state;
                 self.snapshot = Some(meta);
                 self.entries.clear();
+            }
+            Job::Restored(meta, state, entry) => {
+                (self.state, self.snapshot, self.entries) = (state, Some(meta), vec![entry]);
             }
             Job::Mark(mark) => self.mark = Some(mark),
             Job::MarkDiverged(mark) => self.diverged = Some(mark),

@@ -8,8 +8,10 @@ use super::event::JournalError;
 use super::lookup::LookUpAnswer;
 use super::writer::{BATCH_BYTES, Spare};
 use crate::volume::snapshot::PartFile;
-use leasehold_documents::FalseSum;
-use leasehold_replication::{Diverged, DurableState, Position, Record, SnapshotMark, Ticket, WentBack};
+use leasehold_documents::{Documents, FalseSum};
+use leasehold_replication::{
+    Diverged, DurableState, Entry, Position, Record, SnapshotMark, SnapshotMeta, Ticket, WentBack,
+};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -46,6 +48,15 @@ pub(crate) enum Command {
         part: PartFile,
         state: DurableState,
         format: u32,
+    },
+    /// A first start begins with these data.
+    Restore {
+        ticket: Ticket,
+        meta: SnapshotMeta,
+        documents: Box<Documents>,
+        state: DurableState,
+        format: u32,
+        entry: Entry,
     },
     SnapshotWritten {
         /// With its format.

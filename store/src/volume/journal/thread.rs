@@ -10,9 +10,11 @@ use crate::progress::Meter;
 use crate::volume::disk::{Disk, Space, VolumeLock, is_full, remove_if_there};
 use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::identity;
-use crate::volume::snapshot::PartFile;
+use crate::volume::restore;
+use crate::volume::snapshot::{self, PartFile};
 use crate::volume::wipe;
-use leasehold_replication::{DurableState, Position, Record, SnapshotMark, Ticket};
+use leasehold_documents::Documents;
+use leasehold_replication::{DurableState, Entry, Position, Record, SnapshotMark, SnapshotMeta, Ticket};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -145,6 +147,8 @@ pub(crate) struct Thread<E> {
     snapshot_not_below: u64,
     /// An operator ran `bootstrap --force` on this empty volume; the mark is removed when it is no longer empty.
     bootstrap_forced: bool,
+    /// So is a restore.json.
+    restore_offered: bool,
     spare_in_making: bool,
     spare_not_before: Option<Instant>,
     reserve_in_making: bool,
@@ -163,7 +167,7 @@ pub(crate) fn run<E: Fn(JournalEvent)>(
     shared: Arc<Shared>,
     events: E,
     snapshot_after_bytes: u64,
-    bootstrap_forced: bool,
+    (bootstrap_forced, restore_offered): (bool, bool),
 ) {
     let mut thread = Thread {
         writer,
@@ -173,6 +177,7 @@ pub(crate) fn run<E: Fn(JournalEvent)>(
         snapshot_after_bytes,
         snapshot_not_below: 0,
         bootstrap_forced,
+        restore_offered,
         spare_in_making: false,
         spare_not_before: None,
         reserve_in_making: false,
@@ -206,6 +211,9 @@ impl<E: Fn(JournalEvent)> Thread<E> {
                 Work::Group { ticket, format, records, bytes } => self.commit(ticket, (&records, format), bytes)?,
                 Work::Single(Command::Install { ticket, mark, part, state, format }) => {
                     self.install(ticket, mark, part, (state, format))?;
+                }
+                Work::Single(Command::Restore { ticket, meta, documents, state, format, entry }) => {
+                    self.restore(ticket, (&meta, &documents), (state, format), &entry)?;
                 }
                 Work::Single(Command::SnapshotWritten { result }) => self.put_snapshot(result)?,
                 Work::Single(Command::SpareMade { result }) => self.take_spare(result),
@@ -264,10 +272,30 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         Ok(())
     }
 
+    /// Nothing else waits for the disk at a first start: it is written here, and not on a thread of its own.
+    fn restore(
+        &mut self,
+        ticket: Ticket,
+        (meta, documents): (&SnapshotMeta, &Documents),
+        (state, format): (DurableState, u32),
+        entry: &Entry,
+    ) -> io::Result<()> {
+        documents.check_sum().map_err(io::Error::other)?;
+        let mark = snapshot::write(&*self.disk, SNAPSHOT_TAKEN, meta, documents)?;
+        {
+            let mut newest = self.shared.newest();
+            self.writer.restore(SNAPSHOT_TAKEN, mark, (state, format), entry)?;
+            *newest = Some(mark);
+        }
+        self.tell_persisted(ticket);
+        Ok(())
+    }
+
     fn tell_persisted(&mut self, ticket: Ticket) {
         self.shared.show(&self.writer);
         (self.events)(JournalEvent::Persisted { ticket });
         self.forget_forced_bootstrap();
+        self.forget_restore();
     }
 
     /// Reads entries back, on a thread of its own.
@@ -483,6 +511,18 @@ impl<E: Fn(JournalEvent)> Thread<E> {
     }
 
     /// The word counts for an empty volume only, and it must never count again for this one.
+    /// Only an empty volume has a use for it. It is removed when what was made of it is durable, and not before: until
+    /// then a crash has to find it again \[R2\].
+    fn forget_restore(&mut self) {
+        if self.restore_offered && !self.writer.is_empty() {
+            match restore::forget(&*self.disk) {
+                Ok(_) => self.restore_offered = false,
+                // The next start removes it.
+                Err(error) => tracing::warn!(%error, "cannot remove restore.json, which is not needed any longer"),
+            }
+        }
+    }
+
     fn forget_forced_bootstrap(&mut self) {
         if self.bootstrap_forced && !self.writer.is_empty() {
             match identity::forget_forced_bootstrap(&*self.disk) {

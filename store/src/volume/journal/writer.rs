@@ -246,6 +246,30 @@ impl Writer {
         state: DurableState,
         format: u32,
     ) -> io::Result<()> {
+        self.replace(name, mark, (state, format), &[])
+    }
+
+    /// As [`Writer::install`], with the entry that follows the snapshot: a crash leaves all of it or nothing.
+    pub(crate) fn restore(
+        &mut self,
+        name: &str,
+        mark: SnapshotMark,
+        (state, format): (DurableState, u32),
+        entry: &Entry,
+    ) -> io::Result<()> {
+        if entry.previous != mark.position {
+            return Err(refused(format!("entry {} names {}, not the snapshot", entry.position, entry.previous)));
+        }
+        self.replace(name, mark, (state, format), std::slice::from_ref(entry))
+    }
+
+    fn replace(
+        &mut self,
+        name: &str,
+        mark: SnapshotMark,
+        (state, format): (DurableState, u32),
+        entries: &[Entry],
+    ) -> io::Result<()> {
         follows(&self.state, &state).map_err(refused)?;
         stage(&*self.disk, name)?;
         self.links.clear();
@@ -253,7 +277,12 @@ impl Writer {
         self.mark = Some(mark);
         self.state = state;
         // It gives room back at once: it may have all of the reserve.
-        self.roll(0, 0, format)?;
+        let offsets = self.begin_next(0, 0, format, entries)?;
+        for (entry, offset) in entries.iter().zip(offsets) {
+            let (position, bytes) = (entry.position, entry.record().len() as u64);
+            self.live_bytes += bytes;
+            self.links.push_back(Link { position, bytes, segment: self.current.head.number, offset });
+        }
         name_snapshot(&*self.disk)?;
         Ok(())
     }
@@ -261,6 +290,11 @@ impl Writer {
     /// Begins the next segment, of that format if the present one is not of a later one; `room` bytes must fit behind what it begins with. On a full disk it is one of the reserve,
     /// unless no more than `keep` are left.
     fn roll(&mut self, room: u64, keep: usize, format: u32) -> io::Result<()> {
+        self.begin_next(room, keep, format, &[]).map(|_| ())
+    }
+
+    /// As [`Writer::roll`], with these entries in its beginning. Returns where they are.
+    fn begin_next(&mut self, room: u64, keep: usize, format: u32, entries: &[Entry]) -> io::Result<Vec<u64>> {
         let format = format.max(self.current.head.format);
         let number = self.current.head.number + 1;
         let first = self.links.front().map_or(number, |link| link.segment);
@@ -274,10 +308,11 @@ impl Writer {
         let spare = spare.filter(|spare| spare.capacity >= least);
         let before = self.current.head.number;
         let room = Room { least, spare, reserve: &mut self.reserve, keep };
-        (self.current, _) = begin_segment(&*self.disk, room, head, &self.state, self.mark.as_ref(), &[])?;
+        let (current, offsets) = begin_segment(&*self.disk, room, head, &self.state, self.mark.as_ref(), entries)?;
+        self.current = current;
         self.older.push_back(before);
         self.drop_before(first);
-        Ok(())
+        Ok(offsets)
     }
 
     /// Removes what no replay reads any longer. What cannot be removed stays until the next start.

@@ -229,6 +229,7 @@ pub fn replica(data: &[u8]) {
         new_cluster_id: ClusterId(Uuid::from_u128(200)),
         initial_data: vec![Bytes::from_static(b"x")],
         initial_format: 1,
+        restore: None,
         force_bootstrap: script.yes(),
         format_build: crate::FORMAT,
         format_allowed: crate::FORMAT,
@@ -470,6 +471,7 @@ impl Desk {
             match effect {
                 Effect::Persist { ticket, .. }
                 | Effect::InstallSnapshot { ticket, .. }
+                | Effect::Restore { ticket, .. }
                 | Effect::MarkWentBack { ticket, .. }
                 | Effect::MarkDiverged { ticket, .. } => self.tickets.push(ticket),
                 Effect::Dial { conn, .. } => self.conns.push(conn),
