@@ -26,6 +26,7 @@
 //!   leasehold_store_collections_file{state}        definitions of --collections-file: `in-force`, `pending`, `refused`, `differs`;
 //!                                                  absent without a file
 //!   leasehold_store_collections_file_applied       1 if that file is the one that was applied last
+//!   leasehold_store_expiry_paused                  1 while nothing expires, as after a restore, until `PUT /api/expiry`
 //!   leasehold_store_peer_rejected_total{reason}    connections to the peer port closed because of what they sent
 //!   leasehold_store_connections{port}              accepted connections that are open; port: clients, peers, probes (peers: at
 //!                                                  the leader each follower's; those with forwarded writes: at clients, too)
@@ -82,6 +83,7 @@ struct Inner {
     out_of_room: Family<LimitLabel, Gauge>,
     collections_file: Family<StateLabel, Gauge>,
     collections_file_applied: Gauge,
+    expiry_paused: Gauge,
     journal_fsync: Histogram,
     disk_stalled: Gauge<f64, AtomicU64>,
     writes: Family<ResultLabel, Counter>,
@@ -239,6 +241,7 @@ impl Metrics {
         let documents = handle.documents();
         inner.applied.set(documents.applied().seq.0);
         inner.sum.set(last_digits(documents.sum()));
+        inner.expiry_paused.set(i64::from(documents.expiry_paused()));
         inner.watchers.set(i64::try_from(handle.history().watchers()).unwrap_or(i64::MAX));
         let staleness = handle.fresh_as_of().map(|as_of| as_of.elapsed().as_secs_f64());
         inner.staleness.set(staleness.unwrap_or(f64::NAN));
@@ -302,6 +305,7 @@ impl Inner {
             out_of_room: Family::default(),
             collections_file: Family::default(),
             collections_file_applied: Gauge::default(),
+            expiry_paused: Gauge::default(),
             // From 50 µs (a disk with a battery) to 1.6 s (one in trouble).
             journal_fsync: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             disk_stalled: Gauge::default(),
@@ -371,6 +375,8 @@ impl Inner {
         registry.register("collections_file", what, self.collections_file.clone());
         let what = "1 when that file is the one that was applied last";
         registry.register("collections_file_applied", what, self.collections_file_applied.clone());
+        let what = "1 while nothing expires, as after a restore, until PUT /api/expiry";
+        registry.register("expiry_paused", what, self.expiry_paused.clone());
     }
 
     fn register_journal(&self, registry: &mut Registry) {
@@ -463,6 +469,7 @@ mod tests {
             "leasehold_store_sum 0",
             "leasehold_store_voters 0",
             "leasehold_store_diverged 0",
+            "leasehold_store_expiry_paused 0",
             "leasehold_store_disk_stalled_seconds 0.0",
             "leasehold_store_journal_fsync_seconds_count 1",
             "leasehold_store_journal_fsync_seconds_bucket{le=\"0.0008\"} 1",

@@ -6,7 +6,8 @@
 //!                                      ──any other start──▶ removed, unread
 //! ```
 //!
-//! It is shaped like `snapshot.json`. Its position is (0, N): a term before all terms of the new cluster. Its cluster is the
+//! It is shaped like `snapshot.json`, and read as [`Replay`] leaves data for a new cluster: expiry is paused, changes of
+//! definitions that were pending are given up, and answers under keys are forgotten. Its position is (0, N): a term before all terms of the new cluster. Its cluster is the
 //! one that it is from, and its voters are nobody; only their format counts.
 //!
 //! Whatever is wrong with it ends the start, and the volume stays empty: once the file is repaired, or removed, the start
@@ -20,6 +21,7 @@ use crate::volume::error::VolumeError;
 use crate::volume::files::{FOLDER, RESTORE, WIPING};
 use crate::volume::journal;
 use crate::volume::snapshot::{self, Loaded};
+use leasehold_documents::replay::Replay;
 use leasehold_documents::{Documents, FORMAT};
 use leasehold_replication::{ClusterId, Payload, Restore, Term};
 use std::io;
@@ -64,6 +66,9 @@ pub(crate) fn read(disk: &dyn Disk, format_max: u32) -> Result<Option<Restored>,
     if position.seq.0 == 0 {
         return Err(damage(0, &"it is at sequence 0, where there are no data"));
     }
+    // Also where somebody else has written the file: what waits and is kept was of the other cluster, and nothing expires
+    // before an operator has looked.
+    let documents = Replay::new(documents).into_restored().map_err(|wrong| damage(0, &wrong))?;
     Ok(Some(Restored { restore: Restore { position, format: meta.voters.format }, documents }))
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn power_goes(mut world: World, events: &[Event], random: &mut Random
 }
 
 /// The persons in an answer that leaves the process; none in anything else.
-fn tells(event: &Event) -> Option<Vec<String>> {
+pub(crate) fn tells(event: &Event) -> Option<Vec<String>> {
     let Event::Out { to: 3.., bytes } = event else { return None };
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;

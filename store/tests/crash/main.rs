@@ -24,6 +24,7 @@ mod killed;
 mod model;
 mod power;
 mod random;
+mod restored;
 mod shim;
 mod store;
 mod trace;
