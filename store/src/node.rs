@@ -298,7 +298,8 @@ impl Core {
             log_memory_bytes: log_share.min(LOG_MEMORY_BYTES),
             apply_bytes_max: APPLY_BYTES_MAX,
             drain_max: config.drain_max,
-            new_cluster_id: ClusterId(Uuid::new_v4()),
+            // A first start that was torn has its id on the volume already, and the journal takes no other one.
+            new_cluster_id: opened.recovered.state.cluster_id.unwrap_or_else(|| ClusterId(Uuid::new_v4())),
             initial_data: initial_data.commands,
             initial_format: initial_data.format,
             restore: opened.restored.as_ref().map(|restored| restored.restore),

@@ -9,7 +9,8 @@ use super::world::World;
 use leasehold_documents::replay::Replay;
 use leasehold_documents::snapshot::{self, Head};
 use leasehold_documents::{Action, Command, Condition, Documents};
-use leasehold_replication::{ClusterId, DurableState, Position, Voters};
+use leasehold_replication::{ClusterId, DurableState, Entry, Payload, Position, Record, Seq, Term, Ticket, Voters};
+use leasehold_store::volume::journal::JournalEvent;
 use leasehold_store::volume::{Options, Volume, cluster_of};
 use leasehold_testkit::http;
 use std::fs::{self, File};
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 /// How many persons the backup has, and its last sequence: behind them comes the raise to format 2.
 const PERSONS: u64 = 30;
-const LAST: Position = Position { term: leasehold_replication::Term(0), seq: leasehold_replication::Seq(PERSONS + 1) };
+const LAST: Position = Position { term: Term(0), seq: Seq(PERSONS + 1) };
 /// States that are tried.
 const STATES: u64 = 40;
 
@@ -149,4 +150,30 @@ fn the_power_goes_at_any_moment_of_a_first_start_from_a_backup() {
         }
     }
     assert!(again > 0 && done > 0, "{again} starts restored again, and {done} had all of it");
+}
+
+/// The first batch of a long list of initial data was durable, and the voters behind it were not.
+#[test]
+fn a_first_start_that_was_torn_within_its_data_is_done_again() {
+    let root = super::scratch();
+    let data = root.path().join("data");
+    let (sender, events) = std::sync::mpsc::channel();
+    let opened = Volume::open(&data, Options::new(move |event| drop(sender.send(event)))).unwrap();
+    let torn = ClusterId(Uuid::from_u128(0xdead));
+    let state = DurableState { cluster_id: Some(torn), bootstrapping: true, ..DurableState::EMPTY };
+    let (id, record) = (Uuid::from_u128(1), person(1));
+    let command = Command::one("persons", id, Action::Create { record: &record }, Condition::None);
+    let entry = Entry::new(Position::ZERO, Term(0), Payload::Command(command.encode(1)));
+    opened.journal.append(Ticket(1), 1, vec![Record::State(state), Record::Entry(entry)]).unwrap();
+    assert!(matches!(events.recv().unwrap(), JournalEvent::Persisted { .. }));
+    opened.journal.close();
+    assert_eq!(cluster_of(&data).unwrap(), None, "without voters it never was");
+
+    let mut store = Store::new(root.path());
+    store.lead(None);
+    assert_eq!(store.list(), Vec::<String>::new(), "there are no initial data this time");
+    store.kill();
+    put_backup(root.path());
+    store.lead(None);
+    assert_eq!(store.list(), Vec::<String>::new());
 }

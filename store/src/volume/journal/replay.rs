@@ -154,7 +154,8 @@ pub(crate) fn follows(before: &DurableState, next: &DurableState) -> Result<(), 
     if new.term < old.term || (new.term == old.term && new.incarnation != old.incarnation) {
         return Err(format!("the promise {new} follows the promise {old}"));
     }
-    if before.cluster_id.is_some() && next.cluster_id != before.cluster_id {
+    // A first start that was torn never was: its volume may still join another cluster.
+    if before.cluster_id.is_some() && !before.bootstrapping && next.cluster_id != before.cluster_id {
         return Err("the cluster-id changes".to_owned());
     }
     Ok(())

@@ -514,7 +514,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
     /// Only an empty volume has a use for it. It is removed when what was made of it is durable, and not before: until
     /// then a crash has to find it again \[R2\].
     fn forget_restore(&mut self) {
-        if self.restore_offered && !self.writer.is_empty() {
+        if self.restore_offered && self.writer.has_joined() {
             match restore::forget(&*self.disk) {
                 Ok(_) => self.restore_offered = false,
                 // The next start removes it.

@@ -439,6 +439,11 @@ impl Writer {
         self.state.cluster_id.is_none() && self.mark.is_none() && self.links.is_empty()
     }
 
+    /// It has data of a cluster, and not only the beginning of a first start.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.mark.is_some() || (self.state.cluster_id.is_some() && !self.state.bootstrapping)
+    }
+
     /// The current segment is filling up and no other one is prepared.
     pub(crate) fn wants_spare(&self) -> bool {
         self.spare.is_none() && self.current.end > self.current.capacity / 4

@@ -252,6 +252,10 @@ fn a_volume_whose_bootstrap_was_torn_has_no_cluster_yet() {
     let root = rig.close();
     put_file_in(&root);
     let mut rig = open(&root).unwrap();
+    let other = DurableState { bootstrapping: true, cluster_id: Some(OLD), ..DurableState::EMPTY };
+    rig.append(vec![Record::State(other)]);
+    let mut rig = rig.reopen();
+    assert_eq!(rig.opened.recovered.state, other, "nor is it bound to that id");
     rig.begin_with_restored();
     rig.wait_for(|event| matches!(event, JournalEvent::Persisted { .. }));
     assert_eq!(rig.reopen().persons().len(), 39, "it may begin with a backup");
