@@ -4,10 +4,12 @@
 //!   time        the leaders' time, in names and lines
 //!   name        names of objects: all that a LIST says
 //!   changes     files of changes: written, and read entry by entry
+//!   point       the point to which data are restored
 //!   verified    what is noted of a full that was read back
 //! ```
 
 pub mod changes;
 pub mod name;
+pub mod point;
 pub mod time;
 pub mod verified;

@@ -1,0 +1,79 @@
+use super::*;
+use leasehold_archive::time::Time;
+use leasehold_replication::Seq;
+use object_store::memory::InMemory;
+use uuid::Uuid;
+
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(9));
+
+fn full(seq: u64) -> Name {
+    Name::Full { seq: Seq(seq), time: Time::UNSAID, encrypted: false }
+}
+
+fn place(url: String) -> Place {
+    Place { url, endpoint: None, path_style: false }
+}
+
+async fn puts_lists_gets_and_deletes(bucket: &Bucket) {
+    assert_eq!(bucket.clusters().await.unwrap(), []);
+    assert_eq!(bucket.list(CLUSTER).await.unwrap(), []);
+    assert_eq!(bucket.put_if_absent(CLUSTER, &full(7), "one").await.unwrap(), Put::Written);
+    assert_eq!(bucket.put_if_absent(CLUSTER, &full(7), "another").await.unwrap(), Put::Exists);
+    assert_eq!(bucket.get_whole(CLUSTER, &full(7)).await.unwrap(), "one");
+    let listed = Listed { name: full(7).to_string(), bytes: 3 };
+    assert_eq!(bucket.list(CLUSTER).await.unwrap(), [listed]);
+    assert_eq!(bucket.clusters().await.unwrap(), [CLUSTER]);
+    assert_eq!(bucket.get_whole(CLUSTER, &full(8)).await.unwrap_err().why, Why::Missing);
+    assert_eq!(bucket.delete(CLUSTER, &[full(7), full(8)]).await.unwrap(), 2);
+    assert_eq!(bucket.list(CLUSTER).await.unwrap(), []);
+    let requests = bucket.requests();
+    assert_eq!((requests.put, requests.get, requests.delete), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn a_bucket_in_memory_puts_lists_gets_and_deletes() {
+    puts_lists_gets_and_deletes(&Bucket::over(Arc::new(InMemory::new()), "some/prefix")).await;
+}
+
+#[tokio::test]
+async fn a_folder_puts_lists_gets_and_deletes() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::open(&place(format!("file://{}/", folder.path().display()))).unwrap();
+    puts_lists_gets_and_deletes(&bucket).await;
+    let source = folder.path().join("source");
+    std::fs::write(&source, vec![7; PIECE_BYTES + 3]).unwrap();
+    assert_eq!(bucket.put_file_if_absent(CLUSTER, &full(9), source).await.unwrap(), Put::Written);
+    assert_eq!(bucket.list(CLUSTER).await.unwrap()[0].bytes, PIECE_BYTES as u64 + 3);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_a_folder_is_not_listed_and_removed_when_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::open(&place(format!("file://{}", folder.path().display()))).unwrap();
+    bucket.put_if_absent(CLUSTER, &full(7), "one").await.unwrap();
+    let of = |seq: u64, part: &str| folder.path().join(CLUSTER.0.to_string()).join(full(seq).to_string() + part);
+    for part in ["#1", "#2"] {
+        std::fs::write(of(8, part), "torn").unwrap();
+    }
+    let file = std::fs::File::options().write(true).open(of(8, "#1")).unwrap();
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200)).unwrap();
+    assert_eq!(bucket.list(CLUSTER).await.unwrap().len(), 1);
+    assert_eq!(bucket.clean_up(CLUSTER).unwrap(), 1);
+    assert!(!of(8, "#1").exists() && of(8, "#2").exists() && of(7, "").exists());
+}
+
+#[test]
+fn what_cannot_be_opened_is_said_in_one_sentence() {
+    for (url, word) in [
+        ("bucket", "write it as"),
+        ("ftp://bucket/x", "write it as"),
+        ("s3://", "write it as"),
+        ("file://tmp", "three slashes"),
+        ("file:///nowhere/at/all", "create the folder"),
+        ("s3://bucket/a//b", "a//b"),
+    ] {
+        let error = Bucket::open(&place(url.to_owned())).unwrap_err();
+        assert_eq!(error.why, Why::Setting);
+        assert!(error.to_string().contains(word) && error.to_string().contains(url), "{error}");
+    }
+}
