@@ -3,6 +3,7 @@
 //! ```text
 //!   args      flags and environment
 //!   bucket    where the archive is: put if absent, list, get, delete
+//!   sealed    the bytes of objects: compressed, and encrypted if there are recipients
 //!   crypto    ring, for TLS
 //! ```
 //!
@@ -11,3 +12,4 @@
 pub mod args;
 pub mod bucket;
 pub mod crypto;
+pub mod sealed;
