@@ -1,15 +1,23 @@
 //! What a backup consists of, and what is decided about it. Pure: no IO, no clock, no async.
 //!
 //! ```text
-//!   time        the leaders' time, in names and lines
-//!   name        names of objects: all that a LIST says
+//!   retention   what may be deleted
+//!   follow      applies a file to data, and compares
+//!   chain       what to read to reach a point, and other ways where something is damaged
+//!   catalog     what an archive has, by the names
 //!   changes     files of changes: written, and read entry by entry
-//!   point       the point to which data are restored
 //!   verified    what is noted of a full that was read back
+//!   point       the point to which data are restored
+//!   name        names of objects: all that a LIST says
+//!   time        the leaders' time, in names and lines
 //! ```
 
+pub mod catalog;
+pub mod chain;
 pub mod changes;
+pub mod follow;
 pub mod name;
 pub mod point;
+pub mod retention;
 pub mod time;
 pub mod verified;

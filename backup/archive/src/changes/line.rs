@@ -2,7 +2,7 @@
 
 use super::Mark;
 use crate::time::Time;
-use leasehold_documents::{Change, ChangeKind, Definition, Id, IdKind, PERSONS, Record, RecordChange};
+use leasehold_documents::{Change, ChangeKind, Definition, Id, Record, RecordChange};
 use leasehold_replication::{ClusterId, Seq, Sum};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -106,37 +106,27 @@ struct Told<'a> {
 }
 
 impl Entry {
-    /// What it changed. `kind` says of what kind the ids of a collection are before it: the events say ids as texts alone.
+    /// What it changed. All ids are texts: which of them are UUIDs, only the collections know.
     ///
     /// # Errors
     /// Bytes that are no event, or an event that cannot be true.
-    pub fn changes(&self, kind: impl Fn(&str) -> Option<IdKind>) -> Result<Vec<Change>, EntryError> {
+    pub fn changes(&self) -> Result<Vec<Change>, EntryError> {
         let seq = self.mark.seq;
         let wrong = |what: String| EntryError::Content { seq, what };
         let mut changes = Vec::new();
-        // Collections that the entry itself defines.
-        let mut defined: BTreeMap<Box<str>, IdKind> = BTreeMap::new();
         for line in &self.lines {
             let event: Event<'_> = serde_json::from_str(line).map_err(|source| EntryError::Json { seq, source })?;
             if let Some(definition) = event.definition {
-                let change = definition_of(definition).map_err(wrong)?;
-                if let Change::Definition { collection, definition: Some(definition), .. } = &change {
-                    defined.insert(collection.clone(), definition.id);
-                }
-                changes.push(change);
+                changes.push(definition_of(definition).map_err(wrong)?);
             }
             let mut last: Option<Arc<str>> = None;
             for told in event.changes {
-                let known = || defined.get(&*told.collection).copied().or_else(|| kind(&told.collection));
-                // Format 1 has the collection `persons` without a definition.
-                let kind = known().or_else(|| (told.collection == PERSONS).then_some(IdKind::Uuid));
-                let kind = kind.ok_or_else(|| wrong(format!("there is no collection {:?}", told.collection)))?;
                 let collection = match last.take() {
                     Some(last) if *last == *told.collection => last,
                     _ => Arc::from(&*told.collection),
                 };
                 last = Some(Arc::clone(&collection));
-                changes.push(Change::Record(told.record_change(collection, kind).map_err(wrong)?));
+                changes.push(Change::Record(told.record_change(collection).map_err(wrong)?));
             }
         }
         Ok(changes)
@@ -144,9 +134,7 @@ impl Entry {
 }
 
 impl Told<'_> {
-    fn record_change(&self, collection: Arc<str>, kind: IdKind) -> Result<RecordChange, String> {
-        let id = kind.parse(&self.id).ok_or_else(|| format!("{:?} is not an id of {collection:?}", self.id))?;
-        let id: Id = id.to_owned();
+    fn record_change(&self, collection: Arc<str>) -> Result<RecordChange, String> {
         let expired = self.reason.as_deref() == Some("expired");
         let (kind, record) = match (&*self.change, self.record) {
             ("created", Some(record)) => (ChangeKind::Created, Some(Record::from(record.get()))),
@@ -155,7 +143,7 @@ impl Told<'_> {
             ("deleted", None) => (ChangeKind::Deleted, None),
             (other, _) => return Err(format!("a record of {collection:?} cannot be {other:?} so")),
         };
-        Ok(RecordChange { collection, id, number: self.number, kind, record })
+        Ok(RecordChange { collection, id: Id::Text((&*self.id).into()), number: self.number, kind, record })
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use leasehold_documents::{Change, ChangeKind, Definition, IdKind};
+use leasehold_documents::{Change, ChangeKind, Definition};
 use leasehold_replication::ClusterId;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -65,15 +65,13 @@ fn what_was_written_is_read_as_entries() {
     let (entries, end) = read(&bytes).unwrap();
     assert_eq!((end.mark, end.events), (written.end, 3));
     assert_eq!(entries.iter().map(|entry| entry.mark).collect::<Vec<_>>(), [mark(812, 2), mark(814, 3)]);
-    let changes = entries[0].changes(|_| None).unwrap();
+    let changes = entries[0].changes().unwrap();
     let Change::Definition { definition: Some(definition), .. } = &changes[0] else { panic!("{changes:?}") };
     // The text of a schema counts for the hash.
     assert_eq!(definition.to_json(), Definition::parse(r#"{"id":"string","schema":{"b":1,"a":2}}"#).unwrap().to_json());
     assert!(matches!(&changes[1], Change::Record(change) if change.kind == ChangeKind::Created && change.number == 1));
-    let changes = entries[1].changes(|name| (name == "orders").then_some(IdKind::Text)).unwrap();
+    let changes = entries[1].changes().unwrap();
     assert!(matches!(&changes[..], [Change::Record(change)] if change.kind == ChangeKind::Expired));
-    assert!(entries[1].changes(|_| None).unwrap_err().to_string().contains("no collection \"orders\""));
-    assert!(entries[1].changes(|_| Some(IdKind::Uuid)).unwrap_err().to_string().contains("not an id"));
 }
 
 #[test]
@@ -133,7 +131,7 @@ proptest! {
         file.splice(at..at, bytes);
         if let Ok((entries, _)) = read(&file) {
             for entry in entries {
-                let _ = entry.changes(|_| Some(IdKind::Text));
+                let _ = entry.changes();
             }
         }
     }
