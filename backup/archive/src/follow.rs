@@ -132,3 +132,7 @@ enum FollowError {
     #[error(transparent)]
     Replay(#[from] leasehold_documents::replay::ReplayError),
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

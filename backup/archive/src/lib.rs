@@ -10,6 +10,7 @@
 //!   point       the point to which data are restored
 //!   name        names of objects: all that a LIST says
 //!   time        the leaders' time, in names and lines
+//!   testing     a cluster's history, for tests (feature `testing`)
 //! ```
 
 pub mod catalog;
@@ -19,5 +20,7 @@ pub mod follow;
 pub mod name;
 pub mod point;
 pub mod retention;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod verified;
