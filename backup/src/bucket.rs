@@ -13,11 +13,13 @@
 
 mod error;
 mod open;
+mod reader;
 mod requests;
 mod temporary;
 
 pub use error::{BucketError, Why};
 pub use open::Place;
+pub use reader::{Failure, ObjectReader};
 pub use requests::Requests;
 
 use bytes::Bytes;

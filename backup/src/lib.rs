@@ -1,15 +1,29 @@
 //! Backups of a store: what the program `backup` does.
 //!
 //! ```text
+//!   list      what can be restored, by the names
+//!   verify    reads objects back, and compares
+//!   cat       records as they were, or all versions of one
+//!   drill     a restore into memory, checked and timed
+//!   walk      carries out the way to a point: fulls and files become data
+//!   archive   the archive of one cluster, and its objects' content
+//!   progress  what long commands show meanwhile
 //!   args      flags and environment
-//!   bucket    where the archive is: put if absent, list, get, delete
 //!   sealed    the bytes of objects: compressed, and encrypted if there are recipients
+//!   bucket    where the archive is: put if absent, list, get, delete
 //!   crypto    ring, for TLS
 //! ```
 //!
 //! What an archive consists of, and all that is decided about it, is in `leasehold_archive`.
 
+pub mod archive;
 pub mod args;
 pub mod bucket;
+pub mod cat;
 pub mod crypto;
+pub mod drill;
+pub mod list;
+pub mod progress;
 pub mod sealed;
+pub mod verify;
+pub mod walk;

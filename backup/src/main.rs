@@ -3,9 +3,10 @@
 //! Exit codes: 0 done, 1 something is wrong or failed, 2 invalid flags.
 
 use leasehold_backup::args::{Args, Command};
-use leasehold_backup::crypto;
+use leasehold_backup::{cat, crypto, drill, list, verify};
 use leasehold_daemon::{flags, logs};
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 /// Reading a snapshot allocates millions of records.
@@ -47,10 +48,14 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut out = io::stdout();
     match command {
-        Command::Agent(_) => Err("this build has no agent yet".into()),
-        Command::List(_) | Command::Verify(_) | Command::Cat(_) | Command::Restore(_) | Command::Drill(_) => {
-            Err("this build has no such command yet".into())
-        }
+        Command::Agent(_) => return Err("this build has no agent yet".into()),
+        Command::List(args) => list::run(&args, &mut out).await?,
+        Command::Verify(args) => verify::run(args, &mut out).await?,
+        Command::Cat(args) => cat::run(args, out).await?,
+        Command::Restore(_) => return Err("this build has no such command yet".into()),
+        Command::Drill(args) => drill::run(args, &mut out).await?,
     }
+    Ok(())
 }

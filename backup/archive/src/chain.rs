@@ -153,6 +153,11 @@ impl<'a> Walk<'a> {
         Walk { catalog, until, fulls, bad, other, at: None, is_done: false, problems: Vec::new(), best: None }
     }
 
+    /// The point.
+    pub fn until(&self) -> Until {
+        self.until
+    }
+
     /// Continues to a later point, from where it is.
     pub fn extend(&mut self, until: Until) {
         self.until = until;

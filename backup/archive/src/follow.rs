@@ -8,6 +8,7 @@
 use crate::chain::{Fault, Until};
 use crate::changes::{ChangesReader, Mark, ReadError};
 use crate::time::Time;
+use leasehold_documents::Change;
 use leasehold_documents::replay::Replay;
 use leasehold_replication::ClusterId;
 use std::io::BufRead;
@@ -37,7 +38,7 @@ pub fn mark_of(replay: &Replay) -> Mark {
     Mark { seq: replay.position(), time: Time::from_ms(replay.time_ms()), hash: replay.data_sum() }
 }
 
-/// Applies what the data do not have yet.
+/// Applies what the data do not have yet, and shows `seen` each entry of that, before it is applied.
 ///
 /// # Errors
 /// [`Stopped`].
@@ -46,6 +47,7 @@ pub fn follow<R: BufRead>(
     cluster: ClusterId,
     replay: &mut Replay,
     until: Until,
+    seen: &mut dyn FnMut(&Mark, &[Change]),
 ) -> Result<Followed, Stopped> {
     let begin = *reader.begin();
     if begin.cluster_id != cluster {
@@ -73,6 +75,7 @@ pub fn follow<R: BufRead>(
             return Ok(followed);
         }
         let changes = entry.changes().map_err(damaged)?;
+        seen(&entry.mark, &changes);
         // What an entry does wrongly cannot be undone.
         let before = replay.clone();
         let applied = replay.apply(entry.mark.seq, entry.mark.time.ms(), &changes).map_err(damaged);

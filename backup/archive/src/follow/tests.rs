@@ -29,7 +29,7 @@ fn at(history: &History, seq: u64) -> Replay {
 }
 
 fn follow_bytes(bytes: &[u8], replay: &mut Replay, until: Until) -> Result<Followed, Stopped> {
-    follow(&mut ChangesReader::open(bytes).unwrap(), CLUSTER, replay, until)
+    follow(&mut ChangesReader::open(bytes).unwrap(), CLUSTER, replay, until, &mut |_, _| ())
 }
 
 #[test]
@@ -63,7 +63,8 @@ fn another_history_is_refused_and_the_data_stay() {
     }
     let mut replay = at(&history, 1);
     let cluster = ClusterId(Uuid::from_u128(1));
-    let stopped = follow(&mut ChangesReader::open(&bytes[..]).unwrap(), cluster, &mut replay, END).unwrap_err();
+    let stopped =
+        follow(&mut ChangesReader::open(&bytes[..]).unwrap(), cluster, &mut replay, END, &mut |_, _| ()).unwrap_err();
     assert_eq!(stopped.fault, Fault::OtherHistory);
 }
 

@@ -1,0 +1,5 @@
+//! The program itself, on archives in folders: what it prints, and with which code it ends.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+mod reading;
