@@ -1,6 +1,7 @@
 //! What a backup consists of, and what is decided about it. Pure: no IO, no clock, no async.
 //!
 //! ```text
+//!   agent       what is written into the archive, when, and when nothing is
 //!   retention   what may be deleted
 //!   follow      applies a file to data, and compares
 //!   chain       what to read to reach a point, and other ways where something is damaged
@@ -13,6 +14,7 @@
 //!   testing     a cluster's history, for tests (feature `testing`)
 //! ```
 
+pub mod agent;
 pub mod catalog;
 pub mod chain;
 pub mod changes;

@@ -1,0 +1,100 @@
+//! One question to all pods, one after the other, until one of them can be followed.
+
+use super::step::{Ended, Pod};
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Round {
+    /// Who was not asked yet; the last one is being asked.
+    open: Vec<Pod>,
+    gone: usize,
+    ahead: usize,
+    foreign: usize,
+    /// Who could not answer.
+    failed: usize,
+}
+
+/// What the answers of all pods come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another history, and nobody has ours.
+    Foreign,
+    /// The cluster has not committed that much.
+    Ahead,
+    /// Nobody has the changes.
+    Gone,
+    /// Those that answered do not have the changes; others did not answer.
+    PerhapsGone,
+    /// Nobody said anything.
+    Silent,
+}
+
+impl Round {
+    /// Begins with a pod that `turn` chooses.
+    pub(super) fn new(mut pods: Vec<Pod>, turn: usize) -> Round {
+        let by = turn % pods.len().max(1);
+        pods.rotate_left(by);
+        Round { open: pods, gone: 0, ahead: 0, foreign: 0, failed: 0 }
+    }
+
+    /// Whom to ask now; none: all were asked.
+    pub(super) fn pod(&self) -> Option<&Pod> {
+        self.open.last()
+    }
+
+    /// The pod that is being asked shows another history.
+    pub(super) fn foreign(&mut self) {
+        self.foreign += 1;
+        self.open.pop();
+    }
+
+    /// The pod that is being asked said so.
+    pub(super) fn ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::Gone => self.gone += 1,
+            Ended::Ahead => self.ahead += 1,
+            Ended::Broken | Ended::Denied | Ended::OtherCluster(_) => self.failed += 1,
+        }
+        self.open.pop();
+    }
+
+    /// When all were asked.
+    pub(super) fn verdict(&self) -> Verdict {
+        // A sequence that was never committed is the word of a majority; a history, that of one pod.
+        if self.ahead > 0 {
+            Verdict::Ahead
+        } else if self.foreign > 0 {
+            Verdict::Foreign
+        } else if self.gone > 0 && self.failed == 0 {
+            Verdict::Gone
+        } else if self.gone > 0 {
+            Verdict::PerhapsGone
+        } else {
+            Verdict::Silent
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_pods_are_asked_before_changes_count_as_gone() {
+        let pods: Vec<Pod> = ["a", "b", "c"].map(Pod::from).to_vec();
+        let mut round = Round::new(pods.clone(), 1);
+        let mut asked = Vec::new();
+        while let Some(pod) = round.pod().cloned() {
+            asked.push(pod);
+            round.ended(Ended::Gone);
+        }
+        asked.sort();
+        assert_eq!((asked, round.verdict()), (pods.clone(), Verdict::Gone));
+        let mut round = Round::new(pods, 0);
+        for ended in [Ended::Gone, Ended::Broken, Ended::Gone] {
+            round.ended(ended);
+        }
+        assert_eq!((round.pod(), round.verdict()), (None, Verdict::PerhapsGone));
+    }
+}

@@ -1,0 +1,294 @@
+//! The watch: which pod is asked for what, and what its answers mean.
+
+use super::Agent;
+use super::filing::Filing;
+use super::round::{Round, Verdict};
+use super::step::{Action, Ended, Notice, Pod, Refused};
+use crate::changes::Mark;
+use crate::time::Time;
+use leasehold_replication::{ClusterId, Seq, Sum};
+use std::time::Duration;
+
+/// After a round of all pods that led nowhere; doubled for each one that follows.
+const ROUND_PAUSE_MIN: Duration = Duration::from_secs(1);
+const ROUND_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// While nothing can be written, whether that is still so is looked at this often.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// A pod that does not answer may have what all others no longer have: so many rounds are waited for it.
+const ROUNDS_BEFORE_GAP: u32 = 5;
+
+/// What a watch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Which cluster is it?
+    Identify,
+    /// Continue after that.
+    Resume(Expected),
+    /// From the present on.
+    Anew,
+}
+
+/// What the archive has there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) seq: Seq,
+    pub(super) time: Time,
+    /// None: what has it is encrypted. Two histories that parted have other times at the same sequence.
+    pub(super) hash: Option<Sum>,
+}
+
+impl Expected {
+    pub(super) fn of(mark: Mark) -> Expected {
+        Expected { seq: mark.seq, time: mark.time, hash: Some(mark.hash) }
+    }
+
+    fn is(&self, mark: &Mark) -> bool {
+        self.seq == mark.seq && self.hash.map_or(self.time == mark.time, |hash| hash == mark.hash)
+    }
+}
+
+/// Where the watch is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Watching {
+    /// Something else comes first: the archive is examined, the spool is full, or all ends.
+    Closed,
+    /// Where are the pods?
+    Resolving(Aim),
+    /// The round's pod is being asked.
+    Asking(Aim, Round),
+    /// All pods were asked in vain.
+    Pausing(Aim, Duration),
+    /// Its changes are recorded.
+    Following,
+    /// The spool is full.
+    Full,
+}
+
+impl Watching {
+    pub(super) fn is_following(&self) -> bool {
+        *self == Watching::Following
+    }
+
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        match self {
+            Watching::Pausing(_, until) => Some(*until),
+            Watching::Closed | Watching::Resolving(_) | Watching::Asking(..) | Watching::Following | Watching::Full => {
+                None
+            }
+        }
+    }
+}
+
+impl Agent {
+    pub(super) fn identify(&mut self) {
+        self.resolve(Aim::Identify);
+    }
+
+    pub(super) fn identify_later(&mut self, now: Duration) {
+        self.close_watch();
+        self.watching = Watching::Pausing(Aim::Identify, now + REFUSED_PAUSE);
+    }
+
+    pub(super) fn resolve(&mut self, aim: Aim) {
+        self.watching = Watching::Resolving(aim);
+        self.act(Action::Resolve);
+    }
+
+    pub(super) fn close_watch(&mut self) {
+        if matches!(self.watching, Watching::Following | Watching::Asking(..)) {
+            self.act(Action::CloseWatch);
+        }
+        self.watching = Watching::Closed;
+    }
+
+    /// What time and the spool ask of the watch.
+    pub(super) fn watch_on(&mut self, now: Duration) {
+        match &self.watching {
+            Watching::Pausing(aim, until) if *until <= now => {
+                let aim = *aim;
+                self.resolve(aim);
+            }
+            Watching::Following if self.spool_bytes >= self.config.spool_bytes_max => {
+                self.close_file(now);
+                self.close_watch();
+                self.watching = Watching::Full;
+                self.say(Notice::SpoolFull);
+            }
+            Watching::Full if self.spool_bytes < self.config.spool_bytes_max / 2 || self.queue.is_empty() => {
+                self.resume();
+            }
+            Watching::Closed
+            | Watching::Resolving(_)
+            | Watching::Asking(..)
+            | Watching::Pausing(..)
+            | Watching::Following
+            | Watching::Full => {}
+        }
+    }
+
+    /// The chain goes on where it is.
+    pub(super) fn resume(&mut self) {
+        match &self.filing {
+            Some(filing) => self.resolve(Aim::Resume(Expected::of(filing.at()))),
+            None => self.identify(),
+        }
+    }
+
+    pub(super) fn on_resolved(&mut self, now: Duration, pods: Vec<Pod>) {
+        let Watching::Resolving(aim) = self.watching else { return };
+        self.turn = self.turn.wrapping_add(1);
+        self.ask(now, aim, Round::new(pods, self.turn));
+    }
+
+    fn ask(&mut self, now: Duration, aim: Aim, round: Round) {
+        let Some(pod) = round.pod().cloned() else { return self.all_were_asked(now, aim, &round) };
+        let (cluster, after) = match aim {
+            Aim::Identify => (None, None),
+            Aim::Resume(expected) => (self.cluster, Some(expected.seq)),
+            Aim::Anew => (self.cluster, None),
+        };
+        self.watching = Watching::Asking(aim, round);
+        self.act(Action::Watch { pod, cluster, after });
+    }
+
+    fn all_were_asked(&mut self, now: Duration, aim: Aim, round: &Round) {
+        self.rounds += 1;
+        match round.verdict() {
+            Verdict::Ahead => self.refuse(now, Refused::Ahead),
+            Verdict::Foreign => self.refuse(now, Refused::ForeignHistory),
+            Verdict::Gone => self.gap(),
+            Verdict::PerhapsGone if self.rounds >= ROUNDS_BEFORE_GAP => self.gap(),
+            Verdict::PerhapsGone | Verdict::Silent => {
+                let pause = ROUND_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.rounds.min(8) - 1));
+                self.watching = Watching::Pausing(aim, now + pause.min(ROUND_PAUSE_MAX));
+            }
+        }
+    }
+
+    /// The changes after the end of the chain are lost: it begins anew, and needs a full.
+    fn gap(&mut self) {
+        self.resolve(Aim::Anew);
+    }
+
+    pub(super) fn on_bookmark(&mut self, now: Duration, cluster: ClusterId, mark: Mark) {
+        match &self.watching {
+            Watching::Asking(Aim::Identify, _) => {
+                self.rounds = 0;
+                self.close_watch();
+                match self.cluster {
+                    Some(known) if known == cluster => self.begin_survey(now),
+                    Some(_) | None => self.belong_to(now, cluster),
+                }
+            }
+            Watching::Asking(..) | Watching::Following if self.cluster != Some(cluster) => {
+                self.close_watch();
+                self.belong_to(now, cluster);
+            }
+            Watching::Asking(Aim::Resume(expected), _) if expected.is(&mark) => self.accept(cluster, mark),
+            Watching::Asking(aim @ Aim::Resume(_), round) => {
+                let (aim, mut round) = (*aim, round.clone());
+                round.foreign();
+                self.ask(now, aim, round);
+            }
+            Watching::Asking(Aim::Anew, _) => self.begin_anew(now, cluster, mark),
+            Watching::Following => self.on_progress(now, cluster, mark),
+            Watching::Closed | Watching::Resolving(_) | Watching::Pausing(..) | Watching::Full => {}
+        }
+    }
+
+    /// The cluster has what the archive has: the chain goes on.
+    fn accept(&mut self, cluster: ClusterId, mark: Mark) {
+        self.rounds = 0;
+        self.watching = Watching::Following;
+        if self.refused.is_some_and(|why| why != Refused::Format) {
+            self.refused = None;
+            self.say(Notice::Accepted);
+        }
+        self.queue.iter_mut().filter(|waiting| waiting.file.cluster == cluster).for_each(|waiting| {
+            waiting.is_accepted = true;
+        });
+        if self.filing.is_none() {
+            self.say(Notice::Continues(cluster, mark.seq));
+            self.filing = Some(Filing::new(cluster, mark));
+        }
+    }
+
+    /// The chain begins here, and only a full leads into it.
+    fn begin_anew(&mut self, now: Duration, cluster: ClusterId, mark: Mark) {
+        self.close_file(now);
+        let end = self.filing.as_ref().map(|filing| filing.at().seq).or(self.recoverable.map(|(seq, _)| seq));
+        match end {
+            Some(end) => {
+                self.gaps += 1;
+                self.say(Notice::Gap(end, mark.seq));
+            }
+            None => self.say(Notice::Begins(cluster)),
+        }
+        self.filing = None;
+        (self.put_upto, self.chain) = (None, mark.seq);
+        self.fulls.need_from(mark.seq);
+        self.accept(cluster, mark);
+    }
+
+    fn on_progress(&mut self, now: Duration, cluster: ClusterId, mark: Mark) {
+        let Some(filing) = &mut self.filing else { return };
+        if mark.seq < filing.at().seq {
+            return;
+        }
+        if mark.hash != filing.at().hash {
+            // Something changed that no event told. What is filed up to the last event is right; what follows is not in it.
+            return self.begin_anew(now, cluster, mark);
+        }
+        filing.pass(mark);
+        if !filing.is_open()
+            && self.queue.iter().all(|waiting| waiting.file.cluster != cluster)
+            && self.fulls.leads_on()
+        {
+            self.complete = Some(now);
+        }
+    }
+
+    pub(super) fn on_entry(&mut self, now: Duration, mark: Mark, bytes: u64) {
+        let (true, Some(cluster)) = (self.watching.is_following(), self.cluster) else { return };
+        let Some(filing) = &mut self.filing else { return };
+        if mark.seq <= filing.at().seq {
+            return;
+        }
+        let (is_open, begin) = (filing.is_open(), filing.begin());
+        filing.append(now, mark, bytes);
+        if !is_open {
+            self.act(Action::Open { cluster, begin });
+        }
+        self.act(Action::Append);
+    }
+
+    pub(super) fn on_ended(&mut self, now: Duration, ended: Ended) {
+        match (&self.watching, ended) {
+            (Watching::Asking(..) | Watching::Following, Ended::OtherCluster(cluster)) => {
+                self.watching = Watching::Closed;
+                self.belong_to(now, cluster);
+            }
+            (Watching::Asking(aim, round), _) => {
+                let (aim, mut round) = (*aim, round.clone());
+                round.ended(ended);
+                self.ask(now, aim, round);
+            }
+            // Whatever this one said: another pod may have the rest.
+            (Watching::Following, _) => self.resume(),
+            (Watching::Closed | Watching::Resolving(_) | Watching::Pausing(..) | Watching::Full, _) => {}
+        }
+    }
+
+    pub(super) fn on_spool_failed(&mut self, now: Duration) {
+        if let Some(filing) = &mut self.filing {
+            filing.forget_open();
+        }
+        if self.watching.is_following() {
+            self.close_watch();
+            let Some(filing) = &self.filing else { return };
+            // The entries of the open file come again.
+            let aim = Aim::Resume(Expected::of(filing.at()));
+            self.watching = Watching::Pausing(aim, now + ROUND_PAUSE_MAX);
+        }
+    }
+}
