@@ -9,6 +9,7 @@
 //!   archive   the archive of one cluster, and its objects' content
 //!   progress  what long commands show meanwhile
 //!   args      flags and environment
+//!   agent     archives continuously; source, spool and metrics are its parts
 //!   sealed    the bytes of objects: compressed, and encrypted if there are recipients
 //!   bucket    where the archive is: put if absent, list, get, delete
 //!   crypto    ring, for TLS
@@ -16,6 +17,7 @@
 //!
 //! What an archive consists of, and all that is decided about it, is in `leasehold_archive`.
 
+pub mod agent;
 pub mod archive;
 pub mod args;
 pub mod bucket;
@@ -23,7 +25,10 @@ pub mod cat;
 pub mod crypto;
 pub mod drill;
 pub mod list;
+pub mod metrics;
 pub mod progress;
 pub mod sealed;
+pub mod source;
+pub mod spool;
 pub mod verify;
 pub mod walk;

@@ -3,8 +3,8 @@
 //! Exit codes: 0 done, 1 something is wrong or failed, 2 invalid flags.
 
 use leasehold_backup::args::{Args, Command};
-use leasehold_backup::{cat, crypto, drill, list, verify};
-use leasehold_daemon::{flags, logs};
+use leasehold_backup::{agent, cat, crypto, drill, list, verify};
+use leasehold_daemon::{flags, logs, signals};
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -50,7 +50,11 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut out = io::stdout();
     match command {
-        Command::Agent(_) => return Err("this build has no agent yet".into()),
+        Command::Agent(args) => {
+            // A second signal changes nothing: what is in the spool is uploaded by the next run.
+            let stop = signals::stop_token(|| {})?;
+            agent::run(&args, stop).await?;
+        }
         Command::List(args) => list::run(&args, &mut out).await?,
         Command::Verify(args) => verify::run(args, &mut out).await?,
         Command::Cat(args) => cat::run(args, out).await?,

@@ -160,7 +160,7 @@ impl Agent {
             Input::EndRead(cluster, name, read) => self.on_end_read(now, cluster, name, read),
             Input::Put(is_done) => self.on_put(now, is_done),
             Input::Spool(bytes) => self.spool_bytes = bytes,
-            Input::SpoolFailed => self.on_spool_failed(now),
+            Input::SpoolFailed(file) => self.on_spool_failed(now, file),
             Input::Full(cluster, full) => self.on_full(now, cluster, full),
             Input::FullMarked(cluster, is_marked) => self.on_full_marked(now, cluster, is_marked),
             Input::Wake => {}

@@ -107,11 +107,11 @@ impl Filing {
         file
     }
 
-    /// The open file is gone: its entries must be read again.
-    pub(super) fn forget_open(&mut self) {
-        self.open = None;
-        self.at = self.begin;
-        self.recent.retain(|(seq, _)| *seq <= self.begin.seq);
+    /// What is behind that is in no file, and must be read again.
+    pub(super) fn rewind(&mut self, to: Mark) {
+        (self.open, self.begin, self.at) = (None, to, to);
+        self.recent.retain(|(seq, _)| *seq < to.seq);
+        self.recent.push_back((to.seq, to.hash));
     }
 
     /// The hash of the data after that entry, if it is known.
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!((file.begin, file.end, filing.begin()), (mark(5), mark(9), mark(9)));
         filing.append(now, mark(10), 1000);
         assert!(filing.is_due(now, &CONFIG));
-        filing.forget_open();
+        filing.rewind(mark(9));
         assert_eq!((filing.at(), filing.is_open()), (mark(9), false));
         filing.pass(mark(9 + IDLE_ENTRIES_MAX));
         assert!(filing.is_due(now, &CONFIG));

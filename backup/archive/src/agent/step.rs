@@ -119,8 +119,8 @@ pub enum Input {
     Put(bool),
     /// How many bytes the spool holds, after each file that was closed or deleted.
     Spool(u64),
-    /// The spool cannot be written. The open file is gone.
-    SpoolFailed,
+    /// The spool cannot be written. The open file is gone, or the one that was to be closed.
+    SpoolFailed(Option<File>),
     /// Answers [`Action::TakeFull`]: it is in the bucket, and was read back and loaded.
     Full(ClusterId, Result<Full, FullError>),
     /// Answers [`Action::MarkFull`]: has the bucket noted it?

@@ -3,7 +3,7 @@
 use super::Agent;
 use super::filing::Filing;
 use super::round::{Round, Verdict};
-use super::step::{Action, Ended, Notice, Pod, Refused};
+use super::step::{Action, Ended, File, Notice, Pod, Refused};
 use crate::changes::Mark;
 use crate::time::Time;
 use leasehold_replication::{ClusterId, Seq, Sum};
@@ -279,16 +279,15 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_spool_failed(&mut self, now: Duration) {
-        if let Some(filing) = &mut self.filing {
-            filing.forget_open();
-        }
+    pub(super) fn on_spool_failed(&mut self, now: Duration, lost: Option<File>) {
+        self.queue.retain(|waiting| Some(&waiting.file) != lost.as_ref());
+        let Some(filing) = &mut self.filing else { return };
+        // The entries of the file come again.
+        let to = lost.filter(|file| file.end.seq == filing.begin().seq).map_or(filing.begin(), |file| file.begin);
+        filing.rewind(to);
         if self.watching.is_following() {
             self.close_watch();
-            let Some(filing) = &self.filing else { return };
-            // The entries of the open file come again.
-            let aim = Aim::Resume(Expected::of(filing.at()));
-            self.watching = Watching::Pausing(aim, now + ROUND_PAUSE_MAX);
+            self.watching = Watching::Pausing(Aim::Resume(Expected::of(to)), now + ROUND_PAUSE_MAX);
         }
     }
 }

@@ -1,0 +1,342 @@
+//! The loop around the agent's decisions.
+
+use super::calls;
+use super::full::{FullFailed, Taken, Taker};
+use super::http::Shown;
+use super::words::{Failures, say};
+use crate::bucket::Bucket;
+use crate::metrics::{At, Kind, Metrics};
+use crate::source::{Failed, Heard, Source};
+use crate::spool::{Spool, SpoolError};
+use leasehold_archive::agent::{Action, Agent, Ended, File, FullError, Input, Pod, Unread};
+use leasehold_archive::changes::Mark;
+use leasehold_archive::name::Name;
+use leasehold_archive::verified::Verified;
+use leasehold_daemon::logs::in_words;
+use leasehold_replication::{ClusterId, Seq};
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// The loop turns this often when nothing happens, so that a dead one shows.
+const TURN: Duration = Duration::from_secs(5);
+/// What a watch has sent and the loop has not looked at: entries, of up to some MiB each.
+const HEARD_MAX: usize = 8;
+
+/// A call that ended.
+enum Report {
+    Resolved(Vec<Pod>),
+    Listed(ClusterId, Result<Vec<Name>, String>),
+    EndRead(ClusterId, Name, Result<Mark, (Unread, String)>),
+    Put(Result<Option<u64>, String>),
+    Full(ClusterId, Result<Taken, FullFailed>),
+    Marked(ClusterId, Result<(), String>),
+    Pruned(Result<u64, String>),
+}
+
+/// Ends a task when it is dropped.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(super) struct Driver {
+    pub(super) agent: Agent,
+    pub(super) source: Source,
+    pub(super) bucket: Bucket,
+    pub(super) spool: Spool,
+    pub(super) taker: Taker,
+    pub(super) retention: super::Retention,
+    pub(super) metrics: Metrics,
+    pub(super) shown: watch::Sender<Shown>,
+}
+
+struct Running {
+    driver: Driver,
+    failures: Failures,
+    began: Instant,
+    reports: mpsc::Sender<Report>,
+    heard: Option<(mpsc::Receiver<Result<Heard, Failed>>, Task)>,
+    full: Option<Task>,
+    /// What is to be noted of the last full.
+    verified: Option<Verified>,
+    /// Of the entry that is the present input.
+    lines: Vec<String>,
+    inputs: VecDeque<Input>,
+}
+
+impl Driver {
+    /// Runs until `stop`, and then until all is uploaded or a few seconds have passed.
+    pub(super) async fn run(self, left: Vec<File>, stop: CancellationToken) {
+        // Each action has one call under way at most; none is ever dropped.
+        let (reports, mut reported) = mpsc::channel(64);
+        let failures = Failures::new(self.metrics.clone());
+        let inputs = VecDeque::from([Input::Started(left)]);
+        let mut running = Running {
+            driver: self,
+            failures,
+            began: Instant::now(),
+            reports,
+            heard: None,
+            full: None,
+            verified: None,
+            lines: Vec::new(),
+            inputs,
+        };
+        let mut is_stopping = false;
+        while !running.turn() {
+            let now = Instant::now();
+            let wake = running.driver.agent.deadline().map_or(now + TURN, |at| (running.began + at).min(now + TURN));
+            let input = tokio::select! {
+                heard = next(&mut running.heard) => running.on_heard(heard),
+                Some(report) = reported.recv() => running.on_report(report),
+                () = tokio::time::sleep_until(wake) => Input::Wake,
+                () = stop.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    Input::Stop
+                }
+            };
+            running.inputs.push_back(input);
+        }
+    }
+}
+
+async fn next(heard: &mut Option<(mpsc::Receiver<Result<Heard, Failed>>, Task)>) -> Result<Heard, Failed> {
+    match heard {
+        Some((heard, _)) => heard
+            .recv()
+            .await
+            .unwrap_or_else(|| Err(Failed { ended: Ended::Broken, what: "the watch's task ended".to_owned() })),
+        None => std::future::pending().await,
+    }
+}
+
+impl Running {
+    /// Steps with all inputs. Is all over?
+    fn turn(&mut self) -> bool {
+        let mut is_over = false;
+        while let Some(input) = self.inputs.pop_front() {
+            for action in self.driver.agent.step(self.began.elapsed(), input) {
+                is_over |= self.carry_out(action);
+            }
+        }
+        let (status, now) = (self.driver.agent.status(), self.began.elapsed());
+        let since = |complete: Duration| SystemTime::now() - now.saturating_sub(complete);
+        let complete = status.complete.map(since).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        self.driver.metrics.status(&status, complete.map(|at| at.as_secs_f64()));
+        self.driver.metrics.requests_are(self.driver.bucket.requests());
+        self.driver.metrics.spooled(self.driver.spool.bytes());
+        self.driver.shown.send_replace(Shown { status, turned: Instant::now() });
+        is_over
+    }
+
+    fn on_heard(&mut self, heard: Result<Heard, Failed>) -> Input {
+        match heard {
+            Ok(Heard::Bookmark(first)) => Input::Bookmark { cluster: first.cluster_id, mark: first.mark },
+            Ok(Heard::Entry { mark, lines }) => {
+                let bytes = lines.iter().map(|line| line.len() as u64 + 1).sum();
+                self.lines = lines;
+                Input::Entry { mark, bytes }
+            }
+            Err(Failed { ended, what }) => {
+                self.heard = None;
+                match ended {
+                    Ended::Broken | Ended::Denied => self.failures.note(At::Source, &what),
+                    Ended::Gone | Ended::Ahead | Ended::OtherCluster(_) => info!("{what}"),
+                }
+                Input::Ended(ended)
+            }
+        }
+    }
+
+    fn on_report(&mut self, report: Report) -> Input {
+        match report {
+            Report::Resolved(pods) => {
+                if pods.is_empty() {
+                    self.failures.note(At::Source, &"none of the names in --store has an address");
+                }
+                Input::Resolved(pods)
+            }
+            Report::Listed(cluster, names) => {
+                let names = names.map_err(|what| self.failures.note(At::Bucket, &what));
+                Input::Listed(cluster, names.ok())
+            }
+            Report::EndRead(cluster, name, end) => {
+                let end = end.map_err(|(unread, what)| {
+                    self.failures.note(At::Bucket, &what);
+                    unread
+                });
+                Input::EndRead(cluster, name, end)
+            }
+            Report::Put(put) => {
+                match &put {
+                    Ok(Some(bytes)) => self.driver.metrics.uploaded(Kind::Changes, *bytes),
+                    Ok(None) => {}
+                    Err(what) => self.failures.note(At::Bucket, what),
+                }
+                Input::Put(put.is_ok())
+            }
+            Report::Full(cluster, full) => {
+                self.full = None;
+                Input::Full(
+                    cluster,
+                    match full {
+                        Ok(Taken { full, verified, was_uploaded }) => {
+                            if was_uploaded {
+                                self.driver.metrics.uploaded(Kind::Full, verified.compressed_bytes);
+                            }
+                            self.verified = Some(verified);
+                            Ok(full)
+                        }
+                        Err(FullFailed { at, why, what }) => {
+                            if why != FullError::Behind {
+                                self.failures.note(at, &format!("no full was taken: {what}"));
+                            }
+                            Err(why)
+                        }
+                    },
+                )
+            }
+            Report::Marked(cluster, marked) => {
+                match (&marked, &self.verified) {
+                    (Err(what), _) => self.failures.note(At::Bucket, what),
+                    (Ok(()), Some(Verified { mark, records, .. })) => {
+                        info!(sequence = mark.seq.0, time = %mark.time, records, "a full is verified");
+                    }
+                    (Ok(()), None) => {}
+                }
+                Input::FullMarked(cluster, marked.is_ok())
+            }
+            Report::Pruned(pruned) => {
+                match pruned {
+                    Ok(0) => {}
+                    Ok(objects) => {
+                        self.driver.metrics.pruned(objects);
+                        info!(objects, "deleted what nothing needs any longer");
+                    }
+                    Err(what) => self.failures.note(At::Prune, &what),
+                }
+                Input::Wake
+            }
+        }
+    }
+
+    /// Is it the last one?
+    fn carry_out(&mut self, action: Action) -> bool {
+        let (bucket, source) = (self.driver.bucket.clone(), self.driver.source.clone());
+        match action {
+            Action::Resolve => self.call(async move { Report::Resolved(source.pods().await) }),
+            Action::Watch { pod, cluster, after } => self.heard = Some(listen(source, pod, cluster, after)),
+            Action::CloseWatch => self.heard = None,
+            Action::List(cluster) => self.call(async move {
+                let names = calls::list(&bucket, cluster).await;
+                Report::Listed(cluster, names.map_err(|error| error.to_string()))
+            }),
+            Action::ReadEnd(cluster, name) => {
+                self.call(async move { Report::EndRead(cluster, name, calls::read_end(&bucket, cluster, name).await) })
+            }
+            Action::Open { cluster, begin } => {
+                let begun = self.driver.spool.begin(cluster, begin);
+                self.on_spool(begun, None);
+            }
+            Action::Append => {
+                let lines = std::mem::take(&mut self.lines);
+                let written = self.driver.spool.append(&lines);
+                self.on_spool(written, None);
+            }
+            Action::Close(file) => {
+                let closed = tokio::task::block_in_place(|| self.driver.spool.close(&file));
+                self.on_spool(closed, Some(file));
+                self.inputs.push_back(Input::Spool(self.driver.spool.bytes()));
+            }
+            Action::Put(file) => {
+                let path = self.driver.spool.path(&file);
+                self.call(async move {
+                    Report::Put(calls::put(&bucket, &file, path).await.map_err(|error| error.to_string()))
+                });
+            }
+            Action::Forget(file) => {
+                self.driver.spool.forget(&file);
+                self.inputs.push_back(Input::Spool(self.driver.spool.bytes()));
+            }
+            Action::TakeFull { cluster, from } => {
+                let taker = self.driver.taker.clone();
+                let call = async move { Report::Full(cluster, taker.take(cluster, from).await) };
+                // The one before writes the same file.
+                self.full = None;
+                self.full = Some(self.spawn(call));
+            }
+            Action::MarkFull(cluster, _) => {
+                let Some(verified) = self.verified.clone() else {
+                    self.inputs.push_back(Input::FullMarked(cluster, false));
+                    return false;
+                };
+                self.call(async move {
+                    let marked = calls::mark(&bucket, cluster, &verified).await;
+                    Report::Marked(cluster, marked.map_err(|error| error.to_string()))
+                });
+            }
+            Action::Prune(cluster) => {
+                let retention = self.driver.retention;
+                self.call(async move { Report::Pruned(retention.prune(&bucket, cluster).await) });
+            }
+            Action::Say(notice) => say(&notice),
+            Action::Exit => return true,
+        }
+        false
+    }
+
+    fn on_spool(&mut self, done: Result<(), SpoolError>, file: Option<File>) {
+        if let Err(error) = done {
+            let at = match error {
+                SpoolError::Disk { .. } => At::Spool,
+                SpoolError::Changes(_) => At::Source,
+            };
+            self.failures.note(at, &in_words(&error));
+            self.inputs.push_back(Input::SpoolFailed(file));
+        }
+    }
+
+    fn call(&self, call: impl Future<Output = Report> + Send + 'static) {
+        let reports = self.reports.clone();
+        // Only the loop's end closes the channel.
+        tokio::spawn(async move { drop(reports.send(call.await).await) });
+    }
+
+    fn spawn(&self, call: impl Future<Output = Report> + Send + 'static) -> Task {
+        let reports = self.reports.clone();
+        Task(tokio::spawn(async move { drop(reports.send(call.await).await) }).abort_handle())
+    }
+}
+
+/// Reads a watch in a task of its own.
+fn listen(
+    source: Source,
+    pod: Pod,
+    cluster: Option<ClusterId>,
+    after: Option<Seq>,
+) -> (mpsc::Receiver<Result<Heard, Failed>>, Task) {
+    let (say, heard) = mpsc::channel(HEARD_MAX);
+    let task = tokio::spawn(async move {
+        let mut watch = match source.watch(&pod, cluster, after).await {
+            Ok(watch) => watch,
+            Err(failed) => return drop(say.send(Err(failed)).await),
+        };
+        loop {
+            let next =
+                watch.next().await.map_err(|failed| Failed { what: format!("{pod}: {}", failed.what), ..failed });
+            let is_over = next.is_err();
+            if say.send(next).await.is_err() || is_over {
+                return;
+            }
+        }
+    });
+    (heard, Task(task.abort_handle()))
+}

@@ -1,0 +1,304 @@
+//! Takes a full: from a pod into the bucket, back from there, and compared with what the pods say.
+//!
+//! ```text
+//!   GET /api/snapshot ─▶ load ─▶ (zstd, age) spool ─▶ put ─▶ get ─▶ load again ─▶ the same data? ─▶ pods: the hash there?
+//!                        own sum                              (encrypted: the checksum of what was sent)
+//! ```
+//!
+//! Memory: while it loads, the data once, as documents; while it uploads, the compressed object. Never both.
+
+use crate::bucket::{Bucket, BucketError, Put, Why};
+use crate::metrics::At;
+use crate::sealed::{self, Recipients, Sealer, Summed};
+use crate::source::{First, Heard, Source};
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
+use leasehold_archive::agent::{Full, FullError, Pod};
+use leasehold_archive::changes::Mark;
+use leasehold_archive::name::Name;
+use leasehold_archive::time::Time;
+use leasehold_archive::verified::Verified;
+use leasehold_documents::FORMAT;
+use leasehold_documents::snapshot::{self, ReadSnapshot, SnapshotError};
+use leasehold_replication::{ClusterId, Seq, Sum};
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Pieces between the network and the thread that loads.
+const PIECES_MAX: usize = 16;
+/// How long a pod may take to say its hash at a sequence; nobody waits for it longer.
+const WORD_MAX: Duration = Duration::from_secs(15);
+/// How many pods are asked.
+const WORDS_MAX: usize = 2;
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Taker {
+    pub(super) source: Source,
+    pub(super) bucket: Bucket,
+    pub(super) recipients: Recipients,
+    /// Where the object is prepared.
+    pub(super) path: PathBuf,
+}
+
+/// A full that is in the bucket.
+pub(super) struct Taken {
+    pub(super) full: Full,
+    pub(super) verified: Verified,
+    /// It was not there before.
+    pub(super) was_uploaded: bool,
+}
+
+/// Why there is none.
+pub(super) struct FullFailed {
+    pub(super) at: At,
+    pub(super) why: FullError,
+    pub(super) what: String,
+}
+
+fn failed(at: At, what: impl Display) -> FullFailed {
+    FullFailed { at, why: FullError::Failed, what: what.to_string() }
+}
+
+fn damaged(what: impl Display) -> FullFailed {
+    FullFailed { at: At::Verify, why: FullError::Damaged, what: what.to_string() }
+}
+
+fn of_bucket(error: BucketError) -> FullFailed {
+    failed(At::Bucket, error)
+}
+
+impl Taker {
+    pub(super) async fn take(&self, cluster: ClusterId, from: Seq) -> Result<Taken, FullFailed> {
+        let (pod, mut verified) = self.download(cluster, from).await?;
+        let Verified { mark, encrypted, .. } = verified;
+        let name = Name::Full { seq: mark.seq, time: mark.time, encrypted };
+        let mut put = self.put(cluster, &name).await?;
+        if put == Put::Exists {
+            put = self.settle(cluster, &name, &mut verified).await?;
+        }
+        self.read_back(cluster, &name, &verified).await?;
+        // It may be gone already; a next full replaces it.
+        let _ = tokio::fs::remove_file(&self.path).await;
+        let words = self.words(cluster, mark.seq, &pod).await;
+        verified.keys_hash = words.iter().find_map(|word| word.keys_hash);
+        let said: Vec<Sum> = words.iter().map(|word| word.mark.hash).collect();
+        Ok(Taken { full: Full { mark, said }, verified, was_uploaded: put == Put::Written })
+    }
+
+    async fn put(&self, cluster: ClusterId, name: &Name) -> Result<Put, FullFailed> {
+        self.bucket.put_file_if_absent(cluster, name, self.path.clone()).await.map_err(of_bucket)
+    }
+
+    /// There is an object of that name: another agent's, or one that a crash left before it was verified. If somebody vouches
+    /// for it, it stays, and is read back as they noted it; if not and it is not ours byte by byte, ours replaces it.
+    async fn settle(&self, cluster: ClusterId, name: &Name, ours: &mut Verified) -> Result<Put, FullFailed> {
+        let note = Name::Verified { seq: ours.mark.seq, time: ours.mark.time };
+        match self.bucket.get_whole(cluster, &note).await {
+            Ok(json) => {
+                let theirs = Verified::parse(&json).map_err(|error| damaged(format!("{note}: {error}")))?;
+                if theirs.mark != ours.mark {
+                    return Err(damaged(format!("{note} was noted with the hash {}", theirs.mark.hash)));
+                }
+                (ours.crc32, ours.compressed_bytes) = (theirs.crc32, theirs.compressed_bytes);
+                Ok(Put::Exists)
+            }
+            Err(BucketError { why: Why::Missing, .. }) => match self.read_back(cluster, name, ours).await {
+                Ok(()) => Ok(Put::Exists),
+                Err(FullFailed { why: FullError::Damaged, .. }) => {
+                    self.bucket.delete(cluster, &[*name]).await.map_err(of_bucket)?;
+                    self.put(cluster, name).await
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(of_bucket(error)),
+        }
+    }
+
+    /// From the first pod that has it.
+    async fn download(&self, cluster: ClusterId, from: Seq) -> Result<(Pod, Verified), FullFailed> {
+        let mut last = failed(At::Source, "none of the stores has an address");
+        for pod in self.source.pods().await {
+            let answer = match self.source.snapshot(&pod).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    last = failed(At::Source, error.what);
+                    continue;
+                }
+            };
+            let seq = answer.headers().get("leasehold-sequence").and_then(|seq| seq.to_str().ok()?.parse().ok());
+            if seq.is_some_and(|seq: u64| Seq(seq) < from) {
+                last = FullFailed { why: FullError::Behind, ..failed(At::Source, format!("{pod} is behind")) };
+                continue;
+            }
+            let (path, recipients) = (self.path.clone(), self.recipients.clone());
+            let loaded = through(answer.bytes_stream(), move |pieces| load(pieces, &path, &recipients)).await;
+            let (head, verified) = match loaded.map_err(|error| failed(At::Spool, error))? {
+                Ok(loaded) => loaded,
+                Err(error) => return Err(error),
+            };
+            if head.cluster_id != cluster {
+                return Err(failed(At::Source, format!("{pod} is of the cluster {}", head.cluster_id.0)));
+            }
+            return Ok((pod, verified));
+        }
+        Err(last)
+    }
+
+    async fn read_back(&self, cluster: ClusterId, name: &Name, sent: &Verified) -> Result<(), FullFailed> {
+        let fetched = self.bucket.get(cluster, name).await.map_err(of_bucket)?;
+        let (sent, name) = (sent.clone(), *name);
+        let read = through(fetched.stream, move |pieces| compare(pieces, &name, &sent)).await;
+        read.map_err(|error| failed(At::Verify, error))?
+    }
+
+    /// What pods say that the hash is there: other pods than the one that it is from, if there are any.
+    async fn words(&self, cluster: ClusterId, seq: Seq, from: &Pod) -> Vec<First> {
+        let mut pods = self.source.pods().await;
+        pods.sort_by_key(|pod| pod == from);
+        let mut words = Vec::new();
+        for pod in pods {
+            if words.len() >= WORDS_MAX || (pod == *from && !words.is_empty()) {
+                break;
+            }
+            let word = async {
+                match self.source.watch(&pod, Some(cluster), Some(seq)).await.ok()?.next().await.ok()? {
+                    Heard::Bookmark(first) if first.mark.seq == seq => Some(first),
+                    Heard::Bookmark(_) | Heard::Entry { .. } => None,
+                }
+            };
+            words.extend(tokio::time::timeout(WORD_MAX, word).await.ok().flatten());
+        }
+        words
+    }
+}
+
+/// A stream's bytes, for a thread that may block.
+struct Pieces {
+    from: mpsc::Receiver<Result<Bytes, String>>,
+    piece: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.from.blocking_recv() {
+                None => return Ok(0),
+                Some(Ok(piece)) => self.piece = piece,
+                Some(Err(what)) => return Err(io::Error::other(what)),
+            }
+        }
+        let length = to.len().min(self.piece.len());
+        to[..length].copy_from_slice(&self.piece.split_to(length));
+        Ok(length)
+    }
+}
+
+/// Gives a stream's bytes to a thread that may block.
+async fn through<T: Send + 'static, E: Display>(
+    mut stream: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    work: impl FnOnce(Pieces) -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    let (pieces, from) = mpsc::channel(PIECES_MAX);
+    let work = tokio::task::spawn_blocking(move || work(Pieces { from, piece: Bytes::new() }));
+    loop {
+        let piece = match stream.try_next().await {
+            Ok(None) => break,
+            Ok(Some(piece)) => Ok(piece),
+            Err(error) => Err(error.to_string()),
+        };
+        let is_last = piece.is_err();
+        if pieces.send(piece).await.is_err() || is_last {
+            break; // the thread has its answer
+        }
+    }
+    drop(pieces);
+    work.await
+}
+
+/// Reads on, and writes what it read.
+struct Tee<W> {
+    from: Pieces,
+    to: W,
+    bytes: u64,
+    failed: Option<io::Error>,
+}
+
+impl<W: io::Write> Read for Tee<W> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(to)?;
+        if let Err(error) = self.to.write_all(&to[..length]) {
+            self.failed = Some(error);
+            return Err(io::Error::other("the spool failed"));
+        }
+        self.bytes += length as u64;
+        Ok(length)
+    }
+}
+
+/// Loads a snapshot as it arrives, and writes it as the object.
+fn load(pieces: Pieces, path: &Path, recipients: &Recipients) -> Result<(snapshot::Head, Verified), FullFailed> {
+    let disk = |error: io::Error| failed(At::Spool, format!("cannot write {}: {error}", path.display()));
+    let file = File::create(path).map_err(disk)?;
+    let sealer = Sealer::new(Summed::new(BufWriter::new(file)), recipients).map_err(disk)?;
+    let mut tee = Tee { from: pieces, to: sealer, bytes: 0, failed: None };
+    let read = snapshot::read(&mut tee, FORMAT);
+    if let Some(error) = tee.failed {
+        return Err(disk(error));
+    }
+    let read = read.map_err(|error| match error {
+        SnapshotError::Io(error) => failed(At::Source, format!("the snapshot broke off: {error}")),
+        SnapshotError::Format { .. } => FullFailed { why: FullError::Format, ..failed(At::Verify, error) },
+        SnapshotError::Damage(what) => damaged(what),
+    })?;
+    let (bytes, mut summed) = (tee.bytes, tee.to.finish().map_err(disk)?);
+    summed.flush().map_err(disk)?;
+    let (mark, records) = examine(&read)?;
+    let verified = Verified {
+        mark,
+        keys_hash: None,
+        records,
+        bytes,
+        compressed_bytes: summed.bytes(),
+        crc32: summed.crc32(),
+        encrypted: !recipients.is_empty(),
+    };
+    Ok((read.head, verified))
+}
+
+/// Is it what the store meant to send? The sum is computed from what was loaded.
+fn examine(read: &ReadSnapshot) -> Result<(Mark, u64), FullFailed> {
+    let documents = &read.documents;
+    let found = documents.sum();
+    match read.said {
+        Some(said) if said == found => {}
+        Some(said) => return Err(damaged(format!("the snapshot says that its sum is {said}, and has {found}"))),
+        None => return Err(damaged("the snapshot does not say its sum")),
+    }
+    let (seq, time) = (read.head.position.seq, Time::from_ms(documents.time_ms()));
+    let records = documents.collections().map(|(_, collection)| collection.len() as u64).sum();
+    Ok((Mark { seq, time, hash: documents.data_sum() }, records))
+}
+
+/// Is that object what was sent?
+fn compare(pieces: Pieces, name: &Name, sent: &Verified) -> Result<(), FullFailed> {
+    let mut summed = Summed::new(pieces);
+    let gone = |error: io::Error| failed(At::Bucket, format!("cannot read {name} back: {error}"));
+    if !sent.encrypted {
+        let content = sealed::open(&mut summed, false, None).map_err(|error| damaged(format!("{name}: {error}")))?;
+        let read = snapshot::read(content, FORMAT).map_err(|error| damaged(format!("{name}: {error}")))?;
+        let (mark, _) = examine(&read)?;
+        if mark != sent.mark {
+            return Err(damaged(format!("{name} holds the hash {}, and {} was sent", mark.hash, sent.mark.hash)));
+        }
+    }
+    io::copy(&mut summed, &mut io::sink()).map_err(gone)?;
+    if (Summed::bytes(&summed), summed.crc32()) != (sent.compressed_bytes, sent.crc32) {
+        return Err(damaged(format!("{name} is not the object that was sent: its checksum differs")));
+    }
+    Ok(())
+}

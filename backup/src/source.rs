@@ -1,0 +1,210 @@
+//! The store, as a client of its API sees it: where its pods are, their watches, and their snapshots.
+//!
+//! ```text
+//!   --store http://db:8089,… ──resolve──▶ every address is a pod ──▶ GET /api/watch      (sse, watch)
+//!                                                                └──▶ GET /api/snapshot
+//! ```
+//!
+//! The token and the certificates are read anew for each connection, so a Secret that was replaced needs no restart. A pod is
+//! asked under the name that the operator gave, at its own address: its certificate may be of the name.
+
+mod sse;
+mod watch;
+
+pub use watch::{First, Heard, Watch};
+
+use leasehold_archive::agent::{Ended, Pod};
+use leasehold_daemon::logs::in_words;
+use leasehold_replication::{ClusterId, Seq};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Client, Response, StatusCode, Url};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// A pod that is behind waits for the entry that a watch begins after, and a snapshot may wait for its turn.
+const HEAD_MAX: Duration = Duration::from_secs(30);
+/// A watch of everything says every ten seconds how far it is; a snapshot that stands still this long is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
+const RESOLVE_MAX: Duration = Duration::from_secs(10);
+/// Of a refusal's body.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Source {
+    stores: Vec<Url>,
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+}
+
+/// The stores' addresses cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("--store {url:?} is not the address of a store; write it as http://name:8089 or https://name:8089")]
+pub struct StoreError {
+    url: String,
+}
+
+/// A pod did not give what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// What follows from it.
+    pub ended: Ended,
+    /// For people.
+    pub what: String,
+}
+
+impl Failed {
+    fn broken(what: impl Into<String>) -> Failed {
+        Failed { ended: Ended::Broken, what: what.into() }
+    }
+}
+
+impl Source {
+    /// Nothing is read or sent yet.
+    ///
+    /// # Errors
+    /// One of the URLs is unusable.
+    pub fn new(stores: &[String], token_file: Option<PathBuf>, ca_file: Option<PathBuf>) -> Result<Source, StoreError> {
+        let parse = |text: &String| {
+            let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            url.filter(|url| url.host_str().is_some()).ok_or_else(|| StoreError { url: text.clone() })
+        };
+        Ok(Source { stores: stores.iter().map(parse).collect::<Result<_, _>>()?, token_file, ca_file })
+    }
+
+    /// All addresses of all hosts, each once. A host that cannot be resolved has none.
+    pub async fn pods(&self) -> Vec<Pod> {
+        let mut pods = Vec::new();
+        for url in &self.stores {
+            let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { continue };
+            let host = host.trim_matches(['[', ']']);
+            let found = tokio::time::timeout(RESOLVE_MAX, tokio::net::lookup_host((host, port))).await;
+            for address in found.ok().and_then(Result::ok).into_iter().flatten() {
+                let pod = pod_of(url, address);
+                if !pods.contains(&pod) {
+                    pods.push(pod);
+                }
+            }
+        }
+        pods
+    }
+
+    /// Opens a watch of all collections: from the present on, or after that sequence of that cluster.
+    ///
+    /// # Errors
+    /// The pod cannot be reached, or refuses.
+    pub async fn watch(&self, pod: &Pod, cluster: Option<ClusterId>, after: Option<Seq>) -> Result<Watch, Failed> {
+        let cluster = cluster.map(|cluster| format!("cluster={}", cluster.0));
+        let after = after.map(|after| format!("after={after}"));
+        let query = [cluster, after].into_iter().flatten().collect::<Vec<_>>().join("&");
+        Ok(Watch::of(self.get(pod, "/api/watch", &query).await?))
+    }
+
+    /// Asks for a snapshot.
+    ///
+    /// # Errors
+    /// The pod cannot be reached, or refuses.
+    pub async fn snapshot(&self, pod: &Pod) -> Result<Response, Failed> {
+        self.get(pod, "/api/snapshot", "").await
+    }
+
+    async fn get(&self, pod: &Pod, path: &str, query: &str) -> Result<Response, Failed> {
+        let (url, address) = parts_of(pod).ok_or_else(|| Failed::broken(format!("{pod}: not a pod")))?;
+        let (mut to, client) = (url.clone(), self.client(&url, address).await?);
+        to.set_path(path);
+        to.set_query(Some(query).filter(|query| !query.is_empty()));
+        let mut request = client.get(to);
+        if let Some(token) = self.token().await? {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let failed = |error: reqwest::Error| Failed::broken(format!("{pod}: {}", in_words(&error)));
+        let answer = tokio::time::timeout(HEAD_MAX, request.send()).await;
+        let answer = answer.map_err(|_| Failed::broken(format!("{pod}: no answer within {} s", HEAD_MAX.as_secs())))?;
+        let answer = answer.map_err(failed)?;
+        if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refusal(pod, path, answer).await) }
+    }
+
+    async fn client(&self, url: &Url, address: SocketAddr) -> Result<Client, Failed> {
+        let builder = Client::builder().connect_timeout(CONNECT_MAX).read_timeout(SILENCE_MAX).no_proxy();
+        let mut builder = builder.redirect(reqwest::redirect::Policy::none());
+        if let Some(host) = url.host_str() {
+            builder = builder.resolve(host, address);
+        }
+        if let Some(file) = &self.ca_file {
+            let wrong =
+                |why: String| Failed::broken(format!("cannot use the certificates in {}: {why}", file.display()));
+            let pem = tokio::fs::read(file).await.map_err(|error| wrong(error.to_string()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(in_words(&error)))?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        builder.build().map_err(|error| Failed::broken(in_words(&error)))
+    }
+
+    async fn token(&self) -> Result<Option<HeaderValue>, Failed> {
+        let Some(file) = &self.token_file else { return Ok(None) };
+        let wrong = |why: String| Failed {
+            ended: Ended::Denied,
+            what: format!("cannot use the token in {}: {why}", file.display()),
+        };
+        let token = tokio::fs::read_to_string(file).await.map_err(|error| wrong(error.to_string()))?;
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+        let mut value = value.map_err(|_| wrong("it has bytes that no header may have".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+/// `http://name:8089 at 10.0.0.7:8089`.
+fn pod_of(url: &Url, address: SocketAddr) -> Pod {
+    format!("{} at {address}", url.as_str().trim_end_matches('/')).into()
+}
+
+fn parts_of(pod: &Pod) -> Option<(Url, SocketAddr)> {
+    let (url, address) = pod.split_once(" at ")?;
+    Some((Url::parse(url).ok()?, address.parse().ok()?))
+}
+
+/// What a status other than 200 means.
+async fn refusal(pod: &Pod, path: &str, mut answer: Response) -> Failed {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Problem {
+        #[serde(rename = "type", default)]
+        kind: String,
+        #[serde(default)]
+        detail: String,
+        cluster_id: Option<ClusterId>,
+    }
+    let status = answer.status();
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = answer.chunk().await {
+        body.extend_from_slice(&piece);
+        if body.len() > REFUSAL_BYTES_MAX {
+            break;
+        }
+    }
+    let problem: Option<Problem> = serde_json::from_slice(&body).ok();
+    let is = |code: &str| problem.as_ref().is_some_and(|problem| problem.kind.ends_with(&format!(":{code}")));
+    let ended = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ended::Denied,
+        StatusCode::GONE => Ended::Gone,
+        StatusCode::CONFLICT if is("ahead") => Ended::Ahead,
+        StatusCode::CONFLICT if is("other-cluster") => {
+            let other = problem.as_ref().and_then(|problem| problem.cluster_id);
+            other.map_or(Ended::Broken, Ended::OtherCluster)
+        }
+        _ => Ended::Broken,
+    };
+    let detail = problem.map(|problem| format!(": {}", problem.detail)).unwrap_or_default();
+    let hint = match ended {
+        Ended::Denied => " (it needs a token with the right backup or admin: --store-token-file)",
+        Ended::Broken | Ended::Gone | Ended::Ahead | Ended::OtherCluster(_) => "",
+    };
+    Failed { ended, what: format!("{pod}: GET {path} answered {status}{detail}{hint}") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Changes on this machine's disk, until they are in the bucket.
+//!
+//! ```text
+//!   <dir>/<clusterId>/<first>-<last>-<time>.ndjson.zst[.age]          a closed file, as it will be in the bucket
+//!   <dir>/<clusterId>/<first>-<last>-<time>.ndjson.zst[.age].marks    the data before and after it: an encrypted file is not readable here
+//!   <dir>/open.part, <dir>/full.part                                  being written; of no use to a next run
+//! ```
+//!
+//! A closed file is durable before its name shows it: marks, then the file, each written, synced and renamed.
+
+use crate::sealed::{Recipients, Sealer};
+use leasehold_archive::agent::File;
+use leasehold_archive::changes::{ChangesWriter, Mark, WriteError};
+use leasehold_archive::name::{Name, cluster_of};
+use leasehold_replication::ClusterId;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+const OPEN: &str = "open.part";
+const FULL: &str = "full.part";
+const MARKS: &str = ".marks";
+
+/// See the module.
+pub struct Spool {
+    dir: PathBuf,
+    recipients: Recipients,
+    open: Option<Open>,
+    bytes: u64,
+}
+
+type Open = ChangesWriter<Sealer<BufWriter<fs::File>>>;
+
+/// The disk failed, or what was to be written is not one chain.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The disk.
+    #[error("cannot write the spool {}: {source}; the agent needs a folder that it may write", dir.display())]
+    Disk {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store's events.
+    #[error(transparent)]
+    Changes(#[from] WriteError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Marks {
+    begin: Mark,
+    end: Mark,
+}
+
+impl Spool {
+    /// Opens it, and returns what an earlier run left, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be created or read.
+    pub fn open(dir: &Path, recipients: Recipients) -> Result<(Spool, Vec<File>), SpoolError> {
+        let mut spool = Spool { dir: dir.to_owned(), recipients, open: None, bytes: 0 };
+        let files = spool.left().map_err(|source| spool.disk(source))?;
+        Ok((spool, files))
+    }
+
+    /// How much waits for the bucket.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where a full is prepared.
+    pub fn full(&self) -> PathBuf {
+        self.dir.join(FULL)
+    }
+
+    /// Where that file is.
+    pub fn path(&self, file: &File) -> PathBuf {
+        let name = file.name().to_string();
+        self.folder(file.cluster).join(name.rsplit('/').next().unwrap_or_default())
+    }
+
+    /// Opens a file of changes.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; there is no open file then.
+    pub fn begin(&mut self, cluster: ClusterId, begin: Mark) -> Result<(), SpoolError> {
+        let file = fs::File::create(self.dir.join(OPEN)).map_err(|source| self.disk(source))?;
+        let sealer = Sealer::new(BufWriter::new(file), &self.recipients).map_err(|source| self.disk(source))?;
+        self.open = Some(ChangesWriter::begin(sealer, cluster, begin)?);
+        Ok(())
+    }
+
+    /// Writes the events of an entry.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; there is no open file then.
+    pub fn append(&mut self, lines: &[String]) -> Result<(), SpoolError> {
+        let Some(mut open) = self.open.take() else { return Err(self.disk(not_open())) };
+        for line in lines {
+            open.event(line)?;
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Ends the open file, durably.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; there is no open file then.
+    pub fn close(&mut self, file: &File) -> Result<(), SpoolError> {
+        let Some(mut open) = self.open.take() else { return Err(self.disk(not_open())) };
+        open.pass(file.end)?;
+        let (sealer, _) = open.end()?;
+        let bytes = self.keep(file, sealer).map_err(|source| self.disk(source))?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    fn keep(&self, file: &File, sealer: Sealer<BufWriter<fs::File>>) -> io::Result<u64> {
+        let written = sealer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        written.sync_all()?;
+        let (folder, path) = (self.folder(file.cluster), self.path(file));
+        if !folder.exists() {
+            fs::create_dir_all(&folder)?;
+            sync(&self.dir)?;
+        }
+        let marks = serde_json::to_vec(&Marks { begin: file.begin, end: file.end })?;
+        let temporary = self.dir.join("marks.part");
+        let mut out = fs::File::create(&temporary)?;
+        out.write_all(&marks)?;
+        out.sync_all()?;
+        fs::rename(&temporary, with(&path, MARKS))?;
+        fs::rename(self.dir.join(OPEN), &path)?;
+        sync(&folder)?;
+        Ok(written.metadata()?.len())
+    }
+
+    /// Deletes a file. One that cannot be deleted stays, and is uploaded again by a next run, which changes nothing.
+    pub fn forget(&mut self, file: &File) {
+        let path = self.path(file);
+        let bytes = fs::metadata(&path).map_or(0, |about| about.len());
+        if fs::remove_file(&path).is_ok() {
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        // Without the file it says nothing.
+        let _ = fs::remove_file(with(&path, MARKS));
+    }
+
+    fn left(&mut self) -> io::Result<Vec<File>> {
+        fs::create_dir_all(&self.dir)?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.ends_with(".part") {
+                fs::remove_file(&path)?;
+            } else if let Some(cluster) = cluster_of(name) {
+                self.left_of(cluster, &path, &mut files)?;
+            }
+        }
+        files.sort_by_key(|file: &File| (file.cluster, file.begin.seq));
+        Ok(files)
+    }
+
+    fn left_of(&mut self, cluster: ClusterId, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some(parsed) = Name::parse(&format!("changes/{name}")) else { continue };
+            let marks: Option<Marks> =
+                fs::read(with(&path, MARKS)).ok().and_then(|json| serde_json::from_slice(&json).ok());
+            let file = marks.map(|Marks { begin, end }| File { cluster, begin, end, encrypted: parsed.is_encrypted() });
+            // One that does not fit its name is not one that we closed.
+            let Some(file) = file.filter(|file| file.name() == parsed) else { continue };
+            self.bytes += fs::metadata(&path)?.len();
+            files.push(file);
+        }
+        Ok(())
+    }
+
+    fn folder(&self, cluster: ClusterId) -> PathBuf {
+        self.dir.join(cluster.0.to_string())
+    }
+
+    fn disk(&self, source: io::Error) -> SpoolError {
+        SpoolError::Disk { dir: self.dir.clone(), source }
+    }
+}
+
+fn not_open() -> io::Error {
+    io::Error::other("the file of changes was given up")
+}
+
+fn with(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use leasehold_archive::changes::ChangesReader;
+    use leasehold_archive::time::Time;
+    use leasehold_replication::{Seq, Sum};
+    use uuid::Uuid;
+
+    const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(9));
+
+    fn mark(seq: u64) -> Mark {
+        Mark { seq: Seq(seq), time: Time::from_ms(seq * 1000), hash: Sum(seq.into()) }
+    }
+
+    fn line(seq: u64) -> String {
+        let Mark { time, hash, .. } = mark(seq);
+        format!(r#"{{"sequence":{seq},"time":{},"hash":"{hash}","changes":[]}}"#, serde_json::to_string(&time).unwrap())
+    }
+
+    fn file(begin: u64, end: u64) -> File {
+        File { cluster: CLUSTER, begin: mark(begin), end: mark(end), encrypted: false }
+    }
+
+    #[test]
+    fn a_closed_file_survives_a_restart_and_an_open_one_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Spool::open(&dir.path().join("spool"), Recipients::default()).unwrap();
+        let (mut spool, left) = open();
+        assert_eq!(left, []);
+        for (begin, end) in [(5, 7), (7, 9)] {
+            spool.begin(CLUSTER, mark(begin)).unwrap();
+            spool.append(&[line(begin + 1)]).unwrap();
+            spool.append(&[line(end)]).unwrap();
+            spool.close(&file(begin, end)).unwrap();
+        }
+        spool.begin(CLUSTER, mark(9)).unwrap();
+        fs::write(spool.full(), "a full").unwrap();
+        let bytes = spool.bytes();
+        drop(spool);
+        let (mut spool, left) = open();
+        assert_eq!((left.clone(), spool.bytes()), (vec![file(5, 7), file(7, 9)], bytes));
+        assert_eq!(fs::read_dir(dir.path().join("spool")).unwrap().count(), 1, "only the cluster's folder");
+        let from = crate::sealed::open(fs::File::open(spool.path(&left[0])).unwrap(), false, None).unwrap();
+        let mut reader = ChangesReader::open(from).unwrap();
+        while reader.next_entry().unwrap().is_some() {}
+        assert_eq!((reader.begin().mark, reader.end().unwrap().mark), (mark(5), mark(7)));
+        left.iter().for_each(|file| spool.forget(file));
+        assert_eq!(spool.bytes(), 0);
+        assert_eq!(open().1, []);
+    }
+
+    #[test]
+    fn what_does_not_follow_gives_the_open_file_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut spool, _) = Spool::open(dir.path(), Recipients::default()).unwrap();
+        spool.begin(CLUSTER, mark(5)).unwrap();
+        assert!(matches!(spool.append(&[line(4)]), Err(SpoolError::Changes(_))));
+        assert!(matches!(spool.close(&file(5, 7)), Err(SpoolError::Disk { .. })));
+        spool.begin(CLUSTER, mark(5)).unwrap();
+        assert!(spool.append(&[line(6)]).is_ok());
+    }
+}
