@@ -13,11 +13,18 @@ A StatefulSet's name may have 52 characters: its pods carry a label <name>-<hash
 {{- define "leasehold.cluster" -}}{{ include "leasehold.fullname" . }}-cluster{{- end -}}
 {{- define "leasehold.service" -}}{{ include "leasehold.fullname" . }}-service{{- end -}}
 {{- define "leasehold.read" -}}{{ include "leasehold.fullname" . }}-read{{- end -}}
+{{- define "leasehold.backup" -}}{{ include "leasehold.fullname" . }}-backup{{- end -}}
 {{- define "leasehold.leader" -}}{{ include "leasehold.fullname" . }}-leader{{- end -}}
 
 {{/* Immutable on the StatefulSet: never add to these. */}}
 {{- define "leasehold.selector" -}}
 app.kubernetes.io/name: leasehold
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Not the release's own: with those the backup would be an endpoint of the Services. */}}
+{{- define "leasehold.backupSelector" -}}
+app.kubernetes.io/name: leasehold-backup
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
@@ -33,6 +40,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.serviceAccount.name | default (include "leasehold.cluster" .) -}}
 {{- else -}}
 {{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "leasehold.backupServiceAccount" -}}
+{{- if .Values.backup.serviceAccount.create -}}
+{{- .Values.backup.serviceAccount.name | default (include "leasehold.backup" .) -}}
+{{- else -}}
+{{- .Values.backup.serviceAccount.name | default "default" -}}
 {{- end -}}
 {{- end -}}
 
@@ -160,11 +175,55 @@ list, and would add it to each map.) The store refuses the same; better here, be
 {{- toJson $data -}}
 {{- end -}}
 
-{{/* A time such as 100ms, 1s or 2m, as milliseconds. */}}
+{{/* A time such as 100ms, 1s, 2m or 24h, as milliseconds. */}}
 {{- define "leasehold.milliseconds" -}}
 {{- if hasSuffix "ms" . -}}{{ trimSuffix "ms" . }}
 {{- else if hasSuffix "s" . -}}{{ mul (trimSuffix "s" . | int64) 1000 }}
+{{- else if hasSuffix "h" . -}}{{ mul (trimSuffix "h" . | int64) 3600000 }}
 {{- else -}}{{ mul (trimSuffix "m" . | int64) 60000 }}{{- end -}}
+{{- end -}}
+
+{{/* A size such as 512Mi or 1Gi, as bytes. */}}
+{{- define "leasehold.bytes" -}}
+{{- if hasSuffix "Ki" . -}}{{ mul (trimSuffix "Ki" . | int64) 1024 }}
+{{- else if hasSuffix "Mi" . -}}{{ mul (trimSuffix "Mi" . | int64) 1048576 }}
+{{- else if hasSuffix "Gi" . -}}{{ mul (trimSuffix "Gi" . | int64) 1073741824 }}
+{{- else if hasSuffix "Ti" . -}}{{ mul (trimSuffix "Ti" . | int64) 1099511627776 }}
+{{- else -}}{{ . | int64 }}{{- end -}}
+{{- end -}}
+
+{{/* What the schema cannot say of backup and restore. */}}
+{{- define "leasehold.checkBackup" -}}
+{{- $backup := .Values.backup -}}
+{{- if $backup.enabled -}}
+{{- if not $backup.url -}}
+{{- fail "backup.enabled needs backup.url: where the archive is, such as s3://bucket/prefix" -}}
+{{- end -}}
+{{- if and (hasPrefix "file:" $backup.url) (not $backup.extraVolumeMounts) -}}
+{{- fail (printf "backup.url is %s: a folder of the pod, whose own file system is read-only and goes with it. Mount a volume there: backup.extraVolumes and backup.extraVolumeMounts" $backup.url) -}}
+{{- end -}}
+{{- $changes := include "leasehold.milliseconds" $backup.changesEvery | int64 -}}
+{{- if lt $changes 1000 -}}
+{{- fail (printf "backup.changesEvery %s must be at least 1s: each interval with a change is an object in the bucket" $backup.changesEvery) -}}
+{{- end -}}
+{{- if lt (include "leasehold.milliseconds" $backup.fullEvery | int64) $changes -}}
+{{- fail (printf "backup.fullEvery %s must be at least backup.changesEvery %s" $backup.fullEvery $backup.changesEvery) -}}
+{{- end -}}
+{{- if and $backup.recipients $backup.drill.schedule (not $backup.drill.identitySecret) -}}
+{{- fail "backup.drill.schedule with backup.recipients needs backup.drill.identitySecret: without the identity a drill cannot read what is encrypted" -}}
+{{- end -}}
+{{- if include "leasehold.apiTokens" . -}}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace (include "leasehold.apiTokens" .) -}}
+{{- if and $secret (not .Values.apiTokens.create) (not (hasKey ($secret.data | default dict) "backup")) -}}
+{{- fail (printf "Secret %s has no key backup, whose token the backup shows the API: kubectl patch secret %s -n %s -p '{\"data\":{\"backup\":\"'$(openssl rand -base64 48 | base64 -w0)'\"}}'" (include "leasehold.apiTokens" .) (include "leasehold.apiTokens" .) .Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- else if $backup.drill.schedule -}}
+{{- fail "backup.drill.schedule needs backup.enabled and backup.url: what would it restore?" -}}
+{{- end -}}
+{{- if and (not .Values.restore.url) (or .Values.restore.clusterId .Values.restore.existingSecret .Values.restore.identitySecret .Values.restore.endpoint) -}}
+{{- fail "restore needs restore.url: where the archive is, such as s3://bucket/prefix" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The programs refuse these at their start; better here, before a pod ends again and again. */}}

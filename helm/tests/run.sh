@@ -167,6 +167,47 @@ refused 'type' database $chart --set services.leader.type=ExternalName
 refused 'ipFamilies' database $chart --set 'services.ipFamilies={IPv5}'
 refused 'mountPath' database $chart --set 'extraVolumeMounts.store[0].name=x'
 
+# Backups. None of it is there by default.
+archive=backup.enabled=true,backup.url=s3://bucket/prefix
+hasnt 'without a backup there is none' 'backup|BACKUP|restore'
+refused 'backup.enabled needs backup.url' database $chart --set backup.enabled=true
+refused 'url' database $chart --set backup.enabled=true,backup.url=bucket
+refused 'url' database $chart --set backup.enabled=true,backup.url=file://folder
+refused 'Mount a volume there' database $chart --set backup.enabled=true,backup.url=file:///archive
+accepted database $chart --set backup.enabled=true,backup.url=file:///archive --set 'backup.extraVolumeMounts[0].name=a,backup.extraVolumeMounts[0].mountPath=/archive'
+refused 'must be at least 1s' database $chart --set $archive,backup.changesEvery=500ms
+refused 'must be at least backup.changesEvery' database $chart --set $archive,backup.fullEvery=5s
+refused 'fullEvery' database $chart --set $archive,backup.fullEvery=daily
+refused 'fulls' database $chart --set $archive,backup.keep.fulls=0
+refused 'recipients' database $chart --set $archive --set 'backup.recipients={AGE-SECRET-KEY-1}'
+refused 'schedule' database $chart --set $archive --set backup.drill.schedule=24h
+refused 'backup.drill.schedule needs backup.enabled' database $chart --set backup.drill.schedule=@daily
+refused 'needs backup.drill.identitySecret' database $chart --set $archive,backup.drill.schedule=@daily --set 'backup.recipients={age1abc}'
+refused 'app.kubernetes.io/name' database $chart --set $archive --set 'backup.podLabels.app\.kubernetes\.io/name=leasehold'
+refused 'restore needs restore.url' database $chart --set restore.clusterId=00000000-0000-4000-8000-000000000001
+refused 'clusterId' database $chart --set restore.url=s3://bucket/prefix,restore.clusterId=database
+refused 'at' database $chart --set restore.url=s3://bucket/prefix,restore.at=yesterday
+for at in latest 811 2026-11-30T15:31:28Z 2026-11-30T16:31:28.5+01:00; do
+  has "restores at $at" "BACKUP_AT, value: \"${at//+/[+]}\"" --set restore.url=s3://bucket/prefix --set-string restore.at=$at
+done
+has 'a number given as a number stays one' 'BACKUP_AT, value: "12345678"' --set restore.url=s3://bucket/prefix,restore.at=12345678
+count() { # count WHAT NUMBER PATTERN ARGS...: the rendering has so many such lines
+  local what=$1 number=$2 pattern=$3 output found
+  output=$(render database $chart --set $key "${@:4}")
+  found=$(grep -cE -- "$pattern" <<<"$output" || true)
+  if [ "$found" = "$number" ]; then echo "ok   $what"; else echo "FAIL $what: $found times $pattern"; failed=1; fi
+}
+count 'of the bucket only the backup has the credentials' 1 'name: "secret-of-the-bucket"' --set $archive,backup.existingSecret=secret-of-the-bucket
+count 'of the tokens the backup has its own alone' 1 'items: .*key: backup, path: backup' --set $archive,apiTokens.existingSecret=mine
+count 'the credentials of a restore may be gone later' 2 'optional: true' --set restore.url=s3://bucket/prefix,restore.existingSecret=mine,restore.identitySecret=theirs
+hasnt 'none of the pods of the backup is an endpoint' '^ {8,}app.kubernetes.io/name: leasehold$' --set $archive --set backup.drill.schedule=@daily --set fullnameOverride=d --show-only templates/backup.yaml
+hasnt 'nobody connects to the backup but monitoring' '8092, protocol' --set $archive
+has 'monitoring connects to the backup' '8092, protocol' --set $archive --set 'networkPolicy.monitoringFrom[0].podSelector.matchLabels.app=prometheus'
+count 'where clients are named, the backup is one' 2 'name: leasehold-backup$' --set $archive --set 'networkPolicy.apiFrom[0].podSelector.matchLabels.app=mine' --show-only templates/networkpolicy.yaml
+# The sidecar's role.json is what the restore reads, so it comes first.
+order=$(render database $chart --set $key,restore.url=s3://bucket/prefix --show-only templates/statefulset.yaml | grep -oE '^        - name: (sidecar|restore|store)$' | awk '{print $3}' | xargs)
+if [ "$order" = "sidecar restore store" ]; then echo "ok   the restore is between sidecar and store"; else echo "FAIL the containers: $order"; failed=1; fi
+
 # Helm renders NOTES.txt only when it installs: here a copy of the chart has them as a manifest.
 notes() { # notes ARGS...
   cp -r $chart "$scratch/chart"
@@ -189,7 +230,15 @@ paragraphs() { # paragraphs WHAT ARGS...: one blank line before each heading, an
   fi
 }
 paragraphs 'as by default' --set $key
+noted() { # noted PATTERN ARGS...
+  local text
+  text=$(notes "${@:2}")
+  if grep -qE -- "$1" <<<"$text"; then echo "ok   the notes say: $1"; else echo "FAIL the notes do not say $1: $text"; failed=1; fi
+}
+noted 'NOTE: nothing is backed up' --set $key
+noted 'archived in s3://bucket/prefix, within 10s' --set $key --set $archive
 paragraphs 'with tokens' --set $key --set apiTokens.existingSecret=mine
+paragraphs 'with a backup and a restore' --set $key --set $archive --set restore.url=s3://bucket/prefix,backup.endpoint=http://objects
 paragraphs 'with every warning' --set replicaCount=2,peerKey.enabled=false,peerTrust=optional,apiTokens.existingSecret=mine
 
 # A StatefulSet's selector is immutable, so it must be the same in every version of the chart.
