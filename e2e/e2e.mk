@@ -16,9 +16,9 @@ e2e:
 	@exec env REGISTRY="$(IMAGES)" USER_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \
 	  ./e2e/kubernetes/run.sh $(ARGS)
 
-# What the cluster of our own needs, on Debian. CI calls it.
+# What the cluster of our own needs, on Debian, and promtool for the chart. CI calls it.
 e2e-packages:
-	@missing=$$(./e2e/cluster/cluster packages | xargs); [ -z "$$missing" ] || \
+	@missing=$$({ ./e2e/cluster/cluster packages; command -v promtool >/dev/null || echo prometheus; } | xargs); [ -z "$$missing" ] || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }
 
 # The chart without a cluster: only where there is a helm.

@@ -208,6 +208,38 @@ count 'where clients are named, the backup is one' 2 'name: leasehold-backup$' -
 order=$(render database $chart --set $key,restore.url=s3://bucket/prefix --show-only templates/statefulset.yaml | grep -oE '^        - name: (sidecar|restore|store)$' | awk '{print $3}' | xargs)
 if [ "$order" = "sidecar restore store" ]; then echo "ok   the restore is between sidecar and store"; else echo "FAIL the containers: $order"; failed=1; fi
 
+# Monitoring. The alerts themselves are asked of promtool, where it is (Debian: prometheus).
+hasnt 'without monitoring there is none' 'monitoring.coreos.com|grafana'
+monitored="monitoring.podMonitor.enabled=true,monitoring.rules.enabled=true"
+hasnt 'without a backup nobody misses one' 'LeaseholdBackup|leasehold_backup' --set $monitored
+has 'with one its alerts are there' 'LeaseholdBackupAbsent' --set $monitored --set $archive
+has 'with tokens Prometheus shows one' 'key: read' --set $monitored,apiTokens.existingSecret=mine --show-only templates/monitoring.yaml
+hasnt 'but not where the metrics are open' 'authorization' --set $monitored,apiTokens.existingSecret=mine,apiTokens.openMetrics=true --show-only templates/monitoring.yaml
+has 'without an address the alerts name the file' 'runbook: docs/runbook.md#leaseholdnoleader' --set $monitored
+refused 'runbookUrl' database $chart --set monitoring.rules.runbookUrl=wiki
+render database $chart --namespace database --set $key,$archive,$monitored,monitoring.rules.runbookUrl=https://example.com/runbook,monitoring.rules.alertLabels.team=records \
+  --show-only templates/prometheusrule.yaml | sed -n '/^spec:/,$s/^  //p' >"$scratch/rules.yaml"
+cp alerts.yaml "$scratch/alerts.yaml"
+for alert in $(sed -n 's/^ *- alert: //p' ../files/alerts.yaml ../files/alerts-backup.yaml); do
+  fires=$(grep -A1 "alertname: $alert\$" alerts.yaml | grep -c 'exp_alerts:$' || true)
+  clears=$(grep -c "alertname: $alert, exp_alerts: \[\]" alerts.yaml || true)
+  if ! grep -qx "## $alert" ../../docs/runbook.md; then echo "FAIL docs/runbook.md has nothing about $alert"; failed=1
+  elif [ "$fires" = 0 ] || [ "$clears" = 0 ]; then echo "FAIL $alert: $fires cases in which it fires, $clears in which it does not"; failed=1
+  else echo "ok   $alert has its paragraph and its cases"; fi
+done
+if command -v promtool >/dev/null; then
+  # Every expression, and every case.
+  if promtool check rules "$scratch/rules.yaml" >"$scratch/promtool" 2>&1 && promtool test rules "$scratch/alerts.yaml" >>"$scratch/promtool" 2>&1; then
+    echo "ok   promtool: the alerts fire and clear"
+  else
+    cat "$scratch/promtool"
+    echo "FAIL promtool"
+    failed=1
+  fi
+else
+  echo "     no promtool: the alerts are not tested here (make e2e-packages installs it)"
+fi
+
 # Helm renders NOTES.txt only when it installs: here a copy of the chart has them as a manifest.
 notes() { # notes ARGS...
   cp -r $chart "$scratch/chart"
