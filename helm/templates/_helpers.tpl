@@ -175,11 +175,12 @@ list, and would add it to each map.) The store refuses the same; better here, be
 {{- toJson $data -}}
 {{- end -}}
 
-{{/* A time such as 100ms, 1s, 2m or 24h, as milliseconds. */}}
+{{/* A time such as 100ms, 1s, 2m, 24h or 7d, as milliseconds. */}}
 {{- define "leasehold.milliseconds" -}}
 {{- if hasSuffix "ms" . -}}{{ trimSuffix "ms" . }}
 {{- else if hasSuffix "s" . -}}{{ mul (trimSuffix "s" . | int64) 1000 }}
 {{- else if hasSuffix "h" . -}}{{ mul (trimSuffix "h" . | int64) 3600000 }}
+{{- else if hasSuffix "d" . -}}{{ mul (trimSuffix "d" . | int64) 86400000 }}
 {{- else -}}{{ mul (trimSuffix "m" . | int64) 60000 }}{{- end -}}
 {{- end -}}
 
@@ -203,9 +204,6 @@ list, and would add it to each map.) The store refuses the same; better here, be
 {{- fail (printf "backup.url is %s: a folder of the pod, whose own file system is read-only and goes with it. Mount a volume there: backup.extraVolumes and backup.extraVolumeMounts" $backup.url) -}}
 {{- end -}}
 {{- $changes := include "leasehold.milliseconds" $backup.changesEvery | int64 -}}
-{{- if lt $changes 1000 -}}
-{{- fail (printf "backup.changesEvery %s must be at least 1s: each interval with a change is an object in the bucket" $backup.changesEvery) -}}
-{{- end -}}
 {{- if lt (include "leasehold.milliseconds" $backup.fullEvery | int64) $changes -}}
 {{- fail (printf "backup.fullEvery %s must be at least backup.changesEvery %s" $backup.fullEvery $backup.changesEvery) -}}
 {{- end -}}

@@ -175,7 +175,8 @@ refused 'url' database $chart --set backup.enabled=true,backup.url=bucket
 refused 'url' database $chart --set backup.enabled=true,backup.url=file://folder
 refused 'Mount a volume there' database $chart --set backup.enabled=true,backup.url=file:///archive
 accepted database $chart --set backup.enabled=true,backup.url=file:///archive --set 'backup.extraVolumeMounts[0].name=a,backup.extraVolumeMounts[0].mountPath=/archive'
-refused 'must be at least 1s' database $chart --set $archive,backup.changesEvery=500ms
+refused 'changesEvery' database $chart --set $archive,backup.changesEvery=500ms
+accepted database $chart --set $archive,backup.fullEvery=1d,backup.keep.pointInTime=14d
 refused 'must be at least backup.changesEvery' database $chart --set $archive,backup.fullEvery=5s
 refused 'fullEvery' database $chart --set $archive,backup.fullEvery=daily
 refused 'fulls' database $chart --set $archive,backup.keep.fulls=0
