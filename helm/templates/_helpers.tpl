@@ -193,6 +193,12 @@ list, and would add it to each map.) The store refuses the same; better here, be
 {{- else -}}{{ . | int64 }}{{- end -}}
 {{- end -}}
 
+{{/* A number of a values file is a float: 1234567 would be 1.234567e+06. */}}
+{{- define "leasehold.restoreAt" -}}
+{{- $at := .Values.restore.at | default "latest" -}}
+{{- if kindIs "string" $at }}{{ $at }}{{ else }}{{ int64 $at }}{{ end -}}
+{{- end -}}
+
 {{/* What the schema cannot say of backup and restore. */}}
 {{- define "leasehold.checkBackup" -}}
 {{- $backup := .Values.backup -}}

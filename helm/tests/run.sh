@@ -191,7 +191,7 @@ refused 'at' database $chart --set restore.url=s3://bucket/prefix,restore.at=yes
 for at in latest 811 2026-11-30T15:31:28Z 2026-11-30T16:31:28.5+01:00; do
   has "restores at $at" "BACKUP_AT, value: \"${at//+/[+]}\"" --set restore.url=s3://bucket/prefix --set-string restore.at=$at
 done
-has 'a number given as a number stays one' 'BACKUP_AT, value: "12345678"' --set restore.url=s3://bucket/prefix,restore.at=12345678
+has 'a number given as a number stays one' 'BACKUP_AT, value: "12345678"' --set restore.url=s3://bucket/prefix --set-json restore.at=12345678
 count() { # count WHAT NUMBER PATTERN ARGS...: the rendering has so many such lines
   local what=$1 number=$2 pattern=$3 output found
   output=$(render database $chart --set $key "${@:4}")
