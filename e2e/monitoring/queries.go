@@ -14,8 +14,6 @@ import (
 // Metrics that are there only after something went wrong. (A family of counters has no series before the first count.)
 var afterTrouble = []string{
 	"leasehold_lease_request_errors_total",
-	"leasehold_backup_failures_total",
-	"leasehold_backup_gaps_total",
 }
 
 var (
