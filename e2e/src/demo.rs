@@ -52,6 +52,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         drain_min: Duration::from_secs(5),
         ports: if demo.free_ports { Ports::claim()? } else { Ports::of_demo(demo.replicas.max(5))? },
         initial_data: None,
+        restore: None,
         folder: demo.data.clone(),
         store_args: Vec::new(),
         sidecar_args: Vec::new(),

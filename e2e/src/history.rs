@@ -30,7 +30,7 @@ mod verdict;
 mod writes;
 
 pub use collections::Collections;
-pub use commits::Commit;
+pub use commits::{Change, Commit, Kind as ChangeKind};
 use leasehold_api::lock;
 pub use operation::{Call, Condition, Content, Effect, Operation, Outcome, Value as Written};
 pub use recorder::{Recorded, Recorder, Ticket};

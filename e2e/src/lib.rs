@@ -5,9 +5,11 @@
 //!                            │   └───▶ leasehold_api (embedded, misbehaves on command)
 //!                            ├──▶ service: clients as behind a Service, with kept connections, through every pod
 //!                            └──▶ load ──▶ client ──▶ stores;  history: what clients learnt, against the data
+//!   demo, tests ──▶ archive: agents and commands of the program backup, beside a cluster
 //!   chaos ──▶ cluster, or a real Kubernetes: faults by a seed, clients, history (its own clients, judged afterwards)
 //! ```
 
+pub mod archive;
 pub mod chaos;
 pub mod client;
 pub mod cluster;

@@ -69,25 +69,31 @@ impl Programs {
         }
     }
 
-    /// Beside this executable, where Cargo puts all of a workspace's binaries of one profile.
+    /// Store and sidecar, beside this executable, where Cargo puts all of a workspace's binaries of one profile.
     ///
     /// # Errors
     /// One is missing; says how to make it.
     pub fn find() -> anyhow::Result<Programs> {
+        let (store, sidecar) = (Programs::beside("store")?, Programs::beside("sidecar")?);
+        let e2e = store.with_file_name("e2e");
+        Ok(Programs { store: Program::at(store), sidecar: Program::at(sidecar), e2e })
+    }
+
+    /// One of the workspace's programs, which lies beside this executable.
+    ///
+    /// # Errors
+    /// It is missing; says how to make it.
+    pub fn beside(name: &str) -> anyhow::Result<PathBuf> {
         let this = std::env::current_exe().context("this executable has no path")?;
         let folder = this.parent().context("this executable lies in no folder")?;
         // A test executable lies one folder deeper.
         let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-        let find = |name: &str| -> anyhow::Result<PathBuf> {
-            let path = folder.join(name);
-            if !path.is_file() {
-                let release = if folder.ends_with("release") { " --release" } else { "" };
-                bail!("{} is missing: run `cargo build --locked --bins{release}` first", path.display());
-            }
-            Ok(path)
-        };
-        let (store, sidecar) = (Program::at(find("store")?), Program::at(find("sidecar")?));
-        Ok(Programs { store, sidecar, e2e: folder.join("e2e") })
+        let path = folder.join(name);
+        if !path.is_file() {
+            let release = if folder.ends_with("release") { " --release" } else { "" };
+            bail!("{} is missing: run `cargo build --locked --bins{release}` first", path.display());
+        }
+        Ok(path)
     }
 }
 
@@ -110,6 +116,9 @@ pub struct Config {
     pub ports: Ports,
     /// What a new cluster begins with, as `--initial-data` has it; none: the persons of all tests.
     pub initial_data: Option<serde_json::Value>,
+    /// The command that prepares an empty volume from an archive, without what names the pod and its volume: what the chart's
+    /// init container runs. Here it runs before each start of a store, which is more often than there.
+    pub restore: Option<Vec<String>>,
     /// Where the folders go, and stay; none: a temporary place.
     pub folder: Option<PathBuf>,
     /// More flags for the stores.
@@ -172,6 +181,7 @@ impl Config {
             drain_min: Duration::from_secs(1),
             ports: Ports::claim()?,
             initial_data: None,
+            restore: None,
             folder: None,
             store_args: Vec::new(),
             sidecar_args: Vec::new(),

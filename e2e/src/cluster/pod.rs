@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context;
 use leasehold_api::{ApiServer, Kind};
+use leasehold_contract::ROLE_FILE;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -74,9 +75,12 @@ impl Pod {
                 Some(network) => network.enter(ordinal)?,
                 None => Vec::new(),
             };
-            command.push(program.path.display().to_string());
-            command.extend(args);
-            command.extend(program.args.iter().cloned());
+            let started =
+                [program.path.display().to_string()].into_iter().chain(args).chain(program.args.iter().cloned());
+            match config.restore.as_ref().filter(|_| part == Part::Store) {
+                None => command.extend(started),
+                Some(restore) => command.extend(prepared(restore, &folder, &name, started)),
+            }
             let environment = match &config.machine.disks {
                 Some(disks) if part == Part::Store => disks.environment(ordinal, &folder.join("data"))?,
                 _ => Vec::new(),
@@ -182,6 +186,18 @@ fn pod_object(config: &Config, name: &str, ordinal: u16, revision: &str) -> Valu
         },
         "status": {"phase": "Running", "podIP": host, "podIPs": [{"ip": host}]},
     })
+}
+
+/// The store behind the command that prepares its volume.
+fn prepared(restore: &[String], folder: &Path, name: &str, store: impl Iterator<Item = String>) -> Vec<String> {
+    let prepare = Args(restore.to_vec())
+        .with("--to", folder.join("data").display())
+        .with("--role", folder.join("shared").join(ROLE_FILE).display())
+        .with("--name", name)
+        .0;
+    let script = "\"${@:2:$1}\"; exec \"${@:$1+2}\"";
+    let before = ["bash", "-ec", script, "prepare"].map(str::to_owned);
+    before.into_iter().chain([prepare.len().to_string()]).chain(prepare).chain(store).collect()
 }
 
 fn sidecar_args(config: &Config, folder: &Path, name: &str, ordinal: u16) -> Vec<String> {

@@ -83,6 +83,12 @@ impl Ports {
         self.sidecar(i) + 2
     }
 
+    /// HTTP of an agent that makes backups: there are ports for three of them between the API's and the first pod's, or, in the
+    /// demo, between those of pods 0 and 1.
+    pub fn agent(&self, i: u16) -> u16 {
+        self.api + 5 + i
+    }
+
     /// The sidecar's `--member-address`, which computes a store's port from the ordinal.
     pub fn member_address(&self) -> String {
         format!("127.0.0.1:{{{}+{}*ordinal}}", self.first + 1, self.step)
