@@ -26,7 +26,7 @@ ARGS ?=
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
-	@$(CARGO) build --locked --bin store --bin sidecar --bin e2e
+	@$(CARGO) build --locked --bin store --bin sidecar --bin backup --bin e2e
 	@$(CARGO) run --locked --quiet --bin e2e -- demo $(ARGS)
 
 test: lint build unit chart

@@ -2,6 +2,8 @@
 //!
 //! The view is made of what anybody can see: role.json and status.json of each pod, the Lease, and the pids.
 
+mod backup;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -15,7 +17,11 @@ use leasehold_contract::{Doing, ROLE_FILE, RoleFile, STATUS_FILE, State, StatusF
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::cluster::{App, Cluster, Config, LEASE, Machine, NAMESPACE, Part, Ports, Programs, STATEFUL_SET};
+use crate::{
+    archive,
+    cluster::{App, Cluster, Config, LEASE, Machine, NAMESPACE, Part, Ports, Programs, STATEFUL_SET},
+};
+use backup::{Backup, BackupView};
 
 /// What the demo is started with.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +42,12 @@ pub struct Demo {
     /// The Lease's duration, in whole seconds
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub lease_duration: String,
+    /// Start an agent that archives all changes into a folder beside the pods': with --data it is kept
+    #[arg(long)]
+    pub backup: bool,
+    /// Begin with the data of this archive, where there are none: what --backup printed
+    #[arg(long, value_name = "URL")]
+    pub restore: Option<String>,
 }
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -52,7 +64,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         drain_min: Duration::from_secs(5),
         ports: if demo.free_ports { Ports::claim()? } else { Ports::of_demo(demo.replicas.max(5))? },
         initial_data: None,
-        restore: None,
+        restore: demo.restore.as_deref().map(|url| archive::prepares(url, "latest")).transpose()?,
         folder: demo.data.clone(),
         store_args: Vec::new(),
         sidecar_args: Vec::new(),
@@ -65,17 +77,18 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut hung_up = signal(SignalKind::hangup())?;
     let cluster = Cluster::start(config)?;
+    let backup = if demo.backup { Some(Backup::start(&cluster)?) } else { None };
     let in_place = !demo.plain && std::io::stdout().is_terminal();
     let commands = cluster.folder().join("sidecar");
     std::fs::write(&commands, commands_script(&cluster))
         .with_context(|| format!("cannot write {}", commands.display()))?;
-    print(&introduction(&cluster, &commands, demo.data.is_some()));
+    print(&introduction(&cluster, &commands, demo.data.is_some(), backup.as_ref()));
     let started = Instant::now();
     let mut shown = View::default();
     let mut runs = Runs::default();
     let mut drawn_lines = 0;
     loop {
-        let view = View::of(&cluster, &mut runs);
+        let view = View::of(&cluster, backup.as_ref(), &mut runs);
         if in_place {
             let text = view.table();
             // Up to where the last one began, and over it; each line clears what is left of the older one.
@@ -100,6 +113,9 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     let folder = cluster.folder().display().to_string();
     print(&format!("\nending the pods ({} {folder})\n", if kept { "keeping" } else { "removing" }));
     tokio::task::block_in_place(|| {
+        if let Some(backup) = backup {
+            backup.end();
+        }
         cluster.end_gracefully(Duration::from_secs(8));
         drop(cluster);
     });
@@ -135,7 +151,7 @@ fn quoted(word: &str) -> String {
     if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-fn introduction(cluster: &Cluster, commands: &Path, kept: bool) -> String {
+fn introduction(cluster: &Cluster, commands: &Path, kept: bool, backup: Option<&Backup>) -> String {
     let ports = cluster.ports();
     let person = r#"{"firstName": "Johanna","lastName": "Koester","id": "e956b5d0-fa0c-40e8-9da9-333c214dcaf7"}"#;
     let mut out = format!(
@@ -177,7 +193,7 @@ fn introduction(cluster: &Cluster, commands: &Path, kept: bool) -> String {
         ("all that a sidecar knows", format!("curl -s http://localhost:{}/v1/state", ports.sidecar(0))),
     ];
     let _ = writeln!(out, "\nTry, in another terminal:");
-    for (what, command) in commands {
+    for (what, command) in commands.into_iter().chain(backup.into_iter().flat_map(Backup::commands)) {
         if !what.is_empty() {
             let _ = writeln!(out, "  # {what}");
         }
@@ -192,6 +208,7 @@ fn introduction(cluster: &Cluster, commands: &Path, kept: bool) -> String {
 struct View {
     lease: String,
     pods: Vec<PodView>,
+    backup: Option<BackupView>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -209,7 +226,7 @@ struct PodView {
 }
 
 impl View {
-    fn of(cluster: &Cluster, runs: &mut Runs) -> View {
+    fn of(cluster: &Cluster, backup: Option<&Backup>, runs: &mut Runs) -> View {
         let lease = match cluster.lease() {
             None => "no Lease".to_owned(),
             Some(lease) => {
@@ -218,7 +235,8 @@ impl View {
                 format!("held by {holder}, term {}", spec["leaseTransitions"].as_i64().unwrap_or(0))
             }
         };
-        View { lease, pods: cluster.pods().into_iter().map(|i| PodView::of(cluster, i, runs)).collect() }
+        let pods = cluster.pods().into_iter().map(|i| PodView::of(cluster, i, runs)).collect();
+        View { lease, pods, backup: backup.map(Backup::view) }
     }
 
     fn table(&self) -> String {
@@ -243,6 +261,9 @@ impl View {
                 pid(pod.store),
                 pid(pod.sidecar)
             );
+        }
+        if let Some(backup) = &self.backup {
+            let _ = writeln!(out, "\n  {}", backup.line());
         }
         out
     }
@@ -276,6 +297,7 @@ impl View {
                 lines.push(format!("{}: gone", old.name));
             }
         }
+        lines.extend(self.backup.as_ref().and_then(|backup| backup.change_since(before.backup.as_ref())));
         lines
     }
 }
@@ -387,7 +409,7 @@ mod tests {
     }
 
     fn view(pod: PodView) -> View {
-        View { lease: "held by database-cluster-0, term 1".to_owned(), pods: vec![pod] }
+        View { lease: "held by database-cluster-0, term 1".to_owned(), pods: vec![pod], backup: None }
     }
 
     #[test]
