@@ -14,6 +14,7 @@ pub mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod demo;
+pub mod figures;
 pub mod history;
 pub mod load;
 pub mod service;

@@ -4,7 +4,7 @@ use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, proc
 
 use clap::{Parser, Subcommand};
 use leasehold_api::conformance;
-use leasehold_e2e::{chaos, cluster, demo, service};
+use leasehold_e2e::{chaos, cluster, demo, figures, service};
 
 /// A Leasehold cluster of processes on this machine.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Measure what backups cost and how long restores take. Use a release build.
+    BackupFigures(figures::Figures),
     /// Break everything while clients read and write, and check their answers.
     Chaos(chaos::Chaos),
     /// Update from the last release and back, one program after the other, while clients read and write, and check what they
@@ -74,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Demo(demo) => demo::run(demo).await?,
+            Command::BackupFigures(args) => figures::run(args).await?,
             Command::Chaos(args) => return chaos::run(args).await,
             Command::Skew(args) => return chaos::run_skew(args).await,
             Command::Conformance(args) => return conformance::run(args).await,
