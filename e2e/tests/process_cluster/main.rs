@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod addresses;
+mod archive;
 mod backups;
 mod collections;
 mod collections_file;
