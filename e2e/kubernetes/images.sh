@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # images.sh [REGISTRY]: builds both images as REGISTRY/leasehold/{store,sidecar}:<appVersion>; REGISTRY is localhost by
-# default.
+# default. For the tests of backups also REGISTRY/leasehold/s3:1.8.0, an S3 server.
 # images.sh --last-release [REGISTRY]: those of the release that e2e/last-release names, from its own Dockerfiles, as
 # REGISTRY/leasehold/last-release-{store,sidecar}:<its version>.
 #
@@ -31,3 +31,10 @@ fi
 for name in store sidecar; do
   build "$root/Dockerfile.$name" "$registry/leasehold/$prefix$name:$version"
 done
+
+# The S3 server that backups are tested with, where there is a Go to build it.
+if [ -z "$prefix" ] && command -v go >/dev/null; then
+  context=${CARGO_TARGET_DIR:-$root/target}/s3
+  "$here/s3/build.sh" "$context"
+  root=$context build "$context/Dockerfile" "$registry/leasehold/s3:1.8.0"
+fi
