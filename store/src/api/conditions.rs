@@ -128,7 +128,8 @@ impl Wanted {
         }
         let (mut is_there, mut tags) = (false, slot.take());
         for each in Tags(value) {
-            let Each { tag, is_weak } = each?;
+            let each = each?;
+            let (tag, is_weak) = (each.tag(), each.is_weak);
             is_there = true;
             let Those::Tagged(first, more) = tags.get_or_insert(Those::Tagged(None, Vec::new())) else {
                 return Err("`*` means all, so it must be alone");
@@ -170,7 +171,7 @@ pub(super) fn of_read(headers: &HeaderMap, tag: u128, match_weakened: bool) -> R
         let mut values = headers.get_all(name).iter().map(|value| value.as_bytes()).peekable();
         values.peek()?;
         Some(values.any(|value| {
-            let is_it = |each: Each| each.tag == Some(tag) && (weakened || !each.is_weak);
+            let is_it = |each: Each<'_>| each.tag() == Some(tag) && (weakened || !each.is_weak);
             value.trim_ascii() == b"*" || Tags(value).map_while(Result::ok).any(is_it)
         }))
     };
@@ -182,18 +183,28 @@ pub(super) fn of_read(headers: &HeaderMap, tag: u128, match_weakened: bool) -> R
 }
 
 /// The entity tags of a list. A comma inside quotes belongs to the tag.
-struct Tags<'a>(&'a [u8]);
+/// The tags of a header, one after the other.
+pub(super) struct Tags<'a>(pub(super) &'a [u8]);
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Each {
-    /// None: this store never issues it.
-    tag: Option<u128>,
-    is_weak: bool,
+pub(super) struct Each<'a> {
+    /// What is within its quotes: also a comma.
+    pub(super) opaque: &'a [u8],
+    pub(super) is_weak: bool,
 }
 
-impl Iterator for Tags<'_> {
-    type Item = Result<Each, &'static str>;
+impl Each<'_> {
+    /// A record's; none: this store never issues it.
+    fn tag(&self) -> Option<u128> {
+        let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        let ours = Some(self.opaque).filter(|opaque| opaque.len() == 32 && opaque.iter().all(is_digit))?;
+        u128::from_str_radix(std::str::from_utf8(ours).ok()?, 16).ok()
+    }
+}
+
+impl<'a> Iterator for Tags<'a> {
+    type Item = Result<Each<'a>, &'static str>;
 
     fn next(&mut self) -> Option<Self::Item> {
         const WRONG: &str = "send * or ETags, each in quotes, separated by commas";
@@ -213,13 +224,8 @@ impl Iterator for Tags<'_> {
             return Some(Err(WRONG));
         }
         self.0 = after;
-        Some(Ok(Each { tag: of_ours(opaque), is_weak }))
+        Some(Ok(Each { opaque, is_weak }))
     }
-}
-
-fn of_ours(opaque: &[u8]) -> Option<u128> {
-    let is_ours = opaque.len() == 32 && opaque.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if is_ours { u128::from_str_radix(std::str::from_utf8(opaque).ok()?, 16).ok() } else { None }
 }
 
 #[cfg(test)]
@@ -282,11 +288,13 @@ mod tests {
 
     #[test]
     fn lists_are_read_as_they_are_written() {
-        let all = |value: &str| Tags(value.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let each = |tag: Option<u128>, is_weak: bool| Each { tag, is_weak };
+        let all = |value: &str| {
+            let each = |each: Result<Each<'_>, _>| each.map(|each| (each.tag(), each.is_weak));
+            Tags(value.as_bytes()).map(each).collect::<Result<Vec<_>, _>>()
+        };
         let list = format!(" , \"x,\u{e4}\" ,,W/{}\t, {},", etag(A), etag(B));
-        assert_eq!(all(&list), Ok(vec![each(None, false), each(Some(A), true), each(Some(B), false)]));
-        assert_eq!(all("\"\""), Ok(vec![each(None, false)]));
+        assert_eq!(all(&list), Ok(vec![(None, false), (Some(A), true), (Some(B), false)]));
+        assert_eq!(all("\"\""), Ok(vec![(None, false)]));
         for wrong in ["x", "\"", "\"a\" \"b\"", "\"a\"b", "w/\"a\"", "W/ \"a\"", "\"a b\"", "*, \"a\"", "\"a\", *"] {
             assert!(all(wrong).is_err(), "{wrong}");
         }

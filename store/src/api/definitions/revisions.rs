@@ -1,5 +1,6 @@
 //! `If-Match` and `If-None-Match` of definitions. Their `ETag` is the sequence of the entry that last changed them: `"42"`.
 
+use crate::api::conditions::{Each, Tags};
 use crate::api::problem::{Code, Problem};
 use leasehold_documents::DefinitionCondition;
 use leasehold_replication::Seq;
@@ -80,11 +81,10 @@ fn wrong(header: &str, what: &str) -> Problem {
 }
 
 fn read(headers: &HeaderMap, name: &HeaderName, match_weakened: bool) -> Result<Option<Those>, &'static str> {
-    const WRONG: &str = "send * or ETags, each in quotes, separated by commas";
     let mut found = None;
     for value in headers.get_all(name) {
-        let value = value.to_str().map_err(|_| WRONG)?.trim();
-        if value == "*" {
+        let value = value.as_bytes();
+        if value.trim_ascii() == b"*" {
             if found.replace(Those::Any).is_some() {
                 return Err("`*` means all, so it must be alone");
             }
@@ -93,19 +93,21 @@ fn read(headers: &HeaderMap, name: &HeaderName, match_weakened: bool) -> Result<
         let Those::Tagged(tags) = found.get_or_insert(Those::Tagged(Vec::new())) else {
             return Err("`*` means all, so it must be alone");
         };
-        for tag in value.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            let (is_weak, quoted) = tag.strip_prefix("W/").map_or((false, tag), |quoted| (true, quoted));
-            let opaque = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or(WRONG)?;
-            let is_ours =
-                !opaque.is_empty() && opaque.len() <= 20 && opaque.bytes().all(|digit| digit.is_ascii_digit());
-            let revision = opaque.parse().ok().filter(|_| is_ours && (!is_weak || match_weakened)).map(Seq);
-            tags.extend(revision);
+        for each in Tags(value) {
+            let Each { opaque, is_weak } = each?;
+            tags.extend(revision(opaque).filter(|_| !is_weak || match_weakened));
             if tags.len() > TAGS_MAX {
                 return Err("too many ETags");
             }
         }
     }
     Ok(found)
+}
+
+/// None: this store never issues it.
+fn revision(opaque: &[u8]) -> Option<Seq> {
+    let digits = Some(opaque).filter(|opaque| opaque.iter().all(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Seq)
 }
 
 #[cfg(test)]
@@ -133,9 +135,14 @@ mod tests {
         assert_eq!(of(&[(IF_MATCH, "\"5\", W/\"7\"")]), Ok(DefinitionCondition::Revision(Seq(7))));
         assert_eq!(of(&[(IF_MATCH, "\"5\"")]), Ok(DefinitionCondition::Revision(Seq(5))));
         assert_eq!(of(&[(IF_MATCH, "\"x\"")]), Ok(DefinitionCondition::Revision(NEVER)));
+        // A comma within the quotes belongs to the tag (RFC 9110, 8.8.3).
+        assert_eq!(of(&[(IF_MATCH, "W/\"a,\\b(\"  ,  \"\", \"7\"")]), Ok(DefinitionCondition::Revision(Seq(7))));
+        assert_eq!(of(&[(IF_MATCH, "\",7,\"")]), Ok(DefinitionCondition::Revision(NEVER)));
         for wrong in [
             &[(IF_MATCH, "7")][..],
             &[(IF_MATCH, "\"7")],
+            &[(IF_MATCH, "\"7\"\"8\"")],
+            &[(IF_MATCH, "\"7 \"")],
             &[(IF_MATCH, "*"), (IF_MATCH, "\"7\"")],
             &[(IF_MATCH, "\"7\""), (IF_MATCH, "*")],
             &[(IF_NONE_MATCH, "\"7\"")],
