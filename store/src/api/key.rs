@@ -20,7 +20,8 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return wrong("the request has two Idempotency-Key headers".to_owned());
     }
     match value.to_str().ok().and_then(parse) {
-        Some(key) if !key.is_empty() && key.len() <= KEY_BYTES_MAX => Ok(Some(key)),
+        // A header's value may have a tab within, a structured string may not.
+        Some(key) if !key.is_empty() && key.len() <= KEY_BYTES_MAX && !key.contains('\t') => Ok(Some(key)),
         _ => wrong(format!(
             "Idempotency-Key must be a string of 1 to {KEY_BYTES_MAX} visible ASCII characters or spaces"
         )),

@@ -191,9 +191,12 @@ pub(super) static KEY: Shared = Shared {
     name: "Idempotency-Key",
     place: ParameterIn::Header,
     schema: || {
-        // White space around a header's value is not part of it (RFC 9110, 5.5).
-        let plain_or_quoted = r#"^[ \t]*([!#-~][ -~]*|"([ !#-\[\]-~]|\\["\\])+")[ \t]*$"#;
-        schemas::string().min_length(Some(1)).max_length(Some(KEY_BYTES_MAX)).pattern(Some(plain_or_quoted)).build()
+        // White space around a header's value is not part of it (RFC 9110, 5.5), nor are quotes part of the key: so its length
+        // is in the pattern.
+        let most = KEY_BYTES_MAX;
+        let plain = format!("[!#-~][ -~]{{0,{}}}", most - 1);
+        let quoted = format!(r#""([ !#-\[\]-~]|\\["\\]){{1,{most}}}""#);
+        schemas::string().min_length(Some(1)).pattern(Some(format!(r"^[ \t]*({plain}|{quoted})[ \t]*$"))).build()
     },
     description: "1 to 255 characters. The same request under the same key is done once and answered the same, also by \
                   another leader, for the last 10,000 keys and 1,000,000 entries.",

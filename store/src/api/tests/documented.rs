@@ -260,10 +260,29 @@ fn the_patterns_of_parameters_are_what_the_api_reads() {
     {
         assert_eq!(patterns("ifMatch").is_valid(&text.into()), fits, "{text:?}");
     }
-    for (text, fits) in
-        [("a", true), ("a b", true), (r#""a \" b""#, true), (r#""open"#, false), (" ", false), ("", false)]
-    {
+    let longest = "x".repeat(255);
+    for (text, fits) in [
+        ("a", true),
+        ("a b", true),
+        (r#""a \" b""#, true),
+        (r#""open"#, false),
+        (" ", false),
+        ("", false),
+        (r#""""#, false),
+        ("a\tb", false),
+        ("\"a\tb\"", false),
+        (" \ta \t", true),
+        (&longest, true),
+        (&format!("{longest}x"), false),
+        (&format!(" \t\"{longest}\""), true),
+        (&format!("\"{longest}x\""), false),
+        (&" ".repeat(300), false),
+        (&format!("a{}", " ".repeat(300)), true),
+    ] {
         assert_eq!(patterns("key").is_valid(&text.into()), fits, "{text:?}");
+        let mut headers = warp::http::HeaderMap::new();
+        headers.insert("idempotency-key", HeaderValue::from_str(text).unwrap());
+        assert_eq!(key::of(&headers).is_ok(), fits, "{text:?}");
     }
 }
 
