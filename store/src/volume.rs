@@ -191,7 +191,7 @@ impl Volume {
         let restored = if begins_anew(&recovered, force_bootstrap) {
             restore::read(&*disk, options.format_build)?
         } else {
-            if restore::forget(&*disk).map_err(io)? {
+            if identity::forget_restore(&*disk).map_err(io)? {
                 tracing::warn!(
                     "removed restore.json: this volume belongs to a cluster, and only a first start restores"
                 );

@@ -31,6 +31,7 @@ use uuid::Uuid;
 
 mod clocks;
 mod diverging;
+mod restored;
 mod room;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -190,7 +191,7 @@ impl Cluster {
                 new_cluster_id: ClusterId(Uuid::new_v4()),
                 initial_data: Vec::new(),
                 initial_format: 1,
-                restore: None,
+                restore: opened.restored.as_ref().map(|restored| restored.restore),
                 force_bootstrap: opened.force_bootstrap,
                 format_build: self.format,
                 format_allowed: self.format,
@@ -198,7 +199,7 @@ impl Cluster {
             },
             recovered: opened.recovered,
             documents: opened.documents,
-            restored: None,
+            restored: opened.restored,
             false_sum: opened.false_sum,
             ends: Ends {
                 journal: opened.journal,

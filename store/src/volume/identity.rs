@@ -14,7 +14,7 @@
 
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace, write_all_at};
 use crate::volume::error::VolumeError;
-use crate::volume::files::{COMMITTED, DIVERGED, FORCE_BOOTSTRAP, REPLICA, WENT_BACK};
+use crate::volume::files::{COMMITTED, DIVERGED, FORCE_BOOTSTRAP, REPLICA, RESTORE, WENT_BACK};
 use leasehold_documents::{FORMAT, FORMAT_MIN};
 use leasehold_replication::{Diverged, Position, ReplicaId, WentBack};
 use serde::de::DeserializeOwned;
@@ -136,4 +136,18 @@ pub(crate) fn force_bootstrap(disk: &dyn Disk) -> io::Result<()> {
 pub(crate) fn forget_forced_bootstrap(disk: &dyn Disk) -> io::Result<()> {
     remove_if_there(disk, FORCE_BOOTSTRAP)?;
     disk.sync_folder("")
+}
+
+/// Removes the data of a backup that no start needs any longer, durably. True: there were any.
+pub(crate) fn forget_restore(disk: &dyn Disk) -> io::Result<bool> {
+    let was_there = match disk.open(RESTORE) {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    if was_there {
+        remove_if_there(disk, RESTORE)?;
+        disk.sync_folder("")?;
+    }
+    Ok(was_there)
 }

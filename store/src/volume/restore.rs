@@ -16,7 +16,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::volume::disk::{Disk, RealDisk, remove_if_there};
+use crate::volume::disk::{Disk, RealDisk};
 use crate::volume::error::VolumeError;
 use crate::volume::files::{FOLDER, RESTORE, WIPING};
 use crate::volume::journal;
@@ -70,20 +70,6 @@ pub(crate) fn read(disk: &dyn Disk, format_max: u32) -> Result<Option<Restored>,
     // before an operator has looked.
     let documents = Replay::new(documents).into_restored().map_err(|wrong| damage(0, &wrong))?;
     Ok(Some(Restored { restore: Restore { position, format: meta.voters.format }, documents }))
-}
-
-/// Removes it, durably. True: there was one.
-pub(crate) fn forget(disk: &dyn Disk) -> io::Result<bool> {
-    let was_there = match disk.open(RESTORE) {
-        Ok(_) => true,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error),
-    };
-    if was_there {
-        remove_if_there(disk, RESTORE)?;
-        disk.sync_folder("")?;
-    }
-    Ok(was_there)
 }
 
 /// The cluster to which the volume at `folder` belongs; `None` where it may still make a first start, or join, also where

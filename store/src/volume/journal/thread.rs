@@ -10,7 +10,6 @@ use crate::progress::Meter;
 use crate::volume::disk::{Disk, Space, VolumeLock, is_full, remove_if_there};
 use crate::volume::files::SNAPSHOT_TAKEN;
 use crate::volume::identity;
-use crate::volume::restore;
 use crate::volume::snapshot::{self, PartFile};
 use crate::volume::wipe;
 use leasehold_documents::Documents;
@@ -515,7 +514,7 @@ impl<E: Fn(JournalEvent)> Thread<E> {
     /// then a crash has to find it again \[R2\].
     fn forget_restore(&mut self) {
         if self.restore_offered && self.writer.has_joined() {
-            match restore::forget(&*self.disk) {
+            match identity::forget_restore(&*self.disk) {
                 Ok(_) => self.restore_offered = false,
                 // The next start removes it.
                 Err(error) => tracing::warn!(%error, "cannot remove restore.json, which is not needed any longer"),
