@@ -82,7 +82,8 @@ pub struct Args {
     pub idle_timeout: Duration,
 
     /// The first data of a new cluster: a JSON object of arrays of records, by collection, or an array of persons. Read only at
-    /// its bootstrap. Collections other than `persons` are defined by --collections-file.
+    /// its bootstrap, and not used where that begins with a backup (restore.json). Collections other than `persons` are defined
+    /// by --collections-file.
     #[arg(long, global = true, env = "LEASEHOLD_STORE_INITIAL_DATA", value_name = "FILE")]
     pub initial_data: Option<PathBuf>,
 
