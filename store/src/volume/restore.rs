@@ -23,13 +23,16 @@ use crate::volume::journal;
 use crate::volume::snapshot::{self, Loaded};
 use leasehold_documents::replay::Replay;
 use leasehold_documents::{Documents, FORMAT};
-use leasehold_replication::{ClusterId, Payload, Restore, Term};
+use leasehold_replication::{ClusterId, Payload, Restore, Seq, Term};
 use std::io;
 use std::path::Path;
 
 /// What the operator can do about a file that cannot be used.
 const WAY_OUT: &str = "nothing was restored, and the volume is still empty: write the file again (backup restore --to), or \
                        remove it to begin without the backup";
+
+/// The log of the new cluster has as much again before it.
+const LAST_MAX: Seq = Seq(Seq::MAX.0 >> 1);
 
 /// The data with which a first start may begin.
 #[derive(Debug)]
@@ -63,13 +66,14 @@ pub(crate) fn read(disk: &dyn Disk, format_max: u32) -> Result<Option<Restored>,
     if position.term != Term(0) {
         return Err(damage(0, &format!("it is at {position}, and what a first start restores is of term 0")));
     }
-    if position.seq.0 == 0 {
-        return Err(damage(0, &"it is at sequence 0, where there are no data"));
+    if position.seq == Seq(0) || position.seq > LAST_MAX {
+        return Err(damage(0, &format!("it is at sequence {}, where no data end", position.seq)));
     }
     // Also where somebody else has written the file: what waits and is kept was of the other cluster, and nothing expires
     // before an operator has looked.
     let documents = Replay::new(documents).into_restored().map_err(|wrong| damage(0, &wrong))?;
-    Ok(Some(Restored { restore: Restore { position, format: meta.voters.format }, documents }))
+    let format = meta.voters.format.max(documents.format());
+    Ok(Some(Restored { restore: Restore { position, format }, documents }))
 }
 
 /// The cluster to which the volume at `folder` belongs; `None` where it may still make a first start, or join, also where

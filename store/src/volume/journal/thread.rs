@@ -280,7 +280,10 @@ impl<E: Fn(JournalEvent)> Thread<E> {
         entry: &Entry,
     ) -> io::Result<()> {
         documents.check_sum().map_err(io::Error::other)?;
-        let mark = snapshot::write(&*self.disk, SNAPSHOT_TAKEN, meta, documents)?;
+        let mark = snapshot::write(&*self.disk, SNAPSHOT_TAKEN, meta, documents).map_err(|error| {
+            let what = "cannot write the data of restore.json as a snapshot: the volume needs room for them twice";
+            io::Error::new(error.kind(), format!("{what}: {error}"))
+        })?;
         {
             let mut newest = self.shared.newest();
             self.writer.restore(SNAPSHOT_TAKEN, mark, (state, format), entry)?;

@@ -149,6 +149,26 @@ fn wherever_the_power_goes_the_next_start_has_all_of_it_or_restores_again() {
 }
 
 #[test]
+fn a_volume_without_room_for_the_data_twice_says_so_and_restores_when_there_is_room() {
+    let disk = FaultDisk::new(3);
+    put_file(&disk, RESTORED, 1);
+    let mut rig = Rig::open_on(Arc::new(disk.clone())).unwrap();
+    disk.set_room(Some(disk.used() + 1000));
+    rig.begin_with_restored();
+    let ended = rig.wait_for(|event| matches!(event, JournalEvent::Persisted { .. } | JournalEvent::Failed { .. }));
+    let JournalEvent::Failed { error } = ended else { panic!("there is no room for it") };
+    assert!(error.to_string().contains("the volume needs room for them twice"), "{error}");
+    rig.close();
+    disk.set_room(None);
+    disk.restart();
+    let mut rig = Rig::open_on(Arc::new(disk.clone())).unwrap();
+    rig.begin_with_restored();
+    rig.wait_for(|event| matches!(event, JournalEvent::Persisted { .. }));
+    rig.close();
+    assert_eq!(Rig::open_on(Arc::new(disk)).unwrap().persons().len(), 39);
+}
+
+#[test]
 fn a_start_of_a_volume_with_a_cluster_removes_the_file_unread() {
     let folder = folder();
     let mut rig = open(folder.path()).unwrap();
@@ -189,6 +209,8 @@ fn a_file_that_no_restore_writes_ends_the_start_and_leaves_the_volume_empty() {
     let mut wrong = vec![
         (good.replacen("\"term\":0", "\"term\":7", 1), 3, "is of term 0"),
         (good.replacen("\"sequence\":812", "\"sequence\":0", 1), 3, "sequence 0"),
+        (good.replacen("\"sequence\":812", &format!("\"sequence\":{}", Seq::MAX), 1), 3, "where no data end"),
+        (good.replacen("\"sequence\":812", "\"sequence\":18446744073709551615", 1), 3, "restore.json"),
         (good.replacen("\"format\":1", "\"format\":77", 1), 2, "format 77"),
         (good[..good.len() / 2].to_owned(), 3, "EOF"),
         (String::new(), 3, "EOF"),
