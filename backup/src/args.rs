@@ -32,7 +32,7 @@ pub enum Command {
     /// Print records as they were at some time.
     Cat(CatArgs),
     /// Restore into the empty volume of a new cluster, or into a cluster that runs.
-    Restore(RestoreArgs),
+    Restore(Box<RestoreArgs>),
     /// Restore into memory, check everything, and say how long it takes. Exit code 1 on failure.
     Drill(DrillArgs),
 }

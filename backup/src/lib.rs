@@ -5,6 +5,7 @@
 //!   verify    reads objects back, and compares
 //!   cat       records as they were, or all versions of one
 //!   drill     a restore into memory, checked and timed
+//!   restore   into an empty volume, or into a cluster that runs
 //!   walk      carries out the way to a point: fulls and files become data
 //!   archive   the archive of one cluster, and its objects' content
 //!   progress  what long commands show meanwhile
@@ -27,6 +28,7 @@ pub mod drill;
 pub mod list;
 pub mod metrics;
 pub mod progress;
+pub mod restore;
 pub mod sealed;
 pub mod source;
 pub mod spool;

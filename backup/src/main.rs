@@ -3,7 +3,7 @@
 //! Exit codes: 0 done, 1 something is wrong or failed, 2 invalid flags.
 
 use leasehold_backup::args::{Args, Command};
-use leasehold_backup::{agent, cat, crypto, drill, list, verify};
+use leasehold_backup::{agent, cat, crypto, drill, list, restore, verify};
 use leasehold_daemon::{flags, logs, signals};
 use std::error::Error;
 use std::io;
@@ -58,7 +58,7 @@ async fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::List(args) => list::run(&args, &mut out).await?,
         Command::Verify(args) => verify::run(args, &mut out).await?,
         Command::Cat(args) => cat::run(args, out).await?,
-        Command::Restore(_) => return Err("this build has no such command yet".into()),
+        Command::Restore(args) => restore::run(*args, &mut out).await?,
         Command::Drill(args) => drill::run(args, &mut out).await?,
     }
     Ok(())

@@ -38,6 +38,11 @@ impl Progress {
         self.bar.set_message(what.to_string());
     }
 
+    /// Something else is done now.
+    pub fn shows(&mut self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
     /// Counts what is read of it.
     pub fn counted<R: Read>(&self, from: R) -> Counted<R> {
         Counted { from, bar: self.bar.clone() }

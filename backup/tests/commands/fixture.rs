@@ -51,7 +51,7 @@ impl Fixture {
         self.folder.path().join(self.history.cluster.0.to_string()).join(name.to_string())
     }
 
-    fn write(&self, name: Name, content: &[u8]) -> Name {
+    pub(crate) fn write(&self, name: Name, content: &[u8]) -> Name {
         let name = match name {
             Name::Full { seq, time, .. } => Name::Full { seq, time, encrypted: !self.recipients.is_empty() },
             Name::Changes { first, last, time, .. } => {

@@ -3,3 +3,5 @@
 
 mod fixture;
 mod reading;
+mod restoring;
+mod store;

@@ -1,0 +1,125 @@
+//! Prepares the first start of a new cluster: `restore.json`, in the empty volume of its first member.
+//!
+//! ```text
+//!   the volume is of a cluster ────────────────┐
+//!   role.json names a cluster ─────────────────┼──▶ nothing to do: the bucket is not asked, exit code 0
+//!   this pod is not role.json's first member ──┘
+//!   else: the archive ──▶ data of the point ──▶ restore.json.tmp, fsync, rename, fsync
+//! ```
+//!
+//! So it may stay in a manifest for good, with credentials that are dead by then. Doing it twice does no harm: only a first
+//! start reads the file.
+
+use crate::archive::{Archive, CommandError, blocking};
+use crate::args::RestoreArgs;
+use crate::progress::{Progress, count};
+use crate::walk::restored;
+use leasehold_archive::catalog::Edge;
+use leasehold_archive::time::Time;
+use leasehold_contract::{ReadError, RoleFile, read_json};
+use leasehold_documents::snapshot::{self, Head};
+use leasehold_replication::{ClusterId, Position, Voters};
+use leasehold_store::volume::cluster_of;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The file that a first start reads.
+const FILE: &str = "restore.json";
+/// How often role.json is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, CommandError> {
+    let folder = data.display().to_string();
+    if !data.is_dir() {
+        return Err(CommandError::Said(format!("there is no folder {folder}: mount the volume there")));
+    }
+    let cluster = cluster_of(data).map_err(|error| CommandError::Said(format!("{folder}: {error}")))?;
+    if let Some(cluster) = cluster {
+        return Ok(format!("nothing to restore: the volume at {folder} belongs to the cluster {}", cluster.0));
+    }
+    if let (Some(role), Some(name)) = (&args.role, &args.name)
+        && let Some(why) = is_not_wanted(role, name, args.role_timeout).await?
+    {
+        return Ok(format!("nothing to restore: {why}"));
+    }
+    let archive = Archive::open(&args.source, Some(&args.keys)).await?;
+    let (data, point) = (data.to_owned(), args.at);
+    blocking(move || {
+        let mut progress = Progress::new();
+        let replay = restored(&archive, point, &mut progress)?;
+        let edge = Edge { seq: replay.position(), time: Time::from_ms(replay.time_ms()) };
+        let documents = replay.into_restored().map_err(|error| CommandError::Said(format!("{edge}: {error}")))?;
+        let format = documents.format();
+        // Of term 0, before all terms of the new cluster, and without voters: the new cluster has its own.
+        let (cluster_id, position) = (archive.cluster, Position::new(0, edge.seq.0));
+        let head = Head { format, cluster_id, position, voters: Voters { format, ..Voters::none() } };
+        write(&data, &head, &documents)
+            .map_err(CommandError::io(format!("cannot write {}", data.join(FILE).display())))?;
+        let records: usize = documents.collections().map(|(_, collection)| collection.len()).sum();
+        Ok(format!(
+            "{} is ready: {} at {edge} of cluster {} (read {}); the first start of the new cluster begins with them, \
+             and expiry is paused until PUT /api/expiry {{\"paused\": false}}",
+            data.join(FILE).display(),
+            count(records as u64, "record"),
+            cluster_text(archive.cluster),
+            progress.summary()
+        ))
+    })
+    .await
+}
+
+fn cluster_text(cluster: ClusterId) -> String {
+    cluster.0.to_string()
+}
+
+/// Why this pod does not restore, by role.json; none: it does. Waits until the sidecar has written it and knows the members.
+async fn is_not_wanted(path: &Path, name: &str, patience: Duration) -> Result<Option<String>, CommandError> {
+    let until = Instant::now() + patience;
+    let mut said = false;
+    loop {
+        let missing = match read_json::<RoleFile>(path) {
+            Ok(role) => {
+                if let Some(cluster) = role.cluster_id {
+                    return Ok(Some(format!("{} names the cluster {cluster}, which exists already", path.display())));
+                }
+                match role.members.first() {
+                    Some(first) if first.name == name => return Ok(None),
+                    Some(first) => {
+                        let what =
+                            format!("{name} is not the first member of the new cluster, which is {}", first.name);
+                        return Ok(Some(what));
+                    }
+                    None => "it does not say yet which pods are wanted".to_owned(),
+                }
+            }
+            Err(error @ ReadError::Missing { .. }) => error.to_string(),
+            // A file of a later version stays one.
+            Err(error @ (ReadError::Unreadable { .. } | ReadError::NewerVersion { .. })) => {
+                return Err(CommandError::Said(error.to_string()));
+            }
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() >= until {
+            let what = format!("waited {} s for the sidecar's {}: {missing}", patience.as_secs(), path.display());
+            return Err(CommandError::Said(what + "; is the sidecar running, and is this its shared volume?"));
+        }
+        if !said {
+            eprintln!("backup: waiting for the sidecar's {}: {missing}", path.display());
+            said = true;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn write(data: &Path, head: &Head, documents: &leasehold_documents::Documents) -> io::Result<()> {
+    let (whole, part) = (data.join(FILE), data.join(format!("{FILE}.tmp")));
+    let mut out = BufWriter::with_capacity(256 * 1024, File::create(&part)?);
+    snapshot::write(&mut out, head, documents)?;
+    out.flush()?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    fs::rename(&part, &whole)?;
+    File::open(data)?.sync_all()
+}
