@@ -57,40 +57,49 @@ impl BucketError {
     }
 
     pub(super) fn of(url: &Arc<str>, operation: &'static str, source: object_store::Error) -> BucketError {
-        let detail = in_words(&source);
+        let words = leasehold_daemon::logs::in_words(&source);
         let why = match &source {
-            object_store::Error::PermissionDenied { .. } if is_wrong_key(&detail) => Why::Credentials,
+            object_store::Error::PermissionDenied { .. } if is_wrong_key(&words) => Why::Credentials,
             object_store::Error::PermissionDenied { .. } => Why::Denied,
             object_store::Error::Unauthenticated { .. } => Why::Credentials,
-            object_store::Error::NotFound { .. } if is_no_bucket(&detail) => Why::NoBucket,
+            object_store::Error::NotFound { .. } if is_no_bucket(&words) => Why::NoBucket,
             object_store::Error::NotFound { .. } => Why::Missing,
             object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => Why::Exists,
-            _ => of_text(&detail, &source),
+            _ => of_words(&words, &source),
         };
+        let detail = cut(&words);
         BucketError { url: Arc::clone(url), operation, why, detail }
     }
 }
 
-/// S3 answers a wrong key with 403, like a right key without the right.
-fn is_wrong_key(detail: &str) -> bool {
-    ["InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthenticationFailed", "ExpiredToken", "InvalidToken"]
-        .iter()
-        .any(|code| detail.contains(code))
+/// S3 and Azure answer a wrong key with 403, like a right key without the right.
+fn is_wrong_key(words: &str) -> bool {
+    let codes = [
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "AuthenticationFailed",
+        "Server failed to authenticate",
+        "ExpiredToken",
+        "InvalidToken",
+    ];
+    codes.iter().any(|code| words.contains(code))
 }
 
-fn is_no_bucket(detail: &str) -> bool {
-    ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"]
-        .iter()
-        .any(|code| detail.contains(code))
+fn is_no_bucket(words: &str) -> bool {
+    let codes = ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
+    codes.iter().any(|code| words.contains(code))
 }
 
-/// Errors that object_store has no variant for.
-fn of_text(detail: &str, source: &object_store::Error) -> Why {
-    if is_wrong_key(detail) || detail.contains("169.254.") || detail.contains("metadata.google.internal") {
+/// Errors that object_store has no variant for: those of a LIST, of a time-out, of a folder.
+fn of_words(words: &str, source: &object_store::Error) -> Why {
+    if is_wrong_key(words) || words.contains("169.254.") || words.contains("metadata.google.internal") {
         return Why::Credentials;
     }
-    if is_no_bucket(detail) {
+    if is_no_bucket(words) {
         return Why::NoBucket;
+    }
+    if words.contains("AccessDenied") || words.contains("403 Forbidden") {
+        return Why::Denied;
     }
     let mut cause: Option<&(dyn StdError + 'static)> = Some(source);
     while let Some(error) = cause {
@@ -104,9 +113,8 @@ fn of_text(detail: &str, source: &object_store::Error) -> Why {
     Why::Unavailable
 }
 
-/// The error and its causes, each once, in one line; the XML of answers cut to its message.
-fn in_words(source: &object_store::Error) -> String {
-    let words = leasehold_daemon::logs::in_words(source);
+/// In one line; the XML of answers cut to its code and message.
+fn cut(words: &str) -> String {
     let between = |from: &str, to: &str| -> Option<String> {
         let (_, rest) = words.split_once(from)?;
         rest.split_once(to).map(|(text, _)| text.trim().to_owned())
@@ -166,5 +174,41 @@ fn right(operation: &str) -> &'static str {
         "put" => "write objects (s3:PutObject)",
         "delete" => "delete objects (s3:DeleteObject), or switch pruning off",
         _ => "read objects (s3:GetObject)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(operation: &'static str, words: &str) -> BucketError {
+        let source = object_store::Error::Generic { store: "S3", source: words.into() };
+        BucketError::of(&Arc::from("s3://b/p"), operation, source)
+    }
+
+    #[test]
+    fn what_a_server_says_becomes_what_to_do() {
+        let xml = |code: &str| {
+            format!(
+                "status code: 403 Forbidden: <Error><Code>{code}</Code>\n<Message>No, not\nat all</Message></Error>"
+            )
+        };
+        for (operation, words, why, said) in [
+            ("list", xml("SignatureDoesNotMatch"), Why::Credentials, "check the variables (AWS_ACCESS_KEY_ID"),
+            (
+                "put",
+                xml("AccessDenied"),
+                Why::Denied,
+                "the right to write objects (s3:PutObject) (AccessDenied: No, not)",
+            ),
+            ("delete", "403 Forbidden".to_owned(), Why::Denied, "or switch pruning off"),
+            ("list", xml("NoSuchBucket"), Why::NoBucket, "create the bucket"),
+            ("get", "http://169.254.169.254/latest timed out".to_owned(), Why::Credentials, "identity of the pod"),
+            ("get", "500 oh\n no".to_owned(), Why::Unavailable, "failed at a get: check the endpoint"),
+        ] {
+            let error = error(operation, &words);
+            assert!(error.why == why && error.to_string().contains(said), "{error}");
+            assert_eq!(error.to_string().lines().count(), 1);
+        }
     }
 }
