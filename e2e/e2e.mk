@@ -5,7 +5,7 @@
 
 IMAGES ?= localhost
 
-.PHONY: images e2e e2e-packages e2e-clean chart
+.PHONY: images e2e e2e-packages e2e-clean chart backup-servers
 
 images:
 	$(STEP) "images" ./e2e/kubernetes/images.sh $(IMAGES)
@@ -16,10 +16,16 @@ e2e:
 	@exec env REGISTRY="$(IMAGES)" USER_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \
 	  ./e2e/kubernetes/run.sh $(ARGS)
 
-# What the cluster of our own needs, on Debian, and promtool for the chart. CI calls it.
+# What the cluster of our own needs, promtool for the chart, and what opens backups without us, on Debian. CI calls it.
 e2e-packages:
-	@missing=$$({ ./e2e/cluster/cluster packages; command -v promtool >/dev/null || echo prometheus; } | xargs); [ -z "$$missing" ] || \
+	@missing=$$({ ./e2e/cluster/cluster packages; command -v promtool >/dev/null || echo prometheus; \
+	    for tool in age jq zstd; do command -v $$tool >/dev/null || echo $$tool; done; } | xargs); [ -z "$$missing" ] || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }
+
+# Servers of buckets, for `cargo test -p leasehold-backup --test servers`. `make nightly` calls it; needs Go and Node.
+backup-servers:
+	GOBIN=$(CURDIR)/target/backup-servers/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	npm install --silent --no-fund --no-audit --prefix target/backup-servers/azurite azurite@3.35.0
 
 # The chart without a cluster: only where there is a helm.
 chart:

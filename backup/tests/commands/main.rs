@@ -5,3 +5,4 @@ mod fixture;
 mod reading;
 mod restoring;
 mod store;
+mod tools;
