@@ -28,6 +28,7 @@ use leasehold_archive::name::{self, Name};
 use leasehold_replication::ClusterId;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use open::Opened;
 use requests::Counter;
 use std::io;
 use std::path::PathBuf;
@@ -87,7 +88,9 @@ impl Bucket {
     /// # Errors
     /// The URL or the environment is unusable, or the folder does not exist.
     pub fn open(place: &Place) -> Result<Bucket, BucketError> {
-        open::open(place)
+        let Opened { store, prefix, counter, folder } = open::open(place)?;
+        let (url, counts_calls) = (Arc::from(place.url.trim_end_matches('/')), folder.is_some());
+        Ok(Bucket { store, prefix, url, counter, counts_calls, folder })
     }
 
     /// Over any store, for tests.

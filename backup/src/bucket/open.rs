@@ -1,7 +1,7 @@
 //! From a URL to a bucket.
 
-use super::requests::Counting;
-use super::{Bucket, BucketError};
+use super::error::BucketError;
+use super::requests::{Counter, Counting};
 use crate::crypto;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
@@ -28,7 +28,16 @@ pub struct Place {
     pub path_style: bool,
 }
 
-pub(super) fn open(place: &Place) -> Result<Bucket, BucketError> {
+/// What a bucket consists of.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) prefix: Path,
+    pub(super) counter: Arc<Counter>,
+    /// The folder, of `file://`; its calls are not HTTP.
+    pub(super) folder: Option<PathBuf>,
+}
+
+pub(super) fn open(place: &Place) -> Result<Opened, BucketError> {
     let url = place.url.trim_end_matches('/');
     let setting = |detail: &dyn std::fmt::Display| BucketError::setting(url, detail);
     let forms = "write it as file:///folder, s3://bucket/prefix, az://container/prefix or gs://bucket/prefix";
@@ -79,11 +88,11 @@ pub(super) fn open(place: &Place) -> Result<Bucket, BucketError> {
         }
         _ => return Err(setting(&forms)),
     };
-    Ok(Bucket { store, prefix, url: url.into(), counter, counts_calls: false, folder: None })
+    Ok(Opened { store, prefix, counter, folder: None })
 }
 
 /// The folder must exist: on a volume that is not mounted, one that was created would be lost with the pod.
-fn open_folder(url: &str, folder: &str) -> Result<Bucket, BucketError> {
+fn open_folder(url: &str, folder: &str) -> Result<Opened, BucketError> {
     if !folder.starts_with('/') && !folder.is_empty() {
         return Err(BucketError::setting(url, "a folder is written with three slashes: file:///folder"));
     }
@@ -97,7 +106,7 @@ fn open_folder(url: &str, folder: &str) -> Result<Bucket, BucketError> {
     let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| BucketError::setting(url, error))?;
     let store = Arc::new(store.with_fsync(true));
     let (prefix, counter) = (Path::default(), Arc::default());
-    Ok(Bucket { store, prefix, url: url.into(), counter, counts_calls: true, folder: Some(folder) })
+    Ok(Opened { store, prefix, counter, folder: Some(folder) })
 }
 
 /// The bucket's own time-outs hold: a PUT of a large full takes its time.
