@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 something is wrong or failed, 2 invalid flags.
 
+use leasehold_backup::archive::CommandError;
 use leasehold_backup::args::{Args, Command};
 use leasehold_backup::{agent, cat, crypto, drill, list, restore, verify};
 use leasehold_daemon::{flags, logs, signals};
@@ -40,6 +41,8 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader has what it wants, as with `backup cat | head`.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("backup: {}", logs::in_words(&*error));
             ExitCode::from(FAILURE)
@@ -62,4 +65,9 @@ async fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::Drill(args) => drill::run(args, &mut out).await?,
     }
     Ok(())
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let is_one = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    matches!(error.downcast_ref(), Some(CommandError::Io { source, .. }) if is_one(source))
 }

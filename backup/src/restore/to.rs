@@ -17,11 +17,12 @@ use crate::walk::restored;
 use leasehold_archive::catalog::Edge;
 use leasehold_archive::time::Time;
 use leasehold_contract::{ReadError, RoleFile, read_json};
+use leasehold_documents::Documents;
 use leasehold_documents::snapshot::{self, Head};
-use leasehold_replication::{ClusterId, Position, Voters};
+use leasehold_replication::{Position, Voters};
 use leasehold_store::volume::cluster_of;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -64,15 +65,11 @@ pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, Comma
              and expiry is paused until PUT /api/expiry {{\"paused\": false}}",
             data.join(FILE).display(),
             count(records as u64, "record"),
-            cluster_text(archive.cluster),
+            archive.cluster.0,
             progress.summary()
         ))
     })
     .await
-}
-
-fn cluster_text(cluster: ClusterId) -> String {
-    cluster.0.to_string()
 }
 
 /// Why this pod does not restore, by role.json; none: it does. Waits until the sidecar has written it and knows the members.
@@ -114,12 +111,18 @@ async fn is_not_wanted(path: &Path, name: &str, patience: Duration) -> Result<Op
     }
 }
 
-fn write(data: &Path, head: &Head, documents: &leasehold_documents::Documents) -> io::Result<()> {
-    let (whole, part) = (data.join(FILE), data.join(format!("{FILE}.tmp")));
-    let mut out = BufWriter::with_capacity(256 * 1024, File::create(&part)?);
+fn write(data: &Path, head: &Head, documents: &Documents) -> io::Result<()> {
+    let part = data.join(format!("{FILE}.tmp"));
+    let written = write_part(&part, head, documents).and_then(|()| fs::rename(&part, data.join(FILE)));
+    if written.is_err() {
+        // A disk that is full is less so without it; the first error is what counts.
+        let _ = fs::remove_file(&part);
+    }
+    written.and_then(|()| File::open(data)?.sync_all())
+}
+
+fn write_part(part: &Path, head: &Head, documents: &Documents) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(256 * 1024, File::create(part)?);
     snapshot::write(&mut out, head, documents)?;
-    out.flush()?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(&part, &whole)?;
-    File::open(data)?.sync_all()
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }

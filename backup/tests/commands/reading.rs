@@ -235,3 +235,20 @@ fn what_cannot_be_reached_is_one_sentence() {
     let list = run(["list", "--url", "s3://bucket/x", "--endpoint", "http://127.0.0.1:1", "--path-style"].into_iter());
     assert!(list.code == 1 && list.err.lines().count() == 1, "{list:?}");
 }
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    let mut fixture = Fixture::whole();
+    for n in 0..3000 {
+        fixture.history.put(&format!("r{n}"), n);
+    }
+    let last = fixture.history.last().0;
+    fixture.changes(10, last);
+    let url = format!("file://{}", fixture.folder.path().display());
+    let words = ["cat", "--collection", "orders", "--url", &url];
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_backup"));
+    let mut child = command.args(words).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // More than a pipe holds is still to come.
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
