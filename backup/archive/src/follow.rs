@@ -13,6 +13,9 @@ use leasehold_documents::replay::Replay;
 use leasehold_replication::ClusterId;
 use std::io::BufRead;
 
+/// Entries between two copies of the data: where an entry is wrong, at most so many good ones before it are given up.
+const COPY_EVERY: u64 = 256;
+
 /// How far a file led.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Followed {
@@ -24,7 +27,7 @@ pub struct Followed {
     pub is_done: bool,
 }
 
-/// A file that could not be followed to its end. The data are those after the last good entry.
+/// A file that could not be followed to its end. The data are those after a good entry: the last one, where the file was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopped {
     /// What kind of problem.
@@ -58,6 +61,8 @@ pub fn follow<R: BufRead>(
     // The file's own state up to the data's sequence.
     let mut at = begin.mark;
     let mut is_joined = false;
+    // What an entry does wrongly cannot be undone. A copy costs nothing, but what is written after it copies what it changes.
+    let mut good = replay.clone();
     while let Some(entry) = reader.next_entry().map_err(damaged)? {
         if entry.mark.seq <= replay.position() && !is_joined {
             at = entry.mark;
@@ -76,8 +81,6 @@ pub fn follow<R: BufRead>(
         }
         let changes = entry.changes().map_err(damaged)?;
         seen(&entry.mark, &changes);
-        // What an entry does wrongly cannot be undone.
-        let before = replay.clone();
         let applied = replay.apply(entry.mark.seq, entry.mark.time.ms(), &changes).map_err(damaged);
         let found = replay.data_sum();
         let compared = applied.and_then(|()| {
@@ -85,11 +88,14 @@ pub fn follow<R: BufRead>(
             if found == entry.mark.hash { Ok(()) } else { Err(Stopped { fault: Fault::Damaged, why: why() }) }
         });
         if let Err(stopped) = compared {
-            *replay = before;
+            *replay = good;
             return Err(stopped);
         }
         at = entry.mark;
         followed.entries += 1;
+        if followed.entries.is_multiple_of(COPY_EVERY) {
+            good = replay.clone();
+        }
         followed.changes += changes.len() as u64;
     }
     if !is_joined {

@@ -1,6 +1,7 @@
 //! The program itself, on archives in folders: what it prints, and with which code it ends.
 #![allow(clippy::unwrap_used)]
 
+mod figures;
 mod fixture;
 mod reading;
 mod restoring;
