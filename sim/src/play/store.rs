@@ -46,6 +46,10 @@ impl Cluster {
         let incarnation = Incarnation(self.rng.uuid());
         let new_cluster_id = ClusterId(self.rng.uuid());
         self.know_better(life);
+        // A copy that is not used after all: the newest state may need a later build.
+        if self.settings.two_builds && self.cannot_be_read(life) {
+            return;
+        }
         let mut config = self.store_config(life.pod, incarnation, new_cluster_id);
         let pod = &mut self.pods[life.pod];
         let number = pod.volume.number;
