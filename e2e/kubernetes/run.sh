@@ -59,6 +59,7 @@ on_our_own() {
   [ -z "$missing" ] || { echo "make e2e: first: apt-get update && apt-get install -y --no-install-recommends $missing" >&2; exit 1; }
   needed go "Go $(sed -n 's/^go //p' "$cluster/go.mod") or newer builds Kubernetes and helm (https://go.dev/dl)"
   step "go build" "$cluster/build.sh"
+  step "go build monitoring" "$root/e2e/monitoring/build.sh"
   step "base image: pause" "$cluster/images.sh" pause
   step "base image: debian" "$cluster/images.sh" debian
   step "base image: rust" "$cluster/images.sh" rust
