@@ -18,12 +18,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::serve::counts::{Closed, Counts, Open};
 use crate::serve::limits::Limits;
-use crate::serve::unread::Unread;
 
 /// A connection that has sent no request keeps its place until it is this old: it may be about to send one.
 const UNASKED_MIN: Duration = Duration::from_millis(100);
@@ -52,6 +52,13 @@ pub(crate) struct Seat {
     lingers: AtomicBool,
     told: AtomicBool,
     leave: Notify,
+}
+
+/// What a service left of a request's body.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    /// None: the client was not asked for it, and may or may not send it.
+    pub(crate) body: Option<Incoming>,
 }
 
 /// What happens to a connection.

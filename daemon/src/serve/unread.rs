@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 use warp::reply::Response;
 
-use crate::serve::places::Seat;
+use crate::serve::places::{Seat, Unread};
 
 /// How long an answer waits for the rest of a body, and how long that may be, so that the connection can be kept.
 const REST_MAX: Duration = Duration::from_millis(100);
@@ -77,13 +77,6 @@ impl Drop for Inbound {
             seat.leave_unread(Unread { body: (!self.waits_to_be_asked).then_some(body) });
         }
     }
-}
-
-/// What a service left of a body.
-#[derive(Debug)]
-pub(crate) struct Unread {
-    /// None: the client was not asked for it, and may or may not send it.
-    body: Option<Incoming>,
 }
 
 /// An answer that waits for what was left unread.
