@@ -59,7 +59,7 @@ everything_is_answered() {
 watched() { # watched ARGS...: the release with all of its monitoring, and an archive that goes with the pod
   helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --wait --timeout 120s \
     --set monitoring.podMonitor.enabled=true,monitoring.rules.enabled=true,monitoring.dashboard.enabled=true \
-    --set backup.enabled=true,backup.url=file:///archive/data,backup.changesEvery=1s \
+    --set backup.enabled=true,backup.url=file:///archive,backup.changesEvery=1s \
     --set-json 'backup.extraVolumes=[{"name":"archive","emptyDir":{}}]' \
     --set-json 'backup.extraVolumeMounts=[{"name":"archive","mountPath":"/archive"}]' "$@"
 }
@@ -118,11 +118,11 @@ prometheus_gets_all_it_asks_for_and_alerts_fire_and_clear() {
   for alert in LeaseholdNoMajority LeaseholdNoLeader LeaseholdVoterMissing; do clears_within 60 $alert; done
 
   # The bucket cannot be written to, and something is to be archived.
-  k exec "deploy/$RELEASE-backup" -- bash -c 'chmod 0500 /archive/data/*/changes'
+  k exec "deploy/$RELEASE-backup" -- bash -c 'chmod 0500 /archive/*/changes'
   wait_for "a write" 30 a_write
   fires_within 40 LeaseholdBackupStale
   fires_within 40 LeaseholdBackupFailing
-  k exec "deploy/$RELEASE-backup" -- bash -c 'chmod 0700 /archive/data/*/changes'
+  k exec "deploy/$RELEASE-backup" -- bash -c 'chmod 0700 /archive/*/changes'
   for alert in LeaseholdBackupStale LeaseholdBackupFailing; do clears_within 90 $alert; done
 
   k scale "deploy/$RELEASE-backup" --replicas=0 >/dev/null
