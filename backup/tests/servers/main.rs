@@ -1,9 +1,11 @@
-//! Against real servers: S3 by versitygw, Azure by Azurite (`make backup-servers` fetches both).
+//! Against real servers: S3 by versitygw, Azure by Azurite (`make backup-servers` fetches both); Google by a fake of ours.
 //!
 //! They are looked for in `LEASEHOLD_VERSITYGW` and `LEASEHOLD_AZURITE`, then in `target/backup-servers`. Where one is missing,
 //! its tests say so and do nothing. Credentials are in the environment, so what uses a bucket directly is a test of its own, that
 //! is run in a process of its own (`inner`).
 #![allow(clippy::unwrap_used)]
+
+mod google;
 
 use futures_util::stream::{self, StreamExt as _};
 use leasehold_archive::name::Name;
@@ -187,6 +189,33 @@ fn an_azure_server_does_all_that_an_archive_needs() {
     }
 }
 
+#[test]
+fn a_fake_of_google_gets_the_requests_that_an_archive_needs() {
+    let google = google::Google::start();
+    let endpoint = format!("http://127.0.0.1:{}", google.port);
+    // The library's own way to do without credentials.
+    let account = format!(
+        r#"{{"gcs_base_url":"{endpoint}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#
+    );
+    for (test, passes) in [("inner_puts_gets_and_deletes_a_little", 1), ("inner_writes_an_archive", 1)] {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "--nocapture", test]).env("GOOGLE_SERVICE_ACCOUNT_KEY", &account);
+        command
+            .env("BACKUP_URL", "gs://backups/prod")
+            .env("BACKUP_ENDPOINT", &endpoint)
+            .env("BACKUP_PATH_STYLE", "false");
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains(&format!("{passes} passed")), "{output:?}");
+    }
+    for words in ["list", "verify --all"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_backup"));
+        command.args(words.split(' ')).env("GOOGLE_SERVICE_ACCOUNT_KEY", &account).env("BACKUP_ENDPOINT", &endpoint);
+        let output = command.env("BACKUP_URL", "gs://backups/prod").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
 /// That of the environment.
 fn bucket() -> Bucket {
     let of = |name: &str| std::env::var(name).unwrap();
@@ -222,6 +251,21 @@ async fn inner_puts_lists_gets_and_deletes() {
     let (list, delete) = (after.list - before.list, after.delete - before.delete);
     println!("requests for {MANY} objects: {list} to list, {delete} to delete");
     assert!((1..=2).contains(&list) && (2..=5).contains(&delete), "{list} {delete}");
+}
+
+#[tokio::test]
+#[ignore = "run by the tests of servers, with their credentials"]
+async fn inner_puts_gets_and_deletes_a_little() {
+    let bucket = &bucket();
+    let full = |seq: u64| Name::Full { seq: Seq(seq), time: Time::UNSAID, encrypted: false };
+    assert_eq!(bucket.put_if_absent(CLUSTER, &full(0), "one").await.unwrap(), Put::Written);
+    assert_eq!(bucket.put_if_absent(CLUSTER, &full(0), "another").await.unwrap(), Put::Exists);
+    assert_eq!(bucket.get_whole(CLUSTER, &full(0)).await.unwrap(), "one");
+    assert_eq!(bucket.get_whole(CLUSTER, &full(1)).await.unwrap_err().why, Why::Missing);
+    assert_eq!((bucket.clusters().await.unwrap(), bucket.list(CLUSTER).await.unwrap().len()), (vec![CLUSTER], 1));
+    assert_eq!(bucket.delete(CLUSTER, &[full(0), full(1)]).await.unwrap(), 2);
+    let requests = bucket.requests();
+    assert_eq!((requests.put, requests.get, requests.list, requests.delete), (2, 2, 2, 2));
 }
 
 #[tokio::test]
