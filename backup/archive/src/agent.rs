@@ -16,7 +16,7 @@
 //! after a gap the watch is opened first, and however long the full takes, nothing is lost meanwhile.
 //!
 //! Invariants: a file is put only while its cluster is accepted: the first bookmark had the hash that the archive has there. Files
-//! are put in order. A full counts when it was read back and every pod that was asked has its hash.
+//! are put in order. A full is put when every pod that was asked has its hash, and counts when it was read back.
 //!
 //! Not promised: that two clusters with the same id (one a clone of the other's volumes) never write into one folder. Until
 //! either sees the other's files (at its start, and every quarter of `full_every`) both may continue the same end; the
@@ -26,9 +26,13 @@ mod filing;
 mod fulls;
 mod holdings;
 mod keeping;
+mod plants;
 mod round;
 mod step;
 mod surveying;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 mod watching;
 
 pub use step::{Action, Config, Ended, File, Full, FullError, Input, Notice, Pod, Refused, Unread};
@@ -162,7 +166,7 @@ impl Agent {
             Input::Spool(bytes) => self.spool_bytes = bytes,
             Input::SpoolFailed(file) => self.on_spool_failed(now, file),
             Input::Full(cluster, full) => self.on_full(now, cluster, full),
-            Input::FullMarked(cluster, is_marked) => self.on_full_marked(now, cluster, is_marked),
+            Input::FullKept(cluster, kept) => self.on_full_kept(now, cluster, kept),
             Input::Wake => {}
             Input::Stop => self.on_stop(now),
         }

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a file begins with the mark that the one before it ended with, unless the chain began anew between them.
 
+use super::plants::{Fault, is_planted};
 use super::step::{Config, File};
 use crate::changes::Mark;
 use leasehold_replication::{ClusterId, Seq, Sum};
@@ -103,7 +104,9 @@ impl Filing {
     pub(super) fn close(&mut self, config: &Config) -> File {
         self.open = None;
         let file = File { cluster: self.cluster, begin: self.begin, end: self.at, encrypted: config.encrypted };
-        self.begin = self.at;
+        if !is_planted(Fault::BeginsFilesAnywhere) {
+            self.begin = self.at;
+        }
         file
     }
 

@@ -38,8 +38,8 @@ enum State {
     #[default]
     Idle,
     Taking,
-    /// It is in the bucket, and its note is on the way.
-    Marking(Mark),
+    /// It is on its way into the bucket.
+    Keeping(Mark),
     Pausing(Duration),
 }
 
@@ -82,7 +82,7 @@ impl Fulls {
     /// Whether one is to be taken now. `files`: of changes since the last one.
     pub(super) fn is_due(&self, now: Duration, config: &Config, at: &Mark, files: usize) -> bool {
         match self.state {
-            State::Taking | State::Marking(_) => return false,
+            State::Taking | State::Keeping(_) => return false,
             State::Pausing(until) if now < until => return false,
             State::Idle | State::Pausing(_) => {}
         }
@@ -101,7 +101,7 @@ impl Fulls {
     /// When it may be due again, if nothing else happens first.
     pub(super) fn deadline(&self, config: &Config) -> Option<Duration> {
         match self.state {
-            State::Taking | State::Marking(_) => None,
+            State::Taking | State::Keeping(_) => None,
             State::Pausing(until) => Some(until),
             State::Idle => self.last.map(|last| last + config.full_every),
         }
@@ -111,8 +111,8 @@ impl Fulls {
         self.state = State::Taking;
     }
 
-    pub(super) fn marking(&mut self, mark: Mark) {
-        self.state = State::Marking(mark);
+    pub(super) fn keeping(&mut self, mark: Mark) {
+        self.state = State::Keeping(mark);
     }
 
     pub(super) fn needed_from(&self) -> Seq {
@@ -134,9 +134,9 @@ impl Fulls {
         self.state = State::Pausing(now + pause);
     }
 
-    /// The bucket has noted the one that was being marked.
-    pub(super) fn marked(&mut self, now: Duration) -> Option<Mark> {
-        let State::Marking(mark) = self.state else { return None };
+    /// It is in the bucket, and noted.
+    pub(super) fn kept(&mut self, now: Duration) -> Option<Mark> {
+        let State::Keeping(mark) = self.state else { return None };
         self.state = State::Idle;
         self.last = Some(now);
         self.failures = 0;
@@ -167,8 +167,8 @@ mod tests {
 
     fn take(fulls: &mut Fulls, now: Duration, mark: Mark) {
         fulls.taking();
-        fulls.marking(mark);
-        assert_eq!(fulls.marked(now), Some(mark));
+        fulls.keeping(mark);
+        assert_eq!(fulls.kept(now), Some(mark));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What goes into the bucket: files of changes, in order, and fulls.
 
 use super::filing::{Filing, Waiting};
+use super::plants::{Fault, is_planted};
 use super::step::{Action, File, Full, FullError, Notice, Refused};
 use super::{Agent, Put};
 use leasehold_replication::ClusterId;
@@ -76,7 +77,7 @@ impl Agent {
 
     pub(super) fn on_put(&mut self, now: Duration, is_done: bool) {
         let Put::Putting(file) = std::mem::replace(&mut self.put, Put::Idle) else { return };
-        if !is_done {
+        if !is_done && !is_planted(Fault::ForgetsWhatFailed) {
             let pause = PUT_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.put_failures.min(8))).min(PUT_PAUSE_MAX);
             self.put_failures += 1;
             self.put = Put::Pausing { until: now + pause };
@@ -131,7 +132,8 @@ impl Agent {
             }
         };
         let known = self.filing.as_ref().and_then(|filing| filing.hash_at(full.mark.seq));
-        if full.said.iter().copied().chain(known).any(|hash| hash != full.mark.hash) {
+        let is_false = full.said.iter().copied().chain(known).any(|hash| hash != full.mark.hash);
+        if is_false && !is_planted(Fault::BelievesFulls) {
             self.say(Notice::FalseFull(full.mark.seq));
             return self.fulls.failed(now);
         }
@@ -143,22 +145,22 @@ impl Agent {
         if self.fulls.needed_from() > full.mark.seq {
             return self.fulls.is_behind(now);
         }
-        // Somebody else's history must not be vouched for.
+        // Nothing of another history may be written.
         if self.is_refused() {
             return self.fulls.failed(now);
         }
-        self.fulls.marking(full.mark);
-        self.act(Action::MarkFull(cluster, full.mark));
+        self.fulls.keeping(full.mark);
+        self.act(Action::KeepFull(cluster, full.mark));
     }
 
-    pub(super) fn on_full_marked(&mut self, now: Duration, cluster: ClusterId, is_marked: bool) {
+    pub(super) fn on_full_kept(&mut self, now: Duration, cluster: ClusterId, kept: Result<(), FullError>) {
         if self.cluster != Some(cluster) {
             return;
         }
-        if !is_marked {
+        if kept.is_err() {
             return self.fulls.failed(now);
         }
-        let Some(mark) = self.fulls.marked(now) else { return };
+        let Some(mark) = self.fulls.kept(now) else { return };
         self.files = 0;
         let files = self.put_upto.filter(|(seq, _)| self.chain <= mark.seq && mark.seq <= *seq);
         let reached = files.unwrap_or((mark.seq, mark.time));

@@ -121,17 +121,17 @@ pub enum Input {
     Spool(u64),
     /// The spool cannot be written. The open file is gone, or the one that was to be closed.
     SpoolFailed(Option<File>),
-    /// Answers [`Action::TakeFull`]: it is in the bucket, and was read back and loaded.
+    /// Answers [`Action::TakeFull`]: it is in the spool, and was loaded.
     Full(ClusterId, Result<Full, FullError>),
-    /// Answers [`Action::MarkFull`]: has the bucket noted it?
-    FullMarked(ClusterId, bool),
+    /// Answers [`Action::KeepFull`]: is it in the bucket, read back and noted?
+    FullKept(ClusterId, Result<(), FullError>),
     /// Time passed, at [`deadline`](super::Agent::deadline).
     Wake,
     /// The process shall end.
     Stop,
 }
 
-/// A full that is in the bucket.
+/// A full that is in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Full {
     /// The data in it; the hash as computed from what was loaded.
@@ -175,15 +175,15 @@ pub enum Action {
     Put(File),
     /// Delete that file of the spool.
     Forget(File),
-    /// Take a full, upload it, read it back, and ask pods for the hash. In place of any other that is still being taken.
+    /// Take a full into the spool, load it, and ask pods for the hash. In place of any other that is being taken or kept.
     TakeFull {
         /// Of that cluster.
         cluster: ClusterId,
         /// It must reach this entry.
         from: Seq,
     },
-    /// Note that the full at that mark is verified.
-    MarkFull(ClusterId, Mark),
+    /// Upload the full that was taken, read it back, and note that it is verified.
+    KeepFull(ClusterId, Mark),
     /// Delete what is no longer needed.
     Prune(ClusterId),
     /// Somebody should know this.

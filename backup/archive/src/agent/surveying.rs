@@ -3,6 +3,7 @@
 use super::Agent;
 use super::filing::Filing;
 use super::holdings::{Holdings, Reach};
+use super::plants::{Fault, is_planted};
 use super::step::{Action, Notice, Refused, Unread};
 use super::watching::{Aim, Expected, Watching};
 use crate::changes::Mark;
@@ -174,11 +175,15 @@ impl Agent {
             None if is_lost => self.fulls.none_found(),
             Some(_) | None => {}
         }
+        let reach = full.map(|full| holdings.reach(full));
+        // Another agent may have led the archive further, or closed a gap by a full.
+        if let Some(reach) = reach.filter(|reach| self.recoverable.is_none_or(|(seq, _)| seq < reach.end)) {
+            self.recoverable = Some((reach.end, reach.time));
+        }
         let at = self.filing.as_ref().map(Filing::at);
         if let (true, Some(at), Some((upto, _))) = (is_lost || self.fulls.leads_on(), at, before.upto) {
-            let reach = full.map(|full| holdings.reach(full));
             let end = reach.map_or(Seq(0), |reach| reach.end);
-            if end < upto {
+            if end < upto && !is_planted(Fault::OverlooksHoles) {
                 self.gaps += 1;
                 self.say(Notice::Hole(end, reach.and_then(|reach| reach.beyond).unwrap_or(upto)));
                 self.recoverable = reach.map(|reach| (reach.end, reach.time));

@@ -1,0 +1,39 @@
+//! Rules left out on purpose, one at a time, which the tests must notice. Outside of tests none is.
+
+/// A rule that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A watch may resume on any hash.
+    AcceptsAnyHash,
+    /// A full from before a gap counts behind it.
+    KeepsFullAcrossGap,
+    /// A file that was not put is forgotten.
+    ForgetsWhatFailed,
+    /// Nobody looks whether objects are still there.
+    OverlooksHoles,
+    /// A full counts whatever the pods say.
+    BelievesFulls,
+    /// A file may begin anywhere.
+    BeginsFilesAnywhere,
+}
+
+#[cfg(test)]
+std::thread_local! {
+    static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// In this thread, from now on.
+#[cfg(test)]
+pub(super) fn plant(fault: Option<Fault>) {
+    PLANTED.set(fault);
+}
+
+#[cfg(test)]
+pub(super) fn is_planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+#[cfg(not(test))]
+pub(super) const fn is_planted(_: Fault) -> bool {
+    false
+}

@@ -1,0 +1,293 @@
+//! The agent against a model of clusters and a bucket, with faults by a seed; and each rule once by hand.
+
+mod machine;
+mod restore;
+mod world;
+
+use super::plants::{Fault, plant};
+use super::{Notice, Refused};
+use machine::Machine;
+use std::time::Duration;
+use world::{FULL_EVERY, Object, World};
+
+/// Anything may happen, but clones.
+fn chaos(seed: u64, steps: usize) -> Result<(), String> {
+    let mut world = World::new(seed);
+    let mut agents = vec![Machine::new()];
+    if world.chance(2) {
+        agents.push(Machine::new());
+    }
+    for step in 0..steps {
+        let at = world.below(agents.len());
+        match world.below(100) {
+            0..=24 => world.write(),
+            25..=59 => agents[at].hear(&mut world),
+            60..=84 => agents[at].complete(&mut world),
+            85..=91 => agents[at].wait(&mut world),
+            92 => agents[at].restart(&mut world),
+            93 => world.bucket_is_down = !world.bucket_is_down,
+            94 => world.toggle_pod(),
+            95 => world.forget_history(),
+            96 if world.chance(3) => world.lose_object(),
+            97 if world.chance(8) => world.new_cluster(),
+            98 => world.jump(),
+            _ => world.catch_up(),
+        }
+        if step % 50 == 0 {
+            restore::check(&mut world)?;
+            agents.iter().try_for_each(|agent| is_truthful(&world, agent))?;
+        }
+    }
+    quiet(&mut world, &mut agents)?;
+    let cluster = world.live();
+    let end = cluster.last_change();
+    let arrived = restore::latest(&world, cluster.id)?;
+    if arrived.hash != end.hash {
+        return Err(format!("after quiet a restore leads to {arrived:?}, and the cluster has {end:?}"));
+    }
+    for agent in &agents {
+        let status = agent.agent.status();
+        if status.refused.is_some() {
+            return Err(format!("refused without a reason: {status:?}"));
+        }
+        let recoverable = status.recoverable.map_or(0, |(seq, _)| seq.0);
+        if recoverable < end.seq.0 {
+            return Err(format!("it says that entry {recoverable} can be restored, and {} can be", end.seq));
+        }
+    }
+    Ok(())
+}
+
+/// As long as nothing is lost behind its back, an agent never says that more can be restored than can be.
+fn is_truthful(world: &World, agent: &Machine) -> Result<(), String> {
+    let status = agent.agent.status();
+    let (Some(cluster), Some((said, _)), false) = (status.cluster, status.recoverable, world.has_lost) else {
+        return Ok(());
+    };
+    let found = restore::latest(world, cluster)?.seq;
+    if said <= found { Ok(()) } else { Err(format!("it says that {said} can be restored, and {found} can be")) }
+}
+
+/// Nothing fails any longer, and time passes.
+fn quiet(world: &mut World, agents: &mut [Machine]) -> Result<(), String> {
+    world.heal();
+    // Long enough to look at the archive twice.
+    for round in 0..400 {
+        if round == 0 || round == 200 {
+            world.write_change();
+        }
+        world.now += FULL_EVERY / 300;
+        for agent in &mut *agents {
+            agent.settle(world);
+        }
+    }
+    restore::check(world)
+}
+
+#[test]
+fn whatever_happens_what_is_restored_is_the_clusters_history_and_at_last_all_of_it() {
+    let seeds = std::env::var("AGENT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(200);
+    for seed in 0..seeds {
+        chaos(seed, 1500).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    }
+}
+
+#[test]
+fn each_rule_that_is_left_out_is_noticed() {
+    for fault in [Fault::ForgetsWhatFailed, Fault::BelievesFulls, Fault::BeginsFilesAnywhere] {
+        plant(Some(fault));
+        let is_noticed = (0..200).any(|seed| chaos(seed, 1500).is_err());
+        plant(None);
+        assert!(is_noticed, "{fault:?}");
+    }
+    plant(Some(Fault::OverlooksHoles));
+    let is_noticed = a_lost_file_gets_a_full_soon().is_err();
+    plant(None);
+    assert!(is_noticed, "OverlooksHoles");
+    plant(Some(Fault::KeepsFullAcrossGap));
+    let is_noticed = a_gap_gets_a_full_at_once().is_err();
+    plant(None);
+    assert!(is_noticed, "KeepsFullAcrossGap");
+    plant(Some(Fault::AcceptsAnyHash));
+    let is_noticed = std::panic::catch_unwind(|| (0..20).for_each(a_clone_is_refused)).is_err();
+    plant(None);
+    assert!(is_noticed, "AcceptsAnyHash");
+}
+
+/// The cluster is put back by a copy of its volumes, and goes another way from there.
+fn a_clone_is_refused(seed: u64) {
+    let mut world = World::new(seed);
+    let mut agents = [Machine::new()];
+    (0..30).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents).unwrap();
+    world.clone_cluster(10);
+    let (long, before) = (world.chance(2), world.bucket.clone());
+    if long {
+        (0..40).for_each(|_| world.write_change());
+    }
+    if world.chance(2) {
+        agents[0].restart(&mut world);
+    }
+    quiet(&mut world, &mut agents).unwrap();
+    let expected = if long { Refused::ForeignHistory } else { Refused::Ahead };
+    assert_eq!(agents[0].agent.status().refused, Some(expected), "seed {seed}");
+    assert_eq!(world.bucket, before, "seed {seed}: two histories in one folder");
+    // The old volumes are back.
+    world.unclone();
+    quiet(&mut world, &mut agents).unwrap();
+    assert_eq!(agents[0].agent.status().refused, None, "seed {seed}");
+    assert_eq!(restore::latest(&world, world.live().id).unwrap().hash, world.live().last_change().hash);
+}
+
+#[test]
+fn another_history_of_the_same_cluster_is_refused_and_nothing_of_it_is_written() {
+    (0..50).for_each(a_clone_is_refused);
+}
+
+#[test]
+fn of_two_clones_that_share_a_folder_the_agents_notice_and_no_restore_mixes_them() {
+    for seed in 0..50 {
+        let mut world = World::new(seed);
+        let (mut one, mut two) = (Machine::new(), Machine::new());
+        (0..20).for_each(|_| world.write_change());
+        quiet(&mut world, std::slice::from_mut(&mut one)).unwrap();
+        quiet(&mut world, std::slice::from_mut(&mut two)).unwrap();
+        // Both follow the same end. From here on one sees the clone, and the other the original.
+        for turn in 0..400 {
+            if turn == 1 {
+                world.clone_cluster(0);
+                two.forget_watch(&mut world);
+            }
+            world.now += FULL_EVERY / 300;
+            for (agent, is_clone) in [(&mut one, false), (&mut two, true)] {
+                world.see_clone(is_clone);
+                if turn % 20 == 0 {
+                    world.write_change();
+                }
+                agent.settle(&mut world);
+            }
+        }
+        let refused = [&one, &two].map(|agent| agent.agent.status().refused);
+        assert!(refused.contains(&Some(Refused::ForeignHistory)), "seed {seed}: {refused:?}");
+        restore::check(&mut world).unwrap();
+    }
+}
+
+/// Two pods have forgotten, then all.
+fn a_gap_gets_a_full_at_once() -> Result<(), String> {
+    let mut world = World::new(1);
+    let mut agents = [Machine::new()];
+    (0..20).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents)?;
+    let fulls = agents[0].fulls;
+    (0..20).for_each(|_| world.write_change());
+    agents[0].forget_watch(&mut world);
+    world.forget_in(&[0, 1]);
+    agents[0].settle(&mut world);
+    assert_eq!((agents[0].agent.status().gaps, agents[0].fulls), (0, fulls));
+    (0..20).for_each(|_| world.write_change());
+    agents[0].forget_watch(&mut world);
+    let from = world.live().end() - 20;
+    world.forget_in(&[0, 1, 2]);
+    for _ in 0..20 {
+        world.write_change();
+        world.now += Duration::from_secs(3);
+        agents[0].settle(&mut world);
+    }
+    assert_eq!(agents[0].agent.status().gaps, 1);
+    let gap = |notice: &Notice| matches!(notice, Notice::Gap(end, begin) if end.0 == from && begin.0 > from);
+    assert!(agents[0].notices.iter().any(gap), "{:?}", agents[0].notices);
+    let (seq, begin) = (restore::latest(&world, world.live().id)?.seq.0, from + 20);
+    if seq <= begin { Err(format!("a minute after the gap a restore leads to {seq}")) } else { Ok(()) }
+}
+
+/// Before the next one is due.
+fn a_lost_file_gets_a_full_soon() -> Result<(), String> {
+    let mut world = World::new(5);
+    let mut agent = Machine::new();
+    for _ in 0..200 {
+        world.write_change();
+        world.now += Duration::from_secs(11);
+        agent.settle(&mut world);
+        if world.bucket.len() == 12 {
+            let file = world.bucket.iter().find(|(_, object)| matches!(object, Object::Changes { .. }));
+            let key = *file.expect("there are files of changes").0;
+            world.bucket.remove(&key);
+        }
+    }
+    let (found, end) = (restore::latest(&world, world.live().id)?.seq.0, world.live().end());
+    if found + 5 < end { Err(format!("a restore leads to {found} of {end}")) } else { Ok(()) }
+}
+
+#[test]
+fn a_file_that_is_lost_is_noticed_and_a_full_leads_on_behind_it() {
+    a_lost_file_gets_a_full_soon().unwrap();
+}
+
+#[test]
+fn all_pods_are_asked_before_a_gap_and_both_edges_are_said() {
+    a_gap_gets_a_full_at_once().unwrap();
+}
+
+#[test]
+fn changes_are_uploaded_soon_and_nothing_is_where_nothing_changes() {
+    let mut world = World::new(2);
+    let mut agent = Machine::new();
+    world.write_change();
+    quiet(&mut world, std::slice::from_mut(&mut agent)).unwrap();
+    let before = world.bucket.len();
+    for _ in 0..20 {
+        world.write_idle();
+        world.now += Duration::from_secs(5);
+        agent.settle(&mut world);
+    }
+    assert_eq!(world.bucket.len(), before, "entries without a change");
+    world.write_change();
+    agent.settle(&mut world);
+    world.now += Duration::from_secs(10);
+    agent.settle(&mut world);
+    assert_eq!(world.bucket.len(), before + 1);
+    let last = world.live().last_change();
+    assert_eq!(agent.agent.status().recoverable, Some((last.seq, last.time)));
+    assert!(agent.agent.status().complete.is_some());
+}
+
+#[test]
+fn a_full_spool_closes_the_watch_until_the_bucket_has_taken_half_of_it() {
+    let mut world = World::new(3);
+    let mut agent = Machine::new();
+    world.write_change();
+    quiet(&mut world, std::slice::from_mut(&mut agent)).unwrap();
+    world.bucket_is_down = true;
+    for _ in 0..100 {
+        world.write_change();
+        world.now += Duration::from_secs(11);
+        agent.settle(&mut world);
+    }
+    assert!(!agent.agent.status().is_following && agent.notices.contains(&Notice::SpoolFull));
+    quiet(&mut world, std::slice::from_mut(&mut agent)).unwrap();
+    assert!(agent.agent.status().is_following);
+    assert_eq!((agent.spooled(), agent.agent.status().gaps), (0, 0));
+}
+
+#[test]
+fn at_the_end_all_is_uploaded_or_time_is_up() {
+    let mut world = World::new(4);
+    let mut agent = Machine::new();
+    world.write_change();
+    quiet(&mut world, std::slice::from_mut(&mut agent)).unwrap();
+    world.write_change();
+    agent.settle(&mut world);
+    let mut stuck = agent.clone();
+    agent.stop(&mut world);
+    agent.settle(&mut world);
+    assert!(agent.is_over && agent.spooled() == 0);
+    assert_eq!(restore::latest(&world, world.live().id).unwrap().hash, world.live().last_change().hash);
+    world.bucket_is_down = true;
+    stuck.stop(&mut world);
+    stuck.settle(&mut world);
+    assert!(!stuck.is_over);
+    world.now += Duration::from_secs(9);
+    stuck.settle(&mut world);
+    assert!(stuck.is_over);
+}

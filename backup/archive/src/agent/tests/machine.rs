@@ -1,0 +1,272 @@
+//! One agent, with its spool and its calls under way.
+
+use super::super::{Action, Agent, Config, Ended, File, Full, FullError, Input, Notice, Unread};
+use super::world::{Change, FULL_EVERY, Object, PODS, World};
+use crate::changes::Mark;
+use crate::name::Name;
+use leasehold_replication::{ClusterId, Seq, Sum};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+const CONFIG: Config = Config {
+    full_every: FULL_EVERY,
+    changes_every: Duration::from_secs(10),
+    file_bytes_max: 1000,
+    spool_bytes_max: 20,
+    encrypted: false,
+    prune: true,
+};
+
+#[derive(Clone)]
+pub(super) struct Machine {
+    pub(super) agent: Agent,
+    watch: Option<Watch>,
+    calls: VecDeque<Action>,
+    /// Whose, where it begins, and what is in it.
+    open: Option<(Mark, Vec<Change>)>,
+    spool: BTreeMap<(ClusterId, Name), (File, Vec<Change>)>,
+    entry: Option<Change>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) fulls: usize,
+    pub(super) is_over: bool,
+    is_started: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Watch {
+    pod: usize,
+    cluster: Option<ClusterId>,
+    after: Option<Seq>,
+    /// Up to where it was told; none: it is not open yet.
+    at: Option<u64>,
+    /// The cluster that it is connected to.
+    to: usize,
+}
+
+impl Machine {
+    pub(super) fn new() -> Machine {
+        Machine {
+            agent: Agent::new(CONFIG),
+            watch: None,
+            calls: VecDeque::new(),
+            open: None,
+            spool: BTreeMap::new(),
+            entry: None,
+            notices: Vec::new(),
+            fulls: 0,
+            is_over: false,
+            is_started: false,
+        }
+    }
+
+    pub(super) fn spooled(&self) -> usize {
+        self.spool.len()
+    }
+
+    fn step(&mut self, world: &mut World, input: Input) {
+        if self.is_over {
+            return;
+        }
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for action in self.agent.step(world.now, input) {
+                match action {
+                    Action::Watch { pod, cluster, after } => {
+                        self.watch = Some(Watch {
+                            pod: pod.parse().expect("a number"),
+                            cluster,
+                            after,
+                            at: None,
+                            to: world.live,
+                        });
+                    }
+                    Action::CloseWatch => self.watch = None,
+                    Action::Open { begin, .. } => self.open = Some((begin, Vec::new())),
+                    Action::Append => {
+                        let (_, changes) = self.open.as_mut().expect("a file is open");
+                        changes.push(self.entry.take().expect("the input was an entry"));
+                    }
+                    Action::Close(file) => {
+                        let (begin, changes) = self.open.take().expect("a file is open");
+                        assert_eq!(begin, file.begin);
+                        if world.chance(40) {
+                            inputs.push_back(Input::SpoolFailed(Some(file)));
+                        } else {
+                            self.spool.insert((file.cluster, file.name()), (file, changes));
+                        }
+                        inputs.push_back(Input::Spool(self.spool.len() as u64));
+                    }
+                    Action::Forget(file) => {
+                        self.spool.remove(&(file.cluster, file.name()));
+                        inputs.push_back(Input::Spool(self.spool.len() as u64));
+                    }
+                    Action::Say(notice) => self.notices.push(notice),
+                    Action::Exit => self.is_over = true,
+                    Action::TakeFull { .. } => {
+                        self.calls.retain(|call| !matches!(call, Action::TakeFull { .. }));
+                        self.calls.push_back(action);
+                    }
+                    Action::Resolve | Action::List(_) | Action::ReadEnd(..) | Action::Put(_) | Action::KeepFull(..) => {
+                        self.calls.push_back(action)
+                    }
+                    Action::Prune(_) => {}
+                }
+            }
+        }
+        assert!(self.calls.len() < 50, "calls pile up: {:?}", self.calls);
+    }
+
+    fn start(&mut self, world: &mut World) {
+        if !std::mem::replace(&mut self.is_started, true) {
+            let left = self.spool.values().map(|(file, _)| file.clone()).collect();
+            self.step(world, Input::Started(left));
+        }
+    }
+
+    /// The process ends, and another one begins; mostly with the same spool.
+    pub(super) fn restart(&mut self, world: &mut World) {
+        let spool = if world.chance(4) { BTreeMap::new() } else { std::mem::take(&mut self.spool) };
+        *self = Machine { spool, fulls: self.fulls, ..Machine::new() };
+        self.start(world);
+    }
+
+    pub(super) fn stop(&mut self, world: &mut World) {
+        self.step(world, Input::Stop);
+    }
+
+    pub(super) fn forget_watch(&mut self, world: &mut World) {
+        self.watch = None;
+        self.step(world, Input::Ended(Ended::Broken));
+    }
+
+    pub(super) fn wait(&mut self, world: &mut World) {
+        self.start(world);
+        let more = Duration::from_millis(world.below(20_000) as u64);
+        let deadline = self.agent.deadline().unwrap_or(world.now);
+        world.now = if world.chance(2) { world.now + more } else { world.now.max(deadline.min(world.now + more * 50)) };
+        self.step(world, Input::Wake);
+    }
+
+    /// Everything that can be done now.
+    pub(super) fn settle(&mut self, world: &mut World) {
+        world.catch_up();
+        self.start(world);
+        self.step(world, Input::Wake);
+        for _ in 0..500 {
+            if self.calls.is_empty() && self.watch.as_ref().is_none_or(|watch| watch.at == Some(world.live().end())) {
+                break;
+            }
+            self.complete(world);
+            self.hear(world);
+        }
+        if let Some(watch) = self.watch.as_ref().filter(|watch| watch.at == Some(world.live().end())) {
+            let (cluster, mark) = (world.live().id, world.live().mark(watch.at.expect("it is open")));
+            self.step(world, Input::Bookmark { cluster, mark });
+        }
+    }
+
+    /// The watch says something, if it has anything to say.
+    pub(super) fn hear(&mut self, world: &mut World) {
+        self.start(world);
+        let Some(watch) = self.watch.clone() else { return };
+        let cluster = world.live().clone();
+        let pod = &cluster.pods[watch.pod];
+        let ended = match (watch.at, watch.after) {
+            _ if !pod.is_up || watch.to != world.live => Some(Ended::Broken),
+            (None, _) if watch.cluster.is_some_and(|id| id != cluster.id) => Some(Ended::OtherCluster(cluster.id)),
+            (None, Some(after)) if after.0 > cluster.end() => Some(Ended::Ahead),
+            (None, Some(after)) if after.0 < pod.oldest => Some(Ended::Gone),
+            (Some(at), _) if at < pod.oldest || at > cluster.end() => Some(Ended::Gone),
+            _ => None,
+        };
+        if let Some(ended) = ended {
+            self.watch = None;
+            return self.step(world, Input::Ended(ended));
+        }
+        let Some(at) = watch.at else {
+            let at = watch.after.map_or(pod.applied, |after| after.0);
+            let applied = &mut world.live_mut().pods[watch.pod].applied;
+            *applied = at.max(*applied);
+            self.watch = Some(Watch { at: Some(at), ..watch });
+            return self.step(world, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(at) });
+        };
+        let next = (at + 1..=pod.applied).find(|seq| cluster.entries[*seq as usize].1.is_some());
+        let (upto, input) = match next {
+            Some(seq) => {
+                let (mark, what) = cluster.entries[seq as usize];
+                self.entry = what.map(|what| Change { mark, what });
+                (seq, Input::Entry { mark, bytes: 100 })
+            }
+            None => {
+                let upto = pod.applied.max(at);
+                (upto, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(upto) })
+            }
+        };
+        self.watch = Some(Watch { at: Some(upto), ..watch });
+        self.step(world, input);
+    }
+
+    /// One of the calls under way ends.
+    pub(super) fn complete(&mut self, world: &mut World) {
+        self.start(world);
+        let at = world.below(self.calls.len());
+        let Some(call) = self.calls.remove(at) else { return };
+        let is_down = world.bucket_is_down;
+        let input = match call {
+            Action::Resolve => Input::Resolved((0..PODS).map(|pod| pod.to_string().into()).collect()),
+            Action::List(id) => {
+                let names = world.bucket.keys().filter(|key| key.0 == id).map(|key| key.1).collect();
+                Input::Listed(id, Some(names).filter(|_| !is_down))
+            }
+            Action::ReadEnd(id, name) => Input::EndRead(
+                id,
+                name,
+                match world.bucket.get(&(id, name)) {
+                    _ if is_down => Err(Unread::Failed),
+                    Some(Object::Verified(mark) | Object::Changes { end: mark, .. }) => Ok(*mark),
+                    Some(Object::Full(_)) | None => Err(Unread::Damaged),
+                },
+            ),
+            Action::Put(file) => {
+                let key = (file.cluster, file.name());
+                // What failed may have been done.
+                if let Some((_, changes)) = self.spool.get(&key).filter(|_| !is_down || world.chance(4)) {
+                    let object = Object::Changes { begin: file.begin, changes: changes.clone(), end: file.end };
+                    world.bucket.entry(key).or_insert(object);
+                }
+                Input::Put(!is_down && self.spool.contains_key(&key))
+            }
+            Action::TakeFull { cluster, from } => self.take_full(world, cluster, from),
+            Action::KeepFull(id, mark) => {
+                let full = Name::Full { seq: mark.seq, time: mark.time, encrypted: false };
+                if !is_down || world.chance(3) {
+                    world.bucket.insert((id, full), Object::Full(mark));
+                }
+                let is_kept = !is_down && !world.chance(10);
+                if is_kept {
+                    self.fulls += 1;
+                    let name = Name::Verified { seq: mark.seq, time: mark.time };
+                    world.bucket.insert((id, name), Object::Verified(mark));
+                }
+                Input::FullKept(id, if is_kept { Ok(()) } else { Err(FullError::Failed) })
+            }
+            other => panic!("{other:?} is not a call"),
+        };
+        self.step(world, input);
+    }
+
+    fn take_full(&self, world: &mut World, id: ClusterId, from: Seq) -> Input {
+        let at = world.below(PODS);
+        let (cluster, is_false) = (world.live().clone(), world.chance(5));
+        let pod = &cluster.pods[at];
+        if world.bucket_is_down || !pod.is_up || cluster.id != id {
+            return Input::Full(id, Err(FullError::Failed));
+        }
+        if Seq(pod.applied) < from {
+            return Input::Full(id, Err(FullError::Behind));
+        }
+        let truth = cluster.mark(pod.applied);
+        let mark = if is_false { Mark { hash: Sum(!truth.hash.0), ..truth } } else { truth };
+        Input::Full(id, Ok(Full { mark, said: vec![truth.hash] }))
+    }
+}
