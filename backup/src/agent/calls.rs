@@ -52,9 +52,3 @@ pub(super) async fn put(bucket: &Bucket, file: &File, path: PathBuf) -> Result<O
         }
     }
 }
-
-/// Notes that a full is verified.
-pub(super) async fn mark(bucket: &Bucket, cluster: ClusterId, verified: &Verified) -> Result<(), BucketError> {
-    let name = Name::Verified { seq: verified.mark.seq, time: verified.mark.time };
-    bucket.put_if_absent(cluster, &name, verified.to_json()).await.map(|_| ())
-}

@@ -34,7 +34,7 @@ enum Report {
     EndRead(ClusterId, Name, Result<Mark, (Unread, String)>),
     Put(Result<Option<u64>, String>),
     Full(ClusterId, Result<Taken, FullFailed>),
-    Marked(ClusterId, Result<(), String>),
+    Kept(ClusterId, Result<u64, FullFailed>),
     Pruned(Result<u64, String>),
 }
 
@@ -184,35 +184,24 @@ impl Running {
                 Input::Put(put.is_ok())
             }
             Report::Full(cluster, full) => {
-                self.full = None;
+                let full = full.map_err(|failed| self.no_full(failed));
                 Input::Full(
                     cluster,
-                    match full {
-                        Ok(Taken { full, verified, was_uploaded }) => {
-                            if was_uploaded {
-                                self.driver.metrics.uploaded(Kind::Full, verified.compressed_bytes);
-                            }
-                            self.verified = Some(verified);
-                            Ok(full)
-                        }
-                        Err(FullFailed { at, why, what }) => {
-                            if why != FullError::Behind {
-                                self.failures.note(at, &format!("no full was taken: {what}"));
-                            }
-                            Err(why)
-                        }
-                    },
+                    full.map(|Taken { full, verified }| {
+                        self.verified = Some(verified);
+                        full
+                    }),
                 )
             }
-            Report::Marked(cluster, marked) => {
-                match (&marked, &self.verified) {
-                    (Err(what), _) => self.failures.note(At::Bucket, what),
-                    (Ok(()), Some(Verified { mark, records, .. })) => {
-                        info!(sequence = mark.seq.0, time = %mark.time, records, "a full is verified");
+            Report::Kept(cluster, kept) => {
+                let kept = kept.map_err(|failed| self.no_full(failed));
+                if let (Ok(bytes), Some(Verified { mark, records, .. })) = (kept, &self.verified) {
+                    info!(sequence = mark.seq.0, time = %mark.time, records, "a full is verified");
+                    if bytes > 0 {
+                        self.driver.metrics.uploaded(Kind::Full, bytes);
                     }
-                    (Ok(()), None) => {}
                 }
-                Input::FullMarked(cluster, marked.is_ok())
+                Input::FullKept(cluster, kept.map(|_| ()))
             }
             Report::Pruned(pruned) => {
                 match pruned {
@@ -273,15 +262,10 @@ impl Running {
                 self.full = None;
                 self.full = Some(self.spawn(call));
             }
-            Action::MarkFull(cluster, _) => {
-                let Some(verified) = self.verified.clone() else {
-                    self.inputs.push_back(Input::FullMarked(cluster, false));
-                    return false;
-                };
-                self.call(async move {
-                    let marked = calls::mark(&bucket, cluster, &verified).await;
-                    Report::Marked(cluster, marked.map_err(|error| error.to_string()))
-                });
+            Action::KeepFull(cluster, _) => {
+                let Some(verified) = self.verified.clone() else { return false };
+                let taker = self.driver.taker.clone();
+                self.full = Some(self.spawn(async move { Report::Kept(cluster, taker.keep(cluster, verified).await) }));
             }
             Action::Prune(cluster) => {
                 let retention = self.driver.retention;
@@ -291,6 +275,14 @@ impl Running {
             Action::Exit => return true,
         }
         false
+    }
+
+    fn no_full(&mut self, failed: FullFailed) -> FullError {
+        let FullFailed { at, why, what } = failed;
+        if why != FullError::Behind {
+            self.failures.note(at, &format!("no full was kept: {what}"));
+        }
+        why
     }
 
     fn on_spool(&mut self, done: Result<(), SpoolError>, file: Option<File>) {

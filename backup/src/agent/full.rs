@@ -1,8 +1,9 @@
 //! Takes a full: from a pod into the bucket, back from there, and compared with what the pods say.
 //!
 //! ```text
-//!   GET /api/snapshot ─▶ load ─▶ (zstd, age) spool ─▶ put ─▶ get ─▶ load again ─▶ the same data? ─▶ pods: the hash there?
-//!                        own sum                              (encrypted: the checksum of what was sent)
+//!   take   GET /api/snapshot ─▶ load, own sum ─▶ (zstd, age) spool ─▶ pods: the hash there?
+//!   keep   spool ─▶ put ─▶ get ─▶ load again, the same data? ─▶ note
+//!                                 (encrypted: the checksum of what was sent)
 //! ```
 //!
 //! Memory: while it loads, the data once, as documents; while it uploads, the compressed object. Never both.
@@ -45,12 +46,11 @@ pub(super) struct Taker {
     pub(super) path: PathBuf,
 }
 
-/// A full that is in the bucket.
+/// A full that is in the spool.
 pub(super) struct Taken {
     pub(super) full: Full,
+    /// What is to be noted of it.
     pub(super) verified: Verified,
-    /// It was not there before.
-    pub(super) was_uploaded: bool,
 }
 
 /// Why there is none.
@@ -73,8 +73,17 @@ fn of_bucket(error: BucketError) -> FullFailed {
 }
 
 impl Taker {
+    /// From a pod into the spool.
     pub(super) async fn take(&self, cluster: ClusterId, from: Seq) -> Result<Taken, FullFailed> {
         let (pod, mut verified) = self.download(cluster, from).await?;
+        let words = self.words(cluster, verified.mark.seq, &pod).await;
+        verified.keys_hash = words.iter().find_map(|word| word.keys_hash);
+        let said: Vec<Sum> = words.iter().map(|word| word.mark.hash).collect();
+        Ok(Taken { full: Full { mark: verified.mark, said }, verified })
+    }
+
+    /// From the spool into the bucket. Returns how many bytes were uploaded.
+    pub(super) async fn keep(&self, cluster: ClusterId, mut verified: Verified) -> Result<u64, FullFailed> {
         let Verified { mark, encrypted, .. } = verified;
         let name = Name::Full { seq: mark.seq, time: mark.time, encrypted };
         let mut put = self.put(cluster, &name).await?;
@@ -82,12 +91,11 @@ impl Taker {
             put = self.settle(cluster, &name, &mut verified).await?;
         }
         self.read_back(cluster, &name, &verified).await?;
-        // It may be gone already; a next full replaces it.
+        let note = Name::Verified { seq: mark.seq, time: mark.time };
+        self.bucket.put_if_absent(cluster, &note, verified.to_json()).await.map_err(of_bucket)?;
+        // One that stays is replaced by the next full.
         let _ = tokio::fs::remove_file(&self.path).await;
-        let words = self.words(cluster, mark.seq, &pod).await;
-        verified.keys_hash = words.iter().find_map(|word| word.keys_hash);
-        let said: Vec<Sum> = words.iter().map(|word| word.mark.hash).collect();
-        Ok(Taken { full: Full { mark, said }, verified, was_uploaded: put == Put::Written })
+        Ok(if put == Put::Written { verified.compressed_bytes } else { 0 })
     }
 
     async fn put(&self, cluster: ClusterId, name: &Name) -> Result<Put, FullFailed> {

@@ -1,6 +1,8 @@
 //! Deletes what nothing needs any longer.
 
 use crate::bucket::Bucket;
+use leasehold_archive::catalog::Catalog;
+use leasehold_archive::retention::{Keep, prunable};
 use leasehold_replication::ClusterId;
 use std::time::Duration;
 
@@ -12,9 +14,19 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// How many objects were deleted.
-    pub(super) async fn prune(self, _bucket: &Bucket, _cluster: ClusterId) -> Result<u64, String> {
-        let _ = (self.point_in_time, self.fulls);
-        Ok(0)
+    /// How many objects were deleted; and why not all of them.
+    pub(super) async fn prune(self, bucket: &Bucket, cluster: ClusterId) -> Result<u64, String> {
+        let listed = bucket.list(cluster).await.map_err(|error| error.to_string())?;
+        let catalog = Catalog::of(listed.iter().map(|object| (&*object.name, object.bytes)));
+        let point_in_time_ms = u64::try_from(self.point_in_time.as_millis()).unwrap_or(u64::MAX);
+        let keep = Keep { point_in_time_ms, fulls: usize::try_from(self.fulls).unwrap_or(usize::MAX) };
+        let mut deleted = 0;
+        // A stage is begun when the one before is done: halfway, everything that is left is of use.
+        for stage in prunable(&catalog, keep) {
+            deleted += bucket.delete(cluster, &stage).await.map_err(|error| {
+                format!("cannot delete what nothing needs: {error}. Where object lock forbids it, use --no-prune")
+            })?;
+        }
+        Ok(deleted)
     }
 }
