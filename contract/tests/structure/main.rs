@@ -69,7 +69,7 @@ fn no_files_import_from_each_other() {
 
 /// The districts (top-level modules, with their folders) of the shells and laboratories, from above to below: each imports
 /// from those behind it alone.
-const DISTRICTS: [(&str, &[&str]); 4] = [
+const DISTRICTS: [(&str, &[&str]); 5] = [
     (
         "store",
         &[
@@ -110,6 +110,13 @@ const DISTRICTS: [(&str, &[&str]); 4] = [
             "address",
             "telemetry",
             "clock",
+        ],
+    ),
+    (
+        "backup",
+        &[
+            "agent", "list", "verify", "drill", "restore", "cat", "walk", "archive", "args", "source", "spool",
+            "metrics", "progress", "sealed", "bucket", "crypto",
         ],
     ),
     ("sim", &["judge", "play", "small", "model", "outcome", "options", "plant"]),
