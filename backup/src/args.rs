@@ -238,6 +238,11 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_stand_in_the_reference_and_no_other_does() {
+        leasehold_testkit::flags::stand_in_the_reference("backup", &Args::command());
+    }
+
+    #[test]
     fn a_restore_needs_exactly_one_target() {
         let restore = |more: &[&str]| {
             let all = ["backup", "restore", "--url", "s3://b"].iter().chain(more).copied().collect::<Vec<_>>();
