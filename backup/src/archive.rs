@@ -90,6 +90,32 @@ impl Archive {
             Some(cluster) => ClusterId(cluster),
             None => only(&bucket).await?,
         };
+        Archive::of(bucket, cluster, identities).await
+    }
+
+    /// As [`Archive::open`]; of several clusters the one whose archive leads to the latest time.
+    ///
+    /// # Errors
+    /// The bucket; there is no such cluster, or none.
+    pub async fn open_newest(source: &Source, keys: Option<&Keys>) -> Result<Archive, CommandError> {
+        if source.cluster_id.is_some() {
+            return Archive::open(source, keys).await;
+        }
+        let identity = keys.and_then(|keys| keys.identity.as_deref());
+        let identities = identity.map(Identities::read).transpose()?;
+        let bucket = Bucket::open(&source.place)?;
+        let mut newest = None;
+        for cluster in bucket.clusters().await? {
+            let until = catalog(&bucket, cluster).await?.ranges().last().map(|range| range.to.time);
+            newest = newest.max(Some((until, cluster.0)));
+        }
+        let Some((_, cluster)) = newest else {
+            return Err(CommandError::Said(format!("{} has no archive of any cluster", bucket.url())));
+        };
+        Archive::of(bucket, ClusterId(cluster), identities).await
+    }
+
+    async fn of(bucket: Bucket, cluster: ClusterId, identities: Option<Identities>) -> Result<Archive, CommandError> {
         let catalog = catalog(&bucket, cluster).await?;
         if catalog.is_empty() {
             let what = format!("{} has nothing of the cluster {}", bucket.url(), cluster.0);

@@ -14,7 +14,7 @@ use std::time::Instant;
 /// # Errors
 /// Anything that a restore would fail at.
 pub async fn run(args: DrillArgs, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
-    let archive = Archive::open(&args.source, Some(&args.keys)).await?;
+    let archive = Archive::open_newest(&args.source, Some(&args.keys)).await?;
     let line = crate::archive::blocking(move || {
         let mut progress = Progress::new();
         let replay = restored(&archive, args.at, &mut progress)?;

@@ -32,5 +32,6 @@ pub mod restore;
 pub mod sealed;
 pub mod source;
 pub mod spool;
+mod token;
 pub mod verify;
 pub mod walk;

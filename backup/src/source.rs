@@ -13,6 +13,7 @@ mod watch;
 
 pub use watch::{First, Heard, Watch};
 
+use crate::token::{first, has_certificates};
 use leasehold_archive::agent::{Ended, Pod};
 use leasehold_daemon::logs::in_words;
 use leasehold_replication::{ClusterId, Seq};
@@ -135,9 +136,15 @@ impl Source {
         if let Some(file) = &self.ca_file {
             let wrong =
                 |why: String| Failed::broken(format!("cannot use the certificates in {}: {why}", file.display()));
-            let pem = tokio::fs::read(file).await.map_err(|error| wrong(error.to_string()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| wrong(in_words(&error)))?;
-            builder = builder.tls_certs_only(certificates);
+            match tokio::fs::read(file).await {
+                Ok(pem) if has_certificates(&pem) => {
+                    let bundle = reqwest::Certificate::from_pem_bundle(&pem);
+                    builder = builder.tls_certs_only(bundle.map_err(|error| wrong(in_words(&error)))?);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(wrong(error.to_string())),
+            }
         }
         builder.build().map_err(|error| Failed::broken(in_words(&error)))
     }
@@ -149,7 +156,7 @@ impl Source {
             what: format!("cannot use the token in {}: {why}", file.display()),
         };
         let token = tokio::fs::read_to_string(file).await.map_err(|error| wrong(error.to_string()))?;
-        let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+        let value = HeaderValue::from_str(&format!("Bearer {}", first(&token)));
         let mut value = value.map_err(|_| wrong("it has bytes that no header may have".to_owned()))?;
         value.set_sensitive(true);
         Ok(Some(value))

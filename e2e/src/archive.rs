@@ -109,7 +109,10 @@ impl Archive {
         let listen: SocketAddr = ([127, 0, 0, 1], cluster.ports().agent(number)).into();
         let folder = cluster.folder().join(format!("agent-{number}"));
         let spool = folder.join("spool");
-        std::fs::create_dir_all(&spool).with_context(|| format!("cannot make {}", spool.display()))?;
+        // The archive's, too: an agent makes no folder, for that may be a volume that is not mounted.
+        for folder in [&spool, &self.folder] {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
         let mut all = vec!["agent".to_owned()];
         for (flag, value) in [
             ("--url", self.url()),

@@ -3,6 +3,7 @@
 //! The view is made of what anybody can see: role.json and status.json of each pod, the Lease, and the pids.
 
 mod backup;
+mod shell;
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,7 @@ use crate::{
     cluster::{App, Cluster, Config, LEASE, Machine, NAMESPACE, Part, Ports, Programs, STATEFUL_SET},
 };
 use backup::{Backup, BackupView};
+use shell::quoted;
 
 /// What the demo is started with.
 #[derive(Clone, Debug, clap::Args)]
@@ -143,12 +145,6 @@ fn commands_script(cluster: &Cluster) -> String {
     let flags = flags.map(|(flag, value)| format!("{flag} {}", quoted(&value))).join(" \\\n  ");
     let program = quoted(&cluster.program(Part::Sidecar).display().to_string());
     format!("[ $# -gt 0 ] || set -- status\nexec {program} \"$@\" \\\n  {flags}\n")
-}
-
-/// As one word of a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn introduction(cluster: &Cluster, commands: &Path, kept: bool, backup: Option<&Backup>) -> String {
@@ -433,13 +429,6 @@ mod tests {
         let command = <Demo as clap::Args>::augment_args(clap::Command::new("demo"));
         let error = command.try_get_matches_from(["demo", "--replicas", "0"]).unwrap_err().to_string();
         assert!(error.contains("--replicas") && error.contains("1..=9"), "{error}");
-    }
-
-    #[test]
-    fn a_folder_of_any_name_is_one_word_of_the_shell() {
-        assert_eq!(quoted("/tmp/leasehold-e2e-x1"), "/tmp/leasehold-e2e-x1");
-        assert_eq!(quoted("/tmp/it's here"), r"'/tmp/it'\''s here'");
-        assert_eq!(quoted("127.0.0.1:{8088+100*ordinal}"), "'127.0.0.1:{8088+100*ordinal}'");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod clients;
 mod losses;
+mod setting;
 
 use std::{
     path::Path,
@@ -19,8 +20,9 @@ use anyhow::{Context, ensure};
 use http::Method;
 use serde_json::{Value, json};
 
+use self::setting::{LONG, cluster_of, median, until_metric};
 use crate::{
-    archive::{Agent, Archive},
+    archive::Archive,
     client::Http,
     cluster::{Cluster, Config, Part, Signal},
 };
@@ -45,9 +47,6 @@ pub struct Figures {
     seconds: u64,
 }
 
-/// Patience for what takes long with a million records.
-const LONG: Duration = Duration::from_secs(600);
-
 /// Measures, and prints as it goes.
 ///
 /// # Errors
@@ -60,34 +59,6 @@ pub async fn run(figures: Figures) -> anyhow::Result<()> {
         cost(&figures).await?;
     }
     losses::run(figures.losses, &figures.changes_every).await
-}
-
-/// Three pods that are ready.
-async fn cluster_of(config: Config) -> anyhow::Result<Cluster> {
-    let cluster = Cluster::start(config)?;
-    cluster.wait_for_leader().await?;
-    all_ready(&cluster, LONG).await?;
-    Ok(cluster)
-}
-
-async fn all_ready(cluster: &Cluster, patience: Duration) -> anyhow::Result<()> {
-    let ready = || async {
-        for i in 0..cluster.wanted() {
-            cluster.http().get(cluster.store(i), "/readyz").await?;
-        }
-        Ok(())
-    };
-    leasehold_testkit::ask_until("all pods are ready", patience, Duration::from_millis(20), ready).await
-}
-
-/// Until the agent's metric is there, and what it should be.
-async fn until_metric(agent: &Agent, name: &str, enough: impl Fn(f64) -> bool) -> anyhow::Result<()> {
-    let asked = || async {
-        let value = agent.metric(name).await?;
-        ensure!(enough(value), "{name} is {value}");
-        Ok(())
-    };
-    leasehold_testkit::ask_until(name, LONG, Duration::from_millis(50), asked).await
 }
 
 /// A backup of many records, and restores of it.
@@ -236,11 +207,6 @@ async fn rate(cluster: &Cluster, leader: u16, seconds: u64) -> anyhow::Result<f6
     }
     #[allow(clippy::cast_precision_loss)] // seconds' worth of writes
     Ok(written as f64 / took)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A figure of a process' memory in MiB; 0: it has gone.

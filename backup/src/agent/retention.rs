@@ -1,4 +1,4 @@
-//! Deletes what nothing needs any longer.
+//! Deletes what nothing needs any longer, and what a crash left half.
 
 use crate::bucket::Bucket;
 use leasehold_archive::catalog::Catalog;
@@ -27,6 +27,7 @@ impl Retention {
                 format!("cannot delete what nothing needs: {error}. Where object lock forbids it, use --no-prune")
             })?;
         }
-        Ok(deleted)
+        let of_crashes = bucket.clean_up(cluster).map_err(|error| error.to_string())?;
+        Ok(deleted + of_crashes)
     }
 }

@@ -1,6 +1,7 @@
 //! The calls of a store that a restore into it makes.
 
 use crate::archive::CommandError;
+use crate::token::{first, has_certificates};
 use reqwest::{Certificate, Client, Method, Response, StatusCode};
 use serde_json::Value;
 use std::path::Path;
@@ -41,12 +42,13 @@ impl Api {
         let mut builder = Client::builder().connect_timeout(Duration::from_secs(5)).timeout(CALL_MAX);
         if let Some(path) = ca {
             let wrong = |error| CommandError::Said(format!("{}: not a certificate: {error}", path.display()));
-            for certificate in Certificate::from_pem_bundle(&read(path)?).map_err(wrong)? {
-                builder = builder.add_root_certificate(certificate);
+            let pem = read(path)?;
+            if has_certificates(&pem) {
+                builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(wrong)?);
             }
         }
         let client = builder.build().map_err(|error| CommandError::Said(format!("cannot make a client: {error}")))?;
-        let token = token.map(read).transpose()?.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
+        let token = token.map(read).transpose()?.map(|bytes| first(&String::from_utf8_lossy(&bytes)).to_owned());
         Ok(Api { client, url: url.trim_end_matches('/').to_owned(), token })
     }
 

@@ -116,11 +116,11 @@ const DISTRICTS: [(&str, &[&str]); 5] = [
         "backup",
         &[
             "agent", "list", "verify", "drill", "restore", "cat", "walk", "archive", "args", "source", "spool",
-            "metrics", "progress", "sealed", "bucket", "crypto",
+            "metrics", "progress", "sealed", "bucket", "token", "crypto",
         ],
     ),
     ("sim", &["judge", "play", "small", "model", "outcome", "options", "plant"]),
-    ("e2e", &["chaos", "demo", "load", "service", "cluster", "client", "history"]),
+    ("e2e", &["chaos", "demo", "figures", "load", "service", "archive", "cluster", "client", "history"]),
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! `e2e demo --backup`: an agent beside the pods, and what is to be said of it.
 
+use super::shell::quoted;
 use crate::{
     archive::{Agent, Archive},
     cluster::{Cluster, Signal},
@@ -23,16 +24,15 @@ pub(super) struct BackupView {
 impl Backup {
     pub(super) fn start(cluster: &Cluster) -> anyhow::Result<Backup> {
         let archive = Archive::at(&cluster.folder().join("archive"))?;
-        std::fs::create_dir_all(archive.folder())?;
         let agent = archive.agent(cluster, 0, &[])?;
         Ok(Backup { archive, agent })
     }
 
     /// What to try, each with a line that says what it is.
     pub(super) fn commands(&self) -> [(&'static str, String); 3] {
-        let program = super::quoted(&self.archive.program().display().to_string());
-        let url = super::quoted(&self.archive.url());
-        let again = format!("make demo ARGS={}", super::quoted(&format!("--restore {}", self.archive.url())));
+        let program = quoted(&self.archive.program().display().to_string());
+        let url = quoted(&self.archive.url());
+        let again = format!("make demo ARGS={}", quoted(&format!("--restore {}", self.archive.url())));
         [
             ("the archive: what can be restored, and is it right", format!("{program} list --url {url}")),
             ("", format!("{program} verify --url {url}")),

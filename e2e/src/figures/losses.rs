@@ -12,6 +12,10 @@ use std::{
 use anyhow::Context;
 use leasehold_api::lock;
 
+use super::{
+    clients::write,
+    setting::{cluster_of, median, until_metric},
+};
 use crate::{
     archive::Archive,
     client::Http,
@@ -35,7 +39,7 @@ pub(super) async fn run(losses: u32, changes_every: &str) -> anyhow::Result<()> 
     let worst = ages.iter().copied().fold(0.0, f64::max);
     if let Some(most) = counts.last() {
         println!("{losses} losses with changes every {changes_every}:");
-        println!("  age of the oldest lost write: median {:.2} s, worst {worst:.2} s", super::median(&mut ages));
+        println!("  age of the oldest lost write: median {:.2} s, worst {worst:.2} s", median(&mut ages));
         println!("  lost writes: median {}, most {most}", counts[counts.len() / 2]);
     }
     Ok(())
@@ -44,12 +48,12 @@ pub(super) async fn run(losses: u32, changes_every: &str) -> anyhow::Result<()> 
 async fn one(number: u32, changes_every: &str) -> anyhow::Result<(usize, Duration)> {
     let folder = tempfile::tempdir()?;
     let archive = Archive::at(&folder.path().join("archive"))?;
-    let cluster = super::cluster_of(Config::for_tests(3)?).await?;
+    let cluster = cluster_of(Config::for_tests(3)?).await?;
     let leader = cluster.wait_for_leader().await?;
     let status = cluster.http().get_json(cluster.store(0), "/api/status").await?;
     let cluster_id = status["clusterId"].as_str().context("no clusterId")?.to_owned();
     let agent = archive.agent(&cluster, 0, &["--changes-every", changes_every])?;
-    super::until_metric(&agent, "leasehold_backup_verified_timestamp_seconds", |time| time > 0.0).await?;
+    until_metric(&agent, "leasehold_backup_recoverable_sequence", |at| at > 0.0).await?;
     let (acknowledged, over) = (Acknowledged::default(), Arc::new(AtomicBool::new(false)));
     let clients = writers(&cluster, leader, &acknowledged, &over);
     // Behind two uploads, at another point of the third's time in each round.
@@ -57,7 +61,7 @@ async fn one(number: u32, changes_every: &str) -> anyhow::Result<(usize, Duratio
     for turn in 1..=2 {
         let upto = lock(&acknowledged).keys().next_back().copied().unwrap_or(end) + turn;
         #[allow(clippy::cast_precision_loss)] // not so many
-        super::until_metric(&agent, "leasehold_backup_recoverable_sequence", |at| at >= upto as f64).await?;
+        until_metric(&agent, "leasehold_backup_recoverable_sequence", |at| at >= upto as f64).await?;
     }
     tokio::time::sleep(Duration::from_millis(u64::from(number) * 7919 % 10_000)).await;
 
@@ -79,7 +83,7 @@ async fn one(number: u32, changes_every: &str) -> anyhow::Result<(usize, Duratio
     Ok((lost.count(), oldest))
 }
 
-/// Four clients, one request at a time each.
+/// Four clients, a hundred writes a second each at most: it is about time, and the machine has other things to do.
 fn writers(
     cluster: &Cluster,
     leader: u16,
@@ -92,9 +96,10 @@ fn writers(
         tasks.spawn(async move {
             let http = Http::default();
             while !over.load(Ordering::Relaxed) {
-                if let Some(sequence) = super::clients::write(&http, store).await {
+                if let Some(sequence) = write(&http, store).await {
                     lock(&acknowledged).insert(sequence, Instant::now());
                 }
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
     }
