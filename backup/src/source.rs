@@ -8,9 +8,11 @@
 //! The token and the certificates are read anew for each connection, so a Secret that was replaced needs no restart. A pod is
 //! asked under the name that the operator gave, at its own address: its certificate may be of the name.
 
+mod failed;
 mod sse;
 mod watch;
 
+pub use failed::Failed;
 pub use watch::{First, Heard, Watch};
 
 use crate::token::{first, has_certificates};
@@ -45,21 +47,6 @@ pub struct Source {
 #[error("--store {url:?} is not the address of a store; write it as http://name:8089 or https://name:8089")]
 pub struct StoreError {
     url: String,
-}
-
-/// A pod did not give what it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
-    /// What follows from it.
-    pub ended: Ended,
-    /// For people.
-    pub what: String,
-}
-
-impl Failed {
-    fn broken(what: impl Into<String>) -> Failed {
-        Failed { ended: Ended::Broken, what: what.into() }
-    }
 }
 
 impl Source {

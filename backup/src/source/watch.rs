@@ -1,6 +1,6 @@
 //! An open watch: bookmarks, and entries as a whole.
 
-use super::Failed;
+use super::failed::Failed;
 use super::sse::{Event, Parser};
 use leasehold_archive::agent::Ended;
 use leasehold_archive::changes::Mark;

@@ -9,7 +9,8 @@
 //! replica, after every change of leader, and forever: later records have higher numbers, and nothing moves.
 //!
 //! Version 2 is of any other list. `created` tells a collection from an earlier one of its name, and the fingerprint tells
-//! filters, order and index from others: a place among those would skip records in silence. All of it is part of the data or
+//! filters, order and index from others: a place among those would skip records in silence. The fingerprint contains the
+//! cluster, too: one that began with a backup gives creation numbers anew behind those that it restored. All of it is part of the data or
 //! of the query, so it is as valid everywhere, as long as the query takes the same way: until the index that serves it goes, or
 //! one comes that serves it better. A list that no index serves stays in order of creation.
 //!
@@ -17,6 +18,7 @@
 
 use super::person::COLLECTION;
 use super::problem::{Code, Problem};
+use leasehold_replication::ClusterId;
 
 const OF_PERSONS: u8 = 1;
 const OF_ANY: u8 = 2;
@@ -42,8 +44,13 @@ pub(super) struct Origin {
 
 impl Origin {
     /// `created`: the entry that defined the collection first, or 0. `fingerprint`: that of the plan.
-    pub(super) fn new(collection: &str, created: u64, fingerprint: u64) -> Origin {
-        Origin { collection: crc32fast::hash(collection.as_bytes()), created, fingerprint }
+    pub(super) fn new(cluster: Option<ClusterId>, collection: &str, created: u64, fingerprint: u64) -> Origin {
+        let (high, low) = cluster.map_or((0, 0), |cluster| cluster.0.as_u64_pair());
+        Origin {
+            collection: crc32fast::hash(collection.as_bytes()),
+            created,
+            fingerprint: fingerprint ^ high ^ low.rotate_left(1),
+        }
     }
 }
 
@@ -126,9 +133,18 @@ mod tests {
 
     fn all() -> Vec<Cursor> {
         let persons = [0, 1, 812, u64::MAX].map(Cursor::Persons);
-        let origin = Origin::new("orders", 7, u64::MAX);
+        let origin = Origin::new(None, "orders", 7, u64::MAX);
         let any = [&b""[..], &[1, 2, 3], &[0xff; 300]].map(|place| Cursor::Any(origin, place.to_vec()));
         persons.into_iter().chain(any).collect()
+    }
+
+    #[test]
+    fn a_cursor_of_another_cluster_is_of_another_list() {
+        let of = |cluster: u128| Origin::new(Some(ClusterId(uuid::Uuid::from_u128(cluster))), "orders", 7, 9);
+        assert_eq!(of(1), of(1));
+        for other in [0, 2, 1 << 64, u128::MAX] {
+            assert_ne!(of(1), of(other), "{other:x}");
+        }
     }
 
     #[test]
@@ -157,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_cursor_of_any_list_stays_as_it_is() {
-        let cursor = Cursor::Any(Origin::new("orders", 258, 3), vec![0xab]);
+        let cursor = Cursor::Any(Origin::new(None, "orders", 258, 3), vec![0xab]);
         let expected = "02e52ffdee00000000000001020000000000000003ab";
         assert_eq!(&cursor.write()[..expected.len()], expected);
     }

@@ -24,7 +24,7 @@ pub(crate) fn a_query(collection: &str, text: &str) -> Option<Query> {
 
 /// A cursor comes back from its text; with anything changed it is none.
 pub(crate) fn a_cursor(collection: &str, fingerprint: u64, place: &[u8]) {
-    let cursor = Cursor::Any(Origin::new(collection, 3, fingerprint), place.to_vec());
+    let cursor = Cursor::Any(Origin::new(None, collection, 3, fingerprint), place.to_vec());
     let text = cursor.write();
     assert_eq!(Cursor::read(&text).ok(), Some(cursor));
     for at in [0, text.len() / 2, text.len() - 1] {

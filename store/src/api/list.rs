@@ -52,8 +52,9 @@ pub(super) async fn list(context: &Context, collection: &str, query: Query) -> A
     let is_plain = query.filters.is_empty() && (is_persons || query.filter.is_empty());
     let filters = query.all_filters();
     let plan = filters.query().plan(found).map_err(|error| filters.refused(error))?;
-    let origin =
-        Origin::new(collection, found.and_then(Collection::defined).map_or(0, |it| it.created.0), plan.fingerprint());
+    let cluster = context.handle.status().and_then(|status| status.cluster_id);
+    let created = found.and_then(Collection::defined).map_or(0, |it| it.created.0);
+    let origin = Origin::new(cluster, collection, created, plan.fingerprint());
     let start = start(&query, &plan, origin, is_plain && is_persons)?;
     let count = match query.count {
         true => {
@@ -113,7 +114,7 @@ fn start(query: &ListQuery, plan: &Plan, origin: Origin, is_plain_of_persons: bo
         Some(Cursor::Any(..)) => None,
     };
     start.map(Some).ok_or_else(|| {
-        let what = "`cursor` belongs to a list with other filters, another order, another index or of another collection; \
+        let what = "`cursor` belongs to a list with other filters, another order, another index, or of another collection or cluster; \
                     begin this list without it";
         Problem::new(Code::StaleCursor, what).with("parameter", "cursor")
     })
