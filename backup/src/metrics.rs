@@ -251,6 +251,7 @@ mod tests {
     use super::*;
     use leasehold_archive::time::Time;
     use leasehold_replication::Seq;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_metrics_have_their_public_names() {
@@ -290,5 +291,17 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn every_metric_stands_in_the_design_document_and_no_other_does() {
+        let page = include_str!("../../docs/design.md");
+        let cells = page.lines().filter(|line| line.starts_with("| `leasehold_backup_"));
+        let names = cells.flat_map(|line| line.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2));
+        let names = names.map(|name| name.split('{').next().unwrap_or_default());
+        let documented: BTreeSet<&str> = names.map(|name| name.trim_end_matches("_total")).collect();
+        let text = Metrics::new().encode();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        assert_eq!(documented, types.collect());
     }
 }
