@@ -299,12 +299,12 @@ impl Handle {
         self.room.progress().clone()
     }
 
-    /// Waits until clients should go elsewhere: the replica drains, counts for nothing, or has ended.
+    /// Waits until clients should go elsewhere: the replica drains, is cut off, counts for nothing, or has ended.
     pub async fn leaving(&self) {
         let mut status = self.status.clone();
         let drains = |life: &Life| match life {
             Life::Running { status, .. } => {
-                matches!(status.phase, Phase::Draining | Phase::WentBack | Phase::Diverged)
+                status.cut_off || matches!(status.phase, Phase::Draining | Phase::WentBack | Phase::Diverged)
             }
             Life::Starting(_) => false,
         };

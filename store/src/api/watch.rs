@@ -59,6 +59,7 @@ const STILL_HERE_AFTER: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 enum End {
     Draining,
+    CutOff,
     Slow,
     Gone,
     Dropped,
@@ -158,7 +159,7 @@ async fn tell(mut telling: Telling, last_words: Arc<OnceLock<Bytes>>, _permit: O
         // What is there is sent before the end is.
         biased;
         over = telling.go_on() => over,
-        () = handle.leaving() => Some(if handle.readable().is_ok() { End::Draining } else { End::Gone }),
+        () = handle.leaving() => Some(End::of_leaving(&handle)),
         () = events.closed() => None,
     };
     // Set before the senders are dropped: a reader that finds the queue empty and closed finds this.
@@ -218,7 +219,8 @@ impl Telling {
             What::Records { .. } => self.send(Bytes::from(format!("id: {}\n: still here\n\n", self.told))).await,
             What::All | What::Collections(_) | What::Readable(_) => {
                 let mark = self.handle.history().mark(self.told).ok_or(Some(End::Gone))?;
-                self.send(event::bookmark(self.cluster, &mark)).await
+                let stale = self.handle.fresh_as_of().map(|moment| moment.elapsed());
+                self.send(event::bookmark(self.cluster, &mark, stale)).await
             }
         }
     }
@@ -232,9 +234,21 @@ impl Telling {
 }
 
 impl End {
+    fn of_leaving(handle: &Handle) -> End {
+        match handle.status() {
+            Some(status) if status.cut_off => End::CutOff,
+            _ if handle.readable().is_ok() => End::Draining,
+            _ => End::Gone,
+        }
+    }
+
     fn event(self, told: Seq) -> Bytes {
         let (reason, detail) = match self {
             End::Draining => ("draining", "this replica is shutting down; continue at another one after the last id"),
+            End::CutOff => (
+                "cut-off",
+                "this replica has lost its leader, and what is new is elsewhere; continue at another one after the last id",
+            ),
             End::Slow => ("slow", "the client read nothing for too long; continue after the last id"),
             End::Gone => (
                 "gone",

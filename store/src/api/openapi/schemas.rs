@@ -253,7 +253,7 @@ fn change() -> Value {
 
 fn end() -> Value {
     json!({ "type": "object", "required": ["reason", "detail", "after"], "properties": {
-        "reason": { "type": "string", "enum": ["draining", "slow", "gone", "dropped"] },
+        "reason": { "type": "string", "enum": ["draining", "cut-off", "slow", "gone", "dropped"] },
         "detail": { "type": "string" },
         "after": { "type": "integer", "description": "Where to resume." },
     } })
@@ -286,8 +286,11 @@ fn event() -> Value {
         one("changes", json!({ "type": "array", "items": change })),
         one("definition", definition),
         {
-            "type": "object", "required": ["clusterId", "sequence", "time", "hash", "keysHash"],
-            "properties": with(&with(&head, bookmark), json!({ "keysHash": { "type": "string" } })),
+            "type": "object", "required": ["clusterId", "sequence", "time", "hash", "keysHash", "staleMs"],
+            "properties": with(&with(&head, bookmark), json!({
+                "keysHash": { "type": "string" },
+                "staleMs": { "type": ["integer", "null"], "minimum": 0 },
+            })),
         },
         end(),
     ] })

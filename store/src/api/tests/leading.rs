@@ -282,6 +282,8 @@ async fn a_replica_that_is_cut_off_is_not_ready_knows_no_lag_and_still_answers_r
     let api = Api::follower();
     let cut_off = Status { leader_heard: false, cut_off: true, ..status(Phase::Follower, "pod-1") };
     api.set_status(cut_off.clone());
+    let left = tokio::time::timeout(Duration::from_secs(5), api.handle.leaving()).await;
+    left.expect("its watches would go on without what is new");
     let body = problem(&api.get("/readyz").await, Code::NotReady);
     for word in ["pod-1", "10.0.0.1:8090", "--unready-after"] {
         assert!(body["detail"].as_str().unwrap().contains(word), "{body}");

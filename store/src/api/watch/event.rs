@@ -25,6 +25,7 @@ use leasehold_documents::{Change, ChangeKind, Definition, RecordChange};
 use leasehold_replication::{ClusterId, Seq};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::time::Duration;
 
 /// What of a commit such a watch shows; none: nothing.
 pub(super) fn of(commit: &Commit, what: &What) -> Option<Bytes> {
@@ -46,12 +47,14 @@ pub(super) fn of(commit: &Commit, what: &What) -> Option<Bytes> {
 }
 
 /// How far a watch is, and what the data are there.
-pub(super) fn bookmark(cluster: Option<ClusterId>, mark: &Mark) -> Bytes {
+/// `stale`: it has everything that was acknowledged anywhere longer ago than this.
+pub(super) fn bookmark(cluster: Option<ClusterId>, mark: &Mark, stale: Option<Duration>) -> Bytes {
     let Mark { seq, time_ms, data, keys } = *mark;
     let cluster = cluster.map_or(Value::Null, |cluster| cluster.0.to_string().into());
     let said = format!(
-        r#"{{"clusterId":{cluster},"sequence":{seq},"time":{},"hash":"{data}","keysHash":"{keys}"}}"#,
-        time(time_ms)
+        r#"{{"clusterId":{cluster},"sequence":{seq},"time":{},"hash":"{data}","keysHash":"{keys}","staleMs":{}}}"#,
+        time(time_ms),
+        stale.map_or(Value::Null, |stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX).into())
     );
     Bytes::from(format!("event: bookmark\nid: {seq}\ndata: {said}\n\n"))
 }
@@ -275,12 +278,12 @@ mod tests {
     #[test]
     fn a_bookmark_says_how_far_it_is_and_a_time_that_nobody_said_is_null() {
         let mark = Mark { seq: Seq(5), time_ms: 0, data: Sum(1), keys: Sum(2) };
-        let text = bookmark(Some(ClusterId(Uuid::from_u128(9))), &mark);
+        let text = bookmark(Some(ClusterId(Uuid::from_u128(9))), &mark, Some(Duration::from_millis(120)));
         assert_eq!(
             std::str::from_utf8(&text).unwrap(),
             "event: bookmark\nid: 5\ndata: {\"clusterId\":\"00000000-0000-0000-0000-000000000009\",\"sequence\":5,\
              \"time\":null,\"hash\":\"00000000000000000000000000000001\",\"keysHash\":\
-             \"00000000000000000000000000000002\"}\n\n"
+             \"00000000000000000000000000000002\",\"staleMs\":120}\n\n"
         );
     }
 }
