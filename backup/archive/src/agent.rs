@@ -62,6 +62,12 @@ pub struct Agent {
     /// Rounds of all pods that led nowhere, one after the other; and how many there were, for whom to ask first.
     rounds: u32,
     turn: usize,
+    /// Of those rounds the last ones, in which pods did not have the changes, and others did not answer.
+    rounds_without: u32,
+    /// The most pods that were there at once.
+    pods_most: usize,
+    /// When the stores were last found to be of another cluster.
+    moved: Option<Duration>,
     survey: Survey,
     survey_failures: u32,
     /// Where the chain of files is; none before the archive and the cluster were compared.
@@ -128,6 +134,9 @@ impl Agent {
             watching: Watching::Closed,
             rounds: 0,
             turn: 0,
+            rounds_without: 0,
+            pods_most: 0,
+            moved: None,
             survey: Survey::None,
             survey_failures: 0,
             filing: None,
@@ -157,7 +166,7 @@ impl Agent {
         match input {
             Input::Started(left) => self.on_started(left),
             Input::Resolved(pods) => self.on_resolved(now, pods),
-            Input::Bookmark { cluster, mark } => self.on_bookmark(now, cluster, mark),
+            Input::Bookmark { cluster, mark, is_fresh } => self.on_bookmark(now, cluster, mark, is_fresh),
             Input::Entry { mark, bytes } => self.on_entry(now, mark, bytes),
             Input::Ended(ended) => self.on_ended(now, ended),
             Input::Listed(cluster, names) => self.on_listed(now, cluster, names),

@@ -8,6 +8,7 @@ use crate::bucket::Bucket;
 use crate::metrics::{At, Kind, Metrics};
 use crate::source::{Failed, Heard, Source};
 use crate::spool::{Spool, SpoolError};
+use futures_util::FutureExt as _;
 use leasehold_archive::agent::{Action, Agent, Ended, File, FullError, Input, Pod, Unread};
 use leasehold_archive::changes::Mark;
 use leasehold_archive::name::Name;
@@ -15,12 +16,13 @@ use leasehold_archive::verified::Verified;
 use leasehold_daemon::logs::in_words;
 use leasehold_replication::{ClusterId, Seq};
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 /// The loop turns this often when nothing happens, so that a dead one shows.
 const TURN: Duration = Duration::from_secs(5);
@@ -139,7 +141,9 @@ impl Running {
 
     fn on_heard(&mut self, heard: Result<Heard, Failed>) -> Input {
         match heard {
-            Ok(Heard::Bookmark(first)) => Input::Bookmark { cluster: first.cluster_id, mark: first.mark },
+            Ok(Heard::Bookmark(first)) => {
+                Input::Bookmark { cluster: first.cluster_id, mark: first.mark, is_fresh: first.is_fresh() }
+            }
             Ok(Heard::Entry { mark, lines }) => {
                 let bytes = lines.iter().map(|line| line.len() as u64 + 1).sum();
                 self.lines = lines;
@@ -299,13 +303,21 @@ impl Running {
     fn call(&self, call: impl Future<Output = Report> + Send + 'static) {
         let reports = self.reports.clone();
         // Only the loop's end closes the channel.
-        tokio::spawn(async move { drop(reports.send(call.await).await) });
+        tokio::spawn(async move { drop(reports.send(or_end(call).await).await) });
     }
 
     fn spawn(&self, call: impl Future<Output = Report> + Send + 'static) -> Task {
         let reports = self.reports.clone();
-        Task(tokio::spawn(async move { drop(reports.send(call.await).await) }).abort_handle())
+        Task(tokio::spawn(async move { drop(reports.send(or_end(call).await).await) }).abort_handle())
     }
+}
+
+/// A call that panicked would be waited for for ever. The process ends instead: the next one finds what is in the spool.
+async fn or_end(call: impl Future<Output = Report>) -> Report {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
+        error!("a part of the agent failed, by a fault of this program; it ends");
+        std::process::exit(1)
+    })
 }
 
 /// Reads a watch in a task of its own.

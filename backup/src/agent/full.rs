@@ -77,6 +77,12 @@ impl Taker {
     pub(super) async fn take(&self, cluster: ClusterId, from: Seq) -> Result<Taken, FullFailed> {
         let (pod, mut verified) = self.download(cluster, from).await?;
         let words = self.words(cluster, verified.mark.seq, &pod).await;
+        if words.is_empty() {
+            return Err(failed(
+                At::Source,
+                format!("no other pod says what {} has at entry {}", pod, verified.mark.seq),
+            ));
+        }
         verified.keys_hash = words.iter().find_map(|word| word.keys_hash);
         let said: Vec<Sum> = words.iter().map(|word| word.mark.hash).collect();
         Ok(Taken { full: Full { mark: verified.mark, said }, verified })
@@ -92,7 +98,13 @@ impl Taker {
         }
         self.read_back(cluster, &name, &verified).await?;
         let note = Name::Verified { seq: mark.seq, time: mark.time };
-        self.bucket.put_if_absent(cluster, &note, verified.to_json()).await.map_err(of_bucket)?;
+        if self.bucket.put_if_absent(cluster, &note, verified.to_json()).await.map_err(of_bucket)? == Put::Exists {
+            let theirs = self.bucket.get_whole(cluster, &note).await.map_err(of_bucket)?;
+            let theirs = Verified::parse(&theirs).map_err(|error| damaged(format!("{note}: {error}")))?;
+            if (theirs.mark, theirs.crc32) != (verified.mark, verified.crc32) {
+                return Err(damaged(format!("{note} is about another object than {name}")));
+            }
+        }
         // One that stays is replaced by the next full.
         let _ = tokio::fs::remove_file(&self.path).await;
         Ok(if put == Put::Written { verified.compressed_bytes } else { 0 })
@@ -102,8 +114,9 @@ impl Taker {
         self.bucket.put_file_if_absent(cluster, name, self.path.clone()).await.map_err(of_bucket)
     }
 
-    /// There is an object of that name: another agent's, or one that a crash left before it was verified. If somebody vouches
-    /// for it, it stays, and is read back as they noted it; if not and it is not ours byte by byte, ours replaces it.
+    /// There is an object of that name: another agent's, or one that a crash left before it was verified. It stays: objects are
+    /// never changed. If somebody vouches for it, it is read back as they noted it; if not, and it is not ours byte by byte, a
+    /// full of a later entry has a name of its own, and by then they may have vouched for theirs.
     async fn settle(&self, cluster: ClusterId, name: &Name, ours: &mut Verified) -> Result<Put, FullFailed> {
         let note = Name::Verified { seq: ours.mark.seq, time: ours.mark.time };
         match self.bucket.get_whole(cluster, &note).await {
@@ -118,8 +131,10 @@ impl Taker {
             Err(BucketError { why: Why::Missing, .. }) => match self.read_back(cluster, name, ours).await {
                 Ok(()) => Ok(Put::Exists),
                 Err(FullFailed { why: FullError::Damaged, .. }) => {
-                    self.bucket.delete(cluster, &[*name]).await.map_err(of_bucket)?;
-                    self.put(cluster, name).await
+                    let what = format!(
+                        "{name} is there, with other bytes, and nobody has noted what it is; trying again later"
+                    );
+                    Err(failed(At::Verify, what))
                 }
                 Err(error) => Err(error),
             },
@@ -147,10 +162,14 @@ impl Taker {
             let loaded = through(answer.bytes_stream(), move |pieces| load(pieces, &path, &recipients)).await;
             let (head, verified) = match loaded.map_err(|error| failed(At::Spool, error))? {
                 Ok(loaded) => loaded,
-                Err(error) => return Err(error),
+                Err(FullFailed { what, why, at }) => {
+                    last = FullFailed { what: format!("{pod}: {what}"), why, at };
+                    continue;
+                }
             };
             if head.cluster_id != cluster {
-                return Err(failed(At::Source, format!("{pod} is of the cluster {}", head.cluster_id.0)));
+                last = failed(At::Source, format!("{pod} is of the cluster {}", head.cluster_id.0));
+                continue;
             }
             return Ok((pod, verified));
         }
@@ -164,13 +183,15 @@ impl Taker {
         read.map_err(|error| failed(At::Verify, error))?
     }
 
-    /// What pods say that the hash is there: other pods than the one that it is from, if there are any.
+    /// What pods say that the hash is there: other pods than the one that it is from. That one is asked where it is alone.
     async fn words(&self, cluster: ClusterId, seq: Seq, from: &Pod) -> Vec<First> {
         let mut pods = self.source.pods().await;
-        pods.sort_by_key(|pod| pod == from);
+        if pods.len() > 1 {
+            pods.retain(|pod| pod != from);
+        }
         let mut words = Vec::new();
         for pod in pods {
-            if words.len() >= WORDS_MAX || (pod == *from && !words.is_empty()) {
+            if words.len() >= WORDS_MAX {
                 break;
             }
             let word = async {

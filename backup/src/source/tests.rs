@@ -57,7 +57,7 @@ async fn a_watch_says_bookmarks_and_whole_entries_and_why_it_ends() {
     let pods = source.pods().await;
     let mut watch = source.watch(&pods[0], Some(ClusterId(cluster)), Some(Seq(7))).await.unwrap();
     let mark = |seq: u64, time: u64| Mark { seq: Seq(seq), time: Time::from_ms(time), hash: Sum(10) };
-    let first = First { cluster_id: ClusterId(cluster), mark: mark(7, 7000), keys_hash: Some(Sum(10)) };
+    let first = First { cluster_id: ClusterId(cluster), mark: mark(7, 7000), keys_hash: Some(Sum(10)), stale_ms: None };
     assert_eq!(watch.next().await.unwrap(), Heard::Bookmark(first));
     let entry = Heard::Entry { mark: mark(8, 0), lines: vec![definition, records] };
     assert_eq!(watch.next().await.unwrap(), entry);

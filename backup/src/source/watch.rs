@@ -50,6 +50,19 @@ pub struct First {
     pub mark: Mark,
     /// The hash of the answers that are kept for retries.
     pub keys_hash: Option<Sum>,
+    /// It has everything that was acknowledged anywhere longer ago than so many milliseconds; none: it does not know.
+    #[serde(default)]
+    pub stale_ms: Option<u64>,
+}
+
+/// A pod that is older than this has lost its leader, or is far behind.
+const STALE_MS_MAX: u64 = 5_000;
+
+impl First {
+    /// Whether the pod knows what is new.
+    pub fn is_fresh(&self) -> bool {
+        self.stale_ms.is_some_and(|stale| stale <= STALE_MS_MAX)
+    }
 }
 
 /// What the agent reads of an event; the rest is kept as it is.

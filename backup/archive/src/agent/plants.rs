@@ -15,6 +15,8 @@ pub(super) enum Fault {
     BelievesFulls,
     /// A file may begin anywhere.
     BeginsFilesAnywhere,
+    /// A pod that has lost its leader is followed for ever.
+    FollowsWhoIsCutOff,
 }
 
 #[cfg(test)]

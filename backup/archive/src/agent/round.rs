@@ -7,6 +7,7 @@ use super::step::{Ended, Pod};
 pub(super) struct Round {
     /// Who was not asked yet; the last one is being asked.
     open: Vec<Pod>,
+    asked: usize,
     gone: usize,
     ahead: usize,
     foreign: usize,
@@ -34,7 +35,7 @@ impl Round {
     pub(super) fn new(mut pods: Vec<Pod>, turn: usize) -> Round {
         let by = turn % pods.len().max(1);
         pods.rotate_left(by);
-        Round { open: pods, gone: 0, ahead: 0, foreign: 0, failed: 0 }
+        Round { asked: pods.len(), open: pods, gone: 0, ahead: 0, foreign: 0, failed: 0 }
     }
 
     /// Whom to ask now; none: all were asked.
@@ -58,14 +59,14 @@ impl Round {
         self.open.pop();
     }
 
-    /// When all were asked.
-    pub(super) fn verdict(&self) -> Verdict {
+    /// When all were asked. `most`: how many pods there were at once in the past; who is not in the DNS is silent, too.
+    pub(super) fn verdict(&self, most: usize) -> Verdict {
         // A sequence that was never committed is the word of a majority; a history, that of one pod.
         if self.ahead > 0 {
             Verdict::Ahead
         } else if self.foreign > 0 {
             Verdict::Foreign
-        } else if self.gone > 0 && self.failed == 0 {
+        } else if self.gone > 0 && self.failed == 0 && self.asked >= most {
             Verdict::Gone
         } else if self.gone > 0 {
             Verdict::PerhapsGone
@@ -90,11 +91,11 @@ mod tests {
             round.ended(Ended::Gone);
         }
         asked.sort();
-        assert_eq!((asked, round.verdict()), (pods.clone(), Verdict::Gone));
+        assert_eq!((asked, round.verdict(0)), (pods.clone(), Verdict::Gone));
         let mut round = Round::new(pods, 0);
         for ended in [Ended::Gone, Ended::Broken, Ended::Gone] {
             round.ended(ended);
         }
-        assert_eq!((round.pod(), round.verdict()), (None, Verdict::PerhapsGone));
+        assert_eq!((round.pod(), round.verdict(0)), (None, Verdict::PerhapsGone));
     }
 }

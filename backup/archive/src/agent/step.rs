@@ -101,6 +101,8 @@ pub enum Input {
         cluster: ClusterId,
         /// How far it is.
         mark: Mark,
+        /// The pod has everything that was acknowledged anywhere until a moment ago. False: it may have lost its leader.
+        is_fresh: bool,
     },
     /// The watch brought a whole entry that changed something.
     Entry {

@@ -108,10 +108,73 @@ fn each_rule_that_is_left_out_is_noticed() {
     let is_noticed = a_gap_gets_a_full_at_once().is_err();
     plant(None);
     assert!(is_noticed, "KeepsFullAcrossGap");
+    plant(Some(Fault::FollowsWhoIsCutOff));
+    let is_noticed = who_is_cut_off_is_left().is_err();
+    plant(None);
+    assert!(is_noticed, "FollowsWhoIsCutOff");
     plant(Some(Fault::AcceptsAnyHash));
     let is_noticed = std::panic::catch_unwind(|| (0..20).for_each(a_clone_is_refused)).is_err();
     plant(None);
     assert!(is_noticed, "AcceptsAnyHash");
+}
+
+/// A pod that answers and no longer hears its leader does not show what others acknowledge.
+fn who_is_cut_off_is_left() -> Result<(), String> {
+    let mut world = World::new(1);
+    let mut agents = [Machine::new()];
+    (0..10).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents)?;
+    let followed = agents[0].pod().ok_or("nobody is followed")?;
+    world.live_mut().pods[followed].is_cut_off = true;
+    (0..10).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents)?;
+    let (arrived, end) = (restore::latest(&world, world.live().id)?, world.live().last_change());
+    let status = agents[0].agent.status();
+    if arrived.hash == end.hash && status.complete == Some(world.now) { Ok(()) } else { Err(format!("{status:?}")) }
+}
+
+#[test]
+fn a_pod_that_has_lost_its_leader_is_not_followed() {
+    who_is_cut_off_is_left().unwrap();
+}
+
+/// Addresses of two clusters, by mistake: the archive is not listed again and again.
+#[test]
+fn stores_of_two_clusters_are_not_a_loop() {
+    use super::step::{Action, Ended, Input};
+    let id = |n: u128| leasehold_replication::ClusterId(uuid::Uuid::from_u128(n));
+    let mut agent = super::Agent::new(machine::CONFIG);
+    let (mut lists, mut now, mut inputs) = (0, Duration::ZERO, vec![Input::Started(Vec::new())]);
+    let mark = crate::changes::Mark {
+        seq: leasehold_replication::Seq(1),
+        time: crate::time::Time::from_ms(1),
+        hash: leasehold_replication::Sum(1),
+    };
+    for turn in 0..1000_u64 {
+        let input = inputs.pop().unwrap_or(Input::Wake);
+        for action in agent.step(now, input) {
+            match action {
+                Action::Resolve => inputs.insert(0, Input::Resolved(vec!["a".into(), "b".into()])),
+                Action::Watch { pod, cluster, .. } => {
+                    let is = if *pod == *"a" { id(1) } else { id(2) };
+                    inputs.insert(
+                        0,
+                        match cluster {
+                            Some(asked) if asked != is => Input::Ended(Ended::OtherCluster(is)),
+                            _ => Input::Bookmark { cluster: is, mark, is_fresh: false },
+                        },
+                    );
+                }
+                Action::List(cluster) => {
+                    lists += 1;
+                    inputs.insert(0, Input::Listed(cluster, Some(Vec::new())));
+                }
+                _ => {}
+            }
+        }
+        now += Duration::from_millis(10 * (turn % 2));
+    }
+    assert!(now < Duration::from_secs(10) && lists <= 3, "{lists} in {now:?}");
 }
 
 /// The cluster is put back by a copy of its volumes, and goes another way from there.

@@ -138,6 +138,7 @@ impl Agent {
 
     pub(super) fn on_resolved(&mut self, now: Duration, pods: Vec<Pod>) {
         let Watching::Resolving(aim) = self.watching else { return };
+        self.pods_most = self.pods_most.max(pods.len());
         self.turn = self.turn.wrapping_add(1);
         self.ask(now, aim, Round::new(pods, self.turn));
     }
@@ -155,11 +156,13 @@ impl Agent {
 
     fn all_were_asked(&mut self, now: Duration, aim: Aim, round: &Round) {
         self.rounds += 1;
-        match round.verdict() {
+        let verdict = round.verdict(self.pods_most);
+        self.rounds_without = if verdict == Verdict::PerhapsGone { self.rounds_without + 1 } else { 0 };
+        match verdict {
             Verdict::Ahead => self.refuse(now, Refused::Ahead),
             Verdict::Foreign => self.refuse(now, Refused::ForeignHistory),
             Verdict::Gone => self.gap(),
-            Verdict::PerhapsGone if self.rounds >= ROUNDS_BEFORE_GAP => self.gap(),
+            Verdict::PerhapsGone if self.rounds_without >= ROUNDS_BEFORE_GAP => self.gap(),
             Verdict::PerhapsGone | Verdict::Silent => {
                 let pause = ROUND_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.rounds.min(8) - 1));
                 self.watching = Watching::Pausing(aim, now + pause.min(ROUND_PAUSE_MAX));
@@ -172,19 +175,20 @@ impl Agent {
         self.resolve(Aim::Anew);
     }
 
-    pub(super) fn on_bookmark(&mut self, now: Duration, cluster: ClusterId, mark: Mark) {
+    pub(super) fn on_bookmark(&mut self, now: Duration, cluster: ClusterId, mark: Mark, is_fresh: bool) {
         match &self.watching {
             Watching::Asking(Aim::Identify, _) => {
                 self.rounds = 0;
                 self.close_watch();
                 match self.cluster {
                     Some(known) if known == cluster => self.begin_survey(now),
-                    Some(_) | None => self.belong_to(now, cluster),
+                    Some(_) => self.move_to(now, cluster),
+                    None => self.belong_to(now, cluster),
                 }
             }
             Watching::Asking(..) | Watching::Following if self.cluster != Some(cluster) => {
                 self.close_watch();
-                self.belong_to(now, cluster);
+                self.move_to(now, cluster);
             }
             Watching::Asking(Aim::Resume(expected), _) if expected.is(&mark) => self.accept(cluster, mark),
             Watching::Asking(aim @ Aim::Resume(_), round) => {
@@ -193,9 +197,18 @@ impl Agent {
                 self.ask(now, aim, round);
             }
             Watching::Asking(Aim::Anew, _) => self.begin_anew(now, cluster, mark),
-            Watching::Following => self.on_progress(now, cluster, mark),
+            Watching::Following => self.on_progress(now, cluster, mark, is_fresh),
             Watching::Closed | Watching::Resolving(_) | Watching::Pausing(..) | Watching::Full => {}
         }
+    }
+
+    /// The stores are of another cluster now. Once in a while: addresses of two clusters would have it go back and forth.
+    fn move_to(&mut self, now: Duration, cluster: ClusterId) {
+        if self.moved.is_some_and(|moved| now < moved + REFUSED_PAUSE) {
+            return self.identify_later(now);
+        }
+        self.moved = Some(now);
+        self.belong_to(now, cluster);
     }
 
     /// The cluster has what the archive has: the chain goes on.
@@ -234,7 +247,12 @@ impl Agent {
         self.accept(cluster, mark);
     }
 
-    fn on_progress(&mut self, now: Duration, cluster: ClusterId, mark: Mark) {
+    /// A pod that does not know what is new elsewhere is not followed: another one may.
+    fn on_progress(&mut self, now: Duration, cluster: ClusterId, mark: Mark, is_fresh: bool) {
+        if !is_fresh && !is_planted(Fault::FollowsWhoIsCutOff) {
+            self.close_watch();
+            return self.resume();
+        }
         let Some(filing) = &mut self.filing else { return };
         if mark.seq < filing.at().seq {
             return;
@@ -270,7 +288,7 @@ impl Agent {
         match (&self.watching, ended) {
             (Watching::Asking(..) | Watching::Following, Ended::OtherCluster(cluster)) => {
                 self.watching = Watching::Closed;
-                self.belong_to(now, cluster);
+                self.move_to(now, cluster);
             }
             (Watching::Asking(aim, round), _) => {
                 let (aim, mut round) = (*aim, round.clone());

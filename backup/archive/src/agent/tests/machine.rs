@@ -8,7 +8,7 @@ use leasehold_replication::{ClusterId, Seq, Sum};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-const CONFIG: Config = Config {
+pub(super) const CONFIG: Config = Config {
     full_every: FULL_EVERY,
     changes_every: Duration::from_secs(10),
     file_bytes_max: 1000,
@@ -44,6 +44,11 @@ struct Watch {
 }
 
 impl Machine {
+    /// The pod that is followed.
+    pub(super) fn pod(&self) -> Option<usize> {
+        self.watch.as_ref().map(|watch| watch.pod)
+    }
+
     pub(super) fn new() -> Machine {
         Machine {
             agent: Agent::new(CONFIG),
@@ -161,7 +166,7 @@ impl Machine {
         }
         if let Some(watch) = self.watch.as_ref().filter(|watch| watch.at == Some(world.live().end())) {
             let (cluster, mark) = (world.live().id, world.live().mark(watch.at.expect("it is open")));
-            self.step(world, Input::Bookmark { cluster, mark });
+            self.step(world, Input::Bookmark { cluster, mark, is_fresh: true });
         }
     }
 
@@ -188,7 +193,7 @@ impl Machine {
             let applied = &mut world.live_mut().pods[watch.pod].applied;
             *applied = at.max(*applied);
             self.watch = Some(Watch { at: Some(at), ..watch });
-            return self.step(world, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(at) });
+            return self.step(world, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(at), is_fresh: true });
         };
         let next = (at + 1..=pod.applied).find(|seq| cluster.entries[*seq as usize].1.is_some());
         let (upto, input) = match next {
@@ -199,7 +204,8 @@ impl Machine {
             }
             None => {
                 let upto = pod.applied.max(at);
-                (upto, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(upto) })
+                let is_fresh = upto == cluster.end();
+                (upto, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(upto), is_fresh })
             }
         };
         self.watch = Some(Watch { at: Some(upto), ..watch });

@@ -35,6 +35,8 @@ pub(super) struct Cluster {
 #[derive(Clone, Debug)]
 pub(super) struct PodState {
     pub(super) is_up: bool,
+    /// It answers, and learns nothing new.
+    pub(super) is_cut_off: bool,
     pub(super) applied: u64,
     pub(super) oldest: u64,
 }
@@ -62,7 +64,7 @@ pub(super) struct World {
 impl Cluster {
     fn new(id: u128) -> Cluster {
         let begin = Mark { seq: Seq(0), time: Time::UNSAID, hash: Sum(0) };
-        let pods = vec![PodState { is_up: true, applied: 0, oldest: 0 }; PODS];
+        let pods = vec![PodState { is_up: true, is_cut_off: false, applied: 0, oldest: 0 }; PODS];
         Cluster { id: ClusterId(Uuid::from_u128(id)), entries: vec![(begin, None)], pods }
     }
 
@@ -137,7 +139,7 @@ impl World {
         cluster.entries.push((Mark { seq: before.seq.next(), time, hash }, what));
         let end = cluster.end();
         for (at, pod) in cluster.pods.iter_mut().enumerate() {
-            if pod.is_up && (at == 0 || !lags) {
+            if pod.is_up && !pod.is_cut_off && (at == 0 || !lags) {
                 pod.applied = end;
             }
         }
@@ -146,7 +148,7 @@ impl World {
     pub(super) fn catch_up(&mut self) {
         let cluster = self.live_mut();
         let end = cluster.end();
-        cluster.pods.iter_mut().filter(|pod| pod.is_up).for_each(|pod| pod.applied = end);
+        cluster.pods.iter_mut().filter(|pod| pod.is_up && !pod.is_cut_off).for_each(|pod| pod.applied = end);
     }
 
     pub(super) fn jump(&mut self) {
