@@ -71,7 +71,8 @@ pub async fn run_on(
     };
     let (shown, show) = watch::channel(Shown { status: Status::default(), turned: Instant::now() });
     let taker = Taker { source: source.clone(), bucket: bucket.clone(), recipients, path: spool.full() };
-    let retention = Retention { point_in_time: args.keep_point_in_time, fulls: args.keep_fulls };
+    let retention =
+        Retention { point_in_time: args.keep_point_in_time, fulls: args.keep_fulls, full_every: args.full_every };
     let agent = Agent::new(config);
     let driver = Driver { agent, source, bucket, spool, taker, retention, metrics: metrics.clone(), shown };
     tokio::select! {

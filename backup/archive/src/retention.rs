@@ -8,8 +8,9 @@
 //!           F1, F2: F1 goes (three newer ones), so does F2; the files ▒ go
 //! ```
 //!
-//! Age is measured from the newest verified full's time, never by a clock: an agent whose clock jumps deletes nothing more. As
-//! long as that full has no time, nothing goes. Fulls that were not verified do not count, and go with those around them.
+//! Age is measured from the newest verified full's time, never by a clock: an agent whose clock jumps deletes nothing more. The
+//! leaders' clocks may jump, too, so the time between two verified fulls counts as at most `step_max_ms`: then, and where no
+//! full was taken for a while, more is kept than is needed. As long as the newest full has no time, nothing goes. Fulls that were not verified do not count, and go with those around them.
 //!
 //! The order is safe if it stops anywhere: files first (older points are lost, those of the window are not), then the marks of
 //! fulls, then the fulls.
@@ -25,12 +26,15 @@ pub struct Keep {
     pub point_in_time_ms: u64,
     /// How many verified fulls.
     pub fulls: usize,
+    /// The time from one verified full to the next counts as at most this many milliseconds: a leader's clock that jumped
+    /// makes nothing older than it is.
+    pub step_max_ms: u64,
 }
 
 /// What may be deleted, in this order: all of one stage before the next.
 pub fn prunable(catalog: &Catalog, keep: Keep) -> Vec<Vec<Name>> {
     let verified: Vec<&Full> = catalog.fulls().iter().filter(|full| full.verified).collect();
-    let Some(base) = base(&verified, keep.point_in_time_ms) else { return Vec::new() };
+    let Some(base) = base(&verified, keep) else { return Vec::new() };
     let files = catalog.files().iter().filter(|file| file.last.seq <= base);
     let files: Vec<Name> = files.map(|file| file.name()).collect();
     let oldest = oldest(&verified, keep.fulls).min(base);
@@ -45,12 +49,18 @@ pub fn prunable(catalog: &Catalog, keep: Keep) -> Vec<Vec<Name>> {
 }
 
 /// The full that the window's first point begins with; none: everything is needed.
-fn base(verified: &[&Full], point_in_time_ms: u64) -> Option<Seq> {
-    let newest = verified.last()?;
-    // 0 is no time, so a window that begins there, or before, has no begin.
-    let begin = newest.edge.time.ms().checked_sub(point_in_time_ms).filter(|begin| *begin > 0)?;
-    let before = verified.iter().rev().find(|full| full.edge.time.is_said() && full.edge.time.ms() <= begin);
-    before.map(|full| full.edge.seq)
+fn base(verified: &[&Full], keep: Keep) -> Option<Seq> {
+    let newest = verified.last().filter(|newest| newest.edge.time.is_said())?;
+    let (mut later, mut age_ms) = (newest.edge.time.ms(), 0_u64);
+    for full in verified.iter().rev().take_while(|full| full.edge.time.is_said()) {
+        let time = full.edge.time.ms();
+        age_ms = age_ms.saturating_add(later.saturating_sub(time).min(keep.step_max_ms));
+        if age_ms >= keep.point_in_time_ms {
+            return Some(full.edge.seq);
+        }
+        later = later.min(time);
+    }
+    None
 }
 
 /// The oldest of the newest `fulls`; 0 if there are not more.

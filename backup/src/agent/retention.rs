@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(super) struct Retention {
     pub(super) point_in_time: Duration,
     pub(super) fulls: u32,
+    /// How often one is taken.
+    pub(super) full_every: Duration,
 }
 
 impl Retention {
@@ -19,7 +21,11 @@ impl Retention {
         let listed = bucket.list(cluster).await.map_err(|error| error.to_string())?;
         let catalog = Catalog::of(listed.iter().map(|object| (&*object.name, object.bytes)));
         let point_in_time_ms = u64::try_from(self.point_in_time.as_millis()).unwrap_or(u64::MAX);
-        let keep = Keep { point_in_time_ms, fulls: usize::try_from(self.fulls).unwrap_or(usize::MAX) };
+        let keep = Keep {
+            point_in_time_ms,
+            fulls: usize::try_from(self.fulls).unwrap_or(usize::MAX),
+            step_max_ms: u64::try_from(self.full_every.as_millis()).unwrap_or(u64::MAX).saturating_mul(2),
+        };
         let mut deleted = 0;
         // A stage is begun when the one before is done: halfway, everything that is left is of use.
         for stage in prunable(&catalog, keep) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// In seconds, as the times of the names are.
 fn keep(point_in_time: u64, fulls: usize) -> Keep {
-    Keep { point_in_time_ms: point_in_time * 1000, fulls }
+    Keep { point_in_time_ms: point_in_time * 1000, fulls, step_max_ms: u64::MAX }
 }
 
 fn gone(text: &str, keep: Keep) -> Vec<String> {
@@ -35,6 +35,59 @@ fn what_the_window_does_not_need_goes_in_a_safe_order() {
     assert_eq!(gone(ALL, keep(1, 30)), ["changes 11-20, changes 21-30"], "there are no 30 fulls");
     assert!(gone(ALL, keep(31, 1)).is_empty());
     assert!(gone(ALL, keep(1000, 1)).is_empty());
+}
+
+#[test]
+fn a_clock_that_jumps_makes_nothing_older() {
+    let year = 1_000_000;
+    let jumped = |seq: u64| seq + year;
+    let after = format!(
+        "{ALL}, {}",
+        [60, 70, 80]
+            .map(|seq| format!(
+                "changes {}-{}, full {seq}@{}, verified {seq}@{}",
+                seq - 9,
+                seq,
+                jumped(seq),
+                jumped(seq)
+            ))
+            .join(", ")
+    );
+    let names: Vec<String> = names_at(&after);
+    let catalog = Catalog::of(names.iter().map(|name| (name.as_str(), 1)));
+    // From 40 to 60 are 20 s at most, whatever the clocks said.
+    let keep = |point_in_time| Keep { step_max_ms: 20_000, ..keep(point_in_time, 1) };
+    let kept = |point_in_time| {
+        let gone: BTreeSet<Name> = prunable(&catalog, keep(point_in_time)).concat().into_iter().collect();
+        catalog
+            .fulls()
+            .iter()
+            .map(|full| full.edge.seq.0)
+            .filter(|seq| !gone.iter().any(|name| matches!(name, Name::Full { seq: of, .. } if of.0 == *seq)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kept(20), [60, 70, 80]);
+    assert_eq!(kept(40), [40, 60, 70, 80]);
+    assert_eq!(kept(50), [30, 40, 60, 70, 80]);
+    assert_eq!(kept(1000), [10, 20, 30, 40, 60, 70, 80]);
+}
+
+/// As [`catalog`] reads them, in seconds; `@` says another time than the sequence.
+fn names_at(text: &str) -> Vec<String> {
+    let name = |one: &str| {
+        let (kind, rest) = one.split_once(' ').unwrap();
+        let (range, at) = rest.split_once('@').unwrap_or((rest, rest.rsplit('-').next().unwrap()));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (Seq(first.parse().unwrap()), Seq(last.parse().unwrap()));
+        let time = Time::from_ms(at.parse::<u64>().unwrap() * 1000);
+        match kind {
+            "full" => Name::Full { seq: last, time, encrypted: false },
+            "verified" => Name::Verified { seq: last, time },
+            _ => Name::Changes { first, last, time, encrypted: false },
+        }
+        .to_string()
+    };
+    text.split(", ").map(|one| name(one.trim())).collect()
 }
 
 #[test]
@@ -91,13 +144,14 @@ proptest! {
     fn what_the_window_could_restore_it_still_can_wherever_the_prune_stops(
         (names, times) in archives(),
         window in 0..2000_u64,
+        step_max_ms in prop_oneof![Just(u64::MAX), 1..2000_u64],
         fulls in 1..5_usize,
         stop in 0..100_usize,
     ) {
         let of = |names: &BTreeSet<String>| Catalog::of(names.iter().map(|name| (name.as_str(), 1)));
         let mut left: BTreeSet<String> = names.into_iter().collect();
         let before = of(&left);
-        let keep = Keep { point_in_time_ms: window, fulls };
+        let keep = Keep { point_in_time_ms: window, fulls, step_max_ms };
         for name in prunable(&before, keep).concat().into_iter().take(stop) {
             prop_assert!(left.remove(&name.to_string()), "{name} is not there");
         }
@@ -141,7 +195,7 @@ fn a_hundred_thousand_names_take_seconds_at_most() {
     let begun = std::time::Instant::now();
     let catalog = Catalog::of(names.iter().map(|name| (name.as_str(), 1)));
     let listed = begun.elapsed();
-    let stages = prunable(&catalog, Keep { point_in_time_ms: 604_800_000, fulls: 3 });
+    let stages = prunable(&catalog, Keep { point_in_time_ms: 604_800_000, fulls: 3, step_max_ms: 172_800_000 });
     let planned = begun.elapsed() - listed;
     assert_eq!(catalog.ranges().len(), 1);
     let gone: usize = stages.iter().map(Vec::len).sum();
