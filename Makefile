@@ -4,14 +4,15 @@
 # The rest:
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
-#   make nightly what is too long for each change: more seeds, half an hour of chaos, updates from the last release and back,
-#                updates to a later format, make openapi, make e2e with 20 leaves of each kind and the update from the last release's chart,
-#                and on IPv6 alone
+#   make nightly what is too long for each change: more seeds, backups on servers of S3 and Azure, half an hour of chaos, updates
+#                from the last release and back, updates to a later format, make openapi, make e2e with 20 leaves of each kind and
+#                the update from the last release's chart, and on IPv6 alone
 #   make openapi asks a validator, a generated client and Schemathesis whether /openapi.json is true   (ARGS=--quick; needs Python)
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
 #   make formats updates to a store with a made-up later format, and the ways back      (part of make nightly)
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
+#   make backup-servers   an S3 and an Azure server, for tests of backups            (needs Go and Node)
 #   make peers   builds the peers that are Go modules, for make bench
 #   make golden  writes the golden files of the unreleased version                    (docs/golden.md)
 #   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
@@ -67,6 +68,9 @@ golden:
 SEED ?= 1
 nightly:
 	$(STEP) "ten minutes of seeds" env LEASEHOLD_SIM_SECONDS=600 $(CARGO) test --locked -p leasehold-sim --test seeds
+	$(STEP) "10,000 lives of the agent" env AGENT_SEEDS=10000 $(CARGO) test --locked --release -p leasehold-archive --lib agent
+	$(MAKE) backup-servers
+	$(STEP) "backups on S3 and Azure" $(CARGO) test --locked -p leasehold-backup --test servers
 	$(STEP) "20,000 histories of the data" env MODEL_CASES=20000 $(CARGO) test --locked --release -p leasehold-documents --test model
 	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
 	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
