@@ -225,8 +225,12 @@ list, and would add it to each map.) The store refuses the same; better here, be
 {{- else if $backup.drill.schedule -}}
 {{- fail "backup.drill.schedule needs backup.enabled and backup.url: what would it restore?" -}}
 {{- end -}}
-{{- if and (not .Values.restore.url) (or .Values.restore.clusterId .Values.restore.existingSecret .Values.restore.identitySecret .Values.restore.endpoint) -}}
-{{- fail "restore needs restore.url: where the archive is, such as s3://bucket/prefix" -}}
+{{- $restore := .Values.restore -}}
+{{- if and (not $restore.url) (or $restore.clusterId $restore.existingSecret $restore.identitySecret $restore.endpoint $restore.pathStyle (ne (include "leasehold.restoreAt" .) "latest")) -}}
+{{- fail "restore needs restore.url: where the archive is, such as s3://bucket/prefix. If nothing is to be restored, take its other values away" -}}
+{{- end -}}
+{{- if and (hasPrefix "file:" $restore.url) (not .Values.extraVolumeMounts.restore) -}}
+{{- fail (printf "restore.url is %s: a folder of the pod, and nothing is mounted there. Mount the volume with the archive: extraVolumes and extraVolumeMounts.restore" $restore.url) -}}
 {{- end -}}
 {{- end -}}
 

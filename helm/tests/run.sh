@@ -186,6 +186,10 @@ refused 'backup.drill.schedule needs backup.enabled' database $chart --set backu
 refused 'needs backup.drill.identitySecret' database $chart --set $archive,backup.drill.schedule=@daily --set 'backup.recipients={age1abc}'
 refused 'app.kubernetes.io/name' database $chart --set $archive --set 'backup.podLabels.app\.kubernetes\.io/name=leasehold'
 refused 'restore needs restore.url' database $chart --set restore.clusterId=00000000-0000-4000-8000-000000000001
+refused 'restore needs restore.url' database $chart --set restore.at=811
+refused 'restore needs restore.url' database $chart --set restore.pathStyle=true
+refused 'nothing is mounted there' database $chart --set restore.url=file:///archive
+accepted database $chart --set restore.url=file:///archive --set 'extraVolumeMounts.restore[0].name=a,extraVolumeMounts.restore[0].mountPath=/archive'
 refused 'clusterId' database $chart --set restore.url=s3://bucket/prefix,restore.clusterId=database
 refused 'at' database $chart --set restore.url=s3://bucket/prefix,restore.at=yesterday
 for at in latest 811 2026-11-30T15:31:28Z 2026-11-30T16:31:28.5+01:00; do
@@ -270,9 +274,12 @@ noted() { # noted PATTERN ARGS...
 }
 noted 'NOTE: nothing is backed up' --set $key
 noted 'archived in s3://bucket/prefix, within 10s' --set $key --set $archive
+noted 'ADMIN=.*data.admin' --set $key --set apiTokens.existingSecret=mine,restore.url=s3://bucket/prefix
+noted 'admits nobody who scrapes' --set $key --set monitoring.podMonitor.enabled=true
+noted 'alerts and no PodMonitor' --set $key --set monitoring.rules.enabled=true
 paragraphs 'with tokens' --set $key --set apiTokens.existingSecret=mine
 paragraphs 'with a backup and a restore' --set $key --set $archive --set restore.url=s3://bucket/prefix,backup.endpoint=http://objects
-paragraphs 'with every warning' --set replicaCount=2,peerKey.enabled=false,peerTrust=optional,apiTokens.existingSecret=mine
+paragraphs 'with every warning' --set replicaCount=2,peerKey.enabled=false,peerTrust=optional,apiTokens.existingSecret=mine,monitoring.rules.enabled=true
 
 # A StatefulSet's selector is immutable, so it must be the same in every version of the chart.
 selector=$(render database $chart --set $key --show-only templates/statefulset.yaml | sed -n '/^  selector:/,/^  template:/p' | sed '$d')
