@@ -249,9 +249,9 @@ impl Agent {
         self.begin_survey(now);
     }
 
-    fn refuse(&mut self, now: Duration, why: Refused) {
+    fn refuse(&mut self, now: Duration, why: Refused, archive: Option<(Seq, Time)>, store: Option<(Seq, Time)>) {
         if self.refused != Some(why) {
-            self.say(Notice::Refused(why));
+            self.say(Notice::Refused(why, archive, store));
         }
         self.refused = Some(why);
         self.close_file(now);

@@ -2,6 +2,9 @@
 
 use crate::metrics::{At, Metrics};
 use leasehold_archive::agent::{Notice, Refused};
+use leasehold_archive::catalog::Edge;
+use leasehold_archive::time::Time;
+use leasehold_replication::Seq;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
@@ -31,6 +34,11 @@ impl Failures {
     }
 }
 
+/// `entry 812 (2026-11-30T15:31:28.123Z)`.
+fn edge(edge: Option<(Seq, Time)>) -> Option<String> {
+    edge.map(|(seq, time)| Edge { seq, time }.to_string())
+}
+
 pub(super) fn say(notice: &Notice) {
     match notice {
         Notice::Begins(cluster) => {
@@ -55,16 +63,19 @@ pub(super) fn say(notice: &Notice) {
         Notice::OtherCluster(cluster) => {
             warn!(cluster = %cluster.0, "the store is another cluster now: it gets a folder of its own");
         }
-        Notice::Refused(Refused::ForeignHistory) => error!(
+        Notice::Refused(Refused::ForeignHistory, archive, store) => error!(
+            archive = edge(*archive),
+            store = edge(*store),
             "foreign history: the archive has other data at a sequence of this cluster, as if the cluster was cloned, or its \
              volumes were put back. Nothing is written, so that the two do not mix. Give this cluster another --url, or move \
              the old folder away"
         ),
-        Notice::Refused(Refused::Ahead) => error!(
+        Notice::Refused(Refused::Ahead, archive, _) => error!(
+            archive = edge(*archive),
             "the cluster has not committed what the archive has: it lost data, or its volumes were put back. Nothing is \
              written. Restore from the archive, or move the old folder away"
         ),
-        Notice::Refused(Refused::Format) => error!(
+        Notice::Refused(Refused::Format, ..) => error!(
             "the snapshot has a format that this build does not read, so no full can be verified: use the agent of the store's \
              release"
         ),

@@ -126,7 +126,7 @@ impl Agent {
             Err(why @ (FullError::Failed | FullError::Damaged | FullError::Format)) => {
                 if why == FullError::Format && self.refused.is_none() {
                     self.refused = Some(Refused::Format);
-                    self.say(Notice::Refused(Refused::Format));
+                    self.say(Notice::Refused(Refused::Format, None, None));
                 }
                 return self.fulls.failed(now);
             }

@@ -1,6 +1,9 @@
 //! One question to all pods, one after the other, until one of them can be followed.
 
 use super::step::{Ended, Pod};
+use crate::changes::Mark;
+use crate::time::Time;
+use leasehold_replication::Seq;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub(super) struct Round {
     gone: usize,
     ahead: usize,
     foreign: usize,
+    /// What one of those showed.
+    shown: Option<Mark>,
     /// Who could not answer.
     failed: usize,
 }
@@ -35,7 +40,7 @@ impl Round {
     pub(super) fn new(mut pods: Vec<Pod>, turn: usize) -> Round {
         let by = turn % pods.len().max(1);
         pods.rotate_left(by);
-        Round { asked: pods.len(), open: pods, gone: 0, ahead: 0, foreign: 0, failed: 0 }
+        Round { asked: pods.len(), open: pods, gone: 0, ahead: 0, foreign: 0, shown: None, failed: 0 }
     }
 
     /// Whom to ask now; none: all were asked.
@@ -44,9 +49,15 @@ impl Round {
     }
 
     /// The pod that is being asked shows another history.
-    pub(super) fn foreign(&mut self) {
+    pub(super) fn foreign(&mut self, mark: Mark) {
         self.foreign += 1;
+        self.shown = Some(mark);
         self.open.pop();
+    }
+
+    /// Of another history.
+    pub(super) fn shown(&self) -> Option<(Seq, Time)> {
+        self.shown.map(|mark| (mark.seq, mark.time))
     }
 
     /// The pod that is being asked said so.

@@ -2,6 +2,7 @@
 
 use crate::changes::Mark;
 use crate::name::Name;
+use crate::time::Time;
 use leasehold_replication::{ClusterId, Seq, Sum};
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,8 +222,8 @@ pub enum Notice {
     Damaged(Name),
     /// The stores are of another cluster now.
     OtherCluster(ClusterId),
-    /// Nothing is written.
-    Refused(Refused),
+    /// Nothing is written. What the archive has, and what a pod shows at that sequence, where that was compared.
+    Refused(Refused, Option<(Seq, Time)>, Option<(Seq, Time)>),
     /// The reason to refuse is gone.
     Accepted,
     /// The spool is full, so the watch is closed.

@@ -101,7 +101,7 @@ impl Agent {
         self.foreign = self.foreign.filter(|name| holdings.has(name));
         if self.foreign.is_some() {
             self.rest(now);
-            self.refuse(now, Refused::ForeignHistory);
+            self.refuse(now, Refused::ForeignHistory, self.recoverable, None);
         } else if self.filing.is_none() {
             self.find_end(now, holdings);
         } else {
@@ -228,7 +228,7 @@ impl Agent {
         self.rest(now);
         if is_foreign {
             self.foreign = Some(name);
-            self.refuse(now, Refused::ForeignHistory);
+            self.refuse(now, Refused::ForeignHistory, self.recoverable, None);
         }
     }
 }

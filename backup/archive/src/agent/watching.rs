@@ -29,6 +29,16 @@ pub(super) enum Aim {
     Anew,
 }
 
+impl Aim {
+    /// Where the archive is.
+    fn edge(self) -> Option<(Seq, Time)> {
+        match self {
+            Aim::Resume(expected) => Some((expected.seq, expected.time)),
+            Aim::Identify | Aim::Anew => None,
+        }
+    }
+}
+
 /// What the archive has there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
@@ -159,8 +169,8 @@ impl Agent {
         let verdict = round.verdict(self.pods_most);
         self.rounds_without = if verdict == Verdict::PerhapsGone { self.rounds_without + 1 } else { 0 };
         match verdict {
-            Verdict::Ahead => self.refuse(now, Refused::Ahead),
-            Verdict::Foreign => self.refuse(now, Refused::ForeignHistory),
+            Verdict::Ahead => self.refuse(now, Refused::Ahead, aim.edge(), None),
+            Verdict::Foreign => self.refuse(now, Refused::ForeignHistory, aim.edge(), round.shown()),
             Verdict::Gone => self.gap(),
             Verdict::PerhapsGone if self.rounds_without >= ROUNDS_BEFORE_GAP => self.gap(),
             Verdict::PerhapsGone | Verdict::Silent => {
@@ -193,7 +203,7 @@ impl Agent {
             Watching::Asking(Aim::Resume(expected), _) if expected.is(&mark) => self.accept(cluster, mark),
             Watching::Asking(aim @ Aim::Resume(_), round) => {
                 let (aim, mut round) = (*aim, round.clone());
-                round.foreign();
+                round.foreign(mark);
                 self.ask(now, aim, round);
             }
             Watching::Asking(Aim::Anew, _) => self.begin_anew(now, cluster, mark),
