@@ -12,6 +12,7 @@
 //! needs more patience has it itself.
 
 mod error;
+mod folder;
 mod open;
 mod reader;
 mod requests;
@@ -114,6 +115,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn clusters(&self) -> Result<Vec<ClusterId>, BucketError> {
+        self.is_there("list").await?;
         self.count(|counter| &counter.list);
         let listing = self.store.list_with_delimiter(Some(&self.prefix));
         let listed = self.within(STEP_MAX * 5, "list", listing).await?;
@@ -128,6 +130,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn list(&self, cluster: ClusterId) -> Result<Vec<Listed>, BucketError> {
+        self.is_there("list").await?;
         self.count(|counter| &counter.list);
         let folder = self.folder_of(cluster);
         let mut objects = self.store.list(Some(&folder));
@@ -150,6 +153,7 @@ impl Bucket {
         name: &Name,
         bytes: impl Into<PutPayload>,
     ) -> Result<Put, BucketError> {
+        self.make_folders(cluster, name).await?;
         self.count(|counter| &counter.put);
         let payload = bytes.into();
         let patience = STEP_MAX + Duration::from_secs(payload.content_length() as u64 / BYTES_PER_SECOND_MIN);
@@ -179,6 +183,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`]; also each piece may be one.
     pub async fn get(&self, cluster: ClusterId, name: &Name) -> Result<Fetched, BucketError> {
+        self.is_there("get").await?;
         self.count(|counter| &counter.get);
         let location = self.location(cluster, name);
         let got = self.within(STEP_MAX, "get", self.store.get(&location)).await?;
@@ -212,6 +217,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`]: the first one; the others were tried nevertheless.
     pub async fn delete(&self, cluster: ClusterId, names: &[Name]) -> Result<u64, BucketError> {
+        self.is_there("delete").await?;
         for _ in names {
             self.count(|counter| &counter.delete);
         }
@@ -239,6 +245,38 @@ impl Bucket {
     pub fn clean_up(&self, cluster: ClusterId) -> Result<u64, BucketError> {
         let Some(folder) = &self.folder else { return Ok(0) };
         temporary::remove(&folder.join(cluster.0.to_string())).map_err(|source| BucketError::file(&self.url, source))
+    }
+
+    /// Without its volume a folder has nothing, which is not what a LIST may answer.
+    async fn is_there(&self, operation: &'static str) -> Result<(), BucketError> {
+        self.in_folder(operation, folder::check).await
+    }
+
+    async fn make_folders(&self, cluster: ClusterId, name: &Name) -> Result<(), BucketError> {
+        let below = format!("{}/{name}", cluster.0);
+        let make = move |root: &std::path::Path| {
+            let mut below: Vec<&str> = below.split('/').collect();
+            below.pop();
+            folder::make(root, &below)
+        };
+        self.in_folder("put", make).await
+    }
+
+    /// Nothing, where it is not `file://`.
+    async fn in_folder(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&std::path::Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), BucketError> {
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        let done = tokio::task::spawn_blocking(move || work(&folder));
+        match tokio::time::timeout(STEP_MAX, done).await {
+            Ok(done) => {
+                let done = done.map_err(io::Error::other).and_then(|done| done);
+                done.map_err(|source| BucketError::folder(&self.url, operation, &source))
+            }
+            Err(_) => Err(BucketError::slow(&self.url, operation, STEP_MAX)),
+        }
     }
 
     fn folder_of(&self, cluster: ClusterId) -> Path {

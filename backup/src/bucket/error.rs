@@ -51,6 +51,16 @@ impl BucketError {
         BucketError { url: Arc::clone(url), operation: "read a file for", why: Why::File, detail: source.to_string() }
     }
 
+    /// The folder of `file://`, before anything is read or written there.
+    pub(super) fn folder(url: &Arc<str>, operation: &'static str, source: &io::Error) -> BucketError {
+        let why = match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Why::NoBucket,
+            io::ErrorKind::PermissionDenied => Why::Denied,
+            _ => Why::Unavailable,
+        };
+        BucketError { url: Arc::clone(url), operation, why, detail: source.to_string() }
+    }
+
     pub(super) fn slow(url: &Arc<str>, operation: &'static str, patience: Duration) -> BucketError {
         let detail = format!("no answer within {} s", patience.as_secs());
         BucketError { url: Arc::clone(url), operation, why: Why::Slow, detail }
@@ -129,6 +139,11 @@ fn cut(words: &str) -> String {
 impl fmt::Display for BucketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BucketError { url, operation, why, detail } = self;
+        if let Some(folder) = url.strip_prefix("file://")
+            && let Some(said) = of_folder(folder, operation, *why)
+        {
+            return write!(f, "{said} ({detail})");
+        }
         match why {
             Why::Setting => write!(f, "cannot open {url}: {detail}"),
             Why::Credentials => write!(
@@ -159,6 +174,23 @@ impl fmt::Display for BucketError {
 }
 
 impl StdError for BucketError {}
+
+/// Folders have neither credentials nor endpoints.
+fn of_folder(folder: &str, operation: &str, why: Why) -> Option<String> {
+    match why {
+        Why::NoBucket => Some(format!("the folder {folder} is not there: mount its volume, or create it")),
+        Why::Denied | Why::Credentials => Some(format!(
+            "the folder {folder} does not allow to {operation}: give the user of this process the permission to {} there \
+             (in a pod: fsGroup)",
+            if matches!(operation, "put" | "delete") { "write" } else { "read" }
+        )),
+        Why::Slow => {
+            Some(format!("the folder {folder} did not answer to a {operation}: check its disk, or its network"))
+        }
+        Why::Unavailable => Some(format!("the folder {folder} failed at a {operation}: check its disk")),
+        Why::Setting | Why::Missing | Why::Exists | Why::File => None,
+    }
+}
 
 fn variables(url: &str) -> &'static str {
     match url.split_once(':').map(|(scheme, _)| scheme) {

@@ -9,7 +9,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
-use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,11 +97,12 @@ fn open_folder(url: &str, folder: &str) -> Result<Opened, BucketError> {
         return Err(BucketError::setting(url, "a folder is written with three slashes: file:///folder"));
     }
     let folder = PathBuf::from(if folder.is_empty() { "/" } else { folder });
-    let is_folder = fs::metadata(&folder).map(|meta| meta.is_dir());
-    if !matches!(is_folder, Ok(true)) {
-        let why = is_folder.err().map_or("it is not a folder".to_owned(), |error| error.to_string());
-        let what = format!("{why}; create the folder, or mount its volume there");
-        return Err(BucketError::setting(url, what));
+    if let Err(error) = super::folder::check(&folder) {
+        let what = match error.kind() {
+            io::ErrorKind::PermissionDenied => "give the user of this process the permission to read it",
+            _ => "create the folder, or mount its volume there",
+        };
+        return Err(BucketError::setting(url, format!("{error}; {what}")));
     }
     let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| BucketError::setting(url, error))?;
     let store = Arc::new(store.with_fsync(true));

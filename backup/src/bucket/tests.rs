@@ -62,6 +62,30 @@ async fn what_a_crash_left_in_a_folder_is_not_listed_and_removed_when_it_is_old(
     assert!(!of(8, "#1").exists() && of(8, "#2").exists() && of(7, "").exists());
 }
 
+#[tokio::test]
+async fn a_folder_whose_volume_is_gone_is_not_created() {
+    let mounted = tempfile::tempdir().unwrap();
+    let folder = mounted.path().join("archive");
+    std::fs::create_dir(&folder).unwrap();
+    let bucket = Bucket::open(&place(format!("file://{}", folder.display()))).unwrap();
+    bucket.put_if_absent(CLUSTER, &full(7), "one").await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let errors = [
+        bucket.put_if_absent(CLUSTER, &full(8), "two").await.unwrap_err(),
+        bucket.list(CLUSTER).await.unwrap_err(),
+        bucket.clusters().await.unwrap_err(),
+        bucket.get_whole(CLUSTER, &full(7)).await.unwrap_err(),
+        bucket.delete(CLUSTER, &[full(7)]).await.unwrap_err(),
+    ];
+    for error in errors {
+        let said = format!("the folder {} is not there: mount its volume", folder.display());
+        assert!(error.why == Why::NoBucket && error.to_string().starts_with(&said), "{error}");
+    }
+    assert!(!folder.exists());
+    std::fs::create_dir(&folder).unwrap();
+    assert_eq!(bucket.put_if_absent(CLUSTER, &full(8), "two").await.unwrap(), Put::Written);
+}
+
 #[test]
 fn what_cannot_be_opened_is_said_in_one_sentence() {
     for (url, word) in [
