@@ -26,8 +26,15 @@ use std::io::Write;
 /// Anything is wrong.
 pub async fn run(args: VerifyArgs, out: &mut (dyn Write + Send)) -> Result<(), CommandError> {
     let archive = Archive::open(&args.source, Some(&args.keys)).await?;
-    let (lines, wrong) = crate::archive::blocking(move || {
-        let mut verify = Verify { archive: &archive, progress: Progress::new(), wrong: 0, lines: Vec::new() };
+    let (lines, wrong, is_sealed) = crate::archive::blocking(move || {
+        let mut verify = Verify {
+            archive: &archive,
+            progress: Progress::new(),
+            wrong: 0,
+            bad: BTreeSet::new(),
+            is_sealed: false,
+            lines: Vec::new(),
+        };
         verify.names();
         if args.all {
             verify.all()?
@@ -36,14 +43,21 @@ pub async fn run(args: VerifyArgs, out: &mut (dyn Write + Send)) -> Result<(), C
         }
         let summary = verify.progress.summary();
         verify.lines.push(format!("read {summary}"));
-        Ok((verify.lines, verify.wrong))
+        Ok((verify.lines, verify.wrong + verify.bad.len() as u64, verify.is_sealed))
     })
     .await?;
     for line in lines {
         writeln!(out, "{line}").map_err(CommandError::io("cannot print"))?;
     }
     match wrong {
-        0 => writeln!(out, "nothing is wrong").map_err(CommandError::io("cannot print")),
+        0 => {
+            let last = if is_sealed {
+                "all objects are there and as long as noted; the content of the encrypted ones was not checked: give --identity"
+            } else {
+                "nothing is wrong"
+            };
+            writeln!(out, "{last}").map_err(CommandError::io("cannot print"))
+        }
         wrong => Err(CommandError::Said(format!("problems: {wrong}; see above"))),
     }
 }
@@ -51,7 +65,12 @@ pub async fn run(args: VerifyArgs, out: &mut (dyn Write + Send)) -> Result<(), C
 struct Verify<'a> {
     archive: &'a Archive,
     progress: Progress,
+    /// What is wrong with no object in particular.
     wrong: u64,
+    /// Objects with something wrong: each counts once, however often the way led to it.
+    bad: BTreeSet<Name>,
+    /// Something is encrypted, and there is no key: nobody may read "nothing is wrong" then.
+    is_sealed: bool,
     /// For the output, at the end.
     lines: Vec<String>,
 }
@@ -60,6 +79,17 @@ impl Verify<'_> {
     fn wrong(&mut self, what: &str) {
         self.progress.say(what);
         self.wrong += 1;
+    }
+
+    fn bad(&mut self, name: Name, why: &str) {
+        self.progress.say(&format!("{name}: {why}"));
+        self.bad.insert(name);
+    }
+
+    /// Where a way ended: what made it end counts, if it was seen.
+    fn lost(&mut self, walker: &Walker<'_>, point: Point) {
+        let gap = walker.gap(point);
+        if walker.problems().is_empty() { self.wrong(&gap) } else { self.progress.say(&gap) }
     }
 
     /// What shows without reading.
@@ -90,17 +120,16 @@ impl Verify<'_> {
             for file in files.iter().chain(later) {
                 self.sealed_file(file)?;
             }
-            self.say_sealed();
+            self.is_sealed = true;
             return Ok(());
         }
         let mut walker = Walker::new(self.archive, Until { seq: range.to.seq, time: None });
         let arrived = walker.go(&mut self.progress, &mut |_, _| ())?.is_some();
-        self.wrong += walker.problems().len() as u64;
+        self.bad.extend(walker.problems().iter().map(|problem| problem.name));
         if arrived {
             self.lines.push(format!("from {} to {}: all hashes agree", self.start(&walker), range.to));
         } else {
-            let gap = walker.gap(Point::Latest);
-            self.wrong(&gap);
+            self.lost(&walker, Point::Latest);
         }
         Ok(())
     }
@@ -113,10 +142,9 @@ impl Verify<'_> {
     fn all(&mut self) -> Result<(), CommandError> {
         let catalog = &self.archive.catalog;
         let mut hashes: BTreeMap<Seq, Sum> = BTreeMap::new();
-        let mut is_sealed = false;
         for full in catalog.fulls() {
             if full.encrypted && !self.archive.has_keys() {
-                is_sealed = true;
+                self.is_sealed = true;
                 self.sealed_full(full)?;
                 continue;
             }
@@ -125,10 +153,10 @@ impl Verify<'_> {
                     let hash = snapshot.documents.data_sum();
                     let other = hashes.insert(full.edge.seq, hash).filter(|other| *other != hash);
                     if let Some(other) = other {
-                        self.wrong(&format!("{}: its data have hash {hash}, another full's {other}", full.name()));
+                        self.bad(full.name(), &format!("its data have hash {hash}, another full's {other}"));
                     }
                 }
-                Err(bad) => self.wrong(&format!("{}: {}", full.name(), bad.why)),
+                Err(bad) => self.bad(full.name(), &bad.why),
             }
         }
         let mut used: BTreeSet<Name> = BTreeSet::new();
@@ -137,13 +165,13 @@ impl Verify<'_> {
             if let Some(before) = at.checked_sub(1).and_then(|at| ranges.get(at)) {
                 self.wrong(&format!("gap: nothing leads from {} to {}", before.to, range.from));
             }
-            if !is_sealed {
+            if !self.is_sealed {
                 used.extend(self.range(range, &hashes)?);
             }
         }
         for file in catalog.files().iter().filter(|file| !used.contains(&file.name())) {
             if file.encrypted && !self.archive.has_keys() {
-                is_sealed = true;
+                self.is_sealed = true;
                 self.sealed_file(file)?;
                 continue;
             }
@@ -153,11 +181,8 @@ impl Verify<'_> {
                 Ok(())
             })?;
             if let Err(bad) = read {
-                self.wrong(&format!("{}: {}", file.name(), bad.why));
+                self.bad(file.name(), &bad.why);
             }
-        }
-        if is_sealed {
-            self.say_sealed();
         }
         Ok(())
     }
@@ -168,18 +193,17 @@ impl Verify<'_> {
         let mut walker = Walker::new(self.archive, until(range.from.seq));
         let inside = hashes.range(range.from.seq..=range.to.seq).map(|(seq, _)| *seq);
         let stops: BTreeSet<Seq> = inside.chain([range.from.seq, range.to.seq]).collect();
-        let (mut used, mut known) = (Vec::new(), 0);
+        let mut used = Vec::new();
         for stop in stops {
             walker.extend(until(stop));
             let found = walker.go(&mut self.progress, &mut |_, _| ())?.map(|replay| replay.data_sum());
-            self.wrong += (walker.problems().len() - known) as u64;
-            known = walker.problems().len();
+            self.bad.extend(walker.problems().iter().map(|problem| problem.name));
             match (found, hashes.get(&stop)) {
                 (None, _) => {
-                    let gap = walker.gap(Point::Seq(stop));
-                    self.wrong(&gap);
+                    self.lost(&walker, Point::Seq(stop));
                     used.append(&mut walker.used);
-                    (walker, known) = (Walker::new(self.archive, until(stop)), 0);
+                    used.extend(walker.problems().iter().map(|problem| problem.name));
+                    walker = Walker::new(self.archive, until(stop));
                 }
                 (Some(found), Some(hash)) if found != *hash => {
                     let what = format!("at entry {stop} the changes lead to hash {found}, but its full has {hash}");
@@ -198,15 +222,15 @@ impl Verify<'_> {
         let noted = match self.archive.noted(full)? {
             Ok(noted) => noted,
             Err(bad) => {
-                self.wrong(&format!("{}: {}", full.name(), bad.why));
+                self.bad(full.name(), &bad.why);
                 return Ok(());
             }
         };
         match (self.archive.checksum(&full.name(), &mut self.progress)?, noted) {
-            (Err(bad), _) => self.wrong(&format!("{}: {}", full.name(), bad.why)),
+            (Err(bad), _) => self.bad(full.name(), &bad.why),
             (Ok((bytes, crc32)), Some(noted)) if (bytes, crc32) != (noted.compressed_bytes, noted.crc32) => {
                 let said = format!("{} bytes with checksum {:08x}", noted.compressed_bytes, noted.crc32);
-                self.wrong(&format!("{}: it has {bytes} bytes with checksum {crc32:08x}, not {said}", full.name()));
+                self.bad(full.name(), &format!("it has {bytes} bytes with checksum {crc32:08x}, not {said}"));
             }
             (Ok(_), Some(_)) => {}
             (Ok(_), None) => self.lines.push(format!("{}: not verified when it was written", full.name())),
@@ -217,16 +241,11 @@ impl Verify<'_> {
     fn sealed_file(&mut self, file: &File) -> Result<(), CommandError> {
         match self.archive.checksum(&file.name(), &mut self.progress)? {
             Ok((bytes, _)) if bytes != file.bytes => {
-                self.wrong(&format!("{}: it has {bytes} bytes, not {} as the list says", file.name(), file.bytes));
+                self.bad(file.name(), &format!("it has {bytes} bytes, not {} as the list says", file.bytes));
             }
             Ok(_) => {}
-            Err(bad) => self.wrong(&format!("{}: {}", file.name(), bad.why)),
+            Err(bad) => self.bad(file.name(), &bad.why),
         }
         Ok(())
-    }
-
-    fn say_sealed(&mut self) {
-        let what = "encrypted: the content was not read; name the key with --identity to check it";
-        self.lines.push(what.to_owned());
     }
 }
