@@ -4,6 +4,7 @@
 //!   the volume is of a cluster ────────────────┐
 //!   role.json names a cluster ─────────────────┼──▶ nothing to do: the bucket is not asked, exit code 0
 //!   this pod is not role.json's first member ──┘
+//!   else: the folder has what no volume has ───▶ refused
 //!   else: the archive ──▶ data of the point ──▶ restore.json.tmp, fsync, rename, fsync
 //! ```
 //!
@@ -31,6 +32,23 @@ use tokio::time::Instant;
 const FILE: &str = "restore.json";
 /// How often role.json is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// What may lie in a volume: a store's files (see `leasehold_store::volume`), and what file systems have by themselves.
+const OF_A_VOLUME: [&str; 14] = [
+    FILE,
+    "lock",
+    "replica.json",
+    "journal",
+    "snapshot.json",
+    "snapshot.taken",
+    "snapshot.next",
+    "committed.json",
+    "went-back.json",
+    "diverged.json",
+    "force-bootstrap",
+    "wiping",
+    "lost+found",
+    ".snapshot",
+];
 
 pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, CommandError> {
     let folder = data.display().to_string();
@@ -39,12 +57,21 @@ pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, Comma
     }
     let cluster = cluster_of(data).map_err(|error| CommandError::Said(format!("{folder}: {error}")))?;
     if let Some(cluster) = cluster {
-        return Ok(format!("nothing to restore: the volume at {folder} belongs to the cluster {}", cluster.0));
+        let what = format!("nothing to restore: the volume at {folder} belongs to the cluster {}", cluster.0);
+        // With role.json it is a pod that starts again, as it must.
+        let more = if args.role.is_none() { "; to go back in time, use an empty volume, or --into" } else { "" };
+        return Ok(what + more);
     }
     if let (Some(role), Some(name)) = (&args.role, &args.name)
         && let Some(why) = is_not_wanted(role, name, args.role_timeout).await?
     {
         return Ok(format!("nothing to restore: {why}"));
+    }
+    if let Some(strangers) = strangers(data).map_err(CommandError::io(format!("cannot read {folder}")))? {
+        return Err(CommandError::Said(format!(
+            "{folder} is not the volume of a store: it has {strangers}; name an empty volume, or that of a store that has \
+             never started"
+        )));
     }
     let archive = Archive::open(&args.source, Some(&args.keys)).await?;
     let (data, point) = (data.to_owned(), args.at);
@@ -70,6 +97,26 @@ pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, Comma
         ))
     })
     .await
+}
+
+/// What the folder has that no volume has: somebody named another folder.
+fn strangers(data: &Path) -> io::Result<Option<String>> {
+    let is_known = |name: &str| {
+        let is_part = name.ends_with(".tmp") || (name.starts_with("received-") && name.ends_with(".part"));
+        OF_A_VOLUME.contains(&name) || is_part
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(data)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !is_known(&name) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    let others = names.len().saturating_sub(3);
+    names.truncate(3);
+    let more = if others == 0 { String::new() } else { format!(" and {others} more") };
+    Ok((!names.is_empty()).then(|| names.join(", ") + &more))
 }
 
 /// Why this pod does not restore, by role.json; none: it does. Waits until the sidecar has written it and knows the members.

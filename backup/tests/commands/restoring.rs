@@ -34,6 +34,26 @@ fn an_empty_volume_gets_the_data_for_its_first_start() {
 }
 
 #[test]
+fn a_folder_that_is_not_a_volume_is_refused() {
+    let fixture = Fixture::whole();
+    let data = tempfile::tempdir().unwrap();
+    for name in ["lost+found", "journal", ".snapshot"] {
+        fs::create_dir(data.path().join(name)).unwrap();
+    }
+    assert_eq!(restore_to(&fixture, data.path(), "").code, 0);
+    fs::write(data.path().join("thesis.odt"), "").unwrap();
+    let refused = restore_to(&fixture, data.path(), "--at 4");
+    assert!(
+        refused.code == 1 && refused.err.contains("is not the volume of a store: it has thesis.odt; "),
+        "{refused:?}"
+    );
+    // Neither is an archive.
+    let archive = restore_to(&fixture, fixture.folder.path(), "");
+    assert!(archive.code == 1 && archive.err.contains(&CLUSTER.0.to_string()), "{archive:?}");
+    assert!(!fixture.folder.path().join("restore.json").exists());
+}
+
+#[test]
 fn a_cluster_begins_with_the_data_and_restores_no_second_time() {
     let fixture = Fixture::whole();
     let data = tempfile::tempdir().unwrap();
@@ -48,6 +68,7 @@ fn a_cluster_begins_with_the_data_and_restores_no_second_time() {
     fs::remove_dir_all(fixture.folder.path()).unwrap();
     let again = restore_to(&fixture, data.path(), "");
     assert!(again.code == 0 && again.out.starts_with("nothing to restore: the volume at "), "{again:?}");
+    assert!(again.out.contains("to go back in time, use an empty volume, or --into"), "{again:?}");
     assert!(!data.path().join("restore.json").exists());
 }
 
