@@ -1,11 +1,13 @@
 //! Flags and environment. Nothing else reads the environment, but what the clouds' own libraries read of it: credentials.
 
+mod store_url;
 mod units;
 
 use crate::bucket::Place;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use leasehold_archive::point::Point;
 use leasehold_daemon::logs::LogFormat;
+use reqwest::Url;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -186,8 +188,8 @@ pub struct RestoreArgs {
     #[arg(long, env = "BACKUP_ROLE_TIMEOUT", default_value = "5m", value_name = "TIME", value_parser = units::time)]
     pub role_timeout: Duration,
     /// A cluster that runs: definitions that are missing there, then records, by the API
-    #[arg(long, value_name = "URL", conflicts_with = "role")]
-    pub into: Option<String>,
+    #[arg(long, value_name = "URL", conflicts_with = "role", value_parser = store_url::parse)]
+    pub into: Option<Url>,
     /// A file with the token that this cluster asks for (right: admin)
     #[arg(long, env = "BACKUP_TOKEN_FILE", value_name = "FILE", requires = "into")]
     pub token_file: Option<PathBuf>,
@@ -197,7 +199,7 @@ pub struct RestoreArgs {
     /// Only these collections [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "into")]
     pub collections: Vec<String>,
-    /// Allow it into the cluster that the archive is of: newer records are overwritten
+    /// Allow it into the cluster that the archive is of: the old records overwrite the present ones; what was created since stays
     #[arg(long, requires = "into")]
     pub same_cluster_too: bool,
 }
@@ -254,5 +256,6 @@ mod tests {
         assert!(restore(&["--to", "/data", "--role", "role.json", "--name", "db-0", "--at", "812"]).is_ok());
         assert!(restore(&["--into", "http://x", "--collections", "a,b"]).is_ok());
         assert!(restore(&["--into", "http://x", "--at", "yesterday"]).is_err());
+        assert!(restore(&["--into", "x:8089"]).is_err(), "a scheme is missing");
     }
 }

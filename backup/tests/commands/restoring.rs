@@ -7,6 +7,8 @@ use leasehold_contract::testing::{alone, member};
 use leasehold_documents::{FORMAT, snapshot};
 use leasehold_replication::{ClusterId, Position, Seq};
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -138,6 +140,63 @@ fn a_running_cluster_gets_definitions_and_records() {
         missing.code == 1 && missing.err.contains("there was no collection users; there were: orders"),
         "{missing:?}"
     );
+}
+
+/// Answers every request so, as a pod that does not do it.
+fn answers(head: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = write!(connection, "HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    url
+}
+
+#[test]
+fn a_pod_that_does_not_lead_names_the_leader_which_gets_the_records() {
+    let fixture = Fixture::whole();
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::lead(data.path());
+    let follower = answers(format!("421 Misdirected Request\r\nLocation: {}/api/status", store.url()));
+    let restore = fixture.run(&format!("restore --into {follower}"));
+    assert!(restore.code == 0 && restore.out.starts_with("restored 4 records"), "{restore:?}");
+    assert!(restore.err.contains(&format!("does not lead; asking {}", store.url())), "{restore:?}");
+    let other = fixture.run(&format!("restore --into {}", answers("421 Misdirected Request".to_owned())));
+    assert!(other.code == 1 && other.err.contains("name the leader's address with --into"), "{other:?}");
+    assert!(!other.err.contains("what was written"), "{other:?}");
+}
+
+#[test]
+fn a_store_that_wants_a_token_gets_no_second_request() {
+    let fixture = Fixture::whole();
+    let restore = fixture.run(&format!("restore --into {}", answers("401 Unauthorized".to_owned())));
+    assert!(restore.code == 1 && restore.err.contains("right admin with --token-file"), "{restore:?}");
+    let invalid = fixture.run("restore --into db-0:8089");
+    assert!(invalid.code == 2 && invalid.err.contains("--into") && invalid.err.contains("http://host"), "{invalid:?}");
+}
+
+#[test]
+fn records_that_may_expire_at_once_are_named_before() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::lead(data.path());
+    assert_eq!(store.ask("PUT", "/api/collections/locks", r#"{"id":"string","expires":"/until"}"#).0, 201);
+    assert_eq!(store.ask("PUT", "/locks/a", r#"{"id":"a","until":"2999-01-01T00:00:00Z"}"#).0, 201);
+    let read = snapshot::read(store.ask("GET", "/api/snapshot", "").1.as_bytes(), FORMAT).unwrap();
+    let mut fixture = Fixture::new();
+    fixture.history.cluster = ClusterId(store.cluster);
+    let time = leasehold_archive::time::Time::from_ms(read.documents.time_ms());
+    let name = leasehold_archive::name::Name::Full { seq: read.head.position.seq, time, encrypted: false };
+    fixture.write(name, store.ask("GET", "/api/snapshot", "").1.as_bytes());
+    let into = || fixture.run(&format!("restore --into {} --same-cluster-too", store.url()));
+    let warned = into();
+    assert!(warned.code == 0 && warned.err.contains("warning: records of locks have a time of expiry"), "{warned:?}");
+    assert_eq!(store.ask("PUT", "/api/expiry", r#"{"paused": true}"#).0, 200);
+    let paused = into();
+    assert!(paused.code == 0 && paused.err.is_empty(), "{paused:?}");
 }
 
 #[test]
