@@ -2,6 +2,7 @@
 
 use super::line::{Begin, Ending, Entry, Line};
 use super::{LINE_BYTES_MAX, Mark};
+use leasehold_replication::Seq;
 use std::io::{self, BufRead, Read};
 
 /// Reads the lines of one file, and checks that they are one chain.
@@ -60,6 +61,10 @@ impl<R: BufRead> ChangesReader<R> {
         let first = first.ok_or_else(|| damage(0, "it is empty".to_owned()))?;
         let parsed: Line = serde_json::from_str(&first).map_err(|error| damage(1, error.to_string()))?;
         let begin = parsed.begin.ok_or_else(|| damage(1, "the file does not begin with {\"begin\": …}".to_owned()))?;
+        // An entry follows.
+        if begin.mark.seq >= Seq::MAX {
+            return Err(beyond(1, &begin.mark));
+        }
         Ok(ChangesReader { from, begin, at: begin.mark, ahead: None, events: 0, line, end: None })
     }
 
@@ -93,6 +98,9 @@ impl<R: BufRead> ChangesReader<R> {
                 return Ok(entry);
             }
             let Some(mark) = line.event() else { return Err(damage(self.line, "it is not an event".to_owned())) };
+            if mark.seq > Seq::MAX {
+                return Err(beyond(self.line, &mark));
+            }
             self.events += 1;
             match &mut entry {
                 None if mark.seq <= self.at.seq => return Err(self.disorder(&mark)),
@@ -126,6 +134,9 @@ impl<R: BufRead> ChangesReader<R> {
     /// The file ends after `at`.
     fn close(&mut self, end: &Ending, at: Mark) -> Result<(), ReadError> {
         let Ending { mark, events } = *end;
+        if mark.seq > Seq::MAX {
+            return Err(beyond(self.line, &mark));
+        }
         let what = if mark.seq < at.seq || mark.seq == self.begin.mark.seq {
             Some(format!("it ends at entry {}, which is before entry {}", mark.seq, at.seq.next()))
         } else if mark.hash != at.hash {
@@ -144,6 +155,11 @@ impl<R: BufRead> ChangesReader<R> {
         self.end = Some(End { mark: Mark { time: mark.time.max(at.time), ..mark }, events });
         Ok(())
     }
+}
+
+/// No log reaches it.
+fn beyond(line: u64, mark: &Mark) -> ReadError {
+    damage(line, format!("{} is not the sequence of an entry", mark.seq))
 }
 
 fn damage(line: u64, what: String) -> ReadError {

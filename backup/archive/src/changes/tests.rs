@@ -42,6 +42,20 @@ fn read(bytes: &[u8]) -> Result<(Vec<Entry>, End), (Vec<Entry>, ReadError)> {
 }
 
 #[test]
+fn sequences_that_no_log_reaches_are_damage() {
+    let text = String::from_utf8(file().0).unwrap();
+    for sequence in ["811", "812", "814", "830"] {
+        for beyond in [u64::MAX, Seq::MAX.0 + 1] {
+            let text = text.replace(&format!("\"sequence\":{sequence}"), &format!("\"sequence\":{beyond}"));
+            let (_, error) = read(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("is not the sequence of an entry"), "{sequence}: {error}");
+        }
+    }
+    let last = text.replace("\"sequence\":811", &format!("\"sequence\":{}", Seq::MAX));
+    assert!(read(last.as_bytes()).is_err(), "nothing can follow it");
+}
+
+#[test]
 fn a_file_has_these_lines() {
     let (bytes, written) = file();
     let text = String::from_utf8(bytes).unwrap();
