@@ -2,7 +2,7 @@
 
 use crate::args::{Keys, Source};
 use crate::bucket::{Bucket, BucketError, Failure, ObjectReader, Why};
-use crate::progress::{Counted, Progress};
+use crate::progress::{Counted, Progress, count};
 use crate::sealed::{self, Identities, SealError, Summed};
 use leasehold_archive::catalog::{Catalog, Full};
 use leasehold_archive::chain::Fault;
@@ -13,6 +13,9 @@ use leasehold_documents::snapshot::{self, ReadSnapshot};
 use leasehold_replication::ClusterId;
 use std::io::{self, BufRead};
 use tokio::runtime::Handle;
+
+/// What lies below the URL of an archive.
+const EXPECTED: &str = "<cluster-id>/full/…";
 
 /// Why a command cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +113,7 @@ impl Archive {
             newest = newest.max(Some((until, cluster.0)));
         }
         let Some((_, cluster)) = newest else {
-            return Err(CommandError::Said(format!("{} has no archive of any cluster", bucket.url())));
+            return Err(no_archive(&bucket).await);
         };
         Archive::of(bucket, ClusterId(cluster), identities).await
     }
@@ -118,8 +121,7 @@ impl Archive {
     async fn of(bucket: Bucket, cluster: ClusterId, identities: Option<Identities>) -> Result<Archive, CommandError> {
         let catalog = catalog(&bucket, cluster).await?;
         if catalog.is_empty() {
-            let what = format!("{} has nothing of the cluster {}", bucket.url(), cluster.0);
-            return Err(CommandError::Said(what + "; backup list shows what it has"));
+            return Err(no_cluster(&bucket, cluster, catalog.strangers()).await);
         }
         Ok(Archive { bucket, cluster, catalog, identities, runtime: Handle::current() })
     }
@@ -253,18 +255,74 @@ pub async fn catalog(bucket: &Bucket, cluster: ClusterId) -> Result<Catalog, Com
 async fn only(bucket: &Bucket) -> Result<ClusterId, CommandError> {
     let clusters = bucket.clusters().await?;
     match clusters[..] {
-        [] => Err(CommandError::Said(format!("{} has no archive of any cluster", bucket.url()))),
+        [] => Err(no_archive(bucket).await),
         [cluster] => Ok(cluster),
         _ => {
-            let mut what = format!("{} has archives of several clusters; name one with --cluster-id:", bucket.url());
-            for cluster in clusters {
-                let newest = catalog(bucket, cluster).await?.ranges().last().map(|range| range.to);
-                let newest = newest.map_or("nothing to restore".to_owned(), |edge| format!("up to {edge}"));
-                what += &format!("\n  {}  {newest}", cluster.0);
-            }
-            Err(CommandError::Said(what))
+            let what = format!("{} has archives of several clusters; name one with --cluster-id:", bucket.url());
+            Err(CommandError::Said(what + &lines(bucket, &clusters).await?))
         }
     }
+}
+
+/// Each with the latest entry that it leads to.
+async fn lines(bucket: &Bucket, clusters: &[ClusterId]) -> Result<String, CommandError> {
+    let mut lines = String::new();
+    for cluster in clusters {
+        let newest = catalog(bucket, *cluster).await?.ranges().last().map(|range| range.to);
+        let newest = newest.map_or("nothing to restore".to_owned(), |edge| format!("up to {edge}"));
+        lines += &format!("\n  {}  {newest}", cluster.0);
+    }
+    Ok(lines)
+}
+
+/// Nothing of that cluster is there: which are, or what was expected.
+pub async fn no_cluster(bucket: &Bucket, cluster: ClusterId, strangers: u64) -> CommandError {
+    let what = format!("{} has no cluster {}", bucket.url(), cluster.0);
+    if strangers > 0 {
+        let others = count(strangers, "object");
+        let what = format!("{what}, but {others} of other names; expected are {0}/full/… and {0}/changes/…", cluster.0);
+        return CommandError::Said(what);
+    }
+    match bucket.clusters().await {
+        Ok(clusters) if clusters.is_empty() => no_archive(bucket).await,
+        Ok(clusters) => match lines(bucket, &clusters).await {
+            Ok(lines) => CommandError::Said(format!("{what}; it has:{lines}")),
+            Err(error) => error,
+        },
+        Err(error) => error.into(),
+    }
+}
+
+async fn no_archive(bucket: &Bucket) -> CommandError {
+    match misplaced(bucket).await {
+        Ok(why) => {
+            let why = why.unwrap_or_else(|| format!("expected below it is {EXPECTED}"));
+            CommandError::Said(format!("{} has no archive of any cluster: {why}", bucket.url()))
+        }
+        Err(error) => error,
+    }
+}
+
+/// Why a place without archives is probably the wrong one: a level too high or too low.
+///
+/// # Errors
+/// The bucket.
+pub async fn misplaced(bucket: &Bucket) -> Result<Option<String>, CommandError> {
+    let mut folders = bucket.folders().await?;
+    if folders.iter().any(|folder| matches!(folder.as_str(), "full" | "changes")) {
+        return Ok(Some("it looks like the folder of one cluster; name the one above it".to_owned()));
+    }
+    let (all, last) = (folders.len(), bucket.url().rsplit('/').next().unwrap_or_default());
+    if all == 0 {
+        let is_below = matches!(last, "full" | "changes");
+        return Ok(is_below.then(|| "it looks like a part of one cluster's folder; name the one above that".to_owned()));
+    }
+    folders.truncate(3);
+    let more = if all > 3 { ", …" } else { "" };
+    Ok(Some(format!(
+        "expected below it is {EXPECTED}, and it has {}{more}; name the folder of the archive",
+        folders.join(", ")
+    )))
 }
 
 /// Runs what blocks on a thread for that.

@@ -115,14 +115,23 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn clusters(&self) -> Result<Vec<ClusterId>, BucketError> {
+        let folders = self.folders().await?;
+        let mut clusters: Vec<ClusterId> = folders.iter().filter_map(|folder| name::cluster_of(folder)).collect();
+        clusters.sort_unstable();
+        Ok(clusters)
+    }
+
+    /// All folders, those of clusters and others.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn folders(&self) -> Result<Vec<String>, BucketError> {
         self.is_there("list").await?;
         self.count(|counter| &counter.list);
         let listing = self.store.list_with_delimiter(Some(&self.prefix));
         let listed = self.within(STEP_MAX * 5, "list", listing).await?;
         let folders = listed.common_prefixes.iter().filter_map(Path::filename);
-        let mut clusters: Vec<ClusterId> = folders.filter_map(name::cluster_of).collect();
-        clusters.sort_unstable();
-        Ok(clusters)
+        Ok(folders.map(str::to_owned).collect())
     }
 
     /// All objects of a cluster, in any order; also those whose names are not ours.

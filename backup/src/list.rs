@@ -13,7 +13,7 @@ use std::io::Write;
 /// Prints it.
 ///
 /// # Errors
-/// The bucket; the output.
+/// The bucket; the output; the cluster that was named is not there.
 pub async fn run(args: &ListArgs, out: &mut dyn Write) -> Result<(), CommandError> {
     let bucket = Bucket::open(&args.source.place)?;
     let clusters = match args.source.cluster_id {
@@ -25,16 +25,22 @@ pub async fn run(args: &ListArgs, out: &mut dyn Write) -> Result<(), CommandErro
         let catalog = archive::catalog(&bucket, cluster).await?;
         if !catalog.is_empty() {
             found.push((cluster, catalog));
+        } else if args.source.cluster_id.is_some() {
+            return Err(archive::no_cluster(&bucket, cluster, catalog.strangers()).await);
         }
     }
-    let text = if args.json { as_json(&found) } else { as_text(&bucket, &found) };
+    let text = match &found[..] {
+        _ if args.json => as_json(&found),
+        [] => {
+            let why = archive::misplaced(&bucket).await?.map_or(String::new(), |why| format!(": {why}"));
+            format!("{} has no archive{why}\n", bucket.url())
+        }
+        _ => as_text(&found),
+    };
     out.write_all(text.as_bytes()).map_err(CommandError::io("cannot print"))
 }
 
-fn as_text(bucket: &Bucket, found: &[(ClusterId, Catalog)]) -> String {
-    if found.is_empty() {
-        return format!("{} has no archive\n", bucket.url());
-    }
+fn as_text(found: &[(ClusterId, Catalog)]) -> String {
     found.iter().map(|(cluster, catalog)| one(*cluster, catalog)).collect::<Vec<_>>().join("\n")
 }
 
@@ -58,6 +64,13 @@ fn one(cluster: ClusterId, catalog: &Catalog) -> String {
             text += &format!("  any point from {} to {}\n", range.from, range.to);
         }
     }
+    for (first, last) in catalog.unreachable() {
+        let before = ranges.iter().rfind(|range| range.to.seq < first);
+        let why = before.map_or("no full is before them".to_owned(), |range| {
+            format!("what follows entry {} is missing", range.to.seq)
+        });
+        text += &format!("  entries {first}-{} cannot be reached: {why}\n", last.seq);
+    }
     match catalog.newest_verified() {
         Some(full) => text += &format!("  newest verified full: {}\n", full.edge),
         None => text += "  no full is verified\n",
@@ -74,6 +87,11 @@ fn as_json(found: &[(ClusterId, Catalog)]) -> String {
         let ranges = catalog.ranges();
         let ranges: Vec<Value> =
             ranges.iter().map(|range| json!({ "from": edge(range.from), "to": edge(range.to) })).collect();
+        let unreachable = catalog.unreachable();
+        let unreachable: Vec<Value> = unreachable
+            .iter()
+            .map(|(first, last)| json!({ "from": { "sequence": first }, "to": edge(*last) }))
+            .collect();
         let fulls: Vec<Value> = catalog
             .fulls()
             .iter()
@@ -85,7 +103,7 @@ fn as_json(found: &[(ClusterId, Catalog)]) -> String {
             })
             .collect();
         json!({
-            "clusterId": cluster.0, "ranges": ranges, "fulls": fulls, "files": catalog.files().len(),
+            "clusterId": cluster.0, "ranges": ranges, "unreachable": unreachable, "fulls": fulls, "files": catalog.files().len(),
             "bytes": catalog.bytes(), "strangers": catalog.strangers(),
         })
     };

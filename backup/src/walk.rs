@@ -1,14 +1,17 @@
 //! Carries out what the pure [`Walk`] decides: loads fulls, applies files, until the data are those of a point.
 
 use crate::archive::{Archive, CommandError, damaged};
-use crate::progress::Progress;
-use leasehold_archive::chain::{Fault, Problem, Step, Until, Walk, locate};
+use crate::progress::{Progress, count};
+use leasehold_archive::catalog::Edge;
+use leasehold_archive::chain::{Fault, Problem, Step, Until, Walk, check_time, locate};
 use leasehold_archive::changes::{ChangesReader, Mark};
 use leasehold_archive::follow::{follow, mark_of};
 use leasehold_archive::name::Name;
 use leasehold_archive::point::Point;
+use leasehold_archive::time::Time;
 use leasehold_documents::Change;
 use leasehold_documents::replay::Replay;
+use std::collections::BTreeSet;
 
 /// The data, and the way to them.
 #[derive(Debug)]
@@ -91,13 +94,25 @@ impl<'a> Walker<'a> {
     /// Where the way ended, in words.
     pub fn gap(&self, point: Point) -> String {
         let gap = self.walk.gap(point);
-        let problems = self.problems().len();
-        let before = gap.before.map_or("nothing".to_owned(), |edge| format!("up to {edge}"));
-        let after = gap.after.map_or(String::new(), |edge| format!(", and again from {edge}"));
-        format!(
-            "{point} cannot be restored, for {problems} of the archive's objects are unusable: it leads {before}{after}; \
-             choose one of these, by its sequence"
-        )
+        // The way may have led to one of them twice.
+        let unusable: BTreeSet<Name> = self.problems().iter().map(|problem| problem.name).collect();
+        let are = if unusable.len() == 1 { "is" } else { "are" };
+        let why = format!("for {} of the archive {are} unusable", count(unusable.len() as u64, "object"));
+        let at = |edge: Edge| format!("--at {}", edge.seq);
+        match (gap.before, gap.after) {
+            (Some(before), Some(after)) => format!(
+                "{point} cannot be restored, {why}: it leads up to {before}, and again from {after}; use {} or {}",
+                at(before),
+                at(after)
+            ),
+            (Some(before), None) => {
+                format!("{point} cannot be restored, {why}: it leads up to {before}; use {}", at(before))
+            }
+            (None, Some(after)) => {
+                format!("{point} cannot be restored, {why}: it leads to nothing before {after}; use {}", at(after))
+            }
+            (None, None) => format!("{point} cannot be restored, {why}: no full is left that can be used"),
+        }
     }
 
     /// The data.
@@ -116,5 +131,8 @@ pub fn restored(archive: &Archive, point: Point, progress: &mut Progress) -> Res
     if walker.go(progress, &mut |_, _| ())?.is_none() {
         return Err(CommandError::Said(walker.gap(point)));
     }
-    walker.into_replay().ok_or_else(|| CommandError::Said(format!("{point} has no data")))
+    let replay = walker.into_replay().ok_or_else(|| CommandError::Said(format!("{point} has no data")))?;
+    let edge = Edge { seq: replay.position(), time: Time::from_ms(replay.time_ms()) };
+    check_time(&archive.catalog, point, edge).map_err(|error| CommandError::Said(error.to_string()))?;
+    Ok(replay)
 }

@@ -188,6 +188,13 @@ impl Catalog {
         ranges
     }
 
+    /// Entries that files have and no full leads to, as first and last: a file is missing before them, or there is no full.
+    pub fn unreachable(&self) -> Vec<(Seq, Edge)> {
+        let ranges = self.ranges();
+        let is_reached = |last: Seq| ranges.iter().any(|range| range.from.seq <= last && last <= range.to.seq);
+        self.covered().into_iter().filter(|(_, last)| !is_reached(last.seq)).collect()
+    }
+
     /// Runs of entries without a hole, as first and last.
     fn covered(&self) -> Vec<(Seq, Edge)> {
         let mut runs: Vec<(Seq, Edge)> = Vec::new();
@@ -263,5 +270,17 @@ pub(crate) mod tests {
         assert_eq!(ranges("full 7, changes 8-12, full 20, changes 18-30, full 40"), [(7, 12), (20, 30), (40, 40)]);
         assert_eq!(ranges("full 7, full 7, changes 1-7"), [(7, 7)]);
         assert_eq!(ranges("full 0, changes 1-7"), [(0, 7)]);
+    }
+
+    #[test]
+    fn what_lies_behind_a_hole_is_not_reached() {
+        let unreachable = |text: &str| {
+            catalog(text).unreachable().iter().map(|(first, last)| (first.0, last.seq.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(unreachable("full 7, changes 8-18, changes 20-27"), [(20, 27)]);
+        assert_eq!(unreachable("full 7, changes 8-18, changes 20-27, full 27"), []);
+        assert_eq!(unreachable("changes 1-9"), [(1, 9)]);
+        assert_eq!(unreachable("full 7, changes 1-7"), []);
+        assert_eq!(unreachable("full 20, changes 3-7, changes 15-30"), [(3, 7)]);
     }
 }

@@ -77,19 +77,58 @@ impl fmt::Display for Unreachable {
         match (before, after) {
             (Some(before), Some(after)) => write!(
                 f,
-                "{point} is inside a gap of the archive: it leads up to {before}, and again from {after}; choose one of these, \
-                 by its sequence"
+                "{point} is inside a gap of the archive: it leads up to {before}, and again from {after}; use --at {} or --at {}",
+                before.seq, after.seq
             ),
             (Some(before), None) => {
                 write!(f, "{point} is behind the end of the archive, {before}; use --at latest for that")
             }
-            (None, Some(after)) => write!(f, "{point} is before the archive begins, with {after}"),
+            (None, Some(after)) => {
+                write!(f, "{point} is before the archive begins, with {after}; use --at {} for that", after.seq)
+            }
             (None, None) => write!(f, "the archive has no full of this cluster, so nothing can be restored"),
         }
     }
 }
 
 impl std::error::Error for Unreachable {}
+
+/// A time that ends at an entry without one: nobody can say whether it is earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeless {
+    /// The time.
+    pub time: Time,
+    /// The entry where the way ended.
+    pub at: Seq,
+    /// The first entry whose time the archive's names say.
+    pub first: Option<Edge>,
+}
+
+/// Checks the entry at which the way to a point ended.
+///
+/// # Errors
+/// The point is a time, and no leader had said one yet at that entry.
+pub fn check_time(catalog: &Catalog, point: Point, at: Edge) -> Result<(), Timeless> {
+    match point {
+        Point::Time(time) if !at.time.is_said() => {
+            let fulls = catalog.fulls().iter().map(|full| full.edge);
+            let edges = fulls.chain(catalog.files().iter().map(|file| file.last));
+            Err(Timeless { time, at: at.seq, first: edges.filter(|edge| edge.time.is_said()).min() })
+        }
+        Point::Latest | Point::Seq(_) | Point::Time(_) => Ok(()),
+    }
+}
+
+impl fmt::Display for Timeless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Timeless { time, at, first } = self;
+        write!(f, "{time} is before the first time that the archive knows: entries up to {at} have none")?;
+        let or = first.map_or(String::new(), |edge| format!(", and the next time in its names is that of {edge}"));
+        write!(f, "{or}; choose an entry by its sequence, as --at {at}")
+    }
+}
+
+impl std::error::Error for Timeless {}
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -147,6 +147,17 @@ fn a_full_of_another_history_gives_way_to_an_older_one() {
     assert_eq!(walk.gap(Point::Latest).before, Some(edge(12)));
 }
 
+#[test]
+fn a_time_before_all_times_is_not_answered_with_what_has_none() {
+    let catalog = catalog("full 7, changes 8-12");
+    let unsaid = Edge { seq: Seq(3), time: Time::UNSAID };
+    let said = check_time(&catalog, second(5), unsaid).unwrap_err().to_string();
+    assert!(said.contains("entries up to 3 have none") && said.contains("that of entry 7 (1970"), "{said}");
+    assert!(said.ends_with("as --at 3"), "{said}");
+    assert_eq!(check_time(&catalog, seq(3), unsaid), Ok(()));
+    assert_eq!(check_time(&catalog, second(9), edge(9)), Ok(()));
+}
+
 proptest! {
     /// Against a slow second implementation: which points can be reached.
     #[test]
