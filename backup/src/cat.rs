@@ -10,6 +10,7 @@ use leasehold_archive::time::Time;
 use leasehold_documents::{BATCH_OPERATIONS_MAX, Change, ChangeKind, Collection, IdRef, RecordChange};
 use serde_json::json;
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use uuid::Uuid;
 
@@ -48,7 +49,9 @@ fn records(
     let collection = replay.documents().collection(name).ok_or_else(|| {
         let all: Vec<&str> = replay.documents().collections().map(|(name, _)| name).collect();
         let all = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
-        CommandError::Said(format!("there was no collection {name} at {edge}; there were: {all}"))
+        let more = leads(archive).filter(|to| to.seq > edge.seq);
+        let more = more.map_or(String::new(), |to| format!("; the archive leads up to {to}"));
+        CommandError::Said(format!("there was no collection {name} at {edge}; there were: {all}{more}"))
     })?;
     let chosen: Vec<(String, &str)> = match &args.id {
         Some(id) => {
@@ -84,6 +87,11 @@ pub(crate) fn batch<'a>(records: impl Iterator<Item = (&'a str, &'a str)>) -> St
     format!(r#"{{"operations":[{}]}}"#, operations.join(","))
 }
 
+/// The end of what the archive leads to.
+fn leads(archive: &Archive) -> Option<Edge> {
+    archive.catalog.ranges().last().map(|range| range.to)
+}
+
 fn id_in<'a>(collection: &Collection, id: &'a str) -> Option<IdRef<'a>> {
     collection.definition().id.parse(id)
 }
@@ -101,11 +109,14 @@ fn versions(
     let mut last: Option<Box<str>> = None;
     // A UUID may be written in upper case.
     let lower = Uuid::try_parse(id).map(|id| id.to_string()).unwrap_or_default();
+    // All that there ever were.
+    let mut collections: BTreeSet<String> = BTreeSet::new();
     let is_meant = |of: &str| of == id || of == lower;
     for range in archive.catalog.ranges() {
         let until = |edge: Edge| Until { seq: edge.seq, time: None };
         let mut walker = Walker::new(archive, until(range.from));
         let Some(replay) = walker.go(progress, &mut |_, _| ())? else { continue };
+        collections.extend(replay.documents().collections().map(|(name, _)| name.to_owned()));
         let collection = replay.documents().collection(name);
         let found = collection.and_then(|collection| id_in(collection, id).and_then(|id| collection.get(id)));
         let found: Option<Box<str>> = found.map(|record| record.as_str().into());
@@ -135,6 +146,9 @@ fn versions(
                             lines.push(version(edge, "dropped", None));
                         }
                     }
+                    Change::Definition { collection, definition: Some(_), .. } => {
+                        collections.insert(collection.to_string());
+                    }
                     Change::Record(_) | Change::Definition { .. } => {}
                 }
             }
@@ -147,7 +161,18 @@ fn versions(
     }
     progress.summary();
     if lines.is_empty() {
-        return Err(CommandError::Said(format!("the archive has no version of the record {id} of {name}")));
+        let up_to = leads(archive).map_or(String::new(), |to| format!(", which leads up to {to},"));
+        let what = if collections.contains(name) {
+            format!("the archive{up_to} has no version of the record {id} of {name}")
+        } else {
+            let all = if collections.is_empty() {
+                "none".to_owned()
+            } else {
+                collections.into_iter().collect::<Vec<_>>().join(", ")
+            };
+            format!("the archive{up_to} never had a collection {name}; it had: {all}")
+        };
+        return Err(CommandError::Said(what));
     }
     lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(print())
 }

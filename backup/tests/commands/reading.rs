@@ -62,7 +62,10 @@ fn cat_says_what_was_not_there() {
         ("cat --collection orders --at 10", "sequence 10 is behind the end of the archive, entry 9"),
         ("cat --collection orders --at 0", "sequence 0 is before the archive begins, with entry 1"),
         ("cat --collection orders --at 2099-01-01T00:00:00Z", "behind the end of the archive"),
-        ("cat --collection orders --id z --history", "no version of the record z"),
+        ("cat --collection users --at 4", "; the archive leads up to entry 9 ("),
+        ("cat --collection orders --id z --history", "which leads up to entry 9 ("),
+        ("cat --collection orders --id z --history", "has no version of the record z of orders"),
+        ("cat --collection users --id z --history", "never had a collection users; it had: orders, persons"),
     ] {
         let cat = fixture.run(words);
         assert!(cat.code == 1 && cat.out.is_empty() && cat.err.contains(said), "{cat:?}");
@@ -118,7 +121,8 @@ fn verify_names_what_is_damaged() {
         }
     }
     let gap = fixture.run("drill").err;
-    assert!(gap.contains("up to entry 5"), "{gap}");
+    assert!(gap.contains("up to entry 5") && gap.contains("use --at 5\n"), "{gap}");
+    assert!(gap.contains("for 1 object of the archive is unusable"), "{gap}");
     // Its neighbour leads over it.
     let other = fixture.changes(6, 8);
     let drill = fixture.run("drill");
@@ -132,6 +136,9 @@ fn verify_finds_a_file_that_is_missing() {
     fs::remove_file(fixture.path(&fixture.changes(6, 7))).unwrap();
     let verify = fixture.run("verify");
     assert!(verify.code == 1 && verify.err.contains("a file is missing after entry 5"), "{verify:?}");
+    let list = fixture.run("list");
+    let hole = "entries 8-9 cannot be reached: what follows entry 5 is missing\n";
+    assert!(list.code == 0 && list.out.contains(hole), "{list:?}");
     let cat = fixture.run("cat --collection orders --at 9");
     assert!(cat.code == 1 && cat.err.contains("behind the end of the archive, entry 5"), "{cat:?}");
 }
@@ -193,8 +200,34 @@ fn several_clusters_are_told_apart() {
     assert!(newest.code == 0 && newest.out.contains("00000000-0000-0000-0000-00000000000c"), "{newest:?}");
     assert_eq!(fixture.run("drill --cluster-id 00000000-0000-0000-0000-00000000000d").code, 0);
     let none = fixture.run("drill --cluster-id 00000000-0000-0000-0000-00000000000e");
-    assert!(none.code == 1 && none.err.contains("has nothing of the cluster"), "{none:?}");
+    assert!(none.code == 1 && none.err.contains("has no cluster 00000000"), "{none:?}");
+    assert!(none.err.contains("00000000-0000-0000-0000-00000000000d  up to entry 3 ("), "{none:?}");
+    assert_eq!(fixture.run("list --cluster-id 00000000-0000-0000-0000-00000000000e").code, 1);
     assert_eq!(fixture.run("list").out.matches("cluster ").count(), 2);
+}
+
+#[test]
+fn a_place_beside_the_archive_is_answered_with_what_was_expected() {
+    let fixture = Fixture::whole();
+    let (root, cluster) = (fixture.folder.path(), fixture.history.cluster.0.to_string());
+    let at = |command: &str, path: &std::path::Path| {
+        run([command, "--url", &format!("file://{}", path.display())].into_iter())
+    };
+    let outer = tempfile::tempdir().unwrap();
+    fs::create_dir_all(outer.path().join("prod").join(&cluster)).unwrap();
+    let high = at("verify", outer.path());
+    assert!(
+        high.code == 1 && high.err.contains("expected below it is <cluster-id>/full/…, and it has prod"),
+        "{high:?}"
+    );
+    assert!(at("list", outer.path()).out.contains("and it has prod"));
+    let low = at("drill", &root.join(&cluster));
+    assert!(low.code == 1 && low.err.contains("name the one above it"), "{low:?}");
+    let lower = at("list", &root.join(&cluster).join("full"));
+    assert!(lower.out.contains("name the one above that"), "{lower:?}");
+    fs::write(outer.path().join("prod").join(&cluster).join("notes"), "").unwrap();
+    let strangers = at("verify", &outer.path().join("prod"));
+    assert!(strangers.code == 1 && strangers.err.contains("1 object of other names; expected are"), "{strangers:?}");
 }
 
 #[test]
@@ -239,6 +272,26 @@ fn what_cannot_be_reached_is_one_sentence() {
     assert_eq!(list.err.lines().count(), 1);
     let list = run(["list", "--url", "s3://bucket/x", "--endpoint", "http://127.0.0.1:1", "--path-style"].into_iter());
     assert!(list.code == 1 && list.err.lines().count() == 1, "{list:?}");
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let fixture = Fixture::whole();
+    let url = format!("file://{}", fixture.folder.path().display());
+    let restore = |url: &str| {
+        let data = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_backup"));
+        command.args(["restore", "--to", &data.path().display().to_string()]).env("BACKUP_URL", url);
+        for empty in ["BACKUP_CLUSTER_ID", "BACKUP_AT", "BACKUP_IDENTITY", "BACKUP_ENDPOINT", "BACKUP_ROLE", "POD_NAME"]
+        {
+            command.env(empty, "");
+        }
+        command.output().unwrap()
+    };
+    assert!(restore(&url).status.success());
+    let missing = restore("");
+    let said = String::from_utf8(missing.stderr).unwrap();
+    assert!(missing.status.code() == Some(2) && said.contains("--url <URL> (or BACKUP_URL)"), "{said}");
 }
 
 #[test]
