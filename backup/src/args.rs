@@ -1,5 +1,6 @@
 //! Flags and environment. Nothing else reads the environment, but what the clouds' own libraries read of it: credentials.
 
+mod process;
 mod store_url;
 mod units;
 
@@ -98,7 +99,7 @@ pub struct Source {
     /// Where the archive is.
     #[command(flatten)]
     pub place: Place,
-    /// The cluster [default: the only one that the archive has]
+    /// The cluster [default: the only one that the archive has; drill: the one that leads to the latest time]
     #[arg(long, env = "BACKUP_CLUSTER_ID", value_name = "UUID")]
     pub cluster_id: Option<Uuid>,
 }

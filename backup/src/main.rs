@@ -5,7 +5,7 @@
 use leasehold_backup::archive::CommandError;
 use leasehold_backup::args::{Args, Command};
 use leasehold_backup::{agent, cat, crypto, drill, list, restore, verify};
-use leasehold_daemon::{flags, logs, signals};
+use leasehold_daemon::{logs, signals};
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args: Args = flags::of_process();
+    let args = Args::of_process();
     // Commands speak for themselves; what libraries warn about is worth a line.
     let (format, filter) = match &args.command {
         Command::Agent(agent) => (agent.log_format, agent.log.as_str()),

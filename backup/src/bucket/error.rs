@@ -24,7 +24,9 @@ pub struct BucketError {
 pub enum Why {
     /// The URL or a setting is unusable.
     Setting,
-    /// No credentials, or wrong ones.
+    /// No credentials were found.
+    NoCredentials,
+    /// Wrong credentials.
     Credentials,
     /// The credentials do not allow it.
     Denied,
@@ -102,8 +104,12 @@ fn is_no_bucket(words: &str) -> bool {
 
 /// Errors that object_store has no variant for: those of a LIST, of a time-out, of a folder.
 fn of_words(words: &str, source: &object_store::Error) -> Why {
-    if is_wrong_key(words) || words.contains("169.254.") || words.contains("metadata.google.internal") {
+    if is_wrong_key(words) {
         return Why::Credentials;
+    }
+    // Without any in the environment the last resort is the server that gives a machine its identity.
+    if words.contains("169.254.") || words.contains("metadata.google.internal") {
+        return Why::NoCredentials;
     }
     if is_no_bucket(words) {
         return Why::NoBucket;
@@ -146,6 +152,11 @@ impl fmt::Display for BucketError {
         }
         match why {
             Why::Setting => write!(f, "cannot open {url}: {detail}"),
+            Why::NoCredentials => write!(
+                f,
+                "found no credentials for {url}: set the variables ({}), or give the pod an identity ({detail})",
+                variables(url)
+            ),
             Why::Credentials => write!(
                 f,
                 "{url} does not accept the credentials: check the variables ({}) or the identity of the pod ({detail})",
@@ -162,6 +173,11 @@ impl fmt::Display for BucketError {
             Why::Slow => {
                 write!(f, "{url} did not answer to a {operation}: {detail}; check the network and the endpoint")
             }
+            Why::Unavailable if is_name_of_bucket(url, detail) => write!(
+                f,
+                "{url} cannot be reached: the server has no name for each bucket, as this asks for; add --path-style, or mend \
+                 the endpoint ({detail})"
+            ),
             Why::Unavailable => {
                 write!(
                     f,
@@ -179,7 +195,7 @@ impl StdError for BucketError {}
 fn of_folder(folder: &str, operation: &str, why: Why) -> Option<String> {
     match why {
         Why::NoBucket => Some(format!("the folder {folder} is not there: mount its volume, or create it")),
-        Why::Denied | Why::Credentials => Some(format!(
+        Why::Denied | Why::Credentials | Why::NoCredentials => Some(format!(
             "the folder {folder} does not allow to {operation}: give the user of this process the permission to {} there \
              (in a pod: fsGroup)",
             if matches!(operation, "put" | "delete") { "write" } else { "read" }
@@ -190,6 +206,13 @@ fn of_folder(folder: &str, operation: &str, why: Why) -> Option<String> {
         Why::Unavailable => Some(format!("the folder {folder} failed at a {operation}: check its disk")),
         Why::Setting | Why::Missing | Why::Exists | Why::File => None,
     }
+}
+
+/// A host `<bucket>.<endpoint>` that DNS does not know.
+fn is_name_of_bucket(url: &str, detail: &str) -> bool {
+    let bucket = url.strip_prefix("s3://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let is_asked = !bucket.is_empty() && detail.contains(&format!("//{bucket}."));
+    is_asked && (detail.contains("dns error") || detail.contains("failed to lookup address"))
 }
 
 fn variables(url: &str) -> &'static str {
@@ -235,7 +258,24 @@ mod tests {
             ),
             ("delete", "403 Forbidden".to_owned(), Why::Denied, "or switch pruning off"),
             ("list", xml("NoSuchBucket"), Why::NoBucket, "create the bucket"),
-            ("get", "http://169.254.169.254/latest timed out".to_owned(), Why::Credentials, "identity of the pod"),
+            (
+                "get",
+                "http://169.254.169.254/latest timed out".to_owned(),
+                Why::NoCredentials,
+                "found no credentials for s3://b/p: set the variables (AWS_ACCESS_KEY_ID",
+            ),
+            (
+                "list",
+                "error sending request for url (http://b.minio:9000/): dns error".to_owned(),
+                Why::Unavailable,
+                "add --path-style",
+            ),
+            (
+                "list",
+                "error sending request for url (http://minio:9000/b): dns error".to_owned(),
+                Why::Unavailable,
+                "check the endpoint",
+            ),
             ("get", "500 oh\n no".to_owned(), Why::Unavailable, "failed at a get: check the endpoint"),
         ] {
             let error = error(operation, &words);

@@ -49,6 +49,11 @@ pub(super) fn open(place: &Place) -> Result<Opened, BucketError> {
     if name.is_empty() {
         return Err(setting(&forms));
     }
+    if let Some(endpoint) = place.endpoint.as_deref().filter(|endpoint| !endpoint.contains("://")) {
+        return Err(setting(&format!(
+            "the endpoint {endpoint} has no scheme; write http://{endpoint} or https://{endpoint}"
+        )));
+    }
     let prefix = Path::parse(prefix).map_err(|error| setting(&error))?;
     crypto::install();
     // One that is given explicitly may be plain HTTP.

@@ -100,4 +100,7 @@ fn what_cannot_be_opened_is_said_in_one_sentence() {
         assert_eq!(error.why, Why::Setting);
         assert!(error.to_string().contains(word) && error.to_string().contains(url), "{error}");
     }
+    let endpoint = Some("minio:9000".to_owned());
+    let error = Bucket::open(&Place { url: "s3://b".to_owned(), endpoint, path_style: false }).unwrap_err();
+    assert!(error.to_string().contains("write http://minio:9000 or https://minio:9000"), "{error}");
 }
