@@ -24,6 +24,7 @@ pub use reader::{Failure, ObjectReader};
 pub use requests::Requests;
 
 use bytes::Bytes;
+use folder::Folder;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use leasehold_archive::name::{self, Name};
 use leasehold_replication::ClusterId;
@@ -54,7 +55,7 @@ pub struct Bucket {
     /// Requests are counted here, not by an HTTP client.
     counts_calls: bool,
     /// The folder, of `file://`.
-    folder: Option<PathBuf>,
+    folder: Option<Folder>,
 }
 
 /// An object, as a LIST says it.
@@ -253,20 +254,21 @@ impl Bucket {
     /// The folder cannot be read.
     pub fn clean_up(&self, cluster: ClusterId) -> Result<u64, BucketError> {
         let Some(folder) = &self.folder else { return Ok(0) };
-        temporary::remove(&folder.join(cluster.0.to_string())).map_err(|source| BucketError::file(&self.url, source))
+        temporary::remove(&folder.path().join(cluster.0.to_string()))
+            .map_err(|source| BucketError::file(&self.url, source))
     }
 
     /// Without its volume a folder has nothing, which is not what a LIST may answer.
     async fn is_there(&self, operation: &'static str) -> Result<(), BucketError> {
-        self.in_folder(operation, folder::check).await
+        self.in_folder(operation, Folder::check).await
     }
 
     async fn make_folders(&self, cluster: ClusterId, name: &Name) -> Result<(), BucketError> {
         let below = format!("{}/{name}", cluster.0);
-        let make = move |root: &std::path::Path| {
+        let make = move |root: &Folder| {
             let mut below: Vec<&str> = below.split('/').collect();
             below.pop();
-            folder::make(root, &below)
+            root.make(&below)
         };
         self.in_folder("put", make).await
     }
@@ -275,7 +277,7 @@ impl Bucket {
     async fn in_folder(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&std::path::Path) -> io::Result<()> + Send + 'static,
+        work: impl FnOnce(&Folder) -> io::Result<()> + Send + 'static,
     ) -> Result<(), BucketError> {
         let Some(folder) = self.folder.clone() else { return Ok(()) };
         let done = tokio::task::spawn_blocking(move || work(&folder));

@@ -1,6 +1,7 @@
 //! From a URL to a bucket.
 
 use super::error::BucketError;
+use super::folder::Folder;
 use super::requests::{Counter, Counting};
 use crate::crypto;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -34,7 +35,7 @@ pub(super) struct Opened {
     pub(super) prefix: Path,
     pub(super) counter: Arc<Counter>,
     /// The folder, of `file://`; its calls are not HTTP.
-    pub(super) folder: Option<PathBuf>,
+    pub(super) folder: Option<Folder>,
 }
 
 pub(super) fn open(place: &Place) -> Result<Opened, BucketError> {
@@ -102,14 +103,14 @@ fn open_folder(url: &str, folder: &str) -> Result<Opened, BucketError> {
         return Err(BucketError::setting(url, "a folder is written with three slashes: file:///folder"));
     }
     let folder = PathBuf::from(if folder.is_empty() { "/" } else { folder });
-    if let Err(error) = super::folder::check(&folder) {
+    let folder = Folder::open(folder).map_err(|error| {
         let what = match error.kind() {
             io::ErrorKind::PermissionDenied => "give the user of this process the permission to read it",
             _ => "create the folder, or mount its volume there",
         };
-        return Err(BucketError::setting(url, format!("{error}; {what}")));
-    }
-    let store = LocalFileSystem::new_with_prefix(&folder).map_err(|error| BucketError::setting(url, error))?;
+        BucketError::setting(url, format!("{error}; {what}"))
+    })?;
+    let store = LocalFileSystem::new_with_prefix(folder.path()).map_err(|error| BucketError::setting(url, error))?;
     let store = Arc::new(store.with_fsync(true));
     let (prefix, counter) = (Path::default(), Arc::default());
     Ok(Opened { store, prefix, counter, folder: Some(folder) })
