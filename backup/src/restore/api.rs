@@ -161,6 +161,10 @@ impl Api {
                     let what = format!("{url}: {why}; name the certificates that sign that cluster's with --ca");
                     return Err(self.ended(what));
                 }
+                // Of rustls, about an answer that is not TLS.
+                if why.contains("InvalidContentType") {
+                    return Err(self.ended(format!("{url}: {why}; the port has no TLS, so write --into http://…")));
+                }
                 return Ok(Err(Failed { why, is_unheard: error.is_connect() || error.is_timeout() }));
             }
         };
