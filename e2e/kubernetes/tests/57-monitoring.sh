@@ -37,8 +37,9 @@ prometheus_start() {
   rm -rf "$prometheus"
   mkdir -p "$prometheus"
   k get prometheusrule "$cluster_name" -o jsonpath='{.spec}' >"$prometheus/asked.json"
-  sed -E 's/"for":"[0-9]+[mh]"/"for":"3s"/g; s/\[15m\]/[10s]/g; s/(complete_timestamp_seconds\{[^}]*\}\) \\u003e) [0-9]+/\1 15/; s/(complete_timestamp_seconds\{[^}]*\}\) >) [0-9]+/\1 15/' \
+  sed -E 's/"for":"[0-9]+[mh]"/"for":"3s"/g; s/\[15m\]/[10s]/g; s/(complete_timestamp_seconds\{[^}]*\}\) (\\u003e|>) 0\) (\\u003e|>)) [0-9]+/\1 15/' \
     "$prometheus/asked.json" >"$prometheus/rules.json"
+  grep -Eq '0\) (\\u003e|>) 15' "$prometheus/rules.json" || { say "the limit of BackupStale is not found in the rules"; return 1; }
   targets
   cat >"$prometheus/prometheus.yml" <<Y
 global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
