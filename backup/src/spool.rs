@@ -3,7 +3,7 @@
 //! ```text
 //!   <dir>/<clusterId>/<first>-<last>-<time>.ndjson.zst[.age]          a closed file, as it will be in the bucket
 //!   <dir>/<clusterId>/<first>-<last>-<time>.ndjson.zst[.age].marks    the data before and after it: an encrypted file is not readable here
-//!   <dir>/open.part, <dir>/full.part                                  being written; of no use to a next run
+//!   <dir>/open.part, <dir>/full.part                                  being written; a next run does not need them
 //! ```
 //!
 //! A closed file is durable before its name shows it: marks, then the file, each written, synced and renamed.

@@ -242,7 +242,7 @@ impl Agent {
         self.fulls = Fulls::default();
         (self.put_upto, self.recoverable, self.foreign, self.refused) = (None, None, None, None);
         (self.files, self.chain) = (0, Seq(0));
-        // These continue a chain that was compared when they were made, and nobody can compare it any more.
+        // These continue a chain that was compared when they were made, and can no longer be compared.
         self.queue.iter_mut().filter(|waiting| waiting.file.cluster != cluster).for_each(|waiting| {
             waiting.is_accepted = true;
         });

@@ -230,6 +230,6 @@ pub enum Notice {
     SpoolFull,
     /// What the store sent as a full is not what the stores say: it is not counted.
     FalseFull(Seq),
-    /// What an earlier run left in the spool is of no use.
+    /// What an earlier run left in the spool is not needed.
     Discarded(Name),
 }

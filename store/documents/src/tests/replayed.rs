@@ -27,7 +27,7 @@ fn entries(index: &Index) -> Vec<String> {
     index.range(Unbounded, Unbounded).map(|entry| format!("{:?} {entry:?}", index.definition())).collect()
 }
 
-/// A restored cluster is what the real one was, and goes on with it.
+/// A restored cluster is what the real one was, and continues from there.
 fn assert_restored(replay: Replay, real: &Documents) -> Result<(), TestCaseError> {
     let (time_ms, seq) = (replay.time_ms(), replay.position());
     let restored = replay.into_restored().unwrap();
