@@ -280,7 +280,7 @@ impl Volume {
         states.last().is_some_and(|state| state.cluster_id.is_some())
     }
 
-    /// Data are durable here: its restore.json is of no use any longer. `remains`: a crash comes first.
+    /// Data are durable here: its restore.json is no longer needed. `remains`: a crash comes first.
     pub(crate) fn forget_restore(&mut self, remains: impl FnOnce() -> bool) {
         if self.restore.is_some() && self.durable_state.cluster_id.is_some() && !remains() {
             self.restore = None;

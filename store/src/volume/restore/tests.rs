@@ -234,7 +234,7 @@ fn a_file_that_no_restore_writes_ends_the_start_and_leaves_the_volume_empty() {
     assert!(rig.opened.restored.is_some(), "repaired, it is used");
     rig.close();
     fs::remove_file(&file).unwrap();
-    assert!(open(folder.path()).unwrap().opened.restored.is_none(), "removed, the start goes on without it");
+    assert!(open(folder.path()).unwrap().opened.restored.is_none(), "removed, and the start continues");
 }
 
 #[test]
