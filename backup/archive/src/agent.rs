@@ -166,7 +166,7 @@ impl Agent {
         match input {
             Input::Started(left) => self.on_started(left),
             Input::Resolved(pods) => self.on_resolved(now, pods),
-            Input::Bookmark { cluster, mark, is_fresh } => self.on_bookmark(now, cluster, mark, is_fresh),
+            Input::Bookmark { cluster, mark, stale } => self.on_bookmark(now, cluster, mark, stale),
             Input::Entry { mark, bytes } => self.on_entry(now, mark, bytes),
             Input::Ended(ended) => self.on_ended(now, ended),
             Input::Listed(cluster, names) => self.on_listed(now, cluster, names),

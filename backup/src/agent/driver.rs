@@ -141,9 +141,11 @@ impl Running {
 
     fn on_heard(&mut self, heard: Result<Heard, Failed>) -> Input {
         match heard {
-            Ok(Heard::Bookmark(first)) => {
-                Input::Bookmark { cluster: first.cluster_id, mark: first.mark, is_fresh: first.is_fresh() }
-            }
+            Ok(Heard::Bookmark(first)) => Input::Bookmark {
+                cluster: first.cluster_id,
+                mark: first.mark,
+                stale: first.stale_ms.map(Duration::from_millis),
+            },
             Ok(Heard::Entry { mark, lines }) => {
                 let bytes = lines.iter().map(|line| line.len() as u64 + 1).sum();
                 self.lines = lines;

@@ -55,16 +55,6 @@ pub struct First {
     pub stale_ms: Option<u64>,
 }
 
-/// A pod that is older than this has lost its leader, or is far behind.
-const STALE_MS_MAX: u64 = 5_000;
-
-impl First {
-    /// Whether the pod knows what is new.
-    pub fn is_fresh(&self) -> bool {
-        self.stale_ms.is_some_and(|stale| stale <= STALE_MS_MAX)
-    }
-}
-
 /// What the agent reads of an event; the rest is kept as it is.
 #[derive(Deserialize)]
 struct Head {

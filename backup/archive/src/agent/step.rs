@@ -102,8 +102,8 @@ pub enum Input {
         cluster: ClusterId,
         /// How far it is.
         mark: Mark,
-        /// The pod has everything that was acknowledged anywhere until a moment ago. False: it may have lost its leader.
-        is_fresh: bool,
+        /// The pod has everything that was acknowledged anywhere longer ago than this; none: it does not know.
+        stale: Option<Duration>,
     },
     /// The watch brought a whole entry that changed something.
     Entry {

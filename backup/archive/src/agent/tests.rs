@@ -161,7 +161,7 @@ fn stores_of_two_clusters_are_not_a_loop() {
                         0,
                         match cluster {
                             Some(asked) if asked != is => Input::Ended(Ended::OtherCluster(is)),
-                            _ => Input::Bookmark { cluster: is, mark, is_fresh: false },
+                            _ => Input::Bookmark { cluster: is, mark, stale: None },
                         },
                     );
                 }

@@ -15,6 +15,8 @@ const ROUND_PAUSE_MIN: Duration = Duration::from_secs(1);
 const ROUND_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// While nothing can be written, whether that is still so is looked at this often.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// A pod that is older than this has lost its leader, or is far behind.
+const STALE_MAX: Duration = Duration::from_secs(5);
 /// A pod that does not answer may have what all others no longer have: so many rounds are waited for it.
 const ROUNDS_BEFORE_GAP: u32 = 5;
 
@@ -185,7 +187,7 @@ impl Agent {
         self.resolve(Aim::Anew);
     }
 
-    pub(super) fn on_bookmark(&mut self, now: Duration, cluster: ClusterId, mark: Mark, is_fresh: bool) {
+    pub(super) fn on_bookmark(&mut self, now: Duration, cluster: ClusterId, mark: Mark, stale: Option<Duration>) {
         match &self.watching {
             Watching::Asking(Aim::Identify, _) => {
                 self.rounds = 0;
@@ -207,7 +209,7 @@ impl Agent {
                 self.ask(now, aim, round);
             }
             Watching::Asking(Aim::Anew, _) => self.begin_anew(now, cluster, mark),
-            Watching::Following => self.on_progress(now, cluster, mark, is_fresh),
+            Watching::Following => self.on_progress(now, cluster, mark, stale),
             Watching::Closed | Watching::Resolving(_) | Watching::Pausing(..) | Watching::Full => {}
         }
     }
@@ -258,7 +260,8 @@ impl Agent {
     }
 
     /// A pod that does not know what is new elsewhere is not followed: another one may.
-    fn on_progress(&mut self, now: Duration, cluster: ClusterId, mark: Mark, is_fresh: bool) {
+    fn on_progress(&mut self, now: Duration, cluster: ClusterId, mark: Mark, stale: Option<Duration>) {
+        let is_fresh = stale.is_some_and(|stale| stale <= STALE_MAX);
         if !is_fresh && !is_planted(Fault::FollowsWhoIsCutOff) {
             self.close_watch();
             return self.resume();

@@ -166,7 +166,7 @@ impl Machine {
         }
         if let Some(watch) = self.watch.as_ref().filter(|watch| watch.at == Some(world.live().end())) {
             let (cluster, mark) = (world.live().id, world.live().mark(watch.at.expect("it is open")));
-            self.step(world, Input::Bookmark { cluster, mark, is_fresh: true });
+            self.step(world, Input::Bookmark { cluster, mark, stale: Some(Duration::ZERO) });
         }
     }
 
@@ -193,7 +193,10 @@ impl Machine {
             let applied = &mut world.live_mut().pods[watch.pod].applied;
             *applied = at.max(*applied);
             self.watch = Some(Watch { at: Some(at), ..watch });
-            return self.step(world, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(at), is_fresh: true });
+            return self.step(
+                world,
+                Input::Bookmark { cluster: cluster.id, mark: cluster.mark(at), stale: Some(Duration::ZERO) },
+            );
         };
         let next = (at + 1..=pod.applied).find(|seq| cluster.entries[*seq as usize].1.is_some());
         let (upto, input) = match next {
@@ -204,8 +207,8 @@ impl Machine {
             }
             None => {
                 let upto = pod.applied.max(at);
-                let is_fresh = upto == cluster.end();
-                (upto, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(upto), is_fresh })
+                let stale = (upto == cluster.end()).then_some(Duration::ZERO);
+                (upto, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(upto), stale })
             }
         };
         self.watch = Some(Watch { at: Some(upto), ..watch });
