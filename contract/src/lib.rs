@@ -5,6 +5,7 @@
 //!           ──writes──▶ role, leader            shells     the same in one word and in one address
 //!   app     ──writes──▶ status.json  ──notify──▶ sidecar    its promise, position, wish to lead
 //!           ──locks───▶ status.lock  ──flock───▶ sidecar    the kernel tells of the app's death
+//!   exec    ──locks───▶ lead.lock    ──flock───▶ sidecar    held while what leads may run, with all its descendants
 //! ```
 //!
 //! Each file has one writer. It is replaced whole (write a temporary file beside it, rename), so a reader sees the old
@@ -44,7 +45,7 @@ mod watch;
 
 pub use json::{FILE_BYTES_MAX, ReadError, parse_json};
 #[cfg(feature = "files")]
-pub use lock::{Release, StatusLock, is_locked, wait_for_release};
+pub use lock::{LeadLock, Release, StatusLock, is_locked, wait_for_release};
 pub use moment::Moment;
 #[cfg(feature = "files")]
 pub use replace::{read_json, replace_file};
@@ -67,5 +68,8 @@ pub const LEADER_WORD_FILE: &str = "leader";
 pub const STATUS_FILE: &str = "status.json";
 /// The app locks it (`flock`, exclusive) while it lives. Never unlinked, never replaced.
 pub const LOCK_FILE: &str = "status.lock";
+/// `sidecar exec` and all that it starts lock it (`flock`, exclusive) while they may act as leader. Never unlinked, never
+/// replaced.
+pub const LEAD_LOCK_FILE: &str = "lead.lock";
 /// The `version` that this build writes into both files and the highest that it reads.
 pub const VERSION: u32 = 1;

@@ -119,7 +119,7 @@ impl Fencing {
             return None;
         }
         if self.wait.as_ref().is_none_or(|(waiting, _)| *waiting != incarnation) {
-            match contract::is_locked(&self.directory) {
+            match contract::is_locked(&self.directory, contract::LOCK_FILE) {
                 Ok(true) => {}
                 // An app locks before its first status.json: so this run of it is dead, or there is no lock at all.
                 Ok(false) if self.directory.join(contract::LOCK_FILE).exists() => return Some(self.died(incarnation)),
@@ -128,7 +128,7 @@ impl Fencing {
             }
             info!(%incarnation, state = ?status.state, "the app is running");
             let directory = self.directory.clone();
-            let wait = Box::pin(async move { contract::wait_for_release(&directory).await });
+            let wait = Box::pin(async move { contract::wait_for_release(&directory, contract::LOCK_FILE).await });
             self.wait = Some((incarnation, wait));
         }
         self.warned = false;

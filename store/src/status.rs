@@ -223,7 +223,7 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         until(&dir, |found| found.position.sequence == 1).await;
         let held = tokio::time::timeout(LONG, locked).await.expect("the lock was never taken").unwrap();
-        assert!(leasehold_contract::is_locked(&dir).unwrap());
+        assert!(leasehold_contract::is_locked(&dir, leasehold_contract::LOCK_FILE).unwrap());
         drop((held, sender));
         task.await.unwrap();
     }

@@ -4,7 +4,7 @@
 
 use clap::CommandFactory as _;
 use leasehold_contract::testing::{alone, member};
-use leasehold_contract::{ROLE_FILE, STATUS_FILE, State, StatusFile, replace_file};
+use leasehold_contract::{LOCK_FILE, ROLE_FILE, STATUS_FILE, State, StatusFile, replace_file};
 use leasehold_store::args::Args;
 use leasehold_testkit::{http, until_blocking, until_found_blocking};
 use std::net::{TcpListener, TcpStream};
@@ -160,7 +160,7 @@ fn a_store_begins_a_cluster_serves_it_and_has_it_after_kill_9_and_after_a_drain(
     std::fs::write(&initial, format!("[{NIKLAS}]")).unwrap();
     store.run(&["--initial-data", initial.to_str().unwrap()]);
     let starting = store.until_status("a first status.json", |_| true);
-    assert!(leasehold_contract::is_locked(&store.path("run")).unwrap(), "status.json before status.lock");
+    assert!(leasehold_contract::is_locked(&store.path("run"), LOCK_FILE).unwrap(), "status.json before status.lock");
     assert_eq!(store.until("HTTP", || store.ask("GET", "/healthz", "")).0, 200);
     assert_eq!(store.ask("GET", "/readyz", "").unwrap().0, 503);
     assert_eq!(store.ask("GET", "/persons", "").unwrap().0, 503, "not [] before it has caught up");
@@ -177,7 +177,7 @@ fn a_store_begins_a_cluster_serves_it_and_has_it_after_kill_9_and_after_a_drain(
 
     store.signal(rustix::process::Signal::KILL);
     store.ends();
-    assert!(!leasehold_contract::is_locked(&store.path("run")).unwrap(), "the kernel kept the lock of a dead process");
+    assert!(!leasehold_contract::is_locked(&store.path("run"), LOCK_FILE).unwrap(), "the kernel kept the lock of a dead process");
     // The file of initial data is looked at by the bootstrap only.
     std::fs::write(&initial, "no json").unwrap();
     store.run(&["--initial-data", initial.to_str().unwrap()]);
@@ -190,7 +190,7 @@ fn a_store_begins_a_cluster_serves_it_and_has_it_after_kill_9_and_after_a_drain(
     store.signal(rustix::process::Signal::TERM);
     assert_eq!(store.ends().code(), Some(0), "{}", store.log());
     assert_eq!(store.status().unwrap().state, State::Draining);
-    assert!(!leasehold_contract::is_locked(&store.path("run")).unwrap());
+    assert!(!leasehold_contract::is_locked(&store.path("run"), LOCK_FILE).unwrap());
 }
 
 #[test]
