@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::locks::Locks;
 use crate::telemetry::Metrics;
 
 /// How often to check again a status whose lock could not be judged.
@@ -24,13 +25,14 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 type Wait = Pin<Box<dyn Future<Output = std::io::Result<Release>> + Send>>;
 
-/// Watches the app. A plain app is never watched: it lives as long as the sidecar.
-pub(crate) struct AppWatch {
-    /// None: a plain app.
-    fencing: Option<Fencing>,
+/// Watches the app. A plain app that `exec` does not run is never watched: it lives as long as the sidecar.
+pub(crate) enum AppWatch {
+    Plain,
+    Exec(Locks),
+    Fencing(Box<Fencing>),
 }
 
-struct Fencing {
+pub(crate) struct Fencing {
     directory: PathBuf,
     watch: Watch<StatusFile>,
     metrics: Metrics,
@@ -49,30 +51,42 @@ struct Fencing {
 }
 
 impl AppWatch {
-    pub(crate) fn plain() -> AppWatch {
-        AppWatch { fencing: None }
-    }
-
     pub(crate) fn fencing(directory: &Path, metrics: Metrics) -> AppWatch {
         let watch = Watch::new(directory, contract::STATUS_FILE);
         let directory = directory.to_owned();
         let (status, wait, dead, shown, again, warned) = (None, None, None, None, None, false);
-        AppWatch { fencing: Some(Fencing { directory, watch, metrics, status, wait, dead, shown, again, warned }) }
+        AppWatch::Fencing(Box::new(Fencing { directory, watch, metrics, status, wait, dead, shown, again, warned }))
     }
 
     /// Waits for the election's next input. May be dropped and called again at any time.
     pub(crate) async fn next(&mut self) -> Input {
-        match &mut self.fencing {
-            None => pending().await,
-            Some(fencing) => fencing.next().await,
+        match self {
+            AppWatch::Plain => pending().await,
+            AppWatch::Exec(locks) => locks.next().await,
+            AppWatch::Fencing(fencing) => fencing.next().await,
         }
     }
 
-    /// The last content of status.json, and whether that run of the app holds its lock.
+    /// The last content of status.json, and whether that run of the app (or `exec`) holds its lock.
     pub(crate) fn status(&self) -> (Option<&StatusFile>, bool) {
-        match &self.fencing {
-            None => (None, true),
-            Some(fencing) => (fencing.status.as_ref(), fencing.wait.is_some()),
+        match self {
+            AppWatch::Plain => (None, true),
+            AppWatch::Exec(locks) => (None, locks.is_exec_alive()),
+            AppWatch::Fencing(fencing) => (fencing.status.as_ref(), fencing.wait.is_some()),
+        }
+    }
+
+    /// `Effect::AwaitLeadLock`.
+    pub(crate) fn await_lead_lock(&mut self, number: u64) {
+        if let AppWatch::Exec(locks) = self {
+            locks.await_lead_lock(number);
+        }
+    }
+
+    /// The role.json that was published last stands in its place.
+    pub(crate) fn role_is_written(&mut self) {
+        if let AppWatch::Exec(locks) = self {
+            locks.role_is_written();
         }
     }
 }

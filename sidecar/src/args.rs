@@ -101,6 +101,9 @@ struct Options {
     /// How the app beside this sidecar fences itself
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_APP", value_enum, default_value = "plain")]
     app: AppKind,
+    /// (plain apps) `sidecar exec` runs the app: this pod contends only while that lives, and lets go when its command has ended
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_EXEC")]
+    exec: bool,
     /// The StatefulSet whose pods are the members; without it every pod is one
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_STATEFUL_SET", value_name = "NAME")]
     stateful_set: Option<String>,
@@ -178,6 +181,8 @@ pub struct Config {
     pub name: String,
     /// How the app fences itself.
     pub app: AppKind,
+    /// (plain apps) `sidecar exec` runs the app.
+    pub exec: bool,
     /// The StatefulSet whose pods are the members; None: every pod is one.
     pub stateful_set: Option<String>,
     /// The headless Service of the pods, whose EndpointSlices say where they are. None: only names say it.
@@ -226,6 +231,7 @@ impl Config {
             lease: lease.to_owned(),
             name: name.to_owned(),
             app: AppKind::Plain,
+            exec: false,
             stateful_set: None,
             service: None,
             member_address: Template::unknown(),
@@ -273,6 +279,7 @@ impl Args {
         let runs = matches!(self.command, None | Some(Command::Run));
         let options = self.options;
         options.check_complete(runs)?;
+        options.check_exec()?;
         options.check_names(runs)?;
         options.check_times()?;
         let [member_address, member_peer_address, member_sidecar_address] = options.member_addresses()?;
@@ -287,6 +294,7 @@ impl Args {
             lease: options.lease.unwrap_or_default(),
             name,
             app: options.app,
+            exec: options.exec,
             stateful_set: options.stateful_set,
             service: options.service,
             member_address,

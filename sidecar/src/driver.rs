@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use leasehold_election::{Effect, Election, Event, Input, ReadOutcome, RoleView, Watched};
@@ -32,6 +33,7 @@ use crate::kube::events::{self, Recorder};
 use crate::kube::lease::{LeaseClient, LeaseResponse};
 use crate::kube::members::{self, StatefulSet};
 use crate::kube::observe::Observed;
+use crate::kube::record::RecordClient;
 use crate::kube::request::Requester;
 use crate::kube::upkeep::Upkeep;
 use crate::role::{RoleWriter, role_file};
@@ -55,6 +57,7 @@ pub(crate) struct Inlets {
 /// The destinations of effects.
 pub(crate) struct Outlets {
     pub(crate) lease: LeaseClient,
+    pub(crate) record: RecordClient,
     pub(crate) role: RoleWriter,
     pub(crate) endpoints: watch::Sender<Option<Target>>,
     pub(crate) label: watch::Sender<Option<&'static str>>,
@@ -68,6 +71,12 @@ pub(crate) struct Outlets {
     pub(crate) upkeep: Upkeep,
 }
 
+/// What a request of the election ended in.
+enum Answer {
+    Lease(LeaseResponse),
+    Record(Input),
+}
+
 /// Drives one election until it has let go.
 pub(crate) struct Driver {
     pub(crate) config: Arc<Config>,
@@ -75,7 +84,7 @@ pub(crate) struct Driver {
     pub(crate) election: Election,
     pub(crate) inlets: Inlets,
     pub(crate) outlets: Outlets,
-    requests: FuturesUnordered<Pin<Box<dyn Future<Output = LeaseResponse> + Send>>>,
+    requests: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send>>>,
     history: VecDeque<Change>,
     /// When the watch of the Lease last reported something, and which version that was.
     watched: (Duration, Option<String>),
@@ -132,6 +141,9 @@ impl Driver {
                 self.step(input);
             }
             self.outlets.role.tend();
+            if self.outlets.role.is_written() {
+                self.inlets.app.role_is_written();
+            }
             self.show();
         }
         info!("the election has ended: the Lease is released");
@@ -198,11 +210,17 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::ReadLease => self.requests.push(Box::pin(self.outlets.lease.read())),
+            Effect::ReadLease => self.requests.push(Box::pin(self.outlets.lease.read().map(Answer::Lease))),
             Effect::WriteLease(write) => {
                 debug!(why = ?write.why, term = %write.body.term, holder = write.body.holder, "writing the Lease");
-                self.requests.push(Box::pin(self.outlets.lease.write(write)));
+                self.requests.push(Box::pin(self.outlets.lease.write(write).map(Answer::Lease)));
             }
+            Effect::ReadRecord => self.requests.push(Box::pin(self.outlets.record.read().map(Answer::Record))),
+            Effect::WriteRecord(write) => {
+                debug!(term = %write.term, "writing the record of terms");
+                self.requests.push(Box::pin(self.outlets.record.write(write).map(Answer::Record)));
+            }
+            Effect::AwaitLeadLock { number } => self.inlets.app.await_lead_lock(number),
             Effect::PublishRole(view) => {
                 self.publish(&view);
                 self.published = Some(view);
@@ -256,8 +274,11 @@ impl Driver {
         self.outlets.recorder.tell(events::told(event));
     }
 
-    fn answered(&mut self, answer: LeaseResponse) -> Input {
-        let input = self.outlets.lease.input(answer);
+    fn answered(&mut self, answer: Answer) -> Input {
+        let input = match answer {
+            Answer::Lease(answer) => self.outlets.lease.input(answer),
+            Answer::Record(input) => return input,
+        };
         if let Input::LeaseRead(outcome) = &input {
             self.suspect_watch(outcome);
         }

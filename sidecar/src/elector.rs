@@ -32,9 +32,11 @@ use crate::kube::events::{self, Recorder};
 use crate::kube::lease::LeaseClient;
 use crate::kube::members::{self, STATEFUL_SETS, StatefulSet};
 use crate::kube::observe::{Observed, Observer};
+use crate::kube::record::RecordClient;
 use crate::kube::request::{LEASES, Requester};
 use crate::kube::upkeep::Upkeep;
 use crate::kube::{addresses, endpoints, label};
+use crate::locks::Locks;
 use crate::role::{RoleWriter, old_role};
 use crate::state::State;
 use crate::telemetry::Metrics;
@@ -59,8 +61,8 @@ pub enum StartError {
     /// The port is taken, or not permitted.
     #[error("cannot serve HTTP: {0}; choose another port with --listen")]
     Listen(#[from] leasehold_daemon::serve::BindError),
-    /// A fencing app reports its state in a directory, but none was given.
-    #[error("a fencing app needs a shared directory")]
+    /// A fencing app reports its state in a directory, and `exec` has its locks there, but none was given.
+    #[error("a fencing app and exec need a shared directory")]
     NoDirectory,
     /// The pod has no address to advertise.
     #[error("this pod has no address to advertise")]
@@ -115,6 +117,7 @@ impl Elector {
         let inlets = Inlets { lease, members, addresses, app, stop: stop.clone() };
         let outlets = Outlets {
             lease: LeaseClient::new(requester.clone(), &config.lease),
+            record: RecordClient::new(requester.clone(), &config.lease),
             role: RoleWriter::new(config.directory.clone()),
             endpoints,
             label,
@@ -173,6 +176,8 @@ impl Elector {
     }
 }
 
+/// How long a fit pod looks on while an unfit one leads.
+const FITNESS_PATIENCE: Duration = Duration::from_secs(3);
 const ELECTION: &str = "election";
 const EVENTS: &str = "events";
 
@@ -280,7 +285,9 @@ impl Tasks {
 
 fn app_watch(config: &Config, metrics: &Metrics) -> Result<AppWatch, StartError> {
     match (config.app, &config.directory) {
-        (AppKind::Plain, _) => Ok(AppWatch::plain()),
+        (AppKind::Plain, None) if config.exec => Err(StartError::NoDirectory),
+        (AppKind::Plain, Some(directory)) if config.exec => Ok(AppWatch::Exec(Locks::new(directory))),
+        (AppKind::Plain, _) => Ok(AppWatch::Plain),
         (AppKind::Fencing, Some(directory)) => Ok(AppWatch::fencing(directory, metrics.clone())),
         (AppKind::Fencing, None) => Err(StartError::NoDirectory),
     }
@@ -302,11 +309,12 @@ fn election(config: &Config) -> Result<Election, StartError> {
         name: config.name.clone(),
         address: config.member_address_of(&config.name).ok_or(StartError::NoAddress)?,
         app: match config.app {
-            AppKind::Plain => App::Plain { incarnation: Uuid::new_v4() },
+            AppKind::Plain => App::Plain { incarnation: Uuid::new_v4(), exec: config.exec },
             AppKind::Fencing => App::Fencing,
         },
         duration: config.lease_duration,
         lost_time: config.lost_time,
+        fitness_patience: FITNESS_PATIENCE,
         stop_bound: stop_bound(config.grace_period),
         seed,
         old_role: config.directory.as_deref().and_then(|directory| old_role(directory, &config.name)),

@@ -19,5 +19,6 @@ pub(crate) mod label;
 pub(crate) mod lease;
 pub(crate) mod members;
 pub(crate) mod observe;
+pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod upkeep;

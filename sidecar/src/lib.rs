@@ -38,6 +38,7 @@ mod elector;
 mod failover;
 mod http;
 mod kube;
+mod locks;
 mod operator;
 mod role;
 mod state;

@@ -57,6 +57,11 @@ impl RoleWriter {
         self.write();
     }
 
+    /// What was last published stands in its place.
+    pub(crate) fn is_written(&self) -> bool {
+        self.latest.is_some() && !self.pending
+    }
+
     /// What was last published.
     pub(crate) fn latest(&self) -> Option<&RoleFile> {
         self.latest.as_ref()

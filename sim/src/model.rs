@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod disk;
 pub(crate) mod event;
+pub(crate) mod exec;
 pub(crate) mod facts;
 pub(crate) mod files;
 pub(crate) mod lease;

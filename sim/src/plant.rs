@@ -50,6 +50,8 @@ pub enum Shell {
     RestoreInTwoWrites,
     /// restore.json is removed when it is read, before what was made of it is durable \[R2\].
     RestoreDeletedEarly,
+    /// `exec` reads role.json, and locks `lead.lock` after that \[A6\].
+    ExecReadsFirst,
     /// A plain app believes a role.json of an earlier boot of its machine \[A8\].
     OldBootCounts,
 }
@@ -72,6 +74,7 @@ impl Plant {
             Shell::MembersAreLost,
             Shell::HandOverIsLost,
             Shell::OldBootCounts,
+            Shell::ExecReadsFirst,
             Shell::SnapshotInBuildsFormat,
             Shell::NoNewSegment,
             Shell::ReplaySkipsHalf,
@@ -159,6 +162,11 @@ impl Plant {
             E::ClearedLeadsOn,
             E::ClearsAreAlike,
             E::NamesakeIsOwnRun,
+            E::NeverHeldIsFree,
+            E::RunningCommandIsStopped,
+            E::UnfitLeadersGo,
+            E::PreferredPodsQueue,
+            E::TermsAreForgotten,
             E::UnwantedRenewalsAreNone,
         ];
         let replication = replication.into_iter().map(Plant::Replication);

@@ -12,6 +12,7 @@ mod course;
 mod disk;
 mod diverging;
 mod effects;
+mod exec;
 mod formats;
 mod hang;
 mod lease;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::event::Event;
 use crate::input::Member;
 use crate::lease::{Body, Term, Version};
+use crate::record::RecordWrite;
 
 /// One thing to do. The shell carries effects out in order, and none waits for a request to end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,8 +18,19 @@ pub enum Effect {
     /// One create or replace, with the same time-out; the shell never repeats it. Ends in `Input::LeaseWritten`. At most
     /// one is under way.
     WriteLease(LeaseWrite),
+    /// (plain apps) One GET of the record of terms, with the same time-out. Ends in `Input::RecordRead`.
+    ReadRecord,
+    /// (plain apps) One create or replace of the record of terms, with the same time-out; the shell never repeats it. Ends
+    /// in `Input::RecordWritten`. At most one request about the record is under way.
+    WriteRecord(RecordWrite),
     /// Replace role.json.
     PublishRole(RoleView),
+    /// (plain apps under `exec`) As soon as the role.json before this stands in its place, wait until nobody holds
+    /// `lead.lock`; then `Input::LeadLockFree`. Each one replaces the one before.
+    AwaitLeadLock {
+        /// To be given back.
+        number: u64,
+    },
     /// Point the Service of the leader at this pod, unless it already points at a pod with a higher term. The shell repeats
     /// it until it is done or the next one replaces it. If the pod is this one, the shell also maintains it until
     /// `LeaveEndpoints`.
@@ -80,13 +92,26 @@ pub enum Why {
     Transfer,
     /// Letting go: the holder is cleared.
     Clear,
+    /// (plain apps) There is no Lease: one without a holder, a term, a duration and stamps is created, as from a manifest.
+    Place,
+    /// (plain apps) Its app has stopped since the holder was cleared: the Lease says so now.
+    Certify,
+    /// (plain apps) The leader is unfit and this pod is fit, so it asks for a switchover. It renews nothing: `renewTime`
+    /// stays.
+    AskForLead,
 }
 
 impl Why {
+    /// Whether the Lease gets a new stamp: a write that neither takes, renews nor clears keeps the old one, from which
+    /// others count.
+    pub fn is_stamped(self) -> bool {
+        !matches!(self, Why::AskForLead | Why::Place)
+    }
+
     /// Whether it begins a leadership, so that `acquireTime` is set.
     pub fn is_new_leadership(self) -> bool {
         match self {
-            Why::Renew | Why::Clear => false,
+            Why::Renew | Why::Clear | Why::Place | Why::Certify | Why::AskForLead => false,
             Why::TakeBack
             | Why::Restore
             | Why::Outbid

@@ -10,9 +10,13 @@ use crate::counts::{Measure, NoHolder, NoLease, Standing, is_member};
 use crate::effect::{Effect, RoleView};
 use crate::event::Event;
 use crate::input::{Input, Member, WriteOutcome};
-use crate::lease::{Lease, Term};
+use crate::lease::{Lease, Term, Version};
 use crate::off_lease::OffLease;
-use crate::plants::{clears_end_leaderships, each_clear_is_another, outages_stop_the_wait, unwanted_renewals_count};
+use crate::plain::PlainSight;
+use crate::plants::{
+    clears_end_leaderships, each_clear_is_another, outages_stop_the_wait, terms_are_recorded, unwanted_renewals_count,
+};
+use crate::record::{Permit, Record, Wanted};
 use crate::sight::{Sight, Writing};
 use crate::take::Proposal;
 use crate::timing::Timing;
@@ -25,6 +29,8 @@ pub enum App {
     Plain {
         /// This run of the sidecar, a UUID made at its start.
         incarnation: Uuid,
+        /// The app is run by `exec`: this pod contends only while that lives, and lets go when `lead.lock` is free.
+        exec: bool,
     },
     /// An app that fences by terms and reports its state in status.json.
     Fencing,
@@ -43,6 +49,8 @@ pub struct Config {
     pub duration: Duration,
     /// The lost-time.
     pub lost_time: Duration,
+    /// (plain apps) How long a fit pod looks on while an unfit one leads, before it asks for the leadership.
+    pub fitness_patience: Duration,
     /// How long `Input::Stop` waits for the app to end and for the Lease to be let go.
     pub stop_bound: Duration,
     /// Seed for the jitter of pauses between failed requests. Each pod has its own.
@@ -83,6 +91,8 @@ pub struct Election {
     // What was seen.
     pub(crate) sight: Sight,
     pub(crate) app: AppSight,
+    pub(crate) plain: PlainSight,
+    pub(crate) record: Record,
     pub(crate) members: Option<Vec<Member>>,
     /// The StatefulSet's newest revision.
     pub(crate) newest_revision: Option<String>,
@@ -137,6 +147,9 @@ pub(crate) enum StandingKey {
         term: Term,
         renewed: Option<String>,
     },
+    /// It looks as if nobody ever held it. The one before may have looked so, too, and somebody may have led between the
+    /// two: only the version tells them apart.
+    NeverHeld(Version),
     /// There is a Lease, but it or its holder counts as none. The renewing pod may not know that. It leads until it notices
     /// or its claim lapses, so the wait counts from its last renewal \[L15\].
     OfNoAccount {
@@ -169,6 +182,8 @@ impl Election {
             began: None,
             sight: Sight::new(Duration::ZERO),
             app: AppSight::default(),
+            plain: PlainSight::new(),
+            record: Record::default(),
             members: None,
             newest_revision: None,
             standing_since: (StandingKey::Unread, Duration::ZERO),
@@ -246,6 +261,13 @@ impl Election {
             }
             // A plain app has no status.
             Input::AppSeen(_) | Input::AppDied { .. } | Input::AppSilent if self.timing.is_plain => {}
+            Input::RecordRead(outcome) => self.record.read_ended(now, outcome, &self.timing),
+            Input::RecordWritten(outcome) => self.record.write_ended(now, outcome, &self.timing),
+            Input::ExecSeen(_)
+            | Input::LeadLockFree { .. }
+            | Input::FitnessSeen(_)
+            | Input::StepDown { .. }
+            | Input::Released { .. } => self.plain_input(&input),
             Input::AppSeen(status) => {
                 if let Some(old) = &self.config.old_role
                     && self.app.status.is_none()
@@ -269,8 +291,14 @@ impl Election {
     /// The Lease contains our write.
     fn write_done(&mut self, done: Option<Writing>) {
         let Some(Writing { began, body, why, tells, .. }) = done else { return };
+        if self.timing.is_plain && why == Why::Clear {
+            let is_present = self.sight.body() == Some(&body);
+            let version = self.sight.lease().flatten().filter(|_| is_present).map(|lease| lease.version.clone());
+            self.was_cleared(body.term, version);
+        }
         if body.holder.as_deref() == Some(&self.config.name) && body.incarnation() == self.incarnation() {
             self.hold = self.incarnation().map(|incarnation| Hold { incarnation, term: body.term, from: began });
+            self.led(why, body.term);
         }
         if let (Why::ForLeader, Some(name)) = (why, body.holder) {
             let address = self.member(&name).map(|member| member.address.clone());
@@ -293,6 +321,7 @@ impl Election {
         if let Some(proposal) = self.choose_write(&standing) {
             self.write(proposal);
         }
+        self.look_at_record(&standing);
         if let Some(due) = self.sight.read_due(&self.timing)
             && self.due(due)
         {
@@ -375,6 +404,9 @@ impl Election {
         if is_of_others(standing) || !is_of_this_run {
             self.hold = None;
         }
+        if self.timing.is_plain {
+            self.note_plain(standing);
+        }
 
         let heard = self.heard_leader().map(|claim| (claim.incarnation, claim.term));
         self.blind_since = match (standing, heard) {
@@ -391,6 +423,9 @@ impl Election {
         match standing {
             Standing::Unread => StandingKey::Unread,
             Standing::NoLease(NoLease::Gone) => StandingKey::Gone,
+            Standing::NoHolder(NoHolder::Cleared, _) if self.never_held().is_some() => {
+                self.never_held().cloned().map_or(StandingKey::Unread, StandingKey::NeverHeld)
+            }
             Standing::NoHolder(NoHolder::Cleared, _) if !each_clear_is_another() => {
                 StandingKey::Cleared { term: Term(0), renewed: None }
             }
@@ -412,6 +447,11 @@ impl Election {
         }
     }
 
+    /// The version of a Lease that looks as if nobody ever held it.
+    pub(crate) fn never_held(&self) -> Option<&Version> {
+        self.sight.lease().flatten().filter(|lease| lease.was_never_held()).map(|lease| &lease.version)
+    }
+
     /// `renewTime` of the Lease: every write by a sidecar changes it, an edit by hand does not.
     fn renewed(&self) -> Option<String> {
         self.sight.lease().flatten().and_then(|lease| lease.renewed.clone())
@@ -428,7 +468,7 @@ impl Election {
     /// The run of the app with which this pod would lead.
     pub(crate) fn incarnation(&self) -> Option<Uuid> {
         match self.config.app {
-            App::Plain { incarnation } => Some(incarnation),
+            App::Plain { incarnation, .. } => Some(incarnation),
             App::Fencing => self.app.status.as_ref().map(|status| status.incarnation),
         }
     }
@@ -489,6 +529,9 @@ impl Election {
         if self.sight.is_busy() || !self.due(self.sight.writes.not_before) {
             return;
         }
+        if !self.is_recorded(&proposal) {
+            return;
+        }
         let expected = self.sight.lease().flatten().map(|lease| lease.version.clone());
         let write = LeaseWrite { expected, body: proposal.body, why: proposal.why };
         if self.timing.is_plain && write.why == Why::Clear && clears_end_leaderships() {
@@ -496,8 +539,57 @@ impl Election {
             // pod learns of it. Only a confirmed write of our own starts another [A2].
             self.hold = None;
         }
+        self.record.spend(write.body.term);
         self.sight.write(self.now, &write, proposal.tells);
         self.effects.push(Effect::WriteLease(write));
+    }
+
+    /// (plain apps) Whether the term that this write would begin stands in the record; if not, it is asked for \[A12\].
+    fn is_recorded(&mut self, proposal: &Proposal) -> bool {
+        let begins = proposal.why.is_new_leadership() && proposal.why != Why::Restore;
+        if !self.timing.is_plain || !begins || !terms_are_recorded() {
+            return true;
+        }
+        self.ask_record(proposal.body.term)
+    }
+
+    /// Whether that term is reserved for the Lease as it is; if not, it is asked for.
+    pub(crate) fn ask_record(&mut self, term: Term) -> bool {
+        let lease = self.sight.lease().flatten();
+        let wanted = Wanted {
+            term,
+            since: self.unchanged_since(),
+            lease: lease.map(|lease| lease.version.clone()),
+            is_first: lease.is_some_and(Lease::was_never_held),
+        };
+        match self.record.permit(self.now, &wanted) {
+            Permit::Granted => return true,
+            Permit::Read => self.read_record(Some(term)),
+            Permit::Write(write) => {
+                self.record.write(&write, wanted);
+                self.effects.push(Effect::WriteRecord(write));
+            }
+            Permit::Wait(until) => {
+                if let Some(until) = until {
+                    self.due(until);
+                }
+            }
+        }
+        false
+    }
+
+    fn read_record(&mut self, for_term: Option<Term>) {
+        self.record.read(for_term);
+        self.effects.push(Effect::ReadRecord);
+    }
+
+    fn look_at_record(&mut self, standing: &Standing) {
+        let Some(term) = standing.term().filter(|term| self.timing.is_plain && *term > Term(0)) else { return };
+        if let Some(at) = self.record.look_due(self.now, term, &self.timing)
+            && self.due(at)
+        {
+            self.read_record(Some(term));
+        }
     }
 
     fn remark_requests(&mut self) {
@@ -517,7 +609,10 @@ impl Election {
     /// is down) delays nobody longer than a few lost-times.
     fn stop(&mut self, standing: &Standing) {
         let Some(asked) = self.stop_asked else { return };
-        let is_over = self.timing.is_plain || self.app.died || self.app.status.is_none();
+        let is_over = match self.timing.is_plain {
+            true => !self.waits_for_lock(standing),
+            false => self.app.died || self.app.status.is_none(),
+        };
         if is_over {
             let since = *self.over_since.get_or_insert(self.now);
             if self.due(since + self.timing.let_go_max()) {

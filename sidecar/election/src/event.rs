@@ -33,6 +33,11 @@ pub enum Event {
         /// The term that ended.
         term: Term,
     },
+    /// (plain apps) The leader of that term is unfit, so this pod, which is fit, asked for a switchover to itself.
+    AskedForLead {
+        /// The leader's term.
+        term: Term,
+    },
     /// (plain apps) The Lease could not be renewed for two thirds of its duration: this pod stops leading.
     Lapsed {
         /// The term.

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::app::AppStatus;
-use crate::lease::{Lease, Version};
+use crate::lease::{Lease, Term, Version};
 
 /// One thing that happened. The shell hands each over at once, in the order in which they happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,30 @@ pub enum Input {
     /// The revision to which the StatefulSet's pods are being updated, or `None`: not known. It is only passed on to the
     /// app.
     RevisionSeen(Option<String>),
+    /// The one answer to the last `Effect::ReadRecord`; every such effect gets exactly one.
+    RecordRead(RecordRead),
+    /// The one answer to the last `Effect::WriteRecord`; every such effect gets exactly one.
+    RecordWritten(RecordWritten),
+    /// (plain apps under `exec`) Whether `exec` lives: whether somebody holds `status.lock`.
+    ExecSeen(bool),
+    /// (plain apps under `exec`) `lead.lock` was found free, after the role.json of that `Effect::AwaitLeadLock` stood in
+    /// its place.
+    LeadLockFree {
+        /// The number in the effect.
+        number: u64,
+    },
+    /// (plain apps) Whether the app is fit to lead, as its health says. A sidecar that is told nothing takes it for fit.
+    FitnessSeen(bool),
+    /// (plain apps) Somebody asks this pod to let go of the leadership of that term. Of another term: nothing happens.
+    StepDown {
+        /// The term.
+        term: Term,
+    },
+    /// (plain apps) The app says that it has stopped leading in that term, for good. Of another term: nothing happens.
+    Released {
+        /// The term.
+        term: Term,
+    },
     /// SIGTERM. Ends in `Effect::Stopped`.
     Stop,
     /// The `deadline` has passed.
@@ -73,6 +97,40 @@ pub enum WriteOutcome {
     Unknown,
     /// No answer, and the write did not happen: refused connection, 401, 403, 422, 429.
     Refused,
+}
+
+/// The outcome of a GET of the record of terms.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RecordRead {
+    /// 200.
+    Found {
+        /// Its `resourceVersion`.
+        version: Version,
+        /// Its `leaseTransitions`; an absent one is 0.
+        term: Term,
+    },
+    /// 404.
+    NotFound,
+    /// 401, 403: this sidecar lacks the right.
+    Denied,
+    /// No answer.
+    NoAnswer,
+}
+
+/// The outcome of a write of the record of terms.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RecordWritten {
+    /// 200 or 201; for a create **only** 201, the answer to this very request.
+    Written {
+        /// The version that it made.
+        version: Version,
+    },
+    /// 409 (or 404 for a replace): somebody else wrote it.
+    Conflict,
+    /// 401, 403, 422: this sidecar may not.
+    Denied,
+    /// No answer; the write may have happened.
+    Unknown,
 }
 
 /// A wanted pod.

@@ -22,6 +22,10 @@ pub mod annotation {
     pub const PREFERRED_HOLDER: &str = "leasehold.dev/preferred-holder";
     /// `true`: no pod takes over by itself.
     pub const PAUSED: &str = "leasehold.dev/paused";
+    /// (plain apps) The term in which the app has certainly stopped: the Lease may be taken at once.
+    pub const RELEASED: &str = "leasehold.dev/released";
+    /// (plain apps) `true`: the holder's app is unfit, and leads because no other was there.
+    pub const UNFIT: &str = "leasehold.dev/unfit";
 }
 
 /// The number of one leadership. It is stored in `leaseTransitions`, an int32, so it ends at [`Term::MAX`].
@@ -116,6 +120,16 @@ impl Body {
     /// No pod takes over by itself.
     pub fn is_paused(&self) -> bool {
         self.text(annotation::PAUSED) == Some("true")
+    }
+
+    /// The holder let go, and its app has certainly stopped \[A11\].
+    pub fn is_clean(&self) -> bool {
+        self.holder.is_none() && self.text(annotation::RELEASED).is_some_and(|term| term == self.term.to_string())
+    }
+
+    /// The holder's app is unfit.
+    pub fn is_unfit(&self) -> bool {
+        self.text(annotation::UNFIT) == Some("true")
     }
 
     pub(crate) fn cluster(&self) -> ClusterId {

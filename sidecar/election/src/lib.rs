@@ -3,6 +3,8 @@
 //! ```text
 //!   GET, watch ──LeaseRead, LeaseWatched──▶ ┌──────────┐ ──ReadLease──────▶ GET
 //!   own writes ──LeaseWritten─────────────▶ │          │ ──WriteLease─────▶ create / replace (resourceVersion)
+//!   its record ──RecordRead, -Written─────▶ │          │ ──Read-, WriteRecord▶ <lease>.first (plain apps)
+//!   exec, health, requests ───────────────▶ │          │ ──AwaitLeadLock──▶ lead.lock
 //!   status.json ─AppSeen, AppSilent───────▶ │ Election │ ──PublishRole────▶ role.json
 //!   status.lock ─AppDied──────────────────▶ │          │ ──UpdateEndpoints▶ EndpointSlice
 //!   StatefulSet ─MembersSeen──────────────▶ │          │ ──Tell───────────▶ log, Events, counters
@@ -36,8 +38,11 @@
 //!    term with the own one (fencing: while it campaigns; plain: if the role.json found at the start names that incarnation
 //!    as this pod's. Another pod of this name may still be running, so rules 2 and 3 handle any other incarnation).
 //! 2. No Lease, or no holder: the leader writes it again at once, with its own term, or a new one where the Lease's is
-//!    above \[L11\]. Plain apps otherwise wait: two lost-times if it was cleared, else a duration; each clear, and each
-//!    renewal of a holder that counts as none, starts a wait of its own.
+//!    above \[L11\]. Plain apps otherwise wait: up to 50 ms if it was cleared and says that the app has stopped \[A11\], two
+//!    lost-times if it was only cleared, else a duration; each clear, and each renewal of a holder that counts as none,
+//!    starts a wait of its own. Others than the preferred pod wait four lost-times \[A10\], unfit ones a duration more
+//!    \[A9\]. Where there is no Lease, one without a holder is created, so that its version shows what happens meanwhile.
+//!    One that nobody ever held is taken at once by whoever created the record of terms \[A1\].
 //! 3. (plain) It was not renewed for a duration, seen without a gap: take it.
 //! 4. (fencing) The app says `campaign` for the Lease's term or above, or nobody holds it; after the rank delay: take it.
 //!    The bootstrap is the campaign of a volume marked for it.
@@ -52,11 +57,13 @@
 //!
 //! **Letting go** (`release`): never by letting it expire. The holder transfers the Lease to the successor in one
 //! compare-and-swap, or clears the holder: when the app hands over, when it died, when a plain app's sidecar ends or is
-//! asked to, or when its pod is no longer wanted. A plain app's leadership is over when the clear is sent, whatever happens
-//! to the request; only a confirmed write of its own starts another.
+//! asked to, when its app is unfit, or when its pod is no longer wanted. A plain app's leadership is over when the clear is
+//! sent, whatever happens to the request; only a confirmed write of its own starts another \[A2\]. Under `exec` it is sent when
+//! `lead.lock` is free, and not before \[A5\]: `plain` has the picture.
 //!
-//! **A new term** is always above the Lease's, the promise, `needTerm` and every term that was seen. At 2^31 - 1 there is
-//! no next term: that is an error, never a wrap.
+//! **A new term** is always above the Lease's, the promise, `needTerm`, every term that was seen and, for plain apps, the
+//! record of terms, into which it is written before it begins \[A12\] (`record`). At 2^31 - 1 there is no next term: that is an
+//! error, never a wrap.
 //!
 //! # What is not promised
 //!
@@ -70,14 +77,17 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use leasehold_election::{App, Config, Effect, Election, Input, ReadOutcome, PodRole, Why};
+//! use leasehold_election::{
+//!     App, Body, Config, Effect, Election, Input, Lease, PodRole, ReadOutcome, RecordWritten, Term, Version, Why,
+//! };
 //!
 //! let mut election = Election::new(Config {
 //!     name: "web-0".into(),
 //!     address: "10.0.0.7:80".into(),
-//!     app: App::Plain { incarnation: uuid::Uuid::from_u128(1) },
+//!     app: App::Plain { incarnation: uuid::Uuid::from_u128(1), exec: false },
 //!     duration: Duration::from_secs(15),
 //!     lost_time: Duration::from_secs(1),
+//!     fitness_patience: Duration::from_secs(3),
 //!     stop_bound: Duration::from_secs(50),
 //!     seed: 0,
 //!     old_role: None,
@@ -86,23 +96,15 @@
 //! assert!(effects.contains(&Effect::ReadLease));
 //! assert_eq!(election.role().map(|role| role.role), Some(PodRole::Follower));
 //!
-//! // There is none: another pod may still lead by a deleted Lease, so it looks again later, and then creates one.
-//! election.step(Duration::ZERO, Input::LeaseRead(ReadOutcome::NotFound));
-//! let mut now = Duration::ZERO;
-//! let created = loop {
-//!     now = election.deadline().expect("there is something to wait for");
-//!     for effect in election.step(now, Input::Wake) {
-//!         match effect {
-//!             Effect::ReadLease => drop(election.step(now, Input::LeaseRead(ReadOutcome::NotFound))),
-//!             Effect::WriteLease(write) => assert_eq!(write.why, Why::TakeFree),
-//!             _ => {}
-//!         }
-//!     }
-//!     if now >= Duration::from_secs(15) {
-//!         break now;
-//!     }
-//! };
-//! assert_eq!(created, Duration::from_secs(15));
+//! // The Lease is as its manifest has it. Whoever creates the record of terms takes it at once.
+//! let lease = Lease { version: Version("41".into()), renewed: None, body: Body::default() };
+//! let effects = election.step(Duration::ZERO, Input::LeaseRead(ReadOutcome::Found(lease)));
+//! let Some(Effect::WriteRecord(record)) = effects.last() else { panic!("{effects:?}") };
+//! assert_eq!((&record.expected, record.term), (&None, Term(1)));
+//! let created = RecordWritten::Written { version: Version("42".into()) };
+//! let effects = election.step(Duration::from_millis(5), Input::RecordWritten(created));
+//! let Some(Effect::WriteLease(write)) = effects.last() else { panic!("{effects:?}") };
+//! assert_eq!((write.why, write.body.term), (Why::TakeFree, Term(1)));
 //! ```
 
 mod app;
@@ -113,8 +115,10 @@ mod event;
 mod input;
 mod lease;
 mod off_lease;
+mod plain;
 mod plants;
 mod publish;
+mod record;
 mod release;
 mod sight;
 mod take;
@@ -124,8 +128,9 @@ pub use app::{AppState, AppStatus, Claim, HandOver, Promise};
 pub use effect::{Effect, Leader, LeaseWrite, PodRole, RoleView, Why};
 pub use election::{App, Config, Election, OldRole};
 pub use event::Event;
-pub use input::{Input, Member, ReadOutcome, Watched, WriteOutcome};
+pub use input::{Input, Member, ReadOutcome, RecordRead, RecordWritten, Watched, WriteOutcome};
 pub use lease::{Body, Lease, Term, Version, annotation};
 pub use plants::Fault;
 #[cfg(feature = "plants")]
 pub use plants::plant;
+pub use record::{RECORD_SUFFIX, RecordWrite};

@@ -31,6 +31,16 @@ pub enum Fault {
     NamesakeIsOwnRun,
     /// A plain app's sidecar takes the Lease from a pod that is not wanted, however recently that pod renewed it \[L15\].
     UnwantedRenewalsAreNone,
+    /// A plain app's sidecar takes a Lease at once that looks as if nobody ever held it \[A1\].
+    NeverHeldIsFree,
+    /// A sidecar under `exec` clears the Lease, and says that it may be taken, while the command still runs \[A5\].
+    RunningCommandIsStopped,
+    /// Who took the Lease unfit lets it go because it is unfit \[A9\].
+    UnfitLeadersGo,
+    /// Everybody takes a cleared Lease as soon as the pod that a switchover names \[A10\].
+    PreferredPodsQueue,
+    /// Terms are not recorded outside the Lease: they begin anew with it \[A12\].
+    TermsAreForgotten,
 }
 
 #[cfg(feature = "plants")]
@@ -86,4 +96,14 @@ rules! {
     namesakes_are_strangers unless NamesakeIsOwnRun;
     /// The Lease of a pod that is not wanted stands as long as that pod renews it \[L15\].
     unwanted_renewals_count unless UnwantedRenewalsAreNone;
+    /// Only who created the record of terms takes a Lease at once that nobody ever held \[A1\].
+    never_held_needs_record unless NeverHeldIsFree;
+    /// Under `exec` only a free `lead.lock` shows that the command has stopped \[A5\].
+    only_the_lock_is_certain unless RunningCommandIsStopped;
+    /// Who took the Lease unfit keeps it until it has been fit once \[A9\].
+    unfit_leaders_stay unless UnfitLeadersGo;
+    /// The pod that a switchover names goes first \[A10\].
+    preferred_pods_go_first unless PreferredPodsQueue;
+    /// Every term is recorded outside the Lease before it begins \[A12\].
+    terms_are_recorded unless TermsAreForgotten;
 }

@@ -21,7 +21,7 @@ impl Election {
         self.floor = self.floor.max(view.term);
         self.point_endpoints(&view);
         if self.published.as_ref() == Some(&view) {
-            return;
+            return self.await_lead_lock(standing);
         }
         let named = |view: &RoleView| view.leader.as_ref().map(|leader| (leader.incarnation, view.term));
         if self.published.as_ref().and_then(named) != named(&view) {
@@ -33,6 +33,7 @@ impl Election {
         }
         self.published = Some(view.clone());
         self.emit(Effect::PublishRole(view));
+        self.await_lead_lock(standing);
     }
 
     /// A starting sidecar of a fencing app leaves the old role.json alone until it knows better: the app may lead by it. A

@@ -20,10 +20,11 @@ impl Election {
             Standing::Unread | Standing::Foreign { .. } | Standing::NoLease(_) | Standing::NoHolder(..) => None,
         };
         if self.timing.is_plain {
-            // Only what belongs to this run, or to an earlier run of this very pod: a namesake may lead [A4].
-            let held = held.cloned().or_else(|| self.held_unwanted(standing));
-            let held = held.filter(|held| self.is_of_this_pod(held.incarnation) && self.is_plain_letting_go())?;
-            return Some(self.clear(&held));
+            let held = self.held_by_this_pod(standing).filter(|_| self.is_plain_letting_go())?;
+            let is_certain = self.certainty(held.term)?;
+            let mut proposal = self.clear(&held);
+            proposal.body.annotate(annotation::RELEASED, is_certain.then(|| held.term.to_string()));
+            return Some(proposal);
         }
         if let Some(held) = held.filter(|held| self.is_dead(held.incarnation)) {
             if self.is_paused() {
@@ -51,10 +52,25 @@ impl Election {
         }
     }
 
-    /// (plain apps) This sidecar must stop leading: it ends, its pod is not wanted, or a switchover names another pod.
+    /// (plain apps) This sidecar must stop leading: it ends, its pod is not wanted, a switchover names another pod, the
+    /// leadership was ended, or nobody can lead.
     pub(crate) fn is_plain_letting_go(&self) -> bool {
         let is_asked = self.preferred().is_some_and(|preferred| preferred != self.config.name);
-        self.is_stopping() || !self.is_wanted(&self.config.name) || is_asked
+        let must = self.is_stopping() || self.is_ending() || self.is_without_exec();
+        must || !self.is_wanted(&self.config.name) || is_asked
+    }
+
+    /// (plain apps) What the Lease says of this run, or of an earlier one of this very pod: a namesake may lead \[A4\].
+    pub(crate) fn held_by_this_pod(&self, standing: &Standing) -> Option<Holder> {
+        let held = match standing {
+            Standing::Held(holder) if holder.name == self.config.name => Some(holder.clone()),
+            Standing::Held(_)
+            | Standing::Unread
+            | Standing::Foreign { .. }
+            | Standing::NoLease(_)
+            | Standing::NoHolder(..) => self.held_unwanted(standing),
+        };
+        held.filter(|held| self.is_of_this_pod(held.incarnation))
     }
 
     /// (plain apps) The Lease's claim for this pod, which is no longer a member.
@@ -89,8 +105,9 @@ impl Election {
     fn clear(&self, held: &Holder) -> Proposal {
         let mut body = self.kept_body();
         body.holder = None;
-        body.annotate(annotation::INCARNATION, None);
-        body.annotate(annotation::ADDRESS, None);
+        for name in [annotation::INCARNATION, annotation::ADDRESS, annotation::RELEASED, annotation::UNFIT] {
+            body.annotate(name, None);
+        }
         Proposal { why: Why::Clear, body, tells: vec![Event::Cleared { term: held.term }] }
     }
 

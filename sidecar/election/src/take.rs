@@ -10,7 +10,10 @@ use crate::effect::Why;
 use crate::election::Election;
 use crate::event::Event;
 use crate::lease::{Body, ClusterId, Term, annotation};
-use crate::plants::{leaders_restore_lease, only_leaders_need_terms, outages_stop_the_wait};
+use crate::plants::{
+    leaders_restore_lease, never_held_needs_record, only_leaders_need_terms, outages_stop_the_wait,
+    preferred_pods_go_first,
+};
 
 /// A write that a rule wants.
 #[derive(Debug)]
@@ -25,17 +28,20 @@ pub(crate) struct Proposal {
 type Rule = fn(&mut Election, &Standing) -> Option<Proposal>;
 
 /// In the order in which they are asked; the first that wants a write gets it.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 13] = [
     Election::take_back,
     Election::let_go,
+    Election::certify,
     Election::raise,
     Election::start_new_term,
     Election::renew,
     Election::rewrite_as_leader,
+    Election::place,
     Election::take_free,
     Election::take_expired,
     Election::take_for_campaign,
     Election::write_for_leader,
+    Election::ask_for_lead,
 ];
 
 impl Election {
@@ -110,7 +116,7 @@ impl Election {
     /// The holder renews every third of the duration; it repairs at once what a transfer or an edit by hand left undone.
     fn renew(&mut self, standing: &Standing) -> Option<Proposal> {
         let term = self.held(standing)?.term;
-        if self.app.is_ended() {
+        if self.app.is_ended() || self.timing.is_plain && self.is_plain_letting_go() {
             return None;
         }
         let proposal = self.lead(Why::Renew, Some(term))?;
@@ -140,15 +146,62 @@ impl Election {
     /// Rule 2, for plain apps: nobody has held it for long enough.
     fn take_free(&mut self, standing: &Standing) -> Option<Proposal> {
         let wait = match standing {
-            Standing::NoHolder(NoHolder::Cleared, _) => {
+            Standing::NoHolder(NoHolder::Cleared, _) if self.never_held().is_some() => self.first_wait(standing),
+            // Every clear keeps its term: no sidecar cleared this one.
+            Standing::NoHolder(NoHolder::Cleared, Term(0)) => self.timing.duration,
+            Standing::NoHolder(NoHolder::Cleared, term) => {
                 // The pod that a switchover names goes first.
                 let is_for_other = self.preferred().is_some_and(|preferred| preferred != self.config.name);
-                self.timing.cleared_wait() * if is_for_other { 2 } else { 1 }
+                if is_for_other && preferred_pods_go_first() {
+                    self.timing.cleared_wait() * 2
+                } else if self.is_clean() {
+                    self.timing.released_wait(*term)
+                } else {
+                    self.timing.cleared_wait()
+                }
             }
             Standing::NoLease(_) | Standing::NoHolder(..) => self.timing.duration,
             Standing::Unread | Standing::Foreign { .. } | Standing::Held(_) => return None,
         };
         self.take_after(Why::TakeFree, wait, standing)
+    }
+
+    /// (plain apps) There is no Lease: one without a holder is created, as from a manifest. Two looks that find none cannot
+    /// tell whether somebody led between them; two that find the same version of one can.
+    fn place(&mut self, standing: &Standing) -> Option<Proposal> {
+        match standing {
+            Standing::NoLease(NoLease::Gone) if self.timing.is_plain && self.may_take() => {
+                Some(Proposal { why: Why::Place, body: Body::default(), tells: Vec::new() })
+            }
+            Standing::NoLease(_)
+            | Standing::Unread
+            | Standing::Foreign { .. }
+            | Standing::NoHolder(..)
+            | Standing::Held(_) => None,
+        }
+    }
+
+    /// A Lease that nobody ever held may be one that was deleted and applied again, while its last holder still leads. It is
+    /// taken at once only by whoever created the record of terms \[A1\].
+    fn first_wait(&mut self, standing: &Standing) -> Duration {
+        if self.record.is_ours_first(self.never_held()) || !never_held_needs_record() {
+            return Duration::ZERO;
+        }
+        if self.timing.is_plain
+            && self.may_take()
+            && self.plain.is_willing()
+            && !self.sight.is_busy()
+            && self.record.may_be_created()
+            && let Some(term) = self.next_term(standing)
+        {
+            self.ask_record(term);
+        }
+        self.timing.duration
+    }
+
+    /// The last holder let go, and its app has certainly stopped. A term that was seen is above every older word \[A11\].
+    fn is_clean(&self) -> bool {
+        self.sight.body().is_some_and(|body| body.is_clean() && self.seen.is_none_or(|seen| seen <= body.term))
     }
 
     /// Rule 3 (plain apps): the holder does not renew. It may be a namesake of this pod.
@@ -173,12 +226,13 @@ impl Election {
         }
         let is_in_contact = !outages_stop_the_wait()
             || self.now <= self.sight.heard + self.timing.gap() && self.sight.failed_at.is_none();
-        if !self.due(self.unchanged_since() + wait) || !is_in_contact {
-            return None;
-        }
         // A switchover to this pod is a transfer, which a pause does not stop.
         let is_asked =
             self.preferred() == Some(&self.config.name) && matches!(standing, Standing::NoHolder(NoHolder::Cleared, _));
+        let reluctance = if is_asked { Duration::ZERO } else { self.reluctance() };
+        if !self.due(self.unchanged_since() + wait + reluctance) || !is_in_contact {
+            return None;
+        }
         if self.is_paused() && !is_asked {
             self.remark(Event::WaitsForResume);
             return None;
@@ -242,7 +296,7 @@ impl Election {
     pub(crate) fn may_take(&self) -> bool {
         let app = match self.app.alive() {
             Some(status) => status.eligible && status.cluster_id.is_some(),
-            None => self.timing.is_plain && !self.is_stopping(),
+            None => self.timing.is_plain && !self.is_stopping() && !self.is_ending() && !self.is_without_exec(),
         };
         app && self.is_wanted(&self.config.name)
     }
@@ -275,13 +329,16 @@ impl Election {
     /// The number of a new leadership: above every known and plausible term. None at the top.
     pub(crate) fn next_term(&self, standing: &Standing) -> Option<Term> {
         let need = self.app.status.as_ref().and_then(|status| status.need_term);
-        [standing.term(), Some(self.promise().term), self.seen, need]
+        let known = [standing.term(), Some(self.promise().term), self.seen, need]
             .into_iter()
             .flatten()
             .filter(|term| self.is_plausible(*term))
             .max()
-            .unwrap_or_default()
-            .next()
+            .unwrap_or_default();
+        match self.record.reserved(self.unchanged_since()) {
+            Some(reserved) if reserved > known => Some(reserved),
+            Some(_) | None => known.max(self.record.term().unwrap_or_default()).next(),
+        }
     }
 
     fn or_exhausted(&mut self, term: Option<Term>) -> Option<Term> {
@@ -298,6 +355,9 @@ impl Election {
         let ended = self.ended_switchover(why);
         let mut proposal = self.propose(why, &holder, ended.iter().cloned().collect());
         proposal.body.annotate(annotation::ADDRESS, Some(self.config.address.clone()));
+        if self.timing.is_plain && !self.plain.is_fit() {
+            proposal.body.annotate(annotation::UNFIT, Some("true".to_owned()));
+        }
         if ended.is_some() {
             proposal.body.annotate(annotation::PREFERRED_HOLDER, None);
         }
@@ -310,7 +370,9 @@ impl Election {
         body.holder = Some(holder.name.clone());
         body.term = holder.term;
         body.annotate(annotation::INCARNATION, Some(holder.incarnation.to_string()));
-        body.annotate(annotation::ADDRESS, None);
+        for name in [annotation::ADDRESS, annotation::RELEASED, annotation::UNFIT] {
+            body.annotate(name, None);
+        }
         Proposal { why, body, tells }
     }
 

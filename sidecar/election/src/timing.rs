@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::lease::Term;
+
 /// A Lease's term that is this far above the known ones is an edit by hand \[L8\].
 pub(crate) const TERM_LEAP_MAX: u64 = 1_000_000;
 
@@ -12,6 +14,8 @@ const FOR_LEADER_AFTER: Duration = Duration::from_secs(10);
 const SWITCHOVER_BOUND: Duration = Duration::from_secs(60);
 /// The upper bound for believing a Lease's own duration (it may be an edit by hand).
 const EXPIRY_MAX: Duration = Duration::from_secs(3600);
+/// How long those wait at most who see that a Lease was released: enough that not all of them write at once.
+const RELEASED_SPREAD: Duration = Duration::from_millis(50);
 const RANK_STEP: Duration = Duration::from_millis(100);
 const RANK_DELAY_MAX: Duration = Duration::from_secs(1);
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -59,6 +63,16 @@ impl Timing {
     /// How long a plain app's sidecar waits after the holder was cleared.
     pub(crate) fn cleared_wait(&self) -> Duration {
         self.lost_time * 2
+    }
+
+    /// How long a plain app's sidecar waits after the holder let go and its app has certainly stopped: a random time.
+    pub(crate) fn released_wait(&self, term: Term) -> Duration {
+        RELEASED_SPREAD * (mix(self.seed ^ term.0.rotate_left(32)) % 1024) as u32 / 1024
+    }
+
+    /// Health makes a leader let go only while the API server answers: an answer must be younger than this.
+    pub(crate) fn answer_age_max(&self) -> Duration {
+        self.duration / 3
     }
 
     /// How long a stopping sidecar whose app is gone tries to let go of the Lease.

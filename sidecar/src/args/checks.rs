@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, Options, check_name};
+use super::{AppKind, ConfigError, Options, check_name};
 
 impl Options {
     /// Lists everything that is missing at once, with an example, so that an operator need not find the flags one by
@@ -36,6 +36,14 @@ impl Options {
             "{missing} {are} missing (each can also be an environment variable: --help). For example: {example}"
         )))
     }
+
+    pub(super) fn check_exec(&self) -> Result<(), ConfigError> {
+        if self.exec && self.app == AppKind::Fencing {
+            return Err(ConfigError("--exec is for plain apps: a fencing app reports its own life".into()));
+        }
+        Ok(())
+    }
+
     pub(super) fn check_names(&self, runs: bool) -> Result<(), ConfigError> {
         for (value, flag) in [(&self.namespace, "--namespace"), (&self.lease, "--lease"), (&self.name, "--name")] {
             let value = value.as_deref().unwrap_or_default();

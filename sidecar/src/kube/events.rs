@@ -61,6 +61,10 @@ pub(crate) fn told(event: &Event) -> Told {
         )),
         Event::HandedOver { to, term } => normal("HandedOver", format!("handed over to {to} with term {term}")),
         Event::Cleared { term } => normal("LetGo", format!("released term {term}; no successor is known")),
+        Event::AskedForLead { term } => normal(
+            "AskedForLead",
+            format!("the leader of term {term} is unfit, and this pod is fit: asked for a switchover to it"),
+        ),
         Event::Lapsed { term } => warning(
             "Lapsed",
             format!("no renewal of term {term} succeeded for two thirds of its duration: this pod stops leading"),

@@ -17,7 +17,7 @@ use k8s_openapi::api::coordination::v1::{Lease as RawLease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use kube::Api;
 use kube::api::PostParams;
-use leasehold_election::{Body, Input, Lease, LeaseWrite, ReadOutcome, Term, Version, Watched, WriteOutcome};
+use leasehold_election::{Body, Input, Lease, LeaseWrite, ReadOutcome, Term, Version, Watched, Why, WriteOutcome};
 use tracing::{debug, warn};
 
 use crate::kube::observe::Observed;
@@ -143,24 +143,25 @@ impl LeaseClient {
     /// The object to send; none if the version that it replaces is not kept.
     pub(crate) fn object(&self, write: &LeaseWrite) -> Option<RawLease> {
         let mut object = match &write.expected {
-            None => RawLease {
-                metadata: ObjectMeta {
-                    name: Some(self.name.clone()),
-                    namespace: Some(self.requester.namespace.clone()),
-                    ..ObjectMeta::default()
-                },
-                spec: None,
-            },
+            None => RawLease { metadata: self.as_before(), spec: None },
             Some(version) => {
                 let kept = |raw: &&RawLease| raw.metadata.resource_version.as_deref() == Some(&version.0);
                 self.raw.iter().find(kept)?.clone()
             }
         };
-        object.metadata.annotations = Some(write.body.annotations.clone());
+        let mut annotations = write.body.annotations.clone();
+        if write.expected.is_none() {
+            annotations
+                .extend(object.metadata.annotations.take().into_iter().flatten().filter(|(name, _)| !is_ours(name)));
+        }
+        object.metadata.annotations = Some(annotations);
         if let Some(owner) = &self.owner {
             let owners = object.metadata.owner_references.get_or_insert_default();
             owners.retain(|other| other.kind != owner.kind || other.name != owner.name);
             owners.push(owner.clone());
+        }
+        if write.why == Why::Place {
+            return Some(object);
         }
         let now = MicroTime(Timestamp::now());
         let spec = object.spec.get_or_insert_with(LeaseSpec::default);
@@ -168,12 +169,33 @@ impl LeaseClient {
         // A term fits an int32 by construction (Term::MAX); one that does not fit must not become another number.
         spec.lease_transitions = Some(i32::try_from(write.body.term.0).ok()?);
         spec.lease_duration_seconds = write.body.duration_seconds.and_then(|seconds| i32::try_from(seconds).ok());
-        spec.renew_time = Some(now.clone());
+        if write.why.is_stamped() {
+            spec.renew_time = Some(now.clone());
+        }
         if write.why.is_new_leadership() {
             spec.acquire_time = Some(now);
         }
         Some(object)
     }
+}
+
+impl LeaseClient {
+    /// A Lease that is created again keeps the labels and annotations of the one that was deleted: so Helm and others still
+    /// know it as theirs.
+    fn as_before(&self) -> ObjectMeta {
+        let before = self.raw.back().map(|raw| raw.metadata.clone()).unwrap_or_default();
+        ObjectMeta {
+            name: Some(self.name.clone()),
+            namespace: Some(self.requester.namespace.clone()),
+            labels: before.labels,
+            annotations: before.annotations,
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+fn is_ours(annotation: &str) -> bool {
+    annotation.starts_with("leasehold.dev/")
 }
 
 /// The outcome of a request, before the raw object is kept.
@@ -215,6 +237,12 @@ fn never_sent(error: &kube::Error) -> bool {
     false
 }
 
+/// `leaseTransitions`; an absent one is 0. The API server refuses negative numbers; if one got in anyway, it is no term.
+pub(crate) fn term_of(raw: &RawLease) -> Term {
+    let term = raw.spec.as_ref().and_then(|spec| spec.lease_transitions);
+    Term(term.and_then(|term| u64::try_from(term).ok()).unwrap_or(0))
+}
+
 /// The election's view of the object.
 pub(crate) fn view(raw: &RawLease) -> Lease {
     let empty = LeaseSpec::default();
@@ -224,8 +252,7 @@ pub(crate) fn view(raw: &RawLease) -> Lease {
         renewed: spec.renew_time.as_ref().map(|time| time.0.to_string()),
         body: Body {
             holder: spec.holder_identity.clone().filter(|holder| !holder.is_empty()),
-            // The API server refuses negative numbers; if one got in anyway, it is not a term.
-            term: Term(spec.lease_transitions.and_then(|term| u64::try_from(term).ok()).unwrap_or(0)),
+            term: term_of(raw),
             duration_seconds: spec.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
             annotations: raw.metadata.annotations.clone().unwrap_or_default(),
         },
@@ -239,7 +266,6 @@ mod tests {
     use crate::args::Config;
     use crate::telemetry::Metrics;
     use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
-    use leasehold_election::Why;
     use serde_json::json;
     use std::time::Duration;
 

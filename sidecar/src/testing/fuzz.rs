@@ -8,7 +8,8 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use leasehold_contract::StatusFile;
 use leasehold_election::{
-    App, Effect, Election, Input, LeaseWrite, Member, PodRole, ReadOutcome, Term, Watched, WriteOutcome,
+    App, Effect, Election, Input, LeaseWrite, Member, PodRole, ReadOutcome, RecordRead, RecordWritten, Term, Version,
+    Watched, WriteOutcome,
 };
 use uuid::Uuid;
 
@@ -28,13 +29,17 @@ const WAKES_MAX: usize = 64;
 /// What an API server, an app and people could show one election, line by line:
 ///
 /// ```text
-///   p | f            the first line: a plain or a fencing app
+///   p | x | f        the first line: a plain app, one that exec runs, or a fencing one
 ///   l JSON           the watch shows this Lease         d   it was deleted
 ///   r JSON           a GET shows it                     n   404      e   no answer
 ///   w                our write is done                  W JSON   it is done, and the answer is this Lease
 ///   c | u | x        our write: conflict, unknown, refused
 ///   s JSON           status.json                        q   it is gone      k   the app died
 ///   m 3              three members                      o   watch lost      z   SIGTERM
+///   R 7              the record of terms has 7          N   404             D   no right     E   no answer
+///   B | C | U        its write: done, conflict, unknown
+///   v | V            exec lives, or not                 L   lead.lock is free
+///   h | H            the app is fit, or not             y 3   step down     g 3   it stopped leading in term 3
 ///   t 1500           this many milliseconds later
 /// ```
 pub fn lease(data: &[u8]) {
@@ -49,7 +54,8 @@ pub fn lease(data: &[u8]) {
         let Ok(text) = std::str::from_utf8(data) else { return };
         let mut lines = text.lines();
         let app = match lines.next() {
-            Some("p") => App::Plain { incarnation: OWN },
+            Some("p") => App::Plain { incarnation: OWN, exec: false },
+            Some("x") => App::Plain { incarnation: OWN, exec: true },
             _ => App::Fencing,
         };
         let mut desk = Desk::new(app, client);
@@ -76,7 +82,16 @@ struct Desk {
     /// The write that waits for its answer: the object to send; none where the shell itself says "conflict".
     writing: Option<Option<RawLease>>,
     reading: bool,
+    record: Option<Asked>,
+    lock: u64,
     version: u64,
+}
+
+/// The request about the record of terms that waits for its answer.
+#[derive(PartialEq, Eq)]
+enum Asked {
+    Read,
+    Write,
 }
 
 impl Desk {
@@ -89,6 +104,7 @@ impl Desk {
             app,
             duration: Duration::from_secs(15),
             lost_time: Duration::from_secs(1),
+            fitness_patience: Duration::from_secs(3),
             stop_bound: Duration::from_secs(50),
             seed: 1,
             old_role: None,
@@ -100,6 +116,8 @@ impl Desk {
             now: Duration::ZERO,
             writing: None,
             reading: false,
+            record: None,
+            lock: 0,
             version: 1 << 32,
         }
     }
@@ -134,6 +152,27 @@ impl Desk {
             "c" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Conflict))?,
             "u" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Unknown))?,
             "x" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Refused))?,
+            "R" | "N" | "D" | "E" if self.record.take_if(|asked| *asked == Asked::Read).is_some() => {
+                Input::RecordRead(match word {
+                    "R" => RecordRead::Found { version: self.next_version(), term: Term(rest.parse().ok()?) },
+                    "N" => RecordRead::NotFound,
+                    "D" => RecordRead::Denied,
+                    _ => RecordRead::NoAnswer,
+                })
+            }
+            "B" | "C" | "D" | "U" if self.record.take_if(|asked| *asked == Asked::Write).is_some() => {
+                Input::RecordWritten(match word {
+                    "B" => RecordWritten::Written { version: self.next_version() },
+                    "C" => RecordWritten::Conflict,
+                    "D" => RecordWritten::Denied,
+                    _ => RecordWritten::Unknown,
+                })
+            }
+            "v" | "V" => Input::ExecSeen(word == "v"),
+            "L" => Input::LeadLockFree { number: self.lock },
+            "h" | "H" => Input::FitnessSeen(word == "h"),
+            "y" => Input::StepDown { term: Term(rest.parse().ok()?) },
+            "g" => Input::Released { term: Term(rest.parse().ok()?) },
             "s" => Input::AppSeen(leasehold_contract::election::app_status(
                 &serde_json::from_str::<StatusFile>(rest).ok()?,
             )),
@@ -152,6 +191,11 @@ impl Desk {
             }
             _ => return None,
         })
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.version += 1;
+        Version(self.version.to_string())
     }
 
     fn written(&mut self, raw: RawLease) -> Input {
@@ -188,6 +232,15 @@ impl Desk {
                     }
                     self.writing = Some(object);
                 }
+                Effect::ReadRecord => assert!(self.record.replace(Asked::Read).is_none(), "two requests under way"),
+                Effect::WriteRecord(write) => {
+                    assert!(write.term <= Term::MAX, "term {} is recorded", write.term);
+                    assert!(self.record.replace(Asked::Write).is_none(), "two requests under way");
+                }
+                Effect::AwaitLeadLock { number } => {
+                    assert!(number > self.lock, "the wait for the lock has an old number");
+                    self.lock = number;
+                }
                 Effect::PublishRole(role) => {
                     let own = role.leader.as_ref().is_some_and(|leader| leader.name == NAME);
                     assert!(role.role != PodRole::Leader || own, "it leads, and another one is named");
@@ -209,7 +262,13 @@ impl Desk {
 fn check_object(write: &LeaseWrite, object: &RawLease) {
     let text = serde_json::to_string(object).unwrap();
     let again: RawLease = serde_json::from_str(&text).unwrap();
-    assert_eq!(crate::kube::lease::view(&again).body, write.body, "{text}");
+    let mut body = crate::kube::lease::view(&again).body;
+    if write.expected.is_none() {
+        // One that is created again keeps what others wrote into the one before.
+        body.annotations
+            .retain(|name, _| name.starts_with("leasehold.dev/") || write.body.annotations.contains_key(name));
+    }
+    assert_eq!(body, write.body, "{text}");
     let version = write.expected.as_ref().map(|version| version.0.as_str());
     let carried = object.metadata.resource_version.as_deref();
     // A create carries none; a replace always does, or it would be unconditional.

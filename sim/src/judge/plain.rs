@@ -21,7 +21,8 @@ impl Cluster {
         for other in (0..self.pods.len()).filter(|other| *other != pod && self.publishes_leader(*other)) {
             let found = &self.pods[other];
             let is_valid = self.claim_is_valid(other);
-            let runs = found.sidecar.is_up() && found.sidecar.frozen_until <= self.now;
+            let has_stopped = found.role_file.as_ref().is_some_and(|file| found.stopped == Some(file.term));
+            let runs = found.sidecar.is_up() && found.sidecar.frozen_until <= self.now && !has_stopped;
             if is_valid || runs {
                 let term = role.term;
                 return self.violation(format!(
@@ -34,7 +35,7 @@ impl Cluster {
     /// How an app on this pod reads its role.json.
     fn claim_is_valid(&self, pod: usize) -> bool {
         let found = &self.pods[pod];
-        let Some(file) = &found.role_file else { return false };
+        let Some(file) = found.role_file.as_ref().filter(|file| found.stopped != Some(file.term)) else { return false };
         let now = found.moment(self.now);
         if self.settings.plant == Some(Plant::Shell(Shell::OldBootCounts)) {
             return believes_any_boot(file, now);
@@ -91,8 +92,14 @@ impl Cluster {
         if lease.is_some_and(|lease| lease.body.preferred_holder().is_some()) {
             return Some("a switchover that was asked for before the healing is not over".to_owned());
         }
+        if lease.is_some_and(|lease| lease.body.is_unfit()) {
+            return Some("the leader was fit again at the healing, and has not said so yet".to_owned());
+        }
         let is_true = lease.is_some_and(|lease| lease.body.holder.as_ref() == Some(&self.pods[leader].name));
-        (!is_true).then(|| format!("the Lease is not true: {}", describe(self.api.lease())))
+        if !is_true {
+            return Some(format!("the Lease is not true: {}", describe(self.api.lease())));
+        }
+        self.unsettled_exec(leader)
     }
 
     /// Does its role.json say that it leads?

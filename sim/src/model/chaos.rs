@@ -35,11 +35,16 @@ pub(crate) enum Fault {
     Scale,
     Restart,
     DiskFails,
-    /// Only for plain apps, like the three after it: see `play::plain_chaos`.
+    /// Only for plain apps, like the eight after it: see `play::plain_chaos`.
     DeleteByForce,
     RestartMachine,
     LateRequests,
     TakeBackSwitchover,
+    KillExec,
+    ChangeFitness,
+    StepDown,
+    SayReleased,
+    DeleteAndApply,
     CopyVolume,
     SetBack,
     /// Only in runs in which data differ, like the three after it: see `play::diverging`.
@@ -91,8 +96,17 @@ const DIVERGING: [(Fault, u32); 4] =
 const NOT_DIVERGING: [Fault; 2] = [Fault::Wipe, Fault::Scale];
 
 /// Only for plain apps: so the seeds of a fencing cluster keep the meaning that they had before these existed.
-const OF_PLAIN_APPS: [(Fault, u32); 4] =
-    [(Fault::DeleteByForce, 6), (Fault::RestartMachine, 6), (Fault::LateRequests, 6), (Fault::TakeBackSwitchover, 3)];
+const OF_PLAIN_APPS: [(Fault, u32); 9] = [
+    (Fault::DeleteByForce, 6),
+    (Fault::RestartMachine, 6),
+    (Fault::LateRequests, 6),
+    (Fault::TakeBackSwitchover, 3),
+    (Fault::KillExec, 8),
+    (Fault::ChangeFitness, 8),
+    (Fault::StepDown, 4),
+    (Fault::SayReleased, 4),
+    (Fault::DeleteAndApply, 5),
+];
 
 /// The mix of a run.
 #[derive(Clone, Debug)]

@@ -93,6 +93,9 @@ impl Cluster {
             let at = cluster.rng.millis(0, 200);
             cluster.schedule(at, Event::PodStarts { pod, generation: 0 });
         }
+        if cluster.settings.has_manifest {
+            cluster.schedule(Duration::ZERO, Event::LeaseApplied);
+        }
         cluster.schedule(Duration::from_millis(1), Event::ClientsWrite);
         cluster.schedule(Duration::from_millis(1), Event::Fault);
         if cluster.settings.collections {

@@ -94,6 +94,31 @@ pub(crate) enum Event {
         life: Life,
         syncs: u64,
     },
+    /// (plain apps) The app's container starts: `exec`.
+    ExecStarts {
+        pod: usize,
+        generation: u32,
+    },
+    /// It looks at role.json.
+    ExecLooks {
+        pod: usize,
+        run: u32,
+    },
+    ExecEnds {
+        pod: usize,
+        run: u32,
+    },
+    CommandEnds {
+        pod: usize,
+        run: u32,
+    },
+    /// The claim by which it runs is nearly over.
+    CommandDeadline {
+        pod: usize,
+        run: u32,
+    },
+    /// (plain apps) Somebody applies the Lease's manifest.
+    LeaseApplied,
     ClientsWrite,
     /// The steward of a store looks at clocks and data.
     StewardLooks {

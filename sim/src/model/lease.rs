@@ -7,7 +7,9 @@
 //!
 //! Each sidecar is a client of its own: the API may be gone for one and available to the others.
 
-use leasehold_election::{Lease, LeaseWrite};
+use leasehold_election::{
+    Input, Lease, LeaseWrite, ReadOutcome, RecordRead, RecordWrite, RecordWritten, Term, Version, WriteOutcome,
+};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +17,10 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) lease: Option<Rc<Lease>>,
+    /// The record of terms of plain apps.
+    pub(crate) record: Option<(Version, Term)>,
+    /// The highest term that a plain app's sidecar took.
+    pub(crate) taken: Term,
     /// The version that the last change gave it.
     pub(crate) version: u64,
     /// By pod: its sidecar.
@@ -50,6 +56,21 @@ pub(crate) struct Client {
 pub(crate) enum Call {
     Read,
     Write(LeaseWrite),
+    ReadRecord,
+    WriteRecord(RecordWrite),
+}
+
+impl Call {
+    /// The input of a sidecar whose request got no answer. `done`: it may have been carried out.
+    pub(crate) fn unanswered(&self, done: bool) -> Input {
+        match self {
+            Call::Read => Input::LeaseRead(ReadOutcome::NoAnswer),
+            Call::Write(_) if done => Input::LeaseWritten(WriteOutcome::Unknown),
+            Call::Write(_) => Input::LeaseWritten(WriteOutcome::Refused),
+            Call::ReadRecord => Input::RecordRead(RecordRead::NoAnswer),
+            Call::WriteRecord(_) => Input::RecordWritten(RecordWritten::Unknown),
+        }
+    }
 }
 
 impl Api {
@@ -57,6 +78,8 @@ impl Api {
     pub(crate) fn new(pods: usize, wanted: usize) -> Api {
         Api {
             lease: None,
+            record: None,
+            taken: Term(0),
             version: 0,
             clients: vec![Client::default(); pods],
             wanted,

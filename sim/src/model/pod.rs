@@ -2,6 +2,7 @@
 
 use super::books::EPOCH_MS;
 use super::disk::Volume;
+use super::exec::Exec;
 use super::sidecar::Sidecar;
 use super::store::Store;
 use leasehold_contract::{Moment, RoleFile, StatusFile};
@@ -57,6 +58,10 @@ pub(crate) struct Pod {
     pub(crate) store: Store,
     /// The sidecar process.
     pub(crate) sidecar: Sidecar,
+    /// (plain apps) The app's container.
+    pub(crate) exec: Exec,
+    /// (plain apps) The app has said that it stopped leading in that term.
+    pub(crate) stopped: Option<u64>,
 }
 
 impl Pod {
@@ -84,6 +89,8 @@ impl Pod {
             status_file: None,
             store: Store::new(pod),
             sidecar: Sidecar::new(pod),
+            exec: Exec::default(),
+            stopped: None,
         }
     }
 

@@ -62,6 +62,10 @@ pub(crate) struct Settings {
     pub(crate) goes_back: bool,
     /// The apps are plain ones: there are only sidecars, and nobody edits the Lease.
     pub(crate) is_plain: bool,
+    /// Plain apps are run by `exec`.
+    pub(crate) exec: bool,
+    /// Plain apps: the Lease is in a manifest.
+    pub(crate) has_manifest: bool,
     /// Addresses lead to other pods at times, and to those of another cluster.
     pub(crate) strangers: bool,
     /// Memory and disks run short.
@@ -122,6 +126,8 @@ impl Settings {
             plant: options.plant,
             goes_back: false,
             is_plain: options.plain,
+            exec: options.plain && own.chance(500),
+            has_manifest: options.plain && own.chance(500),
             strangers: options.strangers,
             runs_short: options.room,
             diverging: options.diverging,

@@ -94,9 +94,15 @@ impl Cluster {
             Fault::Scale => self.scale_somehow(),
             Fault::Restart => self.terminate_pod(pod),
             Fault::DiskFails => self.fail_disk(pod),
-            Fault::DeleteByForce | Fault::RestartMachine | Fault::LateRequests | Fault::TakeBackSwitchover => {
-                self.make_plain(fault, pod, until);
-            }
+            Fault::DeleteByForce
+            | Fault::RestartMachine
+            | Fault::LateRequests
+            | Fault::TakeBackSwitchover
+            | Fault::KillExec
+            | Fault::ChangeFitness
+            | Fault::StepDown
+            | Fault::SayReleased
+            | Fault::DeleteAndApply => self.make_plain(fault, pod, until),
             Fault::CopyVolume => self.pods[pod].volume.keep_copy(),
             Fault::SetBack => self.set_back_if_allowed(pod),
             Fault::FlipBit => self.flip_bit(pod),
@@ -297,6 +303,9 @@ impl Cluster {
         self.mend_volumes();
         self.make_room();
         self.update_all();
+        if self.settings.is_plain {
+            (0..self.pods.len()).for_each(|pod| self.tell_fitness(pod, true));
+        }
         // Only a person ends a pause.
         self.annotate_lease(annotation::PAUSED, None);
     }

@@ -6,7 +6,8 @@ use crate::model::lease::{AnswerTime, Call, describe};
 use crate::model::life::Life;
 use crate::plant::{Plant, Shell};
 use leasehold_election::{
-    Body, Input, Lease, LeaseWrite, Member, ReadOutcome, Term, Version, Watched, Why, WriteOutcome, annotation,
+    Body, Input, Lease, LeaseWrite, Member, ReadOutcome, RecordRead, RecordWrite, RecordWritten, Term, Version,
+    Watched, Why, WriteOutcome, annotation,
 };
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,27 +36,32 @@ impl Cluster {
             // It is refused at once, or silence follows until the shell's time-out.
             let quick = self.rng.chance(500);
             let at = self.now + if quick { self.rng.millis(1, 5) } else { self.settings.api_timeout };
-            let input = match call {
-                Call::Read => Input::LeaseRead(ReadOutcome::NoAnswer),
-                Call::Write(_) if quick => Input::LeaseWritten(WriteOutcome::Refused),
-                Call::Write(_) => Input::LeaseWritten(WriteOutcome::Unknown),
-            };
+            let input = call.unanswered(!quick);
             self.schedule(at, Event::Sidecar { life, input: Box::new(input) });
             return;
         }
         let is_read = matches!(call, Call::Read);
+        let unanswered = call.unanswered(true);
         let done = match call {
             Call::Read => Input::LeaseRead(match &self.api.lease {
                 Some(lease) => ReadOutcome::Found((**lease).clone()),
                 None => ReadOutcome::NotFound,
             }),
+            Call::ReadRecord => Input::RecordRead(match &self.api.record {
+                Some((version, term)) => RecordRead::Found { version: version.clone(), term: *term },
+                None => RecordRead::NotFound,
+            }),
+            Call::WriteRecord(write) => Input::RecordWritten(self.write_record(&write)),
             Call::Write(write) => {
                 let stands = self.api.lease.as_ref().map(|lease| lease.version.clone());
                 let blind = self.settings.plant == Some(Plant::Shell(Shell::LeaseWithoutCompare));
                 if stands == write.expected || blind {
                     self.check_take(&write);
                     self.api.takes += u64::from(write.why.is_new_leadership());
-                    let lease = self.store_lease(Some(write.body));
+                    let stamp = format!("at {}", self.now.as_micros());
+                    let old = self.api.lease().and_then(|lease| lease.renewed.clone());
+                    let renewed = if write.why.is_stamped() { Some(stamp) } else { old };
+                    let lease = self.store_lease(Some((write.body, renewed)));
                     Input::LeaseWritten(WriteOutcome::Written(lease.expect("it was just written")))
                 } else {
                     Input::LeaseWritten(WriteOutcome::Conflict)
@@ -65,13 +71,10 @@ impl Cluster {
         if answer == AnswerTime::Never {
             return;
         }
-        let (at, input) = match (is_lost, is_read) {
-            (false, _) => match answer {
-                AnswerTime::At(at) => (at.max(self.now), done),
-                AnswerTime::Soon | AnswerTime::Never => (self.now + self.api_delay(), done),
-            },
-            (true, true) => (self.now + self.settings.api_timeout, Input::LeaseRead(ReadOutcome::NoAnswer)),
-            (true, false) => (self.now + self.settings.api_timeout, Input::LeaseWritten(WriteOutcome::Unknown)),
+        let (at, input) = match (is_lost, answer) {
+            (false, AnswerTime::At(at)) => (at.max(self.now), done),
+            (false, AnswerTime::Soon | AnswerTime::Never) => (self.now + self.api_delay(), done),
+            (true, _) => (self.now + self.settings.api_timeout, unanswered),
         };
         self.schedule(at, Event::Sidecar { life, input: Box::new(input) });
         if is_read && !is_lost && self.api.clients[life.pod].deaf_until > self.now {
@@ -81,14 +84,36 @@ impl Cluster {
         }
     }
 
+    fn write_record(&mut self, write: &RecordWrite) -> RecordWritten {
+        if self.api.record.as_ref().map(|(version, _)| version) != write.expected.as_ref() {
+            return RecordWritten::Conflict;
+        }
+        self.api.version += 1;
+        let version = Version(self.api.version.to_string());
+        self.trace.add(self.now, || format!("record      v{} term {}", version.0, write.term));
+        self.api.record = Some((version.clone(), write.term));
+        RecordWritten::Written { version }
+    }
+
     /// (plain apps) A pod that let go may still be read as leader for a moment, so no pod takes the Lease sooner than two
-    /// lost-times after the last clear \[A3\].
+    /// lost-times after the last clear, unless the app has certainly stopped \[A3, A5\]. And no term comes twice, whatever
+    /// becomes of the Lease \[A12\].
     fn check_take(&mut self, write: &LeaseWrite) {
         if !self.settings.is_plain {
             return;
         }
+        if write.why.is_new_leadership() && write.why != Why::Restore {
+            let taken = self.api.taken;
+            if write.body.term <= taken {
+                let term = write.body.term;
+                self.violation(format!("term {term} begins again: {taken} was taken before [A12]"));
+            }
+            self.api.taken = taken.max(write.body.term);
+        }
         let since = self.now - self.api.cleared_at;
-        if write.why == Why::TakeFree && self.api.lease.is_some() && since < 2 * self.settings.lost_time {
+        let is_certain = self.api.lease().is_some_and(|lease| lease.body.is_clean() || lease.renewed.is_none());
+        if write.why == Why::TakeFree && self.api.lease.is_some() && !is_certain && since < 2 * self.settings.lost_time
+        {
             let holder = write.body.holder.clone().unwrap_or_default();
             self.violation(format!("{holder} takes the Lease {since:?} after it was cleared [A3]"));
         }
@@ -98,11 +123,10 @@ impl Cluster {
     }
 
     /// The Lease becomes this (none: it is deleted), and every open watch is notified.
-    fn store_lease(&mut self, body: Option<Body>) -> Option<Lease> {
+    fn store_lease(&mut self, content: Option<(Body, Option<String>)>) -> Option<Lease> {
         self.api.version += 1;
         let version = Version(self.api.version.to_string());
-        let renewed = Some(format!("at {}", self.now.as_micros()));
-        let lease = body.map(|body| Rc::new(Lease { version: version.clone(), renewed, body }));
+        let lease = content.map(|(body, renewed)| Rc::new(Lease { version: version.clone(), renewed, body }));
         self.trace.add(self.now, || format!("lease       {}", describe(lease.as_deref())));
         self.api.lease = lease.clone();
         for pod in 0..self.api.clients.len() {
@@ -203,7 +227,13 @@ impl Cluster {
 
     /// Somebody writes the Lease by hand.
     pub(crate) fn put_lease(&mut self, body: Body) {
-        self.store_lease(Some(body));
+        let stamp = Some(format!("at {}", self.now.as_micros()));
+        self.store_lease(Some((body, stamp)));
+    }
+
+    /// The Lease becomes what its manifest says: metadata alone.
+    pub(crate) fn replace_by_manifest(&mut self) {
+        self.store_lease(Some((Body::default(), None)));
     }
 
     /// `kubectl delete lease`.
@@ -234,7 +264,7 @@ impl Cluster {
                 body.annotations.remove(annotation::CLUSTER_ID);
             }
         }
-        self.store_lease(Some(body));
+        self.put_lease(body);
     }
 
     /// Somebody requests a switchover, or a pause of automatic take-overs, or withdraws that.
@@ -244,6 +274,8 @@ impl Cluster {
             Some(value) => body.annotations.insert(name.to_owned(), value),
             None => body.annotations.remove(name),
         };
-        self.store_lease(Some(body));
+        // `renewTime` stays.
+        let renewed = self.api.lease().and_then(|lease| lease.renewed.clone());
+        self.store_lease(Some((body, renewed)));
     }
 }

@@ -13,7 +13,7 @@ use crate::model::event::Event;
 use crate::model::lease::{AnswerTime, Call};
 use crate::model::life::Life;
 use crate::model::pod::Pod;
-use leasehold_election::{Input, ReadOutcome, WriteOutcome, annotation};
+use leasehold_election::{Input, Term, annotation};
 use std::time::Duration;
 
 impl Cluster {
@@ -24,7 +24,55 @@ impl Cluster {
             Fault::RestartMachine => self.restart_machine(pod),
             Fault::LateRequests => self.api.delay(pod, until),
             Fault::TakeBackSwitchover => self.annotate_lease(annotation::PREFERRED_HOLDER, None),
+            Fault::KillExec => self.kill_exec(pod),
+            Fault::ChangeFitness => {
+                let is_fit = self.rng.chance(400);
+                self.tell_fitness(pod, is_fit);
+            }
+            Fault::StepDown => self.say_to_leader(pod, true),
+            Fault::SayReleased => self.say_to_leader(pod, false),
+            Fault::DeleteAndApply => self.delete_and_apply(),
             other => unreachable!("{other:?} is not a fault of plain apps alone"),
+        }
+    }
+
+    /// The health of an app changed, three periods ago.
+    pub(crate) fn tell_fitness(&mut self, pod: usize, is_fit: bool) {
+        let life = self.pods[pod].sidecar.life;
+        self.schedule(self.now, Event::Sidecar { life, input: Box::new(Input::FitnessSeen(is_fit)) });
+    }
+
+    /// Somebody asks a leader to let go of its term; or its app, which obeys role.json itself, says that it has stopped.
+    fn say_to_leader(&mut self, pod: usize, steps_down: bool) {
+        let Some(file) = self.pods[pod].role_file.clone().filter(|_| self.publishes_leader(pod)) else { return };
+        let term = Term(file.term);
+        let input = if steps_down {
+            Input::StepDown { term }
+        } else if self.settings.exec {
+            return;
+        } else {
+            self.pods[pod].stopped = Some(file.term);
+            Input::Released { term }
+        };
+        let at = (self.now + self.rng.millis(0, 2000)).min(self.settings.chaos);
+        let life = self.pods[pod].sidecar.life;
+        self.schedule(at, Event::Sidecar { life, input: Box::new(input) });
+    }
+
+    /// Somebody deletes the Lease and applies its manifest, at once or some time later; or replaces it by the manifest.
+    fn delete_and_apply(&mut self) {
+        if self.rng.chance(300) {
+            return self.replace_by_manifest();
+        }
+        self.delete_lease();
+        let at = self.now + if self.rng.chance(500) { self.rng.micros(0, 5000) } else { self.rng.millis(0, 20_000) };
+        self.schedule(at, Event::LeaseApplied);
+    }
+
+    /// `kubectl apply`: what is there stays as it is.
+    pub(crate) fn apply_lease(&mut self) {
+        if self.api.lease().is_none() {
+            self.replace_by_manifest();
         }
     }
 
@@ -56,6 +104,7 @@ impl Cluster {
             return;
         }
         self.trace.add(self.now, || format!("pod-{pod} its machine restarts"));
+        self.kill_exec(pod);
         self.kill_sidecar(pod);
         let found = &mut self.pods[pod];
         found.boot += 1;
@@ -71,10 +120,7 @@ impl Cluster {
         }
         let given_up_at = self.now + self.settings.api_timeout;
         let timeout = self.settings.api_timeout.as_micros() as u64;
-        let given_up = Box::new(match call {
-            Call::Read => Input::LeaseRead(ReadOutcome::NoAnswer),
-            Call::Write(_) => Input::LeaseWritten(WriteOutcome::Unknown),
-        });
+        let given_up = Box::new(call.unanswered(true));
         match self.rng.below(3) {
             0 => self.schedule(given_up_at, Event::Sidecar { life, input: given_up }),
             1 => {

@@ -15,7 +15,12 @@ impl Cluster {
         found.exists = true;
         found.terminating = false;
         (found.role_file, found.status_file) = (None, None);
+        found.stopped = None;
         let (store, sidecar) = (found.store.life, found.sidecar.life);
+        if self.settings.exec {
+            let delay = self.rng.millis(0, 1000);
+            self.plan_exec(pod, delay);
+        }
         self.run_init_container(pod);
         if !self.settings.is_plain {
             let at = self.now + self.rng.millis(0, 100);
@@ -38,6 +43,8 @@ impl Cluster {
             let life = self.pods[pod].store.life;
             let input = Box::new(leasehold_replication::Input::Drain);
             self.schedule(self.now, Event::Store { life, input });
+        } else if self.pods[pod].exec.is_up {
+            self.terminate_exec(pod);
         } else {
             self.kill_store(pod, false);
         }
@@ -57,7 +64,7 @@ impl Cluster {
     /// Both processes of an ending pod have ended: a new pod gets its name, if one is wanted.
     pub(crate) fn pod_over(&mut self, pod: usize) {
         let found = &mut self.pods[pod];
-        if !found.terminating || found.store.is_running() || found.sidecar.is_up() {
+        if !found.terminating || found.store.is_running() || found.sidecar.is_up() || found.exec.is_up {
             return;
         }
         self.trace.add(self.now, || format!("pod-{pod} is gone"));
@@ -76,6 +83,7 @@ impl Cluster {
     /// Its grace period is over.
     pub(crate) fn end_pod(&mut self, pod: usize) {
         if self.pods[pod].terminating {
+            self.kill_exec(pod);
             self.kill_store(pod, false);
             self.kill_sidecar(pod);
             self.pod_over(pod);

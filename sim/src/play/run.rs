@@ -50,6 +50,12 @@ impl Cluster {
             | Event::Called { .. }
             | Event::PodStarts { .. }
             | Event::GraceEnds { .. }
+            | Event::ExecStarts { .. }
+            | Event::ExecLooks { .. }
+            | Event::ExecEnds { .. }
+            | Event::CommandEnds { .. }
+            | Event::CommandDeadline { .. }
+            | Event::LeaseApplied
             | Event::ClientsWrite
             | Event::ClocksChange
             | Event::Fault
@@ -86,6 +92,12 @@ impl Cluster {
             Event::MembersShown { life } if self.is_sidecar(life) => self.members_shown(life),
             Event::PodStarts { pod, generation } if self.pods[pod].generation == generation => self.start_pod(pod),
             Event::GraceEnds { pod, generation } if self.pods[pod].generation == generation => self.end_pod(pod),
+            Event::ExecStarts { pod, generation } if self.pods[pod].generation == generation => self.start_exec(pod),
+            Event::ExecLooks { pod, run } => self.exec_looks(pod, run),
+            Event::ExecEnds { pod, run } => self.exec_ends(pod, run),
+            Event::CommandEnds { pod, run } => self.command_ends(pod, run),
+            Event::CommandDeadline { pod, run } => self.command_deadline(pod, run),
+            Event::LeaseApplied => self.apply_lease(),
             Event::StewardLooks { life } if self.is_store(life) => self.steward_looks(life),
             Event::ClocksChange => self.change_clocks(),
             Event::ClientsWrite => self.clients_write(),
@@ -113,6 +125,7 @@ impl Cluster {
             | Event::Watched { .. }
             | Event::MembersShown { .. }
             | Event::PodStarts { .. }
+            | Event::ExecStarts { .. }
             | Event::GraceEnds { .. } => {}
         }
     }

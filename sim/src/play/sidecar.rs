@@ -22,7 +22,11 @@ const STEPS_AT_ONCE_MAX: u32 = 20_000;
 impl Cluster {
     pub(crate) fn start_sidecar(&mut self, life: Life) {
         let seed = self.rng.bits();
-        let app = if self.settings.is_plain { App::Plain { incarnation: self.rng.uuid() } } else { App::Fencing };
+        let app = if self.settings.is_plain {
+            App::Plain { incarnation: self.rng.uuid(), exec: self.settings.exec }
+        } else {
+            App::Fencing
+        };
         let pod = &mut self.pods[life.pod];
         if pod.sidecar.is_up() {
             return;
@@ -34,6 +38,7 @@ impl Cluster {
             app,
             duration: self.settings.lease_duration,
             lost_time: self.settings.lost_time,
+            fitness_patience: self.settings.lost_time * 3,
             stop_bound: self.settings.grace - Duration::from_secs(2),
             seed,
             old_role,
@@ -43,6 +48,7 @@ impl Cluster {
         pod.sidecar.up = Some(Box::new(Up { election, waits_for: None, wake_at: None, busy: (Duration::ZERO, 0) }));
         self.step_sidecar(life.pod, Input::Wake);
         self.schedule(self.now + Duration::from_millis(1), Event::WatchOpens { life });
+        self.tell_exec(life.pod);
         let at = self.now + self.rng.millis(0, 5);
         if !self.settings.is_plain {
             self.schedule(at, Event::StatusRead { life, again: true });
@@ -58,6 +64,7 @@ impl Cluster {
         let life = found.sidecar.life;
         let (exists, terminating) = (found.exists, found.terminating);
         self.forget_watch(pod);
+        self.pods[pod].exec.awaited = None;
         if terminating {
             self.pod_over(pod);
         } else if exists {
@@ -99,11 +106,15 @@ impl Cluster {
             match effect {
                 Effect::ReadLease => self.call(life, Call::Read),
                 Effect::WriteLease(write) => self.call(life, Call::Write(write)),
+                Effect::ReadRecord => self.call(life, Call::ReadRecord),
+                Effect::WriteRecord(write) => self.call(life, Call::WriteRecord(write)),
+                Effect::AwaitLeadLock { number } => self.await_lead_lock(pod, number),
                 Effect::PublishRole(role) => {
                     if self.settings.is_plain {
                         self.check_plain(pod, &role);
                     }
                     self.write_role(pod, &role);
+                    self.notice_role(pod);
                     let life = self.pods[pod].store.life;
                     let at = self.now + self.notice_delay();
                     self.schedule(at, Event::RoleRead { life, again: false });
@@ -128,7 +139,7 @@ impl Cluster {
     }
 
     /// How long the other side needs to notice a changed file. Some notices are lost: then the second read finds it.
-    fn notice_delay(&mut self) -> Duration {
+    pub(crate) fn notice_delay(&mut self) -> Duration {
         if self.rng.chance(20) { self.rng.millis(10, 2000) } else { self.rng.micros(100, 4000) }
     }
 

@@ -14,8 +14,8 @@ use super::search::Count;
 use crate::outcome::Failure;
 use crate::plant::{Plant, Planted};
 use leasehold_election::{
-    App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole, PodRole, ReadOutcome, Term, Version, Why,
-    WriteOutcome,
+    App, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole, PodRole, ReadOutcome, RecordRead,
+    RecordWrite, RecordWritten, Term, Version, Why, WriteOutcome,
 };
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
@@ -55,6 +55,8 @@ pub(super) struct Leases {
     pub(super) now: Duration,
     pub(super) sidecars: Vec<Rc<Sidecar>>,
     pub(super) lease: Option<Lease>,
+    /// The record of terms. Requests about it are carried out and answered at once: that keeps the search small.
+    record: Option<(Version, Term)>,
     version: u64,
     /// When the holder was last cleared.
     cleared_at: Option<Duration>,
@@ -95,9 +97,10 @@ fn election(place: usize, number: usize, runs: u32, found: Option<(bool, Term)>)
     Election::new(Config {
         name: name(number),
         address: name(number),
-        app: App::Plain { incarnation: incarnation(runs) },
+        app: App::Plain { incarnation: incarnation(runs), exec: false },
         duration: Duration::from_secs(3),
         lost_time: LOST_TIME,
+        fitness_patience: Duration::from_secs(3),
         stop_bound: Duration::from_secs(10),
         seed: 1,
         old_role,
@@ -106,8 +109,15 @@ fn election(place: usize, number: usize, runs: u32, found: Option<(bool, Term)>)
 
 impl Leases {
     pub(super) fn new(left: LeaseBounds) -> Result<Leases, String> {
-        let mut world =
-            Leases { now: Duration::ZERO, sidecars: Vec::new(), lease: None, version: 0, cleared_at: None, left };
+        let mut world = Leases {
+            now: Duration::ZERO,
+            sidecars: Vec::new(),
+            lease: None,
+            record: None,
+            version: 0,
+            cleared_at: None,
+            left,
+        };
         for number in 0..left.sidecars {
             world.add(number)?;
         }
@@ -219,10 +229,21 @@ impl Leases {
         }
         self.cleared_at = (write.why == Why::Clear).then_some(self.now);
         self.version += 1;
-        let renewed = Some(self.version.to_string());
+        let stamp = Some(self.version.to_string());
+        let renewed = if write.why.is_stamped() { stamp } else { self.lease.as_ref().and_then(|l| l.renewed.clone()) };
         let lease = Lease { version: Version(self.version.to_string()), renewed, body: write.body };
         self.lease = Some(lease.clone());
         Ok(WriteOutcome::Written(lease))
+    }
+
+    fn write_record(&mut self, write: &RecordWrite) -> RecordWritten {
+        if self.record.as_ref().map(|(version, _)| version) != write.expected.as_ref() {
+            return RecordWritten::Conflict;
+        }
+        self.version += 1;
+        let version = Version(self.version.to_string());
+        self.record = Some((version.clone(), write.term));
+        RecordWritten::Written { version }
     }
 
     /// Somebody edits the Lease: `renewTime` stays.
@@ -244,6 +265,18 @@ impl Leases {
             match effect {
                 Effect::ReadLease => one.reads = true,
                 Effect::WriteLease(write) => one.writes = Some(write),
+                Effect::ReadRecord => {
+                    let outcome = match self.record.clone() {
+                        Some((version, term)) => RecordRead::Found { version, term },
+                        None => RecordRead::NotFound,
+                    };
+                    self.step(sidecar, Input::RecordRead(outcome))?;
+                }
+                Effect::WriteRecord(write) => {
+                    let outcome = self.write_record(&write);
+                    self.step(sidecar, Input::RecordWritten(outcome))?;
+                }
+                Effect::AwaitLeadLock { .. } => return Err(format!("s-{sidecar} waits for a lock, and there is none")),
                 Effect::PublishRole(role) => {
                     let leads = role.role == PodRole::Leader;
                     one.published = Some((leads, role.term, role.valid_until));

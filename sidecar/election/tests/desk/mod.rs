@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use leasehold_election::{
     App, AppState, AppStatus, Body, Claim, Config, Effect, Election, Event, Input, Lease, LeaseWrite, Member, OldRole,
-    PodRole, Promise, ReadOutcome, RoleView, Term, Version, Watched, Why, WriteOutcome, annotation,
+    PodRole, Promise, ReadOutcome, RecordRead, RecordWrite, RecordWritten, RoleView, Term, Version, Watched, Why,
+    WriteOutcome, annotation,
 };
 use uuid::Uuid;
 
@@ -35,6 +36,7 @@ pub fn config(app: App) -> Config {
         app,
         duration: DURATION,
         lost_time: LOST_TIME,
+        fitness_patience: secs(3),
         stop_bound: secs(50),
         seed: 1,
         old_role: None,
@@ -125,11 +127,25 @@ pub struct Desk {
     pub now: Duration,
     /// All effects since the last `take_effects`.
     pub effects: Vec<Effect>,
+    /// The record of terms: its version and term, if there is one. Requests about it are answered at once.
+    pub record: Option<(u64, Term)>,
+    pub answers_for_record: Answers,
+}
+
+/// How requests about the record of terms are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    AtOnce,
+    Denied,
+    /// The test answers.
+    ByHand,
 }
 
 impl Desk {
     pub fn with_config(config: Config) -> Desk {
-        let mut desk = Desk { election: Election::new(config), now: secs(100), effects: Vec::new() };
+        let (record, answers_for_record) = (None, Answers::AtOnce);
+        let election = Election::new(config);
+        let mut desk = Desk { election, now: secs(100), effects: Vec::new(), record, answers_for_record };
         desk.give(Input::Wake);
         desk
     }
@@ -142,7 +158,14 @@ impl Desk {
 
     /// A plain app's sidecar, itself incarnation 0xa.
     pub fn plain() -> Desk {
-        let mut desk = Desk::with_config(config(App::Plain { incarnation: id(0xa) }));
+        let mut desk = Desk::with_config(config(App::Plain { incarnation: id(0xa), exec: false }));
+        desk.give(Input::MembersSeen(members(3)));
+        desk
+    }
+
+    /// The sidecar of a plain app that `exec` runs, itself incarnation 0xa. `exec` is not there yet.
+    pub fn exec() -> Desk {
+        let mut desk = Desk::with_config(config(App::Plain { incarnation: id(0xa), exec: true }));
         desk.give(Input::MembersSeen(members(3)));
         desk
     }
@@ -161,10 +184,38 @@ impl Desk {
 
     pub fn give(&mut self, input: Input) {
         let effects = self.election.step(self.now, input);
-        self.effects.extend(effects);
+        for effect in effects {
+            match (effect, self.answers_for_record) {
+                (Effect::ReadRecord, Answers::AtOnce) => {
+                    let outcome = match self.record {
+                        Some((version, term)) => RecordRead::Found { version: Version(version.to_string()), term },
+                        None => RecordRead::NotFound,
+                    };
+                    self.give(Input::RecordRead(outcome));
+                }
+                (Effect::WriteRecord(write), Answers::AtOnce) => {
+                    let outcome = self.write_record(&write);
+                    self.give(Input::RecordWritten(outcome));
+                }
+                (Effect::ReadRecord, Answers::Denied) => self.give(Input::RecordRead(RecordRead::Denied)),
+                (Effect::WriteRecord(_), Answers::Denied) => self.give(Input::RecordWritten(RecordWritten::Denied)),
+                (effect, _) => self.effects.push(effect),
+            }
+        }
         if let Some(deadline) = self.election.deadline() {
             assert!(deadline > self.now, "a deadline that has passed is a busy loop: {deadline:?} at {:?}", self.now);
         }
+    }
+
+    /// As the API server would.
+    pub fn write_record(&mut self, write: &RecordWrite) -> RecordWritten {
+        let version = self.record.map(|(version, _)| version);
+        if version.map(|version| Version(version.to_string())) != write.expected {
+            return RecordWritten::Conflict;
+        }
+        let next = version.unwrap_or_default() + 1;
+        self.record = Some((next, write.term));
+        RecordWritten::Written { version: Version(next.to_string()) }
     }
 
     /// Answers the GET.
@@ -193,6 +244,17 @@ impl Desk {
             self.give(Input::Wake);
         }
         self.now = end;
+    }
+
+    /// Lets the time pass, and every look shows that Lease.
+    pub fn pass_seeing(&mut self, shown: &Option<Lease>, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.pass(secs(1).min(end - self.now));
+            while self.reads() > 0 {
+                self.read(shown.clone());
+            }
+        }
     }
 
     /// Lets the time pass while every request fails at once.
@@ -252,7 +314,8 @@ impl Desk {
     /// Carries out a write as the API server would.
     pub fn written(&mut self, write: &LeaseWrite, version: u64) -> Lease {
         let version = Version(version.to_string());
-        let lease = Lease { renewed: Some(format!("stamp {}", version.0)), version, body: write.body.clone() };
+        let renewed = write.why.is_stamped().then(|| format!("stamp {}", version.0));
+        let lease = Lease { renewed, version, body: write.body.clone() };
         self.give(Input::LeaseWritten(WriteOutcome::Written(lease.clone())));
         lease
     }

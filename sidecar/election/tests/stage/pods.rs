@@ -6,7 +6,8 @@
 use crate::words;
 use leasehold_election::{
     App, AppState, AppStatus, Body, Claim, Config, Effect, Election, Input, Lease, LeaseWrite, Member, OldRole,
-    PodRole, Promise, ReadOutcome, RoleView, Term, Version, Watched, WriteOutcome, annotation,
+    PodRole, Promise, ReadOutcome, RecordRead, RecordWrite, RecordWritten, RoleView, Term, Version, Watched,
+    WriteOutcome, annotation,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -42,6 +43,8 @@ enum Event {
     Input(usize, u32, Input),
     Read(usize, u32),
     Write(usize, u32, LeaseWrite),
+    ReadRecord(usize, u32),
+    WriteRecord(usize, u32, RecordWrite),
 }
 
 pub struct Stage {
@@ -52,6 +55,7 @@ pub struct Stage {
     pub lines: words::Lines,
     is_plain: bool,
     lease: Option<Lease>,
+    record: Option<(Version, Term)>,
     versions: u64,
     events: BTreeMap<(Duration, u64), Event>,
     count: u64,
@@ -69,6 +73,7 @@ impl Stage {
             lines: words::Lines::default(),
             is_plain: false,
             lease: None,
+            record: None,
             versions: 0,
             events: BTreeMap::new(),
             count: 0,
@@ -148,9 +153,10 @@ impl Stage {
         one.election = Some(Election::new(Config {
             name: one.name.clone(),
             address: format!("{}:8089", one.name),
-            app: if self.is_plain { App::Plain { incarnation } } else { App::Fencing },
+            app: if self.is_plain { App::Plain { incarnation, exec: false } } else { App::Fencing },
             duration: DURATION,
             lost_time: LOST_TIME,
+            fitness_patience: Duration::from_secs(3),
             stop_bound: Duration::from_secs(50),
             seed: pod as u64,
             old_role,
@@ -337,7 +343,9 @@ impl Stage {
                 self.later(HALF_A_REQUEST, pod, Input::LeaseRead(outcome));
             }
             Event::Write(pod, run, write) if is_this_run(&self.pods[pod], run) => self.write(pod, &write),
-            Event::Read(..) | Event::Write(..) => {}
+            Event::ReadRecord(pod, run) if is_this_run(&self.pods[pod], run) => self.read_record(pod),
+            Event::WriteRecord(pod, run, write) if is_this_run(&self.pods[pod], run) => self.write_record(pod, &write),
+            Event::Read(..) | Event::Write(..) | Event::ReadRecord(..) | Event::WriteRecord(..) => {}
         }
     }
 
@@ -355,11 +363,37 @@ impl Stage {
         }
         self.versions += 1;
         let version = Version(self.versions.to_string());
-        let renewed = Some(format!("at {:?}", self.now));
+        let old = self.lease.as_ref().and_then(|lease| lease.renewed.clone());
+        let renewed = if write.why.is_stamped() { Some(format!("at {:?}", self.now)) } else { old };
         let lease = Lease { version, renewed, body: write.body.clone() };
         self.lease = Some(lease.clone());
         self.later(HALF_A_REQUEST, pod, Input::LeaseWritten(WriteOutcome::Written(lease)));
         self.show_lease();
+    }
+
+    fn read_record(&mut self, pod: usize) {
+        let outcome = match &self.record {
+            _ if !self.pods[pod].has_api => RecordRead::NoAnswer,
+            Some((version, term)) => RecordRead::Found { version: version.clone(), term: *term },
+            None => RecordRead::NotFound,
+        };
+        self.answer(pod, &words::record_read(&outcome));
+        self.later(HALF_A_REQUEST, pod, Input::RecordRead(outcome));
+    }
+
+    fn write_record(&mut self, pod: usize, write: &RecordWrite) {
+        let outcome = if !self.pods[pod].has_api {
+            RecordWritten::Unknown
+        } else if self.record.as_ref().map(|(version, _)| version) != write.expected.as_ref() {
+            RecordWritten::Conflict
+        } else {
+            self.versions += 1;
+            let version = Version(self.versions.to_string());
+            self.record = Some((version.clone(), write.term));
+            RecordWritten::Written { version }
+        };
+        self.answer(pod, &words::record_written(&outcome, write));
+        self.later(HALF_A_REQUEST, pod, Input::RecordWritten(outcome));
     }
 
     /// The Lease has changed: every watch that is open shows it.
@@ -416,6 +450,15 @@ impl Stage {
                 self.ask(pod, &text);
                 self.at(HALF_A_REQUEST, Event::Write(pod, run, write));
             }
+            Effect::ReadRecord => {
+                self.ask(pod, "GET the record of terms");
+                self.at(HALF_A_REQUEST, Event::ReadRecord(pod, run));
+            }
+            Effect::WriteRecord(write) => {
+                self.ask(pod, &words::record_write(&write));
+                self.at(HALF_A_REQUEST, Event::WriteRecord(pod, run, write));
+            }
+            Effect::AwaitLeadLock { .. } => {}
             Effect::PublishRole(view) => {
                 let text = words::role(&self.lines, &view, self.begin);
                 let old = self.pods[pod].role.replace(view);

@@ -1,6 +1,8 @@
 //! What happens, in words. UUIDs are named after the pods that they belong to.
 
-use leasehold_election::{Body, Event, Lease, LeaseWrite, PodRole, ReadOutcome, RoleView, Why};
+use leasehold_election::{
+    Body, Event, Lease, LeaseWrite, PodRole, ReadOutcome, RecordRead, RecordWrite, RecordWritten, RoleView, Why,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -53,8 +55,10 @@ fn body(lines: &Lines, body: &Body) -> String {
     let preferred = body.preferred_holder().map(|to| format!(", preferred: {to}")).unwrap_or_default();
     let paused = if body.is_paused() { ", paused" } else { "" };
     let others = body.annotations.keys().filter(|name| !name.starts_with("leasehold.dev/"));
+    let released = if body.is_clean() { ", released" } else { "" };
+    let unfit = if body.is_unfit() { ", unfit" } else { "" };
     let others: String = others.map(|name| format!(", {name}")).collect();
-    format!("{holder}, term {}{preferred}{paused}{others}", body.term)
+    format!("{holder}, term {}{released}{unfit}{preferred}{paused}{others}", body.term)
 }
 
 pub fn read(outcome: &ReadOutcome) -> String {
@@ -62,6 +66,30 @@ pub fn read(outcome: &ReadOutcome) -> String {
         ReadOutcome::Found(_) => "200: the Lease".to_owned(),
         ReadOutcome::NotFound => "404: there is none".to_owned(),
         ReadOutcome::NoAnswer => "no answer: the connection is refused".to_owned(),
+    }
+}
+
+pub fn record_read(outcome: &RecordRead) -> String {
+    match outcome {
+        RecordRead::Found { term, .. } => format!("200: the record of terms, {term}"),
+        RecordRead::NotFound => "404: there is no record of terms".to_owned(),
+        RecordRead::Denied => "403".to_owned(),
+        RecordRead::NoAnswer => "no answer: the connection is refused".to_owned(),
+    }
+}
+
+pub fn record_write(write: &RecordWrite) -> String {
+    let verb = if write.expected.is_some() { "replace" } else { "create" };
+    format!("{verb} the record of terms: {}", write.term)
+}
+
+pub fn record_written(outcome: &RecordWritten, write: &RecordWrite) -> String {
+    match outcome {
+        RecordWritten::Written { .. } if write.expected.is_none() => "201: the record of terms".to_owned(),
+        RecordWritten::Written { .. } => "200: the record of terms".to_owned(),
+        RecordWritten::Conflict => "409: the record of terms has changed since, or is there already".to_owned(),
+        RecordWritten::Denied => "403".to_owned(),
+        RecordWritten::Unknown => "no answer: the connection is refused".to_owned(),
     }
 }
 
@@ -81,7 +109,11 @@ pub fn write(lines: &Lines, write: &LeaseWrite) -> String {
         Why::ForLeader => "for the leader, whose sidecar is blind",
         Why::Raise => "its term is below one that was seen",
         Why::Transfer => "letting go: to a successor",
+        Why::Clear if write.body.is_clean() => "letting go: to nobody, and the app has stopped",
         Why::Clear => "letting go: to nobody",
+        Why::Place => "there is none",
+        Why::Certify => "the app has stopped since",
+        Why::AskForLead => "the leader is unfit, and this pod is fit",
     };
     format!("{verb}: {} ({why})", body(lines, &write.body))
 }
@@ -117,6 +149,9 @@ pub fn event(event: &Event) -> String {
         Event::LeaderChanged { leader: Some(leader), term, .. } => format!("{leader} leads, term {term}"),
         Event::OffLease { term } => format!("this pod leads without the Lease, term {term}"),
         Event::HandedOver { to, term } => format!("handed over to {to}, term {term}"),
+        Event::AskedForLead { term } => {
+            format!("the leader of term {term} is unfit: asked for a switchover to this pod")
+        }
         Event::Cleared { term } => format!("term {term} was let go"),
         Event::Lapsed { term } => format!("term {term} could not be renewed in time: this pod stops leading"),
         Event::WrittenForLeader { leader, term } => format!("wrote the Lease for {leader}, term {term}"),

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use leasehold_election::{
-    App, Body, Config, Effect, Election, Input, LeaseWrite, Member, OldRole, PodRole, ReadOutcome, RoleView, Term,
-    Watched, WriteOutcome, annotation,
+    App, Body, Config, Effect, Election, Input, LeaseWrite, Member, OldRole, PodRole, ReadOutcome, RecordRead,
+    RecordWrite, RecordWritten, RoleView, Term, Watched, WriteOutcome, annotation,
 };
 use uuid::Uuid;
 
@@ -98,6 +98,8 @@ enum Happening {
     /// At the API server.
     Read(usize, u64),
     Write(usize, u64, LeaseWrite),
+    ReadRecord(usize, u64),
+    WriteRecord(usize, u64, RecordWrite),
     /// The sidecar notices that its watch is gone, and opens it again; unless all was healed in between.
     LoseWatch(usize, u64, u64),
     OpenWatch(usize, u64),
@@ -223,9 +225,10 @@ impl World {
         Config {
             name: name.to_owned(),
             address: format!("10.0.0.{pod}:8089"),
-            app: if self.is_plain { App::Plain { incarnation: self.fresh_id() } } else { App::Fencing },
+            app: if self.is_plain { App::Plain { incarnation: self.fresh_id(), exec: false } } else { App::Fencing },
             duration: DURATION,
             lost_time: LOST_TIME,
+            fitness_patience: Duration::from_secs(3),
             stop_bound: Duration::from_secs(50),
             seed: self.random(u64::MAX),
             old_role,
@@ -309,6 +312,8 @@ impl World {
             }
             Happening::Read(pod, run) => self.serve_read(pod, run),
             Happening::Write(pod, run, write) => self.serve_write(pod, run, &write),
+            Happening::ReadRecord(pod, run) => self.serve_record_read(pod, run),
+            Happening::WriteRecord(pod, run, write) => self.serve_record_write(pod, run, &write),
             Happening::LoseWatch(pod, run, healings) => {
                 if self.healings == healings {
                     self.pods[pod].is_watching = false;
@@ -370,6 +375,15 @@ impl World {
                 self.pods[pod].writes += 1;
                 self.after(latency, Happening::Write(pod, run, write));
             }
+            Effect::ReadRecord => {
+                self.pods[pod].reads += 1;
+                self.after(latency, Happening::ReadRecord(pod, run));
+            }
+            Effect::WriteRecord(write) => {
+                self.pods[pod].writes += 1;
+                self.after(latency, Happening::WriteRecord(pod, run, write));
+            }
+            Effect::AwaitLeadLock { .. } => panic!("nothing runs under exec here"),
             Effect::PublishRole(view) => self.published(pod, view),
             Effect::Tell(_) | Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints => return,
             Effect::Stopped => panic!("nobody asked it to stop"),
@@ -622,6 +636,34 @@ impl World {
             if is_lost { (TIMEOUT, WriteOutcome::Unknown) } else { (self.latency(), outcome) }
         };
         self.after(pause, Happening::Deliver(pod, run, Input::LeaseWritten(outcome)));
+    }
+
+    fn serve_record_read(&mut self, pod: usize, run: u64) {
+        let (pause, outcome) = if self.pods[pod].cut_until > self.now {
+            (self.failure_pause(), RecordRead::NoAnswer)
+        } else if self.pods[pod].answers_lost_until > self.now {
+            (TIMEOUT, RecordRead::NoAnswer)
+        } else {
+            let outcome = match self.register.record.clone() {
+                Some((version, term)) => RecordRead::Found { version, term },
+                None => RecordRead::NotFound,
+            };
+            (self.latency(), outcome)
+        };
+        self.after(pause, Happening::Deliver(pod, run, Input::RecordRead(outcome)));
+    }
+
+    fn serve_record_write(&mut self, pod: usize, run: u64, write: &RecordWrite) {
+        let is_lost = self.pods[pod].answers_lost_until > self.now;
+        let (pause, outcome) = if self.pods[pod].cut_until > self.now {
+            (self.failure_pause(), RecordWritten::Unknown)
+        } else if self.pods[pod].writes_fail_until > self.now {
+            (ms(800), RecordWritten::Unknown)
+        } else {
+            let outcome = self.register.write_record(write);
+            if is_lost { (TIMEOUT, RecordWritten::Unknown) } else { (self.latency(), outcome) }
+        };
+        self.after(pause, Happening::Deliver(pod, run, Input::RecordWritten(outcome)));
     }
 
     /// Refused at once, or silence until the time-out.

@@ -1,10 +1,12 @@
 //! The Lease as the API server keeps it: compare-and-swap on a version, and its validation.
 
-use leasehold_election::{Body, Lease, LeaseWrite, Version};
+use leasehold_election::{Body, Lease, LeaseWrite, RecordWrite, RecordWritten, Term, Version, Why};
 
 #[derive(Default)]
 pub struct Register {
     pub lease: Option<Lease>,
+    /// The record of terms.
+    pub record: Option<(Version, Term)>,
     count: u64,
 }
 
@@ -14,16 +16,28 @@ impl Register {
     }
 
     pub fn write(&mut self, write: &LeaseWrite) -> Result<Lease, ()> {
-        assert!(write.body.duration_seconds.is_some_and(|seconds| seconds > 0), "refused by the API: {write:?}");
+        let is_timed = write.body.duration_seconds.is_some_and(|seconds| seconds > 0);
+        assert!(is_timed || write.why == Why::Place, "refused by the API: {write:?}");
         assert!(write.body.term <= leasehold_election::Term::MAX, "refused by the API: {write:?}");
         if write.expected.as_ref() != self.lease.as_ref().map(|lease| &lease.version) {
             return Err(());
         }
         self.count += 1;
         let stamp = Some(format!("stamp {}", self.count));
+        let old = self.lease.as_ref().and_then(|lease| lease.renewed.clone());
+        let stamp = if write.why.is_stamped() { stamp } else { old };
         let lease = Lease { version: self.version(), renewed: stamp, body: write.body.clone() };
         self.lease = Some(lease.clone());
         Ok(lease)
+    }
+
+    pub fn write_record(&mut self, write: &RecordWrite) -> RecordWritten {
+        if write.expected.as_ref() != self.record.as_ref().map(|(version, _)| version) {
+            return RecordWritten::Conflict;
+        }
+        self.count += 1;
+        self.record = Some((self.version(), write.term));
+        RecordWritten::Written { version: self.version() }
     }
 
     /// An edit by hand: `renewTime` stays.

@@ -1,0 +1,271 @@
+//! (plain apps) What a sidecar knows of its app, and the let-go that follows from it. Promises bind no plain app, so the
+//! Lease may be taken at once only when the app has certainly stopped:
+//!
+//! ```text
+//!   stop, not wanted, switchover, step-down, unfit, `exec` gone ─▶ role.json: follower
+//!        ├─ under exec:   ─▶ AwaitLeadLock ─▶ free ─▶ clear, `released`            [A5]
+//!        │                                 └─ held: neither renewed nor cleared; the Lease runs out
+//!        ├─ released by word ─────────────────▶ clear, `released`
+//!        └─ any other ─▶ clear ─▶ (the word for that term) ─▶ `released`, in the very version that the clear made
+//! ```
+
+use std::time::Duration;
+
+use crate::counts::{NoHolder, Standing};
+use crate::effect::{Effect, PodRole, Why};
+use crate::election::Election;
+use crate::event::Event;
+use crate::input::Input;
+use crate::lease::{Lease, Term, Version, annotation};
+use crate::plants::{only_the_lock_is_certain, unfit_leaders_stay};
+use crate::take::Proposal;
+
+/// See the module.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct PlainSight {
+    /// `exec` lives.
+    is_exec_alive: bool,
+    is_fit: bool,
+    /// The leadership that must end, whatever becomes of its cause.
+    ending: Option<Ending>,
+    /// It was asked to let go, and contends like an unfit one until somebody leads \[A9\].
+    is_reluctant: bool,
+    /// The term that it took while unfit, unless it has been fit since: it keeps that.
+    took_unfit: Option<Term>,
+    /// The last clear of its own, and the version that it made.
+    cleared: Option<(Term, Version)>,
+    /// The app's word: it has stopped leading in that term.
+    word: Option<Term>,
+    /// The number of the last `AwaitLeadLock`; whether its answer is awaited, and has come.
+    number: u64,
+    is_awaiting: bool,
+    is_lock_free: bool,
+    /// Since when the leader has said that it is unfit.
+    unfit_seen: Option<(Term, Duration)>,
+}
+
+/// A leadership that must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Ending {
+    term: Term,
+}
+
+impl PlainSight {
+    pub(crate) fn new() -> PlainSight {
+        PlainSight {
+            is_exec_alive: false,
+            is_fit: true,
+            ending: None,
+            is_reluctant: false,
+            took_unfit: None,
+            cleared: None,
+            word: None,
+            number: 0,
+            is_awaiting: false,
+            is_lock_free: false,
+            unfit_seen: None,
+        }
+    }
+
+    /// The app is fit, and nobody asked it to let go.
+    pub(crate) fn is_willing(&self) -> bool {
+        self.is_fit && !self.is_reluctant
+    }
+
+    pub(crate) fn is_fit(&self) -> bool {
+        self.is_fit
+    }
+}
+
+impl Election {
+    pub(crate) fn plain_input(&mut self, input: &Input) {
+        match input {
+            Input::ExecSeen(is_alive) => self.plain.is_exec_alive = *is_alive,
+            Input::LeadLockFree { number } => {
+                self.plain.is_lock_free |= self.plain.is_awaiting && *number == self.plain.number;
+            }
+            Input::FitnessSeen(is_fit) => {
+                self.plain.is_fit = *is_fit;
+                if *is_fit {
+                    self.plain.took_unfit = None;
+                }
+            }
+            Input::StepDown { term } => self.end_leadership(*term),
+            Input::Released { term } => {
+                let is_known = self.hold.is_some_and(|hold| hold.term == *term)
+                    || self.plain.cleared.as_ref().is_some_and(|(cleared, _)| cleared == term);
+                if is_known {
+                    self.plain.word = Some(*term);
+                }
+                self.end_leadership(*term);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_leadership(&mut self, term: Term) {
+        if self.hold.is_some_and(|hold| hold.term == term) {
+            self.plain.ending = Some(Ending { term });
+        }
+    }
+
+    /// The term of this pod's present leadership, or of the last one that it cleared: of which an app may say that it has
+    /// stopped leading in it.
+    pub fn led_term(&self) -> Option<Term> {
+        self.hold.map(|hold| hold.term).or(self.plain.cleared.as_ref().map(|(term, _)| *term))
+    }
+
+    /// Remembers what the Lease means for the endings.
+    pub(crate) fn note_plain(&mut self, standing: &Standing) {
+        let is_of_others = matches!(standing, Standing::Held(_)) && self.held(standing).is_none();
+        if is_of_others {
+            self.plain.is_reluctant = false;
+            self.plain.cleared = None;
+        }
+        if let Some(hold) = self.hold
+            && self.plain.ending.is_none()
+            && self.is_unfit_leader(hold.term)
+        {
+            self.plain.ending = Some(Ending { term: hold.term });
+        }
+        let is_lapsed = self.hold.is_none_or(|hold| self.now >= hold.from + self.timing.duration);
+        if self.plain.ending.is_some() && self.held(standing).is_none() && is_lapsed && self.sight.writing.is_none() {
+            self.plain.ending = None;
+            self.plain.is_reluctant = !is_of_others;
+            self.hold = None;
+        }
+        let unfit = match standing {
+            Standing::Held(holder)
+                if is_of_others && !self.is_paused() && self.sight.body().is_some_and(|body| body.is_unfit()) =>
+            {
+                Some(holder.term)
+            }
+            Standing::Held(_)
+            | Standing::Unread
+            | Standing::Foreign { .. }
+            | Standing::NoLease(_)
+            | Standing::NoHolder(..) => None,
+        };
+        self.plain.unfit_seen = unfit.map(|term| match self.plain.unfit_seen {
+            Some((seen, since)) if seen == term => (seen, since),
+            Some(_) | None => (term, self.now),
+        });
+    }
+
+    /// Its health ends a leadership, but only where another pod can be seen to take over: not while paused, and not while
+    /// the API server is silent \[A9\].
+    fn is_unfit_leader(&self, term: Term) -> bool {
+        let keeps = self.plain.took_unfit == Some(term) && unfit_leaders_stay();
+        let is_answered = self.now < self.sight.heard + self.timing.answer_age_max() && self.sight.failed_at.is_none();
+        !self.plain.is_fit && !keeps && !self.is_paused() && is_answered
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.plain.ending.is_some()
+    }
+
+    /// Under `exec`, without one that lives: nobody could lead.
+    pub(crate) fn is_without_exec(&self) -> bool {
+        self.is_under_exec() && !self.plain.is_exec_alive
+    }
+
+    pub(crate) fn is_under_exec(&self) -> bool {
+        matches!(self.config.app, crate::App::Plain { exec: true, .. })
+    }
+
+    /// A leadership begins, or goes on.
+    pub(crate) fn led(&mut self, why: Why, term: Term) {
+        if why.is_new_leadership() {
+            self.plain.took_unfit = (!self.plain.is_fit).then_some(term);
+            self.plain.is_reluctant = false;
+            (self.plain.cleared, self.plain.word) = (None, None);
+        }
+    }
+
+    /// The Lease was cleared by this pod, which makes it this version.
+    pub(crate) fn was_cleared(&mut self, term: Term, version: Option<Version>) {
+        self.plain.cleared = version.map(|version| (term, version));
+    }
+
+    /// May the Lease be cleared, and does it say that it may be taken at once? None: not yet.
+    pub(crate) fn certainty(&self, term: Term) -> Option<bool> {
+        if !self.is_under_exec() {
+            return Some(self.plain.word == Some(term));
+        }
+        if !only_the_lock_is_certain() {
+            return Some(true);
+        }
+        self.plain.is_lock_free.then_some(true)
+    }
+
+    /// (`exec`) This pod lets go, and its command may still run.
+    pub(crate) fn waits_for_lock(&self, standing: &Standing) -> bool {
+        let holds = self.hold.is_some() || self.held_by_this_pod(standing).is_some();
+        self.is_under_exec() && holds && !self.plain.is_lock_free
+    }
+
+    /// Behind `PublishRole`: the role.json that ends the leadership stands, or will, before the lock is looked at.
+    pub(crate) fn await_lead_lock(&mut self, standing: &Standing) {
+        if !self.is_under_exec() {
+            return;
+        }
+        let leads = self.published.as_ref().is_some_and(|view| view.role == PodRole::Leader);
+        if leads {
+            (self.plain.is_awaiting, self.plain.is_lock_free) = (false, false);
+            return;
+        }
+        let holds = self.hold.is_some() || self.held_by_this_pod(standing).is_some();
+        if holds && self.is_plain_letting_go() && !self.plain.is_awaiting {
+            self.plain.number += 1;
+            (self.plain.is_awaiting, self.plain.is_lock_free) = (true, false);
+            self.emit(Effect::AwaitLeadLock { number: self.plain.number });
+        }
+    }
+
+    /// The app's word came after the clear: the Lease says so, in the very version that the clear made.
+    pub(crate) fn certify(&mut self, standing: &Standing) -> Option<Proposal> {
+        let (term, version) = self.plain.cleared.as_ref()?;
+        let is_as_cleared = matches!(standing, Standing::NoHolder(NoHolder::Cleared, held) if held == term)
+            && self.sight.lease().flatten().is_some_and(|lease| lease.version == *version);
+        if !is_as_cleared || self.plain.word != Some(*term) || self.sight.body().is_some_and(|body| body.is_clean()) {
+            return None;
+        }
+        let mut body = self.kept_body();
+        body.annotate(annotation::RELEASED, Some(term.to_string()));
+        Some(Proposal { why: Why::Certify, body, tells: Vec::new() })
+    }
+
+    /// The leader took it unfit, and this pod is fit: it asks for a switchover \[A9\].
+    pub(crate) fn ask_for_lead(&mut self, _: &Standing) -> Option<Proposal> {
+        let (_, since) = self.plain.unfit_seen?;
+        let is_asked = self.sight.body().is_some_and(|body| body.preferred_holder().is_some());
+        if !self.plain.is_willing() || !self.may_take() || is_asked {
+            return None;
+        }
+        if !self.due(since + self.config.fitness_patience) {
+            return None;
+        }
+        let mut body = self.sight.body().cloned()?;
+        body.annotate(annotation::PREFERRED_HOLDER, Some(self.config.name.clone()));
+        let told = Event::AskedForLead { term: body.term };
+        Some(Proposal { why: Why::AskForLead, body, tells: vec![told] })
+    }
+
+    /// How much longer than others this pod waits before it takes the Lease.
+    pub(crate) fn reluctance(&self) -> Duration {
+        if self.plain.is_willing() { Duration::ZERO } else { self.timing.duration }
+    }
+}
+
+impl Lease {
+    /// It is as a manifest has it: metadata alone, and none of ours.
+    pub(crate) fn was_never_held(&self) -> bool {
+        let ours = [annotation::INCARNATION, annotation::RELEASED, annotation::ADDRESS];
+        let body = &self.body;
+        body.holder.is_none()
+            && body.term == Term(0)
+            && body.duration_seconds.is_none()
+            && self.renewed.is_none()
+            && ours.iter().all(|name| !body.annotations.contains_key(*name))
+    }
+}

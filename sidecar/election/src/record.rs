@@ -1,0 +1,218 @@
+//! (plain apps) The record of terms: a second Lease, `<lease>.first`, which is in no manifest and is never deleted by us.
+//!
+//! A Lease can be deleted and applied again. It then looks as if nobody ever held it, while its last holder still leads for
+//! the rest of a duration. The record tells the two apart, and keeps terms growing:
+//!
+//! ```text
+//!   a new term n is wanted ──▶ record: create (n), or replace (its version, n) ──▶ only then the Lease is written, with n
+//!                                 │201: no sidecar ever was a holder: a Lease that nobody held is taken at once, in the
+//!                                 │     version that was seen before the record was asked for [A1]
+//!                                 └200, 409: it is as one that is missing: a whole duration
+//! ```
+//!
+//! So every term that was ever led in is in the record, and a Lease that begins anew continues above it [A12]. A sidecar
+//! that lacks the right to the record does without, and then waits a whole duration for a Lease that nobody held.
+
+use std::time::Duration;
+
+use crate::input::{RecordRead, RecordWritten};
+use crate::lease::{Term, Version};
+use crate::timing::{Pacer, Timing};
+
+/// The end of the record's name, behind the Lease's.
+pub const RECORD_SUFFIX: &str = ".first";
+
+/// See the module.
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Record {
+    /// `Some(None)`: there is none; `None`: not known.
+    seen: Option<Option<Seen>>,
+    /// For which of the Lease's terms it was last looked at; and for which it is to be, since when.
+    looked_for: Option<Term>,
+    unknown: Option<(Term, Duration)>,
+    request: Option<Request>,
+    pacer: Pacer,
+    /// It may not be written: until then nobody asks again.
+    denied_until: Option<Duration>,
+    /// A creation was tried.
+    was_tried: bool,
+    reserved: Option<Reserved>,
+}
+
+#[derive(Clone, Debug, Hash)]
+struct Seen {
+    version: Version,
+    term: Term,
+}
+
+#[derive(Clone, Debug, Hash)]
+enum Request {
+    Read,
+    Write(Wanted, Option<Version>),
+}
+
+/// What a term is wanted for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    pub(crate) term: Term,
+    /// Since when the Lease has been seen as it is: a reservation ends with that.
+    pub(crate) since: Duration,
+    /// The Lease's version.
+    pub(crate) lease: Option<Version>,
+    /// Nobody ever held the Lease.
+    pub(crate) is_first: bool,
+}
+
+/// A term that this sidecar wrote into the record, and may write into the Lease.
+#[derive(Clone, Debug, Hash)]
+struct Reserved {
+    wanted: Wanted,
+    /// The record did not exist before.
+    is_created: bool,
+}
+
+/// A compare-and-swap of the record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordWrite {
+    /// Replace exactly this version; none: create.
+    pub expected: Option<Version>,
+    /// Its `leaseTransitions`. It has no holder.
+    pub term: Term,
+}
+
+/// Whether the Lease may be written with a new term.
+pub(crate) enum Permit {
+    Granted,
+    Read,
+    Write(RecordWrite),
+    /// For an answer, or until then.
+    Wait(Option<Duration>),
+}
+
+impl Record {
+    /// The highest term that it is known to have; a new one must be above it, unless it is reserved.
+    pub(crate) fn term(&self) -> Option<Term> {
+        self.seen.as_ref().and_then(Option::as_ref).map(|seen| seen.term)
+    }
+
+    /// The term that is reserved for the Lease as it is.
+    pub(crate) fn reserved(&self, since: Duration) -> Option<Term> {
+        self.reserved.as_ref().filter(|reserved| reserved.wanted.since == since).map(|reserved| reserved.wanted.term)
+    }
+
+    /// This sidecar created the record, having seen that version of a Lease that nobody ever held.
+    pub(crate) fn is_ours_first(&self, lease: Option<&Version>) -> bool {
+        let first = self.reserved.as_ref().filter(|reserved| reserved.is_created && reserved.wanted.is_first);
+        first.is_some_and(|reserved| reserved.wanted.lease.as_ref() == lease)
+    }
+
+    /// May the Lease be written with that term? If not: what to ask for first.
+    pub(crate) fn permit(&self, now: Duration, wanted: &Wanted) -> Permit {
+        if self.reserved(wanted.since) == Some(wanted.term) {
+            return Permit::Granted;
+        }
+        if self.denied_until.is_some_and(|until| now < until) {
+            return Permit::Granted;
+        }
+        if self.request.is_some() {
+            return Permit::Wait(None);
+        }
+        if now < self.pacer.not_before {
+            return Permit::Wait(Some(self.pacer.not_before));
+        }
+        match &self.seen {
+            None if self.was_tried || !wanted.is_first => Permit::Read,
+            None | Some(None) => Permit::Write(RecordWrite { expected: None, term: wanted.term }),
+            Some(Some(seen)) => {
+                Permit::Write(RecordWrite { expected: Some(seen.version.clone()), term: wanted.term.max(seen.term) })
+            }
+        }
+    }
+
+    /// Whether to ask for its creation: nothing is known of it that forbids it.
+    pub(crate) fn may_be_created(&self) -> bool {
+        self.term().is_none() && self.request.is_none()
+    }
+
+    /// When a look is due, because somebody may have raised it: once for each term of the Lease, some time after it was
+    /// seen first. So the next take-over needs one request about the record, not three.
+    pub(crate) fn look_due(&mut self, now: Duration, term: Term, timing: &Timing) -> Option<Duration> {
+        let is_known = self.looked_for.is_some_and(|looked| looked >= term) || self.term() >= Some(term);
+        if is_known || self.request.is_some() {
+            return None;
+        }
+        let (_, since) = *self.unknown.get_or_insert((term, now));
+        Some((since + timing.lost_time).max(self.pacer.not_before).max(self.denied_until.unwrap_or_default()))
+    }
+
+    /// A GET begins.
+    pub(crate) fn read(&mut self, term: Option<Term>) {
+        self.request = Some(Request::Read);
+        self.looked_for = self.looked_for.max(term);
+        self.unknown = None;
+    }
+
+    /// A write begins.
+    pub(crate) fn write(&mut self, write: &RecordWrite, wanted: Wanted) {
+        self.was_tried = true;
+        self.reserved = None;
+        let wanted = Wanted { term: write.term, ..wanted };
+        self.request = Some(Request::Write(wanted, write.expected.clone()));
+    }
+
+    pub(crate) fn read_ended(&mut self, now: Duration, outcome: RecordRead, timing: &Timing) {
+        if self.request.take_if(|request| matches!(request, Request::Read)).is_none() {
+            return;
+        }
+        match outcome {
+            RecordRead::Found { version, term } => {
+                self.seen = Some(Some(Seen { version, term }));
+                self.succeeded();
+            }
+            RecordRead::NotFound => {
+                self.seen = Some(None);
+                self.succeeded();
+            }
+            RecordRead::Denied => self.denied(now, timing),
+            RecordRead::NoAnswer => self.pacer.failed(now, timing),
+        }
+    }
+
+    pub(crate) fn write_ended(&mut self, now: Duration, outcome: RecordWritten, timing: &Timing) {
+        let Some(Request::Write(wanted, expected)) =
+            self.request.take_if(|request| matches!(request, Request::Write(..)))
+        else {
+            return;
+        };
+        match outcome {
+            RecordWritten::Written { version } => {
+                self.seen = Some(Some(Seen { version, term: wanted.term }));
+                self.reserved = Some(Reserved { wanted, is_created: expected.is_none() });
+                self.succeeded();
+            }
+            RecordWritten::Conflict => {
+                self.seen = None;
+                self.pacer.outrun(now, timing);
+            }
+            RecordWritten::Denied => self.denied(now, timing),
+            RecordWritten::Unknown => {
+                self.seen = None;
+                self.pacer.failed(now, timing);
+            }
+        }
+    }
+
+    /// The Lease is being written with that term: another leadership gets another one.
+    pub(crate) fn spend(&mut self, term: Term) {
+        self.reserved.take_if(|reserved| reserved.wanted.term <= term);
+    }
+
+    fn succeeded(&mut self) {
+        self.pacer.succeeded();
+        self.denied_until = None;
+    }
+
+    fn denied(&mut self, now: Duration, timing: &Timing) {
+        self.denied_until = Some(now + timing.duration * 20);
+    }
+}

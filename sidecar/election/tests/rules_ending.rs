@@ -1,0 +1,263 @@
+//! How leaderships of plain apps end: by request, by the app's word, by its health, under `exec`: A5, A9.
+#![allow(clippy::unwrap_used)]
+
+mod desk;
+
+use desk::{Desk, lease, ms, said, secs, with, without};
+use leasehold_election::{Effect, Input, Lease, PodRole, Term, Why, annotation};
+
+fn seen(lease: Lease) -> Option<Lease> {
+    Some(without(lease, annotation::CLUSTER_ID))
+}
+
+/// It leads in term 6.
+fn leading(mut desk: Desk) -> (Desk, u64) {
+    desk.read(seen(with(lease(3, None, 5), annotation::RELEASED, "5")));
+    desk.pass(ms(50));
+    let write = desk.write();
+    desk.written(&write, 4);
+    desk.effects.clear();
+    desk.leads(6);
+    (desk, 4)
+}
+
+fn plain() -> Desk {
+    leading(Desk::plain()).0
+}
+
+/// Under `exec`, which lives.
+fn exec() -> Desk {
+    let mut desk = Desk::exec();
+    desk.give(Input::ExecSeen(true));
+    leading(desk).0
+}
+
+fn released(desk: &mut Desk) -> Option<String> {
+    let write = desk.write();
+    assert_eq!((write.why, write.body.holder.as_deref()), (Why::Clear, None));
+    write.body.annotations.get(annotation::RELEASED).cloned()
+}
+
+fn awaited(desk: &mut Desk) -> u64 {
+    let number = desk.effects.iter().find_map(|effect| match effect {
+        Effect::AwaitLeadLock { number } => Some(*number),
+        _ => None,
+    });
+    assert!(desk.writes().is_empty(), "{:#?}", desk.effects);
+    desk.effects.clear();
+    number.expect("it waits for the lock")
+}
+
+#[test]
+fn a_step_down_clears_the_lease_and_says_nothing_of_the_app() {
+    let mut desk = plain();
+    desk.give(Input::StepDown { term: Term(5) });
+    desk.writes_nothing();
+    desk.leads(6);
+    desk.give(Input::StepDown { term: Term(6) });
+    assert_eq!(desk.role().role, PodRole::Follower);
+    assert_eq!(released(&mut desk), None);
+}
+
+#[test]
+fn the_apps_word_releases_the_lease() {
+    let mut desk = plain();
+    desk.give(Input::Released { term: Term(7) });
+    desk.writes_nothing();
+    desk.give(Input::Released { term: Term(6) });
+    assert_eq!(desk.role().role, PodRole::Follower);
+    assert_eq!(released(&mut desk), Some("6".to_owned()));
+}
+
+#[test]
+fn a_word_behind_the_clear_is_added_to_the_very_version_that_it_made() {
+    let mut desk = plain();
+    desk.give(Input::StepDown { term: Term(6) });
+    let clear = desk.write();
+    desk.written(&clear, 5);
+    desk.give(Input::Released { term: Term(6) });
+    let write = desk.write();
+    assert_eq!((write.why, write.body.is_clean()), (Why::Certify, true));
+    assert_eq!(write.expected.map(|version| version.0), Some("5".to_owned()));
+
+    let mut desk = plain();
+    desk.give(Input::StepDown { term: Term(6) });
+    let clear = desk.write();
+    desk.written(&clear, 5);
+    desk.watch(seen(lease(6, None, 6)));
+    desk.give(Input::Released { term: Term(6) });
+    desk.writes_nothing();
+}
+
+/// A retried request of term 6 must not end term 8.
+#[test]
+fn a_word_of_an_earlier_leadership_ends_no_later_one() {
+    let mut desk = plain();
+    desk.give(Input::StepDown { term: Term(6) });
+    let clear = desk.write();
+    desk.written(&clear, 5);
+    desk.watch(seen(lease(6, Some(("db-1", 0xb)), 7)));
+    desk.watch(seen(with(lease(7, None, 7), annotation::RELEASED, "7")));
+    desk.pass(ms(60));
+    let write = desk.write();
+    desk.written(&write, 8);
+    desk.leads(8);
+    desk.effects.clear();
+    for input in [Input::Released { term: Term(6) }, Input::StepDown { term: Term(6) }] {
+        desk.give(input);
+        desk.writes_nothing();
+        desk.leads(8);
+    }
+}
+
+#[test]
+fn who_stepped_down_leaves_the_lease_to_others_for_a_duration() {
+    let mut desk = plain();
+    desk.give(Input::Released { term: Term(6) });
+    let clear = desk.write();
+    desk.written(&clear, 5);
+    let shown = seen(with(lease(5, None, 6), annotation::RELEASED, "6"));
+    desk.pass_seeing(&shown, secs(15) - ms(10));
+    desk.writes_nothing();
+    desk.pass(ms(100));
+    assert_eq!(desk.write().why, Why::TakeFree, "nobody else took it");
+}
+
+#[test]
+fn under_exec_nobody_contends_without_it() {
+    let mut desk = Desk::exec();
+    desk.read(seen(with(lease(3, None, 5), annotation::RELEASED, "5")));
+    desk.pass(secs(3));
+    desk.writes_nothing();
+    desk.give(Input::ExecSeen(true));
+    assert_eq!(desk.write().why, Why::TakeFree);
+}
+
+#[test]
+fn under_exec_the_lease_is_cleared_when_the_lock_is_free_and_not_before() {
+    let mut desk = exec();
+    desk.give(Input::StepDown { term: Term(6) });
+    assert_eq!(desk.role().role, PodRole::Follower);
+    let number = awaited(&mut desk);
+    desk.pass(secs(8));
+    desk.writes_nothing();
+    desk.give(Input::LeadLockFree { number: number + 1 });
+    desk.give(Input::LeadLockFree { number: number - 1 });
+    desk.writes_nothing();
+    desk.give(Input::LeadLockFree { number });
+    assert_eq!(released(&mut desk), Some("6".to_owned()));
+}
+
+#[test]
+fn a_lock_that_was_free_before_another_leadership_says_nothing_about_it() {
+    let mut desk = exec();
+    desk.watch(seen(with(lease(5, Some(("db-0", 0xa)), 6), annotation::PREFERRED_HOLDER, "db-1")));
+    let number = awaited(&mut desk);
+    // The switchover is withdrawn: it leads on, and its command may start again.
+    desk.watch(seen(lease(6, Some(("db-0", 0xa)), 6)));
+    desk.leads(6);
+    desk.effects.clear();
+    desk.give(Input::LeadLockFree { number });
+    desk.give(Input::StepDown { term: Term(6) });
+    assert_ne!(awaited(&mut desk), number);
+}
+
+#[test]
+fn the_end_of_exec_ends_the_leadership() {
+    let mut desk = exec();
+    desk.give(Input::ExecSeen(false));
+    let number = awaited(&mut desk);
+    desk.give(Input::LeadLockFree { number });
+    assert_eq!(released(&mut desk), Some("6".to_owned()));
+}
+
+#[test]
+fn a_stopping_sidecar_waits_for_the_command() {
+    let mut desk = exec();
+    desk.give(Input::Stop);
+    let number = awaited(&mut desk);
+    desk.pass(secs(20));
+    assert!(!desk.effects.contains(&Effect::Stopped), "{:#?}", desk.effects);
+    desk.effects.clear();
+    desk.give(Input::LeadLockFree { number });
+    let write = desk.write();
+    assert!(write.body.is_clean());
+    desk.written(&write, 9);
+    assert!(desk.effects.contains(&Effect::Stopped));
+}
+
+#[test]
+fn a_command_that_never_ends_costs_the_stop_bound_and_the_lease_runs_out() {
+    let mut desk = exec();
+    desk.give(Input::Stop);
+    awaited(&mut desk);
+    desk.pass(secs(51));
+    assert!(desk.writes().is_empty() && desk.effects.contains(&Effect::Stopped), "{:#?}", desk.effects);
+}
+
+#[test]
+fn an_unfit_leader_lets_go_and_an_unfit_pod_comes_last() {
+    let mut desk = plain();
+    desk.give(Input::FitnessSeen(false));
+    let clear = desk.write();
+    assert_eq!((clear.why, clear.body.is_clean()), (Why::Clear, false));
+    desk.written(&clear, 5);
+    desk.pass_seeing(&seen(lease(5, None, 6)), secs(17) - ms(10));
+    desk.writes_nothing();
+    desk.pass_seeing(&seen(lease(5, None, 6)), ms(20));
+    let write = desk.write();
+    assert_eq!((write.why, write.body.is_unfit()), (Why::TakeFree, true));
+    // It keeps what it took unfit.
+    desk.written(&write, 6);
+    desk.give(Input::FitnessSeen(false));
+    desk.leads(7);
+    desk.writes_nothing();
+    // Until it has been fit once.
+    desk.give(Input::FitnessSeen(true));
+    let write = desk.write();
+    assert_eq!((write.why, write.body.is_unfit()), (Why::Renew, false));
+    desk.written(&write, 7);
+    desk.give(Input::FitnessSeen(false));
+    assert_eq!(desk.write().why, Why::Clear);
+}
+
+#[test]
+fn health_ends_nothing_while_paused_or_without_an_answer() {
+    let mut desk = plain();
+    desk.watch(seen(with(lease(5, Some(("db-0", 0xa)), 6), annotation::PAUSED, "true")));
+    desk.give(Input::FitnessSeen(false));
+    desk.leads(6);
+    assert!(desk.writes().iter().all(|write| write.why == Why::Renew));
+
+    let mut desk = plain();
+    desk.pass_without_api(secs(5) + ms(100));
+    desk.give(Input::FitnessSeen(false));
+    desk.leads(6);
+    assert!(desk.writes().iter().all(|write| write.why == Why::Renew), "{:#?}", desk.effects);
+}
+
+#[test]
+fn a_fit_pod_asks_an_unfit_leader_for_the_lead_and_renews_nothing_by_that() {
+    let mut desk = Desk::plain();
+    let unfit = || with(lease(5, Some(("db-1", 0xb)), 6), annotation::UNFIT, "true");
+    desk.read(seen(unfit()));
+    desk.pass(secs(2));
+    desk.writes_nothing();
+    desk.pass(secs(1) + ms(1));
+    let write = desk.write();
+    assert_eq!(said(&write).0, Why::AskForLead);
+    assert!(!write.why.is_stamped());
+    assert_eq!((write.body.preferred_holder(), write.body.holder.as_deref()), (Some("db-0"), Some("db-1")));
+
+    for keeps_quiet in [annotation::PAUSED, annotation::PREFERRED_HOLDER] {
+        let mut desk = Desk::plain();
+        desk.read(seen(with(unfit(), keeps_quiet, if keeps_quiet == annotation::PAUSED { "true" } else { "db-2" })));
+        desk.pass(secs(5));
+        desk.writes_nothing();
+    }
+    let mut desk = Desk::plain();
+    desk.give(Input::FitnessSeen(false));
+    desk.read(seen(unfit()));
+    desk.pass(secs(5));
+    desk.writes_nothing();
+}
