@@ -112,6 +112,7 @@ impl Plant {
             R::NoFloor,
             R::MissingLeaseStops,
             R::LastVotersLeave,
+            R::UnwantedLeaderStaysVoter,
             R::UnaskedHeartbeatsConfirm,
             R::HungLeaderTalksOn,
             R::HungReplicaHasCaughtUp,

@@ -7,8 +7,8 @@
 #![allow(clippy::unwrap_used)]
 
 use How::{
-    Collections, Diverging, Formats, Large, Long, Mix, Plain, PlainLong, Restored, RestoredFormats, RestoredShort,
-    Room, Short, Strange, Trace, Walk,
+    Collections, Diverging, Formats, Large, Long, Mix, Plain, PlainLong, Restored, RestoredFormats, RestoredLong,
+    RestoredShort, Room, Short, Strange, Trace, Walk,
 };
 use leasehold_documents::Fault as D;
 use leasehold_election::Fault as E;
@@ -45,6 +45,8 @@ enum How {
     Restored(u64),
     /// The same, with two seconds of faults: most of them at the first start.
     RestoredShort(u64),
+    /// The same, with as many as the seed says.
+    RestoredLong(u64),
     /// The same, of pods of two builds.
     RestoredFormats(u64),
     /// In a mix of lasting troubles.
@@ -63,7 +65,7 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Shell(Shell::ReadsDoNotWait), Large(3)),
     (Plant::Shell(Shell::HelloByEveryAddress), Large(2)),
     (Plant::Shell(Shell::MembersAreLost), Large(0)),
-    (Plant::Shell(Shell::HandOverIsLost), Large(0)),
+    (Plant::Shell(Shell::HandOverIsLost), Large(10)),
     (Plant::Shell(Shell::OldBootCounts), Plain(355)),
     (Plant::Replication(R::BetterPositionIsVote), Walk(3)),
     (Plant::Replication(R::OldTermCommits), Trace),
@@ -91,6 +93,7 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Replication(R::NoFloor), Large(3)),
     (Plant::Replication(R::MissingLeaseStops), Trace),
     (Plant::Replication(R::LastVotersLeave), Large(0)),
+    (Plant::Replication(R::UnwantedLeaderStaysVoter), RestoredLong(50678)),
     (Plant::Replication(R::UnaskedHeartbeatsConfirm), Large(238)),
     (Plant::Replication(R::HungLeaderTalksOn), Large(18)),
     (Plant::Replication(R::HungReplicaHasCaughtUp), Large(20)),
@@ -151,12 +154,13 @@ const TABLE: &[(Plant, How)] = &[
 
 fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
     let chaos = match how {
-        Short(_) | RestoredShort(_) => 2,
-        Long(_) | PlainLong(_) => 40,
+        Short(_) | RestoredShort(_) => Some(2),
+        Long(_) | PlainLong(_) => Some(40),
+        RestoredLong(_) => None,
         Large(_) | Plain(_) | Strange(_) | Room(_) | Formats(_) | Collections(_) | Diverging(_) | Restored(_)
-        | RestoredFormats(_) | Walk(_) | Mix(_) | Trace => 12,
+        | RestoredFormats(_) | Walk(_) | Mix(_) | Trace => Some(12),
     };
-    let options = Options { plant, chaos: Some(Duration::from_secs(chaos)), ..Options::default() };
+    let options = Options { plant, chaos: chaos.map(Duration::from_secs), ..Options::default() };
     match how {
         Large(seed) | Short(seed) | Long(seed) => run(seed, &options).map(|_| ()),
         Plain(seed) | PlainLong(seed) => run(seed, &Options { plain: true, ..options }).map(|_| ()),
@@ -165,7 +169,9 @@ fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {
         Formats(seed) => run(seed, &Options { formats: true, ..options }).map(|_| ()),
         Collections(seed) => run(seed, &Options { collections: true, ..options }).map(|_| ()),
         Diverging(seed) => run(seed, &Options { diverging: true, ..options }).map(|_| ()),
-        Restored(seed) | RestoredShort(seed) => run(seed, &Options { restores: true, ..options }).map(|_| ()),
+        Restored(seed) | RestoredShort(seed) | RestoredLong(seed) => {
+            run(seed, &Options { restores: true, ..options }).map(|_| ())
+        }
         RestoredFormats(seed) => run(seed, &Options { restores: true, formats: true, ..options }).map(|_| ()),
         Walk(seed) => small::walk(seed, plant).map(|_| ()),
         Mix(number) => base.mix(number, plant).map(|_| ()),
@@ -231,6 +237,7 @@ fn other_seeds_for_faults_that_are_not_found_any_more() {
             Diverging(_) => Diverging(seed),
             Restored(_) => Restored(seed),
             RestoredShort(_) => RestoredShort(seed),
+            RestoredLong(_) => RestoredLong(seed),
             RestoredFormats(_) => RestoredFormats(seed),
             Walk(_) => Walk(seed),
             Mix(_) => Mix(seed),

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Judged: the invariants at every step, that it settles, and, if nothing broke, that the leadership moved no more often
-//! than necessary: once, and at most twice in a rolling update.
+//! than necessary: once, and at most twice in a rolling update; and that a leader handed over, and did not lead on for as long as it may.
 
 use crate::model::cluster::Cluster;
 use crate::model::rng::Rng;
@@ -67,7 +67,7 @@ impl Cluster {
         let (Some(leader), 2..) = (self.leader(), wanted) else { return Ok(()) };
         let successor = (leader + 1 + rng.below(wanted - 1)) % wanted;
         self.trace.add(self.now, || format!("leave       {leave:?}, broken: {breaks:?}"));
-        let before = self.term_now();
+        let (before, asked) = (self.term_now(), self.now);
         match leave {
             Leave::Drain => self.terminate_pod(leader),
             Leave::DrainOfFollower => self.terminate_pod(successor),
@@ -110,6 +110,14 @@ impl Cluster {
         // Two replicas, one of them away, are no majority: then a new leadership is found.
         if breaks == Break::Nothing && wanted > 2 && moves > most && !self.facts.is_violated() {
             return Err(format!("{leave:?} moved the leadership {moves} times\n{}", self.explain()));
+        }
+        // From then on it may remove itself, or end with nobody to succeed it: after three attempts, of which a lost notice may
+        // cost one.
+        let late = self.settings.grace.saturating_sub(Duration::from_secs(10));
+        let (took, is_long) = (self.now - asked, late >= Duration::from_secs(15));
+        let is_judged = breaks == Break::Nothing && leave != Leave::Update && wanted > 2 && is_long;
+        if is_judged && took >= late && !self.facts.is_violated() {
+            return Err(format!("{leave:?} took {took:?}, as if nobody took over\n{}", self.explain()));
         }
         if leave == Leave::ScaleToOne {
             self.scale_to(wanted);

@@ -6,6 +6,7 @@
 //!     ─▶ the successor's claim arrives: sent to the successor, and followed ─▶ it pulls what it lacks ─▶ it is open
 //!     ─▶ no more clients arrive ─▶ drained
 //!   not done in time: undone, and tried again later
+//!   not done at all, and the pod is not wanted: the leader removes itself from the voters, shortly before it must end
 //! ```
 //!
 //! The leader accepts writes until it has the successor's claim, so the time that the API server needs for the transfer is
@@ -13,7 +14,7 @@
 //! entry that is cut was never acknowledged, is known not to be done, and can be proposed again.
 
 use crate::membership::CAUGHT_UP_TIME;
-use crate::plants::needed_replicas_stay;
+use crate::plants::{needed_replicas_stay, unwanted_leaders_remove_themselves};
 use crate::replica::Replica;
 use crate::stance::{Follower, HandingOver, Stage, Stance};
 use crate::target::ordinal;
@@ -25,6 +26,9 @@ const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
 /// If leaving would cost the majority, a wanted replica waits this long for the role.json that may explain the SIGTERM: one
 /// in which it is no longer wanted \[L6\]. It does not wait longer, or a pod in a cluster of two could not be deleted.
 const LAST_VOTER_WAITS: Duration = Duration::from_secs(5);
+/// A leader that no longer counts for anything removes itself this long before it must end. One of the pauses between its
+/// attempts to hand over begins within this time, for the voters do not change during an attempt.
+const REMOVES_ITSELF_BEFORE: Duration = Duration::from_secs(5);
 /// The sidecar learns of a successor once the successor lacks no more than it can pull within this time, because writes
 /// wait meanwhile.
 const NEARLY_ALL_TIME: Duration = Duration::from_millis(100);
@@ -199,6 +203,20 @@ impl Replica {
         is_successor.then(invite)
     }
 
+    /// (a leader) It must end soon, for good, and nobody took over: its own sidecar is dead, or the API server is away. Were it
+    /// a voter then, the others might never have a majority again \[L6\].
+    pub(crate) fn goes_without_successor(&self) -> bool {
+        let Some(since) = self.ending.draining_since() else { return false };
+        self.clock.now() >= self.removes_itself_at(since)
+            && !self.sidecar.is_wanted(&self.config.name)
+            && unwanted_leaders_remove_themselves()
+    }
+
+    /// Where that time is short, the first half is for a hand-over.
+    fn removes_itself_at(&self, since: Duration) -> Duration {
+        since + self.config.drain_max - REMOVES_ITSELF_BEFORE.min(self.config.drain_max / 2)
+    }
+
     /// It was asked to end, and nothing keeps it any longer.
     pub(crate) fn is_drained(&self) -> bool {
         let Some(since) = self.ending.draining_since() else { return false };
@@ -267,7 +285,12 @@ impl Replica {
 
     pub(crate) fn draining_deadline(&self) -> Option<Duration> {
         let since = self.ending.draining_since()?;
-        let bounds = [since + self.config.drain_min, since + LAST_VOTER_WAITS, since + self.config.drain_max];
+        let bounds = [
+            since + self.config.drain_min,
+            since + LAST_VOTER_WAITS,
+            self.removes_itself_at(since),
+            since + self.config.drain_max,
+        ];
         bounds.into_iter().filter(|bound| *bound > self.clock.now()).min()
     }
 }

@@ -3,7 +3,8 @@
 //! One entry adds or removes exactly one; it takes effect when appended; the next one waits for its commit. It is made
 //! only if a majority of the *resulting* voters is connected and has caught up, so a change cannot stop the cluster.
 //! Order: it first removes dead volumes, then pods that are not wanted, and then adds wanted pods that have caught up
-//! [S7, L6]. When no voter is to be added or removed, the format may rise ([`formats`](crate::formats)).
+//! [S7, L6]. When no voter is to be added or removed, the format may rise ([`formats`](crate::formats)). A leader that is not
+//! wanted hands over; it removes itself only where that came to nothing until shortly before it must end (`draining`).
 
 use crate::plants::{
     distance_is_bytes_and_time, one_voter_an_entry, voters_change_one_by_one, voters_have_caught_up,
@@ -49,7 +50,9 @@ impl Replica {
             .filter(|voter| voter.replica != self.config.replica && !self.sidecar.is_wanted(&voter.name))
             // Who is gone already first: with it among those that are left there may be no majority to remove another.
             .max_by_key(|voter| (!self.has_caught_up(voter.replica), ordinal(&voter.name)));
-        if let Some(gone) = dead.or(unwanted) {
+        let own =
+            || now.voters.iter().find(|voter| voter.replica == self.config.replica && self.goes_without_successor());
+        if let Some(gone) = dead.or(unwanted).or_else(own) {
             let mut voters: Vec<Voter> = now.voters.iter().filter(|voter| *voter != gone).cloned().collect();
             if !one_voter_an_entry()
                 && let Some(replica) = leading.connected_as(&gone.name)

@@ -69,6 +69,8 @@ pub enum Fault {
     MissingLeaseStops,
     /// A replica that is asked to end ends at once \[L6\].
     LastVotersLeave,
+    /// A leader that nobody succeeds, and whose pod is not wanted, ends as a voter \[L6\].
+    UnwantedLeaderStaysVoter,
     /// Heartbeats that began before a strong read arrived confirm it \[S6\].
     UnaskedHeartbeatsConfirm,
     /// A leader whose disk hangs, and from whom nobody takes over, stays in touch with its followers \[B1\].
@@ -224,6 +226,8 @@ rules! {
     leaders_need_no_lease unless MissingLeaseStops;
     /// A replica that is asked to end stays while the others need it \[L6\].
     needed_replicas_stay unless LastVotersLeave;
+    /// A leader that nobody succeeds, and whose pod is not wanted, leaves the voters before it ends \[L6\].
+    unwanted_leaders_remove_themselves unless UnwantedLeaderStaysVoter;
     /// A strong read waits for a heartbeat that began after the read arrived \[S6\].
     reads_wait_for_later_heartbeats unless UnaskedHeartbeatsConfirm;
     /// A leader whose disk hangs falls silent, so that others may take over \[B1\].

@@ -38,6 +38,34 @@ fn a_cluster_that_is_scaled_to_one_before_a_second_voter_ever_came_takes_writes(
     cluster.run_until("committed", |c| c.has(0, "alone"));
 }
 
+/// Its sidecar is dead, and nobody starts it again in a pod that ends.
+#[test]
+fn l6_an_unwanted_leader_whose_hand_over_nobody_carries_out_leaves_the_voters_before_it_ends() {
+    let mut cluster = Cluster::started(3);
+    cluster.view.members = vec![member(1)];
+    cluster.tell_all();
+    for node in [0, 2] {
+        cluster.queue.push_back(Event::Input(node, Input::Drain));
+    }
+    let drained = |c: &Cluster, node: usize| c.nodes[node].replica.status().drained;
+    cluster.run_until("the other one that is not wanted leaves", |c| drained(c, 2));
+    cluster.kill(2);
+    cluster.run(Duration::from_secs(20));
+    cluster.write(0, "late");
+    assert!(!drained(&cluster, 0), "it did not wait for a successor");
+    cluster.run(Duration::from_secs(25));
+    cluster.run_until("it leaves, too", |c| drained(c, 0));
+    cluster.kill(0);
+    cluster.run_until("the last one needs nobody", |c| c.nodes[1].replica.status().campaign.is_some());
+    cluster.lead(1, 2);
+    cluster.run_until("it leads alone", |c| c.nodes[1].replica.status().phase == Phase::Leading);
+    cluster.write(1, "alone");
+    cluster.run_until("committed alone", |c| c.has(1, "alone"));
+    assert!(cluster.has(1, "late") && cluster.rejected.is_empty(), "{:?}", cluster.rejected);
+    let voters = cluster.nodes[1].replica.status().voters;
+    assert_eq!((voters.voters.len(), voters.floor), (1, 1));
+}
+
 #[test]
 fn the_end_of_a_late_connection_of_a_gone_volume_makes_the_present_one_count_again() {
     let mut cluster = Cluster::started(3);
