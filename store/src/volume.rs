@@ -38,7 +38,7 @@
 
 pub mod disk;
 mod error;
-pub(crate) mod files;
+pub mod files;
 pub mod identity;
 pub mod journal;
 pub mod recover;
@@ -51,10 +51,9 @@ mod tests;
 
 use crate::volume::disk::watch::{DiskWatch, Watched};
 use crate::volume::disk::{Disk, RealDisk, VolumeLock, remove_if_there};
-use crate::volume::files::{DIVERGED, FOLDER, REPLICA, RESTORE, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK};
+use crate::volume::files::{DIVERGED, FOLDER, LOCK, REPLICA, RESTORE, SNAPSHOT, SNAPSHOT_NEXT, WENT_BACK, is_leftover};
 use crate::volume::journal::{Journal, JournalEvent, OnFsync, Replay, Shared, Writer, file_name, number_of, recycle};
 use crate::volume::snapshot::Loaded;
-use crate::volume::wipe::is_leftover;
 use leasehold_documents::{Command, Documents, FalseSum};
 use leasehold_documents::{FORMAT, FORMAT_MIN};
 
@@ -432,7 +431,7 @@ fn wait_for_lock(disk: &dyn Disk, on_wait: &mut dyn FnMut(Duration)) -> Result<V
     let begun = Instant::now();
     let mut say_at = Duration::ZERO;
     loop {
-        if let Some(lock) = disk.try_lock().map_err(|error| VolumeError::io(disk, "lock", error))? {
+        if let Some(lock) = disk.try_lock().map_err(|error| VolumeError::io(disk, LOCK, error))? {
             return Ok(lock);
         }
         let waited = begun.elapsed();

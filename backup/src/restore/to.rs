@@ -22,33 +22,15 @@ use leasehold_documents::Documents;
 use leasehold_documents::snapshot::{self, Head};
 use leasehold_replication::{Position, Voters};
 use leasehold_store::volume::cluster_of;
+use leasehold_store::volume::files::{RESTORE, is_of_a_volume};
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The file that a first start reads.
-const FILE: &str = "restore.json";
 /// How often role.json is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// What may lie in a volume: a store's files (see `leasehold_store::volume`), and what file systems have by themselves.
-const OF_A_VOLUME: [&str; 14] = [
-    FILE,
-    "lock",
-    "replica.json",
-    "journal",
-    "snapshot.json",
-    "snapshot.taken",
-    "snapshot.next",
-    "committed.json",
-    "went-back.json",
-    "diverged.json",
-    "force-bootstrap",
-    "wiping",
-    "lost+found",
-    ".snapshot",
-];
 
 pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, CommandError> {
     let folder = data.display().to_string();
@@ -85,12 +67,12 @@ pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, Comma
         let (cluster_id, position) = (archive.cluster, Position::new(0, edge.seq.0));
         let head = Head { format, cluster_id, position, voters: Voters { format, ..Voters::none() } };
         write(&data, &head, &documents)
-            .map_err(CommandError::io(format!("cannot write {}", data.join(FILE).display())))?;
+            .map_err(CommandError::io(format!("cannot write {}", data.join(RESTORE).display())))?;
         let records: usize = documents.collections().map(|(_, collection)| collection.len()).sum();
         Ok(format!(
             "{} is ready: {} at {edge} of cluster {} (read {}); the first start of the new cluster begins with them, \
              and expiry is paused until PUT /api/expiry {{\"paused\": false}}",
-            data.join(FILE).display(),
+            data.join(RESTORE).display(),
             count(records as u64, "record"),
             archive.cluster.0,
             progress.summary()
@@ -101,14 +83,10 @@ pub(super) async fn run(args: &RestoreArgs, data: &Path) -> Result<String, Comma
 
 /// What the folder has that no volume has: somebody named another folder.
 fn strangers(data: &Path) -> io::Result<Option<String>> {
-    let is_known = |name: &str| {
-        let is_part = name.ends_with(".tmp") || (name.starts_with("received-") && name.ends_with(".part"));
-        OF_A_VOLUME.contains(&name) || is_part
-    };
     let mut names = Vec::new();
     for entry in fs::read_dir(data)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if !is_known(&name) {
+        if !is_of_a_volume(&name) {
             names.push(name);
         }
     }
@@ -159,8 +137,8 @@ async fn is_not_wanted(path: &Path, name: &str, patience: Duration) -> Result<Op
 }
 
 fn write(data: &Path, head: &Head, documents: &Documents) -> io::Result<()> {
-    let part = data.join(format!("{FILE}.tmp"));
-    let written = write_part(&part, head, documents).and_then(|()| fs::rename(&part, data.join(FILE)));
+    let part = data.join(format!("{RESTORE}.tmp"));
+    let written = write_part(&part, head, documents).and_then(|()| fs::rename(&part, data.join(RESTORE)));
     if written.is_err() {
         // A disk that is full is less so without it; the first error is what counts.
         let _ = fs::remove_file(&part);

@@ -10,6 +10,7 @@
 
 pub mod watch;
 
+use crate::volume::files::LOCK;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -72,8 +73,6 @@ impl VolumeLock {
         VolumeLock(None)
     }
 }
-
-const LOCK: &str = "lock";
 
 /// A folder of the file system.
 #[derive(Debug)]

@@ -4,10 +4,8 @@ use std::io;
 
 use crate::volume::disk::{Disk, read_if_there, remove_if_there, replace};
 use crate::volume::files::{
-    COMMITTED, DIVERGED, FOLDER, FORCE_BOOTSTRAP, REPLICA, RESTORE, SNAPSHOT, SNAPSHOT_NEXT, SNAPSHOT_TAKEN, WENT_BACK,
-    WIPING,
+    COMMITTED, DIVERGED, FOLDER, FORCE_BOOTSTRAP, REPLICA, RESTORE, SNAPSHOT, WENT_BACK, WIPING, is_leftover,
 };
-use crate::volume::snapshot::PartFile;
 
 pub(crate) fn is_wiping(disk: &dyn Disk) -> io::Result<bool> {
     Ok(read_if_there(disk, WIPING)?.is_some())
@@ -34,9 +32,4 @@ pub(crate) fn wipe(disk: &dyn Disk) -> io::Result<()> {
     disk.sync_folder("")?;
     remove_if_there(disk, WIPING)?;
     disk.sync_folder("")
-}
-
-/// Is that a file that only an earlier process needed?
-pub(crate) fn is_leftover(name: &str) -> bool {
-    [SNAPSHOT_NEXT, SNAPSHOT_TAKEN].contains(&name) || PartFile::is_name(name) || name.ends_with(".tmp")
 }

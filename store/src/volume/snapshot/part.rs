@@ -3,6 +3,7 @@
 use super::{Loaded, read};
 use crate::volume::disk::{Disk, DiskFile, remove_if_there, write_all_at};
 use crate::volume::error::VolumeError;
+use crate::volume::files::received;
 use leasehold_documents::readable;
 use leasehold_documents::{Documents, FalseSum};
 use leasehold_replication::{SnapshotMark, SnapshotMeta, SnapshotPart, SnapshotPiece};
@@ -74,14 +75,9 @@ pub struct ReceivedSnapshot {
 
 impl PartFile {
     pub(crate) fn create(disk: Arc<dyn Disk>, number: u64, format_max: u32) -> io::Result<PartFile> {
-        let name = format!("received-{number}.part");
+        let name = received(number);
         let file = disk.create(&name)?;
         Ok(PartFile { disk, name, format_max, file, announced: None, have: 0, kept: false })
-    }
-
-    /// Is that a name of ours, left by an earlier process?
-    pub(crate) fn is_name(name: &str) -> bool {
-        name.starts_with("received-") && name.ends_with(".part")
     }
 
     /// Keeps a piece. True: it was the last one, and [`PartFile::finish`] may follow. One at offset 0 starts anew. Blocks
