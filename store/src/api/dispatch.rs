@@ -25,6 +25,7 @@ use super::problem::{Code, Problem};
 use super::refusals::unknown_collection;
 use super::rights::Rights;
 use super::turns::Turns;
+use super::writes::Write;
 use super::{batch, definitions, expiry, openapi, pages, reads, reply, snapshot, transaction, watch, writes};
 use crate::handle::Handle;
 use crate::schema::Schemas;
@@ -73,9 +74,9 @@ impl Calls {
             Kind::Watch => watch::watch(context, rights, Some(collection), headers, query()?).await,
             Kind::WatchAll => watch::watch(context, rights, None, headers, query()?).await,
             Kind::Snapshot => snapshot::snapshot(context, query()?).await,
-            Kind::Create => writes::create(context, collection, headers, sent, query()?).await,
-            Kind::Replace => writes::replace(context, collection, id, headers, sent, query()?).await,
-            Kind::Patch => writes::patch(context, collection, id, headers, sent, query()?).await,
+            Kind::Create => writes::write(context, collection, Write::Create, headers, sent, query()?).await,
+            Kind::Replace => writes::write(context, collection, Write::Replace(id), headers, sent, query()?).await,
+            Kind::Patch => writes::write(context, collection, Write::Patch(id), headers, sent, query()?).await,
             Kind::Delete => writes::delete(context, collection, id, headers).await,
             Kind::Batch => batch::batch(context, collection, headers, sent).await,
             Kind::Transaction => transaction::transaction(context, rights, headers, sent).await,

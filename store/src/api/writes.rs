@@ -17,73 +17,70 @@ use std::fmt;
 use warp::http::header::LOCATION;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-/// `POST /{collection}`
-pub(super) async fn create<B>(
-    context: &Context,
-    collection: &str,
-    headers: &HeaderMap,
-    sent: &mut Sent<B>,
-    query: Query,
-) -> ApiResult
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    if !conditions::of_write(headers, true)?.is_none() {
-        return Err(Problem::new(
-            Code::InvalidCondition,
-            "only PUT, PATCH and DELETE accept If-Match and If-None-Match",
-        ));
+/// A write that sends a record or a patch, to the collection or to the id in its path.
+#[derive(Clone, Copy)]
+pub(super) enum Write<'a> {
+    /// `POST /{collection}`
+    Create,
+    /// `PUT /{collection}/{id}`
+    Replace(&'a str),
+    /// `PATCH /{collection}/{id}`
+    Patch(&'a str),
+}
+
+impl<'a> Write<'a> {
+    fn id(self) -> Option<&'a str> {
+        match self {
+            Write::Create => None,
+            Write::Replace(id) | Write::Patch(id) => Some(id),
+        }
     }
+
+    /// Its operation, its method, and what its body must be.
+    fn kind(self) -> (Op, Method, &'static str) {
+        match self {
+            Write::Create => (Op::Create, Method::POST, body::JSON),
+            Write::Replace(_) => (Op::Put, Method::PUT, body::JSON),
+            Write::Patch(_) => (Op::Patch, Method::PATCH, body::MERGE_PATCH),
+        }
+    }
+
+    /// Its conditions: there is no record yet that one of a create could be about.
+    fn conditions(self, context: &Context, headers: &HeaderMap) -> Result<Wanted, Problem> {
+        match self {
+            Write::Create if conditions::of_write(headers, true)?.is_none() => Ok(Wanted::default()),
+            Write::Create => Err(Problem::new(
+                Code::InvalidCondition,
+                "only PUT, PATCH and DELETE accept If-Match and If-None-Match",
+            )),
+            Write::Replace(_) | Write::Patch(_) => conditions::of_write(headers, context.config.match_weakened),
+        }
+    }
+}
+
+/// Creates, replaces or merges a record.
+pub(super) async fn write<B>(
+    context: &Context,
+    collection: &str,
+    write: Write<'_>,
+    headers: &HeaderMap,
+    sent: &mut Sent<B>,
+    query: Query,
+) -> ApiResult
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let (op, method, media) = write.kind();
+    if let Some(id) = write.id() {
+        check_id(context, collection, id)?;
+    }
+    let wanted = write.conditions(context, headers)?;
     let (name, expires_in) = (key::of(headers)?, expires_in::parse(&query)?);
-    let body = body::receive(context, headers, sent, body::JSON).await?;
+    let body = body::receive(context, headers, sent, media).await?;
     check_syntax(context, collection, &body)?;
-    let asked = Asked { expires_in, ..Asked::alone(collection, Op::Create, None, &body, Wanted::default()) };
-    one(context, (Method::POST, headers), &asked, name.as_deref(), &query).await
-}
-
-/// `PUT /{collection}/{id}`
-pub(super) async fn replace<B>(
-    context: &Context,
-    collection: &str,
-    id: &str,
-    headers: &HeaderMap,
-    sent: &mut Sent<B>,
-    query: Query,
-) -> ApiResult
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    check_id(context, collection, id)?;
-    let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
-    let expires_in = expires_in::parse(&query)?;
-    let body = body::receive(context, headers, sent, body::JSON).await?;
-    check_syntax(context, collection, &body)?;
-    let asked = Asked { expires_in, ..Asked::alone(collection, Op::Put, Some(id), &body, wanted) };
-    one(context, (Method::PUT, headers), &asked, name.as_deref(), &query).await
-}
-
-/// `PATCH /{collection}/{id}`
-pub(super) async fn patch<B>(
-    context: &Context,
-    collection: &str,
-    id: &str,
-    headers: &HeaderMap,
-    sent: &mut Sent<B>,
-    query: Query,
-) -> ApiResult
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    check_id(context, collection, id)?;
-    let (wanted, name) = (conditions::of_write(headers, context.config.match_weakened)?, key::of(headers)?);
-    let expires_in = expires_in::parse(&query)?;
-    let body = body::receive(context, headers, sent, body::MERGE_PATCH).await?;
-    check_syntax(context, collection, &body)?;
-    let asked = Asked { expires_in, ..Asked::alone(collection, Op::Patch, Some(id), &body, wanted) };
-    one(context, (Method::PATCH, headers), &asked, name.as_deref(), &query).await
+    let asked = Asked { expires_in, ..Asked::alone(collection, op, write.id(), &body, wanted) };
+    one(context, (method, headers), &asked, name.as_deref(), &query).await
 }
 
 /// `DELETE /{collection}/{id}`
