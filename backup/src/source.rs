@@ -19,6 +19,7 @@ use crate::token::{first, has_certificates};
 use leasehold_archive::agent::{Ended, Pod};
 use leasehold_daemon::logs::in_words;
 use leasehold_replication::{ClusterId, Seq};
+use leasehold_store::api::PARTIAL;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ const HEAD_MAX: Duration = Duration::from_secs(30);
 /// A watch of everything says every ten seconds how far it is; a snapshot that stands still this long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(25);
 const RESOLVE_MAX: Duration = Duration::from_secs(10);
+/// What a token lacks that is refused.
+const RIGHT: &str = " (it needs a token with the right backup or admin: --store-token-file)";
 /// Of a refusal's body.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -87,7 +90,12 @@ impl Source {
         let cluster = cluster.map(|cluster| format!("cluster={}", cluster.0));
         let after = after.map(|after| format!("after={after}"));
         let query = [cluster, after].into_iter().flatten().collect::<Vec<_>>().join("&");
-        Ok(Watch::of(self.get(pod, "/api/watch", &query).await?))
+        let answer = self.get(pod, "/api/watch", &query).await?;
+        if answer.headers().contains_key(PARTIAL) {
+            let what = format!("{pod}: GET /api/watch shows only the collections that its token may watch{RIGHT}");
+            return Err(Failed { ended: Ended::Denied, what });
+        }
+        Ok(Watch::of(answer))
     }
 
     /// Asks for a snapshot.
@@ -193,7 +201,7 @@ async fn refusal(pod: &Pod, path: &str, mut answer: Response) -> Failed {
     };
     let detail = problem.map(|problem| format!(": {}", problem.detail)).unwrap_or_default();
     let hint = match ended {
-        Ended::Denied => " (it needs a token with the right backup or admin: --store-token-file)",
+        Ended::Denied => RIGHT,
         Ended::Broken | Ended::Gone | Ended::Ahead | Ended::OtherCluster(_) => "",
     };
     Failed { ended, what: format!("{pod}: GET {path} answered {status}{detail}{hint}") }

@@ -91,7 +91,7 @@ mod turns;
 mod watch;
 mod writes;
 
-pub use context::{Config, FORWARDED, READ_TIMEOUT_MAX, SEQUENCE, STALENESS, Shown};
+pub use context::{Config, FORWARDED, PARTIAL, READ_TIMEOUT_MAX, SEQUENCE, STALENESS, Shown};
 pub use dispatch::{Calls, Probes};
 
 #[cfg(test)]

@@ -139,5 +139,8 @@ impl Context {
 /// The header that names the log entry that an answer saw or made.
 pub const SEQUENCE: &str = "leasehold-sequence";
 
+/// The header of a watch of all that shows only the collections that its token may watch. Absent where it shows everything.
+pub const PARTIAL: &str = "leasehold-partial";
+
 /// The header that says how old the data of an answer may be, in milliseconds. Absent where that is not known.
 pub const STALENESS: &str = "leasehold-staleness-ms";

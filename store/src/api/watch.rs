@@ -26,7 +26,7 @@
 mod asked;
 mod event;
 
-use super::context::{ApiResult, Context, SEQUENCE};
+use super::context::{ApiResult, Context, PARTIAL, SEQUENCE};
 use super::percent::Query;
 use super::problem::{Code, Problem};
 use super::reads;
@@ -104,6 +104,7 @@ pub(super) async fn watch(
         context.metrics.watcher_refused();
         Problem::new(Code::TooManyWatchers, format!("{most} clients already watch this replica; ask another one"))
     })?;
+    let is_partial = matches!(what, What::Readable(_));
     let (events, mut taken) = mpsc::channel(EVENTS_MAX);
     let last_words = Arc::new(OnceLock::new());
     let stall_max = context.config.watch_stall_max;
@@ -127,6 +128,10 @@ pub(super) async fn watch(
     // A proxy that collects answers would keep the events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers.insert(SEQUENCE, reply::number(after.0));
+    if is_partial {
+        // A copy of everything would lack what this token may not see, and nothing else would say so.
+        headers.insert(PARTIAL, HeaderValue::from_static("true"));
+    }
     Ok(response)
 }
 

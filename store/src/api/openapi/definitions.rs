@@ -6,7 +6,7 @@ use utoipa::openapi::Response;
 use warp::http::StatusCode;
 
 use super::details::{Details, body, empty, events, json};
-use super::headers::{ETAG, LOCATION, STALENESS};
+use super::headers::{ETAG, LOCATION, PARTIAL, STALENESS};
 use super::parameters::{
     COLLECTION, COLLECTIONS, EXPIRE_NOW, IF_MATCH_DEFINITION, IF_MATCH_READ, IF_NONE_MATCH_DEFINITION,
     IF_NONE_MATCH_READ, KEY, LAST_EVENT_ID, WATCH_AFTER, WATCH_CLUSTER, WITH_RECORDS,
@@ -116,7 +116,7 @@ pub(super) fn watch() -> Details {
                       last event is `end` and says why. Of several events of one entry only the last has an `id`."
             .to_owned(),
         parameters: vec![&WATCH_AFTER, &WATCH_CLUSTER, &COLLECTIONS, &LAST_EVENT_ID],
-        successes: vec![(StatusCode::OK, events(reference(EVENT)))],
+        successes: vec![(StatusCode::OK, events(reference(EVENT), &[&PARTIAL]))],
         refusals: vec![&BAD_REQUEST, &AHEAD, &HISTORY_GONE, &UNAVAILABLE],
         ..Details::default()
     }

@@ -100,8 +100,8 @@ pub(super) fn of_media(
 
 /// Server-sent events. OpenAPI 3.1 knows only whole bodies; the schema is that of one event, which is how tools that read
 /// streams take it (OpenAPI 3.2 has `itemSchema` for that).
-pub(super) fn events(one: Ref) -> Response {
-    of_media("text/event-stream", "The events, each of this schema.", one, &[])
+pub(super) fn events(one: Ref, more: &[&headers::Shared]) -> Response {
+    of_media("text/event-stream", "The events, each of this schema.", one, more)
 }
 
 fn success(description: &str, more: &[&headers::Shared]) -> ResponseBuilder {

@@ -25,6 +25,12 @@ pub(super) static STALENESS: Shared = Shared {
                   before the answer is in it. Absent while this replica does not know.",
 };
 
+pub(super) static PARTIAL: Shared = Shared {
+    name: "Leasehold-Partial",
+    kind: Type::Boolean,
+    description: "The token may not watch all collections, and the watch shows those that it may. Absent where it shows all.",
+};
+
 pub(super) static ETAG: Shared =
     Shared { name: "ETag", kind: Type::String, description: "A hash of the record; of a definition its revision." };
 
@@ -62,6 +68,6 @@ impl Shared {
 
 /// Describes each once.
 pub(super) fn describe(components: &mut Components) {
-    let all = [&SEQUENCE, &STALENESS, &ETAG, &LOCATION, &LINK, &COUNT, &WWW_AUTHENTICATE, &RETRY_AFTER];
+    let all = [&SEQUENCE, &STALENESS, &PARTIAL, &ETAG, &LOCATION, &LINK, &COUNT, &WWW_AUTHENTICATE, &RETRY_AFTER];
     components.headers = all.map(|one| (one.name.to_owned(), one.header().into())).into();
 }

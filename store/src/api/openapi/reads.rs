@@ -79,7 +79,7 @@ pub(super) fn watch(about: &About<'_>) -> Details {
                       starts with the next commit. The last event is `end` and says why."
             .to_owned(),
         parameters,
-        successes: vec![(StatusCode::OK, events(reference(RECORD_EVENT)))],
+        successes: vec![(StatusCode::OK, events(reference(RECORD_EVENT), &[]))],
         refusals: vec![&BAD_REQUEST, &UNKNOWN_COLLECTION, &AHEAD, &HISTORY_GONE, &UNAVAILABLE],
         ..Details::default()
     }

@@ -1,5 +1,6 @@
 //! Watching any collection, and all of them.
 use super::*;
+use crate::api::PARTIAL;
 use crate::api::rights::Rights;
 use crate::history::Mark;
 use leasehold_documents::{Action, Command, Condition, Define, DefinitionCondition, IdRef, On, Operation, Work};
@@ -250,6 +251,22 @@ async fn a_watch_of_all_shows_what_may_be_read_and_goes_on_when_that_is_dropped(
     assert!(!format!("{seen:?}").contains("hidden"));
     let whole = watched_by(&rights_of(&["backup"]), &api, None, "after=4", async || {}).await;
     assert!(format!("{whole:?}").contains("hidden"), "a backup has all");
+}
+
+#[tokio::test]
+async fn a_watch_of_all_says_that_it_does_not_show_all() {
+    let api = Api::with_collections();
+    for (files, text, is_partial) in [
+        (&["read.orders"][..], "", true),
+        (&["write.orders", "read.users"], "", true),
+        (&["read.orders"], "collections=orders", false),
+        (&["read.orders", "backup"], "", false),
+        (&["read"], "", false),
+    ] {
+        let (context, headers) = (api.calls.context(), HeaderMap::new());
+        let answer = watch::watch(context, &rights_of(files), None, &headers, query(text)).await.unwrap();
+        assert_eq!(answer.headers().get(PARTIAL).is_some(), is_partial, "{files:?} {text}");
+    }
 }
 
 #[tokio::test]
