@@ -13,6 +13,7 @@
 //!   agent     archives continuously; source, spool and metrics are its parts
 //!   sealed    the bytes of objects: compressed, and encrypted if there are recipients
 //!   bucket    where the archive is: put if absent, list, get, delete
+//!   misfit    a URL or a flag that does not fit the port of a store
 //!   crypto    ring, for TLS
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod crypto;
 pub mod drill;
 pub mod list;
 pub mod metrics;
+mod misfit;
 pub mod progress;
 pub mod restore;
 pub mod sealed;

@@ -15,6 +15,7 @@ mod watch;
 pub use failed::Failed;
 pub use watch::{First, Heard, Watch};
 
+use crate::misfit::Misfit;
 use crate::token::{first, has_certificates};
 use leasehold_archive::agent::{Ended, Pod};
 use leasehold_daemon::logs::in_words;
@@ -115,7 +116,16 @@ impl Source {
         if let Some(token) = self.token().await? {
             request = request.header(AUTHORIZATION, token);
         }
-        let failed = |error: reqwest::Error| Failed::broken(format!("{pod}: {}", in_words(&error)));
+        let failed = |error: reqwest::Error| {
+            let why = in_words(&error);
+            let hint = match Misfit::of(&why) {
+                Some(Misfit::Certificate) => " (--store-ca names the certificates that sign the store's)",
+                Some(Misfit::PortHasNoTls) => " (the port has no TLS: write --store http://…)",
+                Some(Misfit::PortHasTls) => " (the port may have TLS: write --store https://…)",
+                None => "",
+            };
+            Failed::broken(format!("{pod}: {why}{hint}"))
+        };
         let answer = tokio::time::timeout(HEAD_MAX, request.send()).await;
         let answer = answer.map_err(|_| Failed::broken(format!("{pod}: no answer within {} s", HEAD_MAX.as_secs())))?;
         let answer = answer.map_err(failed)?;

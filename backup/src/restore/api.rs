@@ -1,6 +1,7 @@
 //! The calls of a store that a restore into it makes.
 
 use crate::archive::CommandError;
+use crate::misfit::Misfit;
 use crate::token::{first, has_certificates};
 use leasehold_daemon::logs::in_words;
 use reqwest::header::LOCATION;
@@ -157,13 +158,13 @@ impl Api {
             Ok(answer) => answer,
             Err(error) => {
                 let why = in_words(&error);
-                if why.contains("certificate") {
-                    let what = format!("{url}: {why}; name the certificates that sign that cluster's with --ca");
-                    return Err(self.ended(what));
-                }
-                // Of rustls, about an answer that is not TLS.
-                if why.contains("InvalidContentType") {
-                    return Err(self.ended(format!("{url}: {why}; the port has no TLS, so write --into http://…")));
+                let hint = Misfit::of(&why).map(|misfit| match misfit {
+                    Misfit::Certificate => "name the certificates that sign that cluster's with --ca",
+                    Misfit::PortHasNoTls => "the port has no TLS, so write --into http://…",
+                    Misfit::PortHasTls => "the port has TLS, so write --into https://…",
+                });
+                if let Some(hint) = hint {
+                    return Err(self.ended(format!("{url}: {why}; {hint}")));
                 }
                 return Ok(Err(Failed { why, is_unheard: error.is_connect() || error.is_timeout() }));
             }

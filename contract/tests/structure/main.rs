@@ -116,7 +116,7 @@ const DISTRICTS: [(&str, &[&str]); 5] = [
         "backup",
         &[
             "agent", "list", "verify", "drill", "restore", "cat", "walk", "archive", "args", "source", "spool",
-            "metrics", "progress", "sealed", "bucket", "token", "crypto",
+            "metrics", "progress", "sealed", "bucket", "misfit", "token", "crypto",
         ],
     ),
     ("sim", &["judge", "play", "small", "model", "outcome", "options", "plant"]),
