@@ -105,7 +105,8 @@ impl Archive {
     /// # Errors
     /// It cannot be started.
     pub fn agent(&self, cluster: &Cluster, number: u16, args: &[&str]) -> anyhow::Result<Agent> {
-        let stores: Vec<String> = (0..cluster.wanted()).map(|i| format!("http://{}", cluster.store(i))).collect();
+        let scheme = cluster.http().scheme();
+        let stores: Vec<String> = (0..cluster.wanted()).map(|i| format!("{scheme}://{}", cluster.store(i))).collect();
         let listen: SocketAddr = ([127, 0, 0, 1], cluster.ports().agent(number)).into();
         let folder = cluster.folder().join(format!("agent-{number}"));
         let spool = folder.join("spool");

@@ -98,6 +98,7 @@ impl Cluster {
         std::fs::write(root.join("initial.json"), initial_data.to_string())?;
         let guardian = Guardian::start(&config.programs.e2e, &root, temporary);
         let api = ApiServer::start_at((config.hub(), config.ports.api).into())?;
+        let http = config.http.clone();
         let inner = Arc::new(Inner {
             config,
             api,
@@ -119,7 +120,7 @@ impl Cluster {
             let inner = inner.clone();
             move || inner.control()
         })?;
-        Ok(Cluster { inner, http: Http::default(), controller: Some(controller), root, temporary, guardian })
+        Ok(Cluster { inner, http, controller: Some(controller), root, temporary, guardian })
     }
 
     /// The embedded API.

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     archive,
+    client::Http,
     cluster::{App, Cluster, Config, LEASE, Machine, NAMESPACE, Part, Ports, Programs, STATEFUL_SET},
 };
 use backup::{Backup, BackupView};
@@ -68,6 +69,7 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
         initial_data: None,
         restore: demo.restore.as_deref().map(|url| archive::prepares(url, "latest")).transpose()?,
         folder: demo.data.clone(),
+        http: Http::default(),
         store_args: Vec::new(),
         sidecar_args: Vec::new(),
         programs: Programs::find()?,

@@ -147,11 +147,22 @@ redirected_write=(--cacert /etc/leasehold-trust/api-tls/ca.crt --location-truste
 redirects_a_write() { # redirects_a_write POD TOKEN
   [ "$(in_pod "$1" curl -s -o /dev/null -w '%{http_code}' --max-time 5 "${redirected_write[@]}" -H "Authorization: Bearer $2")" = 201 ]
 }
+# A bucket of the agent's own: its folder goes with its pod.
+archived=(--set backup.enabled=true --set backup.url=file:///archive --set backup.changesEvery=1s
+  --set-json 'backup.extraVolumes=[{"name":"archive","emptyDir":{}}]'
+  --set-json 'backup.extraVolumeMounts=[{"name":"archive","mountPath":"/archive"}]')
+by_the_agent() { k exec "deploy/$RELEASE-backup" -- "$@"; }
+is_archived() { # is_archived SEQUENCE: a restore would lead there
+  local has
+  has=$(by_the_agent curl -s --max-time 5 http://localhost:8092/metrics | sed -n 's/^leasehold_backup_recoverable_sequence //p')
+  [ -n "$has" ] && [ "${has%.*}" -ge "$1" ]
+}
 clients_need_tls_and_a_token_where_that_is_asked_for() {
-  local token reader admin backup orders code expected redirected url=https://localhost:8089
+  local token reader admin backup orders code expected redirected last url=https://localhost:8089
+  local secured=(--set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect "${archived[@]}")
   certificates
   # --wait tests that the kubelet's probes still work: the pods become ready.
-  timed "upgraded" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect
+  timed "upgraded" upgrade "${secured[@]}"
   wait_for "the rollout" 240 k rollout status statefulset "$cluster_name" --timeout=5s
   token=$(token_of write) reader=$(token_of read) admin=$(token_of admin) backup=$(token_of backup)
   [ -n "$admin" ] && [ -n "$backup" ] || { say "the chart made no admin or no backup"; return 1; }
@@ -172,7 +183,7 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
   k patch secret "$RELEASE-api-tokens" -p "{\"data\": {\"backup\": null, \"read.persons\": \"$(printf %s "$orders" | base64 -w0)\"}}" >/dev/null
   wait_for "the pods to know the new token" 240 answers_with 200 "$url/persons" -H "Authorization: Bearer $orders"
   [ "$(code_of "$url/orders" -H "Authorization: Bearer $orders")" = 403 ] || { say "a token of persons may read orders"; return 1; }
-  timed "a missing key is added" upgrade --set apiTls.existingSecret=e2e-api --set apiTokens.create=true --set followerWrites=redirect
+  timed "a missing key is added" upgrade "${secured[@]}"
   [ "$(token_of write) $(token_of admin) $(token_of 'read\.persons')" = "$token $admin $orders" ] ||
     { say "the upgrade changed a token"; return 1; }
   [ -n "$(token_of backup)" ] && [ "$(token_of backup)" != "$backup" ] || { say "the upgrade added no backup"; return 1; }
@@ -181,6 +192,13 @@ clients_need_tls_and_a_token_where_that_is_asked_for() {
   redirected=$(a_follower)
   wait_for "a redirected write" 75 redirects_a_write "$redirected" "$token" ||
     { say "$(in_pod "$redirected" curl -sS -i --max-time 5 "${redirected_write[@]}" -H "Authorization: Bearer $token" 2>&1)"; return 1; }
+  # The agent of backups comes by the headless Service's name, with the CA and the token that the chart gives it.
+  last=$(in_pod "$redirected" curl -s -o /dev/null -D - --max-time 5 --cacert /etc/leasehold-trust/api-tls/ca.crt \
+    -H "Authorization: Bearer $token" "$url/persons?consistency=strong" | tr -d '\r' | sed -n 's/^[Ll]easehold-[Ss]equence: //p')
+  [ -n "$last" ] || { say "a read has no sequence"; return 1; }
+  timed "the agent has sequence $last" wait_for "the agent to archive" 60 is_archived "$last" ||
+    { k logs "deploy/$RELEASE-backup"; return 1; }
+  quietly archive-verify by_the_agent backup verify
   # curl ends with an error, as it should: kubectl's message about that is no news.
   [ "$(in_pod "$(pod 0)" curl -s -o /dev/null -w '%{http_code}' --max-time 5 http://localhost:8089/healthz 2>/dev/null)" = 000 ] ||
     { say "plain HTTP is answered"; return 1; }

@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 
 use super::{Disks, Network, Ports, network::HUB};
+use crate::client::Http;
 
 /// What runs beside the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,8 @@ pub struct Config {
     pub restore: Option<Vec<String>>,
     /// Where the folders go, and stay; none: a temporary place.
     pub folder: Option<PathBuf>,
+    /// How the stores are asked: in TLS and with a token where their flags say so.
+    pub http: Http,
     /// More flags for the stores.
     pub store_args: Vec<String>,
     /// More flags for the sidecars.
@@ -183,6 +186,7 @@ impl Config {
             initial_data: None,
             restore: None,
             folder: None,
+            http: Http::default(),
             store_args: Vec::new(),
             sidecar_args: Vec::new(),
             programs: Programs::find()?,

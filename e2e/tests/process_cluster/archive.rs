@@ -2,6 +2,7 @@
 
 mod agents;
 mod pages;
+mod secured;
 mod truth;
 
 use std::{

@@ -27,7 +27,7 @@ async fn cluster_with_flags(folder: &Path, flags: &[&str]) -> Setting {
     cluster_with(config).await
 }
 
-fn write(folder: &Path, name: &str, text: &str) {
+pub(super) fn write(folder: &Path, name: &str, text: &str) {
     // As a kubelet does it: whole, in one step.
     std::fs::write(folder.join(".new"), text).unwrap();
     std::fs::rename(folder.join(".new"), folder.join(name)).unwrap();
@@ -146,16 +146,20 @@ async fn strangers_get_nothing_and_a_key_is_changed_without_a_gap_in_writes() {
 }
 
 /// An authority and the certificates that it issues.
-struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
+pub(super) struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
 
 impl Authority {
-    fn new() -> Authority {
+    pub(super) fn new() -> Authority {
         let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         Authority(rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn issue(&self, folder: &Path) {
+    pub(super) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    pub(super) fn issue(&self, folder: &Path) {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         write(folder, "tls.crt", &params.signed_by(&key, &self.0).unwrap().pem());
@@ -167,7 +171,7 @@ impl Authority {
 async fn certificates_and_their_authority_are_changed_without_a_gap_in_writes() {
     let (folder, old, new) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
     write(folder.path(), "current", OLD);
-    write(folder.path(), "ca.crt", &old.0.pem());
+    write(folder.path(), "ca.crt", &old.pem());
     old.issue(folder.path());
     let setting = cluster_with_flags(folder.path(), &["--peer-key", "--peer-tls"]).await;
     let cluster = &setting.cluster;
@@ -179,13 +183,13 @@ async fn certificates_and_their_authority_are_changed_without_a_gap_in_writes() 
 
     unnoticed(cluster, async || {
         // First everybody trusts both, then everybody shows a certificate of the new one, then the old one goes.
-        write(folder.path(), "ca.crt", &format!("{}{}", old.0.pem(), new.0.pem()));
+        write(folder.path(), "ca.crt", &format!("{}{}", old.pem(), new.pem()));
         all_have(cluster, "all trust both", |trust| certificates(trust).len() == 3).await;
         let status = cluster.http().get_json(cluster.store(leader), "/api/status").await.unwrap();
         let before = certificates(&status["peerTrust"])[0].clone();
         new.issue(folder.path());
         all_have(cluster, "all show the new one", |trust| certificates(trust)[0] != before).await;
-        write(folder.path(), "ca.crt", &new.0.pem());
+        write(folder.path(), "ca.crt", &new.pem());
         all_have(cluster, "all trust the new one alone", |trust| certificates(trust).len() == 2).await;
     })
     .await;
@@ -195,7 +199,7 @@ async fn certificates_and_their_authority_are_changed_without_a_gap_in_writes() 
 }
 
 /// The files of `--api-tokens`, each with a token of its own.
-fn token(file: &str) -> String {
+pub(super) fn token(file: &str) -> String {
     format!("0123456789-a-token-of-{file}")
 }
 
