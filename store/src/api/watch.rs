@@ -225,7 +225,7 @@ impl Telling {
             What::All | What::Collections(_) | What::Readable(_) => {
                 let mark = self.handle.history().mark(self.told).ok_or(Some(End::Gone))?;
                 let stale = self.handle.fresh_as_of().map(|moment| moment.elapsed());
-                self.send(event::bookmark(self.cluster, &mark, stale)).await
+                self.send(event::bookmark(self.cluster, &mark, stale, self.handle.leads())).await
             }
         }
     }

@@ -290,6 +290,8 @@ fn event() -> Value {
             "properties": with(&with(&head, bookmark), json!({
                 "keysHash": { "type": "string" },
                 "staleMs": { "type": ["integer", "null"], "minimum": 0 },
+                // Earlier builds do not say it.
+                "leads": { "type": "boolean" },
             })),
         },
         end(),

@@ -131,6 +131,7 @@ async fn a_watch_of_all_begins_with_a_bookmark_and_each_hash_is_that_of_the_data
     assert_eq!((&kind[..], *id, &said["clusterId"]), ("bookmark", Some(6), &CLUSTER.into()));
     assert_eq!((&said["sequence"], &said["time"]), (&6.into(), &TIME.into()));
     assert_eq!((&said["hash"], &said["keysHash"]), (&hash(begin.data), &hash(begin.keys)));
+    assert_eq!(said["leads"], true, "{said}");
     let marks = marks.into_inner().unwrap();
     assert_eq!((seen.len(), marks.len()), (4, 2), "{seen:?}");
     for ((_, id, said), mark) in seen[1..3].iter().zip(&marks) {
@@ -142,6 +143,14 @@ async fn a_watch_of_all_begins_with_a_bookmark_and_each_hash_is_that_of_the_data
         [1, 2].map(|at| &seen[at].2["changes"][0]["collection"]),
         [&"orders".into(), &"users".into()] as [&Value; 2]
     );
+}
+
+#[tokio::test]
+async fn a_bookmark_of_a_pod_that_follows_says_so() {
+    let api = Api::with_collections();
+    api.set_status(status(Phase::Follower, "pod-1"));
+    let seen = watched(&api, None, "", async || {}).await;
+    assert_eq!((&seen[0].0[..], &seen[0].2["leads"]), ("bookmark", &false.into()), "{seen:?}");
 }
 
 #[tokio::test]

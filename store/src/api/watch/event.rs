@@ -10,7 +10,8 @@
 //!                         data: {"sequence":813,"time":"…","hash":"…","definition":{"name":"orders","change":"dropped","created":90}}
 //!                         event: bookmark
 //!                         id: 815
-//!                         data: {"clusterId":"…","sequence":815,"time":"…","hash":"…","keysHash":"…"}
+//!                         data: {"clusterId":"…","sequence":815,"time":"…","hash":"…","keysHash":"…",
+//!                                "staleMs":3,"leads":false}
 //! ```
 //!
 //! `hash` is that of the data after the entry, `time` the leader's clock when it made it (null where no leader has said it).
@@ -47,12 +48,13 @@ pub(super) fn of(commit: &Commit, what: &What) -> Option<Bytes> {
 }
 
 /// How far a watch is, and what the data are there.
-/// `stale`: it has everything that was acknowledged anywhere longer ago than this.
-pub(super) fn bookmark(cluster: Option<ClusterId>, mark: &Mark, stale: Option<Duration>) -> Bytes {
+/// `stale`: it has everything that was acknowledged anywhere longer ago than this. `leads`: whoever can choose follows another pod,
+/// which has fewer other things to do.
+pub(super) fn bookmark(cluster: Option<ClusterId>, mark: &Mark, stale: Option<Duration>, leads: bool) -> Bytes {
     let Mark { seq, time_ms, data, keys } = *mark;
     let cluster = cluster.map_or(Value::Null, |cluster| cluster.0.to_string().into());
     let said = format!(
-        r#"{{"clusterId":{cluster},"sequence":{seq},"time":{},"hash":"{data}","keysHash":"{keys}","staleMs":{}}}"#,
+        r#"{{"clusterId":{cluster},"sequence":{seq},"time":{},"hash":"{data}","keysHash":"{keys}","staleMs":{},"leads":{leads}}}"#,
         time(time_ms),
         stale.map_or(Value::Null, |stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX).into())
     );
@@ -278,12 +280,12 @@ mod tests {
     #[test]
     fn a_bookmark_says_how_far_it_is_and_a_time_that_nobody_said_is_null() {
         let mark = Mark { seq: Seq(5), time_ms: 0, data: Sum(1), keys: Sum(2) };
-        let text = bookmark(Some(ClusterId(Uuid::from_u128(9))), &mark, Some(Duration::from_millis(120)));
+        let text = bookmark(Some(ClusterId(Uuid::from_u128(9))), &mark, Some(Duration::from_millis(120)), false);
         assert_eq!(
             std::str::from_utf8(&text).unwrap(),
             "event: bookmark\nid: 5\ndata: {\"clusterId\":\"00000000-0000-0000-0000-000000000009\",\"sequence\":5,\
              \"time\":null,\"hash\":\"00000000000000000000000000000001\",\"keysHash\":\
-             \"00000000000000000000000000000002\",\"staleMs\":120}\n\n"
+             \"00000000000000000000000000000002\",\"staleMs\":120,\"leads\":false}\n\n"
         );
     }
 }
