@@ -15,6 +15,8 @@
 //! A watch and fulls are independent of each other: a full anywhere behind the begin of a chain of files leads into it. So
 //! after a gap the watch is opened first, and however long the full takes, nothing is lost meanwhile.
 //!
+//! A pod that leads has enough to do: [`moving`] looks for another one, and follows it as soon as that works.
+//!
 //! Invariants: a file is put only while its cluster is accepted: the first bookmark had the hash that the archive has there. Files
 //! are put in order. A full is put when every pod that was asked has its hash, and counts when it was read back.
 //!
@@ -26,6 +28,7 @@ mod filing;
 mod fulls;
 mod holdings;
 mod keeping;
+mod moving;
 mod plants;
 mod round;
 mod step;
@@ -35,7 +38,7 @@ mod surveying;
 mod tests;
 mod watching;
 
-pub use step::{Action, Config, Ended, File, Full, FullError, Input, Notice, Pod, Refused, Unread};
+pub use step::{Action, Bookmark, Config, Ended, File, Full, FullError, Input, Notice, Order, Pod, Refused, Unread};
 
 use crate::name::Name;
 use crate::time::Time;
@@ -68,6 +71,8 @@ pub struct Agent {
     pods_most: usize,
     /// When the stores were last found to be of another cluster.
     moved: Option<Duration>,
+    /// When it last began to look for a pod that does not lead, or found one.
+    looked: Option<Duration>,
     survey: Survey,
     survey_failures: u32,
     /// Where the chain of files is; none before the archive and the cluster were compared.
@@ -137,6 +142,7 @@ impl Agent {
             rounds_without: 0,
             pods_most: 0,
             moved: None,
+            looked: None,
             survey: Survey::None,
             survey_failures: 0,
             filing: None,
@@ -166,9 +172,10 @@ impl Agent {
         match input {
             Input::Started(left) => self.on_started(left),
             Input::Resolved(pods) => self.on_resolved(now, pods),
-            Input::Bookmark { cluster, mark, stale } => self.on_bookmark(now, cluster, mark, stale),
+            Input::Bookmark(bookmark) => self.on_bookmark(now, &bookmark),
             Input::Entry { mark, bytes } => self.on_entry(now, mark, bytes),
             Input::Ended(ended) => self.on_ended(now, ended),
+            Input::Beside(said) => self.on_beside(now, said),
             Input::Listed(cluster, names) => self.on_listed(now, cluster, names),
             Input::EndRead(cluster, name, read) => self.on_end_read(now, cluster, name, read),
             Input::Put(is_done) => self.on_put(now, is_done),
@@ -181,6 +188,7 @@ impl Agent {
         }
         if !self.is_over {
             self.watch_on(now);
+            self.look_on(now);
             self.survey_on(now);
             self.keep_on(now);
         }
@@ -198,6 +206,7 @@ impl Agent {
             closes,
             put,
             self.watching.deadline(),
+            self.look_deadline(),
             self.survey.deadline(),
             self.fulls.deadline(&self.config),
             self.stops,

@@ -6,10 +6,10 @@ use super::http::Shown;
 use super::words::{Failures, say};
 use crate::bucket::Bucket;
 use crate::metrics::{At, Kind, Metrics};
-use crate::source::{Failed, Heard, Source};
+use crate::source::{Failed, First, Heard, Source};
 use crate::spool::{Spool, SpoolError};
 use futures_util::FutureExt as _;
-use leasehold_archive::agent::{Action, Agent, Ended, File, FullError, Input, Pod, Unread};
+use leasehold_archive::agent::{Action, Agent, Bookmark, Ended, File, FullError, Input, Pod, Unread};
 use leasehold_archive::changes::Mark;
 use leasehold_archive::name::Name;
 use leasehold_archive::verified::Verified;
@@ -60,12 +60,23 @@ pub(super) struct Driver {
     pub(super) shown: watch::Sender<Shown>,
 }
 
+/// What a watch says, and the task that reads it.
+type Listening = (mpsc::Receiver<Result<Heard, Failed>>, Task);
+
+enum Beside {
+    None,
+    Opening(Listening),
+    Open(Listening),
+}
+
 struct Running {
     driver: Driver,
     failures: Failures,
     began: Instant,
     reports: mpsc::Sender<Report>,
-    heard: Option<(mpsc::Receiver<Result<Heard, Failed>>, Task)>,
+    heard: Option<Listening>,
+    /// A second watch, which is not read behind its first word.
+    beside: Beside,
     full: Option<Task>,
     /// What is to be noted of the last full.
     verified: Option<Verified>,
@@ -87,6 +98,7 @@ impl Driver {
             began: Instant::now(),
             reports,
             heard: None,
+            beside: Beside::None,
             full: None,
             verified: None,
             lines: Vec::new(),
@@ -97,7 +109,8 @@ impl Driver {
             let now = Instant::now();
             let wake = running.driver.agent.deadline().map_or(now + TURN, |at| (running.began + at).min(now + TURN));
             let input = tokio::select! {
-                heard = next(&mut running.heard) => running.on_heard(heard),
+                heard = next(running.heard.as_mut()) => running.on_heard(heard),
+                heard = next(running.beside.opening()) => running.on_beside(heard),
                 Some(report) = reported.recv() => running.on_report(report),
                 () = tokio::time::sleep_until(wake) => Input::Wake,
                 () = stop.cancelled(), if !is_stopping => {
@@ -110,8 +123,17 @@ impl Driver {
     }
 }
 
-async fn next(heard: &mut Option<(mpsc::Receiver<Result<Heard, Failed>>, Task)>) -> Result<Heard, Failed> {
-    match heard {
+impl Beside {
+    fn opening(&mut self) -> Option<&mut Listening> {
+        match self {
+            Beside::Opening(listening) => Some(listening),
+            Beside::Open(_) | Beside::None => None,
+        }
+    }
+}
+
+async fn next(listening: Option<&mut Listening>) -> Result<Heard, Failed> {
+    match listening {
         Some((heard, _)) => heard
             .recv()
             .await
@@ -141,11 +163,7 @@ impl Running {
 
     fn on_heard(&mut self, heard: Result<Heard, Failed>) -> Input {
         match heard {
-            Ok(Heard::Bookmark(first)) => Input::Bookmark {
-                cluster: first.cluster_id,
-                mark: first.mark,
-                stale: first.stale_ms.map(Duration::from_millis),
-            },
+            Ok(Heard::Bookmark(first)) => Input::Bookmark(bookmark(&first)),
             Ok(Heard::Entry { mark, lines }) => {
                 let bytes = lines.iter().map(|line| line.len() as u64 + 1).sum();
                 self.lines = lines;
@@ -158,6 +176,21 @@ impl Running {
                     Ended::Gone | Ended::Ahead | Ended::OtherCluster(_) => info!("{what}"),
                 }
                 Input::Ended(ended)
+            }
+        }
+    }
+
+    /// What one that is not followed yet says is not in the metrics: nothing is missing without it.
+    fn on_beside(&mut self, heard: Result<Heard, Failed>) -> Input {
+        match (heard, std::mem::replace(&mut self.beside, Beside::None)) {
+            (Ok(Heard::Bookmark(first)), Beside::Opening(listening)) => {
+                self.beside = Beside::Open(listening);
+                Input::Beside(Ok(bookmark(&first)))
+            }
+            (Ok(_), _) => Input::Beside(Err(Ended::Broken)),
+            (Err(Failed { ended, what }), _) => {
+                info!("cannot follow another pod than the one that leads: {what}");
+                Input::Beside(Err(ended))
             }
         }
     }
@@ -228,8 +261,21 @@ impl Running {
         let (bucket, source) = (self.driver.bucket.clone(), self.driver.source.clone());
         match action {
             Action::Resolve => self.call(async move { Report::Resolved(source.pods().await) }),
-            Action::Watch { pod, cluster, after } => self.heard = Some(listen(source, pod, cluster, after)),
-            Action::CloseWatch => self.heard = None,
+            Action::Watch { pod, cluster, after } => {
+                self.beside = Beside::None;
+                self.heard = Some(listen(source, pod, cluster, after));
+            }
+            Action::CloseWatch => (self.heard, self.beside) = (None, Beside::None),
+            Action::WatchBeside { pod, cluster, after } => {
+                self.beside = Beside::Opening(listen(source, pod, Some(cluster), Some(after)));
+            }
+            Action::CloseBeside => self.beside = Beside::None,
+            Action::Move => {
+                if let Beside::Open(listening) = std::mem::replace(&mut self.beside, Beside::None) {
+                    info!("another pod is followed now, which does not lead");
+                    self.heard = Some(listening);
+                }
+            }
             Action::List(cluster) => self.call(async move {
                 let names = calls::list(&bucket, cluster).await;
                 Report::Listed(cluster, names.map_err(|error| error.to_string()))
@@ -261,9 +307,9 @@ impl Running {
                 self.driver.spool.forget(&file);
                 self.inputs.push_back(Input::Spool(self.driver.spool.bytes()));
             }
-            Action::TakeFull { cluster, from } => {
+            Action::TakeFull { cluster, from, order } => {
                 let taker = self.driver.taker.clone();
-                let call = async move { Report::Full(cluster, taker.take(cluster, from).await) };
+                let call = async move { Report::Full(cluster, taker.take(cluster, from, &order).await) };
                 // The one before writes the same file.
                 self.full = None;
                 self.full = Some(self.spawn(call));
@@ -322,13 +368,13 @@ async fn or_end(call: impl Future<Output = Report>) -> Report {
     })
 }
 
+fn bookmark(first: &First) -> Bookmark {
+    let First { cluster_id, mark, stale_ms, leads, .. } = *first;
+    Bookmark { cluster: cluster_id, mark, stale: stale_ms.map(Duration::from_millis), leads }
+}
+
 /// Reads a watch in a task of its own.
-fn listen(
-    source: Source,
-    pod: Pod,
-    cluster: Option<ClusterId>,
-    after: Option<Seq>,
-) -> (mpsc::Receiver<Result<Heard, Failed>>, Task) {
+fn listen(source: Source, pod: Pod, cluster: Option<ClusterId>, after: Option<Seq>) -> Listening {
     let (say, heard) = mpsc::channel(HEARD_MAX);
     let task = tokio::spawn(async move {
         let mut watch = match source.watch(&pod, cluster, after).await {

@@ -14,7 +14,7 @@ use crate::sealed::{self, Recipients, Sealer, Summed};
 use crate::source::{First, Heard, Source};
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
-use leasehold_archive::agent::{Full, FullError, Pod};
+use leasehold_archive::agent::{Full, FullError, Order, Pod};
 use leasehold_archive::changes::Mark;
 use leasehold_archive::name::Name;
 use leasehold_archive::time::Time;
@@ -74,8 +74,8 @@ fn of_bucket(error: BucketError) -> FullFailed {
 
 impl Taker {
     /// From a pod into the spool.
-    pub(super) async fn take(&self, cluster: ClusterId, from: Seq) -> Result<Taken, FullFailed> {
-        let (pod, mut verified) = self.download(cluster, from).await?;
+    pub(super) async fn take(&self, cluster: ClusterId, from: Seq, order: &Order) -> Result<Taken, FullFailed> {
+        let (pod, mut verified) = self.download(cluster, from, order).await?;
         let words = self.words(cluster, verified.mark.seq, &pod).await;
         if words.is_empty() {
             return Err(failed(
@@ -143,9 +143,11 @@ impl Taker {
     }
 
     /// From the first pod that has it.
-    async fn download(&self, cluster: ClusterId, from: Seq) -> Result<(Pod, Verified), FullFailed> {
+    async fn download(&self, cluster: ClusterId, from: Seq, order: &Order) -> Result<(Pod, Verified), FullFailed> {
         let mut last = failed(At::Source, "none of the stores has an address");
-        for pod in self.source.pods().await {
+        let mut pods = self.source.pods().await;
+        order.sort(&mut pods);
+        for pod in pods {
             let answer = match self.source.snapshot(&pod).await {
                 Ok(answer) => answer,
                 Err(error) => {

@@ -50,17 +50,25 @@ async fn a_watch_says_bookmarks_and_whole_entries_and_why_it_ends() {
     let text = format!(
         "retry: 1000\nid: 7\n: watching\n\nevent: bookmark\nid: 7\ndata: {{\"clusterId\":\"{cluster}\",\"sequence\":7,\
          \"time\":\"1970-01-01T00:00:07.000Z\",\"hash\":\"{hash}\",\"keysHash\":\"{hash}\"}}\n\ndata: {definition}\n\nid: 8\n\
-         data: {records}\n\nevent: news\ndata: later\n\ndata: {definition}\n\nevent: end\ndata: {{\"reason\":\"gone\"}}\n\n"
+         data: {records}\n\nevent: bookmark\ndata: {{\"clusterId\":\"{cluster}\",\"sequence\":8,\"time\":null,\"hash\":\"{hash}\",\"keysHash\":\"{hash}\",\"staleMs\":5,\"leads\":true}}\n\nevent: news\ndata: later\n\ndata: {definition}\n\nevent: end\ndata: {{\"reason\":\"gone\"}}\n\n"
     );
     let (url, asked) = serve(vec![events(&text)]).await;
     let source = source(&url);
     let pods = source.pods().await;
     let mut watch = source.watch(&pods[0], Some(ClusterId(cluster)), Some(Seq(7))).await.unwrap();
     let mark = |seq: u64, time: u64| Mark { seq: Seq(seq), time: Time::from_ms(time), hash: Sum(10) };
-    let first = First { cluster_id: ClusterId(cluster), mark: mark(7, 7000), keys_hash: Some(Sum(10)), stale_ms: None };
+    let first = First {
+        cluster_id: ClusterId(cluster),
+        mark: mark(7, 7000),
+        keys_hash: Some(Sum(10)),
+        stale_ms: None,
+        leads: false,
+    };
     assert_eq!(watch.next().await.unwrap(), Heard::Bookmark(first));
     let entry = Heard::Entry { mark: mark(8, 0), lines: vec![definition, records] };
     assert_eq!(watch.next().await.unwrap(), entry);
+    let leads = First { mark: mark(8, 0), stale_ms: Some(5), leads: true, ..first };
+    assert_eq!(watch.next().await.unwrap(), Heard::Bookmark(leads));
     assert_eq!(watch.next().await.unwrap_err().ended, Ended::Gone, "half an entry is never said");
     let asked = asked.await.unwrap();
     assert!(asked[0].starts_with(&format!("GET /api/watch?cluster={cluster}&after=7 HTTP/1.1\r\n")), "{asked:?}");

@@ -53,6 +53,9 @@ pub struct First {
     /// It has everything that was acknowledged anywhere longer ago than so many milliseconds; none: it does not know.
     #[serde(default)]
     pub stale_ms: Option<u64>,
+    /// The pod leads; one of an earlier build does not say it.
+    #[serde(default)]
+    pub leads: bool,
 }
 
 /// What the agent reads of an event; the rest is kept as it is.

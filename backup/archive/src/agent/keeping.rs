@@ -1,6 +1,7 @@
 //! What goes into the bucket: files of changes, in order, and fulls.
 
 use super::filing::{Filing, Waiting};
+use super::moving::Followed;
 use super::plants::{Fault, is_planted};
 use super::step::{Action, File, Full, FullError, Notice, Refused};
 use super::{Agent, Put};
@@ -109,9 +110,10 @@ impl Agent {
 
     fn take_full(&mut self, now: Duration) {
         let (Some(cluster), Some(at)) = (self.cluster, self.filing.as_ref().map(Filing::at)) else { return };
-        let is_on = self.watching.is_following() && self.stops.is_none() && !self.is_refused();
+        let Some(order) = self.watching.followed().map(Followed::order) else { return };
+        let is_on = self.stops.is_none() && !self.is_refused();
         if is_on && self.fulls.is_due(now, &self.config, &at, self.files) {
-            self.act(Action::TakeFull { cluster, from: self.fulls.needed_from() });
+            self.act(Action::TakeFull { cluster, from: self.fulls.needed_from(), order });
             self.fulls.taking();
         }
     }

@@ -17,6 +17,10 @@ pub(super) enum Fault {
     BeginsFilesAnywhere,
     /// A pod that has lost its leader is followed for ever.
     FollowsWhoIsCutOff,
+    /// A pod that leads is followed for ever.
+    StaysWithTheLeader,
+    /// It is left before another one can be followed.
+    LeavesBeforeItMoves,
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use leasehold_replication::Seq;
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Round {
-    /// Who was not asked yet; the last one is being asked.
+    /// Who was not asked yet.
     open: Vec<Pod>,
     asked: usize,
     gone: usize,
@@ -44,15 +44,14 @@ impl Round {
     }
 
     /// Whom to ask now; none: all were asked.
-    pub(super) fn pod(&self) -> Option<&Pod> {
-        self.open.last()
+    pub(super) fn next(&mut self) -> Option<Pod> {
+        self.open.pop()
     }
 
-    /// The pod that is being asked shows another history.
+    /// The pod that was asked shows another history.
     pub(super) fn foreign(&mut self, mark: Mark) {
         self.foreign += 1;
         self.shown = Some(mark);
-        self.open.pop();
     }
 
     /// Of another history.
@@ -60,14 +59,13 @@ impl Round {
         self.shown.map(|mark| (mark.seq, mark.time))
     }
 
-    /// The pod that is being asked said so.
+    /// The pod that was asked said so.
     pub(super) fn ended(&mut self, ended: Ended) {
         match ended {
             Ended::Gone => self.gone += 1,
             Ended::Ahead => self.ahead += 1,
             Ended::Broken | Ended::Denied | Ended::OtherCluster(_) => self.failed += 1,
         }
-        self.open.pop();
     }
 
     /// When all were asked. `most`: how many pods there were at once in the past; who is not in the DNS is silent, too.
@@ -97,7 +95,7 @@ mod tests {
         let pods: Vec<Pod> = ["a", "b", "c"].map(Pod::from).to_vec();
         let mut round = Round::new(pods.clone(), 1);
         let mut asked = Vec::new();
-        while let Some(pod) = round.pod().cloned() {
+        while let Some(pod) = round.next() {
             asked.push(pod);
             round.ended(Ended::Gone);
         }
@@ -105,8 +103,9 @@ mod tests {
         assert_eq!((asked, round.verdict(0)), (pods.clone(), Verdict::Gone));
         let mut round = Round::new(pods, 0);
         for ended in [Ended::Gone, Ended::Broken, Ended::Gone] {
+            assert!(round.next().is_some());
             round.ended(ended);
         }
-        assert_eq!((round.pod(), round.verdict(0)), (None, Verdict::PerhapsGone));
+        assert_eq!((round.next(), round.verdict(0)), (None, Verdict::PerhapsGone));
     }
 }

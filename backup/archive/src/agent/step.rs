@@ -89,6 +89,19 @@ pub enum FullError {
     Behind,
 }
 
+/// How far a watch is, and what its pod knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bookmark {
+    /// The cluster that it is of.
+    pub cluster: ClusterId,
+    /// How far it is.
+    pub mark: Mark,
+    /// The pod has everything that was acknowledged anywhere longer ago than this; none: it does not know.
+    pub stale: Option<Duration>,
+    /// The pod leads. One that does not say it counts as one that does not.
+    pub leads: bool,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -97,14 +110,7 @@ pub enum Input {
     /// Answers [`Action::Resolve`]: where the stores are. Empty: nobody knows.
     Resolved(Vec<Pod>),
     /// The watch said how far it is; always its first word.
-    Bookmark {
-        /// The cluster that it is of.
-        cluster: ClusterId,
-        /// How far it is.
-        mark: Mark,
-        /// The pod has everything that was acknowledged anywhere longer ago than this; none: it does not know.
-        stale: Option<Duration>,
-    },
+    Bookmark(Bookmark),
     /// The watch brought a whole entry that changed something.
     Entry {
         /// After it.
@@ -114,6 +120,8 @@ pub enum Input {
     },
     /// There is no watch (any longer).
     Ended(Ended),
+    /// The first word of the watch beside, which says nothing more before [`Action::Move`]; or why there is none.
+    Beside(Result<Bookmark, Ended>),
     /// Answers [`Action::List`]. None: the bucket failed.
     Listed(ClusterId, Option<Vec<Name>>),
     /// Answers [`Action::ReadEnd`]: the data after its last entry.
@@ -148,7 +156,7 @@ pub struct Full {
 pub enum Action {
     /// Find out where the stores are.
     Resolve,
-    /// Open a watch, in place of any other; from the present on, or after that sequence of that cluster.
+    /// Open a watch, in place of any other, also beside; from the present on, or after that sequence of that cluster.
     Watch {
         /// Where.
         pod: Pod,
@@ -157,8 +165,21 @@ pub enum Action {
         /// Where to resume.
         after: Option<Seq>,
     },
-    /// Close the watch. None of its inputs follow.
+    /// Close the watch, and any beside. None of their inputs follow.
     CloseWatch,
+    /// Open a second watch beside the first, in place of any other second one.
+    WatchBeside {
+        /// Where.
+        pod: Pod,
+        /// Only of this cluster.
+        cluster: ClusterId,
+        /// Where to begin.
+        after: Seq,
+    },
+    /// Close the watch beside. None of its inputs follow.
+    CloseBeside,
+    /// The watch beside takes the place of the watch.
+    Move,
     /// Read the names of all objects of that cluster.
     List(ClusterId),
     /// Read the end of that object: of a file of changes its last line, of a verified full what was noted.
@@ -184,6 +205,8 @@ pub enum Action {
         cluster: ClusterId,
         /// It must reach this entry.
         from: Seq,
+        /// Whom to ask.
+        order: Order,
     },
     /// Upload the full that was taken, read it back, and note that it is verified.
     KeepFull(ClusterId, Mark),
@@ -193,6 +216,25 @@ pub enum Action {
     Say(Notice),
     /// All is done: end the process.
     Exit,
+}
+
+/// In what order pods are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// First this one, which does not lead.
+    First(Pod),
+    /// This one after all others: it leads, and has enough to do.
+    Last(Pod),
+}
+
+impl Order {
+    /// The same pods in that order.
+    pub fn sort(&self, pods: &mut [Pod]) {
+        pods.sort_by_key(|pod| match self {
+            Order::First(first) => pod != first,
+            Order::Last(last) => pod == last,
+        });
+    }
 }
 
 /// Why the agent does not write.

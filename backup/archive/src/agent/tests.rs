@@ -5,7 +5,7 @@ mod restore;
 mod world;
 
 use super::plants::{Fault, plant};
-use super::{Notice, Refused};
+use super::{Bookmark, Notice, Order, Refused};
 use machine::Machine;
 use std::time::Duration;
 use world::{FULL_EVERY, Object, World};
@@ -21,7 +21,8 @@ fn chaos(seed: u64, steps: usize) -> Result<(), String> {
         let at = world.below(agents.len());
         match world.below(100) {
             0..=24 => world.write(),
-            25..=59 => agents[at].hear(&mut world),
+            25..=55 => agents[at].hear(&mut world),
+            56..=59 => agents[at].hear_beside(&mut world),
             60..=84 => agents[at].complete(&mut world),
             85..=91 => agents[at].wait(&mut world),
             92 => agents[at].restart(&mut world),
@@ -30,6 +31,7 @@ fn chaos(seed: u64, steps: usize) -> Result<(), String> {
             95 => world.forget_history(),
             96 if world.chance(3) => world.lose_object(),
             97 if world.chance(8) => world.new_cluster(),
+            98 if world.chance(2) => world.move_leadership(),
             98 => world.jump(),
             _ => world.catch_up(),
         }
@@ -49,6 +51,9 @@ fn chaos(seed: u64, steps: usize) -> Result<(), String> {
         let status = agent.agent.status();
         if status.refused.is_some() {
             return Err(format!("refused without a reason: {status:?}"));
+        }
+        if agent.pod().is_none_or(|pod| pod == cluster.leader) {
+            return Err(format!("pod {:?} is followed, and {} leads", agent.pod(), cluster.leader));
         }
         let recoverable = status.recoverable.map_or(0, |(seq, _)| seq.0);
         if recoverable < end.seq.0 {
@@ -94,7 +99,9 @@ fn whatever_happens_what_is_restored_is_the_clusters_history_and_at_last_all_of_
 
 #[test]
 fn each_rule_that_is_left_out_is_noticed() {
-    for fault in [Fault::ForgetsWhatFailed, Fault::BelievesFulls, Fault::BeginsFilesAnywhere] {
+    let chaos_finds =
+        [Fault::ForgetsWhatFailed, Fault::BelievesFulls, Fault::BeginsFilesAnywhere, Fault::StaysWithTheLeader];
+    for fault in chaos_finds {
         plant(Some(fault));
         let is_noticed = (0..200).any(|seed| chaos(seed, 1500).is_err());
         plant(None);
@@ -112,6 +119,10 @@ fn each_rule_that_is_left_out_is_noticed() {
     let is_noticed = who_is_cut_off_is_left().is_err();
     plant(None);
     assert!(is_noticed, "FollowsWhoIsCutOff");
+    plant(Some(Fault::LeavesBeforeItMoves));
+    let is_noticed = the_only_pod_that_answers_is_followed_although_it_leads().is_err();
+    plant(None);
+    assert!(is_noticed, "LeavesBeforeItMoves");
     plant(Some(Fault::AcceptsAnyHash));
     let is_noticed = std::panic::catch_unwind(|| (0..20).for_each(a_clone_is_refused)).is_err();
     plant(None);
@@ -138,6 +149,69 @@ fn a_pod_that_has_lost_its_leader_is_not_followed() {
     who_is_cut_off_is_left().unwrap();
 }
 
+/// And it forgets its changes within seconds, as under many writes: whoever leaves it has a gap.
+fn the_only_pod_that_answers_is_followed_although_it_leads() -> Result<(), String> {
+    let mut world = World::new(1);
+    let mut agents = [Machine::new()];
+    world.write_change();
+    quiet(&mut world, &mut agents)?;
+    let others = [1, 2].map(|more| (world.live().leader + more) % 3);
+    others.iter().for_each(|at| world.live_mut().pods[*at].is_up = false);
+    world.spools_are_sound = true;
+    agents[0].settle(&mut world);
+    for _ in 0..1000 {
+        world.write_change();
+        let (leader, end) = (world.live().leader, world.live().end());
+        world.live_mut().pods[leader].oldest = end - 2;
+        agents[0].hear_beside(&mut world);
+        for _ in 0..3 {
+            agents[0].complete(&mut world);
+            agents[0].hear(&mut world);
+        }
+        agents[0].wait(&mut world);
+    }
+    agents[0].settle(&mut world);
+    let status = agents[0].agent.status();
+    let is_fine = agents[0].pod() == Some(world.live().leader) && status.gaps == 0 && status.is_following;
+    if is_fine { Ok(()) } else { Err(format!("{status:?}")) }
+}
+
+#[test]
+fn a_pod_is_left_for_one_that_does_not_lead_when_that_one_can_be_followed() {
+    the_only_pod_that_answers_is_followed_although_it_leads().unwrap();
+    let mut world = World::new(2);
+    let mut agents = [Machine::new()];
+    for leader in [0, 1, 2, 1] {
+        world.live_mut().leader = leader;
+        for _ in 0..10 {
+            world.write_change();
+            world.now += Duration::from_secs(7);
+            agents[0].settle(&mut world);
+        }
+        assert_ne!(agents[0].pod(), Some(leader));
+    }
+    world.now += Duration::from_secs(11);
+    agents[0].settle(&mut world);
+    assert_eq!(agents[0].agent.status().gaps, 0);
+    let (arrived, end) = (restore::latest(&world, world.live().id).unwrap(), world.live().last_change());
+    assert_eq!(arrived.hash, end.hash);
+}
+
+#[test]
+fn fulls_are_asked_of_the_pod_that_is_followed_or_of_it_last_if_it_leads() {
+    let mut world = World::new(3);
+    let mut agents = [Machine::new()];
+    world.write_change();
+    quiet(&mut world, &mut agents).unwrap();
+    let pod = |at: usize| at.to_string().into();
+    assert!(agents[0].orders.iter().any(|order| *order != Order::Last(pod(world.live().leader))));
+    for order in &agents[0].orders {
+        let mut pods = [0, 1, 2].map(pod);
+        order.sort(&mut pods);
+        assert_ne!(*pods[0], *world.live().leader.to_string(), "{order:?}");
+    }
+}
+
 /// Addresses of two clusters, by mistake: the archive is not listed again and again.
 #[test]
 fn stores_of_two_clusters_are_not_a_loop() {
@@ -161,7 +235,7 @@ fn stores_of_two_clusters_are_not_a_loop() {
                         0,
                         match cluster {
                             Some(asked) if asked != is => Input::Ended(Ended::OtherCluster(is)),
-                            _ => Input::Bookmark { cluster: is, mark, stale: None },
+                            _ => Input::Bookmark(Bookmark { cluster: is, mark, stale: None, leads: false }),
                         },
                     );
                 }

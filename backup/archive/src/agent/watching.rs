@@ -2,9 +2,10 @@
 
 use super::Agent;
 use super::filing::Filing;
+use super::moving::Followed;
 use super::plants::{Fault, is_planted};
 use super::round::{Round, Verdict};
-use super::step::{Action, Ended, File, Notice, Pod, Refused};
+use super::step::{Action, Bookmark, Ended, File, Notice, Pod, Refused};
 use crate::changes::Mark;
 use crate::time::Time;
 use leasehold_replication::{ClusterId, Seq, Sum};
@@ -16,7 +17,7 @@ const ROUND_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// While nothing can be written, whether that is still so is looked at this often.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// A pod that is older than this has lost its leader, or is far behind.
-const STALE_MAX: Duration = Duration::from_secs(5);
+pub(super) const STALE_MAX: Duration = Duration::from_secs(5);
 /// A pod that does not answer may have what all others no longer have: so many rounds are waited for it.
 const ROUNDS_BEFORE_GAP: u32 = 5;
 
@@ -55,7 +56,7 @@ impl Expected {
         Expected { seq: mark.seq, time: mark.time, hash: Some(mark.hash) }
     }
 
-    fn is(&self, mark: &Mark) -> bool {
+    pub(super) fn is(&self, mark: &Mark) -> bool {
         self.seq == mark.seq
             && (is_planted(Fault::AcceptsAnyHash) || self.hash.map_or(self.time == mark.time, |hash| hash == mark.hash))
     }
@@ -68,27 +69,40 @@ pub(super) enum Watching {
     Closed,
     /// Where are the pods?
     Resolving(Aim),
-    /// The round's pod is being asked.
-    Asking(Aim, Round),
+    /// The pod is being asked, and those of the round are after it.
+    Asking(Aim, Pod, Round),
     /// All pods were asked in vain.
     Pausing(Aim, Duration),
     /// Its changes are recorded.
-    Following,
+    Following(Followed),
     /// The spool is full.
     Full,
 }
 
 impl Watching {
     pub(super) fn is_following(&self) -> bool {
-        *self == Watching::Following
+        self.followed().is_some()
+    }
+
+    pub(super) fn followed(&self) -> Option<&Followed> {
+        match self {
+            Watching::Following(followed) => Some(followed),
+            Watching::Closed
+            | Watching::Resolving(_)
+            | Watching::Asking(..)
+            | Watching::Pausing(..)
+            | Watching::Full => None,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self {
             Watching::Pausing(_, until) => Some(*until),
-            Watching::Closed | Watching::Resolving(_) | Watching::Asking(..) | Watching::Following | Watching::Full => {
-                None
-            }
+            Watching::Closed
+            | Watching::Resolving(_)
+            | Watching::Asking(..)
+            | Watching::Following(_)
+            | Watching::Full => None,
         }
     }
 }
@@ -109,7 +123,7 @@ impl Agent {
     }
 
     pub(super) fn close_watch(&mut self) {
-        if matches!(self.watching, Watching::Following | Watching::Asking(..)) {
+        if matches!(self.watching, Watching::Following(_) | Watching::Asking(..)) {
             self.act(Action::CloseWatch);
         }
         self.watching = Watching::Closed;
@@ -122,7 +136,7 @@ impl Agent {
                 let aim = *aim;
                 self.resolve(aim);
             }
-            Watching::Following if self.spool_bytes >= self.config.spool_bytes_max => {
+            Watching::Following(_) if self.spool_bytes >= self.config.spool_bytes_max => {
                 self.close_file(now);
                 self.close_watch();
                 self.watching = Watching::Full;
@@ -135,7 +149,7 @@ impl Agent {
             | Watching::Resolving(_)
             | Watching::Asking(..)
             | Watching::Pausing(..)
-            | Watching::Following
+            | Watching::Following(_)
             | Watching::Full => {}
         }
     }
@@ -149,20 +163,20 @@ impl Agent {
     }
 
     pub(super) fn on_resolved(&mut self, now: Duration, pods: Vec<Pod>) {
-        let Watching::Resolving(aim) = self.watching else { return };
         self.pods_most = self.pods_most.max(pods.len());
+        let Watching::Resolving(aim) = self.watching else { return self.on_others(pods) };
         self.turn = self.turn.wrapping_add(1);
         self.ask(now, aim, Round::new(pods, self.turn));
     }
 
-    fn ask(&mut self, now: Duration, aim: Aim, round: Round) {
-        let Some(pod) = round.pod().cloned() else { return self.all_were_asked(now, aim, &round) };
+    fn ask(&mut self, now: Duration, aim: Aim, mut round: Round) {
+        let Some(pod) = round.next() else { return self.all_were_asked(now, aim, &round) };
         let (cluster, after) = match aim {
             Aim::Identify => (None, None),
             Aim::Resume(expected) => (self.cluster, Some(expected.seq)),
             Aim::Anew => (self.cluster, None),
         };
-        self.watching = Watching::Asking(aim, round);
+        self.watching = Watching::Asking(aim, Pod::clone(&pod), round);
         self.act(Action::Watch { pod, cluster, after });
     }
 
@@ -187,9 +201,10 @@ impl Agent {
         self.resolve(Aim::Anew);
     }
 
-    pub(super) fn on_bookmark(&mut self, now: Duration, cluster: ClusterId, mark: Mark, stale: Option<Duration>) {
+    pub(super) fn on_bookmark(&mut self, now: Duration, bookmark: &Bookmark) {
+        let Bookmark { cluster, mark, leads, .. } = *bookmark;
         match &self.watching {
-            Watching::Asking(Aim::Identify, _) => {
+            Watching::Asking(Aim::Identify, ..) => {
                 self.rounds = 0;
                 self.close_watch();
                 match self.cluster {
@@ -198,18 +213,24 @@ impl Agent {
                     None => self.belong_to(now, cluster),
                 }
             }
-            Watching::Asking(..) | Watching::Following if self.cluster != Some(cluster) => {
+            Watching::Asking(..) | Watching::Following(_) if self.cluster != Some(cluster) => {
                 self.close_watch();
                 self.move_to(now, cluster);
             }
-            Watching::Asking(Aim::Resume(expected), _) if expected.is(&mark) => self.accept(cluster, mark),
-            Watching::Asking(aim @ Aim::Resume(_), round) => {
+            Watching::Asking(Aim::Resume(expected), pod, _) if expected.is(&mark) => {
+                let followed = Followed::new(Pod::clone(pod), leads);
+                self.accept(cluster, mark, followed);
+            }
+            Watching::Asking(aim @ Aim::Resume(_), _, round) => {
                 let (aim, mut round) = (*aim, round.clone());
                 round.foreign(mark);
                 self.ask(now, aim, round);
             }
-            Watching::Asking(Aim::Anew, _) => self.begin_anew(now, cluster, mark),
-            Watching::Following => self.on_progress(now, cluster, mark, stale),
+            Watching::Asking(Aim::Anew, pod, _) => {
+                let followed = Followed::new(Pod::clone(pod), leads);
+                self.begin_anew(now, cluster, mark, followed);
+            }
+            Watching::Following(_) => self.on_progress(now, bookmark),
             Watching::Closed | Watching::Resolving(_) | Watching::Pausing(..) | Watching::Full => {}
         }
     }
@@ -224,9 +245,9 @@ impl Agent {
     }
 
     /// The cluster has what the archive has: the chain goes on.
-    fn accept(&mut self, cluster: ClusterId, mark: Mark) {
+    fn accept(&mut self, cluster: ClusterId, mark: Mark, followed: Followed) {
         self.rounds = 0;
-        self.watching = Watching::Following;
+        self.watching = Watching::Following(followed);
         if self.refused.is_some_and(|why| why != Refused::Format) {
             self.refused = None;
             self.say(Notice::Accepted);
@@ -241,7 +262,7 @@ impl Agent {
     }
 
     /// The chain begins here, and only a full leads into it.
-    fn begin_anew(&mut self, now: Duration, cluster: ClusterId, mark: Mark) {
+    fn begin_anew(&mut self, now: Duration, cluster: ClusterId, mark: Mark, followed: Followed) {
         self.close_file(now);
         let end = self.filing.as_ref().map(|filing| filing.at().seq).or(self.recoverable.map(|(seq, _)| seq));
         match end {
@@ -256,23 +277,29 @@ impl Agent {
         if !is_planted(Fault::KeepsFullAcrossGap) {
             self.fulls.need_from(mark.seq);
         }
-        self.accept(cluster, mark);
+        self.accept(cluster, mark, followed);
     }
 
     /// A pod that does not know what is new elsewhere is not followed: another one may.
-    fn on_progress(&mut self, now: Duration, cluster: ClusterId, mark: Mark, stale: Option<Duration>) {
+    fn on_progress(&mut self, now: Duration, bookmark: &Bookmark) {
+        let Bookmark { cluster, mark, stale, leads } = *bookmark;
         let is_fresh = stale.is_some_and(|stale| stale <= STALE_MAX);
         if !is_fresh && !is_planted(Fault::FollowsWhoIsCutOff) {
             self.close_watch();
             return self.resume();
         }
-        let Some(filing) = &mut self.filing else { return };
+        let (Watching::Following(followed), Some(filing)) = (&mut self.watching, &mut self.filing) else { return };
+        followed.says(leads);
         if mark.seq < filing.at().seq {
             return;
         }
         if mark.hash != filing.at().hash {
             // Something changed that no event told. What is filed up to the last event is right; what follows is not in it.
-            return self.begin_anew(now, cluster, mark);
+            self.end_look();
+            if let Watching::Following(followed) = self.watching.clone() {
+                self.begin_anew(now, cluster, mark, followed);
+            }
+            return;
         }
         filing.pass(mark);
         if !filing.is_open()
@@ -287,6 +314,11 @@ impl Agent {
         let (true, Some(cluster)) = (self.watching.is_following(), self.cluster) else { return };
         let Some(filing) = &mut self.filing else { return };
         if mark.seq <= filing.at().seq {
+            // The pod before said it, unless this one has another history: then all pods are asked for what is recorded.
+            if filing.hash_at(mark.seq).is_some_and(|hash| hash != mark.hash) {
+                self.close_watch();
+                self.resume();
+            }
             return;
         }
         let (is_open, begin) = (filing.is_open(), filing.begin());
@@ -299,17 +331,21 @@ impl Agent {
 
     pub(super) fn on_ended(&mut self, now: Duration, ended: Ended) {
         match (&self.watching, ended) {
-            (Watching::Asking(..) | Watching::Following, Ended::OtherCluster(cluster)) => {
+            (Watching::Asking(..) | Watching::Following(_), Ended::OtherCluster(cluster)) => {
+                self.end_look();
                 self.watching = Watching::Closed;
                 self.move_to(now, cluster);
             }
-            (Watching::Asking(aim, round), _) => {
+            (Watching::Asking(aim, _, round), _) => {
                 let (aim, mut round) = (*aim, round.clone());
                 round.ended(ended);
                 self.ask(now, aim, round);
             }
             // Whatever this one said: another pod may have the rest.
-            (Watching::Following, _) => self.resume(),
+            (Watching::Following(_), _) => {
+                self.end_look();
+                self.resume();
+            }
             (Watching::Closed | Watching::Resolving(_) | Watching::Pausing(..) | Watching::Full, _) => {}
         }
     }
@@ -323,9 +359,9 @@ impl Agent {
         // Also a watch that is only being opened would begin behind them.
         let is_resuming = matches!(
             self.watching,
-            Watching::Following
+            Watching::Following(_)
                 | Watching::Resolving(Aim::Resume(_))
-                | Watching::Asking(Aim::Resume(_), _)
+                | Watching::Asking(Aim::Resume(_), ..)
                 | Watching::Pausing(Aim::Resume(_), _)
         );
         if is_resuming {

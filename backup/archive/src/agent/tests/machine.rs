@@ -1,7 +1,7 @@
 //! One agent, with its spool and its calls under way.
 
-use super::super::{Action, Agent, Config, Ended, File, Full, FullError, Input, Notice, Unread};
-use super::world::{Change, FULL_EVERY, Object, PODS, World};
+use super::super::{Action, Agent, Bookmark, Config, Ended, File, Full, FullError, Input, Notice, Order, Unread};
+use super::world::{Change, Cluster, FULL_EVERY, Object, PODS, World};
 use crate::changes::Mark;
 use crate::name::Name;
 use leasehold_replication::{ClusterId, Seq, Sum};
@@ -21,6 +21,10 @@ pub(super) const CONFIG: Config = Config {
 pub(super) struct Machine {
     pub(super) agent: Agent,
     watch: Option<Watch>,
+    /// A second one, and whether it said its first word.
+    beside: Option<(Watch, bool)>,
+    /// When the second one last took the place of the first.
+    moved: Option<Duration>,
     calls: VecDeque<Action>,
     /// Whose, where it begins, and what is in it.
     open: Option<(Mark, Vec<Change>)>,
@@ -28,6 +32,8 @@ pub(super) struct Machine {
     entry: Option<Change>,
     pub(super) notices: Vec<Notice>,
     pub(super) fulls: usize,
+    /// How pods were to be asked for them.
+    pub(super) orders: Vec<Order>,
     pub(super) is_over: bool,
     is_started: bool,
 }
@@ -43,6 +49,35 @@ struct Watch {
     to: usize,
 }
 
+impl Watch {
+    fn bookmark(&self, cluster: &Cluster, upto: u64, stale: Option<Duration>) -> Bookmark {
+        Bookmark { cluster: cluster.id, mark: cluster.mark(upto), stale, leads: cluster.leader == self.pod }
+    }
+
+    /// Does it end, or is refused?
+    fn ended(&self, world: &World) -> Option<Ended> {
+        let cluster = world.live();
+        let pod = &cluster.pods[self.pod];
+        match (self.at, self.after) {
+            _ if !pod.is_up || self.to != world.live => Some(Ended::Broken),
+            (None, _) if self.cluster.is_some_and(|id| id != cluster.id) => Some(Ended::OtherCluster(cluster.id)),
+            (None, Some(after)) if after.0 > cluster.end() => Some(Ended::Ahead),
+            (None, Some(after)) if after.0 < pod.oldest => Some(Ended::Gone),
+            (Some(at), _) if at < pod.oldest || at > cluster.end() => Some(Ended::Gone),
+            _ => None,
+        }
+    }
+
+    /// With its first word.
+    fn opened(self, world: &mut World) -> (Watch, Bookmark) {
+        let pod = &mut world.live_mut().pods[self.pod];
+        let at = self.after.map_or(pod.applied, |after| after.0);
+        pod.applied = at.max(pod.applied);
+        let bookmark = self.bookmark(world.live(), at, Some(Duration::ZERO));
+        (Watch { at: Some(at), ..self }, bookmark)
+    }
+}
+
 impl Machine {
     /// The pod that is followed.
     pub(super) fn pod(&self) -> Option<usize> {
@@ -53,12 +88,15 @@ impl Machine {
         Machine {
             agent: Agent::new(CONFIG),
             watch: None,
+            beside: None,
+            moved: None,
             calls: VecDeque::new(),
             open: None,
             spool: BTreeMap::new(),
             entry: None,
             notices: Vec::new(),
             fulls: 0,
+            orders: Vec::new(),
             is_over: false,
             is_started: false,
         }
@@ -77,15 +115,25 @@ impl Machine {
             for action in self.agent.step(world.now, input) {
                 match action {
                     Action::Watch { pod, cluster, after } => {
-                        self.watch = Some(Watch {
-                            pod: pod.parse().expect("a number"),
-                            cluster,
-                            after,
-                            at: None,
-                            to: world.live,
-                        });
+                        let pod = pod.parse().expect("a number");
+                        self.watch = Some(Watch { pod, cluster, after, at: None, to: world.live });
+                        self.beside = None;
                     }
-                    Action::CloseWatch => self.watch = None,
+                    Action::CloseWatch => (self.watch, self.beside) = (None, None),
+                    Action::WatchBeside { pod, cluster, after } => {
+                        assert!(self.watch.is_some(), "beside what?");
+                        let (pod, cluster, after) = (pod.parse().expect("a number"), Some(cluster), Some(after));
+                        self.beside = Some((Watch { pod, cluster, after, at: None, to: world.live }, false));
+                    }
+                    Action::CloseBeside => self.beside = None,
+                    Action::Move => {
+                        let (beside, is_heard) = self.beside.take().expect("there is one beside");
+                        assert!(is_heard && self.watch.is_some());
+                        let last = self.moved.replace(world.now);
+                        let is_late = last.is_none_or(|last| world.now >= last + Duration::from_secs(60));
+                        assert!(is_late, "moved at {last:?} and at {:?}", world.now);
+                        self.watch = Some(beside);
+                    }
                     Action::Open { begin, .. } => self.open = Some((begin, Vec::new())),
                     Action::Append => {
                         let (_, changes) = self.open.as_mut().expect("a file is open");
@@ -94,7 +142,7 @@ impl Machine {
                     Action::Close(file) => {
                         let (begin, changes) = self.open.take().expect("a file is open");
                         assert_eq!(begin, file.begin);
-                        if world.chance(40) {
+                        if !world.spools_are_sound && world.chance(40) {
                             inputs.push_back(Input::SpoolFailed(Some(file)));
                         } else {
                             self.spool.insert((file.cluster, file.name()), (file, changes));
@@ -107,7 +155,8 @@ impl Machine {
                     }
                     Action::Say(notice) => self.notices.push(notice),
                     Action::Exit => self.is_over = true,
-                    Action::TakeFull { .. } => {
+                    Action::TakeFull { ref order, .. } => {
+                        self.orders.push(order.clone());
                         self.calls.retain(|call| !matches!(call, Action::TakeFull { .. }));
                         self.calls.push_back(action);
                     }
@@ -158,15 +207,18 @@ impl Machine {
         self.start(world);
         self.step(world, Input::Wake);
         for _ in 0..500 {
-            if self.calls.is_empty() && self.watch.as_ref().is_none_or(|watch| watch.at == Some(world.live().end())) {
+            let is_up_to_date = self.watch.as_ref().is_none_or(|watch| watch.at == Some(world.live().end()));
+            if self.calls.is_empty() && is_up_to_date && self.beside.is_none() {
                 break;
             }
             self.complete(world);
             self.hear(world);
+            self.hear_beside(world);
         }
         if let Some(watch) = self.watch.as_ref().filter(|watch| watch.at == Some(world.live().end())) {
-            let (cluster, mark) = (world.live().id, world.live().mark(watch.at.expect("it is open")));
-            self.step(world, Input::Bookmark { cluster, mark, stale: Some(Duration::ZERO) });
+            let upto = watch.at.expect("it is open");
+            let bookmark = watch.bookmark(world.live(), upto, Some(Duration::ZERO));
+            self.step(world, Input::Bookmark(bookmark));
         }
     }
 
@@ -176,27 +228,14 @@ impl Machine {
         let Some(watch) = self.watch.clone() else { return };
         let cluster = world.live().clone();
         let pod = &cluster.pods[watch.pod];
-        let ended = match (watch.at, watch.after) {
-            _ if !pod.is_up || watch.to != world.live => Some(Ended::Broken),
-            (None, _) if watch.cluster.is_some_and(|id| id != cluster.id) => Some(Ended::OtherCluster(cluster.id)),
-            (None, Some(after)) if after.0 > cluster.end() => Some(Ended::Ahead),
-            (None, Some(after)) if after.0 < pod.oldest => Some(Ended::Gone),
-            (Some(at), _) if at < pod.oldest || at > cluster.end() => Some(Ended::Gone),
-            _ => None,
-        };
-        if let Some(ended) = ended {
+        if let Some(ended) = watch.ended(world) {
             self.watch = None;
             return self.step(world, Input::Ended(ended));
         }
         let Some(at) = watch.at else {
-            let at = watch.after.map_or(pod.applied, |after| after.0);
-            let applied = &mut world.live_mut().pods[watch.pod].applied;
-            *applied = at.max(*applied);
-            self.watch = Some(Watch { at: Some(at), ..watch });
-            return self.step(
-                world,
-                Input::Bookmark { cluster: cluster.id, mark: cluster.mark(at), stale: Some(Duration::ZERO) },
-            );
+            let (watch, bookmark) = watch.opened(world);
+            self.watch = Some(watch);
+            return self.step(world, Input::Bookmark(bookmark));
         };
         let next = (at + 1..=pod.applied).find(|seq| cluster.entries[*seq as usize].1.is_some());
         let (upto, input) = match next {
@@ -208,11 +247,28 @@ impl Machine {
             None => {
                 let upto = pod.applied.max(at);
                 let stale = (upto == cluster.end()).then_some(Duration::ZERO);
-                (upto, Input::Bookmark { cluster: cluster.id, mark: cluster.mark(upto), stale })
+                (upto, Input::Bookmark(watch.bookmark(&cluster, upto, stale)))
             }
         };
         self.watch = Some(Watch { at: Some(upto), ..watch });
         self.step(world, input);
+    }
+
+    /// The watch beside says its first word, if it has not.
+    pub(super) fn hear_beside(&mut self, world: &mut World) {
+        let Some((watch, false)) = self.beside.clone() else { return };
+        let said = match watch.ended(world) {
+            Some(ended) => {
+                self.beside = None;
+                Err(ended)
+            }
+            None => {
+                let (watch, bookmark) = watch.opened(world);
+                self.beside = Some((watch, true));
+                Ok(bookmark)
+            }
+        };
+        self.step(world, Input::Beside(said));
     }
 
     /// One of the calls under way ends.
@@ -245,7 +301,7 @@ impl Machine {
                 }
                 Input::Put(!is_down && self.spool.contains_key(&key))
             }
-            Action::TakeFull { cluster, from } => self.take_full(world, cluster, from),
+            Action::TakeFull { cluster, from, .. } => self.take_full(world, cluster, from),
             Action::KeepFull(id, mark) => {
                 let full = Name::Full { seq: mark.seq, time: mark.time, encrypted: false };
                 if !is_down || world.chance(3) {

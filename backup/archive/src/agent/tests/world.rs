@@ -30,6 +30,8 @@ pub(super) struct Cluster {
     /// By sequence; what did not change anything has no change.
     pub(super) entries: Vec<(Mark, Option<u64>)>,
     pub(super) pods: Vec<PodState>,
+    /// The pod that leads, as long as it is up.
+    pub(super) leader: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +60,8 @@ pub(super) struct World {
     pub(super) bucket: BTreeMap<(ClusterId, Name), Object>,
     pub(super) bucket_is_down: bool,
     pub(super) has_lost: bool,
+    /// No agent's spool fails.
+    pub(super) spools_are_sound: bool,
     leaders_ms: u64,
 }
 
@@ -65,7 +69,7 @@ impl Cluster {
     fn new(id: u128) -> Cluster {
         let begin = Mark { seq: Seq(0), time: Time::UNSAID, hash: Sum(0) };
         let pods = vec![PodState { is_up: true, is_cut_off: false, applied: 0, oldest: 0 }; PODS];
-        Cluster { id: ClusterId(Uuid::from_u128(id)), entries: vec![(begin, None)], pods }
+        Cluster { id: ClusterId(Uuid::from_u128(id)), entries: vec![(begin, None)], pods, leader: 0 }
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -92,6 +96,7 @@ impl World {
             bucket: BTreeMap::new(),
             bucket_is_down: false,
             has_lost: false,
+            spools_are_sound: false,
             leaders_ms: 1_000_000,
         }
     }
@@ -137,9 +142,9 @@ impl World {
         let before = cluster.mark(cluster.end());
         let hash = what.map_or(before.hash, |what| Change::hash_after(before.hash, what));
         cluster.entries.push((Mark { seq: before.seq.next(), time, hash }, what));
-        let end = cluster.end();
+        let (end, leader) = (cluster.end(), cluster.leader);
         for (at, pod) in cluster.pods.iter_mut().enumerate() {
-            if pod.is_up && !pod.is_cut_off && (at == 0 || !lags) {
+            if pod.is_up && !pod.is_cut_off && (at == leader || !lags) {
                 pod.applied = end;
             }
         }
@@ -149,6 +154,11 @@ impl World {
         let cluster = self.live_mut();
         let end = cluster.end();
         cluster.pods.iter_mut().filter(|pod| pod.is_up && !pod.is_cut_off).for_each(|pod| pod.applied = end);
+    }
+
+    /// To any pod.
+    pub(super) fn move_leadership(&mut self) {
+        self.live_mut().leader = self.below(PODS);
     }
 
     pub(super) fn jump(&mut self) {
