@@ -48,8 +48,10 @@ use warp::Reply;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use warp::http::{HeaderMap, HeaderValue};
 
-/// Events on their way to one watcher, beside what the sockets hold.
-const EVENTS_MAX: usize = 8;
+/// Pieces of text on their way to one watcher, beside what the sockets hold.
+const PIECES_MAX: usize = 8;
+/// Events that are there at once are sent as one piece, up to about so many bytes: a write to the socket for all of them.
+const PIECE_BYTES: usize = 32 * 1024;
 /// How many commits are read from the history at once.
 const COMMITS_MAX: usize = 64;
 /// A watcher that received nothing for this long gets a comment that says so. Of `/api/watch`: from one bookmark to the next.
@@ -105,7 +107,7 @@ pub(super) async fn watch(
         Problem::new(Code::TooManyWatchers, format!("{most} clients already watch this replica; ask another one"))
     })?;
     let is_partial = matches!(what, What::Readable(_));
-    let (events, mut taken) = mpsc::channel(EVENTS_MAX);
+    let (events, mut taken) = mpsc::channel(PIECES_MAX);
     let last_words = Arc::new(OnceLock::new());
     let stall_max = context.config.watch_stall_max;
     let telling = Telling { handle: handle.clone(), cluster, what, told: after, events, stall_max };
@@ -155,6 +157,25 @@ struct Telling {
     stall_max: Duration,
 }
 
+/// Events, one after the other.
+#[derive(Default)]
+struct Piece {
+    events: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Piece {
+    fn push(&mut self, event: Bytes) {
+        self.bytes += event.len();
+        self.events.push(event);
+    }
+
+    /// The text of a single event is not copied: other watchers have the same.
+    fn whole(mut self) -> Option<Bytes> {
+        if self.events.len() > 1 { Some(self.events.concat().into()) } else { self.events.pop() }
+    }
+}
+
 /// Why nothing more is sent. None: the watcher has gone.
 type Over = Option<End>;
 
@@ -191,17 +212,22 @@ impl Telling {
                 quiet_until = Instant::now() + STILL_HERE_AFTER;
             }
             let Ok((commits, upto)) = history.after(self.told, COMMITS_MAX) else { return Some(End::Gone) };
-            for commit in &commits {
+            let mut piece = Piece::default();
+            for (at, commit) in commits.iter().enumerate() {
                 if let Some(event) = event::of(commit, &self.what) {
-                    if let Err(over) = self.send(event).await {
-                        return over;
-                    }
+                    piece.push(event);
                     if matches!(self.what, What::Records { .. }) {
                         quiet_until = Instant::now() + STILL_HERE_AFTER;
                     }
                 }
-                self.told = commit.mark.seq;
-                if commit.changes.iter().any(|change| self.what.ends_with(change)) {
+                let is_last = commit.changes.iter().any(|change| self.what.ends_with(change));
+                if is_last || piece.bytes >= PIECE_BYTES || at + 1 == commits.len() {
+                    if let Err(over) = self.send_piece(&mut piece).await {
+                        return over;
+                    }
+                    self.told = commit.mark.seq;
+                }
+                if is_last {
                     return Some(End::Dropped);
                 }
             }
@@ -227,6 +253,13 @@ impl Telling {
                 let stale = self.handle.fresh_as_of().map(|moment| moment.elapsed());
                 self.send(event::bookmark(self.cluster, &mark, stale, self.handle.leads())).await
             }
+        }
+    }
+
+    async fn send_piece(&self, piece: &mut Piece) -> Result<(), Over> {
+        match std::mem::take(piece).whole() {
+            Some(text) => self.send(text).await,
+            None => Ok(()),
         }
     }
 

@@ -145,6 +145,25 @@ async fn a_watch_of_all_begins_with_a_bookmark_and_each_hash_is_that_of_the_data
     );
 }
 
+/// Each piece is a write to the socket, which costs more than the text.
+#[tokio::test]
+async fn what_many_entries_changed_arrives_in_few_pieces() {
+    let api = Api::with_collections();
+    (0..200).for_each(|number| api.put("orders", &format!("order-{number}")));
+    let (context, headers) = (api.calls.context(), HeaderMap::new());
+    let watch = watch::watch(context, &rights::ALL, Some("orders"), &headers, query("after=6")).await;
+    let mut body = watch.unwrap().into_body();
+    let (mut pieces, mut text) = (0, String::new());
+    while !text.contains("order-199") {
+        let frame = body.frame().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        pieces += 1;
+    }
+    let ids: Vec<u64> = text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
+    assert_eq!(ids, (6..=206).collect::<Vec<u64>>());
+    assert!(pieces <= 10, "{pieces} pieces");
+}
+
 #[tokio::test]
 async fn a_bookmark_of_a_pod_that_follows_says_so() {
     let api = Api::with_collections();
