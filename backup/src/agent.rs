@@ -12,6 +12,7 @@ mod calls;
 mod driver;
 mod full;
 mod http;
+mod listening;
 mod retention;
 mod words;
 

@@ -3,6 +3,7 @@
 use super::calls;
 use super::full::{FullFailed, Taken, Taker};
 use super::http::Shown;
+use super::listening::{Beside, Listening, Task, listen, next};
 use super::words::{Failures, say};
 use crate::bucket::Bucket;
 use crate::metrics::{At, Kind, Metrics};
@@ -14,20 +15,17 @@ use leasehold_archive::changes::Mark;
 use leasehold_archive::name::Name;
 use leasehold_archive::verified::Verified;
 use leasehold_daemon::logs::in_words;
-use leasehold_replication::{ClusterId, Seq};
+use leasehold_replication::ClusterId;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 /// The loop turns this often when nothing happens, so that a dead one shows.
 const TURN: Duration = Duration::from_secs(5);
-/// What a watch has sent and the loop has not looked at: entries, of up to some MiB each.
-const HEARD_MAX: usize = 8;
 
 /// A call that ended.
 enum Report {
@@ -38,15 +36,6 @@ enum Report {
     Full(ClusterId, Result<Taken, FullFailed>),
     Kept(ClusterId, Result<u64, FullFailed>),
     Pruned(Result<u64, String>),
-}
-
-/// Ends a task when it is dropped.
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 pub(super) struct Driver {
@@ -60,21 +49,14 @@ pub(super) struct Driver {
     pub(super) shown: watch::Sender<Shown>,
 }
 
-/// What a watch says, and the task that reads it.
-type Listening = (mpsc::Receiver<Result<Heard, Failed>>, Task);
-
-enum Beside {
-    None,
-    Opening(Listening),
-    Open(Listening),
-}
-
 struct Running {
     driver: Driver,
     failures: Failures,
     began: Instant,
     reports: mpsc::Sender<Report>,
     heard: Option<Listening>,
+    /// What arrived together, and was not looked at.
+    arrived: VecDeque<Heard>,
     /// A second watch, which is not read behind its first word.
     beside: Beside,
     full: Option<Task>,
@@ -98,6 +80,7 @@ impl Driver {
             began: Instant::now(),
             reports,
             heard: None,
+            arrived: VecDeque::new(),
             beside: Beside::None,
             full: None,
             verified: None,
@@ -109,7 +92,13 @@ impl Driver {
             let now = Instant::now();
             let wake = running.driver.agent.deadline().map_or(now + TURN, |at| (running.began + at).min(now + TURN));
             let input = tokio::select! {
-                heard = next(running.heard.as_mut()) => running.on_heard(heard),
+                heard = next(running.heard.as_mut()) => match heard {
+                    Ok(arrived) => {
+                        running.arrived.extend(arrived);
+                        continue;
+                    }
+                    Err(failed) => running.on_watch_ended(failed),
+                },
                 heard = next(running.beside.opening()) => running.on_beside(heard),
                 Some(report) = reported.recv() => running.on_report(report),
                 () = tokio::time::sleep_until(wake) => Input::Wake,
@@ -123,33 +112,19 @@ impl Driver {
     }
 }
 
-impl Beside {
-    fn opening(&mut self) -> Option<&mut Listening> {
-        match self {
-            Beside::Opening(listening) => Some(listening),
-            Beside::Open(_) | Beside::None => None,
-        }
-    }
-}
-
-async fn next(listening: Option<&mut Listening>) -> Result<Heard, Failed> {
-    match listening {
-        Some((heard, _)) => heard
-            .recv()
-            .await
-            .unwrap_or_else(|| Err(Failed { ended: Ended::Broken, what: "the watch's task ended".to_owned() })),
-        None => std::future::pending().await,
-    }
-}
-
 impl Running {
-    /// Steps with all inputs. Is all over?
+    /// Steps with all inputs, and shows once what has come of them. Is all over?
     fn turn(&mut self) -> bool {
         let mut is_over = false;
-        while let Some(input) = self.inputs.pop_front() {
-            for action in self.driver.agent.step(self.began.elapsed(), input) {
-                is_over |= self.carry_out(action);
+        loop {
+            while let Some(input) = self.inputs.pop_front() {
+                for action in self.driver.agent.step(self.began.elapsed(), input) {
+                    is_over |= self.carry_out(action);
+                }
             }
+            let Some(heard) = self.arrived.pop_front() else { break };
+            let input = self.on_heard(heard);
+            self.inputs.push_back(input);
         }
         let (status, now) = (self.driver.agent.status(), self.began.elapsed());
         let since = |complete: Duration| SystemTime::now() - now.saturating_sub(complete);
@@ -161,37 +136,43 @@ impl Running {
         is_over
     }
 
-    fn on_heard(&mut self, heard: Result<Heard, Failed>) -> Input {
+    fn on_heard(&mut self, heard: Heard) -> Input {
         match heard {
-            Ok(Heard::Bookmark(first)) => Input::Bookmark(bookmark(&first)),
-            Ok(Heard::Entry { mark, lines }) => {
+            Heard::Bookmark(first) => Input::Bookmark(bookmark(&first)),
+            Heard::Entry { mark, lines } => {
                 let bytes = lines.iter().map(|line| line.len() as u64 + 1).sum();
                 self.lines = lines;
                 Input::Entry { mark, bytes }
             }
-            Err(Failed { ended, what }) => {
-                self.heard = None;
-                match ended {
-                    Ended::Broken | Ended::Denied => self.failures.note(At::Source, &what),
-                    Ended::Gone | Ended::Ahead | Ended::OtherCluster(_) => info!("{what}"),
-                }
-                Input::Ended(ended)
-            }
         }
     }
 
+    fn on_watch_ended(&mut self, failed: Failed) -> Input {
+        let Failed { ended, what } = failed;
+        self.heard = None;
+        match ended {
+            Ended::Broken | Ended::Denied => self.failures.note(At::Source, &what),
+            Ended::Gone | Ended::Ahead | Ended::OtherCluster(_) => info!("{what}"),
+        }
+        Input::Ended(ended)
+    }
+
     /// What one that is not followed yet says is not in the metrics: nothing is missing without it.
-    fn on_beside(&mut self, heard: Result<Heard, Failed>) -> Input {
-        match (heard, std::mem::replace(&mut self.beside, Beside::None)) {
-            (Ok(Heard::Bookmark(first)), Beside::Opening(listening)) => {
-                self.beside = Beside::Open(listening);
+    fn on_beside(&mut self, heard: Result<Vec<Heard>, Failed>) -> Input {
+        let mut arrived = match heard {
+            Ok(arrived) => VecDeque::from(arrived),
+            Err(Failed { ended, what }) => {
+                info!("cannot follow another pod than the one that leads: {what}");
+                self.beside = Beside::None;
+                return Input::Beside(Err(ended));
+            }
+        };
+        match (arrived.pop_front(), std::mem::replace(&mut self.beside, Beside::None)) {
+            (Some(Heard::Bookmark(first)), Beside::Opening(listening)) => {
+                self.beside = Beside::Open(listening, arrived);
                 Input::Beside(Ok(bookmark(&first)))
             }
-            (Ok(_), _) => Input::Beside(Err(Ended::Broken)),
-            (Err(Failed { ended, what }), _) => {
-                info!("cannot follow another pod than the one that leads: {what}");
-                Input::Beside(Err(ended))
-            }
+            _ => Input::Beside(Err(Ended::Broken)),
         }
     }
 
@@ -262,18 +243,18 @@ impl Running {
         match action {
             Action::Resolve => self.call(async move { Report::Resolved(source.pods().await) }),
             Action::Watch { pod, cluster, after } => {
-                self.beside = Beside::None;
+                self.close_watch();
                 self.heard = Some(listen(source, pod, cluster, after));
             }
-            Action::CloseWatch => (self.heard, self.beside) = (None, Beside::None),
+            Action::CloseWatch => self.close_watch(),
             Action::WatchBeside { pod, cluster, after } => {
                 self.beside = Beside::Opening(listen(source, pod, Some(cluster), Some(after)));
             }
             Action::CloseBeside => self.beside = Beside::None,
             Action::Move => {
-                if let Beside::Open(listening) = std::mem::replace(&mut self.beside, Beside::None) {
+                if let Beside::Open(listening, arrived) = std::mem::replace(&mut self.beside, Beside::None) {
                     info!("another pod is followed now, which does not lead");
-                    self.heard = Some(listening);
+                    (self.heard, self.arrived) = (Some(listening), arrived);
                 }
             }
             Action::List(cluster) => self.call(async move {
@@ -329,6 +310,11 @@ impl Running {
         false
     }
 
+    fn close_watch(&mut self) {
+        (self.heard, self.beside) = (None, Beside::None);
+        self.arrived.clear();
+    }
+
     fn no_full(&mut self, failed: FullFailed) -> FullError {
         let FullFailed { at, why, what } = failed;
         if why != FullError::Behind {
@@ -371,24 +357,4 @@ async fn or_end(call: impl Future<Output = Report>) -> Report {
 fn bookmark(first: &First) -> Bookmark {
     let First { cluster_id, mark, stale_ms, leads, .. } = *first;
     Bookmark { cluster: cluster_id, mark, stale: stale_ms.map(Duration::from_millis), leads }
-}
-
-/// Reads a watch in a task of its own.
-fn listen(source: Source, pod: Pod, cluster: Option<ClusterId>, after: Option<Seq>) -> Listening {
-    let (say, heard) = mpsc::channel(HEARD_MAX);
-    let task = tokio::spawn(async move {
-        let mut watch = match source.watch(&pod, cluster, after).await {
-            Ok(watch) => watch,
-            Err(failed) => return drop(say.send(Err(failed)).await),
-        };
-        loop {
-            let next =
-                watch.next().await.map_err(|failed| Failed { what: format!("{pod}: {}", failed.what), ..failed });
-            let is_over = next.is_err();
-            if say.send(next).await.is_err() || is_over {
-                return;
-            }
-        }
-    });
-    (heard, Task(task.abort_handle()))
 }

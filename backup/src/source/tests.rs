@@ -75,6 +75,30 @@ async fn a_watch_says_bookmarks_and_whole_entries_and_why_it_ends() {
 }
 
 #[tokio::test]
+async fn what_arrives_at_once_is_heard_at_once_and_the_end_after_it() {
+    let event = |seq: u64| {
+        format!("id: {seq}\ndata: {{\"sequence\":{seq},\"time\":null,\"hash\":\"{:032x}\",\"changes\":[]}}\n\n", 10)
+    };
+    let text = format!("{}{}event: end\ndata: {{\"reason\":\"gone\"}}\n\n{}", event(8), event(9), event(10));
+    let (url, _asked) = serve(vec![events(&text)]).await;
+    let source = source(&url);
+    let pods = source.pods().await;
+    let mut watch = source.watch(&pods[0], None, None).await.unwrap();
+    let mut heard = Vec::new();
+    let ended = loop {
+        match watch.next_all().await {
+            Ok(all) => heard.extend(all),
+            Err(failed) => break failed.ended,
+        }
+    };
+    let sequences = heard.iter().map(|heard| match heard {
+        Heard::Entry { mark, .. } => mark.seq.0,
+        Heard::Bookmark(_) => 0,
+    });
+    assert_eq!((sequences.collect::<Vec<_>>(), ended), (vec![8, 9], Ended::Gone));
+}
+
+#[tokio::test]
 async fn a_refusal_says_what_follows_from_it() {
     let other = Uuid::from_u128(5);
     let problem = |code: &str| format!(r#"{{"type":"urn:leasehold:{code}","detail":"words","clusterId":"{other}"}}"#);

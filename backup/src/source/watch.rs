@@ -20,6 +20,8 @@ pub struct Watch {
     answer: Response,
     parser: Parser,
     events: VecDeque<Event>,
+    /// It ended, behind what was heard last.
+    over: Option<Failed>,
     /// Lines of an entry that is not complete.
     lines: Vec<String>,
     bytes: usize,
@@ -76,7 +78,7 @@ struct End {
 
 impl Watch {
     pub(super) fn of(answer: Response) -> Watch {
-        Watch { answer, parser: Parser::default(), events: VecDeque::new(), lines: Vec::new(), bytes: 0 }
+        Watch { answer, parser: Parser::default(), events: VecDeque::new(), over: None, lines: Vec::new(), bytes: 0 }
     }
 
     /// What it says next.
@@ -85,6 +87,9 @@ impl Watch {
     /// It ended. Lines of an entry that was not complete are forgotten: the next watch says them again.
     pub async fn next(&mut self) -> Result<Heard, Failed> {
         loop {
+            if let Some(failed) = self.over.take() {
+                return Err(failed);
+            }
             while let Some(event) = self.events.pop_front() {
                 if let Some(heard) = self.hear(event)? {
                     return Ok(heard);
@@ -96,6 +101,24 @@ impl Watch {
             let events = self.parser.push(&piece).map_err(|error| Failed::broken(error.to_string()))?;
             self.events.extend(events);
         }
+    }
+
+    /// What it says next, and all that arrived with it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn next_all(&mut self) -> Result<Vec<Heard>, Failed> {
+        let mut all = vec![self.next().await?];
+        while let Some(event) = self.events.pop_front() {
+            match self.hear(event) {
+                Ok(heard) => all.extend(heard),
+                Err(failed) => {
+                    self.over = Some(failed);
+                    break;
+                }
+            }
+        }
+        Ok(all)
     }
 
     fn hear(&mut self, event: Event) -> Result<Option<Heard>, Failed> {
