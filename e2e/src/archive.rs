@@ -25,6 +25,15 @@ pub struct Archive {
     folder: PathBuf,
 }
 
+/// Where an agent works.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The pods that it knows; none: all.
+    pub pods: Option<Vec<u16>>,
+    /// How little of the processors it gets where others want them, from 0 to 19.
+    pub niceness: Option<u8>,
+}
+
 /// A running agent. Dropping it kills it.
 #[derive(Debug)]
 pub struct Agent {
@@ -105,8 +114,17 @@ impl Archive {
     /// # Errors
     /// It cannot be started.
     pub fn agent(&self, cluster: &Cluster, number: u16, args: &[&str]) -> anyhow::Result<Agent> {
+        self.agent_at(cluster, number, &Place::default(), args)
+    }
+
+    /// The same, at that place.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn agent_at(&self, cluster: &Cluster, number: u16, place: &Place, args: &[&str]) -> anyhow::Result<Agent> {
+        let pods = place.pods.clone().unwrap_or_else(|| (0..cluster.wanted()).collect());
         let scheme = cluster.http().scheme();
-        let stores: Vec<String> = (0..cluster.wanted()).map(|i| format!("{scheme}://{}", cluster.store(i))).collect();
+        let stores: Vec<String> = pods.iter().map(|i| format!("{scheme}://{}", cluster.store(*i))).collect();
         let listen: SocketAddr = ([127, 0, 0, 1], cluster.ports().agent(number)).into();
         let folder = cluster.folder().join(format!("agent-{number}"));
         let spool = folder.join("spool");
@@ -114,7 +132,14 @@ impl Archive {
         for folder in [&spool, &self.folder] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let mut all = vec!["agent".to_owned()];
+        // `nice` becomes the agent, so the process is the same.
+        let (program, mut all) = match place.niceness {
+            Some(niceness) => {
+                ("nice".into(), vec!["-n".to_owned(), niceness.to_string(), self.program.display().to_string()])
+            }
+            None => (self.program.clone(), Vec::new()),
+        };
+        all.push("agent".to_owned());
         for (flag, value) in [
             ("--url", self.url()),
             ("--store", stores.join(",")),
@@ -125,7 +150,7 @@ impl Archive {
         }
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let process = Process::new(Spec {
-            program: self.program.clone(),
+            program,
             args: all,
             environment: Vec::new(),
             log: folder.join("log"),
@@ -144,6 +169,22 @@ impl Archive {
 pub fn prepares(url: &str, at: &str) -> anyhow::Result<Vec<String>> {
     let program = Programs::beside("backup")?.display().to_string();
     Ok([&program, "restore", "--url", url, "--at", at].map(str::to_owned).into())
+}
+
+/// The pods that somebody watches: agents, where there are no other clients.
+///
+/// # Errors
+/// A pod does not answer.
+pub async fn watched(cluster: &Cluster) -> anyhow::Result<Vec<u16>> {
+    let mut watched = Vec::new();
+    for i in 0..cluster.wanted() {
+        let text = cluster.http().get(cluster.store(i), "/metrics").await?.text();
+        let watchers = text.lines().find_map(|line| line.strip_prefix("leasehold_store_watchers "));
+        if watchers.context("no leasehold_store_watchers")?.trim() != "0" {
+            watched.push(i);
+        }
+    }
+    Ok(watched)
 }
 
 /// The names in a folder, but for those of files that are being written; none: there is no such folder.

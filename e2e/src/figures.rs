@@ -4,14 +4,16 @@
 //! figures of one run are in docs/bench.md.
 
 mod clients;
+mod cost;
 mod losses;
+mod processor;
 mod setting;
 
 use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,10 +22,9 @@ use anyhow::{Context, ensure};
 use http::Method;
 use serde_json::{Value, json};
 
-use self::setting::{LONG, cluster_of, median, until_metric};
+use self::setting::{LONG, cluster_of, until_metric};
 use crate::{
     archive::Archive,
-    client::Http,
     cluster::{Cluster, Config, Part, Signal},
 };
 
@@ -39,7 +40,7 @@ pub struct Figures {
     /// How often changes are uploaded, where clusters are lost
     #[arg(long, value_name = "TIME", default_value = "10s")]
     changes_every: String,
-    /// How many times 64 clients write without an agent, and with one
+    /// How many times 64 clients write without an agent, and with one, in several ways
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: u32,
     /// For how many seconds each time
@@ -56,7 +57,7 @@ pub async fn run(figures: Figures) -> anyhow::Result<()> {
         size(&figures).await?;
     }
     if figures.rounds > 0 {
-        cost(&figures).await?;
+        cost::run(figures.rounds, Duration::from_secs(figures.seconds)).await?;
     }
     losses::run(figures.losses, &figures.changes_every).await
 }
@@ -155,58 +156,6 @@ async fn fill(cluster: &Cluster, leader: u16, records: u64) -> anyhow::Result<()
         done??;
     }
     Ok(())
-}
-
-/// Writes of 64 clients, without an agent and with one, in turn.
-async fn cost(figures: &Figures) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let archive = Archive::at(&folder.path().join("archive"))?;
-    let mut config = Config::for_tests(3)?;
-    config.lease_duration = "15s".into();
-    let cluster = cluster_of(config).await?;
-    let leader = cluster.wait_for_leader().await?;
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    println!("64 clients write, for {} s each time:", figures.seconds);
-    for round in 0..figures.rounds {
-        let alone = rate(&cluster, leader, figures.seconds).await?;
-        let agent = archive.agent(&cluster, 0, &[])?;
-        until_metric(&agent, "leasehold_backup_recoverable_sequence", |sequence| sequence > 0.0).await?;
-        let beside = rate(&cluster, leader, figures.seconds).await?;
-        agent.end(Signal::TERM)?;
-        println!("  round {round}: {alone:.0} writes/s without an agent, {beside:.0} with one");
-        without.push(alone);
-        with.push(beside);
-    }
-    let (without, with) = (median(&mut without), median(&mut with));
-    println!("  medians: {without:.0} and {with:.0} writes/s, {:.1} % less", 100.0 * (1.0 - with / without));
-    Ok(())
-}
-
-/// Acknowledged writes in a second.
-async fn rate(cluster: &Cluster, leader: u16, seconds: u64) -> anyhow::Result<f64> {
-    let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..64 {
-        let (over, done, store) = (Arc::clone(&over), Arc::clone(&done), cluster.store(leader));
-        tasks.spawn(async move {
-            let http = Http::default();
-            while !over.load(Ordering::Relaxed) {
-                if clients::write(&http, store).await.is_some() {
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await; // connections are made
-    let (began, before) = (Instant::now(), done.load(Ordering::Relaxed));
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let (took, written) = (began.elapsed().as_secs_f64(), done.load(Ordering::Relaxed) - before);
-    over.store(true, Ordering::Relaxed);
-    while let Some(ended) = tasks.join_next().await {
-        ended?;
-    }
-    #[allow(clippy::cast_precision_loss)] // seconds' worth of writes
-    Ok(written as f64 / took)
 }
 
 /// A figure of a process' memory in MiB; 0: it has gone.
