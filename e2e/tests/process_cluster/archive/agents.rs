@@ -1,7 +1,10 @@
 //! Agents that die, that are two, and whose bucket is away for a while.
 
 use anyhow::ensure;
-use leasehold_e2e::{archive::Archive, cluster::Signal};
+use leasehold_e2e::{
+    archive::{Archive, Place, watched},
+    cluster::Signal,
+};
 
 use super::{Writer, agent_of, cluster_id, with_tenants};
 
@@ -29,6 +32,38 @@ async fn an_agent_that_is_killed_again_and_again_leaves_no_gap() {
     let found = archive.run("cat", &["--at", "latest", "--collection", "tenants"]).unwrap();
     let there = cluster.http().get_json(cluster.store(0), "/tenants?consistency=strong").await.unwrap();
     assert_eq!(found.lines().count(), there.as_array().unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_follows_a_pod_that_does_not_lead_whichever_it_asks_first() {
+    let files = tempfile::tempdir().unwrap();
+    let setting = with_tenants(files.path()).await;
+    let cluster = &setting.cluster;
+    let leader = cluster.wait_for_leader().await.unwrap();
+    let mut pods: Vec<u16> = (0..cluster.wanted()).collect();
+    let mut log = String::new();
+    for turn in 0..pods.len() {
+        pods.rotate_left(1);
+        let archive = Archive::at(&files.path().join(format!("archive-{turn}"))).unwrap();
+        let place = Place { pods: Some(pods.clone()), ..Place::default() };
+        let agent = archive.agent_at(cluster, 0, &place, &FAST).unwrap();
+        agent.has(cluster, 1).await.unwrap();
+        cluster
+            .until("a pod is followed that does not lead", || async {
+                let watched = watched(cluster).await?;
+                ensure!(watched.len() == 1 && !watched.contains(&leader), "{watched:?} are watched, {leader} leads");
+                Ok(())
+            })
+            .await
+            .unwrap();
+        log = agent.log();
+        agent.end(Signal::TERM).unwrap();
+        archive.run("verify", &["--all"]).unwrap();
+    }
+    assert_eq!(log.matches("which does not lead").count(), 1, "the leader was asked first once, and left: {log}");
+    let one = Archive::at(&files.path().join("archive-alone")).unwrap();
+    let place = Place { pods: Some(vec![leader]), ..Place::default() };
+    one.agent_at(cluster, 0, &place, &FAST).unwrap().has(cluster, 1).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
