@@ -25,6 +25,7 @@
 //! hashes keep the histories apart for a restore.
 
 mod filing;
+mod followed;
 mod fulls;
 mod holdings;
 mod keeping;

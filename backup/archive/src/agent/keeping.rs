@@ -1,7 +1,7 @@
 //! What goes into the bucket: files of changes, in order, and fulls.
 
 use super::filing::{Filing, Waiting};
-use super::moving::Followed;
+use super::followed::Followed;
 use super::plants::{Fault, is_planted};
 use super::step::{Action, File, Full, FullError, Notice, Refused};
 use super::{Agent, Put};

@@ -14,56 +14,14 @@
 //! forth, and the only pod of a cluster is followed although it leads.
 
 use super::Agent;
+use super::followed::{Expected, Followed, Look, STALE_MAX};
 use super::plants::{Fault, is_planted};
-use super::step::{Action, Bookmark, Ended, Order, Pod};
-use super::watching::{Expected, STALE_MAX, Watching};
+use super::step::{Action, Bookmark, Ended, Pod};
+use super::watching::Watching;
 use std::time::Duration;
 
 /// Between two looks for another pod.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// The pod that is followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Followed {
-    pod: Pod,
-    /// As its last bookmark had it.
-    leads: bool,
-    look: Look,
-}
-
-/// For a pod that does not lead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Look {
-    Idle,
-    /// Where are the pods?
-    Resolving,
-    /// The pod is being asked for what follows that, beside.
-    Asking {
-        pod: Pod,
-        expected: Expected,
-        open: Vec<Pod>,
-    },
-}
-
-impl Followed {
-    pub(super) fn new(pod: Pod, leads: bool) -> Followed {
-        Followed { pod, leads, look: Look::Idle }
-    }
-
-    /// In what order pods are asked for something large.
-    pub(super) fn order(&self) -> Order {
-        let pod = Pod::clone(&self.pod);
-        if self.leads { Order::Last(pod) } else { Order::First(pod) }
-    }
-
-    pub(super) fn says(&mut self, leads: bool) {
-        self.leads = leads;
-    }
-
-    fn may_look(&self) -> bool {
-        self.leads && self.look == Look::Idle && !is_planted(Fault::StaysWithTheLeader)
-    }
-}
 
 impl Agent {
     /// When it is time to look for another pod.

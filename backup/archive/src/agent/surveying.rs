@@ -2,10 +2,11 @@
 
 use super::Agent;
 use super::filing::Filing;
+use super::followed::Expected;
 use super::holdings::{Holdings, Reach};
 use super::plants::{Fault, is_planted};
 use super::step::{Action, Notice, Refused, Unread};
-use super::watching::{Aim, Expected, Watching};
+use super::watching::{Aim, Watching};
 use crate::changes::Mark;
 use crate::name::Name;
 use crate::time::Time;

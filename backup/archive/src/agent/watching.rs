@@ -2,13 +2,13 @@
 
 use super::Agent;
 use super::filing::Filing;
-use super::moving::Followed;
+use super::followed::{Expected, Followed, STALE_MAX};
 use super::plants::{Fault, is_planted};
 use super::round::{Round, Verdict};
 use super::step::{Action, Bookmark, Ended, File, Notice, Pod, Refused};
 use crate::changes::Mark;
 use crate::time::Time;
-use leasehold_replication::{ClusterId, Seq, Sum};
+use leasehold_replication::{ClusterId, Seq};
 use std::time::Duration;
 
 /// After a round of all pods that led nowhere; doubled for each one that follows.
@@ -16,8 +16,6 @@ const ROUND_PAUSE_MIN: Duration = Duration::from_secs(1);
 const ROUND_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// While nothing can be written, whether that is still so is looked at this often.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
-/// A pod that is older than this has lost its leader, or is far behind.
-pub(super) const STALE_MAX: Duration = Duration::from_secs(5);
 /// A pod that does not answer may have what all others no longer have: so many rounds are waited for it.
 const ROUNDS_BEFORE_GAP: u32 = 5;
 
@@ -39,26 +37,6 @@ impl Aim {
             Aim::Resume(expected) => Some((expected.seq, expected.time)),
             Aim::Identify | Aim::Anew => None,
         }
-    }
-}
-
-/// What the archive has there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Expected {
-    pub(super) seq: Seq,
-    pub(super) time: Time,
-    /// None: what has it is encrypted. Two histories that parted have other times at the same sequence.
-    pub(super) hash: Option<Sum>,
-}
-
-impl Expected {
-    pub(super) fn of(mark: Mark) -> Expected {
-        Expected { seq: mark.seq, time: mark.time, hash: Some(mark.hash) }
-    }
-
-    pub(super) fn is(&self, mark: &Mark) -> bool {
-        self.seq == mark.seq
-            && (is_planted(Fault::AcceptsAnyHash) || self.hash.map_or(self.time == mark.time, |hash| hash == mark.hash))
     }
 }
 
