@@ -5,6 +5,8 @@
 //! ```
 
 mod checks;
+mod injection;
+mod passing;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use leasehold_daemon::durations;
 use leasehold_daemon::logs::LogFormat;
 use uuid::Uuid;
+
+pub use injection::{InjectArgs, Injection};
 
 use crate::address::{Template, TemplateValues};
 
@@ -64,7 +68,12 @@ pub enum Command {
         #[arg(long, value_name = "UUID")]
         cluster_id: Uuid,
     },
+    /// Give a Deployment or StatefulSet in YAML the sidecar, its account and its Lease: YAML in, YAML out; needs no cluster.
+    Inject(InjectArgs),
 }
+
+/// Where an app serves clients if nobody says so.
+const APP_PORT: u16 = 8089;
 
 /// The format of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -113,9 +122,9 @@ struct Options {
     /// The domain of the cluster
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
-    /// The port on which the app serves clients
-    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_APP_PORT", default_value_t = 8089)]
-    app_port: u16,
+    /// The port on which the app serves clients [default: 8089; inject: the first containerPort]
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_APP_PORT")]
+    app_port: Option<u16>,
     /// The port on which the app serves its peers
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_PEER_PORT", default_value_t = 8090)]
     peer_port: u16,
@@ -243,7 +252,7 @@ impl Config {
             lease_duration: Duration::from_secs(15),
             lost_time: Duration::from_secs(1),
             leader_service: None,
-            app_port: 8089,
+            app_port: APP_PORT,
             kubeconfig: None,
             grace_period: Duration::from_secs(60),
         })
@@ -306,7 +315,7 @@ impl Args {
             lease_duration: options.lease_duration,
             lost_time: options.lost_time,
             leader_service: options.leader_service,
-            app_port: options.app_port,
+            app_port: options.app_port.unwrap_or(APP_PORT),
             kubeconfig: options.kubeconfig,
             grace_period: options.grace_period,
         })
@@ -320,7 +329,7 @@ impl Options {
             service: self.service.clone(),
             namespace: self.namespace.clone().unwrap_or_default(),
             cluster_domain: self.cluster_domain.clone(),
-            app_port: self.app_port,
+            app_port: self.app_port.unwrap_or(APP_PORT),
             peer_port: self.peer_port,
             sidecar_port: self.listen.port(),
         };

@@ -1,16 +1,20 @@
-//! The sidecar: `leasehold_sidecar` with flags. Exit codes: 0 released the Lease and ended, 1 a fault, 2 invalid flags.
+//! The sidecar: `leasehold_sidecar` with flags. Exit codes: 0 released the Lease and ended, or a command is done; 1 a fault, or refused; 2
+//! invalid flags.
 
-use std::io::Write as _;
+use std::io::{Read, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use leasehold_daemon::logs::{self, in_words};
 use leasehold_daemon::{descriptors, flags, signals};
-use leasehold_sidecar::{Args, Command, Config, Elector, connect, run_command};
+use leasehold_sidecar::{Args, Command, Config, ConfigError, Elector, Injection, connect, inject, run_command};
 use tracing::{error, info, warn};
 
 /// kube logs every failed request at level error itself; we report them ourselves, once.
 const LOG_ALWAYS: &[&str] = &["kube_client=off"];
+/// What `inject` reads at most: manifests are some kilobytes.
+const STREAM_BYTES_MAX: u64 = 64 << 20;
 
 fn main() -> ExitCode {
     let args: Args = flags::of_process();
@@ -19,6 +23,9 @@ fn main() -> ExitCode {
     if let Err(reason) = logs::start(format, filter, LOG_ALWAYS) {
         eprintln!("sidecar: {}", in_words(&reason));
         return ExitCode::from(2);
+    }
+    if let Some(Command::Inject(inject)) = &command {
+        return inject_into(args.injection(inject));
     }
     let config = match args.config() {
         Ok(config) => config,
@@ -64,6 +71,41 @@ fn say(text: &str) {
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
+}
+
+/// Nothing is printed before all of it is known to be right: a reader must not apply half of it.
+fn inject_into(injection: Result<Injection, ConfigError>) -> ExitCode {
+    let injection = match injection {
+        Ok(injection) => injection,
+        Err(reason) => {
+            eprintln!("sidecar: {reason}");
+            return ExitCode::from(2);
+        }
+    };
+    match read(&injection.file).and_then(|text| Ok(inject(&text, &injection)?)) {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            let file = injection.file.display();
+            eprintln!("sidecar: inject {file}: {}", in_words(reason.as_ref()));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// A file, or standard input as `-`.
+fn read(file: &Path) -> anyhow::Result<String> {
+    let source: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(file).context("cannot open it; -f names the file, - is standard input")?)
+    };
+    let mut text = String::new();
+    let count = source.take(STREAM_BYTES_MAX + 1).read_to_string(&mut text).context("cannot read it as UTF-8 text")?;
+    anyhow::ensure!(count as u64 <= STREAM_BYTES_MAX, "more than {} MiB; pass less at once", STREAM_BYTES_MAX >> 20);
+    Ok(text)
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {

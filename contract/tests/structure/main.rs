@@ -101,6 +101,7 @@ const DISTRICTS: [(&str, &[&str]); 5] = [
             "driver",
             "http",
             "operator",
+            "inject",
             "app",
             "role",
             "state",
