@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod kustomize;
 mod refused;
 mod styles;
 
