@@ -65,7 +65,7 @@ on_our_own() {
   step "base image: rust" "$cluster/images.sh" rust
   build_images
   # This API server is checked against the same rules as the embedded one.
-  step "build e2e" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --bin e2e
+  step "build e2e and sidecar" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --bin e2e --bin sidecar
   export E2E=${CARGO_TARGET_DIR:-$root/target}/debug/e2e
   # In every case, also at once after a signal (with a trap for it, bash would first wait for the tests): `down` ends what
   # an interrupted `up` started, and the tests, which run in the cluster's network.
