@@ -61,7 +61,7 @@ pub async fn run_on(
     let recipients = Recipients::read(&args.recipient, args.recipients_file.as_deref())?;
     let source = Source::new(&args.store, args.store_token_file.clone(), args.store_ca.clone())?;
     let (spool, left) = Spool::open(&args.spool, recipients.clone())?;
-    info!(url = bucket.url(), stores = ?args.store, encrypted = !recipients.is_empty(), left = left.len(), "starting");
+    info!(url = bucket.url(), stores = ?args.store, encrypted = !recipients.is_empty(), left = left.files.len(), "starting");
     let config = Config {
         full_every: args.full_every,
         changes_every: args.changes_every,

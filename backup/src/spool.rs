@@ -3,16 +3,19 @@
 //! ```text
 //!   <dir>/<clusterId>/<first>-<last>-<time>.ndjson.zst[.age]          a closed file, as it will be in the bucket
 //!   <dir>/<clusterId>/<first>-<last>-<time>.ndjson.zst[.age].marks    the data before and after it: an encrypted file is not readable here
+//!   <dir>/<clusterId>/end                                             up to where the archive is known to lead
 //!   <dir>/open.part, <dir>/full.part                                  being written; a next run does not need them
 //! ```
 //!
-//! A closed file is durable before its name shows it: marks, then the file, each written, synced and renamed.
+//! A closed file is durable before its name shows it: marks, then the file, each written, synced and renamed. The end is noted
+//! before the file that leads to it is deleted: a run that finds neither bucket nor file knows where to continue.
 
 use crate::sealed::{Recipients, Sealer};
-use leasehold_archive::agent::File;
+use leasehold_archive::agent::{File, Left};
 use leasehold_archive::changes::{ChangesWriter, Mark, WriteError};
 use leasehold_archive::name::{Name, cluster_of};
 use leasehold_replication::ClusterId;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, BufWriter, Write as _};
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 const OPEN: &str = "open.part";
 const FULL: &str = "full.part";
 const MARKS: &str = ".marks";
+const END: &str = "end";
 
 /// See the module.
 pub struct Spool {
@@ -55,14 +59,14 @@ struct Marks {
 }
 
 impl Spool {
-    /// Opens it, and returns what an earlier run left, in order.
+    /// Opens it, and returns what earlier runs left.
     ///
     /// # Errors
     /// The folder cannot be created or read.
-    pub fn open(dir: &Path, recipients: Recipients) -> Result<(Spool, Vec<File>), SpoolError> {
+    pub fn open(dir: &Path, recipients: Recipients) -> Result<(Spool, Left), SpoolError> {
         let mut spool = Spool { dir: dir.to_owned(), recipients, open: None, bytes: 0 };
-        let files = spool.left().map_err(|source| spool.disk(source))?;
-        Ok((spool, files))
+        let left = spool.left().map_err(|source| spool.disk(source))?;
+        Ok((spool, left))
     }
 
     /// How much waits for the bucket.
@@ -121,20 +125,42 @@ impl Spool {
     fn keep(&self, file: &File, sealer: Sealer<BufWriter<fs::File>>) -> io::Result<u64> {
         let written = sealer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         written.sync_all()?;
-        let (folder, path) = (self.folder(file.cluster), self.path(file));
+        let (folder, path) = (self.make_folder(file.cluster)?, self.path(file));
+        self.replace(&with(&path, MARKS), &serde_json::to_vec(&Marks { begin: file.begin, end: file.end })?)?;
+        fs::rename(self.dir.join(OPEN), &path)?;
+        sync(&folder)?;
+        Ok(written.metadata()?.len())
+    }
+
+    /// Remembers up to where the archive of that cluster leads.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; what was remembered before stays.
+    pub fn note(&self, cluster: ClusterId, end: Mark) -> Result<(), SpoolError> {
+        let write = || {
+            let folder = self.make_folder(cluster)?;
+            self.replace(&folder.join(END), &serde_json::to_vec(&end)?)?;
+            sync(&folder)
+        };
+        write().map_err(|source| self.disk(source))
+    }
+
+    fn make_folder(&self, cluster: ClusterId) -> io::Result<PathBuf> {
+        let folder = self.folder(cluster);
         if !folder.exists() {
             fs::create_dir_all(&folder)?;
             sync(&self.dir)?;
         }
-        let marks = serde_json::to_vec(&Marks { begin: file.begin, end: file.end })?;
+        Ok(folder)
+    }
+
+    /// Writes a small file anew. Its name is durable when its folder is.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let temporary = self.dir.join("marks.part");
         let mut out = fs::File::create(&temporary)?;
-        out.write_all(&marks)?;
+        out.write_all(content)?;
         out.sync_all()?;
-        fs::rename(&temporary, with(&path, MARKS))?;
-        fs::rename(self.dir.join(OPEN), &path)?;
-        sync(&folder)?;
-        Ok(written.metadata()?.len())
+        fs::rename(&temporary, path)
     }
 
     /// Deletes a file. One that cannot be deleted stays, and is uploaded again by a next run, which changes nothing.
@@ -148,20 +174,21 @@ impl Spool {
         let _ = fs::remove_file(with(&path, MARKS));
     }
 
-    fn left(&mut self) -> io::Result<Vec<File>> {
+    fn left(&mut self) -> io::Result<Left> {
         fs::create_dir_all(&self.dir)?;
-        let mut files = Vec::new();
+        let mut left = Left::default();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name.ends_with(".part") {
                 fs::remove_file(&path)?;
             } else if let Some(cluster) = cluster_of(name) {
-                self.left_of(cluster, &path, &mut files)?;
+                left.ends.extend(read::<Mark>(&path.join(END)).map(|end| (cluster, end)));
+                self.left_of(cluster, &path, &mut left.files)?;
             }
         }
-        files.sort_by_key(|file: &File| (file.cluster, file.begin.seq));
-        Ok(files)
+        left.files.sort_by_key(|file: &File| (file.cluster, file.begin.seq));
+        Ok(left)
     }
 
     fn left_of(&mut self, cluster: ClusterId, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
@@ -169,8 +196,7 @@ impl Spool {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Some(parsed) = Name::parse(&format!("changes/{name}")) else { continue };
-            let marks: Option<Marks> =
-                fs::read(with(&path, MARKS)).ok().and_then(|json| serde_json::from_slice(&json).ok());
+            let marks = read::<Marks>(&with(&path, MARKS));
             let file = marks.map(|Marks { begin, end }| File { cluster, begin, end, encrypted: parsed.is_encrypted() });
             // One that does not fit its name is not one that we closed.
             let Some(file) = file.filter(|file| file.name() == parsed) else { continue };
@@ -187,6 +213,11 @@ impl Spool {
     fn disk(&self, source: io::Error) -> SpoolError {
         SpoolError::Disk { dir: self.dir.clone(), source }
     }
+}
+
+/// What cannot be read is as good as what was never written: the bucket is asked.
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 fn not_open() -> io::Error {
@@ -232,7 +263,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || Spool::open(&dir.path().join("spool"), Recipients::default()).unwrap();
         let (mut spool, left) = open();
-        assert_eq!(left, []);
+        assert_eq!(left, Left::default());
         for (begin, end) in [(5, 7), (7, 9)] {
             spool.begin(CLUSTER, mark(begin)).unwrap();
             spool.append(&[line(begin + 1)]).unwrap();
@@ -244,15 +275,25 @@ mod tests {
         let bytes = spool.bytes();
         drop(spool);
         let (mut spool, left) = open();
-        assert_eq!((left.clone(), spool.bytes()), (vec![file(5, 7), file(7, 9)], bytes));
+        assert_eq!((&left.files, left.ends, spool.bytes()), (&vec![file(5, 7), file(7, 9)], Vec::new(), bytes));
+        let left = left.files;
         assert_eq!(fs::read_dir(dir.path().join("spool")).unwrap().count(), 1, "only the cluster's folder");
         let from = crate::sealed::open(fs::File::open(spool.path(&left[0])).unwrap(), false, None).unwrap();
         let mut reader = ChangesReader::open(from).unwrap();
         while reader.next_entry().unwrap().is_some() {}
         assert_eq!((reader.begin().mark, reader.end().unwrap().mark), (mark(5), mark(7)));
-        left.iter().for_each(|file| spool.forget(file));
+        for file in &left {
+            spool.note(CLUSTER, file.end).unwrap();
+            spool.forget(file);
+        }
         assert_eq!(spool.bytes(), 0);
-        assert_eq!(open().1, []);
+        assert_eq!(
+            open().1,
+            Left { files: Vec::new(), ends: vec![(CLUSTER, mark(9))] },
+            "where the archive ends stays"
+        );
+        fs::write(dir.path().join("spool").join(CLUSTER.0.to_string()).join(END), "{").unwrap();
+        assert_eq!(open().1, Left::default());
     }
 
     #[test]

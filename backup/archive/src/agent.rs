@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Started ─▶ whose changes are these? (a watch's first bookmark) ─▶ LIST: where does the archive end?
-//!        ┌────────────────────────────────────────────────────────────────┘
+//!        ┌────────────────────────────────────────────────────────────────┘  (until it answers: spooled.rs)
 //!        ├─ nowhere ───────────▶ watch from now on, and a full at once
 //!        └─ at n, with hash h ─▶ watch after n, at every pod until one has it
 //!              ├─ bookmark n, h ──────▶ follow: entries ─▶ file ─▶ spool ─▶ put, in order
@@ -32,6 +32,7 @@ mod keeping;
 mod moving;
 mod plants;
 mod round;
+mod spooled;
 mod step;
 mod surveying;
 #[cfg(test)]
@@ -39,14 +40,17 @@ mod surveying;
 mod tests;
 mod watching;
 
-pub use step::{Action, Bookmark, Config, Ended, File, Full, FullError, Input, Notice, Order, Pod, Refused, Unread};
+pub use step::{
+    Action, Bookmark, Config, Ended, File, Full, FullError, Input, Left, Notice, Order, Pod, Refused, Unread,
+};
 
+use crate::changes::Mark;
 use crate::name::Name;
 use crate::time::Time;
 use filing::{Filing, Queue};
 use fulls::Fulls;
 use leasehold_replication::{ClusterId, Seq};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use surveying::Survey;
 use watching::Watching;
@@ -76,7 +80,11 @@ pub struct Agent {
     looked: Option<Duration>,
     survey: Survey,
     survey_failures: u32,
-    /// Where the chain of files is; none before the archive and the cluster were compared.
+    /// The archive was compared with the chain, or the chain begins with it.
+    is_compared: bool,
+    /// Where the archives of clusters are known to lead to, as the spool has it.
+    ends: BTreeMap<ClusterId, Mark>,
+    /// Where the chain of files is; none before the cluster was compared with what it continues.
     filing: Option<Filing>,
     queue: Queue,
     /// The bucket is being given the queue's file of that place, or gets none until then.
@@ -146,6 +154,8 @@ impl Agent {
             looked: None,
             survey: Survey::None,
             survey_failures: 0,
+            is_compared: false,
+            ends: BTreeMap::new(),
             filing: None,
             queue: Queue::new(),
             put: Put::Idle,
@@ -236,8 +246,9 @@ impl Agent {
         self.act(Action::Say(notice));
     }
 
-    fn on_started(&mut self, left: Vec<File>) {
-        self.queue = left.into_iter().map(|file| filing::Waiting { file, closed: None, is_accepted: false }).collect();
+    fn on_started(&mut self, Left { files, ends }: Left) {
+        self.ends = ends.into_iter().collect();
+        self.queue = files.into_iter().map(|file| filing::Waiting { file, closed: None, is_accepted: false }).collect();
         self.identify();
     }
 
@@ -252,7 +263,7 @@ impl Agent {
         self.fulls = Fulls::default();
         (self.put_upto, self.recoverable, self.foreign, self.refused) = (None, None, None, None);
         (self.files, self.chain) = (0, Seq(0));
-        // These continue a chain that was compared when they were made, and can no longer be compared.
+        // These continue what the archive had when they were made, and can no longer be compared.
         self.queue.iter_mut().filter(|waiting| waiting.file.cluster != cluster).for_each(|waiting| {
             waiting.is_accepted = true;
         });

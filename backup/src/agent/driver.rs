@@ -10,7 +10,7 @@ use crate::metrics::{At, Kind, Metrics};
 use crate::source::{Failed, First, Heard, Source};
 use crate::spool::{Spool, SpoolError};
 use futures_util::FutureExt as _;
-use leasehold_archive::agent::{Action, Agent, Bookmark, Ended, File, FullError, Input, Pod, Unread};
+use leasehold_archive::agent::{Action, Agent, Bookmark, Ended, File, FullError, Input, Left, Pod, Unread};
 use leasehold_archive::changes::Mark;
 use leasehold_archive::name::Name;
 use leasehold_archive::verified::Verified;
@@ -69,7 +69,7 @@ struct Running {
 
 impl Driver {
     /// Runs until `stop`, and then until all is uploaded or a few seconds have passed.
-    pub(super) async fn run(self, left: Vec<File>, stop: CancellationToken) {
+    pub(super) async fn run(self, left: Left, stop: CancellationToken) {
         // Each action has one call under way at most; none is ever dropped.
         let (reports, mut reported) = mpsc::channel(64);
         let failures = Failures::new(self.metrics.clone());
@@ -283,6 +283,12 @@ impl Running {
                 self.call(async move {
                     Report::Put(calls::put(&bucket, &file, path).await.map_err(|error| error.to_string()))
                 });
+            }
+            Action::Note(cluster, end) => {
+                // Without it a next run asks the bucket.
+                if let Err(error) = tokio::task::block_in_place(|| self.driver.spool.note(cluster, end)) {
+                    self.failures.note(At::Spool, &in_words(&error));
+                }
             }
             Action::Forget(file) => {
                 self.driver.spool.forget(&file);

@@ -45,6 +45,12 @@ pub(super) fn say(notice: &Notice) {
             info!(cluster = %cluster.0, "the archive has no full of this cluster yet: taking one");
         }
         Notice::Continues(cluster, seq) => info!(cluster = %cluster.0, sequence = seq.0, "archiving from here on"),
+        Notice::Spools(seq) => {
+            warn!(
+                sequence = seq.0,
+                "the bucket has not answered yet: changes after that sequence are kept in the spool"
+            );
+        }
         Notice::Gap(end, begin) => warn!(
             from = end.0,
             to = begin.0,

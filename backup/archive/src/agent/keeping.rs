@@ -24,7 +24,8 @@ impl Agent {
 
     fn closed(&mut self, now: Duration, file: File) {
         self.act(Action::Close(file.clone()));
-        self.queue.push_back(Waiting { file, closed: Some(now), is_accepted: true });
+        let is_accepted = self.is_compared || is_planted(Fault::PutsUnseen);
+        self.queue.push_back(Waiting { file, closed: Some(now), is_accepted });
     }
 
     /// What time, the spool and the bucket ask.
@@ -87,6 +88,9 @@ impl Agent {
         self.put_failures = 0;
         let place = self.queue.iter().position(|waiting| waiting.file == file);
         let closed = place.and_then(|place| self.queue.remove(place)).and_then(|waiting| waiting.closed);
+        if self.cluster == Some(file.cluster) && self.chain <= file.begin.seq {
+            self.note(file.cluster, file.end);
+        }
         self.act(Action::Forget(file.clone()));
         if self.cluster != Some(file.cluster) {
             return;
@@ -111,7 +115,7 @@ impl Agent {
     fn take_full(&mut self, now: Duration) {
         let (Some(cluster), Some(at)) = (self.cluster, self.filing.as_ref().map(Filing::at)) else { return };
         let Some(order) = self.watching.followed().map(Followed::order) else { return };
-        let is_on = self.stops.is_none() && !self.is_refused();
+        let is_on = self.is_compared && self.stops.is_none() && !self.is_refused();
         if is_on && self.fulls.is_due(now, &self.config, &at, self.files) {
             self.act(Action::TakeFull { cluster, from: self.fulls.needed_from(), order });
             self.fulls.taking();

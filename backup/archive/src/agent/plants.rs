@@ -15,6 +15,10 @@ pub(super) enum Fault {
     BelievesFulls,
     /// A file may begin anywhere.
     BeginsFilesAnywhere,
+    /// An agent that starts follows nothing before the bucket has answered.
+    WaitsForBucket,
+    /// What was followed before the bucket answered is put at once.
+    PutsUnseen,
     /// A pod that has lost its leader is followed for ever.
     FollowsWhoIsCutOff,
     /// A pod that leads is followed for ever.

@@ -52,6 +52,15 @@ impl File {
     }
 }
 
+/// What earlier runs left in the spool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Closed files, by their clusters, in the order of their sequences.
+    pub files: Vec<File>,
+    /// Where the archive of each cluster ended when that was last known: see [`Action::Note`].
+    pub ends: Vec<(ClusterId, Mark)>,
+}
+
 /// Why a watch ended, or was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -105,8 +114,8 @@ pub struct Bookmark {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The first input, with what an earlier run left in the spool, in the order of its sequences.
-    Started(Vec<File>),
+    /// The first input, with what earlier runs left in the spool.
+    Started(Left),
     /// Answers [`Action::Resolve`]: where the stores are. Empty: nobody knows.
     Resolved(Vec<Pod>),
     /// The watch said how far it is; always its first word.
@@ -197,6 +206,9 @@ pub enum Action {
     Close(File),
     /// Upload that file of the spool.
     Put(File),
+    /// Remember in the spool, durably, that the archive of that cluster ends there: a next run follows from there on before
+    /// the bucket has answered.
+    Note(ClusterId, Mark),
     /// Delete that file of the spool.
     Forget(File),
     /// Take a full into the spool, load it, and ask pods for the hash. In place of any other that is being taken or kept.
@@ -262,6 +274,8 @@ pub enum Notice {
     Hole(Seq, Seq),
     /// An object cannot be read.
     Damaged(Name),
+    /// The bucket has not answered yet: what changes after that entry is in the spool.
+    Spools(Seq),
     /// The stores are of another cluster now.
     OtherCluster(ClusterId),
     /// Nothing is written. What the archive has, and what a pod shows at that sequence, where that was compared.

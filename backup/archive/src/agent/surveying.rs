@@ -2,7 +2,6 @@
 
 use super::Agent;
 use super::filing::Filing;
-use super::followed::Expected;
 use super::holdings::{Holdings, Reach};
 use super::plants::{Fault, is_planted};
 use super::step::{Action, Notice, Refused, Unread};
@@ -58,7 +57,9 @@ impl Agent {
     pub(super) fn begin_survey(&mut self, now: Duration) {
         self.watching = Watching::Closed;
         self.filing = None;
+        self.is_compared = false;
         self.list(now);
+        self.follow_spool();
     }
 
     fn list(&mut self, now: Duration) {
@@ -68,12 +69,16 @@ impl Agent {
         self.act(Action::List(cluster));
     }
 
-    fn rest(&mut self, now: Duration) {
+    pub(super) fn rest(&mut self, now: Duration) {
         self.survey = Survey::Resting { until: now + self.config.full_every / 4 };
     }
 
     fn pause(&mut self, now: Duration) {
         self.survey_failures += 1;
+        if let (1, false, Some(filing)) = (self.survey_failures, self.is_compared, &self.filing) {
+            let at = filing.at().seq;
+            self.say(Notice::Spools(at));
+        }
         let pause = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.survey_failures.min(8) - 1)).min(PAUSE_MAX);
         self.survey = Survey::Pausing { until: now + pause };
     }
@@ -103,10 +108,10 @@ impl Agent {
         if self.foreign.is_some() {
             self.rest(now);
             self.refuse(now, Refused::ForeignHistory, self.recoverable, None);
-        } else if self.filing.is_none() {
-            self.find_end(now, holdings);
-        } else {
+        } else if self.is_compared {
             self.check(now, holdings, before);
+        } else {
+            self.find_end(now, holdings);
         }
     }
 
@@ -114,7 +119,9 @@ impl Agent {
     fn find_end(&mut self, now: Duration, holdings: Holdings) {
         let Some(full) = holdings.verified() else {
             self.rest(now);
+            self.is_compared = true;
             self.fulls.none_found();
+            self.give_up_chain();
             self.discard(None);
             return self.resolve(Aim::Anew);
         };
@@ -127,21 +134,17 @@ impl Agent {
         if let Some(beyond) = reach.beyond {
             self.say(Notice::Hole(reach.end, beyond));
         }
-        let expected = match self.discard(Some(reach)) {
-            Some(end) => Expected::of(end),
-            None if reach.by.is_encrypted() => Expected { seq: reach.end, time: reach.time, hash: None },
-            None => {
-                let (Some(cluster), name) = (self.cluster, reach.by) else { return };
-                self.survey = Survey::Reading { holdings, name };
-                return self.act(Action::ReadEnd(cluster, name));
+        match self.cluster {
+            Some(cluster) if !reach.by.is_encrypted() => {
+                self.survey = Survey::Reading { holdings, name: reach.by };
+                self.act(Action::ReadEnd(cluster, reach.by));
             }
-        };
-        self.rest(now);
-        self.resolve(Aim::Resume(expected));
+            Some(_) | None => self.compare(now, reach, None),
+        }
     }
 
     /// Of the files in the spool, those that lead on from the archive's end stay. Returns where they lead.
-    fn discard(&mut self, reach: Option<Reach>) -> Option<Mark> {
+    pub(super) fn discard(&mut self, reach: Option<Reach>) -> Option<Mark> {
         let cluster = self.cluster;
         let mut end = None::<Mark>;
         let (kept, useless) = std::mem::take(&mut self.queue).into_iter().partition(|waiting| {
@@ -212,11 +215,11 @@ impl Agent {
         if end == Err(Unread::Damaged) {
             self.say(Notice::Damaged(name));
         }
-        let Some(filing) = &self.filing else {
+        if !self.is_compared {
             return match end {
                 Ok(end) => {
-                    self.rest(now);
-                    self.resolve(Aim::Resume(Expected::of(end)));
+                    let reach = Reach { end: end.seq, time: end.time, by: name, beyond: None };
+                    self.compare(now, reach, Some(end));
                 }
                 Err(Unread::Damaged) => {
                     holdings.leave_out(&name);
@@ -224,9 +227,10 @@ impl Agent {
                 }
                 Err(Unread::Failed) => self.pause(now),
             };
-        };
-        let is_foreign = end.is_ok_and(|end| filing.hash_at(end.seq).is_some_and(|hash| hash != end.hash));
+        }
         self.rest(now);
+        let known = |end: Mark| self.filing.as_ref()?.hash_at(end.seq);
+        let is_foreign = end.is_ok_and(|end| known(end).is_some_and(|hash| hash != end.hash));
         if is_foreign {
             self.foreign = Some(name);
             self.refuse(now, Refused::ForeignHistory, self.recoverable, None);

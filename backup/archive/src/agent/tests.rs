@@ -123,6 +123,14 @@ fn each_rule_that_is_left_out_is_noticed() {
     let is_noticed = the_only_pod_that_answers_is_followed_although_it_leads().is_err();
     plant(None);
     assert!(is_noticed, "LeavesBeforeItMoves");
+    plant(Some(Fault::WaitsForBucket));
+    let is_noticed = (0..20).any(|seed| a_start_without_the_bucket_loses_nothing(seed).is_err());
+    plant(None);
+    assert!(is_noticed, "WaitsForBucket");
+    plant(Some(Fault::PutsUnseen));
+    let is_noticed = (0..20).any(|seed| nothing_is_put_unseen(seed).is_err());
+    plant(None);
+    assert!(is_noticed, "PutsUnseen");
     plant(Some(Fault::AcceptsAnyHash));
     let is_noticed = std::panic::catch_unwind(|| (0..20).for_each(a_clone_is_refused)).is_err();
     plant(None);
@@ -215,10 +223,10 @@ fn fulls_are_asked_of_the_pod_that_is_followed_or_of_it_last_if_it_leads() {
 /// Addresses of two clusters, by mistake: the archive is not listed again and again.
 #[test]
 fn stores_of_two_clusters_are_not_a_loop() {
-    use super::step::{Action, Ended, Input};
+    use super::step::{Action, Ended, Input, Left};
     let id = |n: u128| leasehold_replication::ClusterId(uuid::Uuid::from_u128(n));
     let mut agent = super::Agent::new(machine::CONFIG);
-    let (mut lists, mut now, mut inputs) = (0, Duration::ZERO, vec![Input::Started(Vec::new())]);
+    let (mut lists, mut now, mut inputs) = (0, Duration::ZERO, vec![Input::Started(Left::default())]);
     let mark = crate::changes::Mark {
         seq: leasehold_replication::Seq(1),
         time: crate::time::Time::from_ms(1),
@@ -405,6 +413,92 @@ fn a_full_spool_closes_the_watch_until_the_bucket_has_taken_half_of_it() {
     quiet(&mut world, std::slice::from_mut(&mut agent)).unwrap();
     assert!(agent.agent.status().is_following);
     assert_eq!((agent.spooled(), agent.agent.status().gaps), (0, 0));
+}
+
+/// The pod of the agent is replaced while the bucket is away, and comes back with the spool. The stores remember little.
+fn a_start_without_the_bucket_loses_nothing(seed: u64) -> Result<(), String> {
+    let mut world = World::new(seed);
+    let mut agents = [Machine::new()];
+    (0..10).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents)?;
+    // Files may wait in the spool by then, or the archive has all.
+    (world.bucket_is_down, world.disk_is_sound) = (true, true);
+    for _ in 0..world.below(5) {
+        world.write_change();
+        world.now += Duration::from_secs(11);
+        agents[0].settle(&mut world);
+    }
+    for turn in 0..14 {
+        if turn % 5 == 0 {
+            agents[0].stop(&mut world);
+            agents[0].settle(&mut world);
+            agents[0].restart_with_spool(&mut world);
+        }
+        (0..4).for_each(|_| world.write());
+        agents[0].settle(&mut world);
+        world.now += Duration::from_secs(25);
+        agents[0].settle(&mut world);
+        world.forget_in(&[0, 1, 2]);
+    }
+    let status = agents[0].agent.status();
+    if !status.is_following || status.complete.is_some() || status.recoverable.is_some() {
+        return Err(format!("it follows, and knows nothing of the archive: {status:?}"));
+    }
+    quiet(&mut world, &mut agents)?;
+    let status = agents[0].agent.status();
+    if status.gaps > 0 || status.refused.is_some() {
+        return Err(format!("{status:?}: {:?}", agents[0].notices));
+    }
+    // Each point of all that time.
+    let fulls = world.bucket.keys().filter(|(_, name)| matches!(name, crate::name::Name::Full { .. }));
+    let first = fulls.map(|(_, name)| name.last().0).min().ok_or("there is no full")?;
+    (first..=world.live().last_change().seq.0).try_for_each(|seq| restore::at(&world, seq))
+}
+
+#[test]
+fn an_agent_that_starts_while_the_bucket_is_away_follows_from_where_its_spool_ends() {
+    (0..50).for_each(|seed| {
+        a_start_without_the_bucket_loses_nothing(seed).unwrap_or_else(|wrong| panic!("{seed}: {wrong}"))
+    });
+}
+
+/// The volumes are put back while the bucket cannot be listed, and the agent's pod is replaced: it cannot know whether
+/// another agent has led the archive on, with the old history, and puts nothing.
+fn nothing_is_put_unseen(seed: u64) -> Result<(), String> {
+    let mut world = World::new(seed);
+    let mut agents = [Machine::new(), Machine::new()];
+    (0..10).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents)?;
+    world.clone_cluster(0);
+    // The other agent sees the original.
+    world.see_clone(false);
+    (0..5).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents[1..])?;
+    world.see_clone(true);
+    let before = world.bucket.clone();
+    world.lists_fail = true;
+    agents[0].restart_with_spool(&mut world);
+    for _ in 0..20 {
+        world.write_change();
+        world.now += Duration::from_secs(11);
+        agents[0].settle(&mut world);
+    }
+    if world.bucket != before {
+        return Err("another history was put beside the one in the bucket".to_owned());
+    }
+    world.lists_fail = false;
+    quiet(&mut world, &mut agents[..1])?;
+    let refused = agents[0].agent.status().refused;
+    if refused == Some(Refused::ForeignHistory) && world.bucket == before {
+        Ok(())
+    } else {
+        Err(format!("{refused:?}"))
+    }
+}
+
+#[test]
+fn what_is_followed_before_the_bucket_was_listed_is_not_put() {
+    (0..50).for_each(|seed| nothing_is_put_unseen(seed).unwrap_or_else(|wrong| panic!("{seed}: {wrong}")));
 }
 
 #[test]

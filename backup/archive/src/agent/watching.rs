@@ -160,6 +160,9 @@ impl Agent {
 
     fn all_were_asked(&mut self, now: Duration, aim: Aim, round: &Round) {
         self.rounds += 1;
+        if let (Aim::Resume(_), false) = (aim, self.is_compared) {
+            return self.ask_again(now, aim); // the archive may lead further, or be the one that is right
+        }
         let verdict = round.verdict(self.pods_most);
         self.rounds_without = if verdict == Verdict::PerhapsGone { self.rounds_without + 1 } else { 0 };
         match verdict {
@@ -167,11 +170,13 @@ impl Agent {
             Verdict::Foreign => self.refuse(now, Refused::ForeignHistory, aim.edge(), round.shown()),
             Verdict::Gone => self.gap(),
             Verdict::PerhapsGone if self.rounds_without >= ROUNDS_BEFORE_GAP => self.gap(),
-            Verdict::PerhapsGone | Verdict::Silent => {
-                let pause = ROUND_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.rounds.min(8) - 1));
-                self.watching = Watching::Pausing(aim, now + pause.min(ROUND_PAUSE_MAX));
-            }
+            Verdict::PerhapsGone | Verdict::Silent => self.ask_again(now, aim),
         }
+    }
+
+    fn ask_again(&mut self, now: Duration, aim: Aim) {
+        let pause = ROUND_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.rounds.min(8) - 1));
+        self.watching = Watching::Pausing(aim, now + pause.min(ROUND_PAUSE_MAX));
     }
 
     /// The changes after the end of the chain are lost: it begins anew, and needs a full.
@@ -230,12 +235,17 @@ impl Agent {
             self.refused = None;
             self.say(Notice::Accepted);
         }
-        self.queue.iter_mut().filter(|waiting| waiting.file.cluster == cluster).for_each(|waiting| {
-            waiting.is_accepted = true;
-        });
+        if self.is_compared {
+            self.accept_files(cluster);
+        }
         if self.filing.is_none() {
-            self.say(Notice::Continues(cluster, mark.seq));
+            match self.is_compared {
+                true => self.say(Notice::Continues(cluster, mark.seq)),
+                false if self.survey_failures > 0 => self.say(Notice::Spools(mark.seq)),
+                false => {}
+            }
             self.filing = Some(Filing::new(cluster, mark));
+            self.note(cluster, mark);
         }
     }
 
@@ -273,14 +283,22 @@ impl Agent {
         }
         if mark.hash != filing.at().hash {
             // Something changed that no event told. What is filed up to the last event is right; what follows is not in it.
+            let at = filing.at();
             self.end_look();
+            if !self.is_compared {
+                let aim = Aim::Resume(Expected::of(at));
+                self.close_watch();
+                self.watching = Watching::Pausing(aim, now + ROUND_PAUSE_MAX);
+                return;
+            }
             if let Watching::Following(followed) = self.watching.clone() {
                 self.begin_anew(now, cluster, mark, followed);
             }
             return;
         }
         filing.pass(mark);
-        if !filing.is_open()
+        if self.is_compared
+            && !filing.is_open()
             && self.queue.iter().all(|waiting| waiting.file.cluster != cluster)
             && self.fulls.leads_on()
         {

@@ -1,6 +1,6 @@
 //! One agent, with its spool and its calls under way.
 
-use super::super::{Action, Agent, Bookmark, Config, Ended, File, Full, FullError, Input, Notice, Order, Unread};
+use super::super::{Action, Agent, Bookmark, Config, Ended, File, Full, FullError, Input, Left, Notice, Order, Unread};
 use super::world::{Change, Cluster, FULL_EVERY, Object, PODS, World};
 use crate::changes::Mark;
 use crate::name::Name;
@@ -29,6 +29,7 @@ pub(super) struct Machine {
     /// Whose, where it begins, and what is in it.
     open: Option<(Mark, Vec<Change>)>,
     spool: BTreeMap<(ClusterId, Name), (File, Vec<Change>)>,
+    ends: BTreeMap<ClusterId, Mark>,
     entry: Option<Change>,
     pub(super) notices: Vec<Notice>,
     pub(super) fulls: usize,
@@ -93,6 +94,7 @@ impl Machine {
             calls: VecDeque::new(),
             open: None,
             spool: BTreeMap::new(),
+            ends: BTreeMap::new(),
             entry: None,
             notices: Vec::new(),
             fulls: 0,
@@ -142,12 +144,15 @@ impl Machine {
                     Action::Close(file) => {
                         let (begin, changes) = self.open.take().expect("a file is open");
                         assert_eq!(begin, file.begin);
-                        if !world.spools_are_sound && world.chance(40) {
+                        if !world.spools_are_sound && !world.disk_is_sound && world.chance(40) {
                             inputs.push_back(Input::SpoolFailed(Some(file)));
                         } else {
                             self.spool.insert((file.cluster, file.name()), (file, changes));
                         }
                         inputs.push_back(Input::Spool(self.spool.len() as u64));
+                    }
+                    Action::Note(cluster, end) => {
+                        self.ends.insert(cluster, end);
                     }
                     Action::Forget(file) => {
                         self.spool.remove(&(file.cluster, file.name()));
@@ -172,15 +177,23 @@ impl Machine {
 
     fn start(&mut self, world: &mut World) {
         if !std::mem::replace(&mut self.is_started, true) {
-            let left = self.spool.values().map(|(file, _)| file.clone()).collect();
-            self.step(world, Input::Started(left));
+            let files = self.spool.values().map(|(file, _)| file.clone()).collect();
+            let ends = self.ends.iter().map(|(cluster, end)| (*cluster, *end)).collect();
+            self.step(world, Input::Started(Left { files, ends }));
         }
     }
 
     /// The process ends, and another one begins; mostly with the same spool.
     pub(super) fn restart(&mut self, world: &mut World) {
-        let spool = if world.chance(4) { BTreeMap::new() } else { std::mem::take(&mut self.spool) };
-        *self = Machine { spool, fulls: self.fulls, ..Machine::new() };
+        if world.chance(4) {
+            (self.spool, self.ends) = (BTreeMap::new(), BTreeMap::new());
+        }
+        self.restart_with_spool(world);
+    }
+
+    pub(super) fn restart_with_spool(&mut self, world: &mut World) {
+        let (spool, ends) = (std::mem::take(&mut self.spool), std::mem::take(&mut self.ends));
+        *self = Machine { spool, ends, fulls: self.fulls, ..Machine::new() };
         self.start(world);
     }
 
@@ -281,7 +294,7 @@ impl Machine {
             Action::Resolve => Input::Resolved((0..PODS).map(|pod| pod.to_string().into()).collect()),
             Action::List(id) => {
                 let names = world.bucket.keys().filter(|key| key.0 == id).map(|key| key.1).collect();
-                Input::Listed(id, Some(names).filter(|_| !is_down))
+                Input::Listed(id, Some(names).filter(|_| !is_down && !world.lists_fail))
             }
             Action::ReadEnd(id, name) => Input::EndRead(
                 id,

@@ -48,6 +48,7 @@ fn restore(world: &World, id: ClusterId, point: Point) -> Option<Mark> {
                 if !is_done && end.seq <= until.seq {
                     now = *end;
                 }
+                is_done |= end.seq > until.seq;
                 walk.applied(&file, now, is_done);
             }
         }
@@ -57,6 +58,13 @@ fn restore(world: &World, id: ClusterId, point: Point) -> Option<Mark> {
 /// The newest that can be restored.
 pub(super) fn latest(world: &World, id: ClusterId) -> Result<Mark, String> {
     restore(world, id, Point::Latest).ok_or_else(|| format!("nothing of {id:?} can be restored"))
+}
+
+/// That entry can be restored, and is what the cluster had.
+pub(super) fn at(world: &World, seq: u64) -> Result<(), String> {
+    let mark = restore(world, world.live().id, Point::Seq(Seq(seq)));
+    let is_right = mark.is_some_and(|mark| mark.hash == world.live().mark(seq).hash);
+    if is_right { Ok(()) } else { Err(format!("entry {seq} is not restored, but {mark:?}")) }
 }
 
 /// Whatever is restored is what a cluster of that id had then.

@@ -59,6 +59,10 @@ pub(super) struct World {
     pub(super) live: usize,
     pub(super) bucket: BTreeMap<(ClusterId, Name), Object>,
     pub(super) bucket_is_down: bool,
+    /// Objects can be written, and nobody says what is there.
+    pub(super) lists_fail: bool,
+    /// Every file is closed as it should be.
+    pub(super) disk_is_sound: bool,
     pub(super) has_lost: bool,
     /// No agent's spool fails.
     pub(super) spools_are_sound: bool,
@@ -95,6 +99,8 @@ impl World {
             live: 0,
             bucket: BTreeMap::new(),
             bucket_is_down: false,
+            lists_fail: false,
+            disk_is_sound: false,
             has_lost: false,
             spools_are_sound: false,
             leaders_ms: 1_000_000,
