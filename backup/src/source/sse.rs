@@ -6,6 +6,9 @@ use std::mem;
 /// More than the largest entry. What is longer is not from a store.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// An event has one line of data, as a store sends it.
+const EVENT_BYTES_MAX: usize = LINE_BYTES_MAX + 1024 * 1024;
+
 /// One event: what stood between two empty lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
@@ -20,6 +23,8 @@ pub(super) struct Event {
 pub(super) enum SseError {
     #[error("a line of the watch is longer than {LINE_BYTES_MAX} bytes")]
     Long,
+    #[error("an event of the watch is longer than {EVENT_BYTES_MAX} bytes")]
+    Endless,
     #[error("the watch is not UTF-8")]
     NotText,
 }
@@ -52,6 +57,11 @@ impl Parser {
             }
             let line = String::from_utf8(mem::take(&mut self.line)).map_err(|_| SseError::NotText)?;
             events.extend(self.line(&line));
+            let Event { event, id, data } = &self.event;
+            if event.len() + id.as_ref().map_or(0, String::len) + data.as_ref().map_or(0, String::len) > EVENT_BYTES_MAX
+            {
+                return Err(SseError::Endless);
+            }
         }
         self.extend(bytes)?;
         Ok(events)
@@ -115,6 +125,16 @@ mod tests {
         assert_eq!(Parser::default().push(TEXT.as_bytes()).unwrap(), expected());
         assert_eq!(Parser::default().push(b"data: cut").unwrap(), []);
         assert_eq!(Parser::default().push(b"data: \xff\n"), Err(SseError::NotText));
+    }
+
+    #[test]
+    fn neither_a_line_nor_an_event_grows_without_end() {
+        let (mut parser, piece) = (Parser::default(), vec![b'x'; 1 << 20]);
+        let ends = (0..100).find_map(|_| parser.push(&piece).err());
+        assert_eq!(ends, Some(SseError::Long));
+        let (mut parser, line) = (Parser::default(), [b"data: ", &piece[..], b"\n"].concat());
+        let ends = (0..100).find_map(|_| parser.push(&line).err());
+        assert_eq!(ends, Some(SseError::Endless), "without an empty line");
     }
 
     proptest! {
