@@ -26,6 +26,7 @@ use driver::Driver;
 use full::Taker;
 use http::Shown;
 use leasehold_archive::agent::{Agent, Config, Status};
+use leasehold_daemon::logs::in_words;
 use retention::Retention;
 use std::error::Error;
 use tokio::sync::watch;
@@ -43,7 +44,8 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub async fn run(args: &AgentArgs, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>> {
     let bucket = Bucket::open(&args.place)?;
     let metrics = Metrics::new();
-    let listener = leasehold_daemon::serve::bind(args.listen)?;
+    let listener = leasehold_daemon::serve::bind(args.listen)
+        .map_err(|error| format!("--listen {}: {}", args.listen, in_words(&error)))?;
     run_on(args, bucket, metrics, listener, stop).await
 }
 
