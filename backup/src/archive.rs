@@ -126,6 +126,15 @@ impl Archive {
         Ok(Archive { bucket, cluster, catalog, identities, runtime: Handle::current() })
     }
 
+    /// Looks anew what there is.
+    ///
+    /// # Errors
+    /// The bucket.
+    pub async fn list_again(&mut self) -> Result<(), CommandError> {
+        self.catalog = catalog(&self.bucket, self.cluster).await?;
+        Ok(())
+    }
+
     /// Can encrypted objects be read?
     pub fn has_keys(&self) -> bool {
         self.identities.is_some()
@@ -220,6 +229,7 @@ impl Archive {
             Ok(json) => json,
             // Pruned meanwhile.
             Err(error) if error.why == Why::Missing => return Ok(Ok(None)),
+            Err(error) if error.why == Why::Large => return Ok(Err(damaged(error))),
             Err(error) => return Err(error.into()),
         };
         let noted = Verified::parse(&json).map_err(|error| damaged(format!("{}: {error}", full.mark())));

@@ -14,6 +14,7 @@
 mod error;
 mod folder;
 mod open;
+mod parts;
 mod reader;
 mod requests;
 mod temporary;
@@ -31,6 +32,7 @@ use leasehold_replication::ClusterId;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use open::Opened;
+use parts::PART_BYTES;
 use requests::Counter;
 use std::io;
 use std::path::PathBuf;
@@ -41,6 +43,10 @@ use std::time::Duration;
 const STEP_MAX: Duration = Duration::from_secs(60);
 /// The slowest bucket that a PUT is finished on.
 const BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
+/// What is noted of a full is less than a KiB.
+const NOTE_BYTES_MAX: u64 = 64 * 1024;
+/// A file of changes is closed at 16 MiB; its last entry is never as long as 256 MiB.
+const WHOLE_BYTES_MAX: u64 = 288 * 1024 * 1024;
 /// A file to put is read in pieces of this size.
 const PIECE_BYTES: usize = 1024 * 1024;
 
@@ -56,6 +62,9 @@ pub struct Bucket {
     counts_calls: bool,
     /// The folder, of `file://`.
     folder: Option<Folder>,
+    /// Longer objects are put in parts of this length, where that keeps what is there.
+    part_bytes: u64,
+    takes_parts: bool,
 }
 
 /// An object, as a LIST says it.
@@ -90,15 +99,24 @@ impl Bucket {
     /// # Errors
     /// The URL or the environment is unusable, or the folder does not exist.
     pub fn open(place: &Place) -> Result<Bucket, BucketError> {
-        let Opened { store, prefix, counter, folder } = open::open(place)?;
+        let Opened { store, prefix, counter, folder, takes_parts } = open::open(place)?;
         let (url, counts_calls) = (Arc::from(place.url.trim_end_matches('/')), folder.is_some());
-        Ok(Bucket { store, prefix, url, counter, counts_calls, folder })
+        Ok(Bucket { store, prefix, url, counter, counts_calls, folder, part_bytes: PART_BYTES, takes_parts })
     }
 
     /// Over any store, for tests.
     pub fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Bucket {
         let (prefix, url) = (Path::from(prefix), Arc::from("test"));
-        Bucket { store, prefix, url, counter: Arc::default(), counts_calls: true, folder: None }
+        Bucket {
+            store,
+            prefix,
+            url,
+            counter: Arc::default(),
+            counts_calls: true,
+            folder: None,
+            part_bytes: PART_BYTES,
+            takes_parts: false,
+        }
     }
 
     /// Its URL, for messages.
@@ -177,15 +195,37 @@ impl Bucket {
         }
     }
 
-    /// The same with the content of a file, which is in memory meanwhile.
+    /// The same with the content of a file. One that is large is sent in parts, where the bucket keeps what is there then,
+    /// too (S3, folders); otherwise it is in memory meanwhile.
     ///
     /// # Errors
     /// As there; the file cannot be read.
     pub async fn put_file_if_absent(&self, cluster: ClusterId, name: &Name, file: PathBuf) -> Result<Put, BucketError> {
+        let length = tokio::fs::metadata(&file).await.map_err(|source| BucketError::file(&self.url, source))?.len();
+        if length > self.part_bytes && self.folder.is_some() {
+            return self.put_by_link(cluster, name, file).await;
+        }
+        if length > self.part_bytes && self.takes_parts {
+            return self.put_in_parts(cluster, name, file).await;
+        }
         let pieces = tokio::task::spawn_blocking(move || pieces_of(&file)).await;
         let pieces = pieces.map_err(io::Error::other).and_then(|pieces| pieces);
         let pieces = pieces.map_err(|source| BucketError::file(&self.url, source))?;
         self.put_if_absent(cluster, name, pieces.into_iter().collect::<PutPayload>()).await
+    }
+
+    /// How long a disk takes, nobody knows: it fails when it fails.
+    async fn put_by_link(&self, cluster: ClusterId, name: &Name, file: PathBuf) -> Result<Put, BucketError> {
+        self.make_folders(cluster, name).await?;
+        self.count(|counter| &counter.put);
+        let Some(folder) = self.folder.clone() else { return Ok(Put::Exists) };
+        let below = format!("{}/{name}", cluster.0);
+        let linked = tokio::task::spawn_blocking(move || folder.link(&below, &file)).await;
+        let linked = linked.map_err(io::Error::other).and_then(|linked| linked);
+        match linked.map_err(|source| BucketError::folder(&self.url, "put", &source))? {
+            true => Ok(Put::Written),
+            false => Ok(Put::Exists),
+        }
     }
 
     /// Begins to read an object.
@@ -211,11 +251,21 @@ impl Bucket {
     /// Reads an object that is small.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`]; it is longer than one of that name can be ([`Why::Large`]).
     pub async fn get_whole(&self, cluster: ClusterId, name: &Name) -> Result<Bytes, BucketError> {
         let mut whole = Vec::new();
         let mut fetched = self.get(cluster, name).await?;
+        let most = match name {
+            Name::Verified { .. } => NOTE_BYTES_MAX,
+            Name::Changes { .. } | Name::Full { .. } => WHOLE_BYTES_MAX,
+        };
+        if fetched.bytes > most {
+            return Err(BucketError::large(&self.url, name, fetched.bytes, most));
+        }
         while let Some(piece) = fetched.stream.try_next().await? {
+            if (whole.len() + piece.len()) as u64 > most {
+                return Err(BucketError::large(&self.url, name, (whole.len() + piece.len()) as u64, most));
+            }
             whole.extend_from_slice(&piece);
         }
         Ok(whole.into())

@@ -1,5 +1,6 @@
 //! What a bucket refuses, in words that say what to do.
 
+use leasehold_archive::name::Name;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -36,6 +37,8 @@ pub enum Why {
     NoBucket,
     /// An object of that name exists.
     Exists,
+    /// The object is longer than one of ours can be.
+    Large,
     /// It did not answer in time.
     Slow,
     /// It cannot be reached, or failed.
@@ -61,6 +64,11 @@ impl BucketError {
             _ => Why::Unavailable,
         };
         BucketError { url: Arc::clone(url), operation, why, detail: source.to_string() }
+    }
+
+    pub(super) fn large(url: &Arc<str>, name: &Name, bytes: u64, most: u64) -> BucketError {
+        let detail = format!("{name} has {bytes} bytes or more, and is never longer than {most}");
+        BucketError { url: Arc::clone(url), operation: "get", why: Why::Large, detail }
     }
 
     pub(super) fn slow(url: &Arc<str>, operation: &'static str, patience: Duration) -> BucketError {
@@ -169,6 +177,7 @@ impl fmt::Display for BucketError {
             ),
             Why::NoBucket => write!(f, "{url} does not exist: create the bucket, or mend the URL ({detail})"),
             Why::Missing => write!(f, "{url} does not have that object ({detail})"),
+            Why::Large => write!(f, "{url} has an object that is not ours: {detail}; move it away"),
             Why::Exists => write!(f, "{url} has an object of that name ({detail})"),
             Why::Slow => {
                 write!(f, "{url} did not answer to a {operation}: {detail}; check the network and the endpoint")
@@ -204,7 +213,7 @@ fn of_folder(folder: &str, operation: &str, why: Why) -> Option<String> {
             Some(format!("the folder {folder} did not answer to a {operation}: check its disk, or its network"))
         }
         Why::Unavailable => Some(format!("the folder {folder} failed at a {operation}: check its disk")),
-        Why::Setting | Why::Missing | Why::Exists | Why::File => None,
+        Why::Setting | Why::Missing | Why::Exists | Why::Large | Why::File => None,
     }
 }
 

@@ -52,6 +52,35 @@ impl Folder {
         }
         Ok(())
     }
+
+    /// Copies a file to that name, durable, unless one is there. Returns whether it was written.
+    pub(super) fn link(&self, below: &str, from: &Path) -> io::Result<bool> {
+        self.check()?;
+        let target = self.path.join(below);
+        if target.exists() {
+            return Ok(false);
+        }
+        // As object_store names what is not whole yet: no list shows it, and what a crash leaves is removed.
+        let temporary = |number: u32| self.path.join(format!("{below}#{}{number:04}", std::process::id()));
+        let made =
+            (0..1000).map(temporary).find_map(|path| match File::options().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                made => Some(made.map(|file| (path, file))),
+            });
+        let (path, mut to) = made.unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))?;
+        let linked = io::copy(&mut File::open(from)?, &mut to).and_then(|_| to.sync_all()).and_then(|()| {
+            match fs::hard_link(&path, &target) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                linked => linked.map(|()| true),
+            }
+        });
+        fs::remove_file(&path)?;
+        let is_written = linked?;
+        if let Some(folder) = target.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(is_written)
+    }
 }
 
 fn device_of(path: &Path) -> io::Result<u64> {

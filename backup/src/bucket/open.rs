@@ -36,6 +36,8 @@ pub(super) struct Opened {
     pub(super) counter: Arc<Counter>,
     /// The folder, of `file://`; its calls are not HTTP.
     pub(super) folder: Option<Folder>,
+    /// An object that is sent in parts does not replace one that is there.
+    pub(super) takes_parts: bool,
 }
 
 pub(super) fn open(place: &Place) -> Result<Opened, BucketError> {
@@ -94,7 +96,7 @@ pub(super) fn open(place: &Place) -> Result<Opened, BucketError> {
         }
         _ => return Err(setting(&forms)),
     };
-    Ok(Opened { store, prefix, counter, folder: None })
+    Ok(Opened { store, prefix, counter, folder: None, takes_parts: scheme == "s3" })
 }
 
 /// The folder must exist: on a volume that is not mounted, one that was created would be lost with the pod.
@@ -113,7 +115,7 @@ fn open_folder(url: &str, folder: &str) -> Result<Opened, BucketError> {
     let store = LocalFileSystem::new_with_prefix(folder.path()).map_err(|error| BucketError::setting(url, error))?;
     let store = Arc::new(store.with_fsync(true));
     let (prefix, counter) = (Path::default(), Arc::default());
-    Ok(Opened { store, prefix, counter, folder: Some(folder) })
+    Ok(Opened { store, prefix, counter, folder: Some(folder), takes_parts: false })
 }
 
 /// The bucket's own time-outs hold: a PUT of a large full takes its time.

@@ -47,6 +47,34 @@ async fn a_folder_puts_lists_gets_and_deletes() {
 }
 
 #[tokio::test]
+async fn a_large_object_of_a_folder_is_copied_and_replaces_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(format!("file://{}", folder.path().display()));
+    let bucket = Bucket::open(&place).unwrap().in_parts_of(1000);
+    let files = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| files.path().join(name));
+    std::fs::write(&one, vec![1; 5000]).unwrap();
+    std::fs::write(&other, vec![2; 5001]).unwrap();
+    assert_eq!(bucket.put_file_if_absent(CLUSTER, &full(9), one).await.unwrap(), Put::Written);
+    assert_eq!(bucket.put_file_if_absent(CLUSTER, &full(9), other.clone()).await.unwrap(), Put::Exists);
+    assert!(bucket.get_whole(CLUSTER, &full(9)).await.unwrap() == vec![1; 5000]);
+    // What a crash left has a name of its own.
+    let torn = folder.path().join(CLUSTER.0.to_string()).join(format!("{}#{}0000", full(10), std::process::id()));
+    std::fs::write(torn, "torn").unwrap();
+    assert_eq!(bucket.put_file_if_absent(CLUSTER, &full(10), other).await.unwrap(), Put::Written);
+    assert_eq!(bucket.list(CLUSTER).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_object_that_is_longer_than_any_of_ours_is_not_read_into_memory() {
+    let bucket = Bucket::over(Arc::new(InMemory::new()), "some/prefix");
+    let note = Name::Verified { seq: Seq(7), time: Time::UNSAID };
+    bucket.put_if_absent(CLUSTER, &note, vec![b' '; NOTE_BYTES_MAX as usize + 1]).await.unwrap();
+    let error = bucket.get_whole(CLUSTER, &note).await.unwrap_err();
+    assert!(error.why == Why::Large && error.to_string().contains("move it away"), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_crash_left_in_a_folder_is_not_listed_and_removed_when_it_is_old() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::open(&place(format!("file://{}", folder.path().display()))).unwrap();

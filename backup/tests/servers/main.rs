@@ -239,6 +239,9 @@ async fn inner_puts_lists_gets_and_deletes() {
     std::fs::write(file.path(), &large).unwrap();
     assert_eq!(bucket.put_file_if_absent(CLUSTER, &full(1), file.path().to_owned()).await.unwrap(), Put::Written);
     assert!(bucket.get_whole(CLUSTER, &full(1)).await.unwrap() == large);
+    if bucket.url().starts_with("s3:") {
+        sends_in_parts(bucket).await;
+    }
     let puts = stream::iter(2..MANY).map(|seq| async move { bucket.put_if_absent(CLUSTER, &full(seq), "x").await });
     let put: Vec<_> = puts.buffer_unordered(32).collect().await;
     assert!(put.into_iter().all(|put| put.unwrap() == Put::Written));
@@ -251,6 +254,26 @@ async fn inner_puts_lists_gets_and_deletes() {
     let (list, delete) = (after.list - before.list, after.delete - before.delete);
     println!("requests for {MANY} objects: {list} to list, {delete} to delete");
     assert!((1..=2).contains(&list) && (2..=5).contains(&delete), "{list} {delete}");
+}
+
+/// Of two that send the same name at once one is there afterwards, whole, and the other knows.
+async fn sends_in_parts(bucket: &Bucket) {
+    let bucket = bucket.clone().in_parts_of(5 << 20);
+    let name = Name::Full { seq: Seq(MANY + 7), time: Time::UNSAID, encrypted: false };
+    let files = [1, 2].map(|byte| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![byte; (12 << 20) + 5]).unwrap();
+        file
+    });
+    let [one, other] = [0, 1].map(|at| bucket.put_file_if_absent(CLUSTER, &name, files[at].path().to_owned()));
+    let puts = tokio::join!(one, other);
+    let puts = [puts.0.unwrap(), puts.1.unwrap()];
+    let winner = puts.iter().position(|put| *put == Put::Written).unwrap();
+    assert_eq!(puts[1 - winner], Put::Exists);
+    assert!(bucket.get_whole(CLUSTER, &name).await.unwrap() == std::fs::read(files[winner].path()).unwrap());
+    let again = bucket.put_file_if_absent(CLUSTER, &name, files[1 - winner].path().to_owned()).await.unwrap();
+    assert_eq!(again, Put::Exists);
+    bucket.delete(CLUSTER, &[name]).await.unwrap();
 }
 
 #[tokio::test]
