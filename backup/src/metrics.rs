@@ -95,6 +95,7 @@ pub struct Metrics {
     complete: Seconds,
     failures: Family<AtLabel, Counter>,
     refused: Family<ReasonLabel, Gauge>,
+    verified_alone: Gauge,
     gaps: Counter,
     uploads: Family<KindLabel, Counter>,
     uploaded: Family<KindLabel, Counter>,
@@ -115,6 +116,7 @@ impl Metrics {
             complete: Seconds::default(),
             failures: Family::default(),
             refused: Family::default(),
+            verified_alone: Gauge::default(),
             gaps: Counter::default(),
             uploads: Family::default(),
             uploaded: Family::default(),
@@ -150,6 +152,11 @@ impl Metrics {
         );
         registry.register("failures", "Calls that failed, by what they were made to", m.failures.clone());
         registry.register("refused", "1 while the agent refuses to write, by reason", m.refused.clone());
+        registry.register(
+            "verified_alone",
+            "1 while the newest verified full counts by the word of the pod alone that it is from",
+            m.verified_alone.clone(),
+        );
         registry.register("gaps", "Times that the archive had to begin anew with a full behind a gap", m.gaps.clone());
         registry.register("uploads", "Objects that were uploaded, by kind", m.uploads.clone());
         registry.register_with_unit("uploaded", "Bytes that were uploaded, by kind", Unit::Bytes, m.uploaded.clone());
@@ -184,6 +191,7 @@ impl Metrics {
         self.recoverable_sequence.set(sequence);
         self.complete.set(complete.unwrap_or(0.0));
         self.refused_are(status.refused);
+        self.verified_alone.set(i64::from(status.is_verified_alone));
         self.gaps.inc_by(status.gaps.saturating_sub(self.gaps.get()));
     }
 

@@ -18,7 +18,8 @@
 //! A pod that leads has enough to do: [`moving`] looks for another one, and follows it as soon as that works.
 //!
 //! Invariants: a file is put only while its cluster is accepted: the first bookmark had the hash that the archive has there. Files
-//! are put in order. A full is put when every pod that was asked has its hash, and counts when it was read back.
+//! are put in order. A full is put when every pod that was asked has its hash, and what leads to it is in the bucket; it counts
+//! when it was read back.
 //!
 //! Not promised: that two clusters with the same id (one a clone of the other's volumes) never write into one folder. Until
 //! either sees the other's files (at its start, and every quarter of `full_every`) both may continue the same end; the
@@ -41,7 +42,7 @@ mod tests;
 mod watching;
 
 pub use step::{
-    Action, Bookmark, Config, Ended, File, Full, FullError, Input, Left, Notice, Order, Pod, Refused, Unread,
+    Action, Bookmark, Config, Ended, File, Full, FullError, Input, Left, Notice, Order, Pod, Refused, Stored, Unread,
 };
 
 use crate::changes::Mark;
@@ -94,6 +95,13 @@ pub struct Agent {
     mine: VecDeque<Name>,
     spool_bytes: u64,
     fulls: Fulls,
+    /// A full that was taken, and waits since then for what leads to it.
+    ready: Option<(Mark, Duration)>,
+    /// Only its own pod vouches for that one, or for the newest one.
+    is_ready_alone: bool,
+    is_verified_alone: bool,
+    /// Since when only the pod that a full is from answers.
+    alone: Option<Duration>,
     /// How many files of changes the archive has since the last full.
     files: usize,
     /// Where the present chain of files begins.
@@ -134,6 +142,8 @@ pub struct Status {
     pub complete: Option<Duration>,
     /// Why nothing is written.
     pub refused: Option<Refused>,
+    /// Of the newest full that this run verified, no other pod said that it is right.
+    pub is_verified_alone: bool,
     /// How often the archive had to begin anew.
     pub gaps: u64,
 }
@@ -163,6 +173,10 @@ impl Agent {
             mine: VecDeque::new(),
             spool_bytes: 0,
             fulls: Fulls::default(),
+            ready: None,
+            is_ready_alone: false,
+            is_verified_alone: false,
+            alone: None,
             files: 0,
             chain: Seq(0),
             put_upto: None,
@@ -189,7 +203,7 @@ impl Agent {
             Input::Beside(said) => self.on_beside(now, said),
             Input::Listed(cluster, names) => self.on_listed(now, cluster, names),
             Input::EndRead(cluster, name, read) => self.on_end_read(now, cluster, name, read),
-            Input::Put(is_done) => self.on_put(now, is_done),
+            Input::Put(stored) => self.on_put(now, stored),
             Input::Spool(bytes) => self.spool_bytes = bytes,
             Input::SpoolFailed(file) => self.on_spool_failed(now, file),
             Input::Full(cluster, full) => self.on_full(now, cluster, full),
@@ -220,6 +234,7 @@ impl Agent {
             self.look_deadline(),
             self.survey.deadline(),
             self.fulls.deadline(&self.config),
+            self.full_deadline(),
             self.stops,
         ];
         all.into_iter().flatten().filter(|at| *at > self.stepped).min()
@@ -234,6 +249,7 @@ impl Agent {
             recoverable: self.recoverable,
             complete: self.complete,
             refused: self.refused,
+            is_verified_alone: self.is_verified_alone,
             gaps: self.gaps,
         }
     }
@@ -261,6 +277,7 @@ impl Agent {
         self.cluster = Some(cluster);
         self.filing = None;
         self.fulls = Fulls::default();
+        (self.ready, self.is_verified_alone, self.alone) = (None, false, None);
         (self.put_upto, self.recoverable, self.foreign, self.refused) = (None, None, None, None);
         (self.files, self.chain) = (0, Seq(0));
         // These continue what the archive had when they were made, and can no longer be compared.

@@ -1,6 +1,6 @@
 //! The loop around the agent's decisions.
 
-use super::calls;
+use super::calls::{self, Uploaded};
 use super::full::{FullFailed, Taken, Taker};
 use super::http::Shown;
 use super::listening::{Beside, Listening, Task, listen, next};
@@ -10,7 +10,7 @@ use crate::metrics::{At, Kind, Metrics};
 use crate::source::{Failed, First, Heard, Source};
 use crate::spool::{Spool, SpoolError};
 use futures_util::FutureExt as _;
-use leasehold_archive::agent::{Action, Agent, Bookmark, Ended, File, FullError, Input, Left, Pod, Unread};
+use leasehold_archive::agent::{Action, Agent, Bookmark, Ended, File, FullError, Input, Left, Pod, Stored, Unread};
 use leasehold_archive::changes::Mark;
 use leasehold_archive::name::Name;
 use leasehold_archive::verified::Verified;
@@ -32,7 +32,7 @@ enum Report {
     Resolved(Vec<Pod>),
     Listed(ClusterId, Result<Vec<Name>, String>),
     EndRead(ClusterId, Name, Result<Mark, (Unread, String)>),
-    Put(Result<Option<u64>, String>),
+    Put(Result<Uploaded, String>),
     Full(ClusterId, Result<Taken, FullFailed>),
     Kept(ClusterId, Result<u64, FullFailed>),
     Pruned(Result<u64, String>),
@@ -195,14 +195,18 @@ impl Running {
                 });
                 Input::EndRead(cluster, name, end)
             }
-            Report::Put(put) => {
-                match &put {
-                    Ok(Some(bytes)) => self.driver.metrics.uploaded(Kind::Changes, *bytes),
-                    Ok(None) => {}
-                    Err(what) => self.failures.note(At::Bucket, what),
+            Report::Put(put) => Input::Put(match put {
+                Ok(Uploaded { stored, bytes }) => {
+                    if let Some(bytes) = bytes {
+                        self.driver.metrics.uploaded(Kind::Changes, bytes);
+                    }
+                    stored
                 }
-                Input::Put(put.is_ok())
-            }
+                Err(what) => {
+                    self.failures.note(At::Bucket, &what);
+                    Stored::Failed
+                }
+            }),
             Report::Full(cluster, full) => {
                 let full = full.map_err(|failed| self.no_full(failed));
                 Input::Full(

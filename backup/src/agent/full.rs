@@ -33,6 +33,8 @@ use tokio::sync::mpsc;
 const PIECES_MAX: usize = 16;
 /// How long a pod may take to say its hash at a sequence; nobody waits for it longer.
 const WORD_MAX: Duration = Duration::from_secs(15);
+/// So many names a full may have: an orphan of each crash takes one.
+const NAMES_MAX: u64 = 8;
 /// How many pods are asked.
 const WORDS_MAX: usize = 2;
 
@@ -76,28 +78,36 @@ impl Taker {
     /// From a pod into the spool.
     pub(super) async fn take(&self, cluster: ClusterId, from: Seq, order: &Order) -> Result<Taken, FullFailed> {
         let (pod, mut verified) = self.download(cluster, from, order).await?;
-        let words = self.words(cluster, verified.mark.seq, &pod).await;
+        let (words, is_alone) = self.words(cluster, verified.mark.seq, &pod).await;
         if words.is_empty() {
-            return Err(failed(
-                At::Source,
-                format!("no other pod says what {} has at entry {}", pod, verified.mark.seq),
-            ));
+            return Err(failed(At::Source, format!("no pod says what {} has at entry {}", pod, verified.mark.seq)));
         }
         verified.keys_hash = words.iter().find_map(|word| word.keys_hash);
         let said: Vec<Sum> = words.iter().map(|word| word.mark.hash).collect();
-        Ok(Taken { full: Full { mark: verified.mark, said }, verified })
+        Ok(Taken { full: Full { mark: verified.mark, said, is_alone }, verified })
     }
 
     /// From the spool into the bucket. Returns how many bytes were uploaded.
     pub(super) async fn keep(&self, cluster: ClusterId, mut verified: Verified) -> Result<u64, FullFailed> {
-        let Verified { mark, encrypted, .. } = verified;
-        let name = Name::Full { seq: mark.seq, time: mark.time, encrypted };
-        let mut put = self.put(cluster, &name).await?;
-        if put == Put::Exists {
-            put = self.settle(cluster, &name, &mut verified).await?;
+        let mut put = None;
+        for name in names(&verified) {
+            put = match self.put(cluster, &name).await? {
+                Put::Written => Some((name, Put::Written)),
+                Put::Exists => self.settle(cluster, &name, &mut verified).await?.then_some((name, Put::Exists)),
+            };
+            if put.is_some() {
+                break;
+            }
         }
+        let Some((name, put)) = put else {
+            let what = format!(
+                "{NAMES_MAX} objects are there that nobody has noted, as the full at entry {}",
+                verified.mark.seq
+            );
+            return Err(failed(At::Verify, format!("{what}; trying again later")));
+        };
         self.read_back(cluster, &name, &verified).await?;
-        let note = Name::Verified { seq: mark.seq, time: mark.time };
+        let note = note_of(&name);
         if self.bucket.put_if_absent(cluster, &note, verified.to_json()).await.map_err(of_bucket)? == Put::Exists {
             let theirs = self.bucket.get_whole(cluster, &note).await.map_err(of_bucket)?;
             let theirs = Verified::parse(&theirs).map_err(|error| damaged(format!("{note}: {error}")))?;
@@ -115,10 +125,10 @@ impl Taker {
     }
 
     /// There is an object of that name: another agent's, or one that a crash left before it was verified. It stays: objects are
-    /// never changed. If somebody vouches for it, it is read back as they noted it; if not, and it is not ours byte by byte, a
-    /// full of a later entry has a name of its own, and by then they may have vouched for theirs.
-    async fn settle(&self, cluster: ClusterId, name: &Name, ours: &mut Verified) -> Result<Put, FullFailed> {
-        let note = Name::Verified { seq: ours.mark.seq, time: ours.mark.time };
+    /// never changed. Is it a full as good as ours? So it is if somebody vouches for it, or if it can be read and has the same
+    /// data. An encrypted one cannot be read: it must be ours byte by byte.
+    async fn settle(&self, cluster: ClusterId, name: &Name, ours: &mut Verified) -> Result<bool, FullFailed> {
+        let note = note_of(name);
         match self.bucket.get_whole(cluster, &note).await {
             Ok(json) => {
                 let theirs = Verified::parse(&json).map_err(|error| damaged(format!("{note}: {error}")))?;
@@ -126,16 +136,14 @@ impl Taker {
                     return Err(damaged(format!("{note} was noted with the hash {}", theirs.mark.hash)));
                 }
                 (ours.crc32, ours.compressed_bytes) = (theirs.crc32, theirs.compressed_bytes);
-                Ok(Put::Exists)
+                Ok(true)
             }
-            Err(BucketError { why: Why::Missing, .. }) => match self.read_back(cluster, name, ours).await {
-                Ok(()) => Ok(Put::Exists),
-                Err(FullFailed { why: FullError::Damaged, .. }) => {
-                    let what = format!(
-                        "{name} is there, with other bytes, and nobody has noted what it is; trying again later"
-                    );
-                    Err(failed(At::Verify, what))
+            Err(BucketError { why: Why::Missing, .. }) => match self.inspect(cluster, name, ours).await {
+                Ok((bytes, crc32)) if !ours.encrypted || (bytes, crc32) == (ours.compressed_bytes, ours.crc32) => {
+                    (ours.crc32, ours.compressed_bytes) = (crc32, bytes);
+                    Ok(true)
                 }
+                Ok(_) | Err(FullFailed { why: FullError::Damaged, .. }) => Ok(false),
                 Err(error) => Err(error),
             },
             Err(error) => Err(of_bucket(error)),
@@ -179,25 +187,40 @@ impl Taker {
     }
 
     async fn read_back(&self, cluster: ClusterId, name: &Name, sent: &Verified) -> Result<(), FullFailed> {
+        if self.inspect(cluster, name, sent).await? != (sent.compressed_bytes, sent.crc32) {
+            return Err(damaged(format!("{name} is not the object that was sent: its checksum differs")));
+        }
+        Ok(())
+    }
+
+    /// Reads an object: it has the data that were sent, if it is clear. Returns its length and checksum.
+    async fn inspect(&self, cluster: ClusterId, name: &Name, sent: &Verified) -> Result<(u64, u32), FullFailed> {
         let fetched = self.bucket.get(cluster, name).await.map_err(of_bucket)?;
         let (sent, name) = (sent.clone(), *name);
         let read = through(fetched.stream, move |pieces| compare(pieces, &name, &sent)).await;
         read.map_err(|error| failed(At::Verify, error))?
     }
 
-    /// What pods say that the hash is there: other pods than the one that it is from. That one is asked where it is alone.
-    async fn words(&self, cluster: ClusterId, seq: Seq, from: &Pod) -> Vec<First> {
-        let mut pods = self.source.pods().await;
-        if pods.len() > 1 {
-            pods.retain(|pod| pod != from);
+    /// What pods say that the hash is there: other pods than the one that it is from. Where none answers, that one is asked;
+    /// and is it one alone of several?
+    async fn words(&self, cluster: ClusterId, seq: Seq, from: &Pod) -> (Vec<First>, bool) {
+        let mut others = self.source.pods().await;
+        others.retain(|pod| pod != from);
+        let words = self.ask(cluster, seq, &others).await;
+        if !words.is_empty() {
+            return (words, false);
         }
+        (self.ask(cluster, seq, std::slice::from_ref(from)).await, !others.is_empty())
+    }
+
+    async fn ask(&self, cluster: ClusterId, seq: Seq, pods: &[Pod]) -> Vec<First> {
         let mut words = Vec::new();
         for pod in pods {
             if words.len() >= WORDS_MAX {
                 break;
             }
             let word = async {
-                match self.source.watch(&pod, Some(cluster), Some(seq)).await.ok()?.next().await.ok()? {
+                match self.source.watch(pod, Some(cluster), Some(seq)).await.ok()?.next().await.ok()? {
                     Heard::Bookmark(first) if first.mark.seq == seq => Some(first),
                     Heard::Bookmark(_) | Heard::Entry { .. } => None,
                 }
@@ -206,6 +229,18 @@ impl Taker {
         }
         words
     }
+}
+
+/// A full's name, and others for it where objects are that nobody vouches for: later by a millisecond each. A full is used for
+/// times that are not before its name's, so the names lead to nothing that it does not have.
+fn names(full: &Verified) -> impl Iterator<Item = Name> + use<> {
+    let Verified { mark: Mark { seq, time, .. }, encrypted, .. } = *full;
+    (0..NAMES_MAX).map(move |later| Name::Full { seq, time: Time::from_ms(time.ms() + later), encrypted })
+}
+
+/// Where it is noted that that full is verified.
+fn note_of(name: &Name) -> Name {
+    Name::Verified { seq: name.last(), time: name.time() }
 }
 
 /// A stream's bytes, for a thread that may block.
@@ -315,8 +350,8 @@ fn examine(read: &ReadSnapshot) -> Result<(Mark, u64), FullFailed> {
     Ok((Mark { seq, time, hash: documents.data_sum() }, records))
 }
 
-/// Is that object what was sent?
-fn compare(pieces: Pieces, name: &Name, sent: &Verified) -> Result<(), FullFailed> {
+/// Has that object the data that were sent? Its length and checksum.
+fn compare(pieces: Pieces, name: &Name, sent: &Verified) -> Result<(u64, u32), FullFailed> {
     let mut summed = Summed::new(pieces);
     let gone = |error: io::Error| failed(At::Bucket, format!("cannot read {name} back: {error}"));
     if !sent.encrypted {
@@ -328,8 +363,9 @@ fn compare(pieces: Pieces, name: &Name, sent: &Verified) -> Result<(), FullFaile
         }
     }
     io::copy(&mut summed, &mut io::sink()).map_err(gone)?;
-    if (Summed::bytes(&summed), summed.crc32()) != (sent.compressed_bytes, sent.crc32) {
-        return Err(damaged(format!("{name} is not the object that was sent: its checksum differs")));
-    }
-    Ok(())
+    Ok((Summed::bytes(&summed), summed.crc32()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

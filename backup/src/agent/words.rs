@@ -93,6 +93,10 @@ pub(super) fn say(notice: &Notice) {
             sequence = seq.0,
             "a full has another hash than the stores say for that sequence: it is not counted, and another one is taken"
         ),
+        Notice::Alone(seq) => warn!(
+            sequence = seq.0,
+            "no other pod has answered for long: a full counts although only the pod that it is from says that it is right"
+        ),
         Notice::Discarded(name) => info!(file = %name, "a file in the spool does not continue the archive: deleted"),
     }
 }

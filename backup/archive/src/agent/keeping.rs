@@ -3,13 +3,17 @@
 use super::filing::{Filing, Waiting};
 use super::followed::Followed;
 use super::plants::{Fault, is_planted};
-use super::step::{Action, File, Full, FullError, Notice, Refused};
+use super::step::{Action, File, Full, FullError, Notice, Refused, Stored};
 use super::{Agent, Put};
-use leasehold_replication::ClusterId;
+use leasehold_replication::{ClusterId, Seq};
 use std::time::Duration;
 
 const PUT_PAUSE_MIN: Duration = Duration::from_secs(1);
 const PUT_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A full waits for what leads to it as long as this: it is worth more than the files before it.
+const LEAD_MAX: Duration = Duration::from_secs(600);
+/// Where nothing leads on, so long a full waits for a word of another pod than its own.
+const ALONE_MAX: Duration = Duration::from_secs(300);
 /// Of how many files it is remembered that this run wrote them. Of the entries in older ones no hash is known any longer.
 const MINE_MAX: usize = 4096;
 
@@ -22,6 +26,17 @@ impl Agent {
         }
     }
 
+    /// All that passed makes a file, also if nothing changed.
+    fn close_begun(&mut self, now: Duration) {
+        let Some(filing) = &mut self.filing else { return };
+        let (is_open, begin) = (filing.is_open(), filing.begin());
+        let file = filing.close(&self.config);
+        if !is_open {
+            self.act(Action::Open { cluster: file.cluster, begin });
+        }
+        self.closed(now, file);
+    }
+
     fn closed(&mut self, now: Duration, file: File) {
         self.act(Action::Close(file.clone()));
         let is_accepted = self.is_compared || is_planted(Fault::PutsUnseen);
@@ -30,14 +45,10 @@ impl Agent {
 
     /// What time, the spool and the bucket ask.
     pub(super) fn keep_on(&mut self, now: Duration) {
-        if let Some(filing) = self.filing.as_mut().filter(|filing| filing.is_due(now, &self.config)) {
-            let (is_open, begin) = (filing.is_open(), filing.begin());
-            let file = filing.close(&self.config);
-            if !is_open {
-                self.act(Action::Open { cluster: file.cluster, begin });
-            }
-            self.closed(now, file);
+        if self.filing.as_ref().is_some_and(|filing| filing.is_due(now, &self.config)) {
+            self.close_begun(now);
         }
+        self.keep_full(now);
         self.put_next(now);
         self.take_full(now);
         if let Some(stops) = self.stops {
@@ -77,23 +88,34 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_put(&mut self, now: Duration, is_done: bool) {
+    pub(super) fn on_put(&mut self, now: Duration, stored: Stored) {
         let Put::Putting(file) = std::mem::replace(&mut self.put, Put::Idle) else { return };
-        if !is_done && !is_planted(Fault::ForgetsWhatFailed) {
+        if stored == Stored::Failed && !is_planted(Fault::ForgetsWhatFailed) {
             let pause = PUT_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.put_failures.min(8))).min(PUT_PAUSE_MAX);
             self.put_failures += 1;
             self.put = Put::Pausing { until: now + pause };
             return;
         }
         self.put_failures = 0;
+        let is_ours = self.cluster == Some(file.cluster);
+        if stored == Stored::Foreign && is_ours && !is_planted(Fault::TakesAnyFile) {
+            // The file waits, until the one in the bucket is gone.
+            self.foreign = Some(file.name());
+            return self.refuse(now, Refused::ForeignHistory, self.recoverable, Some((file.end.seq, file.end.time)));
+        }
         let place = self.queue.iter().position(|waiting| waiting.file == file);
         let closed = place.and_then(|place| self.queue.remove(place)).and_then(|waiting| waiting.closed);
-        if self.cluster == Some(file.cluster) && self.chain <= file.begin.seq {
+        if stored == Stored::Damaged {
+            self.say(Notice::Damaged(file.name()));
+        } else if is_ours && self.chain <= file.begin.seq {
             self.note(file.cluster, file.end);
         }
         self.act(Action::Forget(file.clone()));
-        if self.cluster != Some(file.cluster) {
+        if !is_ours {
             return;
+        }
+        if stored == Stored::Damaged {
+            return self.is_holed(&file);
         }
         self.files += 1;
         self.mine.push_back(file.name());
@@ -110,6 +132,15 @@ impl Agent {
                 self.complete = self.complete.max(closed);
             }
         }
+    }
+
+    /// Its name is taken by an object that nobody can read: a full must lead on behind it.
+    fn is_holed(&mut self, file: &File) {
+        self.gaps += 1;
+        self.say(Notice::Hole(file.begin.seq, file.end.seq));
+        self.chain = self.chain.max(file.end.seq);
+        let at = self.filing.as_ref().map_or(file.end.seq, |filing| filing.at().seq);
+        self.fulls.need_from(at);
     }
 
     fn take_full(&mut self, now: Duration) {
@@ -143,6 +174,13 @@ impl Agent {
             self.say(Notice::FalseFull(full.mark.seq));
             return self.fulls.failed(now);
         }
+        if !self.is_vouched_for(now, &full) {
+            return self.fulls.failed(now);
+        }
+        if full.is_alone {
+            self.say(Notice::Alone(full.mark.seq));
+        }
+        self.is_ready_alone = full.is_alone;
         if self.refused == Some(Refused::Format) {
             self.refused = None;
             self.say(Notice::Accepted);
@@ -151,12 +189,57 @@ impl Agent {
         if self.fulls.needed_from() > full.mark.seq {
             return self.fulls.is_behind(now);
         }
+        self.ready = Some((full.mark, now));
+    }
+
+    /// A full that is taken is put behind all that leads to it: who lists the archive meanwhile would see a gap before it.
+    fn keep_full(&mut self, now: Duration) {
+        let (Some(cluster), Some((mark, since))) = (self.cluster, self.ready) else { return };
         // Nothing of another history may be written.
         if self.is_refused() {
+            self.ready = None;
             return self.fulls.failed(now);
         }
-        self.fulls.keeping(full.mark);
-        self.act(Action::KeepFull(cluster, full.mark));
+        if self.fulls.needed_from() > mark.seq {
+            self.ready = None;
+            return self.fulls.is_behind(now);
+        }
+        // Where nothing leads to it there is a gap already.
+        let is_free = !self.fulls.leads_on() || since + LEAD_MAX <= now || is_planted(Fault::KeepsFullsFirst);
+        if is_free || self.is_led_to(now, mark.seq) {
+            self.ready = None;
+            self.fulls.keeping(mark);
+            self.act(Action::KeepFull(cluster, mark));
+        }
+    }
+
+    /// Is everything up to that entry in the bucket? What is recorded of it makes a file.
+    fn is_led_to(&mut self, now: Duration, seq: Seq) -> bool {
+        let Some(filing) = &self.filing else { return false };
+        if filing.begin().seq < seq {
+            if seq <= filing.at().seq {
+                self.close_begun(now);
+            }
+            return false;
+        }
+        let mut files = self.queue.iter().map(|waiting| &waiting.file);
+        !files.any(|file| Some(file.cluster) == self.cluster && file.begin.seq < seq)
+    }
+
+    /// When a full no longer waits.
+    pub(super) fn full_deadline(&self) -> Option<Duration> {
+        self.ready.map(|(_, since)| since + LEAD_MAX)
+    }
+
+    /// Other pods should say the same of a full as the one that it is from. Where none answers, for how long?
+    fn is_vouched_for(&mut self, now: Duration, full: &Full) -> bool {
+        if !full.is_alone {
+            self.alone = None;
+            return true;
+        }
+        let since = *self.alone.get_or_insert(now);
+        let patience = if self.fulls.leads_on() { self.config.full_every } else { ALONE_MAX };
+        since + patience.min(self.config.full_every) <= now
     }
 
     pub(super) fn on_full_kept(&mut self, now: Duration, cluster: ClusterId, kept: Result<(), FullError>) {
@@ -167,6 +250,7 @@ impl Agent {
             return self.fulls.failed(now);
         }
         let Some(mark) = self.fulls.kept(now) else { return };
+        self.is_verified_alone = self.is_ready_alone;
         self.files = 0;
         let files = self.put_upto.filter(|(seq, _)| self.chain <= mark.seq && mark.seq <= *seq);
         let reached = files.unwrap_or((mark.seq, mark.time));

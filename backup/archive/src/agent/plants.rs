@@ -17,6 +17,10 @@ pub(super) enum Fault {
     BeginsFilesAnywhere,
     /// An agent that starts follows nothing before the bucket has answered.
     WaitsForBucket,
+    /// A full is put before what leads to it.
+    KeepsFullsFirst,
+    /// A file of the same name is as good, whatever is in it.
+    TakesAnyFile,
     /// What was followed before the bucket answered is put at once.
     PutsUnseen,
     /// A pod that has lost its leader is followed for ever.

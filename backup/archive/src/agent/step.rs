@@ -85,6 +85,19 @@ pub enum Unread {
     Damaged,
 }
 
+/// What became of a file that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// The bucket has it, or had one with the same entries.
+    Kept,
+    /// The bucket failed: try again.
+    Failed,
+    /// The bucket has one of that name, with other entries.
+    Foreign,
+    /// The bucket has an object of that name that cannot be read.
+    Damaged,
+}
+
 /// Why there is no verified full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FullError {
@@ -135,8 +148,8 @@ pub enum Input {
     Listed(ClusterId, Option<Vec<Name>>),
     /// Answers [`Action::ReadEnd`]: the data after its last entry.
     EndRead(ClusterId, Name, Result<Mark, Unread>),
-    /// Answers [`Action::Put`]: is it in the bucket?
-    Put(bool),
+    /// Answers [`Action::Put`].
+    Put(Stored),
     /// How many bytes the spool holds, after each file that was closed or deleted.
     Spool(u64),
     /// The spool cannot be written. The open file is gone, or the one that was to be closed.
@@ -158,6 +171,8 @@ pub struct Full {
     pub mark: Mark,
     /// What pods say that the hash is at that sequence.
     pub said: Vec<Sum>,
+    /// Only the pod that it is from said so, and there should be others.
+    pub is_alone: bool,
 }
 
 /// What shall be done, in this order.
@@ -286,6 +301,8 @@ pub enum Notice {
     SpoolFull,
     /// What the store sent as a full is not what the stores say: it is not counted.
     FalseFull(Seq),
+    /// No other pod has answered for long: the full at that entry counts by the word of the one that it is from.
+    Alone(Seq),
     /// What an earlier run left in the spool is not needed.
     Discarded(Name),
 }

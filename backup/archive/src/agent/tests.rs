@@ -127,6 +127,14 @@ fn each_rule_that_is_left_out_is_noticed() {
     let is_noticed = (0..20).any(|seed| a_start_without_the_bucket_loses_nothing(seed).is_err());
     plant(None);
     assert!(is_noticed, "WaitsForBucket");
+    plant(Some(Fault::KeepsFullsFirst));
+    let is_noticed = (0..10).any(|seed| a_full_stands_behind_no_gap(seed).is_err());
+    plant(None);
+    assert!(is_noticed, "KeepsFullsFirst");
+    plant(Some(Fault::TakesAnyFile));
+    let is_noticed = a_file_of_another_history_is_refused().is_err();
+    plant(None);
+    assert!(is_noticed, "TakesAnyFile");
     plant(Some(Fault::PutsUnseen));
     let is_noticed = (0..20).any(|seed| nothing_is_put_unseen(seed).is_err());
     plant(None);
@@ -499,6 +507,127 @@ fn nothing_is_put_unseen(seed: u64) -> Result<(), String> {
 #[test]
 fn what_is_followed_before_the_bucket_was_listed_is_not_put() {
     (0..50).for_each(|seed| nothing_is_put_unseen(seed).unwrap_or_else(|wrong| panic!("{seed}: {wrong}")));
+}
+
+/// Whoever lists the archive at any moment.
+fn a_full_stands_behind_no_gap(seed: u64) -> Result<(), String> {
+    let mut world = World::new(seed);
+    let mut agents = [Machine::new()];
+    world.disk_is_sound = true;
+    (0..10).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents)?;
+    let (fulls, mut objects) = (agents[0].fulls, world.bucket.len());
+    for step in 0..3000 {
+        match world.below(100) {
+            0..=9 => world.write(),
+            10..=49 => agents[0].hear(&mut world),
+            50..=84 => agents[0].complete(&mut world),
+            85..=95 => {
+                // Never so much that a full no longer waits.
+                let seconds = world.below(100) as u64;
+                world.now += Duration::from_secs(seconds);
+                agents[0].wake(&mut world);
+            }
+            _ => world.catch_up(),
+        }
+        let is_new = std::mem::replace(&mut objects, world.bucket.len()) != world.bucket.len();
+        if is_new && restore::gaps(&world) > 0 {
+            return Err(format!(
+                "a gap in step {step}: {:?}",
+                world.bucket.keys().map(|key| key.1).collect::<Vec<_>>()
+            ));
+        }
+    }
+    if agents[0].fulls > fulls + 3 { Ok(()) } else { Err(format!("only {} fulls", agents[0].fulls - fulls)) }
+}
+
+#[test]
+fn what_leads_to_a_full_is_put_before_it() {
+    (0..10).for_each(|seed| a_full_stands_behind_no_gap(seed).unwrap_or_else(|wrong| panic!("{seed}: {wrong}")));
+}
+
+/// A file of the same name, of a history that parted at the same times.
+fn a_file_of_another_history_is_refused() -> Result<(), String> {
+    let mut world = World::new(6);
+    let mut agents = [Machine::new()];
+    (0..10).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents)?;
+    (world.bucket_is_down, world.disk_is_sound) = (true, true);
+    world.write_change();
+    agents[0].settle(&mut world);
+    world.now += Duration::from_secs(11);
+    agents[0].settle(&mut world);
+    let file = agents[0].only_spooled();
+    let key = (file.cluster, file.name());
+    let other =
+        |mark: crate::changes::Mark| crate::changes::Mark { hash: leasehold_replication::Sum(!mark.hash.0), ..mark };
+    let theirs = Object::Changes { begin: other(file.begin), changes: Vec::new(), end: other(file.end) };
+    world.bucket.insert(key, theirs.clone());
+    quiet(&mut world, &mut agents)?;
+    let status = agents[0].agent.status();
+    if status.refused != Some(Refused::ForeignHistory) || world.bucket[&key] != theirs {
+        return Err(format!("{status:?}"));
+    }
+    // The operator has moved it away.
+    world.bucket.remove(&key);
+    quiet(&mut world, &mut agents)?;
+    let (status, arrived) = (agents[0].agent.status(), restore::latest(&world, world.live().id)?);
+    if status.refused.is_none() && arrived.hash == world.live().last_change().hash {
+        Ok(())
+    } else {
+        Err(format!("{status:?}"))
+    }
+}
+
+#[test]
+fn a_file_of_the_same_name_with_other_entries_is_refused() {
+    a_file_of_another_history_is_refused().unwrap();
+}
+
+#[test]
+fn a_name_that_is_taken_by_what_nobody_can_read_gets_a_full_behind_it() {
+    let mut world = World::new(7);
+    let mut agents = [Machine::new()];
+    (0..10).for_each(|_| world.write_change());
+    quiet(&mut world, &mut agents).unwrap();
+    (world.bucket_is_down, world.disk_is_sound) = (true, true);
+    world.write_change();
+    agents[0].settle(&mut world);
+    world.now += Duration::from_secs(11);
+    agents[0].settle(&mut world);
+    let file = agents[0].only_spooled();
+    world.bucket.insert((file.cluster, file.name()), Object::Full(file.end));
+    quiet(&mut world, &mut agents).unwrap();
+    let status = agents[0].agent.status();
+    assert_eq!((status.gaps, status.refused), (1, None));
+    assert!(agents[0].notices.contains(&Notice::Damaged(file.name())), "{:?}", agents[0].notices);
+    assert_eq!(restore::latest(&world, world.live().id).unwrap().hash, world.live().last_change().hash);
+}
+
+#[test]
+fn a_full_of_the_only_pod_left_counts_after_a_while_and_is_said() {
+    let mut world = World::new(8);
+    let mut agent = Machine::new();
+    let minute = Duration::from_secs(60);
+    let pass = |world: &mut World, agent: &mut Machine, time: Duration| {
+        for _ in 0..time.as_secs() / 60 {
+            world.write_change();
+            world.now += minute;
+            agent.settle(world);
+        }
+    };
+    world.live_mut().pods[1].is_up = false;
+    world.live_mut().pods[2].is_up = false;
+    pass(&mut world, &mut agent, minute * 4);
+    assert_eq!(agent.fulls, 0, "others may be back soon");
+    pass(&mut world, &mut agent, minute * 60);
+    assert_eq!((agent.fulls, agent.agent.status().is_verified_alone), (1, true));
+    assert!(agent.notices.iter().any(|notice| matches!(notice, Notice::Alone(_))));
+    // The next one is due, and does not count for as long again: files lead on meanwhile.
+    pass(&mut world, &mut agent, FULL_EVERY);
+    world.live_mut().pods.iter_mut().for_each(|pod| pod.is_up = true);
+    pass(&mut world, &mut agent, minute * 60);
+    assert!(agent.fulls >= 2 && !agent.agent.status().is_verified_alone);
 }
 
 #[test]

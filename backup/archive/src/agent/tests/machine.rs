@@ -1,6 +1,8 @@
 //! One agent, with its spool and its calls under way.
 
-use super::super::{Action, Agent, Bookmark, Config, Ended, File, Full, FullError, Input, Left, Notice, Order, Unread};
+use super::super::{
+    Action, Agent, Bookmark, Config, Ended, File, Full, FullError, Input, Left, Notice, Order, Stored, Unread,
+};
 use super::world::{Change, Cluster, FULL_EVERY, Object, PODS, World};
 use crate::changes::Mark;
 use crate::name::Name;
@@ -106,6 +108,17 @@ impl Machine {
 
     pub(super) fn spooled(&self) -> usize {
         self.spool.len()
+    }
+
+    /// What waits in the spool, where that is one file.
+    pub(super) fn only_spooled(&self) -> File {
+        assert_eq!(self.spool.len(), 1);
+        self.spool.values().next().expect("there is one").0.clone()
+    }
+
+    pub(super) fn wake(&mut self, world: &mut World) {
+        self.start(world);
+        self.step(world, Input::Wake);
     }
 
     fn step(&mut self, world: &mut World, input: Input) {
@@ -307,12 +320,17 @@ impl Machine {
             ),
             Action::Put(file) => {
                 let key = (file.cluster, file.name());
+                let mut stored = Stored::Failed;
                 // What failed may have been done.
                 if let Some((_, changes)) = self.spool.get(&key).filter(|_| !is_down || world.chance(4)) {
                     let object = Object::Changes { begin: file.begin, changes: changes.clone(), end: file.end };
-                    world.bucket.entry(key).or_insert(object);
+                    stored = match world.bucket.entry(key).or_insert_with(|| object.clone()) {
+                        theirs if *theirs == object => Stored::Kept,
+                        Object::Changes { .. } => Stored::Foreign,
+                        Object::Full(_) | Object::Verified(_) => Stored::Damaged,
+                    };
                 }
-                Input::Put(!is_down && self.spool.contains_key(&key))
+                Input::Put(if is_down { Stored::Failed } else { stored })
             }
             Action::TakeFull { cluster, from, .. } => self.take_full(world, cluster, from),
             Action::KeepFull(id, mark) => {
@@ -334,7 +352,8 @@ impl Machine {
     }
 
     fn take_full(&self, world: &mut World, id: ClusterId, from: Seq) -> Input {
-        let at = world.below(PODS);
+        let first = world.below(PODS);
+        let at = (first..first + PODS).map(|at| at % PODS).find(|at| world.live().pods[*at].is_up).unwrap_or(first);
         let (cluster, is_false) = (world.live().clone(), world.chance(5));
         let pod = &cluster.pods[at];
         if world.bucket_is_down || !pod.is_up || cluster.id != id {
@@ -345,6 +364,7 @@ impl Machine {
         }
         let truth = cluster.mark(pod.applied);
         let mark = if is_false { Mark { hash: Sum(!truth.hash.0), ..truth } } else { truth };
-        Input::Full(id, Ok(Full { mark, said: vec![truth.hash] }))
+        let is_alone = cluster.pods.iter().filter(|pod| pod.is_up).count() == 1;
+        Input::Full(id, Ok(Full { mark, said: vec![truth.hash], is_alone }))
     }
 }

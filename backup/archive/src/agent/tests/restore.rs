@@ -60,6 +60,13 @@ pub(super) fn latest(world: &World, id: ClusterId) -> Result<Mark, String> {
     restore(world, id, Point::Latest).ok_or_else(|| format!("nothing of {id:?} can be restored"))
 }
 
+/// Where a list shows a gap.
+pub(super) fn gaps(world: &World) -> usize {
+    let id = world.live().id;
+    let names: Vec<String> = world.bucket.keys().filter(|key| key.0 == id).map(|key| key.1.to_string()).collect();
+    Catalog::of(names.iter().map(|name| (&**name, 1))).ranges().len().saturating_sub(1)
+}
+
 /// That entry can be restored, and is what the cluster had.
 pub(super) fn at(world: &World, seq: u64) -> Result<(), String> {
     let mark = restore(world, world.live().id, Point::Seq(Seq(seq)));
