@@ -51,7 +51,8 @@ impl Bucket {
         // What is there already need not be sent.
         match self.within(STEP_MAX, "get", self.store.head(&location)).await {
             Ok(_) => return Ok(Put::Exists),
-            Err(BucketError { why: Why::Missing, .. }) => {}
+            // Without the right to list S3 does not say that it is missing.
+            Err(BucketError { why: Why::Missing | Why::Denied, .. }) => {}
             Err(error) => return Err(error),
         }
         let created = self.within(STEP_MAX, "put", self.store.put_multipart(&location)).await?;
