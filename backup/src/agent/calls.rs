@@ -63,7 +63,10 @@ pub(super) async fn put(bucket: &Bucket, file: &File, path: PathBuf) -> Result<U
         Err(error) => return Err(error),
         Ok(theirs) => match tokio::task::block_in_place(|| ends_of(&theirs, false)) {
             Ok(ends) if ends == (file.begin, file.end) => Stored::Kept,
-            Ok(_) => Stored::Foreign,
+            Ok(_) => {
+                warn!(object = %name, "the bucket has an object of this name with changes of another history");
+                Stored::Foreign
+            }
             Err(why) => {
                 warn!(object = %name, "the bucket has an object of this name that cannot be read: {why}");
                 Stored::Damaged

@@ -212,6 +212,11 @@ impl Running {
                 Input::Full(
                     cluster,
                     full.map(|Taken { full, verified }| {
+                        if full.is_alone {
+                            let what =
+                                format!("no other pod says what it has at entry {}, as a full needs", full.mark.seq);
+                            self.failures.note(At::Source, &what);
+                        }
                         self.verified = Some(verified);
                         full
                     }),

@@ -205,22 +205,24 @@ impl Agent {
             return self.fulls.is_behind(now);
         }
         // Where nothing leads to it there is a gap already.
-        let is_free = !self.fulls.leads_on() || since + LEAD_MAX <= now || is_planted(Fault::KeepsFullsFirst);
-        if is_free || self.is_led_to(now, mark.seq) {
+        let is_free = !self.fulls.leads_on() || is_planted(Fault::KeepsFullsFirst);
+        if is_free || self.is_led_to(now, since, mark.seq) {
             self.ready = None;
             self.fulls.keeping(mark);
             self.act(Action::KeepFull(cluster, mark));
         }
     }
 
-    /// Is everything up to that entry in the bucket? What is recorded of it makes a file.
-    fn is_led_to(&mut self, now: Duration, seq: Seq) -> bool {
-        let Some(filing) = &self.filing else { return false };
+    /// Is everything up to that entry in the bucket? What is recorded of it makes a file. If no pod could be followed up to
+    /// there for long, no more is waited for.
+    fn is_led_to(&mut self, now: Duration, since: Duration, seq: Seq) -> bool {
+        let is_over = since + LEAD_MAX <= now;
+        let Some(filing) = &self.filing else { return is_over };
+        if filing.at().seq < seq {
+            return is_over;
+        }
         if filing.begin().seq < seq {
-            if seq <= filing.at().seq {
-                self.close_begun(now);
-            }
-            return false;
+            self.close_begun(now);
         }
         let mut files = self.queue.iter().map(|waiting| &waiting.file);
         !files.any(|file| Some(file.cluster) == self.cluster && file.begin.seq < seq)
