@@ -32,7 +32,6 @@ use leasehold_replication::ClusterId;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use open::Opened;
-use parts::PART_BYTES;
 use requests::Counter;
 use std::io;
 use std::path::PathBuf;
@@ -47,6 +46,8 @@ const BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
 const NOTE_BYTES_MAX: u64 = 64 * 1024;
 /// A file of changes is closed at 16 MiB; its last entry is never as long as 256 MiB.
 const WHOLE_BYTES_MAX: u64 = 288 * 1024 * 1024;
+/// Objects above this length are put in parts of it. S3 allows 10,000 of 5 MiB at least.
+const PART_BYTES: u64 = 64 * 1024 * 1024;
 /// A file to put is read in pieces of this size.
 const PIECE_BYTES: usize = 1024 * 1024;
 

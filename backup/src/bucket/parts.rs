@@ -21,9 +21,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Objects above this length are put in parts of it. S3 allows 10,000 of 5 MiB at least.
-pub(super) const PART_BYTES: u64 = 64 * 1024 * 1024;
-
 /// An upload that is aborted unless it is completed.
 struct Upload(Option<Box<dyn MultipartUpload>>);
 
