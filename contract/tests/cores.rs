@@ -17,6 +17,7 @@ fn dependencies(folder: &str) -> Vec<String> {
 #[test]
 fn no_core_depends_on_what_is_not_pure() {
     assert_eq!(dependencies("sidecar/election"), ["uuid"]);
+    assert!(dependencies("sidecar/exec").is_empty());
     let pure = ["bytes", "crc32fast", "serde", "serde_json", "thiserror", "uuid"];
     assert_eq!(dependencies("store/replication"), pure);
 }

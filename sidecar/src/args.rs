@@ -5,11 +5,12 @@
 //! ```
 
 mod checks;
+mod exec;
 mod injection;
 mod passing;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -20,6 +21,8 @@ use uuid::Uuid;
 pub use injection::{InjectArgs, Injection};
 
 use crate::address::{Template, TemplateValues};
+
+pub use exec::{ExecArgs, GuardArgs, OnLost, StartArgs, StopSignal};
 
 /// Holds a Lease for the app beside it, and writes who leads to a file that both share.
 #[derive(Debug, Parser)]
@@ -70,6 +73,20 @@ pub enum Command {
     },
     /// Give a Deployment or StatefulSet in YAML the sidecar, its account and its Lease: YAML in, YAML out; needs no cluster.
     Inject(InjectArgs),
+    /// Run a command while this pod leads, as the entry point of the app's container.
+    Exec(ExecArgs),
+    /// Copy this program into a directory that another container shares, for `exec` there.
+    Copy {
+        /// The directory.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// What `exec` starts between itself and its command.
+    #[command(hide = true)]
+    ExecGuard(GuardArgs),
+    /// What becomes the command of `exec`.
+    #[command(hide = true)]
+    ExecStart(StartArgs),
 }
 
 /// Where an app serves clients if nobody says so.
@@ -278,6 +295,11 @@ impl Args {
     /// The format of log lines, and which are written.
     pub fn log(&self) -> (LogFormat, &str) {
         (self.options.log_format, &self.options.log)
+    }
+
+    /// The directory that sidecar and app share.
+    pub fn directory(&self) -> &Path {
+        &self.options.directory
     }
 
     /// Checks every flag and refuses invalid ones.

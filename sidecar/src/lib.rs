@@ -28,13 +28,17 @@
 //!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label (watched, repaired), events
 //!                                  └────────────────────────────────────┴─▶ state ──▶ http
 //! ```
+//!
+//! Apart from these, and in the app's container: [`run_exec`], which runs a command while role.json says that this pod leads.
 
 mod address;
 mod app;
 mod args;
 mod clock;
+mod copy;
 mod driver;
 mod elector;
+mod exec;
 mod failover;
 mod http;
 mod inject;
@@ -51,9 +55,14 @@ pub mod testing;
 pub use crate::kube::request::{ConnectError, RequestError, connect};
 pub use crate::kube::upkeep::FailingObject;
 pub use address::Template;
-pub use args::{AppKind, Args, Command, Config, ConfigError, InjectArgs, Injection, Output};
+pub use args::{
+    AppKind, Args, Command, Config, ConfigError, ExecArgs, GuardArgs, InjectArgs, Injection, OnLost, Output, StartArgs,
+    StopSignal,
+};
 pub use clock::boottime_ns;
+pub use copy::copy_program;
 pub use elector::{Elector, EndError, StartError};
+pub use exec::{FAILED_CODE, Place, run_exec, run_guard, run_start};
 pub use inject::{Refusal, inject};
 pub use operator::commands::{OperatorError, run_command};
 pub use state::{Change, LeaseState, State};

@@ -1,5 +1,5 @@
 //! The sidecar: `leasehold_sidecar` with flags. Exit codes: 0 released the Lease and ended, or a command is done; 1 a fault, or refused; 2
-//! invalid flags.
+//! invalid flags. Those of `exec` are on docs/sidecar.md.
 
 use std::io::{Read, Write as _};
 use std::path::Path;
@@ -8,7 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use leasehold_daemon::logs::{self, in_words};
 use leasehold_daemon::{descriptors, flags, signals};
-use leasehold_sidecar::{Args, Command, Config, ConfigError, Elector, Injection, connect, inject, run_command};
+use leasehold_sidecar::{
+    Args, Command, Config, ConfigError, Elector, Injection, Place, connect, copy_program, inject, run_command,
+    run_exec, run_guard, run_start,
+};
 use tracing::{error, info, warn};
 
 /// kube logs every failed request at level error itself; we report them ourselves, once.
@@ -26,6 +29,9 @@ fn main() -> ExitCode {
     }
     if let Some(Command::Inject(inject)) = &command {
         return inject_into(args.injection(inject));
+    }
+    if let Some(code) = without_config(&args) {
+        return code;
     }
     let config = match args.config() {
         Ok(config) => config,
@@ -63,6 +69,35 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(1),
     }
+}
+
+/// The commands that run beside an app, or before it, and know nothing of the Lease.
+fn without_config(args: &Args) -> Option<ExitCode> {
+    let (log_format, log) = args.log();
+    let place = Place { directory: args.directory(), log_format, log };
+    let code = match args.command.as_ref()? {
+        Command::Exec(exec) => run_exec(exec, &place),
+        Command::ExecGuard(guard) => run_guard(guard, &place),
+        Command::ExecStart(start) => run_start(start),
+        Command::Copy { to } => match copy_program(to) {
+            Ok(path) => {
+                say(&format!("copied this program to {}\n", path.display()));
+                0
+            }
+            Err(reason) => {
+                eprintln!("sidecar: {reason}");
+                1
+            }
+        },
+        Command::Run
+        | Command::Inject(_)
+        | Command::Status { .. }
+        | Command::Switchover { .. }
+        | Command::Pause
+        | Command::Resume
+        | Command::Adopt { .. } => return None,
+    };
+    Some(ExitCode::from(code))
 }
 
 /// Ends quietly when the reader has gone, as with `status --watch | head`.

@@ -97,6 +97,8 @@ const DISTRICTS: [(&str, &[&str]); 5] = [
     (
         "sidecar",
         &[
+            "exec",
+            "copy",
             "elector",
             "driver",
             "http",

@@ -199,8 +199,14 @@ impl Leases {
     async fn carry_out(&self, command: &Command, config: &Config) -> Result<String, OperatorError> {
         let lease = &config.lease;
         match command {
-            // The caller handles these; running the sidecar is no command.
-            Command::Run | Command::Status { .. } | Command::Inject(_) => Ok(String::new()),
+            // The caller handles them: running the sidecar is no command, and these have nothing to do with the Lease.
+            Command::Run
+            | Command::Status { .. }
+            | Command::Inject(_)
+            | Command::Exec(_)
+            | Command::Copy { .. }
+            | Command::ExecGuard(_)
+            | Command::ExecStart(_) => Ok(String::new()),
             Command::Switchover { to, timeout, no_wait } => {
                 self.switch_over(to.as_deref(), (!no_wait).then_some(*timeout), config).await
             }
