@@ -56,7 +56,13 @@ impl Run {
     pub(crate) fn step(&mut self, now: Duration, input: Input, effects: &mut Vec<Effect>) -> Option<Over> {
         match input {
             Input::RoleSeen(sight) | Input::RoleChecked(sight) => self.see(now, sight, effects),
-            Input::Ended { code } => self.ended = Some(code),
+            Input::Ended { code } => {
+                // So late it was ended, whoever did it while this machine did not run.
+                if self.stopped.is_none() && now >= self.claim.kill_at() {
+                    self.stopped = Some(now);
+                }
+                self.ended = Some(code);
+            }
             Input::Gone => {
                 let was_lost = self.stopped.is_some() && !self.asked_to_end;
                 return Some(Over { code: self.ended.unwrap_or(KILLED), was_lost });

@@ -180,6 +180,17 @@ fn a_wrapper_that_was_frozen_past_the_end_kills_at_once() {
     assert_eq!(effects.last(), Some(&Effect::Kill), "{effects:?}");
 }
 
+/// The wrapper was frozen, and the guard did its work. What the wrapper hears of first is chance.
+#[test]
+fn a_cmd_that_was_killed_while_the_wrapper_did_not_run_is_lost_and_not_over() {
+    let late = ms(114_500);
+    let mut wrapper = running(OnLost::Wait);
+    assert_eq!(wrapper.step(late, Input::Ended { code: 137 }), [Effect::Kill]);
+    assert_eq!(wrapper.step(late, Input::RoleSeen(not_leading(4))), []);
+    let effects = wrapper.step(late, Input::Gone);
+    assert_eq!(effects[..2], [Effect::Unlock, Effect::Say(Saying::Ended { code: 137 })]);
+}
+
 #[test]
 fn a_cmd_that_ends_by_itself_ends_the_wrapper_with_its_code_once_its_children_are_dead() {
     for code in [0, 3, 143] {

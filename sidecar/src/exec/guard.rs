@@ -78,7 +78,7 @@ async fn guard(args: &GuardArgs, place: &Place<'_>) -> io::Result<u8> {
                     Reaped::Child(..) => {}
                     Reaped::Rest => break,
                     Reaped::None => {
-                        if let Some(exec) = getppid() {
+                        if let Some(exec) = getppid().filter(|_| !is_orphan(args)) {
                             terminal::give_back_to(exec);
                         }
                         return Ok(code.unwrap_or(FAILED_CODE));

@@ -26,9 +26,12 @@ pub(super) fn give_to(group: Pid) {
     }
 }
 
-/// Gives it back to the group of that process.
+/// Gives it back to the group of that process. The group is asked for only then: where it is one of another PID namespace, it
+/// has no number, and rustix does not expect that; but such a group never had a foreground to give.
 pub(super) fn give_back_to(process: Pid) {
-    if let Ok(group) = getpgid(Some(process)) {
+    if is_foreground()
+        && let Ok(group) = getpgid(Some(process))
+    {
         give_to(group);
     }
 }
