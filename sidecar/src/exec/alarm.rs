@@ -50,7 +50,7 @@ impl Alarm {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::exec::now;
+    use crate::exec::place::now;
 
     #[tokio::test]
     async fn it_rings_at_its_moment_and_not_before_and_can_be_set_again() {

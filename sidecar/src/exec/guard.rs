@@ -17,15 +17,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
 use super::alarm::Alarm;
+use super::place::{FAILED_CODE, Place, now, on_this_thread, sight};
 use super::processes::{Reaped, kill_descendants, reap};
 use super::signals::Signals;
-use super::{FAILED_CODE, Place, now, on_this_thread, sight, terminal};
+use super::terminal;
 use crate::args::GuardArgs;
 
 /// How soon everything that is left is killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
-/// A signal that arrives so soon after the start may have reached the group before CMD was in it.
-const JUST_STARTED: Duration = Duration::from_millis(50);
 
 /// Starts the command and guards it. Returns the code with which to end.
 pub fn run_guard(args: &GuardArgs, place: &Place<'_>) -> u8 {
@@ -51,9 +50,14 @@ async fn guard(args: &GuardArgs, place: &Place<'_>) -> io::Result<u8> {
     terminal::wait_for_foreground().await;
     let mut start = place.ourselves();
     start.arg("exec-start").arg(getpid().as_raw_nonzero().to_string()).arg("--").args(&args.command);
+    let mut early = signals.arrived().await;
     let command = start.spawn()?;
-    let started = now();
     let command = i32::try_from(command.id()).ok().and_then(Pid::from_raw);
+    // What was sent to the group before CMD was in it. It is not CMD yet, so it makes no difference if it gets one twice.
+    early.extend(signals.arrived().await);
+    for signal in early {
+        let _ = command.map(|command| kill_process(command, signal));
+    }
     let mut code = None;
     let mut kills = false;
     loop {
@@ -69,7 +73,7 @@ async fn guard(args: &GuardArgs, place: &Place<'_>) -> io::Result<u8> {
                 }
                 kills |= is_orphan;
                 if let Some(command) = command.filter(|_| !is_orphan && code.is_none()) {
-                    pass_on(signal, command, started);
+                    pass_on(signal, command);
                 }
             }
             _ = child_ended.recv() => loop {
@@ -106,10 +110,9 @@ fn is_orphan(args: &GuardArgs) -> bool {
     getppid().map(|parent| parent.as_raw_nonzero().get()) != Some(args.parent)
 }
 
-/// What is sent to the group does not reach a command that left it (setsid), or that was not in it yet.
-fn pass_on(signal: Signal, command: Pid, started: Duration) {
-    let has_left = getpgid(Some(command)).is_ok_and(|group| group != getpgrp());
-    if has_left || now() < started + JUST_STARTED {
+/// What is sent to the group does not reach a command that left it (setsid).
+fn pass_on(signal: Signal, command: Pid) {
+    if getpgid(Some(command)).is_ok_and(|group| group != getpgrp()) {
         // It may have ended since.
         let _ = kill_process(command, signal);
     }

@@ -12,9 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::alarm::Alarm;
+use super::place::{FAILED_CODE, Place, now, sight};
 use super::processes::{Reaped, kill_descendants, reap};
 use super::signals::Signals;
-use super::{FAILED_CODE, Place, environment, guard, now, sight, terminal};
+use super::{environment, guard, terminal};
 use crate::args::ExecArgs;
 
 /// So often the guard is spared when everything is killed: it then reaps, gives the terminal back, and ends by itself.

@@ -34,4 +34,17 @@ impl Signals {
         })
         .await
     }
+
+    /// All that have arrived until now.
+    pub(super) async fn arrived(&mut self) -> Vec<Signal> {
+        let mut arrived = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                signal = self.next() => arrived.push(signal),
+                // The runtime looks for signals before it polls this again.
+                () = tokio::task::yield_now() => return arrived,
+            }
+        }
+    }
 }
