@@ -177,7 +177,10 @@ fn a_store_begins_a_cluster_serves_it_and_has_it_after_kill_9_and_after_a_drain(
 
     store.signal(rustix::process::Signal::KILL);
     store.ends();
-    assert!(!leasehold_contract::is_locked(&store.path("run"), LOCK_FILE).unwrap(), "the kernel kept the lock of a dead process");
+    assert!(
+        !leasehold_contract::is_locked(&store.path("run"), LOCK_FILE).unwrap(),
+        "the kernel kept the lock of a dead process"
+    );
     // The file of initial data is looked at by the bootstrap only.
     std::fs::write(&initial, "no json").unwrap();
     store.run(&["--initial-data", initial.to_str().unwrap()]);

@@ -25,6 +25,8 @@ use crate::args::GuardArgs;
 
 /// How soon everything that is left is killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
+/// How seldom that happens at last, where SIGKILL does not help.
+const KILL_SELDOM: Duration = Duration::from_secs(1);
 
 /// Starts the command and guards it. Returns the code with which to end.
 pub fn run_guard(args: &GuardArgs, place: &Place<'_>) -> u8 {
@@ -59,12 +61,17 @@ async fn guard(args: &GuardArgs, place: &Place<'_>) -> io::Result<u8> {
         let _ = command.map(|command| kill_process(command, signal));
     }
     let mut code = None;
-    let mut kills = false;
+    // The signal that says so may be among the early ones.
+    let mut kills = is_orphan(args);
+    let mut pause = KILL_AGAIN;
     loop {
         if kills || code.is_some() {
             kill_descendants(getpid(), None);
+            alarm.set(Some(now() + pause))?;
+            pause = (pause + pause / 4).min(KILL_SELDOM);
+        } else {
+            alarm.set(Some(dead_by))?;
         }
-        alarm.set(Some(if kills || code.is_some() { now() + KILL_AGAIN } else { dead_by }))?;
         tokio::select! {
             signal = signals.next() => {
                 let is_orphan = is_orphan(args);
