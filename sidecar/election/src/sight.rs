@@ -146,8 +146,9 @@ impl Sight {
             return None;
         }
         self.answered(now, timing);
-        if self.reads.not_before > now {
-            // GETs fail and pause; a watch that is back is as good as a look.
+        let is_decided = timing.is_plain && self.is_past_unsure(lease.as_ref());
+        if self.reads.not_before > now || is_decided {
+            // GETs fail and pause, or one gets no answer; a watch that is back is as good as a look.
             self.look_since = None;
         }
         self.show(now, lease)
@@ -250,6 +251,13 @@ impl Sight {
             (Some(_), None) => true,
             (None, _) => false,
         }
+    }
+
+    /// The write whose outcome is unknown is done, or can no longer be: the Lease is past the version that it replaces. (A
+    /// holder that waited for one more answer lost a Lease that it could renew.)
+    fn is_past_unsure(&self, lease: Option<&Lease>) -> bool {
+        let expected = self.unsure.as_ref().and_then(|unsure| unsure.expected.as_ref());
+        matches!((expected, lease), (Some(expected), Some(lease)) if expected.is_older_than(&lease.version))
     }
 
     fn answered(&mut self, now: Duration, timing: &Timing) {

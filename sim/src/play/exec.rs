@@ -14,7 +14,7 @@ use crate::model::cluster::Cluster;
 use crate::model::event::Event;
 use crate::model::exec::Command;
 use crate::plant::{Plant, Shell};
-use leasehold_contract::{Role, RoleFile};
+use leasehold_contract::RoleFile;
 use leasehold_election::Input;
 use std::time::Duration;
 
@@ -236,6 +236,5 @@ impl Cluster {
 }
 
 fn until(role: &RoleFile) -> Duration {
-    debug_assert_eq!(role.role, Role::Leader, "it was checked");
     Duration::from_nanos(role.lease.valid_until_boottime_ns.unwrap_or_default())
 }

@@ -111,15 +111,29 @@ impl Cluster {
             self.api.taken = taken.max(write.body.term);
         }
         let since = self.now - self.api.cleared_at;
-        let is_certain = self.api.lease().is_some_and(|lease| lease.body.is_clean() || lease.renewed.is_none());
-        if write.why == Why::TakeFree && self.api.lease.is_some() && !is_certain && since < 2 * self.settings.lost_time
-        {
-            let holder = write.body.holder.clone().unwrap_or_default();
-            self.violation(format!("{holder} takes the Lease {since:?} after it was cleared [A3]"));
+        let holder = write.body.holder.as_deref();
+        let cleared = self.api.lease().filter(|lease| lease.body.holder.is_none() && lease.body.term > Term(0));
+        if let (Why::TakeFree, Some(lease), Some(holder)) = (write.why, cleared, holder) {
+            let preferred = lease.body.preferred_holder().filter(|to| *to != holder);
+            let what = match preferred.filter(|to| self.knows_member(holder, to)) {
+                _ if !lease.body.is_clean() && since < 2 * self.settings.lost_time => Some("[A3]".to_owned()),
+                Some(to) if since < 4 * self.settings.lost_time => Some(format!("for {to} [A10]")),
+                Some(_) | None => None,
+            };
+            if let Some(what) = what {
+                self.violation(format!("{holder} takes the Lease {since:?} after it was cleared {what}"));
+            }
         }
         if write.why == Why::Clear {
             self.api.cleared_at = self.now;
         }
+    }
+
+    /// The sidecars of that name know the other one as wanted, as far as they know anything.
+    fn knows_member(&self, name: &str, other: &str) -> bool {
+        let sidecars = self.pods.iter().filter(|pod| pod.name == name);
+        let mut members = sidecars.filter_map(|pod| pod.sidecar.up.as_ref()?.election.role()?.members.as_ref());
+        members.all(|members| members.iter().any(|member| member.name == other))
     }
 
     /// The Lease becomes this (none: it is deleted), and every open watch is notified.
@@ -274,6 +288,10 @@ impl Cluster {
             Some(value) => body.annotations.insert(name.to_owned(), value),
             None => body.annotations.remove(name),
         };
+        if !self.settings.is_plain {
+            // Fencing apps do not care, and the seeds of their clusters keep their meaning.
+            return self.put_lease(body);
+        }
         // `renewTime` stays.
         let renewed = self.api.lease().and_then(|lease| lease.renewed.clone());
         self.store_lease(Some((body, renewed)));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   chaos without edits of the Lease ─▶ heal ─▶ one leader, a true Lease ─▶ leader killed ─▶ one ─▶ all watches dead, leader
-//!     killed ─▶ one ─▶ API gone for longer than a Lease ─▶ the same one
+//!     killed ─▶ one ─▶ API gone for longer than a Lease ─▶ the same one ─▶ all unfit ─▶ at most one other ─▶ one
 //! ```
 
 use crate::model::cluster::Cluster;
@@ -22,7 +22,22 @@ impl Cluster {
         self.kill_plain_leader();
         self.settle_plain("after the leader's death, with all watches dead")?;
         self.outlive_the_api_plainly()?;
+        self.outlive_unfitness()?;
         Ok(settled)
+    }
+
+    /// All apps are unfit for a long time: somebody leads all the same, and the leadership does not go round \[A9\].
+    fn outlive_unfitness(&mut self) -> Result<(), String> {
+        let before = self.api.takes;
+        (0..self.pods.len()).for_each(|pod| self.tell_fitness(pod, false));
+        self.run_until(self.now + 12 * self.settings.lease_duration);
+        let takes = self.api.takes - before;
+        if takes > 1 && !self.facts.is_violated() {
+            return Err(format!("liveness: while all apps were unfit, the Lease was taken {takes} times [A9]"));
+        }
+        (0..self.pods.len()).for_each(|pod| self.tell_fitness(pod, true));
+        self.settle_plain("after all were unfit")?;
+        Ok(())
     }
 
     /// The API is gone for longer than a Lease lasts. The holder could not renew, so it gets a whole duration for that.
