@@ -46,11 +46,11 @@ fn a_leader_that_sent_its_clear_does_not_lead_on_by_an_older_renewal() {
         stage.watch(1);
         stage.ask_for(None);
         stage.watch(1);
-        stage.pass(Duration::from_millis(1_900));
+        stage.pass(Duration::from_millis(1_800));
         stage.watch(0);
         // The other one waits two lost-times from the clear, which is less than the old claim is valid for.
         stage.freeze(0);
-        stage.pass(Duration::from_millis(100));
+        stage.pass(Duration::from_millis(200));
         stage.carry_out(1);
         stage.answer();
         if plant.is_none() {
