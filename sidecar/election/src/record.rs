@@ -10,7 +10,7 @@
 //!                                 └200, 409: it is as one that is missing: a whole duration
 //! ```
 //!
-//! So every term that was ever led in is in the record, and a Lease that begins anew continues above it [A12]. A sidecar
+//! So every term that was ever led in is in the record, and a Lease that begins anew continues above it \[A12\]. A sidecar
 //! that lacks the right to the record does without, and then waits a whole duration for a Lease that nobody held.
 
 use std::time::Duration;
