@@ -105,6 +105,7 @@ const DISTRICTS: [(&str, &[&str]); 5] = [
             "operator",
             "inject",
             "app",
+            "locks",
             "role",
             "state",
             "failover",
