@@ -1,0 +1,3 @@
+module leasehold.dev/examples/go
+
+go 1.22
