@@ -5,8 +5,8 @@
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
 #   make nightly what is too long for each change: more seeds, backups on servers of S3 and Azure, half an hour of chaos, updates
-#                from the last release and back, updates to a later format, make openapi, make e2e with 20 leaves of each kind and
-#                the update from the last release's chart, and on IPv6 alone
+#                from the last release and back, updates to a later format, make openapi, make e2e with 20 leaves of each kind,
+#                the update from the last release's chart and the examples in Java and Node, and on IPv6 alone
 #   make openapi asks a validator, a generated client and Schemathesis whether /openapi.json is true   (ARGS=--quick; needs Python)
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
@@ -76,7 +76,7 @@ nightly:
 	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
 	$(MAKE) formats
 	$(MAKE) openapi
-	LEAVES=20 UPDATES=3 LAST_RELEASE=1 $(MAKE) e2e
+	LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
 
 # `exec`: a signal to make then reaches the program that ends what it started. e2e/openapi/README.md

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # images.sh [REGISTRY]: builds both images as REGISTRY/leasehold/{store,sidecar}:<appVersion>; REGISTRY is localhost by
-# default. For the tests of backups also REGISTRY/leasehold/s3:1.8.0, an S3 server.
+# default. For the tests of backups also REGISTRY/leasehold/s3:1.8.0, an S3 server, and for those of the examples
+# REGISTRY/leasehold/examples:<appVersion> (EXAMPLES=all: with Java and Node).
 # images.sh --last-release [REGISTRY]: those of the release that e2e/last-release names, from its own Dockerfiles, as
 # REGISTRY/leasehold/last-release-{store,sidecar}:<its version>.
 #
@@ -32,9 +33,11 @@ for name in store sidecar; do
   build "$root/Dockerfile.$name" "$registry/leasehold/$prefix$name:$version"
 done
 
-# The S3 server that backups are tested with, where there is a Go to build it.
+# The S3 server that backups are tested with, and what the examples run on, where there is a Go to build them.
 if [ -z "$prefix" ] && command -v go >/dev/null; then
-  context=${CARGO_TARGET_DIR:-$root/target}/s3
-  "$here/s3/build.sh" "$context"
-  root=$context build "$context/Dockerfile" "$registry/leasehold/s3:1.8.0"
+  for name in s3:1.8.0 "examples:$version"; do
+    context=${CARGO_TARGET_DIR:-$root/target}/${name%%:*}
+    "$here/${name%%:*}/build.sh" "$context"
+    root=$context build "$context/Dockerfile" "$registry/leasehold/$name"
+  done
 fi

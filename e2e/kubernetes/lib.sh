@@ -183,7 +183,7 @@ diagnose() {
   } >"$to/objects.txt" 2>&1
   for name in $(k get pods -o name 2>/dev/null); do
     name=${name#pod/}
-    for container in store sidecar writer; do
+    for container in store sidecar writer worker; do
       k logs "$name" -c $container >"$to/$name.$container.log" 2>/dev/null || rm -f "$to/$name.$container.log"
       k logs "$name" -c $container --previous >"$to/$name.$container.previous.log" 2>/dev/null || rm -f "$to/$name.$container.previous.log"
     done

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# build.sh FOLDER: makes FOLDER the context of examples/Dockerfile. EXAMPLES=all adds Java and Node, which are 400 MB (`make nightly`).
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+mkdir -p "$1"
+more=
+[ "${EXAMPLES:-}" != all ] || more="default-jdk-headless nodejs"
+sed "s/^ARG MORE=.*/ARG MORE=\"$more\"/" "$here/Dockerfile" >"$1/Dockerfile"
+CGO_ENABLED=0 go build -C "$here/../../../examples/go" -trimpath -ldflags "-s -w" -o "$(readlink -f "$1")/go-worker" .
