@@ -3,6 +3,7 @@
 //! ```text
 //!   sidecar ──writes──▶ role.json    ──notify──▶ app        who leads, which term, who is wanted
 //!           ──writes──▶ role, leader            shells     the same in one word and in one address
+//!           ──writes──▶ control.token           app        the word for requests to the sidecar (plain apps)
 //!   app     ──writes──▶ status.json  ──notify──▶ sidecar    its promise, position, wish to lead
 //!           ──locks───▶ status.lock  ──flock───▶ sidecar    the kernel tells of the app's death
 //!   exec    ──locks───▶ lead.lock    ──flock───▶ sidecar    held while what leads may run, with all its descendants
@@ -64,6 +65,9 @@ pub const ROLE_FILE: &str = "role.json";
 pub const ROLE_WORD_FILE: &str = "role";
 /// The leader's address in one line, for shells; empty when nobody leads. Derived from [`ROLE_FILE`].
 pub const LEADER_WORD_FILE: &str = "leader";
+/// The word by which a plain app proves to its sidecar that it is beside it, in one line: new in each run of the sidecar, which
+/// writes it.
+pub const CONTROL_TOKEN_FILE: &str = "control.token";
 /// What the app reports about itself: written by the app.
 pub const STATUS_FILE: &str = "status.json";
 /// The app locks it (`flock`, exclusive) while it lives. Never unlinked, never replaced.

@@ -61,6 +61,16 @@ pub enum Command {
         #[arg(long, conflicts_with = "timeout")]
         no_wait: bool,
     },
+    /// Let this pod's plain app stop leading, and print who leads next (in a container that has the shared directory; never from
+    /// a preStop hook, where the app still runs).
+    StepDown {
+        /// The term to end; nothing happens if this pod leads in another one [default: the present term].
+        #[arg(long, value_name = "N")]
+        term: Option<u64>,
+        /// How long to wait for the next leader.
+        #[arg(long, default_value = "60s", value_parser = parse_patience)]
+        timeout: Duration,
+    },
     /// Stop pods from taking the Lease by themselves until `resume`; requested transfers still happen.
     Pause,
     /// Undo `pause`.

@@ -5,6 +5,7 @@
 //!   answers     ─┤                                ├─▶ role.json
 //!   the app     ─┼─▶ Election::step(now, input) ──┼─▶ EndpointSlice, pod label, Events   (tasks of their own)
 //!   StatefulSet ─┤                                └─▶ State for HTTP
+//!   requests    ─┤
 //!   stop, time  ─┘
 //! ```
 
@@ -25,6 +26,7 @@ use tracing::{debug, info};
 use crate::app::AppWatch;
 use crate::args::{AppKind, Config};
 use crate::clock::{Clock, unix_ms};
+use crate::control::{Desk, Request, TokenFile};
 use crate::failover::Failover;
 use crate::http::Heartbeat;
 use crate::kube::addresses::{Book, Seen};
@@ -51,6 +53,8 @@ pub(crate) struct Inlets {
     /// The pods' addresses; none before the first look, or forever if nothing looks.
     pub(crate) addresses: watch::Receiver<Option<Seen>>,
     pub(crate) app: AppWatch,
+    /// What the app asks for. Where nobody may ask, nothing ever comes.
+    pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -59,6 +63,8 @@ pub(crate) struct Outlets {
     pub(crate) lease: LeaseClient,
     pub(crate) record: RecordClient,
     pub(crate) role: RoleWriter,
+    /// None: nobody may ask for anything.
+    pub(crate) token: Option<TokenFile>,
     pub(crate) endpoints: watch::Sender<Option<Target>>,
     pub(crate) label: watch::Sender<Option<&'static str>>,
     pub(crate) recorder: Recorder,
@@ -91,6 +97,7 @@ pub(crate) struct Driver {
     /// The pods' addresses, and the last decision: role.json has both.
     book: Book,
     published: Option<RoleView>,
+    desk: Desk,
     /// For how long there was no leader.
     failover: Failover,
     /// What the app last reported about a volume that went back in time, and about data that differ from the others'.
@@ -122,6 +129,7 @@ impl Driver {
             watched: (clock.now(), None),
             book,
             published: None,
+            desk: Desk::default(),
             failover: Failover::default(),
             went_back: None,
             diverged: None,
@@ -141,10 +149,15 @@ impl Driver {
                 self.step(input);
             }
             self.outlets.role.tend();
-            if self.outlets.role.is_written() {
-                self.inlets.app.role_is_written();
+            if let Some(token) = &mut self.outlets.token {
+                token.tend();
             }
             self.show();
+            if self.outlets.role.is_written() {
+                self.inlets.app.role_is_written();
+                // After the state: who is answered finds it as the answer says.
+                self.desk.answer(self.outlets.role.leads());
+            }
         }
         info!("the election has ended: the Lease is released");
     }
@@ -158,6 +171,7 @@ impl Driver {
             Some(answer) = self.requests.next() => Some(self.answered(answer)),
             Some(observed) = self.inlets.lease.recv() => Some(self.lease_watched(observed)),
             input = self.inlets.app.next() => Some(input),
+            Some(request) = self.inlets.requests.recv() => self.desk.receive(request, self.election.led_term()),
             Some(observed) = members(&mut self.inlets.members) => self.members_observed(observed),
             Ok(()) = self.inlets.addresses.changed() => {
                 self.addresses_seen();

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::app::AppWatch;
 use crate::args::{AppKind, Config};
 use crate::clock::Clock;
+use crate::control::{self, Control, Request, TokenFile, Word};
 use crate::driver::{Driver, Inlets, Outlets};
 use crate::http::{self, Heartbeat, Sources};
 use crate::kube::addresses::Seen;
@@ -64,6 +65,9 @@ pub enum StartError {
     /// A fencing app reports its state in a directory, and `exec` has its locks there, but none was given.
     #[error("a fencing app and exec need a shared directory")]
     NoDirectory,
+    /// The word in control.token must be random.
+    #[error("the system has no random numbers for control.token")]
+    NoRandom(#[source] std::io::Error),
     /// The pod has no address to advertise.
     #[error("this pod has no address to advertise")]
     NoAddress,
@@ -103,7 +107,9 @@ impl Elector {
             restart,
         };
 
-        tasks.serve_http(state.clone(), heartbeat.clone()).await?;
+        // The word is in its file before anybody can be asked for it.
+        let Controls { control, requests, token } = controls(&config)?;
+        tasks.serve_http(Sources::new(state.clone(), heartbeat.clone(), metrics.clone(), control)).await?;
         let lease = tasks.watch_lease();
         let members = tasks.watch_stateful_set();
         let addresses = tasks.watch_addresses();
@@ -114,11 +120,12 @@ impl Elector {
         let app = app_watch(&config, &metrics)?;
         warn_without_boot_id(&config);
         let election = election(&config)?;
-        let inlets = Inlets { lease, members, addresses, app, stop: stop.clone() };
+        let inlets = Inlets { lease, members, addresses, app, requests, stop: stop.clone() };
         let outlets = Outlets {
             lease: LeaseClient::new(requester.clone(), &config.lease),
             record: RecordClient::new(requester.clone(), &config.lease),
             role: RoleWriter::new(config.directory.clone()),
+            token,
             endpoints,
             label,
             recorder,
@@ -200,10 +207,9 @@ impl Tasks {
         });
     }
 
-    async fn serve_http(&mut self, state: watch::Receiver<State>, heartbeat: Heartbeat) -> Result<(), StartError> {
+    async fn serve_http(&mut self, sources: Sources) -> Result<(), StartError> {
         if let Some(address) = self.config.listen {
             let listener = http::listen(address).await?;
-            let sources = Sources { state, heartbeat, metrics: self.metrics.clone() };
             self.spawn("http", http::run(listener, sources));
         }
         Ok(())
@@ -281,6 +287,22 @@ impl Tasks {
         }
         endpoints
     }
+}
+
+/// The three ends of requests: HTTP, the election, and the file that has the word.
+struct Controls {
+    control: Option<Control>,
+    requests: mpsc::Receiver<Request>,
+    token: Option<TokenFile>,
+}
+
+/// A fencing app asks in its status.json; without a directory nobody can learn the word.
+fn controls(config: &Config) -> Result<Controls, StartError> {
+    let word = Word::random().map_err(StartError::NoRandom)?;
+    let (control, requests) = control::open(word.clone());
+    let directory = config.directory.clone().filter(|_| config.app == AppKind::Plain);
+    let token = directory.map(|directory| TokenFile::write(directory, word));
+    Ok(Controls { control: token.is_some().then_some(control), requests, token })
 }
 
 fn app_watch(config: &Config, metrics: &Metrics) -> Result<AppWatch, StartError> {

@@ -26,6 +26,7 @@
 //!   observe ──(Lease, StatefulSet)─▶                                    ├─▶ lease      compare-and-swap
 //!   app ──(status.json, lock)──────▶   leasehold_election::Election     ├─▶ role       role.json
 //!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label (watched, repaired), events
+//!   control (POSTs) ───────────────▶                                    │
 //!                                  └────────────────────────────────────┴─▶ state ──▶ http
 //! ```
 //!
@@ -34,7 +35,9 @@
 mod address;
 mod app;
 mod args;
+mod client;
 mod clock;
+mod control;
 mod copy;
 mod driver;
 mod elector;
@@ -44,6 +47,7 @@ mod http;
 mod inject;
 mod kube;
 mod locks;
+mod notice;
 mod operator;
 mod role;
 mod state;
@@ -59,10 +63,12 @@ pub use args::{
     AppKind, Args, Command, Config, ConfigError, ExecArgs, GuardArgs, InjectArgs, Injection, OnLost, Output, StartArgs,
     StopSignal,
 };
+pub use client::HttpUrl;
 pub use clock::boottime_ns;
 pub use copy::copy_program;
 pub use elector::{Elector, EndError, StartError};
 pub use exec::{FAILED_CODE, Place, run_exec, run_guard, run_start};
 pub use inject::{Refusal, inject};
 pub use operator::commands::{OperatorError, run_command};
+pub use operator::step_down::StepDownError;
 pub use state::{Change, LeaseState, State};

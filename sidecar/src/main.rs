@@ -93,6 +93,7 @@ fn without_config(args: &Args) -> Option<ExitCode> {
         | Command::Inject(_)
         | Command::Status { .. }
         | Command::Switchover { .. }
+        | Command::StepDown { .. }
         | Command::Pause
         | Command::Resume
         | Command::Adopt { .. } => return None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use leasehold_contract as contract;
 use leasehold_contract::election::Surroundings;
-use leasehold_contract::{LEADER_WORD_FILE, ROLE_FILE, ROLE_WORD_FILE, RoleFile, replace_file};
+use leasehold_contract::{LEADER_WORD_FILE, ROLE_FILE, ROLE_WORD_FILE, Role, RoleFile, replace_file};
 use leasehold_election::{OldRole, RoleView};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -60,6 +60,11 @@ impl RoleWriter {
     /// What was last published stands in its place.
     pub(crate) fn is_written(&self) -> bool {
         self.latest.is_some() && !self.pending
+    }
+
+    /// The term in which this pod leads, by what was last published.
+    pub(crate) fn leads(&self) -> Option<u64> {
+        self.latest.as_ref().filter(|file| file.role == Role::Leader).map(|file| file.term)
     }
 
     /// What was last published.

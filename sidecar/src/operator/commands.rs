@@ -1,4 +1,4 @@
-//! The commands of operators: `status`, `switchover`, `pause`, `resume`, `adopt`.
+//! The commands of operators: `status`, `switchover`, `pause`, `resume`, `adopt`, and `step-down`, which `step_down` has.
 //!
 //! ```text
 //!   status     ──▶ the sidecars of all pods, over HTTP ──(none answers)──▶ the Lease itself ──▶ a table, or JSON
@@ -20,6 +20,7 @@ use crate::args::{Command, Config, Output};
 use crate::kube::lease::view;
 use crate::kube::request::{ConnectError, LEASES, RequestError, Requester, Right, connect};
 use crate::operator::fleet::{self, Fleet, Pod};
+use crate::operator::step_down::{self, StepDownError};
 use crate::operator::table;
 use crate::telemetry::Metrics;
 
@@ -38,6 +39,9 @@ pub enum OperatorError {
     /// The API server cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// `step-down` failed.
+    #[error(transparent)]
+    StepDown(#[from] StepDownError),
     /// The right to do it is missing.
     #[error(
         "not allowed: the permission to {verb} leases.coordination.k8s.io {name:?} in namespace {namespace:?} is \
@@ -151,6 +155,10 @@ pub async fn run_command(
             print(&if *output == Output::Table { format!("\x1b[H\x1b[2J{text}") } else { text });
             tokio::time::sleep(WATCH_PAUSE).await;
         },
+        Command::StepDown { term, timeout } => {
+            print(&step_down::run(*term, *timeout, config).await?);
+            Ok(())
+        }
         other => {
             let leases = Leases::open(config, connect(config).await?);
             print(&leases.carry_out(other, config).await?);
@@ -202,6 +210,7 @@ impl Leases {
             // The caller handles them: running the sidecar is no command, and these have nothing to do with the Lease.
             Command::Run
             | Command::Status { .. }
+            | Command::StepDown { .. }
             | Command::Inject(_)
             | Command::Exec(_)
             | Command::Copy { .. }

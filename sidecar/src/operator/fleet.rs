@@ -17,10 +17,9 @@ use leasehold_contract::{
     Doing, OutOfRoom, PositionInfo, ProgressInfo, ROLE_FILE, Role, RoleFile, State as AppState, read_json,
 };
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::args::Config;
+use crate::client::{HttpUrl, Question};
 use crate::state::State;
 
 /// How long another pod's sidecar may take. A slower one is as good as gone to an operator who waits.
@@ -28,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// The pause between two addresses of a pod while none has answered.
 const START_PAUSE: Duration = Duration::from_millis(50);
 /// The longest answer of a sidecar.
-const STATE_MAX: u64 = 4 * 1024 * 1024;
+const STATE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A follower this far behind is not offered the leadership.
 const FIT_LAG_MAX: u64 = 1000;
 
@@ -300,13 +299,16 @@ fn role_file(config: &Config) -> Option<RoleFile> {
 }
 
 /// What this pod's sidecar knows; none if it does not answer.
-async fn ask_own(config: &Config) -> Option<Told> {
-    let listen = config.listen?;
-    let address =
-        if listen.ip().is_unspecified() { format!("localhost:{}", listen.port()) } else { listen.to_string() };
-    let told = ask_state(&address).await.ok()?;
+pub(crate) async fn ask_own(config: &Config) -> Option<Told> {
+    let told = ask_state(&own_address(config)?).await.ok()?;
     // On a machine with several sidecars, another one may listen there.
     (told.state.name == config.name).then_some(told)
+}
+
+/// Where this pod's sidecar is asked by what runs beside it.
+pub(crate) fn own_address(config: &Config) -> Option<String> {
+    let listen = config.listen?;
+    Some(if listen.ip().is_unspecified() { format!("localhost:{}", listen.port()) } else { listen.to_string() })
 }
 
 /// What another pod's sidecar knows. Its IPs and its name race, 50 ms apart: for half a minute DNS still returns the old IP
@@ -337,22 +339,9 @@ pub(crate) async fn ask_pod(config: &Config, name: &str, ips: &[IpAddr]) -> Resu
 }
 
 async fn ask_state(address: &str) -> Result<Told, String> {
-    let body = match tokio::time::timeout(PATIENCE, get(address, "/v1/state")).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => return Err(error.to_string()),
-        Err(_) => return Err(format!("no answer within {PATIENCE:?}")),
-    };
-    serde_json::from_slice(&body).map_err(|error| format!("not a sidecar's answer: {error}"))
-}
-
-/// One GET over HTTP/1.0, where the answer ends with the connection. A whole client would be too much for one command.
-async fn get(address: &str, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(STATE_MAX).read_to_end(&mut answer).await?;
-    let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    Ok(head.map(|head| answer.split_off(head + 4)).unwrap_or_default())
+    let url: HttpUrl = format!("http://{address}/v1/state").parse()?;
+    let answer = Question::get().ask(&url, PATIENCE, STATE_BYTES_MAX).await.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&answer.body).map_err(|error| format!("not a sidecar's answer: {error}"))
 }
 
 #[cfg(test)]
