@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub use injection::{InjectArgs, Injection};
 
 use crate::address::{Template, TemplateValues};
+use crate::client::HttpUrl;
 
 pub use exec::{ExecArgs, GuardArgs, OnLost, StartArgs, StopSignal};
 
@@ -140,6 +141,18 @@ struct Options {
     /// (plain apps) `sidecar exec` runs the app: this pod contends only while that lives, and lets go when its command has ended
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_EXEC")]
     exec: bool,
+    /// (plain apps) The app is fit to lead while a GET of this http URL returns 2xx; unfit after three failures in a row
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_HEALTH_URL", value_name = "URL")]
+    health_url: Option<HttpUrl>,
+    /// (plain apps) The app is fit to lead while this file is young: the app touches it; unfit after three failures in a row
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_HEALTH_FILE", value_name = "FILE")]
+    health_file: Option<PathBuf>,
+    /// How long ago --health-file may have been written
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_HEALTH_MAX_AGE", default_value = "10s", value_parser = durations::parse)]
+    health_max_age: Duration,
+    /// The pause between two checks of the app's health, and how long a check may take
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_HEALTH_PERIOD", default_value = "1s", value_parser = durations::parse)]
+    health_period: Duration,
     /// The StatefulSet whose pods are the members; without it every pod is one
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_STATEFUL_SET", value_name = "NAME")]
     stateful_set: Option<String>,
@@ -204,6 +217,29 @@ struct Options {
     log: String,
 }
 
+/// How the health of a plain app is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is looked at.
+    pub probe: HealthProbe,
+    /// From one check to the next, and how long a check may take. The app is unfit after three failures in a row.
+    pub period: Duration,
+}
+
+/// What shows that an app is fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthProbe {
+    /// A GET that is answered with 2xx.
+    Url(HttpUrl),
+    /// A file that was written not long ago.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// How long ago at most.
+        age_max: Duration,
+    },
+}
+
 /// What the sidecar runs by: checked once, at the start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -219,6 +255,8 @@ pub struct Config {
     pub app: AppKind,
     /// (plain apps) `sidecar exec` runs the app.
     pub exec: bool,
+    /// (plain apps) How its health is checked. None: it counts as fit.
+    pub health: Option<HealthCheck>,
     /// The StatefulSet whose pods are the members; None: every pod is one.
     pub stateful_set: Option<String>,
     /// The headless Service of the pods, whose EndpointSlices say where they are. None: only names say it.
@@ -268,6 +306,7 @@ impl Config {
             name: name.to_owned(),
             app: AppKind::Plain,
             exec: false,
+            health: None,
             stateful_set: None,
             service: None,
             member_address: Template::unknown(),
@@ -321,6 +360,7 @@ impl Args {
         let options = self.options;
         options.check_complete(runs)?;
         options.check_exec()?;
+        let health = options.health_check()?;
         options.check_names(runs)?;
         options.check_times()?;
         let [member_address, member_peer_address, member_sidecar_address] = options.member_addresses()?;
@@ -336,6 +376,7 @@ impl Args {
             name,
             app: options.app,
             exec: options.exec,
+            health,
             stateful_set: options.stateful_set,
             service: options.service,
             member_address,
@@ -454,6 +495,18 @@ mod tests {
     }
 
     #[test]
+    fn health_is_checked_once_a_second_if_at_all() {
+        assert_eq!(config(&[]).unwrap().health, None);
+        let check = config(&["--health-file", "/alive"]).unwrap().health.unwrap();
+        let probe = HealthProbe::File { path: "/alive".into(), age_max: Duration::from_secs(10) };
+        assert_eq!(check, HealthCheck { probe, period: Duration::from_secs(1) });
+        let check =
+            config(&["--health-url", "http://127.0.0.1:80/ok", "--health-period", "2s"]).unwrap().health.unwrap();
+        assert_eq!(check.probe, HealthProbe::Url("http://127.0.0.1:80/ok".parse().unwrap()));
+        assert_eq!(check.period, Duration::from_secs(2));
+    }
+
+    #[test]
     fn what_this_pod_advertises_can_be_said() {
         let config = config(&["--address", "10.1.2.3:80"]).unwrap();
         assert_eq!(config.member_address_of("db-1").unwrap(), "10.1.2.3:80");
@@ -494,6 +547,12 @@ mod tests {
             (&["--member-address", "{name:1"], "--member-address"),
             (&["--stateful-set", "other"], "--stateful-set"),
             (&["--listen", "nowhere"], "--listen"),
+            (&["--health-url", "https://127.0.0.1/"], "--health-url"),
+            (&["--health-file", ""], "--health-file"),
+            (&["--health-url", "http://127.0.0.1/", "--health-file", "/alive"], "--health-file"),
+            (&["--health-file", "/alive", "--health-period", "0s"], "--health-period"),
+            (&["--health-file", "/alive", "--health-max-age", "0s"], "--health-max-age"),
+            (&["--health-url", "http://127.0.0.1/", "--app", "fencing"], "--health-url"),
         ];
         for (args, word) in cases {
             let error = config(args).unwrap_err();

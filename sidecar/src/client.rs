@@ -1,4 +1,4 @@
-//! One HTTP request to something near: a sidecar.
+//! One HTTP request to something near: the app's health, who wants to be notified, a sidecar.
 //!
 //! ```text
 //!   HttpUrl ──▶ connect ──▶ HTTP/1.1, `Connection: close` ──▶ Answer: status, body        all of it within one time-out

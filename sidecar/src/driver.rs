@@ -5,6 +5,7 @@
 //!   answers     ─┤                                ├─▶ role.json
 //!   the app     ─┼─▶ Election::step(now, input) ──┼─▶ EndpointSlice, pod label, Events   (tasks of their own)
 //!   StatefulSet ─┤                                └─▶ State for HTTP
+//!   its health  ─┤
 //!   requests    ─┤
 //!   stop, time  ─┘
 //! ```
@@ -39,7 +40,7 @@ use crate::kube::record::RecordClient;
 use crate::kube::request::Requester;
 use crate::kube::upkeep::Upkeep;
 use crate::role::{RoleWriter, role_file};
-use crate::state::{Change, HISTORY_MAX, LeaseState, State};
+use crate::state::{Change, HISTORY_MAX, Health, LeaseState, State};
 use crate::telemetry::Metrics;
 
 /// The loop turns at least this often, for the heartbeat and for files that could not be written.
@@ -53,6 +54,8 @@ pub(crate) struct Inlets {
     /// The pods' addresses; none before the first look, or forever if nothing looks.
     pub(crate) addresses: watch::Receiver<Option<Seen>>,
     pub(crate) app: AppWatch,
+    /// None: nobody checks the health of the app.
+    pub(crate) health: Option<watch::Receiver<Health>>,
     /// What the app asks for. Where nobody may ask, nothing ever comes.
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) stop: CancellationToken,
@@ -141,7 +144,9 @@ impl Driver {
 
     /// Runs until the election returns `Stopped`, which it does only after [`Inlets::stop`].
     pub(crate) async fn run(mut self) {
-        self.step(Input::Wake);
+        // Before anything else: who is not known to be fit must not be chosen.
+        let first = self.fitness().unwrap_or(Input::Wake);
+        self.step(first);
         while !self.stopped {
             self.outlets.heartbeat.beat();
             let input = self.next().await;
@@ -171,6 +176,7 @@ impl Driver {
             Some(answer) = self.requests.next() => Some(self.answered(answer)),
             Some(observed) = self.inlets.lease.recv() => Some(self.lease_watched(observed)),
             input = self.inlets.app.next() => Some(input),
+            Ok(()) = changed(&mut self.inlets.health) => self.fitness(),
             Some(request) = self.inlets.requests.recv() => self.desk.receive(request, self.election.led_term()),
             Some(observed) = members(&mut self.inlets.members) => self.members_observed(observed),
             Ok(()) = self.inlets.addresses.changed() => {
@@ -201,6 +207,12 @@ impl Driver {
         for effect in self.election.step(self.clock.now(), input) {
             self.carry_out(effect);
         }
+    }
+
+    /// What the checks of the app's health say.
+    fn fitness(&mut self) -> Option<Input> {
+        let health = self.inlets.health.as_mut()?;
+        Some(Input::FitnessSeen(health.borrow_and_update().fit))
     }
 
     /// The app's volume went back in time, its data are wrong, or definitions were refused: an Event, once for each run of
@@ -360,6 +372,7 @@ impl Driver {
             role: self.outlets.role.latest().cloned(),
             app: app.cloned(),
             app_alive,
+            health: self.inlets.health.as_ref().map(|health| health.borrow().clone()),
             lease: lease.flatten().map(|lease| self.lease_state(lease)),
             lease_read: lease.is_some() || self.outlets.state.borrow().lease_read,
             waits: self.election.waits().iter().map(|event| events::told(event).note).collect(),
@@ -386,6 +399,13 @@ impl Driver {
             duration_seconds: lease.body.duration_seconds,
             annotations: lease.body.annotations.clone(),
         }
+    }
+}
+
+async fn changed(health: &mut Option<watch::Receiver<Health>>) -> Result<(), watch::error::RecvError> {
+    match health {
+        Some(health) => health.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Elector::start ──spawns──▶ election (driver) ◀── Lease watch, StatefulSet watch
-//!                              HTTP, Events, pod label, EndpointSlices
+//!                              HTTP, Events, pod label, EndpointSlices, the app's health
 //!   Elector::ended ◀── the first of them that ends: the election after `stop`, or a fault
 //! ```
 //!
@@ -26,6 +26,7 @@ use crate::args::{AppKind, Config};
 use crate::clock::Clock;
 use crate::control::{self, Control, Request, TokenFile, Word};
 use crate::driver::{Driver, Inlets, Outlets};
+use crate::health::{self, FAILURES_MAX};
 use crate::http::{self, Heartbeat, Sources};
 use crate::kube::addresses::Seen;
 use crate::kube::endpoints::Target;
@@ -39,7 +40,7 @@ use crate::kube::upkeep::Upkeep;
 use crate::kube::{addresses, endpoints, label};
 use crate::locks::Locks;
 use crate::role::{RoleWriter, old_role};
-use crate::state::State;
+use crate::state::{Health, State};
 use crate::telemetry::Metrics;
 
 /// How many observations may wait for the election. It receives them at once; at the bound the watch waits.
@@ -116,11 +117,12 @@ impl Elector {
         let recorder = tasks.write_events();
         let label = tasks.keep_label();
         let endpoints = tasks.keep_endpoints();
+        let health = tasks.check_health();
 
         let app = app_watch(&config, &metrics)?;
         warn_without_boot_id(&config);
         let election = election(&config)?;
-        let inlets = Inlets { lease, members, addresses, app, requests, stop: stop.clone() };
+        let inlets = Inlets { lease, members, addresses, app, health, requests, stop: stop.clone() };
         let outlets = Outlets {
             lease: LeaseClient::new(requester.clone(), &config.lease),
             record: RecordClient::new(requester.clone(), &config.lease),
@@ -183,7 +185,7 @@ impl Elector {
     }
 }
 
-/// How long a fit pod looks on while an unfit one leads.
+/// How long a fit pod looks on while an unfit one leads, where nobody checks the health of its own app.
 const FITNESS_PATIENCE: Duration = Duration::from_secs(3);
 const ELECTION: &str = "election";
 const EVENTS: &str = "events";
@@ -273,6 +275,14 @@ impl Tasks {
         label
     }
 
+    fn check_health(&mut self) -> Option<watch::Receiver<Health>> {
+        let check = self.config.health.clone().filter(|_| self.config.app == AppKind::Plain)?;
+        self.metrics.app_fit(false);
+        let (sender, health) = watch::channel(health::before(&check));
+        self.spawn("health", health::run(check, self.metrics.clone(), sender));
+        Some(health)
+    }
+
     fn keep_endpoints(&mut self) -> watch::Sender<Option<Target>> {
         let (endpoints, targets) = watch::channel(None);
         if let Some(service) = self.config.leader_service.clone() {
@@ -336,7 +346,7 @@ fn election(config: &Config) -> Result<Election, StartError> {
         },
         duration: config.lease_duration,
         lost_time: config.lost_time,
-        fitness_patience: FITNESS_PATIENCE,
+        fitness_patience: config.health.as_ref().map_or(FITNESS_PATIENCE, |check| check.period * FAILURES_MAX),
         stop_bound: stop_bound(config.grace_period),
         seed,
         old_role: config.directory.as_deref().and_then(|directory| old_role(directory, &config.name)),

@@ -26,7 +26,7 @@
 //!   observe ──(Lease, StatefulSet)─▶                                    ├─▶ lease      compare-and-swap
 //!   app ──(status.json, lock)──────▶   leasehold_election::Election     ├─▶ role       role.json
 //!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label (watched, repaired), events
-//!   control (POSTs) ───────────────▶                                    │
+//!   health, control (POSTs) ───────▶                                    │
 //!                                  └────────────────────────────────────┴─▶ state ──▶ http
 //! ```
 //!
@@ -43,6 +43,7 @@ mod driver;
 mod elector;
 mod exec;
 mod failover;
+mod health;
 mod http;
 mod inject;
 mod kube;
@@ -60,8 +61,8 @@ pub use crate::kube::request::{ConnectError, RequestError, connect};
 pub use crate::kube::upkeep::FailingObject;
 pub use address::Template;
 pub use args::{
-    AppKind, Args, Command, Config, ConfigError, ExecArgs, GuardArgs, InjectArgs, Injection, OnLost, Output, StartArgs,
-    StopSignal,
+    AppKind, Args, Command, Config, ConfigError, ExecArgs, GuardArgs, HealthCheck, HealthProbe, InjectArgs, Injection,
+    OnLost, Output, StartArgs, StopSignal,
 };
 pub use client::HttpUrl;
 pub use clock::boottime_ns;
@@ -71,4 +72,4 @@ pub use exec::{FAILED_CODE, Place, run_exec, run_guard, run_start};
 pub use inject::{Refusal, inject};
 pub use operator::commands::{OperatorError, run_command};
 pub use operator::step_down::StepDownError;
-pub use state::{Change, LeaseState, State};
+pub use state::{Change, Health, LeaseState, State};

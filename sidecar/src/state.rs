@@ -28,6 +28,9 @@ pub struct State {
     pub app: Option<StatusFile>,
     /// The app holds its lock (a plain app: always).
     pub app_alive: bool,
+    /// What the checks of a plain app's health say. Null: nobody asked for such checks, and the app counts as fit.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// The Lease as last seen. Null if there is none, or if it was not read yet.
     pub lease: Option<LeaseState>,
     /// The API server has answered a request for the Lease, once. Never unset: see `/readyz`.
@@ -65,6 +68,18 @@ pub struct LeaseState {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// Whether a plain app is fit to lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// What is checked.
+    pub check: String,
+    /// It is fit: not the last three checks failed.
+    pub fit: bool,
+    /// Why the last check failed. Null: it did not.
+    pub failure: Option<String>,
+}
+
 /// A change of the published leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,6 +113,13 @@ impl State {
     pub fn app_is_frozen(&self) -> bool {
         let until = self.app.as_ref().and_then(|app| app.holds_until_boottime_ns);
         self.app_alive && until.is_some_and(|until| until < clock::boottime_ns())
+    }
+
+    /// Why the app is unfit to lead, by the checks of its health.
+    pub fn unfit(&self) -> Option<String> {
+        let health = self.health.as_ref().filter(|health| !health.fit)?;
+        let failure = health.failure.as_deref().unwrap_or("failed");
+        Some(format!("{}: {failure}", health.check))
     }
 
     /// The role in one word. A plain app's expired leadership no longer counts.

@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     objects_failing: Family<KindLabel, Gauge>,
     object_errors: Family<ObjectLabel, Counter>,
     objects_mended: Family<KindLabel, Counter>,
+    app_fit: Gauge,
     connections: Arc<Counts>,
 }
 
@@ -68,6 +69,7 @@ impl Metrics {
             objects_failing: Family::default(),
             object_errors: Family::default(),
             objects_mended: Family::default(),
+            app_fit: Gauge::default(),
             connections: Arc::default(),
             registry: Arc::default(),
         };
@@ -106,6 +108,12 @@ impl Metrics {
             "Such objects that were edited or deleted and that the sidecar restored",
             metrics.objects_mended.clone(),
         );
+        registry.register(
+            "sidecar_app_fit",
+            "1 while the app is fit to lead, by the checks of its health; always 1 without such checks",
+            metrics.app_fit.clone(),
+        );
+        metrics.app_fit(true);
         let ports = Ports::new("sidecar_", vec![("sidecar", Arc::clone(&metrics.connections))]);
         registry.register_collector(Box::new(ports));
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
@@ -151,6 +159,10 @@ impl Metrics {
 
     pub(crate) fn object_mended(&self, kind: &'static str) {
         self.objects_mended.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    pub(crate) fn app_fit(&self, is_fit: bool) {
+        self.app_fit.set(i64::from(is_fit));
     }
 
     /// Where the connections of our port are counted.
@@ -222,6 +234,7 @@ mod tests {
             "leasehold_term 7",
             "leasehold_failover_seconds_count 1",
             "leasehold_lease_transitions_total 1",
+            "leasehold_sidecar_app_fit 1",
             "leasehold_lease_request_errors_total{verb=\"update\",reason=\"timeout\"} 1",
             "leasehold_sidecar_connections{port=\"sidecar\"} 0",
             "leasehold_sidecar_connections_closed_total{port=\"sidecar\",reason=\"room\"} 0",

@@ -109,6 +109,7 @@ const DISTRICTS: [(&str, &[&str]); 5] = [
             "role",
             "control",
             "notice",
+            "health",
             "state",
             "failover",
             "kube",

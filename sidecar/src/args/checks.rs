@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AppKind, ConfigError, Options, check_name};
+use super::{AppKind, ConfigError, HealthCheck, HealthProbe, Options, check_name};
 
 impl Options {
     /// Lists everything that is missing at once, with an example, so that an operator need not find the flags one by
@@ -42,6 +42,29 @@ impl Options {
             return Err(ConfigError("--exec is for plain apps: a fencing app reports its own life".into()));
         }
         Ok(())
+    }
+
+    /// How the app's health is checked.
+    pub(super) fn health_check(&self) -> Result<Option<HealthCheck>, ConfigError> {
+        for (value, flag) in [(self.health_period, "--health-period"), (self.health_max_age, "--health-max-age")] {
+            if value.is_zero() {
+                return Err(ConfigError(format!("{flag} 0s must be above zero")));
+            }
+        }
+        let (probe, flag) = match (&self.health_url, &self.health_file) {
+            (None, None) => return Ok(None),
+            (Some(url), None) => (HealthProbe::Url(url.clone()), "--health-url"),
+            (None, Some(path)) => {
+                (HealthProbe::File { path: path.clone(), age_max: self.health_max_age }, "--health-file")
+            }
+            (Some(_), Some(_)) => {
+                return Err(ConfigError("--health-url and --health-file are both set: set one of them".into()));
+            }
+        };
+        if self.app == AppKind::Fencing {
+            return Err(ConfigError(format!("{flag} is for plain apps: a fencing app reports whether it may lead")));
+        }
+        Ok(Some(HealthCheck { probe, period: self.health_period }))
     }
 
     pub(super) fn check_names(&self, runs: bool) -> Result<(), ConfigError> {

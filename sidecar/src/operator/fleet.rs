@@ -79,6 +79,8 @@ pub(crate) struct Pod {
     pub(crate) app_frozen: bool,
     /// Its app may lead.
     pub(crate) eligible: Option<bool>,
+    /// Why the checks of its app's health say that it is unfit to lead.
+    pub(crate) unfit: Option<String>,
     /// Its app's disk hangs, or did so a moment ago.
     pub(crate) disk_stalled: Option<bool>,
     /// Why its volume no longer counts, and what to do.
@@ -187,6 +189,7 @@ impl Pod {
             app_alive: state.fencing.then_some(state.app_alive),
             app_frozen: *app_frozen,
             eligible: alive.map(|app| app.eligible),
+            unfit: state.unfit(),
             disk_stalled: alive.map(|app| app.stalled),
             // About the volume, whether the app is alive or not.
             went_back: app.and_then(|app| app.went_back.clone()),
@@ -210,6 +213,9 @@ impl Pod {
         }
         if self.app_frozen {
             return Some("its app is frozen".to_owned());
+        }
+        if let Some(unfit) = &self.unfit {
+            return Some(format!("its app is unfit ({unfit})"));
         }
         if self.went_back.is_some() {
             return Some("its volume went back in time, so it neither votes nor leads".to_owned());
@@ -238,7 +244,7 @@ impl Pod {
         if self.app_frozen {
             return format!("{role} (app frozen)");
         }
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.unfit.iter().map(|_| "app unfit".to_owned()).collect();
         // The progress also names the operation.
         let is_on_its_way = self.progress.as_ref().is_some_and(|progress| progress.what != Doing::Snapshot);
         let is_stalled = self.disk_stalled == Some(true);
@@ -264,6 +270,7 @@ impl Pod {
     /// What is wrong with it, and what to do: one line each, for below the table.
     pub(crate) fn troubles(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.unknown_because.iter().cloned().collect();
+        lines.extend(self.unfit.iter().map(|why| format!("its app is unfit to lead: {why}")));
         lines.extend(self.went_back.iter().map(|why| format!("its volume went back in time: {why}")));
         lines.extend(self.diverged.iter().map(|why| format!("its data are not those of the others: {why}")));
         lines.extend(self.out_of_room.iter().map(OutOfRoom::words));
@@ -433,6 +440,21 @@ pub(crate) mod tests {
         assert_eq!(pod.role_words(), "follower (app frozen)");
         assert_eq!(pod.why_not_fit().as_deref(), Some("its app is frozen"));
         assert_eq!(fleet.fittest_follower().unwrap().name, "db-2");
+    }
+
+    #[test]
+    fn a_plain_app_that_fails_its_checks_says_so_and_gets_no_switchover() {
+        let mut sick = told("web-1", "follower", "follower", 7, 1);
+        (sick.state.fencing, sick.state.app) = (false, None);
+        let failure = Some("Connection refused".to_owned());
+        sick.state.health = Some(crate::Health { check: "GET http://127.0.0.1:80/".into(), fit: false, failure });
+        let pod = Pod::of("web-1", &Ok(sick.clone()));
+        assert_eq!(pod.role_words(), "follower (app unfit)");
+        assert!(pod.why_not_fit().unwrap().contains("GET http://127.0.0.1:80/: Connection refused"));
+        assert_eq!(pod.troubles(), ["its app is unfit to lead: GET http://127.0.0.1:80/: Connection refused"]);
+        sick.state.health.as_mut().unwrap().fit = true;
+        let pod = Pod::of("web-1", &Ok(sick));
+        assert_eq!((pod.role_words().as_str(), pod.why_not_fit()), ("follower", None), "two failures are not enough");
     }
 
     #[test]
