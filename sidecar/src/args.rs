@@ -153,6 +153,9 @@ struct Options {
     /// The pause between two checks of the app's health, and how long a check may take
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_HEALTH_PERIOD", default_value = "1s", value_parser = durations::parse)]
     health_period: Duration,
+    /// Where each change of role, term or leader is POSTed as JSON (an http URL)
+    #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_NOTIFY", value_name = "URL")]
+    notify: Option<HttpUrl>,
     /// The StatefulSet whose pods are the members; without it every pod is one
     #[arg(long, global = true, env = "LEASEHOLD_SIDECAR_STATEFUL_SET", value_name = "NAME")]
     stateful_set: Option<String>,
@@ -257,6 +260,8 @@ pub struct Config {
     pub exec: bool,
     /// (plain apps) How its health is checked. None: it counts as fit.
     pub health: Option<HealthCheck>,
+    /// Where changes of the role are POSTed.
+    pub notify: Option<HttpUrl>,
     /// The StatefulSet whose pods are the members; None: every pod is one.
     pub stateful_set: Option<String>,
     /// The headless Service of the pods, whose EndpointSlices say where they are. None: only names say it.
@@ -307,6 +312,7 @@ impl Config {
             app: AppKind::Plain,
             exec: false,
             health: None,
+            notify: None,
             stateful_set: None,
             service: None,
             member_address: Template::unknown(),
@@ -377,6 +383,7 @@ impl Args {
             app: options.app,
             exec: options.exec,
             health,
+            notify: options.notify,
             stateful_set: options.stateful_set,
             service: options.service,
             member_address,
@@ -553,6 +560,7 @@ mod tests {
             (&["--health-file", "/alive", "--health-period", "0s"], "--health-period"),
             (&["--health-file", "/alive", "--health-max-age", "0s"], "--health-max-age"),
             (&["--health-url", "http://127.0.0.1/", "--app", "fencing"], "--health-url"),
+            (&["--notify", "hooks:80"], "--notify"),
         ];
         for (args, word) in cases {
             let error = config(args).unwrap_err();

@@ -4,7 +4,7 @@
 //!   Lease watch ─┐                                ┌─▶ GET, PUT, POST of the Lease ──▶ (an input again)
 //!   answers     ─┤                                ├─▶ role.json
 //!   the app     ─┼─▶ Election::step(now, input) ──┼─▶ EndpointSlice, pod label, Events   (tasks of their own)
-//!   StatefulSet ─┤                                └─▶ State for HTTP
+//!   StatefulSet ─┤                                └─▶ State for HTTP, watchers and --notify
 //!   its health  ─┤
 //!   requests    ─┤
 //!   stop, time  ─┘

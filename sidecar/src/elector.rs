@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Elector::start ──spawns──▶ election (driver) ◀── Lease watch, StatefulSet watch
-//!                              HTTP, Events, pod label, EndpointSlices, the app's health
+//!                              HTTP, Events, pod label, EndpointSlices, the app's health, --notify
 //!   Elector::ended ◀── the first of them that ends: the election after `stop`, or a fault
 //! ```
 //!
@@ -39,13 +39,14 @@ use crate::kube::request::{LEASES, Requester};
 use crate::kube::upkeep::Upkeep;
 use crate::kube::{addresses, endpoints, label};
 use crate::locks::Locks;
+use crate::notify;
 use crate::role::{RoleWriter, old_role};
 use crate::state::{Health, State};
 use crate::telemetry::Metrics;
 
 /// How many observations may wait for the election. It receives them at once; at the bound the watch waits.
 const OBSERVED_MAX: usize = 16;
-/// How long sending the last Events may take after the Lease was let go.
+/// How long sending the last Events, and the last notice, may take after the Lease was let go.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// A running elector. Dropping it ends it at once, as a crash would: the Lease is not let go. Use [`Elector::stop`] and
@@ -55,6 +56,8 @@ pub struct Elector {
     tasks: JoinSet<&'static str>,
     stop: CancellationToken,
     state: watch::Receiver<State>,
+    /// The tasks that have something to send when the election has ended.
+    last: Vec<&'static str>,
 }
 
 /// Why an elector did not start.
@@ -118,6 +121,7 @@ impl Elector {
         let label = tasks.keep_label();
         let endpoints = tasks.keep_endpoints();
         let health = tasks.check_health();
+        tasks.notify(state.clone());
 
         let app = app_watch(&config, &metrics)?;
         warn_without_boot_id(&config);
@@ -138,9 +142,10 @@ impl Elector {
             requester,
             upkeep,
         };
+        let last = if config.notify.is_some() { vec![EVENTS, NOTIFY] } else { vec![EVENTS] };
         let driver = Driver::new(config, Clock::start(), election, inlets, outlets);
         tasks.spawn(ELECTION, driver.run());
-        Ok(Elector { tasks: tasks.running, stop, state })
+        Ok(Elector { tasks: tasks.running, stop, state, last })
     }
 
     /// What the elector knows; the receiver is notified of each change.
@@ -163,24 +168,26 @@ impl Elector {
     /// # Errors
     /// It ended although nobody asked it to: a fault. The caller should also end and be restarted.
     pub async fn ended(mut self) -> Result<(), EndError> {
-        let mut events_ended = false;
+        let mut last = std::mem::take(&mut self.last);
         loop {
             match self.tasks.join_next().await {
                 Some(Ok(ELECTION)) => break,
                 // The tasks that only serve the election may end a moment before its own end is seen.
-                Some(Ok(name)) if self.stop.is_cancelled() => events_ended |= name == EVENTS,
+                Some(Ok(name)) if self.stop.is_cancelled() => last.retain(|waited| *waited != name),
                 Some(Ok(name)) => return Err(EndError::TaskEnded(name)),
                 Some(Err(error)) => return Err(EndError::TaskPanicked(error)),
                 None => return Err(EndError::TaskEnded(ELECTION)),
             }
         }
-        // This sends the last Events, if the API server accepts them.
-        let last_events = async {
-            while !events_ended && let Some(ended) = self.tasks.join_next().await {
-                events_ended = matches!(ended, Ok(EVENTS));
+        // These send the last Events and the last notice, if somebody accepts them.
+        let last_words = async {
+            while !last.is_empty()
+                && let Some(ended) = self.tasks.join_next().await
+            {
+                last.retain(|waited| !matches!(ended, Ok(name) if name == *waited));
             }
         };
-        let _ = tokio::time::timeout(LAST_EVENTS, last_events).await;
+        let _ = tokio::time::timeout(LAST_EVENTS, last_words).await;
         if self.stop.is_cancelled() { Ok(()) } else { Err(EndError::TaskEnded(ELECTION)) }
     }
 }
@@ -189,6 +196,7 @@ impl Elector {
 const FITNESS_PATIENCE: Duration = Duration::from_secs(3);
 const ELECTION: &str = "election";
 const EVENTS: &str = "events";
+const NOTIFY: &str = "notify";
 
 /// The tasks that were begun, and what those that serve the election share.
 struct Tasks {
@@ -281,6 +289,12 @@ impl Tasks {
         let (sender, health) = watch::channel(health::before(&check));
         self.spawn("health", health::run(check, self.metrics.clone(), sender));
         Some(health)
+    }
+
+    fn notify(&mut self, state: watch::Receiver<State>) {
+        if let Some(url) = self.config.notify.clone() {
+            self.spawn(NOTIFY, notify::run(url, state, self.metrics.clone()));
+        }
     }
 
     fn keep_endpoints(&mut self) -> watch::Sender<Option<Target>> {

@@ -6,6 +6,7 @@
 //! | `GET /role` | the role of this pod in one word |
 //! | `GET /leader` | 200 where this pod leads (a fencing app: and is `leading`), 503 elsewhere |
 //! | `GET /v1/state` | everything, as JSON |
+//! | `GET /v1/watch` | the role, and each change of it, as server-sent events |
 //! | `POST /v1/step-down`, `POST /v1/released` | (plain apps) ends a leadership, by its term and the word of `control.token` |
 //! | `GET /healthz` | 200; 503 when the election is dead or stuck |
 //! | `GET /readyz` | 200 when the Lease was read once; names the objects that cannot be kept right |
@@ -15,6 +16,7 @@ mod ask;
 mod pages;
 mod reply;
 mod sources;
+mod watch;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,7 +32,7 @@ pub(crate) use sources::{Heartbeat, Sources};
 
 use crate::control::Wish;
 
-/// Probes, a few load balancers, the app and people. Beyond that, the longest silent connection makes room.
+/// Probes, a few load balancers, watchers and people. Beyond that, the longest silent connection makes room.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Opens the port. A node without IPv6 gets the IPv4 port of the same number instead of `[::]`.
@@ -61,6 +63,7 @@ async fn answer(sources: &Sources, request: hyper::Request<Inbound>) -> Response
     // `CONNECT host:port` has no path.
     let path = if head.uri.path().is_empty() { "/" } else { head.uri.path() };
     match path {
+        "/v1/watch" => watch::answer(sources, &head.method),
         "/v1/step-down" => ask::answer(sources, Wish::StepDown, &head, body).await.into_response(),
         "/v1/released" => ask::answer(sources, Wish::Released, &head, body).await.into_response(),
         path => pages::answer(sources, &head.method, path).into_response(),

@@ -27,7 +27,7 @@
 //!   app ──(status.json, lock)──────▶   leasehold_election::Election     ├─▶ role       role.json
 //!   SIGTERM ───────────────────────▶   (pure: decides, does nothing)    ├─▶ endpoints, label (watched, repaired), events
 //!   health, control (POSTs) ───────▶                                    │
-//!                                  └────────────────────────────────────┴─▶ state ──▶ http
+//!                                  └────────────────────────────────────┴─▶ state ──▶ http, notify
 //! ```
 //!
 //! Apart from these, and in the app's container: [`run_exec`], which runs a command while role.json says that this pod leads.
@@ -49,6 +49,7 @@ mod inject;
 mod kube;
 mod locks;
 mod notice;
+mod notify;
 mod operator;
 mod role;
 mod state;

@@ -1,4 +1,6 @@
-//! What a request to let go returns of the role.
+//! What listeners receive of the role: by `GET /v1/watch`, by `--notify`, and as the answer to a request.
+
+use std::time::Duration;
 
 use leasehold_contract::Role;
 use serde::Serialize;
@@ -56,6 +58,24 @@ impl Notice {
             valid_for_ms: until.map(|until| until.saturating_sub(clock::boottime_ns()) / 1_000_000),
         })
     }
+
+    /// In how long the claim by which this pod leads runs out. None: by none that still lasts; a fencing app may lead on.
+    pub(crate) fn lapses_in(&self) -> Option<Duration> {
+        let until = self.valid_until_boottime_ns.filter(|_| self.leads)?;
+        let left = until.checked_sub(clock::boottime_ns()).filter(|left| *left > 0)?;
+        Some(Duration::from_nanos(left))
+    }
+
+    /// Role, term and leader are the same; the claim may have been renewed.
+    pub(crate) fn is_as(&self, other: &Notice) -> bool {
+        let decides = |notice: &Notice| (notice.role, notice.leads, notice.term, notice.leader.clone());
+        decides(self) == decides(other)
+    }
+
+    /// The same, and the same claim.
+    pub(crate) fn is_as_long_as(&self, other: &Notice) -> bool {
+        self.is_as(other) && self.valid_until_boottime_ns == other.valid_until_boottime_ns
+    }
 }
 
 #[cfg(test)]
@@ -102,5 +122,28 @@ pub(crate) mod tests {
     fn a_claim_that_has_run_out_is_none() {
         let notice = Notice::of(&leading(5, 3, 0)).unwrap();
         assert_eq!((notice.role, notice.leads, notice.valid_for_ms), ("follower", false, Some(0)));
+    }
+
+    /// While the API server is silent. A watcher that waited for this moment again and again would never rest.
+    #[test]
+    fn the_claim_of_a_fencing_leader_that_has_run_out_runs_out_no_more() {
+        let app = serde_json::json!({
+            "version": 1, "incarnation": uuid::Uuid::nil(), "replica": null, "clusterId": null, "state": "leading",
+            "voter": true, "promised": {"term": 5, "incarnation": null}, "position": {"term": 5, "sequence": 1},
+            "following": null, "leaderHeard": true, "eligible": true, "ready": true, "appVersion": "0.1.0",
+        });
+        let app = Some(serde_json::from_value(app).unwrap());
+        let notice = Notice::of(&State { fencing: true, app, ..leading(5, 3, 0) }).unwrap();
+        assert_eq!((notice.leads, notice.lapses_in()), (true, None));
+        let notice = Notice::of(&leading(5, 3, 10)).unwrap();
+        assert!(notice.lapses_in().is_some_and(|left| left > Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_renewal_is_another_claim_of_the_same_leader() {
+        let (old, renewed) = (Notice::of(&leading(5, 3, 10)).unwrap(), Notice::of(&leading(5, 4, 15)).unwrap());
+        assert!(renewed.is_as(&old) && !renewed.is_as_long_as(&old));
+        let other = Notice::of(&leading(6, 4, 10)).unwrap();
+        assert!(!other.is_as(&old));
     }
 }

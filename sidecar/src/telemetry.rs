@@ -37,6 +37,11 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
 /// The metrics of one sidecar. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -52,6 +57,7 @@ pub(crate) struct Metrics {
     object_errors: Family<ObjectLabel, Counter>,
     objects_mended: Family<KindLabel, Counter>,
     app_fit: Gauge,
+    notifications: Family<OutcomeLabel, Counter>,
     connections: Arc<Counts>,
 }
 
@@ -70,6 +76,7 @@ impl Metrics {
             object_errors: Family::default(),
             objects_mended: Family::default(),
             app_fit: Gauge::default(),
+            notifications: Family::default(),
             connections: Arc::default(),
             registry: Arc::default(),
         };
@@ -112,6 +119,11 @@ impl Metrics {
             "sidecar_app_fit",
             "1 while the app is fit to lead, by the checks of its health; always 1 without such checks",
             metrics.app_fit.clone(),
+        );
+        registry.register(
+            "sidecar_notifications",
+            "Notices of the role for --notify, by outcome",
+            metrics.notifications.clone(),
         );
         metrics.app_fit(true);
         let ports = Ports::new("sidecar_", vec![("sidecar", Arc::clone(&metrics.connections))]);
@@ -165,6 +177,11 @@ impl Metrics {
         self.app_fit.set(i64::from(is_fit));
     }
 
+    /// A notice was delivered, failed, or was replaced by a newer one after it had failed.
+    pub(crate) fn notified(&self, outcome: &'static str) {
+        self.notifications.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
     /// Where the connections of our port are counted.
     pub(crate) fn connections(&self) -> Arc<Counts> {
         Arc::clone(&self.connections)
@@ -207,6 +224,7 @@ mod tests {
         metrics.objects_failing("label", 0);
         metrics.object_failed("label", "denied");
         metrics.object_mended("label");
+        metrics.notified("delivered");
         let text = metrics.encode();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
         assert_eq!(documented, types.collect());

@@ -108,6 +108,7 @@ const DISTRICTS: [(&str, &[&str]); 5] = [
             "locks",
             "role",
             "control",
+            "notify",
             "notice",
             "health",
             "state",

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock;
 use crate::control::Control;
 use crate::state::State;
 use crate::telemetry::Metrics;
+
+/// Programs of the pod, and a few around it. One more gets 503.
+pub(super) const WATCHERS_MAX: usize = 64;
 
 /// When the election last turned, in nanoseconds of the boot clock.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct Sources {
     pub(crate) metrics: Metrics,
     /// None: nobody may ask for anything here, as the app fences itself, or shares no directory.
     pub(crate) control: Option<Control>,
+    /// The places of watchers.
+    pub(super) watchers: Arc<Semaphore>,
 }
 
 impl Sources {
@@ -47,6 +52,6 @@ impl Sources {
         metrics: Metrics,
         control: Option<Control>,
     ) -> Sources {
-        Sources { state, heartbeat, metrics, control }
+        Sources { state, heartbeat, metrics, control, watchers: Arc::new(Semaphore::new(WATCHERS_MAX)) }
     }
 }

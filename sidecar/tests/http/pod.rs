@@ -117,6 +117,14 @@ impl Pod {
         (output.status.code(), String::from_utf8_lossy(&said).into_owned())
     }
 
+    /// Sends SIGTERM. The exit code.
+    pub(crate) fn terminated(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_raw(self.sidecar.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = || self.sidecar.try_wait().unwrap();
+        until_found_blocking("the sidecar ends", ended, String::new).code()
+    }
+
     /// Ends it at once, and leaves its directory.
     pub(crate) fn kill(mut self) -> tempfile::TempDir {
         let _ = self.sidecar.kill();
