@@ -46,7 +46,9 @@ async fn an_agent_follows_a_pod_that_does_not_lead_whichever_it_asks_first() {
         pods.rotate_left(1);
         let archive = Archive::at(&files.path().join(format!("archive-{turn}"))).unwrap();
         let place = Place { pods: Some(pods.clone()), ..Place::default() };
-        let agent = archive.agent_at(cluster, 0, &place, &FAST).unwrap();
+        // A spool of its own: one that leads on would be asked about first.
+        let number = u16::try_from(turn).unwrap();
+        let agent = archive.agent_at(cluster, number, &place, &FAST).unwrap();
         agent.has(cluster, 1).await.unwrap();
         cluster
             .until("a pod is followed that does not lead", || async {
@@ -56,7 +58,7 @@ async fn an_agent_follows_a_pod_that_does_not_lead_whichever_it_asks_first() {
             })
             .await
             .unwrap();
-        log = agent.log();
+        log += &agent.log();
         agent.end(Signal::TERM).unwrap();
         archive.run("verify", &["--all"]).unwrap();
     }
