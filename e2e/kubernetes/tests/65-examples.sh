@@ -13,7 +13,8 @@ example_up() {
   done
   # The image has the program in Go besides others, so that one is called by its name.
   sed "s|image: localhost/leasehold/sidecar:.*|image: $registry/leasehold/sidecar:$version|
-       s|image: registry.example/you/go-worker|image: $EXAMPLES_IMAGE\n          command: [go-worker]|
+       s|image: registry.example/you/go-worker|image: $EXAMPLES_IMAGE|
+       s|command: \[/worker\]|command: [go-worker]|
        s|image: [a-z-]*:[0-9].*|image: $EXAMPLES_IMAGE|" "$folder/deployment.yaml" >"$results/example-$1.yaml"
   k apply -f "$results/example-$1.yaml" >/dev/null
 }
