@@ -7,7 +7,6 @@ use uuid::Uuid;
 use crate::event::Event;
 use crate::input::Member;
 use crate::lease::{Body, Term, Version};
-use crate::record::RecordWrite;
 
 /// One thing to do. The shell carries effects out in order, and none waits for a request to end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +60,15 @@ pub struct LeaseWrite {
     pub body: Body,
     /// The purpose of the write.
     pub why: Why,
+}
+
+/// A compare-and-swap of the record of terms.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordWrite {
+    /// Replace exactly this version; none: create.
+    pub expected: Option<Version>,
+    /// Its `leaseTransitions`. It has no holder.
+    pub term: Term,
 }
 
 /// The purpose of a write.

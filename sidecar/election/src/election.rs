@@ -13,10 +13,8 @@ use crate::input::{Input, Member, WriteOutcome};
 use crate::lease::{Lease, Term, Version};
 use crate::off_lease::OffLease;
 use crate::plain::PlainSight;
-use crate::plants::{
-    clears_end_leaderships, each_clear_is_another, outages_stop_the_wait, terms_are_recorded, unwanted_renewals_count,
-};
-use crate::record::{Permit, Record, Wanted};
+use crate::plants::{clears_end_leaderships, each_clear_is_another, outages_stop_the_wait, unwanted_renewals_count};
+use crate::record::Record;
 use crate::sight::{Sight, Writing};
 use crate::take::Proposal;
 use crate::timing::Timing;
@@ -420,12 +418,12 @@ impl Election {
     }
 
     fn standing_key(&self, standing: &Standing) -> StandingKey {
+        if let (Standing::NoHolder(NoHolder::Cleared, _), Some(version)) = (standing, self.never_held()) {
+            return StandingKey::NeverHeld(version.clone());
+        }
         match standing {
             Standing::Unread => StandingKey::Unread,
             Standing::NoLease(NoLease::Gone) => StandingKey::Gone,
-            Standing::NoHolder(NoHolder::Cleared, _) if self.never_held().is_some() => {
-                self.never_held().cloned().map_or(StandingKey::Unread, StandingKey::NeverHeld)
-            }
             Standing::NoHolder(NoHolder::Cleared, _) if !each_clear_is_another() => {
                 StandingKey::Cleared { term: Term(0), renewed: None }
             }
@@ -544,54 +542,6 @@ impl Election {
         self.effects.push(Effect::WriteLease(write));
     }
 
-    /// (plain apps) Whether the term that this write would begin stands in the record; if not, it is asked for \[A12\].
-    fn is_recorded(&mut self, proposal: &Proposal) -> bool {
-        let begins = proposal.why.is_new_leadership() && proposal.why != Why::Restore;
-        if !self.timing.is_plain || !begins || !terms_are_recorded() {
-            return true;
-        }
-        self.ask_record(proposal.body.term)
-    }
-
-    /// Whether that term is reserved for the Lease as it is; if not, it is asked for.
-    pub(crate) fn ask_record(&mut self, term: Term) -> bool {
-        let lease = self.sight.lease().flatten();
-        let wanted = Wanted {
-            term,
-            since: self.unchanged_since(),
-            lease: lease.map(|lease| lease.version.clone()),
-            is_first: lease.is_some_and(Lease::was_never_held),
-        };
-        match self.record.permit(self.now, &wanted) {
-            Permit::Granted => return true,
-            Permit::Read => self.read_record(Some(term)),
-            Permit::Write(write) => {
-                self.record.write(&write, wanted);
-                self.effects.push(Effect::WriteRecord(write));
-            }
-            Permit::Wait(until) => {
-                if let Some(until) = until {
-                    self.due(until);
-                }
-            }
-        }
-        false
-    }
-
-    fn read_record(&mut self, for_term: Option<Term>) {
-        self.record.read(for_term);
-        self.effects.push(Effect::ReadRecord);
-    }
-
-    fn look_at_record(&mut self, standing: &Standing) {
-        let Some(term) = standing.term().filter(|term| self.timing.is_plain && *term > Term(0)) else { return };
-        if let Some(at) = self.record.look_due(self.now, term, &self.timing)
-            && self.due(at)
-        {
-            self.read_record(Some(term));
-        }
-    }
-
     fn remark_requests(&mut self) {
         if self.sight.failed_at.is_some() && self.due(self.sight.heard + self.timing.duration) {
             self.remark(Event::ApiSilent);
@@ -609,9 +559,10 @@ impl Election {
     /// is down) delays nobody longer than a few lost-times.
     fn stop(&mut self, standing: &Standing) {
         let Some(asked) = self.stop_asked else { return };
-        let is_over = match self.timing.is_plain {
-            true => !self.waits_for_lock(standing),
-            false => self.app.died || self.app.status.is_none(),
+        let is_over = if self.timing.is_plain {
+            !self.waits_for_lock(standing)
+        } else {
+            self.app.died || self.app.status.is_none()
         };
         if is_over {
             let since = *self.over_since.get_or_insert(self.now);

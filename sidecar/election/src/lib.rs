@@ -125,7 +125,7 @@ mod take;
 mod timing;
 
 pub use app::{AppState, AppStatus, Claim, HandOver, Promise};
-pub use effect::{Effect, Leader, LeaseWrite, PodRole, RoleView, Why};
+pub use effect::{Effect, Leader, LeaseWrite, PodRole, RecordWrite, RoleView, Why};
 pub use election::{App, Config, Election, OldRole};
 pub use event::Event;
 pub use input::{Input, Member, ReadOutcome, RecordRead, RecordWritten, Watched, WriteOutcome};
@@ -133,4 +133,4 @@ pub use lease::{Body, Lease, Term, Version, annotation};
 pub use plants::Fault;
 #[cfg(feature = "plants")]
 pub use plants::plant;
-pub use record::{RECORD_SUFFIX, RecordWrite};
+pub use record::RECORD_SUFFIX;

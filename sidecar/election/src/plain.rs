@@ -26,8 +26,8 @@ pub(crate) struct PlainSight {
     /// `exec` lives.
     is_exec_alive: bool,
     is_fit: bool,
-    /// The leadership that must end, whatever becomes of its cause.
-    ending: Option<Ending>,
+    /// The present leadership must end, whatever becomes of the cause.
+    is_ending: bool,
     /// It was asked to let go, and contends like an unfit one until somebody leads \[A9\].
     is_reluctant: bool,
     /// The term that it took while unfit, unless it has been fit since: it keeps that.
@@ -44,18 +44,12 @@ pub(crate) struct PlainSight {
     unfit_seen: Option<(Term, Duration)>,
 }
 
-/// A leadership that must end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Ending {
-    term: Term,
-}
-
 impl PlainSight {
     pub(crate) fn new() -> PlainSight {
         PlainSight {
             is_exec_alive: false,
             is_fit: true,
-            ending: None,
+            is_ending: false,
             is_reluctant: false,
             took_unfit: None,
             cleared: None,
@@ -104,9 +98,7 @@ impl Election {
     }
 
     fn end_leadership(&mut self, term: Term) {
-        if self.hold.is_some_and(|hold| hold.term == term) {
-            self.plain.ending = Some(Ending { term });
-        }
+        self.plain.is_ending |= self.hold.is_some_and(|hold| hold.term == term);
     }
 
     /// The term of this pod's present leadership, or of the last one that it cleared: of which an app may say that it has
@@ -122,15 +114,10 @@ impl Election {
             self.plain.is_reluctant = false;
             self.plain.cleared = None;
         }
-        if let Some(hold) = self.hold
-            && self.plain.ending.is_none()
-            && self.is_unfit_leader(hold.term)
-        {
-            self.plain.ending = Some(Ending { term: hold.term });
-        }
+        self.plain.is_ending |= self.hold.is_some_and(|hold| self.is_unfit_leader(hold.term));
         let is_lapsed = self.hold.is_none_or(|hold| self.now >= hold.from + self.timing.duration);
-        if self.plain.ending.is_some() && self.held(standing).is_none() && is_lapsed && self.sight.writing.is_none() {
-            self.plain.ending = None;
+        if self.plain.is_ending && self.held(standing).is_none() && is_lapsed && self.sight.writing.is_none() {
+            self.plain.is_ending = false;
             self.plain.is_reluctant = !is_of_others;
             self.hold = None;
         }
@@ -161,7 +148,7 @@ impl Election {
     }
 
     pub(crate) fn is_ending(&self) -> bool {
-        self.plain.ending.is_some()
+        self.plain.is_ending
     }
 
     /// Under `exec`, without one that lives: nobody could lead.

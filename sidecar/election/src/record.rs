@@ -15,8 +15,13 @@
 
 use std::time::Duration;
 
+use crate::counts::Standing;
+use crate::effect::{Effect, RecordWrite, Why};
+use crate::election::Election;
 use crate::input::{RecordRead, RecordWritten};
-use crate::lease::{Term, Version};
+use crate::lease::{Lease, Term, Version};
+use crate::plants::terms_are_recorded;
+use crate::take::Proposal;
 use crate::timing::{Pacer, Timing};
 
 /// The end of the record's name, behind the Lease's.
@@ -27,9 +32,10 @@ pub const RECORD_SUFFIX: &str = ".first";
 pub(crate) struct Record {
     /// `Some(None)`: there is none; `None`: not known.
     seen: Option<Option<Seen>>,
-    /// For which of the Lease's terms it was last looked at; and for which it is to be, since when.
+    /// For which of the Lease's terms it was last looked at.
     looked_for: Option<Term>,
-    unknown: Option<(Term, Duration)>,
+    /// Since when it has been unknown what it has for the Lease's term.
+    unknown_since: Option<Duration>,
     request: Option<Request>,
     pacer: Pacer,
     /// It may not be written: until then nobody asks again.
@@ -69,15 +75,6 @@ struct Reserved {
     wanted: Wanted,
     /// The record did not exist before.
     is_created: bool,
-}
-
-/// A compare-and-swap of the record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RecordWrite {
-    /// Replace exactly this version; none: create.
-    pub expected: Option<Version>,
-    /// Its `leaseTransitions`. It has no holder.
-    pub term: Term,
 }
 
 /// Whether the Lease may be written with a new term.
@@ -141,7 +138,7 @@ impl Record {
         if is_known || self.request.is_some() {
             return None;
         }
-        let (_, since) = *self.unknown.get_or_insert((term, now));
+        let since = *self.unknown_since.get_or_insert(now);
         Some((since + timing.lost_time).max(self.pacer.not_before).max(self.denied_until.unwrap_or_default()))
     }
 
@@ -149,7 +146,7 @@ impl Record {
     pub(crate) fn read(&mut self, term: Option<Term>) {
         self.request = Some(Request::Read);
         self.looked_for = self.looked_for.max(term);
-        self.unknown = None;
+        self.unknown_since = None;
     }
 
     /// A write begins.
@@ -214,5 +211,56 @@ impl Record {
 
     fn denied(&mut self, now: Duration, timing: &Timing) {
         self.denied_until = Some(now + timing.duration * 20);
+    }
+}
+
+impl Election {
+    /// (plain apps) Whether the term that this write would begin stands in the record; if not, it is asked for \[A12\].
+    pub(crate) fn is_recorded(&mut self, proposal: &Proposal) -> bool {
+        let begins = proposal.why.is_new_leadership() && proposal.why != Why::Restore;
+        if !self.timing.is_plain || !begins || !terms_are_recorded() {
+            return true;
+        }
+        self.ask_record(proposal.body.term)
+    }
+
+    /// Whether that term is reserved for the Lease as it is; if not, it is asked for.
+    pub(crate) fn ask_record(&mut self, term: Term) -> bool {
+        let lease = self.sight.lease().flatten();
+        let wanted = Wanted {
+            term,
+            since: self.unchanged_since(),
+            lease: lease.map(|lease| lease.version.clone()),
+            is_first: lease.is_some_and(Lease::was_never_held),
+        };
+        match self.record.permit(self.now, &wanted) {
+            Permit::Granted => return true,
+            Permit::Read => self.read_record(Some(term)),
+            Permit::Write(write) => {
+                self.record.write(&write, wanted);
+                self.emit(Effect::WriteRecord(write));
+            }
+            Permit::Wait(until) => {
+                if let Some(until) = until {
+                    self.due(until);
+                }
+            }
+        }
+        false
+    }
+
+    fn read_record(&mut self, for_term: Option<Term>) {
+        self.record.read(for_term);
+        self.emit(Effect::ReadRecord);
+    }
+
+    /// One look for each leadership of another pod, when it is due.
+    pub(crate) fn look_at_record(&mut self, standing: &Standing) {
+        let Some(term) = standing.term().filter(|term| self.timing.is_plain && *term > Term(0)) else { return };
+        if let Some(at) = self.record.look_due(self.now, term, &self.timing)
+            && self.due(at)
+        {
+            self.read_record(Some(term));
+        }
     }
 }
