@@ -29,6 +29,15 @@ const BYTES_MAX: usize = 64 * 1024;
 /// Why it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepDownError {
+    /// It is not known which pod this is.
+    #[error(
+        "step-down is for the pod that it runs in, and --name is not set: run it there, as in \
+         `kubectl exec -n {namespace} POD -c sidecar -- sidecar step-down`. Nothing was changed"
+    )]
+    NoPod {
+        /// For the example.
+        namespace: String,
+    },
     /// The sidecar of this pod does not answer.
     #[error(
         "no sidecar of {name:?} answers at {address}: run this in its pod, as in \
@@ -92,6 +101,9 @@ pub enum StepDownError {
 
 /// Asks for it, and waits for the next leader. Returns what to print.
 pub(super) async fn run(term: Option<u64>, time_max: Duration, config: &Config) -> Result<String, StepDownError> {
+    if config.name.is_empty() {
+        return Err(StepDownError::NoPod { namespace: config.namespace.clone() });
+    }
     let name = config.name.clone();
     let address = own_address(config).unwrap_or_default();
     let no_sidecar = || StepDownError::NoSidecar {
