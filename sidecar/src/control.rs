@@ -3,8 +3,11 @@
 //! ```text
 //!   sidecar ──a new word──▶ control.token ──▶ the app, `sidecar step-down`
 //!   POST {"term": 5}, the word ──http──▶ Request ──▶ Desk ──▶ StepDown, Released ──▶ Election
+//!                              ◀── OtherTerm ─────── Desk ◀──────── Answer ────────────┘
 //!                              ◀── LetGo: role.json says `leader` of that term no more ── Desk
 //! ```
+//!
+//! The election judges the term; the desk remembers who asked, and waits for the file.
 //!
 //! A caller from loopback proves nothing: proxies of a mesh and `kubectl port-forward` arrive from there, too \[A7\]. Who can
 //! read the shared directory is in the pod. And each request names its term, so one that arrives late ends nothing newer.
@@ -12,7 +15,7 @@
 use std::path::PathBuf;
 
 use leasehold_contract::{CONTROL_TOKEN_FILE, replace_file};
-use leasehold_election::{Input, Term};
+use leasehold_election::{Ending, Input, Term};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -41,7 +44,7 @@ pub(crate) struct Request {
 pub(crate) enum Outcome {
     /// role.json does not say that this pod leads in that term.
     LetGo,
-    /// This pod neither leads nor last led in that term; nothing was done. The term in which it did.
+    /// This pod neither leads nor last led in that term; nothing was done. The term in which it does, or did.
     OtherTerm(Option<u64>),
 }
 
@@ -58,37 +61,40 @@ pub(crate) fn open(word: Word) -> (Control, mpsc::Receiver<Request>) {
     (Control { word, requests }, queue)
 }
 
-/// What the driver has of the requests: who waits, and the leadership that was ended last.
+/// What the driver has of the requests: who waits.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
+    /// For the answer of the election, which comes in the very step that has the request.
+    judged: Option<oneshot::Sender<Outcome>>,
+    /// For role.json.
     waiting: Vec<(u64, oneshot::Sender<Outcome>)>,
-    /// The last leadership that a request ended: its repetition succeeds after another pod leads.
-    ended: Option<u64>,
 }
 
 impl Desk {
-    /// The input for the election, if it is about the leadership that this pod has, or had last.
-    pub(crate) fn receive(&mut self, request: Request, led: Option<Term>) -> Option<Input> {
+    /// The input for the election.
+    pub(crate) fn receive(&mut self, request: Request) -> Input {
         let Request { wish, term, outcome } = request;
-        match led {
-            Some(Term(led)) if led == term => {}
-            None if self.ended == Some(term) => {
-                let _ = outcome.send(Outcome::LetGo); // the caller may have gone
-                return None;
-            }
-            Some(_) | None => {
-                let _ = outcome.send(Outcome::OtherTerm(led.map(|led| led.0)));
-                return None;
-            }
-        }
-        info!(?wish, term, "a request ends the leadership");
-        self.ended = Some(term);
-        self.waiting.push((term, outcome));
+        self.judged = Some(outcome);
         let term = Term(term);
-        Some(match wish {
+        match wish {
             Wish::StepDown => Input::StepDown { term },
             Wish::Released => Input::Released { term },
-        })
+        }
+    }
+
+    /// What the election makes of the request that it got last.
+    pub(crate) fn judge(&mut self, term: Term, ending: Ending) {
+        let Some(outcome) = self.judged.take() else { return };
+        match ending {
+            Ending::Ends => {
+                info!(%term, "a request ends the leadership");
+                self.waiting.push((term.0, outcome));
+            }
+            Ending::IsOver => self.waiting.push((term.0, outcome)),
+            Ending::OtherTerm { led } => {
+                let _ = outcome.send(Outcome::OtherTerm(led.map(|led| led.0))); // the caller may have gone
+            }
+        }
     }
 
     /// Answers who waits. `leads`: the term of which role.json, as it stands in its place, says that this pod leads.
@@ -180,45 +186,41 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn ask(desk: &mut Desk, wish: Wish, term: u64, led: Option<u64>) -> (Option<Input>, oneshot::Receiver<Outcome>) {
+    /// A request of term 5, and what the election says of it.
+    fn ask(desk: &mut Desk, ending: Ending) -> oneshot::Receiver<Outcome> {
         let (outcome, answer) = oneshot::channel();
-        (desk.receive(Request { wish, term, outcome }, led.map(Term)), answer)
+        let input = desk.receive(Request { wish: Wish::StepDown, term: 5, outcome });
+        assert_eq!(input, Input::StepDown { term: Term(5) });
+        desk.judge(Term(5), ending);
+        answer
     }
 
     #[test]
-    fn a_request_for_the_present_leadership_ends_it_and_is_answered_when_role_json_says_so() {
-        let mut desk = Desk::default();
-        let (input, mut answer) = ask(&mut desk, Wish::StepDown, 5, Some(5));
-        assert_eq!(input, Some(Input::StepDown { term: Term(5) }));
-        desk.answer(Some(5));
-        assert!(answer.try_recv().is_err(), "role.json still says so");
-        desk.answer(None);
-        assert_eq!(answer.try_recv().unwrap(), Outcome::LetGo);
-        let (input, mut answer) = ask(&mut desk, Wish::Released, 5, Some(5));
-        assert_eq!(input, Some(Input::Released { term: Term(5) }), "of the leadership that it had last");
-        desk.answer(None);
-        assert_eq!(answer.try_recv().unwrap(), Outcome::LetGo);
-    }
-
-    #[test]
-    fn a_request_that_is_late_ends_nothing() {
-        let mut desk = Desk::default();
-        for led in [Some(7), None] {
-            let (input, mut answer) = ask(&mut desk, Wish::Released, 5, led);
-            assert_eq!((input, answer.try_recv().unwrap()), (None, Outcome::OtherTerm(led)));
+    fn success_is_answered_when_role_json_says_so() {
+        for ending in [Ending::Ends, Ending::IsOver] {
+            let mut desk = Desk::default();
+            let mut answer = ask(&mut desk, ending);
+            desk.answer(Some(5));
+            assert!(answer.try_recv().is_err(), "role.json still says so");
+            desk.answer(None);
+            assert_eq!(answer.try_recv().unwrap(), Outcome::LetGo);
         }
-        // One that was done once may be repeated, as long as this pod leads in no other term.
-        assert!(ask(&mut desk, Wish::StepDown, 5, Some(5)).0.is_some());
-        let (input, mut answer) = ask(&mut desk, Wish::StepDown, 5, None);
-        assert_eq!((input, answer.try_recv().unwrap()), (None, Outcome::LetGo));
-        let (input, mut answer) = ask(&mut desk, Wish::StepDown, 5, Some(7));
-        assert_eq!((input, answer.try_recv().unwrap()), (None, Outcome::OtherTerm(Some(7))));
+    }
+
+    #[test]
+    fn a_refusal_is_answered_at_once() {
+        for led in [Some(7), None] {
+            let mut desk = Desk::default();
+            let mut answer = ask(&mut desk, Ending::OtherTerm { led: led.map(Term) });
+            assert_eq!(answer.try_recv().unwrap(), Outcome::OtherTerm(led));
+            assert!(desk.waiting.is_empty());
+        }
     }
 
     #[test]
     fn who_has_gone_is_not_waited_for() {
         let mut desk = Desk::default();
-        drop(ask(&mut desk, Wish::StepDown, 5, Some(5)).1);
+        drop(ask(&mut desk, Ending::Ends));
         desk.answer(Some(5));
         assert!(desk.waiting.is_empty());
     }

@@ -177,7 +177,7 @@ impl Driver {
             Some(observed) = self.inlets.lease.recv() => Some(self.lease_watched(observed)),
             input = self.inlets.app.next() => Some(input),
             Ok(()) = changed(&mut self.inlets.health) => self.fitness(),
-            Some(request) = self.inlets.requests.recv() => self.desk.receive(request, self.election.led_term()),
+            Some(request) = self.inlets.requests.recv() => Some(self.desk.receive(request)),
             Some(observed) = members(&mut self.inlets.members) => self.members_observed(observed),
             Ok(()) = self.inlets.addresses.changed() => {
                 self.addresses_seen();
@@ -247,6 +247,7 @@ impl Driver {
                 self.requests.push(Box::pin(self.outlets.record.write(write).map(Answer::Record)));
             }
             Effect::AwaitLeadLock { number } => self.inlets.app.await_lead_lock(number),
+            Effect::Answer { term, ending } => self.desk.judge(term, ending),
             Effect::PublishRole(view) => {
                 self.publish(&view);
                 self.published = Some(view);

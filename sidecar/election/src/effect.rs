@@ -30,6 +30,13 @@ pub enum Effect {
         /// To be given back.
         number: u64,
     },
+    /// (plain apps) What the request in this very input, `StepDown` or `Released`, comes to. Each gets exactly one answer.
+    Answer {
+        /// The term of the request.
+        term: Term,
+        /// What it comes to.
+        ending: Ending,
+    },
     /// Point the Service of the leader at this pod, unless it already points at a pod with a higher term. The shell repeats
     /// it until it is done or the next one replaces it. If the pod is this one, the shell also maintains it until
     /// `LeaveEndpoints`.
@@ -48,6 +55,21 @@ pub enum Effect {
     Tell(Event),
     /// Everything is let go of: the sidecar may exit.
     Stopped,
+}
+
+/// What a request to end a leadership comes to. Only the first two do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It ends this pod's leadership: role.json, as it is published from this step on, does not name this pod as the leader
+    /// of that term.
+    Ends,
+    /// Of this pod's last leadership, which is over: by an earlier request, or by another cause.
+    IsOver,
+    /// This pod neither leads nor last led in that term. Nothing was done.
+    OtherTerm {
+        /// The term in which it leads, or last led. None: this run of the sidecar never led.
+        led: Option<Term>,
+    },
 }
 
 /// A compare-and-swap of the Lease.

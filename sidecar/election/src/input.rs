@@ -47,11 +47,13 @@ pub enum Input {
     /// (plain apps) Whether the app is fit to lead, as its health says. A sidecar that is told nothing takes it for fit.
     FitnessSeen(bool),
     /// (plain apps) Somebody asks this pod to let go of the leadership of that term. Of another term: nothing happens.
+    /// `Effect::Answer` says which.
     StepDown {
         /// The term.
         term: Term,
     },
     /// (plain apps) The app says that it has stopped leading in that term, for good. Of another term: nothing happens.
+    /// `Effect::Answer` says which.
     Released {
         /// The term.
         term: Term,

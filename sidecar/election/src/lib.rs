@@ -4,7 +4,7 @@
 //!   GET, watch ──LeaseRead, LeaseWatched──▶ ┌──────────┐ ──ReadLease──────▶ GET
 //!   own writes ──LeaseWritten─────────────▶ │          │ ──WriteLease─────▶ create / replace (resourceVersion)
 //!   its record ──RecordRead, -Written─────▶ │          │ ──Read-, WriteRecord▶ <lease>.first (plain apps)
-//!   exec, health, requests ───────────────▶ │          │ ──AwaitLeadLock──▶ lead.lock
+//!   exec, health, requests ───────────────▶ │          │ ──AwaitLeadLock──▶ lead.lock; Answer: who asked
 //!   status.json ─AppSeen, AppSilent───────▶ │ Election │ ──PublishRole────▶ role.json
 //!   status.lock ─AppDied──────────────────▶ │          │ ──UpdateEndpoints▶ EndpointSlice
 //!   StatefulSet ─MembersSeen──────────────▶ │          │ ──Tell───────────▶ log, Events, counters
@@ -125,7 +125,7 @@ mod take;
 mod timing;
 
 pub use app::{AppState, AppStatus, Claim, HandOver, Promise};
-pub use effect::{Effect, Leader, LeaseWrite, PodRole, RecordWrite, RoleView, Why};
+pub use effect::{Effect, Ending, Leader, LeaseWrite, PodRole, RecordWrite, RoleView, Why};
 pub use election::{App, Config, Election, OldRole};
 pub use event::Event;
 pub use input::{Input, Member, ReadOutcome, RecordRead, RecordWritten, Watched, WriteOutcome};

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use crate::counts::{NoHolder, Standing};
-use crate::effect::{Effect, PodRole, Why};
+use crate::effect::{Effect, Ending, PodRole, Why};
 use crate::election::Election;
 use crate::event::Event;
 use crate::input::Input;
@@ -32,6 +32,8 @@ pub(crate) struct PlainSight {
     is_reluctant: bool,
     /// The term that it took while unfit, unless it has been fit since: it keeps that.
     took_unfit: Option<Term>,
+    /// The term of its present leadership, or of its last one.
+    led: Option<Term>,
     /// The last clear of its own, and the version that it made.
     cleared: Option<(Term, Version)>,
     /// The app's word: it has stopped leading in that term.
@@ -52,6 +54,7 @@ impl PlainSight {
             is_ending: false,
             is_reluctant: false,
             took_unfit: None,
+            led: None,
             cleared: None,
             word: None,
             number: 0,
@@ -84,27 +87,24 @@ impl Election {
                     self.plain.took_unfit = None;
                 }
             }
-            Input::StepDown { term } => self.end_leadership(*term),
-            Input::Released { term } => {
-                let is_known = self.hold.is_some_and(|hold| hold.term == *term)
-                    || self.plain.cleared.as_ref().is_some_and(|(cleared, _)| cleared == term);
-                if is_known {
-                    self.plain.word = Some(*term);
-                }
-                self.end_leadership(*term);
-            }
+            Input::StepDown { term } => self.end_leadership(*term, false),
+            Input::Released { term } => self.end_leadership(*term, true),
             _ => {}
         }
     }
 
-    fn end_leadership(&mut self, term: Term) {
-        self.plain.is_ending |= self.hold.is_some_and(|hold| hold.term == term);
-    }
-
-    /// The term of this pod's present leadership, or of the last one that it cleared: of which an app may say that it has
-    /// stopped leading in it.
-    pub fn led_term(&self) -> Option<Term> {
-        self.hold.map(|hold| hold.term).or(self.plain.cleared.as_ref().map(|(term, _)| *term))
+    /// A request is about this pod's last leadership, or about nothing. (Between the clear and the answer to it there is no
+    /// hold, and the word of the app counts all the same.)
+    fn end_leadership(&mut self, term: Term, has_stopped: bool) {
+        if self.plain.led != Some(term) {
+            return self.emit(Effect::Answer { term, ending: Ending::OtherTerm { led: self.plain.led } });
+        }
+        self.plain.is_ending |= self.hold.is_some();
+        if has_stopped {
+            self.plain.word = Some(term);
+        }
+        let ending = if self.hold.is_some() { Ending::Ends } else { Ending::IsOver };
+        self.emit(Effect::Answer { term, ending });
     }
 
     /// Remembers what the Lease means for the endings.
@@ -162,6 +162,7 @@ impl Election {
 
     /// A leadership begins, or goes on.
     pub(crate) fn led(&mut self, why: Why, term: Term) {
+        self.plain.led = self.timing.is_plain.then_some(term);
         if why.is_new_leadership() {
             self.plain.took_unfit = (!self.plain.is_fit).then_some(term);
             self.plain.is_reluctant = false;

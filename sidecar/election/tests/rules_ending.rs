@@ -4,7 +4,7 @@
 mod desk;
 
 use desk::{Desk, lease, ms, said, secs, with, without};
-use leasehold_election::{Effect, Input, Lease, PodRole, Term, Why, annotation};
+use leasehold_election::{Effect, Ending, Input, Lease, PodRole, Term, Why, annotation};
 
 fn seen(lease: Lease) -> Option<Lease> {
     Some(without(lease, annotation::CLUSTER_ID))
@@ -36,6 +36,22 @@ fn released(desk: &mut Desk) -> Option<String> {
     let write = desk.write();
     assert_eq!((write.why, write.body.holder.as_deref()), (Why::Clear, None));
     write.body.annotations.get(annotation::RELEASED).cloned()
+}
+
+/// The one answer to this request.
+#[track_caller]
+fn answer(desk: &mut Desk, request: Input) -> Ending {
+    let (Input::StepDown { term: asked } | Input::Released { term: asked }) = request else { panic!("no request") };
+    desk.effects.retain(|effect| !matches!(effect, Effect::Answer { .. }));
+    desk.give(request);
+    let answers = desk.effects.iter().filter_map(|effect| match effect {
+        Effect::Answer { term, ending } => Some((*term, *ending)),
+        _ => None,
+    });
+    let answers: Vec<_> = answers.collect();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(answers[0].0, asked);
+    answers[0].1
 }
 
 fn awaited(desk: &mut Desk) -> u64 {
@@ -87,6 +103,51 @@ fn a_word_behind_the_clear_is_added_to_the_very_version_that_it_made() {
     desk.watch(seen(lease(6, None, 6)));
     desk.give(Input::Released { term: Term(6) });
     desk.writes_nothing();
+}
+
+/// An app that needs a moment less than the API server does: its word was once lost, and the next leader waited.
+#[test]
+fn a_word_while_the_clear_is_under_way_counts() {
+    let mut desk = plain();
+    desk.give(Input::StepDown { term: Term(6) });
+    let clear = desk.write();
+    desk.give(Input::Released { term: Term(6) });
+    desk.writes_nothing();
+    desk.written(&clear, 5);
+    let write = desk.write();
+    assert_eq!((write.why, write.body.is_clean()), (Why::Certify, true));
+}
+
+#[test]
+fn each_request_gets_one_answer_which_says_what_became_of_its_term() {
+    let mut desk = plain();
+    assert_eq!(answer(&mut desk, Input::StepDown { term: Term(5) }), Ending::OtherTerm { led: Some(Term(6)) });
+    desk.leads(6);
+    assert_eq!(answer(&mut desk, Input::StepDown { term: Term(6) }), Ending::Ends);
+    assert_eq!(desk.role().role, PodRole::Follower, "in the very step");
+    let clear = desk.writes().remove(0);
+    for written in [false, true] {
+        if written {
+            desk.written(&clear, 5);
+        }
+        for input in [Input::StepDown { term: Term(6) }, Input::Released { term: Term(6) }] {
+            assert_eq!(answer(&mut desk, input), Ending::IsOver, "{written}");
+        }
+    }
+    // Also when another pod leads, and of a leadership that nobody asked to end.
+    desk.watch(seen(lease(6, Some(("db-1", 0xb)), 7)));
+    assert_eq!(answer(&mut desk, Input::Released { term: Term(6) }), Ending::IsOver);
+    assert_eq!(answer(&mut desk, Input::Released { term: Term(7) }), Ending::OtherTerm { led: Some(Term(6)) });
+    let mut desk = plain();
+    desk.watch(seen(lease(6, Some(("db-1", 0xb)), 7)));
+    assert_eq!(answer(&mut desk, Input::Released { term: Term(6) }), Ending::IsOver);
+
+    let mut desk = Desk::plain();
+    assert_eq!(answer(&mut desk, Input::Released { term: Term(0) }), Ending::OtherTerm { led: None });
+    let mut desk = Desk::seeing(Some(lease(1, Some(("db-0", 0xa)), 5)), desk::leading(5));
+    desk.leads(5);
+    assert_eq!(answer(&mut desk, Input::StepDown { term: Term(5) }), Ending::OtherTerm { led: None }, "it fences");
+    desk.leads(5);
 }
 
 /// A retried request of term 6 must not end term 8.

@@ -4,7 +4,7 @@
 //!   404 no such call here ─▶ 405 ─▶ 403 a page sends it ─▶ 401 the word ─▶ 415 ─▶ 400 the body ─▶ election
 //!                                    200 role.json says `leader` of that term no more ◀──────────────┤
 //!                                    202 it still does after 2 s (it cannot be written) ◀────────────┤
-//!                                    409 this pod neither leads nor led last in that term ◀──────────┘
+//!                                    409 this pod neither leads nor last led in that term ◀──────────┘
 //! ```
 //!
 //! A page in a browser reaches every port that its reader reaches: by a name that it points here (so `Host` must be an IP or
@@ -78,8 +78,8 @@ where
         Ok(Ok(Outcome::LetGo)) => json(StatusCode::OK, &Answer { error: None, notice: notice() }),
         Ok(Ok(Outcome::OtherTerm(led))) => {
             let led = led.map_or_else(
-                || "this pod neither leads nor was the last that led".to_owned(),
-                |led| format!("this pod leads, or was the last that led, in term {led}"),
+                || "this pod has not led since its sidecar started".to_owned(),
+                |led| format!("this pod leads, or last led, in term {led}"),
             );
             let error = format!("{led}, so nothing was done for term {asked}");
             json(StatusCode::CONFLICT, &Answer { error: Some(&error), notice: notice() })

@@ -8,8 +8,8 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
 use leasehold_contract::StatusFile;
 use leasehold_election::{
-    App, Effect, Election, Input, LeaseWrite, Member, PodRole, ReadOutcome, RecordRead, RecordWritten, Term, Version,
-    Watched, WriteOutcome,
+    App, Effect, Election, Ending, Input, LeaseWrite, Member, PodRole, ReadOutcome, RecordRead, RecordWritten, Term,
+    Version, Watched, WriteOutcome,
 };
 use uuid::Uuid;
 
@@ -251,6 +251,11 @@ impl Desk {
                         "it leads with another's incarnation"
                     );
                     assert!(role.valid_until.is_none_or(|until| until <= self.now + Duration::from_secs(15)));
+                }
+                Effect::Answer { ending: Ending::OtherTerm { .. }, .. } => {}
+                Effect::Answer { term, ending: Ending::Ends | Ending::IsOver } => {
+                    let role = self.election.role().expect("something was published");
+                    assert!(self.is_plain && (role.role != PodRole::Leader || role.term != term), "{term} is not over");
                 }
                 Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) | Effect::Stopped => {}
             }

@@ -9,13 +9,13 @@ use crate::model::lease::describe;
 use crate::model::pod::Pod;
 use crate::plant::{Plant, Shell};
 use leasehold_contract::{Moment, Role, RoleFile};
-use leasehold_election::RoleView;
+use leasehold_election::{Ending, PodRole, RoleView, Term};
 use std::time::Duration;
 
 impl Cluster {
     /// A plain app's sidecar publishes this.
     pub(crate) fn check_plain(&mut self, pod: usize, role: &RoleView) {
-        if role.role != leasehold_election::PodRole::Leader {
+        if role.role != PodRole::Leader {
             return;
         }
         for other in (0..self.pods.len()).filter(|other| *other != pod && self.publishes_leader(*other)) {
@@ -103,6 +103,15 @@ impl Cluster {
     }
 
     /// Does its role.json say that it leads?
+    /// Who asked for the end of a leadership, and hears that it is over, finds it so in role.json.
+    pub(crate) fn check_answer(&mut self, pod: usize, term: Term, ending: Ending) {
+        let role = self.pods[pod].sidecar.up.as_ref().and_then(|up| up.election.role());
+        let leads = role.is_some_and(|role| role.role == PodRole::Leader && role.term == term);
+        if leads && !matches!(ending, Ending::OtherTerm { .. }) {
+            self.violation(format!("pod-{pod} was asked to end {term}, answers {ending:?}, and still leads"));
+        }
+    }
+
     pub(crate) fn publishes_leader(&self, pod: usize) -> bool {
         self.pods[pod].role_file.as_ref().is_some_and(|file| file.role == Role::Leader)
     }

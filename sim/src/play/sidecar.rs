@@ -119,6 +119,7 @@ impl Cluster {
                     let at = self.now + self.notice_delay();
                     self.schedule(at, Event::RoleRead { life, again: false });
                 }
+                Effect::Answer { term, ending } => self.check_answer(pod, term, ending),
                 Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) => {}
                 Effect::Stopped => return self.kill_sidecar(pod),
             }

@@ -277,6 +277,7 @@ impl Leases {
                     self.step(sidecar, Input::RecordWritten(outcome))?;
                 }
                 Effect::AwaitLeadLock { .. } => return Err(format!("s-{sidecar} waits for a lock, and there is none")),
+                Effect::Answer { term, .. } => return Err(format!("s-{sidecar} answers for {term}, and nobody asked")),
                 Effect::PublishRole(role) => {
                     let leads = role.role == PodRole::Leader;
                     one.published = Some((leads, role.term, role.valid_until));

@@ -458,7 +458,7 @@ impl Stage {
                 self.ask(pod, &words::record_write(&write));
                 self.at(HALF_A_REQUEST, Event::WriteRecord(pod, run, write));
             }
-            Effect::AwaitLeadLock { .. } => {}
+            Effect::AwaitLeadLock { .. } | Effect::Answer { .. } => {}
             Effect::PublishRole(view) => {
                 let text = words::role(&self.lines, &view, self.begin);
                 let old = self.pods[pod].role.replace(view);

@@ -384,6 +384,7 @@ impl World {
                 self.after(latency, Happening::WriteRecord(pod, run, write));
             }
             Effect::AwaitLeadLock { .. } => panic!("nothing runs under exec here"),
+            Effect::Answer { .. } => panic!("nobody asks for anything here"),
             Effect::PublishRole(view) => self.published(pod, view),
             Effect::Tell(_) | Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints => return,
             Effect::Stopped => panic!("nobody asked it to stop"),
