@@ -4,8 +4,12 @@
 //!   Effect::ReadRecord  ──▶ GET ─────────────────────────────▶ Input::RecordRead
 //!   Effect::WriteRecord ──▶ POST │ PUT with its resourceVersion ──▶ Input::RecordWritten
 //! ```
+//!
+//! A PUT has all that others put on the object (labels, annotations, owners, finalizers), as it was seen last. A patch would
+//! need another right.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::coordination::v1::{Lease as RawLease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -29,21 +33,54 @@ pub(crate) struct RecordClient {
     requester: Requester,
     api: Api<RawLease>,
     name: String,
+    /// The metadata of the version that was seen last.
+    seen: Arc<Mutex<Option<ObjectMeta>>>,
 }
 
 impl RecordClient {
     pub(crate) fn new(requester: Requester, lease: &str) -> RecordClient {
         let api = Api::namespaced(requester.client.clone(), &requester.namespace);
-        RecordClient { requester, api, name: format!("{lease}{RECORD_SUFFIX}") }
+        RecordClient { requester, api, name: format!("{lease}{RECORD_SUFFIX}"), seen: Arc::default() }
+    }
+
+    fn see(&self, raw: &RawLease) -> Version {
+        let mut metadata = raw.metadata.clone();
+        // Never read, and the largest part of the object.
+        metadata.managed_fields = None;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(metadata);
+        version_of(raw)
+    }
+
+    /// The object to send; none if the version that it replaces is not the one that was seen last.
+    fn object(&self, write: &RecordWrite) -> Option<RawLease> {
+        let mut metadata = match &write.expected {
+            None => ObjectMeta {
+                name: Some(self.name.clone()),
+                namespace: Some(self.requester.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            Some(version) => {
+                let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                // Without a version the API server would replace any.
+                let is_it = |seen: &&ObjectMeta| seen.resource_version.as_ref() == Some(&version.0);
+                seen.as_ref().filter(is_it).filter(|_| !version.0.is_empty())?.clone()
+            }
+        };
+        let (note, text) = NOTE;
+        metadata.annotations.get_or_insert_default().insert(note.to_owned(), text.to_owned());
+        // A term fits an int32 by construction.
+        let lease_transitions = i32::try_from(write.term.0).ok();
+        Some(RawLease { metadata, spec: Some(LeaseSpec { lease_transitions, ..LeaseSpec::default() }) })
     }
 
     /// One GET.
     pub(crate) fn read(&self) -> impl Future<Output = Input> + Send + 'static {
-        let RecordClient { requester, api, name } = self.clone();
+        let this = self.clone();
         async move {
-            let read = requester.call(Right::new("get", LEASES), api.get_opt(&name)).await;
+            let RecordClient { requester, api, name, .. } = &this;
+            let read = requester.call(Right::new("get", LEASES), api.get_opt(name)).await;
             Input::RecordRead(match read {
-                Ok(Some(found)) => RecordRead::Found { version: version_of(&found), term: term_of(&found) },
+                Ok(Some(found)) => RecordRead::Found { version: this.see(&found), term: term_of(&found) },
                 Ok(None) => RecordRead::NotFound,
                 Err(error) => {
                     debug!(%error, "cannot read the record of terms");
@@ -58,16 +95,21 @@ impl RecordClient {
 
     /// One compare-and-swap.
     pub(crate) fn write(&self, write: RecordWrite) -> impl Future<Output = Input> + Send + 'static {
-        let RecordClient { requester, api, name } = self.clone();
+        let this = self.clone();
+        let object = self.object(&write);
         async move {
-            let object = object(&requester.namespace, &name, &write);
+            let RecordClient { requester, api, name, .. } = &this;
             let params = PostParams::default();
-            let written = match write.expected {
-                None => requester.call(Right::new("create", LEASES), api.create(&params, &object)).await,
-                Some(_) => requester.call(Right::new("update", LEASES), api.replace(&name, &params, &object)).await,
+            let written = match object {
+                // The election must look again.
+                None => Err(RequestError::Conflict),
+                Some(object) if write.expected.is_none() => {
+                    requester.call(Right::new("create", LEASES), api.create(&params, &object)).await
+                }
+                Some(object) => requester.call(Right::new("update", LEASES), api.replace(name, &params, &object)).await,
             };
             Input::RecordWritten(match written {
-                Ok(written) => RecordWritten::Written { version: version_of(&written) },
+                Ok(written) => RecordWritten::Written { version: this.see(&written) },
                 Err(RequestError::Conflict | RequestError::NotFound | RequestError::Gone) => RecordWritten::Conflict,
                 Err(error @ (RequestError::Denied { .. } | RequestError::Invalid { .. })) => {
                     warn!(%error, record = name, "cannot write the record of terms; going on without it, so a Lease that nobody held is only taken after a whole duration");
@@ -79,24 +121,6 @@ impl RecordClient {
                 }
             })
         }
-    }
-}
-
-fn object(namespace: &str, name: &str, write: &RecordWrite) -> RawLease {
-    let (note, text) = NOTE;
-    RawLease {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            resource_version: write.expected.as_ref().map(|version| version.0.clone()),
-            annotations: Some([(note.to_owned(), text.to_owned())].into()),
-            ..ObjectMeta::default()
-        },
-        spec: Some(LeaseSpec {
-            // A term fits an int32 by construction.
-            lease_transitions: i32::try_from(write.term.0).ok(),
-            ..LeaseSpec::default()
-        }),
     }
 }
 
@@ -141,6 +165,53 @@ mod tests {
         let written = record.write(write(Some(version.clone()), 4)).await;
         assert!(matches!(written, Input::RecordWritten(RecordWritten::Written { .. })), "{written:?}");
         assert_eq!(record.write(write(Some(version), 5)).await, conflict);
+    }
+
+    /// A label of a policy or of a backup, and `kubectl edit`.
+    #[tokio::test]
+    async fn what_others_put_on_it_stays() {
+        let (api, record) = client().await;
+        let written = record.write(write(None, 3)).await;
+        let Input::RecordWritten(RecordWritten::Written { version: first }) = written else { panic!("{written:?}") };
+        let theirs = serde_json::json!({"metadata": {
+            "labels": {"backup": "yes"}, "annotations": {"team": "web"}, "finalizers": ["example.com/keep"],
+        }});
+        api.patch(Kind::Lease, "n", "db.first", &theirs).unwrap();
+        let conflict = Input::RecordWritten(RecordWritten::Conflict);
+        assert_eq!(record.write(write(Some(first), 4)).await, conflict, "it would have removed the label");
+        let mut expected = match record.read().await {
+            Input::RecordRead(RecordRead::Found { version, .. }) => version,
+            other => panic!("{other:?}"),
+        };
+        for term in [4, 5] {
+            expected = match record.write(write(Some(expected), term)).await {
+                Input::RecordWritten(RecordWritten::Written { version }) => version,
+                other => panic!("{other:?}"),
+            };
+            let now = api.get(Kind::Lease, "n", "db.first").unwrap();
+            assert_eq!(now["spec"]["leaseTransitions"], term, "{now}");
+            let metadata = &now["metadata"];
+            assert_eq!(
+                (&metadata["labels"]["backup"], &metadata["annotations"]["team"]),
+                (&"yes".into(), &"web".into())
+            );
+            assert_eq!(metadata["finalizers"], serde_json::json!(["example.com/keep"]));
+            assert!(metadata["annotations"][NOTE.0].is_string(), "{now}");
+        }
+    }
+
+    /// Another run read it: this one must look before it replaces what it does not know.
+    #[tokio::test]
+    async fn a_version_that_was_not_seen_is_not_replaced() {
+        let (_api, record) = client().await;
+        let written = record.write(write(None, 3)).await;
+        let Input::RecordWritten(RecordWritten::Written { version }) = written else { panic!("{written:?}") };
+        let other = RecordClient::new(record.requester.clone(), "db");
+        let conflict = Input::RecordWritten(RecordWritten::Conflict);
+        assert_eq!(other.write(write(Some(version.clone()), 4)).await, conflict);
+        other.read().await;
+        let written = other.write(write(Some(version), 4)).await;
+        assert!(matches!(written, Input::RecordWritten(RecordWritten::Written { .. })), "{written:?}");
     }
 
     #[tokio::test]
