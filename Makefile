@@ -15,6 +15,7 @@
 #   make backup-servers   an S3 and an Azure server, for tests of backups            (needs Go and Node)
 #   make peers   builds the peers that are Go modules, for make bench
 #   make golden  writes the golden files of the unreleased version                    (docs/golden.md)
+#   make static-exec   builds a static sidecar, and tries exec with it in roots without glibc  (root; part of make nightly)
 #   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
 #   make deny    checks licences, sources and advisories of the dependencies          (ARGS=licenses; needs cargo-deny)
 #   make release-check   what RELEASE.md asks for, up to the push                     (ARGS=--quick leaves out what takes hours)
@@ -23,7 +24,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint golden msrv build unit nightly openapi chaos skew last-release formats made-up-format bench peers deny release-check clean
+.PHONY: demo test lint golden msrv build unit nightly openapi chaos skew last-release formats static-exec made-up-format bench peers deny release-check clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -75,6 +76,7 @@ nightly:
 	$(MAKE) chaos ARGS="--minutes 30 --seed $(SEED)"
 	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
 	$(MAKE) formats
+	$(MAKE) static-exec
 	$(MAKE) openapi
 	LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
@@ -110,6 +112,15 @@ formats:
 	$(CARGO) build --locked --quiet --workspace --bin store --bin sidecar --bin e2e --test process_cluster
 	$(MAKE) made-up-format
 	$(CARGO) test --locked --workspace --test process_cluster formats
+
+# `make test` runs the same with the ordinary sidecar and its libraries. In a folder of its own: with these flags Cargo compiles
+# all of it anew. (With a --target, as in Dockerfile.sidecar.)
+STATIC = $(abspath $(or $(CARGO_TARGET_DIR),target))/static
+static-exec:
+	host=$$(rustc -vV | sed -n 's/^host: //p') && \
+	  RUSTFLAGS="-C target-feature=+crt-static" \
+	    $(CARGO) build --locked --quiet --workspace --bin sidecar --target "$$host" --target-dir $(STATIC) && \
+	  LEASEHOLD_STATIC_SIDECAR="$(STATIC)/$$host/debug/sidecar" $(CARGO) test --locked --workspace --test exec roots
 
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e --bin bench

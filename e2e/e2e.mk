@@ -16,11 +16,12 @@ e2e:
 	@exec env REGISTRY="$(IMAGES)" USER_KUBECONFIG="$(if $(filter command line,$(origin KUBECONFIG)),$(KUBECONFIG))" \
 	  ./e2e/kubernetes/run.sh $(ARGS)
 
-# What the cluster of our own needs, promtool for the chart, PostgreSQL for the examples, and what opens backups without us, on
-# Debian. CI calls it.
+# What the cluster of our own needs, promtool for the chart, PostgreSQL for the examples, a libc and a shell as Alpine has them, and
+# what opens backups without us, on Debian. CI calls it.
 e2e-packages:
 	@missing=$$({ ./e2e/cluster/cluster packages; command -v promtool >/dev/null || echo prometheus; \
 	    command -v psql >/dev/null || echo postgresql; \
+    command -v musl-gcc >/dev/null || echo musl-tools; command -v busybox >/dev/null || echo busybox-static; \
 	    for tool in age jq zstd; do command -v $$tool >/dev/null || echo $$tool; done; } | xargs); [ -z "$$missing" ] || \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }
 

@@ -8,3 +8,4 @@ mod faults;
 mod languages;
 mod leadership;
 mod pod;
+mod roots;
