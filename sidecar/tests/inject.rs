@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 const INPUT: &str = include_str!("inject/deployment.yaml");
@@ -61,4 +62,95 @@ fn bytes_that_are_no_text_are_refused() {
     let output = command.args(["inject", "--lease", "web", "-f"]).arg(&file).output().unwrap();
     assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(1), true));
     assert!(String::from_utf8_lossy(&output.stderr).contains("UTF-8"));
+}
+
+/// The code block of docs/sidecar.md that begins so.
+fn documented(first: &str) -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/sidecar.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let blocks = docs.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let mut found = blocks.map(|(_, text)| text).filter(|text| text.starts_with(first));
+    found.next().unwrap_or_else(|| panic!("docs/sidecar.md has no block that begins with {first}")).to_owned()
+}
+
+/// Each Helm that is there, with its major version: those that HELM names (several by colons), or that of the PATH and that of
+/// `e2e/cluster`.
+fn helms() -> Vec<(PathBuf, String)> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("e2e/cluster/bin/helm");
+    let programs = match std::env::var_os("HELM") {
+        Some(named) => std::env::split_paths(&named).collect(),
+        None => vec![PathBuf::from("helm"), own],
+    };
+    let major = |program: PathBuf| {
+        let output = Command::new(&program).args(["version", "--template", "{{.Version}}"]).output().ok()?;
+        let version = String::from_utf8(output.stdout).ok()?;
+        let major = version.strip_prefix('v')?.split('.').next()?.to_owned();
+        output.status.success().then_some((program, major))
+    };
+    programs.into_iter().filter_map(major).collect()
+}
+
+/// A chart of somebody else's: a workload, and a hook, which must not be touched.
+fn chart(folder: &Path) {
+    std::fs::create_dir_all(folder.join("templates")).unwrap();
+    std::fs::write(folder.join("Chart.yaml"), "apiVersion: v2\nname: shop\nversion: 0.1.0\n").unwrap();
+    let workload = INPUT.replace("name: web", "name: {{ .Release.Name }}");
+    assert_ne!(workload, INPUT);
+    std::fs::write(folder.join("templates/web.yaml"), workload).unwrap();
+    let hook = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: pre-install}\n\
+                spec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers: [{name: migrate, image: shop:1}]\n";
+    std::fs::write(folder.join("templates/hook.yaml"), hook).unwrap();
+}
+
+/// The words of docs/sidecar.md, as they stand there: a script for Helm 3, and the same script as a plugin for Helm 4.
+#[test]
+fn a_chart_passes_through_it_as_the_documents_say() {
+    let helms = helms();
+    if helms.is_empty() {
+        println!("SKIPPED: no helm; make e2e builds one, and HELM can name others");
+    }
+    for (helm, major) in helms {
+        let scratch = tempfile::tempdir().unwrap();
+        let plugin = scratch.path().join("leasehold-inject");
+        chart(&scratch.path().join("shop"));
+        std::fs::create_dir(&plugin).unwrap();
+        let script = plugin.join("inject.sh");
+        std::fs::write(&script, documented("#!/bin/sh")).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::write(plugin.join("plugin.yaml"), documented("apiVersion: v1")).unwrap();
+        let programs = Path::new(env!("CARGO_BIN_EXE_sidecar")).parent().unwrap().to_owned();
+        let paths = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect::<Vec<_>>();
+        let paths = std::env::join_paths(std::iter::once(programs).chain(paths)).unwrap();
+        let helm = |args: &[&str]| {
+            let mut command = Command::new(&helm);
+            for (name, folder) in [("CACHE", "cache"), ("CONFIG", "config"), ("DATA", "data")] {
+                command.env(format!("HELM_{name}_HOME"), scratch.path().join(folder));
+            }
+            let output = command.args(args).current_dir(&scratch).env("PATH", &paths).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let renderer = match major.as_str() {
+            "3" => "./leasehold-inject/inject.sh",
+            _ => {
+                helm(&["plugin", "install", "./leasehold-inject"]);
+                "leasehold-inject"
+            }
+        };
+        let plain = helm(&["template", "shop", "./shop"]);
+        let injected = helm(&["template", "shop", "./shop", "--post-renderer", renderer]);
+        if major == "3" {
+            let install = documented("helm install shop ./shop --post-renderer sidecar ");
+            let words: Vec<&str> = install.split_whitespace().filter(|word| *word != "\\").skip(2).collect();
+            assert_eq!(helm(&[&["template"], words.as_slice()].concat()), injected, "{install}");
+        }
+        assert!(injected.contains("image: registry.example/you/leasehold/sidecar:"), "{injected}");
+        let one = |text: &str, words: &str| text.matches(words).count() == 1;
+        for words in ["kind: Lease\n", "kind: Role\n", "- name: sidecar\n", "leasehold.dev/injected: shop\n"] {
+            assert!(one(&injected, words) && !plain.contains(words), "Helm {major}, {words:?}: {injected}");
+        }
+        for words in ["kind: Deployment\n", "kind: Job\n", "name: migrate, image: shop:1"] {
+            assert!(one(&injected, words) && one(&plain, words), "Helm {major}, {words:?}: {injected}");
+        }
+    }
 }
