@@ -29,6 +29,8 @@ pub(super) enum Fault {
     StaysWithTheLeader,
     /// It is left before another one can be followed.
     LeavesBeforeItMoves,
+    /// Rounds in which a pod was silent count also after it has answered.
+    CountsOldRounds,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The agent against a model of clusters and a bucket, with faults by a seed; and each rule once by hand.
 
+mod losses;
 mod machine;
 mod restore;
 mod world;
@@ -127,6 +128,10 @@ fn each_rule_that_is_left_out_is_noticed() {
     let is_noticed = (0..20).any(|seed| a_start_without_the_bucket_loses_nothing(seed).is_err());
     plant(None);
     assert!(is_noticed, "WaitsForBucket");
+    plant(Some(Fault::CountsOldRounds));
+    let is_noticed = losses::a_silent_pod_is_waited_for().is_err();
+    plant(None);
+    assert!(is_noticed, "CountsOldRounds");
     plant(Some(Fault::KeepsFullsFirst));
     let is_noticed = (0..10).any(|seed| a_full_stands_behind_no_gap(seed).is_err());
     plant(None);

@@ -230,6 +230,9 @@ impl Agent {
     /// The cluster has what the archive has: the chain goes on.
     fn accept(&mut self, cluster: ClusterId, mark: Mark, followed: Followed) {
         self.rounds = 0;
+        if !is_planted(Fault::CountsOldRounds) {
+            self.rounds_without = 0;
+        }
         self.watching = Watching::Following(followed);
         if self.refused.is_some_and(|why| why != Refused::Format) {
             self.refused = None;
