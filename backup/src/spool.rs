@@ -17,6 +17,7 @@ use leasehold_archive::name::{Name, cluster_of};
 use leasehold_replication::ClusterId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,8 @@ pub struct Spool {
     dir: PathBuf,
     recipients: Recipients,
     open: Option<Open>,
-    bytes: u64,
+    /// Of the closed files.
+    lengths: BTreeMap<PathBuf, u64>,
 }
 
 type Open = ChangesWriter<Sealer<BufWriter<fs::File>>>;
@@ -64,14 +66,14 @@ impl Spool {
     /// # Errors
     /// The folder cannot be created or read.
     pub fn open(dir: &Path, recipients: Recipients) -> Result<(Spool, Left), SpoolError> {
-        let mut spool = Spool { dir: dir.to_owned(), recipients, open: None, bytes: 0 };
+        let mut spool = Spool { dir: dir.to_owned(), recipients, open: None, lengths: BTreeMap::new() };
         let left = spool.left().map_err(|source| spool.disk(source))?;
         Ok((spool, left))
     }
 
     /// How much waits for the bucket.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.lengths.values().sum()
     }
 
     /// Where a full is prepared.
@@ -118,7 +120,7 @@ impl Spool {
         open.pass(file.end)?;
         let (sealer, _) = open.end()?;
         let bytes = self.keep(file, sealer).map_err(|source| self.disk(source))?;
-        self.bytes += bytes;
+        self.lengths.insert(self.path(file), bytes);
         Ok(())
     }
 
@@ -166,9 +168,9 @@ impl Spool {
     /// Deletes a file. One that cannot be deleted stays, and is uploaded again by a next run, which changes nothing.
     pub fn forget(&mut self, file: &File) {
         let path = self.path(file);
-        let bytes = fs::metadata(&path).map_or(0, |about| about.len());
-        if fs::remove_file(&path).is_ok() {
-            self.bytes = self.bytes.saturating_sub(bytes);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {}
+            Ok(()) | Err(_) => drop(self.lengths.remove(&path)),
         }
         // Without the file it says nothing.
         let _ = fs::remove_file(with(&path, MARKS));
@@ -200,7 +202,7 @@ impl Spool {
             let file = marks.map(|Marks { begin, end }| File { cluster, begin, end, encrypted: parsed.is_encrypted() });
             // One that does not fit its name is not one that we closed.
             let Some(file) = file.filter(|file| file.name() == parsed) else { continue };
-            self.bytes += fs::metadata(&path)?.len();
+            self.lengths.insert(path.clone(), fs::metadata(&path)?.len());
             files.push(file);
         }
         Ok(())
@@ -282,6 +284,7 @@ mod tests {
         let mut reader = ChangesReader::open(from).unwrap();
         while reader.next_entry().unwrap().is_some() {}
         assert_eq!((reader.begin().mark, reader.end().unwrap().mark), (mark(5), mark(7)));
+        fs::remove_file(spool.path(&left[1])).unwrap(); // somebody else did it
         for file in &left {
             spool.note(CLUSTER, file.end).unwrap();
             spool.forget(file);

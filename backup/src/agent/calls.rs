@@ -51,9 +51,17 @@ pub(super) struct Uploaded {
 /// say so, whoever compressed it. Of one that is encrypted nobody here can say more than its name, which has the time.
 pub(super) async fn put(bucket: &Bucket, file: &File, path: PathBuf) -> Result<Uploaded, BucketError> {
     let (cluster, name) = (file.cluster, file.name());
-    if bucket.put_file_if_absent(cluster, &name, path.clone()).await? == Put::Written {
-        let bytes = Some(tokio::fs::metadata(&path).await.map_or(0, |about| about.len()));
-        return Ok(Uploaded { stored: Stored::Kept, bytes });
+    match bucket.put_file_if_absent(cluster, &name, path.clone()).await {
+        Ok(Put::Written) => {
+            let bytes = Some(tokio::fs::metadata(&path).await.map_or(0, |about| about.len()));
+            return Ok(Uploaded { stored: Stored::Kept, bytes });
+        }
+        Ok(Put::Exists) => {}
+        // Nobody brings it back, however often it is tried.
+        Err(error) if error.why == Why::File && matches!(tokio::fs::try_exists(&path).await, Ok(false)) => {
+            return Ok(Uploaded { stored: Stored::Lost, bytes: None });
+        }
+        Err(error) => return Err(error),
     }
     if file.encrypted {
         return Ok(Uploaded { stored: Stored::Kept, bytes: None });
@@ -123,5 +131,8 @@ mod tests {
         let bucket = Bucket::over(Arc::new(InMemory::new()), "p");
         let uploaded = put(&bucket, &file, path.clone()).await.unwrap();
         assert_eq!((uploaded.stored, uploaded.bytes), (Stored::Kept, Some(std::fs::metadata(&path).unwrap().len())));
+        std::fs::remove_file(&path).unwrap();
+        let uploaded = put(&bucket, &file, path).await.unwrap();
+        assert_eq!((uploaded.stored, uploaded.bytes), (Stored::Lost, None));
     }
 }

@@ -97,6 +97,11 @@ pub(super) fn say(notice: &Notice) {
             sequence = seq.0,
             "no other pod has answered for long: a full counts although only the pod that it is from says that it is right"
         ),
+        Notice::Lost(name) => error!(
+            file = %name,
+            "a file that waited in the spool is gone, and the points in it cannot be restored; taking a full. Look at who \
+             deletes in the folder of --spool"
+        ),
         Notice::Discarded(name) => info!(file = %name, "a file in the spool does not continue the archive: deleted"),
     }
 }

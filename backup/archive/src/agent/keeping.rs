@@ -90,7 +90,15 @@ impl Agent {
 
     pub(super) fn on_put(&mut self, now: Duration, stored: Stored) {
         let Put::Putting(file) = std::mem::replace(&mut self.put, Put::Idle) else { return };
-        if stored == Stored::Failed && !is_planted(Fault::ForgetsWhatFailed) {
+        if stored == Stored::Lost && !self.queue.iter().any(|waiting| waiting.file == file) {
+            return; // it could not be closed, and its entries come again
+        }
+        let is_later = match stored {
+            Stored::Failed => !is_planted(Fault::ForgetsWhatFailed),
+            Stored::Lost => is_planted(Fault::WaitsForWhatIsLost),
+            Stored::Kept | Stored::Foreign | Stored::Damaged => false,
+        };
+        if is_later {
             let pause = PUT_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.put_failures.min(8))).min(PUT_PAUSE_MAX);
             self.put_failures += 1;
             self.put = Put::Pausing { until: now + pause };
@@ -105,16 +113,28 @@ impl Agent {
         }
         let place = self.queue.iter().position(|waiting| waiting.file == file);
         let closed = place.and_then(|place| self.queue.remove(place)).and_then(|waiting| waiting.closed);
-        if stored == Stored::Damaged {
-            self.say(Notice::Damaged(file.name()));
-        } else if is_ours && self.chain <= file.begin.seq {
+        let is_there = match stored {
+            Stored::Damaged => {
+                self.say(Notice::Damaged(file.name()));
+                false
+            }
+            Stored::Lost => {
+                self.say(Notice::Lost(file.name()));
+                false
+            }
+            Stored::Kept | Stored::Foreign | Stored::Failed => true,
+        };
+        if is_there && is_ours && self.chain <= file.begin.seq {
             self.note(file.cluster, file.end);
         }
         self.act(Action::Forget(file.clone()));
         if !is_ours {
             return;
         }
-        if stored == Stored::Damaged {
+        if !is_there {
+            if stored == Stored::Damaged {
+                self.say(Notice::Hole(file.begin.seq, file.end.seq));
+            }
             return self.is_holed(&file);
         }
         self.files += 1;
@@ -134,10 +154,9 @@ impl Agent {
         }
     }
 
-    /// Its name is taken by an object that nobody can read: a full must lead on behind it.
+    /// Its name is taken by an object that nobody can read, or nobody has it any longer: a full must lead on behind it.
     fn is_holed(&mut self, file: &File) {
         self.gaps += 1;
-        self.say(Notice::Hole(file.begin.seq, file.end.seq));
         self.chain = self.chain.max(file.end.seq);
         let at = self.filing.as_ref().map_or(file.end.seq, |filing| filing.at().seq);
         self.fulls.need_from(at);

@@ -31,6 +31,8 @@ pub(super) enum Fault {
     LeavesBeforeItMoves,
     /// Rounds in which a pod was silent count also after it has answered.
     CountsOldRounds,
+    /// A file that is gone from the spool is put again and again.
+    WaitsForWhatIsLost,
 }
 
 #[cfg(test)]

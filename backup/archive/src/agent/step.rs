@@ -96,6 +96,8 @@ pub enum Stored {
     Foreign,
     /// The bucket has an object of that name that cannot be read.
     Damaged,
+    /// The spool no longer has the file.
+    Lost,
 }
 
 /// Why there is no verified full.
@@ -305,4 +307,6 @@ pub enum Notice {
     Alone(Seq),
     /// What an earlier run left in the spool is not needed.
     Discarded(Name),
+    /// A file that waited in the spool is gone: a full must lead on behind it.
+    Lost(Name),
 }

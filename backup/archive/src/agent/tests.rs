@@ -31,6 +31,7 @@ fn chaos(seed: u64, steps: usize) -> Result<(), String> {
             94 => world.toggle_pod(),
             95 => world.forget_history(),
             96 if world.chance(3) => world.lose_object(),
+            96 if world.chance(4) => agents[at].lose_spooled(&mut world),
             97 if world.chance(8) => world.new_cluster(),
             98 if world.chance(2) => world.move_leadership(),
             98 => world.jump(),
@@ -128,10 +129,15 @@ fn each_rule_that_is_left_out_is_noticed() {
     let is_noticed = (0..20).any(|seed| a_start_without_the_bucket_loses_nothing(seed).is_err());
     plant(None);
     assert!(is_noticed, "WaitsForBucket");
-    plant(Some(Fault::CountsOldRounds));
-    let is_noticed = losses::a_silent_pod_is_waited_for().is_err();
-    plant(None);
-    assert!(is_noticed, "CountsOldRounds");
+    for (fault, finds) in [
+        (Fault::CountsOldRounds, losses::a_silent_pod_is_waited_for as fn() -> Result<(), String>),
+        (Fault::WaitsForWhatIsLost, losses::a_full_leads_on_behind_a_lost_file),
+    ] {
+        plant(Some(fault));
+        let is_noticed = finds().is_err();
+        plant(None);
+        assert!(is_noticed, "{fault:?}");
+    }
     plant(Some(Fault::KeepsFullsFirst));
     let is_noticed = (0..10).any(|seed| a_full_stands_behind_no_gap(seed).is_err());
     plant(None);

@@ -110,6 +110,14 @@ impl Machine {
         self.spool.len()
     }
 
+    /// Somebody deletes one of the files that wait.
+    pub(super) fn lose_spooled(&mut self, world: &mut World) {
+        let names: Vec<_> = self.spool.keys().copied().collect();
+        if !names.is_empty() {
+            self.spool.remove(&names[world.below(names.len())]);
+        }
+    }
+
     /// What waits in the spool, where that is one file.
     pub(super) fn only_spooled(&self) -> File {
         assert_eq!(self.spool.len(), 1);
@@ -320,7 +328,7 @@ impl Machine {
             ),
             Action::Put(file) => {
                 let key = (file.cluster, file.name());
-                let mut stored = Stored::Failed;
+                let mut stored = if self.spool.contains_key(&key) { Stored::Failed } else { Stored::Lost };
                 // What failed may have been done.
                 if let Some((_, changes)) = self.spool.get(&key).filter(|_| !is_down || world.chance(4)) {
                     let object = Object::Changes { begin: file.begin, changes: changes.clone(), end: file.end };
@@ -330,7 +338,7 @@ impl Machine {
                         Object::Full(_) | Object::Verified(_) => Stored::Damaged,
                     };
                 }
-                Input::Put(if is_down { Stored::Failed } else { stored })
+                Input::Put(if is_down && stored != Stored::Lost { Stored::Failed } else { stored })
             }
             Action::TakeFull { cluster, from, .. } => self.take_full(world, cluster, from),
             Action::KeepFull(id, mark) => {
