@@ -70,7 +70,7 @@ pub struct AgentArgs {
     /// Delete nothing (the bucket's own rules do it, or object lock forbids it)
     #[arg(long, env = "BACKUP_NO_PRUNE", action = clap::ArgAction::SetTrue, value_parser = clap::builder::FalseyValueParser::new())]
     pub no_prune: bool,
-    /// A folder for what is not uploaded yet
+    /// A folder for what is not uploaded yet, of this agent alone
     #[arg(long, env = "BACKUP_SPOOL", default_value = "/var/spool/backup", value_name = "DIR")]
     pub spool: PathBuf,
     /// How much may wait there

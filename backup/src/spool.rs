@@ -9,6 +9,8 @@
 //!
 //! A closed file is durable before its name shows it: marks, then the file, each written, synced and renamed. The end is noted
 //! before the file that leads to it is deleted: a run that finds neither bucket nor file knows where to continue.
+//!
+//! The folder is locked: two agents would take each other's files for their own, and put what the other one had begun.
 
 use crate::sealed::{Recipients, Sealer};
 use leasehold_archive::agent::{File, Left};
@@ -30,6 +32,8 @@ const END: &str = "end";
 /// See the module.
 pub struct Spool {
     dir: PathBuf,
+    /// The lock ends with it.
+    _folder: fs::File,
     recipients: Recipients,
     open: Option<Open>,
     /// Of the closed files.
@@ -49,6 +53,12 @@ pub enum SpoolError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process has it.
+    #[error("the spool {} belongs to another agent that runs; stop that one, or name another folder with --spool", dir.display())]
+    Taken {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// The store's events.
     #[error(transparent)]
     Changes(#[from] WriteError),
@@ -64,10 +74,18 @@ impl Spool {
     /// Opens it, and returns what earlier runs left.
     ///
     /// # Errors
-    /// The folder cannot be created or read.
+    /// The folder cannot be created or read, or another agent has it.
     pub fn open(dir: &Path, recipients: Recipients) -> Result<(Spool, Left), SpoolError> {
-        let mut spool = Spool { dir: dir.to_owned(), recipients, open: None, lengths: BTreeMap::new() };
-        let left = spool.left().map_err(|source| spool.disk(source))?;
+        let disk = |source| SpoolError::Disk { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(disk)?;
+        let folder = fs::File::open(dir).map_err(disk)?;
+        // Other errors: its file system has no locks.
+        if let Err(fs::TryLockError::WouldBlock) = folder.try_lock() {
+            return Err(SpoolError::Taken { dir: dir.to_owned() });
+        }
+        let mut spool =
+            Spool { dir: dir.to_owned(), _folder: folder, recipients, open: None, lengths: BTreeMap::new() };
+        let left = spool.left().map_err(disk)?;
         Ok((spool, left))
     }
 
@@ -177,7 +195,6 @@ impl Spool {
     }
 
     fn left(&mut self) -> io::Result<Left> {
-        fs::create_dir_all(&self.dir)?;
         let mut left = Left::default();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -290,6 +307,7 @@ mod tests {
             spool.forget(file);
         }
         assert_eq!(spool.bytes(), 0);
+        drop(spool);
         assert_eq!(
             open().1,
             Left { files: Vec::new(), ends: vec![(CLUSTER, mark(9))] },
@@ -297,6 +315,17 @@ mod tests {
         );
         fs::write(dir.path().join("spool").join(CLUSTER.0.to_string()).join(END), "{").unwrap();
         assert_eq!(open().1, Left::default());
+    }
+
+    #[test]
+    fn a_spool_belongs_to_one_agent_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = Spool::open(dir.path(), Recipients::default()).unwrap();
+        let refused = Spool::open(dir.path(), Recipients::default()).err().map(|error| error.to_string());
+        let said = format!("the spool {} belongs to another agent that runs", dir.path().display());
+        assert!(refused.as_ref().is_some_and(|refused| refused.starts_with(&said)), "{refused:?}");
+        drop(spool);
+        Spool::open(dir.path(), Recipients::default()).unwrap();
     }
 
     #[test]

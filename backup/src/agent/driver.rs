@@ -341,7 +341,7 @@ impl Running {
     fn on_spool(&mut self, done: Result<(), SpoolError>, file: Option<File>) {
         if let Err(error) = done {
             let at = match error {
-                SpoolError::Disk { .. } => At::Spool,
+                SpoolError::Disk { .. } | SpoolError::Taken { .. } => At::Spool,
                 SpoolError::Changes(_) => At::Source,
             };
             self.failures.note(at, &in_words(&error));
