@@ -125,7 +125,13 @@ fn versions(
             lines.push(version(range.from, change, found.as_deref()));
         }
         last = found;
+        // The way may turn back where a file is damaged.
+        let mut upto = range.from.seq;
         let mut seen = |mark: &leasehold_archive::changes::Mark, changes: &[Change]| {
+            if mark.seq <= upto {
+                return;
+            }
+            upto = mark.seq;
             for change in changes {
                 let edge = Edge { seq: mark.seq, time: mark.time };
                 match change {

@@ -23,7 +23,7 @@ pub struct Walker<'a> {
     pub used: Vec<Name>,
 }
 
-/// Shown each entry that is applied.
+/// Shown each entry that was applied; one more than once, where the way turned back to before it.
 pub type Seen<'a> = &'a mut dyn FnMut(&Mark, &[Change]);
 
 impl<'a> Walker<'a> {

@@ -41,7 +41,8 @@ pub fn mark_of(replay: &Replay) -> Mark {
     Mark { seq: replay.position(), time: Time::from_ms(replay.time_ms()), hash: replay.data_sum() }
 }
 
-/// Applies what the data do not have yet, and shows `seen` each entry of that, before it is applied.
+/// Applies what the data do not have yet, and shows `seen` each entry of that which led to its hash. Where a later one does
+/// not, entries that were shown may be taken back: another file that has them shows them again.
 ///
 /// # Errors
 /// [`Stopped`].
@@ -80,7 +81,6 @@ pub fn follow<R: BufRead>(
             return Ok(followed);
         }
         let changes = entry.changes().map_err(damaged)?;
-        seen(&entry.mark, &changes);
         let applied = replay.apply(entry.mark.seq, entry.mark.time.ms(), &changes).map_err(damaged);
         let found = replay.data_sum();
         let compared = applied.and_then(|()| {
@@ -91,6 +91,7 @@ pub fn follow<R: BufRead>(
             *replay = good;
             return Err(stopped);
         }
+        seen(&entry.mark, &changes);
         at = entry.mark;
         followed.entries += 1;
         if followed.entries.is_multiple_of(COPY_EVERY) {

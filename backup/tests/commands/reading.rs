@@ -92,6 +92,19 @@ fn cat_prints_every_version_of_a_record() {
 }
 
 #[test]
+fn a_damaged_file_shows_no_version_twice_and_none_that_never_was() {
+    let fixture = Fixture::whole();
+    let expected = fixture.run("cat --collection orders --id b --history").out;
+    // It leads furthest, so it is tried first, and its entry 8 is wrong.
+    let (name, content) = fixture.history.changes(Seq(2), Seq(9));
+    let wrong = String::from_utf8(content).unwrap().replace("\"n\":5", "\"n\":55");
+    let name = fixture.write(name, wrong.as_bytes());
+    let versions = fixture.run("cat --collection orders --id b --history");
+    assert!(versions.err.contains(&name.to_string()), "{versions:?}");
+    assert_eq!(versions.out, expected);
+}
+
+#[test]
 fn verify_and_drill_say_that_all_is_well() {
     let fixture = Fixture::whole();
     for words in ["verify", "verify --all"] {
