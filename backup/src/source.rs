@@ -23,6 +23,7 @@ use leasehold_replication::{ClusterId, Seq};
 use leasehold_store::api::PARTIAL;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,17 +67,17 @@ impl Source {
         Ok(Source { stores: stores.iter().map(parse).collect::<Result<_, _>>()?, token_file, ca_file })
     }
 
-    /// All addresses of all hosts, each once. A host that cannot be resolved has none.
+    /// All addresses of all hosts, each once, under the first name that leads to it: a pod that was asked under two names would
+    /// vouch for itself. A host that cannot be resolved has none.
     pub async fn pods(&self) -> Vec<Pod> {
-        let mut pods = Vec::new();
+        let (mut pods, mut known) = (Vec::new(), BTreeSet::new());
         for url in &self.stores {
             let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { continue };
             let host = host.trim_matches(['[', ']']);
             let found = tokio::time::timeout(RESOLVE_MAX, tokio::net::lookup_host((host, port))).await;
             for address in found.ok().and_then(Result::ok).into_iter().flatten() {
-                let pod = pod_of(url, address);
-                if !pods.contains(&pod) {
-                    pods.push(pod);
+                if known.insert(address) {
+                    pods.push(pod_of(url, address));
                 }
             }
         }

@@ -133,9 +133,11 @@ async fn the_token_is_read_anew_and_each_address_is_a_pod_once() {
     let token = folder.path().join("token");
     let (url, asked) = serve(vec![refused("503 x", ""), refused("503 x", "")]).await;
     crate::crypto::install();
-    let source = Source::new(&[url.clone(), url.clone()], Some(token.clone()), None).unwrap();
-    let pods = source.pods().await;
-    assert_eq!(pods.len(), 1);
+    // A pod's own name and that of a Service lead to one address: it cannot vouch for itself.
+    let by_name = url.replace("127.0.0.1", "localhost");
+    let source = Source::new(&[url.clone(), by_name, url.clone()], Some(token.clone()), None).unwrap();
+    let pods: Vec<Pod> = source.pods().await.into_iter().filter(|pod| !pod.contains("[::1]")).collect();
+    assert_eq!(pods, [format!("{url} at {}", &url["http://".len()..]).into()]);
     let missing = source.watch(&pods[0], None, None).await.unwrap_err();
     assert_eq!(missing.ended, Ended::Denied);
     for text in ["one\n", "two"] {
