@@ -202,16 +202,18 @@ impl Bucket {
     /// # Errors
     /// As there; the file cannot be read.
     pub async fn put_file_if_absent(&self, cluster: ClusterId, name: &Name, file: PathBuf) -> Result<Put, BucketError> {
-        let length = tokio::fs::metadata(&file).await.map_err(|source| BucketError::file(&self.url, source))?.len();
+        let length = tokio::fs::metadata(&file).await;
+        let length = length.map_err(|source| BucketError::file(&self.url, &file, &source))?.len();
         if length > self.part_bytes && self.folder.is_some() {
             return self.put_by_link(cluster, name, file).await;
         }
         if length > self.part_bytes && self.takes_parts {
             return self.put_in_parts(cluster, name, file).await;
         }
-        let pieces = tokio::task::spawn_blocking(move || pieces_of(&file)).await;
+        let from = file.clone();
+        let pieces = tokio::task::spawn_blocking(move || pieces_of(&from)).await;
         let pieces = pieces.map_err(io::Error::other).and_then(|pieces| pieces);
-        let pieces = pieces.map_err(|source| BucketError::file(&self.url, source))?;
+        let pieces = pieces.map_err(|source| BucketError::file(&self.url, &file, &source))?;
         self.put_if_absent(cluster, name, pieces.into_iter().collect::<PutPayload>()).await
     }
 
@@ -305,8 +307,8 @@ impl Bucket {
     /// The folder cannot be read.
     pub fn clean_up(&self, cluster: ClusterId) -> Result<u64, BucketError> {
         let Some(folder) = &self.folder else { return Ok(0) };
-        temporary::remove(&folder.path().join(cluster.0.to_string()))
-            .map_err(|source| BucketError::file(&self.url, source))
+        let below = folder.path().join(cluster.0.to_string());
+        temporary::remove(&below).map_err(|source| BucketError::file(&self.url, &below, &source))
     }
 
     /// Without its volume a folder has nothing, which is not what a LIST may answer.

@@ -4,6 +4,7 @@ use leasehold_archive::name::Name;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub enum Why {
     Exists,
     /// The object is longer than one of ours can be.
     Large,
+    /// An object has a name that cannot be read, so nothing can be listed.
+    Name,
     /// It did not answer in time.
     Slow,
     /// It cannot be reached, or failed.
@@ -52,8 +55,9 @@ impl BucketError {
         BucketError { url: url.into(), operation: "open", why: Why::Setting, detail: detail.to_string() }
     }
 
-    pub(super) fn file(url: &Arc<str>, source: io::Error) -> BucketError {
-        BucketError { url: Arc::clone(url), operation: "read a file for", why: Why::File, detail: source.to_string() }
+    pub(super) fn file(url: &Arc<str>, path: &Path, source: &io::Error) -> BucketError {
+        let detail = format!("{}: {source}", path.display());
+        BucketError { url: Arc::clone(url), operation: "read a file for", why: Why::File, detail }
     }
 
     /// The folder of `file://`, before anything is read or written there.
@@ -85,6 +89,7 @@ impl BucketError {
             object_store::Error::NotFound { .. } if is_no_bucket(&words) => Why::NoBucket,
             object_store::Error::NotFound { .. } => Why::Missing,
             object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => Why::Exists,
+            object_store::Error::InvalidPath { .. } => Why::Name,
             _ => of_words(&words, &source),
         };
         let detail = cut(&words);
@@ -179,6 +184,11 @@ impl fmt::Display for BucketError {
             Why::Missing => write!(f, "{url} does not have that object ({detail})"),
             Why::Large => write!(f, "{url} has an object that is not ours: {detail}; move it away"),
             Why::Exists => write!(f, "{url} has an object of that name ({detail})"),
+            Why::Name => write!(
+                f,
+                "{url} has an object that is not ours, and its name cannot be read, so nothing can be listed: rename it, or move \
+                 it away ({detail})"
+            ),
             Why::Slow => {
                 write!(f, "{url} did not answer to a {operation}: {detail}; check the network and the endpoint")
             }
@@ -213,7 +223,7 @@ fn of_folder(folder: &str, operation: &str, why: Why) -> Option<String> {
             Some(format!("the folder {folder} did not answer to a {operation}: check its disk, or its network"))
         }
         Why::Unavailable => Some(format!("the folder {folder} failed at a {operation}: check its disk")),
-        Why::Setting | Why::Missing | Why::Exists | Why::Large | Why::File => None,
+        Why::Setting | Why::Missing | Why::Exists | Why::Large | Why::Name | Why::File => None,
     }
 }
 

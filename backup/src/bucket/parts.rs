@@ -70,7 +70,8 @@ impl Bucket {
 
     async fn send(&self, upload: &mut Upload, file: PathBuf) -> Result<(), BucketError> {
         let Some(upload) = &mut upload.0 else { return Ok(()) };
-        let disk = |source| BucketError::file(&self.url, source);
+        let path = file.clone();
+        let disk = |source| BucketError::file(&self.url, &path, &source);
         let mut from = tokio::task::spawn_blocking(move || std::fs::File::open(file)).await;
         let bytes = self.part_bytes;
         loop {

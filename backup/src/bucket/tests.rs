@@ -91,6 +91,19 @@ async fn what_a_crash_left_in_a_folder_is_not_listed_and_removed_when_it_is_old(
 }
 
 #[tokio::test]
+async fn an_object_whose_name_cannot_be_read_is_said_to_be_in_the_way() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::open(&place(format!("file://{}", folder.path().display()))).unwrap();
+    bucket.put_if_absent(CLUSTER, &full(7), "one").await.unwrap();
+    let below = folder.path().join(CLUSTER.0.to_string());
+    std::fs::write(below.join(std::ffi::OsStr::from_bytes(b"R\xfcckgabe.txt")), "").unwrap();
+    let error = bucket.list(CLUSTER).await.unwrap_err();
+    assert!(error.why == Why::Name && error.to_string().contains("rename it, or move it away ("), "{error}");
+    assert!(error.to_string().contains("ckgabe.txt"), "{error}");
+}
+
+#[tokio::test]
 async fn a_folder_whose_volume_is_gone_is_not_created() {
     let mounted = tempfile::tempdir().unwrap();
     let folder = mounted.path().join("archive");
