@@ -8,7 +8,7 @@
 //!
 //! Memory: while it loads, the data once, as documents; while it uploads, the compressed object. Never both.
 
-use crate::bucket::{Bucket, BucketError, Put, Why};
+use crate::bucket::{Bucket, BucketError, Fetched, Put, Why};
 use crate::metrics::At;
 use crate::sealed::{self, Recipients, Sealer, Summed};
 use crate::source::{First, Heard, Source};
@@ -77,6 +77,26 @@ fn of_bucket(error: BucketError) -> FullFailed {
 impl Taker {
     /// From a pod into the spool.
     pub(super) async fn take(&self, cluster: ClusterId, from: Seq, order: &Order) -> Result<Taken, FullFailed> {
+        let taken = self.take_into(cluster, from, order).await;
+        if taken.is_err() {
+            self.clear().await;
+        }
+        taken
+    }
+
+    /// From the spool into the bucket. Returns how many bytes were uploaded.
+    pub(super) async fn keep(&self, cluster: ClusterId, verified: Verified) -> Result<u64, FullFailed> {
+        let kept = self.keep_from(cluster, verified).await;
+        self.clear().await;
+        kept
+    }
+
+    /// The next full is taken anew: until then the spool's disk is for changes. What stays is replaced by that one.
+    async fn clear(&self) {
+        let _ = tokio::fs::remove_file(&self.path).await;
+    }
+
+    async fn take_into(&self, cluster: ClusterId, from: Seq, order: &Order) -> Result<Taken, FullFailed> {
         let (pod, mut verified) = self.download(cluster, from, order).await?;
         let (words, is_alone) = self.words(cluster, verified.mark.seq, &pod).await;
         if words.is_empty() {
@@ -87,14 +107,17 @@ impl Taker {
         Ok(Taken { full: Full { mark: verified.mark, said, is_alone }, verified })
     }
 
-    /// From the spool into the bucket. Returns how many bytes were uploaded.
-    pub(super) async fn keep(&self, cluster: ClusterId, mut verified: Verified) -> Result<u64, FullFailed> {
+    async fn keep_from(&self, cluster: ClusterId, mut verified: Verified) -> Result<u64, FullFailed> {
         let mut put = None;
         for name in names(&verified) {
-            put = match self.put(cluster, &name).await? {
-                Put::Written => Some((name, Put::Written)),
-                Put::Exists => self.settle(cluster, &name, &mut verified).await?.then_some((name, Put::Exists)),
-            };
+            put = match self.noted(cluster, &name).await? {
+                Some(theirs) => self.agrees(cluster, &name, &theirs, &mut verified).await?.then_some(Put::Exists),
+                None => match self.put(cluster, &name).await? {
+                    Put::Written => Some(Put::Written),
+                    Put::Exists => self.settle(cluster, &name, &mut verified).await?.then_some(Put::Exists),
+                },
+            }
+            .map(|put| (name, put));
             if put.is_some() {
                 break;
             }
@@ -106,7 +129,9 @@ impl Taker {
             );
             return Err(failed(At::Verify, format!("{what}; trying again later")));
         };
-        self.read_back(cluster, &name, &verified).await?;
+        if put == Put::Written {
+            self.read_back(cluster, &name, &verified).await?;
+        }
         let note = note_of(&name);
         if self.bucket.put_if_absent(cluster, &note, verified.to_json()).await.map_err(of_bucket)? == Put::Exists {
             let theirs = self.bucket.get_whole(cluster, &note).await.map_err(of_bucket)?;
@@ -115,8 +140,6 @@ impl Taker {
                 return Err(damaged(format!("{note} is about another object than {name}")));
             }
         }
-        // One that stays is replaced by the next full.
-        let _ = tokio::fs::remove_file(&self.path).await;
         Ok(if put == Put::Written { verified.compressed_bytes } else { 0 })
     }
 
@@ -124,29 +147,55 @@ impl Taker {
         self.bucket.put_file_if_absent(cluster, name, self.path.clone()).await.map_err(of_bucket)
     }
 
-    /// There is an object of that name: another agent's, or one that a crash left before it was verified. It stays: objects are
-    /// never changed. Is it a full as good as ours? So it is if somebody vouches for it, or if it can be read and has the same
-    /// data. An encrypted one cannot be read: it must be ours byte by byte.
-    async fn settle(&self, cluster: ClusterId, name: &Name, ours: &mut Verified) -> Result<bool, FullFailed> {
+    /// What is noted of the full of that name.
+    async fn noted(&self, cluster: ClusterId, name: &Name) -> Result<Option<Verified>, FullFailed> {
         let note = note_of(name);
         match self.bucket.get_whole(cluster, &note).await {
-            Ok(json) => {
-                let theirs = Verified::parse(&json).map_err(|error| damaged(format!("{note}: {error}")))?;
-                if theirs.mark != ours.mark {
-                    return Err(damaged(format!("{note} was noted with the hash {}", theirs.mark.hash)));
-                }
-                (ours.crc32, ours.compressed_bytes) = (theirs.crc32, theirs.compressed_bytes);
+            Ok(json) => Verified::parse(&json).map(Some).map_err(|error| damaged(format!("{note}: {error}"))),
+            // Without the right to list S3 does not say that it is missing.
+            Err(BucketError { why: Why::Missing | Why::Denied, .. }) => Ok(None),
+            Err(error) => Err(of_bucket(error)),
+        }
+    }
+
+    /// Somebody vouches for a full of that name. Is it there, with the same data? A note whose object is gone, or is about one
+    /// that is encrypted while ours is not, stays: objects are never changed.
+    async fn agrees(
+        &self,
+        cluster: ClusterId,
+        name: &Name,
+        theirs: &Verified,
+        ours: &mut Verified,
+    ) -> Result<bool, FullFailed> {
+        if theirs.mark != ours.mark {
+            return Err(damaged(format!("{} was noted with the hash {}", note_of(name), theirs.mark.hash)));
+        }
+        let fetched = match self.bucket.get(cluster, name).await {
+            Ok(fetched) => fetched,
+            Err(BucketError { why: Why::Missing | Why::Denied, .. }) => return Ok(false),
+            Err(error) => return Err(of_bucket(error)),
+        };
+        match compared(fetched, name, ours).await {
+            Ok(found) if found == (theirs.compressed_bytes, theirs.crc32) => {
+                (ours.compressed_bytes, ours.crc32) = found;
                 Ok(true)
             }
-            Err(BucketError { why: Why::Missing, .. }) => match self.inspect(cluster, name, ours).await {
-                Ok((bytes, crc32)) if !ours.encrypted || (bytes, crc32) == (ours.compressed_bytes, ours.crc32) => {
-                    (ours.crc32, ours.compressed_bytes) = (crc32, bytes);
-                    Ok(true)
-                }
-                Ok(_) | Err(FullFailed { why: FullError::Damaged, .. }) => Ok(false),
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(of_bucket(error)),
+            Ok(_) | Err(FullFailed { why: FullError::Damaged, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// There is an object of that name of which nothing is noted: another agent's, or one that a crash left before it was
+    /// verified. It stays. Is it a full as good as ours? So it is if it can be read and has the same data. An encrypted one
+    /// cannot be read: it must be ours byte by byte.
+    async fn settle(&self, cluster: ClusterId, name: &Name, ours: &mut Verified) -> Result<bool, FullFailed> {
+        match self.inspect(cluster, name, ours).await {
+            Ok((bytes, crc32)) if !ours.encrypted || (bytes, crc32) == (ours.compressed_bytes, ours.crc32) => {
+                (ours.crc32, ours.compressed_bytes) = (crc32, bytes);
+                Ok(true)
+            }
+            Ok(_) | Err(FullFailed { why: FullError::Damaged, .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -196,9 +245,7 @@ impl Taker {
     /// Reads an object: it has the data that were sent, if it is clear. Returns its length and checksum.
     async fn inspect(&self, cluster: ClusterId, name: &Name, sent: &Verified) -> Result<(u64, u32), FullFailed> {
         let fetched = self.bucket.get(cluster, name).await.map_err(of_bucket)?;
-        let (sent, name) = (sent.clone(), *name);
-        let read = through(fetched.stream, move |pieces| compare(pieces, &name, &sent)).await;
-        read.map_err(|error| failed(At::Verify, error))?
+        compared(fetched, name, sent).await
     }
 
     /// What pods say that the hash is there: other pods than the one that it is from. Where none answers, that one is asked;
@@ -243,10 +290,25 @@ fn note_of(name: &Name) -> Name {
     Name::Verified { seq: name.last(), time: name.time() }
 }
 
+/// An object that is being read, compared with what was sent.
+async fn compared(fetched: Fetched, name: &Name, sent: &Verified) -> Result<(u64, u32), FullFailed> {
+    let (sent, name) = (sent.clone(), *name);
+    let read = through(fetched.stream, move |pieces| compare(pieces, &name, &sent)).await;
+    read.map_err(|error| failed(At::Verify, error))?
+}
+
 /// A stream's bytes, for a thread that may block.
 struct Pieces {
     from: mpsc::Receiver<Result<Bytes, String>>,
     piece: Bytes,
+    /// The stream failed: what was read says nothing about the object.
+    broken: Option<String>,
+}
+
+impl Pieces {
+    fn new(from: mpsc::Receiver<Result<Bytes, String>>) -> Pieces {
+        Pieces { from, piece: Bytes::new(), broken: None }
+    }
 }
 
 impl Read for Pieces {
@@ -255,7 +317,10 @@ impl Read for Pieces {
             match self.from.blocking_recv() {
                 None => return Ok(0),
                 Some(Ok(piece)) => self.piece = piece,
-                Some(Err(what)) => return Err(io::Error::other(what)),
+                Some(Err(what)) => {
+                    self.broken = Some(what.clone());
+                    return Err(io::Error::other(what));
+                }
             }
         }
         let length = to.len().min(self.piece.len());
@@ -270,7 +335,7 @@ async fn through<T: Send + 'static, E: Display>(
     work: impl FnOnce(Pieces) -> T + Send + 'static,
 ) -> Result<T, tokio::task::JoinError> {
     let (pieces, from) = mpsc::channel(PIECES_MAX);
-    let work = tokio::task::spawn_blocking(move || work(Pieces { from, piece: Bytes::new() }));
+    let work = tokio::task::spawn_blocking(move || work(Pieces::new(from)));
     loop {
         let piece = match stream.try_next().await {
             Ok(None) => break,
@@ -353,17 +418,25 @@ fn examine(read: &ReadSnapshot) -> Result<(Mark, u64), FullFailed> {
 /// Has that object the data that were sent? Its length and checksum.
 fn compare(pieces: Pieces, name: &Name, sent: &Verified) -> Result<(u64, u32), FullFailed> {
     let mut summed = Summed::new(pieces);
-    let gone = |error: io::Error| failed(At::Bucket, format!("cannot read {name} back: {error}"));
+    let compared = compare_all(&mut summed, name, sent);
+    match summed.into_inner().broken {
+        Some(what) => Err(failed(At::Bucket, format!("cannot read {name} back: {what}"))),
+        None => compared,
+    }
+}
+
+fn compare_all(summed: &mut Summed<Pieces>, name: &Name, sent: &Verified) -> Result<(u64, u32), FullFailed> {
+    let wrong = |error: &dyn Display| damaged(format!("{name}: {error}"));
     if !sent.encrypted {
-        let content = sealed::open(&mut summed, false, None).map_err(|error| damaged(format!("{name}: {error}")))?;
-        let read = snapshot::read(content, FORMAT).map_err(|error| damaged(format!("{name}: {error}")))?;
+        let content = sealed::open(&mut *summed, false, None).map_err(|error| wrong(&error))?;
+        let read = snapshot::read(content, FORMAT).map_err(|error| wrong(&error))?;
         let (mark, _) = examine(&read)?;
         if mark != sent.mark {
             return Err(damaged(format!("{name} holds the hash {}, and {} was sent", mark.hash, sent.mark.hash)));
         }
     }
-    io::copy(&mut summed, &mut io::sink()).map_err(gone)?;
-    Ok((Summed::bytes(&summed), summed.crc32()))
+    io::copy(summed, &mut io::sink()).map_err(|error| wrong(&error))?;
+    Ok((Summed::bytes(summed), summed.crc32()))
 }
 
 #[cfg(test)]
