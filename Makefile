@@ -5,8 +5,8 @@
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
 #   make nightly what is too long for each change: more seeds, backups on servers of S3 and Azure, half an hour of chaos, updates
-#                from the last release and back, updates to a later format, make openapi, make e2e with 20 leaves of each kind,
-#                the update from the last release's chart and the examples in Java and Node, and on IPv6 alone
+#                from the last release and back, updates to a later format, make openapi, make e2e with all scenarios, 20 leaves of
+#                each kind, ten minutes of chaos, the update from the last release's chart and the examples in Java and Node, and on IPv6 alone
 #   make openapi asks a validator, a generated client and Schemathesis whether /openapi.json is true   (ARGS=--quick; needs Python)
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
@@ -51,13 +51,14 @@ lint:
 	$(STEP) "clippy" $(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	$(STEP) "rustdoc" env RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 
-# The process clusters run the programs themselves: build them before the tests look for them.
+# The process clusters run the programs themselves: build them before the tests look for them. With the tests, and all of the
+# workspace each time: alone, or for one package, Cargo chooses other features of the dependencies, and compiles them once more.
 build:
-	$(STEP) "build" $(CARGO) build --locked --workspace --bins --quiet
+	$(STEP) "build" $(CARGO) build --locked --workspace --all-targets --quiet
 
 unit:
 	$(STEP) "tests" $(CARGO) test --locked --workspace
-	$(STEP) "planted faults" $(CARGO) test --locked -p leasehold-sim --features plants --test planted --test traces
+	$(STEP) "planted faults" $(CARGO) test --locked --workspace --features leasehold-sim/plants --test planted --test traces
 
 # Writes what differs, and then compares all of it: tests run beside each other, and one may have read what another replaced.
 GOLDEN = $(CARGO) test --locked --quiet --workspace --lib --test golden golden
@@ -78,7 +79,7 @@ nightly:
 	$(MAKE) formats
 	$(MAKE) static-exec
 	$(MAKE) openapi
-	LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
+	NIGHTLY=1 CHAOS_MINUTES=10 LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
 
 # `exec`: a signal to make then reaches the program that ends what it started. e2e/openapi/README.md

@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 work=${CLUSTER_WORK:-$here/work}
 images=${CLUSTER_IMAGES:-$here/images}
-mkdir -p "$work/tmp" "$images" "$here/bin"
+mkdir -p "$work/tmp" "$images"
 export TMPDIR=$work/tmp # buildah's cache mounts and scratch
 TIMEFORMAT="      %R s"
 
@@ -33,9 +33,9 @@ archive() {
 make_pause() {
   have $pause && [ -s "$images/pause.tar" ] && return 0
   local container
-  gcc -static -Os -s -o "$here/bin/pause" "$here/pause.c"
+  gcc -static -Os -s -o "$work/pause" "$here/pause.c"
   container=$(buildah from scratch)
-  buildah copy -q "$container" "$here/bin/pause" /pause >/dev/null
+  buildah copy -q "$container" "$work/pause" /pause >/dev/null
   buildah config --entrypoint '["/pause"]' --user 65535:65535 "$container"
   buildah commit -q --rm "$container" $pause >/dev/null
   archive $pause pause

@@ -54,18 +54,31 @@ on_kind() {
 }
 
 on_our_own() {
-  local cluster=$root/e2e/cluster missing code=0
+  local cluster=$root/e2e/cluster missing code=0 go_log go_builds
   missing=$("$cluster/cluster" packages | xargs)
   [ -z "$missing" ] || { echo "make e2e: first: apt-get update && apt-get install -y --no-install-recommends $missing" >&2; exit 1; }
   needed go "Go $(sed -n 's/^go //p' "$cluster/go.mod") or newer builds Kubernetes and helm (https://go.dev/dl)"
-  step "go build" "$cluster/build.sh"
-  step "go build monitoring" "$root/e2e/monitoring/build.sh"
+  # Beside the images, whose last minutes are the work of one core. A process group of its own, to end all of it by.
+  go_log=$(mktemp)
+  set -m
+  { step "go build" "$cluster/build.sh" && step "go build monitoring" "$root/e2e/monitoring/build.sh"; } >"$go_log" 2>&1 &
+  go_builds=$!
+  set +m
+  # shellcheck disable=SC2064 # its value now
+  trap "kill -- -$go_builds 2>/dev/null; rm -f '$go_log'" EXIT
   step "base image: pause" "$cluster/images.sh" pause
   step "base image: debian" "$cluster/images.sh" debian
   step "base image: rust" "$cluster/images.sh" rust
   build_images
   # This API server is checked against the same rules as the embedded one.
-  step "build e2e and sidecar" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --bin e2e --bin sidecar
+  # With a test, as `make test` compiles them: Cargo chooses other features of the dependencies otherwise, and compiles them anew.
+  step "build e2e and sidecar" cargo build --locked --quiet --manifest-path "$root/Cargo.toml" --workspace --bin e2e --bin sidecar \
+    --test process_cluster
+  wait "$go_builds" || code=$?
+  cat "$go_log"
+  rm -f "$go_log"
+  trap - EXIT
+  [ "$code" = 0 ] || exit "$code"
   export E2E=${CARGO_TARGET_DIR:-$root/target}/debug/e2e
   # In every case, also at once after a signal (with a trap for it, bash would first wait for the tests): `down` ends what
   # an interrupted `up` started, and the tests, which run in the cluster's network.
