@@ -3,7 +3,7 @@
 # which provides kubectl, helm, the cluster and the images.
 #
 # Environment: REGISTRY (of the images), CLUSTER (the script of our own cluster: then machines and networks can be broken,
-# too), FAIL_FAST=1 (stop at the first failure), KEEP=1 (leave the release in place).
+# too), FAIL_FAST=1 (stop at the first failure), KEEP=1 (leave the release in place), NIGHTLY=1 (also what `at_night` keeps for it).
 #
 # shellcheck disable=SC2034,SC2317 # used by the files that are read in
 set -uo pipefail
@@ -66,6 +66,12 @@ scenario() {
 
 scenario_with_faults() {
   [ -z "$cluster" ] || scenario "$@"
+}
+
+# at_night scenario... FUNCTION: only with NIGHTLY=1, as `make nightly` calls it, or where it or its file is asked for by name. For what
+# takes long, and what `make test` tries, too, with processes.
+at_night() {
+  if [ -n "${NIGHTLY:-}" ] || [ "${#wanted[@]}" -gt 0 ]; then "$@"; fi
 }
 
 # mend: whatever a failed test left broken
