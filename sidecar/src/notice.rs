@@ -31,6 +31,10 @@ pub(crate) struct Notice {
     pub(crate) valid_until_unix_ms: Option<u64>,
     /// The same from the moment at which this was written.
     pub(crate) valid_for_ms: Option<u64>,
+    /// In how long `leads` becomes false by the clock alone, from the moment at which this was made. None: it does not; a
+    /// fencing app may lead on.
+    #[serde(skip)]
+    pub(crate) lapses_in: Option<Duration>,
 }
 
 /// The leader.
@@ -46,24 +50,20 @@ impl Notice {
     pub(crate) fn of(state: &State) -> Option<Notice> {
         let role = state.role.as_ref()?;
         let until = role.lease.valid_until_boottime_ns.filter(|_| role.role == Role::Leader);
+        // Read once: between two looks at the clock a claim could lapse, and nobody would wake for it.
+        let lapses_in = state.claim_left().filter(|_| !state.fencing);
         Some(Notice {
             generation: role.generation,
             role: state.role_word(),
             term: role.term,
             self_name: role.self_name.clone(),
-            leads: state.leads(),
+            leads: if state.fencing { state.leads() } else { lapses_in.is_some() },
             leader: role.leader.as_ref().map(|one| Leader { name: one.name.clone(), address: one.address.clone() }),
             valid_until_boottime_ns: until,
             valid_until_unix_ms: until.and(role.lease.valid_until_unix_ms),
             valid_for_ms: until.map(|until| until.saturating_sub(clock::boottime_ns()) / 1_000_000),
+            lapses_in,
         })
-    }
-
-    /// In how long the claim by which this pod leads runs out. None: by none that still lasts; a fencing app may lead on.
-    pub(crate) fn lapses_in(&self) -> Option<Duration> {
-        let until = self.valid_until_boottime_ns.filter(|_| self.leads)?;
-        let left = until.checked_sub(clock::boottime_ns()).filter(|left| *left > 0)?;
-        Some(Duration::from_nanos(left))
     }
 
     /// Role, term and leader are the same; the claim may have been renewed.
@@ -82,18 +82,20 @@ impl Notice {
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use super::*;
-    use leasehold_contract::RoleFile;
     use leasehold_contract::testing::{leader, member, role_of};
+    use leasehold_contract::{Moment, RoleFile};
 
-    /// `db-0` leads in that term, for that many seconds.
+    /// `db-0` leads in that term, by a claim of so many seconds that was renewed just now.
     pub(crate) fn leading(term: u64, generation: u64, seconds: u64) -> State {
         let mut role = RoleFile {
             generation,
             role: Role::Leader,
             term,
             leader: Some(leader(&member("db-0", "a:1", ""), None)),
+            boot_id: Moment::now().boot_id,
             ..role_of("db-0")
         };
+        role.lease.duration_ms = seconds * 1000;
         role.lease.valid_until_boottime_ns = Some(clock::boottime_ns() + seconds * 1_000_000_000);
         role.lease.valid_until_unix_ms = Some(clock::unix_ms() + seconds * 1000);
         State { name: "db-0".into(), role: Some(role), app_alive: true, ..State::default() }
@@ -134,9 +136,9 @@ pub(crate) mod tests {
         });
         let app = Some(serde_json::from_value(app).unwrap());
         let notice = Notice::of(&State { fencing: true, app, ..leading(5, 3, 0) }).unwrap();
-        assert_eq!((notice.leads, notice.lapses_in()), (true, None));
+        assert_eq!((notice.leads, notice.lapses_in), (true, None));
         let notice = Notice::of(&leading(5, 3, 10)).unwrap();
-        assert!(notice.lapses_in().is_some_and(|left| left > Duration::from_secs(5)));
+        assert!(notice.lapses_in.is_some_and(|left| left > Duration::from_secs(5)));
     }
 
     #[test]

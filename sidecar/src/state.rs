@@ -1,8 +1,9 @@
 //! Everything that the sidecar knows, for people and programs: `GET /v1/state`, and [`crate::Elector::state`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use leasehold_contract::{Role, RoleFile, StatusFile};
+use leasehold_contract::{Moment, Role, RoleFile, StatusFile};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -94,18 +95,36 @@ pub struct Change {
 
 impl State {
     /// Does this pod lead now, as far as a program may rely on it? It fails closed: a plain app's claim ends by the clock
-    /// unless renewed, and a fencing app counts only while it says that it is `leading`.
+    /// unless renewed, after two thirds of its duration, also when this process stood still meanwhile; and a fencing app
+    /// counts only while it says that it is `leading`.
     pub fn leads(&self) -> bool {
-        let Some(role) = &self.role else { return false };
-        if role.role != Role::Leader {
+        if !self.role.as_ref().is_some_and(|role| role.role == Role::Leader) {
             return false;
         }
         if self.fencing {
             let leading = |app: &StatusFile| app.state == leasehold_contract::State::Leading;
             self.app_alive && self.app.as_ref().is_some_and(leading)
         } else {
-            role.lease.valid_until_boottime_ns.is_some_and(|until| until > clock::boottime_ns())
+            self.claim_left().is_some()
         }
+    }
+
+    /// (plain apps) For how long this pod leads by the present claim, without another renewal. None: it does not.
+    ///
+    /// The election withdraws a claim after two thirds of its duration, long before another pod can take the Lease. A
+    /// process that stood still finds its election as it was, so here the clock decides, in the same way.
+    pub(crate) fn claim_left(&self) -> Option<Duration> {
+        let role = self.role.as_ref().filter(|role| role.role == Role::Leader)?;
+        let now = Moment::now();
+        let until = role.lease.valid_until_boottime_ns?;
+        let longest = role.lease.duration_ms.saturating_mul(1_000_000);
+        // Both unknown: then the system does not say, and no process outlives its boot.
+        let is_of_this_boot = role.boot_id == now.boot_id;
+        if !is_of_this_boot || until > now.boottime_ns.saturating_add(longest) {
+            return None;
+        }
+        let left = until.saturating_sub(longest.div_ceil(3)).checked_sub(now.boottime_ns)?;
+        (left > 0).then_some(Duration::from_nanos(left))
     }
 
     /// The app is alive, but does not write its report, which it must do every few seconds: it is frozen, or has hardly any
@@ -134,5 +153,41 @@ impl State {
     /// The name of the leader, if one is known.
     pub fn leader(&self) -> Option<&str> {
         self.role.as_ref()?.leader.as_ref().map(|leader| leader.name.as_str())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use leasehold_contract::testing::role_of;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// A plain leader whose claim of 15 s is valid until that much later.
+    fn leading(ahead_ns: u64) -> State {
+        let mut role = RoleFile { role: Role::Leader, term: 3, boot_id: Moment::now().boot_id, ..role_of("db-0") };
+        role.lease.valid_until_boottime_ns = Some(clock::boottime_ns() + ahead_ns);
+        State { role: Some(role), app_alive: true, ..State::default() }
+    }
+
+    /// A process that stood still for more than two thirds of a duration: its election has not withdrawn the claim yet.
+    #[test]
+    fn a_thawed_process_does_not_lead_in_the_last_third_of_its_claim() {
+        assert!(leading(14 * SECOND).leads());
+        let late = leading(5 * SECOND - 1);
+        assert_eq!((late.leads(), late.role_word()), (false, "follower"));
+    }
+
+    /// Each is as if nobody had renewed: a state that came from elsewhere, or out of an image of another boot.
+    #[test]
+    fn a_claim_of_another_boot_or_from_the_future_is_none() {
+        let mut other_boot = leading(14 * SECOND);
+        other_boot.role.as_mut().unwrap().boot_id = Some(Uuid::from_u128(1));
+        assert!(!other_boot.leads());
+        assert!(!leading(16 * SECOND).leads(), "no request can have made it");
+        let mut never = leading(0);
+        never.role.as_mut().unwrap().lease.valid_until_boottime_ns = None;
+        assert!(!never.leads());
     }
 }

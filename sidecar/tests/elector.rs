@@ -120,6 +120,25 @@ async fn a_leader_that_cannot_renew_steps_down_before_the_lease_runs_out() {
     }
 }
 
+/// The process stood still until the last third of its claim: nothing of it ran, the election neither.
+#[tokio::test]
+async fn a_thawed_process_does_not_lead_by_a_claim_that_it_would_have_withdrawn() {
+    let api = ApiServer::start(0).unwrap();
+    let elector = Elector::start(config("a"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
+    let state = until(&elector, State::leads).await;
+    let valid_until = state.role.unwrap().lease.valid_until_boottime_ns.unwrap();
+    let last_third = valid_until - 600_000_000;
+    // One thread: what blocks it freezes the election as well.
+    while Moment::now().boottime_ns < last_third {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let state = elector.state();
+    let known = state.borrow();
+    assert_eq!(known.role.as_ref().unwrap().role, Role::Leader, "the election has run, so nothing was seen");
+    assert!(Moment::now().boottime_ns < valid_until, "this machine is too slow for this test");
+    assert!(!known.leads());
+}
+
 #[tokio::test]
 async fn a_writer_whose_answers_are_lost_never_shares_a_term() {
     let api = ApiServer::start(0).unwrap();

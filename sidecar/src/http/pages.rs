@@ -71,7 +71,7 @@ mod tests {
     use crate::http::{Heartbeat, Sources};
     use crate::telemetry::Metrics;
     use leasehold_contract::testing::{leader, member, role_of};
-    use leasehold_contract::{Role, RoleFile};
+    use leasehold_contract::{Moment, Role, RoleFile};
     use std::sync::atomic::Ordering;
     use tokio::sync::watch;
 
@@ -90,8 +90,10 @@ mod tests {
             role: Role::Leader,
             term: 2,
             leader: Some(leader(&member("db-0", "a:1", ""), None)),
+            boot_id: Moment::now().boot_id,
             ..role_of("db-0")
         };
+        role.lease.duration_ms = 60_000;
         role.lease.valid_until_boottime_ns = Some(until);
         State { name: "db-0".into(), role: Some(role), app_alive: true, lease_read: true, ..State::default() }
     }
@@ -153,12 +155,13 @@ mod tests {
 
     #[test]
     fn the_whole_state_is_json_and_can_be_read_back() {
-        let (_sender, sources) = sources(leading(u64::MAX));
+        let state = leading(clock::boottime_ns() + 60_000_000_000);
+        let (_sender, sources) = sources(state.clone());
         let (code, body) = get(&sources, "/v1/state");
         assert_eq!(code, 200);
         let value: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(value["leads"], true);
         assert_eq!(value["role"]["self"], "db-0");
-        assert_eq!(serde_json::from_value::<State>(value).unwrap(), leading(u64::MAX));
+        assert_eq!(serde_json::from_value::<State>(value).unwrap(), state);
     }
 }

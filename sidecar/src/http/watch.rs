@@ -73,7 +73,7 @@ impl Watcher {
                 return Some((event, self));
             }
             // A claim that runs out is a change that no election announces.
-            let lapse = notice.and_then(|notice| notice.lapses_in());
+            let lapse = notice.and_then(|notice| notice.lapses_in);
             let lapse = lapse.map(|left| Instant::now() + left + Duration::from_millis(1));
             let until = lapse.map_or(quiet_until, |lapse| lapse.min(quiet_until));
             match tokio::time::timeout_at(until, self.state.changed()).await {
@@ -146,8 +146,9 @@ mod tests {
     /// The election is stuck, and the server is not.
     #[tokio::test]
     async fn a_claim_that_runs_out_is_an_event() {
-        let mut state = leading(5, 1, 0);
-        let until = crate::clock::boottime_ns() + 300_000_000;
+        let mut state = leading(5, 1, 60);
+        // A third of its 60 s, and a little: so long before its end a claim lapses.
+        let until = crate::clock::boottime_ns() + 20_300_000_000;
         state.role.as_mut().unwrap().lease.valid_until_boottime_ns = Some(until);
         let (_sender, watcher) = watcher(state);
         let (event, watcher) = watcher.next().await.unwrap();
